@@ -1,0 +1,120 @@
+//! What the host and the guest agent say to each other: HTTP/1.1 on port 80 of the guest, JSON bodies.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /` | 200, `text/plain`: 20 x 4096 bytes of [`INDEX_FILE`] were read with `O_DIRECT`, then a short greeting |
+//! | `GET /stats` | 200, [`Stats`] |
+//! | `POST /hash` with [`HashRequest`] | 200, [`HashReply`] |
+//! | `POST /shutdown` | 202, empty; then the guest syncs and restarts, which ends a VMM that was told not to reboot |
+//!
+//! Every answer carries the header [`NONCE_HEADER`] with the value of [`NONCE_PARAMETER`] on the kernel's command
+//! line, so that the host can tell this VM's answer from any other's.
+
+use serde::{Deserialize, Serialize};
+
+/// TCP port of the agent.
+pub const PORT: u16 = 80;
+/// Header of every answer; its value is the VM's nonce.
+pub const NONCE_HEADER: &str = "x-microbench-nonce";
+/// Kernel command line parameter that carries the nonce: `microbench.nonce=<hex>`.
+pub const NONCE_PARAMETER: &str = "microbench.nonce";
+/// The agent prints this and a newline on the console right after `listen(2)`; the nonce follows the mark after a space.
+pub const READY_MARK: &str = "microbench-agent: ready";
+/// The agent prints this on the console right before it asks the kernel to restart.
+pub const RESTART_MARK: &str = "microbench-agent: restart";
+/// File of the root file system that `GET /` reads, 81,920 bytes or more.
+pub const INDEX_FILE: &str = "/srv/index.bin";
+/// `GET /` reads this many blocks ...
+pub const INDEX_BLOCKS: usize = 20;
+/// ... of this many bytes.
+pub const INDEX_BLOCK_BYTES: usize = 4096;
+
+/// Answer to `GET /stats`. Stamps are the guest kernel's own (`printk`) time since its boot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stats {
+    /// Messages in the kernel log (records that the kernel wrote, facility 0).
+    pub kernel_messages: u64,
+    /// Stamp of the last kernel message, microseconds; `None` for an empty log.
+    pub last_message_us: Option<u64>,
+    /// Stamp of the message `Run <path> as init process`, microseconds: the kernel hands over to init.
+    pub init_us: Option<u64>,
+    /// Stamp of the message that the random pool is seeded (`random: crng init done`), microseconds.
+    pub random_seeded_us: Option<u64>,
+    /// Stamp of `random: fast init done`, microseconds; kernels since 5.18 have no such message.
+    pub random_fast_init_us: Option<u64>,
+    /// `/proc/uptime`, milliseconds.
+    pub uptime_ms: u64,
+    /// `/proc/cmdline` without its newline.
+    pub cmdline: String,
+    /// Kernel release (`uname -r`).
+    pub kernel_release: String,
+    /// CPUs that the guest sees online.
+    pub cpus: u32,
+    /// CPU model name in `/proc/cpuinfo`.
+    pub cpu_model: String,
+    /// `MemTotal`, bytes.
+    pub memory_bytes: u64,
+    /// Source of the guest's time (`/sys/devices/system/clocksource/clocksource0/current_clocksource`).
+    pub clocksource: String,
+}
+
+/// Body of `POST /hash`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashRequest {
+    /// Bytes hashed a round, at most [`HashRequest::MAX_BYTES`].
+    pub bytes: u64,
+    /// Rounds, at most [`HashRequest::MAX_ROUNDS`].
+    pub rounds: u32,
+    /// Seed of [`fill_pseudo_random`].
+    pub seed: u64,
+}
+
+impl HashRequest {
+    /// The agent refuses more with 400.
+    pub const MAX_BYTES: u64 = 256 << 20;
+    /// The agent refuses more with 400.
+    pub const MAX_ROUNDS: u32 = 1_000_000;
+}
+
+/// Answer to `POST /hash`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashReply {
+    /// SHA-256 of the buffer, lower-case hex: equal in every round, and checked by the host.
+    pub digest: String,
+    /// Time of all rounds on the guest's `CLOCK_MONOTONIC`, nanoseconds; the filling of the buffer is outside.
+    pub duration_ns: u64,
+    /// What hashes: `sha-ni` or `soft`, by the guest's CPUID.
+    pub backend: String,
+}
+
+/// Fills `buffer` with the pseudo-random bytes that both sides hash: SplitMix64 (Steele, Lea & Flood, 2014) from
+/// `seed`, little-endian.
+pub fn fill_pseudo_random(buffer: &mut [u8], seed: u64) {
+    let mut state = seed;
+    for chunk in buffer.chunks_mut(8) {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        chunk.copy_from_slice(&z.to_le_bytes()[..chunk.len()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// First outputs of SplitMix64 for seed 1234567, as published with the reference implementation.
+    #[test]
+    fn the_filler_is_splitmix64() {
+        let mut buffer = [0_u8; 20];
+        fill_pseudo_random(&mut buffer, 1_234_567);
+        assert_eq!(u64::from_le_bytes(buffer[0..8].try_into().unwrap()), 6_457_827_717_110_365_317);
+        assert_eq!(u64::from_le_bytes(buffer[8..16].try_into().unwrap()), 3_203_168_211_198_807_973);
+        assert_eq!(&buffer[16..], &9_817_491_932_198_370_423_u64.to_le_bytes()[..4]);
+    }
+}

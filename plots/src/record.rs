@@ -1,0 +1,412 @@
+//! The data formats that the runner writes and the analysis reads: `plan.json` and `journal.ndjson`.
+//!
+//! `plan.json` is one [`Plan`]. `journal.ndjson` holds one [`Record`] a line, framed with a checksum by
+//! [`encode_line`] and read back by [`decode_line`]. Times are nanoseconds of the executing host's `CLOCK_MONOTONIC`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Version of `plan.json` and of the journal; a reader refuses any other.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A study, expanded: what to run, in which order, and what to make of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`FORMAT_VERSION`].
+    pub format: u32,
+    /// The study's name (`[a-z0-9-]+`).
+    pub study: String,
+    /// One line for titles.
+    pub title: String,
+    /// Seed of the run order.
+    pub seed: u64,
+    /// Names of the matrix's axes in manifest order (`variant`, `concurrency`, `rootfs` ...).
+    pub axes: Vec<Axis>,
+    /// Every cell in manifest order.
+    pub cells: Vec<Cell>,
+    /// Every trial in execution order; `index` counts from 0.
+    pub trials: Vec<PlannedTrial>,
+    /// What each VM is measured on, in manifest order.
+    pub metrics: Vec<Metric>,
+    /// What is drawn, in manifest order.
+    pub figures: Vec<Figure>,
+    /// Combinations of levels that an exclude line took out.
+    pub excluded: Vec<Exclusion>,
+}
+
+/// One axis of the matrix with its levels in manifest order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Axis {
+    /// Axis name.
+    pub name: String,
+    /// Levels in the order of the manifest (also the order of bars in a figure).
+    pub levels: Vec<Level>,
+}
+
+/// A level of an axis, or the value of a setting.
+#[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Level {
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// A string.
+    Text(String),
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Int(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+            Self::Text(value) => f.write_str(value),
+        }
+    }
+}
+
+/// Variant x concurrency x every other axis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cell {
+    /// Stable short name: the levels joined by `/`, in axis order, for instance `fc/4/minimal`.
+    pub id: String,
+    /// Level of every axis, `variant` and `concurrency` included.
+    pub levels: BTreeMap<String, Level>,
+    /// The variant's key in the manifest.
+    pub variant: String,
+    /// The variant's label for figures.
+    pub label: String,
+    /// The engine's name.
+    pub engine: String,
+    /// VMs released together in one trial.
+    pub concurrency: u32,
+    /// Trials planned for this cell.
+    pub trials: u32,
+    /// Every effective setting of the cell's VMs (kernel, rootfs, vcpus, memory_mib, the engine's own).
+    pub settings: BTreeMap<String, Level>,
+}
+
+/// One execution of a cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedTrial {
+    /// Position in the execution order, from 0; names the trial in the journal.
+    pub index: u32,
+    /// Block of the randomised complete block design, from 0.
+    pub block: u32,
+    /// [`Cell::id`].
+    pub cell: String,
+}
+
+/// A combination of levels that is not run, and the line that says so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exclusion {
+    /// The levels joined by `/`, as a cell's id.
+    pub cell: String,
+    /// Line of the manifest (1-based) that excluded it.
+    pub line: u32,
+}
+
+/// What one VM is measured on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metric {
+    /// Key in the manifest, for instance `webservice_startup_time`.
+    pub name: String,
+    /// Name for axes and tables, for instance `Web service start-up`.
+    pub label: String,
+    /// One sentence: from what to what, on which clock.
+    pub definition: String,
+    /// Unit of a sample's value: `ms` for durations, else as the reading is recorded (`1` for a count).
+    pub unit: String,
+    /// Where the value comes from.
+    pub source: MetricSource,
+}
+
+/// Where a metric's value comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum MetricSource {
+    /// `to - from`, both [`Record::Event`]s of one VM; reported in ms.
+    Span {
+        /// Name of the first event.
+        from: String,
+        /// Name of the last event.
+        to: String,
+    },
+    /// A [`Record::Reading`] of this name; a reading in `ns` is reported in ms.
+    Reading(String),
+}
+
+/// One figure of the study.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figure {
+    /// Key in the manifest; names the files `figures/<name>.svg`.
+    pub name: String,
+    /// Heading above the plot; empty for none.
+    pub title: String,
+    /// Form of the chart.
+    pub form: FigureForm,
+    /// [`Metric::name`]; several metrics of one unit make one panel each.
+    pub metrics: Vec<String>,
+    /// Axis along x; the ticks are its levels (`variant` shows labels).
+    pub x: String,
+    /// Axis that the colours stand for; `None` draws bars of one colour.
+    pub groups: Option<String>,
+    /// Axis whose levels make one panel each, side by side.
+    pub panels: Option<String>,
+    /// Only cells with these levels.
+    pub only: BTreeMap<String, Level>,
+    /// What a bar's height is.
+    pub statistic: Statistic,
+}
+
+/// Form of a chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FigureForm {
+    /// One bar a level of x and group, with interval and raw points.
+    GroupedBars,
+}
+
+/// Statistic that a bar shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Statistic {
+    /// Sample median.
+    Median,
+    /// Arithmetic mean.
+    Mean,
+}
+
+/// Where trials executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostKind {
+    /// Hardware virtualisation of the machine the runner is on; times are wall time.
+    Kvm,
+    /// The emulated host: QEMU TCG with AMD SVM; times are virtual time (one instruction = 1 ns).
+    Emulated,
+    /// A test's stand-in for a VMM, on the machine's own clock; never a measurement.
+    Fake,
+}
+
+impl fmt::Display for HostKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Emulated => "emulated",
+            Self::Fake => "fake",
+        })
+    }
+}
+
+/// One line of the journal. Lines of one trial stand between its `TrialStart` and its `TrialEnd`; a trial without
+/// its `TrialEnd` (the run was cut off) does not count and is run again as the next attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Record {
+    /// A session of the run began (the first, or a resumed one).
+    RunStart {
+        /// [`FORMAT_VERSION`].
+        format: u32,
+        /// The run's name.
+        run: String,
+        /// SHA-256 of `plan.json`, hex.
+        plan_sha256: String,
+        /// Where this session's trials execute.
+        host: HostKind,
+        /// Wall clock, RFC 3339.
+        started: String,
+        /// `microbench` version.
+        version: String,
+    },
+    /// A trial began.
+    TrialStart {
+        /// [`PlannedTrial::index`].
+        trial: u32,
+        /// 0 for the first execution, more after a cut-off.
+        attempt: u32,
+        /// [`Cell::id`].
+        cell: String,
+        /// True for a warm-up: kept, labelled, never in a statistic. Its `trial` is that of the trial it precedes.
+        warmup: bool,
+    },
+    /// A named instant in one VM's life.
+    Event {
+        /// VM of the trial, from 0.
+        vm: u32,
+        /// Event name, for instance `http.ok`.
+        name: String,
+        /// `CLOCK_MONOTONIC`, nanoseconds.
+        t_ns: u64,
+    },
+    /// A value that the guest or the kernel reports, or the runner reads, for one VM.
+    Reading {
+        /// VM of the trial, from 0.
+        vm: u32,
+        /// Reading name, for instance `kernel.init`.
+        name: String,
+        /// The value; `None` when it cannot be had here.
+        value: Option<f64>,
+        /// Unit (`ns`, `bytes`, `1` ...).
+        unit: String,
+        /// Why `value` is `None`; empty else.
+        reason: String,
+    },
+    /// A VM did not complete its protocol. What it did record stays.
+    Failure {
+        /// VM of the trial, from 0.
+        vm: u32,
+        /// What went wrong.
+        reason: FailureReason,
+        /// The last stage begun: the name of the event that was being waited for.
+        stage: String,
+        /// One line of detail (the VMM's message, the deadline ...).
+        message: String,
+    },
+    /// A trial ended; its records are complete and on disk.
+    TrialEnd {
+        /// [`PlannedTrial::index`].
+        trial: u32,
+        /// As in its `TrialStart`.
+        attempt: u32,
+        /// VMs that completed the protocol.
+        ok: u32,
+        /// VMs that did not.
+        failed: u32,
+    },
+    /// Every trial of the plan has ended.
+    RunEnd {
+        /// Wall clock, RFC 3339.
+        ended: String,
+    },
+}
+
+/// Why a VM did not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureReason {
+    /// A wait's deadline passed; the VM was killed.
+    Timeout,
+    /// The VMM ended before it was asked to.
+    Exited,
+    /// The VMM refused the configuration on this host (a CPU template on another CPU, for instance).
+    NotApplicable,
+    /// An answer that breaks the protocol: wrong nonce, wrong digest, malformed.
+    Protocol,
+    /// The host could not prepare or start the VM.
+    Host,
+    /// The emulated host hung or died under the trial.
+    Testbed,
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "timeout",
+            Self::Exited => "exited",
+            Self::NotApplicable => "not-applicable",
+            Self::Protocol => "protocol",
+            Self::Host => "host",
+            Self::Testbed => "testbed",
+        })
+    }
+}
+
+/// A framed line as it stands in the file: the CRC-32 (IEEE) of the record's JSON text, 8 hex digits, and that text.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Frame<'a> {
+    crc: String,
+    #[serde(borrow)]
+    record: &'a RawValue,
+}
+
+/// Why a line of the journal cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Not a frame at all (a torn line, foreign text).
+    #[error("not a journal line: {0}")]
+    Frame(serde_json::Error),
+    /// The checksum does not fit the text.
+    #[error("checksum mismatch: the line says {stated}, its record has {actual}")]
+    Checksum {
+        /// Checksum in the line.
+        stated: String,
+        /// Checksum of the record's text.
+        actual: String,
+    },
+    /// The text is intact but is no record of this format.
+    #[error("not a record of format {FORMAT_VERSION}: {0}")]
+    Record(serde_json::Error),
+}
+
+/// One journal line for `record`, with its newline.
+///
+/// # Panics
+/// Never in practice: a `Record` always serialises (its maps have string keys and its floats come from readings,
+/// where a non-finite one becomes `null`).
+#[must_use]
+pub fn encode_line(record: &Record) -> String {
+    let json = serde_json::to_string(record).expect("a record serialises");
+    let crc = crc32fast::hash(json.as_bytes());
+    format!("{{\"crc\":\"{crc:08x}\",\"record\":{json}}}\n")
+}
+
+/// The record of one journal line (with or without its newline).
+///
+/// # Errors
+/// [`DecodeError`] when the line is torn, was changed, or is of another format.
+pub fn decode_line(line: &str) -> Result<Record, DecodeError> {
+    let frame: Frame<'_> = serde_json::from_str(line).map_err(DecodeError::Frame)?;
+    let actual = format!("{:08x}", crc32fast::hash(frame.record.get().as_bytes()));
+    if actual != frame.crc {
+        return Err(DecodeError::Checksum { stated: frame.crc, actual });
+    }
+    serde_json::from_str(frame.record.get()).map_err(DecodeError::Record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Record {
+        Record::Event { vm: 3, name: "http.ok".into(), t_ns: 1_234_567_890_123 }
+    }
+
+    #[test]
+    fn a_line_reads_back_as_what_was_written() {
+        let line = encode_line(&event());
+        assert_eq!(
+            line,
+            "{\"crc\":\"467cf3f3\",\"record\":{\"event\":{\"vm\":3,\"name\":\"http.ok\",\"t_ns\":1234567890123}}}\n"
+        );
+        assert_eq!(decode_line(&line).unwrap(), event());
+    }
+
+    #[test]
+    fn a_changed_digit_is_refused_by_the_checksum() {
+        let line = encode_line(&event()).replace("890123", "890124");
+        assert!(matches!(decode_line(&line), Err(DecodeError::Checksum { .. })));
+    }
+
+    #[test]
+    fn a_line_cut_anywhere_is_refused() {
+        let line = encode_line(&event());
+        for end in 0..line.len() - 1 {
+            assert!(decode_line(&line[..end]).is_err(), "cut at {end}");
+        }
+    }
+}
