@@ -24,12 +24,16 @@ pub struct Plan {
     pub title: String,
     /// Seed of the run order.
     pub seed: u64,
+    /// A cell's first trial in a session is preceded by a warm-up of one VM, which is kept, labelled, never counted.
+    pub warmup: bool,
     /// Names of the matrix's axes in manifest order (`variant`, `concurrency`, `rootfs` ...).
     pub axes: Vec<Axis>,
     /// Every cell in manifest order.
     pub cells: Vec<Cell>,
     /// Every trial in execution order; `index` counts from 0.
     pub trials: Vec<PlannedTrial>,
+    /// What each VM is made to do between its start and its stop, in manifest order.
+    pub workloads: Vec<Workload>,
     /// What each VM is measured on, in manifest order.
     pub metrics: Vec<Metric>,
     /// What is drawn, in manifest order.
@@ -115,6 +119,28 @@ pub struct Exclusion {
     pub cell: String,
     /// Line of the manifest (1-based) that excluded it.
     pub line: u32,
+}
+
+/// Work that the guest does and times itself; its reading is `work.<metric>.duration`, ns on the guest's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// [`Metric::name`] of the metric that reports it.
+    pub metric: String,
+    /// What is done.
+    pub kind: WorkloadKind,
+    /// Bytes a round.
+    pub bytes: u64,
+    /// Rounds.
+    pub rounds: u32,
+}
+
+/// What a workload does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkloadKind {
+    /// SHA-256 over one buffer of pseudo-random bytes, `rounds` times.
+    Sha256,
 }
 
 /// What one VM is measured on.

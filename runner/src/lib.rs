@@ -1,1 +1,21 @@
-//! x
+//! microbench: a declarative experiment runner for microVM research.
+//!
+//! The binary (`main.rs`, `cli.rs`) is thin; everything it does is in these modules. See ARCHITECTURE.md for the map.
+
+pub mod artifact;
+pub mod clock;
+pub mod console;
+pub mod engine;
+pub mod event;
+pub mod guest;
+pub mod host;
+pub mod journal;
+pub mod manifest;
+pub mod probe;
+pub mod progress;
+pub mod sandbox;
+pub mod sys;
+pub mod testbed;
+pub mod tool;
+pub mod trial;
+pub mod vm;

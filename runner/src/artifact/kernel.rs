@@ -1,0 +1,117 @@
+//! Guest kernels: kernels/<name>/kernel.toml and a configuration fragment, built from a source package.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use super::cache::{Cache, Inputs, Note};
+use super::source::{self, Source, SourceKind};
+use super::{Artifact, Kind};
+use crate::progress::Step;
+use crate::tool::Tool;
+
+/// Changes when the way of building does, so that old entries are not taken for new ones.
+const RECIPE: &str = "1";
+/// Name of the image in its entry.
+const IMAGE: &str = "vmlinux";
+
+/// kernels/<name>/kernel.toml.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// One sentence.
+    pub description: String,
+    /// Version series, as `6.1`.
+    pub series: String,
+    /// Fragment beside this file: what `allnoconfig` gets on top.
+    pub config: String,
+    /// Sources in order of preference.
+    pub sources: Vec<Source>,
+}
+
+/// The kernel `name` of the folder `kernels`: from the cache, or built.
+///
+/// # Errors
+/// When its description is wrong or the build fails.
+pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
+    let folder = kernels.join(name);
+    let kernel: Kernel = super::project::read_toml(&folder.join("kernel.toml"))?;
+    let config_path = folder.join(&kernel.config);
+    let config = fs::read_to_string(&config_path).with_context(|| format!("cannot read {}", config_path.display()))?;
+    let inputs = Inputs::default()
+        .text("recipe", RECIPE)
+        .text(
+            "sources",
+            &toml::to_string(
+                &kernel.sources.iter().map(|s| (s.package.clone(), s)).collect::<std::collections::BTreeMap<_, _>>(),
+            )?,
+        )
+        .text("config", &config);
+    let (entry, note) =
+        cache.entry(&format!("kernels/{name}"), &inputs, |work| build(&kernel, name, &config_path, work))?;
+    Artifact::of(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
+}
+
+fn build(kernel: &Kernel, name: &str, config: &Path, work: &Path) -> anyhow::Result<Note> {
+    let step = Step::begin(format!("kernel {name}"));
+    let mut reasons = Vec::new();
+    for source in &kernel.sources {
+        match build_from(source, config, work, &step) {
+            Ok(note) => {
+                step.done(&format!("built from {}", note.origin));
+                return Ok(note);
+            }
+            Err(error) => reasons.push(format!("{error:#}")),
+        }
+    }
+    bail!("the kernel {name} cannot be built from any of its sources:\n{}", reasons.join("\n"))
+}
+
+fn build_from(source: &Source, config: &Path, work: &Path, step: &Step) -> anyhow::Result<Note> {
+    let scratch = tempfile::tempdir_in(work)?;
+    let unpacked = scratch.path().join("source");
+    fs::create_dir(&unpacked)?;
+    let (version, origin) = match source.kind {
+        SourceKind::Debian => {
+            let (package, version) = source::debian(&source.package, scratch.path(), step)?;
+            let opened = scratch.path().join("package");
+            Tool::new("dpkg-deb").arg("-x").arg(&package).arg(&opened).run(Some(step))?;
+            step.detail("unpacking");
+            let archive = opened.join(&source.file);
+            Tool::new("tar").args(["--strip-components=1", "-xf"]).arg(&archive).arg("-C").arg(&unpacked).run(None)?;
+            (version.clone(), format!("Debian {} {version}", source.package))
+        }
+        SourceKind::Url => {
+            let archive = scratch.path().join("archive");
+            source::download(&source.url, &archive, step)?;
+            step.detail("unpacking");
+            Tool::new("tar").args(["--strip-components=1", "-xf"]).arg(&archive).arg("-C").arg(&unpacked).run(None)?;
+            (source.version.clone(), source.url.clone())
+        }
+        SourceKind::Pypi | SourceKind::System => bail!("a kernel cannot come from a source of this kind"),
+    };
+    let objects = scratch.path().join("objects");
+    fs::create_dir(&objects)?;
+    let make = || {
+        // The same inputs give the same image: no time, user or host in it.
+        Tool::new("make")
+            .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01 00:00:00 UTC")
+            .env("KBUILD_BUILD_USER", "microbench")
+            .env("KBUILD_BUILD_HOST", "microbench")
+            .env("KBUILD_BUILD_VERSION", "1")
+            .env("KCONFIG_ALLCONFIG", config)
+            .arg("-C")
+            .arg(&unpacked)
+            .arg(format!("O={}", objects.display()))
+            .arg("ARCH=x86_64")
+    };
+    make().arg("allnoconfig").run(Some(step))?;
+    let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    make().arg(format!("-j{jobs}")).arg("vmlinux").run(Some(step)).context("the kernel does not build")?;
+    let image = work.join(IMAGE);
+    Tool::new("strip").args(["--strip-debug", "-o"]).arg(&image).arg(objects.join("vmlinux")).run(Some(step))?;
+    fs::copy(objects.join(".config"), work.join("config")).context("cannot keep the configuration")?;
+    Ok(Note { version, origin })
+}

@@ -1,0 +1,154 @@
+//! A VM's console: read to the end on a thread of its own, stamped, bounded, kept in a file.
+//!
+//! The guest is hostile: at most [`FILE_LIMIT`] bytes go to the file and at most [`LINE_LIMIT`] bytes of a line are looked at;
+//! the rest is read and thrown away, so that a flood blocks neither the VMM nor the runner's memory.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use microbench_agent::{READY_MARK, RESTART_MARK};
+
+use crate::clock::Instant;
+
+/// Bytes of a console that are kept.
+pub const FILE_LIMIT: usize = 1 << 20;
+/// Bytes of one line that are searched for a mark.
+const LINE_LIMIT: usize = 512;
+/// Bytes of the tail that goes into a failure's message.
+const TAIL_LIMIT: usize = 2048;
+
+/// The instants that a console shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// First byte.
+    pub first: Option<Instant>,
+    /// The agent's ready mark with this VM's nonce.
+    pub ready: Option<Instant>,
+    /// The agent's restart mark.
+    pub restart: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    marks: Marks,
+    tail: Vec<u8>,
+    bytes: u64,
+}
+
+/// A console that is being read.
+#[derive(Debug)]
+pub struct Console {
+    shared: Arc<Mutex<Shared>>,
+    reader: JoinHandle<()>,
+}
+
+impl Console {
+    /// Reads `stream` until its end into the file `log`; `nonce` is what the ready mark must carry.
+    ///
+    /// # Errors
+    /// When the log cannot be created or no thread can be had.
+    pub fn read(stream: impl Read + Send + 'static, log: &Path, nonce: &str) -> anyhow::Result<Self> {
+        let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let (state, ready) = (Arc::clone(&shared), format!("{READY_MARK} {nonce}"));
+        let reader = std::thread::Builder::new()
+            .name("console".into())
+            .stack_size(256 << 10)
+            .spawn(move || pump(stream, file, &state, ready.as_bytes()))
+            .context("cannot start a console thread")?;
+        Ok(Self { shared, reader })
+    }
+
+    /// The instants seen so far.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        lock(&self.shared).marks
+    }
+
+    /// The last lines, for a message.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        let text = String::from_utf8_lossy(&lock(&self.shared).tail).into_owned();
+        text.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
+    }
+
+    /// Waits for the end of the stream: call it once the VMM has ended.
+    #[must_use]
+    pub fn finish(self) -> (Marks, String) {
+        let tail_of = Arc::clone(&self.shared);
+        drop(self.reader.join());
+        let console = Self { shared: tail_of, reader: std::thread::spawn(|| {}) };
+        (console.marks(), console.tail())
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pump(mut stream: impl Read, mut file: File, shared: &Mutex<Shared>, ready: &[u8]) {
+    let mut buffer = vec![0; 16 << 10];
+    let mut line = Vec::with_capacity(LINE_LIMIT);
+    let mut room = FILE_LIMIT;
+    loop {
+        let bytes = match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(read) => &buffer[..read],
+        };
+        let now = Instant::now();
+        let mut state = lock(shared);
+        state.marks.first.get_or_insert(now);
+        state.bytes += bytes.len() as u64;
+        for &byte in bytes {
+            if byte == b'\n' {
+                line.clear();
+            } else if line.len() < LINE_LIMIT {
+                line.push(byte);
+                if line.ends_with(ready) {
+                    state.marks.ready.get_or_insert(now);
+                } else if line.ends_with(RESTART_MARK.as_bytes()) {
+                    state.marks.restart.get_or_insert(now);
+                }
+            }
+        }
+        state.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_LIMIT)..]);
+        let surplus = state.tail.len().saturating_sub(TAIL_LIMIT);
+        state.tail.drain(..surplus);
+        drop(state);
+        let kept = bytes.len().min(room);
+        // A full disk must not stop the reading; the journal's own write reports it.
+        drop(file.write_all(&bytes[..kept]));
+        room -= kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static [u8]) -> (Marks, String, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let (marks, tail) = Console::read(text, &log, "abc").unwrap().finish();
+        (marks, tail, std::fs::read(log).unwrap())
+    }
+
+    #[test]
+    fn a_ready_mark_counts_with_its_own_nonce_only() {
+        let (marks, tail, log) = read(b"boot\nmicrobench-agent: ready abc\nmicrobench-agent: restart\n");
+        assert!(marks.first.is_some() && marks.ready.is_some() && marks.restart.is_some());
+        assert!(tail.ends_with("restart") && log.ends_with(b"restart\n"));
+        assert!(read(b"microbench-agent: ready other\n").0.ready.is_none());
+    }
+
+    #[test]
+    fn a_flood_is_cut_in_the_file_and_in_memory() {
+        let flood: &'static [u8] = vec![b'x'; 3 * FILE_LIMIT].leak();
+        let (_, tail, log) = read(flood);
+        assert_eq!((tail.len(), log.len()), (TAIL_LIMIT, FILE_LIMIT));
+    }
+}

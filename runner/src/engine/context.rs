@@ -1,0 +1,88 @@
+//! What an engine's templates may name.
+
+use std::collections::BTreeMap;
+
+use microbench_plots::record::Level;
+use serde::Serialize;
+
+/// The template context of one VM. Beside these fields, every effective setting of the cell is there under its own name
+/// (`vcpus`, `memory_mib`, the engine's own).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Context {
+    /// Path of the engine's program.
+    pub program: String,
+    /// Name of the VM, unique in the run: letters, digits and dashes.
+    pub id: String,
+    /// The VM's private folder: sockets and configuration files.
+    pub folder: String,
+    /// Path of the guest kernel: an uncompressed ELF image.
+    pub kernel: String,
+    /// The guest kernel's command line, whole.
+    pub boot_args: String,
+    /// Path of the root disk: a raw image.
+    pub disk: String,
+    /// True when the guest must not write to it.
+    pub disk_read_only: bool,
+    /// Name of the tap interface.
+    pub tap: String,
+    /// The guest's MAC address.
+    pub mac: String,
+    /// The guest's IPv4 address.
+    pub guest_ip: String,
+    /// The host's IPv4 address on the tap.
+    pub host_ip: String,
+    /// Every effective setting; a field above of the same name wins.
+    #[serde(skip)]
+    pub settings: BTreeMap<String, Level>,
+}
+
+impl Context {
+    /// The context as handlebars takes it: one flat JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut object = serde_json::Map::new();
+        for (name, value) in &self.settings {
+            object.insert(name.clone(), serde_json::to_value(value).unwrap_or_default());
+        }
+        if let Ok(serde_json::Value::Object(own)) = serde_json::to_value(self) {
+            object.extend(own);
+        }
+        serde_json::Value::Object(object)
+    }
+}
+
+/// The guest kernel's command line: what the engine's machine needs, then what every guest gets, then the study's own words.
+/// Both engines' guests get the same but for the first part.
+#[must_use]
+pub fn boot_args(engine: &str, guest: &GuestArgs<'_>) -> String {
+    let addresses = guest.addresses;
+    let mut words = format!(
+        "{engine} quiet panic=-1 random.trust_cpu=on root=/dev/vda {} init={} ip={}::{}:255.255.255.0::eth0:off {}={}",
+        if guest.read_only { "ro" } else { "rw" },
+        guest.init,
+        addresses.guest,
+        addresses.host,
+        microbench_agent::NONCE_PARAMETER,
+        guest.nonce,
+    );
+    if !guest.extra.is_empty() {
+        words.push(' ');
+        words.push_str(guest.extra);
+    }
+    words
+}
+
+/// What of the command line depends on the VM.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestArgs<'a> {
+    /// Path of init in the root file system.
+    pub init: &'a str,
+    /// The root file system is mounted read-only.
+    pub read_only: bool,
+    /// The VM's addresses.
+    pub addresses: &'a crate::host::net::Addresses,
+    /// The VM's nonce.
+    pub nonce: &'a str,
+    /// Words of the study (`boot_args`).
+    pub extra: &'a str,
+}

@@ -1,0 +1,166 @@
+//! The TOML description of an engine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use microbench_plots::record::Level;
+use serde::{Deserialize, Serialize};
+
+/// The descriptions that the program carries.
+const BUILT_IN: [&str; 2] =
+    [include_str!("../../engines/firecracker.toml"), include_str!("../../engines/qemu-microvm.toml")];
+
+/// One engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Engine {
+    /// What a variant's `engine` names.
+    pub name: String,
+    /// For tables.
+    pub title: String,
+    /// The program artefact that `{{program}}` stands for (runner/programs/), or a path.
+    pub program: String,
+    /// True when it runs KVM guests: then a host without working KVM needs the emulated one.
+    pub needs_kvm: bool,
+    /// Settings of its own that variants and axes may give.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Setting>,
+    /// How it is started.
+    pub command: Command,
+    /// What its machine needs of the guest's kernel command line.
+    pub kernel: Kernel,
+    /// Files to write into the VM's folder before the start.
+    #[serde(default)]
+    pub files: Vec<File>,
+    /// Calls to make once it runs; without, the guest boots as the process starts.
+    pub api: Option<Api>,
+    /// How its version is read.
+    pub version: Version,
+    /// How it says that a host cannot run a configuration.
+    #[serde(default)]
+    pub not_applicable: NotApplicable,
+}
+
+/// A setting of an engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// Value where a manifest gives none; its type is the setting's.
+    pub default: Level,
+    /// Allowed values; empty for any of the type.
+    #[serde(default)]
+    pub choices: Vec<Level>,
+    /// One sentence.
+    pub doc: String,
+}
+
+/// Templates of the argument vector, program first. The console is the process's standard output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// One template an argument.
+    pub argv: Vec<String>,
+}
+
+/// The guest kernel's side of the machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// Words that precede the common ones: console, reboot method, probes to skip.
+    pub boot_args: String,
+}
+
+/// A file to write before the start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Name in the VM's folder.
+    pub name: String,
+    /// Template of the content.
+    pub content: String,
+}
+
+/// Calls over a unix socket, in order, on one connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// Template of the socket's path.
+    pub socket: String,
+    /// The calls.
+    pub calls: Vec<ApiCall>,
+}
+
+/// One HTTP call; any answer but 2xx is a failure whose body is the VMM's message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiCall {
+    /// `PUT`, `PATCH` ...
+    pub method: String,
+    /// Path of the resource.
+    pub path: String,
+    /// Template of a JSON body.
+    pub body: String,
+    /// True for the call that starts the guest: `boot.requested` is taken before it.
+    #[serde(default)]
+    pub boots: bool,
+}
+
+/// How the version is read: the rest of the line after `prefix`, up to a space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    /// Templates of the argument vector; only `{{program}}` is known.
+    pub argv: Vec<String>,
+    /// Text before the version in the output.
+    pub prefix: String,
+}
+
+/// Messages by which the VMM says that this host cannot run a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotApplicable {
+    /// Any of these in the VMM's message makes the failure `not-applicable`.
+    pub messages: Vec<String>,
+}
+
+/// The built-in engines and those in `folders` (`*.toml`), by name; a later one of the same name is an error.
+///
+/// # Errors
+/// A description that does not parse, with its file; two of one name.
+pub fn load(folders: &[&Path]) -> anyhow::Result<BTreeMap<String, Engine>> {
+    let mut engines = BTreeMap::new();
+    let mut add = |text: &str, origin: &str| -> anyhow::Result<()> {
+        let engine: Engine =
+            toml::from_str(text).with_context(|| format!("the engine description {origin} is wrong"))?;
+        let name = engine.name.clone();
+        if engines.insert(name.clone(), engine).is_some() {
+            bail!("the engine description {origin} names its engine `{name}`, which another one has already");
+        }
+        Ok(())
+    };
+    for text in BUILT_IN {
+        add(text, "built in")?;
+    }
+    for folder in folders {
+        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        files.sort();
+        for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "toml")) {
+            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            add(&text, &file.display().to_string())?;
+        }
+    }
+    Ok(engines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_descriptions_parse() {
+        let engines = load(&[]).unwrap();
+        assert_eq!(engines.keys().collect::<Vec<_>>(), ["firecracker", "qemu-microvm"]);
+    }
+}

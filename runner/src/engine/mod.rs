@@ -1,0 +1,9 @@
+//! Engines are data: one TOML description each, one generic way to start them.
+//!
+//! [`description`] reads the TOML, [`context`] is what its templates may name, [`launch`] renders both into the argv,
+//! the files and the API calls of one VM, and [`api`] makes the calls.
+
+pub mod api;
+pub mod context;
+pub mod description;
+pub mod launch;

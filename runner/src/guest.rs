@@ -1,0 +1,146 @@
+//! The client of a guest's agent, over reqwest: everything but the start-up probe.
+//!
+//! The guest is hostile: every answer is bounded in size and time, must be a 2xx, must carry the VM's nonce, must parse.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use microbench_agent::{HashReply, HashRequest, NONCE_HEADER, Stats};
+use reqwest::{Client, Method, redirect};
+use serde::de::DeserializeOwned;
+
+/// Most bytes read of an answer's body.
+const BODY_LIMIT: usize = 256 << 10;
+
+/// Why a request to the agent failed.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    /// No answer in time.
+    #[error("{request}: no answer within {seconds} s")]
+    Timeout {
+        /// The request, as `GET /stats`.
+        request: &'static str,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The connection failed.
+    #[error("{request}: {source}")]
+    Transport {
+        /// The request.
+        request: &'static str,
+        /// Cause.
+        source: reqwest::Error,
+    },
+    /// The answer breaks the protocol.
+    #[error("{request}: {problem}")]
+    Protocol {
+        /// The request.
+        request: &'static str,
+        /// What is wrong with the answer.
+        problem: String,
+    },
+}
+
+/// A client of one VM's agent.
+#[derive(Debug)]
+pub struct Guest {
+    client: Client,
+    base: String,
+    nonce: String,
+    timeout: Duration,
+}
+
+impl Guest {
+    /// A client for the agent at `address`, whose answers must carry `nonce`; each request may take `timeout`.
+    ///
+    /// # Errors
+    /// When reqwest cannot be set up.
+    pub fn new(address: Ipv4Addr, nonce: &str, timeout: Duration) -> reqwest::Result<Self> {
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .pool_max_idle_per_host(1)
+            .timeout(timeout)
+            .build()?;
+        let base = format!("http://{address}:{}", microbench_agent::PORT);
+        Ok(Self { client, base, nonce: nonce.to_owned(), timeout })
+    }
+
+    /// The kernel log and the machine as the guest sees them.
+    ///
+    /// # Errors
+    /// [`GuestError`].
+    pub async fn stats(&self) -> Result<Stats, GuestError> {
+        self.json("GET /stats", Method::GET, "/stats", None).await
+    }
+
+    /// Hashes in the guest.
+    ///
+    /// # Errors
+    /// [`GuestError`].
+    pub async fn hash(&self, request: HashRequest) -> Result<HashReply, GuestError> {
+        let body = serde_json::to_string(&request)
+            .map_err(|error| GuestError::Protocol { request: "POST /hash", problem: error.to_string() })?;
+        self.json("POST /hash", Method::POST, "/hash", Some(body)).await
+    }
+
+    /// Asks the guest to end. Returns when the answer is there.
+    ///
+    /// # Errors
+    /// [`GuestError`].
+    pub async fn shutdown(&self) -> Result<(), GuestError> {
+        self.send("POST /shutdown", Method::POST, "/shutdown", None).await.map(drop)
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        request: &'static str,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<T, GuestError> {
+        let bytes = self.send(request, method, path, body).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| GuestError::Protocol { request, problem: format!("the answer does not parse: {error}") })
+    }
+
+    async fn send(
+        &self,
+        request: &'static str,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Vec<u8>, GuestError> {
+        let failed = |source: reqwest::Error| {
+            if source.is_timeout() {
+                GuestError::Timeout { request, seconds: self.timeout.as_secs() }
+            } else {
+                GuestError::Transport { request, source }
+            }
+        };
+        let wrong = |problem: String| GuestError::Protocol { request, problem };
+        let mut call = self.client.request(method, format!("{}{path}", self.base));
+        if let Some(body) = body {
+            call = call.header("content-type", "application/json").body(body);
+        }
+        let mut answer = call.send().await.map_err(failed)?;
+        let status = answer.status();
+        match answer.headers().get(NONCE_HEADER).map(|value| value.as_bytes() == self.nonce.as_bytes()) {
+            Some(true) => {}
+            Some(false) => return Err(wrong("the answer carries another VM's nonce".into())),
+            None => return Err(wrong("the answer carries no nonce".into())),
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+            if bytes.len() + chunk.len() > BODY_LIMIT {
+                return Err(wrong(format!("the answer has more than {BODY_LIMIT} bytes")));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if !status.is_success() {
+            let text: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+            return Err(wrong(format!("status {status}: {text}")));
+        }
+        Ok(bytes)
+    }
+}

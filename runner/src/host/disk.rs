@@ -1,0 +1,131 @@
+//! A VM's root disk: the shared image, read-only, or a private clone that nobody has to delete.
+//!
+//! A clone is a file without a name (`O_TMPFILE`): the kernel frees it when the last descriptor closes, so a killed
+//! runner leaves none behind. VMMs reach it through `/proc/<runner>/fd/<n>`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nix::unistd::{Whence, lseek64};
+
+use crate::sys;
+
+/// How a clone came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloneMethod {
+    /// The file system shares the blocks (`FICLONE`).
+    Reflink,
+    /// The data was copied, holes were left out.
+    SparseCopy,
+}
+
+/// A VM's root disk.
+#[derive(Debug)]
+pub enum Disk {
+    /// The image itself, read-only.
+    Shared(PathBuf),
+    /// A nameless private copy.
+    Clone(File, CloneMethod),
+}
+
+impl Disk {
+    /// The image itself, for a guest that mounts it read-only.
+    #[must_use]
+    pub fn shared(image: &Path) -> Self {
+        Self::Shared(image.to_path_buf())
+    }
+
+    /// Clones `image` into a nameless file of `folder`'s file system.
+    ///
+    /// # Errors
+    /// When the image cannot be read or the folder's file system has no room or no `O_TMPFILE`.
+    pub fn clone_of(image: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let source = File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
+        let target = File::options()
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(libc::O_TMPFILE)
+            .open(folder)
+            .with_context(|| format!("cannot make a nameless file in {}", folder.display()))?;
+        let method = match sys::reflink(&source, &target) {
+            Ok(()) => CloneMethod::Reflink,
+            Err(_) => {
+                sparse_copy(&source, &target)
+                    .with_context(|| format!("cannot clone {} into {}", image.display(), folder.display()))?;
+                CloneMethod::SparseCopy
+            }
+        };
+        Ok(Self::Clone(target, method))
+    }
+
+    /// The path to hand to a VMM started by this process.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Shared(path) => path.clone(),
+            Self::Clone(file, _) => PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())),
+        }
+    }
+
+    /// True when the guest must not write.
+    #[must_use]
+    pub fn read_only(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+}
+
+/// Copies the data of `source` to `target` and leaves its holes.
+fn sparse_copy(source: &File, target: &File) -> io::Result<()> {
+    let length = source.metadata()?.len();
+    target.set_len(length)?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut position = 0;
+    while position < length {
+        let start = match lseek64(source, position.cast_signed(), Whence::SeekData) {
+            Ok(start) => start.unsigned_abs(),
+            Err(nix::errno::Errno::ENXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let end = lseek64(source, start.cast_signed(), Whence::SeekHole)?.unsigned_abs();
+        position = start;
+        while position < end {
+            let room = buffer.len().min(usize::try_from(end - position).unwrap_or(usize::MAX));
+            let read = source.read_at(&mut buffer[..room], position)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            target.write_all_at(&buffer[..read], position)?;
+            position += read as u64;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_clone_has_the_bytes_and_the_holes_of_its_image_and_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("image");
+        let file = File::create(&image).unwrap();
+        file.set_len(64 << 20).unwrap();
+        file.write_all_at(b"begin", 0).unwrap();
+        file.write_all_at(b"end", (64 << 20) - 3).unwrap();
+        let Disk::Clone(clone, _) = Disk::clone_of(&image, folder.path()).unwrap() else { panic!("not a clone") };
+        assert_eq!(clone.metadata().unwrap().len(), 64 << 20);
+        assert!(clone.metadata().unwrap().blocks() * 512 < 1 << 20);
+        let mut bytes = [0; 3];
+        clone.read_exact_at(&mut bytes, (64 << 20) - 3).unwrap();
+        assert_eq!(&bytes, b"end");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,108 @@
+//! One tap and one /24 a VM, as in the 2019 paper: host `10.x.y.1`, guest `10.x.y.2`.
+//!
+//! The interfaces live in the network namespace of the process, which the sandbox made; nothing is forwarded between
+//! them. A permanent neighbour entry spares the host its ARP request, whose retry after one second would quantise the
+//! start-up time; a study may leave it out to show just that.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+
+use anyhow::Context;
+
+use crate::sys;
+
+/// The addresses of VM `vm` of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The host's end, `10.x.y.1`.
+    pub host: Ipv4Addr,
+    /// The guest's end, `10.x.y.2`.
+    pub guest: Ipv4Addr,
+    /// The guest's MAC address: locally administered, from its IP address.
+    pub mac: [u8; 6],
+}
+
+/// VMs that the address plan has room for: one /24 of 10.0.0.0/8 each.
+pub const MAX_VMS: u32 = 1 << 16;
+
+impl Addresses {
+    /// Addresses of VM number `vm`, below [`MAX_VMS`].
+    #[must_use]
+    pub fn of(vm: u32) -> Self {
+        let [_, _, x, y] = (vm % MAX_VMS).to_be_bytes();
+        Self { host: Ipv4Addr::new(10, x, y, 1), guest: Ipv4Addr::new(10, x, y, 2), mac: [0x06, 0x00, 10, x, y, 2] }
+    }
+
+    /// The MAC address as `06:00:0a:00:00:02`.
+    #[must_use]
+    pub fn mac_text(&self) -> String {
+        self.mac.map(|byte| format!("{byte:02x}")).join(":")
+    }
+}
+
+/// A tap interface with its address; removed when dropped.
+#[derive(Debug)]
+pub struct Tap {
+    name: String,
+}
+
+impl Tap {
+    /// Makes the tap of VM `vm`, gives it the host's address and brings it up; with `neighbour`, enters the guest's
+    /// MAC address for good.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the context names the step and the remedy.
+    pub fn create(vm: u32, addresses: &Addresses, neighbour: bool) -> anyhow::Result<Self> {
+        let name = format!("mb{vm}");
+        sys::tap_create(&name).with_context(|| {
+            format!("cannot create the tap interface {name} (is /dev/net/tun there, and may this user open it?)")
+        })?;
+        let tap = Self { name };
+        let socket = sys::control_socket().context("cannot open a control socket")?;
+        sys::interface_up(socket.as_fd(), &tap.name, Some((addresses.host, 24)))
+            .with_context(|| format!("cannot give {} the address {}/24", tap.name, addresses.host))?;
+        if neighbour {
+            sys::neighbour_set(socket.as_fd(), &tap.name, addresses.guest, addresses.mac)
+                .with_context(|| format!("cannot enter {} as a neighbour on {}", addresses.guest, tap.name))?;
+        }
+        Ok(tap)
+    }
+
+    /// The interface's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        // The namespace's end removes it too; a failure here leaks nothing beyond the run.
+        drop(sys::tap_remove(&self.name));
+    }
+}
+
+/// Brings the loopback interface of a fresh network namespace up.
+///
+/// # Errors
+/// That of the ioctl.
+pub fn loopback_up() -> io::Result<()> {
+    let socket = sys::control_socket()?;
+    sys::interface_up(socket.as_fd(), "lo", None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_vm_has_its_own_subnet_and_mac() {
+        let first = Addresses::of(0);
+        assert_eq!(first.host, Ipv4Addr::new(10, 0, 0, 1));
+        assert_eq!(first.mac_text(), "06:00:0a:00:00:02");
+        let far = Addresses::of(1000);
+        assert_eq!(far.guest, Ipv4Addr::new(10, 3, 232, 2));
+        assert_eq!(far.mac_text(), "06:00:0a:03:e8:02");
+    }
+}

@@ -1,0 +1,109 @@
+//! The append-only record of a run. A trial's lines are written together once it has ended and are on disk before the
+//! next one starts, so that a killed run loses the trial that it was in and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use microbench_plots::record::{Record, decode_line, encode_line};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// Name of the journal in a run directory.
+pub const FILE: &str = "journal.ndjson";
+
+/// The journal of one run directory, open for appending.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Flock<File>,
+}
+
+/// What a journal says has been done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Trials (no warm-ups) that have ended.
+    pub ended: BTreeSet<u32>,
+    /// Attempts begun, by trial.
+    pub attempts: BTreeMap<u32, u32>,
+}
+
+impl Journal {
+    /// Opens the journal of `run` for appending, and cuts off a torn last line that a killed session left.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or written.
+    pub fn open(run: &Path) -> anyhow::Result<Self> {
+        let path = run.join(FILE);
+        let context = || format!("cannot open {}", path.display());
+        let file = OpenOptions::new().create(true).append(true).open(&path).with_context(context)?;
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((_, Errno::EWOULDBLOCK)) => bail!("{} is in use by another microbench", run.display()),
+            Err((_, error)) => return Err(error).with_context(context),
+        };
+        let text = std::fs::read(&path).with_context(context)?;
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            file.set_len(whole as u64).with_context(context)?;
+        }
+        // The name of a new file is data too.
+        File::open(run).and_then(|folder| folder.sync_all()).with_context(context)?;
+        Ok(Self { path, file })
+    }
+
+    /// What has been done so far.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a line of it is damaged: the message names it.
+    pub fn progress(&self) -> anyhow::Result<Progress> {
+        let text =
+            std::fs::read_to_string(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let (mut progress, mut warmup) = (Progress::default(), false);
+        for (number, line) in (1..).zip(text.lines()) {
+            let record = decode_line(line).with_context(|| format!("{}:{number}", self.path.display()))?;
+            match record {
+                Record::TrialStart { trial, attempt, warmup: warm, .. } => {
+                    warmup = warm;
+                    progress.attempts.insert(trial, attempt + 1);
+                }
+                Record::TrialEnd { trial, .. } if !warmup => {
+                    progress.ended.insert(trial);
+                }
+                _ => {}
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Appends `records` in one write and waits until they are on disk.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn append(&mut self, records: &[Record]) -> anyhow::Result<()> {
+        let text: String = records.iter().map(encode_line).collect();
+        self.file
+            .write_all(text.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .with_context(|| format!("cannot append to {}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_last_line_is_cut_off_before_the_next_record() {
+        let run = tempfile::tempdir().unwrap();
+        let record = Record::RunEnd { ended: "2026-01-01T00:00:00Z".into() };
+        Journal::open(run.path()).unwrap().append(std::slice::from_ref(&record)).unwrap();
+        let path = run.path().join(FILE);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{whole}{}", &whole[..whole.len() / 2])).unwrap();
+        Journal::open(run.path()).unwrap().append(&[record]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole.repeat(2));
+    }
+}

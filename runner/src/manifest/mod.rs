@@ -1,0 +1,4 @@
+//! wip
+pub mod diagnostic;
+pub mod settings;
+mod walk;

@@ -1,0 +1,295 @@
+//! When does the service answer? The exact probe, and the 2019 paper's poll.
+//!
+//! Both make one connection attempt at a time from a blocking thread. The exact probe waits for the outcome of an attempt:
+//! a guest whose network is up refuses at once (nobody listens yet), and the next attempt follows a millisecond later.
+//! Before the network is up nothing answers; an attempt is then given up after [`SILENCE`], because the kernel would repeat
+//! its SYN only after a second. Each result carries the instant at which the last failed attempt began, so the true instant
+//! lies between that and the answer.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, getsockopt, socket, sockopt};
+
+use crate::clock::Instant;
+
+/// An attempt that nobody answers is given up after this long.
+const SILENCE: Duration = Duration::from_millis(4);
+/// Once the guest's network answers, an attempt may take this long (its CPU may be busy with other guests).
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Pause after a refused attempt.
+const PAUSE: Duration = Duration::from_millis(1);
+/// The paper's poll: one request every 10 ms ...
+const PAPER_PERIOD: Duration = Duration::from_millis(10);
+/// ... each given up after 100 ms.
+const PAPER_TIMEOUT: Duration = Duration::from_millis(100);
+/// An answer to `GET /` may take this long once connected.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Most bytes read of an answer to `GET /`.
+const ANSWER_LIMIT: usize = 8 << 10;
+
+/// Which poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// One attempt at a time, 1 ms apart, each waited for.
+    Exact,
+    /// Every 10 ms with a 100 ms timeout, as the 2019 paper states.
+    Paper,
+}
+
+/// The first good answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The answer was complete.
+    pub ok: Instant,
+    /// The last attempt that failed began; `None` when the first one succeeded.
+    pub last_failed: Option<Instant>,
+    /// Connection attempts, the good one included.
+    pub attempts: u32,
+    /// CPU time of the probing thread, nanoseconds.
+    pub cpu_time_ns: u64,
+}
+
+/// Why there is no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The deadline passed.
+    #[error("no answer before the deadline after {attempts} attempts (the last one: {last})")]
+    Deadline {
+        /// Connection attempts.
+        attempts: u32,
+        /// What the last one ended with.
+        last: String,
+    },
+    /// The VMM ended.
+    #[error("the VMM ended before the service answered")]
+    Exited,
+    /// Something answered that is not this VM's agent.
+    #[error("{0}")]
+    Protocol(String),
+    /// The host's own socket calls failed.
+    #[error("cannot probe: {0}")]
+    Host(io::Error),
+}
+
+/// Polls `http://guest:port/` until the first 200 that carries `nonce`.
+///
+/// # Errors
+/// [`ProbeError`]. A wrong nonce ends the probe: another VM has this VM's address.
+pub fn wait(
+    probe: Probe,
+    guest: Ipv4Addr,
+    nonce: &str,
+    deadline: Instant,
+    exited: BorrowedFd<'_>,
+) -> Result<Found, ProbeError> {
+    let cpu_before = crate::sys::thread_cpu_ns();
+    let (mut attempts, mut last_failed, mut network_up) = (0, None, false);
+    loop {
+        let begun = Instant::now();
+        attempts += 1;
+        let patience = match probe {
+            Probe::Paper => PAPER_TIMEOUT,
+            Probe::Exact if network_up => PATIENCE,
+            Probe::Exact => SILENCE,
+        };
+        let outcome = attempt(guest, nonce, patience, probe == Probe::Paper, exited);
+        let last = match outcome {
+            Ok(ok) => {
+                let cpu_time_ns = crate::sys::thread_cpu_ns() - cpu_before;
+                return Ok(Found { ok, last_failed, attempts, cpu_time_ns });
+            }
+            Err(Attempt::Exited) => return Err(ProbeError::Exited),
+            Err(Attempt::Wrong(message)) => return Err(ProbeError::Protocol(message)),
+            Err(Attempt::Host(error)) => return Err(ProbeError::Host(error)),
+            Err(Attempt::Refused(error)) => {
+                network_up = true;
+                error.to_string()
+            }
+            Err(Attempt::Silent) => "silence".to_owned(),
+        };
+        last_failed = Some(begun);
+        if deadline.passed() {
+            return Err(ProbeError::Deadline { attempts, last });
+        }
+        let pause = match probe {
+            Probe::Paper => begun.after(PAPER_PERIOD).remaining(),
+            Probe::Exact if last == "silence" => Duration::ZERO,
+            Probe::Exact => PAUSE,
+        };
+        if !pause.is_zero() && poll_one(exited, None, pause).map_err(ProbeError::Host)?.exited {
+            return Err(ProbeError::Exited);
+        }
+    }
+}
+
+/// How one attempt failed.
+enum Attempt {
+    Silent,
+    Refused(io::Error),
+    Exited,
+    Wrong(String),
+    Host(io::Error),
+}
+
+fn attempt(
+    guest: Ipv4Addr,
+    nonce: &str,
+    patience: Duration,
+    whole: bool,
+    exited: BorrowedFd<'_>,
+) -> Result<Instant, Attempt> {
+    let begun = Instant::now();
+    let address = SockaddrIn::from(SocketAddrV4::new(guest, microbench_agent::PORT));
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Inet, SockType::Stream, flags, None).map_err(|error| Attempt::Host(error.into()))?;
+    match connect(std::os::fd::AsRawFd::as_raw_fd(&fd), &address) {
+        Ok(()) | Err(Errno::EINPROGRESS) => {}
+        Err(error) => return Err(Attempt::Refused(error.into())),
+    }
+    let state = poll_one(exited, Some((fd.as_fd(), PollFlags::POLLOUT)), patience).map_err(Attempt::Host)?;
+    if state.exited {
+        return Err(Attempt::Exited);
+    }
+    if !state.ready {
+        return Err(Attempt::Silent);
+    }
+    match getsockopt(&fd, sockopt::SocketError).map_err(|error| Attempt::Host(error.into()))? {
+        0 => {}
+        code => return Err(Attempt::Refused(io::Error::from_raw_os_error(code))),
+    }
+    let mut stream = TcpStream::from(fd);
+    let request = format!("GET / HTTP/1.1\r\nhost: {guest}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(Attempt::Refused)?;
+    let deadline = if whole { begun.after(patience) } else { Instant::now().after(ANSWER) };
+    let mut answer = Vec::new();
+    loop {
+        let state =
+            poll_one(exited, Some((stream.as_fd(), PollFlags::POLLIN)), deadline.remaining()).map_err(Attempt::Host)?;
+        if state.exited {
+            return Err(Attempt::Exited);
+        }
+        if !state.ready {
+            return Err(Attempt::Silent);
+        }
+        let mut buffer = [0; 2048];
+        let read = match stream.read(&mut buffer) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(Attempt::Refused(error)),
+        };
+        answer.extend_from_slice(&buffer[..read]);
+        if let Some(verdict) = judge(&answer, read == 0, nonce) {
+            return verdict.map(|()| Instant::now()).map_err(Attempt::Wrong);
+        }
+    }
+}
+
+/// Judges what has been read so far: `None` for more to come, `Ok` for a complete 200 with the right nonce.
+fn judge(answer: &[u8], ended: bool, nonce: &str) -> Option<Result<(), String>> {
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return match (ended, answer.len() > ANSWER_LIMIT) {
+            (true, _) => Some(Err("the guest closed the connection within its answer's head".into())),
+            (_, true) => Some(Err(format!("the guest's answer has a head of more than {ANSWER_LIMIT} bytes"))),
+            _ => None,
+        };
+    };
+    let head = String::from_utf8_lossy(&answer[..end]);
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap_or_default();
+    let header = |name: &str| {
+        head.split("\r\n").skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        })
+    };
+    if status.split(' ').nth(1) != Some("200") {
+        return Some(Err(format!("the guest answered `{}` to GET /", status.chars().take(80).collect::<String>())));
+    }
+    match header(microbench_agent::NONCE_HEADER) {
+        Some(value) if value == nonce => {}
+        Some(_) => return Some(Err("the answer carries another VM's nonce".into())),
+        None => return Some(Err("the answer carries no nonce".into())),
+    }
+    let length = header("content-length").and_then(|value| value.parse::<usize>().ok());
+    match length {
+        None => Some(Err("the answer has no content-length".into())),
+        Some(length) if length > ANSWER_LIMIT => Some(Err(format!("the answer announces {length} bytes"))),
+        Some(length) if answer.len() - (end + 4) >= length => Some(Ok(())),
+        Some(_) if ended => Some(Err("the guest closed the connection within its answer".into())),
+        Some(_) => None,
+    }
+}
+
+struct Polled {
+    exited: bool,
+    ready: bool,
+}
+
+/// Waits for the process's end, for `other`, or for the time.
+fn poll_one(exited: BorrowedFd<'_>, other: Option<(BorrowedFd<'_>, PollFlags)>, time: Duration) -> io::Result<Polled> {
+    let deadline = Instant::now().after(time);
+    let mut fds = vec![PollFd::new(exited, PollFlags::POLLIN)];
+    fds.extend(other.map(|(fd, flags)| PollFd::new(fd, flags)));
+    loop {
+        let left = nix::sys::time::TimeSpec::from_duration(deadline.remaining());
+        match ppoll(&mut fds, Some(left), None) {
+            Ok(0) if !deadline.passed() => {}
+            Ok(_) => {
+                let any = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| fd.any().unwrap_or(false));
+                return Ok(Polled { exited: any(fds.first()), ready: any(fds.get(1)) });
+            }
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits until the process of `exited` ends; false when the deadline passes first.
+///
+/// # Errors
+/// That of `ppoll(2)`.
+pub fn wait_exit(exited: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+    Ok(poll_one(exited, None, deadline.remaining())?.exited)
+}
+
+/// Waits until the process of `exited` ends (true), or `other` is readable or the time is over (false).
+///
+/// # Errors
+/// That of `ppoll(2)`.
+pub fn wait_either(exited: BorrowedFd<'_>, other: BorrowedFd<'_>, time: Duration) -> io::Result<bool> {
+    Ok(poll_one(exited, Some((other, PollFlags::POLLIN)), time)?.exited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok(body: &str, extra: &str) -> Vec<u8> {
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{extra}\r\n{body}", body.len()).into_bytes()
+    }
+
+    #[test]
+    fn an_answer_counts_only_when_complete_and_with_the_right_nonce() {
+        let good = ok("hello", "X-Microbench-Nonce: abc\r\n");
+        assert_eq!(judge(&good, false, "abc"), Some(Ok(())));
+        for end in 0..good.len() {
+            assert_eq!(judge(&good[..end], false, "abc"), None, "cut at {end}");
+            assert!(judge(&good[..end], true, "abc").is_some_and(|verdict| verdict.is_err()), "cut at {end}");
+        }
+        assert!(judge(&good, false, "abd").unwrap().is_err());
+        assert!(judge(&ok("hello", ""), false, "abc").unwrap().is_err());
+    }
+
+    #[test]
+    fn an_endless_head_and_a_huge_body_are_refused() {
+        let head = [b"HTTP/1.1 200 OK\r\nx: ".as_slice(), &vec![b'y'; ANSWER_LIMIT]].concat();
+        assert!(judge(&head, false, "abc").unwrap().is_err());
+        let body = b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\nx-microbench-nonce: abc\r\n\r\n";
+        assert!(judge(body, false, "abc").unwrap().is_err());
+    }
+}

@@ -1,0 +1,250 @@
+//! The only unsafe code of the runner: system calls that neither std nor nix wraps safely.
+//!
+//! Each function is one call with its arguments checked and its errors turned into `std::io::Error`.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// What the kernel accounted to a process that has ended (`wait4(2)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit code, when the process exited.
+    pub code: Option<i32>,
+    /// Signal, when one killed it.
+    pub signal: Option<i32>,
+    /// User and system time of the process and of its waited-for children, nanoseconds.
+    pub cpu_time_ns: u64,
+    /// Largest resident set, bytes.
+    pub peak_rss_bytes: u64,
+    /// Voluntary context switches.
+    pub voluntary_switches: u64,
+    /// Involuntary context switches.
+    pub involuntary_switches: u64,
+}
+
+/// Reaps the child `pid`, which must have ended or be about to: waits for it.
+///
+/// # Errors
+/// That of `wait4(2)`.
+pub fn reap(pid: u32) -> io::Result<Exit> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both pointers are to live, writable objects of the types that wait4 fills.
+        let reaped = unsafe { libc::wait4(pid.cast_signed(), &raw mut status, 0, usage.as_mut_ptr()) };
+        if reaped >= 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // SAFETY: wait4 succeeded and has filled the structure, which was zeroed before.
+    let usage = unsafe { usage.assume_init() };
+    let nanos = |time: libc::timeval| (time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_usec.unsigned_abs()) * 1000;
+    Ok(Exit {
+        code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+        signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
+        cpu_time_ns: nanos(usage.ru_utime) + nanos(usage.ru_stime),
+        peak_rss_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
+        voluntary_switches: usage.ru_nvcsw.unsigned_abs(),
+        involuntary_switches: usage.ru_nivcsw.unsigned_abs(),
+    })
+}
+
+/// A descriptor that becomes readable when the process ends (`pidfd_open(2)`).
+///
+/// # Errors
+/// That of `pidfd_open(2)`.
+pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: a plain system call with integer arguments.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    owned(fd)
+}
+
+/// Sends a signal to the process of a pidfd (`pidfd_send_signal(2)`).
+///
+/// # Errors
+/// That of the call; a process that has ended is no error.
+pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: a null siginfo is allowed and means the default one.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    match (result, io::Error::last_os_error()) {
+        (0, _) => Ok(()),
+        (_, error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        (_, error) => Err(error),
+    }
+}
+
+/// CPU time of the calling thread, nanoseconds.
+#[must_use]
+pub fn thread_cpu_ns() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map_or(0, |time| time.tv_sec().unsigned_abs() * 1_000_000_000 + time.tv_nsec().unsigned_abs())
+}
+
+/// A persistent-free tap interface `name`: opens `/dev/net/tun` and attaches (`TUNSETIFF` with `IFF_TAP | IFF_NO_PI`),
+/// made persistent so that the VMM can attach to it in turn after the descriptor is closed.
+///
+/// # Errors
+/// That of the open or of the ioctl; a name too long.
+pub fn tap_create(name: &str) -> io::Result<()> {
+    nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
+    nix::ioctl_write_int_bad!(tun_set_persist, libc::TUNSETPERSIST);
+    let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR).unwrap_or(0);
+    // SAFETY: the descriptor is open and the request is a live, initialised ifreq.
+    unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
+    // SAFETY: the descriptor is open; the argument is an integer.
+    unsafe { tun_set_persist(tun.as_raw_fd(), 1) }?;
+    Ok(())
+}
+
+/// Removes the tap interface `name`.
+///
+/// # Errors
+/// That of the open or of the ioctl.
+pub fn tap_remove(name: &str) -> io::Result<()> {
+    nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
+    nix::ioctl_write_int_bad!(tun_set_persist, libc::TUNSETPERSIST);
+    let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR).unwrap_or(0);
+    // SAFETY: as in tap_create.
+    unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
+    // SAFETY: as in tap_create.
+    unsafe { tun_set_persist(tun.as_raw_fd(), 0) }?;
+    Ok(())
+}
+
+/// Gives interface `name` the address and the prefix length, and brings it up.
+///
+/// # Errors
+/// That of the ioctls.
+pub fn interface_up(socket: BorrowedFd<'_>, name: &str, address: Option<(Ipv4Addr, u8)>) -> io::Result<()> {
+    nix::ioctl_write_ptr_bad!(set_address, libc::SIOCSIFADDR, libc::ifreq);
+    nix::ioctl_write_ptr_bad!(set_netmask, libc::SIOCSIFNETMASK, libc::ifreq);
+    nix::ioctl_write_ptr_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
+    let mut request = interface_request(name)?;
+    if let Some((ip, prefix)) = address {
+        request.ifr_ifru.ifru_addr = socket_address(ip);
+        // SAFETY: an open socket and a live, initialised ifreq.
+        unsafe { set_address(socket.as_raw_fd(), &raw const request) }?;
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+        request.ifr_ifru.ifru_netmask = socket_address(Ipv4Addr::from(mask));
+        // SAFETY: as above.
+        unsafe { set_netmask(socket.as_raw_fd(), &raw const request) }?;
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
+    // SAFETY: as above.
+    unsafe { set_flags(socket.as_raw_fd(), &raw const request) }?;
+    Ok(())
+}
+
+/// Enters a permanent neighbour: `ip` is at `mac` on interface `name`.
+///
+/// # Errors
+/// That of the ioctl.
+pub fn neighbour_set(socket: BorrowedFd<'_>, name: &str, ip: Ipv4Addr, mac: [u8; 6]) -> io::Result<()> {
+    nix::ioctl_write_ptr_bad!(set_arp, libc::SIOCSARP, libc::arpreq);
+    // SAFETY: arpreq is plain data; all zeroes is a valid value.
+    let mut request: libc::arpreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    request.arp_pa = socket_address(ip);
+    request.arp_ha.sa_family = libc::ARPHRD_ETHER;
+    for (to, from) in request.arp_ha.sa_data.iter_mut().zip(mac) {
+        *to = from.cast_signed();
+    }
+    request.arp_flags = libc::ATF_PERM | libc::ATF_COM;
+    copy_name(&mut request.arp_dev, name)?;
+    // SAFETY: an open socket and a live, initialised arpreq.
+    unsafe { set_arp(socket.as_raw_fd(), &raw const request) }?;
+    Ok(())
+}
+
+/// Makes `target` share `source`'s blocks (`FICLONE`), where the file system can.
+///
+/// # Errors
+/// That of the ioctl: `EOPNOTSUPP`, `EXDEV` or `EINVAL` where it cannot.
+pub fn reflink(source: &File, target: &File) -> io::Result<()> {
+    // SAFETY: both descriptors are open; the argument is an integer.
+    let result = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONE, source.as_raw_fd()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Forks. The caller must be single-threaded. `Some(pid)` in the parent, `None` in the child.
+///
+/// # Errors
+/// That of `fork(2)`, or more than one thread running.
+pub fn fork() -> io::Result<Option<u32>> {
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+        return Err(io::Error::other("the process has more than one thread; it can no longer fork safely"));
+    }
+    // SAFETY: the process is single-threaded (checked above), so no lock can be held by a thread that vanishes.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => Ok(Some(pid.unsigned_abs())),
+    }
+}
+
+/// Makes the kernel kill this process when the thread that forked it ends (`PR_SET_PDEATHSIG`).
+///
+/// # Errors
+/// That of `prctl(2)`.
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: a plain system call with integer arguments.
+    let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    match i32::try_from(fd) {
+        // SAFETY: a fresh descriptor that nobody else owns.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn interface_request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: ifreq is plain data; all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    copy_name(&mut request.ifr_name, name)?;
+    Ok(request)
+}
+
+fn copy_name(target: &mut [libc::c_char; libc::IFNAMSIZ], name: &str) -> io::Result<()> {
+    let name = CString::new(name)?;
+    if name.as_bytes_with_nul().len() > target.len() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("interface name {name:?} is too long")));
+    }
+    for (to, from) in target.iter_mut().zip(name.as_bytes()) {
+        *to = from.cast_signed();
+    }
+    Ok(())
+}
+
+fn socket_address(ip: Ipv4Addr) -> libc::sockaddr {
+    // SAFETY: sockaddr is plain data; all zeroes is a valid value.
+    let mut address: libc::sockaddr = unsafe { MaybeUninit::zeroed().assume_init() };
+    address.sa_family = libc::AF_INET as u16;
+    for (to, from) in address.sa_data[2..6].iter_mut().zip(ip.octets()) {
+        *to = from.cast_signed();
+    }
+    address
+}
+
+/// A datagram socket for the interface ioctls.
+///
+/// # Errors
+/// That of `socket(2)`.
+pub fn control_socket() -> io::Result<OwnedFd> {
+    Ok(std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.as_fd().try_clone_to_owned()?)
+}

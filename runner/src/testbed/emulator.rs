@@ -1,0 +1,169 @@
+//! Boots the emulated host and talks to the copy of this program in it.
+
+use std::fs;
+use std::io::{BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::inside::INIT_WORD;
+use super::wire::{self, Job, Message, PORT_NAME};
+
+/// Real time that the machine may take to reach its first process.
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
+
+/// What an emulated host is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// QEMU.
+    pub emulator: PathBuf,
+    /// The emulated host's kernel.
+    pub kernel: PathBuf,
+    /// Its file system.
+    pub initramfs: PathBuf,
+    /// The program that is its first process, at its path inside.
+    pub first: PathBuf,
+    /// Memory, MiB.
+    pub memory_mib: u64,
+}
+
+impl Machine {
+    /// The emulator's argument vector. `socket` is where the port goes, `log` takes the machine's console.
+    ///
+    /// One CPU: under icount all CPUs share one clock. `highres=off nohz=off`: in the tickless, high-resolution mode several guests at once
+    /// deadlock at random, because an interrupt arrives while a guest has interrupts off.
+    #[must_use]
+    pub fn argv(&self, socket: &Path, log: &Path) -> Vec<String> {
+        let words = format!(
+            "console=ttyS0 quiet reboot=t panic=-1 highres=off nohz=off mitigations=off rdinit={} -- {INIT_WORD}",
+            self.first.display()
+        );
+        let mut argv = vec![self.emulator.display().to_string()];
+        let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
+        add(&["-machine", "q35", "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off,align=off"]);
+        add(&["-cpu", "EPYC,+svm,+npt", "-smp", "1", "-m", &format!("{}M", self.memory_mib)]);
+        add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        add(&["-chardev", &format!("file,id=log,path={}", log.display()), "-serial", "chardev:log"]);
+        add(&["-device", "virtio-serial-pci"]);
+        add(&["-chardev", &format!("socket,id=port,path={}", socket.display())]);
+        add(&["-device", &format!("virtserialport,chardev=port,name={PORT_NAME}")]);
+        add(&["-kernel", &self.kernel.display().to_string()]);
+        add(&["-initrd", &self.initramfs.display().to_string(), "-append", &words]);
+        argv
+    }
+}
+
+/// A running emulated host; killed when dropped.
+#[derive(Debug)]
+pub struct Emulated {
+    process: Child,
+    log: PathBuf,
+    messages: Receiver<std::io::Result<Option<Message>>>,
+}
+
+/// Why no message came.
+#[derive(Debug, thiserror::Error)]
+pub enum Silence {
+    /// Nothing within the real time allowed.
+    #[error("the emulated host was silent for {seconds} s of real time")]
+    Hung {
+        /// The limit.
+        seconds: u64,
+    },
+    /// It ended.
+    #[error("the emulated host ended: {0}")]
+    Ended(String),
+}
+
+impl Emulated {
+    /// Boots `machine` and gives it `job`. `folder` takes the socket, `log` the console.
+    ///
+    /// # Errors
+    /// When it does not reach its first process.
+    pub fn boot(machine: &Machine, job: &Job, folder: &Path, log: &Path) -> anyhow::Result<Self> {
+        let socket = folder.join("port.sock");
+        drop(fs::remove_file(&socket));
+        let listener = UnixListener::bind(&socket).with_context(|| format!("cannot bind {}", socket.display()))?;
+        let argv = machine.argv(&socket, log);
+        let errors_path = log.with_extension("stderr.log");
+        let errors =
+            fs::File::create(&errors_path).with_context(|| format!("cannot create {}", errors_path.display()))?;
+        let process = Command::new(&argv[0])
+            .args(&argv[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .with_context(|| format!("cannot start {}", argv[0]))?;
+        let (sender, messages) = channel();
+        let mut emulated = Self { process, log: log.to_path_buf(), messages };
+        // QEMU connects before the machine runs; if it cannot, it ends.
+        listener.set_nonblocking(true)?;
+        let stream = loop {
+            match listener.accept() {
+                Ok((stream, _)) => break stream,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    if let Some(status) = emulated.process.try_wait()? {
+                        let words = fs::read_to_string(&errors_path).unwrap_or_default();
+                        bail!("the emulator ended with {status}: {}", words.trim());
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => return Err(error).context("the emulator does not connect"),
+            }
+        };
+        stream.set_nonblocking(false)?;
+        let mut writer: UnixStream = stream.try_clone()?;
+        std::thread::Builder::new().name("port".into()).spawn(move || {
+            let mut reader = BufReader::new(stream);
+            loop {
+                let message = wire::receive(&mut reader);
+                let last = !matches!(message, Ok(Some(_)));
+                if sender.send(message).is_err() || last {
+                    return;
+                }
+            }
+        })?;
+        match emulated.next(BOOT_LIMIT) {
+            Ok(Message::Up { .. }) => {}
+            Ok(other) => bail!("the emulated host began with {other:?}"),
+            Err(silence) => bail!("the emulated host did not start: {silence}"),
+        }
+        wire::send(&mut writer, job).and_then(|()| writer.flush()).context("cannot send the job")?;
+        Ok(emulated)
+    }
+
+    /// The next message, within `limit` of real time.
+    ///
+    /// # Errors
+    /// [`Silence`].
+    pub fn next(&mut self, limit: Duration) -> Result<Message, Silence> {
+        match self.messages.recv_timeout(limit) {
+            Ok(Ok(Some(message))) => Ok(message),
+            Ok(Ok(None)) => Err(Silence::Ended(self.last_words())),
+            Ok(Err(error)) => Err(Silence::Ended(format!("{error}; {}", self.last_words()))),
+            Err(RecvTimeoutError::Timeout) => Err(Silence::Hung { seconds: limit.as_secs() }),
+            Err(RecvTimeoutError::Disconnected) => Err(Silence::Ended(self.last_words())),
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let text = fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let last: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+        if last.is_empty() {
+            return format!("its console ({}) is empty", self.log.display());
+        }
+        last.into_iter().rev().collect::<Vec<_>>().join(" | ")
+    }
+}
+
+impl Drop for Emulated {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}

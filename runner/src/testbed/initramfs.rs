@@ -1,0 +1,79 @@
+//! The emulated host's whole file system: the programs, their libraries and firmware, kernels and images, each at the path
+//! that it has outside, in one uncompressed cpio archive that the kernel unpacks into RAM.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use cpio::newc::{Builder, trailer};
+
+/// Folders that the first process mounts things on.
+const FOLDERS: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/root"];
+const FOLDER_MODE: u32 = 0o040_755;
+const FILE_MODE: u32 = 0o100_755;
+
+/// Writes an archive with `files` (absolute paths; symlinks are followed) to `target`; returns its size.
+///
+/// # Errors
+/// When a file cannot be read or the archive cannot be written.
+pub fn write(files: &BTreeSet<PathBuf>, target: &Path) -> anyhow::Result<u64> {
+    let context = || format!("cannot write {}", target.display());
+    let mut archive = BufWriter::with_capacity(1 << 20, File::create(target).with_context(context)?);
+    let mut folders: BTreeSet<PathBuf> = FOLDERS.iter().map(PathBuf::from).collect();
+    for file in files {
+        folders.extend(file.ancestors().skip(1).filter(|path| *path != Path::new("/")).map(Path::to_path_buf));
+    }
+    let mut inode = 1;
+    let mut builder = |path: &Path, mode: u32| {
+        inode += 1;
+        // Names are relative to the root; one time for all keeps equal inputs equal.
+        let name = path.strip_prefix("/").unwrap_or(path).to_string_lossy().into_owned();
+        Builder::new(&name).ino(inode).mode(mode).nlink(1).mtime(1)
+    };
+    for folder in &folders {
+        // Sorted, so parents come first.
+        builder(folder, FOLDER_MODE).write(&mut archive, 0).finish().with_context(context)?;
+    }
+    for path in files {
+        let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let size = u32::try_from(file.metadata()?.len())
+            .with_context(|| format!("{} is too large for the emulated host (4 GiB)", path.display()))?;
+        let mut entry = builder(path, FILE_MODE).write(&mut archive, size);
+        io::copy(&mut file, &mut entry).with_context(|| format!("cannot copy {}", path.display()))?;
+        entry.finish().with_context(context)?;
+    }
+    trailer(&mut archive).with_context(context)?;
+    let file = archive.into_inner().map_err(io::IntoInnerError::into_error).with_context(context)?;
+    Ok(file.metadata()?.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_holds_folders_before_files_at_their_own_paths() {
+        let outside = tempfile::tempdir().unwrap();
+        let file = outside.path().join("deep/file");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "content").unwrap();
+        let target = outside.path().join("archive");
+        write(&BTreeSet::from([file.clone()]), &target).unwrap();
+        let mut names = Vec::new();
+        let mut reader: Box<dyn io::Read> = Box::new(File::open(target).unwrap());
+        loop {
+            let entry = cpio::newc::Reader::new(reader).unwrap();
+            if entry.entry().is_trailer() {
+                break;
+            }
+            names.push(entry.entry().name().to_owned());
+            reader = entry.finish().unwrap();
+        }
+        let name = file.strip_prefix("/").unwrap().display().to_string();
+        assert_eq!(names.last(), Some(&name));
+        let parent = names.iter().position(|entry| name.strip_suffix("/file") == Some(entry)).unwrap();
+        assert!(parent < names.len() - 1 && names.contains(&"dev".to_owned()));
+    }
+}

@@ -1,0 +1,114 @@
+//! This program as the first process of the emulated host: mount, read the job, execute the trials, send what they gave, restart.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use microbench_plots::record::Record;
+use nix::mount::{MsFlags, mount};
+
+use super::wire::{self, Job, Message, PORT_NAME};
+use crate::host::net::loopback_up;
+use crate::trial::Trial;
+use crate::vm::Parts;
+
+/// Word on the kernel's command line, after `--`, that makes this program the first process.
+pub const INIT_WORD: &str = "first-process-of-the-emulated-host";
+
+/// Runs as the first process; never returns: the machine restarts, which ends its emulator.
+pub fn main() -> ! {
+    if let Err(error) = serve() {
+        eprintln!("microbench: {error:#}");
+    }
+    nix::unistd::sync();
+    let _ = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_AUTOBOOT);
+    std::process::exit(1)
+}
+
+fn serve() -> anyhow::Result<()> {
+    prepare()?;
+    let path = port()?;
+    let mut port = File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    let mut reader = BufReader::new(port.try_clone()?);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    wire::send(&mut port, &Message::Up { kernel })?;
+    let job: Job = wire::receive(&mut reader)?.context("the port closed before a job came")?;
+    let outcome = execute(job, &mut port);
+    let last = match &outcome {
+        Ok(()) => Message::Done,
+        Err(error) => Message::Failed(format!("{error:#}")),
+    };
+    wire::send(&mut port, &last)?;
+    outcome
+}
+
+fn prepare() -> anyhow::Result<()> {
+    let none = MsFlags::empty();
+    for (kind, target) in
+        [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run"), ("tmpfs", "/tmp")]
+    {
+        match mount(Some(kind), target, Some(kind), none, None::<&str>) {
+            Ok(()) | Err(nix::errno::Errno::EBUSY) => {}
+            Err(error) => bail!("cannot mount {target}: {error}"),
+        }
+    }
+    fs::create_dir_all("/dev/net").ok();
+    loopback_up().context("cannot bring lo up")
+}
+
+/// The device of the virtio-serial port with our name.
+fn port() -> anyhow::Result<PathBuf> {
+    let ports = Path::new("/sys/class/virtio-ports");
+    for entry in fs::read_dir(ports).context("the emulated host has no virtio-serial ports")? {
+        let entry = entry?;
+        let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
+        if name.trim() == PORT_NAME {
+            return Ok(Path::new("/dev").join(entry.file_name()));
+        }
+    }
+    bail!("no virtio-serial port is named {PORT_NAME}")
+}
+
+fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
+    let scratch = Path::new("/run/microbench");
+    let console = Path::new("/run/console");
+    for folder in [scratch, console] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let parts: BTreeMap<String, Parts> = job.parts.into_iter().map(|(cell, parts)| (cell, parts.into())).collect();
+    for planned in &job.trials {
+        let cell = job.cells.iter().find(|cell| cell.id == planned.cell);
+        let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;
+        wire::send(port, &Message::Begin(planned.clone()))?;
+        let trial = Trial {
+            run: &job.run,
+            index: planned.index,
+            attempt: planned.attempt,
+            warmup: planned.warmup,
+            cell,
+            workloads: &job.workloads,
+            parts,
+        };
+        let records: Vec<Record> = trial.execute(scratch, console);
+        wire::send(port, &Message::End { records, consoles: take_logs(console)? })?;
+    }
+    Ok(())
+}
+
+/// The console logs of the trial that has just ended; the files are removed.
+fn take_logs(folder: &Path) -> io::Result<BTreeMap<String, String>> {
+    let mut logs = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        logs.insert(name, String::from_utf8_lossy(&fs::read(&path)?).into_owned());
+        fs::remove_file(&path)?;
+    }
+    Ok(logs)
+}

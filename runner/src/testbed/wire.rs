@@ -1,0 +1,121 @@
+//! What the runner and its copy inside the emulated host say to each other: one JSON value a line.
+//!
+//! The runner sends one [`Job`]; the copy answers with [`Message`]s.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+
+use microbench_plots::record::{Cell, Record, Workload};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::description::Engine;
+use crate::vm::Parts;
+
+/// Name of the virtio-serial port.
+pub const PORT_NAME: &str = "microbench";
+/// Longest line that is read: the records and consoles of one trial.
+const LINE_LIMIT: u64 = 256 << 20;
+
+/// Trials to execute.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Name of the run.
+    pub run: String,
+    /// The cells that the trials are of.
+    pub cells: Vec<Cell>,
+    /// What each cell's VMs are made of, by cell.
+    pub parts: BTreeMap<String, JobParts>,
+    /// What every VM does.
+    pub workloads: Vec<Workload>,
+    /// The trials in order.
+    pub trials: Vec<JobTrial>,
+}
+
+/// One trial to execute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobTrial {
+    /// Index in the plan.
+    pub index: u32,
+    /// 0 for the first execution.
+    pub attempt: u32,
+    /// A warm-up of one VM.
+    pub warmup: bool,
+    /// The cell.
+    pub cell: String,
+}
+
+/// [`Parts`], as they cross the wire.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the fields are those of `Parts`")]
+pub struct JobParts {
+    pub engine: Engine,
+    pub program: PathBuf,
+    pub kernel: PathBuf,
+    pub image: PathBuf,
+    pub init: String,
+}
+
+impl From<Parts> for JobParts {
+    fn from(Parts { engine, program, kernel, image, init }: Parts) -> Self {
+        Self { engine, program, kernel, image, init }
+    }
+}
+
+impl From<JobParts> for Parts {
+    fn from(JobParts { engine, program, kernel, image, init }: JobParts) -> Self {
+        Self { engine, program, kernel, image, init }
+    }
+}
+
+/// What comes out of the emulated host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// The first process runs.
+    Up {
+        /// Kernel release.
+        kernel: String,
+    },
+    /// A trial begins.
+    Begin(JobTrial),
+    /// A trial has ended.
+    End {
+        /// From `TrialStart` to `TrialEnd`.
+        records: Vec<Record>,
+        /// Console logs by name; text with invalid UTF-8 replaced.
+        consoles: BTreeMap<String, String>,
+    },
+    /// Every trial has ended.
+    Done,
+    /// The copy cannot go on.
+    Failed(String),
+}
+
+/// Writes one value as a line.
+///
+/// # Errors
+/// That of the writer.
+pub fn send<T: Serialize>(writer: &mut impl Write, value: &T) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    writer.write_all(&line)?;
+    writer.flush()
+}
+
+/// Reads one line as a value; `None` at the end of the stream.
+///
+/// # Errors
+/// That of the reader; a line that is too long or does not parse.
+pub fn receive<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    let read = io::Read::take(&mut *reader, LINE_LIMIT).read_until(b'\n', &mut line)?;
+    if read == 0 {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
+}

@@ -1,0 +1,112 @@
+//! One trial: N VMs prepared, released together behind one barrier, each run to its end.
+
+use std::path::Path;
+use std::sync::Barrier;
+
+use microbench_plots::record::{Cell, FailureReason, Record, Workload};
+use sha2::{Digest, Sha256};
+
+use crate::vm::{Folders, Parts, Report, Vm};
+
+/// One execution of a cell.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial<'a> {
+    /// Name of the run; with the numbers below it makes every VM's nonce.
+    pub run: &'a str,
+    /// Index in the plan.
+    pub index: u32,
+    /// 0 for the first execution, more after a cut-off.
+    pub attempt: u32,
+    /// A warm-up: never counted, and always one VM.
+    pub warmup: bool,
+    /// The cell.
+    pub cell: &'a Cell,
+    /// What its VMs do.
+    pub workloads: &'a [Workload],
+    /// What its VMs are made of.
+    pub parts: &'a Parts,
+}
+
+impl Trial<'_> {
+    /// VMs of this trial.
+    #[must_use]
+    pub fn vms(&self) -> u32 {
+        if self.warmup { 1 } else { self.cell.concurrency }
+    }
+
+    /// The name of one VM's files: `t0012-a0-vm003`.
+    #[must_use]
+    pub fn vm_id(&self, vm: u32) -> String {
+        let warm = if self.warmup { "w" } else { "" };
+        format!("t{:04}{warm}-a{}-vm{vm:03}", self.index, self.attempt)
+    }
+
+    /// Executes the trial. `scratch` is where its sockets and clones live, `console` takes the console logs.
+    ///
+    /// # Returns
+    /// Every record, from `TrialStart` to `TrialEnd`; what fails is a record too.
+    #[must_use]
+    pub fn execute(&self, scratch: &Path, console: &Path) -> Vec<Record> {
+        let mut records = vec![Record::TrialStart {
+            trial: self.index,
+            attempt: self.attempt,
+            cell: self.cell.id.clone(),
+            warmup: self.warmup,
+        }];
+        let folders = Folders { scratch, console };
+        let prepared: Vec<Result<Vm, Report>> = (0..self.vms())
+            .map(|vm| {
+                Vm::prepare(vm, &self.vm_id(vm), self.nonce(vm), self.cell, self.workloads, self.parts, folders)
+                    .map_err(|error| unprepared(vm, &error))
+            })
+            .collect();
+        // A trial is N VMs at once or it is not that cell: if one cannot be had, none is released.
+        let reports: Vec<Report> = if prepared.iter().all(Result::is_ok) {
+            release(prepared.into_iter().flatten().collect())
+        } else {
+            (0..).zip(prepared).map(|(vm, vm_or)| vm_or.map_or_else(|report| report, |_| unreleased(vm))).collect()
+        };
+        let ok = reports.iter().filter(|report| report.ok).count();
+        let failed = reports.len() - ok;
+        records.extend(reports.into_iter().flat_map(|report| report.records));
+        records.push(Record::TrialEnd {
+            trial: self.index,
+            attempt: self.attempt,
+            ok: u32::try_from(ok).unwrap_or(u32::MAX),
+            failed: u32::try_from(failed).unwrap_or(u32::MAX),
+        });
+        records
+    }
+
+    /// 16 hex digits that no other VM of any run has.
+    fn nonce(&self, vm: u32) -> String {
+        let digest = Sha256::digest(format!("{}/{}", self.run, self.vm_id(vm)));
+        digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn release(vms: Vec<Vm>) -> Vec<Report> {
+    let barrier = Barrier::new(vms.len());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = vms.into_iter().map(|vm| scope.spawn(|| vm.run(&barrier))).collect();
+        threads
+            .into_iter()
+            .zip(0..)
+            .map(|(thread, vm)| thread.join().unwrap_or_else(|_| failure(vm, "the runner's thread panicked")))
+            .collect()
+    })
+}
+
+fn unprepared(vm: u32, error: &anyhow::Error) -> Report {
+    failure(vm, &format!("{error:#}"))
+}
+
+fn unreleased(vm: u32) -> Report {
+    failure(vm, "not released: another VM of the trial could not be prepared")
+}
+
+fn failure(vm: u32, message: &str) -> Report {
+    let record =
+        Record::Failure { vm, reason: FailureReason::Host, stage: "spawn".into(), message: message.to_owned() };
+    Report { records: vec![record], ok: false }
+}

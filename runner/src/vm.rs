@@ -1,0 +1,546 @@
+//! The life of one VM, start to end, as events: clone, tap, spawn, probe, readings, work, stop, exit.
+//!
+//! [`Vm::prepare`] does everything that may be done before the release; [`Vm::run`] is the timed part and runs on a thread of
+//! its own. Every wait has a deadline. A VM that misses one is killed and keeps what it recorded so far.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Barrier;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use microbench_agent::{HashRequest, Stats, fill_pseudo_random};
+use microbench_plots::record::{Cell, FailureReason, Level, Record, Workload, WorkloadKind};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use sha2::{Digest, Sha256};
+use tokio::runtime::{self, Runtime};
+
+use crate::clock::Instant;
+use crate::console::Console;
+use crate::engine::api::{self, ApiError};
+use crate::engine::context::{Context, GuestArgs, boot_args};
+use crate::engine::description::Engine;
+use crate::engine::launch::{self, Launch, LaunchApi};
+use crate::guest::{Guest, GuestError};
+use crate::host::disk::Disk;
+use crate::host::net::{Addresses, Tap};
+use crate::probe::{self, Probe, ProbeError};
+use crate::sys::{self, Exit};
+
+/// Seed of the bytes that a guest hashes.
+const HASH_SEED: u64 = 2019;
+
+/// The parts that a cell's VMs are made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The engine's description.
+    pub engine: Engine,
+    /// Its program.
+    pub program: PathBuf,
+    /// The guest kernel.
+    pub kernel: PathBuf,
+    /// The root file system's image.
+    pub image: PathBuf,
+    /// Path of init in the image.
+    pub init: String,
+}
+
+/// How long a VM may take for each part of its life, on the executing host's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Spawn to the first good answer.
+    pub boot: Duration,
+    /// Each request to the agent but the work.
+    pub request: Duration,
+    /// The work.
+    pub work: Duration,
+    /// Request to stop to exit.
+    pub stop: Duration,
+}
+
+impl Deadlines {
+    /// Those of a cell: its settings `boot_deadline_s`, `work_deadline_s` and `stop_deadline_s`, or the defaults.
+    #[must_use]
+    pub fn of(cell: &Cell) -> Self {
+        let seconds = |name: &str, default: u64| match cell.settings.get(name) {
+            Some(Level::Int(seconds)) => Duration::from_secs(seconds.unsigned_abs()),
+            _ => Duration::from_secs(default),
+        };
+        Self {
+            boot: seconds("boot_deadline_s", 60),
+            request: Duration::from_secs(10),
+            work: seconds("work_deadline_s", 300),
+            stop: seconds("stop_deadline_s", 60),
+        }
+    }
+}
+
+/// Where a trial keeps things.
+#[derive(Clone, Copy, Debug)]
+pub struct Folders<'a> {
+    /// Sockets, configuration files, disk clones.
+    pub scratch: &'a Path,
+    /// Console logs.
+    pub console: &'a Path,
+}
+
+/// A VM that is ready to be released.
+#[derive(Debug)]
+pub struct Vm {
+    vm: u32,
+    nonce: String,
+    launch: Launch,
+    messages: Vec<String>,
+    workloads: Vec<(Workload, String)>,
+    deadlines: Deadlines,
+    probe: Probe,
+    console_log: PathBuf,
+    folder: PathBuf,
+    addresses: Addresses,
+    records: Vec<Record>,
+    runtime: Runtime,
+    guest: Guest,
+    // Held for the VM's life; dropped in this order.
+    disk: Disk,
+    tap: Tap,
+}
+
+/// What a VM left.
+#[derive(Debug)]
+pub struct Report {
+    /// Events and readings, a failure last.
+    pub records: Vec<Record>,
+    /// The protocol was completed.
+    pub ok: bool,
+}
+
+/// Why a VM did not complete; becomes a [`Record::Failure`].
+#[derive(Debug)]
+struct Failed {
+    reason: FailureReason,
+    stage: &'static str,
+    message: String,
+}
+
+impl Failed {
+    fn new(reason: FailureReason, stage: &'static str, message: impl ToString) -> Self {
+        Self { reason, stage, message: message.to_string() }
+    }
+
+    fn host(stage: &'static str) -> impl FnOnce(anyhow::Error) -> Self {
+        move |error| Self::new(FailureReason::Host, stage, format!("{error:#}"))
+    }
+}
+
+impl From<(GuestError, &'static str)> for Failed {
+    fn from((error, stage): (GuestError, &'static str)) -> Self {
+        let reason = match error {
+            GuestError::Timeout { .. } => FailureReason::Timeout,
+            GuestError::Transport { .. } | GuestError::Protocol { .. } => FailureReason::Protocol,
+        };
+        Self::new(reason, stage, describe(&error))
+    }
+}
+
+impl Vm {
+    /// Prepares VM `vm` of a trial: disk, tap, files, client. `id` is unique in the run and names its files; `nonce` is
+    /// this VM's.
+    ///
+    /// # Errors
+    /// When the host cannot lend something.
+    pub fn prepare(
+        vm: u32,
+        id: &str,
+        nonce: String,
+        cell: &Cell,
+        workloads: &[Workload],
+        parts: &Parts,
+        folders: Folders<'_>,
+    ) -> anyhow::Result<Self> {
+        let mut records = Vec::with_capacity(40);
+        let folder = folders.scratch.join(id);
+        fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
+        let event = |name: &str| Record::Event { vm, name: name.into(), t_ns: Instant::now().0 };
+
+        records.push(event("clone.begin"));
+        let disk = match text("disk").as_str() {
+            "clone" => Disk::clone_of(&parts.image, folders.scratch)?,
+            _ => Disk::shared(&parts.image),
+        };
+        records.push(event("clone.end"));
+
+        let addresses = Addresses::of(vm);
+        let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
+        let tap = Tap::create(vm, &addresses, neighbour)?;
+        let words = boot_args(
+            &parts.engine.kernel.boot_args,
+            &GuestArgs {
+                init: &parts.init,
+                read_only: disk.read_only(),
+                addresses: &addresses,
+                nonce: &nonce,
+                extra: &text("boot_args"),
+            },
+        );
+        let context = Context {
+            program: parts.program.display().to_string(),
+            id: id.to_owned(),
+            folder: folder.display().to_string(),
+            kernel: parts.kernel.display().to_string(),
+            boot_args: words,
+            disk: disk.path().display().to_string(),
+            disk_read_only: disk.read_only(),
+            tap: tap.name().to_owned(),
+            mac: addresses.mac_text(),
+            guest_ip: addresses.guest.to_string(),
+            host_ip: addresses.host.to_string(),
+            settings: cell.settings.clone(),
+        };
+        let launch = launch::render(&parts.engine, &context)?;
+        for (name, content) in &launch.files {
+            let path = folder.join(name);
+            fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let deadlines = Deadlines::of(cell);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+        let guest = Guest::new(addresses.guest, &nonce, deadlines.request.max(deadlines.work))
+            .context("cannot set up the agent's client")?;
+        Ok(Self {
+            vm,
+            nonce,
+            launch,
+            messages: parts.engine.not_applicable.messages.clone(),
+            workloads: workloads.iter().map(|workload| (workload.clone(), digest(workload))).collect(),
+            deadlines,
+            probe: if text("probe") == "paper" { Probe::Paper } else { Probe::Exact },
+            console_log: folders.console.join(format!("{id}.log")),
+            folder,
+            addresses,
+            records,
+            runtime,
+            guest,
+            disk,
+            tap,
+        })
+    }
+
+    /// Runs the VM's whole life; returns when its process is reaped.
+    #[must_use]
+    pub fn run(mut self, release: &Barrier) -> Report {
+        release.wait();
+        let failure = self.live().err();
+        if let Some(failure) = &failure {
+            self.records.push(Record::Failure {
+                vm: self.vm,
+                reason: failure.reason,
+                stage: failure.stage.into(),
+                message: failure.message.clone(),
+            });
+        }
+        drop(fs::remove_dir_all(&self.folder));
+        Report { ok: failure.is_none(), records: self.records }
+    }
+
+    fn live(&mut self) -> Result<(), Failed> {
+        let (program, arguments) = (self.launch.argv.split_first())
+            .ok_or_else(|| Failed::new(FailureReason::Host, "spawn", "the engine's argv is empty"))?;
+        let mut command = Command::new(program);
+        // Standard error joins the console: a VMM that refuses to start says why there.
+        let (reader, writer) = std::io::pipe().context("cannot make a pipe").map_err(Failed::host("spawn"))?;
+        let twin = writer.try_clone().context("cannot make a pipe").map_err(Failed::host("spawn"))?;
+        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(twin);
+        let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host("spawn"))?;
+        self.event("spawn");
+        let spawned = command.spawn();
+        // The command holds the pipe's write ends; the console ends only when the VMM alone has them.
+        drop(command);
+        let child =
+            spawned.with_context(|| format!("cannot start {}", self.launch.argv[0])).map_err(Failed::host("spawn"))?;
+        let mut process = Process::new(child).map_err(Failed::host("spawn"))?;
+
+        let result = self.serve(&process, &console);
+        if result.is_err() {
+            process.kill();
+        }
+        let exit = process.reap();
+        let (marks, tail) = console.finish();
+        for (name, instant) in
+            [("console.first", marks.first), ("agent.ready", marks.ready), ("guest.restart", marks.restart)]
+        {
+            if let Some(instant) = instant {
+                self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns: instant.0 });
+            }
+        }
+        let exit =
+            exit.map_err(|error| Failed::new(FailureReason::Host, "exit", format!("cannot reap the VMM: {error}")))?;
+        self.account(exit);
+        result.map_err(|failure| self.explain(failure, exit, &tail)).and_then(|()| match exit.code {
+            Some(0) => Ok(()),
+            _ => Err(Failed::new(FailureReason::Exited, "exit", format!("the VMM ended with {}", ended(exit)))),
+        })
+    }
+
+    /// From the running process to its exit.
+    fn serve(&mut self, process: &Process, console: &Console) -> Result<(), Failed> {
+        let deadline = Instant::now().after(self.deadlines.boot);
+        if let Some(api) = self.launch.api.clone() {
+            self.configure(&api, process, deadline)?;
+        }
+        let found = probe::wait(self.probe, self.addresses.guest, &self.nonce, deadline, process.exited())
+            .map_err(|error| self.probe_failed(&error, console))?;
+        self.records.push(Record::Event { vm: self.vm, name: "http.ok".into(), t_ns: found.ok.0 });
+        self.reading("probe.attempts", f64::from(found.attempts), "1");
+        self.reading("probe.cpu_time", found.cpu_time_ns as f64, "ns");
+        if let Some(last) = found.last_failed {
+            self.reading("probe.gap", (found.ok.0 - last.0) as f64, "ns");
+        }
+
+        let stats = self.runtime.block_on(self.guest.stats()).map_err(|error| Failed::from((error, "stats")))?;
+        self.stats(&stats);
+        for (workload, expected) in self.workloads.clone() {
+            self.work(&workload, &expected)?;
+        }
+
+        self.event("stop.requested");
+        let limit = Instant::now().after(self.deadlines.stop);
+        // The guest may be gone before its answer is read: then its exit is the answer.
+        let asked = self.runtime.block_on(self.guest.shutdown());
+        if asked.is_ok() {
+            self.event("stop.acknowledged");
+        }
+        let gone = probe::wait_exit(process.exited(), limit)
+            .map_err(|error| Failed::new(FailureReason::Host, "exit", error))?;
+        if !gone {
+            let seconds = self.deadlines.stop.as_secs();
+            let refused = asked.err().map(|error| format!(" ({})", describe(&error))).unwrap_or_default();
+            let message = format!("the VMM had not ended {seconds} s after the request to stop{refused}");
+            return Err(Failed::new(FailureReason::Timeout, "exit", message));
+        }
+        self.event("exit");
+        asked.map_err(|error| Failed::from((error, "stop.acknowledged")))
+    }
+
+    fn configure(&mut self, api: &LaunchApi, process: &Process, deadline: Instant) -> Result<(), Failed> {
+        let client = api::client(&api.socket)
+            .map_err(|error| Failed::new(FailureReason::Host, "api.ready", describe(&error)))?;
+        wait_for_socket(Path::new(&api.socket), process, deadline)?;
+        self.event("api.ready");
+        for call in &api.calls {
+            if call.boots {
+                self.event("boot.requested");
+            }
+            let timeout = deadline.remaining().max(Duration::from_millis(1));
+            self.runtime.block_on(api::call(&client, call, timeout)).map_err(|error| match &error {
+                ApiError::Refused { message, .. } if self.foreign_to_host(message) => {
+                    Failed::new(FailureReason::NotApplicable, "boot.requested", message)
+                }
+                ApiError::Refused { .. } => Failed::new(FailureReason::Host, "boot.requested", &error),
+                ApiError::Transport { source, .. } if source.is_timeout() => {
+                    Failed::new(FailureReason::Timeout, "boot.requested", describe(&error))
+                }
+                ApiError::Transport { .. } => Failed::new(FailureReason::Exited, "boot.requested", describe(&error)),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn probe_failed(&self, error: &ProbeError, console: &Console) -> Failed {
+        let reason = match error {
+            ProbeError::Deadline { .. } => FailureReason::Timeout,
+            ProbeError::Exited => FailureReason::Exited,
+            ProbeError::Protocol(_) => FailureReason::Protocol,
+            ProbeError::Host(_) => FailureReason::Host,
+        };
+        let seconds = self.deadlines.boot.as_secs();
+        let message = match (error, console.marks().ready) {
+            (ProbeError::Deadline { .. }, Some(_)) => {
+                format!("{error}; the deadline is {seconds} s; the agent's console mark was seen: is the network up?")
+            }
+            (ProbeError::Deadline { .. }, None) => format!("{error}; the deadline is {seconds} s"),
+            _ => error.to_string(),
+        };
+        Failed::new(reason, "http.ok", message)
+    }
+
+    fn work(&mut self, workload: &Workload, expected: &str) -> Result<(), Failed> {
+        let WorkloadKind::Sha256 = workload.kind;
+        let request = HashRequest { bytes: workload.bytes, rounds: workload.rounds, seed: HASH_SEED };
+        self.event("work.begin");
+        let reply =
+            self.runtime.block_on(self.guest.hash(request)).map_err(|error| Failed::from((error, "work.end")))?;
+        self.event("work.end");
+        if reply.digest != expected {
+            let message = format!("POST /hash: the digest is {}, it should be {expected}", reply.digest);
+            return Err(Failed::new(FailureReason::Protocol, "work.end", message));
+        }
+        self.reading(&format!("work.{}.duration", workload.metric), reply.duration_ns as f64, "ns");
+        let hardware = f64::from(u8::from(reply.backend == "sha-ni"));
+        self.reading(&format!("work.{}.sha_ni", workload.metric), hardware, "1");
+        Ok(())
+    }
+
+    fn stats(&mut self, stats: &Stats) {
+        const NO_MESSAGE: &str = "the guest's kernel log has no such message";
+        let micros = |value: Option<u64>| value.map(|micros| micros as f64 * 1000.0);
+        self.reading("kernel.messages", stats.kernel_messages as f64, "1");
+        for (name, stamp) in [
+            ("kernel.last_message", stats.last_message_us),
+            ("kernel.init", stats.init_us),
+            ("kernel.random_seeded", stats.random_seeded_us),
+            ("kernel.random_fast_init", stats.random_fast_init_us),
+        ] {
+            match micros(stamp) {
+                Some(value) => self.reading(name, value, "ns"),
+                None => self.records.push(Record::Reading {
+                    vm: self.vm,
+                    name: name.into(),
+                    value: None,
+                    unit: "ns".into(),
+                    reason: NO_MESSAGE.into(),
+                }),
+            }
+        }
+        self.reading("guest.uptime", stats.uptime_ms as f64 * 1e6, "ns");
+        self.reading("guest.cpus", f64::from(stats.cpus), "1");
+        self.reading("guest.memory", stats.memory_bytes as f64, "bytes");
+    }
+
+    fn account(&mut self, exit: Exit) {
+        self.reading("vmm.cpu_time", exit.cpu_time_ns as f64, "ns");
+        self.reading("vmm.peak_rss", exit.peak_rss_bytes as f64, "bytes");
+        self.reading("vmm.voluntary_switches", exit.voluntary_switches as f64, "1");
+        self.reading("vmm.involuntary_switches", exit.involuntary_switches as f64, "1");
+    }
+
+    /// Adds how the VMM ended and its last words, and finds out whether it refused the configuration on this host.
+    fn explain(&self, mut failure: Failed, exit: Exit, tail: &str) -> Failed {
+        if failure.reason == FailureReason::Exited {
+            if self.foreign_to_host(tail) {
+                failure.reason = FailureReason::NotApplicable;
+            }
+            failure.message = format!("{} ({})", failure.message, ended(exit));
+        }
+        let last: Vec<&str> = tail.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+        if !last.is_empty() {
+            let words: Vec<&str> = last.into_iter().rev().collect();
+            failure.message = format!("{}; console: {}", failure.message, words.join(" | "));
+        }
+        failure
+    }
+
+    fn foreign_to_host(&self, message: &str) -> bool {
+        self.messages.iter().any(|pattern| message.contains(pattern.as_str()))
+    }
+
+    fn event(&mut self, name: &str) {
+        let t_ns = Instant::now().0;
+        self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns });
+    }
+
+    fn reading(&mut self, name: &str, value: f64, unit: &str) {
+        let (name, unit) = (name.to_owned(), unit.to_owned());
+        self.records.push(Record::Reading { vm: self.vm, name, value: Some(value), unit, reason: String::new() });
+    }
+}
+
+/// A running VMM; killed when dropped.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    pidfd: OwnedFd,
+    reaped: bool,
+}
+
+impl Process {
+    fn new(child: Child) -> anyhow::Result<Self> {
+        let pidfd = sys::pidfd_open(child.id()).context("cannot watch the VMM's process")?;
+        Ok(Self { child, pidfd, reaped: false })
+    }
+
+    /// Readable once the process has ended.
+    fn exited(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    fn kill(&self) {
+        drop(sys::pidfd_kill(self.pidfd.as_fd(), libc::SIGKILL));
+    }
+
+    fn reap(&mut self) -> std::io::Result<Exit> {
+        self.reaped = true;
+        sys::reap(self.child.id())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.kill();
+            drop(self.reap());
+        }
+    }
+}
+
+/// Waits until something listens on the unix socket `path`: woken by the folder's change, not by time.
+fn wait_for_socket(path: &Path, process: &Process, deadline: Instant) -> Result<(), Failed> {
+    let host = |error: nix::Error| Failed::new(FailureReason::Host, "api.ready", error);
+    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(host)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    inotify.add_watch(folder, AddWatchFlags::IN_CREATE).map_err(host)?;
+    loop {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Ok(()),
+            Err(_) if deadline.passed() => {
+                return Err(Failed::new(FailureReason::Timeout, "api.ready", "the VMM's API socket did not appear"));
+            }
+            Err(error) => {
+                // There but not listening yet: bind and listen are two calls, a moment apart.
+                let bound = error.kind() == std::io::ErrorKind::ConnectionRefused;
+                let time = if bound { Duration::from_micros(100) } else { deadline.remaining() };
+                let polled = probe::wait_either(process.exited(), inotify.as_fd(), time)
+                    .map_err(|error| Failed::new(FailureReason::Host, "api.ready", error))?;
+                if polled {
+                    return Err(Failed::new(
+                        FailureReason::Exited,
+                        "api.ready",
+                        "the VMM ended before its API socket appeared",
+                    ));
+                }
+                drop(inotify.read_events());
+            }
+        }
+    }
+}
+
+/// What the guest's digest must be.
+fn digest(workload: &Workload) -> String {
+    let WorkloadKind::Sha256 = workload.kind;
+    let mut buffer = vec![0; usize::try_from(workload.bytes.min(HashRequest::MAX_BYTES)).unwrap_or(0)];
+    fill_pseudo_random(&mut buffer, HASH_SEED);
+    Sha256::digest(&buffer).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn ended(exit: Exit) -> String {
+    match (exit.code, exit.signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "an unknown status".to_owned(),
+    }
+}
+
+/// An error and its causes in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
