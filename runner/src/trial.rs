@@ -34,11 +34,10 @@ impl Trial<'_> {
         if self.warmup { 1 } else { self.cell.concurrency }
     }
 
-    /// The name of one VM's files: `t0012-a0-vm003`.
+    /// [`vm_id`] of this trial's VM `vm`.
     #[must_use]
     pub fn vm_id(&self, vm: u32) -> String {
-        let warm = if self.warmup { "w" } else { "" };
-        format!("t{:04}{warm}-a{}-vm{vm:03}", self.index, self.attempt)
+        vm_id(self.index, self.warmup, self.attempt, vm)
     }
 
     /// Executes the trial. `scratch` is where its sockets and clones live, `console` takes the console logs.
@@ -83,6 +82,12 @@ impl Trial<'_> {
         let digest = Sha256::digest(format!("{}/{}", self.run, self.vm_id(vm)));
         digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// The name of one VM's files: `t0012-a0-vm003`; `w` marks a warm-up.
+#[must_use]
+pub fn vm_id(trial: u32, warmup: bool, attempt: u32, vm: u32) -> String {
+    format!("t{trial:04}{}-a{attempt}-vm{vm:03}", if warmup { "w" } else { "" })
 }
 
 fn release(vms: Vec<Vm>) -> Vec<Report> {

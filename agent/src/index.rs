@@ -1,0 +1,25 @@
+//! `GET /`: reads a file of the root file system past the page cache, as the 2019 paper's service does.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS};
+
+/// One block at the alignment that `O_DIRECT` asks for.
+#[repr(align(4096))]
+struct Block([u8; INDEX_BLOCK_BYTES]);
+
+/// Reads [`INDEX_BLOCKS`] blocks of `path` with `O_DIRECT`; returns the bytes read.
+///
+/// # Errors
+/// When the file is shorter, or its file system cannot do direct reads.
+pub(crate) fn read(path: &Path) -> io::Result<usize> {
+    let mut file = File::options().read(true).custom_flags(nix::fcntl::OFlag::O_DIRECT.bits()).open(path)?;
+    let mut block = Box::new(Block([0; INDEX_BLOCK_BYTES]));
+    for _ in 0..INDEX_BLOCKS {
+        file.read_exact(&mut block.0)?;
+    }
+    Ok(INDEX_BLOCKS * INDEX_BLOCK_BYTES)
+}

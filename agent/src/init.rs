@@ -1,0 +1,42 @@
+//! What the first process of a guest has to do, and what only the machine's owner may: mounts, orphans, the console, restart.
+
+use std::fs::{self, File};
+use std::io::Write;
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::wait::wait;
+
+/// Mounts what the agent reads, and reaps orphans from now on. What is mounted already stays.
+pub(crate) fn become_first_process() {
+    for (kind, target) in [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run")] {
+        // The kernel may have mounted it (CONFIG_DEVTMPFS_MOUNT); a guest without it says so in an answer.
+        let _ = mount(Some(kind), target, Some(kind), MsFlags::MS_NOSUID, None::<&str>);
+    }
+    // The agent starts no process, so there is an orphan only if someone added a program.
+    drop(std::thread::Builder::new().stack_size(64 << 10).spawn(|| while wait().is_ok() {}));
+}
+
+/// Writes a line on the console, in one write.
+pub(crate) fn say(line: &str) {
+    let line = format!("{line}\n");
+    let console = File::options().write(true).open("/dev/console");
+    if console.and_then(|mut console| console.write_all(line.as_bytes())).is_err() {
+        drop(std::io::stdout().write_all(line.as_bytes()));
+    }
+}
+
+/// The value of `name=` on the kernel's command line.
+pub(crate) fn kernel_parameter(name: &str) -> Option<String> {
+    let line = fs::read_to_string("/proc/cmdline").ok()?;
+    line.split_whitespace().find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+}
+
+/// Restarts the machine, by the method that the kernel's `reboot=` parameter names; a VMM told not to reboot ends then.
+pub(crate) fn restart() -> ! {
+    nix::unistd::sync();
+    say(microbench_agent::RESTART_MARK);
+    let Err(error) = reboot(RebootMode::RB_AUTOBOOT);
+    say(&format!("microbench-agent: cannot restart: {error}"));
+    std::process::exit(1)
+}

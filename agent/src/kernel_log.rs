@@ -1,0 +1,95 @@
+//! The kernel's log, read from `/dev/kmsg`: one record a read, `priority,sequence,microseconds,flags;text`
+//! (Documentation/ABI/testing/dev-kmsg in the kernel's source).
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+
+/// What the log says of the boot. Stamps are microseconds of the kernel's own clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KernelLog {
+    pub(crate) messages: u64,
+    pub(crate) last: Option<u64>,
+    pub(crate) init: Option<u64>,
+    pub(crate) random_seeded: Option<u64>,
+    pub(crate) random_fast_init: Option<u64>,
+}
+
+impl KernelLog {
+    /// Takes in one record; those that user space wrote (facility other than 0) do not count.
+    pub(crate) fn take(&mut self, record: &str) {
+        let Some((head, text)) = record.split_once(';') else { return };
+        let mut fields = head.split(',');
+        let (Some(priority), Some(_), Some(stamp)) = (fields.next(), fields.next(), fields.next()) else { return };
+        let (Ok(priority), Ok(stamp)) = (priority.parse::<u32>(), stamp.parse::<u64>()) else { return };
+        if priority >> 3 != 0 {
+            return;
+        }
+        // Lines after the first carry dictionary properties.
+        let text = text.lines().next().unwrap_or_default();
+        self.messages += 1;
+        self.last = Some(stamp);
+        if text.starts_with("Run ") && text.ends_with(" as init process") {
+            // A second one means that the first could not be run.
+            self.init = Some(stamp);
+        }
+        match text {
+            "random: crng init done" => {
+                self.random_seeded.get_or_insert(stamp);
+            }
+            "random: fast init done" => {
+                self.random_fast_init.get_or_insert(stamp);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Reads the whole log.
+///
+/// # Errors
+/// When `/dev/kmsg` cannot be read.
+pub(crate) fn read() -> io::Result<KernelLog> {
+    let mut file = File::options().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open("/dev/kmsg")?;
+    let mut log = KernelLog::default();
+    let mut record = vec![0; 8 << 10];
+    loop {
+        match file.read(&mut record) {
+            Ok(0) => return Ok(log),
+            Ok(read) => log.take(&String::from_utf8_lossy(&record[..read])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(log),
+            // A record was overwritten while we read; the next read gives the oldest that is left.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Taken from a 6.1 guest.
+    const RECORDS: [&str; 6] = [
+        "5,0,0,-;Linux version 6.1.0 (microbench@microbench)\n",
+        "6,1,0,-;Command line: console=ttyS0 quiet\n",
+        "5,98,71022,-;random: crng init done\n",
+        "6,140,98123,-;Run /sbin/init as init process\n SUBSYSTEM=x\n",
+        "30,141,150000,-;init[1]: a message of user space\n",
+        "garbage",
+    ];
+
+    #[test]
+    fn a_log_reads_as_counts_and_stamps() {
+        let mut log = KernelLog::default();
+        RECORDS.iter().for_each(|record| log.take(record));
+        let expected = KernelLog {
+            messages: 4,
+            last: Some(98_123),
+            init: Some(98_123),
+            random_seeded: Some(71_022),
+            random_fast_init: None,
+        };
+        assert_eq!(log, expected);
+    }
+}

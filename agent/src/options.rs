@@ -1,0 +1,75 @@
+//! The agent's command line. In a guest it takes none; the options are for its tests on a host.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const HELP: &str = "\
+microbench-agent: the guest agent of microbench
+
+Usage: microbench-agent [OPTIONS]
+
+Options:
+  --listen ADDRESS:PORT   where to listen [default: 0.0.0.0:80]
+  --index FILE            what GET / reads [default: /srv/index.bin]
+  --nonce HEX             nonce of every answer [default: microbench.nonce= on the kernel's command line]
+  --stay                  for tests: the ready mark goes to standard output, POST /shutdown ends this process only
+  --idle-timeout-ms N     close a connection on which nothing arrives for so long [default: 10000]
+  --help, --version
+";
+
+/// What the agent was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// What `GET /` reads.
+    pub(crate) index: PathBuf,
+    /// Nonce of every answer; empty until read from the kernel's command line.
+    pub(crate) nonce: String,
+    /// `POST /shutdown` ends the process and leaves the machine running.
+    pub(crate) stay: bool,
+    /// A connection on which nothing arrives for so long is closed.
+    pub(crate) idle: Duration,
+}
+
+/// `None` when help or version was printed.
+///
+/// # Errors
+/// What is wrong with the arguments.
+pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
+    let mut options = Options {
+        listen: (Ipv4Addr::UNSPECIFIED, microbench_agent::PORT).into(),
+        index: PathBuf::from(microbench_agent::INDEX_FILE),
+        nonce: String::new(),
+        stay: false,
+        idle: Duration::from_secs(10),
+    };
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--listen" => {
+                options.listen = value()?.parse().map_err(|_| "--listen takes ADDRESS:PORT".to_owned())?;
+            }
+            "--index" => options.index = value()?.into(),
+            "--nonce" => options.nonce = value()?,
+            "--idle-timeout-ms" => {
+                let number = value()?.parse().map_err(|_| "--idle-timeout-ms takes a number".to_owned())?;
+                options.idle = Duration::from_millis(number);
+            }
+            "--stay" => options.stay = true,
+            "--help" => {
+                print!("{HELP}");
+                return Ok(None);
+            }
+            "--version" => {
+                println!("microbench-agent {}", env!("CARGO_PKG_VERSION"));
+                return Ok(None);
+            }
+            // As the first process the kernel may hand over words that it did not understand.
+            _ if std::process::id() == 1 => {}
+            _ => return Err(format!("unknown argument {argument}; --help lists them")),
+        }
+    }
+    Ok(Some(options))
+}

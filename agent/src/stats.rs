@@ -1,0 +1,64 @@
+//! `GET /stats`: the kernel's log and the machine as the guest sees them.
+
+use std::fs;
+use std::io;
+
+use microbench_agent::Stats;
+
+use crate::kernel_log;
+
+/// Reads everything anew.
+///
+/// # Errors
+/// When a file of /proc or the kernel's log cannot be read.
+pub(crate) fn read() -> io::Result<Stats> {
+    let log = kernel_log::read()?;
+    let text = |path: &str| {
+        fs::read_to_string(path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+    };
+    let cpu = text("/proc/cpuinfo")?;
+    let field = |name: &str| {
+        cpu.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name).map(|(_, v)| v.trim())
+    };
+    Ok(Stats {
+        kernel_messages: log.messages,
+        last_message_us: log.last,
+        init_us: log.init,
+        random_seeded_us: log.random_seeded,
+        random_fast_init_us: log.random_fast_init,
+        uptime_ms: uptime_ms(&text("/proc/uptime")?),
+        cmdline: text("/proc/cmdline")?.trim_end().to_owned(),
+        kernel_release: text("/proc/sys/kernel/osrelease")?.trim_end().to_owned(),
+        cpus: u32::try_from(cpu.lines().filter(|line| line.starts_with("processor")).count()).unwrap_or(u32::MAX),
+        cpu_model: field("model name").unwrap_or_default().to_owned(),
+        memory_bytes: memory_bytes(&text("/proc/meminfo")?),
+        // Not every guest has it; an empty name says so.
+        clocksource: text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+            .unwrap_or_default()
+            .trim_end()
+            .to_owned(),
+    })
+}
+
+/// `12.34 5.67` in milliseconds: the first field counts hundredths of a second.
+fn uptime_ms(text: &str) -> u64 {
+    let digits: String = text.split(' ').next().unwrap_or_default().chars().filter(char::is_ascii_digit).collect();
+    digits.parse::<u64>().map_or(0, |hundredths| hundredths * 10)
+}
+
+/// `MemTotal:  123456 kB` in bytes.
+fn memory_bytes(text: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    value.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_files_read_as_numbers() {
+        assert_eq!(uptime_ms("12.34 5.67\n"), 12_340);
+        assert_eq!(memory_bytes("MemTotal:         118984 kB\nMemFree: 1 kB\n"), 118_984 * 1024);
+    }
+}

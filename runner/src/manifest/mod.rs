@@ -1,4 +1,0 @@
-//! wip
-pub mod diagnostic;
-pub mod settings;
-mod walk;

@@ -1,0 +1,151 @@
+//! A run's folder: `manifest.toml`, `plan.json`, `lock.toml`, `session.json`, `journal.ndjson`, `console/`.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use microbench_plots::record::{FORMAT_VERSION, Plan};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::artifact::cache::hex;
+use crate::engine::description::Engine;
+
+const PLAN: &str = "plan.json";
+const ENGINES: &str = "engines.json";
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+/// The engines as they were when the run began.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Engines {
+    /// Descriptions of the engines that the plan's cells name.
+    pub engines: Vec<Engine>,
+}
+
+impl Directory {
+    /// Makes the folder of a new run: `given`, or `runs/<study>-<time>` below `root`. It appears whole or not at all.
+    ///
+    /// # Errors
+    /// When it exists already or cannot be written.
+    pub fn create(
+        root: &Path,
+        given: Option<&Path>,
+        plan: &Plan,
+        manifest: &str,
+        engines: &Engines,
+    ) -> anyhow::Result<Self> {
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let path = given.map_or_else(|| root.join("runs").join(format!("{}-{now}", plan.study)), Path::to_path_buf);
+        if path.exists() {
+            bail!("{} exists already: give another --out, or go on with it by --resume", path.display());
+        }
+        let path = std::path::absolute(path)?;
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        let work = tempfile::Builder::new()
+            .prefix(".run-")
+            .tempdir_in(parent)
+            .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
+        let half = Self { path: work.path().to_path_buf() };
+        half.write("manifest.toml", manifest.as_bytes())?;
+        half.write(PLAN, &plan_text(plan)?)?;
+        half.write(ENGINES, &serde_json::to_vec_pretty(engines)?)?;
+        fs::create_dir(half.console()).context("cannot create console/")?;
+        fs::rename(work.keep(), &path).with_context(|| format!("cannot name {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Opens the folder of a run that was begun.
+    ///
+    /// # Errors
+    /// When it holds no plan.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let path = fs::canonicalize(path).with_context(|| format!("there is no run {}", path.display()))?;
+        if !path.join(PLAN).is_file() {
+            bail!("{} is no run directory: it has no {PLAN}", path.display());
+        }
+        Ok(Self { path })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of the console logs.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
+        self.path.join("console")
+    }
+
+    /// The run's name: its folder's.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The plan and the SHA-256 of its file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is of another format.
+    pub fn plan(&self) -> anyhow::Result<(Plan, String)> {
+        let path = self.path.join(PLAN);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let plan: Plan = serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
+        if plan.format != FORMAT_VERSION {
+            bail!("{} is of format {}, this microbench reads format {FORMAT_VERSION}", path.display(), plan.format);
+        }
+        Ok((plan, hex(&Sha256::digest(&bytes))))
+    }
+
+    /// The engines as they were when the run began.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn engines(&self) -> anyhow::Result<Engines> {
+        self.read(ENGINES)
+    }
+
+    /// Reads a JSON file of the run.
+    ///
+    /// # Errors
+    /// When it cannot be read or does not parse.
+    pub fn read<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
+        let path = self.path.join(name);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// Writes a file of the run: whole or not at all.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.path.join(name);
+        let context = || format!("cannot write {}", path.display());
+        let mut file = tempfile::NamedTempFile::new_in(&self.path).with_context(context)?;
+        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).with_context(context)?;
+        fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).with_context(context)?;
+        file.persist(&path).with_context(context)?;
+        Ok(())
+    }
+}
+
+/// The bytes of `plan.json`.
+///
+/// # Errors
+/// Never in practice: a plan always serialises.
+pub fn plan_text(plan: &Plan) -> anyhow::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(plan).context("cannot write the plan as JSON")?;
+    text.push(b'\n');
+    Ok(text)
+}

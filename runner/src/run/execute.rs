@@ -1,0 +1,91 @@
+//! The part of a run that starts VMs: enter the sandbox while the process is single-threaded, then execute what is missing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use microbench_plots::record::{HostKind, Plan};
+
+use super::directory::Directory;
+use super::session::{self, Ended, Session};
+use super::{emulated, kvm, local, parts};
+use crate::artifact::lock::Lock;
+use crate::artifact::project::{Project, read_toml};
+use crate::sandbox;
+use crate::vm::Parts;
+
+/// Folder of a run that the sandbox's tmpfs is mounted on; outside the sandbox it is always empty.
+const SCRATCH: &str = "scratch";
+
+/// What a run directory says about a run.
+struct Run {
+    directory: Directory,
+    plan: Plan,
+    plan_sha256: String,
+    lock: Lock,
+    parts: BTreeMap<String, Parts>,
+    scratch: PathBuf,
+}
+
+/// Reads the run and enters the sandbox. The caller must be single-threaded, and goes on in the sandbox.
+fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
+    let (plan, plan_sha256) = run.plan()?;
+    let lock: Lock = read_toml(&run.path().join(crate::artifact::lock::FILE))?;
+    let parts = parts::by_cell(&plan, &run.engines()?.engines, &lock, project)?;
+    sandbox::enter()?;
+    // In the sandbox's own mount namespace: nobody else sees it, and it goes with the namespace.
+    let scratch = sandbox::scratch(&run.path().join(SCRATCH))?;
+    Ok(Run { directory: run, plan, plan_sha256, lock, parts, scratch })
+}
+
+/// Executes what is missing of a run on `host`.
+///
+/// # Errors
+/// When the sandbox, the emulated host or the journal cannot be had.
+pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Result<Ended> {
+    let run = enter(run, project)?;
+    session::listen_for_signals()?;
+    let mut session = Session::begin(&run.directory, &run.plan, run.plan_sha256.clone(), host)?;
+    match host {
+        HostKind::Kvm | HostKind::Fake => {
+            session.show("trials");
+            local::execute(&mut session, &run.plan, &run.parts, &run.directory, &run.scratch)?;
+        }
+        HostKind::Emulated => {
+            emulated::execute(&mut session, &run.plan, &run.parts, &run.lock, &run.directory, &run.scratch)?;
+        }
+    }
+    session.end()
+}
+
+/// Boots one guest under KVM, in a sandbox. Fails with the reason when it does not come up.
+///
+/// # Errors
+/// The reason, in one line.
+pub fn check_kvm(run: Directory, project: &Project) -> anyhow::Result<()> {
+    let run = enter(run, project)?;
+    match kvm::works(&run.plan, &run.parts, &run.scratch) {
+        Ok(()) => Ok(()),
+        Err(reason) => bail!("{reason}"),
+    }
+}
+
+/// Runs [`check_kvm`] in a process of its own, because this one may have threads already.
+///
+/// # Errors
+/// The reason why KVM cannot be used.
+pub fn check_kvm_apart(run: &Directory, project: &Project) -> anyhow::Result<()> {
+    let this = std::env::current_exe().context("cannot find this program")?;
+    let output = std::process::Command::new(this)
+        .args(["check-kvm", "--project"])
+        .arg(project.root())
+        .arg(run.path())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .context("cannot start the KVM check")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    bail!("{}", text.trim().trim_start_matches("microbench: "))
+}

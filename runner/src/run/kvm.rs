@@ -1,0 +1,40 @@
+//! Does KVM work here? /dev/kvm is no proof, so a small guest is booted to its first answer under a deadline.
+
+use std::path::Path;
+
+use microbench_plots::record::{Cell, Level, Plan, Record};
+
+use crate::trial::Trial;
+use crate::vm::Parts;
+
+/// Time in which the guest must answer, seconds.
+pub const DEADLINE_S: i64 = 5;
+
+/// Boots one guest of the plan's first KVM cell. `Ok` when it answered, else why not, in one line.
+///
+/// # Errors
+/// The reason.
+pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scratch: &Path) -> Result<(), String> {
+    if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
+        return Err(format!("/dev/kvm cannot be opened: {error}"));
+    }
+    let candidate = plan.cells.iter().filter_map(|cell| Some((cell, parts.get(&cell.id)?)));
+    let Some((cell, parts)) = candidate.into_iter().find(|(_, parts)| parts.engine.needs_kvm) else {
+        return Ok(());
+    };
+    let mut cell: Cell = cell.clone();
+    for name in ["boot_deadline_s", "stop_deadline_s"] {
+        cell.settings.insert(name.into(), Level::Int(DEADLINE_S));
+    }
+    let trial =
+        Trial { run: "kvm-check", index: 0, attempt: 0, warmup: true, cell: &cell, workloads: &[], parts };
+    let records = trial.execute(scratch, scratch);
+    let failure = records.iter().find_map(|record| match record {
+        Record::Failure { reason, stage, message, .. } => Some(format!("{reason} at {stage}: {message}")),
+        _ => None,
+    });
+    failure.map_or(Ok(()), |failure| {
+        let line: String = failure.split("; console:").next().unwrap_or_default().chars().take(160).collect();
+        Err(format!("a guest did not come up within {DEADLINE_S} s ({line})"))
+    })
+}

@@ -1,0 +1,129 @@
+//! From the names in a plan to files: every artefact of a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use microbench_plots::record::{Cell, Plan};
+
+use crate::artifact::cache::Cache;
+use crate::artifact::lock::Lock;
+use crate::artifact::project::Project;
+use crate::artifact::{Artifact, Kind, image, kernel, program};
+use crate::engine::description::Engine;
+use crate::vm::Parts;
+
+/// The emulated host's kernel: a folder of kernels/.
+pub const TESTBED_KERNEL: &str = "testbed-6.1";
+/// The program that emulates it.
+pub const EMULATOR: &str = "qemu";
+
+/// The setting `name` of a cell as text.
+#[must_use]
+pub fn setting(cell: &Cell, name: &str) -> String {
+    cell.settings.get(name).map(ToString::to_string).unwrap_or_default()
+}
+
+/// Finds, fetches or builds every artefact that the plan's cells need.
+///
+/// # Errors
+/// When one cannot be had.
+pub fn provide(plan: &Plan, engines: &[Engine], project: &Project, cache: &Cache) -> anyhow::Result<Lock> {
+    let of = |name: &str| plan.cells.iter().map(|cell| setting(cell, name)).collect::<BTreeSet<_>>();
+    let used: BTreeSet<&str> = plan.cells.iter().map(|cell| cell.engine.as_str()).collect();
+    let mut lock = Lock::default();
+    for name in of("kernel") {
+        lock.artifacts.push(kernel::provide(&project.kernels(), &name, cache)?);
+    }
+    let agent = agent(project)?;
+    for name in of("rootfs") {
+        lock.artifacts.push(image::provide(&project.rootfs(), &name, &agent, cache)?);
+    }
+    let programs: BTreeSet<&str> =
+        engines.iter().filter(|e| used.contains(e.name.as_str())).map(|e| e.program.as_str()).collect();
+    for name in programs {
+        lock.artifacts.push(program::provide(name, cache)?);
+    }
+    Ok(lock)
+}
+
+/// Adds what the emulated host itself needs.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn provide_testbed(lock: &mut Lock, project: &Project, cache: &Cache) -> anyhow::Result<()> {
+    let mut add = |artifact: Artifact| {
+        if lock.get(artifact.kind, &artifact.name).is_err() {
+            lock.artifacts.push(artifact);
+        }
+    };
+    add(kernel::provide(&project.kernels(), TESTBED_KERNEL, cache)?);
+    add(program::provide(EMULATOR, cache)?);
+    Ok(())
+}
+
+/// The guest agent, as `make build` leaves it: `MICROBENCH_AGENT`, or the project's target folder.
+///
+/// # Errors
+/// When it has not been built.
+pub fn agent(project: &Project) -> anyhow::Result<PathBuf> {
+    const BUILT: &str = "x86_64-unknown-linux-gnu/agent/microbench-agent";
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project.root().join("target"), PathBuf::from);
+    let path = std::env::var_os("MICROBENCH_AGENT").map_or_else(|| target.join(BUILT), PathBuf::from);
+    if !path.is_file() {
+        bail!("the guest agent {} is not built: run `make build`", path.display());
+    }
+    Ok(path)
+}
+
+/// What each cell's VMs are made of, by cell.
+///
+/// # Errors
+/// When the lock lacks an artefact.
+pub fn by_cell(plan: &Plan, engines: &[Engine], lock: &Lock, project: &Project) -> anyhow::Result<BTreeMap<String, Parts>> {
+    let mut inits: BTreeMap<String, String> = BTreeMap::new();
+    plan.cells
+        .iter()
+        .map(|cell| {
+            let engine = engines
+                .iter()
+                .find(|engine| engine.name == cell.engine)
+                .with_context(|| format!("the run has no engine `{}`", cell.engine))?;
+            let rootfs = setting(cell, "rootfs");
+            let init = match inits.get(&rootfs) {
+                Some(init) => init.clone(),
+                None => {
+                    let init = image::describe(&project.rootfs(), &rootfs)?.init;
+                    inits.insert(rootfs.clone(), init.clone());
+                    init
+                }
+            };
+            let path = |kind: Kind, name: &str| lock.get(kind, name).map(|artifact| artifact.path.clone());
+            let parts = Parts {
+                engine: engine.clone(),
+                program: path(Kind::Program, &engine.program)?,
+                kernel: path(Kind::Kernel, &setting(cell, "kernel"))?,
+                image: path(Kind::Rootfs, &rootfs)?,
+                init,
+            };
+            Ok((cell.id.clone(), parts))
+        })
+        .collect()
+}
+
+/// Every file that the emulated host must hold: this program, the cells' parts, and what the programs need to start.
+///
+/// # Errors
+/// When a library is missing.
+pub fn closure(parts: &BTreeMap<String, Parts>, lock: &Lock, this: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let mut files = BTreeSet::from([this.to_path_buf()]);
+    files.extend(program::libraries(this)?);
+    let programs: BTreeSet<&str> = parts.values().map(|part| part.engine.program.as_str()).collect();
+    for part in parts.values() {
+        files.extend([part.program.clone(), part.kernel.clone(), part.image.clone()]);
+    }
+    for name in programs {
+        files.extend(program::closure(lock.get(Kind::Program, name)?)?);
+    }
+    Ok(files)
+}

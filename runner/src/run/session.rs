@@ -1,0 +1,203 @@
+//! Executes the trials of a run that are missing, in the plan's order, and journals each as it ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use anyhow::Context;
+use microbench_plots::record::{FORMAT_VERSION, FailureReason, HostKind, Plan, Record};
+
+use super::directory::Directory;
+use crate::journal::{Journal, Progress};
+use crate::progress::Step;
+use crate::testbed::wire::JobTrial;
+
+/// The signal that asked the run to stop; 0 for none.
+static STOPPED_BY: AtomicI32 = AtomicI32::new(0);
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every trial of the plan has ended; so many VMs failed in this session.
+    Complete {
+        /// VMs that did not complete their protocol.
+        failed: u32,
+    },
+    /// A signal asked it to stop; the rest can be resumed.
+    Stopped {
+        /// Its number.
+        signal: i32,
+    },
+}
+
+/// Asks the session to stop after the current trial; the second time, ends the process at once: the kernel then ends
+/// everything in the sandbox.
+pub fn request_stop(signal: i32) {
+    if STOPPED_BY.swap(signal, Ordering::SeqCst) != 0 {
+        std::process::exit(128 + signal);
+    }
+    eprintln!("microbench: stopping after this trial; once more stops at once (`--resume` goes on either way)");
+}
+
+/// The signal that asked to stop, if any.
+#[must_use]
+pub fn stop_requested() -> Option<i32> {
+    Some(STOPPED_BY.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
+}
+
+/// Listens for signals on a thread of its own.
+///
+/// # Errors
+/// When no thread or runtime can be had.
+pub fn listen_for_signals() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+                let [Ok(mut int), Ok(mut term), Ok(mut hup)] = kinds.map(signal) else { return };
+                loop {
+                    let number = tokio::select! {
+                        _ = int.recv() => libc::SIGINT,
+                        _ = term.recv() => libc::SIGTERM,
+                        _ = hup.recv() => libc::SIGHUP,
+                    };
+                    request_stop(number);
+                }
+            });
+        })
+        .context("cannot start the signal thread")?;
+    Ok(())
+}
+
+/// A session in progress: the journal, the counts, the live line.
+#[derive(Debug)]
+pub struct Session {
+    journal: Journal,
+    run: Directory,
+    step: Option<Step>,
+    failed: u32,
+    todo: Vec<JobTrial>,
+}
+
+impl Session {
+    /// Opens the journal, and works out what is missing.
+    ///
+    /// # Errors
+    /// When the journal is damaged or in use.
+    pub fn begin(run: &Directory, plan: &Plan, plan_sha256: String, host: HostKind) -> anyhow::Result<Self> {
+        let mut journal = Journal::open(run.path())?;
+        let todo = missing(plan, &journal.progress()?);
+        let started = jiff::Timestamp::now().to_string();
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let name = run.name();
+        journal.append(&[Record::RunStart { format: FORMAT_VERSION, run: name, plan_sha256, host, started, version }])?;
+        Ok(Self { journal, run: run.clone(), step: None, failed: 0, todo })
+    }
+
+    /// Trials that are still to be executed, in order, warm-ups among them.
+    #[must_use]
+    pub fn todo(&self) -> &[JobTrial] {
+        &self.todo
+    }
+
+    /// Shows progress from here on.
+    pub fn show(&mut self, text: &str) {
+        self.step = Some(Step::counted(text, self.todo.len() as u64, false));
+    }
+
+    /// Journals a trial that has ended.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn ended(&mut self, trial: &JobTrial, records: &[Record], logs: &BTreeMap<String, String>) -> anyhow::Result<()> {
+        for (name, text) in logs {
+            if !name.contains('/') && !name.starts_with('.') {
+                self.run.write(&format!("console/{name}"), text.as_bytes())?;
+            }
+        }
+        self.journal.append(records)?;
+        let failures = records.iter().filter(|record| matches!(record, Record::Failure { .. }));
+        let mut failed = 0;
+        for failure in failures {
+            if let (Record::Failure { vm, reason, stage, message }, Some(step)) = (failure, &self.step) {
+                let id = crate::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
+                let message: String = message.chars().take(400).collect();
+                step.line(&format!("{} vm {vm}: {reason} at {stage}: {message} (console/{id}.log)", trial.cell));
+            }
+            failed += u32::from(!trial.warmup);
+        }
+        self.failed += failed;
+        self.todo.retain(|todo| todo != trial);
+        if let Some(step) = &self.step {
+            let what = if trial.warmup { "warm-up of " } else { "" };
+            step.advance(&format!("{what}{}", trial.cell));
+        }
+        Ok(())
+    }
+
+    /// Journals a trial that the emulated host took down with it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn lost(&mut self, trial: &JobTrial, vms: u32, message: &str) -> anyhow::Result<()> {
+        let (index, attempt) = (trial.index, trial.attempt);
+        let mut records =
+            vec![Record::TrialStart { trial: index, attempt, cell: trial.cell.clone(), warmup: trial.warmup }];
+        records.extend((0..vms).map(|vm| Record::Failure {
+            vm,
+            reason: FailureReason::Testbed,
+            stage: "spawn".into(),
+            message: message.to_owned(),
+        }));
+        records.push(Record::TrialEnd { trial: index, attempt, ok: 0, failed: vms });
+        self.ended(trial, &records, &BTreeMap::new())
+    }
+
+    /// Ends the session.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn end(mut self) -> anyhow::Result<Ended> {
+        let complete = self.todo.iter().all(|trial| trial.warmup);
+        if complete {
+            self.journal.append(&[Record::RunEnd { ended: jiff::Timestamp::now().to_string() }])?;
+        }
+        if let Some(step) = self.step.take() {
+            let left = self.todo.iter().filter(|trial| !trial.warmup).count();
+            let failed = self.failed;
+            step.done(&match (complete, failed) {
+                (true, 0) => "complete, no VM failed".to_owned(),
+                (true, _) => format!("complete, {failed} VMs failed (recorded with their reasons)"),
+                (false, _) => format!("stopped with {left} trials to go"),
+            });
+        }
+        match (complete, stop_requested()) {
+            (false, Some(signal)) => Ok(Ended::Stopped { signal }),
+            _ => Ok(Ended::Complete { failed: self.failed }),
+        }
+    }
+}
+
+/// The plan's trials that have not ended, each distinct machine preceded by one warm-up a session.
+fn missing(plan: &Plan, progress: &Progress) -> Vec<JobTrial> {
+    let mut warm: BTreeSet<Vec<(String, String)>> = BTreeSet::new();
+    let mut todo = Vec::new();
+    for trial in plan.trials.iter().filter(|trial| !progress.ended.contains(&trial.index)) {
+        let attempt = progress.attempts.get(&trial.index).copied().unwrap_or(0);
+        let job = |warmup| JobTrial { index: trial.index, attempt, warmup, cell: trial.cell.clone() };
+        let cell = plan.cells.iter().find(|cell| cell.id == trial.cell);
+        // Cells that differ in concurrency alone share their programs, kernels and images.
+        let machine = cell.map(|cell| {
+            let settings = cell.settings.iter().map(|(name, level)| (name.clone(), level.to_string()));
+            settings.chain([("engine".to_owned(), cell.engine.clone())]).collect::<Vec<_>>()
+        });
+        if plan.warmup && machine.is_some_and(|machine| warm.insert(machine)) {
+            todo.push(job(true));
+        }
+        todo.push(job(false));
+    }
+    todo
+}
+
