@@ -2,6 +2,62 @@
 //!
 //! This crate reads and writes files of one run directory and nothing else: it never starts a VM, never touches the
 //! host and never imports the runner. [`record`] is the contract between the two: the runner writes what is declared
-//! there, everything here reads it.
+//! there, everything here reads it. polars and plotters are named in this crate alone.
 
+mod analyze;
+pub mod figure;
+mod file;
+pub mod journal;
 pub mod record;
+pub mod samples;
+pub mod stats;
+pub mod summary;
+
+pub use analyze::{Analysis, analyze, plot};
+
+/// Why a run cannot be analysed or drawn.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// `plan.json` is not a plan of this format.
+    #[error("{path} is no plan of this format: {source}")]
+    Plan {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Cause.
+        source: serde_json::Error,
+    },
+    /// A line of the journal, other than a torn last one, cannot be read.
+    #[error("{path}:{line}: {source}")]
+    Journal {
+        /// The file.
+        path: std::path::PathBuf,
+        /// 1-based line.
+        line: usize,
+        /// Cause.
+        source: record::DecodeError,
+    },
+    /// polars refuses.
+    #[error("{path}: {source}")]
+    Table {
+        /// The file that was read or written.
+        path: std::path::PathBuf,
+        /// Cause.
+        source: polars::error::PolarsError,
+    },
+    /// A figure cannot be drawn.
+    #[error("figure {name}: {problem}")]
+    Figure {
+        /// The figure.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+}

@@ -49,6 +49,9 @@ pub struct Rootfs {
     /// Folders that are made.
     #[serde(default)]
     pub directories: Vec<String>,
+    /// Programs that busybox stands in for: links in /bin.
+    #[serde(default)]
+    pub applets: Vec<String>,
     /// Symbolic links: path in the guest, target.
     #[serde(default)]
     pub symlinks: BTreeMap<String, String>,
@@ -108,11 +111,12 @@ fn build(
     if overlay.is_dir() {
         lay_over(overlay, &stage)?;
     }
-    for (path, target) in &description.symlinks {
-        let link = inside(&stage, path)?;
+    let applets = description.applets.iter().map(|applet| (format!("/bin/{applet}"), "busybox".to_owned()));
+    for (path, target) in applets.chain(description.symlinks.clone()) {
+        let link = inside(&stage, &path)?;
         fs::create_dir_all(link.parent().unwrap_or(&stage))?;
         drop(fs::remove_file(&link));
-        symlink(target, &link).with_context(|| format!("cannot link {path} to {target}"))?;
+        symlink(&target, &link).with_context(|| format!("cannot link {path} to {target}"))?;
     }
     install(agent, &inside(&stage, &description.agent)?, 0o755)?;
     let mut index = vec![0; INDEX_BLOCKS * INDEX_BLOCK_BYTES];

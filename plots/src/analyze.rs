@@ -1,0 +1,66 @@
+//! The two steps over a run directory: samples and summary, then figures.
+
+use std::path::{Path, PathBuf};
+
+use crate::file::at;
+use crate::journal::{self, Journal};
+use crate::record::Plan;
+use crate::summary::{self, Row};
+use crate::{Error, figure, samples};
+
+/// What an analysis found.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    /// The journal.
+    pub journal: Journal,
+    /// Samples with a value, warm-ups left out.
+    pub values: usize,
+    /// Samples without one, warm-ups left out.
+    pub missing: usize,
+    /// One row for each cell and metric.
+    pub summary: Vec<Row>,
+}
+
+/// Reads the journal of `run`; writes `samples.parquet`, `samples.csv` and `summary.csv`. A run that is still incomplete is
+/// no error: what is missing is in the table.
+///
+/// # Errors
+/// When a file is damaged or cannot be written.
+pub fn analyze(run: &Path) -> Result<Analysis, Error> {
+    let plan = plan(run)?;
+    let journal = journal::read(&run.join("journal.ndjson"))?;
+    let samples = samples::samples(&plan, &journal);
+    samples::save(run, &plan, &samples)?;
+    let summary = summary::summarise(&plan, &samples);
+    summary::save(run, &summary)?;
+    let counted = samples.iter().filter(|sample| !sample.warmup);
+    let (mut values, mut missing) = (0, 0);
+    for sample in counted {
+        if sample.value.is_some() { values += 1 } else { missing += 1 }
+    }
+    Ok(Analysis { journal, values, missing, summary })
+}
+
+/// Draws the plan's figures from `samples.parquet` of `run` into `figures/`; returns the files.
+///
+/// # Errors
+/// When the run has not been analysed, or a file cannot be written.
+pub fn plot(run: &Path) -> Result<Vec<PathBuf>, Error> {
+    let plan = plan(run)?;
+    let samples = samples::load(run)?;
+    let rows = summary::summarise(&plan, &samples);
+    let folder = run.join("figures");
+    let mut files = Vec::new();
+    for wanted in &plan.figures {
+        for description in figure::describe(&plan, &rows, wanted)? {
+            files.extend(figure::draw(&description, &folder)?);
+        }
+    }
+    Ok(files)
+}
+
+fn plan(run: &Path) -> Result<Plan, Error> {
+    let path = run.join("plan.json");
+    let bytes = std::fs::read(&path).map_err(at(&path))?;
+    serde_json::from_slice(&bytes).map_err(|source| Error::Plan { path, source })
+}

@@ -1,0 +1,172 @@
+//! Reads `journal.ndjson` into the trials that count.
+//!
+//! Records between a `TrialStart` and its `TrialEnd` belong to that execution. One without its end was cut off and does not
+//! count. A torn last line is what a killed writer leaves: it is dropped and said so. Any other damage is an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::Error;
+use crate::file::at;
+use crate::record::{FailureReason, HostKind, Record, decode_line};
+
+/// One VM's records of one execution.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Vm {
+    /// Events by name, ns; the first of each name counts.
+    pub events: BTreeMap<String, u64>,
+    /// Readings by name: value or the reason why there is none, and unit.
+    pub readings: BTreeMap<String, (Result<f64, String>, String)>,
+    /// Why it did not complete.
+    pub failure: Option<Failure>,
+}
+
+/// Why a VM did not complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Kind.
+    pub reason: FailureReason,
+    /// What was being waited for.
+    pub stage: String,
+    /// Detail.
+    pub message: String,
+}
+
+/// One execution of a trial that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Execution {
+    /// Index in the plan.
+    pub trial: u32,
+    /// 0 for the first execution.
+    pub attempt: u32,
+    /// The cell.
+    pub cell: String,
+    /// Never counted.
+    pub warmup: bool,
+    /// Where it executed.
+    pub host: HostKind,
+    /// By VM number.
+    pub vms: BTreeMap<u32, Vm>,
+}
+
+/// A journal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Journal {
+    /// Executions that have ended, in order; at most one counted one a trial.
+    pub executions: Vec<Execution>,
+    /// Trials that were begun and cut off, with the attempt; each was or will be run again.
+    pub cut_off: BTreeSet<(u32, u32)>,
+    /// A torn last line was dropped: its number (1-based).
+    pub torn: Option<usize>,
+}
+
+/// Reads the journal at `path`.
+///
+/// # Errors
+/// When it cannot be read, or a line other than the last is damaged.
+pub fn read(path: &Path) -> Result<Journal, Error> {
+    let bytes = std::fs::read(path).map_err(at(path))?;
+    let text = String::from_utf8_lossy(&bytes);
+    parse(&text).map_err(|(line, source)| Error::Journal { path: path.to_path_buf(), line, source })
+}
+
+fn parse(text: &str) -> Result<Journal, (usize, crate::record::DecodeError)> {
+    let mut journal = Journal::default();
+    let mut host = HostKind::Kvm;
+    let mut open: Option<Execution> = None;
+    let mut counted = BTreeSet::new();
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        let record = match decode_line(line) {
+            Ok(record) => record,
+            Err(_) if !line.ends_with('\n') => {
+                journal.torn = Some(number);
+                break;
+            }
+            Err(error) => return Err((number, error)),
+        };
+        match record {
+            Record::RunStart { host: now, .. } => {
+                host = now;
+                journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
+            }
+            Record::TrialStart { trial, attempt, cell, warmup } => {
+                journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
+                open = Some(Execution { trial, attempt, cell, warmup, host, vms: BTreeMap::new() });
+            }
+            Record::TrialEnd { .. } => {
+                // A trial that was ended already keeps its first execution: no sample counts twice.
+                journal.executions.extend(open.take().filter(|e| e.warmup || counted.insert(e.trial)));
+            }
+            Record::RunEnd { .. } => {}
+            Record::Event { vm, name, t_ns } => {
+                if let Some(execution) = &mut open {
+                    execution.vms.entry(vm).or_default().events.entry(name).or_insert(t_ns);
+                }
+            }
+            Record::Reading { vm, name, value, unit, reason } => {
+                if let Some(execution) = &mut open {
+                    let value = value.filter(|value| value.is_finite()).ok_or(reason);
+                    execution.vms.entry(vm).or_default().readings.insert(name, (value, unit));
+                }
+            }
+            Record::Failure { vm, reason, stage, message } => {
+                if let Some(execution) = &mut open {
+                    execution.vms.entry(vm).or_default().failure = Some(Failure { reason, stage, message });
+                }
+            }
+        }
+    }
+    journal.cut_off.extend(open.map(|execution| (execution.trial, execution.attempt)));
+    Ok(journal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::encode_line;
+
+    fn trial(trial: u32, attempt: u32, t_ns: u64) -> [Record; 3] {
+        [
+            Record::TrialStart { trial, attempt, cell: "c".into(), warmup: false },
+            Record::Event { vm: 0, name: "spawn".into(), t_ns },
+            Record::TrialEnd { trial, attempt, ok: 1, failed: 0 },
+        ]
+    }
+
+    fn lines(records: &[Record]) -> String {
+        records.iter().map(encode_line).collect()
+    }
+
+    #[test]
+    fn a_cut_off_trial_does_not_count_and_its_next_attempt_does() {
+        let mut records = trial(0, 0, 5)[..2].to_vec();
+        records.extend(trial(0, 1, 7));
+        let journal = parse(&lines(&records)).unwrap();
+        assert_eq!(journal.cut_off, BTreeSet::from([(0, 0)]));
+        assert_eq!(journal.executions.len(), 1);
+        assert_eq!(journal.executions[0].vms[&0].events["spawn"], 7);
+    }
+
+    #[test]
+    fn a_trial_ended_twice_counts_once() {
+        let journal = parse(&(lines(&trial(0, 0, 5)) + &lines(&trial(0, 1, 7)))).unwrap();
+        assert_eq!(journal.executions.len(), 1);
+        assert_eq!(journal.executions[0].attempt, 0);
+    }
+
+    #[test]
+    fn a_journal_cut_at_every_byte_of_its_last_trial_loses_that_trial_alone() {
+        let first = lines(&trial(0, 0, 5));
+        let both = first.clone() + &lines(&trial(1, 0, 7));
+        for end in first.len()..both.len() - 1 {
+            assert_eq!(parse(&both[..end]).unwrap().executions.len(), 1, "cut at {end}");
+        }
+        assert_eq!(parse(&both).unwrap().executions.len(), 2);
+    }
+
+    #[test]
+    fn damage_before_the_last_line_names_the_line() {
+        let text = lines(&trial(0, 0, 5)).replacen("spawn", "spawm", 1);
+        assert_eq!(parse(&text).unwrap_err().0, 2);
+    }
+}

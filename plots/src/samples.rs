@@ -1,0 +1,295 @@
+//! From a journal to one row for each VM and metric: what was measured, or why it was not.
+//!
+//! A missing value is a row with a status and a reason. It is never a zero and never left out.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Cursor;
+use std::path::Path;
+
+use polars::prelude::{Column, DataFrame, DataType, NamedFrom, Series};
+use polars_io::prelude::{CsvWriter, ParquetReader, ParquetWriter};
+use polars_io::{SerReader, SerWriter};
+
+use crate::Error;
+use crate::file::{at, write};
+use crate::journal::{Execution, Journal, Vm};
+use crate::record::{Cell, FailureReason, HostKind, Metric, MetricSource, Plan};
+
+/// Whether a sample has a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// It has.
+    Ok,
+    /// The VM failed before the value was known.
+    Failed,
+    /// The VMM refused the configuration on this host.
+    NotApplicable,
+    /// The guest or the kernel does not report it.
+    NotAvailable,
+    /// The trial has not been executed.
+    NotRun,
+}
+
+impl Status {
+    const ALL: [Self; 5] = [Self::Ok, Self::Failed, Self::NotApplicable, Self::NotAvailable, Self::NotRun];
+
+    /// As it stands in the table.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::NotApplicable => "not-applicable",
+            Self::NotAvailable => "not-available",
+            Self::NotRun => "not-run",
+        }
+    }
+}
+
+/// One metric of one VM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// [`Cell::id`].
+    pub cell: String,
+    /// Block of the design; of the trial.
+    pub block: u32,
+    /// Index of the trial in the plan.
+    pub trial: u32,
+    /// Attempt that counts.
+    pub attempt: u32,
+    /// VM of the trial.
+    pub vm: u32,
+    /// [`Metric::name`].
+    pub metric: String,
+    /// In `unit`; `None` unless the status is [`Status::Ok`].
+    pub value: Option<f64>,
+    /// Unit of the value.
+    pub unit: String,
+    /// Whether there is a value.
+    pub status: Status,
+    /// Why not; empty else.
+    pub reason: String,
+    /// Where it executed; `None` when it did not.
+    pub host: Option<HostKind>,
+    /// A warm-up: never in a statistic.
+    pub warmup: bool,
+}
+
+impl Sample {
+    /// `virtual` or `wall`: the clock that durations are on.
+    #[must_use]
+    pub fn clock(&self) -> &'static str {
+        match self.host {
+            Some(HostKind::Emulated) => "virtual",
+            Some(HostKind::Kvm | HostKind::Fake) => "wall",
+            None => "",
+        }
+    }
+}
+
+/// Every sample of a run: counted ones in the plan's order, then warm-ups.
+#[must_use]
+pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
+    let counted: BTreeMap<u32, &Execution> =
+        journal.executions.iter().filter(|e| !e.warmup).map(|execution| (execution.trial, execution)).collect();
+    let blocks: BTreeMap<u32, u32> = plan.trials.iter().map(|trial| (trial.index, trial.block)).collect();
+    let cells: BTreeMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
+    let mut samples = Vec::new();
+    for trial in &plan.trials {
+        let Some(cell) = cells.get(trial.cell.as_str()) else { continue };
+        for vm in 0..cell.concurrency {
+            for metric in &plan.metrics {
+                samples.push(match counted.get(&trial.index) {
+                    Some(execution) => sample(execution, vm, metric, trial.block),
+                    None => Sample {
+                        cell: trial.cell.clone(),
+                        block: trial.block,
+                        trial: trial.index,
+                        attempt: 0,
+                        vm,
+                        metric: metric.name.clone(),
+                        value: None,
+                        unit: metric.unit.clone(),
+                        status: Status::NotRun,
+                        reason: "the trial has not been executed".into(),
+                        host: None,
+                        warmup: false,
+                    },
+                });
+            }
+        }
+    }
+    for execution in journal.executions.iter().filter(|execution| execution.warmup) {
+        let block = blocks.get(&execution.trial).copied().unwrap_or(0);
+        samples.extend(plan.metrics.iter().map(|metric| sample(execution, 0, metric, block)));
+    }
+    samples
+}
+
+fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32) -> Sample {
+    let outcome = match execution.vms.get(&vm) {
+        Some(records) => value(records, metric),
+        None => Err((Status::Failed, "the journal has no record of this VM".into())),
+    };
+    let (value, status, reason) = match outcome {
+        Ok(value) => (Some(value), Status::Ok, String::new()),
+        Err((status, reason)) => (None, status, reason),
+    };
+    Sample {
+        cell: execution.cell.clone(),
+        block,
+        trial: execution.trial,
+        attempt: execution.attempt,
+        vm,
+        metric: metric.name.clone(),
+        value,
+        unit: metric.unit.clone(),
+        status,
+        reason,
+        host: Some(execution.host),
+        warmup: execution.warmup,
+    }
+}
+
+/// A metric's value of one VM, in the metric's unit, or why there is none.
+fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
+    const NS_PER_MS: f64 = 1e6;
+    let missing = |what: String| match &vm.failure {
+        Some(failure) => {
+            let status = match failure.reason {
+                FailureReason::NotApplicable => Status::NotApplicable,
+                _ => Status::Failed,
+            };
+            (status, format!("{} at {}: {}", failure.reason, failure.stage, failure.message))
+        }
+        None => (Status::NotAvailable, what),
+    };
+    match &metric.source {
+        MetricSource::Span { from, to } => {
+            let instant = |name: &str| vm.events.get(name).ok_or_else(|| missing(format!("no event {name}")));
+            let (from_ns, to_ns) = (*instant(from)?, *instant(to)?);
+            match to_ns.checked_sub(from_ns) {
+                Some(ns) => Ok(ns as f64 / NS_PER_MS),
+                None => Err((Status::NotAvailable, format!("{to} came before {from}"))),
+            }
+        }
+        MetricSource::Reading(name) => match vm.readings.get(name) {
+            Some((Ok(value), unit)) if unit == "ns" && metric.unit == "ms" => Ok(value / NS_PER_MS),
+            Some((Ok(value), _)) => Ok(*value),
+            Some((Err(reason), _)) => Err((Status::NotAvailable, reason.clone())),
+            None => Err(missing(format!("no reading {name}"))),
+        },
+    }
+}
+
+/// The samples as a table: the columns of [`Sample`], and one of each axis.
+///
+/// # Errors
+/// When polars refuses; it does not.
+pub fn table(plan: &Plan, samples: &[Sample]) -> polars::error::PolarsResult<DataFrame> {
+    let cells: BTreeMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
+    let text = |name: &str, of: &dyn Fn(&Sample) -> String| -> Column {
+        Series::new(name.into(), samples.iter().map(of).collect::<Vec<_>>()).into()
+    };
+    let of_cell = |name: &str, of: &dyn Fn(&Cell) -> String| -> Column {
+        let values: Vec<String> =
+            samples.iter().map(|s| cells.get(s.cell.as_str()).map(|cell| of(cell)).unwrap_or_default()).collect();
+        Series::new(name.into(), values).into()
+    };
+    let number = |name: &str, of: &dyn Fn(&Sample) -> u32| -> Column {
+        Series::new(name.into(), samples.iter().map(of).collect::<Vec<_>>()).into()
+    };
+    let concurrency: Vec<u32> =
+        samples.iter().map(|s| cells.get(s.cell.as_str()).map_or(0, |cell| cell.concurrency)).collect();
+    let mut columns = vec![
+        text("study", &|_| plan.study.clone()),
+        text("cell", &|s| s.cell.clone()),
+        of_cell("variant", &|cell| cell.variant.clone()),
+        of_cell("label", &|cell| cell.label.clone()),
+        of_cell("engine", &|cell| cell.engine.clone()),
+        Series::new("concurrency".into(), concurrency).into(),
+    ];
+    for axis in plan.axes.iter().filter(|axis| axis.name != "variant" && axis.name != "concurrency") {
+        columns.push(of_cell(&format!("axis_{}", axis.name), &|cell| {
+            cell.levels.get(&axis.name).map(ToString::to_string).unwrap_or_default()
+        }));
+    }
+    columns.extend([
+        number("block", &|s| s.block),
+        number("trial", &|s| s.trial),
+        number("attempt", &|s| s.attempt),
+        number("vm", &|s| s.vm),
+        text("metric", &|s| s.metric.clone()),
+        Series::new("value".into(), samples.iter().map(|s| s.value).collect::<Vec<_>>()).into(),
+        text("unit", &|s| s.unit.clone()),
+        text("status", &|s| s.status.text().to_owned()),
+        text("reason", &|s| s.reason.clone()),
+        text("host", &|s| s.host.map(|host| host.to_string()).unwrap_or_default()),
+        text("clock", &|s| s.clock().to_owned()),
+        Series::new("warmup".into(), samples.iter().map(|s| s.warmup).collect::<Vec<_>>()).into(),
+    ]);
+    DataFrame::new(samples.len(), columns)
+}
+
+/// Writes the table as `samples.parquet` and `samples.csv` into `run`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn save(run: &Path, plan: &Plan, samples: &[Sample]) -> Result<(), Error> {
+    let parquet = run.join("samples.parquet");
+    let csv = run.join("samples.csv");
+    let refused = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| Error::Table { path, source }
+    };
+    let mut table = table(plan, samples).map_err(refused(&parquet))?;
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes).finish(&mut table).map_err(refused(&parquet))?;
+    write(&parquet, &bytes)?;
+    let mut bytes = Cursor::new(Vec::new());
+    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused(&csv))?;
+    write(&csv, bytes.get_ref())
+}
+
+/// Reads `samples.parquet` of `run`.
+///
+/// # Errors
+/// When it cannot be read or lacks a column.
+pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
+    let path = run.join("samples.parquet");
+    let file = File::open(&path).map_err(at(&path))?;
+    let parse = || -> polars::error::PolarsResult<Vec<Sample>> {
+        let table = ParquetReader::new(file).finish()?;
+        let text = |name: &str| -> polars::error::PolarsResult<Vec<String>> {
+            Ok(table.column(name)?.str()?.iter().map(|value| value.unwrap_or_default().to_owned()).collect())
+        };
+        let number = |name: &str| -> polars::error::PolarsResult<Vec<u32>> {
+            Ok(table.column(name)?.cast(&DataType::UInt32)?.u32()?.iter().map(|value| value.unwrap_or(0)).collect())
+        };
+        let (cell, metric, unit) = (text("cell")?, text("metric")?, text("unit")?);
+        let (status, reason, host) = (text("status")?, text("reason")?, text("host")?);
+        let (block, trial, attempt, vm) = (number("block")?, number("trial")?, number("attempt")?, number("vm")?);
+        let value: Vec<Option<f64>> = table.column("value")?.cast(&DataType::Float64)?.f64()?.iter().collect();
+        let warmup: Vec<bool> = table.column("warmup")?.bool()?.iter().map(|value| value == Some(true)).collect();
+        Ok((0..table.height())
+            .map(|row| Sample {
+                cell: cell[row].clone(),
+                block: block[row],
+                trial: trial[row],
+                attempt: attempt[row],
+                vm: vm[row],
+                metric: metric[row].clone(),
+                value: value[row],
+                unit: unit[row].clone(),
+                status: Status::ALL.into_iter().find(|s| s.text() == status[row]).unwrap_or(Status::NotAvailable),
+                reason: reason[row].clone(),
+                host: [HostKind::Kvm, HostKind::Emulated, HostKind::Fake]
+                    .into_iter()
+                    .find(|kind| kind.to_string() == host[row]),
+                warmup: warmup[row],
+            })
+            .collect())
+    };
+    parse().map_err(|source| Error::Table { path: path.clone(), source })
+}

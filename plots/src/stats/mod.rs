@@ -1,0 +1,4 @@
+//! Statistics: pure functions over slices, each with the source of its formula.
+
+pub mod mean;
+pub mod median;
