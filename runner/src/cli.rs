@@ -1,16 +1,26 @@
 //! The command line: one subcommand a step of the way from a manifest to figures.
 
+use std::io::IsTerminal;
+use std::num::NonZeroU32;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use microbench::artifact::cache::Cache;
 use microbench::artifact::project::Project;
-use microbench::run::directory::Directory;
-use microbench::run::execute;
+use microbench::engine::description::Engine;
+use microbench::manifest::Study;
+use microbench::run::directory::{Directory, Engines};
 use microbench::run::session::Ended;
-use microbench_plots::record::HostKind;
+use microbench::run::{execute, parts};
+use microbench::{catalog, manifest, plan, plan_view};
+use microbench_plots::record::{HostKind, Plan};
+use microbench_plots::summary;
+
+/// Exit code for a manifest or a command line that is wrong: nothing was started.
+const WRONG_INPUT: u8 = 2;
 
 /// Declarative experiments on microVMs: one manifest in, measured figures out.
 #[derive(Debug, Parser)]
@@ -22,10 +32,52 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Show what a study would run, without running it.
+    Plan {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// Print the plan as JSON, as a run directory keeps it.
+        #[arg(long)]
+        json: bool,
+        /// Show every cell, every exclusion and the whole order.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Run a study, or go on with a run that was cut off.
+    Run {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// Where trials execute.
+        #[arg(long, value_enum, default_value_t = HostArgument::Auto)]
+        host: HostArgument,
+        /// Run directory to create [default: runs/STUDY-TIME in the project].
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+        /// Go on with this run; no study is given then.
+        #[arg(long, value_name = "RUN", conflicts_with_all = ["manifest", "out", "seed", "trials"])]
+        resume: Option<PathBuf>,
+    },
+    /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary.
+    Analyze {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// Draw a run's figures from its samples.
+    Plot {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// Provide a study's kernels, root file systems and programs, and list them.
+    Artifacts {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// Also provide what the emulated host needs.
+        #[arg(long)]
+        emulated: bool,
+    },
     /// Executes the trials of a run that are missing (`run` calls it).
     #[command(hide = true)]
     Execute {
-        /// The run directory.
         run: PathBuf,
         #[arg(long)]
         project: PathBuf,
@@ -35,11 +87,27 @@ enum Action {
     /// Boots one guest under KVM (`run --host auto` calls it).
     #[command(hide = true)]
     CheckKvm {
-        /// The run directory.
         run: PathBuf,
         #[arg(long)]
         project: PathBuf,
     },
+}
+
+/// Which study, and what to change in it.
+#[derive(Debug, Args)]
+struct StudyArguments {
+    /// The study's manifest.
+    #[arg(value_name = "STUDY")]
+    manifest: Option<PathBuf>,
+    /// Seed of the run order, in place of the manifest's.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Trials of every cell, in place of the manifest's.
+    #[arg(long)]
+    trials: Option<NonZeroU32>,
+    /// Folder that holds kernels/ and rootfs/ [default: found above the manifest or the working directory].
+    #[arg(long, value_name = "FOLDER")]
+    project: Option<PathBuf>,
 }
 
 /// Where trials execute.
@@ -61,6 +129,11 @@ pub(crate) fn main() -> ExitCode {
     match act(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
+            if let Some(errors) = error.downcast_ref::<manifest::ManifestErrors>() {
+                let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+                eprint!("{}", if colour { errors.coloured() } else { errors.plain() });
+                return ExitCode::from(WRONG_INPUT);
+            }
             eprintln!("microbench: {error:#}");
             ExitCode::FAILURE
         }
@@ -69,15 +142,52 @@ pub(crate) fn main() -> ExitCode {
 
 fn act(action: Action) -> anyhow::Result<ExitCode> {
     match action {
+        Action::Plan { study, json, full } => {
+            let loaded = load(&study)?;
+            if json {
+                print!("{}", plan::to_json(&loaded.plan));
+            } else {
+                print!("{}", plan_view::render(&loaded.plan, &loaded.study, full));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Run { study, host, out, resume } => match resume {
+            Some(run) => go_on(&run, study.project.as_deref(), host),
+            None => begin(&study, host, out.as_deref()),
+        },
+        Action::Analyze { run } => {
+            let analysis = microbench_plots::analyze(&run)?;
+            print!("{}", summary::text(&analysis.summary));
+            println!("{} samples, {} missing (samples.csv says why)", analysis.values, analysis.missing);
+            if let Some(line) = analysis.journal.torn {
+                println!("the journal's last line ({line}) was cut off and does not count");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Plot { run } => {
+            for file in microbench_plots::plot(&run)? {
+                println!("{}", file.display());
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Artifacts { study, emulated } => {
+            let loaded = load(&study)?;
+            let cache = Cache::of_user()?;
+            let mut lock = parts::provide(&loaded.plan, &loaded.engines, &loaded.project, &cache)?;
+            if emulated {
+                parts::provide_testbed(&mut lock, &loaded.project, &cache)?;
+            }
+            println!("{:8} {:14} {:22} {:>9}  {:16}  origin", "kind", "name", "version", "bytes", "sha256");
+            for artifact in &lock.artifacts {
+                let (kind, digest) = (artifact.kind.to_string(), &artifact.sha256[..16]);
+                let (name, version) = (&artifact.name, &artifact.version);
+                println!("{kind:8} {name:14} {version:22} {:>9}  {digest}  {}", artifact.bytes, artifact.origin);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Action::Execute { run, project, host } => {
-            let host = match host {
-                HostArgument::Kvm => HostKind::Kvm,
-                HostArgument::Emulated => HostKind::Emulated,
-                HostArgument::Fake => HostKind::Fake,
-                HostArgument::Auto => anyhow::bail!("`execute` takes a host, not `auto`"),
-            };
             let project = Project::find(Some(&project), &run)?;
-            match execute::execute(Directory::open(&run)?, &project, host)? {
+            match execute::execute(Directory::open(&run)?, &project, host.kind().context("a host must be given")?)? {
                 Ended::Complete { .. } => Ok(ExitCode::SUCCESS),
                 Ended::Stopped { signal } => Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))),
             }
@@ -88,4 +198,91 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+impl HostArgument {
+    fn kind(self) -> Option<HostKind> {
+        match self {
+            Self::Auto => None,
+            Self::Kvm => Some(HostKind::Kvm),
+            Self::Emulated => Some(HostKind::Emulated),
+            Self::Fake => Some(HostKind::Fake),
+        }
+    }
+
+    fn of(kind: HostKind) -> &'static str {
+        match kind {
+            HostKind::Kvm => "kvm",
+            HostKind::Emulated => "emulated",
+            HostKind::Fake => "fake",
+        }
+    }
+}
+
+/// A study with everything that its manifest refers to.
+struct Loaded {
+    study: Study,
+    plan: Plan,
+    engines: Vec<Engine>,
+    project: Project,
+}
+
+fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
+    let path = arguments.manifest.as_deref().context("no study is given")?;
+    let project = Project::find(arguments.project.as_deref(), path)?;
+    let engines = catalog::engines(path)?;
+    let study = manifest::load(path, &catalog::catalog(&engines, &project))?;
+    let plan = plan::expand(&study, arguments.seed, arguments.trials)?;
+    let used = |engine: &Engine| plan.cells.iter().any(|cell| cell.engine == engine.name);
+    let engines = engines.into_values().filter(used).collect();
+    Ok(Loaded { study, plan, engines, project })
+}
+
+fn begin(arguments: &StudyArguments, host: HostArgument, out: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let Loaded { study, plan, engines, project } = load(arguments)?;
+    let cache = Cache::of_user()?;
+    // Everything is there before a run directory is: a failure here leaves none half-made.
+    let mut lock = parts::provide(&plan, &engines, &project, &cache)?;
+    if matches!(host, HostArgument::Emulated | HostArgument::Auto) {
+        parts::provide_testbed(&mut lock, &project, &cache)?;
+    }
+    let run = Directory::create(project.root(), out, &plan, &study.source, &Engines { engines })?;
+    lock.write_or_compare(run.path())?;
+    hand_over(&run, &project, host)
+}
+
+fn go_on(run: &Path, project: Option<&Path>, host: HostArgument) -> anyhow::Result<ExitCode> {
+    let run = Directory::open(run)?;
+    let project = Project::find(project, run.path())?;
+    let (plan, _) = run.plan()?;
+    let cache = Cache::of_user()?;
+    let mut lock = parts::provide(&plan, &run.engines()?.engines, &project, &cache)?;
+    if matches!(host, HostArgument::Emulated | HostArgument::Auto) {
+        parts::provide_testbed(&mut lock, &project, &cache)?;
+    }
+    lock.write_or_compare(run.path())?;
+    hand_over(&run, &project, host)
+}
+
+/// Decides on the host and becomes the process that executes: the sandbox needs a process without threads, and this one had
+/// some.
+fn hand_over(run: &Directory, project: &Project, host: HostArgument) -> anyhow::Result<ExitCode> {
+    let host = match host.kind() {
+        Some(kind) => kind,
+        None => match execute::check_kvm_apart(run, project) {
+            Ok(()) => HostKind::Kvm,
+            Err(reason) => {
+                eprintln!("KVM does not work here: {reason}; taking the emulated host, in virtual time");
+                HostKind::Emulated
+            }
+        },
+    };
+    println!("{}", run.path().display());
+    let this = std::env::current_exe().context("cannot find this program")?;
+    let error = Command::new(this)
+        .args(["execute", "--host", HostArgument::of(host), "--project"])
+        .arg(project.root())
+        .arg(run.path())
+        .exec();
+    bail!("cannot start the execution: {error}")
 }

@@ -3,12 +3,17 @@
 //! The binary (`main.rs`, `cli.rs`) is thin; everything it does is in these modules. See ARCHITECTURE.md for the map.
 
 pub mod artifact;
+pub mod catalog;
 pub mod clock;
 pub mod console;
 pub mod engine;
+pub mod event;
 pub mod guest;
 pub mod host;
 pub mod journal;
+pub mod manifest;
+pub mod plan;
+pub mod plan_view;
 pub mod probe;
 pub mod progress;
 pub mod run;

@@ -246,5 +246,5 @@ fn socket_address(ip: Ipv4Addr) -> libc::sockaddr {
 /// # Errors
 /// That of `socket(2)`.
 pub fn control_socket() -> io::Result<OwnedFd> {
-    Ok(std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.as_fd().try_clone_to_owned()?)
+    std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.as_fd().try_clone_to_owned()
 }

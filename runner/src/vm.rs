@@ -102,9 +102,9 @@ pub struct Vm {
     records: Vec<Record>,
     runtime: Runtime,
     guest: Guest,
-    // Held for the VM's life; dropped in this order.
-    disk: Disk,
-    tap: Tap,
+    // Held for the VM's life, never read; dropped in this order.
+    _disk: Disk,
+    _tap: Tap,
 }
 
 /// What a VM left.
@@ -222,8 +222,8 @@ impl Vm {
             records,
             runtime,
             guest,
-            disk,
-            tap,
+            _disk: disk,
+            _tap: tap,
         })
     }
 

@@ -65,7 +65,7 @@ pub fn svg(figure: &Description) -> Result<String, DrawingAreaErrorKind<std::io:
         area.draw(&Text::new(figure.y_label.clone(), (pad / 2, middle), style))?;
         for (n, panel) in figure.panels.iter().enumerate() {
             let x0 = left + n as i32 * (panel_width + gap);
-            let frame = Frame { x0, x1: x0 + panel_width, top, bottom };
+            let frame = Frame { x0, x1: x0 + panel_width, bottom };
             scale.draw(&area, &frame, n == 0)?;
             if !panel.title.is_empty() {
                 let at = ((frame.x0 + frame.x1) / 2, top - pad);
@@ -92,7 +92,6 @@ pub fn svg(figure: &Description) -> Result<String, DrawingAreaErrorKind<std::io:
 struct Frame {
     x0: i32,
     x1: i32,
-    top: i32,
     bottom: i32,
 }
 

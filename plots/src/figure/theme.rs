@@ -54,6 +54,6 @@ pub fn points(size: f64) -> i32 {
 /// Makes the font known to plotters; again is no harm.
 pub fn register() {
     // Both return an error only for a font that does not parse; the files are in the program.
-    drop(register_font(FONT, FontStyle::Normal, REGULAR).is_ok());
-    drop(register_font(FONT, FontStyle::Bold, BOLD).is_ok());
+    let _ = register_font(FONT, FontStyle::Normal, REGULAR);
+    let _ = register_font(FONT, FontStyle::Bold, BOLD);
 }

@@ -1,0 +1,36 @@
+//! What manifests may name on this machine: the engines, and the project's kernels and root file systems.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::artifact::project::{Project, names};
+use crate::engine::description::{self, Engine};
+use crate::manifest::{Catalog, EngineSpec, SettingSpec};
+use crate::run::parts::TESTBED_KERNEL;
+
+/// The engines: the built-in ones, and those in `engines/` beside the manifest.
+///
+/// # Errors
+/// When a description is wrong.
+pub fn engines(manifest: &Path) -> anyhow::Result<BTreeMap<String, Engine>> {
+    let beside = manifest.parent().unwrap_or(Path::new("")).join("engines");
+    description::load(&[&beside])
+}
+
+/// The catalogue that a manifest is checked against.
+#[must_use]
+pub fn catalog(engines: &BTreeMap<String, Engine>, project: &Project) -> Catalog {
+    let engines = engines
+        .iter()
+        .map(|(name, engine)| {
+            let settings = engine.settings.iter().map(|(name, setting)| {
+                let (default, choices) = (setting.default.clone(), setting.choices.clone());
+                (name.clone(), SettingSpec { default, choices, doc: setting.doc.clone() })
+            });
+            (name.clone(), EngineSpec { settings: settings.collect() })
+        })
+        .collect();
+    let mut kernels = names(&project.kernels(), "kernel.toml");
+    kernels.retain(|name| name != TESTBED_KERNEL);
+    Catalog { engines, kernels, rootfs: names(&project.rootfs(), "rootfs.toml") }
+}

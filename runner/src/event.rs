@@ -1,0 +1,130 @@
+//! The names of events and readings: the one table that the runner writes by and that a manifest is checked against.
+//!
+//! An event is a named instant in one VM's life on the executing host's `CLOCK_MONOTONIC`. A reading is a value that the guest, its
+//! kernel or the runner reports for one VM. Nothing else in the code spells such a name.
+
+/// One event: its name and what exactly happened at that instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventSpec {
+    /// Name in the journal and in a metric's `from` and `to`.
+    pub name: &'static str,
+    /// The instant, as a noun phrase that completes "from ... to ...".
+    pub doc: &'static str,
+}
+
+macro_rules! events {
+    ($($id:ident = $name:literal, $doc:literal;)*) => {
+        $(#[doc = concat!("`", $name, "`: ", $doc, ".")] pub const $id: &str = $name;)*
+
+        /// Every event, in the order of a VM's life.
+        pub const EVENTS: &[EventSpec] = &[$(EventSpec { name: $name, doc: $doc }),*];
+    };
+}
+
+events! {
+    CLONE_BEGIN = "clone.begin", "the start of the copy of the VM's disk";
+    CLONE_END = "clone.end", "the end of the copy of the VM's disk";
+    SPAWN = "spawn", "the instant just before the VMM's process is forked";
+    API_READY = "api.ready", "the first answer on the VMM's control socket";
+    BOOT_REQUESTED = "boot.requested", "the request to the VMM to start the guest";
+    CONSOLE_FIRST = "console.first", "the first byte on the guest's console";
+    AGENT_READY = "agent.ready", "the guest agent's mark on the console";
+    HTTP_OK = "http.ok", "the first answer 200 of the guest's web service";
+    WORK_BEGIN = "work.begin", "the request for the work";
+    WORK_END = "work.end", "the answer to the request for the work";
+    STOP_REQUESTED = "stop.requested", "the request to the guest to stop";
+    STOP_ACKNOWLEDGED = "stop.acknowledged", "the guest's answer to the request to stop";
+    GUEST_RESTART = "guest.restart", "the guest kernel's message that it restarts or halts the machine";
+    EXIT = "exit", "the end of the VMM's process";
+}
+
+/// The event of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static EventSpec> {
+    EVENTS.iter().find(|event| event.name == name)
+}
+
+/// Position of an event in the order of a VM's life.
+#[must_use]
+pub fn rank(name: &str) -> Option<usize> {
+    EVENTS.iter().position(|event| event.name == name)
+}
+
+/// Readings: values that are reported, not instants.
+pub mod reading {
+    /// One reading: its name, its unit in the journal and what it is.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ReadingSpec {
+        /// Name in the journal and in a metric's `reading`.
+        pub name: &'static str,
+        /// Unit in the journal.
+        pub unit: &'static str,
+        /// What it is, on which clock.
+        pub doc: &'static str,
+    }
+
+    macro_rules! readings {
+        ($($id:ident = $name:literal, $unit:literal, $doc:literal;)*) => {
+            $(#[doc = concat!("`", $name, "` (", $unit, "): ", $doc, ".")] pub const $id: &str = $name;)*
+
+            /// Every reading but those of work ([`work_duration`]).
+            pub const READINGS: &[ReadingSpec] = &[$(ReadingSpec { name: $name, unit: $unit, doc: $doc }),*];
+        };
+    }
+
+    readings! {
+        KERNEL_INIT = "kernel.init", "ns", "time stamp of the kernel's hand-over to init, on the guest kernel's clock";
+        KERNEL_LAST_MESSAGE = "kernel.last_message", "ns",
+            "time stamp of the last message of the kernel's log, on the guest kernel's clock";
+        KERNEL_RANDOM_SEEDED = "kernel.random_seeded", "ns",
+            "time stamp of the random number generator's message that it is seeded, on the guest kernel's clock";
+        KERNEL_MESSAGES = "kernel.messages", "1", "number of messages in the kernel's log";
+        GUEST_UPTIME = "guest.uptime", "ns", "uptime of the guest when its agent was asked, on the guest's clock";
+        GUEST_CPUS = "guest.cpus", "1", "number of CPUs that the guest has on line";
+        GUEST_MEMORY = "guest.memory", "bytes", "memory that the guest's kernel manages";
+        VMM_PEAK_RSS = "vmm.peak_rss", "bytes", "largest resident set of the VMM's process";
+        VMM_CPU_TIME = "vmm.cpu_time", "ns", "CPU time of the VMM's process, user and system";
+        PROBE_ATTEMPTS = "probe.attempts", "1", "number of connections that the probe tried";
+        PROBE_GAP = "probe.gap", "ns", "time between the probe's last failed attempt and its success";
+        PROBE_CPU_TIME = "probe.cpu_time", "ns", "CPU time of the probe's thread";
+    }
+
+    /// The reading of this name; readings of work are not in the table.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static ReadingSpec> {
+        READINGS.iter().find(|reading| reading.name == name)
+    }
+
+    /// Name of the reading (ns, guest's clock) that holds the duration of a metric's work: `work.<metric>.duration`.
+    #[must_use]
+    pub fn work_duration(metric: &str) -> String {
+        format!("work.{metric}.duration")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_name_stands_twice() {
+        let names: BTreeSet<_> =
+            EVENTS.iter().map(|event| event.name).chain(reading::READINGS.iter().map(|reading| reading.name)).collect();
+        assert_eq!(names.len(), EVENTS.len() + reading::READINGS.len());
+    }
+
+    #[test]
+    fn events_are_found_by_name_in_the_order_of_life() {
+        assert_eq!(find("spawn").map(|event| event.name), Some(SPAWN));
+        assert_eq!(find("spwan"), None);
+        assert!(rank(SPAWN) < rank(HTTP_OK) && rank(HTTP_OK) < rank(EXIT));
+    }
+
+    #[test]
+    fn a_works_reading_is_named_after_its_metric() {
+        assert_eq!(reading::work_duration("hashing_time"), "work.hashing_time.duration");
+        assert_eq!(reading::find("kernel.init").map(|reading| reading.unit), Some("ns"));
+    }
+}

@@ -1,0 +1,184 @@
+//! What is wrong with a manifest: collected, then rendered all at once with the lines it is about.
+//!
+//! Collecting and rendering are bounded: however wrong a manifest is, [`MOST_KEPT`] errors are kept and the rest counted.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
+
+use super::code::Code;
+
+/// Most errors that are kept and shown.
+pub const MOST_KEPT: usize = 50;
+/// Columns that a rendered error takes; a longer line of the manifest is cut around its mark.
+const WIDTH: usize = 120;
+
+/// One error: what is wrong, where, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestError {
+    /// The cause.
+    pub code: Code,
+    /// What is wrong, one line.
+    pub message: String,
+    /// Bytes of the manifest that the error is about; `None` when it is about the file.
+    pub span: Option<Range<usize>>,
+    /// What stands at the mark; empty for a bare mark.
+    pub label: String,
+    /// Other places that explain the error.
+    pub related: Vec<(Range<usize>, String)>,
+    /// What to do about it.
+    pub help: Vec<String>,
+}
+
+impl ManifestError {
+    pub(super) fn new(code: Code, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span: Some(span), ..Self::of_file(code, message) }
+    }
+
+    pub(super) fn of_file(code: Code, message: impl Into<String>) -> Self {
+        let (message, label) = (message.into(), String::new());
+        Self { code, message, span: None, label, related: Vec::new(), help: Vec::new() }
+    }
+
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    pub(super) fn related(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+}
+
+/// Collects errors while a manifest is read.
+#[derive(Debug, Default)]
+pub(super) struct Diagnostics {
+    errors: Vec<ManifestError>,
+    more: usize,
+}
+
+impl Diagnostics {
+    pub(super) fn push(&mut self, error: ManifestError) {
+        if self.errors.len() < MOST_KEPT { self.errors.push(error) } else { self.more += 1 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.errors.len() + self.more
+    }
+
+    pub(super) fn into_errors(mut self, path: &str, source: &str) -> ManifestErrors {
+        self.errors.sort_by_key(|error| error.span.as_ref().map_or(0, |span| span.start));
+        ManifestErrors { path: path.into(), source: source.into(), errors: self.errors, more: self.more }
+    }
+}
+
+/// Everything that is wrong with one manifest. Its `Display` is [`ManifestErrors::plain`].
+#[derive(Clone, Debug)]
+pub struct ManifestErrors {
+    path: String,
+    source: String,
+    errors: Vec<ManifestError>,
+    more: usize,
+}
+
+impl ManifestErrors {
+    pub(super) fn of_file(path: &str, source: &str, error: ManifestError) -> Self {
+        Self { path: path.into(), source: source.into(), errors: vec![error], more: 0 }
+    }
+
+    /// The errors in the order of the manifest, at most [`MOST_KEPT`].
+    #[must_use]
+    pub fn errors(&self) -> &[ManifestError] {
+        &self.errors
+    }
+
+    /// Number of errors, those not kept included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.errors.len() + self.more
+    }
+
+    /// The errors as text without colour.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        self.render(&Renderer::plain().term_width(WIDTH))
+    }
+
+    /// The errors as text with ANSI colours.
+    #[must_use]
+    pub fn coloured(&self) -> String {
+        self.render(&Renderer::styled().term_width(WIDTH))
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let mut text = String::new();
+        for error in &self.errors {
+            text.push_str(&renderer.render(&[self.group(error)]));
+            text.push_str("\n\n");
+        }
+        let count = self.count();
+        let noun = if count == 1 { "error" } else { "errors" };
+        let kept = if self.more == 0 { String::new() } else { format!(" (the first {MOST_KEPT} are shown)") };
+        let summary = format!("{}: {count} {noun}{kept}; nothing was started", self.path);
+        text.push_str(&renderer.render(&[Group::with_title(Level::ERROR.primary_title(summary))]));
+        text.push('\n');
+        text
+    }
+
+    fn group<'a>(&'a self, error: &'a ManifestError) -> Group<'a> {
+        let title = Level::ERROR.primary_title(error.message.as_str()).id(error.code.as_str());
+        let place: Element<'a> = match &error.span {
+            None => Origin::path(self.path.as_str()).into(),
+            Some(span) => {
+                let mut mark = AnnotationKind::Primary.span(self.fit(span));
+                if !error.label.is_empty() {
+                    mark = mark.label(error.label.as_str());
+                }
+                let related = error
+                    .related
+                    .iter()
+                    .map(|(span, label)| AnnotationKind::Context.span(self.fit(span)).label(label.as_str()));
+                Snippet::source(self.source.as_str())
+                    .path(self.path.as_str())
+                    .annotation(mark)
+                    .annotations(related)
+                    .into()
+            }
+        };
+        let help = error.help.iter().map(|help| Level::HELP.message(help.as_str()));
+        title.element(place).elements(help)
+    }
+
+    /// The span made fit to be drawn: on character boundaries, and one line long.
+    fn fit(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.source.floor_char_boundary(span.start);
+        let end = self.source.ceil_char_boundary(span.end.max(start));
+        let line = self.source[start..end].find(['\r', '\n']).map_or(end, |length| start + length);
+        start..line
+    }
+}
+
+impl fmt::Display for ManifestErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.plain().trim_end())
+    }
+}
+
+impl std::error::Error for ManifestErrors {}
+
+/// Line of a byte of the text, from 1.
+pub(super) fn line_of(source: &str, at: usize) -> u32 {
+    let newlines = source.as_bytes()[..at.min(source.len())].iter().filter(|byte| **byte == b'\n').count();
+    u32::try_from(newlines).unwrap_or(u32::MAX).saturating_add(1)
+}

@@ -1,0 +1,219 @@
+//! Figures: every name looked up, and no bar that would mix what it should compare.
+
+use std::collections::{BTreeMap, HashMap};
+
+use microbench_plots::record::{Axis, Cell, Figure, FigureForm, Level, Metric, Statistic};
+
+use super::axes::{unknown_axis, unknown_level};
+use super::code::Code;
+use super::diagnostic::{Diagnostics, ManifestError};
+use super::nearest::{quote, suggest};
+use super::raw;
+use super::read::At;
+
+const FORMS: &[(&str, FigureForm)] = &[("grouped-bars", FigureForm::GroupedBars)];
+const STATISTICS: &[(&str, Statistic)] = &[("median", Statistic::Median), ("mean", Statistic::Mean)];
+
+/// The manifest's figures; those in error are left out.
+pub(super) fn check(
+    manifest: &raw::Manifest,
+    axes: &[Axis],
+    metrics: &[Metric],
+    errors: &mut Diagnostics,
+) -> Vec<Figure> {
+    manifest.figures.iter().filter_map(|raw| figure(raw, manifest, axes, metrics, errors)).collect()
+}
+
+fn figure(
+    raw: &raw::Figure,
+    manifest: &raw::Manifest,
+    axes: &[Axis],
+    metrics: &[Metric],
+    errors: &mut Diagnostics,
+) -> Option<Figure> {
+    let form = word(raw.form.as_ref(), "forms", FORMS, errors);
+    let statistic = match &raw.statistic {
+        None => Some(Statistic::Median),
+        statistic => word(statistic.as_ref(), "statistics", STATISTICS, errors),
+    };
+    known_metrics(raw, manifest, metrics, errors);
+    let used = [("x", &raw.x), ("groups", &raw.groups), ("panels", &raw.panels)];
+    let mut first: HashMap<&str, &At<String>> = HashMap::new();
+    for (_, name) in used {
+        let Some(name) = name else { continue };
+        if !axes.iter().any(|axis| axis.name == name.value) {
+            errors.push(unknown_axis(name, axes.iter()));
+        }
+        if let Some(before) = first.insert(&name.value, name) {
+            errors.push(
+                ManifestError::new(
+                    Code::AxisTwice,
+                    name.span.clone(),
+                    format!("the figure uses axis {} twice", quote(&name.value)),
+                )
+                .related(before.span.clone(), "the first"),
+            );
+        }
+    }
+    if raw.x.is_none()
+        && let Some(name) = first.get("variant")
+    {
+        let message = "the figure uses axis `variant` twice: it is `x` unless the figure says otherwise";
+        errors.push(
+            ManifestError::new(Code::AxisTwice, name.span.clone(), message)
+                .help("give `x` another axis, for instance `x = \"concurrency\"`"),
+        );
+    }
+    let mut only = BTreeMap::new();
+    for (name, level) in &raw.only {
+        let Some(axis) = axes.iter().find(|axis| axis.name == name.value) else {
+            errors.push(unknown_axis(name, axes.iter()));
+            continue;
+        };
+        match axis.levels.iter().find(|known| same(known, &level.value)) {
+            Some(known) => drop(only.insert(name.value.clone(), known.clone())),
+            None => errors.push(unknown_level(axis, level)),
+        }
+    }
+    let name = |name: &Option<At<String>>| name.as_ref().map(|name| name.value.clone());
+    Some(Figure {
+        name: raw.name.value.clone(),
+        title: name(&raw.title).unwrap_or_default(),
+        form: form?,
+        metrics: raw.metrics.iter().map(|metric| metric.value.clone()).collect(),
+        x: name(&raw.x).unwrap_or_else(|| "variant".into()),
+        groups: name(&raw.groups),
+        panels: name(&raw.panels),
+        only,
+        statistic: statistic?,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a level that is compared with a fraction")]
+fn same(a: &Level, b: &Level) -> bool {
+    match (a, b) {
+        (Level::Float(a), Level::Int(b)) => *a == *b as f64,
+        _ => a == b,
+    }
+}
+
+fn word<T: Copy>(
+    name: Option<&At<String>>,
+    kind: &str,
+    words: &[(&'static str, T)],
+    errors: &mut Diagnostics,
+) -> Option<T> {
+    let name = name?;
+    let found = words.iter().find(|(word, _)| *word == name.value).map(|(_, value)| *value);
+    if found.is_none() {
+        let message = format!("{} is not one of the {kind}", quote(&name.value));
+        let help = suggest(&name.value, kind, words.iter().map(|(word, _)| *word));
+        errors.push(ManifestError::new(Code::NotAChoice, name.span.clone(), message).help(help));
+    }
+    found
+}
+
+fn known_metrics(raw: &raw::Figure, manifest: &raw::Manifest, metrics: &[Metric], errors: &mut Diagnostics) {
+    let mut seen: HashMap<&str, &At<String>> = HashMap::new();
+    let mut unit: Option<(&str, &At<String>)> = None;
+    for name in &raw.metrics {
+        // A metric that is in error itself is known all the same.
+        if !manifest.metrics.iter().any(|metric| metric.name.value == name.value) {
+            let valid = manifest.metrics.iter().map(|metric| metric.name.value.as_str());
+            let message = format!("the study has no metric {}", quote(&name.value));
+            errors.push(ManifestError::new(Code::UnknownMetric, name.span.clone(), message).help(suggest(
+                &name.value,
+                "metrics",
+                valid,
+            )));
+            continue;
+        }
+        if let Some(before) = seen.insert(&name.value, name) {
+            let message = format!("metric {} stands twice", quote(&name.value));
+            errors.push(
+                ManifestError::new(Code::Twice, name.span.clone(), message).related(before.span.clone(), "the first"),
+            );
+        }
+        let Some(metric) = metrics.iter().find(|metric| metric.name == name.value) else { continue };
+        match unit {
+            None => unit = Some((&metric.unit, name)),
+            Some((first, place)) if first != metric.unit => errors.push(
+                ManifestError::new(
+                    Code::MixedUnits,
+                    name.span.clone(),
+                    format!(
+                        "{} is in {}, but {} is in {first}",
+                        quote(&name.value),
+                        unit_name(&metric.unit),
+                        quote(&place.value)
+                    ),
+                )
+                .related(place.span.clone(), "the first metric")
+                .help("make one figure for each unit"),
+            ),
+            Some(_) => {}
+        }
+    }
+}
+
+fn unit_name(unit: &str) -> &str {
+    if unit == "1" { "counts" } else { unit }
+}
+
+/// Reports figures whose bars would pool cells, and those without any cell.
+pub(super) fn check_bars(
+    manifest: &raw::Manifest,
+    figures: &[Figure],
+    axes: &[Axis],
+    cells: &[Cell],
+    errors: &mut Diagnostics,
+) {
+    for (figure, raw) in figures.iter().zip(&manifest.figures) {
+        let drawn: Vec<&str> = [Some(&figure.x), figure.groups.as_ref(), figure.panels.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let chosen: Vec<&Cell> = cells
+            .iter()
+            .filter(|cell| figure.only.iter().all(|(axis, level)| cell.levels.get(axis) == Some(level)))
+            .collect();
+        if chosen.is_empty() {
+            let message = format!("figure {} has no cell", quote(&figure.name));
+            errors.push(
+                ManifestError::new(Code::NoCells, raw.name.span.clone(), message)
+                    .help("no cell has all the levels that `only` asks for"),
+            );
+            continue;
+        }
+        let mut bars: HashMap<String, &Cell> = HashMap::new();
+        for cell in chosen {
+            let bar: Vec<_> = drawn.iter().map(|axis| format!("{:?}", cell.levels.get(*axis))).collect();
+            let Some(other) = bars.insert(bar.join("\0"), cell) else { continue };
+            let mixed: Vec<&str> = axes
+                .iter()
+                .map(|axis| axis.name.as_str())
+                .filter(|axis| cell.levels.get(*axis) != other.levels.get(*axis))
+                .collect();
+            let Some(axis) = mixed.first() else { continue };
+            let level = other.levels.get(*axis).map_or_else(String::new, |level| match level {
+                Level::Text(text) => format!("{text:?}"),
+                other => other.to_string(),
+            });
+            let free = ["groups", "panels"]
+                .into_iter()
+                .zip([&figure.groups, &figure.panels])
+                .find(|(_, used)| used.is_none())
+                .map_or_else(String::new, |(role, _)| {
+                    format!("draw the axis, for instance `{role} = \"{axis}\"`, or ")
+                });
+            let message = format!("a bar of figure {} would pool different levels of `{axis}`", quote(&figure.name));
+            errors.push(
+                ManifestError::new(Code::Pooled, raw.name.span.clone(), message)
+                    .label(format!("cells {} and {} in one bar", quote(&other.id), quote(&cell.id)))
+                    .help(format!("{free}keep one level: `only = {{ {axis} = {level} }}`")),
+            );
+            break;
+        }
+    }
+}

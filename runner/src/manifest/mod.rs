@@ -1,0 +1,136 @@
+//! From a TOML manifest to a [`Study`], or to every error in it with its line and column.
+//!
+//! Three layers, each of which knows nothing of the next: the walker (`read`) knows TOML, `raw` the shape of a manifest,
+//! and `variants`, `axes`, `matrix`, `metrics` and `figures` what names mean. All errors of a layer are collected; only
+//! cells are not expanded from a matrix that is known to be wrong. Nothing here writes a file or starts a process, and
+//! every list and text that a manifest can hold has a limit, so that no manifest can hang or exhaust the machine.
+
+mod axes;
+mod code;
+mod diagnostic;
+mod figures;
+mod matrix;
+mod metrics;
+mod nearest;
+mod raw;
+mod read;
+mod settings;
+mod size;
+mod study;
+mod variants;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use self::diagnostic::Diagnostics;
+use self::read::Table;
+
+pub use self::code::Code;
+pub use self::diagnostic::{MOST_KEPT, ManifestError, ManifestErrors};
+pub use self::metrics::{BUILT_IN, BuiltIn};
+pub use self::settings::{Catalog, Default, EngineSpec, GUEST, GuestSetting, Kind, SettingSpec, guest};
+pub use self::study::{Study, Variant};
+
+/// Longest manifest, in bytes.
+pub const MAX_BYTES: u64 = 1 << 20;
+/// Most combinations of a matrix's axes, and most cells of a study.
+pub const MAX_CELLS: usize = 10_000;
+/// Most trials of a study.
+pub const MAX_TRIALS: u64 = 1_000_000;
+
+/// The study of the manifest at `path`.
+///
+/// # Errors
+/// Everything that is wrong with the manifest.
+pub fn load(path: &Path, catalog: &Catalog) -> Result<Study, ManifestErrors> {
+    let name = path.display().to_string();
+    let fail = |error| Err(ManifestErrors::of_file(&name, "", error));
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        return fail(ManifestError::of_file(Code::Unreadable, format!("the manifest cannot be read: {error}")));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => parse(&name, &text, catalog),
+        Err(error) if error.as_bytes().len() as u64 > MAX_BYTES => fail(too_long()),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let wide = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+            let help = if wide { "it looks like UTF-16; save it as UTF-8" } else { "save the file as UTF-8" };
+            let source = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let replacement = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
+            let error = ManifestError::new(Code::NotUtf8, replacement, "the manifest is not UTF-8 text")
+                .label("no UTF-8 from here on")
+                .help(help);
+            Err(ManifestErrors::of_file(&name, &source, error))
+        }
+    }
+}
+
+fn too_long() -> ManifestError {
+    ManifestError::of_file(Code::TooLong, format!("the manifest is longer than {MAX_BYTES} bytes, which is the limit"))
+}
+
+/// The study of a manifest's text; `name` is what errors call the file.
+///
+/// # Errors
+/// Everything that is wrong with the manifest.
+pub fn parse(name: &str, source: &str, catalog: &Catalog) -> Result<Study, ManifestErrors> {
+    if source.len() as u64 > MAX_BYTES {
+        return Err(ManifestErrors::of_file(name, "", too_long()));
+    }
+    let mut errors = Diagnostics::default();
+    let (root, syntax) = DeTable::parse_recoverable(source);
+    if !syntax.is_empty() {
+        for error in syntax {
+            let span = error.span().unwrap_or(0..0);
+            errors.push(ManifestError::new(Code::Syntax, span, one_line(error.message())));
+        }
+        return Err(errors.into_errors(name, source));
+    }
+    let root = Table::new("the manifest", root.span(), root.get_ref());
+    let manifest = raw::read(root, &mut errors);
+    match check(&manifest, source, catalog, &mut errors) {
+        Some(study) if errors.is_empty() => Ok(study),
+        _ => Err(errors.into_errors(name, source)),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.replace(char::is_control, " ")
+}
+
+/// `None` means that an error was reported.
+fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut Diagnostics) -> Option<Study> {
+    let variants = variants::check(manifest, catalog, errors);
+    let (metrics, workloads) = metrics::check(manifest, errors);
+    let axes = axes::check(manifest, &variants, catalog, errors)?;
+    let drawn: Vec<_> = axes.axes.iter().map(|levels| levels.axis.clone()).collect();
+    let figures = figures::check(manifest, &drawn, &metrics, errors);
+    if !errors.is_empty() {
+        return None;
+    }
+    let matrix::Cells { axes, cells, excluded } = matrix::expand(axes, &manifest.matrix, &variants, source, errors);
+    if !errors.is_empty() {
+        return None;
+    }
+    figures::check_bars(manifest, &figures, &axes, &cells, errors);
+    Some(Study {
+        name: manifest.study.name.clone(),
+        title: manifest.study.title.clone(),
+        description: manifest.study.description.clone(),
+        seed: manifest.study.seed,
+        variants,
+        axes,
+        cells,
+        excluded,
+        warmup: manifest.matrix.warmup != Some(0),
+        metrics,
+        workloads,
+        figures,
+        source: source.into(),
+    })
+}

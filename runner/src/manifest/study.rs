@@ -1,0 +1,51 @@
+//! A validated study: what a manifest means once every name in it is known to be right.
+
+use std::collections::BTreeMap;
+
+use microbench_plots::record::{Axis, Cell, Exclusion, Figure, Level, Metric, Workload};
+
+/// A study. Only [`load`](super::load) and [`parse`](super::parse) make one, so that its names refer to each other
+/// correctly, its cells are at most [`MAX_CELLS`](super::MAX_CELLS) and no two of them have one id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Study {
+    /// Name of the study (`[a-z0-9-]+`), for run directories.
+    pub name: String,
+    /// One line for titles.
+    pub title: String,
+    /// What the study is for; empty when the manifest does not say.
+    pub description: String,
+    /// Seed of the run order.
+    pub seed: u64,
+    /// Every variant of the manifest, in its order, whether a cell uses it or not.
+    pub variants: Vec<Variant>,
+    /// Axes of the matrix: `variant`, `concurrency`, then the others in manifest order.
+    pub axes: Vec<Axis>,
+    /// Every cell: the product in manifest order without what is excluded, then what is included.
+    pub cells: Vec<Cell>,
+    /// Combinations that an exclude line took out and no include line put back.
+    pub excluded: Vec<Exclusion>,
+    /// Each distinct machine is warmed up by one VM a session, which never counts.
+    pub warmup: bool,
+    /// What each VM is measured on.
+    pub metrics: Vec<Metric>,
+    /// Work that each guest is given, one a metric, in manifest order.
+    pub workloads: Vec<Workload>,
+    /// What is drawn.
+    pub figures: Vec<Figure>,
+    /// The manifest's text, as it was read: what a run directory keeps.
+    pub source: String,
+}
+
+/// One labelled configuration under test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// Key in the manifest.
+    pub key: String,
+    /// Name in figures.
+    pub label: String,
+    /// Name of the engine.
+    pub engine: String,
+    /// Effective settings before an axis changes them: defaults, then `[guest]`, then the variant's own. A setting
+    /// without a default that only an axis gives is not among them.
+    pub settings: BTreeMap<String, Level>,
+}

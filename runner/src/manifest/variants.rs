@@ -1,0 +1,173 @@
+//! Variants: each with its engine and its effective settings, `[guest]` < `[variants.<key>]`. (An axis' level, the
+//! strongest, is laid over them cell by cell in [`matrix`](super::matrix).)
+
+use std::collections::{BTreeMap, HashMap};
+
+use microbench_plots::record::Level;
+
+use super::code::Code;
+use super::diagnostic::{Diagnostics, ManifestError};
+use super::nearest::{quote, suggest};
+use super::raw;
+use super::read::At;
+use super::settings::{Catalog, EngineSpec, GUEST, guest, guest_names};
+use super::study::Variant;
+
+/// The manifest's variants; those in error are left out.
+pub(super) fn check(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Diagnostics) -> Vec<Variant> {
+    let defaults = defaults(manifest, catalog, errors);
+    let mut variants: Vec<Variant> = Vec::new();
+    let mut labels: HashMap<String, &At<String>> = HashMap::new();
+    for raw in &manifest.variants {
+        let label = raw.label.as_ref().unwrap_or(&raw.key);
+        if label.value.trim().is_empty() {
+            errors.push(ManifestError::new(Code::Empty, label.span.clone(), "`label` is empty"));
+        } else if let Some(first) = labels.insert(label.value.clone(), label) {
+            let message = format!("two variants have the label {}", quote(&label.value));
+            errors.push(
+                ManifestError::new(Code::SameLabel, label.span.clone(), message)
+                    .related(first.span.clone(), "the first")
+                    .help("give each variant a `label` of its own: figures tell them apart by it"),
+            );
+        }
+        let Some(engine) = &raw.engine else { continue };
+        let Some(spec) = catalog.engines.get(&engine.value) else {
+            let message = format!("there is no engine {}", quote(&engine.value));
+            let help = suggest(&engine.value, "engines", catalog.engines.keys().map(String::as_str));
+            errors.push(ManifestError::new(Code::UnknownEngine, engine.span.clone(), message).help(help));
+            continue;
+        };
+        let mut settings = defaults.clone();
+        settings.extend(spec.settings.iter().map(|(name, spec)| (name.clone(), spec.default.clone())));
+        settings.extend(own(raw, &engine.value, spec, catalog, errors));
+        require(raw, manifest, &settings, errors);
+        variants.push(Variant {
+            key: raw.key.value.clone(),
+            label: label.value.clone(),
+            engine: engine.value.clone(),
+            settings,
+        });
+    }
+    variants
+}
+
+/// Defaults of the guest settings with `[guest]` and the metrics' probe laid over them.
+fn defaults(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Diagnostics) -> BTreeMap<String, Level> {
+    let mut settings: BTreeMap<String, Level> =
+        GUEST.iter().filter_map(|setting| Some((setting.name.into(), setting.default?.into()))).collect();
+    for (name, level) in &manifest.guest {
+        match guest(&name.value) {
+            Some(setting) => {
+                settings.extend(setting.check(level, catalog, errors).map(|value| (name.value.clone(), value)))
+            }
+            None => errors.push(not_of_guest(name, catalog)),
+        }
+    }
+    let stated = manifest.guest.iter().filter(|(name, _)| name.value == "probe").map(|(_, level)| level);
+    let mut first: Option<&At<Level>> = stated.clone().next();
+    for probe in manifest.metrics.iter().filter_map(|metric| metric.probe.as_ref()) {
+        let checked = guest("probe").and_then(|setting| setting.check(probe, catalog, errors));
+        settings.extend(checked.map(|value| ("probe".into(), value)));
+        match first {
+            Some(first) if first.value != probe.value => errors.push(
+                ManifestError::new(Code::ProbeConflict, probe.span.clone(), "the probe is set to different values")
+                    .related(first.span.clone(), "set here first")
+                    .help("a VM has one probe; to compare the two, make it an axis: `probe = [\"exact\", \"paper\"]`"),
+            ),
+            Some(_) => {}
+            None => first = Some(probe),
+        }
+    }
+    settings
+}
+
+fn not_of_guest(name: &At<String>, catalog: &Catalog) -> ManifestError {
+    let owners = owners(&name.value, catalog);
+    if owners.is_empty() {
+        let message = format!("unknown key {} in [guest]", quote(&name.value));
+        return ManifestError::new(Code::UnknownKey, name.span.clone(), message).help(suggest(
+            &name.value,
+            "guest settings",
+            guest_names(),
+        ));
+    }
+    let message = format!("{} is a setting of {}, not of every guest", quote(&name.value), owners.join(" and "));
+    ManifestError::new(Code::NotOfEngine, name.span.clone(), message).help("set it in the variants that have it")
+}
+
+/// The engines that have a setting of this name, for messages.
+fn owners(name: &str, catalog: &Catalog) -> Vec<String> {
+    let has = |(_, spec): &(&String, &EngineSpec)| spec.settings.contains_key(name);
+    catalog.engines.iter().filter(has).map(|(engine, _)| format!("engine {}", quote(engine))).collect()
+}
+
+/// The settings that the variant itself gives.
+fn own(
+    raw: &raw::Variant,
+    engine: &str,
+    spec: &EngineSpec,
+    catalog: &Catalog,
+    errors: &mut Diagnostics,
+) -> BTreeMap<String, Level> {
+    let mut settings = BTreeMap::new();
+    for (name, level) in &raw.settings {
+        let checked = match (guest(&name.value), spec.settings.get(&name.value)) {
+            (Some(setting), _) => setting.check(level, catalog, errors),
+            (None, Some(setting)) => setting.check(&name.value, level, errors),
+            (None, None) => {
+                errors.push(not_of_variant(name, &raw.key.value, engine, spec, catalog));
+                None
+            }
+        };
+        settings.extend(checked.map(|value| (name.value.clone(), value)));
+    }
+    settings
+}
+
+fn not_of_variant(
+    name: &At<String>,
+    variant: &str,
+    engine: &str,
+    spec: &EngineSpec,
+    catalog: &Catalog,
+) -> ManifestError {
+    let owners = owners(&name.value, catalog);
+    let valid = ["label", "engine"].into_iter().chain(guest_names()).chain(spec.settings.keys().map(String::as_str));
+    if owners.is_empty() {
+        let message = format!("unknown key {} in [variants.{variant}]", quote(&name.value));
+        let kind = format!("keys of a variant of engine {}", quote(engine));
+        return ManifestError::new(Code::UnknownKey, name.span.clone(), message).help(suggest(
+            &name.value,
+            &kind,
+            valid,
+        ));
+    }
+    let message = format!(
+        "{} is a setting of {}, but variant {} runs {}",
+        quote(&name.value),
+        owners.join(" and "),
+        quote(variant),
+        quote(engine)
+    );
+    ManifestError::new(Code::NotOfEngine, name.span.clone(), message).help(suggest(
+        &name.value,
+        &format!("settings of {}", quote(engine)),
+        spec.settings.keys().map(String::as_str),
+    ))
+}
+
+/// Reports each setting without a default that neither the manifest's tables nor an axis give.
+fn require(raw: &raw::Variant, manifest: &raw::Manifest, settings: &BTreeMap<String, Level>, errors: &mut Diagnostics) {
+    for setting in GUEST.iter().filter(|setting| !settings.contains_key(setting.name)) {
+        let named = |(name, _): &raw::Setting| name.value == setting.name;
+        let axis = manifest.matrix.axes.iter().any(|(name, _)| name.value == setting.name);
+        // A value in error is reported where it stands, not as missing here.
+        if !axis && !manifest.guest.iter().any(named) && !raw.settings.iter().any(named) {
+            let message = format!("variant {} has no `{}`", quote(&raw.key.value), setting.name);
+            errors.push(
+                ManifestError::new(Code::Missing, raw.key.span.clone(), message)
+                    .help(format!("set it in [guest] for every variant, or here. {}", setting.doc)),
+            );
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A plan as text for a terminal of 100 columns: what would run, how much of the machine it takes, and in which order.
+
+use std::fmt::Write;
+
+use microbench_plots::record::{Cell, Level, Plan, PlannedTrial};
+
+use crate::manifest::Study;
+use crate::plan;
+
+/// Columns that the text takes at most.
+const WIDTH: usize = 100;
+/// Cells, exclusions and blocks that are shown unless all are asked for.
+const MOST_CELLS: usize = 60;
+const MOST_EXCLUDED: usize = 20;
+const MOST_BLOCKS: u32 = 2;
+const MOST_IN_BLOCK: usize = 24;
+/// Width below which a column of names is not cut.
+const LEAST_NAME: usize = 8;
+/// Columns of the cells' table that hold names, from the first; the others hold numbers.
+const NAMES: usize = 3;
+
+/// The plan as text; `full` shows every cell, every exclusion and the whole order.
+#[must_use]
+pub fn render(plan: &Plan, study: &Study, full: bool) -> String {
+    let mut text = String::new();
+    let hash = plan::sha256(&plan::to_json(plan));
+    for line in wrap(&plan.title, "") {
+        push(&mut text, &line);
+    }
+    push(&mut text, &format!("study {}, seed {}, plan {}", plan.study, plan.seed, &hash[..12]));
+    if !study.description.is_empty() {
+        for line in wrap(&study.description, "") {
+            push(&mut text, &line);
+        }
+    }
+    text.push('\n');
+    cells(&mut text, plan, full);
+    totals(&mut text, plan, study);
+    excluded(&mut text, plan, study, full);
+    measured(&mut text, plan);
+    order(&mut text, plan, full);
+    text
+}
+
+fn push(text: &mut String, line: &str) {
+    text.push_str(line.trim_end());
+    text.push('\n');
+}
+
+/// VMs and guest memory (MiB) that one trial of the cell holds at once.
+fn peak(cell: &Cell) -> (u64, u64) {
+    let vms = u64::from(cell.concurrency);
+    let memory = match cell.settings.get("memory_mib") {
+        Some(Level::Int(mib)) => u64::try_from(*mib).unwrap_or(0),
+        _ => 0,
+    };
+    (vms, vms * memory)
+}
+
+fn vms(cell: &Cell) -> u64 {
+    u64::from(cell.trials) * u64::from(cell.concurrency)
+}
+
+/// A size of `mib` MiB, in the largest unit that leaves at least one.
+#[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+fn memory(mib: u64) -> String {
+    if mib < 1024 { format!("{mib} MiB") } else { format!("{:.1} GiB", mib as f64 / 1024.0) }
+}
+
+fn cells(text: &mut String, plan: &Plan, full: bool) {
+    let shown = if full { plan.cells.len() } else { plan.cells.len().min(MOST_CELLS) };
+    let heads = ["cell", "variant", "engine", "VMs at once", "memory", "trials", "VMs"].map(String::from);
+    let mut rows = vec![heads];
+    rows.extend(plan.cells[..shown].iter().map(|cell| {
+        let (at_once, mib) = peak(cell);
+        [
+            cell.id.clone(),
+            cell.label.clone(),
+            cell.engine.clone(),
+            at_once.to_string(),
+            memory(mib),
+            cell.trials.to_string(),
+            vms(cell).to_string(),
+        ]
+    }));
+    table(text, &rows);
+    if shown < plan.cells.len() {
+        push(text, &format!("... and {} cells more", plan.cells.len() - shown));
+    }
+}
+
+/// Rows of columns, names to the left and numbers to the right, the widest names cut until all fits.
+fn table<const N: usize>(text: &mut String, rows: &[[String; N]]) {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, field) in widths.iter_mut().zip(row) {
+            *width = (*width).max(field.chars().count());
+        }
+    }
+    while widths.iter().sum::<usize>() + 2 * (N - 1) > WIDTH {
+        let widest = widths[..NAMES.min(N)].iter_mut().max_by_key(|width| **width);
+        let Some(widest) = widest.filter(|width| **width > LEAST_NAME) else { break };
+        *widest -= 1;
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (at, (field, width)) in row.iter().zip(widths).enumerate() {
+            let field = cut(field, width);
+            let gap = if at == 0 { "" } else { "  " };
+            let _ =
+                if at < NAMES { write!(line, "{gap}{field:<width$}") } else { write!(line, "{gap}{field:>width$}") };
+        }
+        push(text, &line);
+    }
+}
+
+fn cut(field: &str, width: usize) -> String {
+    if field.chars().count() <= width {
+        return field.into();
+    }
+    field.chars().take(width.saturating_sub(3)).chain("...".chars()).collect()
+}
+
+fn totals(text: &mut String, plan: &Plan, study: &Study) {
+    let all: u64 = plan.cells.iter().map(vms).sum();
+    let (peak_vms, peak_mib) = plan.cells.iter().map(peak).fold((0, 0), |(a, b), (c, d)| (a.max(c), b.max(d)));
+    text.push('\n');
+    push(
+        text,
+        &format!(
+            "total: {}, {}, {}; at most {} and {} of guest memory at once",
+            count(plan.cells.len() as u64, "cell"),
+            count(plan.trials.len() as u64, "trial"),
+            count(all, "VM"),
+            count(peak_vms, "VM"),
+            memory(peak_mib)
+        ),
+    );
+    if study.warmup {
+        push(text, "and to warm up, not counted: 1 VM of each distinct machine before its first trial in a session");
+    }
+}
+
+fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn excluded(text: &mut String, plan: &Plan, study: &Study, full: bool) {
+    if plan.excluded.is_empty() {
+        return;
+    }
+    text.push('\n');
+    push(text, &format!("excluded: {}", count(plan.excluded.len() as u64, "combination")));
+    let shown = if full { plan.excluded.len() } else { plan.excluded.len().min(MOST_EXCLUDED) };
+    let lines: Vec<&str> = study.source.lines().collect();
+    let width =
+        plan.excluded[..shown].iter().map(|exclusion| exclusion.cell.chars().count()).max().unwrap_or(0).min(40);
+    for exclusion in &plan.excluded[..shown] {
+        let said = lines.get(exclusion.line.saturating_sub(1) as usize).map_or("", |line| line.trim());
+        let cell = cut(&exclusion.cell, width);
+        let line = format!("  {cell:<width$}  line {}: {}", exclusion.line, said.replace(char::is_control, " "));
+        push(text, &cut(&line, WIDTH));
+    }
+    if shown < plan.excluded.len() {
+        push(text, &format!("  ... and {} more", plan.excluded.len() - shown));
+    }
+}
+
+fn measured(text: &mut String, plan: &Plan) {
+    let names = |names: Vec<&str>| if names.is_empty() { "none".into() } else { names.join(", ") };
+    let metrics = names(plan.metrics.iter().map(|metric| metric.name.as_str()).collect());
+    let figures = names(plan.figures.iter().map(|figure| figure.name.as_str()).collect());
+    text.push('\n');
+    for (head, names) in [("metrics: ", metrics), ("figures: ", figures)] {
+        for line in wrap(&names, head) {
+            push(text, &line);
+        }
+    }
+}
+
+fn order(text: &mut String, plan: &Plan, full: bool) {
+    text.push('\n');
+    push(text, "order, by block:");
+    for trials in plan.trials.chunk_by(|a, b| a.block == b.block) {
+        let Some(first) = trials.first() else { continue };
+        if !full && first.block >= MOST_BLOCKS {
+            let rest = plan.trials.len() - first.index as usize;
+            push(text, &format!("  ... and {} in later blocks", count(rest as u64, "trial")));
+            break;
+        }
+        let shown = if full { trials.len() } else { trials.len().min(MOST_IN_BLOCK) };
+        let mut ids: Vec<&str> = trials[..shown].iter().map(|trial: &PlannedTrial| trial.cell.as_str()).collect();
+        let rest = format!("... {} more", trials.len() - shown);
+        if shown < trials.len() {
+            ids.push(&rest);
+        }
+        for line in wrap(&ids.join("  "), &format!("  {}: ", first.block)) {
+            push(text, &line);
+        }
+    }
+}
+
+/// Words in lines of at most [`WIDTH`] columns, the first after `head` and the others as far in; a longer word is cut.
+fn wrap(words: &str, head: &str) -> Vec<String> {
+    let indent = head.chars().count();
+    let (mut lines, mut line, mut used) = (Vec::new(), head.to_owned(), 0);
+    for word in words.split(' ') {
+        let word = cut(word, WIDTH - indent);
+        let length = word.chars().count();
+        if used > 0 && indent + used + 1 + length > WIDTH {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            used = 0;
+        }
+        if used > 0 {
+            line.push(' ');
+            used += 1;
+        }
+        line.push_str(&word);
+        used += length;
+    }
+    lines.push(line);
+    lines
+}
