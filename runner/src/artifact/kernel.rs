@@ -17,7 +17,7 @@ const RECIPE: &str = "1";
 /// Name of the image in its entry.
 const IMAGE: &str = "vmlinux";
 
-/// kernels/<name>/kernel.toml.
+/// `kernels/<name>/kernel.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
@@ -27,6 +27,9 @@ pub struct Kernel {
     pub series: String,
     /// Fragment beside this file: what `allnoconfig` gets on top.
     pub config: String,
+    /// Patches beside this file, in order.
+    #[serde(default)]
+    pub patches: Vec<String>,
     /// Sources in order of preference.
     pub sources: Vec<Source>,
 }
@@ -38,27 +41,24 @@ pub struct Kernel {
 pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
     let folder = kernels.join(name);
     let kernel: Kernel = super::project::read_toml(&folder.join("kernel.toml"))?;
-    let config_path = folder.join(&kernel.config);
-    let config = fs::read_to_string(&config_path).with_context(|| format!("cannot read {}", config_path.display()))?;
-    let inputs = Inputs::default()
-        .text("recipe", RECIPE)
-        .text(
-            "sources",
-            &toml::to_string(
-                &kernel.sources.iter().map(|s| (s.package.clone(), s)).collect::<std::collections::BTreeMap<_, _>>(),
-            )?,
-        )
-        .text("config", &config);
+    let read = |name: &String| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let mut inputs = Inputs::default().text("recipe", RECIPE).text("description", &toml::to_string(&kernel)?);
+    for file in kernel.patches.iter().chain([&kernel.config]) {
+        inputs = inputs.text(file, &read(file)?);
+    }
     let (entry, note) =
-        cache.entry(&format!("kernels/{name}"), &inputs, |work| build(&kernel, name, &config_path, work))?;
+        cache.entry(&format!("kernels/{name}"), &inputs, |work| build(&kernel, name, &folder, work))?;
     Artifact::of(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
 }
 
-fn build(kernel: &Kernel, name: &str, config: &Path, work: &Path) -> anyhow::Result<Note> {
+fn build(kernel: &Kernel, name: &str, folder: &Path, work: &Path) -> anyhow::Result<Note> {
     let step = Step::begin(format!("kernel {name}"));
     let mut reasons = Vec::new();
     for source in &kernel.sources {
-        match build_from(source, config, work, &step) {
+        match build_from(kernel, source, folder, work, &step) {
             Ok(note) => {
                 step.done(&format!("built from {}", note.origin));
                 return Ok(note);
@@ -69,7 +69,7 @@ fn build(kernel: &Kernel, name: &str, config: &Path, work: &Path) -> anyhow::Res
     bail!("the kernel {name} cannot be built from any of its sources:\n{}", reasons.join("\n"))
 }
 
-fn build_from(source: &Source, config: &Path, work: &Path, step: &Step) -> anyhow::Result<Note> {
+fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step: &Step) -> anyhow::Result<Note> {
     let scratch = tempfile::tempdir_in(work)?;
     let unpacked = scratch.path().join("source");
     fs::create_dir(&unpacked)?;
@@ -92,6 +92,14 @@ fn build_from(source: &Source, config: &Path, work: &Path, step: &Step) -> anyho
         }
         SourceKind::Pypi | SourceKind::System => bail!("a kernel cannot come from a source of this kind"),
     };
+    for patch in &kernel.patches {
+        Tool::new("patch")
+            .args(["-p1", "--forward", "--input"])
+            .arg(folder.join(patch))
+            .folder(&unpacked)
+            .run(Some(step))
+            .with_context(|| format!("{patch} does not apply to {origin}"))?;
+    }
     let objects = scratch.path().join("objects");
     fs::create_dir(&objects)?;
     let make = || {
@@ -101,7 +109,7 @@ fn build_from(source: &Source, config: &Path, work: &Path, step: &Step) -> anyho
             .env("KBUILD_BUILD_USER", "microbench")
             .env("KBUILD_BUILD_HOST", "microbench")
             .env("KBUILD_BUILD_VERSION", "1")
-            .env("KCONFIG_ALLCONFIG", config)
+            .env("KCONFIG_ALLCONFIG", folder.join(&kernel.config))
             .arg("-C")
             .arg(&unpacked)
             .arg(format!("O={}", objects.display()))
