@@ -121,6 +121,39 @@ fn every_code_has_a_manifest_that_shows_it() {
 }
 
 #[test]
+fn one_slip_is_one_error() {
+    let quick = include_str!("../../experiments/quick.toml");
+    for (right, wrong, code) in [
+        ("[study]", "[studie]", Code::UnknownSection),
+        ("[variants.qemu]", "[variant.qemu]", Code::UnknownSection),
+        ("title =", "titel =", Code::UnknownKey),
+        ("engine = \"qemu", "engin = \"qemu", Code::UnknownKey),
+        ("engine = \"qemu", "label2 = \"qemu", Code::Missing),
+        ("engine = \"qemu-microvm\"", "engine = 3", Code::WrongType),
+        ("trials =", "trails =", Code::UnknownAxis),
+        ("trials =", "vcpus =", Code::WrongType),
+        ("rootfs =", "root =", Code::UnknownAxis),
+        ("[figures.boot]\nform", "[figures.boot]\nfrom", Code::UnknownKey),
+        ("hashing_time = {}", "hashing_time = { wrok = {} }", Code::UnknownKey),
+        ("hashing_time = {}", "hashing_time = { from = \"spawn\" }", Code::MetricSource),
+        ("hashing_time = {}", "hashing_tme = {}", Code::NotBuiltIn),
+        ("groups = \"concurrency\"\npanels = \"rootfs\"\n\n[figures.startup]", "[figures.startup]", Code::Pooled),
+    ] {
+        let changed = quick.replacen(right, wrong, 1);
+        assert_ne!(changed, quick, "{right}");
+        let errors = parse(&changed).expect_err(wrong);
+        let codes: Vec<_> = errors.errors().iter().map(|error| error.code).collect();
+        assert!(codes.contains(&code), "{wrong}: {errors}");
+        // What names the metric or needs the key is a second place to mend.
+        let places = match wrong {
+            "hashing_tme = {}" | "label2 = \"qemu" | "vcpus =" => 2,
+            _ => 1,
+        };
+        assert!(codes.len() <= places, "{wrong}: {errors}");
+    }
+}
+
+#[test]
 fn colour_changes_the_look_and_nothing_else() {
     for file in wrong_manifests() {
         let errors = manifest::load(&file, &catalog()).unwrap_err();
