@@ -193,14 +193,7 @@ impl Context<'_> {
         if guest(&name.value).is_none()
             && !self.catalog.engines.values().any(|engine| engine.settings.contains_key(&name.value))
         {
-            let settings = self.catalog.engines.values().flat_map(|engine| engine.settings.keys().map(String::as_str));
-            let valid: Vec<_> = KEYS.iter().copied().chain(guest_names()).chain(settings).collect();
-            let message = format!("{} is neither a setting nor a key of [matrix]", quote(&name.value));
-            errors.push(
-                ManifestError::new(Code::UnknownAxis, name.span.clone(), message)
-                    .help(suggest(&name.value, "names", valid.iter().copied()))
-                    .help("an axis other than `variant` and `concurrency` is a guest setting or a setting of each variant's engine"),
-            );
+            errors.push_with(|| self.neither_setting_nor_key(name));
             return None;
         }
         if let Some(wrong) = wrong {
@@ -213,6 +206,15 @@ impl Context<'_> {
         let levels: Vec<_> =
             levels.iter().filter_map(|level| self.level(&name.value, level, &variants.levels, errors)).collect();
         (levels.len() == count && errors.count() == before).then_some(levels)
+    }
+
+    fn neither_setting_nor_key(&self, name: &At<String>) -> ManifestError {
+        let settings = self.catalog.engines.values().flat_map(|engine| engine.settings.keys().map(String::as_str));
+        let valid: Vec<_> = KEYS.iter().copied().chain(guest_names()).chain(settings).collect();
+        let message = format!("{} is neither a setting nor a key of [matrix]", quote(&name.value));
+        ManifestError::new(Code::UnknownAxis, name.span.clone(), message)
+            .help(suggest(&name.value, "names", valid.iter().copied()))
+            .help("an axis other than `variant` and `concurrency` is a guest setting or a setting of each variant's engine")
     }
 
     /// Reports each of the variants whose engine has no setting of this name.

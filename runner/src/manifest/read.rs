@@ -58,14 +58,15 @@ impl<'a> Table<'a> {
     /// Reports every key that is left; `valid` are the keys that the table may hold.
     pub(super) fn deny_rest(self, valid: &[&str], errors: &mut Diagnostics) {
         for entry in &self.entries {
-            errors.push(
-                ManifestError::new(
-                    Code::UnknownKey,
-                    entry.key_span(),
-                    format!("unknown key {} in {}", quote(entry.key()), self.place),
-                )
-                .help(suggest(entry.key(), &format!("keys of {}", self.place), valid.iter().copied())),
-            );
+            errors.push_with(|| {
+                let message = format!("unknown key {} in {}", quote(entry.key()), self.place);
+                let kind = format!("keys of {}", self.place);
+                ManifestError::new(Code::UnknownKey, entry.key_span(), message).help(suggest(
+                    entry.key(),
+                    &kind,
+                    valid.iter().copied(),
+                ))
+            });
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn check(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Di
         let mut settings = defaults.clone();
         settings.extend(spec.settings.iter().map(|(name, spec)| (name.clone(), spec.default.clone())));
         settings.extend(own(raw, &engine.value, spec, catalog, errors));
-        require(raw, manifest, &settings, errors);
+        require(raw, manifest, &settings, catalog, errors);
         variants.push(Variant {
             key: raw.key.value.clone(),
             label: label.value.clone(),
@@ -88,7 +88,7 @@ fn defaults(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Diagnostic
             Some(setting) => {
                 settings.extend(setting.check(level, catalog, errors).map(|value| (name.value.clone(), value)))
             }
-            None => errors.push(not_of_guest(name, catalog)),
+            None => errors.push_with(|| not_of_guest(name, catalog)),
         }
     }
     let stated = manifest.guest.iter().find(|(name, _)| name.value == "probe");
@@ -143,7 +143,7 @@ fn own(
             (Some(setting), _) => setting.check(level, catalog, errors),
             (None, Some(setting)) => setting.check(&name.value, level, errors),
             (None, None) => {
-                errors.push(not_of_variant(name, &raw.key.value, engine, spec, catalog));
+                errors.push_with(|| not_of_variant(name, &raw.key.value, engine, spec, catalog));
                 None
             }
         };
@@ -185,12 +185,21 @@ fn not_of_variant(
 }
 
 /// Reports each setting without a default that neither the manifest's tables nor an axis give.
-fn require(raw: &raw::Variant, manifest: &raw::Manifest, settings: &BTreeMap<String, Level>, errors: &mut Diagnostics) {
+fn require(
+    raw: &raw::Variant,
+    manifest: &raw::Manifest,
+    settings: &BTreeMap<String, Level>,
+    catalog: &Catalog,
+    errors: &mut Diagnostics,
+) {
     for setting in GUEST.iter().filter(|setting| !settings.contains_key(setting.name)) {
-        let named = |(name, _): &raw::Setting| name.value == setting.name;
-        let axis = manifest.matrix.axes.iter().any(|axis| axis.name.value == setting.name);
-        // A value in error is reported where it stands, not as missing here.
-        if !axis && !manifest.guest.iter().any(named) && !raw.settings.iter().any(named) {
+        // A value in error, or a slip of the name, is reported where it stands, not as missing here.
+        let named = |name: &At<String>| {
+            let unknown = guest(&name.value).is_none() && owners(&name.value, catalog).is_empty();
+            name.value == setting.name || unknown && nearest(&name.value, [setting.name]).is_some()
+        };
+        let tables = manifest.guest.iter().chain(&raw.settings).map(|(name, _)| name);
+        if !tables.chain(manifest.matrix.axes.iter().map(|axis| &axis.name)).any(named) {
             let message = format!("variant {} has no `{}`", quote(&raw.key.value), setting.name);
             errors.push(
                 ManifestError::new(Code::Missing, raw.key.span.clone(), message)

@@ -122,9 +122,11 @@ pub(super) fn read(mut root: Table<'_>, errors: &mut Diagnostics) -> Manifest {
         manifest.figures = each(table, "figures", "figure", errors, figure);
     }
     for entry in root.rest() {
-        let message = format!("there is no section {}", quote(entry.key()));
-        let help = suggest(entry.key(), "sections", SECTIONS.iter().copied());
-        errors.push(ManifestError::new(Code::UnknownSection, entry.key_span(), message).help(help));
+        errors.push_with(|| {
+            let message = format!("there is no section {}", quote(entry.key()));
+            let help = suggest(entry.key(), "sections", SECTIONS.iter().copied());
+            ManifestError::new(Code::UnknownSection, entry.key_span(), message).help(help)
+        });
     }
     manifest
 }
