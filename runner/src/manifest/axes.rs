@@ -11,7 +11,7 @@ use super::MAX_CELLS;
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list, quote, suggest};
-use super::raw;
+use super::raw::{self, RawAxis};
 use super::read::{At, written};
 use super::settings::{Catalog, guest, guest_names};
 use super::study::Variant;
@@ -114,12 +114,12 @@ pub(super) fn check(
         Levels::new("variant", chosen, errors),
         Levels::new("concurrency", concurrency(raw.concurrency.as_deref()), errors),
     ];
-    for (name, levels) in &raw.axes {
-        if let Some(levels) = context.axis(name, levels, &axes[0].axis, errors) {
-            axes.push(Levels::new(&name.value, levels, errors));
+    for raw in &raw.axes {
+        if let Some(levels) = context.axis(raw, &axes[0].axis, errors) {
+            axes.push(Levels::new(&raw.name.value, levels, errors));
         }
     }
-    if errors.count() != before {
+    if raw.broken || errors.count() != before {
         return None;
     }
     let exclude = raw.exclude.iter().filter_map(|line| context.exclude(line, &axes, errors)).collect();
@@ -131,7 +131,7 @@ pub(super) fn check(
 fn fits(raw: &raw::Matrix, variants: usize, errors: &mut Diagnostics) -> bool {
     let variants = raw.variant.as_ref().map_or(variants, Vec::len);
     let lengths = [variants, raw.concurrency.as_ref().map_or(1, Vec::len)];
-    let lengths = lengths.into_iter().chain(raw.axes.iter().map(|(_, levels)| levels.len()));
+    let lengths = lengths.into_iter().chain(raw.axes.iter().map(|axis| axis.levels.len().max(1)));
     let product = lengths.fold(1_usize, usize::saturating_mul);
     if product <= MAX_CELLS {
         return true;
@@ -188,24 +188,16 @@ impl Context<'_> {
     }
 
     /// The levels of an axis that varies a setting.
-    fn axis(
-        &self,
-        name: &At<String>,
-        levels: &[At<Level>],
-        variants: &Axis,
-        errors: &mut Diagnostics,
-    ) -> Option<Vec<At<Level>>> {
+    fn axis(&self, raw: &RawAxis, variants: &Axis, errors: &mut Diagnostics) -> Option<Vec<At<Level>>> {
+        let RawAxis { name, levels, wrong } = raw;
         if guest(&name.value).is_none()
             && !self.catalog.engines.values().any(|engine| engine.settings.contains_key(&name.value))
         {
-            let settings = self.catalog.engines.values().flat_map(|engine| engine.settings.keys().map(String::as_str));
-            let valid: Vec<_> = KEYS.iter().copied().chain(guest_names()).chain(settings).collect();
-            let message = format!("{} is neither a setting nor a key of [matrix]", quote(&name.value));
-            errors.push(
-                ManifestError::new(Code::UnknownAxis, name.span.clone(), message)
-                    .help(suggest(&name.value, "names", valid.iter().copied()))
-                    .help("an axis other than `variant` and `concurrency` is a guest setting or a setting of each variant's engine"),
-            );
+            errors.push_with(|| self.neither_setting_nor_key(name));
+            return None;
+        }
+        if let Some(wrong) = wrong {
+            errors.push(wrong.clone());
             return None;
         }
         let before = errors.count();
@@ -214,6 +206,15 @@ impl Context<'_> {
         let levels: Vec<_> =
             levels.iter().filter_map(|level| self.level(&name.value, level, &variants.levels, errors)).collect();
         (levels.len() == count && errors.count() == before).then_some(levels)
+    }
+
+    fn neither_setting_nor_key(&self, name: &At<String>) -> ManifestError {
+        let settings = self.catalog.engines.values().flat_map(|engine| engine.settings.keys().map(String::as_str));
+        let valid: Vec<_> = KEYS.iter().copied().chain(guest_names()).chain(settings).collect();
+        let message = format!("{} is neither a setting nor a key of [matrix]", quote(&name.value));
+        ManifestError::new(Code::UnknownAxis, name.span.clone(), message)
+            .help(suggest(&name.value, "names", valid.iter().copied()))
+            .help("an axis other than `variant` and `concurrency` is a guest setting or a setting of each variant's engine")
     }
 
     /// Reports each of the variants whose engine has no setting of this name.
@@ -313,8 +314,8 @@ impl Context<'_> {
         }
         // A variant of the line alone may lack a setting that the others have.
         if named.is_some() {
-            for (name, _) in &self.manifest.matrix.axes {
-                self.owned(name, &variants, &raw.span, errors);
+            for axis in &self.manifest.matrix.axes {
+                self.owned(&axis.name, &variants, &raw.span, errors);
             }
         }
         (errors.count() == before).then_some(line)

@@ -11,6 +11,8 @@ use super::code::Code;
 
 /// Most errors that are kept and shown.
 pub const MOST_KEPT: usize = 50;
+/// Longest stretch of the manifest that is shown for one error; beyond it, its line and column are given alone.
+const LONGEST_SHOWN: usize = 8192;
 /// Columns that a rendered error takes; a longer line of the manifest is cut around its mark.
 const WIDTH: usize = 120;
 
@@ -66,7 +68,16 @@ pub(super) struct Diagnostics {
 
 impl Diagnostics {
     pub(super) fn push(&mut self, error: ManifestError) {
-        if self.errors.len() < MOST_KEPT { self.errors.push(error) } else { self.more += 1 }
+        self.push_with(|| error);
+    }
+
+    /// As [`push`](Self::push), for errors that may be very many: one that would not be kept is not made.
+    pub(super) fn push_with(&mut self, error: impl FnOnce() -> ManifestError) {
+        if self.errors.len() < MOST_KEPT {
+            self.errors.push(error());
+        } else {
+            self.more += 1;
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -138,26 +149,55 @@ impl ManifestErrors {
 
     fn group<'a>(&'a self, error: &'a ManifestError) -> Group<'a> {
         let title = Level::ERROR.primary_title(error.message.as_str()).id(error.code.as_str());
+        let help = error.help.iter().map(|help| Level::HELP.message(help.as_str()));
         let place: Element<'a> = match &error.span {
             None => Origin::path(self.path.as_str()).into(),
             Some(span) => {
-                let mut mark = AnnotationKind::Primary.span(self.fit(span));
+                // The renderer walks all that it is given, so it is given the lines that it shows and no more.
+                let (lines, first) = self.lines(error.related.iter().map(|(span, _)| span).chain([span]));
+                if lines.len() > LONGEST_SHOWN {
+                    let start = self.fit(span).start;
+                    let line = self.source[..start].rfind('\n').map_or(0, |newline| newline + 1);
+                    let place = Origin::path(self.path.as_str()).line(line_of(&self.source, start) as usize);
+                    return title
+                        .element(place.char_column(self.source[line..start].chars().count() + 1))
+                        .elements(help);
+                }
+                let fit = |span: &Range<usize>| {
+                    let span = self.fit(span);
+                    span.start - lines.start..span.end - lines.start
+                };
+                let mut mark = AnnotationKind::Primary.span(fit(span));
                 if !error.label.is_empty() {
                     mark = mark.label(error.label.as_str());
                 }
                 let related = error
                     .related
                     .iter()
-                    .map(|(span, label)| AnnotationKind::Context.span(self.fit(span)).label(label.as_str()));
-                Snippet::source(self.source.as_str())
+                    .map(|(span, label)| AnnotationKind::Context.span(fit(span)).label(label.as_str()));
+                Snippet::source(&self.source[lines.clone()])
+                    .line_start(first)
                     .path(self.path.as_str())
                     .annotation(mark)
                     .annotations(related)
                     .into()
             }
         };
-        let help = error.help.iter().map(|help| Level::HELP.message(help.as_str()));
         title.element(place).elements(help)
+    }
+
+    /// The bytes of the whole lines from the first to the last span, and the number of the first line.
+    fn lines<'a>(&self, spans: impl Iterator<Item = &'a Range<usize>>) -> (Range<usize>, usize) {
+        let (mut start, mut end) = (self.source.len(), 0);
+        for span in spans {
+            let span = self.fit(span);
+            start = start.min(span.start);
+            end = end.max(span.end);
+        }
+        let start = self.source[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = self.source[end..].find('\n').map_or(self.source.len(), |length| end + length);
+        let end = start + self.source[start..end.max(start)].trim_end_matches('\r').len();
+        (start..end, line_of(&self.source, start) as usize)
     }
 
     /// The span made fit to be drawn: on character boundaries, and one line long.

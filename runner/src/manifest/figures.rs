@@ -14,10 +14,10 @@ use super::read::At;
 const FORMS: &[(&str, FigureForm)] = &[("grouped-bars", FigureForm::GroupedBars)];
 const STATISTICS: &[(&str, Statistic)] = &[("median", Statistic::Median), ("mean", Statistic::Mean)];
 
-/// The manifest's figures; those in error are left out.
+/// The manifest's figures; those in error are left out. Without `axes` (they are in error) names of axes are let pass.
 pub(super) fn check(
     manifest: &raw::Manifest,
-    axes: &[Axis],
+    axes: Option<&[Axis]>,
     metrics: &[Metric],
     errors: &mut Diagnostics,
 ) -> Vec<Figure> {
@@ -27,7 +27,7 @@ pub(super) fn check(
 fn figure(
     raw: &raw::Figure,
     manifest: &raw::Manifest,
-    axes: &[Axis],
+    axes: Option<&[Axis]>,
     metrics: &[Metric],
     errors: &mut Diagnostics,
 ) -> Option<Figure> {
@@ -37,44 +37,13 @@ fn figure(
         statistic => word(statistic.as_ref(), "statistics", STATISTICS, errors),
     };
     known_metrics(raw, manifest, metrics, errors);
-    let used = [("x", &raw.x), ("groups", &raw.groups), ("panels", &raw.panels)];
-    let mut first: HashMap<&str, &At<String>> = HashMap::new();
-    for (_, name) in used {
-        let Some(name) = name else { continue };
-        if !axes.iter().any(|axis| axis.name == name.value) {
-            errors.push(unknown_axis(name, axes.iter()));
+    let only = match axes {
+        Some(axes) => {
+            check_roles(raw, axes, errors);
+            only(raw, axes, errors)
         }
-        if let Some(before) = first.insert(&name.value, name) {
-            errors.push(
-                ManifestError::new(
-                    Code::AxisTwice,
-                    name.span.clone(),
-                    format!("the figure uses axis {} twice", quote(&name.value)),
-                )
-                .related(before.span.clone(), "the first"),
-            );
-        }
-    }
-    if raw.x.is_none()
-        && let Some(name) = first.get("variant")
-    {
-        let message = "the figure uses axis `variant` twice: it is `x` unless the figure says otherwise";
-        errors.push(
-            ManifestError::new(Code::AxisTwice, name.span.clone(), message)
-                .help("give `x` another axis, for instance `x = \"concurrency\"`"),
-        );
-    }
-    let mut only = BTreeMap::new();
-    for (name, level) in &raw.only {
-        let Some(axis) = axes.iter().find(|axis| axis.name == name.value) else {
-            errors.push(unknown_axis(name, axes.iter()));
-            continue;
-        };
-        match axis.levels.iter().find(|known| same(known, &level.value)) {
-            Some(known) => drop(only.insert(name.value.clone(), known.clone())),
-            None => errors.push(unknown_level(axis, level)),
-        }
-    }
+        None => BTreeMap::new(),
+    };
     let name = |name: &Option<At<String>>| name.as_ref().map(|name| name.value.clone());
     Some(Figure {
         name: raw.name.value.clone(),
@@ -87,6 +56,48 @@ fn figure(
         only,
         statistic: statistic?,
     })
+}
+
+/// Reports the axes of `x`, `groups` and `panels` that do not exist or stand twice.
+fn check_roles(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) {
+    let mut first: HashMap<&str, &At<String>> = HashMap::new();
+    for name in [&raw.x, &raw.groups, &raw.panels].into_iter().flatten() {
+        if !axes.iter().any(|axis| axis.name == name.value) {
+            errors.push(unknown_axis(name, axes.iter()));
+        }
+        if let Some(before) = first.insert(&name.value, name) {
+            let message = format!("the figure uses axis {} twice", quote(&name.value));
+            errors.push(
+                ManifestError::new(Code::AxisTwice, name.span.clone(), message)
+                    .related(before.span.clone(), "the first"),
+            );
+        }
+    }
+    if raw.x.is_none()
+        && let Some(name) = first.get("variant")
+    {
+        let message = "the figure uses axis `variant` twice: it is `x` unless the figure says otherwise";
+        errors.push(
+            ManifestError::new(Code::AxisTwice, name.span.clone(), message)
+                .help("give `x` another axis, for instance `x = \"concurrency\"`"),
+        );
+    }
+}
+
+/// The levels that the figure keeps to.
+fn only(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) -> BTreeMap<String, Level> {
+    let mut only = BTreeMap::new();
+    for (name, level) in &raw.only {
+        let Some(axis) = axes.iter().find(|axis| axis.name == name.value) else {
+            errors.push(unknown_axis(name, axes.iter()));
+            continue;
+        };
+        match axis.levels.iter().find(|known| same(known, &level.value)) {
+            Some(known) => drop(only.insert(name.value.clone(), known.clone())),
+            None => errors.push(unknown_level(axis, level)),
+        }
+    }
+    only
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a level that is compared with a fraction")]

@@ -190,8 +190,8 @@ fn cell_names(axes: &[Levels], raw: &raw::Matrix, errors: &mut Diagnostics) -> V
         for (at, name) in names.iter().enumerate() {
             if let Some(before) = first.insert(name, at) {
                 let [a, b] = [before, at].map(|at| quote(&levels.axis.levels[at].to_string()));
-                let axis = raw.axes.iter().find(|(name, _)| name.value == levels.axis.name);
-                let span = axis.map_or_else(|| raw.span.clone(), |(name, _)| name.span.clone());
+                let axis = raw.axes.iter().find(|axis| axis.name.value == levels.axis.name);
+                let span = axis.map_or_else(|| raw.span.clone(), |axis| axis.name.span.clone());
                 let message = format!("levels {a} and {b} would both be called {} in cells' names", quote(name));
                 errors.push(
                     ManifestError::new(Code::SameCellName, span, message)
@@ -233,7 +233,11 @@ impl TrialTable {
     /// Reads the table and reports levels that it lacks and levels that nothing has.
     fn read(raw: &raw::Matrix, axes: &[Levels], include: &[Line], errors: &mut Diagnostics) -> Self {
         let (entries, span) = match &raw.trials {
-            None => return Self::Each(1),
+            None => {
+                // Only when the reader took another key for a slip of this one, and it turned out to be an axis.
+                errors.push(ManifestError::new(Code::Missing, raw.span.clone(), "[matrix] has no `trials`"));
+                return Self::Each(1);
+            }
             Some(Trials::Each(trials)) => return Self::Each(u32::try_from(*trials).unwrap_or(u32::MAX)),
             Some(Trials::ByConcurrency(entries, span)) => (entries, span),
         };

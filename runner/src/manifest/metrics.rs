@@ -76,7 +76,7 @@ fn built_in(name: &str) -> Option<&'static BuiltIn> {
 fn needs_work(raw: &raw::Metric) -> bool {
     let silent = raw.from.is_none() && raw.to.is_none() && raw.reading.is_none();
     let built_in = built_in(&raw.name.value).is_some_and(|metric| matches!(metric.source, Source::Work(..)));
-    raw.work.is_some() || silent && built_in
+    raw.work.is_some() || raw.broken || silent && built_in
 }
 
 /// `boot_to_agent` is shown as `Boot to agent`.
@@ -94,6 +94,13 @@ type Resolved = (MetricSource, String, String, Option<Workload>);
 fn resolve(raw: &raw::Metric, workers: &[&str], errors: &mut Diagnostics) -> Option<Resolved> {
     let span = raw.name.span.clone();
     let name = quote(&raw.name.value);
+    if raw.broken {
+        for event in [&raw.from, &raw.to].into_iter().flatten() {
+            known_event(event, errors);
+        }
+        let _ = raw.work.as_ref().and_then(|work| of_raw_work(&raw.name.value, work, errors));
+        return None;
+    }
     match (&raw.from, &raw.to, &raw.reading, &raw.work) {
         (None, None, None, None) => {
             let Some(metric) = built_in(&raw.name.value) else {

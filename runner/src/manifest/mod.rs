@@ -31,7 +31,7 @@ use self::read::Table;
 pub use self::code::Code;
 pub use self::diagnostic::{MOST_KEPT, ManifestError, ManifestErrors};
 pub use self::metrics::{BUILT_IN, BuiltIn};
-pub use self::settings::{Catalog, Default, EngineSpec, GUEST, GuestSetting, Kind, SettingSpec, guest};
+pub use self::settings::{Catalog, DefaultLevel, EngineSpec, GUEST, GuestSetting, Kind, SettingSpec, guest};
 pub use self::study::{Study, Variant};
 
 /// Longest manifest, in bytes.
@@ -82,6 +82,7 @@ pub fn parse(name: &str, source: &str, catalog: &Catalog) -> Result<Study, Manif
     if source.len() as u64 > MAX_BYTES {
         return Err(ManifestErrors::of_file(name, "", too_long()));
     }
+    let (original, source) = (source, source.strip_prefix('\u{feff}').unwrap_or(source));
     let mut errors = Diagnostics::default();
     let (root, syntax) = DeTable::parse_recoverable(source);
     if !syntax.is_empty() {
@@ -94,7 +95,7 @@ pub fn parse(name: &str, source: &str, catalog: &Catalog) -> Result<Study, Manif
     let root = Table::new("the manifest", root.span(), root.get_ref());
     let manifest = raw::read(root, &mut errors);
     match check(&manifest, source, catalog, &mut errors) {
-        Some(study) if errors.is_empty() => Ok(study),
+        Some(study) if errors.is_empty() => Ok(Study { source: original.into(), ..study }),
         _ => Err(errors.into_errors(name, source)),
     }
 }
@@ -107,12 +108,10 @@ fn one_line(message: &str) -> String {
 fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut Diagnostics) -> Option<Study> {
     let variants = variants::check(manifest, catalog, errors);
     let (metrics, workloads) = metrics::check(manifest, errors);
-    let axes = axes::check(manifest, &variants, catalog, errors)?;
-    let drawn: Vec<_> = axes.axes.iter().map(|levels| levels.axis.clone()).collect();
-    let figures = figures::check(manifest, &drawn, &metrics, errors);
-    if !errors.is_empty() {
-        return None;
-    }
+    let axes = axes::check(manifest, &variants, catalog, errors);
+    let drawn: Option<Vec<_>> = axes.as_ref().map(|axes| axes.axes.iter().map(|levels| levels.axis.clone()).collect());
+    let figures = figures::check(manifest, drawn.as_deref(), &metrics, errors);
+    let axes = axes.filter(|_| errors.is_empty())?;
     let matrix::Cells { axes, cells, excluded } = matrix::expand(axes, &manifest.matrix, &variants, source, errors);
     if !errors.is_empty() {
         return None;

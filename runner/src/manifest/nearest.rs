@@ -29,9 +29,12 @@ pub(super) fn nearest<'a>(name: &str, valid: impl IntoIterator<Item = &'a str>) 
     let mut best: Option<(usize, &'a str)> = None;
     for candidate in valid {
         let folded = fold(candidate);
-        let distance = strsim::damerau_levenshtein(&name, &folded);
         // A name cut short or drawn out (`qemu` for `qemu-microvm`) is near whatever its distance.
         let part = name.len().min(folded.len()) >= 3 && (folded.starts_with(&name) || name.starts_with(&folded));
+        if !part && name.chars().count().abs_diff(folded.chars().count()) > limit {
+            continue;
+        }
+        let distance = strsim::damerau_levenshtein(&name, &folded);
         if (distance <= limit || part) && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }

@@ -10,10 +10,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
-use super::nearest::{quote, suggest};
+use super::nearest::{nearest, quote, suggest};
 
 /// A value and the bytes of the manifest that it comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct At<T> {
     pub(super) value: T,
     pub(super) span: Range<usize>,
@@ -58,20 +58,26 @@ impl<'a> Table<'a> {
     /// Reports every key that is left; `valid` are the keys that the table may hold.
     pub(super) fn deny_rest(self, valid: &[&str], errors: &mut Diagnostics) {
         for entry in &self.entries {
-            errors.push(
-                ManifestError::new(
-                    Code::UnknownKey,
-                    entry.key_span(),
-                    format!("unknown key {} in {}", quote(entry.key()), self.place),
-                )
-                .help(suggest(entry.key(), &format!("keys of {}", self.place), valid.iter().copied())),
-            );
+            errors.push_with(|| {
+                let message = format!("unknown key {} in {}", quote(entry.key()), self.place);
+                let kind = format!("keys of {}", self.place);
+                ManifestError::new(Code::UnknownKey, entry.key_span(), message).help(suggest(
+                    entry.key(),
+                    &kind,
+                    valid.iter().copied(),
+                ))
+            });
         }
+    }
+
+    /// True when a key is there that is probably meant to be this one: it will be reported as unknown, with this name.
+    pub(super) fn has_slip_of(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| nearest(entry.key(), [key]).is_some())
     }
 
     /// Reports the key as missing when it is; to be called before it is taken.
     pub(super) fn require(&self, key: &str, help: &str, errors: &mut Diagnostics) {
-        if !self.has(key) {
+        if !self.has(key) && !self.has_slip_of(key) {
             errors.push(
                 ManifestError::new(Code::Missing, self.span.clone(), format!("{} has no `{key}`", self.place))
                     .help(help),

@@ -47,7 +47,7 @@ pub struct GuestSetting {
     /// Permitted values.
     pub kind: Kind,
     /// Value where the manifest is silent; `None` for a setting that must be given.
-    pub default: Option<Default>,
+    pub default: Option<DefaultLevel>,
     /// What it does, one sentence.
     pub doc: &'static str,
 }
@@ -71,7 +71,7 @@ pub enum Kind {
 
 /// A default that a constant table can hold.
 #[derive(Clone, Copy, Debug)]
-pub enum Default {
+pub enum DefaultLevel {
     /// An integer.
     Int(i64),
     /// A string.
@@ -80,12 +80,12 @@ pub enum Default {
     Bool(bool),
 }
 
-impl From<Default> for Level {
-    fn from(default: Default) -> Self {
+impl From<DefaultLevel> for Level {
+    fn from(default: DefaultLevel) -> Self {
         match default {
-            Default::Int(value) => Self::Int(value),
-            Default::Text(value) => Self::Text(value.into()),
-            Default::Bool(value) => Self::Bool(value),
+            DefaultLevel::Int(value) => Self::Int(value),
+            DefaultLevel::Text(value) => Self::Text(value.into()),
+            DefaultLevel::Bool(value) => Self::Bool(value),
         }
     }
 }
@@ -97,55 +97,55 @@ pub const GUEST: &[GuestSetting] = &[
     GuestSetting {
         name: "vcpus",
         kind: Kind::Int(1, 32),
-        default: Some(Default::Int(1)),
+        default: Some(DefaultLevel::Int(1)),
         doc: "Virtual CPUs of one VM.",
     },
     GuestSetting {
         name: "memory_mib",
         kind: Kind::Int(32, 65536),
-        default: Some(Default::Int(512)),
+        default: Some(DefaultLevel::Int(512)),
         doc: "Memory of one VM in MiB.",
     },
     GuestSetting {
         name: "disk",
         kind: Kind::Word(&["shared", "clone"]),
-        default: Some(Default::Text("shared")),
+        default: Some(DefaultLevel::Text("shared")),
         doc: "`shared`: one read-only disk for all VMs; `clone`: a copy of its own for each.",
     },
     GuestSetting {
         name: "boot_args",
         kind: Kind::Line(1024),
-        default: Some(Default::Text("")),
+        default: Some(DefaultLevel::Text("")),
         doc: "Words added to the kernel's command line.",
     },
     GuestSetting {
         name: "neighbour",
         kind: Kind::Bool,
-        default: Some(Default::Bool(true)),
+        default: Some(DefaultLevel::Bool(true)),
         doc: "Give the host a permanent neighbour entry for the VM, so that no ARP exchange is timed.",
     },
     GuestSetting {
         name: "probe",
         kind: Kind::Word(&["exact", "paper"]),
-        default: Some(Default::Text("exact")),
+        default: Some(DefaultLevel::Text("exact")),
         doc: "How the start of the web service is observed: `exact`, or `paper` for the poll of the 2019 study.",
     },
     GuestSetting {
         name: "boot_deadline_s",
         kind: Kind::Int(1, 86_400),
-        default: Some(Default::Int(60)),
+        default: Some(DefaultLevel::Int(60)),
         doc: "Longest time from spawn to the first answer, in s of the executing host's clock.",
     },
     GuestSetting {
         name: "work_deadline_s",
         kind: Kind::Int(1, 86_400),
-        default: Some(Default::Int(300)),
+        default: Some(DefaultLevel::Int(300)),
         doc: "Longest time of one request for work, in s of the executing host's clock.",
     },
     GuestSetting {
         name: "stop_deadline_s",
         kind: Kind::Int(1, 86_400),
-        default: Some(Default::Int(60)),
+        default: Some(DefaultLevel::Int(60)),
         doc: "Longest time from the request to stop to the VMM's end, in s of the executing host's clock.",
     },
 ];

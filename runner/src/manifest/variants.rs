@@ -7,7 +7,7 @@ use microbench_plots::record::Level;
 
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
-use super::nearest::{quote, suggest};
+use super::nearest::{nearest, quote, suggest};
 use super::raw;
 use super::read::At;
 use super::settings::{Catalog, EngineSpec, GUEST, guest, guest_names};
@@ -30,7 +30,10 @@ pub(super) fn check(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Di
                     .help("give each variant a `label` of its own: figures tell them apart by it"),
             );
         }
-        let Some(engine) = &raw.engine else { continue };
+        let Some(engine) = &raw.engine else {
+            without_engine(raw, catalog, errors);
+            continue;
+        };
         let Some(spec) = catalog.engines.get(&engine.value) else {
             let message = format!("there is no engine {}", quote(&engine.value));
             let help = suggest(&engine.value, "engines", catalog.engines.keys().map(String::as_str));
@@ -40,7 +43,7 @@ pub(super) fn check(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Di
         let mut settings = defaults.clone();
         settings.extend(spec.settings.iter().map(|(name, spec)| (name.clone(), spec.default.clone())));
         settings.extend(own(raw, &engine.value, spec, catalog, errors));
-        require(raw, manifest, &settings, errors);
+        require(raw, manifest, &settings, catalog, errors);
         variants.push(Variant {
             key: raw.key.value.clone(),
             label: label.value.clone(),
@@ -49,6 +52,31 @@ pub(super) fn check(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Di
         });
     }
     variants
+}
+
+/// Reports the keys that no variant has; and that there is no engine, unless one of these was meant to be it.
+fn without_engine(raw: &raw::Variant, catalog: &Catalog, errors: &mut Diagnostics) {
+    let Some(span) = &raw.without_engine else { return };
+    let place = format!("[variants.{}]", raw.key.value.escape_debug());
+    let mut slip = false;
+    for (name, _) in &raw.settings {
+        if guest(&name.value).is_none() && owners(&name.value, catalog).is_empty() {
+            slip |= nearest(&name.value, ["engine"]).is_some();
+            let message = format!("unknown key {} in {place}", quote(&name.value));
+            let valid = ["engine", "label"].into_iter().chain(guest_names());
+            errors.push(ManifestError::new(Code::UnknownKey, name.span.clone(), message).help(suggest(
+                &name.value,
+                "keys of every variant",
+                valid,
+            )));
+        }
+    }
+    if !slip {
+        errors.push(
+            ManifestError::new(Code::Missing, span.clone(), format!("{place} has no `engine`"))
+                .help("name the VMM that runs it, for instance `engine = \"firecracker\"`"),
+        );
+    }
 }
 
 /// Defaults of the guest settings with `[guest]` and the metrics' probe laid over them.
@@ -60,14 +88,14 @@ fn defaults(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Diagnostic
             Some(setting) => {
                 settings.extend(setting.check(level, catalog, errors).map(|value| (name.value.clone(), value)))
             }
-            None => errors.push(not_of_guest(name, catalog)),
+            None => errors.push_with(|| not_of_guest(name, catalog)),
         }
     }
-    let stated = manifest.guest.iter().filter(|(name, _)| name.value == "probe").map(|(_, level)| level);
-    let mut first: Option<&At<Level>> = stated.clone().next();
+    let stated = manifest.guest.iter().find(|(name, _)| name.value == "probe");
+    let mut first: Option<&At<Level>> = stated.map(|(_, level)| level);
     for probe in manifest.metrics.iter().filter_map(|metric| metric.probe.as_ref()) {
-        let checked = guest("probe").and_then(|setting| setting.check(probe, catalog, errors));
-        settings.extend(checked.map(|value| ("probe".into(), value)));
+        let Some(value) = guest("probe").and_then(|setting| setting.check(probe, catalog, errors)) else { continue };
+        settings.insert("probe".into(), value);
         match first {
             Some(first) if first.value != probe.value => errors.push(
                 ManifestError::new(Code::ProbeConflict, probe.span.clone(), "the probe is set to different values")
@@ -115,7 +143,7 @@ fn own(
             (Some(setting), _) => setting.check(level, catalog, errors),
             (None, Some(setting)) => setting.check(&name.value, level, errors),
             (None, None) => {
-                errors.push(not_of_variant(name, &raw.key.value, engine, spec, catalog));
+                errors.push_with(|| not_of_variant(name, &raw.key.value, engine, spec, catalog));
                 None
             }
         };
@@ -134,7 +162,7 @@ fn not_of_variant(
     let owners = owners(&name.value, catalog);
     let valid = ["label", "engine"].into_iter().chain(guest_names()).chain(spec.settings.keys().map(String::as_str));
     if owners.is_empty() {
-        let message = format!("unknown key {} in [variants.{variant}]", quote(&name.value));
+        let message = format!("unknown key {} in [variants.{}]", quote(&name.value), variant.escape_debug());
         let kind = format!("keys of a variant of engine {}", quote(engine));
         return ManifestError::new(Code::UnknownKey, name.span.clone(), message).help(suggest(
             &name.value,
@@ -157,12 +185,21 @@ fn not_of_variant(
 }
 
 /// Reports each setting without a default that neither the manifest's tables nor an axis give.
-fn require(raw: &raw::Variant, manifest: &raw::Manifest, settings: &BTreeMap<String, Level>, errors: &mut Diagnostics) {
+fn require(
+    raw: &raw::Variant,
+    manifest: &raw::Manifest,
+    settings: &BTreeMap<String, Level>,
+    catalog: &Catalog,
+    errors: &mut Diagnostics,
+) {
     for setting in GUEST.iter().filter(|setting| !settings.contains_key(setting.name)) {
-        let named = |(name, _): &raw::Setting| name.value == setting.name;
-        let axis = manifest.matrix.axes.iter().any(|(name, _)| name.value == setting.name);
-        // A value in error is reported where it stands, not as missing here.
-        if !axis && !manifest.guest.iter().any(named) && !raw.settings.iter().any(named) {
+        // A value in error, or a slip of the name, is reported where it stands, not as missing here.
+        let named = |name: &At<String>| {
+            let unknown = guest(&name.value).is_none() && owners(&name.value, catalog).is_empty();
+            name.value == setting.name || unknown && nearest(&name.value, [setting.name]).is_some()
+        };
+        let tables = manifest.guest.iter().chain(&raw.settings).map(|(name, _)| name);
+        if !tables.chain(manifest.matrix.axes.iter().map(|axis| &axis.name)).any(named) {
             let message = format!("variant {} has no `{}`", quote(&raw.key.value), setting.name);
             errors.push(
                 ManifestError::new(Code::Missing, raw.key.span.clone(), message)

@@ -17,6 +17,7 @@ use crate::progress::Step;
 use crate::testbed::emulator::{Emulated, Machine};
 use crate::testbed::initramfs;
 use crate::testbed::wire::{Job, JobTrial, Message};
+use crate::tool::Tool;
 use crate::vm::Parts;
 
 /// Real time that a trial may take: this much, and more a VM.
@@ -109,7 +110,10 @@ fn job(todo: &[JobTrial], plan: &Plan, parts: &BTreeMap<String, Parts>, run: &Di
 fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: &Path) -> anyhow::Result<Machine> {
     let step = Step::begin("emulated host's file system");
     let this = std::env::current_exe().context("cannot find this program")?;
-    let files = parts::closure(parts, lock, &this)?;
+    // Symbols and debug information are most of the program, and the emulated host would unpack them in every boot.
+    let stripped = scratch.join("microbench");
+    Tool::new("strip").arg("-o").arg(&stripped).arg(&this).run(None).context("cannot strip this program")?;
+    let files = parts::closure(parts, lock, &this, &stripped)?;
     let initramfs = scratch.join("initramfs.cpio");
     let bytes = initramfs::write(&files, &initramfs)?;
     step.done(&format!("{} files, {} MB", files.len(), bytes / 1_000_000));

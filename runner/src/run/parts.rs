@@ -111,12 +111,18 @@ pub fn by_cell(plan: &Plan, engines: &[Engine], lock: &Lock, project: &Project) 
         .collect()
 }
 
-/// Every file that the emulated host must hold: this program, the cells' parts, and what the programs need to start.
+/// Every file that the emulated host must hold: this program, the cells' parts, and what the programs need to start. From the
+/// path inside to the file outside; they differ for this program alone, which goes in as `stripped`.
 ///
 /// # Errors
 /// When a library is missing.
-pub fn closure(parts: &BTreeMap<String, Parts>, lock: &Lock, this: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
-    let mut files = BTreeSet::from([this.to_path_buf()]);
+pub fn closure(
+    parts: &BTreeMap<String, Parts>,
+    lock: &Lock,
+    this: &Path,
+    stripped: &Path,
+) -> anyhow::Result<BTreeMap<PathBuf, PathBuf>> {
+    let mut files = BTreeSet::new();
     files.extend(program::libraries(this)?);
     let programs: BTreeSet<&str> = parts.values().map(|part| part.engine.program.as_str()).collect();
     for part in parts.values() {
@@ -125,5 +131,7 @@ pub fn closure(parts: &BTreeMap<String, Parts>, lock: &Lock, this: &Path) -> any
     for name in programs {
         files.extend(program::closure(lock.get(Kind::Program, name)?)?);
     }
+    let mut files: BTreeMap<PathBuf, PathBuf> = files.into_iter().map(|path| (path.clone(), path)).collect();
+    files.insert(this.to_path_buf(), stripped.to_path_buf());
     Ok(files)
 }

@@ -1,7 +1,7 @@
 //! The emulated host's whole file system: the programs, their libraries and firmware, kernels and images, each at the path
 //! that it has outside, in one uncompressed cpio archive that the kernel unpacks into RAM.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
@@ -14,15 +14,16 @@ const FOLDERS: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/root"];
 const FOLDER_MODE: u32 = 0o040_755;
 const FILE_MODE: u32 = 0o100_755;
 
-/// Writes an archive with `files` (absolute paths; symlinks are followed) to `target`; returns its size.
+/// Writes an archive with `files` (from the absolute path inside to the file outside; symlinks are followed) to `target`;
+/// returns its size.
 ///
 /// # Errors
 /// When a file cannot be read or the archive cannot be written.
-pub fn write(files: &BTreeSet<PathBuf>, target: &Path) -> anyhow::Result<u64> {
+pub fn write(files: &BTreeMap<PathBuf, PathBuf>, target: &Path) -> anyhow::Result<u64> {
     let context = || format!("cannot write {}", target.display());
     let mut archive = BufWriter::with_capacity(1 << 20, File::create(target).with_context(context)?);
     let mut folders: BTreeSet<PathBuf> = FOLDERS.iter().map(PathBuf::from).collect();
-    for file in files {
+    for file in files.keys() {
         folders.extend(file.ancestors().skip(1).filter(|path| *path != Path::new("/")).map(Path::to_path_buf));
     }
     let mut inode = 1;
@@ -36,8 +37,8 @@ pub fn write(files: &BTreeSet<PathBuf>, target: &Path) -> anyhow::Result<u64> {
         // Sorted, so parents come first.
         builder(folder, FOLDER_MODE).write(&mut archive, 0).finish().with_context(context)?;
     }
-    for path in files {
-        let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    for (path, source) in files {
+        let mut file = File::open(source).with_context(|| format!("cannot open {}", source.display()))?;
         let size = u32::try_from(file.metadata()?.len())
             .with_context(|| format!("{} is too large for the emulated host (4 GiB)", path.display()))?;
         let mut entry = builder(path, FILE_MODE).write(&mut archive, size);
@@ -60,7 +61,7 @@ mod tests {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, "content").unwrap();
         let target = outside.path().join("archive");
-        write(&BTreeSet::from([file.clone()]), &target).unwrap();
+        write(&BTreeMap::from([(file.clone(), file.clone())]), &target).unwrap();
         let mut names = Vec::new();
         let mut reader: Box<dyn io::Read> = Box::new(File::open(target).unwrap());
         loop {

@@ -3,6 +3,8 @@
 //! Nothing here knows an engine, an axis or a metric; [`variants`](super::variants) and its neighbours turn this into a
 //! [`Study`](super::Study).
 
+mod matrix;
+
 use std::ops::Range;
 
 use microbench_plots::record::Level;
@@ -12,12 +14,10 @@ use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{quote, suggest};
 use super::read::{At, Entry, Item, Table};
 
+pub(super) use self::matrix::{Line, Matrix, RawAxis, Trials};
+
 /// Longest name of a study, variant, metric or figure: it becomes part of file names.
 const LONGEST_NAME: usize = 64;
-/// Most exclude lines, and most include lines.
-pub(super) const MOST_LINES: usize = 1000;
-/// Most trials of one cell.
-pub(super) const MOST_TRIALS: i64 = 100_000;
 
 const SECTIONS: &[&str] = &["study", "guest", "variants", "matrix", "metrics", "figures"];
 
@@ -43,40 +43,21 @@ pub(super) struct Head {
     pub(super) seed: u64,
 }
 
+#[derive(Default)]
 pub(super) struct Variant {
     pub(super) key: At<String>,
     pub(super) label: Option<At<String>>,
     pub(super) engine: Option<At<String>>,
+    /// Place of the table when it has no `engine`, right or wrong.
+    pub(super) without_engine: Option<Range<usize>>,
     pub(super) settings: Vec<Setting>,
 }
 
 #[derive(Default)]
-pub(super) struct Matrix {
-    pub(super) span: Range<usize>,
-    pub(super) variant: Option<Vec<At<String>>>,
-    pub(super) concurrency: Option<Vec<At<i64>>>,
-    pub(super) axes: Vec<(At<String>, Vec<At<Level>>)>,
-    pub(super) trials: Option<Trials>,
-    pub(super) exclude: Vec<Line>,
-    pub(super) include: Vec<Line>,
-    pub(super) warmup: Option<i64>,
-}
-
-/// Trials a cell: one number, or one for each level of concurrency.
-pub(super) enum Trials {
-    Each(i64),
-    ByConcurrency(Vec<(At<String>, i64)>, Range<usize>),
-}
-
-/// One element of `exclude` or `include`.
-pub(super) struct Line {
-    pub(super) span: Range<usize>,
-    pub(super) levels: Vec<(At<String>, Vec<At<Level>>)>,
-    pub(super) trials: Option<i64>,
-}
-
 pub(super) struct Metric {
     pub(super) name: At<String>,
+    /// Not all of it could be read: what is not here must not be reported as missing as well.
+    pub(super) broken: bool,
     pub(super) from: Option<At<String>>,
     pub(super) to: Option<At<String>>,
     pub(super) reading: Option<At<String>>,
@@ -92,6 +73,7 @@ pub(super) struct RawWork {
     pub(super) rounds: Option<At<i64>>,
 }
 
+#[derive(Default)]
 pub(super) struct Figure {
     pub(super) name: At<String>,
     pub(super) title: Option<At<String>>,
@@ -113,7 +95,7 @@ pub(super) fn read(mut root: Table<'_>, errors: &mut Diagnostics) -> Manifest {
         ("matrix", "say how often each cell is run, for instance `[matrix]` with `trials = 10`"),
         ("metrics", "say what is measured, for instance `[metrics]` with `kernel_boot_time = {}`"),
     ] {
-        if !root.has(section) {
+        if !root.has(section) && !root.has_slip_of(section) {
             let message = format!("the manifest has no section `[{section}]`");
             errors.push(ManifestError::of_file(Code::Missing, message).help(help));
         }
@@ -127,9 +109,10 @@ pub(super) fn read(mut root: Table<'_>, errors: &mut Diagnostics) -> Manifest {
     if let Some(table) = section(&mut root, "variants", errors) {
         manifest.variants = each(table, "variants", "variant", errors, variant);
     }
-    if let Some(table) = section(&mut root, "matrix", errors) {
-        manifest.matrix = matrix(table, errors);
-    }
+    manifest.matrix = match section(&mut root, "matrix", errors) {
+        Some(table) => matrix::matrix(table, errors),
+        None => Matrix { broken: true, ..Matrix::default() },
+    };
     if let Some(table) = section(&mut root, "metrics", errors) {
         manifest.metrics = each(table, "metrics", "metric", errors, metric);
     }
@@ -139,9 +122,11 @@ pub(super) fn read(mut root: Table<'_>, errors: &mut Diagnostics) -> Manifest {
         manifest.figures = each(table, "figures", "figure", errors, figure);
     }
     for entry in root.rest() {
-        let message = format!("there is no section {}", quote(entry.key()));
-        let help = suggest(entry.key(), "sections", SECTIONS.iter().copied());
-        errors.push(ManifestError::new(Code::UnknownSection, entry.key_span(), message).help(help));
+        errors.push_with(|| {
+            let message = format!("there is no section {}", quote(entry.key()));
+            let help = suggest(entry.key(), "sections", SECTIONS.iter().copied());
+            ManifestError::new(Code::UnknownSection, entry.key_span(), message).help(help)
+        });
     }
     manifest
 }
@@ -150,13 +135,14 @@ fn section<'a>(root: &mut Table<'a>, name: &str, errors: &mut Diagnostics) -> Op
     root.take(name)?.table(format!("[{name}]"), errors)
 }
 
-/// Reads each table of a section of named tables; an empty section is an error.
+/// Reads each table of a section of named tables; an empty section is an error. What is no table keeps its name, so that
+/// what refers to it is not reported as well.
 fn each<'a, T>(
     section: Table<'a>,
     name: &str,
     noun: &str,
     errors: &mut Diagnostics,
-    read: fn(At<String>, Table<'a>, &mut Diagnostics) -> Option<T>,
+    read: fn(At<String>, Option<Table<'a>>, &mut Diagnostics) -> T,
 ) -> Vec<T> {
     let span = section.span.clone();
     let entries = section.rest();
@@ -166,9 +152,8 @@ fn each<'a, T>(
     let mut all = Vec::new();
     for entry in entries {
         check_name(&entry.name(), noun, errors);
-        if let Some(table) = entry.table(format!("[{name}.{}]", entry.key().escape_debug()), errors) {
-            all.extend(read(entry.name(), table, errors));
-        }
+        let table = entry.table(format!("[{name}.{}]", entry.key().escape_debug()), errors);
+        all.push(read(entry.name(), table, errors));
     }
     all
 }
@@ -229,27 +214,11 @@ fn settings(table: Table<'_>, errors: &mut Diagnostics) -> Vec<Setting> {
     table.rest().iter().filter_map(|entry| Some((entry.name(), entry.item().level(errors)?))).collect()
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one of the readers that `each` takes")]
-fn variant(key: At<String>, mut table: Table<'_>, errors: &mut Diagnostics) -> Option<Variant> {
-    table.require("engine", "name the VMM that runs it, for instance `engine = \"firecracker\"`", errors);
+fn variant(key: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Variant {
+    let Some(mut table) = table else { return Variant { key, ..Variant::default() } };
+    let without_engine = (!table.has("engine")).then(|| table.span.clone());
     let (label, engine) = (table.string("label", errors), table.string("engine", errors));
-    Some(Variant { key, label, engine, settings: settings(table, errors) })
-}
-
-fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
-    table.require("trials", "say how often each cell is run, for instance `trials = 10`", errors);
-    Matrix {
-        span: table.span.clone(),
-        variant: table.take("variant").and_then(|entry| list(&entry, errors, Item::string)),
-        concurrency: table
-            .take("concurrency")
-            .and_then(|entry| list(&entry, errors, |item, errors| item.integer((1, 10_000), errors))),
-        trials: table.take("trials").and_then(|entry| trials(&entry, errors)),
-        warmup: table.integer("warmup", (0, 1), errors).map(|at| at.value),
-        exclude: table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors)),
-        include: table.take("include").map_or_else(Vec::new, |entry| lines(&entry, true, errors)),
-        axes: table.rest().iter().filter_map(|entry| Some((entry.name(), list(entry, errors, Item::level)?))).collect(),
-    }
+    Variant { key, label, engine, without_engine, settings: settings(table, errors) }
 }
 
 /// The elements of a list that has at least one.
@@ -268,65 +237,12 @@ fn list<'a, T>(
     (all.len() == count).then_some(all)
 }
 
-fn trials(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Trials> {
-    if !entry.item().is_table() {
-        return entry.integer((1, MOST_TRIALS), errors).map(|at| Trials::Each(at.value));
-    }
-    let table = entry.table("`trials`", errors)?;
-    let span = table.span.clone();
-    let all = table.rest();
-    if all.is_empty() {
-        errors.push(ManifestError::new(Code::Empty, span, "`trials` is empty"));
-        return None;
-    }
-    let count = all.len();
-    let by: Vec<_> =
-        all.iter().filter_map(|entry| Some((entry.name(), entry.integer((1, MOST_TRIALS), errors)?.value))).collect();
-    (by.len() == count).then_some(Trials::ByConcurrency(by, span))
-}
-
-fn lines(entry: &Entry<'_>, with_trials: bool, errors: &mut Diagnostics) -> Vec<Line> {
-    let Some(items) = entry.list(errors) else { return Vec::new() };
-    if items.value.len() > MOST_LINES {
-        let message = format!("{} has {} lines; the limit is {MOST_LINES}", quote(entry.key()), items.value.len());
-        errors.push(ManifestError::new(Code::TooMany, items.span, message));
-        return Vec::new();
-    }
-    items.value.iter().filter_map(|item| line(item, entry.key(), with_trials, errors)).collect()
-}
-
-fn line(item: &Item<'_>, key: &str, with_trials: bool, errors: &mut Diagnostics) -> Option<Line> {
-    let mut table = item.table(format!("a line of `{key}`"), errors)?;
-    let span = table.span.clone();
-    let trials = if with_trials { table.take("trials") } else { None };
-    let trials = trials.and_then(|entry| entry.integer((1, MOST_TRIALS), errors)).map(|at| at.value);
-    let entries = table.rest();
-    if entries.is_empty() {
-        let message = format!("a line of `{key}` names no axis");
-        errors.push(
-            ManifestError::new(Code::Empty, span, message).help("a line is a table such as `{ concurrency = 20 }`"),
-        );
-        return None;
-    }
-    let count = entries.len();
-    let levels: Vec<_> = entries
-        .iter()
-        .filter_map(|entry| {
-            let levels = if entry.item().is_list() {
-                list(entry, errors, Item::level)?
-            } else {
-                vec![entry.item().level(errors)?]
-            };
-            Some((entry.name(), levels))
-        })
-        .collect();
-    (levels.len() == count).then_some(Line { span, levels, trials })
-}
-
-fn metric(name: At<String>, mut table: Table<'_>, errors: &mut Diagnostics) -> Option<Metric> {
+fn metric(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Metric {
+    let Some(mut table) = table else { return Metric { name, broken: true, ..Metric::default() } };
     let before = errors.count();
     let metric = Metric {
         name,
+        broken: false,
         from: table.string("from", errors),
         to: table.string("to", errors),
         reading: table.string("reading", errors),
@@ -335,10 +251,9 @@ fn metric(name: At<String>, mut table: Table<'_>, errors: &mut Diagnostics) -> O
         definition: table.string("definition", errors),
         probe: table.take("probe").and_then(|entry| entry.item().level(errors)),
     };
-    // What could not be read must not be reported as missing as well.
-    let whole = errors.count() == before;
+    let broken = errors.count() != before || ["from", "to", "reading", "work"].iter().any(|key| table.has_slip_of(key));
     table.deny_rest(&["from", "to", "reading", "work", "label", "definition", "probe"], errors);
-    whole.then_some(metric)
+    Metric { broken, ..metric }
 }
 
 fn work(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<RawWork>> {
@@ -357,8 +272,8 @@ fn work(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<RawWork>> {
     Some(At { value, span })
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one of the readers that `each` takes")]
-fn figure(name: At<String>, mut table: Table<'_>, errors: &mut Diagnostics) -> Option<Figure> {
+fn figure(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Figure {
+    let Some(mut table) = table else { return Figure { name, ..Figure::default() } };
     table.require("form", "name the form of the chart, for instance `form = \"grouped-bars\"`", errors);
     let (one, several) = (table.take("metric"), table.take("metrics"));
     let metrics = match (one, several) {
@@ -397,5 +312,5 @@ fn figure(name: At<String>, mut table: Table<'_>, errors: &mut Diagnostics) -> O
     };
     let keys = ["form", "metric", "metrics", "x", "groups", "panels", "only", "statistic", "title"];
     table.deny_rest(&keys, errors);
-    Some(figure)
+    figure
 }

@@ -1,0 +1,136 @@
+//! `[matrix]` as it is written: axes, numbers of trials, lines that take combinations out and put some in.
+
+use std::ops::Range;
+
+use microbench_plots::record::Level;
+
+use super::list;
+use crate::manifest::code::Code;
+use crate::manifest::diagnostic::{Diagnostics, ManifestError};
+use crate::manifest::nearest::quote;
+use crate::manifest::read::{At, Entry, Item, Table};
+
+/// Most exclude lines, and most include lines.
+pub(in crate::manifest) const MOST_LINES: usize = 1000;
+/// Most trials of one cell.
+pub(in crate::manifest) const MOST_TRIALS: i64 = 100_000;
+
+#[derive(Default)]
+pub(in crate::manifest) struct Matrix {
+    pub(in crate::manifest) span: Range<usize>,
+    pub(in crate::manifest) variant: Option<Vec<At<String>>>,
+    pub(in crate::manifest) concurrency: Option<Vec<At<i64>>>,
+    pub(in crate::manifest) axes: Vec<RawAxis>,
+    /// An axis could not be read: what refers to the matrix cannot be checked.
+    pub(in crate::manifest) broken: bool,
+    pub(in crate::manifest) trials: Option<Trials>,
+    pub(in crate::manifest) exclude: Vec<Line>,
+    pub(in crate::manifest) include: Vec<Line>,
+    pub(in crate::manifest) warmup: Option<i64>,
+}
+
+/// A key of the matrix that is not one of its own: the levels of a setting.
+pub(in crate::manifest) struct RawAxis {
+    pub(in crate::manifest) name: At<String>,
+    pub(in crate::manifest) levels: Vec<At<Level>>,
+    /// The value is no list. To be reported only when the name is right.
+    pub(in crate::manifest) wrong: Option<ManifestError>,
+}
+
+/// Trials a cell: one number, or one for each level of concurrency.
+pub(in crate::manifest) enum Trials {
+    Each(i64),
+    ByConcurrency(Vec<(At<String>, i64)>, Range<usize>),
+}
+
+/// One element of `exclude` or `include`.
+pub(in crate::manifest) struct Line {
+    pub(in crate::manifest) span: Range<usize>,
+    pub(in crate::manifest) levels: Vec<(At<String>, Vec<At<Level>>)>,
+    pub(in crate::manifest) trials: Option<i64>,
+}
+
+/// Reads `[matrix]`.
+pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
+    table.require("trials", "say how often each cell is run, for instance `trials = 10`", errors);
+    let span = table.span.clone();
+    let before = errors.count();
+    let variant = table.take("variant").and_then(|entry| list(&entry, errors, Item::string));
+    let concurrency = table
+        .take("concurrency")
+        .and_then(|entry| list(&entry, errors, |item, errors| item.integer((1, 10_000), errors)));
+    let own = errors.count();
+    let trials = table.take("trials").and_then(|entry| trials(&entry, errors));
+    let warmup = table.integer("warmup", (0, 1), errors).map(|at| at.value);
+    let exclude = table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors));
+    let include = table.take("include").map_or_else(Vec::new, |entry| lines(&entry, true, errors));
+    let rest = errors.count();
+    let axes: Vec<_> = table.rest().iter().map(|entry| axis(entry, errors)).collect();
+    let broken = own != before || errors.count() != rest;
+    Matrix { span, variant, concurrency, axes, broken, trials, exclude, include, warmup }
+}
+
+fn axis(entry: &Entry<'_>, errors: &mut Diagnostics) -> RawAxis {
+    let (name, item) = (entry.name(), entry.item());
+    if item.is_list() {
+        RawAxis { name, levels: list(entry, errors, Item::level).unwrap_or_default(), wrong: None }
+    } else {
+        let help = "an axis is a list of levels; put the value in brackets, or set it in [guest] or in a variant";
+        RawAxis { name, levels: Vec::new(), wrong: Some(item.wrong("a list").help(help)) }
+    }
+}
+
+fn trials(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Trials> {
+    if !entry.item().is_table() {
+        return entry.integer((1, MOST_TRIALS), errors).map(|at| Trials::Each(at.value));
+    }
+    let table = entry.table("`trials`", errors)?;
+    let span = table.span.clone();
+    let all = table.rest();
+    if all.is_empty() {
+        errors.push(ManifestError::new(Code::Empty, span, "`trials` is empty"));
+        return None;
+    }
+    let count = all.len();
+    let by: Vec<_> =
+        all.iter().filter_map(|entry| Some((entry.name(), entry.integer((1, MOST_TRIALS), errors)?.value))).collect();
+    (by.len() == count).then_some(Trials::ByConcurrency(by, span))
+}
+
+fn lines(entry: &Entry<'_>, with_trials: bool, errors: &mut Diagnostics) -> Vec<Line> {
+    let Some(items) = entry.list(errors) else { return Vec::new() };
+    if items.value.len() > MOST_LINES {
+        let message = format!("{} has {} lines; the limit is {MOST_LINES}", quote(entry.key()), items.value.len());
+        errors.push(ManifestError::new(Code::TooMany, items.span, message));
+        return Vec::new();
+    }
+    items.value.iter().filter_map(|item| line(item, entry.key(), with_trials, errors)).collect()
+}
+
+fn line(item: &Item<'_>, key: &str, with_trials: bool, errors: &mut Diagnostics) -> Option<Line> {
+    let mut table = item.table(format!("a line of `{key}`"), errors)?;
+    let span = table.span.clone();
+    let trials = if with_trials { table.take("trials") } else { None };
+    let trials = trials.and_then(|entry| entry.integer((1, MOST_TRIALS), errors)).map(|at| at.value);
+    let entries = table.rest();
+    if entries.is_empty() {
+        let message = format!("a line of `{key}` names no axis");
+        errors.push(
+            ManifestError::new(Code::Empty, span, message).help("a line is a table such as `{ concurrency = 20 }`"),
+        );
+        return None;
+    }
+    let count = entries.len();
+    let levels: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| {
+            let levels = if entry.item().is_list() {
+                list(entry, errors, Item::level)?
+            } else {
+                vec![entry.item().level(errors)?]
+            };
+            Some((entry.name(), levels))
+        })
+        .collect();
+    (levels.len() == count).then_some(Line { span, levels, trials })
+}
