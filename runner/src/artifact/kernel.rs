@@ -25,7 +25,8 @@ pub struct Kernel {
     pub description: String,
     /// Version series, as `6.1`.
     pub series: String,
-    /// Fragment beside this file: what `allnoconfig` gets on top.
+    /// Fragment beside this file: what `allnoconfig` gets on top; empty for an image that is not built.
+    #[serde(default)]
     pub config: String,
     /// Patches beside this file, in order.
     #[serde(default)]
@@ -46,8 +47,13 @@ pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Arti
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
     let mut inputs = Inputs::default().text("recipe", RECIPE).text("description", &toml::to_string(&kernel)?);
-    for file in kernel.patches.iter().chain([&kernel.config]) {
+    for file in kernel.patches.iter().chain([&kernel.config]).filter(|file| !file.is_empty()) {
         inputs = inputs.text(file, &read(file)?);
+    }
+    for source in kernel.sources.iter().filter(|source| source.kind == SourceKind::File) {
+        let path = folder.join(&source.file);
+        let context = || format!("cannot read {}", path.display());
+        inputs = inputs.text(&source.file, &super::cache::sha256_file(&path).with_context(context)?.0);
     }
     let (entry, note) =
         cache.entry(&format!("kernels/{name}"), &inputs, |work| build(&kernel, name, &folder, work))?;
@@ -60,7 +66,7 @@ fn build(kernel: &Kernel, name: &str, folder: &Path, work: &Path) -> anyhow::Res
     for source in &kernel.sources {
         match build_from(kernel, source, folder, work, &step) {
             Ok(note) => {
-                step.done(&format!("built from {}", note.origin));
+                step.done(&format!("from {}", note.origin));
                 return Ok(note);
             }
             Err(error) => reasons.push(format!("{error:#}")),
@@ -70,6 +76,11 @@ fn build(kernel: &Kernel, name: &str, folder: &Path, work: &Path) -> anyhow::Res
 }
 
 fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step: &Step) -> anyhow::Result<Note> {
+    if source.kind == SourceKind::File {
+        let from = folder.join(&source.file);
+        fs::copy(&from, work.join(IMAGE)).with_context(|| format!("cannot copy {}", from.display()))?;
+        return Ok(Note { version: source.version.clone(), origin: from.display().to_string() });
+    }
     let scratch = tempfile::tempdir_in(work)?;
     let unpacked = scratch.path().join("source");
     fs::create_dir(&unpacked)?;
@@ -90,7 +101,7 @@ fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step
             Tool::new("tar").args(["--strip-components=1", "-xf"]).arg(&archive).arg("-C").arg(&unpacked).run(None)?;
             (source.version.clone(), source.url.clone())
         }
-        SourceKind::Pypi | SourceKind::System => bail!("a kernel cannot come from a source of this kind"),
+        SourceKind::Pypi | SourceKind::System | SourceKind::File => bail!("a kernel cannot come from a source of this kind"),
     };
     for patch in &kernel.patches {
         Tool::new("patch")

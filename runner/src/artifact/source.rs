@@ -33,7 +33,7 @@ pub struct Source {
     /// Folder within the archive or package.
     #[serde(default)]
     pub folder: String,
-    /// File within the package (`debian`).
+    /// File within the package (`debian`), or beside the description (`file`).
     #[serde(default)]
     pub file: String,
     /// The wanted files' names within `folder`, by the name they get.
@@ -59,6 +59,8 @@ pub enum SourceKind {
     Url,
     /// A program that the distribution installed.
     System,
+    /// A file beside the description.
+    File,
 }
 
 /// Fetches a Debian package into `folder` and returns its file and version.
@@ -101,7 +103,7 @@ pub fn members(source: &Source, target: &Path, step: &Step) -> anyhow::Result<St
             Tool::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&unpacked).run(Some(step))?;
             (unpacked, source.url.clone())
         }
-        SourceKind::Debian | SourceKind::System => bail!("a source of this kind has no members"),
+        SourceKind::Debian | SourceKind::System | SourceKind::File => bail!("a source of this kind has no members"),
     };
     for (name, member) in &source.members {
         let from = unpacked.join(&source.folder).join(member);

@@ -36,11 +36,10 @@ impl Machine {
     ///
     /// One CPU: under icount all CPUs share one clock. `-avx`: KVM's guests would find their XSAVE area inconsistent.
     /// `nolapic_timer`: the calibration of the local timer fails after ten real seconds, and the HPET is taken either way.
-    /// `highres=off`: the tick, 1 ms, drives all timers.
     #[must_use]
     pub fn argv(&self, socket: &Path, log: &Path) -> Vec<String> {
         let words = format!(
-            "console=ttyS0 quiet reboot=t panic=-1 nolapic_timer highres=off mitigations=off rdinit={} -- {INIT_WORD}",
+            "console=ttyS0 quiet reboot=t panic=-1 nolapic_timer rdinit={} -- {INIT_WORD}",
             self.first.display()
         );
         let mut argv = vec![self.emulator.display().to_string()];

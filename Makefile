@@ -1,0 +1,70 @@
+# The front door. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+STUDY ?= experiments/quick.toml
+HOST ?= auto
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+MICROBENCH := $(TARGET)/debug/microbench
+AGENT_TARGET := x86_64-unknown-linux-gnu
+
+# What building and running takes on Debian; `dpkg-query` is asked first, so that a second run needs no network and no root.
+PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc libelf-dev cpio xz-utils patch e2fsprogs \
+	python3-pip ca-certificates
+
+.PHONY: help deps build images plan run plots reproduce test lint clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@echo
+	@echo 'Variables: STUDY=experiments/quick.toml  HOST=auto|kvm|emulated  RUN=runs/...'
+
+deps: ## Install what building and running needs (Debian; asks for sudo when not root)
+	@missing=
+	for package in $(PACKAGES); do
+		[ "$$(dpkg-query -W -f '$${Status}' "$$package" 2>/dev/null)" = 'install ok installed' ] || missing="$$missing $$package"
+	done
+	if [ -n "$$missing" ]; then
+		echo "installing:$$missing"
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo
+		$$sudo apt-get -q update
+		DEBIAN_FRONTEND=noninteractive $$sudo apt-get -q -y --no-install-recommends install $$missing
+	fi
+	command -v cargo >/dev/null || { echo 'no cargo: install Rust 1.95 or newer by https://rustup.rs'; exit 1; }
+
+build: ## Build the program and the guest agent
+	@cargo build --locked -p microbench
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static' \
+		cargo build --locked -p microbench-agent --bin microbench-agent --profile agent --target $(AGENT_TARGET)
+
+images: deps build ## Provide kernels, root file systems and programs of STUDY, and list them
+	@$(MICROBENCH) artifacts $(STUDY) --emulated
+
+plan: build ## Show what STUDY would run
+	@$(MICROBENCH) plan $(STUDY)
+
+run: deps build ## Run STUDY, then analyse and draw it
+	@run=$$($(MICROBENCH) run $(STUDY) --host $(HOST))
+	$(MAKE) --no-print-directory plots RUN="$$run"
+
+plots: build ## Analyse and draw RUN again, without running anything
+	@test -n '$(RUN)' || { echo 'say which: make plots RUN=runs/...'; exit 2; }
+	$(MICROBENCH) analyze '$(RUN)'
+	echo 'figures:'
+	$(MICROBENCH) plot '$(RUN)'
+
+reproduce: deps build ## The main job: from nothing to measured figures, on whatever host there is
+	@$(MAKE) --no-print-directory run STUDY=experiments/quick.toml
+
+test: deps build ## Run every test, the real boots in the emulated host included
+	@cargo test --locked --workspace
+
+lint: deps ## Check formatting, and clippy with warnings as errors
+	@cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+clean: ## Remove what was built here (runs/ and the user's cache stay)
+	@cargo clean

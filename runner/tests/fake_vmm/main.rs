@@ -1,0 +1,208 @@
+//! A stand-in for a VMM: a process that plays one guest on its tap, with the agent's protocol, and misbehaves as told.
+//!
+//! It attaches to the runner's tap, enters a network namespace of its own, makes an interface there with the guest's addresses,
+//! and carries frames between the two, so that the runner talks to it as to a guest.
+//!
+//! Usage: fake-vmm MODE TAP MAC GUEST_IP BOOT_ARGS FOLDER
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use microbench::sys;
+use microbench_agent::{HashReply, HashRequest, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, Stats};
+use sha2::{Digest, Sha256};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [mode, tap, mac, ip, boot_args, _folder] = arguments.as_slice() else { panic!("six arguments") };
+    match mode.as_str() {
+        "exit-at-once" => {
+            eprintln!("fake-vmm: cannot start");
+            std::process::exit(3);
+        }
+        "refuse" => {
+            eprintln!("fake-vmm: this host lacks the level");
+            std::process::exit(1);
+        }
+        _ => {}
+    }
+    let word = format!("{NONCE_PARAMETER}=");
+    let nonce = boot_args.split(' ').find_map(|w| w.strip_prefix(&word)).unwrap_or_default().to_owned();
+    carry_frames(tap, mac, ip.parse().expect("an address"));
+    println!("fake-vmm: booting");
+    match mode.as_str() {
+        "silent" => loop {
+            std::thread::park();
+        },
+        "flood" => loop {
+            println!("{}", "x".repeat(4096));
+        },
+        "crash" => std::process::exit(9),
+        _ => {}
+    }
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, microbench_agent::PORT)).expect("port 80");
+    println!("{READY_MARK} {nonce}");
+    for stream in listener.incoming() {
+        let (mode, nonce) = (mode.clone(), nonce.clone());
+        std::thread::spawn(move || serve(&stream.expect("a connection"), &mode, &nonce));
+    }
+}
+
+/// Joins the runner's tap to an interface in a network namespace of this process's own.
+fn carry_frames(tap: &str, mac: &str, ip: Ipv4Addr) {
+    let outside = attach(tap);
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
+    let inside = attach("eth0");
+    let socket = sys::control_socket().expect("a socket");
+    set_mac(socket.as_raw_fd(), "eth0", mac);
+    sys::interface_up(socket.as_fd(), "eth0", Some((ip, 24))).expect("an address");
+    for (from, to) in [(&outside, &inside), (&inside, &outside)] {
+        let (mut from, mut to) = (from.try_clone().expect("a descriptor"), to.try_clone().expect("a descriptor"));
+        std::thread::spawn(move || {
+            let mut frame = [0; 2048];
+            while let Ok(length) = from.read(&mut frame) {
+                drop(to.write(&frame[..length]));
+            }
+        });
+    }
+}
+
+nix::ioctl_write_ptr_bad!(
+    /// Attaches a descriptor of /dev/net/tun to an interface.
+    tun_set_iff,
+    libc::TUNSETIFF,
+    libc::ifreq
+);
+nix::ioctl_write_ptr_bad!(
+    /// Gives an interface its MAC address.
+    set_hardware_address,
+    libc::SIOCSIFHWADDR,
+    libc::ifreq
+);
+
+fn request(name: &str) -> libc::ifreq {
+    // SAFETY: ifreq is plain data; all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    request
+}
+
+fn attach(name: &str) -> File {
+    let tun = File::options().read(true).write(true).open("/dev/net/tun").expect("/dev/net/tun");
+    let mut request = request(name);
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).expect("flags");
+    // SAFETY: an open descriptor and a live, initialised ifreq.
+    unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }.expect("a tap");
+    tun
+}
+
+fn set_mac(socket: i32, name: &str, mac: &str) {
+    let mut request = request(name);
+    // SAFETY: sockaddr is plain data; all zeroes is a valid value.
+    let mut address: libc::sockaddr = unsafe { std::mem::zeroed() };
+    address.sa_family = libc::ARPHRD_ETHER;
+    for (to, byte) in address.sa_data.iter_mut().zip(mac.split(':')) {
+        *to = u8::from_str_radix(byte, 16).expect("a MAC address").cast_signed();
+    }
+    request.ifr_ifru.ifru_hwaddr = address;
+    // SAFETY: an open socket and a live, initialised ifreq.
+    unsafe { set_hardware_address(socket, &raw const request) }.expect("a MAC address");
+}
+
+fn serve(stream: &TcpStream, mode: &str, nonce: &str) {
+    let mut reader = BufReader::new(stream);
+    let mut writer = stream;
+    loop {
+        let mut head = Vec::new();
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            let line = line.trim_end().to_owned();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            }
+            head.push(line);
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("a body");
+        let route = head[0].rsplit_once(' ').map(|(route, _)| route.to_owned()).unwrap_or_default();
+        let (status, answer) = match route.as_str() {
+            "GET /" => (200, b"hello\n".to_vec()),
+            "GET /stats" => (200, serde_json::to_vec(&stats()).expect("JSON")),
+            "POST /hash" => (200, hash(&body, mode)),
+            _ => (202, Vec::new()),
+        };
+        let sent = match (mode, route.as_str()) {
+            ("garbage", "GET /stats") => b"\x00\xff not HTTP at all\r\n\r\n".to_vec(),
+            ("half-json", "GET /stats") => reply(status, &answer[..answer.len() / 2], nonce),
+            ("wrong-nonce", "GET /") => reply(status, &answer, "another"),
+            ("endless", "GET /stats") => {
+                let head = format!("HTTP/1.1 200 OK\r\n{NONCE_HEADER}: {nonce}\r\ncontent-length: 1073741824\r\n\r\n");
+                drop(writer.write_all(head.as_bytes()));
+                while writer.write_all(&[b'x'; 65536]).is_ok() {}
+                return;
+            }
+            ("redirect", "GET /stats") => {
+                format!("HTTP/1.1 302 Found\r\nlocation: http://10.0.0.1/\r\n{NONCE_HEADER}: {nonce}\r\ncontent-length: 0\r\n\r\n")
+                    .into_bytes()
+            }
+            _ => reply(status, &answer, nonce),
+        };
+        if writer.write_all(&sent).is_err() {
+            return;
+        }
+        if route == "POST /shutdown" {
+            println!("{RESTART_MARK}");
+            if mode == "no-stop" {
+                loop {
+                    std::thread::park();
+                }
+            }
+            // The peer closes once it has the answer, or a moment passes.
+            drop(stream.set_read_timeout(Some(Duration::from_millis(50))));
+            drop(reader.read(&mut [0; 1]));
+            std::process::exit(if mode == "bad-exit" { 7 } else { 0 });
+        }
+    }
+}
+
+fn reply(status: u16, body: &[u8], nonce: &str) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status} x\r\n{NONCE_HEADER}: {nonce}\r\ncontent-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+fn stats() -> Stats {
+    Stats {
+        kernel_messages: 42,
+        last_message_us: Some(101_000),
+        init_us: Some(100_000),
+        random_seeded_us: Some(1_000),
+        random_fast_init_us: None,
+        uptime_ms: 110,
+        cmdline: "fake".into(),
+        kernel_release: "fake".into(),
+        cpus: 1,
+        cpu_model: "fake".into(),
+        memory_bytes: 1 << 27,
+        clocksource: "fake".into(),
+    }
+}
+
+fn hash(body: &[u8], mode: &str) -> Vec<u8> {
+    let request: HashRequest = serde_json::from_slice(body).expect("a request");
+    let mut buffer = vec![0; usize::try_from(request.bytes).expect("a size")];
+    microbench_agent::fill_pseudo_random(&mut buffer, request.seed + u64::from(mode == "wrong-digest"));
+    let digest = Sha256::digest(&buffer).iter().map(|byte| format!("{byte:02x}")).collect();
+    serde_json::to_vec(&HashReply { digest, duration_ns: 5_000_000, backend: "soft".into() }).expect("JSON")
+}

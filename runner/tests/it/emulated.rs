@@ -1,0 +1,1 @@
+//! Real Firecracker and real QEMU guests in the emulated host.

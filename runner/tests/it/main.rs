@@ -1,0 +1,8 @@
+//! The built program, driven from outside: a manifest in, files out. One topic a file.
+
+mod emulated;
+mod support;
+
+mod cli;
+mod faults;
+mod runs;

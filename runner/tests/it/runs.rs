@@ -1,0 +1,142 @@
+//! Runs against the fake VMM: what each path of a trial leaves.
+
+use microbench_plots::journal::Vm;
+use microbench_plots::record::FailureReason;
+
+use crate::support::{Bench, text};
+
+#[test]
+fn a_run_leaves_every_event_reading_and_derived_file() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1, 4]\ntrials = 2", "");
+    let journal = bench.run_study();
+    assert_eq!(journal.executions.iter().filter(|execution| execution.warmup).count(), 1);
+    let counted = bench.counted();
+    assert_eq!(counted.len(), 4);
+    for execution in counted.values() {
+        let expected = if execution.cell.contains("/4") { 4 } else { 1 };
+        assert_eq!(execution.vms.len(), expected);
+        execution.vms.values().for_each(assert_whole);
+    }
+    for file in ["manifest.toml", "plan.json", "lock.toml", "journal.ndjson"] {
+        assert!(bench.path("run").join(file).is_file(), "{file}");
+    }
+    let analyzed = bench.run(&["analyze", "run"]);
+    assert!(analyzed.status.success(), "{}", text(&analyzed.stderr));
+    assert!(text(&analyzed.stdout).contains("40 samples, 0 missing"), "{}", text(&analyzed.stdout));
+    let plotted = bench.run(&["plot", "run"]);
+    assert!(plotted.status.success(), "{}", text(&plotted.stderr));
+    for file in ["samples.parquet", "samples.csv", "summary.csv", "figures/startup.svg", "figures/startup.png"] {
+        assert!(bench.path("run").join(file).is_file(), "{file}");
+    }
+}
+
+/// Every event is there, in the order of a VM's life, and the readings are the fake's.
+fn assert_whole(vm: &Vm) {
+    assert_eq!(vm.failure, None);
+    let order = [
+        "clone.begin", "clone.end", "spawn", "console.first", "agent.ready", "http.ok", "work.begin", "work.end",
+        "stop.requested", "stop.acknowledged", "exit",
+    ];
+    let instants: Vec<u64> = order.iter().map(|name| *vm.events.get(*name).unwrap_or_else(|| panic!("{name}"))).collect();
+    assert!(instants.windows(2).all(|pair| pair[0] <= pair[1]), "{instants:?}");
+    assert!(vm.events.contains_key("guest.restart"));
+    let reading = |name: &str| vm.readings[name].0.clone();
+    assert_eq!(reading("kernel.init"), Ok(100_000_000.0));
+    assert_eq!(reading("kernel.messages"), Ok(42.0));
+    assert_eq!(reading("work.hashing_time.duration"), Ok(5_000_000.0));
+    assert!(reading("kernel.random_fast_init").is_err());
+    assert!(reading("vmm.peak_rss").is_ok_and(|bytes| bytes > 0.0));
+}
+
+/// Runs one VM that behaves as `mode` and returns what became of it.
+fn misbehaving(mode: &str) -> Vm {
+    let bench = Bench::new();
+    bench.study(&[mode], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.run_study();
+    let counted = bench.counted();
+    let vm = counted[&0].vms[&0].clone();
+    let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
+    let failure = vm.failure.as_ref().unwrap_or_else(|| panic!("{mode} was taken for good"));
+    if failure.reason == FailureReason::NotApplicable {
+        assert!(analyzed.contains("1 not-applicable"), "{analyzed}");
+    } else {
+        assert!(analyzed.contains("1 failed"), "{analyzed}");
+    }
+    assert!(bench.run(&["plot", "run"]).status.success());
+    vm
+}
+
+fn assert_failed(mode: &str, reason: FailureReason, stage: &str, message: &str) {
+    let vm = misbehaving(mode);
+    let failure = vm.failure.expect("a failure");
+    assert_eq!((failure.reason, failure.stage.as_str()), (reason, stage), "{mode}: {}", failure.message);
+    assert!(failure.message.contains(message), "{mode}: {}", failure.message);
+}
+
+#[test]
+fn a_vmm_that_exits_at_once_is_recorded_with_its_words() {
+    assert_failed("exit-at-once", FailureReason::Exited, "http.ok", "cannot start");
+}
+
+#[test]
+fn a_vmm_that_refuses_the_level_makes_it_not_applicable() {
+    assert_failed("refuse", FailureReason::NotApplicable, "http.ok", "lacks the level");
+}
+
+#[test]
+fn a_vmm_that_crashes_in_boot_is_recorded_with_its_exit_code() {
+    assert_failed("crash", FailureReason::Exited, "http.ok", "exit code 9");
+}
+
+#[test]
+fn a_guest_that_never_answers_is_killed_at_the_deadline() {
+    assert_failed("silent", FailureReason::Timeout, "http.ok", "deadline is 2 s");
+}
+
+#[test]
+fn a_guest_that_floods_the_console_is_bounded() {
+    assert_failed("flood", FailureReason::Timeout, "http.ok", "deadline is 2 s");
+}
+
+#[test]
+fn an_answer_of_another_vm_is_rejected() {
+    assert_failed("wrong-nonce", FailureReason::Protocol, "http.ok", "another VM's nonce");
+}
+
+#[test]
+fn an_answer_that_is_not_http_is_rejected() {
+    assert_failed("garbage", FailureReason::Protocol, "stats", "GET /stats");
+}
+
+#[test]
+fn half_a_json_is_rejected() {
+    assert_failed("half-json", FailureReason::Protocol, "stats", "does not parse");
+}
+
+#[test]
+fn an_endless_body_is_bounded() {
+    assert_failed("endless", FailureReason::Protocol, "stats", "more than 262144 bytes");
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    assert_failed("redirect", FailureReason::Protocol, "stats", "302");
+}
+
+#[test]
+fn a_wrong_digest_is_rejected() {
+    assert_failed("wrong-digest", FailureReason::Protocol, "work.end", "the digest is");
+}
+
+#[test]
+fn a_guest_that_does_not_stop_is_killed_at_the_deadline() {
+    assert_failed("no-stop", FailureReason::Timeout, "exit", "had not ended 1 s after");
+}
+
+#[test]
+fn a_vmm_that_ends_badly_is_recorded_though_its_samples_stay() {
+    let vm = misbehaving("bad-exit");
+    assert!(vm.failure.unwrap().message.contains("exit code 7"));
+    assert!(vm.events.contains_key("exit"));
+}
