@@ -25,7 +25,7 @@ events! {
     CLONE_BEGIN = "clone.begin", "the start of the copy of the VM's disk";
     CLONE_END = "clone.end", "the end of the copy of the VM's disk";
     SPAWN = "spawn", "the instant just before the VMM's process is forked";
-    API_READY = "api.ready", "the first answer on the VMM's control socket";
+    API_READY = "api.ready", "the first connection that the VMM's control socket accepts";
     BOOT_REQUESTED = "boot.requested", "the request to the VMM to start the guest";
     CONSOLE_FIRST = "console.first", "the first byte on the guest's console";
     AGENT_READY = "agent.ready", "the guest agent's mark on the console";
@@ -34,7 +34,7 @@ events! {
     WORK_END = "work.end", "the answer to the request for the work";
     STOP_REQUESTED = "stop.requested", "the request to the guest to stop";
     STOP_ACKNOWLEDGED = "stop.acknowledged", "the guest's answer to the request to stop";
-    GUEST_RESTART = "guest.restart", "the guest kernel's message that it restarts or halts the machine";
+    GUEST_RESTART = "guest.restart", "the agent's mark on the console that it asks its kernel to restart";
     EXIT = "exit", "the end of the VMM's process";
 }
 
@@ -78,12 +78,16 @@ pub mod reading {
             "time stamp of the last message of the kernel's log, on the guest kernel's clock";
         KERNEL_RANDOM_SEEDED = "kernel.random_seeded", "ns",
             "time stamp of the random number generator's message that it is seeded, on the guest kernel's clock";
+        KERNEL_RANDOM_FAST_INIT = "kernel.random_fast_init", "ns",
+            "time stamp of the message `random: fast init done`, which kernels since 5.18 lack, on the guest kernel's clock";
         KERNEL_MESSAGES = "kernel.messages", "1", "number of messages in the kernel's log";
         GUEST_UPTIME = "guest.uptime", "ns", "uptime of the guest when its agent was asked, on the guest's clock";
         GUEST_CPUS = "guest.cpus", "1", "number of CPUs that the guest has on line";
         GUEST_MEMORY = "guest.memory", "bytes", "memory that the guest's kernel manages";
         VMM_PEAK_RSS = "vmm.peak_rss", "bytes", "largest resident set of the VMM's process";
         VMM_CPU_TIME = "vmm.cpu_time", "ns", "CPU time of the VMM's process, user and system";
+        VMM_VOLUNTARY_SWITCHES = "vmm.voluntary_switches", "1", "context switches that the VMM's process asked for";
+        VMM_INVOLUNTARY_SWITCHES = "vmm.involuntary_switches", "1", "context switches that the VMM's process was made to";
         PROBE_ATTEMPTS = "probe.attempts", "1", "number of connections that the probe tried";
         PROBE_GAP = "probe.gap", "ns", "time between the probe's last failed attempt and its success";
         PROBE_CPU_TIME = "probe.cpu_time", "ns", "CPU time of the probe's thread";

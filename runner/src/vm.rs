@@ -23,6 +23,7 @@ use crate::engine::api::{self, ApiError};
 use crate::engine::context::{Context, GuestArgs, boot_args};
 use crate::engine::description::Engine;
 use crate::engine::launch::{self, Launch, LaunchApi};
+use crate::event::{self, reading};
 use crate::guest::{Guest, GuestError};
 use crate::host::disk::Disk;
 use crate::host::net::{Addresses, Tap};
@@ -100,6 +101,7 @@ pub struct Vm {
     folder: PathBuf,
     addresses: Addresses,
     records: Vec<Record>,
+    ended: Option<Instant>,
     runtime: Runtime,
     guest: Guest,
     // Held for the VM's life, never read; dropped in this order.
@@ -163,14 +165,14 @@ impl Vm {
         let folder = folders.scratch.join(id);
         fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
-        let event = |name: &str| Record::Event { vm, name: name.into(), t_ns: Instant::now().0 };
+        let stamp = |name: &str| Record::Event { vm, name: name.into(), t_ns: Instant::now().0 };
 
-        records.push(event("clone.begin"));
+        records.push(stamp(event::CLONE_BEGIN));
         let disk = match text("disk").as_str() {
             "clone" => Disk::clone_of(&parts.image, folders.scratch)?,
             _ => Disk::shared(&parts.image),
         };
-        records.push(event("clone.end"));
+        records.push(stamp(event::CLONE_END));
 
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
@@ -220,6 +222,7 @@ impl Vm {
             folder,
             addresses,
             records,
+            ended: None,
             runtime,
             guest,
             _disk: disk,
@@ -246,20 +249,20 @@ impl Vm {
 
     fn live(&mut self) -> Result<(), Failed> {
         let (program, arguments) = (self.launch.argv.split_first())
-            .ok_or_else(|| Failed::new(FailureReason::Host, "spawn", "the engine's argv is empty"))?;
+            .ok_or_else(|| Failed::new(FailureReason::Host, event::SPAWN, "the engine's argv is empty"))?;
         let mut command = Command::new(program);
         // Standard error joins the console: a VMM that refuses to start says why there.
-        let (reader, writer) = std::io::pipe().context("cannot make a pipe").map_err(Failed::host("spawn"))?;
-        let twin = writer.try_clone().context("cannot make a pipe").map_err(Failed::host("spawn"))?;
+        let (reader, writer) = std::io::pipe().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
+        let twin = writer.try_clone().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(twin);
-        let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host("spawn"))?;
-        self.event("spawn");
+        let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host(event::SPAWN))?;
+        self.event(event::SPAWN);
         let spawned = command.spawn();
         // The command holds the pipe's write ends; the console ends only when the VMM alone has them.
         drop(command);
         let child =
-            spawned.with_context(|| format!("cannot start {}", self.launch.argv[0])).map_err(Failed::host("spawn"))?;
-        let mut process = Process::new(child).map_err(Failed::host("spawn"))?;
+            spawned.with_context(|| format!("cannot start {}", self.launch.argv[0])).map_err(Failed::host(event::SPAWN))?;
+        let mut process = Process::new(child).map_err(Failed::host(event::SPAWN))?;
 
         let result = self.serve(&process, &console);
         if result.is_err() {
@@ -268,18 +271,22 @@ impl Vm {
         let exit = process.reap();
         let (marks, tail) = console.finish();
         for (name, instant) in
-            [("console.first", marks.first), ("agent.ready", marks.ready), ("guest.restart", marks.restart)]
+            [(event::CONSOLE_FIRST, marks.first), (event::AGENT_READY, marks.ready), (event::GUEST_RESTART, marks.restart)]
         {
             if let Some(instant) = instant {
                 self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns: instant.0 });
             }
         }
         let exit =
-            exit.map_err(|error| Failed::new(FailureReason::Host, "exit", format!("cannot reap the VMM: {error}")))?;
+            exit.map_err(|error| Failed::new(FailureReason::Host, event::EXIT, format!("cannot reap the VMM: {error}")))?;
         self.account(exit);
-        result.map_err(|failure| self.explain(failure, exit, &tail)).and_then(|()| match exit.code {
-            Some(0) => Ok(()),
-            _ => Err(Failed::new(FailureReason::Exited, "exit", format!("the VMM ended with {}", ended(exit)))),
+        result.map_err(|failure| self.explain(failure, exit, &tail)).and_then(|()| match (exit.code, self.ended) {
+            (Some(0), Some(instant)) => {
+                self.records.push(Record::Event { vm: self.vm, name: event::EXIT.into(), t_ns: instant.0 });
+                Ok(())
+            }
+            // An end that is no success is no shutdown: the event is withheld.
+            _ => Err(Failed::new(FailureReason::Exited, event::EXIT, format!("the VMM ended with {}", ended(exit)))),
         })
     }
 
@@ -291,11 +298,11 @@ impl Vm {
         }
         let found = probe::wait(self.probe, self.addresses.guest, &self.nonce, deadline, process.exited())
             .map_err(|error| self.probe_failed(&error, console))?;
-        self.records.push(Record::Event { vm: self.vm, name: "http.ok".into(), t_ns: found.ok.0 });
-        self.reading("probe.attempts", f64::from(found.attempts), "1");
-        self.reading("probe.cpu_time", found.cpu_time_ns as f64, "ns");
+        self.records.push(Record::Event { vm: self.vm, name: event::HTTP_OK.into(), t_ns: found.ok.0 });
+        self.reading(reading::PROBE_ATTEMPTS, f64::from(found.attempts), "1");
+        self.reading(reading::PROBE_CPU_TIME, found.cpu_time_ns as f64, "ns");
         if let Some(last) = found.last_failed {
-            self.reading("probe.gap", (found.ok.0 - last.0) as f64, "ns");
+            self.reading(reading::PROBE_GAP, (found.ok.0 - last.0) as f64, "ns");
         }
 
         let stats = self.runtime.block_on(self.guest.stats()).map_err(|error| Failed::from((error, "stats")))?;
@@ -304,44 +311,44 @@ impl Vm {
             self.work(&workload, &expected)?;
         }
 
-        self.event("stop.requested");
+        self.event(event::STOP_REQUESTED);
         let limit = Instant::now().after(self.deadlines.stop);
         // The guest may be gone before its answer is read: then its exit is the answer.
         let asked = self.runtime.block_on(self.guest.shutdown());
         if asked.is_ok() {
-            self.event("stop.acknowledged");
+            self.event(event::STOP_ACKNOWLEDGED);
         }
         let gone = probe::wait_exit(process.exited(), limit)
-            .map_err(|error| Failed::new(FailureReason::Host, "exit", error))?;
+            .map_err(|error| Failed::new(FailureReason::Host, event::EXIT, error))?;
         if !gone {
             let seconds = self.deadlines.stop.as_secs();
             let refused = asked.err().map(|error| format!(" ({})", describe(&error))).unwrap_or_default();
             let message = format!("the VMM had not ended {seconds} s after the request to stop{refused}");
-            return Err(Failed::new(FailureReason::Timeout, "exit", message));
+            return Err(Failed::new(FailureReason::Timeout, event::EXIT, message));
         }
-        self.event("exit");
-        asked.map_err(|error| Failed::from((error, "stop.acknowledged")))
+        self.ended = Some(Instant::now());
+        asked.map_err(|error| Failed::from((error, event::STOP_ACKNOWLEDGED)))
     }
 
     fn configure(&mut self, api: &LaunchApi, process: &Process, deadline: Instant) -> Result<(), Failed> {
         let client = api::client(&api.socket)
-            .map_err(|error| Failed::new(FailureReason::Host, "api.ready", describe(&error)))?;
+            .map_err(|error| Failed::new(FailureReason::Host, event::API_READY, describe(&error)))?;
         wait_for_socket(Path::new(&api.socket), process, deadline)?;
-        self.event("api.ready");
+        self.event(event::API_READY);
         for call in &api.calls {
             if call.boots {
-                self.event("boot.requested");
+                self.event(event::BOOT_REQUESTED);
             }
             let timeout = deadline.remaining().max(Duration::from_millis(1));
             self.runtime.block_on(api::call(&client, call, timeout)).map_err(|error| match &error {
                 ApiError::Refused { message, .. } if self.foreign_to_host(message) => {
-                    Failed::new(FailureReason::NotApplicable, "boot.requested", message)
+                    Failed::new(FailureReason::NotApplicable, event::BOOT_REQUESTED, message)
                 }
-                ApiError::Refused { .. } => Failed::new(FailureReason::Host, "boot.requested", &error),
+                ApiError::Refused { .. } => Failed::new(FailureReason::Host, event::BOOT_REQUESTED, &error),
                 ApiError::Transport { source, .. } if source.is_timeout() => {
-                    Failed::new(FailureReason::Timeout, "boot.requested", describe(&error))
+                    Failed::new(FailureReason::Timeout, event::BOOT_REQUESTED, describe(&error))
                 }
-                ApiError::Transport { .. } => Failed::new(FailureReason::Exited, "boot.requested", describe(&error)),
+                ApiError::Transport { .. } => Failed::new(FailureReason::Exited, event::BOOT_REQUESTED, describe(&error)),
             })?;
         }
         Ok(())
@@ -362,21 +369,21 @@ impl Vm {
             (ProbeError::Deadline { .. }, None) => format!("{error}; the deadline is {seconds} s"),
             _ => error.to_string(),
         };
-        Failed::new(reason, "http.ok", message)
+        Failed::new(reason, event::HTTP_OK, message)
     }
 
     fn work(&mut self, workload: &Workload, expected: &str) -> Result<(), Failed> {
         let WorkloadKind::Sha256 = workload.kind;
         let request = HashRequest { bytes: workload.bytes, rounds: workload.rounds, seed: HASH_SEED };
-        self.event("work.begin");
+        self.event(event::WORK_BEGIN);
         let reply =
-            self.runtime.block_on(self.guest.hash(request)).map_err(|error| Failed::from((error, "work.end")))?;
-        self.event("work.end");
+            self.runtime.block_on(self.guest.hash(request)).map_err(|error| Failed::from((error, event::WORK_END)))?;
+        self.event(event::WORK_END);
         if reply.digest != expected {
             let message = format!("POST /hash: the digest is {}, it should be {expected}", reply.digest);
-            return Err(Failed::new(FailureReason::Protocol, "work.end", message));
+            return Err(Failed::new(FailureReason::Protocol, event::WORK_END, message));
         }
-        self.reading(&format!("work.{}.duration", workload.metric), reply.duration_ns as f64, "ns");
+        self.reading(&reading::work_duration(&workload.metric), reply.duration_ns as f64, "ns");
         let hardware = f64::from(u8::from(reply.backend == "sha-ni"));
         self.reading(&format!("work.{}.sha_ni", workload.metric), hardware, "1");
         Ok(())
@@ -385,12 +392,12 @@ impl Vm {
     fn stats(&mut self, stats: &Stats) {
         const NO_MESSAGE: &str = "the guest's kernel log has no such message";
         let micros = |value: Option<u64>| value.map(|micros| micros as f64 * 1000.0);
-        self.reading("kernel.messages", stats.kernel_messages as f64, "1");
+        self.reading(reading::KERNEL_MESSAGES, stats.kernel_messages as f64, "1");
         for (name, stamp) in [
-            ("kernel.last_message", stats.last_message_us),
-            ("kernel.init", stats.init_us),
-            ("kernel.random_seeded", stats.random_seeded_us),
-            ("kernel.random_fast_init", stats.random_fast_init_us),
+            (reading::KERNEL_LAST_MESSAGE, stats.last_message_us),
+            (reading::KERNEL_INIT, stats.init_us),
+            (reading::KERNEL_RANDOM_SEEDED, stats.random_seeded_us),
+            (reading::KERNEL_RANDOM_FAST_INIT, stats.random_fast_init_us),
         ] {
             match micros(stamp) {
                 Some(value) => self.reading(name, value, "ns"),
@@ -403,16 +410,16 @@ impl Vm {
                 }),
             }
         }
-        self.reading("guest.uptime", stats.uptime_ms as f64 * 1e6, "ns");
-        self.reading("guest.cpus", f64::from(stats.cpus), "1");
-        self.reading("guest.memory", stats.memory_bytes as f64, "bytes");
+        self.reading(reading::GUEST_UPTIME, stats.uptime_ms as f64 * 1e6, "ns");
+        self.reading(reading::GUEST_CPUS, f64::from(stats.cpus), "1");
+        self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
     }
 
     fn account(&mut self, exit: Exit) {
-        self.reading("vmm.cpu_time", exit.cpu_time_ns as f64, "ns");
-        self.reading("vmm.peak_rss", exit.peak_rss_bytes as f64, "bytes");
-        self.reading("vmm.voluntary_switches", exit.voluntary_switches as f64, "1");
-        self.reading("vmm.involuntary_switches", exit.involuntary_switches as f64, "1");
+        self.reading(reading::VMM_CPU_TIME, exit.cpu_time_ns as f64, "ns");
+        self.reading(reading::VMM_PEAK_RSS, exit.peak_rss_bytes as f64, "bytes");
+        self.reading(reading::VMM_VOLUNTARY_SWITCHES, exit.voluntary_switches as f64, "1");
+        self.reading(reading::VMM_INVOLUNTARY_SWITCHES, exit.involuntary_switches as f64, "1");
     }
 
     /// Adds how the VMM ended and its last words, and finds out whether it refused the configuration on this host.
@@ -486,7 +493,7 @@ impl Drop for Process {
 
 /// Waits until something listens on the unix socket `path`: woken by the folder's change, not by time.
 fn wait_for_socket(path: &Path, process: &Process, deadline: Instant) -> Result<(), Failed> {
-    let host = |error: nix::Error| Failed::new(FailureReason::Host, "api.ready", error);
+    let host = |error: nix::Error| Failed::new(FailureReason::Host, event::API_READY, error);
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(host)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     inotify.add_watch(folder, AddWatchFlags::IN_CREATE).map_err(host)?;
@@ -494,18 +501,18 @@ fn wait_for_socket(path: &Path, process: &Process, deadline: Instant) -> Result<
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Ok(()),
             Err(_) if deadline.passed() => {
-                return Err(Failed::new(FailureReason::Timeout, "api.ready", "the VMM's API socket did not appear"));
+                return Err(Failed::new(FailureReason::Timeout, event::API_READY, "the VMM's API socket did not appear"));
             }
             Err(error) => {
                 // There but not listening yet: bind and listen are two calls, a moment apart.
                 let bound = error.kind() == std::io::ErrorKind::ConnectionRefused;
                 let time = if bound { Duration::from_micros(100) } else { deadline.remaining() };
                 let polled = probe::wait_either(process.exited(), inotify.as_fd(), time)
-                    .map_err(|error| Failed::new(FailureReason::Host, "api.ready", error))?;
+                    .map_err(|error| Failed::new(FailureReason::Host, event::API_READY, error))?;
                 if polled {
                     return Err(Failed::new(
                         FailureReason::Exited,
-                        "api.ready",
+                        event::API_READY,
                         "the VMM ended before its API socket appeared",
                     ));
                 }
