@@ -2,7 +2,9 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::options::Options;
 use crate::routes;
@@ -12,8 +14,8 @@ const HEAD_LIMIT: u64 = 8 << 10;
 /// Most bytes of a request's body.
 const BODY_LIMIT: usize = 4 << 10;
 
-/// How long the peer may take to close its side before the machine restarts all the same.
-const LAST_WORD: Duration = Duration::from_millis(100);
+/// How long the last answer may take to be acknowledged before the machine restarts all the same, seconds.
+const LAST_WORD_S: i32 = 1;
 
 /// A request.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,10 +84,11 @@ pub(crate) fn serve(stream: TcpStream, options: &Options) {
             return;
         }
         if response.then == Then::Restart {
-            // The answer must reach the host before the machine goes: close our side and wait until the peer closes its own.
-            drop(writer.shutdown(std::net::Shutdown::Write));
-            drop(writer.set_read_timeout(Some(LAST_WORD)));
-            drop(io::copy(&mut reader.by_ref().take(HEAD_LIMIT), &mut io::sink()));
+            // The answer must reach the host before the machine goes: closing then waits for the acknowledgement of every
+            // byte (SO_LINGER, socket(7)), by the host's kernel and so without a delay of the client's.
+            let linger = libc::linger { l_onoff: 1, l_linger: LAST_WORD_S };
+            let _ = setsockopt(&writer, sockopt::Linger, &linger);
+            drop((reader, writer));
             if options.stay {
                 std::process::exit(0);
             }

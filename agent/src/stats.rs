@@ -13,9 +13,8 @@ use crate::kernel_log;
 /// When a file of /proc or the kernel's log cannot be read.
 pub(crate) fn read() -> io::Result<Stats> {
     let log = kernel_log::read()?;
-    let text = |path: &str| {
-        fs::read_to_string(path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
-    };
+    let text =
+        |path: &str| fs::read_to_string(path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")));
     let cpu = text("/proc/cpuinfo")?;
     let field = |name: &str| {
         cpu.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name).map(|(_, v)| v.trim())
