@@ -104,6 +104,9 @@ pub struct Vm {
     ended: Option<Instant>,
     runtime: Runtime,
     guest: Guest,
+    /// Wakes when the API socket appears. Made before the release and kept to the end, because closing it waits for a grace
+    /// period of the host's kernel (fsnotify, SRCU), which can last longer than a boot.
+    watch: Inotify,
     // Held for the VM's life, never read; dropped in this order.
     _disk: Disk,
     _tap: Tap,
@@ -207,6 +210,10 @@ impl Vm {
             fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
         }
         let deadlines = Deadlines::of(cell);
+        let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).context("cannot have an inotify")?;
+        watch
+            .add_watch(&folder, AddWatchFlags::IN_CREATE)
+            .with_context(|| format!("cannot watch {}", folder.display()))?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
         let guest = Guest::new(addresses.guest, &nonce, deadlines.request.max(deadlines.work))
             .context("cannot set up the agent's client")?;
@@ -225,6 +232,7 @@ impl Vm {
             ended: None,
             runtime,
             guest,
+            watch,
             _disk: disk,
             _tap: tap,
         })
@@ -260,8 +268,9 @@ impl Vm {
         let spawned = command.spawn();
         // The command holds the pipe's write ends; the console ends only when the VMM alone has them.
         drop(command);
-        let child =
-            spawned.with_context(|| format!("cannot start {}", self.launch.argv[0])).map_err(Failed::host(event::SPAWN))?;
+        let child = spawned
+            .with_context(|| format!("cannot start {}", self.launch.argv[0]))
+            .map_err(Failed::host(event::SPAWN))?;
         let mut process = Process::new(child).map_err(Failed::host(event::SPAWN))?;
 
         let result = self.serve(&process, &console);
@@ -270,15 +279,17 @@ impl Vm {
         }
         let exit = process.reap();
         let (marks, tail) = console.finish();
-        for (name, instant) in
-            [(event::CONSOLE_FIRST, marks.first), (event::AGENT_READY, marks.ready), (event::GUEST_RESTART, marks.restart)]
-        {
+        for (name, instant) in [
+            (event::CONSOLE_FIRST, marks.first),
+            (event::AGENT_READY, marks.ready),
+            (event::GUEST_RESTART, marks.restart),
+        ] {
             if let Some(instant) = instant {
                 self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns: instant.0 });
             }
         }
-        let exit =
-            exit.map_err(|error| Failed::new(FailureReason::Host, event::EXIT, format!("cannot reap the VMM: {error}")))?;
+        let exit = exit
+            .map_err(|error| Failed::new(FailureReason::Host, event::EXIT, format!("cannot reap the VMM: {error}")))?;
         self.account(exit);
         result.map_err(|failure| self.explain(failure, exit, &tail)).and_then(|()| match (exit.code, self.ended) {
             (Some(0), Some(instant)) => {
@@ -333,7 +344,7 @@ impl Vm {
     fn configure(&mut self, api: &LaunchApi, process: &Process, deadline: Instant) -> Result<(), Failed> {
         let client = api::client(&api.socket)
             .map_err(|error| Failed::new(FailureReason::Host, event::API_READY, describe(&error)))?;
-        wait_for_socket(Path::new(&api.socket), process, deadline)?;
+        wait_for_socket(Path::new(&api.socket), &self.watch, process, deadline)?;
         self.event(event::API_READY);
         for call in &api.calls {
             if call.boots {
@@ -348,7 +359,9 @@ impl Vm {
                 ApiError::Transport { source, .. } if source.is_timeout() => {
                     Failed::new(FailureReason::Timeout, event::BOOT_REQUESTED, describe(&error))
                 }
-                ApiError::Transport { .. } => Failed::new(FailureReason::Exited, event::BOOT_REQUESTED, describe(&error)),
+                ApiError::Transport { .. } => {
+                    Failed::new(FailureReason::Exited, event::BOOT_REQUESTED, describe(&error))
+                }
             })?;
         }
         Ok(())
@@ -491,23 +504,23 @@ impl Drop for Process {
     }
 }
 
-/// Waits until something listens on the unix socket `path`: woken by the folder's change, not by time.
-fn wait_for_socket(path: &Path, process: &Process, deadline: Instant) -> Result<(), Failed> {
-    let host = |error: nix::Error| Failed::new(FailureReason::Host, event::API_READY, error);
-    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(host)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    inotify.add_watch(folder, AddWatchFlags::IN_CREATE).map_err(host)?;
+/// Waits until something listens on the unix socket `path`: woken by `watch`, the folder's change, not by time.
+fn wait_for_socket(path: &Path, watch: &Inotify, process: &Process, deadline: Instant) -> Result<(), Failed> {
     loop {
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Ok(()),
             Err(_) if deadline.passed() => {
-                return Err(Failed::new(FailureReason::Timeout, event::API_READY, "the VMM's API socket did not appear"));
+                return Err(Failed::new(
+                    FailureReason::Timeout,
+                    event::API_READY,
+                    "the VMM's API socket did not appear",
+                ));
             }
             Err(error) => {
                 // There but not listening yet: bind and listen are two calls, a moment apart.
                 let bound = error.kind() == std::io::ErrorKind::ConnectionRefused;
                 let time = if bound { Duration::from_micros(100) } else { deadline.remaining() };
-                let polled = probe::wait_either(process.exited(), inotify.as_fd(), time)
+                let polled = probe::wait_either(process.exited(), watch.as_fd(), time)
                     .map_err(|error| Failed::new(FailureReason::Host, event::API_READY, error))?;
                 if polled {
                     return Err(Failed::new(
@@ -516,7 +529,7 @@ fn wait_for_socket(path: &Path, process: &Process, deadline: Instant) -> Result<
                         "the VMM ended before its API socket appeared",
                     ));
                 }
-                drop(inotify.read_events());
+                drop(watch.read_events());
             }
         }
     }
