@@ -253,6 +253,8 @@ pub enum Record {
         plan_sha256: String,
         /// Where this session's trials execute.
         host: HostKind,
+        /// Hosts that share them: emulated hosts beside one another, 1 otherwise.
+        hosts: u32,
         /// Wall clock, RFC 3339.
         started: String,
         /// `microbench` version.

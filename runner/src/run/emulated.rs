@@ -1,16 +1,19 @@
-//! Executes trials in an emulated host; when one hangs or dies, the trial it held is recorded so and a fresh one goes on.
+//! Executes trials in emulated hosts, one beside the other on this machine's CPUs; when one hangs or dies, the trial it held is
+//! recorded so and a fresh one goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{Cell, Level, Plan};
+use microbench_plots::record::{Cell, Level, Plan, Record};
 
 use super::directory::Directory;
-use super::session::{Session, stop_requested};
 use super::parts;
+use super::session::{Session, stop_requested, with_warmups};
+use super::share::share;
 use crate::artifact::Kind;
 use crate::artifact::lock::Lock;
 use crate::progress::Step;
@@ -29,64 +32,152 @@ const GUEST_MIB: u64 = 64;
 /// Emulated hosts that may end without ending a trial before the run gives up.
 const IDLE_DEATHS: u32 = 2;
 
-/// Executes every missing trial until the end or a signal.
+/// What a lane, which is one emulated host after the other, tells the session.
+#[derive(Debug)]
+enum News {
+    /// An emulated host is up.
+    Up,
+    /// A trial has ended.
+    Trial { trial: JobTrial, records: Vec<Record>, consoles: BTreeMap<String, String> },
+    /// A trial went down with its host.
+    Lost { trial: JobTrial, vms: u32, message: String },
+    /// The lane has no trials left, or cannot go on.
+    Over(anyhow::Result<()>),
+}
+
+/// One lane: its trials and what they are made of.
+#[derive(Debug)]
+struct Lane<'a> {
+    number: usize,
+    trials: Vec<JobTrial>,
+    machine: &'a Machine,
+    plan: &'a Plan,
+    parts: &'a BTreeMap<String, Parts>,
+    run: &'a Directory,
+    folder: PathBuf,
+    news: Sender<News>,
+}
+
+/// Divides `todo` over as many emulated hosts as this machine has CPUs and memory for.
+#[must_use]
+pub fn shares(todo: &[JobTrial], plan: &Plan, machine: &Machine) -> Vec<Vec<JobTrial>> {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let fit = available_mib().map_or(1, |mib| usize::try_from(mib / machine.memory_mib.max(1)).unwrap_or(usize::MAX));
+    share(todo, cpus.min(fit).max(1), |trial| u64::from(vms(trial, plan)))
+}
+
+/// Executes every share in its own emulated host until the end or a signal.
 ///
 /// # Errors
-/// When the emulated host cannot be made or the journal cannot be written.
+/// When an emulated host cannot be made or the journal cannot be written.
 pub fn execute(
     session: &mut Session,
+    shares: Vec<Vec<JobTrial>>,
+    machine: &Machine,
     plan: &Plan,
     parts: &BTreeMap<String, Parts>,
-    lock: &Lock,
     run: &Directory,
     scratch: &Path,
 ) -> anyhow::Result<()> {
-    let machine = pack(plan, parts, lock, scratch)?;
-    let (mut number, mut idle) = (0, 0);
-    while !session.todo().is_empty() && stop_requested().is_none() {
-        let before = session.todo().len();
-        let log = run.path().join(format!("testbed-{number}.log"));
-        number += 1;
-        let step = Step::begin("emulated host (QEMU TCG, virtual time: 1 instruction = 1 ns)");
-        let job = job(session.todo(), plan, parts, run);
-        let mut host = Emulated::boot(&machine, &job, scratch, &log)?;
-        step.done("booted");
-        if number == 1 {
-            session.show("trials");
+    let hosts = shares.len();
+    let all: usize = shares.iter().map(|share| with_warmups(share, plan).len()).sum();
+    let (sender, news) = channel();
+    std::thread::scope(|scope| {
+        for (number, trials) in shares.into_iter().enumerate() {
+            let folder = scratch.join(format!("lane-{number}"));
+            fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            let lane = Lane { number, trials, machine, plan, parts, run, folder, news: sender.clone() };
+            scope.spawn(move || {
+                let over = lane.run();
+                drop(lane.news.send(News::Over(over)));
+            });
         }
-        serve(&mut host, session, plan)?;
-        idle = if session.todo().len() == before { idle + 1 } else { 0 };
-        if idle == IDLE_DEATHS {
-            bail!("the emulated host ends before it completes a trial; its console is {}", log.display());
+        drop(sender);
+        let title = if hosts == 1 { "emulated host".to_owned() } else { format!("{hosts} emulated hosts") };
+        let mut step = Some(Step::begin(format!("{title} (QEMU TCG, virtual time: 1 instruction = 1 ns)")));
+        let mut up = 0;
+        // A lane that finds nobody listening ends after the trial that it is in.
+        for news in news {
+            match news {
+                News::Up => {
+                    up += 1;
+                    if up == hosts {
+                        if let Some(step) = step.take() {
+                            step.done("up");
+                        }
+                        session.show(all);
+                    }
+                }
+                News::Trial { trial, records, consoles } => session.ended(&trial, &records, &consoles)?,
+                News::Lost { trial, vms, message } => session.lost(&trial, vms, &message)?,
+                News::Over(outcome) => outcome?,
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-/// Takes messages until the job is done, the host is lost, or a signal.
-fn serve(host: &mut Emulated, session: &mut Session, plan: &Plan) -> anyhow::Result<()> {
-    let mut current: Option<JobTrial> = None;
-    loop {
-        let vms = current.as_ref().map_or(1, |trial| vms(trial, plan));
-        match host.next(TRIAL_LIMIT + VM_LIMIT * vms) {
-            Ok(Message::Begin(trial)) => current = Some(trial),
-            Ok(Message::End { records, consoles }) => {
-                let trial = current.take().context("the emulated host ended a trial that it had not begun")?;
-                session.ended(&trial, &records, &consoles)?;
-                if stop_requested().is_some() {
+impl Lane<'_> {
+    fn run(&self) -> anyhow::Result<()> {
+        let mut left = self.trials.clone();
+        let (mut boots, mut idle) = (0, 0);
+        while !left.is_empty() && stop_requested().is_none() {
+            let log = self.run.path().join(format!("testbed-{}-{boots}.log", self.number));
+            boots += 1;
+            let before = left.len();
+            let mut host = Emulated::boot(self.machine, &self.job(&left), &self.folder, &log)?;
+            self.tell(News::Up)?;
+            self.serve(&mut host, &mut left)?;
+            idle = if left.len() == before { idle + 1 } else { 0 };
+            if idle == IDLE_DEATHS {
+                bail!("the emulated host ends before it completes a trial; its console is {}", log.display());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes messages until the job is done, the host is lost, or a signal.
+    fn serve(&self, host: &mut Emulated, left: &mut Vec<JobTrial>) -> anyhow::Result<()> {
+        let mut current: Option<JobTrial> = None;
+        loop {
+            let vms = current.as_ref().map_or(1, |trial| vms(trial, self.plan));
+            match host.next(TRIAL_LIMIT + VM_LIMIT * vms) {
+                Ok(Message::Begin(trial)) => current = Some(trial),
+                Ok(Message::End { records, consoles }) => {
+                    let trial = current.take().context("the emulated host ended a trial that it had not begun")?;
+                    left.retain(|other| *other != trial);
+                    self.tell(News::Trial { trial, records, consoles })?;
+                    if stop_requested().is_some() {
+                        return Ok(());
+                    }
+                }
+                Ok(Message::Done) => return Ok(()),
+                Ok(Message::Failed(error)) => bail!("in the emulated host: {error}"),
+                Ok(Message::Up { .. }) => bail!("the emulated host restarted"),
+                Err(silence) => {
+                    if let Some(trial) = current {
+                        left.retain(|other| *other != trial);
+                        self.tell(News::Lost { trial, vms, message: silence.to_string() })?;
+                    }
                     return Ok(());
                 }
             }
-            Ok(Message::Done) => return Ok(()),
-            Ok(Message::Failed(error)) => bail!("in the emulated host: {error}"),
-            Ok(Message::Up { .. }) => bail!("the emulated host restarted"),
-            Err(silence) => {
-                if let Some(trial) = current {
-                    session.lost(&trial, vms, &silence.to_string())?;
-                }
-                return Ok(());
-            }
         }
+    }
+
+    fn job(&self, trials: &[JobTrial]) -> Job {
+        let used: BTreeSet<&str> = trials.iter().map(|trial| trial.cell.as_str()).collect();
+        Job {
+            run: self.run.name(),
+            cells: self.plan.cells.iter().filter(|cell| used.contains(cell.id.as_str())).cloned().collect(),
+            parts: self.parts.iter().map(|(cell, parts)| (cell.clone(), parts.clone().into())).collect(),
+            workloads: self.plan.workloads.clone(),
+            trials: with_warmups(trials, self.plan),
+        }
+    }
+
+    fn tell(&self, news: News) -> anyhow::Result<()> {
+        self.news.send(news).ok().context("the session has ended")
     }
 }
 
@@ -95,19 +186,18 @@ fn vms(trial: &JobTrial, plan: &Plan) -> u32 {
     if trial.warmup { 1 } else { cell.map_or(1, |cell| cell.concurrency) }
 }
 
-fn job(todo: &[JobTrial], plan: &Plan, parts: &BTreeMap<String, Parts>, run: &Directory) -> Job {
-    let used: BTreeSet<&str> = todo.iter().map(|trial| trial.cell.as_str()).collect();
-    Job {
-        run: run.name(),
-        cells: plan.cells.iter().filter(|cell| used.contains(cell.id.as_str())).cloned().collect(),
-        parts: parts.iter().map(|(cell, parts)| (cell.clone(), parts.clone().into())).collect(),
-        workloads: plan.workloads.clone(),
-        trials: todo.to_vec(),
-    }
+/// Memory that this machine can give without swapping, MiB.
+fn available_mib() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
 }
 
 /// Packs the emulated host's file system and sizes its memory.
-fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: &Path) -> anyhow::Result<Machine> {
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: &Path) -> anyhow::Result<Machine> {
     let step = Step::begin("emulated host's file system");
     let this = std::env::current_exe().context("cannot find this program")?;
     // Symbols and debug information are most of the program, and the emulated host would unpack them in every boot.
@@ -145,4 +235,3 @@ fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64) -> any
     }
     Ok(HOST_MIB + 3 * (archive >> 20) + guests)
 }
-

@@ -45,14 +45,18 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
 pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Result<Ended> {
     let run = enter(run, project)?;
     session::listen_for_signals()?;
-    let mut session = Session::begin(&run.directory, &run.plan, run.plan_sha256.clone(), host)?;
+    let mut session = Session::open(&run.directory, &run.plan)?;
     match host {
+        _ if session.todo().is_empty() => {}
         HostKind::Kvm | HostKind::Fake => {
-            session.show("trials");
+            session.begin(&run.plan_sha256, host, 1)?;
             local::execute(&mut session, &run.plan, &run.parts, &run.directory, &run.scratch)?;
         }
         HostKind::Emulated => {
-            emulated::execute(&mut session, &run.plan, &run.parts, &run.lock, &run.directory, &run.scratch)?;
+            let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
+            let shares = emulated::shares(session.todo(), &run.plan, &machine);
+            session.begin(&run.plan_sha256, host, u32::try_from(shares.len()).unwrap_or(u32::MAX))?;
+            emulated::execute(&mut session, shares, &machine, &run.plan, &run.parts, &run.directory, &run.scratch)?;
         }
     }
     session.end()

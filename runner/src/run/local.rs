@@ -7,7 +7,7 @@ use anyhow::Context;
 use microbench_plots::record::Plan;
 
 use super::directory::Directory;
-use super::session::{Session, stop_requested};
+use super::session::{Session, stop_requested, with_warmups};
 use crate::trial::Trial;
 use crate::vm::Parts;
 
@@ -23,7 +23,9 @@ pub fn execute(
     scratch: &Path,
 ) -> anyhow::Result<()> {
     let name = run.name();
-    for planned in session.todo().to_vec() {
+    let trials = with_warmups(session.todo(), plan);
+    session.show(trials.len());
+    for planned in trials {
         if stop_requested().is_some() {
             break;
         }

@@ -11,3 +11,4 @@ pub mod kvm;
 pub mod local;
 pub mod parts;
 pub mod session;
+pub mod share;

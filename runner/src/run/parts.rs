@@ -80,7 +80,12 @@ pub fn agent(project: &Project) -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 /// When the lock lacks an artefact.
-pub fn by_cell(plan: &Plan, engines: &[Engine], lock: &Lock, project: &Project) -> anyhow::Result<BTreeMap<String, Parts>> {
+pub fn by_cell(
+    plan: &Plan,
+    engines: &[Engine],
+    lock: &Lock,
+    project: &Project,
+) -> anyhow::Result<BTreeMap<String, Parts>> {
     let mut inits: BTreeMap<String, String> = BTreeMap::new();
     plan.cells
         .iter()

@@ -86,32 +86,49 @@ impl Session {
     ///
     /// # Errors
     /// When the journal is damaged or in use.
-    pub fn begin(run: &Directory, plan: &Plan, plan_sha256: String, host: HostKind) -> anyhow::Result<Self> {
-        let mut journal = Journal::open(run.path())?;
+    pub fn open(run: &Directory, plan: &Plan) -> anyhow::Result<Self> {
+        let journal = Journal::open(run.path())?;
         let todo = missing(plan, &journal.progress()?);
-        let started = jiff::Timestamp::now().to_string();
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let name = run.name();
-        journal.append(&[Record::RunStart { format: FORMAT_VERSION, run: name, plan_sha256, host, started, version }])?;
         Ok(Self { journal, run: run.clone(), step: None, failed: 0, todo })
     }
 
-    /// Trials that are still to be executed, in order, warm-ups among them.
+    /// Journals on what and how this session executes. `hosts` is the number of hosts that share the trials.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn begin(&mut self, plan_sha256: &str, host: HostKind, hosts: u32) -> anyhow::Result<()> {
+        self.journal.append(&[Record::RunStart {
+            format: FORMAT_VERSION,
+            run: self.run.name(),
+            plan_sha256: plan_sha256.to_owned(),
+            host,
+            hosts,
+            started: jiff::Timestamp::now().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }])
+    }
+
+    /// Trials that are still to be executed, in order, without warm-ups.
     #[must_use]
     pub fn todo(&self) -> &[JobTrial] {
         &self.todo
     }
 
-    /// Shows progress from here on.
-    pub fn show(&mut self, text: &str) {
-        self.step = Some(Step::counted(text, self.todo.len() as u64, false));
+    /// Shows progress from here on, of `trials` with their warm-ups.
+    pub fn show(&mut self, trials: usize) {
+        self.step = Some(Step::counted("trials", trials as u64, false));
     }
 
     /// Journals a trial that has ended.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn ended(&mut self, trial: &JobTrial, records: &[Record], logs: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    pub fn ended(
+        &mut self,
+        trial: &JobTrial,
+        records: &[Record],
+        logs: &BTreeMap<String, String>,
+    ) -> anyhow::Result<()> {
         for (name, text) in logs {
             if !name.contains('/') && !name.starts_with('.') {
                 self.run.write(&format!("console/{name}"), text.as_bytes())?;
@@ -160,12 +177,12 @@ impl Session {
     /// # Errors
     /// When the disk refuses.
     pub fn end(mut self) -> anyhow::Result<Ended> {
-        let complete = self.todo.iter().all(|trial| trial.warmup);
+        let complete = self.todo.is_empty();
         if complete {
             self.journal.append(&[Record::RunEnd { ended: jiff::Timestamp::now().to_string() }])?;
         }
         if let Some(step) = self.step.take() {
-            let left = self.todo.iter().filter(|trial| !trial.warmup).count();
+            let left = self.todo.len();
             let failed = self.failed;
             step.done(&match (complete, failed) {
                 (true, 0) => "complete, no VM failed".to_owned(),
@@ -180,13 +197,24 @@ impl Session {
     }
 }
 
-/// The plan's trials that have not ended, each distinct machine preceded by one warm-up a session.
+/// The plan's trials that have not ended, in order.
 fn missing(plan: &Plan, progress: &Progress) -> Vec<JobTrial> {
+    let left = plan.trials.iter().filter(|trial| !progress.ended.contains(&trial.index));
+    left.map(|trial| JobTrial {
+        index: trial.index,
+        attempt: progress.attempts.get(&trial.index).copied().unwrap_or(0),
+        warmup: false,
+        cell: trial.cell.clone(),
+    })
+    .collect()
+}
+
+/// `trials` as one host executes them: each distinct machine is preceded by one warm-up, if the plan asks for it.
+#[must_use]
+pub fn with_warmups(trials: &[JobTrial], plan: &Plan) -> Vec<JobTrial> {
     let mut warm: BTreeSet<Vec<(String, String)>> = BTreeSet::new();
-    let mut todo = Vec::new();
-    for trial in plan.trials.iter().filter(|trial| !progress.ended.contains(&trial.index)) {
-        let attempt = progress.attempts.get(&trial.index).copied().unwrap_or(0);
-        let job = |warmup| JobTrial { index: trial.index, attempt, warmup, cell: trial.cell.clone() };
+    let mut all = Vec::new();
+    for trial in trials {
         let cell = plan.cells.iter().find(|cell| cell.id == trial.cell);
         // Cells that differ in concurrency alone share their programs, kernels and images.
         let machine = cell.map(|cell| {
@@ -194,10 +222,9 @@ fn missing(plan: &Plan, progress: &Progress) -> Vec<JobTrial> {
             settings.chain([("engine".to_owned(), cell.engine.clone())]).collect::<Vec<_>>()
         });
         if plan.warmup && machine.is_some_and(|machine| warm.insert(machine)) {
-            todo.push(job(true));
+            all.push(JobTrial { warmup: true, ..trial.clone() });
         }
-        todo.push(job(false));
+        all.push(trial.clone());
     }
-    todo
+    all
 }
-

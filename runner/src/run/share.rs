@@ -1,0 +1,51 @@
+//! Divides trials over hosts that execute beside one another.
+
+use crate::testbed::wire::JobTrial;
+
+/// Trials that a host must have at least: it boots and warms up before the first.
+const WORTH_A_HOST: usize = 4;
+
+/// Divides `trials` over at most `hosts` shares, each in the given order. A trial goes to the share with the least of `cost` so
+/// far, so that the division is the same whenever trials, hosts and costs are.
+#[must_use]
+pub fn share(trials: &[JobTrial], hosts: usize, cost: impl Fn(&JobTrial) -> u64) -> Vec<Vec<JobTrial>> {
+    let hosts = hosts.min(trials.len().div_ceil(WORTH_A_HOST)).max(1);
+    let mut shares = vec![(0_u64, Vec::new()); hosts];
+    for trial in trials {
+        if let Some((sum, share)) = shares.iter_mut().min_by_key(|(sum, _)| *sum) {
+            *sum += cost(trial);
+            share.push(trial.clone());
+        }
+    }
+    shares.into_iter().map(|(_, share)| share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_trial_is_in_one_share_in_order_and_no_share_is_much_dearer(
+            costs in prop::collection::vec(1_u64..=20, 0..60),
+            hosts in 1_usize..8,
+        ) {
+            let trials: Vec<JobTrial> = (0..)
+                .zip(&costs)
+                .map(|(index, _)| JobTrial { index, attempt: 0, warmup: false, cell: "c".into() })
+                .collect();
+            let cost = |trial: &JobTrial| costs[trial.index as usize];
+            let shares = share(&trials, hosts, cost);
+            prop_assert!(!shares.is_empty() && shares.len() <= hosts);
+            prop_assert!(shares.iter().all(|share| share.is_sorted_by_key(|trial| trial.index)));
+            let mut all: Vec<_> = shares.concat();
+            all.sort_by_key(|trial| trial.index);
+            prop_assert_eq!(all, trials);
+            let sums: Vec<u64> = shares.iter().map(|share| share.iter().map(cost).sum()).collect();
+            let (least, most) = (sums.iter().min().copied().unwrap_or(0), sums.iter().max().copied().unwrap_or(0));
+            prop_assert!(most - least <= 20);
+        }
+    }
+}
