@@ -147,7 +147,11 @@ pub fn save(run: &Path, rows: &[Row]) -> Result<(), Error> {
         count("not_available", &|row| missing(row, Status::NotAvailable)),
         count("not_run", &|row| missing(row, Status::NotRun)),
         text("reasons", &|row| {
-            row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.text())).collect::<Vec<_>>().join("; ")
+            row.missing
+                .iter()
+                .map(|(status, (_, why))| format!("{}: {why}", status.text()))
+                .collect::<Vec<_>>()
+                .join("; ")
         }),
     ];
     let refused = |source| Error::Table { path: path.clone(), source };

@@ -40,7 +40,8 @@ pub fn svg(figure: &Description) -> Result<String, DrawingAreaErrorKind<std::io:
     let title_height = if figure.title.is_empty() { 0 } else { line(TITLE) + pad };
     let legend = figure.groups.len() > 1;
     let legend_height = if legend { line(TEXT) + pad } else { 0 };
-    let panel_title_height = if figure.panels.iter().any(|panel| !panel.title.is_empty()) { line(TEXT) + pad } else { 0 };
+    let panel_title_height =
+        if figure.panels.iter().any(|panel| !panel.title.is_empty()) { line(TEXT) + pad } else { 0 };
     let top = pad + title_height + legend_height + panel_title_height;
     let plot_height = (PLOT_INCHES * theme::UNITS_PER_INCH) as i32;
     let bottom = top + plot_height;
@@ -59,9 +60,8 @@ pub fn svg(figure: &Description) -> Result<String, DrawingAreaErrorKind<std::io:
         }
         let scale = Scale::new(figure, top, bottom);
         let middle = (top + bottom) / 2;
-        let style = font(TEXT, false, theme::INK)
-            .transform(FontTransform::Rotate270)
-            .pos(Pos::new(HPos::Center, VPos::Top));
+        let style =
+            font(TEXT, false, theme::INK).transform(FontTransform::Rotate270).pos(Pos::new(HPos::Center, VPos::Top));
         area.draw(&Text::new(figure.y_label.clone(), (pad / 2, middle), style))?;
         for (n, panel) in figure.panels.iter().enumerate() {
             let x0 = left + n as i32 * (panel_width + gap);
@@ -139,7 +139,10 @@ impl Scale {
             let value = self.step * f64::from(n);
             let y = self.y(value);
             let (colour, width) = if n == 0 { (theme::INK, points(0.8)) } else { (theme::GRID, points(0.5)) };
-            area.draw(&PathElement::new(vec![(frame.x0, y), (frame.x1, y)], colour.stroke_width(width.unsigned_abs())))?;
+            area.draw(&PathElement::new(
+                vec![(frame.x0, y), (frame.x1, y)],
+                colour.stroke_width(width.unsigned_abs()),
+            ))?;
             if labels {
                 let words = tick_text(value, self.step);
                 let at = (frame.x0 - points(3.0), y);

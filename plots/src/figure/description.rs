@@ -136,7 +136,10 @@ fn of_metric(
         name: if several { format!("{}-{}", figure.name, metric.name) } else { figure.name.clone() },
         title: figure.title.clone(),
         y_label: format!("{}{unit}", metric.label),
-        groups: levels(groups).iter().map(|level| groups.map_or(String::new(), |a| named(plan, &a.name, level))).collect(),
+        groups: levels(groups)
+            .iter()
+            .map(|level| groups.map_or(String::new(), |a| named(plan, &a.name, level)))
+            .collect(),
         panels: described,
         caption: caption(figure, metric, &used),
     }

@@ -55,8 +55,7 @@ pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Arti
         let context = || format!("cannot read {}", path.display());
         inputs = inputs.text(&source.file, &super::cache::sha256_file(&path).with_context(context)?.0);
     }
-    let (entry, note) =
-        cache.entry(&format!("kernels/{name}"), &inputs, |work| build(&kernel, name, &folder, work))?;
+    let (entry, note) = cache.entry(&format!("kernels/{name}"), &inputs, |work| build(&kernel, name, &folder, work))?;
     Artifact::of(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
 }
 
@@ -101,7 +100,9 @@ fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step
             Tool::new("tar").args(["--strip-components=1", "-xf"]).arg(&archive).arg("-C").arg(&unpacked).run(None)?;
             (source.version.clone(), source.url.clone())
         }
-        SourceKind::Pypi | SourceKind::System | SourceKind::File => bail!("a kernel cannot come from a source of this kind"),
+        SourceKind::Pypi | SourceKind::System | SourceKind::File => {
+            bail!("a kernel cannot come from a source of this kind")
+        }
     };
     for patch in &kernel.patches {
         Tool::new("patch")

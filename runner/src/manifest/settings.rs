@@ -219,7 +219,9 @@ impl SettingSpec {
         if let Level::Text(text) = &value
             && !is_plain(text)
         {
-            errors.push(ManifestError::new(Code::OutOfRange, level.span.clone(), not_plain(name)).help(self.doc.as_str()));
+            errors.push(
+                ManifestError::new(Code::OutOfRange, level.span.clone(), not_plain(name)).help(self.doc.as_str()),
+            );
             return None;
         }
         if self.choices.is_empty() || self.choices.contains(&value) {

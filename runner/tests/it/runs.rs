@@ -35,10 +35,20 @@ fn a_run_leaves_every_event_reading_and_derived_file() {
 fn assert_whole(vm: &Vm) {
     assert_eq!(vm.failure, None);
     let order = [
-        "clone.begin", "clone.end", "spawn", "console.first", "agent.ready", "http.ok", "work.begin", "work.end",
-        "stop.requested", "stop.acknowledged", "exit",
+        "clone.begin",
+        "clone.end",
+        "spawn",
+        "console.first",
+        "agent.ready",
+        "http.ok",
+        "work.begin",
+        "work.end",
+        "stop.requested",
+        "stop.acknowledged",
+        "exit",
     ];
-    let instants: Vec<u64> = order.iter().map(|name| *vm.events.get(*name).unwrap_or_else(|| panic!("{name}"))).collect();
+    let instants: Vec<u64> =
+        order.iter().map(|name| *vm.events.get(*name).unwrap_or_else(|| panic!("{name}"))).collect();
     assert!(instants.windows(2).all(|pair| pair[0] <= pair[1]), "{instants:?}");
     assert!(vm.events.contains_key("guest.restart"));
     let reading = |name: &str| vm.readings[name].0.clone();

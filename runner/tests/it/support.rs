@@ -29,7 +29,10 @@ impl Bench {
         let bench = Self { folder };
         let fake = built().join("examples/fake-vmm");
         assert!(fake.is_file(), "{} is not built", fake.display());
-        bench.file("kernels/tiny/kernel.toml", "description = \"tiny\"\nseries = \"0\"\n[[sources]]\nkind = \"file\"\nfile = \"image\"\n");
+        bench.file(
+            "kernels/tiny/kernel.toml",
+            "description = \"tiny\"\nseries = \"0\"\n[[sources]]\nkind = \"file\"\nfile = \"image\"\n",
+        );
         bench.file("kernels/tiny/image", "a kernel that nobody boots");
         bench.file(
             "rootfs/tiny/rootfs.toml",
