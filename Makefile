@@ -7,6 +7,9 @@ SHELL := /bin/bash
 
 STUDY ?= experiments/quick.toml
 HOST ?= auto
+# What `make reproduce` runs, by the kind of host.
+STUDY_kvm = experiments/paper-2019.toml
+STUDY_emulated = experiments/quick.toml
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 MICROBENCH := $(TARGET)/debug/microbench
 AGENT_TARGET := x86_64-unknown-linux-gnu
@@ -57,7 +60,11 @@ plots: build ## Analyse and draw RUN again, without running anything
 	$(MICROBENCH) plot '$(RUN)'
 
 reproduce: deps build ## The main job: from nothing to measured figures, on whatever host there is
-	@$(MAKE) --no-print-directory run STUDY=experiments/quick.toml
+	@host=$(HOST)
+	[ "$$host" != auto ] || host=$$($(MICROBENCH) host experiments/quick.toml)
+	if [ "$$host" = kvm ]; then study=$(STUDY_kvm); else study=$(STUDY_emulated); fi
+	echo "host: $$host; study: $$study"
+	$(MAKE) --no-print-directory run STUDY="$$study" HOST="$$host"
 
 test: deps build ## Run every test, the real boots in the emulated host included
 	@cargo test --locked --workspace

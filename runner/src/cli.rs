@@ -15,7 +15,7 @@ use microbench::manifest::Study;
 use microbench::run::directory::{Directory, Engines};
 use microbench::run::session::Ended;
 use microbench::run::{execute, parts};
-use microbench::{catalog, manifest, plan, plan_view};
+use microbench::{catalog, journal, manifest, plan, plan_view};
 use microbench_plots::record::{HostKind, Plan};
 use microbench_plots::summary;
 
@@ -56,6 +56,11 @@ enum Action {
         /// Go on with this run; no study is given then.
         #[arg(long, value_name = "RUN", conflicts_with_all = ["manifest", "out", "seed", "trials"])]
         resume: Option<PathBuf>,
+    },
+    /// Find out where a study's trials can execute, by booting one guest: prints `kvm` or `emulated`.
+    Host {
+        #[command(flatten)]
+        study: StudyArguments,
     },
     /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary.
     Analyze {
@@ -155,6 +160,16 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Some(run) => go_on(&run, study.project.as_deref(), host),
             None => begin(&study, host, out.as_deref()),
         },
+        Action::Host { study } => {
+            let Loaded { study, plan, engines, project } = load(&study)?;
+            let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?)?;
+            let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+            let run = folder.path().join("host-check");
+            let run = Directory::create(project.root(), Some(&run), &plan, &study.source, &Engines { engines })?;
+            lock.write_or_compare(run.path())?;
+            println!("{}", HostArgument::of(find_host(&run, &project)));
+            Ok(ExitCode::SUCCESS)
+        }
         Action::Analyze { run } => {
             let analysis = microbench_plots::analyze(&run)?;
             print!("{}", summary::text(&analysis.summary));
@@ -264,18 +279,23 @@ fn go_on(run: &Path, project: Option<&Path>, host: HostArgument) -> anyhow::Resu
     hand_over(&run, &project, host)
 }
 
+/// KVM when a guest comes up under it, else the emulated host; says why in one line.
+fn find_host(run: &Directory, project: &Project) -> HostKind {
+    match execute::check_kvm_apart(run, project) {
+        Ok(()) => HostKind::Kvm,
+        Err(reason) => {
+            eprintln!("KVM does not work here: {reason}; taking the emulated host, in virtual time");
+            HostKind::Emulated
+        }
+    }
+}
+
 /// Decides on the host and becomes the process that executes: the sandbox needs a process without threads, and this one had
 /// some.
 fn hand_over(run: &Directory, project: &Project, host: HostArgument) -> anyhow::Result<ExitCode> {
-    let host = match host.kind() {
-        Some(kind) => kind,
-        None => match execute::check_kvm_apart(run, project) {
-            Ok(()) => HostKind::Kvm,
-            Err(reason) => {
-                eprintln!("KVM does not work here: {reason}; taking the emulated host, in virtual time");
-                HostKind::Emulated
-            }
-        },
+    let host = match (host.kind(), journal::progress(run.path())?.host) {
+        (Some(kind), _) | (None, Some(kind)) => kind,
+        (None, None) => find_host(run, project),
     };
     println!("{}", run.path().display());
     let this = std::env::current_exe().context("cannot find this program")?;

@@ -27,7 +27,7 @@ events! {
     SPAWN = "spawn", "the instant just before the VMM's process is forked";
     API_READY = "api.ready", "the first connection that the VMM's control socket accepts";
     BOOT_REQUESTED = "boot.requested", "the request to the VMM to start the guest";
-    CONSOLE_FIRST = "console.first", "the first byte on the guest's console";
+    CONSOLE_FIRST = "console.first", "the first byte on the console, which is the guest's and the VMM's";
     AGENT_READY = "agent.ready", "the guest agent's mark on the console";
     HTTP_OK = "http.ok", "the first answer 200 of the guest's web service";
     WORK_BEGIN = "work.begin", "the request for the work";

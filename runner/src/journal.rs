@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{Record, decode_line, encode_line};
+use microbench_plots::record::{HostKind, Record, decode_line, encode_line};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -28,6 +28,8 @@ pub struct Progress {
     pub ended: BTreeSet<u32>,
     /// Attempts begun, by trial.
     pub attempts: BTreeMap<u32, u32>,
+    /// The kind of host that the last session executed on.
+    pub host: Option<HostKind>,
 }
 
 impl Journal {
@@ -54,30 +56,6 @@ impl Journal {
         Ok(Self { path, file })
     }
 
-    /// What has been done so far.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or a line of it is damaged: the message names it.
-    pub fn progress(&self) -> anyhow::Result<Progress> {
-        let text =
-            std::fs::read_to_string(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
-        let (mut progress, mut warmup) = (Progress::default(), false);
-        for (number, line) in (1..).zip(text.lines()) {
-            let record = decode_line(line).with_context(|| format!("{}:{number}", self.path.display()))?;
-            match record {
-                Record::TrialStart { trial, attempt, warmup: warm, .. } => {
-                    warmup = warm;
-                    progress.attempts.insert(trial, attempt + 1);
-                }
-                Record::TrialEnd { trial, .. } if !warmup => {
-                    progress.ended.insert(trial);
-                }
-                _ => {}
-            }
-        }
-        Ok(progress)
-    }
-
     /// Appends `records` in one write and waits until they are on disk.
     ///
     /// # Errors
@@ -89,6 +67,36 @@ impl Journal {
             .and_then(|()| self.file.sync_data())
             .with_context(|| format!("cannot append to {}", self.path.display()))
     }
+}
+
+/// What the journal of the run directory `run` says has been done; nothing when there is no journal yet. A torn last line does
+/// not count.
+///
+/// # Errors
+/// When the file cannot be read, or a whole line of it is damaged: the message names it.
+pub fn progress(run: &Path) -> anyhow::Result<Progress> {
+    let path = run.join(FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let (mut progress, mut warmup) = (Progress::default(), false);
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    for (number, line) in (1..).zip(whole.lines()) {
+        let record = decode_line(line).with_context(|| format!("{}:{number}", path.display()))?;
+        match record {
+            Record::TrialStart { trial, attempt, warmup: warm, .. } => {
+                warmup = warm;
+                progress.attempts.insert(trial, attempt + 1);
+            }
+            Record::TrialEnd { trial, .. } if !warmup => {
+                progress.ended.insert(trial);
+            }
+            Record::RunStart { host, .. } => progress.host = Some(host),
+            _ => {}
+        }
+    }
+    Ok(progress)
 }
 
 #[cfg(test)]

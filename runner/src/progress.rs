@@ -69,9 +69,9 @@ impl Step {
         }
     }
 
-    /// One unit of a counted step is done; without a terminal, a plain line says which and how long the rest takes.
-    pub fn advance(&self, text: &str) {
-        self.bar.inc(1);
+    /// `units` of a counted step are done; without a terminal, a plain line says which and how long the rest takes.
+    pub fn advance(&self, units: u64, text: &str) {
+        self.bar.inc(units);
         if self.live {
             self.bar.set_message(text.to_owned());
         } else {

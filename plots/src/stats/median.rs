@@ -69,7 +69,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_interval_holds_the_median_and_stays_within_the_data(values in prop::collection::vec(-1e6..1e6, 6..200)) {
+        fn the_interval_holds_the_median_and_stays_within_the_data(values in prop::collection::vec(-1e6_f64..1e6, 6..200)) {
             let (middle, found) = (median(&values).unwrap(), interval(&values, 0.95).unwrap());
             prop_assert!(found.low <= middle && middle <= found.high);
             prop_assert!(values.contains(&found.low) && values.contains(&found.high));
@@ -77,7 +77,7 @@ mod tests {
         }
 
         #[test]
-        fn the_median_moves_with_the_data(values in prop::collection::vec(-1e6..1e6, 1..50), shift in -1e3..1e3) {
+        fn the_median_moves_with_the_data(values in prop::collection::vec(-1e6_f64..1e6, 1..50), shift in -1e3_f64..1e3) {
             let moved: Vec<f64> = values.iter().map(|value| value + shift).collect();
             prop_assert!((median(&moved).unwrap() - median(&values).unwrap() - shift).abs() < 1e-6);
         }

@@ -57,7 +57,8 @@ impl Cache {
         inputs: &Inputs,
         build: impl FnOnce(&Path) -> anyhow::Result<Note>,
     ) -> anyhow::Result<(PathBuf, Note)> {
-        let folder = self.root.join(format!("{name}-{}", inputs.digest()));
+        let title = format!("{name}-{}", inputs.digest());
+        let folder = self.root.join(&title);
         let read_note = || -> anyhow::Result<Note> {
             let path = folder.join(NOTE);
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -68,7 +69,7 @@ impl Cache {
         }
         let parent = folder.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-        let lock_path = folder.with_extension("lock");
+        let lock_path = self.root.join(format!("{title}.lock"));
         let lock = File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
         let _lock = Flock::lock(lock, FlockArg::LockExclusive)
             .map_err(|(_, error)| error)
@@ -77,16 +78,24 @@ impl Cache {
             // Another process built it while this one waited.
             return Ok((folder.clone(), read_note()?));
         }
-        let work = tempfile::Builder::new()
-            .prefix(".building-")
-            .tempdir_in(parent)
-            .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
-        let note = build(work.path())?;
-        fs::write(work.path().join(NOTE), toml::to_string(&note)?).context("cannot note the origin")?;
-        let kept = work.keep();
-        fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        fs::rename(&kept, &folder).with_context(|| format!("cannot name {}", folder.display()))?;
+        // The name is the lock's own: what a killed build left goes here, and only here.
+        let work = self.root.join(format!("{title}.building"));
+        let clear = || if work.exists() { fs::remove_dir_all(&work) } else { Ok(()) };
+        clear().and_then(|()| fs::create_dir(&work)).with_context(|| format!("cannot make {} anew", work.display()))?;
+        let work = Unfinished(work);
+        let note = build(&work.0)?;
+        fs::write(work.0.join(NOTE), toml::to_string(&note)?).context("cannot note the origin")?;
+        fs::rename(&work.0, &folder).with_context(|| format!("cannot name {}", folder.display()))?;
         Ok((folder, note))
+    }
+}
+
+/// A folder that is being filled; removed when dropped, unless it has been renamed.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
     }
 }
 

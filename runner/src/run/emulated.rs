@@ -12,7 +12,7 @@ use microbench_plots::record::{Cell, Level, Plan, Record};
 
 use super::directory::Directory;
 use super::parts;
-use super::session::{Session, stop_requested, with_warmups};
+use super::session::{Session, stop_requested, vms, with_warmups};
 use super::share::share;
 use crate::artifact::Kind;
 use crate::artifact::lock::Lock;
@@ -23,8 +23,9 @@ use crate::testbed::wire::{Job, JobTrial, Message};
 use crate::tool::Tool;
 use crate::vm::Parts;
 
-/// Real time that a trial may take: this much, and more a VM.
-const TRIAL_LIMIT: Duration = Duration::from_secs(180);
+/// Real time that a trial may take before its host counts as hung: this much, and more a VM. Long enough for a guest that
+/// spins to meet its deadlines in virtual time first, which is up to ten times slower.
+const TRIAL_LIMIT: Duration = Duration::from_secs(600);
 const VM_LIMIT: Duration = Duration::from_secs(60);
 /// Memory of the emulated host beside its files and guests, MiB, and a guest's beside its own.
 const HOST_MIB: u64 = 768;
@@ -80,7 +81,7 @@ pub fn execute(
     scratch: &Path,
 ) -> anyhow::Result<()> {
     let hosts = shares.len();
-    let all: usize = shares.iter().map(|share| with_warmups(share, plan).len()).sum();
+    let all: Vec<JobTrial> = shares.iter().flat_map(|share| with_warmups(share, plan)).collect();
     let (sender, news) = channel();
     std::thread::scope(|scope| {
         for (number, trials) in shares.into_iter().enumerate() {
@@ -105,7 +106,7 @@ pub fn execute(
                         if let Some(step) = step.take() {
                             step.done("up");
                         }
-                        session.show(all);
+                        session.show(&all, plan);
                     }
                 }
                 News::Trial { trial, records, consoles } => session.ended(&trial, &records, &consoles)?,
@@ -120,10 +121,9 @@ pub fn execute(
 impl Lane<'_> {
     fn run(&self) -> anyhow::Result<()> {
         let mut left = self.trials.clone();
-        let (mut boots, mut idle) = (0, 0);
+        let mut idle = 0;
         while !left.is_empty() && stop_requested().is_none() {
-            let log = self.run.path().join(format!("testbed-{}-{boots}.log", self.number));
-            boots += 1;
+            let log = self.log();
             let before = left.len();
             let mut host = Emulated::boot(self.machine, &self.job(&left), &self.folder, &log)?;
             self.tell(News::Up)?;
@@ -165,6 +165,12 @@ impl Lane<'_> {
         }
     }
 
+    /// Where the next host's console goes: a name that no host of this run has had.
+    fn log(&self) -> PathBuf {
+        let named = |boot: u32| self.run.path().join(format!("testbed-{}-{boot}.log", self.number));
+        (0..).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(0))
+    }
+
     fn job(&self, trials: &[JobTrial]) -> Job {
         let used: BTreeSet<&str> = trials.iter().map(|trial| trial.cell.as_str()).collect();
         Job {
@@ -179,11 +185,6 @@ impl Lane<'_> {
     fn tell(&self, news: News) -> anyhow::Result<()> {
         self.news.send(news).ok().context("the session has ended")
     }
-}
-
-fn vms(trial: &JobTrial, plan: &Plan) -> u32 {
-    let cell = plan.cells.iter().find(|cell| cell.id == trial.cell);
-    if trial.warmup { 1 } else { cell.map_or(1, |cell| cell.concurrency) }
 }
 
 /// Memory that this machine can give without swapping, MiB.

@@ -24,7 +24,7 @@ pub fn execute(
 ) -> anyhow::Result<()> {
     let name = run.name();
     let trials = with_warmups(session.todo(), plan);
-    session.show(trials.len());
+    session.show(&trials, plan);
     for planned in trials {
         if stop_requested().is_some() {
             break;

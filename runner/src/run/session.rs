@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use microbench_plots::record::{FORMAT_VERSION, FailureReason, HostKind, Plan, Record};
 
 use super::directory::Directory;
-use crate::journal::{Journal, Progress};
+use crate::journal::{self, Journal, Progress};
 use crate::progress::Step;
 use crate::testbed::wire::JobTrial;
 
@@ -79,6 +79,7 @@ pub struct Session {
     step: Option<Step>,
     failed: u32,
     todo: Vec<JobTrial>,
+    host: Option<HostKind>,
 }
 
 impl Session {
@@ -88,15 +89,19 @@ impl Session {
     /// When the journal is damaged or in use.
     pub fn open(run: &Directory, plan: &Plan) -> anyhow::Result<Self> {
         let journal = Journal::open(run.path())?;
-        let todo = missing(plan, &journal.progress()?);
-        Ok(Self { journal, run: run.clone(), step: None, failed: 0, todo })
+        let progress = journal::progress(run.path())?;
+        let todo = missing(plan, &progress);
+        Ok(Self { journal, run: run.clone(), step: None, failed: 0, todo, host: progress.host })
     }
 
     /// Journals on what and how this session executes. `hosts` is the number of hosts that share the trials.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When an earlier session executed on another kind of host: their times do not compare. When the disk refuses.
     pub fn begin(&mut self, plan_sha256: &str, host: HostKind, hosts: u32) -> anyhow::Result<()> {
+        if let Some(earlier) = self.host.filter(|earlier| *earlier != host) {
+            bail!("this run was begun on the host {earlier}, whose times do not compare with those of {host}");
+        }
         self.journal.append(&[Record::RunStart {
             format: FORMAT_VERSION,
             run: self.run.name(),
@@ -114,9 +119,10 @@ impl Session {
         &self.todo
     }
 
-    /// Shows progress from here on, of `trials` with their warm-ups.
-    pub fn show(&mut self, trials: usize) {
-        self.step = Some(Step::counted("trials", trials as u64, false));
+    /// Shows progress from here on, of `trials`, warm-ups among them. VMs are counted: a trial of 20 takes longer than one of 1.
+    pub fn show(&mut self, trials: &[JobTrial], plan: &Plan) {
+        let all = trials.iter().map(|trial| u64::from(vms(trial, plan))).sum();
+        self.step = Some(Step::counted("VMs", all, false));
     }
 
     /// Journals a trial that has ended.
@@ -135,21 +141,27 @@ impl Session {
             }
         }
         self.journal.append(records)?;
-        let failures = records.iter().filter(|record| matches!(record, Record::Failure { .. }));
-        let mut failed = 0;
-        for failure in failures {
-            if let (Record::Failure { vm, reason, stage, message }, Some(step)) = (failure, &self.step) {
-                let id = crate::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
-                let message: String = message.chars().take(400).collect();
-                step.line(&format!("{} vm {vm}: {reason} at {stage}: {message} (console/{id}.log)", trial.cell));
+        let mut vms = 0;
+        for record in records {
+            match record {
+                Record::Failure { vm, reason, stage, message } => {
+                    let id = crate::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
+                    let log = format!("console/{id}.log");
+                    let place = if self.run.path().join(&log).exists() { format!(" ({log})") } else { String::new() };
+                    let message: String = message.chars().take(400).collect();
+                    if let Some(step) = &self.step {
+                        step.line(&format!("{} vm {vm}: {reason} at {stage}: {message}{place}", trial.cell));
+                    }
+                    self.failed += u32::from(!trial.warmup);
+                }
+                Record::TrialEnd { ok, failed, .. } => vms = u64::from(ok + failed),
+                _ => {}
             }
-            failed += u32::from(!trial.warmup);
         }
-        self.failed += failed;
         self.todo.retain(|todo| todo != trial);
         if let Some(step) = &self.step {
             let what = if trial.warmup { "warm-up of " } else { "" };
-            step.advance(&format!("{what}{}", trial.cell));
+            step.advance(vms, &format!("{what}{}", trial.cell));
         }
         Ok(())
     }
@@ -195,6 +207,13 @@ impl Session {
             _ => Ok(Ended::Complete { failed: self.failed }),
         }
     }
+}
+
+/// Number of VMs that a trial starts.
+#[must_use]
+pub fn vms(trial: &JobTrial, plan: &Plan) -> u32 {
+    let cell = plan.cells.iter().find(|cell| cell.id == trial.cell);
+    if trial.warmup { 1 } else { cell.map_or(1, |cell| cell.concurrency) }
 }
 
 /// The plan's trials that have not ended, in order.
