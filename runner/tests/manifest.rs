@@ -134,9 +134,9 @@ fn one_slip_is_one_error() {
         ("trials =", "vcpus =", Code::WrongType),
         ("rootfs =", "root =", Code::UnknownAxis),
         ("[figures.boot]\nform", "[figures.boot]\nfrom", Code::UnknownKey),
-        ("hashing_time = {}", "hashing_time = { wrok = {} }", Code::UnknownKey),
-        ("hashing_time = {}", "hashing_time = { from = \"spawn\" }", Code::MetricSource),
-        ("hashing_time = {}", "hashing_tme = {}", Code::NotBuiltIn),
+        ("kernel_boot_time = {}", "kernel_boot_time = { wrok = {} }", Code::UnknownKey),
+        ("kernel_boot_time = {}", "kernel_boot_time = { from = \"spawn\" }", Code::MetricSource),
+        ("kernel_boot_time = {}", "kernel_boot_tme = {}", Code::NotBuiltIn),
         ("groups = \"concurrency\"\npanels = \"rootfs\"\n\n[figures.startup]", "[figures.startup]", Code::Pooled),
     ] {
         let changed = quick.replacen(right, wrong, 1);
@@ -146,7 +146,7 @@ fn one_slip_is_one_error() {
         assert!(codes.contains(&code), "{wrong}: {errors}");
         // What names the metric or needs the key is a second place to mend.
         let places = match wrong {
-            "hashing_tme = {}" | "label2 = \"qemu" | "vcpus =" => 2,
+            "kernel_boot_tme = {}" | "label2 = \"qemu" | "vcpus =" => 2,
             _ => 1,
         };
         assert!(codes.len() <= places, "{wrong}: {errors}");

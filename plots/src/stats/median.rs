@@ -58,13 +58,13 @@ mod tests {
     fn ranks_and_levels_are_those_of_the_binomial_table() {
         let ramp = |n: u32| (1..=n).map(f64::from).collect::<Vec<_>>();
         assert_eq!(interval(&ramp(5), 0.95), None);
-        assert_eq!(interval(&ramp(6), 0.95), Some(Interval { low: 1.0, high: 6.0, level: 0.96875 }));
-        let ten = interval(&ramp(10), 0.95).unwrap();
-        assert_eq!((ten.low, ten.high), (2.0, 9.0));
-        assert!((ten.level - 0.978_515_625).abs() < 1e-12);
-        let thirty = interval(&ramp(30), 0.95).unwrap();
-        assert_eq!((thirty.low, thirty.high), (10.0, 21.0));
-        assert!((thirty.level - 0.957_226).abs() < 1e-6);
+        for (n, low, high, level) in
+            [(6, 1.0, 6.0, 0.96875), (10, 2.0, 9.0, 0.978_515_625), (30, 10.0, 21.0, 0.957_226)]
+        {
+            let found = interval(&ramp(n), 0.95).unwrap();
+            assert_eq!((found.low, found.high), (low, high), "n = {n}");
+            assert!((found.level - level).abs() < 1e-6, "n = {n}: {}", found.level);
+        }
     }
 
     proptest! {

@@ -31,15 +31,14 @@ fn a_run_leaves_every_event_reading_and_derived_file() {
     }
 }
 
-/// Every event is there, in the order of a VM's life, and the readings are the fake's.
+/// Every event is there, and the readings are the fake's. The thread that runs the VM stamps in the order of a life; the one that
+/// reads the console stamps when it is scheduled, so that only its own order is certain.
 fn assert_whole(vm: &Vm) {
     assert_eq!(vm.failure, None);
-    let order = [
+    let life = [
         "clone.begin",
         "clone.end",
         "spawn",
-        "console.first",
-        "agent.ready",
         "http.ok",
         "work.begin",
         "work.end",
@@ -47,10 +46,11 @@ fn assert_whole(vm: &Vm) {
         "stop.acknowledged",
         "exit",
     ];
-    let instants: Vec<u64> =
-        order.iter().map(|name| *vm.events.get(*name).unwrap_or_else(|| panic!("{name}"))).collect();
-    assert!(instants.windows(2).all(|pair| pair[0] <= pair[1]), "{instants:?}");
-    assert!(vm.events.contains_key("guest.restart"));
+    for order in [&life[..], &["spawn", "console.first", "agent.ready", "guest.restart"]] {
+        let instants: Vec<u64> =
+            order.iter().map(|name| *vm.events.get(*name).unwrap_or_else(|| panic!("{name}"))).collect();
+        assert!(instants.is_sorted(), "{order:?}: {instants:?}");
+    }
     let reading = |name: &str| vm.readings[name].0.clone();
     assert_eq!(reading("kernel.init"), Ok(100_000_000.0));
     assert_eq!(reading("kernel.messages"), Ok(42.0));
