@@ -11,6 +11,8 @@ use crate::{Error, figure, samples};
 /// What an analysis found.
 #[derive(Clone, Debug)]
 pub struct Analysis {
+    /// The plan.
+    pub plan: Plan,
     /// The journal.
     pub journal: Journal,
     /// Samples with a value, warm-ups left out.
@@ -38,7 +40,7 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     for sample in counted {
         if sample.value.is_some() { values += 1 } else { missing += 1 }
     }
-    Ok(Analysis { journal, values, missing, summary })
+    Ok(Analysis { plan, journal, values, missing, summary })
 }
 
 /// Draws the plan's figures from `samples.parquet` of `run` into `figures/`; returns the files.

@@ -228,6 +228,18 @@ pub enum HostKind {
     Fake,
 }
 
+impl HostKind {
+    /// What a reader must know of times that were measured there.
+    #[must_use]
+    pub fn note(self) -> &'static str {
+        match self {
+            Self::Kvm => "KVM, wall time",
+            Self::Emulated => "emulated host, virtual time: 1 instruction = 1 ns; no caches, no cost of a world switch",
+            Self::Fake => "a test's stand-in, no measurement",
+        }
+    }
+}
+
 impl fmt::Display for HostKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -161,9 +161,9 @@ pub fn save(run: &Path, rows: &[Row]) -> Result<(), Error> {
     write(&path, &bytes)
 }
 
-/// The summary as aligned text for a terminal: one line for each cell and metric.
+/// The summary as aligned text for a terminal: the host, one line for each cell and metric, what each metric is.
 #[must_use]
-pub fn text(rows: &[Row]) -> String {
+pub fn text(plan: &Plan, rows: &[Row]) -> String {
     let header = ["cell", "metric", "median", "95 % interval", "mean", "cv", "trials", "VMs", "missing"];
     let show = |value: Option<f64>, unit: &str| match value {
         Some(value) if unit == "1" => format!("{value:.1}"),
@@ -192,6 +192,13 @@ pub fn text(rows: &[Row]) -> String {
     let widths: Vec<usize> =
         (0..header.len()).map(|n| lines.iter().map(|line| line[n].chars().count()).max().unwrap_or(0)).collect();
     let mut out = String::new();
+    if let Some(host) = rows.iter().find_map(|row| row.host) {
+        let _ = writeln!(out, "host: {}", host.note());
+    }
+    out.push_str(
+        "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs;\n\
+         interval of the median: order statistics, from 6 trials on; cv: standard deviation / mean\n\n",
+    );
     for line in &lines {
         let mut shown = String::new();
         for (n, (cell, width)) in line.iter().zip(&widths).enumerate() {
@@ -202,6 +209,10 @@ pub fn text(rows: &[Row]) -> String {
         }
         out.push_str(shown.trim_end());
         out.push('\n');
+    }
+    out.push('\n');
+    for metric in &plan.metrics {
+        let _ = writeln!(out, "{}: {}", metric.name, metric.definition);
     }
     out
 }

@@ -172,7 +172,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         }
         Action::Analyze { run } => {
             let analysis = microbench_plots::analyze(&run)?;
-            print!("{}", summary::text(&analysis.summary));
+            print!("{}", summary::text(&analysis.plan, &analysis.summary));
             println!("{} samples, {} missing (samples.csv says why)", analysis.values, analysis.missing);
             if let Some(line) = analysis.journal.torn {
                 println!("the journal's last line ({line}) was cut off and does not count");

@@ -1,1 +1,132 @@
-//! Real Firecracker and real QEMU guests in the emulated host.
+//! Real Firecracker and real QEMU guests in the emulated host, with the project's own kernels, images and programs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use microbench_plots::journal::{self, Journal};
+use microbench_plots::record::HostKind;
+
+use crate::support::{counted, processes_of, text, wait_until};
+
+/// One VM of each engine, then one more, on the smallest root file system.
+const STUDY: &str = r#"
+[study]
+name = "real"
+title = "One guest of each engine"
+seed = 1
+[guest]
+kernel = "microvm-6.1"
+rootfs = "minimal"
+memory_mib = 128
+[variants.fc]
+label = "Firecracker"
+engine = "firecracker"
+[variants.qemu]
+label = "QEMU microvm"
+engine = "qemu-microvm"
+[matrix]
+trials = 2
+warmup = 0
+[metrics]
+kernel_boot_time = {}
+webservice_startup_time = {}
+hashing_time = { work = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
+shutdown_time = {}
+[figures.startup]
+form = "grouped-bars"
+title = "Start-up"
+metric = "webservice_startup_time"
+"#;
+
+/// A folder for one run of the study.
+struct Real {
+    folder: tempfile::TempDir,
+}
+
+impl Real {
+    fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("microbench-real-").tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("study.toml"), STUDY).expect("a file");
+        Self { folder }
+    }
+
+    fn run_folder(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
+    /// The program, on this repository's kernels/ and rootfs/ and the user's own cache: their builds are not repeated.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_microbench"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        if arguments[0] == "run" {
+            command.args(["--host", "emulated", "--project"]).arg(project);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output().expect("the program starts");
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        output
+    }
+
+    fn journal(&self) -> Journal {
+        journal::read(&self.run_folder().join("journal.ndjson")).expect("a journal")
+    }
+}
+
+#[test]
+fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
+    let real = Real::new();
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 4);
+    for execution in counted.values() {
+        assert_eq!(execution.host, HostKind::Emulated);
+        let vm = &execution.vms[&0];
+        assert_eq!(vm.failure, None, "{}", execution.cell);
+        assert!(vm.readings["kernel.init"].0.as_ref().is_ok_and(|ns| *ns > 0.0));
+        let startup = vm.events["http.ok"] - vm.events["spawn"];
+        // Virtual time: one instruction takes 1 ns, however busy this machine is. No ARP or SYN retry, which take a second.
+        assert!(startup < 1_000_000_000, "{}: {startup} ns", execution.cell);
+    }
+    let analyzed = text(&real.run(&["analyze", "run"]).stdout);
+    assert!(analyzed.contains("16 samples, 0 missing"), "{analyzed}");
+    assert!(analyzed.contains("virtual time"), "{analyzed}");
+    real.run(&["plot", "run"]);
+    assert!(real.run_folder().join("figures/startup.png").is_file());
+}
+
+#[test]
+fn after_kill_9_of_an_emulated_run_nothing_is_left_and_resume_completes_it() {
+    let real = Real::new();
+    let mut runner = real
+        .command(&["run", "study.toml", "--out", "run"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let ended = || {
+        let text = fs::read_to_string(real.run_folder().join("journal.ndjson")).unwrap_or_default();
+        text.matches("\"trial_end\"").count()
+    };
+    wait_until("a trial to end", || ended() > 0);
+    assert!(processes_of(&real.run_folder()).iter().any(|(_, line)| line.contains("-icount")), "no emulated host runs");
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    wait_until("every process of the run to end", || processes_of(&real.run_folder()).is_empty());
+    assert_eq!(fs::read_dir(real.run_folder().join("scratch")).unwrap().count(), 0);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&real.run_folder().display().to_string()), "a mount is left");
+
+    let before = counted(real.journal());
+    real.run(&["run", "--resume", "run"]);
+    let after = counted(real.journal());
+    assert_eq!(after.len(), 4);
+    for (trial, execution) in before {
+        assert_eq!(after[&trial], execution, "an acknowledged trial changed");
+    }
+    assert!(after.values().all(|execution| execution.vms[&0].failure.is_none()));
+}

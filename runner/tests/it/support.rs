@@ -138,13 +138,18 @@ messages = ["lacks the level"]
 
     /// Counted executions by trial.
     pub(crate) fn counted(&self) -> BTreeMap<u32, journal::Execution> {
-        let mut counted = BTreeMap::new();
-        for execution in self.journal().executions.into_iter().filter(|execution| !execution.warmup) {
-            let trial = execution.trial;
-            assert!(counted.insert(trial, execution).is_none(), "trial {trial} counts twice");
-        }
-        counted
+        counted(self.journal())
     }
+}
+
+/// Counted executions by trial; none may count twice.
+pub(crate) fn counted(journal: Journal) -> BTreeMap<u32, journal::Execution> {
+    let mut counted = BTreeMap::new();
+    for execution in journal.executions.into_iter().filter(|execution| !execution.warmup) {
+        let trial = execution.trial;
+        assert!(counted.insert(trial, execution).is_none(), "trial {trial} counts twice");
+    }
+    counted
 }
 
 /// Bytes as text.
@@ -164,11 +169,11 @@ pub(crate) fn processes_of(folder: &Path) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// Waits until `condition` holds; fails after a minute. The condition is asked, time alone decides nothing.
+/// Waits until `condition` holds; fails after five minutes. The condition is asked, time alone decides nothing.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !condition() {
-        assert!(begun.elapsed().as_secs() < 60, "waited a minute for {what}");
-        std::thread::yield_now();
+        assert!(begun.elapsed().as_secs() < 300, "waited five minutes for {what}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
