@@ -1,4 +1,4 @@
-//! A run's folder: `manifest.toml`, `plan.json`, `lock.toml`, `session.json`, `journal.ndjson`, `console/`.
+//! A run's folder: `manifest.toml`, `plan.json`, `engines.json`, `lock.toml`, `journal.ndjson`, `console/`.
 
 use std::fs;
 use std::io::Write;

@@ -4,5 +4,6 @@ mod emulated;
 mod support;
 
 mod cli;
+mod documents;
 mod faults;
 mod runs;
