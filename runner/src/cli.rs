@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use microbench::artifact::cache::Cache;
 use microbench::artifact::project::Project;
 use microbench::engine::description::Engine;
+use microbench::error::describe;
 use microbench::manifest::Study;
 use microbench::run::directory::{Directory, Engines};
 use microbench::run::session::Ended;
@@ -139,7 +141,7 @@ pub(crate) fn main() -> ExitCode {
                 eprint!("{}", if colour { errors.coloured() } else { errors.plain() });
                 return ExitCode::from(WRONG_INPUT);
             }
-            eprintln!("microbench: {error:#}");
+            eprintln!("microbench: {}", describe(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -171,7 +173,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Action::Analyze { run } => {
-            let analysis = microbench_plots::analyze(&run)?;
+            let analysis = microbench_plots::analyze(Directory::open(&run)?.path())?;
             print!("{}", summary::text(&analysis.plan, &analysis.summary));
             println!("{} samples, {} missing (samples.csv says why)", analysis.values, analysis.missing);
             if let Some(line) = analysis.journal.torn {
@@ -180,7 +182,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Action::Plot { run } => {
-            for file in microbench_plots::plot(&run)? {
+            for file in microbench_plots::plot(Directory::open(&run)?.path())? {
                 println!("{}", file.display());
             }
             Ok(ExitCode::SUCCESS)
@@ -243,7 +245,9 @@ struct Loaded {
 }
 
 fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
-    let path = arguments.manifest.as_deref().context("no study is given")?;
+    let Some(path) = arguments.manifest.as_deref() else {
+        Cli::command().error(ErrorKind::MissingRequiredArgument, "no STUDY is given").exit()
+    };
     let project = Project::find(arguments.project.as_deref(), path)?;
     let engines = catalog::engines(path)?;
     let study = manifest::load(path, &catalog::catalog(&engines, &project))?;

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod clock;
 pub mod console;
 pub mod engine;
+pub mod error;
 pub mod event;
 pub mod guest;
 pub mod host;

@@ -23,6 +23,7 @@ use crate::engine::api::{self, ApiError};
 use crate::engine::context::{Context, GuestArgs, boot_args};
 use crate::engine::description::Engine;
 use crate::engine::launch::{self, Launch, LaunchApi};
+use crate::error::describe;
 use crate::event::{self, reading};
 use crate::guest::{Guest, GuestError};
 use crate::host::disk::Disk;
@@ -549,18 +550,4 @@ fn ended(exit: Exit) -> String {
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "an unknown status".to_owned(),
     }
-}
-
-/// An error and its causes in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
