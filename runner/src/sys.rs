@@ -96,6 +96,19 @@ pub fn thread_cpu_ns() -> u64 {
 /// # Errors
 /// That of the open or of the ioctl; a name too long.
 pub fn tap_create(name: &str) -> io::Result<()> {
+    tap_set_persistent(name, true)
+}
+
+/// Removes the tap interface `name`.
+///
+/// # Errors
+/// That of the open or of the ioctl.
+pub fn tap_remove(name: &str) -> io::Result<()> {
+    tap_set_persistent(name, false)
+}
+
+/// A tap that is not persistent goes with the descriptor, here at the end of this function.
+fn tap_set_persistent(name: &str, persistent: bool) -> io::Result<()> {
     nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
     nix::ioctl_write_int_bad!(tun_set_persist, libc::TUNSETPERSIST);
     let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
@@ -104,24 +117,7 @@ pub fn tap_create(name: &str) -> io::Result<()> {
     // SAFETY: the descriptor is open and the request is a live, initialised ifreq.
     unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
     // SAFETY: the descriptor is open; the argument is an integer.
-    unsafe { tun_set_persist(tun.as_raw_fd(), 1) }?;
-    Ok(())
-}
-
-/// Removes the tap interface `name`.
-///
-/// # Errors
-/// That of the open or of the ioctl.
-pub fn tap_remove(name: &str) -> io::Result<()> {
-    nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
-    nix::ioctl_write_int_bad!(tun_set_persist, libc::TUNSETPERSIST);
-    let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
-    let mut request = interface_request(name)?;
-    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR).unwrap_or(0);
-    // SAFETY: as in tap_create.
-    unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
-    // SAFETY: as in tap_create.
-    unsafe { tun_set_persist(tun.as_raw_fd(), 0) }?;
+    unsafe { tun_set_persist(tun.as_raw_fd(), i32::from(persistent)) }?;
     Ok(())
 }
 
