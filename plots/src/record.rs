@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Version of `plan.json` and of the journal; a reader refuses any other.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A study, expanded: what to run, in which order, and what to make of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,10 @@ pub struct Plan {
     pub study: String,
     /// One line for titles.
     pub title: String,
+    /// Which reading of the 2019 paper's protocol the settings and metrics follow where the manifest does not say otherwise.
+    pub protocol: Protocol,
+    /// The manifest's profile that decided on the trials; empty when it has none.
+    pub profile: String,
     /// Seed of the run order.
     pub seed: u64,
     /// A cell's first trial in a session is preceded by a warm-up of one VM, which is kept, labelled, never counted.
@@ -38,8 +42,33 @@ pub struct Plan {
     pub metrics: Vec<Metric>,
     /// What is drawn, in manifest order.
     pub figures: Vec<Figure>,
+    /// Sentences that the run is to judge, in manifest order.
+    pub claims: Vec<Claim>,
+    /// Published values to show beside the measured ones.
+    pub reference: Option<Reference>,
     /// Combinations of levels that an exclude line took out.
     pub excluded: Vec<Exclusion>,
+}
+
+/// A reading of the 2019 paper's protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// What the paper says.
+    AsWritten,
+    /// What its tool did.
+    AsCoded,
+    /// What measures the things that the paper names.
+    #[default]
+    Corrected,
+}
+
+/// What is attached to a VMM in trials of their own, because it would disturb a timed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instrument {
+    /// `strace -c -f`: counts system calls.
+    Strace,
 }
 
 /// One axis of the matrix with its levels in manifest order.
@@ -109,6 +138,9 @@ pub struct PlannedTrial {
     pub block: u32,
     /// [`Cell::id`].
     pub cell: String,
+    /// What is attached to the VMMs; only metrics of the same instrument are sampled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instrument: Option<Instrument>,
 }
 
 /// A combination of levels that is not run, and the line that says so.
@@ -141,6 +173,8 @@ pub struct Workload {
 pub enum WorkloadKind {
     /// SHA-256 over one buffer of pseudo-random bytes, `rounds` times.
     Sha256,
+    /// One allocation and copy of the buffer, `rounds` times: what the 2019 paper's tool did where its text says hashing.
+    Copy,
 }
 
 /// What one VM is measured on.
@@ -157,6 +191,9 @@ pub struct Metric {
     pub unit: String,
     /// Where the value comes from.
     pub source: MetricSource,
+    /// What must be attached for it; `None` for timed trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instrument: Option<Instrument>,
 }
 
 /// Where a metric's value comes from.
@@ -184,8 +221,18 @@ pub struct Figure {
     pub title: String,
     /// Form of the chart.
     pub form: FigureForm,
-    /// [`Metric::name`]; several metrics of one unit make one panel each.
+    /// Look of the chart.
+    pub theme: Theme,
+    /// Width of the chart.
+    pub column: Column,
+    /// [`Metric::name`], of one unit. `overlaid-bars` draws them at one place, the last one in front; other forms make one figure each.
     pub metrics: Vec<String>,
+    /// Bars that the manifest lists one by one, left to right; empty to take them from `x`, `groups` and `panels`.
+    pub bars: Vec<FigureBar>,
+    /// Label of the y axis in place of the metric's; empty for that.
+    pub y_label: String,
+    /// Draw the published values of [`Plan::reference`] beside the measured ones.
+    pub reference: bool,
     /// Axis along x; the ticks are its levels (`variant` shows labels).
     pub x: String,
     /// Axis that the colours stand for; `None` draws bars of one colour.
@@ -198,12 +245,135 @@ pub struct Figure {
     pub statistic: Statistic,
 }
 
+/// One bar of a figure that lists its bars.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureBar {
+    /// Words below it.
+    pub label: String,
+    /// Entry of the legend, which its colour stands for; empty for none.
+    pub group: String,
+    /// The cells that it shows: several are pooled, each with equal weight, and the caption says so.
+    pub of: Selection,
+}
+
+/// Cells, by axis (or `engine`): all that have one of the levels on every axis that is named. Empty for every cell.
+pub type Selection = BTreeMap<String, Vec<Level>>;
+
 /// Form of a chart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FigureForm {
+    /// One bar for each of [`Figure::bars`], or each level of x.
+    Bars,
     /// One bar a level of x and group, with interval and raw points.
     GroupedBars,
+    /// As `bars`, but each metric's bar stands behind the next one's, from zero.
+    OverlaidBars,
+    /// Box plots over trials: quartiles, whiskers to the last value within 1.5 interquartile ranges, values beyond as points.
+    Box,
+    /// Empirical cumulative distribution functions, one line a bar.
+    Ecdf,
+    /// Every trial's value as a point in run order, one strip a bar.
+    Strip,
+    /// The set-up: hosts, taps, guests, from the plan; no data.
+    Setup,
+}
+
+/// Look of a chart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Theme {
+    /// Intervals, raw points, colours for every eye.
+    #[default]
+    Publication,
+    /// As the 2019 paper printed its charts: matplotlib's default look of the time, no intervals.
+    Paper,
+}
+
+/// Width of a chart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Column {
+    /// One column of a paper, 3.5 inches.
+    Single,
+    /// Two columns, 7.2 inches.
+    #[default]
+    Double,
+}
+
+/// A sentence that can be judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Key in the manifest.
+    pub name: String,
+    /// What is claimed, in words.
+    pub text: String,
+    /// What is compared; its unit follows from it.
+    pub comparison: Comparison,
+    /// Statistic of each cell: a side of several cells is the mean of theirs.
+    pub statistic: Statistic,
+    /// Least value for which the claim holds; `None` for no limit.
+    pub least: Option<f64>,
+    /// Largest value for which it holds; `None` for no limit.
+    pub most: Option<f64>,
+    /// The value that the paper states, if it states one.
+    pub published: Option<f64>,
+    /// What the paper's own data says, in words.
+    pub data: String,
+    /// Why it cannot be judged here, in words; empty when it can.
+    pub unmeasured: String,
+}
+
+/// What a claim compares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Comparison {
+    /// One side's statistic, in the metric's unit.
+    Value(Side),
+    /// First side over second side.
+    Ratio(Side, Side),
+    /// First side minus second side, in the metric's unit.
+    Difference(Side, Side),
+}
+
+/// One side of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Side {
+    /// [`Metric::name`].
+    pub metric: String,
+    /// The cells.
+    pub of: Selection,
+}
+
+/// Values that somebody published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// Name for legends, for instance `Mieden & Partarrieu 2019`.
+    pub label: String,
+    /// Full citation.
+    pub citation: String,
+    /// The values.
+    pub values: Vec<ReferenceValue>,
+}
+
+/// One published value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceValue {
+    /// [`Metric::name`].
+    pub metric: String,
+    /// The value's name where it was published.
+    pub label: String,
+    /// The cells of this study that it corresponds to.
+    pub of: Selection,
+    /// The value, in the metric's unit.
+    pub value: f64,
+    /// How many observations it is of; `None` when that was not published.
+    pub n: Option<u32>,
 }
 
 /// Statistic that a bar shows.
@@ -226,6 +396,8 @@ pub enum HostKind {
     Emulated,
     /// A test's stand-in for a VMM, on the machine's own clock; never a measurement.
     Fake,
+    /// Values from a table that somebody else measured; [`Record::RunStart`] was written by `microbench import`.
+    Imported,
 }
 
 impl HostKind {
@@ -236,6 +408,7 @@ impl HostKind {
             Self::Kvm => "KVM, wall time",
             Self::Emulated => "emulated host, virtual time: 1 instruction = 1 ns; no caches, no cost of a world switch",
             Self::Fake => "a test's stand-in, no measurement",
+            Self::Imported => "imported values, measured elsewhere",
         }
     }
 }
@@ -246,6 +419,7 @@ impl fmt::Display for HostKind {
             Self::Kvm => "kvm",
             Self::Emulated => "emulated",
             Self::Fake => "fake",
+            Self::Imported => "imported",
         })
     }
 }

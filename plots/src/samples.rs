@@ -83,7 +83,7 @@ impl Sample {
         match self.host {
             Some(HostKind::Emulated) => "virtual",
             Some(HostKind::Kvm | HostKind::Fake) => "wall",
-            None => "",
+            Some(HostKind::Imported) | None => "",
         }
     }
 }

@@ -69,11 +69,13 @@ pub enum Shown {
 /// # Errors
 /// When it names an axis or a metric that the plan does not have.
 pub fn describe(plan: &Plan, rows: &[Row], figure: &Figure) -> Result<Vec<Description>, Error> {
-    let FigureForm::GroupedBars = figure.form;
     let wrong = |problem: String| Error::Figure { name: figure.name.clone(), problem };
     let axis = |name: &str| -> Result<&Axis, Error> {
         plan.axes.iter().find(|axis| axis.name == name).ok_or_else(|| wrong(format!("there is no axis `{name}`")))
     };
+    if figure.form != FigureForm::GroupedBars {
+        return Err(wrong("its form cannot be drawn yet".into()));
+    }
     let x = axis(&figure.x)?;
     let groups = figure.groups.as_deref().map(axis).transpose()?;
     let panels = figure.panels.as_deref().map(axis).transpose()?;
@@ -213,6 +215,7 @@ fn caption(figure: &Figure, metric: &Metric, rows: &[&Row]) -> String {
         }
         Some(HostKind::Kvm) => " KVM, wall time.",
         Some(HostKind::Fake) => " Fake VMM of the tests: not a measurement.",
+        Some(HostKind::Imported) => " Imported values, measured elsewhere.",
         None => "",
     };
     let definition = metric.definition.trim_end_matches('.');
