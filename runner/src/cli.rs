@@ -232,6 +232,7 @@ impl HostArgument {
             HostKind::Kvm => "kvm",
             HostKind::Emulated => "emulated",
             HostKind::Fake => "fake",
+            HostKind::Imported => "imported",
         }
     }
 }

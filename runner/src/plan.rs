@@ -9,7 +9,7 @@
 use std::fmt::Write;
 use std::num::NonZeroU32;
 
-use microbench_plots::record::{Cell, FORMAT_VERSION, Plan, PlannedTrial};
+use microbench_plots::record::{Cell, FORMAT_VERSION, Plan, PlannedTrial, Protocol};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -45,6 +45,8 @@ pub fn expand(study: &Study, seed: Option<u64>, trials: Option<NonZeroU32>) -> R
         format: FORMAT_VERSION,
         study: study.name.clone(),
         title: study.title.clone(),
+        protocol: Protocol::default(),
+        profile: String::new(),
         seed,
         warmup: study.warmup,
         axes: study.axes.clone(),
@@ -53,6 +55,8 @@ pub fn expand(study: &Study, seed: Option<u64>, trials: Option<NonZeroU32>) -> R
         workloads: study.workloads.clone(),
         metrics: study.metrics.clone(),
         figures: study.figures.clone(),
+        claims: Vec::new(),
+        reference: None,
         excluded: study.excluded.clone(),
     })
 }
@@ -69,7 +73,7 @@ fn order(cells: &[Cell], seed: u64) -> Vec<PlannedTrial> {
         for cell in members {
             // At most `MAX_TRIALS` trials fit in 32 bits.
             let index = u32::try_from(trials.len()).unwrap_or(u32::MAX);
-            trials.push(PlannedTrial { index, block, cell: cell.id.clone() });
+            trials.push(PlannedTrial { index, block, cell: cell.id.clone(), instrument: None });
         }
     }
     trials

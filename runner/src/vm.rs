@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use microbench_agent::{HashRequest, Stats, fill_pseudo_random};
-use microbench_plots::record::{Cell, FailureReason, Level, Record, Workload, WorkloadKind};
+use microbench_plots::record::{Cell, FailureReason, Level, Record, Workload};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use sha2::{Digest, Sha256};
 use tokio::runtime::{self, Runtime};
@@ -387,7 +387,6 @@ impl Vm {
     }
 
     fn work(&mut self, workload: &Workload, expected: &str) -> Result<(), Failed> {
-        let WorkloadKind::Sha256 = workload.kind;
         let request = HashRequest { bytes: workload.bytes, rounds: workload.rounds, seed: HASH_SEED };
         self.event(event::WORK_BEGIN);
         let reply =
@@ -538,7 +537,6 @@ fn wait_for_socket(path: &Path, watch: &Inotify, process: &Process, deadline: In
 
 /// What the guest's digest must be.
 fn digest(workload: &Workload) -> String {
-    let WorkloadKind::Sha256 = workload.kind;
     let mut buffer = vec![0; usize::try_from(workload.bytes.min(HashRequest::MAX_BYTES)).unwrap_or(0)];
     fill_pseudo_random(&mut buffer, HASH_SEED);
     Sha256::digest(&buffer).iter().map(|byte| format!("{byte:02x}")).collect()

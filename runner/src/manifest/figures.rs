@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use microbench_plots::record::{Axis, Cell, Figure, FigureForm, Level, Metric, Statistic};
+use microbench_plots::record::{Axis, Cell, Column, Figure, FigureForm, Level, Metric, Statistic, Theme};
 
 use super::axes::{unknown_axis, unknown_level};
 use super::code::Code;
@@ -49,6 +49,11 @@ fn figure(
         name: raw.name.value.clone(),
         title: name(&raw.title).unwrap_or_default(),
         form: form?,
+        theme: Theme::default(),
+        column: Column::default(),
+        bars: Vec::new(),
+        y_label: String::new(),
+        reference: false,
         metrics: raw.metrics.iter().map(|metric| metric.value.clone()).collect(),
         x: name(&raw.x).unwrap_or_else(|| "variant".into()),
         groups: name(&raw.groups),

@@ -64,6 +64,7 @@ pub(super) fn check(manifest: &raw::Manifest, errors: &mut Diagnostics) -> (Vec<
             definition: raw.definition.as_ref().map_or(definition, |definition| definition.value.clone()),
             unit,
             source,
+            instrument: None,
         });
     }
     (metrics, works)
@@ -216,6 +217,7 @@ fn of_work(work: Workload) -> Resolved {
     let name = reading::work_duration(&work.metric);
     let what = match work.kind {
         WorkloadKind::Sha256 => "SHA-256",
+        WorkloadKind::Copy => "an allocation and copy",
     };
     let rounds = if work.rounds == 1 { "once".into() } else { format!("{} times", work.rounds) };
     let definition =

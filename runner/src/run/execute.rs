@@ -52,6 +52,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Res
             session.begin(&run.plan_sha256, host, 1)?;
             local::execute(&mut session, &run.plan, &run.parts, &run.directory, &run.scratch)?;
         }
+        HostKind::Imported => bail!("nothing can be run on the host `imported`"),
         HostKind::Emulated => {
             let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
             let shares = emulated::shares(session.todo(), &run.plan, &machine);
