@@ -28,6 +28,9 @@ pub struct Kernel {
     /// Fragment beside this file: what `allnoconfig` gets on top; empty for an image that is not built.
     #[serde(default)]
     pub config: String,
+    /// Fragment that comes before `config`, which has the last word: another kernel's, to say the differences alone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub base: String,
     /// Patches beside this file, in order.
     #[serde(default)]
     pub patches: Vec<String>,
@@ -47,7 +50,7 @@ pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Arti
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
     let mut inputs = Inputs::default().text("recipe", RECIPE).text("description", &toml::to_string(&kernel)?);
-    for file in kernel.patches.iter().chain([&kernel.config]).filter(|file| !file.is_empty()) {
+    for file in kernel.patches.iter().chain([&kernel.base, &kernel.config]).filter(|file| !file.is_empty()) {
         inputs = inputs.text(file, &read(file)?);
     }
     for source in kernel.sources.iter().filter(|source| source.kind == SourceKind::File) {
@@ -114,6 +117,13 @@ fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step
     }
     let objects = scratch.path().join("objects");
     fs::create_dir(&objects)?;
+    let fragments = scratch.path().join("fragments");
+    let mut text = String::new();
+    for file in [&kernel.base, &kernel.config].into_iter().filter(|file| !file.is_empty()) {
+        let path = folder.join(file);
+        text.push_str(&fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    fs::write(&fragments, text).context("cannot write the configuration's fragments")?;
     let make = || {
         // The same inputs give the same image: no time, user or host in it.
         Tool::new("make")
@@ -121,7 +131,7 @@ fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step
             .env("KBUILD_BUILD_USER", "microbench")
             .env("KBUILD_BUILD_HOST", "microbench")
             .env("KBUILD_BUILD_VERSION", "1")
-            .env("KCONFIG_ALLCONFIG", folder.join(&kernel.config))
+            .env("KCONFIG_ALLCONFIG", &fragments)
             .arg("-C")
             .arg(&unpacked)
             .arg(format!("O={}", objects.display()))

@@ -29,6 +29,8 @@ pub struct Machine {
     pub first: PathBuf,
     /// Memory, MiB.
     pub memory_mib: u64,
+    /// What it takes of this machine's memory, MiB: an estimate.
+    pub resident_mib: u64,
 }
 
 impl Machine {
