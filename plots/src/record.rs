@@ -310,8 +310,8 @@ pub struct Claim {
     pub name: String,
     /// What is claimed, in words.
     pub text: String,
-    /// What is compared; its unit follows from it.
-    pub comparison: Comparison,
+    /// What is compared; its unit follows from it. `None` for a claim that is [`unmeasured`](Self::unmeasured).
+    pub comparison: Option<Comparison>,
     /// Statistic of each cell: a side of several cells is the mean of theirs.
     pub statistic: Statistic,
     /// Least value for which the claim holds; `None` for no limit.

@@ -14,6 +14,7 @@ use microbench::artifact::project::Project;
 use microbench::engine::description::Engine;
 use microbench::error::describe;
 use microbench::manifest::Study;
+use microbench::plan::{Choice, PlanError};
 use microbench::run::directory::{Directory, Engines};
 use microbench::run::session::Ended;
 use microbench::run::{execute, parts};
@@ -56,7 +57,7 @@ enum Action {
         #[arg(long, value_name = "FOLDER")]
         out: Option<PathBuf>,
         /// Go on with this run; no study is given then.
-        #[arg(long, value_name = "RUN", conflicts_with_all = ["manifest", "out", "seed", "trials"])]
+        #[arg(long, value_name = "RUN", conflicts_with_all = ["manifest", "out", "seed", "trials", "profile"])]
         resume: Option<PathBuf>,
     },
     /// Find out where a study's trials can execute, by booting one guest: prints `kvm` or `emulated`.
@@ -112,6 +113,9 @@ struct StudyArguments {
     /// Trials of every cell, in place of the manifest's.
     #[arg(long)]
     trials: Option<NonZeroU32>,
+    /// The study's profile that says how often each cell is run [default: the trials of its matrix, `full`].
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// Folder that holds kernels/ and rootfs/ [default: found above the manifest or the working directory].
     #[arg(long, value_name = "FOLDER")]
     project: Option<PathBuf>,
@@ -142,6 +146,9 @@ pub(crate) fn main() -> ExitCode {
                 return ExitCode::from(WRONG_INPUT);
             }
             eprintln!("microbench: {}", describe(error.as_ref()));
+            if error.is::<PlanError>() {
+                return ExitCode::from(WRONG_INPUT);
+            }
             ExitCode::FAILURE
         }
     }
@@ -252,7 +259,8 @@ fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
     let project = Project::find(arguments.project.as_deref(), path)?;
     let engines = catalog::engines(path)?;
     let study = manifest::load(path, &catalog::catalog(&engines, &project))?;
-    let plan = plan::expand(&study, arguments.seed, arguments.trials)?;
+    let (seed, trials, profile) = (arguments.seed, arguments.trials, arguments.profile.as_deref());
+    let plan = plan::expand(&study, Choice { seed, trials, profile })?;
     let used = |engine: &Engine| plan.cells.iter().any(|cell| cell.engine == engine.name);
     let engines = engines.into_values().filter(used).collect();
     Ok(Loaded { study, plan, engines, project })

@@ -52,6 +52,8 @@ pub fn rank(name: &str) -> Option<usize> {
 
 /// Readings: values that are reported, not instants.
 pub mod reading {
+    use microbench_plots::record::Instrument;
+
     /// One reading: its name, its unit in the journal and what it is.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct ReadingSpec {
@@ -88,6 +90,10 @@ pub mod reading {
         VMM_CPU_TIME = "vmm.cpu_time", "ns", "CPU time of the VMM's process, user and system";
         VMM_VOLUNTARY_SWITCHES = "vmm.voluntary_switches", "1", "context switches that the VMM's process asked for";
         VMM_INVOLUNTARY_SWITCHES = "vmm.involuntary_switches", "1", "context switches that the VMM's process was made to";
+        VMM_SYSTEM_CALLS = "vmm.system_calls", "1",
+            "system calls of the VMM's process and its threads from its start to its end, counted by `strace` in trials of their own";
+        VMM_KVM_EXITS = "vmm.kvm_exits", "1",
+            "exits of the VM's CPUs to KVM from its creation to just before the request to stop, as debugfs counts them";
         PROBE_ATTEMPTS = "probe.attempts", "1", "number of connections that the probe tried";
         PROBE_GAP = "probe.gap", "ns", "time between the probe's last failed attempt and its success";
         PROBE_CPU_TIME = "probe.cpu_time", "ns", "CPU time of the probe's thread";
@@ -97,6 +103,12 @@ pub mod reading {
     #[must_use]
     pub fn find(name: &str) -> Option<&'static ReadingSpec> {
         READINGS.iter().find(|reading| reading.name == name)
+    }
+
+    /// What must be attached to the VMM for the reading of this name.
+    #[must_use]
+    pub fn instrument(name: &str) -> Option<Instrument> {
+        (name == VMM_SYSTEM_CALLS).then_some(Instrument::Strace)
     }
 
     /// Name of the reading (ns, guest's clock) that holds the duration of a metric's work: `work.<metric>.duration`.

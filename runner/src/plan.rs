@@ -9,16 +9,24 @@
 use std::fmt::Write;
 use std::num::NonZeroU32;
 
-use microbench_plots::record::{Cell, FORMAT_VERSION, Plan, PlannedTrial, Protocol};
+use microbench_plots::record::{Cell, FORMAT_VERSION, Figure, Instrument, Plan, PlannedTrial};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
-use crate::manifest::{MAX_TRIALS, Study};
+use crate::manifest::{FULL, MAX_TRIALS, Profile, Study, has};
 
 /// Why a study cannot be planned as asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
+    /// The study has no profile of this name.
+    #[error("the study has no profile `{name}`; {known}")]
+    UnknownProfile {
+        /// The name asked for.
+        name: String,
+        /// Those that it has, as a sentence.
+        known: String,
+    },
     /// The trials asked for in place of the manifest's are too many.
     #[error("the plan would have {total} trials; the limit is {MAX_TRIALS}")]
     TooManyTrials {
@@ -27,56 +35,140 @@ pub enum PlanError {
     },
 }
 
-/// The plan of a study, with a seed or a number of trials a cell in place of the manifest's where they are given.
+/// What is asked for in place of what the manifest says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// Seed of the run order.
+    pub seed: Option<u64>,
+    /// Trials of every cell, whatever the profile says.
+    pub trials: Option<NonZeroU32>,
+    /// Name of a profile.
+    pub profile: Option<&'a str>,
+}
+
+/// The plan of a study.
 ///
 /// # Errors
-/// [`PlanError::TooManyTrials`], which only `trials` can cause: a study by itself is within the limit.
-pub fn expand(study: &Study, seed: Option<u64>, trials: Option<NonZeroU32>) -> Result<Plan, PlanError> {
+/// [`PlanError`], which only `choice` can cause: a study by itself is within the limits.
+pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
+    let profile = profile(study, choice.profile)?;
+    let mut axes = study.axes.clone();
     let mut cells = study.cells.clone();
-    if let Some(trials) = trials {
+    let mut figures = study.figures.clone();
+    if let Some(profile) = profile {
+        cells.retain(|cell| profile.keeps(cell));
+        for cell in &mut cells {
+            cell.trials = profile.trials.get(&cell.concurrency).copied().unwrap_or(cell.trials);
+        }
+        for axis in &mut axes {
+            axis.levels.retain(|level| profile.only.get(&axis.name).is_none_or(|kept| kept.contains(level)));
+        }
+        figures.retain(|figure| has_cells(figure, &cells));
+    }
+    if let Some(trials) = choice.trials {
         cells.iter_mut().for_each(|cell| cell.trials = trials.get());
     }
-    let total = cells.iter().map(|cell| u64::from(cell.trials)).sum();
+    let instrument = study.metrics.iter().find_map(|metric| metric.instrument);
+    let instrumented = if instrument.is_some() { study.instrument_trials } else { 0 };
+    let alone = cells.iter().filter(|cell| cell.concurrency == 1).count() as u64;
+    let total = cells.iter().map(|cell| u64::from(cell.trials)).sum::<u64>() + alone * u64::from(instrumented);
     if total > MAX_TRIALS {
         return Err(PlanError::TooManyTrials { total });
     }
-    let seed = seed.unwrap_or(study.seed);
+    let seed = choice.seed.unwrap_or(study.seed);
+    let mut trials = order(&cells, seed);
+    if let Some(instrument) = instrument {
+        trials.extend(instrumented_order(&cells, seed, &trials, instrument, instrumented));
+    }
     Ok(Plan {
         format: FORMAT_VERSION,
         study: study.name.clone(),
         title: study.title.clone(),
-        protocol: Protocol::default(),
-        profile: String::new(),
+        protocol: study.protocol,
+        profile: match profile {
+            Some(profile) => profile.name.clone(),
+            None if study.profiles.is_empty() && choice.profile.is_none() => String::new(),
+            None => FULL.into(),
+        },
         seed,
         warmup: study.warmup,
-        axes: study.axes.clone(),
-        trials: order(&cells, seed),
+        axes,
+        trials,
         cells,
         workloads: study.workloads.clone(),
         metrics: study.metrics.clone(),
-        figures: study.figures.clone(),
-        claims: Vec::new(),
-        reference: None,
+        figures,
+        claims: study.claims.clone(),
+        reference: study.reference.clone(),
         excluded: study.excluded.clone(),
     })
 }
 
+/// The profile of this name; `None` for the matrix's own trials.
+fn profile<'a>(study: &'a Study, name: Option<&str>) -> Result<Option<&'a Profile>, PlanError> {
+    let Some(name) = name.filter(|name| *name != FULL) else { return Ok(None) };
+    let found = study.profiles.iter().find(|profile| profile.name == name);
+    found.map(Some).ok_or_else(|| {
+        let names = [FULL].into_iter().chain(study.profiles.iter().map(|profile| profile.name.as_str()));
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        let known = match names.as_slice() {
+            [one] => format!("the only one is {one}, which is the trials of [matrix]"),
+            _ => format!("those that it has are {}", names.join(", ")),
+        };
+        PlanError::UnknownProfile { name: name.chars().take(64).collect(), known }
+    })
+}
+
+/// True when a bar of the figure has a cell.
+fn has_cells(figure: &Figure, cells: &[Cell]) -> bool {
+    let kept = |cell: &Cell| figure.only.iter().all(|(axis, level)| cell.levels.get(axis) == Some(level));
+    if figure.bars.is_empty() {
+        cells.iter().any(kept)
+    } else {
+        figure.bars.iter().any(|bar| cells.iter().any(|cell| has(&bar.of, cell)))
+    }
+}
+
 /// Every trial of the cells in randomised complete blocks.
 fn order(cells: &[Cell], seed: u64) -> Vec<PlannedTrial> {
+    order_from(cells, seed, 0)
+}
+
+/// As [`order`], with blocks that count from `first`.
+fn order_from(cells: &[Cell], seed: u64, first: u32) -> Vec<PlannedTrial> {
     let blocks = cells.iter().map(|cell| cell.trials).max().unwrap_or(0);
     let mut open: Vec<&Cell> = cells.iter().collect();
     let mut trials = Vec::new();
     for block in 0..blocks {
         open.retain(|cell| cell.trials > block);
         let mut members = open.clone();
-        shuffle(&mut members, seed, block);
+        shuffle(&mut members, seed, first + block);
         for cell in members {
             // At most `MAX_TRIALS` trials fit in 32 bits.
             let index = u32::try_from(trials.len()).unwrap_or(u32::MAX);
-            trials.push(PlannedTrial { index, block, cell: cell.id.clone(), instrument: None });
+            trials.push(PlannedTrial { index, block: first + block, cell: cell.id.clone(), instrument: None });
         }
     }
     trials
+}
+
+/// Trials with an instrument, of each cell of one VM, in blocks of their own after all others: what they disturb is over.
+fn instrumented_order(
+    cells: &[Cell],
+    seed: u64,
+    before: &[PlannedTrial],
+    instrument: Instrument,
+    trials: u32,
+) -> Vec<PlannedTrial> {
+    let alone: Vec<Cell> =
+        cells.iter().filter(|cell| cell.concurrency == 1).map(|cell| Cell { trials, ..cell.clone() }).collect();
+    let (first, block) = (before.len(), before.last().map_or(0, |last| last.block + 1));
+    let mut all = order_from(&alone, seed, block);
+    for (trial, index) in all.iter_mut().zip(first..) {
+        trial.index = u32::try_from(index).unwrap_or(u32::MAX);
+        trial.instrument = Some(instrument);
+    }
+    all
 }
 
 fn shuffle<T>(items: &mut [T], seed: u64, block: u32) {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use microbench_plots::record::{Cell, Level, Plan, PlannedTrial};
 
 use crate::manifest::Study;
+use crate::manifest::protocol::preset;
 use crate::plan;
 
 /// Columns that the text takes at most.
@@ -27,12 +28,14 @@ pub fn render(plan: &Plan, study: &Study, full: bool) -> String {
     for line in wrap(&plan.title, "") {
         push(&mut text, &line);
     }
-    push(&mut text, &format!("study {}, seed {}, plan {}", plan.study, plan.seed, &hash[..12]));
+    let profile = if plan.profile.is_empty() { String::new() } else { format!(", profile {}", plan.profile) };
+    push(&mut text, &format!("study {}{profile}, seed {}, plan {}", plan.study, plan.seed, &hash[..12]));
     if !study.description.is_empty() {
         for line in wrap(&study.description, "") {
             push(&mut text, &line);
         }
     }
+    protocol(&mut text, plan);
     text.push('\n');
     cells(&mut text, plan, full);
     totals(&mut text, plan, study);
@@ -40,6 +43,24 @@ pub fn render(plan: &Plan, study: &Study, full: bool) -> String {
     measured(&mut text, plan);
     order(&mut text, plan, full);
     text
+}
+
+/// The protocol that is followed, and what it changes.
+fn protocol(text: &mut String, plan: &Plan) {
+    let preset = preset(plan.protocol);
+    for line in wrap(&format!("{}: {}", preset.name, preset.doc), "protocol ") {
+        push(text, &line);
+    }
+    let differences = preset.differences();
+    if differences.is_empty() {
+        return;
+    }
+    push(text, "where the manifest does not say otherwise:");
+    for (change, why) in differences {
+        for line in wrap(&format!("{change}  {why}"), "  ") {
+            push(text, &line);
+        }
+    }
 }
 
 fn push(text: &mut String, line: &str) {
@@ -122,7 +143,8 @@ fn cut(field: &str, width: usize) -> String {
 }
 
 fn totals(text: &mut String, plan: &Plan, study: &Study) {
-    let all: u64 = plan.cells.iter().map(vms).sum();
+    let instrumented = plan.trials.iter().filter(|trial| trial.instrument.is_some()).count() as u64;
+    let all: u64 = plan.cells.iter().map(vms).sum::<u64>() + instrumented;
     let (peak_vms, peak_mib) = plan.cells.iter().map(peak).fold((0, 0), |(a, b), (c, d)| (a.max(c), b.max(d)));
     text.push('\n');
     push(
@@ -136,6 +158,9 @@ fn totals(text: &mut String, plan: &Plan, study: &Study) {
             memory(peak_mib)
         ),
     );
+    if instrumented > 0 {
+        push(text, &format!("of these the last {} under strace, never timed", count(instrumented, "trial")));
+    }
     if study.warmup {
         push(text, "and to warm up, not counted: 1 VM of each distinct machine before its first trial in a session");
     }
@@ -170,8 +195,16 @@ fn measured(text: &mut String, plan: &Plan) {
     let names = |names: Vec<&str>| if names.is_empty() { "none".into() } else { names.join(", ") };
     let metrics = names(plan.metrics.iter().map(|metric| metric.name.as_str()).collect());
     let figures = names(plan.figures.iter().map(|figure| figure.name.as_str()).collect());
+    let claims = names(plan.claims.iter().map(|claim| claim.name.as_str()).collect());
+    let mut lists = vec![("metrics: ", metrics), ("figures: ", figures)];
+    if !plan.claims.is_empty() {
+        lists.push(("claims: ", claims));
+    }
+    if let Some(reference) = &plan.reference {
+        lists.push(("reference: ", format!("{} ({})", reference.label, count(reference.values.len() as u64, "value"))));
+    }
     text.push('\n');
-    for (head, names) in [("metrics: ", metrics), ("figures: ", figures)] {
+    for (head, names) in lists {
         for line in wrap(&names, head) {
             push(text, &line);
         }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use microbench::manifest::{
     self, Catalog, Code, EngineSpec, MAX_BYTES, MAX_CELLS, MOST_KEPT, ManifestErrors, SettingSpec, Study,
 };
-use microbench::{plan, plan_view};
-use microbench_plots::record::{Level, MetricSource, Plan};
+use microbench::plan::{self, Choice};
+use microbench::plan_view;
+use microbench_plots::record::{Instrument, Level, MetricSource, Plan, WorkloadKind};
 use proptest::prelude::*;
 
 fn text(value: &str) -> Level {
@@ -70,7 +71,7 @@ fn ids(study: &Study) -> Vec<&str> {
 }
 
 fn expand(study: &Study, seed: Option<u64>) -> Plan {
-    plan::expand(study, seed, None).unwrap()
+    plan::expand(study, Choice { seed, ..Choice::default() }).unwrap()
 }
 
 fn codes(errors: &ManifestErrors) -> BTreeSet<Code> {
@@ -271,6 +272,152 @@ fn built_in_metrics_need_their_name_only() {
     insta::assert_snapshot!("metric-definitions", definitions.join("\n"));
 }
 
+/// A study that uses every section.
+const WHOLE: &str = r#"
+[study]
+name = "whole"
+title = "Every section"
+protocol = "as-coded"
+reference = "tests/manifests/reference/whole.toml"
+[guest]
+kernel = "microvm-6.1"
+rootfs = "minimal"
+[variants.fc]
+label = "Firecracker"
+engine = "firecracker"
+[variants.fc-t2]
+engine = "firecracker"
+cpu_template = "T2"
+console = true
+[variants.qemu]
+engine = "qemu-microvm"
+vcpus = 1
+[matrix]
+concurrency = [1, 10, 20]
+trials = { 1 = 10, 10 = 2, 20 = 1 }
+instrument_trials = 2
+warmup = 0
+[profiles.short]
+trials = { 1 = 3, 10 = 1 }
+only = { concurrency = [1, 10] }
+[profiles.one-engine]
+trials = 2
+only = { engine = "firecracker", concurrency = 1 }
+[metrics]
+kernel_boot_time = {}
+hashing_time = {}
+shutdown_time = {}
+vmm_system_calls = {}
+[figures.fig6]
+form = "overlaid-bars"
+title = "Start-up"
+metrics = ["shutdown_time", "kernel_boot_time"]
+theme = "paper"
+column = "single"
+y_label = "Time (ms)"
+statistic = "mean"
+reference = true
+bars = [
+    { label = "T2 cpu", group = "firecracker", of = { variant = "fc-t2", concurrency = 1 } },
+    { label = "all", group = "firecracker", of = { engine = "firecracker", concurrency = [10, 20] } },
+]
+[figures.setup]
+form = "setup"
+[figures.x20]
+form = "box"
+metric = "shutdown_time"
+only = { concurrency = 20 }
+[[claims]]
+name = "slower"
+text = "QEMU boots the Linux kernel 18% slower on average."
+metric = "kernel_boot_time"
+ratio = [{ engine = "qemu-microvm" }, { engine = "firecracker" }]
+expect = "> 1"
+published = 1.18
+data = "1.32x to 1.84x"
+[[claims]]
+name = "calls"
+text = "730,000 against 5,000 system calls."
+difference = [{ metric = "vmm_system_calls", variant = "qemu" }, { metric = "vmm_system_calls", variant = "fc" }]
+expect = "700e3 .. 750e3"
+statistic = "median"
+[[claims]]
+name = "no-network"
+text = "Without network the machine boots in 150 to 200 ms."
+unmeasured = "every guest here has a network"
+"#;
+
+fn whole() -> Study {
+    parse(WHOLE).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn a_protocol_gives_defaults_that_the_manifest_overrides() {
+    let study = whole();
+    let settings = |variant: &str| &study.variants.iter().find(|known| known.key == variant).unwrap().settings;
+    for (variant, name, level) in [
+        ("fc", "vcpus", Level::Int(2)),
+        ("fc", "probe", text("busy")),
+        ("fc", "neighbour", Level::Bool(false)),
+        ("fc", "reboot", text("k")),
+        ("fc", "console", Level::Bool(false)),
+        ("fc-t2", "console", Level::Bool(true)),
+        ("qemu", "console", Level::Bool(true)),
+        ("qemu", "vcpus", Level::Int(1)),
+    ] {
+        assert_eq!(settings(variant).get(name), Some(&level), "{variant} {name}");
+    }
+    let source = |name: &str| study.metrics.iter().find(|metric| metric.name == name).unwrap().source.clone();
+    assert_eq!(source("kernel_boot_time"), MetricSource::Reading("kernel.random_fast_init".into()));
+    assert_eq!((study.workloads[0].kind, study.workloads[0].bytes), (WorkloadKind::Copy, 1 << 20));
+    let corrected = parse(&WHOLE.replace("protocol = \"as-coded\"\n", "")).unwrap();
+    assert_eq!(corrected.metrics[0].source, MetricSource::Reading("kernel.init".into()));
+    let own = WHOLE.replace("kernel_boot_time = {}", "kernel_boot_time = { reading = \"kernel.init\" }");
+    assert_eq!(parse(&own).unwrap().metrics[0].source, MetricSource::Reading("kernel.init".into()));
+    let guest = parse(&WHOLE.replace("[guest]", "[guest]\nreboot = \"engine\"")).unwrap();
+    assert_eq!(guest.cells[0].settings["reboot"], text("engine"));
+}
+
+#[test]
+fn the_whole_study_is_planned_as_shown() {
+    let study = whole();
+    let plan = expand(&study, None);
+    insta::assert_snapshot!("plan-whole", plan_view::render(&plan, &study, false));
+    insta::assert_json_snapshot!("plan-whole-parts", (&plan.figures, &plan.claims, &plan.reference, &plan.metrics));
+    assert_eq!(serde_json::from_str::<Plan>(&plan::to_json(&plan)).unwrap(), plan);
+}
+
+#[test]
+fn instrumented_trials_come_last_of_each_cell_of_one_vm() {
+    let plan = expand(&whole(), None);
+    let (timed, counted): (Vec<_>, Vec<_>) = plan.trials.iter().partition(|trial| trial.instrument.is_none());
+    assert_eq!((timed.len(), counted.len()), (39, 6));
+    assert!(timed.iter().all(|trial| trial.index < counted[0].index && trial.block < counted[0].block));
+    assert!(counted.iter().all(|trial| trial.cell.ends_with("/1") && trial.instrument == Some(Instrument::Strace)));
+    assert!(plan.trials.iter().zip(0..).all(|(trial, index)| trial.index == index));
+    let without = parse(&study("trials = 3\n")).unwrap();
+    assert!(expand(&without, None).trials.iter().all(|trial| trial.instrument.is_none()));
+}
+
+#[test]
+fn a_profile_takes_its_cells_and_their_trials() {
+    let study = whole();
+    let of = |profile| plan::expand(&study, Choice { profile: Some(profile), ..Choice::default() });
+    let short = of("short").unwrap();
+    assert_eq!((short.profile.as_str(), short.cells.len()), ("short", 6));
+    assert!(short.cells.iter().all(|cell| cell.trials == if cell.concurrency == 1 { 3 } else { 1 }));
+    assert_eq!(short.axes[1].levels, [Level::Int(1), Level::Int(10)]);
+    // A figure of which nothing is left is not drawn.
+    assert_eq!(short.figures.iter().map(|figure| figure.name.as_str()).collect::<Vec<_>>(), ["fig6", "setup"]);
+    let ids: Vec<_> = of("one-engine").unwrap().cells.into_iter().map(|cell| (cell.id, cell.trials)).collect();
+    assert_eq!(ids, [("fc/1".into(), 2), ("fc-t2/1".into(), 2)]);
+    assert_eq!(of("full").unwrap(), expand(&study, None));
+    assert_eq!(expand(&study, None).profile, "full");
+    assert_eq!(expand(&good("trials = 1\n"), None).profile, "");
+    let error = of("shrot").unwrap_err().to_string();
+    assert_eq!(error, "the study has no profile `shrot`; those that it has are `full`, `short`, `one-engine`");
+}
+
 #[test]
 fn an_included_combination_is_not_excluded() {
     let study = good(
@@ -285,10 +432,10 @@ fn an_included_combination_is_not_excluded() {
 #[test]
 fn a_seed_or_a_number_of_trials_may_be_given_from_outside() {
     let study = good("trials = 10\n");
-    let plan = plan::expand(&study, Some(99), NonZeroU32::new(2)).unwrap();
+    let plan = plan::expand(&study, Choice { seed: Some(99), trials: NonZeroU32::new(2), profile: None }).unwrap();
     assert_eq!((plan.seed, plan.trials.len(), plan.cells[0].trials), (99, 4, 2));
     assert_ne!(plan::sha256(&plan::to_json(&plan)), plan::sha256(&plan::to_json(&expand(&study, None))));
-    let error = plan::expand(&study, None, Some(NonZeroU32::MAX)).unwrap_err();
+    let error = plan::expand(&study, Choice { trials: Some(NonZeroU32::MAX), ..Choice::default() }).unwrap_err();
     assert_eq!(error.to_string(), "the plan would have 8589934590 trials; the limit is 1000000");
 }
 
@@ -301,7 +448,7 @@ fn a_plan_reads_back_from_its_json() {
 #[test]
 fn an_earlier_block_keeps_its_order_when_trials_are_added() {
     let study = good("concurrency = [1, 2, 3, 4, 5]\ntrials = 4\n");
-    let few = plan::expand(&study, None, NonZeroU32::new(2)).unwrap();
+    let few = plan::expand(&study, Choice { trials: NonZeroU32::new(2), ..Choice::default() }).unwrap();
     assert_eq!(few.trials[..], expand(&study, None).trials[..few.trials.len()]);
 }
 

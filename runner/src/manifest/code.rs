@@ -76,7 +76,14 @@ codes! {
     AxisTwice = "MB0502", "A figure uses one axis twice.";
     MixedUnits = "MB0503", "A figure mixes metrics of different units.";
     Pooled = "MB0504", "A bar of the figure would pool different cells.";
-    NoCells = "MB0505", "No cell is left for the figure.";
+    NoCells = "MB0505", "No cell is left for a figure, or for what else asks for some.";
+    NotOfForm = "MB0506", "A key does not go with the figure's form, or with another of its keys.";
+    NoReference = "MB0507", "A figure shows published values, but the study names none.";
+    // Claims.
+    ClaimComparison = "MB0601", "A claim has not exactly one comparison or reason for having none.";
+    BadExpectation = "MB0602", "A text is not an expectation.";
+    // Published values.
+    ReferenceUnreadable = "MB0701", "The file of published values cannot be read.";
 }
 
 #[cfg(test)]

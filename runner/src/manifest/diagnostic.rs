@@ -23,7 +23,9 @@ pub struct ManifestError {
     pub code: Code,
     /// What is wrong, one line.
     pub message: String,
-    /// Bytes of the manifest that the error is about; `None` when it is about the file.
+    /// The file that it is about: 0 for the manifest, others in the order in which they were read.
+    pub file: usize,
+    /// Bytes of the file that the error is about; `None` when it is about the whole of it.
     pub span: Option<Range<usize>>,
     /// What stands at the mark; empty for a bare mark.
     pub label: String,
@@ -40,7 +42,7 @@ impl ManifestError {
 
     pub(super) fn of_file(code: Code, message: impl Into<String>) -> Self {
         let (message, label) = (message.into(), String::new());
-        Self { code, message, span: None, label, related: Vec::new(), help: Vec::new() }
+        Self { code, message, file: 0, span: None, label, related: Vec::new(), help: Vec::new() }
     }
 
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
@@ -64,6 +66,17 @@ impl ManifestError {
 pub(super) struct Diagnostics {
     errors: Vec<ManifestError>,
     more: usize,
+    /// Files beside the manifest.
+    others: Vec<SourceFile>,
+    /// The file that errors are about now.
+    file: usize,
+}
+
+/// A file that errors point into.
+#[derive(Clone, Debug)]
+struct SourceFile {
+    path: String,
+    source: String,
 }
 
 impl Diagnostics {
@@ -74,7 +87,7 @@ impl Diagnostics {
     /// As [`push`](Self::push), for errors that may be very many: one that would not be kept is not made.
     pub(super) fn push_with(&mut self, error: impl FnOnce() -> ManifestError) {
         if self.errors.len() < MOST_KEPT {
-            self.errors.push(error());
+            self.errors.push(ManifestError { file: self.file, ..error() });
         } else {
             self.more += 1;
         }
@@ -88,27 +101,46 @@ impl Diagnostics {
         self.errors.len() + self.more
     }
 
+    /// From here on errors are about another file than the manifest; returns its number.
+    pub(super) fn open(&mut self, path: &str, source: &str) -> usize {
+        self.others.push(SourceFile { path: path.into(), source: source.into() });
+        self.file = self.others.len();
+        self.file
+    }
+
+    /// From here on errors are about a file that was opened before.
+    pub(super) fn reopen(&mut self, file: usize) {
+        self.file = file;
+    }
+
+    /// From here on errors are about the manifest again.
+    pub(super) fn close(&mut self) {
+        self.file = 0;
+    }
+
     pub(super) fn into_errors(mut self, path: &str, source: &str) -> ManifestErrors {
-        self.errors.sort_by_key(|error| error.span.as_ref().map_or(0, |span| span.start));
-        ManifestErrors { path: path.into(), source: source.into(), errors: self.errors, more: self.more }
+        self.errors.sort_by_key(|error| (error.file, error.span.as_ref().map_or(0, |span| span.start)));
+        let mut files = vec![SourceFile { path: path.into(), source: source.into() }];
+        files.extend(self.others);
+        ManifestErrors { files, errors: self.errors, more: self.more }
     }
 }
 
-/// Everything that is wrong with one manifest. Its `Display` is [`ManifestErrors::plain`].
+/// Everything that is wrong with one manifest and the files that it names. Its `Display` is [`ManifestErrors::plain`].
 #[derive(Clone, Debug)]
 pub struct ManifestErrors {
-    path: String,
-    source: String,
+    /// The manifest first; never empty.
+    files: Vec<SourceFile>,
     errors: Vec<ManifestError>,
     more: usize,
 }
 
 impl ManifestErrors {
     pub(super) fn of_file(path: &str, source: &str, error: ManifestError) -> Self {
-        Self { path: path.into(), source: source.into(), errors: vec![error], more: 0 }
+        Self { files: vec![SourceFile { path: path.into(), source: source.into() }], errors: vec![error], more: 0 }
     }
 
-    /// The errors in the order of the manifest, at most [`MOST_KEPT`].
+    /// The errors in the order of the manifest, then of the other files, at most [`MOST_KEPT`].
     #[must_use]
     pub fn errors(&self) -> &[ManifestError] {
         &self.errors
@@ -141,7 +173,7 @@ impl ManifestErrors {
         let count = self.count();
         let noun = if count == 1 { "error" } else { "errors" };
         let kept = if self.more == 0 { String::new() } else { format!(" (the first {MOST_KEPT} are shown)") };
-        let summary = format!("{}: {count} {noun}{kept}; nothing was started", self.path);
+        let summary = format!("{}: {count} {noun}{kept}; nothing was started", self.files[0].path);
         text.push_str(&renderer.render(&[Group::with_title(Level::ERROR.primary_title(summary))]));
         text.push('\n');
         text
@@ -149,22 +181,23 @@ impl ManifestErrors {
 
     fn group<'a>(&'a self, error: &'a ManifestError) -> Group<'a> {
         let title = Level::ERROR.primary_title(error.message.as_str()).id(error.code.as_str());
+        let file = &self.files[error.file.min(self.files.len() - 1)];
         let help = error.help.iter().map(|help| Level::HELP.message(help.as_str()));
         let place: Element<'a> = match &error.span {
-            None => Origin::path(self.path.as_str()).into(),
+            None => Origin::path(file.path.as_str()).into(),
             Some(span) => {
                 // The renderer walks all that it is given, so it is given the lines that it shows and no more.
-                let (lines, first) = self.lines(error.related.iter().map(|(span, _)| span).chain([span]));
+                let (lines, first) = file.lines(error.related.iter().map(|(span, _)| span).chain([span]));
                 if lines.len() > LONGEST_SHOWN {
-                    let start = self.fit(span).start;
-                    let line = self.source[..start].rfind('\n').map_or(0, |newline| newline + 1);
-                    let place = Origin::path(self.path.as_str()).line(line_of(&self.source, start) as usize);
+                    let start = file.fit(span).start;
+                    let line = file.source[..start].rfind('\n').map_or(0, |newline| newline + 1);
+                    let place = Origin::path(file.path.as_str()).line(line_of(&file.source, start) as usize);
                     return title
-                        .element(place.char_column(self.source[line..start].chars().count() + 1))
+                        .element(place.char_column(file.source[line..start].chars().count() + 1))
                         .elements(help);
                 }
                 let fit = |span: &Range<usize>| {
-                    let span = self.fit(span);
+                    let span = file.fit(span);
                     span.start - lines.start..span.end - lines.start
                 };
                 let mut mark = AnnotationKind::Primary.span(fit(span));
@@ -175,9 +208,9 @@ impl ManifestErrors {
                     .related
                     .iter()
                     .map(|(span, label)| AnnotationKind::Context.span(fit(span)).label(label.as_str()));
-                Snippet::source(&self.source[lines.clone()])
+                Snippet::source(&file.source[lines.clone()])
                     .line_start(first)
-                    .path(self.path.as_str())
+                    .path(file.path.as_str())
                     .annotation(mark)
                     .annotations(related)
                     .into()
@@ -185,7 +218,9 @@ impl ManifestErrors {
         };
         title.element(place).elements(help)
     }
+}
 
+impl SourceFile {
     /// The bytes of the whole lines from the first to the last span, and the number of the first line.
     fn lines<'a>(&self, spans: impl Iterator<Item = &'a Range<usize>>) -> (Range<usize>, usize) {
         let (mut start, mut end) = (self.source.len(), 0);

@@ -1,8 +1,9 @@
 //! Figures: every name looked up, and no bar that would mix what it should compare.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
-use microbench_plots::record::{Axis, Cell, Column, Figure, FigureForm, Level, Metric, Statistic, Theme};
+use microbench_plots::record::{Axis, Cell, Column, Figure, FigureBar, FigureForm, Level, Metric, Statistic, Theme};
 
 use super::axes::{unknown_axis, unknown_level};
 use super::code::Code;
@@ -10,8 +11,19 @@ use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{quote, suggest};
 use super::raw;
 use super::read::At;
+use super::selection::{self, ENGINE, same};
 
-const FORMS: &[(&str, FigureForm)] = &[("grouped-bars", FigureForm::GroupedBars)];
+const FORMS: &[(&str, FigureForm)] = &[
+    ("bars", FigureForm::Bars),
+    ("grouped-bars", FigureForm::GroupedBars),
+    ("overlaid-bars", FigureForm::OverlaidBars),
+    ("box", FigureForm::Box),
+    ("ecdf", FigureForm::Ecdf),
+    ("strip", FigureForm::Strip),
+    ("setup", FigureForm::Setup),
+];
+const THEMES: &[(&str, Theme)] = &[("publication", Theme::Publication), ("paper", Theme::Paper)];
+const COLUMNS: &[(&str, Column)] = &[("single", Column::Single), ("double", Column::Double)];
 const STATISTICS: &[(&str, Statistic)] = &[("median", Statistic::Median), ("mean", Statistic::Mean)];
 
 /// The manifest's figures; those in error are left out. Without `axes` (they are in error) names of axes are let pass.
@@ -24,6 +36,21 @@ pub(super) fn check(
     manifest.figures.iter().filter_map(|raw| figure(raw, manifest, axes, metrics, errors)).collect()
 }
 
+/// The word's meaning, or that of its absence.
+fn word_or<T: Copy + Default>(
+    name: Option<&At<String>>,
+    kind: &str,
+    words: &[(&'static str, T)],
+    errors: &mut Diagnostics,
+) -> T {
+    word(name, kind, words, errors).unwrap_or_default()
+}
+
+/// The statistic that the key names, or `default` without it; `None` when it is in error.
+pub(super) fn statistic(name: Option<&At<String>>, default: Statistic, errors: &mut Diagnostics) -> Option<Statistic> {
+    if name.is_none() { Some(default) } else { word(name, "statistics", STATISTICS, errors) }
+}
+
 fn figure(
     raw: &raw::Figure,
     manifest: &raw::Manifest,
@@ -32,28 +59,50 @@ fn figure(
     errors: &mut Diagnostics,
 ) -> Option<Figure> {
     let form = word(raw.form.as_ref(), "forms", FORMS, errors);
-    let statistic = match &raw.statistic {
-        None => Some(Statistic::Median),
-        statistic => word(statistic.as_ref(), "statistics", STATISTICS, errors),
-    };
+    let theme = word_or(raw.theme.as_ref(), "themes", THEMES, errors);
+    let column = word_or(raw.column.as_ref(), "columns", COLUMNS, errors);
+    let statistic = statistic(raw.statistic.as_ref(), Statistic::Median, errors);
     known_metrics(raw, manifest, metrics, errors);
-    let only = match axes {
+    let matrix = axes.map(|axes| axes.iter().filter(|axis| axis.name != ENGINE).cloned().collect::<Vec<_>>());
+    let only = match &matrix {
         Some(axes) => {
-            check_roles(raw, axes, errors);
+            if form != Some(FigureForm::Setup) {
+                check_roles(raw, axes, errors);
+            }
             only(raw, axes, errors)
         }
         None => BTreeMap::new(),
     };
+    check_form(raw, form, errors);
+    let bars = raw.bars.iter().flat_map(|bars| &bars.value);
+    let bars = bars.map(|bar| FigureBar {
+        label: bar.label.as_ref().map(|label| label.value.clone()).unwrap_or_default(),
+        group: bar.group.as_ref().map(|group| group.value.clone()).unwrap_or_default(),
+        of: selection::check(&bar.of, axes, errors),
+    });
+    let bars = bars.collect();
+    if let Some(reference) = raw.reference.as_ref().filter(|reference| reference.value)
+        && manifest.study.reference.is_none()
+    {
+        errors.push(
+            ManifestError::new(
+                Code::NoReference,
+                reference.span.clone(),
+                "the figure shows published values, but the study names none",
+            )
+            .help("name their file in [study]: `reference = \"reference/paper.toml\"`"),
+        );
+    }
     let name = |name: &Option<At<String>>| name.as_ref().map(|name| name.value.clone());
     Some(Figure {
         name: raw.name.value.clone(),
         title: name(&raw.title).unwrap_or_default(),
         form: form?,
-        theme: Theme::default(),
-        column: Column::default(),
-        bars: Vec::new(),
-        y_label: String::new(),
-        reference: false,
+        theme,
+        column,
+        bars,
+        y_label: name(&raw.y_label).unwrap_or_default(),
+        reference: raw.reference.as_ref().is_some_and(|reference| reference.value),
         metrics: raw.metrics.iter().map(|metric| metric.value.clone()).collect(),
         x: name(&raw.x).unwrap_or_else(|| "variant".into()),
         groups: name(&raw.groups),
@@ -61,6 +110,48 @@ fn figure(
         only,
         statistic: statistic?,
     })
+}
+
+/// Reports the keys that do not go together with the form or with one another.
+fn check_form(raw: &raw::Figure, form: Option<FigureForm>, errors: &mut Diagnostics) {
+    let (Some(form), Some(word)) = (form, &raw.form) else { return };
+    let mut deny = |span: &Range<usize>, key: &str, why: &str, related: &Range<usize>, help: &str| {
+        let message = format!("`{key}` does not go with {why}");
+        errors.push(
+            ManifestError::new(Code::NotOfForm, span.clone(), message).related(related.clone(), "here").help(help),
+        );
+    };
+    let roles = [("x", &raw.x), ("groups", &raw.groups), ("panels", &raw.panels)];
+    if form == FigureForm::Setup {
+        let help = "the form draws the set-up from the plan, without data: take the key away";
+        let names = roles.into_iter().chain([("statistic", &raw.statistic), ("y_label", &raw.y_label)]);
+        for (key, name) in names {
+            if let Some(name) = name {
+                deny(&name.span, key, "the form `setup`", &word.span, help);
+            }
+        }
+        if let Some(metric) = raw.metrics.first() {
+            deny(&metric.span, "metric", "the form `setup`", &word.span, help);
+        }
+        if let Some(bars) = &raw.bars {
+            deny(&bars.span, "bars", "the form `setup`", &word.span, help);
+        }
+        return;
+    }
+    let Some(bars) = &raw.bars else { return };
+    if form == FigureForm::GroupedBars {
+        let help = "`bars` lists single bars: take `form = \"bars\"`, and colour them by the bars' `group`";
+        deny(&bars.span, "bars", "the form `grouped-bars`", &word.span, help);
+    }
+    let help = "`bars` says itself which bars there are: give each its cells by `of`";
+    for (key, name) in roles {
+        if let Some(name) = name {
+            deny(&name.span, key, "`bars`", &bars.span, help);
+        }
+    }
+    if let Some((name, _)) = raw.only.first() {
+        deny(&name.span, "only", "`bars`", &bars.span, help);
+    }
 }
 
 /// Reports the axes of `x`, `groups` and `panels` that do not exist or stand twice.
@@ -105,14 +196,6 @@ fn only(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) -> BTreeMap<
     only
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a level that is compared with a fraction")]
-fn same(a: &Level, b: &Level) -> bool {
-    match (a, b) {
-        (Level::Float(a), Level::Int(b)) => *a == *b as f64,
-        _ => a == b,
-    }
-}
-
 fn word<T: Copy>(
     name: Option<&At<String>>,
     kind: &str,
@@ -129,19 +212,23 @@ fn word<T: Copy>(
     found
 }
 
+/// True when the study has the metric, else an error is reported. A metric that is in error itself is known all the same.
+pub(super) fn known_metric(name: &At<String>, manifest: &raw::Manifest, errors: &mut Diagnostics) -> bool {
+    let known = manifest.metrics.iter().any(|metric| metric.name.value == name.value);
+    if !known {
+        let valid = manifest.metrics.iter().map(|metric| metric.name.value.as_str());
+        let message = format!("the study has no metric {}", quote(&name.value));
+        let help = suggest(&name.value, "metrics", valid);
+        errors.push(ManifestError::new(Code::UnknownMetric, name.span.clone(), message).help(help));
+    }
+    known
+}
+
 fn known_metrics(raw: &raw::Figure, manifest: &raw::Manifest, metrics: &[Metric], errors: &mut Diagnostics) {
     let mut seen: HashMap<&str, &At<String>> = HashMap::new();
     let mut unit: Option<(&str, &At<String>)> = None;
     for name in &raw.metrics {
-        // A metric that is in error itself is known all the same.
-        if !manifest.metrics.iter().any(|metric| metric.name.value == name.value) {
-            let valid = manifest.metrics.iter().map(|metric| metric.name.value.as_str());
-            let message = format!("the study has no metric {}", quote(&name.value));
-            errors.push(ManifestError::new(Code::UnknownMetric, name.span.clone(), message).help(suggest(
-                &name.value,
-                "metrics",
-                valid,
-            )));
+        if !known_metric(name, manifest, errors) {
             continue;
         }
         if let Some(before) = seen.insert(&name.value, name) {
@@ -172,7 +259,7 @@ fn known_metrics(raw: &raw::Figure, manifest: &raw::Manifest, metrics: &[Metric]
     }
 }
 
-fn unit_name(unit: &str) -> &str {
+pub(super) fn unit_name(unit: &str) -> &str {
     if unit == "1" { "counts" } else { unit }
 }
 
@@ -185,6 +272,21 @@ pub(super) fn check_bars(
     errors: &mut Diagnostics,
 ) {
     for (figure, raw) in figures.iter().zip(&manifest.figures) {
+        if figure.form == FigureForm::Setup {
+            continue;
+        }
+        if let Some(bars) = &raw.bars {
+            for (bar, raw) in figure.bars.iter().zip(&bars.value) {
+                if !cells.iter().any(|cell| selection::has(&bar.of, cell)) {
+                    let message = format!("bar {} of figure {} has no cell", quote(&bar.label), quote(&figure.name));
+                    errors.push(
+                        ManifestError::new(Code::NoCells, raw.span.clone(), message)
+                            .help("no cell has all the levels that `of` asks for"),
+                    );
+                }
+            }
+            continue;
+        }
         let drawn: Vec<&str> = [Some(&figure.x), figure.groups.as_ref(), figure.panels.as_ref()]
             .into_iter()
             .flatten()

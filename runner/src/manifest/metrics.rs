@@ -1,10 +1,11 @@
 //! Metrics: each with exactly one source, and the work that some of them need.
 
-use microbench_plots::record::{Level, Metric, MetricSource, Workload, WorkloadKind};
+use microbench_plots::record::{Cell, Level, Metric, MetricSource, Workload, WorkloadKind};
 
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list, quote, suggest};
+use super::protocol::Preset;
 use super::raw::{self, RawWork};
 use super::read::At;
 use super::size;
@@ -23,17 +24,31 @@ pub struct BuiltIn {
     source: Source,
 }
 
+/// Where a built-in metric's value comes from.
 #[derive(Clone, Copy, Debug)]
-enum Source {
+pub(super) enum Source {
     Span(&'static str, &'static str),
     Reading(&'static str),
     Work(WorkloadKind, u64, u32),
 }
 
-/// Kinds of work with their names in a manifest.
-const WORKLOADS: &[(&str, WorkloadKind)] = &[("sha256", WorkloadKind::Sha256)];
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Span(from, to) => write!(f, "from {from} to {to}"),
+            Self::Reading(name) => write!(f, "reading {name}"),
+            Self::Work(kind, bytes, rounds) => {
+                let word = WORKLOADS.iter().find(|(_, known)| known == kind).map_or("", |(word, _)| word);
+                write!(f, "{word} of {bytes} bytes, {rounds} times")
+            }
+        }
+    }
+}
 
-/// Every built-in metric: the four of the 2019 study, and what a kernel says while it boots.
+/// Kinds of work with their names in a manifest.
+const WORKLOADS: &[(&str, WorkloadKind)] = &[("sha256", WorkloadKind::Sha256), ("copy", WorkloadKind::Copy)];
+
+/// Every built-in metric: the four of the 2019 study, what a kernel says while it boots, and what its VMM asks the host.
 pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "kernel_boot_time", label: "Kernel boot", source: Source::Reading(reading::KERNEL_INIT) },
     BuiltIn {
@@ -48,35 +63,67 @@ pub const BUILT_IN: &[BuiltIn] = &[
         label: "Kernel log messages",
         source: Source::Reading(reading::KERNEL_MESSAGES),
     },
+    BuiltIn {
+        name: "vmm_system_calls",
+        label: "System calls of the VMM",
+        source: Source::Reading(reading::VMM_SYSTEM_CALLS),
+    },
 ];
 
 /// The manifest's metrics, and the work for the guests; those in error are left out.
-pub(super) fn check(manifest: &raw::Manifest, errors: &mut Diagnostics) -> (Vec<Metric>, Vec<Workload>) {
+pub(super) fn check(
+    manifest: &raw::Manifest,
+    preset: &Preset,
+    errors: &mut Diagnostics,
+) -> (Vec<Metric>, Vec<Workload>) {
     let (mut metrics, mut works) = (Vec::new(), Vec::new());
     let workers: Vec<&str> =
-        manifest.metrics.iter().filter(|raw| needs_work(raw)).map(|raw| raw.name.value.as_str()).collect();
+        manifest.metrics.iter().filter(|raw| needs_work(raw, preset)).map(|raw| raw.name.value.as_str()).collect();
     for raw in &manifest.metrics {
-        let Some((source, unit, definition, work)) = resolve(raw, &workers, errors) else { continue };
+        let Some((source, unit, definition, work)) = resolve(raw, preset, &workers, errors) else { continue };
         works.extend(work);
         metrics.push(Metric {
             name: raw.name.value.clone(),
             label: raw.label.as_ref().map_or_else(|| label(&raw.name.value), |label| label.value.clone()),
             definition: raw.definition.as_ref().map_or(definition, |definition| definition.value.clone()),
             unit,
+            instrument: match &source {
+                MetricSource::Reading(name) => reading::instrument(name),
+                MetricSource::Span { .. } => None,
+            },
             source,
-            instrument: None,
         });
     }
     (metrics, works)
+}
+
+/// Reports metrics that need an instrument when no cell can have it: it is attached to one VM alone.
+pub(super) fn check_cells(manifest: &raw::Manifest, metrics: &[Metric], cells: &[Cell], errors: &mut Diagnostics) {
+    if cells.iter().any(|cell| cell.concurrency == 1) {
+        return;
+    }
+    for (metric, raw) in metrics.iter().zip(&manifest.metrics).filter(|(metric, _)| metric.instrument.is_some()) {
+        let message = format!("{} is taken from trials of one VM, but no cell has concurrency 1", quote(&metric.name));
+        errors.push(
+            ManifestError::new(Code::NoCells, raw.name.span.clone(), message)
+                .help("add 1 to the levels of `concurrency`"),
+        );
+    }
+}
+
+/// The source of the built-in metric of this name, as the protocol defines it.
+fn source_of(name: &str, preset: &Preset) -> Option<Source> {
+    let own = preset.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.source);
+    own.or_else(|| built_in(name).map(|metric| metric.source))
 }
 
 fn built_in(name: &str) -> Option<&'static BuiltIn> {
     BUILT_IN.iter().find(|metric| metric.name == name)
 }
 
-fn needs_work(raw: &raw::Metric) -> bool {
+fn needs_work(raw: &raw::Metric, preset: &Preset) -> bool {
     let silent = raw.from.is_none() && raw.to.is_none() && raw.reading.is_none();
-    let built_in = built_in(&raw.name.value).is_some_and(|metric| matches!(metric.source, Source::Work(..)));
+    let built_in = source_of(&raw.name.value, preset).is_some_and(|source| matches!(source, Source::Work(..)));
     raw.work.is_some() || raw.broken || silent && built_in
 }
 
@@ -92,7 +139,7 @@ fn label(name: &str) -> String {
 
 type Resolved = (MetricSource, String, String, Option<Workload>);
 
-fn resolve(raw: &raw::Metric, workers: &[&str], errors: &mut Diagnostics) -> Option<Resolved> {
+fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[&str], errors: &mut Diagnostics) -> Option<Resolved> {
     let span = raw.name.span.clone();
     let name = quote(&raw.name.value);
     if raw.broken {
@@ -104,7 +151,7 @@ fn resolve(raw: &raw::Metric, workers: &[&str], errors: &mut Diagnostics) -> Opt
     }
     match (&raw.from, &raw.to, &raw.reading, &raw.work) {
         (None, None, None, None) => {
-            let Some(metric) = built_in(&raw.name.value) else {
+            let Some(source) = source_of(&raw.name.value, preset) else {
                 let message = format!("{name} is not a built-in metric, so it needs a source");
                 errors.push(
                     ManifestError::new(Code::NotBuiltIn, span, message)
@@ -113,7 +160,7 @@ fn resolve(raw: &raw::Metric, workers: &[&str], errors: &mut Diagnostics) -> Opt
                 );
                 return None;
             };
-            Some(match metric.source {
+            Some(match source {
                 Source::Span(from, to) => of_span(from, to),
                 Source::Reading(name) => of_reading(name, workers)?,
                 Source::Work(kind, bytes, rounds) => {
@@ -217,7 +264,7 @@ fn of_work(work: Workload) -> Resolved {
     let name = reading::work_duration(&work.metric);
     let what = match work.kind {
         WorkloadKind::Sha256 => "SHA-256",
-        WorkloadKind::Copy => "an allocation and copy",
+        WorkloadKind::Copy => "one allocation and copy",
     };
     let rounds = if work.rounds == 1 { "once".into() } else { format!("{} times", work.rounds) };
     let definition =

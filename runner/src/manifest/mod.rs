@@ -1,19 +1,24 @@
 //! From a TOML manifest to a [`Study`], or to every error in it with its line and column.
 //!
 //! Three layers, each of which knows nothing of the next: the walker (`read`) knows TOML, `raw` the shape of a manifest,
-//! and `variants`, `axes`, `matrix`, `metrics` and `figures` what names mean. All errors of a layer are collected; only
+//! and `variants`, `axes`, `matrix`, `metrics`, `figures`, `claims`, `profiles` and `reference` what names mean. All errors of a layer are collected; only
 //! cells are not expanded from a matrix that is known to be wrong. Nothing here writes a file or starts a process, and
 //! every list and text that a manifest can hold has a limit, so that no manifest can hang or exhaust the machine.
 
 mod axes;
+mod claims;
 mod code;
 mod diagnostic;
 mod figures;
 mod matrix;
 mod metrics;
 mod nearest;
+mod profiles;
+pub mod protocol;
 mod raw;
 mod read;
+mod reference;
+mod selection;
 mod settings;
 mod size;
 mod study;
@@ -31,6 +36,8 @@ use self::read::Table;
 pub use self::code::Code;
 pub use self::diagnostic::{MOST_KEPT, ManifestError, ManifestErrors};
 pub use self::metrics::{BUILT_IN, BuiltIn};
+pub use self::profiles::{FULL, Profile};
+pub(crate) use self::selection::has;
 pub use self::settings::{Catalog, DefaultLevel, EngineSpec, GUEST, GuestSetting, Kind, SettingSpec, guest};
 pub use self::study::{Study, Variant};
 
@@ -74,7 +81,7 @@ fn too_long() -> ManifestError {
     ManifestError::of_file(Code::TooLong, format!("the manifest is longer than {MAX_BYTES} bytes, which is the limit"))
 }
 
-/// The study of a manifest's text; `name` is what errors call the file.
+/// The study of a manifest's text; `name` is its path, for errors and for the files that it names relative to itself.
 ///
 /// # Errors
 /// Everything that is wrong with the manifest.
@@ -94,7 +101,8 @@ pub fn parse(name: &str, source: &str, catalog: &Catalog) -> Result<Study, Manif
     }
     let root = Table::new("the manifest", root.span(), root.get_ref());
     let manifest = raw::read(root, &mut errors);
-    match check(&manifest, source, catalog, &mut errors) {
+    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+    match check(&manifest, source, folder, catalog, &mut errors) {
         Some(study) if errors.is_empty() => Ok(Study { source: original.into(), ..study }),
         _ => Err(errors.into_errors(name, source)),
     }
@@ -105,31 +113,57 @@ fn one_line(message: &str) -> String {
 }
 
 /// `None` means that an error was reported.
-fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut Diagnostics) -> Option<Study> {
-    let variants = variants::check(manifest, catalog, errors);
-    let (metrics, workloads) = metrics::check(manifest, errors);
+fn check(
+    manifest: &raw::Manifest,
+    source: &str,
+    folder: &Path,
+    catalog: &Catalog,
+    errors: &mut Diagnostics,
+) -> Option<Study> {
+    let preset = protocol::check(&manifest.study, errors);
+    let variants = variants::check(manifest, preset, catalog, errors);
+    let (metrics, workloads) = metrics::check(manifest, preset, errors);
     let axes = axes::check(manifest, &variants, catalog, errors);
-    let drawn: Option<Vec<_>> = axes.as_ref().map(|axes| axes.axes.iter().map(|levels| levels.axis.clone()).collect());
-    let figures = figures::check(manifest, drawn.as_deref(), &metrics, errors);
+    let known = axes.as_ref().map(|axes| {
+        let axes: Vec<_> = axes.axes.iter().map(|levels| levels.axis.clone()).collect();
+        selection::with_engine(&axes, &variants)
+    });
+    let known = known.as_deref();
+    let profiles = profiles::check(manifest, known, errors);
+    let figures = figures::check(manifest, known, &metrics, errors);
+    let claims = claims::check(manifest, known, &metrics, errors);
+    let reference = reference::check(manifest, folder, known, &metrics, errors);
     let axes = axes.filter(|_| errors.is_empty())?;
     let matrix::Cells { axes, cells, excluded } = matrix::expand(axes, &manifest.matrix, &variants, source, errors);
     if !errors.is_empty() {
         return None;
     }
+    metrics::check_cells(manifest, &metrics, &cells, errors);
+    let profiles = profiles::cover(manifest, profiles, &axes, &cells, errors);
     figures::check_bars(manifest, &figures, &axes, &cells, errors);
+    claims::check_cells(manifest, &claims, &cells, errors);
+    if let Some(reference) = &reference {
+        reference::check_cells(reference, &cells, errors);
+    }
+    let instrument_trials = manifest.matrix.instrument_trials.unwrap_or(1);
     Some(Study {
         name: manifest.study.name.clone(),
         title: manifest.study.title.clone(),
         description: manifest.study.description.clone(),
+        protocol: preset.protocol,
         seed: manifest.study.seed,
         variants,
         axes,
         cells,
         excluded,
         warmup: manifest.matrix.warmup != Some(0),
+        profiles,
+        instrument_trials: u32::try_from(instrument_trials).unwrap_or(1),
         metrics,
         workloads,
         figures,
+        claims,
+        reference: reference.map(|checked| checked.reference),
         source: source.into(),
     })
 }

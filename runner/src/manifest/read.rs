@@ -235,6 +235,32 @@ impl<'a> Item<'a> {
         Some(At { value, span })
     }
 
+    /// A finite number.
+    pub(super) fn number(&self, errors: &mut Diagnostics) -> Option<At<f64>> {
+        let level = match self.value.get_ref() {
+            DeValue::Integer(_) | DeValue::Float(_) => self.level(errors)?,
+            _ => {
+                errors.push(self.wrong("a number"));
+                return None;
+            }
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a number of 2^53 is not meant exactly")]
+        let value = match level.value {
+            Level::Int(value) => value as f64,
+            Level::Float(value) => value,
+            Level::Bool(_) | Level::Text(_) => return None,
+        };
+        Some(At { value, span: level.span })
+    }
+
+    pub(super) fn truth(&self, errors: &mut Diagnostics) -> Option<At<bool>> {
+        let DeValue::Boolean(value) = self.value.get_ref() else {
+            errors.push(self.wrong("a truth value"));
+            return None;
+        };
+        Some(At { value: *value, span: self.span() })
+    }
+
     fn line(&self, text: &str, errors: &mut Diagnostics) -> Option<String> {
         if !text.chars().any(char::is_control) {
             return Some(text.into());

@@ -126,9 +126,23 @@ pub const GUEST: &[GuestSetting] = &[
     },
     GuestSetting {
         name: "probe",
-        kind: Kind::Word(&["exact", "paper"]),
+        kind: Kind::Word(&["exact", "paper", "busy"]),
         default: Some(DefaultLevel::Text("exact")),
-        doc: "How the start of the web service is observed: `exact`, or `paper` for the poll of the 2019 study.",
+        doc: "How the start of the web service is observed: `exact`, `paper` for the poll that the 2019 study states, or `busy` \
+              for one without a pause.",
+    },
+    GuestSetting {
+        name: "reboot",
+        kind: Kind::Word(&["engine", "k", "t"]),
+        default: Some(DefaultLevel::Text("engine")),
+        doc: "How the guest ends its machine: `engine` for what the engine's machine has, `k` for the keyboard controller, `t` \
+              for a triple fault.",
+    },
+    GuestSetting {
+        name: "console",
+        kind: Kind::Bool,
+        default: Some(DefaultLevel::Bool(true)),
+        doc: "Give the guest a serial console; without one the agent's marks on it are missing.",
     },
     GuestSetting {
         name: "boot_deadline_s",

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use microbench_plots::record::{Axis, Cell, Exclusion, Figure, Level, Metric, Workload};
+use microbench_plots::record::{Axis, Cell, Claim, Exclusion, Figure, Level, Metric, Protocol, Reference, Workload};
+
+use super::profiles::Profile;
 
 /// A study. Only [`load`](super::load) and [`parse`](super::parse) make one, so that its names refer to each other
 /// correctly, its cells are at most [`MAX_CELLS`](super::MAX_CELLS) and no two of them have one id.
@@ -14,6 +16,8 @@ pub struct Study {
     pub title: String,
     /// What the study is for; empty when the manifest does not say.
     pub description: String,
+    /// Which reading of the 2019 paper's protocol it follows where the manifest does not say otherwise.
+    pub protocol: Protocol,
     /// Seed of the run order.
     pub seed: u64,
     /// Every variant of the manifest, in its order, whether a cell uses it or not.
@@ -26,12 +30,20 @@ pub struct Study {
     pub excluded: Vec<Exclusion>,
     /// Each distinct machine is warmed up by one VM a session, which never counts.
     pub warmup: bool,
+    /// Other numbers of trials by name; that of the cells is the profile `full`.
+    pub profiles: Vec<Profile>,
+    /// Trials in which an instrument is attached to the VMM, of each cell of one VM, when a metric needs one.
+    pub instrument_trials: u32,
     /// What each VM is measured on.
     pub metrics: Vec<Metric>,
     /// Work that each guest is given, one a metric, in manifest order.
     pub workloads: Vec<Workload>,
     /// What is drawn.
     pub figures: Vec<Figure>,
+    /// Sentences to judge.
+    pub claims: Vec<Claim>,
+    /// Published values.
+    pub reference: Option<Reference>,
     /// The manifest's text, as it was read: what a run directory keeps.
     pub source: String,
 }

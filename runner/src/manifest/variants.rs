@@ -1,4 +1,4 @@
-//! Variants: each with its engine and its effective settings, `[guest]` < `[variants.<key>]`. (An axis' level, the
+//! Variants: each with its engine and its effective settings, protocol < `[guest]` < `[variants.<key>]`. (An axis' level, the
 //! strongest, is laid over them cell by cell in [`matrix`](super::matrix).)
 
 use std::collections::{BTreeMap, HashMap};
@@ -8,14 +8,20 @@ use microbench_plots::record::Level;
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{nearest, quote, suggest};
+use super::protocol::Preset;
 use super::raw;
 use super::read::At;
 use super::settings::{Catalog, EngineSpec, GUEST, guest, guest_names};
 use super::study::Variant;
 
 /// The manifest's variants; those in error are left out.
-pub(super) fn check(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Diagnostics) -> Vec<Variant> {
-    let defaults = defaults(manifest, catalog, errors);
+pub(super) fn check(
+    manifest: &raw::Manifest,
+    preset: &Preset,
+    catalog: &Catalog,
+    errors: &mut Diagnostics,
+) -> Vec<Variant> {
+    let common = common(manifest, catalog, errors);
     let mut variants: Vec<Variant> = Vec::new();
     let mut labels: HashMap<String, &At<String>> = HashMap::new();
     for raw in &manifest.variants {
@@ -40,7 +46,10 @@ pub(super) fn check(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Di
             errors.push(ManifestError::new(Code::UnknownEngine, engine.span.clone(), message).help(help));
             continue;
         };
-        let mut settings = defaults.clone();
+        let mut settings: BTreeMap<String, Level> =
+            GUEST.iter().filter_map(|setting| Some((setting.name.into(), setting.default?.into()))).collect();
+        settings.extend(preset.of_engine(&engine.value));
+        settings.extend(common.clone());
         settings.extend(spec.settings.iter().map(|(name, spec)| (name.clone(), spec.default.clone())));
         settings.extend(own(raw, &engine.value, spec, catalog, errors));
         require(raw, manifest, &settings, catalog, errors);
@@ -79,10 +88,9 @@ fn without_engine(raw: &raw::Variant, catalog: &Catalog, errors: &mut Diagnostic
     }
 }
 
-/// Defaults of the guest settings with `[guest]` and the metrics' probe laid over them.
-fn defaults(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Diagnostics) -> BTreeMap<String, Level> {
-    let mut settings: BTreeMap<String, Level> =
-        GUEST.iter().filter_map(|setting| Some((setting.name.into(), setting.default?.into()))).collect();
+/// What `[guest]` and the metrics' probe set for every variant.
+fn common(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Diagnostics) -> BTreeMap<String, Level> {
+    let mut settings: BTreeMap<String, Level> = BTreeMap::new();
     for (name, level) in &manifest.guest {
         match guest(&name.value) {
             Some(setting) => {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use microbench_plots::record::Level;
 
-use super::list;
+use super::{Levels, list};
 use crate::manifest::code::Code;
 use crate::manifest::diagnostic::{Diagnostics, ManifestError};
 use crate::manifest::nearest::quote;
@@ -27,6 +27,7 @@ pub(in crate::manifest) struct Matrix {
     pub(in crate::manifest) exclude: Vec<Line>,
     pub(in crate::manifest) include: Vec<Line>,
     pub(in crate::manifest) warmup: Option<i64>,
+    pub(in crate::manifest) instrument_trials: Option<i64>,
 }
 
 /// A key of the matrix that is not one of its own: the levels of a setting.
@@ -46,7 +47,7 @@ pub(in crate::manifest) enum Trials {
 /// One element of `exclude` or `include`.
 pub(in crate::manifest) struct Line {
     pub(in crate::manifest) span: Range<usize>,
-    pub(in crate::manifest) levels: Vec<(At<String>, Vec<At<Level>>)>,
+    pub(in crate::manifest) levels: Levels,
     pub(in crate::manifest) trials: Option<i64>,
 }
 
@@ -62,12 +63,13 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
     let own = errors.count();
     let trials = table.take("trials").and_then(|entry| trials(&entry, errors));
     let warmup = table.integer("warmup", (0, 1), errors).map(|at| at.value);
+    let instrument_trials = table.integer("instrument_trials", (1, 1000), errors).map(|at| at.value);
     let exclude = table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors));
     let include = table.take("include").map_or_else(Vec::new, |entry| lines(&entry, true, errors));
     let rest = errors.count();
     let axes: Vec<_> = table.rest().iter().map(|entry| axis(entry, errors)).collect();
     let broken = own != before || errors.count() != rest;
-    Matrix { span, variant, concurrency, axes, broken, trials, exclude, include, warmup }
+    Matrix { span, variant, concurrency, axes, broken, trials, exclude, include, warmup, instrument_trials }
 }
 
 fn axis(entry: &Entry<'_>, errors: &mut Diagnostics) -> RawAxis {
@@ -80,7 +82,7 @@ fn axis(entry: &Entry<'_>, errors: &mut Diagnostics) -> RawAxis {
     }
 }
 
-fn trials(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Trials> {
+pub(super) fn trials(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Trials> {
     if !entry.item().is_table() {
         return entry.integer((1, MOST_TRIALS), errors).map(|at| Trials::Each(at.value));
     }
@@ -120,17 +122,6 @@ fn line(item: &Item<'_>, key: &str, with_trials: bool, errors: &mut Diagnostics)
         );
         return None;
     }
-    let count = entries.len();
-    let levels: Vec<_> = entries
-        .iter()
-        .filter_map(|entry| {
-            let levels = if entry.item().is_list() {
-                list(entry, errors, Item::level)?
-            } else {
-                vec![entry.item().level(errors)?]
-            };
-            Some((entry.name(), levels))
-        })
-        .collect();
-    (levels.len() == count).then_some(Line { span, levels, trials })
+    let levels = super::levels_of(&entries, errors)?;
+    Some(Line { span, levels, trials })
 }

@@ -3,7 +3,10 @@
 //! Nothing here knows an engine, an axis or a metric; [`variants`](super::variants) and its neighbours turn this into a
 //! [`Study`](super::Study).
 
+mod claim;
+mod figure;
 mod matrix;
+mod reference;
 
 use std::ops::Range;
 
@@ -14,12 +17,18 @@ use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{quote, suggest};
 use super::read::{At, Entry, Item, Table};
 
+pub(super) use self::claim::{Claim, Side, Sides};
+pub(super) use self::figure::Figure;
 pub(super) use self::matrix::{Line, Matrix, RawAxis, Trials};
+pub(super) use self::reference::{Reference, reference};
 
 /// Longest name of a study, variant, metric or figure: it becomes part of file names.
 const LONGEST_NAME: usize = 64;
 
-const SECTIONS: &[&str] = &["study", "guest", "variants", "matrix", "metrics", "figures"];
+/// Longest sentence of a claim, in bytes.
+const LONGEST_TEXT: usize = 1024;
+
+const SECTIONS: &[&str] = &["study", "guest", "variants", "matrix", "profiles", "metrics", "figures", "claims"];
 
 /// The whole manifest; a section that is missing or broken is empty.
 #[derive(Default)]
@@ -29,8 +38,13 @@ pub(super) struct Manifest {
     pub(super) variants: Vec<Variant>,
     pub(super) matrix: Matrix,
     pub(super) metrics: Vec<Metric>,
+    pub(super) profiles: Vec<Profile>,
     pub(super) figures: Vec<Figure>,
+    pub(super) claims: Vec<Claim>,
 }
+
+/// Axes with the levels that are named on each.
+pub(super) type Levels = Vec<(At<String>, Vec<At<Level>>)>;
 
 /// A key and its value that are looked up later.
 pub(super) type Setting = (At<String>, At<Level>);
@@ -41,6 +55,8 @@ pub(super) struct Head {
     pub(super) title: String,
     pub(super) description: String,
     pub(super) seed: u64,
+    pub(super) protocol: Option<At<String>>,
+    pub(super) reference: Option<At<String>>,
 }
 
 #[derive(Default)]
@@ -73,17 +89,12 @@ pub(super) struct RawWork {
     pub(super) rounds: Option<At<i64>>,
 }
 
+/// `[profiles.*]`: other numbers of trials, and fewer cells.
 #[derive(Default)]
-pub(super) struct Figure {
+pub(super) struct Profile {
     pub(super) name: At<String>,
-    pub(super) title: Option<At<String>>,
-    pub(super) form: Option<At<String>>,
-    pub(super) metrics: Vec<At<String>>,
-    pub(super) x: Option<At<String>>,
-    pub(super) groups: Option<At<String>>,
-    pub(super) panels: Option<At<String>>,
-    pub(super) only: Vec<Setting>,
-    pub(super) statistic: Option<At<String>>,
+    pub(super) trials: Option<Trials>,
+    pub(super) only: Levels,
 }
 
 /// Reads the manifest's tree.
@@ -119,7 +130,15 @@ pub(super) fn read(mut root: Table<'_>, errors: &mut Diagnostics) -> Manifest {
     if root.has("figures")
         && let Some(table) = section(&mut root, "figures", errors)
     {
-        manifest.figures = each(table, "figures", "figure", errors, figure);
+        manifest.figures = each(table, "figures", "figure", errors, figure::figure);
+    }
+    if root.has("profiles")
+        && let Some(table) = section(&mut root, "profiles", errors)
+    {
+        manifest.profiles = each(table, "profiles", "profile", errors, profile);
+    }
+    if let Some(entry) = root.take("claims") {
+        manifest.claims = claim::claims(&entry, errors);
     }
     for entry in root.rest() {
         errors.push_with(|| {
@@ -197,8 +216,12 @@ fn head(mut table: Table<'_>, errors: &mut Diagnostics) -> Head {
     }
     let seed = table.integer("seed", (0, i64::MAX), errors).and_then(|seed| u64::try_from(seed.value).ok());
     let description = table.string("description", errors);
-    table.deny_rest(&["name", "title", "seed", "description"], errors);
+    let protocol = table.string("protocol", errors);
+    let reference = table.string("reference", errors);
+    table.deny_rest(&["name", "title", "seed", "description", "protocol", "reference"], errors);
     Head {
+        protocol,
+        reference,
         name: text(name).unwrap_or_default(),
         title: text(title).unwrap_or_default(),
         description: text(description).unwrap_or_default(),
@@ -212,6 +235,42 @@ fn text(at: Option<At<String>>) -> Option<String> {
 
 fn settings(table: Table<'_>, errors: &mut Diagnostics) -> Vec<Setting> {
     table.rest().iter().filter_map(|entry| Some((entry.name(), entry.item().level(errors)?))).collect()
+}
+
+/// The levels that a table names, one or a list on each axis; `None` when one could not be read.
+fn levels(table: Table<'_>, errors: &mut Diagnostics) -> Option<Levels> {
+    levels_of(&table.rest(), errors)
+}
+
+fn levels_of(entries: &[Entry<'_>], errors: &mut Diagnostics) -> Option<Levels> {
+    let count = entries.len();
+    let levels: Levels = entries
+        .iter()
+        .filter_map(|entry| {
+            let levels = if entry.item().is_list() {
+                list(entry, errors, Item::level)?
+            } else {
+                vec![entry.item().level(errors)?]
+            };
+            Some((entry.name(), levels))
+        })
+        .collect();
+    (levels.len() == count).then_some(levels)
+}
+
+/// The levels that the table under `key` names; none when it is not there or wrong.
+fn level_lists(table: &mut Table<'_>, key: &str, errors: &mut Diagnostics) -> Levels {
+    let inner = table.take(key).and_then(|entry| entry.table(quote(key), errors));
+    inner.and_then(|inner| levels(inner, errors)).unwrap_or_default()
+}
+
+fn profile(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Profile {
+    let Some(mut table) = table else { return Profile { name, ..Profile::default() } };
+    table.require("trials", "say how often each cell is run, for instance `trials = 3`", errors);
+    let trials = table.take("trials").and_then(|entry| matrix::trials(&entry, errors));
+    let only = level_lists(&mut table, "only", errors);
+    table.deny_rest(&["trials", "only"], errors);
+    Profile { name, trials, only }
 }
 
 fn variant(key: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Variant {
@@ -270,47 +329,4 @@ fn work(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<RawWork>> {
     };
     table.deny_rest(&["kind", "bytes", "rounds"], errors);
     Some(At { value, span })
-}
-
-fn figure(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Figure {
-    let Some(mut table) = table else { return Figure { name, ..Figure::default() } };
-    table.require("form", "name the form of the chart, for instance `form = \"grouped-bars\"`", errors);
-    let (one, several) = (table.take("metric"), table.take("metrics"));
-    let metrics = match (one, several) {
-        (Some(one), Some(several)) => {
-            errors.push(
-                ManifestError::new(
-                    Code::Conflict,
-                    several.key_span(),
-                    format!("{} has both `metric` and `metrics`", table.place),
-                )
-                .related(one.key_span(), "the other")
-                .help("keep `metrics`, with every metric in its list"),
-            );
-            Vec::new()
-        }
-        (Some(one), None) => one.string(errors).into_iter().collect(),
-        (None, Some(several)) => list(&several, errors, Item::string).unwrap_or_default(),
-        (None, None) => {
-            table.require("metric", "name what is drawn, for instance `metric = \"kernel_boot_time\"`", errors);
-            Vec::new()
-        }
-    };
-    let figure = Figure {
-        name,
-        metrics,
-        title: table.string("title", errors),
-        form: table.string("form", errors),
-        x: table.string("x", errors),
-        groups: table.string("groups", errors),
-        panels: table.string("panels", errors),
-        only: table
-            .take("only")
-            .and_then(|entry| entry.table("`only`", errors))
-            .map_or_else(Vec::new, |only| settings(only, errors)),
-        statistic: table.string("statistic", errors),
-    };
-    let keys = ["form", "metric", "metrics", "x", "groups", "panels", "only", "statistic", "title"];
-    table.deny_rest(&keys, errors);
-    figure
 }
