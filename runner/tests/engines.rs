@@ -39,7 +39,7 @@ fn shown(launch: &Launch) -> String {
     for (name, content) in &launch.files {
         write!(text, "\n\nfile {name}:\n{content}").unwrap();
     }
-    for api in &launch.api {
+    if let Some(api) = &launch.api {
         write!(text, "\n\nover {}:", api.socket).unwrap();
         for call in &api.calls {
             write!(
