@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::figure::Data;
 use crate::file::at;
 use crate::journal::{self, Journal};
 use crate::record::Plan;
@@ -54,8 +55,8 @@ pub fn plot(run: &Path) -> Result<Vec<PathBuf>, Error> {
     let folder = run.join("figures");
     let mut files = Vec::new();
     for wanted in &plan.figures {
-        for description in figure::describe(&plan, &rows, wanted)? {
-            files.extend(figure::draw(&description, &folder)?);
+        for description in figure::describe(Data { plan: &plan, rows: &rows, samples: &samples }, wanted)? {
+            files.extend(figure::save(&description, &folder)?);
         }
     }
     Ok(files)

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree, fontdb};
 
-use super::bars;
 use super::description::Description;
 use super::theme;
 use crate::Error;
@@ -16,9 +15,9 @@ use crate::file::write;
 ///
 /// # Errors
 /// When it cannot be drawn or a file cannot be written.
-pub fn draw(figure: &Description, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub fn save(figure: &Description, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let wrong = |problem: String| Error::Figure { name: figure.name.clone(), problem };
-    let svg = bars::svg(figure).map_err(|error| wrong(error.to_string()))?;
+    let svg = super::draw::svg(figure).map_err(|error| wrong(error.to_string()))?;
     let png = png(&svg).map_err(wrong)?;
     let path = |end: &str| folder.join(format!("{}.{end}", figure.name));
     let files = [path("svg"), path("png"), path("caption.txt")];

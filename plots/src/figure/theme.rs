@@ -2,10 +2,10 @@
 
 use plotters::style::{FontStyle, RGBColor, register_font};
 
+use crate::record::{Column, Theme};
+
 /// Canvas units for one inch: fine enough that plotters' rounding to whole units does not show.
 pub const UNITS_PER_INCH: f64 = 600.0;
-/// Width of a figure over two columns, inches.
-pub const WIDTH_INCHES: f64 = 7.2;
 /// Pixels for one inch of a PNG.
 pub const PNG_DPI: f64 = 200.0;
 
@@ -25,6 +25,8 @@ pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 pub const FAINT: RGBColor = RGBColor(0x66, 0x66, 0x66);
 /// Grid lines.
 pub const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+/// Areas without a meaning of their own.
+pub const PALE: RGBColor = RGBColor(0xf2, 0xf5, 0xf8);
 /// Marks of what is missing.
 pub const ALARM: RGBColor = RGBColor(0xb0, 0x30, 0x00);
 
@@ -39,17 +41,58 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(0xf0, 0xe4, 0x42),
 ];
 
-/// Colour of the n-th group.
-#[must_use]
-pub fn colour(group: usize) -> RGBColor {
-    PALETTE[group % PALETTE.len()]
+/// Colours of the 2019 paper's charts: matplotlib's cycle since version 2.
+const PAPER_PALETTE: [RGBColor; 7] = [
+    RGBColor(0x1f, 0x77, 0xb4),
+    RGBColor(0xff, 0x7f, 0x0e),
+    RGBColor(0x2c, 0xa0, 0x2c),
+    RGBColor(0xd6, 0x27, 0x28),
+    RGBColor(0x94, 0x67, 0xbd),
+    RGBColor(0x8c, 0x56, 0x4b),
+    RGBColor(0xe3, 0x77, 0xc2),
+];
+
+/// A theme at a width: sizes and colours.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// As the 2019 paper printed.
+    pub paper: bool,
+    /// Width of the figure, inches.
+    pub width_inches: f64,
+    /// Height of the plotting area, inches.
+    pub plot_inches: f64,
 }
 
-/// The colour of an area: three quarters of `colour` on white, opaque, so that no grid line shows through.
-#[must_use]
-pub fn fill(colour: RGBColor) -> RGBColor {
-    let lighten = |part: u8| u8::MAX - ((u16::from(u8::MAX - part) * 3) / 4) as u8;
-    RGBColor(lighten(colour.0), lighten(colour.1), lighten(colour.2))
+impl Look {
+    /// The sizes of a theme at a width. The paper's charts have matplotlib's 6.4 by 4.8 inches at any width.
+    #[must_use]
+    pub fn of(theme: Theme, column: Column) -> Self {
+        match (theme, column) {
+            (Theme::Paper, _) => Self { paper: true, width_inches: 6.4, plot_inches: 3.7 },
+            (Theme::Publication, Column::Single) => Self { paper: false, width_inches: 3.5, plot_inches: 1.9 },
+            (Theme::Publication, Column::Double) => Self { paper: false, width_inches: 7.2, plot_inches: 2.2 },
+        }
+    }
+
+    /// Colour of the n-th group.
+    #[must_use]
+    pub fn colour(self, group: usize) -> RGBColor {
+        let palette = if self.paper { PAPER_PALETTE } else { PALETTE };
+        palette[group % palette.len()]
+    }
+
+    /// Colour of the area of a bar in layer `n` of `of`: opaque, so that no grid line shows through. The paper's bars were half
+    /// transparent, one over the other.
+    #[must_use]
+    pub fn area(self, colour: RGBColor, (n, of): (usize, usize)) -> RGBColor {
+        let share = match (self.paper, of) {
+            (true, _) => 1.0 - 0.5_f64.powi(i32::try_from(n).unwrap_or(0) + 1),
+            (false, 0 | 1) => 0.75,
+            (false, _) => 0.3 + 0.55 * n as f64 / (of - 1) as f64,
+        };
+        let mix = |part: u8| (255.0 - share * (255.0 - f64::from(part))).round() as u8;
+        RGBColor(mix(colour.0), mix(colour.1), mix(colour.2))
+    }
 }
 
 /// Points (1/72 inch) in canvas units.

@@ -2,3 +2,4 @@
 
 pub mod mean;
 pub mod median;
+pub mod quantile;

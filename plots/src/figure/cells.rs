@@ -1,0 +1,266 @@
+//! From a place in a figure to the cells that it shows, and to what was measured in them.
+
+use std::collections::BTreeMap;
+
+use crate::Error;
+use crate::record::{Axis, Cell, Figure, FigureForm, HostKind, Level, Metric, Plan, Selection, Statistic};
+use crate::samples::Status;
+use crate::stats::mean::mean;
+use crate::summary::Row;
+
+use super::description::Data;
+
+/// One place: its words, its colour, its cells.
+#[derive(Clone, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) panel: usize,
+    pub(super) tick: usize,
+    pub(super) slot: usize,
+    pub(super) group: usize,
+    pub(super) label: String,
+    pub(super) cells: Vec<&'a Cell>,
+}
+
+/// Where everything of a figure stands.
+#[derive(Clone, Debug)]
+pub(super) struct Places<'a> {
+    pub(super) panels: Vec<String>,
+    pub(super) ticks: Vec<String>,
+    pub(super) slots: usize,
+    /// Names of the groups; one without a name when there are none.
+    pub(super) groups: Vec<String>,
+    pub(super) all: Vec<Place<'a>>,
+}
+
+pub(super) fn error(figure: &Figure, problem: impl Into<String>) -> Error {
+    Error::Figure { name: figure.name.clone(), problem: problem.into() }
+}
+
+/// The metric of this name.
+pub(super) fn metric<'a>(plan: &'a Plan, figure: &Figure, name: &str) -> Result<&'a Metric, Error> {
+    let found = plan.metrics.iter().find(|metric| metric.name == name);
+    found.ok_or_else(|| error(figure, format!("there is no metric `{name}`")))
+}
+
+/// Whether `cell` is one of `selection`.
+#[must_use]
+pub fn selects(selection: &Selection, cell: &Cell) -> bool {
+    selection.iter().all(|(axis, levels)| match axis.as_str() {
+        "engine" => levels.contains(&Level::Text(cell.engine.clone())),
+        _ => cell.levels.get(axis).is_some_and(|level| levels.contains(level)),
+    })
+}
+
+/// The places of a figure: those that the manifest lists, else one for each level of x, group and panel.
+pub(super) fn places<'a>(plan: &'a Plan, figure: &Figure) -> Result<Places<'a>, Error> {
+    if figure.bars.is_empty() { by_axes(plan, figure) } else { Ok(listed(plan, figure)) }
+}
+
+fn listed<'a>(plan: &'a Plan, figure: &Figure) -> Places<'a> {
+    let mut groups: Vec<String> = Vec::new();
+    let only: Selection = figure.only.iter().map(|(axis, level)| (axis.clone(), vec![level.clone()])).collect();
+    let all = (figure.bars.iter().enumerate())
+        .map(|(tick, bar)| {
+            let group = groups.iter().position(|name| *name == bar.group).unwrap_or_else(|| {
+                groups.push(bar.group.clone());
+                groups.len() - 1
+            });
+            let cells = plan.cells.iter().filter(|cell| selects(&bar.of, cell) && selects(&only, cell)).collect();
+            Place { panel: 0, tick, slot: 0, group, label: bar.label.clone(), cells }
+        })
+        .collect();
+    Places {
+        panels: vec![String::new()],
+        ticks: figure.bars.iter().map(|bar| bar.label.clone()).collect(),
+        slots: 1,
+        groups,
+        all,
+    }
+}
+
+fn by_axes<'a>(plan: &'a Plan, figure: &Figure) -> Result<Places<'a>, Error> {
+    let axis = |name: &str| -> Result<&Axis, Error> {
+        let found = plan.axes.iter().find(|axis| axis.name == name);
+        found.ok_or_else(|| error(figure, format!("there is no axis `{name}`")))
+    };
+    let x = axis(&figure.x)?;
+    let groups = figure.groups.as_deref().map(axis).transpose()?;
+    let panels = figure.panels.as_deref().map(axis).transpose()?;
+    let one = [Level::Text(String::new())];
+    let levels = |axis: Option<&'a Axis>| axis.map_or(one.to_vec(), |axis| axis.levels.clone());
+    let mut all = Vec::new();
+    for (panel, at_panel) in levels(panels).iter().enumerate() {
+        for (tick, at_x) in x.levels.iter().enumerate() {
+            for (group, at_group) in levels(groups).iter().enumerate() {
+                let mut wanted: Vec<(&str, &Level)> = vec![(&x.name, at_x)];
+                wanted.extend(groups.map(|axis| (axis.name.as_str(), at_group)));
+                wanted.extend(panels.map(|axis| (axis.name.as_str(), at_panel)));
+                wanted.extend(figure.only.iter().map(|(name, level)| (name.as_str(), level)));
+                let fits = |cell: &&Cell| wanted.iter().all(|(name, level)| cell.levels.get(*name) == Some(level));
+                let mut label = tick_label(plan, &x.name, at_x);
+                if let Some(axis) = groups {
+                    label = format!("{label}, {}", named(plan, &axis.name, at_group));
+                }
+                let cells = plan.cells.iter().find(fits).into_iter().collect();
+                all.push(Place { panel, tick, slot: group, group, label, cells });
+            }
+        }
+    }
+    let names = |axis: Option<&Axis>| -> Vec<String> {
+        levels_of(axis).iter().map(|level| axis.map_or(String::new(), |a| named(plan, &a.name, level))).collect()
+    };
+    Ok(Places {
+        panels: names(panels),
+        ticks: x.levels.iter().map(|level| tick_label(plan, &x.name, level)).collect(),
+        slots: levels(groups).len(),
+        groups: names(groups),
+        all,
+    })
+}
+
+fn levels_of(axis: Option<&Axis>) -> Vec<Level> {
+    axis.map_or(vec![Level::Text(String::new())], |axis| axis.levels.clone())
+}
+
+/// A tick's words: a variant's label, else the level.
+fn tick_label(plan: &Plan, axis: &str, level: &Level) -> String {
+    let variant = || plan.cells.iter().find(|cell| cell.variant == level.to_string()).map(|cell| cell.label.clone());
+    (axis == "variant").then(variant).flatten().unwrap_or_else(|| level.to_string())
+}
+
+/// A legend's or a panel's words.
+fn named(plan: &Plan, axis: &str, level: &Level) -> String {
+    match (axis, level) {
+        ("variant", _) => tick_label(plan, axis, level),
+        ("concurrency", Level::Int(1)) => "1 VM".to_owned(),
+        ("concurrency", _) => format!("{level} VMs at once"),
+        ("rootfs", _) => format!("root file system {level}"),
+        _ => format!("{} {level}", axis.replace('_', " ")),
+    }
+}
+
+/// The rows of a place's cells for one metric.
+pub(super) fn rows<'a>(data: Data<'a>, place: &Place<'_>, metric: &Metric) -> Vec<&'a Row> {
+    let of = |cell: &&Cell| data.rows.iter().find(|row| row.cell == cell.id && row.metric == metric.name);
+    place.cells.iter().filter_map(of).collect()
+}
+
+/// What one place's bar shows: several cells with equal weight.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Value {
+    pub(super) height: Option<f64>,
+    pub(super) interval: Option<(f64, f64)>,
+    pub(super) points: Vec<f64>,
+}
+
+pub(super) fn value(rows: &[&Row], statistic: Statistic) -> Value {
+    let with: Vec<&&Row> = rows.iter().filter(|row| row.n() > 0).collect();
+    let of = |row: &Row| match statistic {
+        Statistic::Median => row.median(),
+        Statistic::Mean => row.mean(),
+    };
+    let heights: Vec<f64> = with.iter().filter_map(|row| of(row)).collect();
+    let interval = match (with.as_slice(), statistic) {
+        ([row], Statistic::Median) => row.median_interval().map(|i| (i.low, i.high)),
+        _ => None,
+    };
+    Value { height: mean(&heights), interval, points: with.iter().flat_map(|row| trials(row, statistic)).collect() }
+}
+
+/// Each trial's value.
+pub(super) fn trials(row: &Row, statistic: Statistic) -> Vec<f64> {
+    match statistic {
+        Statistic::Median => row.medians.clone(),
+        Statistic::Mean => row.means.clone(),
+    }
+}
+
+/// What is missing at a place, in a few words; empty for nothing.
+pub(super) fn note(rows: &[&Row]) -> String {
+    if rows.is_empty() {
+        return "excluded".to_owned();
+    }
+    let planned: usize = rows.iter().map(|row| row.planned()).sum();
+    let measured: usize = rows.iter().map(|row| row.vms).sum();
+    let mut missing: BTreeMap<Status, usize> = BTreeMap::new();
+    for (status, (count, _)) in rows.iter().flat_map(|row| &row.missing) {
+        *missing.entry(*status).or_default() += count;
+    }
+    let words = missing.into_iter().filter_map(|(status, count)| match status {
+        Status::Ok => None,
+        Status::Failed => Some(format!("{count}/{planned} failed")),
+        // Some cells of several: the caption names them.
+        Status::NotApplicable | Status::NotAvailable if measured > 0 => None,
+        Status::NotApplicable => Some("n/a here".to_owned()),
+        Status::NotAvailable => Some("not available".to_owned()),
+        Status::NotRun if measured > 0 => Some(format!("{count}/{planned} not run")),
+        Status::NotRun => Some("not run".to_owned()),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// Published means stand beside bars; no other form has a place for them.
+pub(super) fn shows_reference(figure: &Figure) -> bool {
+    figure.reference && matches!(figure.form, FigureForm::Bars | FigureForm::GroupedBars | FigureForm::OverlaidBars)
+}
+
+/// The published value that a place's cells correspond to.
+pub(super) fn reference(plan: &Plan, place: &Place<'_>, metric: &Metric) -> Option<f64> {
+    let values = &plan.reference.as_ref()?.values;
+    let fits = |of: &Selection| !place.cells.is_empty() && place.cells.iter().all(|cell| selects(of, cell));
+    values.iter().find(|value| value.metric == metric.name && fits(&value.of)).map(|value| value.value)
+}
+
+/// The unit in parentheses after an axis' label.
+pub(super) fn unit(metric: &Metric, host: Option<HostKind>) -> String {
+    let clock = match host {
+        Some(HostKind::Emulated) if metric.unit == "ms" => ", virtual time",
+        _ => "",
+    };
+    match metric.unit.as_str() {
+        "1" => String::new(),
+        unit => format!(" ({unit}{clock})"),
+    }
+}
+
+/// The sentences on n, on what is missing, on pooled places, on definitions and on the host.
+pub(super) fn remarks(data: Data<'_>, figure: &Figure, metrics: &[&Metric], places: &Places<'_>) -> String {
+    let mut sentences = Vec::new();
+    let all: Vec<Vec<&Row>> =
+        metrics.iter().flat_map(|metric| places.all.iter().map(|place| rows(data, place, metric))).collect();
+    let ns: Vec<usize> =
+        all.iter().map(|rows| rows.iter().map(|row| row.n()).sum()).filter(|n: &usize| *n > 0).collect();
+    sentences.push(match (ns.iter().min(), ns.iter().max()) {
+        (Some(low), Some(high)) if low == high => format!("n = {low} {} each.", plural(*low, "trial")),
+        (Some(low), Some(high)) => format!("n = {low} to {high} trials each."),
+        _ => "Nothing was measured.".to_owned(),
+    });
+    let pooled: Vec<String> = (places.all.iter())
+        .filter(|place| place.cells.len() > 1)
+        .map(|place| {
+            let cells: Vec<&str> = place.cells.iter().map(|cell| cell.id.as_str()).collect();
+            format!("{}: {}", place.label, cells.join(", "))
+        })
+        .collect();
+    if !pooled.is_empty() {
+        sentences.push(format!("Means of several cells, as far as they were measured: {}.", pooled.join("; ")));
+    }
+    for metric in metrics {
+        // Code's own marks are for a terminal.
+        let definition = metric.definition.trim_end_matches('.').replace('`', "");
+        sentences.push(format!("{}: {definition}.", metric.label));
+    }
+    let host = all.iter().flatten().find_map(|row| row.host);
+    sentences.extend(host.map(|host| format!("Host: {}.", host.note())));
+    if shows_reference(figure)
+        && let Some(reference) = &data.plan.reference
+    {
+        let clock = if host == Some(HostKind::Emulated) { "; wall time, on other hardware" } else { "" };
+        sentences.push(format!("Outlined: published means{clock} ({}).", reference.citation));
+    }
+    sentences.join(" ")
+}
+
+pub(super) fn plural(n: usize, word: &str) -> String {
+    if n == 1 { word.to_owned() } else { format!("{word}s") }
+}

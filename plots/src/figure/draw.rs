@@ -1,0 +1,154 @@
+//! A figure as SVG: title, legend and caption around what [`draw_marks`](super::draw_marks) and its neighbours draw.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::canvas::{Area, Drawn, SMALL, TEXT, TITLE, Words, filled, line, outline, turned, width_of, wrap};
+use super::description::{Chart, Description, Entry, Key};
+use super::theme::{self, Look, points};
+use super::{draw_lines, draw_marks, draw_setup};
+
+/// Space around things.
+pub(super) fn pad() -> i32 {
+    points(5.0)
+}
+
+/// What is left of the sheet for the chart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sheet {
+    pub(super) look: Look,
+    pub(super) width: i32,
+    pub(super) top: i32,
+    pub(super) bottom: i32,
+}
+
+/// The figure as SVG text.
+///
+/// # Errors
+/// When plotters refuses; writing to a string, it does not.
+pub fn svg(figure: &Description) -> Result<String, DrawingAreaErrorKind<std::io::Error>> {
+    theme::register();
+    let look = Look::of(figure.theme, figure.column);
+    let units = |inches: f64| (inches * theme::UNITS_PER_INCH) as i32;
+    let width = units(look.width_inches);
+    // The paper's charts carry neither: both are in its text.
+    let title = if look.paper { "" } else { figure.title.as_str() };
+    let titles = if title.is_empty() { Vec::new() } else { wrap(title, TITLE, width - 2 * pad()) };
+    let caption = if look.paper { Vec::new() } else { wrap(&figure.caption, SMALL, width - 2 * pad()) };
+    let legend = if look.paper { Vec::new() } else { legend_rows(&figure.legend, width - 2 * pad()) };
+    let legend_top = pad() + titles.len() as i32 * line(TITLE) + if titles.is_empty() { 0 } else { pad() };
+    let top = legend_top + legend.len() as i32 * line(TEXT) + 2 * pad();
+    let plot_height = units(look.plot_inches);
+    let (head, foot) = match &figure.chart {
+        Chart::Marks { panels, .. } => draw_marks::margins(look, panels, width),
+        Chart::Lines(_) => draw_lines::margins(),
+        Chart::Setup(_) => (0, 0),
+    };
+    let sheet = Sheet { look, width, top: top + head, bottom: top + head + plot_height };
+    let caption_top = sheet.bottom + foot + pad();
+    let height = caption_top + caption.len() as i32 * line(SMALL) + pad();
+
+    let mut out = String::new();
+    {
+        let area = SVGBackend::with_string(&mut out, (width.unsigned_abs(), height.unsigned_abs())).into_drawing_area();
+        area.fill(&WHITE)?;
+        for (n, words) in titles.iter().enumerate() {
+            let at = (pad(), pad() + n as i32 * line(TITLE));
+            Words::new(TITLE, HPos::Left, VPos::Top).bold().draw(&area, words, at)?;
+        }
+        for (n, row) in legend.iter().enumerate() {
+            draw_row(&area, look, row, (pad(), legend_top + n as i32 * line(TEXT)))?;
+        }
+        match &figure.chart {
+            Chart::Marks { y_label, panels } => draw_marks::draw(&area, sheet, y_label, panels, &figure.legend)?,
+            Chart::Lines(lines) => draw_lines::draw(&area, sheet, lines, &figure.legend)?,
+            Chart::Setup(setup) => draw_setup::draw(&area, sheet, setup)?,
+        }
+        for (n, words) in caption.iter().enumerate() {
+            let at = (pad(), caption_top + n as i32 * line(SMALL));
+            Words::new(SMALL, HPos::Left, VPos::Top).colour(theme::FAINT).draw(&area, words, at)?;
+        }
+        area.present()?;
+    }
+    Ok(turned(&out))
+}
+
+fn entry_width(entry: &Entry) -> i32 {
+    points(9.0) + width_of(&entry.label, TEXT) + points(12.0)
+}
+
+/// The legend's entries in rows that fit.
+fn legend_rows(entries: &[Entry], width: i32) -> Vec<Vec<Entry>> {
+    let mut rows: Vec<Vec<Entry>> = Vec::new();
+    let mut used = 0;
+    for entry in entries {
+        let more = entry_width(entry);
+        match rows.last_mut() {
+            Some(row) if used + more <= width => row.push(entry.clone()),
+            _ => {
+                rows.push(vec![entry.clone()]);
+                used = 0;
+            }
+        }
+        used += more;
+    }
+    rows
+}
+
+fn draw_row(area: &Area<'_>, look: Look, row: &[Entry], at: (i32, i32)) -> Drawn {
+    let mut x = at.0;
+    for entry in row {
+        let y = at.1 + line(TEXT) / 2;
+        draw_key(area, look, entry.key, (x, y), points(6.0))?;
+        Words::new(TEXT, HPos::Left, VPos::Center).draw(area, &entry.label, (x + points(9.0), y))?;
+        x += entry_width(entry);
+    }
+    Ok(())
+}
+
+/// The square of a legend's entry; `at` is the middle of its left side.
+fn draw_key(area: &Area<'_>, look: Look, key: Key, at: (i32, i32), size: i32) -> Drawn {
+    let corners = [(at.0, at.1 - size / 2), (at.0 + size, at.1 + size / 2)];
+    match key {
+        Key::Group(group) => {
+            filled(area, corners, look.area(look.colour(group), (0, 1)))?;
+            if look.paper { Ok(()) } else { outline(area, corners, look.colour(group), 0.6) }
+        }
+        Key::Layer(n, of) => filled(area, corners, look.area(theme::FAINT, (n, of))),
+        Key::Reference => outline(area, corners, theme::INK, 0.8),
+    }
+}
+
+/// The paper's legend: a framed box within the plot, in the corner where it covers least.
+pub(super) fn draw_inner_legend(
+    area: &Area<'_>,
+    look: Look,
+    entries: &[Entry],
+    left: i32,
+    right: i32,
+    top: i32,
+    at_left: bool,
+) -> Drawn {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let (size, gap) = (TEXT + 1.0, points(6.0));
+    let swatch = points(16.0);
+    let width = entries.iter().map(|entry| width_of(&entry.label, size)).max().unwrap_or(0) + swatch + 3 * gap;
+    let height = entries.len() as i32 * line(size) + gap;
+    let x = if at_left { left + gap } else { right - gap - width };
+    let y = top + gap;
+    filled(area, [(x, y), (x + width, y + height)], WHITE)?;
+    outline(area, [(x, y), (x + width, y + height)], theme::GRID, 0.8)?;
+    for (n, entry) in entries.iter().enumerate() {
+        let middle = y + gap / 2 + n as i32 * line(size) + line(size) / 2;
+        let (a, b) = ((x + gap, middle - points(3.0)), (x + gap + swatch, middle + points(3.0)));
+        match entry.key {
+            Key::Group(group) => filled(area, [a, b], look.area(look.colour(group), (0, 1)))?,
+            Key::Layer(n, of) => filled(area, [a, b], look.area(theme::FAINT, (n, of)))?,
+            Key::Reference => outline(area, [a, b], theme::INK, 0.8)?,
+        }
+        Words::new(size, HPos::Left, VPos::Center).draw(area, &entry.label, (b.0 + gap, middle))?;
+    }
+    Ok(())
+}

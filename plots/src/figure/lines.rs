@@ -1,0 +1,74 @@
+//! Empirical distribution functions: one line for each place.
+
+use crate::Error;
+use crate::record::{Figure, Metric};
+
+use super::cells::{self, Places};
+use super::description::{Chart, Data, Description, Entry, Key};
+
+/// Distribution functions over one axis of values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lines {
+    /// Label of the x axis, with the unit.
+    pub x_label: String,
+    /// One for each place with a value, in order.
+    pub lines: Vec<Line>,
+}
+
+/// One distribution function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// Words for the legend.
+    pub label: String,
+    /// Index of its colour.
+    pub colour: usize,
+    /// The values, rising: the line steps up by 1/n at each.
+    pub values: Vec<f64>,
+}
+
+/// Describes a figure of distribution functions: one for each metric, panels taken together.
+///
+/// # Errors
+/// When it names what the plan does not have.
+pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Vec<Description>, Error> {
+    let places = cells::places(data.plan, figure)?;
+    figure.metrics.iter().map(|name| Ok(one(data, figure, cells::metric(data.plan, figure, name)?, &places))).collect()
+}
+
+fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>) -> Description {
+    let mut lines = Vec::new();
+    let mut missing = Vec::new();
+    let mut host = None;
+    for (colour, place) in places.all.iter().enumerate() {
+        let rows = cells::rows(data, place, metric);
+        host = host.or_else(|| rows.iter().find_map(|row| row.host));
+        let label = match places.panels.get(place.panel).filter(|panel| !panel.is_empty()) {
+            Some(panel) => format!("{}, {panel}", place.label),
+            None => place.label.clone(),
+        };
+        let mut values = cells::value(&rows, figure.statistic).points;
+        values.sort_by(f64::total_cmp);
+        let note = cells::note(&rows);
+        if !note.is_empty() {
+            missing.push(format!("{label}: {note}"));
+        }
+        if !values.is_empty() {
+            lines.push(Line { label: format!("{label} (n = {})", values.len()), colour, values });
+        }
+    }
+    let legend = lines.iter().map(|line| Entry { label: line.label.clone(), key: Key::Group(line.colour) }).collect();
+    let missing = if missing.is_empty() { String::new() } else { format!(" Not drawn: {}.", missing.join("; ")) };
+    let several = figure.metrics.len() > 1;
+    Description {
+        name: if several { format!("{}-{}", figure.name, metric.name) } else { figure.name.clone() },
+        title: figure.title.clone(),
+        theme: figure.theme,
+        column: figure.column,
+        legend,
+        caption: format!(
+            "Lines: share of trials at or below a value.{missing} {}",
+            cells::remarks(data, figure, &[metric], places)
+        ),
+        chart: Chart::Lines(Lines { x_label: format!("{}{}", metric.label, cells::unit(metric, host)), lines }),
+    }
+}

@@ -1,0 +1,192 @@
+//! From samples to figures: what their descriptions say, and the files.
+
+use microbench_plots::figure::description::{Chart, Key, Mark, Panel, Shown};
+use microbench_plots::figure::{Data, Description, describe};
+use microbench_plots::record::{Column, Figure, FigureForm, Level, Statistic, Theme};
+use microbench_plots::{analyze, journal, plot, samples, summary};
+
+use crate::support::{Run, bar, figure, text};
+
+const BOTH: &[&str] = &["webservice_startup_time", "kernel_boot_time"];
+
+fn described(trials: u32, figure: &Figure) -> Vec<Description> {
+    let run = Run::new(trials, vec![figure.clone()]);
+    let samples = samples::samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
+    let rows = summary::summarise(&run.plan, &samples);
+    describe(Data { plan: &run.plan, rows: &rows, samples: &samples }, figure).unwrap()
+}
+
+fn one(trials: u32, figure: &Figure) -> Description {
+    let mut all = described(trials, figure);
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+fn panel(description: &Description) -> Panel {
+    match &description.chart {
+        Chart::Marks { panels, .. } => panels[0].clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn height(mark: &Mark) -> Option<f64> {
+    match &mark.shown {
+        Shown::Bar { height, .. } => Some(*height),
+        _ => None,
+    }
+}
+
+/// As the paper's figure 7: listed bars, both metrics at one place.
+fn listed(form: FigureForm) -> Figure {
+    let concurrency = |n| ("concurrency", vec![Level::Int(n)]);
+    Figure {
+        bars: vec![
+            bar("qemu x10", "QEMU", &[("variant", vec![text("qemu")]), concurrency(10)]),
+            bar("firecracker x10", "firecracker", &[("engine", vec![text("firecracker")]), concurrency(10)]),
+            bar("T2", "firecracker", &[("variant", vec![text("t2")]), concurrency(1)]),
+        ],
+        statistic: Statistic::Mean,
+        ..figure("listed", form, BOTH)
+    }
+}
+
+#[test]
+fn listed_bars_stand_in_their_order_with_their_labels_and_heights() {
+    let description = one(3, &listed(FigureForm::OverlaidBars));
+    let panel = panel(&description);
+    assert_eq!(panel.ticks, ["qemu x10", "firecracker x10", "T2"]);
+    // Start-up behind, kernel boot in front, both from zero; a pooled bar is the mean of what was measured of its cells.
+    let heights: Vec<_> = panel.marks.iter().map(|mark| (mark.tick, mark.layer, height(mark))).collect();
+    assert_eq!(
+        heights,
+        [
+            (0, (0, 2), Some(603.0)),
+            (0, (1, 2), Some(201.0)),
+            (1, (0, 2), Some(453.0)),
+            (1, (1, 2), Some(151.0)),
+            (2, (0, 2), None),
+            (2, (1, 2), None),
+        ]
+    );
+    assert_eq!(panel.marks[4].note, "n/a here");
+    let legend: Vec<_> = description.legend.iter().map(|entry| (entry.label.as_str(), entry.key)).collect();
+    assert_eq!(legend[..2], [("QEMU", Key::Group(0)), ("firecracker", Key::Group(1))]);
+    assert!(description.caption.contains("firecracker x10: fc/10, t2/10"), "{}", description.caption);
+}
+
+#[test]
+fn other_forms_make_one_figure_for_each_metric() {
+    let names: Vec<_> = described(3, &listed(FigureForm::Bars)).into_iter().map(|figure| figure.name).collect();
+    assert_eq!(names, ["listed-webservice_startup_time", "listed-kernel_boot_time"]);
+}
+
+#[test]
+fn a_published_value_stands_beside_the_cells_that_it_is_of() {
+    let figure = Figure {
+        reference: true,
+        groups: Some("concurrency".into()),
+        ..figure("f", FigureForm::GroupedBars, &["kernel_boot_time"])
+    };
+    let description = one(3, &figure);
+    let references: Vec<_> = panel(&description).marks.iter().map(|mark| mark.reference).collect();
+    assert_eq!(references, [Some(150.0), None, None, Some(90.0), None, Some(90.0)]);
+    assert_eq!(description.legend.last().map(|entry| entry.key), Some(Key::Reference));
+    assert!(description.caption.contains("wall time, on other hardware (Somebody, A paper, 2019)"));
+}
+
+#[test]
+fn a_box_has_tukeys_numbers() {
+    let panel = panel(&one(9, &figure("f", FigureForm::Box, &["kernel_boot_time"])));
+    // Trials 0 to 8 of `qemu/1`.
+    let Shown::Box { quartiles, whiskers, ref outliers } = panel.marks[0].shown else { panic!("{:?}", panel.marks[0]) };
+    assert_eq!((quartiles, whiskers), ([112.0, 114.0, 116.0], (110.0, 118.0)));
+    assert!(outliers.is_empty());
+}
+
+#[test]
+fn a_strip_keeps_the_order_of_the_run_and_a_distribution_function_sorts() {
+    let only = std::collections::BTreeMap::from([("concurrency".to_owned(), Level::Int(1))]);
+    let strip = Figure { only: only.clone(), ..figure("f", FigureForm::Strip, &["kernel_boot_time"]) };
+    let marks = panel(&one(3, &strip)).marks;
+    assert_eq!(marks[1].shown, Shown::Strip { values: vec![60.0, 61.0, 62.0], median: 61.0 });
+    let ecdf = Figure { only, ..figure("f", FigureForm::Ecdf, &["kernel_boot_time"]) };
+    let description = one(3, &ecdf);
+    let Chart::Lines(lines) = &description.chart else { panic!("{:?}", description.chart) };
+    assert_eq!(lines.lines[0].values, [110.0, 111.0, 112.0]);
+    assert_eq!(lines.lines.len(), 2, "what is not applicable has no line");
+    assert!(description.caption.contains("Firecracker T2: n/a here"), "{}", description.caption);
+}
+
+#[test]
+fn a_set_up_is_drawn_from_the_plan_alone() {
+    let only = std::collections::BTreeMap::from([("concurrency".to_owned(), Level::Int(10))]);
+    let description = one(1, &Figure { only, ..figure("f", FigureForm::Setup, &[]) });
+    let Chart::Setup(setup) = &description.chart else { panic!("{:?}", description.chart) };
+    assert_eq!((setup.guests, setup.engines.len(), setup.rootfs.as_slice()), (10, 2, &["openrc".to_owned()][..]));
+}
+
+/// Every form in both themes and both widths: the same bytes twice, a picture of the right width with something on it.
+#[test]
+fn every_form_is_drawn_the_same_twice() {
+    let forms = [
+        FigureForm::Bars,
+        FigureForm::GroupedBars,
+        FigureForm::OverlaidBars,
+        FigureForm::Box,
+        FigureForm::Ecdf,
+        FigureForm::Strip,
+        FigureForm::Setup,
+    ];
+    let mut figures = Vec::new();
+    for form in forms {
+        for (theme, column, name) in [
+            (Theme::Publication, Column::Double, "double"),
+            (Theme::Publication, Column::Single, "single"),
+            (Theme::Paper, Column::Double, "paper"),
+        ] {
+            let form_name = serde_json::to_string(&form).unwrap().replace('"', "");
+            let metrics: &[&str] = if form == FigureForm::OverlaidBars { BOTH } else { &["kernel_boot_time"] };
+            let base = match form {
+                FigureForm::GroupedBars => Figure { groups: Some("concurrency".into()), ..figure("x", form, metrics) },
+                FigureForm::Setup => figure("x", form, metrics),
+                _ => Figure { metrics: metrics.iter().map(|m| (*m).to_owned()).collect(), ..listed(form) },
+            };
+            figures.push(Figure {
+                name: format!("{form_name}-{name}"),
+                theme,
+                column,
+                reference: theme == Theme::Publication,
+                ..base
+            });
+        }
+    }
+    let run = Run::new(7, figures.clone());
+    analyze(run.folder()).unwrap();
+    let files = plot(run.folder()).unwrap();
+    assert_eq!(files.len(), figures.len() * 3);
+    let before: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    let again = plot(run.folder()).unwrap();
+    for (file, before) in again.iter().zip(before) {
+        assert!(std::fs::read(file).unwrap() == before, "{} differs", file.display());
+    }
+    for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "png")) {
+        let picture = resvg::tiny_skia::Pixmap::load_png(file).unwrap();
+        let name = file.display().to_string();
+        let inches = if name.contains("single") {
+            3.5
+        } else if name.contains("paper") {
+            6.4
+        } else {
+            7.2
+        };
+        assert!((f64::from(picture.width()) - inches * 200.0).abs() <= 1.0, "{name}: {}", picture.width());
+        let colours: std::collections::BTreeSet<u32> =
+            picture.pixels().iter().map(|p| u32::from_be_bytes([p.red(), p.green(), p.blue(), p.alpha()])).collect();
+        assert!(colours.len() > 20, "{name} is blank");
+    }
+    if let Some(folder) = std::env::var_os("MICROBENCH_KEEP_FIGURES") {
+        for file in &files {
+            std::fs::copy(file, std::path::Path::new(&folder).join(file.file_name().unwrap())).unwrap();
+        }
+    }
+}

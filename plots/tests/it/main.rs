@@ -1,0 +1,5 @@
+//! Run directories in, files out.
+
+mod analysis;
+mod figures;
+mod support;

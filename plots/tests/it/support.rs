@@ -1,0 +1,226 @@
+//! A run directory whose every value is known.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use microbench_plots::record::{
+    Axis, Cell, Column, FORMAT_VERSION, FailureReason, Figure, FigureBar, FigureForm, HostKind, Level, Metric,
+    MetricSource, Plan, PlannedTrial, Protocol, Record, Reference, ReferenceValue, Selection, Statistic, Theme,
+    encode_line,
+};
+
+/// A run directory; removed when dropped.
+pub(crate) struct Run {
+    folder: tempfile::TempDir,
+    pub(crate) plan: Plan,
+}
+
+pub(crate) fn text(level: &str) -> Level {
+    Level::Text(level.into())
+}
+
+/// Cells of the variants at the concurrencies.
+pub(crate) fn selection(pairs: &[(&str, Vec<Level>)]) -> Selection {
+    pairs.iter().map(|(axis, levels)| ((*axis).to_owned(), levels.clone())).collect()
+}
+
+fn metric(name: &str, label: &str, reading: &str) -> Metric {
+    Metric {
+        name: name.into(),
+        label: label.into(),
+        definition: format!("What `{reading}` says."),
+        unit: "ms".into(),
+        source: MetricSource::Reading(reading.into()),
+        instrument: None,
+    }
+}
+
+/// A figure with every choice at its default.
+pub(crate) fn figure(name: &str, form: FigureForm, metrics: &[&str]) -> Figure {
+    Figure {
+        name: name.into(),
+        title: "A title".into(),
+        form,
+        theme: Theme::Publication,
+        column: Column::Double,
+        metrics: metrics.iter().map(|metric| (*metric).to_owned()).collect(),
+        bars: Vec::new(),
+        y_label: String::new(),
+        reference: false,
+        x: "variant".into(),
+        groups: None,
+        panels: None,
+        only: BTreeMap::new(),
+        statistic: Statistic::Median,
+    }
+}
+
+/// One bar of a list.
+pub(crate) fn bar(label: &str, group: &str, of: &[(&str, Vec<Level>)]) -> FigureBar {
+    FigureBar { label: label.into(), group: group.into(), of: selection(of) }
+}
+
+impl Run {
+    /// Variants `qemu`, `fc` and `t2` (not applicable), 1 and 10 VMs at once, `trials` trials each, two metrics: kernel boot
+    /// 100 ms for `qemu` and 50 for `fc`, plus 10 times the concurrency, plus the trial's number in its block; start-up thrice
+    /// that. VMs of one trial all have the same value.
+    pub(crate) fn new(trials: u32, figures: Vec<Figure>) -> Self {
+        let mut cells = Vec::new();
+        for (variant, label, engine) in [
+            ("qemu", "QEMU host CPU", "qemu-microvm"),
+            ("fc", "Firecracker", "firecracker"),
+            ("t2", "Firecracker T2", "firecracker"),
+        ] {
+            for concurrency in [1, 10] {
+                let levels = BTreeMap::from([
+                    ("variant".to_owned(), text(variant)),
+                    ("concurrency".to_owned(), Level::Int(i64::from(concurrency))),
+                ]);
+                cells.push(Cell {
+                    id: format!("{variant}/{concurrency}"),
+                    levels,
+                    variant: variant.into(),
+                    label: label.into(),
+                    engine: engine.into(),
+                    concurrency,
+                    trials,
+                    settings: BTreeMap::from([
+                        ("kernel".to_owned(), text("microvm-6.1")),
+                        ("rootfs".to_owned(), text("openrc")),
+                    ]),
+                });
+            }
+        }
+        let mut planned = Vec::new();
+        for block in 0..trials {
+            for cell in &cells {
+                let index = u32::try_from(planned.len()).unwrap();
+                planned.push(PlannedTrial { index, block, cell: cell.id.clone(), instrument: None });
+            }
+        }
+        let value = |metric: &str, label: &str, of: &[(&str, Vec<Level>)], value| ReferenceValue {
+            metric: metric.into(),
+            label: label.into(),
+            of: selection(of),
+            value,
+            n: Some(10),
+        };
+        let plan = Plan {
+            format: FORMAT_VERSION,
+            study: "known".into(),
+            title: "Known values".into(),
+            protocol: Protocol::Corrected,
+            profile: String::new(),
+            seed: 1,
+            warmup: false,
+            axes: vec![
+                Axis { name: "variant".into(), levels: vec![text("qemu"), text("fc"), text("t2")] },
+                Axis { name: "concurrency".into(), levels: vec![Level::Int(1), Level::Int(10)] },
+            ],
+            cells,
+            trials: planned,
+            workloads: Vec::new(),
+            metrics: vec![
+                metric("kernel_boot_time", "Kernel boot", "kernel.init"),
+                metric("webservice_startup_time", "Web service start-up", "known.startup"),
+            ],
+            figures,
+            claims: Vec::new(),
+            reference: Some(Reference {
+                label: "Somebody 2019".into(),
+                citation: "Somebody, A paper, 2019".into(),
+                values: vec![
+                    value(
+                        "kernel_boot_time",
+                        "QEMU",
+                        &[("variant", vec![text("qemu")]), ("concurrency", vec![Level::Int(1)])],
+                        150.0,
+                    ),
+                    value(
+                        "kernel_boot_time",
+                        "FC x10",
+                        &[("engine", vec![text("firecracker")]), ("concurrency", vec![Level::Int(10)])],
+                        90.0,
+                    ),
+                ],
+            }),
+            excluded: Vec::new(),
+        };
+        let run = Self { folder: tempfile::tempdir().unwrap(), plan };
+        run.write_plan();
+        let journal: String = run.records().iter().map(encode_line).collect();
+        std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+        run
+    }
+
+    pub(crate) fn write_plan(&self) {
+        std::fs::write(self.path("plan.json"), serde_json::to_vec_pretty(&self.plan).unwrap()).unwrap();
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The start of a session.
+    pub(crate) fn start() -> Record {
+        Record::RunStart {
+            format: FORMAT_VERSION,
+            run: "known".into(),
+            plan_sha256: String::new(),
+            host: HostKind::Emulated,
+            hosts: 1,
+            started: "2026-01-01T00:00:00Z".into(),
+            version: "0".into(),
+        }
+    }
+
+    /// Every record of a complete run.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let mut records = vec![Self::start()];
+        for trial in &self.plan.trials {
+            records.extend(self.trial(trial, 0, false));
+        }
+        records.push(Record::RunEnd { ended: "2026-01-01T01:00:00Z".into() });
+        records
+    }
+
+    /// One execution of a trial.
+    pub(crate) fn trial(&self, trial: &PlannedTrial, attempt: u32, warmup: bool) -> Vec<Record> {
+        let cell = self.plan.cells.iter().find(|cell| cell.id == trial.cell).unwrap();
+        let mut records = vec![Record::TrialStart { trial: trial.index, attempt, cell: cell.id.clone(), warmup }];
+        let applicable = cell.variant != "t2";
+        let base = if cell.variant == "qemu" { 100.0 } else { 50.0 };
+        let boot = base + 10.0 * f64::from(cell.concurrency) + f64::from(trial.block);
+        for vm in 0..cell.concurrency {
+            if applicable {
+                for (name, value) in [("kernel.init", boot), ("known.startup", 3.0 * boot)] {
+                    records.push(Record::Reading {
+                        vm,
+                        name: name.into(),
+                        value: Some(value * 1e6),
+                        unit: "ns".into(),
+                        reason: String::new(),
+                    });
+                }
+            } else {
+                records.push(Record::Failure {
+                    vm,
+                    reason: FailureReason::NotApplicable,
+                    stage: "boot.requested".into(),
+                    message: "no such template here".into(),
+                });
+            }
+        }
+        let (ok, failed) = if applicable { (cell.concurrency, 0) } else { (0, cell.concurrency) };
+        records.push(Record::TrialEnd { trial: trial.index, attempt, ok, failed });
+        records
+    }
+}
