@@ -7,6 +7,7 @@
 mod analyze;
 pub mod figure;
 mod file;
+pub mod import;
 pub mod journal;
 pub mod record;
 pub mod samples;

@@ -1,6 +1,7 @@
 //! From a journal to one row for each VM and metric: what was measured, or why it was not.
 //!
-//! A missing value is a row with a status and a reason. It is never a zero and never left out.
+//! A missing value is a row with a status and a reason. It is never a zero and never left out. What a trial was not made for is
+//! no missing value: a trial with an instrument samples the metrics of that instrument alone, and a timed one those of none.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +15,7 @@ use polars_io::{SerReader, SerWriter};
 use crate::Error;
 use crate::file::{at, write};
 use crate::journal::{Execution, Journal, Vm};
-use crate::record::{Cell, FailureReason, HostKind, Metric, MetricSource, Plan};
+use crate::record::{Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, Plan, PlannedTrial};
 
 /// Whether a sample has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,14 +94,15 @@ impl Sample {
 pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
     let counted: BTreeMap<u32, &Execution> =
         journal.executions.iter().filter(|e| !e.warmup).map(|execution| (execution.trial, execution)).collect();
-    let blocks: BTreeMap<u32, u32> = plan.trials.iter().map(|trial| (trial.index, trial.block)).collect();
+    let planned: BTreeMap<u32, &PlannedTrial> = plan.trials.iter().map(|trial| (trial.index, trial)).collect();
     let cells: BTreeMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
     let mut samples = Vec::new();
     for trial in &plan.trials {
         let Some(cell) = cells.get(trial.cell.as_str()) else { continue };
-        for vm in 0..cell.concurrency {
-            for metric in &plan.metrics {
-                samples.push(match counted.get(&trial.index) {
+        let execution = counted.get(&trial.index);
+        for vm in 0..vms(cell, execution.copied()) {
+            for metric in metrics(plan, trial.instrument) {
+                samples.push(match execution {
                     Some(execution) => sample(execution, vm, metric, trial.block),
                     None => Sample {
                         cell: trial.cell.clone(),
@@ -121,10 +123,23 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
         }
     }
     for execution in journal.executions.iter().filter(|execution| execution.warmup) {
-        let block = blocks.get(&execution.trial).copied().unwrap_or(0);
-        samples.extend(plan.metrics.iter().map(|metric| sample(execution, 0, metric, block)));
+        let (block, instrument) =
+            planned.get(&execution.trial).map_or((0, None), |trial| (trial.block, trial.instrument));
+        samples.extend(metrics(plan, instrument).map(|metric| sample(execution, 0, metric, block)));
     }
     samples
+}
+
+/// What a trial with this instrument is measured on.
+fn metrics(plan: &Plan, instrument: Option<Instrument>) -> impl Iterator<Item = &Metric> {
+    plan.metrics.iter().filter(move |metric| metric.instrument == instrument)
+}
+
+/// VMs of one trial. A table that somebody else made may pool several batches into one, and has then more than the cell says.
+fn vms(cell: &Cell, execution: Option<&Execution>) -> u32 {
+    let imported = execution.filter(|execution| execution.host == HostKind::Imported);
+    let last = imported.and_then(|execution| execution.vms.last_key_value());
+    last.map_or(cell.concurrency, |(vm, _)| cell.concurrency.max(vm + 1))
 }
 
 fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32) -> Sample {
@@ -284,7 +299,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
                 unit: unit[row].clone(),
                 status: Status::ALL.into_iter().find(|s| s.text() == status[row]).unwrap_or(Status::NotAvailable),
                 reason: reason[row].clone(),
-                host: [HostKind::Kvm, HostKind::Emulated, HostKind::Fake]
+                host: [HostKind::Kvm, HostKind::Emulated, HostKind::Fake, HostKind::Imported]
                     .into_iter()
                     .find(|kind| kind.to_string() == host[row]),
                 warmup: warmup[row],

@@ -64,13 +64,13 @@ fn one(data: Data<'_>, figure: &Figure, metrics: &[&Metric], places: &Places<'_>
         title: figure.title.clone(),
         theme: figure.theme,
         column: figure.column,
-        legend: legend(data, figure, metrics, places, &panels),
+        legend: legend(data, metrics, places, &panels),
         caption: format!("{} {}", what(figure, metrics, &panels), cells::remarks(data, figure, metrics, places)),
         chart: Chart::Marks { y_label, panels },
     }
 }
 
-fn legend(data: Data<'_>, figure: &Figure, metrics: &[&Metric], places: &Places<'_>, panels: &[Panel]) -> Vec<Entry> {
+fn legend(data: Data<'_>, metrics: &[&Metric], places: &Places<'_>, panels: &[Panel]) -> Vec<Entry> {
     let mut legend: Vec<Entry> = (places.groups.iter().enumerate())
         .filter(|(_, label)| !label.is_empty())
         .map(|(group, label)| Entry { label: label.clone(), key: Key::Group(group) })

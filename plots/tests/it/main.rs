@@ -2,4 +2,5 @@
 
 mod analysis;
 mod figures;
+mod import;
 mod support;

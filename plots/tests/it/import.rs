@@ -1,0 +1,186 @@
+//! Tables of others as runs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use microbench_plots::import::{CellMapping, Mapping, import, start};
+use microbench_plots::record::{Axis, Cell, Level, Metric, MetricSource, Plan, encode_line};
+use microbench_plots::{Analysis, analyze};
+
+use crate::support::{Run, text};
+
+/// The reference's table beside this repository, if it is there.
+fn reference(name: &str) -> Option<String> {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference").join(name);
+    let read = std::fs::read_to_string(&path);
+    if read.is_err() {
+        eprintln!("skipped: {name} is not beside the repository");
+    }
+    read.ok()
+}
+
+fn plan(variants: &[&str], concurrencies: &[i64], metrics: &[&str]) -> Plan {
+    let mut plan = Run::new(1, Vec::new()).plan;
+    let variant_levels: Vec<Level> = variants.iter().map(|name| text(name)).collect();
+    let concurrency_levels: Vec<Level> = concurrencies.iter().map(|n| Level::Int(*n)).collect();
+    plan.cells = Vec::new();
+    for variant in variants {
+        for concurrency in concurrencies {
+            plan.cells.push(Cell {
+                id: format!("{variant}/{concurrency}"),
+                levels: BTreeMap::from([
+                    ("variant".to_owned(), text(variant)),
+                    ("concurrency".to_owned(), Level::Int(*concurrency)),
+                ]),
+                variant: (*variant).to_owned(),
+                label: (*variant).to_owned(),
+                engine: "any".into(),
+                concurrency: u32::try_from(*concurrency).unwrap(),
+                trials: 1,
+                settings: BTreeMap::new(),
+            });
+        }
+    }
+    plan.axes = vec![
+        Axis { name: "variant".into(), levels: variant_levels },
+        Axis { name: "concurrency".into(), levels: concurrency_levels },
+    ];
+    plan.metrics = metrics
+        .iter()
+        .map(|name| Metric {
+            name: (*name).to_owned(),
+            label: (*name).to_owned(),
+            definition: "As published.".into(),
+            unit: if *name == "kernel_log_messages" { "1".into() } else { "ms".into() },
+            source: MetricSource::Reading("x".into()),
+            instrument: None,
+        })
+        .collect();
+    plan
+}
+
+/// The run of an imported table, analysed.
+fn analysed(plan: &Plan, csv: &str, mapping: &Mapping) -> Analysis {
+    let mut run = Run::new(1, Vec::new());
+    let imported =
+        import(plan, csv, mapping).unwrap_or_else(|errors| panic!("{}", errors[..errors.len().min(5)].join("\n")));
+    run.plan = imported.plan;
+    run.write_plan();
+    let mut journal = encode_line(&start("imported", "", "2026-01-01T00:00:00Z", "0"));
+    journal.extend(imported.records.iter().map(encode_line));
+    std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+    analyze(run.folder()).unwrap()
+}
+
+fn mean_of(analysis: &Analysis, cell: &str, metric: &str) -> f64 {
+    let row = analysis.summary.iter().find(|row| row.cell == cell && row.metric == metric);
+    row.and_then(microbench_plots::summary::Row::mean).unwrap_or_else(|| panic!("no mean of {metric} in {cell}"))
+}
+
+const METRICS: &[&str] =
+    &["kernel_boot_time", "webservice_startup_time", "hashing_time", "shutdown_time", "kernel_log_messages"];
+
+/// Bars as the paper names them in its scripts, and the means that its figures show.
+const BARS: &[(&str, &str, i64, [f64; 5])] = &[
+    ("host CPU", "qemu-host", 1, [1056.0, 1324.6, 68.1, 10741.5, 228.1]),
+    ("emulated CPU", "qemu-emulated", 1, [1084.3, 1585.9, 71.0, 10580.6, 215.9]),
+    ("FC T2", "t2", 1, [763.1, 1185.6, 91.3, 2313.7, 204.8]),
+    ("FC C3", "c3", 1, [806.3, 1200.6, 92.4, 2318.2, 204.8]),
+    ("default kernel", "default", 1, [861.0, 1149.8, 94.8, 2323.7, 196.2]),
+    ("qemu x10", "qemu-host", 10, [1456.3, 1806.9, 116.6, 15981.0, f64::NAN]),
+    ("qemu x10 emulated", "qemu-emulated", 10, [1415.4, 2017.2, 110.9, 15778.0, f64::NAN]),
+    ("qemu x20", "qemu-host", 20, [2466.7, 5277.9, 418.2, 31863.0, f64::NAN]),
+    ("qemu x20 emulated", "qemu-emulated", 20, [2192.2, 7556.3, 480.4, 32660.0, f64::NAN]),
+    ("firecracker x10", "fc", 10, [857.1, 1309.0, 134.2, 2389.1, f64::NAN]),
+    ("firecracker x20", "fc", 20, [1188.2, 2225.7, 222.3, 2663.9, f64::NAN]),
+];
+
+#[test]
+fn the_published_values_have_the_published_means() {
+    let Some(csv) = reference("paper-2019.csv") else { return };
+    let plan = plan(&["qemu-host", "qemu-emulated", "t2", "c3", "default", "fc"], &[1, 10, 20], METRICS);
+    let figures = ["4", "5", "webservice-time-sequential", "webservice-time-concurrent", "8", "9", "10", "11"];
+    let cells = BARS.iter().map(|(theirs, variant, concurrency, _)| CellMapping {
+        row: BTreeMap::from([("variant".to_owned(), (*theirs).to_owned())]),
+        cell: BTreeMap::from([
+            ("variant".to_owned(), text(variant)),
+            ("concurrency".to_owned(), Level::Int(*concurrency)),
+        ]),
+    });
+    let mapping = Mapping {
+        only: BTreeMap::from([("figure".to_owned(), figures.map(str::to_owned).to_vec())]),
+        except: BTreeMap::from([("repetition".to_owned(), vec!["mean".to_owned()])]),
+        cells: cells.collect(),
+        ..Mapping::default()
+    };
+    let analysis = analysed(&plan, &csv, &mapping);
+    for (_, variant, concurrency, means) in BARS {
+        for (metric, published) in METRICS.iter().zip(means).filter(|(_, mean)| !mean.is_nan()) {
+            let mean = mean_of(&analysis, &format!("{variant}/{concurrency}"), metric);
+            // The table gives thousands without a decimal.
+            let precision = if published.fract() == 0.0 && *published > 15_000.0 { 0.5 } else { 0.05 };
+            assert!(
+                (mean - published).abs() <= precision + 1e-9,
+                "{variant}/{concurrency} {metric}: {mean}, not {published}"
+            );
+        }
+    }
+    let row = |metric: &str| analysis.summary.iter().find(|row| row.cell == "fc/20" && row.metric == metric).unwrap();
+    assert_eq!(row("kernel_boot_time").vms, 77, "the slowest guests' values were lost");
+    assert_eq!(row("webservice_startup_time").vms, 80);
+}
+
+#[test]
+fn the_demixed_values_have_the_demixed_means() {
+    let Some(csv) = reference("paper-2019-demixed.csv") else { return };
+    let variants = [
+        "T2 + own kernel",
+        "C3 + own kernel",
+        "T2 + default kernel",
+        "C3 + default kernel",
+        "host CPU",
+        "emulated CPU",
+    ];
+    let plan = plan(&variants, &[1, 10, 20], METRICS);
+    let mapping =
+        Mapping { columns: BTreeMap::from([("variant".to_owned(), "true_variant".to_owned())]), ..Mapping::default() };
+    let analysis = analysed(&plan, &csv, &mapping);
+    for (variant, boot, web) in [
+        ("T2 + own kernel", 588.0, 1206.0),
+        ("C3 + own kernel", 743.0, 1237.0),
+        ("T2 + default kernel", 852.0, 1135.0),
+        ("C3 + default kernel", 870.0, 1165.0),
+        ("host CPU", 1056.0, 1325.0),
+    ] {
+        for (metric, published) in [("kernel_boot_time", boot), ("webservice_startup_time", web)] {
+            let mean = mean_of(&analysis, &format!("{variant}/1"), metric);
+            assert!((mean - published).abs() <= 0.5, "{variant} {metric}: {mean}, not {published}");
+        }
+    }
+}
+
+#[test]
+fn every_wrong_row_is_named_with_its_line() {
+    let plan = plan(&["a"], &[1], &["kernel_boot_time"]);
+    let csv = "metric,variant,concurrency,value,unit\n\
+               kernel_boot_time,a,1,5,ms\n\
+               kernel_boot_time,b,1,5,ms\n\
+               boot,a,1,5,ms\n\
+               kernel_boot_time,a,1,five,ms\n\
+               kernel_boot_time,a,1,5,s\n\
+               kernel_boot_time,a,1,inf,ms\n";
+    let errors = import(&plan, csv, &Mapping::default()).unwrap_err();
+    let lines: Vec<_> = errors.iter().map(|error| error.split(':').next().unwrap()).collect();
+    // `b` is no level; with one variant only, that of the study is meant.
+    assert_eq!(lines, ["line 4", "line 5", "line 6", "line 7"], "{errors:?}");
+    let errors = import(&plan, "a,b\n1,2\n", &Mapping::default()).unwrap_err();
+    assert!(errors.iter().all(|error| error.starts_with("line 1: there is no column")), "{errors:?}");
+}
+
+#[test]
+fn an_empty_value_is_a_row_with_a_reason() {
+    let plan = plan(&["a"], &[1], &["kernel_boot_time"]);
+    let csv = "metric,value,reason\nkernel_boot_time,5,\nkernel_boot_time,,the disk was full\n";
+    let analysis = analysed(&plan, csv, &Mapping::default());
+    assert_eq!((analysis.values, analysis.missing), (1, 1));
+}
