@@ -79,7 +79,15 @@ fn render_api(
     text: &dyn Fn(&str, &str) -> anyhow::Result<String>,
 ) -> anyhow::Result<LaunchApi> {
     let calls = (api.calls.iter())
+        .filter_map(|call| match &call.when {
+            None => Some(Ok(call)),
+            Some(when) => match text(&format!("the condition of {}", call.path), when) {
+                Ok(rendered) => (!rendered.is_empty()).then_some(Ok(call)),
+                Err(error) => Some(Err(error)),
+            },
+        })
         .map(|call| {
+            let call = call?;
             let body = text(&call.path, &call.body)?;
             if let Err(error) = serde_json::from_str::<serde_json::Value>(&body) {
                 bail!("engine {}: the body of {} is no JSON ({error}): {body}", engine.name, call.path);
