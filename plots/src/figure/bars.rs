@@ -183,7 +183,7 @@ fn draw_bar(area: &Area<'_>, bar: &Bar, centre: i32, width: i32, frame: &Frame, 
     if let Shown::Value { height, interval, points: trials } = &bar.shown {
         let (x0, x1) = (centre - width / 2, centre + width / 2);
         top = scale.y(*height);
-        area.draw(&Rectangle::new([(x0, top), (x1, frame.bottom)], colour.mix(0.75).filled()))?;
+        area.draw(&Rectangle::new([(x0, top), (x1, frame.bottom)], theme::fill(colour).filled()))?;
         area.draw(&Rectangle::new([(x0, top), (x1, frame.bottom)], colour.stroke_width(points(0.6).unsigned_abs())))?;
         for (n, trial) in trials.iter().enumerate() {
             // Spread evenly over the middle of the bar, in trial order.
@@ -222,7 +222,7 @@ fn draw_legend(area: &Area<'_>, groups: &[String], at: (i32, i32), height: i32) 
     for (n, group) in groups.iter().enumerate() {
         let (size, y) = (points(6.0), at.1 + height / 2);
         let corners = [(x, y - size / 2), (x + size, y + size / 2)];
-        area.draw(&Rectangle::new(corners, theme::colour(n).mix(0.75).filled()))?;
+        area.draw(&Rectangle::new(corners, theme::fill(theme::colour(n)).filled()))?;
         area.draw(&Rectangle::new(corners, theme::colour(n).stroke_width(points(0.6).unsigned_abs())))?;
         x += size + points(3.0);
         text(area, group, (x, y), TEXT, false, theme::INK, HPos::Left, VPos::Center)?;

@@ -197,7 +197,7 @@ fn caption(figure: &Figure, metric: &Metric, rows: &[&Row]) -> String {
     let n = match (ns.iter().min(), ns.iter().max()) {
         (Some(low), Some(high)) if low == high => format!("n = {low} trials a bar"),
         (Some(low), Some(high)) => format!("n = {low} to {high} trials a bar"),
-        _ => "nothing was measured".to_owned(),
+        _ => "Nothing was measured".to_owned(),
     };
     let statistic = match figure.statistic {
         Statistic::Median => "median",
@@ -218,7 +218,8 @@ fn caption(figure: &Figure, metric: &Metric, rows: &[&Row]) -> String {
         Some(HostKind::Imported) => " Imported values, measured elsewhere.",
         None => "",
     };
-    let definition = metric.definition.trim_end_matches('.');
+    // Code's own marks are for a terminal.
+    let definition = metric.definition.trim_end_matches('.').replace('`', "");
     format!(
         "Bars: {statistic} over trials (a trial of several VMs counts as its {statistic}){interval}; \
          points: single trials. {n}. {}: {definition}.{host}",

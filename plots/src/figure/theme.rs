@@ -45,6 +45,13 @@ pub fn colour(group: usize) -> RGBColor {
     PALETTE[group % PALETTE.len()]
 }
 
+/// The colour of an area: three quarters of `colour` on white, opaque, so that no grid line shows through.
+#[must_use]
+pub fn fill(colour: RGBColor) -> RGBColor {
+    let lighten = |part: u8| u8::MAX - ((u16::from(u8::MAX - part) * 3) / 4) as u8;
+    RGBColor(lighten(colour.0), lighten(colour.1), lighten(colour.2))
+}
+
 /// Points (1/72 inch) in canvas units.
 #[must_use]
 pub fn points(size: f64) -> i32 {

@@ -42,8 +42,18 @@ pub struct LaunchCall {
 /// Renders `engine` over `context`.
 ///
 /// # Errors
-/// A template that names what the context does not have, or a body that is no JSON: with the engine's name and the place.
+/// A path that would mean something else within a template; a template that names what the context does not have; a body that is
+/// no JSON: with the engine's name and the place.
 pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
+    for path in [&context.program, &context.folder, &context.kernel, &context.disk] {
+        // Templates put paths into JSON strings and into QEMU's comma-separated options.
+        if path.contains(|c: char| c.is_control() || matches!(c, ',' | '"' | '\\')) {
+            bail!(
+                "engine {}: the path {path:?} holds a comma, a quote, a backslash or a control character: move it",
+                engine.name
+            );
+        }
+    }
     let renderer = renderer();
     let data = context.to_json();
     let text = |place: &str, template: &str| {

@@ -1,0 +1,119 @@
+//! What the built-in engines' descriptions come to: the argument vector and the API calls of one VM.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use microbench::engine::context::Context;
+use microbench::engine::description::{self, Engine};
+use microbench::engine::launch::{self, Launch};
+use microbench_plots::record::Level;
+
+fn engine(name: &str) -> Engine {
+    description::load(&[]).unwrap().remove(name).unwrap_or_else(|| panic!("no engine {name}"))
+}
+
+/// One VM with the engine's defaults but for `settings`.
+fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
+    let mut all: BTreeMap<String, Level> =
+        engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone())).collect();
+    all.extend([("vcpus".to_owned(), Level::Int(1)), ("memory_mib".to_owned(), Level::Int(128))]);
+    all.extend(settings.iter().map(|(name, level)| ((*name).to_owned(), level.clone())));
+    Context {
+        program: "/cache/program".into(),
+        id: "t0001-a0-vm002".into(),
+        folder: "/run/scratch/t0001-a0-vm002".into(),
+        kernel: "/cache/vmlinux".into(),
+        boot_args: "console=ttyS0 ip=10.0.2.2::10.0.2.1:255.255.255.0::eth0:off".into(),
+        disk: "/cache/image".into(),
+        disk_read_only: true,
+        tap: "mb2".into(),
+        mac: "06:00:0a:00:02:02".into(),
+        guest_ip: "10.0.2.2".into(),
+        host_ip: "10.0.2.1".into(),
+        settings: all,
+    }
+}
+
+fn shown(launch: &Launch) -> String {
+    let mut text = launch.argv.join("\n");
+    for (name, content) in &launch.files {
+        write!(text, "\n\nfile {name}:\n{content}").unwrap();
+    }
+    if let Some(api) = &launch.api {
+        write!(text, "\n\nover {}:", api.socket).unwrap();
+        for call in &api.calls {
+            write!(
+                text,
+                "\n{} {} {}{}",
+                call.method,
+                call.path,
+                call.body,
+                if call.boots { "   <- boots" } else { "" }
+            )
+            .unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn firecracker_is_configured_over_its_api() {
+    let engine = engine("firecracker");
+    insta::assert_snapshot!("firecracker", shown(&launch::render(&engine, &context(&engine, &[])).unwrap()));
+}
+
+#[test]
+fn a_cpu_template_and_a_disk_of_its_own_reach_firecracker() {
+    let engine = engine("firecracker");
+    let template = [("cpu_template", Level::Text("T2".into())), ("vcpus", Level::Int(2))];
+    let context = Context { disk_read_only: false, ..context(&engine, &template) };
+    let launch = launch::render(&engine, &context).unwrap();
+    let body = |path: &str| -> serde_json::Value {
+        let call = launch.api.iter().flat_map(|api| &api.calls).find(|call| call.path == path).unwrap();
+        serde_json::from_str(&call.body).unwrap()
+    };
+    assert_eq!(body("/machine-config")["cpu_template"], "T2");
+    assert_eq!(body("/machine-config")["vcpu_count"], 2);
+    assert_eq!(body("/drives/root")["is_read_only"], false);
+}
+
+#[test]
+fn qemu_gets_all_on_its_command_line() {
+    let engine = engine("qemu-microvm");
+    insta::assert_snapshot!("qemu-microvm", shown(&launch::render(&engine, &context(&engine, &[])).unwrap()));
+}
+
+#[test]
+fn a_cpu_model_and_a_disk_of_its_own_reach_qemu() {
+    let engine = engine("qemu-microvm");
+    let model = [("cpu", Level::Text("qemu64,+tsc-deadline".into()))];
+    let context = Context { disk_read_only: false, ..context(&engine, &model) };
+    let launch = launch::render(&engine, &context).unwrap();
+    let after = |word: &str| {
+        let place = launch.argv.iter().position(|argument| argument == word).unwrap();
+        launch.argv[place + 1].clone()
+    };
+    assert_eq!(after("-cpu"), "qemu64,+tsc-deadline");
+    assert!(after("-drive").ends_with("readonly=off"), "{}", after("-drive"));
+}
+
+#[test]
+fn a_path_that_would_mean_more_than_a_path_is_refused() {
+    for name in ["firecracker", "qemu-microvm"] {
+        let engine = engine(name);
+        for path in ["/a,file=/etc/shadow", "/a\", \"is_read_only\": false, \"x\": \"", "/a\\b", "/a\nb"] {
+            let context = Context { disk: path.into(), ..context(&engine, &[]) };
+            let error = launch::render(&engine, &context).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("move it"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_no_context_has_is_an_error_that_names_the_place() {
+    let mut engine = engine("qemu-microvm");
+    engine.command.argv.push("{{memroy_mib}}".into());
+    let place = format!("command.argv[{}]", engine.command.argv.len() - 1);
+    let error = format!("{:#}", launch::render(&engine, &context(&engine, &[])).unwrap_err());
+    assert!(error.contains("qemu-microvm") && error.contains(&place) && error.contains("memroy_mib"), "{error}");
+}
