@@ -45,7 +45,8 @@ pub struct LaunchCall {
 /// A path that would mean something else within a template; a template that names what the context does not have; a body that is
 /// no JSON: with the engine's name and the place.
 pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
-    for path in [&context.program, &context.folder, &context.kernel, &context.disk] {
+    let given = context.files.values().map(|(path, _)| path);
+    for path in [&context.program, &context.folder, &context.kernel, &context.disk].into_iter().chain(given) {
         // Templates put paths into JSON strings and into QEMU's comma-separated options.
         if path.contains(|c: char| c.is_control() || matches!(c, ',' | '"' | '\\')) {
             bail!(
