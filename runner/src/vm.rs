@@ -492,6 +492,10 @@ impl Vm {
 
     /// Adds how the VMM ended and its last words, and finds out whether it refused the configuration on this host.
     fn explain(&self, mut failure: Failed, exit: Exit, tail: &str) -> Failed {
+        if failure.reason == FailureReason::NotApplicable {
+            // The VMM's answer says it all.
+            return failure;
+        }
         if failure.reason == FailureReason::Exited {
             if self.foreign_to_host(tail) {
                 failure.reason = FailureReason::NotApplicable;

@@ -50,9 +50,8 @@ fn serve() -> anyhow::Result<()> {
 
 fn prepare() -> anyhow::Result<()> {
     let none = MsFlags::empty();
-    for (kind, target) in
-        [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run"), ("tmpfs", "/tmp")]
-    {
+    // Not over /tmp: it is in RAM anyway, and may hold files that came with the job.
+    for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run")] {
         match mount(Some(kind), target, Some(kind), none, None::<&str>) {
             Ok(()) | Err(nix::errno::Errno::EBUSY) => {}
             Err(error) => bail!("cannot mount {target}: {error}"),
