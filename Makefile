@@ -15,7 +15,7 @@ MICROBENCH := $(TARGET)/debug/microbench
 AGENT_TARGET := x86_64-unknown-linux-gnu
 
 # What building and running takes on Debian; `dpkg-query` is asked first, so that a second run needs no network and no root.
-PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc libelf-dev cpio xz-utils patch e2fsprogs \
+PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc libelf-dev cpio xz-utils patch e2fsprogs strace \
 	python3-pip ca-certificates
 
 .PHONY: help deps build images plan run plots reproduce test lint clean

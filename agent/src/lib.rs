@@ -63,12 +63,27 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HashRequest {
+    /// What is done a round.
+    #[serde(default)]
+    pub kind: HashKind,
     /// Bytes hashed a round, at most [`HashRequest::MAX_BYTES`].
     pub bytes: u64,
     /// Rounds, at most [`HashRequest::MAX_ROUNDS`].
     pub rounds: u32,
     /// Seed of [`fill_pseudo_random`].
     pub seed: u64,
+}
+
+/// What `POST /hash` does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HashKind {
+    /// SHA-256 of the buffer.
+    #[default]
+    Sha256,
+    /// One allocation and copy of the buffer, nothing hashed: the 2019 paper's tool called Go's `h.Sum(buffer)`, which appends the
+    /// digest of what was written before, here nothing, to a copy of its argument.
+    Copy,
 }
 
 impl HashRequest {
@@ -82,11 +97,12 @@ impl HashRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HashReply {
-    /// SHA-256 of the buffer, lower-case hex: equal in every round, and checked by the host.
+    /// SHA-256 of the buffer, lower-case hex: equal in every round, and checked by the host. For [`HashKind::Copy`] that of
+    /// nothing, which is what the paper's tool printed.
     pub digest: String,
     /// Time of all rounds on the guest's `CLOCK_MONOTONIC`, nanoseconds; the filling of the buffer is outside.
     pub duration_ns: u64,
-    /// What hashes: `sha-ni` or `soft`, by the guest's CPUID.
+    /// What hashes: `sha-ni` or `soft`, by the guest's CPUID; `none` for [`HashKind::Copy`].
     pub backend: String,
 }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use microbench_agent::{HashReply, HashRequest, NONCE_HEADER, READY_MARK, Stats, fill_pseudo_random};
+use microbench_agent::{HashKind, HashReply, HashRequest, NONCE_HEADER, READY_MARK, Stats, fill_pseudo_random};
 use sha2::{Digest, Sha256};
 
 const NONCE: &str = "0123456789abcdef";
@@ -60,7 +60,11 @@ impl Agent {
     }
 
     fn hash(&self, bytes: u64, rounds: u32, seed: u64) -> Answer {
-        self.ask("POST", "/hash", &serde_json::to_string(&HashRequest { bytes, rounds, seed }).unwrap())
+        self.ask(
+            "POST",
+            "/hash",
+            &serde_json::to_string(&HashRequest { kind: HashKind::Sha256, bytes, rounds, seed }).unwrap(),
+        )
     }
 }
 
@@ -122,6 +126,15 @@ fn the_digest_is_that_of_the_bytes_that_both_sides_know() {
         let expected: String = Sha256::digest(&buffer).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(reply.digest, expected, "{bytes} bytes");
     }
+}
+
+#[test]
+fn a_copy_answers_with_the_digest_of_nothing() {
+    let agent = Agent::start();
+    let answer = agent.ask("POST", "/hash", r#"{"kind": "copy", "bytes": 1000000, "rounds": 2, "seed": 1}"#);
+    let reply: HashReply = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(reply.digest, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_eq!(agent.ask("POST", "/hash", r#"{"kind": "sort", "bytes": 1, "rounds": 1, "seed": 1}"#).status, 400);
 }
 
 #[test]

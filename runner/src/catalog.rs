@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::artifact::project::{Project, names};
-use crate::engine::description::{self, Engine};
+use crate::engine::description::{self, Engine, SettingKind};
 use crate::manifest::{Catalog, EngineSpec, SettingSpec};
 use crate::run::parts::TESTBED_KERNEL;
 
@@ -25,7 +25,8 @@ pub fn catalog(engines: &BTreeMap<String, Engine>, project: &Project) -> Catalog
         .map(|(name, engine)| {
             let settings = engine.settings.iter().map(|(name, setting)| {
                 let (default, choices) = (setting.default.clone(), setting.choices.clone());
-                (name.clone(), SettingSpec { default, choices, doc: setting.doc.clone() })
+                let file = setting.kind == SettingKind::File;
+                (name.clone(), SettingSpec { default, choices, file, doc: setting.doc.clone() })
             });
             (name.clone(), EngineSpec { settings: settings.collect() })
         })

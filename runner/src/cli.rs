@@ -10,12 +10,14 @@ use anyhow::{Context, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use microbench::artifact::cache::Cache;
-use microbench::artifact::project::Project;
+use microbench::artifact::lock::{self, Lock};
+use microbench::artifact::project::{Project, read_toml};
 use microbench::engine::description::Engine;
 use microbench::error::describe;
 use microbench::manifest::Study;
 use microbench::plan::{Choice, PlanError};
 use microbench::run::directory::{Directory, Engines};
+use microbench::run::parts::Files;
 use microbench::run::session::Ended;
 use microbench::run::{execute, parts};
 use microbench::{catalog, journal, manifest, plan, plan_view};
@@ -170,8 +172,8 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             None => begin(&study, host, out.as_deref()),
         },
         Action::Host { study } => {
-            let Loaded { study, plan, engines, project } = load(&study)?;
-            let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?)?;
+            let Loaded { study, plan, engines, project, folder } = load(&study)?;
+            let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?, Files::In(&folder))?;
             let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
             let run = folder.path().join("host-check");
             let run = Directory::create(project.root(), Some(&run), &plan, &study.source, &Engines { engines })?;
@@ -197,7 +199,8 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         Action::Artifacts { study, emulated } => {
             let loaded = load(&study)?;
             let cache = Cache::of_user()?;
-            let mut lock = parts::provide(&loaded.plan, &loaded.engines, &loaded.project, &cache)?;
+            let mut lock =
+                parts::provide(&loaded.plan, &loaded.engines, &loaded.project, &cache, Files::In(&loaded.folder))?;
             if emulated {
                 parts::provide_testbed(&mut lock, &loaded.project, &cache)?;
             }
@@ -250,6 +253,8 @@ struct Loaded {
     plan: Plan,
     engines: Vec<Engine>,
     project: Project,
+    /// The manifest's.
+    folder: PathBuf,
 }
 
 fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
@@ -263,14 +268,15 @@ fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
     let plan = plan::expand(&study, Choice { seed, trials, profile })?;
     let used = |engine: &Engine| plan.cells.iter().any(|cell| cell.engine == engine.name);
     let engines = engines.into_values().filter(used).collect();
-    Ok(Loaded { study, plan, engines, project })
+    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    Ok(Loaded { study, plan, engines, project, folder })
 }
 
 fn begin(arguments: &StudyArguments, host: HostArgument, out: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let Loaded { study, plan, engines, project } = load(arguments)?;
+    let Loaded { study, plan, engines, project, folder } = load(arguments)?;
     let cache = Cache::of_user()?;
     // Everything is there before a run directory is: a failure here leaves none half-made.
-    let mut lock = parts::provide(&plan, &engines, &project, &cache)?;
+    let mut lock = parts::provide(&plan, &engines, &project, &cache, Files::In(&folder))?;
     if matches!(host, HostArgument::Emulated | HostArgument::Auto) {
         parts::provide_testbed(&mut lock, &project, &cache)?;
     }
@@ -284,7 +290,10 @@ fn go_on(run: &Path, project: Option<&Path>, host: HostArgument) -> anyhow::Resu
     let project = Project::find(project, run.path())?;
     let (plan, _) = run.plan()?;
     let cache = Cache::of_user()?;
-    let mut lock = parts::provide(&plan, &run.engines()?.engines, &project, &cache)?;
+    // A session that was killed at the very start left none.
+    let before = run.path().join(lock::FILE);
+    let before: Lock = if before.exists() { read_toml(&before)? } else { Lock::default() };
+    let mut lock = parts::provide(&plan, &run.engines()?.engines, &project, &cache, Files::As(&before))?;
     if matches!(host, HostArgument::Emulated | HostArgument::Auto) {
         parts::provide_testbed(&mut lock, &project, &cache)?;
     }

@@ -49,7 +49,7 @@ pub struct Choice<'a> {
 /// The plan of a study.
 ///
 /// # Errors
-/// [`PlanError`], which only `choice` can cause: a study by itself is within the limits.
+/// [`PlanError`]: a profile that does not exist, or too many trials, those with an instrument included.
 pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
     let profile = profile(study, choice.profile)?;
     let mut axes = study.axes.clone();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Barrier;
 
-use microbench_plots::record::{Cell, FailureReason, Record, Workload};
+use microbench_plots::record::{Cell, FailureReason, Instrument, Record, Workload};
 use sha2::{Digest, Sha256};
 
 use crate::vm::{Folders, Parts, Report, Vm};
@@ -19,6 +19,8 @@ pub struct Trial<'a> {
     pub attempt: u32,
     /// A warm-up: never counted, and always one VM.
     pub warmup: bool,
+    /// What is attached to its VMMs.
+    pub instrument: Option<Instrument>,
     /// The cell.
     pub cell: &'a Cell,
     /// What its VMs do.
@@ -55,7 +57,8 @@ impl Trial<'_> {
         let folders = Folders { scratch, console };
         let prepared: Vec<Result<Vm, Report>> = (0..self.vms())
             .map(|vm| {
-                Vm::prepare(vm, &self.vm_id(vm), self.nonce(vm), self.cell, self.workloads, self.parts, folders)
+                let (id, nonce) = (self.vm_id(vm), self.nonce(vm));
+                Vm::prepare(vm, &id, nonce, self.cell, self.instrument, self.workloads, self.parts, folders)
                     .map_err(|error| unprepared(vm, &error))
             })
             .collect();

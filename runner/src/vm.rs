@@ -3,17 +3,21 @@
 //! [`Vm::prepare`] does everything that may be done before the release; [`Vm::run`] is the timed part and runs on a thread of
 //! its own. Every wait has a deadline. A VM that misses one is killed and keeps what it recorded so far.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use microbench_agent::{HashRequest, Stats, fill_pseudo_random};
-use microbench_plots::record::{Cell, FailureReason, Level, Record, Workload};
+use microbench_agent::{HashKind, HashRequest, Stats, fill_pseudo_random};
+use microbench_plots::record::{Cell, FailureReason, Instrument, Level, Record, Workload, WorkloadKind};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
 use tokio::runtime::{self, Runtime};
 
@@ -21,13 +25,14 @@ use crate::clock::Instant;
 use crate::console::Console;
 use crate::engine::api::{self, ApiError};
 use crate::engine::context::{Context, GuestArgs, boot_args};
-use crate::engine::description::Engine;
+use crate::engine::description::{Engine, SettingKind};
 use crate::engine::launch::{self, Launch, LaunchApi};
 use crate::error::describe;
 use crate::event::{self, reading};
 use crate::guest::{Guest, GuestError};
 use crate::host::disk::Disk;
 use crate::host::net::{Addresses, Tap};
+use crate::host::{kvm, strace};
 use crate::probe::{self, Probe, ProbeError};
 use crate::sys::{self, Exit};
 
@@ -47,6 +52,10 @@ pub struct Parts {
     pub image: PathBuf,
     /// Path of init in the image.
     pub init: String,
+    /// The files that the cell's settings name, by setting.
+    pub files: BTreeMap<String, PathBuf>,
+    /// The program that counts system calls, when the run has trials for that.
+    pub strace: Option<PathBuf>,
 }
 
 /// How long a VM may take for each part of its life, on the executing host's clock.
@@ -94,6 +103,10 @@ pub struct Vm {
     vm: u32,
     nonce: String,
     launch: Launch,
+    /// Where an instrument leaves what it counted; `None` in a timed trial.
+    counts: Option<PathBuf>,
+    /// KVM runs the guest.
+    kvm: bool,
     messages: Vec<String>,
     workloads: Vec<(Workload, String)>,
     deadlines: Deadlines,
@@ -152,15 +165,20 @@ impl From<(GuestError, &'static str)> for Failed {
 
 impl Vm {
     /// Prepares VM `vm` of a trial: disk, tap, files, client. `id` is unique in the run and names its files; `nonce` is
-    /// this VM's.
+    /// this VM's. With an `instrument` the VMM is started under it.
     ///
     /// # Errors
     /// When the host cannot lend something.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another aspect of the VM, and the one caller names them all"
+    )]
     pub fn prepare(
         vm: u32,
         id: &str,
         nonce: String,
         cell: &Cell,
+        instrument: Option<Instrument>,
         workloads: &[Workload],
         parts: &Parts,
         folders: Folders<'_>,
@@ -181,8 +199,9 @@ impl Vm {
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
         let tap = Tap::create(vm, &addresses, neighbour)?;
+        let console = cell.settings.get("console") != Some(&Level::Bool(false));
         let words = boot_args(
-            &parts.engine.kernel.boot_args,
+            &parts.engine.kernel.words(&text("reboot"), console),
             &GuestArgs {
                 init: &parts.init,
                 read_only: disk.read_only(),
@@ -204,8 +223,16 @@ impl Vm {
             guest_ip: addresses.guest.to_string(),
             host_ip: addresses.host.to_string(),
             settings: cell.settings.clone(),
+            files: setting_files(cell, parts)?,
         };
-        let launch = launch::render(&parts.engine, &context)?;
+        let mut launch = launch::render(&parts.engine, &context)?;
+        let mut counts = None;
+        if instrument == Some(Instrument::Strace) {
+            let strace = parts.strace.as_deref().context("the run has no strace")?;
+            let file = folder.join("strace");
+            launch.argv = strace::argv(strace, &file, &launch.argv);
+            counts = Some(file);
+        }
         for (name, content) in &launch.files {
             let path = folder.join(name);
             fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
@@ -222,10 +249,16 @@ impl Vm {
             vm,
             nonce,
             launch,
+            counts,
+            kvm: parts.engine.needs_kvm,
             messages: parts.engine.not_applicable.messages.clone(),
             workloads: workloads.iter().map(|workload| (workload.clone(), digest(workload))).collect(),
             deadlines,
-            probe: if text("probe") == "paper" { Probe::Paper } else { Probe::Exact },
+            probe: match text("probe").as_str() {
+                "paper" => Probe::Paper,
+                "busy" => Probe::Busy,
+                _ => Probe::Exact,
+            },
             console_log: folders.console.join(format!("{id}.log")),
             folder,
             addresses,
@@ -264,6 +297,10 @@ impl Vm {
         let (reader, writer) = std::io::pipe().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         let twin = writer.try_clone().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(twin);
+        if self.counts.is_some() {
+            // The VMM is the instrument's child: both are ended as one group.
+            command.process_group(0);
+        }
         let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host(event::SPAWN))?;
         self.event(event::SPAWN);
         let spawned = command.spawn();
@@ -272,7 +309,7 @@ impl Vm {
         let child = spawned
             .with_context(|| format!("cannot start {}", self.launch.argv[0]))
             .map_err(Failed::host(event::SPAWN))?;
-        let mut process = Process::new(child).map_err(Failed::host(event::SPAWN))?;
+        let mut process = Process::new(child, self.counts.is_some()).map_err(Failed::host(event::SPAWN))?;
 
         let result = self.serve(&process, &console);
         if result.is_err() {
@@ -291,7 +328,11 @@ impl Vm {
         }
         let exit = exit
             .map_err(|error| Failed::new(FailureReason::Host, event::EXIT, format!("cannot reap the VMM: {error}")))?;
-        self.account(exit);
+        match self.counts.clone() {
+            None => self.account(exit),
+            Some(file) if result.is_ok() => self.count(&file),
+            Some(_) => {}
+        }
         result.map_err(|failure| self.explain(failure, exit, &tail)).and_then(|()| match (exit.code, self.ended) {
             (Some(0), Some(instant)) => {
                 self.records.push(Record::Event { vm: self.vm, name: event::EXIT.into(), t_ns: instant.0 });
@@ -323,6 +364,12 @@ impl Vm {
             self.work(&workload, &expected)?;
         }
 
+        if self.kvm && self.counts.is_none() {
+            match kvm::exits(Path::new(kvm::DEBUGFS), process.child.id()) {
+                Ok(exits) => self.reading(reading::VMM_KVM_EXITS, exits as f64, "1"),
+                Err(reason) => self.no_reading(reading::VMM_KVM_EXITS, "1", reason),
+            }
+        }
         self.event(event::STOP_REQUESTED);
         let limit = Instant::now().after(self.deadlines.stop);
         // The guest may be gone before its answer is read: then its exit is the answer.
@@ -387,7 +434,8 @@ impl Vm {
     }
 
     fn work(&mut self, workload: &Workload, expected: &str) -> Result<(), Failed> {
-        let request = HashRequest { bytes: workload.bytes, rounds: workload.rounds, seed: HASH_SEED };
+        let kind = kind(workload);
+        let request = HashRequest { kind, bytes: workload.bytes, rounds: workload.rounds, seed: HASH_SEED };
         self.event(event::WORK_BEGIN);
         let reply =
             self.runtime.block_on(self.guest.hash(request)).map_err(|error| Failed::from((error, event::WORK_END)))?;
@@ -397,13 +445,14 @@ impl Vm {
             return Err(Failed::new(FailureReason::Protocol, event::WORK_END, message));
         }
         self.reading(&reading::work_duration(&workload.metric), reply.duration_ns as f64, "ns");
-        let hardware = f64::from(u8::from(reply.backend == "sha-ni"));
-        self.reading(&format!("work.{}.sha_ni", workload.metric), hardware, "1");
+        if kind == HashKind::Sha256 {
+            let hardware = f64::from(u8::from(reply.backend == "sha-ni"));
+            self.reading(&format!("work.{}.sha_ni", workload.metric), hardware, "1");
+        }
         Ok(())
     }
 
     fn stats(&mut self, stats: &Stats) {
-        const NO_MESSAGE: &str = "the guest's kernel log has no such message";
         let micros = |value: Option<u64>| value.map(|micros| micros as f64 * 1000.0);
         self.reading(reading::KERNEL_MESSAGES, stats.kernel_messages as f64, "1");
         for (name, stamp) in [
@@ -414,18 +463,24 @@ impl Vm {
         ] {
             match micros(stamp) {
                 Some(value) => self.reading(name, value, "ns"),
-                None => self.records.push(Record::Reading {
-                    vm: self.vm,
-                    name: name.into(),
-                    value: None,
-                    unit: "ns".into(),
-                    reason: NO_MESSAGE.into(),
-                }),
+                None if name == reading::KERNEL_RANDOM_FAST_INIT => {
+                    self.no_reading(name, "ns", no_fast_init(&stats.kernel_release))
+                }
+                None => self.no_reading(name, "ns", NO_MESSAGE.into()),
             }
         }
         self.reading(reading::GUEST_UPTIME, stats.uptime_ms as f64 * 1e6, "ns");
         self.reading(reading::GUEST_CPUS, f64::from(stats.cpus), "1");
         self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
+    }
+
+    /// What strace counted.
+    fn count(&mut self, file: &Path) {
+        let total = fs::read_to_string(file).map_err(|error| format!("strace left no counts: {error}"));
+        match total.and_then(|table| strace::total(&table).ok_or_else(|| "strace left no total".to_owned())) {
+            Ok(total) => self.reading(reading::VMM_SYSTEM_CALLS, total as f64, "1"),
+            Err(reason) => self.no_reading(reading::VMM_SYSTEM_CALLS, "1", reason),
+        }
     }
 
     fn account(&mut self, exit: Exit) {
@@ -437,6 +492,10 @@ impl Vm {
 
     /// Adds how the VMM ended and its last words, and finds out whether it refused the configuration on this host.
     fn explain(&self, mut failure: Failed, exit: Exit, tail: &str) -> Failed {
+        if failure.reason == FailureReason::NotApplicable {
+            // The VMM's answer says it all.
+            return failure;
+        }
         if failure.reason == FailureReason::Exited {
             if self.foreign_to_host(tail) {
                 failure.reason = FailureReason::NotApplicable;
@@ -460,24 +519,44 @@ impl Vm {
         self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns });
     }
 
+    fn no_reading(&mut self, name: &str, unit: &str, reason: String) {
+        let (name, unit) = (name.to_owned(), unit.to_owned());
+        self.records.push(Record::Reading { vm: self.vm, name, value: None, unit, reason });
+    }
+
     fn reading(&mut self, name: &str, value: f64, unit: &str) {
         let (name, unit) = (name.to_owned(), unit.to_owned());
         self.records.push(Record::Reading { vm: self.vm, name, value: Some(value), unit, reason: String::new() });
     }
 }
 
-/// A running VMM; killed when dropped.
+const NO_MESSAGE: &str = "the guest's kernel log has no such message";
+
+/// Why the guest's kernel log has no `random: fast init done`.
+fn no_fast_init(release: &str) -> String {
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= (5, 18) {
+        format!("Linux has had no message `random: fast init done` since 5.18, and the guest runs {release}")
+    } else {
+        NO_MESSAGE.into()
+    }
+}
+
+/// A running VMM, with its instrument if it has one; killed when dropped.
 #[derive(Debug)]
 struct Process {
     child: Child,
+    /// It leads a process group of its own.
+    leads: bool,
     pidfd: OwnedFd,
     reaped: bool,
 }
 
 impl Process {
-    fn new(child: Child) -> anyhow::Result<Self> {
+    fn new(child: Child, leads: bool) -> anyhow::Result<Self> {
         let pidfd = sys::pidfd_open(child.id()).context("cannot watch the VMM's process")?;
-        Ok(Self { child, pidfd, reaped: false })
+        Ok(Self { child, leads, pidfd, reaped: false })
     }
 
     /// Readable once the process has ended.
@@ -486,6 +565,9 @@ impl Process {
     }
 
     fn kill(&self) {
+        if self.leads && !self.reaped {
+            let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
+        }
         drop(sys::pidfd_kill(self.pidfd.as_fd(), libc::SIGKILL));
     }
 
@@ -535,9 +617,36 @@ fn wait_for_socket(path: &Path, watch: &Inotify, process: &Process, deadline: In
     }
 }
 
-/// What the guest's digest must be.
+/// Path and text of each file that a setting of the cell's engine names; both empty where it names none.
+fn setting_files(cell: &Cell, parts: &Parts) -> anyhow::Result<BTreeMap<String, (String, String)>> {
+    let settings = parts.engine.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
+    settings
+        .map(|(name, _)| {
+            let named = cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
+            if named.is_empty() {
+                return Ok((name.clone(), (String::new(), String::new())));
+            }
+            let path = parts.files.get(name).with_context(|| format!("the run has no file for `{name}`"))?;
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok((name.clone(), (path.display().to_string(), text)))
+        })
+        .collect()
+}
+
+fn kind(workload: &Workload) -> HashKind {
+    match workload.kind {
+        WorkloadKind::Sha256 => HashKind::Sha256,
+        WorkloadKind::Copy => HashKind::Copy,
+    }
+}
+
+/// What the guest's digest must be: that of the buffer, or of nothing where nothing is hashed.
 fn digest(workload: &Workload) -> String {
-    let mut buffer = vec![0; usize::try_from(workload.bytes.min(HashRequest::MAX_BYTES)).unwrap_or(0)];
+    let bytes = match kind(workload) {
+        HashKind::Sha256 => workload.bytes.min(HashRequest::MAX_BYTES),
+        HashKind::Copy => 0,
+    };
+    let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(0)];
     fill_pseudo_random(&mut buffer, HASH_SEED);
     Sha256::digest(&buffer).iter().map(|byte| format!("{byte:02x}")).collect()
 }

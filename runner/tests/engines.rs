@@ -16,7 +16,8 @@ fn engine(name: &str) -> Engine {
 fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
     let mut all: BTreeMap<String, Level> =
         engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone())).collect();
-    all.extend([("vcpus".to_owned(), Level::Int(1)), ("memory_mib".to_owned(), Level::Int(128))]);
+    let guest = [("vcpus", Level::Int(1)), ("memory_mib", Level::Int(128)), ("console", Level::Bool(true))];
+    all.extend(guest.map(|(name, level)| (name.to_owned(), level)));
     all.extend(settings.iter().map(|(name, level)| ((*name).to_owned(), level.clone())));
     Context {
         program: "/cache/program".into(),
@@ -31,6 +32,7 @@ fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
         guest_ip: "10.0.2.2".into(),
         host_ip: "10.0.2.1".into(),
         settings: all,
+        files: BTreeMap::from([("cpu_config".into(), (String::new(), String::new()))]),
     }
 }
 
@@ -75,6 +77,32 @@ fn a_cpu_template_and_a_disk_of_its_own_reach_firecracker() {
     assert_eq!(body("/machine-config")["cpu_template"], "T2");
     assert_eq!(body("/machine-config")["vcpu_count"], 2);
     assert_eq!(body("/drives/root")["is_read_only"], false);
+}
+
+#[test]
+fn a_custom_cpu_template_is_one_more_call_before_the_start() {
+    let engine = engine("firecracker");
+    let template = include_str!("../../experiments/templates/no-avx512.json");
+    let paths = |context: &Context| -> Vec<(String, String)> {
+        let launch = launch::render(&engine, context).unwrap();
+        launch.api.unwrap().calls.into_iter().map(|call| (call.path, call.body)).collect()
+    };
+    let mut context = context(&engine, &[]);
+    assert!(paths(&context).iter().all(|(path, _)| path != "/cpu-config"));
+    context.files.insert("cpu_config".into(), ("/study/no-avx512.json".into(), template.into()));
+    assert_eq!(paths(&context)[1], ("/cpu-config".into(), template.into()));
+    context.files.insert("cpu_config".into(), ("/study/no-avx512.json".into(), "no JSON".into()));
+    assert!(launch::render(&engine, &context).unwrap_err().to_string().contains("/cpu-config is no JSON"));
+    context.files.insert("cpu_config".into(), ("/study/a\"b.json".into(), template.into()));
+    assert!(launch::render(&engine, &context).unwrap_err().to_string().contains("move it"));
+}
+
+#[test]
+fn without_a_console_qemu_has_no_serial_port() {
+    let engine = engine("qemu-microvm");
+    let launch = launch::render(&engine, &context(&engine, &[("console", Level::Bool(false))])).unwrap();
+    let line = launch.argv.join(" ");
+    assert!(line.contains("isa-serial=off") && line.contains("-serial none"), "{line}");
 }
 
 #[test]

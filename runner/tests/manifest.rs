@@ -18,7 +18,7 @@ fn text(value: &str) -> Level {
 }
 
 fn setting(default: Level, choices: &[&str], doc: &str) -> SettingSpec {
-    SettingSpec { default, choices: choices.iter().map(|choice| text(choice)).collect(), doc: doc.into() }
+    SettingSpec { default, choices: choices.iter().map(|choice| text(choice)).collect(), file: false, doc: doc.into() }
 }
 
 fn engine(settings: Vec<(&str, SettingSpec)>) -> EngineSpec {
@@ -38,6 +38,10 @@ fn catalog() -> Catalog {
                 "firecracker".into(),
                 engine(vec![
                     ("cpu_template", template),
+                    (
+                        "cpu_config",
+                        SettingSpec { file: true, ..setting(text(""), &[], "Custom CPU template: a file.") },
+                    ),
                     ("huge_pages", setting(Level::Bool(false), &[], "Back the guest's memory with huge pages.")),
                 ]),
             ),
@@ -641,6 +645,8 @@ fn words() -> impl Strategy<Value = String> {
         "[metrics]",
         "[variants.a]",
         "[figures.f]",
+        "[[claims]]",
+        "[profiles.p]",
         "[[matrix.exclude]]",
         "name",
         "title",
@@ -666,6 +672,11 @@ fn words() -> impl Strategy<Value = String> {
         "form",
         "metric",
         "only",
+        "bars",
+        "of",
+        "ratio",
+        "expect",
+        "protocol",
         "x",
         "groups",
         "=",

@@ -27,6 +27,8 @@ pub enum Kind {
     Rootfs,
     /// A program.
     Program,
+    /// A file that a setting names.
+    File,
 }
 
 impl std::fmt::Display for Kind {
@@ -35,6 +37,7 @@ impl std::fmt::Display for Kind {
             Self::Kernel => "kernel",
             Self::Rootfs => "rootfs",
             Self::Program => "program",
+            Self::File => "file",
         })
     }
 }

@@ -13,8 +13,11 @@ use crate::progress::Step;
 use crate::sandbox::find_program;
 use crate::tool::Tool;
 
-const DESCRIPTIONS: [&str; 2] =
-    [include_str!("../../programs/firecracker.toml"), include_str!("../../programs/qemu.toml")];
+const DESCRIPTIONS: [&str; 3] = [
+    include_str!("../../programs/firecracker.toml"),
+    include_str!("../../programs/qemu.toml"),
+    include_str!("../../programs/strace.toml"),
+];
 
 /// runner/programs/<name>.toml.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +190,6 @@ mod tests {
 
     #[test]
     fn the_descriptions_parse() {
-        assert_eq!(described().unwrap().keys().collect::<Vec<_>>(), ["firecracker", "qemu"]);
+        assert_eq!(described().unwrap().keys().collect::<Vec<_>>(), ["firecracker", "qemu", "strace"]);
     }
 }

@@ -34,6 +34,9 @@ pub struct Context {
     /// Every effective setting; a field above of the same name wins.
     #[serde(skip)]
     pub settings: BTreeMap<String, Level>,
+    /// The files that settings name, by setting: the path, under the setting's name, and the text, under that name and `_text`.
+    #[serde(skip)]
+    pub files: BTreeMap<String, (String, String)>,
 }
 
 impl Context {
@@ -43,6 +46,10 @@ impl Context {
         let mut object = serde_json::Map::new();
         for (name, value) in &self.settings {
             object.insert(name.clone(), serde_json::to_value(value).unwrap_or_default());
+        }
+        for (name, (path, text)) in &self.files {
+            object.insert(name.clone(), path.as_str().into());
+            object.insert(format!("{name}_text"), text.as_str().into());
         }
         if let Ok(serde_json::Value::Object(own)) = serde_json::to_value(self) {
             object.extend(own);

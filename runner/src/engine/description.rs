@@ -51,8 +51,23 @@ pub struct Setting {
     /// Allowed values; empty for any of the type.
     #[serde(default)]
     pub choices: Vec<Level>,
+    /// What the value stands for.
+    #[serde(default)]
+    pub kind: SettingKind,
     /// One sentence.
     pub doc: String,
+}
+
+/// What the value of a setting stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SettingKind {
+    /// Itself.
+    #[default]
+    Value,
+    /// A file: its path, relative to the manifest; empty for none. Templates find its path under the setting's name and its
+    /// text under that name and `_text`.
+    File,
 }
 
 /// Templates of the argument vector, program first. The console is the process's standard output.
@@ -67,8 +82,30 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
-    /// Words that precede the common ones: console, reboot method, probes to skip.
+    /// Words that precede the common ones: probes to skip, devices to leave out.
     pub boot_args: String,
+    /// How the guest ends this machine where a study does not say otherwise: the kernel's `reboot=` word; empty for none.
+    #[serde(default)]
+    pub reboot: String,
+    /// Words with a serial console.
+    #[serde(default)]
+    pub console: String,
+    /// Words without one.
+    #[serde(default)]
+    pub no_console: String,
+}
+
+impl Kernel {
+    /// The machine's words: `reboot` is the cell's setting (`engine` for the machine's own), `console` whether it has a serial
+    /// console.
+    #[must_use]
+    pub fn words(&self, reboot: &str, console: bool) -> String {
+        let reboot = if matches!(reboot, "" | "engine") { self.reboot.as_str() } else { reboot };
+        let reboot = if reboot.is_empty() { String::new() } else { format!("reboot={reboot}") };
+        let console = if console { &self.console } else { &self.no_console };
+        let words = [console.as_str(), &reboot, &self.boot_args];
+        words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// A file to write before the start.
@@ -101,6 +138,9 @@ pub struct ApiCall {
     pub path: String,
     /// Template of a JSON body.
     pub body: String,
+    /// Template of a condition: the call is left out when it renders to nothing.
+    #[serde(default)]
+    pub when: Option<String>,
     /// True for the call that starts the guest: `boot.requested` is taken before it.
     #[serde(default)]
     pub boots: bool,
@@ -157,6 +197,22 @@ pub fn load(folders: &[&Path]) -> anyhow::Result<BTreeMap<String, Engine>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernels_words_are_the_machines_own_unless_the_cell_says_otherwise() {
+        let engines = load(&[]).unwrap();
+        let (firecracker, qemu) = (&engines["firecracker"].kernel, &engines["qemu-microvm"].kernel);
+        assert_eq!(
+            firecracker.words("engine", true),
+            "console=ttyS0 reboot=k pci=off i8042.noaux i8042.nomux i8042.dumbkbd"
+        );
+        assert_eq!(
+            firecracker.words("t", false),
+            "8250.nr_uarts=0 reboot=t pci=off i8042.noaux i8042.nomux i8042.dumbkbd"
+        );
+        assert_eq!(qemu.words("engine", true), "console=ttyS0 reboot=t");
+        assert_eq!(qemu.words("k", false), "reboot=k");
+    }
 
     #[test]
     fn the_built_in_descriptions_parse() {

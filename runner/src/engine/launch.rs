@@ -45,7 +45,8 @@ pub struct LaunchCall {
 /// A path that would mean something else within a template; a template that names what the context does not have; a body that is
 /// no JSON: with the engine's name and the place.
 pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
-    for path in [&context.program, &context.folder, &context.kernel, &context.disk] {
+    let given = context.files.values().map(|(path, _)| path);
+    for path in [&context.program, &context.folder, &context.kernel, &context.disk].into_iter().chain(given) {
         // Templates put paths into JSON strings and into QEMU's comma-separated options.
         if path.contains(|c: char| c.is_control() || matches!(c, ',' | '"' | '\\')) {
             bail!(
@@ -89,7 +90,15 @@ fn render_api(
     text: &dyn Fn(&str, &str) -> anyhow::Result<String>,
 ) -> anyhow::Result<LaunchApi> {
     let calls = (api.calls.iter())
+        .filter_map(|call| match &call.when {
+            None => Some(Ok(call)),
+            Some(when) => match text(&format!("the condition of {}", call.path), when) {
+                Ok(rendered) => (!rendered.is_empty()).then_some(Ok(call)),
+                Err(error) => Some(Err(error)),
+            },
+        })
         .map(|call| {
+            let call = call?;
             let body = text(&call.path, &call.body)?;
             if let Err(error) = serde_json::from_str::<serde_json::Value>(&body) {
                 bail!("engine {}: the body of {} is no JSON ({error}): {body}", engine.name, call.path);

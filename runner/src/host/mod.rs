@@ -1,4 +1,6 @@
-//! What the host lends a VM, and takes back: a network interface and a disk.
+//! What the host lends a VM, and takes back: a network interface and a disk. And what it counts of a VM.
 
 pub mod disk;
+pub mod kvm;
 pub mod net;
+pub mod strace;

@@ -261,7 +261,7 @@ impl Context<'_> {
         let mut value = level.value.clone();
         for engine in engines {
             if let Some(spec) = self.catalog.engines.get(engine).and_then(|spec| spec.settings.get(name)) {
-                value = spec.check(name, level, errors)?;
+                value = spec.check(name, level, &self.manifest.folder, errors)?;
             }
         }
         Some(place(value))

@@ -51,6 +51,7 @@ codes! {
     NotAChoice = "MB0204", "A value is not one of those that its key permits.";
     NotOfEngine = "MB0205", "A setting belongs to another engine than the one in use here.";
     SameLabel = "MB0206", "Two variants have one label: a figure could not tell them apart.";
+    FileUnreadable = "MB0207", "A file that a setting names cannot be read.";
     // Matrix.
     UnknownVariant = "MB0301", "A variant of this name is not defined.";
     UnknownAxis = "MB0302", "An axis of this name is not in the matrix, or is no setting.";

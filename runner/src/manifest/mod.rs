@@ -100,9 +100,9 @@ pub fn parse(name: &str, source: &str, catalog: &Catalog) -> Result<Study, Manif
         return Err(errors.into_errors(name, source));
     }
     let root = Table::new("the manifest", root.span(), root.get_ref());
-    let manifest = raw::read(root, &mut errors);
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-    match check(&manifest, source, folder, catalog, &mut errors) {
+    let manifest = raw::read(root, folder, &mut errors);
+    match check(&manifest, source, catalog, &mut errors) {
         Some(study) if errors.is_empty() => Ok(Study { source: original.into(), ..study }),
         _ => Err(errors.into_errors(name, source)),
     }
@@ -113,13 +113,7 @@ fn one_line(message: &str) -> String {
 }
 
 /// `None` means that an error was reported.
-fn check(
-    manifest: &raw::Manifest,
-    source: &str,
-    folder: &Path,
-    catalog: &Catalog,
-    errors: &mut Diagnostics,
-) -> Option<Study> {
+fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut Diagnostics) -> Option<Study> {
     let preset = protocol::check(&manifest.study, errors);
     let variants = variants::check(manifest, preset, catalog, errors);
     let (metrics, workloads) = metrics::check(manifest, preset, errors);
@@ -132,7 +126,7 @@ fn check(
     let profiles = profiles::check(manifest, known, errors);
     let figures = figures::check(manifest, known, &metrics, errors);
     let claims = claims::check(manifest, known, &metrics, errors);
-    let reference = reference::check(manifest, folder, known, &metrics, errors);
+    let reference = reference::check(manifest, known, &metrics, errors);
     let axes = axes.filter(|_| errors.is_empty())?;
     let matrix::Cells { axes, cells, excluded } = matrix::expand(axes, &manifest.matrix, &variants, source, errors);
     if !errors.is_empty() {

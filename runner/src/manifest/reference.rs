@@ -26,13 +26,12 @@ pub(super) struct Checked {
 /// Reads and checks the file that the manifest names; `None` when it names none or it cannot be read.
 pub(super) fn check(
     manifest: &raw::Manifest,
-    folder: &Path,
     axes: Option<&[Axis]>,
     metrics: &[Metric],
     errors: &mut Diagnostics,
 ) -> Option<Checked> {
     let name = manifest.study.reference.as_ref()?;
-    let path: PathBuf = folder.join(&name.value);
+    let path: PathBuf = manifest.folder.join(&name.value);
     let text = match read(&path) {
         Ok(text) => text,
         Err(reason) => {

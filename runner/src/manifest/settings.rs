@@ -1,6 +1,7 @@
 //! What a guest can be set to: the settings common to all engines, and the catalogue that a manifest is checked against.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use microbench_plots::record::Level;
 
@@ -35,6 +36,8 @@ pub struct SettingSpec {
     pub default: Level,
     /// Permitted values; empty permits any of the default's type.
     pub choices: Vec<Level>,
+    /// The value is the path of a file, relative to the manifest's folder; empty for none.
+    pub file: bool,
     /// What it does, one sentence.
     pub doc: String,
 }
@@ -220,7 +223,13 @@ impl GuestSetting {
 
 impl SettingSpec {
     /// The value if the setting permits it, else an error is reported. An integer where a float is wanted becomes one.
-    pub(super) fn check(&self, name: &str, level: &At<Level>, errors: &mut Diagnostics) -> Option<Level> {
+    pub(super) fn check(
+        &self,
+        name: &str,
+        level: &At<Level>,
+        folder: &Path,
+        errors: &mut Diagnostics,
+    ) -> Option<Level> {
         let value = match (&self.default, &level.value) {
             #[expect(clippy::cast_precision_loss, reason = "a setting of 2^53 is not meant exactly")]
             (Level::Float(_), Level::Int(value)) => Level::Float(*value as f64),
@@ -235,6 +244,19 @@ impl SettingSpec {
         {
             errors.push(
                 ManifestError::new(Code::OutOfRange, level.span.clone(), not_plain(name)).help(self.doc.as_str()),
+            );
+            return None;
+        }
+        if let Level::Text(path) = &value
+            && self.file
+            && !path.is_empty()
+            && let Err(error) = readable(&folder.join(path))
+        {
+            let message = format!("the file {} of {} cannot be read: {error}", quote(path), quote(name));
+            errors.push(
+                ManifestError::new(Code::FileUnreadable, level.span.clone(), message)
+                    .help("the path is relative to the manifest's folder")
+                    .help(self.doc.as_str()),
             );
             return None;
         }
@@ -253,6 +275,13 @@ impl SettingSpec {
         errors.push(error.help(help).help(self.doc.as_str()));
         None
     }
+}
+
+fn readable(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    std::fs::File::open(path).map(drop)
 }
 
 /// Texts end up in argument vectors, on the kernel's command line and within JSON strings, and must mean the same in each.

@@ -51,7 +51,7 @@ pub(super) fn check(
         settings.extend(preset.of_engine(&engine.value));
         settings.extend(common.clone());
         settings.extend(spec.settings.iter().map(|(name, spec)| (name.clone(), spec.default.clone())));
-        settings.extend(own(raw, &engine.value, spec, catalog, errors));
+        settings.extend(own(raw, manifest, &engine.value, spec, catalog, errors));
         require(raw, manifest, &settings, catalog, errors);
         variants.push(Variant {
             key: raw.key.value.clone(),
@@ -140,6 +140,7 @@ fn owners(name: &str, catalog: &Catalog) -> Vec<String> {
 /// The settings that the variant itself gives.
 fn own(
     raw: &raw::Variant,
+    manifest: &raw::Manifest,
     engine: &str,
     spec: &EngineSpec,
     catalog: &Catalog,
@@ -149,7 +150,7 @@ fn own(
     for (name, level) in &raw.settings {
         let checked = match (guest(&name.value), spec.settings.get(&name.value)) {
             (Some(setting), _) => setting.check(level, catalog, errors),
-            (None, Some(setting)) => setting.check(&name.value, level, errors),
+            (None, Some(setting)) => setting.check(&name.value, level, &manifest.folder, errors),
             (None, None) => {
                 errors.push_with(|| not_of_variant(name, &raw.key.value, engine, spec, catalog));
                 None

@@ -26,7 +26,8 @@ pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scr
     for name in ["boot_deadline_s", "stop_deadline_s"] {
         cell.settings.insert(name.into(), Level::Int(DEADLINE_S));
     }
-    let trial = Trial { run: "kvm-check", index: 0, attempt: 0, warmup: true, cell: &cell, workloads: &[], parts };
+    let (run, instrument, workloads) = ("kvm-check", None, &[]);
+    let trial = Trial { run, index: 0, attempt: 0, warmup: true, instrument, cell: &cell, workloads, parts };
     let records = trial.execute(scratch, scratch);
     let failure = records.iter().find_map(|record| match record {
         Record::Failure { reason, stage, message, .. } => Some(format!("{reason} at {stage}: {message}")),

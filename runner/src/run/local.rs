@@ -36,6 +36,7 @@ pub fn execute(
             index: planned.index,
             attempt: planned.attempt,
             warmup: planned.warmup,
+            instrument: planned.instrument,
             cell,
             workloads: &plan.workloads,
             parts,

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{Cell, Plan};
+use microbench_plots::record::{Cell, Instrument, Plan};
 
 use crate::artifact::cache::Cache;
 use crate::artifact::lock::Lock;
 use crate::artifact::project::Project;
 use crate::artifact::{Artifact, Kind, image, kernel, program};
-use crate::engine::description::Engine;
+use crate::engine::description::{Engine, SettingKind};
 use crate::vm::Parts;
 
 /// The emulated host's kernel: a folder of kernels/.
@@ -18,17 +18,41 @@ pub const TESTBED_KERNEL: &str = "testbed-6.1";
 /// The program that emulates it.
 pub const EMULATOR: &str = "qemu";
 
+/// The program that counts system calls.
+pub const STRACE: &str = "strace";
+
 /// The setting `name` of a cell as text.
 #[must_use]
 pub fn setting(cell: &Cell, name: &str) -> String {
     cell.settings.get(name).map(ToString::to_string).unwrap_or_default()
 }
 
+/// Where the files that settings name are.
+#[derive(Clone, Copy, Debug)]
+pub enum Files<'a> {
+    /// Relative to this folder, the manifest's: the run begins.
+    In(&'a Path),
+    /// Where the run's lock says: it goes on.
+    As(&'a Lock),
+}
+
+/// The files that the settings of a cell name: setting and value.
+fn named_files(cell: &Cell, engine: &Engine) -> Vec<(String, String)> {
+    let files = engine.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
+    files.map(|(name, _)| (name.clone(), setting(cell, name))).filter(|(_, value)| !value.is_empty()).collect()
+}
+
 /// Finds, fetches or builds every artefact that the plan's cells need.
 ///
 /// # Errors
 /// When one cannot be had.
-pub fn provide(plan: &Plan, engines: &[Engine], project: &Project, cache: &Cache) -> anyhow::Result<Lock> {
+pub fn provide(
+    plan: &Plan,
+    engines: &[Engine],
+    project: &Project,
+    cache: &Cache,
+    files: Files<'_>,
+) -> anyhow::Result<Lock> {
     let of = |name: &str| plan.cells.iter().map(|cell| setting(cell, name)).collect::<BTreeSet<_>>();
     let used: BTreeSet<&str> = plan.cells.iter().map(|cell| cell.engine.as_str()).collect();
     let mut lock = Lock::default();
@@ -43,6 +67,21 @@ pub fn provide(plan: &Plan, engines: &[Engine], project: &Project, cache: &Cache
         engines.iter().filter(|e| used.contains(e.name.as_str())).map(|e| e.program.as_str()).collect();
     for name in programs {
         lock.artifacts.push(program::provide(name, cache)?);
+    }
+    if plan.metrics.iter().any(|metric| metric.instrument == Some(Instrument::Strace)) {
+        lock.artifacts.push(program::provide(STRACE, cache)?);
+    }
+    let mut named: BTreeSet<String> = BTreeSet::new();
+    for cell in &plan.cells {
+        let engine = engines.iter().find(|engine| engine.name == cell.engine);
+        named.extend(engine.iter().flat_map(|engine| named_files(cell, engine)).map(|(_, value)| value));
+    }
+    for name in named {
+        let path = match files {
+            Files::In(folder) => std::path::absolute(folder.join(&name)).context("no working directory")?,
+            Files::As(lock) => lock.get(Kind::File, &name)?.path.clone(),
+        };
+        lock.artifacts.push(Artifact::of(Kind::File, &name, "", &path.display().to_string(), &path)?);
     }
     Ok(lock)
 }
@@ -110,6 +149,11 @@ pub fn by_cell(
                 kernel: path(Kind::Kernel, &setting(cell, "kernel"))?,
                 image: path(Kind::Rootfs, &rootfs)?,
                 init,
+                strace: path(Kind::Program, STRACE).ok(),
+                files: named_files(cell, engine)
+                    .into_iter()
+                    .map(|(name, value)| Ok((name, path(Kind::File, &value)?)))
+                    .collect::<anyhow::Result<_>>()?,
             };
             Ok((cell.id.clone(), parts))
         })
@@ -132,6 +176,11 @@ pub fn closure(
     let programs: BTreeSet<&str> = parts.values().map(|part| part.engine.program.as_str()).collect();
     for part in parts.values() {
         files.extend([part.program.clone(), part.kernel.clone(), part.image.clone()]);
+        files.extend(part.files.values().cloned());
+    }
+    if let Ok(strace) = lock.get(Kind::Program, STRACE) {
+        files.insert(strace.path.clone());
+        files.extend(program::closure(strace)?);
     }
     for name in programs {
         files.extend(program::closure(lock.get(Kind::Program, name)?)?);

@@ -224,6 +224,7 @@ fn missing(plan: &Plan, progress: &Progress) -> Vec<JobTrial> {
         attempt: progress.attempts.get(&trial.index).copied().unwrap_or(0),
         warmup: false,
         cell: trial.cell.clone(),
+        instrument: trial.instrument,
     })
     .collect()
 }
@@ -241,7 +242,7 @@ pub fn with_warmups(trials: &[JobTrial], plan: &Plan) -> Vec<JobTrial> {
             settings.chain([("engine".to_owned(), cell.engine.clone())]).collect::<Vec<_>>()
         });
         if plan.warmup && machine.is_some_and(|machine| warm.insert(machine)) {
-            all.push(JobTrial { warmup: true, ..trial.clone() });
+            all.push(JobTrial { warmup: true, instrument: None, ..trial.clone() });
         }
         all.push(trial.clone());
     }

@@ -34,7 +34,7 @@ mod tests {
         ) {
             let trials: Vec<JobTrial> = (0..)
                 .zip(&costs)
-                .map(|(index, _)| JobTrial { index, attempt: 0, warmup: false, cell: "c".into() })
+                .map(|(index, _)| JobTrial { index, attempt: 0, warmup: false, cell: "c".into(), instrument: None })
                 .collect();
             let cost = |trial: &JobTrial| costs[trial.index as usize];
             let shares = share(&trials, hosts, cost);

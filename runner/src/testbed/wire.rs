@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
-use microbench_plots::record::{Cell, Record, Workload};
+use microbench_plots::record::{Cell, Instrument, Record, Workload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,8 @@ pub struct JobTrial {
     pub warmup: bool,
     /// The cell.
     pub cell: String,
+    /// What is attached to its VMMs.
+    pub instrument: Option<Instrument>,
 }
 
 /// [`Parts`], as they cross the wire.
@@ -58,17 +60,19 @@ pub struct JobParts {
     pub kernel: PathBuf,
     pub image: PathBuf,
     pub init: String,
+    pub files: BTreeMap<String, PathBuf>,
+    pub strace: Option<PathBuf>,
 }
 
 impl From<Parts> for JobParts {
-    fn from(Parts { engine, program, kernel, image, init }: Parts) -> Self {
-        Self { engine, program, kernel, image, init }
+    fn from(Parts { engine, program, kernel, image, init, files, strace }: Parts) -> Self {
+        Self { engine, program, kernel, image, init, files, strace }
     }
 }
 
 impl From<JobParts> for Parts {
-    fn from(JobParts { engine, program, kernel, image, init }: JobParts) -> Self {
-        Self { engine, program, kernel, image, init }
+    fn from(JobParts { engine, program, kernel, image, init, files, strace }: JobParts) -> Self {
+        Self { engine, program, kernel, image, init, files, strace }
     }
 }
 

@@ -12,12 +12,14 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use microbench::sys;
-use microbench_agent::{HashReply, HashRequest, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, Stats};
+use microbench_agent::{
+    HashKind, HashReply, HashRequest, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, Stats,
+};
 use sha2::{Digest, Sha256};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [mode, tap, mac, ip, boot_args, _folder] = arguments.as_slice() else { panic!("six arguments") };
+    let [mode, tap, mac, ip, boot_args, folder] = arguments.as_slice() else { panic!("six arguments") };
     match mode.as_str() {
         "exit-at-once" => {
             eprintln!("fake-vmm: cannot start");
@@ -32,7 +34,12 @@ fn main() {
     let word = format!("{NONCE_PARAMETER}=");
     let nonce = boot_args.split(' ').find_map(|w| w.strip_prefix(&word)).unwrap_or_default().to_owned();
     carry_frames(tap, mac, ip.parse().expect("an address"));
-    println!("fake-vmm: booting");
+    // Without a console it says nothing, but to its last word.
+    let console = boot_args.split(' ').any(|word| word.starts_with("console="));
+    if console {
+        let given = std::fs::read_to_string(format!("{folder}/given")).expect("the file of the description");
+        println!("fake-vmm: booting with {boot_args}, given {given}");
+    }
     match mode.as_str() {
         "silent" => loop {
             std::thread::park();
@@ -44,10 +51,12 @@ fn main() {
         _ => {}
     }
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, microbench_agent::PORT)).expect("port 80");
-    println!("{READY_MARK} {nonce}");
+    if console {
+        println!("{READY_MARK} {nonce}");
+    }
     for stream in listener.incoming() {
         let (mode, nonce) = (mode.clone(), nonce.clone());
-        std::thread::spawn(move || serve(&stream.expect("a connection"), &mode, &nonce));
+        std::thread::spawn(move || serve(&stream.expect("a connection"), &mode, &nonce, console));
     }
 }
 
@@ -114,7 +123,7 @@ fn set_mac(socket: i32, name: &str, mac: &str) {
     unsafe { set_hardware_address(socket, &raw const request) }.expect("a MAC address");
 }
 
-fn serve(stream: &TcpStream, mode: &str, nonce: &str) {
+fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     loop {
@@ -163,7 +172,9 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str) {
             return;
         }
         if route == "POST /shutdown" {
-            println!("{RESTART_MARK}");
+            if console {
+                println!("{RESTART_MARK}");
+            }
             if mode == "no-stop" {
                 loop {
                     std::thread::park();
@@ -191,7 +202,7 @@ fn stats() -> Stats {
         random_fast_init_us: None,
         uptime_ms: 110,
         cmdline: "fake".into(),
-        kernel_release: "fake".into(),
+        kernel_release: "6.1.0-fake".into(),
         cpus: 1,
         cpu_model: "fake".into(),
         memory_bytes: 1 << 27,
@@ -203,6 +214,9 @@ fn hash(body: &[u8], mode: &str) -> Vec<u8> {
     let request: HashRequest = serde_json::from_slice(body).expect("a request");
     let mut buffer = vec![0; usize::try_from(request.bytes).expect("a size")];
     microbench_agent::fill_pseudo_random(&mut buffer, request.seed + u64::from(mode == "wrong-digest"));
+    if request.kind == HashKind::Copy && mode != "wrong-digest" {
+        buffer.clear();
+    }
     let digest = Sha256::digest(&buffer).iter().map(|byte| format!("{byte:02x}")).collect();
     serde_json::to_vec(&HashReply { digest, duration_ns: 5_000_000, backend: "soft".into() }).expect("JSON")
 }

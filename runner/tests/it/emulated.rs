@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use microbench_plots::journal::{self, Journal};
-use microbench_plots::record::HostKind;
+use microbench_plots::record::{FailureReason, HostKind};
 
 use crate::support::{counted, processes_of, text, wait_until};
 
@@ -39,6 +39,40 @@ title = "Start-up"
 metric = "webservice_startup_time"
 "#;
 
+/// What the paper's study asks for beyond that.
+const PROTOCOLS: &str = r#"
+[study]
+name = "protocols"
+title = "Settings of the paper's protocol"
+seed = 1
+[guest]
+kernel = "microvm-6.1"
+rootfs = "minimal"
+memory_mib = 128
+[variants.fc-custom]
+engine = "firecracker"
+cpu_config = "template.json"
+console = false
+[variants.fc-t2]
+engine = "firecracker"
+cpu_template = "T2"
+[variants.qemu]
+engine = "qemu-microvm"
+console = false
+[variants.qemu-k]
+engine = "qemu-microvm"
+reboot = "k"
+stop_deadline_s = 1
+[matrix]
+trials = 1
+warmup = 0
+[metrics]
+webservice_startup_time = {}
+shutdown_time = {}
+vmm_system_calls = {}
+copy = { work = { kind = "copy", bytes = "64 KiB", rounds = 2 } }
+"#;
+
 /// A folder for one run of the study.
 struct Real {
     folder: tempfile::TempDir,
@@ -49,6 +83,15 @@ impl Real {
         let folder = tempfile::Builder::new().prefix("microbench-real-").tempdir().expect("a temporary folder");
         fs::write(folder.path().join("study.toml"), STUDY).expect("a file");
         Self { folder }
+    }
+
+    /// The same on another study, with a custom CPU template beside it.
+    fn with(study: &str) -> Self {
+        let real = Self::new();
+        fs::write(real.folder.path().join("study.toml"), study).expect("a file");
+        let template = include_str!("../../../experiments/templates/no-avx512.json");
+        fs::write(real.folder.path().join("template.json"), template).expect("a file");
+        real
     }
 
     fn run_folder(&self) -> PathBuf {
@@ -129,4 +172,31 @@ fn after_kill_9_of_an_emulated_run_nothing_is_left_and_resume_completes_it() {
         assert_eq!(after[&trial], execution, "an acknowledged trial changed");
     }
     assert!(after.values().all(|execution| execution.vms[&0].failure.is_none()));
+}
+
+#[test]
+fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
+    let real = Real::with(PROTOCOLS);
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 8);
+    for (trial, execution) in &counted {
+        let vm = &execution.vms[&0];
+        match (execution.cell.as_str(), &vm.failure) {
+            ("fc-custom/1" | "qemu/1", None) => {
+                assert!(vm.events.contains_key("exit") && !vm.events.contains_key("agent.ready"));
+                // Timed trials come first, those under strace after them.
+                let name = if *trial < 4 { "vmm.kvm_exits" } else { "vmm.system_calls" };
+                let count = vm.readings[name].0.clone().unwrap_or_else(|reason| panic!("{name}: {reason}"));
+                assert!(count > 500.0, "{name}: {count}");
+            }
+            ("fc-t2/1", Some(failure)) => {
+                assert_eq!(failure.reason, FailureReason::NotApplicable);
+                assert!(failure.message.contains("CPU vendor mismatched"), "{}", failure.message);
+            }
+            // No keyboard controller there: the guest polls one until long after the deadline.
+            ("qemu-k/1", Some(failure)) => assert_eq!(failure.reason, FailureReason::Timeout, "{}", failure.message),
+            (cell, failure) => panic!("{cell}: {failure:?}"),
+        }
+    }
 }

@@ -6,4 +6,5 @@ mod support;
 mod cli;
 mod documents;
 mod faults;
+mod protocols;
 mod runs;

@@ -55,8 +55,19 @@ doc = "How the guest behaves."
 [command]
 argv = ["{{{{program}}}}", "{{{{mode}}}}", "{{{{tap}}}}", "{{{{mac}}}}", "{{{{guest_ip}}}}", "{{{{boot_args}}}}", "{{{{folder}}}}"]
 
+[settings.file]
+default = ""
+kind = "file"
+doc = "A file that it is given."
+
+[[files]]
+name = "given"
+content = "{{{{file}}}}: {{{{file_text}}}}"
+
 [kernel]
-boot_args = "console=ttyS0"
+boot_args = "fake"
+reboot = "t"
+console = "console=ttyS0"
 
 [version]
 argv = ["{{{{program}}}}", "--version"]

@@ -9,6 +9,7 @@ mod matrix;
 mod reference;
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use microbench_plots::record::Level;
 
@@ -33,6 +34,8 @@ const SECTIONS: &[&str] = &["study", "guest", "variants", "matrix", "profiles", 
 /// The whole manifest; a section that is missing or broken is empty.
 #[derive(Default)]
 pub(super) struct Manifest {
+    /// The folder that the files it names are relative to.
+    pub(super) folder: PathBuf,
     pub(super) study: Head,
     pub(super) guest: Vec<Setting>,
     pub(super) variants: Vec<Variant>,
@@ -98,8 +101,8 @@ pub(super) struct Profile {
 }
 
 /// Reads the manifest's tree.
-pub(super) fn read(mut root: Table<'_>, errors: &mut Diagnostics) -> Manifest {
-    let mut manifest = Manifest::default();
+pub(super) fn read(mut root: Table<'_>, folder: &Path, errors: &mut Diagnostics) -> Manifest {
+    let mut manifest = Manifest { folder: folder.to_path_buf(), ..Manifest::default() };
     for (section, help) in [
         ("study", "a study begins with `[study]`, its name and its title"),
         ("variants", "define what is compared, for instance `[variants.fc]` with `engine = \"firecracker\"`"),

@@ -1,0 +1,144 @@
+//! What the settings of the paper's protocol and the instruments do to a run, against the fake VMM.
+
+use std::fs;
+
+use microbench_plots::record::FailureReason;
+
+use crate::support::{Bench, processes_of, text};
+
+/// Replaces a part of `study.toml`.
+fn change(bench: &Bench, from: &str, to: &str) {
+    let path = bench.path("study.toml");
+    let study = fs::read_to_string(&path).unwrap();
+    assert!(study.contains(from), "{from}");
+    fs::write(path, study.replacen(from, to, 1)).unwrap();
+}
+
+fn console(bench: &Bench) -> String {
+    fs::read_to_string(bench.path("run/console/t0000-a0-vm000.log")).unwrap()
+}
+
+#[test]
+fn without_a_console_the_marks_are_missing_and_nothing_else() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "trials = 1\nwarmup = 0", "console = false\nprobe = \"busy\"\nneighbour = false");
+    change(&bench, "[metrics]", "[metrics]\nagent_time = { from = \"spawn\", to = \"agent.ready\" }");
+    bench.run_study();
+    assert_eq!(console(&bench), "");
+    let vm = bench.counted()[&0].vms[&0].clone();
+    assert_eq!(vm.failure, None);
+    assert!(
+        !vm.events.contains_key("agent.ready") && vm.events.contains_key("http.ok") && vm.events.contains_key("exit")
+    );
+    let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
+    assert!(analyzed.contains("4 samples, 1 missing"), "{analyzed}");
+    assert!(fs::read_to_string(bench.path("run/samples.csv")).unwrap().contains("no event agent.ready"));
+}
+
+#[test]
+fn the_reboot_word_is_the_engines_own_or_the_studys() {
+    for (guest, word) in [("", "console=ttyS0 reboot=t fake "), ("reboot = \"k\"", "console=ttyS0 reboot=k fake ")] {
+        let bench = Bench::new();
+        bench.study(&["ok"], "trials = 1\nwarmup = 0", guest);
+        bench.run_study();
+        assert!(console(&bench).contains(word), "{}", console(&bench));
+    }
+}
+
+#[test]
+fn a_copy_in_place_of_the_hash_is_asked_for_and_its_answer_checked() {
+    let bench = Bench::new();
+    bench.study(&["ok", "wrong-digest"], "trials = 1\nwarmup = 0", "");
+    change(&bench, "kind = \"sha256\"", "kind = \"copy\"");
+    bench.run_study();
+    let counted = bench.counted();
+    let of = |mode: &str| counted.values().find(|execution| execution.cell.starts_with(mode)).unwrap().vms[&0].clone();
+    assert_eq!(of("ok").failure, None);
+    assert!(of("ok").readings.contains_key("work.hashing_time.duration"));
+    assert!(!of("ok").readings.contains_key("work.hashing_time.sha_ni"), "nothing is hashed");
+    let failure = of("wrong-digest").failure.unwrap();
+    assert_eq!(failure.reason, FailureReason::Protocol);
+    // The digest of nothing.
+    assert!(failure.message.contains("should be e3b0c44298fc1c14"), "{}", failure.message);
+}
+
+#[test]
+fn the_missing_message_of_the_as_coded_protocol_is_not_available_with_the_reason() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "trials = 1\nwarmup = 0", "");
+    change(&bench, "seed = 1", "seed = 1\nprotocol = \"as-coded\"");
+    bench.run_study();
+    assert!(bench.run(&["analyze", "run"]).status.success());
+    let samples = fs::read_to_string(bench.path("run/samples.csv")).unwrap();
+    let row = samples.lines().find(|line| line.contains("kernel_boot_time")).unwrap();
+    assert!(row.contains("not-available") && row.contains("since 5.18, and the guest runs 6.1.0-fake"), "{row}");
+}
+
+#[test]
+fn system_calls_are_counted_in_trials_of_their_own() {
+    let bench = Bench::new();
+    bench.study(&["ok", "no-stop"], "concurrency = [1, 2]\ntrials = 1\nwarmup = 1\ninstrument_trials = 2", "");
+    change(&bench, "[metrics]", "[metrics]\nvmm_system_calls = {}");
+    bench.run_study();
+    let counted = bench.counted();
+    assert_eq!(counted.len(), 8);
+    for (index, execution) in &counted {
+        let vm = &execution.vms[&0];
+        if *index < 4 {
+            assert!(!vm.readings.contains_key("vmm.system_calls"), "trial {index} is timed");
+            assert!(vm.readings.contains_key("vmm.cpu_time"));
+        } else {
+            assert!(execution.cell.ends_with("/1"));
+            assert!(!vm.readings.contains_key("vmm.cpu_time"), "these would be strace's own");
+            let counts = vm.readings.get("vmm.system_calls").map(|reading| reading.0.clone());
+            match (execution.cell.as_str(), counts) {
+                ("ok/1", Some(Ok(calls))) => assert!(calls > 50.0, "{calls}"),
+                ("no-stop/1", None) => assert!(vm.failure.is_some()),
+                (cell, counts) => panic!("{cell}: {counts:?}"),
+            }
+        }
+    }
+    // What the deadline ended, its instrument included, is gone.
+    assert!(processes_of(&bench.path("run")).is_empty());
+    let lock = fs::read_to_string(bench.path("run/lock.toml")).unwrap();
+    assert!(lock.contains("name = \"strace\""), "{lock}");
+}
+
+#[test]
+fn a_file_that_a_setting_names_is_locked_and_given_to_the_vmm() {
+    let bench = Bench::new();
+    bench.file("templates/one.json", "{ \"a\": 1 }");
+    bench.study(&["ok"], "trials = 1\nwarmup = 0\nfile = [\"\", \"templates/one.json\"]", "");
+    change(&bench, "groups = \"concurrency\"", "groups = \"file\"");
+    bench.run_study();
+    let given: Vec<String> = bench
+        .counted()
+        .keys()
+        .map(|trial| fs::read_to_string(bench.path(&format!("run/console/t{trial:04}-a0-vm000.log"))).unwrap())
+        .collect();
+    let path = bench.path("templates/one.json");
+    assert!(given.iter().any(|log| log.contains(&format!("given {}: {{ \"a\": 1 }}", path.display()))), "{given:?}");
+    assert!(given.iter().any(|log| log.contains("given : \n")), "{given:?}");
+    let lock = fs::read_to_string(bench.path("run/lock.toml")).unwrap();
+    let digest = "efc6fbbe835f02996e070d9b3f37ffc4153f8ed11590fbf555bff7021d271fe9";
+    assert!(lock.contains("name = \"templates/one.json\"") && lock.contains(digest), "{lock}");
+
+    bench.file("templates/one.json", "{ \"a\": 2 }");
+    let output = bench.run(&["run", "--resume", "run", "--host", "fake"]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("the file `templates/one.json` has changed"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_profile_decides_how_often_each_cell_is_run() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 5\nwarmup = 0", "");
+    change(&bench, "[metrics]", "[profiles.short]\ntrials = { 1 = 2 }\nonly = { concurrency = 1 }\n[metrics]");
+    let unknown = bench.run(&["plan", "study.toml", "--profile", "shrot"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("those that it has are `full`, `short`"), "{}", text(&unknown.stderr));
+    let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run", "--profile", "short"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(bench.counted().len(), 2);
+    assert!(fs::read_to_string(bench.path("run/plan.json")).unwrap().contains("\"profile\": \"short\""));
+}
