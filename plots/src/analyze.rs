@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::claim::{self, Verdict};
 use crate::figure::Data;
 use crate::file::at;
 use crate::journal::{self, Journal};
-use crate::record::Plan;
+use crate::record::{Figure, Plan, Theme};
 use crate::summary::{self, Row};
 use crate::{Error, figure, samples};
 
@@ -22,9 +23,12 @@ pub struct Analysis {
     pub missing: usize,
     /// One row for each cell and metric.
     pub summary: Vec<Row>,
+    /// What became of the plan's claims.
+    pub verdicts: Vec<Verdict>,
 }
 
-/// Reads the journal of `run`; writes `samples.parquet`, `samples.csv` and `summary.csv`. A run that is still incomplete is
+/// Reads the journal of `run`; writes `samples.parquet`, `samples.csv` and `summary.csv`, and where the study makes claims
+/// `claims.md` and `claims.csv`. A run that is still incomplete is
 /// no error: what is missing is in the table.
 ///
 /// # Errors
@@ -36,25 +40,35 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     samples::save(run, &plan, &samples)?;
     let summary = summary::summarise(&plan, &samples);
     summary::save(run, &summary)?;
+    let verdicts = claim::judge(&plan, &summary);
+    if !verdicts.is_empty() {
+        claim::save(run, &plan, &verdicts)?;
+    }
     let counted = samples.iter().filter(|sample| !sample.warmup);
     let (mut values, mut missing) = (0, 0);
     for sample in counted {
         if sample.value.is_some() { values += 1 } else { missing += 1 }
     }
-    Ok(Analysis { plan, journal, values, missing, summary })
+    Ok(Analysis { plan, journal, values, missing, summary, verdicts })
 }
 
-/// Draws the plan's figures from `samples.parquet` of `run` into `figures/`; returns the files.
+/// Draws the plan's figures from `samples.parquet` of `run` into `figures/`, or all of them in `theme` into `figures/THEME/`;
+/// returns the files.
 ///
 /// # Errors
 /// When the run has not been analysed, or a file cannot be written.
-pub fn plot(run: &Path) -> Result<Vec<PathBuf>, Error> {
+pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
     let plan = plan(run)?;
     let samples = samples::load(run)?;
     let rows = summary::summarise(&plan, &samples);
-    let folder = run.join("figures");
+    let folder = match theme {
+        None => run.join("figures"),
+        Some(Theme::Paper) => run.join("figures/paper"),
+        Some(Theme::Publication) => run.join("figures/publication"),
+    };
     let mut files = Vec::new();
     for wanted in &plan.figures {
+        let wanted = &Figure { theme: theme.unwrap_or(wanted.theme), ..wanted.clone() };
         for description in figure::describe(Data { plan: &plan, rows: &rows, samples: &samples }, wanted)? {
             files.extend(figure::save(&description, &folder)?);
         }

@@ -5,6 +5,7 @@
 //! there, everything here reads it. polars and plotters are named in this crate alone.
 
 mod analyze;
+pub mod claim;
 pub mod figure;
 mod file;
 pub mod import;

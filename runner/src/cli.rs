@@ -14,6 +14,7 @@ use microbench::artifact::lock::{self, Lock};
 use microbench::artifact::project::{Project, read_toml};
 use microbench::engine::description::Engine;
 use microbench::error::describe;
+use microbench::journal::Journal;
 use microbench::manifest::Study;
 use microbench::plan::{Choice, PlanError};
 use microbench::run::directory::{Directory, Engines};
@@ -21,8 +22,8 @@ use microbench::run::parts::Files;
 use microbench::run::session::Ended;
 use microbench::run::{execute, parts};
 use microbench::{catalog, journal, manifest, plan, plan_view};
-use microbench_plots::record::{HostKind, Plan};
-use microbench_plots::summary;
+use microbench_plots::record::{HostKind, Plan, Record, Theme};
+use microbench_plots::{claim, import as imports, summary};
 
 /// Exit code for a manifest or a command line that is wrong: nothing was started.
 const WRONG_INPUT: u8 = 2;
@@ -76,6 +77,23 @@ enum Action {
     Plot {
         /// The run directory.
         run: PathBuf,
+        /// Draw all of them in this theme, into figures/THEME [default: each in its own].
+        #[arg(long, value_enum)]
+        theme: Option<ThemeArgument>,
+    },
+    /// Make a run of a table that somebody else measured: a CSV with the columns `metric`, `value` and one for each axis.
+    Import {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// The table.
+        #[arg(value_name = "TABLE.csv", requires = "manifest")]
+        table: Option<PathBuf>,
+        /// Which of its columns, rows and names are which of ours (TOML) [default: they have our names].
+        #[arg(long, value_name = "FILE")]
+        mapping: Option<PathBuf>,
+        /// Run directory to create [default: runs/STUDY-TIME in the project].
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
     },
     /// Provide a study's kernels, root file systems and programs, and list them.
     Artifacts {
@@ -185,13 +203,22 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let analysis = microbench_plots::analyze(Directory::open(&run)?.path())?;
             print!("{}", summary::text(&analysis.plan, &analysis.summary));
             println!("{} samples, {} missing (samples.csv says why)", analysis.values, analysis.missing);
+            if !analysis.verdicts.is_empty() {
+                print!("\n{}", claim::text(&analysis.verdicts));
+            }
             if let Some(line) = analysis.journal.torn {
                 println!("the journal's last line ({line}) was cut off and does not count");
             }
             Ok(ExitCode::SUCCESS)
         }
-        Action::Plot { run } => {
-            for file in microbench_plots::plot(Directory::open(&run)?.path())? {
+        Action::Import { study, table, mapping, out } => {
+            let Some(table) = table else {
+                Cli::command().error(ErrorKind::MissingRequiredArgument, "no TABLE.csv is given").exit()
+            };
+            import(&study, &table, mapping.as_deref(), out.as_deref())
+        }
+        Action::Plot { run, theme } => {
+            for file in microbench_plots::plot(Directory::open(&run)?.path(), theme.map(ThemeArgument::theme))? {
                 println!("{}", file.display());
             }
             Ok(ExitCode::SUCCESS)
@@ -223,6 +250,24 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let project = Project::find(Some(&project), &run)?;
             execute::check_kvm(Directory::open(&run)?, &project)?;
             Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Look of the figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ThemeArgument {
+    /// Intervals, raw points, colours for every eye.
+    Publication,
+    /// As the 2019 paper printed its charts.
+    Paper,
+}
+
+impl ThemeArgument {
+    fn theme(self) -> Theme {
+        match self {
+            Self::Publication => Theme::Publication,
+            Self::Paper => Theme::Paper,
         }
     }
 }
@@ -299,6 +344,40 @@ fn go_on(run: &Path, project: Option<&Path>, host: HostArgument) -> anyhow::Resu
     }
     lock.write_or_compare(run.path())?;
     hand_over(&run, &project, host)
+}
+
+/// Makes a run directory of a table; everything wrong with the table is said at once.
+fn import(
+    study: &StudyArguments,
+    table: &Path,
+    mapping: Option<&Path>,
+    out: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let Loaded { study, plan, engines, project, .. } = load(study)?;
+    let text = std::fs::read_to_string(table).with_context(|| format!("cannot read {}", table.display()))?;
+    let mapping = mapping.map_or_else(|| Ok(imports::Mapping::default()), read_toml)?;
+    let imported = match imports::import(&plan, &text, &mapping) {
+        Ok(imported) => imported,
+        Err(errors) => {
+            const SHOWN: usize = 20;
+            errors.iter().take(SHOWN).for_each(|error| eprintln!("{}, {error}", table.display()));
+            if errors.len() > SHOWN {
+                eprintln!("... and {} more", errors.len() - SHOWN);
+            }
+            eprintln!("microbench: {}: {} errors; nothing was imported", table.display(), errors.len());
+            return Ok(ExitCode::from(WRONG_INPUT));
+        }
+    };
+    let run = Directory::create(project.root(), out, &imported.plan, &study.source, &Engines { engines })?;
+    let (_, sha256) = run.plan()?;
+    let now = jiff::Timestamp::now().to_string();
+    let mut records = vec![imports::start(&run.name(), &sha256, &now, env!("CARGO_PKG_VERSION"))];
+    records.extend(imported.records);
+    records.push(Record::RunEnd { ended: now });
+    Journal::open(run.path())?.append(&records)?;
+    eprintln!("{} rows imported, {} left out", imported.rows, imported.ignored);
+    println!("{}", run.path().display());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// KVM when a guest comes up under it, else the emulated host; says why in one line.

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
-use crate::manifest::{FULL, MAX_TRIALS, Profile, Study, has};
+use crate::manifest::{self, FULL, MAX_TRIALS, Profile, Study, has};
 
 /// Why a study cannot be planned as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +65,16 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         }
         figures.retain(|figure| has_cells(figure, &cells));
     }
+    let (mut workloads, mut metrics) = (study.workloads.clone(), study.metrics.clone());
+    for work in &mut workloads {
+        let own = manifest::work_definition(work);
+        work.rounds = profile.and_then(|profile| profile.rounds).map_or(work.rounds, |most| work.rounds.min(most));
+        // A definition of the manifest's own stays as it is.
+        let metric = metrics.iter_mut().find(|metric| metric.name == work.metric && metric.definition == own);
+        if let Some(metric) = metric {
+            metric.definition = manifest::work_definition(work);
+        }
+    }
     if let Some(trials) = choice.trials {
         cells.iter_mut().for_each(|cell| cell.trials = trials.get());
     }
@@ -95,8 +105,8 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         axes,
         trials,
         cells,
-        workloads: study.workloads.clone(),
-        metrics: study.metrics.clone(),
+        workloads,
+        metrics,
         figures,
         claims: study.claims.clone(),
         reference: study.reference.clone(),

@@ -162,10 +162,10 @@ fn every_form_is_drawn_the_same_twice() {
     }
     let run = Run::new(7, figures.clone());
     analyze(run.folder()).unwrap();
-    let files = plot(run.folder()).unwrap();
+    let files = plot(run.folder(), None).unwrap();
     assert_eq!(files.len(), figures.len() * 3);
     let before: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
-    let again = plot(run.folder()).unwrap();
+    let again = plot(run.folder(), None).unwrap();
     for (file, before) in again.iter().zip(before) {
         assert!(std::fs::read(file).unwrap() == before, "{} differs", file.display());
     }

@@ -262,14 +262,18 @@ fn sentence(doc: &str) -> String {
 
 fn of_work(work: Workload) -> Resolved {
     let name = reading::work_duration(&work.metric);
+    (MetricSource::Reading(name), "ms".into(), work_definition(&work), Some(work))
+}
+
+/// The sentence that says what a metric of work measures.
+#[must_use]
+pub fn work_definition(work: &Workload) -> String {
     let what = match work.kind {
         WorkloadKind::Sha256 => "SHA-256",
         WorkloadKind::Copy => "one allocation and copy",
     };
     let rounds = if work.rounds == 1 { "once".into() } else { format!("{} times", work.rounds) };
-    let definition =
-        format!("Time that the guest takes for {what} of {} bytes, {rounds}, on the guest's clock.", work.bytes);
-    (MetricSource::Reading(name), "ms".into(), definition, Some(work))
+    format!("Time that the guest takes for {what} of {} bytes, {rounds}, on the guest's clock.", work.bytes)
 }
 
 fn of_raw_work(metric: &str, raw: &At<RawWork>, errors: &mut Diagnostics) -> Option<Workload> {

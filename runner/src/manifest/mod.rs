@@ -35,7 +35,7 @@ use self::read::Table;
 
 pub use self::code::Code;
 pub use self::diagnostic::{MOST_KEPT, ManifestError, ManifestErrors};
-pub use self::metrics::{BUILT_IN, BuiltIn};
+pub use self::metrics::{BUILT_IN, BuiltIn, work_definition};
 pub use self::profiles::{FULL, Profile};
 pub(crate) use self::selection::has;
 pub use self::settings::{Catalog, DefaultLevel, EngineSpec, GUEST, GuestSetting, Kind, SettingSpec, guest};

@@ -22,6 +22,8 @@ pub struct Profile {
     pub only: Selection,
     /// Trials of a cell by its concurrency; every one that is kept is there.
     pub trials: BTreeMap<u32, u32>,
+    /// Rounds of every work at most; `None` for the metrics' own.
+    pub rounds: Option<u32>,
 }
 
 impl Profile {
@@ -58,7 +60,12 @@ pub(super) fn cover(
     let known = axes.iter().find(|axis| axis.name == "concurrency").map_or(&[][..], |axis| &axis.levels);
     let mut profiles = Vec::new();
     for (raw, only) in manifest.profiles.iter().zip(selections) {
-        let mut profile = Profile { name: raw.name.value.clone(), only, trials: BTreeMap::new() };
+        let mut profile = Profile {
+            name: raw.name.value.clone(),
+            only,
+            trials: BTreeMap::new(),
+            rounds: raw.rounds.as_ref().and_then(|rounds| u32::try_from(rounds.value).ok()),
+        };
         let kept: Vec<u32> = cells.iter().filter(|cell| profile.keeps(cell)).map(|cell| cell.concurrency).collect();
         if kept.is_empty() {
             let message = format!("profile {} keeps no cell", quote(&profile.name));

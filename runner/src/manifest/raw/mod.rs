@@ -98,6 +98,7 @@ pub(super) struct Profile {
     pub(super) name: At<String>,
     pub(super) trials: Option<Trials>,
     pub(super) only: Levels,
+    pub(super) rounds: Option<At<i64>>,
 }
 
 /// Reads the manifest's tree.
@@ -272,8 +273,9 @@ fn profile(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics)
     table.require("trials", "say how often each cell is run, for instance `trials = 3`", errors);
     let trials = table.take("trials").and_then(|entry| matrix::trials(&entry, errors));
     let only = level_lists(&mut table, "only", errors);
-    table.deny_rest(&["trials", "only"], errors);
-    Profile { name, trials, only }
+    let rounds = table.integer("rounds", (1, 1_000_000), errors);
+    table.deny_rest(&["trials", "only", "rounds"], errors);
+    Profile { name, trials, only, rounds }
 }
 
 fn variant(key: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Variant {

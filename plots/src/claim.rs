@@ -1,0 +1,360 @@
+//! Claims: a sentence, its test, its verdict.
+//!
+//! A claim compares one or two sides, each a metric over some cells. The verdict is by interval: wholly within the claim's limits it
+//! *holds*, wholly outside it is *contradicted*, else the data is *inconclusive*. Without data on a side nothing was measured, and
+//! the verdict says why.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::figure::cells::selects;
+use crate::file::write;
+use crate::record::{Claim, Comparison, HostKind, Plan, Side, Statistic};
+use crate::stats::contrast::{Contrast, INTERVAL_FROM, Kind, Method, Stratum};
+use crate::stats::median::Interval;
+use crate::summary::{LEVEL, Row};
+
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The interval lies within the limits.
+    Holds,
+    /// It lies outside.
+    Contradicted,
+    /// It spans a limit, or there are too few trials for one.
+    Inconclusive,
+    /// There is nothing to compare.
+    NotMeasured,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Holds => "holds",
+            Self::Contradicted => "contradicted",
+            Self::Inconclusive => "inconclusive",
+            Self::NotMeasured => "not measured",
+        })
+    }
+}
+
+/// A claim and its verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The claim.
+    pub claim: Claim,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The value, ratio or difference.
+    pub value: Option<f64>,
+    /// Its interval and how it was made.
+    pub interval: Option<(Interval, Method)>,
+    /// Trials on each side.
+    pub n: Vec<usize>,
+    /// Unit of the value; empty for a ratio or a count.
+    pub unit: String,
+    /// What kept it from being measured or decided, and which cells had no data; empty for nothing.
+    pub remark: String,
+    /// Where it was measured.
+    pub host: Option<HostKind>,
+}
+
+/// One side's rows with data, and what is missing of it.
+struct Found<'a> {
+    rows: Vec<&'a Row>,
+    missing: Vec<String>,
+}
+
+/// Judges every claim of the plan by the run's rows.
+#[must_use]
+pub fn judge(plan: &Plan, rows: &[Row]) -> Vec<Verdict> {
+    (0..).zip(&plan.claims).map(|(stream, claim)| verdict(plan, rows, claim, stream)).collect()
+}
+
+fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
+    let mut verdict = Verdict {
+        claim: claim.clone(),
+        outcome: Outcome::NotMeasured,
+        value: None,
+        interval: None,
+        n: Vec::new(),
+        unit: String::new(),
+        remark: claim.unmeasured.clone(),
+        host: rows.iter().find_map(|row| row.host),
+    };
+    let (kind, sides): (Kind, Vec<&Side>) = match &claim.comparison {
+        Some(Comparison::Value(side)) => (Kind::Value, vec![side]),
+        Some(Comparison::Ratio(first, second)) => (Kind::Ratio, vec![first, second]),
+        Some(Comparison::Difference(first, second)) => (Kind::Difference, vec![first, second]),
+        None => return verdict,
+    };
+    let found: Vec<Found<'_>> = sides.iter().map(|side| find(plan, rows, side)).collect();
+    let mut missing: Vec<&str> = Vec::new();
+    for words in found.iter().flat_map(|side| &side.missing) {
+        if !missing.contains(&words.as_str()) {
+            missing.push(words);
+        }
+    }
+    if found.iter().any(|side| side.rows.is_empty()) {
+        verdict.remark = if missing.is_empty() { "the plan has no such cell".to_owned() } else { missing.join("; ") };
+        return verdict;
+    }
+    if kind != Kind::Ratio {
+        verdict.unit = found[0].rows[0].unit.replace('1', "");
+    }
+    verdict.n = found.iter().map(|side| side.rows.iter().map(|row| row.n()).sum()).collect();
+    let contrast = Contrast { kind, statistic: claim.statistic, strata: strata(&found, claim.statistic) };
+    verdict.value = contrast.estimate();
+    verdict.interval = contrast.interval(LEVEL, plan.seed, stream);
+    verdict.outcome = match &verdict.interval {
+        Some((interval, _)) => outcome(claim, interval),
+        None => Outcome::Inconclusive,
+    };
+    let mut remarks = Vec::new();
+    if verdict.interval.is_none() {
+        remarks.push(format!("no interval below {INTERVAL_FROM} trials of a cell"));
+    }
+    if !missing.is_empty() {
+        remarks.push(format!("without {}", missing.join("; ")));
+    }
+    verdict.remark = remarks.join("; ");
+    verdict
+}
+
+fn outcome(claim: &Claim, interval: &Interval) -> Outcome {
+    let least = claim.least.unwrap_or(f64::NEG_INFINITY);
+    let most = claim.most.unwrap_or(f64::INFINITY);
+    if interval.low >= least && interval.high <= most {
+        Outcome::Holds
+    } else if interval.high < least || interval.low > most {
+        Outcome::Contradicted
+    } else {
+        Outcome::Inconclusive
+    }
+}
+
+/// The rows of a side's cells; those without a value go into `missing` with the first reason.
+fn find<'a>(plan: &Plan, rows: &'a [Row], side: &Side) -> Found<'a> {
+    let mut found = Found { rows: Vec::new(), missing: Vec::new() };
+    for cell in plan.cells.iter().filter(|cell| selects(&side.of, cell)) {
+        let row = rows.iter().find(|row| row.cell == cell.id && row.metric == side.metric);
+        match row {
+            Some(row) if row.n() > 0 => found.rows.push(row),
+            Some(row) if row.planned() == 0 => {}
+            Some(row) => {
+                let reason =
+                    row.missing.iter().map(|(status, (_, reason))| format!("{}: {reason}", status.text())).next();
+                let reason: String = reason.unwrap_or_default().chars().take(160).collect();
+                found.missing.push(format!("{} ({reason})", cell.id));
+            }
+            None => found.missing.push(format!("{} (no `{}`)", cell.id, side.metric)),
+        }
+    }
+    found
+}
+
+/// The values of each cell that is on a side.
+fn strata(found: &[Found<'_>], statistic: Statistic) -> Vec<Stratum> {
+    let values = |row: &Row| match statistic {
+        Statistic::Median => row.medians.clone(),
+        Statistic::Mean => row.means.clone(),
+    };
+    let cells: BTreeSet<&str> = found.iter().flat_map(|side| &side.rows).map(|row| row.cell.as_str()).collect();
+    let of = |side: Option<&Found<'_>>, cell: &str| {
+        side.and_then(|side| side.rows.iter().find(|row| row.cell == cell)).map_or(Vec::new(), |row| values(row))
+    };
+    let mut strata = Vec::new();
+    for cell in cells {
+        let (first, second) = (of(found.first(), cell), of(found.get(1), cell));
+        // Drawn together only as far as they were measured together.
+        if first.is_empty() || second.is_empty() || first.len() == second.len() {
+            strata.push(Stratum { first, second });
+        } else {
+            strata.push(Stratum { first, second: Vec::new() });
+            strata.push(Stratum { first: Vec::new(), second });
+        }
+    }
+    strata
+}
+
+impl Verdict {
+    /// The claim's limits, as a reader says them.
+    #[must_use]
+    pub fn expectation(&self) -> String {
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
+        match (self.claim.least, self.claim.most) {
+            (Some(least), Some(most)) => format!("{least} to {most}{unit}"),
+            (Some(least), None) => format!("at least {least}{unit}"),
+            (None, Some(most)) => format!("at most {most}{unit}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Value, interval, method and n.
+    #[must_use]
+    pub fn measured(&self) -> String {
+        let Some(value) = self.value else { return String::new() };
+        let kind = match &self.claim.comparison {
+            Some(Comparison::Ratio(..)) => "ratio ",
+            Some(Comparison::Difference(..)) => "difference ",
+            _ => "",
+        };
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
+        let mut text = format!("{kind}{}{unit}", number(value));
+        if let Some((interval, method)) = &self.interval {
+            let percent = LEVEL * 100.0;
+            let _ = write!(
+                text,
+                ", {percent} % interval {} to {} ({})",
+                number(interval.low),
+                number(interval.high),
+                method.text()
+            );
+        }
+        let n: Vec<String> = self.n.iter().map(ToString::to_string).collect();
+        let _ = write!(text, ", n = {} trials", n.join(" and "));
+        text
+    }
+}
+
+/// Three or four digits that mean something.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// The verdicts as text of at most 100 columns, and a line that counts them.
+#[must_use]
+pub fn text(verdicts: &[Verdict]) -> String {
+    let mut out = String::new();
+    for verdict in verdicts {
+        let _ = writeln!(out, "{:12}  {}: {}", verdict.outcome, verdict.claim.name, verdict.claim.text.trim());
+        for (label, words) in details(verdict) {
+            let _ = writeln!(out, "              {label}: {words}");
+        }
+    }
+    let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
+    let _ = writeln!(
+        out,
+        "{} claims: {} hold, {} are contradicted, {} inconclusive, {} not measured",
+        verdicts.len(),
+        count(Outcome::Holds),
+        count(Outcome::Contradicted),
+        count(Outcome::Inconclusive),
+        count(Outcome::NotMeasured)
+    );
+    out.lines().fold(String::new(), |all, line| all + &wrapped(line) + "\n")
+}
+
+/// What stands under a claim; empty entries are left out.
+fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
+    let published = verdict.claim.published.map_or_else(String::new, number);
+    [
+        ("measured", verdict.measured()),
+        ("expected", verdict.expectation()),
+        ("published", published),
+        ("in the paper's data", verdict.claim.data.clone()),
+        ("remark", verdict.remark.clone()),
+    ]
+    .into_iter()
+    .filter(|(_, words)| !words.is_empty())
+    .collect()
+}
+
+/// A line broken at spaces, what follows indented as deep as details are.
+fn wrapped(line: &str) -> String {
+    const WIDTH: usize = 100;
+    const INDENT: &str = "                ";
+    let (mut out, mut used) = (String::new(), 0);
+    for word in line.split_inclusive(' ') {
+        let length = word.trim_end().chars().count();
+        if used + length > WIDTH && used > INDENT.len() {
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+            out.push_str(INDENT);
+            used = INDENT.len();
+        }
+        out.push_str(word);
+        used += word.chars().count();
+    }
+    out
+}
+
+/// Writes `claims.md` and `claims.csv` into `run`; returns them.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn save(run: &Path, plan: &Plan, verdicts: &[Verdict]) -> Result<Vec<PathBuf>, Error> {
+    let files = [run.join("claims.md"), run.join("claims.csv")];
+    write(&files[0], markdown(plan, verdicts).as_bytes())?;
+    let refused = |problem: String| Error::Figure { name: "claims.csv".into(), problem };
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let header = [
+        "claim",
+        "verdict",
+        "value",
+        "low",
+        "high",
+        "method",
+        "n",
+        "unit",
+        "least",
+        "most",
+        "published",
+        "host",
+        "remark",
+    ];
+    csv.write_record(header).map_err(|error| refused(error.to_string()))?;
+    let show = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    for verdict in verdicts {
+        let interval = verdict.interval.as_ref();
+        let n: Vec<String> = verdict.n.iter().map(ToString::to_string).collect();
+        csv.write_record([
+            verdict.claim.name.clone(),
+            verdict.outcome.to_string(),
+            show(verdict.value),
+            show(interval.map(|(interval, _)| interval.low)),
+            show(interval.map(|(interval, _)| interval.high)),
+            interval.map_or_else(String::new, |(_, method)| method.text().to_owned()),
+            n.join("+"),
+            verdict.unit.clone(),
+            show(verdict.claim.least),
+            show(verdict.claim.most),
+            show(verdict.claim.published),
+            verdict.host.map_or_else(String::new, |host| host.to_string()),
+            verdict.remark.clone(),
+        ])
+        .map_err(|error| refused(error.to_string()))?;
+    }
+    let bytes = csv.into_inner().map_err(|error| refused(error.to_string()))?;
+    write(&files[1], &bytes)?;
+    Ok(files.into())
+}
+
+fn markdown(plan: &Plan, verdicts: &[Verdict]) -> String {
+    let mut out = format!("# {}: claims\n\n", plan.title);
+    if let Some(host) = verdicts.iter().find_map(|verdict| verdict.host) {
+        let _ = writeln!(out, "Host: {}.\n", host.note());
+    }
+    out.push_str("| claim | verdict | measured | expected | published | in the paper's data | remark |\n");
+    out.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+    for verdict in verdicts {
+        let cells = [
+            verdict.claim.text.clone(),
+            verdict.outcome.to_string(),
+            verdict.measured(),
+            verdict.expectation(),
+            verdict.claim.published.map_or_else(String::new, number),
+            verdict.claim.data.clone(),
+            verdict.remark.clone(),
+        ];
+        let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
+        let _ = writeln!(out, "| {} |", cells.join(" | "));
+    }
+    out
+}
