@@ -66,7 +66,7 @@ reproduce: deps build ## The main job: from nothing to measured figures, on what
 	echo "host: $$host; study: $$study"
 	$(MAKE) --no-print-directory run STUDY="$$study" HOST="$$host"
 
-test: deps build ## Run every test, the real boots in the emulated host included
+test: images ## Run every test, the real boots in the emulated host included
 	@cargo test --locked --workspace
 
 lint: deps ## Check formatting, and clippy with warnings as errors
