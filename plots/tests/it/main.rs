@@ -1,6 +1,7 @@
 //! Run directories in, files out.
 
 mod analysis;
+mod claims;
 mod figures;
 mod import;
 mod support;
