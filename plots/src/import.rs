@@ -270,10 +270,16 @@ impl Row {
             if let [level] = axis.levels.as_slice() {
                 wanted.insert(&axis.name, level.clone());
             }
-            if let Some(text) = self.field(mapping, &axis.name)
-                && let Some(level) = axis.levels.iter().find(|level| level.to_string() == text)
-            {
-                wanted.insert(&axis.name, level.clone());
+            if let Some(text) = self.field(mapping, &axis.name) {
+                match axis.levels.iter().find(|level| level.to_string() == text) {
+                    Some(level) => drop(wanted.insert(&axis.name, level.clone())),
+                    // Their names are another's as long as `cells` or the only level says which is meant.
+                    None if mapping.cells.is_empty() && axis.levels.len() > 1 => {
+                        let levels: Vec<String> = axis.levels.iter().map(ToString::to_string).collect();
+                        return Err(format!("{} has no level `{text}`; there are {}", axis.name, levels.join(", ")));
+                    }
+                    None => {}
+                }
             }
         }
         if !mapping.cells.is_empty() {

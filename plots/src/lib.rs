@@ -28,6 +28,12 @@ pub enum Error {
         /// Cause.
         source: std::io::Error,
     },
+    /// There is no table of samples yet.
+    #[error("{run} has no samples yet; `microbench analyze {run}` makes them of its journal", run = .run.display())]
+    NotAnalysed {
+        /// The run.
+        run: std::path::PathBuf,
+    },
     /// `plan.json` is not a plan of this format.
     #[error("{path} is no plan of this format: {source}")]
     Plan {

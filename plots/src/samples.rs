@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 
 use polars::prelude::{Column, DataFrame, DataType, NamedFrom, Series};
@@ -270,10 +270,13 @@ pub fn save(run: &Path, plan: &Plan, samples: &[Sample]) -> Result<(), Error> {
 /// Reads `samples.parquet` of `run`.
 ///
 /// # Errors
-/// When it cannot be read or lacks a column.
+/// When the run was not analysed, or the table cannot be read or lacks a column.
 pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
     let path = run.join("samples.parquet");
-    let file = File::open(&path).map_err(at(&path))?;
+    let file = File::open(&path).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => Error::NotAnalysed { run: run.to_path_buf() },
+        _ => at(&path)(source),
+    })?;
     let parse = || -> polars::error::PolarsResult<Vec<Sample>> {
         let table = ParquetReader::new(file).finish()?;
         let text = |name: &str| -> polars::error::PolarsResult<Vec<String>> {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::Error;
 use crate::record::{Axis, Cell, Figure, FigureForm, HostKind, Level, Metric, Plan, Selection, Statistic};
 use crate::samples::Status;
+use crate::stats::contrast::{Contrast, Kind, Stratum};
 use crate::stats::mean::mean;
-use crate::summary::Row;
+use crate::summary::{LEVEL, Row};
 
 use super::description::Data;
 
@@ -153,7 +154,9 @@ pub(super) struct Value {
     pub(super) points: Vec<f64>,
 }
 
-pub(super) fn value(rows: &[&Row], statistic: Statistic) -> Value {
+/// A median's interval is that of order statistics, and one cell's only; a mean's is [`Contrast`]'s, with each cell resampled by
+/// itself. `seed` is the study's.
+pub(super) fn value(rows: &[&Row], statistic: Statistic, seed: u64) -> Value {
     let with: Vec<&&Row> = rows.iter().filter(|row| row.n() > 0).collect();
     let of = |row: &Row| match statistic {
         Statistic::Median => row.median(),
@@ -162,7 +165,12 @@ pub(super) fn value(rows: &[&Row], statistic: Statistic) -> Value {
     let heights: Vec<f64> = with.iter().filter_map(|row| of(row)).collect();
     let interval = match (with.as_slice(), statistic) {
         ([row], Statistic::Median) => row.median_interval().map(|i| (i.low, i.high)),
-        _ => None,
+        (_, Statistic::Median) => None,
+        (_, Statistic::Mean) => {
+            let stratum = |row: &&&Row| Stratum { first: row.means.clone(), second: Vec::new() };
+            let contrast = Contrast { kind: Kind::Value, statistic, strata: with.iter().map(stratum).collect() };
+            contrast.interval(LEVEL, seed, 0).map(|(interval, _)| (interval.low, interval.high))
+        }
     };
     Value { height: mean(&heights), interval, points: with.iter().flat_map(|row| trials(row, statistic)).collect() }
 }

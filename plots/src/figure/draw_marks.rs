@@ -196,12 +196,12 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
             filled(area, corners, look.area(colour, mark.layer))?;
             if !look.paper {
                 outline(area, corners, colour, 0.6)?;
-                for (n, trial) in trials.iter().enumerate() {
-                    dot(area, (spread(n, trials.len()), scale.at(*trial)))?;
-                }
-                if let Some((low, high)) = interval {
-                    draw_whisker(area, centre, scale.at(*low), scale.at(*high), width / 6)?;
-                }
+            }
+            for (n, trial) in trials.iter().enumerate() {
+                dot(area, (spread(n, trials.len()), scale.at(*trial)))?;
+            }
+            if let Some((low, high)) = interval {
+                draw_whisker(area, centre, scale.at(*low), scale.at(*high), width / 6)?;
             }
         }
         Shown::Box { quartiles: [q1, median, q3], whiskers, outliers } => {

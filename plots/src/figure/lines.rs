@@ -46,7 +46,7 @@ fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>) ->
             Some(panel) => format!("{}, {panel}", place.label),
             None => place.label.clone(),
         };
-        let mut values = cells::value(&rows, figure.statistic).points;
+        let mut values = cells::value(&rows, figure.statistic, data.plan.seed).points;
         values.sort_by(f64::total_cmp);
         let note = cells::note(&rows);
         if !note.is_empty() {

@@ -1,7 +1,7 @@
 //! Bars, boxes and strips: what stands over which tick.
 
 use crate::Error;
-use crate::record::{Figure, FigureForm, Metric, Statistic};
+use crate::record::{Figure, FigureForm, Metric, Statistic, Theme};
 use crate::stats::quantile::quantile;
 use crate::summary::Row;
 
@@ -48,7 +48,7 @@ fn one(data: Data<'_>, figure: &Figure, metrics: &[&Metric], places: &Places<'_>
                 slot: place.slot,
                 group: place.group,
                 layer: (layer, metrics.len()),
-                shown: shown(figure, &rows),
+                shown: shown(figure, &rows, data.plan.seed),
                 reference: cells::shows_reference(figure).then(|| cells::reference(data.plan, place, metric)).flatten(),
                 note: cells::note(&rows),
             });
@@ -107,28 +107,37 @@ fn what(figure: &Figure, metrics: &[&Metric], panels: &[Panel]) -> String {
         _ => {
             let marks = || panels.iter().flat_map(|panel| &panel.marks);
             let with = marks().any(|mark| matches!(&mark.shown, Shown::Bar { interval: Some(_), .. }));
-            let interval = match figure.statistic {
-                Statistic::Median if with => "; whiskers: 95 % order-statistic interval (from 6 trials on)",
-                Statistic::Median => "; no interval below 6 trials",
-                Statistic::Mean => "",
+            let spread = match figure.statistic {
+                _ if figure.theme == Theme::Paper => "; neither intervals nor single trials are drawn, as in the paper",
+                Statistic::Median if with => {
+                    "; whiskers: 95 % order-statistic interval (from 6 trials on); points: single trials"
+                }
+                Statistic::Median => "; no interval below 6 trials; points: single trials",
+                Statistic::Mean if with => {
+                    "; whiskers: 95 % interval of the mean (bootstrap from 6 trials on, Student's t from 3); points: single \
+                     trials"
+                }
+                Statistic::Mean => "; no interval below 3 trials; points: single trials",
             };
             let layers = match metrics {
                 [behind, .., front] => format!(" From zero each: {} behind, {} in front.", behind.label, front.label),
                 _ => String::new(),
             };
-            format!("Bars: {statistic} over trials {of_trials}{interval}; points: single trials.{layers}")
+            format!("Bars: {statistic} over trials {of_trials}{spread}.{layers}")
         }
     }
 }
 
-fn shown(figure: &Figure, rows: &[&Row]) -> Shown {
-    let value = cells::value(rows, figure.statistic);
+fn shown(figure: &Figure, rows: &[&Row], seed: u64) -> Shown {
+    let value = cells::value(rows, figure.statistic, seed);
     let Some(height) = value.height else { return Shown::Nothing };
     match figure.form {
         FigureForm::Box => boxed(&value.points),
         FigureForm::Strip => {
             Shown::Strip { median: quantile(&value.points, 0.5).unwrap_or(height), values: value.points }
         }
+        // The paper shows neither intervals nor trials.
+        _ if figure.theme == Theme::Paper => Shown::Bar { height, interval: None, points: Vec::new() },
         _ => Shown::Bar { height, interval: value.interval, points: value.points },
     }
 }

@@ -6,5 +6,6 @@ mod support;
 mod cli;
 mod documents;
 mod faults;
+mod imports;
 mod protocols;
 mod runs;
