@@ -7,9 +7,10 @@ SHELL := /bin/bash
 
 STUDY ?= experiments/quick.toml
 HOST ?= auto
-# What `make reproduce` runs, by the kind of host.
-STUDY_kvm = experiments/paper-2019.toml
-STUDY_emulated = experiments/quick.toml
+# The study's profile; `make reproduce` takes the one of the host when none is given.
+PROFILE ?=
+PROFILE_kvm = full
+PROFILE_emulated = short
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 MICROBENCH := $(TARGET)/debug/microbench
 AGENT_TARGET := x86_64-unknown-linux-gnu
@@ -23,7 +24,7 @@ PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 	@echo
-	@echo 'Variables: STUDY=experiments/quick.toml  HOST=auto|kvm|emulated  RUN=runs/...'
+	@echo 'Variables: STUDY=experiments/quick.toml  PROFILE=full|short  HOST=auto|kvm|emulated  RUN=runs/...'
 
 deps: ## Install what building and running needs (Debian; asks for sudo when not root)
 	@missing=
@@ -47,10 +48,10 @@ images: deps build ## Provide kernels, root file systems and programs of STUDY, 
 	@$(MICROBENCH) artifacts $(STUDY) --emulated
 
 plan: build ## Show what STUDY would run
-	@$(MICROBENCH) plan $(STUDY)
+	@$(MICROBENCH) plan $(STUDY) $(if $(PROFILE),--profile $(PROFILE))
 
 run: deps build ## Run STUDY, then analyse and draw it
-	@run=$$($(MICROBENCH) run $(STUDY) --host $(HOST))
+	@run=$$($(MICROBENCH) run $(STUDY) --host $(HOST) $(if $(PROFILE),--profile $(PROFILE)))
 	$(MAKE) --no-print-directory plots RUN="$$run"
 
 plots: build ## Analyse and draw RUN again, without running anything
@@ -59,12 +60,18 @@ plots: build ## Analyse and draw RUN again, without running anything
 	echo 'figures:'
 	$(MICROBENCH) plot '$(RUN)'
 
-reproduce: deps build ## The main job: from nothing to measured figures, on whatever host there is
+reproduce: deps build ## The main job: the paper's study, from nothing to figures and verdicts, on whatever host there is
 	@host=$(HOST)
 	[ "$$host" != auto ] || host=$$($(MICROBENCH) host experiments/quick.toml)
-	if [ "$$host" = kvm ]; then study=$(STUDY_kvm); else study=$(STUDY_emulated); fi
-	echo "host: $$host; study: $$study"
-	$(MAKE) --no-print-directory run STUDY="$$study" HOST="$$host"
+	profile=$(PROFILE)
+	if [ -z "$$profile" ]; then
+		if [ "$$host" = kvm ]; then profile=$(PROFILE_kvm); else profile=$(PROFILE_emulated); fi
+	fi
+	echo "host: $$host; study: experiments/paper-2019.toml; profile: $$profile"
+	run=$$($(MICROBENCH) run experiments/paper-2019.toml --host "$$host" --profile "$$profile")
+	$(MAKE) --no-print-directory plots RUN="$$run"
+	echo 'the same figures as the paper printed them:'
+	$(MICROBENCH) plot "$$run" --theme paper
 
 test: images ## Run every test, the real boots in the emulated host included
 	@cargo test --locked --workspace
