@@ -12,9 +12,11 @@ use crate::Error;
 use crate::figure::cells::selects;
 use crate::file::write;
 use crate::record::{Claim, Comparison, HostKind, Plan, Side, Statistic};
+use crate::samples::said;
 use crate::stats::contrast::{Contrast, INTERVAL_FROM, Kind, Method, Stratum};
 use crate::stats::median::Interval;
 use crate::summary::{LEVEL, Row};
+use crate::terminal::wrapped;
 
 /// What became of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +63,24 @@ pub struct Verdict {
     pub host: Option<HostKind>,
 }
 
-/// One side's rows with data, and what is missing of it.
+/// One side's rows with data, and cells without, each with the reason.
 struct Found<'a> {
     rows: Vec<&'a Row>,
-    missing: Vec<String>,
+    missing: Vec<(&'a str, String)>,
+}
+
+/// Cells without data, those of one reason together.
+fn reasons(found: &[Found<'_>]) -> String {
+    let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (cell, reason) in found.iter().flat_map(|side| &side.missing) {
+        match all.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, cells)) if !cells.contains(cell) => cells.push(cell),
+            Some(_) => {}
+            None => all.push((reason, vec![cell])),
+        }
+    }
+    let words = |(reason, cells): &(&str, Vec<&str>)| format!("{} ({reason})", cells.join(", "));
+    all.iter().map(words).collect::<Vec<_>>().join("; ")
 }
 
 /// Judges every claim of the plan by the run's rows.
@@ -91,14 +107,9 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
         None => return verdict,
     };
     let found: Vec<Found<'_>> = sides.iter().map(|side| find(plan, rows, side)).collect();
-    let mut missing: Vec<&str> = Vec::new();
-    for words in found.iter().flat_map(|side| &side.missing) {
-        if !missing.contains(&words.as_str()) {
-            missing.push(words);
-        }
-    }
+    let missing = reasons(&found);
     if found.iter().any(|side| side.rows.is_empty()) {
-        verdict.remark = if missing.is_empty() { "the plan has no such cell".to_owned() } else { missing.join("; ") };
+        verdict.remark = if missing.is_empty() { "the plan has no such cell".to_owned() } else { missing };
         return verdict;
     }
     if kind != Kind::Ratio {
@@ -117,7 +128,7 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
         remarks.push(format!("no interval below {INTERVAL_FROM} trials of a cell"));
     }
     if !missing.is_empty() {
-        remarks.push(format!("without {}", missing.join("; ")));
+        remarks.push(format!("without {missing}"));
     }
     verdict.remark = remarks.join("; ");
     verdict
@@ -136,7 +147,7 @@ fn outcome(claim: &Claim, interval: &Interval) -> Outcome {
 }
 
 /// The rows of a side's cells; those without a value go into `missing` with the first reason.
-fn find<'a>(plan: &Plan, rows: &'a [Row], side: &Side) -> Found<'a> {
+fn find<'a>(plan: &'a Plan, rows: &'a [Row], side: &Side) -> Found<'a> {
     let mut found = Found { rows: Vec::new(), missing: Vec::new() };
     for cell in plan.cells.iter().filter(|cell| selects(&side.of, cell)) {
         let row = rows.iter().find(|row| row.cell == cell.id && row.metric == side.metric);
@@ -144,12 +155,10 @@ fn find<'a>(plan: &Plan, rows: &'a [Row], side: &Side) -> Found<'a> {
             Some(row) if row.n() > 0 => found.rows.push(row),
             Some(row) if row.planned() == 0 => {}
             Some(row) => {
-                let reason =
-                    row.missing.iter().map(|(status, (_, reason))| format!("{}: {reason}", status.text())).next();
-                let reason: String = reason.unwrap_or_default().chars().take(160).collect();
-                found.missing.push(format!("{} ({reason})", cell.id));
+                let reason = row.missing.iter().map(|(status, (_, reason))| said(*status, reason)).next();
+                found.missing.push((&cell.id, reason.unwrap_or_default().chars().take(160).collect()));
             }
-            None => found.missing.push(format!("{} (no `{}`)", cell.id, side.metric)),
+            None => found.missing.push((&cell.id, format!("no `{}`", side.metric))),
         }
     }
     found
@@ -248,7 +257,7 @@ pub fn text(verdicts: &[Verdict]) -> String {
         count(Outcome::Inconclusive),
         count(Outcome::NotMeasured)
     );
-    out.lines().fold(String::new(), |all, line| all + &wrapped(line) + "\n")
+    out.lines().fold(String::new(), |all, line| all + &wrapped(line, 16) + "\n")
 }
 
 /// What stands under a claim; empty entries are left out.
@@ -264,25 +273,6 @@ fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
     .into_iter()
     .filter(|(_, words)| !words.is_empty())
     .collect()
-}
-
-/// A line broken at spaces, what follows indented as deep as details are.
-fn wrapped(line: &str) -> String {
-    const WIDTH: usize = 100;
-    const INDENT: &str = "                ";
-    let (mut out, mut used) = (String::new(), 0);
-    for word in line.split_inclusive(' ') {
-        let length = word.trim_end().chars().count();
-        if used + length > WIDTH && used > INDENT.len() {
-            out.truncate(out.trim_end().len());
-            out.push('\n');
-            out.push_str(INDENT);
-            used = INDENT.len();
-        }
-        out.push_str(word);
-        used += word.chars().count();
-    }
-    out
 }
 
 /// Writes `claims.md` and `claims.csv` into `run`; returns them.

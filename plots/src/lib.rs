@@ -14,6 +14,7 @@ pub mod record;
 pub mod samples;
 pub mod stats;
 pub mod summary;
+mod terminal;
 
 pub use analyze::{Analysis, analyze, plot};
 

@@ -358,6 +358,9 @@ pub struct Reference {
     pub citation: String,
     /// The values.
     pub values: Vec<ReferenceValue>,
+    /// Why the values of a metric are not among them, by its name: they would stand beside what they are not of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, String>,
 }
 
 /// One published value.

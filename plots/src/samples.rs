@@ -48,6 +48,15 @@ impl Status {
     }
 }
 
+/// A status and its reason as words, without saying the same twice.
+#[must_use]
+pub fn said(status: Status, reason: &str) -> String {
+    match status.text() {
+        _ if reason.starts_with(status.text()) => reason.to_owned(),
+        text => format!("{text}: {reason}"),
+    }
+}
+
 /// One metric of one VM.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {

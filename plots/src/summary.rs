@@ -12,9 +12,10 @@ use polars_io::prelude::CsvWriter;
 use crate::Error;
 use crate::file::write;
 use crate::record::{HostKind, Plan};
-use crate::samples::{Sample, Status};
+use crate::samples::{Sample, Status, said};
 use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
 use crate::stats::median::{Interval, interval, median};
+use crate::terminal::wrapped;
 
 /// Confidence that intervals have at least.
 pub const LEVEL: f64 = 0.95;
@@ -171,12 +172,16 @@ pub fn text(plan: &Plan, rows: &[Row]) -> String {
         None => "-".to_owned(),
     };
     let mut lines = vec![header.map(str::to_owned)];
-    for row in rows {
+    for row in rows.iter().filter(|row| row.planned() > 0) {
+        let whole = refused(rows, row);
+        if whole.is_some_and(|first| first.metric != row.metric) {
+            continue;
+        }
         let missing: Vec<String> =
             row.missing.iter().map(|(status, (count, _))| format!("{count} {}", status.text())).collect();
         lines.push([
             row.cell.clone(),
-            row.metric.clone(),
+            if whole.is_some() { "every metric".to_owned() } else { row.metric.clone() },
             show(row.median(), &row.unit),
             row.median_interval().map_or_else(
                 || if row.n() < 6 { "n < 6".to_owned() } else { "-".to_owned() },
@@ -211,8 +216,52 @@ pub fn text(plan: &Plan, rows: &[Row]) -> String {
         out.push('\n');
     }
     out.push('\n');
+    let reasons = reasons(rows);
+    for (reason, places) in &reasons {
+        let places: Vec<String> = places
+            .iter()
+            .map(|(metric, cells)| match *metric {
+                "" => cells.join(", "),
+                _ => format!("{metric} of {}", cells.join(", ")),
+            })
+            .collect();
+        let _ = writeln!(out, "{}", wrapped(&format!("{}: {reason}", places.join("; ")), 4));
+    }
+    if !reasons.is_empty() {
+        out.push('\n');
+    }
     for metric in &plan.metrics {
-        let _ = writeln!(out, "{}: {}", metric.name, metric.definition);
+        let _ = writeln!(out, "{}", wrapped(&format!("{}: {}", metric.name, metric.definition), 4));
     }
     out
+}
+
+/// The first row of `row`'s cell, when none of its rows has a value and all for the same reason: one line stands for them.
+fn refused<'a>(rows: &'a [Row], row: &Row) -> Option<&'a Row> {
+    let mut all = rows.iter().filter(|other| other.cell == row.cell && other.planned() > 0);
+    let first = all.next()?;
+    let reason =
+        |row: &Row| row.missing.iter().map(|(status, (_, reason))| (*status, reason.clone())).collect::<Vec<_>>();
+    let same = |other: &Row| other.n() == 0 && reason(other) == reason(first);
+    (same(first) && all.all(same)).then_some(first)
+}
+
+/// Every reason for which values are missing, with the cells of each metric; the metric is empty where it is every metric's.
+fn reasons(rows: &[Row]) -> Vec<(String, BTreeMap<&str, Vec<&str>>)> {
+    let mut all: Vec<(String, BTreeMap<&str, Vec<&str>>)> = Vec::new();
+    for row in rows {
+        let metric = if refused(rows, row).is_some() { "" } else { &row.metric };
+        for (status, (_, reason)) in &row.missing {
+            let reason = said(*status, reason);
+            let at = all.iter().position(|(known, _)| *known == reason).unwrap_or_else(|| {
+                all.push((reason, BTreeMap::new()));
+                all.len() - 1
+            });
+            let cells = all[at].1.entry(metric).or_default();
+            if cells.last() != Some(&row.cell.as_str()) {
+                cells.push(&row.cell);
+            }
+        }
+    }
+    all
 }

@@ -66,13 +66,22 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         figures.retain(|figure| has_cells(figure, &cells));
     }
     let (mut workloads, mut metrics) = (study.workloads.clone(), study.metrics.clone());
+    let mut reference = study.reference.clone();
     for work in &mut workloads {
-        let own = manifest::work_definition(work);
+        let (own, rounds) = (manifest::work_definition(work), work.rounds);
         work.rounds = profile.and_then(|profile| profile.rounds).map_or(work.rounds, |most| work.rounds.min(most));
         // A definition of the manifest's own stays as it is.
         let metric = metrics.iter_mut().find(|metric| metric.name == work.metric && metric.definition == own);
         if let Some(metric) = metric {
             metric.definition = manifest::work_definition(work);
+        }
+        if let Some(reference) = reference.as_mut().filter(|_| work.rounds != rounds) {
+            let before = reference.values.len();
+            reference.values.retain(|value| value.metric != work.metric);
+            if reference.values.len() < before {
+                let reason = format!("of {rounds} rounds, and this profile has {}", work.rounds);
+                reference.left_out.insert(work.metric.clone(), reason);
+            }
         }
     }
     if let Some(trials) = choice.trials {
@@ -109,7 +118,7 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         metrics,
         figures,
         claims: study.claims.clone(),
-        reference: study.reference.clone(),
+        reference,
         excluded: study.excluded.clone(),
     })
 }

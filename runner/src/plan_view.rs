@@ -201,7 +201,10 @@ fn measured(text: &mut String, plan: &Plan) {
         lists.push(("claims: ", claims));
     }
     if let Some(reference) = &plan.reference {
-        lists.push(("reference: ", format!("{} ({})", reference.label, count(reference.values.len() as u64, "value"))));
+        let left_out = |(metric, reason): (&String, &String)| format!("; not those of {metric}: {reason}");
+        let left_out: String = reference.left_out.iter().map(left_out).collect();
+        let values = count(reference.values.len() as u64, "value");
+        lists.push(("reference: ", format!("{} ({values}){left_out}", reference.label)));
     }
     text.push('\n');
     for (head, names) in lists {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::Error;
-use crate::record::{Axis, Cell, Figure, FigureForm, HostKind, Level, Metric, Plan, Selection, Statistic};
+use crate::record::{Axis, Cell, Figure, FigureForm, HostKind, Level, Metric, Plan, Selection, Statistic, Theme};
 use crate::samples::Status;
 use crate::stats::contrast::{Contrast, Kind, Stratum};
 use crate::stats::mean::mean;
@@ -207,9 +207,10 @@ pub(super) fn note(rows: &[&Row]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// Published means stand beside bars; no other form has a place for them.
+/// Published means stand beside bars; no other form has a place for them, and the theme of the paper draws what it drew.
 pub(super) fn shows_reference(figure: &Figure) -> bool {
-    figure.reference && matches!(figure.form, FigureForm::Bars | FigureForm::GroupedBars | FigureForm::OverlaidBars)
+    let beside = figure.reference && figure.theme != Theme::Paper;
+    beside && matches!(figure.form, FigureForm::Bars | FigureForm::GroupedBars | FigureForm::OverlaidBars)
 }
 
 /// The published value that a place's cells correspond to.
@@ -264,7 +265,14 @@ pub(super) fn remarks(data: Data<'_>, figure: &Figure, metrics: &[&Metric], plac
         && let Some(reference) = &data.plan.reference
     {
         let clock = if host == Some(HostKind::Emulated) { "; wall time, on other hardware" } else { "" };
-        sentences.push(format!("Outlined: published means{clock} ({}).", reference.citation));
+        if metrics.iter().any(|metric| reference.values.iter().any(|value| value.metric == metric.name)) {
+            sentences.push(format!("Outlined: published means{clock} ({}).", reference.citation));
+        }
+        for (metric, reason) in
+            metrics.iter().filter_map(|metric| Some((metric, reference.left_out.get(&metric.name)?)))
+        {
+            sentences.push(format!("No published means beside {}: they are {reason}.", metric.label));
+        }
     }
     sentences.join(" ")
 }

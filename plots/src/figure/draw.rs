@@ -119,7 +119,19 @@ fn draw_key(area: &Area<'_>, look: Look, key: Key, at: (i32, i32), size: i32) ->
     }
 }
 
-/// The paper's legend: a framed box within the plot, in the corner where it covers least.
+/// Size of words in the paper's legend, space around things, width of a colour's patch.
+fn inner_legend_measures() -> (f64, i32, i32) {
+    (TEXT + 1.0, points(6.0), points(16.0))
+}
+
+/// Width and height of the paper's legend, without the space around it; nothing for no entries.
+pub(super) fn inner_legend_size(entries: &[Entry]) -> (i32, i32) {
+    let (size, gap, swatch) = inner_legend_measures();
+    let Some(longest) = entries.iter().map(|entry| width_of(&entry.label, size)).max() else { return (0, 0) };
+    (longest + swatch + 3 * gap, entries.len() as i32 * line(size) + gap)
+}
+
+/// The paper's legend: a framed box within the plot, in an upper corner.
 pub(super) fn draw_inner_legend(
     area: &Area<'_>,
     look: Look,
@@ -132,10 +144,8 @@ pub(super) fn draw_inner_legend(
     if entries.is_empty() {
         return Ok(());
     }
-    let (size, gap) = (TEXT + 1.0, points(6.0));
-    let swatch = points(16.0);
-    let width = entries.iter().map(|entry| width_of(&entry.label, size)).max().unwrap_or(0) + swatch + 3 * gap;
-    let height = entries.len() as i32 * line(size) + gap;
+    let (size, gap, swatch) = inner_legend_measures();
+    let (width, height) = inner_legend_size(entries);
     let x = if at_left { left + gap } else { right - gap - width };
     let y = top + gap;
     filled(area, [(x, y), (x + width, y + height)], WHITE)?;

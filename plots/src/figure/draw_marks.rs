@@ -5,7 +5,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{Area, Drawn, SMALL, Scale, TEXT, Words, dot, filled, line, outline, segment, width_of, wrap};
 use super::description::{Entry, Mark, Panel, Shown};
-use super::draw::{Sheet, draw_inner_legend, pad};
+use super::draw::{Sheet, draw_inner_legend, inner_legend_size, pad};
 use super::theme::{self, Look, points};
 
 /// How the words along x stand.
@@ -79,12 +79,18 @@ impl Frame {
 pub(super) fn draw(area: &Area<'_>, sheet: Sheet, y_label: &str, panels: &[Panel], legend: &[Entry]) -> Drawn {
     let look = sheet.look;
     let largest = panels.iter().flat_map(|panel| &panel.marks).map(highest).fold(0.0, f64::max);
-    // Room above for what is said about marks.
-    let scale = Scale::new(largest * if look.paper { 1.05 } else { 1.08 }, sheet.bottom, sheet.top);
+    let width = panel_width(look, panels.len(), sheet.width);
+    let corners: Vec<Corner> = panels.iter().map(|panel| Corner::of(panel, legend, width)).collect();
+    // Room above for what is said about marks, and for the paper's legend where either corner has a bar in its way.
+    let share = f64::from(inner_legend_size(legend).1 + points(12.0)) / f64::from(sheet.bottom - sheet.top);
+    let reach = match look.paper {
+        true => corners.iter().map(|corner| corner.tallest / (1.0 - share)).fold(largest * 1.05, f64::max),
+        false => largest * 1.08,
+    };
+    let scale = Scale::new(reach, sheet.bottom, sheet.top);
     let middle = (sheet.top + sheet.bottom) / 2;
     Words::new(TEXT, HPos::Center, VPos::Top).draw_up(area, y_label, (pad() / 2, middle))?;
     let ticks = ticks(look, panels, sheet.width);
-    let width = panel_width(look, panels.len(), sheet.width);
     for (n, panel) in panels.iter().enumerate() {
         let x0 = left(look) + n as i32 * (width + gap());
         let frame = Frame { x0, x1: x0 + width };
@@ -97,15 +103,29 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, y_label: &str, panels: &[Panel
         draw_ticks(area, sheet, panel, &frame, &ticks, n)?;
         if look.paper {
             outline(area, [(frame.x0, sheet.top), (frame.x1, sheet.bottom)], theme::INK, 0.8)?;
-            let tall = |half: std::ops::Range<usize>| {
-                panel.marks.iter().filter(|mark| half.contains(&mark.tick)).map(highest).fold(0.0, f64::max)
-            };
-            let half = panel.ticks.len().div_ceil(2);
-            let at_left = tall(0..half) < tall(half..panel.ticks.len());
-            draw_inner_legend(area, look, legend, frame.x0, frame.x1, sheet.top, at_left)?;
+            draw_inner_legend(area, look, legend, frame.x0, frame.x1, sheet.top, corners[n].at_left)?;
         }
     }
     Ok(())
+}
+
+/// The upper corner of a panel that has more room for the paper's legend; the right one if both have the same.
+struct Corner {
+    at_left: bool,
+    /// The highest thing below the legend there.
+    tallest: f64,
+}
+
+impl Corner {
+    fn of(panel: &Panel, legend: &[Entry], width: i32) -> Self {
+        let (legend, ticks) = (inner_legend_size(legend).0 + points(12.0), panel.ticks.len());
+        let covered = ((f64::from(legend) / f64::from(width.max(1)) * ticks as f64).ceil() as usize).min(ticks);
+        let tallest = |covered: std::ops::Range<usize>| {
+            panel.marks.iter().filter(|mark| covered.contains(&mark.tick)).map(highest).fold(0.0, f64::max)
+        };
+        let (left, right) = (tallest(0..covered), tallest(ticks - covered..ticks));
+        Self { at_left: left < right, tallest: left.min(right) }
+    }
 }
 
 /// The highest thing that a mark draws.

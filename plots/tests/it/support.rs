@@ -127,6 +127,7 @@ impl Run {
             figures,
             claims: Vec::new(),
             reference: Some(Reference {
+                left_out: BTreeMap::new(),
                 label: "Somebody 2019".into(),
                 citation: "Somebody, A paper, 2019".into(),
                 values: vec![

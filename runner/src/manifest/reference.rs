@@ -1,6 +1,7 @@
 //! Published values to show beside the measured ones: a TOML file beside the manifest, checked against the study like the
 //! manifest itself, with errors that point into it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -95,7 +96,8 @@ fn parse(
         }
     }
     let word = |at: &Option<super::read::At<String>>| at.as_ref().map(|at| at.value.clone()).unwrap_or_default();
-    let reference = Reference { label: word(&raw.label), citation: word(&raw.citation), values };
+    let reference =
+        Reference { label: word(&raw.label), citation: word(&raw.citation), values, left_out: BTreeMap::new() };
     (errors.count() == before).then_some((raw, reference))
 }
 
