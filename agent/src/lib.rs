@@ -22,6 +22,9 @@ pub const NONCE_PARAMETER: &str = "microbench.nonce";
 pub const READY_MARK: &str = "microbench-agent: ready";
 /// The agent prints this on the console right before it asks the kernel to restart.
 pub const RESTART_MARK: &str = "microbench-agent: restart";
+/// UDP port of the host to which the agent sends one datagram, to the limited broadcast address, right after `listen(2)`: the
+/// nonce, so that the host need not poll. It is no answer, only a reason to ask.
+pub const ANNOUNCE_PORT: u16 = 80;
 /// File of the root file system that `GET /` reads, 81,920 bytes or more.
 pub const INDEX_FILE: &str = "/srv/index.bin";
 /// `GET /` reads this many blocks ...

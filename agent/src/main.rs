@@ -13,7 +13,7 @@ mod routes;
 mod stats;
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -46,6 +46,9 @@ fn serve(mut options: Options) -> std::io::Result<()> {
     }
     let listener = TcpListener::bind(options.listen)?;
     let address = listener.local_addr()?;
+    if !options.stay {
+        announce(&options.nonce);
+    }
     let mark = format!("{} {} {address}", microbench_agent::READY_MARK, options.nonce);
     if options.stay {
         println!("{mark}");
@@ -61,4 +64,12 @@ fn serve(mut options: Options) -> std::io::Result<()> {
         drop(std::thread::Builder::new().stack_size(256 << 10).spawn(move || http::serve(stream, &options)));
     }
     Ok(())
+}
+
+/// Tells the host that somebody listens. A broadcast needs no neighbour, so that nothing else about the network changes by it;
+/// a guest without a network says nothing.
+fn announce(nonce: &str) {
+    let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) else { return };
+    drop(socket.set_broadcast(true));
+    drop(socket.send_to(nonce.as_bytes(), (Ipv4Addr::BROADCAST, microbench_agent::ANNOUNCE_PORT)));
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::Error;
 use crate::file::at;
-use crate::record::{FailureReason, HostKind, Record, decode_line};
+use crate::record::{FailureReason, HostKind, ProbeError, Record, decode_line};
 
 /// One VM's records of one execution.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,6 +56,8 @@ pub struct Journal {
     pub executions: Vec<Execution>,
     /// Trials that were begun and cut off, with the attempt; each was or will be run again.
     pub cut_off: BTreeSet<(u32, u32)>,
+    /// The probe's error, by fake guests, at the start of each session on each host.
+    pub probe_errors: Vec<ProbeError>,
     /// A torn last line was dropped: its number (1-based).
     pub torn: Option<usize>,
 }
@@ -98,6 +100,7 @@ fn parse(text: &str) -> Result<Journal, (usize, crate::record::DecodeError)> {
                 journal.executions.extend(open.take().filter(|e| e.warmup || counted.insert(e.trial)));
             }
             Record::RunEnd { .. } => {}
+            Record::Probe(error) => journal.probe_errors.push(error),
             Record::Event { vm, name, t_ns } => {
                 if let Some(execution) = &mut open {
                     execution.vms.entry(vm).or_default().events.entry(name).or_insert(t_ns);

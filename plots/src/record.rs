@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Version of `plan.json` and of the journal; a reader refuses any other.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// A study, expanded: what to run, in which order, and what to make of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -504,11 +504,29 @@ pub enum Record {
         /// VMs that did not.
         failed: u32,
     },
+    /// How late the probe saw fake guests at the start of this session, on the host that executes.
+    Probe(ProbeError),
     /// Every trial of the plan has ended.
     RunEnd {
         /// Wall clock, RFC 3339.
         ended: String,
     },
+}
+
+/// The error of a probe: from a fake guest's `listen(2)` to the answer that the probe saw, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeError {
+    /// Fake guests.
+    pub n: u32,
+    /// Median.
+    pub median_ms: f64,
+    /// 99th percentile; of fewer than 100 guests it is the largest.
+    pub p99_ms: f64,
+    /// Largest.
+    pub max_ms: f64,
+    /// CPU time of the probe, mean of a guest.
+    pub cpu_ms: f64,
 }
 
 /// Why a VM did not complete.

@@ -11,7 +11,7 @@ use polars_io::prelude::CsvWriter;
 
 use crate::Error;
 use crate::file::write;
-use crate::record::{HostKind, Plan};
+use crate::record::{HostKind, Plan, ProbeError};
 use crate::samples::{Sample, Status, said};
 use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
 use crate::stats::median::{Interval, interval, median};
@@ -164,7 +164,7 @@ pub fn save(run: &Path, rows: &[Row]) -> Result<(), Error> {
 
 /// The summary as aligned text for a terminal: the host, one line for each cell and metric, what each metric is.
 #[must_use]
-pub fn text(plan: &Plan, rows: &[Row]) -> String {
+pub fn text(plan: &Plan, rows: &[Row], probe_errors: &[ProbeError]) -> String {
     let header = ["cell", "metric", "median", "95 % interval", "mean", "cv", "trials", "VMs", "missing"];
     let show = |value: Option<f64>, unit: &str| match value {
         Some(value) if unit == "1" => format!("{value:.1}"),
@@ -199,6 +199,13 @@ pub fn text(plan: &Plan, rows: &[Row]) -> String {
     let mut out = String::new();
     if let Some(host) = rows.iter().find_map(|row| row.host) {
         let _ = writeln!(out, "host: {}", host.note());
+    }
+    if let Some(worst) = probe_errors.iter().max_by(|a, b| a.max_ms.total_cmp(&b.max_ms)) {
+        let _ = writeln!(
+            out,
+            "probe: late by {:.3} ms (median), {:.3} ms at most, of {} fake guests at the start of the session",
+            worst.median_ms, worst.max_ms, worst.n
+        );
     }
     out.push_str(
         "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs;\n\

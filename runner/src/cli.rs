@@ -1,10 +1,12 @@
 //! The command line: one subcommand a step of the way from a manifest to figures.
 
 use std::io::IsTerminal;
+use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::error::ErrorKind;
@@ -17,12 +19,16 @@ use microbench::error::describe;
 use microbench::journal::Journal;
 use microbench::manifest::Study;
 use microbench::plan::{Choice, PlanError};
+use microbench::probe::Probe;
 use microbench::run::directory::{Directory, Engines};
 use microbench::run::parts::Files;
 use microbench::run::session::Ended;
 use microbench::run::{execute, parts};
+use microbench::sandbox;
+use microbench::selftest::fake_guest;
+use microbench::selftest::probe::{FakeGuests, measure};
 use microbench::{catalog, journal, manifest, plan, plan_view};
-use microbench_plots::record::{HostKind, Plan, Record, Theme};
+use microbench_plots::record::{HostKind, Plan, ProbeError, Record, Theme};
 use microbench_plots::{claim, import as imports, summary};
 
 /// Exit code for a manifest or a command line that is wrong: nothing was started.
@@ -103,6 +109,12 @@ enum Action {
         #[arg(long)]
         emulated: bool,
     },
+    /// Let the program measure itself.
+    #[command(subcommand)]
+    Selftest(SelfTest),
+    /// Plays a guest that starts to answer at a known instant (`selftest` calls it).
+    #[command(hide = true)]
+    FakeGuest { tap: String, mac: String, ip: Ipv4Addr, nonce: String, delay_ns: u64 },
     /// Executes the trials of a run that are missing (`run` calls it).
     #[command(hide = true)]
     Execute {
@@ -118,6 +130,26 @@ enum Action {
         run: PathBuf,
         #[arg(long)]
         project: PathBuf,
+    },
+}
+
+/// What the program can find out about itself.
+#[derive(Debug, Subcommand)]
+enum SelfTest {
+    /// The probe's error, over fake guests that start to answer at known instants; the 2019 paper's polls beside it.
+    Probe {
+        /// Fake guests for each probe.
+        #[arg(long, default_value_t = 1000)]
+        guests: u32,
+        /// How many are there at the same time.
+        #[arg(long, default_value_t = 10)]
+        at_once: u32,
+        /// They start to answer after a time that is uniform between nothing and this, seconds.
+        #[arg(long, default_value_t = 3.0)]
+        spread: f64,
+        /// Seed of these times.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
 }
 
@@ -201,7 +233,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         }
         Action::Analyze { run } => {
             let analysis = microbench_plots::analyze(Directory::open(&run)?.path())?;
-            print!("{}", summary::text(&analysis.plan, &analysis.summary));
+            print!("{}", summary::text(&analysis.plan, &analysis.summary, &analysis.journal.probe_errors));
             println!("{} samples, {} missing (samples.csv says why)", analysis.values, analysis.missing);
             if !analysis.verdicts.is_empty() {
                 print!("\n{}", claim::text(&analysis.verdicts));
@@ -237,6 +269,24 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 let (name, version) = (&artifact.name, &artifact.version);
                 println!("{kind:8} {name:14} {version:22} {:>9}  {digest}  {}", artifact.bytes, artifact.origin);
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Selftest(SelfTest::Probe { guests, at_once, spread, seed }) => {
+            let spread = Duration::try_from_secs_f64(spread).context("`--spread` is no time")?;
+            sandbox::enter()?;
+            println!("{:8} {:>6} {:>10} {:>10} {:>10} {:>10}", "probe", "n", "median ms", "p99 ms", "max ms", "CPU ms");
+            for (name, probe) in [("exact", Probe::Exact), ("paper", Probe::Paper), ("busy", Probe::Busy)] {
+                let found = measure(probe, FakeGuests { guests, at_once, spread, seed })?;
+                let ProbeError { n, median_ms, p99_ms, max_ms, cpu_ms } = found;
+                println!("{name:8} {n:>6} {median_ms:>10.3} {p99_ms:>10.3} {max_ms:>10.3} {cpu_ms:>10.3}");
+            }
+            println!(
+                "from a fake guest's listen(2) to the answer that the probe saw; CPU time of the probe, mean of a guest"
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::FakeGuest { tap, mac, ip, nonce, delay_ns } => {
+            fake_guest::play(&tap, &mac, ip, &nonce, Duration::from_nanos(delay_ns))?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Execute { run, project, host } => {

@@ -29,6 +29,7 @@ events! {
     BOOT_REQUESTED = "boot.requested", "the request to the VMM to start the guest";
     CONSOLE_FIRST = "console.first", "the first byte on the console, which is the guest's and the VMM's";
     AGENT_READY = "agent.ready", "the guest agent's mark on the console";
+    AGENT_ANNOUNCED = "agent.announced", "the arrival of the agent's datagram that it listens";
     HTTP_OK = "http.ok", "the first answer 200 of the guest's web service";
     WORK_BEGIN = "work.begin", "the request for the work";
     WORK_END = "work.end", "the answer to the request for the work";
@@ -96,6 +97,8 @@ pub mod reading {
             "exits of the VM's CPUs to KVM from its creation to just before the request to stop, as debugfs counts them";
         PROBE_ATTEMPTS = "probe.attempts", "1", "number of connections that the probe tried";
         PROBE_GAP = "probe.gap", "ns", "time between the probe's last failed attempt and its success";
+        PROBE_WITNESS = "probe.witness", "ns",
+            "time from the agent's mark on the console, the second witness of the service's start, to the first answer 200";
         PROBE_CPU_TIME = "probe.cpu_time", "ns", "CPU time of the probe's thread";
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The binary (`main.rs`, `cli.rs`) is thin; everything it does is in these modules. See ARCHITECTURE.md for the map.
 
+pub mod announcement;
 pub mod artifact;
 pub mod catalog;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod probe;
 pub mod progress;
 pub mod run;
 pub mod sandbox;
+pub mod selftest;
 pub mod sys;
 pub mod testbed;
 pub mod tool;

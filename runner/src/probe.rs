@@ -1,10 +1,10 @@
 //! When does the service answer? The exact probe, and the polls of the 2019 paper's text and of its tool.
 //!
-//! Both make one connection attempt at a time from a blocking thread. The exact probe waits for the outcome of an attempt:
-//! a guest whose network is up refuses at once (nobody listens yet), and the next attempt follows a millisecond later.
-//! Before the network is up nothing answers; an attempt is then given up after [`SILENCE`], because the kernel would repeat
-//! its SYN only after a second. Each result carries the instant at which the last failed attempt began, so the true instant
-//! lies between that and the answer.
+//! All make one connection attempt at a time from a blocking thread. The exact probe is driven by events: it asks when the
+//! guest's agent announces that it listens ([`crate::announcement`]), and waits for the outcome of each attempt. In case that
+//! the datagram is lost it asks every [`PERIOD`] besides; an attempt that nobody answers is given up then, because the kernel would repeat its
+//! SYN only after a second. Once the agent has announced itself, a refused attempt is repeated after [`PAUSE`]. Each result carries
+//! the instant at which the last failed attempt began, so the true instant lies between that and the answer.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -15,13 +15,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, getsockopt, socket, sockopt};
 
+use crate::announcement::Announcements;
 use crate::clock::Instant;
 
-/// An attempt that nobody answers is given up after this long.
-const SILENCE: Duration = Duration::from_millis(4);
+/// Time between attempts while nothing is announced; an attempt that nobody answers is given up after as long.
+const PERIOD: Duration = Duration::from_millis(10);
 /// Once the guest's network answers, an attempt may take this long (its CPU may be busy with other guests).
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Pause after a refused attempt.
+/// Pause after a refused attempt once the agent has announced itself.
 const PAUSE: Duration = Duration::from_millis(1);
 /// The paper's poll: one request every 10 ms ...
 const PAPER_PERIOD: Duration = Duration::from_millis(10);
@@ -35,7 +36,7 @@ const ANSWER_LIMIT: usize = 8 << 10;
 /// Which poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// One attempt at a time, 1 ms apart, each waited for.
+    /// At the agent's announcement, each attempt waited for.
     Exact,
     /// Every 10 ms with a 100 ms timeout, as the 2019 paper states.
     Paper,
@@ -48,6 +49,8 @@ pub enum Probe {
 pub struct Found {
     /// The answer was complete.
     pub ok: Instant,
+    /// The agent's announcement arrived; `None` when it did not, or is not listened to.
+    pub announced: Option<Instant>,
     /// The last attempt that failed began; `None` when the first one succeeded.
     pub last_failed: Option<Instant>,
     /// Connection attempts, the good one included.
@@ -78,7 +81,8 @@ pub enum ProbeError {
     Host(io::Error),
 }
 
-/// Polls `http://guest:port/` until the first 200 that carries `nonce`.
+/// Asks `http://guest:port/` until the first 200 that carries `nonce`. `announcements` are those of the guest's tap; the paper's
+/// polls do not listen to them.
 ///
 /// # Errors
 /// [`ProbeError`]. A wrong nonce ends the probe: another VM has this VM's address.
@@ -86,24 +90,27 @@ pub fn wait(
     probe: Probe,
     guest: Ipv4Addr,
     nonce: &str,
+    announcements: &mut Announcements,
     deadline: Instant,
     exited: BorrowedFd<'_>,
 ) -> Result<Found, ProbeError> {
     let cpu_before = crate::sys::thread_cpu_ns();
-    let (mut attempts, mut last_failed, mut network_up) = (0, None, false);
+    let (mut attempts, mut last_failed, mut network_up, mut announced) = (0, None, false, None);
     loop {
         let begun = Instant::now();
         attempts += 1;
         let patience = match probe {
             Probe::Paper | Probe::Busy => PAPER_TIMEOUT,
-            Probe::Exact if network_up => PATIENCE,
-            Probe::Exact => SILENCE,
+            Probe::Exact if network_up || announced.is_some() => PATIENCE,
+            Probe::Exact => PERIOD,
         };
-        let outcome = attempt(guest, nonce, patience, probe != Probe::Exact, exited);
+        let listens = probe == Probe::Exact && announced.is_none();
+        let heard = || listens.then(|| announcements.readable()).flatten();
+        let outcome = attempt(guest, nonce, patience, probe != Probe::Exact, Events { exited, heard: heard() });
         let last = match outcome {
             Ok(ok) => {
                 let cpu_time_ns = crate::sys::thread_cpu_ns() - cpu_before;
-                return Ok(Found { ok, last_failed, attempts, cpu_time_ns });
+                return Ok(Found { ok, announced, last_failed, attempts, cpu_time_ns });
             }
             Err(Attempt::Exited) => return Err(ProbeError::Exited),
             Err(Attempt::Wrong(message)) => return Err(ProbeError::Protocol(message)),
@@ -112,7 +119,7 @@ pub fn wait(
                 network_up = true;
                 error.to_string()
             }
-            Err(Attempt::Silent) => "silence".to_owned(),
+            Err(Attempt::Silent | Attempt::Heard) => "silence".to_owned(),
         };
         last_failed = Some(begun);
         if deadline.passed() {
@@ -121,11 +128,15 @@ pub fn wait(
         let pause = match probe {
             Probe::Paper => begun.after(PAPER_PERIOD).remaining(),
             Probe::Busy => Duration::ZERO,
-            Probe::Exact if last == "silence" => Duration::ZERO,
-            Probe::Exact => PAUSE,
+            Probe::Exact if announced.is_some() => PAUSE,
+            Probe::Exact => begun.after(PERIOD).remaining(),
         };
-        if !pause.is_zero() && poll_one(exited, None, pause).map_err(ProbeError::Host)?.exited {
+        let heard = heard();
+        if !pause.is_zero() && wait_for(Events { exited, heard }, None, pause).map_err(ProbeError::Host)?.exited {
             return Err(ProbeError::Exited);
+        }
+        if listens && announcements.take(nonce) {
+            announced = Some(Instant::now());
         }
     }
 }
@@ -133,6 +144,8 @@ pub fn wait(
 /// How one attempt failed.
 enum Attempt {
     Silent,
+    /// Nobody had answered yet when a datagram came in.
+    Heard,
     Refused(io::Error),
     Exited,
     Wrong(String),
@@ -144,7 +157,7 @@ fn attempt(
     nonce: &str,
     patience: Duration,
     whole: bool,
-    exited: BorrowedFd<'_>,
+    events: Events<'_>,
 ) -> Result<Instant, Attempt> {
     let begun = Instant::now();
     let address = SockaddrIn::from(SocketAddrV4::new(guest, microbench_agent::PORT));
@@ -154,12 +167,12 @@ fn attempt(
         Ok(()) | Err(Errno::EINPROGRESS) => {}
         Err(error) => return Err(Attempt::Refused(error.into())),
     }
-    let state = poll_one(exited, Some((fd.as_fd(), PollFlags::POLLOUT)), patience).map_err(Attempt::Host)?;
-    if state.exited {
-        return Err(Attempt::Exited);
-    }
-    if !state.ready {
-        return Err(Attempt::Silent);
+    let state = wait_for(events, Some((fd.as_fd(), PollFlags::POLLOUT)), patience).map_err(Attempt::Host)?;
+    match state {
+        Happened { exited: true, .. } => return Err(Attempt::Exited),
+        Happened { ready: true, .. } => {}
+        Happened { heard: true, .. } => return Err(Attempt::Heard),
+        _ => return Err(Attempt::Silent),
     }
     match getsockopt(&fd, sockopt::SocketError).map_err(|error| Attempt::Host(error.into()))? {
         0 => {}
@@ -169,10 +182,11 @@ fn attempt(
     let request = format!("GET / HTTP/1.1\r\nhost: {guest}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(Attempt::Refused)?;
     let deadline = if whole { begun.after(patience) } else { Instant::now().after(ANSWER) };
+    let events = Events { heard: None, ..events };
     let mut answer = Vec::new();
     loop {
         let state =
-            poll_one(exited, Some((stream.as_fd(), PollFlags::POLLIN)), deadline.remaining()).map_err(Attempt::Host)?;
+            wait_for(events, Some((stream.as_fd(), PollFlags::POLLIN)), deadline.remaining()).map_err(Attempt::Host)?;
         if state.exited {
             return Err(Attempt::Exited);
         }
@@ -228,23 +242,39 @@ fn judge(answer: &[u8], ended: bool, nonce: &str) -> Option<Result<(), String>> 
     }
 }
 
-struct Polled {
+/// What else a wait ends at.
+#[derive(Clone, Copy)]
+struct Events<'a> {
+    /// Readable when the process has ended.
+    exited: BorrowedFd<'a>,
+    /// Readable when the guest has announced something.
+    heard: Option<BorrowedFd<'a>>,
+}
+
+/// What a wait ended at; nothing when the time was over.
+struct Happened {
     exited: bool,
+    heard: bool,
     ready: bool,
 }
 
-/// Waits for the process's end, for `other`, or for the time.
-fn poll_one(exited: BorrowedFd<'_>, other: Option<(BorrowedFd<'_>, PollFlags)>, time: Duration) -> io::Result<Polled> {
+/// Waits for the events, for `other`, or for the time.
+fn wait_for(events: Events<'_>, other: Option<(BorrowedFd<'_>, PollFlags)>, time: Duration) -> io::Result<Happened> {
     let deadline = Instant::now().after(time);
-    let mut fds = vec![PollFd::new(exited, PollFlags::POLLIN)];
+    let mut fds = vec![PollFd::new(events.exited, PollFlags::POLLIN)];
+    fds.extend(events.heard.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
     fds.extend(other.map(|(fd, flags)| PollFd::new(fd, flags)));
     loop {
         let left = nix::sys::time::TimeSpec::from_duration(deadline.remaining());
         match ppoll(&mut fds, Some(left), None) {
             Ok(0) if !deadline.passed() => {}
             Ok(_) => {
-                let any = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| fd.any().unwrap_or(false));
-                return Ok(Polled { exited: any(fds.first()), ready: any(fds.get(1)) });
+                let any = |at: usize| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(false));
+                let (heard, ready) = match events.heard {
+                    Some(_) => (any(1), any(2)),
+                    None => (false, any(1)),
+                };
+                return Ok(Happened { exited: any(0), heard, ready });
             }
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -257,7 +287,7 @@ fn poll_one(exited: BorrowedFd<'_>, other: Option<(BorrowedFd<'_>, PollFlags)>, 
 /// # Errors
 /// That of `ppoll(2)`.
 pub fn wait_exit(exited: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
-    Ok(poll_one(exited, None, deadline.remaining())?.exited)
+    Ok(wait_for(Events { exited, heard: None }, None, deadline.remaining())?.exited)
 }
 
 /// Waits until the process of `exited` ends (true), or `other` is readable or the time is over (false).
@@ -265,7 +295,7 @@ pub fn wait_exit(exited: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> 
 /// # Errors
 /// That of `ppoll(2)`.
 pub fn wait_either(exited: BorrowedFd<'_>, other: BorrowedFd<'_>, time: Duration) -> io::Result<bool> {
-    Ok(poll_one(exited, Some((other, PollFlags::POLLIN)), time)?.exited)
+    Ok(wait_for(Events { exited, heard: None }, Some((other, PollFlags::POLLIN)), time)?.exited)
 }
 
 #[cfg(test)]

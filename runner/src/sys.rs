@@ -121,6 +121,40 @@ fn tap_set_persistent(name: &str, persistent: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Attaches to the tap interface `name` as its other end, which a VMM is else; makes one, which goes with the file, where none has
+/// the name. Frames are read and written bare.
+///
+/// # Errors
+/// That of the open or of the ioctl; a name too long.
+pub fn tap_attach(name: &str) -> io::Result<File> {
+    nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
+    let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).unwrap_or(0);
+    // SAFETY: the descriptor is open and the request is a live, initialised ifreq.
+    unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
+    Ok(tun)
+}
+
+/// Gives interface `name` the MAC address.
+///
+/// # Errors
+/// That of the ioctl.
+pub fn mac_set(socket: BorrowedFd<'_>, name: &str, mac: [u8; 6]) -> io::Result<()> {
+    nix::ioctl_write_ptr_bad!(set_hardware_address, libc::SIOCSIFHWADDR, libc::ifreq);
+    let mut request = interface_request(name)?;
+    // SAFETY: sockaddr is plain data; all zeroes is a valid value.
+    let mut address: libc::sockaddr = unsafe { MaybeUninit::zeroed().assume_init() };
+    address.sa_family = libc::ARPHRD_ETHER;
+    for (to, from) in address.sa_data.iter_mut().zip(mac) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_hwaddr = address;
+    // SAFETY: an open socket and a live, initialised ifreq.
+    unsafe { set_hardware_address(socket.as_raw_fd(), &raw const request) }?;
+    Ok(())
+}
+
 /// Gives interface `name` the address and the prefix length, and brings it up.
 ///
 /// # Errors

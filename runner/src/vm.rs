@@ -21,6 +21,7 @@ use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
 use tokio::runtime::{self, Runtime};
 
+use crate::announcement::Announcements;
 use crate::clock::Instant;
 use crate::console::Console;
 use crate::engine::api::{self, ApiError};
@@ -121,6 +122,7 @@ pub struct Vm {
     /// Wakes when the API socket appears. Made before the release and kept to the end, because closing it waits for a grace
     /// period of the host's kernel (fsnotify, SRCU), which can last longer than a boot.
     watch: Inotify,
+    announcements: Announcements,
     // Held for the VM's life, never read; dropped in this order.
     _disk: Disk,
     _tap: Tap,
@@ -199,6 +201,8 @@ impl Vm {
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
         let tap = Tap::create(vm, &addresses, neighbour)?;
+        let announcements = Announcements::on(tap.name())
+            .with_context(|| format!("cannot listen for announcements on {}", tap.name()))?;
         let console = cell.settings.get("console") != Some(&Level::Bool(false));
         let words = boot_args(
             &parts.engine.kernel.words(&text("reboot"), console),
@@ -267,6 +271,7 @@ impl Vm {
             runtime,
             guest,
             watch,
+            announcements,
             _disk: disk,
             _tap: tap,
         })
@@ -326,6 +331,7 @@ impl Vm {
                 self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns: instant.0 });
             }
         }
+        self.witness(marks.ready);
         let exit = exit
             .map_err(|error| Failed::new(FailureReason::Host, event::EXIT, format!("cannot reap the VMM: {error}")))?;
         match self.counts.clone() {
@@ -349,8 +355,12 @@ impl Vm {
         if let Some(api) = self.launch.api.clone() {
             self.configure(&api, process, deadline)?;
         }
-        let found = probe::wait(self.probe, self.addresses.guest, &self.nonce, deadline, process.exited())
+        let (guest, announcements) = (self.addresses.guest, &mut self.announcements);
+        let found = probe::wait(self.probe, guest, &self.nonce, announcements, deadline, process.exited())
             .map_err(|error| self.probe_failed(&error, console))?;
+        if let Some(instant) = found.announced {
+            self.records.push(Record::Event { vm: self.vm, name: event::AGENT_ANNOUNCED.into(), t_ns: instant.0 });
+        }
         self.records.push(Record::Event { vm: self.vm, name: event::HTTP_OK.into(), t_ns: found.ok.0 });
         self.reading(reading::PROBE_ATTEMPTS, f64::from(found.attempts), "1");
         self.reading(reading::PROBE_CPU_TIME, found.cpu_time_ns as f64, "ns");
@@ -413,6 +423,21 @@ impl Vm {
             })?;
         }
         Ok(())
+    }
+
+    /// The two witnesses of the service's start: the first answer, and the agent's mark on the console.
+    fn witness(&mut self, mark: Option<Instant>) {
+        let is_ok = |record: &Record| match record {
+            Record::Event { name, t_ns, .. } if name == event::HTTP_OK => Some(*t_ns),
+            _ => None,
+        };
+        match (self.records.iter().find_map(is_ok), mark) {
+            (Some(ok), Some(mark)) => self.reading(reading::PROBE_WITNESS, ok as f64 - mark.0 as f64, "ns"),
+            (Some(_), None) => {
+                self.no_reading(reading::PROBE_WITNESS, "ns", "the console shows no mark of the agent".into())
+            }
+            (None, _) => {}
+        }
     }
 
     fn probe_failed(&self, error: &ProbeError, console: &Console) -> Failed {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{Cell, Level, Plan, Record};
+use microbench_plots::record::{Cell, Level, Plan, ProbeError, Record};
 
 use super::directory::Directory;
 use super::parts;
@@ -41,6 +41,8 @@ const IDLE_DEATHS: u32 = 2;
 enum News {
     /// An emulated host is up.
     Up,
+    /// The error of the probe in it.
+    Probe(ProbeError),
     /// A trial has ended.
     Trial { trial: JobTrial, records: Vec<Record>, consoles: BTreeMap<String, String> },
     /// A trial went down with its host.
@@ -112,6 +114,7 @@ pub fn execute(
                         session.show(&all, plan);
                     }
                 }
+                News::Probe(error) => session.probe(error)?,
                 News::Trial { trial, records, consoles } => session.ended(&trial, &records, &consoles)?,
                 News::Lost { trial, vms, message } => session.lost(&trial, vms, &message)?,
                 News::Over(outcome) => outcome?,
@@ -145,6 +148,7 @@ impl Lane<'_> {
         loop {
             let vms = current.as_ref().map_or(1, |trial| vms(trial, self.plan));
             match host.next(TRIAL_LIMIT + VM_LIMIT * vms) {
+                Ok(Message::Probe(error)) => self.tell(News::Probe(error))?,
                 Ok(Message::Begin(trial)) => current = Some(trial),
                 Ok(Message::End { records, consoles }) => {
                     let trial = current.take().context("the emulated host ended a trial that it had not begun")?;

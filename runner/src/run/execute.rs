@@ -11,7 +11,9 @@ use super::session::{self, Ended, Session};
 use super::{emulated, kvm, local, parts};
 use crate::artifact::lock::Lock;
 use crate::artifact::project::{Project, read_toml};
+use crate::probe::Probe;
 use crate::sandbox;
+use crate::selftest::probe::{FakeGuests, measure};
 use crate::vm::Parts;
 
 /// Folder of a run that the sandbox's tmpfs is mounted on; outside the sandbox it is always empty.
@@ -50,6 +52,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Res
         _ if session.todo().is_empty() => {}
         HostKind::Kvm | HostKind::Fake => {
             session.begin(&run.plan_sha256, host, 1)?;
+            session.probe(measure(Probe::Exact, FakeGuests::OF_A_RUN)?)?;
             local::execute(&mut session, &run.plan, &run.parts, &run.directory, &run.scratch)?;
         }
         HostKind::Imported => bail!("nothing can be run on the host `imported`"),

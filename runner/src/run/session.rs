@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{FORMAT_VERSION, FailureReason, HostKind, Plan, Record};
+use microbench_plots::record::{FORMAT_VERSION, FailureReason, HostKind, Plan, ProbeError, Record};
 
 use super::directory::Directory;
 use crate::journal::{self, Journal, Progress};
@@ -111,6 +111,14 @@ impl Session {
             started: jiff::Timestamp::now().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }])
+    }
+
+    /// Journals the error of the probe on a host of this session.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn probe(&mut self, error: ProbeError) -> anyhow::Result<()> {
+        self.journal.append(&[Record::Probe(error)])
     }
 
     /// Trials that are still to be executed, in order, without warm-ups.

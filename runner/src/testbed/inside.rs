@@ -11,6 +11,8 @@ use nix::mount::{MsFlags, mount};
 
 use super::wire::{self, Job, Message, PORT_NAME};
 use crate::host::net::loopback_up;
+use crate::probe::Probe;
+use crate::selftest::probe::{FakeGuests, measure};
 use crate::trial::Trial;
 use crate::vm::Parts;
 
@@ -83,6 +85,7 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let parts: BTreeMap<String, Parts> = job.parts.into_iter().map(|(cell, parts)| (cell, parts.into())).collect();
+    wire::send(port, &Message::Probe(measure(Probe::Exact, FakeGuests::OF_A_RUN)?))?;
     for planned in &job.trials {
         let cell = job.cells.iter().find(|cell| cell.id == planned.cell);
         let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;

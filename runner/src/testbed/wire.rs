@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
-use microbench_plots::record::{Cell, Instrument, Record, Workload};
+use microbench_plots::record::{Cell, Instrument, ProbeError, Record, Workload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,8 @@ pub enum Message {
         /// Kernel release.
         kernel: String,
     },
+    /// The error of the probe in there.
+    Probe(ProbeError),
     /// A trial begins.
     Begin(JobTrial),
     /// A trial has ended.

@@ -5,13 +5,11 @@
 //!
 //! Usage: fake-vmm MODE TAP MAC GUEST_IP BOOT_ARGS FOLDER
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use microbench::sys;
+use microbench::selftest::fake_guest;
 use microbench_agent::{
     HashKind, HashReply, HashRequest, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, Stats,
 };
@@ -33,7 +31,8 @@ fn main() {
     }
     let word = format!("{NONCE_PARAMETER}=");
     let nonce = boot_args.split(' ').find_map(|w| w.strip_prefix(&word)).unwrap_or_default().to_owned();
-    carry_frames(tap, mac, ip.parse().expect("an address"));
+    let mac = fake_guest::parse_mac(mac).expect("a MAC address");
+    fake_guest::join(tap, mac, ip.parse().expect("an address")).expect("a network");
     // Without a console it says nothing, but to its last word.
     let console = boot_args.split(' ').any(|word| word.starts_with("console="));
     if console {
@@ -48,9 +47,16 @@ fn main() {
             println!("{}", "x".repeat(4096));
         },
         "crash" => std::process::exit(9),
+        // The network is up for a while before anybody listens, as in a guest.
+        "late" => std::thread::sleep(Duration::from_millis(50)),
         _ => {}
     }
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, microbench_agent::PORT)).expect("port 80");
+    match mode.as_str() {
+        "unannounced" => {}
+        "chatter" => (0..1000).for_each(|_| fake_guest::announce("not a nonce")),
+        _ => fake_guest::announce(&nonce),
+    }
     if console {
         println!("{READY_MARK} {nonce}");
     }
@@ -58,69 +64,6 @@ fn main() {
         let (mode, nonce) = (mode.clone(), nonce.clone());
         std::thread::spawn(move || serve(&stream.expect("a connection"), &mode, &nonce, console));
     }
-}
-
-/// Joins the runner's tap to an interface in a network namespace of this process's own.
-fn carry_frames(tap: &str, mac: &str, ip: Ipv4Addr) {
-    let outside = attach(tap);
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
-    let inside = attach("eth0");
-    let socket = sys::control_socket().expect("a socket");
-    set_mac(socket.as_raw_fd(), "eth0", mac);
-    sys::interface_up(socket.as_fd(), "eth0", Some((ip, 24))).expect("an address");
-    for (from, to) in [(&outside, &inside), (&inside, &outside)] {
-        let (mut from, mut to) = (from.try_clone().expect("a descriptor"), to.try_clone().expect("a descriptor"));
-        std::thread::spawn(move || {
-            let mut frame = [0; 2048];
-            while let Ok(length) = from.read(&mut frame) {
-                drop(to.write(&frame[..length]));
-            }
-        });
-    }
-}
-
-nix::ioctl_write_ptr_bad!(
-    /// Attaches a descriptor of /dev/net/tun to an interface.
-    tun_set_iff,
-    libc::TUNSETIFF,
-    libc::ifreq
-);
-nix::ioctl_write_ptr_bad!(
-    /// Gives an interface its MAC address.
-    set_hardware_address,
-    libc::SIOCSIFHWADDR,
-    libc::ifreq
-);
-
-fn request(name: &str) -> libc::ifreq {
-    // SAFETY: ifreq is plain data; all zeroes is a valid value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from.cast_signed();
-    }
-    request
-}
-
-fn attach(name: &str) -> File {
-    let tun = File::options().read(true).write(true).open("/dev/net/tun").expect("/dev/net/tun");
-    let mut request = request(name);
-    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).expect("flags");
-    // SAFETY: an open descriptor and a live, initialised ifreq.
-    unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }.expect("a tap");
-    tun
-}
-
-fn set_mac(socket: i32, name: &str, mac: &str) {
-    let mut request = request(name);
-    // SAFETY: sockaddr is plain data; all zeroes is a valid value.
-    let mut address: libc::sockaddr = unsafe { std::mem::zeroed() };
-    address.sa_family = libc::ARPHRD_ETHER;
-    for (to, byte) in address.sa_data.iter_mut().zip(mac.split(':')) {
-        *to = u8::from_str_radix(byte, 16).expect("a MAC address").cast_signed();
-    }
-    request.ifr_ifru.ifru_hwaddr = address;
-    // SAFETY: an open socket and a live, initialised ifreq.
-    unsafe { set_hardware_address(socket, &raw const request) }.expect("a MAC address");
 }
 
 fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {

@@ -7,5 +7,6 @@ mod cli;
 mod documents;
 mod faults;
 mod imports;
+mod probe;
 mod protocols;
 mod runs;

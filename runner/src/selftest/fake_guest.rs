@@ -1,0 +1,159 @@
+//! A guest of which everything is known: a process on a tap, with a network stack of its own, that starts to answer when it is told.
+//!
+//! It attaches to the runner's tap as a VMM does, enters a network namespace, makes an interface there with the guest's addresses, and carries
+//! frames between the two. The instant at which it starts to answer is taken on the clock of every event.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+
+use crate::clock::Instant;
+use crate::host::net::Addresses;
+use crate::sys;
+
+/// Name of the guest's interface.
+const INTERFACE: &str = "eth0";
+/// First words of the line that says when it began to answer.
+const READY: &str = "ready ";
+
+/// Joins the tap `tap` to an interface with `mac` and `ip` in a network namespace that the calling thread enters.
+///
+/// # Errors
+/// When the kernel refuses something.
+pub fn join(tap: &str, mac: [u8; 6], ip: Ipv4Addr) -> io::Result<()> {
+    let outside = sys::tap_attach(tap)?;
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    let inside = sys::tap_attach(INTERFACE)?;
+    let socket = sys::control_socket()?;
+    sys::mac_set(socket.as_fd(), INTERFACE, mac)?;
+    sys::interface_up(socket.as_fd(), INTERFACE, Some((ip, 24)))?;
+    for (from, to) in [(&outside, &inside), (&inside, &outside)] {
+        let (from, to) = (from.try_clone()?, to.try_clone()?);
+        std::thread::Builder::new().stack_size(64 << 10).spawn(move || carry(from, to))?;
+    }
+    Ok(())
+}
+
+fn carry(mut from: File, mut to: File) {
+    let mut frame = [0; 2048];
+    while let Ok(length) = from.read(&mut frame) {
+        drop(to.write(&frame[..length]));
+    }
+}
+
+/// Announces on [`INTERFACE`] that somebody listens, as the agent does.
+pub fn announce(nonce: &str) {
+    let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) else { return };
+    drop(socket.set_broadcast(true));
+    // Without a default route a broadcast has to name its interface.
+    let _ = setsockopt(&socket, BindToDevice, &INTERFACE.into());
+    drop(socket.send_to(nonce.as_bytes(), (Ipv4Addr::BROADCAST, microbench_agent::ANNOUNCE_PORT)));
+}
+
+/// A running fake guest, seen from outside; killed when dropped.
+#[derive(Debug)]
+pub struct FakeGuest {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl FakeGuest {
+    /// Starts a copy of this program that plays the guest of `tap` and starts to answer after `delay`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(tap: &str, addresses: &Addresses, nonce: &str, delay: Duration) -> anyhow::Result<Self> {
+        let this = std::env::current_exe().context("cannot find this program")?;
+        let mut child = Command::new(this)
+            .args(["fake-guest", tap, &addresses.mac_text(), &addresses.guest.to_string(), nonce])
+            .arg(delay.as_nanos().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start a fake guest")?;
+        let said = child.stdout.take().context("a fake guest without standard output")?;
+        Ok(Self { child, said: BufReader::new(said) })
+    }
+
+    /// PID of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The instant just after its `listen(2)`; waits for it.
+    ///
+    /// # Errors
+    /// When it ended before.
+    pub fn ready(&mut self) -> anyhow::Result<Instant> {
+        let mut line = String::new();
+        self.said.read_line(&mut line).context("cannot read what the fake guest says")?;
+        let nanoseconds = line.trim().strip_prefix(READY).and_then(|text| text.parse().ok());
+        nanoseconds.map(Instant).with_context(|| format!("the fake guest said `{}`", line.trim()))
+    }
+}
+
+impl Drop for FakeGuest {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Plays the guest; ends with the process.
+///
+/// # Errors
+/// When the kernel refuses something.
+pub fn play(tap: &str, mac: &str, ip: Ipv4Addr, nonce: &str, delay: Duration) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    join(tap, parse_mac(mac).context("no MAC address")?, ip).context("cannot join the tap")?;
+    std::thread::sleep(begun.after(delay).remaining());
+    let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, microbench_agent::PORT))?;
+    let ready = Instant::now();
+    announce(nonce);
+    println!("{READY}{}", ready.0);
+    for stream in listener.incoming() {
+        answer(&stream?, nonce)?;
+    }
+    Ok(())
+}
+
+/// Answers one request with 200, whatever it asks.
+fn answer(stream: &TcpStream, nonce: &str) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
+            break;
+        }
+    }
+    let head = format!("HTTP/1.1 200 OK\r\n{}: {nonce}\r\ncontent-length: 0\r\n\r\n", microbench_agent::NONCE_HEADER);
+    let mut writer = stream;
+    writer.write_all(head.as_bytes())
+}
+
+/// `06:00:0a:00:00:02` as bytes.
+#[must_use]
+pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_address_is_read_as_it_is_written() {
+        let addresses = Addresses::of(7);
+        assert_eq!(parse_mac(&addresses.mac_text()), Some(addresses.mac));
+        assert_eq!((parse_mac("06:00"), parse_mac("xx:00:00:00:00:00")), (None, None));
+    }
+}

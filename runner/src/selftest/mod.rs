@@ -1,0 +1,4 @@
+//! What the program finds out about itself: by guests whose truth is known.
+
+pub mod fake_guest;
+pub mod probe;
