@@ -52,6 +52,19 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     Ok(Analysis { plan, journal, values, missing, summary, verdicts })
 }
 
+/// A run as it is compared: its plan, its summary, the fingerprint of its host if one was taken.
+///
+/// # Errors
+/// When the run has not been analysed.
+pub fn load(run: &Path) -> Result<(Plan, Vec<Row>, Option<String>), Error> {
+    let plan = plan(run)?;
+    let rows = summary::summarise(&plan, &samples::load(run)?);
+    let facts = std::fs::read(run.join("host.json")).ok();
+    let facts = facts.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    let fingerprint = facts.and_then(|facts| Some(facts.get("fingerprint")?.as_str()?.to_owned()));
+    Ok((plan, rows, fingerprint))
+}
+
 /// Draws the plan's figures from `samples.parquet` of `run` into `figures/`, or all of them in `theme` into `figures/THEME/`;
 /// returns the files.
 ///

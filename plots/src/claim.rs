@@ -16,7 +16,7 @@ use crate::samples::said;
 use crate::stats::contrast::{Contrast, INTERVAL_FROM, Kind, Method, Stratum};
 use crate::stats::median::Interval;
 use crate::summary::{LEVEL, Row};
-use crate::terminal::wrapped;
+use crate::terminal::{table, wrapped};
 
 /// What became of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,6 +273,66 @@ fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
     .into_iter()
     .filter(|(_, words)| !words.is_empty())
     .collect()
+}
+
+/// A claim of a reference run, and what another run says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Confirmation {
+    /// Name of the claim.
+    pub name: String,
+    /// What the reference found.
+    pub there: Outcome,
+    /// What the run found; `None` when it makes no such claim.
+    pub here: Option<Outcome>,
+    /// The values, for a reader.
+    pub values: [Option<f64>; 2],
+}
+
+impl Confirmation {
+    /// The same verdict on both.
+    #[must_use]
+    pub fn same(&self) -> bool {
+        self.here == Some(self.there)
+    }
+}
+
+/// What `here` says of each claim of the reference `there`.
+#[must_use]
+pub fn confirm(there: &[Verdict], here: &[Verdict]) -> Vec<Confirmation> {
+    let one = |verdict: &Verdict| {
+        let other = here.iter().find(|other| other.claim.name == verdict.claim.name);
+        Confirmation {
+            name: verdict.claim.name.clone(),
+            there: verdict.outcome,
+            here: other.map(|other| other.outcome),
+            values: [verdict.value, other.and_then(|other| other.value)],
+        }
+    };
+    there.iter().map(one).collect()
+}
+
+/// Confirmations as a table and a line that counts them.
+#[must_use]
+pub fn confirmations(all: &[Confirmation], reference: &str, run: &str) -> String {
+    let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
+    let header = ["claim", "reference", "here", "reference's value", "value here", ""].map(str::to_owned);
+    let rows = all.iter().map(|one| {
+        [
+            one.name.clone(),
+            one.there.to_string(),
+            one.here.map_or_else(|| "no such claim".to_owned(), |here| here.to_string()),
+            show(one.values[0]),
+            show(one.values[1]),
+            if one.same() { String::new() } else { "differs".to_owned() },
+        ]
+    });
+    let same = all.iter().filter(|one| one.same()).count();
+    format!(
+        "reference: {reference}\nhere: {run}\n\n{}\n{} claims: {same} with the same verdict, {} not\n",
+        table(std::iter::once(header).chain(rows), 3..5),
+        all.len(),
+        all.len() - same
+    )
 }
 
 /// Writes `claims.md` and `claims.csv` into `run`; returns them.

@@ -6,6 +6,7 @@
 
 mod analyze;
 pub mod claim;
+pub mod compare;
 pub mod figure;
 mod file;
 pub mod import;
@@ -16,7 +17,7 @@ pub mod stats;
 pub mod summary;
 mod terminal;
 
-pub use analyze::{Analysis, analyze, plot};
+pub use analyze::{Analysis, analyze, load, plot};
 
 /// Why a run cannot be analysed or drawn.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use crate::record::{HostKind, Plan, ProbeError};
 use crate::samples::{Sample, Status, said};
 use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
 use crate::stats::median::{Interval, interval, median};
-use crate::terminal::wrapped;
+use crate::terminal::{table, wrapped};
 
 /// Confidence that intervals have at least.
 pub const LEVEL: f64 = 0.95;
@@ -194,8 +194,6 @@ pub fn text(plan: &Plan, rows: &[Row], probe_errors: &[ProbeError]) -> String {
             missing.join(", "),
         ]);
     }
-    let widths: Vec<usize> =
-        (0..header.len()).map(|n| lines.iter().map(|line| line[n].chars().count()).max().unwrap_or(0)).collect();
     let mut out = String::new();
     if let Some(host) = rows.iter().find_map(|row| row.host) {
         let _ = writeln!(out, "host: {}", host.note());
@@ -211,17 +209,7 @@ pub fn text(plan: &Plan, rows: &[Row], probe_errors: &[ProbeError]) -> String {
         "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs;\n\
          interval of the median: order statistics, from 6 trials on; cv: standard deviation / mean\n\n",
     );
-    for line in &lines {
-        let mut shown = String::new();
-        for (n, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            let pad = " ".repeat(width - cell.chars().count());
-            // Names to the left, numbers to the right.
-            let (before, after) = if (2..8).contains(&n) { (pad.as_str(), "") } else { ("", pad.as_str()) };
-            let _ = write!(shown, "{before}{cell}{after}  ");
-        }
-        out.push_str(shown.trim_end());
-        out.push('\n');
-    }
+    out.push_str(&table(lines, 2..8));
     out.push('\n');
     let reasons = reasons(rows);
     for (reason, places) in &reasons {

@@ -20,3 +20,25 @@ pub(crate) fn wrapped(line: &str, indent: usize) -> String {
     }
     out
 }
+
+/// Rows, the header first, in aligned columns; those of `right` stand to the right, numbers mostly.
+pub(crate) fn table<const N: usize>(
+    rows: impl IntoIterator<Item = [String; N]>,
+    right: std::ops::Range<usize>,
+) -> String {
+    let lines: Vec<[String; N]> = rows.into_iter().collect();
+    let width = |n: usize| lines.iter().map(|line| line[n].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut out = String::new();
+    for line in &lines {
+        let mut shown = String::new();
+        for (n, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            let pad = " ".repeat(width - cell.chars().count());
+            let (before, after) = if right.contains(&n) { (pad.as_str(), "") } else { ("", pad.as_str()) };
+            shown.push_str(&[before, cell, after, "  "].concat());
+        }
+        out.push_str(shown.trim_end());
+        out.push('\n');
+    }
+    out
+}

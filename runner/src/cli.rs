@@ -28,8 +28,8 @@ use microbench::sandbox;
 use microbench::selftest::fake_guest;
 use microbench::selftest::probe::{FakeGuests, measure};
 use microbench::{catalog, journal, manifest, plan, plan_view};
-use microbench_plots::record::{HostKind, Plan, ProbeError, Record, Theme};
-use microbench_plots::{claim, import as imports, summary};
+use microbench_plots::record::{HostKind, Plan, ProbeError, Record, Statistic, Theme};
+use microbench_plots::{claim, compare, import as imports, summary};
 
 /// Exit code for a manifest or a command line that is wrong: nothing was started.
 const WRONG_INPUT: u8 = 2;
@@ -86,6 +86,33 @@ enum Action {
         /// Draw all of them in this theme, into figures/THEME [default: each in its own].
         #[arg(long, value_enum)]
         theme: Option<ThemeArgument>,
+    },
+    /// Compare two analysed runs: ratio, interval and verdict for each cell and metric that both have.
+    Compare {
+        /// The run that is compared with.
+        a: PathBuf,
+        /// The run that is compared.
+        b: PathBuf,
+        /// What does not matter: 0.02 is 2 % either way. Without one nothing is called equivalent.
+        #[arg(long, value_name = "SHARE", value_parser = share)]
+        margin: Option<f64>,
+        /// Compare means in place of medians.
+        #[arg(long)]
+        means: bool,
+        /// Exit with 1 when something is slower beyond the margin.
+        #[arg(long, requires = "margin")]
+        gate: bool,
+        /// Compare although the hosts' fingerprints differ.
+        #[arg(long)]
+        across_hosts: bool,
+    },
+    /// Check whether a run confirms a reference run: the same verdict on every claim; the ratios beside them.
+    Verify {
+        /// The run.
+        run: PathBuf,
+        /// The run whose claims are to be confirmed.
+        #[arg(long, value_name = "RUN")]
+        against: PathBuf,
     },
     /// Make a run of a table that somebody else measured: a CSV with the columns `metric`, `value` and one for each axis.
     Import {
@@ -255,6 +282,11 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Action::Compare { a, b, margin, means, gate, across_hosts } => {
+            let statistic = if means { Statistic::Mean } else { Statistic::Median };
+            Ok(compare_runs(&a, &b, margin, statistic, gate, across_hosts)?)
+        }
+        Action::Verify { run, against } => verify(&run, &against),
         Action::Artifacts { study, emulated } => {
             let loaded = load(&study)?;
             let cache = Cache::of_user()?;
@@ -302,6 +334,51 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// A share such as 0.02.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("a share between 0 and 1, for instance 0.02".into()),
+    }
+}
+
+/// Prints the comparison of two runs. The exit code is 1 when the gate is closed.
+fn compare_runs(
+    a: &Path,
+    b: &Path,
+    margin: Option<f64>,
+    statistic: Statistic,
+    gate: bool,
+    across_hosts: bool,
+) -> anyhow::Result<ExitCode> {
+    let (a, b) = (Directory::open(a)?, Directory::open(b)?);
+    let (first, second) = (microbench_plots::load(a.path())?, microbench_plots::load(b.path())?);
+    let host = |rows: &[summary::Row]| rows.iter().find_map(|row| row.host);
+    let fingerprints = [first.2.as_deref(), second.2.as_deref()];
+    compare::check([host(&first.1), host(&second.1)], fingerprints, across_hosts)?;
+    let settings = compare::Settings { statistic, margin, seed: second.0.seed };
+    let found = compare::compare(&first.1, &second.1, settings, str::to_owned);
+    if found.is_empty() {
+        return Err(compare::Refusal::Nothing.into());
+    }
+    print!("{}", compare::text(&found, [&a.name(), &b.name()], &second.0, settings));
+    let closed = gate && found.iter().any(|one| one.verdict == compare::Verdict::Slower);
+    if closed {
+        eprintln!("microbench: the gate is closed: something is slower beyond the margin");
+    }
+    Ok(if closed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Prints both runs' verdicts on each claim of the reference. The exit code is 1 when one differs.
+fn verify(run: &Path, against: &Path) -> anyhow::Result<ExitCode> {
+    let (run, reference) = (Directory::open(run)?, Directory::open(against)?);
+    let (here, there) = (microbench_plots::load(run.path())?, microbench_plots::load(reference.path())?);
+    let (here, there) = (claim::judge(&here.0, &here.1), claim::judge(&there.0, &there.1));
+    let checks = claim::confirm(&there, &here);
+    print!("{}", claim::confirmations(&checks, &reference.name(), &run.name()));
+    Ok(if checks.iter().all(|check| check.same()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Look of the figures.

@@ -4,6 +4,7 @@ mod emulated;
 mod support;
 
 mod cli;
+mod compare;
 mod documents;
 mod faults;
 mod imports;

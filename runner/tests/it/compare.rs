@@ -1,0 +1,54 @@
+//! Two runs side by side, the gate, and a run against a reference: CSVs of known truth imported as runs.
+
+use crate::support::{Bench, text};
+
+const CLAIM: &str = "[[claims]]\nname = \"quick\"\ntext = \"It starts in less than 105 ms.\"\n\
+                     metric = \"webservice_startup_time\"\nvalue = { concurrency = 1 }\nexpect = \"< 105\"\n";
+
+/// A run of start-up times, imported and analysed.
+fn run(bench: &Bench, name: &str, values: impl Iterator<Item = f64>) {
+    let rows: String = values.map(|value| format!("webservice_startup_time,1,{value},ms\n")).collect();
+    bench.file(&format!("{name}.csv"), &format!("metric,concurrency,value,unit\n{rows}"));
+    let imported = bench.run(&["import", "study.toml", &format!("{name}.csv"), "--out", name]);
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    assert!(bench.run(&["analyze", name]).status.success());
+}
+
+fn bench() -> Bench {
+    let bench = Bench::new();
+    let path = bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 1", "");
+    let study = std::fs::read_to_string(&path).unwrap();
+    bench.file("study.toml", &format!("{study}{CLAIM}"));
+    let around = |middle: f64| (0..12).map(move |n| middle + f64::from(n) * 0.1);
+    run(&bench, "a", around(100.0));
+    run(&bench, "same", around(100.1));
+    run(&bench, "worse", around(110.0));
+    bench
+}
+
+#[test]
+fn a_difference_within_the_margin_is_none_and_one_beyond_it_closes_the_gate() {
+    let bench = bench();
+    let same = bench.run(&["compare", "a", "same", "--margin", "0.02", "--gate"]);
+    assert!(same.status.success(), "{}", text(&same.stderr));
+    insta::assert_snapshot!(text(&same.stdout));
+    let worse = bench.run(&["compare", "a", "worse", "--margin", "0.02", "--gate"]);
+    assert_eq!(worse.status.code(), Some(1));
+    // The report is there although the gate is closed.
+    assert!(text(&worse.stdout).contains("0 faster, 1 slower"), "{}", text(&worse.stdout));
+    assert!(text(&worse.stderr).contains("the gate is closed"));
+    let better = bench.run(&["compare", "worse", "a", "--margin", "0.02", "--gate"]);
+    assert!(better.status.success() && text(&better.stdout).contains("1 faster, 0 slower"));
+    let undeclared = text(&bench.run(&["compare", "a", "a"]).stdout);
+    assert!(undeclared.contains("0 equivalent, 1 inconclusive"), "{undeclared}");
+    assert_eq!(bench.run(&["compare", "a", "worse", "--gate"]).status.code(), Some(2), "a gate needs a margin");
+}
+
+#[test]
+fn a_reference_is_confirmed_when_every_claim_has_the_same_verdict() {
+    let bench = bench();
+    assert!(bench.run(&["verify", "same", "--against", "a"]).status.success());
+    let worse = bench.run(&["verify", "worse", "--against", "a"]);
+    assert_eq!(worse.status.code(), Some(1));
+    insta::assert_snapshot!(text(&worse.stdout));
+}
