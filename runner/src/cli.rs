@@ -29,7 +29,7 @@ use microbench::selftest::fake_guest;
 use microbench::selftest::probe::{FakeGuests, measure};
 use microbench::{catalog, journal, manifest, plan, plan_view};
 use microbench_plots::record::{HostKind, Plan, ProbeError, Record, Statistic, Theme};
-use microbench_plots::{claim, compare, import as imports, summary};
+use microbench_plots::{claim, compare, import as imports, noise, samples, summary};
 
 /// Exit code for a manifest or a command line that is wrong: nothing was started.
 const WRONG_INPUT: u8 = 2;
@@ -178,6 +178,29 @@ enum SelfTest {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// The host's noise floor: one cell of a study against itself.
+    Aa {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// The cell, as `plan` shows it [default: the first].
+        #[arg(long, value_name = "CELL")]
+        cell: Option<String>,
+        /// Comparisons.
+        #[arg(long, default_value_t = 20)]
+        repetitions: u32,
+        /// Trials under each label in one comparison.
+        #[arg(long, default_value_t = 6, value_name = "TRIALS")]
+        blocks: u32,
+        /// What does not matter: 0.01 is 1 % either way.
+        #[arg(long, default_value = "0.01", value_name = "SHARE", value_parser = share)]
+        margin: f64,
+        /// Where trials execute.
+        #[arg(long, value_enum, default_value_t = HostArgument::Auto)]
+        host: HostArgument,
+        /// Run directory to create [default: runs/STUDY-noise-TIME in the project].
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Which study, and what to change in it.
@@ -317,6 +340,9 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             );
             Ok(ExitCode::SUCCESS)
         }
+        Action::Selftest(SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out }) => {
+            against_itself(&study, cell.as_deref(), repetitions, blocks, margin, host, out.as_deref())
+        }
         Action::FakeGuest { tap, mac, ip, nonce, delay_ns } => {
             fake_guest::play(&tap, &mac, ip, &nonce, Duration::from_nanos(delay_ns))?;
             Ok(ExitCode::SUCCESS)
@@ -334,6 +360,37 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Runs one cell under two labels, and prints how far it is from itself. The exit code is 1 when a comparison found a
+/// difference.
+fn against_itself(
+    arguments: &StudyArguments,
+    cell: Option<&str>,
+    repetitions: u32,
+    blocks: u32,
+    margin: f64,
+    host: HostArgument,
+    out: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let Loaded { study, plan, engines, project, folder } = load(arguments)?;
+    let cell = cell.or(plan.cells.first().map(|cell| cell.id.as_str())).unwrap_or_default();
+    let plan = plan::against_itself(&plan, cell, repetitions.saturating_mul(blocks)).with_context(|| {
+        let cells: Vec<&str> = plan.cells.iter().map(|cell| cell.id.as_str()).collect();
+        format!("the study has no cell {cell}; it has {}", cells.join(", "))
+    })?;
+    let run = prepare(&study, &plan, engines, &project, &folder, host, out)?;
+    let ended = hand_over(&run, &project, host)?.status().context("cannot start the execution")?;
+    if !ended.success() {
+        return Ok(ExitCode::from(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+    }
+    microbench_plots::analyze(run.path())?;
+    let samples = samples::load(run.path())?;
+    let settings = compare::Settings { statistic: Statistic::Median, margin: Some(margin), seed: plan.seed };
+    let floors = noise::floors(&plan, &samples, blocks, settings);
+    print!("{}", noise::text(&floors, &plan, &samples, blocks, settings));
+    let wrong: usize = floors.iter().map(noise::Floor::wrong).sum();
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A share such as 0.02.
@@ -446,15 +503,30 @@ fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
 
 fn begin(arguments: &StudyArguments, host: HostArgument, out: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Loaded { study, plan, engines, project, folder } = load(arguments)?;
+    let run = prepare(&study, &plan, engines, &project, &folder, host, out)?;
+    let error = hand_over(&run, &project, host)?.exec();
+    bail!("cannot start the execution: {error}")
+}
+
+/// Provides what a plan needs and makes its run directory.
+fn prepare(
+    study: &Study,
+    plan: &Plan,
+    engines: Vec<Engine>,
+    project: &Project,
+    folder: &Path,
+    host: HostArgument,
+    out: Option<&Path>,
+) -> anyhow::Result<Directory> {
     let cache = Cache::of_user()?;
     // Everything is there before a run directory is: a failure here leaves none half-made.
-    let mut lock = parts::provide(&plan, &engines, &project, &cache, Files::In(&folder))?;
+    let mut lock = parts::provide(plan, &engines, project, &cache, Files::In(folder))?;
     if matches!(host, HostArgument::Emulated | HostArgument::Auto) {
-        parts::provide_testbed(&mut lock, &project, &cache)?;
+        parts::provide_testbed(&mut lock, project, &cache)?;
     }
-    let run = Directory::create(project.root(), out, &plan, &study.source, &Engines { engines })?;
+    let run = Directory::create(project.root(), out, plan, &study.source, &Engines { engines })?;
     lock.write_or_compare(run.path())?;
-    hand_over(&run, &project, host)
+    Ok(run)
 }
 
 fn go_on(run: &Path, project: Option<&Path>, host: HostArgument) -> anyhow::Result<ExitCode> {
@@ -470,7 +542,8 @@ fn go_on(run: &Path, project: Option<&Path>, host: HostArgument) -> anyhow::Resu
         parts::provide_testbed(&mut lock, &project, &cache)?;
     }
     lock.write_or_compare(run.path())?;
-    hand_over(&run, &project, host)
+    let error = hand_over(&run, &project, host)?.exec();
+    bail!("cannot start the execution: {error}")
 }
 
 /// Makes a run directory of a table; everything wrong with the table is said at once.
@@ -518,19 +591,16 @@ fn find_host(run: &Directory, project: &Project) -> HostKind {
     }
 }
 
-/// Decides on the host and becomes the process that executes: the sandbox needs a process without threads, and this one had
-/// some.
-fn hand_over(run: &Directory, project: &Project, host: HostArgument) -> anyhow::Result<ExitCode> {
+/// Decides on the host; the command that executes the run. It is a process of its own because the sandbox needs one without
+/// threads, and this one had some.
+fn hand_over(run: &Directory, project: &Project, host: HostArgument) -> anyhow::Result<Command> {
     let host = match (host.kind(), journal::progress(run.path())?.host) {
         (Some(kind), _) | (None, Some(kind)) => kind,
         (None, None) => find_host(run, project),
     };
     println!("{}", run.path().display());
     let this = std::env::current_exe().context("cannot find this program")?;
-    let error = Command::new(this)
-        .args(["execute", "--host", HostArgument::of(host), "--project"])
-        .arg(project.root())
-        .arg(run.path())
-        .exec();
-    bail!("cannot start the execution: {error}")
+    let mut command = Command::new(this);
+    command.args(["execute", "--host", HostArgument::of(host), "--project"]).arg(project.root()).arg(run.path());
+    Ok(command)
 }

@@ -6,10 +6,12 @@
 //! the cells of the block in manifest order; it draws from ChaCha8 whose key is the seed (8 bytes, little-endian, then
 //! zeros) and whose stream is the block's number, so that a block's order does not depend on how many others there are.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::num::NonZeroU32;
 
-use microbench_plots::record::{Cell, FORMAT_VERSION, Figure, Instrument, Plan, PlannedTrial};
+use microbench_plots::noise::LABELS;
+use microbench_plots::record::{Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Plan, PlannedTrial};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -120,6 +122,37 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         claims: study.claims.clone(),
         reference,
         excluded: study.excluded.clone(),
+    })
+}
+
+/// One cell of `plan` under two labels ([`LABELS`]), `trials` times each, in blocks of one of each in an order that the seed decides: the
+/// plan of a comparison of which the truth is known. `None` when there is no such cell.
+#[must_use]
+pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
+    let trials = trials.min(u32::try_from(MAX_TRIALS / 2).unwrap_or(u32::MAX));
+    let cell = plan.cells.iter().find(|own| own.id == cell)?;
+    let twins: Vec<Cell> = (LABELS.iter())
+        .map(|label| Cell {
+            id: (*label).to_owned(),
+            levels: BTreeMap::from([("variant".to_owned(), Level::Text((*label).to_owned()))]),
+            variant: (*label).to_owned(),
+            trials,
+            ..cell.clone()
+        })
+        .collect();
+    Some(Plan {
+        study: format!("{}-noise", plan.study),
+        title: format!("{} against itself", cell.label),
+        profile: String::new(),
+        axes: vec![Axis { name: "variant".into(), levels: LABELS.map(|label| Level::Text(label.to_owned())).to_vec() }],
+        trials: order(&twins, plan.seed),
+        cells: twins,
+        metrics: plan.metrics.iter().filter(|metric| metric.instrument.is_none()).cloned().collect(),
+        figures: Vec::new(),
+        claims: Vec::new(),
+        reference: None,
+        excluded: Vec::new(),
+        ..plan.clone()
     })
 }
 

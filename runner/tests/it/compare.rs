@@ -52,3 +52,25 @@ fn a_reference_is_confirmed_when_every_claim_has_the_same_verdict() {
     assert_eq!(worse.status.code(), Some(1));
     insta::assert_snapshot!(text(&worse.stdout));
 }
+
+#[test]
+fn a_cell_against_itself_gives_the_noise_floor_and_no_difference() {
+    let bench = Bench::new();
+    bench.study(&["ok", "late"], "concurrency = [1, 2]\ntrials = 1", "");
+    let arguments = ["selftest", "aa", "study.toml", "--cell", "late/1", "--host", "fake", "--out", "aa"];
+    // A margin so wide that no load of this machine makes a difference of it.
+    let output = bench.run(&[&arguments[..], &["--repetitions", "2", "--blocks", "3", "--margin", "0.99"]].concat());
+    let table = text(&output.stdout);
+    assert!(table.contains("late against itself: repetitions of 3 trials under each label"), "{table}");
+    // What the fake guest reports is the same to the nanosecond, whatever this machine does.
+    let row = |metric: &str| {
+        let row = table.lines().find(|line| line.starts_with(metric)).unwrap_or_else(|| panic!("{table}"));
+        row.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(row("kernel_boot_time"), ["2", "0.000", "%", "0.000", "%", "0", "0", "2", "0"]);
+    assert_eq!(row("webservice_startup_time")[0], "2");
+    // 2 labels, 2 repetitions of 3 trials, and the warm-up.
+    assert_eq!(microbench_plots::journal::read(&bench.path("aa/journal.ndjson")).unwrap().executions.len(), 13);
+    let unknown = bench.run(&["selftest", "aa", "study.toml", "--cell", "none/1", "--host", "fake"]);
+    assert!(text(&unknown.stderr).contains("it has ok/1, ok/2, late/1, late/2"), "{}", text(&unknown.stderr));
+}
