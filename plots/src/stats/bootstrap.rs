@@ -8,9 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-/// Resamples of an interval. With 9999 the tail of a 95 % interval rests on 250 of them, and (9999 + 1) times a tail of round
-/// percentage is a whole number (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 5.2.1).
-pub const RESAMPLES: usize = 9_999;
+/// Resamples of an interval: the tail of a 95 % interval rests on 250 of them (Davison & Hinkley, Bootstrap Methods and their
+/// Application, 1997, section 5.2.1, ask for a thousand at least).
+pub const RESAMPLES: usize = 10_000;
 
 /// A generator for one interval: `stream` keeps the intervals of one seed independent of one another and of their number.
 #[must_use]
@@ -52,11 +52,16 @@ fn below(generator: &mut ChaCha8Rng, bound: usize) -> usize {
 /// `(B + 1) (1 - tail)` (Davison & Hinkley 1997, section 5.3.1), rounded outwards. `None` of nothing.
 #[must_use]
 pub fn percentile(ascending: &[f64], tail: f64) -> Option<(f64, f64)> {
+    percentile_between(ascending, tail, 1.0 - tail)
+}
+
+/// As [`percentile`], between any two shares `low <= high`.
+#[must_use]
+pub fn percentile_between(ascending: &[f64], low: f64, high: f64) -> Option<(f64, f64)> {
     let last = ascending.len().checked_sub(1)?;
-    let rank = (ascending.len() + 1) as f64 * tail;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a tail is between 0 and 1")]
-    let below = (rank.floor() as usize).saturating_sub(1).min(last);
-    Some((ascending[below], ascending[last - below]))
+    // From above as from below, so that symmetric shares give symmetric ranks.
+    let rank = |share: f64| (((ascending.len() + 1) as f64 * share).floor() as usize).saturating_sub(1).min(last);
+    Some((ascending[rank(low)], ascending[last - rank(1.0 - high)]))
 }
 
 /// The tail that makes a percentile interval as wide as a t interval where data are normal: `Phi(-t / shrink)`, where `t` is

@@ -1,7 +1,16 @@
 //! Statistics: pure functions over slices, each with the source of its formula.
 
+pub mod bca;
 pub mod bootstrap;
 pub mod contrast;
+#[cfg(test)]
+mod coverage;
+pub mod drift;
+pub mod holm;
 pub mod mean;
 pub mod median;
+pub mod outlier;
+pub mod permutation;
+pub mod precision;
 pub mod quantile;
+pub mod rank;

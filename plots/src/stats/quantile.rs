@@ -1,4 +1,8 @@
-//! Sample quantiles.
+//! Sample quantiles and their distribution-free intervals.
+
+use statrs::distribution::{Binomial, Discrete};
+
+use super::median::Interval;
 
 /// The `p`-quantile by linear interpolation between order statistics, `x(1 + (n - 1) p)`: type 7 of R. J. Hyndman & Y. Fan,
 /// Sample quantiles in statistical packages, The American Statistician 50 (1996). `None` of nothing.
@@ -11,6 +15,54 @@ pub fn quantile(values: &[f64], p: f64) -> Option<f64> {
     let below = place.floor() as usize;
     let above = (below + 1).min(last);
     Some(sorted[below] + (sorted[above] - sorted[below]) * (place - place.floor()))
+}
+
+/// The fewest values of which the whole range covers the `p`-quantile with at least `level`: the least `n` with
+/// `1 - p^n - (1 - p)^n >= level` (W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 1999, section 3.2). 6 for the
+/// median at 95 %, 29 for the 90th percentile, 59 for the 95th, 299 for the 99th. `None` unless `0 < p < 1` and `0 < level < 1`.
+#[must_use]
+pub fn smallest_n(p: f64, level: f64) -> Option<usize> {
+    let inside = |value: f64| value > 0.0 && value < 1.0;
+    if !(inside(p) && inside(level)) {
+        return None;
+    }
+    // The nearer side decides: its power alone must leave at most 1 - level.
+    let at_least = ((1.0 - level).ln() / p.max(1.0 - p).ln()).floor() as i32;
+    let n = (at_least.max(1)..).find(|&n| 1.0 - p.powi(n) - (1.0 - p).powi(n) >= level)?;
+    usize::try_from(n).ok()
+}
+
+/// An interval `[x(l), x(u)]` of order statistics that covers the population's `p`-quantile with at least `level`. Its
+/// coverage is `P(l <= B < u)` with B binomial(n, p) (Conover 1999, section 3.2; Hahn & Meeker, Statistical Intervals, 1991,
+/// section 5.2). The ranks grow from the quantile's own, each time by the one that adds more, so that few are taken in.
+///
+/// `None` below [`smallest_n`] values.
+#[must_use]
+pub fn quantile_interval(values: &[f64], p: f64, level: f64) -> Option<Interval> {
+    let n = values.len();
+    if n < smallest_n(p, level)? {
+        return None;
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let binomial = Binomial::new(p, n as u64).ok()?;
+    let middle = ((n as f64 * p).floor() as usize).clamp(1, n - 1);
+    let (mut low, mut high, mut coverage) = (middle, middle + 1, binomial.pmf(middle as u64));
+    while coverage < level {
+        let below = if low > 1 { binomial.pmf(low as u64 - 1) } else { -1.0 };
+        let above = if high < n { binomial.pmf(high as u64) } else { -1.0 };
+        if below < 0.0 && above < 0.0 {
+            return None;
+        }
+        if below >= above {
+            low -= 1;
+            coverage += below;
+        } else {
+            high += 1;
+            coverage += above;
+        }
+    }
+    Some(Interval { low: sorted[low - 1], high: sorted[high - 1], level: coverage })
 }
 
 #[cfg(test)]
@@ -29,7 +81,44 @@ mod tests {
         assert_eq!(quantile(&[], 0.5), None);
     }
 
+    #[test]
+    fn the_smallest_n_is_that_of_the_tables() {
+        let found = [0.5, 0.9, 0.95, 0.99, 0.1].map(|p| smallest_n(p, 0.95).unwrap());
+        assert_eq!(found, [6, 29, 59, 299, 29]);
+        assert_eq!((smallest_n(0.0, 0.95), smallest_n(0.5, 1.0)), (None, None));
+    }
+
+    /// Levels are SciPy 1.17's: `binom.cdf(u - 1, n, p) - binom.cdf(l - 1, n, p)`.
+    #[test]
+    fn ranks_cover_what_the_binomial_says() {
+        let ramp = |n: u32| (1..=n).map(f64::from).collect::<Vec<_>>();
+        for (n, p, low, high, level) in [
+            (30, 0.5, 10.0, 21.0, 0.957226054743),
+            (29, 0.9, 21.0, 29.0, 0.951348526189),
+            (100, 0.9, 84.0, 96.0, 0.955690107191),
+            (59, 0.95, 50.0, 59.0, 0.950861863836),
+            (200, 0.95, 184.0, 197.0, 0.967152163857),
+            (299, 0.99, 289.0, 299.0, 0.950206303456),
+            (1000, 0.99, 984.0, 997.0, 0.963536309818),
+        ] {
+            let found = quantile_interval(&ramp(n), p, 0.95).unwrap();
+            assert_eq!((found.low, found.high), (low, high), "n = {n}, p = {p}");
+            assert!((found.level - level).abs() < 1e-9, "n = {n}, p = {p}: {}", found.level);
+        }
+        assert_eq!(quantile_interval(&ramp(28), 0.9, 0.95), None);
+    }
+
     proptest! {
+        #[test]
+        fn an_interval_needs_the_smallest_n_and_covers_what_it_says(n in 1_u32..400, p in 0.02_f64..0.98) {
+            let ramp: Vec<f64> = (1..=n).map(f64::from).collect();
+            let found = quantile_interval(&ramp, p, 0.95);
+            prop_assert_eq!(found.is_some(), n as usize >= smallest_n(p, 0.95).unwrap());
+            if let Some(found) = found {
+                prop_assert!(found.level >= 0.95 && found.level <= 1.0 + 1e-9 && found.low < found.high);
+            }
+        }
+
         #[test]
         fn quantiles_rise_within_the_data(values in prop::collection::vec(-1e6_f64..1e6, 1..50), p in 0.0_f64..1.0, q in 0.0_f64..1.0) {
             let (low, high) = (p.min(q), p.max(q));

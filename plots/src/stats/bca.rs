@@ -1,0 +1,102 @@
+//! The bootstrap's interval of a mean, bias-corrected and accelerated, for samples of which it holds.
+
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use super::bootstrap::{RESAMPLES, generator, percentile_between, replicates};
+use super::mean::mean;
+use super::median::Interval;
+use super::outlier::outliers;
+
+/// Values below which the interval is withheld.
+pub const FEWEST: usize = 30;
+
+/// Why there is no interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Withheld {
+    /// A mean of so few values with a long tail has an interval that covers far less than it says: 39 % in place of 95 % for 10
+    /// boots of which 5 % stall.
+    #[error("n < {FEWEST}")]
+    Few,
+    /// The mean of values of which some lie beyond the outer fences says little; the median does.
+    #[error("{0} severe outliers")]
+    Severe(usize),
+}
+
+/// The BCa interval of the mean (B. Efron, Better Bootstrap Confidence Intervals, Journal of the American Statistical Association
+/// 82, 1987; Davison & Hinkley 1997, section 5.3.2), with the acceleration from the jackknife, which for a mean is
+/// `sum d^3 / (6 (sum d^2)^1.5)` of the deviations d.
+///
+/// # Errors
+/// [`Withheld`] below [`FEWEST`] values or with severe outliers.
+pub fn interval(values: &[f64], level: f64, seed: u64, stream: u64) -> Result<Interval, Withheld> {
+    if values.len() < FEWEST {
+        return Err(Withheld::Few);
+    }
+    let severe = outliers(values).severe;
+    if severe > 0 {
+        return Err(Withheld::Severe(severe));
+    }
+    Ok(of_mean(values, level, seed, stream, RESAMPLES))
+}
+
+/// As [`interval`], of any sample that is not empty.
+fn of_mean(values: &[f64], level: f64, seed: u64, stream: u64, resamples: usize) -> Interval {
+    let middle = mean(values).unwrap_or(f64::NAN);
+    let squares: f64 = values.iter().map(|value| (value - middle).powi(2)).sum();
+    if squares == 0.0 {
+        return Interval { low: middle, high: middle, level };
+    }
+    let cubes: f64 = values.iter().map(|value| (value - middle).powi(3)).sum();
+    // The jackknife leaves one out, which moves the mean the other way: hence no sign.
+    let acceleration = cubes / (6.0 * squares.powf(1.5));
+    let means = replicates(&[values.len()], resamples, &mut generator(seed, stream), |drawn| {
+        drawn[0].iter().map(|&at| values[at]).sum::<f64>() / values.len() as f64
+    });
+    let normal = Normal::standard();
+    let (below, same) = means.iter().fold((0.0, 0.0), |(below, same), &value| match value.total_cmp(&middle) {
+        std::cmp::Ordering::Less => (below + 1.0, same),
+        std::cmp::Ordering::Equal => (below, same + 1.0),
+        std::cmp::Ordering::Greater => (below, same),
+    });
+    let bias = normal.inverse_cdf((below + same / 2.0) / means.len() as f64);
+    let share = |tail: f64| {
+        let z = bias + normal.inverse_cdf(tail);
+        normal.cdf(bias + z / (1.0 - acceleration * z))
+    };
+    let tail = (1.0 - level) / 2.0;
+    let (low, high) = percentile_between(&means, share(tail), share(1.0 - tail)).unwrap_or((middle, middle));
+    Interval { low, high, level }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GAMMA: [f64; 40] = [
+        109.225, 108.412, 142.197, 68.29, 110.25, 93.034, 60.738, 70.47, 93.581, 59.099, 92.057, 168.618, 13.497,
+        83.552, 102.279, 85.923, 48.073, 228.353, 127.213, 33.241, 96.985, 62.695, 53.47, 96.314, 69.503, 141.288,
+        57.811, 69.696, 49.336, 90.71, 77.446, 105.355, 48.218, 71.089, 133.045, 104.392, 78.149, 132.599, 141.59,
+        37.455,
+    ];
+
+    /// SciPy 1.17: `bootstrap((x,), numpy.mean, n_resamples=400000, method="BCa")` is 79.226 to 104.448. Ten thousand resamples
+    /// place a tail of 2.5 % to 0.16 %, which is 0.4 of these units (two standard errors).
+    #[test]
+    fn the_interval_is_that_of_scipy() {
+        let found = interval(&GAMMA, 0.95, 1, 1).unwrap();
+        assert!((found.low - 79.226).abs() < 0.4 && (found.high - 104.448).abs() < 0.4, "{found:?}");
+    }
+
+    #[test]
+    fn it_is_withheld_where_it_does_not_hold() {
+        assert_eq!(interval(&GAMMA[..29], 0.95, 1, 1), Err(Withheld::Few));
+        let stalled: Vec<f64> = GAMMA.iter().copied().chain([2000.0]).collect();
+        assert_eq!(interval(&stalled, 0.95, 1, 1), Err(Withheld::Severe(1)));
+        assert_eq!(Withheld::Severe(1).to_string(), "1 severe outliers");
+    }
+
+    #[test]
+    fn values_that_are_all_the_same_have_an_interval_of_no_width() {
+        assert_eq!(interval(&[3.0; 30], 0.95, 1, 1), Ok(Interval { low: 3.0, high: 3.0, level: 0.95 }));
+    }
+}
