@@ -7,6 +7,7 @@ use crate::figure::Data;
 use crate::file::at;
 use crate::journal::{self, Journal};
 use crate::record::{Figure, Plan, Theme};
+use crate::samples::Status;
 use crate::summary::{self, Row};
 use crate::{Error, figure, samples};
 
@@ -39,15 +40,15 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     let samples = samples::samples(&plan, &journal);
     samples::save(run, &plan, &samples)?;
     let summary = summary::summarise(&plan, &samples);
-    summary::save(run, &summary)?;
+    summary::save(run, &summary, plan.seed)?;
     let verdicts = claim::judge(&plan, &summary);
     if !verdicts.is_empty() {
         claim::save(run, &plan, &verdicts)?;
     }
-    let counted = samples.iter().filter(|sample| !sample.warmup);
+    let counted = samples.iter().filter(|sample| sample.counts());
     let (mut values, mut missing) = (0, 0);
     for sample in counted {
-        if sample.value.is_some() { values += 1 } else { missing += 1 }
+        if sample.status == Status::Ok { values += 1 } else { missing += 1 }
     }
     Ok(Analysis { plan, journal, values, missing, summary, verdicts })
 }

@@ -166,10 +166,7 @@ fn find<'a>(plan: &'a Plan, rows: &'a [Row], side: &Side) -> Found<'a> {
 
 /// The values of each cell that is on a side.
 fn strata(found: &[Found<'_>], statistic: Statistic) -> Vec<Stratum> {
-    let values = |row: &Row| match statistic {
-        Statistic::Median => row.medians.clone(),
-        Statistic::Mean => row.means.clone(),
-    };
+    let values = |row: &Row| row.values(statistic);
     let cells: BTreeSet<&str> = found.iter().flat_map(|side| &side.rows).map(|row| row.cell.as_str()).collect();
     let of = |side: Option<&Found<'_>>, cell: &str| {
         side.and_then(|side| side.rows.iter().find(|row| row.cell == cell)).map_or(Vec::new(), |row| values(row))

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use crate::Error;
 use crate::file::at;
-use crate::record::{FailureReason, HostKind, ProbeError, Record, decode_line};
+use crate::record::{FailureReason, HostKind, Interference, ProbeError, Record, decode_line};
+use crate::stats::precision::Look;
 
 /// One VM's records of one execution.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,17 +48,21 @@ pub struct Execution {
     pub host: HostKind,
     /// By VM number.
     pub vms: BTreeMap<u32, Vm>,
+    /// What disturbed it, so that it does not count; empty for nothing.
+    pub invalid: Vec<(Interference, String)>,
 }
 
 /// A journal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Journal {
-    /// Executions that have ended, in order; at most one counted one a trial.
+    /// Executions that have ended, in order: at most one of a trial that is neither a warm-up nor invalid.
     pub executions: Vec<Execution>,
     /// Trials that were begun and cut off, with the attempt; each was or will be run again.
     pub cut_off: BTreeSet<(u32, u32)>,
     /// The probe's error, by fake guests, at the start of each session on each host.
     pub probe_errors: Vec<ProbeError>,
+    /// What the stopping rule found at its looks: blocks that had ended, and each cell's.
+    pub looks: Vec<(u32, BTreeMap<String, Look>)>,
     /// A torn last line was dropped: its number (1-based).
     pub torn: Option<usize>,
 }
@@ -93,12 +98,20 @@ fn parse(text: &str) -> Result<Journal, (usize, crate::record::DecodeError)> {
             }
             Record::TrialStart { trial, attempt, cell, warmup } => {
                 journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
-                open = Some(Execution { trial, attempt, cell, warmup, host, vms: BTreeMap::new() });
+                open =
+                    Some(Execution { trial, attempt, cell, warmup, host, vms: BTreeMap::new(), invalid: Vec::new() });
             }
             Record::TrialEnd { .. } => {
-                // A trial that was ended already keeps its first execution: no sample counts twice.
-                journal.executions.extend(open.take().filter(|e| e.warmup || counted.insert(e.trial)));
+                // A trial that was ended already keeps its first valid execution: no sample counts twice.
+                let kept = |e: &Execution| e.warmup || !e.invalid.is_empty() || counted.insert(e.trial);
+                journal.executions.extend(open.take().filter(kept));
             }
+            Record::Invalid { reason, message } => {
+                if let Some(execution) = &mut open {
+                    execution.invalid.push((reason, message));
+                }
+            }
+            Record::Look { blocks, cells } => journal.looks.push((blocks, cells)),
             Record::RunEnd { .. } => {}
             Record::Probe(error) => journal.probe_errors.push(error),
             Record::Event { vm, name, t_ns } => {

@@ -45,7 +45,7 @@ impl Floor {
 
 /// The floor of every metric of `plan` that was measured, from repetitions of `blocks` blocks each.
 #[must_use]
-pub fn floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: Settings) -> Vec<Floor> {
+pub fn floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: &Settings) -> Vec<Floor> {
     let all = plan.trials.iter().map(|trial| trial.block + 1).max().unwrap_or(0);
     let mut floors: Vec<Floor> = (plan.metrics.iter())
         .map(|metric| Floor { metric: metric.name.clone(), apart: Vec::new(), verdicts: Vec::new() })
@@ -57,8 +57,8 @@ pub fn floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: Settings) 
         let (first, second): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| plan.cells.first().is_some_and(|cell| cell.id == row.cell));
         let other = plan.cells.get(1).map_or_else(String::new, |cell| cell.id.clone());
-        let settings = Settings { seed: settings.seed.wrapping_add(u64::from(repetition)), ..settings };
-        for one in compare::compare(&first, &second, settings, |_| other.clone()) {
+        let settings = Settings { seed: settings.seed.wrapping_add(u64::from(repetition)), ..settings.clone() };
+        for one in compare::compare(&first, &second, &settings, |_| vec![other.clone()]) {
             if let Some(floor) = floors.iter_mut().find(|floor| floor.metric == one.metric) {
                 floor.apart.push((one.ratio - 1.0).abs());
                 floor.verdicts.push(one.verdict);
@@ -71,7 +71,7 @@ pub fn floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: Settings) 
 
 /// The floors as a table, with the host they are of.
 #[must_use]
-pub fn text(floors: &[Floor], plan: &Plan, samples: &[Sample], blocks: u32, settings: Settings) -> String {
+pub fn text(floors: &[Floor], plan: &Plan, samples: &[Sample], blocks: u32, settings: &Settings) -> String {
     let mut out = String::new();
     if let Some(host) = samples.iter().find_map(|sample| sample.host) {
         let _ = writeln!(out, "host: {}", host.note());

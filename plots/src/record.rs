@@ -9,8 +9,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::stats::precision::{Look, Precision};
+
 /// Version of `plan.json` and of the journal; a reader refuses any other.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// A study, expanded: what to run, in which order, and what to make of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,12 @@ pub struct Plan {
     pub claims: Vec<Claim>,
     /// Published values to show beside the measured ones.
     pub reference: Option<Reference>,
+    /// [`Metric::name`] of those whose comparisons make one family of tests; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub family: Vec<String>,
+    /// When there are enough trials; `None` to run each that is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// Combinations of levels that an exclude line took out.
     pub excluded: Vec<Exclusion>,
 }
@@ -379,7 +387,7 @@ pub struct ReferenceValue {
     pub n: Option<u32>,
 }
 
-/// Statistic that a bar shows.
+/// Statistic over trials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statistic {
@@ -387,6 +395,38 @@ pub enum Statistic {
     Median,
     /// Arithmetic mean.
     Mean,
+    /// 90th percentile; needs 29 trials.
+    P90,
+    /// 95th percentile; needs 59 trials.
+    P95,
+    /// 99th percentile; needs 299 trials.
+    P99,
+}
+
+impl Statistic {
+    /// As it stands in a sentence.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Median => "median",
+            Self::Mean => "mean",
+            Self::P90 => "90th percentile",
+            Self::P95 => "95th percentile",
+            Self::P99 => "99th percentile",
+        }
+    }
+
+    /// The share of values below the quantile that it is; `None` for the mean.
+    #[must_use]
+    pub fn share(self) -> Option<f64> {
+        match self {
+            Self::Median => Some(0.5),
+            Self::Mean => None,
+            Self::P90 => Some(0.9),
+            Self::P95 => Some(0.95),
+            Self::P99 => Some(0.99),
+        }
+    }
 }
 
 /// Where trials executed.
@@ -493,6 +533,20 @@ pub enum Record {
         /// One line of detail (the VMM's message, the deadline ...).
         message: String,
     },
+    /// Something disturbed the trial that is open, so that its values do not count: it is kept, and run again within a budget.
+    Invalid {
+        /// What it was.
+        reason: Interference,
+        /// What was seen, in words.
+        message: String,
+    },
+    /// The stopping rule looked at every cell after so many blocks.
+    Look {
+        /// Blocks that had ended.
+        blocks: u32,
+        /// What it found, by cell.
+        cells: BTreeMap<String, Look>,
+    },
     /// A trial ended; its records are complete and on disk.
     TrialEnd {
         /// [`PlannedTrial::index`].
@@ -527,6 +581,49 @@ pub struct ProbeError {
     pub max_ms: f64,
     /// CPU time of the probe, mean of a guest.
     pub cpu_ms: f64,
+}
+
+/// What disturbs a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interference {
+    /// The hypervisor below took CPU time away.
+    Stolen,
+    /// A quota or the heat throttled a CPU.
+    Throttled,
+    /// The CPUs' governor or frequency limits changed.
+    Frequency,
+    /// Something else used the CPUs.
+    Load,
+    /// Pages went to or came from swap.
+    Swap,
+    /// Tasks waited for memory.
+    MemoryPressure,
+    /// Another VM of the run was still there.
+    Overlap,
+    /// The runner was stopped or could not run.
+    Paused,
+    /// The host's kernel complained.
+    HostKernel,
+    /// A guest's kernel complained on its console.
+    GuestKernel,
+}
+
+impl fmt::Display for Interference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stolen => "stolen",
+            Self::Throttled => "throttled",
+            Self::Frequency => "frequency",
+            Self::Load => "load",
+            Self::Swap => "swap",
+            Self::MemoryPressure => "memory-pressure",
+            Self::Overlap => "overlap",
+            Self::Paused => "paused",
+            Self::HostKernel => "host-kernel",
+            Self::GuestKernel => "guest-kernel",
+        })
+    }
 }
 
 /// Why a VM did not complete.

@@ -16,14 +16,20 @@ use crate::Error;
 use crate::file::{at, write};
 use crate::journal::{Execution, Journal, Vm};
 use crate::record::{Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, Plan, PlannedTrial};
+use crate::stats::precision::Look;
 
 /// Whether a sample has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// It has.
     Ok,
+    /// The VM failed, or missed a deadline, in the very span that the metric is: the value is not known, only that it is larger
+    /// than all that was waited for.
+    Censored,
     /// The VM failed before the value was known.
     Failed,
+    /// Something disturbed the trial; the value is kept, and is in no statistic.
+    Invalid,
     /// The VMM refused the configuration on this host.
     NotApplicable,
     /// The guest or the kernel does not report it.
@@ -33,14 +39,18 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 5] = [Self::Ok, Self::Failed, Self::NotApplicable, Self::NotAvailable, Self::NotRun];
+    /// All of them, in the order of columns.
+    pub const ALL: [Self; 7] =
+        [Self::Ok, Self::Censored, Self::Failed, Self::Invalid, Self::NotApplicable, Self::NotAvailable, Self::NotRun];
 
     /// As it stands in the table.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Censored => "censored",
             Self::Failed => "failed",
+            Self::Invalid => "invalid",
             Self::NotApplicable => "not-applicable",
             Self::NotAvailable => "not-available",
             Self::NotRun => "not-run",
@@ -72,7 +82,7 @@ pub struct Sample {
     pub vm: u32,
     /// [`Metric::name`].
     pub metric: String,
-    /// In `unit`; `None` unless the status is [`Status::Ok`].
+    /// In `unit`; `None` unless the status is [`Status::Ok`], or [`Status::Invalid`] and there was one.
     pub value: Option<f64>,
     /// Unit of the value.
     pub unit: String,
@@ -84,6 +94,16 @@ pub struct Sample {
     pub host: Option<HostKind>,
     /// A warm-up: never in a statistic.
     pub warmup: bool,
+    /// Something disturbed the execution and another one counts in its place: never in a statistic.
+    pub superseded: bool,
+}
+
+impl Sample {
+    /// True when it is of the execution that counts for its trial.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        !self.warmup && !self.superseded
+    }
 }
 
 impl Sample {
@@ -98,21 +118,22 @@ impl Sample {
     }
 }
 
-/// Every sample of a run: counted ones in the plan's order, then warm-ups.
+/// Every sample of a run: counted ones in the plan's order, then warm-ups and executions that were run again because something
+/// disturbed them. Trials that the stopping rule found needless have none.
 #[must_use]
 pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
-    let counted: BTreeMap<u32, &Execution> =
-        journal.executions.iter().filter(|e| !e.warmup).map(|execution| (execution.trial, execution)).collect();
+    let counted = counted(journal);
+    let needed = needed(plan, journal);
     let planned: BTreeMap<u32, &PlannedTrial> = plan.trials.iter().map(|trial| (trial.index, trial)).collect();
     let cells: BTreeMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
     let mut samples = Vec::new();
-    for trial in &plan.trials {
+    for trial in plan.trials.iter().filter(|trial| trial.instrument.is_some() || trial.block < needed) {
         let Some(cell) = cells.get(trial.cell.as_str()) else { continue };
         let execution = counted.get(&trial.index);
         for vm in 0..vms(cell, execution.copied()) {
             for metric in metrics(plan, trial.instrument) {
                 samples.push(match execution {
-                    Some(execution) => sample(execution, vm, metric, trial.block),
+                    Some(execution) => sample(execution, vm, metric, trial.block, false),
                     None => Sample {
                         cell: trial.cell.clone(),
                         block: trial.block,
@@ -126,17 +147,44 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
                         reason: "the trial has not been executed".into(),
                         host: None,
                         warmup: false,
+                        superseded: false,
                     },
                 });
             }
         }
     }
-    for execution in journal.executions.iter().filter(|execution| execution.warmup) {
+    let repeated = |e: &&Execution| e.warmup || counted.get(&e.trial).is_some_and(|one| !std::ptr::eq(*one, *e));
+    for execution in journal.executions.iter().filter(repeated) {
         let (block, instrument) =
             planned.get(&execution.trial).map_or((0, None), |trial| (trial.block, trial.instrument));
-        samples.extend(metrics(plan, instrument).map(|metric| sample(execution, 0, metric, block)));
+        for vm in execution.vms.keys() {
+            samples.extend(
+                metrics(plan, instrument).map(|metric| sample(execution, *vm, metric, block, !execution.warmup)),
+            );
+        }
     }
     samples
+}
+
+/// The execution of each trial that counts: the one that nothing disturbed, else the last.
+fn counted(journal: &Journal) -> BTreeMap<u32, &Execution> {
+    let mut counted: BTreeMap<u32, &Execution> = BTreeMap::new();
+    for execution in journal.executions.iter().filter(|execution| !execution.warmup) {
+        let held = counted.get(&execution.trial);
+        if held.is_none_or(|held| !held.invalid.is_empty()) {
+            counted.insert(execution.trial, execution);
+        }
+    }
+    counted
+}
+
+/// Blocks of timed trials that are needed: all of the plan, or as many as there were when the stopping rule had enough.
+fn needed(plan: &Plan, journal: &Journal) -> u32 {
+    let enough = journal.looks.iter().find(|(_, cells)| cells.values().all(|look| !matches!(look, Look::GoOn { .. })));
+    match (&plan.precision, enough) {
+        (Some(_), Some((blocks, _))) => *blocks,
+        _ => u32::MAX,
+    }
 }
 
 /// What a trial with this instrument is measured on.
@@ -151,14 +199,15 @@ fn vms(cell: &Cell, execution: Option<&Execution>) -> u32 {
     last.map_or(cell.concurrency, |(vm, _)| cell.concurrency.max(vm + 1))
 }
 
-fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32) -> Sample {
+fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32, superseded: bool) -> Sample {
     let outcome = match execution.vms.get(&vm) {
         Some(records) => value(records, metric),
         None => Err((Status::Failed, "the journal has no record of this VM".into())),
     };
-    let (value, status, reason) = match outcome {
-        Ok(value) => (Some(value), Status::Ok, String::new()),
-        Err((status, reason)) => (None, status, reason),
+    let (value, status, reason) = match (outcome, execution.invalid.first()) {
+        (outcome, Some((reason, message))) => (outcome.ok(), Status::Invalid, format!("{reason}: {message}")),
+        (Ok(value), None) => (Some(value), Status::Ok, String::new()),
+        (Err((status, reason)), None) => (None, status, reason),
     };
     Sample {
         cell: execution.cell.clone(),
@@ -173,6 +222,7 @@ fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32) -> Sample
         reason,
         host: Some(execution.host),
         warmup: execution.warmup,
+        superseded,
     }
 }
 
@@ -190,6 +240,13 @@ fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
         None => (Status::NotAvailable, what),
     };
     match &metric.source {
+        // What was being waited for lasted longer than anybody waited.
+        MetricSource::Span { from, to } if vm.events.contains_key(from) && !vm.events.contains_key(to) => {
+            let (status, reason) = missing(format!("no event {to}"));
+            let own =
+                matches!(&vm.failure, Some(f) if matches!(f.reason, FailureReason::Timeout | FailureReason::Exited));
+            Err((if own { Status::Censored } else { status }, reason))
+        }
         MetricSource::Span { from, to } => {
             let instant = |name: &str| vm.events.get(name).ok_or_else(|| missing(format!("no event {name}")));
             let (from_ns, to_ns) = (*instant(from)?, *instant(to)?);
@@ -252,6 +309,7 @@ pub fn table(plan: &Plan, samples: &[Sample]) -> polars::error::PolarsResult<Dat
         text("host", &|s| s.host.map(|host| host.to_string()).unwrap_or_default()),
         text("clock", &|s| s.clock().to_owned()),
         Series::new("warmup".into(), samples.iter().map(|s| s.warmup).collect::<Vec<_>>()).into(),
+        Series::new("superseded".into(), samples.iter().map(|s| s.superseded).collect::<Vec<_>>()).into(),
     ]);
     DataFrame::new(samples.len(), columns)
 }
@@ -298,7 +356,10 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
         let (status, reason, host) = (text("status")?, text("reason")?, text("host")?);
         let (block, trial, attempt, vm) = (number("block")?, number("trial")?, number("attempt")?, number("vm")?);
         let value: Vec<Option<f64>> = table.column("value")?.cast(&DataType::Float64)?.f64()?.iter().collect();
-        let warmup: Vec<bool> = table.column("warmup")?.bool()?.iter().map(|value| value == Some(true)).collect();
+        let flag = |name: &str| -> polars::error::PolarsResult<Vec<bool>> {
+            Ok(table.column(name)?.bool()?.iter().map(|value| value == Some(true)).collect())
+        };
+        let (warmup, superseded) = (flag("warmup")?, flag("superseded")?);
         Ok((0..table.height())
             .map(|row| Sample {
                 cell: cell[row].clone(),
@@ -315,6 +376,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
                     .into_iter()
                     .find(|kind| kind.to_string() == host[row]),
                 warmup: warmup[row],
+                superseded: superseded[row],
             })
             .collect())
     };

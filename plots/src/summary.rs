@@ -1,7 +1,7 @@
 //! One row for each cell and metric. The unit of analysis is the trial: VMs that ran together are not independent, so a cell
 //! with more than one VM a trial is summarised over its trials' medians (for the median) and means (for the mean).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -11,10 +11,16 @@ use polars_io::prelude::CsvWriter;
 
 use crate::Error;
 use crate::file::write;
-use crate::record::{HostKind, Plan, ProbeError};
+use crate::journal::{Execution, Journal};
+use crate::record::{HostKind, Plan, Statistic};
 use crate::samples::{Sample, Status, said};
+use crate::stats::bca;
+use crate::stats::drift::drift;
 use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
 use crate::stats::median::{Interval, interval, median};
+use crate::stats::outlier::outliers;
+use crate::stats::precision::{Look, Precision};
+use crate::stats::quantile::{quantile, quantile_interval, smallest_n};
 use crate::terminal::{table, wrapped};
 
 /// Confidence that intervals have at least.
@@ -33,39 +39,94 @@ pub struct Row {
     pub unit: String,
     /// Where it executed; `None` when nothing did.
     pub host: Option<HostKind>,
-    /// Each trial's value: the median over its VMs, in trial order.
-    pub medians: Vec<f64>,
-    /// Each trial's value: the mean over its VMs, in trial order.
-    pub means: Vec<f64>,
+    /// Its trials with a value, in trial order.
+    pub trials: Vec<Trial>,
     /// VMs with a value.
     pub vms: usize,
     /// VMs without one, by status, with the first reason of each.
     pub missing: BTreeMap<Status, (usize, String)>,
 }
 
+/// What one trial gives to a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trial {
+    /// Index in the plan.
+    pub index: u32,
+    /// Block of the design.
+    pub block: u32,
+    /// Median over its VMs, those censored larger than all: infinite when it is one of them.
+    pub median: f64,
+    /// Mean over its VMs that have a value; `None` when none has.
+    pub mean: Option<f64>,
+}
+
 impl Row {
-    /// Units of analysis: trials with a value.
+    /// Units of analysis: trials with a finite value.
     #[must_use]
     pub fn n(&self) -> usize {
-        self.medians.len()
+        self.finite(Statistic::Median).len()
+    }
+
+    /// Trials of which the median over VMs is censored.
+    #[must_use]
+    pub fn censored(&self) -> usize {
+        self.trials.len() - self.n()
+    }
+
+    /// Each trial's value, in trial order: the mean over its VMs for the mean, else their median, infinite when censored.
+    #[must_use]
+    pub fn values(&self, statistic: Statistic) -> Vec<f64> {
+        match statistic {
+            Statistic::Mean => self.trials.iter().filter_map(|trial| trial.mean).collect(),
+            _ => self.trials.iter().map(|trial| trial.median).collect(),
+        }
+    }
+
+    /// As [`Self::values`], without those that are censored.
+    #[must_use]
+    pub fn finite(&self, statistic: Statistic) -> Vec<f64> {
+        self.values(statistic).into_iter().filter(|value| value.is_finite()).collect()
+    }
+
+    /// The statistic over trials. `None` without a trial, when it is censored, and for a quantile of fewer than
+    /// [`smallest_n`] trials.
+    #[must_use]
+    pub fn statistic(&self, statistic: Statistic) -> Option<f64> {
+        let values = self.values(statistic);
+        let found = match statistic.share() {
+            None => mean(&values),
+            Some(0.5) => median(&values),
+            Some(p) => quantile(&values, p).filter(|_| smallest_n(p, LEVEL).is_some_and(|least| values.len() >= least)),
+        };
+        found.filter(|found| found.is_finite())
+    }
+
+    /// The interval of the median or another quantile by order statistics; its upper end is infinite when it is censored. `None`
+    /// below the smallest n, and for the mean.
+    #[must_use]
+    pub fn quantile_interval(&self, statistic: Statistic) -> Option<Interval> {
+        match statistic.share()? {
+            0.5 => interval(&self.values(statistic), LEVEL),
+            p => quantile_interval(&self.values(statistic), p, LEVEL),
+        }
     }
 
     /// Median over trials.
     #[must_use]
     pub fn median(&self) -> Option<f64> {
-        median(&self.medians)
+        self.statistic(Statistic::Median)
     }
 
     /// Interval of the median; `None` below 6 trials.
     #[must_use]
     pub fn median_interval(&self) -> Option<Interval> {
-        interval(&self.medians, LEVEL)
+        self.quantile_interval(Statistic::Median)
     }
 
     /// Mean over trials.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
-        mean(&self.means)
+        self.statistic(Statistic::Mean)
     }
 
     /// VMs that were planned for it.
@@ -79,19 +140,26 @@ impl Row {
 #[must_use]
 pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
     let mut by_key: BTreeMap<(&str, &str), Vec<&Sample>> = BTreeMap::new();
-    for sample in samples.iter().filter(|sample| !sample.warmup) {
+    for sample in samples.iter().filter(|sample| sample.counts()) {
         by_key.entry((&sample.cell, &sample.metric)).or_default().push(sample);
     }
     let mut rows = Vec::new();
     for cell in &plan.cells {
         for metric in &plan.metrics {
             let samples = by_key.get(&(cell.id.as_str(), metric.name.as_str())).map_or(&[][..], Vec::as_slice);
-            let mut trials: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+            let mut trials: BTreeMap<(u32, u32), Vec<f64>> = BTreeMap::new();
             let mut missing: BTreeMap<Status, (usize, String)> = BTreeMap::new();
             for sample in samples {
-                match sample.value {
-                    Some(value) => trials.entry(sample.trial).or_default().push(value),
-                    None => missing.entry(sample.status).or_insert_with(|| (0, sample.reason.clone())).0 += 1,
+                let value = match sample.status {
+                    Status::Ok => sample.value,
+                    Status::Censored => Some(f64::INFINITY),
+                    _ => None,
+                };
+                if let Some(value) = value {
+                    trials.entry((sample.trial, sample.block)).or_default().push(value);
+                }
+                if sample.status != Status::Ok {
+                    missing.entry(sample.status).or_insert_with(|| (0, sample.reason.clone())).0 += 1;
                 }
             }
             rows.push(Row {
@@ -100,9 +168,8 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                 metric: metric.name.clone(),
                 unit: metric.unit.clone(),
                 host: samples.iter().find_map(|sample| sample.host),
-                medians: trials.values().filter_map(|values| median(values)).collect(),
-                means: trials.values().filter_map(|values| mean(values)).collect(),
-                vms: trials.values().map(Vec::len).sum(),
+                vms: trials.values().flatten().filter(|value| value.is_finite()).count(),
+                trials: trials.iter().filter_map(|((index, block), values)| trial(*index, *block, values)).collect(),
                 missing,
             });
         }
@@ -110,11 +177,24 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
     rows
 }
 
-/// Writes `summary.csv` into `run`.
+fn trial(index: u32, block: u32, values: &[f64]) -> Option<Trial> {
+    let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    Some(Trial { index, block, median: median(values)?, mean: mean(&finite) })
+}
+
+/// The quantiles beside the median.
+const TAILS: [(&str, Statistic); 3] = [("p90", Statistic::P90), ("p95", Statistic::P95), ("p99", Statistic::P99)];
+
+/// The interval of the mean over trials, or why there is none.
+fn mean_interval(row: &Row, seed: u64) -> Result<Interval, bca::Withheld> {
+    bca::interval(&row.values(Statistic::Mean), LEVEL, seed, 0)
+}
+
+/// Writes `summary.csv` into `run`. `seed` is that of the intervals' resamples.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn save(run: &Path, rows: &[Row]) -> Result<(), Error> {
+pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
     let path = run.join("summary.csv");
     let text = |name: &str, of: &dyn Fn(&Row) -> String| -> Column {
         Series::new(name.into(), rows.iter().map(of).collect::<Vec<_>>()).into()
@@ -139,22 +219,37 @@ pub fn save(run: &Path, rows: &[Row]) -> Result<(), Error> {
         number("median_high", &|row| row.median_interval().map(|i| i.high)),
         number("median_level", &|row| row.median_interval().map(|i| i.level)),
         number("mean", &Row::mean),
-        number("standard_deviation", &|row| standard_deviation(&row.means)),
-        number("coefficient_of_variation", &|row| coefficient_of_variation(&row.means)),
-        number("min", &|row| row.medians.iter().copied().reduce(f64::min)),
-        number("max", &|row| row.medians.iter().copied().reduce(f64::max)),
-        count("failed", &|row| missing(row, Status::Failed)),
-        count("not_applicable", &|row| missing(row, Status::NotApplicable)),
-        count("not_available", &|row| missing(row, Status::NotAvailable)),
-        count("not_run", &|row| missing(row, Status::NotRun)),
-        text("reasons", &|row| {
-            row.missing
-                .iter()
-                .map(|(status, (_, why))| format!("{}: {why}", status.text()))
-                .collect::<Vec<_>>()
-                .join("; ")
-        }),
+        number("mean_low", &|row| mean_interval(row, seed).ok().map(|i| i.low)),
+        number("mean_high", &|row| mean_interval(row, seed).ok().map(|i| i.high)),
+        text("mean_withheld", &|row| mean_interval(row, seed).err().map(|why| why.to_string()).unwrap_or_default()),
+        number("standard_deviation", &|row| standard_deviation(&row.values(Statistic::Mean))),
+        number("coefficient_of_variation", &|row| coefficient_of_variation(&row.values(Statistic::Mean))),
+        number("min", &|row| row.finite(Statistic::Median).into_iter().reduce(f64::min)),
+        number("max", &|row| row.finite(Statistic::Median).into_iter().reduce(f64::max)),
     ];
+    let mut columns = columns;
+    for (name, statistic) in TAILS {
+        columns.push(number(name, &|row| row.statistic(statistic)));
+        columns.push(number(&format!("{name}_low"), &|row| row.quantile_interval(statistic).map(|i| i.low)));
+        columns.push(number(&format!("{name}_high"), &|row| row.quantile_interval(statistic).map(|i| i.high)));
+    }
+    let drift = |row: &Row| drift(&row.values(Statistic::Median));
+    columns.extend([
+        count("outliers_mild", &|row| outliers(&row.finite(Statistic::Median)).mild),
+        count("outliers_severe", &|row| outliers(&row.finite(Statistic::Median)).severe),
+        number("drift", &|row| drift(row).map(|drift| drift.rank_correlation)),
+        number("drift_p", &|row| drift(row).map(|drift| drift.p)),
+        number("lag_1", &|row| drift(row).map(|drift| drift.lag_1)),
+    ]);
+    columns.extend(
+        Status::ALL
+            .into_iter()
+            .filter(|status| *status != Status::Ok)
+            .map(|status| count(&status.text().replace('-', "_"), &|row| missing(row, status))),
+    );
+    columns.push(text("reasons", &|row| {
+        row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.text())).collect::<Vec<_>>().join("; ")
+    }));
     let refused = |source| Error::Table { path: path.clone(), source };
     let mut table = DataFrame::new(rows.len(), columns).map_err(refused)?;
     let mut bytes = Vec::new();
@@ -164,7 +259,7 @@ pub fn save(run: &Path, rows: &[Row]) -> Result<(), Error> {
 
 /// The summary as aligned text for a terminal: the host, one line for each cell and metric, what each metric is.
 #[must_use]
-pub fn text(plan: &Plan, rows: &[Row], probe_errors: &[ProbeError]) -> String {
+pub fn text(plan: &Plan, rows: &[Row], journal: &Journal) -> String {
     let header = ["cell", "metric", "median", "95 % interval", "mean", "cv", "trials", "VMs", "missing"];
     let show = |value: Option<f64>, unit: &str| match value {
         Some(value) if unit == "1" => format!("{value:.1}"),
@@ -188,7 +283,8 @@ pub fn text(plan: &Plan, rows: &[Row], probe_errors: &[ProbeError]) -> String {
                 |i| format!("{:.2} to {:.2}", i.low, i.high),
             ),
             show(row.mean(), &row.unit),
-            coefficient_of_variation(&row.means).map_or_else(|| "-".to_owned(), |cv| format!("{:.2} %", cv * 100.0)),
+            coefficient_of_variation(&row.values(Statistic::Mean))
+                .map_or_else(|| "-".to_owned(), |cv| format!("{:.2} %", cv * 100.0)),
             row.n().to_string(),
             row.vms.to_string(),
             missing.join(", "),
@@ -198,12 +294,27 @@ pub fn text(plan: &Plan, rows: &[Row], probe_errors: &[ProbeError]) -> String {
     if let Some(host) = rows.iter().find_map(|row| row.host) {
         let _ = writeln!(out, "host: {}", host.note());
     }
-    if let Some(worst) = probe_errors.iter().max_by(|a, b| a.max_ms.total_cmp(&b.max_ms)) {
+    if let Some(worst) = journal.probe_errors.iter().max_by(|a, b| a.max_ms.total_cmp(&b.max_ms)) {
         let _ = writeln!(
             out,
             "probe: late by {:.3} ms (median), {:.3} ms at most, of {} fake guests at the start of the session",
             worst.median_ms, worst.max_ms, worst.n
         );
+    }
+    let again: Vec<&Execution> = journal.executions.iter().filter(|e| !e.warmup && !e.invalid.is_empty()).collect();
+    if !again.is_empty() {
+        let reasons: BTreeSet<String> =
+            again.iter().flat_map(|execution| &execution.invalid).map(|(reason, _)| reason.to_string()).collect();
+        let executions = journal.executions.iter().filter(|execution| !execution.warmup).count();
+        let reasons = reasons.into_iter().collect::<Vec<_>>().join(", ");
+        let _ = writeln!(
+            out,
+            "disturbed: {} of {executions} executions, none of which counts ({reasons}; samples.csv keeps them)",
+            again.len()
+        );
+    }
+    if let (Some(rule), Some((blocks, cells))) = (&plan.precision, journal.looks.last()) {
+        let _ = writeln!(out, "{}", wrapped(&stopped(rule, *blocks, cells), 4));
     }
     out.push_str(
         "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs;\n\
@@ -229,6 +340,58 @@ pub fn text(plan: &Plan, rows: &[Row], probe_errors: &[ProbeError]) -> String {
         let _ = writeln!(out, "{}", wrapped(&format!("{}: {}", metric.name, metric.definition), 4));
     }
     out
+}
+
+/// What a median does not say: tails, the mean's interval, outliers, drift; one line for each cell and metric with a value.
+#[must_use]
+pub fn detail(rows: &[Row], seed: u64) -> String {
+    let header = ["cell", "metric", "p90", "p95", "p99", "mean, 95 % interval", "outliers", "drift", "p", "lag 1"];
+    let mut lines = vec![header.map(str::to_owned)];
+    let tail = |row: &Row, statistic: Statistic| match (row.statistic(statistic), row.quantile_interval(statistic)) {
+        (Some(value), Some(i)) => format!("{value:.2} ({:.2} to {:.2})", i.low, i.high),
+        _ => {
+            let least = statistic.share().and_then(|share| smallest_n(share, LEVEL)).unwrap_or(0);
+            if row.n() < least { format!("n too small (< {least})") } else { "censored".to_owned() }
+        }
+    };
+    for row in rows.iter().filter(|row| row.n() > 0) {
+        let found = outliers(&row.finite(Statistic::Median));
+        let drift = drift(&row.values(Statistic::Median));
+        let of = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        let mean = mean_interval(row, seed)
+            .map_or_else(|why| format!("withheld: {why}"), |i| format!("{:.2} to {:.2}", i.low, i.high));
+        lines.push([
+            row.cell.clone(),
+            row.metric.clone(),
+            tail(row, Statistic::P90),
+            tail(row, Statistic::P95),
+            tail(row, Statistic::P99),
+            mean,
+            format!("{} mild, {} severe", found.mild, found.severe),
+            of(drift.map(|drift| drift.rank_correlation)),
+            of(drift.map(|drift| drift.p)),
+            of(drift.map(|drift| drift.lag_1)),
+        ]);
+    }
+    format!(
+        "quantiles over trials with 95 % order-statistic intervals; mean: BCa bootstrap, withheld below 30 trials and with severe\n\
+         outliers; outliers: Tukey's, kept in every statistic; drift: rank correlation with the order, its p; lag 1:\n\
+         autocorrelation\n\n{}",
+        table(lines, 2..10)
+    )
+}
+
+/// Why the stopping rule stopped, or that it did not.
+fn stopped(rule: &Precision, blocks: u32, cells: &BTreeMap<String, Look>) -> String {
+    let wanted = format!("the half width of the interval of {} at {:.2} %", rule.metric, rule.relative * 100.0);
+    let of = |wide: fn(&Look) -> bool| cells.iter().filter(move |(_, look)| wide(look)).map(|(cell, _)| cell.as_str());
+    let open: Vec<&str> = of(|look| matches!(look, Look::GoOn { .. })).collect();
+    let wide: Vec<&str> = of(|look| matches!(look, Look::AtMost { .. })).collect();
+    match (open.as_slice(), wide.as_slice()) {
+        ([], []) => format!("stopped after {blocks} blocks: every cell had {wanted} or less, at two looks in a row"),
+        ([], wide) => format!("stopped after {blocks} blocks, the most allowed, without {wanted}: {}", wide.join(", ")),
+        (open, _) => format!("not stopped at {blocks} blocks: {wanted} is wanted of {}", open.join(", ")),
+    }
 }
 
 /// The first row of `row`'s cell, when none of its rows has a value and all for the same reason: one line stands for them.

@@ -25,8 +25,8 @@ use microbench::run::parts::Files;
 use microbench::run::session::Ended;
 use microbench::run::{execute, parts};
 use microbench::sandbox;
-use microbench::selftest::fake_guest;
 use microbench::selftest::probe::{FakeGuests, measure};
+use microbench::selftest::{fake_guest, load as load_test};
 use microbench::{catalog, journal, manifest, plan, plan_view};
 use microbench_plots::record::{HostKind, Plan, ProbeError, Record, Statistic, Theme};
 use microbench_plots::{claim, compare, import as imports, noise, samples, summary};
@@ -78,6 +78,9 @@ enum Action {
     Analyze {
         /// The run directory.
         run: PathBuf,
+        /// Print quantiles, the mean's interval, outliers and drift of each cell, too.
+        #[arg(long)]
+        detail: bool,
     },
     /// Draw a run's figures from its samples.
     Plot {
@@ -87,18 +90,27 @@ enum Action {
         #[arg(long, value_enum)]
         theme: Option<ThemeArgument>,
     },
-    /// Compare two analysed runs: ratio, interval and verdict for each cell and metric that both have.
+    /// Compare two analysed runs, or the variants of one: ratio, interval and verdict for each cell and metric that both have.
     Compare {
-        /// The run that is compared with.
+        /// The run that is compared with; alone, the run whose variants are compared.
         a: PathBuf,
         /// The run that is compared.
-        b: PathBuf,
+        b: Option<PathBuf>,
+        /// Of one run: the variant that the others are compared with [default: the first].
+        #[arg(long, value_name = "VARIANT", conflicts_with = "b")]
+        baseline: Option<String>,
         /// What does not matter: 0.02 is 2 % either way. Without one nothing is called equivalent.
         #[arg(long, value_name = "SHARE", value_parser = share)]
         margin: Option<f64>,
         /// Compare means in place of medians.
         #[arg(long)]
         means: bool,
+        /// Print shifts, A12 and p-values, too.
+        #[arg(long)]
+        detail: bool,
+        /// Print all of it as JSON.
+        #[arg(long, conflicts_with = "detail")]
+        json: bool,
         /// Exit with 1 when something is slower beyond the margin.
         #[arg(long, requires = "margin")]
         gate: bool,
@@ -139,6 +151,9 @@ enum Action {
     /// Let the program measure itself.
     #[command(subcommand)]
     Selftest(SelfTest),
+    /// Uses one CPU (`selftest load` calls it).
+    #[command(hide = true)]
+    Spin { time_ns: u64 },
     /// Plays a guest that starts to answer at a known instant (`selftest` calls it).
     #[command(hide = true)]
     FakeGuest { tap: String, mac: String, ip: Ipv4Addr, nonce: String, delay_ns: u64 },
@@ -175,6 +190,18 @@ enum SelfTest {
         #[arg(long, default_value_t = 3.0)]
         spread: f64,
         /// Seed of these times.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// How often a load beside a trial is found, and how often one that is not there.
+    Load {
+        /// Windows of time; half of them, in random order, with a load.
+        #[arg(long, default_value_t = 200)]
+        windows: u32,
+        /// Length of a window, seconds.
+        #[arg(long, default_value_t = 0.3)]
+        length: f64,
+        /// Seed of the order.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -281,9 +308,12 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             println!("{}", HostArgument::of(find_host(&run, &project)));
             Ok(ExitCode::SUCCESS)
         }
-        Action::Analyze { run } => {
+        Action::Analyze { run, detail } => {
             let analysis = microbench_plots::analyze(Directory::open(&run)?.path())?;
-            print!("{}", summary::text(&analysis.plan, &analysis.summary, &analysis.journal.probe_errors));
+            print!("{}", summary::text(&analysis.plan, &analysis.summary, &analysis.journal));
+            if detail {
+                println!("\n{}", summary::detail(&analysis.summary, analysis.plan.seed));
+            }
             println!("{} samples, {} missing (samples.csv says why)", analysis.values, analysis.missing);
             if !analysis.verdicts.is_empty() {
                 print!("\n{}", claim::text(&analysis.verdicts));
@@ -305,9 +335,14 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Action::Compare { a, b, margin, means, gate, across_hosts } => {
+        Action::Compare { a, b, baseline, margin, means, detail, json, gate, across_hosts } => {
             let statistic = if means { Statistic::Mean } else { Statistic::Median };
-            Ok(compare_runs(&a, &b, margin, statistic, gate, across_hosts)?)
+            let settings = compare::Settings { statistic, margin, seed: 0, family: Vec::new(), blocks: b.is_none() };
+            let output = if json { Output::Json } else { Output::Text { detail } };
+            match b {
+                Some(b) => compare_runs(&a, &b, settings, across_hosts, output, gate),
+                None => compare_variants(&a, baseline.as_deref(), settings, output, gate),
+            }
         }
         Action::Verify { run, against } => verify(&run, &against),
         Action::Artifacts { study, emulated } => {
@@ -342,6 +377,24 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         }
         Action::Selftest(SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out }) => {
             against_itself(&study, cell.as_deref(), repetitions, blocks, margin, host, out.as_deref())
+        }
+        Action::Selftest(SelfTest::Load { windows, length, seed }) => {
+            let length = Duration::try_from_secs_f64(length).context("`--length` is no time")?;
+            let seen = load_test::measure(load_test::Windows { windows, length, seed })?;
+            println!("{:28} {:>8} {:>14}", "windows", "n", "found invalid");
+            for (name, [n, invalid]) in [("with a load beside the trial", seen.loaded), ("without one", seen.quiet)] {
+                println!("{name:28} {n:>8} {invalid:>8} {:>4.0} %", f64::from(invalid) / f64::from(n.max(1)) * 100.0);
+            }
+            println!(
+                "a window: one process of our own on a CPU for {} ms; a load: another process that uses a CPU.\n\
+                 Whatever else this machine does counts as a load too: the second line is of an idle machine only if it is one.",
+                length.as_millis()
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Spin { time_ns } => {
+            load_test::spin(Duration::from_nanos(time_ns));
+            Ok(ExitCode::SUCCESS)
         }
         Action::FakeGuest { tap, mac, ip, nonce, delay_ns } => {
             fake_guest::play(&tap, &mac, ip, &nonce, Duration::from_nanos(delay_ns))?;
@@ -386,9 +439,15 @@ fn against_itself(
     }
     microbench_plots::analyze(run.path())?;
     let samples = samples::load(run.path())?;
-    let settings = compare::Settings { statistic: Statistic::Median, margin: Some(margin), seed: plan.seed };
-    let floors = noise::floors(&plan, &samples, blocks, settings);
-    print!("{}", noise::text(&floors, &plan, &samples, blocks, settings));
+    let settings = compare::Settings {
+        statistic: Statistic::Median,
+        margin: Some(margin),
+        seed: plan.seed,
+        family: Vec::new(),
+        blocks: true,
+    };
+    let floors = noise::floors(&plan, &samples, blocks, &settings);
+    print!("{}", noise::text(&floors, &plan, &samples, blocks, &settings));
     let wrong: usize = floors.iter().map(noise::Floor::wrong).sum();
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -401,26 +460,69 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Prints the comparison of two runs. The exit code is 1 when the gate is closed.
+/// How a comparison is printed.
+#[derive(Clone, Copy, Debug)]
+enum Output {
+    Text { detail: bool },
+    Json,
+}
+
+/// Prints the comparison of two runs.
 fn compare_runs(
     a: &Path,
     b: &Path,
-    margin: Option<f64>,
-    statistic: Statistic,
-    gate: bool,
+    settings: compare::Settings,
     across_hosts: bool,
+    output: Output,
+    gate: bool,
 ) -> anyhow::Result<ExitCode> {
     let (a, b) = (Directory::open(a)?, Directory::open(b)?);
     let (first, second) = (microbench_plots::load(a.path())?, microbench_plots::load(b.path())?);
     let host = |rows: &[summary::Row]| rows.iter().find_map(|row| row.host);
     let fingerprints = [first.2.as_deref(), second.2.as_deref()];
     compare::check([host(&first.1), host(&second.1)], fingerprints, across_hosts)?;
-    let settings = compare::Settings { statistic, margin, seed: second.0.seed };
-    let found = compare::compare(&first.1, &second.1, settings, str::to_owned);
+    let settings = compare::Settings { seed: second.0.seed, family: second.0.family.clone(), ..settings };
+    let found = compare::compare(&first.1, &second.1, &settings, |cell| vec![cell.to_owned()]);
+    conclude(&found, [&a.name(), &b.name()], &second.0.title, &settings, output, gate)
+}
+
+/// Prints the comparison of a run's variants with one of them.
+fn compare_variants(
+    run: &Path,
+    baseline: Option<&str>,
+    settings: compare::Settings,
+    output: Output,
+    gate: bool,
+) -> anyhow::Result<ExitCode> {
+    let run = Directory::open(run)?;
+    let (plan, rows, _) = microbench_plots::load(run.path())?;
+    let mut variants: Vec<&str> = plan.cells.iter().map(|cell| cell.variant.as_str()).collect();
+    variants.dedup();
+    let baseline = baseline.or(variants.first().copied()).unwrap_or_default();
+    if !variants.contains(&baseline) {
+        bail!("the run has no variant {baseline}; it has {}", variants.join(", "));
+    }
+    let settings = compare::Settings { seed: plan.seed, family: plan.family.clone(), ..settings };
+    let found = compare::within(&plan, &rows, baseline, &settings);
+    conclude(&found, [baseline, "each cell's variant"], &plan.title, &settings, output, gate)
+}
+
+/// Prints a comparison. The exit code is 1 when the gate is closed.
+fn conclude(
+    found: &[compare::Comparison],
+    sides: [&str; 2],
+    title: &str,
+    settings: &compare::Settings,
+    output: Output,
+    gate: bool,
+) -> anyhow::Result<ExitCode> {
     if found.is_empty() {
         return Err(compare::Refusal::Nothing.into());
     }
-    print!("{}", compare::text(&found, [&a.name(), &b.name()], &second.0, settings));
+    match output {
+        Output::Text { detail } => print!("{}", compare::text(found, sides, title, settings, detail)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(found)?),
+    }
     let closed = gate && found.iter().any(|one| one.verdict == compare::Verdict::Slower);
     if closed {
         eprintln!("microbench: the gate is closed: something is slower beyond the margin");

@@ -13,6 +13,7 @@ use anyhow::Context;
 use microbench_agent::{READY_MARK, RESTART_MARK};
 
 use crate::clock::Instant;
+use crate::complaint;
 
 /// Bytes of a console that are kept.
 pub const FILE_LIMIT: usize = 1 << 20;
@@ -35,6 +36,7 @@ pub struct Marks {
 #[derive(Debug, Default)]
 struct Shared {
     marks: Marks,
+    complaint: Option<String>,
     tail: Vec<u8>,
     bytes: u64,
 }
@@ -76,13 +78,19 @@ impl Console {
         text.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
     }
 
+    /// The first complaint of the guest's kernel.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        lock(&self.shared).complaint.clone()
+    }
+
     /// Waits for the end of the stream: call it once the VMM has ended.
     #[must_use]
-    pub fn finish(self) -> (Marks, String) {
+    pub fn finish(self) -> (Marks, String, Option<String>) {
         let tail_of = Arc::clone(&self.shared);
         drop(self.reader.join());
         let console = Self { shared: tail_of, reader: std::thread::spawn(|| {}) };
-        (console.marks(), console.tail())
+        (console.marks(), console.tail(), console.complaint())
     }
 }
 
@@ -105,6 +113,9 @@ fn pump(mut stream: impl Read, mut file: File, shared: &Mutex<Shared>, ready: &[
         state.bytes += bytes.len() as u64;
         for &byte in bytes {
             if byte == b'\n' {
+                if state.complaint.is_none() {
+                    state.complaint = complaint::find(&String::from_utf8_lossy(&line));
+                }
                 line.clear();
             } else if line.len() < LINE_LIMIT {
                 line.push(byte);
@@ -133,7 +144,7 @@ mod tests {
     fn read(text: &'static [u8]) -> (Marks, String, Vec<u8>) {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let (marks, tail) = Console::read(text, &log, "abc").unwrap().finish();
+        let (marks, tail, _) = Console::read(text, &log, "abc").unwrap().finish();
         (marks, tail, std::fs::read(log).unwrap())
     }
 
@@ -143,6 +154,14 @@ mod tests {
         assert!(marks.first.is_some() && marks.ready.is_some() && marks.restart.is_some());
         assert!(tail.ends_with("restart") && log.ends_with(b"restart\n"));
         assert!(read(b"microbench-agent: ready other\n").0.ready.is_none());
+    }
+
+    #[test]
+    fn the_first_complaint_of_the_guests_kernel_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let text: &[u8] = b"[ 1.0] fine\n[ 2.0] BUG: soft lockup\r\n[ 3.0] Oops: 0000\n";
+        let (_, _, complaint) = Console::read(text, &folder.path().join("log"), "abc").unwrap().finish();
+        assert_eq!(complaint.as_deref(), Some("[ 2.0] BUG: soft lockup"));
     }
 
     #[test]

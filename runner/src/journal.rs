@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microbench_plots::record::{HostKind, Record, decode_line, encode_line};
+use microbench_plots::stats::precision::Look;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+
+use crate::run::session::ATTEMPTS;
 
 /// Name of the journal in a run directory.
 pub const FILE: &str = "journal.ndjson";
@@ -28,8 +31,22 @@ pub struct Progress {
     pub ended: BTreeSet<u32>,
     /// Attempts begun, by trial.
     pub attempts: BTreeMap<u32, u32>,
+    /// Blocks at the stopping rule's last look.
+    pub looked: Option<u32>,
+    /// Blocks at the look at which it had enough.
+    pub enough: Option<u32>,
     /// The kind of host that the last session executed on.
     pub host: Option<HostKind>,
+}
+
+impl Progress {
+    /// Execution number `attempt` of `trial` has ended. One that was disturbed is executed again, up to [`ATTEMPTS`] times.
+    pub fn ended(&mut self, trial: u32, attempt: u32, disturbed: bool) {
+        self.attempts.insert(trial, attempt + 1);
+        if !disturbed || attempt + 1 >= ATTEMPTS {
+            self.ended.insert(trial);
+        }
+    }
 }
 
 impl Journal {
@@ -80,17 +97,23 @@ pub fn progress(run: &Path) -> anyhow::Result<Progress> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         text => text.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    let (mut progress, mut warmup) = (Progress::default(), false);
+    let (mut progress, mut warmup, mut disturbed) = (Progress::default(), false, false);
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     for (number, line) in (1..).zip(whole.lines()) {
         let record = decode_line(line).with_context(|| format!("{}:{number}", path.display()))?;
         match record {
             Record::TrialStart { trial, attempt, warmup: warm, .. } => {
-                warmup = warm;
-                progress.attempts.insert(trial, attempt + 1);
+                (warmup, disturbed) = (warm, false);
+                if !warm {
+                    progress.attempts.insert(trial, attempt + 1);
+                }
             }
-            Record::TrialEnd { trial, .. } if !warmup => {
-                progress.ended.insert(trial);
+            Record::Invalid { .. } => disturbed = true,
+            Record::TrialEnd { trial, attempt, .. } if !warmup => progress.ended(trial, attempt, disturbed),
+            Record::Look { blocks, cells } => {
+                progress.looked = Some(blocks);
+                let over = cells.values().all(|look| !matches!(look, Look::GoOn { .. }));
+                progress.enough = over.then_some(blocks);
             }
             Record::RunStart { host, .. } => progress.host = Some(host),
             _ => {}

@@ -6,6 +6,7 @@ pub mod announcement;
 pub mod artifact;
 pub mod catalog;
 pub mod clock;
+pub mod complaint;
 pub mod console;
 pub mod engine;
 pub mod error;

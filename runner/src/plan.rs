@@ -121,6 +121,9 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         figures,
         claims: study.claims.clone(),
         reference,
+        family: study.family.clone(),
+        // A number of trials that is asked for is run whole.
+        precision: study.precision.clone().filter(|_| profile.is_none() && choice.trials.is_none()),
         excluded: study.excluded.clone(),
     })
 }
@@ -151,6 +154,8 @@ pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
         figures: Vec::new(),
         claims: Vec::new(),
         reference: None,
+        precision: None,
+        family: Vec::new(),
         excluded: Vec::new(),
         ..plan.clone()
     })

@@ -158,6 +158,18 @@ fn totals(text: &mut String, plan: &Plan, study: &Study) {
             memory(peak_mib)
         ),
     );
+    if let Some(rule) = &plan.precision {
+        let words = format!(
+            "at most: after {} blocks, and every {} more, a look at the {} of {}; over when the half width of every cell's 95 % \
+             interval is at most {} % of it at two looks in a row",
+            rule.n_min,
+            rule.every,
+            rule.statistic.text(),
+            rule.metric,
+            rule.relative * 100.0
+        );
+        wrap(&words, "").iter().for_each(|line| push(text, line));
+    }
     if instrumented > 0 {
         push(text, &format!("of these the last {} under strace, never timed", count(instrumented, "trial")));
     }

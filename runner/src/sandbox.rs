@@ -86,7 +86,15 @@ fn private_mounts() -> anyhow::Result<()> {
 /// Signals that the outer process passes on: those that a user or a service manager sends.
 fn signals() -> SigSet {
     let mut set = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD] {
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGTSTP,
+        Signal::SIGCONT,
+        Signal::SIGCHLD,
+    ] {
         set.add(signal);
     }
     set
@@ -108,6 +116,11 @@ fn wait_outside(child: u32, set: &SigSet) -> i32 {
                     Ok(exit) => exit.code.unwrap_or_else(|| 128 + exit.signal.unwrap_or(0)),
                     Err(_) => 1,
                 };
+            }
+            // The shell waits for this process to stop; the one inside is told, and stops what it does.
+            Ok(Signal::SIGTSTP) => {
+                let _ = kill(child_pid, Signal::SIGTSTP);
+                let _ = nix::sys::signal::raise(Signal::SIGSTOP);
             }
             // From a terminal the whole foreground group has the signal already; from `kill` only this process.
             Ok(signal) => drop(kill(child_pid, signal)),

@@ -6,6 +6,7 @@ use std::sync::Barrier;
 use microbench_plots::record::{Cell, FailureReason, Instrument, Record, Workload};
 use sha2::{Digest, Sha256};
 
+use crate::host::interference::Watcher;
 use crate::vm::{Folders, Parts, Report, Vm};
 
 /// One execution of a cell.
@@ -42,12 +43,12 @@ impl Trial<'_> {
         vm_id(self.index, self.warmup, self.attempt, vm)
     }
 
-    /// Executes the trial. `scratch` is where its sockets and clones live, `console` takes the console logs.
+    /// Executes the trial under the eyes of `watcher`. `scratch` is where its sockets and clones live, `console` takes the console logs.
     ///
     /// # Returns
     /// Every record, from `TrialStart` to `TrialEnd`; what fails is a record too.
     #[must_use]
-    pub fn execute(&self, scratch: &Path, console: &Path) -> Vec<Record> {
+    pub fn execute(&self, scratch: &Path, console: &Path, watcher: &mut Watcher) -> Vec<Record> {
         let mut records = vec![Record::TrialStart {
             trial: self.index,
             attempt: self.attempt,
@@ -62,6 +63,7 @@ impl Trial<'_> {
                     .map_err(|error| unprepared(vm, &error))
             })
             .collect();
+        let watched = watcher.begin();
         // A trial is N VMs at once or it is not that cell: if one cannot be had, none is released.
         let reports: Vec<Report> = if prepared.iter().all(Result::is_ok) {
             release(prepared.into_iter().flatten().collect())
@@ -70,7 +72,10 @@ impl Trial<'_> {
         };
         let ok = reports.iter().filter(|report| report.ok).count();
         let failed = reports.len() - ok;
+        let complaint = |(report, vm): (&Report, u32)| Some(format!("VM {vm}: {}", report.complaint.as_ref()?));
+        let disturbed = watched.end(reports.iter().zip(0..).filter_map(complaint).collect());
         records.extend(reports.into_iter().flat_map(|report| report.records));
+        records.extend(disturbed);
         records.push(Record::TrialEnd {
             trial: self.index,
             attempt: self.attempt,
@@ -116,5 +121,5 @@ fn unreleased(vm: u32) -> Report {
 fn failure(vm: u32, message: &str) -> Report {
     let record =
         Record::Failure { vm, reason: FailureReason::Host, stage: "spawn".into(), message: message.to_owned() };
-    Report { records: vec![record], ok: false }
+    Report { records: vec![record], ok: false, complaint: None }
 }

@@ -17,6 +17,7 @@ use microbench_agent::{HashKind, HashRequest, Stats, fill_pseudo_random};
 use microbench_plots::record::{Cell, FailureReason, Instrument, Level, Record, Workload, WorkloadKind};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
 use tokio::runtime::{self, Runtime};
@@ -117,6 +118,7 @@ pub struct Vm {
     addresses: Addresses,
     records: Vec<Record>,
     ended: Option<Instant>,
+    complaint: Option<String>,
     runtime: Runtime,
     guest: Guest,
     /// Wakes when the API socket appears. Made before the release and kept to the end, because closing it waits for a grace
@@ -135,6 +137,8 @@ pub struct Report {
     pub records: Vec<Record>,
     /// The protocol was completed.
     pub ok: bool,
+    /// The first complaint of its kernel on the console.
+    pub complaint: Option<String>,
 }
 
 /// Why a VM did not complete; becomes a [`Record::Failure`].
@@ -268,6 +272,7 @@ impl Vm {
             addresses,
             records,
             ended: None,
+            complaint: None,
             runtime,
             guest,
             watch,
@@ -291,7 +296,7 @@ impl Vm {
             });
         }
         drop(fs::remove_dir_all(&self.folder));
-        Report { ok: failure.is_none(), records: self.records }
+        Report { ok: failure.is_none(), records: self.records, complaint: self.complaint }
     }
 
     fn live(&mut self) -> Result<(), Failed> {
@@ -321,7 +326,8 @@ impl Vm {
             process.kill();
         }
         let exit = process.reap();
-        let (marks, tail) = console.finish();
+        let (marks, tail, complaint) = console.finish();
+        self.complaint = complaint;
         for (name, instant) in [
             (event::CONSOLE_FIRST, marks.first),
             (event::AGENT_READY, marks.ready),
@@ -598,7 +604,10 @@ impl Process {
 
     fn reap(&mut self) -> std::io::Result<Exit> {
         self.reaped = true;
-        sys::reap(self.child.id())
+        let exit = sys::reap(self.child.id());
+        // The VMM below an instrument that was killed is an orphan, and so this process's to reap.
+        while self.leads && waitpid(Pid::from_raw(-self.child.id().cast_signed()), None).is_ok() {}
+        exit
     }
 }
 

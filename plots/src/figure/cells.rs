@@ -7,6 +7,7 @@ use crate::record::{Axis, Cell, Figure, FigureForm, HostKind, Level, Metric, Pla
 use crate::samples::Status;
 use crate::stats::contrast::{Contrast, Kind, Stratum};
 use crate::stats::mean::mean;
+use crate::stats::quantile::smallest_n;
 use crate::summary::{LEVEL, Row};
 
 use super::description::Data;
@@ -158,29 +159,24 @@ pub(super) struct Value {
 /// itself. `seed` is the study's.
 pub(super) fn value(rows: &[&Row], statistic: Statistic, seed: u64) -> Value {
     let with: Vec<&&Row> = rows.iter().filter(|row| row.n() > 0).collect();
-    let of = |row: &Row| match statistic {
-        Statistic::Median => row.median(),
-        Statistic::Mean => row.mean(),
-    };
-    let heights: Vec<f64> = with.iter().filter_map(|row| of(row)).collect();
+    let heights: Vec<f64> = with.iter().filter_map(|row| row.statistic(statistic)).collect();
     let interval = match (with.as_slice(), statistic) {
-        ([row], Statistic::Median) => row.median_interval().map(|i| (i.low, i.high)),
-        (_, Statistic::Median) => None,
         (_, Statistic::Mean) => {
-            let stratum = |row: &&&Row| Stratum { first: row.means.clone(), second: Vec::new() };
+            let stratum = |row: &&&Row| Stratum { first: row.values(statistic), second: Vec::new() };
             let contrast = Contrast { kind: Kind::Value, statistic, strata: with.iter().map(stratum).collect() };
             contrast.interval(LEVEL, seed, 0).map(|(interval, _)| (interval.low, interval.high))
         }
+        ([row], _) => row.quantile_interval(statistic).map(|i| (i.low, i.high)).filter(|(_, high)| high.is_finite()),
+        _ => None,
     };
-    Value { height: mean(&heights), interval, points: with.iter().flat_map(|row| trials(row, statistic)).collect() }
+    Value { height: mean(&heights), interval, points: with.iter().flat_map(|row| row.finite(statistic)).collect() }
 }
 
-/// Each trial's value.
-pub(super) fn trials(row: &Row, statistic: Statistic) -> Vec<f64> {
-    match statistic {
-        Statistic::Median => row.medians.clone(),
-        Statistic::Mean => row.means.clone(),
-    }
+/// Words in place of a bar of a quantile of which there are too few trials.
+pub(super) fn too_few(rows: &[&Row], statistic: Statistic) -> Option<String> {
+    let least = statistic.share().filter(|share| *share > 0.5).and_then(|share| smallest_n(share, LEVEL))?;
+    let most = rows.iter().map(|row| row.n()).max()?;
+    (most > 0 && most < least).then(|| format!("n too small ({most} of {least})"))
 }
 
 /// What is missing at a place, in a few words; empty for nothing.
@@ -197,6 +193,8 @@ pub(super) fn note(rows: &[&Row]) -> String {
     let words = missing.into_iter().filter_map(|(status, count)| match status {
         Status::Ok => None,
         Status::Failed => Some(format!("{count}/{planned} failed")),
+        Status::Censored => Some(format!("{count}/{planned} censored")),
+        Status::Invalid => Some(format!("{count}/{planned} invalid")),
         // Some cells of several: the caption names them.
         Status::NotApplicable | Status::NotAvailable if measured > 0 => None,
         Status::NotApplicable => Some("n/a here".to_owned()),

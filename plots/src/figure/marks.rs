@@ -50,7 +50,7 @@ fn one(data: Data<'_>, figure: &Figure, metrics: &[&Metric], places: &Places<'_>
                 layer: (layer, metrics.len()),
                 shown: shown(figure, &rows, data.plan.seed),
                 reference: cells::shows_reference(figure).then(|| cells::reference(data.plan, place, metric)).flatten(),
-                note: cells::note(&rows),
+                note: cells::too_few(&rows, figure.statistic).unwrap_or_else(|| cells::note(&rows)),
             });
         }
     }
@@ -91,10 +91,7 @@ fn legend(data: Data<'_>, metrics: &[&Metric], places: &Places<'_>, panels: &[Pa
 
 /// The sentence that says what a mark is.
 fn what(figure: &Figure, metrics: &[&Metric], panels: &[Panel]) -> String {
-    let statistic = match figure.statistic {
-        Statistic::Median => "median",
-        Statistic::Mean => "mean",
-    };
+    let statistic = figure.statistic.text();
     let of_trials = format!("(a trial of several VMs counts as its {statistic})");
     match figure.form {
         FigureForm::Box => format!(
@@ -118,6 +115,10 @@ fn what(figure: &Figure, metrics: &[&Metric], panels: &[Panel]) -> String {
                      trials"
                 }
                 Statistic::Mean => "; no interval below 3 trials; points: single trials",
+                Statistic::P90 | Statistic::P95 | Statistic::P99 => {
+                    "; whiskers: 95 % order-statistic interval; no bar where there are too few trials for one; points: single \
+                     trials"
+                }
             };
             let layers = match metrics {
                 [behind, .., front] => format!(" From zero each: {} behind, {} in front.", behind.label, front.label),

@@ -21,7 +21,7 @@ pub fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
 }
 
 /// The statistic of `resamples` stratified resamples, ascending. `statistic` gets, for each stratum, the positions drawn;
-/// resamples for which it is not finite are left out.
+/// resamples for which it is not a number are left out, an infinite one is kept.
 pub fn replicates(
     sizes: &[usize],
     resamples: usize,
@@ -36,7 +36,7 @@ pub fn replicates(
         }
         found.push(statistic(&drawn));
     }
-    found.retain(|value| value.is_finite());
+    found.retain(|value| !value.is_nan());
     found.sort_by(f64::total_cmp);
     found
 }

@@ -18,6 +18,7 @@
 use super::bootstrap::{RESAMPLES, expanded_tail, generator, percentile, replicates, student};
 use super::mean::{mean, standard_deviation};
 use super::median::{self, Interval, median};
+use super::quantile::{quantile, quantile_interval, smallest_n};
 use crate::record::Statistic;
 
 /// Trials of the smallest cell from which on an interval is a bootstrap's.
@@ -92,13 +93,17 @@ impl Contrast {
     /// The value; `None` when a side that it needs has no cell with a trial, or the second side of a ratio is zero.
     #[must_use]
     pub fn estimate(&self) -> Option<f64> {
-        let first = self.side(|stratum| &stratum.first)?;
-        let combined = match self.kind {
+        let finite = |side: Option<f64>| side.filter(|value| value.is_finite());
+        let sides = [finite(self.side(|stratum| &stratum.first)), finite(self.side(|stratum| &stratum.second))];
+        self.combined(sides).filter(|value| value.is_finite())
+    }
+
+    fn combined(&self, [first, second]: [Option<f64>; 2]) -> Option<f64> {
+        match self.kind {
             Kind::Value => first,
-            Kind::Ratio => first / self.side(|stratum| &stratum.second)?,
-            Kind::Difference => first - self.side(|stratum| &stratum.second)?,
-        };
-        combined.is_finite().then_some(combined)
+            Kind::Ratio => Some(first? / second?),
+            Kind::Difference => Some(first? - second?),
+        }
     }
 
     /// Trials of the smallest cell.
@@ -134,12 +139,14 @@ impl Contrast {
     /// The median of one cell has an exact interval.
     fn order_statistics(&self, level: f64) -> Option<(f64, f64)> {
         let [stratum] = self.strata.as_slice() else { return None };
-        let one = self.kind == Kind::Value && self.statistic == Statistic::Median;
-        median::interval(&stratum.first, level).filter(|_| one).map(|found| (found.low, found.high))
+        let found = match self.statistic.share().filter(|_| self.kind == Kind::Value)? {
+            0.5 => median::interval(&stratum.first, level),
+            p => quantile_interval(&stratum.first, p, level),
+        };
+        found.map(|found| (found.low, found.high))
     }
 
     fn bootstrap(&self, level: f64, seed: u64, stream: u64, resamples: usize) -> Option<(f64, f64)> {
-        let Spread { degrees, shrink, .. } = self.spread()?;
         let sizes: Vec<usize> = self.strata.iter().map(Stratum::trials).collect();
         let mut drawn = self.clone();
         let replicates = replicates(&sizes, resamples, &mut generator(seed, stream), |positions| {
@@ -150,12 +157,16 @@ impl Contrast {
                     }
                 }
             }
-            drawn.estimate().unwrap_or(f64::NAN)
+            // A resample may be censored where the sample is not: then the bound is none.
+            drawn.combined([drawn.side(|s| &s.first), drawn.side(|s| &s.second)]).unwrap_or(f64::NAN)
         });
         let tail = match self.statistic {
             // What the expansion makes up for is a mean's: a percentile interval of medians covers enough without.
-            Statistic::Median => (1.0 - level) / 2.0,
-            Statistic::Mean => expanded_tail(level, degrees, shrink)?,
+            Statistic::Median | Statistic::P90 | Statistic::P95 | Statistic::P99 => (1.0 - level) / 2.0,
+            Statistic::Mean => {
+                let Spread { degrees, shrink, .. } = self.spread()?;
+                expanded_tail(level, degrees, shrink)?
+            }
         };
         percentile(&replicates, tail)
     }
@@ -166,6 +177,9 @@ impl Contrast {
         // The median of normal values varies pi / 2 times as much as their mean (in the limit; less for few values).
         let efficiency = if self.statistic == Statistic::Median { std::f64::consts::FRAC_PI_2 } else { 1.0 };
         let margin = student(level, degrees)? * (variance * efficiency).sqrt();
+        if !margin.is_finite() {
+            return None;
+        }
         if self.kind == Kind::Ratio && estimate > 0.0 {
             let factor = (margin / estimate).exp();
             return Some((estimate / factor, estimate * factor));
@@ -211,9 +225,10 @@ impl Contrast {
     }
 
     fn side(&self, of: fn(&Stratum) -> &Vec<f64>) -> Option<f64> {
-        let statistic = match self.statistic {
-            Statistic::Median => median,
-            Statistic::Mean => mean,
+        let statistic = |values: &[f64]| match self.statistic.share() {
+            None => mean(values),
+            Some(0.5) => median(values),
+            Some(p) => quantile(values, p).filter(|_| smallest_n(p, 0.95).is_some_and(|least| values.len() >= least)),
         };
         let values: Vec<f64> = self.strata.iter().filter_map(|stratum| statistic(of(stratum))).collect();
         mean(&values)

@@ -1,9 +1,10 @@
 //! The median and its distribution-free interval from order statistics.
 
+use serde::Serialize;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
 /// An interval and the confidence that it has.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
     /// Lower end.
     pub low: f64,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::bca;
 use super::mean::mean;
 use super::median::{interval, median};
+use super::quantile::{quantile, quantile_interval};
 use crate::record::Statistic;
 
 /// A stopping rule.
@@ -55,9 +56,10 @@ impl Precision {
     /// Half the interval's width over the statistic; `None` when there is no interval, or the statistic is zero.
     #[must_use]
     pub fn half_width(&self, values: &[f64], level: f64, seed: u64) -> Option<f64> {
-        let (middle, found) = match self.statistic {
-            Statistic::Median => (median(values)?, interval(values, level)?),
-            Statistic::Mean => (mean(values)?, bca::interval(values, level, seed, 0).ok()?),
+        let (middle, found) = match self.statistic.share() {
+            None => (mean(values)?, bca::interval(values, level, seed, 0).ok()?),
+            Some(0.5) => (median(values)?, interval(values, level)?),
+            Some(p) => (quantile(values, p)?, quantile_interval(values, p, level)?),
         };
         let share = (found.high - found.low) / 2.0 / middle.abs();
         share.is_finite().then_some(share)

@@ -146,6 +146,8 @@ impl Run {
                 ],
             }),
             excluded: Vec::new(),
+            family: Vec::new(),
+            precision: None,
         };
         let run = Self { folder: tempfile::tempdir().unwrap(), plan };
         run.write_plan();

@@ -1,6 +1,8 @@
 //! What the host lends a VM, and takes back: a network interface and a disk. And what it counts of a VM.
 
+pub mod counts;
 pub mod disk;
+pub mod interference;
 pub mod kvm;
 pub mod net;
 pub mod strace;

@@ -24,7 +24,13 @@ const FORMS: &[(&str, FigureForm)] = &[
 ];
 const THEMES: &[(&str, Theme)] = &[("publication", Theme::Publication), ("paper", Theme::Paper)];
 const COLUMNS: &[(&str, Column)] = &[("single", Column::Single), ("double", Column::Double)];
-const STATISTICS: &[(&str, Statistic)] = &[("median", Statistic::Median), ("mean", Statistic::Mean)];
+const STATISTICS: &[(&str, Statistic)] = &[
+    ("median", Statistic::Median),
+    ("mean", Statistic::Mean),
+    ("p90", Statistic::P90),
+    ("p95", Statistic::P95),
+    ("p99", Statistic::P99),
+];
 
 /// The manifest's figures; those in error are left out. Without `axes` (they are in error) names of axes are let pass.
 pub(super) fn check(

@@ -13,6 +13,7 @@ mod figures;
 mod matrix;
 mod metrics;
 mod nearest;
+mod precision;
 mod profiles;
 pub mod protocol;
 mod raw;
@@ -127,6 +128,7 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
     let figures = figures::check(manifest, known, &metrics, errors);
     let claims = claims::check(manifest, known, &metrics, errors);
     let reference = reference::check(manifest, known, &metrics, errors);
+    let (precision, family) = (precision::check(manifest, &metrics, errors), precision::family(manifest, errors));
     let axes = axes.filter(|_| errors.is_empty())?;
     let matrix::Cells { axes, cells, excluded } = matrix::expand(axes, &manifest.matrix, &variants, source, errors);
     if !errors.is_empty() {
@@ -155,6 +157,8 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         instrument_trials: u32::try_from(instrument_trials).unwrap_or(1),
         metrics,
         workloads,
+        precision,
+        family,
         figures,
         claims,
         reference: reference.map(|checked| checked.reference),

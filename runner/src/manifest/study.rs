@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use microbench_plots::record::{Axis, Cell, Claim, Exclusion, Figure, Level, Metric, Protocol, Reference, Workload};
 
+use microbench_plots::stats::precision::Precision;
+
 use super::profiles::Profile;
 
 /// A study. Only [`load`](super::load) and [`parse`](super::parse) make one, so that its names refer to each other
@@ -38,6 +40,10 @@ pub struct Study {
     pub metrics: Vec<Metric>,
     /// Work that each guest is given, one a metric, in manifest order.
     pub workloads: Vec<Workload>,
+    /// When there are enough trials; `None` to run each.
+    pub precision: Option<Precision>,
+    /// Metrics whose comparisons are one family of tests; empty for all.
+    pub family: Vec<String>,
     /// What is drawn.
     pub figures: Vec<Figure>,
     /// Sentences to judge.

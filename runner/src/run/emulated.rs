@@ -77,7 +77,7 @@ pub fn shares(todo: &[JobTrial], plan: &Plan, machine: &Machine) -> Vec<Vec<JobT
 /// # Errors
 /// When an emulated host cannot be made or the journal cannot be written.
 pub fn execute(
-    session: &mut Session,
+    session: &mut Session<'_>,
     shares: Vec<Vec<JobTrial>>,
     machine: &Machine,
     plan: &Plan,
@@ -111,7 +111,7 @@ pub fn execute(
                         if let Some(step) = step.take() {
                             step.done("up");
                         }
-                        session.show(&all, plan);
+                        session.show(&all);
                     }
                 }
                 News::Probe(error) => session.probe(error)?,

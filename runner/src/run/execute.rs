@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use microbench_plots::record::{HostKind, Plan};
 
 use super::directory::Directory;
-use super::session::{self, Ended, Session};
+use super::session::{self, Ended, Session, stop_requested};
 use super::{emulated, kvm, local, parts};
 use crate::artifact::lock::Lock;
 use crate::artifact::project::{Project, read_toml};
+use crate::host::interference::{Watcher, kernel_messages};
 use crate::probe::Probe;
 use crate::sandbox;
 use crate::selftest::probe::{FakeGuests, measure};
@@ -45,25 +46,53 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
 /// # Errors
 /// When the sandbox, the emulated host or the journal cannot be had.
 pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Result<Ended> {
+    let messages = kernel_messages();
     let run = enter(run, project)?;
     session::listen_for_signals()?;
     let mut session = Session::open(&run.directory, &run.plan)?;
+    if session.todo().is_empty() {
+        return session.end();
+    }
     match host {
-        _ if session.todo().is_empty() => {}
+        HostKind::Imported => bail!("nothing can be run on the host `imported`"),
         HostKind::Kvm | HostKind::Fake => {
+            let mut watcher = Watcher::new(host, messages);
             session.begin(&run.plan_sha256, host, 1)?;
             session.probe(measure(Probe::Exact, FakeGuests::OF_A_RUN)?)?;
-            local::execute(&mut session, &run.plan, &run.parts, &run.directory, &run.scratch)?;
+            in_stages(&mut session, |session| {
+                local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher)
+            })?;
         }
-        HostKind::Imported => bail!("nothing can be run on the host `imported`"),
         HostKind::Emulated => {
             let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
-            let shares = emulated::shares(session.todo(), &run.plan, &machine);
-            session.begin(&run.plan_sha256, host, u32::try_from(shares.len()).unwrap_or(u32::MAX))?;
-            emulated::execute(&mut session, shares, &machine, &run.plan, &run.parts, &run.directory, &run.scratch)?;
+            let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
+            session.begin(&run.plan_sha256, host, u32::try_from(hosts).unwrap_or(u32::MAX))?;
+            let mut stage = 0;
+            in_stages(&mut session, |session| {
+                let shares = emulated::shares(session.todo(), &run.plan, &machine);
+                let scratch = run.scratch.join(format!("stage-{stage}"));
+                std::fs::create_dir(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
+                stage += 1;
+                emulated::execute(session, shares, &machine, &run.plan, &run.parts, &run.directory, &scratch)
+            })?;
         }
     }
     session.end()
+}
+
+/// Executes stage after stage until nothing is left, or a signal.
+fn in_stages(
+    session: &mut Session<'_>,
+    mut execute: impl FnMut(&mut Session<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    while !session.todo().is_empty() {
+        execute(session)?;
+        if stop_requested().is_some() {
+            break;
+        }
+        session.stage()?;
+    }
+    Ok(())
 }
 
 /// Boots one guest under KVM, in a sandbox. Fails with the reason when it does not come up.

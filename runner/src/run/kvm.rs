@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use microbench_plots::record::{Cell, Level, Plan, Record};
+use microbench_plots::record::{Cell, HostKind, Level, Plan, Record};
 
+use crate::host::interference::Watcher;
 use crate::trial::Trial;
 use crate::vm::Parts;
 
@@ -28,7 +29,7 @@ pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scr
     }
     let (run, instrument, workloads) = ("kvm-check", None, &[]);
     let trial = Trial { run, index: 0, attempt: 0, warmup: true, instrument, cell: &cell, workloads, parts };
-    let records = trial.execute(scratch, scratch);
+    let records = trial.execute(scratch, scratch, &mut Watcher::new(HostKind::Kvm, None));
     let failure = records.iter().find_map(|record| match record {
         Record::Failure { reason, stage, message, .. } => Some(format!("{reason} at {stage}: {message}")),
         _ => None,

@@ -7,7 +7,9 @@ use anyhow::Context;
 use microbench_plots::record::Plan;
 
 use super::directory::Directory;
+use super::pause;
 use super::session::{Session, stop_requested, with_warmups};
+use crate::host::interference::Watcher;
 use crate::trial::Trial;
 use crate::vm::Parts;
 
@@ -16,15 +18,16 @@ use crate::vm::Parts;
 /// # Errors
 /// When the journal cannot be written.
 pub fn execute(
-    session: &mut Session,
+    session: &mut Session<'_>,
     plan: &Plan,
     parts: &BTreeMap<String, Parts>,
     run: &Directory,
     scratch: &Path,
+    watcher: &mut Watcher,
 ) -> anyhow::Result<()> {
     let name = run.name();
     let trials = with_warmups(session.todo(), plan);
-    session.show(&trials, plan);
+    session.show(&trials);
     for planned in trials {
         if stop_requested().is_some() {
             break;
@@ -41,7 +44,8 @@ pub fn execute(
             workloads: &plan.workloads,
             parts,
         };
-        let records = trial.execute(scratch, &run.console());
+        pause::wait();
+        let records = trial.execute(scratch, &run.console(), watcher);
         session.ended(&planned, &records, &BTreeMap::new())?;
     }
     Ok(())

@@ -10,5 +10,7 @@ pub mod execute;
 pub mod kvm;
 pub mod local;
 pub mod parts;
+pub mod pause;
 pub mod session;
 pub mod share;
+pub mod stages;

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, bail};
 use microbench_plots::record::{FORMAT_VERSION, FailureReason, HostKind, Plan, ProbeError, Record};
+use microbench_plots::stats::precision::Look;
 
 use super::directory::Directory;
+use super::{pause, stages};
 use crate::journal::{self, Journal, Progress};
 use crate::progress::Step;
 use crate::testbed::wire::JobTrial;
@@ -55,15 +57,21 @@ pub fn listen_for_signals() -> anyhow::Result<()> {
         .name("signals".into())
         .spawn(move || {
             runtime.block_on(async {
-                let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-                let [Ok(mut int), Ok(mut term), Ok(mut hup)] = kinds.map(signal) else { return };
+                let kinds = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP, libc::SIGCONT];
+                let kinds = kinds.map(SignalKind::from_raw);
+                let [Ok(mut int), Ok(mut term), Ok(mut hup), Ok(mut stop), Ok(mut go_on)] = kinds.map(signal) else {
+                    return;
+                };
                 loop {
-                    let number = tokio::select! {
-                        _ = int.recv() => libc::SIGINT,
-                        _ = term.recv() => libc::SIGTERM,
-                        _ = hup.recv() => libc::SIGHUP,
-                    };
-                    request_stop(number);
+                    tokio::select! {
+                        // A stop and the end of it that are seen together came in this order.
+                        biased;
+                        _ = int.recv() => request_stop(libc::SIGINT),
+                        _ = term.recv() => request_stop(libc::SIGTERM),
+                        _ = hup.recv() => request_stop(libc::SIGHUP),
+                        _ = stop.recv() => pause::set(true),
+                        _ = go_on.recv() => pause::set(false),
+                    }
                 }
             });
         })
@@ -71,35 +79,73 @@ pub fn listen_for_signals() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A session in progress: the journal, the counts, the live line.
+/// Times that a trial is executed at most, when something disturbs it each time.
+pub const ATTEMPTS: u32 = 3;
+
+/// A session in progress: the journal, what is done and what is not, the live line.
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<'a> {
+    plan: &'a Plan,
     journal: Journal,
     run: Directory,
     step: Option<Step>,
     failed: u32,
+    progress: Progress,
+    /// What this stage has still to execute.
     todo: Vec<JobTrial>,
-    host: Option<HostKind>,
+    /// What the stopping rule waits for: blocks before its next look, or `None` when it has looked for the last time.
+    horizon: Option<u32>,
 }
 
-impl Session {
+impl<'a> Session<'a> {
     /// Opens the journal, and works out what is missing.
     ///
     /// # Errors
     /// When the journal is damaged or in use.
-    pub fn open(run: &Directory, plan: &Plan) -> anyhow::Result<Self> {
+    pub fn open(run: &Directory, plan: &'a Plan) -> anyhow::Result<Self> {
         let journal = Journal::open(run.path())?;
         let progress = journal::progress(run.path())?;
-        let todo = missing(plan, &progress);
-        Ok(Self { journal, run: run.clone(), step: None, failed: 0, todo, host: progress.host })
+        let horizon = stages::first(plan, &progress);
+        let mut session =
+            Self { plan, journal, run: run.clone(), step: None, failed: 0, progress, todo: Vec::new(), horizon };
+        session.stage()?;
+        Ok(session)
     }
 
+    /// Goes on to the next trials: those up to the next look of the stopping rule, which is taken first when the trials before it
+    /// have ended, and with them those that something disturbed. [`Self::todo`] is empty when nothing is left.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or written.
+    pub fn stage(&mut self) -> anyhow::Result<()> {
+        loop {
+            self.todo = stages::missing(self.plan, &self.progress, self.horizon);
+            let (Some(rule), Some(blocks)) = (&self.plan.precision, self.horizon) else { return Ok(()) };
+            if !self.todo.is_empty() {
+                return Ok(());
+            }
+            let cells = stages::look(self.plan, rule, self.run.path())?;
+            if let Some(step) = &self.step {
+                step.line(&stages::said(rule, blocks, &cells));
+            }
+            let open = cells.values().any(|look| matches!(look, Look::GoOn { .. }));
+            let over = !open || blocks >= rule.n_max;
+            self.journal.append(&[Record::Look { blocks, cells }])?;
+            if over {
+                self.progress.enough = Some(blocks);
+            }
+            self.horizon = if over { None } else { Some((blocks + rule.every).min(rule.n_max)) };
+        }
+    }
+}
+
+impl Session<'_> {
     /// Journals on what and how this session executes. `hosts` is the number of hosts that share the trials.
     ///
     /// # Errors
     /// When an earlier session executed on another kind of host: their times do not compare. When the disk refuses.
     pub fn begin(&mut self, plan_sha256: &str, host: HostKind, hosts: u32) -> anyhow::Result<()> {
-        if let Some(earlier) = self.host.filter(|earlier| *earlier != host) {
+        if let Some(earlier) = self.progress.host.filter(|earlier| *earlier != host) {
             bail!("this run was begun on the host {earlier}, whose times do not compare with those of {host}");
         }
         self.journal.append(&[Record::RunStart {
@@ -121,15 +167,15 @@ impl Session {
         self.journal.append(&[Record::Probe(error)])
     }
 
-    /// Trials that are still to be executed, in order, without warm-ups.
+    /// Trials of this stage that are still to be executed, in order, without warm-ups.
     #[must_use]
     pub fn todo(&self) -> &[JobTrial] {
         &self.todo
     }
 
     /// Shows progress from here on, of `trials`, warm-ups among them. VMs are counted: a trial of 20 takes longer than one of 1.
-    pub fn show(&mut self, trials: &[JobTrial], plan: &Plan) {
-        let all = trials.iter().map(|trial| u64::from(vms(trial, plan))).sum();
+    pub fn show(&mut self, trials: &[JobTrial]) {
+        let all = trials.iter().map(|trial| u64::from(vms(trial, self.plan))).sum();
         self.step = Some(Step::counted("VMs", all, false));
     }
 
@@ -149,9 +195,22 @@ impl Session {
             }
         }
         self.journal.append(records)?;
-        let mut vms = 0;
+        let (mut vms, mut disturbed) = (0, false);
         for record in records {
             match record {
+                Record::Invalid { reason, message } => {
+                    disturbed = true;
+                    let again = if trial.warmup {
+                        ""
+                    } else if trial.attempt + 1 < ATTEMPTS {
+                        "; it is run again"
+                    } else {
+                        "; it stays invalid"
+                    };
+                    if let Some(step) = &self.step {
+                        step.line(&format!("{} invalid ({reason}): {message}{again}", trial.cell));
+                    }
+                }
                 Record::Failure { vm, reason, stage, message } => {
                     let id = crate::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
                     let log = format!("console/{id}.log");
@@ -167,6 +226,9 @@ impl Session {
             }
         }
         self.todo.retain(|todo| todo != trial);
+        if !trial.warmup {
+            self.progress.ended(trial.index, trial.attempt, disturbed);
+        }
         if let Some(step) = &self.step {
             let what = if trial.warmup { "warm-up of " } else { "" };
             step.advance(vms, &format!("{what}{}", trial.cell));
@@ -197,12 +259,12 @@ impl Session {
     /// # Errors
     /// When the disk refuses.
     pub fn end(mut self) -> anyhow::Result<Ended> {
-        let complete = self.todo.is_empty();
+        let complete = self.todo.is_empty() && stages::missing(self.plan, &self.progress, None).is_empty();
         if complete {
             self.journal.append(&[Record::RunEnd { ended: jiff::Timestamp::now().to_string() }])?;
         }
         if let Some(step) = self.step.take() {
-            let left = self.todo.len();
+            let left = stages::missing(self.plan, &self.progress, None).len();
             let failed = self.failed;
             step.done(&match (complete, failed) {
                 (true, 0) => "complete, no VM failed".to_owned(),
@@ -222,19 +284,6 @@ impl Session {
 pub fn vms(trial: &JobTrial, plan: &Plan) -> u32 {
     let cell = plan.cells.iter().find(|cell| cell.id == trial.cell);
     if trial.warmup { 1 } else { cell.map_or(1, |cell| cell.concurrency) }
-}
-
-/// The plan's trials that have not ended, in order.
-fn missing(plan: &Plan, progress: &Progress) -> Vec<JobTrial> {
-    let left = plan.trials.iter().filter(|trial| !progress.ended.contains(&trial.index));
-    left.map(|trial| JobTrial {
-        index: trial.index,
-        attempt: progress.attempts.get(&trial.index).copied().unwrap_or(0),
-        warmup: false,
-        cell: trial.cell.clone(),
-        instrument: trial.instrument,
-    })
-    .collect()
 }
 
 /// `trials` as one host executes them: each distinct machine is preceded by one warm-up, if the plan asks for it.

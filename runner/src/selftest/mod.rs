@@ -1,4 +1,5 @@
 //! What the program finds out about itself: by guests whose truth is known.
 
 pub mod fake_guest;
+pub mod load;
 pub mod probe;

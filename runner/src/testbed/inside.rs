@@ -6,10 +6,11 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::Record;
+use microbench_plots::record::{HostKind, Record};
 use nix::mount::{MsFlags, mount};
 
 use super::wire::{self, Job, Message, PORT_NAME};
+use crate::host::interference::{Watcher, kernel_messages};
 use crate::host::net::loopback_up;
 use crate::probe::Probe;
 use crate::selftest::probe::{FakeGuests, measure};
@@ -86,6 +87,7 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
     }
     let parts: BTreeMap<String, Parts> = job.parts.into_iter().map(|(cell, parts)| (cell, parts.into())).collect();
     wire::send(port, &Message::Probe(measure(Probe::Exact, FakeGuests::OF_A_RUN)?))?;
+    let mut watcher = Watcher::new(HostKind::Emulated, kernel_messages());
     for planned in &job.trials {
         let cell = job.cells.iter().find(|cell| cell.id == planned.cell);
         let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;
@@ -100,7 +102,7 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
             workloads: &job.workloads,
             parts,
         };
-        let records: Vec<Record> = trial.execute(scratch, console);
+        let records: Vec<Record> = trial.execute(scratch, console, &mut watcher);
         wire::send(port, &Message::End { records, consoles: take_logs(console)? })?;
     }
     Ok(())

@@ -47,6 +47,8 @@ fn main() {
             println!("{}", "x".repeat(4096));
         },
         "crash" => std::process::exit(9),
+        "complains" => println!("[    1.0] BUG: soft lockup"),
+        "complains-first" if folder.contains("-a0-") => println!("[    1.0] BUG: soft lockup"),
         // The network is up for a while before anybody listens, as in a guest.
         "late" => std::thread::sleep(Duration::from_millis(50)),
         _ => {}

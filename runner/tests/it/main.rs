@@ -2,6 +2,7 @@
 
 mod emulated;
 mod support;
+mod trust;
 
 mod cli;
 mod compare;

@@ -156,7 +156,7 @@ messages = ["lacks the level"]
 /// Counted executions by trial; none may count twice.
 pub(crate) fn counted(journal: Journal) -> BTreeMap<u32, journal::Execution> {
     let mut counted = BTreeMap::new();
-    for execution in journal.executions.into_iter().filter(|execution| !execution.warmup) {
+    for execution in journal.executions.into_iter().filter(|e| !e.warmup && e.invalid.is_empty()) {
         let trial = execution.trial;
         assert!(counted.insert(trial, execution).is_none(), "trial {trial} counts twice");
     }

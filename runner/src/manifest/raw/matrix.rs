@@ -28,6 +28,18 @@ pub(in crate::manifest) struct Matrix {
     pub(in crate::manifest) include: Vec<Line>,
     pub(in crate::manifest) warmup: Option<i64>,
     pub(in crate::manifest) instrument_trials: Option<i64>,
+    pub(in crate::manifest) precision: Option<Precision>,
+}
+
+/// The stopping rule.
+pub(in crate::manifest) struct Precision {
+    pub(in crate::manifest) span: Range<usize>,
+    pub(in crate::manifest) metric: Option<At<String>>,
+    pub(in crate::manifest) statistic: Option<At<String>>,
+    pub(in crate::manifest) relative: Option<At<f64>>,
+    pub(in crate::manifest) n_min: i64,
+    pub(in crate::manifest) every: i64,
+    pub(in crate::manifest) n_max: i64,
 }
 
 /// A key of the matrix that is not one of its own: the levels of a setting.
@@ -53,7 +65,9 @@ pub(in crate::manifest) struct Line {
 
 /// Reads `[matrix]`.
 pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
-    table.require("trials", "say how often each cell is run, for instance `trials = 10`", errors);
+    if !table.has("precision") {
+        table.require("trials", "say how often each cell is run, for instance `trials = 10`", errors);
+    }
     let span = table.span.clone();
     let before = errors.count();
     let variant = table.take("variant").and_then(|entry| list(&entry, errors, Item::string));
@@ -64,12 +78,46 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
     let trials = table.take("trials").and_then(|entry| trials(&entry, errors));
     let warmup = table.integer("warmup", (0, 1), errors).map(|at| at.value);
     let instrument_trials = table.integer("instrument_trials", (1, 1000), errors).map(|at| at.value);
+    let precision = table.take("precision").and_then(|entry| precision(&entry, errors));
+    let trials = match (&precision, trials) {
+        (Some(rule), Some(_)) => {
+            errors.push(
+                ManifestError::new(Code::Conflict, rule.span.clone(), "`trials` and `precision` exclude each other")
+                    .help("with `precision` its `n_max` says how many trials there are at most"),
+            );
+            None
+        }
+        (Some(rule), None) => Some(Trials::Each(rule.n_max)),
+        (None, trials) => trials,
+    };
     let exclude = table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors));
     let include = table.take("include").map_or_else(Vec::new, |entry| lines(&entry, true, errors));
     let rest = errors.count();
     let axes: Vec<_> = table.rest().iter().map(|entry| axis(entry, errors)).collect();
     let broken = own != before || errors.count() != rest;
-    Matrix { span, variant, concurrency, axes, broken, trials, exclude, include, warmup, instrument_trials }
+    Matrix { span, variant, concurrency, axes, broken, trials, exclude, include, warmup, instrument_trials, precision }
+}
+
+fn precision(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Precision> {
+    let mut table = entry.table("`precision`", errors)?;
+    let span = table.span.clone();
+    table.require(
+        "metric",
+        "say which metric is to be precise, for instance `metric = \"webservice_startup_time\"`",
+        errors,
+    );
+    table.require("relative", "say how precise: `relative = 0.02` for an interval of 2 % either way", errors);
+    let metric = table.string("metric", errors);
+    let statistic = table.string("statistic", errors);
+    let relative = table.take("relative").and_then(|entry| entry.item().number(errors));
+    let mut count = |key: &str, least: i64, default: i64, errors: &mut Diagnostics| {
+        table.integer(key, (least, MOST_TRIALS), errors).map_or(default, |at| at.value)
+    };
+    let n_min = count("n_min", 6, 30, errors);
+    let every = count("every", 1, 10, errors);
+    let n_max = count("n_max", 6, 200, errors);
+    table.deny_rest(&["metric", "statistic", "relative", "n_min", "every", "n_max"], errors);
+    Some(Precision { span, metric, statistic, relative, n_min, every, n_max })
 }
 
 fn axis(entry: &Entry<'_>, errors: &mut Diagnostics) -> RawAxis {

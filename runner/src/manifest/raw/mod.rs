@@ -60,6 +60,7 @@ pub(super) struct Head {
     pub(super) seed: u64,
     pub(super) protocol: Option<At<String>>,
     pub(super) reference: Option<At<String>>,
+    pub(super) family: Vec<At<String>>,
 }
 
 #[derive(Default)]
@@ -222,9 +223,11 @@ fn head(mut table: Table<'_>, errors: &mut Diagnostics) -> Head {
     let description = table.string("description", errors);
     let protocol = table.string("protocol", errors);
     let reference = table.string("reference", errors);
-    table.deny_rest(&["name", "title", "seed", "description", "protocol", "reference"], errors);
+    let family = table.take("family").and_then(|entry| list(&entry, errors, Item::string)).unwrap_or_default();
+    table.deny_rest(&["name", "title", "seed", "description", "protocol", "reference", "family"], errors);
     Head {
         protocol,
+        family,
         reference,
         name: text(name).unwrap_or_default(),
         title: text(title).unwrap_or_default(),

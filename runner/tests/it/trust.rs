@@ -1,0 +1,125 @@
+//! What a number is taken for: disturbed trials are kept and run again, a stopping rule stops, variants of one run are compared.
+
+use microbench_plots::record::{Interference, Record, decode_line};
+use microbench_plots::stats::precision::Look;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{Bench, processes_of, text, wait_until};
+
+/// The rows of `samples.csv` of one metric: trial, attempt, value and status.
+fn samples(bench: &Bench, metric: &str) -> Vec<[String; 4]> {
+    let table = std::fs::read_to_string(bench.path("run/samples.csv")).unwrap();
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|column| column == name).unwrap();
+    let wanted = ["trial", "attempt", "value", "status"].map(column);
+    let rows = reader.records().map(Result::unwrap).filter(|row| &row[column("metric")] == metric);
+    rows.map(|row| wanted.map(|at| row[at].to_owned())).collect()
+}
+
+#[test]
+fn a_trial_whose_guest_complains_is_kept_and_run_again() {
+    let bench = Bench::new();
+    bench.study(&["complains-first"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "");
+    let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("complains-first/2 invalid (guest-kernel): VM 0: [    1.0] BUG: soft lockup"), "{said}");
+    assert!(said.contains("it is run again"), "{said}");
+    let executions = bench.journal().executions;
+    assert_eq!(executions.iter().map(|e| (e.attempt, e.invalid.len())).collect::<Vec<_>>(), [(0, 2), (1, 0)]);
+    assert_eq!(executions[0].invalid[0].0, Interference::GuestKernel);
+
+    let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
+    assert!(analyzed.contains("8 samples, 0 missing"), "{analyzed}");
+    assert!(analyzed.contains("disturbed: 1 of 2 executions, none of which counts (guest-kernel"), "{analyzed}");
+    // The second execution counts; the values of the first stay in the table, as what they are.
+    let rows = samples(&bench, "kernel_boot_time");
+    let row = |attempt: &str, status: &str| ["0", attempt, "100.0", status].map(str::to_owned);
+    let shown: Vec<[String; 4]> =
+        rows.into_iter().map(|[t, a, v, s]| [t, a, format!("{:.1}", v.parse::<f64>().unwrap()), s]).collect();
+    assert_eq!(shown, [row("1", "ok"), row("1", "ok"), row("0", "invalid"), row("0", "invalid")]);
+}
+
+#[test]
+fn a_trial_that_is_disturbed_each_time_is_missing_and_says_why() {
+    let bench = Bench::new();
+    bench.study(&["complains", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    assert!(text(&output.stderr).contains("it stays invalid"), "{}", text(&output.stderr));
+    let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
+    assert!(analyzed.contains("complains/1: invalid: guest-kernel: VM 0: [    1.0] BUG"), "{analyzed}");
+    assert!(analyzed.contains("4 samples, 4 missing"), "{analyzed}");
+    assert!(bench.run(&["plot", "run"]).status.success());
+    // Complete: nothing is left to resume.
+    let resumed = bench.run(&["run", "--resume", "run", "--host", "fake"]);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    assert_eq!(bench.journal().executions.len(), 4);
+}
+
+#[test]
+fn a_pause_makes_the_trial_invalid_and_it_is_run_again() {
+    let bench = Bench::new();
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
+    let pid = Pid::from_raw(i32::try_from(runner.id()).unwrap());
+    kill(pid, Signal::SIGTSTP).unwrap();
+    let stopped = || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "));
+    wait_until("the runner to stop", stopped);
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert!(runner.wait().unwrap().success());
+    let executions = bench.journal().executions;
+    assert_eq!(executions[0].invalid[0].0, Interference::Paused);
+    assert!(executions.len() >= 2 && executions[1].attempt == 1, "{executions:?}");
+}
+
+#[test]
+fn a_stopping_rule_stops_in_whole_blocks_and_says_why() {
+    let bench = Bench::new();
+    let rule = "precision = { metric = \"kernel_boot_time\", relative = 0.02, n_min = 6, every = 2, n_max = 20 }";
+    bench.study(&["ok", "unannounced"], &format!("concurrency = [1]\n{rule}\nwarmup = 0"), "");
+    let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    assert!(said.contains("after 6 blocks: 0 of 2 cells have enough"), "{said}");
+    assert!(said.contains("after 8 blocks: 2 of 2 cells have enough"), "{said}");
+    let journal = bench.journal();
+    assert_eq!(journal.executions.len(), 16);
+    assert_eq!(journal.looks.iter().map(|(blocks, _)| *blocks).collect::<Vec<_>>(), [6, 8]);
+    assert_eq!(journal.looks[1].1["ok/1"], Look::Enough { half_width: 0.0 });
+    // What was not needed is not missing, and nothing is left to resume.
+    let analyzed = text(&bench.run(&["analyze", "run", "--detail"]).stdout);
+    assert!(analyzed.contains("64 samples, 0 missing"), "{analyzed}");
+    assert!(analyzed.contains("n too small (< 29)") && analyzed.contains("withheld: n < 30"), "{analyzed}");
+    assert!(analyzed.contains("stopped after 8 blocks"), "{analyzed}");
+    let last = std::fs::read_to_string(bench.path("run/journal.ndjson")).unwrap();
+    assert!(matches!(decode_line(last.lines().last().unwrap()), Ok(Record::RunEnd { .. })));
+    assert!(bench.run(&["run", "--resume", "run", "--host", "fake"]).status.success());
+    assert_eq!(bench.journal().executions.len(), 16);
+}
+
+#[test]
+fn the_variants_of_one_run_are_compared_with_the_first() {
+    let bench = Bench::new();
+    let path = bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = 0", "");
+    let study = std::fs::read_to_string(&path).unwrap();
+    bench.file("study.toml", &study.replace("seed = 1", "seed = 1\nfamily = [\"webservice_startup_time\"]"));
+    bench.run_study();
+    assert!(bench.run(&["analyze", "run"]).status.success());
+    let output = bench.run(&["compare", "run", "--json"]);
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |metric: &str| all.as_array().unwrap().iter().find(|one| one["metric"] == metric).unwrap().clone();
+    let startup = of("webservice_startup_time");
+    assert_eq!((startup["cell"].as_str(), startup["n"][0].as_u64()), (Some("late/1"), Some(7)));
+    // One test in the family: Holm leaves it as it is. The others are outside of it.
+    assert_eq!(startup["p"], startup["adjusted_p"]);
+    assert!(of("hashing_time")["adjusted_p"].is_null());
+    // All that is the same on both sides: p is 1, and no shift.
+    let boot = of("kernel_boot_time");
+    assert_eq!((boot["p"].as_f64(), boot["shift"].as_f64(), boot["ratio"].as_f64()), (Some(1.0), Some(0.0), Some(1.0)));
+    let table = text(&bench.run(&["compare", "run", "--baseline", "late", "--detail"]).stdout);
+    assert!(table.contains("A: late") && table.contains("labels within blocks"), "{table}");
+    let unknown = bench.run(&["compare", "run", "--baseline", "none"]);
+    assert!(text(&unknown.stderr).contains("it has ok, late"), "{}", text(&unknown.stderr));
+}
