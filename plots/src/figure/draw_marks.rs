@@ -136,6 +136,10 @@ fn highest(mark: &Mark) -> f64 {
         }
         Shown::Box { whiskers, outliers, .. } => outliers.iter().copied().fold(whiskers.1, f64::max),
         Shown::Strip { values, median } => values.iter().copied().fold(*median, f64::max),
+        Shown::Stack { parts, interval, points } => {
+            let height = parts.iter().map(|part| part.height).sum();
+            points.iter().copied().chain(interval.map(|(_, high)| high)).fold(height, f64::max)
+        }
         Shown::Nothing => 0.0,
     };
     own.max(mark.reference.unwrap_or(0.0))
@@ -211,17 +215,15 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
     let (x0, x1) = (centre - width / 2, centre + width / 2);
     let spread = |n: usize, of: usize| centre + (((n as f64 + 0.5) / of as f64 - 0.5) * f64::from(width) * 0.6) as i32;
     match &mark.shown {
-        Shown::Bar { height, interval, points: trials } => {
-            let corners = [(x0, scale.at(*height)), (x1, sheet.bottom)];
-            filled(area, corners, look.area(colour, mark.layer))?;
-            if !look.paper {
-                outline(area, corners, colour, 0.6)?;
-            }
-            for (n, trial) in trials.iter().enumerate() {
-                dot(area, (spread(n, trials.len()), scale.at(*trial)))?;
-            }
-            if let Some((low, high)) = interval {
-                draw_whisker(area, centre, scale.at(*low), scale.at(*high), width / 6)?;
+        Shown::Bar { height, .. } => {
+            draw_area(area, look, [(x0, scale.at(*height)), (x1, sheet.bottom)], colour, mark.layer)?;
+        }
+        Shown::Stack { parts, .. } => {
+            let mut below = 0.0;
+            for part in parts {
+                let corners = [(x0, scale.at(below + part.height)), (x1, scale.at(below))];
+                draw_area(area, look, corners, look.colour(part.colour), (0, 1))?;
+                below += part.height;
             }
         }
         Shown::Box { quartiles: [q1, median, q3], whiskers, outliers } => {
@@ -243,6 +245,14 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
         }
         Shown::Nothing => segment(area, (x0, sheet.bottom), (x1, sheet.bottom), theme::ALARM, 1.2)?,
     }
+    if let Shown::Bar { interval, points: trials, .. } | Shown::Stack { interval, points: trials, .. } = &mark.shown {
+        for (n, trial) in trials.iter().enumerate() {
+            dot(area, (spread(n, trials.len()), scale.at(*trial)))?;
+        }
+        if let Some((low, high)) = interval {
+            draw_whisker(area, centre, scale.at(*low), scale.at(*high), width / 6)?;
+        }
+    }
     // Of several layers, the note of the one behind would be hidden.
     if !mark.note.is_empty() && mark.layer.0 == 0 {
         let own = match &mark.shown {
@@ -253,6 +263,12 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
         Words::new(SMALL, HPos::Left, VPos::Center).colour(theme::ALARM).draw_up(area, &mark.note, at)?;
     }
     Ok(())
+}
+
+/// A bar or a part of one.
+fn draw_area(area: &Area<'_>, look: Look, corners: [(i32, i32); 2], colour: RGBColor, layer: (usize, usize)) -> Drawn {
+    filled(area, corners, look.area(colour, layer))?;
+    if look.paper { Ok(()) } else { outline(area, corners, colour, 0.6) }
 }
 
 fn draw_whisker(area: &Area<'_>, x: i32, low: i32, high: i32, cap: i32) -> Drawn {

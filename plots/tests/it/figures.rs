@@ -75,6 +75,30 @@ fn listed_bars_stand_in_their_order_with_their_labels_and_heights() {
 }
 
 #[test]
+fn stacked_bars_stand_one_on_the_other_with_a_colour_for_each_metric() {
+    let description = one(3, &listed(FigureForm::StackedBars));
+    let parts = |mark: &Mark| match &mark.shown {
+        Shown::Stack { parts, .. } => parts.iter().map(|part| (part.colour, part.height)).collect(),
+        _ => Vec::new(),
+    };
+    let marks = panel(&description).marks;
+    // A pooled bar is the mean of what was measured of its cells, part by part.
+    let all: Vec<_> = marks.iter().map(parts).collect();
+    assert_eq!(all, [vec![(0, 603.0), (1, 201.0)], vec![(0, 453.0), (1, 151.0)], vec![]]);
+    let Shown::Stack { interval: Some((low, high)), points, .. } = &marks[0].shown else { panic!("{:?}", marks[0]) };
+    assert_eq!(points.as_slice(), [800.0, 804.0, 808.0]);
+    assert!(*low < 804.0 && 804.0 < *high, "{low} to {high}");
+    assert_eq!((&marks[2].shown, marks[2].note.as_str()), (&Shown::Nothing, "n/a here"));
+    let legend: Vec<_> = description.legend.iter().map(|entry| (entry.label.as_str(), entry.key)).collect();
+    assert_eq!(legend, [("Web service start-up", Key::Group(0)), ("Kernel boot", Key::Group(1))]);
+    let Chart::Marks { y_label, .. } = &description.chart else { panic!("{:?}", description.chart) };
+    assert_eq!(y_label, "Time (ms, virtual time)");
+    for words in ["means over trials", "medians would not add up", "n = 3 trials each"] {
+        assert!(description.caption.contains(words), "{}", description.caption);
+    }
+}
+
+#[test]
 fn other_forms_make_one_figure_for_each_metric() {
     let names: Vec<_> = described(3, &listed(FigureForm::Bars)).into_iter().map(|figure| figure.name).collect();
     assert_eq!(names, ["listed-webservice_startup_time", "listed-kernel_boot_time"]);
@@ -132,6 +156,7 @@ fn every_form_is_drawn_the_same_twice() {
         FigureForm::Bars,
         FigureForm::GroupedBars,
         FigureForm::OverlaidBars,
+        FigureForm::StackedBars,
         FigureForm::Box,
         FigureForm::Ecdf,
         FigureForm::Strip,
@@ -145,7 +170,11 @@ fn every_form_is_drawn_the_same_twice() {
             (Theme::Paper, Column::Double, "paper"),
         ] {
             let form_name = serde_json::to_string(&form).unwrap().replace('"', "");
-            let metrics: &[&str] = if form == FigureForm::OverlaidBars { BOTH } else { &["kernel_boot_time"] };
+            let metrics: &[&str] = if matches!(form, FigureForm::OverlaidBars | FigureForm::StackedBars) {
+                BOTH
+            } else {
+                &["kernel_boot_time"]
+            };
             let base = match form {
                 FigureForm::GroupedBars => Figure { groups: Some("concurrency".into()), ..figure("x", form, metrics) },
                 FigureForm::Setup => figure("x", form, metrics),
