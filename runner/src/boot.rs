@@ -12,7 +12,6 @@ use crate::event;
 pub type Derived = (&'static str, Result<u64, String>);
 
 /// The derived events of a VM that was spawned at `spawn` and whose first answer came at `http_ok`, by what its agent tells.
-#[must_use]
 pub fn derive(spawn: u64, http_ok: u64, stats: &Stats) -> [Derived; 3] {
     let begin = kernel_begin(spawn, http_ok, stats.answered_ns);
     let init_ns = stats.init_us.and_then(|stamp| stamp.checked_mul(1000)).ok_or(NO_INIT);

@@ -26,7 +26,8 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, sequence: &Sequence, legend: &
     let across = positions(sequence.points.iter().map(|point| point.at).fold(1.0, f64::max), left, right);
     let middle = (sheet.top + sheet.bottom) / 2;
     Words::new(TEXT, HPos::Center, VPos::Top).draw_up(area, &sequence.y_label, (pad() / 2, middle))?;
-    for (y, text) in up.ticks() {
+    // Without a value there is no scale.
+    for (y, text) in up.ticks().into_iter().filter(|_| !values.is_empty()) {
         segment(area, (left, y), (right, y), theme::GRID, 0.5)?;
         Words::new(TEXT, HPos::Right, VPos::Center).draw(area, &text, (left - points(3.0), y))?;
     }

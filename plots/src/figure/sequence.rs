@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::Error;
 use crate::record::{Cell, Column, Metric, Theme};
-use crate::samples::{Sample, Status};
+use crate::samples::{Sample, Status, said};
 use crate::stats::median::median;
 
 use super::cells;
@@ -134,19 +134,19 @@ fn caption(cell: &Cell, metric: &Metric, samples: &[&Sample], n: usize, data: Da
         *missing.entry((sample.status, &sample.reason)).or_default() += 1;
     }
     let missing: Vec<String> =
-        missing.iter().map(|((status, why), count)| format!("{count} {}: {why}", status.text())).collect();
+        missing.iter().map(|((status, why), count)| format!("{count} {}", said(*status, why))).collect();
     let missing = if missing.is_empty() {
         String::new()
     } else {
-        format!(" Below the axis stands what has no value, by VMs: {}.", missing.join("; ").trim_end_matches('.'))
+        format!(" VMs without a value: {}.", missing.join("; ").trim_end_matches('.'))
     };
     let definition = metric.definition.trim_end_matches('.').replace('`', "");
     let host = samples.iter().find_map(|sample| sample.host);
     let host = host.map_or_else(String::new, |host| format!(" Host: {}.", host.note()));
     format!(
         "Points: {} of cell {}, each trial's value{several}, over its position among all {} trials of the run, which alternate \
-         between cells; a warm-up stands before the trial that it precedes. The y axis need not begin at zero. n = {n} {}.{missing} {}: \
-         {definition}.{host}",
+         between cells; a warm-up, of one VM, stands before the trial that it precedes, and what has no value at the foot. The y \
+         axis need not begin at zero. n = {n} {}.{missing} {}: {definition}.{host}",
         metric.label,
         cell.id,
         data.plan.trials.len(),

@@ -58,7 +58,11 @@ fn what_has_no_value_is_told_from_what_has_some() {
     let kinds: Vec<Kind> = sequence(startup).points.iter().map(|point| point.kind).collect();
     assert_eq!(kinds[..7], [Kind::Counted; 7]);
     assert_eq!(kinds[7..], [Kind::Incomplete]);
-    assert!(startup.caption.contains("1 not-available: no reading known.startup"), "{}", startup.caption);
+    assert!(
+        startup.caption.contains("VMs without a value: 1 not-available: no reading known.startup."),
+        "{}",
+        startup.caption
+    );
     let refused = &described(&run, "t2/1")[0];
     assert!(sequence(refused).points.iter().all(|point| point.kind == Kind::Missing && point.value.is_none()));
     assert_eq!(sequence(refused).median, None);
