@@ -72,7 +72,7 @@ pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "phase_spawn", label: "Spawn", source: Source::Span(event::SPAWN, event::VMM_EXEC) },
     BuiltIn {
         name: "phase_vmm",
-        label: "VMM and firmware",
+        label: "VMM, firmware, loading",
         source: Source::Span(event::VMM_EXEC, event::KERNEL_BEGIN),
     },
     BuiltIn {
