@@ -85,7 +85,10 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, y_label: &str, panels: &[Panel
     let share = f64::from(inner_legend_size(legend).1 + points(12.0)) / f64::from(sheet.bottom - sheet.top);
     let reach = match look.paper {
         true => corners.iter().map(|corner| corner.tallest / (1.0 - share)).fold(largest * 1.05, f64::max),
-        false => largest * 1.08,
+        false => {
+            let marks = panels.iter().flat_map(|panel| &panel.marks);
+            marks.map(|mark| with_note(mark, sheet.bottom - sheet.top)).fold(largest * 1.08, f64::max)
+        }
     };
     let scale = Scale::new(reach, sheet.bottom, sheet.top);
     let middle = (sheet.top + sheet.bottom) / 2;
@@ -128,9 +131,23 @@ impl Corner {
     }
 }
 
-/// The highest thing that a mark draws.
+/// How far the axis must reach for a mark's note to end within a plot of this height.
+fn with_note(mark: &Mark, height: i32) -> f64 {
+    if mark.note.is_empty() {
+        return 0.0;
+    }
+    let share = f64::from(width_of(&mark.note, SMALL) + points(6.0)) / f64::from(height);
+    highest_own(mark) / (1.0 - share.min(0.8))
+}
+
+/// The highest thing that a mark draws, published values included.
 fn highest(mark: &Mark) -> f64 {
-    let own = match &mark.shown {
+    highest_own(mark).max(mark.reference.unwrap_or(0.0))
+}
+
+/// The highest thing that was measured.
+fn highest_own(mark: &Mark) -> f64 {
+    match &mark.shown {
         Shown::Bar { height, interval, points } => {
             points.iter().copied().chain(interval.map(|(_, high)| high)).fold(*height, f64::max)
         }
@@ -141,8 +158,7 @@ fn highest(mark: &Mark) -> f64 {
             points.iter().copied().chain(interval.map(|(_, high)| high)).fold(height, f64::max)
         }
         Shown::Nothing => 0.0,
-    };
-    own.max(mark.reference.unwrap_or(0.0))
+    }
 }
 
 fn draw_axis(area: &Area<'_>, sheet: Sheet, scale: &Scale, frame: &Frame, words: bool) -> Drawn {
@@ -257,7 +273,7 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
     if !mark.note.is_empty() && mark.layer.0 == 0 {
         let own = match &mark.shown {
             Shown::Nothing => sheet.bottom,
-            _ => scale.at(highest(&Mark { reference: None, ..mark.clone() })),
+            _ => scale.at(highest_own(mark)),
         };
         let at = (centre, own - points(4.0));
         Words::new(SMALL, HPos::Left, VPos::Center).colour(theme::ALARM).draw_up(area, &mark.note, at)?;

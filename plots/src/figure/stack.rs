@@ -33,7 +33,9 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
     for place in &places.all {
         let bar = Bar::of(data, figure, &metrics, place);
         if !bar.absent.is_empty() && !bar.parts.is_empty() {
-            incomplete.push(format!("{} without {}", place.label, bar.absent.join(", ")));
+            let panel = places.panels.get(place.panel).filter(|panel| !panel.is_empty());
+            let panel = panel.map_or_else(String::new, |panel| format!(", {panel},"));
+            incomplete.push(format!("{}{panel} without {}", place.label, bar.absent.join(", ")));
         }
         ns.push(bar.n);
         panels[place.panel].marks.push(bar.mark(figure.theme, place));
@@ -132,12 +134,11 @@ impl<'a> Bar<'a> {
             (_, 1) => "1 part missing".to_owned(),
             (_, several) => format!("{several} parts missing"),
         };
-        let shown = match theme {
-            _ if self.parts.is_empty() => Shown::Nothing,
-            // The paper shows neither intervals nor trials.
-            Theme::Paper => Shown::Stack { parts: self.parts, interval: None, points: Vec::new() },
-            Theme::Publication => Shown::Stack { parts: self.parts, interval: self.interval, points: self.points },
-        };
+        // The paper shows neither intervals nor trials, and what lacks a part is no sum.
+        let bare = theme == Theme::Paper || !self.absent.is_empty();
+        let (interval, points) = if bare { (None, Vec::new()) } else { (self.interval, self.points) };
+        let none = self.parts.is_empty();
+        let shown = if none { Shown::Nothing } else { Shown::Stack { parts: self.parts, interval, points } };
         let (tick, slot, group) = (place.tick, place.slot, place.group);
         Mark { tick, slot, group, layer: (0, 1), shown, reference: None, note }
     }

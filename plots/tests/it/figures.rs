@@ -2,7 +2,7 @@
 
 use microbench_plots::figure::description::{Chart, Key, Mark, Panel, Shown};
 use microbench_plots::figure::{Data, Description, describe};
-use microbench_plots::record::{Column, Figure, FigureForm, Level, Statistic, Theme};
+use microbench_plots::record::{Column, Figure, FigureForm, Level, Record, Statistic, Theme, encode_line};
 use microbench_plots::{analyze, journal, plot, samples, summary};
 
 use crate::support::{Run, bar, figure, text};
@@ -96,6 +96,31 @@ fn stacked_bars_stand_one_on_the_other_with_a_colour_for_each_metric() {
     for words in ["means over trials", "medians would not add up", "n = 3 trials each"] {
         assert!(description.caption.contains(words), "{}", description.caption);
     }
+}
+
+#[test]
+fn a_stacked_bar_that_lacks_a_part_says_so_and_shows_the_others() {
+    let figure = listed(FigureForm::StackedBars);
+    let run = Run::new(3, vec![figure.clone()]);
+    let mut cell = String::new();
+    let mut lacks = |record: &Record| {
+        if let Record::TrialStart { cell: begun, .. } = record {
+            cell.clone_from(begun);
+        }
+        cell == "qemu/10" && matches!(record, Record::Reading { name, .. } if name == "known.startup")
+    };
+    let journal: String = run.records().iter().filter(|record| !lacks(record)).map(encode_line).collect();
+    std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+    let samples = samples::samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
+    let rows = summary::summarise(&run.plan, &samples);
+    let description = describe(Data { plan: &run.plan, rows: &rows, samples: &samples }, &figure).unwrap().remove(0);
+    let mark = &panel(&description).marks[0];
+    let Shown::Stack { parts, interval, points } = &mark.shown else { panic!("{mark:?}") };
+    assert_eq!(parts.iter().map(|part| (part.colour, part.height)).collect::<Vec<_>>(), [(1, 201.0)]);
+    assert!(interval.is_none() && points.is_empty(), "what lacks a part is no sum");
+    assert_eq!(mark.note, "1 part missing");
+    let said = "Not whole: qemu x10 without Web service start-up.";
+    assert!(description.caption.contains(said), "{}", description.caption);
 }
 
 #[test]
