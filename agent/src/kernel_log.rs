@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
+use crate::instants::CLOCK_RECORD;
+
 /// What the log says of the boot. Stamps are microseconds of the kernel's own clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KernelLog {
@@ -13,6 +15,8 @@ pub(crate) struct KernelLog {
     pub(crate) init: Option<u64>,
     pub(crate) random_seeded: Option<u64>,
     pub(crate) random_fast_init: Option<u64>,
+    /// By how many nanoseconds the stamps' clock is ahead of CLOCK_MONOTONIC, by the last record that the agent put there.
+    pub(crate) lead: Option<i64>,
 }
 
 impl KernelLog {
@@ -22,11 +26,12 @@ impl KernelLog {
         let mut fields = head.split(',');
         let (Some(priority), Some(_), Some(stamp)) = (fields.next(), fields.next(), fields.next()) else { return };
         let (Ok(priority), Ok(stamp)) = (priority.parse::<u32>(), stamp.parse::<u64>()) else { return };
-        if priority >> 3 != 0 {
-            return;
-        }
         // Lines after the first carry dictionary properties.
         let text = text.lines().next().unwrap_or_default();
+        if priority >> 3 != 0 {
+            self.lead = lead(stamp, text).or(self.lead);
+            return;
+        }
         self.messages += 1;
         self.last = Some(stamp);
         if text.starts_with("Run ") && text.ends_with(" as init process") {
@@ -43,6 +48,12 @@ impl KernelLog {
             _ => {}
         }
     }
+}
+
+/// The lead of the stamps' clock, when `text` is the agent's record of both.
+fn lead(stamp: u64, text: &str) -> Option<i64> {
+    let monotonic: i64 = text.strip_prefix(CLOCK_RECORD)?.parse().ok()?;
+    i64::try_from(stamp).ok()?.checked_mul(1000)?.checked_sub(monotonic)
 }
 
 /// Reads the whole log.
@@ -70,12 +81,13 @@ mod tests {
     use super::*;
 
     /// Taken from a 6.1 guest.
-    const RECORDS: [&str; 6] = [
+    const RECORDS: [&str; 7] = [
         "5,0,0,-;Linux version 6.1.0 (microbench@microbench)\n",
         "6,1,0,-;Command line: console=ttyS0 quiet\n",
         "5,98,71022,-;random: crng init done\n",
         "6,140,98123,-;Run /sbin/init as init process\n SUBSYSTEM=x\n",
         "30,141,150000,-;init[1]: a message of user space\n",
+        "14,142,160000,-;microbench-agent: clock 148000000\n",
         "garbage",
     ];
 
@@ -89,6 +101,7 @@ mod tests {
             init: Some(98_123),
             random_seeded: Some(71_022),
             random_fast_init: None,
+            lead: Some(12_000_000),
         };
         assert_eq!(log, expected);
     }

@@ -46,6 +46,10 @@ pub struct Stats {
     pub random_seeded_us: Option<u64>,
     /// Stamp of `random: fast init done`, microseconds; kernels since 5.18 have no such message.
     pub random_fast_init_us: Option<u64>,
+    /// When the agent began to listen, nanoseconds on the clock of the stamps; `None` when it cannot tell on that clock.
+    pub listening_ns: Option<u64>,
+    /// When it last answered `GET /` with 200, just before the answer was sent; as `listening_ns`.
+    pub answered_ns: Option<u64>,
     /// `/proc/uptime`, milliseconds.
     pub uptime_ms: u64,
     /// `/proc/cmdline` without its newline.

@@ -7,6 +7,7 @@ mod hash;
 mod http;
 mod index;
 mod init;
+mod instants;
 mod kernel_log;
 mod options;
 mod routes;
@@ -45,6 +46,7 @@ fn serve(mut options: Options) -> std::io::Result<()> {
         options.nonce = init::kernel_parameter(microbench_agent::NONCE_PARAMETER).unwrap_or_default();
     }
     let listener = TcpListener::bind(options.listen)?;
+    instants::listening();
     let address = listener.local_addr()?;
     if !options.stay {
         announce(&options.nonce);

@@ -5,16 +5,19 @@ use serde::Serialize;
 
 use crate::http::{Request, Response, Then};
 use crate::options::Options;
-use crate::{hash, index, stats};
+use crate::{hash, index, instants, stats};
 
 /// Answers one request.
 pub(crate) fn answer(request: &Request, options: &Options) -> Response {
     match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/") => match index::read(&options.index) {
-            Ok(bytes) => Response::text(200, format!("microbench-agent: {bytes} bytes read")),
+            Ok(bytes) => {
+                instants::answered();
+                Response::text(200, format!("microbench-agent: {bytes} bytes read"))
+            }
             Err(error) => Response::text(500, format!("{}: {error}", options.index.display())),
         },
-        ("GET", "/stats") => match stats::read() {
+        ("GET", "/stats") => match stats::read(options) {
             Ok(stats) => json(200, &stats),
             Err(error) => Response::text(500, error.to_string()),
         },

@@ -5,13 +5,17 @@ use std::io;
 
 use microbench_agent::Stats;
 
-use crate::kernel_log;
+use crate::options::Options;
+use crate::{instants, kernel_log};
 
-/// Reads everything anew.
+/// Reads everything anew. Only a guest's own agent adds to the kernel's log.
 ///
 /// # Errors
 /// When a file of /proc or the kernel's log cannot be read.
-pub(crate) fn read() -> io::Result<Stats> {
+pub(crate) fn read(options: &Options) -> io::Result<Stats> {
+    if !options.stay {
+        instants::note();
+    }
     let log = kernel_log::read()?;
     let text =
         |path: &str| fs::read_to_string(path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")));
@@ -19,12 +23,15 @@ pub(crate) fn read() -> io::Result<Stats> {
     let field = |name: &str| {
         cpu.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name).map(|(_, v)| v.trim())
     };
+    let (listening_ns, answered_ns) = log.lead.map_or((None, None), instants::on_kernel_clock);
     Ok(Stats {
         kernel_messages: log.messages,
         last_message_us: log.last,
         init_us: log.init,
         random_seeded_us: log.random_seeded,
         random_fast_init_us: log.random_fast_init,
+        listening_ns,
+        answered_ns,
         uptime_ms: uptime_ms(&text("/proc/uptime")?),
         cmdline: text("/proc/cmdline")?.trim_end().to_owned(),
         kernel_release: text("/proc/sys/kernel/osrelease")?.trim_end().to_owned(),

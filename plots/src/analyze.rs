@@ -75,11 +75,7 @@ pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
     let plan = plan(run)?;
     let samples = samples::load(run)?;
     let rows = summary::summarise(&plan, &samples);
-    let folder = match theme {
-        None => run.join("figures"),
-        Some(Theme::Paper) => run.join("figures/paper"),
-        Some(Theme::Publication) => run.join("figures/publication"),
-    };
+    let folder = folder(run, theme);
     let mut files = Vec::new();
     for wanted in &plan.figures {
         let wanted = &Figure { theme: theme.unwrap_or(wanted.theme), ..wanted.clone() };
@@ -88,6 +84,35 @@ pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
         }
     }
     Ok(files)
+}
+
+/// Draws sequences of `cells`, or of every cell for none, from `samples.parquet` of `run` into the folder of [`plot`]'s; returns the
+/// files.
+///
+/// # Errors
+/// When the run has not been analysed, has no such cell, or a file cannot be written.
+pub fn plot_sequences(run: &Path, theme: Option<Theme>, cells: &[String]) -> Result<Vec<PathBuf>, Error> {
+    let plan = plan(run)?;
+    let samples = samples::load(run)?;
+    let data = Data { plan: &plan, rows: &[], samples: &samples };
+    let all: Vec<String> = plan.cells.iter().map(|cell| cell.id.clone()).collect();
+    let mut described = Vec::new();
+    // All are described first, so that a wrong name draws nothing.
+    for cell in if cells.is_empty() { &all } else { cells } {
+        described.extend(figure::sequence::describe(data, cell, theme.unwrap_or_default())?);
+    }
+    let folder = folder(run, theme);
+    let files =
+        described.iter().map(|description| figure::save(description, &folder)).collect::<Result<Vec<_>, _>>()?;
+    Ok(files.into_iter().flatten().collect())
+}
+
+fn folder(run: &Path, theme: Option<Theme>) -> PathBuf {
+    match theme {
+        None => run.join("figures"),
+        Some(Theme::Paper) => run.join("figures/paper"),
+        Some(Theme::Publication) => run.join("figures/publication"),
+    }
 }
 
 fn plan(run: &Path) -> Result<Plan, Error> {

@@ -18,7 +18,7 @@ pub mod stats;
 pub mod summary;
 mod terminal;
 
-pub use analyze::{Analysis, analyze, load, plot};
+pub use analyze::{Analysis, analyze, load, plot, plot_sequences};
 
 /// Why a run cannot be analysed or drawn.
 #[derive(Debug, thiserror::Error)]

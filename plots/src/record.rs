@@ -233,7 +233,8 @@ pub struct Figure {
     pub theme: Theme,
     /// Width of the chart.
     pub column: Column,
-    /// [`Metric::name`], of one unit. `overlaid-bars` draws them at one place, the last one in front; other forms make one figure each.
+    /// [`Metric::name`], of one unit. `overlaid-bars` draws them at one place, the last one in front, and
+    /// `stacked-bars` one on the other; other forms make one figure each.
     pub metrics: Vec<String>,
     /// Bars that the manifest lists one by one, left to right; empty to take them from `x`, `groups` and `panels`.
     pub bars: Vec<FigureBar>,
@@ -278,6 +279,8 @@ pub enum FigureForm {
     GroupedBars,
     /// As `bars`, but each metric's bar stands behind the next one's, from zero.
     OverlaidBars,
+    /// As `bars`, but each metric's mean stands on the one before it: parts that add up.
+    StackedBars,
     /// Box plots over trials: quartiles, whiskers to the last value within 1.5 interquartile ranges, values beyond as points.
     Box,
     /// Empirical cumulative distribution functions, one line a bar.
@@ -513,7 +516,7 @@ pub enum Record {
     Reading {
         /// VM of the trial, from 0.
         vm: u32,
-        /// Reading name, for instance `kernel.init`.
+        /// Reading name, for instance `kernel.init`; or that of an event that could not be had, with the reason and no value.
         name: String,
         /// The value; `None` when it cannot be had here.
         value: Option<f64>,

@@ -248,7 +248,12 @@ fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
             Err((if own { Status::Censored } else { status }, reason))
         }
         MetricSource::Span { from, to } => {
-            let instant = |name: &str| vm.events.get(name).ok_or_else(|| missing(format!("no event {name}")));
+            // A reading of an event's name says why there is no such event.
+            let why = |name: &str| match vm.readings.get(name) {
+                Some((Err(reason), _)) => reason.clone(),
+                _ => format!("no event {name}"),
+            };
+            let instant = |name: &str| vm.events.get(name).ok_or_else(|| missing(why(name)));
             let (from_ns, to_ns) = (*instant(from)?, *instant(to)?);
             match to_ns.checked_sub(from_ns) {
                 Some(ns) => Ok(ns as f64 / NS_PER_MS),

@@ -89,6 +89,12 @@ enum Action {
         /// Draw all of them in this theme, into figures/THEME [default: each in its own].
         #[arg(long, value_enum)]
         theme: Option<ThemeArgument>,
+        /// Draw, in place of the study's figures, each metric of this cell over the execution order; may be given several times.
+        #[arg(long, value_name = "CELL", conflicts_with = "sequences")]
+        sequence: Vec<String>,
+        /// The same for every cell.
+        #[arg(long)]
+        sequences: bool,
     },
     /// Compare two analysed runs, or the variants of one: ratio, interval and verdict for each cell and metric that both have.
     Compare {
@@ -329,10 +335,14 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             };
             import(&study, &table, mapping.as_deref(), out.as_deref())
         }
-        Action::Plot { run, theme } => {
-            for file in microbench_plots::plot(Directory::open(&run)?.path(), theme.map(ThemeArgument::theme))? {
-                println!("{}", file.display());
-            }
+        Action::Plot { run, theme, sequence, sequences } => {
+            let (run, theme) = (Directory::open(&run)?, theme.map(ThemeArgument::theme));
+            let files = if sequences || !sequence.is_empty() {
+                microbench_plots::plot_sequences(run.path(), theme, &sequence)?
+            } else {
+                microbench_plots::plot(run.path(), theme)?
+            };
+            files.iter().for_each(|file| println!("{}", file.display()));
             Ok(ExitCode::SUCCESS)
         }
         Action::Compare { a, b, baseline, margin, means, detail, json, gate, across_hosts } => {

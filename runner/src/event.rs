@@ -25,9 +25,13 @@ events! {
     CLONE_BEGIN = "clone.begin", "the start of the copy of the VM's disk";
     CLONE_END = "clone.end", "the end of the copy of the VM's disk";
     SPAWN = "spawn", "the instant just before the VMM's process is forked";
+    VMM_EXEC = "vmm.exec", "the return from the fork, when the VMM's program has taken the process over";
     API_READY = "api.ready", "the first connection that the VMM's control socket accepts";
     BOOT_REQUESTED = "boot.requested", "the request to the VMM to start the guest";
+    KERNEL_BEGIN = "kernel.begin", "the zero of the guest kernel's clock, derived from the guest's stamps";
     CONSOLE_FIRST = "console.first", "the first byte on the console, which is the guest's and the VMM's";
+    INIT_BEGIN = "init.begin", "the kernel's hand-over to init, derived from the guest's stamps";
+    AGENT_LISTENING = "agent.listening", "the return from the agent's `listen(2)`, derived from the guest's stamps";
     AGENT_READY = "agent.ready", "the guest agent's mark on the console";
     AGENT_ANNOUNCED = "agent.announced", "the arrival of the agent's datagram that it listens";
     HTTP_OK = "http.ok", "the first answer 200 of the guest's web service";

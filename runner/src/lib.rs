@@ -4,6 +4,7 @@
 
 pub mod announcement;
 pub mod artifact;
+pub mod boot;
 pub mod catalog;
 pub mod clock;
 pub mod complaint;

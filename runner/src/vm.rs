@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::{self, Runtime};
 
 use crate::announcement::Announcements;
+use crate::boot;
 use crate::clock::Instant;
 use crate::console::Console;
 use crate::engine::api::{self, ApiError};
@@ -319,6 +320,7 @@ impl Vm {
         let child = spawned
             .with_context(|| format!("cannot start {}", self.launch.argv[0]))
             .map_err(Failed::host(event::SPAWN))?;
+        self.event(event::VMM_EXEC);
         let mut process = Process::new(child, self.counts.is_some()).map_err(Failed::host(event::SPAWN))?;
 
         let result = self.serve(&process, &console);
@@ -376,6 +378,7 @@ impl Vm {
 
         let stats = self.runtime.block_on(self.guest.stats()).map_err(|error| Failed::from((error, "stats")))?;
         self.stats(&stats);
+        self.derive(found.ok, &stats);
         for (workload, expected) in self.workloads.clone() {
             self.work(&workload, &expected)?;
         }
@@ -505,6 +508,20 @@ impl Vm {
         self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
     }
 
+    /// The instants of the boot that only the guest saw.
+    fn derive(&mut self, ok: Instant, stats: &Stats) {
+        let spawn = self.records.iter().find_map(|record| match record {
+            Record::Event { name, t_ns, .. } if name == event::SPAWN => Some(*t_ns),
+            _ => None,
+        });
+        for (name, instant) in boot::derive(spawn.unwrap_or(ok.0), ok.0, stats) {
+            match instant {
+                Ok(t_ns) => self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns }),
+                Err(reason) => self.no_event(name, reason),
+            }
+        }
+    }
+
     /// What strace counted.
     fn count(&mut self, file: &Path) {
         let total = fs::read_to_string(file).map_err(|error| format!("strace left no counts: {error}"));
@@ -548,6 +565,11 @@ impl Vm {
     fn event(&mut self, name: &str) {
         let t_ns = Instant::now().0;
         self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns });
+    }
+
+    /// Says why there is no such event: a reading of its name, without a value.
+    fn no_event(&mut self, name: &str, reason: String) {
+        self.no_reading(name, "ns", reason);
     }
 
     fn no_reading(&mut self, name: &str, unit: &str, reason: String) {

@@ -108,10 +108,12 @@ pub(super) fn wrap(words: &str, size: f64, width: i32) -> Vec<String> {
     lines
 }
 
-/// An axis: from zero to a round number at or above everything that is drawn, mapped to canvas units.
+/// An axis: from zero, or a round number below everything that is drawn, to a round number at or above it, mapped to canvas units.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
-    /// Canvas unit of zero.
+    /// Value at the beginning.
+    pub(super) from: f64,
+    /// Canvas unit of the beginning.
     pub(super) zero: i32,
     /// Canvas unit of the end.
     pub(super) end: i32,
@@ -122,18 +124,31 @@ pub(super) struct Scale {
 impl Scale {
     pub(super) fn new(largest: f64, zero: i32, end: i32) -> Self {
         let (step, steps) = nice_steps(if largest > 0.0 { largest } else { 1.0 });
-        Self { zero, end, step, steps }
+        Self { from: 0.0, zero, end, step, steps }
+    }
+
+    /// From zero too, unless all values lie in the upper half: then close around them, so that what they vary by is seen.
+    pub(super) fn around(values: &[f64], zero: i32, end: i32) -> Self {
+        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = values.iter().copied().fold(0.0, f64::max);
+        if low >= high || low < high / 2.0 {
+            return Self::new(high * 1.05, zero, end);
+        }
+        let (step, _) = nice_steps(high - low);
+        let from = (low / step - 0.25).floor().max(0.0) * step;
+        let steps = ((high - from) / step + 0.25).ceil() as u32;
+        Self { from, zero, end, step, steps }
     }
 
     pub(super) fn at(&self, value: f64) -> i32 {
-        let share = value / (self.step * f64::from(self.steps));
+        let share = (value - self.from) / (self.step * f64::from(self.steps));
         self.zero + (share * f64::from(self.end - self.zero)).round() as i32
     }
 
     /// Where the ticks are, and their words.
     pub(super) fn ticks(&self) -> Vec<(i32, String)> {
         let decimals = (-self.step.log10().floor()).max(0.0) as usize;
-        let value = |n: u32| self.step * f64::from(n);
+        let value = |n: u32| self.from + self.step * f64::from(n);
         (0..=self.steps).map(|n| (self.at(value(n)), format!("{:.decimals$}", value(n)))).collect()
     }
 }
@@ -149,6 +164,16 @@ fn nice_steps(largest: f64) -> (f64, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_axis_around_values_leaves_zero_out_when_they_are_far_from_it() {
+        let scale = Scale::around(&[103.0, 100.0, 101.0], 1000, 0);
+        assert!(scale.from > 90.0 && scale.from <= 100.0, "{scale:?}");
+        assert!((0..=1000).contains(&scale.at(100.0)) && (0..=1000).contains(&scale.at(103.0)), "{scale:?}");
+        for values in [&[10.0, 100.0][..], &[5.0, 5.0], &[]] {
+            assert!(Scale::around(values, 1000, 0).from == 0.0, "{values:?}");
+        }
+    }
 
     #[test]
     fn the_axis_ends_above_the_largest_value_in_round_steps() {

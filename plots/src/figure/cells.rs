@@ -230,18 +230,34 @@ pub(super) fn unit(metric: &Metric, host: Option<HostKind>) -> String {
     }
 }
 
-/// The sentences on n, on what is missing, on pooled places, on definitions and on the host.
+/// Every place's rows for every metric.
+fn all_rows<'a>(data: Data<'a>, metrics: &[&Metric], places: &Places<'_>) -> Vec<Vec<&'a Row>> {
+    metrics.iter().flat_map(|metric| places.all.iter().map(|place| rows(data, place, metric))).collect()
+}
+
+/// The sentences on n, on pooled places, on definitions and on the host.
 pub(super) fn remarks(data: Data<'_>, figure: &Figure, metrics: &[&Metric], places: &Places<'_>) -> String {
-    let mut sentences = Vec::new();
-    let all: Vec<Vec<&Row>> =
-        metrics.iter().flat_map(|metric| places.all.iter().map(|place| rows(data, place, metric))).collect();
-    let ns: Vec<usize> =
-        all.iter().map(|rows| rows.iter().map(|row| row.n()).sum()).filter(|n: &usize| *n > 0).collect();
-    sentences.push(match (ns.iter().min(), ns.iter().max()) {
+    let all = all_rows(data, metrics, places);
+    let ns: Vec<usize> = all.iter().map(|rows| rows.iter().map(|row| row.n()).sum()).collect();
+    let mut sentences = vec![count(&ns)];
+    sentences.extend(context(data, figure, metrics, places));
+    sentences.join(" ")
+}
+
+/// The sentence on the trials of each place; none behind a place is not counted.
+pub(super) fn count(ns: &[usize]) -> String {
+    let some = || ns.iter().filter(|n| **n > 0);
+    match (some().min(), some().max()) {
         (Some(low), Some(high)) if low == high => format!("n = {low} {} each.", plural(*low, "trial")),
         (Some(low), Some(high)) => format!("n = {low} to {high} trials each."),
         _ => "Nothing was measured.".to_owned(),
-    });
+    }
+}
+
+/// The sentences on pooled places, on definitions, on the host and on published values.
+pub(super) fn context(data: Data<'_>, figure: &Figure, metrics: &[&Metric], places: &Places<'_>) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let all = all_rows(data, metrics, places);
     let pooled: Vec<String> = (places.all.iter())
         .filter(|place| place.cells.len() > 1)
         .map(|place| {
@@ -272,7 +288,7 @@ pub(super) fn remarks(data: Data<'_>, figure: &Figure, metrics: &[&Metric], plac
             sentences.push(format!("No published means beside {}: they are {reason}.", metric.label));
         }
     }
-    sentences.join(" ")
+    sentences
 }
 
 pub(super) fn plural(n: usize, word: &str) -> String {

@@ -5,7 +5,7 @@ use crate::record::{Column, Figure, FigureForm, Plan, Theme};
 use crate::samples::Sample;
 use crate::summary::Row;
 
-use super::{lines, marks, setup};
+use super::{lines, marks, sequence, setup, stack};
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +44,10 @@ pub enum Key {
     Layer(usize, usize),
     /// The outline of published values.
     Reference,
+    /// The mark of an execution in a sequence.
+    Point(sequence::Kind),
+    /// The line of a median.
+    Line,
 }
 
 /// What is drawn.
@@ -58,6 +62,8 @@ pub enum Chart {
     },
     /// Lines over a continuous axis: distribution functions.
     Lines(lines::Lines),
+    /// Values over the execution order.
+    Sequence(sequence::Sequence),
     /// The set-up.
     Setup(setup::Setup),
 }
@@ -122,8 +128,26 @@ pub enum Shown {
         /// Their median.
         median: f64,
     },
+    /// A bar of parts, the first one at the bottom.
+    Stack {
+        /// The parts that there are.
+        parts: Vec<Part>,
+        /// Ends of the interval of their sum, where n allows one.
+        interval: Option<(f64, f64)>,
+        /// Each trial's sum.
+        points: Vec<f64>,
+    },
     /// Nothing: the note says why.
     Nothing,
+}
+
+/// A part of a stacked bar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    /// Index of its colour, which is that of its metric.
+    pub colour: usize,
+    /// Height of the part alone.
+    pub height: f64,
 }
 
 /// What a figure is made from.
@@ -146,6 +170,7 @@ pub fn describe(data: Data<'_>, figure: &Figure) -> Result<Vec<Description>, Err
         FigureForm::Bars | FigureForm::GroupedBars | FigureForm::OverlaidBars | FigureForm::Box | FigureForm::Strip => {
             marks::describe(data, figure)
         }
+        FigureForm::StackedBars => Ok(vec![stack::describe(data, figure)?]),
         FigureForm::Ecdf => lines::describe(data, figure),
         FigureForm::Setup => Ok(vec![setup::describe(data.plan, figure)]),
     }

@@ -3,10 +3,10 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Area, Drawn, SMALL, TEXT, TITLE, Words, filled, line, outline, turned, width_of, wrap};
+use super::canvas::{Area, Drawn, SMALL, TEXT, TITLE, Words, filled, line, outline, segment, turned, width_of, wrap};
 use super::description::{Chart, Description, Entry, Key};
 use super::theme::{self, Look, points};
-use super::{draw_lines, draw_marks, draw_setup};
+use super::{draw_lines, draw_marks, draw_sequence, draw_setup};
 
 /// Space around things.
 pub(super) fn pad() -> i32 {
@@ -42,6 +42,7 @@ pub fn svg(figure: &Description) -> Result<String, DrawingAreaErrorKind<std::io:
     let (head, foot) = match &figure.chart {
         Chart::Marks { panels, .. } => draw_marks::margins(look, panels, width),
         Chart::Lines(_) => draw_lines::margins(),
+        Chart::Sequence(_) => draw_sequence::margins(),
         Chart::Setup(_) => (0, 0),
     };
     let sheet = Sheet { look, width, top: top + head, bottom: top + head + plot_height };
@@ -62,6 +63,7 @@ pub fn svg(figure: &Description) -> Result<String, DrawingAreaErrorKind<std::io:
         match &figure.chart {
             Chart::Marks { y_label, panels } => draw_marks::draw(&area, sheet, y_label, panels, &figure.legend)?,
             Chart::Lines(lines) => draw_lines::draw(&area, sheet, lines, &figure.legend)?,
+            Chart::Sequence(sequence) => draw_sequence::draw(&area, sheet, sequence, &figure.legend)?,
             Chart::Setup(setup) => draw_setup::draw(&area, sheet, setup)?,
         }
         for (n, words) in caption.iter().enumerate() {
@@ -116,6 +118,8 @@ fn draw_key(area: &Area<'_>, look: Look, key: Key, at: (i32, i32), size: i32) ->
         }
         Key::Layer(n, of) => filled(area, corners, look.area(theme::FAINT, (n, of))),
         Key::Reference => outline(area, corners, theme::INK, 0.8),
+        Key::Point(kind) => draw_sequence::draw_point(area, kind, (at.0 + size / 2, at.1)),
+        Key::Line => segment(area, at, (at.0 + size, at.1), look.colour(0), 1.2),
     }
 }
 
@@ -157,6 +161,7 @@ pub(super) fn draw_inner_legend(
             Key::Group(group) => filled(area, [a, b], look.area(look.colour(group), (0, 1)))?,
             Key::Layer(n, of) => filled(area, [a, b], look.area(theme::FAINT, (n, of)))?,
             Key::Reference => outline(area, [a, b], theme::INK, 0.8)?,
+            Key::Point(_) | Key::Line => draw_key(area, look, entry.key, (a.0, middle), swatch)?,
         }
         Words::new(size, HPos::Left, VPos::Center).draw(area, &entry.label, (b.0 + gap, middle))?;
     }

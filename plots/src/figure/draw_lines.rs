@@ -18,7 +18,7 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, lines: &Lines, legend: &[Entry
     let (left, right) = (points(40.0), sheet.width - points(10.0));
     let largest = lines.lines.iter().flat_map(|line| &line.values).copied().fold(0.0, f64::max);
     let across = Scale::new(largest, left, right);
-    let up = Scale { zero: sheet.bottom, end: sheet.top, step: 0.2, steps: 5 };
+    let up = Scale { from: 0.0, zero: sheet.bottom, end: sheet.top, step: 0.2, steps: 5 };
     let middle = (sheet.top + sheet.bottom) / 2;
     Words::new(TEXT, HPos::Center, VPos::Top).draw_up(area, "Share of trials", (pad() / 2, middle))?;
     for (n, (y, text)) in up.ticks().iter().enumerate() {

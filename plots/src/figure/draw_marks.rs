@@ -85,7 +85,10 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, y_label: &str, panels: &[Panel
     let share = f64::from(inner_legend_size(legend).1 + points(12.0)) / f64::from(sheet.bottom - sheet.top);
     let reach = match look.paper {
         true => corners.iter().map(|corner| corner.tallest / (1.0 - share)).fold(largest * 1.05, f64::max),
-        false => largest * 1.08,
+        false => {
+            let marks = panels.iter().flat_map(|panel| &panel.marks);
+            marks.map(|mark| with_note(mark, sheet.bottom - sheet.top)).fold(largest * 1.08, f64::max)
+        }
     };
     let scale = Scale::new(reach, sheet.bottom, sheet.top);
     let middle = (sheet.top + sheet.bottom) / 2;
@@ -128,17 +131,34 @@ impl Corner {
     }
 }
 
-/// The highest thing that a mark draws.
+/// How far the axis must reach for a mark's note to end within a plot of this height.
+fn with_note(mark: &Mark, height: i32) -> f64 {
+    if mark.note.is_empty() {
+        return 0.0;
+    }
+    let share = f64::from(width_of(&mark.note, SMALL) + points(6.0)) / f64::from(height);
+    highest_own(mark) / (1.0 - share.min(0.8))
+}
+
+/// The highest thing that a mark draws, published values included.
 fn highest(mark: &Mark) -> f64 {
-    let own = match &mark.shown {
+    highest_own(mark).max(mark.reference.unwrap_or(0.0))
+}
+
+/// The highest thing that was measured.
+fn highest_own(mark: &Mark) -> f64 {
+    match &mark.shown {
         Shown::Bar { height, interval, points } => {
             points.iter().copied().chain(interval.map(|(_, high)| high)).fold(*height, f64::max)
         }
         Shown::Box { whiskers, outliers, .. } => outliers.iter().copied().fold(whiskers.1, f64::max),
         Shown::Strip { values, median } => values.iter().copied().fold(*median, f64::max),
+        Shown::Stack { parts, interval, points } => {
+            let height = parts.iter().map(|part| part.height).sum();
+            points.iter().copied().chain(interval.map(|(_, high)| high)).fold(height, f64::max)
+        }
         Shown::Nothing => 0.0,
-    };
-    own.max(mark.reference.unwrap_or(0.0))
+    }
 }
 
 fn draw_axis(area: &Area<'_>, sheet: Sheet, scale: &Scale, frame: &Frame, words: bool) -> Drawn {
@@ -211,17 +231,15 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
     let (x0, x1) = (centre - width / 2, centre + width / 2);
     let spread = |n: usize, of: usize| centre + (((n as f64 + 0.5) / of as f64 - 0.5) * f64::from(width) * 0.6) as i32;
     match &mark.shown {
-        Shown::Bar { height, interval, points: trials } => {
-            let corners = [(x0, scale.at(*height)), (x1, sheet.bottom)];
-            filled(area, corners, look.area(colour, mark.layer))?;
-            if !look.paper {
-                outline(area, corners, colour, 0.6)?;
-            }
-            for (n, trial) in trials.iter().enumerate() {
-                dot(area, (spread(n, trials.len()), scale.at(*trial)))?;
-            }
-            if let Some((low, high)) = interval {
-                draw_whisker(area, centre, scale.at(*low), scale.at(*high), width / 6)?;
+        Shown::Bar { height, .. } => {
+            draw_area(area, look, [(x0, scale.at(*height)), (x1, sheet.bottom)], colour, mark.layer)?;
+        }
+        Shown::Stack { parts, .. } => {
+            let mut below = 0.0;
+            for part in parts {
+                let corners = [(x0, scale.at(below + part.height)), (x1, scale.at(below))];
+                draw_area(area, look, corners, look.colour(part.colour), (0, 1))?;
+                below += part.height;
             }
         }
         Shown::Box { quartiles: [q1, median, q3], whiskers, outliers } => {
@@ -243,16 +261,30 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
         }
         Shown::Nothing => segment(area, (x0, sheet.bottom), (x1, sheet.bottom), theme::ALARM, 1.2)?,
     }
+    if let Shown::Bar { interval, points: trials, .. } | Shown::Stack { interval, points: trials, .. } = &mark.shown {
+        for (n, trial) in trials.iter().enumerate() {
+            dot(area, (spread(n, trials.len()), scale.at(*trial)))?;
+        }
+        if let Some((low, high)) = interval {
+            draw_whisker(area, centre, scale.at(*low), scale.at(*high), width / 6)?;
+        }
+    }
     // Of several layers, the note of the one behind would be hidden.
     if !mark.note.is_empty() && mark.layer.0 == 0 {
         let own = match &mark.shown {
             Shown::Nothing => sheet.bottom,
-            _ => scale.at(highest(&Mark { reference: None, ..mark.clone() })),
+            _ => scale.at(highest_own(mark)),
         };
         let at = (centre, own - points(4.0));
         Words::new(SMALL, HPos::Left, VPos::Center).colour(theme::ALARM).draw_up(area, &mark.note, at)?;
     }
     Ok(())
+}
+
+/// A bar or a part of one.
+fn draw_area(area: &Area<'_>, look: Look, corners: [(i32, i32); 2], colour: RGBColor, layer: (usize, usize)) -> Drawn {
+    filled(area, corners, look.area(colour, layer))?;
+    if look.paper { Ok(()) } else { outline(area, corners, colour, 0.6) }
 }
 
 fn draw_whisker(area: &Area<'_>, x: i32, low: i32, high: i32, cap: i32) -> Drawn {

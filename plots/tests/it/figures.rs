@@ -2,7 +2,7 @@
 
 use microbench_plots::figure::description::{Chart, Key, Mark, Panel, Shown};
 use microbench_plots::figure::{Data, Description, describe};
-use microbench_plots::record::{Column, Figure, FigureForm, Level, Statistic, Theme};
+use microbench_plots::record::{Column, Figure, FigureForm, Level, Record, Statistic, Theme, encode_line};
 use microbench_plots::{analyze, journal, plot, samples, summary};
 
 use crate::support::{Run, bar, figure, text};
@@ -75,6 +75,55 @@ fn listed_bars_stand_in_their_order_with_their_labels_and_heights() {
 }
 
 #[test]
+fn stacked_bars_stand_one_on_the_other_with_a_colour_for_each_metric() {
+    let description = one(3, &listed(FigureForm::StackedBars));
+    let parts = |mark: &Mark| match &mark.shown {
+        Shown::Stack { parts, .. } => parts.iter().map(|part| (part.colour, part.height)).collect(),
+        _ => Vec::new(),
+    };
+    let marks = panel(&description).marks;
+    // A pooled bar is the mean of what was measured of its cells, part by part.
+    let all: Vec<_> = marks.iter().map(parts).collect();
+    assert_eq!(all, [vec![(0, 603.0), (1, 201.0)], vec![(0, 453.0), (1, 151.0)], vec![]]);
+    let Shown::Stack { interval: Some((low, high)), points, .. } = &marks[0].shown else { panic!("{:?}", marks[0]) };
+    assert_eq!(points.as_slice(), [800.0, 804.0, 808.0]);
+    assert!(*low < 804.0 && 804.0 < *high, "{low} to {high}");
+    assert_eq!((&marks[2].shown, marks[2].note.as_str()), (&Shown::Nothing, "n/a here"));
+    let legend: Vec<_> = description.legend.iter().map(|entry| (entry.label.as_str(), entry.key)).collect();
+    assert_eq!(legend, [("Web service start-up", Key::Group(0)), ("Kernel boot", Key::Group(1))]);
+    let Chart::Marks { y_label, .. } = &description.chart else { panic!("{:?}", description.chart) };
+    assert_eq!(y_label, "Time (ms, virtual time)");
+    for words in ["means over trials", "medians would not add up", "n = 3 trials each"] {
+        assert!(description.caption.contains(words), "{}", description.caption);
+    }
+}
+
+#[test]
+fn a_stacked_bar_that_lacks_a_part_says_so_and_shows_the_others() {
+    let figure = listed(FigureForm::StackedBars);
+    let run = Run::new(3, vec![figure.clone()]);
+    let mut cell = String::new();
+    let mut lacks = |record: &Record| {
+        if let Record::TrialStart { cell: begun, .. } = record {
+            cell.clone_from(begun);
+        }
+        cell == "qemu/10" && matches!(record, Record::Reading { name, .. } if name == "known.startup")
+    };
+    let journal: String = run.records().iter().filter(|record| !lacks(record)).map(encode_line).collect();
+    std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+    let samples = samples::samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
+    let rows = summary::summarise(&run.plan, &samples);
+    let description = describe(Data { plan: &run.plan, rows: &rows, samples: &samples }, &figure).unwrap().remove(0);
+    let mark = &panel(&description).marks[0];
+    let Shown::Stack { parts, interval, points } = &mark.shown else { panic!("{mark:?}") };
+    assert_eq!(parts.iter().map(|part| (part.colour, part.height)).collect::<Vec<_>>(), [(1, 201.0)]);
+    assert!(interval.is_none() && points.is_empty(), "what lacks a part is no sum");
+    assert_eq!(mark.note, "1 part missing");
+    let said = "Not whole: qemu x10 without Web service start-up.";
+    assert!(description.caption.contains(said), "{}", description.caption);
+}
+
+#[test]
 fn other_forms_make_one_figure_for_each_metric() {
     let names: Vec<_> = described(3, &listed(FigureForm::Bars)).into_iter().map(|figure| figure.name).collect();
     assert_eq!(names, ["listed-webservice_startup_time", "listed-kernel_boot_time"]);
@@ -132,6 +181,7 @@ fn every_form_is_drawn_the_same_twice() {
         FigureForm::Bars,
         FigureForm::GroupedBars,
         FigureForm::OverlaidBars,
+        FigureForm::StackedBars,
         FigureForm::Box,
         FigureForm::Ecdf,
         FigureForm::Strip,
@@ -145,7 +195,11 @@ fn every_form_is_drawn_the_same_twice() {
             (Theme::Paper, Column::Double, "paper"),
         ] {
             let form_name = serde_json::to_string(&form).unwrap().replace('"', "");
-            let metrics: &[&str] = if form == FigureForm::OverlaidBars { BOTH } else { &["kernel_boot_time"] };
+            let metrics: &[&str] = if matches!(form, FigureForm::OverlaidBars | FigureForm::StackedBars) {
+                BOTH
+            } else {
+                &["kernel_boot_time"]
+            };
             let base = match form {
                 FigureForm::GroupedBars => Figure { groups: Some("concurrency".into()), ..figure("x", form, metrics) },
                 FigureForm::Setup => figure("x", form, metrics),

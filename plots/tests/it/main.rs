@@ -4,4 +4,5 @@ mod analysis;
 mod claims;
 mod figures;
 mod import;
+mod sequences;
 mod support;

@@ -17,6 +17,7 @@ const FORMS: &[(&str, FigureForm)] = &[
     ("bars", FigureForm::Bars),
     ("grouped-bars", FigureForm::GroupedBars),
     ("overlaid-bars", FigureForm::OverlaidBars),
+    ("stacked-bars", FigureForm::StackedBars),
     ("box", FigureForm::Box),
     ("ecdf", FigureForm::Ecdf),
     ("strip", FigureForm::Strip),
@@ -67,7 +68,9 @@ fn figure(
     let form = word(raw.form.as_ref(), "forms", FORMS, errors);
     let theme = word_or(raw.theme.as_ref(), "themes", THEMES, errors);
     let column = word_or(raw.column.as_ref(), "columns", COLUMNS, errors);
-    let statistic = statistic(raw.statistic.as_ref(), Statistic::Median, errors);
+    // Medians do not add up.
+    let usual = if form == Some(FigureForm::StackedBars) { Statistic::Mean } else { Statistic::Median };
+    let statistic = statistic(raw.statistic.as_ref(), usual, errors);
     known_metrics(raw, manifest, metrics, errors);
     let matrix = axes.map(|axes| axes.iter().filter(|axis| axis.name != ENGINE).cloned().collect::<Vec<_>>());
     let only = match &matrix {
@@ -144,6 +147,9 @@ fn check_form(raw: &raw::Figure, form: Option<FigureForm>, errors: &mut Diagnost
         }
         return;
     }
+    if form == FigureForm::StackedBars {
+        deny_unstackable(raw, &word.span, &mut deny);
+    }
     let Some(bars) = &raw.bars else { return };
     if form == FigureForm::GroupedBars {
         let help = "`bars` lists single bars: take `form = \"bars\"`, and colour them by the bars' `group`";
@@ -157,6 +163,38 @@ fn check_form(raw: &raw::Figure, form: Option<FigureForm>, errors: &mut Diagnost
     }
     if let Some((name, _)) = raw.only.first() {
         deny(&name.span, "only", "`bars`", &bars.span, help);
+    }
+}
+
+/// Denies what does not go with `stacked-bars`: what would not add up, and what would take the metrics' colours.
+fn deny_unstackable(
+    raw: &raw::Figure,
+    form: &Range<usize>,
+    deny: &mut impl FnMut(&Range<usize>, &str, &str, &Range<usize>, &str),
+) {
+    let why = "the form `stacked-bars`";
+    if let [metric] = raw.metrics.as_slice() {
+        let help = "stack several `metrics`, or take `form = \"bars\"`";
+        deny(&metric.span, "metric", why, form, help);
+    }
+    if let Some(statistic) = raw.statistic.as_ref().filter(|statistic| statistic.value == "median") {
+        deny(&statistic.span, "median", why, form, "medians do not add up: take the key away for means, which do");
+    }
+    if let Some(groups) = &raw.groups {
+        deny(&groups.span, "groups", why, form, "its colours stand for the metrics: take `x` or `panels` for the axis");
+    }
+    let groups = raw.bars.iter().flat_map(|bars| &bars.value).find_map(|bar| bar.group.as_ref());
+    if let Some(group) = groups {
+        deny(&group.span, "group", why, form, "its colours stand for the metrics: take the bars' `group` away");
+    }
+    if let Some(reference) = raw.reference.as_ref().filter(|reference| reference.value) {
+        deny(
+            &reference.span,
+            "reference",
+            why,
+            form,
+            "published values stand beside whole bars, as in `form = \"bars\"`",
+        );
     }
 }
 

@@ -48,7 +48,8 @@ impl std::fmt::Display for Source {
 /// Kinds of work with their names in a manifest.
 const WORKLOADS: &[(&str, WorkloadKind)] = &[("sha256", WorkloadKind::Sha256), ("copy", WorkloadKind::Copy)];
 
-/// Every built-in metric: the four of the 2019 study, what a kernel says while it boots, and what its VMM asks the host.
+/// Every built-in metric: the four of the 2019 study, what a kernel says while it boots, what its VMM asks the host, and the phases
+/// of `webservice_startup_time`, each of which ends where the next one begins.
 pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "kernel_boot_time", label: "Kernel boot", source: Source::Reading(reading::KERNEL_INIT) },
     BuiltIn {
@@ -67,6 +68,27 @@ pub const BUILT_IN: &[BuiltIn] = &[
         name: "vmm_system_calls",
         label: "System calls of the VMM",
         source: Source::Reading(reading::VMM_SYSTEM_CALLS),
+    },
+    BuiltIn { name: "phase_spawn", label: "Spawn", source: Source::Span(event::SPAWN, event::VMM_EXEC) },
+    BuiltIn {
+        name: "phase_vmm",
+        label: "VMM, firmware, loading",
+        source: Source::Span(event::VMM_EXEC, event::KERNEL_BEGIN),
+    },
+    BuiltIn {
+        name: "phase_kernel",
+        label: "Guest kernel",
+        source: Source::Span(event::KERNEL_BEGIN, event::INIT_BEGIN),
+    },
+    BuiltIn {
+        name: "phase_init",
+        label: "Guest init",
+        source: Source::Span(event::INIT_BEGIN, event::AGENT_LISTENING),
+    },
+    BuiltIn {
+        name: "phase_agent",
+        label: "First answer",
+        source: Source::Span(event::AGENT_LISTENING, event::HTTP_OK),
     },
 ];
 

@@ -7,13 +7,21 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use microbench::selftest::fake_guest;
 use microbench_agent::{
     HashKind, HashReply, HashRequest, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, Stats,
 };
 use sha2::{Digest, Sha256};
+
+/// Zero of the clock of the kernel that this guest does not have.
+static BEGIN: OnceLock<Instant> = OnceLock::new();
+/// When it began to listen, ns on that clock.
+static LISTENING: OnceLock<u64> = OnceLock::new();
+/// When it last answered `GET /`.
+static ANSWERED: Mutex<Option<u64>> = Mutex::new(None);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,9 +59,17 @@ fn main() {
         "complains-first" if folder.contains("-a0-") => println!("[    1.0] BUG: soft lockup"),
         // The network is up for a while before anybody listens, as in a guest.
         "late" => std::thread::sleep(Duration::from_millis(50)),
+        // Its kernel hands over to init 100 ms after its start, as the stamps say.
+        "phases" | "no-init" => {
+            BEGIN.get_or_init(Instant::now);
+            std::thread::sleep(Duration::from_millis(120));
+        }
         _ => {}
     }
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, microbench_agent::PORT)).expect("port 80");
+    if let Some(now) = uptime_ns() {
+        LISTENING.get_or_init(|| now);
+    }
     match mode.as_str() {
         "unannounced" => {}
         "chatter" => (0..1000).for_each(|_| fake_guest::announce("not a nonce")),
@@ -92,8 +108,11 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
         reader.read_exact(&mut body).expect("a body");
         let route = head[0].rsplit_once(' ').map(|(route, _)| route.to_owned()).unwrap_or_default();
         let (status, answer) = match route.as_str() {
-            "GET /" => (200, b"hello\n".to_vec()),
-            "GET /stats" => (200, serde_json::to_vec(&stats()).expect("JSON")),
+            "GET /" => {
+                *ANSWERED.lock().expect("a lock") = uptime_ns();
+                (200, b"hello\n".to_vec())
+            }
+            "GET /stats" => (200, serde_json::to_vec(&stats(mode)).expect("JSON")),
             "POST /hash" => (200, hash(&body, mode)),
             _ => (202, Vec::new()),
         };
@@ -138,13 +157,21 @@ fn reply(status: u16, body: &[u8], nonce: &str) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-fn stats() -> Stats {
+/// Time on the clock of the kernel that this guest does not have; nothing in a mode that does not tell it.
+fn uptime_ns() -> Option<u64> {
+    let begin = BEGIN.get()?;
+    Some(u64::try_from(begin.elapsed().as_nanos()).expect("an uptime"))
+}
+
+fn stats(mode: &str) -> Stats {
     Stats {
         kernel_messages: 42,
         last_message_us: Some(101_000),
-        init_us: Some(100_000),
+        init_us: (mode != "no-init").then_some(100_000),
         random_seeded_us: Some(1_000),
         random_fast_init_us: None,
+        listening_ns: LISTENING.get().copied(),
+        answered_ns: *ANSWERED.lock().expect("a lock"),
         uptime_ms: 110,
         cmdline: "fake".into(),
         kernel_release: "6.1.0-fake".into(),

@@ -9,6 +9,7 @@ mod compare;
 mod documents;
 mod faults;
 mod imports;
+mod phases;
 mod probe;
 mod protocols;
 mod runs;

@@ -29,6 +29,14 @@ fn a_run_leaves_every_event_reading_and_derived_file() {
     for file in ["samples.parquet", "samples.csv", "summary.csv", "figures/startup.svg", "figures/startup.png"] {
         assert!(bench.path("run").join(file).is_file(), "{file}");
     }
+    for (arguments, files) in [(["--sequence", "ok/4"].as_slice(), 12), (&["--sequences"], 24)] {
+        let drawn = bench.run(&[&["plot", "run"], arguments].concat());
+        assert_eq!(text(&drawn.stdout).lines().count(), files, "{arguments:?}: {}", text(&drawn.stderr));
+    }
+    assert!(bench.path("run/figures/sequence-ok--4-shutdown_time.png").is_file());
+    let unknown = bench.run(&["plot", "run", "--sequence", "ok/5"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("no cell `ok/5`; it has ok/1, ok/4"), "{}", text(&unknown.stderr));
 }
 
 /// Every event is there, and the readings are the fake's. The thread that runs the VM stamps in the order of a life; the one that

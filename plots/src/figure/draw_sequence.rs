@@ -1,0 +1,82 @@
+//! Draws values over the execution order.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::canvas::{Area, Drawn, Scale, TEXT, Words, line, outline, segment};
+use super::description::Entry;
+use super::draw::{Sheet, draw_inner_legend, pad};
+use super::sequence::{Kind, Sequence};
+use super::theme::{self, points};
+
+/// Height of the lane below the axis for what has no value.
+fn lane() -> i32 {
+    points(9.0)
+}
+
+/// Room above the plot, and below it for the lane and the x axis.
+pub(super) fn margins() -> (i32, i32) {
+    (0, lane() + 2 * line(TEXT) + points(6.0))
+}
+
+pub(super) fn draw(area: &Area<'_>, sheet: Sheet, sequence: &Sequence, legend: &[Entry]) -> Drawn {
+    let (left, right) = (points(44.0), sheet.width - points(10.0));
+    let values: Vec<f64> = sequence.points.iter().filter_map(|point| point.value).collect();
+    let up = Scale::around(&values, sheet.bottom, sheet.top);
+    let across = positions(sequence.points.iter().map(|point| point.at).fold(1.0, f64::max), left, right);
+    let middle = (sheet.top + sheet.bottom) / 2;
+    Words::new(TEXT, HPos::Center, VPos::Top).draw_up(area, &sequence.y_label, (pad() / 2, middle))?;
+    // Without a value there is no scale.
+    for (y, text) in up.ticks().into_iter().filter(|_| !values.is_empty()) {
+        segment(area, (left, y), (right, y), theme::GRID, 0.5)?;
+        Words::new(TEXT, HPos::Right, VPos::Center).draw(area, &text, (left - points(3.0), y))?;
+    }
+    let axis = sheet.bottom + lane();
+    segment(area, (left, axis), (right, axis), theme::INK, 0.8)?;
+    for (x, text) in across.ticks() {
+        segment(area, (x, axis), (x, axis + points(3.0)), theme::INK, 0.8)?;
+        Words::new(TEXT, HPos::Center, VPos::Top).draw(area, &text, (x, axis + points(4.0)))?;
+    }
+    let below = (i32::midpoint(left, right), axis + points(5.0) + line(TEXT));
+    Words::new(TEXT, HPos::Center, VPos::Top).draw(area, "Position in the execution order", below)?;
+    if let Some(median) = sequence.median {
+        segment(area, (left, up.at(median)), (right, up.at(median)), sheet.look.colour(0), 1.2)?;
+    }
+    for point in &sequence.points {
+        let y = point.value.map_or(sheet.bottom + lane() / 2, |value| up.at(value));
+        draw_point(area, point.kind, (across.at(point.at), y))?;
+    }
+    if sheet.look.paper {
+        draw_inner_legend(area, sheet.look, legend, left, right, sheet.top, false)?;
+    }
+    Ok(())
+}
+
+/// An axis of whole numbers.
+fn positions(last: f64, left: i32, right: i32) -> Scale {
+    let scale = Scale::new(last, left, right);
+    if scale.step >= 1.0 { scale } else { Scale { step: 1.0, steps: last.ceil() as u32, ..scale } }
+}
+
+/// The mark of an execution: filled when it counts whole, else open, of another shape for each kind.
+pub(super) fn draw_point(area: &Area<'_>, kind: Kind, (x, y): (i32, i32)) -> Drawn {
+    let reach = points(2.2);
+    match kind {
+        Kind::Counted => area.draw(&Circle::new((x, y), points(1.8), theme::INK.filled())),
+        Kind::Warmup => {
+            area.draw(&Circle::new((x, y), reach, WHITE.filled()))?;
+            area.draw(&Circle::new((x, y), reach, theme::INK.stroke_width(points(0.7).unsigned_abs())))
+        }
+        Kind::Disturbed => {
+            segment(area, (x - reach, y), (x, y - reach), theme::ALARM, 0.8)?;
+            segment(area, (x, y - reach), (x + reach, y), theme::ALARM, 0.8)?;
+            segment(area, (x + reach, y), (x, y + reach), theme::ALARM, 0.8)?;
+            segment(area, (x, y + reach), (x - reach, y), theme::ALARM, 0.8)
+        }
+        Kind::Incomplete => outline(area, [(x - reach, y - reach), (x + reach, y + reach)], theme::ALARM, 0.8),
+        Kind::Missing => {
+            segment(area, (x - reach, y - reach), (x + reach, y + reach), theme::ALARM, 0.9)?;
+            segment(area, (x - reach, y + reach), (x + reach, y - reach), theme::ALARM, 0.9)
+        }
+    }
+}

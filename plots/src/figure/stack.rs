@@ -1,0 +1,264 @@
+//! Stacked bars: parts that add up, one on the other from zero.
+//!
+//! Medians do not add up; means over the same VMs do. So a cell's parts are means over the VMs that have a value of every part,
+//! and their sum is the mean of the sums. A part that no VM of a cell has is left out of the bar, which says so.
+
+use std::collections::BTreeMap;
+
+use crate::Error;
+use crate::record::{Figure, Metric, Statistic, Theme};
+use crate::samples::{Sample, Status};
+use crate::stats::mean::mean;
+use crate::summary::{Row, Trial};
+
+use super::cells::{self, Place};
+use super::description::{Chart, Data, Description, Entry, Key, Mark, Panel, Part, Shown};
+
+/// Describes a figure of stacked bars.
+///
+/// # Errors
+/// When it names what the plan does not have.
+pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, Error> {
+    let metrics =
+        figure.metrics.iter().map(|name| cells::metric(data.plan, figure, name)).collect::<Result<Vec<_>, _>>()?;
+    let places = cells::places(data.plan, figure)?;
+    let panel = |title: &String| Panel {
+        title: title.clone(),
+        ticks: places.ticks.clone(),
+        slots: places.slots,
+        marks: vec![],
+    };
+    let mut panels: Vec<Panel> = places.panels.iter().map(panel).collect();
+    let (mut ns, mut incomplete) = (Vec::new(), Vec::new());
+    for place in &places.all {
+        let bar = Bar::of(data, figure, &metrics, place);
+        if !bar.absent.is_empty() && !bar.parts.is_empty() {
+            let panel = places.panels.get(place.panel).filter(|panel| !panel.is_empty());
+            let panel = panel.map_or_else(String::new, |panel| format!(", {panel},"));
+            incomplete.push(format!("{}{panel} without {}", place.label, bar.absent.join(", ")));
+        }
+        ns.push(bar.n);
+        panels[place.panel].marks.push(bar.mark(figure.theme, place));
+    }
+    let rows = |place| metrics.iter().flat_map(move |metric| cells::rows(data, place, metric));
+    let host = places.all.iter().flat_map(rows).find_map(|row| row.host);
+    let y_label = match (figure.y_label.as_str(), metrics.first()) {
+        ("", Some(metric)) => format!("{}{}", quantity(metric), cells::unit(metric, host)),
+        (label, _) => label.to_owned(),
+    };
+    let incomplete =
+        if incomplete.is_empty() { String::new() } else { format!(" Not whole: {}.", incomplete.join("; ")) };
+    let context = cells::context(data, figure, &metrics, &places).join(" ");
+    let caption = format!("{}{incomplete} {} {context}", what(figure.theme, &panels), cells::count(&ns));
+    Ok(Description {
+        name: figure.name.clone(),
+        title: figure.title.clone(),
+        theme: figure.theme,
+        column: figure.column,
+        legend: legend(&metrics),
+        caption,
+        chart: Chart::Marks { y_label, panels },
+    })
+}
+
+fn legend(metrics: &[&Metric]) -> Vec<Entry> {
+    let entry = |(n, metric): (usize, &&Metric)| Entry { label: metric.label.clone(), key: Key::Group(n) };
+    metrics.iter().enumerate().map(entry).collect()
+}
+
+fn quantity(metric: &Metric) -> &'static str {
+    match metric.unit.as_str() {
+        "ms" => "Time",
+        "bytes" => "Size",
+        _ => "Number",
+    }
+}
+
+/// The sentence that says what a bar is.
+fn what(theme: Theme, panels: &[Panel]) -> String {
+    let with = (panels.iter().flat_map(|panel| &panel.marks))
+        .any(|mark| matches!(&mark.shown, Shown::Stack { interval: Some(_), .. }));
+    let spread = match theme {
+        Theme::Paper => "neither intervals nor single trials are drawn, as in the paper",
+        Theme::Publication if with => {
+            "whiskers: 95 % interval of the mean sum (bootstrap from 6 trials on, Student's t from 3); points: sums of single \
+             trials"
+        }
+        Theme::Publication => "no interval below 3 trials; points: sums of single trials",
+    };
+    format!(
+        "Bars: means over trials, stacked from zero in the legend's order, of the VMs that have every part (medians would not \
+         add up); a bar's height is the mean of the sums; {spread}."
+    )
+}
+
+/// What one place's bar shows.
+struct Bar<'a> {
+    parts: Vec<Part>,
+    interval: Option<(f64, f64)>,
+    points: Vec<f64>,
+    /// Labels of the parts that it lacks.
+    absent: Vec<&'a str>,
+    /// Trials behind it.
+    n: usize,
+    /// What is missing, when it lacks no part or has none.
+    note: String,
+}
+
+impl<'a> Bar<'a> {
+    fn of(data: Data<'_>, figure: &Figure, metrics: &[&'a Metric], place: &Place<'_>) -> Self {
+        let names: Vec<&str> = figure.metrics.iter().map(String::as_str).collect();
+        let stacks: Vec<Stack> = (place.cells.iter())
+            .map(|cell| Stack::of(data.samples, &cell.id, &names))
+            .filter(|stack| !stack.sums.is_empty())
+            .collect();
+        let height = |n: usize| mean(&stacks.iter().filter_map(|stack| stack.parts[n]).collect::<Vec<_>>());
+        let parts = (0..metrics.len()).filter_map(|colour| Some(Part { colour, height: height(colour)? })).collect();
+        let absent = |n: usize| stacks.iter().any(|stack| stack.parts[n].is_none());
+        let absent = metrics.iter().enumerate().filter(|(n, _)| absent(*n)).map(|(_, metric)| metric.label.as_str());
+        let sums: Vec<Row> = stacks.iter().map(|stack| sum_row(&stack.sums)).collect();
+        let sum = cells::value(&sums.iter().collect::<Vec<_>>(), Statistic::Mean, data.plan.seed);
+        Self {
+            parts,
+            interval: sum.interval,
+            points: sum.points,
+            absent: absent.collect(),
+            n: stacks.iter().map(|stack| stack.sums.len()).sum(),
+            note: note(data, metrics, place),
+        }
+    }
+
+    fn mark(self, theme: Theme, place: &Place<'_>) -> Mark {
+        let note = match (self.parts.len(), self.absent.len()) {
+            (0, _) | (_, 0) => self.note,
+            (_, 1) => "1 part missing".to_owned(),
+            (_, several) => format!("{several} parts missing"),
+        };
+        // The paper shows neither intervals nor trials, and what lacks a part is no sum.
+        let bare = theme == Theme::Paper || !self.absent.is_empty();
+        let (interval, points) = if bare { (None, Vec::new()) } else { (self.interval, self.points) };
+        let none = self.parts.is_empty();
+        let shown = if none { Shown::Nothing } else { Shown::Stack { parts: self.parts, interval, points } };
+        let (tick, slot, group) = (place.tick, place.slot, place.group);
+        Mark { tick, slot, group, layer: (0, 1), shown, reference: None, note }
+    }
+}
+
+/// What is missing of the part that misses most.
+fn note(data: Data<'_>, metrics: &[&Metric], place: &Place<'_>) -> String {
+    let missing = |rows: &Vec<&Row>| rows.iter().map(|row| row.planned() - row.vms).sum::<usize>();
+    let most = metrics.iter().map(|metric| cells::rows(data, place, metric)).max_by_key(missing);
+    most.map_or_else(String::new, |rows| cells::note(&rows))
+}
+
+/// The sums of a cell's trials, as what intervals are made of.
+fn sum_row(sums: &[f64]) -> Row {
+    Row {
+        cell: String::new(),
+        label: String::new(),
+        metric: String::new(),
+        unit: String::new(),
+        host: None,
+        trials: sums
+            .iter()
+            .zip(0..)
+            .map(|(&sum, at)| Trial { index: at, block: at, median: sum, mean: Some(sum) })
+            .collect(),
+        vms: sums.len(),
+        missing: BTreeMap::new(),
+    }
+}
+
+/// One cell's parts.
+#[derive(Clone, Debug, PartialEq)]
+struct Stack {
+    /// Mean of each part; `None` for one that no VM has.
+    parts: Vec<Option<f64>>,
+    /// Each trial's sum, in trial order; empty when no VM has all parts that some VM has.
+    sums: Vec<f64>,
+}
+
+impl Stack {
+    fn of(samples: &[Sample], cell: &str, metrics: &[&str]) -> Self {
+        let mut vms: BTreeMap<(u32, u32), Vec<Option<f64>>> = BTreeMap::new();
+        let good = |sample: &&Sample| sample.counts() && sample.status == Status::Ok && sample.cell == cell;
+        for sample in samples.iter().filter(good) {
+            let Some(n) = metrics.iter().position(|name| *name == sample.metric) else { continue };
+            vms.entry((sample.trial, sample.vm)).or_insert_with(|| vec![None; metrics.len()])[n] = sample.value;
+        }
+        let had: Vec<bool> = (0..metrics.len()).map(|n| vms.values().any(|parts| parts[n].is_some())).collect();
+        let whole = |parts: &Vec<Option<f64>>| parts.iter().zip(&had).all(|(part, had)| part.is_some() || !had);
+        let mut trials: BTreeMap<u32, Vec<Vec<Option<f64>>>> = BTreeMap::new();
+        for ((trial, _), parts) in vms.into_iter().filter(|(_, parts)| had.contains(&true) && whole(parts)) {
+            trials.entry(trial).or_default().push(parts);
+        }
+        let trials: Vec<Vec<Option<f64>>> = trials.values().map(|vms| means(vms, metrics.len())).collect();
+        Self {
+            parts: means(&trials, metrics.len()),
+            sums: trials.iter().map(|parts| parts.iter().flatten().sum()).collect(),
+        }
+    }
+}
+
+/// The mean of each part.
+fn means(all: &[Vec<Option<f64>>], parts: usize) -> Vec<Option<f64>> {
+    (0..parts).map(|n| mean(&all.iter().filter_map(|parts| parts[n]).collect::<Vec<_>>())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(trial: u32, vm: u32, metric: &str, value: Option<f64>) -> Sample {
+        Sample {
+            cell: "fc/2".into(),
+            block: 0,
+            trial,
+            attempt: 0,
+            vm,
+            metric: metric.into(),
+            value,
+            unit: "ms".into(),
+            status: if value.is_some() { Status::Ok } else { Status::NotAvailable },
+            reason: String::new(),
+            host: None,
+            warmup: false,
+            superseded: false,
+        }
+    }
+
+    fn vm(trial: u32, vm: u32, values: [Option<f64>; 3]) -> impl Iterator<Item = Sample> {
+        ["a", "b", "c"].into_iter().zip(values).map(move |(metric, value)| sample(trial, vm, metric, value))
+    }
+
+    fn stacked(vms: &[(u32, u32, [Option<f64>; 3])]) -> Stack {
+        let samples: Vec<Sample> = vms.iter().flat_map(|(trial, id, values)| vm(*trial, *id, *values)).collect();
+        Stack::of(&samples, "fc/2", &["a", "b", "c"])
+    }
+
+    #[test]
+    fn the_parts_add_up_to_the_mean_of_the_sums() {
+        let some = |values: [f64; 3]| values.map(Some);
+        let stack = stacked(&[
+            (0, 0, some([1.0, 10.0, 100.0])),
+            (0, 1, some([3.0, 30.0, 300.0])),
+            (4, 0, some([4.0, 20.0, 900.0])),
+            // Without a part, a VM's other parts do not count either.
+            (4, 1, [Some(1e6), None, Some(1e6)]),
+        ]);
+        assert_eq!(stack.parts, [Some(3.0), Some(20.0), Some(550.0)]);
+        assert_eq!(stack.sums, [222.0, 924.0]);
+        assert_eq!(stack.parts.iter().flatten().sum::<f64>(), 573.0);
+    }
+
+    #[test]
+    fn a_part_that_no_vm_has_takes_nothing_else_away() {
+        let stack = stacked(&[(0, 0, [Some(1.0), None, Some(3.0)]), (1, 0, [Some(3.0), None, Some(5.0)])]);
+        assert_eq!(stack, Stack { parts: vec![Some(2.0), None, Some(4.0)], sums: vec![4.0, 8.0] });
+    }
+
+    #[test]
+    fn a_cell_without_values_has_no_parts() {
+        assert_eq!(stacked(&[(0, 0, [None; 3])]), Stack { parts: vec![None; 3], sums: vec![] });
+    }
+}

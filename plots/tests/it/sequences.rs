@@ -1,0 +1,86 @@
+//! Sequences: a cell's values over the execution order.
+
+use microbench_plots::figure::description::{Chart, Key};
+use microbench_plots::figure::sequence::{Kind, Sequence, describe};
+use microbench_plots::figure::{Data, Description};
+use microbench_plots::record::{Record, Theme, encode_line};
+use microbench_plots::samples::samples;
+use microbench_plots::{analyze, journal, plot_sequences};
+
+use crate::support::Run;
+
+/// A run whose first trial is preceded by a warm-up, and in whose last trial of `fc/10` one VM has no start-up.
+fn run() -> Run {
+    let run = Run::new(8, Vec::new());
+    let mut records = run.records();
+    let warmup = run.trial(&run.plan.trials[0], 0, true);
+    records.splice(1..1, warmup);
+    let lacks = |record: &Record| matches!(record, Record::Reading { vm: 3, name, .. } if name == "known.startup");
+    let last = records.iter().rposition(lacks).unwrap();
+    records.remove(last);
+    std::fs::write(run.path("journal.ndjson"), records.iter().map(encode_line).collect::<String>()).unwrap();
+    run
+}
+
+fn described(run: &Run, cell: &str) -> Vec<Description> {
+    let samples = samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
+    describe(Data { plan: &run.plan, rows: &[], samples: &samples }, cell, Theme::Publication).unwrap()
+}
+
+fn sequence(description: &Description) -> &Sequence {
+    match &description.chart {
+        Chart::Sequence(sequence) => sequence,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_cells_trials_stand_in_execution_order_with_its_warm_up_before_them() {
+    let run = run();
+    let all = described(&run, "qemu/1");
+    let names: Vec<&str> = all.iter().map(|description| description.name.as_str()).collect();
+    assert_eq!(names, ["sequence-qemu--1-kernel_boot_time", "sequence-qemu--1-webservice_startup_time"]);
+    let sequence = sequence(&all[0]);
+    let points: Vec<_> = sequence.points.iter().map(|point| (point.at, point.value, point.kind)).collect();
+    assert_eq!(
+        points[..3],
+        [(0.5, Some(110.0), Kind::Warmup), (1.0, Some(110.0), Kind::Counted), (7.0, Some(111.0), Kind::Counted),]
+    );
+    assert_eq!(sequence.median, Some(113.5), "a warm-up counts for nothing");
+    let keys: Vec<Key> = all[0].legend.iter().map(|entry| entry.key).collect();
+    assert_eq!(keys, [Key::Point(Kind::Counted), Key::Point(Kind::Warmup), Key::Line]);
+}
+
+#[test]
+fn what_has_no_value_is_told_from_what_has_some() {
+    let run = run();
+    let startup = &described(&run, "fc/10")[1];
+    let kinds: Vec<Kind> = sequence(startup).points.iter().map(|point| point.kind).collect();
+    assert_eq!(kinds[..7], [Kind::Counted; 7]);
+    assert_eq!(kinds[7..], [Kind::Incomplete]);
+    assert!(
+        startup.caption.contains("VMs without a value: 1 not-available: no reading known.startup."),
+        "{}",
+        startup.caption
+    );
+    let refused = &described(&run, "t2/1")[0];
+    assert!(sequence(refused).points.iter().all(|point| point.kind == Kind::Missing && point.value.is_none()));
+    assert_eq!(sequence(refused).median, None);
+}
+
+#[test]
+fn sequences_of_every_cell_are_files_and_an_unknown_cell_draws_nothing() {
+    let run = run();
+    analyze(run.folder()).unwrap();
+    let error = plot_sequences(run.folder(), None, &["fc/10".into(), "fc/2".into()]).unwrap_err().to_string();
+    assert!(error.contains("no cell `fc/2`; it has qemu/1, qemu/10"), "{error}");
+    assert!(!run.path("figures").exists());
+    let files = plot_sequences(run.folder(), None, &[]).unwrap();
+    assert_eq!(files.len(), 6 * 2 * 3);
+    assert!(run.path("figures/sequence-fc--10-webservice_startup_time.svg").is_file());
+    if let Some(folder) = std::env::var_os("MICROBENCH_KEEP_FIGURES") {
+        for file in &files {
+            std::fs::copy(file, std::path::Path::new(&folder).join(file.file_name().unwrap())).unwrap();
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The phases of a boot: they add up to the start-up, and what the guest does not tell is missing with its reason.
+
+use std::collections::BTreeMap;
+
+use microbench_plots::samples::{self, Sample, Status};
+
+use crate::support::{Bench, text};
+
+const PHASES: [&str; 5] = ["phase_spawn", "phase_vmm", "phase_kernel", "phase_init", "phase_agent"];
+const WHOLE: &str = "webservice_startup_time";
+
+/// Runs guests that behave as `modes` with every phase measured and drawn; returns the samples of each cell by metric.
+fn measured(bench: &Bench, modes: &[&str]) -> BTreeMap<String, BTreeMap<String, Sample>> {
+    let study = bench.study(modes, "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    let metrics: String = PHASES.iter().map(|name| format!("[metrics.{name}]\n")).collect();
+    let figure = format!("[figures.phases]\nform = \"stacked-bars\"\nmetrics = {PHASES:?}\n");
+    std::fs::write(&study, format!("{}{metrics}{figure}", std::fs::read_to_string(&study).unwrap())).unwrap();
+    bench.run_study();
+    for step in ["analyze", "plot"] {
+        let output = bench.run(&[step, "run"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let mut cells: BTreeMap<String, BTreeMap<String, Sample>> = BTreeMap::new();
+    for sample in samples::load(&bench.path("run")).unwrap() {
+        cells.entry(sample.cell.clone()).or_default().insert(sample.metric.clone(), sample);
+    }
+    cells
+}
+
+#[test]
+fn the_phases_of_a_boot_add_up_to_the_start_up() {
+    let bench = Bench::new();
+    let cells = measured(&bench, &["phases"]);
+    let value = |metric: &str| cells["phases/1"][metric].value.unwrap_or_else(|| panic!("{metric}"));
+    let sum: f64 = PHASES.iter().map(|phase| value(phase)).sum();
+    assert!((sum - value(WHOLE)).abs() < 1e-6, "{sum} is not {}", value(WHOLE));
+    // As the guest's stamps say, whatever the load of this machine.
+    assert!((value("phase_kernel") - 100.0).abs() < 1e-6);
+    assert!(value("phase_init") >= 20.0);
+    assert!(bench.path("run/figures/phases.png").is_file());
+
+    let vm = &bench.counted()[&0].vms[&0];
+    let life = ["spawn", "vmm.exec", "kernel.begin", "init.begin", "agent.listening", "http.ok"];
+    let instants: Vec<u64> = life.iter().map(|name| vm.events[*name]).collect();
+    assert!(instants.is_sorted(), "{instants:?}");
+    let durations: u64 = instants.windows(2).map(|pair| pair[1] - pair[0]).sum();
+    assert_eq!(durations, vm.events["http.ok"] - vm.events["spawn"]);
+}
+
+#[test]
+fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
+    let bench = Bench::new();
+    let cells = measured(&bench, &["no-init", "ok"]);
+    for (cell, missing, reason) in [
+        ("no-init/1", &PHASES[2..4], "the guest's kernel log has no hand-over to init"),
+        ("ok/1", &PHASES[1..], "the agent could not relate its clock to that of the kernel's log"),
+    ] {
+        for phase in PHASES {
+            let sample = &cells[cell][phase];
+            if missing.contains(&phase) {
+                assert_eq!((sample.status, sample.reason.as_str()), (Status::NotAvailable, reason), "{cell}: {phase}");
+            } else {
+                assert_eq!(sample.status, Status::Ok, "{cell}: {phase}: {}", sample.reason);
+            }
+        }
+    }
+}
