@@ -14,7 +14,7 @@ use polars_io::{SerReader, SerWriter};
 
 use crate::Error;
 use crate::file::{at, write};
-use crate::journal::{Execution, Journal, Vm};
+use crate::journal::{Execution, Failure, Journal, Vm};
 use crate::record::{Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, Plan, PlannedTrial};
 use crate::stats::precision::Look;
 
@@ -226,6 +226,13 @@ fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32, supersede
     }
 }
 
+/// True when the VM ended, or missed a deadline, between the two events: they are further apart than anybody waited.
+fn ended_within(vm: &Vm, from: &str, to: &str) -> bool {
+    let own = |failure: &Failure| matches!(failure.reason, FailureReason::Timeout | FailureReason::Exited);
+    let known = |name: &str| vm.events.contains_key(name);
+    vm.failure.as_ref().is_some_and(own) && known(from) && !known(to) && !vm.readings.contains_key(to)
+}
+
 /// A metric's value of one VM, in the metric's unit, or why there is none.
 fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
     const NS_PER_MS: f64 = 1e6;
@@ -240,12 +247,8 @@ fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
         None => (Status::NotAvailable, what),
     };
     match &metric.source {
-        // What was being waited for lasted longer than anybody waited.
-        MetricSource::Span { from, to } if vm.events.contains_key(from) && !vm.events.contains_key(to) => {
-            let (status, reason) = missing(format!("no event {to}"));
-            let own =
-                matches!(&vm.failure, Some(f) if matches!(f.reason, FailureReason::Timeout | FailureReason::Exited));
-            Err((if own { Status::Censored } else { status }, reason))
+        MetricSource::Span { from, to } if ended_within(vm, from, to) => {
+            Err((Status::Censored, missing(format!("no event {to}")).1))
         }
         MetricSource::Span { from, to } => {
             // A reading of an event's name says why there is no such event.
