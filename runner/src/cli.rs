@@ -16,6 +16,9 @@ use microbench::artifact::lock::{self, Lock};
 use microbench::artifact::project::{Project, read_toml};
 use microbench::engine::description::Engine;
 use microbench::error::describe;
+use microbench::host::identity::{self, Identity};
+use microbench::host::tree::Tree;
+use microbench::host::{doctor, tune};
 use microbench::journal::Journal;
 use microbench::manifest::Study;
 use microbench::plan::{Choice, PlanError};
@@ -73,6 +76,23 @@ enum Action {
     Host {
         #[command(flatten)]
         study: StudyArguments,
+    },
+    /// Is this machine fit to measure on? What was found, why it matters, what mends it.
+    Doctor {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// Print the checks as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Set the machine up (governor, turbo, SMT, KSM, control groups, neighbour table); previous values are kept first.
+        #[arg(long, conflicts_with = "restore")]
+        tune: bool,
+        /// Put back what was there before `--tune`, also after a crash.
+        #[arg(long)]
+        restore: bool,
+        /// Read and write below this folder in place of the machine's own /proc and /sys.
+        #[arg(long, hide = true)]
+        root: Option<PathBuf>,
     },
     /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary.
     Analyze {
@@ -237,7 +257,7 @@ enum SelfTest {
 }
 
 /// Which study, and what to change in it.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct StudyArguments {
     /// The study's manifest.
     #[arg(value_name = "STUDY")]
@@ -305,18 +325,30 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             None => begin(&study, host, out.as_deref()),
         },
         Action::Host { study } => {
-            let Loaded { study, plan, engines, project, folder } = load(&study)?;
-            let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?, Files::In(&folder))?;
-            let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
-            let run = folder.path().join("host-check");
-            let run = Directory::create(project.root(), Some(&run), &plan, &study.source, &Engines { engines })?;
-            lock.write_or_compare(run.path())?;
-            println!("{}", HostArgument::of(find_host(&run, &project)));
+            println!("{}", HostArgument::of(decide(boot_guest(&study)?)));
             Ok(ExitCode::SUCCESS)
+        }
+        Action::Doctor { study, json, tune, restore, root } => {
+            let tree = root.as_deref().map_or_else(Tree::machine, Tree::at);
+            if tune || restore {
+                return tuning(&tree, tune);
+            }
+            let boot = if root.is_some() { None } else { try_guest(&study) };
+            let checks = doctor::checks(&tree, boot.as_ref());
+            if json {
+                println!("{}", serde_json::to_string_pretty(&checks)?);
+            } else {
+                print!("{}", doctor::text(&checks));
+            }
+            let bad = checks.iter().any(|check| check.state == doctor::State::Bad);
+            Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
         Action::Analyze { run, detail } => {
             let analysis = microbench_plots::analyze(Directory::open(&run)?.path())?;
             print!("{}", summary::text(&analysis.plan, &analysis.summary, &analysis.journal));
+            if let Ok(identity) = Directory::open(&run)?.read::<Identity>(identity::FILE) {
+                println!("{}", identity.line());
+            }
             if detail {
                 println!("\n{}", summary::detail(&analysis.summary, analysis.plan.seed));
             }
@@ -460,6 +492,47 @@ fn against_itself(
     print!("{}", noise::text(&floors, &plan, &samples, blocks, &settings));
     let wrong: usize = floors.iter().map(noise::Floor::wrong).sum();
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sets the machine up or puts back what was there; says each thing that was changed or could not be.
+fn tuning(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
+    let state = tune::state_file()?;
+    let outcomes = if tune { tune::tune(tree, &state)? } else { tune::restore(tree, &state)? };
+    for tune::Outcome { place, result } in &outcomes {
+        match result {
+            Ok(value) => println!("{place}: {value}"),
+            Err(problem) => println!("{place}: not set: {problem}"),
+        }
+    }
+    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+    match (tune, outcomes.len(), failed) {
+        (true, 0, _) => println!("nothing to set: the machine is as it should be, or shows nothing that can be set"),
+        (true, _, _) => println!("previous values: {}; `microbench doctor --restore` puts them back", state.display()),
+        (false, _, 0) => println!("everything is as it was"),
+        (false, _, _) => println!("not all of it: {} is kept", state.display()),
+    }
+    Ok(if tune || failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Boots a guest under KVM: one of the study's, or of `experiments/quick.toml`. `None` when there is neither.
+fn try_guest(arguments: &StudyArguments) -> Option<doctor::Boot> {
+    let manifest = arguments.manifest.clone().or_else(|| Some(PathBuf::from("experiments/quick.toml")))?;
+    if !manifest.is_file() {
+        return None;
+    }
+    let arguments = StudyArguments { manifest: Some(manifest), ..arguments.clone() };
+    Some(boot_guest(&arguments).flatten().map_err(|error| describe(error.as_ref())))
+}
+
+/// What a guest of the study came to under KVM; an error when none could be prepared.
+fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::Result<()>> {
+    let Loaded { study, plan, engines, project, folder } = load(arguments)?;
+    let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?, Files::In(&folder))?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+    let run = folder.path().join("host-check");
+    let run = Directory::create(project.root(), Some(&run), &plan, &study.source, &Engines { engines })?;
+    lock.write_or_compare(run.path())?;
+    Ok(execute::check_kvm_apart(&run, &project))
 }
 
 /// A share such as 0.02.
@@ -692,9 +765,9 @@ fn import(
     Ok(ExitCode::SUCCESS)
 }
 
-/// KVM when a guest comes up under it, else the emulated host; says why in one line.
-fn find_host(run: &Directory, project: &Project) -> HostKind {
-    match execute::check_kvm_apart(run, project) {
+/// KVM when a guest came up under it, else the emulated host; says why in one line.
+fn decide(guest: anyhow::Result<()>) -> HostKind {
+    match guest {
         Ok(()) => HostKind::Kvm,
         Err(reason) => {
             eprintln!("KVM does not work here: {reason}; taking the emulated host, in virtual time");
@@ -708,7 +781,7 @@ fn find_host(run: &Directory, project: &Project) -> HostKind {
 fn hand_over(run: &Directory, project: &Project, host: HostArgument) -> anyhow::Result<Command> {
     let host = match (host.kind(), journal::progress(run.path())?.host) {
         (Some(kind), _) | (None, Some(kind)) => kind,
-        (None, None) => find_host(run, project),
+        (None, None) => decide(execute::check_kvm_apart(run, project)),
     };
     println!("{}", run.path().display());
     let this = std::env::current_exe().context("cannot find this program")?;

@@ -2,7 +2,13 @@
 
 pub mod counts;
 pub mod disk;
+pub mod doctor;
+pub mod facts;
+pub mod identity;
 pub mod interference;
 pub mod kvm;
 pub mod net;
+pub mod parse;
 pub mod strace;
+pub mod tree;
+pub mod tune;

@@ -1,7 +1,7 @@
 //! The part of a run that starts VMs: enter the sandbox while the process is single-threaded, then execute what is missing.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microbench_plots::record::{HostKind, Plan};
@@ -11,6 +11,8 @@ use super::session::{self, Ended, Session, stop_requested};
 use super::{emulated, kvm, local, parts};
 use crate::artifact::lock::Lock;
 use crate::artifact::project::{Project, read_toml};
+use crate::host::disk::{CloneMethod, Disk};
+use crate::host::identity::Identity;
 use crate::host::interference::{Watcher, kernel_messages};
 use crate::probe::Probe;
 use crate::sandbox;
@@ -57,6 +59,8 @@ pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Res
         HostKind::Imported => bail!("nothing can be run on the host `imported`"),
         HostKind::Kvm | HostKind::Fake => {
             let mut watcher = Watcher::new(host, messages);
+            let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
+            Identity::take(host, run.directory.path(), &run.lock, None, clone).write_or_compare(&run.directory)?;
             session.begin(&run.plan_sha256, host, 1)?;
             session.probe(measure(Probe::Exact, FakeGuests::OF_A_RUN)?)?;
             in_stages(&mut session, |session| {
@@ -65,6 +69,8 @@ pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Res
         }
         HostKind::Emulated => {
             let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
+            Identity::take(host, run.directory.path(), &run.lock, Some(&machine), None)
+                .write_or_compare(&run.directory)?;
             let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
             session.begin(&run.plan_sha256, host, u32::try_from(hosts).unwrap_or(u32::MAX))?;
             let mut stage = 0;
@@ -78,6 +84,14 @@ pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Res
         }
     }
     session.end()
+}
+
+/// How a disk is cloned here, by cloning one.
+fn clone_method(image: &Path, scratch: &Path) -> Option<CloneMethod> {
+    match Disk::clone_of(image, scratch).ok()? {
+        Disk::Clone(_, method) => Some(method),
+        Disk::Shared(_) => None,
+    }
 }
 
 /// Executes stage after stage until nothing is left, or a signal.

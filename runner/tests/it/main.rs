@@ -6,6 +6,7 @@ mod trust;
 
 mod cli;
 mod compare;
+mod doctor;
 mod documents;
 mod faults;
 mod imports;

@@ -1,0 +1,103 @@
+//! The doctor on machines of the tests' own: folders with a /proc and a /sys in them.
+
+use std::path::PathBuf;
+
+use crate::support::{Bench, text};
+
+/// A machine that wants everything mended.
+fn machine(bench: &Bench) -> PathBuf {
+    for (path, content) in [
+        ("proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: A processor\nflags\t\t: fpu vmx\n"),
+        (
+            "proc/meminfo",
+            "MemTotal: 33554432 kB\nMemAvailable: 8388608 kB\nSwapTotal: 1048576 kB\nSwapFree: 524288 kB\n",
+        ),
+        ("proc/loadavg", "3.10 1.00 0.50 1/100 4242\n"),
+        ("proc/mounts", "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n"),
+        ("proc/sys/user/max_user_namespaces", "0\n"),
+        ("proc/sys/net/ipv4/neigh/default/gc_thresh3", "1024\n"),
+        ("sys/devices/system/cpu/online", "0-3\n"),
+        ("sys/devices/system/cpu/smt/active", "1\n"),
+        ("sys/devices/system/cpu/smt/control", "on\n"),
+        ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n"),
+        ("sys/devices/system/cpu/intel_pstate/no_turbo", "0\n"),
+        ("sys/kernel/mm/ksm/run", "1\n"),
+        ("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n"),
+        ("usr/bin/qemu-system-x86_64", ""),
+        ("usr/bin/strace", ""),
+        ("dev/net/tun", ""),
+    ] {
+        bench.file(&format!("machine/{path}"), content);
+    }
+    bench.path("machine")
+}
+
+fn doctor(bench: &Bench, arguments: &[&str]) -> std::process::Output {
+    let mut command = bench.command(&[&["doctor", "--root", "machine"], arguments].concat());
+    command.env("XDG_STATE_HOME", bench.path("state")).output().unwrap()
+}
+
+#[test]
+fn each_check_says_what_was_found_why_it_matters_and_what_mends_it() {
+    let bench = Bench::new();
+    machine(&bench);
+    let output = doctor(&bench, &[]);
+    // mke2fs is not there: nothing can be measured.
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!(text(&output.stdout));
+    let checks: serde_json::Value = serde_json::from_slice(&doctor(&bench, &["--json"]).stdout).unwrap();
+    let of = |name: &str| checks.as_array().unwrap().iter().find(|check| check["name"] == name).unwrap().clone();
+    assert_eq!(of("KSM")["state"], "warn");
+    assert_eq!(of("KSM")["remedy"], "microbench doctor --tune");
+}
+
+#[test]
+fn what_is_tuned_is_put_back_as_it_was() {
+    let bench = Bench::new();
+    let machine = machine(&bench);
+    let read = |path: &str| std::fs::read_to_string(machine.join(path)).unwrap();
+    let files = ["proc/mounts", "sys/kernel/mm/ksm/run", "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"];
+    let before = files.map(read);
+    let tuned = doctor(&bench, &["--tune"]);
+    assert!(tuned.status.success(), "{}", text(&tuned.stderr));
+    assert!(text(&tuned.stdout).contains("/sys/kernel/mm/ksm/run: 0"), "{}", text(&tuned.stdout));
+    assert_eq!(read(files[2]), "performance\n");
+    let again = doctor(&bench, &["--tune"]);
+    assert!(!again.status.success() && text(&again.stderr).contains("doctor --restore"), "{}", text(&again.stderr));
+    let restored = doctor(&bench, &["--restore"]);
+    assert!(text(&restored.stdout).contains("everything is as it was"), "{}", text(&restored.stdout));
+    assert_eq!(files.map(read), before);
+    assert!(!doctor(&bench, &["--restore"]).status.success());
+}
+
+#[test]
+fn a_run_knows_its_host_and_another_hosts_run_is_not_compared_with_it() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+    bench.run_study();
+    let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
+    assert!(analyzed.contains("fingerprint of the host ") && analyzed.contains("(host.json)"), "{analyzed}");
+    let facts = std::fs::read_to_string(bench.path("run/host.json")).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&facts).unwrap();
+    let fingerprint = found["fingerprint"].as_str().unwrap();
+    assert_eq!(fingerprint.len(), 16);
+    assert!(found["artifacts"].as_array().unwrap().iter().all(|one| one["sha256"].as_str().unwrap().len() == 64));
+    assert!(found["machine"]["kernel"]["release"].is_string());
+
+    assert!(bench.run(&["run", "study.toml", "--host", "fake", "--out", "other"]).status.success());
+    assert!(bench.run(&["analyze", "other"]).status.success());
+    let same = bench.run(&["compare", "run", "other", "--margin", "0.5"]);
+    assert!(same.status.success(), "{}", text(&same.stderr));
+    std::fs::write(bench.path("other/host.json"), facts.replace(fingerprint, "0123456789abcdef")).unwrap();
+    let refused = bench.run(&["compare", "run", "other", "--margin", "0.5"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("--across-hosts"), "{}", text(&refused.stderr));
+    assert!(bench.run(&["compare", "run", "other", "--margin", "0.5", "--across-hosts"]).status.success());
+    // Nor is a run gone on with on another host.
+    let journal = bench.path("other/journal.ndjson");
+    let cut: String =
+        std::fs::read_to_string(&journal).unwrap().lines().take(30).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&journal, cut).unwrap();
+    let resumed = bench.run(&["run", "--resume", "other", "--host", "fake"]);
+    assert!(text(&resumed.stderr).contains("begun on another host (0123456789abcdef"), "{}", text(&resumed.stderr));
+}
