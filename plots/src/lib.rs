@@ -16,7 +16,7 @@ pub mod record;
 pub mod samples;
 pub mod stats;
 pub mod summary;
-mod terminal;
+pub mod terminal;
 
 pub use analyze::{Analysis, analyze, load, plot, plot_sequences};
 

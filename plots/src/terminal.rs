@@ -4,7 +4,7 @@
 const WIDTH: usize = 100;
 
 /// A line broken at spaces, what follows the first part indented by `indent` columns.
-pub(crate) fn wrapped(line: &str, indent: usize) -> String {
+pub fn wrapped(line: &str, indent: usize) -> String {
     let indent = " ".repeat(indent);
     let (mut out, mut used) = (String::new(), 0);
     for word in line.split_inclusive(' ') {

@@ -17,6 +17,7 @@ use microbench::artifact::project::{Project, read_toml};
 use microbench::engine::description::Engine;
 use microbench::error::describe;
 use microbench::host::identity::{self, Identity};
+use microbench::host::noise::Noise;
 use microbench::host::tree::Tree;
 use microbench::host::{doctor, tune};
 use microbench::journal::Journal;
@@ -32,6 +33,7 @@ use microbench::selftest::probe::{FakeGuests, measure};
 use microbench::selftest::{fake_guest, load as load_test};
 use microbench::{catalog, journal, manifest, plan, plan_view};
 use microbench_plots::record::{HostKind, Plan, ProbeError, Record, Statistic, Theme};
+use microbench_plots::terminal::wrapped;
 use microbench_plots::{claim, compare, import as imports, noise, samples, summary};
 
 /// Exit code for a manifest or a command line that is wrong: nothing was started.
@@ -348,6 +350,11 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             print!("{}", summary::text(&analysis.plan, &analysis.summary, &analysis.journal));
             if let Ok(identity) = Directory::open(&run)?.read::<Identity>(identity::FILE) {
                 println!("{}", identity.line());
+                let measured = |metric: &str| analysis.plan.metrics.iter().any(|own| own.name == metric);
+                match Noise::of_host(&identity.fingerprint) {
+                    Some(noise) => println!("{}", wrapped(&noise.line(measured), 4)),
+                    None => println!("noise floor of this host: not measured (`microbench selftest aa STUDY` does)"),
+                }
             }
             if detail {
                 println!("\n{}", summary::detail(&analysis.summary, analysis.plan.seed));
@@ -490,6 +497,9 @@ fn against_itself(
     };
     let floors = noise::floors(&plan, &samples, blocks, &settings);
     print!("{}", noise::text(&floors, &plan, &samples, blocks, &settings));
+    let of = format!("{} of {}", plan.cells.first().map_or("", |cell| &cell.label), study.name);
+    let fingerprint = run.read::<Identity>(identity::FILE)?.fingerprint;
+    Noise::new(fingerprint, of, repetitions, blocks, &floors).save()?;
     let wrong: usize = floors.iter().map(noise::Floor::wrong).sum();
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -8,6 +8,7 @@ pub mod identity;
 pub mod interference;
 pub mod kvm;
 pub mod net;
+pub mod noise;
 pub mod parse;
 pub mod strace;
 pub mod tree;

@@ -49,15 +49,23 @@ pub struct Outcome {
     pub result: Result<String, String>,
 }
 
-/// Where the previous values are kept: `microbench/tuned.json` in the user's folder for state.
+/// Where the previous values are kept: `tuned.json` in [`state_folder`].
 ///
 /// # Errors
 /// When the user has no such folder.
 pub fn state_file() -> anyhow::Result<PathBuf> {
+    Ok(state_folder()?.join("tuned.json"))
+}
+
+/// The folder `microbench` in the user's folder for state: what is known of a machine from one run to the next.
+///
+/// # Errors
+/// When the user has no such folder.
+pub fn state_folder() -> anyhow::Result<PathBuf> {
     let folder = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
     let folder = folder.or_else(home).context("neither XDG_STATE_HOME nor HOME is set")?;
-    Ok(folder.join("microbench/tuned.json"))
+    Ok(folder.join("microbench"))
 }
 
 /// What should be otherwise on the machine of `tree`, with what is there now.

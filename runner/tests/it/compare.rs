@@ -71,6 +71,11 @@ fn a_cell_against_itself_gives_the_noise_floor_and_no_difference() {
     assert_eq!(row("webservice_startup_time")[0], "2");
     // 2 labels, 2 repetitions of 3 trials, and the warm-up.
     assert_eq!(microbench_plots::journal::read(&bench.path("aa/journal.ndjson")).unwrap().executions.len(), 13);
+    // Known from now on to every run of this host.
+    bench.run_study();
+    let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
+    let line = "noise floor of this host, late of test against itself, largest of 2 comparisons of 3 trials:";
+    assert!(analyzed.contains(line), "{analyzed}");
     let unknown = bench.run(&["selftest", "aa", "study.toml", "--cell", "none/1", "--host", "fake"]);
     assert!(text(&unknown.stderr).contains("it has ok/1, ok/2, late/1, late/2"), "{}", text(&unknown.stderr));
 }

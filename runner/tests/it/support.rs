@@ -120,6 +120,7 @@ messages = ["lacks the level"]
             .args(arguments)
             .current_dir(self.folder.path())
             .env("MICROBENCH_CACHE", self.path("cache"))
+            .env("XDG_STATE_HOME", self.path("state"))
             .env("MICROBENCH_AGENT", self.path("agent"))
             .stdin(Stdio::null());
         command
