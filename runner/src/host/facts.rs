@@ -29,20 +29,9 @@ pub struct Facts {
 /// Processors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpu {
-    /// Vendor, such as `GenuineIntel`.
-    pub vendor: Option<String>,
-    /// Family.
-    pub family: Option<u32>,
-    /// Model.
-    pub model: Option<u32>,
-    /// Model, in words.
-    pub model_name: Option<String>,
-    /// Stepping.
-    pub stepping: Option<u32>,
-    /// Revision of the microcode.
-    pub microcode: Option<String>,
-    /// The machine is itself a guest of a hypervisor.
-    pub virtualised: Option<bool>,
+    /// What the processor says of itself.
+    #[serde(flatten)]
+    pub processor: CpuInfo,
     /// Logical CPUs on line.
     pub online: Option<u32>,
     /// Two threads of one core are in use.
@@ -146,18 +135,11 @@ impl Facts {
 
 fn cpu(tree: &Tree) -> Cpu {
     let text = tree.read("/proc/cpuinfo").unwrap_or_default();
-    let CpuInfo { vendor, family, model, model_name, stepping, microcode, virtualised } = parse::cpuinfo(&text);
     let vulnerabilities = format!("{CPUS}/vulnerabilities");
     let mitigation = |name: String| Some((name.clone(), tree.word(&format!("{vulnerabilities}/{name}"))?));
     let nodes = u32::try_from(tree.numbered("/sys/devices/system/node", "node").len()).ok();
     Cpu {
-        vendor,
-        family,
-        model,
-        model_name,
-        stepping,
-        microcode,
-        virtualised,
+        processor: parse::cpuinfo(&text),
         online: tree.read(&format!("{CPUS}/online")).and_then(|list| parse::count(&list)),
         smt_active: tree.switch(&format!("{CPUS}/smt/active")),
         smt_control: tree.word(&format!("{CPUS}/smt/control")),
@@ -253,8 +235,11 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let facts = Facts::read(&Tree::at(folder.path()));
-        assert_eq!(facts.cpu.model_name.as_deref(), Some("Test CPU"));
-        assert_eq!((facts.cpu.online, facts.cpu.virtualised, facts.cpu.smt_active), (Some(2), Some(false), None));
+        assert_eq!(facts.cpu.processor.model_name.as_deref(), Some("Test CPU"));
+        assert_eq!(
+            (facts.cpu.online, facts.cpu.processor.virtualised, facts.cpu.smt_active),
+            (Some(2), Some(false), None)
+        );
         assert_eq!(facts.cpu.mitigations["meltdown"], "Not affected");
         assert_eq!(facts.power.governors, Some(vec!["powersave".to_owned()]));
         assert_eq!(facts.power.turbo, Some(false));

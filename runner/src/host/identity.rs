@@ -105,7 +105,7 @@ impl Identity {
         let unknown = || "unknown".to_owned();
         format!(
             "machine: {}, {} CPUs, Linux {}; fingerprint of the host {} ({FILE})",
-            self.machine.cpu.model_name.clone().unwrap_or_else(unknown),
+            self.machine.cpu.processor.model_name.clone().unwrap_or_else(unknown),
             self.machine.cpu.online.map_or_else(unknown, |cpus| cpus.to_string()),
             self.machine.kernel.release.clone().unwrap_or_else(unknown),
             self.fingerprint
@@ -142,10 +142,10 @@ fn of_machine(facts: &Facts) -> BTreeMap<String, String> {
         used.filter_map(|state| state.name.clone()).collect::<Vec<_>>().join(" ")
     });
     let pairs = [
-        ("cpu.model", cpu.model_name.clone()),
-        ("cpu.stepping", cpu.stepping.map(|stepping| stepping.to_string())),
-        ("cpu.microcode", cpu.microcode.clone()),
-        ("cpu.virtualised", cpu.virtualised.map(|yes| yes.to_string())),
+        ("cpu.model", cpu.processor.model_name.clone()),
+        ("cpu.stepping", cpu.processor.stepping.map(|stepping| stepping.to_string())),
+        ("cpu.microcode", cpu.processor.microcode.clone()),
+        ("cpu.virtualised", cpu.processor.virtualised.map(|yes| yes.to_string())),
         ("cpu.online", cpu.online.map(|cpus| cpus.to_string())),
         ("cpu.smt", cpu.smt_active.map(|active| active.to_string())),
         ("cpu.numa_nodes", cpu.numa_nodes.map(|nodes| nodes.to_string())),

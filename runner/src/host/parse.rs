@@ -1,9 +1,11 @@
 //! Text of /proc and /sys to values. What a text does not hold is `None`.
 
+use serde::{Deserialize, Serialize};
+
 /// What /proc/cpuinfo says of its first processor.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuInfo {
-    /// `vendor_id`.
+    /// `vendor_id`, such as `GenuineIntel`.
     pub vendor: Option<String>,
     /// `cpu family`.
     pub family: Option<u32>,
@@ -15,7 +17,7 @@ pub struct CpuInfo {
     pub stepping: Option<u32>,
     /// `microcode`.
     pub microcode: Option<String>,
-    /// The flag `hypervisor`.
+    /// The flag `hypervisor`: the machine is itself a guest.
     pub virtualised: Option<bool>,
 }
 

@@ -1,0 +1,307 @@
+//! The command line: subcommands and their arguments.
+
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use microbench_plots::record::{HostKind, Theme};
+
+/// Declarative experiments on microVMs: one manifest in, measured figures out.
+#[derive(Debug, Parser)]
+#[command(name = "microbench", version, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Action,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// Show what a study would run, without running it.
+    Plan {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// Print the plan as JSON, as a run directory keeps it.
+        #[arg(long)]
+        json: bool,
+        /// Show every cell, every exclusion and the whole order.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Run a study, or go on with a run that was cut off.
+    Run {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// Where trials execute.
+        #[arg(long, value_enum, default_value_t = HostArgument::Auto)]
+        host: HostArgument,
+        /// Run directory to create [default: runs/STUDY-TIME in the project].
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+        /// Go on with this run; no study is given then.
+        #[arg(long, value_name = "RUN", conflicts_with_all = ["manifest", "out", "seed", "trials", "profile"])]
+        resume: Option<PathBuf>,
+    },
+    /// Find out where a study's trials can execute, by booting one guest: prints `kvm` or `emulated`.
+    Host {
+        #[command(flatten)]
+        study: StudyArguments,
+    },
+    /// Is this machine fit to measure on? What was found, why it matters, what mends it.
+    Doctor {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// Print the checks as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Set the machine up (governor, turbo, SMT, KSM, control groups, neighbour table); previous values are kept first.
+        #[arg(long, conflicts_with = "restore")]
+        tune: bool,
+        /// Put back what was there before `--tune`, also after a crash.
+        #[arg(long)]
+        restore: bool,
+        /// Read and write below this folder in place of the machine's own /proc and /sys.
+        #[arg(long, hide = true)]
+        root: Option<PathBuf>,
+    },
+    /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary.
+    Analyze {
+        /// The run directory.
+        run: PathBuf,
+        /// Print quantiles, the mean's interval, outliers and drift of each cell, too.
+        #[arg(long)]
+        detail: bool,
+    },
+    /// Draw a run's figures from its samples.
+    Plot {
+        /// The run directory.
+        run: PathBuf,
+        /// Draw all of them in this theme, into figures/THEME [default: each in its own].
+        #[arg(long, value_enum)]
+        theme: Option<ThemeArgument>,
+        /// Draw, in place of the study's figures, each metric of this cell over the execution order; may be given several times.
+        #[arg(long, value_name = "CELL", conflicts_with = "sequences")]
+        sequence: Vec<String>,
+        /// The same for every cell.
+        #[arg(long)]
+        sequences: bool,
+    },
+    /// Compare two analysed runs, or the variants of one: ratio, interval and verdict for each cell and metric that both have.
+    Compare {
+        /// The run that is compared with; alone, the run whose variants are compared.
+        a: PathBuf,
+        /// The run that is compared.
+        b: Option<PathBuf>,
+        /// Of one run: the variant that the others are compared with [default: the first].
+        #[arg(long, value_name = "VARIANT", conflicts_with = "b")]
+        baseline: Option<String>,
+        /// What does not matter: 0.02 is 2 % either way. Without one nothing is called equivalent.
+        #[arg(long, value_name = "SHARE", value_parser = share)]
+        margin: Option<f64>,
+        /// Compare means in place of medians.
+        #[arg(long)]
+        means: bool,
+        /// Print shifts, A12 and p-values, too.
+        #[arg(long)]
+        detail: bool,
+        /// Print all of it as JSON.
+        #[arg(long, conflicts_with = "detail")]
+        json: bool,
+        /// Exit with 1 when something is slower beyond the margin.
+        #[arg(long, requires = "margin")]
+        gate: bool,
+        /// Compare although the hosts' fingerprints differ.
+        #[arg(long)]
+        across_hosts: bool,
+    },
+    /// Check whether a run confirms a reference run: the same verdict on every claim; the ratios beside them.
+    Verify {
+        /// The run.
+        run: PathBuf,
+        /// The run whose claims are to be confirmed.
+        #[arg(long, value_name = "RUN")]
+        against: PathBuf,
+    },
+    /// Make a run of a table that somebody else measured: a CSV with the columns `metric`, `value` and one for each axis.
+    Import {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// The table.
+        #[arg(value_name = "TABLE.csv", requires = "manifest")]
+        table: Option<PathBuf>,
+        /// Which of its columns, rows and names are which of ours (TOML) [default: they have our names].
+        #[arg(long, value_name = "FILE")]
+        mapping: Option<PathBuf>,
+        /// Run directory to create [default: runs/STUDY-TIME in the project].
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
+    /// Provide a study's kernels, root file systems and programs, and list them.
+    Artifacts {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// Also provide what the emulated host needs.
+        #[arg(long)]
+        emulated: bool,
+    },
+    /// Let the program measure itself.
+    #[command(subcommand)]
+    Selftest(SelfTest),
+    /// Uses one CPU (`selftest load` calls it).
+    #[command(hide = true)]
+    Spin { time_ns: u64 },
+    /// Plays a guest that starts to answer at a known instant (`selftest` calls it).
+    #[command(hide = true)]
+    FakeGuest { tap: String, mac: String, ip: Ipv4Addr, nonce: String, delay_ns: u64 },
+    /// Executes the trials of a run that are missing (`run` calls it).
+    #[command(hide = true)]
+    Execute {
+        run: PathBuf,
+        #[arg(long)]
+        project: PathBuf,
+        #[arg(long)]
+        host: HostArgument,
+    },
+    /// Boots one guest under KVM (`run --host auto` calls it).
+    #[command(hide = true)]
+    CheckKvm {
+        run: PathBuf,
+        #[arg(long)]
+        project: PathBuf,
+    },
+}
+
+/// What the program can find out about itself.
+#[derive(Debug, Subcommand)]
+pub(super) enum SelfTest {
+    /// The probe's error, over fake guests that start to answer at known instants; the 2019 paper's polls beside it.
+    Probe {
+        /// Fake guests for each probe.
+        #[arg(long, default_value_t = 1000)]
+        guests: u32,
+        /// How many are there at the same time.
+        #[arg(long, default_value_t = 10)]
+        at_once: u32,
+        /// They start to answer after a time that is uniform between nothing and this, seconds.
+        #[arg(long, default_value_t = 3.0)]
+        spread: f64,
+        /// Seed of these times.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// How often a load beside a trial is found, and how often one that is not there.
+    Load {
+        /// Windows of time; half of them, in random order, with a load.
+        #[arg(long, default_value_t = 200)]
+        windows: u32,
+        /// Length of a window, seconds.
+        #[arg(long, default_value_t = 0.3)]
+        length: f64,
+        /// Seed of the order.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// The host's noise floor: one cell of a study against itself.
+    Aa {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// The cell, as `plan` shows it [default: the first].
+        #[arg(long, value_name = "CELL")]
+        cell: Option<String>,
+        /// Comparisons.
+        #[arg(long, default_value_t = 20)]
+        repetitions: u32,
+        /// Trials under each label in one comparison.
+        #[arg(long, default_value_t = 6, value_name = "TRIALS")]
+        blocks: u32,
+        /// What does not matter: 0.01 is 1 % either way.
+        #[arg(long, default_value = "0.01", value_name = "SHARE", value_parser = share)]
+        margin: f64,
+        /// Where trials execute.
+        #[arg(long, value_enum, default_value_t = HostArgument::Auto)]
+        host: HostArgument,
+        /// Run directory to create [default: runs/STUDY-noise-TIME in the project].
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Which study, and what to change in it.
+#[derive(Clone, Debug, Args)]
+pub(super) struct StudyArguments {
+    /// The study's manifest.
+    #[arg(value_name = "STUDY")]
+    pub(super) manifest: Option<PathBuf>,
+    /// Seed of the run order, in place of the manifest's.
+    #[arg(long)]
+    pub(super) seed: Option<u64>,
+    /// Trials of every cell, in place of the manifest's.
+    #[arg(long)]
+    pub(super) trials: Option<NonZeroU32>,
+    /// The study's profile that says how often each cell is run [default: the trials of its matrix, `full`].
+    #[arg(long, value_name = "NAME")]
+    pub(super) profile: Option<String>,
+    /// Folder that holds kernels/ and rootfs/ [default: found above the manifest or the working directory].
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) project: Option<PathBuf>,
+}
+
+/// Where trials execute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum HostArgument {
+    /// KVM where a guest comes up under it, else the emulated host.
+    Auto,
+    /// This machine's KVM; wall time.
+    Kvm,
+    /// QEMU TCG with AMD SVM, in which the real VMMs run; virtual time.
+    Emulated,
+    /// This machine, for engines that need no KVM: the tests' own.
+    #[value(hide = true)]
+    Fake,
+}
+
+impl HostArgument {
+    pub(super) fn kind(self) -> Option<HostKind> {
+        match self {
+            Self::Auto => None,
+            Self::Kvm => Some(HostKind::Kvm),
+            Self::Emulated => Some(HostKind::Emulated),
+            Self::Fake => Some(HostKind::Fake),
+        }
+    }
+
+    pub(super) fn of(kind: HostKind) -> &'static str {
+        match kind {
+            HostKind::Kvm => "kvm",
+            HostKind::Emulated => "emulated",
+            HostKind::Fake => "fake",
+            HostKind::Imported => "imported",
+        }
+    }
+}
+
+/// Look of the figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ThemeArgument {
+    /// Intervals, raw points, colours for every eye.
+    Publication,
+    /// As the 2019 paper printed its charts.
+    Paper,
+}
+
+impl ThemeArgument {
+    pub(super) fn theme(self) -> Theme {
+        match self {
+            Self::Publication => Theme::Publication,
+            Self::Paper => Theme::Paper,
+        }
+    }
+}
+
+/// A share such as 0.02.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("a share between 0 and 1, for instance 0.02".into()),
+    }
+}

@@ -1,0 +1,49 @@
+//! Somebody else's table as a run.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use microbench::artifact::project::read_toml;
+use microbench::journal::Journal;
+use microbench::run::directory::{Directory, Engines};
+use microbench_plots::import as imports;
+use microbench_plots::record::Record;
+
+use super::WRONG_INPUT;
+use super::arguments::StudyArguments;
+use super::runs::{Loaded, load};
+
+/// Makes a run directory of a table; everything wrong with the table is said at once.
+pub(super) fn import(
+    study: &StudyArguments,
+    table: &Path,
+    mapping: Option<&Path>,
+    out: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let Loaded { study, plan, engines, project, .. } = load(study)?;
+    let text = std::fs::read_to_string(table).with_context(|| format!("cannot read {}", table.display()))?;
+    let mapping = mapping.map_or_else(|| Ok(imports::Mapping::default()), read_toml)?;
+    let imported = match imports::import(&plan, &text, &mapping) {
+        Ok(imported) => imported,
+        Err(errors) => {
+            const SHOWN: usize = 20;
+            errors.iter().take(SHOWN).for_each(|error| eprintln!("{}, {error}", table.display()));
+            if errors.len() > SHOWN {
+                eprintln!("... and {} more", errors.len() - SHOWN);
+            }
+            eprintln!("microbench: {}: {} errors; nothing was imported", table.display(), errors.len());
+            return Ok(ExitCode::from(WRONG_INPUT));
+        }
+    };
+    let run = Directory::create(project.root(), out, &imported.plan, &study.source, &Engines { engines })?;
+    let (_, sha256) = run.plan()?;
+    let now = jiff::Timestamp::now().to_string();
+    let mut records = vec![imports::start(&run.name(), &sha256, &now, env!("CARGO_PKG_VERSION"))];
+    records.extend(imported.records);
+    records.push(Record::RunEnd { ended: now });
+    Journal::open(run.path())?.append(&records)?;
+    eprintln!("{} rows imported, {} left out", imported.rows, imported.ignored);
+    println!("{}", run.path().display());
+    Ok(ExitCode::SUCCESS)
+}

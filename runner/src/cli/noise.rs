@@ -1,0 +1,54 @@
+//! A cell against itself.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use microbench::host::identity::{self, Identity};
+use microbench::host::noise::Noise;
+use microbench::plan;
+use microbench_plots::record::Statistic;
+use microbench_plots::{compare, noise, samples};
+
+use super::arguments::{HostArgument, StudyArguments};
+use super::runs::{Loaded, hand_over, load, prepare};
+
+/// Runs one cell under two labels, and prints how far it is from itself. The exit code is 1 when a comparison found a
+/// difference.
+pub(super) fn against_itself(
+    arguments: &StudyArguments,
+    cell: Option<&str>,
+    repetitions: u32,
+    blocks: u32,
+    margin: f64,
+    host: HostArgument,
+    out: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let Loaded { study, plan, engines, project, folder } = load(arguments)?;
+    let cell = cell.or(plan.cells.first().map(|cell| cell.id.as_str())).unwrap_or_default();
+    let plan = plan::against_itself(&plan, cell, repetitions.saturating_mul(blocks)).with_context(|| {
+        let cells: Vec<&str> = plan.cells.iter().map(|cell| cell.id.as_str()).collect();
+        format!("the study has no cell {cell}; it has {}", cells.join(", "))
+    })?;
+    let run = prepare(&study, &plan, engines, &project, &folder, host, out)?;
+    let ended = hand_over(&run, &project, host)?.status().context("cannot start the execution")?;
+    if !ended.success() {
+        return Ok(ExitCode::from(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+    }
+    microbench_plots::analyze(run.path())?;
+    let samples = samples::load(run.path())?;
+    let settings = compare::Settings {
+        statistic: Statistic::Median,
+        margin: Some(margin),
+        seed: plan.seed,
+        family: Vec::new(),
+        blocks: true,
+    };
+    let floors = noise::floors(&plan, &samples, blocks, &settings);
+    print!("{}", noise::text(&floors, &plan, &samples, blocks, &settings));
+    let of = format!("{} of {}", plan.cells.first().map_or("", |cell| &cell.label), study.name);
+    let fingerprint = run.read::<Identity>(identity::FILE)?.fingerprint;
+    Noise::new(fingerprint, of, repetitions, blocks, &floors).save()?;
+    let wrong: usize = floors.iter().map(noise::Floor::wrong).sum();
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

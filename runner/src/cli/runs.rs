@@ -1,0 +1,128 @@
+//! Manifests to run directories, and run directories to sessions.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
+use microbench::artifact::cache::Cache;
+use microbench::artifact::lock::{self, Lock};
+use microbench::artifact::project::{Project, read_toml};
+use microbench::engine::description::Engine;
+use microbench::manifest::Study;
+use microbench::plan::Choice;
+use microbench::run::directory::{Directory, Engines};
+use microbench::run::parts::Files;
+use microbench::run::{execute, parts};
+use microbench::{catalog, journal, manifest, plan};
+use microbench_plots::record::{HostKind, Plan};
+
+use super::arguments::{Cli, HostArgument, StudyArguments};
+
+/// A study with everything that its manifest refers to.
+pub(super) struct Loaded {
+    pub(super) study: Study,
+    pub(super) plan: Plan,
+    pub(super) engines: Vec<Engine>,
+    pub(super) project: Project,
+    /// The manifest's.
+    pub(super) folder: PathBuf,
+}
+
+pub(super) fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
+    let Some(path) = arguments.manifest.as_deref() else {
+        Cli::command().error(ErrorKind::MissingRequiredArgument, "no STUDY is given").exit()
+    };
+    let project = Project::find(arguments.project.as_deref(), path)?;
+    let engines = catalog::engines(path)?;
+    let study = manifest::load(path, &catalog::catalog(&engines, &project))?;
+    let (seed, trials, profile) = (arguments.seed, arguments.trials, arguments.profile.as_deref());
+    let plan = plan::expand(&study, Choice { seed, trials, profile })?;
+    let used = |engine: &Engine| plan.cells.iter().any(|cell| cell.engine == engine.name);
+    let engines = engines.into_values().filter(used).collect();
+    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    Ok(Loaded { study, plan, engines, project, folder })
+}
+
+pub(super) fn begin(arguments: &StudyArguments, host: HostArgument, out: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let Loaded { study, plan, engines, project, folder } = load(arguments)?;
+    let run = prepare(&study, &plan, engines, &project, &folder, host, out)?;
+    let error = hand_over(&run, &project, host)?.exec();
+    bail!("cannot start the execution: {error}")
+}
+
+/// Provides what a plan needs and makes its run directory.
+pub(super) fn prepare(
+    study: &Study,
+    plan: &Plan,
+    engines: Vec<Engine>,
+    project: &Project,
+    folder: &Path,
+    host: HostArgument,
+    out: Option<&Path>,
+) -> anyhow::Result<Directory> {
+    let cache = Cache::of_user()?;
+    // Everything is there before a run directory is: a failure here leaves none half-made.
+    let mut lock = parts::provide(plan, &engines, project, &cache, Files::In(folder))?;
+    if matches!(host, HostArgument::Emulated | HostArgument::Auto) {
+        parts::provide_testbed(&mut lock, project, &cache)?;
+    }
+    let run = Directory::create(project.root(), out, plan, &study.source, &Engines { engines })?;
+    lock.write_or_compare(run.path())?;
+    Ok(run)
+}
+
+pub(super) fn go_on(run: &Path, project: Option<&Path>, host: HostArgument) -> anyhow::Result<ExitCode> {
+    let run = Directory::open(run)?;
+    let project = Project::find(project, run.path())?;
+    let (plan, _) = run.plan()?;
+    let cache = Cache::of_user()?;
+    // A session that was killed at the very start left none.
+    let before = run.path().join(lock::FILE);
+    let before: Lock = if before.exists() { read_toml(&before)? } else { Lock::default() };
+    let mut lock = parts::provide(&plan, &run.engines()?.engines, &project, &cache, Files::As(&before))?;
+    if matches!(host, HostArgument::Emulated | HostArgument::Auto) {
+        parts::provide_testbed(&mut lock, &project, &cache)?;
+    }
+    lock.write_or_compare(run.path())?;
+    let error = hand_over(&run, &project, host)?.exec();
+    bail!("cannot start the execution: {error}")
+}
+
+/// What a guest of the study came to under KVM; an error when none could be prepared.
+pub(super) fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::Result<()>> {
+    let Loaded { study, plan, engines, project, folder } = load(arguments)?;
+    let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?, Files::In(&folder))?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+    let run = folder.path().join("host-check");
+    let run = Directory::create(project.root(), Some(&run), &plan, &study.source, &Engines { engines })?;
+    lock.write_or_compare(run.path())?;
+    Ok(execute::check_kvm_apart(&run, &project))
+}
+
+/// KVM when a guest came up under it, else the emulated host; says why in one line.
+pub(super) fn decide(guest: anyhow::Result<()>) -> HostKind {
+    match guest {
+        Ok(()) => HostKind::Kvm,
+        Err(reason) => {
+            eprintln!("KVM does not work here: {reason}; taking the emulated host, in virtual time");
+            HostKind::Emulated
+        }
+    }
+}
+
+/// Decides on the host; the command that executes the run. It is a process of its own because the sandbox needs one without
+/// threads, and this one had some.
+pub(super) fn hand_over(run: &Directory, project: &Project, host: HostArgument) -> anyhow::Result<Command> {
+    let host = match (host.kind(), journal::progress(run.path())?.host) {
+        (Some(kind), _) | (None, Some(kind)) => kind,
+        (None, None) => decide(execute::check_kvm_apart(run, project)),
+    };
+    println!("{}", run.path().display());
+    let this = std::env::current_exe().context("cannot find this program")?;
+    let mut command = Command::new(this);
+    command.args(["execute", "--host", HostArgument::of(host), "--project"]).arg(project.root()).arg(run.path());
+    Ok(command)
+}
