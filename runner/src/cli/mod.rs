@@ -179,14 +179,17 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         }
         Action::Selftest(SelfTest::Load { windows, length, seed }) => {
             let length = Duration::try_from_secs_f64(length).context("`--length` is no time")?;
-            let seen = load_test::measure(load_test::Windows { windows, length, seed })?;
-            println!("{:28} {:>8} {:>14}", "windows", "n", "found invalid");
-            for (name, [n, invalid]) in [("with a load beside the trial", seen.loaded), ("without one", seen.quiet)] {
-                println!("{name:28} {n:>8} {invalid:>8} {:>4.0} %", f64::from(invalid) / f64::from(n.max(1)) * 100.0);
+            let [loaded, quiet] = load_test::measure(load_test::Windows { windows, length, seed })?;
+            println!("{:28} {:>8} {:>14}  reasons", "windows", "n", "found invalid");
+            for (name, seen) in [("with a load beside the trial", loaded), ("without one", quiet)] {
+                let share = f64::from(seen.invalid) / f64::from(seen.windows.max(1)) * 100.0;
+                let reasons: Vec<String> = seen.reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+                let (n, invalid) = (seen.windows, seen.invalid);
+                println!("{name:28} {n:>8} {invalid:>8} {share:>3.0} %  {}", reasons.join(", "));
             }
             println!(
                 "a window: one process of our own on a CPU for {} ms; a load: another process that uses a CPU.\n\
-                 Whatever else this machine does counts as a load too: the second line is of an idle machine only if it is one.",
+                 Whatever else this machine does counts as well: `stolen` is what a hypervisor below took.",
                 length.as_millis()
             );
             Ok(ExitCode::SUCCESS)

@@ -1,9 +1,11 @@
 //! How often a load beside a trial is seen, and how often one is seen that is not there.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
+use microbench_plots::record::Interference;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -23,13 +25,15 @@ pub struct Windows {
     pub seed: u64,
 }
 
-/// What was seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What was seen of one kind of windows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Windows with a load, and of these the ones that were found invalid.
-    pub loaded: [u32; 2],
-    /// Windows without, and of these the ones that were found invalid.
-    pub quiet: [u32; 2],
+    /// Windows.
+    pub windows: u32,
+    /// Those that were found invalid, for whatever reason.
+    pub invalid: u32,
+    /// Windows by reason; one may have several.
+    pub reasons: BTreeMap<Interference, u32>,
 }
 
 /// Uses one CPU for `time`: the hidden command that a window starts.
@@ -40,24 +44,27 @@ pub fn spin(time: Duration) {
     }
 }
 
-/// Tries `windows` on this machine's clock.
+/// Tries `windows` on this machine's clock: what was seen of those with a load, and of those without.
 ///
 /// # Errors
 /// When no process can be started.
-pub fn measure(windows: Windows) -> anyhow::Result<Seen> {
+pub fn measure(windows: Windows) -> anyhow::Result<[Seen; 2]> {
     let mut random = ChaCha8Rng::seed_from_u64(windows.seed);
-    let mut seen = Seen::default();
+    let mut seen = [Seen::default(), Seen::default()];
     for _ in 0..windows.windows {
         let loaded = random.next_u64().is_multiple_of(2);
         let other = if loaded { Some(Other(spinner(windows.length * 100)?)) } else { None };
         let before = Counts::read("/".as_ref());
         let own = spinner(windows.length)?;
         sys::reap(own.id()).context("cannot reap a process")?;
-        let invalid = !judge(&before, &Counts::read("/".as_ref())).is_empty();
+        let found = judge(&before, &Counts::read("/".as_ref()));
         drop(other);
-        let counts = if loaded { &mut seen.loaded } else { &mut seen.quiet };
-        counts[0] += 1;
-        counts[1] += u32::from(invalid);
+        let seen = &mut seen[usize::from(!loaded)];
+        seen.windows += 1;
+        seen.invalid += u32::from(!found.is_empty());
+        for (reason, _) in found {
+            *seen.reasons.entry(reason).or_default() += 1;
+        }
     }
     Ok(seen)
 }

@@ -1,7 +1,7 @@
 //! How late the probe sees what is there: its error, over fake guests whose first instant is known.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -94,15 +94,25 @@ fn delay(trial: FakeGuests, guest: u32) -> Duration {
 fn see(probe: Probe, lane: u32, delay: Duration) -> anyhow::Result<Seen> {
     const NONCE: &str = "5e1f7e57";
     let addresses = Addresses::of(lane);
-    let tap = Tap::create(lane, &addresses, true)?;
+    let tap = alone(|| Tap::create(lane, &addresses, true))?;
     let mut announcements = Announcements::on(tap.name()).context("cannot listen for announcements")?;
-    let mut guest = FakeGuest::start(tap.name(), &addresses, NONCE, delay)?;
+    let mut guest = alone(|| FakeGuest::start(tap.name(), &addresses, NONCE, delay))?;
     let exited = sys::pidfd_open(guest.pid()).context("cannot watch the fake guest")?;
     let deadline = Instant::now().after(delay + Duration::from_secs(30));
     let guest_ip = addresses.guest;
     let found = probe::wait(probe, guest_ip, NONCE, &mut announcements, deadline, std::os::fd::AsFd::as_fd(&exited))?;
     let ready = guest.ready()?;
+    drop(guest);
+    alone(|| drop(tap));
     Ok(Seen { error_ms: (found.ok.0 as f64 - ready.0 as f64) / 1e6, cpu_ms: found.cpu_time_ns as f64 / 1e6 })
+}
+
+/// Does `work` while no other lane does such work: a process that is started meanwhile would hold a copy of the tap's descriptor
+/// until it executes its program, and the tap would be busy.
+fn alone<T>(work: impl FnOnce() -> T) -> T {
+    static SETUP: Mutex<()> = Mutex::new(());
+    let _alone = SETUP.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
 }
 
 #[cfg(test)]

@@ -138,8 +138,32 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
     let analyzed = text(&real.run(&["analyze", "run"]).stdout);
     assert!(analyzed.contains("16 samples, 0 missing"), "{analyzed}");
     assert!(analyzed.contains("virtual time"), "{analyzed}");
+    let host = fs::read_to_string(real.run_folder().join("host.json")).unwrap();
+    let host: serde_json::Value = serde_json::from_str(&host).unwrap();
+    // What bears on virtual time: the emulator, its kernel, its machine, and nothing else.
+    let matters: Vec<&String> = host["matters"].as_object().unwrap().keys().collect();
+    assert_eq!(matters, ["emulator", "kernel", "machine"]);
+    assert_eq!(host["matters"]["emulator"].as_str().map(str::len), Some(64));
     real.run(&["plot", "run"]);
     assert!(real.run_folder().join("figures/startup.png").is_file());
+}
+
+#[test]
+fn in_virtual_time_a_cell_is_neither_faster_nor_slower_than_itself() {
+    let real = Real::new();
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").display().to_string();
+    let arguments =
+        ["selftest", "aa", "study.toml", "--host", "emulated", "--cell", "fc/1", "--out", "run", "--project"];
+    let size = ["--repetitions", "2", "--blocks", "3"];
+    let mut command = real.command(&[&arguments[..], &[&project], &size].concat());
+    let output = command.env("XDG_STATE_HOME", real.folder.path()).output().expect("the program starts");
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{table}{}", text(&output.stderr));
+    let boot = table.lines().find(|line| line.starts_with("kernel_boot_time")).unwrap_or_else(|| panic!("{table}"));
+    let words: Vec<&str> = boot.split_whitespace().collect();
+    // metric, repetitions, apart (median, largest; each with its unit), faster, slower, equivalent, inconclusive.
+    assert!(words[4].parse::<f64>().unwrap() <= 1.0, "{boot}");
+    assert_eq!((words[1], &words[6..]), ("2", &["0", "0", "2", "0"][..]), "{boot}");
 }
 
 #[test]

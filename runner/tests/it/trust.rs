@@ -123,3 +123,16 @@ fn the_variants_of_one_run_are_compared_with_the_first() {
     let unknown = bench.run(&["compare", "run", "--baseline", "none"]);
     assert!(text(&unknown.stderr).contains("it has ok, late"), "{}", text(&unknown.stderr));
 }
+
+#[test]
+fn a_load_beside_a_trial_is_found_each_time() {
+    let bench = Bench::new();
+    let output = bench.run(&["selftest", "load", "--windows", "6", "--length", "0.3"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    let row = table.lines().find(|line| line.starts_with("with a load")).unwrap_or_else(|| panic!("{table}"));
+    // Whatever else this machine does can only add to it.
+    let words: Vec<&str> = row.split_whitespace().collect();
+    let after = words.iter().position(|word| *word == "trial").unwrap();
+    assert!(words[after + 1] == words[after + 2] && words[after + 1] != "0", "{table}");
+}
