@@ -362,7 +362,7 @@ pub fn detail(rows: &[Row], seed: u64) -> String {
             .map_or_else(|why| format!("withheld: {why}"), |i| format!("{:.2} to {:.2}", i.low, i.high));
         lines.push([
             row.cell.clone(),
-            row.metric.clone(),
+            if row.unit == "1" { row.metric.clone() } else { format!("{} ({})", row.metric, row.unit) },
             tail(row, Statistic::P90),
             tail(row, Statistic::P95),
             tail(row, Statistic::P99),

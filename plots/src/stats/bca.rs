@@ -18,7 +18,7 @@ pub enum Withheld {
     #[error("n < {FEWEST}")]
     Few,
     /// The mean of values of which some lie beyond the outer fences says little; the median does.
-    #[error("{0} severe outliers")]
+    #[error("severe outliers: {0}")]
     Severe(usize),
 }
 
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(interval(&GAMMA[..29], 0.95, 1, 1), Err(Withheld::Few));
         let stalled: Vec<f64> = GAMMA.iter().copied().chain([2000.0]).collect();
         assert_eq!(interval(&stalled, 0.95, 1, 1), Err(Withheld::Severe(1)));
-        assert_eq!(Withheld::Severe(1).to_string(), "1 severe outliers");
+        assert_eq!(Withheld::Severe(1).to_string(), "severe outliers: 1");
     }
 
     #[test]

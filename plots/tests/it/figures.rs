@@ -123,6 +123,24 @@ fn a_stacked_bar_that_lacks_a_part_says_so_and_shows_the_others() {
     assert!(description.caption.contains(said), "{}", description.caption);
 }
 
+/// A quantile has no bar before it can have an interval: 29 trials for the 90th percentile.
+#[test]
+fn a_quantile_of_too_few_trials_is_no_bar_and_says_how_many_it_needs() {
+    let wanted = Figure { statistic: Statistic::P90, ..figure("tail", FigureForm::Bars, &["kernel_boot_time"]) };
+    let wanted = Figure { only: [("concurrency".to_owned(), Level::Int(1))].into(), ..wanted };
+    let marks = panel(&one(28, &wanted)).marks;
+    assert_eq!((height(&marks[0]), marks[0].note.as_str()), (None, "n too small (28 of 29)"));
+    assert_eq!((height(&marks[2]), marks[2].note.as_str()), (None, "n/a here"));
+    let description = one(29, &wanted);
+    // 110 to 138 ms, one ms a block: the quantile of type 7 is at 25.2.
+    let marks = panel(&description).marks;
+    assert!((height(&marks[0]).unwrap() - 135.2).abs() < 1e-9, "{:?}", marks[0]);
+    assert!(
+        matches!(&marks[0].shown, Shown::Bar { interval: Some((low, high)), .. } if *low == 130.0 && *high == 138.0)
+    );
+    assert!(description.caption.contains("90th percentile over trials"), "{}", description.caption);
+}
+
 #[test]
 fn other_forms_make_one_figure_for_each_metric() {
     let names: Vec<_> = described(3, &listed(FigureForm::Bars)).into_iter().map(|figure| figure.name).collect();

@@ -101,7 +101,7 @@ fn text(path: &Path) -> Option<String> {
 
 /// Busy and stolen ticks of the line `cpu user nice system idle iowait irq softirq steal guest guest_nice`; guests' time is in
 /// the users' (`man 5 proc`).
-fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
+pub(super) fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let numbers: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
     let [user, nice, system, _idle, _iowait, irq, softirq, steal, ..] = numbers[..] else { return None };

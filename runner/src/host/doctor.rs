@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::counts::cpu_ticks;
 use super::facts::Facts;
 use super::parse;
 use super::tree::{MOUNTS, Tree};
@@ -57,6 +58,7 @@ pub fn checks(tree: &Tree, boot: Option<&Boot>) -> Vec<Check> {
         favordynmods(tree),
         neighbours(tree),
         load(tree, &facts),
+        stolen(tree),
         memory(&facts),
     ]);
     checks
@@ -194,6 +196,19 @@ fn load(tree: &Tree, facts: &Facts) -> Check {
         }
         Some((load, cpus)) => check("load", State::Ok, format!("{load:.2} on {cpus} CPUs"), why, ""),
         None => check("load", State::Unknown, "the machine does not say", why, ""),
+    }
+}
+
+fn stolen(tree: &Tree) -> Check {
+    let why = "a hypervisor below takes CPU time at moments of its own; trials that it disturbs are run again";
+    let ticks = tree.read("/proc/stat").as_deref().and_then(cpu_ticks);
+    match ticks.map(|(busy, stolen)| stolen as f64 / (busy + stolen).max(1) as f64) {
+        Some(share) if share > 0.01 => {
+            let found = format!("{:.0} % of the CPU time that was wanted since boot", share * 100.0);
+            check("stolen time", State::Warn, found, why, "measure on hardware, or on the emulated host")
+        }
+        Some(_) => check("stolen time", State::Ok, "less than 1 %", why, ""),
+        None => check("stolen time", State::Unknown, "the machine does not say", why, ""),
     }
 }
 

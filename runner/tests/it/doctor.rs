@@ -13,6 +13,7 @@ fn machine(bench: &Bench) -> PathBuf {
             "MemTotal: 33554432 kB\nMemAvailable: 8388608 kB\nSwapTotal: 1048576 kB\nSwapFree: 524288 kB\n",
         ),
         ("proc/loadavg", "3.10 1.00 0.50 1/100 4242\n"),
+        ("proc/stat", "cpu  800 0 100 5000 0 0 0 100 0 0\n"),
         ("proc/mounts", "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n"),
         ("proc/sys/user/max_user_namespaces", "0\n"),
         ("proc/sys/net/ipv4/neigh/default/gc_thresh3", "1024\n"),
