@@ -17,14 +17,17 @@ AGENT_TARGET := x86_64-unknown-linux-gnu
 
 # What building and running takes on Debian; `dpkg-query` is asked first, so that a second run needs no network and no root.
 PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc libelf-dev cpio xz-utils patch e2fsprogs strace \
-	python3-pip ca-certificates
+	iproute2 python3-pip ca-certificates
 
-.PHONY: help deps build images plan run plots reproduce test lint clean
+# Seconds of fuzzing for each target.
+SECONDS ?= 60
+
+.PHONY: help deps build images plan run plots reproduce test soak fuzz lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 	@echo
-	@echo 'Variables: STUDY=experiments/quick.toml  PROFILE=full|short  HOST=auto|kvm|emulated  RUN=runs/...'
+	@echo 'Variables: STUDY=experiments/quick.toml  PROFILE=full|short  HOST=auto|kvm|emulated  RUN=runs/...  SECONDS=60'
 
 deps: ## Install what building and running needs (Debian; asks for sudo when not root)
 	@missing=
@@ -75,6 +78,19 @@ reproduce: deps build ## The main job: the paper's study, from nothing to figure
 
 test: images ## Run every test, the real boots in the emulated host included
 	@cargo test --locked --workspace
+
+soak: images ## Run the long tests: 100 kills, 2,000 trials, 100 real boots; print their figures (half an hour)
+	@cargo test --locked -p microbench --test soak -- --ignored --nocapture --test-threads 1
+
+fuzz: ## Fuzz manifest, journal, answers and kernel log; SECONDS=60 each (needs a nightly toolchain)
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	for target in manifest journal answer kernel_log; do
+		more=; [ $$target != manifest ] || more='experiments runner/tests/manifests'
+		mkdir -p fuzz/corpus/$$target
+		# The code is safe Rust and needs no sanitiser. What is found goes to the first folder, the others are only read.
+		cargo +nightly fuzz run -s none $$target fuzz/corpus/$$target fuzz/seeds/$$target $$more -- \
+			-max_total_time=$(SECONDS) -max_len=8192 -timeout=10
+	done
 
 lint: deps ## Check formatting, and clippy with warnings as errors
 	@cargo fmt --check

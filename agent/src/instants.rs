@@ -7,10 +7,8 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use microbench_agent::kernel_log::CLOCK_RECORD;
 use nix::time::{ClockId, clock_gettime};
-
-/// First words of the record that relates the clocks; CLOCK_MONOTONIC in ns follows.
-pub(crate) const CLOCK_RECORD: &str = "microbench-agent: clock ";
 
 static LISTENING: AtomicU64 = AtomicU64::new(0);
 static ANSWERED: AtomicU64 = AtomicU64::new(0);

@@ -1,27 +1,29 @@
-//! The kernel's log, read from `/dev/kmsg`: one record a read, `priority,sequence,microseconds,flags;text`
-//! (Documentation/ABI/testing/dev-kmsg in the kernel's source).
+//! Records of the kernel's log as `/dev/kmsg` gives them: `priority,sequence,microseconds,flags;text`
+//! (Documentation/ABI/testing/dev-kmsg in the kernel's source). Pure; the agent's binary does the reading.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
-
-use crate::instants::CLOCK_RECORD;
+/// First words of the agent's own record that relates the clocks; CLOCK_MONOTONIC in ns follows.
+pub const CLOCK_RECORD: &str = "microbench-agent: clock ";
 
 /// What the log says of the boot. Stamps are microseconds of the kernel's own clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KernelLog {
-    pub(crate) messages: u64,
-    pub(crate) last: Option<u64>,
-    pub(crate) init: Option<u64>,
-    pub(crate) random_seeded: Option<u64>,
-    pub(crate) random_fast_init: Option<u64>,
+pub struct KernelLog {
+    /// Messages of the kernel.
+    pub messages: u64,
+    /// Stamp of the last message.
+    pub last: Option<u64>,
+    /// Stamp of the hand-over to init.
+    pub init: Option<u64>,
+    /// Stamp of the message that the random pool is seeded.
+    pub random_seeded: Option<u64>,
+    /// Stamp of the message that it is initialised fast, of kernels before 5.18.
+    pub random_fast_init: Option<u64>,
     /// By how many nanoseconds the stamps' clock is ahead of CLOCK_MONOTONIC, by the last record that the agent put there.
-    pub(crate) lead: Option<i64>,
+    pub lead: Option<i64>,
 }
 
 impl KernelLog {
     /// Takes in one record; those that user space wrote (facility other than 0) do not count.
-    pub(crate) fn take(&mut self, record: &str) {
+    pub fn take(&mut self, record: &str) {
         let Some((head, text)) = record.split_once(';') else { return };
         let mut fields = head.split(',');
         let (Some(priority), Some(_), Some(stamp)) = (fields.next(), fields.next(), fields.next()) else { return };
@@ -54,26 +56,6 @@ impl KernelLog {
 fn lead(stamp: u64, text: &str) -> Option<i64> {
     let monotonic: i64 = text.strip_prefix(CLOCK_RECORD)?.parse().ok()?;
     i64::try_from(stamp).ok()?.checked_mul(1000)?.checked_sub(monotonic)
-}
-
-/// Reads the whole log.
-///
-/// # Errors
-/// When `/dev/kmsg` cannot be read.
-pub(crate) fn read() -> io::Result<KernelLog> {
-    let mut file = File::options().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open("/dev/kmsg")?;
-    let mut log = KernelLog::default();
-    let mut record = vec![0; 8 << 10];
-    loop {
-        match file.read(&mut record) {
-            Ok(0) => return Ok(log),
-            Ok(read) => log.take(&String::from_utf8_lossy(&record[..read])),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(log),
-            // A record was overwritten while we read; the next read gives the oldest that is left.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 #[cfg(test)]

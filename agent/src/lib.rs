@@ -10,6 +10,8 @@
 //! Every answer carries the header [`NONCE_HEADER`] with the value of [`NONCE_PARAMETER`] on the kernel's command
 //! line, so that the host can tell this VM's answer from any other's.
 
+pub mod kernel_log;
+
 use serde::{Deserialize, Serialize};
 
 /// TCP port of the agent.

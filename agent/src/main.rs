@@ -8,7 +8,7 @@ mod http;
 mod index;
 mod init;
 mod instants;
-mod kernel_log;
+mod kmsg;
 mod options;
 mod routes;
 mod stats;

@@ -6,7 +6,7 @@ use std::io;
 use microbench_agent::Stats;
 
 use crate::options::Options;
-use crate::{instants, kernel_log};
+use crate::{instants, kmsg};
 
 /// Reads everything anew. Only a guest's own agent adds to the kernel's log.
 ///
@@ -16,7 +16,7 @@ pub(crate) fn read(options: &Options) -> io::Result<Stats> {
     if !options.stay {
         instants::note();
     }
-    let log = kernel_log::read()?;
+    let log = kmsg::read()?;
     let text =
         |path: &str| fs::read_to_string(path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")));
     let cpu = text("/proc/cpuinfo")?;

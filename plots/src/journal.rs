@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::Error;
 use crate::file::at;
-use crate::record::{FailureReason, HostKind, Interference, ProbeError, Record, decode_line};
+use crate::record::{DecodeError, FailureReason, HostKind, Interference, ProbeError, Record, decode_line};
 use crate::stats::precision::Look;
 
 /// One VM's records of one execution.
@@ -73,24 +73,29 @@ pub struct Journal {
 /// When it cannot be read, or a line other than the last is damaged.
 pub fn read(path: &Path) -> Result<Journal, Error> {
     let bytes = std::fs::read(path).map_err(at(path))?;
-    let text = String::from_utf8_lossy(&bytes);
-    parse(&text).map_err(|(line, source)| Error::Journal { path: path.to_path_buf(), line, source })
+    parse_bytes(&bytes).map_err(|(line, source)| Error::Journal { path: path.to_path_buf(), line, source })
 }
 
-fn parse(text: &str) -> Result<Journal, (usize, crate::record::DecodeError)> {
+/// The journal of a file's bytes.
+///
+/// # Errors
+/// The number (1-based) of the first line that is damaged, other than a torn last one, and what is wrong with it.
+pub fn parse_bytes(bytes: &[u8]) -> Result<Journal, (usize, DecodeError)> {
+    parse(&String::from_utf8_lossy(bytes))
+}
+
+fn parse(text: &str) -> Result<Journal, (usize, DecodeError)> {
     let mut journal = Journal::default();
     let mut host = HostKind::Kvm;
     let mut open: Option<Execution> = None;
     let mut counted = BTreeSet::new();
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-        let record = match decode_line(line) {
-            Ok(record) => record,
-            Err(_) if !line.ends_with('\n') => {
-                journal.torn = Some(number);
-                break;
-            }
-            Err(error) => return Err((number, error)),
-        };
+        if !line.ends_with('\n') {
+            // Even if it is whole by chance: its writer was not told that it is on disk, and will write it again.
+            journal.torn = Some(number);
+            break;
+        }
+        let record = decode_line(line).map_err(|error| (number, error))?;
         match record {
             Record::RunStart { host: now, .. } => {
                 host = now;

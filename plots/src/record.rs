@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::stats::precision::{Look, Precision};
 
 /// Version of `plan.json` and of the journal; a reader refuses any other.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 /// A study, expanded: what to run, in which order, and what to make of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Plan {
     pub seed: u64,
     /// A cell's first trial in a session is preceded by a warm-up of one VM, which is kept, labelled, never counted.
     pub warmup: bool,
+    /// A cell is given up after so many trials in a row in which no VM completed; 0 for never.
+    pub give_up_after: u32,
     /// Names of the matrix's axes in manifest order (`variant`, `concurrency`, `rootfs` ...).
     pub axes: Vec<Axis>,
     /// Every cell in manifest order.
@@ -610,6 +612,8 @@ pub enum Interference {
     HostKernel,
     /// A guest's kernel complained on its console.
     GuestKernel,
+    /// The emulated host hung or died under the trial.
+    Testbed,
 }
 
 impl fmt::Display for Interference {
@@ -625,6 +629,7 @@ impl fmt::Display for Interference {
             Self::Paused => "paused",
             Self::HostKernel => "host-kernel",
             Self::GuestKernel => "guest-kernel",
+            Self::Testbed => "testbed",
         })
     }
 }
@@ -645,6 +650,12 @@ pub enum FailureReason {
     Host,
     /// The emulated host hung or died under the trial.
     Testbed,
+    /// The kernel killed the VMM because memory had run out.
+    Memory,
+    /// An artefact is no longer the one that the run began with.
+    Artifact,
+    /// Not run: the cell's last trials all failed.
+    GivenUp,
 }
 
 impl fmt::Display for FailureReason {
@@ -656,6 +667,9 @@ impl fmt::Display for FailureReason {
             Self::Protocol => "protocol",
             Self::Host => "host",
             Self::Testbed => "testbed",
+            Self::Memory => "memory",
+            Self::Artifact => "artifact",
+            Self::GivenUp => "given-up",
         })
     }
 }

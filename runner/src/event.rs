@@ -99,6 +99,11 @@ pub mod reading {
             "system calls of the VMM's process and its threads from its start to its end, counted by `strace` in trials of their own";
         VMM_KVM_EXITS = "vmm.kvm_exits", "1",
             "exits of the VM's CPUs to KVM from its creation to just before the request to stop, as debugfs counts them";
+        VMM_USER = "vmm.user", "1", "number of the user that the VMM's process runs as";
+        VMM_CAPABILITIES = "vmm.capabilities", "1", "effective capabilities of the VMM's process, as a bit mask";
+        VMM_SECCOMP = "vmm.seccomp", "1", "seccomp mode of the VMM's process: 0 none, 1 strict, 2 filtered";
+        VMM_NO_NEW_PRIVILEGES = "vmm.no_new_privileges", "1", "1 when the VMM's process can gain no privileges";
+        VMM_OWN_ROOT = "vmm.own_root", "1", "1 when the VMM's process has a root folder of its own";
         PROBE_ATTEMPTS = "probe.attempts", "1", "number of connections that the probe tried";
         PROBE_GAP = "probe.gap", "ns", "time between the probe's last failed attempt and its success";
         PROBE_WITNESS = "probe.witness", "ns",

@@ -4,18 +4,45 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{HostKind, Record, decode_line, encode_line};
+use microbench_plots::record::{DecodeError, HostKind, Record, decode_line, encode_line};
 use microbench_plots::stats::precision::Look;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 
+use crate::run::budget::Budget;
 use crate::run::session::ATTEMPTS;
 
 /// Name of the journal in a run directory.
 pub const FILE: &str = "journal.ndjson";
+
+/// File of a run directory that says which process had the journal open last.
+const OWNER: &str = "session.json";
+
+/// A process that executes a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// Its PID, as seen outside the sandbox.
+    pub pid: u32,
+    /// Name of its machine.
+    pub machine: String,
+    /// When it began, RFC 3339.
+    pub since: String,
+}
+
+impl Owner {
+    /// This process, now. To be taken before the sandbox is entered.
+    #[must_use]
+    pub fn this() -> Self {
+        let machine = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+        Self { pid: std::process::id(), machine, since: jiff::Timestamp::now().strftime("%FT%TZ").to_string() }
+    }
+}
 
 /// The journal of one run directory, open for appending.
 #[derive(Debug)]
@@ -37,30 +64,36 @@ pub struct Progress {
     pub enough: Option<u32>,
     /// The kind of host that the last session executed on.
     pub host: Option<HostKind>,
+    /// SHA-256 of the plan that the first session executed.
+    pub plan_sha256: Option<String>,
+    /// What the cells' last trials came to.
+    pub budget: Budget,
+    /// Number of the last line, when it is torn and was left out.
+    pub torn: Option<usize>,
 }
 
 impl Progress {
     /// Execution number `attempt` of `trial` has ended. One that was disturbed is executed again, up to [`ATTEMPTS`] times.
     pub fn ended(&mut self, trial: u32, attempt: u32, disturbed: bool) {
-        self.attempts.insert(trial, attempt + 1);
-        if !disturbed || attempt + 1 >= ATTEMPTS {
+        self.attempts.insert(trial, attempt.saturating_add(1));
+        if !disturbed || attempt.saturating_add(1) >= ATTEMPTS {
             self.ended.insert(trial);
         }
     }
 }
 
 impl Journal {
-    /// Opens the journal of `run` for appending, and cuts off a torn last line that a killed session left.
+    /// Opens the journal of `run` for appending on behalf of `owner`, and cuts off a torn last line that a killed session left.
     ///
     /// # Errors
-    /// When the file cannot be opened or written.
-    pub fn open(run: &Path) -> anyhow::Result<Self> {
+    /// When the file cannot be opened or written; when another process has it open, which the message names.
+    pub fn open(run: &Path, owner: &Owner) -> anyhow::Result<Self> {
         let path = run.join(FILE);
         let context = || format!("cannot open {}", path.display());
         let file = OpenOptions::new().create(true).append(true).open(&path).with_context(context)?;
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
-            Err((_, Errno::EWOULDBLOCK)) => bail!("{} is in use by another microbench", run.display()),
+            Err((_, Errno::EWOULDBLOCK)) => bail!("{} is in use by another microbench{}", run.display(), who(run)),
             Err((_, error)) => return Err(error).with_context(context),
         };
         let text = std::fs::read(&path).with_context(context)?;
@@ -68,6 +101,8 @@ impl Journal {
         if whole < text.len() {
             file.set_len(whole as u64).with_context(context)?;
         }
+        let text = serde_json::to_vec(owner).context("cannot write the owner as JSON")?;
+        std::fs::write(run.join(OWNER), text).with_context(|| format!("cannot write {}", run.join(OWNER).display()))?;
         // The name of a new file is data too.
         File::open(run).and_then(|folder| folder.sync_all()).with_context(context)?;
         Ok(Self { path, file })
@@ -79,33 +114,74 @@ impl Journal {
     /// When the disk is full or fails.
     pub fn append(&mut self, records: &[Record]) -> anyhow::Result<()> {
         let text: String = records.iter().map(encode_line).collect();
-        self.file
-            .write_all(text.as_bytes())
-            .and_then(|()| self.file.sync_data())
-            .with_context(|| format!("cannot append to {}", self.path.display()))
+        let before = self.file.metadata().map(|data| data.size());
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        if let (Err(_), Ok(before)) = (&written, before) {
+            // What did not get through whole is not there.
+            drop(self.file.set_len(before));
+        }
+        written.with_context(|| {
+            format!(
+                "cannot append {} bytes to {}; the trial will be run again: make room, then go on with --resume",
+                text.len(),
+                self.path.display()
+            )
+        })
     }
 }
 
+/// `: PID 12 on host, since 2026-01-01T00:00:00Z`, when the run directory says it.
+fn who(run: &Path) -> String {
+    let owner = std::fs::read(run.join(OWNER)).ok().and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
+    owner.map_or_else(String::new, |Owner { pid, machine, since }| format!(": PID {pid} on {machine}, since {since}"))
+}
+
 /// What the journal of the run directory `run` says has been done; nothing when there is no journal yet. A torn last line does
-/// not count.
+/// not count. A cell is given up after `give_up_after` failed trials in a row.
 ///
 /// # Errors
 /// When the file cannot be read, or a whole line of it is damaged: the message names it.
-pub fn progress(run: &Path) -> anyhow::Result<Progress> {
+pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
     let path = run.join(FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    let bytes = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    let (mut progress, mut warmup, mut disturbed) = (Progress::default(), false, false);
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    for (number, line) in (1..).zip(whole.lines()) {
-        let record = decode_line(line).with_context(|| format!("{}:{number}", path.display()))?;
+    progress_of(&bytes, give_up_after).map_err(|(number, error)| {
+        anyhow::Error::new(error).context(format!(
+            "{}:{number} is damaged: restore the file from a copy; the run's other files are as they were",
+            path.display()
+        ))
+    })
+}
+
+/// As [`progress`], of a journal's bytes.
+///
+/// # Errors
+/// The number (1-based) of the first whole line that is damaged, and what is wrong with it.
+pub fn progress_of(bytes: &[u8], give_up_after: u32) -> Result<Progress, (usize, DecodeError)> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut progress = Progress { budget: Budget::of(give_up_after), ..Progress::default() };
+    let (mut warmup, mut disturbed) = (false, false);
+    let mut trial_records = Vec::new();
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        if !line.ends_with('\n') {
+            progress.torn = Some(number);
+            break;
+        }
+        let record = decode_line(line).map_err(|error| (number, error))?;
+        if matches!(record, Record::TrialStart { .. }) {
+            trial_records.clear();
+        }
+        trial_records.push(record.clone());
+        if matches!(record, Record::TrialEnd { .. }) {
+            progress.budget.saw(&trial_records);
+        }
         match record {
             Record::TrialStart { trial, attempt, warmup: warm, .. } => {
                 (warmup, disturbed) = (warm, false);
                 if !warm {
-                    progress.attempts.insert(trial, attempt + 1);
+                    progress.attempts.insert(trial, attempt.saturating_add(1));
                 }
             }
             Record::Invalid { .. } => disturbed = true,
@@ -115,7 +191,10 @@ pub fn progress(run: &Path) -> anyhow::Result<Progress> {
                 let over = cells.values().all(|look| !matches!(look, Look::GoOn { .. }));
                 progress.enough = over.then_some(blocks);
             }
-            Record::RunStart { host, .. } => progress.host = Some(host),
+            Record::RunStart { host, plan_sha256, .. } => {
+                progress.host = Some(host);
+                progress.plan_sha256.get_or_insert(plan_sha256);
+            }
             _ => {}
         }
     }
@@ -130,11 +209,22 @@ mod tests {
     fn a_torn_last_line_is_cut_off_before_the_next_record() {
         let run = tempfile::tempdir().unwrap();
         let record = Record::RunEnd { ended: "2026-01-01T00:00:00Z".into() };
-        Journal::open(run.path()).unwrap().append(std::slice::from_ref(&record)).unwrap();
+        let owner = Owner::this();
+        Journal::open(run.path(), &owner).unwrap().append(std::slice::from_ref(&record)).unwrap();
         let path = run.path().join(FILE);
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{whole}{}", &whole[..whole.len() / 2])).unwrap();
-        Journal::open(run.path()).unwrap().append(&[record]).unwrap();
+        assert_eq!(progress(run.path(), 0).unwrap().torn, Some(2));
+        Journal::open(run.path(), &owner).unwrap().append(&[record]).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), whole.repeat(2));
+    }
+
+    #[test]
+    fn the_largest_attempt_has_been_made_too() {
+        let start = Record::TrialStart { trial: 3, attempt: u32::MAX, cell: "c".into(), warmup: false };
+        let end = Record::TrialEnd { trial: 3, attempt: u32::MAX, ok: 1, failed: 0 };
+        let progress = progress_of((encode_line(&start) + &encode_line(&end)).as_bytes(), 0).unwrap();
+        assert_eq!(progress.attempts[&3], u32::MAX);
+        assert!(progress.ended.contains(&3));
     }
 }

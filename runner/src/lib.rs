@@ -15,6 +15,7 @@ pub mod event;
 pub mod guest;
 pub mod host;
 pub mod journal;
+pub mod lacking;
 pub mod manifest;
 pub mod plan;
 pub mod plan_view;

@@ -113,6 +113,7 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         },
         seed,
         warmup: study.warmup,
+        give_up_after: study.give_up_after,
         axes,
         trials,
         cells,

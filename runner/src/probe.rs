@@ -17,9 +17,10 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, g
 
 use crate::announcement::Announcements;
 use crate::clock::Instant;
+use crate::error::one_line;
 
 /// Time between attempts while nothing is announced; an attempt that nobody answers is given up after as long.
-const PERIOD: Duration = Duration::from_millis(10);
+const PERIOD: Duration = Duration::from_millis(50);
 /// Once the guest's network answers, an attempt may take this long (its CPU may be busy with other guests).
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Pause after a refused attempt once the agent has announced itself.
@@ -106,7 +107,9 @@ pub fn wait(
         };
         let listens = probe == Probe::Exact && announced.is_none();
         let heard = || listens.then(|| announcements.readable()).flatten();
-        let outcome = attempt(guest, nonce, patience, probe != Probe::Exact, Events { exited, heard: heard() });
+        let until = if probe == Probe::Exact { None } else { Some(begun.after(patience)) };
+        let answer = until.unwrap_or_else(|| begun.after(ANSWER)).min(deadline);
+        let outcome = attempt(guest, nonce, patience, answer, Events { exited, heard: heard() });
         let last = match outcome {
             Ok(ok) => {
                 let cpu_time_ns = crate::sys::thread_cpu_ns() - cpu_before;
@@ -152,14 +155,14 @@ enum Attempt {
     Host(io::Error),
 }
 
+/// One request: the connection within `patience`, the whole answer before `deadline`.
 fn attempt(
     guest: Ipv4Addr,
     nonce: &str,
     patience: Duration,
-    whole: bool,
+    deadline: Instant,
     events: Events<'_>,
 ) -> Result<Instant, Attempt> {
-    let begun = Instant::now();
     let address = SockaddrIn::from(SocketAddrV4::new(guest, microbench_agent::PORT));
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let fd = socket(AddressFamily::Inet, SockType::Stream, flags, None).map_err(|error| Attempt::Host(error.into()))?;
@@ -181,7 +184,6 @@ fn attempt(
     let mut stream = TcpStream::from(fd);
     let request = format!("GET / HTTP/1.1\r\nhost: {guest}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(Attempt::Refused)?;
-    let deadline = if whole { begun.after(patience) } else { Instant::now().after(ANSWER) };
     let events = Events { heard: None, ..events };
     let mut answer = Vec::new();
     loop {
@@ -206,8 +208,13 @@ fn attempt(
     }
 }
 
-/// Judges what has been read so far: `None` for more to come, `Ok` for a complete 200 with the right nonce.
-fn judge(answer: &[u8], ended: bool, nonce: &str) -> Option<Result<(), String>> {
+/// Judges what has been read so far of an answer to `GET /`, to the end of the connection or not: `None` for more to come, `Ok` for a
+/// complete 200 with the right nonce.
+///
+/// # Errors
+/// Why the answer is not that of this VM's agent, in words.
+#[must_use]
+pub fn judge(answer: &[u8], ended: bool, nonce: &str) -> Option<Result<(), String>> {
     let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
         return match (ended, answer.len() > ANSWER_LIMIT) {
             (true, _) => Some(Err("the guest closed the connection within its answer's head".into())),
@@ -225,7 +232,7 @@ fn judge(answer: &[u8], ended: bool, nonce: &str) -> Option<Result<(), String>> 
         })
     };
     if status.split(' ').nth(1) != Some("200") {
-        return Some(Err(format!("the guest answered `{}` to GET /", status.chars().take(80).collect::<String>())));
+        return Some(Err(format!("the guest answered `{}` to GET /", one_line(status, 80))));
     }
     match header(microbench_agent::NONCE_HEADER) {
         Some(value) if value == nonce => {}
@@ -316,6 +323,12 @@ mod tests {
         }
         assert!(judge(&good, false, "abd").unwrap().is_err());
         assert!(judge(&ok("hello", ""), false, "abc").unwrap().is_err());
+    }
+
+    #[test]
+    fn a_guest_cannot_write_on_the_terminal() {
+        let verdict = judge(b"HTTP/1.1 500 \x1b[2J\x07\r\n\r\n", false, "abc").unwrap();
+        assert_eq!(verdict, Err("the guest answered `HTTP/1.1 500  [2J ` to GET /".into()));
     }
 
     #[test]

@@ -16,32 +16,40 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getgid, getppid, getuid};
 
+use crate::lacking::Lacking;
 use crate::{host, sys};
+
+/// Where [`scratch`] is, in the sandbox's own mount namespace: a folder that every machine has and any user may traverse, with a
+/// path that is short enough for sockets.
+const SCRATCH: &str = "/dev/shm";
+/// Device files that VMMs open. Machines often keep them for root.
+const DEVICES: [&str; 2] = ["/dev/kvm", "/dev/net/tun"];
 
 /// Forks into the sandbox. Returns in the child only; the parent exits with the child's exit code
 /// (128 + the signal, when one killed it).
 ///
+/// Root enters a network, mount and PID namespace; anybody else a user namespace as well, in which the user is root.
+///
 /// # Errors
-/// When a namespace cannot be had: the context names which and the remedy.
+/// [`Lacking`] when a namespace cannot be had.
 pub fn enter() -> anyhow::Result<()> {
     let (uid, gid) = (getuid(), getgid());
     // The parent's own PID, to tell a parent that died between the fork and prctl.
     let outside = nix::unistd::getpid();
-    match unshare(CloneFlags::CLONE_NEWUSER) {
-        Ok(()) => map_to_root(uid.as_raw(), gid.as_raw())?,
-        // A machine without user namespaces: root needs none.
-        Err(_) if uid.is_root() => {}
-        Err(error) => bail!(
-            "cannot enter a user namespace: {error} (run as root, or allow user namespaces: \
-             sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000)"
-        ),
+    let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
+    let as_root = uid.is_root() && unshare(spaces).is_ok();
+    if !as_root {
+        // A container's root may lack what it takes, and yet have a user namespace.
+        unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| no_namespace("user", error))?;
+        map_to_root(uid.as_raw(), gid.as_raw())?;
+        unshare(spaces).map_err(|error| no_namespace("network, mount and PID", error))?;
     }
-    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
-        .context("cannot enter a network, mount and PID namespace (run as root, or allow user namespaces)")?;
+    // The child will mount another one over it, in the namespace that it shares with this process.
+    let processes = fs::File::open("/proc").context("cannot open /proc")?;
     let guard = signals();
     guard.thread_block().context("cannot block signals")?;
     if let Some(child) = sys::fork().context("cannot fork into the sandbox")? {
-        std::process::exit(wait_outside(child, &guard));
+        std::process::exit(wait_outside(child, &guard, &processes));
     }
     guard.thread_unblock().context("cannot unblock signals")?;
     sys::die_with_parent().context("cannot tie the sandbox to its parent")?;
@@ -49,21 +57,92 @@ pub fn enter() -> anyhow::Result<()> {
     if getppid() != Pid::from_raw(0) && getppid() != outside {
         bail!("the parent ended while the sandbox was made");
     }
+    nix::sys::prctl::set_no_new_privs().context("cannot give up new privileges")?;
     private_mounts()?;
-    host::net::loopback_up().context("cannot bring the sandbox's loopback interface up")?;
+    if as_root {
+        lend_devices();
+    } else {
+        sys::executed_programs_are_not_root().context("cannot take capabilities from VMMs")?;
+    }
+    host::net::isolate().context("cannot set the sandbox's network up")?;
     Ok(())
 }
 
-/// Mounts a fresh tmpfs in the sandbox's mount namespace on `folder` (made if need be): sockets and configuration files of
-/// the VMs go there and vanish with the namespace.
+fn no_namespace(which: &str, error: nix::errno::Errno) -> anyhow::Error {
+    Lacking::one(
+        format!("a {which} namespace ({error})"),
+        "run as root, or allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000",
+    )
+    .into()
+}
+
+/// Mounts a fresh tmpfs in the sandbox's mount namespace: sockets, configuration files and clones of the VMs go there and vanish with
+/// the namespace. Anybody may pass through it, nobody but this user may list it; each VM's folder in it is the VM's own.
 ///
 /// # Errors
 /// When the mount is refused.
-pub fn scratch(folder: &Path) -> anyhow::Result<PathBuf> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0700"))
-        .with_context(|| format!("cannot mount a tmpfs on {}", folder.display()))?;
+pub fn scratch() -> anyhow::Result<PathBuf> {
+    let folder = Path::new(SCRATCH);
+    // Device files work in it: a jailer makes some.
+    mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0711"))
+        .with_context(|| format!("cannot mount a tmpfs on {SCRATCH}"))?;
     Ok(folder.to_path_buf())
+}
+
+/// Shows `file` at `place`, for reading only, in the sandbox's mount namespace: for those who may not pass through the folders
+/// that it lies in.
+///
+/// # Errors
+/// When the mount is refused.
+pub fn show(file: &Path, place: &Path) -> anyhow::Result<Shown> {
+    let none: Option<&str> = None;
+    let context = || format!("cannot show {} at {}", file.display(), place.display());
+    fs::File::create(place).with_context(context)?;
+    mount(Some(file), place, none, MsFlags::MS_BIND, none).with_context(context)?;
+    // What was mounted with these flags keeps them; in a user namespace they cannot be taken off.
+    let kept = nix::sys::statvfs::statvfs(place).with_context(context)?.flags();
+    let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    for (flag, mounted) in [
+        (MsFlags::MS_NOSUID, nix::sys::statvfs::FsFlags::ST_NOSUID),
+        (MsFlags::MS_NODEV, nix::sys::statvfs::FsFlags::ST_NODEV),
+        (MsFlags::MS_NOEXEC, nix::sys::statvfs::FsFlags::ST_NOEXEC),
+    ] {
+        flags.set(flag, kept.contains(mounted));
+    }
+    let shown = Shown(place.to_path_buf());
+    mount(none, place, none, flags, none).with_context(context)?;
+    Ok(shown)
+}
+
+/// A file that is shown at a second place; no longer when dropped.
+#[derive(Debug)]
+pub struct Shown(PathBuf);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+/// Puts device files that anybody may open over those of the machine, in the sandbox's mount namespace alone. Where it cannot be
+/// done VMMs keep the runner's user ([`crate::host::isolation`]).
+fn lend_devices() {
+    let lend = || -> anyhow::Result<()> {
+        let folder = Path::new(SCRATCH);
+        let none: Option<&str> = None;
+        mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0711"))?;
+        for device in DEVICES.map(Path::new).into_iter().filter(|device| device.exists()) {
+            let number = std::os::unix::fs::MetadataExt::rdev(&fs::metadata(device)?);
+            let twin = folder.join(device.file_name().context("a device has a name")?);
+            let all = nix::sys::stat::Mode::from_bits_truncate(0o666);
+            nix::sys::stat::mknod(&twin, nix::sys::stat::SFlag::S_IFCHR, all, number)?;
+            // The user's umask has a say in what is made.
+            fs::set_permissions(&twin, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+            mount(Some(&twin), device, none, MsFlags::MS_BIND, none)?;
+        }
+        Ok(())
+    };
+    drop(lend());
 }
 
 fn map_to_root(uid: u32, gid: u32) -> anyhow::Result<()> {
@@ -101,7 +180,7 @@ fn signals() -> SigSet {
 }
 
 /// Waits for the sandbox's first process; passes signals on. Returns the exit code.
-fn wait_outside(child: u32, set: &SigSet) -> i32 {
+fn wait_outside(child: u32, set: &SigSet, processes: &fs::File) -> i32 {
     let child_pid = Pid::from_raw(child.cast_signed());
     loop {
         match set.wait() {
@@ -122,11 +201,24 @@ fn wait_outside(child: u32, set: &SigSet) -> i32 {
                 let _ = kill(child_pid, Signal::SIGTSTP);
                 let _ = nix::sys::signal::raise(Signal::SIGSTOP);
             }
-            // From a terminal the whole foreground group has the signal already; from `kill` only this process.
-            Ok(signal) => drop(kill(child_pid, signal)),
+            // From a terminal the whole foreground group has the signal already; from `kill` only this process. The first process of a
+            // PID namespace ignores what it has no handler for: without one, this process's end is its end.
+            Ok(signal) if signal == Signal::SIGCONT || handles(processes, child, signal) => {
+                let _ = kill(child_pid, signal);
+            }
+            Ok(signal) => return 128 + signal as i32,
             Err(_) => {}
         }
     }
+}
+
+/// Process `pid` has a handler for `signal` (`SigCgt` in its status, in the folder `processes`).
+fn handles(processes: &fs::File, pid: u32, signal: Signal) -> bool {
+    let (flags, mode) = (nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty());
+    let Ok(file) = nix::fcntl::openat(processes, format!("{pid}/status").as_str(), flags, mode) else { return false };
+    let status = io::read_to_string(fs::File::from(file)).unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
 }
 
 /// The path of a program on `PATH`, or `name` itself when it holds a slash.

@@ -106,13 +106,13 @@ pub fn thread_cpu_ns() -> u64 {
         .map_or(0, |time| time.tv_sec().unsigned_abs() * 1_000_000_000 + time.tv_nsec().unsigned_abs())
 }
 
-/// A persistent-free tap interface `name`: opens `/dev/net/tun` and attaches (`TUNSETIFF` with `IFF_TAP | IFF_NO_PI`),
-/// made persistent so that the VMM can attach to it in turn after the descriptor is closed.
+/// Makes a tap interface `name` (`TUNSETIFF` with `IFF_TAP | IFF_NO_PI`): persistent, so that the VMM can attach to it after the
+/// descriptor is closed, and owned by `owner` (`TUNSETOWNER`), who needs no privilege to attach then.
 ///
 /// # Errors
 /// That of the open or of the ioctl; a name too long.
-pub fn tap_create(name: &str) -> io::Result<()> {
-    tap_set_persistent(name, true)
+pub fn tap_create(name: &str, owner: u32) -> io::Result<()> {
+    tap_set_persistent(name, Some(owner))
 }
 
 /// Removes the tap interface `name`.
@@ -120,20 +120,25 @@ pub fn tap_create(name: &str) -> io::Result<()> {
 /// # Errors
 /// That of the open or of the ioctl.
 pub fn tap_remove(name: &str) -> io::Result<()> {
-    tap_set_persistent(name, false)
+    tap_set_persistent(name, None)
 }
 
 /// A tap that is not persistent goes with the descriptor, here at the end of this function.
-fn tap_set_persistent(name: &str, persistent: bool) -> io::Result<()> {
+fn tap_set_persistent(name: &str, owner: Option<u32>) -> io::Result<()> {
     nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
+    nix::ioctl_write_int_bad!(tun_set_owner, libc::TUNSETOWNER);
     nix::ioctl_write_int_bad!(tun_set_persist, libc::TUNSETPERSIST);
     let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
     let mut request = interface_request(name)?;
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR).unwrap_or(0);
     // SAFETY: the descriptor is open and the request is a live, initialised ifreq.
     unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
+    if let Some(owner) = owner {
+        // SAFETY: the descriptor is open; the argument is an integer.
+        unsafe { tun_set_owner(tun.as_raw_fd(), owner.cast_signed()) }?;
+    }
     // SAFETY: the descriptor is open; the argument is an integer.
-    unsafe { tun_set_persist(tun.as_raw_fd(), i32::from(persistent)) }?;
+    unsafe { tun_set_persist(tun.as_raw_fd(), i32::from(owner.is_some())) }?;
     Ok(())
 }
 
@@ -248,6 +253,18 @@ pub fn fork() -> io::Result<Option<u32>> {
 pub fn die_with_parent() -> io::Result<()> {
     // SAFETY: a plain system call with integer arguments.
     let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes every program that this process executes from now on start without capabilities, though its user is root here
+/// (`SECBIT_NOROOT`, `SECBIT_NO_SETUID_FIXUP` left as it is); locked, so that nobody below can undo it.
+///
+/// # Errors
+/// That of `prctl(2)`: without `CAP_SETPCAP`.
+pub fn executed_programs_are_not_root() -> io::Result<()> {
+    let bits = libc::SECBIT_NOROOT | libc::SECBIT_NOROOT_LOCKED;
+    // SAFETY: a plain system call with integer arguments.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECUREBITS, bits, 0, 0, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

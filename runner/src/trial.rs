@@ -7,7 +7,7 @@ use microbench_plots::record::{Cell, FailureReason, Instrument, Record, Workload
 use sha2::{Digest, Sha256};
 
 use crate::host::interference::Watcher;
-use crate::vm::{Folders, Parts, Report, Vm};
+use crate::vm::{Folders, NotHere, Parts, Report, Vm};
 
 /// One execution of a cell.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +111,11 @@ fn release(vms: Vec<Vm>) -> Vec<Report> {
 }
 
 fn unprepared(vm: u32, error: &anyhow::Error) -> Report {
-    failure(vm, &format!("{error:#}"))
+    let mut report = failure(vm, &format!("{error:#}"));
+    if let (true, Some(Record::Failure { reason, .. })) = (error.is::<NotHere>(), report.records.first_mut()) {
+        *reason = FailureReason::NotApplicable;
+    }
+    report
 }
 
 fn unreleased(vm: u32) -> Report {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,14 +31,22 @@ use crate::engine::api::{self, ApiError};
 use crate::engine::context::{Context, GuestArgs, boot_args};
 use crate::engine::description::{Engine, SettingKind};
 use crate::engine::launch::{self, Launch, LaunchApi};
-use crate::error::describe;
+use crate::error::{describe, one_line};
 use crate::event::{self, reading};
 use crate::guest::{Guest, GuestError};
 use crate::host::disk::Disk;
+use crate::host::isolation::{self, Isolation};
 use crate::host::net::{Addresses, Tap};
-use crate::host::{kvm, strace};
+use crate::host::{kvm, memory, strace};
 use crate::probe::{self, Probe, ProbeError};
+use crate::sandbox::{self, Shown};
 use crate::sys::{self, Exit};
+
+/// Time between a guest's falling silent and the end of its VMM, when the one is of the other.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// Most characters of why a VM did not complete: what a guest answers has no such end.
+const MOST_OF_MESSAGE: usize = 2000;
 
 /// Seed of the bytes that a guest hashes.
 const HASH_SEED: u64 = 2019;
@@ -57,6 +66,8 @@ pub struct Parts {
     pub init: String,
     /// The files that the cell's settings name, by setting.
     pub files: BTreeMap<String, PathBuf>,
+    /// The program that jails the engine's, where its description names one that is there.
+    pub jailer: Option<PathBuf>,
     /// The program that counts system calls, when the run has trials for that.
     pub strace: Option<PathBuf>,
 }
@@ -91,6 +102,11 @@ impl Deadlines {
     }
 }
 
+/// What this host cannot do for a VM: its level is not applicable here.
+#[derive(Debug, thiserror::Error)]
+#[error("this host cannot run {0}")]
+pub struct NotHere(String);
+
 /// Where a trial keeps things.
 #[derive(Clone, Copy, Debug)]
 pub struct Folders<'a> {
@@ -116,6 +132,11 @@ pub struct Vm {
     probe: Probe,
     console_log: PathBuf,
     folder: PathBuf,
+    /// Files that are mounted in the VMM's root.
+    shown: Vec<Shown>,
+    isolation: Isolation,
+    /// Processes that the kernel had killed for want of memory.
+    oom_kills: Option<u64>,
     addresses: Addresses,
     records: Vec<Record>,
     ended: Option<Instant>,
@@ -151,8 +172,9 @@ struct Failed {
 }
 
 impl Failed {
+    /// The message may quote a guest or a VMM, at any length.
     fn new(reason: FailureReason, stage: &'static str, message: impl ToString) -> Self {
-        Self { reason, stage, message: message.to_string() }
+        Self { reason, stage, message: one_line(&message.to_string(), MOST_OF_MESSAGE) }
     }
 
     fn host(stage: &'static str) -> impl FnOnce(anyhow::Error) -> Self {
@@ -191,21 +213,25 @@ impl Vm {
         folders: Folders<'_>,
     ) -> anyhow::Result<Self> {
         let mut records = Vec::with_capacity(40);
+        let isolation = Isolation::of(vm);
         let folder = folders.scratch.join(id);
-        fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
         let stamp = |name: &str| Record::Event { vm, name: name.into(), t_ns: Instant::now().0 };
 
         records.push(stamp(event::CLONE_BEGIN));
         let disk = match text("disk").as_str() {
-            "clone" => Disk::clone_of(&parts.image, folders.scratch)?,
+            "clone" => Disk::clone_of(&parts.image, folder.join("disk.img"))?,
             _ => Disk::shared(&parts.image),
         };
         records.push(stamp(event::CLONE_END));
 
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
-        let tap = Tap::create(vm, &addresses, neighbour)?;
+        let tap = Tap::create(vm, &addresses, neighbour, isolation.owner())?;
         let announcements = Announcements::on(tap.name())
             .with_context(|| format!("cannot listen for announcements on {}", tap.name()))?;
         let console = cell.settings.get("console") != Some(&Level::Bool(false));
@@ -221,6 +247,9 @@ impl Vm {
         );
         let context = Context {
             program: parts.program.display().to_string(),
+            program_name: parts.program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            jail_program: parts.jailer.as_deref().map_or_else(String::new, |path| path.display().to_string()),
+            user: isolation.owner(),
             id: id.to_owned(),
             folder: folder.display().to_string(),
             kernel: parts.kernel.display().to_string(),
@@ -235,6 +264,23 @@ impl Vm {
             files: setting_files(cell, parts)?,
         };
         let mut launch = launch::render(&parts.engine, &context)?;
+        let mut shown = Vec::new();
+        if let Some(root) = &launch.root {
+            if !isolation.is_own() {
+                return Err(NotHere("a jailed VMM, because the runner is not root here".into()).into());
+            }
+            fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
+            let inside = |path: &str| root.join(path.trim_start_matches('/'));
+            shown.push(sandbox::show(&parts.kernel, &inside(launch::JAILED_KERNEL))?);
+            let place = inside(launch::JAILED_DISK);
+            match &disk {
+                Disk::Shared(path) => shown.push(sandbox::show(path, &place)?),
+                Disk::Clone(path, _) => {
+                    fs::hard_link(path, &place).with_context(|| format!("cannot link {}", place.display()))?
+                }
+            }
+            isolation.give(root)?;
+        }
         let mut counts = None;
         if instrument == Some(Instrument::Strace) {
             let strace = parts.strace.as_deref().context("the run has no strace")?;
@@ -245,14 +291,19 @@ impl Vm {
         for (name, content) in &launch.files {
             let path = folder.join(name);
             fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+            isolation.give(&path)?;
         }
+        if let Disk::Clone(path, _) = &disk {
+            isolation.give(path)?;
+        }
+        isolation.give(&folder)?;
         let deadlines = Deadlines::of(cell);
         let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).context("cannot have an inotify")?;
         watch
-            .add_watch(&folder, AddWatchFlags::IN_CREATE)
+            .add_watch(launch.root.as_deref().unwrap_or(&folder), AddWatchFlags::IN_CREATE)
             .with_context(|| format!("cannot watch {}", folder.display()))?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-        let guest = Guest::new(addresses.guest, &nonce, deadlines.request.max(deadlines.work))
+        let guest = Guest::new(addresses.guest, &nonce, deadlines.request, deadlines.work)
             .context("cannot set up the agent's client")?;
         Ok(Self {
             vm,
@@ -270,6 +321,9 @@ impl Vm {
             },
             console_log: folders.console.join(format!("{id}.log")),
             folder,
+            shown,
+            isolation,
+            oom_kills: memory::oom_kills(),
             addresses,
             records,
             ended: None,
@@ -296,6 +350,7 @@ impl Vm {
                 message: failure.message.clone(),
             });
         }
+        self.shown.clear();
         drop(fs::remove_dir_all(&self.folder));
         Report { ok: failure.is_none(), records: self.records, complaint: self.complaint }
     }
@@ -308,6 +363,10 @@ impl Vm {
         let (reader, writer) = std::io::pipe().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         let twin = writer.try_clone().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(twin);
+        // A jailer needs to be root first.
+        if self.launch.root.is_none() {
+            self.isolation.apply(&mut command);
+        }
         if self.counts.is_some() {
             // The VMM is the instrument's child: both are ended as one group.
             command.process_group(0);
@@ -323,8 +382,15 @@ impl Vm {
         self.event(event::VMM_EXEC);
         let mut process = Process::new(child, self.counts.is_some()).map_err(Failed::host(event::SPAWN))?;
 
-        let result = self.serve(&process, &console);
-        if result.is_err() {
+        let mut result = self.serve(&process, &console);
+        if let Err(failure) = &mut result {
+            // A VMM that ended by itself is the cause of what its guest did not answer; both are seen at nearly the same time.
+            let moment = Instant::now().after(MOMENT);
+            let died = failure.reason == FailureReason::Protocol
+                && probe::wait_exit(process.exited(), moment).unwrap_or(false);
+            if died {
+                failure.reason = FailureReason::Exited;
+            }
             process.kill();
         }
         let exit = process.reap();
@@ -383,6 +449,9 @@ impl Vm {
             self.work(&workload, &expected)?;
         }
 
+        if self.counts.is_none() {
+            self.isolated(process.child.id());
+        }
         if self.kvm && self.counts.is_none() {
             match kvm::exits(Path::new(kvm::DEBUGFS), process.child.id()) {
                 Ok(exits) => self.reading(reading::VMM_KVM_EXITS, exits as f64, "1"),
@@ -508,6 +577,27 @@ impl Vm {
         self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
     }
 
+    /// What isolation the kernel says that the VMM runs under.
+    fn isolated(&mut self, pid: u32) {
+        let root = |path: &str| fs::metadata(path).map(|data| (data.dev(), data.ino()));
+        match (root("/"), root(&format!("/proc/{pid}/root/"))) {
+            (Ok(ours), Ok(its)) => self.reading(reading::VMM_OWN_ROOT, f64::from(u8::from(ours != its)), "1"),
+            (Err(error), _) | (_, Err(error)) => {
+                self.no_reading(reading::VMM_OWN_ROOT, "1", format!("/proc/{pid}/root cannot be read: {error}"));
+            }
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status"));
+        let found = status.as_deref().map(isolation::read).unwrap_or_default();
+        let names =
+            [reading::VMM_USER, reading::VMM_CAPABILITIES, reading::VMM_SECCOMP, reading::VMM_NO_NEW_PRIVILEGES];
+        for (name, value) in names.into_iter().zip(found) {
+            match value {
+                Some(value) => self.reading(name, value as f64, "1"),
+                None => self.no_reading(name, "1", format!("/proc/{pid}/status does not say it")),
+            }
+        }
+    }
+
     /// The instants of the boot that only the guest saw.
     fn derive(&mut self, ok: Instant, stats: &Stats) {
         let spawn = self.records.iter().find_map(|record| match record {
@@ -545,6 +635,10 @@ impl Vm {
             return failure;
         }
         if failure.reason == FailureReason::Exited {
+            if exit.signal == Some(libc::SIGKILL) && memory::oom_kills() > self.oom_kills {
+                failure.reason = FailureReason::Memory;
+                failure.message = format!("{}: the kernel killed the VMM because memory had run out", failure.message);
+            }
             if self.foreign_to_host(tail) {
                 failure.reason = FailureReason::NotApplicable;
             }

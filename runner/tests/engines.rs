@@ -21,6 +21,9 @@ fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
     all.extend(settings.iter().map(|(name, level)| ((*name).to_owned(), level.clone())));
     Context {
         program: "/cache/program".into(),
+        program_name: "program".into(),
+        jail_program: "/cache/jailer".into(),
+        user: 1_879_048_194,
         id: "t0001-a0-vm002".into(),
         folder: "/run/scratch/t0001-a0-vm002".into(),
         kernel: "/cache/vmlinux".into(),
@@ -95,6 +98,23 @@ fn a_custom_cpu_template_is_one_more_call_before_the_start() {
     assert!(launch::render(&engine, &context).unwrap_err().to_string().contains("/cpu-config is no JSON"));
     context.files.insert("cpu_config".into(), ("/study/a\"b.json".into(), template.into()));
     assert!(launch::render(&engine, &context).unwrap_err().to_string().contains("move it"));
+}
+
+#[test]
+fn a_jailed_firecracker_is_told_paths_as_it_sees_them() {
+    let engine = engine("firecracker");
+    let launch = launch::render(&engine, &context(&engine, &[("jailer", Level::Bool(true))])).unwrap();
+    insta::assert_snapshot!("firecracker-jailed", shown(&launch));
+    let root = "/run/scratch/t0001-a0-vm002/program/t0001-a0-vm002/root";
+    assert_eq!(launch.root.as_deref(), Some(std::path::Path::new(root)));
+    assert_eq!(launch.api.unwrap().socket, format!("{root}/api.sock"));
+}
+
+#[test]
+fn qemus_own_sandbox_is_one_word() {
+    let engine = engine("qemu-microvm");
+    let launch = launch::render(&engine, &context(&engine, &[("sandbox", Level::Bool(true))])).unwrap();
+    assert!(launch.argv.iter().any(|word| word.starts_with("on,obsolete=deny,elevateprivileges=deny")));
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl Run {
             profile: String::new(),
             seed: 1,
             warmup: false,
+            give_up_after: 0,
             axes: vec![
                 Axis { name: "variant".into(), levels: vec![text("qemu"), text("fc"), text("t2")] },
                 Axis { name: "concurrency".into(), levels: vec![Level::Int(1), Level::Int(10)] },

@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod lock;
 pub mod program;
 pub mod project;
+pub mod seal;
 pub mod source;
 
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::{self, Cache, Inputs, Note};
 use super::source::{self, Source, SourceKind};
 use super::{Artifact, Kind};
+use crate::lacking::Lacking;
 use crate::progress::Step;
 use crate::sandbox::find_program;
 use crate::tool::Tool;
@@ -67,7 +68,10 @@ pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
     match described()?.get(name) {
         Some(program) => fetch(program, cache),
         None => {
-            let path = find_program(name).with_context(|| format!("the engine's program `{name}` is not installed"))?;
+            let path = find_program(name).map_err(|_| {
+                let what = format!("the engine's program `{name}`: not installed");
+                Lacking::one(what, format!("install it, so that `{name}` is on PATH"))
+            })?;
             Artifact::of(Kind::Program, name, "", &path.display().to_string(), &path)
         }
     }
@@ -76,8 +80,8 @@ pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
 fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
     let main = program.files.first().with_context(|| format!("the program {} lists no file", program.name))?;
     if let Some(system) = program.sources.iter().find(|source| source.kind == SourceKind::System) {
-        let path =
-            find_program(&main.name).with_context(|| format!("{} is not installed: {}", main.name, system.remedy))?;
+        let path = find_program(&main.name)
+            .map_err(|_| Lacking::one(format!("{}: not installed", main.name), system.remedy.clone()))?;
         let version = first_line_version(&path)?;
         return Artifact::of(Kind::Program, &program.name, &version, &owner(&path), &path);
     }

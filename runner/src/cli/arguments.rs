@@ -3,8 +3,12 @@
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use microbench::run::emulated::PATIENCE_S;
+use microbench::run::execute::Options;
+use microbench::selftest::probe::FakeGuests;
 use microbench_plots::record::{HostKind, Theme};
 
 /// Declarative experiments on microVMs: one manifest in, measured figures out.
@@ -41,6 +45,8 @@ pub(super) enum Action {
         /// Go on with this run; no study is given then.
         #[arg(long, value_name = "RUN", conflicts_with_all = ["manifest", "out", "seed", "trials", "profile"])]
         resume: Option<PathBuf>,
+        #[command(flatten)]
+        session: SessionArguments,
     },
     /// Find out where a study's trials can execute, by booting one guest: prints `kvm` or `emulated`.
     Host {
@@ -152,7 +158,7 @@ pub(super) enum Action {
     Spin { time_ns: u64 },
     /// Plays a guest that starts to answer at a known instant (`selftest` calls it).
     #[command(hide = true)]
-    FakeGuest { tap: String, mac: String, ip: Ipv4Addr, nonce: String, delay_ns: u64 },
+    FakeGuest { tap: String, mac: String, ip: Ipv4Addr, nonce: String },
     /// Executes the trials of a run that are missing (`run` calls it).
     #[command(hide = true)]
     Execute {
@@ -161,7 +167,12 @@ pub(super) enum Action {
         project: PathBuf,
         #[arg(long)]
         host: HostArgument,
+        #[command(flatten)]
+        session: SessionArguments,
     },
+    /// Enters a sandbox (`run` asks whether it can).
+    #[command(hide = true)]
+    CheckSandbox,
     /// Boots one guest under KVM (`run --host auto` calls it).
     #[command(hide = true)]
     CheckKvm {
@@ -303,5 +314,27 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
         _ => Err("a share between 0 and 1, for instance 0.02".into()),
+    }
+}
+
+/// How a session is executed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct SessionArguments {
+    /// Real time in which an emulated host must end a trial, or it is taken for hung and the trial is run again in another; a
+    /// tenth of it more for each VM.
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_S, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) patience: u64,
+    /// Fake guests by which the probe's error is measured at the start of the session.
+    #[arg(long, value_name = "N", default_value_t = FakeGuests::OF_A_SESSION, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) fake_guests: u32,
+}
+
+impl SessionArguments {
+    /// Those of `run` where nobody says.
+    pub(super) const DEFAULT: Self = Self { patience: PATIENCE_S, fake_guests: FakeGuests::OF_A_SESSION };
+
+    /// As the library takes them.
+    pub(super) fn options(self) -> Options {
+        Options { patience: Duration::from_secs(self.patience), fake_guests: self.fake_guests }
     }
 }

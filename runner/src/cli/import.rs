@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use microbench::artifact::project::read_toml;
-use microbench::journal::Journal;
+use microbench::journal::{Journal, Owner};
 use microbench::run::directory::{Directory, Engines};
 use microbench_plots::import as imports;
 use microbench_plots::record::Record;
@@ -42,7 +42,7 @@ pub(super) fn import(
     let mut records = vec![imports::start(&run.name(), &sha256, &now, env!("CARGO_PKG_VERSION"))];
     records.extend(imported.records);
     records.push(Record::RunEnd { ended: now });
-    Journal::open(run.path())?.append(&records)?;
+    Journal::open(run.path(), &Owner::this())?.append(&records)?;
     eprintln!("{} rows imported, {} left out", imported.rows, imported.ignored);
     println!("{}", run.path().display());
     Ok(ExitCode::SUCCESS)

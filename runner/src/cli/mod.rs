@@ -21,6 +21,7 @@ use microbench::host::doctor;
 use microbench::host::identity::{self, Identity};
 use microbench::host::noise::Noise;
 use microbench::host::tree::Tree;
+use microbench::lacking::Lacking;
 use microbench::plan::PlanError;
 use microbench::probe::Probe;
 use microbench::run::directory::Directory;
@@ -42,6 +43,9 @@ use self::runs::{begin, boot_guest, decide, go_on, load};
 /// Exit code for a manifest or a command line that is wrong: nothing was started.
 const WRONG_INPUT: u8 = 2;
 
+/// Exit code for a host that lacks something: nothing was started.
+const LACKING_HOST: u8 = 3;
+
 /// Parses the command line, does what it says, and turns the outcome into an exit code.
 pub(crate) fn main() -> ExitCode {
     match act(Cli::parse().command) {
@@ -55,6 +59,9 @@ pub(crate) fn main() -> ExitCode {
             eprintln!("microbench: {}", describe(error.as_ref()));
             if error.is::<PlanError>() {
                 return ExitCode::from(WRONG_INPUT);
+            }
+            if error.chain().any(|cause| cause.is::<Lacking>()) {
+                return ExitCode::from(LACKING_HOST);
             }
             ExitCode::FAILURE
         }
@@ -72,9 +79,9 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Action::Run { study, host, out, resume } => match resume {
-            Some(run) => go_on(&run, study.project.as_deref(), host),
-            None => begin(&study, host, out.as_deref()),
+        Action::Run { study, host, out, resume, session } => match resume {
+            Some(run) => go_on(&run, study.project.as_deref(), host, session),
+            None => begin(&study, host, out.as_deref(), session),
         },
         Action::Host { study } => {
             println!("{}", HostArgument::of(decide(boot_guest(&study)?)));
@@ -198,16 +205,21 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             load_test::spin(Duration::from_nanos(time_ns));
             Ok(ExitCode::SUCCESS)
         }
-        Action::FakeGuest { tap, mac, ip, nonce, delay_ns } => {
-            fake_guest::play(&tap, &mac, ip, &nonce, Duration::from_nanos(delay_ns))?;
+        Action::FakeGuest { tap, mac, ip, nonce } => {
+            fake_guest::play(&tap, &mac, ip, &nonce)?;
             Ok(ExitCode::SUCCESS)
         }
-        Action::Execute { run, project, host } => {
+        Action::Execute { run, project, host, session } => {
             let project = Project::find(Some(&project), &run)?;
-            match execute::execute(Directory::open(&run)?, &project, host.kind().context("a host must be given")?)? {
+            let host = host.kind().context("a host must be given")?;
+            match execute::execute(Directory::open(&run)?, &project, host, session.options())? {
                 Ended::Complete { .. } => Ok(ExitCode::SUCCESS),
                 Ended::Stopped { signal } => Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))),
             }
+        }
+        Action::CheckSandbox => {
+            sandbox::enter()?;
+            Ok(ExitCode::SUCCESS)
         }
         Action::CheckKvm { run, project } => {
             let project = Project::find(Some(&project), &run)?;

@@ -10,7 +10,7 @@ use microbench::plan;
 use microbench_plots::record::Statistic;
 use microbench_plots::{compare, noise, samples};
 
-use super::arguments::{HostArgument, StudyArguments};
+use super::arguments::{HostArgument, SessionArguments, StudyArguments};
 use super::runs::{Loaded, hand_over, load, prepare};
 
 /// Runs one cell under two labels, and prints how far it is from itself. The exit code is 1 when a comparison found a
@@ -31,7 +31,8 @@ pub(super) fn against_itself(
         format!("the study has no cell {cell}; it has {}", cells.join(", "))
     })?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, out)?;
-    let ended = hand_over(&run, &project, host)?.status().context("cannot start the execution")?;
+    let ended =
+        hand_over(&run, &project, host, SessionArguments::DEFAULT)?.status().context("cannot start the execution")?;
     if !ended.success() {
         return Ok(ExitCode::from(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
     }

@@ -11,6 +11,7 @@ use microbench::artifact::cache::Cache;
 use microbench::artifact::lock::{self, Lock};
 use microbench::artifact::project::{Project, read_toml};
 use microbench::engine::description::Engine;
+use microbench::host::needs;
 use microbench::manifest::Study;
 use microbench::plan::Choice;
 use microbench::run::directory::{Directory, Engines};
@@ -19,7 +20,7 @@ use microbench::run::{execute, parts};
 use microbench::{catalog, journal, manifest, plan};
 use microbench_plots::record::{HostKind, Plan};
 
-use super::arguments::{Cli, HostArgument, StudyArguments};
+use super::arguments::{Cli, HostArgument, SessionArguments, StudyArguments};
 
 /// A study with everything that its manifest refers to.
 pub(super) struct Loaded {
@@ -46,10 +47,15 @@ pub(super) fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
     Ok(Loaded { study, plan, engines, project, folder })
 }
 
-pub(super) fn begin(arguments: &StudyArguments, host: HostArgument, out: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(super) fn begin(
+    arguments: &StudyArguments,
+    host: HostArgument,
+    out: Option<&Path>,
+    session: SessionArguments,
+) -> anyhow::Result<ExitCode> {
     let Loaded { study, plan, engines, project, folder } = load(arguments)?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, out)?;
-    let error = hand_over(&run, &project, host)?.exec();
+    let error = hand_over(&run, &project, host, session)?.exec();
     bail!("cannot start the execution: {error}")
 }
 
@@ -63,6 +69,7 @@ pub(super) fn prepare(
     host: HostArgument,
     out: Option<&Path>,
 ) -> anyhow::Result<Directory> {
+    needs::check(host.kind())?;
     let cache = Cache::of_user()?;
     // Everything is there before a run directory is: a failure here leaves none half-made.
     let mut lock = parts::provide(plan, &engines, project, &cache, Files::In(folder))?;
@@ -74,10 +81,16 @@ pub(super) fn prepare(
     Ok(run)
 }
 
-pub(super) fn go_on(run: &Path, project: Option<&Path>, host: HostArgument) -> anyhow::Result<ExitCode> {
+pub(super) fn go_on(
+    run: &Path,
+    project: Option<&Path>,
+    host: HostArgument,
+    session: SessionArguments,
+) -> anyhow::Result<ExitCode> {
     let run = Directory::open(run)?;
     let project = Project::find(project, run.path())?;
     let (plan, _) = run.plan()?;
+    needs::check(host.kind())?;
     let cache = Cache::of_user()?;
     // A session that was killed at the very start left none.
     let before = run.path().join(lock::FILE);
@@ -87,7 +100,7 @@ pub(super) fn go_on(run: &Path, project: Option<&Path>, host: HostArgument) -> a
         parts::provide_testbed(&mut lock, &project, &cache)?;
     }
     lock.write_or_compare(run.path())?;
-    let error = hand_over(&run, &project, host)?.exec();
+    let error = hand_over(&run, &project, host, session)?.exec();
     bail!("cannot start the execution: {error}")
 }
 
@@ -115,8 +128,13 @@ pub(super) fn decide(guest: anyhow::Result<()>) -> HostKind {
 
 /// Decides on the host; the command that executes the run. It is a process of its own because the sandbox needs one without
 /// threads, and this one had some.
-pub(super) fn hand_over(run: &Directory, project: &Project, host: HostArgument) -> anyhow::Result<Command> {
-    let host = match (host.kind(), journal::progress(run.path())?.host) {
+pub(super) fn hand_over(
+    run: &Directory,
+    project: &Project,
+    host: HostArgument,
+    session: SessionArguments,
+) -> anyhow::Result<Command> {
+    let host = match (host.kind(), journal::progress(run.path(), 0)?.host) {
         (Some(kind), _) | (None, Some(kind)) => kind,
         (None, None) => decide(execute::check_kvm_apart(run, project)),
     };
@@ -124,5 +142,6 @@ pub(super) fn hand_over(run: &Directory, project: &Project, host: HostArgument) 
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(this);
     command.args(["execute", "--host", HostArgument::of(host), "--project"]).arg(project.root()).arg(run.path());
+    command.args(["--patience", &session.patience.to_string(), "--fake-guests", &session.fake_guests.to_string()]);
     Ok(command)
 }

@@ -11,6 +11,12 @@ use serde::Serialize;
 pub struct Context {
     /// Path of the engine's program.
     pub program: String,
+    /// File name of the engine's program.
+    pub program_name: String,
+    /// Path of the program that jails it; empty where the engine has none.
+    pub jail_program: String,
+    /// Number of the user and group that the VMM runs as.
+    pub user: u32,
     /// Name of the VM, unique in the run: letters, digits and dashes.
     pub id: String,
     /// The VM's private folder: sockets and configuration files.

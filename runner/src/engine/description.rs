@@ -28,6 +28,9 @@ pub struct Engine {
     pub settings: BTreeMap<String, Setting>,
     /// How it is started.
     pub command: Command,
+    /// The program that puts it into a root folder of its own, where a setting asks for that.
+    #[serde(default)]
+    pub jail: Option<Jail>,
     /// What its machine needs of the guest's kernel command line.
     pub kernel: Kernel,
     /// Files to write into the VM's folder before the start.
@@ -76,6 +79,21 @@ pub enum SettingKind {
 pub struct Command {
     /// One template an argument.
     pub argv: Vec<String>,
+}
+
+/// How another program starts the VMM in a root folder of its own. Inside, the kernel is `/kernel`, the disk `/disk`, and the API
+/// socket is in `/` by its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jail {
+    /// Template of a condition: no jail when it renders to nothing.
+    pub when: String,
+    /// The program: a file beside the engine's.
+    pub program: String,
+    /// Templates of the argument vector, instead of the engine's own.
+    pub argv: Vec<String>,
+    /// Template of the folder, as seen from outside.
+    pub root: String,
 }
 
 /// The guest kernel's side of the machine.

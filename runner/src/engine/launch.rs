@@ -1,5 +1,7 @@
 //! Renders an engine's description for one VM: pure, so that the argv and the calls can be tested without a VMM.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, bail};
 use handlebars::Handlebars;
 
@@ -15,7 +17,14 @@ pub struct Launch {
     pub files: Vec<(String, String)>,
     /// The calls to make, if any.
     pub api: Option<LaunchApi>,
+    /// The folder that becomes the VMM's root, when it is jailed.
+    pub root: Option<PathBuf>,
 }
+
+/// The kernel in a jailed VMM's root.
+pub const JAILED_KERNEL: &str = "/kernel";
+/// The disk in a jailed VMM's root.
+pub const JAILED_DISK: &str = "/disk";
 
 /// Calls over a unix socket.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,14 +71,40 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
             .render_template(template, &data)
             .with_context(|| format!("engine {}: {place} cannot be rendered", engine.name))
     };
-    let argv = (engine.command.argv.iter().enumerate())
-        .map(|(n, template)| text(&format!("command.argv[{n}]"), template))
+    let mut root = None;
+    if let Some(jail) = &engine.jail
+        && !text("jail.when", &jail.when)?.is_empty()
+    {
+        root = Some(PathBuf::from(text("jail.root", &jail.root)?));
+    }
+    let (argv, place) = match (&engine.jail, &root) {
+        (Some(jail), Some(_)) => (&jail.argv, "jail.argv"),
+        _ => (&engine.command.argv, "command.argv"),
+    };
+    let argv = (argv.iter().enumerate())
+        .map(|(n, template)| text(&format!("{place}[{n}]"), template))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    // What the VMM itself is told are paths as it sees them.
+    let data = match &root {
+        Some(_) => {
+            let (kernel, disk) = (JAILED_KERNEL.to_owned(), JAILED_DISK.to_owned());
+            Context { kernel, disk, folder: String::new(), ..context.clone() }.to_json()
+        }
+        None => data,
+    };
+    let text = |place: &str, template: &str| {
+        renderer
+            .render_template(template, &data)
+            .with_context(|| format!("engine {}: {place} cannot be rendered", engine.name))
+    };
     let files = (engine.files.iter())
         .map(|file| Ok((file.name.clone(), text(&format!("the file {}", file.name), &file.content)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let api = engine.api.as_ref().map(|api| render_api(engine, api, &text)).transpose()?;
-    Ok(Launch { argv, files, api })
+    let mut api = engine.api.as_ref().map(|api| render_api(engine, api, &text)).transpose()?;
+    if let (Some(api), Some(root)) = (&mut api, &root) {
+        api.socket = format!("{}{}", root.display(), api.socket);
+    }
+    Ok(Launch { argv, files, api, root })
 }
 
 /// Renders the argument vector that prints the version of `program`.

@@ -1,11 +1,9 @@
-//! A VM's root disk: the shared image, read-only, or a private clone that nobody has to delete.
+//! A VM's root disk: the shared image, read-only, or a private clone.
 //!
-//! A clone is a file without a name (`O_TMPFILE`): the kernel frees it when the last descriptor closes, so a killed
-//! runner leaves none behind. VMMs reach it through `/proc/<runner>/fd/<n>`.
+//! A clone lies in the VM's folder in the sandbox's tmpfs: both go with the sandbox, so a killed runner leaves none behind.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -28,8 +26,8 @@ pub enum CloneMethod {
 pub enum Disk {
     /// The image itself, read-only.
     Shared(PathBuf),
-    /// A nameless private copy.
-    Clone(File, CloneMethod),
+    /// A private copy.
+    Clone(PathBuf, CloneMethod),
 }
 
 impl Disk {
@@ -39,36 +37,35 @@ impl Disk {
         Self::Shared(image.to_path_buf())
     }
 
-    /// Clones `image` into a nameless file of `folder`'s file system.
+    /// Clones `image` to the new file `path`.
     ///
     /// # Errors
-    /// When the image cannot be read or the folder's file system has no room or no `O_TMPFILE`.
-    pub fn clone_of(image: &Path, folder: &Path) -> anyhow::Result<Self> {
+    /// When the image cannot be read, the file exists, or its file system has no room.
+    pub fn clone_of(image: &Path, path: PathBuf) -> anyhow::Result<Self> {
         let source = File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
         let target = File::options()
             .read(true)
             .write(true)
+            .create_new(true)
             .mode(0o600)
-            .custom_flags(libc::O_TMPFILE)
-            .open(folder)
-            .with_context(|| format!("cannot make a nameless file in {}", folder.display()))?;
+            .open(&path)
+            .with_context(|| format!("cannot create {}", path.display()))?;
         let method = match sys::reflink(&source, &target) {
             Ok(()) => CloneMethod::Reflink,
             Err(_) => {
                 sparse_copy(&source, &target)
-                    .with_context(|| format!("cannot clone {} into {}", image.display(), folder.display()))?;
+                    .with_context(|| format!("cannot clone {} to {}", image.display(), path.display()))?;
                 CloneMethod::SparseCopy
             }
         };
-        Ok(Self::Clone(target, method))
+        Ok(Self::Clone(path, method))
     }
 
-    /// The path to hand to a VMM started by this process.
+    /// The path to hand to a VMM.
     #[must_use]
-    pub fn path(&self) -> PathBuf {
+    pub fn path(&self) -> &Path {
         match self {
-            Self::Shared(path) => path.clone(),
-            Self::Clone(file, _) => PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())),
+            Self::Shared(path) | Self::Clone(path, _) => path,
         }
     }
 
@@ -113,19 +110,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clone_has_the_bytes_and_the_holes_of_its_image_and_no_name() {
+    fn a_clone_has_the_bytes_and_the_holes_of_its_image() {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
         let file = File::create(&image).unwrap();
         file.set_len(64 << 20).unwrap();
         file.write_all_at(b"begin", 0).unwrap();
         file.write_all_at(b"end", (64 << 20) - 3).unwrap();
-        let Disk::Clone(clone, _) = Disk::clone_of(&image, folder.path()).unwrap() else { panic!("not a clone") };
+        let disk = Disk::clone_of(&image, folder.path().join("clone")).unwrap();
+        assert!(!disk.read_only());
+        let clone = File::open(disk.path()).unwrap();
         assert_eq!(clone.metadata().unwrap().len(), 64 << 20);
         assert!(clone.metadata().unwrap().blocks() * 512 < 1 << 20);
         let mut bytes = [0; 3];
         clone.read_exact_at(&mut bytes, (64 << 20) - 3).unwrap();
         assert_eq!(&bytes, b"end");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(Disk::clone_of(&image, folder.path().join("clone")).is_err(), "a file is never cloned over");
     }
 }

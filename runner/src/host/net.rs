@@ -1,12 +1,13 @@
 //! One tap and one /24 a VM, as in the 2019 paper: host `10.x.y.1`, guest `10.x.y.2`.
 //!
 //! The interfaces live in the network namespace of the process, which the sandbox made; nothing is forwarded between
-//! them. A permanent neighbour entry spares the host its ARP request, whose retry after one second would quantise the
+//! them ([`isolate`]). A permanent neighbour entry spares the host its ARP request, whose retry after one second would quantise the
 //! start-up time; a study may leave it out to show just that.
 
-use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
+use std::path::Path;
+use std::{fs, io};
 
 use anyhow::Context;
 
@@ -49,13 +50,13 @@ pub struct Tap {
 
 impl Tap {
     /// Makes the tap of VM `vm`, gives it the host's address and brings it up; with `neighbour`, enters the guest's
-    /// MAC address for good.
+    /// MAC address for good. The user `owner` may attach to it.
     ///
     /// # Errors
     /// When the kernel refuses; the context names the step and the remedy.
-    pub fn create(vm: u32, addresses: &Addresses, neighbour: bool) -> anyhow::Result<Self> {
+    pub fn create(vm: u32, addresses: &Addresses, neighbour: bool, owner: u32) -> anyhow::Result<Self> {
         let name = format!("mb{vm}");
-        sys::tap_create(&name).with_context(|| {
+        sys::tap_create(&name, owner).with_context(|| {
             format!("cannot create the tap interface {name} (is /dev/net/tun there, and may this user open it?)")
         })?;
         let tap = Self { name };
@@ -83,13 +84,30 @@ impl Drop for Tap {
     }
 }
 
-/// Brings the loopback interface of a fresh network namespace up.
+/// Sets a fresh network namespace up: loopback; nothing is forwarded, so that no guest reaches another; a packet counts only on the
+/// tap that its sender's address belongs to; no IPv6, which nothing here speaks. A namespace begins with the machine's own values.
 ///
 /// # Errors
-/// That of the ioctl.
-pub fn loopback_up() -> io::Result<()> {
-    let socket = sys::control_socket()?;
-    sys::interface_up(socket.as_fd(), "lo", None)
+/// When the kernel refuses.
+pub fn isolate() -> anyhow::Result<()> {
+    let socket = sys::control_socket().context("cannot open a control socket")?;
+    sys::interface_up(socket.as_fd(), "lo", None).context("cannot bring the loopback interface up")?;
+    for (name, value) in [
+        ("ipv4/ip_forward", "0"),
+        ("ipv4/conf/all/rp_filter", "1"),
+        ("ipv4/conf/default/rp_filter", "1"),
+        ("ipv4/conf/all/arp_ignore", "1"),
+        ("ipv6/conf/all/disable_ipv6", "1"),
+        ("ipv6/conf/default/disable_ipv6", "1"),
+    ] {
+        let path = Path::new("/proc/sys/net").join(name);
+        match fs::write(&path, value) {
+            // A kernel without IPv6 has nothing to switch off.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            written => written.with_context(|| format!("cannot set {} to {value}", path.display()))?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

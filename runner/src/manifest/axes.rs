@@ -17,7 +17,8 @@ use super::settings::{Catalog, guest, guest_names};
 use super::study::Variant;
 
 /// Keys of `[matrix]` that are not settings.
-const KEYS: &[&str] = &["variant", "concurrency", "trials", "exclude", "include", "warmup", "instrument_trials"];
+const KEYS: &[&str] =
+    &["variant", "concurrency", "trials", "exclude", "include", "warmup", "instrument_trials", "give_up_after"];
 
 /// An axis whose levels are all valid.
 pub(super) struct Levels {

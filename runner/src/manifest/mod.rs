@@ -34,6 +34,9 @@ use toml::de::DeTable;
 use self::diagnostic::Diagnostics;
 use self::read::Table;
 
+/// Trials in a row in which no VM completed after which a cell is given up, where a manifest does not say.
+const GIVE_UP_AFTER: u32 = 5;
+
 pub use self::code::Code;
 pub use self::diagnostic::{MOST_KEPT, ManifestError, ManifestErrors};
 pub use self::metrics::{BUILT_IN, BuiltIn, work_definition};
@@ -153,6 +156,7 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         cells,
         excluded,
         warmup: manifest.matrix.warmup != Some(0),
+        give_up_after: manifest.matrix.give_up_after.and_then(|n| u32::try_from(n).ok()).unwrap_or(GIVE_UP_AFTER),
         profiles,
         instrument_trials: u32::try_from(instrument_trials).unwrap_or(1),
         metrics,

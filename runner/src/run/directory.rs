@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microbench_plots::record::{FORMAT_VERSION, Plan};
+use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -14,7 +16,15 @@ use crate::artifact::cache::hex;
 use crate::engine::description::Engine;
 
 const PLAN: &str = "plan.json";
+/// The plan as the run began, to say what was edited.
+const PLAN_BEGUN: &str = ".plan.json";
 const ENGINES: &str = "engines.json";
+
+/// How the name of a run's folder begins while it is being made.
+const HALF_MADE: &str = ".microbench-half-made-";
+
+/// Most lines of a difference between two plans that are shown.
+const DIFF_LINES: usize = 40;
 
 /// The folder of one run.
 #[derive(Clone, Debug)]
@@ -50,13 +60,19 @@ impl Directory {
         let path = std::path::absolute(path)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        sweep(parent);
         let work = tempfile::Builder::new()
-            .prefix(".run-")
+            .prefix(HALF_MADE)
             .tempdir_in(parent)
             .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
+        // Held while it is half-made: see `sweep`.
+        let lock = fs::File::open(work.path()).with_context(|| format!("cannot open {}", work.path().display()))?;
+        let _lock =
+            Flock::lock(lock, FlockArg::LockSharedNonblock).map_err(|(_, error)| error).context("cannot lock it")?;
         let half = Self { path: work.path().to_path_buf() };
         half.write("manifest.toml", manifest.as_bytes())?;
         half.write(PLAN, &plan_text(plan)?)?;
+        half.write(PLAN_BEGUN, &plan_text(plan)?)?;
         half.write(ENGINES, &serde_json::to_vec_pretty(engines)?)?;
         fs::create_dir(half.console()).context("cannot create console/")?;
         fs::rename(work.keep(), &path).with_context(|| format!("cannot name {}", path.display()))?;
@@ -107,6 +123,41 @@ impl Directory {
         Ok((plan, hex(&Sha256::digest(&bytes))))
     }
 
+    /// What to say when `plan.json` is not the plan that the run was begun with: the lines that differ.
+    #[must_use]
+    pub fn plan_changed(&self) -> String {
+        let read = |name: &str| fs::read_to_string(self.path.join(name)).unwrap_or_default();
+        let (begun, now) = (read(PLAN_BEGUN), read(PLAN));
+        let mut text = format!(
+            "{} was edited after the run began; a run has one plan: put it back, or start a new run",
+            self.path.join(PLAN).display()
+        );
+        let diff = similar::TextDiff::from_lines(&begun, &now);
+        let lines = diff.unified_diff().context_radius(1).header("as it began", "as it is").to_string();
+        for line in lines.lines().take(DIFF_LINES) {
+            text.push_str("\n  ");
+            text.push_str(line);
+        }
+        let more = lines.lines().count().saturating_sub(DIFF_LINES);
+        if more > 0 {
+            text.push_str(&format!("\n  ... and {more} lines more"));
+        }
+        text
+    }
+
+    /// Lets nobody else into the folder until what is returned is dropped.
+    ///
+    /// # Errors
+    /// When its mode cannot be changed.
+    pub fn close_to_others(&self) -> anyhow::Result<Closed> {
+        let context = || format!("cannot change the mode of {}", self.path.display());
+        let before = fs::metadata(&self.path).with_context(context)?.permissions();
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700)).with_context(context)?;
+        // A session that was killed left it closed.
+        let open = if before.mode() & 0o077 == 0 { fs::Permissions::from_mode(0o755) } else { before };
+        Ok(Closed { path: self.path.clone(), open })
+    }
+
     /// The engines as they were when the run began.
     ///
     /// # Errors
@@ -131,12 +182,37 @@ impl Directory {
     /// When the disk refuses.
     pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = self.path.join(name);
-        let context = || format!("cannot write {}", path.display());
+        let context = || format!("cannot write {} ({} bytes)", path.display(), bytes.len());
         let mut file = tempfile::NamedTempFile::new_in(&self.path).with_context(context)?;
         file.write_all(bytes).and_then(|()| file.as_file().sync_all()).with_context(context)?;
-        fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).with_context(context)?;
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).with_context(context)?;
         file.persist(&path).with_context(context)?;
         Ok(())
+    }
+}
+
+/// Removes folders of runs that a killed process left half-made in `parent`: those that nobody holds.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let named = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(HALF_MADE));
+        let Some(folder) = fs::File::open(&path).ok().filter(|_| named && path.is_dir()) else { continue };
+        if let Ok(_held) = Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            drop(fs::remove_dir_all(&path));
+        }
+    }
+}
+
+/// A run's folder while it runs; opened again when dropped.
+#[derive(Debug)]
+pub struct Closed {
+    path: PathBuf,
+    open: fs::Permissions,
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        drop(fs::set_permissions(&self.path, self.open.clone()));
     }
 }
 

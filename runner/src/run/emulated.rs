@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use microbench_plots::record::{Cell, Level, Plan, ProbeError, Record};
 
+use super::budget::Budget;
 use super::directory::Directory;
+use super::execute::Options;
 use super::parts;
 use super::session::{Session, stop_requested, vms, with_warmups};
 use super::share::share;
@@ -23,10 +24,9 @@ use crate::testbed::wire::{Job, JobTrial, Message};
 use crate::tool::Tool;
 use crate::vm::Parts;
 
-/// Real time that a trial may take before its host counts as hung: this much, and more a VM. Long enough for a guest that
-/// spins to meet its deadlines in virtual time first, which is up to ten times slower.
-const TRIAL_LIMIT: Duration = Duration::from_secs(600);
-const VM_LIMIT: Duration = Duration::from_secs(60);
+/// Real time that a trial may take before its host counts as hung: this much, and a tenth of it more a VM. Long enough for a guest
+/// that spins to meet its deadlines in virtual time first, which is up to ten times slower.
+pub const PATIENCE_S: u64 = 600;
 /// Memory of the emulated host beside its files and guests, MiB, and a guest's beside its own.
 const HOST_MIB: u64 = 768;
 const GUEST_MIB: u64 = 64;
@@ -51,16 +51,29 @@ enum News {
     Over(anyhow::Result<()>),
 }
 
+/// Where and of what trials are executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// The emulated host.
+    pub machine: &'a Machine,
+    /// The run's plan.
+    pub plan: &'a Plan,
+    /// What each cell's VMs are made of.
+    pub parts: &'a BTreeMap<String, Parts>,
+    /// The run.
+    pub run: &'a Directory,
+    /// How the session is executed.
+    pub options: Options,
+}
+
 /// One lane: its trials and what they are made of.
 #[derive(Debug)]
 struct Lane<'a> {
     number: usize,
     trials: Vec<JobTrial>,
-    machine: &'a Machine,
-    plan: &'a Plan,
-    parts: &'a BTreeMap<String, Parts>,
-    run: &'a Directory,
+    site: Site<'a>,
     folder: PathBuf,
+    budget: Budget,
     news: Sender<News>,
 }
 
@@ -79,20 +92,18 @@ pub fn shares(todo: &[JobTrial], plan: &Plan, machine: &Machine) -> Vec<Vec<JobT
 pub fn execute(
     session: &mut Session<'_>,
     shares: Vec<Vec<JobTrial>>,
-    machine: &Machine,
-    plan: &Plan,
-    parts: &BTreeMap<String, Parts>,
-    run: &Directory,
+    site: Site<'_>,
     scratch: &Path,
 ) -> anyhow::Result<()> {
     let hosts = shares.len();
-    let all: Vec<JobTrial> = shares.iter().flat_map(|share| with_warmups(share, plan)).collect();
+    let all: Vec<JobTrial> = shares.iter().flat_map(|share| with_warmups(share, site.plan)).collect();
     let (sender, news) = channel();
     std::thread::scope(|scope| {
         for (number, trials) in shares.into_iter().enumerate() {
             let folder = scratch.join(format!("lane-{number}"));
             fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-            let lane = Lane { number, trials, machine, plan, parts, run, folder, news: sender.clone() };
+            let budget = session.budget().clone();
+            let lane = Lane { number, trials, site, folder, budget, news: sender.clone() };
             scope.spawn(move || {
                 let over = lane.run();
                 drop(lane.news.send(News::Over(over)));
@@ -115,7 +126,10 @@ pub fn execute(
                     }
                 }
                 News::Probe(error) => session.probe(error)?,
-                News::Trial { trial, records, consoles } => session.ended(&trial, &records, &consoles)?,
+                News::Trial { trial, records, consoles } => {
+                    session.ended(&trial, &records, &consoles)?;
+                    session.room(vms(&trial, site.plan))?;
+                }
                 News::Lost { trial, vms, message } => session.lost(&trial, vms, &message)?,
                 News::Over(outcome) => outcome?,
             }
@@ -131,7 +145,7 @@ impl Lane<'_> {
         while !left.is_empty() && stop_requested().is_none() {
             let log = self.log();
             let before = left.len();
-            let mut host = Emulated::boot(self.machine, &self.job(&left), &self.folder, &log)?;
+            let mut host = Emulated::boot(self.site.machine, &self.job(&left), &self.folder, &log)?;
             self.tell(News::Up)?;
             self.serve(&mut host, &mut left)?;
             idle = if left.len() == before { idle + 1 } else { 0 };
@@ -146,8 +160,8 @@ impl Lane<'_> {
     fn serve(&self, host: &mut Emulated, left: &mut Vec<JobTrial>) -> anyhow::Result<()> {
         let mut current: Option<JobTrial> = None;
         loop {
-            let vms = current.as_ref().map_or(1, |trial| vms(trial, self.plan));
-            match host.next(TRIAL_LIMIT + VM_LIMIT * vms) {
+            let vms = current.as_ref().map_or(1, |trial| vms(trial, self.site.plan));
+            match host.next(self.site.options.patience + self.site.options.patience / 10 * vms) {
                 Ok(Message::Probe(error)) => self.tell(News::Probe(error))?,
                 Ok(Message::Begin(trial)) => current = Some(trial),
                 Ok(Message::End { records, consoles }) => {
@@ -174,18 +188,20 @@ impl Lane<'_> {
 
     /// Where the next host's console goes: a name that no host of this run has had.
     fn log(&self) -> PathBuf {
-        let named = |boot: u32| self.run.path().join(format!("testbed-{}-{boot}.log", self.number));
+        let named = |boot: u32| self.site.run.path().join(format!("testbed-{}-{boot}.log", self.number));
         (0..).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(0))
     }
 
     fn job(&self, trials: &[JobTrial]) -> Job {
         let used: BTreeSet<&str> = trials.iter().map(|trial| trial.cell.as_str()).collect();
         Job {
-            run: self.run.name(),
-            cells: self.plan.cells.iter().filter(|cell| used.contains(cell.id.as_str())).cloned().collect(),
-            parts: self.parts.iter().map(|(cell, parts)| (cell.clone(), parts.clone().into())).collect(),
-            workloads: self.plan.workloads.clone(),
-            trials: with_warmups(trials, self.plan),
+            run: self.site.run.name(),
+            cells: self.site.plan.cells.iter().filter(|cell| used.contains(cell.id.as_str())).cloned().collect(),
+            parts: self.site.parts.iter().map(|(cell, parts)| (cell.clone(), parts.clone().into())).collect(),
+            workloads: self.site.plan.workloads.clone(),
+            trials: with_warmups(trials, self.site.plan),
+            budget: self.budget.clone(),
+            fake_guests: self.site.options.fake_guests,
         }
     }
 

@@ -2,25 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use microbench_plots::record::{HostKind, Plan};
 
 use super::directory::Directory;
+use super::emulated::Site;
 use super::session::{self, Ended, Session, stop_requested};
 use super::{emulated, kvm, local, parts};
 use crate::artifact::lock::Lock;
 use crate::artifact::project::{Project, read_toml};
+use crate::artifact::seal::Seals;
 use crate::host::disk::{CloneMethod, Disk};
 use crate::host::identity::Identity;
 use crate::host::interference::{Watcher, kernel_messages};
+use crate::host::isolation;
+use crate::journal::Owner;
 use crate::probe::Probe;
 use crate::sandbox;
 use crate::selftest::probe::{FakeGuests, measure};
 use crate::vm::Parts;
-
-/// Folder of a run that the sandbox's tmpfs is mounted on; outside the sandbox it is always empty.
-const SCRATCH: &str = "scratch";
 
 /// What a run directory says about a run.
 struct Run {
@@ -34,41 +36,60 @@ struct Run {
 
 /// Reads the run and enters the sandbox. The caller must be single-threaded, and goes on in the sandbox.
 fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
+    if run.path().starts_with("/dev/shm") {
+        // The sandbox has files of its own there.
+        bail!("{} is in /dev/shm, where no run can be: give another --out", run.path().display());
+    }
     let (plan, plan_sha256) = run.plan()?;
     let lock: Lock = read_toml(&run.path().join(crate::artifact::lock::FILE))?;
     let parts = parts::by_cell(&plan, &run.engines()?.engines, &lock, project)?;
     sandbox::enter()?;
     // In the sandbox's own mount namespace: nobody else sees it, and it goes with the namespace.
-    let scratch = sandbox::scratch(&run.path().join(SCRATCH))?;
+    let scratch = sandbox::scratch()?;
     Ok(Run { directory: run, plan, plan_sha256, lock, parts, scratch })
+}
+
+/// How a session is executed; none of it bears on a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Real time in which an emulated host must end a trial, or it counts as hung; a tenth of it more for each VM.
+    pub patience: Duration,
+    /// Fake guests by which the probe's error is measured at the start.
+    pub fake_guests: u32,
 }
 
 /// Executes what is missing of a run on `host`.
 ///
 /// # Errors
 /// When the sandbox, the emulated host or the journal cannot be had.
-pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Result<Ended> {
+pub fn execute(run: Directory, project: &Project, host: HostKind, options: Options) -> anyhow::Result<Ended> {
     let messages = kernel_messages();
-    let run = enter(run, project)?;
+    let owner = Owner::this();
+    let mut run = enter(run, project)?;
     session::listen_for_signals()?;
-    let mut session = Session::open(&run.directory, &run.plan)?;
+    let mut session = Session::open(&run.directory, &run.plan, &run.plan_sha256, &owner)?;
     if session.todo().is_empty() {
         return session.end();
     }
+    let _closed = run.directory.close_to_others()?;
+    let mut seals = Seals::of(&run.parts, &run.lock)?;
     match host {
         HostKind::Imported => bail!("nothing can be run on the host `imported`"),
         HostKind::Kvm | HostKind::Fake => {
+            isolation::show(&mut run.parts, &run.scratch)?;
             let mut watcher = Watcher::new(host, messages);
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
             Identity::take(host, run.directory.path(), &run.lock, None, clone).write_or_compare(&run.directory)?;
             session.begin(&run.plan_sha256, host, 1)?;
-            session.probe(measure(Probe::Exact, FakeGuests::OF_A_RUN)?)?;
+            session.probe(measure(Probe::Exact, FakeGuests::of_a_session(options.fake_guests))?)?;
             in_stages(&mut session, |session| {
-                local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher)
+                local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher, &mut seals)
             })?;
         }
         HostKind::Emulated => {
             let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
+            // What is packed cannot change any more.
+            run.parts.keys().try_for_each(|cell| seals.check(cell).map_err(anyhow::Error::msg))?;
             Identity::take(host, run.directory.path(), &run.lock, Some(&machine), None)
                 .write_or_compare(&run.directory)?;
             let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
@@ -79,7 +100,8 @@ pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Res
                 let scratch = run.scratch.join(format!("stage-{stage}"));
                 std::fs::create_dir(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
                 stage += 1;
-                emulated::execute(session, shares, &machine, &run.plan, &run.parts, &run.directory, &scratch)
+                let site = Site { machine: &machine, plan: &run.plan, parts: &run.parts, run: &run.directory, options };
+                emulated::execute(session, shares, site, &scratch)
             })?;
         }
     }
@@ -88,10 +110,9 @@ pub fn execute(run: Directory, project: &Project, host: HostKind) -> anyhow::Res
 
 /// How a disk is cloned here, by cloning one.
 fn clone_method(image: &Path, scratch: &Path) -> Option<CloneMethod> {
-    match Disk::clone_of(image, scratch).ok()? {
-        Disk::Clone(_, method) => Some(method),
-        Disk::Shared(_) => None,
-    }
+    let Disk::Clone(path, method) = Disk::clone_of(image, scratch.join("disk-check.img")).ok()? else { return None };
+    std::fs::remove_file(path).ok()?;
+    Some(method)
 }
 
 /// Executes stage after stage until nothing is left, or a signal.
@@ -114,7 +135,8 @@ fn in_stages(
 /// # Errors
 /// The reason, in one line.
 pub fn check_kvm(run: Directory, project: &Project) -> anyhow::Result<()> {
-    let run = enter(run, project)?;
+    let mut run = enter(run, project)?;
+    isolation::show(&mut run.parts, &run.scratch)?;
     match kvm::works(&run.plan, &run.parts, &run.scratch) {
         Ok(()) => Ok(()),
         Err(reason) => bail!("{reason}"),

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
-use microbench_plots::record::Plan;
+use microbench_plots::record::{FailureReason, Plan};
 
+use super::budget::not_run;
 use super::directory::Directory;
 use super::pause;
 use super::session::{Session, stop_requested, with_warmups};
+use crate::artifact::seal::Seals;
 use crate::host::interference::Watcher;
 use crate::trial::Trial;
 use crate::vm::Parts;
@@ -24,14 +26,12 @@ pub fn execute(
     run: &Directory,
     scratch: &Path,
     watcher: &mut Watcher,
+    seals: &mut Seals,
 ) -> anyhow::Result<()> {
     let name = run.name();
     let trials = with_warmups(session.todo(), plan);
     session.show(&trials);
     for planned in trials {
-        if stop_requested().is_some() {
-            break;
-        }
         let cell = plan.cells.iter().find(|cell| cell.id == planned.cell);
         let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;
         let trial = Trial {
@@ -45,7 +45,17 @@ pub fn execute(
             parts,
         };
         pause::wait();
-        let records = trial.execute(scratch, &run.console(), watcher);
+        if stop_requested().is_some() {
+            break;
+        }
+        let vms = trial.vms();
+        session.room(vms)?;
+        let refused = session.budget().refuse(&planned, vms);
+        let changed = |problem: String| not_run(&planned, vms, FailureReason::Artifact, &problem);
+        let records = match refused.or_else(|| seals.check(&planned.cell).err().map(changed)) {
+            Some(records) => records,
+            None => trial.execute(scratch, &run.console(), watcher),
+        };
         session.ended(&planned, &records, &BTreeMap::new())?;
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! [`execute`] enters the sandbox, [`session`] keeps the journal, [`local`] and [`emulated`] are the two places where trials can
 //! be executed.
 
+pub mod budget;
 pub mod directory;
 pub mod emulated;
 pub mod execute;

@@ -68,6 +68,16 @@ pub fn provide(
     for name in programs {
         lock.artifacts.push(program::provide(name, cache)?);
     }
+    for engine in engines.iter().filter(|engine| used.contains(engine.name.as_str())) {
+        if let Some(jail) = &engine.jail {
+            let beside = lock.get(Kind::Program, &engine.program)?.clone();
+            let path = beside.path.with_file_name(&jail.program);
+            if path.is_file() {
+                let (version, origin) = (&beside.version, &beside.origin);
+                lock.artifacts.push(Artifact::of(Kind::Program, &jail.program, version, origin, &path)?);
+            }
+        }
+    }
     if plan.metrics.iter().any(|metric| metric.instrument == Some(Instrument::Strace)) {
         lock.artifacts.push(program::provide(STRACE, cache)?);
     }
@@ -149,6 +159,7 @@ pub fn by_cell(
                 kernel: path(Kind::Kernel, &setting(cell, "kernel"))?,
                 image: path(Kind::Rootfs, &rootfs)?,
                 init,
+                jailer: engine.jail.as_ref().and_then(|jail| path(Kind::Program, &jail.program).ok()),
                 strace: path(Kind::Program, STRACE).ok(),
                 files: named_files(cell, engine)
                     .into_iter()
@@ -177,6 +188,7 @@ pub fn closure(
     for part in parts.values() {
         files.extend([part.program.clone(), part.kernel.clone(), part.image.clone()]);
         files.extend(part.files.values().cloned());
+        files.extend(part.jailer.clone());
     }
     if let Ok(strace) = lock.get(Kind::Program, STRACE) {
         files.insert(strace.path.clone());

@@ -12,6 +12,15 @@ static CHANGED: Condvar = Condvar::new();
 /// A signal asked to stop (SIGTSTP), or to go on (SIGCONT).
 pub fn set(stopped: bool) {
     interference::paused();
+    store(stopped);
+}
+
+/// The run is to end: nobody waits any more.
+pub fn over() {
+    store(false);
+}
+
+fn store(stopped: bool) {
     *STOPPED.lock().unwrap_or_else(PoisonError::into_inner) = stopped;
     CHANGED.notify_all();
 }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{FORMAT_VERSION, FailureReason, HostKind, Plan, ProbeError, Record};
+use microbench_plots::record::{FORMAT_VERSION, FailureReason, HostKind, Interference, Plan, ProbeError, Record};
 use microbench_plots::stats::precision::Look;
 
+use super::budget::{self, Budget};
 use super::directory::Directory;
 use super::{pause, stages};
-use crate::journal::{self, Journal, Progress};
+use crate::console::FILE_LIMIT;
+use crate::journal::{self, Journal, Owner, Progress};
 use crate::progress::Step;
 use crate::testbed::wire::JobTrial;
 
@@ -31,13 +33,28 @@ pub enum Ended {
     },
 }
 
-/// Asks the session to stop after the current trial; the second time, ends the process at once: the kernel then ends
-/// everything in the sandbox.
+/// Time that the current trial may still take after a request to stop.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Asks the session to stop after the current trial, and ends the process after [`GRACE`], or at once when asked a second time: the
+/// kernel then ends everything in the sandbox, and the trial is run again by the next session.
 pub fn request_stop(signal: i32) {
     if STOPPED_BY.swap(signal, Ordering::SeqCst) != 0 {
         std::process::exit(128 + signal);
     }
-    eprintln!("microbench: stopping after this trial; once more stops at once (`--resume` goes on either way)");
+    let grace = GRACE.as_secs();
+    eprintln!(
+        "microbench: stopping after this trial, in {grace} s at most; once more stops at once (`--resume` goes on either way)"
+    );
+    pause::over();
+    let end = move || {
+        std::thread::sleep(GRACE);
+        eprintln!("microbench: the trial did not end within {grace} s: it will be run again");
+        std::process::exit(128 + signal);
+    };
+    if std::thread::Builder::new().name("grace".into()).spawn(end).is_err() {
+        std::process::exit(128 + signal);
+    }
 }
 
 /// The signal that asked to stop, if any.
@@ -79,6 +96,11 @@ pub fn listen_for_signals() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What one VM may leave in the run's folder at most, bytes: its console, its records.
+const VM_LEAVES: u64 = FILE_LIMIT as u64 + (64 << 10);
+/// Room for the run's other files, bytes.
+const OTHER_FILES: u64 = 1 << 20;
+
 /// Times that a trial is executed at most, when something disturbs it each time.
 pub const ATTEMPTS: u32 = 3;
 
@@ -101,10 +123,20 @@ impl<'a> Session<'a> {
     /// Opens the journal, and works out what is missing.
     ///
     /// # Errors
-    /// When the journal is damaged or in use.
-    pub fn open(run: &Directory, plan: &'a Plan) -> anyhow::Result<Self> {
-        let journal = Journal::open(run.path())?;
-        let progress = journal::progress(run.path())?;
+    /// When the journal is damaged or in use, or the plan is not the one that the run was begun with.
+    pub fn open(run: &Directory, plan: &'a Plan, plan_sha256: &str, owner: &Owner) -> anyhow::Result<Self> {
+        let progress = journal::progress(run.path(), plan.give_up_after)?;
+        if progress.plan_sha256.as_deref().is_some_and(|begun| begun != plan_sha256) {
+            bail!("{}", run.plan_changed());
+        }
+        let journal = Journal::open(run.path(), owner)?;
+        // Again, now that nobody else can write.
+        let progress = Progress { torn: progress.torn, ..journal::progress(run.path(), plan.give_up_after)? };
+        if let Some(line) = progress.torn {
+            eprintln!(
+                "microbench: line {line} of the journal was cut off by the end of an earlier session, and is dropped"
+            );
+        }
         let horizon = stages::first(plan, &progress);
         let mut session =
             Self { plan, journal, run: run.clone(), step: None, failed: 0, progress, todo: Vec::new(), horizon };
@@ -195,6 +227,7 @@ impl Session<'_> {
             }
         }
         self.journal.append(records)?;
+        self.progress.budget.saw(records);
         let (mut vms, mut disturbed) = (0, false);
         for record in records {
             match record {
@@ -236,22 +269,40 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Journals a trial that the emulated host took down with it.
+    /// Journals a trial that the emulated host took down with it; it is run again as a disturbed one is.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn lost(&mut self, trial: &JobTrial, vms: u32, message: &str) -> anyhow::Result<()> {
-        let (index, attempt) = (trial.index, trial.attempt);
-        let mut records =
-            vec![Record::TrialStart { trial: index, attempt, cell: trial.cell.clone(), warmup: trial.warmup }];
-        records.extend((0..vms).map(|vm| Record::Failure {
-            vm,
-            reason: FailureReason::Testbed,
-            stage: "spawn".into(),
-            message: message.to_owned(),
-        }));
-        records.push(Record::TrialEnd { trial: index, attempt, ok: 0, failed: vms });
+        let mut records = budget::not_run(trial, vms, FailureReason::Testbed, message);
+        let end = records.len() - 1;
+        records.insert(end, Record::Invalid { reason: Interference::Testbed, message: message.to_owned() });
         self.ended(trial, &records, &BTreeMap::new())
+    }
+
+    /// What the cells' last trials came to.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.progress.budget
+    }
+
+    /// The folder of the run has room for what a trial of `vms` VMs may leave.
+    ///
+    /// # Errors
+    /// When it has not: how much there must be.
+    pub fn room(&self, vms: u32) -> anyhow::Result<()> {
+        let needed = u64::from(vms) * VM_LEAVES + OTHER_FILES;
+        let path = self.run.path();
+        let found =
+            nix::sys::statvfs::statvfs(path).with_context(|| format!("cannot ask for room at {}", path.display()))?;
+        let free = found.blocks_available() * found.fragment_size();
+        if free < needed {
+            bail!(
+                "no room at {}: {free} bytes are free, the next trial may leave {needed}; make room, then go on with --resume",
+                path.display()
+            );
+        }
+        Ok(())
     }
 
     /// Ends the session.

@@ -7,10 +7,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 
@@ -20,6 +19,8 @@ use crate::sys;
 
 /// Name of the guest's interface.
 const INTERFACE: &str = "eth0";
+/// The line that says that its network is up.
+const JOINED: &str = "joined";
 /// First words of the line that says when it began to answer.
 const READY: &str = "ready ";
 
@@ -29,7 +30,8 @@ const READY: &str = "ready ";
 /// When the kernel refuses something.
 pub fn join(tap: &str, mac: [u8; 6], ip: Ipv4Addr) -> io::Result<()> {
     let outside = sys::tap_attach(tap)?;
-    unshare(CloneFlags::CLONE_NEWNET)?;
+    // Without the capability for a network namespace, a user namespace of its own gives it.
+    unshare(CloneFlags::CLONE_NEWNET).or_else(|_| unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET))?;
     let inside = sys::tap_attach(INTERFACE)?;
     let socket = sys::control_socket()?;
     sys::mac_set(socket.as_fd(), INTERFACE, mac)?;
@@ -61,25 +63,26 @@ pub fn announce(nonce: &str) {
 #[derive(Debug)]
 pub struct FakeGuest {
     child: Child,
+    told: ChildStdin,
     said: BufReader<ChildStdout>,
 }
 
 impl FakeGuest {
-    /// Starts a copy of this program that plays the guest of `tap` and starts to answer after `delay`.
+    /// Starts a copy of this program that plays the guest of `tap` and starts to answer when it is told.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(tap: &str, addresses: &Addresses, nonce: &str, delay: Duration) -> anyhow::Result<Self> {
+    pub fn start(tap: &str, addresses: &Addresses, nonce: &str) -> anyhow::Result<Self> {
         let this = std::env::current_exe().context("cannot find this program")?;
         let mut child = Command::new(this)
             .args(["fake-guest", tap, &addresses.mac_text(), &addresses.guest.to_string(), nonce])
-            .arg(delay.as_nanos().to_string())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start a fake guest")?;
         let said = child.stdout.take().context("a fake guest without standard output")?;
-        Ok(Self { child, said: BufReader::new(said) })
+        let told = child.stdin.take().context("a fake guest without standard input")?;
+        Ok(Self { child, told, said: BufReader::new(said) })
     }
 
     /// PID of its process.
@@ -88,15 +91,37 @@ impl FakeGuest {
         self.child.id()
     }
 
+    /// Waits until its network is up.
+    ///
+    /// # Errors
+    /// When it ended before.
+    pub fn joined(&mut self) -> anyhow::Result<()> {
+        let line = self.line()?;
+        if line == JOINED { Ok(()) } else { bail!("the fake guest said `{line}`") }
+    }
+
+    /// Tells it to begin to listen at `instant`.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn listen_at(&mut self, instant: Instant) -> anyhow::Result<()> {
+        writeln!(self.told, "{}", instant.0).context("cannot tell the fake guest when to listen")
+    }
+
     /// The instant just after its `listen(2)`; waits for it.
     ///
     /// # Errors
     /// When it ended before.
     pub fn ready(&mut self) -> anyhow::Result<Instant> {
+        let line = self.line()?;
+        let nanoseconds = line.strip_prefix(READY).and_then(|text| text.parse().ok());
+        nanoseconds.map(Instant).with_context(|| format!("the fake guest said `{line}`"))
+    }
+
+    fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
         self.said.read_line(&mut line).context("cannot read what the fake guest says")?;
-        let nanoseconds = line.trim().strip_prefix(READY).and_then(|text| text.parse().ok());
-        nanoseconds.map(Instant).with_context(|| format!("the fake guest said `{}`", line.trim()))
+        Ok(line.trim().to_owned())
     }
 }
 
@@ -111,16 +136,20 @@ impl Drop for FakeGuest {
 ///
 /// # Errors
 /// When the kernel refuses something.
-pub fn play(tap: &str, mac: &str, ip: Ipv4Addr, nonce: &str, delay: Duration) -> anyhow::Result<()> {
-    let begun = Instant::now();
+pub fn play(tap: &str, mac: &str, ip: Ipv4Addr, nonce: &str) -> anyhow::Result<()> {
     join(tap, parse_mac(mac).context("no MAC address")?, ip).context("cannot join the tap")?;
-    std::thread::sleep(begun.after(delay).remaining());
+    println!("{JOINED}");
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    let instant = Instant(line.trim().parse().context("no instant to listen at")?);
+    std::thread::sleep(instant.remaining());
     let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, microbench_agent::PORT))?;
     let ready = Instant::now();
     announce(nonce);
     println!("{READY}{}", ready.0);
     for stream in listener.incoming() {
-        answer(&stream?, nonce)?;
+        // Whoever asked may be gone already.
+        drop(stream.and_then(|stream| answer(&stream, nonce)));
     }
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! How late the probe sees what is there: its error, over fake guests whose first instant is known.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -31,8 +29,15 @@ pub struct FakeGuests {
 }
 
 impl FakeGuests {
-    /// What every run begins with: short, one guest at a time.
-    pub const OF_A_RUN: Self = Self { guests: 20, at_once: 1, spread: Duration::from_millis(40), seed: 1 };
+    /// Fake guests that a session begins with where nobody says.
+    pub const OF_A_SESSION: u32 = 20;
+
+    /// What a session begins with: one guest at a time; those of any other number than [`Self::OF_A_SESSION`] over 3 s each, not 40 ms.
+    #[must_use]
+    pub fn of_a_session(guests: u32) -> Self {
+        let spread = if guests == Self::OF_A_SESSION { Duration::from_millis(40) } else { Duration::from_secs(3) };
+        Self { guests, at_once: 1, spread, seed: 1 }
+    }
 }
 
 fn summary(mut found: Vec<Seen>) -> anyhow::Result<ProbeError> {
@@ -53,33 +58,35 @@ struct Seen {
 
 /// Measures the error of `probe`. The caller must be in a network namespace of its own.
 ///
+/// Guests come in batches of [`FakeGuests::at_once`]: none is set up or taken down while another one is waited for, because the
+/// kernel's work on network namespaces would be measured with the probe.
+///
 /// # Errors
 /// When a guest cannot be had or is not seen.
 pub fn measure(probe: Probe, trial: FakeGuests) -> anyhow::Result<ProbeError> {
-    let next = AtomicU32::new(0);
-    let found = Mutex::new(Vec::new());
-    let lane = |lane: u32| -> anyhow::Result<()> {
-        loop {
-            let guest = next.fetch_add(1, Ordering::Relaxed);
-            if guest >= trial.guests {
-                return Ok(());
-            }
-            let seen = see(probe, lane, delay(trial, guest))?;
-            found.lock().map_err(|_| anyhow::anyhow!("another guest failed"))?.push(seen);
+    let mut found = Vec::new();
+    let all: Vec<u32> = (0..trial.guests).collect();
+    for batch in all.chunks(usize::try_from(trial.at_once.max(1))?) {
+        let mut guests =
+            (0..).zip(batch).map(|(lane, _)| Waiting::prepare(lane)).collect::<anyhow::Result<Vec<_>>>()?;
+        for guest in &mut guests {
+            guest.process.joined()?;
         }
-    };
-    let lane = &lane;
-    std::thread::scope(|scope| {
-        let lanes: Vec<_> = (0..trial.at_once.max(1)).map(|n| scope.spawn(move || lane(n))).collect();
-        for lane in lanes {
-            match lane.join() {
-                Ok(outcome) => outcome?,
-                Err(_) => bail!("a thread of the self-test panicked"),
-            }
-        }
-        Ok(())
-    })?;
-    summary(found.into_inner().unwrap_or_default())
+        let begin = Instant::now();
+        let seen: Vec<anyhow::Result<Seen>> = std::thread::scope(|scope| {
+            let lanes: Vec<_> = guests
+                .iter_mut()
+                .zip(batch)
+                .map(|(guest, &number)| scope.spawn(move || guest.see(probe, begin.after(delay(trial, number)))))
+                .collect();
+            lanes
+                .into_iter()
+                .map(|lane| lane.join().unwrap_or_else(|_| bail!("a thread of the self-test panicked")))
+                .collect()
+        });
+        found.extend(seen.into_iter().collect::<anyhow::Result<Vec<_>>>()?);
+    }
+    summary(found)
 }
 
 /// Uniform in `0..spread`, the same for the same seed and guest.
@@ -90,29 +97,36 @@ fn delay(trial: FakeGuests, guest: u32) -> Duration {
     trial.spread.mul_f64(share)
 }
 
-/// One guest from its start to the answer that the probe sees.
-fn see(probe: Probe, lane: u32, delay: Duration) -> anyhow::Result<Seen> {
-    const NONCE: &str = "5e1f7e57";
-    let addresses = Addresses::of(lane);
-    let tap = alone(|| Tap::create(lane, &addresses, true))?;
-    let mut announcements = Announcements::on(tap.name()).context("cannot listen for announcements")?;
-    let mut guest = alone(|| FakeGuest::start(tap.name(), &addresses, NONCE, delay))?;
-    let exited = sys::pidfd_open(guest.pid()).context("cannot watch the fake guest")?;
-    let deadline = Instant::now().after(delay + Duration::from_secs(30));
-    let guest_ip = addresses.guest;
-    let found = probe::wait(probe, guest_ip, NONCE, &mut announcements, deadline, std::os::fd::AsFd::as_fd(&exited))?;
-    let ready = guest.ready()?;
-    drop(guest);
-    alone(|| drop(tap));
-    Ok(Seen { error_ms: (found.ok.0 as f64 - ready.0 as f64) / 1e6, cpu_ms: found.cpu_time_ns as f64 / 1e6 })
+const NONCE: &str = "5e1f7e57";
+
+/// A fake guest that has been set up, and what it takes to see it.
+struct Waiting {
+    // Dropped in this order: the guest before its tap.
+    process: FakeGuest,
+    announcements: Announcements,
+    addresses: Addresses,
+    _tap: Tap,
 }
 
-/// Does `work` while no other lane does such work: a process that is started meanwhile would hold a copy of the tap's descriptor
-/// until it executes its program, and the tap would be busy.
-fn alone<T>(work: impl FnOnce() -> T) -> T {
-    static SETUP: Mutex<()> = Mutex::new(());
-    let _alone = SETUP.lock().unwrap_or_else(PoisonError::into_inner);
-    work()
+impl Waiting {
+    fn prepare(lane: u32) -> anyhow::Result<Self> {
+        let addresses = Addresses::of(lane);
+        let tap = Tap::create(lane, &addresses, true, nix::unistd::geteuid().as_raw())?;
+        let announcements = Announcements::on(tap.name()).context("cannot listen for announcements")?;
+        let process = FakeGuest::start(tap.name(), &addresses, NONCE)?;
+        Ok(Self { process, announcements, addresses, _tap: tap })
+    }
+
+    /// From now until the probe sees the answer of the guest, which begins to listen at `instant`.
+    fn see(&mut self, probe: Probe, instant: Instant) -> anyhow::Result<Seen> {
+        let exited = sys::pidfd_open(self.process.pid()).context("cannot watch the fake guest")?;
+        self.process.listen_at(instant)?;
+        let (guest, deadline) = (self.addresses.guest, instant.after(Duration::from_secs(30)));
+        let exited = std::os::fd::AsFd::as_fd(&exited);
+        let found = probe::wait(probe, guest, NONCE, &mut self.announcements, deadline, exited)?;
+        let ready = self.process.ready()?;
+        Ok(Seen { error_ms: (found.ok.0 as f64 - ready.0 as f64) / 1e6, cpu_ms: found.cpu_time_ns as f64 / 1e6 })
+    }
 }
 
 #[cfg(test)]

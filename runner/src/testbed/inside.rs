@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::wire::{self, Job, Message, PORT_NAME};
 use crate::host::interference::{Watcher, kernel_messages};
-use crate::host::net::loopback_up;
+use crate::host::net;
 use crate::probe::Probe;
 use crate::selftest::probe::{FakeGuests, measure};
 use crate::trial::Trial;
@@ -53,6 +53,12 @@ fn serve() -> anyhow::Result<()> {
 
 fn prepare() -> anyhow::Result<()> {
     let none = MsFlags::empty();
+    // A jailer changes its root (pivot_root(2)), which cannot be done from the file system that the kernel unpacks its archive to; from
+    // the same one, mounted a second time, it can.
+    let root = Path::new("/root");
+    mount(Some("/"), root, None::<&str>, MsFlags::MS_BIND, None::<&str>).context("cannot mount the root again")?;
+    std::env::set_current_dir(root).and_then(|()| std::os::unix::fs::chroot(".")).context("cannot change the root")?;
+    std::env::set_current_dir("/").context("cannot enter the root")?;
     // Not over /tmp: it is in RAM anyway, and may hold files that came with the job.
     for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run")] {
         match mount(Some(kind), target, Some(kind), none, None::<&str>) {
@@ -63,7 +69,12 @@ fn prepare() -> anyhow::Result<()> {
     // Where KVM counts a VM's exits; without it the reading is missing and says why.
     let _ = mount(Some("debugfs"), "/sys/kernel/debug", Some("debugfs"), none, None::<&str>);
     fs::create_dir_all("/dev/net").ok();
-    loopback_up().context("cannot bring lo up")
+    // This machine is the run's own: VMMs that are not root open the devices themselves.
+    for device in ["/dev/kvm", "/dev/net/tun"].map(Path::new).into_iter().filter(|device| device.exists()) {
+        fs::set_permissions(device, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+    }
+    nix::sys::prctl::set_no_new_privs().context("cannot give up new privileges")?;
+    net::isolate()
 }
 
 /// The device of the virtio-serial port with our name.
@@ -86,7 +97,8 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let parts: BTreeMap<String, Parts> = job.parts.into_iter().map(|(cell, parts)| (cell, parts.into())).collect();
-    wire::send(port, &Message::Probe(measure(Probe::Exact, FakeGuests::OF_A_RUN)?))?;
+    wire::send(port, &Message::Probe(measure(Probe::Exact, FakeGuests::of_a_session(job.fake_guests))?))?;
+    let mut budget = job.budget;
     let mut watcher = Watcher::new(HostKind::Emulated, kernel_messages());
     for planned in &job.trials {
         let cell = job.cells.iter().find(|cell| cell.id == planned.cell);
@@ -102,7 +114,9 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
             workloads: &job.workloads,
             parts,
         };
-        let records: Vec<Record> = trial.execute(scratch, console, &mut watcher);
+        let refused = budget.refuse(planned, trial.vms());
+        let records: Vec<Record> = refused.unwrap_or_else(|| trial.execute(scratch, console, &mut watcher));
+        budget.saw(&records);
         wire::send(port, &Message::End { records, consoles: take_logs(console)? })?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::description::Engine;
+use crate::run::budget::Budget;
 use crate::vm::Parts;
 
 /// Name of the virtio-serial port.
@@ -32,6 +33,10 @@ pub struct Job {
     pub workloads: Vec<Workload>,
     /// The trials in order.
     pub trials: Vec<JobTrial>,
+    /// When their cells are given up.
+    pub budget: Budget,
+    /// Fake guests that the probe is measured by first.
+    pub fake_guests: u32,
 }
 
 /// One trial to execute.
@@ -61,18 +66,19 @@ pub struct JobParts {
     pub image: PathBuf,
     pub init: String,
     pub files: BTreeMap<String, PathBuf>,
+    pub jailer: Option<PathBuf>,
     pub strace: Option<PathBuf>,
 }
 
 impl From<Parts> for JobParts {
-    fn from(Parts { engine, program, kernel, image, init, files, strace }: Parts) -> Self {
-        Self { engine, program, kernel, image, init, files, strace }
+    fn from(Parts { engine, program, kernel, image, init, files, jailer, strace }: Parts) -> Self {
+        Self { engine, program, kernel, image, init, files, jailer, strace }
     }
 }
 
 impl From<JobParts> for Parts {
-    fn from(JobParts { engine, program, kernel, image, init, files, strace }: JobParts) -> Self {
-        Self { engine, program, kernel, image, init, files, strace }
+    fn from(JobParts { engine, program, kernel, image, init, files, jailer, strace }: JobParts) -> Self {
+        Self { engine, program, kernel, image, init, files, jailer, strace }
     }
 }
 

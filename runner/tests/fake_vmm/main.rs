@@ -5,6 +5,8 @@
 //!
 //! Usage: fake-vmm MODE TAP MAC GUEST_IP BOOT_ARGS FOLDER
 
+mod prowl;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Mutex, OnceLock};
@@ -31,6 +33,9 @@ fn main() {
             eprintln!("fake-vmm: cannot start");
             std::process::exit(3);
         }
+        "bare" => loop {
+            std::thread::park();
+        },
         "refuse" => {
             eprintln!("fake-vmm: this host lacks the level");
             std::process::exit(1);
@@ -54,7 +59,11 @@ fn main() {
         "flood" => loop {
             println!("{}", "x".repeat(4096));
         },
+        "chatty" => (0..900).for_each(|_| println!("{}", "x".repeat(1023))),
         "crash" => std::process::exit(9),
+        "stopped" => nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).expect("a signal"),
+        "hog" => hog(),
+        "floods-its-tap" => drop(std::thread::spawn(flood)),
         "complains" => println!("[    1.0] BUG: soft lockup"),
         "complains-first" if folder.contains("-a0-") => println!("[    1.0] BUG: soft lockup"),
         // The network is up for a while before anybody listens, as in a guest.
@@ -113,13 +122,39 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
                 (200, b"hello\n".to_vec())
             }
             "GET /stats" => (200, serde_json::to_vec(&stats(mode)).expect("JSON")),
-            "POST /hash" => (200, hash(&body, mode)),
+            "POST /hash" => {
+                // The longest of a guest's times.
+                if mode == "prowl" {
+                    println!("fake-vmm: {}", prowl::everywhere());
+                }
+                (200, hash(&body, mode))
+            }
             _ => (202, Vec::new()),
         };
         let sent = match (mode, route.as_str()) {
             ("garbage", "GET /stats") => b"\x00\xff not HTTP at all\r\n\r\n".to_vec(),
             ("half-json", "GET /stats") => reply(status, &answer[..answer.len() / 2], nonce),
-            ("wrong-nonce", "GET /") => reply(status, &answer, "another"),
+            ("wrong-nonce", "GET /") | ("wrong-nonce-later", "GET /stats") => reply(status, &answer, "another"),
+            ("mute", "GET /") | ("mute-later", "GET /stats") => loop {
+                std::thread::park();
+            },
+            ("drip", "GET /") | ("drip-later", "GET /stats") => {
+                // A head that never ends, a byte at a time.
+                drop(writer.write_all(b"HTTP/1.1 200 OK\r\nx: "));
+                while writer.write_all(b"y").is_ok() {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                return;
+            }
+            ("big-head", "GET /") | ("big-head-later", "GET /stats") => {
+                drop(writer.write_all(b"HTTP/1.1 200 OK\r\nx: "));
+                for _ in 0..1 << 14 {
+                    if writer.write_all(&[b'y'; 1 << 16]).is_err() {
+                        return;
+                    }
+                }
+                return;
+            }
             ("endless", "GET /stats") => {
                 let head = format!("HTTP/1.1 200 OK\r\n{NONCE_HEADER}: {nonce}\r\ncontent-length: 1073741824\r\n\r\n");
                 drop(writer.write_all(head.as_bytes()));
@@ -149,6 +184,21 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
             drop(reader.read(&mut [0; 1]));
             std::process::exit(if mode == "bad-exit" { 7 } else { 0 });
         }
+    }
+}
+
+/// Takes memory until somebody ends it.
+fn hog() {
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    loop {
+        taken.push(vec![1; 16 << 20]);
+    }
+}
+
+/// Sends datagrams to the host without end.
+fn flood() {
+    loop {
+        fake_guest::announce("not a nonce");
     }
 }
 

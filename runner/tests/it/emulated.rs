@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use microbench_plots::journal::{self, Journal};
-use microbench_plots::record::{FailureReason, HostKind};
+use microbench_plots::record::{FailureReason, HostKind, Interference};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use crate::support::{counted, processes_of, text, wait_until};
+use crate::support::{MARK, counted, processes_of, text, wait_until};
 
 /// One VM of each engine, then one more, on the smallest root file system.
 const STUDY: &str = r#"
@@ -102,7 +104,7 @@ impl Real {
     fn command(&self, arguments: &[&str]) -> Command {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
         let mut command = Command::new(env!("CARGO_BIN_EXE_microbench"));
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(arguments).current_dir(self.folder.path()).env(MARK, self.folder.path()).stdin(Stdio::null());
         if arguments[0] == "run" {
             command.args(["--host", "emulated", "--project"]).arg(project);
         }
@@ -184,7 +186,6 @@ fn after_kill_9_of_an_emulated_run_nothing_is_left_and_resume_completes_it() {
     runner.kill().unwrap();
     runner.wait().unwrap();
     wait_until("every process of the run to end", || processes_of(&real.run_folder()).is_empty());
-    assert_eq!(fs::read_dir(real.run_folder().join("scratch")).unwrap().count(), 0);
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&real.run_folder().display().to_string()), "a mount is left");
 
@@ -196,6 +197,91 @@ fn after_kill_9_of_an_emulated_run_nothing_is_left_and_resume_completes_it() {
         assert_eq!(after[&trial], execution, "an acknowledged trial changed");
     }
     assert!(after.values().all(|execution| execution.vms[&0].failure.is_none()));
+}
+
+/// Isolation as a study may ask for it.
+const ISOLATION: &str = r#"
+[study]
+name = "isolation"
+title = "Who a VMM runs as"
+seed = 1
+[guest]
+kernel = "microvm-6.1"
+rootfs = "minimal"
+memory_mib = 128
+disk = "clone"
+[variants.fc]
+engine = "firecracker"
+[variants.fc-jailed]
+engine = "firecracker"
+jailer = true
+[variants.qemu]
+engine = "qemu-microvm"
+[variants.qemu-sandboxed]
+engine = "qemu-microvm"
+sandbox = true
+[matrix]
+trials = 1
+warmup = 0
+[metrics]
+webservice_startup_time = {}
+shutdown_time = {}
+"#;
+
+#[test]
+fn real_vmms_have_no_privileges_and_jailer_and_sandbox_are_one_word_each() {
+    let real = Real::with(ISOLATION);
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 4);
+    for execution in counted.values() {
+        let (cell, vm) = (execution.cell.as_str(), &execution.vms[&0]);
+        assert_eq!(vm.failure, None, "{cell}");
+        let reading =
+            |name: &str| vm.readings[name].0.clone().unwrap_or_else(|reason| panic!("{cell}: {name}: {reason}"));
+        assert_eq!(reading("vmm.user"), f64::from(0x7000_0000), "{cell}");
+        assert_eq!((reading("vmm.capabilities"), reading("vmm.no_new_privileges")), (0.0, 1.0), "{cell}");
+        assert_eq!(reading("vmm.seccomp"), if cell == "qemu/1" { 0.0 } else { 2.0 }, "{cell}");
+        assert_eq!(reading("vmm.own_root"), if cell == "fc-jailed/1" { 1.0 } else { 0.0 }, "{cell}");
+    }
+}
+
+#[test]
+fn an_emulated_host_that_dies_or_hangs_is_recorded_and_its_trials_are_run_again() {
+    let real = Real::new();
+    let mut runner = real
+        .command(&["run", "study.toml", "--out", "run", "--patience", "90"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let ended = || {
+        let text = fs::read_to_string(real.run_folder().join("journal.ndjson")).unwrap_or_default();
+        text.matches("\"trial_end\"").count()
+    };
+    let host = |not: Option<u32>| {
+        let all = processes_of(&real.run_folder()).into_iter();
+        all.filter(|(pid, line)| line.contains("-icount") && Some(*pid) != not).map(|(pid, _)| pid).next()
+    };
+    let send = |pid: u32, signal: Signal| kill(Pid::from_raw(pid.cast_signed()), signal).expect("a signal");
+    wait_until("a trial to end", || ended() >= 1);
+    let first = host(None).expect("an emulated host");
+    send(first, Signal::SIGKILL);
+    wait_until("another emulated host", || host(Some(first)).is_some());
+    let so_far = ended();
+    wait_until("a trial to end in it", || ended() > so_far);
+    if let Some(second) = host(Some(first)) {
+        send(second, Signal::SIGSTOP);
+    }
+    assert!(runner.wait().unwrap().success());
+    let journal = real.journal();
+    let lost = journal.executions.iter().filter(|e| e.invalid.iter().any(|(why, _)| *why == Interference::Testbed));
+    let said: Vec<&str> = lost.map(|execution| execution.invalid[0].1.as_str()).collect();
+    assert!(said.iter().any(|words| words.starts_with("the emulated host ended")), "{said:?}");
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 4);
+    assert!(counted.values().all(|execution| execution.vms[&0].failure.is_none()));
+    assert!(processes_of(&real.run_folder()).is_empty());
 }
 
 #[test]

@@ -2,8 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
+use microbench_plots::journal;
+use microbench_plots::record::FailureReason;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::kills;
 use crate::support::{Bench, processes_of, text, wait_until};
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap())
+}
 
 /// A run of eight trials, cut off by SIGKILL in the middle of a trial of four VMs that never answer.
 #[test]
@@ -16,7 +31,6 @@ fn after_kill_9_nothing_is_left_and_resume_completes_the_plan() {
     runner.kill().unwrap();
     runner.wait().unwrap();
     wait_until("every process of the run to end", || processes_of(&bench.path("run")).is_empty());
-    assert_eq!(fs::read_dir(bench.path("run/scratch")).unwrap().count(), 0, "files are left in the scratch folder");
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&bench.path("run").display().to_string()), "a mount is left");
     let taps = fs::read_to_string("/proc/net/dev").unwrap();
@@ -41,7 +55,9 @@ fn a_second_runner_is_refused() {
     wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
     let second = bench.run(&["run", "--resume", "run", "--host", "fake"]);
     assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second.stderr).contains("in use by another microbench"), "{}", text(&second.stderr));
+    let said = text(&second.stderr);
+    assert!(said.contains(&format!("in use by another microbench: PID {} on ", first.id())), "{said}");
+    assert!(said.contains(", since 20"), "{said}");
     first.kill().unwrap();
     first.wait().unwrap();
 }
@@ -52,13 +68,164 @@ fn an_interrupted_run_ends_its_trial_says_so_and_can_be_resumed() {
     bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(runner.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    kill(pid(&runner), Signal::SIGINT).unwrap();
     assert_eq!(runner.wait().unwrap().code(), Some(130));
     let ended = bench.counted().len();
     assert!((1..3).contains(&ended), "{ended} trials ended");
     assert!(bench.run(&["run", "--resume", "run", "--host", "fake"]).status.success());
     assert_eq!(bench.counted().len(), 3);
+}
+
+#[test]
+fn each_signal_has_its_exit_code_and_a_trial_that_lasts_longer_than_the_grace_is_run_again() {
+    let begun = [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129)].map(|(signal, code)| {
+        let bench = Bench::new();
+        bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "boot_deadline_s = 600");
+        let runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+        wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
+        kill(pid(&runner), signal).unwrap();
+        (bench, runner, code)
+    });
+    for (bench, mut runner, code) in begun {
+        assert_eq!(runner.wait().unwrap().code(), Some(code));
+        wait_until("every process of the run to end", || processes_of(&bench.path("run")).is_empty());
+        assert_eq!(bench.journal().executions.len(), 0, "a trial that did not end is recorded");
+        assert!(bench.run(&["analyze", "run"]).status.success(), "partial results cannot be read");
+    }
+}
+
+#[test]
+fn a_second_interrupt_ends_the_run_at_once() {
+    let bench = Bench::new();
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "boot_deadline_s = 600");
+    let mut command = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let mut runner = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
+    kill(pid(&runner), Signal::SIGINT).unwrap();
+    let mut said = BufReader::new(runner.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("stopping after this trial") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "it did not say that it stops");
+    }
+    kill(pid(&runner), Signal::SIGINT).unwrap();
+    assert_eq!(runner.wait().unwrap().code(), Some(130));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("did not end within"), "it waited for the end of the grace: {rest}");
+    wait_until("every process of the run to end", || processes_of(&bench.path("run")).is_empty());
+}
+
+#[test]
+fn a_kernel_that_is_replaced_during_the_run_stops_its_cell() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 30\nwarmup = 0", "");
+    let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let journal = || fs::read_to_string(bench.path("run/journal.ndjson")).unwrap_or_default();
+    wait_until("a trial to end", || journal().contains("\"trial_end\""));
+    // The same number of bytes, in place.
+    let lock: toml::Table = fs::read_to_string(bench.path("run/lock.toml")).unwrap().parse().unwrap();
+    let kernel =
+        lock["artifacts"].as_array().unwrap().iter().find(|artifact| artifact["kind"].as_str() == Some("kernel"));
+    fs::write(kernel.unwrap()["path"].as_str().unwrap(), "a kernel that nobody likes").unwrap();
+    assert!(runner.wait().unwrap().success());
+    let counted = bench.counted();
+    assert_eq!(counted.len(), 30);
+    let failures: Vec<_> = counted.values().filter_map(|e| e.vms[&0].failure.clone()).collect();
+    assert!((1..30).contains(&failures.len()), "{} of 30 trials failed", failures.len());
+    assert_eq!(failures.iter().filter(|failure| failure.reason == FailureReason::Artifact).count(), 1);
+    assert!(failures.iter().all(|f| f.message.contains("the kernel `tiny` has changed since the run began")));
+    assert_eq!(counted.values().filter(|e| e.vms[&0].failure.is_none()).count(), 30 - failures.len());
+}
+
+#[test]
+fn a_cell_that_always_fails_is_given_up_and_the_next_one_is_run() {
+    let bench = Bench::new();
+    bench.study(&["crash", "ok"], "concurrency = [1]\ntrials = 4\nwarmup = 0\ngive_up_after = 2", "");
+    bench.run_study();
+    let counted = bench.counted();
+    assert_eq!(counted.len(), 8);
+    let reasons = |cell: &str| -> Vec<_> {
+        let of = counted.values().filter(|execution| execution.cell == cell);
+        of.map(|execution| execution.vms[&0].failure.as_ref().map(|failure| failure.reason)).collect()
+    };
+    assert_eq!(reasons("ok/1"), [None; 4]);
+    let mut crash = reasons("crash/1");
+    crash.sort_by_key(|reason| reason.map(|reason| reason.to_string()));
+    let (exited, given_up) = (Some(FailureReason::Exited), Some(FailureReason::GivenUp));
+    assert_eq!(crash, [exited, exited, given_up, given_up]);
+    let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
+    assert!(analyzed.contains("given-up") || analyzed.contains("2 failed"), "{analyzed}");
+}
+
+#[test]
+fn a_plan_that_was_edited_after_the_start_is_refused_with_what_differs() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    bench.run_study();
+    let plan = fs::read_to_string(bench.path("run/plan.json")).unwrap();
+    let edited = bench.file("run/plan.json", &plan.replacen("\"seed\": 1", "\"seed\": 2", 1));
+    let output = bench.run(&["run", "--resume", "run", "--host", "fake"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("was edited after the run began"), "{said}");
+    assert!(said.contains("-  \"seed\": 1,") && said.contains("+  \"seed\": 2,"), "{said}");
+    fs::write(edited, plan).unwrap();
+    assert!(bench.run(&["run", "--resume", "run", "--host", "fake"]).status.success());
+}
+
+/// What `analyze` answers to a journal of these bytes: its exit code and what it says.
+fn analyzed(bench: &Bench, journal: &[u8]) -> (Option<i32>, String) {
+    fs::write(bench.path("run/journal.ndjson"), journal).unwrap();
+    let output = bench.run(&["analyze", "run"]);
+    (output.status.code(), text(&output.stderr) + &text(&output.stdout))
+}
+
+#[test]
+fn a_damaged_journal_loses_one_record_at_most_or_is_refused_by_file_and_line() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    bench.run_study();
+    let path = bench.path("run/journal.ndjson");
+    let whole = fs::read(&path).unwrap();
+    let lines: Vec<usize> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+    // Cut at every byte of the last record.
+    let last = lines[lines.len() - 2] + 1;
+    let full = journal::read(&path).unwrap().executions;
+    for end in last..whole.len() {
+        fs::write(&path, &whole[..end]).unwrap();
+        let journal = journal::read(&path).unwrap_or_else(|error| panic!("cut at {end}: {error}"));
+        assert_eq!(journal.executions, full, "the last record is the end of the run, no sample's");
+        assert_eq!(journal.torn, (end > last).then_some(lines.len()), "cut at {end}");
+    }
+    // One flipped bit anywhere: nothing is taken for good that is not what was written.
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..300 {
+        let (at, bit) = (random.next_u64() as usize % whole.len(), random.next_u64() % 8);
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << bit;
+        fs::write(&path, &damaged).unwrap();
+        let line = lines.iter().filter(|end| **end < at).count() + 1;
+        match journal::read(&path) {
+            // The end of the last line is no longer one: the line is torn.
+            Ok(journal) => assert_eq!((journal.torn, line), (Some(lines.len()), lines.len()), "bit {bit} of byte {at}"),
+            Err(error) => assert!(error.to_string().contains(&format!("journal.ndjson:{line}")), "{error}"),
+        }
+    }
+    // As a user sees it.
+    let (code, said) = analyzed(&bench, &whole[..whole.len() - 3]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("last line ({}) was cut off", lines.len())), "{said}");
+    let mut damaged = whole.clone();
+    damaged[lines[2] + 30] ^= 1;
+    let (code, said) = analyzed(&bench, &damaged);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("journal.ndjson:4"), "{said}");
+    let resumed = bench.run(&["run", "--resume", "run", "--host", "fake"]);
+    assert_eq!(resumed.status.code(), Some(1));
+    assert!(text(&resumed.stderr).contains("journal.ndjson:4"), "{}", text(&resumed.stderr));
+    let (code, said) = analyzed(&bench, &whole);
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]
@@ -70,4 +237,10 @@ fn a_changed_artefact_stops_a_resumed_run_and_names_both_digests() {
     let output = bench.run(&["run", "--resume", "run", "--host", "fake"]);
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("the kernel `tiny` has changed"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn kills_at_random_instants_leave_nothing_and_lose_nothing() {
+    let found = kills::kill_and_resume(8, 12, Duration::from_secs(4), 1);
+    assert_eq!((found.kills, found.leaks, found.lost, found.duplicated), (8, 0, 0, 0), "{found:?}");
 }

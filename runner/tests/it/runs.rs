@@ -138,6 +138,34 @@ fn an_endless_body_is_bounded() {
 }
 
 #[test]
+fn a_guest_that_takes_a_connection_and_says_nothing_ends_at_the_deadline() {
+    assert_failed("mute", FailureReason::Timeout, "http.ok", "deadline is 2 s");
+    assert_failed("mute-later", FailureReason::Timeout, "stats", "no answer within 10 s");
+}
+
+#[test]
+fn an_answer_that_drips_ends_at_the_deadline() {
+    assert_failed("drip", FailureReason::Timeout, "http.ok", "deadline is 2 s");
+    assert_failed("drip-later", FailureReason::Timeout, "stats", "no answer within 10 s");
+}
+
+#[test]
+fn a_head_of_a_gigabyte_is_bounded() {
+    assert_failed("big-head", FailureReason::Protocol, "http.ok", "a head of more than 8192 bytes");
+    assert_failed("big-head-later", FailureReason::Protocol, "stats", "GET /stats");
+}
+
+#[test]
+fn a_later_answer_of_another_vm_is_rejected() {
+    assert_failed("wrong-nonce-later", FailureReason::Protocol, "stats", "another VM's nonce");
+}
+
+#[test]
+fn a_stopped_vmm_is_killed_at_the_deadline() {
+    assert_failed("stopped", FailureReason::Timeout, "http.ok", "deadline is 2 s");
+}
+
+#[test]
 fn a_redirect_is_not_followed() {
     assert_failed("redirect", FailureReason::Protocol, "stats", "302");
 }

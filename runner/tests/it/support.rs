@@ -1,6 +1,7 @@
 //! A project of the tests' own in a temporary folder: a fake engine, a kernel and a root file system that cost nothing.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -27,8 +28,7 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("microbench-test-").tempdir().expect("a temporary folder");
         let bench = Self { folder };
-        let fake = built().join("examples/fake-vmm");
-        assert!(fake.is_file(), "{} is not built", fake.display());
+        let fake = example("fake-vmm");
         bench.file(
             "kernels/tiny/kernel.toml",
             "description = \"tiny\"\nseries = \"0\"\n[[sources]]\nkind = \"file\"\nfile = \"image\"\n",
@@ -101,9 +101,15 @@ messages = ["lacks the level"]
             .iter()
             .map(|mode| format!("[variants.{mode}]\nlabel = \"{mode}\"\nengine = \"fake\"\nmode = \"{mode}\"\n"))
             .collect();
+        // A deadline is short where a test waits for it, and long where it only waits for what comes before.
+        let any = |waited: &[&str]| modes.iter().any(|mode| waited.contains(mode));
+        let boot = if any(&["silent", "flood", "mute", "drip", "stopped"]) { 2 } else { 60 };
+        let boot =
+            if guest.contains("boot_deadline_s") { String::new() } else { format!("boot_deadline_s = {boot}\n") };
+        let stop = if any(&["no-stop"]) { 1 } else { 60 };
         let text = format!(
             "[study]\nname = \"test\"\ntitle = \"A test\"\nseed = 1\n\
-             [guest]\nkernel = \"tiny\"\nrootfs = \"tiny\"\nboot_deadline_s = 2\nstop_deadline_s = 1\nwork_deadline_s = 2\n{guest}\n\
+             [guest]\nkernel = \"tiny\"\nrootfs = \"tiny\"\n{boot}stop_deadline_s = {stop}\nwork_deadline_s = 120\n{guest}\n\
              {variants}[matrix]\n{matrix}\n\
              [metrics]\nkernel_boot_time = {{}}\nwebservice_startup_time = {{}}\n\
              hashing_time = {{ work = {{ kind = \"sha256\", bytes = \"64 KiB\", rounds = 2 }} }}\nshutdown_time = {{}}\n\
@@ -119,6 +125,7 @@ messages = ["lacks the level"]
         command
             .args(arguments)
             .current_dir(self.folder.path())
+            .env(MARK, self.folder.path())
             .env("MICROBENCH_CACHE", self.path("cache"))
             .env("XDG_STATE_HOME", self.path("state"))
             .env("MICROBENCH_AGENT", self.path("agent"))
@@ -169,16 +176,84 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Processes whose arguments name a path below `folder`, by PID.
-pub(crate) fn processes_of(folder: &Path) -> Vec<(u32, String)> {
-    let needle = folder.display().to_string();
+/// The variable by which the processes of one test are known: they inherit it.
+pub(crate) const MARK: &str = "MICROBENCH_TEST";
+
+/// Processes that were started with [`MARK`] set to the folder that `run` lies in, by PID, with their arguments.
+pub(crate) fn processes_of(run: &Path) -> Vec<(u32, String)> {
+    let mark = format!("{MARK}={}\0", run.parent().expect("a parent").display());
+    let read = |pid: u32, file: &str| Some(text(&fs::read(format!("/proc/{pid}/{file}")).ok()?));
     fs::read_dir("/proc")
         .expect("/proc")
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .filter(|pid| *pid != std::process::id())
-        .filter_map(|pid| Some((pid, text(&fs::read(format!("/proc/{pid}/cmdline")).ok()?).replace('\0', " "))))
-        .filter(|(_, line)| line.contains(&needle))
+        .filter(|pid| read(*pid, "environ").is_some_and(|variables| variables.contains(&mark)))
+        .filter_map(|pid| Some((pid, read(pid, "cmdline")?.replace('\0', " "))))
         .collect()
+}
+
+/// True for a user who may do everything.
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// The variables that `command` sets.
+pub(crate) fn variables(command: &Command) -> Vec<(OsString, OsString)> {
+    command.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap_or_default().to_owned())).collect()
+}
+
+/// A program or library of the tests' own.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let path = built().join("examples").join(name);
+    assert!(path.is_file(), "{} is not built", path.display());
+    path
+}
+
+/// `command` in a user, mount and network namespace of its own, after the shell commands `first`; paths in these may name `$BENCH`, the
+/// folder that the command works in.
+pub(crate) fn in_namespaces(command: &Command, first: &str) -> Command {
+    let script = format!("{first}\nexec \"$@\"");
+    let mut outer = Command::new("unshare");
+    let user: &[&str] = if is_root() { &[] } else { &["--map-root-user"] };
+    outer.args(user).args(["--mount", "--net", "--", "sh", "-eu", "-c", &script, "sh"]);
+    outer.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    let folder = command.get_current_dir().expect("a folder");
+    outer.current_dir(folder).env("BENCH", folder);
+    outer.envs(variables(command));
+    outer
+}
+
+/// A control group with a limit of memory; removed when dropped.
+pub(crate) struct ControlGroup {
+    folder: PathBuf,
+}
+
+/// A control group whose members have `bytes` of memory; `None` where none can be made.
+pub(crate) fn control_group(bytes: u64) -> Option<ControlGroup> {
+    let name = format!("microbench-test-{}", std::process::id());
+    let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+    roots.into_iter().find_map(|(root, limit)| {
+        let folder = Path::new(root).join(&name);
+        fs::create_dir(&folder).ok()?;
+        let group = ControlGroup { folder };
+        fs::write(group.folder.join(limit), bytes.to_string()).ok()?;
+        Some(group)
+    })
+}
+
+impl ControlGroup {
+    /// `command`, to be run in the group.
+    pub(crate) fn holds(&self, command: &mut Command) -> Command {
+        let mut outer = in_namespaces(command, "echo $$ > \"$GROUP/cgroup.procs\"");
+        outer.env("GROUP", &self.folder);
+        outer
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        drop(fs::remove_dir(&self.folder));
+    }
 }
 
 /// Waits until `condition` holds; fails after five minutes. The condition is asked, time alone decides nothing.

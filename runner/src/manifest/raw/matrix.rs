@@ -28,6 +28,7 @@ pub(in crate::manifest) struct Matrix {
     pub(in crate::manifest) include: Vec<Line>,
     pub(in crate::manifest) warmup: Option<i64>,
     pub(in crate::manifest) instrument_trials: Option<i64>,
+    pub(in crate::manifest) give_up_after: Option<i64>,
     pub(in crate::manifest) precision: Option<Precision>,
 }
 
@@ -77,6 +78,7 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
     let own = errors.count();
     let trials = table.take("trials").and_then(|entry| trials(&entry, errors));
     let warmup = table.integer("warmup", (0, 1), errors).map(|at| at.value);
+    let give_up_after = table.integer("give_up_after", (0, 1000), errors).map(|at| at.value);
     let instrument_trials = table.integer("instrument_trials", (1, 1000), errors).map(|at| at.value);
     let precision = table.take("precision").and_then(|entry| precision(&entry, errors));
     let trials = match (&precision, trials) {
@@ -95,7 +97,20 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
     let rest = errors.count();
     let axes: Vec<_> = table.rest().iter().map(|entry| axis(entry, errors)).collect();
     let broken = own != before || errors.count() != rest;
-    Matrix { span, variant, concurrency, axes, broken, trials, exclude, include, warmup, instrument_trials, precision }
+    Matrix {
+        span,
+        variant,
+        concurrency,
+        axes,
+        broken,
+        trials,
+        exclude,
+        include,
+        warmup,
+        instrument_trials,
+        give_up_after,
+        precision,
+    }
 }
 
 fn precision(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Precision> {

@@ -1,0 +1,162 @@
+//! Who a VMM runs as: a user of its own without any capability, where the runner is root; the runner's user otherwise.
+//!
+//! No VMM may gain privileges (`no_new_privs`, which the sandbox sets), and each has a folder that no other one may enter.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::sandbox;
+use crate::vm::Parts;
+
+/// User and group of VM 0; the others follow. No distribution and no container manager assigns numbers from here on:
+/// systemd-nspawn's end at 0x6fffffff, and 0x7fffffff is the last that every kernel interface takes.
+const FIRST_UID: u32 = 0x7000_0000;
+
+/// Who a VMM runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isolation {
+    /// User and group of its own; `None` for the runner's.
+    uid: Option<u32>,
+}
+
+impl Isolation {
+    /// That of VM number `vm`.
+    #[must_use]
+    pub fn of(vm: u32) -> Self {
+        Self { uid: possible().then_some(FIRST_UID + vm) }
+    }
+
+    /// User that owns what the VMM may use.
+    #[must_use]
+    pub fn owner(self) -> u32 {
+        self.uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw())
+    }
+
+    /// True for a user of its own.
+    #[must_use]
+    pub fn is_own(self) -> bool {
+        self.uid.is_some()
+    }
+
+    /// Makes `command` run as this user; leaving root takes all capabilities and groups away.
+    pub fn apply(self, command: &mut Command) {
+        if let Some(uid) = self.uid {
+            command.uid(uid).gid(uid);
+        }
+    }
+
+    /// Gives `path` to this user.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn give(self, path: &Path) -> anyhow::Result<()> {
+        let Some(uid) = self.uid else { return Ok(()) };
+        chown(path, Some(uid), Some(uid)).with_context(|| format!("cannot give {} to user {uid}", path.display()))
+    }
+}
+
+/// True for a root that may become any user, where any user may open the devices of a VMM.
+fn possible() -> bool {
+    let everyone = fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.lines().any(|line| line.split_whitespace().eq(["0", "0", "4294967295"])));
+    let open = |device: &str| fs::metadata(device).map_or(true, |data| data.mode() & 0o006 == 0o006);
+    nix::unistd::geteuid().is_root() && everyone && open("/dev/kvm") && open("/dev/net/tun")
+}
+
+/// Shows the files of `parts` in `folder` to VMMs that may not read them where they are: in root's home, for instance.
+///
+/// # Errors
+/// When a file cannot be shown.
+pub fn show(parts: &mut BTreeMap<String, Parts>, folder: &Path) -> anyhow::Result<()> {
+    if !possible() {
+        return Ok(());
+    }
+    let mut shown: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    let mut place = |path: &mut PathBuf| -> anyhow::Result<()> {
+        if reachable(path) {
+            return Ok(());
+        }
+        let next = shown.len();
+        if let Some(place) = shown.get(path) {
+            path.clone_from(place);
+            return Ok(());
+        }
+        let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
+        let place = folder.join(format!("{next}-{name}"));
+        if readable(path) {
+            // For the whole run: the sandbox's end takes it away.
+            std::mem::forget(sandbox::show(path, &place)?);
+        } else {
+            // Its mode is the user's own business: a copy is made.
+            fs::copy(&*path, &place).with_context(|| format!("cannot copy {}", path.display()))?;
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
+        }
+        shown.insert(std::mem::replace(path, place.clone()), place);
+        Ok(())
+    };
+    for parts in parts.values_mut() {
+        for path in [&mut parts.program, &mut parts.kernel, &mut parts.image] {
+            place(path)?;
+        }
+        parts.files.values_mut().try_for_each(&mut place)?;
+        for program in [&mut parts.strace, &mut parts.jailer].into_iter().flatten() {
+            place(program)?;
+        }
+    }
+    Ok(())
+}
+
+fn readable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|data| data.mode() & 0o004 != 0)
+}
+
+/// Anybody may read `path` and pass through the folders that it lies in.
+fn reachable(path: &Path) -> bool {
+    let Ok(path) = fs::canonicalize(path) else { return false };
+    readable(&path)
+        && path.ancestors().skip(1).all(|folder| fs::metadata(folder).is_ok_and(|data| data.mode() & 0o001 != 0))
+}
+
+/// What the kernel says of the isolation of process `pid`, from the text of `/proc/PID/status`: user, effective capabilities, seccomp
+/// mode, `no_new_privs`; `None` for a line that is not there.
+#[must_use]
+pub fn read(status: &str) -> [Option<u64>; 4] {
+    let word = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+    let number = |name: &str| word(name)?.parse().ok();
+    [
+        number("Uid:"),
+        word("CapEff:").and_then(|digits| u64::from_str_radix(digits, 16).ok()),
+        number("Seccomp:"),
+        number("NoNewPrivs:"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_words_are_read_as_numbers() {
+        let status = "Name:\tqemu\nUid:\t5\t5\t5\t5\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\nCapEff:\t00000000a80425fb\n";
+        assert_eq!(read(status), [Some(5), Some(0xa804_25fb), Some(2), Some(1)]);
+        assert_eq!(read("Name: x"), [None; 4]);
+    }
+
+    #[test]
+    fn a_file_below_a_closed_folder_is_not_reachable() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "x").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        for (mode, expected) in [(0o700, false), (0o711, true)] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(reachable(&file), expected, "{mode:o}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What this host lacks for a run: its own kind of error, because it has its own exit code.
+
+/// Things that a host lacks, each with what mends it. Nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking(Vec<Lack>);
+
+/// One thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What is missing, and what was found.
+    pub what: String,
+    /// The command that mends it.
+    pub mend: String,
+}
+
+impl Lacking {
+    /// One thing that is lacking.
+    #[must_use]
+    pub fn one(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self(vec![Lack { what: what.into(), mend: mend.into() }])
+    }
+
+    /// An error when anything is lacking.
+    ///
+    /// # Errors
+    /// `lacks`, unless there are none.
+    pub fn unless_none(lacks: Vec<Lack>) -> Result<(), Self> {
+        if lacks.is_empty() { Ok(()) } else { Err(Self(lacks)) }
+    }
+}
+
+impl std::fmt::Display for Lacking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("this host lacks what the run needs")?;
+        self.0.iter().try_for_each(|lack| write!(f, "\n  {}\n    try: {}", lack.what, lack.mend))
+    }
+}
+
+impl std::error::Error for Lacking {}

@@ -1,0 +1,61 @@
+//! Every input that fuzzing has kept (`fuzz/seeds/`) passes the checks that the fuzz targets make.
+
+#[path = "../../fuzz/checks.rs"]
+mod checks;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+type Check = fn(&[u8]);
+
+/// Every check, by the name of its fuzz target and of its folder of seeds.
+const CHECKS: [(&str, Check); 4] = [
+    ("answer", checks::answer),
+    ("journal", checks::journal),
+    ("kernel_log", checks::kernel_log),
+    ("manifest", checks::manifest),
+];
+
+/// A folder of seeds stays small, so that a person can look through it.
+const MOST_FILES: usize = 60;
+const MOST_BYTES: u64 = 4 << 10;
+
+fn seeds(target: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_kept_input_passes() {
+    for (target, check) in CHECKS {
+        let files = seeds(target);
+        assert!(!files.is_empty(), "{target} has no seeds");
+        for file in files {
+            let bytes = fs::read(&file).unwrap();
+            // A panic names no input.
+            if std::panic::catch_unwind(|| check(&bytes)).is_err() {
+                panic!("{} does not pass", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_fuzz_target_has_a_check_and_few_seeds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    for entry in fs::read_dir(folder.join("fuzz_targets")).unwrap() {
+        let target = entry.unwrap().path();
+        let name = target.file_stem().unwrap().to_str().unwrap();
+        assert!(CHECKS.iter().any(|(check, _)| *check == name), "{name} has no check");
+    }
+    for (target, _) in CHECKS {
+        let files = seeds(target);
+        assert!(files.len() <= MOST_FILES, "{target} has {} seeds", files.len());
+        for file in files {
+            let bytes = fs::metadata(&file).unwrap().len();
+            assert!(bytes <= MOST_BYTES, "{} has {bytes} bytes", file.display());
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A guest that tries what it should not reach: the host's ports, the host's other addresses, the other guests.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use microbench::host::net::Addresses;
+use microbench::sys;
+
+const INTERFACE: &str = "eth0";
+/// Guests that may be there.
+const GUESTS: u32 = 4;
+
+/// Tries everything; what was tried and what answered, in a line.
+pub(crate) fn everywhere() -> String {
+    // Every address of 10.0.0.0/8 is said to be on this wire, at the host's MAC address: the host gets it and may forward it.
+    let own = own_address();
+    let [_, x, y, _] = own.octets();
+    let host = Ipv4Addr::new(10, x, y, 1);
+    let mac = neighbour_mac(host);
+    let socket = sys::control_socket().expect("a socket");
+    sys::interface_up(socket.as_fd(), INTERFACE, Some((own, 8))).expect("an address");
+    let others: Vec<Addresses> = (0..GUESTS).map(Addresses::of).filter(|addresses| addresses.guest != own).collect();
+    let mut targets: Vec<(Ipv4Addr, u16)> = (1..=u16::MAX).map(|port| (host, port)).collect();
+    for addresses in &others {
+        for ip in [addresses.host, addresses.guest] {
+            sys::neighbour_set(socket.as_fd(), INTERFACE, ip, mac).expect("a neighbour");
+            targets.extend([22, 80, 111, 443, 8080].map(|port| (ip, port)));
+        }
+    }
+    let (next, reached) = (Mutex::new(targets.iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                loop {
+                    let Some(&(ip, port)) = next.lock().expect("a lock").next() else { return };
+                    let address = SocketAddr::V4(SocketAddrV4::new(ip, port));
+                    if TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok() {
+                        reached.lock().expect("a lock").push(address.to_string());
+                    }
+                }
+            });
+        }
+    });
+    let reached = reached.into_inner().expect("a lock");
+    format!("prowled {} places, reached {}: {}", targets.len(), reached.len(), reached.join(" "))
+}
+
+fn own_address() -> Ipv4Addr {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
+    // The address that a datagram to the whole network would carry.
+    (0..GUESTS)
+        .map(Addresses::of)
+        .find(|addresses| {
+            socket.connect((addresses.host, 9)).is_ok()
+                && socket.local_addr().is_ok_and(|address| address.ip() == addresses.guest)
+        })
+        .expect("an address of the plan")
+        .guest
+}
+
+/// The MAC address of `ip` as the kernel knows it: it has just answered its requests.
+fn neighbour_mac(ip: Ipv4Addr) -> [u8; 6] {
+    let table = std::fs::read_to_string("/proc/net/arp").expect("the neighbour table");
+    let line = table.lines().find(|line| line.split_whitespace().next() == Some(&ip.to_string())).expect("the host");
+    microbench::selftest::fake_guest::parse_mac(line.split_whitespace().nth(3).expect("a column")).expect("a MAC")
+}

@@ -1,0 +1,83 @@
+//! What a guest may reach, and what it can take from the others.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use microbench::host::isolation;
+use microbench_plots::record::FailureReason;
+
+use crate::support::{Bench, control_group, in_namespaces, is_root, processes_of, text, wait_until};
+
+#[test]
+fn a_guest_reaches_no_other_guest_and_nothing_of_the_host() {
+    let bench = Bench::new();
+    bench.study(&["prowl"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "");
+    // Even where the machine forwards packets.
+    let run = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let output = in_namespaces(&run, "echo 1 > /proc/sys/net/ipv4/ip_forward").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for entry in fs::read_dir(bench.path("run/console")).unwrap() {
+        let log = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let said = log.lines().find(|line| line.contains("prowled")).unwrap_or_else(|| panic!("{log}"));
+        assert!(said.contains("prowled 65565 places, reached 0: "), "{said}");
+    }
+    assert!(bench.counted()[&0].vms.values().all(|vm| vm.failure.is_none()));
+}
+
+#[test]
+fn a_guest_that_floods_its_tap_harms_nobody() {
+    let bench = Bench::new();
+    bench.study(&["floods-its-tap", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "boot_deadline_s = 60");
+    bench.run_study();
+    assert!(bench.counted().values().all(|execution| execution.vms[&0].failure.is_none()));
+}
+
+#[test]
+fn a_vmm_runs_without_privileges_as_a_user_of_its_own() {
+    let bench = Bench::new();
+    // It does nothing at all, so that what is seen is what it was given.
+    bench.study(&["bare"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "disk = \"clone\"\nboot_deadline_s = 60");
+    let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let vms = || -> Vec<u32> {
+        let all = processes_of(&bench.path("run")).into_iter();
+        all.filter(|(_, line)| line.contains("fake-vmm bare ")).map(|(pid, _)| pid).collect()
+    };
+    wait_until("two VMMs", || vms().len() == 2);
+    let mut users = BTreeSet::new();
+    for pid in vms() {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let [user, capabilities, _, no_new_privileges] = isolation::read(&status);
+        assert_eq!((capabilities, no_new_privileges), (Some(0), Some(1)), "{status}");
+        users.insert(user.unwrap());
+    }
+    if is_root() {
+        assert_eq!(users, BTreeSet::from([0x7000_0000, 0x7000_0001]));
+    }
+    let mode = fs::metadata(bench.path("run")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "a run's folder is closed while it runs");
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+}
+
+#[test]
+fn a_vmm_that_takes_more_memory_than_there_is_is_recorded_and_the_run_goes_on() {
+    let bench = Bench::new();
+    bench.study(&["hog", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "boot_deadline_s = 60");
+    let Some(group) = control_group(512 << 20) else {
+        eprintln!("skipped: no control group of memory can be made here");
+        return;
+    };
+    let mut run = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let output = group.holds(&mut run).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let counted = bench.counted();
+    for execution in counted.values() {
+        let failure = &execution.vms[&0].failure;
+        match (execution.cell.as_str(), failure) {
+            ("hog/1", Some(failure)) => assert_eq!(failure.reason, FailureReason::Memory, "{}", failure.message),
+            ("ok/1", None) => {}
+            (cell, failure) => panic!("{cell}: {failure:?}"),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The long tests: `make soak`. Each prints the figure that the README states.
+
+#[path = "../it/support.rs"]
+#[expect(dead_code, reason = "shared with the short tests, which use all of it")]
+mod support;
+
+#[path = "../it/kills.rs"]
+mod kills;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use microbench_plots::journal;
+
+use crate::support::{Bench, MARK, counted, wait_until};
+
+#[test]
+#[ignore = "ten minutes"]
+fn a_hundred_kills_leave_nothing_and_lose_nothing() {
+    let found = kills::kill_and_resume(100, 200, Duration::from_secs(5), 2019);
+    println!(
+        "kill -9 at {} random instants: leaks {}, lost {}, duplicated {}, last process gone after {} ms at most",
+        found.kills,
+        found.leaks,
+        found.lost,
+        found.duplicated,
+        found.slowest.as_millis()
+    );
+    assert_eq!((found.leaks, found.lost, found.duplicated), (0, 0, 0));
+}
+
+/// What a runner holds: resident memory (KiB), descriptors, and what its run has on disk (KiB).
+fn held(runner: u32, run: &Path) -> Option<[f64; 3]> {
+    let status = fs::read_to_string(format!("/proc/{runner}/status")).ok()?;
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()?;
+    let descriptors = fs::read_dir(format!("/proc/{runner}/fd")).ok()?.count() as f64;
+    let size = |folder: &Path| -> u64 {
+        let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        entries.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
+    };
+    Some([rss, descriptors, (size(run) + size(&run.join("console"))) as f64 / 1024.0])
+}
+
+/// Least squares: the slope of `values` over `at`.
+fn slope(at: &[f64], values: &[f64]) -> f64 {
+    let n = at.len() as f64;
+    let (mean_x, mean_y) = (at.iter().sum::<f64>() / n, values.iter().sum::<f64>() / n);
+    let cross: f64 = at.iter().zip(values).map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
+    cross / at.iter().map(|x| (x - mean_x).powi(2)).sum::<f64>()
+}
+
+/// Watches a runner to its end: what it holds, whenever ten trials more have ended.
+fn watch(runner: &mut Child, run: &Path, skipped: usize) {
+    let journal = run.join("journal.ndjson");
+    let (mut at, mut held_then) = (Vec::new(), Vec::new());
+    let mut last = 0;
+    let inside = |runner: &Child| {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", runner.id())).unwrap_or_default();
+        children.split_whitespace().next().and_then(|pid| pid.parse().ok())
+    };
+    while runner.try_wait().unwrap().is_none() {
+        let ended = fs::read_to_string(&journal).unwrap_or_default().matches("\"trial_end\"").count();
+        if ended >= last + 10 {
+            last = ended;
+            if let Some(now) = inside(runner).and_then(|pid| held(pid, run)).filter(|_| ended >= skipped) {
+                at.push(ended as f64);
+                held_then.push(now);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for (n, (name, unit)) in [("memory", "KiB"), ("descriptors", ""), ("disk", "KiB")].into_iter().enumerate() {
+        let values: Vec<f64> = held_then.iter().map(|held| held[n]).collect();
+        println!(
+            "{name}: {:.0} {unit} after {} trials, {:.0} {unit} after {}; slope {:.4} {unit} a trial",
+            values[0],
+            at[0],
+            values[values.len() - 1],
+            at[at.len() - 1],
+            slope(&at, &values)
+        );
+    }
+    // Nothing that is held grows with the number of trials by more than it must: a record of each is kept in memory.
+    let descriptors: Vec<f64> = held_then.iter().map(|held| held[1]).collect();
+    assert!(slope(&at, &descriptors).abs() < 0.01, "descriptors leak");
+}
+
+#[test]
+#[ignore = "ten minutes"]
+fn two_thousand_trials_take_no_more_than_the_first_hundred() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2000\nwarmup = 0", "disk = \"clone\"");
+    let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    watch(&mut runner, &bench.path("run"), 100);
+    assert!(runner.wait().unwrap().success());
+    let counted = bench.counted();
+    let failed = counted.values().filter(|execution| execution.vms[&0].failure.is_some()).count();
+    println!("{} trials of a fake VMM, {failed} failed", counted.len());
+    assert_eq!((counted.len(), failed), (2000, 0));
+}
+
+#[test]
+#[ignore = "ten minutes"]
+fn a_hundred_real_boots_take_no_more_than_the_first() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let folder = tempfile::Builder::new().prefix("microbench-soak-").tempdir().unwrap();
+    let study = "[study]\nname = \"soak\"\ntitle = \"A hundred boots\"\nseed = 1\n[guest]\nkernel = \"microvm-6.1\"\n\
+        rootfs = \"minimal\"\nmemory_mib = 128\n[variants.fc]\nengine = \"firecracker\"\n[variants.qemu]\n\
+        engine = \"qemu-microvm\"\n[matrix]\ntrials = 50\n[metrics]\nwebservice_startup_time = {}\n";
+    fs::write(folder.path().join("study.toml"), study).unwrap();
+    let mut runner = Command::new(env!("CARGO_BIN_EXE_microbench"))
+        .args(["run", "study.toml", "--host", "emulated", "--out", "run", "--project"])
+        .arg(project)
+        .current_dir(folder.path())
+        .env(MARK, folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let run = folder.path().join("run");
+    wait_until("a trial", || run.join("journal.ndjson").exists());
+    watch(&mut runner, &run, 10);
+    assert!(runner.wait().unwrap().success());
+    let counted = counted(journal::read(&run.join("journal.ndjson")).unwrap());
+    let failed = counted.values().filter(|execution| execution.vms[&0].failure.is_some()).count();
+    println!("{} real boots, {failed} failed (emulated host)", counted.len());
+    assert_eq!((counted.len(), failed), (100, 0));
+}
