@@ -77,7 +77,7 @@ reproduce: deps build ## The main job: the paper's study, from nothing to figure
 	$(MICROBENCH) plot "$$run" --theme paper
 
 test: images ## Run every test, the real boots in the emulated host included
-	@cargo test --locked --workspace
+	@cargo test --locked --workspace --no-fail-fast
 
 soak: images ## Run the long tests: 100 kills, 2,000 trials, 100 real boots; print their figures (half an hour)
 	@cargo test --locked -p microbench --test soak -- --ignored --nocapture --test-threads 1

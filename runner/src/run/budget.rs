@@ -50,7 +50,8 @@ impl Budget {
             _ => None,
         });
         let Some((reason, message)) = first else { return };
-        if reason != FailureReason::GivenUp {
+        // What was refused was no trial.
+        if !self.failing.get(cell).is_some_and(|failing| self.is_given_up(failing)) {
             let trials = self.failing.get(cell).map_or(0, |failing| failing.trials) + 1;
             self.failing.insert(cell.clone(), Failing { trials, reason, message });
         }
@@ -60,8 +61,7 @@ impl Budget {
     #[must_use]
     pub fn refuse(&self, trial: &JobTrial, vms: u32) -> Option<Vec<Record>> {
         let failing = self.failing.get(&trial.cell)?;
-        let spent = self.limit > 0 && failing.trials >= self.limit;
-        if !spent && failing.reason != FailureReason::Artifact {
+        if !self.is_given_up(failing) {
             return None;
         }
         let last: String = failing.message.chars().take(400).collect();
@@ -75,6 +75,11 @@ impl Budget {
             _ => FailureReason::GivenUp,
         };
         Some(not_run(trial, vms, reason, &message))
+    }
+
+    /// Whether the cell of `failing` is not run any more.
+    fn is_given_up(&self, failing: &Failing) -> bool {
+        failing.reason == FailureReason::Artifact || (self.limit > 0 && failing.trials >= self.limit)
     }
 }
 
@@ -135,5 +140,7 @@ mod tests {
         budget.saw(&failed(0, FailureReason::NotApplicable));
         let refused = budget.refuse(&trial(1), 1).unwrap();
         assert!(matches!(refused[1], Record::Failure { reason: FailureReason::NotApplicable, .. }));
+        budget.saw(&refused);
+        assert_eq!(budget.refuse(&trial(1), 1), Some(refused));
     }
 }
