@@ -19,6 +19,8 @@ AGENT_TARGET := x86_64-unknown-linux-gnu
 PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc libelf-dev cpio xz-utils patch e2fsprogs strace \
 	iproute2 python3-pip ca-certificates
 
+CARGO_DENY := 0.20.2
+
 # Seconds of fuzzing for each target.
 SECONDS ?= 60
 
@@ -92,9 +94,19 @@ fuzz: ## Fuzz manifest, journal, answers and kernel log; SECONDS=60 each (needs 
 			-max_total_time=$(SECONDS) -max_len=8192 -timeout=10
 	done
 
-lint: deps ## Check formatting, and clippy with warnings as errors
+lint: deps ## Check formatting, clippy with warnings as errors, and the dependencies' licences, sources, versions and advisories
 	@cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	if ! command -v cargo-deny >/dev/null && ! cargo install --locked --version $(CARGO_DENY) cargo-deny; then
+		echo 'dependencies: not checked: cargo-deny cannot be installed here'
+		exit 0
+	fi
+	cargo deny --locked check licenses bans sources
+	if cargo deny fetch db 2>/dev/null; then
+		cargo deny --frozen check advisories
+	else
+		echo 'advisories: not checked: their database cannot be fetched here'
+	fi
 
 clean: ## Remove what was built here (runs/ and the user's cache stay)
 	@cargo clean
