@@ -17,3 +17,4 @@ mod phases;
 mod probe;
 mod protocols;
 mod runs;
+mod testbed;
