@@ -22,19 +22,29 @@ pub(super) struct Sheet {
     pub(super) bottom: i32,
 }
 
+/// What is drawn around the chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sides {
+    /// Title, legend and caption: a picture that is read by itself.
+    All,
+    /// The legend: title and caption are in the document's text.
+    Legend,
+}
+
 /// The figure as SVG text.
 ///
 /// # Errors
 /// When plotters refuses; writing to a string, it does not.
-pub fn svg(figure: &Description) -> Result<String, DrawingAreaErrorKind<std::io::Error>> {
+pub fn svg(figure: &Description, sides: Sides) -> Result<String, DrawingAreaErrorKind<std::io::Error>> {
     theme::register();
     let look = Look::of(figure.theme, figure.column);
     let units = |inches: f64| (inches * theme::UNITS_PER_INCH) as i32;
     let width = units(look.width_inches);
     // The paper's charts carry neither: both are in its text.
-    let title = if look.paper { "" } else { figure.title.as_str() };
+    let bare = look.paper || sides == Sides::Legend;
+    let title = if bare { "" } else { figure.title.as_str() };
     let titles = if title.is_empty() { Vec::new() } else { wrap(title, TITLE, width - 2 * pad()) };
-    let caption = if look.paper { Vec::new() } else { wrap(&figure.caption, SMALL, width - 2 * pad()) };
+    let caption = if bare { Vec::new() } else { wrap(&figure.caption, SMALL, width - 2 * pad()) };
     let legend = if look.paper { Vec::new() } else { legend_rows(&figure.legend, width - 2 * pad()) };
     let legend_top = pad() + titles.len() as i32 * line(TITLE) + if titles.is_empty() { 0 } else { pad() };
     let top = legend_top + legend.len() as i32 * line(TEXT) + 2 * pad();
