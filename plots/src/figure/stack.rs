@@ -57,7 +57,7 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
         column: figure.column,
         legend: legend(&metrics),
         caption,
-        chart: Chart::Marks { y_label, panels },
+        chart: Chart::Marks { y_label, log: false, panels },
     })
 }
 
@@ -124,7 +124,7 @@ impl<'a> Bar<'a> {
             points: sum.points,
             absent: absent.collect(),
             n: stacks.iter().map(|stack| stack.sums.len()).sum(),
-            note: note(data, metrics, place),
+            note: cells::most_missing(data, metrics, place),
         }
     }
 
@@ -144,15 +144,8 @@ impl<'a> Bar<'a> {
     }
 }
 
-/// What is missing of the part that misses most.
-fn note(data: Data<'_>, metrics: &[&Metric], place: &Place<'_>) -> String {
-    let missing = |rows: &Vec<&Row>| rows.iter().map(|row| row.planned() - row.vms).sum::<usize>();
-    let most = metrics.iter().map(|metric| cells::rows(data, place, metric)).max_by_key(missing);
-    most.map_or_else(String::new, |rows| cells::note(&rows))
-}
-
 /// The sums of a cell's trials, as what intervals are made of.
-fn sum_row(sums: &[f64]) -> Row {
+pub(super) fn sum_row(sums: &[f64]) -> Row {
     Row {
         cell: String::new(),
         label: String::new(),
