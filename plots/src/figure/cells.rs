@@ -172,19 +172,35 @@ pub(super) fn axis_words(axis: &str) -> String {
     }
 }
 
+/// The label of a figure's x axis; none where its ticks are variants, or what a list of bars says, or as the paper drew it.
+pub(super) fn x_label(figure: &Figure) -> String {
+    let plain = figure.x == "variant" || !figure.bars.is_empty() || figure.theme == Theme::Paper;
+    if plain { String::new() } else { axis_words(&figure.x) }
+}
+
 /// An axis' label, which says when it is logarithmic.
 pub(super) fn scaled(label: &str, log: bool) -> String {
     if log { format!("{label} (log scale)") } else { label.to_owned() }
 }
 
-/// The sentence on marked places, of which `notes` are what is said of each; empty for none. What is the same for all of a group or
-/// all of a tick is said once.
+/// What places have in common.
+enum Side {
+    Panel,
+    Group,
+    Tick,
+}
+
+/// The sentence on marked places, of which `notes` are what is said of each; empty for none. What is the same for all of a panel, a
+/// group or a tick is said once.
 pub(super) fn marked(places: &Places<'_>, notes: &[String]) -> String {
     let mut open: Vec<usize> = (0..notes.len()).filter(|place| !notes[*place].is_empty()).collect();
     let mut said = Vec::new();
-    for by_group in [true, false] {
-        let names = if by_group { &places.groups } else { &places.ticks };
-        let of = |place: &Place<'_>| if by_group { place.group } else { place.tick };
+    for side in [Side::Panel, Side::Group, Side::Tick] {
+        let (names, of): (&[String], fn(&Place<'_>) -> usize) = match side {
+            Side::Panel => (&places.panels, |place| place.panel),
+            Side::Group => (&places.groups, |place| place.group),
+            Side::Tick => (&places.ticks, |place| place.tick),
+        };
         for (n, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             let all: Vec<usize> = (0..notes.len()).filter(|place| of(&places.all[*place]) == n).collect();
             let same = all.iter().all(|place| open.contains(place) && notes[*place] == notes[all[0]]);

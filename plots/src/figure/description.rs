@@ -61,6 +61,8 @@ pub enum Key {
 pub enum Chart {
     /// Marks over ticks: bars, boxes, violins, strips.
     Marks {
+        /// Label of the x axis; empty where the ticks say what they are.
+        x_label: String,
         /// Label of the y axis, with the unit.
         y_label: String,
         /// Whether the y axis is logarithmic; else it begins at zero.

@@ -47,7 +47,7 @@ pub fn svg(figure: &Description, sides: Sides) -> Result<String, DrawingAreaErro
     let bare = look.paper || sides == Sides::Legend;
     let title = if bare { "" } else { figure.title.as_str() };
     let titles = if title.is_empty() { Vec::new() } else { wrap(title, TITLE * BOLD, width - 2 * pad()) };
-    let caption = if bare { Vec::new() } else { wrap(&figure.caption, TEXT, width - 2 * pad()) };
+    let caption = if bare { Vec::new() } else { wrap(&bound(&figure.caption), TEXT, width - 2 * pad()) };
     let legend = if look.paper { Vec::new() } else { legend_rows(&figure.legend, width - 2 * pad()) };
     let legend_height: i32 = legend.iter().map(|row| row_height(row)).sum();
     let legend_top = pad() + titles.len() as i32 * line(TITLE) + if titles.is_empty() { 0 } else { pad() };
@@ -58,8 +58,9 @@ pub fn svg(figure: &Description, sides: Sides) -> Result<String, DrawingAreaErro
         _ => units(look.plot_inches),
     };
     let (head, foot) = match &figure.chart {
-        Chart::Marks { y_label, log, panels } => {
-            draw_marks::margins(look, (y_label, *log, panels), width, plot_height, &figure.legend)
+        Chart::Marks { x_label, y_label, log, panels } => {
+            let labels = (x_label.as_str(), y_label.as_str());
+            draw_marks::margins(look, (labels, *log, panels), width, plot_height, &figure.legend)
         }
         Chart::Lines(_) => draw_lines::margins(),
         Chart::Curves(curves) => draw_curves::margins(look, curves, width, plot_height),
@@ -86,8 +87,9 @@ pub fn svg(figure: &Description, sides: Sides) -> Result<String, DrawingAreaErro
             row_top += row_height(row);
         }
         match &figure.chart {
-            Chart::Marks { y_label, log, panels } => {
-                draw_marks::draw(&area, sheet, (y_label, *log, panels), &figure.legend)?;
+            Chart::Marks { x_label, y_label, log, panels } => {
+                let labels = (x_label.as_str(), y_label.as_str());
+                draw_marks::draw(&area, sheet, (labels, *log, panels), &figure.legend)?;
             }
             Chart::Lines(lines) => draw_lines::draw(&area, sheet, lines, &figure.legend)?,
             Chart::Curves(curves) => draw_curves::draw(&area, sheet, curves, &figure.legend)?,
@@ -103,6 +105,11 @@ pub fn svg(figure: &Description, sides: Sides) -> Result<String, DrawingAreaErro
         area.present()?;
     }
     Ok(turned(&out))
+}
+
+/// The same words with what belongs together bound by spaces at which no line breaks.
+fn bound(words: &str) -> String {
+    words.replace(" %", "\u{a0}%").replace(" n = ", " n\u{a0}=\u{a0}")
 }
 
 /// Width of a legend's key, and from its left side to the words.

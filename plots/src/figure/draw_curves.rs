@@ -10,6 +10,7 @@ use super::canvas::{
 use super::curves::{At, Curve, Curves, Knee, Panel};
 use super::description::Entry;
 use super::draw::{Sheet, draw_inner_legend};
+use super::hatch::dashed;
 use super::theme::{self, Look, points};
 
 /// Where everything of the chart is, before it is drawn.
@@ -21,6 +22,8 @@ struct Layout {
     headings: Headings,
     /// Height of the lanes above the plot that name the knees.
     lanes: i32,
+    /// Height of the lanes below the ticks that say what is missing.
+    missing: i32,
     /// The label of the x axis, in lines.
     below: Vec<String>,
 }
@@ -34,7 +37,8 @@ impl Layout {
         let lanes = (curves.panels.iter().zip(&frames)).map(|(panel, frame)| knees(curves, panel, frame));
         let lanes = lanes.flatten().map(|named| named.lane + 1).max().unwrap_or(0);
         let below = wrap(&curves.x_label, TEXT, width - frames[0].x0);
-        Self { y_label, up, frames, headings, lanes: lanes * line(TEXT), below }
+        let missing = lacking(curves).len() as i32 * line(TEXT);
+        Self { y_label, up, frames, headings, lanes: lanes * line(TEXT), missing, below }
     }
 }
 
@@ -64,7 +68,8 @@ fn across(curves: &Curves, frame: &Frame) -> Scale {
 
 /// A knee's words in a lane above the plot.
 struct Named {
-    x: i32,
+    /// Where the knee is; `None` when the line has none.
+    x: Option<i32>,
     group: usize,
     words: String,
     lane: i32,
@@ -72,28 +77,31 @@ struct Named {
     from: i32,
 }
 
-/// The knees of a panel, in as many lanes as they need not to overlap.
+/// The knees of a panel, in as many lanes as they need not to overlap; at the right those that there are not.
 fn knees(curves: &Curves, panel: &Panel, frame: &Frame) -> Vec<Named> {
     let across = across(curves, frame);
     let mut named: Vec<Named> = Vec::new();
     let mut ends: Vec<i32> = Vec::new();
-    let mut found: Vec<(f64, usize)> = (panel.curves.iter())
-        .filter_map(|curve| match curve.knee {
-            Some(Knee::At { x, .. }) => Some((x, curve.group)),
-            _ => None,
-        })
-        .collect();
+    let mut found: Vec<(f64, usize)> = Vec::new();
+    for curve in panel.curves.iter().filter(|curve| curve.places.iter().any(|at| at.value.is_some())) {
+        match curve.knee {
+            Some(Knee::At { x, .. }) => found.push((x, curve.group)),
+            Some(Knee::None(_)) => found.push((f64::INFINITY, curve.group)),
+            None => {}
+        }
+    }
     found.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     for (x, group) in found {
-        let words = format!("knee at {x}");
+        let words = if x.is_finite() { format!("knee at {x}") } else { "no knee".to_owned() };
         let width = points(8.0) + width_of(&words, TEXT);
-        let from = (across.at(x) - width / 2).clamp(frame.x0, (frame.x1 - width).max(frame.x0));
+        let middle = if x.is_finite() { across.at(x) } else { frame.x1 };
+        let from = (middle - width / 2).clamp(frame.x0, (frame.x1 - width).max(frame.x0));
         let lane = ends.iter().position(|end| *end < from).unwrap_or_else(|| {
             ends.push(0);
             ends.len() - 1
         });
         ends[lane] = from + width + points(4.0);
-        named.push(Named { x: across.at(x), group, words, lane: lane as i32, from });
+        named.push(Named { x: x.is_finite().then(|| across.at(x)), group, words, lane: lane as i32, from });
     }
     named
 }
@@ -102,7 +110,7 @@ fn knees(curves: &Curves, panel: &Panel, frame: &Frame) -> Vec<Named> {
 pub(super) fn margins(look: Look, curves: &Curves, width: i32, height: i32) -> (i32, i32) {
     let layout = Layout::new(look, curves, width, height);
     let head = layout.headings.height() + layout.lanes;
-    (head, (1 + layout.below.len() as i32) * line(TEXT) + points(6.0))
+    (head, (1 + layout.below.len() as i32) * line(TEXT) + layout.missing + points(6.0))
 }
 
 pub(super) fn draw(area: &Area<'_>, sheet: Sheet, curves: &Curves, legend: &[Entry]) -> Drawn {
@@ -132,7 +140,7 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, curves: &Curves, legend: &[Ent
     }
     let middle = i32::midpoint(layout.frames[0].x0, layout.frames.last().map_or(sheet.width, |frame| frame.x1));
     for (n, words) in layout.below.iter().enumerate() {
-        let at = (middle, sheet.bottom + points(5.0) + (1 + n as i32) * line(TEXT));
+        let at = (middle, sheet.bottom + points(5.0) + layout.missing + (1 + n as i32) * line(TEXT));
         Words::new(TEXT, HPos::Center, VPos::Top).draw(area, words, at)?;
     }
     Ok(())
@@ -155,8 +163,8 @@ fn draw_x(area: &Area<'_>, sheet: Sheet, curves: &Curves, across: &Scale) -> Dra
 
 fn draw_knee(area: &Area<'_>, sheet: Sheet, named: &Named) -> Drawn {
     let y = sheet.top - named.lane * line(TEXT) - line(TEXT) / 2 - points(1.0);
-    let path = [(named.x, sheet.bottom), (named.x, y + line(TEXT) / 2)];
-    for part in super::hatch::dashed(&path, &[points(2.5), points(2.0)]) {
+    let path = named.x.map(|x| [(x, sheet.bottom), (x, y + line(TEXT) / 2)]);
+    for part in path.iter().flat_map(|path| dashed(path, &[points(2.5), points(2.0)])) {
         area.draw(&PathElement::new(part, theme::FAINT.stroke_width(points(0.7).unsigned_abs())))?;
     }
     marker(area, sheet.look, (named.from + points(3.0), y), named.group)?;
@@ -214,8 +222,27 @@ fn draw_curve(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &S
     Ok(())
 }
 
-/// What is missing at a level: in words from the axis up, side by side; crosses where there is no room for words, since the caption
-/// says it.
+/// Groups of which something is missing somewhere, each with a lane below the axis.
+fn lacking(curves: &Curves) -> Vec<usize> {
+    let lacks = |group: &usize| {
+        let mut places = curves.panels.iter().filter(|panel| whole(panel).is_none());
+        let of = |panel: &Panel| {
+            panel.curves.get(*group).is_some_and(|curve| curve.places.iter().any(|at| !at.note.is_empty()))
+        };
+        !curves.absent.contains(group) && places.any(of)
+    };
+    (0..curves.panels.first().map_or(0, |panel| panel.curves.len())).filter(lacks).collect()
+}
+
+/// Why a panel of one line has no value at all: its words stand in the panel's middle.
+fn whole(panel: &Panel) -> Option<&str> {
+    let [Curve { places, .. }] = panel.curves.as_slice() else { return None };
+    let first = places.first()?;
+    places.iter().all(|at| at.value.is_none() && at.note == first.note).then_some(first.note.as_str())
+}
+
+/// What is missing: a lane a group below the ticks, in it a cross where nothing was measured and a square where not all VMs have a value,
+/// with the reason where there is room; the caption has them all.
 fn draw_missing(
     area: &Area<'_>,
     sheet: Sheet,
@@ -223,49 +250,38 @@ fn draw_missing(
     frame: &Frame,
     across: &Scale,
 ) -> Drawn {
-    // Of a panel with one line and no value the reason stands in its middle.
-    if let [Curve { places, .. }] = panel.curves.as_slice()
-        && let Some(first) = places.first()
-        && places.iter().all(|at| at.value.is_none() && at.note == first.note)
-    {
+    if let Some(why) = whole(panel) {
         let middle = (i32::midpoint(frame.x0, frame.x1), i32::midpoint(sheet.top, sheet.bottom));
-        let words = shortened(&first.note, TEXT, frame.width());
+        let words = shortened(why, TEXT, frame.width());
         return Words::new(TEXT, HPos::Center, VPos::Center).colour(theme::ALARM).draw(area, &words, middle);
     }
-    let mut free = frame.x0;
-    let mut levels: Vec<f64> = panel.curves.iter().flat_map(|curve| &curve.places).map(|at| at.x).collect();
-    levels.sort_by(f64::total_cmp);
-    levels.dedup();
-    for level in levels {
-        let here = |curve: &Curve| {
-            let marked = !curves.absent.contains(&curve.group);
-            let at = curve.places.iter().find(|at| marked && at.x == level && !at.note.is_empty())?;
-            Some((curve.group, at.note.clone(), at.value.is_some()))
-        };
-        let noted: Vec<(usize, String, bool)> = panel.curves.iter().filter_map(here).collect();
-        let (x, each) = (across.at(level), line(TEXT));
-        let from = x - each * noted.len() as i32 / 2;
-        if noted.is_empty() {
-            continue;
+    for (lane, group) in lacking(curves).into_iter().enumerate() {
+        let y = sheet.bottom + points(5.0) + (lane as i32 + 1) * line(TEXT) + line(TEXT) / 2;
+        if panel.curves.len() > 1 {
+            marker(area, sheet.look, (frame.x0 - points(6.0), y), group)?;
         }
-        if from < free || from + each * noted.len() as i32 > frame.x1 {
-            cross(area, (x, sheet.bottom - points(4.0)))?;
-            continue;
-        }
-        free = from + each * noted.len() as i32;
-        for (n, (group, note, measured)) in noted.iter().enumerate() {
-            let x = from + n as i32 * each + each / 2;
-            let mut bottom = sheet.bottom - points(5.0);
-            if !measured {
-                cross(area, (x, bottom))?;
-                bottom -= points(7.0);
+        let noted: Vec<&At> = panel.curves[group].places.iter().filter(|at| !at.note.is_empty()).collect();
+        for (n, at) in noted.iter().enumerate() {
+            let (x, reach) = (across.at(at.x), points(2.2));
+            match at.value {
+                None => cross(area, (x, y))?,
+                Some(_) => outline(area, [(x - reach, y - reach), (x + reach, y + reach)], theme::ALARM, 0.8)?,
             }
-            if panel.curves.len() > 1 {
-                marker(area, sheet.look, (x, bottom), *group)?;
-                bottom -= points(5.0);
+            let next = noted.get(n + 1).map_or(sheet.width - points(2.0), |next| across.at(next.x) - points(6.0));
+            let last = curves.panels.last().is_some_and(|last| std::ptr::eq(last, panel));
+            let free = if last { next } else { next.min(frame.x1) };
+            // Left of the last mark there may be more room than right of it.
+            let before = if n == 0 { frame.x0 } else { across.at(noted[n - 1].x) + points(6.0) };
+            let wide = width_of(&at.note, TEXT);
+            let style = |h| Words::new(TEXT, h, VPos::Center).colour(theme::ALARM);
+            if x + points(4.0) + wide <= free {
+                style(HPos::Left).draw(area, &at.note, (x + points(4.0), y))?;
+            } else if n + 1 == noted.len()
+                && n > 0
+                && x - points(4.0) - wide >= before + width_of(&noted[n - 1].note, TEXT)
+            {
+                style(HPos::Right).draw(area, &at.note, (x - points(4.0), y))?;
             }
-            let words = shortened(note, TEXT, bottom - sheet.top);
-            Words::new(TEXT, HPos::Left, VPos::Center).colour(theme::ALARM).draw_up(area, &words, (x, bottom))?;
         }
     }
     Ok(())

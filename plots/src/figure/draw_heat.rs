@@ -40,6 +40,11 @@ fn ink(on: RGBColor) -> RGBColor {
     if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 { theme::WHITE } else { RGBColor(0, 0, 0) }
 }
 
+/// What words may take of a place.
+fn room(place: i32) -> i32 {
+    place - points(2.5)
+}
+
 /// Where everything of the chart is, before it is drawn.
 struct Layout {
     rows: Vec<Vec<String>>,
@@ -48,8 +53,6 @@ struct Layout {
     below: Below,
     /// Height of a row.
     row: i32,
-    /// Whether the numbers are wider than their places and stand upright.
-    upright: bool,
     label: Vec<String>,
 }
 
@@ -69,12 +72,12 @@ impl Layout {
             let left = pad() / 2 + y_label.len() as i32 * line(TEXT) + points(4.0) + words + points(5.0);
             (row, y_label, Below::new(look, &[&heat.columns], left, width))
         };
+        // Words that are wider than their place stand upright, and ask for a higher row.
         let (row, y_label, below) = plan(false);
-        let place = |below: &Below| below.frames[0].slot(heat.columns.len()) as i32 - points(3.0);
-        let upright = widest > place(&below);
+        let upright = widest > room(below.frames[0].slot(heat.columns.len()) as i32);
         let (row, y_label, below) = if upright { plan(true) } else { (row, y_label, below) };
         let label = wrap(&heat.label, TEXT, below.frames[0].width());
-        Self { rows, y_label, below, row, upright, label }
+        Self { rows, y_label, below, row, label }
     }
 
     /// The scale with its words.
@@ -108,7 +111,7 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, heat: &Heat) -> Drawn {
         for (m, cell) in cells.iter().enumerate() {
             let edge = |m: usize| frame.x0 + (frame.slot(columns) * m as f64).round() as i32;
             let share = |value: f64| if high > low { (value - low) / (high - low) } else { 0.5 };
-            draw_cell(area, cell, cell.value.map(share), [(edge(m), y0), (edge(m + 1), y1)], layout.upright)?;
+            draw_cell(area, cell, cell.value.map(share), [(edge(m), y0), (edge(m + 1), y1)])?;
         }
         let lines = &layout.rows[n];
         for (m, words) in lines.iter().enumerate() {
@@ -143,7 +146,8 @@ fn draw_scale(area: &Area<'_>, sheet: Sheet, layout: &Layout, low: f64, high: f6
     let x = |n: i32| frame.x0 + frame.width() * n / STEPS;
     for n in 0..STEPS {
         let share = (f64::from(n) + 0.5) / f64::from(STEPS);
-        filled(area, [(x(n), y), (x(n + 1), y + points(7.0))], colour(share))?;
+        // Each covers the rest, so that no seam is seen between two.
+        filled(area, [(x(n), y), (frame.x1, y + points(7.0))], colour(share))?;
     }
     let strip = [(frame.x0, y), (frame.x1, y + points(7.0))];
     outline(area, strip, theme::FAINT, 0.5)?;
@@ -167,12 +171,13 @@ fn draw_scale(area: &Area<'_>, sheet: Sheet, layout: &Layout, low: f64, high: f6
     Ok(())
 }
 
-fn draw_cell(area: &Area<'_>, cell: &HeatCell, share: Option<f64>, corners: [(i32, i32); 2], upright: bool) -> Drawn {
+fn draw_cell(area: &Area<'_>, cell: &HeatCell, share: Option<f64>, corners: [(i32, i32); 2]) -> Drawn {
     let middle = (i32::midpoint(corners[0].0, corners[1].0), i32::midpoint(corners[0].1, corners[1].1));
     let fill = share.map_or(theme::WHITE, colour);
     filled(area, corners, fill)?;
     let (wide, high) = (corners[1].0 - corners[0].0, corners[1].1 - corners[0].1);
-    let words = shortened(&cell.words, TEXT, if upright { high } else { wide } - points(2.0));
+    let upright = width_of(&cell.words, TEXT) > room(wide);
+    let words = shortened(&cell.words, TEXT, room(if upright { high } else { wide }));
     let ink = match share {
         Some(_) => ink(fill),
         None => {

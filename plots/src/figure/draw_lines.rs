@@ -33,7 +33,7 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, lines: &Lines, legend: &[Entry
     let below = (i32::midpoint(left, right), sheet.bottom + points(5.0) + line(TEXT));
     Words::new(TEXT, HPos::Center, VPos::Top).draw(area, &lines.x_label, below)?;
     for one in &lines.lines {
-        let mut path = vec![(left, sheet.bottom)];
+        let mut path = vec![(one.values.first().map_or(left, |least| across.at(*least)), sheet.bottom)];
         let n = one.values.len() as f64;
         for (below, value) in one.values.iter().enumerate() {
             let x = across.at(*value);

@@ -5,7 +5,8 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::{Below, Frame, Headings, YLabel, draw_y};
 use super::canvas::{
-    Area, Drawn, Scale, TEXT, Words, cross, dot, filled, line, outline, rectangle, segment, shaded, shortened, width_of,
+    Area, Drawn, Scale, TEXT, Words, cross, dot, filled, line, outline, rectangle, segment, shaded, shortened,
+    width_of, wrap,
 };
 use super::description::{Entry, Mark, Panel, Shown};
 use super::draw::{Sheet, draw_inner_legend, inner_legend_size};
@@ -19,54 +20,93 @@ struct Layout {
     below: Below,
     headings: Headings,
     corners: Vec<Corner>,
+    /// The label of the x axis, in lines.
+    x_label: Vec<String>,
 }
 
 impl Layout {
-    fn new(look: Look, (y_label, log, panels): Marks<'_>, width: i32, height: i32, legend: &[Entry]) -> Self {
+    fn new(
+        look: Look,
+        ((x_label, y_label), log, panels): Marks<'_>,
+        width: i32,
+        height: i32,
+        legend: &[Entry],
+    ) -> Self {
         let y_label = YLabel::new(y_label, height);
         let ticks: Vec<&[String]> = panels.iter().map(|panel| panel.ticks.as_slice()).collect();
         // The words of the axis depend on the legend's corners, which depend on the panels' width; that they do but little.
         let near = Frame::row(panels.len(), y_label.left(look, points(20.0)), width)[0].width();
         let corners: Vec<Corner> = panels.iter().map(|panel| Corner::of(panel, legend, near)).collect();
-        let scale = scale(look, panels, log, height, legend, &corners);
+        let scale = scale(look, (panels, near), log, height, legend, &corners);
         let below = Below::new(look, &ticks, y_label.left(look, scale.ticks_width()), width);
         let headings = Headings::new(panels.iter().map(|panel| &panel.title), &below.frames);
-        Self { y_label, scale, below, headings, corners }
+        let across = width - below.frames[0].x0;
+        let x_label = if x_label.is_empty() { Vec::new() } else { wrap(x_label, TEXT, across) };
+        Self { y_label, scale, below, headings, corners, x_label }
     }
 }
 
-/// The chart: label of the y axis, whether that is logarithmic, panels.
-type Marks<'a> = (&'a str, bool, &'a [Panel]);
+/// The chart: labels of the axes, whether y is logarithmic, panels.
+type Marks<'a> = ((&'a str, &'a str), bool, &'a [Panel]);
 
-/// The y axis of a plot of this height.
-fn scale(look: Look, panels: &[Panel], log: bool, height: i32, legend: &[Entry], corners: &[Corner]) -> Scale {
+/// The y axis of a plot of this height over panels of this width.
+fn scale(
+    look: Look,
+    (panels, width): (&[Panel], i32),
+    log: bool,
+    height: i32,
+    legend: &[Entry],
+    corners: &[Corner],
+) -> Scale {
     let marks = || panels.iter().flat_map(|panel| &panel.marks);
     let largest = marks().map(highest).fold(0.0, f64::max);
-    if log {
-        let all = marks().flat_map(values);
-        let least = all.filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
-        // Room for a note is taken of the decades above.
-        let noted = marks().any(|mark| !mark.note.is_empty() && mark.shown != Shown::Nothing);
-        return Scale::log(
-            least,
-            if noted { largest * (largest / least).clamp(4.0, 30.0) } else { largest },
-            height,
-            0,
-        );
+    if look.paper && !log {
+        // Room above for the paper's legend where either corner has a bar in its way.
+        let share = f64::from(inner_legend_size(legend).1 + points(12.0)) / f64::from(height);
+        let reach = corners.iter().map(|corner| corner.tallest / (1.0 - share)).fold(largest * 1.05, f64::max);
+        return Scale::new(reach, height, 0);
     }
-    // Room above for what is said about marks, and for the paper's legend where either corner has a bar in its way.
-    let share = f64::from(inner_legend_size(legend).1 + points(12.0)) / f64::from(height);
-    let reach = match look.paper {
-        true => corners.iter().map(|corner| corner.tallest / (1.0 - share)).fold(largest * 1.05, f64::max),
-        false => marks().map(|mark| with_note(mark, height)).fold(largest * 1.08, f64::max),
+    let least = marks().flat_map(values).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
+    let noted = || {
+        panels.iter().flat_map(|panel| {
+            let cramped = slot(look, panel, width) < f64::from(line(TEXT));
+            panel.marks.iter().map(move |mark| (highest_own(mark), note_share(mark, cramped, height)))
+        })
     };
-    Scale::new(reach, height, 0)
+    if log {
+        // A note takes its share of the axis from the highest value on.
+        let reach = |(own, share): (f64, f64)| ((own.ln() - share * least.ln()) / (1.0 - share)).exp();
+        let reach = noted().filter(|(own, share)| *own > 0.0 && *share > 0.0).map(reach).fold(largest, f64::max);
+        return Scale::log(least, reach, height, 0);
+    }
+    // Bars begin at zero. What has no area may begin elsewhere, so that what it varies by is seen.
+    let bars = marks().any(|mark| matches!(mark.shown, Shown::Bar { .. } | Shown::Stack { .. }));
+    let from = if bars || least < largest / 2.0 || !least.is_finite() { 0.0 } else { least };
+    let reach = |(own, share): (f64, f64)| from + (own - from) / (1.0 - share);
+    let reach = noted().map(reach).fold(from + (largest - from) * 1.08, f64::max);
+    if from > 0.0 { Scale::around(&[from, reach], height, 0) } else { Scale::new(reach, height, 0) }
+}
+
+/// The share of a plot of this height that a mark's note takes above what was measured.
+fn note_share(mark: &Mark, cramped: bool, height: i32) -> f64 {
+    let words = if cramped { points(8.0) } else { width_of(&mark.note, TEXT) };
+    if mark.note.is_empty() { 0.0 } else { (f64::from(words + points(6.0)) / f64::from(height)).min(NOTED) }
+}
+
+/// The share of the plot's height that a note may take above what was measured.
+const NOTED: f64 = 0.6;
+
+/// Width of a place in a panel of this width.
+fn slot(look: Look, panel: &Panel, width: i32) -> f64 {
+    let share = f64::from(width) / panel.ticks.len().max(1) as f64 * 0.8;
+    let most = if look.paper { f64::MAX } else { f64::from(points(46.0)) };
+    (share / panel.slots.max(1) as f64).min(most)
 }
 
 /// Room above the plot for the panels' headings, and below it for the words along x.
 pub(super) fn margins(look: Look, marks: Marks<'_>, width: i32, height: i32, legend: &[Entry]) -> (i32, i32) {
     let layout = Layout::new(look, marks, width, height, legend);
-    (layout.headings.height(), layout.below.height + points(5.0))
+    (layout.headings.height(), layout.below.height + points(5.0) + layout.x_label.len() as i32 * line(TEXT))
 }
 
 pub(super) fn draw(area: &Area<'_>, sheet: Sheet, marks: Marks<'_>, legend: &[Entry]) -> Drawn {
@@ -90,6 +130,11 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, marks: Marks<'_>, legend: &[En
             draw_inner_legend(area, look, legend, frame.x0, frame.x1, sheet.top, layout.corners[n].at_left)?;
         }
     }
+    let middle = i32::midpoint(layout.below.frames[0].x0, layout.below.frames.last().map_or(0, |frame| frame.x1));
+    for (n, words) in layout.x_label.iter().enumerate() {
+        let at = (middle, sheet.bottom + points(5.0) + layout.below.height + n as i32 * line(TEXT));
+        Words::new(TEXT, HPos::Center, VPos::Top).draw(area, words, at)?;
+    }
     Ok(())
 }
 
@@ -111,18 +156,6 @@ impl Corner {
         Self { at_left: left < right, tallest: left.min(right) }
     }
 }
-
-/// How far the axis must reach for a mark's note to end within a plot of this height.
-fn with_note(mark: &Mark, height: i32) -> f64 {
-    if mark.note.is_empty() {
-        return 0.0;
-    }
-    let share = f64::from(width_of(&mark.note, TEXT) + points(6.0)) / f64::from(height);
-    highest_own(mark) / (1.0 - share.min(NOTED))
-}
-
-/// The share of the plot's height that a note may take above what was measured.
-const NOTED: f64 = 0.6;
 
 /// The highest thing that a mark draws, published values included.
 fn highest(mark: &Mark) -> f64 {
@@ -152,9 +185,7 @@ fn values(mark: &Mark) -> Vec<f64> {
 
 fn draw_marks(area: &Area<'_>, sheet: Sheet, panel: &Panel, frame: &Frame, scale: &Scale) -> Drawn {
     let slots = panel.slots.max(1) as f64;
-    let share = frame.slot(panel.ticks.len()) * 0.8;
-    let most = if sheet.look.paper { f64::MAX } else { f64::from(points(46.0)) };
-    let slot = (share / slots).min(most);
+    let slot = slot(sheet.look, panel, frame.width());
     let beside = panel.marks.iter().any(|mark| mark.reference.is_some());
     for mark in &panel.marks {
         let centre =

@@ -56,6 +56,30 @@ fn number(row: &Row, unit: &str) -> String {
     format!("{:.decimals$}{unit}", last.to)
 }
 
+/// The x axis: as long as leaves room for the words right of each row, down to half of what there is.
+fn across(timeline: &Timeline, left: i32, width: i32) -> Scale {
+    let longest = timeline.rows.iter().map(end).fold(0.0, f64::max);
+    let words = |row: &Row| {
+        let note = if row.note.is_empty() { 0 } else { points(4.0) + width_of(&row.note, TEXT) };
+        points(4.0) + width_of(&number(row, &timeline.unit), TEXT) + note
+    };
+    let fits = |scale: &Scale| {
+        timeline
+            .rows
+            .iter()
+            .filter(|row| !row.spans.is_empty())
+            .all(|row| scale.at(end(row)) + words(row) <= width - pad())
+    };
+    let mut right = width - points(12.0);
+    loop {
+        let scale = Scale::new(longest, left, right);
+        if fits(&scale) || right - left < (width - left) / 2 {
+            return scale;
+        }
+        right -= points(4.0);
+    }
+}
+
 fn end(row: &Row) -> f64 {
     let last = row.spans.last().map_or(0.0, |span| span.to);
     row.interval.map_or(last, |(_, high)| high.max(last))
@@ -63,10 +87,9 @@ fn end(row: &Row) -> f64 {
 
 pub(super) fn draw(area: &Area<'_>, sheet: Sheet, timeline: &Timeline, legend: &[Entry]) -> Drawn {
     let labels = Labels::new(timeline, sheet.width);
-    let numbers = timeline.rows.iter().map(|row| width_of(&number(row, &timeline.unit), TEXT)).max().unwrap_or(0);
-    let (left, right) = (pad() + labels.width + points(5.0), sheet.width - points(10.0) - numbers);
-    let longest = timeline.rows.iter().map(end).fold(0.0, f64::max);
-    let across = Scale::new(longest, left, right);
+    let left = pad() + labels.width + points(5.0);
+    let across = across(timeline, left, sheet.width);
+    let right = across.end;
     for (x, text) in across.ticks() {
         segment(area, (x, sheet.top), (x, sheet.bottom), theme::GRID, 0.5)?;
         segment(area, (x, sheet.bottom), (x, sheet.bottom + points(3.0)), theme::INK, 0.8)?;

@@ -85,8 +85,18 @@ fn one(data: Data<'_>, figure: &Figure, metrics: &[&Metric], places: &Places<'_>
             cells::marked(places, &notes),
             cells::remarks(data, figure, metrics, places)
         ),
-        chart: Chart::Marks { y_label: cells::scaled(&y_label, is_log(figure)), log: is_log(figure), panels },
+        chart: Chart::Marks {
+            x_label: cells::x_label(figure),
+            y_label: cells::scaled(&y_label, is_log(figure)),
+            log: is_log(figure),
+            panels,
+        },
     }
+}
+
+/// What is said of an axis that does not begin at zero by itself.
+fn from_anywhere(figure: &Figure) -> &'static str {
+    if is_log(figure) || figure.theme == Theme::Paper { "" } else { " The y axis need not begin at zero." }
 }
 
 fn is_log(figure: &Figure) -> bool {
@@ -133,16 +143,21 @@ fn what(figure: &Figure, metrics: &[&Metric], panels: &[Panel]) -> String {
     match figure.form {
         FigureForm::Box => format!(
             "Boxes: quartiles over trials {of_trials}, by linear interpolation (Hyndman and Fan's type 7); whiskers: last value \
-             within 1.5 interquartile ranges; points: values beyond."
+             within 1.5 interquartile ranges; points: values beyond.{}",
+            from_anywhere(figure)
         ),
         FigureForm::Violin => format!(
             "Violins: density of the trials' values {of_trials}, by a Gaussian kernel of Silverman's (1986) bandwidth{}, from the lowest to the \
              highest value, each as wide as the others where it is densest, from {VIOLIN_FROM} trials on; points: single trials, left to \
-             right in run order; line: their median.",
-            if is_log(figure) { " on the logarithms" } else { "" }
+             right in run order; line: their median.{}",
+            if is_log(figure) { " on the logarithms" } else { "" },
+            from_anywhere(figure)
         ),
         FigureForm::Strip => {
-            format!("Points: single trials, left to right in run order {of_trials}; line: their median.")
+            format!(
+                "Points: single trials, left to right in run order {of_trials}; line: their median.{}",
+                from_anywhere(figure)
+            )
         }
         _ => {
             let marks = || panels.iter().flat_map(|panel| &panel.marks);

@@ -47,7 +47,9 @@ pub fn save(figure: &Description, folder: &Path) -> Result<Vec<PathBuf>, Error> 
 fn caption(figure: &Description) -> String {
     let title = figure.title.trim().trim_end_matches('.');
     let title = if title.is_empty() { String::new() } else { format!("{title}. ") };
-    format!("{}%\n", latex::escape(&format!("{title}{}", figure.caption)))
+    // A line breaks neither before a percent sign nor in `n = 30`.
+    let text = latex::escape(&format!("{title}{}", figure.caption)).replace(" \\%", "~\\%").replace(" n = ", " n~=~");
+    format!("{text}%\n")
 }
 
 /// Gives the SVG its printed size, and browsers other fonts to fall back on.

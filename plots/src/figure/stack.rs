@@ -29,7 +29,7 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
         marks: vec![],
     };
     let mut panels: Vec<Panel> = places.panels.iter().map(panel).collect();
-    let (mut ns, mut incomplete) = (Vec::new(), Vec::new());
+    let (mut ns, mut incomplete, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for place in &places.all {
         let bar = Bar::of(data, figure, &metrics, place);
         if !bar.absent.is_empty() && !bar.parts.is_empty() {
@@ -38,7 +38,9 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
             incomplete.push(format!("{}{panel} without {}", place.label, bar.absent.join(", ")));
         }
         ns.push(bar.n);
-        panels[place.panel].marks.push(bar.mark(figure.theme, place));
+        let mark = bar.mark(figure.theme, place);
+        notes.push(mark.note.clone());
+        panels[place.panel].marks.push(mark);
     }
     let rows = |place| metrics.iter().flat_map(move |metric| cells::rows(data, place, metric));
     let host = places.all.iter().flat_map(rows).find_map(|row| row.host);
@@ -49,7 +51,12 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
     let incomplete =
         if incomplete.is_empty() { String::new() } else { format!(" Not whole: {}.", incomplete.join("; ")) };
     let context = cells::context(data, figure, &metrics, &places).join(" ");
-    let caption = format!("{}{incomplete} {} {context}", what(figure.theme, &panels), cells::count(&ns));
+    let caption = format!(
+        "{}{incomplete}{} {} {context}",
+        what(figure.theme, &panels),
+        cells::marked(&places, &notes),
+        cells::count(&ns)
+    );
     Ok(Description {
         name: figure.name.clone(),
         title: figure.title.clone(),
@@ -57,7 +64,7 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
         column: figure.column,
         legend: legend(&metrics),
         caption,
-        chart: Chart::Marks { y_label, log: false, panels },
+        chart: Chart::Marks { x_label: cells::x_label(figure), y_label, log: false, panels },
     })
 }
 

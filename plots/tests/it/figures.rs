@@ -200,7 +200,7 @@ fn a_caption_for_latex_is_one_escaped_paragraph() {
     analyze(run.folder()).unwrap();
     plot(run.folder(), None).unwrap();
     let (tex, text) = (run.read("figures/f.caption.tex"), run.read("figures/f.caption.txt"));
-    assert!(tex.starts_with("Boots \\& stops, 100 \\%. Boxes: quartiles over trials"), "{tex}");
+    assert!(tex.starts_with("Boots \\& stops, 100~\\%. Boxes: quartiles over trials"), "{tex}");
     assert!(
         tex.ends_with("emulated host, virtual time: 1 instruction = 1 ns; no caches, no cost of a world switch.%\n"),
         "{tex}"

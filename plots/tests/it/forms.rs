@@ -386,6 +386,13 @@ fn every_form_is_fit_to_print() {
             let name = format!("paper-{}-{end}", figure.name);
             let description = wide.one(&Figure { name, column, theme: Theme::Publication, ..figure.clone() });
             let files = save(&description, folder).unwrap();
+            if column == Column::Single {
+                let before: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+                save(&description, folder).unwrap();
+                for (file, before) in files.iter().zip(before) {
+                    assert!(std::fs::read(file).unwrap() == before, "{} differs", file.display());
+                }
+            }
             let ends: Vec<_> =
                 files.iter().map(|file| file.to_string_lossy().rsplit_once(end).unwrap().1.to_owned()).collect();
             assert_eq!(ends, [".svg", ".pdf", ".png", ".caption.txt", ".caption.tex"]);
