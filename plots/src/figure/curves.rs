@@ -232,6 +232,7 @@ fn what(figure: &Figure, panels: &[Panel]) -> String {
     let statistic = figure.statistic.text();
     let places = || panels.iter().flat_map(|panel| &panel.curves).flat_map(|curve| &curve.places);
     let band = match figure.statistic {
+        _ if figure.theme == Theme::Paper => "neither intervals nor single trials are drawn",
         _ if !places().any(|at| at.interval.is_some()) => "no interval, of too few trials",
         Statistic::Mean => "bands: 95 % interval of the mean (bootstrap from 6 trials on, Student's t from 3)",
         _ => "bands: 95 % order-statistic interval",

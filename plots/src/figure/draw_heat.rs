@@ -142,7 +142,7 @@ fn draw_scale(area: &Area<'_>, sheet: Sheet, layout: &Layout, low: f64, high: f6
     if high <= low {
         return Ok(());
     }
-    const STEPS: i32 = 60;
+    const STEPS: i32 = 120;
     let x = |n: i32| frame.x0 + frame.width() * n / STEPS;
     for n in 0..STEPS {
         let share = (f64::from(n) + 0.5) / f64::from(STEPS);

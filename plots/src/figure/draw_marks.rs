@@ -5,7 +5,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::{Below, Frame, Headings, YLabel, draw_y};
 use super::canvas::{
-    Area, Drawn, Scale, TEXT, Words, cross, dot, filled, line, outline, rectangle, segment, shaded, shortened,
+    Area, Drawn, Scale, TEXT, Words, cross, dot, filled, line, line_of, outline, rectangle, segment, shaded, shortened,
     width_of, wrap,
 };
 use super::description::{Entry, Mark, Panel, Shown};
@@ -227,7 +227,6 @@ fn draw_note(area: &Area<'_>, sheet: Sheet, mark: &Mark, x: i32, room: i32, scal
 
 fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32, scale: &Scale) -> Drawn {
     let look = sheet.look;
-    let colour = look.colour(mark.group);
     let (x0, x1) = (centre - width / 2, centre + width / 2);
     let spread = |n: usize, of: usize| centre + (((n as f64 + 0.5) / of as f64 - 0.5) * f64::from(width) * 0.6) as i32;
     match &mark.shown {
@@ -276,7 +275,7 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
             segment(area, (x0, scale.at(*median)), (x1, scale.at(*median)), theme::INK, 1.4)?;
         }
         Shown::Strip { values, median } => {
-            segment(area, (x0, scale.at(*median)), (x1, scale.at(*median)), colour, 1.4)?;
+            line_of(area, look, &[(x0, scale.at(*median)), (x1, scale.at(*median))], mark.group)?;
             for (n, value) in values.iter().enumerate() {
                 dot(area, (spread(n, values.len()), scale.at(*value)))?;
             }

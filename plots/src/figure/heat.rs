@@ -76,7 +76,7 @@ fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>) ->
         column: figure.column,
         legend: Vec::new(),
         caption: format!(
-            "Numbers and colours: {} over trials, to three digits; hatched: no value.{star}{} {}",
+            "Numbers and colours: {} over trials, to three digits or whole numbers; hatched: no value.{star}{} {}",
             figure.statistic.text(),
             cells::marked(places, &notes),
             cells::remarks(data, figure, &[metric], places)

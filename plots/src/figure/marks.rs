@@ -78,7 +78,7 @@ fn one(data: Data<'_>, figure: &Figure, metrics: &[&Metric], places: &Places<'_>
         title: figure.title.clone(),
         theme: figure.theme,
         column: figure.column,
-        legend: legend(data, metrics, places, &panels),
+        legend: legend(data, figure, metrics, places, &panels),
         caption: format!(
             "{}{} {}",
             what(figure, metrics, &panels),
@@ -117,10 +117,12 @@ fn note(figure: &Figure, rows: &[&Row], shown: &Shown) -> String {
     [missing, drawn].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-fn legend(data: Data<'_>, metrics: &[&Metric], places: &Places<'_>, panels: &[Panel]) -> Vec<Entry> {
+fn legend(data: Data<'_>, figure: &Figure, metrics: &[&Metric], places: &Places<'_>, panels: &[Panel]) -> Vec<Entry> {
+    // A strip has no area, but the line of its median.
+    let key = if figure.form == FigureForm::Strip { Key::Steps } else { Key::Group };
     let mut legend: Vec<Entry> = (places.groups.iter().enumerate())
         .filter(|(_, label)| !label.is_empty())
-        .map(|(group, label)| Entry { label: label.clone(), key: Key::Group(group) })
+        .map(|(group, label)| Entry { label: label.clone(), key: key(group) })
         .collect();
     if metrics.len() > 1 {
         let layers = metrics

@@ -32,14 +32,16 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
     let (mut ns, mut incomplete, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for place in &places.all {
         let bar = Bar::of(data, figure, &metrics, place);
-        if !bar.absent.is_empty() && !bar.parts.is_empty() {
+        let lacks = !bar.absent.is_empty() && !bar.parts.is_empty();
+        if lacks {
             let panel = places.panels.get(place.panel).filter(|panel| !panel.is_empty());
             let panel = panel.map_or_else(String::new, |panel| format!(", {panel},"));
             incomplete.push(format!("{}{panel} without {}", place.label, bar.absent.join(", ")));
         }
         ns.push(bar.n);
         let mark = bar.mark(figure.theme, place);
-        notes.push(mark.note.clone());
+        // What lacks a part is named with its parts.
+        notes.push(if lacks { String::new() } else { mark.note.clone() });
         panels[place.panel].marks.push(mark);
     }
     let rows = |place| metrics.iter().flat_map(move |metric| cells::rows(data, place, metric));
