@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use microbench_plots::figure::curves::{Curve, Curves, Knee};
 use microbench_plots::figure::description::{Chart, Key, Shown};
 use microbench_plots::figure::heat::Heat;
+use microbench_plots::figure::theme;
 use microbench_plots::figure::timeline::Timeline;
 use microbench_plots::figure::{Data, Description, describe, save};
 use microbench_plots::journal;
@@ -15,6 +16,8 @@ use microbench_plots::record::{
 };
 use microbench_plots::samples::{Sample, samples};
 use microbench_plots::summary::{Row, summarise};
+
+use resvg::usvg;
 
 use crate::support::{Run, bar, figure, metric, text};
 
@@ -340,6 +343,12 @@ fn on_paper() -> Vec<Figure> {
         let of = [("variant", vec![text(variant)]), ("concurrency", vec![Level::Int(at_once)])];
         bar(&format!("{variant} with a long label, {at_once}"), ["guest one", "guest two", "guest three"][n % 3], &of)
     });
+    let long = "Words_without_any_place_to_break_them_and_of_more_than_the_width_of_one_column, then others";
+    let lengthy = Figure {
+        bars: vec![bar(long, long, &[("variant", vec![text("fc")]), ("concurrency", vec![Level::Int(32)])])],
+        y_label: format!("{long}, {long} (ms, virtual time)"),
+        ..figure("f", FigureForm::Bars, startup)
+    };
     let named = |name: &str, figure: Figure| Figure {
         name: name.into(),
         title: "Start-up of a microVM, from spawn to first answer".into(),
@@ -349,6 +358,11 @@ fn on_paper() -> Vec<Figure> {
     vec![
         named("bars", by_variant(FigureForm::Bars, startup)),
         named("bars-twelve", Figure { bars: twelve.collect(), ..figure("f", FigureForm::Bars, startup) }),
+        named("bars-lengthy", lengthy.clone()),
+        named(
+            "timeline-lengthy",
+            Figure { form: FigureForm::Timeline, y_label: String::new(), metrics: phases("f").metrics, ..lengthy },
+        ),
         named("grouped-bars", by_concurrency(FigureForm::GroupedBars)),
         named("stacked-bars", by_variant(FigureForm::StackedBars, &phases_of)),
         named("overlaid-bars", by_variant(FigureForm::OverlaidBars, &["startup", "phase_kernel"])),
@@ -374,6 +388,51 @@ fn on_paper() -> Vec<Figure> {
     ]
 }
 
+/// Words that are cut off by the sheet's edge, and those that lie on one another; those at 45 degrees are tried for the edge alone.
+fn illegible(name: &str, svg: &str) -> Vec<String> {
+    let mut fonts = usvg::fontdb::Database::new();
+    fonts.load_font_data(theme::REGULAR.to_vec());
+    fonts.load_font_data(theme::BOLD.to_vec());
+    let options = usvg::Options { fontdb: std::sync::Arc::new(fonts), ..usvg::Options::default() };
+    let tree = usvg::Tree::from_str(svg, &options).unwrap();
+    let mut texts = Vec::new();
+    collect(tree.root(), &mut texts);
+    assert!(texts.len() > 5, "{name}: {} texts", texts.len());
+    let (wide, high) = (tree.size().width(), tree.size().height());
+    let mut problems = Vec::new();
+    for (n, (words, area, rising)) in texts.iter().enumerate() {
+        let inside = area.left() >= 0.0 && area.top() >= 0.0 && area.right() <= wide && area.bottom() <= high;
+        if !inside {
+            problems.push(format!("{name}: `{words}` is cut off: {area:?} of {wide} x {high}"));
+        }
+        for (other, beside, other_rising) in &texts[..n] {
+            let across = area.right().min(beside.right()) - area.left().max(beside.left());
+            let down = area.bottom().min(beside.bottom()) - area.top().max(beside.top());
+            let apart = *rising || *other_rising || across < 1.0 || down < 1.0;
+            if !apart {
+                problems.push(format!("{name}: `{words}` lies on `{other}`: {area:?} {beside:?}"));
+            }
+        }
+    }
+    problems
+}
+
+/// Each text with the area that it takes, and whether it is at 45 degrees.
+fn collect(group: &usvg::Group, texts: &mut Vec<(String, usvg::Rect, bool)>) {
+    for node in group.children() {
+        match node {
+            usvg::Node::Group(group) => collect(group, texts),
+            usvg::Node::Text(text) => {
+                let words: String = text.chunks().iter().map(usvg::TextChunk::text).collect();
+                let turned = text.abs_transform();
+                let rising = turned.kx.abs() > 1e-3 && turned.sx.abs() > 1e-3;
+                texts.push((words, text.abs_bounding_box(), rising));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Every form in both widths; twice the same. `MICROBENCH_KEEP_FIGURES=FOLDER` keeps them, to be looked at.
 #[test]
 fn every_form_is_fit_to_print() {
@@ -381,6 +440,7 @@ fn every_form_is_fit_to_print() {
     let folder = tempfile::tempdir().unwrap();
     let keep = std::env::var_os("MICROBENCH_KEEP_FIGURES").map(std::path::PathBuf::from);
     let folder = keep.as_deref().unwrap_or(folder.path());
+    let mut problems = Vec::new();
     for figure in on_paper() {
         for (column, end) in [(Column::Single, "single"), (Column::Double, "double")] {
             let name = format!("paper-{}-{end}", figure.name);
@@ -398,6 +458,7 @@ fn every_form_is_fit_to_print() {
             assert_eq!(ends, [".svg", ".pdf", ".png", ".caption.txt", ".caption.tex"]);
             let svg = std::fs::read_to_string(&files[0]).unwrap();
             assert!(!svg.contains("NaN"), "{}", description.name);
+            problems.extend(illegible(&description.name, &svg));
             // Text is of 8 points at print size, the title of 9: 600 units an inch.
             for size in svg.split("font-size=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
                 let points = size.parse::<f64>().unwrap() * 72.0 / 600.0;
@@ -405,4 +466,5 @@ fn every_form_is_fit_to_print() {
             }
         }
     }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
