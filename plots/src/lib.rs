@@ -11,6 +11,7 @@ pub mod figure;
 mod file;
 pub mod import;
 pub mod journal;
+pub mod latex;
 pub mod noise;
 pub mod record;
 pub mod samples;

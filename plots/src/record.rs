@@ -254,6 +254,31 @@ pub struct Figure {
     pub only: BTreeMap<String, Level>,
     /// What a bar's height is.
     pub statistic: Statistic,
+    /// Scale of the x axis, where that is an axis of numbers.
+    #[serde(default, skip_serializing_if = "Scaling::is_linear")]
+    pub x_scale: Scaling,
+    /// Scale of the y axis.
+    #[serde(default, skip_serializing_if = "Scaling::is_linear")]
+    pub y_scale: Scaling,
+}
+
+/// Scale of an axis of numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scaling {
+    /// The same difference has the same length.
+    #[default]
+    Linear,
+    /// The same ratio has the same length; its label says so.
+    Log,
+}
+
+impl Scaling {
+    /// True for [`Scaling::Linear`].
+    #[must_use]
+    pub fn is_linear(&self) -> bool {
+        *self == Self::Linear
+    }
 }
 
 /// One bar of a figure that lists its bars.
@@ -287,8 +312,18 @@ pub enum FigureForm {
     Box,
     /// Empirical cumulative distribution functions, one line a bar.
     Ecdf,
+    /// Violin plots over trials: a kernel estimate of their density, mirrored, with each trial as a point and the median.
+    Violin,
     /// Every trial's value as a point in run order, one strip a bar.
     Strip,
+    /// The statistic over an axis of numbers with its interval as a band, one line a level of [`Figure::groups`].
+    Line,
+    /// As `line`, with the knee of each line, or that there is none.
+    Scaling,
+    /// [`Figure::metrics`], spans that follow one another, as segments from their common start, one row a bar.
+    Timeline,
+    /// The statistic for each level of x (columns) and group (rows), as a colour and as a number.
+    HeatMap,
     /// The set-up: hosts, taps, guests, from the plan; no data.
     Setup,
 }

@@ -4,14 +4,20 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::theme::{self, points};
+use super::hatch::{dashed, strokes};
+use super::theme::{self, Look, points};
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 pub(super) const TITLE: f64 = 9.0;
 pub(super) const TEXT: f64 = 8.0;
-pub(super) const SMALL: f64 = 6.5;
+/// How much wider bold words are at most.
+pub(super) const BOLD: f64 = 1.08;
+
+/// plotters' sizes are a font's height from its deepest to its highest point: its SVG makes them this much smaller. In ours they are what
+/// a document says, the em: 8 points are 8 points in print.
+const EM: f64 = 1.24;
 
 /// Height of a line of text of this size.
 pub(super) fn line(size: f64) -> i32 {
@@ -43,7 +49,7 @@ impl Words {
 
     fn style(self) -> TextStyle<'static> {
         let weight = if self.bold { FontStyle::Bold } else { FontStyle::Normal };
-        (theme::FONT, points(self.size), weight).into_font().color(&self.colour).pos(Pos::new(self.h, self.v))
+        (theme::FONT, points(self.size * EM), weight).into_font().color(&self.colour).pos(Pos::new(self.h, self.v))
     }
 
     pub(super) fn draw(self, area: &Area<'_>, text: &str, at: (i32, i32)) -> Drawn {
@@ -81,6 +87,70 @@ pub(super) fn filled(area: &Area<'_>, corners: [(i32, i32); 2], colour: RGBColor
     area.draw(&Rectangle::new(corners, colour.filled()))
 }
 
+/// A group's area: its colour, its hatching, its outline.
+pub(super) fn shaded(
+    area: &Area<'_>,
+    look: Look,
+    polygon: &[(i32, i32)],
+    group: usize,
+    layer: (usize, usize),
+) -> Drawn {
+    let colour = look.colour(group);
+    area.draw(&Polygon::new(polygon.to_vec(), look.area(colour, layer).filled()))?;
+    if look.paper {
+        return Ok(());
+    }
+    for [a, b] in strokes(polygon, look.hatch(group), f64::from(points(3.6))) {
+        segment(area, a, b, look.stroke(colour), 0.35)?;
+    }
+    let mut path = polygon.to_vec();
+    path.extend(polygon.first());
+    area.draw(&PathElement::new(path, colour.stroke_width(points(0.6).unsigned_abs())))
+}
+
+/// The corners of a rectangle.
+pub(super) fn rectangle([(x0, y0), (x1, y1)]: [(i32, i32); 2]) -> [(i32, i32); 4] {
+    [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+}
+
+/// A group's line: its colour and its dashes.
+pub(super) fn line_of(area: &Area<'_>, look: Look, path: &[(i32, i32)], group: usize) -> Drawn {
+    let lengths: Vec<i32> = look.dash(group).iter().map(|length| points(*length)).collect();
+    for part in dashed(path, &lengths) {
+        area.draw(&PathElement::new(part, look.colour(group).stroke_width(points(1.2).unsigned_abs())))?;
+    }
+    Ok(())
+}
+
+/// A group's point on a line, of a shape of its own.
+pub(super) fn marker(area: &Area<'_>, look: Look, (x, y): (i32, i32), group: usize) -> Drawn {
+    let (r, colour) = (points(2.2), look.colour(group));
+    let half = r * 9 / 10;
+    let shape = match group % 5 {
+        0 => (0..16).map(|n| f64::from(n) * std::f64::consts::TAU / 16.0).collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    let round = |angle: &f64| (x + (f64::from(r) * angle.cos()) as i32, y + (f64::from(r) * angle.sin()) as i32);
+    let shape: Vec<(i32, i32)> = match group % 5 {
+        0 => shape.iter().map(round).collect(),
+        1 => vec![(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)],
+        2 => vec![(x, y - r), (x + r, y + half), (x - r, y + half)],
+        3 => vec![(x, y - r - r / 5), (x + r + r / 5, y), (x, y + r + r / 5), (x - r - r / 5, y)],
+        _ => vec![(x - r, y - half), (x + r, y - half), (x, y + r)],
+    };
+    area.draw(&Polygon::new(shape.clone(), colour.filled()))?;
+    let mut path = shape;
+    path.extend(path.first().copied());
+    area.draw(&PathElement::new(path, theme::WHITE.stroke_width(points(0.5).unsigned_abs())))
+}
+
+/// What has no value: a cross in red.
+pub(super) fn cross(area: &Area<'_>, (x, y): (i32, i32)) -> Drawn {
+    let reach = points(2.2);
+    segment(area, (x - reach, y - reach), (x + reach, y + reach), theme::ALARM, 0.9)?;
+    segment(area, (x - reach, y + reach), (x + reach, y - reach), theme::ALARM, 0.9)
+}
+
 /// A trial's value.
 pub(super) fn dot(area: &Area<'_>, at: (i32, i32)) -> Drawn {
     area.draw(&Circle::new(at, points(1.3), WHITE.filled()))?;
@@ -89,12 +159,12 @@ pub(super) fn dot(area: &Area<'_>, at: (i32, i32)) -> Drawn {
 
 /// Width of a text in canvas units.
 pub(super) fn width_of(words: &str, size: f64) -> i32 {
-    let font = (theme::FONT, points(size)).into_font();
+    let font = (theme::FONT, points(size * EM)).into_font();
     font.box_size(words).map_or(0, |(width, _)| i32::try_from(width).unwrap_or(i32::MAX))
 }
 
 /// Breaks a text at spaces so that each line fits into `width`; a word that is wider stands alone.
-pub(super) fn wrap(words: &str, size: f64, width: i32) -> Vec<String> {
+pub(super) fn wrap_words(words: &str, size: f64, width: i32) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in words.split(' ') {
         match lines.last_mut() {
@@ -108,6 +178,32 @@ pub(super) fn wrap(words: &str, size: f64, width: i32) -> Vec<String> {
     lines
 }
 
+/// As [`wrap_words`], but a word that is wider than `width` is broken too, so that nothing is.
+pub(super) fn wrap(words: &str, size: f64, width: i32) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in wrap_words(words, size, width) {
+        let mut rest = line.as_str();
+        while width_of(rest, size) > width {
+            let fits = |&(at, _): &(usize, char)| width_of(&rest[..at], size) <= width;
+            let Some((at, _)) = rest.char_indices().skip(1).take_while(fits).last() else { break };
+            lines.push(rest[..at].to_owned());
+            rest = &rest[at..];
+        }
+        lines.push(rest.to_owned());
+    }
+    lines
+}
+
+/// The text, or as much of its beginning as fits with an ellipsis.
+pub(super) fn shortened(words: &str, size: f64, width: i32) -> String {
+    if width_of(words, size) <= width {
+        return words.to_owned();
+    }
+    let with = |at: usize| format!("{}…", words[..at].trim_end());
+    let fits = |&(at, _): &(usize, char)| width_of(&with(at), size) <= width;
+    words.char_indices().take_while(fits).last().map_or_else(String::new, |(at, _)| with(at))
+}
+
 /// An axis: from zero, or a round number below everything that is drawn, to a round number at or above it, mapped to canvas units.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
@@ -119,12 +215,18 @@ pub(super) struct Scale {
     pub(super) end: i32,
     pub(super) step: f64,
     pub(super) steps: u32,
+    /// The value at the end of a logarithmic axis, which has no steps.
+    log: Option<f64>,
 }
 
 impl Scale {
     pub(super) fn new(largest: f64, zero: i32, end: i32) -> Self {
         let (step, steps) = nice_steps(if largest > 0.0 { largest } else { 1.0 });
-        Self { from: 0.0, zero, end, step, steps }
+        Self::stepped(0.0, step, steps, zero, end)
+    }
+
+    pub(super) fn stepped(from: f64, step: f64, steps: u32, zero: i32, end: i32) -> Self {
+        Self { from, zero, end, step, steps, log: None }
     }
 
     /// From zero too, unless all values lie in the upper half: then close around them, so that what they vary by is seen.
@@ -137,20 +239,75 @@ impl Scale {
         let (step, _) = nice_steps(high - low);
         let from = (low / step - 0.25).floor().max(0.0) * step;
         let steps = ((high - from) / step + 0.25).ceil() as u32;
-        Self { from, zero, end, step, steps }
+        Self::stepped(from, step, steps, zero, end)
     }
 
+    /// Logarithmic: from 1, 2 or 5 times a power of ten to another such number; the values are above 0, and there is at least half a
+    /// decade.
+    pub(super) fn log(low: f64, high: f64, zero: i32, end: i32) -> Self {
+        let (low, high) = if low > 0.0 && high >= low && high.is_finite() { (low, high) } else { (1.0, 10.0) };
+        let all = decades(low / 100.0, high * 100.0);
+        let from = all.iter().copied().rfind(|tick| *tick <= low).unwrap_or(low);
+        let to = all.iter().copied().find(|tick| *tick >= high && *tick >= from * 4.9).unwrap_or(high * 10.0);
+        Self { from, zero, end, step: 0.0, steps: 0, log: Some(to) }
+    }
+
+    /// The same axis so much further down the sheet.
+    pub(super) fn moved(self, by: i32) -> Self {
+        Self { zero: self.zero + by, end: self.end + by, ..self }
+    }
+
+    /// From `low` to `high` with a little room on both sides, without round ends.
+    pub(super) fn within(low: f64, high: f64, log: bool, zero: i32, end: i32) -> Self {
+        let room = points(8.0).min((end - zero).abs() / 4) * (end - zero).signum();
+        let inner = f64::from(end - zero - 2 * room);
+        let share = f64::from(room) / inner;
+        if log && low > 0.0 {
+            let ratio = if high > low { high / low } else { 10.0 };
+            let beyond = ratio.powf(share);
+            return Self { log: Some(low * ratio * beyond), ..Self::stepped(low / beyond, 0.0, 0, zero, end) };
+        }
+        let span = if high > low { high - low } else { 1.0 };
+        Self::stepped(low - span * share, span * (1.0 + 2.0 * share), 1, zero, end)
+    }
+
+    /// Where a value is; on a logarithmic axis what is at or below 0 lies at the beginning.
     pub(super) fn at(&self, value: f64) -> i32 {
-        let share = (value - self.from) / (self.step * f64::from(self.steps));
+        let share = match self.log {
+            Some(to) => (value.max(self.from) / self.from).ln() / (to / self.from).ln(),
+            None => (value - self.from) / (self.step * f64::from(self.steps)),
+        };
         self.zero + (share * f64::from(self.end - self.zero)).round() as i32
     }
 
     /// Where the ticks are, and their words.
     pub(super) fn ticks(&self) -> Vec<(i32, String)> {
+        if let Some(to) = self.log {
+            let all = decades(self.from, to);
+            let powers = (to / self.from).log10() > 3.5;
+            let shown = |tick: &f64| !powers || is_power(*tick);
+            return all.into_iter().filter(shown).map(|tick| (self.at(tick), tick.to_string())).collect();
+        }
         let decimals = (-self.step.log10().floor()).max(0.0) as usize;
         let value = |n: u32| self.from + self.step * f64::from(n);
         (0..=self.steps).map(|n| (self.at(value(n)), format!("{:.decimals$}", value(n)))).collect()
     }
+
+    /// Width of the widest tick's words.
+    pub(super) fn ticks_width(&self) -> i32 {
+        self.ticks().iter().map(|(_, words)| width_of(words, TEXT)).max().unwrap_or(0)
+    }
+}
+
+/// 1, 2 and 5 times the powers of ten from `low` to `high`, exact as decimals.
+fn decades(low: f64, high: f64) -> Vec<f64> {
+    let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let all = powers.flat_map(|power| ["1", "2", "5"].map(|digit| format!("{digit}e{power}").parse().unwrap_or(0.0)));
+    all.filter(|tick| (low * 0.999_999..=high * 1.000_001).contains(tick)).collect()
+}
+
+fn is_power(tick: f64) -> bool {
+    (tick.log10() - tick.log10().round()).abs() < 1e-9
 }
 
 /// Steps of 1, 2 or 5 times a power of ten: four to eight of them reach `largest`.
@@ -173,6 +330,41 @@ mod tests {
         for values in [&[10.0, 100.0][..], &[5.0, 5.0], &[]] {
             assert!(Scale::around(values, 1000, 0).from == 0.0, "{values:?}");
         }
+    }
+
+    #[test]
+    fn a_logarithmic_axis_has_round_ends_around_all_values() {
+        for (low, high, from, ticks) in [
+            (3.0, 70.0, 2.0, &["2", "5", "10", "20", "50", "100"][..]),
+            (10.0, 10.0, 10.0, &["10", "20", "50"]),
+            (0.013, 0.4, 0.01, &["0.01", "0.02", "0.05", "0.1", "0.2", "0.5"]),
+            (1.0, 30000.0, 1.0, &["1", "10", "100", "1000", "10000"]),
+        ] {
+            let scale = Scale::log(low, high, 1000, 0);
+            let found: Vec<String> = scale.ticks().into_iter().map(|(_, words)| words).collect();
+            assert_eq!(
+                (scale.from, found.as_slice()),
+                (from, &ticks.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
+            );
+            assert!((0..=1000).contains(&scale.at(low)) && (0..=1000).contains(&scale.at(high)), "{low} {high}");
+        }
+        // The same ratio is the same length.
+        let scale = Scale::log(1.0, 100.0, 0, 1000);
+        assert_eq!((scale.at(1.0), scale.at(10.0), scale.at(100.0), scale.at(-3.0)), (0, 500, 1000, 0));
+    }
+
+    #[test]
+    fn text_is_broken_or_shortened_so_that_it_fits() {
+        theme::register();
+        let width = points(60.0);
+        for words in ["a few words that are wrapped", "AVeryLongWordWithoutAnyPlaceToBreakIt and more", ""] {
+            let lines = wrap(words, TEXT, width);
+            assert!(lines.iter().all(|line| width_of(line, TEXT) <= width), "{lines:?}");
+            assert_eq!(lines.concat().replace(' ', ""), words.replace(' ', ""));
+            assert!(width_of(&shortened(words, TEXT, width), TEXT) <= width);
+        }
+        assert_eq!(shortened("short", TEXT, width), "short");
+        assert!(shortened("a few words that are wrapped", TEXT, width).ends_with('…'));
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn levels_of(axis: Option<&Axis>) -> Vec<Level> {
 }
 
 /// A tick's words: a variant's label, else the level.
-fn tick_label(plan: &Plan, axis: &str, level: &Level) -> String {
+pub(super) fn tick_label(plan: &Plan, axis: &str, level: &Level) -> String {
     let variant = || plan.cells.iter().find(|cell| cell.variant == level.to_string()).map(|cell| cell.label.clone());
     (axis == "variant").then(variant).flatten().unwrap_or_else(|| level.to_string())
 }
@@ -140,6 +140,82 @@ fn named(plan: &Plan, axis: &str, level: &Level) -> String {
         _ => format!("{} {level}", axis.replace('_', " ")),
     }
 }
+
+/// A place's words with those of its panel.
+pub(super) fn whole_label(places: &Places<'_>, place: &Place<'_>) -> String {
+    match places.panels.get(place.panel).filter(|panel| !panel.is_empty()) {
+        Some(panel) => format!("{}, {panel}", place.label),
+        None => place.label.clone(),
+    }
+}
+
+/// The levels of an axis as they stand in the plan; none for an unknown axis.
+pub(super) fn levels(plan: &Plan, axis: &str) -> Vec<Level> {
+    plan.axes.iter().find(|known| known.name == axis).map_or_else(Vec::new, |axis| axis.levels.clone())
+}
+
+/// What an axis is, as a label of it.
+pub(super) fn axis_words(axis: &str) -> String {
+    match axis {
+        "concurrency" => "VMs at once".to_owned(),
+        "memory_mib" => "Memory of a guest (MiB)".to_owned(),
+        "vcpus" => "CPUs of a guest".to_owned(),
+        "rootfs" => "Root file system".to_owned(),
+        "variant" => "Variant".to_owned(),
+        other => {
+            let mut words = other.replace('_', " ");
+            if let Some(first) = words.get_mut(0..1) {
+                first.make_ascii_uppercase();
+            }
+            words
+        }
+    }
+}
+
+/// The label of a figure's x axis; none where its ticks are variants, or what a list of bars says, or as the paper drew it.
+pub(super) fn x_label(figure: &Figure) -> String {
+    let plain = figure.x == "variant" || !figure.bars.is_empty() || figure.theme == Theme::Paper;
+    if plain { String::new() } else { axis_words(&figure.x) }
+}
+
+/// An axis' label, which says when it is logarithmic.
+pub(super) fn scaled(label: &str, log: bool) -> String {
+    if log { format!("{label} (log scale)") } else { label.to_owned() }
+}
+
+/// What places have in common.
+enum Side {
+    Panel,
+    Group,
+    Tick,
+}
+
+/// The sentence on marked places, of which `notes` are what is said of each; empty for none. What is the same for all of a panel, a
+/// group or a tick is said once.
+pub(super) fn marked(places: &Places<'_>, notes: &[String]) -> String {
+    let mut open: Vec<usize> = (0..notes.len()).filter(|place| !notes[*place].is_empty()).collect();
+    let mut said = Vec::new();
+    for side in [Side::Panel, Side::Group, Side::Tick] {
+        let (names, of): (&[String], fn(&Place<'_>) -> usize) = match side {
+            Side::Panel => (&places.panels, |place| place.panel),
+            Side::Group => (&places.groups, |place| place.group),
+            Side::Tick => (&places.ticks, |place| place.tick),
+        };
+        for (n, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            let all: Vec<usize> = (0..notes.len()).filter(|place| of(&places.all[*place]) == n).collect();
+            let same = all.iter().all(|place| open.contains(place) && notes[*place] == notes[all[0]]);
+            if all.len() > 1 && same {
+                said.push(format!("{name}: {}", notes[all[0]]));
+                open.retain(|place| !all.contains(place));
+            }
+        }
+    }
+    said.extend(open.into_iter().map(|place| format!("{}: {}", whole_label(places, &places.all[place]), notes[place])));
+    if said.is_empty() { String::new() } else { format!(" Marked in red: {}.", said.join("; ")) }
+}
+
+/// Why a value is not drawn on a logarithmic axis.
+pub(super) const NOT_ON_LOG: &str = "not above 0";
 
 /// The rows of a place's cells for one metric.
 pub(super) fn rows<'a>(data: Data<'a>, place: &Place<'_>, metric: &Metric) -> Vec<&'a Row> {
@@ -203,6 +279,13 @@ pub(super) fn note(rows: &[&Row]) -> String {
         Status::NotRun => Some("not run".to_owned()),
     });
     words.collect::<Vec<_>>().join(", ")
+}
+
+/// What is missing of the metric that misses most at a place.
+pub(super) fn most_missing(data: Data<'_>, metrics: &[&Metric], place: &Place<'_>) -> String {
+    let missing = |rows: &Vec<&Row>| rows.iter().map(|row| row.planned() - row.vms).sum::<usize>();
+    let most = metrics.iter().map(|metric| rows(data, place, metric)).max_by_key(missing);
+    most.map_or_else(String::new, |rows| note(&rows))
 }
 
 /// Published means stand beside bars; no other form has a place for them, and the theme of the paper draws what it drew.

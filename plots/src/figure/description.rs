@@ -5,7 +5,7 @@ use crate::record::{Column, Figure, FigureForm, Plan, Theme};
 use crate::samples::Sample;
 use crate::summary::Row;
 
-use super::{lines, marks, sequence, setup, stack};
+use super::{curves, heat, lines, marks, sequence, setup, stack, timeline};
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,20 +48,36 @@ pub enum Key {
     Point(sequence::Kind),
     /// The line of a median.
     Line,
+    /// A group's line with its points.
+    Curve(usize),
+    /// A distribution function's line.
+    Steps(usize),
+    /// The mark of what has no value.
+    Missing,
 }
 
 /// What is drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chart {
-    /// Marks over ticks: bars, boxes, strips.
+    /// Marks over ticks: bars, boxes, violins, strips.
     Marks {
+        /// Label of the x axis; empty where the ticks say what they are.
+        x_label: String,
         /// Label of the y axis, with the unit.
         y_label: String,
+        /// Whether the y axis is logarithmic; else it begins at zero.
+        log: bool,
         /// Left to right.
         panels: Vec<Panel>,
     },
     /// Lines over a continuous axis: distribution functions.
     Lines(lines::Lines),
+    /// Lines over an axis of numbers.
+    Curves(curves::Curves),
+    /// Phases of a start-up over time.
+    Timeline(timeline::Timeline),
+    /// A value for each pair of levels of two axes.
+    Heat(heat::Heat),
     /// Values over the execution order.
     Sequence(sequence::Sequence),
     /// The set-up.
@@ -121,6 +137,15 @@ pub enum Shown {
         /// Values beyond.
         outliers: Vec<f64>,
     },
+    /// A violin plot: the values' estimated density, mirrored.
+    Violin {
+        /// The values, in run order.
+        values: Vec<f64>,
+        /// Their median.
+        median: f64,
+        /// The density at values from the lowest to the highest, as a share of the highest density; empty for too few values.
+        outline: Vec<(f64, f64)>,
+    },
     /// Each trial's value, in run order.
     Strip {
         /// The values.
@@ -167,11 +192,17 @@ pub struct Data<'a> {
 /// When it names an axis or a metric that the plan does not have.
 pub fn describe(data: Data<'_>, figure: &Figure) -> Result<Vec<Description>, Error> {
     match figure.form {
-        FigureForm::Bars | FigureForm::GroupedBars | FigureForm::OverlaidBars | FigureForm::Box | FigureForm::Strip => {
-            marks::describe(data, figure)
-        }
+        FigureForm::Bars
+        | FigureForm::GroupedBars
+        | FigureForm::OverlaidBars
+        | FigureForm::Box
+        | FigureForm::Violin
+        | FigureForm::Strip => marks::describe(data, figure),
         FigureForm::StackedBars => Ok(vec![stack::describe(data, figure)?]),
         FigureForm::Ecdf => lines::describe(data, figure),
+        FigureForm::Line | FigureForm::Scaling => curves::describe(data, figure),
+        FigureForm::Timeline => Ok(vec![timeline::describe(data, figure)?]),
+        FigureForm::HeatMap => heat::describe(data, figure),
         FigureForm::Setup => Ok(vec![setup::describe(data.plan, figure)]),
     }
 }

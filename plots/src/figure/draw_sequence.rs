@@ -3,9 +3,10 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Area, Drawn, Scale, TEXT, Words, line, outline, segment};
+use super::axes::YLabel;
+use super::canvas::{Area, Drawn, Scale, TEXT, Words, cross, line, outline, segment};
 use super::description::Entry;
-use super::draw::{Sheet, draw_inner_legend, pad};
+use super::draw::{Sheet, draw_inner_legend};
 use super::sequence::{Kind, Sequence};
 use super::theme::{self, points};
 
@@ -20,12 +21,12 @@ pub(super) fn margins() -> (i32, i32) {
 }
 
 pub(super) fn draw(area: &Area<'_>, sheet: Sheet, sequence: &Sequence, legend: &[Entry]) -> Drawn {
-    let (left, right) = (points(44.0), sheet.width - points(10.0));
     let values: Vec<f64> = sequence.points.iter().filter_map(|point| point.value).collect();
     let up = Scale::around(&values, sheet.bottom, sheet.top);
+    let y_label = YLabel::new(&sequence.y_label, sheet.bottom - sheet.top);
+    let (left, right) = (y_label.left(sheet.look, up.ticks_width()), sheet.width - points(10.0));
     let across = positions(sequence.points.iter().map(|point| point.at).fold(1.0, f64::max), left, right);
-    let middle = (sheet.top + sheet.bottom) / 2;
-    Words::new(TEXT, HPos::Center, VPos::Top).draw_up(area, &sequence.y_label, (pad() / 2, middle))?;
+    y_label.draw(area, sheet)?;
     // Without a value there is no scale.
     for (y, text) in up.ticks().into_iter().filter(|_| !values.is_empty()) {
         segment(area, (left, y), (right, y), theme::GRID, 0.5)?;
@@ -55,7 +56,7 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, sequence: &Sequence, legend: &
 /// An axis of whole numbers.
 fn positions(last: f64, left: i32, right: i32) -> Scale {
     let scale = Scale::new(last, left, right);
-    if scale.step >= 1.0 { scale } else { Scale { step: 1.0, steps: last.ceil() as u32, ..scale } }
+    if scale.step >= 1.0 { scale } else { Scale::stepped(0.0, 1.0, last.ceil() as u32, left, right) }
 }
 
 /// The mark of an execution: filled when it counts whole, else open, of another shape for each kind.
@@ -74,9 +75,6 @@ pub(super) fn draw_point(area: &Area<'_>, kind: Kind, (x, y): (i32, i32)) -> Dra
             segment(area, (x, y + reach), (x - reach, y), theme::ALARM, 0.8)
         }
         Kind::Incomplete => outline(area, [(x - reach, y - reach), (x + reach, y + reach)], theme::ALARM, 0.8),
-        Kind::Missing => {
-            segment(area, (x - reach, y - reach), (x + reach, y + reach), theme::ALARM, 0.9)?;
-            segment(area, (x - reach, y + reach), (x + reach, y - reach), theme::ALARM, 0.9)
-        }
+        Kind::Missing => cross(area, (x, y)),
     }
 }

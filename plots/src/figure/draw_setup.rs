@@ -3,7 +3,7 @@
 use plotters::prelude::WHITE;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Area, Drawn, SMALL, TEXT, Words, filled, line, outline, segment, width_of};
+use super::canvas::{Area, Drawn, TEXT, Words, filled, line, outline, segment, width_of};
 use super::draw::{Sheet, pad};
 use super::setup::Setup;
 use super::theme::{self, points};
@@ -61,16 +61,16 @@ fn draw_guest(
     right: i32,
 ) -> Drawn {
     let middle = i32::midpoint(y0, y1);
-    let name = if setup.guests == 1 { "guest".to_owned() } else { format!("guest {number}") };
+    let name = if setup.guests == 1 { "guest".to_owned() } else { format!("VM {number}") };
     let guest = [(left + 57 * unit, y0), (right, y1)];
     filled(area, guest, theme::PALE)?;
     outline(area, guest, theme::INK, 0.7)?;
-    let words = (guest[1].0 - points(3.0), y0 + points(2.0));
-    Words::new(SMALL, HPos::Right, VPos::Top).colour(theme::FAINT).draw(area, &name, words)?;
-    let half = (line(SMALL)).min((y1 - y0) / 3);
+    let words = (guest[1].0 - points(3.0), middle);
+    Words::new(TEXT, HPos::Right, VPos::Center).colour(theme::FAINT).draw(area, &name, words)?;
+    let half = (line(TEXT)).min((y1 - y0) / 3);
     let tap = [(left + 42 * unit, middle - half), (left + 51 * unit, middle + half)];
     let eth = [(left + 60 * unit, middle - half), (left + 69 * unit, middle + half)];
-    let agent = [(left + 76 * unit, middle - half), (left + 90 * unit, middle + half)];
+    let agent = [(left + 72 * unit, middle - half), (left + 85 * unit, middle + half)];
     let bend = left + 38 * unit;
     segment(area, runner, (bend, runner.1), theme::INK, 0.7)?;
     segment(area, (bend, runner.1), (bend, middle), theme::INK, 0.7)?;
@@ -92,12 +92,12 @@ fn boxed(area: &Area<'_>, corners: [(i32, i32); 2], words: &str, below: &str) ->
     filled(area, corners, WHITE)?;
     outline(area, corners, theme::INK, 0.7)?;
     let (x, y) = (i32::midpoint(corners[0].0, corners[1].0), i32::midpoint(corners[0].1, corners[1].1));
-    let fits = !below.is_empty() && width_of(below, SMALL) < corners[1].0 - corners[0].0 - points(4.0);
-    let up = if fits { line(SMALL) / 2 } else { 0 };
+    let fits = !below.is_empty() && width_of(below, TEXT) < corners[1].0 - corners[0].0 - points(4.0);
+    let up = if fits { line(TEXT) / 2 } else { 0 };
     Words::new(TEXT, HPos::Center, VPos::Center).draw(area, words, (x, y - up))?;
     if fits {
-        let at = (x, y + line(SMALL) / 2 + points(1.0));
-        Words::new(SMALL, HPos::Center, VPos::Center).colour(theme::FAINT).draw(area, below, at)?;
+        let at = (x, y + line(TEXT) / 2 + points(1.0));
+        Words::new(TEXT, HPos::Center, VPos::Center).colour(theme::FAINT).draw(area, below, at)?;
     }
     Ok(())
 }

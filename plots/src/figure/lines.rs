@@ -1,7 +1,7 @@
 //! Empirical distribution functions: one line for each place.
 
 use crate::Error;
-use crate::record::{Figure, Metric};
+use crate::record::{Figure, Metric, Scaling};
 
 use super::cells::{self, Places};
 use super::description::{Chart, Data, Description, Entry, Key};
@@ -11,6 +11,8 @@ use super::description::{Chart, Data, Description, Entry, Key};
 pub struct Lines {
     /// Label of the x axis, with the unit.
     pub x_label: String,
+    /// Whether the x axis is logarithmic; else it begins at zero.
+    pub log: bool,
     /// One for each place with a value, in order.
     pub lines: Vec<Line>,
 }
@@ -37,26 +39,33 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Vec<Descriptio
 
 fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>) -> Description {
     let mut lines = Vec::new();
-    let mut missing = Vec::new();
+    let (mut missing, mut absent) = (Vec::new(), Vec::new());
+    let log = figure.x_scale == Scaling::Log;
     let mut host = None;
     for (colour, place) in places.all.iter().enumerate() {
         let rows = cells::rows(data, place, metric);
         host = host.or_else(|| rows.iter().find_map(|row| row.host));
-        let label = match places.panels.get(place.panel).filter(|panel| !panel.is_empty()) {
-            Some(panel) => format!("{}, {panel}", place.label),
-            None => place.label.clone(),
-        };
+        let label = cells::whole_label(places, place);
         let mut values = cells::value(&rows, figure.statistic, data.plan.seed).points;
         values.sort_by(f64::total_cmp);
-        let note = cells::note(&rows);
+        let mut note = cells::note(&rows);
+        if log && values.first().is_some_and(|least| *least <= 0.0) {
+            values.clear();
+            cells::NOT_ON_LOG.clone_into(&mut note);
+        }
         if !note.is_empty() {
             missing.push(format!("{label}: {note}"));
+            if values.is_empty() {
+                absent.push(format!("{label}: {note}"));
+            }
         }
         if !values.is_empty() {
             lines.push(Line { label: format!("{label} (n = {})", values.len()), colour, values });
         }
     }
-    let legend = lines.iter().map(|line| Entry { label: line.label.clone(), key: Key::Group(line.colour) }).collect();
+    let mut legend: Vec<Entry> =
+        lines.iter().map(|line| Entry { label: line.label.clone(), key: Key::Steps(line.colour) }).collect();
+    legend.extend(absent.into_iter().map(|label| Entry { label, key: Key::Missing }));
     let missing = if missing.is_empty() { String::new() } else { format!(" Not drawn: {}.", missing.join("; ")) };
     let several = figure.metrics.len() > 1;
     Description {
@@ -69,6 +78,10 @@ fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>) ->
             "Lines: share of trials at or below a value.{missing} {}",
             cells::remarks(data, figure, &[metric], places)
         ),
-        chart: Chart::Lines(Lines { x_label: format!("{}{}", metric.label, cells::unit(metric, host)), lines }),
+        chart: Chart::Lines(Lines {
+            x_label: cells::scaled(&format!("{}{}", metric.label, cells::unit(metric, host)), log),
+            log,
+            lines,
+        }),
     }
 }

@@ -29,16 +29,20 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
         marks: vec![],
     };
     let mut panels: Vec<Panel> = places.panels.iter().map(panel).collect();
-    let (mut ns, mut incomplete) = (Vec::new(), Vec::new());
+    let (mut ns, mut incomplete, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for place in &places.all {
         let bar = Bar::of(data, figure, &metrics, place);
-        if !bar.absent.is_empty() && !bar.parts.is_empty() {
+        let lacks = !bar.absent.is_empty() && !bar.parts.is_empty();
+        if lacks {
             let panel = places.panels.get(place.panel).filter(|panel| !panel.is_empty());
             let panel = panel.map_or_else(String::new, |panel| format!(", {panel},"));
             incomplete.push(format!("{}{panel} without {}", place.label, bar.absent.join(", ")));
         }
         ns.push(bar.n);
-        panels[place.panel].marks.push(bar.mark(figure.theme, place));
+        let mark = bar.mark(figure.theme, place);
+        // What lacks a part is named with its parts.
+        notes.push(if lacks { String::new() } else { mark.note.clone() });
+        panels[place.panel].marks.push(mark);
     }
     let rows = |place| metrics.iter().flat_map(move |metric| cells::rows(data, place, metric));
     let host = places.all.iter().flat_map(rows).find_map(|row| row.host);
@@ -49,7 +53,12 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
     let incomplete =
         if incomplete.is_empty() { String::new() } else { format!(" Not whole: {}.", incomplete.join("; ")) };
     let context = cells::context(data, figure, &metrics, &places).join(" ");
-    let caption = format!("{}{incomplete} {} {context}", what(figure.theme, &panels), cells::count(&ns));
+    let caption = format!(
+        "{}{incomplete}{} {} {context}",
+        what(figure.theme, &panels),
+        cells::marked(&places, &notes),
+        cells::count(&ns)
+    );
     Ok(Description {
         name: figure.name.clone(),
         title: figure.title.clone(),
@@ -57,7 +66,7 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
         column: figure.column,
         legend: legend(&metrics),
         caption,
-        chart: Chart::Marks { y_label, panels },
+        chart: Chart::Marks { x_label: cells::x_label(figure), y_label, log: false, panels },
     })
 }
 
@@ -124,7 +133,7 @@ impl<'a> Bar<'a> {
             points: sum.points,
             absent: absent.collect(),
             n: stacks.iter().map(|stack| stack.sums.len()).sum(),
-            note: note(data, metrics, place),
+            note: cells::most_missing(data, metrics, place),
         }
     }
 
@@ -144,15 +153,8 @@ impl<'a> Bar<'a> {
     }
 }
 
-/// What is missing of the part that misses most.
-fn note(data: Data<'_>, metrics: &[&Metric], place: &Place<'_>) -> String {
-    let missing = |rows: &Vec<&Row>| rows.iter().map(|row| row.planned() - row.vms).sum::<usize>();
-    let most = metrics.iter().map(|metric| cells::rows(data, place, metric)).max_by_key(missing);
-    most.map_or_else(String::new, |rows| cells::note(&rows))
-}
-
 /// The sums of a cell's trials, as what intervals are made of.
-fn sum_row(sums: &[f64]) -> Row {
+pub(super) fn sum_row(sums: &[f64]) -> Row {
     Row {
         cell: String::new(),
         label: String::new(),

@@ -4,6 +4,8 @@ use plotters::style::{FontStyle, RGBColor, register_font};
 
 use crate::record::{Column, Theme};
 
+use super::hatch::{DASHES, Hatch};
+
 /// Canvas units for one inch: fine enough that plotters' rounding to whole units does not show.
 pub const UNITS_PER_INCH: f64 = 600.0;
 /// Pixels for one inch of a PNG.
@@ -19,6 +21,8 @@ pub const REGULAR: &[u8] = include_bytes!("../../fonts/Inter-400.ttf");
 /// Semi-bold weight.
 pub const BOLD: &[u8] = include_bytes!("../../fonts/Inter-600.ttf");
 
+/// Paper.
+pub const WHITE: RGBColor = RGBColor(0xff, 0xff, 0xff);
 /// Text.
 pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 /// Axes and captions.
@@ -81,18 +85,54 @@ impl Look {
         palette[group % palette.len()]
     }
 
+    /// Pattern of the n-th group's areas. There is one less than there are colours, so that 42 groups differ in one or the other. The
+    /// paper had none.
+    #[must_use]
+    pub fn hatch(self, group: usize) -> Hatch {
+        if self.paper { Hatch::Plain } else { Hatch::ALL[group % Hatch::ALL.len()] }
+    }
+
+    /// Dashes of the n-th group's line, points.
+    #[must_use]
+    pub fn dash(self, group: usize) -> &'static [f64] {
+        if self.paper { DASHES[0] } else { DASHES[group % DASHES.len()] }
+    }
+
     /// Colour of the area of a bar in layer `n` of `of`: opaque, so that no grid line shows through. The paper's bars were half
     /// transparent, one over the other.
     #[must_use]
     pub fn area(self, colour: RGBColor, (n, of): (usize, usize)) -> RGBColor {
         let share = match (self.paper, of) {
             (true, _) => 1.0 - 0.5_f64.powi(i32::try_from(n).unwrap_or(0) + 1),
-            (false, 0 | 1) => 0.75,
+            (false, 0 | 1) => 0.7,
             (false, _) => 0.3 + 0.55 * n as f64 / (of - 1) as f64,
         };
-        let mix = |part: u8| (255.0 - share * (255.0 - f64::from(part))).round() as u8;
-        RGBColor(mix(colour.0), mix(colour.1), mix(colour.2))
+        mixed(colour, WHITE, share)
     }
+
+    /// Colour of an area's hatching: darker than the area and its outline.
+    #[must_use]
+    pub fn stroke(self, colour: RGBColor) -> RGBColor {
+        mixed(colour, RGBColor(0, 0, 0), 0.55)
+    }
+}
+
+/// `share` of one colour and the rest of another.
+#[must_use]
+pub fn mixed(colour: RGBColor, other: RGBColor, share: f64) -> RGBColor {
+    let mix = |a: u8, b: u8| (share * f64::from(a) + (1.0 - share) * f64::from(b)).round() as u8;
+    RGBColor(mix(colour.0, other.0), mix(colour.1, other.1), mix(colour.2, other.2))
+}
+
+/// How light a colour is, 0 for black and 1 for white: relative luminance (Web Content Accessibility Guidelines 2.2, of IEC
+/// 61966-2-1). What is left of a colour in grey print.
+#[must_use]
+pub fn luminance(colour: RGBColor) -> f64 {
+    let linear = |part: u8| {
+        let part = f64::from(part) / 255.0;
+        if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    };
+    0.2126 * linear(colour.0) + 0.7152 * linear(colour.1) + 0.0722 * linear(colour.2)
 }
 
 /// Points (1/72 inch) in canvas units.
@@ -106,4 +146,46 @@ pub fn register() {
     // Both return an error only for a font that does not parse; the files are in the program.
     let _ = register_font(FONT, FontStyle::Normal, REGULAR);
     let _ = register_font(FONT, FontStyle::Bold, BOLD);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Contrast of two luminances, from 1 (none) to 21 (black on white): Web Content Accessibility Guidelines 2.2.
+    fn contrast(a: RGBColor, b: RGBColor) -> f64 {
+        let (a, b) = (luminance(a), luminance(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn groups_differ_in_hatch_or_in_grey() {
+        let look = Look::of(Theme::Publication, Column::Single);
+        for a in 0..42 {
+            for b in 0..a {
+                let same = look.hatch(a) == look.hatch(b) && look.colour(a) == look.colour(b);
+                assert!(!same, "{b} and {a} look the same");
+            }
+        }
+        // Without colour: neighbours differ in hatch always, and those of one hatch are never side by side in a short legend.
+        for a in 0..6 {
+            for b in 0..a {
+                assert!(look.hatch(a) != look.hatch(b), "{b} and {a} have one hatch");
+                assert!(a > 4 || look.dash(a) != look.dash(b), "{b} and {a} have one dash");
+            }
+            let (area, next) = (look.area(look.colour(a), (0, 1)), look.area(look.colour(a + 1), (0, 1)));
+            assert!(look.hatch(a) != look.hatch(a + 1) || contrast(area, next) > 1.3, "{a}");
+        }
+    }
+
+    #[test]
+    fn hatching_and_text_are_seen_on_what_they_lie_on() {
+        let look = Look::of(Theme::Publication, Column::Single);
+        for group in 0..7 {
+            let area = look.area(look.colour(group), (0, 1));
+            assert!(contrast(look.stroke(look.colour(group)), area) > 2.0, "{group}");
+        }
+        assert!(contrast(INK, WHITE) > 7.0 && contrast(ALARM, WHITE) > 4.5 && contrast(FAINT, WHITE) > 4.5);
+        assert!((luminance(WHITE) - 1.0).abs() < 1e-9 && luminance(RGBColor(0, 0, 0)) == 0.0);
+    }
 }

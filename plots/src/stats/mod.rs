@@ -5,8 +5,10 @@ pub mod bootstrap;
 pub mod contrast;
 #[cfg(test)]
 mod coverage;
+pub mod density;
 pub mod drift;
 pub mod holm;
+pub mod knee;
 pub mod mean;
 pub mod median;
 pub mod outlier;

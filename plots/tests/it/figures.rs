@@ -192,6 +192,23 @@ fn a_set_up_is_drawn_from_the_plan_alone() {
     assert_eq!((setup.guests, setup.engines.len(), setup.rootfs.as_slice()), (10, 2, &["openrc".to_owned()][..]));
 }
 
+/// The title is the document's first sentence, and nothing of it is LaTeX's.
+#[test]
+fn a_caption_for_latex_is_one_escaped_paragraph() {
+    let figure = Figure { title: "Boots & stops, 100 %".into(), ..figure("f", FigureForm::Box, &["kernel_boot_time"]) };
+    let run = Run::new(7, vec![figure]);
+    analyze(run.folder()).unwrap();
+    plot(run.folder(), None).unwrap();
+    let (tex, text) = (run.read("figures/f.caption.tex"), run.read("figures/f.caption.txt"));
+    assert!(tex.starts_with("Boots \\& stops, 100~\\%. Boxes: quartiles over trials"), "{tex}");
+    assert!(
+        tex.ends_with("emulated host, virtual time: 1 instruction = 1 ns; no caches, no cost of a world switch.%\n"),
+        "{tex}"
+    );
+    assert!(tex.lines().count() == 1 && text.lines().count() == 1);
+    assert!(text.contains("n = 7 trials each."), "{text}");
+}
+
 /// Every form in both themes and both widths: the same bytes twice, a picture of the right width with something on it.
 #[test]
 fn every_form_is_drawn_the_same_twice() {
@@ -235,23 +252,32 @@ fn every_form_is_drawn_the_same_twice() {
     let run = Run::new(7, figures.clone());
     analyze(run.folder()).unwrap();
     let files = plot(run.folder(), None).unwrap();
-    assert_eq!(files.len(), figures.len() * 3);
+    assert_eq!(files.len(), figures.len() * 5);
     let before: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
     let again = plot(run.folder(), None).unwrap();
     for (file, before) in again.iter().zip(before) {
         assert!(std::fs::read(file).unwrap() == before, "{} differs", file.display());
     }
+    let inches = |name: &str| match name {
+        _ if name.contains("single") => 3.5,
+        _ if name.contains("paper") => 6.4,
+        _ => 7.2,
+    };
+    for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "pdf")) {
+        let page = std::fs::read(file).unwrap();
+        let holds = |words: &str| page.windows(words.len()).any(|window| window == words.as_bytes());
+        let name = file.display().to_string();
+        // Text is text: in a font that the file carries a part of, with the way back from its glyphs to characters.
+        for words in ["%PDF-", "+Inter-Regular", "/FontFile2", "/ToUnicode"] {
+            assert!(holds(words), "{name} lacks {words}");
+        }
+        assert!(holds(&format!("/MediaBox[0 0 {} ", inches(&name) * 72.0)), "{name} is of another width");
+        assert!(!holds("/CreationDate"), "{name}");
+    }
     for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "png")) {
         let picture = resvg::tiny_skia::Pixmap::load_png(file).unwrap();
         let name = file.display().to_string();
-        let inches = if name.contains("single") {
-            3.5
-        } else if name.contains("paper") {
-            6.4
-        } else {
-            7.2
-        };
-        assert!((f64::from(picture.width()) - inches * 200.0).abs() <= 1.0, "{name}: {}", picture.width());
+        assert!((f64::from(picture.width()) - inches(&name) * 200.0).abs() <= 1.0, "{name}: {}", picture.width());
         let colours: std::collections::BTreeSet<u32> =
             picture.pixels().iter().map(|p| u32::from_be_bytes([p.red(), p.green(), p.blue(), p.alpha()])).collect();
         assert!(colours.len() > 20, "{name} is blank");

@@ -3,6 +3,7 @@
 mod analysis;
 mod claims;
 mod figures;
+mod forms;
 mod import;
 mod sequences;
 mod support;

@@ -76,7 +76,7 @@ fn sequences_of_every_cell_are_files_and_an_unknown_cell_draws_nothing() {
     assert!(error.contains("no cell `fc/2`; it has qemu/1, qemu/10"), "{error}");
     assert!(!run.path("figures").exists());
     let files = plot_sequences(run.folder(), None, &[]).unwrap();
-    assert_eq!(files.len(), 6 * 2 * 3);
+    assert_eq!(files.len(), 6 * 2 * 5);
     assert!(run.path("figures/sequence-fc--10-webservice_startup_time.svg").is_file());
     if let Some(folder) = std::env::var_os("MICROBENCH_KEEP_FIGURES") {
         for file in &files {

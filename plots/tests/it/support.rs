@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use microbench_plots::record::{
     Axis, Cell, Column, FORMAT_VERSION, FailureReason, Figure, FigureBar, FigureForm, HostKind, Level, Metric,
-    MetricSource, Plan, PlannedTrial, Protocol, Record, Reference, ReferenceValue, Selection, Statistic, Theme,
-    encode_line,
+    MetricSource, Plan, PlannedTrial, Protocol, Record, Reference, ReferenceValue, Scaling, Selection, Statistic,
+    Theme, encode_line,
 };
 
 /// A run directory; removed when dropped.
@@ -24,7 +24,7 @@ pub(crate) fn selection(pairs: &[(&str, Vec<Level>)]) -> Selection {
     pairs.iter().map(|(axis, levels)| ((*axis).to_owned(), levels.clone())).collect()
 }
 
-fn metric(name: &str, label: &str, reading: &str) -> Metric {
+pub(crate) fn metric(name: &str, label: &str, reading: &str) -> Metric {
     Metric {
         name: name.into(),
         label: label.into(),
@@ -52,6 +52,8 @@ pub(crate) fn figure(name: &str, form: FigureForm, metrics: &[&str]) -> Figure {
         panels: None,
         only: BTreeMap::new(),
         statistic: Statistic::Median,
+        x_scale: Scaling::Linear,
+        y_scale: Scaling::Linear,
     }
 }
 

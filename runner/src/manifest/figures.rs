@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use microbench_plots::record::{Axis, Cell, Column, Figure, FigureBar, FigureForm, Level, Metric, Statistic, Theme};
+use microbench_plots::record::{
+    Axis, Cell, Column, Figure, FigureBar, FigureForm, Level, Metric, Scaling, Statistic, Theme,
+};
 
 use super::axes::{unknown_axis, unknown_level};
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
+use super::figure_forms;
 use super::nearest::{quote, suggest};
 use super::raw;
 use super::read::At;
@@ -21,10 +24,16 @@ const FORMS: &[(&str, FigureForm)] = &[
     ("box", FigureForm::Box),
     ("ecdf", FigureForm::Ecdf),
     ("strip", FigureForm::Strip),
+    ("violin", FigureForm::Violin),
+    ("line", FigureForm::Line),
+    ("scaling", FigureForm::Scaling),
+    ("timeline", FigureForm::Timeline),
+    ("heat-map", FigureForm::HeatMap),
     ("setup", FigureForm::Setup),
 ];
 const THEMES: &[(&str, Theme)] = &[("publication", Theme::Publication), ("paper", Theme::Paper)];
 const COLUMNS: &[(&str, Column)] = &[("single", Column::Single), ("double", Column::Double)];
+const SCALES: &[(&str, Scaling)] = &[("linear", Scaling::Linear), ("log", Scaling::Log)];
 const STATISTICS: &[(&str, Statistic)] = &[
     ("median", Statistic::Median),
     ("mean", Statistic::Mean),
@@ -68,6 +77,8 @@ fn figure(
     let form = word(raw.form.as_ref(), "forms", FORMS, errors);
     let theme = word_or(raw.theme.as_ref(), "themes", THEMES, errors);
     let column = word_or(raw.column.as_ref(), "columns", COLUMNS, errors);
+    let x_scale = word_or(raw.x_scale.as_ref(), "scales", SCALES, errors);
+    let y_scale = word_or(raw.y_scale.as_ref(), "scales", SCALES, errors);
     // Medians do not add up.
     let usual = if form == Some(FigureForm::StackedBars) { Statistic::Mean } else { Statistic::Median };
     let statistic = statistic(raw.statistic.as_ref(), usual, errors);
@@ -83,6 +94,7 @@ fn figure(
         None => BTreeMap::new(),
     };
     check_form(raw, form, errors);
+    figure_forms::check(raw, form, matrix.as_deref(), metrics, errors);
     let bars = raw.bars.iter().flat_map(|bars| &bars.value);
     let bars = bars.map(|bar| FigureBar {
         label: bar.label.as_ref().map(|label| label.value.clone()).unwrap_or_default(),
@@ -118,6 +130,8 @@ fn figure(
         panels: name(&raw.panels),
         only,
         statistic: statistic?,
+        x_scale,
+        y_scale,
     })
 }
 

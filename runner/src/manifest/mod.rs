@@ -9,6 +9,7 @@ mod axes;
 mod claims;
 mod code;
 mod diagnostic;
+mod figure_forms;
 mod figures;
 mod matrix;
 mod metrics;

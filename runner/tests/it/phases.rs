@@ -13,8 +13,13 @@ const WHOLE: &str = "webservice_startup_time";
 fn measured(bench: &Bench, modes: &[&str]) -> BTreeMap<String, BTreeMap<String, Sample>> {
     let study = bench.study(modes, "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
     let metrics: String = PHASES.iter().map(|name| format!("[metrics.{name}]\n")).collect();
-    let figure = format!("[figures.phases]\nform = \"stacked-bars\"\nmetrics = {PHASES:?}\n");
-    std::fs::write(&study, format!("{}{metrics}{figure}", std::fs::read_to_string(&study).unwrap())).unwrap();
+    let figures = format!(
+        "[figures.phases]\nform = \"stacked-bars\"\nmetrics = {PHASES:?}\n\
+         [figures.timeline]\nform = \"timeline\"\nmetrics = {PHASES:?}\n\
+         [figures.matrix]\nform = \"heat-map\"\ngroups = \"concurrency\"\nmetric = \"phase_kernel\"\n\
+         [figures.growth]\nform = \"scaling\"\nx = \"concurrency\"\ngroups = \"variant\"\nmetric = \"{WHOLE}\"\nx_scale = \"log\"\n"
+    );
+    std::fs::write(&study, format!("{}{metrics}{figures}", std::fs::read_to_string(&study).unwrap())).unwrap();
     bench.run_study();
     for step in ["analyze", "plot"] {
         let output = bench.run(&[step, "run"]);
@@ -37,7 +42,14 @@ fn the_phases_of_a_boot_add_up_to_the_start_up() {
     // As the guest's stamps say, whatever the load of this machine.
     assert!((value("phase_kernel") - 100.0).abs() < 1e-6);
     assert!(value("phase_init") >= 20.0);
-    assert!(bench.path("run/figures/phases.png").is_file());
+    for name in ["phases", "timeline", "matrix", "growth"] {
+        for end in ["svg", "pdf", "png", "caption.txt", "caption.tex"] {
+            assert!(bench.path(&format!("run/figures/{name}.{end}")).is_file(), "{name}.{end}");
+        }
+    }
+    let svg = |name: &str| std::fs::read_to_string(bench.path(&format!("run/figures/{name}.svg"))).unwrap();
+    assert!(svg("growth").contains("VMs at once (log scale)"));
+    assert!(svg("matrix").contains("100"), "the value is printed");
 
     let vm = &bench.counted()[&0].vms[&0];
     let life = ["spawn", "vmm.exec", "kernel.begin", "init.begin", "agent.listening", "http.ok"];
@@ -63,5 +75,16 @@ fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
                 assert_eq!(sample.status, Status::Ok, "{cell}: {phase}: {}", sample.reason);
             }
         }
+    }
+    // What is missing is marked, whatever the form.
+    let caption = |name: &str| std::fs::read_to_string(bench.path(&format!("run/figures/{name}.caption.txt"))).unwrap();
+    for (name, words) in [
+        ("phases", "Not whole: "),
+        ("timeline", "the last 3 phases are missing"),
+        ("timeline", "the last 4 phases are missing"),
+        ("matrix", "not available"),
+        ("growth", "1 of the 4 points that it needs"),
+    ] {
+        assert!(caption(name).contains(words), "{name} lacks {words}: {}", caption(name));
     }
 }

@@ -20,6 +20,8 @@ const KEYS: &[&str] = &[
     "bars",
     "y_label",
     "reference",
+    "x_scale",
+    "y_scale",
 ];
 
 #[derive(Default)]
@@ -38,6 +40,8 @@ pub(in crate::manifest) struct Figure {
     pub(in crate::manifest) panels: Option<At<String>>,
     pub(in crate::manifest) only: Vec<Setting>,
     pub(in crate::manifest) statistic: Option<At<String>>,
+    pub(in crate::manifest) x_scale: Option<At<String>>,
+    pub(in crate::manifest) y_scale: Option<At<String>>,
 }
 
 /// One element of `bars`.
@@ -72,6 +76,8 @@ pub(super) fn figure(name: At<String>, table: Option<Table<'_>>, errors: &mut Di
             .and_then(|entry| entry.table("`only`", errors))
             .map_or_else(Vec::new, |only| settings(only, errors)),
         statistic: table.string("statistic", errors),
+        x_scale: table.string("x_scale", errors),
+        y_scale: table.string("y_scale", errors),
     };
     table.deny_rest(KEYS, errors);
     figure

@@ -1,0 +1,224 @@
+//! Phases of a start-up over time: one row a place, each phase a segment from its beginning to its end.
+
+use std::collections::BTreeMap;
+
+use crate::Error;
+use crate::record::{Figure, Metric, Statistic, Theme};
+use crate::samples::{Sample, Status};
+use crate::stats::mean::mean;
+use crate::stats::median::median;
+
+use super::cells::{self, Place};
+use super::description::{Chart, Data, Description, Entry, Key};
+use super::stack::sum_row;
+
+/// Rows over an axis of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeline {
+    /// Label of the x axis, with the unit.
+    pub x_label: String,
+    /// Unit of the numbers at the rows' ends.
+    pub unit: String,
+    /// Top to bottom.
+    pub rows: Vec<Row>,
+}
+
+/// One place's phases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Words at its left.
+    pub label: String,
+    /// The phases that were measured, from the first one on.
+    pub spans: Vec<Span>,
+    /// Ends of the interval of the last instant, where n allows one.
+    pub interval: Option<(f64, f64)>,
+    /// What is missing; empty for nothing.
+    pub note: String,
+}
+
+/// One phase.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Span {
+    /// Index of its colour, which is that of its metric.
+    pub colour: usize,
+    /// When it begins, after the beginning of the first one.
+    pub from: f64,
+    /// When it ends.
+    pub to: f64,
+}
+
+/// Describes a timeline.
+///
+/// # Errors
+/// When it names what the plan does not have.
+pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, Error> {
+    let metrics =
+        figure.metrics.iter().map(|name| cells::metric(data.plan, figure, name)).collect::<Result<Vec<_>, _>>()?;
+    let places = cells::places(data.plan, figure)?;
+    let (mut rows, mut ns, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    for place in &places.all {
+        let (row, n) = row(data, figure, &metrics, place, cells::whole_label(&places, place));
+        notes.push(row.note.clone());
+        rows.push(row);
+        ns.push(n);
+    }
+    let of = |place| metrics.iter().flat_map(move |metric| cells::rows(data, place, metric));
+    let host = places.all.iter().flat_map(of).find_map(|row| row.host);
+    let unit = metrics.first().map_or(String::new(), |metric| cells::unit(metric, host));
+    let entry = |(n, metric): (usize, &&Metric)| Entry { label: metric.label.clone(), key: Key::Group(n) };
+    let context = cells::context(data, figure, &metrics, &places).join(" ");
+    Ok(Description {
+        name: figure.name.clone(),
+        title: figure.title.clone(),
+        theme: figure.theme,
+        column: figure.column,
+        legend: metrics.iter().enumerate().map(entry).collect(),
+        caption: format!("{}{} {} {context}", what(figure, &rows), cells::marked(&places, &notes), cells::count(&ns)),
+        chart: Chart::Timeline(Timeline {
+            x_label: format!("Time{unit}"),
+            unit: metrics.first().map_or(String::new(), |metric| metric.unit.clone()),
+            rows,
+        }),
+    })
+}
+
+/// The sentence that says what a segment is.
+fn what(figure: &Figure, rows: &[Row]) -> String {
+    let statistic = figure.statistic.text();
+    let whiskers = match figure.statistic {
+        _ if figure.theme == Theme::Paper => "no intervals are drawn",
+        _ if !rows.iter().any(|row| row.interval.is_some()) => "no interval, of too few trials",
+        Statistic::Mean => {
+            "whiskers: 95 % interval of the mean of the last one (bootstrap from 6 trials on, Student's t from 3)"
+        }
+        _ => "whiskers: 95 % order-statistic interval of the last one",
+    };
+    format!(
+        "Segments: phases, each from the {statistic} over trials of the instant at which it begins to that at which it ends, both counted \
+         from the beginning of the first one (a trial of several VMs counts as its {statistic}), of the VMs that have every phase up to there, \
+         so that a row ends at the {statistic} of the whole; {whiskers}; numbers: where the row ends."
+    )
+}
+
+/// One place's row, and the trials behind it.
+fn row(data: Data<'_>, figure: &Figure, metrics: &[&Metric], place: &Place<'_>, label: String) -> (Row, usize) {
+    let names: Vec<&str> = figure.metrics.iter().map(String::as_str).collect();
+    let cells: Vec<Instants> = (place.cells.iter())
+        .map(|cell| Instants::of(data.samples, &cell.id, &names, figure.statistic))
+        .filter(|instants| !instants.ends.is_empty())
+        .collect();
+    // Of several cells as many phases as all have.
+    let phases = cells.iter().map(|instants| instants.ends.len()).min().unwrap_or(0);
+    let end = |n: usize| mean(&cells.iter().filter_map(|cell| cell.ends.get(n).copied()).collect::<Vec<_>>());
+    let mut spans: Vec<Span> = Vec::new();
+    for colour in 0..phases {
+        let from = spans.last().map_or(0.0, |span| span.to);
+        spans.extend(end(colour).map(|to| Span { colour, from, to }));
+    }
+    let sums: Vec<_> = cells.iter().map(|cell| sum_row(&cell.last)).collect();
+    let whole = cells::value(&sums.iter().collect::<Vec<_>>(), figure.statistic, data.plan.seed);
+    let rows: Vec<_> = metrics.iter().flat_map(|metric| cells::rows(data, place, metric)).collect();
+    let note = match metrics.len() - phases {
+        0 => cells::most_missing(data, metrics, place),
+        _ if phases == 0 => match cells::most_missing(data, metrics, place) {
+            note if note.is_empty() && !rows.is_empty() => "no phase".to_owned(),
+            note => note,
+        },
+        1 => "the last phase is missing".to_owned(),
+        missing => format!("the last {missing} phases are missing"),
+    };
+    let bare = figure.theme == Theme::Paper || phases < metrics.len();
+    let interval = whole.interval.filter(|_| !bare);
+    (Row { label, spans, interval, note }, cells.iter().map(|cell| cell.last.len()).sum())
+}
+
+/// One cell's instants.
+#[derive(Clone, Debug, PartialEq)]
+struct Instants {
+    /// When each phase ends: the statistic over trials. As many phases from the first on as some VM has.
+    ends: Vec<f64>,
+    /// When the last of them ends, in each trial.
+    last: Vec<f64>,
+}
+
+impl Instants {
+    fn of(samples: &[Sample], cell: &str, metrics: &[&str], statistic: Statistic) -> Self {
+        let mut vms: BTreeMap<(u32, u32), Vec<Option<f64>>> = BTreeMap::new();
+        let good = |sample: &&Sample| sample.counts() && sample.status == Status::Ok && sample.cell == cell;
+        for sample in samples.iter().filter(good) {
+            let Some(n) = metrics.iter().position(|name| *name == sample.metric) else { continue };
+            vms.entry((sample.trial, sample.vm)).or_insert_with(|| vec![None; metrics.len()])[n] = sample.value;
+        }
+        let had = |phases: &Vec<Option<f64>>| phases.iter().take_while(|phase| phase.is_some()).count();
+        let phases = vms.values().map(had).max().unwrap_or(0);
+        let mut trials: BTreeMap<u32, Vec<Vec<f64>>> = BTreeMap::new();
+        for ((trial, _), values) in vms.into_iter().filter(|(_, values)| phases > 0 && had(values) == phases) {
+            let mut sum = 0.0;
+            let ends = values.into_iter().take(phases).flatten().map(|phase| {
+                sum += phase;
+                sum
+            });
+            trials.entry(trial).or_default().push(ends.collect());
+        }
+        let over = |values: &[f64]| if statistic == Statistic::Mean { mean(values) } else { median(values) };
+        let each = |rows: &[Vec<f64>]| -> Vec<f64> {
+            (0..phases).filter_map(|n| over(&rows.iter().map(|row| row[n]).collect::<Vec<_>>())).collect()
+        };
+        let trials: Vec<Vec<f64>> = trials.values().map(|vms| each(vms)).collect();
+        Self { ends: each(&trials), last: trials.iter().filter_map(|ends| ends.last().copied()).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(trial: u32, vm: u32, metric: &str, value: Option<f64>) -> Sample {
+        Sample {
+            cell: "fc/2".into(),
+            block: 0,
+            trial,
+            attempt: 0,
+            vm,
+            metric: metric.into(),
+            value,
+            unit: "ms".into(),
+            status: if value.is_some() { Status::Ok } else { Status::NotAvailable },
+            reason: String::new(),
+            host: None,
+            warmup: false,
+            superseded: false,
+        }
+    }
+
+    fn instants(vms: &[(u32, [Option<f64>; 3])], statistic: Statistic) -> Instants {
+        let all = vms.iter().zip(0..).flat_map(|((trial, values), vm)| {
+            ["a", "b", "c"].into_iter().zip(*values).map(move |(metric, value)| sample(*trial, vm, metric, value))
+        });
+        Instants::of(&all.collect::<Vec<_>>(), "fc/2", &["a", "b", "c"], statistic)
+    }
+
+    #[test]
+    fn the_last_instant_is_the_statistic_of_the_whole() {
+        // Phases whose medians do not add up to the median of their sums: 1 + 1 + 2 against 12, 9, 13.
+        let vms = [
+            (0, [Some(1.0), Some(10.0), Some(1.0)]),
+            (1, [Some(6.0), Some(1.0), Some(2.0)]),
+            (2, [Some(1.0), Some(1.0), Some(11.0)]),
+        ];
+        let found = instants(&vms, Statistic::Median);
+        assert_eq!(found, Instants { ends: vec![1.0, 7.0, 12.0], last: vec![12.0, 9.0, 13.0] });
+        let found = instants(&vms, Statistic::Mean).ends;
+        assert!((found[2] - 34.0 / 3.0).abs() < 1e-12 && found[0] < found[1] && found[1] < found[2], "{found:?}");
+    }
+
+    #[test]
+    fn after_a_phase_that_no_vm_has_nothing_is_placed() {
+        let vms = [(0, [Some(1.0), None, Some(3.0)]), (1, [Some(3.0), None, Some(5.0)])];
+        assert_eq!(instants(&vms, Statistic::Median).ends, [2.0]);
+        assert_eq!(instants(&[(0, [None; 3])], Statistic::Mean), Instants { ends: vec![], last: vec![] });
+        // A VM that lacks what others have does not count.
+        let vms = [(0, [Some(1.0), Some(1.0), Some(1.0)]), (1, [Some(9.0), None, Some(9.0)])];
+        assert_eq!(instants(&vms, Statistic::Median), Instants { ends: vec![1.0, 2.0, 3.0], last: vec![3.0] });
+    }
+}
