@@ -17,6 +17,7 @@ pub mod record;
 pub mod samples;
 pub mod stats;
 pub mod summary;
+pub mod table;
 pub mod terminal;
 
 pub use analyze::{Analysis, analyze, load, plot, plot_sequences};

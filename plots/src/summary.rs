@@ -395,7 +395,7 @@ fn stopped(rule: &Precision, blocks: u32, cells: &BTreeMap<String, Look>) -> Str
 }
 
 /// The first row of `row`'s cell, when none of its rows has a value and all for the same reason: one line stands for them.
-fn refused<'a>(rows: &'a [Row], row: &Row) -> Option<&'a Row> {
+pub(crate) fn refused<'a>(rows: &'a [Row], row: &Row) -> Option<&'a Row> {
     let mut all = rows.iter().filter(|other| other.cell == row.cell && other.planned() > 0);
     let first = all.next()?;
     let reason =
