@@ -19,7 +19,7 @@ pub(super) fn table(table: &Table) -> String {
     if table.long {
         let _ = writeln!(
             out,
-            "{{\\footnotesize\\setlength{{\\tabcolsep}}{{3pt}}\n\\begin{{longtable}}{{@{{}}{columns}@{{}}}}"
+            "{{\\footnotesize\\setlength{{\\tabcolsep}}{{2.5pt}}\n\\begin{{longtable}}{{@{{}}{columns}@{{}}}}"
         );
         let _ = writeln!(out, "{caption}\\\\\n\\toprule\n{}\\midrule\n\\endfirsthead", heads(table));
         let _ = writeln!(out, "\\toprule\n{}\\midrule\n\\endhead\n\\bottomrule\n\\endfoot", heads(table));
@@ -82,13 +82,16 @@ fn heads(table: &Table) -> String {
         }
         let _ = writeln!(out, "{} \\\\\n{rules}", words.join(" & "));
     }
-    let heads: Vec<String> = table.columns.iter().map(head).collect();
+    let before = std::iter::once(None).chain(table.columns.iter().map(Some));
+    let heads: Vec<String> = before.zip(&table.columns).map(|(before, column)| head(before, column)).collect();
     let _ = writeln!(out, "{} \\\\", heads.join(" & "));
     out
 }
 
-fn head(column: &Column) -> String {
-    let unit = if column.unit.is_empty() { String::new() } else { format!(" ({})", unit(&column.unit)) };
+/// The words above a column; the unit stands above the first of a group's columns that have it.
+fn head(before: Option<&Column>, column: &Column) -> String {
+    let same = before.is_some_and(|before| before.unit == column.unit && before.group == column.group);
+    let unit = if same || column.unit.is_empty() { String::new() } else { format!(" ({})", unit(&column.unit)) };
     match column.kind {
         Kind::Numbers => format!("{{{}{unit}}}", escape(&column.head)),
         _ => format!("{}{unit}", escape(&column.head)),
@@ -140,7 +143,7 @@ fn dash(words: &str) -> String {
 /// What stands below: the notes, then what each mark says.
 fn notes(table: &Table) -> String {
     let marks = table.footnotes.iter().enumerate().map(|(index, words)| {
-        format!("\\textsuperscript{{{}}}~{}.", letter(index), escape(words.trim_end_matches('.')))
+        format!("\n\\par\\noindent\\textsuperscript{{{}}}~{}.", letter(index), escape(words.trim_end_matches('.')))
     });
-    table.notes.iter().map(|note| escape(note)).chain(marks).collect::<Vec<_>>().join("\n")
+    table.notes.iter().map(|note| escape(note)).collect::<Vec<_>>().join("\n") + &marks.collect::<String>()
 }

@@ -24,7 +24,7 @@ pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {
             Column::numbers("", "cv (%)", ""),
             Column::numbers("", "trials", ""),
             Column::numbers("", "VMs", ""),
-            Column::words("missing"),
+            Column::sentences("missing", 0.13),
         ],
         rows: Vec::new(),
         notes: Vec::new(),

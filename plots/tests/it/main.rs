@@ -7,3 +7,4 @@ mod forms;
 mod import;
 mod sequences;
 mod support;
+mod tables;

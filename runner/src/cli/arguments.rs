@@ -92,6 +92,11 @@ pub(super) enum Action {
         #[arg(long)]
         sequences: bool,
     },
+    /// Write a run's tables (Markdown, CSV, LaTeX) and its numbers as LaTeX macros into RUN/tables.
+    Table {
+        /// The run directory.
+        run: PathBuf,
+    },
     /// Compare two analysed runs, or the variants of one: ratio, interval and verdict for each cell and metric that both have.
     Compare {
         /// The run that is compared with; alone, the run whose variants are compared.

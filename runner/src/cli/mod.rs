@@ -141,6 +141,11 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             files.iter().for_each(|file| println!("{}", file.display()));
             Ok(ExitCode::SUCCESS)
         }
+        Action::Table { run } => {
+            let files = microbench_plots::table::save(Directory::open(&run)?.path())?;
+            files.iter().for_each(|file| println!("{}", file.display()));
+            Ok(ExitCode::SUCCESS)
+        }
         Action::Compare { a, b, baseline, margin, means, detail, json, gate, across_hosts } => {
             let statistic = if means { Statistic::Mean } else { Statistic::Median };
             let settings = comparison::Settings { statistic, margin, seed: 0, family: Vec::new(), blocks: b.is_none() };
