@@ -14,6 +14,7 @@ pub mod journal;
 pub mod latex;
 pub mod noise;
 pub mod record;
+pub mod report;
 pub mod samples;
 pub mod stats;
 pub mod summary;
@@ -64,6 +65,14 @@ pub enum Error {
         path: std::path::PathBuf,
         /// Cause.
         source: polars::error::PolarsError,
+    },
+    /// A report cannot be made.
+    #[error("{path}: {problem}")]
+    Report {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// A figure cannot be drawn.
     #[error("figure {name}: {problem}")]

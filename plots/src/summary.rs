@@ -405,7 +405,7 @@ pub(crate) fn refused<'a>(rows: &'a [Row], row: &Row) -> Option<&'a Row> {
 }
 
 /// Every reason for which values are missing, with the cells of each metric; the metric is empty where it is every metric's.
-fn reasons(rows: &[Row]) -> Vec<(String, BTreeMap<&str, Vec<&str>>)> {
+pub(crate) fn reasons(rows: &[Row]) -> Vec<(String, BTreeMap<&str, Vec<&str>>)> {
     let mut all: Vec<(String, BTreeMap<&str, Vec<&str>>)> = Vec::new();
     for row in rows {
         let metric = if refused(rows, row).is_some() { "" } else { &row.metric };

@@ -166,13 +166,13 @@ fn decimals(values: impl Iterator<Item = f64> + Clone) -> usize {
 }
 
 /// Digits for the trials' values of some rows.
-fn decimals_of(rows: &[&Row]) -> usize {
+pub(crate) fn decimals_of(rows: &[&Row]) -> usize {
     let values: Vec<f64> = rows.iter().flat_map(|row| &row.trials).map(|trial| trial.median).collect();
     decimals(values.iter().copied())
 }
 
 /// A number with its digits; never a negative zero.
-fn shown(value: f64, decimals: usize) -> String {
+pub(crate) fn shown(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     match text.strip_prefix('-') {
         Some(rest) if rest.chars().all(|c| matches!(c, '0' | '.')) => rest.to_owned(),

@@ -9,7 +9,8 @@ use microbench_plots::{analyze, plot, table};
 use crate::support::{Run, bar, figure, selection, text};
 
 /// What a guest could have printed, as the message of a failure.
-const HOSTILE: &str = "<script>alert(1)</script> \\input{/etc/passwd} $x_1$ 100 % & #1 ^~ \u{1b}[31m | [a](http://b)";
+pub(crate) const HOSTILE: &str =
+    "<script>alert(1)</script> \\input{/etc/passwd} $x_1$ 100 % & #1 ^~ \u{1b}[31m | [a](http://b)";
 
 fn claim(name: &str, comparison: Option<Comparison>) -> Claim {
     Claim {

@@ -97,6 +97,11 @@ pub(super) enum Action {
         /// The run directory.
         run: PathBuf,
     },
+    /// Write RUN/report.html: what was run and where, failures, claims, figures, a matrix, samples and provenance on one page.
+    Report {
+        /// The run directory.
+        run: PathBuf,
+    },
     /// Compare two analysed runs, or the variants of one: ratio, interval and verdict for each cell and metric that both have.
     Compare {
         /// The run that is compared with; alone, the run whose variants are compared.

@@ -146,6 +146,10 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             files.iter().for_each(|file| println!("{}", file.display()));
             Ok(ExitCode::SUCCESS)
         }
+        Action::Report { run } => {
+            println!("{}", microbench_plots::report::save(Directory::open(&run)?.path())?.display());
+            Ok(ExitCode::SUCCESS)
+        }
         Action::Compare { a, b, baseline, margin, means, detail, json, gate, across_hosts } => {
             let statistic = if means { Statistic::Mean } else { Statistic::Median };
             let settings = comparison::Settings { statistic, margin, seed: 0, family: Vec::new(), blocks: b.is_none() };
