@@ -196,6 +196,15 @@ fn mean_interval(row: &Row, seed: u64) -> Result<Interval, bca::Withheld> {
 /// When the file cannot be written.
 pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
     let path = run.join("summary.csv");
+    let refused = |source| Error::Table { path: path.clone(), source };
+    let mut table = frame(rows, seed).map_err(refused)?;
+    let mut bytes = Vec::new();
+    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused)?;
+    write(&path, &bytes)
+}
+
+/// The rows as a table; `schema.rs` says what its columns are.
+pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<DataFrame> {
     let text = |name: &str, of: &dyn Fn(&Row) -> String| -> Column {
         Series::new(name.into(), rows.iter().map(of).collect::<Vec<_>>()).into()
     };
@@ -250,11 +259,7 @@ pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
     columns.push(text("reasons", &|row| {
         row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.text())).collect::<Vec<_>>().join("; ")
     }));
-    let refused = |source| Error::Table { path: path.clone(), source };
-    let mut table = DataFrame::new(rows.len(), columns).map_err(refused)?;
-    let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused)?;
-    write(&path, &bytes)
+    DataFrame::new(rows.len(), columns)
 }
 
 /// The summary as aligned text for a terminal: the host, one line for each cell and metric, what each metric is.

@@ -5,6 +5,7 @@ mod claims;
 mod figures;
 mod forms;
 mod import;
+mod query;
 mod report;
 mod sequences;
 mod support;
