@@ -56,7 +56,7 @@ struct Page {
     what: String,
     host: String,
     machine: String,
-    sessions: Vec<String>,
+    sessions: Vec<Fact>,
     samples: String,
     virtual_time: bool,
     missing: Vec<overview::Missing>,

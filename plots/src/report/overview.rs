@@ -1,10 +1,12 @@
 //! The head of the page, what failed, the claims, the metrics.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::claim::{self, Verdict};
-use crate::journal::{Failure, Journal};
-use crate::record::{HostKind, MetricSource, Plan, vm_id};
+use crate::journal::Journal;
+use crate::record::{FailureReason, HostKind, MetricSource, Plan, vm_id};
 use crate::samples::{Sample, Status};
 use crate::summary::{Row, reasons};
 
@@ -12,6 +14,8 @@ use super::{Fact, Input, Limited};
 
 /// Rows of a list of failures.
 const MOST: usize = 200;
+/// Console logs that a row links to.
+const MOST_CONSOLES: usize = 4;
 /// Characters of a reason.
 const REASON: usize = 600;
 
@@ -23,14 +27,17 @@ pub(super) struct Missing {
     places: String,
 }
 
-/// A VM that did not complete.
+/// VMs of a cell that did not complete, all at the same stage for the same kind of reason.
 #[derive(Serialize)]
 pub(super) struct Failed {
     cell: String,
-    trial: u32,
-    vm: u32,
+    vms: usize,
+    /// Of the first of them.
     why: String,
-    console: String,
+    consoles: Vec<String>,
+    more_consoles: usize,
+    #[serde(skip)]
+    applicable: bool,
 }
 
 /// An execution that does not count.
@@ -99,19 +106,28 @@ fn plural(word: &str, n: usize) -> String {
 }
 
 /// When each session began, and the run ended.
-pub(super) fn sessions(journal: &Journal) -> Vec<String> {
-    let mut all: Vec<String> = (journal.sessions.iter())
+pub(super) fn sessions(journal: &Journal) -> Vec<Fact> {
+    let mut all: Vec<Fact> = (journal.sessions.iter())
         .map(|session| {
             let beside =
                 if session.hosts > 1 { format!(", {} hosts beside one another", session.hosts) } else { String::new() };
-            format!("{} on {}{beside}, microbench {}", session.started, session.host, session.version)
+            let value = format!("{}{beside}, microbench {}", seconds(&session.started), session.version);
+            Fact { name: "Begun".to_owned(), value }
         })
         .collect();
-    all.push(journal.ended.as_ref().map_or_else(
-        || "not ended: trials are missing".to_owned(),
-        |ended| format!("every trial had ended at {ended}"),
-    ));
+    all.push(match &journal.ended {
+        Some(ended) => Fact { name: "Ended".to_owned(), value: seconds(ended) },
+        None => Fact { name: "Ended".to_owned(), value: "not ended: trials are missing".to_owned() },
+    });
     all
+}
+
+/// A time of RFC 3339 without the fraction of its seconds.
+fn seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((whole, rest)) => whole.to_owned() + rest.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => time.to_owned(),
+    }
 }
 
 /// How many samples there are.
@@ -124,7 +140,7 @@ pub(super) fn counts(samples: &[Sample]) -> String {
     format!("{values} with a value, {missing} without")
 }
 
-/// What is missing, the most frequent reason first.
+/// What is missing: failures first, and of each status the most frequent reason.
 pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
     let count = |metric: &str, cell: &str, reason: &str| -> usize {
         let own = |row: &&Row| row.cell == cell && (metric.is_empty() || row.metric == metric);
@@ -138,7 +154,7 @@ pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
     let mut all: Vec<Missing> = (reasons(rows).into_iter())
         .map(|(reason, places)| Missing {
             count: {
-                let mut cells = std::collections::BTreeMap::new();
+                let mut cells = BTreeMap::new();
                 for (metric, cell) in
                     places.iter().flat_map(|(metric, cells)| cells.iter().map(move |cell| (metric, cell)))
                 {
@@ -147,34 +163,60 @@ pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
                 }
                 cells.values().sum()
             },
-            places: places
-                .iter()
-                .map(|(metric, cells)| match *metric {
-                    "" => cells.join(", "),
-                    _ => format!("{metric} of {}", cells.join(", ")),
-                })
-                .collect::<Vec<_>>()
-                .join("; "),
+            places: said_of(&places),
             reason: short(&reason),
         })
         .collect();
-    all.sort_by_key(|missing| std::cmp::Reverse(missing.count));
+    // A reason begins with its status.
+    let rank = |reason: &str| {
+        let order = ["failed", "censored", "invalid", "not-run", "not-applicable", "not-available"];
+        order.iter().position(|status| reason.starts_with(status)).unwrap_or(order.len())
+    };
+    all.sort_by_key(|missing| (rank(&missing.reason), std::cmp::Reverse(missing.count)));
     all
 }
 
-/// VMs of executions that count and of warm-ups that did not complete.
+/// Metrics and cells, those metrics together that have the same cells.
+fn said_of(places: &BTreeMap<&str, Vec<&str>>) -> String {
+    let mut groups: Vec<(&Vec<&str>, Vec<&str>)> = Vec::new();
+    for (metric, cells) in places {
+        match groups.iter_mut().find(|(known, _)| *known == cells) {
+            Some((_, metrics)) => metrics.push(metric),
+            None => groups.push((cells, vec![metric])),
+        }
+    }
+    let words = |(cells, metrics): &(&Vec<&str>, Vec<&str>)| match metrics.as_slice() {
+        [""] => format!("every metric of {}", cells.join(", ")),
+        _ => format!("{} of {}", metrics.join(", "), cells.join(", ")),
+    };
+    groups.iter().map(words).collect::<Vec<_>>().join("; ")
+}
+
+/// VMs that did not complete, warm-ups among them: failures first, then what this host cannot run.
 pub(super) fn failed(input: &Input<'_>) -> Limited<Failed> {
     let vms = input.journal.executions.iter().flat_map(|execution| {
         execution.vms.iter().filter_map(move |(vm, records)| Some((execution, *vm, records.failure.as_ref()?)))
     });
-    let row = |(execution, vm, failure): (&crate::journal::Execution, u32, &Failure)| Failed {
-        cell: execution.cell.clone(),
-        trial: execution.trial,
-        vm,
-        why: short(&format!("{} at {}: {}", failure.reason, failure.stage, failure.message)),
-        console: console(input.run, execution.trial, execution.warmup, execution.attempt, vm),
-    };
-    Limited::new(vms.map(row).collect(), MOST)
+    let mut groups: BTreeMap<(&str, String, &str), Failed> = BTreeMap::new();
+    for (execution, vm, failure) in vms {
+        let key = (execution.cell.as_str(), failure.reason.to_string(), failure.stage.as_str());
+        let group = groups.entry(key).or_insert_with(|| Failed {
+            cell: execution.cell.clone(),
+            vms: 0,
+            why: short(&format!("{} at {}: {}", failure.reason, failure.stage, failure.message)),
+            consoles: Vec::new(),
+            more_consoles: 0,
+            applicable: failure.reason != FailureReason::NotApplicable,
+        });
+        group.vms += 1;
+        let console = console(input.run, execution.trial, execution.warmup, execution.attempt, vm);
+        if !console.is_empty() {
+            if group.consoles.len() < MOST_CONSOLES { group.consoles.push(console) } else { group.more_consoles += 1 }
+        }
+    }
+    let mut rows: Vec<Failed> = groups.into_values().collect();
+    rows.sort_by_key(|row| !row.applicable);
+    Limited::new(rows, MOST)
 }
 
 /// The name of a VM's console log; empty when there is none.

@@ -7,7 +7,7 @@ use crate::support::{Bench, text};
 /// A run of the fake engine, analysed.
 fn analysed() -> Bench {
     let bench = Bench::new();
-    bench.study(&["ok", "exit"], "concurrency = [1, 2]\ntrials = 2", "");
+    bench.study(&["ok", "crash"], "concurrency = [1, 2]\ntrials = 2", "");
     bench.run_study();
     let output = bench.run(&["analyze", "run"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -35,10 +35,15 @@ fn tables_report_and_queries_of_a_run() {
     let output = bench.run(&[
         "query",
         "run",
-        "select cell, n_trials from summary where metric = 'shutdown_time' order by cell",
+        "select cell, n_trials from summary where metric = 'webservice_startup_time' order by cell",
         "--csv",
     ]);
-    assert_eq!(text(&output.stdout), "cell,n_trials\nexit/1,0\nexit/2,0\nok/1,2\nok/2,2\n", "{}", text(&output.stderr));
+    assert_eq!(
+        text(&output.stdout),
+        "cell,n_trials\ncrash/1,0\ncrash/2,0\nok/1,2\nok/2,2\n",
+        "{}",
+        text(&output.stderr)
+    );
     let events = "select count(*) as n from events where event = 'http.ok' and not warmup";
     assert_eq!(text(&bench.run(&["query", "run", events, "--json"]).stdout), "[\n  {\"n\":6}\n]\n");
 }
