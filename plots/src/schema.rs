@@ -236,7 +236,8 @@ pub fn text() -> String {
             [format!("  {}", column.name), column.kind.text().into(), unit.into(), column.meaning.into()]
         });
         let lines = crate::terminal::table(std::iter::once(head).chain(rows), 0..0);
-        lines.lines().for_each(|line| out.push_str(&format!("{}\n", crate::terminal::wrapped(line, 53))));
+        let indent = lines.find("what it says").unwrap_or(0);
+        lines.lines().for_each(|line| out.push_str(&format!("{}\n", crate::terminal::wrapped(line, indent))));
     }
     out
 }

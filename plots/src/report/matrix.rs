@@ -3,12 +3,9 @@
 use serde::Serialize;
 
 use crate::record::{Plan, Statistic};
-use crate::samples::said;
 use crate::stats::mean::coefficient_of_variation;
 use crate::summary::Row;
 use crate::table::{decimals_of, shown};
-
-use super::overview::short;
 
 /// Rows that a page can bear.
 const MOST: usize = 3000;
@@ -57,7 +54,7 @@ pub(super) fn matrix(plan: &Plan, rows: &[Row]) -> Matrix {
         ("cv (%)", "n"),
         ("n", "n"),
         ("VMs", "n"),
-        ("Missing", ""),
+        ("VMs without", ""),
     ];
     let planned: Vec<&Row> = rows.iter().filter(|row| row.planned() > 0).collect();
     let mut lines = Vec::new();
@@ -98,12 +95,12 @@ fn line(row: &Row, digits: usize) -> Line {
     };
     let cv = coefficient_of_variation(&row.values(Statistic::Mean)).map(|cv| cv * 100.0);
     let missing: Vec<String> =
-        row.missing.iter().map(|(status, (count, why))| format!("{count} {}", said(*status, why))).collect();
+        row.missing.iter().map(|(status, (count, _))| format!("{count} {}", status.text())).collect();
     Line {
         class: if missing.is_empty() { "" } else { "lacks" },
         cells: vec![
             Cell { head: true, ..words(&row.cell) },
-            words(&row.label),
+            Cell { class: "label", ..words(&row.label) },
             words(&row.metric),
             words(if row.unit == "1" { "count" } else { &row.unit }),
             number(row.median(), digits, "none"),
@@ -115,9 +112,9 @@ fn line(row: &Row, digits: usize) -> Line {
             number(Some(row.vms as f64), 0, ""),
             Cell {
                 head: false,
-                class: "long",
+                class: "",
                 value: String::new(),
-                text: if missing.is_empty() { "nothing".to_owned() } else { short(&missing.join("; ")) },
+                text: if missing.is_empty() { "none".to_owned() } else { missing.join(", ") },
             },
         ],
     }

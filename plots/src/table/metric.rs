@@ -1,11 +1,11 @@
 //! One metric: a row for each configuration, a group of columns for each number of VMs at once.
 
 use crate::figure::cells::{named, note};
-use crate::record::{Level, Metric, Plan};
+use crate::record::{Cell, Level, Metric, Plan};
 use crate::samples::{Status, said};
 use crate::summary::Row;
 
-use super::{Cell, Column, Table, decimals_of, host, sentence};
+use super::{Cell as TableCell, Column, Table, decimals_of, host, sentence};
 
 /// The axis whose levels stand side by side.
 const ACROSS: &str = "concurrency";
@@ -36,14 +36,26 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
         notes: Vec::new(),
         footnotes: Vec::new(),
     };
+    // Where all trials of a group are as many, its heading says so, else a column.
+    let mut with_n = Vec::new();
     for level in groups(&levels) {
-        let group = level.map_or(String::new(), |level| named(plan, ACROSS, level));
+        let mut group = level.map_or(String::new(), |level| named(plan, ACROSS, level));
+        let at_level = |cell: &&Cell| level.is_none_or(|level| cell.levels.get(ACROSS) == Some(level));
+        let cells: Vec<&str> = plan.cells.iter().filter(at_level).map(|cell| cell.id.as_str()).collect();
+        let ns: Vec<usize> =
+            own.iter().filter(|row| cells.contains(&row.cell.as_str())).map(|row| row.n()).filter(|n| *n > 0).collect();
+        let differ = ns.iter().any(|n| Some(n) != ns.first());
+        match ns.first() {
+            Some(n) if !differ && !same_n => group.push_str(&format!(", n = {n}")),
+            _ => {}
+        }
         table.columns.push(Column::numbers(&group, "median", &first.unit));
         table.columns.push(Column::numbers(&group, low, &first.unit));
         table.columns.push(Column::numbers(&group, high, &first.unit));
-        if !same_n {
+        if differ {
             table.columns.push(Column::numbers(&group, "n", ""));
         }
+        with_n.push(differ);
     }
     let digits = decimals_of(&own);
     let mut keys: Vec<Vec<Level>> = Vec::new();
@@ -54,9 +66,9 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
         }
     }
     for key in keys {
-        let mut line: Vec<Cell> =
-            down.iter().zip(&key).map(|(axis, level)| Cell::Words(word(plan, axis, level))).collect();
-        for level in groups(&levels) {
+        let mut line: Vec<TableCell> =
+            down.iter().zip(&key).map(|(axis, level)| TableCell::Words(word(plan, axis, level))).collect();
+        for (level, with_n) in groups(&levels).into_iter().zip(&with_n) {
             let cell = plan.cells.iter().find(|cell| {
                 down.iter().zip(&key).all(|(axis, level)| cell.levels.get(*axis) == Some(level))
                     && level.is_none_or(|level| cell.levels.get(ACROSS) == Some(level))
@@ -64,8 +76,8 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
             let row = cell.and_then(|cell| own.iter().find(|row| row.cell == cell.id));
             let mark = row.and_then(|row| mark(&mut table, row));
             line.extend(numbers(row.copied(), digits, mark, intervals));
-            if !same_n {
-                line.push(Cell::count(row.map_or(0, |row| row.n())));
+            if *with_n {
+                line.push(TableCell::count(row.map_or(0, |row| row.n())));
             }
         }
         table.rows.push(line);
@@ -137,15 +149,15 @@ pub(super) fn mark(table: &mut Table, row: &Row) -> Option<usize> {
 }
 
 /// Median and the two ends of its interval, or of the range.
-fn numbers(row: Option<&Row>, digits: usize, mark: Option<usize>, intervals: bool) -> [Cell; 3] {
-    let Some(row) = row else { return ["excluded"; 3].map(Cell::missing) };
+fn numbers(row: Option<&Row>, digits: usize, mark: Option<usize>, intervals: bool) -> [TableCell; 3] {
+    let Some(row) = row else { return ["excluded"; 3].map(TableCell::missing) };
     let Some(median) = row.median() else {
         let words = note(&[row]);
         return [(words.as_str(), mark), ("-", mark), ("-", mark)]
-            .map(|(words, mark)| Cell::Missing { words: words.into(), mark });
+            .map(|(words, mark)| TableCell::Missing { words: words.into(), mark });
     };
     let ends = match (intervals, row.median_interval()) {
-        (true, None) => return [Cell::Number { value: median, decimals: digits, mark }, few(row), few(row)],
+        (true, None) => return [TableCell::Number { value: median, decimals: digits, mark }, few(row), few(row)],
         (true, Some(interval)) => [interval.low, interval.high],
         (false, _) => {
             let values = row.finite(crate::record::Statistic::Median);
@@ -155,11 +167,12 @@ fn numbers(row: Option<&Row>, digits: usize, mark: Option<usize>, intervals: boo
             ]
         }
     };
-    let end = |value: f64| if value.is_finite() { Cell::number(value, digits) } else { Cell::missing("censored") };
-    [Cell::Number { value: median, decimals: digits, mark }, end(ends[0]), end(ends[1])]
+    let end =
+        |value: f64| if value.is_finite() { TableCell::number(value, digits) } else { TableCell::missing("censored") };
+    [TableCell::Number { value: median, decimals: digits, mark }, end(ends[0]), end(ends[1])]
 }
 
 /// In place of an end of an interval.
-pub(super) fn few(row: &Row) -> Cell {
-    if row.n() < INTERVAL_FROM { Cell::missing("n < 6") } else { Cell::missing("censored") }
+pub(super) fn few(row: &Row) -> TableCell {
+    if row.n() < INTERVAL_FROM { TableCell::missing("n < 6") } else { TableCell::missing("censored") }
 }

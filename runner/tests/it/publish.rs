@@ -60,3 +60,19 @@ fn a_query_that_is_wrong_says_what_there_is() {
     let output = bench.run(&["query", "--tables"]);
     assert!(text(&output.stdout).contains("censored"), "{}", text(&output.stdout));
 }
+
+/// The queries of docs/how-to/query.md, as they stand there.
+#[test]
+fn every_query_of_the_documents_is_answered() {
+    let bench = analysed();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/how-to/query.md");
+    let document = fs::read_to_string(path).unwrap();
+    let whole = document.split("microbench query RUN \"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let inline = document.split("`select ").skip(1).map(|rest| rest.split('`').next().unwrap());
+    let queries: Vec<String> = whole.map(str::to_owned).chain(inline.map(|rest| format!("select {rest}"))).collect();
+    assert!(queries.len() >= 3, "{queries:?}");
+    for query in queries {
+        let output = bench.run(&["query", "run", &query]);
+        assert!(output.status.success(), "{query}: {}", text(&output.stderr));
+    }
+}
