@@ -95,7 +95,7 @@ fn stacked(frames: Vec<DataFrame>) -> polars::error::PolarsResult<DataFrame> {
             None => frame,
         });
     }
-    Ok(out.unwrap_or_else(|| DataFrame::empty()))
+    Ok(out.unwrap_or_else(DataFrame::empty))
 }
 
 /// One run.

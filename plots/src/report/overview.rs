@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::claim::{self, Verdict};
 use crate::journal::Journal;
-use crate::record::{FailureReason, HostKind, MetricSource, Plan, vm_id};
+use crate::record::{FailureReason, HostKind, Plan, vm_id};
 use crate::samples::{Sample, Status};
 use crate::summary::{Row, reasons};
 
@@ -265,17 +265,11 @@ pub(super) fn claims(verdicts: &[Verdict]) -> Vec<Judged> {
 
 /// What each metric is.
 pub(super) fn metrics(plan: &Plan) -> Vec<Term> {
-    let term = |metric: &crate::record::Metric| {
-        let source = match &metric.source {
-            MetricSource::Span { from, to } => format!(" From {from} to {to}."),
-            MetricSource::Reading(name) => format!(" Reading {name}."),
-        };
-        Term {
-            name: metric.name.clone(),
-            label: metric.label.clone(),
-            definition: format!("{}.{source}", metric.definition.trim().trim_end_matches('.').replace('`', "")),
-            unit: if metric.unit == "1" { "none, a count".to_owned() } else { metric.unit.clone() },
-        }
+    let term = |metric: &crate::record::Metric| Term {
+        name: metric.name.clone(),
+        label: metric.label.clone(),
+        definition: format!("{}.", metric.definition.trim().trim_end_matches('.').replace('`', "")),
+        unit: if metric.unit == "1" { "none, a count".to_owned() } else { metric.unit.clone() },
     };
     plan.metrics.iter().map(term).collect()
 }

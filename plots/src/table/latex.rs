@@ -145,5 +145,5 @@ fn notes(table: &Table) -> String {
     let marks = table.footnotes.iter().enumerate().map(|(index, words)| {
         format!("\n\\par\\noindent\\textsuperscript{{{}}}~{}.", letter(index), escape(words.trim_end_matches('.')))
     });
-    table.notes.iter().map(|note| escape(note)).collect::<Vec<_>>().join("\n") + &marks.collect::<String>()
+    table.notes.iter().map(String::as_str).map(escape).collect::<Vec<_>>().join("\n") + &marks.collect::<String>()
 }
