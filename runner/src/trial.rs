@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Barrier;
 
-use microbench_plots::record::{Cell, FailureReason, Instrument, Record, Workload, vm_id};
+pub use microbench_plots::record::vm_id;
+use microbench_plots::record::{Cell, FailureReason, Instrument, Record, Workload};
 use sha2::{Digest, Sha256};
 
 use crate::host::interference::Watcher;

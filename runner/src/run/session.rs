@@ -245,7 +245,7 @@ impl Session<'_> {
                     }
                 }
                 Record::Failure { vm, reason, stage, message } => {
-                    let id = microbench_plots::record::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
+                    let id = crate::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
                     let log = format!("console/{id}.log");
                     let place = if self.run.path().join(&log).exists() { format!(" ({log})") } else { String::new() };
                     let message: String = message.chars().take(400).collect();
