@@ -19,6 +19,9 @@ AGENT_TARGET := x86_64-unknown-linux-gnu
 PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc libelf-dev cpio xz-utils patch e2fsprogs strace \
 	iproute2 python3-pip ca-certificates
 
+# What the tests take besides: a browser that opens the report, a LaTeX that sets tables and figures (siunitx is in texlive-science).
+TEST_PACKAGES := chromium texlive-latex-recommended texlive-science
+
 CARGO_DENY := 0.20.2
 
 # Seconds of fuzzing for each target.
@@ -33,7 +36,7 @@ help: ## List the targets
 
 deps: ## Install what building and running needs (Debian; asks for sudo when not root)
 	@missing=
-	for package in $(PACKAGES); do
+	for package in $(PACKAGES) $(MORE_PACKAGES); do
 		[ "$$(dpkg-query -W -f '$${Status}' "$$package" 2>/dev/null)" = 'install ok installed' ] || missing="$$missing $$package"
 	done
 	if [ -n "$$missing" ]; then
@@ -55,15 +58,19 @@ images: deps build ## Provide kernels, root file systems and programs of STUDY, 
 plan: build ## Show what STUDY would run
 	@$(MICROBENCH) plan $(STUDY) $(if $(PROFILE),--profile $(PROFILE))
 
-run: deps build ## Run STUDY, then analyse and draw it
+run: deps build ## Run STUDY, then make its figures, tables and report
 	@run=$$($(MICROBENCH) run $(STUDY) --host $(HOST) $(if $(PROFILE),--profile $(PROFILE)))
 	$(MAKE) --no-print-directory plots RUN="$$run"
 
-plots: build ## Analyse and draw RUN again, without running anything
+plots: build ## Analyse RUN again and make its figures, tables and report, without running anything
 	@test -n '$(RUN)' || { echo 'say which: make plots RUN=runs/...'; exit 2; }
 	$(MICROBENCH) analyze '$(RUN)'
 	echo 'figures:'
 	$(MICROBENCH) plot '$(RUN)'
+	echo 'tables, and the numbers as LaTeX macros:'
+	$(MICROBENCH) table '$(RUN)'
+	echo 'report, to be opened by a browser:'
+	$(MICROBENCH) report '$(RUN)'
 
 reproduce: deps build ## The main job: the paper's study, from nothing to figures and verdicts, on whatever host there is
 	@host=$(HOST)
@@ -78,6 +85,7 @@ reproduce: deps build ## The main job: the paper's study, from nothing to figure
 	echo 'the same figures as the paper printed them:'
 	$(MICROBENCH) plot "$$run" --theme paper
 
+test: MORE_PACKAGES = $(TEST_PACKAGES)
 test: images ## Run every test, the real boots in the emulated host included
 	@cargo test --locked --workspace --no-fail-fast
 

@@ -7,7 +7,7 @@ use crate::figure::Data;
 use crate::file::at;
 use crate::journal::{self, Journal};
 use crate::record::{Figure, Plan, Theme};
-use crate::samples::Status;
+use crate::samples::{Sample, Status};
 use crate::summary::{self, Row};
 use crate::{Error, figure, samples};
 
@@ -113,6 +113,22 @@ fn folder(run: &Path, theme: Option<Theme>) -> PathBuf {
         Some(Theme::Paper) => run.join("figures/paper"),
         Some(Theme::Publication) => run.join("figures/publication"),
     }
+}
+
+/// What every view of an analysed run is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) plan: Plan,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Reads `plan.json` and `samples.parquet` of `run`, and summarises.
+pub(crate) fn loaded(run: &Path) -> Result<Loaded, Error> {
+    let plan = plan(run)?;
+    let samples = samples::load(run)?;
+    let rows = summary::summarise(&plan, &samples);
+    Ok(Loaded { plan, samples, rows })
 }
 
 fn plan(run: &Path) -> Result<Plan, Error> {

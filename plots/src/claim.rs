@@ -226,7 +226,7 @@ impl Verdict {
 }
 
 /// Three or four digits that mean something.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.1}"),
         size if size >= 1.0 => format!("{value:.2}"),
@@ -244,21 +244,26 @@ pub fn text(verdicts: &[Verdict]) -> String {
             let _ = writeln!(out, "              {label}: {words}");
         }
     }
+    let _ = writeln!(out, "{}", tally(verdicts));
+    out.lines().fold(String::new(), |all, line| all + &wrapped(line, 16) + "\n")
+}
+
+/// How many claims have which verdict, in a line.
+#[must_use]
+pub fn tally(verdicts: &[Verdict]) -> String {
     let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
-    let _ = writeln!(
-        out,
+    format!(
         "{} claims: {} hold, {} are contradicted, {} inconclusive, {} not measured",
         verdicts.len(),
         count(Outcome::Holds),
         count(Outcome::Contradicted),
         count(Outcome::Inconclusive),
         count(Outcome::NotMeasured)
-    );
-    out.lines().fold(String::new(), |all, line| all + &wrapped(line, 16) + "\n")
+    )
 }
 
 /// What stands under a claim; empty entries are left out.
-fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
+pub(crate) fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
     let published = verdict.claim.published.map_or_else(String::new, number);
     [
         ("measured", verdict.measured()),

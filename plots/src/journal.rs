@@ -52,9 +52,26 @@ pub struct Execution {
     pub invalid: Vec<(Interference, String)>,
 }
 
+/// A process that executed trials of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// When it began: wall clock, RFC 3339.
+    pub started: String,
+    /// Where its trials executed.
+    pub host: HostKind,
+    /// Hosts that shared them.
+    pub hosts: u32,
+    /// Version of microbench.
+    pub version: String,
+}
+
 /// A journal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Journal {
+    /// Sessions, the first one first.
+    pub sessions: Vec<Session>,
+    /// When every trial had ended: wall clock, RFC 3339; `None` while some have not.
+    pub ended: Option<String>,
     /// Executions that have ended, in order: at most one of a trial that is neither a warm-up nor invalid.
     pub executions: Vec<Execution>,
     /// Trials that were begun and cut off, with the attempt; each was or will be run again.
@@ -97,8 +114,9 @@ fn parse(text: &str) -> Result<Journal, (usize, DecodeError)> {
         }
         let record = decode_line(line).map_err(|error| (number, error))?;
         match record {
-            Record::RunStart { host: now, .. } => {
+            Record::RunStart { host: now, hosts, started, version, .. } => {
                 host = now;
+                journal.sessions.push(Session { started, host, hosts, version });
                 journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
             }
             Record::TrialStart { trial, attempt, cell, warmup } => {
@@ -117,7 +135,7 @@ fn parse(text: &str) -> Result<Journal, (usize, DecodeError)> {
                 }
             }
             Record::Look { blocks, cells } => journal.looks.push((blocks, cells)),
-            Record::RunEnd { .. } => {}
+            Record::RunEnd { ended } => journal.ended = Some(ended),
             Record::Probe(error) => journal.probe_errors.push(error),
             Record::Event { vm, name, t_ns } => {
                 if let Some(execution) = &mut open {

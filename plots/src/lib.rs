@@ -13,10 +13,14 @@ pub mod import;
 pub mod journal;
 pub mod latex;
 pub mod noise;
+pub mod query;
 pub mod record;
+pub mod report;
 pub mod samples;
+pub mod schema;
 pub mod stats;
 pub mod summary;
+pub mod table;
 pub mod terminal;
 
 pub use analyze::{Analysis, analyze, load, plot, plot_sequences};
@@ -63,6 +67,22 @@ pub enum Error {
         path: std::path::PathBuf,
         /// Cause.
         source: polars::error::PolarsError,
+    },
+    /// A query cannot be answered.
+    #[error("{problem}\n{tables}")]
+    Query {
+        /// What is wrong.
+        problem: String,
+        /// Every table with its columns.
+        tables: String,
+    },
+    /// A report cannot be made.
+    #[error("{path}: {problem}")]
+    Report {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// A figure cannot be drawn.
     #[error("figure {name}: {problem}")]

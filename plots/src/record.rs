@@ -709,6 +709,12 @@ impl fmt::Display for FailureReason {
     }
 }
 
+/// The name of one VM's files, its console log `console/NAME.log` among them: `t0012-a0-vm003`; `w` marks a warm-up.
+#[must_use]
+pub fn vm_id(trial: u32, warmup: bool, attempt: u32, vm: u32) -> String {
+    format!("t{trial:04}{}-a{attempt}-vm{vm:03}", if warmup { "w" } else { "" })
+}
+
 /// A framed line as it stands in the file: the CRC-32 (IEEE) of the record's JSON text, 8 hex digits, and that text.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

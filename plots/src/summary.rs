@@ -196,6 +196,15 @@ fn mean_interval(row: &Row, seed: u64) -> Result<Interval, bca::Withheld> {
 /// When the file cannot be written.
 pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
     let path = run.join("summary.csv");
+    let refused = |source| Error::Table { path: path.clone(), source };
+    let mut table = frame(rows, seed).map_err(refused)?;
+    let mut bytes = Vec::new();
+    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused)?;
+    write(&path, &bytes)
+}
+
+/// The rows as a table; `schema.rs` says what its columns are.
+pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<DataFrame> {
     let text = |name: &str, of: &dyn Fn(&Row) -> String| -> Column {
         Series::new(name.into(), rows.iter().map(of).collect::<Vec<_>>()).into()
     };
@@ -250,11 +259,7 @@ pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
     columns.push(text("reasons", &|row| {
         row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.text())).collect::<Vec<_>>().join("; ")
     }));
-    let refused = |source| Error::Table { path: path.clone(), source };
-    let mut table = DataFrame::new(rows.len(), columns).map_err(refused)?;
-    let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused)?;
-    write(&path, &bytes)
+    DataFrame::new(rows.len(), columns)
 }
 
 /// The summary as aligned text for a terminal: the host, one line for each cell and metric, what each metric is.
@@ -395,7 +400,7 @@ fn stopped(rule: &Precision, blocks: u32, cells: &BTreeMap<String, Look>) -> Str
 }
 
 /// The first row of `row`'s cell, when none of its rows has a value and all for the same reason: one line stands for them.
-fn refused<'a>(rows: &'a [Row], row: &Row) -> Option<&'a Row> {
+pub(crate) fn refused<'a>(rows: &'a [Row], row: &Row) -> Option<&'a Row> {
     let mut all = rows.iter().filter(|other| other.cell == row.cell && other.planned() > 0);
     let first = all.next()?;
     let reason =
@@ -405,7 +410,7 @@ fn refused<'a>(rows: &'a [Row], row: &Row) -> Option<&'a Row> {
 }
 
 /// Every reason for which values are missing, with the cells of each metric; the metric is empty where it is every metric's.
-fn reasons(rows: &[Row]) -> Vec<(String, BTreeMap<&str, Vec<&str>>)> {
+pub(crate) fn reasons(rows: &[Row]) -> Vec<(String, BTreeMap<&str, Vec<&str>>)> {
     let mut all: Vec<(String, BTreeMap<&str, Vec<&str>>)> = Vec::new();
     for row in rows {
         let metric = if refused(rows, row).is_some() { "" } else { &row.metric };

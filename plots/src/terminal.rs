@@ -26,15 +26,22 @@ pub(crate) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
     right: std::ops::Range<usize>,
 ) -> String {
-    let lines: Vec<[String; N]> = rows.into_iter().collect();
-    let width = |n: usize| lines.iter().map(|line| line[n].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
+    let lines: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
+    let right: Vec<bool> = (0..N).map(|n| right.contains(&n)).collect();
+    aligned(&lines, &right)
+}
+
+/// As [`table`], of any number of columns: `right` says which of them stand to the right.
+pub(crate) fn aligned(lines: &[Vec<String>], right: &[bool]) -> String {
+    let width =
+        |n: usize| lines.iter().filter_map(|line| line.get(n)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..right.len()).map(width).collect();
     let mut out = String::new();
-    for line in &lines {
+    for line in lines {
         let mut shown = String::new();
-        for (n, (cell, width)) in line.iter().zip(&widths).enumerate() {
+        for ((cell, width), right) in line.iter().zip(&widths).zip(right) {
             let pad = " ".repeat(width - cell.chars().count());
-            let (before, after) = if right.contains(&n) { (pad.as_str(), "") } else { ("", pad.as_str()) };
+            let (before, after) = if *right { (pad.as_str(), "") } else { ("", pad.as_str()) };
             shown.push_str(&[before, cell, after, "  "].concat());
         }
         out.push_str(shown.trim_end());

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Barrier;
 
+pub use microbench_plots::record::vm_id;
 use microbench_plots::record::{Cell, FailureReason, Instrument, Record, Workload};
 use sha2::{Digest, Sha256};
 
@@ -90,12 +91,6 @@ impl Trial<'_> {
         let digest = Sha256::digest(format!("{}/{}", self.run, self.vm_id(vm)));
         digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
-}
-
-/// The name of one VM's files: `t0012-a0-vm003`; `w` marks a warm-up.
-#[must_use]
-pub fn vm_id(trial: u32, warmup: bool, attempt: u32, vm: u32) -> String {
-    format!("t{trial:04}{}-a{attempt}-vm{vm:03}", if warmup { "w" } else { "" })
 }
 
 fn release(vms: Vec<Vm>) -> Vec<Report> {

@@ -14,24 +14,24 @@ use super::description::Data;
 
 /// One place: its words, its colour, its cells.
 #[derive(Clone, Debug)]
-pub(super) struct Place<'a> {
-    pub(super) panel: usize,
-    pub(super) tick: usize,
-    pub(super) slot: usize,
-    pub(super) group: usize,
-    pub(super) label: String,
-    pub(super) cells: Vec<&'a Cell>,
+pub(crate) struct Place<'a> {
+    pub(crate) panel: usize,
+    pub(crate) tick: usize,
+    pub(crate) slot: usize,
+    pub(crate) group: usize,
+    pub(crate) label: String,
+    pub(crate) cells: Vec<&'a Cell>,
 }
 
 /// Where everything of a figure stands.
 #[derive(Clone, Debug)]
-pub(super) struct Places<'a> {
-    pub(super) panels: Vec<String>,
-    pub(super) ticks: Vec<String>,
-    pub(super) slots: usize,
+pub(crate) struct Places<'a> {
+    pub(crate) panels: Vec<String>,
+    pub(crate) ticks: Vec<String>,
+    pub(crate) slots: usize,
     /// Names of the groups; one without a name when there are none.
-    pub(super) groups: Vec<String>,
-    pub(super) all: Vec<Place<'a>>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) all: Vec<Place<'a>>,
 }
 
 pub(super) fn error(figure: &Figure, problem: impl Into<String>) -> Error {
@@ -39,7 +39,7 @@ pub(super) fn error(figure: &Figure, problem: impl Into<String>) -> Error {
 }
 
 /// The metric of this name.
-pub(super) fn metric<'a>(plan: &'a Plan, figure: &Figure, name: &str) -> Result<&'a Metric, Error> {
+pub(crate) fn metric<'a>(plan: &'a Plan, figure: &Figure, name: &str) -> Result<&'a Metric, Error> {
     let found = plan.metrics.iter().find(|metric| metric.name == name);
     found.ok_or_else(|| error(figure, format!("there is no metric `{name}`")))
 }
@@ -54,7 +54,7 @@ pub fn selects(selection: &Selection, cell: &Cell) -> bool {
 }
 
 /// The places of a figure: those that the manifest lists, else one for each level of x, group and panel.
-pub(super) fn places<'a>(plan: &'a Plan, figure: &Figure) -> Result<Places<'a>, Error> {
+pub(crate) fn places<'a>(plan: &'a Plan, figure: &Figure) -> Result<Places<'a>, Error> {
     if figure.bars.is_empty() { by_axes(plan, figure) } else { Ok(listed(plan, figure)) }
 }
 
@@ -131,7 +131,7 @@ pub(super) fn tick_label(plan: &Plan, axis: &str, level: &Level) -> String {
 }
 
 /// A legend's or a panel's words.
-fn named(plan: &Plan, axis: &str, level: &Level) -> String {
+pub(crate) fn named(plan: &Plan, axis: &str, level: &Level) -> String {
     match (axis, level) {
         ("variant", _) => tick_label(plan, axis, level),
         ("concurrency", Level::Int(1)) => "1 VM".to_owned(),
@@ -218,22 +218,22 @@ pub(super) fn marked(places: &Places<'_>, notes: &[String]) -> String {
 pub(super) const NOT_ON_LOG: &str = "not above 0";
 
 /// The rows of a place's cells for one metric.
-pub(super) fn rows<'a>(data: Data<'a>, place: &Place<'_>, metric: &Metric) -> Vec<&'a Row> {
+pub(crate) fn rows<'a>(data: Data<'a>, place: &Place<'_>, metric: &Metric) -> Vec<&'a Row> {
     let of = |cell: &&Cell| data.rows.iter().find(|row| row.cell == cell.id && row.metric == metric.name);
     place.cells.iter().filter_map(of).collect()
 }
 
 /// What one place's bar shows: several cells with equal weight.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Value {
-    pub(super) height: Option<f64>,
-    pub(super) interval: Option<(f64, f64)>,
-    pub(super) points: Vec<f64>,
+pub(crate) struct Value {
+    pub(crate) height: Option<f64>,
+    pub(crate) interval: Option<(f64, f64)>,
+    pub(crate) points: Vec<f64>,
 }
 
 /// A median's interval is that of order statistics, and one cell's only; a mean's is [`Contrast`]'s, with each cell resampled by
 /// itself. `seed` is the study's.
-pub(super) fn value(rows: &[&Row], statistic: Statistic, seed: u64) -> Value {
+pub(crate) fn value(rows: &[&Row], statistic: Statistic, seed: u64) -> Value {
     let with: Vec<&&Row> = rows.iter().filter(|row| row.n() > 0).collect();
     let heights: Vec<f64> = with.iter().filter_map(|row| row.statistic(statistic)).collect();
     let interval = match (with.as_slice(), statistic) {
@@ -256,7 +256,7 @@ pub(super) fn too_few(rows: &[&Row], statistic: Statistic) -> Option<String> {
 }
 
 /// What is missing at a place, in a few words; empty for nothing.
-pub(super) fn note(rows: &[&Row]) -> String {
+pub(crate) fn note(rows: &[&Row]) -> String {
     if rows.is_empty() {
         return "excluded".to_owned();
     }

@@ -52,6 +52,22 @@ fn caption(figure: &Description) -> String {
     format!("{text}%\n")
 }
 
+/// The picture as an element for a page that sets title and caption itself: no declaration, no size but its proportions, ids that
+/// begin with `prefix`, so that no two pictures of a page share one.
+///
+/// # Errors
+/// When it cannot be drawn.
+pub(crate) fn element(figure: &Description, prefix: &str) -> Result<String, Error> {
+    let wrong = |problem: String| Error::Figure { name: figure.name.clone(), problem };
+    let whole = physical(&svg(figure, Sides::Legend).map_err(|error| wrong(error.to_string()))?);
+    let at = whole.find("<svg").ok_or_else(|| wrong("it is no picture".to_owned()))?;
+    let mut out = whole[at..].to_owned();
+    for before in [" id=\"", "url(#", "href=\"#"] {
+        out = out.replace(before, &format!("{before}{prefix}-"));
+    }
+    Ok(out.replacen("<svg", &format!("<svg role=\"img\" aria-labelledby=\"{prefix}-caption\""), 1))
+}
+
 /// Gives the SVG its printed size, and browsers other fonts to fall back on.
 fn physical(svg: &str) -> String {
     let (width, height) = size(svg);

@@ -5,5 +5,8 @@ mod claims;
 mod figures;
 mod forms;
 mod import;
+mod query;
+mod report;
 mod sequences;
 mod support;
+mod tables;

@@ -92,6 +92,31 @@ pub(super) enum Action {
         #[arg(long)]
         sequences: bool,
     },
+    /// Write a run's tables (Markdown, CSV, LaTeX) and its numbers as LaTeX macros into RUN/tables.
+    Table {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// Write RUN/report.html: what was run and where, failures, claims, figures, a matrix, samples and provenance on one page.
+    Report {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// Ask the tables of one run or several by SQL: samples, summary, cells, metrics, claims, events, readings.
+    Query {
+        /// One run directory or several, and last the query, for instance "select cell, median, unit from summary".
+        #[arg(value_name = "RUN... SQL", required_unless_present = "tables", num_args = 1..)]
+        words: Vec<String>,
+        /// Say which tables and columns there are, with types, units and meanings.
+        #[arg(long, conflicts_with = "words")]
+        tables: bool,
+        /// Print CSV.
+        #[arg(long)]
+        csv: bool,
+        /// Print JSON: an array of one object a row.
+        #[arg(long, conflicts_with = "csv")]
+        json: bool,
+    },
     /// Compare two analysed runs, or the variants of one: ratio, interval and verdict for each cell and metric that both have.
     Compare {
         /// The run that is compared with; alone, the run whose variants are compared.

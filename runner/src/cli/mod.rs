@@ -8,6 +8,7 @@ mod noise;
 mod runs;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use microbench::selftest::{fake_guest, load as load_test};
 use microbench::{manifest, plan, plan_view, sandbox};
 use microbench_plots::record::{ProbeError, Statistic};
 use microbench_plots::terminal::wrapped;
-use microbench_plots::{claim, compare as comparison, summary};
+use microbench_plots::{claim, compare as comparison, query, schema, summary};
 
 use self::arguments::{Action, Cli, HostArgument, SelfTest, ThemeArgument};
 use self::compare::{Output, compare_runs, compare_variants, verify};
@@ -139,6 +140,34 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 microbench_plots::plot(run.path(), theme)?
             };
             files.iter().for_each(|file| println!("{}", file.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Table { run } => {
+            let files = microbench_plots::table::save(Directory::open(&run)?.path())?;
+            files.iter().for_each(|file| println!("{}", file.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Report { run } => {
+            println!("{}", microbench_plots::report::save(Directory::open(&run)?.path())?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Query { tables: true, .. } => {
+            print!("{}", schema::text());
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Query { words, csv, json, .. } => {
+            let Some((sql, runs)) = words.split_last().filter(|(_, runs)| !runs.is_empty()) else {
+                let missing = "a query needs a RUN and, last, the SQL: microbench query RUN \"select * from summary\"";
+                Cli::command().error(ErrorKind::MissingRequiredArgument, missing).exit()
+            };
+            let opened = runs.iter().map(|run| Ok(Directory::open(Path::new(run))?.path().to_path_buf()));
+            let answer = query::query(&opened.collect::<anyhow::Result<Vec<_>>>()?, sql)?;
+            let text = match (csv, json) {
+                (true, _) => answer.csv()?,
+                (_, true) => answer.json(),
+                _ => answer.text(),
+            };
+            print!("{text}");
             Ok(ExitCode::SUCCESS)
         }
         Action::Compare { a, b, baseline, margin, means, detail, json, gate, across_hosts } => {

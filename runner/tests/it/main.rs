@@ -16,5 +16,6 @@ mod machine;
 mod phases;
 mod probe;
 mod protocols;
+mod publish;
 mod runs;
 mod testbed;

@@ -1,0 +1,166 @@
+//! Each cell's samples: one row for each VM.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::record::Cell;
+use crate::samples::{Sample, Status, said};
+use crate::summary::Row;
+use crate::table::{decimals_of, shown};
+
+use super::Input;
+use super::overview::{console, short};
+
+/// Values of all cells that a page can bear.
+const MOST_VALUES: usize = 60_000;
+/// Cells that it can bear.
+const MOST_CELLS: usize = 500;
+
+/// A cell's samples.
+#[derive(Serialize)]
+pub(super) struct Samples {
+    id: String,
+    label: String,
+    summary: String,
+    settings: String,
+    caption: String,
+    heads: Vec<String>,
+    rows: Vec<Line>,
+}
+
+/// One VM.
+#[derive(Serialize)]
+struct Line {
+    class: &'static str,
+    trial: u32,
+    vm: u32,
+    state: String,
+    values: Vec<String>,
+    console: String,
+}
+
+/// An execution's VM: whether it is aside (a warm-up or run again), trial, attempt, VM.
+type Key = (bool, u32, u32, u32, bool);
+
+/// The samples of every cell, and how many cells are left out.
+pub(super) fn samples(input: &Input<'_>) -> (Vec<Samples>, usize) {
+    let mut by_cell: BTreeMap<&str, BTreeMap<Key, Vec<&Sample>>> = BTreeMap::new();
+    for sample in input.samples {
+        let key = (!sample.counts(), sample.trial, sample.attempt, sample.vm, sample.warmup);
+        by_cell.entry(&sample.cell).or_default().entry(key).or_default().push(sample);
+    }
+    let shown_cells = input.plan.cells.iter().take(MOST_CELLS);
+    let values = input.plan.metrics.len() * input.plan.cells.len().min(MOST_CELLS);
+    let most = (MOST_VALUES / values.max(1)).clamp(10, 2000);
+    let digits: BTreeMap<&str, usize> = (input.plan.metrics.iter())
+        .map(|metric| {
+            let own: Vec<&Row> = input.rows.iter().filter(|row| row.metric == metric.name).collect();
+            (metric.name.as_str(), decimals_of(&own))
+        })
+        .collect();
+    let empty = BTreeMap::new();
+    let cells = shown_cells
+        .map(|cell| one(input, cell, by_cell.get(cell.id.as_str()).unwrap_or(&empty), most, &digits))
+        .collect();
+    (cells, input.plan.cells.len().saturating_sub(MOST_CELLS))
+}
+
+fn one(
+    input: &Input<'_>,
+    cell: &Cell,
+    vms: &BTreeMap<Key, Vec<&Sample>>,
+    most: usize,
+    digits: &BTreeMap<&str, usize>,
+) -> Samples {
+    let lacks = |samples: &[&Sample]| samples.iter().any(|sample| sample.status != Status::Ok);
+    // Where there are too many, those without a value stay, and then the first ones.
+    let mut kept: Vec<(&Key, &Vec<&Sample>)> = vms.iter().collect();
+    kept.sort_by_key(|(key, samples)| (!lacks(samples), **key));
+    kept.truncate(most);
+    kept.sort_by_key(|(key, _)| **key);
+    let heads: Vec<String> = (input.plan.metrics.iter())
+        .filter(|metric| vms.values().flatten().any(|sample| sample.metric == metric.name))
+        .map(|metric| metric.name.clone())
+        .collect();
+    let unit = |name: &String| match input.plan.metrics.iter().find(|metric| metric.name == *name) {
+        Some(metric) if metric.unit != "1" => format!("{name} ({})", metric.unit),
+        _ => name.clone(),
+    };
+    let rows = kept.iter().map(|(key, samples)| line(input, key, samples, &heads, digits)).collect();
+    let counted = vms.iter().filter(|(key, _)| !key.0);
+    let without = counted.clone().filter(|(_, samples)| lacks(samples)).count();
+    let settings: Vec<String> = cell
+        .settings
+        .iter()
+        .map(|(name, level)| format!("{name} = {level}"))
+        .filter(|one| !one.ends_with("= "))
+        .collect();
+    let left_out = vms.len() - kept.len();
+    Samples {
+        id: cell.id.clone(),
+        label: cell.label.clone(),
+        summary: format!("{} VMs counted, {without} of them with a value missing", counted.count()),
+        settings: settings.join(", "),
+        caption: match left_out {
+            0 => format!("{} VMs", vms.len()),
+            _ => format!("{} of {} VMs; {left_out} more are in samples.csv", kept.len(), vms.len()),
+        },
+        heads: heads.iter().map(unit).collect(),
+        rows,
+    }
+}
+
+fn line(
+    input: &Input<'_>,
+    &(aside, trial, attempt, vm, warmup): &Key,
+    samples: &[&Sample],
+    heads: &[String],
+    digits: &BTreeMap<&str, usize>,
+) -> Line {
+    let values = heads.iter().map(|name| {
+        let digits = digits.get(name.as_str()).copied().unwrap_or(2);
+        match samples.iter().find(|sample| sample.metric == *name) {
+            None => "–".to_owned(),
+            Some(sample) => sample.value.map_or_else(|| sample.status.text().to_owned(), |value| shown(value, digits)),
+        }
+    });
+    let mut reasons: Vec<String> = Vec::new();
+    for sample in samples.iter().filter(|sample| sample.status != Status::Ok) {
+        let reason = said(sample.status, &sample.reason);
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    let executed = samples.iter().any(|sample| sample.host.is_some());
+    let mut state = match (warmup, aside) {
+        (true, _) => "warm-up".to_owned(),
+        (false, true) => "run again".to_owned(),
+        (false, false) if reasons.is_empty() => "ok".to_owned(),
+        (false, false) => String::new(),
+    };
+    if !reasons.is_empty() {
+        state = [state, short(&reasons.join("; "))]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(": ");
+    }
+    if attempt > 0 {
+        state.push_str(&format!(" (attempt {attempt})"));
+    }
+    Line {
+        class: if aside {
+            "aside"
+        } else if reasons.is_empty() {
+            ""
+        } else {
+            "lacks"
+        },
+        trial,
+        vm,
+        state,
+        values: values.collect(),
+        console: if executed { console(input.run, trial, warmup, attempt, vm) } else { String::new() },
+    }
+}

@@ -1,0 +1,54 @@
+//! The study's figures, drawn into the page.
+
+use serde::Serialize;
+
+use crate::Error;
+use crate::figure::output::element;
+use crate::figure::{Data, describe};
+use crate::record::Column;
+
+/// Bytes of a picture that a page can bear.
+const MOST_BYTES: usize = 1_500_000;
+/// Bytes of all of them.
+const MOST_BYTES_IN_ALL: usize = 12_000_000;
+
+/// One figure.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    id: String,
+    class: &'static str,
+    title: String,
+    caption: String,
+    /// Empty when it is too large.
+    svg: String,
+    file: String,
+}
+
+/// Every figure of the plan, in its own theme.
+pub(super) fn all(data: Data<'_>) -> Result<Vec<Shown>, Error> {
+    let mut shown = Vec::new();
+    let mut bytes = 0;
+    for figure in &data.plan.figures {
+        for description in describe(data, figure)? {
+            let id = format!("figure-{}", shown.len() + 1);
+            let mut svg = element(&description, &id)?;
+            let files = format!("figures/{}.svg", description.name);
+            let mut file = format!("As a file: {files}, drawn by `microbench plot`.").replace('`', "");
+            if svg.len() > MOST_BYTES || bytes + svg.len() > MOST_BYTES_IN_ALL {
+                file = format!("Too large for this page ({} KB): see {files}.", svg.len() / 1000);
+                svg = String::new();
+            }
+            bytes += svg.len();
+            let title = if description.title.trim().is_empty() { &description.name } else { &description.title };
+            shown.push(Shown {
+                id,
+                class: if description.column == Column::Single { "single" } else { "double" },
+                title: title.trim().trim_end_matches('.').to_owned(),
+                caption: description.caption.clone(),
+                svg,
+                file,
+            });
+        }
+    }
+    Ok(shown)
+}

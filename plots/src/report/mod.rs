@@ -1,0 +1,172 @@
+//! `report.html`: a run on one page that needs nothing else.
+//!
+//! Each module makes a part of the page as data; `page.html` is the template. Handlebars escapes every text of it, in strict mode; what
+//! goes in as it is are the style, the script and the figures, all of them ours. A policy in the page's head forbids it to load anything.
+
+mod cells;
+mod figures;
+mod matrix;
+mod overview;
+mod provenance;
+
+use std::path::{Path, PathBuf};
+
+use handlebars::Handlebars;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::analyze::Loaded;
+use crate::claim::{self, Verdict};
+use crate::file::write;
+use crate::journal::{self, Journal};
+use crate::record::{HostKind, Plan};
+use crate::samples::Sample;
+use crate::summary::Row;
+use crate::{Error, figure};
+
+/// Name of the file in a run directory.
+pub const FILE: &str = "report.html";
+
+const TEMPLATE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// What the page is made of.
+struct Input<'a> {
+    run: &'a Path,
+    plan: &'a Plan,
+    journal: &'a Journal,
+    samples: &'a [Sample],
+    rows: &'a [Row],
+    verdicts: &'a [Verdict],
+    /// `host.json`, if there is one.
+    host: Option<serde_json::Value>,
+}
+
+/// The page.
+#[derive(Serialize)]
+struct Page {
+    /// Known to no guest: the digest of all that is in the page.
+    nonce: String,
+    version: &'static str,
+    style: &'static str,
+    script: &'static str,
+    run: String,
+    title: String,
+    what: String,
+    host: String,
+    machine: String,
+    sessions: Vec<Fact>,
+    samples: String,
+    virtual_time: bool,
+    missing: Vec<overview::Missing>,
+    failed: Limited<overview::Failed>,
+    disturbed: Limited<overview::Disturbed>,
+    torn: String,
+    tally: String,
+    claims: Vec<overview::Judged>,
+    figures: Vec<figures::Shown>,
+    matrix: matrix::Matrix,
+    cells: Vec<cells::Samples>,
+    cells_left_out: usize,
+    metrics: Vec<overview::Term>,
+    host_facts: Vec<Fact>,
+    machine_facts: Vec<Fact>,
+    origin: Vec<Fact>,
+    artifacts: Vec<provenance::Artifact>,
+    files: Vec<provenance::File>,
+}
+
+/// A name and what is said of it.
+#[derive(Serialize)]
+struct Fact {
+    name: String,
+    value: String,
+}
+
+/// As many rows as a page can bear.
+#[derive(Serialize)]
+struct Limited<T> {
+    rows: Vec<T>,
+    left_out: usize,
+}
+
+impl<T> Limited<T> {
+    fn new(mut rows: Vec<T>, most: usize) -> Self {
+        let left_out = rows.len().saturating_sub(most);
+        rows.truncate(most);
+        Self { rows, left_out }
+    }
+}
+
+/// Writes `report.html` into `run`; returns its path.
+///
+/// # Errors
+/// When the run has not been analysed, a figure cannot be drawn, or the file cannot be written.
+pub fn save(run: &Path) -> Result<PathBuf, Error> {
+    let Loaded { plan, samples, rows } = crate::analyze::loaded(run)?;
+    let journal = journal::read(&run.join("journal.ndjson"))?;
+    let verdicts = claim::judge(&plan, &rows);
+    let host = std::fs::read(run.join("host.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let input =
+        Input { run, plan: &plan, journal: &journal, samples: &samples, rows: &rows, verdicts: &verdicts, host };
+    let path = run.join(FILE);
+    let refused = |problem: String| Error::Report { path: path.clone(), problem };
+    let page = page(&input)?;
+    let text = render(&page).map_err(refused)?;
+    write(&path, text.as_bytes())?;
+    Ok(path)
+}
+
+fn page(input: &Input<'_>) -> Result<Page, Error> {
+    let files = provenance::files(input.run)?;
+    let digest = Sha256::digest(files.iter().map(|file| file.sha256.as_str()).collect::<String>());
+    let (cells, cells_left_out) = cells::samples(input);
+    let kind = overview::host(input);
+    let empty = serde_json::Value::Null;
+    let host = input.host.as_ref().unwrap_or(&empty);
+    Ok(Page {
+        nonce: hex(&digest),
+        version: env!("CARGO_PKG_VERSION"),
+        style: STYLE,
+        script: SCRIPT,
+        run: input.run.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        title: input.plan.title.clone(),
+        what: overview::what(input.plan),
+        host: kind.map_or_else(|| "nothing was executed".to_owned(), |kind| kind.note().to_owned()),
+        machine: provenance::machine(host),
+        sessions: overview::sessions(input.journal),
+        samples: overview::counts(input.samples),
+        virtual_time: kind == Some(HostKind::Emulated),
+        missing: overview::missing(input.rows),
+        failed: overview::failed(input),
+        disturbed: overview::disturbed(input.journal),
+        torn: input.journal.torn.map_or_else(String::new, |line| {
+            format!("The journal’s last line ({line}) was cut off and does not count.")
+        }),
+        tally: format!("{}.", claim::tally(input.verdicts)),
+        claims: overview::claims(input.verdicts),
+        figures: figures::all(figure::Data { plan: input.plan, rows: input.rows, samples: input.samples })?,
+        matrix: matrix::matrix(input.plan, input.rows),
+        cells,
+        cells_left_out,
+        metrics: overview::metrics(input.plan),
+        host_facts: provenance::facts(host.get("matters").unwrap_or(&empty)),
+        machine_facts: provenance::facts(host.get("machine").unwrap_or(&empty)),
+        origin: provenance::origin(input, host),
+        artifacts: provenance::artifacts(host),
+        files,
+    })
+}
+
+fn render(page: &Page) -> Result<String, String> {
+    let mut renderer = Handlebars::new();
+    renderer.set_strict_mode(true);
+    renderer.register_template_string("page", TEMPLATE).map_err(|error| error.to_string())?;
+    renderer.render("page", page).map_err(|error| error.to_string())
+}
+
+/// Bytes as hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

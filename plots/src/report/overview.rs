@@ -1,0 +1,281 @@
+//! The head of the page, what failed, the claims, the metrics.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::claim::{self, Verdict};
+use crate::journal::Journal;
+use crate::record::{FailureReason, HostKind, Plan, vm_id};
+use crate::samples::{Sample, Status};
+use crate::summary::{Row, reasons};
+
+use super::{Fact, Input, Limited};
+
+/// Rows of a list of failures.
+const MOST: usize = 200;
+/// Console logs that a row links to.
+const MOST_CONSOLES: usize = 4;
+/// Characters of a reason.
+const REASON: usize = 600;
+
+/// Samples that are missing for one reason.
+#[derive(Serialize)]
+pub(super) struct Missing {
+    count: usize,
+    reason: String,
+    places: String,
+}
+
+/// VMs of a cell that did not complete, all at the same stage for the same kind of reason.
+#[derive(Serialize)]
+pub(super) struct Failed {
+    cell: String,
+    vms: usize,
+    /// Of the first of them.
+    why: String,
+    consoles: Vec<String>,
+    more_consoles: usize,
+    #[serde(skip)]
+    applicable: bool,
+}
+
+/// An execution that does not count.
+#[derive(Serialize)]
+pub(super) struct Disturbed {
+    cell: String,
+    trial: u32,
+    attempt: u32,
+    why: String,
+}
+
+/// A claim with its verdict.
+#[derive(Serialize)]
+pub(super) struct Judged {
+    text: String,
+    verdict: String,
+    class: String,
+    details: Vec<Fact>,
+}
+
+/// A metric.
+#[derive(Serialize)]
+pub(super) struct Term {
+    name: String,
+    label: String,
+    definition: String,
+    unit: String,
+}
+
+/// Where the run executed.
+pub(super) fn host(input: &Input<'_>) -> Option<HostKind> {
+    input.journal.sessions.first().map(|session| session.host)
+}
+
+/// What was run, in a sentence.
+pub(super) fn what(plan: &Plan) -> String {
+    let axes: Vec<String> = plan
+        .axes
+        .iter()
+        .map(|axis| format!("{} {}", axis.levels.len(), plural(&axis.name.replace('_', " "), axis.levels.len())))
+        .collect();
+    let excluded = match plan.excluded.len() {
+        0 => String::new(),
+        n => format!(" ({n} combinations are excluded)"),
+    };
+    let profile = if plan.profile.is_empty() { String::new() } else { format!(", profile {}", plan.profile) };
+    format!(
+        "Study {}{profile}: {} cells of {}{excluded}, {} trials planned, {} metrics.",
+        plan.study,
+        plan.cells.len(),
+        axes.join(" × "),
+        plan.trials.len(),
+        plan.metrics.len()
+    )
+}
+
+fn plural(word: &str, n: usize) -> String {
+    match word {
+        "concurrency" if n == 1 => "number of VMs at once".to_owned(),
+        "concurrency" => "numbers of VMs at once".to_owned(),
+        "rootfs" if n == 1 => "root file system".to_owned(),
+        "rootfs" => "root file systems".to_owned(),
+        _ if n == 1 => word.to_owned(),
+        _ => format!("{word}s"),
+    }
+}
+
+/// When each session began, and the run ended.
+pub(super) fn sessions(journal: &Journal) -> Vec<Fact> {
+    let mut all: Vec<Fact> = (journal.sessions.iter())
+        .map(|session| {
+            let beside =
+                if session.hosts > 1 { format!(", {} hosts beside one another", session.hosts) } else { String::new() };
+            let value = format!("{}{beside}, microbench {}", seconds(&session.started), session.version);
+            Fact { name: "Begun".to_owned(), value }
+        })
+        .collect();
+    all.push(match &journal.ended {
+        Some(ended) => Fact { name: "Ended".to_owned(), value: seconds(ended) },
+        None => Fact { name: "Ended".to_owned(), value: "not ended: trials are missing".to_owned() },
+    });
+    all
+}
+
+/// A time of RFC 3339 without the fraction of its seconds.
+fn seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((whole, rest)) => whole.to_owned() + rest.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => time.to_owned(),
+    }
+}
+
+/// How many samples there are.
+pub(super) fn counts(samples: &[Sample]) -> String {
+    let counted = samples.iter().filter(|sample| sample.counts());
+    let (mut values, mut missing) = (0, 0);
+    for sample in counted {
+        if sample.status == Status::Ok { values += 1 } else { missing += 1 }
+    }
+    format!("{values} with a value, {missing} without")
+}
+
+/// What is missing: failures first, and of each status the most frequent reason.
+pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
+    let count = |metric: &str, cell: &str, reason: &str| -> usize {
+        let own = |row: &&Row| row.cell == cell && (metric.is_empty() || row.metric == metric);
+        let of = |row: &Row| {
+            let same = row.missing.iter().find(|(status, (_, why))| crate::samples::said(**status, why) == reason);
+            same.map_or(0, |(_, (count, _))| *count)
+        };
+        // The same VMs lack every metric.
+        rows.iter().filter(own).map(of).max().unwrap_or(0)
+    };
+    let mut all: Vec<Missing> = (reasons(rows).into_iter())
+        .map(|(reason, places)| Missing {
+            count: {
+                let mut cells = BTreeMap::new();
+                for (metric, cell) in
+                    places.iter().flat_map(|(metric, cells)| cells.iter().map(move |cell| (metric, cell)))
+                {
+                    let most: &mut usize = cells.entry(*cell).or_default();
+                    *most = count(metric, cell, &reason).max(*most);
+                }
+                cells.values().sum()
+            },
+            places: said_of(&places),
+            reason: short(&reason),
+        })
+        .collect();
+    // A reason begins with its status.
+    let rank = |reason: &str| {
+        let order = ["failed", "censored", "invalid", "not-run", "not-applicable", "not-available"];
+        order.iter().position(|status| reason.starts_with(status)).unwrap_or(order.len())
+    };
+    all.sort_by_key(|missing| (rank(&missing.reason), std::cmp::Reverse(missing.count)));
+    all
+}
+
+/// Metrics and cells, those metrics together that have the same cells.
+fn said_of(places: &BTreeMap<&str, Vec<&str>>) -> String {
+    let mut groups: Vec<(&Vec<&str>, Vec<&str>)> = Vec::new();
+    for (metric, cells) in places {
+        match groups.iter_mut().find(|(known, _)| *known == cells) {
+            Some((_, metrics)) => metrics.push(metric),
+            None => groups.push((cells, vec![metric])),
+        }
+    }
+    let words = |(cells, metrics): &(&Vec<&str>, Vec<&str>)| match metrics.as_slice() {
+        [""] => format!("every metric of {}", cells.join(", ")),
+        _ => format!("{} of {}", metrics.join(", "), cells.join(", ")),
+    };
+    groups.iter().map(words).collect::<Vec<_>>().join("; ")
+}
+
+/// VMs that did not complete, warm-ups among them: failures first, then what this host cannot run.
+pub(super) fn failed(input: &Input<'_>) -> Limited<Failed> {
+    let vms = input.journal.executions.iter().flat_map(|execution| {
+        execution.vms.iter().filter_map(move |(vm, records)| Some((execution, *vm, records.failure.as_ref()?)))
+    });
+    let mut groups: BTreeMap<(&str, String, &str), Failed> = BTreeMap::new();
+    for (execution, vm, failure) in vms {
+        let key = (execution.cell.as_str(), failure.reason.to_string(), failure.stage.as_str());
+        let group = groups.entry(key).or_insert_with(|| Failed {
+            cell: execution.cell.clone(),
+            vms: 0,
+            why: short(&format!("{} at {}: {}", failure.reason, failure.stage, failure.message)),
+            consoles: Vec::new(),
+            more_consoles: 0,
+            applicable: failure.reason != FailureReason::NotApplicable,
+        });
+        group.vms += 1;
+        let console = console(input.run, execution.trial, execution.warmup, execution.attempt, vm);
+        if !console.is_empty() {
+            if group.consoles.len() < MOST_CONSOLES { group.consoles.push(console) } else { group.more_consoles += 1 }
+        }
+    }
+    let mut rows: Vec<Failed> = groups.into_values().collect();
+    rows.sort_by_key(|row| !row.applicable);
+    Limited::new(rows, MOST)
+}
+
+/// The name of a VM's console log; empty when there is none.
+pub(super) fn console(run: &std::path::Path, trial: u32, warmup: bool, attempt: u32, vm: u32) -> String {
+    let id = vm_id(trial, warmup, attempt, vm);
+    if run.join("console").join(format!("{id}.log")).is_file() { id } else { String::new() }
+}
+
+/// Executions that something disturbed, then those that were cut off.
+pub(super) fn disturbed(journal: &Journal) -> Limited<Disturbed> {
+    let invalid = journal.executions.iter().filter(|execution| !execution.invalid.is_empty()).map(|execution| {
+        let why: Vec<String> =
+            execution.invalid.iter().map(|(reason, message)| format!("{reason}: {message}")).collect();
+        Disturbed {
+            cell: execution.cell.clone(),
+            trial: execution.trial,
+            attempt: execution.attempt,
+            why: short(&why.join("; ")),
+        }
+    });
+    let cell = |trial: u32| {
+        let same = journal.executions.iter().find(|execution| execution.trial == trial);
+        same.map_or_else(|| "not run again".to_owned(), |execution| execution.cell.clone())
+    };
+    let cut_off = journal.cut_off.iter().map(|(trial, attempt)| Disturbed {
+        cell: cell(*trial),
+        trial: *trial,
+        attempt: *attempt,
+        why: "cut off before its end".to_owned(),
+    });
+    Limited::new(invalid.chain(cut_off).collect(), MOST)
+}
+
+/// The claims in the study's order.
+pub(super) fn claims(verdicts: &[Verdict]) -> Vec<Judged> {
+    let judged = |verdict: &Verdict| Judged {
+        text: verdict.claim.text.trim().to_owned(),
+        verdict: verdict.outcome.to_string(),
+        class: verdict.outcome.to_string().replace(' ', "-"),
+        details: (claim::details(verdict).into_iter())
+            .map(|(name, value)| Fact { name: name.to_owned(), value: short(&value) })
+            .collect(),
+    };
+    verdicts.iter().map(judged).collect()
+}
+
+/// What each metric is.
+pub(super) fn metrics(plan: &Plan) -> Vec<Term> {
+    let term = |metric: &crate::record::Metric| Term {
+        name: metric.name.clone(),
+        label: metric.label.clone(),
+        definition: format!("{}.", metric.definition.trim().trim_end_matches('.').replace('`', "")),
+        unit: if metric.unit == "1" { "none, a count".to_owned() } else { metric.unit.clone() },
+    };
+    plan.metrics.iter().map(term).collect()
+}
+
+/// A reason of a bearable length.
+pub(super) fn short(reason: &str) -> String {
+    let kept: String = reason.chars().take(REASON).collect();
+    if kept.len() < reason.len() { format!("{kept}… (cut; samples.csv has the rest)") } else { kept }
+}

@@ -1,0 +1,151 @@
+//! Where it all comes from: `host.json`, artefacts, digests of the run's files.
+
+use std::fs::File as Open;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::file::at;
+use crate::record::Protocol;
+
+use super::{Fact, Input, hex};
+
+/// The files that everything else is made of, and the samples.
+const FILES: [&str; 7] =
+    ["manifest.toml", "plan.json", "engines.json", "lock.toml", "host.json", "journal.ndjson", "samples.parquet"];
+
+/// A file of the run.
+#[derive(Serialize)]
+pub(super) struct File {
+    name: &'static str,
+    bytes: u64,
+    pub(super) sha256: String,
+}
+
+/// An artefact of the run.
+#[derive(Serialize)]
+pub(super) struct Artifact {
+    kind: String,
+    name: String,
+    version: String,
+    bytes: String,
+    sha256: String,
+    origin: String,
+}
+
+/// The digests of those of the run's files that are there.
+pub(super) fn files(run: &Path) -> Result<Vec<File>, Error> {
+    let mut files = Vec::new();
+    for name in FILES {
+        let path = run.join(name);
+        let mut open = match Open::open(&path) {
+            Ok(open) => open,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(at(&path)(error)),
+        };
+        let (mut digest, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
+        loop {
+            match open.read(&mut buffer).map_err(at(&path))? {
+                0 => break,
+                n => {
+                    digest.update(&buffer[..n]);
+                    bytes += n as u64;
+                }
+            }
+        }
+        files.push(File { name, bytes, sha256: hex(&digest.finalize()) });
+    }
+    Ok(files)
+}
+
+fn text(value: &Value, name: &str) -> Option<String> {
+    match value.get(name)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// The machine in a line; empty when nothing is known of it.
+pub(super) fn machine(host: &Value) -> String {
+    let of = |group: &str, name: &str| host.get("machine")?.get(group).and_then(|group| text(group, name));
+    let parts = [
+        of("cpu", "model_name"),
+        of("cpu", "online").map(|n| format!("{n} CPUs")),
+        of("kernel", "release").map(|release| format!("Linux {release}")),
+        text(host, "fingerprint").map(|fingerprint| format!("fingerprint of the host {fingerprint}")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Every fact of an object, with the path to it.
+pub(super) fn facts(value: &Value) -> Vec<Fact> {
+    fn walk(value: &Value, path: &str, out: &mut Vec<Fact>) {
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        let mut fact = |value: String| out.push(Fact { name: path.to_owned(), value });
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(name, value)| walk(value, &below(name), out)),
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                items.iter().enumerate().for_each(|(index, item)| walk(item, &below(&index.to_string()), out));
+            }
+            Value::Array(items) if items.is_empty() => fact("none".to_owned()),
+            Value::Array(items) => {
+                let words = items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+                fact(words.collect::<Vec<_>>().join(", "));
+            }
+            Value::Null => fact("unknown".to_owned()),
+            Value::String(text) => fact(text.clone()),
+            other => fact(other.to_string()),
+        }
+    }
+    let mut out = Vec::new();
+    if !value.is_null() {
+        walk(value, "", &mut out);
+    }
+    out
+}
+
+/// Study, seed, protocol, program.
+pub(super) fn origin(input: &Input<'_>, host: &Value) -> Vec<Fact> {
+    let unknown = || "not recorded".to_owned();
+    let plan = input.plan;
+    let protocol = match plan.protocol {
+        Protocol::AsWritten => "as-written",
+        Protocol::AsCoded => "as-coded",
+        Protocol::Corrected => "corrected",
+    };
+    let versions: Vec<String> = input.journal.sessions.iter().map(|session| session.version.clone()).collect();
+    [
+        ("Study", plan.study.clone()),
+        ("Seed", plan.seed.to_string()),
+        ("Protocol", protocol.to_owned()),
+        ("Profile", if plan.profile.is_empty() { "none".to_owned() } else { plan.profile.clone() }),
+        ("microbench", if versions.is_empty() { unknown() } else { versions.join(", ") }),
+        ("Its SHA-256", text(host, "microbench_sha256").unwrap_or_else(unknown)),
+        ("Fingerprint", text(host, "fingerprint").unwrap_or_else(unknown)),
+        ("File system", text(host, "file_system").unwrap_or_else(unknown)),
+        ("Disks cloned", text(host, "clone_method").unwrap_or_else(unknown)),
+    ]
+    .map(|(name, value)| Fact { name: name.to_owned(), value })
+    .into()
+}
+
+/// The artefacts that `host.json` lists.
+pub(super) fn artifacts(host: &Value) -> Vec<Artifact> {
+    let all = host.get("artifacts").and_then(Value::as_array);
+    let of = |artifact: &Value, name: &str| text(artifact, name).unwrap_or_else(|| "not recorded".to_owned());
+    (all.into_iter().flatten())
+        .map(|artifact| Artifact {
+            kind: of(artifact, "kind"),
+            name: of(artifact, "name"),
+            version: of(artifact, "version"),
+            bytes: of(artifact, "bytes"),
+            sha256: of(artifact, "sha256"),
+            origin: of(artifact, "origin"),
+        })
+        .collect()
+}

@@ -1,0 +1,270 @@
+//! What the columns of a run's tables are: `samples.parquet`, and the tables of `microbench query`.
+//!
+//! The one place that says it: documents are made of it, and tests hold the files to it.
+
+use polars::prelude::DataType;
+
+/// A table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Name in a query.
+    pub name: &'static str,
+    /// The file of a run directory that holds it or that it is made of.
+    pub file: &'static str,
+    /// What one row is.
+    pub row: &'static str,
+    /// Its columns, in their order.
+    pub columns: &'static [Column],
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name; one that ends in `*` stands for any number of columns, one for each axis or setting.
+    pub name: &'static str,
+    /// Type of its values.
+    pub kind: Kind,
+    /// Unit of its values; empty for none, `unit` where the row's column `unit` says it.
+    pub unit: &'static str,
+    /// What it says.
+    pub meaning: &'static str,
+}
+
+/// Type of a column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// UTF-8; never null in `samples.parquet`, empty where there is nothing to say.
+    Text,
+    /// A whole number of 32 bits.
+    U32,
+    /// A whole number of 64 bits.
+    U64,
+    /// A number of double precision; null where there is none.
+    F64,
+    /// True or false.
+    Bool,
+}
+
+impl Kind {
+    /// As a document names it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Text => "string",
+            Self::U32 => "uint32",
+            Self::U64 => "uint64",
+            Self::F64 => "float64",
+            Self::Bool => "boolean",
+        }
+    }
+
+    pub(crate) fn of(kind: &DataType) -> Option<Self> {
+        Some(match kind {
+            DataType::String => Self::Text,
+            DataType::UInt32 => Self::U32,
+            DataType::UInt64 => Self::U64,
+            DataType::Float64 => Self::F64,
+            DataType::Boolean => Self::Bool,
+            _ => return None,
+        })
+    }
+}
+
+const fn column(name: &'static str, kind: Kind, unit: &'static str, meaning: &'static str) -> Column {
+    Column { name, kind, unit, meaning }
+}
+
+use Kind::{Bool, F64, Text, U32, U64};
+
+/// Every table. In a query each has a first column `run` too: the name of the run's folder.
+pub const TABLES: &[Table] = &[
+    Table { name: "samples", file: "samples.parquet", row: "one metric of one VM of one execution", columns: SAMPLES },
+    Table { name: "summary", file: "summary.csv", row: "one metric of one cell, over its trials", columns: SUMMARY },
+    Table { name: "cells", file: "plan.json", row: "one cell of the matrix", columns: CELLS },
+    Table { name: "metrics", file: "plan.json", row: "one metric of the study", columns: METRICS },
+    Table { name: "claims", file: "plan.json", row: "one claim of the study, with its verdict", columns: CLAIMS },
+    Table { name: "events", file: "journal.ndjson", row: "one instant in the life of one VM", columns: EVENTS },
+    Table { name: "readings", file: "journal.ndjson", row: "one reading of one VM", columns: READINGS },
+];
+
+/// `samples.parquet` and `samples.csv`.
+pub const SAMPLES: &[Column] = &[
+    column("study", Text, "", "name of the study"),
+    column("cell", Text, "", "the cell: its levels joined by `/`"),
+    column("variant", Text, "", "the variant's key in the manifest"),
+    column("label", Text, "", "the variant's label"),
+    column("engine", Text, "", "the engine's name"),
+    column("concurrency", U32, "VMs", "VMs released together in one trial"),
+    column("axis_*", Text, "", "level of each other axis of the matrix, as text; `axis_rootfs` for instance"),
+    column("block", U32, "", "block of the randomised complete block design, from 0"),
+    column("trial", U32, "", "the trial: its place in the execution order, from 0"),
+    column("attempt", U32, "", "0 for the first execution of the trial, more when it was cut off or run again"),
+    column("vm", U32, "", "the VM in its trial, from 0"),
+    column("metric", Text, "", "name of the metric"),
+    column("value", F64, "unit", "the value; null where `status` is neither `ok` nor `invalid`"),
+    column("unit", Text, "", "unit of the value: `ms` for durations, `1` for counts, else as the reading has it"),
+    column(
+        "status",
+        Text,
+        "",
+        "`ok`; `censored`: larger than all that was waited for; `failed`; `invalid`: something disturbed the trial; \
+         `not-applicable`; `not-available`; `not-run`",
+    ),
+    column("reason", Text, "", "why there is no value, or why it does not count; empty for `ok`"),
+    column("host", Text, "", "where it was executed: `kvm`, `emulated`, `imported`; empty when it was not"),
+    column("clock", Text, "", "the clock of durations: `wall`, or `virtual` on an emulated host; empty when unknown"),
+    column("warmup", Bool, "", "a warm-up, which is in no statistic"),
+    column("superseded", Bool, "", "another execution of the same trial counts in its place"),
+];
+
+/// `summary.csv`.
+pub const SUMMARY: &[Column] = &[
+    column("cell", Text, "", "the cell"),
+    column("label", Text, "", "its variant's label"),
+    column("metric", Text, "", "name of the metric"),
+    column("unit", Text, "", "unit of the statistics"),
+    column("host", Text, "", "where it was executed"),
+    column("n_trials", U64, "trials", "trials with a value: the n of every statistic"),
+    column("n_vms", U64, "VMs", "VMs with a value"),
+    column("median", F64, "unit", "median over trials; a trial counts as the median of its VMs"),
+    column("median_low", F64, "unit", "lower end of the median's order-statistic interval; null below 6 trials"),
+    column("median_high", F64, "unit", "its upper end"),
+    column("median_level", F64, "", "its confidence: at least 0.95"),
+    column("mean", F64, "unit", "mean over trials; a trial counts as the mean of its VMs"),
+    column("mean_low", F64, "unit", "lower end of the mean's BCa bootstrap interval, 95 %; null where it is withheld"),
+    column("mean_high", F64, "unit", "its upper end"),
+    column("mean_withheld", Text, "", "why the mean's interval is withheld; empty when it is not"),
+    column("standard_deviation", F64, "unit", "standard deviation of the trials' means"),
+    column("coefficient_of_variation", F64, "", "standard deviation over mean"),
+    column("min", F64, "unit", "smallest of the trials' medians"),
+    column("max", F64, "unit", "largest of the trials' medians"),
+    column("p90", F64, "unit", "90th percentile over trials; null below 29"),
+    column("p90_low", F64, "unit", "lower end of its order-statistic interval, 95 %"),
+    column("p90_high", F64, "unit", "its upper end"),
+    column("p95", F64, "unit", "95th percentile over trials; null below 59"),
+    column("p95_low", F64, "unit", "lower end of its order-statistic interval, 95 %"),
+    column("p95_high", F64, "unit", "its upper end"),
+    column("p99", F64, "unit", "99th percentile over trials; null below 299"),
+    column("p99_low", F64, "unit", "lower end of its order-statistic interval, 95 %"),
+    column("p99_high", F64, "unit", "its upper end"),
+    column("outliers_mild", U64, "trials", "Tukey's mild outliers, which are kept"),
+    column("outliers_severe", U64, "trials", "Tukey's severe outliers, which are kept"),
+    column("drift", F64, "", "rank correlation of the values with the execution order"),
+    column("drift_p", F64, "", "its p-value"),
+    column("lag_1", F64, "", "autocorrelation at lag 1"),
+    column("censored", U64, "VMs", "VMs whose value is only known to be larger than all that was waited for"),
+    column("failed", U64, "VMs", "VMs that failed before the value was known"),
+    column("invalid", U64, "VMs", "VMs of trials that something disturbed to the last attempt"),
+    column("not_applicable", U64, "VMs", "VMs whose configuration the VMM refused on this host"),
+    column("not_available", U64, "VMs", "VMs of which neither guest nor kernel reports it"),
+    column("not_run", U64, "VMs", "VMs of trials that have not been executed"),
+    column("reasons", Text, "", "the first reason of each kind of missing value"),
+];
+
+/// The cells of the plan.
+pub const CELLS: &[Column] = &[
+    column("cell", Text, "", "the cell: its levels joined by `/`"),
+    column("variant", Text, "", "the variant's key in the manifest"),
+    column("label", Text, "", "the variant's label"),
+    column("engine", Text, "", "the engine's name"),
+    column("concurrency", U32, "VMs", "VMs released together in one trial"),
+    column("trials", U32, "trials", "trials that were planned"),
+    column(
+        "setting_*",
+        Text,
+        "",
+        "each effective setting of the cell's VMs, as text; `setting_memory_mib` for instance",
+    ),
+];
+
+/// The metrics of the plan.
+pub const METRICS: &[Column] = &[
+    column("metric", Text, "", "name of the metric"),
+    column("label", Text, "", "its name in figures"),
+    column("unit", Text, "", "unit of its values"),
+    column("definition", Text, "", "from what to what, on which clock"),
+];
+
+/// The claims of the plan, judged.
+pub const CLAIMS: &[Column] = &[
+    column("claim", Text, "", "name of the claim"),
+    column("text", Text, "", "the sentence"),
+    column("verdict", Text, "", "`holds`, `contradicted`, `inconclusive`, `not measured`"),
+    column("value", F64, "unit", "what was measured: a value, ratio or difference"),
+    column("low", F64, "unit", "lower end of its 95 % interval"),
+    column("high", F64, "unit", "its upper end"),
+    column("unit", Text, "", "unit of the value; empty for a ratio or a count"),
+    column("published", F64, "unit", "the value that was published"),
+    column("remark", Text, "", "what kept it from being measured or decided"),
+];
+
+/// Events of the journal, those of executions that do not count among them.
+pub const EVENTS: &[Column] = &[
+    column("cell", Text, "", "the cell"),
+    column("trial", U32, "", "the trial"),
+    column("attempt", U32, "", "which execution of the trial"),
+    column("vm", U32, "", "the VM in its trial"),
+    column("warmup", Bool, "", "a warm-up"),
+    column("invalid", Bool, "", "something disturbed the execution"),
+    column("event", Text, "", "name of the event; ARCHITECTURE.md lists them"),
+    column("t_ns", U64, "ns", "the instant on the CLOCK_MONOTONIC of the machine that ran the VMM"),
+];
+
+/// Readings of the journal, those of executions that do not count among them.
+pub const READINGS: &[Column] = &[
+    column("cell", Text, "", "the cell"),
+    column("trial", U32, "", "the trial"),
+    column("attempt", U32, "", "which execution of the trial"),
+    column("vm", U32, "", "the VM in its trial"),
+    column("warmup", Bool, "", "a warm-up"),
+    column("invalid", Bool, "", "something disturbed the execution"),
+    column("reading", Text, "", "name of the reading; ARCHITECTURE.md lists them"),
+    column("value", F64, "unit", "the value; null where there is none"),
+    column("unit", Text, "", "unit of the value"),
+    column("reason", Text, "", "why there is no value; empty else"),
+];
+
+/// The tables and their columns as text of at most 100 columns.
+#[must_use]
+pub fn text() -> String {
+    let mut out = String::from("Every table has a first column `run`: the name of the run's folder.\n");
+    for table in TABLES {
+        out.push_str(&format!("\n{} ({}): {}\n", table.name, table.file, table.row));
+        let head = ["  column", "type", "unit", "what it says"].map(str::to_owned);
+        let rows = table.columns.iter().map(|column| {
+            let unit = if column.unit == "unit" { "(column unit)" } else { column.unit };
+            [format!("  {}", column.name), column.kind.text().into(), unit.into(), column.meaning.into()]
+        });
+        let lines = crate::terminal::table(std::iter::once(head).chain(rows), 0..0);
+        let indent = lines.find("what it says").unwrap_or(0);
+        lines.lines().for_each(|line| out.push_str(&format!("{}\n", crate::terminal::wrapped(line, indent))));
+    }
+    out
+}
+
+/// Whether columns are those of `table`, in order; the first difference else.
+pub(crate) fn check<'a>(
+    table: &[Column],
+    mut columns: impl Iterator<Item = (&'a str, &'a DataType)>,
+) -> Result<(), String> {
+    let mut next = columns.next();
+    for wanted in table {
+        if let Some(prefix) = wanted.name.strip_suffix('*') {
+            while let Some((name, kind)) = next.filter(|(name, _)| name.starts_with(prefix)) {
+                if Kind::of(kind) != Some(wanted.kind) {
+                    return Err(format!("{name} is {kind}"));
+                }
+                next = columns.next();
+            }
+            continue;
+        }
+        match next {
+            Some((name, kind)) if name == wanted.name && Kind::of(kind) == Some(wanted.kind) => next = columns.next(),
+            Some((name, kind)) => {
+                return Err(format!("{} {} expected, {name} {kind} found", wanted.name, wanted.kind.text()));
+            }
+            None => return Err(format!("{} is missing", wanted.name)),
+        }
+    }
+    next.map_or(Ok(()), |(name, _)| Err(format!("{name} is not in the schema")))
+}

@@ -1,0 +1,219 @@
+//! `numbers.tex`: one LaTeX macro for each number of a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::claim::{self, Verdict};
+use crate::figure::Data;
+use crate::figure::cells::{self, Place, named};
+use crate::latex::escape;
+use crate::record::{Figure, Metric, Plan, Statistic};
+use crate::samples::said;
+use crate::summary::Row;
+
+use super::{decimals_of, shown};
+
+/// What stands before the numbers: how to use them, and the macros.
+const HEAD: &str = include_str!("numbers.tex");
+/// Characters of a reason.
+const REASON: usize = 80;
+
+/// What a field is, or why there is none.
+type Field = Result<String, String>;
+
+/// What has been written.
+struct Macros {
+    text: String,
+    /// Figures, metrics and the two words of our own: the first of a name has it.
+    names: BTreeSet<String>,
+}
+
+/// The whole file.
+pub(super) fn macros(data: Data<'_>, verdicts: &[Verdict]) -> String {
+    let head = HEAD.replace("{{version}}", env!("CARGO_PKG_VERSION"));
+    let mut macros = Macros { text: head, names: BTreeSet::new() };
+    macros.run(data);
+    macros.claims(verdicts);
+    for figure in &data.plan.figures {
+        // A figure that cannot be drawn says so elsewhere.
+        let Ok(places) = cells::places(data.plan, figure) else { continue };
+        for name in &figure.metrics {
+            let Ok(metric) = cells::metric(data.plan, figure, name) else { continue };
+            let name = if figure.metrics.len() > 1 { format!("{}-{name}", figure.name) } else { figure.name.clone() };
+            macros.places(data, &name, metric, figure.statistic, &with_short_keys(figure, &places.all));
+        }
+    }
+    for metric in &data.plan.metrics {
+        let places: Vec<(Vec<String>, Place<'_>)> = (data.plan.cells.iter())
+            .map(|cell| {
+                let label = cell.label.clone();
+                let place = Place { panel: 0, tick: 0, slot: 0, group: 0, label, cells: vec![cell] };
+                (vec![cell.id.clone()], place)
+            })
+            .collect();
+        macros.places(data, &metric.name, metric, Statistic::Median, &places);
+    }
+    macros.text.push_str("\\makeatother\n");
+    macros.text
+}
+
+/// Places with their keys: the cell's id, the words below the bar, and the variant where it has one place only.
+fn with_short_keys<'a>(figure: &Figure, places: &[Place<'a>]) -> Vec<(Vec<String>, Place<'a>)> {
+    let mut variants: BTreeMap<&str, usize> = BTreeMap::new();
+    for cell in places.iter().flat_map(|place| &place.cells) {
+        *variants.entry(&cell.variant).or_default() += 1;
+    }
+    let keys = |place: &Place<'_>| {
+        let mut keys = Vec::new();
+        if let [cell] = place.cells.as_slice() {
+            keys.push(cell.id.clone());
+            keys.extend((variants.get(cell.variant.as_str()) == Some(&1)).then(|| cell.variant.clone()));
+        }
+        if !figure.bars.is_empty() || keys.is_empty() {
+            keys.push(place.label.clone());
+        }
+        keys
+    };
+    places.iter().map(|place| (keys(place), place.clone())).collect()
+}
+
+impl Macros {
+    /// Begins a name; false when it is taken.
+    fn begin(&mut self, name: &str) -> bool {
+        let new = self.names.insert(key(name));
+        if !new {
+            let _ = writeln!(self.text, "% {}: left out, the name is taken", key(name));
+        }
+        new
+    }
+
+    fn field(&mut self, name: &str, of: &str, field: &str, is: &Field) {
+        let (macro_name, text) = match is {
+            Ok(text) => ("is", text.clone()),
+            Err(reason) => ("lacks", escape(&reason.chars().take(REASON).collect::<String>())),
+        };
+        let _ = writeln!(self.text, "\\mb@{macro_name}{{{}}}{{{}}}{{{field}}}{{{text}}}", key(name), key(of));
+    }
+
+    fn run(&mut self, data: Data<'_>) {
+        self.begin("run");
+        let plan = data.plan;
+        let host = data.rows.iter().find_map(|row| row.host);
+        let nothing = || "nothing was executed".to_owned();
+        let profile = if plan.profile.is_empty() { "none" } else { &plan.profile };
+        for (of, field, is) in [
+            ("host", "kind", host.map(|host| host.to_string()).ok_or_else(nothing)),
+            ("host", "note", host.map(|host| escape(host.note())).ok_or_else(nothing)),
+            ("study", "name", Ok(escape(&plan.study))),
+            ("study", "title", Ok(escape(&plan.title))),
+            ("study", "seed", Ok(plan.seed.to_string())),
+            ("study", "profile", Ok(escape(profile))),
+        ] {
+            self.field("run", of, field, &is);
+        }
+    }
+
+    fn claims(&mut self, verdicts: &[Verdict]) {
+        self.begin("claims");
+        for verdict in verdicts {
+            let name = &verdict.claim.name;
+            let why = || if verdict.remark.is_empty() { "no data".to_owned() } else { verdict.remark.clone() };
+            let number = |value: Option<f64>| value.map(claim::number).ok_or_else(why);
+            let interval = verdict.interval.as_ref().map(|(interval, _)| interval);
+            let n: Vec<String> = verdict.n.iter().map(ToString::to_string).collect();
+            for (field, is) in [
+                ("verdict", Ok(verdict.outcome.to_string())),
+                ("value", number(verdict.value)),
+                ("low", number(interval.map(|interval| interval.low))),
+                ("high", number(interval.map(|interval| interval.high))),
+                ("n", if n.is_empty() { Err(why()) } else { Ok(n.join(" and ")) }),
+                ("unit", Ok(escape(&verdict.unit))),
+                ("published", verdict.claim.published.map(claim::number).ok_or_else(|| "no number".to_owned())),
+            ] {
+                self.field("claims", name, field, &is);
+            }
+            self.siunit("claims", name, &verdict.unit);
+        }
+    }
+
+    fn places(
+        &mut self,
+        data: Data<'_>,
+        name: &str,
+        metric: &Metric,
+        statistic: Statistic,
+        places: &[(Vec<String>, Place<'_>)],
+    ) {
+        if places.is_empty() || !self.begin(name) {
+            return;
+        }
+        let of_metric: Vec<&Row> = data.rows.iter().filter(|row| row.metric == metric.name).collect();
+        let digits = decimals_of(&of_metric);
+        let mut taken = BTreeSet::new();
+        for (keys, place) in places {
+            let rows = cells::rows(data, place, metric);
+            let fields = fields(data.plan, place, &rows, statistic, digits);
+            for of in keys {
+                let mut of = key(of);
+                while !taken.insert(of.clone()) {
+                    of.push('+');
+                }
+                for (field, is) in &fields {
+                    self.field(name, &of, field, is);
+                }
+                self.field(name, &of, "unit", &Ok(escape(if metric.unit == "1" { "" } else { &metric.unit })));
+                self.siunit(name, &of, &metric.unit);
+            }
+        }
+    }
+
+    fn siunit(&mut self, name: &str, of: &str, unit: &str) {
+        if let Some(macros) = super::latex::siunitx(unit) {
+            self.field(name, of, "siunit", &Ok(macros.to_owned()));
+        }
+    }
+}
+
+/// Every field of a place but its unit.
+fn fields(
+    plan: &Plan,
+    place: &Place<'_>,
+    rows: &[&Row],
+    statistic: Statistic,
+    digits: usize,
+) -> Vec<(&'static str, Field)> {
+    let reason = || {
+        let first = rows.iter().find_map(|row| row.missing.iter().next());
+        first.map_or_else(|| "not planned".to_owned(), |(status, (_, reason))| said(*status, reason))
+    };
+    let few =
+        || if rows.iter().all(|row| row.n() == 0) { reason() } else { "too few trials for an interval".to_owned() };
+    let value = cells::value(rows, statistic, plan.seed);
+    let values: Vec<f64> = rows.iter().flat_map(|row| row.finite(Statistic::Median)).collect();
+    let number = |value: Option<f64>| value.map(|value| shown(value, digits)).ok_or_else(reason);
+    let end = |value: Option<f64>| value.map(|value| shown(value, digits)).ok_or_else(few);
+    let n: usize = rows.iter().map(|row| row.n()).sum();
+    let label = match place.cells.as_slice() {
+        [cell] => named(plan, "variant", &crate::record::Level::Text(cell.variant.clone())),
+        _ => place.label.clone(),
+    };
+    vec![
+        ("value", number(value.height)),
+        ("low", end(value.interval.map(|(low, _)| low))),
+        ("high", end(value.interval.map(|(_, high)| high))),
+        ("statistic", Ok(statistic.text().to_owned())),
+        ("median", number(cells::value(rows, Statistic::Median, plan.seed).height)),
+        ("mean", number(cells::value(rows, Statistic::Mean, plan.seed).height)),
+        ("least", number(values.iter().copied().reduce(f64::min))),
+        ("most", number(values.iter().copied().reduce(f64::max))),
+        ("n", Ok(n.to_string())),
+        ("vms", Ok(rows.iter().map(|row| row.vms).sum::<usize>().to_string())),
+        ("label", Ok(escape(&label))),
+    ]
+}
+
+/// A name as TeX can have it in `\csname` and a writer can type it.
+fn key(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || " ./+:,()=-_".contains(c);
+    name.chars().map(|c| if plain(c) { c } else { '-' }).collect()
+}

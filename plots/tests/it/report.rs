@@ -1,0 +1,160 @@
+//! The report: a run directory in, one page out, opened by a browser.
+
+use std::path::Path;
+use std::process::Command;
+
+use microbench_plots::record::{FigureForm, Record, encode_line};
+use microbench_plots::{analyze, report};
+
+use crate::support::{Run, figure};
+use crate::tables::published;
+
+/// What Chromium has of `page` when it is loaded, and what it logged.
+fn chromium(page: &Path, more: &[&str]) -> (String, String) {
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"])
+        .args(["--allow-file-access-from-files", "--host-resolver-rules=MAP * ~NOTFOUND", "--hide-scrollbars"])
+        .args(["--enable-logging=stderr", "--dump-dom"])
+        .args(more)
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("chromium: {error}; `make test` installs what the tests need (Debian: chromium)")
+        });
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// A page that shows the report in frames of these widths, and then does `script` with `pages`, the documents in them.
+fn framed(run: &Run, widths: &[u32], script: &str) -> String {
+    let frames: String =
+        widths.iter().map(|width| format!("<iframe src=report.html width={width} height=900></iframe>")).collect();
+    let page = run.path("frames.html");
+    let text = format!(
+        "<!doctype html>{frames}<pre id=found></pre><script>onload = () => {{\
+         const pages = Array.from(document.querySelectorAll('iframe'), frame => frame.contentDocument);\
+         const found = []; {script}; document.getElementById('found').textContent = found.join('|'); }}</script>"
+    );
+    std::fs::write(&page, text).unwrap();
+    let (dom, log) = chromium(&page, &[]);
+    assert!(!log.contains("CONSOLE"), "the page has console messages: {log}");
+    let found = dom.split("<pre id=\"found\">").nth(1).and_then(|rest| rest.split("</pre>").next());
+    found.unwrap_or_else(|| panic!("the frames did not load: {dom}")).to_owned()
+}
+
+#[test]
+fn the_page_opens_without_a_network_at_any_width() {
+    let run = published(7);
+    let file = report::save(run.folder()).unwrap();
+    let page = std::fs::read_to_string(&file).unwrap();
+    for address in ["src=", "href=\"http", "@import", "url("] {
+        assert!(!page.contains(address), "the page loads something: {address}");
+    }
+    // It is whole without its script: the claims and every row of the matrix are in the file.
+    let rows =
+        page.split("id=\"matrix-table\"").nth(1).unwrap().split("</table>").next().unwrap().matches("<tr").count();
+    assert_eq!(rows, 1 + 6 * 2);
+    let (dom, log) = chromium(&file, &[]);
+    assert!(!log.contains("CONSOLE"), "{log}");
+    assert!(dom.contains("12 of 12 rows"), "the script did not run");
+
+    let widths = framed(
+        &run,
+        &[360, 1280],
+        "for (const page of pages) { page.querySelectorAll('details').forEach(one => one.open = true);\
+         found.push(page.documentElement.scrollWidth) }",
+    );
+    assert_eq!(widths, "360|1280", "something is wider than the page");
+}
+
+#[test]
+fn the_matrix_sorts_and_filters() {
+    let run = published(7);
+    report::save(run.folder()).unwrap();
+    let found = framed(
+        &run,
+        &[1280],
+        "const page = pages[0], table = page.getElementById('matrix-table');\
+         const cells = n => Array.from(table.tBodies[0].rows).filter(row => !row.hidden).map(row => row.cells[n].textContent);\
+         const button = name => Array.from(table.querySelectorAll('th button')).find(one => one.textContent === name);\
+         const fire = (control, type) => control.dispatchEvent(new Event(type, { bubbles: true }));\
+         button('Median').click(); found.push(cells(4).join());\
+         found.push(button('Median').parentElement.getAttribute('aria-sort'));\
+         button('Median').click(); found.push(cells(4)[0] + ' ' + cells(4)[2]);\
+         const metric = page.querySelector('.filters select'); metric.value = 'kernel_boot_time'; fire(metric, 'input');\
+         found.push(page.querySelector('.filters output').textContent);\
+         const words = page.querySelector('.filters input'); words.value = 'fc/1'; fire(words, 'input');\
+         found.push(cells(0).join());",
+    );
+    assert_eq!(found, "63,113,153,189,203,339,459,609,none,none,none,none|ascending|none none|6 of 12 rows|fc/10,fc/1",);
+}
+
+/// Whatever a guest says, it is text: the page has no element, no address and no script of it.
+#[test]
+fn what_a_guest_says_stays_text() {
+    let run = published(3);
+    let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "the reason is not shown");
+    assert_eq!(page.matches("<script").count(), 1);
+    assert_eq!(page.matches("nonce=").count(), 2);
+}
+
+#[test]
+fn failures_come_first_with_their_console_and_disturbed_executions_with_their_reasons() {
+    let run = published(3);
+    let trial = run.plan.trials.iter().find(|trial| trial.cell == "t2/1").unwrap();
+    let mut records = run.records();
+    let mut invalid = run.trial(&run.plan.trials[0], 7, false);
+    invalid.insert(
+        1,
+        Record::Invalid {
+            reason: microbench_plots::record::Interference::Stolen,
+            message: "12 % of the time <b>".into(),
+        },
+    );
+    records.splice(1..1, invalid);
+    std::fs::write(run.path("journal.ndjson"), records.iter().map(encode_line).collect::<String>()).unwrap();
+    std::fs::create_dir(run.path("console")).unwrap();
+    let console = format!("t{:04}-a0-vm000.log", trial.index);
+    std::fs::write(run.path("console").join(&console), "a guest").unwrap();
+    analyze(run.folder()).unwrap();
+    let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("the page lacks {text}"));
+    assert!(at("id=\"failures\"") < at("id=\"claims\"") && at("id=\"claims\"") < at("id=\"figures\""));
+    assert!(at(&format!("<a href=\"console/{console}\">")) < at("id=\"claims\""), "no link to the console");
+    assert!(at("stolen: 12 % of the time &lt;b&gt;") < at("id=\"claims\""));
+    assert!(page.contains("Virtual time."), "the clock is not said");
+    assert!(page.contains(" with a value, "), "samples are not counted");
+}
+
+/// A run of which little is known: no host.json, no figures, no claims, nothing executed.
+#[test]
+fn a_bare_run_has_a_page_too() {
+    let mut run = Run::new(1, Vec::new());
+    run.plan.figures = vec![figure("empty", FigureForm::Bars, &["kernel_boot_time"])];
+    run.plan.figures[0].only =
+        std::collections::BTreeMap::from([("concurrency".to_owned(), microbench_plots::record::Level::Int(1))]);
+    run.write_plan();
+    std::fs::write(run.path("journal.ndjson"), "").unwrap();
+    analyze(run.folder()).unwrap();
+    let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
+    for words in
+        ["nothing was executed", "the trial has not been executed", "has no <code>host.json</code>", "not ended"]
+    {
+        assert!(page.contains(words), "the page lacks: {words}");
+    }
+}
+
+/// A run that is too large for a page: what is left out is said, with the file that has it; what has no value stays.
+#[test]
+fn a_large_run_has_a_page_of_a_bearable_size() {
+    let run = published(300);
+    let file = report::save(run.folder()).unwrap();
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page.contains("2000 of 3000 VMs; 1000 more are in samples.csv"), "what is left out is not said");
+    assert!(page.len() < 4_000_000, "{} bytes", page.len());
+}

@@ -1,0 +1,155 @@
+//! Tables and macros: known values in, files out, and a LaTeX document that takes them.
+
+use std::path::Path;
+use std::process::Command;
+
+use microbench_plots::record::{Claim, Comparison, FigureForm, Level, Record, Side, Statistic, encode_line};
+use microbench_plots::{analyze, plot, table};
+
+use crate::support::{Run, bar, figure, selection, text};
+
+/// What a guest could have printed, as the message of a failure.
+pub(crate) const HOSTILE: &str =
+    "<script>alert(1)</script> \\input{/etc/passwd} $x_1$ 100 % & #1 ^~ \u{1b}[31m | [a](http://b)";
+
+fn claim(name: &str, comparison: Option<Comparison>) -> Claim {
+    Claim {
+        name: name.into(),
+        text: format!("What {name} says: 100 % & more."),
+        unmeasured: if comparison.is_none() { HOSTILE.into() } else { String::new() },
+        comparison,
+        statistic: Statistic::Mean,
+        least: Some(1.0),
+        most: None,
+        published: Some(1.18),
+        data: String::new(),
+    }
+}
+
+/// A run with a figure by axes, one that lists its bars, claims, and cells that are not applicable for a hostile reason.
+pub(crate) fn published(trials: u32) -> Run {
+    let mut by_axes = figure("fig4", FigureForm::GroupedBars, &["kernel_boot_time"]);
+    by_axes.groups = Some("concurrency".into());
+    let mut listed = figure("fig5", FigureForm::Bars, &["kernel_boot_time"]);
+    listed.bars = vec![
+        bar("Both, 1 VM", "", &[("variant", vec![text("qemu"), text("fc")]), ("concurrency", vec![Level::Int(1)])]),
+        bar("100 % T2", "", &[("variant", vec![text("t2")]), ("concurrency", vec![Level::Int(1)])]),
+    ];
+    let mut run = Run::new(trials, vec![by_axes, listed]);
+    let side = |variant: &str| Side {
+        metric: "kernel_boot_time".into(),
+        of: selection(&[("variant", vec![text(variant)]), ("concurrency", vec![Level::Int(1)])]),
+    };
+    run.plan.claims =
+        vec![claim("ratio", Some(Comparison::Ratio(side("qemu"), side("fc")))), claim("unmeasured", None)];
+    run.write_plan();
+    let mut records = run.records();
+    for record in &mut records {
+        if let Record::Failure { message, .. } = record {
+            *message = HOSTILE.into();
+        }
+    }
+    std::fs::write(run.path("journal.ndjson"), records.iter().map(encode_line).collect::<String>()).unwrap();
+    analyze(run.folder()).unwrap();
+    run
+}
+
+/// Lets pdflatex make `folder`/`name`.tex a PDF; what it printed, and whether it succeeded.
+fn pdflatex(folder: &Path, name: &str) -> (String, bool) {
+    let output = Command::new("pdflatex")
+        .args(["-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", name])
+        .current_dir(folder)
+        .output()
+        .unwrap_or_else(|error| {
+            panic!(
+                "pdflatex: {error}; `make test` installs what the tests need (Debian: texlive-latex-recommended, texlive-science)"
+            )
+        });
+    (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
+}
+
+#[test]
+fn every_table_is_there_in_three_forms_and_no_cell_is_blank() {
+    let run = published(7);
+    let files = table::save(run.folder()).unwrap();
+    assert_eq!(files.len(), 4 * 3 + 1, "summary, two metrics, claims; numbers");
+    let boot = run.read("tables/metric-kernel_boot_time.md");
+    insta::assert_snapshot!(boot);
+    insta::assert_snapshot!(
+        run.read("tables/metric-kernel_boot_time.tex").lines().skip(1).collect::<Vec<_>>().join("\n")
+    );
+    for name in ["summary", "metric-kernel_boot_time", "metric-webservice_startup_time", "claims"] {
+        let markdown = run.read(&format!("tables/{name}.md"));
+        assert!(!markdown.contains("|  |") && !markdown.replace("\\<", "").contains("<script"), "{name}: {markdown}");
+        assert!(markdown.contains("Host: emulated host, virtual time"), "{name}");
+        let mut csv = csv::Reader::from_reader(run.read(&format!("tables/{name}.csv")).into_bytes().leak() as &[u8]);
+        for record in csv.records() {
+            assert!(record.unwrap().iter().all(|field| !field.is_empty()), "{name}.csv has a blank");
+        }
+    }
+    let again: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    table::save(run.folder()).unwrap();
+    assert_eq!(again, files.iter().map(|file| std::fs::read(file).unwrap()).collect::<Vec<_>>(), "not the same bytes");
+}
+
+#[test]
+fn below_six_trials_the_range_stands_in_place_of_an_interval() {
+    let run = published(3);
+    table::save(run.folder()).unwrap();
+    let boot = run.read("tables/metric-kernel_boot_time.md");
+    assert!(boot.contains("| 1 VM: median (ms) | 1 VM: least (ms) | 1 VM: most (ms) |"), "{boot}");
+    assert!(boot.contains("| QEMU host CPU | 111 | 110 | 112 | 201 | 200 | 202 |"), "{boot}");
+    assert!(boot.contains("below 6 trials the median has no 95 % interval"), "{boot}");
+}
+
+#[test]
+fn a_run_without_samples_names_the_command_that_makes_them() {
+    let run = Run::new(1, Vec::new());
+    let error = table::save(run.folder()).unwrap_err().to_string();
+    assert!(error.contains("microbench analyze"), "{error}");
+}
+
+#[test]
+fn a_document_takes_macros_tables_and_a_figure() {
+    let run = published(7);
+    table::save(run.folder()).unwrap();
+    plot(run.folder(), None).unwrap();
+    let picture = if run.path("figures/fig4.pdf").is_file() { "figures/fig4.pdf" } else { "figures/fig4.png" };
+    let body = format!(
+        r"\documentclass{{article}}
+\usepackage{{array}}\usepackage{{booktabs}}\usepackage{{longtable}}\usepackage{{siunitx}}\usepackage{{graphicx}}
+\input{{tables/numbers}}
+\begin{{document}}
+\title{{A paper that updates itself}}\author{{}}\date{{}}\maketitle
+Boot takes \mbqty{{fig4}}{{fc/1}}{{median}} (interval \mb{{fig4}}{{fc/1}}{{low}} to \mbqty{{fig4}}{{fc/1}}{{high}},
+$n = \mb{{fig4}}{{fc/1}}{{n}}$) under \mb{{fig4}}{{fc/1}}{{label}}, that is \num{{\mb{{kernel_boot_time}}{{fc/1}}{{mean}}}} on average;
+both engines: \mbqty{{fig5}}{{Both, 1 VM}}{{value}}. The template: \mbqty{{fig5}}{{t2/1}}{{value}}. Host: \mb{{run}}{{host}}{{note}}.
+The claim \mb{{claims}}{{ratio}}{{verdict}}: \mb{{claims}}{{ratio}}{{value}}. \edef\x{{\mb{{fig4}}{{fc/1}}{{median}}}}\typeout{{FOUND \x}}
+\input{{tables/metric-kernel_boot_time}}
+\begin{{figure}}[h]\centering\includegraphics[width=\linewidth]{{{picture}}}\caption{{As drawn.}}\end{{figure}}
+\input{{tables/claims}}
+\input{{tables/summary}}
+\end{{document}}
+"
+    );
+    std::fs::write(run.path("paper.tex"), body).unwrap();
+    // A longtable's columns stand right from the second time on.
+    pdflatex(run.folder(), "paper");
+    let (printed, done) = pdflatex(run.folder(), "paper");
+    assert!(done, "{printed}");
+    assert!(printed.contains("FOUND 63\n"), "the macro is not expandable, or wrong: {printed}");
+    assert!(run.path("paper.pdf").is_file());
+    if let Some(folder) = std::env::var_os("MICROBENCH_TEST_KEEP") {
+        std::fs::copy(run.path("paper.pdf"), Path::new(&folder).join("paper.pdf")).unwrap();
+    }
+
+    // A name that is not there is an error, in a number with a unit as well.
+    for wrong in [r"\mb{fig4}{fc/2}{median}", r"\mbqty{fig4}{fc/1}{mode}"] {
+        let text = format!(
+            "\\documentclass{{article}}\\usepackage{{siunitx}}\\input{{tables/numbers}}\\begin{{document}}{wrong}\\end{{document}}"
+        );
+        std::fs::write(run.path("wrong.tex"), text).unwrap();
+        let (printed, done) = pdflatex(run.folder(), "wrong");
+        assert!(!done && printed.contains("There is no number \\mb{fig4}"), "{printed}");
+    }
+}
