@@ -24,12 +24,14 @@ CARGO_DENY := 0.20.2
 # Seconds of fuzzing for each target.
 SECONDS ?= 60
 
-.PHONY: help deps build images plan run plots reproduce test soak fuzz lint clean
+PREFIX ?= /usr/local
+
+.PHONY: help deps build install images plan run plots reproduce test soak fuzz lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 	@echo
-	@echo 'Variables: STUDY=experiments/quick.toml  PROFILE=full|short  HOST=auto|kvm|emulated  RUN=runs/...  SECONDS=60'
+	@echo 'Variables: STUDY=experiments/quick.toml  PROFILE=full|short  HOST=auto|kvm|emulated  RUN=runs/...  SECONDS=60  PREFIX=/usr/local'
 
 deps: ## Install what building and running needs (Debian; asks for sudo when not root)
 	@missing=
@@ -48,6 +50,16 @@ build: ## Build the program and the guest agent
 	@cargo build --locked -p microbench
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static' \
 		cargo build --locked -p microbench-agent --bin microbench-agent --profile agent --target $(AGENT_TARGET)
+
+install: build ## Install the program, its manual pages and completions below PREFIX
+	@install -Dm755 $(MICROBENCH) '$(DESTDIR)$(PREFIX)/bin/microbench'
+	share='$(DESTDIR)$(PREFIX)/share'
+	mkdir -p "$$share"/{man/man1,bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
+	$(MICROBENCH) man --out "$$share/man/man1"
+	$(MICROBENCH) completions bash > "$$share/bash-completion/completions/microbench"
+	$(MICROBENCH) completions zsh > "$$share/zsh/site-functions/_microbench"
+	$(MICROBENCH) completions fish > "$$share/fish/vendor_completions.d/microbench.fish"
+	echo "installed below $(DESTDIR)$(PREFIX)"
 
 images: deps build ## Provide kernels, root file systems and programs of STUDY, and list them
 	@$(MICROBENCH) artifacts $(STUDY) --emulated

@@ -25,10 +25,16 @@ pub struct BuiltIn {
 }
 
 impl BuiltIn {
-    /// Where its value comes from, one phrase.
+    /// What it measures, one sentence, where no protocol has another definition.
     #[must_use]
     pub fn definition(&self) -> String {
-        self.source.to_string()
+        match self.source {
+            Source::Span(from, to) => of_span(from, to).2,
+            Source::Reading(name) => of_reading(name, &[]).map(|resolved| resolved.2).unwrap_or_default(),
+            Source::Work(kind, bytes, rounds) => {
+                work_definition(&Workload { metric: self.name.into(), kind, bytes, rounds })
+            }
+        }
     }
 }
 

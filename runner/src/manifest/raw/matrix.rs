@@ -6,7 +6,7 @@ use microbench_plots::record::Level;
 
 use super::{Levels, list};
 use crate::manifest::code::Code;
-use crate::manifest::diagnostic::{Diagnostics, ManifestError};
+use crate::manifest::diagnostic::{Diagnostics, ManifestError, line_of};
 use crate::manifest::keys;
 use crate::manifest::nearest::quote;
 use crate::manifest::read::{At, Entry, Item, Table};
@@ -54,8 +54,22 @@ pub(in crate::manifest) struct RawAxis {
 
 /// Trials a cell: one number, or one for each level of concurrency.
 pub(in crate::manifest) enum Trials {
-    Each(i64),
+    Each(i64, Range<usize>),
     ByConcurrency(Vec<(At<String>, i64)>, Range<usize>),
+}
+
+impl Trials {
+    /// The line of the source that says how many trials a cell of this concurrency has.
+    pub(in crate::manifest) fn line(&self, concurrency: u32, source: &str) -> u32 {
+        let span = match self {
+            Self::Each(_, span) => span,
+            Self::ByConcurrency(entries, all) => {
+                let own = entries.iter().find(|(key, _)| key.value.parse() == Ok(concurrency));
+                own.map_or(all, |(key, _)| &key.span)
+            }
+        };
+        line_of(source, span.start)
+    }
 }
 
 /// One element of `exclude` or `include`.
@@ -90,7 +104,7 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
             );
             None
         }
-        (Some(rule), None) => Some(Trials::Each(rule.n_max)),
+        (Some(rule), None) => Some(Trials::Each(rule.n_max, rule.span.clone())),
         (None, trials) => trials,
     };
     let exclude = table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors));
@@ -148,7 +162,7 @@ fn axis(entry: &Entry<'_>, errors: &mut Diagnostics) -> RawAxis {
 
 pub(super) fn trials(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Trials> {
     if !entry.item().is_table() {
-        return entry.integer((1, MOST_TRIALS), errors).map(|at| Trials::Each(at.value));
+        return entry.integer((1, MOST_TRIALS), errors).map(|at| Trials::Each(at.value, at.span));
     }
     let table = entry.table("`trials`", errors)?;
     let span = table.span.clone();

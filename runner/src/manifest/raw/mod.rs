@@ -24,6 +24,15 @@ pub(super) use self::figure::Figure;
 pub(super) use self::matrix::{Line, MOST_LINES, MOST_TRIALS, Matrix, RawAxis, Trials};
 pub(super) use self::reference::{Reference, reference};
 
+/// What a name of what `noun` says may begin with and what may follow beside that, as classes of regular expressions; both in words.
+pub(super) fn name_characters(noun: &str) -> (&'static str, &'static str, &'static str) {
+    match noun {
+        "study" => ("a-z0-9", "-", "a-z, 0-9 and `-`"),
+        "variant" => ("A-Za-z0-9", "._-", "A-Z, a-z, 0-9, `-`, `_` and `.`"),
+        _ => ("a-z0-9", "_-", "a-z, 0-9, `-` and `_`"),
+    }
+}
+
 /// Longest name of a study, variant, metric or figure: it becomes part of file names.
 pub(super) const LONGEST_NAME: usize = 64;
 
@@ -184,11 +193,7 @@ fn check_name(name: &At<String>, noun: &str, errors: &mut Diagnostics) {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_' && noun != "study";
     let fits = text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(|c| good(c) || upper && (c.is_ascii_uppercase() || c == '.'));
-    let allowed = match noun {
-        "study" => "a-z, 0-9 and `-`",
-        "variant" => "A-Z, a-z, 0-9, `-`, `_` and `.`",
-        _ => "a-z, 0-9, `-` and `_`",
-    };
+    let (_, _, allowed) = name_characters(noun);
     if !fits || text.len() > LONGEST_NAME {
         errors.push(
             ManifestError::new(
