@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
 use microbench::selftest::probe::FakeGuests;
@@ -88,6 +88,7 @@ pub(super) enum Action {
     /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary.
     Analyze {
         /// The run directory.
+        #[arg(value_hint = ValueHint::DirPath)]
         run: PathBuf,
         /// Print quantiles, the mean's interval, outliers and drift of each cell, too.
         #[arg(long)]
@@ -96,6 +97,7 @@ pub(super) enum Action {
     /// Draw a run's figures from its samples.
     Plot {
         /// The run directory.
+        #[arg(value_hint = ValueHint::DirPath)]
         run: PathBuf,
         /// Draw all of them in this theme, into figures/THEME [default: each in its own].
         #[arg(long, value_enum)]
@@ -310,7 +312,7 @@ pub(super) struct NewArguments {
 #[derive(Clone, Debug, Args)]
 pub(super) struct StudyArguments {
     /// The study's manifest.
-    #[arg(value_name = "STUDY")]
+    #[arg(value_name = "STUDY", value_hint = ValueHint::FilePath)]
     pub(super) manifest: Option<PathBuf>,
     /// Seed of the run order, in place of the manifest's.
     #[arg(long)]

@@ -73,7 +73,9 @@ pub(super) fn conclude(
     }
     let closed = gate && found.iter().any(|one| one.verdict == compare::Verdict::Slower);
     if closed {
-        eprintln!("microbench: the gate is closed: something is slower beyond the margin");
+        eprintln!(
+            "microbench: the gate is closed: something is slower beyond the margin; the rows marked `slower` say what"
+        );
     }
     Ok(if closed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -84,6 +84,29 @@ fn two_variants_of_an_engine_and_a_sweep_of_memory_are_a_few_marks_less() {
 }
 
 #[test]
+fn every_line_that_is_commented_out_is_right_by_reader_and_schema() {
+    let bench = bench();
+    ok(&bench, &["new", "all", "--engines", "fc,qemu", "--metrics", "kernel_boot_time,phase_spawn,phase_vmm"]);
+    let path = bench.path("experiments/all.toml");
+    let mut taken = 0;
+    let edited: String = fs::read_to_string(&path)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let code =
+                line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+            taken += usize::from(code.is_some());
+            format!("{}\n", code.unwrap_or(line))
+        })
+        .collect();
+    assert!(taken > 20, "{taken}");
+    fs::write(&path, &edited).unwrap();
+    let plan = ok(&bench, &["plan", "experiments/all.toml"]);
+    assert!(plan.contains("total: 9 cells"), "{plan}");
+    crate::schema::check(&bench.path("experiments/microbench.schema.json"), &edited).unwrap();
+}
+
+#[test]
 fn a_new_study_may_begin_with_another_and_nothing_is_written_over() {
     let bench = bench();
     ok(&bench, &["new", "first", "--metrics", "shutdown_time"]);
@@ -112,7 +135,8 @@ fn a_cell_is_explained_by_the_lines_that_set_its_values() {
          exclude = [{ variant = \"late\", concurrency = 3 }]",
         "vcpus = 2",
     );
-    let grouped = fs::read_to_string(&study).unwrap() + "panels = \"memory_mib\"\n";
+    let profile = "[profiles.few]\ntrials = 1\nonly = { concurrency = 1 }\n";
+    let grouped = fs::read_to_string(&study).unwrap() + "panels = \"memory_mib\"\n" + profile;
     fs::write(&study, grouped).unwrap();
     insta::with_settings!({ filters => vec![("(/[^ ]+)?/fake-vmm", "fake-vmm")] }, {
         insta::assert_snapshot!("a cell explained", ok(&bench, &["plan", "study.toml", "--explain", "ok/3/256"]));
@@ -132,6 +156,10 @@ fn a_cell_is_explained_by_the_lines_that_set_its_values() {
     assert!(excluded.contains("is not run") && excluded.contains("study.toml:"), "{excluded}");
     let (code, said) = refused(&bench, &["plan", "study.toml", "--explain", "ok/3/25"]);
     assert!(code == Some(2) && said.contains("did you mean `ok/3/256`?"), "{said}");
+    let few = ok(&bench, &["plan", "study.toml", "--explain", "ok/3/256", "--profile", "few"]);
+    assert!(few.contains("the profile `few` leaves it out") && few.contains("[profiles.few]"), "{few}");
+    let few = ok(&bench, &["plan", "study.toml", "--explain", "ok/1/256", "--profile", "few"]);
+    assert!(few.lines().any(|line| line.starts_with("  trials") && line.contains("[profiles.few]")), "{few}");
     let asked = ok(&bench, &["plan", "study.toml", "--explain", "ok/1/128", "--trials", "9"]);
     assert!(asked.contains("--trials"), "{asked}");
 }

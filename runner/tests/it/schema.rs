@@ -9,6 +9,17 @@ fn experiments() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments")
 }
 
+/// What is wrong with a manifest's text by the schema in this file.
+pub(crate) fn check(schema: &Path, source: &str) -> Result<(), String> {
+    let schema = fs::read_to_string(schema).map_err(|error| error.to_string())?;
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    let schema = serde_json::from_str(&schema).map_err(|error| error.to_string())?;
+    compiler.add_resource("file:///schema.json", schema).map_err(|error| error.to_string())?;
+    let schema = compiler.compile("file:///schema.json", &mut schemas).map_err(|error| error.to_string())?;
+    let manifest: serde_json::Value = toml::from_str(source).map_err(|error| error.to_string())?;
+    schemas.validate(&manifest, schema).map_err(|error| error.to_string())
+}
+
 #[test]
 fn the_checked_in_schema_is_that_of_the_code() {
     let made = text(&Bench::new().run(&["schema"]).stdout);
@@ -22,10 +33,6 @@ fn the_checked_in_schema_is_that_of_the_code() {
 
 #[test]
 fn every_shipped_manifest_names_the_schema_and_is_right_by_it() {
-    let schema = fs::read_to_string(experiments().join("microbench.schema.json")).unwrap();
-    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
-    compiler.add_resource("file:///schema.json", serde_json::from_str(&schema).unwrap()).unwrap();
-    let schema = compiler.compile("file:///schema.json", &mut schemas).unwrap();
     let mut seen = 0;
     for entry in fs::read_dir(experiments()).unwrap() {
         let path = entry.unwrap().path();
@@ -36,8 +43,7 @@ fn every_shipped_manifest_names_the_schema_and_is_right_by_it() {
         let named = source.lines().next().and_then(|line| line.strip_prefix("#:schema "));
         let named = named.unwrap_or_else(|| panic!("{} names no schema on its first line", path.display()));
         assert!(experiments().join(named).is_file(), "{}: there is no {named}", path.display());
-        let manifest: serde_json::Value = toml::from_str(&source).unwrap();
-        schemas.validate(&manifest, schema).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        check(&experiments().join(named), &source).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         seen += 1;
     }
     assert!(seen >= 3, "{seen} manifests");
