@@ -203,9 +203,14 @@ pub(super) fn explain_codes(names: &[String], json: bool) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the completions of a shell.
+/// Prints the completions of a shell: of what a user may call, not of what the program calls itself.
 pub(super) fn completions(shell: clap_complete::Shell) -> ExitCode {
-    clap_complete::generate(shell, &mut Cli::command(), "microbench", &mut std::io::stdout());
+    let whole = Cli::command();
+    let shown = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let about = whole.get_about().cloned().unwrap_or_default();
+    let mut command =
+        clap::Command::new("microbench").version(env!("CARGO_PKG_VERSION")).about(about).subcommands(shown);
+    clap_complete::generate(shell, &mut command, "microbench", &mut std::io::stdout());
     ExitCode::SUCCESS
 }
 

@@ -243,7 +243,9 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let host = host.kind().context("a host must be given")?;
             match execute::execute(Directory::open(&run)?, &project, host, session.options())? {
                 Ended::Complete { .. } => Ok(ExitCode::SUCCESS),
-                Ended::Stopped { signal } => Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))),
+                Ended::Stopped { signal } => {
+                    Ok(ExitCode::from(u8::try_from(exit::SIGNAL + signal).unwrap_or(exit::FAILED)))
+                }
             }
         }
         Action::CheckSandbox => {

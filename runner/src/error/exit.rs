@@ -9,6 +9,9 @@ pub const WRONG_INPUT: u8 = 2;
 /// The host lacks something.
 pub const LACKING_HOST: u8 = 3;
 
+/// Added to the number of the signal that ended a run.
+pub const SIGNAL: i32 = 128;
+
 /// Every exit code, or several of one kind, and what it says.
 pub const CODES: &[(&str, &str)] = &[
     ("0", "done; VMs that failed are in the samples"),

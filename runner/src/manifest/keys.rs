@@ -64,8 +64,8 @@ pub enum Shape {
     Size,
     /// A number of trials, or a table of one for each level of concurrency.
     Trials,
-    /// A list of so many to so many.
-    List(&'static Shape, usize, usize),
+    /// A list of at least and at most so many.
+    List(&'static Shape, (usize, usize)),
     /// A table of these keys, and others.
     Table(&'static [Key], Rest),
     /// A table of tables, each under a name of what the noun says.
@@ -218,7 +218,7 @@ pub const MANIFEST: &[Key] = &[
     ),
     key(
         "claims",
-        Shape::List(&Shape::Table(CLAIM, Rest::Nothing), 0, MOST_CLAIMS),
+        Shape::List(&Shape::Table(CLAIM, Rest::Nothing), (0, MOST_CLAIMS)),
         Need::Never,
         "Sentences that the run is to judge, each with the comparison that it stands for.",
         "no claims",
@@ -253,7 +253,7 @@ pub const STUDY: &[Key] = &[
     ),
     key(
         "family",
-        Shape::List(&Shape::Line, 1, usize::MAX),
+        Shape::List(&Shape::Line, (1, usize::MAX)),
         Need::Never,
         "Metrics whose comparisons are one family of tests: the more, the smaller each p must be.",
         "all metrics",
@@ -285,14 +285,14 @@ pub const VARIANT: &[Key] = &[
 pub const MATRIX: &[Key] = &[
     key(
         "variant",
-        Shape::List(&Shape::Line, 1, usize::MAX),
+        Shape::List(&Shape::Line, (1, usize::MAX)),
         Need::Never,
         "The variants that are combined with the other axes.",
         "all of them",
     ),
     key(
         "concurrency",
-        Shape::List(&Shape::Int(1, 10_000), 1, usize::MAX),
+        Shape::List(&Shape::Int(1, 10_000), (1, usize::MAX)),
         Need::Never,
         "VMs that are released together in one trial.",
         "[1]",
@@ -313,14 +313,14 @@ pub const MATRIX: &[Key] = &[
     ),
     key(
         "exclude",
-        Shape::List(&Shape::Table(EXCLUDE, Rest::Levels), 0, MOST_LINES),
+        Shape::List(&Shape::Table(EXCLUDE, Rest::Levels), (0, MOST_LINES)),
         Need::Never,
         "Combinations to leave out: each line a table such as `{ variant = \"qemu\", concurrency = 20 }`.",
         "nothing",
     ),
     key(
         "include",
-        Shape::List(&Shape::Table(INCLUDE, Rest::Levels), 0, MOST_LINES),
+        Shape::List(&Shape::Table(INCLUDE, Rest::Levels), (0, MOST_LINES)),
         Need::Never,
         "Combinations to add; an axis that a line does not name takes every level.",
         "nothing",
@@ -429,7 +429,7 @@ pub const FIGURE: &[Key] = &[
     key("metric", Shape::Line, Need::Never, "What is drawn: a metric of the study.", ""),
     key(
         "metrics",
-        Shape::List(&Shape::Line, 1, usize::MAX),
+        Shape::List(&Shape::Line, (1, usize::MAX)),
         Need::Never,
         "Several metrics of one unit, in place of `metric`.",
         "",
@@ -450,7 +450,7 @@ pub const FIGURE: &[Key] = &[
     key("column", Shape::Word(columns), Need::Never, "Width: one column of a page or both.", "single"),
     key(
         "bars",
-        Shape::List(&Shape::Table(BAR, Rest::Nothing), 1, usize::MAX),
+        Shape::List(&Shape::Table(BAR, Rest::Nothing), (1, usize::MAX)),
         Need::Never,
         "Bars one by one, left to right, in place of `x`, `groups`, `panels` and `only`.",
         "those of the axes",
@@ -479,14 +479,14 @@ pub const CLAIM: &[Key] = &[
     key("value", Shape::Table(SIDE, Rest::Levels), COMPARISON, "The cells whose value is judged.", ""),
     key(
         "ratio",
-        Shape::List(&Shape::Table(SIDE, Rest::Levels), 2, 2),
+        Shape::List(&Shape::Table(SIDE, Rest::Levels), (2, 2)),
         COMPARISON,
         "Two sets of cells: the first one's value over the second one's.",
         "",
     ),
     key(
         "difference",
-        Shape::List(&Shape::Table(SIDE, Rest::Levels), 2, 2),
+        Shape::List(&Shape::Table(SIDE, Rest::Levels), (2, 2)),
         COMPARISON,
         "Two sets of cells: the first one's value less the second one's.",
         "",
@@ -517,7 +517,7 @@ pub const SIDE: &[Key] = &[key("metric", Shape::Line, Need::Never, "The metric o
 pub const REFERENCE: &[Key] = &[
     key("label", Shape::Line, Need::Always, "Name in legends.", ""),
     key("citation", Shape::Line, Need::Always, "Where the values were published.", ""),
-    key("values", Shape::List(&Shape::Table(VALUE, Rest::Nothing), 1, usize::MAX), Need::Always, "The values.", ""),
+    key("values", Shape::List(&Shape::Table(VALUE, Rest::Nothing), (1, usize::MAX)), Need::Always, "The values.", ""),
 ];
 
 /// Keys of a published value.

@@ -94,7 +94,7 @@ impl Maker<'_> {
                     "type": "object", "minProperties": 1, "propertyNames": { "pattern": "^[0-9]+$" }, "additionalProperties": number
                 }] })
             }
-            Shape::List(of, least, most) => {
+            Shape::List(of, (least, most)) => {
                 let mut list = json!({ "type": "array", "items": self.shape(of), "minItems": least });
                 if *most < usize::MAX {
                     list["maxItems"] = json!(most);
