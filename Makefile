@@ -13,6 +13,8 @@ PROFILE_kvm = full
 PROFILE_emulated = short
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 MICROBENCH := $(TARGET)/debug/microbench
+# Manual pages and completions, as they are installed below PREFIX/share.
+SHARE := $(TARGET)/share
 AGENT_TARGET := x86_64-unknown-linux-gnu
 
 # What building and running takes on Debian; `dpkg-query` is asked first, so that a second run needs no network and no root.
@@ -27,12 +29,14 @@ CARGO_DENY := 0.20.2
 # Seconds of fuzzing for each target.
 SECONDS ?= 60
 
-.PHONY: help deps build images plan run plots reproduce test soak fuzz lint clean
+PREFIX ?= /usr/local
+
+.PHONY: help deps build install images plan run plots reproduce test soak fuzz lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 	@echo
-	@echo 'Variables: STUDY=experiments/quick.toml  PROFILE=full|short  HOST=auto|kvm|emulated  RUN=runs/...  SECONDS=60'
+	@echo 'Variables: STUDY=experiments/quick.toml  PROFILE=full|short  HOST=auto|kvm|emulated  RUN=runs/...  SECONDS=60  PREFIX=/usr/local'
 
 deps: ## Install what building and running needs (Debian; asks for sudo when not root)
 	@missing=
@@ -47,10 +51,21 @@ deps: ## Install what building and running needs (Debian; asks for sudo when not
 	fi
 	command -v cargo >/dev/null || { echo 'no cargo: install Rust 1.95 or newer by https://rustup.rs'; exit 1; }
 
-build: ## Build the program and the guest agent
+build: ## Build the program and the guest agent, with manual pages and completions
 	@cargo build --locked -p microbench
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static' \
 		cargo build --locked -p microbench-agent --bin microbench-agent --profile agent --target $(AGENT_TARGET)
+	mkdir -p $(SHARE)/{man/man1,bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
+	$(MICROBENCH) man --out $(SHARE)/man/man1
+	$(MICROBENCH) completions bash > $(SHARE)/bash-completion/completions/microbench
+	$(MICROBENCH) completions zsh > $(SHARE)/zsh/site-functions/_microbench
+	$(MICROBENCH) completions fish > $(SHARE)/fish/vendor_completions.d/microbench.fish
+
+install: build ## Install the program, its manual pages and completions below PREFIX
+	@install -Dm755 $(MICROBENCH) '$(DESTDIR)$(PREFIX)/bin/microbench'
+	mkdir -p '$(DESTDIR)$(PREFIX)/share'
+	cp -r $(SHARE)/. '$(DESTDIR)$(PREFIX)/share/'
+	echo 'installed below $(DESTDIR)$(PREFIX)'
 
 images: deps build ## Provide kernels, root file systems and programs of STUDY, and list them
 	@$(MICROBENCH) artifacts $(STUDY) --emulated

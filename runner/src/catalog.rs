@@ -20,7 +20,21 @@ pub fn engines(manifest: &Path) -> anyhow::Result<BTreeMap<String, Engine>> {
 /// The catalogue that a manifest is checked against.
 #[must_use]
 pub fn catalog(engines: &BTreeMap<String, Engine>, project: &Project) -> Catalog {
-    let engines = engines
+    let mut kernels = names(&project.kernels(), "kernel.toml");
+    kernels.retain(|name| name != TESTBED_KERNEL);
+    Catalog { engines: specs(engines), kernels, rootfs: names(&project.rootfs(), "rootfs.toml") }
+}
+
+/// The catalogue of the built-in engines alone, without kernels and root file systems: what the checked-in schema knows.
+///
+/// # Errors
+/// Never in practice: the built-in descriptions are right.
+pub fn built_in() -> anyhow::Result<Catalog> {
+    Ok(Catalog { engines: specs(&description::load(&[])?), ..Catalog::default() })
+}
+
+fn specs(engines: &BTreeMap<String, Engine>) -> BTreeMap<String, EngineSpec> {
+    engines
         .iter()
         .map(|(name, engine)| {
             let settings = engine.settings.iter().map(|(name, setting)| {
@@ -30,8 +44,5 @@ pub fn catalog(engines: &BTreeMap<String, Engine>, project: &Project) -> Catalog
             });
             (name.clone(), EngineSpec { settings: settings.collect() })
         })
-        .collect();
-    let mut kernels = names(&project.kernels(), "kernel.toml");
-    kernels.retain(|name| name != TESTBED_KERNEL);
-    Catalog { engines, kernels, rootfs: names(&project.rootfs(), "rootfs.toml") }
+        .collect()
 }

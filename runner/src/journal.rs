@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::error::code::Code;
 use crate::run::budget::Budget;
 use crate::run::session::ATTEMPTS;
 
@@ -93,7 +94,9 @@ impl Journal {
         let file = OpenOptions::new().create(true).append(true).open(&path).with_context(context)?;
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
-            Err((_, Errno::EWOULDBLOCK)) => bail!("{} is in use by another microbench{}", run.display(), who(run)),
+            Err((_, Errno::EWOULDBLOCK)) => {
+                bail!(Code::RunInUse.says(format!("{} is in use by another microbench{}", run.display(), who(run))))
+            }
             Err((_, error)) => return Err(error).with_context(context),
         };
         let text = std::fs::read(&path).with_context(context)?;
@@ -121,11 +124,11 @@ impl Journal {
             drop(self.file.set_len(before));
         }
         written.with_context(|| {
-            format!(
+            Code::NoRoom.says(format!(
                 "cannot append {} bytes to {}; the trial will be run again: make room, then go on with --resume",
                 text.len(),
                 self.path.display()
-            )
+            ))
         })
     }
 }
@@ -148,10 +151,10 @@ pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
     progress_of(&bytes, give_up_after).map_err(|(number, error)| {
-        anyhow::Error::new(error).context(format!(
+        anyhow::Error::new(error).context(Code::JournalDamaged.says(format!(
             "{}:{number} is damaged: restore the file from a copy; the run's other files are as they were",
             path.display()
-        ))
+        )))
     })
 }
 

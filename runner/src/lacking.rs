@@ -1,5 +1,7 @@
 //! What this host lacks for a run: its own kind of error, because it has its own exit code.
 
+use crate::error::code::Code;
+
 /// Things that a host lacks, each with what mends it. Nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lacking(Vec<Lack>);
@@ -7,6 +9,8 @@ pub struct Lacking(Vec<Lack>);
 /// One thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lack {
+    /// Which kind of thing.
+    pub code: Code,
     /// What is missing, and what was found.
     pub what: String,
     /// The command that mends it.
@@ -16,8 +20,17 @@ pub struct Lack {
 impl Lacking {
     /// One thing that is lacking.
     #[must_use]
-    pub fn one(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self(vec![Lack { what: what.into(), mend: mend.into() }])
+    pub fn one(code: Code, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self(vec![Lack { code, what: what.into(), mend: mend.into() }])
+    }
+
+    /// The codes of what is lacking, in order, each once.
+    #[must_use]
+    pub fn codes(&self) -> Vec<Code> {
+        let mut codes: Vec<Code> = self.0.iter().map(|lack| lack.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        codes
     }
 
     /// An error when anything is lacking.

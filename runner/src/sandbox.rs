@@ -16,6 +16,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getgid, getppid, getuid};
 
+use crate::error::code::Code;
 use crate::lacking::Lacking;
 use crate::{host, sys};
 
@@ -70,6 +71,7 @@ pub fn enter() -> anyhow::Result<()> {
 
 fn no_namespace(which: &str, error: nix::errno::Errno) -> anyhow::Error {
     Lacking::one(
+        Code::NoNamespace,
         format!("a {which} namespace ({error})"),
         "run as root, or allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000",
     )

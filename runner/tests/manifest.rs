@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use microbench::manifest::{
     self, Catalog, Code, EngineSpec, MAX_BYTES, MAX_CELLS, MOST_KEPT, ManifestErrors, SettingSpec, Study,
@@ -52,8 +53,27 @@ fn catalog() -> Catalog {
     }
 }
 
+/// Reads the manifest; one that the reader takes must be right by the schema, too.
 fn parse(source: &str) -> Result<Study, ManifestErrors> {
-    manifest::parse("study.toml", source, &catalog())
+    let study = manifest::parse("study.toml", source, &catalog())?;
+    let problem = by_schema(source);
+    assert_eq!(problem, None, "the schema refuses what the reader takes:\n{source}");
+    Ok(study)
+}
+
+/// What is wrong with the text by the JSON Schema of manifests, if anything is.
+fn by_schema(source: &str) -> Option<String> {
+    static SCHEMA: LazyLock<(boon::Schemas, boon::SchemaIndex)> = LazyLock::new(|| {
+        let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+        compiler.add_resource("file:///schema.json", manifest::schema::schema(&catalog())).unwrap();
+        let schema = compiler.compile("file:///schema.json", &mut schemas).unwrap();
+        (schemas, schema)
+    });
+    let Ok(value) = toml::from_str::<serde_json::Value>(source.trim_start_matches('\u{feff}')) else {
+        return Some("a value that JSON does not have".into());
+    };
+    let (schemas, schema) = &*SCHEMA;
+    schemas.validate(&value, *schema).err().map(|error| error.to_string())
 }
 
 /// A whole manifest around the given `[matrix]` and what follows it.
@@ -123,6 +143,26 @@ fn every_code_has_a_manifest_that_shows_it() {
     seen.extend(codes(&long));
     let unseen: Vec<_> = Code::ALL.iter().filter(|code| !seen.contains(code)).collect();
     assert!(unseen.is_empty(), "no manifest shows {unseen:?}");
+}
+
+#[test]
+fn the_schema_refuses_wrong_types_names_and_keys() {
+    let shape = [Code::UnknownSection, Code::UnknownKey, Code::WrongType, Code::BadName, Code::NotOfEngine];
+    let mut taken = Vec::new();
+    for file in wrong_manifests() {
+        let errors = manifest::load(&file, &catalog()).unwrap_err();
+        let codes: BTreeSet<Code> =
+            errors.errors().iter().filter(|error| error.file == 0).map(|error| error.code).collect();
+        let Ok(source) = fs::read_to_string(&file) else { continue };
+        if !codes.contains(&Code::Syntax)
+            && shape.iter().any(|code| codes.contains(code))
+            && by_schema(&source).is_none()
+        {
+            taken.push(file.file_stem().unwrap().to_string_lossy().into_owned());
+        }
+    }
+    // What a name stands for is the reader's to know.
+    assert!(taken.is_empty(), "the schema takes {taken:?}");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::error::code::Code;
+
 /// The user's cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -62,7 +64,8 @@ impl Cache {
         let read_note = || -> anyhow::Result<Note> {
             let path = folder.join(NOTE);
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            toml::from_str(&text).with_context(|| format!("{} is damaged; delete its folder", path.display()))
+            toml::from_str(&text)
+                .with_context(|| Code::CacheDamaged.says(format!("{} is damaged; delete its folder", path.display())))
         };
         if folder.is_dir() {
             return Ok((folder.clone(), read_note()?));
@@ -186,7 +189,7 @@ pub fn sha256_file(path: &Path) -> io::Result<(String, u64)> {
 pub fn verify(path: &Path, expected: &str) -> anyhow::Result<()> {
     let (actual, _) = sha256_file(path).with_context(|| format!("cannot read {}", path.display()))?;
     if actual != expected {
-        bail!("{} has the SHA-256 {actual}, it should be {expected}", path.display());
+        bail!(Code::WrongDigest.says(format!("{} has the SHA-256 {actual}, it should be {expected}", path.display())));
     }
     Ok(())
 }

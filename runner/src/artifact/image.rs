@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::{self, Cache, Inputs, Note};
 use super::source;
 use super::{Artifact, Kind};
+use crate::error::code::Code;
 use crate::progress::Step;
 use crate::tool::Tool;
 
@@ -79,7 +80,7 @@ pub fn provide(rootfs: &Path, name: &str, agent: &Path, cache: &Cache) -> anyhow
         .folder(&overlay)?;
     let (entry, note) = cache
         .entry(&format!("rootfs/{name}"), &inputs, |work| build(name, &description, &overlay, agent, cache, work))
-        .with_context(|| format!("cannot make the root file system {name}"))?;
+        .with_context(|| Code::NoRootfs.says(format!("cannot make the root file system {name}")))?;
     Artifact::of(Kind::Rootfs, name, &note.version, &note.origin, &entry.join(IMAGE))
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::{Cache, Inputs, Note};
 use super::source::{self, Source, SourceKind};
 use super::{Artifact, Kind};
+use crate::error::code::Code;
 use crate::progress::Step;
 use crate::tool::Tool;
 
@@ -74,7 +75,10 @@ fn build(kernel: &Kernel, name: &str, folder: &Path, work: &Path) -> anyhow::Res
             Err(error) => reasons.push(format!("{error:#}")),
         }
     }
-    bail!("the kernel {name} cannot be built from any of its sources:\n{}", reasons.join("\n"))
+    bail!(
+        Code::NoKernel
+            .says(format!("the kernel {name} cannot be built from any of its sources:\n{}", reasons.join("\n")))
+    )
 }
 
 fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step: &Step) -> anyhow::Result<Note> {

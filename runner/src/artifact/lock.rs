@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Artifact, Kind};
+use crate::error::code::Code;
 
 /// Name of the file in a run directory.
 pub const FILE: &str = "lock.toml";
@@ -46,11 +47,14 @@ impl Lock {
             for ((kind, name), old) in digests(&before) {
                 match now.get(&(kind, name.clone())) {
                     Some(new) if *new == old => {}
-                    Some(new) => bail!(
+                    Some(new) => bail!(Code::ArtefactChanged.says(format!(
                         "the {kind} `{name}` has changed since the run began: it was {old}, it is {new}; \
                          a run's samples must come from one set of artefacts: start a new run"
+                    ))),
+                    None => bail!(
+                        Code::ArtefactGone
+                            .says(format!("the {kind} `{name}` of the run's {} is not there any more", path.display()))
                     ),
-                    None => bail!("the {kind} `{name}` of the run's {} is not there any more", path.display()),
                 }
             }
             return Ok(());

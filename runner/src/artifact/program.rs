@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::{self, Cache, Inputs, Note};
 use super::source::{self, Source, SourceKind};
 use super::{Artifact, Kind};
+use crate::error::code::Code;
 use crate::lacking::Lacking;
 use crate::progress::Step;
 use crate::sandbox::find_program;
@@ -70,7 +71,7 @@ pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
         None => {
             let path = find_program(name).map_err(|_| {
                 let what = format!("the engine's program `{name}`: not installed");
-                Lacking::one(what, format!("install it, so that `{name}` is on PATH"))
+                Lacking::one(Code::NoProgram, what, format!("install it, so that `{name}` is on PATH"))
             })?;
             Artifact::of(Kind::Program, name, "", &path.display().to_string(), &path)
         }
@@ -80,8 +81,9 @@ pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
 fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
     let main = program.files.first().with_context(|| format!("the program {} lists no file", program.name))?;
     if let Some(system) = program.sources.iter().find(|source| source.kind == SourceKind::System) {
-        let path = find_program(&main.name)
-            .map_err(|_| Lacking::one(format!("{}: not installed", main.name), system.remedy.clone()))?;
+        let path = find_program(&main.name).map_err(|_| {
+            Lacking::one(Code::NoProgram, format!("{}: not installed", main.name), system.remedy.clone())
+        })?;
         let version = first_line_version(&path)?;
         return Artifact::of(Kind::Program, &program.name, &version, &owner(&path), &path);
     }
@@ -99,7 +101,12 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
                 Err(error) => reasons.push(format!("{error:#}")),
             }
         }
-        bail!("{} {} cannot be had from any of its sources:\n{}", program.name, program.version, reasons.join("\n"))
+        bail!(Code::NoEngineProgram.says(format!(
+            "{} {} cannot be had from any of its sources:\n{}",
+            program.name,
+            program.version,
+            reasons.join("\n")
+        )))
     })?;
     Artifact::of(Kind::Program, &program.name, &note.version, &note.origin, &entry.join(&main.name))
 }

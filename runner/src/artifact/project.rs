@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::de::DeserializeOwned;
 
+use crate::error::code::Code;
+
 /// The folder that holds kernels/ and rootfs/.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -19,7 +21,7 @@ impl Project {
     pub fn find(given: Option<&Path>, near: &Path) -> anyhow::Result<Self> {
         let is_project = |folder: &&Path| folder.join("kernels").is_dir() && folder.join("rootfs").is_dir();
         if let Some(root) = given {
-            let context = || format!("{} holds no kernels/ and rootfs/", root.display());
+            let context = || Code::NoProject.says(format!("{} holds no kernels/ and rootfs/", root.display()));
             return Some(root).filter(is_project).map(|root| Self { root: root.to_path_buf() }).with_context(context);
         }
         let near = std::path::absolute(near).context("no working directory")?;
@@ -29,7 +31,16 @@ impl Project {
             .flat_map(Path::ancestors)
             .find(is_project)
             .map(|root| Self { root: root.to_path_buf() })
-            .context("no folder with kernels/ and rootfs/ above the manifest or the working directory: give --project")
+            .context(Code::NoProject.says(
+                "no folder with kernels/ and rootfs/ above the manifest or the working directory: give --project",
+            ))
+    }
+
+    /// The project that the folder `here` is in, if it is in one.
+    #[must_use]
+    pub fn around(here: &Path) -> Option<Self> {
+        let is_project = |folder: &&Path| folder.join("kernels").is_dir() && folder.join("rootfs").is_dir();
+        here.ancestors().find(is_project).map(|root| Self { root: root.to_path_buf() })
     }
 
     /// kernels/.
@@ -64,11 +75,18 @@ pub fn names(folder: &Path, file: &str) -> Vec<String> {
     names
 }
 
+/// Reads a file of text.
+///
+/// # Errors
+/// When it cannot be read; the message names it.
+pub fn read_text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// Reads a TOML file into `T`.
 ///
 /// # Errors
 /// When it cannot be read or does not parse; the message names the file and the place.
 pub fn read_toml<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))
+    toml::from_str(&read_text(path)?).with_context(|| Code::BadDescription.says(format!("{} is wrong", path.display())))
 }

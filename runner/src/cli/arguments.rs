@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
 use microbench::selftest::probe::FakeGuests;
@@ -13,7 +13,12 @@ use microbench_plots::record::{HostKind, Theme};
 
 /// Declarative experiments on microVMs: one manifest in, measured figures out.
 #[derive(Debug, Parser)]
-#[command(name = "microbench", version, max_term_width = 100)]
+#[command(
+    name = "microbench",
+    version,
+    max_term_width = 100,
+    after_help = "A study of your own: microbench new mine\nWhat an error's code means: microbench explain CODE"
+)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Action,
@@ -21,7 +26,11 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
+    /// Write a commented manifest to begin with; asks nothing.
+    #[command(after_help = "Example: microbench new mine --engines fc,qemu --metrics kernel_boot_time,shutdown_time")]
+    New(NewArguments),
     /// Show what a study would run, without running it.
+    #[command(after_help = "Example: microbench plan experiments/quick.toml --explain fc/1/minimal")]
     Plan {
         #[command(flatten)]
         study: StudyArguments,
@@ -31,8 +40,12 @@ pub(super) enum Action {
         /// Show every cell, every exclusion and the whole order.
         #[arg(long)]
         full: bool,
+        /// Show one cell: every value with what set it, and what would be started.
+        #[arg(long, value_name = "CELL", conflicts_with = "full")]
+        explain: Option<String>,
     },
     /// Run a study, or go on with a run that was cut off.
+    #[command(after_help = "Example: microbench run experiments/quick.toml --host emulated")]
     Run {
         #[command(flatten)]
         study: StudyArguments,
@@ -54,6 +67,7 @@ pub(super) enum Action {
         study: StudyArguments,
     },
     /// Is this machine fit to measure on? What was found, why it matters, what mends it.
+    #[command(after_help = "Example: microbench doctor experiments/quick.toml")]
     Doctor {
         #[command(flatten)]
         study: StudyArguments,
@@ -70,9 +84,11 @@ pub(super) enum Action {
         #[arg(long, hide = true)]
         root: Option<PathBuf>,
     },
+    #[command(after_help = "Example: microbench analyze runs/quick-20260101T120000Z")]
     /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary.
     Analyze {
         /// The run directory.
+        #[arg(value_hint = ValueHint::DirPath)]
         run: PathBuf,
         /// Print quantiles, the mean's interval, outliers and drift of each cell, too.
         #[arg(long)]
@@ -81,6 +97,7 @@ pub(super) enum Action {
     /// Draw a run's figures from its samples.
     Plot {
         /// The run directory.
+        #[arg(value_hint = ValueHint::DirPath)]
         run: PathBuf,
         /// Draw all of them in this theme, into figures/THEME [default: each in its own].
         #[arg(long, value_enum)]
@@ -117,6 +134,7 @@ pub(super) enum Action {
         #[arg(long, conflicts_with = "csv")]
         json: bool,
     },
+    #[command(after_help = "Example: microbench compare runs/before runs/after --margin 0.02 --gate")]
     /// Compare two analysed runs, or the variants of one: ratio, interval and verdict for each cell and metric that both have.
     Compare {
         /// The run that is compared with; alone, the run whose variants are compared.
@@ -153,6 +171,9 @@ pub(super) enum Action {
         #[arg(long, value_name = "RUN")]
         against: PathBuf,
     },
+    #[command(
+        after_help = "Example: microbench import experiments/paper-2019-published.toml table.csv --mapping names.toml"
+    )]
     /// Make a run of a table that somebody else measured: a CSV with the columns `metric`, `value` and one for each axis.
     Import {
         #[command(flatten)]
@@ -174,6 +195,34 @@ pub(super) enum Action {
         /// Also provide what the emulated host needs.
         #[arg(long)]
         emulated: bool,
+    },
+    /// Print the JSON Schema of manifests, for editors; `#:schema FILE` on the first line of a manifest names it.
+    #[command(after_help = "Example: microbench schema > microbench.schema.json")]
+    Schema,
+    /// Say what an error's code means, why it happens and what to do; without a code, list them all.
+    #[command(after_help = "Examples: microbench explain MB0102; microbench explain exit-codes")]
+    Explain {
+        /// The codes, as errors show them, or `exit-codes`.
+        #[arg(value_name = "CODE")]
+        codes: Vec<String>,
+        /// Print them as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a shell's completions.
+    #[command(
+        after_help = "Example: microbench completions bash > ~/.local/share/bash-completion/completions/microbench"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all subcommands.
+    #[command(after_help = "Example: microbench man --out ~/.local/share/man/man1")]
+    Man {
+        /// Write them into this folder.
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
     },
     /// Let the program measure itself.
     #[command(subcommand)]
@@ -262,11 +311,33 @@ pub(super) enum SelfTest {
     },
 }
 
+/// What a manifest to begin with has.
+#[derive(Clone, Debug, Args)]
+pub(super) struct NewArguments {
+    /// Name of the study: a-z, 0-9 and `-`.
+    pub(super) name: String,
+    /// Engines to compare, with commas; a short name will do, such as `fc` or `qemu` [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "from")]
+    pub(super) engines: Vec<String>,
+    /// Built-in metrics to measure, with commas [default: boot, start-up, hashing, shutdown].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "from")]
+    pub(super) metrics: Vec<String>,
+    /// Begin with this study instead: one of experiments/ by its name, or a path.
+    #[arg(long, value_name = "STUDY")]
+    pub(super) from: Option<String>,
+    /// The file to write [default: experiments/NAME.toml in the project, else NAME.toml].
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// Folder that holds kernels/ and rootfs/ [default: found above the manifest or the working directory].
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) project: Option<PathBuf>,
+}
+
 /// Which study, and what to change in it.
 #[derive(Clone, Debug, Args)]
 pub(super) struct StudyArguments {
     /// The study's manifest.
-    #[arg(value_name = "STUDY")]
+    #[arg(value_name = "STUDY", value_hint = ValueHint::FilePath)]
     pub(super) manifest: Option<PathBuf>,
     /// Seed of the run order, in place of the manifest's.
     #[arg(long)]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use microbench::error::code::Code;
 use microbench::run::directory::Directory;
 use microbench_plots::{claim, compare, summary};
 
@@ -47,7 +48,7 @@ pub(super) fn compare_variants(
     variants.dedup();
     let baseline = baseline.or(variants.first().copied()).unwrap_or_default();
     if !variants.contains(&baseline) {
-        bail!("the run has no variant {baseline}; it has {}", variants.join(", "));
+        bail!(Code::UnknownVariant.says(format!("the run has no variant {baseline}; it has {}", variants.join(", "))));
     }
     let settings = compare::Settings { seed: plan.seed, family: plan.family.clone(), ..settings };
     let found = compare::within(&plan, &rows, baseline, &settings);
@@ -72,7 +73,9 @@ pub(super) fn conclude(
     }
     let closed = gate && found.iter().any(|one| one.verdict == compare::Verdict::Slower);
     if closed {
-        eprintln!("microbench: the gate is closed: something is slower beyond the margin");
+        eprintln!(
+            "microbench: the gate is closed: something is slower beyond the margin; the rows marked `slower` say what"
+        );
     }
     Ok(if closed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

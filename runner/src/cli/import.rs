@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use microbench::artifact::project::read_toml;
+use microbench::error::code::Code;
 use microbench::journal::{Journal, Owner};
 use microbench::run::directory::{Directory, Engines};
 use microbench_plots::import as imports;
 use microbench_plots::record::Record;
 
-use super::WRONG_INPUT;
 use super::arguments::StudyArguments;
 use super::runs::{Loaded, load};
 
@@ -32,8 +32,8 @@ pub(super) fn import(
             if errors.len() > SHOWN {
                 eprintln!("... and {} more", errors.len() - SHOWN);
             }
-            eprintln!("microbench: {}: {} errors; nothing was imported", table.display(), errors.len());
-            return Ok(ExitCode::from(WRONG_INPUT));
+            let message = format!("{}: {} errors; nothing was imported", table.display(), errors.len());
+            return Err(Code::BadImport.says(message).into());
         }
     };
     let run = Directory::create(project.root(), out, &imported.plan, &study.source, &Engines { engines })?;

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod compare;
+mod front;
 mod import;
 mod machine;
 mod noise;
@@ -17,13 +18,13 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
 use microbench::artifact::cache::Cache;
 use microbench::artifact::project::Project;
-use microbench::error::describe;
+use microbench::error::code::Code;
+use microbench::error::{codes, describe, exit, explain};
 use microbench::host::doctor;
 use microbench::host::identity::{self, Identity};
 use microbench::host::noise::Noise;
 use microbench::host::tree::Tree;
 use microbench::lacking::Lacking;
-use microbench::plan::PlanError;
 use microbench::probe::Probe;
 use microbench::run::directory::Directory;
 use microbench::run::parts::Files;
@@ -31,7 +32,7 @@ use microbench::run::session::Ended;
 use microbench::run::{execute, parts};
 use microbench::selftest::probe::{FakeGuests, measure};
 use microbench::selftest::{fake_guest, load as load_test};
-use microbench::{manifest, plan, plan_view, sandbox};
+use microbench::{catalog, manifest, plan, plan_view, sandbox};
 use microbench_plots::record::{ProbeError, Statistic};
 use microbench_plots::terminal::wrapped;
 use microbench_plots::{claim, compare as comparison, query, schema, summary};
@@ -41,37 +42,56 @@ use self::compare::{Output, compare_runs, compare_variants, verify};
 use self::machine::{try_guest, tuning};
 use self::runs::{begin, boot_guest, decide, go_on, load};
 
-/// Exit code for a manifest or a command line that is wrong: nothing was started.
-const WRONG_INPUT: u8 = 2;
-
-/// Exit code for a host that lacks something: nothing was started.
-const LACKING_HOST: u8 = 3;
-
 /// Parses the command line, does what it says, and turns the outcome into an exit code.
 pub(crate) fn main() -> ExitCode {
-    match act(Cli::parse().command) {
+    let action = Cli::parse().command;
+    // Another microbench reads what these say.
+    let own = matches!(action, Action::CheckSandbox | Action::CheckKvm { .. } | Action::FakeGuest { .. });
+    match act(action) {
         Ok(code) => code,
         Err(error) => {
             if let Some(errors) = error.downcast_ref::<manifest::ManifestErrors>() {
                 let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
                 eprint!("{}", if colour { errors.coloured() } else { errors.plain() });
-                return ExitCode::from(WRONG_INPUT);
+                let mut codes: Vec<_> = errors.errors().iter().map(|error| error.code.as_str()).collect();
+                codes.sort_unstable();
+                codes.dedup();
+                codes.truncate(MOST_CODES);
+                eprintln!("`microbench explain {}` says more", codes.join(" "));
+                return ExitCode::from(exit::WRONG_INPUT);
             }
-            eprintln!("microbench: {}", describe(error.as_ref()));
-            if error.is::<PlanError>() {
-                return ExitCode::from(WRONG_INPUT);
+            let codes = codes(&error);
+            let exit = ExitCode::from(codes.first().map_or(exit::FAILED, |code| code.exit()));
+            if own {
+                eprintln!("microbench: {}", describe(error.as_ref()));
+            } else {
+                say(&error, &codes);
             }
-            if error.chain().any(|cause| cause.is::<Lacking>()) {
-                return ExitCode::from(LACKING_HOST);
-            }
-            ExitCode::FAILURE
+            exit
         }
     }
 }
 
+/// Most codes that the last line of an error names.
+const MOST_CODES: usize = 4;
+
+/// Says an error with its code, and what to do next where the error does not say it itself.
+fn say(error: &anyhow::Error, codes: &[Code]) {
+    let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
+    eprintln!("microbench: error[{}]: {}", names.first().unwrap_or(&""), describe(error.as_ref()));
+    let lacking = error.chain().any(|cause| cause.is::<Lacking>());
+    let entries = explain::all().unwrap_or_default();
+    if let Some(entry) = entries.iter().find(|entry| !lacking && names.first() == Some(&entry.code)) {
+        eprintln!("  next: {}", entry.next);
+    }
+    eprintln!("  `microbench explain {}` says more", names.join(" "));
+}
+
 fn act(action: Action) -> anyhow::Result<ExitCode> {
     match action {
-        Action::Plan { study, json, full } => {
+        Action::New(arguments) => front::new(&arguments),
+        Action::Plan { study, json, explain: Some(cell), .. } => front::explain_cell(&study, &cell, json),
+        Action::Plan { study, json, full, explain: None } => {
             let loaded = load(&study)?;
             if json {
                 print!("{}", plan::to_json(&loaded.plan));
@@ -196,8 +216,16 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Action::Schema => {
+            print!("{}", manifest::schema::text(&catalog::built_in()?));
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Explain { codes, json } => front::explain_codes(&codes, json),
+        Action::Completions { shell } => Ok(front::completions(shell)),
+        Action::Man { out } => front::manual(out.as_deref()),
         Action::Selftest(SelfTest::Probe { guests, at_once, spread, seed }) => {
-            let spread = Duration::try_from_secs_f64(spread).context("`--spread` is no time")?;
+            let spread =
+                Duration::try_from_secs_f64(spread).with_context(|| Code::BadValue.says("`--spread` is no time"))?;
             sandbox::enter()?;
             println!("{:8} {:>6} {:>10} {:>10} {:>10} {:>10}", "probe", "n", "median ms", "p99 ms", "max ms", "CPU ms");
             for (name, probe) in [("exact", Probe::Exact), ("paper", Probe::Paper), ("busy", Probe::Busy)] {
@@ -214,7 +242,8 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             noise::against_itself(&study, cell.as_deref(), repetitions, blocks, margin, host, out.as_deref())
         }
         Action::Selftest(SelfTest::Load { windows, length, seed }) => {
-            let length = Duration::try_from_secs_f64(length).context("`--length` is no time")?;
+            let length =
+                Duration::try_from_secs_f64(length).with_context(|| Code::BadValue.says("`--length` is no time"))?;
             let [loaded, quiet] = load_test::measure(load_test::Windows { windows, length, seed })?;
             println!("{:28} {:>8} {:>14}  reasons", "windows", "n", "found invalid");
             for (name, seen) in [("with a load beside the trial", loaded), ("without one", quiet)] {
@@ -243,7 +272,9 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let host = host.kind().context("a host must be given")?;
             match execute::execute(Directory::open(&run)?, &project, host, session.options())? {
                 Ended::Complete { .. } => Ok(ExitCode::SUCCESS),
-                Ended::Stopped { signal } => Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))),
+                Ended::Stopped { signal } => {
+                    Ok(ExitCode::from(u8::try_from(exit::SIGNAL + signal).unwrap_or(exit::FAILED)))
+                }
             }
         }
         Action::CheckSandbox => {

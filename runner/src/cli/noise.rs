@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use microbench::error::code::Code;
 use microbench::host::identity::{self, Identity};
 use microbench::host::noise::Noise;
 use microbench::plan;
@@ -28,7 +29,7 @@ pub(super) fn against_itself(
     let cell = cell.or(plan.cells.first().map(|cell| cell.id.as_str())).unwrap_or_default();
     let plan = plan::against_itself(&plan, cell, repetitions.saturating_mul(blocks)).with_context(|| {
         let cells: Vec<&str> = plan.cells.iter().map(|cell| cell.id.as_str()).collect();
-        format!("the study has no cell {cell}; it has {}", cells.join(", "))
+        Code::UnknownCell.says(format!("the study has no cell {cell}; it has {}", cells.join(", ")))
     })?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, out)?;
     let ended =

@@ -6,10 +6,15 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use microbench_plots::record::Level;
 use serde::{Deserialize, Serialize};
+use toml::de::DeTable;
 
-/// The descriptions that the program carries.
-const BUILT_IN: [&str; 2] =
-    [include_str!("../../engines/firecracker.toml"), include_str!("../../engines/qemu-microvm.toml")];
+use crate::error::code::Code;
+
+/// The descriptions that the program carries, with their files.
+const BUILT_IN: [(&str, &str); 2] = [
+    ("runner/engines/firecracker.toml", include_str!("../../engines/firecracker.toml")),
+    ("runner/engines/qemu-microvm.toml", include_str!("../../engines/qemu-microvm.toml")),
+];
 
 /// One engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +48,12 @@ pub struct Engine {
     /// How it says that a host cannot run a configuration.
     #[serde(default)]
     pub not_applicable: NotApplicable,
+    /// A short name for keys of variants; empty for its own name. `microbench new` takes it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub short: String,
+    /// The file that describes it, for messages; empty when it was not read from one.
+    #[serde(skip)]
+    pub file: String,
 }
 
 /// A setting of an engine.
@@ -59,6 +70,9 @@ pub struct Setting {
     pub kind: SettingKind,
     /// One sentence.
     pub doc: String,
+    /// The line of its default in the description's file, from 1; 0 when it was not read from one.
+    #[serde(skip)]
+    pub line: u32,
 }
 
 /// What the value of a setting stands for.
@@ -189,16 +203,20 @@ pub struct NotApplicable {
 pub fn load(folders: &[&Path]) -> anyhow::Result<BTreeMap<String, Engine>> {
     let mut engines = BTreeMap::new();
     let mut add = |text: &str, origin: &str| -> anyhow::Result<()> {
-        let engine: Engine =
-            toml::from_str(text).with_context(|| format!("the engine description {origin} is wrong"))?;
+        let mut engine: Engine = toml::from_str(text)
+            .with_context(|| Code::BadDescription.says(format!("the engine description {origin} is wrong")))?;
+        engine.file = origin.to_owned();
+        note_lines(&mut engine, text);
         let name = engine.name.clone();
         if engines.insert(name.clone(), engine).is_some() {
-            bail!("the engine description {origin} names its engine `{name}`, which another one has already");
+            bail!(Code::BadDescription.says(format!(
+                "the engine description {origin} names its engine `{name}`, which another one has already"
+            )));
         }
         Ok(())
     };
-    for text in BUILT_IN {
-        add(text, "built in")?;
+    for (file, text) in BUILT_IN {
+        add(text, &format!("{file} (built in)"))?;
     }
     for folder in folders {
         let Ok(entries) = std::fs::read_dir(folder) else { continue };
@@ -210,6 +228,23 @@ pub fn load(folders: &[&Path]) -> anyhow::Result<BTreeMap<String, Engine>> {
         }
     }
     Ok(engines)
+}
+
+/// The table under this key.
+fn inner<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a DeTable<'a>> {
+    table.iter().find(|(name, _)| name.get_ref() == key).and_then(|(_, value)| value.get_ref().as_table())
+}
+
+/// Notes the line of each setting's default in the description's text.
+fn note_lines(engine: &mut Engine, text: &str) {
+    let Ok(root) = DeTable::parse(text) else { return };
+    let Some(settings) = inner(root.get_ref(), "settings") else { return };
+    for (name, setting) in &mut engine.settings {
+        let Some(own) = inner(settings, name) else { continue };
+        let Some((key, _)) = own.iter().find(|(key, _)| key.get_ref() == "default") else { continue };
+        let newlines = text[..key.span().start].matches('\n').count();
+        setting.line = u32::try_from(newlines).unwrap_or(u32::MAX).saturating_add(1);
+    }
 }
 
 #[cfg(test)]

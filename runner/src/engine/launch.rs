@@ -7,6 +7,7 @@ use handlebars::Handlebars;
 
 use super::context::Context;
 use super::description::{Api, Engine};
+use crate::error::code::Code;
 
 /// What it takes to start one VM.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,10 +59,10 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
     for path in [&context.program, &context.folder, &context.kernel, &context.disk].into_iter().chain(given) {
         // Templates put paths into JSON strings and into QEMU's comma-separated options.
         if path.contains(|c: char| c.is_control() || matches!(c, ',' | '"' | '\\')) {
-            bail!(
+            bail!(Code::UnfitPath.says(format!(
                 "engine {}: the path {path:?} holds a comma, a quote, a backslash or a control character: move it",
                 engine.name
-            );
+            )));
         }
     }
     let renderer = renderer();
@@ -69,7 +70,7 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
     let text = |place: &str, template: &str| {
         renderer
             .render_template(template, &data)
-            .with_context(|| format!("engine {}: {place} cannot be rendered", engine.name))
+            .with_context(|| Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", engine.name)))
     };
     let mut root = None;
     if let Some(jail) = &engine.jail
@@ -95,7 +96,7 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
     let text = |place: &str, template: &str| {
         renderer
             .render_template(template, &data)
-            .with_context(|| format!("engine {}: {place} cannot be rendered", engine.name))
+            .with_context(|| Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", engine.name)))
     };
     let files = (engine.files.iter())
         .map(|file| Ok((file.name.clone(), text(&format!("the file {}", file.name), &file.content)?)))
@@ -124,23 +125,27 @@ fn render_api(
     api: &Api,
     text: &dyn Fn(&str, &str) -> anyhow::Result<String>,
 ) -> anyhow::Result<LaunchApi> {
-    let calls = (api.calls.iter())
-        .filter_map(|call| match &call.when {
-            None => Some(Ok(call)),
-            Some(when) => match text(&format!("the condition of {}", call.path), when) {
-                Ok(rendered) => (!rendered.is_empty()).then_some(Ok(call)),
-                Err(error) => Some(Err(error)),
-            },
-        })
-        .map(|call| {
-            let call = call?;
-            let body = text(&call.path, &call.body)?;
-            if let Err(error) = serde_json::from_str::<serde_json::Value>(&body) {
-                bail!("engine {}: the body of {} is no JSON ({error}): {body}", engine.name, call.path);
-            }
-            Ok(LaunchCall { method: call.method.clone(), path: call.path.clone(), body, boots: call.boots })
-        })
-        .collect::<anyhow::Result<_>>()?;
+    let calls =
+        (api.calls.iter())
+            .filter_map(|call| match &call.when {
+                None => Some(Ok(call)),
+                Some(when) => match text(&format!("the condition of {}", call.path), when) {
+                    Ok(rendered) => (!rendered.is_empty()).then_some(Ok(call)),
+                    Err(error) => Some(Err(error)),
+                },
+            })
+            .map(|call| {
+                let call = call?;
+                let body = text(&call.path, &call.body)?;
+                if let Err(error) = serde_json::from_str::<serde_json::Value>(&body) {
+                    bail!(Code::BadDescription.says(format!(
+                        "engine {}: the body of {} is no JSON ({error}): {body}",
+                        engine.name, call.path
+                    )));
+                }
+                Ok(LaunchCall { method: call.method.clone(), path: call.path.clone(), body, boots: call.boots })
+            })
+            .collect::<anyhow::Result<_>>()?;
     Ok(LaunchApi { socket: text("api.socket", &api.socket)?, calls })
 }
 

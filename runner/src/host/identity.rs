@@ -15,6 +15,7 @@ use super::tree::{MOUNTS, Tree};
 use crate::artifact::Artifact;
 use crate::artifact::cache::hex;
 use crate::artifact::lock::Lock;
+use crate::error::code::Code;
 use crate::run::directory::Directory;
 use crate::testbed::emulator::Machine;
 
@@ -89,12 +90,12 @@ impl Identity {
         }
         let before: Self = run.read(FILE)?;
         if before.fingerprint != self.fingerprint {
-            bail!(
+            bail!(Code::OtherHost.says(format!(
                 "this run was begun on another host ({}, here {}): {}; a run's samples must come from one host: start a new run",
                 before.fingerprint,
                 self.fingerprint,
                 differences(&before.matters, &self.matters)
-            );
+            )));
         }
         Ok(())
     }

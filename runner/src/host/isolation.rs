@@ -16,7 +16,7 @@ use crate::vm::Parts;
 
 /// User and group of VM 0; the others follow. No distribution and no container manager assigns numbers from here on:
 /// systemd-nspawn's end at 0x6fffffff, and 0x7fffffff is the last that every kernel interface takes.
-const FIRST_UID: u32 = 0x7000_0000;
+pub(crate) const FIRST_UID: u32 = 0x7000_0000;
 
 /// Who a VMM runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

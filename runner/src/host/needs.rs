@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use microbench_plots::record::HostKind;
 
+use crate::error::code::Code;
 use crate::lacking::{Lack, Lacking};
 
 /// The oldest kernel that has every system call in use: `pidfd_open(2)` came with 5.3.
@@ -23,6 +24,7 @@ pub fn check(kind: Option<HostKind>) -> anyhow::Result<()> {
     lacks.extend(namespaces()?);
     if matches!(kind, Some(HostKind::Kvm | HostKind::Fake)) {
         lacks.extend(device(
+            Code::NoTun,
             "/dev/net/tun",
             "modprobe tun",
             "chmod 666 /dev/net/tun (every process gets a namespace's taps alone)",
@@ -30,7 +32,12 @@ pub fn check(kind: Option<HostKind>) -> anyhow::Result<()> {
     }
     if kind == Some(HostKind::Kvm) {
         let load = "modprobe kvm_intel || modprobe kvm_amd; or --host emulated, which needs none";
-        lacks.extend(device("/dev/kvm", load, "usermod -aG kvm $USER, and log in anew; or --host emulated"));
+        lacks.extend(device(
+            Code::NoKvm,
+            "/dev/kvm",
+            load,
+            "usermod -aG kvm $USER, and log in anew; or --host emulated",
+        ));
     }
     Ok(Lacking::unless_none(lacks)?)
 }
@@ -39,6 +46,7 @@ fn old_kernel(release: &str) -> Option<Lack> {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next()?, numbers.next()?);
     (version < OLDEST).then(|| Lack {
+        code: Code::OldKernel,
         what: format!("Linux {}.{} or newer; this is {release}", OLDEST.0, OLDEST.1),
         mend: "apt-get install linux-image-amd64, of Debian 11 or newer".to_owned(),
     })
@@ -59,13 +67,13 @@ fn namespaces() -> anyhow::Result<Option<Lack>> {
     let line = |prefix: &str| said.lines().find_map(|line| line.trim().strip_prefix(prefix)).map(str::to_owned);
     let whole = || said.trim().trim_start_matches("microbench: ").to_owned();
     let what = said.lines().nth(1).map_or_else(whole, |line| line.trim().to_owned());
-    Ok(Some(Lack { what, mend: line("try: ").unwrap_or_else(|| "run as root".to_owned()) }))
+    Ok(Some(Lack { code: Code::NoNamespace, what, mend: line("try: ").unwrap_or_else(|| "run as root".to_owned()) }))
 }
 
-fn device(path: &str, load: &str, allow: &str) -> Option<Lack> {
+fn device(code: Code, path: &str, load: &str, allow: &str) -> Option<Lack> {
     let error = File::options().read(true).write(true).open(path).err()?;
     let mend = if error.kind() == ErrorKind::PermissionDenied { allow } else { load };
-    Some(Lack { what: format!("{path}: {error}"), mend: mend.to_owned() })
+    Some(Lack { code, what: format!("{path}: {error}"), mend: mend.to_owned() })
 }
 
 #[cfg(test)]
@@ -83,9 +91,9 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_there_names_what_loads_it() {
-        let lack = device("/dev/no-such-device", "modprobe it", "chmod it").unwrap();
+        let lack = device(Code::NoTun, "/dev/no-such-device", "modprobe it", "chmod it").unwrap();
         assert_eq!(lack.mend, "modprobe it");
         assert!(lack.what.contains("No such file"), "{}", lack.what);
-        assert_eq!(device("/dev/null", "a", "b"), None);
+        assert_eq!(device(Code::NoTun, "/dev/null", "a", "b"), None);
     }
 }

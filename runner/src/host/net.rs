@@ -11,6 +11,7 @@ use std::{fs, io};
 
 use anyhow::Context;
 
+use crate::error::code::Code;
 use crate::sys;
 
 /// The addresses of VM `vm` of a trial.
@@ -57,7 +58,9 @@ impl Tap {
     pub fn create(vm: u32, addresses: &Addresses, neighbour: bool, owner: u32) -> anyhow::Result<Self> {
         let name = format!("mb{vm}");
         sys::tap_create(&name, owner).with_context(|| {
-            format!("cannot create the tap interface {name} (is /dev/net/tun there, and may this user open it?)")
+            Code::NoTap.says(format!(
+                "cannot create the tap interface {name} (is /dev/net/tun there, and may this user open it?)"
+            ))
         })?;
         let tap = Self { name };
         let socket = sys::control_socket().context("cannot open a control socket")?;

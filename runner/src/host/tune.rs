@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::parse;
 use super::tree::{MOUNTS, Tree};
+use crate::error::code::Code;
 
 /// One thing that can be set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,10 +113,10 @@ fn wanted(tree: &Tree) -> Vec<Wanted> {
 /// When `state` is there already (the machine is tuned, and what was there before is in it), or cannot be written.
 pub fn tune(tree: &Tree, state: &Path) -> anyhow::Result<Vec<Outcome>> {
     if state.exists() {
-        bail!(
+        bail!(Code::TunedAlready.says(format!(
             "{} is there: the machine is tuned already; `microbench doctor --restore` puts the previous values back",
             state.display()
-        );
+        )));
     }
     let wanted = wanted(tree);
     if wanted.is_empty() {
@@ -131,8 +132,9 @@ pub fn tune(tree: &Tree, state: &Path) -> anyhow::Result<Vec<Outcome>> {
 /// # Errors
 /// When there is no such file, or it cannot be read or removed.
 pub fn restore(tree: &Tree, state: &Path) -> anyhow::Result<Vec<Outcome>> {
-    let text = fs::read(state)
-        .with_context(|| format!("cannot read {}: this machine was not tuned by `doctor --tune`", state.display()))?;
+    let text = fs::read(state).with_context(|| {
+        Code::NotTuned.says(format!("cannot read {}: this machine was not tuned by `doctor --tune`", state.display()))
+    })?;
     let before: Vec<Before> =
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", state.display()))?;
     // In the opposite order, as a sysctl may have to be no larger than its neighbour.

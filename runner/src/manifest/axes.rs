@@ -10,21 +10,20 @@ use microbench_plots::record::{Axis, Level};
 use super::MAX_CELLS;
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
+use super::keys;
 use super::nearest::{list, quote, suggest};
 use super::raw::{self, RawAxis};
 use super::read::{At, written};
 use super::settings::{Catalog, guest, guest_names};
 use super::study::Variant;
 
-/// Keys of `[matrix]` that are not settings.
-const KEYS: &[&str] =
-    &["variant", "concurrency", "trials", "exclude", "include", "warmup", "instrument_trials", "give_up_after"];
-
 /// An axis whose levels are all valid.
 pub(super) struct Levels {
     pub(super) axis: Axis,
     /// How many of the levels, from the first, are in the product; include lines add the others.
     pub(super) product: usize,
+    /// The place of each level in the manifest; empty where nobody wrote it.
+    pub(super) spans: Vec<Range<usize>>,
     at: HashMap<String, usize>,
 }
 
@@ -56,14 +55,14 @@ fn key(level: &Level) -> String {
 impl Levels {
     fn new(name: &str, levels: Vec<At<Level>>, errors: &mut Diagnostics) -> Self {
         let axis = Axis { name: name.into(), levels: Vec::new() };
-        let mut this = Self { axis, product: 0, at: HashMap::new() };
+        let mut this = Self { axis, product: 0, spans: Vec::new(), at: HashMap::new() };
         let mut first: HashMap<String, Range<usize>> = HashMap::new();
         for level in levels {
             if let Some(before) = first.insert(key(&level.value), level.span.clone()) {
                 let message = format!("{} stands twice on axis {}", written(&level.value), quote(name));
                 errors.push(ManifestError::new(Code::Twice, level.span, message).related(before, "the first"));
             } else {
-                this.add(level.value);
+                this.add(level.value, level.span);
             }
         }
         this.product = this.axis.levels.len();
@@ -71,11 +70,12 @@ impl Levels {
     }
 
     /// Position of the level, which is added if it is new.
-    fn add(&mut self, level: Level) -> usize {
+    fn add(&mut self, level: Level, span: Range<usize>) -> usize {
         let next = self.axis.levels.len();
         let at = *self.at.entry(key(&level)).or_insert(next);
         if at == next {
             self.axis.levels.push(level);
+            self.spans.push(span);
         }
         at
     }
@@ -211,7 +211,7 @@ impl Context<'_> {
 
     fn neither_setting_nor_key(&self, name: &At<String>) -> ManifestError {
         let settings = self.catalog.engines.values().flat_map(|engine| engine.settings.keys().map(String::as_str));
-        let valid: Vec<_> = KEYS.iter().copied().chain(guest_names()).chain(settings).collect();
+        let valid: Vec<_> = keys::MATRIX.iter().map(|key| key.name).chain(guest_names()).chain(settings).collect();
         let message = format!("{} is neither a setting nor a key of [matrix]", quote(&name.value));
         ManifestError::new(Code::UnknownAxis, name.span.clone(), message)
             .help(suggest(&name.value, "names", valid.iter().copied()))
@@ -298,8 +298,8 @@ impl Context<'_> {
             let Some(at) = self.find_axis(name, axes, errors) else { continue };
             let mut positions = Vec::new();
             for level in levels {
-                if let Some(level) = self.included(name, level, &variants, errors) {
-                    let position = axes[at].add(level);
+                if let Some(value) = self.included(name, level, &variants, errors) {
+                    let position = axes[at].add(value, level.span.clone());
                     if positions.contains(&position) {
                         let message =
                             format!("{} stands twice in the line", quote(&axes[at].axis.levels[position].to_string()));

@@ -1,33 +1,9 @@
 //! The codes of a manifest's errors: every cause has one, it never changes meaning, and it is never used again.
 
-macro_rules! codes {
-    ($($id:ident = $text:literal, $doc:literal;)*) => {
-        /// Cause of an error in a manifest.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Code {
-            $(#[doc = concat!($text, ": ", $doc)] $id,)*
-        }
-
-        impl Code {
-            /// Every code, in order.
-            pub const ALL: &[Self] = &[$(Self::$id),*];
-
-            /// The code as it is printed, for instance `MB0102`.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$id => $text),* }
-            }
-
-            /// The cause in one sentence.
-            #[must_use]
-            pub const fn doc(self) -> &'static str {
-                match self { $(Self::$id => $doc),* }
-            }
-        }
-    };
-}
+use crate::error::code::codes;
 
 codes! {
+    /// Cause of an error in a manifest.
     // The file.
     Unreadable = "MB0001", "The manifest cannot be read.";
     TooLong = "MB0002", "The manifest is longer than 1 MiB.";

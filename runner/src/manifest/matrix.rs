@@ -9,7 +9,7 @@ use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError, line_of};
 use super::nearest::quote;
 use super::raw::{self, Trials};
-use super::study::Variant;
+use super::study::{Places, Variant};
 use super::{MAX_CELLS, MAX_TRIALS};
 
 /// The cells, and the combinations that are not run.
@@ -17,6 +17,7 @@ pub(super) struct Cells {
     pub(super) axes: Vec<Axis>,
     pub(super) cells: Vec<Cell>,
     pub(super) excluded: Vec<Exclusion>,
+    pub(super) places: Places,
 }
 
 /// A position on every axis.
@@ -43,6 +44,7 @@ pub(super) fn expand(
         let span = exclude.last().map_or_else(|| raw.span.clone(), |line| line.span.clone());
         errors.push(ManifestError::new(Code::NothingLeft, span, "every combination is excluded; nothing would run"));
     }
+    let mut places = Places::default();
     let mut all: HashSet<Combination> = kept.iter().map(|(combination, _)| combination.clone()).collect();
     for line in &include {
         if all.len().saturating_add(size(&axes, line)) > MAX_CELLS {
@@ -59,6 +61,7 @@ pub(super) fn expand(
                 );
                 break;
             }
+            places.included.insert(id(&combination), line_of(source, line.span.start));
             kept.push((combination, line.trials));
         }
     }
@@ -76,6 +79,17 @@ pub(super) fn expand(
             cell(id(combination), levels, *own, &by_key, &trials)
         })
         .collect();
+    for (levels, axis) in axes.iter().map(|levels| (levels, &levels.axis.name)) {
+        let line = |span: &std::ops::Range<usize>| if span.is_empty() { 0 } else { line_of(source, span.start) };
+        places.levels.insert(axis.clone(), levels.spans.iter().map(line).collect());
+    }
+    for (cell, (_, own)) in cells.iter().zip(&kept) {
+        let line = match (own, places.included.get(&cell.id)) {
+            (Some(_), Some(line)) => *line,
+            _ => raw.trials.as_ref().map_or(0, |trials| trials.line(cell.concurrency, source)),
+        };
+        places.trials.insert(cell.id.clone(), line);
+    }
     let total: u64 = cells.iter().map(|cell| u64::from(cell.trials)).sum();
     if total > MAX_TRIALS {
         let message = format!("the study has {total} trials; the limit is {MAX_TRIALS}");
@@ -83,7 +97,7 @@ pub(super) fn expand(
     }
     let excluded =
         excluded.iter().map(|(combination, line)| Exclusion { cell: id(combination), line: *line }).collect();
-    Cells { axes: axes.into_iter().map(|levels| levels.axis).collect(), cells, excluded }
+    Cells { axes: axes.into_iter().map(|levels| levels.axis).collect(), cells, excluded, places }
 }
 
 fn cell(
@@ -238,7 +252,7 @@ impl TrialTable {
                 errors.push(ManifestError::new(Code::Missing, raw.span.clone(), "[matrix] has no `trials`"));
                 return Self::Each(1);
             }
-            Some(Trials::Each(trials)) => return Self::Each(u32::try_from(*trials).unwrap_or(u32::MAX)),
+            Some(Trials::Each(trials, _)) => return Self::Each(u32::try_from(*trials).unwrap_or(u32::MAX)),
             Some(Trials::ByConcurrency(entries, span)) => (entries, span),
         };
         let axis = &axes[1];

@@ -24,6 +24,20 @@ pub struct BuiltIn {
     source: Source,
 }
 
+impl BuiltIn {
+    /// What it measures, one sentence, where no protocol has another definition.
+    #[must_use]
+    pub fn definition(&self) -> String {
+        match self.source {
+            Source::Span(from, to) => of_span(from, to).2,
+            Source::Reading(name) => of_reading(name, &[]).map(|resolved| resolved.2).unwrap_or_default(),
+            Source::Work(kind, bytes, rounds) => {
+                work_definition(&Workload { metric: self.name.into(), kind, bytes, rounds })
+            }
+        }
+    }
+}
+
 /// Where a built-in metric's value comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Source {
@@ -46,7 +60,7 @@ impl std::fmt::Display for Source {
 }
 
 /// Kinds of work with their names in a manifest.
-const WORKLOADS: &[(&str, WorkloadKind)] = &[("sha256", WorkloadKind::Sha256), ("copy", WorkloadKind::Copy)];
+pub(super) const WORKLOADS: &[(&str, WorkloadKind)] = &[("sha256", WorkloadKind::Sha256), ("copy", WorkloadKind::Copy)];
 
 /// Every built-in metric: the four of the 2019 study, what a kernel says while it boots, what its VMM asks the host, and the phases
 /// of `webservice_startup_time`, each of which ends where the next one begins.

@@ -11,15 +11,17 @@ mod code;
 mod diagnostic;
 mod figure_forms;
 mod figures;
+pub mod keys;
 mod matrix;
 mod metrics;
-mod nearest;
+pub mod nearest;
 mod precision;
 mod profiles;
 pub mod protocol;
 mod raw;
 mod read;
 mod reference;
+pub mod schema;
 mod selection;
 mod settings;
 mod size;
@@ -44,7 +46,7 @@ pub use self::metrics::{BUILT_IN, BuiltIn, work_definition};
 pub use self::profiles::{FULL, Profile};
 pub(crate) use self::selection::has;
 pub use self::settings::{Catalog, DefaultLevel, EngineSpec, GUEST, GuestSetting, Kind, SettingSpec, guest};
-pub use self::study::{Study, Variant};
+pub use self::study::{Origin, Places, Study, Variant};
 
 /// Longest manifest, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
@@ -120,7 +122,7 @@ fn one_line(message: &str) -> String {
 /// `None` means that an error was reported.
 fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut Diagnostics) -> Option<Study> {
     let preset = protocol::check(&manifest.study, errors);
-    let variants = variants::check(manifest, preset, catalog, errors);
+    let variants = variants::check(manifest, preset, catalog, source, errors);
     let (metrics, workloads) = metrics::check(manifest, preset, errors);
     let axes = axes::check(manifest, &variants, catalog, errors);
     let known = axes.as_ref().map(|axes| {
@@ -134,12 +136,13 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
     let reference = reference::check(manifest, known, &metrics, errors);
     let (precision, family) = (precision::check(manifest, &metrics, errors), precision::family(manifest, errors));
     let axes = axes.filter(|_| errors.is_empty())?;
-    let matrix::Cells { axes, cells, excluded } = matrix::expand(axes, &manifest.matrix, &variants, source, errors);
+    let matrix::Cells { axes, cells, excluded, places } =
+        matrix::expand(axes, &manifest.matrix, &variants, source, errors);
     if !errors.is_empty() {
         return None;
     }
     metrics::check_cells(manifest, &metrics, &cells, errors);
-    let profiles = profiles::cover(manifest, profiles, &axes, &cells, errors);
+    let profiles = profiles::cover(manifest, profiles, &axes, &cells, source, errors);
     figures::check_bars(manifest, &figures, &axes, &cells, errors);
     claims::check_cells(manifest, &claims, &cells, errors);
     if let Some(reference) = &reference {
@@ -168,5 +171,6 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         claims,
         reference: reference.map(|checked| checked.reference),
         source: source.into(),
+        places,
     })
 }

@@ -6,7 +6,8 @@ const LONGEST: usize = 64;
 const MOST_LISTED: usize = 16;
 
 /// `text` in back-ticks, on one line, cut where it is long: what a manifest holds must not disturb the terminal.
-pub(super) fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     let mut shown: String = text.chars().take(LONGEST).flat_map(escape).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push_str("...");
@@ -20,7 +21,8 @@ fn escape(c: char) -> impl Iterator<Item = char> {
 }
 
 /// The valid name that `name` is probably meant to be, if one is near enough.
-pub(super) fn nearest<'a>(name: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(name: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = fold(name);
     if name.is_empty() || name.chars().count() > LONGEST {
         return None;
@@ -47,7 +49,8 @@ fn fold(name: &str) -> String {
 }
 
 /// Help for a wrong name: the nearest valid one, else what there is. `kind` is the plural, for instance `engines`.
-pub(super) fn suggest<'a>(name: &str, kind: &str, valid: impl IntoIterator<Item = &'a str> + Clone) -> String {
+#[must_use]
+pub fn suggest<'a>(name: &str, kind: &str, valid: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(name, valid.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => list(kind, valid),
@@ -55,7 +58,8 @@ pub(super) fn suggest<'a>(name: &str, kind: &str, valid: impl IntoIterator<Item 
 }
 
 /// The valid names as a sentence.
-pub(super) fn list<'a>(kind: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
+#[must_use]
+pub fn list<'a>(kind: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<_> = valid.into_iter().map(quote).collect();
     if names.is_empty() {
         return format!("there are no {kind}");

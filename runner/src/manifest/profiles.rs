@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use microbench_plots::record::{Axis, Cell, Level, Selection};
 
 use super::code::Code;
-use super::diagnostic::{Diagnostics, ManifestError};
+use super::diagnostic::{Diagnostics, ManifestError, line_of};
 use super::nearest::quote;
 use super::raw::{self, Trials};
 use super::selection;
@@ -24,6 +24,10 @@ pub struct Profile {
     pub trials: BTreeMap<u32, u32>,
     /// Rounds of every work at most; `None` for the metrics' own.
     pub rounds: Option<u32>,
+    /// The manifest's line that has its name.
+    pub line: u32,
+    /// The manifest's line of each number of trials, by concurrency.
+    pub lines: BTreeMap<u32, u32>,
 }
 
 impl Profile {
@@ -55,6 +59,7 @@ pub(super) fn cover(
     selections: Vec<Selection>,
     axes: &[Axis],
     cells: &[Cell],
+    source: &str,
     errors: &mut Diagnostics,
 ) -> Vec<Profile> {
     let known = axes.iter().find(|axis| axis.name == "concurrency").map_or(&[][..], |axis| &axis.levels);
@@ -65,6 +70,8 @@ pub(super) fn cover(
             only,
             trials: BTreeMap::new(),
             rounds: raw.rounds.as_ref().and_then(|rounds| u32::try_from(rounds.value).ok()),
+            line: line_of(source, raw.name.span.start),
+            lines: BTreeMap::new(),
         };
         let kept: Vec<u32> = cells.iter().filter(|cell| profile.keeps(cell)).map(|cell| cell.concurrency).collect();
         if kept.is_empty() {
@@ -76,7 +83,7 @@ pub(super) fn cover(
         }
         match &raw.trials {
             None => {}
-            Some(Trials::Each(trials)) => {
+            Some(Trials::Each(trials, _)) => {
                 let trials = u32::try_from(*trials).unwrap_or(u32::MAX);
                 profile.trials.extend(kept.iter().map(|concurrency| (*concurrency, trials)));
             }
@@ -113,6 +120,9 @@ pub(super) fn cover(
                     )));
                 }
             }
+        }
+        if let Some(trials) = &raw.trials {
+            profile.lines = profile.trials.keys().map(|level| (*level, trials.line(*level, source))).collect();
         }
         profiles.push(profile);
     }

@@ -54,6 +54,37 @@ pub struct Study {
     pub reference: Option<Reference>,
     /// The manifest's text, as it was read: what a run directory keeps.
     pub source: String,
+    /// Where it says what.
+    pub places: Places,
+}
+
+/// Lines of a manifest, from 1: what `plan --explain` names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Places {
+    /// For each axis, the line of each of its levels; 0 where nobody wrote it.
+    pub levels: BTreeMap<String, Vec<u32>>,
+    /// The line that says how many trials each cell has, by the cell's id.
+    pub trials: BTreeMap<String, u32>,
+    /// The include line that added the cell, by the cell's id.
+    pub included: BTreeMap<String, u32>,
+}
+
+/// What set a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody: the default of the program.
+    BuiltIn,
+    /// The study's protocol, for the reason that it gives.
+    Protocol(&'static str),
+    /// The default of the engine's description.
+    Engine,
+    /// A line of the manifest, in this table.
+    Manifest {
+        /// The line, from 1.
+        line: u32,
+        /// The table, for instance `[guest]`.
+        table: String,
+    },
 }
 
 /// One labelled configuration under test.
@@ -68,4 +99,6 @@ pub struct Variant {
     /// Effective settings before an axis changes them: defaults, then `[guest]`, then the variant's own. A setting
     /// without a default that only an axis gives is not among them.
     pub settings: BTreeMap<String, Level>,
+    /// What set each of them.
+    pub origins: BTreeMap<String, Origin>,
 }

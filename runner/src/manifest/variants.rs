@@ -6,22 +6,26 @@ use std::collections::{BTreeMap, HashMap};
 use microbench_plots::record::Level;
 
 use super::code::Code;
-use super::diagnostic::{Diagnostics, ManifestError};
+use super::diagnostic::{Diagnostics, ManifestError, line_of};
 use super::nearest::{nearest, quote, suggest};
 use super::protocol::Preset;
 use super::raw;
 use super::read::At;
-use super::settings::{Catalog, EngineSpec, GUEST, guest, guest_names};
-use super::study::Variant;
+use super::settings::{Catalog, EngineSpec, GUEST, GuestSetting, SettingSpec, guest, guest_names};
+use super::study::{Origin, Variant};
+
+/// Settings, each with what set it.
+type Effective = BTreeMap<String, (Level, Origin)>;
 
 /// The manifest's variants; those in error are left out.
 pub(super) fn check(
     manifest: &raw::Manifest,
     preset: &Preset,
     catalog: &Catalog,
+    source: &str,
     errors: &mut Diagnostics,
 ) -> Vec<Variant> {
-    let common = common(manifest, catalog, errors);
+    let common = common(manifest, catalog, source, errors);
     let mut variants: Vec<Variant> = Vec::new();
     let mut labels: HashMap<String, &At<String>> = HashMap::new();
     for raw in &manifest.variants {
@@ -46,18 +50,26 @@ pub(super) fn check(
             errors.push(ManifestError::new(Code::UnknownEngine, engine.span.clone(), message).help(help));
             continue;
         };
-        let mut settings: BTreeMap<String, Level> =
-            GUEST.iter().filter_map(|setting| Some((setting.name.into(), setting.default?.into()))).collect();
-        settings.extend(preset.of_engine(&engine.value));
-        settings.extend(common.clone());
-        settings.extend(spec.settings.iter().map(|(name, spec)| (name.clone(), spec.default.clone())));
-        settings.extend(own(raw, manifest, &engine.value, spec, catalog, errors));
+        let default = |setting: &GuestSetting| Some((setting.name.into(), (setting.default?.into(), Origin::BuiltIn)));
+        let mut effective: Effective = GUEST.iter().filter_map(default).collect();
+        effective.extend(preset.of_engine(&engine.value).into_iter().map(|(name, value)| {
+            let doc = preset.settings.iter().find(|setting| setting.name == name).map_or("", |setting| setting.doc);
+            (name, (value, Origin::Protocol(doc)))
+        }));
+        effective.extend(common.clone());
+        let own_default =
+            |(name, spec): (&String, &SettingSpec)| (name.clone(), (spec.default.clone(), Origin::Engine));
+        effective.extend(spec.settings.iter().map(own_default));
+        effective.extend(own(raw, manifest, &engine.value, spec, catalog, source, errors));
+        let origins = effective.iter().map(|(name, (_, origin))| (name.clone(), origin.clone())).collect();
+        let settings = effective.into_iter().map(|(name, (value, _))| (name, value)).collect();
         require(raw, manifest, &settings, catalog, errors);
         variants.push(Variant {
             key: raw.key.value.clone(),
             label: label.value.clone(),
             engine: engine.value.clone(),
             settings,
+            origins,
         });
     }
     variants
@@ -89,21 +101,25 @@ fn without_engine(raw: &raw::Variant, catalog: &Catalog, errors: &mut Diagnostic
 }
 
 /// What `[guest]` and the metrics' probe set for every variant.
-fn common(manifest: &raw::Manifest, catalog: &Catalog, errors: &mut Diagnostics) -> BTreeMap<String, Level> {
-    let mut settings: BTreeMap<String, Level> = BTreeMap::new();
+fn common(manifest: &raw::Manifest, catalog: &Catalog, source: &str, errors: &mut Diagnostics) -> Effective {
+    let mut settings = Effective::new();
+    let at = |at: usize, table: String| Origin::Manifest { line: line_of(source, at), table };
     for (name, level) in &manifest.guest {
         match guest(&name.value) {
             Some(setting) => {
-                settings.extend(setting.check(level, catalog, errors).map(|value| (name.value.clone(), value)))
+                let origin = at(name.span.start, "[guest]".into());
+                settings
+                    .extend(setting.check(level, catalog, errors).map(|value| (name.value.clone(), (value, origin))));
             }
             None => errors.push_with(|| not_of_guest(name, catalog)),
         }
     }
     let stated = manifest.guest.iter().find(|(name, _)| name.value == "probe");
     let mut first: Option<&At<Level>> = stated.map(|(_, level)| level);
-    for probe in manifest.metrics.iter().filter_map(|metric| metric.probe.as_ref()) {
+    for (metric, probe) in manifest.metrics.iter().filter_map(|metric| Some((&metric.name, metric.probe.as_ref()?))) {
         let Some(value) = guest("probe").and_then(|setting| setting.check(probe, catalog, errors)) else { continue };
-        settings.insert("probe".into(), value);
+        let table = format!("[metrics.{}]", metric.value.escape_debug());
+        settings.insert("probe".into(), (value, at(probe.span.start, table)));
         match first {
             Some(first) if first.value != probe.value => errors.push(
                 ManifestError::new(Code::ProbeConflict, probe.span.clone(), "the probe is set to different values")
@@ -144,9 +160,10 @@ fn own(
     engine: &str,
     spec: &EngineSpec,
     catalog: &Catalog,
+    source: &str,
     errors: &mut Diagnostics,
-) -> BTreeMap<String, Level> {
-    let mut settings = BTreeMap::new();
+) -> Effective {
+    let mut settings = Effective::new();
     for (name, level) in &raw.settings {
         let checked = match (guest(&name.value), spec.settings.get(&name.value)) {
             (Some(setting), _) => setting.check(level, catalog, errors),
@@ -156,7 +173,9 @@ fn own(
                 None
             }
         };
-        settings.extend(checked.map(|value| (name.value.clone(), value)));
+        let table = format!("[variants.{}]", raw.key.value.escape_debug());
+        let origin = Origin::Manifest { line: line_of(source, name.span.start), table };
+        settings.extend(checked.map(|value| (name.value.clone(), (value, origin))));
     }
     settings
 }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::artifact::cache::hex;
 use crate::engine::description::Engine;
+use crate::error::code::Code;
 
 const PLAN: &str = "plan.json";
 /// The plan as the run began, to say what was edited.
@@ -55,7 +56,12 @@ impl Directory {
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let path = given.map_or_else(|| root.join("runs").join(format!("{}-{now}", plan.study)), Path::to_path_buf);
         if path.exists() {
-            bail!("{} exists already: give another --out, or go on with it by --resume", path.display());
+            bail!(
+                Code::RunExists.says(format!(
+                    "{} exists already: give another --out, or go on with it by --resume",
+                    path.display()
+                ))
+            );
         }
         let path = std::path::absolute(path)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
@@ -84,9 +90,10 @@ impl Directory {
     /// # Errors
     /// When it holds no plan.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let path = fs::canonicalize(path).with_context(|| format!("there is no run {}", path.display()))?;
+        let path =
+            fs::canonicalize(path).with_context(|| Code::NoRun.says(format!("there is no run {}", path.display())))?;
         if !path.join(PLAN).is_file() {
-            bail!("{} is no run directory: it has no {PLAN}", path.display());
+            bail!(Code::NotARun.says(format!("{} is no run directory: it has no {PLAN}", path.display())));
         }
         Ok(Self { path })
     }
@@ -116,9 +123,14 @@ impl Directory {
     pub fn plan(&self) -> anyhow::Result<(Plan, String)> {
         let path = self.path.join(PLAN);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let plan: Plan = serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
+        let plan: Plan = serde_json::from_slice(&bytes)
+            .with_context(|| Code::RunFileDamaged.says(format!("{} is damaged", path.display())))?;
         if plan.format != FORMAT_VERSION {
-            bail!("{} is of format {}, this microbench reads format {FORMAT_VERSION}", path.display(), plan.format);
+            bail!(Code::OtherFormat.says(format!(
+                "{} is of format {}, this microbench reads format {FORMAT_VERSION}",
+                path.display(),
+                plan.format
+            )));
         }
         Ok((plan, hex(&Sha256::digest(&bytes))))
     }
@@ -173,7 +185,8 @@ impl Directory {
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
         let path = self.path.join(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
+        serde_json::from_slice(&bytes)
+            .with_context(|| Code::RunFileDamaged.says(format!("{} is damaged", path.display())))
     }
 
     /// Writes a file of the run: whole or not at all.

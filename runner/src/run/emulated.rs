@@ -17,6 +17,7 @@ use super::session::{Session, stop_requested, vms, with_warmups};
 use super::share::share;
 use crate::artifact::Kind;
 use crate::artifact::lock::Lock;
+use crate::error::code::Code;
 use crate::progress::Step;
 use crate::testbed::emulator::{Emulated, Machine};
 use crate::testbed::initramfs;
@@ -150,7 +151,10 @@ impl Lane<'_> {
             self.serve(&mut host, &mut left)?;
             idle = if left.len() == before { idle + 1 } else { 0 };
             if idle == IDLE_DEATHS {
-                bail!("the emulated host ends before it completes a trial; its console is {}", log.display());
+                bail!(Code::EmulatorKeepsEnding.says(format!(
+                    "the emulated host ends before it completes a trial; its console is {}",
+                    log.display()
+                )));
             }
         }
         Ok(())
@@ -173,8 +177,8 @@ impl Lane<'_> {
                     }
                 }
                 Ok(Message::Done) => return Ok(()),
-                Ok(Message::Failed(error)) => bail!("in the emulated host: {error}"),
-                Ok(Message::Up { .. }) => bail!("the emulated host restarted"),
+                Ok(Message::Failed(error)) => bail!(Code::EmulatorSays.says(format!("in the emulated host: {error}"))),
+                Ok(Message::Up { .. }) => bail!(Code::EmulatorSays.says("the emulated host restarted")),
                 Err(silence) => {
                     if let Some(trial) = current {
                         left.retain(|other| *other != trial);

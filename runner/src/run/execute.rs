@@ -14,6 +14,7 @@ use super::{emulated, kvm, local, parts};
 use crate::artifact::lock::Lock;
 use crate::artifact::project::{Project, read_toml};
 use crate::artifact::seal::Seals;
+use crate::error::code::Code;
 use crate::host::disk::{CloneMethod, Disk};
 use crate::host::identity::Identity;
 use crate::host::interference::{Watcher, kernel_messages};
@@ -38,7 +39,10 @@ struct Run {
 fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
     if run.path().starts_with("/dev/shm") {
         // The sandbox has files of its own there.
-        bail!("{} is in /dev/shm, where no run can be: give another --out", run.path().display());
+        bail!(
+            Code::RunInShm
+                .says(format!("{} is in /dev/shm, where no run can be: give another --out", run.path().display()))
+        );
     }
     let (plan, plan_sha256) = run.plan()?;
     let lock: Lock = read_toml(&run.path().join(crate::artifact::lock::FILE))?;
@@ -139,7 +143,7 @@ pub fn check_kvm(run: Directory, project: &Project) -> anyhow::Result<()> {
     isolation::show(&mut run.parts, &run.scratch)?;
     match kvm::works(&run.plan, &run.parts, &run.scratch) {
         Ok(()) => Ok(()),
-        Err(reason) => bail!("{reason}"),
+        Err(reason) => bail!(Code::NoGuest.says(reason.to_string())),
     }
 }
 
@@ -160,5 +164,5 @@ pub fn check_kvm_apart(run: &Directory, project: &Project) -> anyhow::Result<()>
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    bail!("{}", text.trim().trim_start_matches("microbench: "))
+    bail!(Code::NoGuest.says(text.trim().trim_start_matches("microbench: ")))
 }

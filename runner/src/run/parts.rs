@@ -11,6 +11,7 @@ use crate::artifact::lock::Lock;
 use crate::artifact::project::Project;
 use crate::artifact::{Artifact, Kind, image, kernel, program};
 use crate::engine::description::{Engine, SettingKind};
+use crate::error::code::Code;
 use crate::vm::Parts;
 
 /// The emulated host's kernel: a folder of kernels/.
@@ -120,7 +121,7 @@ pub fn agent(project: &Project) -> anyhow::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project.root().join("target"), PathBuf::from);
     let path = std::env::var_os("MICROBENCH_AGENT").map_or_else(|| target.join(BUILT), PathBuf::from);
     if !path.is_file() {
-        bail!("the guest agent {} is not built: run `make build`", path.display());
+        bail!(Code::NoAgent.says(format!("the guest agent {} is not built: run `make build`", path.display())));
     }
     Ok(path)
 }

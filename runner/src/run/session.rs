@@ -11,6 +11,7 @@ use super::budget::{self, Budget};
 use super::directory::Directory;
 use super::{pause, stages};
 use crate::console::FILE_LIMIT;
+use crate::error::code::Code;
 use crate::journal::{self, Journal, Owner, Progress};
 use crate::progress::Step;
 use crate::testbed::wire::JobTrial;
@@ -127,7 +128,7 @@ impl<'a> Session<'a> {
     pub fn open(run: &Directory, plan: &'a Plan, plan_sha256: &str, owner: &Owner) -> anyhow::Result<Self> {
         let progress = journal::progress(run.path(), plan.give_up_after)?;
         if progress.plan_sha256.as_deref().is_some_and(|begun| begun != plan_sha256) {
-            bail!("{}", run.plan_changed());
+            bail!(Code::PlanEdited.says(run.plan_changed()));
         }
         let journal = Journal::open(run.path(), owner)?;
         // Again, now that nobody else can write.
@@ -178,7 +179,9 @@ impl Session<'_> {
     /// When an earlier session executed on another kind of host: their times do not compare. When the disk refuses.
     pub fn begin(&mut self, plan_sha256: &str, host: HostKind, hosts: u32) -> anyhow::Result<()> {
         if let Some(earlier) = self.progress.host.filter(|earlier| *earlier != host) {
-            bail!("this run was begun on the host {earlier}, whose times do not compare with those of {host}");
+            bail!(Code::OtherHostKind.says(format!(
+                "this run was begun on the host {earlier}, whose times do not compare with those of {host}"
+            )));
         }
         self.journal.append(&[Record::RunStart {
             format: FORMAT_VERSION,
@@ -297,10 +300,10 @@ impl Session<'_> {
             nix::sys::statvfs::statvfs(path).with_context(|| format!("cannot ask for room at {}", path.display()))?;
         let free = found.blocks_available() * found.fragment_size();
         if free < needed {
-            bail!(
+            bail!(Code::NoRoom.says(format!(
                 "no room at {}: {free} bytes are free, the next trial may leave {needed}; make room, then go on with --resume",
                 path.display()
-            );
+            )));
         }
         Ok(())
     }

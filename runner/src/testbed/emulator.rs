@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 
 use super::inside::INIT_WORD;
 use super::wire::{self, Job, Message, PORT_NAME};
+use crate::error::code::Code;
 
 /// Real time that the machine may take to reach its first process.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
@@ -113,7 +114,7 @@ impl Emulated {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     if let Some(status) = emulated.process.try_wait()? {
                         let words = fs::read_to_string(&errors_path).unwrap_or_default();
-                        bail!("the emulator ended with {status}: {}", words.trim());
+                        bail!(Code::EmulatorFailed.says(format!("the emulator ended with {status}: {}", words.trim())));
                     }
                     std::thread::sleep(Duration::from_millis(20));
                 }
@@ -134,8 +135,8 @@ impl Emulated {
         })?;
         match emulated.next(BOOT_LIMIT) {
             Ok(Message::Up { .. }) => {}
-            Ok(other) => bail!("the emulated host began with {other:?}"),
-            Err(silence) => bail!("the emulated host did not start: {silence}"),
+            Ok(other) => bail!(Code::EmulatorFailed.says(format!("the emulated host began with {other:?}"))),
+            Err(silence) => bail!(Code::EmulatorFailed.says(format!("the emulated host did not start: {silence}"))),
         }
         wire::send(&mut writer, job).and_then(|()| writer.flush()).context("cannot send the job")?;
         Ok(emulated)

@@ -6,7 +6,8 @@ use microbench_plots::record::Level;
 
 use super::{Levels, list};
 use crate::manifest::code::Code;
-use crate::manifest::diagnostic::{Diagnostics, ManifestError};
+use crate::manifest::diagnostic::{Diagnostics, ManifestError, line_of};
+use crate::manifest::keys;
 use crate::manifest::nearest::quote;
 use crate::manifest::read::{At, Entry, Item, Table};
 
@@ -53,8 +54,22 @@ pub(in crate::manifest) struct RawAxis {
 
 /// Trials a cell: one number, or one for each level of concurrency.
 pub(in crate::manifest) enum Trials {
-    Each(i64),
+    Each(i64, Range<usize>),
     ByConcurrency(Vec<(At<String>, i64)>, Range<usize>),
+}
+
+impl Trials {
+    /// The line of the source that says how many trials a cell of this concurrency has.
+    pub(in crate::manifest) fn line(&self, concurrency: u32, source: &str) -> u32 {
+        let span = match self {
+            Self::Each(_, span) => span,
+            Self::ByConcurrency(entries, all) => {
+                let own = entries.iter().find(|(key, _)| key.value.parse() == Ok(concurrency));
+                own.map_or(all, |(key, _)| &key.span)
+            }
+        };
+        line_of(source, span.start)
+    }
 }
 
 /// One element of `exclude` or `include`.
@@ -77,9 +92,9 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
         .and_then(|entry| list(&entry, errors, |item, errors| item.integer((1, 10_000), errors)));
     let own = errors.count();
     let trials = table.take("trials").and_then(|entry| trials(&entry, errors));
-    let warmup = table.integer("warmup", (0, 1), errors).map(|at| at.value);
-    let give_up_after = table.integer("give_up_after", (0, 1000), errors).map(|at| at.value);
-    let instrument_trials = table.integer("instrument_trials", (1, 1000), errors).map(|at| at.value);
+    let warmup = table.integer("warmup", keys::MATRIX, errors).map(|at| at.value);
+    let give_up_after = table.integer("give_up_after", keys::MATRIX, errors).map(|at| at.value);
+    let instrument_trials = table.integer("instrument_trials", keys::MATRIX, errors).map(|at| at.value);
     let precision = table.take("precision").and_then(|entry| precision(&entry, errors));
     let trials = match (&precision, trials) {
         (Some(rule), Some(_)) => {
@@ -89,13 +104,13 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
             );
             None
         }
-        (Some(rule), None) => Some(Trials::Each(rule.n_max)),
+        (Some(rule), None) => Some(Trials::Each(rule.n_max, rule.span.clone())),
         (None, trials) => trials,
     };
     let exclude = table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors));
     let include = table.take("include").map_or_else(Vec::new, |entry| lines(&entry, true, errors));
     let rest = errors.count();
-    let axes: Vec<_> = table.rest().iter().map(|entry| axis(entry, errors)).collect();
+    let axes: Vec<_> = table.rest(keys::MATRIX).iter().map(|entry| axis(entry, errors)).collect();
     let broken = own != before || errors.count() != rest;
     Matrix {
         span,
@@ -125,13 +140,13 @@ fn precision(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Precision> {
     let metric = table.string("metric", errors);
     let statistic = table.string("statistic", errors);
     let relative = table.take("relative").and_then(|entry| entry.item().number(errors));
-    let mut count = |key: &str, least: i64, default: i64, errors: &mut Diagnostics| {
-        table.integer(key, (least, MOST_TRIALS), errors).map_or(default, |at| at.value)
+    let mut count = |key: &str, default: i64, errors: &mut Diagnostics| {
+        table.integer(key, keys::PRECISION, errors).map_or(default, |at| at.value)
     };
-    let n_min = count("n_min", 6, 30, errors);
-    let every = count("every", 1, 10, errors);
-    let n_max = count("n_max", 6, 200, errors);
-    table.deny_rest(&["metric", "statistic", "relative", "n_min", "every", "n_max"], errors);
+    let n_min = count("n_min", 30, errors);
+    let every = count("every", 10, errors);
+    let n_max = count("n_max", 200, errors);
+    table.deny_rest(keys::PRECISION, errors);
     Some(Precision { span, metric, statistic, relative, n_min, every, n_max })
 }
 
@@ -147,11 +162,11 @@ fn axis(entry: &Entry<'_>, errors: &mut Diagnostics) -> RawAxis {
 
 pub(super) fn trials(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Trials> {
     if !entry.item().is_table() {
-        return entry.integer((1, MOST_TRIALS), errors).map(|at| Trials::Each(at.value));
+        return entry.integer((1, MOST_TRIALS), errors).map(|at| Trials::Each(at.value, at.span));
     }
     let table = entry.table("`trials`", errors)?;
     let span = table.span.clone();
-    let all = table.rest();
+    let all = table.rest(&[]);
     if all.is_empty() {
         errors.push(ManifestError::new(Code::Empty, span, "`trials` is empty"));
         return None;
@@ -175,9 +190,10 @@ fn lines(entry: &Entry<'_>, with_trials: bool, errors: &mut Diagnostics) -> Vec<
 fn line(item: &Item<'_>, key: &str, with_trials: bool, errors: &mut Diagnostics) -> Option<Line> {
     let mut table = item.table(format!("a line of `{key}`"), errors)?;
     let span = table.span.clone();
+    let keys = if with_trials { keys::INCLUDE } else { keys::EXCLUDE };
     let trials = if with_trials { table.take("trials") } else { None };
     let trials = trials.and_then(|entry| entry.integer((1, MOST_TRIALS), errors)).map(|at| at.value);
-    let entries = table.rest();
+    let entries = table.rest(keys);
     if entries.is_empty() {
         let message = format!("a line of `{key}` names no axis");
         errors.push(

@@ -1,0 +1,244 @@
+//! The way in: a study to begin with, what a code means, one cell explained, completions and manual pages.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Component, Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::CommandFactory as _;
+use microbench::artifact::image;
+use microbench::artifact::project::{Project, read_text};
+use microbench::catalog;
+use microbench::engine::description::{Engine, SettingKind};
+use microbench::error::code::Code;
+use microbench::error::explain as codes;
+use microbench::explain::{self, Asked, Explanation, Site};
+use microbench::manifest::nearest::suggest;
+use microbench::manifest::{self, BUILT_IN, BuiltIn, schema};
+use microbench::starter::{Starter, renamed};
+use microbench_plots::record::Cell;
+
+use super::arguments::{Cli, NewArguments, StudyArguments};
+use super::runs::{Loaded, load};
+
+/// File name of the schema, in experiments/ or beside a manifest.
+const SCHEMA: &str = "microbench.schema.json";
+
+/// Metrics where none are named.
+const METRICS: &[&str] = &["kernel_boot_time", "webservice_startup_time", "hashing_time", "shutdown_time"];
+
+/// Writes a manifest to begin with, which is right by the reader before it is written, and says what to do next.
+pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
+    let here = std::env::current_dir().context("no working directory")?;
+    let out = match (&arguments.out, Project::around(&here)) {
+        (Some(out), _) => out.clone(),
+        (None, Some(project)) => project.root().join("experiments").join(format!("{}.toml", arguments.name)),
+        (None, None) => PathBuf::from(format!("{}.toml", arguments.name)),
+    };
+    let shown = out.strip_prefix(&here).unwrap_or(&out).display().to_string();
+    if out.exists() {
+        return Err(exists(&shown).into());
+    }
+    let project = Project::find(arguments.project.as_deref(), &out)?;
+    let whole = std::path::absolute(&out).context("no working directory")?;
+    let folder = whole.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let kept = project.root().join("experiments").join(SCHEMA);
+    let beside = !kept.is_file();
+    let schema = match (beside, std::path::absolute(&kept)) {
+        (false, Ok(kept)) if folder.starts_with(project.root()) => relative(&folder, &kept).display().to_string(),
+        (false, Ok(kept)) => format!("file://{}", kept.display()),
+        _ => SCHEMA.to_owned(),
+    };
+    let engines = catalog::engines(&out)?;
+    let known = catalog::catalog(&engines, &project);
+    let text = match &arguments.from {
+        Some(from) => renamed(&read_text(&original(from, &project))?, &arguments.name, &schema),
+        None => {
+            let all: Vec<&Engine> = engines.values().collect();
+            let kernel = known.kernels.iter().find(|name| name.starts_with("microvm")).or(known.kernels.first());
+            let rootfs = known.rootfs.iter().find(|name| *name == "minimal").or(known.rootfs.first());
+            Starter {
+                name: &arguments.name,
+                engines: chosen_engines(&arguments.engines, &all)?,
+                metrics: chosen_metrics(&arguments.metrics)?,
+                kernel: kernel.map_or("", String::as_str),
+                rootfs: rootfs.map_or("", String::as_str),
+                schema: &schema,
+                file: &shown,
+            }
+            .text()
+        }
+    };
+    manifest::parse(&out.display().to_string(), &text, &known)?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let made = fs::File::options().write(true).create_new(true).open(&out);
+    match made.and_then(|mut file| file.write_all(text.as_bytes())) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(exists(&shown).into()),
+        written => written.with_context(|| format!("cannot write {shown}"))?,
+    }
+    println!("{shown}");
+    let schema = folder.join(SCHEMA);
+    if beside && !schema.exists() {
+        fs::write(&schema, schema::text(&catalog::built_in()?))
+            .with_context(|| format!("cannot write {}", schema.display()))?;
+        println!("{}   (the JSON Schema, for editors)", schema.strip_prefix(&here).unwrap_or(&schema).display());
+    }
+    println!(
+        "\nnext:\n  microbench plan {shown}      what would run; starts nothing\n  microbench run {shown}       measure"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn exists(shown: &str) -> microbench::error::code::Coded {
+    Code::FileExists
+        .says(format!("{shown} is there already, and nothing is written over it: give another name or --out"))
+}
+
+/// The manifest that `--from` names: a path, or a study of the project.
+fn original(from: &str, project: &Project) -> PathBuf {
+    let study = project.root().join("experiments").join(format!("{from}.toml"));
+    if study.is_file() { study } else { PathBuf::from(from) }
+}
+
+/// The engines by name, by short name, or by the beginning of a name that only one has; all built-in ones where none are named.
+fn chosen_engines<'a>(names: &[String], all: &[&'a Engine]) -> anyhow::Result<Vec<&'a Engine>> {
+    if names.is_empty() {
+        return Ok(all.to_vec());
+    }
+    let choose = |name: &String| {
+        let exact = all.iter().find(|engine| engine.name == *name || engine.short == *name);
+        let begun: Vec<_> = all.iter().filter(|engine| engine.name.starts_with(name.as_str())).collect();
+        let found = exact.or(if begun.len() == 1 { begun.first().copied() } else { None });
+        found.copied().with_context(|| {
+            let help = suggest(name, "engines", all.iter().map(|engine| engine.name.as_str()));
+            Code::UnknownName.says(format!("there is no engine `{}`; {help}", name.escape_debug()))
+        })
+    };
+    names.iter().map(choose).collect()
+}
+
+fn chosen_metrics(names: &[String]) -> anyhow::Result<Vec<&'static BuiltIn>> {
+    let names: Vec<&str> = if names.is_empty() { METRICS.to_vec() } else { names.iter().map(String::as_str).collect() };
+    let choose = |name: &&str| {
+        BUILT_IN.iter().find(|metric| metric.name == *name).with_context(|| {
+            let help = suggest(name, "built-in metrics", BUILT_IN.iter().map(|metric| metric.name));
+            Code::UnknownName.says(format!("there is no built-in metric `{}`; {help}", name.escape_debug()))
+        })
+    };
+    names.iter().map(choose).collect()
+}
+
+/// The path of `to` from the folder `from`; both are absolute.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let (from, to): (Vec<_>, Vec<_>) = (from.components().collect(), to.components().collect());
+    let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n(Component::ParentDir, from.len() - common);
+    up.chain(to[common..].iter().copied()).collect()
+}
+
+/// Prints one cell of a study with what set each value.
+pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let manifest = study.manifest.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let Loaded { study: read, plan, engines, project, folder } = load(study)?;
+    let explanation = match explain::find(&plan, &read, cell, &manifest)? {
+        Err(not_run) => Explanation::NotRun(not_run),
+        Ok(cell) => {
+            let engine = engines.iter().find(|engine| engine.name == cell.engine);
+            let engine = engine.with_context(|| format!("the study has no engine `{}`", cell.engine))?;
+            let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
+            let site = Site {
+                manifest,
+                init: image::describe(&project.rootfs(), &text("rootfs"))?.init,
+                files: setting_files(engine, cell, &folder)?,
+            };
+            let asked = Asked { trials: study.trials.is_some(), profile: study.profile.as_deref() };
+            Explanation::Runs(Box::new(explain::explain(&plan, &read, engine, cell, &site, asked)?))
+        }
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&explanation)?);
+    } else {
+        print!("{}", explanation.text());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Path and text of each file that a setting of the cell's engine names; both empty where it names none.
+fn setting_files(
+    engine: &Engine,
+    cell: &Cell,
+    folder: &Path,
+) -> anyhow::Result<std::collections::BTreeMap<String, (String, String)>> {
+    let settings = engine.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
+    let file = |name: &String| {
+        let named = cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
+        if named.is_empty() {
+            return Ok((name.clone(), (String::new(), String::new())));
+        }
+        let path = folder.join(&named);
+        Ok((name.clone(), (path.display().to_string(), read_text(&path)?)))
+    };
+    settings.map(|(name, _)| file(name)).collect()
+}
+
+/// Prints what the codes mean; all of them without one, the program's exit codes for `exit-codes`.
+pub(super) fn explain_codes(names: &[String], json: bool) -> anyhow::Result<ExitCode> {
+    let entries = codes::all()?;
+    if names.iter().any(|name| name == "exit-codes") {
+        if json {
+            println!("{}", serde_json::to_string_pretty(microbench::error::exit::CODES)?);
+        } else {
+            print!("{}", codes::exit_codes());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chosen = names.iter().map(|name| codes::find(&entries, name)).collect::<anyhow::Result<Vec<_>>>()?;
+    match (json, names.is_empty()) {
+        (true, true) => println!("{}", serde_json::to_string_pretty(&entries)?),
+        (true, false) => println!("{}", serde_json::to_string_pretty(&chosen)?),
+        (false, true) => print!("{}", codes::list(&entries)),
+        (false, false) => print!("{}", chosen.iter().map(|entry| entry.text()).collect::<Vec<_>>().join("\n")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the completions of a shell: of what a user may call, not of what the program calls itself.
+pub(super) fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let whole = Cli::command();
+    let shown = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let about = whole.get_about().cloned().unwrap_or_default();
+    let mut command =
+        clap::Command::new("microbench").version(env!("CARGO_PKG_VERSION")).about(about).subcommands(shown);
+    clap_complete::generate(shell, &mut command, "microbench", &mut std::io::stdout());
+    ExitCode::SUCCESS
+}
+
+/// Writes a manual page for the program and each subcommand into the folder, or prints the program's own.
+pub(super) fn manual(out: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let command = Cli::command();
+    let Some(folder) = out else {
+        clap_mangen::Man::new(command).render(&mut std::io::stdout())?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    clap_mangen::generate_to(command, folder).with_context(|| format!("cannot write into {}", folder.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_path_goes_up_and_down() {
+        for (from, to, path) in [
+            ("/p/experiments", "/p/experiments/s.json", "s.json"),
+            ("/p/experiments/mine", "/p/experiments/s.json", "../s.json"),
+            ("/p", "/p/experiments/s.json", "experiments/s.json"),
+            ("/a/b", "/c/s.json", "../../c/s.json"),
+        ] {
+            assert_eq!(relative(Path::new(from), Path::new(to)), Path::new(path));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What each code means, why it happens and what to do: the table behind `microbench explain`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::Context;
+use microbench_plots::terminal::wrapped;
+use serde::{Deserialize, Serialize};
+
+use super::code::Code;
+use super::exit;
+use crate::manifest;
+use crate::manifest::nearest;
+
+/// The texts, by code.
+const TEXTS: &str = include_str!("../../errors.toml");
+
+/// One code with its texts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The code, for instance `MB0102`.
+    pub code: &'static str,
+    /// The cause, one sentence.
+    pub title: &'static str,
+    /// What is the case when the error appears.
+    pub means: String,
+    /// How one usually gets there.
+    pub why: String,
+    /// What to do next.
+    pub next: String,
+    /// A command that helps, or lines of a manifest that are right.
+    pub example: String,
+    /// The program's exit code with this error.
+    pub exit: u8,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Texts {
+    means: String,
+    why: String,
+    next: String,
+    example: String,
+}
+
+/// Every code: those of manifests first.
+///
+/// # Errors
+/// Never in practice: a test reads the table.
+pub fn all() -> anyhow::Result<Vec<Entry>> {
+    let mut texts: BTreeMap<String, Texts> = toml::from_str(TEXTS).context("the table of errors is wrong")?;
+    let manifest = manifest::Code::ALL.iter().map(|code| (code.as_str(), code.doc(), exit::WRONG_INPUT));
+    let others = Code::ALL.iter().map(|code| (code.as_str(), code.doc(), code.exit()));
+    manifest
+        .chain(others)
+        .map(|(code, title, exit)| {
+            let Texts { means, why, next, example } =
+                texts.remove(code).with_context(|| format!("the table of errors lacks {code}"))?;
+            Ok(Entry { code, title, means, why, next, example, exit })
+        })
+        .collect()
+}
+
+/// The code's entry; letters may be small, and `MB` and leading zeros left out.
+///
+/// # Errors
+/// [`Code::UnknownName`] with the nearest code.
+pub fn find<'a>(entries: &'a [Entry], code: &str) -> anyhow::Result<&'a Entry> {
+    let digits = code.trim().trim_start_matches(['m', 'M', 'b', 'B']);
+    let wanted = format!("MB{digits:0>4}");
+    let found = entries.iter().find(|entry| entry.code == wanted);
+    found.with_context(|| {
+        let near = digits.parse::<i32>().ok().and_then(|number| {
+            let distance = |entry: &&Entry| entry.code[2..].parse::<i32>().map_or(i32::MAX, |own| (own - number).abs());
+            entries.iter().min_by_key(distance).map(|entry| format!("; the nearest is {}: {}", entry.code, entry.title))
+        });
+        let near = near.unwrap_or_else(|| "; a code is such as MB0102".into());
+        Code::UnknownName
+            .says(format!("there is no code {}{near} `microbench explain` lists them all", nearest::quote(code)))
+    })
+}
+
+/// The list of all codes as text.
+#[must_use]
+pub fn list(entries: &[Entry]) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        let _ = writeln!(text, "{}", wrapped(&format!("{}  {}", entry.code, entry.title), 8));
+    }
+    text.push_str("\nexit codes:\n");
+    text.push_str(&exit_codes());
+    text
+}
+
+/// The exit codes as text.
+#[must_use]
+pub fn exit_codes() -> String {
+    let lines = exit::CODES.iter().map(|(code, is)| wrapped(&format!("{code:13}  {is}"), 15) + "\n");
+    lines.collect()
+}
+
+impl Entry {
+    /// The entry as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("{}: {}\n\n", self.code, self.title);
+        for (head, words) in [("means", &self.means), ("why", &self.why), ("next", &self.next)] {
+            let _ = writeln!(text, "{}", wrapped(&format!("{head:7}  {words}"), 9));
+        }
+        let example: Vec<&str> = self.example.trim_end().lines().collect();
+        let _ = writeln!(text, "example  {}", example.join("\n         "));
+        let _ = writeln!(text, "exit     {}", self.exit);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_is_explained_and_nothing_else_is() {
+        let entries = all().unwrap();
+        let codes: BTreeSet<&str> = entries.iter().map(|entry| entry.code).collect();
+        assert_eq!(codes.len(), entries.len());
+        let texts: BTreeMap<String, Texts> = toml::from_str(TEXTS).unwrap();
+        assert_eq!(codes, texts.keys().map(String::as_str).collect());
+        for entry in &entries {
+            assert!(entry.title.ends_with('.'), "{}", entry.code);
+            for sentence in [&entry.means, &entry.why, &entry.next] {
+                let ends = sentence.ends_with('.') && !sentence.contains('\n');
+                assert!(ends && sentence.len() > 12, "{}: {sentence}", entry.code);
+            }
+            assert!(!entry.example.is_empty(), "{}", entry.code);
+        }
+    }
+
+    #[test]
+    fn a_code_is_found_however_it_is_written() {
+        let entries = all().unwrap();
+        for code in ["MB0102", "mb0102", "0102", "102"] {
+            assert_eq!(find(&entries, code).unwrap().code, "MB0102");
+        }
+        let error = find(&entries, "MB3999").unwrap_err().to_string();
+        assert!(error.contains("the nearest is MB4001"), "{error}");
+        assert!(find(&entries, "x").is_err());
+    }
+}

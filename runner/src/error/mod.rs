@@ -1,0 +1,97 @@
+//! How errors are said: one line, a code, and what to do next.
+
+pub mod code;
+pub mod exit;
+pub mod explain;
+
+use microbench_plots::compare::Refusal;
+
+use self::code::{Code, Coded};
+use crate::lacking::Lacking;
+use crate::plan::PlanError;
+use crate::tool::ToolError;
+
+/// The codes of an error: one, but for a host that lacks several things.
+#[must_use]
+pub fn codes(error: &anyhow::Error) -> Vec<Code> {
+    if let Some(lacking) = error.chain().find_map(|cause| cause.downcast_ref::<Lacking>()) {
+        return lacking.codes();
+    }
+    // A code that an outer step gave is the nearer to what was asked for.
+    let coded = error.downcast_ref::<Coded>().map(|coded| coded.code);
+    vec![coded.or_else(|| error.chain().find_map(of_type)).unwrap_or(Code::Unexpected)]
+}
+
+/// The code of an error that is not of [`Coded`].
+fn of_type(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
+    if let Some(error) = error.downcast_ref::<microbench_plots::Error>() {
+        return of_analysis(error);
+    }
+    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        return Some(match refusal {
+            Refusal::HostKinds { .. } => Code::HostKindsDiffer,
+            Refusal::Fingerprints { .. } => Code::HostsDiffer,
+            Refusal::Nothing => Code::NothingInCommon,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<PlanError>() {
+        return Some(match error {
+            PlanError::UnknownProfile { .. } => Code::UnknownProfile,
+            PlanError::TooManyTrials { .. } => Code::TooManyTrials,
+        });
+    }
+    if error.is::<ToolError>() {
+        return Some(Code::ToolFailed);
+    }
+    if let Some(coded) = error.downcast_ref::<Coded>() {
+        return Some(coded.code);
+    }
+    error.is::<std::io::Error>().then_some(Code::System)
+}
+
+fn of_analysis(error: &microbench_plots::Error) -> Option<Code> {
+    Some(match error {
+        microbench_plots::Error::NotAnalysed { .. } => Code::NotAnalysed,
+        microbench_plots::Error::Plan { .. } => Code::RunFileDamaged,
+        microbench_plots::Error::Journal { .. } => Code::JournalDamaged,
+        microbench_plots::Error::Table { .. } => Code::BadTable,
+        microbench_plots::Error::Figure { .. } => Code::NoFigure,
+        microbench_plots::Error::Query { .. } => Code::BadQuery,
+        microbench_plots::Error::Report { .. } => Code::NoReport,
+        // A file's is that of its cause.
+        _ => return None,
+    })
+}
+
+/// An error and its causes in one line; a cause that its effect names already is not said twice.
+#[must_use]
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// What a guest or a VMM says, as it may stand in one line of ours: without control characters, which a terminal would obey, and at
+/// most `most` characters of it.
+#[must_use]
+pub fn one_line(text: &str, most: usize) -> String {
+    text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_no_control_characters_and_an_end() {
+        assert_eq!(one_line("500 \x1b[2J\r\n\u{85}é", 80), "500  [2J   é");
+        assert_eq!(one_line("aaaa", 3), "aaa");
+    }
+}

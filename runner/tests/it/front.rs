@@ -1,0 +1,259 @@
+//! The way in: a study to begin with, one cell explained, codes, completions and manual pages.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use microbench::error::{exit, explain};
+use microbench::manifest::BUILT_IN;
+
+use crate::support::{Bench, text};
+
+/// A bench with a real kernel and root file system by name, so that built-in engines have what they need.
+fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.file("kernels/microvm-6.1/kernel.toml", "description = \"one\"\nseries = \"6.1\"\n");
+    bench.file(
+        "rootfs/minimal/rootfs.toml",
+        "description = \"one\"\ninit = \"/sbin/init\"\nagent = \"/sbin/init\"\nsize_mib = 2\n",
+    );
+    bench
+}
+
+fn ok(bench: &Bench, arguments: &[&str]) -> String {
+    let output = bench.run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn refused(bench: &Bench, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = bench.run(arguments);
+    assert!(!output.status.success(), "{arguments:?}");
+    (output.status.code(), text(&output.stderr))
+}
+
+#[test]
+fn a_new_study_is_right_for_each_engine_and_each_metric() {
+    let bench = bench();
+    for engine in ["fc", "qemu", "firecracker,qemu-microvm"] {
+        let name = engine.replace(',', "-");
+        ok(&bench, &["new", &name, "--engines", engine, "--out", &format!("{name}.toml")]);
+        ok(&bench, &["plan", &format!("{name}.toml")]);
+    }
+    let all: Vec<&str> = BUILT_IN.iter().map(|metric| metric.name).collect();
+    for metrics in all.iter().map(|metric| (*metric).to_owned()).chain([all.join(",")]) {
+        let file = format!("m-{}.toml", metrics.len());
+        drop(fs::remove_file(bench.path(&file)));
+        ok(&bench, &["new", "metrics", "--metrics", &metrics, "--out", &file]);
+        let plan: serde_json::Value = serde_json::from_str(&ok(&bench, &["plan", &file, "--json"])).unwrap();
+        assert_eq!(plan["metrics"].as_array().unwrap().len(), metrics.split(',').count());
+    }
+}
+
+#[test]
+fn a_new_study_reads_well_and_names_a_schema_that_is_there() {
+    let bench = bench();
+    let said = ok(&bench, &["new", "mine", "--engines", "fc,qemu"]);
+    assert!(said.contains("microbench plan experiments/mine.toml"), "{said}");
+    let made = fs::read_to_string(bench.path("experiments/mine.toml")).unwrap();
+    insta::assert_snapshot!(made);
+    assert!(bench.path("experiments/microbench.schema.json").is_file(), "{said}");
+    // The next one finds it.
+    ok(&bench, &["new", "other", "--out", "other.toml"]);
+    let other = fs::read_to_string(bench.path("other.toml")).unwrap();
+    assert!(other.starts_with("#:schema experiments/microbench.schema.json\n"), "{other}");
+}
+
+#[test]
+fn two_variants_of_an_engine_and_a_sweep_of_memory_are_a_few_marks_less() {
+    let bench = bench();
+    ok(&bench, &["new", "sweep", "--engines", "qemu"]);
+    let path = bench.path("experiments/sweep.toml");
+    let edited: String = fs::read_to_string(&path)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let wanted = ["#[variants.", "#label", "#engine", "#vcpus = 2", "#memory_mib = [", "#groups"];
+            let line = if wanted.iter().any(|start| line.starts_with(start)) { &line[1..] } else { line };
+            format!("{line}\n")
+        })
+        .collect();
+    fs::write(&path, edited).unwrap();
+    let plan = ok(&bench, &["plan", "experiments/sweep.toml"]);
+    assert!(plan.contains("total: 6 cells"), "{plan}");
+}
+
+#[test]
+fn every_line_that_is_commented_out_is_right_by_reader_and_schema() {
+    let bench = bench();
+    ok(&bench, &["new", "all", "--engines", "fc,qemu", "--metrics", "kernel_boot_time,phase_spawn,phase_vmm"]);
+    let path = bench.path("experiments/all.toml");
+    let mut taken = 0;
+    let edited: String = fs::read_to_string(&path)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let code =
+                line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+            taken += usize::from(code.is_some());
+            format!("{}\n", code.unwrap_or(line))
+        })
+        .collect();
+    assert!(taken > 20, "{taken}");
+    fs::write(&path, &edited).unwrap();
+    let plan = ok(&bench, &["plan", "experiments/all.toml"]);
+    assert!(plan.contains("total: 9 cells"), "{plan}");
+    crate::schema::check(&bench.path("experiments/microbench.schema.json"), &edited).unwrap();
+}
+
+#[test]
+fn a_new_study_may_begin_with_another_and_nothing_is_written_over() {
+    let bench = bench();
+    ok(&bench, &["new", "first", "--metrics", "shutdown_time"]);
+    ok(&bench, &["new", "second", "--from", "first"]);
+    let made = |name: &str| fs::read_to_string(bench.path(&format!("experiments/{name}.toml"))).unwrap();
+    assert_eq!(made("second"), made("first").replace("name = \"first\"", "name = \"second\""));
+    let (code, said) = refused(&bench, &["new", "first"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("error[MB6007]") && said.contains("experiments/first.toml"), "{said}");
+    let (code, said) = refused(&bench, &["new", "x", "--engines", "firecraker"]);
+    assert!(code == Some(2) && said.contains("did you mean `firecracker`?"), "{said}");
+    let (_, said) = refused(&bench, &["new", "x", "--metrics", "kernel_boot"]);
+    assert!(said.contains("did you mean `kernel_boot_time`?"), "{said}");
+    // A name that is none is answered like any wrong manifest, and nothing is written.
+    let (code, said) = refused(&bench, &["new", "../Mine"]);
+    assert!(code == Some(2) && said.contains("MB0106"), "{said}");
+    assert!(!bench.path("Mine.toml").exists());
+}
+
+#[test]
+fn a_cell_is_explained_by_the_lines_that_set_its_values() {
+    let bench = bench();
+    let study = bench.study(
+        &["ok", "late"],
+        "concurrency = [1, 3]\nmemory_mib = [128, 256]\ntrials = { 1 = 4, 3 = 2 }\n\
+         exclude = [{ variant = \"late\", concurrency = 3 }]",
+        "vcpus = 2",
+    );
+    let profile = "[profiles.few]\ntrials = 1\nonly = { concurrency = 1 }\n";
+    let grouped = fs::read_to_string(&study).unwrap() + "panels = \"memory_mib\"\n" + profile;
+    fs::write(&study, grouped).unwrap();
+    insta::with_settings!({ filters => vec![("(/[^ ]+)?/fake-vmm", "fake-vmm")] }, {
+        insta::assert_snapshot!("a cell explained", ok(&bench, &["plan", "study.toml", "--explain", "ok/3/256"]));
+    });
+    let json: serde_json::Value =
+        serde_json::from_str(&ok(&bench, &["plan", "study.toml", "--explain", "ok/1/128", "--json"])).unwrap();
+    let setting = |name: &str| {
+        let all = json["settings"].as_array().unwrap();
+        all.iter().find(|setting| setting["name"] == name).unwrap().clone()
+    };
+    assert_eq!(setting("vcpus")["source"]["by"], "manifest");
+    assert_eq!(setting("mode")["value"], "ok");
+    assert_eq!(setting("disk")["source"]["by"], "built-in");
+    assert_eq!(setting("file")["source"]["by"], "engine");
+    assert!(setting("file")["source"]["line"].as_u64().unwrap() > 1);
+    let excluded = ok(&bench, &["plan", "study.toml", "--explain", "late/3/128"]);
+    assert!(excluded.contains("is not run") && excluded.contains("study.toml:"), "{excluded}");
+    let (code, said) = refused(&bench, &["plan", "study.toml", "--explain", "ok/3/25"]);
+    assert!(code == Some(2) && said.contains("did you mean `ok/3/256`?"), "{said}");
+    let few = ok(&bench, &["plan", "study.toml", "--explain", "ok/3/256", "--profile", "few"]);
+    assert!(few.contains("the profile `few` leaves it out") && few.contains("[profiles.few]"), "{few}");
+    let few = ok(&bench, &["plan", "study.toml", "--explain", "ok/1/256", "--profile", "few"]);
+    assert!(few.lines().any(|line| line.starts_with("  trials") && line.contains("[profiles.few]")), "{few}");
+    let asked = ok(&bench, &["plan", "study.toml", "--explain", "ok/1/128", "--trials", "9"]);
+    assert!(asked.contains("--trials"), "{asked}");
+}
+
+#[test]
+fn every_line_that_is_named_holds_what_it_is_named_for() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let study = project.join("experiments/paper-2019.toml");
+    let lines: Vec<String> = fs::read_to_string(&study).unwrap().lines().map(str::to_owned).collect();
+    let bench = Bench::new();
+    let study = study.display().to_string();
+    for (cell, profile) in [("fc-t2/1", None), ("qemu-host/20", None), ("fc-custom/1", Some("short"))] {
+        let mut arguments = vec!["plan", &study, "--explain", cell, "--json"];
+        arguments.extend(profile.iter().flat_map(|profile| ["--profile", profile]));
+        let json: serde_json::Value = serde_json::from_str(&ok(&bench, &arguments)).unwrap();
+        let mut seen = 0;
+        for setting in json["settings"].as_array().unwrap() {
+            let (name, source) = (setting["name"].as_str().unwrap(), &setting["source"]);
+            if source["by"] == "manifest" {
+                let line = &lines[usize::try_from(source["line"].as_u64().unwrap()).unwrap() - 1];
+                assert!(line.trim_start().starts_with(name), "{name}: {line}");
+                seen += 1;
+            }
+        }
+        assert!(seen >= 2, "{cell}");
+        let trials = &json["trials"]["source"]["line"];
+        assert!(lines[usize::try_from(trials.as_u64().unwrap()).unwrap() - 1].contains("trials"), "{trials}");
+    }
+}
+
+#[test]
+fn every_code_can_be_explained() {
+    let bench = Bench::new();
+    let list = ok(&bench, &["explain"]);
+    let entries = explain::all().unwrap();
+    let codes: BTreeSet<&str> = list.lines().filter_map(|line| line.split("  ").next()).collect();
+    for entry in &entries {
+        assert!(codes.contains(entry.code), "{} is not listed", entry.code);
+    }
+    insta::assert_snapshot!("a code explained", ok(&bench, &["explain", "MB3004"]));
+    let json: serde_json::Value = serde_json::from_str(&ok(&bench, &["explain", "--json"])).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), entries.len());
+    let (code, said) = refused(&bench, &["explain", "MB0199"]);
+    assert!(code == Some(2) && said.contains("the nearest is MB0201"), "{said}");
+    let shown = ok(&bench, &["explain", "exit-codes"]);
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    for (code, is) in exit::CODES {
+        assert!(shown.contains(code), "{shown}");
+        assert!(readme.contains(&format!("| {code} | {is} |")), "README.md lacks | {code} | {is} |");
+    }
+}
+
+#[test]
+fn an_error_has_a_code_and_says_what_to_do_next() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "trials = 1", "");
+    bench.file("run/plan.json", "{}");
+    for (arguments, code, exit) in [
+        (&["analyze", "no-such-run"][..], "MB3001", 1),
+        (&["analyze", "kernels"], "MB3002", 1),
+        (&["run", "study.toml", "--host", "fake", "--out", "run"], "MB3003", 1),
+        (&["analyze", "run"], "MB3007", 1),
+        (&["plan", "study.toml", "--profile", "none"], "MB6002", 2),
+        (&["plan", "study.toml", "--trials", "4000000"], "MB6003", 2),
+        (&["plan", "study.toml", "--project", "rootfs"], "MB6001", 2),
+    ] {
+        let (status, said) = refused(&bench, arguments);
+        assert_eq!(status, Some(exit), "{arguments:?}: {said}");
+        assert!(said.contains(&format!("microbench: error[{code}]: ")), "{arguments:?}: {said}");
+        assert!(said.contains("\n  next: ") && said.contains(&format!("`microbench explain {code}`")), "{said}");
+    }
+}
+
+#[test]
+fn shells_complete_and_every_subcommand_has_a_manual_page() {
+    let bench = Bench::new();
+    for (shell, option) in [("bash", "--explain"), ("zsh", "--explain"), ("fish", "-l explain")] {
+        let script = ok(&bench, &["completions", shell]);
+        assert!(script.contains(option) && !script.contains("check-sandbox"), "{shell}");
+    }
+    assert!(ok(&bench, &["man"]).contains(".TH microbench 1"));
+    ok(&bench, &["man", "--out", "man"]);
+    let pages: BTreeSet<String> = fs::read_dir(bench.path("man"))
+        .unwrap()
+        .map(|page| page.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    let help = ok(&bench, &["help"]);
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    for command in
+        commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|name| !name.is_empty())
+    {
+        if command != "help" {
+            assert!(pages.contains(&format!("microbench-{command}.1")), "{command}: {pages:?}");
+        }
+    }
+    assert!(!pages.contains("microbench-execute.1"), "{pages:?}");
+}
