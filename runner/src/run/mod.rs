@@ -1,6 +1,6 @@
 //! One execution of a study, from a plan to a complete journal.
 //!
-//! [`directory`] is what is on disk, [`parts`] turns names into files, [`kvm`] finds out whether guests come up here,
+//! [`directory`] is what is on disk, [`name`] finds it, [`parts`] turns names into files, [`kvm`] finds out whether guests come up here,
 //! [`execute`] enters the sandbox, [`session`] keeps the journal, [`local`] and [`emulated`] are the two places where trials can
 //! be executed.
 
@@ -10,6 +10,7 @@ pub mod emulated;
 pub mod execute;
 pub mod kvm;
 pub mod local;
+pub mod name;
 pub mod parts;
 pub mod pause;
 pub mod session;
