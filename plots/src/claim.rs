@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::Error;
 use crate::figure::cells::selects;
 use crate::file::write;
@@ -16,10 +18,11 @@ use crate::samples::said;
 use crate::stats::contrast::{Contrast, INTERVAL_FROM, Kind, Method, Stratum};
 use crate::stats::median::Interval;
 use crate::summary::{LEVEL, Row};
-use crate::terminal::{table, wrapped};
+use crate::terminal::{Room, table, wrapped_to};
 
 /// What became of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The interval lies within the limits.
     Holds,
@@ -234,9 +237,9 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The verdicts as text of at most 100 columns, and a line that counts them.
+/// The verdicts as text, and a line that counts them.
 #[must_use]
-pub fn text(verdicts: &[Verdict]) -> String {
+pub fn text(verdicts: &[Verdict], room: Room) -> String {
     let mut out = String::new();
     for verdict in verdicts {
         let _ = writeln!(out, "{:12}  {}: {}", verdict.outcome, verdict.claim.name, verdict.claim.text.trim());
@@ -254,7 +257,7 @@ pub fn text(verdicts: &[Verdict]) -> String {
         count(Outcome::Inconclusive),
         count(Outcome::NotMeasured)
     );
-    out.lines().fold(String::new(), |all, line| all + &wrapped(line, 16) + "\n")
+    out.lines().fold(String::new(), |all, line| all + &wrapped_to(room.words, line, 16) + "\n")
 }
 
 /// What stands under a claim; empty entries are left out.
@@ -273,7 +276,7 @@ fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
 }
 
 /// A claim of a reference run, and what another run says of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Confirmation {
     /// Name of the claim.
     pub name: String,

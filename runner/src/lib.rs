@@ -23,6 +23,7 @@ pub mod probe;
 pub mod progress;
 pub mod run;
 pub mod sandbox;
+pub mod screen;
 pub mod selftest;
 pub mod sys;
 pub mod testbed;

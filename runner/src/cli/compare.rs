@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use anyhow::bail;
 use microbench::run::directory::Directory;
 use microbench_plots::{claim, compare, summary};
+use serde::Serialize;
+
+use super::store::print_json;
 
 /// How a comparison is printed.
 #[derive(Clone, Copy, Debug)]
@@ -77,12 +80,26 @@ pub(super) fn conclude(
     Ok(if closed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// What `verify` found, as JSON has it.
+#[derive(Serialize)]
+struct VerifyReport<'a> {
+    run: String,
+    against: String,
+    same: bool,
+    claims: &'a [claim::Confirmation],
+}
+
 /// Prints both runs' verdicts on each claim of the reference. The exit code is 1 when one differs.
-pub(super) fn verify(run: &Path, against: &Path) -> anyhow::Result<ExitCode> {
+pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let (run, reference) = (Directory::open(run)?, Directory::open(against)?);
     let (here, there) = (microbench_plots::load(run.path())?, microbench_plots::load(reference.path())?);
     let (here, there) = (claim::judge(&here.0, &here.1), claim::judge(&there.0, &there.1));
     let checks = claim::confirm(&there, &here);
-    print!("{}", claim::confirmations(&checks, &reference.name(), &run.name()));
-    Ok(if checks.iter().all(|check| check.same()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let same = checks.iter().all(claim::Confirmation::same);
+    if json {
+        print_json(&VerifyReport { run: run.name(), against: reference.name(), same, claims: &checks })?;
+    } else {
+        print!("{}", claim::confirmations(&checks, &reference.name(), &run.name()));
+    }
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

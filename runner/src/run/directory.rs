@@ -18,11 +18,11 @@ use crate::engine::description::Engine;
 /// Name of the file that makes a folder a run directory.
 pub const PLAN: &str = "plan.json";
 /// The plan as the run began, to say what was edited.
-const PLAN_BEGUN: &str = ".plan.json";
+pub(super) const PLAN_BEGUN: &str = ".plan.json";
 const ENGINES: &str = "engines.json";
 
 /// How the name of a run's folder begins while it is being made.
-const HALF_MADE: &str = ".microbench-half-made-";
+pub(super) const HALF_MADE: &str = ".microbench-half-made-";
 
 /// Most lines of a difference between two plans that are shown.
 const DIFF_LINES: usize = 40;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Context;
-use microbench_plots::record::{FailureReason, Plan};
+use microbench_plots::record::{FailureReason, HostKind, Plan};
 
 use super::budget::not_run;
 use super::directory::Directory;
@@ -25,12 +26,13 @@ pub fn execute(
     parts: &BTreeMap<String, Parts>,
     run: &Directory,
     scratch: &Path,
+    host: HostKind,
     watcher: &mut Watcher,
     seals: &mut Seals,
 ) -> anyhow::Result<()> {
     let name = run.name();
     let trials = with_warmups(session.todo(), plan);
-    session.show(&trials);
+    session.show(&trials, host, 1);
     for planned in trials {
         let cell = plan.cells.iter().find(|cell| cell.id == planned.cell);
         let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;
@@ -50,13 +52,15 @@ pub fn execute(
         }
         let vms = trial.vms();
         session.room(vms)?;
+        session.begins(&planned);
+        let begun = Instant::now();
         let refused = session.budget().refuse(&planned, vms);
         let changed = |problem: String| not_run(&planned, vms, FailureReason::Artifact, &problem);
         let records = match refused.or_else(|| seals.check(&planned.cell).err().map(changed)) {
             Some(records) => records,
             None => trial.execute(scratch, &run.console(), watcher),
         };
-        session.ended(&planned, &records, &BTreeMap::new())?;
+        session.ended(&planned, &records, &BTreeMap::new(), begun.elapsed())?;
     }
     Ok(())
 }

@@ -120,15 +120,19 @@ fn known(path: &Path) -> Option<Known> {
         study: String,
     }
     let name = path.file_name()?.to_str().filter(|name| !name.starts_with('.'))?.to_owned();
-    let plan = path.join(PLAN);
-    let study = std::fs::read(&plan).ok().and_then(|bytes| serde_json::from_slice::<Study>(&bytes).ok());
-    let made = || std::fs::metadata(&plan).and_then(|data| data.modified()).ok();
-    let begun = begun(path).or_else(|| Timestamp::try_from(made()?).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let study = std::fs::read(path.join(PLAN)).ok().and_then(|bytes| serde_json::from_slice::<Study>(&bytes).ok());
+    let begun = begun(path);
     Some(Known { path: path.to_path_buf(), name, study: study.map_or_else(String::new, |plan| plan.study), begun })
 }
 
-/// When the first session of the run in `path` began.
-fn begun(path: &Path) -> Option<Timestamp> {
+/// When the first session of the run in `path` began; without one, when it was made.
+#[must_use]
+pub fn begun(path: &Path) -> Timestamp {
+    let made = || std::fs::metadata(path.join(PLAN)).and_then(|data| data.modified()).ok();
+    first_session(path).or_else(|| Timestamp::try_from(made()?).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn first_session(path: &Path) -> Option<Timestamp> {
     use std::io::BufRead as _;
     let mut line = String::new();
     std::io::BufReader::new(std::fs::File::open(path.join(journal::FILE)).ok()?).read_line(&mut line).ok()?;

@@ -1,13 +1,10 @@
 //! The built program, driven from outside: a manifest in, files out. One topic a file.
 
-mod emulated;
-mod support;
-mod trust;
-
 mod cli;
 mod compare;
 mod doctor;
 mod documents;
+mod emulated;
 mod faults;
 mod hostile;
 mod imports;
@@ -17,4 +14,7 @@ mod phases;
 mod probe;
 mod protocols;
 mod runs;
+mod store;
+mod support;
 mod testbed;
+mod trust;
