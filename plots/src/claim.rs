@@ -237,9 +237,15 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The verdicts as text, and a line that counts them.
+/// The verdicts as text of at most 100 columns, and a line that counts them.
 #[must_use]
-pub fn text(verdicts: &[Verdict], room: Room) -> String {
+pub fn text(verdicts: &[Verdict]) -> String {
+    text_in(verdicts, Room::ANY)
+}
+
+/// As [`text`], in so much room.
+#[must_use]
+pub fn text_in(verdicts: &[Verdict], room: Room) -> String {
     let mut out = String::new();
     for verdict in verdicts {
         let _ = writeln!(out, "{:12}  {}: {}", verdict.outcome, verdict.claim.name, verdict.claim.text.trim());

@@ -27,6 +27,7 @@ const COLUMNS: [Column; 8] = [
 #[must_use]
 pub fn text(plan: &Plan, rows: &[Row], room: Room) -> String {
     let mut lines = Vec::new();
+    let one_variant = plan.cells.iter().all(|cell| cell.variant == plan.cells[0].variant);
     let shown: Vec<&Row> = rows.iter().filter(|row| row.planned() > 0).collect();
     for metric in &plan.metrics {
         let own: Vec<(&Cell, &Row)> = (plan.cells.iter())
@@ -37,7 +38,7 @@ pub fn text(plan: &Plan, rows: &[Row], room: Room) -> String {
             .collect();
         if !own.is_empty() {
             lines.push(vec![metric.name.clone()]);
-            branch(&mut lines, &axes(plan), &own, "");
+            branch(&mut lines, &axes(plan), &own, "", one_variant);
         }
     }
     // A cell of which every metric is missing for one reason stands once.
@@ -47,7 +48,7 @@ pub fn text(plan: &Plan, rows: &[Row], room: Room) -> String {
         .collect();
     if !none.is_empty() {
         lines.push(vec!["every metric".to_owned()]);
-        branch(&mut lines, &axes(plan), &none, "");
+        branch(&mut lines, &axes(plan), &none, "", one_variant);
     }
     let (text, left_out) = fitted(&COLUMNS, &lines, room.table);
     text + &room.left_out(&left_out)
@@ -60,7 +61,7 @@ fn axes(plan: &Plan) -> Vec<&str> {
 }
 
 /// The rows below one branch of the tree.
-fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], before: &str) {
+fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], before: &str, one_variant: bool) {
     let Some((axis, deeper)) = axes.split_first() else {
         for (at, (cell, row)) in (1..).zip(rows) {
             let (own, _) = drawn(before, at == rows.len());
@@ -81,8 +82,18 @@ fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], b
     let last = levels.len();
     for (at, (level, below)) in (1..).zip(levels) {
         let (own, next) = drawn(before, at == last);
-        lines.push(vec![format!("{own}{axis} {level}")]);
-        branch(lines, deeper, &below, &next);
+        let mut line = vec![format!("{own}{axis} {level}")];
+        match below.as_slice() {
+            // Where there is but one variant its name says nothing.
+            [(_, row)] if deeper.is_empty() && one_variant => {
+                line.extend(cells(row));
+                lines.push(line);
+            }
+            below => {
+                lines.push(line);
+                branch(lines, deeper, below, &next, one_variant);
+            }
+        }
     }
 }
 

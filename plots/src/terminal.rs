@@ -57,6 +57,20 @@ pub fn wrapped_to(width: usize, line: &str, indent: usize) -> String {
     out
 }
 
+/// `text` with no line wider than `width`: what is wider, a path mostly, goes on in the next line.
+#[must_use]
+pub fn folded(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        let letters: Vec<char> = line.chars().collect();
+        let parts: Vec<String> = letters.chunks(width.max(1)).map(|part| part.iter().collect()).collect();
+        out.push_str(&parts.join("\n"));
+        out.push_str(end);
+    }
+    out
+}
+
 /// Rows, the header first, in aligned columns; those of `right` stand to the right, numbers mostly.
 pub(crate) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
@@ -110,7 +124,7 @@ const LEAST: usize = 8;
 const CUT: char = '\u{2026}';
 
 /// Rows in aligned columns under a heading, no line wider than `width`: columns are left out by their rank, the names of which are
-/// returned, and then the first column is cut, and the last.
+/// returned, and then the last column is cut, and the first. A row of one cell is a heading of those below it and has the whole line.
 #[must_use]
 pub fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> (String, Vec<&'static str>) {
     const GAP: usize = 2;
@@ -118,6 +132,7 @@ pub fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> (String
     let mut widths: Vec<usize> = (0..columns.len())
         .map(|n| {
             rows.iter()
+                .filter(|row| row.len() > 1)
                 .filter_map(|row| row.get(n))
                 .map(|cell| length(cell))
                 .max()
@@ -139,7 +154,7 @@ pub fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> (String
         };
         left_out.push(columns[shown.remove(at)].name);
     }
-    for end in [0, shown.len().saturating_sub(1)] {
+    for end in [shown.len().saturating_sub(1), 0] {
         let over = total(&shown, &widths).saturating_sub(width);
         if let Some(&n) = shown.get(end).filter(|_| over > 0) {
             widths[n] = widths[n].saturating_sub(over).max(LEAST.min(widths[n]));
@@ -158,7 +173,10 @@ pub fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> (String
     };
     let mut out = line(&|n| columns[n].name.to_owned());
     for row in rows {
-        out.push_str(&line(&|n| row.get(n).cloned().unwrap_or_default()));
+        match row.as_slice() {
+            [heading] => out.push_str(&(cut(heading, width) + "\n")),
+            row => out.push_str(&line(&|n| row.get(n).cloned().unwrap_or_default())),
+        }
     }
     (out, left_out)
 }
@@ -204,5 +222,6 @@ mod tests {
     #[test]
     fn a_line_is_broken_at_spaces() {
         assert_eq!(wrapped_to(12, "one two three four", 2), "one two\n  three four");
+        assert_eq!(folded("abcdef\n\nab\n", 4), "abcd\nef\n\nab\n");
     }
 }

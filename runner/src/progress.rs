@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use microbench_plots::terminal::{WIDTH, cut};
+use microbench_plots::terminal::{WIDTH, cut, wrapped_to};
 
 use crate::screen::Stream;
 
@@ -104,10 +104,11 @@ impl Step {
         let took = self.begun.elapsed();
         let took = if took >= Duration::from_secs(1) { format!(" ({:#})", HumanDuration(took)) } else { String::new() };
         let line = format!("{}: {result}{took}", self.text);
-        eprintln!("{}", microbench_plots::terminal::wrapped_to(columns(), &line, 2));
+        eprintln!("{}", Stream::Err.fold(&wrapped_to(columns(), &line, 2)));
     }
 
-    fn clear(&self) {
+    /// Takes the live line away, without a word.
+    pub fn clear(&self) {
         self.bar.finish_and_clear();
         set_live(None);
     }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use console::{Style, Term};
-use microbench_plots::terminal::Room;
+use microbench_plots::terminal::{Room, folded};
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +90,12 @@ impl Stream {
     #[must_use]
     pub fn room(self) -> Room {
         self.columns().map_or(Room::ANY, Room::of)
+    }
+
+    /// `text`, plain, with no line wider than the terminal, if there is one.
+    #[must_use]
+    pub fn fold(self, text: &str) -> String {
+        self.columns().map_or_else(|| text.to_owned(), |columns| folded(text, columns))
     }
 
     /// `text` in `style`, if it gets colours.

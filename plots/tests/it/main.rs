@@ -5,5 +5,6 @@ mod claims;
 mod figures;
 mod forms;
 mod import;
+mod results;
 mod sequences;
 mod support;

@@ -17,7 +17,7 @@ use microbench_plots::terminal::wrapped_to;
 use microbench_plots::{Analysis, claim, summary};
 use serde::Serialize;
 
-use super::store::print_json;
+use super::store::{print_json, print_text};
 
 /// What an analysis found, as JSON has it.
 #[derive(Serialize)]
@@ -82,32 +82,33 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
         });
     }
     let room = Stream::Out.room();
-    let print = |line: &str| println!("{}", wrapped_to(room.words, line, 4));
-    print!("{}", summary::text(&analysis.plan, &analysis.summary, &analysis.journal, room));
+    let mut out = summary::text(&analysis.plan, &analysis.summary, &analysis.journal, room);
+    let mut say = |line: &str| {
+        out.push_str(&wrapped_to(room.words, line, 4));
+        out.push('\n');
+    };
     if let Some(identity) = &identity {
-        print(&identity.line());
+        say(&identity.line());
         let measured = |metric: &str| analysis.plan.metrics.iter().any(|own| own.name == metric);
         match Noise::of_host(&identity.fingerprint) {
-            Some(noise) => print(&noise.line(measured)),
-            None => print("noise floor of this host: not measured (`microbench selftest aa STUDY` does)"),
+            Some(noise) => say(&noise.line(measured)),
+            None => say("noise floor of this host: not measured (`microbench selftest aa STUDY` does)"),
         }
     }
     if detail {
-        println!("\n{}", summary::detail(&analysis.summary, analysis.plan.seed, room));
+        out.push_str(&format!("\n{}\n", summary::detail(&analysis.summary, analysis.plan.seed, room)));
     }
-    print(&format!("{} samples, {} missing (samples.csv says why)", analysis.values, analysis.missing));
-    if !analysis.verdicts.is_empty() {
-        print!("\n{}", claim::text(&analysis.verdicts, room));
-    }
-    for text in [sentence::text(&sentences, &named, room), hint::text(&hints, &named, host, room)] {
+    out.push_str(&format!("{} samples, {} missing (samples.csv says why)\n", analysis.values, analysis.missing));
+    let verdicts = if analysis.verdicts.is_empty() { String::new() } else { claim::text_in(&analysis.verdicts, room) };
+    for text in [verdicts, sentence::text(&sentences, &named, room), hint::text(&hints, &named, host, room)] {
         if !text.is_empty() {
-            print!("\n{text}");
+            out.push_str(&format!("\n{text}"));
         }
     }
     if let Some(line) = analysis.journal.torn {
-        print(&format!("the journal's last line ({line}) was cut off and does not count"));
+        out.push_str(&format!("the journal's last line ({line}) was cut off and does not count\n"));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(print_text(&out))
 }
 
 fn claims(analysis: &Analysis) -> Vec<ClaimReport<'_>> {

@@ -22,9 +22,9 @@ pub(super) fn print_json<T: Serialize + ?Sized>(value: &T) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints text. A reader that has seen enough (`| head`) is no error.
-fn print_text(text: &str) -> ExitCode {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+/// Prints text, no line wider than the terminal. A reader that has seen enough (`| head`) is no error.
+pub(super) fn print_text(text: &str) -> ExitCode {
+    match std::io::stdout().lock().write_all(Stream::Out.fold(text).as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     }
@@ -55,7 +55,8 @@ pub(super) fn runs(study: Option<&str>, json: bool) -> anyhow::Result<ExitCode> 
     }
     if entries.is_empty() {
         let of = study.map_or_else(String::new, |study| format!(" of the study `{study}` (of {all} runs)"));
-        eprintln!("no runs{of} in {}; `microbench run STUDY` makes one", folder.display());
+        let words = format!("no runs{of} in {}; `microbench run STUDY` makes one", folder.display());
+        eprintln!("{}", Stream::Err.fold(&wrapped_to(Stream::Err.room().words, &words, 2)));
         return Ok(ExitCode::SUCCESS);
     }
     Ok(print_text(&list(&entries, Stream::Out.room())))

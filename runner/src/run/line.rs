@@ -7,7 +7,7 @@ use microbench_plots::journal;
 use microbench_plots::record::{FailureReason, Plan, Record, encode_line};
 use microbench_plots::samples;
 use microbench_plots::stats::median::median;
-use microbench_plots::terminal::{cut, wrapped_to};
+use microbench_plots::terminal::{cut, folded, wrapped_to};
 
 use super::session::ATTEMPTS;
 use crate::error::one_line;
@@ -133,7 +133,8 @@ impl Line {
         let mut lines = vec![format!("{status} [{took:>DURATION$}] {what}")];
         let indent = (STATUS + 1).min(columns / 8);
         for detail in &self.details {
-            let text = wrapped_to(columns.saturating_sub(indent), detail, 2);
+            let room = columns.saturating_sub(indent);
+            let text = folded(&wrapped_to(room, detail, 2), room);
             lines.extend(text.lines().map(|line| format!("{}{line}", " ".repeat(indent))));
         }
         lines

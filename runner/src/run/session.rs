@@ -299,19 +299,21 @@ impl Session<'_> {
     /// Shows progress from here on, of `trials`, warm-ups among them, on so many hosts of a kind.
     pub fn show(&mut self, trials: &[JobTrial], host: HostKind, hosts: usize) {
         let warm = trials.iter().filter(|trial| trial.warmup).count();
-        let vms: u64 = trials.iter().map(|trial| u64::from(vms(trial, self.plan))).sum();
+        let vms = trials.iter().map(|trial| vms(trial, self.plan) as usize).sum();
         let cells: BTreeSet<&str> = trials.iter().map(|trial| trial.cell.as_str()).collect();
         let of = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
         let warm_ups = if warm == 0 { String::new() } else { format!(" and {}", of(warm, "warm-up")) };
         let clock = if host == HostKind::Emulated { "virtual time" } else { "wall time" };
         let words = format!(
-            "{}{warm_ups} of {}, {vms} VMs, on {} ({host}); in brackets the {clock} from a trial's first event to its last",
+            "{}{warm_ups} of {}, {}, on {} ({host}); in brackets the {clock} from a trial's first event to its last",
             of(trials.len() - warm, "trial"),
             of(cells.len(), "cell"),
+            of(vms, "VM"),
             of(hosts, "host"),
         );
-        // Dropped first, so that there is one live line.
-        self.step = None;
+        if let Some(step) = self.step.take() {
+            step.clear();
+        }
         say(&wrapped_to(columns(), &words, 2));
         self.stage = Arc::new(Mutex::new(Stage::new(trials)));
         let stage = Arc::clone(&self.stage);
@@ -352,7 +354,9 @@ impl Session<'_> {
             self.progress.ended(trial.index, trial.attempt, disturbed);
         }
         let line = Line::of(self.plan, trial, records, self.run.path());
-        *self.counts.entry(line.status).or_default() += 1;
+        if !trial.warmup {
+            *self.counts.entry(line.status).or_default() += 1;
+        }
         if line.status != Status::Skip {
             self.estimate.saw(trial, self.plan, took);
         }
@@ -425,7 +429,7 @@ impl Session<'_> {
         }
         if let Some(step) = self.step.take() {
             let left = stages::missing(self.plan, &self.progress, None).len();
-            let counts = (self.counts.iter().filter(|(status, _)| **status != Status::Warm))
+            let counts = (self.counts.iter())
                 .map(|(status, count)| format!("{count} {}", status.word().to_lowercase()))
                 .collect::<Vec<_>>()
                 .join(", ");

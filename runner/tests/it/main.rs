@@ -16,5 +16,6 @@ mod protocols;
 mod runs;
 mod store;
 mod support;
+mod terminal;
 mod testbed;
 mod trust;
