@@ -203,7 +203,9 @@ impl Hint {
             }
             Self::NotRun { cells } => format!("trials have not been executed: {}", named(cells, Clone::clone)),
             Self::Missing { reasons } => {
-                let short = |reason: &str| reason.chars().take(160).collect::<String>();
+                // A reason may hold a guest's words, which a terminal must not obey.
+                let plain = |c: char| if c.is_control() { ' ' } else { c };
+                let short = |reason: &str| reason.chars().take(160).map(plain).collect::<String>();
                 format!(
                     "values are missing: {}",
                     named(reasons, |(reason, count)| format!("{count} x {}", short(reason)))

@@ -37,6 +37,8 @@ pub struct Sentence {
     pub comparison: Comparison,
     /// The first side's cell.
     pub baseline: String,
+    /// Tests in the family that the comparison's adjusted p is over.
+    pub tests: usize,
 }
 
 /// The metrics that sentences are about: the study's `family`; without one those that its figures draw; without figures the first.
@@ -137,16 +139,13 @@ fn sentence(
             let what =
                 if one.unit == "ms" { format!("times as fast as {object}'s") } else { format!("times {object}'s") };
             let mut text = format!("{subject}'s {name} is {} {what}, {levels} {basis}", times(ratio));
-            if let Some(p) = one.adjusted_p.filter(|p| *p > ALPHA) {
-                text.push_str(&format!("; over the family of {tests} tests this may be chance (p = {p:.2})"));
-            }
             if fewest < BOOTSTRAP_FROM {
                 text.push_str("; the interval takes trials for normal, there are too few for another");
             }
             (Says::Differs, text)
         }
     };
-    Sentence { says, text: text + ".", comparison: one.clone(), baseline: first.id.clone() }
+    Sentence { says, text: text + ".", comparison: one.clone(), baseline: first.id.clone(), tests }
 }
 
 /// `1.44 (1.42 to 1.46)`, with as many digits as tell the three apart and from 1.
@@ -207,5 +206,24 @@ pub fn text(sentences: &[Sentence], run: &str, room: Room) -> String {
         out.push_str(&wrapped_to(room.words, &format!("and {more} more: microbench compare {run}"), 4));
         out.push('\n');
     }
+    if let Some(note) = note(sentences, run) {
+        out.push_str(&wrapped_to(room.words, &note, 4));
+        out.push('\n');
+    }
     out
+}
+
+/// What many intervals are together, which no single one says.
+fn note(sentences: &[Sentence], run: &str) -> Option<String> {
+    let tests = sentences.first()?.tests;
+    let differ: Vec<&Sentence> = sentences.iter().filter(|sentence| sentence.says == Says::Differs).collect();
+    let unsure = differ.iter().filter(|one| one.comparison.adjusted_p.is_none_or(|p| p > ALPHA)).count();
+    if unsure == 0 {
+        return None;
+    }
+    Some(format!(
+        "each interval stands by itself: over the family of {tests} tests (Holm), {unsure} of these {} differences are not beyond chance \
+         at p <= {ALPHA}; more trials, or fewer metrics in `family` of [study], can tell (microbench compare {run})",
+        differ.len()
+    ))
 }

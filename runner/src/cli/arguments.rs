@@ -107,7 +107,7 @@ pub(super) enum Action {
     #[command(
         after_help = "JSON: {run, study, host, machine, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
 median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {STATUS: {vms, reason}}}], \
-sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline}], hints: [{hint, message, advice}], \
+sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline, tests}], hints: [{hint, message, advice}], \
 claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}."
     )]
     /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary.

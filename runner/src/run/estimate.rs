@@ -80,3 +80,56 @@ impl Estimate {
 fn engine<'a>(trial: &JobTrial, plan: &'a Plan) -> &'a str {
     plan.cells.iter().find(|cell| cell.id == trial.cell).map_or("", |cell| cell.engine.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plan with a cell for each of these engines and numbers of VMs, `ENGINE/VMS`.
+    fn plan(cells: &[(&str, u32)]) -> Plan {
+        let cell = |(engine, vms): &(&str, u32)| {
+            serde_json::json!({
+                "id": format!("{engine}/{vms}"), "levels": {}, "variant": engine, "label": engine, "engine": engine,
+                "concurrency": vms, "trials": 1, "settings": {},
+            })
+        };
+        serde_json::from_value(serde_json::json!({
+            "format": microbench_plots::record::FORMAT_VERSION, "study": "s", "title": "S", "protocol": "corrected", "profile": "",
+            "seed": 1, "warmup": false, "give_up_after": 0, "axes": [], "cells": cells.iter().map(cell).collect::<Vec<_>>(),
+            "trials": [], "workloads": [], "metrics": [], "figures": [], "claims": [], "reference": null, "excluded": [],
+        }))
+        .unwrap()
+    }
+
+    fn trial(cell: &str, index: u32) -> JobTrial {
+        JobTrial { index, attempt: 0, warmup: false, cell: cell.into(), instrument: None }
+    }
+
+    #[test]
+    fn a_trial_is_expected_to_take_what_its_cell_took_or_its_engine_for_each_vm() {
+        let plan = plan(&[("a", 1), ("a", 10), ("b", 1), ("b", 20)]);
+        let seconds = Duration::from_secs;
+        let mut estimate = Estimate::default();
+        assert_eq!(estimate.of(&trial("a/1", 0), &plan), None);
+        estimate.saw(&trial("a/1", 0), &plan, seconds(2));
+        // Of another engine nothing is known: a VM is a VM.
+        assert_eq!(estimate.of(&trial("b/20", 1), &plan), Some(seconds(40)));
+        estimate.saw(&trial("b/1", 2), &plan, seconds(6));
+        estimate.saw(&trial("a/1", 3), &plan, seconds(4));
+        for (cell, expected) in [("a/1", 3), ("a/10", 30), ("b/20", 120)] {
+            assert_eq!(estimate.of(&trial(cell, 9), &plan), Some(seconds(expected)), "{cell}");
+        }
+    }
+
+    #[test]
+    fn hosts_beside_one_another_halve_the_time_and_a_share_is_of_work_not_of_trials() {
+        let plan = plan(&[("a", 1), ("a", 20)]);
+        let mut estimate = Estimate::default();
+        (0..4).for_each(|index| estimate.saw(&trial("a/1", index), &plan, Duration::from_secs(1)));
+        let left = [trial("a/20", 4), trial("a/20", 5)];
+        // Four trials of a second each took two: two hosts.
+        assert_eq!(estimate.left(&left, &plan, Duration::from_secs(2)), Some(Duration::from_secs(20)));
+        assert!((estimate.share(&left, &plan) - 4.0 / 44.0).abs() < 1e-9);
+        assert!((estimate.share(&[], &plan) - 1.0).abs() < 1e-9);
+    }
+}

@@ -78,7 +78,7 @@ impl Line {
             match record {
                 Record::Invalid { reason, message } => {
                     invalid = true;
-                    details.push(format!("{} invalid ({reason}): {message}{again}", trial.cell));
+                    details.push(format!("{} invalid ({reason}): {}{again}", trial.cell, one_line(message, 400)));
                 }
                 Record::Failure { vm, reason, stage, message } => {
                     failed += 1;

@@ -90,8 +90,8 @@ fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
     bench.run_study();
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
     assert!(analyzed.contains("webservice_startup_time\n\u{251c}\u{2500} ok "), "{analyzed}");
-    let sentence = "ok's web service start-up is ";
-    assert!(analyzed.contains(sentence) && analyzed.contains("a test's stand-in, no measurement"), "{analyzed}");
+    // Which of the two is faster, if any, is the machine's business.
+    assert!(analyzed.contains("web service start-up") && analyzed.contains("a test's stand-in"), "{analyzed}");
     let output = bench.run(&["analyze", "run", "--json"]);
     let found: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)));
@@ -103,7 +103,8 @@ fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
         (Some(100.0), Some(7), Some("ms"))
     );
     let said = &found["sentences"][0];
-    assert_eq!((said["says"].as_str(), said["baseline"].as_str()), (Some("differs"), Some("ok/1")));
+    assert!(["differs", "no-difference-shown"].contains(&said["says"].as_str().unwrap()), "{said}");
+    assert_eq!((said["baseline"].as_str(), said["comparison"]["cell"].as_str()), (Some("ok/1"), Some("late/1")));
     // The same numbers as `compare` has.
     let compared: Value = serde_json::from_slice(&bench.run(&["compare", "run", "--json"]).stdout).unwrap();
     assert!(compared.as_array().unwrap().contains(&said["comparison"]));
