@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{Cell, HostKind, Level, Plan, ProbeError, Record};
+use microbench_plots::record::{Cell, Level, Plan, ProbeError, Record};
 
 use super::budget::Budget;
 use super::directory::Directory;
@@ -125,7 +125,7 @@ pub fn execute(
                         if let Some(step) = step.take() {
                             step.done("up");
                         }
-                        session.show(&all, HostKind::Emulated, hosts);
+                        session.show(&all, hosts);
                     }
                 }
                 News::Probe(error) => session.probe(error)?,

@@ -83,16 +83,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             session.begin(&run.plan_sha256, host, 1)?;
             session.probe(measure(Probe::Exact, FakeGuests::of_a_session(options.fake_guests))?)?;
             in_stages(&mut session, |session| {
-                local::execute(
-                    session,
-                    &run.plan,
-                    &run.parts,
-                    &run.directory,
-                    &run.scratch,
-                    host,
-                    &mut watcher,
-                    &mut seals,
-                )
+                local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher, &mut seals)
             })?;
         }
         HostKind::Emulated => {

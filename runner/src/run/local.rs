@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use microbench_plots::record::{FailureReason, HostKind, Plan};
+use microbench_plots::record::{FailureReason, Plan};
 
 use super::budget::not_run;
 use super::directory::Directory;
@@ -26,13 +26,12 @@ pub fn execute(
     parts: &BTreeMap<String, Parts>,
     run: &Directory,
     scratch: &Path,
-    host: HostKind,
     watcher: &mut Watcher,
     seals: &mut Seals,
 ) -> anyhow::Result<()> {
     let name = run.name();
     let trials = with_warmups(session.todo(), plan);
-    session.show(&trials, host, 1);
+    session.show(&trials, 1);
     for planned in trials {
         let cell = plan.cells.iter().find(|cell| cell.id == planned.cell);
         let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;

@@ -271,6 +271,7 @@ impl Session<'_> {
         if let Some(earlier) = self.progress.host.filter(|earlier| *earlier != host) {
             bail!("this run was begun on the host {earlier}, whose times do not compare with those of {host}");
         }
+        self.progress.host = Some(host);
         self.journal.append(&[Record::RunStart {
             format: FORMAT_VERSION,
             run: self.run.name(),
@@ -296,14 +297,15 @@ impl Session<'_> {
         &self.todo
     }
 
-    /// Shows progress from here on, of `trials`, warm-ups among them, on so many hosts of a kind.
-    pub fn show(&mut self, trials: &[JobTrial], host: HostKind, hosts: usize) {
+    /// Shows progress from here on, of `trials`, warm-ups among them, on so many hosts.
+    pub fn show(&mut self, trials: &[JobTrial], hosts: usize) {
+        let host = self.progress.host.map_or_else(|| "unknown".to_owned(), |host| host.to_string());
         let warm = trials.iter().filter(|trial| trial.warmup).count();
         let vms = trials.iter().map(|trial| vms(trial, self.plan) as usize).sum();
         let cells: BTreeSet<&str> = trials.iter().map(|trial| trial.cell.as_str()).collect();
         let of = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
         let warm_ups = if warm == 0 { String::new() } else { format!(" and {}", of(warm, "warm-up")) };
-        let clock = if host == HostKind::Emulated { "virtual time" } else { "wall time" };
+        let clock = if self.progress.host == Some(HostKind::Emulated) { "virtual time" } else { "wall time" };
         let words = format!(
             "{}{warm_ups} of {}, {}, on {} ({host}); in brackets the {clock} from a trial's first event to its last",
             of(trials.len() - warm, "trial"),
