@@ -222,8 +222,8 @@ fn note(sentences: &[Sentence], run: &str) -> Option<String> {
         return None;
     }
     Some(format!(
-        "each interval stands by itself: over the family of {tests} tests (Holm), {unsure} of these {} differences are not beyond chance \
-         at p <= {ALPHA}; more trials, or fewer metrics in `family` of [study], can tell (microbench compare {run})",
+        "each interval stands by itself; for {unsure} of these {} differences the test over the family of {tests} (permutation within \
+         blocks, Holm) does not reach p <= {ALPHA}: more trials, or fewer metrics in `family` of [study], can (microbench compare {run})",
         differ.len()
     ))
 }

@@ -1,14 +1,15 @@
 //! What a person sees: a line a trial, a live line where there is a terminal, nothing wider than it, colours only where they belong.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use console::strip_ansi_codes;
 use serde_json::Value;
 
-use crate::support::{Bench, text, variables};
+use crate::support::{Bench, processes_of, text, variables, wait_until};
 
-/// What the program writes on a terminal of so many columns: `script` of util-linux makes one and records it.
-fn on_terminal(bench: &Bench, columns: u16, arguments: &str, more: &[(&str, &str)]) -> String {
+/// The program on a terminal of so many columns: `script` of util-linux makes one and passes it on.
+fn terminal(bench: &Bench, columns: u16, arguments: &str) -> Command {
     let program = env!("CARGO_BIN_EXE_microbench");
     let mut command = Command::new("script");
     let inner = bench.command(&[]);
@@ -17,10 +18,16 @@ fn on_terminal(bench: &Bench, columns: u16, arguments: &str, more: &[(&str, &str
         .current_dir(inner.get_current_dir().expect("a folder"))
         .envs(variables(&inner))
         .env("TERM", "xterm-256color")
-        .stdin(std::process::Stdio::null());
+        .stdin(Stdio::null());
     for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
         command.env_remove(name);
     }
+    command
+}
+
+/// What the program writes there.
+fn on_terminal(bench: &Bench, columns: u16, arguments: &str, more: &[(&str, &str)]) -> String {
+    let mut command = terminal(bench, columns, arguments);
     let output = command.envs(more.iter().copied()).output().expect("script is there: it is a part of util-linux");
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
@@ -108,4 +115,21 @@ fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
     // The same numbers as `compare` has.
     let compared: Value = serde_json::from_slice(&bench.run(&["compare", "run", "--json"]).stdout).unwrap();
     assert!(compared.as_array().unwrap().contains(&said["comparison"]));
+}
+
+#[test]
+fn one_interrupt_from_the_terminal_lets_the_trial_end() {
+    let bench = Bench::new();
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+    let mut command = terminal(&bench, 80, "run study.toml --host fake --out run");
+    let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is there");
+    wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
+    run.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+    let output = run.wait_with_output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("stopping after this trial, which has 30 s to end"), "{said}");
+    // It came once, although a terminal sends it to every process of the foreground.
+    let ended = bench.journal().executions.len();
+    assert!((1..3).contains(&ended), "{ended} trials ended: {said}");
 }
