@@ -18,7 +18,7 @@ use crate::samples::said;
 use crate::stats::contrast::{Contrast, INTERVAL_FROM, Kind, Method, Stratum};
 use crate::stats::median::Interval;
 use crate::summary::{LEVEL, Row};
-use crate::terminal::{Room, table, wrapped_to};
+use crate::terminal::{Column, Room, fitted, wrapped_to};
 
 /// What became of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -319,11 +319,18 @@ pub fn confirm(there: &[Verdict], here: &[Verdict]) -> Vec<Confirmation> {
 
 /// Confirmations as a table and a line that counts them.
 #[must_use]
-pub fn confirmations(all: &[Confirmation], reference: &str, run: &str) -> String {
+pub fn confirmations(all: &[Confirmation], reference: &str, run: &str, room: Room) -> String {
+    const COLUMNS: [Column; 6] = [
+        Column::left("claim", 0),
+        Column::left("reference", 0),
+        Column::left("here", 0),
+        Column::right("reference's value", 2),
+        Column::right("value here", 1),
+        Column::left("", 0),
+    ];
     let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
-    let header = ["claim", "reference", "here", "reference's value", "value here", ""].map(str::to_owned);
-    let rows = all.iter().map(|one| {
-        [
+    let row = |one: &Confirmation| {
+        vec![
             one.name.clone(),
             one.there.to_string(),
             one.here.map_or_else(|| "no such claim".to_owned(), |here| here.to_string()),
@@ -331,11 +338,12 @@ pub fn confirmations(all: &[Confirmation], reference: &str, run: &str) -> String
             show(one.values[1]),
             if one.same() { String::new() } else { "differs".to_owned() },
         ]
-    });
+    };
     let same = all.iter().filter(|one| one.same()).count();
+    let (table, left_out) = fitted(&COLUMNS, &all.iter().map(row).collect::<Vec<_>>(), room.table);
     format!(
-        "reference: {reference}\nhere: {run}\n\n{}\n{} claims: {same} with the same verdict, {} not\n",
-        table(std::iter::once(header).chain(rows), 3..5),
+        "reference: {reference}\nhere: {run}\n\n{table}{}\n{} claims: {same} with the same verdict, {} not\n",
+        room.left_out(&left_out),
         all.len(),
         all.len() - same
     )

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use microbench::run::directory::Directory;
+use microbench::screen::Stream;
 use microbench_plots::{claim, compare, summary};
 use serde::Serialize;
 
-use super::store::print_json;
+use super::store::{print_json, print_text};
 
 /// How a comparison is printed.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,9 @@ pub(super) fn conclude(
         return Err(compare::Refusal::Nothing.into());
     }
     match output {
-        Output::Text { detail } => print!("{}", compare::text(found, sides, title, settings, detail)),
+        Output::Text { detail } => {
+            print_text(&compare::text_in(found, sides, title, settings, detail, Stream::Out.room()));
+        }
         Output::Json => println!("{}", serde_json::to_string_pretty(found)?),
     }
     let closed = gate && found.iter().any(|one| one.verdict == compare::Verdict::Slower);
@@ -99,7 +102,7 @@ pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<E
     if json {
         print_json(&VerifyReport { run: run.name(), against: reference.name(), same, claims: &checks })?;
     } else {
-        print!("{}", claim::confirmations(&checks, &reference.name(), &run.name()));
+        print_text(&claim::confirmations(&checks, &reference.name(), &run.name(), Stream::Out.room()));
     }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -150,13 +150,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             if json {
                 return print_json(&lock.artifacts);
             }
-            println!("{:8} {:14} {:22} {:>9}  {:16}  origin", "kind", "name", "version", "bytes", "sha256");
-            for artifact in &lock.artifacts {
-                let (kind, digest) = (artifact.kind.to_string(), &artifact.sha256[..16]);
-                let (name, version) = (&artifact.name, &artifact.version);
-                println!("{kind:8} {name:14} {version:22} {:>9}  {digest}  {}", artifact.bytes, artifact.origin);
-            }
-            Ok(ExitCode::SUCCESS)
+            Ok(store::print_text(&store::artifacts(&lock.artifacts, Stream::Out.room())))
         }
         Action::Selftest(SelfTest::Probe { guests, at_once, spread, seed }) => {
             let spread = Duration::try_from_secs_f64(spread).context("`--spread` is no time")?;

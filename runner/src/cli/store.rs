@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use indicatif::DecimalBytes;
+use microbench::artifact::Artifact;
 use microbench::error::{describe, one_line};
 use microbench::run::directory::Directory;
 use microbench::run::overview::{CellCount, Overview, cells};
@@ -250,26 +251,8 @@ fn overview_text(overview: &Overview, room: Room) -> String {
     };
     text.push_str(&cells_text(&overview.cells, room));
     text.push('\n');
-    let columns = [
-        Column::left("artefact", 0),
-        Column::left("kind", 3),
-        Column::left("version", 1),
-        Column::right("bytes", 4),
-        Column::left("SHA-256", 0),
-    ];
-    let rows: Vec<Vec<String>> = (overview.artifacts.iter())
-        .map(|artifact| {
-            vec![
-                artifact.name.clone(),
-                artifact.kind.to_string(),
-                artifact.version.clone(),
-                artifact.bytes.to_string(),
-                artifact.sha256.chars().take(16).collect(),
-            ]
-        })
-        .collect();
-    if !rows.is_empty() {
-        text.push_str(&table(&columns, &rows));
+    if !overview.artifacts.is_empty() {
+        text.push_str(&(artifacts(&overview.artifacts, room) + "\n"));
     }
     let columns =
         [Column::left("file", 0), Column::right("files", 3), Column::right("size", 1), Column::left("what", 0)];
@@ -312,6 +295,30 @@ fn cells_text(cells: &[CellCount], room: Room) -> String {
         })
         .collect();
     let (text, left_out) = fitted(&columns, &rows, room.table);
+    text + &room.left_out(&left_out)
+}
+
+/// Artefacts as a table.
+pub(super) fn artifacts(artifacts: &[Artifact], room: Room) -> String {
+    let columns = [
+        Column::left("kind", 3),
+        Column::left("name", 0),
+        Column::left("version", 1),
+        Column::right("bytes", 4),
+        Column::left("SHA-256", 0),
+        Column::left("origin", 5),
+    ];
+    let row = |artifact: &Artifact| {
+        vec![
+            artifact.kind.to_string(),
+            artifact.name.clone(),
+            artifact.version.clone(),
+            artifact.bytes.to_string(),
+            artifact.sha256.chars().take(16).collect(),
+            artifact.origin.clone(),
+        ]
+    };
+    let (text, left_out) = fitted(&columns, &artifacts.iter().map(row).collect::<Vec<_>>(), room.table);
     text + &room.left_out(&left_out)
 }
 

@@ -220,3 +220,25 @@ fn what_may_go_is_said_first_and_removed_on_request() {
     let names: Vec<_> = fs::read_dir(bench.path("runs")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "{names:?}");
 }
+
+#[test]
+fn what_a_script_reads_is_json_and_nothing_else() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    let artifacts = json(&bench, &["artifacts", "study.toml", "--json"]);
+    let kinds: Vec<_> =
+        artifacts.as_array().unwrap().iter().map(|artifact| artifact["kind"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"kernel") && kinds.contains(&"rootfs"), "{artifacts}");
+    bench.file("table.csv", "metric,value,unit\nwebservice_startup_time,100,ms\n");
+    let made = json(&bench, &["import", "study.toml", "table.csv", "--out", "runs/one", "--json"]);
+    assert_eq!((made["rows"].as_u64(), made["left_out"].as_u64()), (Some(1), Some(0)));
+    assert!(made["run"].as_str().unwrap().ends_with("runs/one"), "{made}");
+    assert_eq!(json(&bench, &["analyze", "latest", "--json"])["run"], "one");
+    let drawn = json(&bench, &["plot", "latest", "--json"]);
+    assert!(drawn["files"].as_array().unwrap().iter().any(|file| file.as_str().unwrap().ends_with("startup.svg")));
+    // Every shape is described where it is asked for.
+    for command in ["analyze", "artifacts", "export", "host", "import", "plot", "prune", "runs", "show", "verify"] {
+        let help = text(&bench.run(&[command, "--help"]).stdout);
+        assert!(help.contains("JSON: ") && help.contains("--json"), "{command}: {help}");
+    }
+}

@@ -64,19 +64,20 @@ fn a_trial_is_a_line_with_its_status_and_what_went_wrong_below_it() {
 #[test]
 fn nothing_is_wider_than_the_terminal_and_colours_obey() {
     let bench = Bench::new();
-    bench.study(&["ok", "crash"], "concurrency = [1, 2]\ntrials = 2", "");
+    bench.study(&["ok", "late", "crash"], "concurrency = [1, 2]\ntrials = 2", "");
     for columns in [40, 60, 80] {
         let run = format!("run study.toml --host fake --out runs/run-{columns}");
         let ran = on_terminal(&bench, columns, &run, &[]);
         let shown = on_terminal(&bench, columns, &format!("show run-{columns}"), &[]);
         let analyzed = on_terminal(&bench, columns, &format!("analyze run-{columns}"), &[]);
         let listed = on_terminal(&bench, columns, "runs", &[]);
+        let compared = on_terminal(&bench, columns, "compare latest --detail", &[]);
         assert!(ran.contains("\u{1b}[32m") && ran.contains("PASS"), "no colour on a terminal: {ran:?}");
         assert!(
             lines(&ran).iter().any(|line| line.starts_with('[') && line.contains(" left")),
             "no live line: {ran:?}"
         );
-        for output in [ran, shown, analyzed, listed] {
+        for output in [ran, shown, analyzed, listed, compared] {
             for line in lines(&output) {
                 let width = line.chars().count();
                 assert!(width <= usize::from(columns), "{width} > {columns}: {line}\nof\n{output}");
