@@ -3,6 +3,8 @@
 //! The numbers are those of `microbench compare RUN`: ratios of medians over trials with their intervals, as
 //! [`contrast`](crate::stats::contrast) makes them. A sentence says that something differs only when its interval does not hold 1.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::compare::{self, ALPHA, Comparison, Settings};
@@ -138,6 +140,7 @@ fn sentence(
             };
             let what =
                 if one.unit == "ms" { format!("times as fast as {object}'s") } else { format!("times {object}'s") };
+            let name = if one.unit == "ms" { name } else { format!("value of {name}") };
             let mut text = format!("{subject}'s {name} is {} {what}, {levels} {basis}", times(ratio));
             if fewest < BOOTSTRAP_FROM {
                 text.push_str("; the interval takes trials for normal, there are too few for another");
@@ -194,17 +197,35 @@ fn lower(label: &str) -> String {
     }
 }
 
-/// The sentences as text, the first of them where there are many; `run` is what the run is called in a command.
+/// The sentences as text, the first of each metric where there are many; those that are withheld in one line. `run` is what the run is
+/// called in a command.
 #[must_use]
 pub fn text(sentences: &[Sentence], run: &str, room: Room) -> String {
     let mut out = String::new();
-    for sentence in sentences.iter().take(SHOWN) {
-        out.push_str(&wrapped_to(room.words, &sentence.text, 4));
+    let mut say = |words: &str| {
+        out.push_str(&wrapped_to(room.words, words, 4));
         out.push('\n');
+    };
+    let (withheld, said): (Vec<&Sentence>, Vec<&Sentence>) =
+        sentences.iter().partition(|sentence| sentence.says == Says::Withheld);
+    let mut of_metric: BTreeMap<&str, usize> = BTreeMap::new();
+    said.iter().for_each(|sentence| *of_metric.entry(&sentence.comparison.metric).or_default() += 1);
+    let each = if said.len() <= SHOWN { SHOWN } else { (SHOWN / of_metric.len().max(1)).max(1) };
+    let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
+    for sentence in &said {
+        let before = shown.entry(&sentence.comparison.metric).or_default();
+        if *before < each {
+            *before += 1;
+            say(&sentence.text);
+        }
     }
-    if let Some(more) = sentences.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        out.push_str(&wrapped_to(room.words, &format!("and {more} more: microbench compare {run}"), 4));
-        out.push('\n');
+    if let Some(more) = said.len().checked_sub(shown.values().sum()).filter(|more| *more > 0) {
+        say(&format!("and {more} more: microbench compare {run}"));
+    }
+    if let Some(first) = withheld.first() {
+        let more = withheld.len() - 1;
+        let more = if more == 0 { String::new() } else { format!(" So it is with {more} more.") };
+        say(&format!("{}{more}", first.text));
     }
     if let Some(note) = note(sentences, run) {
         out.push_str(&wrapped_to(room.words, &note, 4));
