@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::Error;
 use crate::figure::cells::selects;
 use crate::file::write;
@@ -16,10 +18,11 @@ use crate::samples::said;
 use crate::stats::contrast::{Contrast, INTERVAL_FROM, Kind, Method, Stratum};
 use crate::stats::median::Interval;
 use crate::summary::{LEVEL, Row};
-use crate::terminal::{table, wrapped};
+use crate::terminal::{Column, Room, fitted, wrapped_to};
 
 /// What became of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The interval lies within the limits.
     Holds,
@@ -237,6 +240,12 @@ pub(crate) fn number(value: f64) -> String {
 /// The verdicts as text of at most 100 columns, and a line that counts them.
 #[must_use]
 pub fn text(verdicts: &[Verdict]) -> String {
+    text_in(verdicts, Room::ANY)
+}
+
+/// As [`text`], in so much room.
+#[must_use]
+pub fn text_in(verdicts: &[Verdict], room: Room) -> String {
     let mut out = String::new();
     for verdict in verdicts {
         let _ = writeln!(out, "{:12}  {}: {}", verdict.outcome, verdict.claim.name, verdict.claim.text.trim());
@@ -245,7 +254,7 @@ pub fn text(verdicts: &[Verdict]) -> String {
         }
     }
     let _ = writeln!(out, "{}", tally(verdicts));
-    out.lines().fold(String::new(), |all, line| all + &wrapped(line, 16) + "\n")
+    out.lines().fold(String::new(), |all, line| all + &wrapped_to(room.words, line, 16) + "\n")
 }
 
 /// How many claims have which verdict, in a line.
@@ -278,7 +287,7 @@ pub(crate) fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
 }
 
 /// A claim of a reference run, and what another run says of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Confirmation {
     /// Name of the claim.
     pub name: String,
@@ -315,11 +324,18 @@ pub fn confirm(there: &[Verdict], here: &[Verdict]) -> Vec<Confirmation> {
 
 /// Confirmations as a table and a line that counts them.
 #[must_use]
-pub fn confirmations(all: &[Confirmation], reference: &str, run: &str) -> String {
+pub fn confirmations(all: &[Confirmation], reference: &str, run: &str, room: Room) -> String {
+    const COLUMNS: [Column; 6] = [
+        Column::left("claim", 0),
+        Column::left("reference", 0),
+        Column::left("here", 0),
+        Column::right("reference's value", 2),
+        Column::right("value here", 1),
+        Column::left("", 0),
+    ];
     let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
-    let header = ["claim", "reference", "here", "reference's value", "value here", ""].map(str::to_owned);
-    let rows = all.iter().map(|one| {
-        [
+    let row = |one: &Confirmation| {
+        vec![
             one.name.clone(),
             one.there.to_string(),
             one.here.map_or_else(|| "no such claim".to_owned(), |here| here.to_string()),
@@ -327,11 +343,12 @@ pub fn confirmations(all: &[Confirmation], reference: &str, run: &str) -> String
             show(one.values[1]),
             if one.same() { String::new() } else { "differs".to_owned() },
         ]
-    });
+    };
     let same = all.iter().filter(|one| one.same()).count();
+    let (table, left_out) = fitted(&COLUMNS, &all.iter().map(row).collect::<Vec<_>>(), room.table);
     format!(
-        "reference: {reference}\nhere: {run}\n\n{}\n{} claims: {same} with the same verdict, {} not\n",
-        table(std::iter::once(header).chain(rows), 3..5),
+        "reference: {reference}\nhere: {run}\n\n{table}{}\n{} claims: {same} with the same verdict, {} not\n",
+        room.left_out(&left_out),
         all.len(),
         all.len() - same
     )

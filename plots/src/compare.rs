@@ -16,7 +16,7 @@ use crate::stats::median::Interval;
 use crate::stats::permutation::{Block, within_blocks};
 use crate::stats::rank;
 use crate::summary::{LEVEL, Row};
-use crate::terminal::{table, wrapped};
+use crate::terminal::{Column, Room, fitted, wrapped_to};
 
 /// What a comparison of one cell and metric comes to. Every metric is of the kind of which less is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -263,6 +263,29 @@ pub fn check(hosts: [Option<HostKind>; 2], fingerprints: [Option<&str>; 2], acro
 /// probabilities and the tests stand in a table of their own.
 #[must_use]
 pub fn text(comparisons: &[Comparison], sides: [&str; 2], title: &str, settings: &Settings, detail: bool) -> String {
+    text_in(comparisons, sides, title, settings, detail, Room::ANY)
+}
+
+/// As [`text`], in so much room.
+#[must_use]
+pub fn text_in(
+    comparisons: &[Comparison],
+    sides: [&str; 2],
+    title: &str,
+    settings: &Settings,
+    detail: bool,
+    room: Room,
+) -> String {
+    const COLUMNS: [Column; 8] = [
+        Column::left("cell", 0),
+        Column::left("metric", 0),
+        Column::right("A", 3),
+        Column::right("B", 3),
+        Column::right("ratio", 0),
+        Column::right("interval", 1),
+        Column::left("n", 2),
+        Column::left("verdict", 0),
+    ];
     let mut out = format!("A: {}\nB: {}\n", sides[0], sides[1]);
     let tests = comparisons.iter().filter(|one| one.adjusted_p.is_some()).count();
     let margin = settings.margin.map_or_else(
@@ -279,11 +302,10 @@ pub fn text(comparisons: &[Comparison], sides: [&str; 2], title: &str, settings:
         "{} over trials; ratio B / A with its {percent} % interval, each by itself; {margin}",
         settings.statistic.text()
     );
-    let _ = write!(out, "{}\n\n", wrapped(&words, 0));
+    let _ = write!(out, "{}\n\n", wrapped_to(room.words, &words, 0));
     let show = |value: f64, unit: &str| if unit == "1" { format!("{value:.1}") } else { format!("{value:.2} {unit}") };
-    let header = ["cell", "metric", "A", "B", "ratio", "interval", "n", "verdict"].map(str::to_owned);
-    let rows = comparisons.iter().map(|one| {
-        [
+    let row = |one: &Comparison| {
+        vec![
             one.cell.clone(),
             one.metric.clone(),
             show(one.values[0], &one.unit),
@@ -296,36 +318,48 @@ pub fn text(comparisons: &[Comparison], sides: [&str; 2], title: &str, settings:
             format!("{} and {}", one.n[0], one.n[1]),
             one.verdict.to_string(),
         ]
-    });
-    out.push_str(&table(std::iter::once(header).chain(rows), 2..6));
+    };
+    let (table, left_out) = fitted(&COLUMNS, &comparisons.iter().map(row).collect::<Vec<_>>(), room.table);
+    out.push_str(&table);
+    out.push_str(&room.left_out(&left_out));
     if detail {
-        out.push_str(&details(comparisons, settings));
+        out.push_str(&details(comparisons, settings, room));
     }
     let count = |verdict| comparisons.iter().filter(|one| one.verdict == verdict).count();
-    let _ = writeln!(
-        out,
-        "\n{} compared: {} faster, {} slower, {} equivalent, {} inconclusive ({title})",
+    let words = format!(
+        "{} compared: {} faster, {} slower, {} equivalent, {} inconclusive ({title})",
         comparisons.len(),
         count(Verdict::Faster),
         count(Verdict::Slower),
         count(Verdict::Equivalent),
         count(Verdict::Inconclusive),
     );
+    // One line where there is no terminal: scripts look for it.
+    let words = if room == Room::ANY { words } else { wrapped_to(room.words, &words, 2) };
+    let _ = writeln!(out, "\n{words}");
     out
 }
 
 /// Shifts, probabilities and tests.
-fn details(comparisons: &[Comparison], settings: &Settings) -> String {
+fn details(comparisons: &[Comparison], settings: &Settings, room: Room) -> String {
+    const COLUMNS: [Column; 7] = [
+        Column::left("cell", 0),
+        Column::left("metric", 0),
+        Column::right("shift", 1),
+        Column::right("interval", 2),
+        Column::right("A12", 3),
+        Column::right("p", 0),
+        Column::right("Holm", 0),
+    ];
     let test = if settings.blocks { "permutation of labels within blocks" } else { "Mann and Whitney's test" };
     let words = format!(
         "shift: Hodges and Lehmann's, B - A; A12: how often a trial of B exceeds one of A; p: {test}; Holm: p over the family of {}",
         if settings.family.is_empty() { "every metric".to_owned() } else { settings.family.join(", ") }
     );
     let show = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"));
-    let header = ["cell", "metric", "shift", "interval", "A12", "p", "Holm"].map(str::to_owned);
-    let rows = comparisons.iter().map(|one| {
+    let row = |one: &Comparison| {
         let unit = if one.unit == "1" { String::new() } else { format!(" {}", one.unit) };
-        [
+        vec![
             one.cell.clone(),
             one.metric.clone(),
             one.shift.map_or_else(|| "-".to_owned(), |shift| format!("{shift:.3}{unit}")),
@@ -336,8 +370,9 @@ fn details(comparisons: &[Comparison], settings: &Settings) -> String {
             show(one.p, 4),
             one.adjusted_p.map_or_else(|| "not in it".to_owned(), |p| format!("{p:.4}")),
         ]
-    });
-    format!("\n{}\n\n{}", wrapped(&words, 0), table(std::iter::once(header).chain(rows), 2..7))
+    };
+    let (table, left_out) = fitted(&COLUMNS, &comparisons.iter().map(row).collect::<Vec<_>>(), room.table);
+    format!("\n{}\n\n{table}{}", wrapped_to(room.words, &words, 0), room.left_out(&left_out))
 }
 
 #[cfg(test)]

@@ -166,6 +166,18 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
     samples
 }
 
+/// The samples of one execution of a trial, each of its VMs on each metric that the trial is made for.
+#[must_use]
+pub fn of_execution(plan: &Plan, execution: &Execution) -> Vec<Sample> {
+    let planned = plan.trials.iter().find(|trial| trial.index == execution.trial);
+    let (block, instrument) = planned.map_or((0, None), |trial| (trial.block, trial.instrument));
+    let of_vm = |vm: &u32| {
+        let vm = *vm;
+        metrics(plan, instrument).map(move |metric| sample(execution, vm, metric, block, false)).collect::<Vec<_>>()
+    };
+    execution.vms.keys().flat_map(of_vm).collect()
+}
+
 /// The execution of each trial that counts: the one that nothing disturbed, else the last.
 fn counted(journal: &Journal) -> BTreeMap<u32, &Execution> {
     let mut counted: BTreeMap<u32, &Execution> = BTreeMap::new();

@@ -21,7 +21,7 @@ use crate::stats::median::{Interval, interval, median};
 use crate::stats::outlier::outliers;
 use crate::stats::precision::{Look, Precision};
 use crate::stats::quantile::{quantile, quantile_interval, smallest_n};
-use crate::terminal::{table, wrapped};
+use crate::terminal::{self, Room, fitted, wrapped_to};
 
 /// Confidence that intervals have at least.
 pub const LEVEL: f64 = 0.95;
@@ -262,49 +262,20 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
     DataFrame::new(rows.len(), columns)
 }
 
-/// The summary as aligned text for a terminal: the host, one line for each cell and metric, what each metric is.
+/// The summary as text for a terminal: the host, the results as a tree, why values are missing, what each metric is.
 #[must_use]
-pub fn text(plan: &Plan, rows: &[Row], journal: &Journal) -> String {
-    let header = ["cell", "metric", "median", "95 % interval", "mean", "cv", "trials", "VMs", "missing"];
-    let show = |value: Option<f64>, unit: &str| match value {
-        Some(value) if unit == "1" => format!("{value:.1}"),
-        Some(value) => format!("{value:.2} {unit}"),
-        None => "-".to_owned(),
-    };
-    let mut lines = vec![header.map(str::to_owned)];
-    for row in rows.iter().filter(|row| row.planned() > 0) {
-        let whole = refused(rows, row);
-        if whole.is_some_and(|first| first.metric != row.metric) {
-            continue;
-        }
-        let missing: Vec<String> =
-            row.missing.iter().map(|(status, (count, _))| format!("{count} {}", status.text())).collect();
-        lines.push([
-            row.cell.clone(),
-            if whole.is_some() { "every metric".to_owned() } else { row.metric.clone() },
-            show(row.median(), &row.unit),
-            row.median_interval().map_or_else(
-                || if row.n() < 6 { "n < 6".to_owned() } else { "-".to_owned() },
-                |i| format!("{:.2} to {:.2}", i.low, i.high),
-            ),
-            show(row.mean(), &row.unit),
-            coefficient_of_variation(&row.values(Statistic::Mean))
-                .map_or_else(|| "-".to_owned(), |cv| format!("{:.2} %", cv * 100.0)),
-            row.n().to_string(),
-            row.vms.to_string(),
-            missing.join(", "),
-        ]);
-    }
+pub fn text(plan: &Plan, rows: &[Row], journal: &Journal, room: Room) -> String {
+    let wrapped = |line: &str, indent: usize| wrapped_to(room.words, line, indent);
     let mut out = String::new();
     if let Some(host) = rows.iter().find_map(|row| row.host) {
-        let _ = writeln!(out, "host: {}", host.note());
+        let _ = writeln!(out, "{}", wrapped(&format!("host: {}", host.note()), 4));
     }
     if let Some(worst) = journal.probe_errors.iter().max_by(|a, b| a.max_ms.total_cmp(&b.max_ms)) {
-        let _ = writeln!(
-            out,
+        let words = format!(
             "probe: late by {:.3} ms (median), {:.3} ms at most, of {} fake guests at the start of the session",
             worst.median_ms, worst.max_ms, worst.n
         );
+        let _ = writeln!(out, "{}", wrapped(&words, 4));
     }
     let again: Vec<&Execution> = journal.executions.iter().filter(|e| !e.warmup && !e.invalid.is_empty()).collect();
     if !again.is_empty() {
@@ -312,20 +283,22 @@ pub fn text(plan: &Plan, rows: &[Row], journal: &Journal) -> String {
             again.iter().flat_map(|execution| &execution.invalid).map(|(reason, _)| reason.to_string()).collect();
         let executions = journal.executions.iter().filter(|execution| !execution.warmup).count();
         let reasons = reasons.into_iter().collect::<Vec<_>>().join(", ");
-        let _ = writeln!(
-            out,
+        let words = format!(
             "disturbed: {} of {executions} executions, none of which counts ({reasons}; samples.csv keeps them)",
             again.len()
         );
+        let _ = writeln!(out, "{}", wrapped(&words, 4));
     }
     if let (Some(rule), Some((blocks, cells))) = (&plan.precision, journal.looks.last()) {
         let _ = writeln!(out, "{}", wrapped(&stopped(rule, *blocks, cells), 4));
     }
-    out.push_str(
-        "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs;\n\
-         interval of the median: order statistics, from 6 trials on; cv: standard deviation / mean\n\n",
-    );
-    out.push_str(&table(lines, 2..8));
+    out.push_str(&wrapped(
+        "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs; interval of the median: \
+         order statistics, from 6 trials on; cv: standard deviation / mean",
+        0,
+    ));
+    out.push_str("\n\n");
+    out.push_str(&crate::results::text(plan, rows, room));
     out.push('\n');
     let reasons = reasons(rows);
     for (reason, places) in &reasons {
@@ -349,9 +322,20 @@ pub fn text(plan: &Plan, rows: &[Row], journal: &Journal) -> String {
 
 /// What a median does not say: tails, the mean's interval, outliers, drift; one line for each cell and metric with a value.
 #[must_use]
-pub fn detail(rows: &[Row], seed: u64) -> String {
-    let header = ["cell", "metric", "p90", "p95", "p99", "mean, 95 % interval", "outliers", "drift", "p", "lag 1"];
-    let mut lines = vec![header.map(str::to_owned)];
+pub fn detail(rows: &[Row], seed: u64, room: Room) -> String {
+    const COLUMNS: [terminal::Column; 10] = [
+        terminal::Column::left("cell", 0),
+        terminal::Column::left("metric", 0),
+        terminal::Column::right("p90", 6),
+        terminal::Column::right("p95", 5),
+        terminal::Column::right("p99", 4),
+        terminal::Column::right("mean, 95 % interval", 3),
+        terminal::Column::right("outliers", 0),
+        terminal::Column::right("drift", 1),
+        terminal::Column::right("p", 1),
+        terminal::Column::right("lag 1", 2),
+    ];
+    let mut lines = Vec::new();
     let tail = |row: &Row, statistic: Statistic| match (row.statistic(statistic), row.quantile_interval(statistic)) {
         (Some(value), Some(i)) => format!("{value:.2} ({:.2} to {:.2})", i.low, i.high),
         _ => {
@@ -365,7 +349,7 @@ pub fn detail(rows: &[Row], seed: u64) -> String {
         let of = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
         let mean = mean_interval(row, seed)
             .map_or_else(|why| format!("withheld: {why}"), |i| format!("{:.2} to {:.2}", i.low, i.high));
-        lines.push([
+        lines.push(vec![
             row.cell.clone(),
             if row.unit == "1" { row.metric.clone() } else { format!("{} ({})", row.metric, row.unit) },
             tail(row, Statistic::P90),
@@ -378,12 +362,14 @@ pub fn detail(rows: &[Row], seed: u64) -> String {
             of(drift.map(|drift| drift.lag_1)),
         ]);
     }
-    format!(
-        "quantiles over trials with 95 % order-statistic intervals; mean: BCa bootstrap, withheld below 30 trials and with severe\n\
-         outliers; outliers: Tukey's, kept in every statistic; drift: rank correlation with the order, its p; lag 1:\n\
-         autocorrelation\n\n{}",
-        table(lines, 2..10)
-    )
+    let words = wrapped_to(
+        room.words,
+        "quantiles over trials with 95 % order-statistic intervals; mean: BCa bootstrap, withheld below 30 trials and with severe \
+         outliers; outliers: Tukey's, kept in every statistic; drift: rank correlation with the order, its p; lag 1: autocorrelation",
+        0,
+    );
+    let (table, left_out) = fitted(&COLUMNS, &lines, room.table);
+    format!("{words}\n\n{table}{}", room.left_out(&left_out))
 }
 
 /// Why the stopping rule stopped, or that it did not.

@@ -22,7 +22,7 @@ use crate::run::session::ATTEMPTS;
 pub const FILE: &str = "journal.ndjson";
 
 /// File of a run directory that says which process had the journal open last.
-const OWNER: &str = "session.json";
+pub const OWNER: &str = "session.json";
 
 /// A process that executes a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,10 +133,27 @@ impl Journal {
     }
 }
 
+/// The process that executes `run` now; `None` when nobody does. It is asked by its PID first, and only of a live one by its lock:
+/// to try a lock is to hold it for a moment, in which a session could not begin.
+#[must_use]
+pub fn holder(run: &Path) -> Option<Owner> {
+    let owner = owner(run)?;
+    if owner.machine == Owner::this().machine && !Path::new("/proc").join(owner.pid.to_string()).exists() {
+        return None;
+    }
+    let file = File::open(run.join(FILE)).ok()?;
+    matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK))).then_some(owner)
+}
+
+/// The process that had the journal of `run` open last.
+fn owner(run: &Path) -> Option<Owner> {
+    std::fs::read(run.join(OWNER)).ok().and_then(|text| serde_json::from_slice(&text).ok())
+}
+
 /// `: PID 12 on host, since 2026-01-01T00:00:00Z`, when the run directory says it.
 fn who(run: &Path) -> String {
-    let owner = std::fs::read(run.join(OWNER)).ok().and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
-    owner.map_or_else(String::new, |Owner { pid, machine, since }| format!(": PID {pid} on {machine}, since {since}"))
+    owner(run)
+        .map_or_else(String::new, |Owner { pid, machine, since }| format!(": PID {pid} on {machine}, since {since}"))
 }
 
 /// What the journal of the run directory `run` says has been done; nothing when there is no journal yet. A torn last line does

@@ -24,6 +24,7 @@ pub mod probe;
 pub mod progress;
 pub mod run;
 pub mod sandbox;
+pub mod screen;
 pub mod selftest;
 pub mod starter;
 pub mod sys;

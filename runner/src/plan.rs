@@ -129,6 +129,9 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
     })
 }
 
+/// How the study of a cell against itself is named: its own study's name and this.
+pub const NOISE: &str = "-noise";
+
 /// One cell of `plan` under two labels ([`LABELS`]), `trials` times each, in blocks of one of each in an order that the seed decides: the
 /// plan of a comparison of which the truth is known. `None` when there is no such cell.
 #[must_use]
@@ -145,7 +148,7 @@ pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
         })
         .collect();
     Some(Plan {
-        study: format!("{}-noise", plan.study),
+        study: format!("{}{NOISE}", plan.study),
         title: format!("{} against itself", cell.label),
         profile: String::new(),
         axes: vec![Axis { name: "variant".into(), levels: LABELS.map(|label| Level::Text(label.to_owned())).to_vec() }],

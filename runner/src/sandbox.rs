@@ -58,6 +58,8 @@ pub fn enter() -> anyhow::Result<()> {
     if getppid() != Pid::from_raw(0) && getppid() != outside {
         bail!("the parent ended while the sandbox was made");
     }
+    // What a terminal sends to the whole foreground group comes by the parent, and once: a second one means to end at once.
+    nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).context("cannot make a process group")?;
     nix::sys::prctl::set_no_new_privs().context("cannot give up new privileges")?;
     private_mounts()?;
     if as_root {
@@ -203,8 +205,7 @@ fn wait_outside(child: u32, set: &SigSet, processes: &fs::File) -> i32 {
                 let _ = kill(child_pid, Signal::SIGTSTP);
                 let _ = nix::sys::signal::raise(Signal::SIGSTOP);
             }
-            // From a terminal the whole foreground group has the signal already; from `kill` only this process. The first process of a
-            // PID namespace ignores what it has no handler for: without one, this process's end is its end.
+            // Whoever sends a signal, a terminal too, sends it to this process alone of the two. The first process of a PID namespace ignores what it has no handler for: without one, this process's end is its end.
             Ok(signal) if signal == Signal::SIGCONT || handles(processes, child, signal) => {
                 let _ = kill(child_pid, signal);
             }

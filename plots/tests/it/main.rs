@@ -7,6 +7,7 @@ mod forms;
 mod import;
 mod query;
 mod report;
+mod results;
 mod sequences;
 mod support;
 mod tables;

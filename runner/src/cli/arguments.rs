@@ -8,20 +8,46 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
+use microbench::screen::Colour;
 use microbench::selftest::probe::FakeGuests;
 use microbench_plots::record::{HostKind, Theme};
 
+/// What the help ends with: the way in, and how a run is named.
+const NEXT: &str = "\
+A study of your own: microbench new mine\nWhat an error's code means: microbench explain CODE\n\n\
+RUN is a run's folder, or a name that is looked up in the project's runs/: the beginning of a run's name that no other one has, \
+`latest`, or `latest:STUDY`.";
+
 /// Declarative experiments on microVMs: one manifest in, measured figures out.
 #[derive(Debug, Parser)]
-#[command(
-    name = "microbench",
-    version,
-    max_term_width = 100,
-    after_help = "A study of your own: microbench new mine\nWhat an error's code means: microbench explain CODE"
-)]
+#[command(name = "microbench", version, max_term_width = 100, after_help = NEXT)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Action,
+    /// When to colour [variables: NO_COLOR, CLICOLOR, CLICOLOR_FORCE].
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorArgument::Auto)]
+    pub(super) color: ColorArgument,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ColorArgument {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl ColorArgument {
+    pub(super) fn choice(self) -> Colour {
+        match self {
+            Self::Auto => Colour::Auto,
+            Self::Always => Colour::Always,
+            Self::Never => Colour::Never,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,9 +88,13 @@ pub(super) enum Action {
         session: SessionArguments,
     },
     /// Find out where a study's trials can execute, by booting one guest: prints `kvm` or `emulated`.
+    #[command(after_help = "JSON: {host: kvm|emulated, reason: why not KVM, or null}.")]
     Host {
         #[command(flatten)]
         study: StudyArguments,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Is this machine fit to measure on? What was found, why it matters, what mends it.
     #[command(after_help = "Example: microbench doctor experiments/quick.toml")]
@@ -84,19 +114,28 @@ pub(super) enum Action {
         #[arg(long, hide = true)]
         root: Option<PathBuf>,
     },
-    #[command(after_help = "Example: microbench analyze runs/quick-20260101T120000Z")]
+    #[command(
+        after_help = "Example: microbench analyze latest\n\nJSON: {run, study, host, machine, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
+median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {STATUS: {vms, reason}}}], \
+sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline, tests}], hints: [{hint, message, advice}], \
+claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}."
+    )]
     /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary.
     Analyze {
-        /// The run directory.
+        /// The run.
         #[arg(value_hint = ValueHint::DirPath)]
         run: PathBuf,
         /// Print quantiles, the mean's interval, outliers and drift of each cell, too.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "json")]
         detail: bool,
+        /// Print all of it as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Draw a run's figures from its samples.
+    #[command(after_help = "JSON: {run, files}.")]
     Plot {
-        /// The run directory.
+        /// The run.
         #[arg(value_hint = ValueHint::DirPath)]
         run: PathBuf,
         /// Draw all of them in this theme, into figures/THEME [default: each in its own].
@@ -108,6 +147,9 @@ pub(super) enum Action {
         /// The same for every cell.
         #[arg(long)]
         sequences: bool,
+        /// Print the files that were drawn as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Write a run's tables (Markdown, CSV, LaTeX) and its numbers as LaTeX macros into RUN/tables.
     Table {
@@ -164,17 +206,25 @@ pub(super) enum Action {
         across_hosts: bool,
     },
     /// Check whether a run confirms a reference run: the same verdict on every claim; the ratios beside them.
+    #[command(
+        after_help = "JSON: {run, against, same, claims: [{name, there, here, values: [there, here]}]}; an outcome is \
+holds|contradicted|inconclusive|not-measured, or null where there is no such claim."
+    )]
     Verify {
         /// The run.
         run: PathBuf,
         /// The run whose claims are to be confirmed.
         #[arg(long, value_name = "RUN")]
         against: PathBuf,
+        /// Print the verdicts as JSON.
+        #[arg(long)]
+        json: bool,
     },
-    #[command(
-        after_help = "Example: microbench import experiments/paper-2019-published.toml table.csv --mapping names.toml"
-    )]
     /// Make a run of a table that somebody else measured: a CSV with the columns `metric`, `value` and one for each axis.
+    #[command(
+        after_help = "Example: microbench import experiments/paper-2019-published.toml table.csv --mapping names.toml\n\n\
+JSON: {run, rows, left_out}."
+    )]
     Import {
         #[command(flatten)]
         study: StudyArguments,
@@ -187,14 +237,88 @@ pub(super) enum Action {
         /// Run directory to create [default: runs/STUDY-TIME in the project].
         #[arg(long, value_name = "FOLDER")]
         out: Option<PathBuf>,
+        /// Print what was made as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Provide a study's kernels, root file systems and programs, and list them.
+    #[command(after_help = "JSON: a list of {kind, name, version, sha256, bytes, origin, path}.")]
     Artifacts {
         #[command(flatten)]
         study: StudyArguments,
         /// Also provide what the emulated host needs.
         #[arg(long)]
         emulated: bool,
+        /// Print the list as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the project's runs, the newest last: study, host, state, VMs that failed, size; the sessions of one that was resumed below it.
+    #[command(after_help = "JSON: a list of {name, path, study, kind: measured|imported|noise, host, begun, \
+state: complete|interrupted|running|unreadable, owner: {pid, machine, since}, reason, trials_ended, trials_planned, failed_vms, \
+bytes, sessions: [{started, host, hosts, version, trials}]}; what is unknown is null.")]
+    Runs {
+        /// Only runs of this study.
+        #[arg(long, value_name = "STUDY")]
+        study: Option<String>,
+        /// Print the list as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a run from all sides: what was run and where, its sessions, cells, artefacts and files, what can be done next. Of an archive
+    /// that `export` made: check every file in it by its SHA-256.
+    #[command(
+        after_help = "JSON: {run: as `runs` has it, title, protocol, profile, seed, plan_sha256, machine, fingerprint, \
+cells: [{cell, label, ok, failed, invalid, missing}] in trials, artifacts: [{kind, name, version, sha256, bytes, origin, path}], \
+files: [{name, files, bytes, what}], next: [[command, what it does]]}; of an archive \
+{archive, name, study, title, trials_ended, trials_planned, files: [{name, bytes, sha256}]}."
+    )]
+    Show {
+        /// The run, or an archive of one.
+        #[arg(value_name = "RUN|ARCHIVE")]
+        run: PathBuf,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Pack a run into one archive: everything that drawing it again and verifying it takes, with a SHA256SUMS. The same run gives the
+    /// same bytes; `show` checks an archive, and `tar -xf` unpacks it.
+    #[command(after_help = "JSON: {archive, bytes, sha256, files: [{name, bytes, sha256}]}.")]
+    Export {
+        /// The run.
+        run: PathBuf,
+        /// The archive to make: FILE.tar.zst or FILE.tar.gz [default: NAME.tar.zst].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Leave out what guests and emulated hosts wrote on their consoles.
+        #[arg(long)]
+        without_consoles: bool,
+        /// Print what was made as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say which runs may go, by name or by rule, and what that frees; `--yes` removes them. A run that a process executes stays, and
+    /// so does what is no run.
+    #[command(
+        group(clap::ArgGroup::new("which").args(["runs", "keep", "older_than"]).required(true).multiple(true)),
+        after_help = "JSON: {removed, bytes, runs: [{name, path, bytes, goes, why}]}."
+    )]
+    Prune {
+        /// These runs.
+        #[arg(value_name = "RUN", conflicts_with_all = ["keep", "older_than"])]
+        runs: Vec<PathBuf>,
+        /// Of each study and kind of host, all complete runs but the newest N, and interrupted ones that N complete runs are newer than.
+        #[arg(long, value_name = "N")]
+        keep: Option<usize>,
+        /// Runs that began more than DAYS days ago. With --keep: those that both rules name.
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u32>,
+        /// Remove them.
+        #[arg(long)]
+        yes: bool,
+        /// Print what goes and what stays as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Print the JSON Schema of manifests, for editors; `#:schema FILE` on the first line of a manifest names it.
     #[command(after_help = "Example: microbench schema > microbench.schema.json")]

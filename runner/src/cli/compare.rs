@@ -6,7 +6,11 @@ use std::process::ExitCode;
 use anyhow::bail;
 use microbench::error::code::Code;
 use microbench::run::directory::Directory;
+use microbench::screen::Stream;
 use microbench_plots::{claim, compare, summary};
+use serde::Serialize;
+
+use super::store::{print_json, print_text};
 
 /// How a comparison is printed.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +72,9 @@ pub(super) fn conclude(
         return Err(compare::Refusal::Nothing.into());
     }
     match output {
-        Output::Text { detail } => print!("{}", compare::text(found, sides, title, settings, detail)),
+        Output::Text { detail } => {
+            print_text(&compare::text_in(found, sides, title, settings, detail, Stream::Out.room()));
+        }
         Output::Json => println!("{}", serde_json::to_string_pretty(found)?),
     }
     let closed = gate && found.iter().any(|one| one.verdict == compare::Verdict::Slower);
@@ -80,12 +86,26 @@ pub(super) fn conclude(
     Ok(if closed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// What `verify` found, as JSON has it.
+#[derive(Serialize)]
+struct VerifyReport<'a> {
+    run: String,
+    against: String,
+    same: bool,
+    claims: &'a [claim::Confirmation],
+}
+
 /// Prints both runs' verdicts on each claim of the reference. The exit code is 1 when one differs.
-pub(super) fn verify(run: &Path, against: &Path) -> anyhow::Result<ExitCode> {
+pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let (run, reference) = (Directory::open(run)?, Directory::open(against)?);
     let (here, there) = (microbench_plots::load(run.path())?, microbench_plots::load(reference.path())?);
     let (here, there) = (claim::judge(&here.0, &here.1), claim::judge(&there.0, &there.1));
     let checks = claim::confirm(&there, &here);
-    print!("{}", claim::confirmations(&checks, &reference.name(), &run.name()));
-    Ok(if checks.iter().all(|check| check.same()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let same = checks.iter().all(claim::Confirmation::same);
+    if json {
+        print_json(&VerifyReport { run: run.name(), against: reference.name(), same, claims: &checks })?;
+    } else {
+        print_text(&claim::confirmations(&checks, &reference.name(), &run.name(), Stream::Out.room()));
+    }
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

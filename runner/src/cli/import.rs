@@ -10,9 +10,19 @@ use microbench::journal::{Journal, Owner};
 use microbench::run::directory::{Directory, Engines};
 use microbench_plots::import as imports;
 use microbench_plots::record::Record;
+use serde::Serialize;
 
 use super::arguments::StudyArguments;
 use super::runs::{Loaded, load};
+use super::store::print_json;
+
+/// What was imported, as JSON has it.
+#[derive(Serialize)]
+struct ImportReport {
+    run: String,
+    rows: usize,
+    left_out: usize,
+}
 
 /// Makes a run directory of a table; everything wrong with the table is said at once.
 pub(super) fn import(
@@ -20,6 +30,7 @@ pub(super) fn import(
     table: &Path,
     mapping: Option<&Path>,
     out: Option<&Path>,
+    json: bool,
 ) -> anyhow::Result<ExitCode> {
     let Loaded { study, plan, engines, project, .. } = load(study)?;
     let text = std::fs::read_to_string(table).with_context(|| format!("cannot read {}", table.display()))?;
@@ -43,6 +54,10 @@ pub(super) fn import(
     records.extend(imported.records);
     records.push(Record::RunEnd { ended: now });
     Journal::open(run.path(), &Owner::this())?.append(&records)?;
+    if json {
+        let (rows, left_out) = (imported.rows, imported.ignored);
+        return print_json(&ImportReport { run: run.path().display().to_string(), rows, left_out });
+    }
     eprintln!("{} rows imported, {} left out", imported.rows, imported.ignored);
     println!("{}", run.path().display());
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! The command line: one subcommand a step of the way from a manifest to figures.
 
+mod analyze;
 mod arguments;
 mod compare;
 mod front;
@@ -7,8 +8,8 @@ mod import;
 mod machine;
 mod noise;
 mod runs;
+mod store;
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,38 +22,38 @@ use microbench::artifact::project::Project;
 use microbench::error::code::Code;
 use microbench::error::{codes, describe, exit, explain};
 use microbench::host::doctor;
-use microbench::host::identity::{self, Identity};
-use microbench::host::noise::Noise;
 use microbench::host::tree::Tree;
 use microbench::lacking::Lacking;
 use microbench::probe::Probe;
 use microbench::run::directory::Directory;
 use microbench::run::parts::Files;
 use microbench::run::session::Ended;
-use microbench::run::{execute, parts};
+use microbench::run::{execute, parts, prune};
+use microbench::screen::{self, Stream};
 use microbench::selftest::probe::{FakeGuests, measure};
 use microbench::selftest::{fake_guest, load as load_test};
 use microbench::{catalog, manifest, plan, plan_view, sandbox};
 use microbench_plots::record::{ProbeError, Statistic};
-use microbench_plots::terminal::wrapped;
-use microbench_plots::{claim, compare as comparison, query, schema, summary};
+use microbench_plots::{compare as comparison, query, schema};
 
-use self::arguments::{Action, Cli, HostArgument, SelfTest, ThemeArgument};
+use self::arguments::{Action, Cli, SelfTest, ThemeArgument};
 use self::compare::{Output, compare_runs, compare_variants, verify};
 use self::machine::{try_guest, tuning};
-use self::runs::{begin, boot_guest, decide, go_on, load};
+use self::runs::{begin, go_on, load};
+use self::store::print_json;
 
 /// Parses the command line, does what it says, and turns the outcome into an exit code.
 pub(crate) fn main() -> ExitCode {
-    let action = Cli::parse().command;
+    let cli = Cli::parse();
+    screen::choose(cli.color.choice());
+    let action = cli.command;
     // Another microbench reads what these say.
     let own = matches!(action, Action::CheckSandbox | Action::CheckKvm { .. } | Action::FakeGuest { .. });
     match act(action) {
         Ok(code) => code,
         Err(error) => {
             if let Some(errors) = error.downcast_ref::<manifest::ManifestErrors>() {
-                let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-                eprint!("{}", if colour { errors.coloured() } else { errors.plain() });
+                eprint!("{}", if Stream::Err.is_coloured() { errors.coloured() } else { errors.plain() });
                 let mut codes: Vec<_> = errors.errors().iter().map(|error| error.code.as_str()).collect();
                 codes.sort_unstable();
                 codes.dedup();
@@ -104,10 +105,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Some(run) => go_on(&run, study.project.as_deref(), host, session),
             None => begin(&study, host, out.as_deref(), session),
         },
-        Action::Host { study } => {
-            println!("{}", HostArgument::of(decide(boot_guest(&study)?)));
-            Ok(ExitCode::SUCCESS)
-        }
+        Action::Host { study, json } => runs::host(&study, json),
         Action::Doctor { study, json, tune, restore, root } => {
             let tree = root.as_deref().map_or_else(Tree::machine, Tree::at);
             if tune || restore {
@@ -123,42 +121,24 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let bad = checks.iter().any(|check| check.state == doctor::State::Bad);
             Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
-        Action::Analyze { run, detail } => {
-            let analysis = microbench_plots::analyze(Directory::open(&run)?.path())?;
-            print!("{}", summary::text(&analysis.plan, &analysis.summary, &analysis.journal));
-            if let Ok(identity) = Directory::open(&run)?.read::<Identity>(identity::FILE) {
-                println!("{}", identity.line());
-                let measured = |metric: &str| analysis.plan.metrics.iter().any(|own| own.name == metric);
-                match Noise::of_host(&identity.fingerprint) {
-                    Some(noise) => println!("{}", wrapped(&noise.line(measured), 4)),
-                    None => println!("noise floor of this host: not measured (`microbench selftest aa STUDY` does)"),
-                }
-            }
-            if detail {
-                println!("\n{}", summary::detail(&analysis.summary, analysis.plan.seed));
-            }
-            println!("{} samples, {} missing (samples.csv says why)", analysis.values, analysis.missing);
-            if !analysis.verdicts.is_empty() {
-                print!("\n{}", claim::text(&analysis.verdicts));
-            }
-            if let Some(line) = analysis.journal.torn {
-                println!("the journal's last line ({line}) was cut off and does not count");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Action::Import { study, table, mapping, out } => {
+        Action::Analyze { run, detail, json } => analyze::analyze(&run, detail, json),
+        Action::Import { study, table, mapping, out, json } => {
             let Some(table) = table else {
                 Cli::command().error(ErrorKind::MissingRequiredArgument, "no TABLE.csv is given").exit()
             };
-            import::import(&study, &table, mapping.as_deref(), out.as_deref())
+            import::import(&study, &table, mapping.as_deref(), out.as_deref(), json)
         }
-        Action::Plot { run, theme, sequence, sequences } => {
+        Action::Plot { run, theme, sequence, sequences, json } => {
             let (run, theme) = (Directory::open(&run)?, theme.map(ThemeArgument::theme));
             let files = if sequences || !sequence.is_empty() {
                 microbench_plots::plot_sequences(run.path(), theme, &sequence)?
             } else {
                 microbench_plots::plot(run.path(), theme)?
             };
+            if json {
+                let files = files.iter().map(|file| file.display().to_string()).collect();
+                return print_json(&store::PlotReport { run: run.name(), files });
+            }
             files.iter().for_each(|file| println!("{}", file.display()));
             Ok(ExitCode::SUCCESS)
         }
@@ -199,8 +179,16 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 None => compare_variants(&a, baseline.as_deref(), settings, output, gate),
             }
         }
-        Action::Verify { run, against } => verify(&run, &against),
-        Action::Artifacts { study, emulated } => {
+        Action::Verify { run, against, json } => verify(&run, &against, json),
+        Action::Runs { study, json } => store::runs(study.as_deref(), json),
+        Action::Show { run, json } => store::show(&run, json),
+        Action::Export { run, out, without_consoles, json } => {
+            store::export(&run, out.as_deref(), !without_consoles, json)
+        }
+        Action::Prune { runs, keep, older_than, yes, json } => {
+            store::prune(&runs, prune::Rule { keep, older_than }, yes, json)
+        }
+        Action::Artifacts { study, emulated, json } => {
             let loaded = load(&study)?;
             let cache = Cache::of_user()?;
             let mut lock =
@@ -208,13 +196,10 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             if emulated {
                 parts::provide_testbed(&mut lock, &loaded.project, &cache)?;
             }
-            println!("{:8} {:14} {:22} {:>9}  {:16}  origin", "kind", "name", "version", "bytes", "sha256");
-            for artifact in &lock.artifacts {
-                let (kind, digest) = (artifact.kind.to_string(), &artifact.sha256[..16]);
-                let (name, version) = (&artifact.name, &artifact.version);
-                println!("{kind:8} {name:14} {version:22} {:>9}  {digest}  {}", artifact.bytes, artifact.origin);
+            if json {
+                return print_json(&lock.artifacts);
             }
-            Ok(ExitCode::SUCCESS)
+            Ok(store::print_text(&store::artifacts(&lock.artifacts, Stream::Out.room())))
         }
         Action::Schema => {
             print!("{}", manifest::schema::text(&catalog::built_in()?));

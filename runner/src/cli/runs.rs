@@ -11,16 +11,19 @@ use microbench::artifact::cache::Cache;
 use microbench::artifact::lock::{self, Lock};
 use microbench::artifact::project::{Project, read_toml};
 use microbench::engine::description::Engine;
+use microbench::error::describe;
 use microbench::host::needs;
 use microbench::manifest::Study;
 use microbench::plan::Choice;
 use microbench::run::directory::{Directory, Engines};
 use microbench::run::parts::Files;
 use microbench::run::{execute, parts};
-use microbench::{catalog, journal, manifest, plan};
+use microbench::{catalog, journal, manifest, plan, screen};
 use microbench_plots::record::{HostKind, Plan};
+use serde::Serialize;
 
 use super::arguments::{Cli, HostArgument, SessionArguments, StudyArguments};
+use super::store::print_json;
 
 /// A study with everything that its manifest refers to.
 pub(super) struct Loaded {
@@ -126,6 +129,24 @@ pub(super) fn decide(guest: anyhow::Result<()>) -> HostKind {
     }
 }
 
+/// Where trials can execute, as JSON has it.
+#[derive(Serialize)]
+struct HostReport {
+    host: HostKind,
+    reason: Option<String>,
+}
+
+/// Finds out where a study's trials can execute, and prints it.
+pub(super) fn host(arguments: &StudyArguments, json: bool) -> anyhow::Result<ExitCode> {
+    let guest = boot_guest(arguments)?;
+    if json {
+        let host = if guest.is_ok() { HostKind::Kvm } else { HostKind::Emulated };
+        return print_json(&HostReport { host, reason: guest.err().map(|error| describe(error.as_ref())) });
+    }
+    println!("{}", HostArgument::of(decide(guest)));
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Decides on the host; the command that executes the run. It is a process of its own because the sandbox needs one without
 /// threads, and this one had some.
 pub(super) fn hand_over(
@@ -142,6 +163,7 @@ pub(super) fn hand_over(
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(this);
     command.args(["execute", "--host", HostArgument::of(host), "--project"]).arg(project.root()).arg(run.path());
+    command.args(["--color", screen::choice().word()]);
     command.args(["--patience", &session.patience.to_string(), "--fake-guests", &session.fake_guests.to_string()]);
     Ok(command)
 }

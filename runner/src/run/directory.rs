@@ -16,13 +16,14 @@ use crate::artifact::cache::hex;
 use crate::engine::description::Engine;
 use crate::error::code::Code;
 
-const PLAN: &str = "plan.json";
+/// Name of the file that makes a folder a run directory.
+pub const PLAN: &str = "plan.json";
 /// The plan as the run began, to say what was edited.
-const PLAN_BEGUN: &str = ".plan.json";
+pub(super) const PLAN_BEGUN: &str = ".plan.json";
 const ENGINES: &str = "engines.json";
 
 /// How the name of a run's folder begins while it is being made.
-const HALF_MADE: &str = ".microbench-half-made-";
+pub(super) const HALF_MADE: &str = ".microbench-half-made-";
 
 /// Most lines of a difference between two plans that are shown.
 const DIFF_LINES: usize = 40;
@@ -85,14 +86,15 @@ impl Directory {
         Ok(Self { path })
     }
 
-    /// Opens the folder of a run that was begun.
+    /// Opens the run that `given` names: a path, or a name as [`name`](super::name) understands it.
     ///
     /// # Errors
-    /// When it holds no plan.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
+    /// When there is none, or the name is that of several; when the path holds no plan.
+    pub fn open(given: &Path) -> anyhow::Result<Self> {
+        let given = super::name::find(given)?;
         let path =
-            fs::canonicalize(path).with_context(|| Code::NoRun.says(format!("there is no run {}", path.display())))?;
-        if !path.join(PLAN).is_file() {
+            fs::canonicalize(&given).with_context(|| Code::NoRun.says(format!("there is no run {}", given.display())))?;
+        if !is_run(&path) {
             bail!(Code::NotARun.says(format!("{} is no run directory: it has no {PLAN}", path.display())));
         }
         Ok(Self { path })
@@ -202,6 +204,12 @@ impl Directory {
         file.persist(&path).with_context(context)?;
         Ok(())
     }
+}
+
+/// Whether `path` is the folder of a run.
+#[must_use]
+pub fn is_run(path: &Path) -> bool {
+    path.join(PLAN).is_file()
 }
 
 /// Removes folders of runs that a killed process left half-made in `parent`: those that nobody holds.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use microbench_plots::record::{Cell, Level, Plan, ProbeError, Record};
@@ -44,10 +45,12 @@ enum News {
     Up,
     /// The error of the probe in it.
     Probe(ProbeError),
-    /// A trial has ended.
-    Trial { trial: JobTrial, records: Vec<Record>, consoles: BTreeMap<String, String> },
+    /// A trial has begun.
+    Begun(JobTrial),
+    /// A trial has ended, after so long a time of this machine.
+    Trial { trial: JobTrial, records: Vec<Record>, consoles: BTreeMap<String, String>, took: Duration },
     /// A trial went down with its host.
-    Lost { trial: JobTrial, vms: u32, message: String },
+    Lost { trial: JobTrial, vms: u32, message: String, took: Duration },
     /// The lane has no trials left, or cannot go on.
     Over(anyhow::Result<()>),
 }
@@ -123,15 +126,16 @@ pub fn execute(
                         if let Some(step) = step.take() {
                             step.done("up");
                         }
-                        session.show(&all);
+                        session.show(&all, hosts);
                     }
                 }
                 News::Probe(error) => session.probe(error)?,
-                News::Trial { trial, records, consoles } => {
-                    session.ended(&trial, &records, &consoles)?;
+                News::Begun(trial) => session.begins(&trial),
+                News::Trial { trial, records, consoles, took } => {
+                    session.ended(&trial, &records, &consoles, took)?;
                     session.room(vms(&trial, site.plan))?;
                 }
-                News::Lost { trial, vms, message } => session.lost(&trial, vms, &message)?,
+                News::Lost { trial, vms, message, took } => session.lost(&trial, vms, &message, took)?,
                 News::Over(outcome) => outcome?,
             }
         }
@@ -163,15 +167,20 @@ impl Lane<'_> {
     /// Takes messages until the job is done, the host is lost, or a signal.
     fn serve(&self, host: &mut Emulated, left: &mut Vec<JobTrial>) -> anyhow::Result<()> {
         let mut current: Option<JobTrial> = None;
+        let mut begun = Instant::now();
         loop {
             let vms = current.as_ref().map_or(1, |trial| vms(trial, self.site.plan));
             match host.next(self.site.options.patience + self.site.options.patience / 10 * vms) {
                 Ok(Message::Probe(error)) => self.tell(News::Probe(error))?,
-                Ok(Message::Begin(trial)) => current = Some(trial),
+                Ok(Message::Begin(trial)) => {
+                    begun = Instant::now();
+                    current = Some(trial.clone());
+                    self.tell(News::Begun(trial))?;
+                }
                 Ok(Message::End { records, consoles }) => {
                     let trial = current.take().context("the emulated host ended a trial that it had not begun")?;
                     left.retain(|other| *other != trial);
-                    self.tell(News::Trial { trial, records, consoles })?;
+                    self.tell(News::Trial { trial, records, consoles, took: begun.elapsed() })?;
                     if stop_requested().is_some() {
                         return Ok(());
                     }
@@ -182,7 +191,8 @@ impl Lane<'_> {
                 Err(silence) => {
                     if let Some(trial) = current {
                         left.retain(|other| *other != trial);
-                        self.tell(News::Lost { trial, vms, message: silence.to_string() })?;
+                        let message = silence.to_string();
+                        self.tell(News::Lost { trial, vms, message, took: begun.elapsed() })?;
                     }
                     return Ok(());
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Context;
 use microbench_plots::record::{FailureReason, Plan};
@@ -30,7 +31,7 @@ pub fn execute(
 ) -> anyhow::Result<()> {
     let name = run.name();
     let trials = with_warmups(session.todo(), plan);
-    session.show(&trials);
+    session.show(&trials, 1);
     for planned in trials {
         let cell = plan.cells.iter().find(|cell| cell.id == planned.cell);
         let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;
@@ -50,13 +51,15 @@ pub fn execute(
         }
         let vms = trial.vms();
         session.room(vms)?;
+        session.begins(&planned);
+        let begun = Instant::now();
         let refused = session.budget().refuse(&planned, vms);
         let changed = |problem: String| not_run(&planned, vms, FailureReason::Artifact, &problem);
         let records = match refused.or_else(|| seals.check(&planned.cell).err().map(changed)) {
             Some(records) => records,
             None => trial.execute(scratch, &run.console(), watcher),
         };
-        session.ended(&planned, &records, &BTreeMap::new())?;
+        session.ended(&planned, &records, &BTreeMap::new(), begun.elapsed())?;
     }
     Ok(())
 }

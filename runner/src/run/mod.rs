@@ -1,17 +1,25 @@
 //! One execution of a study, from a plan to a complete journal.
 //!
-//! [`directory`] is what is on disk, [`parts`] turns names into files, [`kvm`] finds out whether guests come up here,
-//! [`execute`] enters the sandbox, [`session`] keeps the journal, [`local`] and [`emulated`] are the two places where trials can
-//! be executed.
+//! [`directory`] is what is on disk, [`name`] finds it, [`parts`] turns names into files, [`kvm`] finds out whether guests come up here,
+//! [`execute`] enters the sandbox, [`session`] keeps the journal, [`line`] and
+//! [`estimate`] say how it goes, [`local`] and [`emulated`] are the two places where trials can
+//! be executed. [`survey`] and [`overview`] say what has become of a run, [`archive`] packs it, [`prune`] removes it.
 
+pub mod archive;
 pub mod budget;
 pub mod directory;
 pub mod emulated;
+pub mod estimate;
 pub mod execute;
 pub mod kvm;
+pub mod line;
 pub mod local;
+pub mod name;
+pub mod overview;
 pub mod parts;
 pub mod pause;
+pub mod prune;
 pub mod session;
 pub mod share;
 pub mod stages;
+pub mod survey;

@@ -2,18 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use console::Style;
+use indicatif::HumanDuration;
 use microbench_plots::record::{FORMAT_VERSION, FailureReason, HostKind, Interference, Plan, ProbeError, Record};
 use microbench_plots::stats::precision::Look;
+use microbench_plots::terminal::wrapped_to;
 
 use super::budget::{self, Budget};
 use super::directory::Directory;
+use super::estimate::Estimate;
+use super::line::{Line, Status};
 use super::{pause, stages};
 use crate::console::FILE_LIMIT;
 use crate::error::code::Code;
 use crate::journal::{self, Journal, Owner, Progress};
-use crate::progress::Step;
+use crate::progress::{Step, about, bar, columns, say};
+use crate::screen::Stream;
 use crate::testbed::wire::JobTrial;
 
 /// The signal that asked the run to stop; 0 for none.
@@ -35,7 +43,7 @@ pub enum Ended {
 }
 
 /// Time that the current trial may still take after a request to stop.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Asks the session to stop after the current trial, and ends the process after [`GRACE`], or at once when asked a second time: the
 /// kernel then ends everything in the sandbox, and the trial is run again by the next session.
@@ -44,13 +52,19 @@ pub fn request_stop(signal: i32) {
         std::process::exit(128 + signal);
     }
     let grace = GRACE.as_secs();
-    eprintln!(
-        "microbench: stopping after this trial, in {grace} s at most; once more stops at once (`--resume` goes on either way)"
-    );
+    let again = if signal == libc::SIGINT { "Ctrl-C again" } else { "a second signal" };
+    say(&wrapped_to(
+        columns(),
+        &format!(
+            "microbench: stopping after this trial, which has {grace} s to end; {again} ends it at once, and it will be run again \
+             (`--resume` goes on either way)"
+        ),
+        2,
+    ));
     pause::over();
     let end = move || {
         std::thread::sleep(GRACE);
-        eprintln!("microbench: the trial did not end within {grace} s: it will be run again");
+        say(&format!("microbench: the trial did not end within {grace} s: it will be run again"));
         std::process::exit(128 + signal);
     };
     if std::thread::Builder::new().name("grace".into()).spawn(end).is_err() {
@@ -105,6 +119,68 @@ const OTHER_FILES: u64 = 1 << 20;
 /// Times that a trial is executed at most, when something disturbs it each time.
 pub const ATTEMPTS: u32 = 3;
 
+/// How a stage goes: what is left, what runs, how long it takes.
+#[derive(Debug)]
+struct Stage {
+    /// Trials, warm-ups among them.
+    all: usize,
+    /// Those that have not ended, in order.
+    left: Vec<JobTrial>,
+    /// What runs now, the last begun last, each since when.
+    now: Vec<(JobTrial, Instant)>,
+    begun: Instant,
+    /// Share of the work that is done, and the time that the rest takes, as of the last trial's end.
+    share: f64,
+    until: Option<(Duration, Instant)>,
+}
+
+impl Stage {
+    fn new(trials: &[JobTrial]) -> Self {
+        let begun = Instant::now();
+        Self { all: trials.len(), left: trials.to_vec(), now: Vec::new(), begun, share: 0.0, until: None }
+    }
+
+    /// A trial has begun.
+    fn begins(&mut self, trial: &JobTrial) {
+        self.now.retain(|(other, _)| other != trial);
+        self.now.push((trial.clone(), Instant::now()));
+    }
+
+    /// A trial has ended.
+    fn ends(&mut self, trial: &JobTrial, estimate: &Estimate, plan: &Plan) {
+        self.left.retain(|other| other != trial);
+        self.now.retain(|(other, _)| other != trial);
+        self.share = estimate.share(&self.left, plan);
+        self.until = estimate.left(&self.left, plan, self.begun.elapsed()).map(|left| (left, Instant::now()));
+    }
+
+    fn ended(&self) -> usize {
+        self.all - self.left.len()
+    }
+
+    /// The time that the rest takes.
+    fn rest(&self) -> Option<Duration> {
+        self.until.map(|(left, of)| left.saturating_sub(of.elapsed()))
+    }
+
+    /// The live line.
+    fn line(&self, columns: usize) -> String {
+        const WIDEST_BAR: usize = 24;
+        let (ended, all) = (self.ended(), self.all);
+        let now = self.now.last().map_or_else(String::new, |(trial, since)| {
+            let warm = if trial.warmup { " (warm-up)" } else { "" };
+            format!("  {}{warm} {} s", trial.cell, since.elapsed().as_secs())
+        });
+        let stopping = if stop_requested().is_some() { ", stopping" } else { "" };
+        let bar = bar(self.share, (columns / 4).min(WIDEST_BAR));
+        let rest = match self.rest() {
+            Some(rest) if columns < 60 => format!("{:#} left", HumanDuration(rest)),
+            rest => format!("{} left", about(rest)),
+        };
+        format!("[{bar}] {ended}/{all}, {rest}{stopping}{now}")
+    }
+}
+
 /// A session in progress: the journal, what is done and what is not, the live line.
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -112,6 +188,10 @@ pub struct Session<'a> {
     journal: Journal,
     run: Directory,
     step: Option<Step>,
+    stage: Arc<Mutex<Stage>>,
+    estimate: Estimate,
+    /// Trials that have ended in this session, by how.
+    counts: BTreeMap<Status, u32>,
     failed: u32,
     progress: Progress,
     /// What this stage has still to execute.
@@ -139,8 +219,19 @@ impl<'a> Session<'a> {
             );
         }
         let horizon = stages::first(plan, &progress);
-        let mut session =
-            Self { plan, journal, run: run.clone(), step: None, failed: 0, progress, todo: Vec::new(), horizon };
+        let mut session = Self {
+            plan,
+            journal,
+            run: run.clone(),
+            step: None,
+            stage: Arc::new(Mutex::new(Stage::new(&[]))),
+            estimate: Estimate::default(),
+            counts: BTreeMap::new(),
+            failed: 0,
+            progress,
+            todo: Vec::new(),
+            horizon,
+        };
         session.stage()?;
         Ok(session)
     }
@@ -158,8 +249,8 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             let cells = stages::look(self.plan, rule, self.run.path())?;
-            if let Some(step) = &self.step {
-                step.line(&stages::said(rule, blocks, &cells));
+            if self.step.is_some() {
+                say(&wrapped_to(columns(), &stages::said(rule, blocks, &cells), 2));
             }
             let open = cells.values().any(|look| matches!(look, Look::GoOn { .. }));
             let over = !open || blocks >= rule.n_max;
@@ -183,6 +274,7 @@ impl Session<'_> {
                 "this run was begun on the host {earlier}, whose times do not compare with those of {host}"
             )));
         }
+        self.progress.host = Some(host);
         self.journal.append(&[Record::RunStart {
             format: FORMAT_VERSION,
             run: self.run.name(),
@@ -208,13 +300,38 @@ impl Session<'_> {
         &self.todo
     }
 
-    /// Shows progress from here on, of `trials`, warm-ups among them. VMs are counted: a trial of 20 takes longer than one of 1.
-    pub fn show(&mut self, trials: &[JobTrial]) {
-        let all = trials.iter().map(|trial| u64::from(vms(trial, self.plan))).sum();
-        self.step = Some(Step::counted("VMs", all, false));
+    /// Shows progress from here on, of `trials`, warm-ups among them, on so many hosts.
+    pub fn show(&mut self, trials: &[JobTrial], hosts: usize) {
+        let host = self.progress.host.map_or_else(|| "unknown".to_owned(), |host| host.to_string());
+        let warm = trials.iter().filter(|trial| trial.warmup).count();
+        let vms = trials.iter().map(|trial| vms(trial, self.plan) as usize).sum();
+        let cells: BTreeSet<&str> = trials.iter().map(|trial| trial.cell.as_str()).collect();
+        let of = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
+        let warm_ups = if warm == 0 { String::new() } else { format!(" and {}", of(warm, "warm-up")) };
+        let clock = if self.progress.host == Some(HostKind::Emulated) { "virtual time" } else { "wall time" };
+        let words = format!(
+            "{}{warm_ups} of {}, {}, on {} ({host}); in brackets the {clock} from a trial's first event to its last",
+            of(trials.len() - warm, "trial"),
+            of(cells.len(), "cell"),
+            of(vms, "VM"),
+            of(hosts, "host"),
+        );
+        if let Some(step) = self.step.take() {
+            step.clear();
+        }
+        say(&wrapped_to(columns(), &words, 2));
+        self.stage = Arc::new(Mutex::new(Stage::new(trials)));
+        let stage = Arc::clone(&self.stage);
+        self.step =
+            Some(Step::live("run", move |columns| stage.lock().unwrap_or_else(PoisonError::into_inner).line(columns)));
     }
 
-    /// Journals a trial that has ended.
+    /// Takes note that a trial begins.
+    pub fn begins(&self, trial: &JobTrial) {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner).begins(trial);
+    }
+
+    /// Journals a trial that has ended, and says so; `took` is this machine's time.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -223,6 +340,7 @@ impl Session<'_> {
         trial: &JobTrial,
         records: &[Record],
         logs: &BTreeMap<String, String>,
+        took: Duration,
     ) -> anyhow::Result<()> {
         for (name, text) in logs {
             if !name.contains('/') && !name.starts_with('.') {
@@ -231,56 +349,53 @@ impl Session<'_> {
         }
         self.journal.append(records)?;
         self.progress.budget.saw(records);
-        let (mut vms, mut disturbed) = (0, false);
-        for record in records {
-            match record {
-                Record::Invalid { reason, message } => {
-                    disturbed = true;
-                    let again = if trial.warmup {
-                        ""
-                    } else if trial.attempt + 1 < ATTEMPTS {
-                        "; it is run again"
-                    } else {
-                        "; it stays invalid"
-                    };
-                    if let Some(step) = &self.step {
-                        step.line(&format!("{} invalid ({reason}): {message}{again}", trial.cell));
-                    }
-                }
-                Record::Failure { vm, reason, stage, message } => {
-                    let id = crate::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
-                    let log = format!("console/{id}.log");
-                    let place = if self.run.path().join(&log).exists() { format!(" ({log})") } else { String::new() };
-                    let message: String = message.chars().take(400).collect();
-                    if let Some(step) = &self.step {
-                        step.line(&format!("{} vm {vm}: {reason} at {stage}: {message}{place}", trial.cell));
-                    }
-                    self.failed += u32::from(!trial.warmup);
-                }
-                Record::TrialEnd { ok, failed, .. } => vms = u64::from(ok + failed),
-                _ => {}
-            }
+        let disturbed = records.iter().any(|record| matches!(record, Record::Invalid { .. }));
+        let failures = records.iter().filter(|record| matches!(record, Record::Failure { .. })).count();
+        if !trial.warmup {
+            self.failed += u32::try_from(failures).unwrap_or(u32::MAX);
         }
         self.todo.retain(|todo| todo != trial);
         if !trial.warmup {
             self.progress.ended(trial.index, trial.attempt, disturbed);
         }
-        if let Some(step) = &self.step {
-            let what = if trial.warmup { "warm-up of " } else { "" };
-            step.advance(vms, &format!("{what}{}", trial.cell));
+        let line = Line::of(self.plan, trial, records, self.run.path());
+        if !trial.warmup {
+            *self.counts.entry(line.status).or_default() += 1;
         }
+        if line.status != Status::Skip {
+            self.estimate.saw(trial, self.plan, took);
+        }
+        self.tell(trial, &line);
         Ok(())
+    }
+
+    /// Shows a trial that has ended.
+    fn tell(&self, trial: &JobTrial, line: &Line) {
+        let (ended, all, rest) = {
+            let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+            stage.ends(trial, &self.estimate, self.plan);
+            (stage.ended(), stage.all, stage.rest())
+        };
+        let widest = self.plan.cells.iter().map(|cell| cell.id.chars().count()).max().unwrap_or(0);
+        let mut lines = line.text(columns(), widest, |status, word| Stream::Err.paint(&style(status), word));
+        if let (Some(first), Some(false)) = (lines.first_mut(), self.step.as_ref().map(Step::is_live)) {
+            // What the live line says, where there is none.
+            first.push_str(&format!(" ({ended}/{all}, {} left)", about(rest)));
+        }
+        if self.step.is_some() {
+            say(&lines.join("\n"));
+        }
     }
 
     /// Journals a trial that the emulated host took down with it; it is run again as a disturbed one is.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn lost(&mut self, trial: &JobTrial, vms: u32, message: &str) -> anyhow::Result<()> {
+    pub fn lost(&mut self, trial: &JobTrial, vms: u32, message: &str, took: Duration) -> anyhow::Result<()> {
         let mut records = budget::not_run(trial, vms, FailureReason::Testbed, message);
         let end = records.len() - 1;
         records.insert(end, Record::Invalid { reason: Interference::Testbed, message: message.to_owned() });
-        self.ended(trial, &records, &BTreeMap::new())
+        self.ended(trial, &records, &BTreeMap::new(), took)
     }
 
     /// What the cells' last trials came to.
@@ -319,17 +434,33 @@ impl Session<'_> {
         }
         if let Some(step) = self.step.take() {
             let left = stages::missing(self.plan, &self.progress, None).len();
-            let failed = self.failed;
-            step.done(&match (complete, failed) {
-                (true, 0) => "complete, no VM failed".to_owned(),
-                (true, _) => format!("complete, {failed} VMs failed (recorded with their reasons)"),
-                (false, _) => format!("stopped with {left} trials to go"),
+            let counts = (self.counts.iter())
+                .map(|(status, count)| format!("{count} {}", status.word().to_lowercase()))
+                .collect::<Vec<_>>()
+                .join(", ");
+            step.done(&match (complete, self.failed) {
+                (true, 0) => format!("complete, no VM failed; trials: {counts}"),
+                (true, failed) => {
+                    format!("complete, {failed} VMs failed (recorded with their reasons); trials: {counts}")
+                }
+                (false, _) => format!("stopped with {left} trials to go; trials: {counts}"),
             });
         }
         match (complete, stop_requested()) {
             (false, Some(signal)) => Ok(Ended::Stopped { signal }),
             _ => Ok(Ended::Complete { failed: self.failed }),
         }
+    }
+}
+
+/// The colour of a status.
+fn style(status: Status) -> Style {
+    match status {
+        Status::Pass => Style::new().green().bold(),
+        Status::Fail => Style::new().red().bold(),
+        Status::Invalid => Style::new().magenta().bold(),
+        Status::Skip => Style::new().yellow().bold(),
+        Status::Warm => Style::new().dim(),
     }
 }
 

@@ -1,13 +1,10 @@
 //! The built program, driven from outside: a manifest in, files out. One topic a file.
 
-mod emulated;
-mod support;
-mod trust;
-
 mod cli;
 mod compare;
 mod doctor;
 mod documents;
+mod emulated;
 mod faults;
 mod front;
 mod hostile;
@@ -20,4 +17,8 @@ mod protocols;
 mod publish;
 mod runs;
 mod schema;
+mod store;
+mod support;
+mod terminal;
 mod testbed;
+mod trust;

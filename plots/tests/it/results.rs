@@ -1,0 +1,84 @@
+//! Results for a reader: the tree, the sentences, the hints.
+
+use microbench_plots::record::encode_line;
+use microbench_plots::sentence::{Says, sentences};
+use microbench_plots::terminal::Room;
+use microbench_plots::{analyze, hint, results, sentence};
+
+use crate::support::Run;
+
+#[test]
+fn results_are_a_tree_that_fits_its_terminal() {
+    let run = Run::new(10, Vec::new());
+    let analysis = analyze(run.folder()).unwrap();
+    let of = |room| results::text(&analysis.plan, &analysis.summary, room);
+    insta::assert_snapshot!("tree", of(Room::ANY));
+    for columns in [40, 60, 80] {
+        let text = of(Room::of(columns));
+        assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
+        // What is missing is said however narrow it is.
+        assert!(text.contains("10 no") && text.contains("left out, for"), "{columns}:\n{text}");
+    }
+    insta::assert_snapshot!("tree of 40 columns", of(Room::of(40)));
+}
+
+#[test]
+fn variants_are_compared_in_sentences_and_a_sentence_needs_an_interval() {
+    let of = |trials| {
+        let run = Run::new(trials, Vec::new());
+        let analysis = analyze(run.folder()).unwrap();
+        sentences(&analysis.plan, &analysis.summary)
+    };
+    let said = of(10);
+    assert!(said.iter().all(|sentence| sentence.says == Says::Differs), "{said:?}");
+    insta::assert_snapshot!("sentences", sentence::text(&said, "RUN", Room::ANY));
+    let withheld = of(2);
+    assert!(withheld.iter().all(|sentence| sentence.says == Says::Withheld), "{withheld:?}");
+    insta::assert_snapshot!("sentences withheld", sentence::text(&withheld, "RUN", Room::ANY));
+    let few = of(4);
+    assert!(few.iter().all(|one| one.says == Says::Differs && one.text.contains("takes trials for normal")), "{few:?}");
+}
+
+#[test]
+fn values_that_are_the_same_show_no_difference() {
+    let mut run = Run::new(8, Vec::new());
+    run.plan.metrics.truncate(1);
+    run.write_plan();
+    // What one has in this block the other has in the next.
+    let journal: String = (run.records().into_iter())
+        .map(|record| match record {
+            microbench_plots::record::Record::Reading { vm, name, value, unit, reason } => {
+                let value = value.map(|value| (value / 1e6 % 10.0 + 100.0) * 1e6);
+                microbench_plots::record::Record::Reading { vm, name, value, unit, reason }
+            }
+            other => other,
+        })
+        .map(|record| encode_line(&record))
+        .collect();
+    std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+    let analysis = analyze(run.folder()).unwrap();
+    let said = sentences(&analysis.plan, &analysis.summary);
+    assert!(!said.is_empty() && said.iter().all(|one| one.says == Says::NoDifferenceShown), "{said:?}");
+    assert!(
+        said[0].text.starts_with("no difference shown in kernel boot of Firecracker and QEMU host CPU"),
+        "{}",
+        said[0].text
+    );
+}
+
+#[test]
+fn what_is_suspicious_is_said_with_what_helps() {
+    let run = Run::new(3, Vec::new());
+    let analysis = analyze(run.folder()).unwrap();
+    let few = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
+    insta::assert_snapshot!("hints", hint::text(&few, "RUN", None, Room::ANY));
+    // The fixture's values grow with the block: with enough trials that is a drift.
+    let run = Run::new(12, Vec::new());
+    let analysis = analyze(run.folder()).unwrap();
+    let drifting = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
+    assert!(
+        drifting.iter().any(|hint| matches!(hint, hint::Hint::Drift { places } if places.len() == 8)),
+        "{drifting:?}"
+    );
+    assert!(!drifting.iter().any(|hint| matches!(hint, hint::Hint::TooFewTrials { .. })), "{drifting:?}");
+}

@@ -1,0 +1,136 @@
+//! What a person sees: a line a trial, a live line where there is a terminal, nothing wider than it, colours only where they belong.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use console::strip_ansi_codes;
+use serde_json::Value;
+
+use crate::support::{Bench, processes_of, text, variables, wait_until};
+
+/// The program on a terminal of so many columns: `script` of util-linux makes one and passes it on.
+fn terminal(bench: &Bench, columns: u16, arguments: &str) -> Command {
+    let program = env!("CARGO_BIN_EXE_microbench");
+    let mut command = Command::new("script");
+    let inner = bench.command(&[]);
+    command
+        .args(["-qec", &format!("stty cols {columns} rows 24 && exec {program} {arguments}"), "/dev/null"])
+        .current_dir(inner.get_current_dir().expect("a folder"))
+        .envs(variables(&inner))
+        .env("TERM", "xterm-256color")
+        .stdin(Stdio::null());
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What the program writes there.
+fn on_terminal(bench: &Bench, columns: u16, arguments: &str, more: &[(&str, &str)]) -> String {
+    let mut command = terminal(bench, columns, arguments);
+    let output = command.envs(more.iter().copied()).output().expect("script is there: it is a part of util-linux");
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Every line that was ever drawn, as a reader sees it. Paths are results, and have the length that they have.
+fn lines(output: &str) -> Vec<String> {
+    let seen = strip_ansi_codes(output);
+    seen.split(['\n', '\r']).map(|line| line.trim_end().to_owned()).filter(|line| !line.starts_with('/')).collect()
+}
+
+#[test]
+fn a_trial_is_a_line_with_its_status_and_what_went_wrong_below_it() {
+    let bench = Bench::new();
+    bench.study(&["ok", "crash", "refuse", "complains-first"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let said = text(&output.stderr);
+    for begin in ["   PASS [", "   FAIL [", "   SKIP [", "INVALID ["] {
+        assert!(said.lines().any(|line| line.starts_with(begin)), "{begin}: {said}");
+    }
+    let passed = said.lines().find(|line| line.starts_with("   PASS [") && line.contains("] ok/1")).unwrap();
+    assert!(passed.contains("kernel_boot_time 100.0 ms, webservice_startup_time "), "{passed}");
+    assert!(passed.contains("/4, ") || passed.contains("/5, "), "{passed}");
+    assert!(said.contains("        crash/1 vm 0: exited at http.ok: ") && said.contains("(console/t"), "{said}");
+    assert!(said.contains("refuse/1 vm 0: not-applicable"), "{said}");
+    assert!(said.contains("trials: 2 pass, 1 fail, 1 invalid, 1 skip"), "{said}");
+    // Plain where there is no terminal.
+    assert!(!said.contains(['\u{1b}', '\r']), "{said:?}");
+    let forced =
+        bench.command(&["run", "study.toml", "--host", "fake", "--out", "other", "--color", "always"]).output();
+    assert!(text(&forced.unwrap().stderr).contains("\u{1b}[32m"));
+}
+
+#[test]
+fn nothing_is_wider_than_the_terminal_and_colours_obey() {
+    let bench = Bench::new();
+    bench.study(&["ok", "late", "crash"], "concurrency = [1, 2]\ntrials = 2", "");
+    for columns in [40, 60, 80] {
+        let run = format!("run study.toml --host fake --out runs/run-{columns}");
+        let ran = on_terminal(&bench, columns, &run, &[]);
+        let shown = on_terminal(&bench, columns, &format!("show run-{columns}"), &[]);
+        let analyzed = on_terminal(&bench, columns, &format!("analyze run-{columns}"), &[]);
+        let listed = on_terminal(&bench, columns, "runs", &[]);
+        let compared = on_terminal(&bench, columns, "compare latest --detail", &[]);
+        assert!(ran.contains("\u{1b}[32m") && ran.contains("PASS"), "no colour on a terminal: {ran:?}");
+        assert!(
+            lines(&ran).iter().any(|line| line.starts_with('[') && line.contains(" left")),
+            "no live line: {ran:?}"
+        );
+        for output in [ran, shown, analyzed, listed, compared] {
+            for line in lines(&output) {
+                let width = line.chars().count();
+                assert!(width <= usize::from(columns), "{width} > {columns}: {line}\nof\n{output}");
+            }
+        }
+    }
+    for (more, flags) in [(&[("NO_COLOR", "1")][..], ""), (&[], "--color never")] {
+        let out = if flags.is_empty() { "plain-1" } else { "plain-2" };
+        let ran = on_terminal(&bench, 80, &format!("run study.toml --host fake --out {out} {flags}"), more);
+        assert!(!ran.contains("\u{1b}[32m"), "{ran:?}");
+    }
+}
+
+#[test]
+fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
+    let bench = Bench::new();
+    bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = 0", "");
+    bench.run_study();
+    let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
+    assert!(analyzed.contains("webservice_startup_time\n\u{251c}\u{2500} ok "), "{analyzed}");
+    // Which of the two is faster, if any, is the machine's business.
+    assert!(analyzed.contains("web service start-up") && analyzed.contains("a test's stand-in"), "{analyzed}");
+    let output = bench.run(&["analyze", "run", "--json"]);
+    let found: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)));
+    assert_eq!((found["study"].as_str(), found["values"].as_u64()), (Some("test"), Some(56)));
+    let results = found["results"].as_array().unwrap();
+    let boot = results.iter().find(|row| row["cell"] == "ok/1" && row["metric"] == "kernel_boot_time").unwrap();
+    assert_eq!(
+        (boot["median"].as_f64(), boot["n"].as_u64(), boot["unit"].as_str()),
+        (Some(100.0), Some(7), Some("ms"))
+    );
+    let said = &found["sentences"][0];
+    assert!(["differs", "no-difference-shown"].contains(&said["says"].as_str().unwrap()), "{said}");
+    assert_eq!((said["baseline"].as_str(), said["comparison"]["cell"].as_str()), (Some("ok/1"), Some("late/1")));
+    // The same numbers as `compare` has.
+    let compared: Value = serde_json::from_slice(&bench.run(&["compare", "run", "--json"]).stdout).unwrap();
+    assert!(compared.as_array().unwrap().contains(&said["comparison"]));
+}
+
+#[test]
+fn one_interrupt_from_the_terminal_lets_the_trial_end() {
+    let bench = Bench::new();
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+    let mut command = terminal(&bench, 80, "run study.toml --host fake --out run");
+    let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is there");
+    wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
+    run.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+    let output = run.wait_with_output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("stopping after this trial, which has 30 s to end"), "{said}");
+    // It came once, although a terminal sends it to every process of the foreground.
+    let ended = bench.journal().executions.len();
+    assert!((1..3).contains(&ended), "{ended} trials ended: {said}");
+}
