@@ -24,7 +24,7 @@ CARGO_DENY := 0.20.2
 # Seconds of fuzzing for each target.
 SECONDS ?= 60
 
-.PHONY: help deps build images plan run plots reproduce test soak fuzz lint clean
+.PHONY: help deps build images plan run plots docs reproduce test soak fuzz lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -64,6 +64,9 @@ plots: build ## Analyse and draw RUN again, without running anything
 	$(MICROBENCH) analyze '$(RUN)'
 	echo 'figures:'
 	$(MICROBENCH) plot '$(RUN)'
+
+docs: build ## Write the reference pages, docs/reference, again: they are made of the code
+	@$(MICROBENCH) reference
 
 reproduce: deps build ## The main job: the paper's study, from nothing to figures and verdicts, on whatever host there is
 	@host=$(HOST)

@@ -10,8 +10,8 @@ use microbench::run::directory::{Directory, Engines};
 use microbench_plots::import as imports;
 use microbench_plots::record::Record;
 
-use super::WRONG_INPUT;
 use super::arguments::StudyArguments;
+use super::exit::WRONG_INPUT;
 use super::runs::{Loaded, load};
 
 /// Makes a run directory of a table; everything wrong with the table is said at once.

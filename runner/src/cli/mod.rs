@@ -2,9 +2,11 @@
 
 mod arguments;
 mod compare;
+mod exit;
 mod import;
 mod machine;
 mod noise;
+mod reference;
 mod runs;
 
 use std::io::IsTerminal;
@@ -37,14 +39,9 @@ use microbench_plots::{claim, compare as comparison, summary};
 
 use self::arguments::{Action, Cli, HostArgument, SelfTest, ThemeArgument};
 use self::compare::{Output, compare_runs, compare_variants, verify};
+use self::exit::{FAILED, LACKING_HOST, SIGNAL, WRONG_INPUT};
 use self::machine::{try_guest, tuning};
 use self::runs::{begin, boot_guest, decide, go_on, load};
-
-/// Exit code for a manifest or a command line that is wrong: nothing was started.
-const WRONG_INPUT: u8 = 2;
-
-/// Exit code for a host that lacks something: nothing was started.
-const LACKING_HOST: u8 = 3;
 
 /// Parses the command line, does what it says, and turns the outcome into an exit code.
 pub(crate) fn main() -> ExitCode {
@@ -63,7 +60,7 @@ pub(crate) fn main() -> ExitCode {
             if error.chain().any(|cause| cause.is::<Lacking>()) {
                 return ExitCode::from(LACKING_HOST);
             }
-            ExitCode::FAILURE
+            ExitCode::from(FAILED)
         }
     }
 }
@@ -214,9 +211,17 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let host = host.kind().context("a host must be given")?;
             match execute::execute(Directory::open(&run)?, &project, host, session.options())? {
                 Ended::Complete { .. } => Ok(ExitCode::SUCCESS),
-                Ended::Stopped { signal } => Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))),
+                Ended::Stopped { signal } => Ok(ExitCode::from(u8::try_from(SIGNAL + signal).unwrap_or(FAILED))),
             }
         }
+        Action::Reference { out } => {
+            reference::write(&out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::CheckWords { words } => match Cli::try_parse_from(words) {
+            Ok(_) => Ok(ExitCode::SUCCESS),
+            Err(error) => error.exit(),
+        },
         Action::CheckSandbox => {
             sandbox::enter()?;
             Ok(ExitCode::SUCCESS)

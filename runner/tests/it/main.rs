@@ -1,6 +1,7 @@
 //! The built program, driven from outside: a manifest in, files out. One topic a file.
 
 mod emulated;
+mod markdown;
 mod support;
 mod trust;
 
@@ -18,3 +19,4 @@ mod probe;
 mod protocols;
 mod runs;
 mod testbed;
+mod walk;
