@@ -10,15 +10,12 @@ use microbench_plots::record::{Axis, Level};
 use super::MAX_CELLS;
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
+use super::keys;
 use super::nearest::{list, quote, suggest};
 use super::raw::{self, RawAxis};
 use super::read::{At, written};
 use super::settings::{Catalog, guest, guest_names};
 use super::study::Variant;
-
-/// Keys of `[matrix]` that are not settings.
-const KEYS: &[&str] =
-    &["variant", "concurrency", "trials", "exclude", "include", "warmup", "instrument_trials", "give_up_after"];
 
 /// An axis whose levels are all valid.
 pub(super) struct Levels {
@@ -211,7 +208,7 @@ impl Context<'_> {
 
     fn neither_setting_nor_key(&self, name: &At<String>) -> ManifestError {
         let settings = self.catalog.engines.values().flat_map(|engine| engine.settings.keys().map(String::as_str));
-        let valid: Vec<_> = KEYS.iter().copied().chain(guest_names()).chain(settings).collect();
+        let valid: Vec<_> = keys::MATRIX.iter().map(|key| key.name).chain(guest_names()).chain(settings).collect();
         let message = format!("{} is neither a setting nor a key of [matrix]", quote(&name.value));
         ManifestError::new(Code::UnknownAxis, name.span.clone(), message)
             .help(suggest(&name.value, "names", valid.iter().copied()))

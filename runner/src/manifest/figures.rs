@@ -16,7 +16,7 @@ use super::raw;
 use super::read::At;
 use super::selection::{self, ENGINE, same};
 
-const FORMS: &[(&str, FigureForm)] = &[
+pub(super) const FORMS: &[(&str, FigureForm)] = &[
     ("bars", FigureForm::Bars),
     ("grouped-bars", FigureForm::GroupedBars),
     ("overlaid-bars", FigureForm::OverlaidBars),
@@ -31,10 +31,10 @@ const FORMS: &[(&str, FigureForm)] = &[
     ("heat-map", FigureForm::HeatMap),
     ("setup", FigureForm::Setup),
 ];
-const THEMES: &[(&str, Theme)] = &[("publication", Theme::Publication), ("paper", Theme::Paper)];
-const COLUMNS: &[(&str, Column)] = &[("single", Column::Single), ("double", Column::Double)];
-const SCALES: &[(&str, Scaling)] = &[("linear", Scaling::Linear), ("log", Scaling::Log)];
-const STATISTICS: &[(&str, Statistic)] = &[
+pub(super) const THEMES: &[(&str, Theme)] = &[("publication", Theme::Publication), ("paper", Theme::Paper)];
+pub(super) const COLUMNS: &[(&str, Column)] = &[("single", Column::Single), ("double", Column::Double)];
+pub(super) const SCALES: &[(&str, Scaling)] = &[("linear", Scaling::Linear), ("log", Scaling::Log)];
+pub(super) const STATISTICS: &[(&str, Statistic)] = &[
     ("median", Statistic::Median),
     ("mean", Statistic::Mean),
     ("p90", Statistic::P90),

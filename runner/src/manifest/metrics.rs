@@ -24,6 +24,14 @@ pub struct BuiltIn {
     source: Source,
 }
 
+impl BuiltIn {
+    /// Where its value comes from, one phrase.
+    #[must_use]
+    pub fn definition(&self) -> String {
+        self.source.to_string()
+    }
+}
+
 /// Where a built-in metric's value comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Source {
@@ -46,7 +54,7 @@ impl std::fmt::Display for Source {
 }
 
 /// Kinds of work with their names in a manifest.
-const WORKLOADS: &[(&str, WorkloadKind)] = &[("sha256", WorkloadKind::Sha256), ("copy", WorkloadKind::Copy)];
+pub(super) const WORKLOADS: &[(&str, WorkloadKind)] = &[("sha256", WorkloadKind::Sha256), ("copy", WorkloadKind::Copy)];
 
 /// Every built-in metric: the four of the 2019 study, what a kernel says while it boots, what its VMM asks the host, and the phases
 /// of `webservice_startup_time`, each of which ends where the next one begins.

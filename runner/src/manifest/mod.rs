@@ -11,6 +11,7 @@ mod code;
 mod diagnostic;
 mod figure_forms;
 mod figures;
+pub mod keys;
 mod matrix;
 mod metrics;
 mod nearest;

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
+use super::keys::{Key, limits};
 use super::nearest::{nearest, quote, suggest};
 
 /// A value and the bytes of the manifest that it comes from.
@@ -32,16 +33,19 @@ pub(super) struct Table<'a> {
     pub(super) place: String,
     pub(super) span: Range<usize>,
     entries: Vec<Entry<'a>>,
+    /// Keys that were asked for.
+    asked: Vec<String>,
 }
 
 impl<'a> Table<'a> {
     pub(super) fn new(place: impl Into<String>, span: Range<usize>, table: &'a DeTable<'a>) -> Self {
         let mut entries: Vec<_> = table.iter().map(|(key, value)| Entry { key, value }).collect();
         entries.sort_by_key(|entry| entry.key.span().start);
-        Self { place: place.into(), span, entries }
+        Self { place: place.into(), span, entries, asked: Vec::new() }
     }
 
     pub(super) fn take(&mut self, key: &str) -> Option<Entry<'a>> {
+        self.asked.push(key.into());
         let at = self.entries.iter().position(|entry| entry.key() == key)?;
         Some(self.entries.remove(at))
     }
@@ -50,13 +54,27 @@ impl<'a> Table<'a> {
         self.entries.iter().any(|entry| entry.key() == key)
     }
 
-    /// What is left, in the manifest's order.
-    pub(super) fn rest(self) -> Vec<Entry<'a>> {
+    /// What is left, in the manifest's order, of a table that holds others beside `keys`.
+    pub(super) fn rest(self, keys: &[Key]) -> Vec<Entry<'a>> {
+        self.assert_asked(keys);
         self.entries
     }
 
-    /// Reports every key that is left; `valid` are the keys that the table may hold.
-    pub(super) fn deny_rest(self, valid: &[&str], errors: &mut Diagnostics) {
+    /// The reader and the table of keys know the same: it asked for each of them and for no other.
+    fn assert_asked(&self, keys: &[Key]) {
+        debug_assert!(
+            keys.iter().all(|key| self.asked.iter().any(|asked| asked == key.name))
+                && self.asked.iter().all(|asked| keys.iter().any(|key| key.name == asked)),
+            "{}: the reader asked for {:?}, the keys are {:?}",
+            self.place,
+            self.asked,
+            keys.iter().map(|key| key.name).collect::<Vec<_>>()
+        );
+    }
+
+    /// Reports every key that is left; `keys` are those that the table may hold.
+    pub(super) fn deny_rest(self, keys: &[Key], errors: &mut Diagnostics) {
+        self.assert_asked(keys);
         for entry in &self.entries {
             errors.push_with(|| {
                 let message = format!("unknown key {} in {}", quote(entry.key()), self.place);
@@ -64,7 +82,7 @@ impl<'a> Table<'a> {
                 ManifestError::new(Code::UnknownKey, entry.key_span(), message).help(suggest(
                     entry.key(),
                     &kind,
-                    valid.iter().copied(),
+                    keys.iter().map(|key| key.name),
                 ))
             });
         }
@@ -90,9 +108,9 @@ impl<'a> Table<'a> {
         self.take(key)?.string(errors)
     }
 
-    /// The key's integer within the range, if there.
-    pub(super) fn integer(&mut self, key: &str, range: (i64, i64), errors: &mut Diagnostics) -> Option<At<i64>> {
-        self.take(key)?.integer(range, errors)
+    /// The key's integer within the limits that `keys` have for it, if there.
+    pub(super) fn integer(&mut self, key: &str, keys: &[Key], errors: &mut Diagnostics) -> Option<At<i64>> {
+        self.take(key)?.integer(limits(keys, key), errors)
     }
 }
 

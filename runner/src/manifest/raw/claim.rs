@@ -5,25 +5,12 @@ use std::ops::Range;
 use super::{LONGEST_TEXT, Levels, check_name, levels};
 use crate::manifest::code::Code;
 use crate::manifest::diagnostic::{Diagnostics, ManifestError};
+use crate::manifest::keys;
 use crate::manifest::nearest::quote;
 use crate::manifest::read::{At, Entry, Item, Table};
 
 /// Most claims of a study.
-const MOST_CLAIMS: usize = 1000;
-
-const KEYS: &[&str] = &[
-    "name",
-    "text",
-    "metric",
-    "value",
-    "ratio",
-    "difference",
-    "expect",
-    "statistic",
-    "published",
-    "data",
-    "unmeasured",
-];
+pub(in crate::manifest) const MOST_CLAIMS: usize = 1000;
 
 #[derive(Default)]
 pub(in crate::manifest) struct Claim {
@@ -93,7 +80,7 @@ fn claim(item: &Item<'_>, errors: &mut Diagnostics) -> Option<Claim> {
             errors.push(ManifestError::new(Code::OutOfRange, text.span.clone(), message));
         }
     }
-    table.deny_rest(KEYS, errors);
+    table.deny_rest(keys::CLAIM, errors);
     Some(Claim { broken: errors.count() != before, ..claim })
 }
 
@@ -121,5 +108,5 @@ fn side(item: &Item<'_>, key: &str, errors: &mut Diagnostics) -> Option<Side> {
     let mut table: Table<'_> = item.table(format!("a side of {}", quote(key)), errors)?;
     let span = table.span.clone();
     let metric = table.string("metric", errors);
-    Some(Side { span, metric, of: levels(table, errors)? })
+    Some(Side { span, metric, of: levels(table, keys::SIDE, errors)? })
 }

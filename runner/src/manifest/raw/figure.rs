@@ -3,26 +3,8 @@
 use super::{Levels, Setting, level_lists, list, settings};
 use crate::manifest::code::Code;
 use crate::manifest::diagnostic::{Diagnostics, ManifestError};
+use crate::manifest::keys;
 use crate::manifest::read::{At, Entry, Item, Table};
-
-const KEYS: &[&str] = &[
-    "form",
-    "metric",
-    "metrics",
-    "x",
-    "groups",
-    "panels",
-    "only",
-    "statistic",
-    "title",
-    "theme",
-    "column",
-    "bars",
-    "y_label",
-    "reference",
-    "x_scale",
-    "y_scale",
-];
 
 #[derive(Default)]
 pub(in crate::manifest) struct Figure {
@@ -74,12 +56,12 @@ pub(super) fn figure(name: At<String>, table: Option<Table<'_>>, errors: &mut Di
         only: table
             .take("only")
             .and_then(|entry| entry.table("`only`", errors))
-            .map_or_else(Vec::new, |only| settings(only, errors)),
+            .map_or_else(Vec::new, |only| settings(only, keys::ONLY, errors)),
         statistic: table.string("statistic", errors),
         x_scale: table.string("x_scale", errors),
         y_scale: table.string("y_scale", errors),
     };
-    table.deny_rest(KEYS, errors);
+    table.deny_rest(keys::FIGURE, errors);
     figure
 }
 
@@ -126,7 +108,7 @@ fn bars(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Vec<Bar>>> {
             group: table.string("group", errors),
             of: level_lists(&mut table, "of", errors),
         };
-        table.deny_rest(&["label", "group", "of"], errors);
+        table.deny_rest(keys::BAR, errors);
         Some(At { value, span })
     })?;
     Some(At { value: bars.into_iter().map(|bar| bar.value).collect(), span })

@@ -7,6 +7,7 @@ use microbench_plots::record::Level;
 use super::{Levels, list};
 use crate::manifest::code::Code;
 use crate::manifest::diagnostic::{Diagnostics, ManifestError};
+use crate::manifest::keys;
 use crate::manifest::nearest::quote;
 use crate::manifest::read::{At, Entry, Item, Table};
 
@@ -77,9 +78,9 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
         .and_then(|entry| list(&entry, errors, |item, errors| item.integer((1, 10_000), errors)));
     let own = errors.count();
     let trials = table.take("trials").and_then(|entry| trials(&entry, errors));
-    let warmup = table.integer("warmup", (0, 1), errors).map(|at| at.value);
-    let give_up_after = table.integer("give_up_after", (0, 1000), errors).map(|at| at.value);
-    let instrument_trials = table.integer("instrument_trials", (1, 1000), errors).map(|at| at.value);
+    let warmup = table.integer("warmup", keys::MATRIX, errors).map(|at| at.value);
+    let give_up_after = table.integer("give_up_after", keys::MATRIX, errors).map(|at| at.value);
+    let instrument_trials = table.integer("instrument_trials", keys::MATRIX, errors).map(|at| at.value);
     let precision = table.take("precision").and_then(|entry| precision(&entry, errors));
     let trials = match (&precision, trials) {
         (Some(rule), Some(_)) => {
@@ -95,7 +96,7 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
     let exclude = table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors));
     let include = table.take("include").map_or_else(Vec::new, |entry| lines(&entry, true, errors));
     let rest = errors.count();
-    let axes: Vec<_> = table.rest().iter().map(|entry| axis(entry, errors)).collect();
+    let axes: Vec<_> = table.rest(keys::MATRIX).iter().map(|entry| axis(entry, errors)).collect();
     let broken = own != before || errors.count() != rest;
     Matrix {
         span,
@@ -125,13 +126,13 @@ fn precision(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Precision> {
     let metric = table.string("metric", errors);
     let statistic = table.string("statistic", errors);
     let relative = table.take("relative").and_then(|entry| entry.item().number(errors));
-    let mut count = |key: &str, least: i64, default: i64, errors: &mut Diagnostics| {
-        table.integer(key, (least, MOST_TRIALS), errors).map_or(default, |at| at.value)
+    let mut count = |key: &str, default: i64, errors: &mut Diagnostics| {
+        table.integer(key, keys::PRECISION, errors).map_or(default, |at| at.value)
     };
-    let n_min = count("n_min", 6, 30, errors);
-    let every = count("every", 1, 10, errors);
-    let n_max = count("n_max", 6, 200, errors);
-    table.deny_rest(&["metric", "statistic", "relative", "n_min", "every", "n_max"], errors);
+    let n_min = count("n_min", 30, errors);
+    let every = count("every", 10, errors);
+    let n_max = count("n_max", 200, errors);
+    table.deny_rest(keys::PRECISION, errors);
     Some(Precision { span, metric, statistic, relative, n_min, every, n_max })
 }
 
@@ -151,7 +152,7 @@ pub(super) fn trials(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Tria
     }
     let table = entry.table("`trials`", errors)?;
     let span = table.span.clone();
-    let all = table.rest();
+    let all = table.rest(&[]);
     if all.is_empty() {
         errors.push(ManifestError::new(Code::Empty, span, "`trials` is empty"));
         return None;
@@ -175,9 +176,10 @@ fn lines(entry: &Entry<'_>, with_trials: bool, errors: &mut Diagnostics) -> Vec<
 fn line(item: &Item<'_>, key: &str, with_trials: bool, errors: &mut Diagnostics) -> Option<Line> {
     let mut table = item.table(format!("a line of `{key}`"), errors)?;
     let span = table.span.clone();
+    let keys = if with_trials { keys::INCLUDE } else { keys::EXCLUDE };
     let trials = if with_trials { table.take("trials") } else { None };
     let trials = trials.and_then(|entry| entry.integer((1, MOST_TRIALS), errors)).map(|at| at.value);
-    let entries = table.rest();
+    let entries = table.rest(keys);
     if entries.is_empty() {
         let message = format!("a line of `{key}` names no axis");
         errors.push(

@@ -15,21 +15,20 @@ use microbench_plots::record::Level;
 
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
+use super::keys::{self, Key};
 use super::nearest::{quote, suggest};
 use super::read::{At, Entry, Item, Table};
 
-pub(super) use self::claim::{Claim, Side, Sides};
+pub(super) use self::claim::{Claim, MOST_CLAIMS, Side, Sides};
 pub(super) use self::figure::Figure;
-pub(super) use self::matrix::{Line, Matrix, RawAxis, Trials};
+pub(super) use self::matrix::{Line, MOST_LINES, MOST_TRIALS, Matrix, RawAxis, Trials};
 pub(super) use self::reference::{Reference, reference};
 
 /// Longest name of a study, variant, metric or figure: it becomes part of file names.
-const LONGEST_NAME: usize = 64;
+pub(super) const LONGEST_NAME: usize = 64;
 
 /// Longest sentence of a claim, in bytes.
-const LONGEST_TEXT: usize = 1024;
-
-const SECTIONS: &[&str] = &["study", "guest", "variants", "matrix", "profiles", "metrics", "figures", "claims"];
+pub(super) const LONGEST_TEXT: usize = 1024;
 
 /// The whole manifest; a section that is missing or broken is empty.
 #[derive(Default)]
@@ -120,7 +119,7 @@ pub(super) fn read(mut root: Table<'_>, folder: &Path, errors: &mut Diagnostics)
         manifest.study = head(table, errors);
     }
     if let Some(table) = section(&mut root, "guest", errors) {
-        manifest.guest = settings(table, errors);
+        manifest.guest = settings(table, keys::GUEST_KEYS, errors);
     }
     if let Some(table) = section(&mut root, "variants", errors) {
         manifest.variants = each(table, "variants", "variant", errors, variant);
@@ -132,23 +131,19 @@ pub(super) fn read(mut root: Table<'_>, folder: &Path, errors: &mut Diagnostics)
     if let Some(table) = section(&mut root, "metrics", errors) {
         manifest.metrics = each(table, "metrics", "metric", errors, metric);
     }
-    if root.has("figures")
-        && let Some(table) = section(&mut root, "figures", errors)
-    {
+    if let Some(table) = section(&mut root, "figures", errors) {
         manifest.figures = each(table, "figures", "figure", errors, figure::figure);
     }
-    if root.has("profiles")
-        && let Some(table) = section(&mut root, "profiles", errors)
-    {
+    if let Some(table) = section(&mut root, "profiles", errors) {
         manifest.profiles = each(table, "profiles", "profile", errors, profile);
     }
     if let Some(entry) = root.take("claims") {
         manifest.claims = claim::claims(&entry, errors);
     }
-    for entry in root.rest() {
+    for entry in root.rest(keys::MANIFEST) {
         errors.push_with(|| {
             let message = format!("there is no section {}", quote(entry.key()));
-            let help = suggest(entry.key(), "sections", SECTIONS.iter().copied());
+            let help = suggest(entry.key(), "sections", keys::MANIFEST.iter().map(|key| key.name));
             ManifestError::new(Code::UnknownSection, entry.key_span(), message).help(help)
         });
     }
@@ -169,7 +164,7 @@ fn each<'a, T>(
     read: fn(At<String>, Option<Table<'a>>, &mut Diagnostics) -> T,
 ) -> Vec<T> {
     let span = section.span.clone();
-    let entries = section.rest();
+    let entries = section.rest(&[]);
     if entries.is_empty() {
         errors.push(ManifestError::new(Code::Empty, span, format!("[{name}] names no {noun}")));
     }
@@ -219,12 +214,12 @@ fn head(mut table: Table<'_>, errors: &mut Diagnostics) -> Head {
     if let Some(title) = title.as_ref().filter(|title| title.value.trim().is_empty()) {
         errors.push(ManifestError::new(Code::Empty, title.span.clone(), "`title` is empty"));
     }
-    let seed = table.integer("seed", (0, i64::MAX), errors).and_then(|seed| u64::try_from(seed.value).ok());
+    let seed = table.integer("seed", keys::STUDY, errors).and_then(|seed| u64::try_from(seed.value).ok());
     let description = table.string("description", errors);
     let protocol = table.string("protocol", errors);
     let reference = table.string("reference", errors);
     let family = table.take("family").and_then(|entry| list(&entry, errors, Item::string)).unwrap_or_default();
-    table.deny_rest(&["name", "title", "seed", "description", "protocol", "reference", "family"], errors);
+    table.deny_rest(keys::STUDY, errors);
     Head {
         protocol,
         family,
@@ -240,13 +235,13 @@ fn text(at: Option<At<String>>) -> Option<String> {
     at.map(|at| at.value)
 }
 
-fn settings(table: Table<'_>, errors: &mut Diagnostics) -> Vec<Setting> {
-    table.rest().iter().filter_map(|entry| Some((entry.name(), entry.item().level(errors)?))).collect()
+fn settings(table: Table<'_>, keys: &[Key], errors: &mut Diagnostics) -> Vec<Setting> {
+    table.rest(keys).iter().filter_map(|entry| Some((entry.name(), entry.item().level(errors)?))).collect()
 }
 
 /// The levels that a table names, one or a list on each axis; `None` when one could not be read.
-fn levels(table: Table<'_>, errors: &mut Diagnostics) -> Option<Levels> {
-    levels_of(&table.rest(), errors)
+fn levels(table: Table<'_>, keys: &[Key], errors: &mut Diagnostics) -> Option<Levels> {
+    levels_of(&table.rest(keys), errors)
 }
 
 fn levels_of(entries: &[Entry<'_>], errors: &mut Diagnostics) -> Option<Levels> {
@@ -268,7 +263,7 @@ fn levels_of(entries: &[Entry<'_>], errors: &mut Diagnostics) -> Option<Levels> 
 /// The levels that the table under `key` names; none when it is not there or wrong.
 fn level_lists(table: &mut Table<'_>, key: &str, errors: &mut Diagnostics) -> Levels {
     let inner = table.take(key).and_then(|entry| entry.table(quote(key), errors));
-    inner.and_then(|inner| levels(inner, errors)).unwrap_or_default()
+    inner.and_then(|inner| levels(inner, keys::ONLY, errors)).unwrap_or_default()
 }
 
 fn profile(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Profile {
@@ -276,8 +271,8 @@ fn profile(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics)
     table.require("trials", "say how often each cell is run, for instance `trials = 3`", errors);
     let trials = table.take("trials").and_then(|entry| matrix::trials(&entry, errors));
     let only = level_lists(&mut table, "only", errors);
-    let rounds = table.integer("rounds", (1, 1_000_000), errors);
-    table.deny_rest(&["trials", "only", "rounds"], errors);
+    let rounds = table.integer("rounds", keys::PROFILE, errors);
+    table.deny_rest(keys::PROFILE, errors);
     Profile { name, trials, only, rounds }
 }
 
@@ -285,7 +280,7 @@ fn variant(key: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) 
     let Some(mut table) = table else { return Variant { key, ..Variant::default() } };
     let without_engine = (!table.has("engine")).then(|| table.span.clone());
     let (label, engine) = (table.string("label", errors), table.string("engine", errors));
-    Variant { key, label, engine, without_engine, settings: settings(table, errors) }
+    Variant { key, label, engine, without_engine, settings: settings(table, keys::VARIANT, errors) }
 }
 
 /// The elements of a list that has at least one.
@@ -319,7 +314,7 @@ fn metric(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) 
         probe: table.take("probe").and_then(|entry| entry.item().level(errors)),
     };
     let broken = errors.count() != before || ["from", "to", "reading", "work"].iter().any(|key| table.has_slip_of(key));
-    table.deny_rest(&["from", "to", "reading", "work", "label", "definition", "probe"], errors);
+    table.deny_rest(keys::METRIC, errors);
     Metric { broken, ..metric }
 }
 
@@ -333,8 +328,8 @@ fn work(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<RawWork>> {
     let value = RawWork {
         kind: table.string("kind", errors),
         bytes: table.take("bytes").and_then(|entry| entry.item().level(errors)),
-        rounds: table.integer("rounds", (1, 1_000_000), errors),
+        rounds: table.integer("rounds", keys::WORK, errors),
     };
-    table.deny_rest(&["kind", "bytes", "rounds"], errors);
+    table.deny_rest(keys::WORK, errors);
     Some(At { value, span })
 }

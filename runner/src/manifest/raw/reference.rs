@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{Levels, level_lists, list};
 use crate::manifest::diagnostic::Diagnostics;
+use crate::manifest::keys;
 use crate::manifest::read::{At, Item, Table};
 
 #[derive(Default)]
@@ -36,7 +37,7 @@ pub(in crate::manifest) fn reference(mut root: Table<'_>, errors: &mut Diagnosti
             .and_then(|entry| list(&entry, errors, value))
             .map_or_else(Vec::new, |values| values.into_iter().map(|value| value.value).collect()),
     };
-    root.deny_rest(&["label", "citation", "values"], errors);
+    root.deny_rest(keys::REFERENCE, errors);
     reference
 }
 
@@ -53,8 +54,8 @@ fn value(item: &Item<'_>, errors: &mut Diagnostics) -> Option<At<Value>> {
         label: table.string("label", errors),
         of: level_lists(&mut table, "of", errors),
         value: table.take("value").and_then(|entry| entry.item().number(errors)),
-        n: table.integer("n", (1, 1_000_000_000), errors),
+        n: table.integer("n", keys::VALUE, errors),
     };
-    table.deny_rest(&["metric", "label", "of", "value", "n"], errors);
+    table.deny_rest(keys::VALUE, errors);
     Some(At { value, span })
 }
