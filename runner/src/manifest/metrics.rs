@@ -170,7 +170,7 @@ fn label(name: &str) -> String {
 impl BuiltIn {
     /// The unit of its values, and the sentence that says what it measures.
     #[must_use]
-    pub fn definition(&self) -> (String, String) {
+    pub fn measures(&self) -> (String, String) {
         let (_, unit, definition, _) = of_source(self.name, self.source, &[]).unwrap_or_else(|| of_span("", ""));
         (unit, definition)
     }

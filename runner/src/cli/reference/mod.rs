@@ -2,6 +2,7 @@
 //! when the ones in docs/reference are others.
 
 mod commands;
+mod manifest;
 mod page;
 mod types;
 
@@ -51,6 +52,7 @@ fn pages() -> Vec<(&'static str, &'static str, String)> {
         ("exit-codes.md", "Exit codes", exit_codes()),
         ("files.md", "Files of a run", files()),
         ("kernel-and-rootfs.md", "Descriptions of kernels and root file systems", images()),
+        ("manifest.md", "Manifest", manifest::page()),
         ("metrics.md", "Metrics", metrics()),
         ("readings.md", "Readings", readings()),
     ]
@@ -116,7 +118,7 @@ fn metrics() -> String {
     let rows: Vec<[String; 4]> = BUILT_IN
         .iter()
         .map(|metric| {
-            let (unit, definition) = metric.definition();
+            let (unit, definition) = metric.measures();
             [code(metric.name), cell(metric.label), cell(&unit), cell(&definition)]
         })
         .collect();
