@@ -39,11 +39,7 @@ pub const FILES: &[FileSpec] = &[
     file("session.json", "run", "The process that had the journal open last."),
     file("console/*.log", "run", "Each VM's console, bounded."),
     file("testbed-*.log", "run", "The consoles of the emulated hosts."),
-    file(
-        "samples.parquet",
-        "analyze",
-        "A row for each VM and metric: the value, or why there is none. samples.md has its columns.",
-    ),
+    file("samples.parquet", "analyze", "A row for each VM and metric: the value, or why there is none."),
     file("samples.csv", "analyze", "The same rows as text."),
     file(
         "summary.csv",

@@ -24,11 +24,30 @@ use crate::support::{Bench, text};
 /// Subcommands that are checked and not executed.
 const CHECKED: &[&str] = &["run", "host", "doctor", "artifacts", "selftest"];
 /// Subcommands that are executed: they start nothing and need no more than files.
-const EXECUTED: &[&str] = &["plan", "analyze", "plot", "compare", "verify", "import"];
+const EXECUTED: &[&str] = &[
+    "plan",
+    "new",
+    "schema",
+    "explain",
+    "completions",
+    "man",
+    "import",
+    "analyze",
+    "plot",
+    "table",
+    "report",
+    "query",
+    "compare",
+    "verify",
+    "runs",
+    "show",
+    "export",
+    "prune",
+];
 /// Other programs that are executed.
-const TOOLS: &[&str] = &["cp", "mkdir", "ls", "cat", "echo"];
+const TOOLS: &[&str] = &["cp", "mkdir", "ls", "cat", "echo", "tar"];
 /// Other programs that are not: they need a network, root, or are not everybody's.
-const LEFT_OUT: &[&str] = &["git", "cd", "sudo", "sha256sum"];
+const LEFT_OUT: &[&str] = &["git", "cd", "export", "sudo", "sha256sum", "latexmk", "pdflatex"];
 /// What stands behind a fence that holds neither commands nor a file that can be checked.
 const OTHER: &[&str] = &["text", "csv", "json", "sql", "python", "r", "latex"];
 /// The runs that commands may name.
@@ -162,6 +181,10 @@ impl Walk {
         let words: Vec<&str> = span.split_whitespace().collect();
         let placeholder = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase());
         match words[..] {
+            // A command's name alone stands for the command.
+            ["microbench", second] if !placeholder(&second) && !second.starts_with('-') => {
+                self.parses(&["microbench", second, "--help"])
+            }
             ["microbench", second, ..] if !placeholder(&second) && !second.starts_with('-') => self.parses(&words),
             ["make", ..] => make(&words),
             _ => Ok(()),
@@ -234,7 +257,9 @@ impl Walk {
 
     /// Makes the runs that a command names.
     fn make_runs(&mut self, commands: &[Vec<String>], made: &mut Made) {
-        let named = commands.iter().flatten().any(|word| RUNS.contains(&word.split('/').next().unwrap_or_default()));
+        let is_run =
+            |word: &String| RUNS.contains(&word.split('/').next().unwrap_or_default()) || word.starts_with("latest");
+        let named = commands.iter().flatten().any(is_run);
         if !named || self.made.as_ref() == Some(&self.study) {
             return;
         }
@@ -250,6 +275,7 @@ impl Walk {
             drop(fs::remove_dir_all(self.bench.path(name)));
             copy(&kept.path().join(name), &self.bench.path(name));
         }
+        copy(&kept.path().join("RUN"), &self.bench.path("runs/study-20260101T000000Z"));
         self.made = Some(self.study.clone());
     }
 }
@@ -307,10 +333,21 @@ fn make(words: &[&str]) -> Result<(), String> {
 /// Lines of a block without comments, continued ones in one.
 fn lines(block: &str) -> Vec<String> {
     let joined = block.replace("\\\n", " ");
-    let stripped = joined.lines().map(|line| match line.split_once(" #") {
+    // A text in quotes may go over several lines.
+    let mut whole: Vec<String> = Vec::new();
+    for line in joined.lines() {
+        match whole.last_mut().filter(|before| before.matches('"').count() % 2 == 1) {
+            Some(before) => {
+                before.push(' ');
+                before.push_str(line.trim());
+            }
+            None => whole.push(line.to_owned()),
+        }
+    }
+    let stripped = whole.iter().map(|line| match line.split_once(" #") {
         Some((code, _)) => code,
         None if line.starts_with('#') => "",
-        None => line,
+        None => line.as_str(),
     });
     stripped.map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
@@ -386,6 +423,8 @@ fn a_line_is_taken_apart_into_commands() {
         of("NO_COLOR=1 microbench plan a.toml > b.txt && make run STUDY=a"),
         ["microbench plan a.toml", "make run STUDY=a"]
     );
+    let query = "microbench query RUN \"select\n    a from b\"\nmake help\n";
+    assert_eq!(lines(query), ["microbench query RUN \"select a from b\"", "make help"]);
     let block = "make run \\\n  STUDY=a  # now\n\n# a comment\nmake help\n";
     assert_eq!(lines(block), ["make run    STUDY=a", "make help"]);
 }

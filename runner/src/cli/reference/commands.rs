@@ -29,6 +29,10 @@ fn section(command: &Command, above: &str, text: &mut String) {
     if !rows.is_empty() {
         let _ = writeln!(text, "{}", table(["argument", "does", "when it is not given"], &rows));
     }
+    // Examples, and the form of JSON.
+    if let Some(more) = command.get_after_help() {
+        let _ = writeln!(text, "```text\n{}\n```\n", more.to_string().trim());
+    }
     for inner in command.get_subcommands().filter(|command| command.get_name() != "help") {
         section(inner, &name, text);
     }

@@ -108,7 +108,7 @@ fn readings() -> String {
     format!(
         "A reading is a value that the guest, its kernel or the runner reports for one VM. A metric takes it by \
          `reading = \"NAME\"`;\none in ns is shown in ms. A reading that cannot be had is a sample without a value that says why.\n\n{}\n\
-         `METRIC` is the name of the metric whose work it is. A reading as a metric is, for instance,\n\n```toml fragment\n[metrics]\n\
+         `METRIC` is the name of the metric whose work it is; `work.METRIC.sha_ni` is in the journal, and no metric can name it. A reading as a metric is, for instance,\n\n```toml fragment\n[metrics]\n\
          memory_of_the_vmm = {{ reading = \"vmm.peak_rss\" }}\n```\n",
         table(["reading", "unit", "what"], &rows)
     )
@@ -143,18 +143,12 @@ fn metrics() -> String {
 }
 
 fn files() -> String {
-    let rows: Vec<[String; 3]> =
-        FILES.iter().map(|file| [code(file.name), code(file.by), cell(&linked(file.doc))]).collect();
+    let rows: Vec<[String; 3]> = FILES.iter().map(|file| [code(file.name), code(file.by), cell(file.doc)]).collect();
     format!(
         "A run is a folder, `runs/STUDY-TIME` unless `--out` says otherwise. `analyze` and `plot` make what is theirs again at any \
          time,\nwithout starting anything. Each file appears whole or not at all.\n\n{}",
         table(["file", "written by", "what"], &rows)
     )
-}
-
-/// A page's name as a link to it.
-fn linked(text: &str) -> String {
-    text.replace("samples.md", "[samples.md](samples.md)")
 }
 
 fn exit_codes() -> String {
