@@ -54,6 +54,8 @@ pub const FILES: &[FileSpec] = &[
     file("claims.csv", "analyze", "The same as a table."),
     file("figures/*.svg", "plot", "A figure."),
     file("figures/*.png", "plot", "The same in pixels."),
+    file("figures/*.pdf", "plot", "The same for LaTeX: the picture alone, its text as text."),
+    file("figures/*.caption.tex", "plot", "Its caption, escaped for LaTeX."),
     file("figures/*.caption.txt", "plot", "Its caption: what is shown, n, statistic, level of the interval, host."),
     file("figures/*/*", "plot --theme", "The same files for all figures in one theme."),
 ];
