@@ -31,7 +31,7 @@ SECONDS ?= 60
 
 PREFIX ?= /usr/local
 
-.PHONY: help deps build install images plan run plots reproduce test soak fuzz lint clean
+.PHONY: help deps build install images plan run plots docs reproduce test soak fuzz lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -86,6 +86,9 @@ plots: build ## Analyse RUN again and make its figures, tables and report, witho
 	$(MICROBENCH) table '$(RUN)'
 	echo 'report, to be opened by a browser:'
 	$(MICROBENCH) report '$(RUN)'
+
+docs: build ## Write the reference pages, docs/reference, again: they are made of the code
+	@$(MICROBENCH) reference
 
 reproduce: deps build ## The main job: the paper's study, from nothing to figures and verdicts, on whatever host there is
 	@host=$(HOST)

@@ -206,7 +206,7 @@ pub const EVENTS: &[Column] = &[
     column("vm", U32, "", "the VM in its trial"),
     column("warmup", Bool, "", "a warm-up"),
     column("invalid", Bool, "", "something disturbed the execution"),
-    column("event", Text, "", "name of the event; ARCHITECTURE.md lists them"),
+    column("event", Text, "", "name of the event; docs/reference/events.md lists them"),
     column("t_ns", U64, "ns", "the instant on the CLOCK_MONOTONIC of the machine that ran the VMM"),
 ];
 
@@ -218,7 +218,7 @@ pub const READINGS: &[Column] = &[
     column("vm", U32, "", "the VM in its trial"),
     column("warmup", Bool, "", "a warm-up"),
     column("invalid", Bool, "", "something disturbed the execution"),
-    column("reading", Text, "", "name of the reading; ARCHITECTURE.md lists them"),
+    column("reading", Text, "", "name of the reading; docs/reference/readings.md lists them"),
     column("value", F64, "unit", "the value; null where there is none"),
     column("unit", Text, "", "unit of the value"),
     column("reason", Text, "", "why there is no value; empty else"),

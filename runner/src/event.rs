@@ -111,6 +111,20 @@ pub mod reading {
         PROBE_CPU_TIME = "probe.cpu_time", "ns", "CPU time of the probe's thread";
     }
 
+    /// The readings of work; `METRIC` stands for the name of the metric whose work it is.
+    pub const OF_WORK: &[ReadingSpec] = &[
+        ReadingSpec {
+            name: "work.METRIC.duration",
+            unit: "ns",
+            doc: "time that the metric's work took, on the guest's clock",
+        },
+        ReadingSpec {
+            name: "work.METRIC.sha_ni",
+            unit: "1",
+            doc: "1 when the guest hashed with the processor's SHA instructions",
+        },
+    ];
+
     /// The reading of this name; readings of work are not in the table.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static ReadingSpec> {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS, INDEX_FILE, fill_pseudo_random};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cache::{self, Cache, Inputs, Note};
@@ -29,8 +30,8 @@ const UUID: &str = "6d696372-6f62-656e-6368-000000000001";
 /// Seed of the file that `GET /` reads.
 const INDEX_SEED: u64 = 4096;
 
-/// rootfs/<name>/rootfs.toml.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// `rootfs/NAME/rootfs.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rootfs {
     /// One sentence.

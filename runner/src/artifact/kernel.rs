@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cache::{Cache, Inputs, Note};
@@ -18,8 +19,8 @@ const RECIPE: &str = "1";
 /// Name of the image in its entry.
 const IMAGE: &str = "vmlinux";
 
-/// `kernels/<name>/kernel.toml`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// `kernels/NAME/kernel.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// One sentence.

@@ -368,6 +368,18 @@ files: [{name, files, bytes, what}], next: [[command, what it does]]}; of an arc
         #[command(flatten)]
         session: SessionArguments,
     },
+    /// Writes the reference pages of docs/ (`make docs` calls it).
+    #[command(hide = true)]
+    Reference {
+        #[arg(long, value_name = "FOLDER", default_value = "docs/reference")]
+        out: PathBuf,
+    },
+    /// Whether a command line, `microbench` included, can be parsed (the documents' test asks it).
+    #[command(hide = true)]
+    CheckWords {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Enters a sandbox (`run` asks whether it can).
     #[command(hide = true)]
     CheckSandbox,

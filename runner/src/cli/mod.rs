@@ -7,6 +7,7 @@ mod front;
 mod import;
 mod machine;
 mod noise;
+mod reference;
 mod runs;
 mod store;
 
@@ -38,6 +39,7 @@ use microbench_plots::{compare as comparison, query, schema};
 
 use self::arguments::{Action, Cli, SelfTest, ThemeArgument};
 use self::compare::{Output, compare_runs, compare_variants, verify};
+
 use self::machine::{try_guest, tuning};
 use self::runs::{begin, go_on, load};
 use self::store::print_json;
@@ -262,6 +264,14 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 }
             }
         }
+        Action::Reference { out } => {
+            reference::write(&out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::CheckWords { words } => match Cli::try_parse_from(words) {
+            Ok(_) => Ok(ExitCode::SUCCESS),
+            Err(error) => error.exit(),
+        },
         Action::CheckSandbox => {
             sandbox::enter()?;
             Ok(ExitCode::SUCCESS)

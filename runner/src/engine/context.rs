@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use microbench_plots::record::Level;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The template context of one VM. Beside these fields, every effective setting of the cell is there under its own name
 /// (`vcpus`, `memory_mib`, the engine's own).
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Context {
     /// Path of the engine's program.
     pub program: String,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use microbench_plots::record::Level;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
@@ -17,14 +18,14 @@ const BUILT_IN: [(&str, &str); 2] = [
 ];
 
 /// One engine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Engine {
     /// What a variant's `engine` names.
     pub name: String,
     /// For tables.
     pub title: String,
-    /// The program artefact that `{{program}}` stands for (runner/programs/), or a path.
+    /// What `{{program}}` stands for: a program that runner/programs/ describes, one on PATH, or a path.
     pub program: String,
     /// True when it runs KVM guests: then a host without working KVM needs the emulated one.
     pub needs_kvm: bool,
@@ -57,13 +58,15 @@ pub struct Engine {
 }
 
 /// A setting of an engine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
     /// Value where a manifest gives none; its type is the setting's.
+    #[schemars(schema_with = "level")]
     pub default: Level,
     /// Allowed values; empty for any of the type.
     #[serde(default)]
+    #[schemars(schema_with = "levels")]
     pub choices: Vec<Level>,
     /// What the value stands for.
     #[serde(default)]
@@ -76,7 +79,7 @@ pub struct Setting {
 }
 
 /// What the value of a setting stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SettingKind {
     /// Itself.
@@ -88,7 +91,7 @@ pub enum SettingKind {
 }
 
 /// Templates of the argument vector, program first. The console is the process's standard output.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// One template an argument.
@@ -97,7 +100,7 @@ pub struct Command {
 
 /// How another program starts the VMM in a root folder of its own. Inside, the kernel is `/kernel`, the disk `/disk`, and the API
 /// socket is in `/` by its name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jail {
     /// Template of a condition: no jail when it renders to nothing.
@@ -111,7 +114,7 @@ pub struct Jail {
 }
 
 /// The guest kernel's side of the machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// Words that precede the common ones: probes to skip, devices to leave out.
@@ -141,7 +144,7 @@ impl Kernel {
 }
 
 /// A file to write before the start.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// Name in the VM's folder.
@@ -151,7 +154,7 @@ pub struct File {
 }
 
 /// Calls over a unix socket, in order, on one connection.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Api {
     /// Template of the socket's path.
@@ -161,7 +164,7 @@ pub struct Api {
 }
 
 /// One HTTP call; any answer but 2xx is a failure whose body is the VMM's message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiCall {
     /// `PUT`, `PATCH` ...
@@ -179,7 +182,7 @@ pub struct ApiCall {
 }
 
 /// How the version is read: the rest of the line after `prefix`, up to a space.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Version {
     /// Templates of the argument vector; only `{{program}}` is known.
@@ -189,11 +192,20 @@ pub struct Version {
 }
 
 /// Messages by which the VMM says that this host cannot run a configuration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotApplicable {
     /// Any of these in the VMM's message makes the failure `not-applicable`.
     pub messages: Vec<String>,
+}
+
+/// The schema of a [`Level`], whose crate knows no schemas.
+fn level(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "integer", "number", "boolean"] })
+}
+
+fn levels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": ["string", "integer", "number", "boolean"] } })
 }
 
 /// The built-in engines and those in `folders` (`*.toml`), by name; a later one of the same name is an error.

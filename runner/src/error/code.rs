@@ -53,7 +53,7 @@ codes! {
     CacheDamaged = "MB2008", "The cache holds a note that cannot be read.";
     UnfitPath = "MB2009", "A path holds a character that engines' command lines and files cannot hold.";
     // Run directories.
-    NoRun = "MB3001", "There is no folder of this name.";
+    NoRun = "MB3001", "No run has this name, or several begin with it.";
     NotARun = "MB3002", "The folder is no run directory.";
     RunExists = "MB3003", "The run directory that was to be made exists already.";
     RunInUse = "MB3004", "Another microbench has the run open.";
@@ -67,6 +67,7 @@ codes! {
     OtherHostKind = "MB3012", "The run was begun on a host of another kind.";
     NoRoom = "MB3013", "The disk has too little room for the next trial.";
     RunInShm = "MB3014", "The run directory is in /dev/shm, which a run covers.";
+    BadArchive = "MB3015", "The file is no archive of a run, or was changed.";
     // Execution.
     EmulatorFailed = "MB4001", "The emulated host does not start.";
     EmulatorKeepsEnding = "MB4002", "The emulated host ends before it completes a trial.";

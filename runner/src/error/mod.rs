@@ -9,6 +9,7 @@ use microbench_plots::compare::Refusal;
 use self::code::{Code, Coded};
 use crate::lacking::Lacking;
 use crate::plan::PlanError;
+use crate::run::name::NameError;
 use crate::tool::ToolError;
 
 /// The codes of an error: one, but for a host that lacks several things.
@@ -39,6 +40,9 @@ fn of_type(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
             PlanError::UnknownProfile { .. } => Code::UnknownProfile,
             PlanError::TooManyTrials { .. } => Code::TooManyTrials,
         });
+    }
+    if error.is::<NameError>() {
+        return Some(Code::NoRun);
     }
     if error.is::<ToolError>() {
         return Some(Code::ToolFailed);

@@ -447,7 +447,7 @@ pub const FIGURE: &[Key] = &[
     ),
     key("title", Shape::Line, Need::Never, "Heading above the plot.", "none"),
     key("theme", Shape::Word(themes), Need::Never, "Look of the chart.", "publication"),
-    key("column", Shape::Word(columns), Need::Never, "Width: one column of a page or both.", "single"),
+    key("column", Shape::Word(columns), Need::Never, "Width: one column of a page or both.", "double"),
     key(
         "bars",
         Shape::List(&Shape::Table(BAR, Rest::Nothing), (1, usize::MAX)),
@@ -500,7 +500,7 @@ pub const CLAIM: &[Key] = &[
     ),
     key("statistic", Shape::Word(statistics), Need::Never, "Which statistic is compared.", "mean"),
     key("published", Shape::Number, Need::Never, "The value that was published, to stand beside the measured one.", ""),
-    key("data", Shape::Line, Need::Never, "Where the published values can be found.", ""),
+    key("data", Shape::Line, Need::Never, "What the paper's own data says, in words.", ""),
     key(
         "unmeasured",
         Shape::Text(LONGEST_TEXT),

@@ -173,6 +173,15 @@ fn label(name: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
+impl BuiltIn {
+    /// The unit of its values, and the sentence that says what it measures.
+    #[must_use]
+    pub fn measures(&self) -> (String, String) {
+        let (_, unit, definition, _) = of_source(self.name, self.source, &[]).unwrap_or_else(|| of_span("", ""));
+        (unit, definition)
+    }
+}
+
 type Resolved = (MetricSource, String, String, Option<Workload>);
 
 fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[&str], errors: &mut Diagnostics) -> Option<Resolved> {
@@ -196,13 +205,7 @@ fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[&str], errors: &mut Di
                 );
                 return None;
             };
-            Some(match source {
-                Source::Span(from, to) => of_span(from, to),
-                Source::Reading(name) => of_reading(name, workers)?,
-                Source::Work(kind, bytes, rounds) => {
-                    of_work(Workload { metric: raw.name.value.clone(), kind, bytes, rounds })
-                }
-            })
+            of_source(&raw.name.value, source, workers)
         }
         (Some(from), Some(to), None, None) => {
             let known = [from, to].map(|event| known_event(event, errors));
@@ -255,6 +258,14 @@ fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[&str], errors: &mut Di
             None
         }
     }
+}
+
+fn of_source(metric: &str, source: Source, workers: &[&str]) -> Option<Resolved> {
+    Some(match source {
+        Source::Span(from, to) => of_span(from, to),
+        Source::Reading(name) => of_reading(name, workers)?,
+        Source::Work(kind, bytes, rounds) => of_work(Workload { metric: metric.into(), kind, bytes, rounds }),
+    })
 }
 
 fn known_event(name: &At<String>, errors: &mut Diagnostics) -> bool {

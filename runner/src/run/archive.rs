@@ -22,6 +22,7 @@ use tar::{Archive, Builder, EntryType, Header};
 use super::directory::{Directory, PLAN, PLAN_BEGUN};
 use super::survey::{self, Survey};
 use crate::artifact::cache::hex;
+use crate::error::code::Code;
 use crate::journal;
 
 /// The file of digests, the first of an archive.
@@ -101,15 +102,16 @@ pub struct Checked {
 /// When `out` exists or is not named as an archive, when the run is being executed, when a file cannot be read, is no plain file or
 /// changes meanwhile.
 pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Packed> {
-    let packing = Packing::of(out)
-        .with_context(|| format!("{} is named as no archive: end it in .tar.zst or .tar.gz", out.display()))?;
-    ensure!(!out.exists(), "{} exists already: give another --out", out.display());
+    let packing = Packing::of(out).with_context(|| {
+        Code::BadValue.says(format!("{} is named as no archive: end it in .tar.zst or .tar.gz", out.display()))
+    })?;
+    ensure!(!out.exists(), Code::FileExists.says(format!("{} exists already: give another --out", out.display())));
     for needed in NEEDED {
         ensure!(run.path().join(needed).is_file(), "{} has no {needed}: nothing to export", run.path().display());
     }
     let held = File::open(run.path().join(journal::FILE)).context("cannot open the journal")?;
     let Ok(_held) = Flock::lock(held, FlockArg::LockSharedNonblock) else {
-        bail!("{} is being executed: export it when it has ended", run.path().display());
+        bail!(Code::RunInUse.says(format!("{} is being executed: export it when it has ended", run.path().display())));
     };
     let name = run.name();
     let mut files = Vec::new();
@@ -233,9 +235,12 @@ pub fn check(path: &Path) -> anyhow::Result<Checked> {
     let checked = match Packing::of(path) {
         Some(Packing::Zstd) => read(zstd::Decoder::new(file).with_context(context)?),
         Some(Packing::Gzip) => read(MultiGzDecoder::new(file)),
-        None => bail!("{} is named as no archive: its name ends in .tar.zst or .tar.gz", path.display()),
+        None => {
+            let problem = format!("{} is named as no archive: its name ends in .tar.zst or .tar.gz", path.display());
+            bail!(Code::BadArchive.says(problem))
+        }
     };
-    checked.with_context(|| format!("{} is no archive of a run, or was changed", path.display()))
+    checked.with_context(|| Code::BadArchive.says(format!("{} is no archive of a run, or was changed", path.display())))
 }
 
 fn read(from: impl Read) -> anyhow::Result<Checked> {

@@ -92,8 +92,8 @@ impl Directory {
     /// When there is none, or the name is that of several; when the path holds no plan.
     pub fn open(given: &Path) -> anyhow::Result<Self> {
         let given = super::name::find(given)?;
-        let path =
-            fs::canonicalize(&given).with_context(|| Code::NoRun.says(format!("there is no run {}", given.display())))?;
+        let path = fs::canonicalize(&given)
+            .with_context(|| Code::NoRun.says(format!("there is no run {}", given.display())))?;
         if !is_run(&path) {
             bail!(Code::NotARun.says(format!("{} is no run directory: it has no {PLAN}", path.display())));
         }

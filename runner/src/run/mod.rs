@@ -1,6 +1,6 @@
 //! One execution of a study, from a plan to a complete journal.
 //!
-//! [`directory`] is what is on disk, [`name`] finds it, [`parts`] turns names into files, [`kvm`] finds out whether guests come up here,
+//! [`directory`] is what is on disk, [`name`] finds it, [`files`] says what is in it, [`parts`] turns names into files, [`kvm`] finds out whether guests come up here,
 //! [`execute`] enters the sandbox, [`session`] keeps the journal, [`line`] and
 //! [`estimate`] say how it goes, [`local`] and [`emulated`] are the two places where trials can
 //! be executed. [`survey`] and [`overview`] say what has become of a run, [`archive`] packs it, [`prune`] removes it.
@@ -11,6 +11,7 @@ pub mod directory;
 pub mod emulated;
 pub mod estimate;
 pub mod execute;
+pub mod files;
 pub mod kvm;
 pub mod line;
 pub mod local;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::directory::{HALF_MADE, PLAN, is_run};
 use super::survey::{Entry, State};
+use crate::error::code::Code;
 use crate::journal;
 
 /// A run that was made so short a time ago, and has no journal yet, may be about to begin. Seconds.
@@ -111,7 +112,9 @@ pub fn remove(folder: &Path) -> anyhow::Result<()> {
     let _held = match File::open(&journal) {
         Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(held) => Some(held),
-            Err(_) => bail!("{} is being executed: it is left as it is", folder.display()),
+            Err(_) => {
+                bail!(Code::RunInUse.says(format!("{} is being executed: it is left as it is", folder.display())))
+            }
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(error).with_context(|| format!("cannot open {}", journal.display())),

@@ -1,20 +1,104 @@
 //! What the documents promise is what the code has.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use microbench::event::{EVENTS, reading::READINGS};
+use microbench::event::{EVENTS, reading};
+use microbench::run::files;
+
+use crate::markdown;
+use crate::support::{Bench, text};
+
+pub(crate) fn root() -> PathBuf {
+    fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).unwrap()
+}
 
 #[test]
-fn the_architecture_names_every_event_and_reading_as_the_code_does() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md");
-    let text = fs::read_to_string(path).unwrap();
+fn the_reference_pages_are_what_the_code_makes_them() {
+    let bench = Bench::new();
+    let made = bench.run(&["reference", "--out", "pages"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let checked_in = root().join("docs/reference");
+    let names = |folder: &Path| {
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&bench.path("pages")), names(&checked_in), "`make docs` makes the reference pages again");
+    for name in names(&checked_in) {
+        let (now, before) = (bench.path("pages").join(&name), checked_in.join(&name));
+        let (now, before) = (fs::read_to_string(now).unwrap(), fs::read_to_string(before).unwrap());
+        assert_eq!(before, now, "docs/reference/{} is not up to date: `make docs` makes it again", name.display());
+    }
+}
+
+#[test]
+fn the_reference_names_every_event_and_reading_as_the_code_does() {
+    let page = |name: &str| fs::read_to_string(root().join("docs/reference").join(name)).unwrap();
+    let (events, readings) = (page("events.md"), page("readings.md"));
     for event in EVENTS {
         let row = format!("| `{}` | {} |", event.name, event.doc);
-        assert!(text.contains(&row), "ARCHITECTURE.md lacks: {row}");
+        assert!(events.contains(&row), "docs/reference/events.md lacks: {row}");
     }
-    for reading in READINGS {
+    for reading in reading::READINGS.iter().chain(reading::OF_WORK) {
         let row = format!("| `{}` | {} | {} |", reading.name, reading.unit, reading.doc);
-        assert!(text.contains(&row), "ARCHITECTURE.md lacks: {row}");
+        assert!(readings.contains(&row), "docs/reference/readings.md lacks: {row}");
     }
+}
+
+#[test]
+fn a_run_has_the_files_that_the_reference_names_and_no_others() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    bench.run_study();
+    for step in [
+        &["analyze", "run"][..],
+        &["plot", "run"],
+        &["plot", "run", "--theme", "paper"],
+        &["table", "run"],
+        &["report", "run"],
+    ] {
+        assert!(bench.run(step).status.success());
+    }
+    let run = bench.path("run");
+    let mut folders = vec![run.clone()];
+    let mut found = 0;
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(&run).unwrap().display().to_string();
+            assert!(files::is_known(&name), "runner/src/run/files.rs lacks {name}");
+            found += 1;
+        }
+    }
+    assert!(found > 15, "{found} files");
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let root = root();
+    let mut wrong = Vec::new();
+    for file in markdown::files(&root) {
+        let parts = markdown::parse(&fs::read_to_string(root.join(&file)).unwrap());
+        for (line, link) in &parts.links {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let path = if target.is_empty() {
+                root.join(&file)
+            } else {
+                root.join(file.parent().unwrap_or(Path::new(""))).join(target)
+            };
+            let has_anchor =
+                || markdown::parse(&fs::read_to_string(&path).unwrap()).anchors.contains(&anchor.to_owned());
+            if !path.exists() || !anchor.is_empty() && !has_anchor() {
+                wrong.push(format!("{}:{line}: {link}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "links that lead nowhere:\n{}", wrong.join("\n"));
 }

@@ -1,0 +1,175 @@
+//! docs/reference/manifest.md: every key, from the table that the reader of manifests goes by.
+
+use std::fmt::Write as _;
+
+use microbench::manifest::keys::{Key, MANIFEST, Need, REFERENCE, Rest, Shape};
+use microbench::manifest::{DefaultLevel, GUEST, GuestSetting, Kind};
+use microbench_plots::record::Level;
+
+use super::page::{cell, code, table};
+
+/// Words of a key beyond which only their number is said.
+const MOST_WORDS: usize = 12;
+
+/// A section of the page: the keys of one table, and of the tables below it.
+struct Section<'a> {
+    title: String,
+    doc: &'a str,
+    keys: &'a [Key],
+    rest: Rest,
+}
+
+/// The page.
+pub(super) fn page() -> String {
+    let mut text = String::from(
+        "A study is one TOML file. Unknown keys are errors; all errors are told at once, each with its line and the nearest valid name.\n\
+         `microbench plan STUDY` shows what a manifest comes to.\n",
+    );
+    for key in MANIFEST {
+        sections(key, format!("`[{}]`", key.name), &mut text);
+        if key.name == "guest" {
+            text.push_str(&guest());
+        }
+    }
+    let _ = write!(
+        text,
+        "\n## A file of published values\n\n`reference` in `[study]` names one, relative to the manifest.\n\n{}",
+        keys(REFERENCE, Rest::Nothing)
+    );
+    for key in REFERENCE {
+        nested(key, &mut text);
+    }
+    text
+}
+
+/// A section of the manifest and the tables below it.
+fn sections(key: &Key, title: String, text: &mut String) {
+    let section = match key.shape {
+        Shape::Table(keys, rest) => Section { title, doc: key.doc, keys, rest },
+        Shape::Each(noun, Shape::Table(keys, rest)) => {
+            Section { title: format!("`[{}.{}]`", key.name, noun.to_uppercase()), doc: key.doc, keys, rest: *rest }
+        }
+        Shape::List(Shape::Table(keys, rest), _) => {
+            Section { title: format!("`[[{}]]`", key.name), doc: key.doc, keys, rest: *rest }
+        }
+        _ => return,
+    };
+    let _ = write!(text, "\n## {}\n\n{}{}\n\n", section.title, section.doc, without(key));
+    text.push_str(&keys(section.keys, section.rest));
+    section.keys.iter().for_each(|key| nested(key, text));
+}
+
+/// The tables that a key's value is made of, unless they have no keys of their own.
+fn nested(key: &Key, text: &mut String) {
+    let (inner, rest) = match key.shape {
+        Shape::Table(keys, rest) => (keys, rest),
+        Shape::List(Shape::Table(keys, rest), _) => (*keys, *rest),
+        _ => return,
+    };
+    if inner.is_empty() {
+        return;
+    }
+    // Two keys may have the same table.
+    let title = format!("### In `{}`", key.name);
+    if !text.contains(&format!("{title}\n")) {
+        let _ = write!(text, "\n{title}\n\n{}", keys(inner, rest));
+    }
+}
+
+fn without(key: &Key) -> String {
+    match (key.need, key.default) {
+        (Need::Always, _) | (_, "") => String::new(),
+        (_, default) => format!(" Without it: {default}."),
+    }
+}
+
+/// A table of keys, and the sentence about what else may stand there.
+fn keys(keys: &[Key], rest: Rest) -> String {
+    let rows: Vec<[String; 5]> = keys
+        .iter()
+        .map(|key| {
+            let need = match key.need {
+                Need::Always => "yes".to_owned(),
+                Need::Never => String::new(),
+                Need::Either(names) => {
+                    format!("one of {}", names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", "))
+                }
+            };
+            [code(key.name), cell(&shape(key.shape)), need, cell(key.default), cell(key.doc)]
+        })
+        .collect();
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text = table(["key", "type", "needed", "without it", "is"], &rows);
+    }
+    let more = match rest {
+        Rest::Nothing => return text,
+        Rest::Guest => "[Settings of every guest](#settings-of-every-guest), each once.",
+        Rest::Variant => {
+            "Also every [setting of a guest](#settings-of-every-guest), and those of its engine \
+             ([runner/engines](../../runner/engines), or its own file)."
+        }
+        Rest::Axes => {
+            "Every other key is an axis: a setting of guests or engines, with the list of its levels, as in `memory_mib = [128, 512]`."
+        }
+        Rest::OneLevel => "Every key is an axis, with one level.",
+        Rest::Levels => {
+            "Other keys are axes, `variant`, `concurrency` and, where cells are selected, `engine` among them, each with one level or a list of levels."
+        }
+    };
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text + more + "\n"
+}
+
+fn shape(shape: Shape) -> String {
+    match shape {
+        Shape::Line => "text".into(),
+        Shape::Text(most) => format!("text of at most {most} bytes"),
+        Shape::Name(noun) => format!("name of a {noun}"),
+        Shape::Int(least, i64::MAX) => format!("integer from {least} on"),
+        Shape::Int(least, most) => format!("integer, {least} to {most}"),
+        Shape::Number => "number".into(),
+        Shape::Share => "number above 0 and below 1".into(),
+        Shape::Truth => "truth value".into(),
+        Shape::Word(words) => {
+            let names: Vec<String> = words().iter().map(|word| code(&word.name)).collect();
+            if names.len() > MOST_WORDS { "an [event](events.md)".into() } else { names.join(" or ") }
+        }
+        Shape::Reading => "a [reading](readings.md)".into(),
+        Shape::Scalar => "text, number or truth value".into(),
+        Shape::Size => "size in bytes".into(),
+        Shape::Trials => "integer, or a table of integers by concurrency".into(),
+        Shape::List(Shape::Table(..), _) => "list of tables".into(),
+        Shape::List(of, _) => format!("list of: {}", self::shape(*of)),
+        Shape::Table(..) => "table".into(),
+        Shape::Each(noun, _) => format!("table of {noun}s"),
+    }
+}
+
+/// The settings that every engine's guests have.
+fn guest() -> String {
+    let rows: Vec<[String; 4]> = GUEST.iter().map(setting).collect();
+    format!(
+        "\n### Settings of every guest\n\nIn `[guest]`, in a variant, or as an axis of the matrix. A variant's wins over `[guest]`'s, an axis' over both.\n\n{}",
+        table(["setting", "value", "without it", "is"], &rows)
+    )
+}
+
+fn setting(setting: &GuestSetting) -> [String; 4] {
+    let kind = match setting.kind {
+        Kind::Kernel => "a folder of kernels/".to_owned(),
+        Kind::Rootfs => "a folder of rootfs/".to_owned(),
+        Kind::Int(least, most) => format!("integer, {least} to {most}"),
+        Kind::Word(words) => words.iter().map(|word| code(word)).collect::<Vec<_>>().join(" or "),
+        Kind::Line(most) => format!("text of at most {most} bytes"),
+        Kind::Bool => "truth value".to_owned(),
+    };
+    let default = match setting.default.map(|default: DefaultLevel| Level::from(default)) {
+        None => "must be given".to_owned(),
+        Some(Level::Text(text)) if text.is_empty() => "none".to_owned(),
+        Some(level) => code(&level.to_string()),
+    };
+    [code(setting.name), cell(&kind), default, cell(setting.doc)]
+}

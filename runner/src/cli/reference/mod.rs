@@ -1,0 +1,207 @@
+//! The reference pages of docs/, made of the tables and types that the program itself goes by. `make docs` writes them; a test fails
+//! when the ones in docs/reference are others.
+
+mod commands;
+mod manifest;
+mod page;
+mod types;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+use microbench::artifact::image::Rootfs;
+use microbench::artifact::kernel::Kernel;
+use microbench::engine::context::Context;
+use microbench::engine::description::Engine;
+use microbench::error::{exit, explain};
+use microbench::event::{EVENTS, reading};
+use microbench::manifest::BUILT_IN;
+use microbench::manifest::protocol::PRESETS;
+use microbench::run::files::FILES;
+use microbench_plots::schema;
+
+use self::page::{cell, code, table};
+use super::arguments::Cli;
+
+/// What stands below each heading.
+const NOTE: &str = "<!-- `make docs` makes this page of the code; change it there. -->";
+
+/// Writes every page into `folder`.
+///
+/// # Errors
+/// When one cannot be written.
+pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for (name, title, body) in pages()? {
+        let path = folder.join(name);
+        let text = format!("# {title}\n\n{NOTE}\n\n{}\n", body.trim_end());
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Every page: its file, its title, and what follows.
+fn pages() -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
+    Ok(vec![
+        ("commands.md", "Commands", commands()),
+        ("engine.md", "An engine's description", engine()),
+        ("error-codes.md", "Error codes", error_codes()?),
+        ("events.md", "Events", events()),
+        ("exit-codes.md", "Exit codes", exit_codes()),
+        ("files.md", "Files of a run", files()),
+        ("kernel-and-rootfs.md", "Descriptions of kernels and root file systems", images()),
+        ("manifest.md", "Manifest", manifest::page()),
+        ("metrics.md", "Metrics", metrics()),
+        ("readings.md", "Readings", readings()),
+        ("samples.md", "Tables and their columns", samples()),
+    ])
+}
+
+fn commands() -> String {
+    format!(
+        "`microbench COMMAND --help` says the same. `make` has targets for what is done most: `make help` lists them.\n\
+         The program's end is told by its [exit code](exit-codes.md).\n\n{}",
+        commands::page(Cli::command())
+    )
+}
+
+fn engine() -> String {
+    format!(
+        "An engine is a TOML file: a built-in one in [runner/engines](../../runner/engines), one of your own in a folder `engines/` \
+         beside the manifest.\n[How to write one](../how-to/new-engine.md). Texts that are called templates are handlebars over the \
+         [names below](#names-in-templates);\na name that does not exist is an error.\n\n## Keys\n\n{}\n\
+         ## Names in templates\n\nBeside these, every effective setting of the cell is there under its own name (`vcpus`, \
+         `memory_mib`, the engine's own). Of a setting of kind\n`file`, its name stands for the path and its name with `_text` for the \
+         content. `{{{{#if NAME}}}}`, `{{{{#unless NAME}}}}`, `{{{{else}}}}` and\n`{{{{#if (eq NAME \"WORD\")}}}}` are there as well.\n\n{}",
+        types::keys::<Engine>("The file"),
+        types::names::<Context>(),
+    )
+}
+
+fn error_codes() -> anyhow::Result<String> {
+    let mut text = String::from(
+        "Every error has a code, which keeps its meaning for ever and is never used again. `microbench explain CODE` says the same as this \
+         page.\n",
+    );
+    for one in explain::all()? {
+        let _ = write!(
+            text,
+            "\n## `{}`: {}\n\n{}\n\nWhy: {}\n\nNext: {}\n\nExit code: {}.\n\n```text\n{}\n```\n",
+            one.code,
+            one.title,
+            one.means.trim(),
+            one.why.trim(),
+            one.next.trim(),
+            one.exit,
+            one.example.trim_end(),
+        );
+    }
+    Ok(text)
+}
+
+fn events() -> String {
+    let rows: Vec<[String; 2]> = EVENTS.iter().map(|event| [code(event.name), cell(event.doc)]).collect();
+    format!(
+        "An event is an instant in one VM's life, on the CLOCK_MONOTONIC of the machine that runs the VMM, in ns. In the order of that \
+         life;\na metric's `from` must come before its `to`. How each is taken: \
+         [what is measured when a VM boots](../explanation/measuring-a-boot.md).\n\n{}\n\
+         A metric between two of them is, for instance,\n\n```toml fragment\n[metrics]\nagent_time = \
+         {{ from = \"spawn\", to = \"agent.ready\" }}\n```\n\n\
+         Events of the console are stamped by the thread that reads it, so they may come later than they happened, by its scheduling.\n",
+        table(["event", "the instant"], &rows)
+    )
+}
+
+fn readings() -> String {
+    let mut rows: Vec<[String; 3]> =
+        reading::READINGS.iter().map(|one| [code(one.name), cell(one.unit), cell(one.doc)]).collect();
+    rows.extend(reading::OF_WORK.iter().map(|one| [code(one.name), cell(one.unit), cell(one.doc)]));
+    format!(
+        "A reading is a value that the guest, its kernel or the runner reports for one VM. A metric takes it by \
+         `reading = \"NAME\"`;\none in ns is shown in ms. A reading that cannot be had is a sample without a value that says why.\n\n{}\n\
+         `METRIC` is the name of the metric whose work it is; `work.METRIC.sha_ni` is in the journal, and no metric can name it. A reading as a metric is, for instance,\n\n```toml fragment\n[metrics]\n\
+         memory_of_the_vmm = {{ reading = \"vmm.peak_rss\" }}\n```\n",
+        table(["reading", "unit", "what"], &rows)
+    )
+}
+
+fn metrics() -> String {
+    let rows: Vec<[String; 4]> = BUILT_IN
+        .iter()
+        .map(|metric| {
+            let (unit, definition) = metric.measures();
+            [code(metric.name), cell(metric.label), cell(&unit), cell(&definition)]
+        })
+        .collect();
+    let mut text = format!(
+        "These need no more than their name in `[metrics]`, as in `shutdown_time = {{}}`. Others are made of two \
+         [events](events.md),\nof a [reading](readings.md) or of work: [how to](../how-to/new-workload-or-metric.md).\n\n{}\n\
+         The five phases add up to `webservice_startup_time` exactly, for every engine.\n\n\
+         ## By protocol\n\n`protocol` in `[study]` sets defaults of settings and metrics; what a manifest says itself wins.\n",
+        table(["metric", "label", "unit", "is"], &rows)
+    );
+    for preset in PRESETS {
+        let _ = write!(text, "\n### `{}`: {}\n\n", preset.name, preset.doc);
+        let rows: Vec<[String; 2]> =
+            preset.differences().into_iter().map(|(what, why)| [code(&what), cell(why)]).collect();
+        if rows.is_empty() {
+            text.push_str("The definitions above.\n");
+        } else {
+            text.push_str(&table(["differs in", "because"], &rows));
+        }
+    }
+    text
+}
+
+fn files() -> String {
+    let rows: Vec<[String; 3]> =
+        FILES.iter().map(|file| [code(file.name), code(file.by), cell(&linked(file.doc))]).collect();
+    format!(
+        "A run is a folder, `runs/STUDY-TIME` unless `--out` says otherwise. `analyze`, `plot`, `table` and `report` make what is theirs again at any \
+         time,\nwithout starting anything. Each file appears whole or not at all.\n\n{}",
+        table(["file", "written by", "what"], &rows)
+    )
+}
+
+/// A page's name as a link to it.
+fn linked(text: &str) -> String {
+    text.replace("samples.md", "[samples.md](samples.md)")
+}
+
+fn samples() -> String {
+    let mut text = String::from(
+        "What `samples.parquet` holds, and what `microbench query` sees: [how to ask](../how-to/query.md). In a query every table has a first \
+         column `run`,\nthe name of the run's folder. A unit in type of code is the column that says it.\n",
+    );
+    for one in schema::TABLES {
+        let rows: Vec<[String; 4]> = one
+            .columns
+            .iter()
+            .map(|column| {
+                let unit = if column.unit == "unit" { code("unit") } else { column.unit.to_owned() };
+                [code(column.name), column.kind.text().to_owned(), unit, cell(column.meaning)]
+            })
+            .collect();
+        let _ = write!(text, "\n## `{}`\n\nA row is {}; from `{}`.\n\n", one.name, one.row, one.file);
+        text.push_str(&table(["column", "type", "unit", "is"], &rows));
+    }
+    text
+}
+
+fn exit_codes() -> String {
+    let rows: Vec<[String; 2]> = exit::CODES.iter().map(|(code, doc)| [(*code).to_owned(), cell(doc)]).collect();
+    table(["exit code", "is"], &rows)
+}
+
+fn images() -> String {
+    format!(
+        "A kernel is a folder of [kernels/](../../kernels) with a `kernel.toml` ([how to](../how-to/new-kernel.md)), a root file \
+         system one of\n[rootfs/](../../rootfs) with a `rootfs.toml` ([how to](../how-to/new-rootfs.md)). The folder's name is what a manifest \
+         names.\n\n## `kernel.toml`\n\n{}\n## `rootfs.toml`\n\n{}",
+        types::keys::<Kernel>("A kernel"),
+        types::keys::<Rootfs>("A root file system"),
+    )
+}
