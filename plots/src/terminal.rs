@@ -131,7 +131,7 @@ const LEAST: usize = 8;
 const CUT: char = '\u{2026}';
 
 /// Rows in aligned columns under a heading, no line wider than `width`: columns are left out by their rank, the names of which are
-/// returned, and then the last column is cut, and the first. A row of one cell is a heading of those below it and has the whole line.
+/// returned, and then the last column is cut if it is one of words, the first, and a last one of numbers. A row of one cell is a heading of those below it and has the whole line.
 #[must_use]
 pub fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> (String, Vec<&'static str>) {
     const GAP: usize = 2;
@@ -161,7 +161,10 @@ pub fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> (String
         };
         left_out.push(columns[shown.remove(at)].name);
     }
-    for end in [shown.len().saturating_sub(1), 0] {
+    let last = shown.len().saturating_sub(1);
+    // Words give way before numbers do.
+    let words_last = shown.get(last).is_some_and(|&n| !columns[n].right);
+    for end in if words_last { [last, 0] } else { [0, last] } {
         let over = total(&shown, &widths).saturating_sub(width);
         if let Some(&n) = shown.get(end).filter(|_| over > 0) {
             widths[n] = widths[n].saturating_sub(over).max(LEAST.min(widths[n]));

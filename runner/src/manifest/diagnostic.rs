@@ -230,8 +230,10 @@ impl SourceFile {
             end = end.max(span.end);
         }
         let start = self.source[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let end = self.source[end..].find('\n').map_or(self.source.len(), |length| end + length);
-        let end = start + self.source[start..end.max(start)].trim_end_matches('\r').len();
+        let last = end.max(start);
+        let end = self.source[last..].find('\n').map_or(self.source.len(), |length| last + length);
+        // A span may lie among the carriage returns.
+        let end = last + self.source[last..end].trim_end_matches('\r').len();
         (start..end, line_of(&self.source, start) as usize)
     }
 

@@ -79,6 +79,17 @@ pub fn is_known(path: &str) -> bool {
     })
 }
 
+/// Where in the table a name of the run's folder stands, and what it is; of a folder (`figures/`), what its first file is.
+#[must_use]
+pub fn known(name: &str) -> (usize, &'static str) {
+    let is = |file: &FileSpec| match name.strip_suffix('/') {
+        Some(folder) => file.name.split_once('/').is_some_and(|(first, _)| first == folder),
+        None => fits(name, file.name),
+    };
+    let at = FILES.iter().position(is);
+    at.map_or((FILES.len(), "nothing that microbench makes"), |at| (at, FILES[at].doc))
+}
+
 /// A name against a pattern with at most one `*`.
 fn fits(name: &str, pattern: &str) -> bool {
     match pattern.split_once('*') {
@@ -94,6 +105,8 @@ mod tests {
     #[test]
     fn a_star_stands_for_anything_within_a_name() {
         assert!(is_known("plan.json") && is_known("console/t0001-a0-vm000.log") && is_known("figures/paper/fig4.svg"));
+        assert_eq!(known("testbed-0-1.log").1, "The consoles of the emulated hosts.");
+        assert_eq!((known("figures/").1, known("notes").0), ("A figure.", FILES.len()));
         assert!(!is_known("plan.jsonx") && !is_known("console/a/b.log") && !is_known("testbed-0-1.txt"));
     }
 }

@@ -91,7 +91,11 @@ pub fn find(given: &Path) -> anyhow::Result<PathBuf> {
         return Ok(given.to_path_buf());
     }
     let folder = runs_folder()?;
-    Ok(choose(&text, &all(&folder), &folder)?)
+    match choose(&text, &all(&folder), &folder) {
+        // No run's name, but there is something of this name here: that is what was meant.
+        Err(NameError::Unknown { .. } | NameError::None { .. }) if given.exists() => Ok(given.to_path_buf()),
+        found => Ok(found?),
+    }
 }
 
 /// The folder of the project's runs; it need not exist.

@@ -7,6 +7,7 @@ use microbench_plots::record::{Cell, Plan, Protocol};
 use serde::Serialize;
 
 use super::directory::Directory;
+use super::files::known;
 use super::survey::{Entry, Kind, State, Survey, files};
 use crate::artifact::Artifact;
 use crate::artifact::lock::{self, Lock};
@@ -126,7 +127,7 @@ fn file_entries(folder: &Path) -> Vec<FileEntry> {
         let mut parts = inside.components();
         let Some(first) = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned()) else { continue };
         let name = if parts.next().is_some() { format!("{first}/") } else { first };
-        let (rank, what) = what(&name);
+        let (rank, what) = known(&name);
         let entry = found.entry((rank, name.clone())).or_insert_with(|| FileEntry {
             name,
             files: 0,
@@ -137,39 +138,6 @@ fn file_entries(folder: &Path) -> Vec<FileEntry> {
         entry.bytes += bytes;
     }
     found.into_values().collect()
-}
-
-/// What a file of a run is, and its place in a list.
-fn what(name: &str) -> (usize, &'static str) {
-    const KNOWN: [(&str, &str); 22] = [
-        ("manifest.toml", "the study, as it was given"),
-        ("plan.json", "cells, trials in their order, metrics, figures"),
-        (".plan.json", "the plan as the run began, to say what was edited"),
-        ("engines.json", "the engines' descriptions, as they were"),
-        ("lock.toml", "every artefact: version, bytes, SHA-256, origin"),
-        ("host.json", "the machine, how it is set up, its fingerprint"),
-        ("journal.ndjson", "every event, reading and failure, each with its checksum"),
-        ("session.json", "the process that had the journal open last"),
-        ("console/", "the guests' consoles"),
-        ("samples.csv", "a row for each VM and metric: its value, or why there is none"),
-        ("samples.parquet", "the same, typed"),
-        ("summary.csv", "a row for each cell and metric: statistics with intervals"),
-        ("claims.md", "claims and verdicts, to read"),
-        ("claims.csv", "claims and verdicts, as a table"),
-        ("figures/", "figures with their captions"),
-        ("tables/", "tables"),
-        ("report.html", "the report"),
-        ("macros.tex", "a LaTeX macro for each number"),
-        ("SHA256SUMS", "digests of an exported run's files"),
-        ("testbed", "an emulated host's console"),
-        ("other", "not a file that microbench makes"),
-        ("other/", "not a folder that microbench makes"),
-    ];
-    let testbed = name.starts_with("testbed-") && name.ends_with(".log");
-    let looked_up = if testbed { "testbed" } else { name };
-    let at = KNOWN.iter().position(|(known, _)| *known == looked_up);
-    let at = at.unwrap_or(if name.ends_with('/') { KNOWN.len() - 1 } else { KNOWN.len() - 2 });
-    (at, KNOWN[at].1)
 }
 
 /// Commands that go on from here.

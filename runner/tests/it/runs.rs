@@ -29,7 +29,7 @@ fn a_run_leaves_every_event_reading_and_derived_file() {
     for file in ["samples.parquet", "samples.csv", "summary.csv", "figures/startup.svg", "figures/startup.png"] {
         assert!(bench.path("run").join(file).is_file(), "{file}");
     }
-    for (arguments, files) in [(["--sequence", "ok/4"].as_slice(), 12), (&["--sequences"], 24)] {
+    for (arguments, files) in [(["--sequence", "ok/4"].as_slice(), 20), (&["--sequences"], 40)] {
         let drawn = bench.run(&[&["plot", "run"], arguments].concat());
         assert_eq!(text(&drawn.stdout).lines().count(), files, "{arguments:?}: {}", text(&drawn.stderr));
     }
