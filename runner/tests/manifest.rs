@@ -532,6 +532,17 @@ fn what_is_beyond_the_limits_is_refused_unmade() {
 }
 
 #[test]
+fn work_that_the_agent_would_refuse_is_refused_before_anything_runs() {
+    let of = |bytes: u64| {
+        let work = format!("[metrics.big]\nwork = {{ kind = \"sha256\", bytes = {bytes}, rounds = 1 }}\n");
+        parse(&(study("trials = 1\n") + &work))
+    };
+    let most = microbench_agent::HashRequest::MAX_BYTES;
+    of(most).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(codes(&of(most + 1).unwrap_err()), BTreeSet::from([Code::OutOfRange]));
+}
+
+#[test]
 fn windows_line_ends_and_a_byte_order_mark_are_fine() {
     let source = format!("\u{feff}{}", study("trials = 3\n").replace('\n', "\r\n"));
     assert_eq!(parse(&source).unwrap_or_else(|errors| panic!("{errors}")).cells.len(), 2);

@@ -38,6 +38,11 @@ pub(super) fn error(figure: &Figure, problem: impl Into<String>) -> Error {
     Error::Figure { name: figure.name.clone(), problem: problem.into() }
 }
 
+/// Name of the figure's files: where each of several metrics makes a figure of its own, the metric's is in it.
+pub(super) fn name(figure: &Figure, metric: &Metric) -> String {
+    if figure.metrics.len() > 1 { format!("{}-{}", figure.name, metric.name) } else { figure.name.clone() }
+}
+
 /// The metric of this name.
 pub(crate) fn metric<'a>(plan: &'a Plan, figure: &Figure, name: &str) -> Result<&'a Metric, Error> {
     let found = plan.metrics.iter().find(|metric| metric.name == name);

@@ -137,9 +137,8 @@ fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>, le
     };
     let mut rising = levels.to_vec();
     rising.sort_by(f64::total_cmp);
-    let several = figure.metrics.len() > 1;
     Description {
-        name: if several { format!("{}-{}", figure.name, metric.name) } else { figure.name.clone() },
+        name: cells::name(figure, metric),
         title: figure.title.clone(),
         theme: figure.theme,
         column: figure.column,

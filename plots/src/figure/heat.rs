@@ -64,13 +64,12 @@ fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>) ->
         notes.push(note);
         table[place.group][place.tick] = HeatCell { value, words };
     }
-    let several = figure.metrics.len() > 1;
     let star = if table.iter().flatten().any(|cell| cell.words.ends_with('*')) { " *: not of all VMs." } else { "" };
     // Levels of the other axes say by themselves what they are of.
     let rows = figure.groups.as_deref().unwrap_or_default();
     let short = |label: &Level| cells::tick_label(data.plan, rows, label);
     Description {
-        name: if several { format!("{}-{}", figure.name, metric.name) } else { figure.name.clone() },
+        name: cells::name(figure, metric),
         title: figure.title.clone(),
         theme: figure.theme,
         column: figure.column,

@@ -67,9 +67,8 @@ fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>) ->
         lines.iter().map(|line| Entry { label: line.label.clone(), key: Key::Steps(line.colour) }).collect();
     legend.extend(absent.into_iter().map(|label| Entry { label, key: Key::Missing }));
     let missing = if missing.is_empty() { String::new() } else { format!(" Not drawn: {}.", missing.join("; ")) };
-    let several = figure.metrics.len() > 1;
     Description {
-        name: if several { format!("{}-{}", figure.name, metric.name) } else { figure.name.clone() },
+        name: cells::name(figure, metric),
         title: figure.title.clone(),
         theme: figure.theme,
         column: figure.column,

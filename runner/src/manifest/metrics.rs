@@ -1,5 +1,6 @@
 //! Metrics: each with exactly one source, and the work that some of them need.
 
+use microbench_agent::HashRequest;
 use microbench_plots::record::{Cell, Level, Metric, MetricSource, Workload, WorkloadKind};
 
 use super::code::Code;
@@ -11,8 +12,8 @@ use super::read::At;
 use super::size;
 use crate::event::{self, reading};
 
-/// Most bytes that one round of work may hold: they are made in the guest's memory.
-const MOST_BYTES: u64 = 1 << 30;
+/// Most bytes that one round of work may hold: what the agent takes.
+const MOST_BYTES: u64 = HashRequest::MAX_BYTES;
 
 /// A metric that needs no more than its name in the manifest, as in `kernel_boot_time = {}`.
 #[derive(Clone, Copy, Debug)]
@@ -358,7 +359,7 @@ fn of_bytes(bytes: &At<Level>, errors: &mut Diagnostics) -> Option<u64> {
     };
     let value = value.filter(|value| (1..=MOST_BYTES).contains(value));
     if value.is_none() {
-        let message = format!("`bytes` must be between 1 and {MOST_BYTES} (1 GiB)");
+        let message = format!("`bytes` must be between 1 and {MOST_BYTES} (256 MiB)");
         errors.push(ManifestError::new(Code::OutOfRange, bytes.span.clone(), message));
     }
     value
