@@ -402,3 +402,22 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
     };
     parse().map_err(|source| Error::Table { path: path.clone(), source })
 }
+/// A sample for tests: one VM of a cell, in ms.
+#[cfg(test)]
+pub(crate) fn example(trial: u32, vm: u32, metric: &str, value: Option<f64>) -> Sample {
+    Sample {
+        cell: "fc/2".into(),
+        block: 0,
+        trial,
+        attempt: 0,
+        vm,
+        metric: metric.into(),
+        value,
+        unit: "ms".into(),
+        status: if value.is_some() { Status::Ok } else { Status::NotAvailable },
+        reason: String::new(),
+        host: None,
+        warmup: false,
+        superseded: false,
+    }
+}

@@ -210,27 +210,10 @@ fn means(all: &[Vec<Option<f64>>], parts: usize) -> Vec<Option<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sample(trial: u32, vm: u32, metric: &str, value: Option<f64>) -> Sample {
-        Sample {
-            cell: "fc/2".into(),
-            block: 0,
-            trial,
-            attempt: 0,
-            vm,
-            metric: metric.into(),
-            value,
-            unit: "ms".into(),
-            status: if value.is_some() { Status::Ok } else { Status::NotAvailable },
-            reason: String::new(),
-            host: None,
-            warmup: false,
-            superseded: false,
-        }
-    }
+    use crate::samples::example;
 
     fn vm(trial: u32, vm: u32, values: [Option<f64>; 3]) -> impl Iterator<Item = Sample> {
-        ["a", "b", "c"].into_iter().zip(values).map(move |(metric, value)| sample(trial, vm, metric, value))
+        ["a", "b", "c"].into_iter().zip(values).map(move |(metric, value)| example(trial, vm, metric, value))
     }
 
     fn stacked(vms: &[(u32, u32, [Option<f64>; 3])]) -> Stack {

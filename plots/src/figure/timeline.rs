@@ -172,28 +172,11 @@ impl Instants {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sample(trial: u32, vm: u32, metric: &str, value: Option<f64>) -> Sample {
-        Sample {
-            cell: "fc/2".into(),
-            block: 0,
-            trial,
-            attempt: 0,
-            vm,
-            metric: metric.into(),
-            value,
-            unit: "ms".into(),
-            status: if value.is_some() { Status::Ok } else { Status::NotAvailable },
-            reason: String::new(),
-            host: None,
-            warmup: false,
-            superseded: false,
-        }
-    }
+    use crate::samples::example;
 
     fn instants(vms: &[(u32, [Option<f64>; 3])], statistic: Statistic) -> Instants {
         let all = vms.iter().zip(0..).flat_map(|((trial, values), vm)| {
-            ["a", "b", "c"].into_iter().zip(*values).map(move |(metric, value)| sample(*trial, vm, metric, value))
+            ["a", "b", "c"].into_iter().zip(*values).map(move |(metric, value)| example(*trial, vm, metric, value))
         });
         Instants::of(&all.collect::<Vec<_>>(), "fc/2", &["a", "b", "c"], statistic)
     }
