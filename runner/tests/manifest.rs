@@ -651,9 +651,10 @@ proptest! {
         let plan = expand(&study, None);
         prop_assert_eq!(&plan, &expand(&study, None));
         prop_assert_eq!(plan.seed, shape.seed);
-        // Over eight other seeds at least one order differs, unless no block holds two cells.
+        // Over 64 other seeds at least one order differs, unless no block holds two cells: a block of two keeps its order by chance in
+        // one plan of 2^64 (with eight seeds it was one of 256, and the 200 cases met it).
         let alone = plan.trials.chunk_by(|a, b| a.block == b.block).all(|block| block.len() == 1);
-        let same = (1..=8).all(|step| expand(&study, Some(shape.seed + step)).trials == plan.trials);
+        let same = (1..=64).all(|step| expand(&study, Some(shape.seed + step)).trials == plan.trials);
         prop_assert_eq!(same, alone);
     }
 
