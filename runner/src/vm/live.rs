@@ -1,0 +1,221 @@
+//! The timed part of a VM's life: from the release to its end.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use microbench_plots::record::{FailureReason, Record};
+
+use super::Vm;
+use super::failed::Failed;
+use super::process::{Process, ended, wait_for_socket};
+use crate::clock::Instant;
+use crate::console::Console;
+use crate::engine::api::{self, ApiError};
+use crate::engine::launch::LaunchApi;
+use crate::error::describe;
+use crate::event::{self, reading};
+use crate::host::{kvm, memory};
+use crate::probe::{self, ProbeError};
+use crate::sys::Exit;
+
+/// Time between a guest's falling silent and the end of its VMM, when the one is of the other.
+const MOMENT: Duration = Duration::from_millis(100);
+
+impl Vm {
+    pub(super) fn live(&mut self) -> Result<(), Failed> {
+        let (program, arguments) = (self.launch.argv.split_first())
+            .ok_or_else(|| Failed::new(FailureReason::Host, event::SPAWN, "the engine's argv is empty"))?;
+        let mut command = Command::new(program);
+        // Standard error joins the console: a VMM that refuses to start says why there.
+        let (reader, writer) = std::io::pipe().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
+        let twin = writer.try_clone().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
+        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(twin);
+        // A jailer needs to be root first.
+        if self.launch.root.is_none() {
+            self.isolation.apply(&mut command);
+        }
+        if self.counts.is_some() {
+            // The VMM is the instrument's child: both are ended as one group.
+            command.process_group(0);
+        }
+        let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host(event::SPAWN))?;
+        self.event(event::SPAWN);
+        let spawned = command.spawn();
+        // The command holds the pipe's write ends; the console ends only when the VMM alone has them.
+        drop(command);
+        let child = spawned
+            .with_context(|| format!("cannot start {}", self.launch.argv[0]))
+            .map_err(Failed::host(event::SPAWN))?;
+        self.event(event::VMM_EXEC);
+        let mut process = Process::new(child, self.counts.is_some()).map_err(Failed::host(event::SPAWN))?;
+
+        let mut result = self.serve(&process, &console);
+        if let Err(failure) = &mut result {
+            // A VMM that ended by itself is the cause of what its guest did not answer; both are seen at nearly the same time.
+            let moment = Instant::now().after(MOMENT);
+            let died = failure.reason == FailureReason::Protocol
+                && probe::wait_exit(process.exited(), moment).unwrap_or(false);
+            if died {
+                failure.reason = FailureReason::Exited;
+            }
+            process.kill();
+        }
+        let exit = process.reap();
+        let (marks, tail, complaint) = console.finish();
+        self.complaint = complaint;
+        for (name, instant) in [
+            (event::CONSOLE_FIRST, marks.first),
+            (event::AGENT_READY, marks.ready),
+            (event::GUEST_RESTART, marks.restart),
+        ] {
+            if let Some(instant) = instant {
+                self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns: instant.0 });
+            }
+        }
+        self.witness(marks.ready);
+        let exit = exit
+            .map_err(|error| Failed::new(FailureReason::Host, event::EXIT, format!("cannot reap the VMM: {error}")))?;
+        match self.counts.clone() {
+            None => self.account(exit),
+            Some(file) if result.is_ok() => self.count(&file),
+            Some(_) => {}
+        }
+        result.map_err(|failure| self.explain(failure, exit, &tail)).and_then(|()| match (exit.code, self.ended) {
+            (Some(0), Some(instant)) => {
+                self.records.push(Record::Event { vm: self.vm, name: event::EXIT.into(), t_ns: instant.0 });
+                Ok(())
+            }
+            // An end that is no success is no shutdown: the event is withheld.
+            _ => Err(Failed::new(FailureReason::Exited, event::EXIT, format!("the VMM ended with {}", ended(exit)))),
+        })
+    }
+
+    /// From the running process to its exit.
+    pub(super) fn serve(&mut self, process: &Process, console: &Console) -> Result<(), Failed> {
+        let deadline = Instant::now().after(self.deadlines.boot);
+        if let Some(api) = self.launch.api.clone() {
+            self.configure(&api, process, deadline)?;
+        }
+        let (guest, announcements) = (self.addresses.guest, &mut self.announcements);
+        let found = probe::wait(self.probe, guest, &self.nonce, announcements, deadline, process.exited())
+            .map_err(|error| self.probe_failed(&error, console))?;
+        if let Some(instant) = found.announced {
+            self.records.push(Record::Event { vm: self.vm, name: event::AGENT_ANNOUNCED.into(), t_ns: instant.0 });
+        }
+        self.records.push(Record::Event { vm: self.vm, name: event::HTTP_OK.into(), t_ns: found.ok.0 });
+        self.reading(reading::PROBE_ATTEMPTS, f64::from(found.attempts), "1");
+        self.reading(reading::PROBE_CPU_TIME, found.cpu_time_ns as f64, "ns");
+        if let Some(last) = found.last_failed {
+            self.reading(reading::PROBE_GAP, (found.ok.0 - last.0) as f64, "ns");
+        }
+
+        let stats = self.runtime.block_on(self.guest.stats()).map_err(|error| Failed::from((error, "stats")))?;
+        self.stats(&stats);
+        self.derive(found.ok, &stats);
+        for (workload, expected) in self.workloads.clone() {
+            self.work(&workload, &expected)?;
+        }
+
+        if self.counts.is_none() {
+            self.isolated(process.child.id());
+        }
+        if self.kvm && self.counts.is_none() {
+            match kvm::exits(Path::new(kvm::DEBUGFS), process.child.id()) {
+                Ok(exits) => self.reading(reading::VMM_KVM_EXITS, exits as f64, "1"),
+                Err(reason) => self.no_reading(reading::VMM_KVM_EXITS, "1", reason),
+            }
+        }
+        self.event(event::STOP_REQUESTED);
+        let limit = Instant::now().after(self.deadlines.stop);
+        // The guest may be gone before its answer is read: then its exit is the answer.
+        let asked = self.runtime.block_on(self.guest.shutdown());
+        if asked.is_ok() {
+            self.event(event::STOP_ACKNOWLEDGED);
+        }
+        let gone = probe::wait_exit(process.exited(), limit)
+            .map_err(|error| Failed::new(FailureReason::Host, event::EXIT, error))?;
+        if !gone {
+            let seconds = self.deadlines.stop.as_secs();
+            let refused = asked.err().map(|error| format!(" ({})", describe(&error))).unwrap_or_default();
+            let message = format!("the VMM had not ended {seconds} s after the request to stop{refused}");
+            return Err(Failed::new(FailureReason::Timeout, event::EXIT, message));
+        }
+        self.ended = Some(Instant::now());
+        asked.map_err(|error| Failed::from((error, event::STOP_ACKNOWLEDGED)))
+    }
+
+    pub(super) fn configure(&mut self, api: &LaunchApi, process: &Process, deadline: Instant) -> Result<(), Failed> {
+        let client = api::client(&api.socket)
+            .map_err(|error| Failed::new(FailureReason::Host, event::API_READY, describe(&error)))?;
+        wait_for_socket(Path::new(&api.socket), &self.watch, process, deadline)?;
+        self.event(event::API_READY);
+        for call in &api.calls {
+            if call.boots {
+                self.event(event::BOOT_REQUESTED);
+            }
+            let timeout = deadline.remaining().max(Duration::from_millis(1));
+            self.runtime.block_on(api::call(&client, call, timeout)).map_err(|error| match &error {
+                ApiError::Refused { message, .. } if self.foreign_to_host(message) => {
+                    Failed::new(FailureReason::NotApplicable, event::BOOT_REQUESTED, message)
+                }
+                ApiError::Refused { .. } => Failed::new(FailureReason::Host, event::BOOT_REQUESTED, &error),
+                ApiError::Transport { source, .. } if source.is_timeout() => {
+                    Failed::new(FailureReason::Timeout, event::BOOT_REQUESTED, describe(&error))
+                }
+                ApiError::Transport { .. } => {
+                    Failed::new(FailureReason::Exited, event::BOOT_REQUESTED, describe(&error))
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn probe_failed(&self, error: &ProbeError, console: &Console) -> Failed {
+        let reason = match error {
+            ProbeError::Deadline { .. } => FailureReason::Timeout,
+            ProbeError::Exited => FailureReason::Exited,
+            ProbeError::Protocol(_) => FailureReason::Protocol,
+            ProbeError::Host(_) => FailureReason::Host,
+        };
+        let seconds = self.deadlines.boot.as_secs();
+        let message = match (error, console.marks().ready) {
+            (ProbeError::Deadline { .. }, Some(_)) => {
+                format!("{error}; the deadline is {seconds} s; the agent's console mark was seen: is the network up?")
+            }
+            (ProbeError::Deadline { .. }, None) => format!("{error}; the deadline is {seconds} s"),
+            _ => error.to_string(),
+        };
+        Failed::new(reason, event::HTTP_OK, message)
+    }
+
+    /// Adds how the VMM ended and its last words, and finds out whether it refused the configuration on this host.
+    pub(super) fn explain(&self, mut failure: Failed, exit: Exit, tail: &str) -> Failed {
+        if failure.reason == FailureReason::NotApplicable {
+            // The VMM's answer says it all.
+            return failure;
+        }
+        if failure.reason == FailureReason::Exited {
+            if exit.signal == Some(libc::SIGKILL) && memory::oom_kills() > self.oom_kills {
+                failure.reason = FailureReason::Memory;
+                failure.message = format!("{}: the kernel killed the VMM because memory had run out", failure.message);
+            }
+            if self.foreign_to_host(tail) {
+                failure.reason = FailureReason::NotApplicable;
+            }
+            failure.message = format!("{} ({})", failure.message, ended(exit));
+        }
+        let last: Vec<&str> = tail.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+        if !last.is_empty() {
+            let words: Vec<&str> = last.into_iter().rev().collect();
+            failure.message = format!("{}; console: {}", failure.message, words.join(" | "));
+        }
+        failure
+    }
+
+    pub(super) fn foreign_to_host(&self, message: &str) -> bool {
+        self.messages.iter().any(|pattern| message.contains(pattern.as_str()))
+    }
+}

@@ -1,0 +1,329 @@
+//! The life of one VM, start to end, as events: clone, tap, spawn, probe, readings, work, stop, exit.
+//!
+//! [`Vm::prepare`] does everything that may be done before the release; [`Vm::run`] is the timed part and runs on a thread of
+//! its own. Every wait has a deadline. A VM that misses one is killed and keeps what it recorded so far.
+
+mod failed;
+mod live;
+mod process;
+mod readings;
+mod work;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use microbench_plots::record::{Cell, Instrument, Level, Record, Workload};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::runtime::{self, Runtime};
+
+use self::work::digest;
+use crate::announcement::Announcements;
+use crate::clock::Instant;
+use crate::engine::context::{Context, GuestArgs, boot_args};
+use crate::engine::description::{Engine, SettingKind};
+use crate::engine::launch::{self, Launch};
+use crate::event;
+use crate::guest::Guest;
+use crate::host::disk::Disk;
+use crate::host::isolation::Isolation;
+use crate::host::net::{Addresses, Tap};
+use crate::host::{memory, strace};
+use crate::probe::Probe;
+use crate::sandbox::{self, Shown};
+
+/// The parts that a cell's VMs are made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The engine's description.
+    pub engine: Engine,
+    /// Its program.
+    pub program: PathBuf,
+    /// The guest kernel.
+    pub kernel: PathBuf,
+    /// The root file system's image.
+    pub image: PathBuf,
+    /// Path of init in the image.
+    pub init: String,
+    /// The files that the cell's settings name, by setting.
+    pub files: BTreeMap<String, PathBuf>,
+    /// The program that jails the engine's, where its description names one that is there.
+    pub jailer: Option<PathBuf>,
+    /// The program that counts system calls, when the run has trials for that.
+    pub strace: Option<PathBuf>,
+}
+
+/// How long a VM may take for each part of its life, on the executing host's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Spawn to the first good answer.
+    pub boot: Duration,
+    /// Each request to the agent but the work.
+    pub request: Duration,
+    /// The work.
+    pub work: Duration,
+    /// Request to stop to exit.
+    pub stop: Duration,
+}
+
+impl Deadlines {
+    /// Those of a cell: its settings `boot_deadline_s`, `work_deadline_s` and `stop_deadline_s`, or the defaults.
+    #[must_use]
+    pub fn of(cell: &Cell) -> Self {
+        let seconds = |name: &str, default: u64| match cell.settings.get(name) {
+            Some(Level::Int(seconds)) => Duration::from_secs(seconds.unsigned_abs()),
+            _ => Duration::from_secs(default),
+        };
+        Self {
+            boot: seconds("boot_deadline_s", 60),
+            request: Duration::from_secs(10),
+            work: seconds("work_deadline_s", 300),
+            stop: seconds("stop_deadline_s", 60),
+        }
+    }
+}
+
+/// What this host cannot do for a VM: its level is not applicable here.
+#[derive(Debug, thiserror::Error)]
+#[error("this host cannot run {0}")]
+pub struct NotHere(String);
+
+/// Where a trial keeps things.
+#[derive(Clone, Copy, Debug)]
+pub struct Folders<'a> {
+    /// Sockets, configuration files, disk clones.
+    pub scratch: &'a Path,
+    /// Console logs.
+    pub console: &'a Path,
+}
+
+/// A VM that is ready to be released.
+#[derive(Debug)]
+pub struct Vm {
+    vm: u32,
+    nonce: String,
+    launch: Launch,
+    /// Where an instrument leaves what it counted; `None` in a timed trial.
+    counts: Option<PathBuf>,
+    /// KVM runs the guest.
+    kvm: bool,
+    messages: Vec<String>,
+    workloads: Vec<(Workload, String)>,
+    deadlines: Deadlines,
+    probe: Probe,
+    console_log: PathBuf,
+    folder: PathBuf,
+    /// Files that are mounted in the VMM's root.
+    shown: Vec<Shown>,
+    isolation: Isolation,
+    /// Processes that the kernel had killed for want of memory.
+    oom_kills: Option<u64>,
+    addresses: Addresses,
+    records: Vec<Record>,
+    ended: Option<Instant>,
+    complaint: Option<String>,
+    runtime: Runtime,
+    guest: Guest,
+    /// Wakes when the API socket appears. Made before the release and kept to the end, because closing it waits for a grace
+    /// period of the host's kernel (fsnotify, SRCU), which can last longer than a boot.
+    watch: Inotify,
+    announcements: Announcements,
+    // Held for the VM's life, never read; dropped in this order.
+    _disk: Disk,
+    _tap: Tap,
+}
+
+/// What a VM left.
+#[derive(Debug)]
+pub struct Report {
+    /// Events and readings, a failure last.
+    pub records: Vec<Record>,
+    /// The protocol was completed.
+    pub ok: bool,
+    /// The first complaint of its kernel on the console.
+    pub complaint: Option<String>,
+}
+
+impl Vm {
+    /// Prepares VM `vm` of a trial: disk, tap, files, client. `id` is unique in the run and names its files; `nonce` is
+    /// this VM's. With an `instrument` the VMM is started under it.
+    ///
+    /// # Errors
+    /// When the host cannot lend something.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another aspect of the VM, and the one caller names them all"
+    )]
+    pub fn prepare(
+        vm: u32,
+        id: &str,
+        nonce: String,
+        cell: &Cell,
+        instrument: Option<Instrument>,
+        workloads: &[Workload],
+        parts: &Parts,
+        folders: Folders<'_>,
+    ) -> anyhow::Result<Self> {
+        let mut records = Vec::with_capacity(40);
+        let isolation = Isolation::of(vm);
+        let folder = folders.scratch.join(id);
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
+        let stamp = |name: &str| Record::Event { vm, name: name.into(), t_ns: Instant::now().0 };
+
+        records.push(stamp(event::CLONE_BEGIN));
+        let disk = match text("disk").as_str() {
+            "clone" => Disk::clone_of(&parts.image, folder.join("disk.img"))?,
+            _ => Disk::shared(&parts.image),
+        };
+        records.push(stamp(event::CLONE_END));
+
+        let addresses = Addresses::of(vm);
+        let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
+        let tap = Tap::create(vm, &addresses, neighbour, isolation.owner())?;
+        let announcements = Announcements::on(tap.name())
+            .with_context(|| format!("cannot listen for announcements on {}", tap.name()))?;
+        let console = cell.settings.get("console") != Some(&Level::Bool(false));
+        let words = boot_args(
+            &parts.engine.kernel.words(&text("reboot"), console),
+            &GuestArgs {
+                init: &parts.init,
+                read_only: disk.read_only(),
+                addresses: &addresses,
+                nonce: &nonce,
+                extra: &text("boot_args"),
+            },
+        );
+        let context = Context {
+            program: parts.program.display().to_string(),
+            program_name: parts.program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            jail_program: parts.jailer.as_deref().map_or_else(String::new, |path| path.display().to_string()),
+            user: isolation.owner(),
+            id: id.to_owned(),
+            folder: folder.display().to_string(),
+            kernel: parts.kernel.display().to_string(),
+            boot_args: words,
+            disk: disk.path().display().to_string(),
+            disk_read_only: disk.read_only(),
+            tap: tap.name().to_owned(),
+            mac: addresses.mac_text(),
+            guest_ip: addresses.guest.to_string(),
+            host_ip: addresses.host.to_string(),
+            settings: cell.settings.clone(),
+            files: setting_files(cell, parts)?,
+        };
+        let mut launch = launch::render(&parts.engine, &context)?;
+        let mut shown = Vec::new();
+        if let Some(root) = &launch.root {
+            if !isolation.is_own() {
+                return Err(NotHere("a jailed VMM, because the runner is not root here".into()).into());
+            }
+            fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
+            let inside = |path: &str| root.join(path.trim_start_matches('/'));
+            shown.push(sandbox::show(&parts.kernel, &inside(launch::JAILED_KERNEL))?);
+            let place = inside(launch::JAILED_DISK);
+            match &disk {
+                Disk::Shared(path) => shown.push(sandbox::show(path, &place)?),
+                Disk::Clone(path, _) => {
+                    fs::hard_link(path, &place).with_context(|| format!("cannot link {}", place.display()))?
+                }
+            }
+            isolation.give(root)?;
+        }
+        let mut counts = None;
+        if instrument == Some(Instrument::Strace) {
+            let strace = parts.strace.as_deref().context("the run has no strace")?;
+            let file = folder.join("strace");
+            launch.argv = strace::argv(strace, &file, &launch.argv);
+            counts = Some(file);
+        }
+        for (name, content) in &launch.files {
+            let path = folder.join(name);
+            fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+            isolation.give(&path)?;
+        }
+        if let Disk::Clone(path, _) = &disk {
+            isolation.give(path)?;
+        }
+        isolation.give(&folder)?;
+        let deadlines = Deadlines::of(cell);
+        let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).context("cannot have an inotify")?;
+        watch
+            .add_watch(launch.root.as_deref().unwrap_or(&folder), AddWatchFlags::IN_CREATE)
+            .with_context(|| format!("cannot watch {}", folder.display()))?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+        let guest = Guest::new(addresses.guest, &nonce, deadlines.request, deadlines.work)
+            .context("cannot set up the agent's client")?;
+        Ok(Self {
+            vm,
+            nonce,
+            launch,
+            counts,
+            kvm: parts.engine.needs_kvm,
+            messages: parts.engine.not_applicable.messages.clone(),
+            workloads: workloads.iter().map(|workload| (workload.clone(), digest(workload))).collect(),
+            deadlines,
+            probe: match text("probe").as_str() {
+                "paper" => Probe::Paper,
+                "busy" => Probe::Busy,
+                _ => Probe::Exact,
+            },
+            console_log: folders.console.join(format!("{id}.log")),
+            folder,
+            shown,
+            isolation,
+            oom_kills: memory::oom_kills(),
+            addresses,
+            records,
+            ended: None,
+            complaint: None,
+            runtime,
+            guest,
+            watch,
+            announcements,
+            _disk: disk,
+            _tap: tap,
+        })
+    }
+
+    /// Runs the VM's whole life; returns when its process is reaped.
+    #[must_use]
+    pub fn run(mut self, release: &Barrier) -> Report {
+        release.wait();
+        let failure = self.live().err();
+        if let Some(failure) = &failure {
+            self.records.push(Record::Failure {
+                vm: self.vm,
+                reason: failure.reason,
+                stage: failure.stage.into(),
+                message: failure.message.clone(),
+            });
+        }
+        self.shown.clear();
+        drop(fs::remove_dir_all(&self.folder));
+        Report { ok: failure.is_none(), records: self.records, complaint: self.complaint }
+    }
+}
+
+/// Path and text of each file that a setting of the cell's engine names; both empty where it names none.
+fn setting_files(cell: &Cell, parts: &Parts) -> anyhow::Result<BTreeMap<String, (String, String)>> {
+    let settings = parts.engine.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
+    settings
+        .map(|(name, _)| {
+            let named = cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
+            if named.is_empty() {
+                return Ok((name.clone(), (String::new(), String::new())));
+            }
+            let path = parts.files.get(name).with_context(|| format!("the run has no file for `{name}`"))?;
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok((name.clone(), (path.display().to_string(), text)))
+        })
+        .collect()
+}
