@@ -68,6 +68,44 @@ fn firecracker_is_configured_over_its_api() {
 }
 
 #[test]
+fn firecracker_is_configured_by_a_file_as_well() {
+    let engine = engine("firecracker");
+    let by_file = [("api", Level::Bool(false))];
+    let launch = launch::render(&engine, &context(&engine, &by_file)).unwrap();
+    assert_eq!(launch.api, None);
+    insta::assert_snapshot!("firecracker-file", shown(&launch));
+
+    let template = include_str!("../../experiments/templates/no-avx512.json");
+    let all = [by_file[0].clone(), ("jailer", Level::Bool(true)), ("cpu_template", Level::Text("T2".into()))];
+    let mut context = Context { disk_read_only: false, ..context(&engine, &all) };
+    context.files.insert("cpu_config".into(), ("/study/no-avx512.json".into(), template.into()));
+    let launch = launch::render(&engine, &context).unwrap();
+    insta::assert_snapshot!("firecracker-file-jailed", shown(&launch));
+    let [(_, config), (name, cpu)] = &launch.files[..] else { panic!("two files") };
+    assert_eq!((name.as_str(), cpu.as_str()), ("cpu.json", template));
+    let config: serde_json::Value = serde_json::from_str(config).unwrap();
+    assert_eq!(config["cpu-config"], "/cpu.json");
+    assert_eq!(config["drives"][0]["is_read_only"], false);
+    assert_eq!(config["machine-config"]["cpu_template"], "T2");
+}
+
+#[test]
+fn what_the_file_says_is_what_the_calls_say() {
+    let engine = engine("firecracker");
+    let rendered = |api| launch::render(&engine, &context(&engine, &[("api", Level::Bool(api))])).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&rendered(false).files[0].1).unwrap();
+    for call in rendered(true).api.unwrap().calls {
+        let body: serde_json::Value = serde_json::from_str(&call.body).unwrap();
+        match call.path.as_str() {
+            "/actions" => assert!(call.boots),
+            "/drives/root" => assert_eq!(config["drives"], serde_json::json!([body])),
+            "/network-interfaces/eth0" => assert_eq!(config["network-interfaces"], serde_json::json!([body])),
+            path => assert_eq!(config[path.trim_start_matches('/')], body, "{path}"),
+        }
+    }
+}
+
+#[test]
 fn a_cpu_template_and_a_disk_of_its_own_reach_firecracker() {
     let engine = engine("firecracker");
     let template = [("cpu_template", Level::Text("T2".into())), ("vcpus", Level::Int(2))];

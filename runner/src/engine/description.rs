@@ -90,7 +90,8 @@ pub enum SettingKind {
     File,
 }
 
-/// Templates of the argument vector, program first. The console is the process's standard output.
+/// Templates of the argument vector, program first; a word that renders to nothing is left out. The console is the process's
+/// standard output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
@@ -99,7 +100,7 @@ pub struct Command {
 }
 
 /// How another program starts the VMM in a root folder of its own. Inside, the kernel is `/kernel`, the disk `/disk`, and the API
-/// socket is in `/` by its name.
+/// socket and the files are in `/` by their names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jail {
@@ -107,7 +108,7 @@ pub struct Jail {
     pub when: String,
     /// The program: a file beside the engine's.
     pub program: String,
-    /// Templates of the argument vector, instead of the engine's own.
+    /// Templates of the argument vector, instead of the engine's own; a word that renders to nothing is left out.
     pub argv: Vec<String>,
     /// Template of the folder, as seen from outside.
     pub root: String,
@@ -147,16 +148,22 @@ impl Kernel {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Name in the VM's folder.
+    /// Name in the VM's folder, or in the root folder of a VMM that is jailed.
     pub name: String,
     /// Template of the content.
     pub content: String,
+    /// Template of a condition: the file is left out when it renders to nothing.
+    #[serde(default)]
+    pub when: Option<String>,
 }
 
 /// Calls over a unix socket, in order, on one connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Api {
+    /// Template of a condition: no calls are made when it renders to nothing; the guest then boots as the process starts.
+    #[serde(default)]
+    pub when: Option<String>,
     /// Template of the socket's path.
     pub socket: String,
     /// The calls.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use handlebars::Handlebars;
 
 use super::context::Context;
-use super::description::{Api, Engine};
+use super::description::{Api, ApiCall, Engine};
 use crate::error::code::Code;
 
 /// What it takes to start one VM.
@@ -14,7 +14,7 @@ use crate::error::code::Code;
 pub struct Launch {
     /// Argument vector, program first.
     pub argv: Vec<String>,
-    /// Files to write into the VM's folder: name and content.
+    /// Files to write into the VM's folder, or into the root of one that is jailed: name and content.
     pub files: Vec<(String, String)>,
     /// The calls to make, if any.
     pub api: Option<LaunchApi>,
@@ -65,43 +65,36 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
             )));
         }
     }
-    let renderer = renderer();
-    let data = context.to_json();
-    let text = |place: &str, template: &str| {
-        renderer
-            .render_template(template, &data)
-            .with_context(|| Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", engine.name)))
-    };
+    let outside = Templates::of(engine, context);
     let mut root = None;
     if let Some(jail) = &engine.jail
-        && !text("jail.when", &jail.when)?.is_empty()
+        && !outside.text("jail.when", &jail.when)?.is_empty()
     {
-        root = Some(PathBuf::from(text("jail.root", &jail.root)?));
+        root = Some(PathBuf::from(outside.text("jail.root", &jail.root)?));
     }
     let (argv, place) = match (&engine.jail, &root) {
         (Some(jail), Some(_)) => (&jail.argv, "jail.argv"),
         _ => (&engine.command.argv, "command.argv"),
     };
-    let argv = (argv.iter().enumerate())
-        .map(|(n, template)| text(&format!("{place}[{n}]"), template))
+    let mut argv = (argv.iter().enumerate())
+        .map(|(n, template)| outside.text(&format!("{place}[{n}]"), template))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    argv.retain(|word| !word.is_empty());
     // What the VMM itself is told are paths as it sees them.
-    let data = match &root {
+    let inside = match &root {
         Some(_) => {
             let (kernel, disk) = (JAILED_KERNEL.to_owned(), JAILED_DISK.to_owned());
-            Context { kernel, disk, folder: String::new(), ..context.clone() }.to_json()
+            Templates::of(engine, &Context { kernel, disk, folder: String::new(), ..context.clone() })
         }
-        None => data,
+        None => outside,
     };
-    let text = |place: &str, template: &str| {
-        renderer
-            .render_template(template, &data)
-            .with_context(|| Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", engine.name)))
-    };
-    let files = (engine.files.iter())
-        .map(|file| Ok((file.name.clone(), text(&format!("the file {}", file.name), &file.content)?)))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let mut api = engine.api.as_ref().map(|api| render_api(engine, api, &text)).transpose()?;
+    let mut files = Vec::new();
+    for file in &engine.files {
+        if inside.wanted(&format!("the file {}", file.name), file.when.as_deref())? {
+            files.push((file.name.clone(), inside.text(&format!("the file {}", file.name), &file.content)?));
+        }
+    }
+    let mut api = engine.api.as_ref().map(|api| inside.api(api)).transpose()?.flatten();
     if let (Some(api), Some(root)) = (&mut api, &root) {
         api.socket = format!("{}{}", root.display(), api.socket);
     }
@@ -120,33 +113,56 @@ pub fn version_argv(engine: &Engine, program: &str) -> anyhow::Result<Vec<String
         .with_context(|| format!("engine {}: version.argv cannot be rendered", engine.name))
 }
 
-fn render_api(
-    engine: &Engine,
-    api: &Api,
-    text: &dyn Fn(&str, &str) -> anyhow::Result<String>,
-) -> anyhow::Result<LaunchApi> {
-    let calls =
-        (api.calls.iter())
-            .filter_map(|call| match &call.when {
-                None => Some(Ok(call)),
-                Some(when) => match text(&format!("the condition of {}", call.path), when) {
-                    Ok(rendered) => (!rendered.is_empty()).then_some(Ok(call)),
-                    Err(error) => Some(Err(error)),
-                },
-            })
-            .map(|call| {
-                let call = call?;
-                let body = text(&call.path, &call.body)?;
-                if let Err(error) = serde_json::from_str::<serde_json::Value>(&body) {
-                    bail!(Code::BadDescription.says(format!(
-                        "engine {}: the body of {} is no JSON ({error}): {body}",
-                        engine.name, call.path
-                    )));
-                }
-                Ok(LaunchCall { method: call.method.clone(), path: call.path.clone(), body, boots: call.boots })
-            })
-            .collect::<anyhow::Result<_>>()?;
-    Ok(LaunchApi { socket: text("api.socket", &api.socket)?, calls })
+/// The templates of an engine over one context.
+struct Templates<'a> {
+    engine: &'a Engine,
+    renderer: Handlebars<'static>,
+    data: serde_json::Value,
+}
+
+impl<'a> Templates<'a> {
+    fn of(engine: &'a Engine, context: &Context) -> Self {
+        Self { engine, renderer: renderer(), data: context.to_json() }
+    }
+
+    /// Renders the template at `place` of the description.
+    fn text(&self, place: &str, template: &str) -> anyhow::Result<String> {
+        self.renderer.render_template(template, &self.data).with_context(|| {
+            Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", self.engine.name))
+        })
+    }
+
+    /// Whether what stands at `place` is wanted: its condition, if it has one, renders to something.
+    fn wanted(&self, place: &str, when: Option<&str>) -> anyhow::Result<bool> {
+        let Some(when) = when else { return Ok(true) };
+        Ok(!self.text(&format!("the condition of {place}"), when)?.is_empty())
+    }
+
+    fn api(&self, api: &Api) -> anyhow::Result<Option<LaunchApi>> {
+        if !self.wanted("[api]", api.when.as_deref())? {
+            return Ok(None);
+        }
+        Ok(Some(LaunchApi { socket: self.text("api.socket", &api.socket)?, calls: self.calls(&api.calls)? }))
+    }
+
+    fn calls(&self, calls: &[ApiCall]) -> anyhow::Result<Vec<LaunchCall>> {
+        let mut rendered = Vec::new();
+        for call in calls {
+            if !self.wanted(&call.path, call.when.as_deref())? {
+                continue;
+            }
+            let body = self.text(&call.path, &call.body)?;
+            if let Err(error) = serde_json::from_str::<serde_json::Value>(&body) {
+                bail!(Code::BadDescription.says(format!(
+                    "engine {}: the body of {} is no JSON ({error}): {body}",
+                    self.engine.name, call.path
+                )));
+            }
+            let (method, path) = (call.method.clone(), call.path.clone());
+            rendered.push(LaunchCall { method, path, body, boots: call.boots });
+        }
+        Ok(rendered)
+    }
 }
 
 /// Strict, so that a missing name is an error, and without HTML escapes: either would corrupt a command line silently.

@@ -24,6 +24,9 @@ use crate::sys::Exit;
 /// Time between a guest's falling silent and the end of its VMM, when the one is of the other.
 const MOMENT: Duration = Duration::from_millis(100);
 
+/// Why a VM has no events of an API.
+const NO_API: &str = "the VMM is told all as it starts, not over an API";
+
 impl Vm {
     pub(super) fn live(&mut self) -> Result<(), Failed> {
         let (program, arguments) = (self.launch.argv.split_first())
@@ -96,8 +99,13 @@ impl Vm {
     /// From the running process to its exit.
     pub(super) fn serve(&mut self, process: &Process, console: &Console) -> Result<(), Failed> {
         let deadline = Instant::now().after(self.deadlines.boot);
-        if let Some(api) = self.launch.api.clone() {
-            self.configure(&api, process, deadline)?;
+        match self.launch.api.clone() {
+            Some(api) => self.configure(&api, process, deadline)?,
+            None => {
+                for name in [event::API_READY, event::BOOT_REQUESTED] {
+                    self.no_event(name, NO_API.to_owned());
+                }
+            }
         }
         let (guest, announcements) = (self.addresses.guest, &mut self.announcements);
         let found = probe::wait(self.probe, guest, &self.nonce, announcements, deadline, process.exited())

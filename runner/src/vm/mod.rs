@@ -245,7 +245,7 @@ impl Vm {
             counts = Some(file);
         }
         for (name, content) in &launch.files {
-            let path = folder.join(name);
+            let path = launch.root.as_deref().unwrap_or(&folder).join(name);
             fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
             isolation.give(&path)?;
         }
