@@ -101,7 +101,7 @@ pub fn show(parts: &mut BTreeMap<String, Parts>, folder: &Path) -> anyhow::Resul
         Ok(())
     };
     for parts in parts.values_mut() {
-        for path in [&mut parts.program, &mut parts.kernel, &mut parts.image] {
+        for path in [&mut parts.program, &mut parts.image].into_iter().chain(&mut parts.kernel) {
             place(path)?;
         }
         parts.files.values_mut().try_for_each(&mut place)?;
@@ -121,6 +121,23 @@ fn reachable(path: &Path) -> bool {
     let Ok(path) = fs::canonicalize(path) else { return false };
     readable(&path)
         && path.ancestors().skip(1).all(|folder| fs::metadata(folder).is_ok_and(|data| data.mode() & 0o001 != 0))
+}
+
+/// The processes below `pid`, a parent before its children (`/proc/PID/task/TID/children`, proc(5)).
+#[must_use]
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let children = |pid: u32| -> Vec<u32> {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        texts.flat_map(|text| text.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>()).collect()
+    };
+    let mut found = children(pid);
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        found.extend(children(pid));
+        next += 1;
+    }
+    found
 }
 
 /// What the kernel says of the isolation of process `pid`, from the text of `/proc/PID/status`: user, effective capabilities, seccomp
@@ -146,6 +163,15 @@ mod tests {
         let status = "Name:\tqemu\nUid:\t5\t5\t5\t5\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\nCapEff:\t00000000a80425fb\n";
         assert_eq!(read(status), [Some(5), Some(0xa804_25fb), Some(2), Some(1)]);
         assert_eq!(read("Name: x"), [None; 4]);
+    }
+
+    #[test]
+    fn a_child_is_among_the_descendants_until_it_is_reaped() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        assert!(descendants(std::process::id()).contains(&child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!descendants(std::process::id()).contains(&child.id()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::failed::Failed;
 use super::process::{Process, ended, wait_for_socket};
 use crate::clock::Instant;
 use crate::console::Console;
+use crate::engine::description::GuestKind;
 use crate::engine::api::{self, ApiError};
 use crate::engine::launch::LaunchApi;
 use crate::error::describe;
@@ -36,8 +37,8 @@ impl Vm {
         let (reader, writer) = std::io::pipe().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         let twin = writer.try_clone().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(twin);
-        // A jailer needs to be root first.
-        if self.launch.root.is_none() {
+        // A jailer needs to be root first, and so does a container runtime.
+        if self.launch.root.is_none() && self.kind != GuestKind::Container {
             self.isolation.apply(&mut command);
         }
         if self.counts.is_some() {
@@ -45,6 +46,7 @@ impl Vm {
             command.process_group(0);
         }
         let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host(event::SPAWN))?;
+        let inside = self.link.enter().context("cannot enter the guest's network").map_err(Failed::host(event::SPAWN))?;
         self.event(event::SPAWN);
         let spawned = command.spawn();
         // The command holds the pipe's write ends; the console ends only when the VMM alone has them.
@@ -53,7 +55,9 @@ impl Vm {
             .with_context(|| format!("cannot start {}", self.launch.argv[0]))
             .map_err(Failed::host(event::SPAWN))?;
         self.event(event::VMM_EXEC);
-        let mut process = Process::new(child, self.counts.is_some()).map_err(Failed::host(event::SPAWN))?;
+        drop(inside);
+        let mut process = Process::new(child, self.counts.is_some(), self.kind == GuestKind::Container)
+            .map_err(Failed::host(event::SPAWN))?;
 
         let mut result = self.serve(&process, &console);
         if let Err(failure) = &mut result {
