@@ -31,7 +31,7 @@ events! {
     KERNEL_BEGIN = "kernel.begin", "the zero of the guest kernel's clock, derived from the guest's stamps";
     CONSOLE_FIRST = "console.first", "the first byte on the console, which is the guest's and the VMM's";
     INIT_BEGIN = "init.begin", "the kernel's hand-over to init, derived from the guest's stamps";
-    AGENT_LISTENING = "agent.listening", "the return from the agent's `listen(2)`, derived from the guest's stamps; told on this very clock by a guest without a kernel of its own";
+    AGENT_LISTENING = "agent.listening", "the return from the agent's `listen(2)`, derived from the guest's stamps";
     AGENT_READY = "agent.ready", "the guest agent's mark on the console";
     AGENT_ANNOUNCED = "agent.announced", "the arrival of the agent's datagram that it listens";
     HTTP_OK = "http.ok", "the first answer 200 of the guest's web service";
