@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_guest_that_shares_the_kernel_tells_on_the_hosts_clock_and_cannot_lie_far() {
-        let of = |listening| on_the_hosts_clock(1_000, 9_000, &stats(None, listening, Some(8_000)), "none").map(|d| d.1);
+        let of =
+            |listening| on_the_hosts_clock(1_000, 9_000, &stats(None, listening, Some(8_000)), "none").map(|d| d.1);
         assert_eq!(of(Some(5_000)), [Err("none".into()), Err("none".into()), Ok(5_000)]);
         for listening in [None, Some(999), Some(9_001), Some(u64::MAX)] {
             assert!(of(listening)[2].is_err(), "{listening:?}");

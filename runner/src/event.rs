@@ -91,7 +91,8 @@ pub mod reading {
         GUEST_UPTIME = "guest.uptime", "ns", "uptime of the guest when its agent was asked, on the guest's clock";
         GUEST_CPUS = "guest.cpus", "1", "number of CPUs that the guest has on line";
         GUEST_MEMORY = "guest.memory", "bytes", "memory that the guest's kernel manages";
-        VMM_PEAK_RSS = "vmm.peak_rss", "bytes", "largest resident set of the VMM's process; of a container, the largest among its runtime's and its own processes";
+        VMM_PEAK_RSS = "vmm.peak_rss", "bytes",
+            "largest resident set of the VMM's process, at least the runner's at the fork; of a guest without a kernel of its own, the sum over its processes and its runtime's, up to the request to stop";
         VMM_CPU_TIME = "vmm.cpu_time", "ns", "CPU time of the VMM's process, user and system; of a container, its runtime's and its own";
         VMM_VOLUNTARY_SWITCHES = "vmm.voluntary_switches", "1", "context switches that the VMM's process asked for";
         VMM_INVOLUNTARY_SWITCHES = "vmm.involuntary_switches", "1", "context switches that the VMM's process was made to";

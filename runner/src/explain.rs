@@ -347,7 +347,11 @@ impl Explained {
             text.push_str("\nit has no kernel of its own, so that these settings are not applied\n  ");
             text.push_str(&self.not_applied.join(" "));
         }
-        let who = if self.not_applied.is_empty() { "the VMM's arguments" } else { "its arguments, beginning with the program" };
+        let who = if self.not_applied.is_empty() {
+            "the VMM's arguments"
+        } else {
+            "its arguments, beginning with the program"
+        };
         text.push_str(&format!("\n\n{who}\n"));
         for line in options(&self.argv) {
             text.push_str(&format!("  {line}\n"));

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use microbench_plots::record::{Cell, Level, Plan, PlannedTrial};
 
 use crate::engine::description::Engine;
-use crate::manifest::{GUEST, Study};
 use crate::manifest::protocol::preset;
+use crate::manifest::{GUEST, Study};
 use crate::plan;
 
 /// Columns that the text takes at most.

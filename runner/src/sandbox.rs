@@ -134,7 +134,8 @@ pub fn ready_for(parts: &BTreeMap<String, Parts>) -> anyhow::Result<()> {
     }
     let (place, none) = (Path::new("/sys/fs/cgroup"), None::<&str>);
     let context = || format!("cannot mount a read-only cgroup2 on {}", place.display());
-    mount(Some("cgroup2"), place, Some("cgroup2"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, none).with_context(context)?;
+    mount(Some("cgroup2"), place, Some("cgroup2"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, none)
+        .with_context(context)?;
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     mount(none, place, none, flags, none).with_context(context)
 }

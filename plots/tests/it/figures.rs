@@ -146,8 +146,12 @@ fn what_no_guest_of_the_kind_can_have_is_not_applicable_and_no_missing_value() {
     std::fs::write(run.path("journal.ndjson"), journal).unwrap();
     let samples = samples::samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
     let of_cell = |sample: &&samples::Sample| sample.cell == "qemu/10" && sample.value.is_none() && sample.counts();
-    let lacking: Vec<_> = samples.iter().filter(of_cell).map(|sample| (sample.status, sample.reason.as_str())).collect();
-    assert!(!lacking.is_empty() && lacking.iter().all(|found| *found == (samples::Status::NotApplicable, why)), "{lacking:?}");
+    let lacking: Vec<_> =
+        samples.iter().filter(of_cell).map(|sample| (sample.status, sample.reason.as_str())).collect();
+    assert!(
+        !lacking.is_empty() && lacking.iter().all(|found| *found == (samples::Status::NotApplicable, why)),
+        "{lacking:?}"
+    );
     let rows = summary::summarise(&run.plan, &samples);
     let data = Data { plan: &run.plan, rows: &rows, samples: &samples };
     assert_eq!(panel(&describe(data, &stacked).unwrap().remove(0)).marks[0].note, "1 part n/a");

@@ -148,12 +148,7 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
             let engine = engine.with_context(|| format!("the study has no engine `{}`", cell.engine))?;
             let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
             let image::Rootfs { init, agent, .. } = image::describe(&project.rootfs(), &text("rootfs"))?;
-            let site = Site {
-                manifest,
-                init,
-                agent,
-                files: setting_files(engine, cell, &folder)?,
-            };
+            let site = Site { manifest, init, agent, files: setting_files(engine, cell, &folder)? };
             let asked = Asked { trials: study.trials.is_some(), profile: study.profile.as_deref() };
             Explanation::Runs(Box::new(explain::explain(&plan, &read, engine, cell, &site, asked)?))
         }

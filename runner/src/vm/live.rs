@@ -13,8 +13,8 @@ use super::failed::Failed;
 use super::process::{Process, ended, wait_for_socket};
 use crate::clock::Instant;
 use crate::console::Console;
-use crate::engine::description::GuestKind;
 use crate::engine::api::{self, ApiError};
+use crate::engine::description::GuestKind;
 use crate::engine::launch::LaunchApi;
 use crate::error::describe;
 use crate::event::{self, reading};
@@ -40,13 +40,16 @@ impl Vm {
         // A jailer needs to be root first, and so does a container runtime.
         if self.launch.root.is_none() && self.kind != GuestKind::Container {
             self.isolation.apply(&mut command);
+        } else {
+            self.isolation.keep_root(&mut command);
         }
         if self.counts.is_some() {
             // The VMM is the instrument's child: both are ended as one group.
             command.process_group(0);
         }
         let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host(event::SPAWN))?;
-        let inside = self.link.enter().context("cannot enter the guest's network").map_err(Failed::host(event::SPAWN))?;
+        let inside =
+            self.link.enter().context("cannot enter the guest's network").map_err(Failed::host(event::SPAWN))?;
         self.event(event::SPAWN);
         let spawned = command.spawn();
         // The command holds the pipe's write ends; the console ends only when the VMM alone has them.
@@ -139,6 +142,9 @@ impl Vm {
                 Ok(exits) => self.reading(reading::VMM_KVM_EXITS, exits as f64, "1"),
                 Err(reason) => self.no_reading(reading::VMM_KVM_EXITS, "1", reason),
             }
+        }
+        if self.kind.shares_kernel() {
+            self.resident(process.child.id());
         }
         self.event(event::STOP_REQUESTED);
         let limit = Instant::now().after(self.deadlines.stop);

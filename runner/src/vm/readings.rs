@@ -116,9 +116,22 @@ impl Vm {
         }
     }
 
+    /// The memory of a guest that shares the host's kernel: its processes and its runtime's. They are smaller than the runner, whose
+    /// size at the fork the kernel accounts to them ([`isolation::largest_resident_set`]).
+    pub(super) fn resident(&mut self, pid: u32) {
+        let of = |pid: u32| isolation::largest_resident_set(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+        let all = [pid].into_iter().chain(isolation::descendants(pid)).map(of);
+        match all.sum::<Option<u64>>() {
+            Some(bytes) => self.reading(reading::VMM_PEAK_RSS, bytes as f64, "bytes"),
+            None => self.no_reading(reading::VMM_PEAK_RSS, "bytes", format!("/proc/{pid}/status does not say it")),
+        }
+    }
+
     pub(super) fn account(&mut self, exit: Exit) {
         self.reading(reading::VMM_CPU_TIME, exit.cpu_time_ns as f64, "ns");
-        self.reading(reading::VMM_PEAK_RSS, exit.peak_rss_bytes as f64, "bytes");
+        if !self.kind.shares_kernel() {
+            self.reading(reading::VMM_PEAK_RSS, exit.peak_rss_bytes as f64, "bytes");
+        }
         self.reading(reading::VMM_VOLUNTARY_SWITCHES, exit.voluntary_switches as f64, "1");
         self.reading(reading::VMM_INVOLUNTARY_SWITCHES, exit.involuntary_switches as f64, "1");
     }

@@ -35,10 +35,10 @@ fn bench(engines: &[&str], matrix: &str, guest: &str) -> Bench {
         &format!(
             "[study]\nname = \"test\"\ntitle = \"A test\"\nseed = 1\n[guest]\nkernel = \"tiny\"\nrootfs = \"tiny\"\n\
              memory_mib = 64\n{guest}\n{variants}[matrix]\n{matrix}\n[metrics]\nkernel_boot_time = {{}}\nphase_kernel = {{}}\n\
-             webservice_startup_time = {{}}\nto_listening = {{ from = \"vmm.exec\", to = \"agent.listening\" }}\n\
+             webservice_startup_time = {{}}\nlistening = {{ from = \"spawn\", to = \"agent.listening\" }}\n\
              hashing_time = {{ work = {{ kind = \"sha256\", bytes = \"64 KiB\", rounds = 2 }} }}\nshutdown_time = {{}}\n\
-             [figures.startup]\nform = \"bars\"\nmetric = \"webservice_startup_time\"\nonly = {{ concurrency = 1 }}\n\
-             [figures.boot]\nform = \"bars\"\nmetric = \"kernel_boot_time\"\nonly = {{ concurrency = 1 }}\n"
+             [figures.startup]\nform = \"grouped-bars\"\nmetric = \"webservice_startup_time\"\ngroups = \"concurrency\"\n\
+             [figures.boot]\nform = \"grouped-bars\"\nmetric = \"kernel_boot_time\"\ngroups = \"concurrency\"\n"
         ),
     );
     bench
@@ -73,10 +73,9 @@ prefix = "nice (GNU coreutils) "
 /// The built-in description of crun, with an agent that listens where nobody can reach it.
 fn stuck(address: &str) -> String {
     let crun = include_str!("../../engines/crun.toml");
-    let stuck = crun.replace("name = \"crun\"", "name = \"stuck\"").replace(
-        "\"--shared-kernel\"",
-        &format!("\"--shared-kernel\", \"--listen\", \"{address}\""),
-    );
+    let stuck = crun
+        .replace("name = \"crun\"", "name = \"stuck\"")
+        .replace("\"--shared-kernel\"", &format!("\"--shared-kernel\", \"--listen\", \"{address}\""));
     assert!(stuck.contains(address));
     stuck
 }
@@ -105,6 +104,7 @@ fn a_process_containers_and_an_engine_of_one_file_give_all_that_needs_no_kernel(
             assert_eq!(reading("vmm.user"), f64::from(0x7000_0000 + number), "{cell}");
             assert_eq!((reading("vmm.capabilities"), reading("vmm.no_new_privileges")), (0.0, 1.0), "{cell}");
             let contained = f64::from(u8::from(cell.starts_with("crun") || cell.starts_with("runc")));
+            assert!((1e6..100e6).contains(&reading("vmm.peak_rss")), "{cell}: {}", reading("vmm.peak_rss"));
             assert_eq!((reading("vmm.own_root"), reading("vmm.seccomp")), (contained, 2.0 * contained), "{cell}");
         }
     }
@@ -117,7 +117,7 @@ fn a_process_containers_and_an_engine_of_one_file_give_all_that_needs_no_kernel(
     };
     let vms = 3 * engines.len();
     assert_eq!((rows("kernel_boot_time", "not-applicable"), rows("phase_kernel", "not-applicable")), (vms, vms));
-    for metric in ["webservice_startup_time", "to_listening", "hashing_time", "shutdown_time"] {
+    for metric in ["webservice_startup_time", "listening", "hashing_time", "shutdown_time"] {
         assert_eq!(rows(metric, "ok"), vms, "{metric}");
     }
     assert!(samples.contains("a process has no kernel of its own"), "{samples}");
@@ -130,7 +130,8 @@ fn settings_that_a_container_does_not_heed_are_told() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let said = text(&output.stdout);
     assert!(said.contains("has no kernel of its own, so that these settings are not applied"), "{said}");
-    let line = said.lines().find(|line| line.contains("memory_mib") && line.contains("vcpus")).expect("a line of settings");
+    let line =
+        said.lines().find(|line| line.contains("memory_mib") && line.contains("vcpus")).expect("a line of settings");
     assert!(line.contains("kernel") && !line.contains("rootfs") && !line.contains("probe"), "{line}");
     let output = bench.run(&["plan", "study.toml"]);
     assert!(text(&output.stdout).contains("no kernel of its own"), "{}", text(&output.stdout));
@@ -170,9 +171,7 @@ fn a_killed_runner_leaves_no_container_no_mount_and_no_loop_device() {
     wait_until("both containers", || agents() == 2 && loops(&folder).len() == 2);
     kill(Pid::from_raw(runner.id().cast_signed()), Signal::SIGKILL).expect("a signal");
     runner.wait().expect("an end");
-    wait_until("the end of everything", || {
-        agents() == 0 && loops(&folder).is_empty() && processes_of(&run).is_empty()
-    });
+    wait_until("the end of everything", || agents() == 0 && loops(&folder).is_empty() && processes_of(&run).is_empty());
 }
 
 #[test]
@@ -184,7 +183,8 @@ fn anybody_but_root_is_told_that_containers_are_not_applicable() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65533", "--regid", "65533", "--clear-groups", "--"]).arg(bench.path("microbench"));
         command.args(given.get_args()).current_dir(bench.path(".")).envs(variables(&given));
-        let devices = "mount -t tmpfs none /dev/net; mknod -m 666 /dev/net/tun c 10 200; chown -R 65533:65533 \"$BENCH\"";
+        let devices =
+            "mount -t tmpfs none /dev/net; mknod -m 666 /dev/net/tun c 10 200; chown -R 65533:65533 \"$BENCH\"";
         in_namespaces(&command, devices).output().unwrap()
     } else {
         bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"])
