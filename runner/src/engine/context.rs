@@ -24,7 +24,7 @@ pub struct Context {
     pub folder: String,
     /// Path of the guest kernel: an uncompressed ELF image; empty for a guest without one of its own.
     pub kernel: String,
-    /// The guest kernel's command line, whole; empty likewise.
+    /// The guest kernel's command line, whole; empty for a guest without a kernel of its own.
     pub boot_args: String,
     /// Path of the root disk: a raw image.
     pub disk: String,

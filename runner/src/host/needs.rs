@@ -32,7 +32,7 @@ pub fn check(kind: Option<HostKind>, engines: &[Engine]) -> anyhow::Result<()> {
             "chmod 666 /dev/net/tun (every process gets a namespace's taps alone)",
         ));
     }
-    if kind == Some(HostKind::Kvm) && engines.iter().any(|engine| engine.needs_kvm) {
+    if vms && kind == Some(HostKind::Kvm) {
         let load = "modprobe kvm_intel || modprobe kvm_amd; or --host emulated, which needs none";
         lacks.extend(device(
             Code::NoKvm,
