@@ -5,7 +5,7 @@
 //! | `GET /` | 200, `text/plain`: 20 x 4096 bytes of [`INDEX_FILE`] were read with `O_DIRECT`, then a short greeting |
 //! | `GET /stats` | 200, [`Stats`] |
 //! | `POST /hash` with [`HashRequest`] | 200, [`HashReply`] |
-//! | `POST /shutdown` | 202, empty; then the guest syncs and restarts, which ends a VMM that was told not to reboot |
+//! | `POST /shutdown` | 202, empty; then the guest syncs and restarts, which ends a VMM that was told not to reboot; without a kernel of its own the agent exits with code 0 |
 //!
 //! Every answer carries the header [`NONCE_HEADER`] with the value of [`NONCE_PARAMETER`] on the kernel's command
 //! line, so that the host can tell this VM's answer from any other's.
@@ -34,7 +34,8 @@ pub const INDEX_BLOCKS: usize = 20;
 /// ... of this many bytes.
 pub const INDEX_BLOCK_BYTES: usize = 4096;
 
-/// Answer to `GET /stats`. Stamps are the guest kernel's own (`printk`) time since its boot.
+/// Answer to `GET /stats`. Stamps are the guest kernel's own (`printk`) time since its boot. An agent without a kernel of its own
+/// (`--shared-kernel`) tells nothing of a kernel's log, and its instants on `CLOCK_MONOTONIC`, which is the host's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stats {

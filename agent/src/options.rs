@@ -1,4 +1,5 @@
-//! The agent's command line. In a guest it takes none; the options are for its tests on a host.
+//! The agent's command line. In a guest with a kernel of its own it takes none; the options are for containers, plain processes, and its
+//! tests on a host.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ Options:
   --listen ADDRESS:PORT   where to listen [default: 0.0.0.0:80]
   --index FILE            what GET / reads [default: /srv/index.bin]
   --nonce HEX             nonce of every answer [default: microbench.nonce= on the kernel's command line]
+  --shared-kernel         for a container or a plain process, whose kernel is the host's: nothing is mounted, the ready mark goes to
+                          standard output, GET /stats tells nothing of the kernel's log and its instants on CLOCK_MONOTONIC, and
+                          POST /shutdown ends this process with exit code 0
   --stay                  for tests: the ready mark goes to standard output, POST /shutdown ends this process only
   --idle-timeout-ms N     close a connection on which nothing arrives for so long [default: 10000]
   --help, --version
@@ -29,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) nonce: String,
     /// `POST /shutdown` ends the process and leaves the machine running.
     pub(crate) stay: bool,
+    /// The kernel is the host's; `stay` holds as well.
+    pub(crate) shared_kernel: bool,
     /// A connection on which nothing arrives for so long is closed.
     pub(crate) idle: Duration,
 }
@@ -43,6 +49,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Optio
         index: PathBuf::from(microbench_agent::INDEX_FILE),
         nonce: String::new(),
         stay: false,
+        shared_kernel: false,
         idle: Duration::from_secs(10),
     };
     while let Some(argument) = arguments.next() {
@@ -58,6 +65,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Optio
                 options.idle = Duration::from_millis(number);
             }
             "--stay" => options.stay = true,
+            "--shared-kernel" => (options.shared_kernel, options.stay) = (true, true),
             "--help" => {
                 print!("{HELP}");
                 return Ok(None);

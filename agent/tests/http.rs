@@ -25,11 +25,16 @@ struct Answer {
 
 impl Agent {
     fn start() -> Self {
+        Self::start_as("--stay")
+    }
+
+    /// Started with this option, which says whose the kernel is.
+    fn start_as(option: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let index = folder.path().join("index.bin");
         std::fs::write(&index, vec![7; 20 * 4096]).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_microbench-agent"))
-            .args(["--stay", "--listen", "127.0.0.1:0", "--nonce", NONCE, "--index"])
+            .args([option, "--listen", "127.0.0.1:0", "--nonce", NONCE, "--index"])
             .arg(&index)
             .stdout(Stdio::piped())
             .spawn()
@@ -114,6 +119,27 @@ fn the_statistics_parse() {
         assert_eq!(answer.status, 500);
         assert!(String::from_utf8_lossy(&answer.body).contains("kmsg"));
     }
+}
+
+#[test]
+fn an_agent_that_shares_the_hosts_kernel_tells_its_instants_and_nothing_of_the_log() {
+    let now = || {
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
+        now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs()
+    };
+    let before = now();
+    let mut agent = Agent::start_as("--shared-kernel");
+    assert_eq!(agent.ask("GET", "/", "").status, 200);
+    let answered = now();
+    let answer = agent.ask("GET", "/stats", "");
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let stats: Stats = serde_json::from_slice(&answer.body).unwrap();
+    let (listening_ns, answered_ns) = (stats.listening_ns.unwrap(), stats.answered_ns.unwrap());
+    assert!(before < listening_ns && listening_ns < answered_ns && answered_ns < answered);
+    assert_eq!((stats.kernel_messages, stats.last_message_us, stats.init_us), (0, None, None));
+    assert_eq!((stats.random_seeded_us, stats.random_fast_init_us), (None, None));
+    assert_eq!(agent.ask("POST", "/shutdown", "").status, 202);
+    assert_eq!(agent.process.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::stats::precision::{Look, Precision};
 
 /// Version of `plan.json` and of the journal; a reader refuses any other.
 pub const FORMAT_VERSION: u32 = 5;
+/// What the reason of a [`Record::Reading`] begins with that its kind of guest can never have.
+pub const NOT_APPLICABLE: &str = "not applicable: ";
 
 /// A study, expanded: what to run, in which order, and what to make of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -559,7 +561,7 @@ pub enum Record {
         value: Option<f64>,
         /// Unit (`ns`, `bytes`, `1` ...).
         unit: String,
-        /// Why `value` is `None`; empty else.
+        /// Why `value` is `None`; empty else. After [`NOT_APPLICABLE`] where no guest of the kind can have it.
         reason: String,
     },
     /// A VM did not complete its protocol. What it did record stays.

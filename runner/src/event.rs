@@ -91,19 +91,20 @@ pub mod reading {
         GUEST_UPTIME = "guest.uptime", "ns", "uptime of the guest when its agent was asked, on the guest's clock";
         GUEST_CPUS = "guest.cpus", "1", "number of CPUs that the guest has on line";
         GUEST_MEMORY = "guest.memory", "bytes", "memory that the guest's kernel manages";
-        VMM_PEAK_RSS = "vmm.peak_rss", "bytes", "largest resident set of the VMM's process";
-        VMM_CPU_TIME = "vmm.cpu_time", "ns", "CPU time of the VMM's process, user and system";
+        VMM_PEAK_RSS = "vmm.peak_rss", "bytes",
+            "largest resident set of the VMM's process, at least the runner's at the fork; of a guest without a kernel of its own, the sum over its processes and its runtime's, up to the request to stop";
+        VMM_CPU_TIME = "vmm.cpu_time", "ns", "CPU time of the VMM's process, user and system; of a container, its runtime's and its own";
         VMM_VOLUNTARY_SWITCHES = "vmm.voluntary_switches", "1", "context switches that the VMM's process asked for";
         VMM_INVOLUNTARY_SWITCHES = "vmm.involuntary_switches", "1", "context switches that the VMM's process was made to";
         VMM_SYSTEM_CALLS = "vmm.system_calls", "1",
             "system calls of the VMM's process and its threads from its start to its end, counted by `strace` in trials of their own";
         VMM_KVM_EXITS = "vmm.kvm_exits", "1",
             "exits of the VM's CPUs to KVM from its creation to just before the request to stop, as debugfs counts them";
-        VMM_USER = "vmm.user", "1", "number of the user that the VMM's process runs as";
-        VMM_CAPABILITIES = "vmm.capabilities", "1", "effective capabilities of the VMM's process, as a bit mask";
-        VMM_SECCOMP = "vmm.seccomp", "1", "seccomp mode of the VMM's process: 0 none, 1 strict, 2 filtered";
-        VMM_NO_NEW_PRIVILEGES = "vmm.no_new_privileges", "1", "1 when the VMM's process can gain no privileges";
-        VMM_OWN_ROOT = "vmm.own_root", "1", "1 when the VMM's process has a root folder of its own";
+        VMM_USER = "vmm.user", "1", "number of the user that the VMM's process, or the agent in a container, runs as";
+        VMM_CAPABILITIES = "vmm.capabilities", "1", "effective capabilities of the VMM's process, or of the agent in a container, as a bit mask";
+        VMM_SECCOMP = "vmm.seccomp", "1", "seccomp mode of the VMM's process, or of the agent in a container: 0 none, 1 strict, 2 filtered";
+        VMM_NO_NEW_PRIVILEGES = "vmm.no_new_privileges", "1", "1 when the VMM's process, or the agent in a container, can gain no privileges";
+        VMM_OWN_ROOT = "vmm.own_root", "1", "1 when the VMM's process, or the agent in a container, has a root folder of its own";
         PROBE_ATTEMPTS = "probe.attempts", "1", "number of connections that the probe tried";
         PROBE_GAP = "probe.gap", "ns", "time between the probe's last failed attempt and its success";
         PROBE_WITNESS = "probe.witness", "ns",

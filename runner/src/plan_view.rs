@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use microbench_plots::record::{Cell, Level, Plan, PlannedTrial};
 
-use crate::manifest::Study;
+use crate::engine::description::Engine;
 use crate::manifest::protocol::preset;
+use crate::manifest::{GUEST, Study};
 use crate::plan;
 
 /// Columns that the text takes at most.
@@ -43,6 +44,21 @@ pub fn render(plan: &Plan, study: &Study, full: bool) -> String {
     measured(&mut text, plan);
     order(&mut text, plan, full);
     text
+}
+
+/// What holds for the cells of engines whose guests share the host's kernel; empty where there are none.
+#[must_use]
+pub fn without_kernel(engines: &[Engine]) -> String {
+    let sharing: Vec<&Engine> = engines.iter().filter(|engine| engine.guest.shares_kernel()).collect();
+    let Some(first) = sharing.first() else { return String::new() };
+    let names: Vec<&str> = sharing.iter().map(|engine| engine.name.as_str()).collect();
+    let settings = GUEST.iter().map(|setting| setting.name).filter(|name| !first.guest.heeds(name));
+    let line = format!(
+        "{}: a guest has no kernel of its own, so that {} are not applied to it",
+        names.join(", "),
+        settings.collect::<Vec<_>>().join(", ")
+    );
+    wrap(&line, "").iter().fold(String::from("\n"), |text, line| text + line.trim_end() + "\n")
 }
 
 /// The protocol that is followed, and what it changes.

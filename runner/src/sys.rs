@@ -230,6 +230,62 @@ pub fn reflink(source: &File, target: &File) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// What `LOOP_CONFIGURE` takes (`struct loop_config` in linux/loop.h).
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo,
+    reserved: [u64; 8],
+}
+
+/// `struct loop_info64` in linux/loop.h.
+#[repr(C)]
+struct LoopInfo {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    size_limit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    file_name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+}
+
+/// Number of a loop device that nobody uses now (`LOOP_CTL_GET_FREE`); `control` is /dev/loop-control.
+///
+/// # Errors
+/// That of the ioctl.
+pub fn loop_free(control: &File) -> io::Result<u32> {
+    const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
+    // SAFETY: an open descriptor; the call has no argument.
+    let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
+    u32::try_from(number).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes the loop `device` show `image`, for reading only or not (`LOOP_CONFIGURE`, Linux 5.8). It frees itself with its last user
+/// (`LO_FLAGS_AUTOCLEAR`), which is `device` or a mount.
+///
+/// # Errors
+/// That of the ioctl: `EBUSY` when somebody else has taken the device.
+pub fn loop_configure(device: &File, image: &File, read_only: bool) -> io::Result<()> {
+    const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
+    const LO_FLAGS_READ_ONLY: u32 = 1;
+    const LO_FLAGS_AUTOCLEAR: u32 = 4;
+    // SAFETY: the structure is plain data; all zeroes is a valid value.
+    let mut config: LoopConfig = unsafe { MaybeUninit::zeroed().assume_init() };
+    config.fd = image.as_raw_fd().unsigned_abs();
+    config.info.flags = LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 };
+    // SAFETY: open descriptors and a live, initialised structure of the kernel's layout.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Forks. The caller must be single-threaded. `Some(pid)` in the parent, `None` in the child.
 ///
 /// # Errors

@@ -15,9 +15,11 @@ use crate::progress::Step;
 use crate::sandbox::find_program;
 use crate::tool::Tool;
 
-const DESCRIPTIONS: [&str; 3] = [
+const DESCRIPTIONS: [&str; 5] = [
+    include_str!("../../programs/crun.toml"),
     include_str!("../../programs/firecracker.toml"),
     include_str!("../../programs/qemu.toml"),
+    include_str!("../../programs/runc.toml"),
     include_str!("../../programs/strace.toml"),
 ];
 
@@ -201,6 +203,6 @@ mod tests {
 
     #[test]
     fn the_descriptions_parse() {
-        assert_eq!(described().unwrap().keys().collect::<Vec<_>>(), ["firecracker", "qemu", "strace"]);
+        assert_eq!(described().unwrap().keys().collect::<Vec<_>>(), ["crun", "firecracker", "qemu", "runc", "strace"]);
     }
 }

@@ -100,6 +100,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 print!("{}", plan::to_json(&loaded.plan));
             } else {
                 print!("{}", plan_view::render(&loaded.plan, &loaded.study, full));
+                print!("{}", plan_view::without_kernel(&loaded.engines));
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -16,3 +16,4 @@ pub mod parse;
 pub mod strace;
 pub mod tree;
 pub mod tune;
+pub mod veth;

@@ -19,6 +19,9 @@ pub const TESTBED_KERNEL: &str = "testbed-6.1";
 /// The program that emulates it.
 pub const EMULATOR: &str = "qemu";
 
+/// The guest's agent, as the program of an engine: it is in every root file system, and started from there.
+pub const AGENT: &str = "microbench-agent";
+
 /// The program that counts system calls.
 pub const STRACE: &str = "strace";
 
@@ -56,8 +59,11 @@ pub fn provide(
 ) -> anyhow::Result<Lock> {
     let of = |name: &str| plan.cells.iter().map(|cell| setting(cell, name)).collect::<BTreeSet<_>>();
     let used: BTreeSet<&str> = plan.cells.iter().map(|cell| cell.engine.as_str()).collect();
+    let shares_kernel =
+        |cell: &Cell| engines.iter().any(|engine| engine.name == cell.engine && engine.guest.shares_kernel());
     let mut lock = Lock::default();
-    for name in of("kernel") {
+    let kernels = plan.cells.iter().filter(|cell| !shares_kernel(cell)).map(|cell| setting(cell, "kernel"));
+    for name in kernels.collect::<BTreeSet<_>>() {
         lock.artifacts.push(kernel::provide(&project.kernels(), &name, cache)?);
     }
     let agent = agent(project)?;
@@ -67,7 +73,10 @@ pub fn provide(
     let programs: BTreeSet<&str> =
         engines.iter().filter(|e| used.contains(e.name.as_str())).map(|e| e.program.as_str()).collect();
     for name in programs {
-        lock.artifacts.push(program::provide(name, cache)?);
+        lock.artifacts.push(match name {
+            AGENT => Artifact::of(Kind::Program, AGENT, env!("CARGO_PKG_VERSION"), "this project", &agent)?,
+            _ => program::provide(name, cache)?,
+        });
     }
     for engine in engines.iter().filter(|engine| used.contains(engine.name.as_str())) {
         if let Some(jail) = &engine.jail {
@@ -136,7 +145,7 @@ pub fn by_cell(
     lock: &Lock,
     project: &Project,
 ) -> anyhow::Result<BTreeMap<String, Parts>> {
-    let mut inits: BTreeMap<String, String> = BTreeMap::new();
+    let mut described: BTreeMap<String, image::Rootfs> = BTreeMap::new();
     plan.cells
         .iter()
         .map(|cell| {
@@ -145,21 +154,25 @@ pub fn by_cell(
                 .find(|engine| engine.name == cell.engine)
                 .with_context(|| format!("the run has no engine `{}`", cell.engine))?;
             let rootfs = setting(cell, "rootfs");
-            let init = match inits.get(&rootfs) {
-                Some(init) => init.clone(),
+            let image::Rootfs { init, agent, .. } = match described.get(&rootfs) {
+                Some(known) => known.clone(),
                 None => {
-                    let init = image::describe(&project.rootfs(), &rootfs)?.init;
-                    inits.insert(rootfs.clone(), init.clone());
-                    init
+                    let fresh = image::describe(&project.rootfs(), &rootfs)?;
+                    described.insert(rootfs.clone(), fresh.clone());
+                    fresh
                 }
             };
             let path = |kind: Kind, name: &str| lock.get(kind, name).map(|artifact| artifact.path.clone());
             let parts = Parts {
                 engine: engine.clone(),
                 program: path(Kind::Program, &engine.program)?,
-                kernel: path(Kind::Kernel, &setting(cell, "kernel"))?,
+                kernel: match engine.guest.shares_kernel() {
+                    true => None,
+                    false => Some(path(Kind::Kernel, &setting(cell, "kernel"))?),
+                },
                 image: path(Kind::Rootfs, &rootfs)?,
                 init,
+                agent,
                 jailer: engine.jail.as_ref().and_then(|jail| path(Kind::Program, &jail.program).ok()),
                 strace: path(Kind::Program, STRACE).ok(),
                 files: named_files(cell, engine)
@@ -187,9 +200,8 @@ pub fn closure(
     files.extend(program::libraries(this)?);
     let programs: BTreeSet<&str> = parts.values().map(|part| part.engine.program.as_str()).collect();
     for part in parts.values() {
-        files.extend([part.program.clone(), part.kernel.clone(), part.image.clone()]);
-        files.extend(part.files.values().cloned());
-        files.extend(part.jailer.clone());
+        files.extend([part.program.clone(), part.image.clone()]);
+        files.extend(part.files.values().chain(&part.kernel).chain(&part.jailer).cloned());
     }
     if let Ok(strace) = lock.get(Kind::Program, STRACE) {
         files.insert(strace.path.clone());

@@ -62,23 +62,24 @@ pub struct JobTrial {
 pub struct JobParts {
     pub engine: Engine,
     pub program: PathBuf,
-    pub kernel: PathBuf,
+    pub kernel: Option<PathBuf>,
     pub image: PathBuf,
     pub init: String,
+    pub agent: String,
     pub files: BTreeMap<String, PathBuf>,
     pub jailer: Option<PathBuf>,
     pub strace: Option<PathBuf>,
 }
 
 impl From<Parts> for JobParts {
-    fn from(Parts { engine, program, kernel, image, init, files, jailer, strace }: Parts) -> Self {
-        Self { engine, program, kernel, image, init, files, jailer, strace }
+    fn from(Parts { engine, program, kernel, image, init, agent, files, jailer, strace }: Parts) -> Self {
+        Self { engine, program, kernel, image, init, agent, files, jailer, strace }
     }
 }
 
 impl From<JobParts> for Parts {
-    fn from(JobParts { engine, program, kernel, image, init, files, jailer, strace }: JobParts) -> Self {
-        Self { engine, program, kernel, image, init, files, jailer, strace }
+    fn from(JobParts { engine, program, kernel, image, init, agent, files, jailer, strace }: JobParts) -> Self {
+        Self { engine, program, kernel, image, init, agent, files, jailer, strace }
     }
 }
 

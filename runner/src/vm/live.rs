@@ -14,6 +14,7 @@ use super::process::{Process, ended, wait_for_socket};
 use crate::clock::Instant;
 use crate::console::Console;
 use crate::engine::api::{self, ApiError};
+use crate::engine::description::GuestKind;
 use crate::engine::launch::LaunchApi;
 use crate::error::describe;
 use crate::event::{self, reading};
@@ -36,15 +37,19 @@ impl Vm {
         let (reader, writer) = std::io::pipe().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         let twin = writer.try_clone().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(twin);
-        // A jailer needs to be root first.
-        if self.launch.root.is_none() {
+        // A jailer needs to be root first, and so does a container runtime.
+        if self.launch.root.is_none() && self.kind != GuestKind::Container {
             self.isolation.apply(&mut command);
+        } else {
+            self.isolation.keep_root(&mut command);
         }
         if self.counts.is_some() {
             // The VMM is the instrument's child: both are ended as one group.
             command.process_group(0);
         }
         let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host(event::SPAWN))?;
+        let inside =
+            self.link.enter().context("cannot enter the guest's network").map_err(Failed::host(event::SPAWN))?;
         self.event(event::SPAWN);
         let spawned = command.spawn();
         // The command holds the pipe's write ends; the console ends only when the VMM alone has them.
@@ -53,7 +58,9 @@ impl Vm {
             .with_context(|| format!("cannot start {}", self.launch.argv[0]))
             .map_err(Failed::host(event::SPAWN))?;
         self.event(event::VMM_EXEC);
-        let mut process = Process::new(child, self.counts.is_some()).map_err(Failed::host(event::SPAWN))?;
+        drop(inside);
+        let mut process = Process::new(child, self.counts.is_some(), self.kind == GuestKind::Container)
+            .map_err(Failed::host(event::SPAWN))?;
 
         let mut result = self.serve(&process, &console);
         if let Err(failure) = &mut result {
@@ -135,6 +142,9 @@ impl Vm {
                 Ok(exits) => self.reading(reading::VMM_KVM_EXITS, exits as f64, "1"),
                 Err(reason) => self.no_reading(reading::VMM_KVM_EXITS, "1", reason),
             }
+        }
+        if self.kind.shares_kernel() {
+            self.resident(process.child.id());
         }
         self.event(event::STOP_REQUESTED);
         let limit = Instant::now().after(self.deadlines.stop);

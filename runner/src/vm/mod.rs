@@ -25,13 +25,14 @@ use self::work::digest;
 use crate::announcement::Announcements;
 use crate::clock::Instant;
 use crate::engine::context::{Context, GuestArgs, boot_args};
-use crate::engine::description::{Engine, SettingKind};
+use crate::engine::description::{Engine, GuestKind, SettingKind};
 use crate::engine::launch::{self, Launch};
 use crate::event;
 use crate::guest::Guest;
 use crate::host::disk::Disk;
 use crate::host::isolation::Isolation;
-use crate::host::net::{Addresses, Tap};
+use crate::host::net::{Addresses, Link, Tap};
+use crate::host::veth::Veth;
 use crate::host::{memory, strace};
 use crate::probe::Probe;
 use crate::sandbox::{self, Shown};
@@ -43,12 +44,14 @@ pub struct Parts {
     pub engine: Engine,
     /// Its program.
     pub program: PathBuf,
-    /// The guest kernel.
-    pub kernel: PathBuf,
+    /// The guest kernel; `None` for a guest that shares the host's.
+    pub kernel: Option<PathBuf>,
     /// The root file system's image.
     pub image: PathBuf,
     /// Path of init in the image.
     pub init: String,
+    /// Path of the agent in the image.
+    pub agent: String,
     /// The files that the cell's settings name, by setting.
     pub files: BTreeMap<String, PathBuf>,
     /// The program that jails the engine's, where its description names one that is there.
@@ -111,13 +114,15 @@ pub struct Vm {
     counts: Option<PathBuf>,
     /// KVM runs the guest.
     kvm: bool,
+    /// What runs the agent.
+    kind: GuestKind,
     messages: Vec<String>,
     workloads: Vec<(Workload, String)>,
     deadlines: Deadlines,
     probe: Probe,
     console_log: PathBuf,
     folder: PathBuf,
-    /// Files that are mounted in the VMM's root.
+    /// What is mounted for it: files in a jailed VMM's root, the root file system of a guest without a kernel of its own.
     shown: Vec<Shown>,
     isolation: Isolation,
     /// Processes that the kernel had killed for want of memory.
@@ -132,9 +137,9 @@ pub struct Vm {
     /// period of the host's kernel (fsnotify, SRCU), which can last longer than a boot.
     watch: Inotify,
     announcements: Announcements,
-    // Held for the VM's life, never read; dropped in this order.
+    // Held for the VM's life; dropped in this order.
     _disk: Disk,
-    _tap: Tap,
+    link: Link,
 }
 
 /// What a VM left.
@@ -184,12 +189,25 @@ impl Vm {
             _ => Disk::shared(&parts.image),
         };
         records.push(stamp(event::CLONE_END));
+        let kind = parts.engine.guest;
+        let mut shown = Vec::new();
+        let root = folder.join("root");
+        if kind.shares_kernel() {
+            if !isolation.is_own() {
+                let what = "a guest without a kernel of its own, because only root may mount its file system";
+                return Err(NotHere(what.into()).into());
+            }
+            shown.push(disk.mount(&root)?);
+        }
 
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
-        let tap = Tap::create(vm, &addresses, neighbour, isolation.owner())?;
-        let announcements = Announcements::on(tap.name())
-            .with_context(|| format!("cannot listen for announcements on {}", tap.name()))?;
+        let link = match kind.shares_kernel() {
+            false => Link::Tap(Tap::create(vm, &addresses, neighbour, isolation.owner())?),
+            true => Link::Veth(Veth::create(vm, &addresses, neighbour)?),
+        };
+        let announcements = Announcements::on(link.name())
+            .with_context(|| format!("cannot listen for announcements on {}", link.name()))?;
         let console = cell.settings.get("console") != Some(&Level::Bool(false));
         let words = boot_args(
             &parts.engine.kernel.words(&text("reboot"), console),
@@ -208,11 +226,14 @@ impl Vm {
             user: isolation.owner(),
             id: id.to_owned(),
             folder: folder.display().to_string(),
-            kernel: parts.kernel.display().to_string(),
-            boot_args: words,
+            kernel: parts.kernel.as_deref().map_or_else(String::new, |path| path.display().to_string()),
+            boot_args: if kind.shares_kernel() { String::new() } else { words },
             disk: disk.path().display().to_string(),
             disk_read_only: disk.read_only(),
-            tap: tap.name().to_owned(),
+            root: if kind.shares_kernel() { root.display().to_string() } else { String::new() },
+            agent: parts.agent.clone(),
+            nonce: nonce.clone(),
+            tap: link.name().to_owned(),
             mac: addresses.mac_text(),
             guest_ip: addresses.guest.to_string(),
             host_ip: addresses.host.to_string(),
@@ -220,14 +241,14 @@ impl Vm {
             files: setting_files(cell, parts)?,
         };
         let mut launch = launch::render(&parts.engine, &context)?;
-        let mut shown = Vec::new();
         if let Some(root) = &launch.root {
             if !isolation.is_own() {
                 return Err(NotHere("a jailed VMM, because the runner is not root here".into()).into());
             }
             fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
             let inside = |path: &str| root.join(path.trim_start_matches('/'));
-            shown.push(sandbox::show(&parts.kernel, &inside(launch::JAILED_KERNEL))?);
+            let kernel = parts.kernel.as_deref().context("a jailed VMM has a guest kernel")?;
+            shown.push(sandbox::show(kernel, &inside(launch::JAILED_KERNEL))?);
             let place = inside(launch::JAILED_DISK);
             match &disk {
                 Disk::Shared(path) => shown.push(sandbox::show(path, &place)?),
@@ -267,6 +288,7 @@ impl Vm {
             launch,
             counts,
             kvm: parts.engine.needs_kvm,
+            kind,
             messages: parts.engine.not_applicable.messages.clone(),
             workloads: workloads.iter().map(|workload| (workload.clone(), digest(workload))).collect(),
             deadlines,
@@ -289,7 +311,7 @@ impl Vm {
             watch,
             announcements,
             _disk: disk,
-            _tap: tap,
+            link,
         })
     }
 

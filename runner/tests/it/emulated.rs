@@ -75,6 +75,35 @@ vmm_system_calls = {}
 copy = { work = { kind = "copy", bytes = "64 KiB", rounds = 2 } }
 "#;
 
+/// A process, a container and a VM with the same agent.
+const KINDS: &str = r#"
+[study]
+name = "kinds"
+title = "A process, a container, a VM"
+seed = 1
+[guest]
+kernel = "microvm-6.1"
+rootfs = "minimal"
+memory_mib = 128
+[variants.process]
+engine = "process"
+[variants.crun]
+engine = "crun"
+[variants.fc]
+engine = "firecracker"
+[matrix]
+concurrency = [2]
+trials = 1
+warmup = 0
+[metrics]
+kernel_boot_time = {}
+webservice_startup_time = {}
+phase_kernel = {}
+phase_agent = {}
+hashing_time = { work = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
+shutdown_time = {}
+"#;
+
 /// A folder for one run of the study.
 struct Real {
     folder: tempfile::TempDir,
@@ -309,4 +338,32 @@ fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
             (cell, failure) => panic!("{cell}: {failure:?}"),
         }
     }
+}
+
+#[test]
+fn a_process_a_container_and_a_vm_with_the_same_agent_are_measured_by_the_same_events() {
+    let real = Real::with(KINDS);
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 3);
+    for execution in counted.values() {
+        assert_eq!((execution.host, execution.vms.len()), (HostKind::Emulated, 2));
+        let own_kernel = execution.cell.starts_with("fc");
+        for vm in execution.vms.values() {
+            assert_eq!(vm.failure, None, "{}", execution.cell);
+            assert_eq!(vm.events.contains_key("kernel.begin"), own_kernel, "{}", execution.cell);
+            assert_eq!(vm.readings["kernel.init"].0.is_ok(), own_kernel, "{}", execution.cell);
+            let reading = |name: &str| vm.readings[name].0.clone().expect("a reading");
+            assert!(
+                reading("vmm.user") >= f64::from(0x7000_0000) && reading("vmm.capabilities") == 0.0,
+                "{}",
+                execution.cell
+            );
+            let order = ["spawn", "agent.listening", "http.ok", "stop.requested", "exit"];
+            assert!(order.windows(2).all(|two| vm.events[two[0]] < vm.events[two[1]]), "{}", execution.cell);
+        }
+    }
+    let analyzed = text(&real.run(&["analyze", "run"]).stdout);
+    // Six metrics of six guests, but two of the four that have no kernel of their own that would have booted.
+    assert!(analyzed.contains("28 samples, 8 missing"), "{analyzed}");
 }

@@ -2,6 +2,7 @@
 
 mod cli;
 mod compare;
+mod containers;
 mod doctor;
 mod documents;
 mod emulated;
