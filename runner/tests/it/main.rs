@@ -2,6 +2,7 @@
 
 mod cli;
 mod compare;
+mod density;
 mod doctor;
 mod documents;
 mod emulated;
