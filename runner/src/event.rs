@@ -38,7 +38,7 @@ events! {
     AGENT_ANNOUNCED = "agent.announced", "the arrival of the agent's datagram that it listens";
     HTTP_OK = "http.ok", "the first answer 200 of the guest's web service";
     STEADY_BEGIN = "steady.begin", "the instant from which on every VM of the trial had answered or failed, the same for all";
-    STEADY_END = "steady.end", "the second request to the guest's web service, `steady_s` later";
+    STEADY_END = "steady.end", "the second request to the guest's web service, `steady_s` after `steady.begin`";
     STEADY_ANSWERED = "steady.answered", "the answer to that request";
     WORK_BEGIN = "work.begin", "the request for the work";
     WORK_END = "work.end", "the answer to the request for the work";
@@ -116,7 +116,7 @@ pub mod reading {
             "as `vmm.memory_pss`, after the work and before the request to stop";
         HOST_MEMORY_USED = "host.memory_used", "bytes",
             "memory of the host that all VMs of the trial take together: what could be had before the trial was prepared less \
-             what can be had while they are steady (`MemAvailable`); others on the host count with them";
+             what can be had while they are steady (`MemAvailable` and the free pages that CPUs keep); others on the host count with them";
         VMM_CPU_TIME = "vmm.cpu_time", "ns", "CPU time of the VMM's process, user and system, its guest's CPUs included";
         VMM_USER_CPU_TIME = "vmm.cpu_time.user", "ns", "CPU time of the VMM's process in user mode and in its guest";
         VMM_SYSTEM_CPU_TIME = "vmm.cpu_time.system", "ns", "CPU time of the VMM's process in the host's kernel";

@@ -136,6 +136,6 @@ mod tests {
         assert_eq!(next(&[0, 1, 2, 3]), [1]);
         assert_eq!(next(&[0, 2, 3]), [0, 2]);
         assert_eq!(next(&[3]), [3]);
-        assert_eq!(next(&[]), []);
+        assert!(next(&[]).is_empty());
     }
 }
