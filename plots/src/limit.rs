@@ -147,15 +147,16 @@ fn found(plan: &Plan, cell: &Cell, counted: &BTreeMap<u32, &Execution>) -> Optio
 /// Which limit the level `found`, after the level `before`, does not keep.
 fn exceeds(limit: &Limit, before: Option<&Found>, found: &Found) -> Option<String> {
     let at = found.vms;
+    let vms = if at == 1 { "1 VM".to_owned() } else { format!("{at} VMs at once") };
     if let Some(most) = limit.failures.filter(|most| found.failed > *most) {
         let percent = |share: f64| format!("{:.1} %", share * 100.0);
         let (failed, most) = (percent(found.failed), percent(most));
-        return Some(format!("of {at} VMs at once {failed} failed, and `failures` is {most}"));
+        return Some(format!("of {vms} {failed} failed, and `failures` is {most}"));
     }
     if let (Some(most), Some(memory)) = (limit.memory_mib, found.memory)
         && memory > most
     {
-        return Some(format!("{at} VMs at once took {memory:.0} MiB of the host's memory, and `memory_mib` is {most}"));
+        return Some(format!("{vms} took {memory:.0} MiB of the host's memory, and `memory_mib` is {most}"));
     }
     let slope = before.and_then(|before| {
         let more = f64::from(found.vms.checked_sub(before.vms).filter(|more| *more > 0)?);
