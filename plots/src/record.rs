@@ -58,8 +58,27 @@ pub struct Plan {
     /// When there are enough trials; `None` to run each that is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
+    /// How far the levels of concurrency go; `None` to run each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
     /// Combinations of levels that an exclude line took out.
     pub excluded: Vec<Exclusion>,
+}
+
+/// How far a sweep of concurrency goes: beyond the first level at which a cell meets one of these, cells that are alike but for their
+/// concurrency are not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// More than this share of the cell's VMs did not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<f64>,
+    /// The VMs of a trial together take more than this of the host's memory, MiB: the median over trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<f64>,
+    /// Each further VM adds more than this to the start-up time, ms: the medians' difference to the level before, over the VMs more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup_slope_ms: Option<f64>,
 }
 
 /// A reading of the 2019 paper's protocol.
@@ -199,7 +218,7 @@ pub struct Metric {
     pub label: String,
     /// One sentence: from what to what, on which clock.
     pub definition: String,
-    /// Unit of a sample's value: `ms` for durations, else as the reading is recorded (`1` for a count).
+    /// Unit of a sample's value: `ms` for durations, `MiB` for sizes, else as the reading is recorded (`1` for a count).
     pub unit: String,
     /// Where the value comes from.
     pub source: MetricSource,
@@ -219,7 +238,7 @@ pub enum MetricSource {
         /// Name of the last event.
         to: String,
     },
-    /// A [`Record::Reading`] of this name; a reading in `ns` is reported in ms.
+    /// A [`Record::Reading`] of this name; a reading in `ns` is reported in ms, one in `bytes` in MiB.
     Reading(String),
 }
 
@@ -693,6 +712,8 @@ pub enum FailureReason {
     Artifact,
     /// Not run: the cell's last trials all failed.
     GivenUp,
+    /// Not run: a level of less concurrency met the study's [`Limit`].
+    BeyondLimit,
 }
 
 impl fmt::Display for FailureReason {
@@ -707,6 +728,7 @@ impl fmt::Display for FailureReason {
             Self::Memory => "memory",
             Self::Artifact => "artifact",
             Self::GivenUp => "given-up",
+            Self::BeyondLimit => "beyond-limit",
         })
     }
 }

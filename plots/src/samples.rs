@@ -38,12 +38,22 @@ pub enum Status {
     NotAvailable,
     /// The trial has not been executed.
     NotRun,
+    /// A level of less concurrency met the study's limit, so that the trial is not executed.
+    BeyondLimit,
 }
 
 impl Status {
     /// All of them, in the order of columns.
-    pub const ALL: [Self; 7] =
-        [Self::Ok, Self::Censored, Self::Failed, Self::Invalid, Self::NotApplicable, Self::NotAvailable, Self::NotRun];
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Censored,
+        Self::Failed,
+        Self::Invalid,
+        Self::NotApplicable,
+        Self::NotAvailable,
+        Self::NotRun,
+        Self::BeyondLimit,
+    ];
 
     /// As it stands in the table.
     #[must_use]
@@ -56,6 +66,7 @@ impl Status {
             Self::NotApplicable => "not-applicable",
             Self::NotAvailable => "not-available",
             Self::NotRun => "not-run",
+            Self::BeyondLimit => "beyond-limit",
         }
     }
 }
@@ -181,7 +192,7 @@ pub fn of_execution(plan: &Plan, execution: &Execution) -> Vec<Sample> {
 }
 
 /// The execution of each trial that counts: the one that nothing disturbed, else the last.
-fn counted(journal: &Journal) -> BTreeMap<u32, &Execution> {
+pub(crate) fn counted(journal: &Journal) -> BTreeMap<u32, &Execution> {
     let mut counted: BTreeMap<u32, &Execution> = BTreeMap::new();
     for execution in journal.executions.iter().filter(|execution| !execution.warmup) {
         let held = counted.get(&execution.trial);
@@ -258,7 +269,9 @@ fn not_had(reason: &str) -> (Status, String) {
 /// A metric's value of one VM, in the metric's unit, or why there is none.
 fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
     const NS_PER_MS: f64 = 1e6;
+    const BYTES_PER_MIB: f64 = 1_048_576.0;
     let missing = |what: String| match &vm.failure {
+        Some(failure) if failure.reason == FailureReason::BeyondLimit => (Status::BeyondLimit, failure.message.clone()),
         Some(failure) => {
             let status = match failure.reason {
                 FailureReason::NotApplicable => Status::NotApplicable,
@@ -287,6 +300,7 @@ fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
         }
         MetricSource::Reading(name) => match vm.readings.get(name) {
             Some((Ok(value), unit)) if unit == "ns" && metric.unit == "ms" => Ok(value / NS_PER_MS),
+            Some((Ok(value), unit)) if unit == "bytes" && metric.unit == "MiB" => Ok(value / BYTES_PER_MIB),
             Some((Ok(value), _)) => Ok(*value),
             Some((Err(reason), _)) => Err(not_had(reason)),
             None => Err(missing(format!("no reading {name}"))),

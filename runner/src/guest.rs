@@ -63,6 +63,14 @@ impl Guest {
         Ok(Self { client, base, nonce: nonce.to_owned(), request, work })
     }
 
+    /// That it still answers: `GET /`.
+    ///
+    /// # Errors
+    /// [`GuestError`].
+    pub async fn answers(&self) -> Result<(), GuestError> {
+        self.send("GET /", Method::GET, "/", None).await.map(drop)
+    }
+
     /// The kernel log and the machine as the guest sees them.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ pub mod selftest;
 pub mod starter;
 pub mod sys;
 pub mod testbed;
+pub mod together;
 pub mod tool;
 pub mod trial;
 pub mod vm;

@@ -125,6 +125,7 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         family: study.family.clone(),
         // A number of trials that is asked for is run whole.
         precision: study.precision.clone().filter(|_| profile.is_none() && choice.trials.is_none()),
+        limit: study.limit,
         excluded: study.excluded.clone(),
     })
 }
@@ -159,6 +160,7 @@ pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
         claims: Vec::new(),
         reference: None,
         precision: None,
+        limit: None,
         family: Vec::new(),
         excluded: Vec::new(),
         ..plan.clone()

@@ -186,6 +186,19 @@ fn totals(text: &mut String, plan: &Plan, study: &Study) {
         );
         wrap(&words, "").iter().for_each(|line| push(text, line));
     }
+    if let Some(limit) = &plan.limit {
+        let limits = [
+            limit.failures.map(|share| format!("more than {} % of the VMs fail", share * 100.0)),
+            limit.memory_mib.map(|mib| format!("the VMs take more than {mib} MiB of the host's memory")),
+            limit.startup_slope_ms.map(|ms| format!("each VM more adds more than {ms} ms to the start-up")),
+        ];
+        let limits: Vec<String> = limits.into_iter().flatten().collect();
+        let words = format!(
+            "at most: level after level of concurrency; a sweep ends with the first at which of a cell {}",
+            limits.join(", or ")
+        );
+        wrap(&words, "").iter().for_each(|line| push(text, line));
+    }
     if instrumented > 0 {
         push(text, &format!("of these the last {} under strace, never timed", count(instrumented, "trial")));
     }

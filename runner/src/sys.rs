@@ -16,14 +16,20 @@ pub struct Exit {
     pub code: Option<i32>,
     /// Signal, when one killed it.
     pub signal: Option<i32>,
-    /// User and system time of the process and of its waited-for children, nanoseconds.
-    pub cpu_time_ns: u64,
+    /// User time of the process and of its waited-for children, nanoseconds; a guest's time is user time.
+    pub user_time_ns: u64,
+    /// System time of the same, nanoseconds.
+    pub system_time_ns: u64,
     /// Largest resident set, bytes.
     pub peak_rss_bytes: u64,
     /// Voluntary context switches.
     pub voluntary_switches: u64,
     /// Involuntary context switches.
     pub involuntary_switches: u64,
+    /// Page faults that needed no reading from a disk.
+    pub minor_faults: u64,
+    /// Page faults that did.
+    pub major_faults: u64,
 }
 
 /// Reaps the child `pid`, which must have ended or be about to: waits for it.
@@ -50,10 +56,13 @@ pub fn reap(pid: u32) -> io::Result<Exit> {
     Ok(Exit {
         code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
         signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
-        cpu_time_ns: nanos(usage.ru_utime) + nanos(usage.ru_stime),
+        user_time_ns: nanos(usage.ru_utime),
+        system_time_ns: nanos(usage.ru_stime),
         peak_rss_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
         voluntary_switches: usage.ru_nvcsw.unsigned_abs(),
         involuntary_switches: usage.ru_nivcsw.unsigned_abs(),
+        minor_faults: usage.ru_minflt.unsigned_abs(),
+        major_faults: usage.ru_majflt.unsigned_abs(),
     })
 }
 
@@ -99,10 +108,20 @@ pub fn own_cpu_ns() -> u64 {
     of(libc::RUSAGE_SELF) + of(libc::RUSAGE_CHILDREN)
 }
 
+/// CPU time of this process, all its threads, those that have ended included, nanoseconds.
+#[must_use]
+pub fn process_cpu_ns() -> u64 {
+    clock_ns(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 /// CPU time of the calling thread, nanoseconds.
 #[must_use]
 pub fn thread_cpu_ns() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+    clock_ns(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock_ns(clock: nix::time::ClockId) -> u64 {
+    nix::time::clock_gettime(clock)
         .map_or(0, |time| time.tv_sec().unsigned_abs() * 1_000_000_000 + time.tv_nsec().unsigned_abs())
 }
 

@@ -142,6 +142,7 @@ pub(crate) fn named(plan: &Plan, axis: &str, level: &Level) -> String {
         ("concurrency", Level::Int(1)) => "1 VM".to_owned(),
         ("concurrency", _) => format!("{level} VMs at once"),
         ("rootfs", _) => format!("root file system {level}"),
+        ("memory_mib", _) => format!("guest of {level} MiB"),
         _ => format!("{} {level}", axis.replace('_', " ")),
     }
 }
@@ -288,6 +289,7 @@ pub(crate) fn note(rows: &[&Row]) -> String {
         Status::NotAvailable => Some("not available".to_owned()),
         Status::NotRun if measured > 0 => Some(format!("{count}/{planned} not run")),
         Status::NotRun => Some("not run".to_owned()),
+        Status::BeyondLimit => Some("beyond the limit".to_owned()),
     });
     words.collect::<Vec<_>>().join(", ")
 }

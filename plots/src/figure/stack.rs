@@ -78,7 +78,7 @@ fn legend(metrics: &[&Metric]) -> Vec<Entry> {
 fn quantity(metric: &Metric) -> &'static str {
     match metric.unit.as_str() {
         "ms" => "Time",
-        "bytes" => "Size",
+        "bytes" | "MiB" => "Size",
         _ => "Number",
     }
 }

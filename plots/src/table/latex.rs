@@ -111,6 +111,7 @@ pub(super) fn siunitx(unit: &str) -> Option<&'static str> {
         "ms" => "\\milli\\second",
         "s" => "\\second",
         "bytes" => "\\byte",
+        "MiB" => "\\mebi\\byte",
         _ => return None,
     })
 }

@@ -13,6 +13,7 @@ pub mod needs;
 pub mod net;
 pub mod noise;
 pub mod parse;
+pub mod smaps;
 pub mod strace;
 pub mod tree;
 pub mod tune;

@@ -40,6 +40,7 @@ codes! {
     UnknownLevel = "MB0309", "A level is not on its axis.";
     AlreadyThere = "MB0310", "An include line adds a cell that the matrix already has.";
     SameCellName = "MB0311", "Two levels of an axis would give their cells one name.";
+    NotMet = "MB0312", "A limit of the matrix is one that no cell can meet.";
     // Metrics.
     MetricSource = "MB0401", "A metric has not exactly one source.";
     UnknownEvent = "MB0402", "An event of this name does not exist.";

@@ -312,6 +312,13 @@ pub const MATRIX: &[Key] = &[
         "",
     ),
     key(
+        "limit",
+        Shape::Table(LIMIT, Rest::Nothing),
+        Need::Never,
+        "How far the levels of `concurrency` go: they are run one after the other, and beyond the first that meets a limit none is.",
+        "every level",
+    ),
+    key(
         "exclude",
         Shape::List(&Shape::Table(EXCLUDE, Rest::Levels), (0, MOST_LINES)),
         Need::Never,
@@ -362,6 +369,26 @@ pub const PRECISION: &[Key] = &[
     key("n_min", Shape::Int(6, MOST_TRIALS), Need::Never, "Trials of each cell before the first look.", "30"),
     key("every", Shape::Int(1, MOST_TRIALS), Need::Never, "Trials of each cell between two looks.", "10"),
     key("n_max", Shape::Int(6, MOST_TRIALS), Need::Never, "Trials of each cell at most.", "200"),
+];
+
+/// Keys of `limit`: how far a sweep of concurrency goes.
+pub const LIMIT: &[Key] = &[
+    key("failures", Shape::Number, Need::Never, "Share of a cell's VMs that may fail.", "no limit"),
+    key(
+        "memory_mib",
+        Shape::Number,
+        Need::Never,
+        "Memory of the host, MiB, that a trial's VMs may take together: the median of the reading `host.memory_used`, for which they \
+         are held (`steady_s`).",
+        "no limit",
+    ),
+    key(
+        "startup_slope_ms",
+        Shape::Number,
+        Need::Never,
+        "Time, ms, that each VM more may add to the median start-up, from the level before to this one.",
+        "no limit",
+    ),
 ];
 
 /// Keys of a line of `exclude`: none of its own.

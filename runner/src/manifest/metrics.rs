@@ -63,8 +63,8 @@ impl std::fmt::Display for Source {
 /// Kinds of work with their names in a manifest.
 pub(super) const WORKLOADS: &[(&str, WorkloadKind)] = &[("sha256", WorkloadKind::Sha256), ("copy", WorkloadKind::Copy)];
 
-/// Every built-in metric: the four of the 2019 study, what a kernel says while it boots, what its VMM asks the host, and the phases
-/// of `webservice_startup_time`, each of which ends where the next one begins.
+/// Every built-in metric: the four of the 2019 study, what a kernel says while it boots, what its VMM asks the host, the phases
+/// of `webservice_startup_time`, each of which ends where the next one begins, and what a VM takes of the host.
 pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "kernel_boot_time", label: "Kernel boot", source: Source::Reading(reading::KERNEL_INIT) },
     BuiltIn {
@@ -104,6 +104,57 @@ pub const BUILT_IN: &[BuiltIn] = &[
         name: "phase_agent",
         label: "First answer",
         source: Source::Span(event::AGENT_LISTENING, event::HTTP_OK),
+    },
+    // What a VM takes of the host.
+    BuiltIn {
+        name: "memory_overhead",
+        label: "Memory over the guest's, PSS",
+        source: Source::Reading(reading::VMM_MEMORY_OVERHEAD_PSS),
+    },
+    BuiltIn {
+        name: "memory_overhead_rss",
+        label: "Memory over the guest's, RSS",
+        source: Source::Reading(reading::VMM_MEMORY_OVERHEAD_RSS),
+    },
+    BuiltIn {
+        name: "guest_memory_touched",
+        label: "Guest memory touched, RSS",
+        source: Source::Reading(reading::VMM_GUEST_MEMORY_RSS),
+    },
+    BuiltIn { name: "vmm_memory", label: "Memory of a VM, PSS", source: Source::Reading(reading::VMM_MEMORY_PSS) },
+    BuiltIn { name: "vmm_peak_memory", label: "Peak memory, RSS", source: Source::Reading(reading::VMM_PEAK_RSS) },
+    BuiltIn {
+        name: "host_memory_used",
+        label: "Host memory of all VMs",
+        source: Source::Reading(reading::HOST_MEMORY_USED),
+    },
+    BuiltIn { name: "vmm_cpu_time", label: "CPU time of the VMM", source: Source::Reading(reading::VMM_CPU_TIME) },
+    BuiltIn {
+        name: "runner_cpu_time",
+        label: "CPU time of the runner",
+        source: Source::Reading(reading::RUNNER_CPU_TIME),
+    },
+    BuiltIn {
+        name: "page_faults",
+        label: "Minor page faults of the VMM",
+        source: Source::Reading(reading::VMM_MINOR_FAULTS),
+    },
+    BuiltIn { name: "kvm_exits", label: "KVM exits", source: Source::Reading(reading::VMM_KVM_EXITS) },
+    BuiltIn {
+        name: "disk_clone_time",
+        label: "Disk clone",
+        source: Source::Span(event::CLONE_BEGIN, event::CLONE_END),
+    },
+    BuiltIn { name: "tap_time", label: "Tap set-up", source: Source::Span(event::TAP_BEGIN, event::TAP_END) },
+    BuiltIn {
+        name: "steady_answer_time",
+        label: "Answer while steady",
+        source: Source::Span(event::STEADY_END, event::STEADY_ANSWERED),
+    },
+    BuiltIn {
+        name: "vms_completed",
+        label: "Share of VMs that completed",
+        source: Source::Reading(reading::VM_COMPLETED),
     },
 ];
 
@@ -298,8 +349,12 @@ fn of_reading(name: &str, workers: &[&str]) -> Option<Resolved> {
             ("ns", format!("Duration of the work of `{metric}`, on the guest's clock"))
         }
     };
-    // Durations are recorded in ns and reported in ms.
-    let unit = if unit == "ns" { "ms" } else { unit };
+    // Durations are recorded in ns and reported in ms, sizes in bytes and MiB.
+    let unit = match unit {
+        "ns" => "ms",
+        "bytes" => "MiB",
+        unit => unit,
+    };
     Some((MetricSource::Reading(name.into()), unit.into(), format!("{doc} (`{name}`)."), None))
 }
 

@@ -145,6 +145,7 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
     let profiles = profiles::cover(manifest, profiles, &axes, &cells, source, errors);
     figures::check_bars(manifest, &figures, &axes, &cells, errors);
     claims::check_cells(manifest, &claims, &cells, errors);
+    let limit = matrix::limit(&manifest.matrix, &cells, errors);
     if let Some(reference) = &reference {
         reference::check_cells(reference, &cells, errors);
     }
@@ -166,6 +167,7 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         metrics,
         workloads,
         precision,
+        limit,
         family,
         figures,
         claims,

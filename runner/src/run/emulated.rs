@@ -19,6 +19,7 @@ use super::share::share;
 use crate::artifact::Kind;
 use crate::artifact::lock::Lock;
 use crate::error::code::Code;
+use crate::host::memory;
 use crate::progress::Step;
 use crate::testbed::emulator::{Emulated, Machine};
 use crate::testbed::initramfs;
@@ -85,7 +86,8 @@ struct Lane<'a> {
 #[must_use]
 pub fn shares(todo: &[JobTrial], plan: &Plan, machine: &Machine) -> Vec<Vec<JobTrial>> {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let fit = available_mib().map_or(1, |mib| usize::try_from(mib / machine.resident_mib.max(1)).unwrap_or(usize::MAX));
+    let fit = memory::available()
+        .map_or(1, |bytes| usize::try_from((bytes >> 20) / machine.resident_mib.max(1)).unwrap_or(usize::MAX));
     share(todo, cpus.min(fit).max(1), |trial| u64::from(vms(trial, plan)))
 }
 
@@ -222,13 +224,6 @@ impl Lane<'_> {
     fn tell(&self, news: News) -> anyhow::Result<()> {
         self.news.send(news).ok().context("the session has ended")
     }
-}
-
-/// Memory that this machine can give without swapping, MiB.
-fn available_mib() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
 }
 
 /// Packs the emulated host's file system and sizes its memory.

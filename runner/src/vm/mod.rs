@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -27,7 +26,7 @@ use crate::clock::Instant;
 use crate::engine::context::{Context, GuestArgs, boot_args};
 use crate::engine::description::{Engine, GuestKind, SettingKind};
 use crate::engine::launch::{self, Launch};
-use crate::event;
+use crate::event::{self, reading};
 use crate::guest::Guest;
 use crate::host::disk::Disk;
 use crate::host::isolation::Isolation;
@@ -36,6 +35,8 @@ use crate::host::veth::Veth;
 use crate::host::{memory, strace};
 use crate::probe::Probe;
 use crate::sandbox::{self, Shown};
+use crate::sys;
+use crate::together::Together;
 
 /// The parts that a cell's VMs are made of.
 #[derive(Clone, Debug)]
@@ -119,6 +120,10 @@ pub struct Vm {
     messages: Vec<String>,
     workloads: Vec<(Workload, String)>,
     deadlines: Deadlines,
+    /// The guest's memory.
+    memory_bytes: Option<u64>,
+    /// How long it is held when every VM of the trial has answered; `None` not to hold it.
+    steady: Option<Duration>,
     probe: Probe,
     console_log: PathBuf,
     folder: PathBuf,
@@ -173,7 +178,7 @@ impl Vm {
         parts: &Parts,
         folders: Folders<'_>,
     ) -> anyhow::Result<Self> {
-        let mut records = Vec::with_capacity(40);
+        let mut records = Vec::with_capacity(96);
         let isolation = Isolation::of(vm);
         let folder = folders.scratch.join(id);
         fs::DirBuilder::new()
@@ -181,6 +186,10 @@ impl Vm {
             .create(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
+        let number = |name: &str| match cell.settings.get(name) {
+            Some(Level::Int(number)) => u64::try_from(*number).ok(),
+            _ => None,
+        };
         let stamp = |name: &str| Record::Event { vm, name: name.into(), t_ns: Instant::now().0 };
 
         records.push(stamp(event::CLONE_BEGIN));
@@ -202,10 +211,12 @@ impl Vm {
 
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
+        records.push(stamp(event::TAP_BEGIN));
         let link = match kind.shares_kernel() {
             false => Link::Tap(Tap::create(vm, &addresses, neighbour, isolation.owner())?),
             true => Link::Veth(Veth::create(vm, &addresses, neighbour)?),
         };
+        records.push(stamp(event::TAP_END));
         let announcements = Announcements::on(link.name())
             .with_context(|| format!("cannot listen for announcements on {}", link.name()))?;
         let console = cell.settings.get("console") != Some(&Level::Bool(false));
@@ -292,6 +303,8 @@ impl Vm {
             messages: parts.engine.not_applicable.messages.clone(),
             workloads: workloads.iter().map(|workload| (workload.clone(), digest(workload))).collect(),
             deadlines,
+            memory_bytes: number("memory_mib").map(|mib| mib << 20),
+            steady: number("steady_s").filter(|seconds| *seconds > 0).map(Duration::from_secs),
             probe: match text("probe").as_str() {
                 "paper" => Probe::Paper,
                 "busy" => Probe::Busy,
@@ -317,9 +330,12 @@ impl Vm {
 
     /// Runs the VM's whole life; returns when its process is reaped.
     #[must_use]
-    pub fn run(mut self, release: &Barrier) -> Report {
-        release.wait();
-        let failure = self.live().err();
+    pub fn run(mut self, together: &Together) -> Report {
+        let _leaves = Leaves(together);
+        together.release();
+        let cpu_before = sys::thread_cpu_ns();
+        let failure = self.live(together).err();
+        self.reading(reading::RUNNER_VM_CPU_TIME, sys::thread_cpu_ns().saturating_sub(cpu_before) as f64, "ns");
         if let Some(failure) = &failure {
             self.records.push(Record::Failure {
                 vm: self.vm,
@@ -331,6 +347,15 @@ impl Vm {
         self.shown.clear();
         drop(fs::remove_dir_all(&self.folder));
         Report { ok: failure.is_none(), records: self.records, complaint: self.complaint }
+    }
+}
+
+/// A VM that is waited for no longer once this is dropped, whatever became of it.
+struct Leaves<'a>(&'a Together);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

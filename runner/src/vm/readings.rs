@@ -5,14 +5,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use microbench_agent::Stats;
-use microbench_plots::record::Record;
+use microbench_plots::record::{NOT_APPLICABLE, Record};
 
 use super::Vm;
+use super::process::Process;
 use crate::boot;
 use crate::clock::Instant;
 use crate::engine::description::GuestKind;
 use crate::event::{self, reading};
 use crate::host::isolation;
+use crate::host::smaps::{self, Memory};
 use crate::host::strace;
 use crate::sys::Exit;
 
@@ -88,6 +90,29 @@ impl Vm {
         }
     }
 
+    /// What memory the VMM has now, under the names of [`reading::MEMORY`] or its like; nothing under an instrument. The kernel walks
+    /// the page tables for it, which takes time that other VMs of the trial would lose: not while some of them are `busy`, in these words.
+    pub(super) fn memory(&mut self, process: &Process, names: [&'static str; 4], busy: Option<&str>) {
+        if self.counts.is_some() {
+            return;
+        }
+        let found = match (busy, self.memory_bytes) {
+            _ if self.kind.shares_kernel() => Err(format!("{NOT_APPLICABLE}its memory is the host's, none of it a guest's")),
+            (Some(busy), _) => Err(format!("not read: other VMs of the trial {busy}")),
+            (None, None) => Err("the cell has no `memory_mib`".to_owned()),
+            (None, Some(bytes)) => smaps::of_process(process.child.id(), bytes),
+        };
+        let values = found.map(|Memory { guest, overhead }| {
+            [overhead.pss, overhead.rss, guest.rss, (guest + overhead).pss].map(|bytes| bytes as f64)
+        });
+        for (at, name) in names.into_iter().enumerate() {
+            match &values {
+                Ok(values) => self.reading(name, values[at], "bytes"),
+                Err(reason) => self.no_reading(name, "bytes", reason.clone()),
+            }
+        }
+    }
+
     /// The instants of the boot that only the guest saw.
     pub(super) fn derive(&mut self, ok: Instant, stats: &Stats) {
         let spawn = self.records.iter().find_map(|record| match record {
@@ -128,12 +153,16 @@ impl Vm {
     }
 
     pub(super) fn account(&mut self, exit: Exit) {
-        self.reading(reading::VMM_CPU_TIME, exit.cpu_time_ns as f64, "ns");
+        self.reading(reading::VMM_CPU_TIME, (exit.user_time_ns + exit.system_time_ns) as f64, "ns");
+        self.reading(reading::VMM_USER_CPU_TIME, exit.user_time_ns as f64, "ns");
+        self.reading(reading::VMM_SYSTEM_CPU_TIME, exit.system_time_ns as f64, "ns");
         if !self.kind.shares_kernel() {
             self.reading(reading::VMM_PEAK_RSS, exit.peak_rss_bytes as f64, "bytes");
         }
         self.reading(reading::VMM_VOLUNTARY_SWITCHES, exit.voluntary_switches as f64, "1");
         self.reading(reading::VMM_INVOLUNTARY_SWITCHES, exit.involuntary_switches as f64, "1");
+        self.reading(reading::VMM_MINOR_FAULTS, exit.minor_faults as f64, "1");
+        self.reading(reading::VMM_MAJOR_FAULTS, exit.major_faults as f64, "1");
     }
 
     pub(super) fn event(&mut self, name: &str) {

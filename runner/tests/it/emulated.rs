@@ -165,6 +165,14 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
         let startup = vm.events["http.ok"] - vm.events["spawn"];
         // Virtual time: one instruction takes 1 ns, however busy this machine is. No ARP or SYN retry, which take a second.
         assert!(startup < 1_000_000_000, "{}: {startup} ns", execution.cell);
+        // The guest's memory is told from its VMM's; KVM counts exits by reason.
+        let mib = |name: &str| vm.readings[name].0.clone().unwrap() / f64::from(1 << 20);
+        let (overhead, touched) = (mib("vmm.memory_overhead_pss"), mib("vmm.guest_memory_rss"));
+        assert!((1.0..100.0).contains(&overhead) && (10.0..128.0).contains(&touched), "{overhead}, {touched}");
+        assert!(overhead <= mib("vmm.memory_overhead_rss"));
+        let count = |name: &str| vm.readings[name].0.clone().unwrap();
+        assert!(count("vmm.kvm_exits.io") > 0.0 && count("vmm.kvm_exits.halt") > 0.0);
+        assert!(count("vmm.kvm_exits.io") + count("vmm.kvm_exits.halt") < count("vmm.kvm_exits"));
     }
     let analyzed = text(&real.run(&["analyze", "run"]).stdout);
     assert!(analyzed.contains("16 samples, 0 missing"), "{analyzed}");

@@ -3,6 +3,7 @@
 mod cli;
 mod compare;
 mod containers;
+mod density;
 mod doctor;
 mod documents;
 mod emulated;
