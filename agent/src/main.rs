@@ -3,15 +3,19 @@
 //! It serves the routes that the library half of this crate documents. As the first process of a guest it mounts what it reads
 //! and reaps orphans besides. It configures no network: the kernel's `ip=` parameter does.
 
+mod disk;
 mod hash;
 mod http;
 mod index;
 mod init;
 mod instants;
 mod kmsg;
+mod memory;
 mod options;
 mod routes;
 mod stats;
+mod traffic;
+mod worker;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};

@@ -2,7 +2,7 @@
 //!
 //! A clone lies in the VM's folder in the sandbox's tmpfs: both go with the sandbox, so a killed runner leaves none behind.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -67,6 +67,15 @@ impl Disk {
         match self {
             Self::Shared(path) | Self::Clone(path, _) => path,
         }
+    }
+
+    /// Its size, bytes.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn bytes(&self) -> anyhow::Result<u64> {
+        let facts = fs::metadata(self.path());
+        Ok(facts.with_context(|| format!("cannot read {}", self.path().display()))?.len())
     }
 
     /// True when the guest must not write.

@@ -123,8 +123,8 @@ impl Vm {
         let stats = self.runtime.block_on(self.guest.stats()).map_err(|error| Failed::from((error, "stats")))?;
         self.stats(&stats);
         self.derive(found.ok, &stats);
-        for (workload, expected) in self.workloads.clone() {
-            self.work(&workload, &expected)?;
+        for task in std::mem::take(&mut self.tasks) {
+            self.work(&task)?;
         }
 
         if self.counts.is_none() {

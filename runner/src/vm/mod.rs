@@ -10,7 +10,7 @@ mod readings;
 mod work;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
@@ -21,7 +21,6 @@ use microbench_plots::record::{Cell, Instrument, Level, Record, Workload};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::runtime::{self, Runtime};
 
-use self::work::digest;
 use crate::announcement::Announcements;
 use crate::clock::Instant;
 use crate::engine::context::{Context, GuestArgs, boot_args};
@@ -35,6 +34,7 @@ use crate::host::net::{Addresses, Tap};
 use crate::host::{memory, strace};
 use crate::probe::Probe;
 use crate::sandbox::{self, Shown};
+use crate::work::Task;
 
 /// The parts that a cell's VMs are made of.
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ pub struct Vm {
     /// KVM runs the guest.
     kvm: bool,
     messages: Vec<String>,
-    workloads: Vec<(Workload, String)>,
+    tasks: Vec<Task>,
     deadlines: Deadlines,
     probe: Probe,
     console_log: PathBuf,
@@ -184,6 +184,12 @@ impl Vm {
             _ => Disk::shared(&parts.image),
         };
         records.push(stamp(event::CLONE_END));
+        let tasks = Task::prepare(workloads, disk.bytes()?);
+        if let Disk::Clone(path, _) = &disk {
+            let file = File::options().write(true).open(path);
+            let laid = file.and_then(|file| Task::lay(&tasks, &file));
+            laid.with_context(|| format!("cannot lay the regions of disk work on {}", path.display()))?;
+        }
 
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
@@ -259,8 +265,9 @@ impl Vm {
             .add_watch(launch.root.as_deref().unwrap_or(&folder), AddWatchFlags::IN_CREATE)
             .with_context(|| format!("cannot watch {}", folder.display()))?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-        let guest = Guest::new(addresses.guest, &nonce, deadlines.request, deadlines.work)
-            .context("cannot set up the agent's client")?;
+        let guest =
+            Guest::new((addresses.guest, microbench_agent::PORT).into(), &nonce, deadlines.request, deadlines.work)
+                .context("cannot set up the agent's client")?;
         Ok(Self {
             vm,
             nonce,
@@ -268,7 +275,7 @@ impl Vm {
             counts,
             kvm: parts.engine.needs_kvm,
             messages: parts.engine.not_applicable.messages.clone(),
-            workloads: workloads.iter().map(|workload| (workload.clone(), digest(workload))).collect(),
+            tasks,
             deadlines,
             probe: match text("probe").as_str() {
                 "paper" => Probe::Paper,

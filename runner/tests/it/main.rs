@@ -24,3 +24,4 @@ mod terminal;
 mod testbed;
 mod trust;
 mod walk;
+mod work;
