@@ -73,23 +73,23 @@ pub const WORKS: &[WorkSpec] = &[
             PAGE_BYTES,
         )
     },
-    of_disk("disk-read", WorkloadKind::DiskRead, "reading its disk"),
-    of_disk("disk-write", WorkloadKind::DiskWrite, "writing its disk, with fdatasync,"),
+    of_disk("disk-read", WorkloadKind::DiskRead, "reading from its disk"),
+    of_disk("disk-write", WorkloadKind::DiskWrite, "writing to its disk, with fdatasync,"),
     WorkSpec {
         operation: ("request", "requests"),
         values: &["rate", "p50", "p99"],
         keys: &["connections"],
         clock: "host",
         most_bytes: (INDEX_BLOCKS * INDEX_BLOCK_BYTES) as u64,
-        ..of_buffer("http", WorkloadKind::Http, "one GET of a static file of", 1)
+        ..of_buffer("http", WorkloadKind::Http, "a GET of a static file of", 1)
     },
     WorkSpec {
         clock: "host",
-        ..of_buffer("tcp-send", WorkloadKind::TcpSend, "its sending over one TCP connection of", 1)
+        ..of_buffer("tcp-send", WorkloadKind::TcpSend, "sending over one TCP connection", 1)
     },
     WorkSpec {
         clock: "host",
-        ..of_buffer("tcp-receive", WorkloadKind::TcpReceive, "its receiving over one TCP connection of", 1)
+        ..of_buffer("tcp-receive", WorkloadKind::TcpReceive, "receiving over one TCP connection", 1)
     },
 ];
 
@@ -151,7 +151,7 @@ pub fn work_definition(work: &Workload, value: &str) -> String {
     if let Some(DiskAccess { block, direct, random }) = work.disk {
         let order = if random { "in random order" } else { "one after the other" };
         let cache = if direct { "past" } else { "through" };
-        what = format!("{} {} bytes in blocks of {block}, {order}, {cache} the page cache", spec.doc, work.bytes);
+        what = format!("{} {} bytes in blocks of {block} bytes, {order}, {cache} the page cache", spec.doc, work.bytes);
     }
     if let Some(connections) = work.connections {
         let plural = if connections == 1 { "" } else { "s" };
