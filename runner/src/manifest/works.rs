@@ -83,10 +83,7 @@ pub const WORKS: &[WorkSpec] = &[
         most_bytes: (INDEX_BLOCKS * INDEX_BLOCK_BYTES) as u64,
         ..of_buffer("http", WorkloadKind::Http, "a GET of a static file of", 1)
     },
-    WorkSpec {
-        clock: "host",
-        ..of_buffer("tcp-send", WorkloadKind::TcpSend, "sending over one TCP connection", 1)
-    },
+    WorkSpec { clock: "host", ..of_buffer("tcp-send", WorkloadKind::TcpSend, "sending over one TCP connection", 1) },
     WorkSpec {
         clock: "host",
         ..of_buffer("tcp-receive", WorkloadKind::TcpReceive, "receiving over one TCP connection", 1)
