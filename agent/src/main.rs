@@ -4,15 +4,19 @@
 //! and reaps orphans besides. It configures no network: the kernel's `ip=` parameter does. In a container or as a plain process
 //! (`--shared-kernel`) it does nothing but serve, the same routes by the same code.
 
+mod disk;
 mod hash;
 mod http;
 mod index;
 mod init;
 mod instants;
 mod kmsg;
+mod memory;
 mod options;
 mod routes;
 mod stats;
+mod traffic;
+mod worker;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};

@@ -12,7 +12,8 @@ Usage: microbench-agent [OPTIONS]
 
 Options:
   --listen ADDRESS:PORT   where to listen [default: 0.0.0.0:80]
-  --index FILE            what GET / reads [default: /srv/index.bin]
+  --index FILE            what GET / reads and GET /file serves [default: /srv/index.bin]
+  --disk FILE             what disk work reads and writes [default: /dev/vda]
   --nonce HEX             nonce of every answer [default: microbench.nonce= on the kernel's command line]
   --shared-kernel         for a container or a plain process, whose kernel is the host's: nothing is mounted, the ready mark goes to
                           standard output, GET /stats tells nothing of the kernel's log and its instants on CLOCK_MONOTONIC, and
@@ -27,8 +28,10 @@ Options:
 pub(crate) struct Options {
     /// Where to listen.
     pub(crate) listen: SocketAddr,
-    /// What `GET /` reads.
+    /// What `GET /` reads, and `GET /file` serves.
     pub(crate) index: PathBuf,
+    /// What disk work reads and writes.
+    pub(crate) disk: PathBuf,
     /// Nonce of every answer; empty until read from the kernel's command line.
     pub(crate) nonce: String,
     /// `POST /shutdown` ends the process and leaves the machine running.
@@ -47,6 +50,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Optio
     let mut options = Options {
         listen: (Ipv4Addr::UNSPECIFIED, microbench_agent::PORT).into(),
         index: PathBuf::from(microbench_agent::INDEX_FILE),
+        disk: PathBuf::from(microbench_agent::DISK),
         nonce: String::new(),
         stay: false,
         shared_kernel: false,
@@ -59,6 +63,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Optio
                 options.listen = value()?.parse().map_err(|_| "--listen takes ADDRESS:PORT".to_owned())?;
             }
             "--index" => options.index = value()?.into(),
+            "--disk" => options.disk = value()?.into(),
             "--nonce" => options.nonce = value()?,
             "--idle-timeout-ms" => {
                 let number = value()?.parse().map_err(|_| "--idle-timeout-ms takes a number".to_owned())?;

@@ -184,7 +184,7 @@ pub struct Exclusion {
     pub line: u32,
 }
 
-/// Work that the guest does and times itself; its reading is `work.<metric>.duration`, ns on the guest's clock.
+/// Work that a guest is given; its readings are `work.<metric>.<value>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
@@ -194,8 +194,34 @@ pub struct Workload {
     pub kind: WorkloadKind,
     /// Bytes a round.
     pub bytes: u64,
-    /// Rounds.
+    /// Rounds that count.
     pub rounds: u32,
+    /// Rounds before them that do not.
+    #[serde(default, skip_serializing_if = "none")]
+    pub warmup: u32,
+    /// How the disk is worked on; of disk work alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskAccess>,
+    /// Connections at once; of [`WorkloadKind::Http`] alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn none(rounds: &u32) -> bool {
+    *rounds == 0
+}
+
+/// How a workload works on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskAccess {
+    /// Bytes of one read or write.
+    pub block: u64,
+    /// Past the guest's page cache (`O_DIRECT`).
+    pub direct: bool,
+    /// The blocks in a random order, else one after the other.
+    pub random: bool,
 }
 
 /// What a workload does.
@@ -206,6 +232,24 @@ pub enum WorkloadKind {
     Sha256,
     /// One allocation and copy of the buffer, `rounds` times: what the 2019 paper's tool did where its text says hashing.
     Copy,
+    /// Every word of a buffer is read.
+    MemoryRead,
+    /// Every word of a buffer is written.
+    MemoryWrite,
+    /// A buffer is copied to another one.
+    MemoryCopy,
+    /// Memory is mapped anew and each of its pages touched.
+    PageTouch,
+    /// Every block of a region of the disk is read.
+    DiskRead,
+    /// Every block of a region of the disk is written, and the disk told to keep them.
+    DiskWrite,
+    /// The guest serves a static file over HTTP; a round is one request.
+    Http,
+    /// The guest sends over one TCP connection.
+    TcpSend,
+    /// The guest receives over one TCP connection.
+    TcpReceive,
 }
 
 /// What one VM is measured on.

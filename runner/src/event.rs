@@ -79,7 +79,7 @@ pub mod reading {
         ($($id:ident = $name:literal, $unit:literal, $doc:literal;)*) => {
             $(#[doc = concat!("`", $name, "` (", $unit, "): ", $doc, ".")] pub const $id: &str = $name;)*
 
-            /// Every reading but those of work ([`work_duration`]).
+            /// Every reading but those of work ([`OF_WORK`]).
             pub const READINGS: &[ReadingSpec] = &[$(ReadingSpec { name: $name, unit: $unit, doc: $doc }),*];
         };
     }
@@ -173,7 +173,27 @@ pub mod reading {
         ReadingSpec {
             name: "work.METRIC.duration",
             unit: "ns",
-            doc: "time that the metric's work took, on the guest's clock",
+            doc: "time that the metric's work took, all rounds together, on the clock of its kind",
+        },
+        ReadingSpec {
+            name: "work.METRIC.throughput",
+            unit: "MB/s",
+            doc: "bytes of all rounds over that time; 1 MB is 1,000,000 bytes",
+        },
+        ReadingSpec {
+            name: "work.METRIC.rate",
+            unit: "1/s",
+            doc: "operations of all rounds (pages, blocks, requests) over that time",
+        },
+        ReadingSpec {
+            name: "work.METRIC.p50",
+            unit: "ns",
+            doc: "median of the times of one operation, by the nearest rank, on the clock of the kind",
+        },
+        ReadingSpec {
+            name: "work.METRIC.p99",
+            unit: "ns",
+            doc: "99th percentile of the times of one operation, by the nearest rank; the largest of fewer than 100",
         },
         ReadingSpec {
             name: "work.METRIC.sha_ni",
@@ -194,10 +214,16 @@ pub mod reading {
         (name == VMM_SYSTEM_CALLS).then_some(Instrument::Strace)
     }
 
-    /// Name of the reading (ns, guest's clock) that holds the duration of a metric's work: `work.<metric>.duration`.
+    /// Name of the reading that holds a value of a metric's work: `work.<metric>.<value>`.
     #[must_use]
-    pub fn work_duration(metric: &str) -> String {
-        format!("work.{metric}.duration")
+    pub fn of_work(metric: &str, value: &str) -> String {
+        format!("work.{metric}.{value}")
+    }
+
+    /// The reading of this value in [`OF_WORK`].
+    #[must_use]
+    pub fn work_value(value: &str) -> Option<&'static ReadingSpec> {
+        OF_WORK.iter().find(|reading| reading.name.strip_prefix("work.METRIC.") == Some(value))
     }
 }
 
@@ -223,7 +249,9 @@ mod tests {
 
     #[test]
     fn a_works_reading_is_named_after_its_metric() {
-        assert_eq!(reading::work_duration("hashing_time"), "work.hashing_time.duration");
+        assert_eq!(reading::of_work("hashing_time", "duration"), "work.hashing_time.duration");
+        assert_eq!(reading::work_value("throughput").map(|reading| reading.unit), Some("MB/s"));
+        assert_eq!(reading::work_value("work"), None);
         assert_eq!(reading::find("kernel.init").map(|reading| reading.unit), Some("ns"));
     }
 }

@@ -3,6 +3,7 @@
 //! The binary (`main.rs`, `cli.rs`) is thin; everything it does is in these modules. See ARCHITECTURE.md for the map.
 
 pub mod announcement;
+pub mod answer;
 pub mod artifact;
 pub mod boot;
 pub mod catalog;
@@ -33,3 +34,4 @@ pub mod together;
 pub mod tool;
 pub mod trial;
 pub mod vm;
+pub mod work;

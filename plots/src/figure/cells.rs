@@ -317,7 +317,7 @@ pub(super) fn reference(plan: &Plan, place: &Place<'_>, metric: &Metric) -> Opti
 /// The unit in parentheses after an axis' label.
 pub(super) fn unit(metric: &Metric, host: Option<HostKind>) -> String {
     let clock = match host {
-        Some(HostKind::Emulated) if metric.unit == "ms" => ", virtual time",
+        Some(HostKind::Emulated) if ["ms", "MB/s", "1/s"].contains(&metric.unit.as_str()) => ", virtual time",
         _ => "",
     };
     match metric.unit.as_str() {

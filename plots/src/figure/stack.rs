@@ -79,6 +79,8 @@ fn quantity(metric: &Metric) -> &'static str {
     match metric.unit.as_str() {
         "ms" => "Time",
         "bytes" | "MiB" => "Size",
+        "MB/s" => "Throughput",
+        "1/s" => "Rate",
         _ => "Number",
     }
 }

@@ -112,6 +112,8 @@ pub(super) fn siunitx(unit: &str) -> Option<&'static str> {
         "s" => "\\second",
         "bytes" => "\\byte",
         "MiB" => "\\mebi\\byte",
+        "MB/s" => "\\mega\\byte\\per\\second",
+        "1/s" => "\\per\\second",
         _ => return None,
     })
 }

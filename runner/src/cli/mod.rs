@@ -10,6 +10,7 @@ mod noise;
 mod reference;
 mod runs;
 mod store;
+mod work;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -225,6 +226,10 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 "from a fake guest's listen(2) to the answer that the probe saw; CPU time of the probe, mean of a guest"
             );
             Ok(ExitCode::SUCCESS)
+        }
+        Action::Selftest(SelfTest::Work { folder, project }) => {
+            let project = Project::find(project.as_deref(), &std::env::current_dir()?)?;
+            work::print(&project, &folder.unwrap_or_else(std::env::temp_dir))
         }
         Action::Selftest(SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out }) => {
             noise::against_itself(&study, cell.as_deref(), repetitions, blocks, margin, host, out.as_deref())

@@ -105,6 +105,15 @@ impl Disk {
         }
     }
 
+    /// Its size, bytes.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn bytes(&self) -> anyhow::Result<u64> {
+        let facts = fs::metadata(self.path());
+        Ok(facts.with_context(|| format!("cannot read {}", self.path().display()))?.len())
+    }
+
     /// True when the guest must not write.
     #[must_use]
     pub fn read_only(&self) -> bool {

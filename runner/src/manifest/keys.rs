@@ -4,12 +4,13 @@
 //! Beside these keys some tables hold others that the catalogue knows: the settings of guests and engines ([`Rest`]).
 
 use super::figures::{COLUMNS, FORMS, SCALES, STATISTICS, THEMES};
-use super::metrics::{BUILT_IN, WORKLOADS};
+use super::metrics::BUILT_IN;
 use super::protocol::PRESETS;
 use super::raw::{LONGEST_TEXT, MOST_CLAIMS, MOST_LINES, MOST_TRIALS};
 use super::settings::{GUEST, Kind};
+use super::works::{MOST_CONNECTIONS, MOST_WARMUP, ORDERS, WORKS};
 use crate::event::EVENTS;
-use crate::event::reading::READINGS;
+use crate::event::reading::{READINGS, work_value};
 
 /// One key of a table.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +128,25 @@ fn statistics() -> Vec<Word> {
 }
 
 fn works() -> Vec<Word> {
-    words(WORKLOADS.iter().map(|(name, _)| *name))
+    WORKS.iter().map(|work| Word { name: work.name.into(), doc: format!("{} so many bytes", work.doc) }).collect()
+}
+
+/// The values that some kind of work has.
+#[must_use]
+pub fn work_values() -> Vec<Word> {
+    let mut values: Vec<&str> = Vec::new();
+    for value in WORKS.iter().flat_map(super::works::WorkSpec::all_values) {
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    let doc =
+        |value: &str| work_value(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit));
+    values.iter().map(|value| Word { name: (*value).into(), doc: doc(value) }).collect()
+}
+
+fn orders() -> Vec<Word> {
+    words(ORDERS.iter().copied())
 }
 
 fn probes() -> Vec<Word> {
@@ -423,7 +442,7 @@ pub const METRIC: &[Key] = &[
         "work",
         Shape::Table(WORK, Rest::Nothing),
         Need::Never,
-        "Work that each guest is given, whose duration on the guest's clock is the value.",
+        "Work that each guest is given; how long it takes, or another of its values, is the metric.",
         "",
     ),
     key("label", Shape::Line, Need::Never, "Name on axes and in tables.", "the built-in metric's, or the key in words"),
@@ -447,7 +466,32 @@ pub const WORK: &[Key] = &[
         "Bytes of one round: an integer, or a text such as `1 MB` or `16 MiB`.",
         "",
     ),
-    key("rounds", Shape::Int(1, 1_000_000), Need::Always, "How often.", ""),
+    key("rounds", Shape::Int(1, 1_000_000), Need::Always, "How often; of `http` the number of requests.", ""),
+    key("warmup", Shape::Int(0, MOST_WARMUP), Need::Never, "Rounds before them that do not count.", "0"),
+    key(
+        "value",
+        Shape::Word(work_values),
+        Need::Never,
+        "Which of the work's values the metric is. The others are readings: `work.METRIC.VALUE`.",
+        "duration",
+    ),
+    key(
+        "block",
+        Shape::Size,
+        Need::Never,
+        "Of work on the disk: bytes of one read or write, a power of two between 512 B and 1 MiB.",
+        "4 KiB",
+    ),
+    key(
+        "direct",
+        Shape::Truth,
+        Need::Never,
+        "Of work on the disk: past the guest's page cache (`O_DIRECT`), or through it, from which the file is dropped before each \
+         round of reads.",
+        "true",
+    ),
+    key("order", Shape::Word(orders), Need::Never, "Of work on the disk: the order of its blocks.", "sequential"),
+    key("connections", Shape::Int(1, MOST_CONNECTIONS), Need::Never, "Of `http`: connections at once.", "1"),
 ];
 
 /// Keys of a figure.

@@ -26,6 +26,7 @@ use crate::testbed::initramfs;
 use crate::testbed::wire::{Job, JobTrial, Message};
 use crate::tool::Tool;
 use crate::vm::Parts;
+use crate::work::Task;
 
 /// Real time that a trial may take before its host counts as hung: this much, and a tenth of it more a VM. Long enough for a guest
 /// that spins to meet its deadlines in virtual time first, which is up to ten times slower.
@@ -257,7 +258,8 @@ fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_
     let image_mib = |cell: &Cell| -> anyhow::Result<u64> {
         let image: &PathBuf = &parts.get(&cell.id).with_context(|| format!("no cell {}", cell.id))?.image;
         let clone = cell.settings.get("disk") == Some(&Level::Text("clone".into()));
-        Ok(if clone { fs::metadata(image)?.len() >> 20 } else { 0 })
+        let regions: u64 = plan.workloads.iter().map(Task::region_bytes).sum();
+        Ok(if clone { (fs::metadata(image)?.len() + regions) >> 20 } else { 0 })
     };
     let mut guests = 0;
     for cell in &plan.cells {

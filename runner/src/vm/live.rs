@@ -136,8 +136,8 @@ impl Vm {
             Some(time) => self.hold(process, together, time)?,
             None => self.memory(process, reading::MEMORY, busy("may still boot; `steady_s` holds them")),
         }
-        for (workload, expected) in self.workloads.clone() {
-            self.work(&workload, &expected)?;
+        for task in std::mem::take(&mut self.tasks) {
+            self.work(&task)?;
         }
 
         if self.counts.is_none() {

@@ -10,7 +10,7 @@ mod readings;
 mod work;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +20,6 @@ use microbench_plots::record::{Cell, Instrument, Level, Record, Workload};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::runtime::{self, Runtime};
 
-use self::work::digest;
 use crate::announcement::Announcements;
 use crate::clock::Instant;
 use crate::engine::context::{Context, GuestArgs, boot_args};
@@ -37,6 +36,7 @@ use crate::probe::Probe;
 use crate::sandbox::{self, Shown};
 use crate::sys;
 use crate::together::Together;
+use crate::work::Task;
 
 /// The parts that a cell's VMs are made of.
 #[derive(Clone, Debug)]
@@ -118,7 +118,7 @@ pub struct Vm {
     /// What runs the agent.
     kind: GuestKind,
     messages: Vec<String>,
-    workloads: Vec<(Workload, String)>,
+    tasks: Vec<Task>,
     deadlines: Deadlines,
     /// The guest's memory.
     memory_bytes: Option<u64>,
@@ -198,6 +198,12 @@ impl Vm {
             _ => Disk::shared(&parts.image),
         };
         records.push(stamp(event::CLONE_END));
+        let tasks = Task::prepare(workloads, disk.bytes()?);
+        if let Disk::Clone(path, _) = &disk {
+            let file = File::options().write(true).open(path);
+            let laid = file.and_then(|file| Task::lay(&tasks, &file));
+            laid.with_context(|| format!("cannot lay the regions of disk work on {}", path.display()))?;
+        }
         let kind = parts.engine.guest;
         let mut shown = Vec::new();
         let root = folder.join("root");
@@ -291,8 +297,9 @@ impl Vm {
             .add_watch(launch.root.as_deref().unwrap_or(&folder), AddWatchFlags::IN_CREATE)
             .with_context(|| format!("cannot watch {}", folder.display()))?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-        let guest = Guest::new(addresses.guest, &nonce, deadlines.request, deadlines.work)
-            .context("cannot set up the agent's client")?;
+        let guest =
+            Guest::new((addresses.guest, microbench_agent::PORT).into(), &nonce, deadlines.request, deadlines.work)
+                .context("cannot set up the agent's client")?;
         Ok(Self {
             vm,
             nonce,
@@ -301,7 +308,7 @@ impl Vm {
             kvm: parts.engine.needs_kvm,
             kind,
             messages: parts.engine.not_applicable.messages.clone(),
-            workloads: workloads.iter().map(|workload| (workload.clone(), digest(workload))).collect(),
+            tasks,
             deadlines,
             memory_bytes: number("memory_mib").map(|mib| mib << 20),
             steady: number("steady_s").filter(|seconds| *seconds > 0).map(Duration::from_secs),

@@ -283,6 +283,56 @@ fn real_vmms_have_no_privileges_and_jailer_and_sandbox_are_one_word_each() {
     }
 }
 
+/// Every kind of work, as little of it as there can be.
+const WORK: &str = r#"
+[study]
+name = "work"
+title = "Every kind of work"
+seed = 1
+[guest]
+kernel = "microvm-6.1"
+rootfs = "minimal"
+memory_mib = 128
+disk = "clone"
+[variants.fc]
+engine = "firecracker"
+[variants.qemu]
+engine = "qemu-microvm"
+[matrix]
+trials = 1
+warmup = 0
+[metrics]
+hash = { work = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
+copy = { work = { kind = "copy", bytes = "64 KiB", rounds = 1 } }
+memory_read = { work = { kind = "memory-read", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+memory_write = { work = { kind = "memory-write", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+memory_copy = { work = { kind = "memory-copy", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+touch = { work = { kind = "page-touch", bytes = "256 KiB", rounds = 2 } }
+disk_write = { work = { kind = "disk-write", bytes = "64 KiB", rounds = 2, block = "4 KiB" } }
+disk_write_cached = { work = { kind = "disk-write", bytes = "1 MiB", rounds = 2, block = "1 MiB", direct = false } }
+disk_read = { work = { kind = "disk-read", bytes = "64 KiB", rounds = 2, block = "4 KiB", order = "random" } }
+disk_read_cached = { work = { kind = "disk-read", bytes = "1 MiB", rounds = 2, block = "1 MiB", direct = false } }
+http = { work = { kind = "http", bytes = "4 KiB", rounds = 20, warmup = 2, connections = 2, value = "rate" } }
+send = { work = { kind = "tcp-send", bytes = "128 KiB", rounds = 2, value = "throughput" } }
+receive = { work = { kind = "tcp-receive", bytes = "128 KiB", rounds = 2, value = "throughput" } }
+"#;
+
+#[test]
+fn real_guests_do_every_kind_of_work_and_what_they_did_is_checked() {
+    let real = Real::with(WORK);
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 2);
+    for execution in counted.values() {
+        let (cell, vm) = (execution.cell.as_str(), &execution.vms[&0]);
+        assert_eq!(vm.failure, None, "{cell}");
+        for metric in WORK.lines().filter(|line| line.contains("work = {")).filter_map(|line| line.split(' ').next()) {
+            let value = vm.readings[&format!("work.{metric}.duration")].0.clone();
+            assert!(value.is_ok_and(|ns| ns > 0.0), "{cell}: {metric}");
+        }
+    }
+}
+
 #[test]
 fn an_emulated_host_that_dies_or_hangs_is_recorded_and_its_trials_are_run_again() {
     let real = Real::new();

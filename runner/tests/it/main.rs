@@ -26,3 +26,4 @@ mod terminal;
 mod testbed;
 mod trust;
 mod walk;
+mod work;
