@@ -7,8 +7,8 @@ use std::path::Path;
 use microbench_agent::Stats;
 use microbench_plots::record::{NOT_APPLICABLE, Record};
 
-use super::Vm;
 use super::process::Process;
+use super::{Vm, snapshot};
 use crate::boot;
 use crate::clock::Instant;
 use crate::engine::description::GuestKind;
@@ -28,7 +28,9 @@ impl Vm {
         match (self.records.iter().find_map(is_ok), mark) {
             (Some(ok), Some(mark)) => self.reading(reading::PROBE_WITNESS, ok as f64 - mark.0 as f64, "ns"),
             (Some(_), None) => {
-                self.no_reading(reading::PROBE_WITNESS, "ns", "the console shows no mark of the agent".into())
+                let restored = self.restored.then_some(snapshot::RESTORED);
+                let reason = restored.unwrap_or("the console shows no mark of the agent");
+                self.no_reading(reading::PROBE_WITNESS, "ns", reason.into());
             }
             (None, _) => {}
         }
@@ -78,6 +80,12 @@ impl Vm {
                 self.no_reading(reading::VMM_OWN_ROOT, "1", format!("/proc/{pid}/root cannot be read: {error}"));
             }
         }
+        match isolation::own_namespaces(pid) {
+            Ok(own) => self.reading(reading::VMM_OWN_NAMESPACES, f64::from(own), "1"),
+            Err(error) => {
+                self.no_reading(reading::VMM_OWN_NAMESPACES, "1", format!("/proc/{pid}/ns cannot be read: {error}"));
+            }
+        }
         let status = fs::read_to_string(format!("/proc/{pid}/status"));
         let found = status.as_deref().map(isolation::read).unwrap_or_default();
         let names =
@@ -97,7 +105,9 @@ impl Vm {
             return;
         }
         let found = match (busy, self.memory_bytes) {
-            _ if self.kind.shares_kernel() => Err(format!("{NOT_APPLICABLE}its memory is the host's, none of it a guest's")),
+            _ if self.kind.shares_kernel() => {
+                Err(format!("{NOT_APPLICABLE}its memory is the host's, none of it a guest's"))
+            }
             (Some(busy), _) => Err(format!("not read: other VMs of the trial {busy}")),
             (None, None) => Err("the cell has no `memory_mib`".to_owned()),
             (None, Some(bytes)) => smaps::of_process(process.child.id(), bytes),
