@@ -29,7 +29,8 @@ events! {
     SPAWN = "spawn", "the instant just before the VMM's process is forked";
     VMM_EXEC = "vmm.exec", "the return from the fork, when the VMM's program has taken the process over";
     API_READY = "api.ready", "the first connection that the VMM's control socket accepts";
-    BOOT_REQUESTED = "boot.requested", "the request to the VMM to start the guest";
+    BOOT_REQUESTED = "boot.requested", "the request to the VMM to start the guest, or to load and resume it";
+    BOOT_ACKNOWLEDGED = "boot.acknowledged", "the VMM's answer to the request to start the guest";
     KERNEL_BEGIN = "kernel.begin", "the zero of the guest kernel's clock, derived from the guest's stamps";
     CONSOLE_FIRST = "console.first", "the first byte on the console, which is the guest's and the VMM's";
     INIT_BEGIN = "init.begin", "the kernel's hand-over to init, derived from the guest's stamps";
@@ -149,6 +150,8 @@ pub mod reading {
         VMM_SECCOMP = "vmm.seccomp", "1", "seccomp mode of the VMM's process, or of the agent in a container: 0 none, 1 strict, 2 filtered";
         VMM_NO_NEW_PRIVILEGES = "vmm.no_new_privileges", "1", "1 when the VMM's process, or the agent in a container, can gain no privileges";
         VMM_OWN_ROOT = "vmm.own_root", "1", "1 when the VMM's process, or the agent in a container, has a root folder of its own";
+        VMM_OWN_NAMESPACES = "vmm.own_namespaces", "1",
+            "number of kinds of namespace in which the VMM's process, or the agent in a container, is not where the runner is";
         PROBE_ATTEMPTS = "probe.attempts", "1", "number of connections that the probe tried";
         PROBE_GAP = "probe.gap", "ns", "time between the probe's last failed attempt and its success";
         PROBE_WITNESS = "probe.witness", "ns",

@@ -63,6 +63,8 @@ pub struct Explained {
     pub files: BTreeMap<String, String>,
     /// Calls to its API, in order.
     pub calls: Vec<String>,
+    /// Calls to the VM of which a snapshot is taken first, in order; empty for a VM that boots.
+    pub snapshot_calls: Vec<String>,
 }
 
 /// A value and what set it.
@@ -157,6 +159,14 @@ pub fn explain(
     let context = context(engine, cell, site);
     let launch = launch::render(engine, &context)?;
     let call = |call: &launch::LaunchCall| format!("{} {} {}", call.method, call.path, call.body);
+    let boots = launch.api.iter().flat_map(|api| &api.calls);
+    let (calls, snapshot_calls) = match &launch.snapshot {
+        Some(snapshot) => {
+            let first = boots.chain(&snapshot.take).map(call).collect();
+            (snapshot.load.iter().map(call).collect(), first)
+        }
+        None => (boots.map(call).collect(), Vec::new()),
+    };
     let instrumented = |instrument: Instrument| {
         let own = plan.trials.iter().filter(|trial| trial.cell == cell.id && trial.instrument == Some(instrument));
         u32::try_from(own.count()).unwrap_or(u32::MAX)
@@ -180,7 +190,8 @@ pub fn explain(
             .collect(),
         argv: launch.argv,
         files: launch.files.into_iter().collect(),
-        calls: launch.api.iter().flat_map(|api| &api.calls).map(call).collect(),
+        calls,
+        snapshot_calls,
     })
 }
 
@@ -359,9 +370,14 @@ impl Explained {
         for (name, content) in &self.files {
             text.push_str(&format!("\nthe file {name}\n  {}\n", content.replace('\n', "\n  ")));
         }
-        if !self.calls.is_empty() {
-            text.push_str("\ncalls to its API\n");
-            self.calls.iter().for_each(|call| text.push_str(&format!("  {call}\n")));
+        for (head, calls) in [
+            ("calls to the VM of which its snapshot is taken, once and untimed", &self.snapshot_calls),
+            ("calls to its API", &self.calls),
+        ] {
+            if !calls.is_empty() {
+                text.push_str(&format!("\n{head}\n"));
+                calls.iter().for_each(|call| text.push_str(&format!("  {call}\n")));
+            }
         }
         text
     }

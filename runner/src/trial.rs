@@ -11,7 +11,7 @@ use crate::host::interference::Watcher;
 use crate::host::memory;
 use crate::sys;
 use crate::together::Together;
-use crate::vm::{Folders, NotHere, Parts, Report, Vm};
+use crate::vm::{Folders, NotHere, NotTaken, Parts, Report, Vm};
 
 /// One execution of a cell.
 #[derive(Clone, Copy, Debug)]
@@ -132,8 +132,13 @@ fn release(vms: Vec<Vm>, available: Option<u64>) -> Vec<Report> {
 
 fn unprepared(vm: u32, error: &anyhow::Error) -> Report {
     let mut report = failure(vm, &format!("{error:#}"));
-    if let (true, Some(Record::Failure { reason, .. })) = (error.is::<NotHere>(), report.records.first_mut()) {
-        *reason = FailureReason::NotApplicable;
+    if let Some(Record::Failure { reason, .. }) = report.records.first_mut() {
+        if error.is::<NotHere>() {
+            *reason = FailureReason::NotApplicable;
+        }
+        if let Some(not_taken) = error.downcast_ref::<NotTaken>() {
+            *reason = not_taken.reason;
+        }
     }
     report
 }

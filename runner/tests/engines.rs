@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use microbench::engine::context::Context;
 use microbench::engine::description::{self, Engine, GuestKind};
-use microbench::engine::launch::{self, Launch};
+use microbench::engine::launch::{self, Launch, LaunchCall};
 use microbench_plots::record::Level;
 
 fn engine(name: &str) -> Engine {
@@ -43,22 +43,22 @@ fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
 }
 
 fn shown(launch: &Launch) -> String {
+    let call = |text: &mut String, call: &LaunchCall| {
+        let boots = if call.boots { "   <- boots" } else { "" };
+        write!(text, "\n{} {} {}{boots}", call.method, call.path, call.body).unwrap();
+    };
     let mut text = launch.argv.join("\n");
     for (name, content) in &launch.files {
         write!(text, "\n\nfile {name}:\n{content}").unwrap();
     }
     if let Some(api) = &launch.api {
         write!(text, "\n\nover {}:", api.socket).unwrap();
-        for call in &api.calls {
-            write!(
-                text,
-                "\n{} {} {}{}",
-                call.method,
-                call.path,
-                call.body,
-                if call.boots { "   <- boots" } else { "" }
-            )
-            .unwrap();
+        api.calls.iter().for_each(|one| call(&mut text, one));
+    }
+    if let Some(snapshot) = &launch.snapshot {
+        for (head, calls) in [("saved", &snapshot.take), ("restored", &snapshot.load)] {
+            write!(text, "\n\n{head} by, with the files {}:", snapshot.files.join(" and ")).unwrap();
+            calls.iter().for_each(|one| call(&mut text, one));
         }
     }
     text
@@ -106,6 +106,18 @@ fn what_the_file_says_is_what_the_calls_say() {
             path => assert_eq!(config[path.trim_start_matches('/')], body, "{path}"),
         }
     }
+}
+
+#[test]
+fn firecracker_is_saved_and_restored_over_its_api() {
+    let engine = engine("firecracker");
+    let restore = [("restore", Level::Bool(true)), ("jailer", Level::Bool(true)), ("api", Level::Bool(false))];
+    let rendered = |settings: &[(&str, Level)]| launch::render(&engine, &context(&engine, settings));
+    assert_eq!(rendered(&[]).unwrap().snapshot, None);
+    insta::assert_snapshot!("firecracker-restored", shown(&rendered(&restore[..1]).unwrap()));
+    let jailed = rendered(&restore[..2]).unwrap().snapshot.unwrap();
+    assert!(jailed.load[0].body.contains("\"/snapshot.state\""), "{jailed:?}");
+    assert!(rendered(&restore).unwrap_err().to_string().contains("give it its API"));
 }
 
 #[test]

@@ -51,6 +51,9 @@ pub struct Engine {
     pub files: Vec<File>,
     /// Calls to make once it runs; without, the guest boots as the process starts.
     pub api: Option<Api>,
+    /// How its VMs are restored from a snapshot, where a setting asks for that.
+    #[serde(default)]
+    pub snapshot: Option<Snapshot>,
     /// How its version is read.
     pub version: Version,
     /// How it says that a host cannot run a configuration.
@@ -234,6 +237,22 @@ pub struct ApiCall {
     /// True for the call that starts the guest: `boot.requested` is taken before it.
     #[serde(default)]
     pub boots: bool,
+}
+
+/// How a VM is restored in place of booted. Before the first trial, and outside every timed window, a VM is booted as usual; when it has
+/// answered, `take` has its VMM write its state to `files`, and it is ended. Every VM that is measured is a fresh VMM that is
+/// told `load` in place of the calls of `[api]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Template of a condition, which may name settings alone: VMs boot when it renders to nothing.
+    pub when: String,
+    /// Names of the files that `take` writes and `load` reads: in the VM's folder, or in the root folder of a VMM that is jailed.
+    pub files: Vec<String>,
+    /// Calls to the VMM of the guest that has answered.
+    pub take: Vec<ApiCall>,
+    /// Calls to the fresh VMM; `boots` marks the one after which the guest runs.
+    pub load: Vec<ApiCall>,
 }
 
 /// How the version is read: the rest of the line after `prefix`, up to a space.

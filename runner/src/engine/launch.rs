@@ -1,9 +1,11 @@
 //! Renders an engine's description for one VM: pure, so that the argv and the calls can be tested without a VMM.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use handlebars::Handlebars;
+use microbench_plots::record::Level;
 
 use super::context::Context;
 use super::description::{Api, ApiCall, Engine};
@@ -20,6 +22,19 @@ pub struct Launch {
     pub api: Option<LaunchApi>,
     /// The folder that becomes the VMM's root, when it is jailed.
     pub root: Option<PathBuf>,
+    /// How the VM is restored, when it is; then `api` holds the calls that boot the VM of which the snapshot is taken.
+    pub snapshot: Option<LaunchSnapshot>,
+}
+
+/// A snapshot: what is written, by which calls, and how it is loaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaunchSnapshot {
+    /// Names of its files, in the folder that the VMM sees as its own.
+    pub files: Vec<String>,
+    /// Calls that write them.
+    pub take: Vec<LaunchCall>,
+    /// Calls that load them.
+    pub load: Vec<LaunchCall>,
 }
 
 /// The kernel in a jailed VMM's root.
@@ -98,7 +113,30 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
     if let (Some(api), Some(root)) = (&mut api, &root) {
         api.socket = format!("{}{}", root.display(), api.socket);
     }
-    Ok(Launch { argv, files, api, root })
+    let mut snapshot = None;
+    if let Some(described) = &engine.snapshot
+        && restores(engine, &context.settings)?
+    {
+        if api.is_none() {
+            bail!(Code::BadDescription.says(format!(
+                "engine {}: a snapshot is taken and loaded over the API, which the settings of this VM take away: give it its API",
+                engine.name
+            )));
+        }
+        let (take, load) = (inside.calls(&described.take)?, inside.calls(&described.load)?);
+        snapshot = Some(LaunchSnapshot { files: described.files.clone(), take, load });
+    }
+    Ok(Launch { argv, files, api, root, snapshot })
+}
+
+/// Whether VMs of `engine` with these settings are restored from a snapshot.
+///
+/// # Errors
+/// A condition that cannot be rendered over the settings.
+pub fn restores(engine: &Engine, settings: &BTreeMap<String, Level>) -> anyhow::Result<bool> {
+    let Some(snapshot) = &engine.snapshot else { return Ok(false) };
+    let data = serde_json::to_value(settings).context("settings are no JSON")?;
+    Templates { engine, renderer: renderer(), data }.wanted("[snapshot]", Some(&snapshot.when))
 }
 
 /// Renders the argument vector that prints the version of `program`.

@@ -67,6 +67,17 @@ impl Isolation {
         let Some(uid) = self.uid else { return Ok(()) };
         chown(path, Some(uid), Some(uid)).with_context(|| format!("cannot give {} to user {uid}", path.display()))
     }
+
+    /// Takes `path` back from this user.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn take_back(self, path: &Path) -> anyhow::Result<()> {
+        if self.uid.is_none() {
+            return Ok(());
+        }
+        chown(path, Some(0), Some(0)).with_context(|| format!("cannot take {} back", path.display()))
+    }
 }
 
 /// True for a root that may become any user, where any user may open the devices of a VMM.
@@ -158,6 +169,24 @@ pub fn largest_resident_set(status: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// Number of kinds of namespace (mount, PID, network ...) in which process `pid` is not where this one is.
+///
+/// # Errors
+/// When /proc does not say; a process that has ended, for instance.
+pub fn own_namespaces(pid: u32) -> std::io::Result<u32> {
+    let mut own = 0;
+    for entry in fs::read_dir("/proc/self/ns")? {
+        let entry = entry?;
+        // What the process's children will be in is no namespace of its own.
+        if entry.file_name().to_string_lossy().ends_with("_for_children") {
+            continue;
+        }
+        let its = fs::read_link(Path::new("/proc").join(pid.to_string()).join("ns").join(entry.file_name()))?;
+        own += u32::from(its != fs::read_link(entry.path())?);
+    }
+    Ok(own)
+}
+
 /// What the kernel says of the isolation of process `pid`, from the text of `/proc/PID/status`: user, effective capabilities, seccomp
 /// mode, `no_new_privs`; `None` for a line that is not there.
 #[must_use]
@@ -192,6 +221,12 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!descendants(std::process::id()).contains(&child.id()));
+    }
+
+    #[test]
+    fn a_process_has_no_namespace_that_is_not_its_own() {
+        assert_eq!(own_namespaces(std::process::id()).unwrap(), 0);
+        assert!(own_namespaces(u32::MAX).is_err());
     }
 
     #[test]

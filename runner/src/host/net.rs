@@ -25,6 +25,8 @@ pub struct Addresses {
     pub guest: Ipv4Addr,
     /// The guest's MAC address: locally administered, from its IP address.
     pub mac: [u8; 6],
+    /// The tap's, from the host's IP address: a guest that is restored on another tap sends to the one that it knows.
+    pub host_mac: [u8; 6],
 }
 
 /// VMs that the address plan has room for: one /24 of 10.0.0.0/8 each.
@@ -35,7 +37,8 @@ impl Addresses {
     #[must_use]
     pub fn of(vm: u32) -> Self {
         let [_, _, x, y] = (vm % MAX_VMS).to_be_bytes();
-        Self { host: Ipv4Addr::new(10, x, y, 1), guest: Ipv4Addr::new(10, x, y, 2), mac: [0x06, 0x00, 10, x, y, 2] }
+        let [host, guest] = [1, 2].map(|end| (Ipv4Addr::new(10, x, y, end), [0x06, 0x00, 10, x, y, end]));
+        Self { host: host.0, guest: guest.0, mac: guest.1, host_mac: host.1 }
     }
 
     /// The MAC address as `06:00:0a:00:00:02`.
@@ -102,6 +105,8 @@ impl Tap {
         })?;
         let tap = Self { name };
         let socket = sys::control_socket().context("cannot open a control socket")?;
+        sys::mac_set(socket.as_fd(), &tap.name, addresses.host_mac)
+            .with_context(|| format!("cannot give {} its MAC address", tap.name))?;
         sys::interface_up(socket.as_fd(), &tap.name, Some((addresses.host, 24)))
             .with_context(|| format!("cannot give {} the address {}/24", tap.name, addresses.host))?;
         if neighbour {

@@ -18,6 +18,7 @@ use super::session::{Session, stop_requested, vms, with_warmups};
 use super::share::share;
 use crate::artifact::Kind;
 use crate::artifact::lock::Lock;
+use crate::engine::launch;
 use crate::error::code::Code;
 use crate::host::memory;
 use crate::progress::Step;
@@ -253,7 +254,7 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
 }
 
 /// Memory that the emulated host needs: its files twice (the archive and what is unpacked of it, which may fill half of the
-/// memory), and the largest trial's guests, each with at most `guest_mib` of its memory, with their disks.
+/// memory), the largest trial's guests, each with at most `guest_mib` of its memory, with their disks, and the snapshots.
 fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_mib: u64) -> anyhow::Result<u64> {
     let image_mib = |cell: &Cell| -> anyhow::Result<u64> {
         let image: &PathBuf = &parts.get(&cell.id).with_context(|| format!("no cell {}", cell.id))?.image;
@@ -263,11 +264,31 @@ fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_
     };
     let mut guests = 0;
     for cell in &plan.cells {
-        let memory = match cell.settings.get("memory_mib") {
-            Some(Level::Int(mib)) => mib.unsigned_abs(),
-            _ => 512,
-        };
-        guests = guests.max(u64::from(cell.concurrency) * (memory.min(guest_mib) + GUEST_MIB + image_mib(cell)?));
+        guests =
+            guests.max(u64::from(cell.concurrency) * (memory_of(cell).min(guest_mib) + GUEST_MIB + image_mib(cell)?));
     }
-    Ok(HOST_MIB + 3 * (archive >> 20) + guests)
+    Ok(HOST_MIB + 3 * (archive >> 20) + guests + snapshots_mib(plan, parts)?)
+}
+
+/// Memory for the snapshots of guests that are restored, which a session keeps: a guest's memory for each machine and VM of a trial.
+fn snapshots_mib(plan: &Plan, parts: &BTreeMap<String, Parts>) -> anyhow::Result<u64> {
+    let mut machines: BTreeMap<String, u64> = BTreeMap::new();
+    for cell in &plan.cells {
+        let parts = parts.get(&cell.id).with_context(|| format!("no cell {}", cell.id))?;
+        if launch::restores(&parts.engine, &cell.settings)? {
+            let machine = serde_json::to_string(&(&cell.engine, &cell.settings)).context("settings are no JSON")?;
+            let memory = u64::from(cell.concurrency) * memory_of(cell);
+            let most = machines.entry(machine).or_default();
+            *most = memory.max(*most);
+        }
+    }
+    Ok(machines.values().sum())
+}
+
+/// Memory of a guest, MiB.
+fn memory_of(cell: &Cell) -> u64 {
+    match cell.settings.get("memory_mib") {
+        Some(Level::Int(mib)) => mib.unsigned_abs(),
+        _ => 512,
+    }
 }

@@ -61,8 +61,14 @@ fn prepare() -> anyhow::Result<()> {
     std::env::set_current_dir(root).and_then(|()| std::os::unix::fs::chroot(".")).context("cannot change the root")?;
     std::env::set_current_dir("/").context("cannot enter the root")?;
     // Not over /tmp: it is in RAM anyway, and may hold files that came with the job.
-    for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run")] {
-        match mount(Some(kind), target, Some(kind), none, None::<&str>) {
+    // /run holds snapshots of guests, for which the machine's memory was sized.
+    for (kind, target, options) in [
+        ("proc", "/proc", None),
+        ("sysfs", "/sys", None),
+        ("devtmpfs", "/dev", None),
+        ("tmpfs", "/run", Some("size=100%")),
+    ] {
+        match mount(Some(kind), target, Some(kind), none, options) {
             Ok(()) | Err(nix::errno::Errno::EBUSY) => {}
             Err(error) => bail!("cannot mount {target}: {error}"),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use microbench_plots::record::{FailureReason, Record};
+use reqwest::Client;
 
 use super::Vm;
 use super::failed::Failed;
@@ -15,11 +16,11 @@ use crate::clock::Instant;
 use crate::console::Console;
 use crate::engine::api::{self, ApiError};
 use crate::engine::description::GuestKind;
-use crate::engine::launch::LaunchApi;
+use crate::engine::launch::{LaunchApi, LaunchCall};
 use crate::error::describe;
 use crate::event::{self, reading};
 use crate::host::{kvm, memory};
-use crate::probe::{self, ProbeError};
+use crate::probe::{self, Found, ProbeError};
 use crate::sys::Exit;
 use crate::together::Together;
 
@@ -30,7 +31,8 @@ const MOMENT: Duration = Duration::from_millis(100);
 const NO_API: &str = "the VMM is told all as it starts, not over an API";
 
 impl Vm {
-    pub(super) fn live(&mut self, together: &Together) -> Result<(), Failed> {
+    /// Starts the VMM.
+    pub(super) fn start(&mut self) -> Result<(Process, Console), Failed> {
         let (program, arguments) = (self.launch.argv.split_first())
             .ok_or_else(|| Failed::new(FailureReason::Host, event::SPAWN, "the engine's argv is empty"))?;
         let mut command = Command::new(program);
@@ -60,9 +62,13 @@ impl Vm {
             .map_err(Failed::host(event::SPAWN))?;
         self.event(event::VMM_EXEC);
         drop(inside);
-        let mut process = Process::new(child, self.counts.is_some(), self.kind == GuestKind::Container)
+        let process = Process::new(child, self.counts.is_some(), self.kind == GuestKind::Container)
             .map_err(Failed::host(event::SPAWN))?;
+        Ok((process, console))
+    }
 
+    pub(super) fn live(&mut self, together: &Together) -> Result<(), Failed> {
+        let (mut process, console) = self.start()?;
         let mut result = self.serve(&process, &console, together);
         if let Err(failure) = &mut result {
             // A VMM that ended by itself is the cause of what its guest did not answer; both are seen at nearly the same time.
@@ -104,33 +110,43 @@ impl Vm {
         })
     }
 
-    /// From the running process to its exit.
-    pub(super) fn serve(&mut self, process: &Process, console: &Console, together: &Together) -> Result<(), Failed> {
+    /// From the running process to the guest's first answer.
+    pub(super) fn answered(&mut self, process: &Process, console: &Console) -> Result<Found, Failed> {
         let deadline = Instant::now().after(self.deadlines.boot);
         match self.launch.api.clone() {
             Some(api) => self.configure(&api, process, deadline)?,
             None => {
-                for name in [event::API_READY, event::BOOT_REQUESTED] {
+                for name in [event::API_READY, event::BOOT_REQUESTED, event::BOOT_ACKNOWLEDGED] {
                     self.no_event(name, NO_API.to_owned());
                 }
             }
         }
         let (guest, announcements) = (self.addresses.guest, &mut self.announcements);
-        let found = probe::wait(self.probe, guest, &self.nonce, announcements, deadline, process.exited())
-            .map_err(|error| self.probe_failed(&error, console))?;
+        probe::wait(self.probe, guest, &self.nonce, announcements, deadline, process.exited())
+            .map_err(|error| self.probe_failed(&error, console))
+    }
+
+    /// From the running process to its exit.
+    pub(super) fn serve(&mut self, process: &Process, console: &Console, together: &Together) -> Result<(), Failed> {
+        let found = self.answered(process, console)?;
         if let Some(instant) = found.announced {
             self.records.push(Record::Event { vm: self.vm, name: event::AGENT_ANNOUNCED.into(), t_ns: instant.0 });
         }
         self.records.push(Record::Event { vm: self.vm, name: event::HTTP_OK.into(), t_ns: found.ok.0 });
         self.reading(reading::PROBE_ATTEMPTS, f64::from(found.attempts), "1");
         self.reading(reading::PROBE_CPU_TIME, found.cpu_time_ns as f64, "ns");
-        if let Some(last) = found.last_failed {
-            self.reading(reading::PROBE_GAP, (found.ok.0 - last.0) as f64, "ns");
+        match found.last_failed {
+            Some(last) => self.reading(reading::PROBE_GAP, (found.ok.0 - last.0) as f64, "ns"),
+            None => self.no_reading(reading::PROBE_GAP, "ns", "the first request was answered".into()),
         }
 
         let stats = self.runtime.block_on(self.guest.stats()).map_err(|error| Failed::from((error, "stats")))?;
-        self.stats(&stats);
-        self.derive(found.ok, &stats);
+        if self.restored {
+            self.not_booted(&stats);
+        } else {
+            self.stats(&stats);
+            self.derive(found.ok, &stats);
+        }
         let busy = |what| Some(what).filter(|_| !together.alone());
         match self.steady {
             Some(time) => self.hold(process, together, time)?,
@@ -206,12 +222,17 @@ impl Vm {
             .map_err(|error| Failed::new(FailureReason::Host, event::API_READY, describe(&error)))?;
         wait_for_socket(Path::new(&api.socket), &self.watch, process, deadline)?;
         self.event(event::API_READY);
-        for call in &api.calls {
+        self.call(&client, &api.calls, deadline)
+    }
+
+    /// Makes calls to the VMM, one after the other.
+    pub(super) fn call(&mut self, client: &Client, calls: &[LaunchCall], deadline: Instant) -> Result<(), Failed> {
+        for call in calls {
             if call.boots {
                 self.event(event::BOOT_REQUESTED);
             }
             let timeout = deadline.remaining().max(Duration::from_millis(1));
-            self.runtime.block_on(api::call(&client, call, timeout)).map_err(|error| match &error {
+            self.runtime.block_on(api::call(client, call, timeout)).map_err(|error| match &error {
                 ApiError::Refused { message, .. } if self.foreign_to_host(message) => {
                     Failed::new(FailureReason::NotApplicable, event::BOOT_REQUESTED, message)
                 }
@@ -223,6 +244,9 @@ impl Vm {
                     Failed::new(FailureReason::Exited, event::BOOT_REQUESTED, describe(&error))
                 }
             })?;
+            if call.boots {
+                self.event(event::BOOT_ACKNOWLEDGED);
+            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod failed;
 mod live;
 mod process;
 mod readings;
+mod snapshot;
 mod work;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use microbench_plots::record::{Cell, Instrument, Level, Record, Workload};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::runtime::{self, Runtime};
 
+pub use self::snapshot::NotTaken;
+use self::snapshot::Place;
 use crate::announcement::Announcements;
 use crate::clock::Instant;
 use crate::engine::context::{Context, GuestArgs, boot_args};
@@ -105,6 +108,17 @@ pub struct Folders<'a> {
     pub console: &'a Path,
 }
 
+/// How a VM's life begins and ends.
+#[derive(Clone, Copy, Debug)]
+enum Life<'a> {
+    /// Its guest boots, and is measured.
+    Boots,
+    /// Its guest boots, and its snapshot is taken.
+    IsSaved(&'a Place),
+    /// Its guest is restored from that, and measured.
+    IsRestored(&'a Place),
+}
+
 /// A VM that is ready to be released.
 #[derive(Debug)]
 pub struct Vm {
@@ -126,6 +140,8 @@ pub struct Vm {
     steady: Option<Duration>,
     probe: Probe,
     console_log: PathBuf,
+    /// Its guest was restored, it did not boot.
+    restored: bool,
     folder: PathBuf,
     /// What is mounted for it: files in a jailed VMM's root, the root file system of a guest without a kernel of its own.
     shown: Vec<Shown>,
@@ -178,9 +194,32 @@ impl Vm {
         parts: &Parts,
         folders: Folders<'_>,
     ) -> anyhow::Result<Self> {
+        let Some(place) = Place::of(vm, cell, parts, folders.scratch)? else {
+            return Self::assemble(vm, id, nonce, cell, instrument, workloads, parts, folders, Life::Boots);
+        };
+        if !place.is_taken() {
+            let life = Life::IsSaved(&place);
+            Self::assemble(vm, id, nonce, cell, None, workloads, parts, folders, life)?.save(&place)?;
+        }
+        let nonce = place.nonce()?;
+        Self::assemble(vm, id, nonce, cell, instrument, workloads, parts, folders, Life::IsRestored(&place))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "as above, and how its life begins")]
+    fn assemble(
+        vm: u32,
+        id: &str,
+        nonce: String,
+        cell: &Cell,
+        instrument: Option<Instrument>,
+        workloads: &[Workload],
+        parts: &Parts,
+        folders: Folders<'_>,
+        life: Life<'_>,
+    ) -> anyhow::Result<Self> {
         let mut records = Vec::with_capacity(96);
         let isolation = Isolation::of(vm);
-        let folder = folders.scratch.join(id);
+        let folder = life.folder(folders.scratch, id)?;
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&folder)
@@ -194,11 +233,12 @@ impl Vm {
 
         records.push(stamp(event::CLONE_BEGIN));
         let disk = match text("disk").as_str() {
-            "clone" => Disk::clone_of(&parts.image, folder.join("disk.img"))?,
+            "clone" => Disk::clone_of(&life.image(&parts.image), folder.join("disk.img"))?,
             _ => Disk::shared(&parts.image),
         };
         records.push(stamp(event::CLONE_END));
-        let tasks = Task::prepare(workloads, disk.bytes()?);
+        // Regions of disk work lie behind the image, on the clone of a saved guest's disk as well.
+        let tasks = Task::prepare(workloads, Disk::shared(&parts.image).bytes()?);
         if let Disk::Clone(path, _) = &disk {
             let file = File::options().write(true).open(path);
             let laid = file.and_then(|file| Task::lay(&tasks, &file));
@@ -275,6 +315,9 @@ impl Vm {
             }
             isolation.give(root)?;
         }
+        if let Life::IsRestored(place) = life {
+            place.lend(&mut launch, &folder)?;
+        }
         let mut counts = None;
         if instrument == Some(Instrument::Strace) {
             let strace = parts.strace.as_deref().context("the run has no strace")?;
@@ -317,7 +360,8 @@ impl Vm {
                 "busy" => Probe::Busy,
                 _ => Probe::Exact,
             },
-            console_log: folders.console.join(format!("{id}.log")),
+            console_log: folders.console.join(life.console(id)),
+            restored: matches!(life, Life::IsRestored(_)),
             folder,
             shown,
             isolation,

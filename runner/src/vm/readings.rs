@@ -7,8 +7,8 @@ use std::path::Path;
 use microbench_agent::Stats;
 use microbench_plots::record::{NOT_APPLICABLE, Record};
 
-use super::Vm;
 use super::process::Process;
+use super::{Vm, snapshot};
 use crate::boot;
 use crate::clock::Instant;
 use crate::engine::description::GuestKind;
@@ -28,7 +28,9 @@ impl Vm {
         match (self.records.iter().find_map(is_ok), mark) {
             (Some(ok), Some(mark)) => self.reading(reading::PROBE_WITNESS, ok as f64 - mark.0 as f64, "ns"),
             (Some(_), None) => {
-                self.no_reading(reading::PROBE_WITNESS, "ns", "the console shows no mark of the agent".into())
+                let restored = self.restored.then_some(snapshot::RESTORED);
+                let reason = restored.unwrap_or("the console shows no mark of the agent");
+                self.no_reading(reading::PROBE_WITNESS, "ns", reason.into());
             }
             (None, _) => {}
         }
@@ -76,6 +78,12 @@ impl Vm {
             (Ok(ours), Ok(its)) => self.reading(reading::VMM_OWN_ROOT, f64::from(u8::from(ours != its)), "1"),
             (Err(error), _) | (_, Err(error)) => {
                 self.no_reading(reading::VMM_OWN_ROOT, "1", format!("/proc/{pid}/root cannot be read: {error}"));
+            }
+        }
+        match isolation::own_namespaces(pid) {
+            Ok(own) => self.reading(reading::VMM_OWN_NAMESPACES, f64::from(own), "1"),
+            Err(error) => {
+                self.no_reading(reading::VMM_OWN_NAMESPACES, "1", format!("/proc/{pid}/ns cannot be read: {error}"));
             }
         }
         let status = fs::read_to_string(format!("/proc/{pid}/status"));

@@ -5,6 +5,7 @@
 //!
 //! Usage: fake-vmm MODE TAP MAC GUEST_IP BOOT_ARGS FOLDER
 
+mod api;
 mod prowl;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -42,6 +43,13 @@ fn main() {
     }
     let word = format!("{NONCE_PARAMETER}=");
     let nonce = boot_args.split(' ').find_map(|w| w.strip_prefix(&word)).unwrap_or_default().to_owned();
+    let (nonce, restored) = match mode.as_str() {
+        "restores" | "unsaved" => {
+            let guest = api::guest(folder, &nonce, mode == "unsaved");
+            (guest.nonce, guest.restored)
+        }
+        _ => (nonce, false),
+    };
     let mac = fake_guest::parse_mac(mac).expect("a MAC address");
     fake_guest::join(tap, mac, ip.parse().expect("an address")).expect("a network");
     // Without a console it says nothing, but to its last word.
@@ -81,10 +89,11 @@ fn main() {
     }
     match mode.as_str() {
         "unannounced" => {}
+        _ if restored => {}
         "chatter" => (0..1000).for_each(|_| fake_guest::announce("not a nonce")),
         _ => fake_guest::announce(&nonce),
     }
-    if console {
+    if console && !restored {
         println!("{READY_MARK} {nonce}");
     }
     for stream in listener.incoming() {

@@ -279,7 +279,64 @@ fn real_vmms_have_no_privileges_and_jailer_and_sandbox_are_one_word_each() {
         assert_eq!(reading("vmm.user"), f64::from(0x7000_0000), "{cell}");
         assert_eq!((reading("vmm.capabilities"), reading("vmm.no_new_privileges")), (0.0, 1.0), "{cell}");
         assert_eq!(reading("vmm.seccomp"), if cell == "qemu/1" { 0.0 } else { 2.0 }, "{cell}");
-        assert_eq!(reading("vmm.own_root"), if cell == "fc-jailed/1" { 1.0 } else { 0.0 }, "{cell}");
+        let jailed = f64::from(u8::from(cell == "fc-jailed/1"));
+        assert_eq!((reading("vmm.own_root"), reading("vmm.own_namespaces")), (jailed, jailed), "{cell}");
+    }
+}
+
+/// Ways to begin a guest's life other than calls that boot it.
+const BEGINNINGS: &str = r#"
+[study]
+name = "beginnings"
+title = "Guests that are restored, or told all by a file"
+seed = 1
+[guest]
+kernel = "microvm-6.1"
+rootfs = "minimal"
+memory_mib = 128
+[variants.file]
+engine = "firecracker"
+api = false
+[variants.file-jailed]
+engine = "firecracker"
+api = false
+jailer = true
+[variants.restored]
+engine = "firecracker"
+restore = true
+[variants.restored-jailed]
+engine = "firecracker"
+restore = true
+jailer = true
+[variants.restored-clone]
+engine = "firecracker"
+restore = true
+disk = "clone"
+[matrix]
+trials = 2
+warmup = 0
+[metrics]
+webservice_startup_time = {}
+hashing_time = { work = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
+shutdown_time = {}
+"#;
+
+#[test]
+fn real_guests_are_told_by_a_file_and_restored_in_a_jail_or_with_a_disk_of_their_own() {
+    let real = Real::with(BEGINNINGS);
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 10);
+    for execution in counted.values() {
+        let (cell, vm) = (execution.cell.as_str(), &execution.vms[&0]);
+        assert_eq!(vm.failure, None, "{cell}");
+        assert!(vm.events.contains_key("exit"), "{cell}");
+        let restored = cell.starts_with("restored");
+        assert_eq!(vm.events.contains_key("boot.acknowledged"), restored, "{cell}");
+        assert_eq!(vm.events.contains_key("agent.listening"), !restored, "{cell}");
+        if restored {
+            assert_eq!(vm.readings["probe.attempts"].0, Ok(1.0), "{cell}");
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod phases;
 mod probe;
 mod protocols;
 mod publish;
+mod restore;
 mod runs;
 mod schema;
 mod store;

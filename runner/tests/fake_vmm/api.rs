@@ -1,0 +1,67 @@
+//! The API of a stand-in whose guests boot, are saved and are restored: `PUT /boot`, `PUT /save`, `PUT /load`.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+/// A guest that is to run.
+pub(crate) struct Guest {
+    /// Its nonce: that of the saved guest, when it is restored.
+    pub(crate) nonce: String,
+    pub(crate) restored: bool,
+}
+
+/// Listens at `folder/api.sock`; returns when a guest with this nonce, or a saved one, is to run. With `refuses` it saves none.
+pub(crate) fn guest(folder: &str, nonce: &str, refuses: bool) -> Guest {
+    let listener = UnixListener::bind(Path::new(folder).join("api.sock")).expect("a socket");
+    let (sender, guests) = channel();
+    let (folder, nonce) = (folder.to_owned(), nonce.to_owned());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            serve(&stream.expect("a connection"), Path::new(&folder), &nonce, refuses, &sender);
+        }
+    });
+    guests.recv().expect("a guest")
+}
+
+fn serve(stream: &UnixStream, folder: &Path, nonce: &str, refuses: bool, sender: &Sender<Guest>) {
+    let mut reader = BufReader::new(stream);
+    let mut writer = stream;
+    loop {
+        let (mut path, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            let line = line.trim_end().to_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            } else if path.is_empty() {
+                path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            }
+        }
+        reader.read_exact(&mut vec![0; length]).expect("a body");
+        let state = folder.join("state");
+        let mut answer = "HTTP/1.1 204 x\r\ncontent-length: 0\r\n\r\n".to_owned();
+        match path.as_str() {
+            "/boot" => sender.send(Guest { nonce: nonce.to_owned(), restored: false }).expect("a guest"),
+            "/load" => {
+                let nonce = fs::read_to_string(state).expect("a snapshot");
+                sender.send(Guest { nonce, restored: true }).expect("a guest");
+            }
+            "/save" if refuses => {
+                let fault = r#"{"fault_message": "no state"}"#;
+                answer = format!("HTTP/1.1 400 x\r\ncontent-length: {}\r\n\r\n{fault}", fault.len());
+            }
+            _ => fs::write(state, nonce).expect("a snapshot"),
+        }
+        writer.write_all(answer.as_bytes()).expect("an answer");
+    }
+}

@@ -1,0 +1,69 @@
+//! Guests that are restored in place of booted, played by a stand-in with an API.
+
+use std::fs;
+
+use microbench_plots::journal::Vm;
+
+use crate::support::Bench;
+
+/// A project with an engine whose guests are restored: in `mode` `restores`, or `unsaved`, whose VMM saves none.
+fn bench(mode: &str) -> Bench {
+    let bench = Bench::new();
+    let fake = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
+    let restoring = fake.replace("name = \"fake\"", "name = \"restoring\"").replace(
+        "[version]",
+        r#"
+[settings.restore]
+default = true
+doc = "Restore it."
+
+[api]
+socket = "{{folder}}/api.sock"
+calls = [{ method = "PUT", path = "/boot", body = "{}", boots = true }]
+
+[snapshot]
+when = "{{#if restore}}yes{{/if}}"
+files = ["state"]
+take = [{ method = "PUT", path = "/save", body = "{}" }]
+load = [{ method = "PUT", path = "/load", body = "{}", boots = true }]
+
+[version]"#,
+    );
+    bench.file("engines/restoring.toml", &restoring);
+    let study = fs::read_to_string(bench.study(&[mode], "concurrency = [1, 2]\ntrials = 2\nwarmup = 0", "")).unwrap();
+    bench.file("study.toml", &study.replace("engine = \"fake\"", "engine = \"restoring\""));
+    bench
+}
+
+#[test]
+fn a_guest_is_saved_once_a_machine_and_vm_and_restored_in_every_trial() {
+    let bench = bench("restores");
+    bench.run_study();
+    let vms: Vec<Vm> = bench.counted().into_values().flat_map(|execution| execution.vms.into_values()).collect();
+    assert_eq!(vms.len(), 6);
+    for vm in &vms {
+        assert!(vm.failure.is_none(), "{vm:?}");
+        for name in ["spawn", "api.ready", "boot.requested", "boot.acknowledged", "http.ok", "exit"] {
+            assert!(vm.events.contains_key(name), "{name}: {vm:?}");
+        }
+        for name in ["kernel.init", "kernel.begin", "agent.listening", "agent.ready", "probe.witness"] {
+            let reason = "not applicable: the guest was restored, it did not boot";
+            assert_eq!(vm.readings[name].0, Err(reason.to_owned()), "{name}");
+        }
+    }
+    // Cells that differ in concurrency alone are the same machine: two VMs, two snapshots.
+    let logs = fs::read_dir(bench.path("run/console")).unwrap();
+    let names = logs.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    assert_eq!(names.filter(|name| name.ends_with(".saved.log")).count(), 2);
+}
+
+#[test]
+fn a_vmm_that_saves_no_guest_fails_its_trials_with_its_own_words() {
+    let bench = bench("unsaved");
+    bench.run_study();
+    let vms: Vec<Vm> = bench.counted().into_values().flat_map(|execution| execution.vms.into_values()).collect();
+    let said = "no snapshot of the guest could be taken: at boot.requested: PUT /save: 400: no state";
+    let words = |vm: &Vm| vm.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+    assert!(vms.iter().any(|vm| words(vm).contains(said)), "{vms:?}");
+    assert!(vms.iter().all(|vm| !vm.events.contains_key("http.ok")), "{vms:?}");
+}
