@@ -97,7 +97,9 @@ impl Vm {
             return;
         }
         let found = match (busy, self.memory_bytes) {
-            _ if self.kind.shares_kernel() => Err(format!("{NOT_APPLICABLE}its memory is the host's, none of it a guest's")),
+            _ if self.kind.shares_kernel() => {
+                Err(format!("{NOT_APPLICABLE}its memory is the host's, none of it a guest's"))
+            }
             (Some(busy), _) => Err(format!("not read: other VMs of the trial {busy}")),
             (None, None) => Err("the cell has no `memory_mib`".to_owned()),
             (None, Some(bytes)) => smaps::of_process(process.child.id(), bytes),

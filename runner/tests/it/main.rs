@@ -20,6 +20,7 @@ mod protocols;
 mod publish;
 mod runs;
 mod schema;
+mod shards;
 mod store;
 mod support;
 mod terminal;
