@@ -24,6 +24,9 @@ PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc 
 # What the tests take besides: a browser that opens the report, a LaTeX that sets tables and figures (siunitx is in texlive-science).
 TEST_PACKAGES := chromium texlive-latex-recommended texlive-science
 
+# What the test of a cluster takes.
+SLURM_PACKAGES := slurm-wlm munge
+
 CARGO_DENY := 0.20.2
 
 # Seconds of fuzzing for each target.
@@ -31,7 +34,7 @@ SECONDS ?= 60
 
 PREFIX ?= /usr/local
 
-.PHONY: help deps build install images plan run plots docs reproduce test soak fuzz lint clean
+.PHONY: help deps build install images plan run plots docs reproduce test test-slurm soak fuzz lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -109,6 +112,10 @@ test: images ## Run every test, the real boots in the emulated host included
 
 soak: images ## Run the long tests: 100 kills, 2,000 trials, 100 real boots; print their figures (half an hour)
 	@cargo test --locked -p microbench --test soak -- --ignored --nocapture --test-threads 1
+
+test-slurm: MORE_PACKAGES = $(SLURM_PACKAGES)
+test-slurm: images ## Run shards on a Slurm of two nodes on this machine, one of which dies (installs slurm-wlm and munge)
+	@cargo test --locked -p microbench --test slurm -- --ignored --nocapture --test-threads 1
 
 fuzz: ## Fuzz manifest, journal, answers and kernel log; SECONDS=60 each (needs a nightly toolchain)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz

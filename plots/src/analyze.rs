@@ -60,10 +60,22 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
 pub fn load(run: &Path) -> Result<(Plan, Vec<Row>, Option<String>), Error> {
     let plan = plan(run)?;
     let rows = summary::summarise(&plan, &samples::load(run)?);
-    let facts = std::fs::read(run.join("host.json")).ok();
-    let facts = facts.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
-    let fingerprint = facts.and_then(|facts| Some(facts.get("fingerprint")?.as_str()?.to_owned()));
-    Ok((plan, rows, fingerprint))
+    Ok((plan, rows, fingerprint(run)))
+}
+
+/// The fingerprint of the host; of several hosts whose fingerprints differ all of them, sorted and joined by `+`.
+fn fingerprint(run: &Path) -> Option<String> {
+    let of = |path: &Path| {
+        let facts: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        Some(facts.get("fingerprint")?.as_str()?.to_owned())
+    };
+    of(&run.join("host.json")).or_else(|| {
+        let hosts = std::fs::read_dir(run.join("hosts")).ok()?;
+        let mut all: Vec<String> = hosts.filter_map(|entry| of(&entry.ok()?.path())).collect();
+        all.sort();
+        all.dedup();
+        (!all.is_empty()).then(|| all.join("+"))
+    })
 }
 
 /// Draws the plan's figures from `samples.parquet` of `run` into `figures/`, or all of them in `theme` into `figures/THEME/`;

@@ -2,7 +2,8 @@
 //!
 //! A claim compares one or two sides, each a metric over some cells. The verdict is by interval: wholly within the claim's limits it
 //! *holds*, wholly outside it is *contradicted*, else the data is *inconclusive*. Without data on a side nothing was measured, and
-//! the verdict says why.
+//! the verdict says why. Of a run on several hosts a ratio or a difference is made within hosts (see [`compare`](crate::compare)): over
+//! those that all its cells have, each with the same weight; without such a host it is inconclusive. A value is over all trials.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
@@ -17,7 +18,7 @@ use crate::record::{Claim, Comparison, HostKind, Plan, Side, Statistic};
 use crate::samples::said;
 use crate::stats::contrast::{Contrast, INTERVAL_FROM, Kind, Method, Stratum};
 use crate::stats::median::Interval;
-use crate::summary::{LEVEL, Row};
+use crate::summary::{LEVEL, Row, no_shared_machine, shared_machines};
 use crate::terminal::{Column, Room, fitted, wrapped_to};
 
 /// What became of a claim.
@@ -118,17 +119,53 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
     if kind != Kind::Ratio {
         verdict.unit = found[0].rows[0].unit.replace('1', "");
     }
+    let mut remarks = Vec::new();
+    let all: Vec<&Row> = found.iter().flat_map(|side| side.rows.iter().copied()).collect();
     verdict.n = found.iter().map(|side| side.rows.iter().map(|row| row.n()).sum()).collect();
-    let contrast = Contrast { kind, statistic: claim.statistic, strata: strata(&found, claim.statistic) };
+    // One side is compared with nothing.
+    let machines = if kind == Kind::Value { Vec::new() } else { shared_machines(&all) };
+    let within: Vec<Option<&str>> = match kind {
+        Kind::Value => vec![None],
+        _ => machines.iter().map(|machine| Some(machine.as_str())).collect(),
+    };
+    if within.is_empty() {
+        verdict.outcome = Outcome::Inconclusive;
+        remarks.push(no_shared_machine(&all));
+        if !missing.is_empty() {
+            remarks.push(format!("without {missing}"));
+        }
+        verdict.remark = remarks.join("; ");
+        return verdict;
+    }
+    let strata: Vec<Stratum> = within.iter().flat_map(|machine| strata(&found, claim.statistic, *machine)).collect();
+    if kind != Kind::Value {
+        let on = |row: &&Row| {
+            let shared = |trial: &&crate::summary::Trial| {
+                let name = row.machines.get(trial.machine);
+                trial.median.is_finite() && name.is_none_or(|name| machines.contains(name))
+            };
+            row.trials.iter().filter(shared).count()
+        };
+        let of: Vec<usize> = found.iter().map(|side| side.rows.iter().map(on).sum()).collect();
+        let left_out: usize = verdict.n.iter().sum::<usize>() - of.iter().sum::<usize>();
+        if left_out > 0 {
+            remarks.push(format!("{left_out} trials of hosts that not every cell has are left out"));
+        }
+        if machines.len() > 1 {
+            remarks.push(format!("within {} hosts, which count alike ({})", machines.len(), machines.join(", ")));
+        }
+        verdict.n = of;
+    }
+    let contrast = Contrast { kind, statistic: claim.statistic, strata };
     verdict.value = contrast.estimate();
     verdict.interval = contrast.interval(LEVEL, plan.seed, stream);
     verdict.outcome = match &verdict.interval {
         Some((interval, _)) => outcome(claim, interval),
         None => Outcome::Inconclusive,
     };
-    let mut remarks = Vec::new();
     if verdict.interval.is_none() {
-        remarks.push(format!("no interval below {INTERVAL_FROM} trials of a cell"));
+        let on = if machines.len() > 1 { " on each host" } else { "" };
+        remarks.push(format!("no interval below {INTERVAL_FROM} trials of a cell{on}"));
     }
     if !missing.is_empty() {
         remarks.push(format!("without {missing}"));
@@ -167,9 +204,12 @@ fn find<'a>(plan: &'a Plan, rows: &'a [Row], side: &Side) -> Found<'a> {
     found
 }
 
-/// The values of each cell that is on a side.
-fn strata(found: &[Found<'_>], statistic: Statistic) -> Vec<Stratum> {
-    let values = |row: &Row| row.values(statistic);
+/// The values of each cell that is on a side, of the host `machine` alone, or of all.
+fn strata(found: &[Found<'_>], statistic: Statistic, machine: Option<&str>) -> Vec<Stratum> {
+    let values = |row: &Row| match machine {
+        Some(machine) => row.by_machine(statistic).remove(machine).unwrap_or_default(),
+        None => row.values(statistic),
+    };
     let cells: BTreeSet<&str> = found.iter().flat_map(|side| &side.rows).map(|row| row.cell.as_str()).collect();
     let of = |side: Option<&Found<'_>>, cell: &str| {
         side.and_then(|side| side.rows.iter().find(|row| row.cell == cell)).map_or(Vec::new(), |row| values(row))

@@ -1,6 +1,8 @@
 //! Two runs side by side, or the variants of one: the ratio of each cell and metric that both have, with an interval and a verdict.
 //!
-//! The ratio is that of medians (or means) over trials, as [`contrast`](crate::stats::contrast) makes it. Whether it says anything
+//! The ratio is that of medians (or means) over trials, as [`contrast`](crate::stats::contrast) makes it. Of a run on several hosts it is
+//! made within hosts: each side is the mean of its hosts' medians, over the hosts that both sides have, and trials are drawn anew within
+//! their host. Sides that share no host are not compared. Whether it says anything
 //! depends on a margin that is declared beforehand: within it nothing matters, beyond it everything does. Wall time and virtual time are not comparable at
 //! all; two machines are only when somebody says so.
 
@@ -12,10 +14,10 @@ use serde::Serialize;
 use crate::record::{Cell, HostKind, Plan, Statistic};
 use crate::stats::contrast::{Contrast, INTERVAL_FROM, Kind, Stratum};
 use crate::stats::holm::holm;
-use crate::stats::median::Interval;
+use crate::stats::median::{Interval, median};
 use crate::stats::permutation::{Block, within_blocks};
 use crate::stats::rank;
-use crate::summary::{LEVEL, Row};
+use crate::summary::{LEVEL, Row, no_shared_machine, shared_machines};
 use crate::terminal::{Column, Room, fitted, wrapped_to};
 
 /// What a comparison of one cell and metric comes to. Every metric is of the kind of which less is better.
@@ -78,8 +80,8 @@ pub struct Comparison {
     pub n: [usize; 2],
     /// Statistic of both.
     pub values: [f64; 2],
-    /// Second over first.
-    pub ratio: f64,
+    /// Second over first; `None` when the sides are not compared, and `remark` says why.
+    pub ratio: Option<f64>,
     /// Its interval.
     pub interval: Option<Interval>,
     /// Hodges-Lehmann shift, second less first, in `unit`.
@@ -94,6 +96,12 @@ pub struct Comparison {
     pub adjusted_p: Option<f64>,
     /// What it comes to.
     pub verdict: Verdict,
+    /// Names of the hosts within which it was made; empty where there is but one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Why the sides are not compared, or which trials were left out; empty else.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remark: String,
 }
 
 /// What is compared and how.
@@ -109,6 +117,8 @@ pub struct Settings {
     pub family: Vec<String>,
     /// Both sides are of one run: trials of one block ran one after the other.
     pub blocks: bool,
+    /// Trials are taken together whatever their host: of two runs of one host each, or because somebody says so.
+    pub pooled: bool,
 }
 
 /// Compares every pair of `rows` whose metrics have the same names and of which both have values; the cells are those
@@ -167,51 +177,108 @@ fn judge(comparisons: &mut [Comparison], settings: &Settings) {
 
 fn one(a: &Row, b: &Row, settings: &Settings, stream: u64) -> Option<Comparison> {
     let statistic = settings.statistic;
-    let (first, second) = (a.values(statistic), b.values(statistic));
-    let contrast = Contrast {
-        kind: Kind::Ratio,
-        statistic,
-        strata: vec![
-            Stratum { first: second.clone(), second: Vec::new() },
-            Stratum { first: Vec::new(), second: first.clone() },
-        ],
-    };
-    let values = [a.statistic(statistic)?, b.statistic(statistic)?];
-    // Both zero is the same; zero against something has no ratio.
-    let (ratio, interval) = match values {
-        [0.0, 0.0] => (1.0, None),
-        _ => (contrast.estimate()?, contrast.interval(LEVEL, settings.seed, stream).map(|(interval, _)| interval)),
-    };
-    let finite = |value: &f64| value.is_finite();
-    Some(Comparison {
+    let shared = if settings.pooled { vec![String::new()] } else { shared_machines(&[a, b]) };
+    let mut comparison = Comparison {
         cell: b.cell.clone(),
         metric: a.metric.clone(),
         unit: a.unit.clone(),
         n: [a.n(), b.n()],
-        values,
-        ratio,
-        verdict: Verdict::Inconclusive,
-        interval,
-        shift: rank::shift(&second, &first).filter(finite),
-        shift_interval: rank::shift_interval(&second, &first, LEVEL).filter(|i| finite(&i.low) && finite(&i.high)),
-        a12: rank::a12(&second, &first),
-        p: if settings.blocks { permuted(a, b, settings) } else { rank::mann_whitney(&second, &first) },
+        values: [a.statistic(statistic)?, b.statistic(statistic)?],
+        ratio: None,
+        interval: None,
+        shift: None,
+        shift_interval: None,
+        a12: None,
+        p: None,
         adjusted_p: None,
-    })
+        verdict: Verdict::Inconclusive,
+        hosts: Vec::new(),
+        remark: String::new(),
+    };
+    if shared.is_empty() {
+        comparison.remark = no_shared_machine(&[a, b]);
+        return Some(comparison);
+    }
+    // Of each host: the first side's values and the second's.
+    let of = |row: &Row, machine: &str| match settings.pooled {
+        true => row.values(statistic),
+        false => row.by_machine(statistic).remove(machine).unwrap_or_default(),
+    };
+    let hosts: Vec<Block> = shared.iter().map(|machine| (of(a, machine), of(b, machine))).collect();
+    let strata = |values: fn(&Block) -> Stratum| hosts.iter().map(values);
+    let second = strata(|host| Stratum { first: host.1.clone(), second: Vec::new() });
+    let first = strata(|host| Stratum { first: Vec::new(), second: host.0.clone() });
+    let contrast = Contrast { kind: Kind::Ratio, statistic, strata: second.chain(first).collect() };
+    if shared.len() > 1 || shared.iter().any(|machine| !machine.is_empty()) {
+        let side = |of: fn(&Block) -> &Vec<f64>| Contrast {
+            kind: Kind::Value,
+            statistic,
+            strata: hosts.iter().map(|host| Stratum { first: of(host).clone(), second: Vec::new() }).collect(),
+        };
+        let sides = [side(|host| &host.0), side(|host| &host.1)];
+        let finite = |side: &Contrast| side.strata.iter().flat_map(|s| &s.first).filter(|v| v.is_finite()).count();
+        comparison.n = [finite(&sides[0]), finite(&sides[1])];
+        comparison.values = [sides[0].estimate()?, sides[1].estimate()?];
+        let left_out = a.n() + b.n() - comparison.n[0] - comparison.n[1];
+        if left_out > 0 {
+            comparison.remark = format!("{left_out} trials of hosts that only one side has are left out");
+        }
+        comparison.hosts.clone_from(&shared);
+    }
+    // Both zero is the same; zero against something has no ratio.
+    (comparison.ratio, comparison.interval) = match comparison.values {
+        [0.0, 0.0] => (Some(1.0), None),
+        _ => {
+            let interval = contrast.interval(LEVEL, settings.seed, stream).map(|(interval, _)| interval);
+            (Some(contrast.estimate()?), interval)
+        }
+    };
+    let finite = |value: &f64| value.is_finite();
+    let (first, second) = aligned(&hosts);
+    comparison.shift = rank::shift(&second, &first).filter(finite);
+    comparison.shift_interval =
+        rank::shift_interval(&second, &first, LEVEL).filter(|i| finite(&i.low) && finite(&i.high));
+    comparison.a12 = rank::a12(&second, &first);
+    comparison.p = match (settings.blocks, hosts.len()) {
+        (true, _) => permuted(a, b, settings, &shared),
+        (false, 2..) => within_blocks(&hosts, settings.seed),
+        (false, _) => None,
+    };
+    comparison.p = comparison.p.or_else(|| rank::mann_whitney(&second, &first));
+    Some(comparison)
 }
 
-/// The p-value by permutation within blocks; of censored trials by ranks, which need no value.
-fn permuted(a: &Row, b: &Row, settings: &Settings) -> Option<f64> {
-    let mut blocks: BTreeMap<u32, Block> = BTreeMap::new();
+/// All values of the first side and of the second, those of each host less the median of that host's: aligned ranks (J. L. Hodges &
+/// E. L. Lehmann, Annals of Mathematical Statistics 33, 1962, page 482). One host's stay as they are.
+fn aligned(hosts: &[Block]) -> Block {
+    if let [only] = hosts {
+        return only.clone();
+    }
+    let mut all = Block::default();
+    for (first, second) in hosts {
+        let finite: Vec<f64> = first.iter().chain(second).copied().filter(|value| value.is_finite()).collect();
+        let middle = median(&finite).unwrap_or(0.0);
+        all.0.extend(first.iter().map(|value| value - middle));
+        all.1.extend(second.iter().map(|value| value - middle));
+    }
+    all
+}
+
+/// The p-value by permutation within blocks, of each host by itself.
+fn permuted(a: &Row, b: &Row, settings: &Settings, shared: &[String]) -> Option<f64> {
+    let mut blocks: BTreeMap<(u32, &str), Block> = BTreeMap::new();
     for (row, second) in [(a, false), (b, true)] {
         for trial in &row.trials {
+            let machine = row.machines.get(trial.machine).map_or("", String::as_str);
+            if !settings.pooled && !shared.iter().any(|name| name == machine) {
+                continue;
+            }
             let value = if settings.statistic == Statistic::Mean { trial.mean } else { Some(trial.median) };
-            let block = blocks.entry(trial.block).or_default();
+            let block = blocks.entry((trial.block, machine)).or_default();
             if second { block.1.extend(value) } else { block.0.extend(value) }
         }
     }
     within_blocks(&blocks.into_values().collect::<Vec<_>>(), settings.seed)
-        .or_else(|| rank::mann_whitney(&b.values(settings.statistic), &a.values(settings.statistic)))
 }
 
 /// Why two runs are not compared.
@@ -298,8 +365,16 @@ pub fn text_in(
         |margin| format!("margin {:.1} %: what lies within is equivalent, beyond it faster or slower", margin * 100.0),
     );
     let percent = LEVEL * 100.0;
+    let mut hosts: Vec<&str> = comparisons.iter().flat_map(|one| &one.hosts).map(String::as_str).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    let within = match hosts.as_slice() {
+        [] => String::new(),
+        [host] => format!(" on the host {host}"),
+        several => format!(" within each of {} hosts ({}), which count alike", several.len(), several.join(", ")),
+    };
     let words = format!(
-        "{} over trials; ratio B / A with its {percent} % interval, each by itself; {margin}",
+        "{} over trials{within}; ratio B / A with its {percent} % interval, each by itself; {margin}",
         settings.statistic.text()
     );
     let _ = write!(out, "{}\n\n", wrapped_to(room.words, &words, 0));
@@ -310,9 +385,9 @@ pub fn text_in(
             one.metric.clone(),
             show(one.values[0], &one.unit),
             show(one.values[1], &one.unit),
-            format!("{:.4}", one.ratio),
+            one.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.4}")),
             one.interval.as_ref().map_or_else(
-                || format!("n < {INTERVAL_FROM}"),
+                || if one.ratio.is_none() { "no common host".to_owned() } else { format!("n < {INTERVAL_FROM}") },
                 |interval| format!("{:.4} to {:.4}", interval.low, interval.high),
             ),
             format!("{} and {}", one.n[0], one.n[1]),
@@ -322,6 +397,9 @@ pub fn text_in(
     let (table, left_out) = fitted(&COLUMNS, &comparisons.iter().map(row).collect::<Vec<_>>(), room.table);
     out.push_str(&table);
     out.push_str(&room.left_out(&left_out));
+    for remark in remarks(comparisons) {
+        let _ = writeln!(out, "{}", wrapped_to(room.words, &remark, 4));
+    }
     if detail {
         out.push_str(&details(comparisons, settings, room));
     }
@@ -338,6 +416,19 @@ pub fn text_in(
     let words = if room == Room::ANY { words } else { wrapped_to(room.words, &words, 2) };
     let _ = writeln!(out, "\n{words}");
     out
+}
+
+/// What is to be said of single comparisons, those of one remark together.
+fn remarks(comparisons: &[Comparison]) -> Vec<String> {
+    let mut all: Vec<(&str, Vec<String>)> = Vec::new();
+    for one in comparisons.iter().filter(|one| !one.remark.is_empty()) {
+        let place = format!("{} of {}", one.metric, one.cell);
+        match all.iter_mut().find(|(remark, _)| *remark == one.remark) {
+            Some((_, places)) => places.push(place),
+            None => all.push((&one.remark, vec![place])),
+        }
+    }
+    all.into_iter().map(|(remark, places)| format!("{}: {remark}", places.join(", "))).collect()
 }
 
 /// Shifts, probabilities and tests.
@@ -396,6 +487,71 @@ mod tests {
         let sure = Interval { low: 1.01, high: 1.05, level: 0.95 };
         assert_eq!(verdict(Some(&sure), None, Some(0.2)), Verdict::Inconclusive);
         assert_eq!(verdict(Some(&sure), Some(0.005), Some(0.2)), Verdict::Slower);
+    }
+
+    /// A row of trials on hosts, given as host and value; trial and block count on.
+    fn row(cell: &str, values: &[(&str, f64)]) -> Row {
+        let mut machines: Vec<String> = values.iter().map(|(machine, _)| (*machine).to_owned()).collect();
+        machines.sort();
+        machines.dedup();
+        let trial = |(at, (machine, value)): (u32, &(&str, f64))| crate::summary::Trial {
+            index: at,
+            block: at,
+            machine: machines.iter().position(|name| name == machine).unwrap(),
+            median: *value,
+            mean: Some(*value),
+        };
+        Row {
+            cell: cell.into(),
+            label: String::new(),
+            metric: "m".into(),
+            unit: "ms".into(),
+            host: Some(HostKind::Kvm),
+            trials: (0..).zip(values).map(trial).collect(),
+            vms: values.len(),
+            missing: BTreeMap::new(),
+            machines,
+        }
+    }
+
+    fn compared(first: &Row, second: &Row, pooled: bool) -> Comparison {
+        let settings =
+            Settings { statistic: Statistic::Median, margin: None, seed: 1, family: Vec::new(), blocks: true, pooled };
+        let (first, second) = (std::slice::from_ref(first), std::slice::from_ref(second));
+        compare(first, second, &settings, |_| vec!["b".into()]).remove(0)
+    }
+
+    /// n2 is twice as slow as n1, and the second cell has most of its trials there; on each host it is 10 % slower.
+    #[test]
+    fn what_hosts_differ_in_is_no_difference_of_cells() {
+        let on = |host: &'static str, n: u32, middle: f64| -> Vec<(&'static str, f64)> {
+            (0..n).map(|at| (host, middle * (1.0 + f64::from(at % 5) * 0.001))).collect()
+        };
+        let first = row("a", &[on("n1", 15, 100.0), on("n2", 10, 200.0)].concat());
+        let second = row("b", &[on("n1", 10, 110.0), on("n2", 15, 220.0)].concat());
+        let found = compared(&first, &second, false);
+        let interval = found.interval.unwrap();
+        assert!((found.ratio.unwrap() - 1.1).abs() < 1e-9, "{:?}", found.ratio);
+        assert!(interval.low > 1.09 && interval.high < 1.11, "{interval:?}");
+        assert_eq!((found.hosts, found.n), (vec!["n1".to_owned(), "n2".to_owned()], [25, 25]));
+        // As if all trials were of one host: the machines, not the cells.
+        assert!(compared(&first, &second, true).ratio.unwrap() > 2.0);
+        // Aligned by host, trials of the second exceed those of the first but for ties: on each host by a tenth of its own.
+        assert!(found.a12.unwrap() > 0.95, "{:?}", found.a12);
+        assert!(found.shift.unwrap() > 9.0 && found.shift.unwrap() < 21.0, "{:?}", found.shift);
+    }
+
+    #[test]
+    fn sides_that_share_no_host_are_not_compared_and_trials_beside_are_left_out() {
+        let of = |host: &'static str| (0..6).map(move |n| (host, 100.0 + f64::from(n)));
+        let (first, second) = (row("a", &of("n1").collect::<Vec<_>>()), row("b", &of("n2").collect::<Vec<_>>()));
+        let apart = compared(&first, &second, false);
+        assert_eq!((apart.ratio, apart.verdict), (None, Verdict::Inconclusive));
+        assert_eq!(apart.remark, "not compared: no host has all of them (a on n1; b on n2)");
+        let both = row("b", &of("n1").chain(of("n2")).collect::<Vec<_>>());
+        let found = compared(&first, &both, false);
+        assert_eq!((found.ratio, found.n, found.hosts), (Some(1.0), [6, 6], vec!["n1".to_owned()]));
+        assert_eq!(found.remark, "6 trials of hosts that only one side has are left out");
     }
 
     #[test]

@@ -165,6 +165,8 @@ pub fn start(run: &str, plan_sha256: &str, now: &str, version: &str) -> Record {
         host: HostKind::Imported,
         hosts: 1,
         started: now.to_owned(),
+        shard: None,
+        machine: String::new(),
         version: version.to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::Error;
 use crate::file::at;
-use crate::record::{DecodeError, FailureReason, HostKind, Interference, ProbeError, Record, decode_line};
+use crate::record::{DecodeError, FailureReason, HostKind, Interference, ProbeError, Record, Shard, decode_line};
 use crate::stats::precision::Look;
 
 /// One VM's records of one execution.
@@ -46,6 +46,8 @@ pub struct Execution {
     pub warmup: bool,
     /// Where it executed.
     pub host: HostKind,
+    /// Name of that host; empty where a run has but one.
+    pub machine: String,
     /// By VM number.
     pub vms: BTreeMap<u32, Vm>,
     /// What disturbed it, so that it does not count; empty for nothing.
@@ -63,6 +65,10 @@ pub struct Session {
     pub hosts: u32,
     /// Version of microbench.
     pub version: String,
+    /// The part of the plan that it executed; `None` for all of it.
+    pub shard: Option<Shard>,
+    /// Name of the host; empty where a run has but one.
+    pub machine: String,
 }
 
 /// A journal.
@@ -103,7 +109,7 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<Journal, (usize, DecodeError)> {
 
 fn parse(text: &str) -> Result<Journal, (usize, DecodeError)> {
     let mut journal = Journal::default();
-    let mut host = HostKind::Kvm;
+    let (mut host, mut machine) = (HostKind::Kvm, String::new());
     let mut open: Option<Execution> = None;
     let mut counted = BTreeSet::new();
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
@@ -114,15 +120,15 @@ fn parse(text: &str) -> Result<Journal, (usize, DecodeError)> {
         }
         let record = decode_line(line).map_err(|error| (number, error))?;
         match record {
-            Record::RunStart { host: now, hosts, started, version, .. } => {
-                host = now;
-                journal.sessions.push(Session { started, host, hosts, version });
+            Record::RunStart { host: now, hosts, started, version, shard, machine: name, .. } => {
+                (host, machine) = (now, name.clone());
+                journal.sessions.push(Session { started, host, hosts, version, shard, machine: name });
                 journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
             }
             Record::TrialStart { trial, attempt, cell, warmup } => {
                 journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
-                open =
-                    Some(Execution { trial, attempt, cell, warmup, host, vms: BTreeMap::new(), invalid: Vec::new() });
+                let (machine, vms) = (machine.clone(), BTreeMap::new());
+                open = Some(Execution { trial, attempt, cell, warmup, host, machine, vms, invalid: Vec::new() });
             }
             Record::TrialEnd { .. } => {
                 // A trial that was ended already keeps its first valid execution: no sample counts twice.

@@ -14,6 +14,7 @@ pub mod import;
 pub mod journal;
 pub mod latex;
 pub mod limit;
+pub mod many;
 pub mod noise;
 pub mod query;
 pub mod record;

@@ -60,7 +60,8 @@ pub fn floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: &Settings)
         let settings = Settings { seed: settings.seed.wrapping_add(u64::from(repetition)), ..settings.clone() };
         for one in compare::compare(&first, &second, &settings, |_| vec![other.clone()]) {
             if let Some(floor) = floors.iter_mut().find(|floor| floor.metric == one.metric) {
-                floor.apart.push((one.ratio - 1.0).abs());
+                let Some(ratio) = one.ratio else { continue };
+                floor.apart.push((ratio - 1.0).abs());
                 floor.verdicts.push(one.verdict);
             }
         }

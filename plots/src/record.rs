@@ -174,6 +174,49 @@ pub struct PlannedTrial {
     pub instrument: Option<Instrument>,
 }
 
+/// A part of a plan: every `of`-th of its blocks. Blocks stay whole, so that each part has every cell that has a trial in it, and what
+/// two hosts differ in falls on all cells alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shard {
+    /// Which one, from 1.
+    pub index: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl Shard {
+    /// The one of `of` that has the block.
+    #[must_use]
+    pub fn of_block(block: u32, of: u32) -> Self {
+        Self { index: block.checked_rem(of).map_or(0, |rest| rest + 1), of }
+    }
+
+    /// Whether the block is in it.
+    #[must_use]
+    pub fn has(self, block: u32) -> bool {
+        self == Self::of_block(block, self.of)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+        match parts {
+            Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
+            _ => Err("a shard is K/N with K from 1 to N, for instance 2/3".to_owned()),
+        }
+    }
+}
+
 /// A combination of levels that is not run, and the line that says so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -593,6 +636,13 @@ pub enum Record {
         started: String,
         /// `microbench` version.
         version: String,
+        /// The part of the plan that the session executes; `None` for all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shard: Option<Shard>,
+        /// Of a shard, the name of the host: trials of one name are of one host, and cells are compared within hosts. Emulated hosts
+        /// that are the same machine in virtual time have one name, wherever they run. Empty without a shard: a run is of one host.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        machine: String,
     },
     /// A trial began.
     TrialStart {

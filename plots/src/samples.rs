@@ -16,7 +16,7 @@ use crate::Error;
 use crate::file::{at, write};
 use crate::journal::{Execution, Failure, Journal, Vm};
 use crate::record::{
-    Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, NOT_APPLICABLE, Plan, PlannedTrial,
+    Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, NOT_APPLICABLE, Plan, PlannedTrial, Shard,
 };
 use crate::stats::precision::Look;
 
@@ -105,6 +105,8 @@ pub struct Sample {
     pub reason: String,
     /// Where it executed; `None` when it did not.
     pub host: Option<HostKind>,
+    /// Name of that host: cells are compared within hosts. Empty where a run has but one.
+    pub machine: String,
     /// A warm-up: never in a statistic.
     pub warmup: bool,
     /// Something disturbed the execution and another one counts in its place: never in a statistic.
@@ -157,8 +159,9 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
                         value: None,
                         unit: metric.unit.clone(),
                         status: Status::NotRun,
-                        reason: "the trial has not been executed".into(),
+                        reason: not_run(trial.block, journal),
                         host: None,
+                        machine: String::new(),
                         warmup: false,
                         superseded: false,
                     },
@@ -177,6 +180,18 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
         }
     }
     samples
+}
+
+/// Why a trial of this block has not been executed.
+fn not_run(block: u32, journal: &Journal) -> String {
+    let shards: Option<Vec<Shard>> = journal.sessions.iter().map(|session| session.shard).collect();
+    let own = |shard: &Shard| shard.has(block);
+    match shards.as_deref() {
+        Some([first, ..]) if !shards.iter().flatten().any(own) => {
+            format!("the trial is of shard {}, which is not here", Shard::of_block(block, first.of))
+        }
+        _ => "the trial has not been executed".to_owned(),
+    }
 }
 
 /// The samples of one execution of a trial, each of its VMs on each metric that the trial is made for.
@@ -246,6 +261,7 @@ fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32, supersede
         status,
         reason,
         host: Some(execution.host),
+        machine: execution.machine.clone(),
         warmup: execution.warmup,
         superseded,
     }
@@ -352,6 +368,7 @@ pub fn table(plan: &Plan, samples: &[Sample]) -> polars::error::PolarsResult<Dat
         text("reason", &|s| s.reason.clone()),
         text("host", &|s| s.host.map(|host| host.to_string()).unwrap_or_default()),
         text("clock", &|s| s.clock().to_owned()),
+        text("machine", &|s| s.machine.clone()),
         Series::new("warmup".into(), samples.iter().map(|s| s.warmup).collect::<Vec<_>>()).into(),
         Series::new("superseded".into(), samples.iter().map(|s| s.superseded).collect::<Vec<_>>()).into(),
     ]);
@@ -398,6 +415,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
         };
         let (cell, metric, unit) = (text("cell")?, text("metric")?, text("unit")?);
         let (status, reason, host) = (text("status")?, text("reason")?, text("host")?);
+        let machine = text("machine")?;
         let (block, trial, attempt, vm) = (number("block")?, number("trial")?, number("attempt")?, number("vm")?);
         let value: Vec<Option<f64>> = table.column("value")?.cast(&DataType::Float64)?.f64()?.iter().collect();
         let flag = |name: &str| -> polars::error::PolarsResult<Vec<bool>> {
@@ -419,6 +437,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
                 host: [HostKind::Kvm, HostKind::Emulated, HostKind::Fake, HostKind::Imported]
                     .into_iter()
                     .find(|kind| kind.to_string() == host[row]),
+                machine: machine[row].clone(),
                 warmup: warmup[row],
                 superseded: superseded[row],
             })
@@ -441,6 +460,7 @@ pub(crate) fn example(trial: u32, vm: u32, metric: &str, value: Option<f64>) -> 
         status: if value.is_some() { Status::Ok } else { Status::NotAvailable },
         reason: String::new(),
         host: None,
+        machine: String::new(),
         warmup: false,
         superseded: false,
     }

@@ -114,6 +114,12 @@ pub const SAMPLES: &[Column] = &[
     column("reason", Text, "", "why there is no value, or why it does not count; empty for `ok`"),
     column("host", Text, "", "where it was executed: `kvm`, `emulated`, `imported`; empty when it was not"),
     column("clock", Text, "", "the clock of durations: `wall`, or `virtual` on an emulated host; empty when unknown"),
+    column(
+        "machine",
+        Text,
+        "",
+        "name of the host, of a run in shards: cells are compared within hosts; empty where a run has but one host",
+    ),
     column("warmup", Bool, "", "a warm-up, which is in no statistic"),
     column("superseded", Bool, "", "another execution of the same trial counts in its place"),
 ];

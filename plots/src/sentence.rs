@@ -67,6 +67,7 @@ pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
         seed: plan.seed,
         family: plan.family.clone(),
         blocks: true,
+        pooled: false,
     };
     let found = compare::within(plan, rows, baseline, &settings);
     let tests = found.iter().filter(|one| one.adjusted_p.is_some()).count();
@@ -110,9 +111,25 @@ fn sentence(
     let (a, b) = (first.label.as_str(), second.label.as_str());
     let levels = levels(plan, second);
     let n = if one.n[0] == one.n[1] { one.n[0].to_string() } else { format!("{} and {}", one.n[1], one.n[0]) };
-    let basis = format!("(medians, {} % interval, n = {n} trials; {})", LEVEL * 100.0, said(host));
+    let within = match one.hosts.len() {
+        0 | 1 => String::new(),
+        several => format!(" within {several} hosts"),
+    };
+    let basis = format!("(medians{within}, {} % interval, n = {n} trials; {})", LEVEL * 100.0, said(host));
     let fewest = one.n[0].min(one.n[1]);
+    let own = one.ratio.unwrap_or(1.0);
     let (says, text) = match &one.interval {
+        None if one.ratio.is_none() => {
+            (Says::Withheld, format!("{name} of {b} and {a}, {levels}: no sentence, {}", one.remark))
+        }
+        None if one.hosts.len() > 1 => (
+            Says::Withheld,
+            format!(
+                "{name} of {b} and {a}, {levels}: no sentence, because their ratio has no interval (n = {n}; {INTERVAL_FROM} trials of \
+                 each on every one of {} hosts are needed)",
+                one.hosts.len()
+            ),
+        ),
         None if fewest < INTERVAL_FROM => (
             Says::Withheld,
             format!(
@@ -124,19 +141,19 @@ fn sentence(
             format!("{name} of {b} and {a}, {levels}: no sentence, because their ratio has no interval (n = {n})"),
         ),
         Some(interval) if interval.low <= 1.0 && interval.high >= 1.0 => {
-            let ratio = times([one.ratio, interval.low, interval.high]);
+            let ratio = times([own, interval.low, interval.high]);
             (
                 Says::NoDifferenceShown,
                 format!("no difference shown in {name} of {b} and {a}, {levels}: {b}'s is {ratio} times {a}'s {basis}"),
             )
         }
         Some(interval) => {
-            let faster = one.ratio < 1.0;
-            let inverse = [1.0 / one.ratio, 1.0 / interval.high, 1.0 / interval.low];
+            let faster = own < 1.0;
+            let inverse = [1.0 / own, 1.0 / interval.high, 1.0 / interval.low];
             let (subject, object, ratio) = match (one.unit.as_str(), faster) {
                 ("ms", true) => (b, a, inverse),
-                ("ms", false) => (a, b, [one.ratio, interval.low, interval.high]),
-                _ => (b, a, [one.ratio, interval.low, interval.high]),
+                ("ms", false) => (a, b, [own, interval.low, interval.high]),
+                _ => (b, a, [own, interval.low, interval.high]),
             };
             let what =
                 if one.unit == "ms" { format!("times as fast as {object}'s") } else { format!("times {object}'s") };

@@ -39,6 +39,8 @@ pub struct Row {
     pub unit: String,
     /// Where it executed; `None` when nothing did.
     pub host: Option<HostKind>,
+    /// Names of the hosts of its trials, sorted; one empty name where a run has but one host.
+    pub machines: Vec<String>,
     /// Its trials with a value, in trial order.
     pub trials: Vec<Trial>,
     /// VMs with a value.
@@ -54,6 +56,8 @@ pub struct Trial {
     pub index: u32,
     /// Block of the design.
     pub block: u32,
+    /// Its host: a place in [`Row::machines`].
+    pub machine: usize,
     /// Median over its VMs, those censored larger than all: infinite when it is one of them.
     pub median: f64,
     /// Mean over its VMs that have a value; `None` when none has.
@@ -80,6 +84,20 @@ impl Row {
             Statistic::Mean => self.trials.iter().filter_map(|trial| trial.mean).collect(),
             _ => self.trials.iter().map(|trial| trial.median).collect(),
         }
+    }
+
+    /// As [`Self::values`], those of each host by itself.
+    #[must_use]
+    pub fn by_machine(&self, statistic: Statistic) -> BTreeMap<&str, Vec<f64>> {
+        let mut found: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for trial in &self.trials {
+            let machine = self.machines.get(trial.machine).map_or("", String::as_str);
+            let value = if statistic == Statistic::Mean { trial.mean } else { Some(trial.median) };
+            if let Some(value) = value {
+                found.entry(machine).or_default().push(value);
+            }
+        }
+        found
     }
 
     /// As [`Self::values`], without those that are censored.
@@ -136,6 +154,44 @@ impl Row {
     }
 }
 
+/// Names of the hosts on which each of `rows` has a trial with a value, sorted: those within which they can be compared. One empty
+/// name where a run has but one host; none when there is no such host.
+#[must_use]
+pub fn shared_machines(rows: &[&Row]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let of: Vec<_> = rows.iter().map(|row| row.by_machine(Statistic::Median)).collect();
+    for machine in of.iter().flat_map(|machines| machines.keys()) {
+        if of.iter().all(|machines| machines.contains_key(machine)) {
+            all.push((*machine).to_owned());
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Names of all hosts of `rows`, sorted.
+#[must_use]
+pub fn machines(rows: &[Row]) -> Vec<&str> {
+    let mut all: Vec<&str> = rows.iter().flat_map(|row| &row.machines).map(String::as_str).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Why rows that share no host are not compared: who ran where.
+#[must_use]
+pub fn no_shared_machine(rows: &[&Row]) -> String {
+    let mut places: Vec<String> = (rows.iter())
+        .map(|row| {
+            let machines = row.by_machine(Statistic::Median).into_keys().collect::<Vec<_>>().join(", ");
+            format!("{} on {machines}", row.cell)
+        })
+        .collect();
+    places.dedup();
+    format!("not compared: no host has all of them ({})", places.join("; "))
+}
+
 /// Summarises every cell and metric of the plan, in plan order.
 #[must_use]
 pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
@@ -147,7 +203,11 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
     for cell in &plan.cells {
         for metric in &plan.metrics {
             let samples = by_key.get(&(cell.id.as_str(), metric.name.as_str())).map_or(&[][..], Vec::as_slice);
-            let mut trials: BTreeMap<(u32, u32), Vec<f64>> = BTreeMap::new();
+            let executed = samples.iter().filter(|sample| sample.host.is_some());
+            let mut machines: Vec<String> = executed.map(|sample| sample.machine.clone()).collect();
+            machines.sort();
+            machines.dedup();
+            let mut trials: BTreeMap<(u32, u32, usize), Vec<f64>> = BTreeMap::new();
             let mut missing: BTreeMap<Status, (usize, String)> = BTreeMap::new();
             for sample in samples {
                 let value = match sample.status {
@@ -156,7 +216,8 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                     _ => None,
                 };
                 if let Some(value) = value {
-                    trials.entry((sample.trial, sample.block)).or_default().push(value);
+                    let machine = machines.iter().position(|name| *name == sample.machine).unwrap_or(0);
+                    trials.entry((sample.trial, sample.block, machine)).or_default().push(value);
                 }
                 if sample.status != Status::Ok {
                     missing.entry(sample.status).or_insert_with(|| (0, sample.reason.clone())).0 += 1;
@@ -169,7 +230,10 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                 unit: metric.unit.clone(),
                 host: samples.iter().find_map(|sample| sample.host),
                 vms: trials.values().flatten().filter(|value| value.is_finite()).count(),
-                trials: trials.iter().filter_map(|((index, block), values)| trial(*index, *block, values)).collect(),
+                trials: (trials.iter())
+                    .filter_map(|((index, block, machine), values)| trial(*index, *block, *machine, values))
+                    .collect(),
+                machines,
                 missing,
             });
         }
@@ -177,9 +241,9 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
     rows
 }
 
-fn trial(index: u32, block: u32, values: &[f64]) -> Option<Trial> {
+fn trial(index: u32, block: u32, machine: usize, values: &[f64]) -> Option<Trial> {
     let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
-    Some(Trial { index, block, median: median(values)?, mean: mean(&finite) })
+    Some(Trial { index, block, machine, median: median(values)?, mean: mean(&finite) })
 }
 
 /// The quantiles beside the median.

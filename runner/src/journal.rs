@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{DecodeError, HostKind, Record, decode_line, encode_line};
+use microbench_plots::record::{DecodeError, HostKind, Record, Shard, decode_line, encode_line};
 use microbench_plots::stats::precision::Look;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::code::Code;
 use crate::run::budget::Budget;
+use crate::run::directory::shard_of;
 use crate::run::session::ATTEMPTS;
+use crate::slurm::Job;
 
 /// Name of the journal in a run directory.
 pub const FILE: &str = "journal.ndjson";
@@ -34,6 +36,15 @@ pub struct Owner {
     pub machine: String,
     /// When it began, RFC 3339.
     pub since: String,
+    /// Which boot of its machine: containers of one machine have different names and the same boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+    /// The job of Slurm that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
+    /// Whether it has closed the journal; one that was killed has not.
+    #[serde(default)]
+    pub ended: bool,
 }
 
 impl Owner {
@@ -41,7 +52,27 @@ impl Owner {
     #[must_use]
     pub fn this() -> Self {
         let machine = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
-        Self { pid: std::process::id(), machine, since: jiff::Timestamp::now().strftime("%FT%TZ").to_string() }
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        Self {
+            pid: std::process::id(),
+            machine,
+            since: jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
+            boot: boot.map(|boot| boot.trim().to_owned()),
+            job: Job::this(),
+            ended: false,
+        }
+    }
+
+    /// Whether it was on the machine of `other`, or one of the same name: what locks a file there is known here.
+    fn is_near(&self, other: &Self) -> bool {
+        self.machine == other.machine || (self.boot.is_some() && self.boot == other.boot)
+    }
+
+    /// Whether it is over for certain, as seen by `successor`, which holds the journal's lock. A lock is seen by every process of its
+    /// machine; by another machine only where the file system tells, which not every one does.
+    fn is_over(&self, successor: &Self) -> bool {
+        let requeued = || self.job.as_ref().zip(successor.job.as_ref()).is_some_and(|(old, new)| new.succeeds(old));
+        self.ended || self.is_near(successor) || requeued() || self.job.as_ref().is_some_and(Job::is_gone)
     }
 }
 
@@ -50,6 +81,7 @@ impl Owner {
 pub struct Journal {
     path: PathBuf,
     file: Flock<File>,
+    owner: Owner,
 }
 
 /// What a journal says has been done.
@@ -67,6 +99,8 @@ pub struct Progress {
     pub host: Option<HostKind>,
     /// SHA-256 of the plan that the first session executed.
     pub plan_sha256: Option<String>,
+    /// The part of the plan that the run executes; `None` for all of it.
+    pub shard: Option<Shard>,
     /// What the cells' last trials came to.
     pub budget: Budget,
     /// Number of the last line, when it is torn and was left out.
@@ -87,7 +121,8 @@ impl Journal {
     /// Opens the journal of `run` for appending on behalf of `owner`, and cuts off a torn last line that a killed session left.
     ///
     /// # Errors
-    /// When the file cannot be opened or written; when another process has it open, which the message names.
+    /// When the file cannot be opened or written; when another process has it open, which the message names, or had it open on another
+    /// machine and did not end it.
     pub fn open(run: &Path, owner: &Owner) -> anyhow::Result<Self> {
         let path = run.join(FILE);
         let context = || format!("cannot open {}", path.display());
@@ -99,6 +134,18 @@ impl Journal {
             }
             Err((_, error)) => return Err(error).with_context(context),
         };
+        if let Some(before) = self::owner(run).filter(|before| !before.is_over(owner)) {
+            bail!(Code::RunInUse.says(format!(
+                "{} was begun on by PID {} on {}, since {}, which did not end it, and whether it lives cannot be seen from {}: make \
+                 sure that it does not, then remove {}",
+                run.display(),
+                before.pid,
+                before.machine,
+                before.since,
+                owner.machine,
+                run.join(OWNER).display()
+            )));
+        }
         let text = std::fs::read(&path).with_context(context)?;
         let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         if whole < text.len() {
@@ -108,7 +155,7 @@ impl Journal {
         std::fs::write(run.join(OWNER), text).with_context(|| format!("cannot write {}", run.join(OWNER).display()))?;
         // The name of a new file is data too.
         File::open(run).and_then(|folder| folder.sync_all()).with_context(context)?;
-        Ok(Self { path, file })
+        Ok(Self { path, file, owner: owner.clone() })
     }
 
     /// Appends `records` in one write and waits until they are on disk.
@@ -133,12 +180,23 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    /// Says that the session has ended, for another machine that goes on with it. One that was killed says nothing.
+    fn drop(&mut self) {
+        let owner = Owner { ended: true, ..self.owner.clone() };
+        if let Ok(text) = serde_json::to_vec(&owner) {
+            drop(std::fs::write(self.path.with_file_name(OWNER), text));
+        }
+    }
+}
+
 /// The process that executes `run` now; `None` when nobody does. It is asked by its PID first, and only of a live one by its lock:
 /// to try a lock is to hold it for a moment, in which a session could not begin.
 #[must_use]
 pub fn holder(run: &Path) -> Option<Owner> {
     let owner = owner(run)?;
-    if owner.machine == Owner::this().machine && !Path::new("/proc").join(owner.pid.to_string()).exists() {
+    if owner.ended || owner.machine == Owner::this().machine && !Path::new("/proc").join(owner.pid.to_string()).exists()
+    {
         return None;
     }
     let file = File::open(run.join(FILE)).ok()?;
@@ -152,8 +210,9 @@ fn owner(run: &Path) -> Option<Owner> {
 
 /// `: PID 12 on host, since 2026-01-01T00:00:00Z`, when the run directory says it.
 fn who(run: &Path) -> String {
-    owner(run)
-        .map_or_else(String::new, |Owner { pid, machine, since }| format!(": PID {pid} on {machine}, since {since}"))
+    owner(run).map_or_else(String::new, |Owner { pid, machine, since, .. }| {
+        format!(": PID {pid} on {machine}, since {since}")
+    })
 }
 
 /// What the journal of the run directory `run` says has been done; nothing when there is no journal yet. A torn last line does
@@ -167,12 +226,14 @@ pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    progress_of(&bytes, give_up_after).map_err(|(number, error)| {
+    let mut progress = progress_of(&bytes, give_up_after).map_err(|(number, error)| {
         anyhow::Error::new(error).context(Code::JournalDamaged.says(format!(
             "{}:{number} is damaged: restore the file from a copy; the run's other files are as they were",
             path.display()
         )))
-    })
+    })?;
+    progress.shard = shard_of(run)?;
+    Ok(progress)
 }
 
 /// As [`progress`], of a journal's bytes.

@@ -27,6 +27,7 @@ pub mod run;
 pub mod sandbox;
 pub mod screen;
 pub mod selftest;
+pub mod slurm;
 pub mod starter;
 pub mod sys;
 pub mod testbed;

@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 
 use microbench_plots::noise::LABELS;
 use microbench_plots::record::{
-    Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Metric, MetricSource, Plan, PlannedTrial,
+    Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Metric, MetricSource, Plan, PlannedTrial, Shard,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -36,6 +36,14 @@ pub enum PlanError {
     TooManyTrials {
         /// Trials of all cells.
         total: u64,
+    },
+    /// It cannot be divided into shards.
+    #[error("the plan cannot be divided into {of} shards: {reason}")]
+    NotDivisible {
+        /// Shards that were asked for.
+        of: u32,
+        /// Why not, and what can be done.
+        reason: String,
     },
 }
 
@@ -140,6 +148,48 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         limit: study.limit,
         excluded: study.excluded.clone(),
     })
+}
+
+/// Most shards of a plan: no cluster is larger, and Slurm's arrays end at 1000 where nobody says otherwise.
+pub const MAX_SHARDS: u32 = 1000;
+
+/// Whether the plan can be divided into `of` shards.
+///
+/// A stopping rule looks at every cell after so many blocks and decides whether there is another one. Shards know nothing of each
+/// other's blocks; if each stopped by itself, cells would weigh by host, and the interval's rate of errors would be that of no rule.
+///
+/// # Errors
+/// [`PlanError::NotDivisible`]: it has a stopping rule or a limit, or a shard would have nothing to do.
+pub fn divisible(plan: &Plan, of: u32) -> Result<(), PlanError> {
+    let refused = |reason: String| Err(PlanError::NotDivisible { of, reason });
+    if plan.precision.is_some() {
+        let reason = "its stopping rule looks at all blocks, and a shard has but its own; a number of trials that is asked for is \
+                      run without the rule: --trials N or --profile NAME";
+        return refused(reason.to_owned());
+    }
+    if plan.limit.is_some() {
+        let reason = "its limit is judged by all trials of a level of concurrency, and a shard has but its own";
+        return refused(reason.to_owned());
+    }
+    let blocks = blocks(plan);
+    if of > MAX_SHARDS || of > blocks {
+        let most = blocks.min(MAX_SHARDS);
+        return refused(format!(
+            "it has {blocks} blocks, which stay whole, and a shard needs one: {most} shards at most"
+        ));
+    }
+    Ok(())
+}
+
+/// Blocks of the plan, those with an instrument included.
+#[must_use]
+pub fn blocks(plan: &Plan) -> u32 {
+    plan.trials.iter().map(|trial| trial.block.saturating_add(1)).max().unwrap_or(0)
+}
+
+/// The trials of the plan that are in `shard`, in order.
+pub fn of_shard(plan: &Plan, shard: Shard) -> impl Iterator<Item = &PlannedTrial> {
+    plan.trials.iter().filter(move |trial| shard.has(trial.block))
 }
 
 /// How the study of a cell against itself is named: its own study's name and this.

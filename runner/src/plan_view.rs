@@ -1,8 +1,9 @@
 //! A plan as text for a terminal of 100 columns: what would run, how much of the machine it takes, and in which order.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use microbench_plots::record::{Cell, Level, Plan, PlannedTrial};
+use microbench_plots::record::{Cell, Level, Plan, PlannedTrial, Shard};
 
 use crate::engine::description::Engine;
 use crate::manifest::protocol::preset;
@@ -59,6 +60,48 @@ pub fn without_kernel(engines: &[Engine]) -> String {
         settings.collect::<Vec<_>>().join(", ")
     );
     wrap(&line, "").iter().fold(String::from("\n"), |text, line| text + line.trim_end() + "\n")
+}
+
+/// Who does what when the plan is divided into `of` shards, and which cells are not on every one.
+#[must_use]
+pub fn shards(plan: &Plan, of: u32) -> String {
+    let mut text = String::new();
+    let mut rows = vec![["shard", "", "", "blocks", "trials", "VMs"].map(String::from)];
+    let mut absent: BTreeMap<&str, u32> = BTreeMap::new();
+    for shard in (1..=of).map(|index| Shard { index, of }) {
+        let own: Vec<&PlannedTrial> = plan::of_shard(plan, shard).collect();
+        let blocks: BTreeSet<u32> = own.iter().map(|trial| trial.block).collect();
+        let at_once = |trial: &PlannedTrial| {
+            plan.cells.iter().find(|cell| cell.id == trial.cell).map_or(1, |cell| u64::from(cell.concurrency))
+        };
+        let all: u64 = own.iter().map(|trial| at_once(trial)).sum();
+        let cells: BTreeSet<&str> = own.iter().map(|trial| trial.cell.as_str()).collect();
+        for cell in plan.cells.iter().filter(|cell| !cells.contains(cell.id.as_str())) {
+            *absent.entry(&cell.id).or_default() += 1;
+        }
+        let numbers = [blocks.len().to_string(), own.len().to_string(), all.to_string()];
+        let [blocks, trials, vms] = numbers;
+        rows.push([shard.to_string(), String::new(), String::new(), blocks, trials, vms]);
+    }
+    push(&mut text, "shards: whole blocks, every N-th one; cells are compared within hosts");
+    table(&mut text, &rows);
+    if !absent.is_empty() {
+        let cells: Vec<String> =
+            absent.iter().map(|(cell, shards)| format!("{cell} on {} of {of}", of - shards)).collect();
+        let words = format!(
+            "fewer trials than shards: {}; where shards are on hosts of their own, a cell is compared with another only over the \
+             hosts that have both",
+            cells.join(", ")
+        );
+        for line in wrap(&words, "") {
+            push(&mut text, &line);
+        }
+    }
+    push(
+        &mut text,
+        &format!("to run one: microbench run STUDY --shard 1/{of}; then: microbench merge SHARD... --out RUN"),
+    );
+    text
 }
 
 /// The protocol that is followed, and what it changes.

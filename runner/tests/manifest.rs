@@ -11,7 +11,7 @@ use microbench::manifest::{
 };
 use microbench::plan::{self, Choice};
 use microbench::plan_view;
-use microbench_plots::record::{Instrument, Level, MetricSource, Plan, WorkloadKind};
+use microbench_plots::record::{Instrument, Level, MetricSource, Plan, Shard, WorkloadKind};
 use proptest::prelude::*;
 
 fn text(value: &str) -> Level {
@@ -668,6 +668,33 @@ proptest! {
             }
         }
         prop_assert_eq!(u64::from(next), plan.cells.iter().map(|cell| u64::from(cell.trials)).sum::<u64>());
+    }
+
+    #[test]
+    fn shards_share_the_trials_out_exactly_and_leave_blocks_whole(shape in shape(), of in 1..8_u32) {
+        let study = parse(&shape.manifest()).unwrap();
+        let plan = expand(&study, None);
+        let blocks = plan.trials.iter().map(|trial| trial.block + 1).max().unwrap_or(0);
+        prop_assert_eq!(plan::divisible(&plan, of).is_ok(), of <= blocks);
+        let shards: Vec<Shard> = (1..=of).map(|index| Shard { index, of }).collect();
+        let mut all: Vec<u32> = Vec::new();
+        for shard in &shards {
+            let own: Vec<_> = plan::of_shard(&plan, *shard).collect();
+            // A shard of a plan that can be divided has something to do, and whole blocks of it.
+            prop_assert!(of > blocks || !own.is_empty());
+            prop_assert!(own.is_sorted_by_key(|trial| trial.index));
+            for trial in &plan.trials {
+                prop_assert_eq!(own.contains(&trial), own.iter().any(|other| other.block == trial.block));
+            }
+            // A cell with as many trials as there are shards is on every one.
+            for cell in plan.cells.iter().filter(|cell| cell.trials >= of) {
+                prop_assert!(own.iter().any(|trial| trial.cell == cell.id));
+            }
+            prop_assert_eq!(shard.to_string().parse::<Shard>(), Ok(*shard));
+            all.extend(own.iter().map(|trial| trial.index));
+        }
+        all.sort_unstable();
+        prop_assert_eq!(all, plan.trials.iter().map(|trial| trial.index).collect::<Vec<_>>());
     }
 
     #[test]

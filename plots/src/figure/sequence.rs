@@ -177,6 +177,7 @@ mod tests {
             status: if value.is_some() { Status::Ok } else { Status::Failed },
             reason: String::new(),
             host: None,
+            machine: String::new(),
             warmup,
             superseded: false,
         }

@@ -171,10 +171,11 @@ pub(super) fn sum_row(sums: &[f64]) -> Row {
         metric: String::new(),
         unit: String::new(),
         host: None,
+        machines: Vec::new(),
         trials: sums
             .iter()
             .zip(0..)
-            .map(|(&sum, at)| Trial { index: at, block: at, median: sum, mean: Some(sum) })
+            .map(|(&sum, at)| Trial { index: at, block: at, machine: 0, median: sum, mean: Some(sum) })
             .collect(),
         vms: sums.len(),
         missing: BTreeMap::new(),

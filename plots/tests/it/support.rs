@@ -186,6 +186,8 @@ impl Run {
             hosts: 1,
             started: "2026-01-01T00:00:00Z".into(),
             version: "0".into(),
+            shard: None,
+            machine: String::new(),
         }
     }
 

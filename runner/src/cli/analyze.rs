@@ -1,11 +1,14 @@
 //! A run's samples and summary: made, and said in words or as JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use microbench::host::identity::{self, Identity};
+use anyhow::Context;
+use microbench::error::code::Code;
+use microbench::host::identity::Identity;
 use microbench::host::noise::Noise;
 use microbench::run::directory::Directory;
+use microbench::run::merge;
 use microbench::screen::Stream;
 use microbench_plots::claim::Outcome;
 use microbench_plots::hint::{self, Hint};
@@ -14,7 +17,7 @@ use microbench_plots::results::{CellResult, results};
 use microbench_plots::sentence::{self, Sentence};
 use microbench_plots::stats::median::Interval;
 use microbench_plots::terminal::wrapped_to;
-use microbench_plots::{Analysis, claim, summary};
+use microbench_plots::{Analysis, claim, many, summary};
 use serde::Serialize;
 
 use super::store::{print_json, print_text};
@@ -59,7 +62,7 @@ struct ClaimReport<'a> {
 pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<ExitCode> {
     let run = Directory::open(given)?;
     let analysis = microbench_plots::analyze(run.path())?;
-    let identity: Option<Identity> = run.read(identity::FILE).ok();
+    let identities = merge::identities(&run);
     let named = given.display().to_string();
     let sentences = sentence::sentences(&analysis.plan, &analysis.summary);
     let hints = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
@@ -71,7 +74,7 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
             run: run.name(),
             study: &analysis.plan.study,
             host,
-            machine: identity.as_ref().map(Identity::line),
+            machine: machine(&identities),
             values: analysis.values,
             missing: analysis.missing,
             results: results(&analysis.summary),
@@ -87,7 +90,7 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
         out.push_str(&wrapped_to(room.words, line, 4));
         out.push('\n');
     };
-    if let Some(identity) = &identity {
+    for identity in &identities {
         say(&identity.line());
         let measured = |metric: &str| analysis.plan.metrics.iter().any(|own| own.name == metric);
         match Noise::of_host(&identity.fingerprint) {
@@ -111,6 +114,12 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
     Ok(print_text(&out))
 }
 
+/// The hosts in a line; `None` where none was recorded.
+fn machine(identities: &[Identity]) -> Option<String> {
+    let lines: Vec<String> = identities.iter().map(Identity::line).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
 fn claims(analysis: &Analysis) -> Vec<ClaimReport<'_>> {
     (analysis.verdicts.iter())
         .map(|verdict| ClaimReport {
@@ -123,4 +132,60 @@ fn claims(analysis: &Analysis) -> Vec<ClaimReport<'_>> {
             remark: &verdict.remark,
         })
         .collect()
+}
+
+/// What an analysis of many runs found, as JSON has it.
+#[derive(Serialize)]
+struct ManyReport {
+    files: Vec<String>,
+    left_out: Vec<String>,
+    results: Vec<many::Pooled>,
+}
+
+/// Whether `given` is no run but a file of samples, or a pattern.
+pub(super) fn is_many(given: &Path) -> bool {
+    let text = given.to_string_lossy();
+    text.contains(['*', '?', '[']) || given.extension().is_some_and(|end| end == "parquet")
+}
+
+/// Summarises the samples of many runs, each once: a shard that is there in a merged run as well is left out.
+pub(super) fn many(given: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
+    let mut files = Vec::new();
+    for given in given {
+        if !is_many(given) {
+            files.push(Directory::open(given)?.path().join("samples.parquet"));
+            continue;
+        }
+        let pattern = given.display().to_string();
+        let wrong = || {
+            Code::NotAnalysed.says(format!("{pattern} names no file: what `analyze RUN` leaves is RUN/samples.parquet"))
+        };
+        let found = glob::glob(&pattern).with_context(|| Code::BadValue.says(format!("{pattern} is no pattern")))?;
+        let found: Vec<PathBuf> = found.filter_map(Result::ok).collect();
+        anyhow::ensure!(!found.is_empty(), wrong());
+        files.extend(found.into_iter().map(|path| if path.is_dir() { path.join("samples.parquet") } else { path }));
+    }
+    let files = files.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+    let mut files: Vec<PathBuf> = files.collect();
+    files.sort();
+    files.dedup();
+    let folder = |path: &Path| path.parent().and_then(|folder| Directory::open(folder).ok());
+    let merged: Vec<String> =
+        files.iter().filter_map(|path| folder(path)).flat_map(|run| merge::parts(&run)).map(|part| part.name).collect();
+    let is_part = |path: &PathBuf| {
+        folder(path).is_some_and(|run| run.shard().is_ok_and(|shard| shard.is_some()) && merged.contains(&run.name()))
+    };
+    let (left_out, files): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(is_part);
+    let results = many::pooled(&files)?;
+    let named = |files: &[PathBuf]| files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    if json {
+        return print_json(&ManyReport { files: named(&files), left_out: named(&left_out), results });
+    }
+    let room = Stream::Out.room();
+    let mut out = format!("{} files of samples", files.len());
+    if !left_out.is_empty() {
+        out.push_str(&format!("; {} of shards that are there in a merged run are left out", left_out.len()));
+    }
+    out.push_str(&format!("\n{}", many::text(&results, room)));
+    Ok(print_text(&out))
 }

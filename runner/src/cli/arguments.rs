@@ -10,7 +10,7 @@ use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
 use microbench::screen::Colour;
 use microbench::selftest::probe::FakeGuests;
-use microbench_plots::record::{HostKind, Theme};
+use microbench_plots::record::{HostKind, Shard, Theme};
 
 /// What the help ends with: the way in, and how a run is named.
 const NEXT: &str = "\
@@ -69,6 +69,9 @@ pub(super) enum Action {
         /// Show one cell: every value with what set it, and what would be started.
         #[arg(long, value_name = "CELL", conflicts_with = "full")]
         explain: Option<String>,
+        /// Show also who does what when the plan is divided into N shards.
+        #[arg(long, value_name = "N", conflicts_with_all = ["json", "explain"], value_parser = clap::value_parser!(u32).range(1..))]
+        shards: Option<u32>,
     },
     /// Run a study, or go on with a run that was cut off.
     #[command(after_help = "Example: microbench run experiments/quick.toml --host emulated")]
@@ -81,11 +84,50 @@ pub(super) enum Action {
         /// Run directory to create [default: runs/STUDY-TIME in the project].
         #[arg(long, value_name = "FOLDER")]
         out: Option<PathBuf>,
+        /// Execute one shard of N: every N-th block of the plan, from the K-th; `merge` joins the shards.
+        #[arg(long, value_name = "K/N")]
+        shard: Option<Shard>,
         /// Go on with this run; no study is given then.
-        #[arg(long, value_name = "RUN", conflicts_with_all = ["manifest", "out", "seed", "trials", "profile"])]
+        #[arg(long, value_name = "RUN", conflicts_with_all = ["manifest", "out", "seed", "trials", "profile", "shard"])]
         resume: Option<PathBuf>,
         #[command(flatten)]
         session: SessionArguments,
+    },
+    /// Join the shards of a plan to one run. Other plans or kinds of hosts, a shard that is there twice, and one that is missing are
+    /// refused.
+    #[command(after_help = "Example: microbench merge runs/quick-1of2 runs/quick-2of2 --out runs/quick\n\n\
+JSON: {run, complete, shards: [{shard: {index, of}, name, machines, trials_ended, trials_planned, journal_sha256}]}.")]
+    Merge {
+        /// The shards, or submissions of such.
+        #[arg(value_name = "SHARD", required = true)]
+        shards: Vec<PathBuf>,
+        /// Run directory to create [default: STUDY-TIME-merged beside the first shard].
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+        /// Merge although shards are missing or incomplete: their trials are missing values then, with the reason.
+        #[arg(long)]
+        partial: bool,
+        /// Print what was made as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hand a study's shards to a cluster.
+    #[command(subcommand)]
+    Submit(Submit),
+    /// Show what has become of a submission: each task's state in Slurm, and its shard's trials.
+    #[command(after_help = "JSON: {submission, study, job, cluster, submitted, complete, \
+shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned}]}; what Slurm does not know is null.")]
+    Status {
+        /// The submission: its folder, its name in runs/, or `latest`.
+        submission: PathBuf,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cancel a submission's job; what was measured stays and can be gone on with.
+    Cancel {
+        /// The submission: its folder, its name in runs/, or `latest`.
+        submission: PathBuf,
     },
     /// Find out where a study's trials can execute, by booting one guest: prints `kvm` or `emulated`.
     #[command(after_help = "JSON: {host: kvm|emulated, reason: why not KVM, or null}.")]
@@ -115,16 +157,18 @@ pub(super) enum Action {
         root: Option<PathBuf>,
     },
     #[command(
-        after_help = "Example: microbench analyze latest\n\nJSON: {run, study, host, machine, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
+        after_help = "Examples: microbench analyze latest; microbench analyze 'runs/*/samples.parquet'\n\nJSON: {run, study, host, machine, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
 median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {STATUS: {vms, reason}}}], \
 sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline, tests}], hints: [{hint, message, advice}], \
-claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}."
+claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many runs {files, left_out, results: \
+[{study, cell, metric, unit, host, runs, machines, n, median, interval, between: [low, high], missing}]}."
     )]
-    /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary.
+    /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary. Of many runs, or of files or
+    /// patterns of such, read the samples that they have, and print a summary over all of them.
     Analyze {
-        /// The run.
-        #[arg(value_hint = ValueHint::DirPath)]
-        run: PathBuf,
+        /// The run; or several runs, samples.parquet files, or patterns of them with `*` (in quotes).
+        #[arg(value_name = "RUN", value_hint = ValueHint::AnyPath, required = true)]
+        runs: Vec<PathBuf>,
         /// Print quantiles, the mean's interval, outliers and drift of each cell, too.
         #[arg(long, conflicts_with = "json")]
         detail: bool,
@@ -254,9 +298,10 @@ JSON: {run, rows, left_out}."
         json: bool,
     },
     /// List the project's runs, the newest last: study, host, state, VMs that failed, size; the sessions of one that was resumed below it.
-    #[command(after_help = "JSON: a list of {name, path, study, kind: measured|imported|noise, host, begun, \
+    #[command(after_help = "JSON: a list of {name, path, study, kind: measured|imported|noise, shard: {index, of}, \
+merged: [the shards, as `merge` has them], host, begun, \
 state: complete|interrupted|running|unreadable, owner: {pid, machine, since}, reason, trials_ended, trials_planned, failed_vms, \
-bytes, sessions: [{started, host, hosts, version, trials}]}; what is unknown is null.")]
+bytes, sessions: [{started, host, hosts, version, trials, of a shard also shard and machine}]}; what is unknown is null.")]
     Runs {
         /// Only runs of this study.
         #[arg(long, value_name = "STUDY")]
@@ -389,6 +434,41 @@ files: [{name, files, bytes, what}], next: [[command, what it does]]}; of an arc
         run: PathBuf,
         #[arg(long)]
         project: PathBuf,
+    },
+}
+
+/// Where a study is submitted.
+#[derive(Debug, Subcommand)]
+pub(super) enum Submit {
+    /// As an array of Slurm: one task a shard, with this very program. Prints the submission's folder.
+    #[command(
+        after_help = "Example: microbench submit slurm experiments/quick.toml --shards 4 --constraint kvm --exclusive -- --time=2:00:00\n\n\
+JSON: {submission, study, plan_sha256, job, cluster, submitted, program, shards}."
+    )]
+    Slurm {
+        #[command(flatten)]
+        study: StudyArguments,
+        /// Shards, each of which becomes a task.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        shards: u32,
+        /// Only nodes that have this feature, for instance `kvm`.
+        #[arg(long, value_name = "FEATURE")]
+        constraint: Option<String>,
+        /// Give each task its node alone; wall time wants that.
+        #[arg(long)]
+        exclusive: bool,
+        /// Where trials execute: all tasks on one kind of host.
+        #[arg(long, value_enum, default_value_t = HostArgument::Kvm)]
+        host: HostArgument,
+        /// Folder of the submission to create; the shards' runs are beside it [default: runs/STUDY-TIME-slurm in the project].
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+        /// Print what was submitted as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Further options for `sbatch`, after `--`.
+        #[arg(last = true, value_name = "OPTION")]
+        options: Vec<String>,
     },
 }
 

@@ -33,7 +33,9 @@ pub(super) fn compare_runs(
     let host = |rows: &[summary::Row]| rows.iter().find_map(|row| row.host);
     let fingerprints = [first.2.as_deref(), second.2.as_deref()];
     compare::check([host(&first.1), host(&second.1)], fingerprints, across_hosts)?;
-    let settings = compare::Settings { seed: second.0.seed, family: second.0.family.clone(), ..settings };
+    // Two runs of one host each, whose fingerprints say that they compare.
+    let pooled = across_hosts || [&first.1, &second.1].iter().all(|rows| summary::machines(rows).len() <= 1);
+    let settings = compare::Settings { seed: second.0.seed, family: second.0.family.clone(), pooled, ..settings };
     let found = compare::compare(&first.1, &second.1, &settings, |cell| vec![cell.to_owned()]);
     conclude(&found, [&a.name(), &b.name()], &second.0.title, &settings, output, gate)
 }

@@ -47,7 +47,7 @@ pub(super) fn import(
             return Err(Code::BadImport.says(message).into());
         }
     };
-    let run = Directory::create(project.root(), out, &imported.plan, &study.source, &Engines { engines })?;
+    let run = Directory::create(project.root(), out, &imported.plan, &study.source, &Engines { engines }, None)?;
     let (_, sha256) = run.plan()?;
     let now = jiff::Timestamp::now().to_string();
     let mut records = vec![imports::start(&run.name(), &sha256, &now, env!("CARGO_PKG_VERSION"))];

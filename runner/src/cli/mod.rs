@@ -9,6 +9,7 @@ mod machine;
 mod noise;
 mod reference;
 mod runs;
+mod shards;
 mod store;
 mod work;
 
@@ -38,7 +39,7 @@ use microbench::{catalog, manifest, plan, plan_view, sandbox};
 use microbench_plots::record::{ProbeError, Statistic};
 use microbench_plots::{compare as comparison, query, schema};
 
-use self::arguments::{Action, Cli, SelfTest, ThemeArgument};
+use self::arguments::{Action, Cli, SelfTest, Submit, ThemeArgument};
 use self::compare::{Output, compare_runs, compare_variants, verify};
 
 use self::machine::{try_guest, tuning};
@@ -95,20 +96,31 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
     match action {
         Action::New(arguments) => front::new(&arguments),
         Action::Plan { study, json, explain: Some(cell), .. } => front::explain_cell(&study, &cell, json),
-        Action::Plan { study, json, full, explain: None } => {
+        Action::Plan { study, json, full, explain: None, shards } => {
             let loaded = load(&study)?;
+            shards.map_or(Ok(()), |of| plan::divisible(&loaded.plan, of))?;
             if json {
                 print!("{}", plan::to_json(&loaded.plan));
             } else {
                 print!("{}", plan_view::render(&loaded.plan, &loaded.study, full));
                 print!("{}", plan_view::without_kernel(&loaded.engines));
+                if let Some(of) = shards {
+                    print!("\n{}", plan_view::shards(&loaded.plan, of));
+                }
             }
             Ok(ExitCode::SUCCESS)
         }
-        Action::Run { study, host, out, resume, session } => match resume {
+        Action::Run { study, host, out, shard, resume, session } => match resume {
             Some(run) => go_on(&run, study.project.as_deref(), host, session),
-            None => begin(&study, host, out.as_deref(), session),
+            None => begin(&study, host, out.as_deref(), shard, session),
         },
+        Action::Merge { shards, out, partial, json } => shards::merge(&shards, out.as_deref(), partial, json),
+        Action::Submit(Submit::Slurm { study, shards, constraint, exclusive, host, out, json, options }) => {
+            let wanted = shards::Wanted { shards, constraint, exclusive, options };
+            shards::submit(&study, wanted, host, out.as_deref(), json)
+        }
+        Action::Status { submission, json } => shards::status(&submission, json),
+        Action::Cancel { submission } => shards::cancel(&submission),
         Action::Host { study, json } => runs::host(&study, json),
         Action::Doctor { study, json, tune, restore, root } => {
             let tree = root.as_deref().map_or_else(Tree::machine, Tree::at);
@@ -125,7 +137,10 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let bad = checks.iter().any(|check| check.state == doctor::State::Bad);
             Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
-        Action::Analyze { run, detail, json } => analyze::analyze(&run, detail, json),
+        Action::Analyze { runs, detail, json } => match runs.as_slice() {
+            [run] if !analyze::is_many(run) => analyze::analyze(run, detail, json),
+            several => analyze::many(several, json),
+        },
         Action::Import { study, table, mapping, out, json } => {
             let Some(table) = table else {
                 Cli::command().error(ErrorKind::MissingRequiredArgument, "no TABLE.csv is given").exit()
@@ -176,7 +191,14 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         }
         Action::Compare { a, b, baseline, margin, means, detail, json, gate, across_hosts } => {
             let statistic = if means { Statistic::Mean } else { Statistic::Median };
-            let settings = comparison::Settings { statistic, margin, seed: 0, family: Vec::new(), blocks: b.is_none() };
+            let settings = comparison::Settings {
+                statistic,
+                margin,
+                seed: 0,
+                family: Vec::new(),
+                blocks: b.is_none(),
+                pooled: false,
+            };
             let output = if json { Output::Json } else { Output::Text { detail } };
             match b {
                 Some(b) => compare_runs(&a, &b, settings, across_hosts, output, gate),

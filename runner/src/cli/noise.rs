@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use anyhow::Context;
 use microbench::error::code::Code;
 use microbench::host::identity::{self, Identity};
+use microbench::host::needs;
 use microbench::host::noise::Noise;
 use microbench::plan;
 use microbench_plots::record::Statistic;
 use microbench_plots::{compare, noise, samples};
 
 use super::arguments::{HostArgument, SessionArguments, StudyArguments};
-use super::runs::{Loaded, hand_over, load, prepare};
+use super::runs::{Loaded, Place, hand_over, load, prepare};
 
 /// Runs one cell under two labels, and prints how far it is from itself. The exit code is 1 when a comparison found a
 /// difference.
@@ -31,7 +32,8 @@ pub(super) fn against_itself(
         let cells: Vec<&str> = plan.cells.iter().map(|cell| cell.id.as_str()).collect();
         Code::UnknownCell.says(format!("the study has no cell {cell}; it has {}", cells.join(", ")))
     })?;
-    let run = prepare(&study, &plan, engines, &project, &folder, host, out)?;
+    needs::check(host.kind(), &engines)?;
+    let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard: None })?;
     let ended =
         hand_over(&run, &project, host, SessionArguments::DEFAULT)?.status().context("cannot start the execution")?;
     if !ended.success() {
@@ -45,6 +47,7 @@ pub(super) fn against_itself(
         seed: plan.seed,
         family: Vec::new(),
         blocks: true,
+        pooled: false,
     };
     let floors = noise::floors(&plan, &samples, blocks, &settings);
     print!("{}", noise::text(&floors, &plan, &samples, blocks, &settings));

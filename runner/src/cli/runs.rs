@@ -11,15 +11,16 @@ use microbench::artifact::cache::Cache;
 use microbench::artifact::lock::{self, Lock};
 use microbench::artifact::project::{Project, read_toml};
 use microbench::engine::description::Engine;
+use microbench::error::code::Code;
 use microbench::error::describe;
 use microbench::host::needs;
 use microbench::manifest::Study;
 use microbench::plan::Choice;
 use microbench::run::directory::{Directory, Engines};
 use microbench::run::parts::Files;
-use microbench::run::{execute, parts};
+use microbench::run::{execute, merge, parts};
 use microbench::{catalog, journal, manifest, plan, screen};
-use microbench_plots::record::{HostKind, Plan};
+use microbench_plots::record::{HostKind, Plan, Shard};
 use serde::Serialize;
 
 use super::arguments::{Cli, HostArgument, SessionArguments, StudyArguments};
@@ -54,10 +55,13 @@ pub(super) fn begin(
     arguments: &StudyArguments,
     host: HostArgument,
     out: Option<&Path>,
+    shard: Option<Shard>,
     session: SessionArguments,
 ) -> anyhow::Result<ExitCode> {
     let Loaded { study, plan, engines, project, folder } = load(arguments)?;
-    let run = prepare(&study, &plan, engines, &project, &folder, host, out)?;
+    shard.map_or(Ok(()), |shard| plan::divisible(&plan, shard.of))?;
+    needs::check(host.kind(), &engines)?;
+    let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard })?;
     let error = hand_over(&run, &project, host, session)?.exec();
     bail!("cannot start the execution: {error}")
 }
@@ -65,6 +69,15 @@ pub(super) fn begin(
 /// The emulated host may be taken: it was asked for, or nothing was and there is an engine for which KVM may not work here.
 fn may_emulate(host: HostArgument, engines: &[Engine]) -> bool {
     host == HostArgument::Emulated || host == HostArgument::Auto && engines.iter().any(|engine| engine.needs_kvm)
+}
+
+/// Where a run is made, and of which part of its plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place<'a> {
+    /// The folder [default: in runs/].
+    pub(super) out: Option<&'a Path>,
+    /// The part; `None` for all of it.
+    pub(super) shard: Option<Shard>,
 }
 
 /// Provides what a plan needs and makes its run directory.
@@ -75,18 +88,30 @@ pub(super) fn prepare(
     project: &Project,
     folder: &Path,
     host: HostArgument,
-    out: Option<&Path>,
+    place: Place<'_>,
 ) -> anyhow::Result<Directory> {
-    needs::check(host.kind(), &engines)?;
-    let cache = Cache::of_user()?;
-    // Everything is there before a run directory is: a failure here leaves none half-made.
-    let mut lock = parts::provide(plan, &engines, project, &cache, Files::In(folder))?;
-    if may_emulate(host, &engines) {
-        parts::provide_testbed(&mut lock, project, &cache)?;
-    }
-    let run = Directory::create(project.root(), out, plan, &study.source, &Engines { engines })?;
+    let Place { out, shard } = place;
+    let lock = provide(plan, &engines, project, folder, host)?;
+    let run = Directory::create(project.root(), out, plan, &study.source, &Engines { engines }, shard)?;
     lock.write_or_compare(run.path())?;
     Ok(run)
+}
+
+/// Provides what a plan needs on a host.
+pub(super) fn provide(
+    plan: &Plan,
+    engines: &[Engine],
+    project: &Project,
+    folder: &Path,
+    host: HostArgument,
+) -> anyhow::Result<Lock> {
+    let cache = Cache::of_user()?;
+    // Everything is there before a run directory is: a failure here leaves none half-made.
+    let mut lock = parts::provide(plan, engines, project, &cache, Files::In(folder))?;
+    if may_emulate(host, engines) {
+        parts::provide_testbed(&mut lock, project, &cache)?;
+    }
+    Ok(lock)
 }
 
 pub(super) fn go_on(
@@ -96,6 +121,12 @@ pub(super) fn go_on(
     session: SessionArguments,
 ) -> anyhow::Result<ExitCode> {
     let run = Directory::open(run)?;
+    if !merge::parts(&run).is_empty() {
+        bail!(Code::Merged.says(format!(
+            "{} was merged of shards: go on with those that lack trials, then merge them again",
+            run.path().display()
+        )));
+    }
     let project = Project::find(project, run.path())?;
     let (plan, _) = run.plan()?;
     let engines = run.engines()?.engines;
@@ -119,7 +150,7 @@ pub(super) fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::R
     let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?, Files::In(&folder))?;
     let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let run = folder.path().join("host-check");
-    let run = Directory::create(project.root(), Some(&run), &plan, &study.source, &Engines { engines })?;
+    let run = Directory::create(project.root(), Some(&run), &plan, &study.source, &Engines { engines }, None)?;
     lock.write_or_compare(run.path())?;
     Ok(execute::check_kvm_apart(&run, &project))
 }

@@ -63,7 +63,12 @@ pub(super) fn runs(study: Option<&str>, json: bool) -> anyhow::Result<ExitCode> 
     Ok(print_text(&list(&entries, Stream::Out.room())))
 }
 
-/// The runs as a table, a run's sessions and what is wrong with it below it.
+/// Whether `entry` is a shard that the run `of` was merged of.
+fn is_part(entry: &Entry, of: &Entry) -> bool {
+    of.study == entry.study && of.merged.iter().any(|part| part.name == entry.name && Some(part.shard) == entry.shard)
+}
+
+/// The runs as a table, a run's sessions or shards and what is wrong with it below it.
 fn list(entries: &[Entry], room: Room) -> String {
     let columns = [
         Column::left("run", 0),
@@ -75,9 +80,15 @@ fn list(entries: &[Entry], room: Room) -> String {
         Column::right("size", 5),
     ];
     let mut rows = Vec::new();
-    for entry in entries {
-        let study =
-            if entry.kind == Kind::Noise { format!("{} (against itself)", entry.study) } else { entry.study.clone() };
+    // A shard stands below the run that it was merged to.
+    let own = |entry: &&Entry| !entries.iter().any(|other| is_part(entry, other));
+    for entry in entries.iter().filter(own) {
+        let study = match (entry.kind, entry.shard, entry.merged.len()) {
+            (Kind::Noise, ..) => format!("{} (against itself)", entry.study),
+            (_, Some(shard), _) => format!("{} (shard {shard})", entry.study),
+            (_, None, 1..) => format!("{} (merged)", entry.study),
+            _ => entry.study.clone(),
+        };
         rows.push(vec![
             entry.name.clone(),
             study,
@@ -87,7 +98,20 @@ fn list(entries: &[Entry], room: Room) -> String {
             if entry.state == State::Unreadable { "-".to_owned() } else { entry.failed_vms.to_string() },
             DecimalBytes(entry.bytes).to_string(),
         ]);
-        if entry.sessions.len() > 1 {
+        for (n, part) in (1..).zip(&entry.merged) {
+            let branch = if n == entry.merged.len() { "\u{2570}\u{2500}" } else { "\u{251c}\u{2500}" };
+            let shard = entries.iter().find(|other| other.shard == Some(part.shard) && is_part(other, entry));
+            rows.push(vec![
+                format!("{branch} {} {}", part.shard, part.name),
+                String::new(),
+                part.machines.join(", "),
+                shard.map_or_else(String::new, |shard| minute(&shard.begun)),
+                format!("{} of {} trials", part.trials_ended, part.trials_planned),
+                String::new(),
+                shard.map_or_else(|| "removed".to_owned(), |shard| DecimalBytes(shard.bytes).to_string()),
+            ]);
+        }
+        if entry.sessions.len() > 1 && entry.merged.is_empty() {
             for (n, session) in (1..).zip(&entry.sessions) {
                 let branch = if n == entry.sessions.len() { "\u{2570}\u{2500}" } else { "\u{251c}\u{2500}" };
                 rows.push(vec![
@@ -237,11 +261,29 @@ fn overview_text(overview: &Overview, room: Room) -> String {
     if let Some(machine) = &overview.machine {
         line("", machine);
     }
+    if let Some(shard) = run.shard {
+        line("shard", &format!("{shard}: every {}. block of the plan; `microbench merge` joins them", shard.of));
+    }
     line("state", &state(run));
+    for part in &run.merged {
+        let words = format!(
+            "{}, {} of {} trials, on {}",
+            part.name,
+            part.trials_ended,
+            part.trials_planned,
+            part.machines.join(", ")
+        );
+        line(&format!("of {}", part.shard), &words);
+    }
     for (n, session) in (1..).zip(&run.sessions) {
         let hosts = if session.hosts == 1 { String::new() } else { format!(" on {} hosts", session.hosts) };
-        let words =
-            format!("{}{hosts}, {} trials, microbench {}", minute(&session.started), session.trials, session.version);
+        let on = if session.machine.is_empty() { String::new() } else { format!(" on {}", session.machine) };
+        let words = format!(
+            "{}{on}{hosts}, {} trials, microbench {}",
+            minute(&session.started),
+            session.trials,
+            session.version
+        );
         line(&format!("session {n}"), &words);
     }
     text.push('\n');

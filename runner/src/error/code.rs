@@ -68,12 +68,18 @@ codes! {
     NoRoom = "MB3013", "The disk has too little room for the next trial.";
     RunInShm = "MB3014", "The run directory is in /dev/shm, which a run covers.";
     BadArchive = "MB3015", "The file is no archive of a run, or was changed.";
+    NotAShard = "MB3016", "The run is no shard.";
+    ShardsDiffer = "MB3017", "The shards are not of one run.";
+    ShardTwice = "MB3018", "A shard or a trial of it would be in the merged run twice.";
+    ShardMissing = "MB3019", "A shard is missing or incomplete.";
+    Merged = "MB3020", "The run was merged of shards and cannot be gone on with.";
     // Execution.
     EmulatorFailed = "MB4001", "The emulated host does not start.";
     EmulatorKeepsEnding = "MB4002", "The emulated host ends before it completes a trial.";
     EmulatorSays = "MB4003", "Something failed in the emulated host.";
     NoTap = "MB4004", "A tap interface cannot be made.";
     NoGuest = "MB4005", "No guest comes up under KVM.";
+    SlurmFailed = "MB4006", "A command of Slurm failed.";
     // Analysis.
     NotAnalysed = "MB5001", "The run has not been analysed.";
     NoFigure = "MB5002", "A figure cannot be drawn.";
@@ -93,6 +99,8 @@ codes! {
     UnknownName = "MB6006", "An engine, metric or code of this name does not exist.";
     FileExists = "MB6007", "The file that was to be written exists already.";
     BadValue = "MB6008", "The value of an option is outside its range.";
+    NotDivisible = "MB6009", "The plan cannot be divided into so many shards.";
+    NoSubmission = "MB6010", "The folder is no submission to Slurm.";
     // The rest.
     System = "MB9001", "The operating system refused something.";
     Unexpected = "MB9002", "Something failed for which there is no code.";

@@ -39,6 +39,7 @@ fn of_type(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
         return Some(match error {
             PlanError::UnknownProfile { .. } => Code::UnknownProfile,
             PlanError::TooManyTrials { .. } => Code::TooManyTrials,
+            PlanError::NotDivisible { .. } => Code::NotDivisible,
         });
     }
     if error.is::<NameError>() {

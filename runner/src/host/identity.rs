@@ -100,6 +100,16 @@ impl Identity {
         Ok(())
     }
 
+    /// The name of the host within which trials are compared, on the machine `machine`: its name, or of an emulated host the kind's and
+    /// the fingerprint, because in virtual time such hosts are one and the same machine, wherever they are emulated.
+    #[must_use]
+    pub fn machine_name(&self, machine: &str) -> String {
+        match self.kind {
+            HostKind::Emulated => format!("{}-{}", self.kind, self.fingerprint),
+            _ => machine.to_owned(),
+        }
+    }
+
     /// One line for a reader.
     #[must_use]
     pub fn line(&self) -> String {

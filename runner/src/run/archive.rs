@@ -14,12 +14,13 @@ use anyhow::{Context, bail, ensure};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use microbench_plots::record::Plan;
+use microbench_plots::record::{Plan, Shard};
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::directory::{Directory, PLAN, PLAN_BEGUN};
+use super::directory::{Directory, PLAN, PLAN_BEGUN, SHARD};
+use super::merge;
 use super::survey::{self, Survey};
 use crate::artifact::cache::hex;
 use crate::error::code::Code;
@@ -28,16 +29,18 @@ use crate::journal;
 /// The file of digests, the first of an archive.
 const SUMS: &str = "SHA256SUMS";
 /// Files of a run that an archive has, where they are there.
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     PLAN_BEGUN,
     "engines.json",
     "host.json",
     journal::FILE,
     crate::artifact::lock::FILE,
     "manifest.toml",
+    merge::FILE,
     PLAN,
     "samples.csv",
     "samples.parquet",
+    SHARD,
 ];
 /// Files without which a folder is no run that could be exported.
 const NEEDED: [&str; 3] = [PLAN, "manifest.toml", journal::FILE];
@@ -147,11 +150,12 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
 fn members(folder: &Path, consoles: bool) -> anyhow::Result<Vec<String>> {
     let mut names: Vec<String> =
         FILES.iter().filter(|name| folder.join(name).exists()).map(|&name| name.to_owned()).collect();
+    let inside = |folder: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+    };
+    names.extend(inside(&folder.join(merge::HOSTS)).into_iter().map(|name| format!("{}/{name}", merge::HOSTS)));
     if consoles {
-        let inside = |folder: &Path| -> Vec<String> {
-            let entries = std::fs::read_dir(folder).into_iter().flatten();
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
-        };
         names.extend(inside(folder).into_iter().filter(|name| name.starts_with("testbed-") && name.ends_with(".log")));
         names.extend(inside(&folder.join("console")).into_iter().map(|name| format!("console/{name}")));
     }
@@ -198,8 +202,10 @@ fn write(to: &mut impl Write, folder: &Path, name: &str, files: &[(String, u64, 
     add("", 0, EntryType::Directory, &mut std::io::empty())?;
     let text = sums(files);
     add(SUMS, text.len() as u64, EntryType::Regular, &mut text.as_bytes())?;
-    if files.iter().any(|(inside, _, _)| inside.starts_with("console/")) {
-        add("console/", 0, EntryType::Directory, &mut std::io::empty())?;
+    for below in ["console/", "hosts/"] {
+        if files.iter().any(|(inside, _, _)| inside.starts_with(below)) {
+            add(below, 0, EntryType::Directory, &mut std::io::empty())?;
+        }
     }
     for (inside, bytes, sha256) in files {
         let path = folder.join(inside);
@@ -267,7 +273,7 @@ fn read(from: impl Read) -> anyhow::Result<Checked> {
         ensure!(seen.insert(inside.clone()), "`{inside}` is in it twice");
         let mut data = Digesting { from: entry.by_ref().take(bytes), so_far: Sha256::new() };
         let mut content = Vec::new();
-        if [SUMS, PLAN, journal::FILE].contains(&inside.as_str()) {
+        if [SUMS, PLAN, SHARD, journal::FILE].contains(&inside.as_str()) {
             data.read_to_end(&mut content).context("it ends too soon")?;
         } else {
             std::io::copy(&mut data, &mut std::io::sink()).context("it ends too soon")?;
@@ -290,10 +296,11 @@ fn read(from: impl Read) -> anyhow::Result<Checked> {
     if let Some(missing) = sums.keys().next() {
         bail!("`{missing}` is missing");
     }
+    let shard: Option<Shard> = kept.get(SHARD).map(|bytes| serde_json::from_slice(bytes)).transpose()?;
     let kept = |name: &str| kept.get(name).with_context(|| format!("it has no {name}"));
     let plan_bytes = kept(PLAN)?;
     let plan: Plan = serde_json::from_slice(plan_bytes).with_context(|| format!("{PLAN} is damaged"))?;
-    let survey = survey::survey(&plan, kept(journal::FILE)?)
+    let survey = survey::survey(&plan, shard, kept(journal::FILE)?)
         .map_err(|(line, error)| anyhow::Error::new(error).context(format!("{}:{line} is damaged", journal::FILE)))?;
     let sha256 = hex(&Sha256::digest(plan_bytes));
     ensure!(

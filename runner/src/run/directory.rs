@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{FORMAT_VERSION, Plan};
+use microbench_plots::record::{FORMAT_VERSION, Plan, Shard};
 use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,9 @@ use crate::error::code::Code;
 pub const PLAN: &str = "plan.json";
 /// The plan as the run began, to say what was edited.
 pub(super) const PLAN_BEGUN: &str = ".plan.json";
-const ENGINES: &str = "engines.json";
+pub(super) const ENGINES: &str = "engines.json";
+/// Which part of the plan the run executes; not there when it is all of it.
+pub const SHARD: &str = "shard.json";
 
 /// How the name of a run's folder begins while it is being made.
 pub(super) const HALF_MADE: &str = ".microbench-half-made-";
@@ -43,7 +45,8 @@ pub struct Engines {
 }
 
 impl Directory {
-    /// Makes the folder of a new run: `given`, or `runs/<study>-<time>` below `root`. It appears whole or not at all.
+    /// Makes the folder of a new run of all of the plan, or of a shard: `given`, or `runs/<study>-<time>` below `root`. It appears whole or
+    /// not at all.
     ///
     /// # Errors
     /// When it exists already or cannot be written.
@@ -53,9 +56,27 @@ impl Directory {
         plan: &Plan,
         manifest: &str,
         engines: &Engines,
+        shard: Option<Shard>,
     ) -> anyhow::Result<Self> {
-        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let path = given.map_or_else(|| root.join("runs").join(format!("{}-{now}", plan.study)), Path::to_path_buf);
+        let part = shard.map_or_else(String::new, |shard| format!("-{}of{}", shard.index, shard.of));
+        let default = || root.join("runs").join(format!("{}-{}{part}", plan.study, stamp()));
+        Self::make(&given.map_or_else(default, Path::to_path_buf), |half| {
+            half.write("manifest.toml", manifest.as_bytes())?;
+            half.write(PLAN, &plan_text(plan)?)?;
+            half.write(PLAN_BEGUN, &plan_text(plan)?)?;
+            half.write(ENGINES, &serde_json::to_vec_pretty(engines)?)?;
+            if let Some(shard) = shard {
+                half.write(SHARD, &serde_json::to_vec(&shard)?)?;
+            }
+            fs::create_dir(half.console()).context("cannot create console/")
+        })
+    }
+
+    /// Makes the folder `path` with what `fill` puts into it. It appears whole or not at all.
+    ///
+    /// # Errors
+    /// When it exists already or cannot be written, and those of `fill`.
+    pub fn make(path: &Path, fill: impl FnOnce(&Self) -> anyhow::Result<()>) -> anyhow::Result<Self> {
         if path.exists() {
             bail!(
                 Code::RunExists.says(format!(
@@ -77,11 +98,7 @@ impl Directory {
         let _lock =
             Flock::lock(lock, FlockArg::LockSharedNonblock).map_err(|(_, error)| error).context("cannot lock it")?;
         let half = Self { path: work.path().to_path_buf() };
-        half.write("manifest.toml", manifest.as_bytes())?;
-        half.write(PLAN, &plan_text(plan)?)?;
-        half.write(PLAN_BEGUN, &plan_text(plan)?)?;
-        half.write(ENGINES, &serde_json::to_vec_pretty(engines)?)?;
-        fs::create_dir(half.console()).context("cannot create console/")?;
+        fill(&half)?;
         fs::rename(work.keep(), &path).with_context(|| format!("cannot name {}", path.display()))?;
         Ok(Self { path })
     }
@@ -116,6 +133,14 @@ impl Directory {
     #[must_use]
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The part of the plan that the run executes; `None` for all of it.
+    ///
+    /// # Errors
+    /// When its file is there and cannot be understood.
+    pub fn shard(&self) -> anyhow::Result<Option<Shard>> {
+        shard_of(&self.path)
     }
 
     /// The plan and the SHA-256 of its file.
@@ -204,6 +229,29 @@ impl Directory {
         file.persist(&path).with_context(context)?;
         Ok(())
     }
+}
+
+/// The part of its plan that the run in the folder `run` executes; `None` for all of it.
+///
+/// # Errors
+/// When its file is there and cannot be understood.
+pub fn shard_of(run: &Path) -> anyhow::Result<Option<Shard>> {
+    let path = run.join(SHARD);
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let shard: Shard = serde_json::from_slice(&bytes)
+        .with_context(|| Code::RunFileDamaged.says(format!("{} is damaged", path.display())))?;
+    // As the command line has it, so that no shard is of none.
+    let known = shard.to_string().parse::<Shard>().map_err(anyhow::Error::msg);
+    known.map(Some).with_context(|| Code::RunFileDamaged.says(format!("{} is damaged", path.display())))
+}
+
+/// Now, as it stands in the names of folders.
+#[must_use]
+pub fn stamp() -> String {
+    jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 /// Whether `path` is the folder of a run.

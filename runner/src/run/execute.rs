@@ -84,8 +84,9 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             sandbox::ready_for(&run.parts)?;
             let mut watcher = Watcher::new(host, messages);
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
-            Identity::take(host, run.directory.path(), &run.lock, None, clone).write_or_compare(&run.directory)?;
-            session.begin(&run.plan_sha256, host, 1)?;
+            let identity = Identity::take(host, run.directory.path(), &run.lock, None, clone);
+            identity.write_or_compare(&run.directory)?;
+            session.begin(&run.plan_sha256, host, 1, &identity.machine_name(&owner.machine))?;
             session.probe(measure(Probe::Exact, FakeGuests::of_a_session(options.fake_guests))?)?;
             in_stages(&mut session, |session| {
                 local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher, &mut seals)
@@ -95,10 +96,11 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
             // What is packed cannot change any more.
             run.parts.keys().try_for_each(|cell| seals.check(cell).map_err(anyhow::Error::msg))?;
-            Identity::take(host, run.directory.path(), &run.lock, Some(&machine), None)
-                .write_or_compare(&run.directory)?;
+            let identity = Identity::take(host, run.directory.path(), &run.lock, Some(&machine), None);
+            identity.write_or_compare(&run.directory)?;
             let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
-            session.begin(&run.plan_sha256, host, u32::try_from(hosts).unwrap_or(u32::MAX))?;
+            let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
+            session.begin(&run.plan_sha256, host, hosts, &identity.machine_name(&owner.machine))?;
             let mut stage = 0;
             in_stages(&mut session, |session| {
                 let shares = emulated::shares(session.todo(), &run.plan, &machine);

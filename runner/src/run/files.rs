@@ -25,6 +25,7 @@ pub const FILES: &[FileSpec] = &[
     ),
     file(".plan.json", "run", "The plan as the run began, to say what was edited."),
     file("engines.json", "run", "The engines' descriptions, as they were when the run began."),
+    file("shard.json", "run --shard", "Which part of the plan the run executes; only where that is not all of it."),
     file("lock.toml", "run", "Every artefact: kind, version, bytes, SHA-256, origin."),
     file(
         "host.json",
@@ -37,6 +38,16 @@ pub const FILES: &[FileSpec] = &[
         "What happened: one line an event, reading, failure or disturbance, each with its CRC-32.",
     ),
     file("session.json", "run", "The process that had the journal open last."),
+    file(
+        "merged.json",
+        "merge",
+        "The shards that the run was merged of: names, hosts, trials, digests of their journals.",
+    ),
+    file(
+        "hosts/*.json",
+        "merge",
+        "The `host.json` of each shard; that of the run is there only where all have one fingerprint.",
+    ),
     file("console/*.log", "run", "Each VM's console, bounded."),
     file("testbed-*.log", "run", "The consoles of the emulated hosts."),
     file(

@@ -3,7 +3,7 @@
 //! [`directory`] is what is on disk, [`name`] finds it, [`files`] says what is in it, [`parts`] turns names into files, [`kvm`] finds out whether guests come up here,
 //! [`execute`] enters the sandbox, [`session`] keeps the journal, [`line`] and
 //! [`estimate`] say how it goes, [`local`] and [`emulated`] are the two places where trials can
-//! be executed. [`survey`] and [`overview`] say what has become of a run, [`archive`] packs it, [`prune`] removes it.
+//! be executed. [`merge`] joins shards. [`survey`] and [`overview`] say what has become of a run, [`archive`] packs it, [`prune`] removes it.
 
 pub mod archive;
 pub mod budget;
@@ -15,6 +15,7 @@ pub mod files;
 pub mod kvm;
 pub mod line;
 pub mod local;
+pub mod merge;
 pub mod name;
 pub mod overview;
 pub mod parts;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use microbench_plots::record::{Cell, Plan, Protocol};
+use microbench_plots::record::{Cell, Plan, Protocol, Shard};
 use serde::Serialize;
 
 use super::directory::Directory;
@@ -12,7 +12,7 @@ use super::survey::{Entry, Kind, State, Survey, files};
 use crate::artifact::Artifact;
 use crate::artifact::lock::{self, Lock};
 use crate::artifact::project::read_toml;
-use crate::host::identity::{self, Identity};
+use crate::host::identity::Identity;
 
 /// A run from all sides.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -77,7 +77,11 @@ impl Overview {
     /// Puts together what is known of `run`, which the commands of [`Self::next`] name as `named`.
     #[must_use]
     pub fn new(run: &Directory, entry: Entry, plan: &Plan, survey: &Survey, named: &str) -> Self {
-        let identity: Option<Identity> = run.read(identity::FILE).ok();
+        let identities = super::merge::identities(run);
+        let joined = |of: fn(&Identity) -> String| {
+            let all: Vec<String> = identities.iter().map(of).collect();
+            (!all.is_empty()).then(|| all.join("; "))
+        };
         let lock: Lock = read_toml(&run.path().join(lock::FILE)).unwrap_or_default();
         let files = file_entries(run.path());
         let next = next(&entry, &files, plan, named);
@@ -87,8 +91,8 @@ impl Overview {
             profile: plan.profile.clone(),
             seed: plan.seed,
             plan_sha256: survey.plan_sha256.clone(),
-            machine: identity.as_ref().map(Identity::line),
-            fingerprint: identity.map(|identity| identity.fingerprint),
+            machine: joined(Identity::line),
+            fingerprint: joined(|identity| identity.fingerprint.clone()),
             cells: cells(plan, survey),
             artifacts: lock.artifacts,
             run: entry,
@@ -140,16 +144,30 @@ fn file_entries(folder: &Path) -> Vec<FileEntry> {
     found.into_values().collect()
 }
 
+/// What another shard is called, where its name ends as ours does.
+fn sibling(named: &str, shard: Shard, index: u32) -> String {
+    let end = |index: u32| format!("{index}of{}", shard.of);
+    named.strip_suffix(&end(shard.index)).map_or_else(
+        || if index == shard.index { named.to_owned() } else { format!("SHARD{index}") },
+        |base| base.to_owned() + &end(index),
+    )
+}
+
 /// Commands that go on from here.
 fn next(entry: &Entry, files: &[FileEntry], plan: &Plan, named: &str) -> Vec<[String; 2]> {
     let has = |name: &str| files.iter().any(|file| file.name == name);
     let mut next: Vec<(String, &str)> = Vec::new();
     match entry.state {
         State::Running => return Vec::new(),
+        State::Interrupted if !entry.merged.is_empty() => {}
         State::Interrupted => {
             next.push((format!("microbench run --resume {named}"), "executes the trials that are missing"))
         }
         State::Complete | State::Unreadable => {}
+    }
+    if let (State::Complete, Some(shard)) = (entry.state, entry.shard) {
+        let all: Vec<String> = (1..=shard.of).map(|index| sibling(named, shard, index)).collect();
+        next.push((format!("microbench merge {}", all.join(" ")), "joins the shards, when all are complete"));
     }
     if has("samples.parquet") {
         next.push((format!("microbench plot {named}"), "draws its figures again"));

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
+use microbench_plots::record::Shard;
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 
@@ -44,11 +45,11 @@ pub struct Decision {
 /// What `rule` says of `runs`, given oldest first; those of which it says nothing are left out.
 #[must_use]
 pub fn decide(runs: &[Entry], rule: Rule, now: Timestamp) -> Vec<Decision> {
-    // Of each study and kind of host: complete runs that are newer than the one that is looked at.
-    let mut newer: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    // Of each study, kind of host and shard: complete runs that are newer than the one that is looked at. A shard is no run of its study.
+    let mut newer: BTreeMap<(&str, String, Option<Shard>), usize> = BTreeMap::new();
     let mut decisions = Vec::new();
     for run in runs.iter().rev() {
-        let group = (run.study.as_str(), run.host.map(|host| host.to_string()).unwrap_or_default());
+        let group = (run.study.as_str(), run.host.map(|host| host.to_string()).unwrap_or_default(), run.shard);
         let complete_after = newer.get(&group).copied().unwrap_or(0);
         if run.state == State::Complete {
             *newer.entry(group).or_default() += 1;
@@ -136,12 +137,22 @@ mod tests {
 
     fn run(name: &str, study: &str, day: i64, state: State) -> Entry {
         let begun = Timestamp::new(day * DAY, 0).unwrap().to_string();
-        let session = Session { started: begun.clone(), host: HostKind::Kvm, hosts: 1, version: "0".into(), trials: 1 };
+        let session = Session {
+            started: begun.clone(),
+            host: HostKind::Kvm,
+            hosts: 1,
+            version: "0".into(),
+            trials: 1,
+            shard: None,
+            machine: String::new(),
+        };
         Entry {
             name: name.into(),
             path: format!("/runs/{name}"),
             study: study.into(),
             kind: Kind::Measured,
+            shard: None,
+            merged: Vec::new(),
             host: Some(HostKind::Kvm),
             begun,
             state,

@@ -288,11 +288,12 @@ impl<'a> Session<'a> {
 }
 
 impl Session<'_> {
-    /// Journals on what and how this session executes. `hosts` is the number of hosts that share the trials.
+    /// Journals on what and how this session executes. `hosts` is the number of hosts that share the trials, `machine` the name of the host
+    /// within which trials are compared.
     ///
     /// # Errors
     /// When an earlier session executed on another kind of host: their times do not compare. When the disk refuses.
-    pub fn begin(&mut self, plan_sha256: &str, host: HostKind, hosts: u32) -> anyhow::Result<()> {
+    pub fn begin(&mut self, plan_sha256: &str, host: HostKind, hosts: u32, machine: &str) -> anyhow::Result<()> {
         if let Some(earlier) = self.progress.host.filter(|earlier| *earlier != host) {
             bail!(Code::OtherHostKind.says(format!(
                 "this run was begun on the host {earlier}, whose times do not compare with those of {host}"
@@ -307,6 +308,8 @@ impl Session<'_> {
             hosts,
             started: jiff::Timestamp::now().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            shard: self.progress.shard,
+            machine: if self.progress.shard.is_some() { machine.to_owned() } else { String::new() },
         }])
     }
 

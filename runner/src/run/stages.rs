@@ -21,16 +21,16 @@ pub fn first(plan: &Plan, progress: &Progress) -> Option<u32> {
     Some(progress.looked.map_or(rule.n_min, |blocks| blocks + rule.every).min(rule.n_max))
 }
 
-/// The plan's trials that have not ended, in order: of timed ones those in the first `horizon` blocks, and none beyond the
+/// The plan's trials (of a shard, its own) that have not ended, in order: of timed ones those in the first `horizon` blocks, and none beyond the
 /// block at which the stopping rule had enough; those with an instrument once there is no horizon any more.
 #[must_use]
 pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<JobTrial> {
     let needed = horizon.or(progress.enough).unwrap_or(u32::MAX);
     let due = |instrumented: bool, block: u32| if instrumented { horizon.is_none() } else { block < needed };
-    let left = plan
-        .trials
-        .iter()
-        .filter(|trial| due(trial.instrument.is_some(), trial.block) && !progress.ended.contains(&trial.index));
+    let own = |block: u32| progress.shard.is_none_or(|shard| shard.has(block));
+    let left = plan.trials.iter().filter(|trial| {
+        own(trial.block) && due(trial.instrument.is_some(), trial.block) && !progress.ended.contains(&trial.index)
+    });
     left.map(|trial| JobTrial {
         index: trial.index,
         attempt: progress.attempts.get(&trial.index).copied().unwrap_or(0),

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use microbench_plots::record::{DecodeError, HostKind, Plan, Record, decode_line};
+use microbench_plots::record::{DecodeError, HostKind, Plan, Record, Shard, decode_line};
 use serde::Serialize;
 
 use super::directory::Directory;
+use super::merge::Part;
 use super::stages;
 use crate::journal::{self, Owner, Progress};
 use crate::plan::NOISE;
@@ -25,6 +26,12 @@ pub struct Session {
     pub version: String,
     /// Trials that it ended, warm-ups left out.
     pub trials: u32,
+    /// The part of the plan that it executed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+    /// Name of the host, of a shard.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub machine: String,
 }
 
 /// What a trial came to, by the execution of it that counts.
@@ -55,12 +62,12 @@ pub struct Survey {
     pub torn: Option<usize>,
 }
 
-/// Reads the journal `bytes` of a run with this plan.
+/// Reads the journal `bytes` of a run of this plan, or of a shard of it.
 ///
 /// # Errors
 /// The number (1-based) of the first whole line that is damaged, and what is wrong with it.
-pub fn survey(plan: &Plan, bytes: &[u8]) -> Result<Survey, (usize, DecodeError)> {
-    let progress = journal::progress_of(bytes, plan.give_up_after)?;
+pub fn survey(plan: &Plan, shard: Option<Shard>, bytes: &[u8]) -> Result<Survey, (usize, DecodeError)> {
+    let progress = Progress { shard, ..journal::progress_of(bytes, plan.give_up_after)? };
     let mut sessions: Vec<Session> = Vec::new();
     let mut outcomes: BTreeMap<u32, Outcome> = BTreeMap::new();
     let (mut warm, mut disturbed) = (false, false);
@@ -70,8 +77,8 @@ pub fn survey(plan: &Plan, bytes: &[u8]) -> Result<Survey, (usize, DecodeError)>
         text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(|line| decode_line(line).ok())
     {
         match record {
-            Record::RunStart { host, hosts, started, version, .. } => {
-                sessions.push(Session { started, host, hosts, version, trials: 0 });
+            Record::RunStart { host, hosts, started, version, shard, machine, .. } => {
+                sessions.push(Session { started, host, hosts, version, trials: 0, shard, machine });
             }
             Record::TrialStart { warmup, .. } => (warm, disturbed) = (warmup, false),
             Record::Invalid { .. } => disturbed = true,
@@ -102,7 +109,9 @@ pub fn survey(plan: &Plan, bytes: &[u8]) -> Result<Survey, (usize, DecodeError)>
 /// Trials that there will be.
 fn needed(plan: &Plan, progress: &Progress) -> usize {
     let blocks = progress.enough.unwrap_or(u32::MAX);
-    plan.trials.iter().filter(|trial| trial.instrument.is_some() || trial.block < blocks).count()
+    let own = |block: u32| progress.shard.is_none_or(|shard| shard.has(block));
+    let needed = plan.trials.iter().filter(|trial| trial.instrument.is_some() || trial.block < blocks);
+    needed.filter(|trial| own(trial.block)).count()
 }
 
 /// What kind of run it is.
@@ -142,6 +151,10 @@ pub struct Entry {
     pub study: String,
     /// What kind of run it is.
     pub kind: Kind,
+    /// The part of the plan that it executes; `None` for all of it.
+    pub shard: Option<Shard>,
+    /// Names of the shards that it was merged of; empty when it was not.
+    pub merged: Vec<Part>,
     /// Where its trials executed; `None` before the first session.
     pub host: Option<HostKind>,
     /// When its first session began, or it was made, RFC 3339.
@@ -172,6 +185,8 @@ pub fn entry(run: &Directory, begun: jiff::Timestamp) -> (Entry, Option<(Plan, S
         path: run.path().display().to_string(),
         study: String::new(),
         kind: Kind::Measured,
+        shard: run.shard().unwrap_or_default(),
+        merged: super::merge::parts(run),
         host: None,
         begun: begun.strftime("%FT%TZ").to_string(),
         state: State::Unreadable,
@@ -217,7 +232,7 @@ fn read(run: &Directory) -> anyhow::Result<(Plan, Survey)> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    let survey = survey(&plan, &bytes)
+    let survey = survey(&plan, run.shard()?, &bytes)
         .map_err(|(line, error)| anyhow::Error::new(error).context(format!("{}:{line} is damaged", path.display())))?;
     Ok((plan, survey))
 }

@@ -21,6 +21,7 @@ mod publish;
 mod restore;
 mod runs;
 mod schema;
+mod shards;
 mod store;
 mod support;
 mod terminal;

@@ -22,7 +22,7 @@ use crate::markdown::{self, Block};
 use crate::support::{Bench, text};
 
 /// Subcommands that are checked and not executed.
-const CHECKED: &[&str] = &["run", "host", "doctor", "artifacts", "selftest"];
+const CHECKED: &[&str] = &["run", "host", "doctor", "artifacts", "selftest", "merge", "submit", "status", "cancel"];
 /// Subcommands that are executed: they start nothing and need no more than files.
 const EXECUTED: &[&str] = &[
     "plan",

@@ -1,0 +1,14 @@
+#!/bin/sh
+# One shard of {{study}} a task; written by `microbench submit slurm`. A task that is run again goes on with what its shard lacks.
+#SBATCH --job-name="microbench-{{study}}"
+#SBATCH --array=1-{{shards}}
+#SBATCH --output="{{folder}}/task-%a.log"
+#SBATCH --open-mode=append
+#SBATCH --requeue
+{{#if constraint}}
+#SBATCH --constraint="{{constraint}}"
+{{/if}}
+{{#if exclusive}}
+#SBATCH --exclusive
+{{/if}}
+exec '{{program}}' run --resume '{{prefix}}'"${SLURM_ARRAY_TASK_ID}of{{shards}}" --host {{host}} --project '{{project}}'
