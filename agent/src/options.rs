@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) nonce: String,
     /// `POST /shutdown` ends the process and leaves the machine running.
     pub(crate) stay: bool,
+    /// The guest powers its machine off instead of restarting it; false until read from the kernel's command line.
+    pub(crate) power_off: bool,
     /// A connection on which nothing arrives for so long is closed.
     pub(crate) idle: Duration,
 }
@@ -43,6 +45,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Optio
         index: PathBuf::from(microbench_agent::INDEX_FILE),
         nonce: String::new(),
         stay: false,
+        power_off: false,
         idle: Duration::from_secs(10),
     };
     while let Some(argument) = arguments.next() {

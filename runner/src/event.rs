@@ -91,6 +91,9 @@ pub mod reading {
         GUEST_UPTIME = "guest.uptime", "ns", "uptime of the guest when its agent was asked, on the guest's clock";
         GUEST_CPUS = "guest.cpus", "1", "number of CPUs that the guest has on line";
         GUEST_MEMORY = "guest.memory", "bytes", "memory that the guest's kernel manages";
+        GUEST_WORDS_MISSING = "guest.words_missing", "1",
+            "number of words that the guest's kernel was to be given on its command line and was not";
+        GUEST_WORDS_ADDED = "guest.words_added", "1", "number of words that the VMM added to the command line of the guest's kernel";
         VMM_PEAK_RSS = "vmm.peak_rss", "bytes", "largest resident set of the VMM's process";
         VMM_CPU_TIME = "vmm.cpu_time", "ns", "CPU time of the VMM's process, user and system";
         VMM_VOLUNTARY_SWITCHES = "vmm.voluntary_switches", "1", "context switches that the VMM's process asked for";
@@ -104,6 +107,8 @@ pub mod reading {
         VMM_SECCOMP = "vmm.seccomp", "1", "seccomp mode of the VMM's process: 0 none, 1 strict, 2 filtered";
         VMM_NO_NEW_PRIVILEGES = "vmm.no_new_privileges", "1", "1 when the VMM's process can gain no privileges";
         VMM_OWN_ROOT = "vmm.own_root", "1", "1 when the VMM's process has a root folder of its own";
+        HOST_CACHED = "host.cached", "bytes",
+            "what the host's page cache still held of the VMM's program, the guest's kernel and its disk with `page_cache = \"cold\"`";
         PROBE_ATTEMPTS = "probe.attempts", "1", "number of connections that the probe tried";
         PROBE_GAP = "probe.gap", "ns", "time between the probe's last failed attempt and its success";
         PROBE_WITNESS = "probe.witness", "ns",

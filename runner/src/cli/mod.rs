@@ -100,6 +100,8 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 print!("{}", plan::to_json(&loaded.plan));
             } else {
                 print!("{}", plan_view::render(&loaded.plan, &loaded.study, full));
+                let cells = parts::not_applicable(&loaded.plan, &loaded.engines, &loaded.project)?;
+                print!("{}", plan_view::not_applicable(&cells));
             }
             Ok(ExitCode::SUCCESS)
         }

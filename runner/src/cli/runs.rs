@@ -18,7 +18,7 @@ use microbench::plan::Choice;
 use microbench::run::directory::{Directory, Engines};
 use microbench::run::parts::Files;
 use microbench::run::{execute, parts};
-use microbench::{catalog, journal, manifest, plan, screen};
+use microbench::{catalog, journal, manifest, plan, plan_view, screen};
 use microbench_plots::record::{HostKind, Plan};
 use serde::Serialize;
 
@@ -79,6 +79,7 @@ pub(super) fn prepare(
     if matches!(host, HostArgument::Emulated | HostArgument::Auto) {
         parts::provide_testbed(&mut lock, project, &cache)?;
     }
+    eprint!("{}", plan_view::not_applicable(&parts::not_applicable(plan, &engines, project)?));
     let run = Directory::create(project.root(), out, plan, &study.source, &Engines { engines })?;
     lock.write_or_compare(run.path())?;
     Ok(run)

@@ -20,7 +20,8 @@ pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scr
         return Err(format!("/dev/kvm cannot be opened: {error}"));
     }
     let candidate = plan.cells.iter().filter_map(|cell| Some((cell, parts.get(&cell.id)?)));
-    let Some((cell, parts)) = candidate.into_iter().find(|(_, parts)| parts.engine.needs_kvm) else {
+    let Some((cell, parts)) = candidate.into_iter().find(|(_, parts)| parts.engine.needs_kvm && parts.unfit.is_none())
+    else {
         return Ok(());
     };
     let mut cell: Cell = cell.clone();

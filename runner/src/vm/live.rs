@@ -12,7 +12,7 @@ use super::Vm;
 use super::failed::Failed;
 use super::process::{Process, ended, wait_for_socket};
 use crate::clock::Instant;
-use crate::console::Console;
+use crate::console::{Console, Seen};
 use crate::engine::api::{self, ApiError};
 use crate::engine::launch::LaunchApi;
 use crate::error::describe;
@@ -55,7 +55,10 @@ impl Vm {
         self.event(event::VMM_EXEC);
         let mut process = Process::new(child, self.counts.is_some()).map_err(Failed::host(event::SPAWN))?;
 
-        let mut result = self.serve(&process, &console);
+        let mut result = match self.net {
+            Some(_) => self.serve(&process, &console),
+            None => self.see(&process, &console),
+        };
         if let Err(failure) = &mut result {
             // A VMM that ended by itself is the cause of what its guest did not answer; both are seen at nearly the same time.
             let moment = Instant::now().after(MOMENT);
@@ -67,7 +70,7 @@ impl Vm {
             process.kill();
         }
         let exit = process.reap();
-        let (marks, tail, complaint) = console.finish();
+        let Seen { marks, tail, complaint, stats } = console.finish();
         self.complaint = complaint;
         for (name, instant) in [
             (event::CONSOLE_FIRST, marks.first),
@@ -85,6 +88,9 @@ impl Vm {
             None => self.account(exit),
             Some(file) if result.is_ok() => self.count(&file),
             Some(_) => {}
+        }
+        if self.net.is_none() {
+            result = result.and_then(|()| self.seen(marks, stats.as_deref()));
         }
         result.map_err(|failure| self.explain(failure, exit, &tail)).and_then(|()| match (exit.code, self.ended) {
             (Some(0), Some(instant)) => {
@@ -107,8 +113,9 @@ impl Vm {
                 }
             }
         }
-        let (guest, announcements) = (self.addresses.guest, &mut self.announcements);
-        let found = probe::wait(self.probe, guest, &self.nonce, announcements, deadline, process.exited())
+        let net = self.net.as_mut().ok_or_else(|| Failed::new(FailureReason::Host, event::HTTP_OK, "no network"))?;
+        let guest = self.addresses.guest;
+        let found = probe::wait(self.probe, guest, &self.nonce, &mut net.announcements, deadline, process.exited())
             .map_err(|error| self.probe_failed(&error, console))?;
         if let Some(instant) = found.announced {
             self.records.push(Record::Event { vm: self.vm, name: event::AGENT_ANNOUNCED.into(), t_ns: instant.0 });

@@ -3,6 +3,7 @@
 //! [`Vm::prepare`] does everything that may be done before the release; [`Vm::run`] is the timed part and runs on a thread of
 //! its own. Every wait has a deadline. A VM that misses one is killed and keeps what it recorded so far.
 
+mod alone;
 mod failed;
 mod live;
 mod process;
@@ -27,12 +28,13 @@ use crate::clock::Instant;
 use crate::engine::context::{Context, GuestArgs, boot_args};
 use crate::engine::description::{Engine, SettingKind};
 use crate::engine::launch::{self, Launch};
-use crate::event;
+use crate::engine::machine;
+use crate::event::{self, reading};
 use crate::guest::Guest;
 use crate::host::disk::Disk;
 use crate::host::isolation::Isolation;
 use crate::host::net::{Addresses, Tap};
-use crate::host::{memory, strace};
+use crate::host::{huge_pages, memory, page_cache, strace};
 use crate::probe::Probe;
 use crate::sandbox::{self, Shown};
 
@@ -55,6 +57,8 @@ pub struct Parts {
     pub jailer: Option<PathBuf>,
     /// The program that counts system calls, when the run has trials for that.
     pub strace: Option<PathBuf>,
+    /// Why none can be made on this machine, as a clause; `None` when they can.
+    pub unfit: Option<String>,
 }
 
 /// How long a VM may take for each part of its life, on the executing host's clock.
@@ -107,6 +111,8 @@ pub struct Vm {
     vm: u32,
     nonce: String,
     launch: Launch,
+    /// The guest kernel's command line, as it was given to the VMM.
+    words: String,
     /// Where an instrument leaves what it counted; `None` in a timed trial.
     counts: Option<PathBuf>,
     /// KVM runs the guest.
@@ -131,10 +137,27 @@ pub struct Vm {
     /// Wakes when the API socket appears. Made before the release and kept to the end, because closing it waits for a grace
     /// period of the host's kernel (fsnotify, SRCU), which can last longer than a boot.
     watch: Inotify,
-    announcements: Announcements,
-    // Held for the VM's life, never read; dropped in this order.
+    /// `None` for a guest that is seen on its console alone.
+    net: Option<Net>,
+    // Held for the VM's life, never read.
     _disk: Disk,
-    _tap: Tap,
+}
+
+/// A VM's network on the host's side.
+#[derive(Debug)]
+struct Net {
+    announcements: Announcements,
+    /// Held for the VM's life.
+    tap: Tap,
+}
+
+impl Net {
+    fn of(vm: u32, addresses: &Addresses, neighbour: bool, isolation: &Isolation) -> anyhow::Result<Self> {
+        let tap = Tap::create(vm, addresses, neighbour, isolation.owner())?;
+        let announcements = Announcements::on(tap.name())
+            .with_context(|| format!("cannot listen for announcements on {}", tap.name()))?;
+        Ok(Self { announcements, tap })
+    }
 }
 
 /// What a VM left.
@@ -168,6 +191,12 @@ impl Vm {
         parts: &Parts,
         folders: Folders<'_>,
     ) -> anyhow::Result<Self> {
+        if let Some(reason) = &parts.unfit {
+            return Err(NotHere(reason.clone()).into());
+        }
+        if let Some(reason) = huge_pages::refusal(cell, u64::from(vm) + 1) {
+            return Err(NotHere(reason).into());
+        }
         let mut records = Vec::with_capacity(40);
         let isolation = Isolation::of(vm);
         let folder = folders.scratch.join(id);
@@ -187,20 +216,21 @@ impl Vm {
 
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
-        let tap = Tap::create(vm, &addresses, neighbour, isolation.owner())?;
-        let announcements = Announcements::on(tap.name())
-            .with_context(|| format!("cannot listen for announcements on {}", tap.name()))?;
-        let console = cell.settings.get("console") != Some(&Level::Bool(false));
+        let net = match machine::has(&cell.settings, machine::NETWORK) {
+            true => Some(Net::of(vm, &addresses, neighbour, &isolation)?),
+            false => None,
+        };
         let words = boot_args(
-            &parts.engine.kernel.words(&text("reboot"), console),
+            &machine::words(&parts.engine, &cell.settings)?,
             &GuestArgs {
                 init: &parts.init,
                 read_only: disk.read_only(),
-                addresses: &addresses,
+                addresses: net.as_ref().map(|_| &addresses),
                 nonce: &nonce,
                 extra: &text("boot_args"),
             },
         );
+        let given = words.clone();
         let context = Context {
             program: parts.program.display().to_string(),
             program_name: parts.program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -212,7 +242,7 @@ impl Vm {
             boot_args: words,
             disk: disk.path().display().to_string(),
             disk_read_only: disk.read_only(),
-            tap: tap.name().to_owned(),
+            tap: net.as_ref().map_or_else(String::new, |net| net.tap.name().to_owned()),
             mac: addresses.mac_text(),
             guest_ip: addresses.guest.to_string(),
             host_ip: addresses.host.to_string(),
@@ -253,6 +283,19 @@ impl Vm {
             isolation.give(path)?;
         }
         isolation.give(&folder)?;
+        if text("page_cache") == "cold" {
+            // Last of all that reads files, first of all that is timed.
+            let files = [&parts.program, &parts.kernel, disk.path()];
+            let mut stay = 0;
+            for file in files {
+                let Some(bytes) = page_cache::forget(file)? else {
+                    return Err(NotHere(format!("a cold page cache: {} is in memory", file.display())).into());
+                };
+                stay += bytes;
+            }
+            let (name, unit) = (reading::HOST_CACHED.to_owned(), "bytes".to_owned());
+            records.push(Record::Reading { vm, name, value: Some(stay as f64), unit, reason: String::new() });
+        }
         let deadlines = Deadlines::of(cell);
         let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).context("cannot have an inotify")?;
         watch
@@ -265,6 +308,7 @@ impl Vm {
             vm,
             nonce,
             launch,
+            words: given,
             counts,
             kvm: parts.engine.needs_kvm,
             messages: parts.engine.not_applicable.messages.clone(),
@@ -287,9 +331,8 @@ impl Vm {
             runtime,
             guest,
             watch,
-            announcements,
+            net,
             _disk: disk,
-            _tap: tap,
         })
     }
 

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use microbench::selftest::fake_guest;
 use microbench_agent::{
-    HashKind, HashReply, HashRequest, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, Stats,
+    HashKind, HashReply, HashRequest, NETWORK_PARAMETER, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK,
+    STATS_MARK, Stats,
 };
 use sha2::{Digest, Sha256};
 
@@ -44,6 +45,9 @@ fn main() {
     }
     let word = format!("{NONCE_PARAMETER}=");
     let nonce = boot_args.split(' ').find_map(|w| w.strip_prefix(&word)).unwrap_or_default().to_owned();
+    if boot_args.split(' ').any(|word| word == format!("{NETWORK_PARAMETER}=off")) {
+        return alone(mode, &nonce);
+    }
     let mac = fake_guest::parse_mac(mac).expect("a MAC address");
     fake_guest::join(tap, mac, ip.parse().expect("an address")).expect("a network");
     // Without a console it says nothing, but to its last word.
@@ -91,6 +95,27 @@ fn main() {
         let (mode, nonce) = (mode.clone(), nonce.clone());
         std::thread::spawn(move || serve(&stream.expect("a connection"), &mode, &nonce, console));
     }
+}
+
+/// A guest without a network: it says all that it has to say, and ends.
+fn alone(mode: &str, nonce: &str) {
+    BEGIN.get_or_init(Instant::now);
+    println!("fake-vmm: booting without a network");
+    match mode {
+        "silent" => loop {
+            std::thread::park();
+        },
+        "mute" => return,
+        "stranger" => return println!("{READY_MARK} 00\n{STATS_MARK} 00 {{}}"),
+        _ => {}
+    }
+    *ANSWERED.lock().expect("a lock") = uptime_ns();
+    println!("{READY_MARK} {nonce}");
+    let stats = match mode {
+        "garbage" => "{\"kernel_messages\": ".to_owned(),
+        _ => serde_json::to_string(&stats(mode)).expect("JSON"),
+    };
+    println!("{STATS_MARK} {nonce} {stats}\n{RESTART_MARK}");
 }
 
 fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {

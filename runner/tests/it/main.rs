@@ -5,6 +5,7 @@ mod compare;
 mod doctor;
 mod documents;
 mod emulated;
+mod engines;
 mod faults;
 mod front;
 mod hostile;
