@@ -18,7 +18,7 @@ SHARE := $(TARGET)/share
 AGENT_TARGET := x86_64-unknown-linux-gnu
 
 # What building and running takes on Debian; `dpkg-query` is asked first, so that a second run needs no network and no root.
-PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc libelf-dev cpio xz-utils patch e2fsprogs strace \
+PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc libelf-dev cpio xz-utils patch e2fsprogs strace crun runc \
 	iproute2 python3-pip ca-certificates
 
 # What the tests take besides: a browser that opens the report, a LaTeX that sets tables and figures (siunitx is in texlive-science).

@@ -10,9 +10,10 @@ use microbench::artifact::project::Project;
 use microbench::journal::progress_of;
 use microbench::manifest::{self, Catalog};
 use microbench::plan::{self, Choice};
-use microbench::{boot, catalog, complaint, probe};
+use microbench::{answer, boot, catalog, complaint, probe};
+use microbench_agent::Stats;
 use microbench_agent::kernel_log::KernelLog;
-use microbench_agent::{HashReply, Stats};
+use microbench_agent::work::{StreamReply, WorkReply, WorkRequest};
 use microbench_plots::journal as journals;
 use microbench_plots::record::{Plan, ProbeError, Record, decode_line, encode_line};
 use microbench_plots::stats::precision::Look;
@@ -22,6 +23,9 @@ const MOST_TRIALS: u64 = 2000;
 
 /// A cell is given up after so many failed trials in a row.
 const GIVE_UP_AFTER: u32 = 2;
+
+/// Work on more bytes is not done, so that an input stays fast.
+const MOST_WORK: u64 = 1 << 20;
 
 /// The path of the manifest: the project's own references and files stand beside it.
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/fuzzed.toml");
@@ -118,8 +122,23 @@ pub(crate) fn answer(bytes: &[u8]) {
         }
         same(&stats);
     }
-    if let Ok(reply) = serde_json::from_slice::<HashReply>(bytes) {
+    match answer::head(bytes, "GET /file", nonce) {
+        Ok(Some(head)) => assert!((1..=bytes.len()).contains(&head.body), "a body at {}", head.body),
+        Ok(None) => assert!(bytes.len() <= answer::HEAD_LIMIT, "a head without end"),
+        Err(message) => assert!(!message.contains(char::is_control), "control characters in a message: {message:?}"),
+    }
+    if let Ok(reply) = serde_json::from_slice::<WorkReply>(bytes) {
         same(&reply);
+    }
+    if let Ok(reply) = serde_json::from_slice::<StreamReply>(bytes) {
+        same(&reply);
+    }
+    // What a host asks is read by the agent, which refuses it or can say what must come of it.
+    if let Ok(request) = serde_json::from_slice::<WorkRequest>(bytes) {
+        same(&request);
+        if request.bytes <= MOST_WORK && request.check().is_ok() {
+            assert!(!request.checksum().is_empty());
+        }
     }
     for line in bytes.split(|byte| *byte == b'\n') {
         let Some(complaint) = complaint::find(&String::from_utf8_lossy(line)) else { continue };

@@ -3,11 +3,12 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
+use microbench_agent::work::{MOST_BYTES, StreamReply};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::options::Options;
-use crate::routes;
+use crate::{routes, traffic};
 
 /// Most bytes of a request line and its headers.
 const HEAD_LIMIT: u64 = 8 << 10;
@@ -17,12 +18,17 @@ const BODY_LIMIT: usize = 4 << 10;
 /// How long the last answer may take to be acknowledged before the machine restarts all the same, seconds.
 const LAST_WORD_S: i32 = 1;
 
+/// The path to which more may be sent than [`BODY_LIMIT`].
+const STREAM: &str = "/stream";
+
 /// A request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) body: Vec<u8>,
+    /// What came to [`STREAM`] in place of a body: it is counted, not kept.
+    pub(crate) received: Option<StreamReply>,
     close: bool,
 }
 
@@ -31,9 +37,18 @@ pub(crate) struct Request {
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) kind: &'static str,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
     /// What follows once the answer is sent.
     pub(crate) then: Then,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// So many bytes of the stream that both sides know.
+    Stream(u64),
 }
 
 /// What follows an answer.
@@ -48,7 +63,12 @@ pub(crate) enum Then {
 impl Response {
     /// A plain answer with one line of text.
     pub(crate) fn text(status: u16, text: impl Into<String>) -> Self {
-        Self { status, kind: "text/plain", body: format!("{}\n", text.into()).into_bytes(), then: Then::Go }
+        Self {
+            status,
+            kind: "text/plain",
+            body: Body::Bytes(format!("{}\n", text.into()).into_bytes()),
+            then: Then::Go,
+        }
     }
 }
 
@@ -148,12 +168,17 @@ fn read(reader: &mut impl BufRead) -> Result<Request, Bad> {
             _ => {}
         }
     }
+    let (method, path) = (method.to_owned(), path.to_owned());
+    if method == "POST" && path == STREAM && (1..=MOST_BYTES).contains(&(length as u64)) {
+        let received = Some(traffic::receive(reader, length as u64)?);
+        return Ok(Request { method, path, body: Vec::new(), received, close });
+    }
     if length > BODY_LIMIT {
         return Err(Bad::Refused(413, "the request's body is too large"));
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Request { method: method.to_owned(), path: path.to_owned(), body, close })
+    Ok(Request { method, path, body, received: None, close })
 }
 
 fn write(writer: &mut impl Write, response: &Response, nonce: &str, close: bool) -> io::Result<()> {
@@ -171,16 +196,25 @@ fn write(writer: &mut impl Write, response: &Response, nonce: &str, close: bool)
         _ => "",
     };
     let connection = if close { "connection: close\r\n" } else { "" };
+    let length = match &response.body {
+        Body::Bytes(bytes) => bytes.len() as u64,
+        Body::Stream(bytes) => *bytes,
+    };
     let mut bytes = format!(
-        "HTTP/1.1 {} {reason}\r\ncontent-type: {}\r\ncontent-length: {}\r\n{}: {nonce}\r\n{connection}\r\n",
+        "HTTP/1.1 {} {reason}\r\ncontent-type: {}\r\ncontent-length: {length}\r\n{}: {nonce}\r\n{connection}\r\n",
         response.status,
         response.kind,
-        response.body.len(),
         microbench_agent::NONCE_HEADER,
     )
     .into_bytes();
-    bytes.extend_from_slice(&response.body);
-    writer.write_all(&bytes)
+    if let Body::Bytes(body) = &response.body {
+        bytes.extend_from_slice(body);
+    }
+    writer.write_all(&bytes)?;
+    if let Body::Stream(bytes) = response.body {
+        traffic::send(writer, bytes)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -196,8 +230,8 @@ mod tests {
 
     #[test]
     fn a_request_reads_as_what_it_is() {
-        let request = status(b"POST /hash HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").unwrap();
-        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/hash"));
+        let request = status(b"POST /work HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/work"));
         assert_eq!((request.body.as_slice(), request.close), (b"{}".as_slice(), false));
         assert!(status(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap().close);
     }
@@ -207,8 +241,8 @@ mod tests {
         assert_eq!(status(b"hello\r\n\r\n"), Err(Some(400)));
         assert_eq!(status(b"GET / HTTP/2\r\n\r\n"), Err(Some(505)));
         assert_eq!(status(b"GET / HTTP/1.1\r\nno colon\r\n\r\n"), Err(Some(400)));
-        assert_eq!(status(b"POST /hash HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n"), Err(Some(413)));
-        assert_eq!(status(b"POST /hash HTTP/1.1\r\ncontent-length: -1\r\n\r\n"), Err(Some(400)));
+        assert_eq!(status(b"POST /work HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n"), Err(Some(413)));
+        assert_eq!(status(b"POST /work HTTP/1.1\r\ncontent-length: -1\r\n\r\n"), Err(Some(400)));
         assert_eq!(status(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"), Err(Some(501)));
         let endless = [b"GET / HTTP/1.1\r\nx: ".as_slice(), &vec![b'y'; 1 << 20]].concat();
         assert_eq!(status(&endless), Err(Some(431)));
@@ -216,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_request_cut_anywhere_is_no_request() {
-        let whole = b"POST /hash HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
+        let whole = b"POST /work HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
         for end in 0..whole.len() {
             assert!(status(&whole[..end]).is_err(), "cut at {end}");
         }

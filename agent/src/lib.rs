@@ -4,13 +4,17 @@
 //! | --- | --- |
 //! | `GET /` | 200, `text/plain`: 20 x 4096 bytes of [`INDEX_FILE`] were read with `O_DIRECT`, then a short greeting |
 //! | `GET /stats` | 200, [`Stats`] |
-//! | `POST /hash` with [`HashRequest`] | 200, [`HashReply`] |
-//! | `POST /shutdown` | 202, empty; then the guest syncs and ends its machine: [`END_PARAMETER`] |
+//! | `GET /file?bytes=N` | 200: the first N bytes of [`INDEX_FILE`], read through the page cache |
+//! | `GET /stream?bytes=N` | 200: N bytes of [`work::Stream`] |
+//! | `POST /stream` with any number of bytes up to [`work::MOST_BYTES`] | 200, [`work::StreamReply`] |
+//! | `POST /work` with [`work::WorkRequest`] | 200, [`work::WorkReply`] |
+//! | `POST /shutdown` | 202, empty; then the guest syncs and ends its machine: [`END_PARAMETER`]; without a kernel of its own the agent exits with code 0 |
 //!
 //! Every answer carries the header [`NONCE_HEADER`] with the value of [`NONCE_PARAMETER`] on the kernel's command
 //! line, so that the host can tell this VM's answer from any other's.
 
 pub mod kernel_log;
+pub mod work;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,14 +39,20 @@ pub const RESTART_MARK: &str = "microbench-agent: restart";
 /// UDP port of the host to which the agent sends one datagram, to the limited broadcast address, right after `listen(2)`: the
 /// nonce, so that the host need not poll. It is no answer, only a reason to ask.
 pub const ANNOUNCE_PORT: u16 = 80;
+/// Disk of the guest that disk work reads and writes: the one that its root file system is on, behind which the host has put a region
+/// for it.
+pub const DISK: &str = "/dev/vda";
 /// File of the root file system that `GET /` reads, 81,920 bytes or more.
 pub const INDEX_FILE: &str = "/srv/index.bin";
 /// `GET /` reads this many blocks ...
 pub const INDEX_BLOCKS: usize = 20;
 /// ... of this many bytes.
 pub const INDEX_BLOCK_BYTES: usize = 4096;
+/// Seed of [`fill_pseudo_random`] for the bytes of [`INDEX_FILE`], as images hold it.
+pub const INDEX_SEED: u64 = 4096;
 
-/// Answer to `GET /stats`. Stamps are the guest kernel's own (`printk`) time since its boot.
+/// Answer to `GET /stats`. Stamps are the guest kernel's own (`printk`) time since its boot. An agent without a kernel of its own
+/// (`--shared-kernel`) tells nothing of a kernel's log, and its instants on `CLOCK_MONOTONIC`, which is the host's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stats {
@@ -77,54 +87,7 @@ pub struct Stats {
     pub clocksource: String,
 }
 
-/// Body of `POST /hash`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HashRequest {
-    /// What is done a round.
-    #[serde(default)]
-    pub kind: HashKind,
-    /// Bytes hashed a round, at most [`HashRequest::MAX_BYTES`].
-    pub bytes: u64,
-    /// Rounds, at most [`HashRequest::MAX_ROUNDS`].
-    pub rounds: u32,
-    /// Seed of [`fill_pseudo_random`].
-    pub seed: u64,
-}
-
-/// What `POST /hash` does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HashKind {
-    /// SHA-256 of the buffer.
-    #[default]
-    Sha256,
-    /// One allocation and copy of the buffer, nothing hashed: the 2019 paper's tool called Go's `h.Sum(buffer)`, which appends the
-    /// digest of what was written before, here nothing, to a copy of its argument.
-    Copy,
-}
-
-impl HashRequest {
-    /// The agent refuses more with 400.
-    pub const MAX_BYTES: u64 = 256 << 20;
-    /// The agent refuses more with 400.
-    pub const MAX_ROUNDS: u32 = 1_000_000;
-}
-
-/// Answer to `POST /hash`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HashReply {
-    /// SHA-256 of the buffer, lower-case hex: equal in every round, and checked by the host. For [`HashKind::Copy`] that of
-    /// nothing, which is what the paper's tool printed.
-    pub digest: String,
-    /// Time of all rounds on the guest's `CLOCK_MONOTONIC`, nanoseconds; the filling of the buffer is outside.
-    pub duration_ns: u64,
-    /// What hashes: `sha-ni` or `soft`, by the guest's CPUID; `none` for [`HashKind::Copy`].
-    pub backend: String,
-}
-
-/// Fills `buffer` with the pseudo-random bytes that both sides hash: SplitMix64 (Steele, Lea & Flood, 2014) from
+/// Fills `buffer` with the pseudo-random bytes that both sides know: SplitMix64 (Steele, Lea & Flood, 2014) from
 /// `seed`, little-endian.
 pub fn fill_pseudo_random(buffer: &mut [u8], seed: u64) {
     let mut state = seed;

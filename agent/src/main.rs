@@ -1,17 +1,22 @@
 //! The guest agent: one static program, a thread a connection, no async runtime.
 //!
 //! It serves the routes that the library half of this crate documents. As the first process of a guest it mounts what it reads
-//! and reaps orphans besides. It configures no network: the kernel's `ip=` parameter does.
+//! and reaps orphans besides. It configures no network: the kernel's `ip=` parameter does. In a container or as a plain process
+//! (`--shared-kernel`) it does nothing but serve, the same routes by the same code.
 
+mod disk;
 mod hash;
 mod http;
 mod index;
 mod init;
 mod instants;
 mod kmsg;
+mod memory;
 mod options;
 mod routes;
 mod stats;
+mod traffic;
+mod worker;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -39,7 +44,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(mut options: Options) -> std::io::Result<()> {
-    if std::process::id() == 1 {
+    // The first process of a container has no machine to look after.
+    if std::process::id() == 1 && !options.shared_kernel {
         init::become_first_process();
     }
     let words = if options.stay { String::new() } else { init::command_line() };
@@ -52,7 +58,7 @@ fn serve(mut options: Options) -> std::io::Result<()> {
     let listener = TcpListener::bind(options.listen)?;
     instants::listening();
     let address = listener.local_addr()?;
-    if !options.stay {
+    if !options.stay || options.shared_kernel {
         announce(&options.nonce);
     }
     let mark = format!("{} {} {address}", microbench_agent::READY_MARK, options.nonce);

@@ -4,11 +4,12 @@ use std::fs;
 use std::io;
 
 use microbench_agent::Stats;
+use microbench_agent::kernel_log::KernelLog;
 
 use crate::options::Options;
 use crate::{instants, kmsg};
 
-/// Reads everything anew. Only a guest's own agent adds to the kernel's log.
+/// Reads everything anew. Only a guest's own agent adds to the kernel's log, and only one with a kernel of its own reads it.
 ///
 /// # Errors
 /// When a file of /proc or the kernel's log cannot be read.
@@ -16,7 +17,11 @@ pub(crate) fn read(options: &Options) -> io::Result<Stats> {
     if !options.stay {
         instants::note();
     }
-    let log = kmsg::read()?;
+    let log = match options.shared_kernel {
+        false => kmsg::read()?,
+        // The host's log says nothing of this guest; its clock needs no relation, for CLOCK_MONOTONIC is the host's.
+        true => KernelLog { lead: Some(0), ..KernelLog::default() },
+    };
     let text =
         |path: &str| fs::read_to_string(path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")));
     let cpu = text("/proc/cpuinfo")?;

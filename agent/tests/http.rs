@@ -4,8 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use microbench_agent::{HashKind, HashReply, HashRequest, NONCE_HEADER, READY_MARK, Stats, fill_pseudo_random};
-use sha2::{Digest, Sha256};
+use microbench_agent::work::{
+    DiskRequest, MOST_BYTES, MOST_ROUNDS, Stream, StreamReply, WorkKind, WorkReply, WorkRequest, hex, pseudo_random,
+    sum,
+};
+use microbench_agent::{INDEX_SEED, NONCE_HEADER, READY_MARK, Stats};
 
 const NONCE: &str = "0123456789abcdef";
 
@@ -25,12 +28,21 @@ struct Answer {
 
 impl Agent {
     fn start() -> Self {
+        Self::start_as("--stay")
+    }
+
+    /// Started with this option, which says whose the kernel is.
+    fn start_as(option: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let index = folder.path().join("index.bin");
-        std::fs::write(&index, vec![7; 20 * 4096]).unwrap();
+        std::fs::write(&index, pseudo_random(20 * 4096, INDEX_SEED)).unwrap();
+        let disk = folder.path().join("disk");
+        std::fs::write(&disk, pseudo_random(64 << 10, 3)).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_microbench-agent"))
-            .args(["--stay", "--listen", "127.0.0.1:0", "--nonce", NONCE, "--index"])
+            .args([option, "--listen", "127.0.0.1:0", "--nonce", NONCE, "--index"])
             .arg(&index)
+            .arg("--disk")
+            .arg(&disk)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -59,12 +71,8 @@ impl Agent {
         parse(&self.send(request.as_bytes()))
     }
 
-    fn hash(&self, bytes: u64, rounds: u32, seed: u64) -> Answer {
-        self.ask(
-            "POST",
-            "/hash",
-            &serde_json::to_string(&HashRequest { kind: HashKind::Sha256, bytes, rounds, seed }).unwrap(),
-        )
+    fn work(&self, request: &WorkRequest) -> Answer {
+        self.ask("POST", "/work", &serde_json::to_string(request).unwrap())
     }
 }
 
@@ -89,9 +97,19 @@ fn every_answer_is_whole_and_carries_the_nonce() {
         ("GET", "/", "", 200),
         ("GET", "/nothing", "", 404),
         ("DELETE", "/", "", 405),
-        ("GET", "/hash", "", 405),
-        ("POST", "/hash", "no JSON", 400),
-        ("POST", "/hash", "{\"bytes\": 1, \"rounds\": 1, \"seed\": 1, \"more\": 1}", 400),
+        ("GET", "/work", "", 405),
+        ("POST", "/work", "no JSON", 400),
+        ("POST", "/work", r#"{"kind": "copy", "bytes": 1, "rounds": 1, "seed": 1, "more": 1}"#, 400),
+        ("POST", "/work", r#"{"kind": "sort", "bytes": 1, "rounds": 1, "seed": 1}"#, 400),
+        ("POST", "/hash", "", 404),
+        ("GET", "/file?bytes=4096", "", 200),
+        ("GET", "/file", "", 400),
+        ("GET", "/file?bytes=81921", "", 400),
+        ("POST", "/file?bytes=1", "", 405),
+        ("GET", "/stream?bytes=100001", "", 200),
+        ("GET", "/stream?bytes=0", "", 400),
+        ("POST", "/stream", "some bytes", 200),
+        ("POST", "/stream", "", 400),
     ] {
         let answer = agent.ask(method, path, body);
         assert_eq!(answer.status, status, "{method} {path} {body}");
@@ -116,40 +134,85 @@ fn the_statistics_parse() {
     }
 }
 
+fn request(kind: WorkKind, bytes: u64) -> WorkRequest {
+    WorkRequest { kind, bytes, rounds: 3, warmup: 1, seed: 3, disk: None }
+}
+
 #[test]
-fn the_digest_is_that_of_the_bytes_that_both_sides_know() {
+fn an_agent_that_shares_the_hosts_kernel_tells_its_instants_and_nothing_of_the_log() {
+    let now = || {
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
+        now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs()
+    };
+    let before = now();
+    let mut agent = Agent::start_as("--shared-kernel");
+    assert_eq!(agent.ask("GET", "/", "").status, 200);
+    let answered = now();
+    let answer = agent.ask("GET", "/stats", "");
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let stats: Stats = serde_json::from_slice(&answer.body).unwrap();
+    let (listening_ns, answered_ns) = (stats.listening_ns.unwrap(), stats.answered_ns.unwrap());
+    assert!(before < listening_ns && listening_ns < answered_ns && answered_ns < answered);
+    assert_eq!((stats.kernel_messages, stats.last_message_us, stats.init_us), (0, None, None));
+    assert_eq!((stats.random_seeded_us, stats.random_fast_init_us), (None, None));
+    assert_eq!(agent.ask("POST", "/shutdown", "").status, 202);
+    assert_eq!(agent.process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn work_is_answered_with_the_checksum_that_both_sides_know() {
     let agent = Agent::start();
-    for (bytes, seed) in [(0, 1), (1, 2), (4096, 3), (100_001, 2019)] {
-        let reply: HashReply = serde_json::from_slice(&agent.hash(bytes, 3, seed).body).unwrap();
-        let mut buffer = vec![0; usize::try_from(bytes).unwrap()];
-        fill_pseudo_random(&mut buffer, seed);
-        let expected: String = Sha256::digest(&buffer).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(reply.digest, expected, "{bytes} bytes");
+    let on_disk = Some(DiskRequest { offset: 0, block: 4096, direct: false, random: true });
+    for request in [
+        request(WorkKind::Sha256, 1),
+        request(WorkKind::Sha256, 100_001),
+        request(WorkKind::Copy, 1_000_000),
+        request(WorkKind::MemoryRead, 1 << 20),
+        request(WorkKind::PageTouch, 1 << 20),
+        WorkRequest { disk: on_disk, ..request(WorkKind::DiskRead, 64 << 10) },
+        WorkRequest { disk: on_disk, ..request(WorkKind::DiskWrite, 64 << 10) },
+    ] {
+        let answer = agent.work(&request);
+        assert_eq!(answer.status, 200, "{request:?}: {}", String::from_utf8_lossy(&answer.body));
+        let reply: WorkReply = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(reply.checksum, request.checksum(), "{request:?}");
+        assert!(reply.duration_ns > 0, "{request:?}");
     }
 }
 
 #[test]
-fn a_copy_answers_with_the_digest_of_nothing() {
+fn a_file_and_streams_are_the_bytes_that_both_sides_know() {
     let agent = Agent::start();
-    let answer = agent.ask("POST", "/hash", r#"{"kind": "copy", "bytes": 1000000, "rounds": 2, "seed": 1}"#);
-    let reply: HashReply = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!(reply.digest, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    assert_eq!(agent.ask("POST", "/hash", r#"{"kind": "sort", "bytes": 1, "rounds": 1, "seed": 1}"#).status, 400);
+    assert_eq!(agent.ask("GET", "/file?bytes=5000", "").body, pseudo_random(20 * 4096, INDEX_SEED)[..5000]);
+    let stream = agent.ask("GET", "/stream?bytes=200001", "").body;
+    assert_eq!((stream.len(), sum(&stream)), (200_001, Stream::new().sum(200_001)));
+    let text = "x".repeat(100_003);
+    let reply: StreamReply = serde_json::from_slice(&agent.ask("POST", "/stream", &text).body).unwrap();
+    assert_eq!(reply, StreamReply { bytes: 100_003, checksum: hex(sum(text.as_bytes())) });
 }
 
 #[test]
 fn work_beyond_the_limits_is_refused_before_it_begins() {
     let agent = Agent::start();
-    assert_eq!(agent.hash(HashRequest::MAX_BYTES + 1, 1, 0).status, 400);
-    assert_eq!(agent.hash(1, HashRequest::MAX_ROUNDS + 1, 0).status, 400);
-    assert_eq!(agent.hash(u64::MAX, u32::MAX, 0).status, 400);
+    for wrong in [
+        request(WorkKind::Sha256, MOST_BYTES + 1),
+        request(WorkKind::Sha256, 0),
+        request(WorkKind::MemoryRead, 9),
+        request(WorkKind::DiskRead, 4096),
+        WorkRequest { rounds: MOST_ROUNDS + 1, ..request(WorkKind::Copy, 1) },
+        WorkRequest { rounds: u32::MAX, warmup: u32::MAX, ..request(WorkKind::Copy, u64::MAX) },
+    ] {
+        assert_eq!(agent.work(&wrong).status, 400, "{wrong:?}");
+    }
+    let head = format!("POST /stream HTTP/1.1\r\ncontent-length: {}\r\n\r\n", MOST_BYTES + 1);
+    assert_eq!(parse(&agent.send(head.as_bytes())).status, 413);
 }
 
 #[test]
 fn what_is_no_request_ends_its_connection_and_nothing_else() {
     let agent = Agent::start();
     let endless = [b"GET / HTTP/1.1\r\nx: ".as_slice(), &vec![b'y'; 1 << 20]].concat();
-    let lies = b"POST /hash HTTP/1.1\r\ncontent-length: 99999999999999999999\r\n\r\n";
+    let lies = b"POST /work HTTP/1.1\r\ncontent-length: 99999999999999999999\r\n\r\n";
     for bytes in [b"\0\xff\xfe\r\n\r\n".as_slice(), b"GET", b"\r\n\r\n", &endless, lies] {
         let answer = agent.send(bytes);
         assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));

@@ -88,6 +88,9 @@ pub enum Hint {
     },
 }
 
+/// Why a value is missing where that is not suspicious, or has a hint of its own.
+const NOT_MEANT: [Status; 2] = [Status::NotRun, Status::BeyondLimit];
+
 /// What is suspicious about a run.
 #[must_use]
 pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
@@ -102,7 +105,7 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
     }
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for row in rows {
-        for (status, (count, reason)) in row.missing.iter().filter(|(status, _)| **status != Status::NotRun) {
+        for (status, (count, reason)) in row.missing.iter().filter(|(status, _)| !NOT_MEANT.contains(status)) {
             *reasons.entry(said(*status, reason)).or_default() += count;
         }
     }

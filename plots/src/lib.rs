@@ -13,6 +13,7 @@ pub mod hint;
 pub mod import;
 pub mod journal;
 pub mod latex;
+pub mod limit;
 pub mod noise;
 pub mod query;
 pub mod record;

@@ -13,6 +13,8 @@ use crate::stats::precision::{Look, Precision};
 
 /// Version of `plan.json` and of the journal; a reader refuses any other.
 pub const FORMAT_VERSION: u32 = 5;
+/// What the reason of a [`Record::Reading`] begins with that its kind of guest can never have.
+pub const NOT_APPLICABLE: &str = "not applicable: ";
 
 /// A study, expanded: what to run, in which order, and what to make of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,8 +58,27 @@ pub struct Plan {
     /// When there are enough trials; `None` to run each that is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
+    /// How far the levels of concurrency go; `None` to run each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
     /// Combinations of levels that an exclude line took out.
     pub excluded: Vec<Exclusion>,
+}
+
+/// How far a sweep of concurrency goes: beyond the first level at which a cell meets one of these, cells that are alike but for their
+/// concurrency are not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// More than this share of the cell's VMs did not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<f64>,
+    /// The VMs of a trial together take more than this of the host's memory, MiB: the median over trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<f64>,
+    /// Each further VM adds more than this to the start-up time, ms: the medians' difference to the level before, over the VMs more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup_slope_ms: Option<f64>,
 }
 
 /// A reading of the 2019 paper's protocol.
@@ -163,7 +184,7 @@ pub struct Exclusion {
     pub line: u32,
 }
 
-/// Work that the guest does and times itself; its reading is `work.<metric>.duration`, ns on the guest's clock.
+/// Work that a guest is given; its readings are `work.<metric>.<value>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
@@ -173,8 +194,34 @@ pub struct Workload {
     pub kind: WorkloadKind,
     /// Bytes a round.
     pub bytes: u64,
-    /// Rounds.
+    /// Rounds that count.
     pub rounds: u32,
+    /// Rounds before them that do not.
+    #[serde(default, skip_serializing_if = "none")]
+    pub warmup: u32,
+    /// How the disk is worked on; of disk work alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskAccess>,
+    /// Connections at once; of [`WorkloadKind::Http`] alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn none(rounds: &u32) -> bool {
+    *rounds == 0
+}
+
+/// How a workload works on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskAccess {
+    /// Bytes of one read or write.
+    pub block: u64,
+    /// Past the guest's page cache (`O_DIRECT`).
+    pub direct: bool,
+    /// The blocks in a random order, else one after the other.
+    pub random: bool,
 }
 
 /// What a workload does.
@@ -185,6 +232,24 @@ pub enum WorkloadKind {
     Sha256,
     /// One allocation and copy of the buffer, `rounds` times: what the 2019 paper's tool did where its text says hashing.
     Copy,
+    /// Every word of a buffer is read.
+    MemoryRead,
+    /// Every word of a buffer is written.
+    MemoryWrite,
+    /// A buffer is copied to another one.
+    MemoryCopy,
+    /// Memory is mapped anew and each of its pages touched.
+    PageTouch,
+    /// Every block of a region of the disk is read.
+    DiskRead,
+    /// Every block of a region of the disk is written, and the disk told to keep them.
+    DiskWrite,
+    /// The guest serves a static file over HTTP; a round is one request.
+    Http,
+    /// The guest sends over one TCP connection.
+    TcpSend,
+    /// The guest receives over one TCP connection.
+    TcpReceive,
 }
 
 /// What one VM is measured on.
@@ -197,7 +262,7 @@ pub struct Metric {
     pub label: String,
     /// One sentence: from what to what, on which clock.
     pub definition: String,
-    /// Unit of a sample's value: `ms` for durations, else as the reading is recorded (`1` for a count).
+    /// Unit of a sample's value: `ms` for durations, `MiB` for sizes, else as the reading is recorded (`1` for a count).
     pub unit: String,
     /// Where the value comes from.
     pub source: MetricSource,
@@ -217,7 +282,7 @@ pub enum MetricSource {
         /// Name of the last event.
         to: String,
     },
-    /// A [`Record::Reading`] of this name; a reading in `ns` is reported in ms.
+    /// A [`Record::Reading`] of this name; a reading in `ns` is reported in ms, one in `bytes` in MiB.
     Reading(String),
 }
 
@@ -559,7 +624,7 @@ pub enum Record {
         value: Option<f64>,
         /// Unit (`ns`, `bytes`, `1` ...).
         unit: String,
-        /// Why `value` is `None`; empty else.
+        /// Why `value` is `None`; empty else. After [`NOT_APPLICABLE`] where no guest of the kind can have it.
         reason: String,
     },
     /// A VM did not complete its protocol. What it did record stays.
@@ -691,6 +756,8 @@ pub enum FailureReason {
     Artifact,
     /// Not run: the cell's last trials all failed.
     GivenUp,
+    /// Not run: a level of less concurrency met the study's [`Limit`].
+    BeyondLimit,
 }
 
 impl fmt::Display for FailureReason {
@@ -705,6 +772,7 @@ impl fmt::Display for FailureReason {
             Self::Memory => "memory",
             Self::Artifact => "artifact",
             Self::GivenUp => "given-up",
+            Self::BeyondLimit => "beyond-limit",
         })
     }
 }

@@ -15,7 +15,9 @@ use polars_io::{SerReader, SerWriter};
 use crate::Error;
 use crate::file::{at, write};
 use crate::journal::{Execution, Failure, Journal, Vm};
-use crate::record::{Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, Plan, PlannedTrial};
+use crate::record::{
+    Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, NOT_APPLICABLE, Plan, PlannedTrial,
+};
 use crate::stats::precision::Look;
 
 /// Whether a sample has a value.
@@ -30,18 +32,28 @@ pub enum Status {
     Failed,
     /// Something disturbed the trial; the value is kept, and is in no statistic.
     Invalid,
-    /// The VMM refused the configuration on this host.
+    /// The VMM refused the configuration on this host, or no guest of the kind can have such a value.
     NotApplicable,
     /// The guest or the kernel does not report it.
     NotAvailable,
     /// The trial has not been executed.
     NotRun,
+    /// A level of less concurrency met the study's limit, so that the trial is not executed.
+    BeyondLimit,
 }
 
 impl Status {
     /// All of them, in the order of columns.
-    pub const ALL: [Self; 7] =
-        [Self::Ok, Self::Censored, Self::Failed, Self::Invalid, Self::NotApplicable, Self::NotAvailable, Self::NotRun];
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Censored,
+        Self::Failed,
+        Self::Invalid,
+        Self::NotApplicable,
+        Self::NotAvailable,
+        Self::NotRun,
+        Self::BeyondLimit,
+    ];
 
     /// As it stands in the table.
     #[must_use]
@@ -54,6 +66,7 @@ impl Status {
             Self::NotApplicable => "not-applicable",
             Self::NotAvailable => "not-available",
             Self::NotRun => "not-run",
+            Self::BeyondLimit => "beyond-limit",
         }
     }
 }
@@ -179,7 +192,7 @@ pub fn of_execution(plan: &Plan, execution: &Execution) -> Vec<Sample> {
 }
 
 /// The execution of each trial that counts: the one that nothing disturbed, else the last.
-fn counted(journal: &Journal) -> BTreeMap<u32, &Execution> {
+pub(crate) fn counted(journal: &Journal) -> BTreeMap<u32, &Execution> {
     let mut counted: BTreeMap<u32, &Execution> = BTreeMap::new();
     for execution in journal.executions.iter().filter(|execution| !execution.warmup) {
         let held = counted.get(&execution.trial);
@@ -245,10 +258,20 @@ fn ended_within(vm: &Vm, from: &str, to: &str) -> bool {
     vm.failure.as_ref().is_some_and(own) && known(from) && !known(to) && !vm.readings.contains_key(to)
 }
 
+/// What it is when a reading has no value, for this reason.
+fn not_had(reason: &str) -> (Status, String) {
+    match reason.strip_prefix(NOT_APPLICABLE) {
+        Some(reason) => (Status::NotApplicable, reason.to_owned()),
+        None => (Status::NotAvailable, reason.to_owned()),
+    }
+}
+
 /// A metric's value of one VM, in the metric's unit, or why there is none.
 fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
     const NS_PER_MS: f64 = 1e6;
+    const BYTES_PER_MIB: f64 = 1_048_576.0;
     let missing = |what: String| match &vm.failure {
+        Some(failure) if failure.reason == FailureReason::BeyondLimit => (Status::BeyondLimit, failure.message.clone()),
         Some(failure) => {
             let status = match failure.reason {
                 FailureReason::NotApplicable => Status::NotApplicable,
@@ -265,10 +288,10 @@ fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
         MetricSource::Span { from, to } => {
             // A reading of an event's name says why there is no such event.
             let why = |name: &str| match vm.readings.get(name) {
-                Some((Err(reason), _)) => reason.clone(),
-                _ => format!("no event {name}"),
+                Some((Err(reason), _)) => not_had(reason),
+                _ => missing(format!("no event {name}")),
             };
-            let instant = |name: &str| vm.events.get(name).ok_or_else(|| missing(why(name)));
+            let instant = |name: &str| vm.events.get(name).ok_or_else(|| why(name));
             let (from_ns, to_ns) = (*instant(from)?, *instant(to)?);
             match to_ns.checked_sub(from_ns) {
                 Some(ns) => Ok(ns as f64 / NS_PER_MS),
@@ -277,8 +300,9 @@ fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
         }
         MetricSource::Reading(name) => match vm.readings.get(name) {
             Some((Ok(value), unit)) if unit == "ns" && metric.unit == "ms" => Ok(value / NS_PER_MS),
+            Some((Ok(value), unit)) if unit == "bytes" && metric.unit == "MiB" => Ok(value / BYTES_PER_MIB),
             Some((Ok(value), _)) => Ok(*value),
-            Some((Err(reason), _)) => Err((Status::NotAvailable, reason.clone())),
+            Some((Err(reason), _)) => Err(not_had(reason)),
             None => Err(missing(format!("no reading {name}"))),
         },
     }

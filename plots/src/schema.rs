@@ -108,7 +108,8 @@ pub const SAMPLES: &[Column] = &[
         Text,
         "",
         "`ok`; `censored`: larger than all that was waited for; `failed`; `invalid`: something disturbed the trial; \
-         `not-applicable`; `not-available`; `not-run`",
+         `not-applicable`; `not-available`; `not-run`; `beyond-limit`: a level of \
+         less concurrency met the study's limit",
     ),
     column("reason", Text, "", "why there is no value, or why it does not count; empty for `ok`"),
     column("host", Text, "", "where it was executed: `kvm`, `emulated`, `imported`; empty when it was not"),
@@ -158,6 +159,12 @@ pub const SUMMARY: &[Column] = &[
     column("not_applicable", U64, "VMs", "VMs whose configuration the VMM refused on this host"),
     column("not_available", U64, "VMs", "VMs of which neither guest nor kernel reports it"),
     column("not_run", U64, "VMs", "VMs of trials that have not been executed"),
+    column(
+        "beyond_limit",
+        U64,
+        "VMs",
+        "VMs of trials that are not executed because a level of less concurrency met the study's limit",
+    ),
     column("reasons", Text, "", "the first reason of each kind of missing value"),
 ];
 

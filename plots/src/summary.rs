@@ -292,6 +292,9 @@ pub fn text(plan: &Plan, rows: &[Row], journal: &Journal, room: Room) -> String 
     if let (Some(rule), Some((blocks, cells))) = (&plan.precision, journal.looks.last()) {
         let _ = writeln!(out, "{}", wrapped(&stopped(rule, *blocks, cells), 4));
     }
+    for sweep in crate::limit::said(plan, journal) {
+        let _ = writeln!(out, "{}", wrapped(&format!("limit: {sweep}"), 4));
+    }
     out.push_str(&wrapped(
         "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs; interval of the median: \
          order statistics, from 6 trials on; cv: standard deviation / mean",

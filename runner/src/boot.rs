@@ -3,6 +3,8 @@
 //! `http.ok` is on both clocks: the host saw the answer arrive, the agent took the time before it sent it. What the agent tells of
 //! earlier instants lies as long before `http.ok` on the host's clock as it lies before the answer on the guest's. All of them are
 //! late by the answer's way to the host, the time between two instants of the guest is exact.
+//!
+//! A guest that shares the host's kernel has the host's clock, and what its agent tells needs no moving.
 
 use microbench_agent::Stats;
 
@@ -22,6 +24,21 @@ pub fn derive(spawn: u64, http_ok: u64, stats: &Stats) -> [Derived; 3] {
         instant.ok_or_else(|| "the guest says that it was after its first answer".to_owned())
     };
     [(event::KERNEL_BEGIN, begin.clone()), (event::INIT_BEGIN, at(init_ns)), (event::AGENT_LISTENING, at(listening_ns))]
+}
+
+/// The same of a guest that shares the host's kernel, whose agent tells its instants on the host's own clock. `why` says that it has no
+/// kernel of its own, and so no such instants.
+pub fn on_the_hosts_clock(spawn: u64, http_ok: u64, stats: &Stats, why: &str) -> [Derived; 3] {
+    let listening = stats.listening_ns.ok_or("the agent does not tell when it began to listen").and_then(|instant| {
+        let possible = (spawn..=http_ok).contains(&instant);
+        possible.then_some(instant).ok_or("the agent says that it listened before its spawn or after its first answer")
+    });
+    let none = || Err(why.to_owned());
+    [
+        (event::KERNEL_BEGIN, none()),
+        (event::INIT_BEGIN, none()),
+        (event::AGENT_LISTENING, listening.map_err(str::to_owned)),
+    ]
 }
 
 const NO_CLOCK: &str = "the agent could not relate its clock to that of the kernel's log";
@@ -70,6 +87,16 @@ mod tests {
         let found = instants(&stats(None, Some(5_000_000), Some(6_000_000)));
         assert_eq!(found, [Ok(3_000_000), Err(NO_INIT.into()), Ok(8_000_000)]);
         assert!(instants(&stats(Some(3_000), None, None)).iter().all(|instant| *instant == Err(NO_CLOCK.into())));
+    }
+
+    #[test]
+    fn a_guest_that_shares_the_kernel_tells_on_the_hosts_clock_and_cannot_lie_far() {
+        let of =
+            |listening| on_the_hosts_clock(1_000, 9_000, &stats(None, listening, Some(8_000)), "none").map(|d| d.1);
+        assert_eq!(of(Some(5_000)), [Err("none".into()), Err("none".into()), Ok(5_000)]);
+        for listening in [None, Some(999), Some(9_001), Some(u64::MAX)] {
+            assert!(of(listening)[2].is_err(), "{listening:?}");
+        }
     }
 
     #[test]

@@ -53,8 +53,10 @@ pub struct Explained {
     pub trials: Value,
     /// Trials of its own under an instrument.
     pub instrumented: u32,
-    /// The guest kernel's command line; what each VM has of its own is in angle brackets.
+    /// The guest kernel's command line; what each VM has of its own is in angle brackets. Empty for a guest that shares the host's.
     pub kernel_command_line: String,
+    /// Settings that mean nothing to a guest of the engine's kind, and are not applied.
+    pub not_applied: Vec<String>,
     /// The VMM's argument vector, likewise.
     pub argv: Vec<String>,
     /// Files that are written for it: name and content.
@@ -94,6 +96,8 @@ pub struct Site {
     pub manifest: String,
     /// Path of init in the cell's root file system.
     pub init: String,
+    /// Path of the agent in it.
+    pub agent: String,
     /// The files that settings name: path and text, by setting.
     pub files: BTreeMap<String, (String, String)>,
 }
@@ -170,6 +174,10 @@ pub fn explain(
         },
         instrumented: instrumented(Instrument::Strace),
         kernel_command_line: context.boot_args,
+        not_applied: (cell.settings.keys())
+            .filter(|name| !engine.settings.contains_key(*name) && !engine.guest.heeds(name))
+            .cloned()
+            .collect(),
         argv: launch.argv,
         files: launch.files.into_iter().collect(),
         calls: launch.api.iter().flat_map(|api| &api.calls).map(call).collect(),
@@ -250,6 +258,7 @@ fn context(engine: &Engine, cell: &Cell, site: &Site) -> anyhow::Result<Context>
     let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
     let addresses = Addresses::of(0);
     let clone = text("disk") == "clone";
+    let shares_kernel = engine.guest.shares_kernel();
     let words = boot_args(
         &machine::words(engine, &cell.settings)?,
         &GuestArgs {
@@ -267,10 +276,13 @@ fn context(engine: &Engine, cell: &Cell, site: &Site) -> anyhow::Result<Context>
         user: crate::host::isolation::FIRST_UID,
         id: "<vm>".into(),
         folder: "<folder of the VM>".into(),
-        kernel: format!("<kernel {}>", text("kernel")),
-        boot_args: words,
+        kernel: if shares_kernel { String::new() } else { format!("<kernel {}>", text("kernel")) },
+        boot_args: if shares_kernel { String::new() } else { words },
         disk: if clone { "<folder of the VM>/disk.img".into() } else { format!("<rootfs {}>", text("rootfs")) },
         disk_read_only: !clone,
+        root: if shares_kernel { "<folder of the VM>/root".into() } else { String::new() },
+        agent: site.agent.clone(),
+        nonce: "<nonce>".into(),
         tap: "<tap>".into(),
         mac: addresses.mac_text(),
         guest_ip: addresses.guest.to_string(),
@@ -327,9 +339,19 @@ impl Explained {
         if self.instrumented > 0 {
             text.push_str(&format!("  and {} under strace, never timed\n", self.instrumented));
         }
-        text.push_str("\nthe guest kernel's command line; in angle brackets what the run decides\n  ");
-        text.push_str(&self.kernel_command_line);
-        text.push_str("\n\nthe VMM's arguments\n");
+        if self.not_applied.is_empty() {
+            text.push_str("\nthe guest kernel's command line; in angle brackets what the run decides\n  ");
+            text.push_str(&self.kernel_command_line);
+        } else {
+            text.push_str("\nit has no kernel of its own, so that these settings are not applied\n  ");
+            text.push_str(&self.not_applied.join(" "));
+        }
+        let who = if self.not_applied.is_empty() {
+            "the VMM's arguments"
+        } else {
+            "its arguments, beginning with the program"
+        };
+        text.push_str(&format!("\n\n{who}\n"));
         for line in options(&self.argv) {
             text.push_str(&format!("  {line}\n"));
         }

@@ -2,15 +2,21 @@
 //!
 //! The guest is hostile: every answer is bounded in size and time, must be a 2xx, must carry the VM's nonce, must parse.
 
-use std::net::Ipv4Addr;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use microbench_agent::{HashReply, HashRequest, NONCE_HEADER, Stats};
+use microbench_agent::work::{WorkReply, WorkRequest};
+use microbench_agent::{NONCE_HEADER, Stats};
 use reqwest::{Client, Method, redirect};
 use serde::de::DeserializeOwned;
 
 /// Most bytes read of an answer's body.
 const BODY_LIMIT: usize = 256 << 10;
+
+/// The path of work.
+const WORK: &str = "/work";
 
 /// Why a request to the agent failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,14 @@ pub enum GuestError {
         /// Cause.
         source: reqwest::Error,
     },
+    /// A connection of timed traffic failed.
+    #[error("{request}: {source}")]
+    Connection {
+        /// The request.
+        request: &'static str,
+        /// Cause.
+        source: io::Error,
+    },
     /// The answer breaks the protocol.
     #[error("{request}: {problem}")]
     Protocol {
@@ -45,7 +59,7 @@ pub enum GuestError {
 #[derive(Debug)]
 pub struct Guest {
     client: Client,
-    base: String,
+    address: SocketAddr,
     nonce: String,
     request: Duration,
     work: Duration,
@@ -56,11 +70,18 @@ impl Guest {
     ///
     /// # Errors
     /// When reqwest cannot be set up.
-    pub fn new(address: Ipv4Addr, nonce: &str, request: Duration, work: Duration) -> reqwest::Result<Self> {
+    pub fn new(address: SocketAddr, nonce: &str, request: Duration, work: Duration) -> reqwest::Result<Self> {
         let client =
             Client::builder().no_proxy().redirect(redirect::Policy::none()).pool_max_idle_per_host(1).build()?;
-        let base = format!("http://{address}:{}", microbench_agent::PORT);
-        Ok(Self { client, base, nonce: nonce.to_owned(), request, work })
+        Ok(Self { client, address, nonce: nonce.to_owned(), request, work })
+    }
+
+    /// That it still answers: `GET /`.
+    ///
+    /// # Errors
+    /// [`GuestError`].
+    pub async fn answers(&self) -> Result<(), GuestError> {
+        self.send("GET /", Method::GET, "/", None).await.map(drop)
     }
 
     /// The kernel log and the machine as the guest sees them.
@@ -71,14 +92,34 @@ impl Guest {
         self.json("GET /stats", Method::GET, "/stats", None).await
     }
 
-    /// Hashes in the guest.
+    /// Has the guest work, and time itself; `request` names it in errors.
     ///
     /// # Errors
     /// [`GuestError`].
-    pub async fn hash(&self, request: HashRequest) -> Result<HashReply, GuestError> {
-        let body = serde_json::to_string(&request)
-            .map_err(|error| GuestError::Protocol { request: "POST /hash", problem: error.to_string() })?;
-        self.json("POST /hash", Method::POST, "/hash", Some(body)).await
+    pub(crate) async fn work(&self, request: &'static str, work: WorkRequest) -> Result<WorkReply, GuestError> {
+        let body = serde_json::to_string(&work)
+            .map_err(|error| GuestError::Protocol { request, problem: error.to_string() })?;
+        self.json(request, Method::POST, WORK, Some(body)).await
+    }
+
+    /// Where the agent listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its answers must carry.
+    pub(crate) fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// What `traffic` gives, within the time that work may take; `request` names it in errors.
+    pub(crate) async fn in_time<T>(
+        &self,
+        request: &'static str,
+        traffic: impl Future<Output = Result<T, GuestError>>,
+    ) -> Result<T, GuestError> {
+        let seconds = self.work.as_secs();
+        tokio::time::timeout(self.work, traffic).await.unwrap_or(Err(GuestError::Timeout { request, seconds }))
     }
 
     /// Asks the guest to end. Returns when the answer is there.
@@ -108,7 +149,7 @@ impl Guest {
         path: &str,
         body: Option<String>,
     ) -> Result<Vec<u8>, GuestError> {
-        let timeout = if path == "/hash" { self.work } else { self.request };
+        let timeout = if path == WORK { self.work } else { self.request };
         let failed = |source: reqwest::Error| {
             if source.is_timeout() {
                 GuestError::Timeout { request, seconds: timeout.as_secs() }
@@ -117,7 +158,7 @@ impl Guest {
             }
         };
         let wrong = |problem: String| GuestError::Protocol { request, problem };
-        let mut call = self.client.request(method, format!("{}{path}", self.base)).timeout(timeout);
+        let mut call = self.client.request(method, format!("http://{}{path}", self.address)).timeout(timeout);
         if let Some(body) = body {
             call = call.header("content-type", "application/json").body(body);
         }

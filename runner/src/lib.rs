@@ -3,6 +3,7 @@
 //! The binary (`main.rs`, `cli.rs`) is thin; everything it does is in these modules. See ARCHITECTURE.md for the map.
 
 pub mod announcement;
+pub mod answer;
 pub mod artifact;
 pub mod boot;
 pub mod catalog;
@@ -29,6 +30,8 @@ pub mod selftest;
 pub mod starter;
 pub mod sys;
 pub mod testbed;
+pub mod together;
 pub mod tool;
 pub mod trial;
 pub mod vm;
+pub mod work;

@@ -11,7 +11,9 @@ use std::fmt::Write;
 use std::num::NonZeroU32;
 
 use microbench_plots::noise::LABELS;
-use microbench_plots::record::{Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Plan, PlannedTrial};
+use microbench_plots::record::{
+    Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Metric, MetricSource, Plan, PlannedTrial,
+};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -48,6 +50,14 @@ pub struct Choice<'a> {
     pub profile: Option<&'a str>,
 }
 
+/// The value that a metric of work is.
+fn work_value(metric: &Metric) -> &str {
+    match &metric.source {
+        MetricSource::Reading(name) => name.rsplit('.').next().unwrap_or_default(),
+        MetricSource::Span { .. } => "",
+    }
+}
+
 /// The plan of a study.
 ///
 /// # Errors
@@ -70,12 +80,14 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
     let (mut workloads, mut metrics) = (study.workloads.clone(), study.metrics.clone());
     let mut reference = study.reference.clone();
     for work in &mut workloads {
-        let (own, rounds) = (manifest::work_definition(work), work.rounds);
+        let (before, rounds) = (work.clone(), work.rounds);
         work.rounds = profile.and_then(|profile| profile.rounds).map_or(work.rounds, |most| work.rounds.min(most));
         // A definition of the manifest's own stays as it is.
-        let metric = metrics.iter_mut().find(|metric| metric.name == work.metric && metric.definition == own);
-        if let Some(metric) = metric {
-            metric.definition = manifest::work_definition(work);
+        if let Some(metric) = metrics.iter_mut().find(|metric| metric.name == work.metric) {
+            let value = work_value(metric).to_owned();
+            if metric.definition == manifest::work_definition(&before, &value) {
+                metric.definition = manifest::work_definition(work, &value);
+            }
         }
         if let Some(reference) = reference.as_mut().filter(|_| work.rounds != rounds) {
             let before = reference.values.len();
@@ -125,6 +137,7 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         family: study.family.clone(),
         // A number of trials that is asked for is run whole.
         precision: study.precision.clone().filter(|_| profile.is_none() && choice.trials.is_none()),
+        limit: study.limit,
         excluded: study.excluded.clone(),
     })
 }
@@ -159,6 +172,7 @@ pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
         claims: Vec::new(),
         reference: None,
         precision: None,
+        limit: None,
         family: Vec::new(),
         excluded: Vec::new(),
         ..plan.clone()

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use microbench_plots::record::{Cell, Level, Plan, PlannedTrial};
 
-use crate::manifest::Study;
+use crate::engine::description::Engine;
 use crate::manifest::protocol::preset;
+use crate::manifest::{GUEST, Study};
 use crate::plan;
 
 /// Columns that the text takes at most.
@@ -43,6 +44,21 @@ pub fn render(plan: &Plan, study: &Study, full: bool) -> String {
     measured(&mut text, plan);
     order(&mut text, plan, full);
     text
+}
+
+/// What holds for the cells of engines whose guests share the host's kernel; empty where there are none.
+#[must_use]
+pub fn without_kernel(engines: &[Engine]) -> String {
+    let sharing: Vec<&Engine> = engines.iter().filter(|engine| engine.guest.shares_kernel()).collect();
+    let Some(first) = sharing.first() else { return String::new() };
+    let names: Vec<&str> = sharing.iter().map(|engine| engine.name.as_str()).collect();
+    let settings = GUEST.iter().map(|setting| setting.name).filter(|name| !first.guest.heeds(name));
+    let line = format!(
+        "{}: a guest has no kernel of its own, so that {} are not applied to it",
+        names.join(", "),
+        settings.collect::<Vec<_>>().join(", ")
+    );
+    wrap(&line, "").iter().fold(String::from("\n"), |text, line| text + line.trim_end() + "\n")
 }
 
 /// The cells that this machine cannot run, with the reason of each; nothing where it can run all. Cells of one reason share a line.
@@ -190,6 +206,19 @@ fn totals(text: &mut String, plan: &Plan, study: &Study) {
             rule.statistic.text(),
             rule.metric,
             rule.relative * 100.0
+        );
+        wrap(&words, "").iter().for_each(|line| push(text, line));
+    }
+    if let Some(limit) = &plan.limit {
+        let limits = [
+            limit.failures.map(|share| format!("more than {} % of the VMs fail", share * 100.0)),
+            limit.memory_mib.map(|mib| format!("the VMs take more than {mib} MiB of the host's memory")),
+            limit.startup_slope_ms.map(|ms| format!("each VM more adds more than {ms} ms to the start-up")),
+        ];
+        let limits: Vec<String> = limits.into_iter().flatten().collect();
+        let words = format!(
+            "at most: level after level of concurrency; a sweep ends with the first at which of a cell {}",
+            limits.join(", or ")
         );
         wrap(&words, "").iter().for_each(|line| push(text, line));
     }

@@ -16,8 +16,8 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, getsockopt, socket, sockopt};
 
 use crate::announcement::Announcements;
+use crate::answer;
 use crate::clock::Instant;
-use crate::error::one_line;
 
 /// Time between attempts while nothing is announced; an attempt that nobody answers is given up after as long.
 const PERIOD: Duration = Duration::from_millis(50);
@@ -31,8 +31,8 @@ const PAPER_PERIOD: Duration = Duration::from_millis(10);
 const PAPER_TIMEOUT: Duration = Duration::from_millis(100);
 /// An answer to `GET /` may take this long once connected.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Most bytes read of an answer to `GET /`.
-const ANSWER_LIMIT: usize = 8 << 10;
+/// Most bytes of the body of an answer to `GET /`.
+const ANSWER_LIMIT: u64 = 8 << 10;
 
 /// Which poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,37 +215,16 @@ fn attempt(
 /// Why the answer is not that of this VM's agent, in words.
 #[must_use]
 pub fn judge(answer: &[u8], ended: bool, nonce: &str) -> Option<Result<(), String>> {
-    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return match (ended, answer.len() > ANSWER_LIMIT) {
-            (true, _) => Some(Err("the guest closed the connection within its answer's head".into())),
-            (_, true) => Some(Err(format!("the guest's answer has a head of more than {ANSWER_LIMIT} bytes"))),
-            _ => None,
-        };
-    };
-    let head = String::from_utf8_lossy(&answer[..end]);
-    let mut lines = head.split("\r\n");
-    let status = lines.next().unwrap_or_default();
-    let header = |name: &str| {
-        head.split("\r\n").skip(1).find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        })
-    };
-    if status.split(' ').nth(1) != Some("200") {
-        return Some(Err(format!("the guest answered `{}` to GET /", one_line(status, 80))));
-    }
-    match header(microbench_agent::NONCE_HEADER) {
-        Some(value) if value == nonce => {}
-        Some(_) => return Some(Err("the answer carries another VM's nonce".into())),
-        None => return Some(Err("the answer carries no nonce".into())),
-    }
-    let length = header("content-length").and_then(|value| value.parse::<usize>().ok());
-    match length {
-        None => Some(Err("the answer has no content-length".into())),
-        Some(length) if length > ANSWER_LIMIT => Some(Err(format!("the answer announces {length} bytes"))),
-        Some(length) if answer.len() - (end + 4) >= length => Some(Ok(())),
-        Some(_) if ended => Some(Err("the guest closed the connection within its answer".into())),
-        Some(_) => None,
+    match answer::head(answer, "GET /", nonce) {
+        Err(problem) => Some(Err(problem)),
+        Ok(None) if ended => Some(Err("the guest closed the connection within its answer's head".into())),
+        Ok(None) => None,
+        Ok(Some(head)) if head.length > ANSWER_LIMIT => {
+            Some(Err(format!("the answer announces {} bytes", head.length)))
+        }
+        Ok(Some(head)) if (answer.len() - head.body) as u64 >= head.length => Some(Ok(())),
+        Ok(Some(_)) if ended => Some(Err("the guest closed the connection within its answer".into())),
+        Ok(Some(_)) => None,
     }
 }
 
@@ -333,7 +312,7 @@ mod tests {
 
     #[test]
     fn an_endless_head_and_a_huge_body_are_refused() {
-        let head = [b"HTTP/1.1 200 OK\r\nx: ".as_slice(), &vec![b'y'; ANSWER_LIMIT]].concat();
+        let head = [b"HTTP/1.1 200 OK\r\nx: ".as_slice(), &vec![b'y'; answer::HEAD_LIMIT]].concat();
         assert!(judge(&head, false, "abc").unwrap().is_err());
         let body = b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\nx-microbench-nonce: abc\r\n\r\n";
         assert!(judge(body, false, "abc").unwrap().is_err());

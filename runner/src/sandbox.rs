@@ -5,6 +5,7 @@
 //! for any reason, the kernel kills every process in its PID namespace and drops its taps and mounts; when the parent is
 //! killed, the child is too. Nothing here deletes anything: there is nothing left to delete.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -16,8 +17,11 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getgid, getppid, getuid};
 
+use crate::engine::description::GuestKind;
 use crate::error::code::Code;
+use crate::host::isolation::Isolation;
 use crate::lacking::Lacking;
+use crate::vm::Parts;
 use crate::{host, sys};
 
 /// Where [`scratch`] is, in the sandbox's own mount namespace: a folder that every machine has and any user may traverse, with a
@@ -118,9 +122,35 @@ pub fn show(file: &Path, place: &Path) -> anyhow::Result<Shown> {
     Ok(shown)
 }
 
-/// A file that is shown at a second place; no longer when dropped.
+/// Makes the sandbox, or the emulated host, ready for the containers among `parts`: a control group file system that nobody can
+/// write to is put over the machine's, in this mount namespace alone. Runtimes want to see one, and what they made in the machine's would
+/// outlive a killed runner. Where VMs have no users of their own there is no container either.
+///
+/// # Errors
+/// When the mount is refused.
+pub fn ready_for(parts: &BTreeMap<String, Parts>) -> anyhow::Result<()> {
+    if !Isolation::of(0).is_own() || parts.values().all(|parts| parts.engine.guest != GuestKind::Container) {
+        return Ok(());
+    }
+    let (place, none) = (Path::new("/sys/fs/cgroup"), None::<&str>);
+    let context = || format!("cannot mount a read-only cgroup2 on {}", place.display());
+    mount(Some("cgroup2"), place, Some("cgroup2"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, none)
+        .with_context(context)?;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(none, place, none, flags, none).with_context(context)
+}
+
+/// A file or file system that is shown at a second place; no longer when dropped.
 #[derive(Debug)]
 pub struct Shown(PathBuf);
+
+impl Shown {
+    /// What is mounted at `place`.
+    #[must_use]
+    pub fn at(place: &Path) -> Self {
+        Self(place.to_path_buf())
+    }
+}
 
 impl Drop for Shown {
     fn drop(&mut self) {

@@ -16,14 +16,20 @@ pub struct Exit {
     pub code: Option<i32>,
     /// Signal, when one killed it.
     pub signal: Option<i32>,
-    /// User and system time of the process and of its waited-for children, nanoseconds.
-    pub cpu_time_ns: u64,
+    /// User time of the process and of its waited-for children, nanoseconds; a guest's time is user time.
+    pub user_time_ns: u64,
+    /// System time of the same, nanoseconds.
+    pub system_time_ns: u64,
     /// Largest resident set, bytes.
     pub peak_rss_bytes: u64,
     /// Voluntary context switches.
     pub voluntary_switches: u64,
     /// Involuntary context switches.
     pub involuntary_switches: u64,
+    /// Page faults that needed no reading from a disk.
+    pub minor_faults: u64,
+    /// Page faults that did.
+    pub major_faults: u64,
 }
 
 /// Reaps the child `pid`, which must have ended or be about to: waits for it.
@@ -50,10 +56,13 @@ pub fn reap(pid: u32) -> io::Result<Exit> {
     Ok(Exit {
         code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
         signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
-        cpu_time_ns: nanos(usage.ru_utime) + nanos(usage.ru_stime),
+        user_time_ns: nanos(usage.ru_utime),
+        system_time_ns: nanos(usage.ru_stime),
         peak_rss_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
         voluntary_switches: usage.ru_nvcsw.unsigned_abs(),
         involuntary_switches: usage.ru_nivcsw.unsigned_abs(),
+        minor_faults: usage.ru_minflt.unsigned_abs(),
+        major_faults: usage.ru_majflt.unsigned_abs(),
     })
 }
 
@@ -99,10 +108,20 @@ pub fn own_cpu_ns() -> u64 {
     of(libc::RUSAGE_SELF) + of(libc::RUSAGE_CHILDREN)
 }
 
+/// CPU time of this process, all its threads, those that have ended included, nanoseconds.
+#[must_use]
+pub fn process_cpu_ns() -> u64 {
+    clock_ns(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 /// CPU time of the calling thread, nanoseconds.
 #[must_use]
 pub fn thread_cpu_ns() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+    clock_ns(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock_ns(clock: nix::time::ClockId) -> u64 {
+    nix::time::clock_gettime(clock)
         .map_or(0, |time| time.tv_sec().unsigned_abs() * 1_000_000_000 + time.tv_nsec().unsigned_abs())
 }
 
@@ -227,6 +246,62 @@ pub fn neighbour_set(socket: BorrowedFd<'_>, name: &str, ip: Ipv4Addr, mac: [u8;
 pub fn reflink(source: &File, target: &File) -> io::Result<()> {
     // SAFETY: both descriptors are open; the argument is an integer.
     let result = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONE, source.as_raw_fd()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What `LOOP_CONFIGURE` takes (`struct loop_config` in linux/loop.h).
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo,
+    reserved: [u64; 8],
+}
+
+/// `struct loop_info64` in linux/loop.h.
+#[repr(C)]
+struct LoopInfo {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    size_limit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    file_name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+}
+
+/// Number of a loop device that nobody uses now (`LOOP_CTL_GET_FREE`); `control` is /dev/loop-control.
+///
+/// # Errors
+/// That of the ioctl.
+pub fn loop_free(control: &File) -> io::Result<u32> {
+    const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
+    // SAFETY: an open descriptor; the call has no argument.
+    let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
+    u32::try_from(number).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes the loop `device` show `image`, for reading only or not (`LOOP_CONFIGURE`, Linux 5.8). It frees itself with its last user
+/// (`LO_FLAGS_AUTOCLEAR`), which is `device` or a mount.
+///
+/// # Errors
+/// That of the ioctl: `EBUSY` when somebody else has taken the device.
+pub fn loop_configure(device: &File, image: &File, read_only: bool) -> io::Result<()> {
+    const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
+    const LO_FLAGS_READ_ONLY: u32 = 1;
+    const LO_FLAGS_AUTOCLEAR: u32 = 4;
+    // SAFETY: the structure is plain data; all zeroes is a valid value.
+    let mut config: LoopConfig = unsafe { MaybeUninit::zeroed().assume_init() };
+    config.fd = image.as_raw_fd().unsigned_abs();
+    config.info.flags = LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 };
+    // SAFETY: open descriptors and a live, initialised structure of the kernel's layout.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -1,13 +1,16 @@
 //! One trial: N VMs prepared, released together behind one barrier, each run to its end.
 
 use std::path::Path;
-use std::sync::Barrier;
 
 pub use microbench_plots::record::vm_id;
 use microbench_plots::record::{Cell, FailureReason, Instrument, Record, Workload};
 use sha2::{Digest, Sha256};
 
+use crate::event::reading;
 use crate::host::interference::Watcher;
+use crate::host::memory;
+use crate::sys;
+use crate::together::Together;
 use crate::vm::{Folders, NotHere, Parts, Report, Vm};
 
 /// One execution of a cell.
@@ -57,6 +60,7 @@ impl Trial<'_> {
             warmup: self.warmup,
         }];
         let folders = Folders { scratch, console };
+        let (available, cpu_before) = (memory::available(), sys::process_cpu_ns());
         let prepared: Vec<Result<Vm, Report>> = (0..self.vms())
             .map(|vm| {
                 let (id, nonce) = (self.vm_id(vm), self.nonce(vm));
@@ -66,11 +70,15 @@ impl Trial<'_> {
             .collect();
         let watched = watcher.begin();
         // A trial is N VMs at once or it is not that cell: if one cannot be had, none is released.
-        let reports: Vec<Report> = if prepared.iter().all(Result::is_ok) {
-            release(prepared.into_iter().flatten().collect())
+        let mut reports: Vec<Report> = if prepared.iter().all(Result::is_ok) {
+            release(prepared.into_iter().flatten().collect(), available)
         } else {
             (0..).zip(prepared).map(|(vm, vm_or)| vm_or.map_or_else(|report| report, |_| unreleased(vm))).collect()
         };
+        let cpu_ns = sys::process_cpu_ns().saturating_sub(cpu_before) as f64;
+        for (report, vm) in reports.iter_mut().zip(0..) {
+            report.account(vm, cpu_ns);
+        }
         let ok = reports.iter().filter(|report| report.ok).count();
         let failed = reports.len() - ok;
         let complaint = |(report, vm): (&Report, u32)| Some(format!("VM {vm}: {}", report.complaint.as_ref()?));
@@ -93,10 +101,27 @@ impl Trial<'_> {
     }
 }
 
-fn release(vms: Vec<Vm>) -> Vec<Report> {
-    let barrier = Barrier::new(vms.len());
+impl Report {
+    /// Adds what is known once every VM of the trial has ended: whether this one completed, and the runner's CPU time, ns.
+    fn account(&mut self, vm: u32, cpu_ns: f64) {
+        let refused = |record: &Record| matches!(record, Record::Failure { reason: FailureReason::NotApplicable, .. });
+        if self.records.iter().any(refused) {
+            return;
+        }
+        let completed = f64::from(u8::from(self.ok));
+        // A failure stays the last.
+        let at = self.records.len() - usize::from(!self.ok);
+        for (name, value, unit) in [(reading::RUNNER_CPU_TIME, cpu_ns, "ns"), (reading::VM_COMPLETED, completed, "1")] {
+            let (name, unit) = (name.to_owned(), unit.to_owned());
+            self.records.insert(at, Record::Reading { vm, name, value: Some(value), unit, reason: String::new() });
+        }
+    }
+}
+
+fn release(vms: Vec<Vm>, available: Option<u64>) -> Vec<Report> {
+    let together = Together::of(vms.len(), available);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = vms.into_iter().map(|vm| scope.spawn(|| vm.run(&barrier))).collect();
+        let threads: Vec<_> = vms.into_iter().map(|vm| scope.spawn(|| vm.run(&together))).collect();
         threads
             .into_iter()
             .zip(0..)

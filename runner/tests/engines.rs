@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use microbench::engine::context::Context;
-use microbench::engine::description::{self, Engine};
+use microbench::engine::description::{self, Engine, GuestKind};
 use microbench::engine::launch::{self, Launch};
 use microbench_plots::record::Level;
 
@@ -35,6 +35,9 @@ fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
         boot_args: "console=ttyS0 ip=10.0.2.2::10.0.2.1:255.255.255.0::eth0:off".into(),
         disk: "/cache/image".into(),
         disk_read_only: true,
+        root: "/run/scratch/t0001-a0-vm002/root".into(),
+        agent: "/sbin/init".into(),
+        nonce: "0123456789abcdef".into(),
         tap: "mb2".into(),
         mac: "06:00:0a:00:02:02".into(),
         guest_ip: "10.0.2.2".into(),
@@ -249,6 +252,39 @@ fn huge_pages_and_cache_modes_reach_the_vmm() {
     assert_eq!(after(&launch, "-object"), "memory-backend-memfd,id=mem,size=128M,hugetlb=on,hugetlbsize=2M");
     assert!(after(&launch, "-machine").ends_with("memory-backend=mem"));
     assert!(after(&launch, "-drive").contains("cache=none,aio=native"));
+}
+
+#[test]
+fn a_process_is_the_agent_out_of_the_mounted_image() {
+    let engine = engine("process");
+    assert!(engine.guest == GuestKind::Process && !engine.needs_kvm);
+    insta::assert_snapshot!("process", shown(&launch::render(&engine, &context(&engine, &[])).unwrap()));
+}
+
+#[test]
+fn containers_of_both_runtimes_are_told_the_same() {
+    let of = |name: &str| {
+        let engine = engine(name);
+        assert!(engine.guest == GuestKind::Container && !engine.needs_kvm);
+        launch::render(&engine, &context(&engine, &[])).unwrap()
+    };
+    let (crun, runc) = (of("crun"), of("runc"));
+    insta::assert_snapshot!("crun", shown(&crun));
+    insta::assert_snapshot!("runc", runc.argv.join("\n"));
+    assert_eq!(crun.files, runc.files);
+}
+
+#[test]
+fn a_containers_configuration_is_json_with_and_without_a_filter_and_a_disk_of_its_own() {
+    let engine = engine("crun");
+    for (seccomp, read_only) in [(true, true), (false, false)] {
+        let context = context(&engine, &[("seccomp", Level::Bool(seccomp))]);
+        let launch = launch::render(&engine, &Context { disk_read_only: read_only, ..context }).unwrap();
+        let config: serde_json::Value = serde_json::from_str(&launch.files[0].1).unwrap();
+        assert_eq!(config["linux"]["seccomp"].is_object(), seccomp);
+        assert_eq!(config["root"]["readonly"], read_only);
+        assert_eq!(config["process"]["capabilities"], serde_json::json!({}));
+    }
 }
 
 #[test]

@@ -537,9 +537,34 @@ fn work_that_the_agent_would_refuse_is_refused_before_anything_runs() {
         let work = format!("[metrics.big]\nwork = {{ kind = \"sha256\", bytes = {bytes}, rounds = 1 }}\n");
         parse(&(study("trials = 1\n") + &work))
     };
-    let most = microbench_agent::HashRequest::MAX_BYTES;
+    let most = microbench_agent::work::MOST_BYTES;
     of(most).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(codes(&of(most + 1).unwrap_err()), BTreeSet::from([Code::OutOfRange]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// What a manifest may ask for, the agent does: the limits of both are the same.
+    #[test]
+    fn work_that_a_manifest_may_name_is_work_that_the_agent_takes(
+        kind in 0..manifest::works::WORKS.len(),
+        bytes in prop_oneof![1_u64..200_000, (1_u64..300).prop_map(|mib| mib << 20)],
+        rounds in prop_oneof![1_u32..100, 1_u32..1_100_000],
+        warmup in 0_u32..1_100_000,
+        block in prop_oneof![Just(4096_u64), 1_u64..2_000_000, (8_u32..22).prop_map(|power| 1 << power)],
+    ) {
+        use microbench_agent::work::{DiskRequest, WorkKind, WorkRequest};
+        let spec = manifest::works::WORKS[kind];
+        let on_disk = spec.on_disk();
+        let block_key = if on_disk { format!(", block = {block}") } else { String::new() };
+        let work = format!("kind = \"{}\", bytes = {bytes}, rounds = {rounds}, warmup = {warmup}{block_key}", spec.name);
+        let source = format!("{}[metrics.m]\nwork = {{ {work} }}\n", study("trials = 1\ndisk = [\"clone\"]\n"));
+        let Ok(kind) = serde_json::from_value::<WorkKind>(spec.name.into()) else { return Ok(()) };
+        let disk = on_disk.then_some(DiskRequest { offset: 1 << 20, block, direct: true, random: false });
+        let taken = WorkRequest { kind, bytes, rounds, warmup, seed: 1, disk }.check();
+        prop_assert_eq!(manifest::parse("study.toml", &source, &catalog()).is_ok(), taken.is_ok(), "{:?} {}", taken, work);
+    }
 }
 
 #[test]

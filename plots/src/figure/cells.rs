@@ -142,6 +142,7 @@ pub(crate) fn named(plan: &Plan, axis: &str, level: &Level) -> String {
         ("concurrency", Level::Int(1)) => "1 VM".to_owned(),
         ("concurrency", _) => format!("{level} VMs at once"),
         ("rootfs", _) => format!("root file system {level}"),
+        ("memory_mib", _) => format!("guest of {level} MiB"),
         _ => format!("{} {level}", axis.replace('_', " ")),
     }
 }
@@ -271,6 +272,12 @@ pub(crate) fn note(rows: &[&Row]) -> String {
     for (status, (count, _)) in rows.iter().flat_map(|row| &row.missing) {
         *missing.entry(*status).or_default() += count;
     }
+    let here = |row: &&Row| {
+        let missing = row.missing.get(&Status::NotApplicable);
+        missing.is_some_and(|(_, reason)| reason.starts_with(Status::NotApplicable.text()))
+    };
+    // A VMM may refuse what another host has; a guest without a kernel never tells of one.
+    let not_applicable = if rows.iter().any(here) { "n/a here" } else { "n/a" };
     let words = missing.into_iter().filter_map(|(status, count)| match status {
         Status::Ok => None,
         Status::Failed => Some(format!("{count}/{planned} failed")),
@@ -278,10 +285,11 @@ pub(crate) fn note(rows: &[&Row]) -> String {
         Status::Invalid => Some(format!("{count}/{planned} invalid")),
         // Some cells of several: the caption names them.
         Status::NotApplicable | Status::NotAvailable if measured > 0 => None,
-        Status::NotApplicable => Some("n/a here".to_owned()),
+        Status::NotApplicable => Some(not_applicable.to_owned()),
         Status::NotAvailable => Some("not available".to_owned()),
         Status::NotRun if measured > 0 => Some(format!("{count}/{planned} not run")),
         Status::NotRun => Some("not run".to_owned()),
+        Status::BeyondLimit => Some("beyond the limit".to_owned()),
     });
     words.collect::<Vec<_>>().join(", ")
 }
@@ -309,7 +317,7 @@ pub(super) fn reference(plan: &Plan, place: &Place<'_>, metric: &Metric) -> Opti
 /// The unit in parentheses after an axis' label.
 pub(super) fn unit(metric: &Metric, host: Option<HostKind>) -> String {
     let clock = match host {
-        Some(HostKind::Emulated) if metric.unit == "ms" => ", virtual time",
+        Some(HostKind::Emulated) if ["ms", "MB/s", "1/s"].contains(&metric.unit.as_str()) => ", virtual time",
         _ => "",
     };
     match metric.unit.as_str() {

@@ -114,6 +114,7 @@ fn reason(rows: &[&Row]) -> &'static str {
         Some(Status::Invalid) => "invalid",
         Some(Status::NotApplicable) => "n/a",
         Some(Status::NotRun) => "not run",
+        Some(Status::BeyondLimit) => "beyond limit",
         Some(Status::Ok | Status::NotAvailable) | None => "no value",
     }
 }

@@ -78,7 +78,9 @@ fn legend(metrics: &[&Metric]) -> Vec<Entry> {
 fn quantity(metric: &Metric) -> &'static str {
     match metric.unit.as_str() {
         "ms" => "Time",
-        "bytes" => "Size",
+        "bytes" | "MiB" => "Size",
+        "MB/s" => "Throughput",
+        "1/s" => "Rate",
         _ => "Number",
     }
 }
@@ -108,6 +110,8 @@ struct Bar<'a> {
     points: Vec<f64>,
     /// Labels of the parts that it lacks.
     absent: Vec<&'a str>,
+    /// No guest of the kind has those parts.
+    never: bool,
     /// Trials behind it.
     n: usize,
     /// What is missing, when it lacks no part or has none.
@@ -124,14 +128,18 @@ impl<'a> Bar<'a> {
         let height = |n: usize| mean(&stacks.iter().filter_map(|stack| stack.parts[n]).collect::<Vec<_>>());
         let parts = (0..metrics.len()).filter_map(|colour| Some(Part { colour, height: height(colour)? })).collect();
         let absent = |n: usize| stacks.iter().any(|stack| stack.parts[n].is_none());
-        let absent = metrics.iter().enumerate().filter(|(n, _)| absent(*n)).map(|(_, metric)| metric.label.as_str());
+        let absent: Vec<&Metric> =
+            metrics.iter().enumerate().filter(|(n, _)| absent(*n)).map(|(_, metric)| *metric).collect();
+        let lacking = || absent.iter().flat_map(|metric| cells::rows(data, place, metric));
+        let never = lacking().flat_map(|row| row.missing.keys()).all(|status| *status == Status::NotApplicable);
         let sums: Vec<Row> = stacks.iter().map(|stack| sum_row(&stack.sums)).collect();
         let sum = cells::value(&sums.iter().collect::<Vec<_>>(), Statistic::Mean, data.plan.seed);
         Self {
             parts,
             interval: sum.interval,
             points: sum.points,
-            absent: absent.collect(),
+            absent: absent.iter().map(|metric| metric.label.as_str()).collect(),
+            never,
             n: stacks.iter().map(|stack| stack.sums.len()).sum(),
             note: cells::most_missing(data, metrics, place),
         }
@@ -140,8 +148,10 @@ impl<'a> Bar<'a> {
     fn mark(self, theme: Theme, place: &Place<'_>) -> Mark {
         let note = match (self.parts.len(), self.absent.len()) {
             (0, _) | (_, 0) => self.note,
-            (_, 1) => "1 part missing".to_owned(),
-            (_, several) => format!("{several} parts missing"),
+            (_, number) => {
+                let parts = if number == 1 { "part" } else { "parts" };
+                format!("{number} {parts} {}", if self.never { "n/a" } else { "missing" })
+            }
         };
         // The paper shows neither intervals nor trials, and what lacks a part is no sum.
         let bare = theme == Theme::Paper || !self.absent.is_empty();

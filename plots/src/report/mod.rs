@@ -135,7 +135,7 @@ fn page(input: &Input<'_>) -> Result<Page, Error> {
         what: overview::what(input.plan),
         host: kind.map_or_else(|| "nothing was executed".to_owned(), |kind| kind.note().to_owned()),
         machine: provenance::machine(host),
-        sessions: overview::sessions(input.journal),
+        sessions: overview::sessions(input.plan, input.journal),
         samples: overview::counts(input.samples),
         virtual_time: kind == Some(HostKind::Emulated),
         missing: overview::missing(input.rows),

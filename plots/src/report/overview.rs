@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::claim::{self, Verdict};
 use crate::journal::Journal;
+use crate::limit;
 use crate::record::{FailureReason, HostKind, Plan, vm_id};
 use crate::samples::{Sample, Status};
 use crate::summary::{Row, reasons};
@@ -105,8 +106,8 @@ fn plural(word: &str, n: usize) -> String {
     }
 }
 
-/// When each session began, and the run ended.
-pub(super) fn sessions(journal: &Journal) -> Vec<Fact> {
+/// When each session began, and the run ended; how far each sweep went.
+pub(super) fn sessions(plan: &Plan, journal: &Journal) -> Vec<Fact> {
     let mut all: Vec<Fact> = (journal.sessions.iter())
         .map(|session| {
             let beside =
@@ -119,6 +120,8 @@ pub(super) fn sessions(journal: &Journal) -> Vec<Fact> {
         Some(ended) => Fact { name: "Ended".to_owned(), value: seconds(ended) },
         None => Fact { name: "Ended".to_owned(), value: "not ended: trials are missing".to_owned() },
     });
+    let sweeps = limit::said(plan, journal).into_iter();
+    all.extend(sweeps.map(|value| Fact { name: "How far".to_owned(), value }));
     all
 }
 
@@ -169,7 +172,7 @@ pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
         .collect();
     // A reason begins with its status.
     let rank = |reason: &str| {
-        let order = ["failed", "censored", "invalid", "not-run", "not-applicable", "not-available"];
+        let order = ["failed", "censored", "invalid", "not-run", "beyond-limit", "not-applicable", "not-available"];
         order.iter().position(|status| reason.starts_with(status)).unwrap_or(order.len())
     };
     all.sort_by_key(|missing| (rank(&missing.reason), std::cmp::Reverse(missing.count)));
@@ -197,6 +200,8 @@ pub(super) fn failed(input: &Input<'_>) -> Limited<Failed> {
     let vms = input.journal.executions.iter().flat_map(|execution| {
         execution.vms.iter().filter_map(move |(vm, records)| Some((execution, *vm, records.failure.as_ref()?)))
     });
+    // What was not meant to run has not failed; it stands with what is missing.
+    let vms = vms.filter(|(_, _, failure)| failure.reason != FailureReason::BeyondLimit);
     let mut groups: BTreeMap<(&str, String, &str), Failed> = BTreeMap::new();
     for (execution, vm, failure) in vms {
         let key = (execution.cell.as_str(), failure.reason.to_string(), failure.stage.as_str());

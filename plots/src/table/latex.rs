@@ -111,6 +111,9 @@ pub(super) fn siunitx(unit: &str) -> Option<&'static str> {
         "ms" => "\\milli\\second",
         "s" => "\\second",
         "bytes" => "\\byte",
+        "MiB" => "\\mebi\\byte",
+        "MB/s" => "\\mega\\byte\\per\\second",
+        "1/s" => "\\per\\second",
         _ => return None,
     })
 }

@@ -131,6 +131,7 @@ fn capital(axis: &str) -> String {
     match axis {
         "rootfs" => return "Root file system".into(),
         ACROSS => return "VMs at once".into(),
+        "memory_mib" => return "Memory of a guest (MiB)".into(),
         _ => {}
     }
     let words = axis.replace('_', " ");

@@ -1,7 +1,9 @@
 //! From a journal to samples and summaries.
 
 use microbench_plots::analyze;
-use microbench_plots::record::encode_line;
+use microbench_plots::limit;
+use microbench_plots::record::{FailureReason, Limit, Record, encode_line};
+use microbench_plots::samples::Status;
 
 use crate::support::Run;
 
@@ -53,4 +55,52 @@ fn a_torn_last_line_is_said_and_damage_elsewhere_is_an_error_with_its_line() {
     std::fs::write(run.path("journal.ndjson"), damaged).unwrap();
     let error = analyze(run.folder()).unwrap_err().to_string();
     assert!(error.contains("journal.ndjson:3"), "{error}");
+}
+
+/// Of `fc` every VM fails, so that its second level is beyond the limit; `qemu` keeps it; `t2` cannot be run here.
+#[test]
+fn a_limit_is_judged_by_the_journal_and_what_is_beyond_it_has_a_status_of_its_own() {
+    let mut run = Run::new(2, Vec::new());
+    run.plan.limit = Some(Limit { failures: Some(0.5), ..Limit::default() });
+    run.write_plan();
+    let fail = |trial: u32, reason, message: &str| -> Vec<Record> {
+        let trial = &run.plan.trials[trial as usize];
+        let records = run.trial(trial, 0, false);
+        let (first, last) = (records[0].clone(), records[records.len() - 1].clone());
+        let vms = if trial.cell == "fc/1" { 1 } else { 10 };
+        let failure = |vm| Record::Failure { vm, reason, stage: "spawn".into(), message: message.into() };
+        std::iter::once(first).chain((0..vms).map(failure)).chain([last]).collect()
+    };
+    let of = |cell: &str| {
+        run.plan.trials.iter().filter(|trial| trial.cell == cell).map(|trial| trial.index).collect::<Vec<_>>()
+    };
+    let mut records = vec![Run::start()];
+    for trial in run.plan.trials.iter().filter(|trial| !trial.cell.starts_with("fc/")) {
+        records.extend(run.trial(trial, 0, false));
+    }
+    let write = |records: &[Record]| {
+        std::fs::write(run.path("journal.ndjson"), records.iter().map(encode_line).collect::<String>()).unwrap();
+        analyze(run.folder()).unwrap().journal
+    };
+    records.extend(fail(of("fc/1")[0], FailureReason::Exited, "gone"));
+    assert!(limit::beyond(&run.plan, &write(&records)).is_empty(), "the level has not ended");
+    records.extend(fail(of("fc/1")[1], FailureReason::Exited, "gone"));
+    let reason = "beyond the limit: of 1 VM 100.0 % failed, and `failures` is 50.0 %";
+    let beyond = limit::beyond(&run.plan, &write(&records));
+    assert_eq!(beyond.into_iter().collect::<Vec<_>>(), [("fc/10".to_owned(), reason.to_owned())]);
+    for trial in of("fc/10") {
+        records.extend(fail(trial, FailureReason::BeyondLimit, reason));
+    }
+    let journal = write(&records);
+    assert_eq!(
+        limit::said(&run.plan, &journal),
+        [
+            "QEMU host CPU: as far as 10 VMs at once, the last level; no limit was met",
+            "Firecracker: of 1 VM 100.0 % failed, and `failures` is 50.0 %; the level beyond is not run",
+            "Firecracker T2: no level has ended, or this host cannot run it",
+        ]
+    );
+    let analysis = analyze(run.folder()).unwrap();
+    let row = analysis.summary.iter().find(|row| row.cell == "fc/10").unwrap();
+    assert_eq!(row.missing[&Status::BeyondLimit], (20, reason.to_owned()));
 }

@@ -2,7 +2,9 @@
 
 use microbench_plots::figure::description::{Chart, Key, Mark, Panel, Shown};
 use microbench_plots::figure::{Data, Description, describe};
-use microbench_plots::record::{Column, Figure, FigureForm, Level, Record, Statistic, Theme, encode_line};
+use microbench_plots::record::{
+    Column, Figure, FigureForm, Level, NOT_APPLICABLE, Record, Statistic, Theme, encode_line,
+};
 use microbench_plots::{analyze, journal, plot, samples, summary};
 
 use crate::support::{Run, bar, figure, text};
@@ -121,6 +123,39 @@ fn a_stacked_bar_that_lacks_a_part_says_so_and_shows_the_others() {
     assert_eq!(mark.note, "1 part missing");
     let said = "Not whole: qemu x10 without Web service start-up.";
     assert!(description.caption.contains(said), "{}", description.caption);
+}
+
+#[test]
+fn what_no_guest_of_the_kind_can_have_is_not_applicable_and_no_missing_value() {
+    let (stacked, overlaid) = (listed(FigureForm::StackedBars), listed(FigureForm::OverlaidBars));
+    let run = Run::new(3, vec![stacked.clone()]);
+    let mut cell = String::new();
+    let why = "a container has no kernel of its own";
+    let told = run.records().into_iter().map(|mut record| {
+        if let Record::TrialStart { cell: begun, .. } = &record {
+            cell.clone_from(begun);
+        }
+        if let (Record::Reading { name, value, reason, .. }, "qemu/10") = (&mut record, cell.as_str())
+            && name == "known.startup"
+        {
+            (*value, *reason) = (None, format!("{NOT_APPLICABLE}{why}"));
+        }
+        encode_line(&record)
+    });
+    let journal: String = told.collect();
+    std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+    let samples = samples::samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
+    let of_cell = |sample: &&samples::Sample| sample.cell == "qemu/10" && sample.value.is_none() && sample.counts();
+    let lacking: Vec<_> =
+        samples.iter().filter(of_cell).map(|sample| (sample.status, sample.reason.as_str())).collect();
+    assert!(
+        !lacking.is_empty() && lacking.iter().all(|found| *found == (samples::Status::NotApplicable, why)),
+        "{lacking:?}"
+    );
+    let rows = summary::summarise(&run.plan, &samples);
+    let data = Data { plan: &run.plan, rows: &rows, samples: &samples };
+    assert_eq!(panel(&describe(data, &stacked).unwrap().remove(0)).marks[0].note, "1 part n/a");
+    assert_eq!(panel(&describe(data, &overlaid).unwrap().remove(0)).marks[0].note, "n/a");
 }
 
 /// A quantile has no bar before it can have an interval: 29 trials for the 90th percentile.

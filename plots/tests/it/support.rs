@@ -151,6 +151,7 @@ impl Run {
             excluded: Vec::new(),
             family: Vec::new(),
             precision: None,
+            limit: None,
         };
         let run = Self { folder: tempfile::tempdir().unwrap(), plan };
         run.write_plan();

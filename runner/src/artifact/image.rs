@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS, INDEX_FILE, fill_pseudo_random};
+use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS, INDEX_FILE, INDEX_SEED, fill_pseudo_random};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +27,6 @@ const RECIPE: &str = "1";
 const IMAGE: &str = "rootfs.ext4";
 /// UUID and directory hash seed of every image.
 const UUID: &str = "6d696372-6f62-656e-6368-000000000001";
-/// Seed of the file that `GET /` reads.
-const INDEX_SEED: u64 = 4096;
 
 /// `rootfs/NAME/rootfs.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -15,12 +15,14 @@ use crate::progress::Step;
 use crate::sandbox::find_program;
 use crate::tool::Tool;
 
-const DESCRIPTIONS: [&str; 6] = [
+const DESCRIPTIONS: [&str; 8] = [
     include_str!("../../programs/cloud-hypervisor.toml"),
     include_str!("../../programs/crosvm.toml"),
+    include_str!("../../programs/crun.toml"),
     include_str!("../../programs/firecracker.toml"),
     include_str!("../../programs/kvmtool.toml"),
     include_str!("../../programs/qemu.toml"),
+    include_str!("../../programs/runc.toml"),
     include_str!("../../programs/strace.toml"),
 ];
 
@@ -224,9 +226,7 @@ mod tests {
 
     #[test]
     fn the_descriptions_parse() {
-        assert_eq!(
-            described().unwrap().keys().collect::<Vec<_>>(),
-            ["cloud-hypervisor", "crosvm", "firecracker", "kvmtool", "qemu", "strace"]
-        );
+        let names = ["cloud-hypervisor", "crosvm", "crun", "firecracker", "kvmtool", "qemu", "runc", "strace"];
+        assert_eq!(described().unwrap().keys().collect::<Vec<_>>(), names);
     }
 }

@@ -57,8 +57,8 @@ impl Seals {
     pub fn of(parts: &BTreeMap<String, Parts>, lock: &Lock) -> anyhow::Result<Self> {
         let mut seals = Self { cells: BTreeMap::new(), files: BTreeMap::new() };
         for (cell, parts) in parts.iter().filter(|(_, parts)| parts.unfit.is_none()) {
-            let mut paths = vec![parts.program.clone(), parts.kernel.clone(), parts.image.clone()];
-            paths.extend(parts.files.values().chain(&parts.jailer).cloned());
+            let mut paths = vec![parts.program.clone(), parts.image.clone()];
+            paths.extend(parts.files.values().chain(&parts.kernel).chain(&parts.jailer).cloned());
             for path in &paths {
                 let artifact = lock.artifacts.iter().find(|artifact| artifact.path == *path);
                 let artifact = artifact.with_context(|| format!("the lock has no {}", path.display()))?;

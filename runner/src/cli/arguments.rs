@@ -422,6 +422,16 @@ pub(super) enum SelfTest {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Every kind of work by the guest agent as a plain process of this machine: whether it is done, and how fast.
+    Work {
+        /// Where the file lies that disk work reads and writes, in a folder of its own; a tmpfs may know no O_DIRECT [default: the
+        /// folder for temporary files].
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+        /// Folder that holds kernels/ and rootfs/ [default: found above the working directory].
+        #[arg(long, value_name = "FOLDER")]
+        project: Option<PathBuf>,
+    },
     /// The host's noise floor: one cell of a study against itself.
     Aa {
         #[command(flatten)]

@@ -102,12 +102,12 @@ fn original(from: &str, project: &Project) -> PathBuf {
     if study.is_file() { study } else { PathBuf::from(from) }
 }
 
-/// The engines by name, by short name, or by the beginning of a name that only one has; where none are named, those whose guests any
+/// The engines by name, by short name, or by the beginning of a name that only one has; where none are named, the VMMs whose guests any
 /// kernel serves.
 fn chosen_engines<'a>(names: &[String], all: &[&'a Engine]) -> anyhow::Result<Vec<&'a Engine>> {
     if names.is_empty() {
         let mut chosen = Vec::new();
-        for engine in all {
+        for engine in all.iter().filter(|engine| !engine.guest.shares_kernel()) {
             let defaults = engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone()));
             if machine::needs(engine, &defaults.collect())?.is_empty() {
                 chosen.push(*engine);
@@ -156,11 +156,8 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
             let engine = engines.iter().find(|engine| engine.name == cell.engine);
             let engine = engine.with_context(|| format!("the study has no engine `{}`", cell.engine))?;
             let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
-            let site = Site {
-                manifest,
-                init: image::describe(&project.rootfs(), &text("rootfs"))?.init,
-                files: setting_files(engine, cell, &folder)?,
-            };
+            let image::Rootfs { init, agent, .. } = image::describe(&project.rootfs(), &text("rootfs"))?;
+            let site = Site { manifest, init, agent, files: setting_files(engine, cell, &folder)? };
             let asked = Asked { trials: study.trials.is_some(), profile: study.profile.as_deref() };
             Explanation::Runs(Box::new(explain::explain(&plan, &read, engine, cell, &site, asked)?))
         }

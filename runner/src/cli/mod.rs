@@ -10,6 +10,7 @@ mod noise;
 mod reference;
 mod runs;
 mod store;
+mod work;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -100,6 +101,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 print!("{}", plan::to_json(&loaded.plan));
             } else {
                 print!("{}", plan_view::render(&loaded.plan, &loaded.study, full));
+                print!("{}", plan_view::without_kernel(&loaded.engines));
                 let cells = parts::not_applicable(&loaded.plan, &loaded.engines, &loaded.project)?;
                 print!("{}", plan_view::not_applicable(&cells));
             }
@@ -226,6 +228,10 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 "from a fake guest's listen(2) to the answer that the probe saw; CPU time of the probe, mean of a guest"
             );
             Ok(ExitCode::SUCCESS)
+        }
+        Action::Selftest(SelfTest::Work { folder, project }) => {
+            let project = Project::find(project.as_deref(), &std::env::current_dir()?)?;
+            work::print(&project, &folder.unwrap_or_else(std::env::temp_dir))
         }
         Action::Selftest(SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out }) => {
             noise::against_itself(&study, cell.as_deref(), repetitions, blocks, margin, host, out.as_deref())

@@ -62,6 +62,11 @@ pub(super) fn begin(
     bail!("cannot start the execution: {error}")
 }
 
+/// The emulated host may be taken: it was asked for, or nothing was and there is an engine for which KVM may not work here.
+fn may_emulate(host: HostArgument, engines: &[Engine]) -> bool {
+    host == HostArgument::Emulated || host == HostArgument::Auto && engines.iter().any(|engine| engine.needs_kvm)
+}
+
 /// Provides what a plan needs and makes its run directory.
 pub(super) fn prepare(
     study: &Study,
@@ -72,11 +77,11 @@ pub(super) fn prepare(
     host: HostArgument,
     out: Option<&Path>,
 ) -> anyhow::Result<Directory> {
-    needs::check(host.kind())?;
+    needs::check(host.kind(), &engines)?;
     let cache = Cache::of_user()?;
     // Everything is there before a run directory is: a failure here leaves none half-made.
     let mut lock = parts::provide(plan, &engines, project, &cache, Files::In(folder))?;
-    if matches!(host, HostArgument::Emulated | HostArgument::Auto) {
+    if may_emulate(host, &engines) {
         parts::provide_testbed(&mut lock, project, &cache)?;
     }
     eprint!("{}", plan_view::not_applicable(&parts::not_applicable(plan, &engines, project)?));
@@ -94,13 +99,14 @@ pub(super) fn go_on(
     let run = Directory::open(run)?;
     let project = Project::find(project, run.path())?;
     let (plan, _) = run.plan()?;
-    needs::check(host.kind())?;
+    let engines = run.engines()?.engines;
+    needs::check(host.kind(), &engines)?;
     let cache = Cache::of_user()?;
     // A session that was killed at the very start left none.
     let before = run.path().join(lock::FILE);
     let before: Lock = if before.exists() { read_toml(&before)? } else { Lock::default() };
-    let mut lock = parts::provide(&plan, &run.engines()?.engines, &project, &cache, Files::As(&before))?;
-    if matches!(host, HostArgument::Emulated | HostArgument::Auto) {
+    let mut lock = parts::provide(&plan, &engines, &project, &cache, Files::As(&before))?;
+    if may_emulate(host, &engines) {
         parts::provide_testbed(&mut lock, &project, &cache)?;
     }
     lock.write_or_compare(run.path())?;

@@ -25,15 +25,23 @@ pub struct Context {
     pub id: String,
     /// The VM's private folder: sockets and configuration files.
     pub folder: String,
-    /// Path of the guest kernel: an uncompressed ELF image.
+    /// Path of the guest kernel: an uncompressed ELF image; empty for a guest without one of its own.
     pub kernel: String,
-    /// The guest kernel's command line, whole.
+    /// The guest kernel's command line, whole; empty for a guest without a kernel of its own.
     pub boot_args: String,
     /// Path of the root disk: a raw image.
     pub disk: String,
     /// True when the guest must not write to it.
     pub disk_read_only: bool,
-    /// Name of the tap interface. Templates have this and the three below only where the guest has a network.
+    /// Path of the folder where the root disk's file system is mounted, for a guest without a kernel of its own; empty for others.
+    pub root: String,
+    /// Path of the agent in the root file system.
+    pub agent: String,
+    /// What the agent's answers must carry: a guest without a kernel of its own is told by the agent's `--nonce`, the others by
+    /// `boot_args`.
+    pub nonce: String,
+    /// Name of the tap interface, or of the host's end of the veth pair. Templates have this and the three below only where the guest has a
+    /// network.
     pub tap: String,
     /// The guest's MAC address.
     pub mac: String,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use microbench_plots::record::Level;
+use microbench_plots::record::{Level, NOT_APPLICABLE};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
@@ -12,14 +12,17 @@ use toml::de::DeTable;
 use crate::error::code::Code;
 
 /// The descriptions that the program carries, with their files.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 10] = [
     ("runner/engines/cloud-hypervisor.toml", include_str!("../../engines/cloud-hypervisor.toml")),
     ("runner/engines/crosvm.toml", include_str!("../../engines/crosvm.toml")),
+    ("runner/engines/crun.toml", include_str!("../../engines/crun.toml")),
     ("runner/engines/firecracker.toml", include_str!("../../engines/firecracker.toml")),
     ("runner/engines/kvmtool.toml", include_str!("../../engines/kvmtool.toml")),
+    ("runner/engines/process.toml", include_str!("../../engines/process.toml")),
     ("runner/engines/qemu-microvm.toml", include_str!("../../engines/qemu-microvm.toml")),
     ("runner/engines/qemu-pc.toml", include_str!("../../engines/qemu-pc.toml")),
     ("runner/engines/qemu-q35.toml", include_str!("../../engines/qemu-q35.toml")),
+    ("runner/engines/runc.toml", include_str!("../../engines/runc.toml")),
 ];
 
 /// One engine.
@@ -34,6 +37,9 @@ pub struct Engine {
     pub program: String,
     /// True when it runs KVM guests: then a host without working KVM needs the emulated one.
     pub needs_kvm: bool,
+    /// What runs the guest's agent.
+    #[serde(default)]
+    pub guest: GuestKind,
     /// Settings of its own that variants and axes may give.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
@@ -42,7 +48,8 @@ pub struct Engine {
     /// The program that puts it into a root folder of its own, where a setting asks for that.
     #[serde(default)]
     pub jail: Option<Jail>,
-    /// What its machine needs of the guest's kernel command line.
+    /// What its machine needs of the guest's kernel command line; only a guest with a kernel of its own has one.
+    #[serde(default)]
     pub kernel: Kernel,
     /// Files to write into the VM's folder before the start.
     #[serde(default)]
@@ -63,6 +70,47 @@ pub struct Engine {
     /// The file that describes it, for messages; empty when it was not read from one.
     #[serde(skip)]
     pub file: String,
+}
+
+/// What runs a guest's agent, and so what the runner lends it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestKind {
+    /// A kernel of the guest's own, under a VMM: it is lent a tap and a disk image. The VMM is a user of its own.
+    #[default]
+    Vm,
+    /// A container: its runtime is started as root in a network namespace with the guest's addresses (`eth0`), beside the mounted root
+    /// file system, and drops privileges itself. It must end with the code of the container's first process.
+    Container,
+    /// A plain process: started as a user of its own, in such a namespace, beside such a file system, with this machine's root.
+    Process,
+}
+
+impl GuestKind {
+    /// True when the guest has no kernel but the host's.
+    #[must_use]
+    pub fn shares_kernel(self) -> bool {
+        self != Self::Vm
+    }
+
+    /// Why a guest of this kind lacks what a guest's own kernel would tell; `None` for one that has it.
+    #[must_use]
+    pub fn no_kernel(self) -> Option<String> {
+        let name = match self {
+            Self::Vm => return None,
+            Self::Container => "container",
+            Self::Process => "process",
+        };
+        Some(format!("{NOT_APPLICABLE}a {name} has no kernel of its own"))
+    }
+
+    /// True for a guest setting that means something to a guest of this kind.
+    #[must_use]
+    pub fn heeds(self, setting: &str) -> bool {
+        const WITHOUT_KERNEL: [&str; 7] =
+            ["rootfs", "disk", "neighbour", "probe", "boot_deadline_s", "work_deadline_s", "stop_deadline_s"];
+        !self.shares_kernel() || WITHOUT_KERNEL.contains(&setting)
+    }
 }
 
 /// A setting of an engine.
@@ -133,7 +181,7 @@ pub struct Jail {
 }
 
 /// The guest kernel's side of the machine. All but `needs` are templates over the settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// Words that precede the common ones: probes to skip, devices to leave out.
@@ -282,7 +330,27 @@ mod tests {
     #[test]
     fn the_built_in_descriptions_parse() {
         let engines = load(&[]).unwrap();
-        let names = ["cloud-hypervisor", "crosvm", "firecracker", "kvmtool", "qemu-microvm", "qemu-pc", "qemu-q35"];
+        let names = [
+            "cloud-hypervisor",
+            "crosvm",
+            "crun",
+            "firecracker",
+            "kvmtool",
+            "process",
+            "qemu-microvm",
+            "qemu-pc",
+            "qemu-q35",
+            "runc",
+        ];
         assert_eq!(engines.keys().collect::<Vec<_>>(), names);
+    }
+
+    #[test]
+    fn a_guest_without_a_kernel_heeds_no_setting_of_one_and_says_why_it_lacks_what_one_would_tell() {
+        for guest in [GuestKind::Container, GuestKind::Process] {
+            assert!(guest.heeds("rootfs") && !guest.heeds("kernel") && !guest.heeds("vcpus"));
+            assert!(guest.no_kernel().is_some_and(|reason| reason.ends_with("has no kernel of its own")));
+        }
+        assert!(GuestKind::Vm.heeds("kernel") && GuestKind::Vm.no_kernel().is_none());
     }
 }

@@ -1,16 +1,26 @@
-//! A VM's root disk: the shared image, read-only, or a private clone.
+//! A VM's root disk: the shared image, read-only, or a private clone; and its file system, mounted, for a guest without a kernel of
+//! its own.
 //!
-//! A clone lies in the VM's folder in the sandbox's tmpfs: both go with the sandbox, so a killed runner leaves none behind.
+//! A clone lies in the VM's folder in the sandbox's tmpfs, and a mount is in the sandbox's mount namespace: both go with the sandbox, so a
+//! killed runner leaves none behind. A loop device frees itself with its mount.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Whence, lseek64};
 
+use crate::sandbox::Shown;
 use crate::sys;
+
+/// Major number of loop devices (Documentation/admin-guide/devices.txt in the kernel's source).
+const LOOP_MAJOR: u64 = 7;
+/// Times that a free loop device is asked for: somebody else may be quicker.
+const LOOP_ATTEMPTS: u32 = 64;
 
 /// How a clone came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +71,32 @@ impl Disk {
         Ok(Self::Clone(path, method))
     }
 
+    /// Mounts the disk's file system in the new folder `place`, by a loop device; for reading only where it is shared. Each VM has a
+    /// mount of its own, so that nothing of it is in memory when the VM starts, as in a guest with a kernel. The mount goes
+    /// when the result is dropped.
+    ///
+    /// # Errors
+    /// When no loop device can be had, or the mount is refused.
+    pub fn mount(&self, place: &Path) -> anyhow::Result<Shown> {
+        let image = File::options()
+            .read(true)
+            .write(!self.read_only())
+            .open(self.path())
+            .with_context(|| format!("cannot open {}", self.path().display()))?;
+        // A container's /dev lacks the devices that are made in the meantime: the file is made here.
+        let node = place.with_extension("loop");
+        let device = attach(&image, &node, self.read_only())
+            .with_context(|| format!("cannot attach {} to a loop device", self.path().display()))?;
+        fs::create_dir(place).with_context(|| format!("cannot create {}", place.display()))?;
+        let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        flags.set(MsFlags::MS_RDONLY, self.read_only());
+        mount(Some(&node), place, Some("ext4"), flags, None::<&str>)
+            .with_context(|| format!("cannot mount {} on {}", self.path().display(), place.display()))?;
+        // The mount holds it from here on.
+        drop(device);
+        Ok(Shown::at(place))
+    }
+
     /// The path to hand to a VMM.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -69,11 +105,45 @@ impl Disk {
         }
     }
 
+    /// Its size, bytes.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn bytes(&self) -> anyhow::Result<u64> {
+        let facts = fs::metadata(self.path());
+        Ok(facts.with_context(|| format!("cannot read {}", self.path().display()))?.len())
+    }
+
     /// True when the guest must not write.
     #[must_use]
     pub fn read_only(&self) -> bool {
         matches!(self, Self::Shared(_))
     }
+}
+
+/// A loop device that shows `image`, by the device file `node`, which is made.
+fn attach(image: &File, node: &Path, read_only: bool) -> anyhow::Result<File> {
+    let control = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/loop-control")
+        .context("cannot open /dev/loop-control (`modprobe loop` brings it)")?;
+    for _ in 0..LOOP_ATTEMPTS {
+        let number = sys::loop_free(&control).context("no loop device is free")?;
+        mknod(node, SFlag::S_IFBLK, Mode::S_IRUSR | Mode::S_IWUSR, makedev(LOOP_MAJOR, number.into()))
+            .with_context(|| format!("cannot make {}", node.display()))?;
+        let device = File::options()
+            .read(true)
+            .write(!read_only)
+            .open(node)
+            .with_context(|| format!("cannot open loop device {number}"))?;
+        match sys::loop_configure(&device, image, read_only) {
+            Ok(()) => return Ok(device),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => fs::remove_file(node)?,
+            Err(error) => return Err(error).with_context(|| format!("cannot set loop device {number} up")),
+        }
+    }
+    bail!("others took every free loop device, {LOOP_ATTEMPTS} times in a row")
 }
 
 /// Copies the data of `source` to `target` and leaves its holes.

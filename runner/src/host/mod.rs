@@ -15,6 +15,8 @@ pub mod net;
 pub mod noise;
 pub mod page_cache;
 pub mod parse;
+pub mod smaps;
 pub mod strace;
 pub mod tree;
 pub mod tune;
+pub mod veth;

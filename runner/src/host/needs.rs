@@ -7,22 +7,24 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use microbench_plots::record::HostKind;
 
+use crate::engine::description::Engine;
 use crate::error::code::Code;
 use crate::lacking::{Lack, Lacking};
 
 /// The oldest kernel that has every system call in use: `pidfd_open(2)` came with 5.3.
 const OLDEST: (u32, u32) = (5, 3);
 
-/// Checks this machine for a run on `kind`; `None` when that is not decided yet, and only what every host needs is asked for.
+/// Checks this machine for a run of `engines` on `kind`; `None` when that is not decided yet, and only what every host needs is asked for.
 ///
 /// # Errors
 /// [`Lacking`]: each thing that is missing, with the command that mends it.
-pub fn check(kind: Option<HostKind>) -> anyhow::Result<()> {
+pub fn check(kind: Option<HostKind>, engines: &[Engine]) -> anyhow::Result<()> {
     let mut lacks = Vec::new();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     lacks.extend(old_kernel(release.trim()));
     lacks.extend(namespaces()?);
-    if matches!(kind, Some(HostKind::Kvm | HostKind::Fake)) {
+    let vms = engines.iter().any(|engine| !engine.guest.shares_kernel());
+    if vms && matches!(kind, Some(HostKind::Kvm | HostKind::Fake)) {
         lacks.extend(device(
             Code::NoTun,
             "/dev/net/tun",
@@ -30,7 +32,7 @@ pub fn check(kind: Option<HostKind>) -> anyhow::Result<()> {
             "chmod 666 /dev/net/tun (every process gets a namespace's taps alone)",
         ));
     }
-    if kind == Some(HostKind::Kvm) {
+    if vms && kind == Some(HostKind::Kvm) {
         let load = "modprobe kvm_intel || modprobe kvm_amd; or --host emulated, which needs none";
         lacks.extend(device(
             Code::NoKvm,

@@ -1,4 +1,5 @@
-//! One tap and one /24 a VM, as in the 2019 paper: host `10.x.y.1`, guest `10.x.y.2`.
+//! One tap and one /24 a VM, as in the 2019 paper: host `10.x.y.1`, guest `10.x.y.2`. A guest that shares the host's kernel has a veth pair
+//! ([`veth`](super::veth)) in place of the tap.
 //!
 //! The interfaces live in the network namespace of the process, which the sandbox made; nothing is forwarded between
 //! them ([`isolate`]). A permanent neighbour entry spares the host its ARP request, whose retry after one second would quantise the
@@ -11,6 +12,7 @@ use std::{fs, io};
 
 use anyhow::Context;
 
+use super::veth::{Inside, Veth};
 use crate::error::code::Code;
 use crate::sys;
 
@@ -43,6 +45,42 @@ impl Addresses {
     }
 }
 
+/// Name of the host's interface to VM `vm`.
+pub(super) fn interface_of(vm: u32) -> String {
+    format!("mb{vm}")
+}
+
+/// What joins a VM to the host; removed when dropped.
+#[derive(Debug)]
+pub enum Link {
+    /// A tap, for a VMM.
+    Tap(Tap),
+    /// A veth pair, for a guest that shares the host's kernel.
+    Veth(Veth),
+}
+
+impl Link {
+    /// Name of the host's interface.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Tap(tap) => tap.name(),
+            Self::Veth(veth) => veth.name(),
+        }
+    }
+
+    /// Takes the calling thread to where the VM's first process must be started, until the result is dropped: a VMM's is here.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn enter(&self) -> io::Result<Option<Inside>> {
+        match self {
+            Self::Tap(_) => Ok(None),
+            Self::Veth(veth) => veth.enter().map(Some),
+        }
+    }
+}
+
 /// A tap interface with its address; removed when dropped.
 #[derive(Debug)]
 pub struct Tap {
@@ -56,7 +94,7 @@ impl Tap {
     /// # Errors
     /// When the kernel refuses; the context names the step and the remedy.
     pub fn create(vm: u32, addresses: &Addresses, neighbour: bool, owner: u32) -> anyhow::Result<Self> {
-        let name = format!("mb{vm}");
+        let name = interface_of(vm);
         sys::tap_create(&name, owner).with_context(|| {
             Code::NoTap.says(format!(
                 "cannot create the tap interface {name} (is /dev/net/tun there, and may this user open it?)"

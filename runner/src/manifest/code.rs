@@ -40,6 +40,7 @@ codes! {
     UnknownLevel = "MB0309", "A level is not on its axis.";
     AlreadyThere = "MB0310", "An include line adds a cell that the matrix already has.";
     SameCellName = "MB0311", "Two levels of an axis would give their cells one name.";
+    NotMet = "MB0312", "A limit of the matrix is one that no cell can meet.";
     // Metrics.
     MetricSource = "MB0401", "A metric has not exactly one source.";
     UnknownEvent = "MB0402", "An event of this name does not exist.";
@@ -48,6 +49,8 @@ codes! {
     BadSize = "MB0405", "A text is not a size in bytes.";
     NotBuiltIn = "MB0406", "A metric without a source is not one of the built-in ones.";
     ProbeConflict = "MB0407", "The probe is set to different values.";
+    NotOfWork = "MB0408", "A key does not go with the kind of work.";
+    NoOwnDisk = "MB0409", "Work on the disk needs a disk of the VM's own.";
     // Figures.
     UnknownMetric = "MB0501", "A metric of this name is not in the study.";
     AxisTwice = "MB0502", "A figure uses one axis twice.";

@@ -4,12 +4,13 @@
 //! Beside these keys some tables hold others that the catalogue knows: the settings of guests and engines ([`Rest`]).
 
 use super::figures::{COLUMNS, FORMS, SCALES, STATISTICS, THEMES};
-use super::metrics::{BUILT_IN, WORKLOADS};
+use super::metrics::BUILT_IN;
 use super::protocol::PRESETS;
 use super::raw::{LONGEST_TEXT, MOST_CLAIMS, MOST_LINES, MOST_TRIALS};
 use super::settings::{GUEST, Kind};
+use super::works::{MOST_CONNECTIONS, MOST_WARMUP, ORDERS, WORKS};
 use crate::event::EVENTS;
-use crate::event::reading::READINGS;
+use crate::event::reading::{READINGS, work_value};
 
 /// One key of a table.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +128,25 @@ fn statistics() -> Vec<Word> {
 }
 
 fn works() -> Vec<Word> {
-    words(WORKLOADS.iter().map(|(name, _)| *name))
+    WORKS.iter().map(|work| Word { name: work.name.into(), doc: format!("{} so many bytes", work.doc) }).collect()
+}
+
+/// The values that some kind of work has.
+#[must_use]
+pub fn work_values() -> Vec<Word> {
+    let mut values: Vec<&str> = Vec::new();
+    for value in WORKS.iter().flat_map(super::works::WorkSpec::all_values) {
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    let doc =
+        |value: &str| work_value(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit));
+    values.iter().map(|value| Word { name: (*value).into(), doc: doc(value) }).collect()
+}
+
+fn orders() -> Vec<Word> {
+    words(ORDERS.iter().copied())
 }
 
 fn probes() -> Vec<Word> {
@@ -312,6 +331,13 @@ pub const MATRIX: &[Key] = &[
         "",
     ),
     key(
+        "limit",
+        Shape::Table(LIMIT, Rest::Nothing),
+        Need::Never,
+        "How far the levels of `concurrency` go: they are run one after the other, and beyond the first that meets a limit none is.",
+        "every level",
+    ),
+    key(
         "exclude",
         Shape::List(&Shape::Table(EXCLUDE, Rest::Levels), (0, MOST_LINES)),
         Need::Never,
@@ -364,6 +390,26 @@ pub const PRECISION: &[Key] = &[
     key("n_max", Shape::Int(6, MOST_TRIALS), Need::Never, "Trials of each cell at most.", "200"),
 ];
 
+/// Keys of `limit`: how far a sweep of concurrency goes.
+pub const LIMIT: &[Key] = &[
+    key("failures", Shape::Number, Need::Never, "Share of a cell's VMs that may fail.", "no limit"),
+    key(
+        "memory_mib",
+        Shape::Number,
+        Need::Never,
+        "Memory of the host, MiB, that a trial's VMs may take together: the median of the reading `host.memory_used`, for which they \
+         are held (`steady_s`).",
+        "no limit",
+    ),
+    key(
+        "startup_slope_ms",
+        Shape::Number,
+        Need::Never,
+        "Time, ms, that each VM more may add to the median start-up, from the level before to this one.",
+        "no limit",
+    ),
+];
+
 /// Keys of a line of `exclude`: none of its own.
 pub const EXCLUDE: &[Key] = &[];
 
@@ -396,7 +442,7 @@ pub const METRIC: &[Key] = &[
         "work",
         Shape::Table(WORK, Rest::Nothing),
         Need::Never,
-        "Work that each guest is given, whose duration on the guest's clock is the value.",
+        "Work that each guest is given; how long it takes, or another of its values, is the metric.",
         "",
     ),
     key("label", Shape::Line, Need::Never, "Name on axes and in tables.", "the built-in metric's, or the key in words"),
@@ -420,7 +466,32 @@ pub const WORK: &[Key] = &[
         "Bytes of one round: an integer, or a text such as `1 MB` or `16 MiB`.",
         "",
     ),
-    key("rounds", Shape::Int(1, 1_000_000), Need::Always, "How often.", ""),
+    key("rounds", Shape::Int(1, 1_000_000), Need::Always, "How often; of `http` the number of requests.", ""),
+    key("warmup", Shape::Int(0, MOST_WARMUP), Need::Never, "Rounds before them that do not count.", "0"),
+    key(
+        "value",
+        Shape::Word(work_values),
+        Need::Never,
+        "Which of the work's values the metric is. The others are readings: `work.METRIC.VALUE`.",
+        "duration",
+    ),
+    key(
+        "block",
+        Shape::Size,
+        Need::Never,
+        "Of work on the disk: bytes of one read or write, a power of two between 512 B and 1 MiB.",
+        "4 KiB",
+    ),
+    key(
+        "direct",
+        Shape::Truth,
+        Need::Never,
+        "Of work on the disk: past the guest's page cache (`O_DIRECT`), or through it, from which the file is dropped before each \
+         round of reads.",
+        "true",
+    ),
+    key("order", Shape::Word(orders), Need::Never, "Of work on the disk: the order of its blocks.", "sequential"),
+    key("connections", Shape::Int(1, MOST_CONNECTIONS), Need::Never, "Of `http`: connections at once.", "1"),
 ];
 
 /// Keys of a figure.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use microbench_plots::record::{Axis, Cell, Exclusion, Level};
+use microbench_plots::record::{Axis, Cell, Exclusion, Level, Limit};
 
 use super::axes::{Axes, Levels, Line};
 use super::code::Code;
@@ -125,6 +125,25 @@ fn cell(
         settings,
         levels,
     })
+}
+
+/// The matrix's limit. Reports one that nothing can meet: of a single level, or of memory that nobody reads.
+pub(super) fn limit(raw: &raw::Matrix, cells: &[Cell], errors: &mut Diagnostics) -> Option<Limit> {
+    let limit = raw.limit.as_ref()?;
+    let wrong = |message: &str| ManifestError::new(Code::NotMet, limit.span.clone(), message);
+    if cells.iter().all(|cell| cell.concurrency == cells[0].concurrency) {
+        errors.push(
+            wrong("`limit` ends a sweep of concurrency, but all cells have one level of it")
+                .help("give several levels, for instance `concurrency = [1, 2, 4, 8, 16]`"),
+        );
+    }
+    let held = |cell: &Cell| matches!(cell.settings.get("steady_s"), Some(Level::Int(seconds)) if *seconds > 0);
+    if let Some(cell) = cells.iter().find(|cell| limit.value.memory_mib.is_some() && !held(cell)) {
+        let message = format!("`memory_mib` is of VMs that are held, but those of {} are not", quote(&cell.id));
+        errors
+            .push(wrong(&message).help("set `steady_s = 5` in [guest], so that all VMs of a trial are there at once"));
+    }
+    Some(limit.value)
 }
 
 /// The product, apart by whether a line of `exclude` takes the combination out, and with that line's number.

@@ -1,19 +1,15 @@
 //! Metrics: each with exactly one source, and the work that some of them need.
 
-use microbench_agent::HashRequest;
 use microbench_plots::record::{Cell, Level, Metric, MetricSource, Workload, WorkloadKind};
 
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list, quote, suggest};
 use super::protocol::Preset;
-use super::raw::{self, RawWork};
+use super::raw;
 use super::read::At;
-use super::size;
+use super::works::{self, DURATION, WorkSpec, work_definition};
 use crate::event::{self, reading};
-
-/// Most bytes that one round of work may hold: what the agent takes.
-const MOST_BYTES: u64 = HashRequest::MAX_BYTES;
 
 /// A metric that needs no more than its name in the manifest, as in `kernel_boot_time = {}`.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +29,7 @@ impl BuiltIn {
             Source::Span(from, to) => of_span(from, to).2,
             Source::Reading(name) => of_reading(name, &[]).map(|resolved| resolved.2).unwrap_or_default(),
             Source::Work(kind, bytes, rounds) => {
-                work_definition(&Workload { metric: self.name.into(), kind, bytes, rounds })
+                work_definition(&works::plain(self.name, kind, bytes, rounds), DURATION)
             }
         }
     }
@@ -53,18 +49,14 @@ impl std::fmt::Display for Source {
             Self::Span(from, to) => write!(f, "from {from} to {to}"),
             Self::Reading(name) => write!(f, "reading {name}"),
             Self::Work(kind, bytes, rounds) => {
-                let word = WORKLOADS.iter().find(|(_, known)| known == kind).map_or("", |(word, _)| word);
-                write!(f, "{word} of {bytes} bytes, {rounds} times")
+                write!(f, "{} of {bytes} bytes, {rounds} times", WorkSpec::of(*kind).name)
             }
         }
     }
 }
 
-/// Kinds of work with their names in a manifest.
-pub(super) const WORKLOADS: &[(&str, WorkloadKind)] = &[("sha256", WorkloadKind::Sha256), ("copy", WorkloadKind::Copy)];
-
-/// Every built-in metric: the four of the 2019 study, what a kernel says while it boots, what its VMM asks the host, and the phases
-/// of `webservice_startup_time`, each of which ends where the next one begins.
+/// Every built-in metric: the four of the 2019 study, what a kernel says while it boots, what its VMM asks the host, the phases
+/// of `webservice_startup_time`, each of which ends where the next one begins, and what a VM takes of the host.
 pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "kernel_boot_time", label: "Kernel boot", source: Source::Reading(reading::KERNEL_INIT) },
     BuiltIn {
@@ -105,6 +97,57 @@ pub const BUILT_IN: &[BuiltIn] = &[
         label: "First answer",
         source: Source::Span(event::AGENT_LISTENING, event::HTTP_OK),
     },
+    // What a VM takes of the host.
+    BuiltIn {
+        name: "memory_overhead",
+        label: "Memory over the guest's, PSS",
+        source: Source::Reading(reading::VMM_MEMORY_OVERHEAD_PSS),
+    },
+    BuiltIn {
+        name: "memory_overhead_rss",
+        label: "Memory over the guest's, RSS",
+        source: Source::Reading(reading::VMM_MEMORY_OVERHEAD_RSS),
+    },
+    BuiltIn {
+        name: "guest_memory_touched",
+        label: "Guest memory touched, RSS",
+        source: Source::Reading(reading::VMM_GUEST_MEMORY_RSS),
+    },
+    BuiltIn { name: "vmm_memory", label: "Memory of a VM, PSS", source: Source::Reading(reading::VMM_MEMORY_PSS) },
+    BuiltIn { name: "vmm_peak_memory", label: "Peak memory, RSS", source: Source::Reading(reading::VMM_PEAK_RSS) },
+    BuiltIn {
+        name: "host_memory_used",
+        label: "Host memory of all VMs",
+        source: Source::Reading(reading::HOST_MEMORY_USED),
+    },
+    BuiltIn { name: "vmm_cpu_time", label: "CPU time of the VMM", source: Source::Reading(reading::VMM_CPU_TIME) },
+    BuiltIn {
+        name: "runner_cpu_time",
+        label: "CPU time of the runner",
+        source: Source::Reading(reading::RUNNER_CPU_TIME),
+    },
+    BuiltIn {
+        name: "page_faults",
+        label: "Minor page faults of the VMM",
+        source: Source::Reading(reading::VMM_MINOR_FAULTS),
+    },
+    BuiltIn { name: "kvm_exits", label: "KVM exits", source: Source::Reading(reading::VMM_KVM_EXITS) },
+    BuiltIn {
+        name: "disk_clone_time",
+        label: "Disk clone",
+        source: Source::Span(event::CLONE_BEGIN, event::CLONE_END),
+    },
+    BuiltIn { name: "tap_time", label: "Tap set-up", source: Source::Span(event::TAP_BEGIN, event::TAP_END) },
+    BuiltIn {
+        name: "steady_answer_time",
+        label: "Answer while steady",
+        source: Source::Span(event::STEADY_END, event::STEADY_ANSWERED),
+    },
+    BuiltIn {
+        name: "vms_completed",
+        label: "Share of VMs that completed",
+        source: Source::Reading(reading::VM_COMPLETED),
+    },
 ];
 
 /// The manifest's metrics, and the work for the guests; those in error are left out.
@@ -114,8 +157,7 @@ pub(super) fn check(
     errors: &mut Diagnostics,
 ) -> (Vec<Metric>, Vec<Workload>) {
     let (mut metrics, mut works) = (Vec::new(), Vec::new());
-    let workers: Vec<&str> =
-        manifest.metrics.iter().filter(|raw| needs_work(raw, preset)).map(|raw| raw.name.value.as_str()).collect();
+    let workers: Vec<Worker<'_>> = manifest.metrics.iter().filter_map(|raw| worker(raw, preset)).collect();
     for raw in &manifest.metrics {
         let Some((source, unit, definition, work)) = resolve(raw, preset, &workers, errors) else { continue };
         works.extend(work);
@@ -148,6 +190,21 @@ pub(super) fn check_cells(manifest: &raw::Manifest, metrics: &[Metric], cells: &
     }
 }
 
+/// Reports metrics of work on the disk when a cell's VMs have none of their own.
+pub(super) fn check_disks(manifest: &raw::Manifest, works: &[Workload], cells: &[Cell], errors: &mut Diagnostics) {
+    let own = Level::Text("clone".into());
+    let Some(cell) = cells.iter().find(|cell| cell.settings.get("disk") != Some(&own)) else { return };
+    for work in works.iter().filter(|work| work.disk.is_some()) {
+        let Some(raw) = manifest.metrics.iter().find(|raw| raw.name.value == work.metric) else { continue };
+        let message =
+            format!("{} works on the disk, but the VMs of cell {} share theirs", quote(&work.metric), cell.id);
+        errors.push(
+            ManifestError::new(Code::NoOwnDisk, raw.name.span.clone(), message)
+                .help("give each VM a copy of its own: `disk = \"clone\"` in [guest]"),
+        );
+    }
+}
+
 /// The source of the built-in metric of this name, as the protocol defines it.
 fn source_of(name: &str, preset: &Preset) -> Option<Source> {
     let own = preset.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.source);
@@ -158,10 +215,33 @@ fn built_in(name: &str) -> Option<&'static BuiltIn> {
     BUILT_IN.iter().find(|metric| metric.name == name)
 }
 
-fn needs_work(raw: &raw::Metric, preset: &Preset) -> bool {
+/// A metric that has work, and the kind of it; `None` where an error is reported.
+type Worker<'a> = (&'a str, Option<&'static WorkSpec>);
+
+fn worker<'a>(raw: &'a raw::Metric, preset: &Preset) -> Option<Worker<'a>> {
+    let name = raw.name.value.as_str();
+    if raw.broken {
+        return Some((name, None));
+    }
+    if let Some(work) = &raw.work {
+        return Some((name, work.value.kind.as_ref().and_then(|kind| WorkSpec::named(&kind.value))));
+    }
     let silent = raw.from.is_none() && raw.to.is_none() && raw.reading.is_none();
-    let built_in = source_of(&raw.name.value, preset).is_some_and(|source| matches!(source, Source::Work(..)));
-    raw.work.is_some() || raw.broken || silent && built_in
+    match source_of(name, preset).filter(|_| silent)? {
+        Source::Work(kind, ..) => Some((name, Some(WorkSpec::of(kind)))),
+        _ => None,
+    }
+}
+
+/// The readings that the metrics' work has: each with its metric and value.
+fn of_workers<'a>(workers: &'a [Worker<'a>]) -> impl Iterator<Item = (String, &'a str, &'static str)> {
+    workers.iter().flat_map(|(metric, kind)| {
+        let values: Vec<&str> = match kind {
+            Some(kind) => kind.all_values().collect(),
+            None => works::WORKS.iter().flat_map(WorkSpec::all_values).collect(),
+        };
+        values.into_iter().map(|value| (reading::of_work(metric, value), *metric, value))
+    })
 }
 
 /// `boot_to_agent` is shown as `Boot to agent`.
@@ -185,14 +265,14 @@ impl BuiltIn {
 
 type Resolved = (MetricSource, String, String, Option<Workload>);
 
-fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[&str], errors: &mut Diagnostics) -> Option<Resolved> {
+fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[Worker<'_>], errors: &mut Diagnostics) -> Option<Resolved> {
     let span = raw.name.span.clone();
     let name = quote(&raw.name.value);
     if raw.broken {
         for event in [&raw.from, &raw.to].into_iter().flatten() {
             known_event(event, errors);
         }
-        let _ = raw.work.as_ref().and_then(|work| of_raw_work(&raw.name.value, work, errors));
+        let _ = raw.work.as_ref().and_then(|work| works::check(&raw.name.value, work, errors));
         return None;
     }
     match (&raw.from, &raw.to, &raw.reading, &raw.work) {
@@ -228,7 +308,7 @@ fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[&str], errors: &mut Di
         (None, None, Some(reading), None) => {
             let found = of_reading(&reading.value, workers);
             if found.is_none() {
-                let works: Vec<_> = workers.iter().map(|metric| reading::work_duration(metric)).collect();
+                let works: Vec<String> = of_workers(workers).map(|(name, ..)| name).collect();
                 let valid =
                     reading::READINGS.iter().map(|reading| reading.name).chain(works.iter().map(String::as_str));
                 let message = format!("there is no reading {}", quote(&reading.value));
@@ -240,7 +320,9 @@ fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[&str], errors: &mut Di
             }
             found
         }
-        (None, None, None, Some(work)) => of_raw_work(&raw.name.value, work, errors).map(of_work),
+        (None, None, None, Some(work)) => {
+            works::check(&raw.name.value, work, errors).map(|(work, value)| of_work(work, value))
+        }
         (Some(one), None, None, None) | (None, Some(one), None, None) => {
             let missing = if raw.to.is_none() { "to" } else { "from" };
             let message = format!("metric {name} has no `{missing}`");
@@ -261,11 +343,11 @@ fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[&str], errors: &mut Di
     }
 }
 
-fn of_source(metric: &str, source: Source, workers: &[&str]) -> Option<Resolved> {
+fn of_source(metric: &str, source: Source, workers: &[Worker<'_>]) -> Option<Resolved> {
     Some(match source {
         Source::Span(from, to) => of_span(from, to),
         Source::Reading(name) => of_reading(name, workers)?,
-        Source::Work(kind, bytes, rounds) => of_work(Workload { metric: metric.into(), kind, bytes, rounds }),
+        Source::Work(kind, bytes, rounds) => of_work(works::plain(metric, kind, bytes, rounds), DURATION),
     })
 }
 
@@ -290,77 +372,34 @@ fn of_span(from: &str, to: &str) -> Resolved {
     (MetricSource::Span { from: from.into(), to: to.into() }, "ms".into(), definition, None)
 }
 
-fn of_reading(name: &str, workers: &[&str]) -> Option<Resolved> {
+fn of_reading(name: &str, workers: &[Worker<'_>]) -> Option<Resolved> {
     let (unit, doc) = match reading::find(name) {
         Some(reading) => (reading.unit, sentence(reading.doc)),
         None => {
-            let metric = workers.iter().find(|metric| reading::work_duration(metric) == name)?;
-            ("ns", format!("Duration of the work of `{metric}`, on the guest's clock"))
+            let (_, metric, value) = of_workers(workers).find(|(known, ..)| known == name)?;
+            let value = reading::work_value(value)?;
+            (value.unit, format!("Of the work of `{metric}`: {}", value.doc))
         }
     };
-    // Durations are recorded in ns and reported in ms.
-    let unit = if unit == "ns" { "ms" } else { unit };
-    Some((MetricSource::Reading(name.into()), unit.into(), format!("{doc} (`{name}`)."), None))
+    Some((MetricSource::Reading(name.into()), reported(unit).into(), format!("{doc} (`{name}`)."), None))
 }
 
-fn sentence(doc: &str) -> String {
+/// Durations are recorded in ns and reported in ms, sizes in bytes and MiB.
+fn reported(unit: &str) -> &str {
+    match unit {
+        "ns" => "ms",
+        "bytes" => "MiB",
+        unit => unit,
+    }
+}
+
+pub(super) fn sentence(doc: &str) -> String {
     let mut chars = doc.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-fn of_work(work: Workload) -> Resolved {
-    let name = reading::work_duration(&work.metric);
-    (MetricSource::Reading(name), "ms".into(), work_definition(&work), Some(work))
-}
-
-/// The sentence that says what a metric of work measures.
-#[must_use]
-pub fn work_definition(work: &Workload) -> String {
-    let what = match work.kind {
-        WorkloadKind::Sha256 => "SHA-256",
-        WorkloadKind::Copy => "one allocation and copy",
-    };
-    let rounds = if work.rounds == 1 { "once".into() } else { format!("{} times", work.rounds) };
-    format!("Time that the guest takes for {what} of {} bytes, {rounds}, on the guest's clock.", work.bytes)
-}
-
-fn of_raw_work(metric: &str, raw: &At<RawWork>, errors: &mut Diagnostics) -> Option<Workload> {
-    let RawWork { kind, bytes, rounds } = &raw.value;
-    let kind = kind.as_ref().and_then(|kind| {
-        let found = WORKLOADS.iter().find(|(name, _)| *name == kind.value).map(|(_, kind)| *kind);
-        if found.is_none() {
-            let message = format!("there is no work of kind {}", quote(&kind.value));
-            let help = suggest(&kind.value, "kinds of work", WORKLOADS.iter().map(|(name, _)| *name));
-            errors.push(ManifestError::new(Code::NotAChoice, kind.span.clone(), message).help(help));
-        }
-        found
-    });
-    let bytes = bytes.as_ref().and_then(|bytes| of_bytes(bytes, errors));
-    let rounds = rounds.as_ref().and_then(|rounds| u32::try_from(rounds.value).ok());
-    Some(Workload { metric: metric.into(), kind: kind?, bytes: bytes?, rounds: rounds? })
-}
-
-fn of_bytes(bytes: &At<Level>, errors: &mut Diagnostics) -> Option<u64> {
-    let value = match &bytes.value {
-        Level::Int(value) => u64::try_from(*value).ok(),
-        Level::Text(text) => {
-            let Some(value) = size::parse(text) else {
-                let message = format!("{} is not a size in bytes", quote(text));
-                errors.push(ManifestError::new(Code::BadSize, bytes.span.clone(), message).help(size::FORM));
-                return None;
-            };
-            Some(value)
-        }
-        Level::Bool(_) | Level::Float(_) => {
-            let message = "`bytes` is a size in bytes, but this is neither a string nor an integer";
-            errors.push(ManifestError::new(Code::WrongType, bytes.span.clone(), message).help(size::FORM));
-            return None;
-        }
-    };
-    let value = value.filter(|value| (1..=MOST_BYTES).contains(value));
-    if value.is_none() {
-        let message = format!("`bytes` must be between 1 and {MOST_BYTES} (256 MiB)");
-        errors.push(ManifestError::new(Code::OutOfRange, bytes.span.clone(), message));
-    }
-    value
+fn of_work(work: Workload, value: &str) -> Resolved {
+    let unit = reading::work_value(value).map_or("ns", |reading| reading.unit);
+    let source = MetricSource::Reading(reading::of_work(&work.metric, value));
+    (source, reported(unit).into(), work_definition(&work, value), Some(work))
 }

@@ -27,6 +27,7 @@ mod settings;
 mod size;
 mod study;
 mod variants;
+pub mod works;
 
 use std::fs::File;
 use std::io::Read;
@@ -42,11 +43,12 @@ const GIVE_UP_AFTER: u32 = 5;
 
 pub use self::code::Code;
 pub use self::diagnostic::{MOST_KEPT, ManifestError, ManifestErrors};
-pub use self::metrics::{BUILT_IN, BuiltIn, work_definition};
+pub use self::metrics::{BUILT_IN, BuiltIn};
 pub use self::profiles::{FULL, Profile};
 pub(crate) use self::selection::has;
 pub use self::settings::{Catalog, DefaultLevel, EngineSpec, GUEST, GuestSetting, Kind, SettingSpec, guest};
 pub use self::study::{Origin, Places, Study, Variant};
+pub use self::works::work_definition;
 
 /// Longest manifest, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
@@ -142,9 +144,11 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         return None;
     }
     metrics::check_cells(manifest, &metrics, &cells, errors);
+    metrics::check_disks(manifest, &workloads, &cells, errors);
     let profiles = profiles::cover(manifest, profiles, &axes, &cells, source, errors);
     figures::check_bars(manifest, &figures, &axes, &cells, errors);
     claims::check_cells(manifest, &claims, &cells, errors);
+    let limit = matrix::limit(&manifest.matrix, &cells, errors);
     if let Some(reference) = &reference {
         reference::check_cells(reference, &cells, errors);
     }
@@ -166,6 +170,7 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         metrics,
         workloads,
         precision,
+        limit,
         family,
         figures,
         claims,

@@ -57,6 +57,12 @@ fn sorted(value: Value) -> Value {
     }
 }
 
+/// The readings of work.
+fn work_pattern() -> String {
+    let values: Vec<String> = keys::work_values().into_iter().map(|value| value.name).collect();
+    format!(r"^work\..+\.({})$", values.join("|"))
+}
+
 struct Maker<'a> {
     catalog: &'a Catalog,
 }
@@ -84,7 +90,7 @@ impl Maker<'_> {
             Shape::Truth => json!({ "type": "boolean" }),
             Shape::Word(words) => of_words(words()),
             Shape::Reading => json!({ "anyOf": [of_words(keys::readings()), {
-                "type": "string", "pattern": r"^work\..+\.duration$"
+                "type": "string", "pattern": work_pattern()
             }] }),
             Shape::Scalar => json!({ "$ref": SCALAR }),
             Shape::Size => json!({ "type": ["integer", "string"] }),

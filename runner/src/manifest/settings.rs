@@ -148,6 +148,13 @@ pub const GUEST: &[GuestSetting] = &[
         doc: "Give the guest a serial console; without one the agent's marks on it are missing.",
     },
     GuestSetting {
+        name: "steady_s",
+        kind: Kind::Int(0, 86_400),
+        default: Some(DefaultLevel::Int(0)),
+        doc: "Hold every VM of a trial until the last one has answered, and so many s from then on; then each must answer again. 0: \
+              no VM waits for another.",
+    },
+    GuestSetting {
         name: "network",
         kind: Kind::Bool,
         default: Some(DefaultLevel::Bool(true)),

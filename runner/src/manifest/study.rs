@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use microbench_plots::record::{Axis, Cell, Claim, Exclusion, Figure, Level, Metric, Protocol, Reference, Workload};
+use microbench_plots::record::{
+    Axis, Cell, Claim, Exclusion, Figure, Level, Limit, Metric, Protocol, Reference, Workload,
+};
 
 use microbench_plots::stats::precision::Precision;
 
@@ -44,6 +46,8 @@ pub struct Study {
     pub workloads: Vec<Workload>,
     /// When there are enough trials; `None` to run each.
     pub precision: Option<Precision>,
+    /// How far the levels of concurrency go; `None` to run each.
+    pub limit: Option<Limit>,
     /// Metrics whose comparisons are one family of tests; empty for all.
     pub family: Vec<String>,
     /// What is drawn.

@@ -19,12 +19,14 @@ use super::share::share;
 use crate::artifact::Kind;
 use crate::artifact::lock::Lock;
 use crate::error::code::Code;
+use crate::host::memory;
 use crate::progress::Step;
 use crate::testbed::emulator::{Emulated, Machine};
 use crate::testbed::initramfs;
 use crate::testbed::wire::{Job, JobTrial, Message};
 use crate::tool::Tool;
 use crate::vm::Parts;
+use crate::work::Task;
 
 /// Real time that a trial may take before its host counts as hung: this much, and a tenth of it more a VM. Long enough for a guest
 /// that spins to meet its deadlines in virtual time first, which is up to ten times slower.
@@ -85,7 +87,8 @@ struct Lane<'a> {
 #[must_use]
 pub fn shares(todo: &[JobTrial], plan: &Plan, machine: &Machine) -> Vec<Vec<JobTrial>> {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let fit = available_mib().map_or(1, |mib| usize::try_from(mib / machine.resident_mib.max(1)).unwrap_or(usize::MAX));
+    let fit = memory::available()
+        .map_or(1, |bytes| usize::try_from((bytes >> 20) / machine.resident_mib.max(1)).unwrap_or(usize::MAX));
     share(todo, cpus.min(fit).max(1), |trial| u64::from(vms(trial, plan)))
 }
 
@@ -224,13 +227,6 @@ impl Lane<'_> {
     }
 }
 
-/// Memory that this machine can give without swapping, MiB.
-fn available_mib() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
-}
-
 /// Packs the emulated host's file system and sizes its memory.
 ///
 /// # Errors
@@ -262,7 +258,8 @@ fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_
     let image_mib = |cell: &Cell| -> anyhow::Result<u64> {
         let image: &PathBuf = &parts.get(&cell.id).with_context(|| format!("no cell {}", cell.id))?.image;
         let clone = cell.settings.get("disk") == Some(&Level::Text("clone".into()));
-        Ok(if clone { fs::metadata(image)?.len() >> 20 } else { 0 })
+        let regions: u64 = plan.workloads.iter().map(Task::region_bytes).sum();
+        Ok(if clone { (fs::metadata(image)?.len() + regions) >> 20 } else { 0 })
     };
     let mut guests = 0;
     for cell in &plan.cells {

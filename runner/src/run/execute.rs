@@ -81,6 +81,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
         HostKind::Imported => bail!("nothing can be run on the host `imported`"),
         HostKind::Kvm | HostKind::Fake => {
             isolation::show(&mut run.parts, &run.scratch)?;
+            sandbox::ready_for(&run.parts)?;
             let mut watcher = Watcher::new(host, messages);
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
             Identity::take(host, run.directory.path(), &run.lock, None, clone).write_or_compare(&run.directory)?;

@@ -16,14 +16,15 @@ pub const DEADLINE_S: i64 = 5;
 /// # Errors
 /// The reason.
 pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scratch: &Path) -> Result<(), String> {
-    if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
-        return Err(format!("/dev/kvm cannot be opened: {error}"));
-    }
     let candidate = plan.cells.iter().filter_map(|cell| Some((cell, parts.get(&cell.id)?)));
     let Some((cell, parts)) = candidate.into_iter().find(|(_, parts)| parts.engine.needs_kvm && parts.unfit.is_none())
     else {
+        // Containers and processes run on this machine as it is.
         return Ok(());
     };
+    if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
+        return Err(format!("/dev/kvm cannot be opened: {error}"));
+    }
     let mut cell: Cell = cell.clone();
     for name in ["boot_deadline_s", "stop_deadline_s"] {
         cell.settings.insert(name.into(), Level::Int(DEADLINE_S));

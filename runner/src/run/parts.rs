@@ -13,13 +13,16 @@ use crate::artifact::{Artifact, Kind, image, kernel, program};
 use crate::engine::description::{Engine, SettingKind};
 use crate::engine::machine;
 use crate::error::code::Code;
-use crate::lacking::Lacking;
+use crate::lacking::{Lack, Lacking};
 use crate::vm::Parts;
 
 /// The emulated host's kernel: a folder of kernels/.
 pub const TESTBED_KERNEL: &str = "testbed-6.1";
 /// The program that emulates it.
 pub const EMULATOR: &str = "qemu";
+
+/// The guest's agent, as the program of an engine: it is in every root file system, and started from there.
+pub const AGENT: &str = "microbench-agent";
 
 /// The program that counts system calls.
 pub const STRACE: &str = "strace";
@@ -58,8 +61,11 @@ pub fn provide(
 ) -> anyhow::Result<Lock> {
     let of = |name: &str| plan.cells.iter().map(|cell| setting(cell, name)).collect::<BTreeSet<_>>();
     let used: BTreeSet<&str> = plan.cells.iter().map(|cell| cell.engine.as_str()).collect();
+    let shares_kernel =
+        |cell: &Cell| engines.iter().any(|engine| engine.name == cell.engine && engine.guest.shares_kernel());
     let mut lock = Lock::default();
-    for name in of("kernel") {
+    let kernels = plan.cells.iter().filter(|cell| !shares_kernel(cell)).map(|cell| setting(cell, "kernel"));
+    for name in kernels.collect::<BTreeSet<_>>() {
         lock.artifacts.push(kernel::provide(&project.kernels(), &name, cache)?);
     }
     let agent = agent(project)?;
@@ -71,8 +77,12 @@ pub fn provide(
     // A program that is missing takes its own cells away, no others; when it is every one, nothing can be run.
     let mut lacks = Vec::new();
     for name in &programs {
-        match program::missing(name)? {
+        match missing(name)? {
             Some(lack) => lacks.push(lack),
+            None if *name == AGENT => {
+                let version = env!("CARGO_PKG_VERSION");
+                lock.artifacts.push(Artifact::of(Kind::Program, AGENT, version, "this project", &agent)?);
+            }
             None => lock.artifacts.push(program::provide(name, cache)?),
         }
     }
@@ -137,10 +147,15 @@ pub fn agent(project: &Project) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// [`program::missing`]; the guest's own agent is never.
+fn missing(name: &str) -> anyhow::Result<Option<Lack>> {
+    if name == AGENT { Ok(None) } else { program::missing(name) }
+}
+
 /// Why the VMs of a cell cannot be had, as a clause: its engine's program is `absent`, its machine lacks a combination of settings, or its
 /// kernel an option. `None` when nothing is known against them.
 fn unfit(cell: &Cell, engine: &Engine, absent: bool, project: &Project) -> anyhow::Result<Option<String>> {
-    if absent && let Some(lack) = program::missing(&engine.program)? {
+    if absent && let Some(lack) = missing(&engine.program)? {
         return Ok(Some(format!("{} ({}; to have it: {})", engine.title, lack.what, lack.mend)));
     }
     if absent {
@@ -165,7 +180,7 @@ pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> any
     let mut cells = Vec::new();
     for cell in &plan.cells {
         let Some(engine) = engines.iter().find(|engine| engine.name == cell.engine) else { continue };
-        let absent = program::missing(&engine.program)?.is_some();
+        let absent = missing(&engine.program)?.is_some();
         cells.extend(unfit(cell, engine, absent, project)?.map(|reason| (cell.id.clone(), reason)));
     }
     Ok(cells)
@@ -181,7 +196,7 @@ pub fn by_cell(
     lock: &Lock,
     project: &Project,
 ) -> anyhow::Result<BTreeMap<String, Parts>> {
-    let mut inits: BTreeMap<String, String> = BTreeMap::new();
+    let mut described: BTreeMap<String, image::Rootfs> = BTreeMap::new();
     plan.cells
         .iter()
         .map(|cell| {
@@ -190,12 +205,12 @@ pub fn by_cell(
                 .find(|engine| engine.name == cell.engine)
                 .with_context(|| format!("the run has no engine `{}`", cell.engine))?;
             let rootfs = setting(cell, "rootfs");
-            let init = match inits.get(&rootfs) {
-                Some(init) => init.clone(),
+            let image::Rootfs { init, agent, .. } = match described.get(&rootfs) {
+                Some(known) => known.clone(),
                 None => {
-                    let init = image::describe(&project.rootfs(), &rootfs)?.init;
-                    inits.insert(rootfs.clone(), init.clone());
-                    init
+                    let fresh = image::describe(&project.rootfs(), &rootfs)?;
+                    described.insert(rootfs.clone(), fresh.clone());
+                    fresh
                 }
             };
             let path = |kind: Kind, name: &str| lock.get(kind, name).map(|artifact| artifact.path.clone());
@@ -207,9 +222,13 @@ pub fn by_cell(
             let parts = Parts {
                 engine: engine.clone(),
                 program,
-                kernel: path(Kind::Kernel, &setting(cell, "kernel"))?,
+                kernel: match engine.guest.shares_kernel() {
+                    true => None,
+                    false => Some(path(Kind::Kernel, &setting(cell, "kernel"))?),
+                },
                 image: path(Kind::Rootfs, &rootfs)?,
                 init,
+                agent,
                 jailer: engine.jail.as_ref().and_then(|jail| path(Kind::Program, &jail.program).ok()),
                 strace: path(Kind::Program, STRACE).ok(),
                 unfit,
@@ -239,9 +258,8 @@ pub fn closure(
     let fit = || parts.values().filter(|part| part.unfit.is_none());
     let programs: BTreeSet<&str> = fit().map(|part| part.engine.program.as_str()).collect();
     for part in fit() {
-        files.extend([part.program.clone(), part.kernel.clone(), part.image.clone()]);
-        files.extend(part.files.values().cloned());
-        files.extend(part.jailer.clone());
+        files.extend([part.program.clone(), part.image.clone()]);
+        files.extend(part.files.values().chain(&part.kernel).chain(&part.jailer).cloned());
     }
     if let Ok(strace) = lock.get(Kind::Program, STRACE) {
         files.insert(strace.path.clone());

@@ -242,8 +242,9 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When the journal cannot be read or written.
     pub fn stage(&mut self) -> anyhow::Result<()> {
+        self.refuse_beyond_limit()?;
         loop {
-            self.todo = stages::missing(self.plan, &self.progress, self.horizon);
+            self.todo = stages::due(self.plan, stages::missing(self.plan, &self.progress, self.horizon));
             let (Some(rule), Some(blocks)) = (&self.plan.precision, self.horizon) else { return Ok(()) };
             if !self.todo.is_empty() {
                 return Ok(());
@@ -260,6 +261,29 @@ impl<'a> Session<'a> {
             }
             self.horizon = if over { None } else { Some((blocks + rule.every).min(rule.n_max)) };
         }
+    }
+
+    /// Journals the trials that are beyond the plan's limit as not run, each VM with the reason.
+    fn refuse_beyond_limit(&mut self) -> anyhow::Result<()> {
+        let beyond = stages::beyond(self.plan, self.run.path())?;
+        if beyond.is_empty() {
+            return Ok(());
+        }
+        let mut cells = BTreeMap::new();
+        for trial in stages::missing(self.plan, &self.progress, None) {
+            let Some(reason) = beyond.get(&trial.cell).filter(|_| trial.instrument.is_none()) else { continue };
+            let records = budget::not_run(&trial, vms(&trial, self.plan), FailureReason::BeyondLimit, reason);
+            self.journal.append(&records)?;
+            self.progress.ended(trial.index, trial.attempt, false);
+            *self.counts.entry(Status::Skip).or_default() += 1;
+            cells.insert(trial.cell, reason);
+        }
+        if self.step.is_some() {
+            for (cell, reason) in cells {
+                say(&wrapped_to(columns(), &format!("{cell} is not run: {reason}"), 2));
+            }
+        }
+        Ok(())
     }
 }
 

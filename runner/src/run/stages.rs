@@ -1,9 +1,11 @@
-//! What a session executes next: everything that is missing, or with a stopping rule what is missing before its next look.
+//! What a session executes next: everything that is missing, or with a stopping rule what is missing before its next look, or with a
+//! limit what is missing of the next level of concurrency. All of it follows from the plan and the journal.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use microbench_plots::limit;
 use microbench_plots::record::Plan;
 use microbench_plots::samples;
 use microbench_plots::stats::precision::{Look, Precision};
@@ -37,6 +39,35 @@ pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<Jo
         instrument: trial.instrument,
     })
     .collect()
+}
+
+/// Of the trials in `missing` those that are executed at once: with a limit one level of concurrency, so that each is judged before
+/// the next one begins.
+#[must_use]
+pub fn due(plan: &Plan, missing: Vec<JobTrial>) -> Vec<JobTrial> {
+    if plan.limit.is_none() {
+        return missing;
+    }
+    next_level(missing, |trial| plan.cells.iter().find(|cell| cell.id == trial.cell).map_or(0, |cell| cell.concurrency))
+}
+
+/// Of `trials` those of the least concurrency, timed ones before those with an instrument.
+fn next_level(trials: Vec<JobTrial>, concurrency: impl Fn(&JobTrial) -> u32) -> Vec<JobTrial> {
+    let level = |trial: &JobTrial| (trial.instrument.is_some(), concurrency(trial));
+    let least = trials.iter().map(level).min();
+    trials.into_iter().filter(|trial| Some(level(trial)) == least).collect()
+}
+
+/// The cells beyond the plan's limit by the journal of `run`, each with the reason.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn beyond(plan: &Plan, run: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let path = run.join(crate::journal::FILE);
+    if plan.limit.is_none() || !path.exists() {
+        return Ok(BTreeMap::new());
+    }
+    Ok(limit::beyond(plan, &microbench_plots::journal::read(&path)?))
 }
 
 /// What `rule` finds in the journal of `run`, by cell. A cell without values has nothing to wait for.
@@ -78,4 +109,33 @@ pub fn said(rule: &Precision, blocks: u32, cells: &BTreeMap<String, Look>) -> St
         rule.relative * 100.0
     );
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use microbench_plots::record::Instrument;
+
+    use super::*;
+
+    #[test]
+    fn one_level_of_concurrency_is_due_at_a_time_and_what_has_an_instrument_last() {
+        let trial = |index, cell: &str, instrument| JobTrial {
+            index,
+            attempt: 0,
+            warmup: false,
+            cell: cell.into(),
+            instrument,
+        };
+        let concurrency = |trial: &JobTrial| if trial.cell == "one" { 1 } else { 4 };
+        let strace = Some(Instrument::Strace);
+        let all = [trial(0, "four", None), trial(1, "one", None), trial(2, "also-four", None), trial(3, "one", strace)];
+        let next = |left: &[usize]| {
+            let left = left.iter().map(|at| all[*at].clone()).collect();
+            next_level(left, concurrency).iter().map(|trial| trial.index).collect::<Vec<_>>()
+        };
+        assert_eq!(next(&[0, 1, 2, 3]), [1]);
+        assert_eq!(next(&[0, 2, 3]), [0, 2]);
+        assert_eq!(next(&[3]), [3]);
+        assert!(next(&[]).is_empty());
+    }
 }

@@ -3,3 +3,4 @@
 pub mod fake_guest;
 pub mod load;
 pub mod probe;
+pub mod work;

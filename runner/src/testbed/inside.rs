@@ -13,6 +13,7 @@ use super::wire::{self, Job, Message, PORT_NAME};
 use crate::host::interference::{Watcher, kernel_messages};
 use crate::host::{huge_pages, net};
 use crate::probe::Probe;
+use crate::sandbox;
 use crate::selftest::probe::{FakeGuests, measure};
 use crate::trial::Trial;
 use crate::vm::Parts;
@@ -97,6 +98,7 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let parts: BTreeMap<String, Parts> = job.parts.into_iter().map(|(cell, parts)| (cell, parts.into())).collect();
+    sandbox::ready_for(&parts)?;
     wire::send(port, &Message::Probe(measure(Probe::Exact, FakeGuests::of_a_session(job.fake_guests))?))?;
     let mut budget = job.budget;
     let mut watcher = Watcher::new(HostKind::Emulated, kernel_messages());

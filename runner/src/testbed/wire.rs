@@ -62,9 +62,10 @@ pub struct JobTrial {
 pub struct JobParts {
     pub engine: Engine,
     pub program: PathBuf,
-    pub kernel: PathBuf,
+    pub kernel: Option<PathBuf>,
     pub image: PathBuf,
     pub init: String,
+    pub agent: String,
     pub files: BTreeMap<String, PathBuf>,
     pub jailer: Option<PathBuf>,
     pub strace: Option<PathBuf>,
@@ -72,14 +73,14 @@ pub struct JobParts {
 }
 
 impl From<Parts> for JobParts {
-    fn from(Parts { engine, program, kernel, image, init, files, jailer, strace, unfit }: Parts) -> Self {
-        Self { engine, program, kernel, image, init, files, jailer, strace, unfit }
+    fn from(Parts { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }: Parts) -> Self {
+        Self { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }
     }
 }
 
 impl From<JobParts> for Parts {
-    fn from(JobParts { engine, program, kernel, image, init, files, jailer, strace, unfit }: JobParts) -> Self {
-        Self { engine, program, kernel, image, init, files, jailer, strace, unfit }
+    fn from(JobParts { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }: JobParts) -> Self {
+        Self { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }
     }
 }
 

@@ -59,8 +59,8 @@ impl Vm {
         for name in [event::HTTP_OK, event::STOP_REQUESTED, event::STOP_ACKNOWLEDGED] {
             self.no_event(name, NO_NETWORK.into());
         }
-        for workload in self.workloads.clone() {
-            self.no_reading(&reading::work_duration(&workload.0.metric), "ns", NO_NETWORK.into());
+        for task in std::mem::take(&mut self.tasks) {
+            self.no_reading(&reading::of_work(task.metric(), "duration"), "ns", NO_NETWORK.into());
         }
         self.no_reading(reading::VMM_KVM_EXITS, "1", "the VMM was gone before it could be counted".into());
         Ok(())

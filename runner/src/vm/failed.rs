@@ -31,7 +31,9 @@ impl From<(GuestError, &'static str)> for Failed {
     fn from((error, stage): (GuestError, &'static str)) -> Self {
         let reason = match error {
             GuestError::Timeout { .. } => FailureReason::Timeout,
-            GuestError::Transport { .. } | GuestError::Protocol { .. } => FailureReason::Protocol,
+            GuestError::Transport { .. } | GuestError::Connection { .. } | GuestError::Protocol { .. } => {
+                FailureReason::Protocol
+            }
         };
         Self::new(reason, stage, describe(&error))
     }

@@ -14,12 +14,14 @@ use super::process::{Process, ended, wait_for_socket};
 use crate::clock::Instant;
 use crate::console::{Console, Seen};
 use crate::engine::api::{self, ApiError};
+use crate::engine::description::GuestKind;
 use crate::engine::launch::LaunchApi;
 use crate::error::describe;
 use crate::event::{self, reading};
 use crate::host::{kvm, memory};
 use crate::probe::{self, ProbeError};
 use crate::sys::Exit;
+use crate::together::Together;
 
 /// Time between a guest's falling silent and the end of its VMM, when the one is of the other.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -28,7 +30,7 @@ const MOMENT: Duration = Duration::from_millis(100);
 const NO_API: &str = "the VMM is told all as it starts, not over an API";
 
 impl Vm {
-    pub(super) fn live(&mut self) -> Result<(), Failed> {
+    pub(super) fn live(&mut self, together: &Together) -> Result<(), Failed> {
         let (program, arguments) = (self.launch.argv.split_first())
             .ok_or_else(|| Failed::new(FailureReason::Host, event::SPAWN, "the engine's argv is empty"))?;
         let mut command = Command::new(program);
@@ -36,15 +38,23 @@ impl Vm {
         let (reader, writer) = std::io::pipe().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         let twin = writer.try_clone().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
         command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(twin);
-        // A jailer needs to be root first.
-        if self.launch.root.is_none() {
+        // A jailer needs to be root first, and so does a container runtime.
+        if self.launch.root.is_none() && self.kind != GuestKind::Container {
             self.isolation.apply(&mut command);
+        } else {
+            self.isolation.keep_root(&mut command);
         }
         if self.counts.is_some() {
             // The VMM is the instrument's child: both are ended as one group.
             command.process_group(0);
         }
         let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host(event::SPAWN))?;
+        let inside = self
+            .net
+            .as_ref()
+            .map_or(Ok(None), |net| net.link.enter())
+            .context("cannot enter the guest's network")
+            .map_err(Failed::host(event::SPAWN))?;
         self.event(event::SPAWN);
         let spawned = command.spawn();
         // The command holds the pipe's write ends; the console ends only when the VMM alone has them.
@@ -53,10 +63,12 @@ impl Vm {
             .with_context(|| format!("cannot start {}", self.launch.argv[0]))
             .map_err(Failed::host(event::SPAWN))?;
         self.event(event::VMM_EXEC);
-        let mut process = Process::new(child, self.counts.is_some()).map_err(Failed::host(event::SPAWN))?;
+        drop(inside);
+        let mut process = Process::new(child, self.counts.is_some(), self.kind == GuestKind::Container)
+            .map_err(Failed::host(event::SPAWN))?;
 
         let mut result = match self.net {
-            Some(_) => self.serve(&process, &console),
+            Some(_) => self.serve(&process, &console, together),
             None => self.see(&process, &console),
         };
         if let Err(failure) = &mut result {
@@ -103,7 +115,7 @@ impl Vm {
     }
 
     /// From the running process to its exit.
-    pub(super) fn serve(&mut self, process: &Process, console: &Console) -> Result<(), Failed> {
+    pub(super) fn serve(&mut self, process: &Process, console: &Console, together: &Together) -> Result<(), Failed> {
         let deadline = Instant::now().after(self.deadlines.boot);
         match self.launch.api.clone() {
             Some(api) => self.configure(&api, process, deadline)?,
@@ -130,19 +142,30 @@ impl Vm {
         let stats = self.runtime.block_on(self.guest.stats()).map_err(|error| Failed::from((error, "stats")))?;
         self.stats(&stats);
         self.derive(found.ok, &stats);
-        for (workload, expected) in self.workloads.clone() {
-            self.work(&workload, &expected)?;
+        let busy = |what| Some(what).filter(|_| !together.alone());
+        match self.steady {
+            Some(time) => self.hold(process, together, time)?,
+            None => self.memory(process, reading::MEMORY, busy("may still boot; `steady_s` holds them")),
+        }
+        for task in std::mem::take(&mut self.tasks) {
+            self.work(&task)?;
         }
 
         if self.counts.is_none() {
             self.isolated(process.child.id());
         }
         if self.kvm && self.counts.is_none() {
-            match kvm::exits(Path::new(kvm::DEBUGFS), process.child.id()) {
-                Ok(exits) => self.reading(reading::VMM_KVM_EXITS, exits as f64, "1"),
-                Err(reason) => self.no_reading(reading::VMM_KVM_EXITS, "1", reason),
+            for (name, count) in kvm::exits(Path::new(kvm::DEBUGFS), process.child.id()) {
+                match count {
+                    Ok(count) => self.reading(name, count as f64, "1"),
+                    Err(reason) => self.no_reading(name, "1", reason),
+                }
             }
         }
+        if self.kind.shares_kernel() {
+            self.resident(process.child.id());
+        }
+        self.memory(process, reading::MEMORY_END, busy("may still work"));
         self.event(event::STOP_REQUESTED);
         let limit = Instant::now().after(self.deadlines.stop);
         // The guest may be gone before its answer is read: then its exit is the answer.
@@ -160,6 +183,33 @@ impl Vm {
         }
         self.ended = Some(Instant::now());
         asked.map_err(|error| Failed::from((error, event::STOP_ACKNOWLEDGED)))
+    }
+
+    /// Holds the VM until every one of the trial has answered or failed, and `time` from then on; finds that its guest still answers.
+    fn hold(&mut self, process: &Process, together: &Together, time: Duration) -> Result<(), Failed> {
+        let limit = Instant::now().after(self.deadlines.boot + self.deadlines.request);
+        let missed =
+            |stage| Failed::new(FailureReason::Timeout, stage, "another VM of the trial did not come this far");
+        let begin = together.gather(limit).ok_or_else(|| missed(event::STEADY_BEGIN))?;
+        self.records.push(Record::Event { vm: self.vm, name: event::STEADY_BEGIN.into(), t_ns: begin.0 });
+        let gone = probe::wait_exit(process.exited(), begin.after(time))
+            .map_err(|error| Failed::new(FailureReason::Host, event::STEADY_END, error))?;
+        if gone {
+            let message = "the VMM ended while the trial's VMs were held";
+            return Err(Failed::new(FailureReason::Exited, event::STEADY_END, message));
+        }
+        match together.memory_used() {
+            Ok(bytes) => self.reading(reading::HOST_MEMORY_USED, bytes, "bytes"),
+            Err(reason) => self.no_reading(reading::HOST_MEMORY_USED, "bytes", reason),
+        }
+        self.memory(process, reading::MEMORY, None);
+        // Nobody is asked for anything, or stops, while the memory of another one is read.
+        let limit = Instant::now().after(self.deadlines.request);
+        together.gather(limit).ok_or_else(|| missed(event::STEADY_END))?;
+        self.event(event::STEADY_END);
+        self.runtime.block_on(self.guest.answers()).map_err(|error| Failed::from((error, event::STEADY_ANSWERED)))?;
+        self.event(event::STEADY_ANSWERED);
+        Ok(())
     }
 
     pub(super) fn configure(&mut self, api: &LaunchApi, process: &Process, deadline: Instant) -> Result<(), Failed> {

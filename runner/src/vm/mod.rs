@@ -11,10 +11,9 @@ mod readings;
 mod work;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,21 +21,24 @@ use microbench_plots::record::{Cell, Instrument, Level, Record, Workload};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::runtime::{self, Runtime};
 
-use self::work::digest;
 use crate::announcement::Announcements;
 use crate::clock::Instant;
 use crate::engine::context::{Context, GuestArgs, boot_args};
-use crate::engine::description::{Engine, SettingKind};
+use crate::engine::description::{Engine, GuestKind, SettingKind};
 use crate::engine::launch::{self, Launch};
 use crate::engine::machine;
 use crate::event::{self, reading};
 use crate::guest::Guest;
 use crate::host::disk::Disk;
 use crate::host::isolation::Isolation;
-use crate::host::net::{Addresses, Tap};
+use crate::host::net::{Addresses, Link, Tap};
+use crate::host::veth::Veth;
 use crate::host::{huge_pages, memory, page_cache, strace};
 use crate::probe::Probe;
 use crate::sandbox::{self, Shown};
+use crate::sys;
+use crate::together::Together;
+use crate::work::Task;
 
 /// The parts that a cell's VMs are made of.
 #[derive(Clone, Debug)]
@@ -45,12 +47,14 @@ pub struct Parts {
     pub engine: Engine,
     /// Its program.
     pub program: PathBuf,
-    /// The guest kernel.
-    pub kernel: PathBuf,
+    /// The guest kernel; `None` for a guest that shares the host's.
+    pub kernel: Option<PathBuf>,
     /// The root file system's image.
     pub image: PathBuf,
     /// Path of init in the image.
     pub init: String,
+    /// Path of the agent in the image.
+    pub agent: String,
     /// The files that the cell's settings name, by setting.
     pub files: BTreeMap<String, PathBuf>,
     /// The program that jails the engine's, where its description names one that is there.
@@ -117,13 +121,19 @@ pub struct Vm {
     counts: Option<PathBuf>,
     /// KVM runs the guest.
     kvm: bool,
+    /// What runs the agent.
+    kind: GuestKind,
     messages: Vec<String>,
-    workloads: Vec<(Workload, String)>,
+    tasks: Vec<Task>,
     deadlines: Deadlines,
+    /// The guest's memory.
+    memory_bytes: Option<u64>,
+    /// How long it is held when every VM of the trial has answered; `None` not to hold it.
+    steady: Option<Duration>,
     probe: Probe,
     console_log: PathBuf,
     folder: PathBuf,
-    /// Files that are mounted in the VMM's root.
+    /// What is mounted for it: files in a jailed VMM's root, the root file system of a guest without a kernel of its own.
     shown: Vec<Shown>,
     isolation: Isolation,
     /// Processes that the kernel had killed for want of memory.
@@ -148,15 +158,14 @@ pub struct Vm {
 struct Net {
     announcements: Announcements,
     /// Held for the VM's life.
-    tap: Tap,
+    link: Link,
 }
 
 impl Net {
-    fn of(vm: u32, addresses: &Addresses, neighbour: bool, isolation: &Isolation) -> anyhow::Result<Self> {
-        let tap = Tap::create(vm, addresses, neighbour, isolation.owner())?;
-        let announcements = Announcements::on(tap.name())
-            .with_context(|| format!("cannot listen for announcements on {}", tap.name()))?;
-        Ok(Self { announcements, tap })
+    fn on(link: Link) -> anyhow::Result<Self> {
+        let announcements = Announcements::on(link.name())
+            .with_context(|| format!("cannot listen for announcements on {}", link.name()))?;
+        Ok(Self { announcements, link })
     }
 }
 
@@ -197,7 +206,7 @@ impl Vm {
         if let Some(reason) = huge_pages::refusal(cell, u64::from(vm) + 1) {
             return Err(NotHere(reason).into());
         }
-        let mut records = Vec::with_capacity(40);
+        let mut records = Vec::with_capacity(96);
         let isolation = Isolation::of(vm);
         let folder = folders.scratch.join(id);
         fs::DirBuilder::new()
@@ -205,6 +214,10 @@ impl Vm {
             .create(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
+        let number = |name: &str| match cell.settings.get(name) {
+            Some(Level::Int(number)) => u64::try_from(*number).ok(),
+            _ => None,
+        };
         let stamp = |name: &str| Record::Event { vm, name: name.into(), t_ns: Instant::now().0 };
 
         records.push(stamp(event::CLONE_BEGIN));
@@ -213,13 +226,33 @@ impl Vm {
             _ => Disk::shared(&parts.image),
         };
         records.push(stamp(event::CLONE_END));
+        let tasks = Task::prepare(workloads, disk.bytes()?);
+        if let Disk::Clone(path, _) = &disk {
+            let file = File::options().write(true).open(path);
+            let laid = file.and_then(|file| Task::lay(&tasks, &file));
+            laid.with_context(|| format!("cannot lay the regions of disk work on {}", path.display()))?;
+        }
+        let kind = parts.engine.guest;
+        let mut shown = Vec::new();
+        let root = folder.join("root");
+        if kind.shares_kernel() {
+            if !isolation.is_own() {
+                let what = "a guest without a kernel of its own, because only root may mount its file system";
+                return Err(NotHere(what.into()).into());
+            }
+            shown.push(disk.mount(&root)?);
+        }
 
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
-        let net = match machine::has(&cell.settings, machine::NETWORK) {
-            true => Some(Net::of(vm, &addresses, neighbour, &isolation)?),
-            false => None,
+        records.push(stamp(event::TAP_BEGIN));
+        let link = match (machine::has(&cell.settings, machine::NETWORK), kind.shares_kernel()) {
+            (false, _) => None,
+            (true, false) => Some(Link::Tap(Tap::create(vm, &addresses, neighbour, isolation.owner())?)),
+            (true, true) => Some(Link::Veth(Veth::create(vm, &addresses, neighbour)?)),
         };
+        records.push(stamp(event::TAP_END));
+        let net = link.map(Net::on).transpose()?;
         let words = boot_args(
             &machine::words(&parts.engine, &cell.settings)?,
             &GuestArgs {
@@ -238,11 +271,14 @@ impl Vm {
             user: isolation.owner(),
             id: id.to_owned(),
             folder: folder.display().to_string(),
-            kernel: parts.kernel.display().to_string(),
-            boot_args: words,
+            kernel: parts.kernel.as_deref().map_or_else(String::new, |path| path.display().to_string()),
+            boot_args: if kind.shares_kernel() { String::new() } else { words },
             disk: disk.path().display().to_string(),
             disk_read_only: disk.read_only(),
-            tap: net.as_ref().map_or_else(String::new, |net| net.tap.name().to_owned()),
+            root: if kind.shares_kernel() { root.display().to_string() } else { String::new() },
+            agent: parts.agent.clone(),
+            nonce: nonce.clone(),
+            tap: net.as_ref().map_or_else(String::new, |net| net.link.name().to_owned()),
             mac: addresses.mac_text(),
             guest_ip: addresses.guest.to_string(),
             host_ip: addresses.host.to_string(),
@@ -250,14 +286,14 @@ impl Vm {
             files: setting_files(cell, parts)?,
         };
         let mut launch = launch::render(&parts.engine, &context)?;
-        let mut shown = Vec::new();
         if let Some(root) = &launch.root {
             if !isolation.is_own() {
                 return Err(NotHere("a jailed VMM, because the runner is not root here".into()).into());
             }
             fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
             let inside = |path: &str| root.join(path.trim_start_matches('/'));
-            shown.push(sandbox::show(&parts.kernel, &inside(launch::JAILED_KERNEL))?);
+            let kernel = parts.kernel.as_deref().context("a jailed VMM has a guest kernel")?;
+            shown.push(sandbox::show(kernel, &inside(launch::JAILED_KERNEL))?);
             let place = inside(launch::JAILED_DISK);
             match &disk {
                 Disk::Shared(path) => shown.push(sandbox::show(path, &place)?),
@@ -285,7 +321,7 @@ impl Vm {
         isolation.give(&folder)?;
         if text("page_cache") == "cold" {
             // Last of all that reads files, first of all that is timed.
-            let files = [&parts.program, &parts.kernel, disk.path()];
+            let files = [parts.program.as_path(), disk.path()].into_iter().chain(parts.kernel.as_deref());
             let mut stay = 0;
             for file in files {
                 let Some(bytes) = page_cache::forget(file)? else {
@@ -302,8 +338,9 @@ impl Vm {
             .add_watch(launch.root.as_deref().unwrap_or(&folder), AddWatchFlags::IN_CREATE)
             .with_context(|| format!("cannot watch {}", folder.display()))?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-        let guest = Guest::new(addresses.guest, &nonce, deadlines.request, deadlines.work)
-            .context("cannot set up the agent's client")?;
+        let guest =
+            Guest::new((addresses.guest, microbench_agent::PORT).into(), &nonce, deadlines.request, deadlines.work)
+                .context("cannot set up the agent's client")?;
         Ok(Self {
             vm,
             nonce,
@@ -311,9 +348,12 @@ impl Vm {
             words: given,
             counts,
             kvm: parts.engine.needs_kvm,
+            kind,
             messages: parts.engine.not_applicable.messages.clone(),
-            workloads: workloads.iter().map(|workload| (workload.clone(), digest(workload))).collect(),
+            tasks,
             deadlines,
+            memory_bytes: number("memory_mib").map(|mib| mib << 20),
+            steady: number("steady_s").filter(|seconds| *seconds > 0).map(Duration::from_secs),
             probe: match text("probe").as_str() {
                 "paper" => Probe::Paper,
                 "busy" => Probe::Busy,
@@ -338,9 +378,12 @@ impl Vm {
 
     /// Runs the VM's whole life; returns when its process is reaped.
     #[must_use]
-    pub fn run(mut self, release: &Barrier) -> Report {
-        release.wait();
-        let failure = self.live().err();
+    pub fn run(mut self, together: &Together) -> Report {
+        let _leaves = Leaves(together);
+        together.release();
+        let cpu_before = sys::thread_cpu_ns();
+        let failure = self.live(together).err();
+        self.reading(reading::RUNNER_VM_CPU_TIME, sys::thread_cpu_ns().saturating_sub(cpu_before) as f64, "ns");
         if let Some(failure) = &failure {
             self.records.push(Record::Failure {
                 vm: self.vm,
@@ -352,6 +395,15 @@ impl Vm {
         self.shown.clear();
         drop(fs::remove_dir_all(&self.folder));
         Report { ok: failure.is_none(), records: self.records, complaint: self.complaint }
+    }
+}
+
+/// A VM that is waited for no longer once this is dropped, whatever became of it.
+struct Leaves<'a>(&'a Together);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

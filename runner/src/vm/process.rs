@@ -1,4 +1,4 @@
-//! A VMM's process, its API socket, and how it ended.
+//! A VMM's process, its API socket, and how it ended. A container runtime's with the container's processes below it.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use microbench_plots::record::FailureReason;
 use nix::sys::inotify::Inotify;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::failed::Failed;
 use crate::clock::Instant;
 use crate::event;
+use crate::host::isolation;
 use crate::probe;
 use crate::sys::{self, Exit};
 
@@ -24,14 +25,16 @@ pub(super) struct Process {
     pub(super) child: Child,
     /// It leads a process group of its own.
     leads: bool,
+    /// What runs below it ends with it.
+    contains: bool,
     pidfd: OwnedFd,
     reaped: bool,
 }
 
 impl Process {
-    pub(super) fn new(child: Child, leads: bool) -> anyhow::Result<Self> {
+    pub(super) fn new(child: Child, leads: bool, contains: bool) -> anyhow::Result<Self> {
         let pidfd = sys::pidfd_open(child.id()).context("cannot watch the VMM's process")?;
-        Ok(Self { child, leads, pidfd, reaped: false })
+        Ok(Self { child, leads, contains, pidfd, reaped: false })
     }
 
     /// Readable once the process has ended.
@@ -43,7 +46,13 @@ impl Process {
         if self.leads && !self.reaped {
             let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
         }
+        let below = if self.contains && !self.reaped { isolation::descendants(self.child.id()) } else { Vec::new() };
         drop(sys::pidfd_kill(self.pidfd.as_fd(), libc::SIGKILL));
+        // In a session of its own: no group reaches it. Its parent's end makes it an orphan, and so this process's to reap.
+        for pid in below.iter().map(|pid| Pid::from_raw(pid.cast_signed())) {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
     }
 
     pub(super) fn reap(&mut self) -> std::io::Result<Exit> {

@@ -5,13 +5,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use microbench_agent::Stats;
-use microbench_plots::record::Record;
+use microbench_plots::record::{NOT_APPLICABLE, Record};
 
 use super::Vm;
+use super::process::Process;
 use crate::boot;
 use crate::clock::Instant;
+use crate::engine::description::GuestKind;
 use crate::event::{self, reading};
 use crate::host::isolation;
+use crate::host::smaps::{self, Memory};
 use crate::host::strace;
 use crate::sys::Exit;
 
@@ -31,7 +34,16 @@ impl Vm {
         }
     }
 
+    /// What the guest says of its kernel and its machine; of a guest that shares the host's, why it has none of it.
     pub(super) fn stats(&mut self, stats: &Stats) {
+        if let Some(why) = self.kind.no_kernel() {
+            for name in OF_OWN_KERNEL {
+                let unit = reading::find(name).map_or("1", |spec| spec.unit);
+                self.no_reading(name, unit, why.clone());
+            }
+            self.no_event(event::GUEST_RESTART, why);
+            return;
+        }
         let micros = |value: Option<u64>| value.map(|micros| micros as f64 * 1000.0);
         self.reading(reading::KERNEL_MESSAGES, stats.kernel_messages as f64, "1");
         for (name, stamp) in [
@@ -56,8 +68,12 @@ impl Vm {
         self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
     }
 
-    /// What isolation the kernel says that the VMM runs under.
+    /// What isolation the kernel says that the VMM runs under; of a container, the agent in it, and not its runtime, which waits outside.
     pub(super) fn isolated(&mut self, pid: u32) {
+        let pid = match self.kind {
+            GuestKind::Container => isolation::descendants(pid).last().copied().unwrap_or(pid),
+            GuestKind::Vm | GuestKind::Process => pid,
+        };
         let root = |path: &str| fs::metadata(path).map(|data| (data.dev(), data.ino()));
         match (root("/"), root(&format!("/proc/{pid}/root/"))) {
             (Ok(ours), Ok(its)) => self.reading(reading::VMM_OWN_ROOT, f64::from(u8::from(ours != its)), "1"),
@@ -77,13 +93,43 @@ impl Vm {
         }
     }
 
+    /// What memory the VMM has now, under the names of [`reading::MEMORY`] or its like; nothing under an instrument. The kernel walks
+    /// the page tables for it, which takes time that other VMs of the trial would lose: not while some of them are `busy`, in these words.
+    pub(super) fn memory(&mut self, process: &Process, names: [&'static str; 4], busy: Option<&str>) {
+        if self.counts.is_some() {
+            return;
+        }
+        let found = match (busy, self.memory_bytes) {
+            _ if self.kind.shares_kernel() => {
+                Err(format!("{NOT_APPLICABLE}its memory is the host's, none of it a guest's"))
+            }
+            (Some(busy), _) => Err(format!("not read: other VMs of the trial {busy}")),
+            (None, None) => Err("the cell has no `memory_mib`".to_owned()),
+            (None, Some(bytes)) => smaps::of_process(process.child.id(), bytes),
+        };
+        let values = found.map(|Memory { guest, overhead }| {
+            [overhead.pss, overhead.rss, guest.rss, (guest + overhead).pss].map(|bytes| bytes as f64)
+        });
+        for (at, name) in names.into_iter().enumerate() {
+            match &values {
+                Ok(values) => self.reading(name, values[at], "bytes"),
+                Err(reason) => self.no_reading(name, "bytes", reason.clone()),
+            }
+        }
+    }
+
     /// The instants of the boot that only the guest saw.
     pub(super) fn derive(&mut self, ok: Instant, stats: &Stats) {
         let spawn = self.records.iter().find_map(|record| match record {
             Record::Event { name, t_ns, .. } if name == event::SPAWN => Some(*t_ns),
             _ => None,
         });
-        for (name, instant) in boot::derive(spawn.unwrap_or(ok.0), ok.0, stats) {
+        let spawn = spawn.unwrap_or(ok.0);
+        let derived = match self.kind.no_kernel() {
+            None => boot::derive(spawn, ok.0, stats),
+            Some(why) => boot::on_the_hosts_clock(spawn, ok.0, stats, &why),
+        };
+        for (name, instant) in derived {
             match instant {
                 Ok(t_ns) => self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns }),
                 Err(reason) => self.no_event(name, reason),
@@ -100,11 +146,28 @@ impl Vm {
         }
     }
 
+    /// The memory of a guest that shares the host's kernel: its processes and its runtime's. They are smaller than the runner, whose
+    /// size at the fork the kernel accounts to them ([`isolation::largest_resident_set`]).
+    pub(super) fn resident(&mut self, pid: u32) {
+        let of = |pid: u32| isolation::largest_resident_set(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+        let all = [pid].into_iter().chain(isolation::descendants(pid)).map(of);
+        match all.sum::<Option<u64>>() {
+            Some(bytes) => self.reading(reading::VMM_PEAK_RSS, bytes as f64, "bytes"),
+            None => self.no_reading(reading::VMM_PEAK_RSS, "bytes", format!("/proc/{pid}/status does not say it")),
+        }
+    }
+
     pub(super) fn account(&mut self, exit: Exit) {
-        self.reading(reading::VMM_CPU_TIME, exit.cpu_time_ns as f64, "ns");
-        self.reading(reading::VMM_PEAK_RSS, exit.peak_rss_bytes as f64, "bytes");
+        self.reading(reading::VMM_CPU_TIME, (exit.user_time_ns + exit.system_time_ns) as f64, "ns");
+        self.reading(reading::VMM_USER_CPU_TIME, exit.user_time_ns as f64, "ns");
+        self.reading(reading::VMM_SYSTEM_CPU_TIME, exit.system_time_ns as f64, "ns");
+        if !self.kind.shares_kernel() {
+            self.reading(reading::VMM_PEAK_RSS, exit.peak_rss_bytes as f64, "bytes");
+        }
         self.reading(reading::VMM_VOLUNTARY_SWITCHES, exit.voluntary_switches as f64, "1");
         self.reading(reading::VMM_INVOLUNTARY_SWITCHES, exit.involuntary_switches as f64, "1");
+        self.reading(reading::VMM_MINOR_FAULTS, exit.minor_faults as f64, "1");
+        self.reading(reading::VMM_MAJOR_FAULTS, exit.major_faults as f64, "1");
     }
 
     pub(super) fn event(&mut self, name: &str) {
@@ -127,6 +190,19 @@ impl Vm {
         self.records.push(Record::Reading { vm: self.vm, name, value: Some(value), unit, reason: String::new() });
     }
 }
+
+/// What only a kernel of the guest's own can tell.
+const OF_OWN_KERNEL: [&str; 9] = [
+    reading::KERNEL_INIT,
+    reading::KERNEL_LAST_MESSAGE,
+    reading::KERNEL_RANDOM_SEEDED,
+    reading::KERNEL_RANDOM_FAST_INIT,
+    reading::KERNEL_MESSAGES,
+    reading::GUEST_UPTIME,
+    reading::GUEST_CPUS,
+    reading::GUEST_MEMORY,
+    reading::VMM_KVM_EXITS,
+];
 
 const NO_MESSAGE: &str = "the guest's kernel log has no such message";
 

@@ -13,11 +13,10 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use microbench::selftest::fake_guest;
+use microbench_agent::work::{Latency, Stream, StreamReply, WorkReply, WorkRequest, hex, pseudo_random, sum};
 use microbench_agent::{
-    HashKind, HashReply, HashRequest, NETWORK_PARAMETER, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK,
-    STATS_MARK, Stats,
+    INDEX_SEED, NETWORK_PARAMETER, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, STATS_MARK, Stats,
 };
-use sha2::{Digest, Sha256};
 
 /// Zero of the clock of the kernel that this guest does not have.
 static BEGIN: OnceLock<Instant> = OnceLock::new();
@@ -65,6 +64,8 @@ fn main() {
         },
         "chatty" => (0..900).for_each(|_| println!("{}", "x".repeat(1023))),
         "crash" => std::process::exit(9),
+        // The number of the VM is in its address.
+        "two-at-most" if ip.parse::<Ipv4Addr>().expect("an address").octets()[2] >= 2 => std::process::exit(9),
         "stopped" => nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).expect("a signal"),
         "hog" => hog(),
         "floods-its-tap" => drop(std::thread::spawn(flood)),
@@ -147,13 +148,22 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
                 (200, b"hello\n".to_vec())
             }
             "GET /stats" => (200, serde_json::to_vec(&stats(mode)).expect("JSON")),
-            "POST /hash" => {
+            "POST /work" => {
                 // The longest of a guest's times.
                 if mode == "prowl" {
                     println!("fake-vmm: {}", prowl::everywhere());
                 }
-                (200, hash(&body, mode))
+                (200, work(&body, mode))
             }
+            "POST /stream" => {
+                let bytes = length as u64 - u64::from(mode == "wrong-digest");
+                let reply = StreamReply { bytes: length as u64, checksum: hex(Stream::new().sum(bytes)) };
+                (200, serde_json::to_vec(&reply).expect("JSON"))
+            }
+            route if route.starts_with("GET /file?bytes=") => {
+                (200, pseudo_random(number(route), INDEX_SEED + u64::from(mode == "wrong-digest")))
+            }
+            route if route.starts_with("GET /stream?bytes=") => (200, self::stream(number(route), mode)),
             _ => (202, Vec::new()),
         };
         let sent = match (mode, route.as_str()) {
@@ -190,6 +200,16 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
                 format!("HTTP/1.1 302 Found\r\nlocation: http://10.0.0.1/\r\n{NONCE_HEADER}: {nonce}\r\ncontent-length: 0\r\n\r\n")
                     .into_bytes()
             }
+            ("cut-traffic", route) if traffic(route) => {
+                drop(writer.write_all(&reply(status, &answer, nonce)[..1000]));
+                return;
+            }
+            ("long-traffic", route) if traffic(route) => reply(status, &[&answer[..], b"x"].concat(), nonce),
+            ("traffic-of-another", route) if traffic(route) => reply(status, &answer, "another"),
+            ("traffic-with-a-big-head", route) if traffic(route) => vec![b'y'; 1 << 20],
+            ("mute-traffic", route) if traffic(route) => loop {
+                std::thread::park();
+            },
             _ => reply(status, &answer, nonce),
         };
         if writer.write_all(&sent).is_err() {
@@ -257,13 +277,34 @@ fn stats(mode: &str) -> Stats {
     }
 }
 
-fn hash(body: &[u8], mode: &str) -> Vec<u8> {
-    let request: HashRequest = serde_json::from_slice(body).expect("a request");
-    let mut buffer = vec![0; usize::try_from(request.bytes).expect("a size")];
-    microbench_agent::fill_pseudo_random(&mut buffer, request.seed + u64::from(mode == "wrong-digest"));
-    if request.kind == HashKind::Copy && mode != "wrong-digest" {
-        buffer.clear();
+fn work(body: &[u8], mode: &str) -> Vec<u8> {
+    let asked: WorkRequest = serde_json::from_slice(body).expect("a request");
+    let checksum = match mode {
+        "wrong-digest" => WorkRequest { seed: asked.seed + 1, bytes: asked.bytes + 1, ..asked }.checksum(),
+        _ => asked.checksum(),
+    };
+    let checksum = if mode == "wrong-digest" && checksum == asked.checksum() { "?".into() } else { checksum };
+    let operation = asked.disk.map(|_| Latency { p50_ns: 1_000, p99_ns: 2_000 });
+    let duration_ns = if mode == "no-time" { 0 } else { 5_000_000 };
+    serde_json::to_vec(&WorkReply { checksum, duration_ns, backend: Some("soft".into()), operation }).expect("JSON")
+}
+
+/// Whether the host times the answer itself.
+fn traffic(route: &str) -> bool {
+    route.starts_with("GET /file?") || route.starts_with("GET /stream?")
+}
+
+/// The number that a path ends with.
+fn number(route: &str) -> usize {
+    route.rsplit_once('=').and_then(|(_, number)| number.parse().ok()).expect("a number")
+}
+
+fn stream(bytes: usize, mode: &str) -> Vec<u8> {
+    let (stream, mut all) = (Stream::new(), Vec::new());
+    while all.len() < bytes {
+        all.extend_from_slice(stream.next((bytes - all.len()) as u64));
     }
-    let digest = Sha256::digest(&buffer).iter().map(|byte| format!("{byte:02x}")).collect();
-    serde_json::to_vec(&HashReply { digest, duration_ns: 5_000_000, backend: "soft".into() }).expect("JSON")
+    assert_eq!(sum(&all), stream.sum(bytes as u64));
+    all[0] ^= u8::from(mode == "wrong-digest");
+    all
 }

@@ -130,6 +130,35 @@ kernel_boot_time = {}
 shutdown_time = {}
 "#;
 
+/// A process, a container and a VM with the same agent.
+const KINDS: &str = r#"
+[study]
+name = "kinds"
+title = "A process, a container, a VM"
+seed = 1
+[guest]
+kernel = "microvm-6.1"
+rootfs = "minimal"
+memory_mib = 128
+[variants.process]
+engine = "process"
+[variants.crun]
+engine = "crun"
+[variants.fc]
+engine = "firecracker"
+[matrix]
+concurrency = [2]
+trials = 1
+warmup = 0
+[metrics]
+kernel_boot_time = {}
+webservice_startup_time = {}
+phase_kernel = {}
+phase_agent = {}
+hashing_time = { work = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
+shutdown_time = {}
+"#;
+
 /// A folder for one run of the study.
 struct Real {
     folder: tempfile::TempDir,
@@ -191,6 +220,14 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
         let startup = vm.events["http.ok"] - vm.events["spawn"];
         // Virtual time: one instruction takes 1 ns, however busy this machine is. No ARP or SYN retry, which take a second.
         assert!(startup < 1_000_000_000, "{}: {startup} ns", execution.cell);
+        // The guest's memory is told from its VMM's; KVM counts exits by reason.
+        let mib = |name: &str| vm.readings[name].0.clone().unwrap() / f64::from(1 << 20);
+        let (overhead, touched) = (mib("vmm.memory_overhead_pss"), mib("vmm.guest_memory_rss"));
+        assert!((1.0..100.0).contains(&overhead) && (10.0..128.0).contains(&touched), "{overhead}, {touched}");
+        assert!(overhead <= mib("vmm.memory_overhead_rss"));
+        let count = |name: &str| vm.readings[name].0.clone().unwrap();
+        assert!(count("vmm.kvm_exits.io") > 0.0 && count("vmm.kvm_exits.halt") > 0.0);
+        assert!(count("vmm.kvm_exits.io") + count("vmm.kvm_exits.halt") < count("vmm.kvm_exits"));
     }
     let analyzed = text(&real.run(&["analyze", "run"]).stdout);
     assert!(analyzed.contains("16 samples, 0 missing"), "{analyzed}");
@@ -301,6 +338,56 @@ fn real_vmms_have_no_privileges_and_jailer_and_sandbox_are_one_word_each() {
     }
 }
 
+/// Every kind of work, as little of it as there can be.
+const WORK: &str = r#"
+[study]
+name = "work"
+title = "Every kind of work"
+seed = 1
+[guest]
+kernel = "microvm-6.1"
+rootfs = "minimal"
+memory_mib = 128
+disk = "clone"
+[variants.fc]
+engine = "firecracker"
+[variants.qemu]
+engine = "qemu-microvm"
+[matrix]
+trials = 1
+warmup = 0
+[metrics]
+hash = { work = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
+copy = { work = { kind = "copy", bytes = "64 KiB", rounds = 1 } }
+memory_read = { work = { kind = "memory-read", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+memory_write = { work = { kind = "memory-write", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+memory_copy = { work = { kind = "memory-copy", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+touch = { work = { kind = "page-touch", bytes = "256 KiB", rounds = 2 } }
+disk_write = { work = { kind = "disk-write", bytes = "64 KiB", rounds = 2, block = "4 KiB" } }
+disk_write_cached = { work = { kind = "disk-write", bytes = "1 MiB", rounds = 2, block = "1 MiB", direct = false } }
+disk_read = { work = { kind = "disk-read", bytes = "64 KiB", rounds = 2, block = "4 KiB", order = "random" } }
+disk_read_cached = { work = { kind = "disk-read", bytes = "1 MiB", rounds = 2, block = "1 MiB", direct = false } }
+http = { work = { kind = "http", bytes = "4 KiB", rounds = 20, warmup = 2, connections = 2, value = "rate" } }
+send = { work = { kind = "tcp-send", bytes = "128 KiB", rounds = 2, value = "throughput" } }
+receive = { work = { kind = "tcp-receive", bytes = "128 KiB", rounds = 2, value = "throughput" } }
+"#;
+
+#[test]
+fn real_guests_do_every_kind_of_work_and_what_they_did_is_checked() {
+    let real = Real::with(WORK);
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 2);
+    for execution in counted.values() {
+        let (cell, vm) = (execution.cell.as_str(), &execution.vms[&0]);
+        assert_eq!(vm.failure, None, "{cell}");
+        for metric in WORK.lines().filter(|line| line.contains("work = {")).filter_map(|line| line.split(' ').next()) {
+            let value = vm.readings[&format!("work.{metric}.duration")].0.clone();
+            assert!(value.is_ok_and(|ns| ns > 0.0), "{cell}: {metric}");
+        }
+    }
+}
+
 #[test]
 fn an_emulated_host_that_dies_or_hangs_is_recorded_and_its_trials_are_run_again() {
     let real = Real::new();
@@ -401,4 +488,32 @@ fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_n
     let acpi = ["qemu-acpi", "qemu-pci", "pc", "pc-off", "q35-alone"].map(|cell| (cell, 0.0));
     let words = [("fc", 2.0), ("fc-alone", 1.0), ("fc-huge", 2.0), ("qemu", 2.0)];
     assert_eq!(added, BTreeMap::from_iter(acpi.into_iter().chain(words)));
+}
+
+#[test]
+fn a_process_a_container_and_a_vm_with_the_same_agent_are_measured_by_the_same_events() {
+    let real = Real::with(KINDS);
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 3);
+    for execution in counted.values() {
+        assert_eq!((execution.host, execution.vms.len()), (HostKind::Emulated, 2));
+        let own_kernel = execution.cell.starts_with("fc");
+        for vm in execution.vms.values() {
+            assert_eq!(vm.failure, None, "{}", execution.cell);
+            assert_eq!(vm.events.contains_key("kernel.begin"), own_kernel, "{}", execution.cell);
+            assert_eq!(vm.readings["kernel.init"].0.is_ok(), own_kernel, "{}", execution.cell);
+            let reading = |name: &str| vm.readings[name].0.clone().expect("a reading");
+            assert!(
+                reading("vmm.user") >= f64::from(0x7000_0000) && reading("vmm.capabilities") == 0.0,
+                "{}",
+                execution.cell
+            );
+            let order = ["spawn", "agent.listening", "http.ok", "stop.requested", "exit"];
+            assert!(order.windows(2).all(|two| vm.events[two[0]] < vm.events[two[1]]), "{}", execution.cell);
+        }
+    }
+    let analyzed = text(&real.run(&["analyze", "run"]).stdout);
+    // Six metrics of six guests, but two of the four that have no kernel of their own that would have booted.
+    assert!(analyzed.contains("28 samples, 8 missing"), "{analyzed}");
 }

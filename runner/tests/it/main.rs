@@ -2,6 +2,8 @@
 
 mod cli;
 mod compare;
+mod containers;
+mod density;
 mod doctor;
 mod documents;
 mod emulated;
@@ -25,3 +27,4 @@ mod terminal;
 mod testbed;
 mod trust;
 mod walk;
+mod work;

@@ -172,7 +172,7 @@ fn a_redirect_is_not_followed() {
 
 #[test]
 fn a_wrong_digest_is_rejected() {
-    assert_failed("wrong-digest", FailureReason::Protocol, "work.end", "the digest is");
+    assert_failed("wrong-digest", FailureReason::Protocol, "work.end", "the checksum is");
 }
 
 #[test]

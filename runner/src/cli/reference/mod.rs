@@ -20,6 +20,7 @@ use microbench::error::{exit, explain};
 use microbench::event::{EVENTS, reading};
 use microbench::manifest::BUILT_IN;
 use microbench::manifest::protocol::PRESETS;
+use microbench::manifest::works::{WORKS, WorkSpec};
 use microbench::run::files::FILES;
 use microbench_plots::schema;
 
@@ -122,7 +123,8 @@ fn readings() -> String {
     format!(
         "A reading is a value that the guest, its kernel or the runner reports for one VM. A metric takes it by \
          `reading = \"NAME\"`;\none in ns is shown in ms. A reading that cannot be had is a sample without a value that says why.\n\n{}\n\
-         `METRIC` is the name of the metric whose work it is; `work.METRIC.sha_ni` is in the journal, and no metric can name it. A reading as a metric is, for instance,\n\n```toml fragment\n[metrics]\n\
+         `METRIC` is the name of the metric whose work it is; which [kind](metrics.md#kinds-of-work) has which of them is there. \
+         `work.METRIC.sha_ni` is in the journal, and no metric can name it. A reading as a metric is, for instance,\n\n```toml fragment\n[metrics]\n\
          memory_of_the_vmm = {{ reading = \"vmm.peak_rss\" }}\n```\n",
         table(["reading", "unit", "what"], &rows)
     )
@@ -153,6 +155,20 @@ fn metrics() -> String {
             text.push_str(&table(["differs in", "because"], &rows));
         }
     }
+    let words = |words: &[&str]| words.iter().map(|word| code(word)).collect::<Vec<_>>().join(", ");
+    let row = |work: &WorkSpec| {
+        let values: Vec<&str> = work.all_values().collect();
+        let doc = cell(&format!("{} so many bytes", work.doc));
+        [code(work.name), doc, work.sizes(), words(work.keys), words(&values), work.clock.to_owned()]
+    };
+    let rows: Vec<[String; 6]> = WORKS.iter().map(row).collect();
+    let _ = write!(
+        text,
+        "\n## Kinds of work\n\nA metric of work is one of its values: the `value` that its table names, else `duration`. The others are \
+         [readings](readings.md).\nWhat the guest times is the guest's word; what the host times is not. How they are done: \
+         [how to](../how-to/new-workload-or-metric.md#work-in-the-guest).\n\n{}",
+        table(["kind", "is", "bytes of a round", "keys of its own", "values", "clock"], &rows)
+    );
     text
 }
 

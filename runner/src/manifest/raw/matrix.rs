@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use microbench_plots::record::Level;
+use microbench_plots::record::{Level, Limit};
 
 use super::{Levels, list};
 use crate::manifest::code::Code;
@@ -31,6 +31,7 @@ pub(in crate::manifest) struct Matrix {
     pub(in crate::manifest) instrument_trials: Option<i64>,
     pub(in crate::manifest) give_up_after: Option<i64>,
     pub(in crate::manifest) precision: Option<Precision>,
+    pub(in crate::manifest) limit: Option<At<Limit>>,
 }
 
 /// The stopping rule.
@@ -107,6 +108,14 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
         (Some(rule), None) => Some(Trials::Each(rule.n_max, rule.span.clone())),
         (None, trials) => trials,
     };
+    let limit = table.take("limit").and_then(|entry| limit(&entry, errors));
+    if let (Some(rule), Some(limit)) = (&precision, &limit) {
+        errors.push(
+            ManifestError::new(Code::Conflict, limit.span.clone(), "`limit` and `precision` exclude each other")
+                .related(rule.span.clone(), "the stopping rule")
+                .help("with `limit` each level of concurrency is run whole before the next one: give it `trials`"),
+        );
+    }
     let exclude = table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors));
     let include = table.take("include").map_or_else(Vec::new, |entry| lines(&entry, true, errors));
     let rest = errors.count();
@@ -125,6 +134,7 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
         instrument_trials,
         give_up_after,
         precision,
+        limit,
     }
 }
 
@@ -149,6 +159,33 @@ fn precision(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Precision> {
     table.deny_rest(keys::PRECISION, errors);
     Some(Precision { span, metric, statistic, relative, n_min, every, n_max })
 }
+
+/// How far the levels of concurrency go: one limit at least.
+fn limit(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Limit>> {
+    let mut table = entry.table("`limit`", errors)?;
+    let span = table.span.clone();
+    let before = errors.count();
+    let mut number = |key: &str, most: f64| {
+        let number = table.take(key)?.item().number(errors)?;
+        if !(0.0..=most).contains(&number.value) {
+            let message = format!("`{key}` is {}, which is not between 0 and {most}", number.value);
+            errors.push(ManifestError::new(Code::OutOfRange, number.span, message).help(LIMIT_FORM));
+            return None;
+        }
+        Some(number.value)
+    };
+    let failures = number("failures", 1.0);
+    let memory_mib = number("memory_mib", 1e9);
+    let startup_slope_ms = number("startup_slope_ms", 1e9);
+    table.deny_rest(keys::LIMIT, errors);
+    let value = Limit { failures, memory_mib, startup_slope_ms };
+    if value == Limit::default() && errors.count() == before {
+        errors.push(ManifestError::new(Code::Empty, span.clone(), "`limit` is empty").help(LIMIT_FORM));
+    }
+    (errors.count() == before).then_some(At { value, span })
+}
+
+const LIMIT_FORM: &str = "for instance `limit = { failures = 0.05, memory_mib = 6000, startup_slope_ms = 300 }`";
 
 fn axis(entry: &Entry<'_>, errors: &mut Diagnostics) -> RawAxis {
     let (name, item) = (entry.name(), entry.item());

@@ -99,6 +99,12 @@ pub(super) struct RawWork {
     pub(super) kind: Option<At<String>>,
     pub(super) bytes: Option<At<Level>>,
     pub(super) rounds: Option<At<i64>>,
+    pub(super) warmup: Option<At<i64>>,
+    pub(super) value: Option<At<String>>,
+    pub(super) block: Option<At<Level>>,
+    pub(super) direct: Option<At<bool>>,
+    pub(super) order: Option<At<String>>,
+    pub(super) connections: Option<At<i64>>,
 }
 
 /// `[profiles.*]`: other numbers of trials, and fewer cells.
@@ -334,6 +340,12 @@ fn work(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<RawWork>> {
         kind: table.string("kind", errors),
         bytes: table.take("bytes").and_then(|entry| entry.item().level(errors)),
         rounds: table.integer("rounds", keys::WORK, errors),
+        warmup: table.integer("warmup", keys::WORK, errors),
+        value: table.string("value", errors),
+        block: table.take("block").and_then(|entry| entry.item().level(errors)),
+        direct: table.take("direct").and_then(|entry| entry.item().truth(errors)),
+        order: table.string("order", errors),
+        connections: table.integer("connections", keys::WORK, errors),
     };
     table.deny_rest(keys::WORK, errors);
     Some(At { value, span })

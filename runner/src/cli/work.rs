@@ -1,0 +1,99 @@
+//! `selftest work`: the table of what the agent does as a plain process.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use microbench::artifact::project::Project;
+use microbench::manifest::works::WorkSpec;
+use microbench::run::parts;
+use microbench::selftest::work::{Row, measure};
+use microbench_plots::record::Workload;
+
+/// Has the agent of `project` do every kind of work in `folder`, and prints what it came to.
+pub(super) fn print(project: &Project, folder: &Path) -> anyhow::Result<ExitCode> {
+    let rows = measure(&parts::agent(project)?, folder)?;
+    print!("{}", table(&rows));
+    println!(
+        "by the agent as a plain process of this machine, over its loopback interface and a file in {}; no VM\n\
+         1 MB is 1,000,000 bytes; latencies are of one block or request, by the nearest rank; checked: what was done is what the host expects",
+        folder.display()
+    );
+    let failed = rows.iter().any(|row| row.values.is_err());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text = format!(
+        "{:12} {:22} {:>9} {:>7} {:>12} {:>10} {:>11} {:>9} {:>9}  checked\n",
+        "kind", "how", "bytes", "rounds", "duration ms", "MB/s", "1/s", "p50 us", "p99 us"
+    );
+    for Row { workload, values } in rows {
+        let Workload { bytes, rounds, .. } = workload;
+        let head = format!("{:12} {:22} {bytes:>9} {rounds:>7}", WorkSpec::of(workload.kind).name, how(workload));
+        let values = match values {
+            Ok(values) => values,
+            Err(reason) => {
+                text.push_str(&format!(
+                    "{head} {:>12} {:>10} {:>11} {:>9} {:>9}  no: {reason}\n",
+                    "-", "-", "-", "-", "-"
+                ));
+                continue;
+            }
+        };
+        let value = |name: &str, scale: f64, digits: usize| {
+            let found = values.iter().find(|(known, ..)| *known == name);
+            found.map_or_else(|| "-".into(), |(_, value, _)| format!("{:.digits$}", value * scale))
+        };
+        let (duration, throughput, rate) =
+            (value("duration", 1e-6, 3), value("throughput", 1.0, 1), value("rate", 1.0, 0));
+        let (p50, p99) = (value("p50", 1e-3, 2), value("p99", 1e-3, 2));
+        text.push_str(&format!("{head} {duration:>12} {throughput:>10} {rate:>11} {p50:>9} {p99:>9}  yes\n"));
+    }
+    text
+}
+
+/// What tells two works of one kind apart.
+fn how(workload: &Workload) -> String {
+    match (workload.disk, workload.connections) {
+        (Some(disk), _) => {
+            let cache = if disk.direct { "direct" } else { "buffered" };
+            let order = if disk.random { ", random" } else { "" };
+            format!("{cache}, {} KiB{order}", disk.block >> 10)
+        }
+        (_, Some(1)) => "1 connection".into(),
+        (_, Some(connections)) => format!("{connections} connections"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use microbench_plots::record::{DiskAccess, WorkloadKind};
+
+    use super::*;
+
+    #[test]
+    fn a_work_that_failed_is_a_row_with_its_reason() {
+        let disk = Some(DiskAccess { block: 4096, direct: true, random: true });
+        let kind = WorkloadKind::DiskRead;
+        let workload =
+            Workload { metric: "m".into(), kind, bytes: 8192, rounds: 2, warmup: 0, disk, connections: None };
+        let values = Ok(vec![
+            ("duration", 2e6, "ns"),
+            ("throughput", 8.192, "MB/s"),
+            ("rate", 2000.0, "1/s"),
+            ("p50", 1500.0, "ns"),
+        ]);
+        let rows = [Row { workload: workload.clone(), values }, Row { workload, values: Err("why".into()) }];
+        let lines: Vec<String> =
+            table(&rows).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "kind how bytes rounds duration ms MB/s 1/s p50 us p99 us checked",
+                "disk-read direct, 4 KiB, random 8192 2 2.000 8.2 2000 1.50 - yes",
+                "disk-read direct, 4 KiB, random 8192 2 - - - - - no: why",
+            ]
+        );
+    }
+}

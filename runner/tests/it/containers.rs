@@ -1,0 +1,198 @@
+//! Containers and plain processes as engines, for real: crun, runc, the agent, on this machine and its own clock. As root; for anybody
+//! else they are not applicable, which is tested too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use microbench_plots::record::FailureReason;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{Bench, in_namespaces, is_root, processes_of, text, variables, wait_until};
+
+/// The agent as `make build` leaves it.
+fn agent() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_microbench")).parent().and_then(Path::parent).expect("a target folder");
+    let path = target.join("x86_64-unknown-linux-gnu/agent/microbench-agent");
+    assert!(path.is_file(), "{} is not built: run `make build`", path.display());
+    path
+}
+
+/// A project with the real agent in its one root file system, and a study with a variant for each of the engines.
+fn bench(engines: &[&str], matrix: &str, guest: &str) -> Bench {
+    let bench = Bench::new();
+    fs::copy(agent(), bench.path("agent")).expect("a copy");
+    bench.file(
+        "rootfs/tiny/rootfs.toml",
+        "description = \"tiny\"\ninit = \"/sbin/init\"\nagent = \"/sbin/init\"\nsize_mib = 8\n\
+         directories = [\"/dev\", \"/proc\", \"/sys\"]\n",
+    );
+    let variants: String =
+        engines.iter().map(|name| format!("[variants.{name}]\nlabel = \"{name}\"\nengine = \"{name}\"\n")).collect();
+    bench.file(
+        "study.toml",
+        &format!(
+            "[study]\nname = \"test\"\ntitle = \"A test\"\nseed = 1\n[guest]\nkernel = \"tiny\"\nrootfs = \"tiny\"\n\
+             memory_mib = 64\n{guest}\n{variants}[matrix]\n{matrix}\n[metrics]\nkernel_boot_time = {{}}\nphase_kernel = {{}}\n\
+             webservice_startup_time = {{}}\nlistening = {{ from = \"spawn\", to = \"agent.listening\" }}\n\
+             hashing_time = {{ work = {{ kind = \"sha256\", bytes = \"64 KiB\", rounds = 2 }} }}\nshutdown_time = {{}}\n\
+             [figures.startup]\nform = \"grouped-bars\"\nmetric = \"webservice_startup_time\"\ngroups = \"concurrency\"\n\
+             [figures.boot]\nform = \"grouped-bars\"\nmetric = \"kernel_boot_time\"\ngroups = \"concurrency\"\n"
+        ),
+    );
+    bench
+}
+
+/// Root, on a machine with loop devices.
+fn can_mount() -> bool {
+    is_root() && Path::new("/dev/loop-control").exists()
+}
+
+/// Loop devices that show a file below `folder`.
+fn loops(folder: &Path) -> Vec<String> {
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let files = devices.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+    files.filter(|file| Path::new(file.trim()).starts_with(folder)).collect()
+}
+
+/// An engine that is no more than another program in front of the agent: one file, no code.
+const NICE: &str = r#"
+name = "nice"
+title = "A process of low priority"
+program = "nice"
+needs_kvm = false
+guest = "process"
+[command]
+argv = ["{{program}}", "-n", "19", "{{root}}{{agent}}", "--shared-kernel", "--nonce", "{{nonce}}", "--index", "{{root}}/srv/index.bin"]
+[version]
+argv = ["{{program}}", "--version"]
+prefix = "nice (GNU coreutils) "
+"#;
+
+/// The built-in description of crun, with an agent that listens where nobody can reach it.
+fn stuck(address: &str) -> String {
+    let crun = include_str!("../../engines/crun.toml");
+    let stuck = crun
+        .replace("name = \"crun\"", "name = \"stuck\"")
+        .replace("\"--shared-kernel\"", &format!("\"--shared-kernel\", \"--listen\", \"{address}\""));
+    assert!(stuck.contains(address));
+    stuck
+}
+
+#[test]
+fn a_process_containers_and_an_engine_of_one_file_give_all_that_needs_no_kernel() {
+    if !can_mount() {
+        return;
+    }
+    let engines = ["process", "crun", "runc", "nice"];
+    let bench = bench(&engines, "concurrency = [1, 2]\ntrials = 1\nwarmup = 0", "");
+    bench.file("engines/nice.toml", NICE);
+    bench.run_study();
+    let counted = bench.counted();
+    assert_eq!(counted.len(), 2 * engines.len());
+    for execution in counted.values() {
+        for (number, vm) in &execution.vms {
+            let cell = &execution.cell;
+            assert_eq!(vm.failure, None, "{cell}");
+            let at = |name: &str| vm.events[name];
+            assert!(at("spawn") < at("agent.listening") && at("agent.listening") <= at("http.ok"), "{cell}");
+            assert!(at("stop.requested") < at("exit") && !vm.events.contains_key("kernel.begin"), "{cell}");
+            let why = vm.readings["kernel.init"].0.clone().unwrap_err();
+            assert!(why.ends_with("has no kernel of its own"), "{cell}: {why}");
+            let reading = |name: &str| vm.readings[name].0.clone().unwrap();
+            assert_eq!(reading("vmm.user"), f64::from(0x7000_0000 + number), "{cell}");
+            assert_eq!((reading("vmm.capabilities"), reading("vmm.no_new_privileges")), (0.0, 1.0), "{cell}");
+            let contained = f64::from(u8::from(cell.starts_with("crun") || cell.starts_with("runc")));
+            assert!((1e6..100e6).contains(&reading("vmm.peak_rss")), "{cell}: {}", reading("vmm.peak_rss"));
+            assert_eq!((reading("vmm.own_root"), reading("vmm.seccomp")), (contained, 2.0 * contained), "{cell}");
+        }
+    }
+    assert_eq!(loops(&bench.path(".")), Vec::<String>::new());
+    let output = bench.run(&["analyze", "run"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let samples = fs::read_to_string(bench.path("run/samples.csv")).unwrap();
+    let rows = |metric: &str, status: &str| {
+        samples.lines().filter(|row| row.contains(metric) && row.contains(&format!(",{status},"))).count()
+    };
+    let vms = 3 * engines.len();
+    assert_eq!((rows("kernel_boot_time", "not-applicable"), rows("phase_kernel", "not-applicable")), (vms, vms));
+    for metric in ["webservice_startup_time", "listening", "hashing_time", "shutdown_time"] {
+        assert_eq!(rows(metric, "ok"), vms, "{metric}");
+    }
+    assert!(samples.contains("a process has no kernel of its own"), "{samples}");
+}
+
+#[test]
+fn settings_that_a_container_does_not_heed_are_told() {
+    let bench = bench(&["crun"], "trials = 1", "");
+    let output = bench.run(&["plan", "study.toml", "--explain", "crun/1"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(said.contains("has no kernel of its own, so that these settings are not applied"), "{said}");
+    let line =
+        said.lines().find(|line| line.contains("memory_mib") && line.contains("vcpus")).expect("a line of settings");
+    assert!(line.contains("kernel") && !line.contains("rootfs") && !line.contains("probe"), "{line}");
+    let output = bench.run(&["plan", "study.toml"]);
+    assert!(text(&output.stdout).contains("no kernel of its own"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_container_that_never_answers_leaves_nothing_to_the_next_trial() {
+    if !can_mount() {
+        return;
+    }
+    let matrix = "trials = 2\nwarmup = 0";
+    let bench = bench(&["stuck"], matrix, "boot_deadline_s = 2");
+    bench.file("engines/stuck.toml", &stuck("127.0.0.1:81"));
+    bench.run_study();
+    for execution in bench.counted().values() {
+        let failure = execution.vms[&0].failure.clone().expect("a failure");
+        assert_eq!(failure.reason, FailureReason::Timeout, "{}", failure.message);
+    }
+    assert_eq!(loops(&bench.path(".")), Vec::<String>::new());
+}
+
+#[test]
+fn a_killed_runner_leaves_no_container_no_mount_and_no_loop_device() {
+    if !can_mount() {
+        return;
+    }
+    let bench = bench(&["stuck"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "boot_deadline_s = 300");
+    bench.file("engines/stuck.toml", &stuck("127.0.0.1:82"));
+    let run = bench.path("run");
+    let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let folder = bench.path(".").canonicalize().expect("a folder");
+    let agents = || {
+        let all = fs::read_dir("/proc").expect("/proc").flatten();
+        let lines = all.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+        lines.filter(|line| line.contains("127.0.0.1:82")).count()
+    };
+    wait_until("both containers", || agents() == 2 && loops(&folder).len() == 2);
+    kill(Pid::from_raw(runner.id().cast_signed()), Signal::SIGKILL).expect("a signal");
+    runner.wait().expect("an end");
+    wait_until("the end of everything", || agents() == 0 && loops(&folder).is_empty() && processes_of(&run).is_empty());
+}
+
+#[test]
+fn anybody_but_root_is_told_that_containers_are_not_applicable() {
+    let bench = bench(&["process", "crun"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    let output = if is_root() {
+        fs::copy(env!("CARGO_BIN_EXE_microbench"), bench.path("microbench")).unwrap();
+        let given = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65533", "--regid", "65533", "--clear-groups", "--"]).arg(bench.path("microbench"));
+        command.args(given.get_args()).current_dir(bench.path(".")).envs(variables(&given));
+        let devices =
+            "mount -t tmpfs none /dev/net; mknod -m 666 /dev/net/tun c 10 200; chown -R 65533:65533 \"$BENCH\"";
+        in_namespaces(&command, devices).output().unwrap()
+    } else {
+        bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"])
+    };
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for execution in bench.counted().values() {
+        let failure = execution.vms[&0].failure.clone().expect("a failure");
+        assert_eq!(failure.reason, FailureReason::NotApplicable, "{}", failure.message);
+        assert!(failure.message.contains("only root may mount its file system"), "{}", failure.message);
+    }
+}

@@ -1,0 +1,149 @@
+//! Every kind of work: what becomes a reading, and what a guest that did not do it gets.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use microbench::manifest::works::WORKS;
+use microbench_plots::record::FailureReason;
+
+use crate::support::{Bench, text};
+
+/// Small work of every kind.
+const METRICS: &str = r#"[metrics]
+read = { work = { kind = "memory-read", bytes = "64 KiB", rounds = 2, warmup = 1, value = "throughput" } }
+write = { work = { kind = "memory-write", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+copy = { work = { kind = "memory-copy", bytes = "64 KiB", rounds = 2 } }
+old_copy = { work = { kind = "copy", bytes = "64 KiB", rounds = 2 } }
+touch = { work = { kind = "page-touch", bytes = "64 KiB", rounds = 2, value = "rate" } }
+disk_read = { work = { kind = "disk-read", bytes = "64 KiB", rounds = 2, value = "p99" } }
+disk_write = { work = { kind = "disk-write", bytes = "64 KiB", rounds = 2, direct = false, order = "random" } }
+http = { work = { kind = "http", bytes = "5000 B", rounds = 30, warmup = 4, connections = 4, value = "rate" } }
+http_p50 = { reading = "work.http.p50" }
+send = { work = { kind = "tcp-send", bytes = "100001 B", rounds = 3, warmup = 1, value = "throughput" } }
+receive = { work = { kind = "tcp-receive", bytes = "100001 B", rounds = 3, warmup = 1, value = "throughput" } }
+"#;
+
+fn bench(modes: &[&str], metrics: &str) -> Bench {
+    let bench = Bench::new();
+    let path = bench.study(modes, "trials = 1\nwarmup = 0", "disk = \"clone\"");
+    let study = fs::read_to_string(&path).unwrap().replace("[metrics]\n", metrics);
+    fs::write(path, study).unwrap();
+    bench.run_study();
+    bench
+}
+
+#[test]
+fn every_kind_gives_its_values_in_their_units() {
+    let bench = bench(&["ok"], METRICS);
+    let counted = bench.counted();
+    let vm = &counted[&0].vms[&0];
+    assert_eq!(vm.failure, None);
+    let value = |name: &str| vm.readings[name].0.clone().unwrap_or_else(|reason| panic!("{name}: {reason}"));
+    // The guest says 5 ms and 1 and 2 us, whatever it is asked.
+    assert_eq!(value("work.write.duration"), 5e6);
+    assert!((value("work.read.throughput") - 2.0 * 65.536 / 5.0).abs() < 1e-9);
+    assert!((value("work.touch.rate") - 2.0 * 16.0 / 0.005).abs() < 1e-9);
+    assert_eq!((value("work.disk_read.p50"), value("work.disk_read.p99")), (1000.0, 2000.0));
+    assert!((value("work.disk_write.rate") - 2.0 * 16.0 / 0.005).abs() < 1e-9);
+    // What the host times itself.
+    let rate = 30.0 / value("work.http.duration") * 1e9;
+    assert!((value("work.http.rate") - rate).abs() < 1e-6 * rate);
+    assert!(value("work.http.p50") > 0.0 && value("work.http.p50") <= value("work.http.p99"));
+    for metric in ["send", "receive"] {
+        let rate = 3.0 * 100_001.0 / value(&format!("work.{metric}.duration")) * 1000.0;
+        assert!((value(&format!("work.{metric}.throughput")) - rate).abs() < 1e-6 * rate, "{metric}");
+    }
+    assert!(!vm.readings.contains_key("work.send.p50") && !vm.readings.contains_key("work.copy.sha_ni"));
+
+    assert!(bench.run(&["analyze", "run"]).status.success());
+    let samples = fs::read_to_string(bench.path("run/samples.csv")).unwrap();
+    for (metric, unit) in [("read", "MB/s"), ("touch", "1/s"), ("disk_read", "ms"), ("http", "1/s"), ("http_p50", "ms")]
+    {
+        let row =
+            samples.lines().find(|line| line.contains(&format!(",{metric},"))).unwrap_or_else(|| panic!("{samples}"));
+        assert!(row.contains(&format!(",{unit},")), "{row}");
+    }
+}
+
+#[test]
+fn work_that_was_not_done_is_no_number() {
+    for (metric, says) in [
+        ("write = { work = { kind = \"memory-write\", bytes = \"64 KiB\", rounds = 1 } }", "the checksum is"),
+        ("read = { work = { kind = \"disk-read\", bytes = \"64 KiB\", rounds = 1 } }", "the checksum is"),
+        ("http = { work = { kind = \"http\", bytes = \"5000 B\", rounds = 3 } }", "other bytes than it should have"),
+        ("send = { work = { kind = \"tcp-send\", bytes = \"100001 B\", rounds = 1 } }", "GET /stream: the checksum is"),
+        (
+            "receive = { work = { kind = \"tcp-receive\", bytes = \"100001 B\", rounds = 1 } }",
+            "POST /stream: the checksum is",
+        ),
+    ] {
+        // Before the study's own work, at which such a guest would fail as well.
+        let bench = bench(&["wrong-digest"], &format!("[metrics]\n{metric}\n"));
+        let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap_or_else(|| panic!("{metric}"));
+        assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Protocol, "work.end"), "{metric}");
+        assert!(failure.message.contains(says), "{metric}: {}", failure.message);
+    }
+}
+
+#[test]
+fn work_that_took_no_time_is_no_number() {
+    let bench = bench(&["no-time"], "[metrics]\n");
+    let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
+    assert_eq!(failure.reason, FailureReason::Protocol);
+    assert!(failure.message.contains("took no time"), "{}", failure.message);
+}
+
+#[test]
+fn traffic_that_breaks_off_or_never_ends_is_no_number() {
+    let http = "[metrics]\nhttp = { work = { kind = \"http\", bytes = \"5000 B\", rounds = 3, connections = 2 } }\n";
+    let send = "[metrics]\nsend = { work = { kind = \"tcp-send\", bytes = \"100001 B\", rounds = 1 } }\n";
+    for (mode, metrics, says) in [
+        ("cut-traffic", http, "GET /file"),
+        ("cut-traffic", send, "GET /stream"),
+        ("long-traffic", http, "the answer has 5001 bytes, 5000 were asked for"),
+        ("long-traffic", send, "the answer has 100002 bytes, 100001 were asked for"),
+        ("traffic-of-another", http, "another VM's nonce"),
+        ("traffic-of-another", send, "another VM's nonce"),
+        ("traffic-with-a-big-head", http, "a head of more than 8192 bytes"),
+    ] {
+        let bench = bench(&[mode], metrics);
+        let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap_or_else(|| panic!("{mode}"));
+        assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Protocol, "work.end"), "{mode}");
+        assert!(failure.message.contains(says), "{mode}: {}", failure.message);
+    }
+}
+
+#[test]
+fn traffic_that_stands_still_ends_at_the_deadline() {
+    let bench = Bench::new();
+    let path = bench.study(&["mute-traffic"], "trials = 1\nwarmup = 0", "");
+    let http = "[metrics]\nhttp = { work = { kind = \"http\", bytes = \"5000 B\", rounds = 3 } }\n";
+    let study = fs::read_to_string(&path).unwrap().replace("[metrics]\n", http);
+    fs::write(path, study.replace("work_deadline_s = 120", "work_deadline_s = 1")).unwrap();
+    bench.run_study();
+    let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
+    assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Timeout, "work.end"));
+    assert!(failure.message.contains("GET /file: no answer within 1 s"), "{}", failure.message);
+}
+
+#[test]
+fn the_agent_as_a_plain_process_does_every_kind() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let output = Command::new(env!("CARGO_BIN_EXE_microbench"))
+        .args(["selftest", "work", "--folder"])
+        // The folder of the build is on a disk, where a direct read is one.
+        .arg(Path::new(env!("CARGO_BIN_EXE_microbench")).parent().expect("a folder"))
+        .arg("--project")
+        .arg(project)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{table}{}", text(&output.stderr));
+    for work in WORKS {
+        let mut rows = table.lines().filter(|line| line.split_whitespace().next() == Some(work.name)).peekable();
+        assert!(rows.peek().is_some(), "{}: {table}", work.name);
+        assert!(rows.all(|row| row.ends_with("  yes")), "{table}");
+    }
+}
