@@ -112,7 +112,7 @@ pub(crate) fn serve(stream: TcpStream, options: &Options) {
             if options.stay {
                 std::process::exit(0);
             }
-            crate::init::restart();
+            crate::init::end(options.power_off);
         }
         if close {
             return;

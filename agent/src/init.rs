@@ -27,21 +27,26 @@ pub(crate) fn say(line: &str) {
     }
 }
 
-/// The value of `name=` on the kernel's command line.
-pub(crate) fn kernel_parameter(name: &str) -> Option<String> {
-    let line = fs::read_to_string("/proc/cmdline").ok()?;
-    line.split_whitespace().find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+/// The kernel's command line; empty when it cannot be read.
+pub(crate) fn command_line() -> String {
+    fs::read_to_string("/proc/cmdline").unwrap_or_default()
 }
 
-/// Restarts the machine, by the method that the kernel's `reboot=` parameter names; a VMM told not to reboot ends then.
-pub(crate) fn restart() -> ! {
+/// The value of `name=` on the kernel's command line `line`.
+pub(crate) fn parameter<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// Ends the machine: powers it off, or restarts it by the method that the kernel's `reboot=` parameter names; a VMM told not to
+/// reboot ends then.
+pub(crate) fn end(power_off: bool) -> ! {
     nix::unistd::sync();
     say(microbench_agent::RESTART_MARK);
     // What the driver still holds when the machine restarts is lost: of 20 guests on one CPU, a quarter's mark was.
     if let Ok(console) = File::options().write(true).open("/dev/console") {
         let _ = tcdrain(console);
     }
-    let Err(error) = reboot(RebootMode::RB_AUTOBOOT);
-    say(&format!("microbench-agent: cannot restart: {error}"));
+    let Err(error) = reboot(if power_off { RebootMode::RB_POWER_OFF } else { RebootMode::RB_AUTOBOOT });
+    say(&format!("microbench-agent: cannot end the machine: {error}"));
     std::process::exit(1)
 }

@@ -8,7 +8,7 @@
 //! | `GET /stream?bytes=N` | 200: N bytes of [`work::Stream`] |
 //! | `POST /stream` with any number of bytes up to [`work::MOST_BYTES`] | 200, [`work::StreamReply`] |
 //! | `POST /work` with [`work::WorkRequest`] | 200, [`work::WorkReply`] |
-//! | `POST /shutdown` | 202, empty; then the guest syncs and restarts, which ends a VMM that was told not to reboot; without a kernel of its own the agent exits with code 0 |
+//! | `POST /shutdown` | 202, empty; then the guest syncs and ends its machine: [`END_PARAMETER`]; without a kernel of its own the agent exits with code 0 |
 //!
 //! Every answer carries the header [`NONCE_HEADER`] with the value of [`NONCE_PARAMETER`] on the kernel's command
 //! line, so that the host can tell this VM's answer from any other's.
@@ -24,6 +24,14 @@ pub const PORT: u16 = 80;
 pub const NONCE_HEADER: &str = "x-microbench-nonce";
 /// Kernel command line parameter that carries the nonce: `microbench.nonce=<hex>`.
 pub const NONCE_PARAMETER: &str = "microbench.nonce";
+/// Kernel command line parameter of a guest that nobody can ask: with the value `off` the agent prints [`STATS_MARK`] right after
+/// its ready mark, and ends the machine.
+pub const NETWORK_PARAMETER: &str = "microbench.network";
+/// Kernel command line parameter that says how the agent ends its machine: with the value `power-off` by powering it off, else by
+/// restarting it.
+pub const END_PARAMETER: &str = "microbench.end";
+/// A guest without a network prints this on the console, with the nonce and [`Stats`] as JSON after spaces, in one line.
+pub const STATS_MARK: &str = "microbench-agent: stats";
 /// The agent prints this and a newline on the console right after `listen(2)`; the nonce follows the mark after a space.
 pub const READY_MARK: &str = "microbench-agent: ready";
 /// The agent prints this on the console right before it asks the kernel to restart.
@@ -60,7 +68,8 @@ pub struct Stats {
     pub random_fast_init_us: Option<u64>,
     /// When the agent began to listen, nanoseconds on the clock of the stamps; `None` when it cannot tell on that clock.
     pub listening_ns: Option<u64>,
-    /// When it last answered `GET /` with 200, just before the answer was sent; as `listening_ns`.
+    /// When it last answered `GET /` with 200, just before the answer was sent, or without a network wrote its ready mark; as
+    /// `listening_ns`.
     pub answered_ns: Option<u64>,
     /// `/proc/uptime`, milliseconds.
     pub uptime_ms: u64,

@@ -48,9 +48,13 @@ fn serve(mut options: Options) -> std::io::Result<()> {
     if std::process::id() == 1 && !options.shared_kernel {
         init::become_first_process();
     }
+    let words = if options.stay { String::new() } else { init::command_line() };
+    let word = |name: &str| init::parameter(&words, name);
     if options.nonce.is_empty() {
-        options.nonce = init::kernel_parameter(microbench_agent::NONCE_PARAMETER).unwrap_or_default();
+        options.nonce = word(microbench_agent::NONCE_PARAMETER).unwrap_or_default().to_owned();
     }
+    options.power_off = word(microbench_agent::END_PARAMETER) == Some("power-off");
+    let alone = word(microbench_agent::NETWORK_PARAMETER) == Some("off");
     let listener = TcpListener::bind(options.listen)?;
     instants::listening();
     let address = listener.local_addr()?;
@@ -58,6 +62,12 @@ fn serve(mut options: Options) -> std::io::Result<()> {
         announce(&options.nonce);
     }
     let mark = format!("{} {} {address}", microbench_agent::READY_MARK, options.nonce);
+    if alone {
+        instants::answered();
+        init::say(&mark);
+        tell_on_console(&options);
+        init::end(options.power_off);
+    }
     if options.stay {
         println!("{mark}");
         std::io::stdout().flush()?;
@@ -72,6 +82,15 @@ fn serve(mut options: Options) -> std::io::Result<()> {
         drop(std::thread::Builder::new().stack_size(256 << 10).spawn(move || http::serve(stream, &options)));
     }
     Ok(())
+}
+
+/// Says on the console what nobody can ask for.
+fn tell_on_console(options: &Options) {
+    let stats = stats::read(options).and_then(|stats| Ok(serde_json::to_string(&stats)?));
+    match stats {
+        Ok(stats) => init::say(&format!("{} {} {stats}", microbench_agent::STATS_MARK, options.nonce)),
+        Err(error) => init::say(&format!("microbench-agent: no statistics: {error}")),
+    }
 }
 
 /// Tells the host that somebody listens. A broadcast needs no neighbour, so that nothing else about the network changes by it;

@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) stay: bool,
     /// The kernel is the host's; `stay` holds as well.
     pub(crate) shared_kernel: bool,
+    /// The guest powers its machine off instead of restarting it; false until read from the kernel's command line.
+    pub(crate) power_off: bool,
     /// A connection on which nothing arrives for so long is closed.
     pub(crate) idle: Duration,
 }
@@ -54,6 +56,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Optio
         nonce: String::new(),
         stay: false,
         shared_kernel: false,
+        power_off: false,
         idle: Duration::from_secs(10),
     };
     while let Some(argument) = arguments.next() {

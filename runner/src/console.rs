@@ -10,15 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
-use microbench_agent::{READY_MARK, RESTART_MARK};
+use microbench_agent::{READY_MARK, RESTART_MARK, STATS_MARK};
 
 use crate::clock::Instant;
 use crate::complaint;
 
 /// Bytes of a console that are kept.
 pub const FILE_LIMIT: usize = 1 << 20;
-/// Bytes of one line that are searched for a mark.
-const LINE_LIMIT: usize = 512;
+/// Bytes of one line that are searched for a mark; statistics are as long as the kernel's command line, which is 2 KiB at most, and
+/// a little more.
+const LINE_LIMIT: usize = 4096;
 /// Bytes of the tail that goes into a failure's message.
 const TAIL_LIMIT: usize = 2048;
 
@@ -33,10 +34,24 @@ pub struct Marks {
     pub restart: Option<Instant>,
 }
 
+/// What a console showed from its beginning to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The instants.
+    pub marks: Marks,
+    /// The last lines, for a message.
+    pub tail: String,
+    /// The first complaint of the guest's kernel.
+    pub complaint: Option<String>,
+    /// What the agent said of its guest, as JSON; only a guest without a network does.
+    pub stats: Option<Vec<u8>>,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     marks: Marks,
     complaint: Option<String>,
+    stats: Option<Vec<u8>>,
     tail: Vec<u8>,
     bytes: u64,
 }
@@ -56,11 +71,12 @@ impl Console {
     pub fn read(stream: impl Read + Send + 'static, log: &Path, nonce: &str) -> anyhow::Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let shared = Arc::new(Mutex::new(Shared::default()));
-        let (state, ready) = (Arc::clone(&shared), format!("{READY_MARK} {nonce}"));
+        let state = Arc::clone(&shared);
+        let (ready, stats) = (format!("{READY_MARK} {nonce}"), format!("{STATS_MARK} {nonce} "));
         let reader = std::thread::Builder::new()
             .name("console".into())
             .stack_size(256 << 10)
-            .spawn(move || pump(stream, file, &state, ready.as_bytes()))
+            .spawn(move || pump(stream, file, &state, ready.as_bytes(), stats.as_bytes()))
             .context("cannot start a console thread")?;
         Ok(Self { shared, reader })
     }
@@ -86,11 +102,12 @@ impl Console {
 
     /// Waits for the end of the stream: call it once the VMM has ended.
     #[must_use]
-    pub fn finish(self) -> (Marks, String, Option<String>) {
-        let tail_of = Arc::clone(&self.shared);
+    pub fn finish(self) -> Seen {
+        let shared = Arc::clone(&self.shared);
         drop(self.reader.join());
-        let console = Self { shared: tail_of, reader: std::thread::spawn(|| {}) };
-        (console.marks(), console.tail(), console.complaint())
+        let console = Self { shared, reader: std::thread::spawn(|| {}) };
+        let stats = lock(&console.shared).stats.take();
+        Seen { marks: console.marks(), tail: console.tail(), complaint: console.complaint(), stats }
     }
 }
 
@@ -98,7 +115,7 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn pump(mut stream: impl Read, mut file: File, shared: &Mutex<Shared>, ready: &[u8]) {
+fn pump(mut stream: impl Read, mut file: File, shared: &Mutex<Shared>, ready: &[u8], stats: &[u8]) {
     let mut buffer = vec![0; 16 << 10];
     let mut line = Vec::with_capacity(LINE_LIMIT);
     let mut room = FILE_LIMIT;
@@ -115,6 +132,9 @@ fn pump(mut stream: impl Read, mut file: File, shared: &Mutex<Shared>, ready: &[
             if byte == b'\n' {
                 if state.complaint.is_none() {
                     state.complaint = complaint::find(&String::from_utf8_lossy(&line));
+                }
+                if let (None, Some(told)) = (&state.stats, line.strip_prefix(stats)) {
+                    state.stats = Some(told.to_vec());
                 }
                 line.clear();
             } else if line.len() < LINE_LIMIT {
@@ -144,8 +164,21 @@ mod tests {
     fn read(text: &'static [u8]) -> (Marks, String, Vec<u8>) {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let (marks, tail, _) = Console::read(text, &log, "abc").unwrap().finish();
+        let Seen { marks, tail, .. } = Console::read(text, &log, "abc").unwrap().finish();
         (marks, tail, std::fs::read(log).unwrap())
+    }
+
+    #[test]
+    fn statistics_count_with_their_own_nonce_only_and_not_at_any_length() {
+        let told = |text: &'static [u8]| {
+            let folder = tempfile::tempdir().unwrap();
+            Console::read(text, &folder.path().join("log"), "abc").unwrap().finish().stats
+        };
+        let text = b"microbench-agent: stats abc {\"a\": 1}\r\nmicrobench-agent: stats abc {}\n";
+        assert_eq!(told(text).as_deref(), Some(&b"{\"a\": 1}\r"[..]));
+        assert_eq!(told(b"microbench-agent: stats other {}\n"), None);
+        let long: &'static [u8] = [b"microbench-agent: stats abc ", &[b'x'; 3 * LINE_LIMIT][..], b"\n"].concat().leak();
+        assert!(told(long).is_some_and(|told| told.len() < LINE_LIMIT));
     }
 
     #[test]
@@ -160,8 +193,8 @@ mod tests {
     fn the_first_complaint_of_the_guests_kernel_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let text: &[u8] = b"[ 1.0] fine\n[ 2.0] BUG: soft lockup\r\n[ 3.0] Oops: 0000\n";
-        let (_, _, complaint) = Console::read(text, &folder.path().join("log"), "abc").unwrap().finish();
-        assert_eq!(complaint.as_deref(), Some("[ 2.0] BUG: soft lockup"));
+        let seen = Console::read(text, &folder.path().join("log"), "abc").unwrap().finish();
+        assert_eq!(seen.complaint.as_deref(), Some("[ 2.0] BUG: soft lockup"));
     }
 
     #[test]

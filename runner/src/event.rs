@@ -97,6 +97,9 @@ pub mod reading {
         GUEST_UPTIME = "guest.uptime", "ns", "uptime of the guest when its agent was asked, on the guest's clock";
         GUEST_CPUS = "guest.cpus", "1", "number of CPUs that the guest has on line";
         GUEST_MEMORY = "guest.memory", "bytes", "memory that the guest's kernel manages";
+        GUEST_WORDS_MISSING = "guest.words_missing", "1",
+            "number of words that the guest's kernel was to be given on its command line and was not";
+        GUEST_WORDS_ADDED = "guest.words_added", "1", "number of words that the VMM added to the command line of the guest's kernel";
         VMM_PEAK_RSS = "vmm.peak_rss", "bytes",
             "largest resident set of the VMM's process, at least the runner's at the fork; of a guest without a kernel of its own, the sum over its processes and its runtime's, up to the request to stop";
         VMM_MEMORY_OVERHEAD_PSS = "vmm.memory_overhead_pss", "bytes",
@@ -152,6 +155,8 @@ pub mod reading {
         VMM_OWN_ROOT = "vmm.own_root", "1", "1 when the VMM's process, or the agent in a container, has a root folder of its own";
         VMM_OWN_NAMESPACES = "vmm.own_namespaces", "1",
             "number of kinds of namespace in which the VMM's process, or the agent in a container, is not where the runner is";
+        HOST_CACHED = "host.cached", "bytes",
+            "what the host's page cache still held of the VMM's program, the guest's kernel and its disk with `page_cache = \"cold\"`";
         PROBE_ATTEMPTS = "probe.attempts", "1", "number of connections that the probe tried";
         PROBE_GAP = "probe.gap", "ns", "time between the probe's last failed attempt and its success";
         PROBE_WITNESS = "probe.witness", "ns",

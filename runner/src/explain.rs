@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::engine::context::{Context, GuestArgs, boot_args};
 use crate::engine::description::Engine;
-use crate::engine::launch;
+use crate::engine::{launch, machine};
 use crate::error::code::Code;
 use crate::host::net::Addresses;
 use crate::manifest::nearest::{list, nearest, quote};
@@ -156,7 +156,7 @@ pub fn explain(
     site: &Site,
     asked: Asked<'_>,
 ) -> anyhow::Result<Explained> {
-    let context = context(engine, cell, site);
+    let context = context(engine, cell, site)?;
     let launch = launch::render(engine, &context)?;
     let call = |call: &launch::LaunchCall| format!("{} {} {}", call.method, call.path, call.body);
     let boots = launch.api.iter().flat_map(|api| &api.calls);
@@ -265,23 +265,22 @@ fn trials(plan: &Plan, study: &Study, cell: &Cell, site: &Site, asked: Asked<'_>
 }
 
 /// The templates' context of the first VM of a trial, with words in angle brackets for what a run decides.
-fn context(engine: &Engine, cell: &Cell, site: &Site) -> Context {
+fn context(engine: &Engine, cell: &Cell, site: &Site) -> anyhow::Result<Context> {
     let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
     let addresses = Addresses::of(0);
     let clone = text("disk") == "clone";
-    let console = cell.settings.get("console") != Some(&Level::Bool(false));
     let shares_kernel = engine.guest.shares_kernel();
     let words = boot_args(
-        &engine.kernel.words(&text("reboot"), console),
+        &machine::words(engine, &cell.settings)?,
         &GuestArgs {
             init: &site.init,
             read_only: !clone,
-            addresses: &addresses,
+            addresses: machine::has(&cell.settings, machine::NETWORK).then_some(&addresses),
             nonce: "<nonce>",
             extra: &text("boot_args"),
         },
     );
-    Context {
+    Ok(Context {
         program: format!("<program {}>", engine.program),
         program_name: engine.program.clone(),
         jail_program: engine.jail.as_ref().map_or_else(String::new, |jail| format!("<program {}>", jail.program)),
@@ -301,7 +300,7 @@ fn context(engine: &Engine, cell: &Cell, site: &Site) -> Context {
         host_ip: addresses.host.to_string(),
         settings: cell.settings.clone(),
         files: site.files.clone(),
-    }
+    })
 }
 
 impl Explanation {

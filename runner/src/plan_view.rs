@@ -104,6 +104,29 @@ pub fn shards(plan: &Plan, of: u32) -> String {
     text
 }
 
+/// The cells that this machine cannot run, with the reason of each; nothing where it can run all. Cells of one reason share a line.
+#[must_use]
+pub fn not_applicable(cells: &[(String, String)]) -> String {
+    let mut text = String::new();
+    if cells.is_empty() {
+        return text;
+    }
+    push(&mut text, "\nnot applicable here; the other cells are run:");
+    let mut reasons: Vec<&str> = Vec::new();
+    for (_, reason) in cells.iter().filter(|(_, reason)| !reason.is_empty()) {
+        if !reasons.contains(&reason.as_str()) {
+            reasons.push(reason);
+        }
+    }
+    for reason in reasons {
+        let of: Vec<&str> = cells.iter().filter(|(_, other)| other == reason).map(|(cell, _)| cell.as_str()).collect();
+        for line in wrap(&format!("{}: {reason}", of.join(" ")), "  ") {
+            push(&mut text, &line);
+        }
+    }
+    text
+}
+
 /// The protocol that is followed, and what it changes.
 fn protocol(text: &mut String, plan: &Plan) {
     let preset = preset(plan.protocol);

@@ -379,6 +379,32 @@ fn socket_address(ip: Ipv4Addr) -> libc::sockaddr {
     address
 }
 
+/// Bytes of `file` that the page cache holds (`mincore(2)`), in whole pages.
+///
+/// # Errors
+/// That of `mmap(2)` or `mincore(2)`.
+pub fn resident_bytes(file: &File) -> io::Result<u64> {
+    const PAGE: usize = 4096;
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    if length == 0 {
+        return Ok(0);
+    }
+    let descriptor = file.as_raw_fd();
+    // SAFETY: a new mapping at an address of the kernel's choice, which nothing else knows; its pages are never touched.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, descriptor, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let mut pages = vec![0_u8; length.div_ceil(PAGE)];
+    // SAFETY: the mapping is `length` bytes long, and `pages` has a byte for each of its pages.
+    let counted = unsafe { libc::mincore(start, length, pages.as_mut_ptr()) };
+    let counted = if counted == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // SAFETY: the mapping made above, which nothing refers to.
+    unsafe { libc::munmap(start, length) };
+    counted?;
+    Ok((pages.iter().filter(|page| **page & 1 == 1).count() * PAGE) as u64)
+}
+
 /// A datagram socket for the interface ioctls.
 ///
 /// # Errors

@@ -16,7 +16,12 @@ fn engine(name: &str) -> Engine {
 fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
     let mut all: BTreeMap<String, Level> =
         engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone())).collect();
-    let guest = [("vcpus", Level::Int(1)), ("memory_mib", Level::Int(128)), ("console", Level::Bool(true))];
+    let guest = [
+        ("vcpus", Level::Int(1)),
+        ("memory_mib", Level::Int(128)),
+        ("console", Level::Bool(true)),
+        ("network", Level::Bool(true)),
+    ];
     all.extend(guest.map(|(name, level)| (name.to_owned(), level)));
     all.extend(settings.iter().map(|(name, level)| ((*name).to_owned(), level.clone())));
     Context {
@@ -196,6 +201,69 @@ fn a_cpu_model_and_a_disk_of_its_own_reach_qemu() {
     };
     assert_eq!(after("-cpu"), "qemu64,+tsc-deadline");
     assert!(after("-drive").ends_with("readonly=off"), "{}", after("-drive"));
+}
+
+/// The argument after `word`.
+fn after(launch: &Launch, word: &str) -> String {
+    let place = launch.argv.iter().position(|argument| argument == word);
+    place.map(|place| launch.argv[place + 1].clone()).unwrap_or_default()
+}
+
+#[test]
+fn each_other_vmm_gets_all_on_its_command_line() {
+    for name in ["qemu-pc", "qemu-q35", "cloud-hypervisor", "crosvm", "kvmtool"] {
+        let engine = engine(name);
+        insta::assert_snapshot!(name, shown(&launch::render(&engine, &context(&engine, &[])).unwrap()));
+    }
+}
+
+#[test]
+fn acpi_and_a_bus_make_another_microvm_machine() {
+    let engine = engine("qemu-microvm");
+    let rendered = |settings: &[(&str, Level)]| launch::render(&engine, &context(&engine, settings)).unwrap();
+    let acpi = rendered(&[("acpi", Level::Bool(true))]);
+    let machine = after(&acpi, "-machine");
+    assert!(machine.contains("acpi=on,pcie=off"), "{machine}");
+    let bus = rendered(&[("acpi", Level::Bool(true)), ("transport", Level::Text("pci".into()))]);
+    assert!(after(&bus, "-machine").contains("acpi=on,pcie=on"), "{}", after(&bus, "-machine"));
+    let devices: Vec<&String> = bus.argv.iter().filter(|argument| argument.starts_with("virtio-")).collect();
+    assert_eq!(devices, ["virtio-blk-pci,drive=root", "virtio-net-pci,romfile=,netdev=eth0,mac=06:00:0a:00:02:02"]);
+}
+
+#[test]
+fn a_guest_without_a_network_gets_no_device_for_one() {
+    for name in ["firecracker", "qemu-microvm", "qemu-pc", "qemu-q35", "cloud-hypervisor", "crosvm", "kvmtool"] {
+        let engine = engine(name);
+        let said = shown(&launch::render(&engine, &context(&engine, &[("network", Level::Bool(false))])).unwrap());
+        assert!(!said.contains("mb2") && !said.contains("06:00:0a"), "{name}: {said}");
+        assert!(!said.lines().any(str::is_empty) || name == "firecracker", "{name}: {said}");
+    }
+    // A description that knows of none is told so, and no guest gets half of one.
+    let mut engine = engine("qemu-microvm");
+    engine.command.argv.push("{{tap}}".into());
+    let error = launch::render(&engine, &context(&engine, &[("network", Level::Bool(false))])).unwrap_err();
+    assert!(format!("{error:#}").contains("tap"), "{error:#}");
+}
+
+#[test]
+fn huge_pages_and_cache_modes_reach_the_vmm() {
+    let all = [("huge_pages", Level::Bool(true)), ("cache", Level::Text("writeback".into()))];
+    let firecracker = engine("firecracker");
+    let with_io = [&all[..], &[("aio", Level::Text("io_uring".into()))]].concat();
+    let said = shown(&launch::render(&firecracker, &context(&firecracker, &with_io)).unwrap());
+    for part in ["\"huge_pages\": \"2M\"", "\"cache_type\": \"Writeback\"", "\"io_engine\": \"Async\""] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let qemu = engine("qemu-microvm");
+    let none = [
+        ("huge_pages", Level::Bool(true)),
+        ("cache", Level::Text("none".into())),
+        ("aio", Level::Text("native".into())),
+    ];
+    let launch = launch::render(&qemu, &context(&qemu, &none)).unwrap();
+    assert_eq!(after(&launch, "-object"), "memory-backend-memfd,id=mem,size=128M,hugetlb=on,hugetlbsize=2M");
+    assert!(after(&launch, "-machine").ends_with("memory-backend=mem"));
+    assert!(after(&launch, "-drive").contains("cache=none,aio=native"));
 }
 
 #[test]

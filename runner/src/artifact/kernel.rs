@@ -64,6 +64,29 @@ pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Arti
     Artifact::of(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
 }
 
+/// True when the kernel `name` is built without `option`: its fragments do not say `option=y`. Of an image that is not built nobody
+/// knows.
+///
+/// # Errors
+/// When its description or a fragment cannot be read.
+pub fn lacks(kernels: &Path, name: &str, option: &str) -> anyhow::Result<bool> {
+    let folder = kernels.join(name);
+    let kernel: Kernel = super::project::read_toml(&folder.join("kernel.toml"))?;
+    let mut fragments = [&kernel.base, &kernel.config].into_iter().filter(|file| !file.is_empty()).peekable();
+    if fragments.peek().is_none() {
+        return Ok(false);
+    }
+    let wanted = format!("{option}=y");
+    for file in fragments {
+        let path = folder.join(file);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        if text.lines().any(|line| line.trim() == wanted) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn build(kernel: &Kernel, name: &str, folder: &Path, work: &Path) -> anyhow::Result<Note> {
     let step = Step::begin(format!("kernel {name}"));
     let mut reasons = Vec::new();

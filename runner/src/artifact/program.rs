@@ -10,14 +10,17 @@ use super::cache::{self, Cache, Inputs, Note};
 use super::source::{self, Source, SourceKind};
 use super::{Artifact, Kind};
 use crate::error::code::Code;
-use crate::lacking::Lacking;
+use crate::lacking::{Lack, Lacking};
 use crate::progress::Step;
 use crate::sandbox::find_program;
 use crate::tool::Tool;
 
-const DESCRIPTIONS: [&str; 5] = [
+const DESCRIPTIONS: [&str; 8] = [
+    include_str!("../../programs/cloud-hypervisor.toml"),
+    include_str!("../../programs/crosvm.toml"),
     include_str!("../../programs/crun.toml"),
     include_str!("../../programs/firecracker.toml"),
+    include_str!("../../programs/kvmtool.toml"),
     include_str!("../../programs/qemu.toml"),
     include_str!("../../programs/runc.toml"),
     include_str!("../../programs/strace.toml"),
@@ -32,6 +35,9 @@ pub struct Program {
     /// Version that the sources give; empty for the distribution's.
     #[serde(default)]
     pub version: String,
+    /// The argument at which it prints its version; empty for `--version`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version_argument: String,
     /// Its files, the program first.
     pub files: Vec<ProgramFile>,
     /// Sources in order of preference.
@@ -68,13 +74,11 @@ pub fn described() -> anyhow::Result<BTreeMap<String, Program>> {
 /// # Errors
 /// When it cannot be had; the message says what installs it.
 pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
+    Lacking::unless_none(missing(name)?.into_iter().collect())?;
     match described()?.get(name) {
         Some(program) => fetch(program, cache),
         None => {
-            let path = find_program(name).map_err(|_| {
-                let what = format!("the engine's program `{name}`: not installed");
-                Lacking::one(Code::NoProgram, what, format!("install it, so that `{name}` is on PATH"))
-            })?;
+            let path = find_program(name)?;
             Artifact::of(Kind::Program, name, "", &path.display().to_string(), &path)
         }
     }
@@ -82,11 +86,10 @@ pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
 
 fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
     let main = program.files.first().with_context(|| format!("the program {} lists no file", program.name))?;
-    if let Some(system) = program.sources.iter().find(|source| source.kind == SourceKind::System) {
-        let path = find_program(&main.name).map_err(|_| {
-            Lacking::one(Code::NoProgram, format!("{}: not installed", main.name), system.remedy.clone())
-        })?;
-        let version = first_line_version(&path)?;
+    if program.sources.iter().any(|source| source.kind == SourceKind::System) {
+        let path = find_program(&main.name)?;
+        let argument = if program.version_argument.is_empty() { "--version" } else { &program.version_argument };
+        let version = first_line_version(&path, argument)?;
         return Artifact::of(Kind::Program, &program.name, &version, &owner(&path), &path);
     }
     let inputs = Inputs::default().text("files", &toml::to_string(program)?);
@@ -126,8 +129,8 @@ fn from_source(program: &Program, source: &Source, work: &Path, step: &Step) -> 
 }
 
 /// Version that a program prints: the first word of its first line that begins with a digit.
-fn first_line_version(path: &Path) -> anyhow::Result<String> {
-    let output = Tool::new(path).arg("--version").run(None)?;
+fn first_line_version(path: &Path, argument: &str) -> anyhow::Result<String> {
+    let output = Tool::new(path).arg(argument).run(None)?;
     Ok(output
         .lines()
         .next()
@@ -144,6 +147,26 @@ fn owner(path: &Path) -> String {
         Some(format!("Debian {name} {version}"))
     });
     package.unwrap_or_else(|| path.display().to_string())
+}
+
+/// What is said of an engine's program that this machine lacks, and what brings it; `None` when it has it, or would fetch it.
+///
+/// # Errors
+/// When a built-in description is wrong.
+pub fn missing(name: &str) -> anyhow::Result<Option<Lack>> {
+    let programs = described()?;
+    let (file, what, mend) = match programs.get(name) {
+        Some(program) => {
+            let source = program.sources.iter().find(|source| source.kind == SourceKind::System);
+            let (Some(file), Some(source)) = (program.files.first(), source) else { return Ok(None) };
+            (file.name.as_str(), format!("{}: not installed", file.name), source.remedy.clone())
+        }
+        None => {
+            let what = format!("the engine's program `{name}`: not installed");
+            (name, what, format!("install it, so that `{name}` is on PATH"))
+        }
+    };
+    Ok(find_program(file).is_err().then_some(Lack { code: Code::NoProgram, what, mend }))
 }
 
 /// Everything that a program needs to start: its shared libraries and loader (by `ldd`), and the data files that its
@@ -203,6 +226,7 @@ mod tests {
 
     #[test]
     fn the_descriptions_parse() {
-        assert_eq!(described().unwrap().keys().collect::<Vec<_>>(), ["crun", "firecracker", "qemu", "runc", "strace"]);
+        let names = ["cloud-hypervisor", "crosvm", "crun", "firecracker", "kvmtool", "qemu", "runc", "strace"];
+        assert_eq!(described().unwrap().keys().collect::<Vec<_>>(), names);
     }
 }

@@ -56,7 +56,7 @@ impl Seals {
     /// When the lock lacks a file.
     pub fn of(parts: &BTreeMap<String, Parts>, lock: &Lock) -> anyhow::Result<Self> {
         let mut seals = Self { cells: BTreeMap::new(), files: BTreeMap::new() };
-        for (cell, parts) in parts {
+        for (cell, parts) in parts.iter().filter(|(_, parts)| parts.unfit.is_none()) {
             let mut paths = vec![parts.program.clone(), parts.image.clone()];
             paths.extend(parts.files.values().chain(&parts.kernel).chain(&parts.jailer).cloned());
             for path in &paths {

@@ -542,7 +542,7 @@ pub(super) enum SelfTest {
 pub(super) struct NewArguments {
     /// Name of the study: a-z, 0-9 and `-`.
     pub(super) name: String,
-    /// Engines to compare, with commas; a short name will do, such as `fc` or `qemu` [default: all].
+    /// Engines to compare, with commas; a short name will do, such as `fc` or `qemu` [default: those whose guests any kernel serves].
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "from")]
     pub(super) engines: Vec<String>,
     /// Built-in metrics to measure, with commas [default: boot, start-up, hashing, shutdown].

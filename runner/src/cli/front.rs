@@ -11,6 +11,7 @@ use microbench::artifact::image;
 use microbench::artifact::project::{Project, read_text};
 use microbench::catalog;
 use microbench::engine::description::{Engine, SettingKind};
+use microbench::engine::machine;
 use microbench::error::code::Code;
 use microbench::error::explain as codes;
 use microbench::explain::{self, Asked, Explanation, Site};
@@ -101,10 +102,18 @@ fn original(from: &str, project: &Project) -> PathBuf {
     if study.is_file() { study } else { PathBuf::from(from) }
 }
 
-/// The engines by name, by short name, or by the beginning of a name that only one has; all built-in VMMs where none are named.
+/// The engines by name, by short name, or by the beginning of a name that only one has; where none are named, the VMMs whose guests any
+/// kernel serves.
 fn chosen_engines<'a>(names: &[String], all: &[&'a Engine]) -> anyhow::Result<Vec<&'a Engine>> {
     if names.is_empty() {
-        return Ok(all.iter().copied().filter(|engine| !engine.guest.shares_kernel()).collect());
+        let mut chosen = Vec::new();
+        for engine in all.iter().filter(|engine| !engine.guest.shares_kernel()) {
+            let defaults = engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone()));
+            if machine::needs(engine, &defaults.collect())?.is_empty() {
+                chosen.push(*engine);
+            }
+        }
+        return Ok(chosen);
     }
     let choose = |name: &String| {
         let exact = all.iter().find(|engine| engine.name == *name || engine.short == *name);

@@ -104,6 +104,8 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             } else {
                 print!("{}", plan_view::render(&loaded.plan, &loaded.study, full));
                 print!("{}", plan_view::without_kernel(&loaded.engines));
+                let cells = parts::not_applicable(&loaded.plan, &loaded.engines, &loaded.project)?;
+                print!("{}", plan_view::not_applicable(&cells));
                 if let Some(of) = shards {
                     print!("\n{}", plan_view::shards(&loaded.plan, of));
                 }

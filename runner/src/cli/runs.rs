@@ -19,7 +19,7 @@ use microbench::plan::Choice;
 use microbench::run::directory::{Directory, Engines};
 use microbench::run::parts::Files;
 use microbench::run::{execute, merge, parts};
-use microbench::{catalog, journal, manifest, plan, screen};
+use microbench::{catalog, journal, manifest, plan, plan_view, screen};
 use microbench_plots::record::{HostKind, Plan, Shard};
 use serde::Serialize;
 
@@ -92,6 +92,7 @@ pub(super) fn prepare(
 ) -> anyhow::Result<Directory> {
     let Place { out, shard } = place;
     let lock = provide(plan, &engines, project, folder, host)?;
+    eprint!("{}", plan_view::not_applicable(&parts::not_applicable(plan, &engines, project)?));
     let run = Directory::create(project.root(), out, plan, &study.source, &Engines { engines }, shard)?;
     lock.write_or_compare(run.path())?;
     Ok(run)

@@ -6,6 +6,9 @@ use microbench_plots::record::Level;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::machine;
+use crate::host::net::Addresses;
+
 /// The template context of one VM. Beside these fields, every effective setting of the cell is there under its own name
 /// (`vcpus`, `memory_mib`, the engine's own).
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -37,7 +40,8 @@ pub struct Context {
     /// What the agent's answers must carry: a guest without a kernel of its own is told by the agent's `--nonce`, the others by
     /// `boot_args`.
     pub nonce: String,
-    /// Name of the tap interface, or of the host's end of the veth pair.
+    /// Name of the tap interface, or of the host's end of the veth pair. Templates have this and the three below only where the guest has a
+    /// network.
     pub tap: String,
     /// The guest's MAC address.
     pub mac: String,
@@ -68,21 +72,28 @@ impl Context {
         if let Ok(serde_json::Value::Object(own)) = serde_json::to_value(self) {
             object.extend(own);
         }
+        if !machine::has(&self.settings, machine::NETWORK) {
+            // A description that knows no guest without a network is an error then, not a guest with half of one.
+            for name in ["tap", "mac", "guest_ip", "host_ip"] {
+                object.remove(name);
+            }
+        }
         serde_json::Value::Object(object)
     }
 }
 
 /// The guest kernel's command line: what the engine's machine needs, then what every guest gets, then the study's own words.
-/// Both engines' guests get the same but for the first part.
+/// Every engine's guests get the same but for the first part.
 #[must_use]
 pub fn boot_args(engine: &str, guest: &GuestArgs<'_>) -> String {
-    let addresses = guest.addresses;
+    let network = match guest.addresses {
+        Some(Addresses { guest, host, .. }) => format!("ip={guest}::{host}:255.255.255.0::eth0:off"),
+        None => format!("{}=off", microbench_agent::NETWORK_PARAMETER),
+    };
     let mut words = format!(
-        "{engine} quiet panic=-1 random.trust_cpu=on root=/dev/vda {} init={} ip={}::{}:255.255.255.0::eth0:off {}={}",
+        "{engine} quiet panic=-1 random.trust_cpu=on root=/dev/vda {} init={} {network} {}={}",
         if guest.read_only { "ro" } else { "rw" },
         guest.init,
-        addresses.guest,
-        addresses.host,
         microbench_agent::NONCE_PARAMETER,
         guest.nonce,
     );
@@ -100,8 +111,8 @@ pub struct GuestArgs<'a> {
     pub init: &'a str,
     /// The root file system is mounted read-only.
     pub read_only: bool,
-    /// The VM's addresses.
-    pub addresses: &'a crate::host::net::Addresses,
+    /// The VM's addresses; `None` for a guest without a network.
+    pub addresses: Option<&'a Addresses>,
     /// The VM's nonce.
     pub nonce: &'a str,
     /// Words of the study (`boot_args`).

@@ -12,11 +12,16 @@ use toml::de::DeTable;
 use crate::error::code::Code;
 
 /// The descriptions that the program carries, with their files.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 10] = [
+    ("runner/engines/cloud-hypervisor.toml", include_str!("../../engines/cloud-hypervisor.toml")),
+    ("runner/engines/crosvm.toml", include_str!("../../engines/crosvm.toml")),
     ("runner/engines/crun.toml", include_str!("../../engines/crun.toml")),
     ("runner/engines/firecracker.toml", include_str!("../../engines/firecracker.toml")),
+    ("runner/engines/kvmtool.toml", include_str!("../../engines/kvmtool.toml")),
     ("runner/engines/process.toml", include_str!("../../engines/process.toml")),
     ("runner/engines/qemu-microvm.toml", include_str!("../../engines/qemu-microvm.toml")),
+    ("runner/engines/qemu-pc.toml", include_str!("../../engines/qemu-pc.toml")),
+    ("runner/engines/qemu-q35.toml", include_str!("../../engines/qemu-q35.toml")),
     ("runner/engines/runc.toml", include_str!("../../engines/runc.toml")),
 ];
 
@@ -59,6 +64,9 @@ pub struct Engine {
     /// How it says that a host cannot run a configuration.
     #[serde(default)]
     pub not_applicable: NotApplicable,
+    /// Combinations of settings that it does not have: their cells are not applicable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refuses: Vec<Refusal>,
     /// A short name for keys of variants; empty for its own name. `microbench new` takes it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub short: String,
@@ -141,6 +149,16 @@ pub enum SettingKind {
     File,
 }
 
+/// A combination of settings that an engine does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// Template over the settings: refused when it renders to something.
+    pub when: String,
+    /// Why, as a clause that a message ends with.
+    pub reason: String,
+}
+
 /// Templates of the argument vector, program first; a word that renders to nothing is left out. The console is the process's
 /// standard output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -165,34 +183,25 @@ pub struct Jail {
     pub root: String,
 }
 
-/// The guest kernel's side of the machine.
+/// The guest kernel's side of the machine. All but `needs` are templates over the settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// Words that precede the common ones: probes to skip, devices to leave out.
     pub boot_args: String,
-    /// How the guest ends this machine where a study does not say otherwise: the kernel's `reboot=` word; empty for none.
+    /// How the guest ends this machine where a study does not say otherwise: the kernel's `reboot=` word, or `power-off`; empty
+    /// for none.
     #[serde(default)]
     pub reboot: String,
+    /// Template of the option that its kernel must be configured with, as `CONFIG_VIRTIO_PCI`; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub needs: String,
     /// Words with a serial console.
     #[serde(default)]
     pub console: String,
     /// Words without one.
     #[serde(default)]
     pub no_console: String,
-}
-
-impl Kernel {
-    /// The machine's words: `reboot` is the cell's setting (`engine` for the machine's own), `console` whether it has a serial
-    /// console.
-    #[must_use]
-    pub fn words(&self, reboot: &str, console: bool) -> String {
-        let reboot = if matches!(reboot, "" | "engine") { self.reboot.as_str() } else { reboot };
-        let reboot = if reboot.is_empty() { String::new() } else { format!("reboot={reboot}") };
-        let console = if console { &self.console } else { &self.no_console };
-        let words = [console.as_str(), &reboot, &self.boot_args];
-        words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ")
-    }
 }
 
 /// A file to write before the start.
@@ -338,25 +347,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_words_are_the_machines_own_unless_the_cell_says_otherwise() {
-        let engines = load(&[]).unwrap();
-        let (firecracker, qemu) = (&engines["firecracker"].kernel, &engines["qemu-microvm"].kernel);
-        assert_eq!(
-            firecracker.words("engine", true),
-            "console=ttyS0 reboot=k pci=off i8042.noaux i8042.nomux i8042.dumbkbd"
-        );
-        assert_eq!(
-            firecracker.words("t", false),
-            "8250.nr_uarts=0 reboot=t pci=off i8042.noaux i8042.nomux i8042.dumbkbd"
-        );
-        assert_eq!(qemu.words("engine", true), "console=ttyS0 reboot=t");
-        assert_eq!(qemu.words("k", false), "reboot=k");
-    }
-
-    #[test]
     fn the_built_in_descriptions_parse() {
         let engines = load(&[]).unwrap();
-        assert_eq!(engines.keys().collect::<Vec<_>>(), ["crun", "firecracker", "process", "qemu-microvm", "runc"]);
+        let names = [
+            "cloud-hypervisor",
+            "crosvm",
+            "crun",
+            "firecracker",
+            "kvmtool",
+            "process",
+            "qemu-microvm",
+            "qemu-pc",
+            "qemu-q35",
+            "runc",
+        ];
+        assert_eq!(engines.keys().collect::<Vec<_>>(), names);
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl<'a> Templates<'a> {
 }
 
 /// Strict, so that a missing name is an error, and without HTML escapes: either would corrupt a command line silently.
-fn renderer() -> Handlebars<'static> {
+pub(super) fn renderer() -> Handlebars<'static> {
     let mut renderer = Handlebars::new();
     renderer.set_strict_mode(true);
     renderer.register_escape_fn(handlebars::no_escape);

@@ -119,7 +119,7 @@ pub fn show(parts: &mut BTreeMap<String, Parts>, folder: &Path) -> anyhow::Resul
         shown.insert(std::mem::replace(path, place.clone()), place);
         Ok(())
     };
-    for parts in parts.values_mut() {
+    for parts in parts.values_mut().filter(|parts| parts.unfit.is_none()) {
         for path in [&mut parts.program, &mut parts.image].into_iter().chain(&mut parts.kernel) {
             place(path)?;
         }

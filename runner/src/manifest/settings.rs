@@ -136,10 +136,10 @@ pub const GUEST: &[GuestSetting] = &[
     },
     GuestSetting {
         name: "reboot",
-        kind: Kind::Word(&["engine", "k", "t"]),
+        kind: Kind::Word(&["engine", "k", "t", "a", "p", "power-off"]),
         default: Some(DefaultLevel::Text("engine")),
-        doc: "How the guest ends its machine: `engine` for what the engine's machine has, `k` for the keyboard controller, `t` \
-              for a triple fault.",
+        doc: "How the guest ends its machine: `engine` for what the engine's machine has; by the keyboard controller (`k`), a triple \
+              fault (`t`), the reset register of ACPI (`a`) or of PCI (`p`); or by powering it off.",
     },
     GuestSetting {
         name: "console",
@@ -153,6 +153,19 @@ pub const GUEST: &[GuestSetting] = &[
         default: Some(DefaultLevel::Int(0)),
         doc: "Hold every VM of a trial until the last one has answered, and so many s from then on; then each must answer again. 0: \
               no VM waits for another.",
+    },
+    GuestSetting {
+        name: "network",
+        kind: Kind::Bool,
+        default: Some(DefaultLevel::Bool(true)),
+        doc: "Give the guest a network; without one it is seen on its console alone, and ends its machine as soon as its agent is \
+              ready.",
+    },
+    GuestSetting {
+        name: "page_cache",
+        kind: Kind::Word(&["warm", "cold"]),
+        default: Some(DefaultLevel::Text("warm")),
+        doc: "The host's page cache when VMs are released: as it is, or without the VMM's program, the guest's kernel and its disk.",
     },
     GuestSetting {
         name: "boot_deadline_s",

@@ -11,7 +11,9 @@ use crate::artifact::lock::Lock;
 use crate::artifact::project::Project;
 use crate::artifact::{Artifact, Kind, image, kernel, program};
 use crate::engine::description::{Engine, SettingKind};
+use crate::engine::machine;
 use crate::error::code::Code;
+use crate::lacking::{Lack, Lacking};
 use crate::vm::Parts;
 
 /// The emulated host's kernel: a folder of kernels/.
@@ -72,15 +74,25 @@ pub fn provide(
     }
     let programs: BTreeSet<&str> =
         engines.iter().filter(|e| used.contains(e.name.as_str())).map(|e| e.program.as_str()).collect();
-    for name in programs {
-        lock.artifacts.push(match name {
-            AGENT => Artifact::of(Kind::Program, AGENT, env!("CARGO_PKG_VERSION"), "this project", &agent)?,
-            _ => program::provide(name, cache)?,
-        });
+    // A program that is missing takes its own cells away, no others; when it is every one, nothing can be run.
+    let mut lacks = Vec::new();
+    for name in &programs {
+        match missing(name)? {
+            Some(lack) => lacks.push(lack),
+            None if *name == AGENT => {
+                let version = env!("CARGO_PKG_VERSION");
+                lock.artifacts.push(Artifact::of(Kind::Program, AGENT, version, "this project", &agent)?);
+            }
+            None => lock.artifacts.push(program::provide(name, cache)?),
+        }
+    }
+    if lacks.len() == programs.len() {
+        Lacking::unless_none(lacks)?;
     }
     for engine in engines.iter().filter(|engine| used.contains(engine.name.as_str())) {
-        if let Some(jail) = &engine.jail {
-            let beside = lock.get(Kind::Program, &engine.program)?.clone();
+        if let Some(jail) = &engine.jail
+            && let Ok(beside) = lock.get(Kind::Program, &engine.program).cloned()
+        {
             let path = beside.path.with_file_name(&jail.program);
             if path.is_file() {
                 let (version, origin) = (&beside.version, &beside.origin);
@@ -135,6 +147,45 @@ pub fn agent(project: &Project) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// [`program::missing`]; the guest's own agent is never.
+fn missing(name: &str) -> anyhow::Result<Option<Lack>> {
+    if name == AGENT { Ok(None) } else { program::missing(name) }
+}
+
+/// Why the VMs of a cell cannot be had, as a clause: its engine's program is `absent`, its machine lacks a combination of settings, or its
+/// kernel an option. `None` when nothing is known against them.
+fn unfit(cell: &Cell, engine: &Engine, absent: bool, project: &Project) -> anyhow::Result<Option<String>> {
+    if absent && let Some(lack) = missing(&engine.program)? {
+        return Ok(Some(format!("{} ({}; to have it: {})", engine.title, lack.what, lack.mend)));
+    }
+    if absent {
+        return Ok(Some(format!("{}, which was not installed when the run began", engine.title)));
+    }
+    if let Some(reason) = machine::refusal(engine, &cell.settings)? {
+        return Ok(Some(format!("these settings: {reason}")));
+    }
+    let (option, name) = (machine::needs(engine, &cell.settings)?, setting(cell, "kernel"));
+    if !option.is_empty() && kernel::lacks(&project.kernels(), &name, &option)? {
+        return Ok(Some(format!("this kernel: the machine needs one with {option}, which kernels/{name} has not")));
+    }
+    Ok(None)
+}
+
+/// The cells of a plan that this machine cannot run, with the reason of each, in the plan's order: what a run records as not applicable
+/// without starting anything.
+///
+/// # Errors
+/// When a description is wrong.
+pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> anyhow::Result<Vec<(String, String)>> {
+    let mut cells = Vec::new();
+    for cell in &plan.cells {
+        let Some(engine) = engines.iter().find(|engine| engine.name == cell.engine) else { continue };
+        let absent = missing(&engine.program)?.is_some();
+        cells.extend(unfit(cell, engine, absent, project)?.map(|reason| (cell.id.clone(), reason)));
+    }
+    Ok(cells)
+}
+
 /// What each cell's VMs are made of, by cell.
 ///
 /// # Errors
@@ -163,9 +214,14 @@ pub fn by_cell(
                 }
             };
             let path = |kind: Kind, name: &str| lock.get(kind, name).map(|artifact| artifact.path.clone());
+            let unfit = unfit(cell, engine, lock.get(Kind::Program, &engine.program).is_err(), project)?;
+            let program = match &unfit {
+                Some(_) => PathBuf::new(),
+                None => path(Kind::Program, &engine.program)?,
+            };
             let parts = Parts {
                 engine: engine.clone(),
-                program: path(Kind::Program, &engine.program)?,
+                program,
                 kernel: match engine.guest.shares_kernel() {
                     true => None,
                     false => Some(path(Kind::Kernel, &setting(cell, "kernel"))?),
@@ -175,6 +231,7 @@ pub fn by_cell(
                 agent,
                 jailer: engine.jail.as_ref().and_then(|jail| path(Kind::Program, &jail.program).ok()),
                 strace: path(Kind::Program, STRACE).ok(),
+                unfit,
                 files: named_files(cell, engine)
                     .into_iter()
                     .map(|(name, value)| Ok((name, path(Kind::File, &value)?)))
@@ -198,8 +255,9 @@ pub fn closure(
 ) -> anyhow::Result<BTreeMap<PathBuf, PathBuf>> {
     let mut files = BTreeSet::new();
     files.extend(program::libraries(this)?);
-    let programs: BTreeSet<&str> = parts.values().map(|part| part.engine.program.as_str()).collect();
-    for part in parts.values() {
+    let fit = || parts.values().filter(|part| part.unfit.is_none());
+    let programs: BTreeSet<&str> = fit().map(|part| part.engine.program.as_str()).collect();
+    for part in fit() {
         files.extend([part.program.clone(), part.image.clone()]);
         files.extend(part.files.values().chain(&part.kernel).chain(&part.jailer).cloned());
     }

@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::wire::{self, Job, Message, PORT_NAME};
 use crate::host::interference::{Watcher, kernel_messages};
-use crate::host::net;
+use crate::host::{huge_pages, net};
 use crate::probe::Probe;
 use crate::sandbox;
 use crate::selftest::probe::{FakeGuests, measure};
@@ -122,6 +122,8 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
             workloads: &job.workloads,
             parts,
         };
+        // What a trial's guests do not take of the pool would be missing elsewhere.
+        huge_pages::reserve(huge_pages::of(cell) * u64::from(trial.vms()))?;
         let refused = budget.refuse(planned, trial.vms());
         let records: Vec<Record> = refused.unwrap_or_else(|| trial.execute(scratch, console, &mut watcher));
         budget.saw(&records);

@@ -69,17 +69,18 @@ pub struct JobParts {
     pub files: BTreeMap<String, PathBuf>,
     pub jailer: Option<PathBuf>,
     pub strace: Option<PathBuf>,
+    pub unfit: Option<String>,
 }
 
 impl From<Parts> for JobParts {
-    fn from(Parts { engine, program, kernel, image, init, agent, files, jailer, strace }: Parts) -> Self {
-        Self { engine, program, kernel, image, init, agent, files, jailer, strace }
+    fn from(Parts { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }: Parts) -> Self {
+        Self { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }
     }
 }
 
 impl From<JobParts> for Parts {
-    fn from(JobParts { engine, program, kernel, image, init, agent, files, jailer, strace }: JobParts) -> Self {
-        Self { engine, program, kernel, image, init, agent, files, jailer, strace }
+    fn from(JobParts { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }: JobParts) -> Self {
+        Self { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }
     }
 }
 

@@ -13,7 +13,7 @@ use super::Vm;
 use super::failed::Failed;
 use super::process::{Process, ended, wait_for_socket};
 use crate::clock::Instant;
-use crate::console::Console;
+use crate::console::{Console, Seen};
 use crate::engine::api::{self, ApiError};
 use crate::engine::description::GuestKind;
 use crate::engine::launch::{LaunchApi, LaunchCall};
@@ -51,8 +51,12 @@ impl Vm {
             command.process_group(0);
         }
         let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host(event::SPAWN))?;
-        let inside =
-            self.link.enter().context("cannot enter the guest's network").map_err(Failed::host(event::SPAWN))?;
+        let inside = self
+            .net
+            .as_ref()
+            .map_or(Ok(None), |net| net.link.enter())
+            .context("cannot enter the guest's network")
+            .map_err(Failed::host(event::SPAWN))?;
         self.event(event::SPAWN);
         let spawned = command.spawn();
         // The command holds the pipe's write ends; the console ends only when the VMM alone has them.
@@ -69,7 +73,10 @@ impl Vm {
 
     pub(super) fn live(&mut self, together: &Together) -> Result<(), Failed> {
         let (mut process, console) = self.start()?;
-        let mut result = self.serve(&process, &console, together);
+        let mut result = match self.net {
+            Some(_) => self.serve(&process, &console, together),
+            None => self.see(&process, &console),
+        };
         if let Err(failure) = &mut result {
             // A VMM that ended by itself is the cause of what its guest did not answer; both are seen at nearly the same time.
             let moment = Instant::now().after(MOMENT);
@@ -81,7 +88,7 @@ impl Vm {
             process.kill();
         }
         let exit = process.reap();
-        let (marks, tail, complaint) = console.finish();
+        let Seen { marks, tail, complaint, stats } = console.finish();
         self.complaint = complaint;
         for (name, instant) in [
             (event::CONSOLE_FIRST, marks.first),
@@ -99,6 +106,9 @@ impl Vm {
             None => self.account(exit),
             Some(file) if result.is_ok() => self.count(&file),
             Some(_) => {}
+        }
+        if self.net.is_none() {
+            result = result.and_then(|()| self.seen(marks, stats.as_deref()));
         }
         result.map_err(|failure| self.explain(failure, exit, &tail)).and_then(|()| match (exit.code, self.ended) {
             (Some(0), Some(instant)) => {
@@ -121,8 +131,9 @@ impl Vm {
                 }
             }
         }
-        let (guest, announcements) = (self.addresses.guest, &mut self.announcements);
-        probe::wait(self.probe, guest, &self.nonce, announcements, deadline, process.exited())
+        let net = self.net.as_mut().ok_or_else(|| Failed::new(FailureReason::Host, event::HTTP_OK, "no network"))?;
+        let guest = self.addresses.guest;
+        probe::wait(self.probe, guest, &self.nonce, &mut net.announcements, deadline, process.exited())
             .map_err(|error| self.probe_failed(&error, console))
     }
 

@@ -3,6 +3,7 @@
 //! [`Vm::prepare`] does everything that may be done before the release; [`Vm::run`] is the timed part and runs on a thread of
 //! its own. Every wait has a deadline. A VM that misses one is killed and keeps what it recorded so far.
 
+mod alone;
 mod failed;
 mod live;
 mod process;
@@ -28,13 +29,14 @@ use crate::clock::Instant;
 use crate::engine::context::{Context, GuestArgs, boot_args};
 use crate::engine::description::{Engine, GuestKind, SettingKind};
 use crate::engine::launch::{self, Launch};
+use crate::engine::machine;
 use crate::event::{self, reading};
 use crate::guest::Guest;
 use crate::host::disk::Disk;
 use crate::host::isolation::Isolation;
 use crate::host::net::{Addresses, Link, Tap};
 use crate::host::veth::Veth;
-use crate::host::{memory, strace};
+use crate::host::{huge_pages, memory, page_cache, strace};
 use crate::probe::Probe;
 use crate::sandbox::{self, Shown};
 use crate::sys;
@@ -62,6 +64,8 @@ pub struct Parts {
     pub jailer: Option<PathBuf>,
     /// The program that counts system calls, when the run has trials for that.
     pub strace: Option<PathBuf>,
+    /// Why none can be made on this machine, as a clause; `None` when they can.
+    pub unfit: Option<String>,
 }
 
 /// How long a VM may take for each part of its life, on the executing host's clock.
@@ -125,6 +129,8 @@ pub struct Vm {
     vm: u32,
     nonce: String,
     launch: Launch,
+    /// The guest kernel's command line, as it was given to the VMM.
+    words: String,
     /// Where an instrument leaves what it counted; `None` in a timed trial.
     counts: Option<PathBuf>,
     /// KVM runs the guest.
@@ -157,10 +163,26 @@ pub struct Vm {
     /// Wakes when the API socket appears. Made before the release and kept to the end, because closing it waits for a grace
     /// period of the host's kernel (fsnotify, SRCU), which can last longer than a boot.
     watch: Inotify,
-    announcements: Announcements,
-    // Held for the VM's life; dropped in this order.
+    /// `None` for a guest that is seen on its console alone.
+    net: Option<Net>,
+    // Held for the VM's life, never read.
     _disk: Disk,
+}
+
+/// A VM's network on the host's side.
+#[derive(Debug)]
+struct Net {
+    announcements: Announcements,
+    /// Held for the VM's life.
     link: Link,
+}
+
+impl Net {
+    fn on(link: Link) -> anyhow::Result<Self> {
+        let announcements = Announcements::on(link.name())
+            .with_context(|| format!("cannot listen for announcements on {}", link.name()))?;
+        Ok(Self { announcements, link })
+    }
 }
 
 /// What a VM left.
@@ -194,6 +216,12 @@ impl Vm {
         parts: &Parts,
         folders: Folders<'_>,
     ) -> anyhow::Result<Self> {
+        if let Some(reason) = &parts.unfit {
+            return Err(NotHere(reason.clone()).into());
+        }
+        if let Some(reason) = huge_pages::refusal(cell, u64::from(vm) + 1) {
+            return Err(NotHere(reason).into());
+        }
         let Some(place) = Place::of(vm, cell, parts, folders.scratch)? else {
             return Self::assemble(vm, id, nonce, cell, instrument, workloads, parts, folders, Life::Boots);
         };
@@ -258,24 +286,24 @@ impl Vm {
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
         records.push(stamp(event::TAP_BEGIN));
-        let link = match kind.shares_kernel() {
-            false => Link::Tap(Tap::create(vm, &addresses, neighbour, isolation.owner())?),
-            true => Link::Veth(Veth::create(vm, &addresses, neighbour)?),
+        let link = match (machine::has(&cell.settings, machine::NETWORK), kind.shares_kernel()) {
+            (false, _) => None,
+            (true, false) => Some(Link::Tap(Tap::create(vm, &addresses, neighbour, isolation.owner())?)),
+            (true, true) => Some(Link::Veth(Veth::create(vm, &addresses, neighbour)?)),
         };
         records.push(stamp(event::TAP_END));
-        let announcements = Announcements::on(link.name())
-            .with_context(|| format!("cannot listen for announcements on {}", link.name()))?;
-        let console = cell.settings.get("console") != Some(&Level::Bool(false));
+        let net = link.map(Net::on).transpose()?;
         let words = boot_args(
-            &parts.engine.kernel.words(&text("reboot"), console),
+            &machine::words(&parts.engine, &cell.settings)?,
             &GuestArgs {
                 init: &parts.init,
                 read_only: disk.read_only(),
-                addresses: &addresses,
+                addresses: net.as_ref().map(|_| &addresses),
                 nonce: &nonce,
                 extra: &text("boot_args"),
             },
         );
+        let given = words.clone();
         let context = Context {
             program: parts.program.display().to_string(),
             program_name: parts.program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -290,7 +318,7 @@ impl Vm {
             root: if kind.shares_kernel() { root.display().to_string() } else { String::new() },
             agent: parts.agent.clone(),
             nonce: nonce.clone(),
-            tap: link.name().to_owned(),
+            tap: net.as_ref().map_or_else(String::new, |net| net.link.name().to_owned()),
             mac: addresses.mac_text(),
             guest_ip: addresses.guest.to_string(),
             host_ip: addresses.host.to_string(),
@@ -334,6 +362,19 @@ impl Vm {
             isolation.give(path)?;
         }
         isolation.give(&folder)?;
+        if text("page_cache") == "cold" {
+            // Last of all that reads files, first of all that is timed.
+            let files = [parts.program.as_path(), disk.path()].into_iter().chain(parts.kernel.as_deref());
+            let mut stay = 0;
+            for file in files {
+                let Some(bytes) = page_cache::forget(file)? else {
+                    return Err(NotHere(format!("a cold page cache: {} is in memory", file.display())).into());
+                };
+                stay += bytes;
+            }
+            let (name, unit) = (reading::HOST_CACHED.to_owned(), "bytes".to_owned());
+            records.push(Record::Reading { vm, name, value: Some(stay as f64), unit, reason: String::new() });
+        }
         let deadlines = Deadlines::of(cell);
         let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).context("cannot have an inotify")?;
         watch
@@ -347,6 +388,7 @@ impl Vm {
             vm,
             nonce,
             launch,
+            words: given,
             counts,
             kvm: parts.engine.needs_kvm,
             kind,
@@ -373,9 +415,8 @@ impl Vm {
             runtime,
             guest,
             watch,
-            announcements,
+            net,
             _disk: disk,
-            link,
         })
     }
 

@@ -62,6 +62,9 @@ impl Vm {
                 None => self.no_reading(name, "ns", NO_MESSAGE.into()),
             }
         }
+        let [missing, added] = compared(&self.words, &stats.cmdline);
+        self.reading(reading::GUEST_WORDS_MISSING, missing as f64, "1");
+        self.reading(reading::GUEST_WORDS_ADDED, added as f64, "1");
         self.reading(reading::GUEST_UPTIME, stats.uptime_ms as f64 * 1e6, "ns");
         self.reading(reading::GUEST_CPUS, f64::from(stats.cpus), "1");
         self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
@@ -211,6 +214,19 @@ const OF_OWN_KERNEL: [&str; 9] = [
 
 const NO_MESSAGE: &str = "the guest's kernel log has no such message";
 
+/// Words of the command line `given` that `found` lacks, and those that it has beyond them.
+fn compared(given: &str, found: &str) -> [usize; 2] {
+    let mut left: Vec<&str> = found.split_whitespace().collect();
+    let mut missing = 0;
+    for word in given.split_whitespace() {
+        match left.iter().position(|other| *other == word) {
+            Some(place) => drop(left.swap_remove(place)),
+            None => missing += 1,
+        }
+    }
+    [missing, left.len()]
+}
+
 /// Why the guest's kernel log has no `random: fast init done`.
 fn no_fast_init(release: &str) -> String {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
@@ -219,5 +235,16 @@ fn no_fast_init(release: &str) -> String {
         format!("Linux has had no message `random: fast init done` since 5.18, and the guest runs {release}")
     } else {
         NO_MESSAGE.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compared;
+
+    #[test]
+    fn words_are_compared_wherever_they_stand() {
+        assert_eq!(compared("a b=1 b=1", "x b=1 a b=1"), [0, 1]);
+        assert_eq!(compared("a b", "b b c"), [1, 2]);
     }
 }

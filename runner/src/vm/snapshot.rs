@@ -166,7 +166,7 @@ impl Vm {
         });
         process.kill();
         let exit = process.reap();
-        let (_, tail, _) = console.finish();
+        let tail = console.finish().tail;
         let exit = exit
             .map_err(|error| Failed::new(FailureReason::Host, event::EXIT, format!("cannot reap the VMM: {error}")))?;
         result.map_err(|failure| self.explain(failure, exit, &tail))

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use microbench::selftest::fake_guest;
 use microbench_agent::work::{Latency, Stream, StreamReply, WorkReply, WorkRequest, hex, pseudo_random, sum};
-use microbench_agent::{INDEX_SEED, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, Stats};
+use microbench_agent::{
+    INDEX_SEED, NETWORK_PARAMETER, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, STATS_MARK, Stats,
+};
 
 /// Zero of the clock of the kernel that this guest does not have.
 static BEGIN: OnceLock<Instant> = OnceLock::new();
@@ -43,6 +45,9 @@ fn main() {
     }
     let word = format!("{NONCE_PARAMETER}=");
     let nonce = boot_args.split(' ').find_map(|w| w.strip_prefix(&word)).unwrap_or_default().to_owned();
+    if boot_args.split(' ').any(|word| word == format!("{NETWORK_PARAMETER}=off")) {
+        return alone(mode, &nonce);
+    }
     let (nonce, restored) = match mode.as_str() {
         "restores" | "unsaved" => {
             let guest = api::guest(folder, &nonce, mode == "unsaved");
@@ -100,6 +105,27 @@ fn main() {
         let (mode, nonce) = (mode.clone(), nonce.clone());
         std::thread::spawn(move || serve(&stream.expect("a connection"), &mode, &nonce, console));
     }
+}
+
+/// A guest without a network: it says all that it has to say, and ends.
+fn alone(mode: &str, nonce: &str) {
+    BEGIN.get_or_init(Instant::now);
+    println!("fake-vmm: booting without a network");
+    match mode {
+        "silent" => loop {
+            std::thread::park();
+        },
+        "mute" => return,
+        "stranger" => return println!("{READY_MARK} 00\n{STATS_MARK} 00 {{}}"),
+        _ => {}
+    }
+    *ANSWERED.lock().expect("a lock") = uptime_ns();
+    println!("{READY_MARK} {nonce}");
+    let stats = match mode {
+        "garbage" => "{\"kernel_messages\": ".to_owned(),
+        _ => serde_json::to_string(&stats(mode)).expect("JSON"),
+    };
+    println!("{STATS_MARK} {nonce} {stats}\n{RESTART_MARK}");
 }
 
 fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {

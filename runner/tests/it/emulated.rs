@@ -1,5 +1,6 @@
 //! Real Firecracker and real QEMU guests in the emulated host, with the project's own kernels, images and programs.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -73,6 +74,60 @@ webservice_startup_time = {}
 shutdown_time = {}
 vmm_system_calls = {}
 copy = { work = { kind = "copy", bytes = "64 KiB", rounds = 2 } }
+"#;
+
+/// One guest of each machine that this project describes and can start here, by one kernel: with a network and, where it is said, without.
+const MACHINES: &str = r#"
+[study]
+name = "machines"
+title = "One guest of each machine"
+seed = 1
+[guest]
+kernel = "pci-6.1"
+rootfs = "minimal"
+memory_mib = 128
+[variants.fc]
+engine = "firecracker"
+[variants.fc-alone]
+engine = "firecracker"
+network = false
+[variants.fc-huge]
+engine = "firecracker"
+huge_pages = true
+aio = "io_uring"
+[variants.qemu]
+engine = "qemu-microvm"
+[variants.qemu-acpi]
+engine = "qemu-microvm"
+acpi = true
+huge_pages = true
+[variants.qemu-pci]
+engine = "qemu-microvm"
+acpi = true
+transport = "pci"
+[variants.qemu-mmio-kernel]
+engine = "qemu-microvm"
+acpi = true
+transport = "pci"
+kernel = "microvm-6.1"
+[variants.qemu-cold]
+engine = "qemu-microvm"
+page_cache = "cold"
+[variants.pc]
+engine = "qemu-pc"
+[variants.pc-off]
+engine = "qemu-pc"
+reboot = "power-off"
+[variants.q35-alone]
+engine = "qemu-q35"
+network = false
+[matrix]
+trials = 1
+warmup = 0
+[metrics]
+webservice_startup_time = {}
+kernel_boot_time = {}
+shutdown_time = {}
 "#;
 
 /// A process, a container and a VM with the same agent.
@@ -453,6 +508,43 @@ fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
             (cell, failure) => panic!("{cell}: {failure:?}"),
         }
     }
+}
+
+#[test]
+fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_needs() {
+    let real = Real::with(MACHINES);
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 11);
+    let mut added = BTreeMap::new();
+    for execution in counted.values() {
+        let (cell, vm) = (execution.cell.trim_end_matches("/1"), &execution.vms[&0]);
+        let refused = |words: &str| {
+            let failure = vm.failure.as_ref().unwrap_or_else(|| panic!("{cell} was started"));
+            assert_eq!(failure.reason, FailureReason::NotApplicable, "{cell}: {}", failure.message);
+            assert!(failure.message.contains(words), "{cell}: {}", failure.message);
+        };
+        match cell {
+            "qemu-mmio-kernel" => refused("CONFIG_VIRTIO_PCI, which kernels/microvm-6.1 has not"),
+            // In the emulated host every file is in memory.
+            "qemu-cold" => refused("is in memory"),
+            _ => {
+                assert_eq!(vm.failure, None, "{cell}");
+                let startup =
+                    vm.events[if cell.ends_with("-alone") { "agent.ready" } else { "http.ok" }] - vm.events["spawn"];
+                assert!(startup < 2_000_000_000, "{cell}: {startup} ns");
+                assert!(vm.events.contains_key("init.begin") && vm.events.contains_key("exit"), "{cell}");
+                let count =
+                    |name: &str| vm.readings[name].0.clone().unwrap_or_else(|why| panic!("{cell}: {name}: {why}"));
+                assert_eq!(count("guest.words_missing"), 0.0, "{cell}");
+                added.insert(cell, count("guest.words_added"));
+            }
+        }
+    }
+    // Without ACPI tables that name them, devices are words: one each.
+    let acpi = ["qemu-acpi", "qemu-pci", "pc", "pc-off", "q35-alone"].map(|cell| (cell, 0.0));
+    let words = [("fc", 2.0), ("fc-alone", 1.0), ("fc-huge", 2.0), ("qemu", 2.0)];
+    assert_eq!(added, BTreeMap::from_iter(acpi.into_iter().chain(words)));
 }
 
 #[test]

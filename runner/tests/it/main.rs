@@ -7,6 +7,7 @@ mod density;
 mod doctor;
 mod documents;
 mod emulated;
+mod engines;
 mod faults;
 mod front;
 mod hostile;

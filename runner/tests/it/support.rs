@@ -53,7 +53,7 @@ default = "ok"
 doc = "How the guest behaves."
 
 [command]
-argv = ["{{{{program}}}}", "{{{{mode}}}}", "{{{{tap}}}}", "{{{{mac}}}}", "{{{{guest_ip}}}}", "{{{{boot_args}}}}", "{{{{folder}}}}"]
+argv = ["{{{{program}}}}", "{{{{mode}}}}", "{{{{#if network}}}}{{{{tap}}}}{{{{else}}}}-{{{{/if}}}}", "{{{{#if network}}}}{{{{mac}}}}{{{{else}}}}-{{{{/if}}}}", "{{{{#if network}}}}{{{{guest_ip}}}}{{{{else}}}}-{{{{/if}}}}", "{{{{boot_args}}}}", "{{{{folder}}}}"]
 
 [settings.file]
 default = ""

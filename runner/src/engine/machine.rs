@@ -1,0 +1,142 @@
+//! What an engine's machine asks of its guest, and what it does not have, by a cell's settings: pure.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use microbench_plots::record::Level;
+
+use super::description::Engine;
+use super::launch::renderer;
+use crate::error::code::Code;
+
+/// The setting that gives a guest a network, or none.
+pub const NETWORK: &str = "network";
+/// The setting that gives a guest a console, or none.
+pub const CONSOLE: &str = "console";
+/// The level of `reboot` at which the guest powers its machine off.
+pub const POWER_OFF: &str = "power-off";
+
+/// A cell's settings by name.
+pub type Settings = BTreeMap<String, Level>;
+
+/// True unless the cell's settings say that its guests have no `what`: [`NETWORK`], [`CONSOLE`].
+#[must_use]
+pub fn has(settings: &Settings, what: &str) -> bool {
+    settings.get(what) != Some(&Level::Bool(false))
+}
+
+/// Renders a template of `engine` over the settings alone.
+fn render(engine: &Engine, place: &str, template: &str, settings: &Settings) -> anyhow::Result<String> {
+    renderer()
+        .render_template(template, settings)
+        .with_context(|| Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", engine.name)))
+}
+
+/// The machine's words on the guest kernel's command line: its console, how it ends, what it needs.
+///
+/// # Errors
+/// A template that names what is no setting.
+pub fn words(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
+    let kernel = &engine.kernel;
+    let reboot = match settings.get("reboot").map(ToString::to_string).as_deref() {
+        None | Some("" | "engine") => render(engine, "kernel.reboot", &kernel.reboot, settings)?,
+        Some(other) => other.to_owned(),
+    };
+    let reboot = match reboot.as_str() {
+        "" => String::new(),
+        POWER_OFF => format!("{}={POWER_OFF}", microbench_agent::END_PARAMETER),
+        word => format!("reboot={word}"),
+    };
+    let console = match has(settings, CONSOLE) {
+        true => render(engine, "kernel.console", &kernel.console, settings)?,
+        false => render(engine, "kernel.no_console", &kernel.no_console, settings)?,
+    };
+    let own = render(engine, "kernel.boot_args", &kernel.boot_args, settings)?;
+    let words = [console, reboot, own];
+    Ok(words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" "))
+}
+
+/// The option that the guest's kernel must be configured with; empty for none.
+///
+/// # Errors
+/// As [`words`].
+pub fn needs(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
+    render(engine, "kernel.needs", &engine.kernel.needs, settings)
+}
+
+/// Why no machine has these settings, as a clause; `None` when there is one.
+///
+/// # Errors
+/// As [`words`].
+pub fn refusal(engine: &Engine, settings: &Settings) -> anyhow::Result<Option<String>> {
+    if !has(settings, NETWORK) && !has(settings, CONSOLE) {
+        return Ok(Some("a guest without a network is seen on its console alone, and it has none".to_owned()));
+    }
+    for refusal in &engine.refuses {
+        if !render(engine, "refuses.when", &refusal.when, settings)?.is_empty() {
+            return Ok(Some(refusal.reason.clone()));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::description::load;
+
+    /// The engine's own defaults, with these.
+    fn settings(engine: &Engine, given: &[(&str, Level)]) -> Settings {
+        let own = engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone()));
+        let given = given.iter().map(|(name, level)| ((*name).to_owned(), level.clone()));
+        own.chain(given).collect()
+    }
+
+    fn said(engine: &str, given: &[(&str, Level)]) -> String {
+        let engine = &load(&[]).unwrap()[engine];
+        words(engine, &settings(engine, given)).unwrap()
+    }
+
+    fn text(word: &str) -> Level {
+        Level::Text(word.into())
+    }
+
+    #[test]
+    fn the_kernels_words_are_the_machines_own_unless_the_cell_says_otherwise() {
+        let skipped = "i8042.noaux i8042.nomux i8042.dumbkbd";
+        assert_eq!(said("firecracker", &[]), format!("console=ttyS0 reboot=k pci=off {skipped}"));
+        let none = [("reboot", text("t")), ("console", Level::Bool(false))];
+        assert_eq!(said("firecracker", &none), format!("8250.nr_uarts=0 reboot=t pci=off {skipped}"));
+        assert_eq!(said("firecracker", &[("keyboard_probe", Level::Bool(true))]), "console=ttyS0 reboot=k pci=off");
+        assert_eq!(said("qemu-microvm", &[]), "console=ttyS0 reboot=t");
+        assert_eq!(said("qemu-microvm", &[("acpi", Level::Bool(true))]), "console=ttyS0 reboot=a");
+        assert_eq!(said("qemu-microvm", &[("reboot", text("k")), ("console", Level::Bool(false))]), "reboot=k");
+        assert_eq!(said("qemu-pc", &[("reboot", text(POWER_OFF))]), "console=ttyS0 microbench.end=power-off");
+    }
+
+    #[test]
+    fn what_no_machine_has_is_refused_with_a_reason() {
+        let engines = load(&[]).unwrap();
+        let refused = |engine: &str, given: &[(&str, Level)]| {
+            refusal(&engines[engine], &settings(&engines[engine], given)).unwrap()
+        };
+        let off = Level::Bool(false);
+        assert_eq!(refused("qemu-microvm", &[("network", off.clone())]), None);
+        let blind = refused("qemu-microvm", &[("network", off.clone()), ("console", off)]);
+        assert!(blind.is_some_and(|reason| reason.contains("console")));
+        let bus = refused("qemu-microvm", &[("transport", text("pci"))]);
+        assert!(bus.is_some_and(|reason| reason.contains("acpi = true")));
+        assert_eq!(refused("qemu-microvm", &[("transport", text("pci")), ("acpi", Level::Bool(true))]), None);
+    }
+
+    #[test]
+    fn devices_on_a_bus_need_a_kernel_that_knows_it() {
+        let engines = load(&[]).unwrap();
+        let needed = |engine: &str, given: &[(&str, Level)]| {
+            needs(&engines[engine], &settings(&engines[engine], given)).unwrap()
+        };
+        assert_eq!(needed("qemu-pc", &[]), "CONFIG_VIRTIO_PCI");
+        assert_eq!(needed("qemu-microvm", &[]), "");
+        assert_eq!(needed("qemu-microvm", &[("transport", text("pci"))]), "CONFIG_VIRTIO_PCI");
+    }
+}

@@ -1,0 +1,130 @@
+//! Engines whose program is not installed, settings that a machine does not have, guests without a network.
+
+use std::fs;
+
+use microbench_plots::record::FailureReason;
+
+use crate::support::{Bench, text};
+
+/// Beside the fake engine one whose program nobody has.
+fn with_an_absent_engine() -> Bench {
+    let bench = Bench::new();
+    let fake = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
+    let program = fake.lines().find(|line| line.starts_with("program")).unwrap().to_owned();
+    let absent = fake.replace("name = \"fake\"", "name = \"absent\"").replace("title = \"Fake\"", "title = \"Absent\"");
+    bench.file("engines/absent.toml", &absent.replace(&program, "program = \"no-such-vmm\""));
+    bench.study(&["ok"], "trials = 1\nwarmup = 0", "");
+    let study = fs::read_to_string(bench.path("study.toml")).unwrap();
+    bench.file("study.toml", &study.replace("[matrix]", "[variants.absent]\nengine = \"absent\"\n[matrix]"));
+    bench
+}
+
+#[test]
+fn a_variant_whose_program_is_not_installed_does_not_stop_the_others() {
+    let bench = with_an_absent_engine();
+    let words =
+        ["not applicable here", "absent/1: Absent (the engine's program `no-such-vmm`: not installed", "on PATH"];
+    let plan = bench.run(&["plan", "study.toml"]);
+    assert!(plan.status.success());
+    let run = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
+    for said in [text(&plan.stdout), text(&run.stderr)] {
+        for word in words {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+    for execution in bench.counted().values() {
+        let vm = &execution.vms[&0];
+        match (execution.cell.as_str(), &vm.failure) {
+            ("ok/1", None) => {}
+            ("absent/1", Some(failure)) => {
+                assert_eq!(failure.reason, FailureReason::NotApplicable);
+                assert!(
+                    failure.message.contains("no-such-vmm") && failure.message.contains("to have it"),
+                    "{}",
+                    failure.message
+                );
+            }
+            (cell, failure) => panic!("{cell}: {failure:?}"),
+        }
+    }
+    // The same when the run goes on, and in what is analysed.
+    assert!(bench.run(&["run", "--resume", "run", "--host", "fake"]).status.success());
+    let analysed = bench.run(&["analyze", "run"]);
+    assert!(analysed.status.success());
+    let samples = fs::read_to_string(bench.path("run/samples.csv")).unwrap();
+    assert!(samples.lines().any(|line| line.contains("absent/1") && line.contains("not-applicable")), "{samples}");
+}
+
+#[test]
+fn when_no_program_is_installed_nothing_is_started() {
+    let bench = with_an_absent_engine();
+    let study = fs::read_to_string(bench.path("study.toml")).unwrap();
+    bench.file("study.toml", &study.replace("engine = \"fake\"", "engine = \"absent\""));
+    let run = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let said = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(3), "{said}");
+    assert!(said.contains("`no-such-vmm`: not installed") && said.contains("try: install it"), "{said}");
+    assert!(!bench.path("run").exists());
+}
+
+#[test]
+fn settings_that_a_machine_does_not_have_are_not_applicable_with_the_reason() {
+    let bench = Bench::new();
+    let fake = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
+    let refusal = "[[refuses]]\nwhen = \"{{#unless console}}yes{{/unless}}\"\nreason = \"it is deaf\"\n";
+    bench.file("engines/fake.toml", &format!("{fake}\n{refusal}"));
+    bench.study(&["ok"], "trials = 1\nwarmup = 0", "");
+    let study = fs::read_to_string(bench.path("study.toml")).unwrap();
+    let deaf = "[variants.deaf]\nengine = \"fake\"\nconsole = false\n[matrix]";
+    bench.file("study.toml", &study.replace("[matrix]", deaf));
+    assert!(text(&bench.run(&["plan", "study.toml"]).stdout).contains("deaf/1: these settings: it is deaf"));
+    bench.run_study();
+    let counted = bench.counted();
+    let failure =
+        counted.values().find(|execution| execution.cell == "deaf/1").unwrap().vms[&0].failure.clone().unwrap();
+    assert_eq!(failure.reason, FailureReason::NotApplicable);
+    assert!(failure.message.contains("it is deaf"), "{}", failure.message);
+    assert!(counted.values().any(|execution| execution.cell == "ok/1" && execution.vms[&0].failure.is_none()));
+}
+
+#[test]
+fn a_guest_without_a_network_is_seen_on_its_console() {
+    let bench = Bench::new();
+    bench.study(&["ok", "mute", "stranger", "garbage"], "trials = 1\nwarmup = 0", "network = false");
+    bench.run_study();
+    let counted = bench.counted();
+    assert_eq!(counted.len(), 4);
+    for execution in counted.values() {
+        let vm = &execution.vms[&0];
+        match (execution.cell.as_str(), &vm.failure) {
+            ("ok/1", None) => {
+                // The two ends of a process are seen by two threads.
+                assert!(vm.events["spawn"] < vm.events["agent.ready"] && vm.events["spawn"] < vm.events["exit"]);
+                assert_eq!(vm.readings["kernel.messages"].0, Ok(42.0));
+                for name in ["http.ok", "stop.requested", "work.hashing_time.duration"] {
+                    let reason = vm.readings[name].0.clone().unwrap_err();
+                    assert!(reason.contains("no network"), "{name}: {reason}");
+                }
+            }
+            ("mute/1" | "stranger/1", Some(failure)) => {
+                assert_eq!(failure.reason, FailureReason::Protocol, "{}", failure.message);
+                assert!(failure.message.contains("mark is not on the console"), "{}", failure.message);
+            }
+            ("garbage/1", Some(failure)) => {
+                assert_eq!(failure.reason, FailureReason::Protocol, "{}", failure.message);
+                assert!(failure.message.contains("statistics on the console are wrong"), "{}", failure.message);
+            }
+            (cell, failure) => panic!("{cell}: {failure:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_guest_without_a_network_that_never_ends_meets_its_deadline() {
+    let bench = Bench::new();
+    bench.study(&["silent"], "trials = 1\nwarmup = 0", "network = false");
+    bench.run_study();
+    let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
+    assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Timeout, "agent.ready"));
+}
