@@ -48,6 +48,9 @@ fn main() {
     if boot_args.split(' ').any(|word| word == format!("{NETWORK_PARAMETER}=off")) {
         return alone(mode, &nonce);
     }
+    let mac = fake_guest::parse_mac(mac).expect("a MAC address");
+    fake_guest::join(tap, mac, ip.parse().expect("an address")).expect("a network");
+    // After the network, which one thread alone can enter.
     let (nonce, restored) = match mode.as_str() {
         "restores" | "unsaved" => {
             let guest = api::guest(folder, &nonce, mode == "unsaved");
@@ -55,8 +58,6 @@ fn main() {
         }
         _ => (nonce, false),
     };
-    let mac = fake_guest::parse_mac(mac).expect("a MAC address");
-    fake_guest::join(tap, mac, ip.parse().expect("an address")).expect("a network");
     // Without a console it says nothing, but to its last word.
     let console = boot_args.split(' ').any(|word| word.starts_with("console="));
     if console {
