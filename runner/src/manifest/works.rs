@@ -198,7 +198,7 @@ fn of_value(kind: &WorkSpec, value: &At<String>, errors: &mut Diagnostics) -> Op
     let found = kind.all_values().find(|known| *known == value.value);
     if found.is_none() {
         let message = format!("work of kind {} has no value {}", quote(kind.name), quote(&value.value));
-        let help = suggest(&value.value, "its values", kind.all_values());
+        let help = suggest(&value.value, "values of this work", kind.all_values());
         errors.push(ManifestError::new(Code::NotAChoice, value.span.clone(), message).help(help));
     }
     found
