@@ -177,9 +177,15 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
 fn outcome(claim: &Claim, interval: &Interval) -> Outcome {
     let least = claim.least.unwrap_or(f64::NEG_INFINITY);
     let most = claim.most.unwrap_or(f64::INFINITY);
-    if interval.low >= least && interval.high <= most {
+    // An interval may be a point: values that are all the same.
+    let (met, missed) = if claim.strict {
+        (interval.low > least && interval.high < most, interval.high <= least || interval.low >= most)
+    } else {
+        (interval.low >= least && interval.high <= most, interval.high < least || interval.low > most)
+    };
+    if met {
         Outcome::Holds
-    } else if interval.high < least || interval.low > most {
+    } else if missed {
         Outcome::Contradicted
     } else {
         Outcome::Inconclusive
@@ -235,7 +241,9 @@ impl Verdict {
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         match (self.claim.least, self.claim.most) {
             (Some(least), Some(most)) => format!("{least} to {most}{unit}"),
+            (Some(least), None) if self.claim.strict => format!("more than {least}{unit}"),
             (Some(least), None) => format!("at least {least}{unit}"),
+            (None, Some(most)) if self.claim.strict => format!("less than {most}{unit}"),
             (None, Some(most)) => format!("at most {most}{unit}"),
             (None, None) => String::new(),
         }
@@ -466,4 +474,33 @@ fn markdown(plan: &Plan, verdicts: &[Verdict]) -> String {
         let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_itself_meets_no_strict_expectation() {
+        let claim = |least, most, strict| Claim {
+            name: String::new(),
+            text: String::new(),
+            comparison: None,
+            statistic: Statistic::Mean,
+            least,
+            most,
+            strict,
+            published: None,
+            data: String::new(),
+            unmeasured: String::new(),
+        };
+        let interval = |low, high| Interval { low, high, level: 0.95 };
+        // Shares of VMs that came up, all of them in every trial: not less than all.
+        assert_eq!(outcome(&claim(None, Some(1.0), true), &interval(1.0, 1.0)), Outcome::Contradicted);
+        assert_eq!(outcome(&claim(None, Some(1.0), false), &interval(1.0, 1.0)), Outcome::Holds);
+        assert_eq!(outcome(&claim(Some(1.0), None, true), &interval(1.0, 1.0)), Outcome::Contradicted);
+        assert_eq!(outcome(&claim(Some(1.0), None, true), &interval(1.0, 1.1)), Outcome::Inconclusive);
+        assert_eq!(outcome(&claim(Some(1.0), None, true), &interval(1.01, 1.1)), Outcome::Holds);
+        assert_eq!(outcome(&claim(Some(1.0), Some(2.0), false), &interval(1.0, 2.0)), Outcome::Holds);
+    }
 }

@@ -474,6 +474,9 @@ pub struct Claim {
     pub least: Option<f64>,
     /// Largest value for which it holds; `None` for no limit.
     pub most: Option<f64>,
+    /// The limit itself does not make it true (`> 1`, `< 2`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// The value that the paper states, if it states one.
     pub published: Option<f64>,
     /// What the paper's own data says, in words.

@@ -20,6 +20,7 @@ fn claim(name: &str, comparison: Option<Comparison>, least: Option<f64>, most: O
         statistic: Statistic::Mean,
         least,
         most,
+        strict: false,
         published: Some(1.18),
         data: "something else".into(),
     }

@@ -21,6 +21,7 @@ fn claim(name: &str, comparison: Option<Comparison>) -> Claim {
         statistic: Statistic::Mean,
         least: Some(1.0),
         most: None,
+        strict: false,
         published: Some(1.18),
         data: String::new(),
     }

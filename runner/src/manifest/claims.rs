@@ -85,7 +85,7 @@ fn claim(
     if let Some(Comparison::Ratio(a, b) | Comparison::Difference(a, b)) = &comparison {
         one_unit([a, b], metrics, raw, errors);
     }
-    let (least, most) = match &raw.expect {
+    let (least, most, strict) = match &raw.expect {
         Some(expect) => limits(expect, errors)?,
         None => {
             if !raw.broken && raw.unmeasured.is_none() {
@@ -94,7 +94,7 @@ fn claim(
                         .help(format!("say what makes it true, for instance `expect = \"> 1\"`; {FORM}")),
                 );
             }
-            (None, None)
+            (None, None, false)
         }
     };
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone()).unwrap_or_default();
@@ -105,6 +105,7 @@ fn claim(
         statistic: statistic?,
         least,
         most,
+        strict,
         published: raw.published.as_ref().map(|at| at.value),
         data: text(&raw.data),
         unmeasured: text(&raw.unmeasured),
@@ -124,7 +125,7 @@ fn one_unit(sides: [&Side; 2], metrics: &[Metric], raw: &raw::Claim, errors: &mu
     }
 }
 
-fn limits(expect: &At<String>, errors: &mut Diagnostics) -> Option<(Option<f64>, Option<f64>)> {
+fn limits(expect: &At<String>, errors: &mut Diagnostics) -> Option<Limits> {
     let limits = parse(&expect.value);
     if limits.is_none() {
         let message = format!("{} is not an expectation", quote(&expect.value));
@@ -133,19 +134,24 @@ fn limits(expect: &At<String>, errors: &mut Diagnostics) -> Option<(Option<f64>,
     limits
 }
 
-/// The least and the largest value for which an expectation is met.
-fn parse(text: &str) -> Option<(Option<f64>, Option<f64>)> {
+/// The least and the largest value for which an expectation is met, and whether these do not meet it themselves.
+type Limits = (Option<f64>, Option<f64>, bool);
+
+fn parse(text: &str) -> Option<Limits> {
     let number = |text: &str| text.trim().parse::<f64>().ok().filter(|value| value.is_finite());
     let text = text.trim();
     if let Some((least, most)) = text.split_once("..") {
         let (least, most) = (number(least)?, number(most)?);
-        return (least <= most).then_some((Some(least), Some(most)));
+        return (least <= most).then_some((Some(least), Some(most), false));
     }
+    let limit = |rest: &str| {
+        let equal = rest.strip_prefix('=');
+        Some((number(equal.unwrap_or(rest))?, equal.is_none()))
+    };
     if let Some(rest) = text.strip_prefix('>') {
-        return Some((Some(number(rest.strip_prefix('=').unwrap_or(rest))?), None));
+        return limit(rest).map(|(least, strict)| (Some(least), None, strict));
     }
-    let rest = text.strip_prefix('<')?;
-    Some((None, Some(number(rest.strip_prefix('=').unwrap_or(rest))?)))
+    limit(text.strip_prefix('<')?).map(|(most, strict)| (None, Some(most), strict))
 }
 
 /// Reports the sides that no cell is on.
@@ -176,12 +182,12 @@ mod tests {
     #[test]
     fn an_expectation_is_a_limit_or_a_range() {
         for (text, limits) in [
-            ("> 1", (Some(1.0), None)),
-            (">=1.5", (Some(1.5), None)),
-            ("< 2", (None, Some(2.0))),
-            (" <= -2e3 ", (None, Some(-2000.0))),
-            ("1.0 .. 1.3", (Some(1.0), Some(1.3))),
-            ("-1..1", (Some(-1.0), Some(1.0))),
+            ("> 1", (Some(1.0), None, true)),
+            (">=1.5", (Some(1.5), None, false)),
+            ("< 2", (None, Some(2.0), true)),
+            (" <= -2e3 ", (None, Some(-2000.0), false)),
+            ("1.0 .. 1.3", (Some(1.0), Some(1.3), false)),
+            ("-1..1", (Some(-1.0), Some(1.0), false)),
         ] {
             assert_eq!(parse(text), Some(limits), "{text}");
         }
