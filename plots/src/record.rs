@@ -595,6 +595,23 @@ pub enum HostKind {
 }
 
 impl HostKind {
+    /// The kind of this name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Kvm, Self::Emulated, Self::Fake, Self::Imported].into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// As it stands in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Emulated => "emulated",
+            Self::Fake => "fake",
+            Self::Imported => "imported",
+        }
+    }
+
     /// What a reader must know of times that were measured there.
     #[must_use]
     pub fn note(self) -> &'static str {
@@ -609,12 +626,7 @@ impl HostKind {
 
 impl fmt::Display for HostKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kvm => "kvm",
-            Self::Emulated => "emulated",
-            Self::Fake => "fake",
-            Self::Imported => "imported",
-        })
+        f.write_str(self.name())
     }
 }
 

@@ -55,6 +55,12 @@ impl Status {
         Self::BeyondLimit,
     ];
 
+    /// The status of this name; one that is not known is no value.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self::ALL.into_iter().find(|status| status.text() == text).unwrap_or(Self::NotAvailable)
+    }
+
     /// As it stands in the table.
     #[must_use]
     pub fn text(self) -> &'static str {
@@ -432,11 +438,9 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
                 metric: metric[row].clone(),
                 value: value[row],
                 unit: unit[row].clone(),
-                status: Status::ALL.into_iter().find(|s| s.text() == status[row]).unwrap_or(Status::NotAvailable),
+                status: Status::of(&status[row]),
                 reason: reason[row].clone(),
-                host: [HostKind::Kvm, HostKind::Emulated, HostKind::Fake, HostKind::Imported]
-                    .into_iter()
-                    .find(|kind| kind.to_string() == host[row]),
+                host: HostKind::of(&host[row]),
                 machine: machine[row].clone(),
                 warmup: warmup[row],
                 superseded: superseded[row],

@@ -8,17 +8,19 @@ use std::path::Path;
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 use polars_io::SerWriter;
 use polars_io::prelude::CsvWriter;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::Error;
 use crate::file::write;
 use crate::journal::{Execution, Journal};
 use crate::record::{HostKind, Plan, Statistic};
 use crate::samples::{Sample, Status, said};
+use crate::stats::ascending::Ascending;
 use crate::stats::bca;
-use crate::stats::drift::drift;
+use crate::stats::drift::{Drift, drift, drift_of};
 use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
 use crate::stats::median::{Interval, interval, median};
-use crate::stats::outlier::outliers;
+use crate::stats::outlier::{Outliers, outliers};
 use crate::stats::precision::{Look, Precision};
 use crate::stats::quantile::{quantile, quantile_interval, smallest_n};
 use crate::terminal::{self, Room, fitted, wrapped_to};
@@ -254,6 +256,92 @@ fn mean_interval(row: &Row, seed: u64) -> Result<Interval, bca::Withheld> {
     bca::interval(&row.values(Statistic::Mean), LEVEL, seed, 0)
 }
 
+/// A row of `summary.csv`: what a cell and metric come to. `schema.rs` says what each column is.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) cell: String,
+    pub(crate) label: String,
+    pub(crate) metric: String,
+    pub(crate) unit: String,
+    pub(crate) host: Option<HostKind>,
+    pub(crate) vms: usize,
+    pub(crate) missing: BTreeMap<Status, (usize, String)>,
+    numbers: Numbers,
+}
+
+/// The statistics of one row.
+#[derive(Clone, Debug)]
+struct Numbers {
+    n: usize,
+    median: Option<f64>,
+    median_interval: Option<Interval>,
+    mean: Option<f64>,
+    mean_interval: Result<Interval, bca::Withheld>,
+    deviation: Option<f64>,
+    variation: Option<f64>,
+    min: Option<f64>,
+    max: Option<f64>,
+    tails: [(Option<f64>, Option<Interval>); TAILS.len()],
+    outliers: Outliers,
+    drift: Option<Drift>,
+}
+
+impl Numbers {
+    /// Of the trials' medians, infinite where one is censored, and of their means, both in trial order.
+    fn of(medians: &[f64], means: &[f64], seed: u64) -> Self {
+        let all = Ascending::of(medians);
+        // Infinite values are the last ones.
+        let finite = all.values().partition_point(|value| value.is_finite());
+        let least = |p: f64| smallest_n(p, LEVEL).is_some_and(|least| medians.len() >= least);
+        let is_finite = |value: &f64| value.is_finite();
+        let of_finite = match finite == medians.len() {
+            true => all.outliers(),
+            false => outliers(&all.values()[..finite]),
+        };
+        // One VM a trial: both are the same.
+        let severe = if medians == means { of_finite.severe } else { outliers(means).severe };
+        Self {
+            n: finite,
+            median: all.median().filter(is_finite),
+            median_interval: all.median_interval(LEVEL),
+            mean: mean(means).filter(is_finite),
+            mean_interval: bca::interval_of(means, severe, LEVEL, seed, 0),
+            deviation: standard_deviation(means),
+            variation: coefficient_of_variation(means),
+            min: all.values().first().copied().filter(is_finite),
+            max: finite.checked_sub(1).map(|last| all.values()[last]),
+            tails: TAILS.map(|(_, statistic)| {
+                let p = statistic.share().unwrap_or(0.5);
+                let value = all.quantile(p).filter(|value| least(p) && value.is_finite());
+                (value, all.quantile_interval(p, LEVEL))
+            }),
+            outliers: of_finite,
+            drift: drift_of(medians, &all),
+        }
+    }
+}
+
+impl Line {
+    fn of(row: &Row, seed: u64) -> Self {
+        let names = [&row.cell, &row.label, &row.metric, &row.unit].map(String::clone);
+        let values = (row.values(Statistic::Median), row.values(Statistic::Mean));
+        Self::new(names, row.host, row.vms, row.missing.clone(), (&values.0, &values.1), seed)
+    }
+
+    /// Of a cell, its label, a metric and its unit; `values` are the trials' medians, infinite where one is censored, and their means, both
+    /// in trial order.
+    pub(crate) fn new(
+        [cell, label, metric, unit]: [String; 4],
+        host: Option<HostKind>,
+        vms: usize,
+        missing: BTreeMap<Status, (usize, String)>,
+        values: (&[f64], &[f64]),
+        seed: u64,
+    ) -> Self {
+        Self { cell, label, metric, unit, host, vms, missing, numbers: Numbers::of(values.0, values.1, seed) }
+    }
+}
+
 /// Writes `summary.csv` into `run`. `seed` is that of the intervals' resamples.
 ///
 /// # Errors
@@ -261,69 +349,77 @@ fn mean_interval(row: &Row, seed: u64) -> Result<Interval, bca::Withheld> {
 pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
     let path = run.join("summary.csv");
     let refused = |source| Error::Table { path: path.clone(), source };
-    let mut table = frame(rows, seed).map_err(refused)?;
+    write(&path, &csv(frame(rows, seed).map_err(refused)?).map_err(refused)?)
+}
+
+/// A table of numbers as CSV.
+pub(crate) fn csv(mut table: DataFrame) -> polars::error::PolarsResult<Vec<u8>> {
     let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused)?;
-    write(&path, &bytes)
+    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table)?;
+    Ok(bytes)
 }
 
 /// The rows as a table; `schema.rs` says what its columns are.
 pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<DataFrame> {
-    let text = |name: &str, of: &dyn Fn(&Row) -> String| -> Column {
-        Series::new(name.into(), rows.iter().map(of).collect::<Vec<_>>()).into()
+    let lines: Vec<Line> = rows.par_iter().map(|row| Line::of(row, seed)).collect();
+    frame_of(&lines)
+}
+
+/// As [`frame`], of lines.
+pub(crate) fn frame_of(lines: &[Line]) -> polars::error::PolarsResult<DataFrame> {
+    let text = |name: &str, of: &dyn Fn(&Line) -> String| -> Column {
+        Series::new(name.into(), lines.iter().map(of).collect::<Vec<_>>()).into()
     };
-    let count = |name: &str, of: &dyn Fn(&Row) -> usize| -> Column {
-        Series::new(name.into(), rows.iter().map(|row| of(row) as u64).collect::<Vec<_>>()).into()
+    let count = |name: &str, of: &dyn Fn(&Line) -> usize| -> Column {
+        Series::new(name.into(), lines.iter().map(|line| of(line) as u64).collect::<Vec<_>>()).into()
     };
-    let number = |name: &str, of: &dyn Fn(&Row) -> Option<f64>| -> Column {
-        Series::new(name.into(), rows.iter().map(of).collect::<Vec<_>>()).into()
+    let number = |name: &str, of: &dyn Fn(&Numbers) -> Option<f64>| -> Column {
+        Series::new(name.into(), lines.iter().map(|line| of(&line.numbers)).collect::<Vec<_>>()).into()
     };
-    let missing = |row: &Row, status: Status| row.missing.get(&status).map_or(0, |(count, _)| *count);
-    let columns = vec![
-        text("cell", &|row| row.cell.clone()),
-        text("label", &|row| row.label.clone()),
-        text("metric", &|row| row.metric.clone()),
-        text("unit", &|row| row.unit.clone()),
-        text("host", &|row| row.host.map(|host| host.to_string()).unwrap_or_default()),
-        count("n_trials", &Row::n),
-        count("n_vms", &|row| row.vms),
-        number("median", &Row::median),
-        number("median_low", &|row| row.median_interval().map(|i| i.low)),
-        number("median_high", &|row| row.median_interval().map(|i| i.high)),
-        number("median_level", &|row| row.median_interval().map(|i| i.level)),
-        number("mean", &Row::mean),
-        number("mean_low", &|row| mean_interval(row, seed).ok().map(|i| i.low)),
-        number("mean_high", &|row| mean_interval(row, seed).ok().map(|i| i.high)),
-        text("mean_withheld", &|row| mean_interval(row, seed).err().map(|why| why.to_string()).unwrap_or_default()),
-        number("standard_deviation", &|row| standard_deviation(&row.values(Statistic::Mean))),
-        number("coefficient_of_variation", &|row| coefficient_of_variation(&row.values(Statistic::Mean))),
-        number("min", &|row| row.finite(Statistic::Median).into_iter().reduce(f64::min)),
-        number("max", &|row| row.finite(Statistic::Median).into_iter().reduce(f64::max)),
+    let missing = |line: &Line, status: Status| line.missing.get(&status).map_or(0, |(count, _)| *count);
+    let mut columns = vec![
+        text("cell", &|line| line.cell.clone()),
+        text("label", &|line| line.label.clone()),
+        text("metric", &|line| line.metric.clone()),
+        text("unit", &|line| line.unit.clone()),
+        text("host", &|line| line.host.map(|host| host.to_string()).unwrap_or_default()),
+        count("n_trials", &|line| line.numbers.n),
+        count("n_vms", &|line| line.vms),
+        number("median", &|of| of.median),
+        number("median_low", &|of| of.median_interval.map(|i| i.low)),
+        number("median_high", &|of| of.median_interval.map(|i| i.high)),
+        number("median_level", &|of| of.median_interval.map(|i| i.level)),
+        number("mean", &|of| of.mean),
+        number("mean_low", &|of| of.mean_interval.ok().map(|i| i.low)),
+        number("mean_high", &|of| of.mean_interval.ok().map(|i| i.high)),
+        text("mean_withheld", &|line| line.numbers.mean_interval.err().map(|why| why.to_string()).unwrap_or_default()),
+        number("standard_deviation", &|of| of.deviation),
+        number("coefficient_of_variation", &|of| of.variation),
+        number("min", &|of| of.min),
+        number("max", &|of| of.max),
     ];
-    let mut columns = columns;
-    for (name, statistic) in TAILS {
-        columns.push(number(name, &|row| row.statistic(statistic)));
-        columns.push(number(&format!("{name}_low"), &|row| row.quantile_interval(statistic).map(|i| i.low)));
-        columns.push(number(&format!("{name}_high"), &|row| row.quantile_interval(statistic).map(|i| i.high)));
+    for (at, (name, _)) in TAILS.into_iter().enumerate() {
+        columns.push(number(name, &|of| of.tails[at].0));
+        columns.push(number(&format!("{name}_low"), &|of| of.tails[at].1.map(|i| i.low)));
+        columns.push(number(&format!("{name}_high"), &|of| of.tails[at].1.map(|i| i.high)));
     }
-    let drift = |row: &Row| drift(&row.values(Statistic::Median));
     columns.extend([
-        count("outliers_mild", &|row| outliers(&row.finite(Statistic::Median)).mild),
-        count("outliers_severe", &|row| outliers(&row.finite(Statistic::Median)).severe),
-        number("drift", &|row| drift(row).map(|drift| drift.rank_correlation)),
-        number("drift_p", &|row| drift(row).map(|drift| drift.p)),
-        number("lag_1", &|row| drift(row).map(|drift| drift.lag_1)),
+        count("outliers_mild", &|line| line.numbers.outliers.mild),
+        count("outliers_severe", &|line| line.numbers.outliers.severe),
+        number("drift", &|of| of.drift.map(|drift| drift.rank_correlation)),
+        number("drift_p", &|of| of.drift.map(|drift| drift.p)),
+        number("lag_1", &|of| of.drift.map(|drift| drift.lag_1)),
     ]);
     columns.extend(
         Status::ALL
             .into_iter()
             .filter(|status| *status != Status::Ok)
-            .map(|status| count(&status.text().replace('-', "_"), &|row| missing(row, status))),
+            .map(|status| count(&status.text().replace('-', "_"), &|line| missing(line, status))),
     );
-    columns.push(text("reasons", &|row| {
-        row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.text())).collect::<Vec<_>>().join("; ")
+    columns.push(text("reasons", &|line| {
+        line.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.text())).collect::<Vec<_>>().join("; ")
     }));
-    DataFrame::new(rows.len(), columns)
+    DataFrame::new(lines.len(), columns)
 }
 
 /// The summary as text for a terminal: the host, the results as a tree, why values are missing, what each metric is.

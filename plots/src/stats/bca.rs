@@ -9,6 +9,8 @@ use super::outlier::outliers;
 
 /// Values below which the interval is withheld.
 pub const FEWEST: usize = 30;
+/// Values from which the analytic form is taken: the two differ by less than a hundredth of the interval's width there.
+pub const MANY: usize = 1000;
 
 /// Why there is no interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,29 +28,60 @@ pub enum Withheld {
 /// 82, 1987; Davison & Hinkley 1997, section 5.3.2), with the acceleration from the jackknife, which for a mean is
 /// `sum d^3 / (6 (sum d^2)^1.5)` of the deviations d.
 ///
+/// From [`MANY`] values on its analytic form is taken, which needs no resample ([`analytic`]).
+///
 /// # Errors
 /// [`Withheld`] below [`FEWEST`] values or with severe outliers.
 pub fn interval(values: &[f64], level: f64, seed: u64, stream: u64) -> Result<Interval, Withheld> {
-    if values.len() < FEWEST {
-        return Err(Withheld::Few);
+    interval_of(values, outliers(values).severe, level, seed, stream)
+}
+
+/// As [`interval`], of values of which it is known how many are severe outliers.
+///
+/// # Errors
+/// As [`interval`].
+pub fn interval_of(values: &[f64], severe: usize, level: f64, seed: u64, stream: u64) -> Result<Interval, Withheld> {
+    match (values.len(), severe) {
+        (n, _) if n < FEWEST => Err(Withheld::Few),
+        (_, 1..) => Err(Withheld::Severe(severe)),
+        (n, _) if n < MANY => Ok(of_mean(values, level, seed, stream, RESAMPLES)),
+        _ => Ok(analytic(values, level)),
     }
-    let severe = outliers(values).severe;
-    if severe > 0 {
-        return Err(Withheld::Severe(severe));
+}
+
+/// Mean, sum of the squared deviations from it, and the acceleration.
+fn moments(values: &[f64]) -> (f64, f64, f64) {
+    let middle = mean(values).unwrap_or(f64::NAN);
+    let squares: f64 = values.iter().map(|value| (value - middle).powi(2)).sum();
+    let cubes: f64 = values.iter().map(|value| (value - middle).powi(3)).sum();
+    // The jackknife leaves one out, which moves the mean the other way: hence no sign.
+    (middle, squares, cubes / (6.0 * squares.powf(1.5)))
+}
+
+/// The ABC interval of the mean, of any sample that is not empty: BCa's to the second order, by formula (T. J. DiCiccio & B. Efron,
+/// More accurate confidence intervals in exponential families, Biometrika 79, 1992). A mean is linear in the weights of the values, so
+/// that its bias and its curvature are nothing and the correction of the median is the acceleration a: an end is
+/// `mean + s w / (1 - a w)^2` with `w = a + z` and `s = sqrt(sum d^2) / n`.
+fn analytic(values: &[f64], level: f64) -> Interval {
+    let (middle, squares, acceleration) = moments(values);
+    if squares == 0.0 {
+        return Interval { low: middle, high: middle, level };
     }
-    Ok(of_mean(values, level, seed, stream, RESAMPLES))
+    let error = squares.sqrt() / values.len() as f64;
+    let tail = (1.0 - level) / 2.0;
+    let end = |share: f64| {
+        let w = acceleration + Normal::standard().inverse_cdf(share);
+        middle + error * w / (1.0 - acceleration * w).powi(2)
+    };
+    Interval { low: end(tail), high: end(1.0 - tail), level }
 }
 
 /// As [`interval`], of any sample that is not empty.
 fn of_mean(values: &[f64], level: f64, seed: u64, stream: u64, resamples: usize) -> Interval {
-    let middle = mean(values).unwrap_or(f64::NAN);
-    let squares: f64 = values.iter().map(|value| (value - middle).powi(2)).sum();
+    let (middle, squares, acceleration) = moments(values);
     if squares == 0.0 {
         return Interval { low: middle, high: middle, level };
     }
-    let cubes: f64 = values.iter().map(|value| (value - middle).powi(3)).sum();
-    // The jackknife leaves one out, which moves the mean the other way: hence no sign.
-    let acceleration = cubes / (6.0 * squares.powf(1.5));
     let means = replicates(&[values.len()], resamples, &mut generator(seed, stream), |drawn| {
         drawn[0].iter().map(|&at| values[at]).sum::<f64>() / values.len() as f64
     });
@@ -85,6 +118,20 @@ mod tests {
     fn the_interval_is_that_of_scipy() {
         let found = interval(&GAMMA, 0.95, 1, 1).unwrap();
         assert!((found.low - 79.226).abs() < 0.4 && (found.high - 104.448).abs() < 0.4, "{found:?}");
+    }
+
+    /// Already at n = 40 the formula is within 0.1 of SciPy's BCa, 79.226 to 104.448; at 1,000 the two of ours agree.
+    #[test]
+    fn the_analytic_form_is_that_of_many_resamples() {
+        let found = analytic(&GAMMA, 0.95);
+        assert!((found.low - 79.226).abs() < 0.1 && (found.high - 104.448).abs() < 0.1, "{found:?}");
+        let mut random = generator(3, 0);
+        let many: Vec<f64> = (0..MANY).map(|_| (0.5 * crate::stats::coverage::normal(&mut random)).exp()).collect();
+        let (formula, drawn) = (analytic(&many, 0.95), of_mean(&many, 0.95, 1, 1, RESAMPLES));
+        let width = drawn.high - drawn.low;
+        assert!((formula.low - drawn.low).abs() < width / 50.0, "{formula:?} {drawn:?}");
+        assert!((formula.high - drawn.high).abs() < width / 50.0, "{formula:?} {drawn:?}");
+        assert_eq!(interval_of(&many, 0, 0.95, 1, 1), Ok(formula));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use super::ascending::Ascending;
 use super::mean::mean;
 
 /// What the order of a sample shows.
@@ -22,12 +23,18 @@ pub struct Drift {
 /// `None` below 5 values, or when they are all the same.
 #[must_use]
 pub fn drift(values: &[f64]) -> Option<Drift> {
+    drift_of(values, &Ascending::of(values))
+}
+
+/// As [`drift`], of values of which the order is known.
+#[must_use]
+pub fn drift_of(values: &[f64], sorted: &Ascending) -> Option<Drift> {
     let n = values.len();
     if n < 5 || values.iter().any(|value| !value.is_finite()) {
         return None;
     }
     let order: Vec<f64> = (0..n).map(|at| at as f64).collect();
-    let r = correlation(&ranks(values), &order)?;
+    let r = correlation(&ranks(sorted), &order)?;
     let degrees = n as f64 - 2.0;
     let t = r.abs() * (degrees / (1.0 - r * r).max(f64::MIN_POSITIVE)).sqrt();
     let p = 2.0 * StudentsT::new(0.0, 1.0, degrees).ok()?.sf(t);
@@ -43,15 +50,14 @@ fn lag_1(values: &[f64]) -> Option<f64> {
 }
 
 /// Rank of each value, from 1; tied ones share the mean of theirs.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    for tied in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        let below = order.iter().position(|at| *at == tied[0]).unwrap_or(0);
-        for &at in tied {
-            ranks[at] = below as f64 + f64::midpoint(1.0, tied.len() as f64);
+fn ranks(sorted: &Ascending) -> Vec<f64> {
+    let mut ranks = vec![0.0; sorted.values().len()];
+    let mut below = 0;
+    for tied in sorted.values().chunk_by(|a, b| a == b) {
+        for place in &sorted.places()[below..below + tied.len()] {
+            ranks[*place as usize] = below as f64 + f64::midpoint(1.0, tied.len() as f64);
         }
+        below += tied.len();
     }
     ranks
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
+use super::ascending::Ascending;
+
 /// An interval and the confidence that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
@@ -17,13 +19,7 @@ pub struct Interval {
 /// Sample median; the mean of the two middle values for an even number. `None` of nothing.
 #[must_use]
 pub fn median(values: &[f64]) -> Option<f64> {
-    let sorted = sorted(values);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(sorted[middle]),
-        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
-    }
+    Ascending::of(values).median()
 }
 
 /// The narrowest symmetric interval `[x(k), x(n+1-k)]` of order statistics that covers the population's median with at least
@@ -33,18 +29,20 @@ pub fn median(values: &[f64]) -> Option<f64> {
 /// `None` when even the whole range covers less: below 6 values for 95 %.
 #[must_use]
 pub fn interval(values: &[f64], level: f64) -> Option<Interval> {
-    let sorted = sorted(values);
-    let n = sorted.len();
-    let binomial = Binomial::new(0.5, n as u64).ok()?;
-    let coverage = |k: usize| 1.0 - 2.0 * binomial.cdf(k as u64 - 1);
-    let k = (1..=n / 2).rev().find(|&k| coverage(k) >= level)?;
-    Some(Interval { low: sorted[k - 1], high: sorted[n - k], level: coverage(k) })
+    Ascending::of(values).median_interval(level)
 }
 
-fn sorted(values: &[f64]) -> Vec<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted
+/// The rank k, from 1, of that interval's lower end in a sample of `n`, and its coverage.
+pub(super) fn rank(n: usize, level: f64) -> Option<(usize, f64)> {
+    let binomial = Binomial::new(0.5, n as u64).ok()?;
+    let coverage = |k: usize| 1.0 - 2.0 * binomial.cdf(k as u64 - 1);
+    // Coverage falls with k: the last one that is enough lies in `enough..too_far`.
+    let (mut enough, mut too_far) = (0, n / 2 + 1);
+    while too_far - enough > 1 {
+        let middle = usize::midpoint(enough, too_far);
+        if coverage(middle) >= level { enough = middle } else { too_far = middle }
+    }
+    (enough > 0).then(|| (enough, coverage(enough)))
 }
 
 #[cfg(test)]

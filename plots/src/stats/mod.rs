@@ -1,5 +1,6 @@
 //! Statistics: pure functions over slices, each with the source of its formula.
 
+pub mod ascending;
 pub mod bca;
 pub mod bootstrap;
 pub mod contrast;

@@ -1,6 +1,6 @@
 //! Values far from the rest: classified, never dropped.
 
-use super::quantile::quantile;
+use super::ascending::Ascending;
 
 /// Tukey's fences: the quartiles widened by 1.5 and by 3 interquartile ranges (J. W. Tukey, Exploratory Data Analysis, 1977,
 /// section 2D), here with the quartiles of [`quantile`].
@@ -15,12 +15,7 @@ pub struct Outliers {
 /// Counts the outliers among `values`. Values that are all the same have none.
 #[must_use]
 pub fn outliers(values: &[f64]) -> Outliers {
-    let (Some(low), Some(high)) = (quantile(values, 0.25), quantile(values, 0.75)) else { return Outliers::default() };
-    let range = high - low;
-    let beyond =
-        |fences: f64| values.iter().filter(|&&v| v < low - fences * range || v > high + fences * range).count();
-    let severe = beyond(3.0);
-    Outliers { mild: beyond(1.5) - severe, severe }
+    Ascending::of(values).outliers()
 }
 
 #[cfg(test)]

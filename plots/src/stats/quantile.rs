@@ -2,19 +2,14 @@
 
 use statrs::distribution::{Binomial, Discrete};
 
+use super::ascending::Ascending;
 use super::median::Interval;
 
 /// The `p`-quantile by linear interpolation between order statistics, `x(1 + (n - 1) p)`: type 7 of R. J. Hyndman & Y. Fan,
 /// Sample quantiles in statistical packages, The American Statistician 50 (1996). `None` of nothing.
 #[must_use]
 pub fn quantile(values: &[f64], p: f64) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().checked_sub(1)?;
-    let place = last as f64 * p.clamp(0.0, 1.0);
-    let below = place.floor() as usize;
-    let above = (below + 1).min(last);
-    Some(sorted[below] + (sorted[above] - sorted[below]) * (place - place.floor()))
+    Ascending::of(values).quantile(p)
 }
 
 /// The fewest values of which the whole range covers the `p`-quantile with at least `level`: the least `n` with
@@ -39,30 +34,40 @@ pub fn smallest_n(p: f64, level: f64) -> Option<usize> {
 /// `None` below [`smallest_n`] values.
 #[must_use]
 pub fn quantile_interval(values: &[f64], p: f64, level: f64) -> Option<Interval> {
-    let n = values.len();
+    Ascending::of(values).quantile_interval(p, level)
+}
+
+/// The ranks, from 1, of that interval's ends in a sample of `n`, and its coverage.
+pub(super) fn ranks(n: usize, p: f64, level: f64) -> Option<(usize, usize, f64)> {
     if n < smallest_n(p, level)? {
         return None;
     }
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
     let binomial = Binomial::new(p, n as u64).ok()?;
     let middle = ((n as f64 * p).floor() as usize).clamp(1, n - 1);
-    let (mut low, mut high, mut coverage) = (middle, middle + 1, binomial.pmf(middle as u64));
+    let first = binomial.pmf(middle as u64);
+    // Each next probability is the last one times a ratio: P(k + 1) / P(k) = (n - k) p / ((k + 1) (1 - p)).
+    let odds = p / (1.0 - p);
+    let down = |k: usize, at_k: f64| at_k * k as f64 / ((n - k + 1) as f64 * odds);
+    let up = |k: usize, at_k: f64| at_k * (n - k) as f64 * odds / (k + 1) as f64;
+    let (mut low, mut high, mut coverage) = (middle, middle + 1, first);
+    let (mut at_low, mut at_high) = (down(middle, first), up(middle, first));
     while coverage < level {
-        let below = if low > 1 { binomial.pmf(low as u64 - 1) } else { -1.0 };
-        let above = if high < n { binomial.pmf(high as u64) } else { -1.0 };
+        let below = if low > 1 { at_low } else { -1.0 };
+        let above = if high < n { at_high } else { -1.0 };
         if below < 0.0 && above < 0.0 {
             return None;
         }
         if below >= above {
             low -= 1;
             coverage += below;
+            at_low = down(low, below);
         } else {
-            high += 1;
             coverage += above;
+            at_high = up(high, above);
+            high += 1;
         }
     }
-    Some(Interval { low: sorted[low - 1], high: sorted[high - 1], level: coverage })
+    Some((low, high, coverage))
 }
 
 #[cfg(test)]
