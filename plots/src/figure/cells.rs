@@ -376,12 +376,12 @@ pub(super) fn context(data: Data<'_>, figure: &Figure, metrics: &[&Metric], plac
     {
         let clock = if host == Some(HostKind::Emulated) { "; wall time, on other hardware" } else { "" };
         if metrics.iter().any(|metric| reference.values.iter().any(|value| value.metric == metric.name)) {
-            sentences.push(format!("Outlined: published means{clock} ({}).", reference.citation));
+            sentences.push(format!("Outlined: published values{clock} ({}).", reference.citation));
         }
         for (metric, reason) in
             metrics.iter().filter_map(|metric| Some((metric, reference.left_out.get(&metric.name)?)))
         {
-            sentences.push(format!("No published means beside {}: they are {reason}.", metric.label));
+            sentences.push(format!("No published values beside {}: they are {reason}.", metric.label));
         }
     }
     sentences
