@@ -22,7 +22,8 @@ use serde::Serialize;
 use crate::Error;
 use crate::file::at;
 use crate::samples::Status;
-use crate::stats::median::{Interval, interval, median};
+use crate::stats::ascending::Ascending;
+use crate::stats::median::{Interval, median};
 use crate::summary::LEVEL;
 use crate::terminal::{Column, Room, fitted, wrapped_to};
 
@@ -165,6 +166,7 @@ fn read(frame: &DataFrame, run: usize, all: &mut BTreeMap<Key, Vec<Trial>>) -> P
 
 fn row([study, cell, metric, unit, host]: Key, trials: &[Trial]) -> Pooled {
     let values: Vec<f64> = trials.iter().filter_map(|trial| trial.value).collect();
+    let sorted = Ascending::of(&values);
     let mut of_runs: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for trial in trials {
         of_runs.entry(trial.run).or_default().extend(trial.value);
@@ -183,8 +185,8 @@ fn row([study, cell, metric, unit, host]: Key, trials: &[Trial]) -> Pooled {
         runs: of_runs.len(),
         machines: machines.into_iter().map(str::to_owned).collect(),
         n: values.iter().filter(|value| value.is_finite()).count(),
-        median: median(&values).filter(|median| median.is_finite()),
-        interval: interval(&values, LEVEL),
+        median: sorted.median().filter(|median| median.is_finite()),
+        interval: sorted.median_interval(LEVEL),
         between: ends.map(|(low, high)| [low, high]),
         missing: trials.iter().map(|trial| trial.missing).sum(),
     }

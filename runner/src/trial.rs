@@ -11,7 +11,7 @@ use crate::host::interference::Watcher;
 use crate::host::memory;
 use crate::sys;
 use crate::together::Together;
-use crate::vm::{Folders, NotHere, NotTaken, Parts, Report, Vm};
+use crate::vm::{Folders, NotHere, NotTaken, Parts, Report, Vm, Wanted};
 
 /// One execution of a cell.
 #[derive(Clone, Copy, Debug)]
@@ -63,9 +63,9 @@ impl Trial<'_> {
         let (available, cpu_before) = (memory::available(), sys::process_cpu_ns());
         let prepared: Vec<Result<Vm, Report>> = (0..self.vms())
             .map(|vm| {
-                let (id, nonce) = (self.vm_id(vm), self.nonce(vm));
-                Vm::prepare(vm, &id, nonce, self.cell, self.instrument, self.workloads, self.parts, folders)
-                    .map_err(|error| unprepared(vm, &error))
+                let (id, &Self { cell, instrument, workloads, parts, .. }) = (self.vm_id(vm), self);
+                let wanted = Wanted { vm, id: &id, cell, instrument, workloads, parts, folders };
+                Vm::prepare(wanted, self.nonce(vm)).map_err(|error| unprepared(vm, &error))
             })
             .collect();
         let watched = watcher.begin();

@@ -163,24 +163,11 @@ fn caption(cell: &Cell, metric: &Metric, samples: &[&Sample], n: usize, data: Da
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::example;
 
     fn sample(trial: u32, vm: u32, warmup: bool, value: Option<f64>) -> Sample {
-        Sample {
-            cell: "fc/2".into(),
-            block: 0,
-            trial,
-            attempt: 0,
-            vm,
-            metric: "m".into(),
-            value,
-            unit: "ms".into(),
-            status: if value.is_some() { Status::Ok } else { Status::Failed },
-            reason: String::new(),
-            host: None,
-            machine: String::new(),
-            warmup,
-            superseded: false,
-        }
+        let status = if value.is_some() { Status::Ok } else { Status::Failed };
+        Sample { warmup, status, ..example(trial, vm, "m", value) }
     }
 
     #[test]

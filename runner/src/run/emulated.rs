@@ -215,7 +215,7 @@ impl Lane<'_> {
         Job {
             run: self.site.run.name(),
             cells: self.site.plan.cells.iter().filter(|cell| used.contains(cell.id.as_str())).cloned().collect(),
-            parts: self.site.parts.iter().map(|(cell, parts)| (cell.clone(), parts.clone().into())).collect(),
+            parts: self.site.parts.clone(),
             workloads: self.site.plan.workloads.clone(),
             trials: with_warmups(trials, self.site.plan),
             budget: self.budget.clone(),

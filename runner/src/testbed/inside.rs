@@ -16,7 +16,6 @@ use crate::probe::Probe;
 use crate::sandbox;
 use crate::selftest::probe::{FakeGuests, measure};
 use crate::trial::Trial;
-use crate::vm::Parts;
 
 /// Word on the kernel's command line, after `--`, that makes this program the first process.
 pub const INIT_WORD: &str = "first-process-of-the-emulated-host";
@@ -103,7 +102,7 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
     for folder in [scratch, console] {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
-    let parts: BTreeMap<String, Parts> = job.parts.into_iter().map(|(cell, parts)| (cell, parts.into())).collect();
+    let parts = job.parts;
     sandbox::ready_for(&parts)?;
     wire::send(port, &Message::Probe(measure(Probe::Exact, FakeGuests::of_a_session(job.fake_guests))?))?;
     let mut budget = job.budget;

@@ -4,13 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
-use std::path::PathBuf;
 
 use microbench_plots::record::{Cell, Instrument, ProbeError, Record, Workload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::description::Engine;
 use crate::run::budget::Budget;
 use crate::vm::Parts;
 
@@ -28,7 +26,7 @@ pub struct Job {
     /// The cells that the trials are of.
     pub cells: Vec<Cell>,
     /// What each cell's VMs are made of, by cell.
-    pub parts: BTreeMap<String, JobParts>,
+    pub parts: BTreeMap<String, Parts>,
     /// What every VM does.
     pub workloads: Vec<Workload>,
     /// The trials in order.
@@ -53,35 +51,6 @@ pub struct JobTrial {
     pub cell: String,
     /// What is attached to its VMMs.
     pub instrument: Option<Instrument>,
-}
-
-/// [`Parts`], as they cross the wire.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are those of `Parts`")]
-pub struct JobParts {
-    pub engine: Engine,
-    pub program: PathBuf,
-    pub kernel: Option<PathBuf>,
-    pub image: PathBuf,
-    pub init: String,
-    pub agent: String,
-    pub files: BTreeMap<String, PathBuf>,
-    pub jailer: Option<PathBuf>,
-    pub strace: Option<PathBuf>,
-    pub unfit: Option<String>,
-}
-
-impl From<Parts> for JobParts {
-    fn from(Parts { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }: Parts) -> Self {
-        Self { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }
-    }
-}
-
-impl From<JobParts> for Parts {
-    fn from(JobParts { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }: JobParts) -> Self {
-        Self { engine, program, kernel, image, init, agent, files, jailer, strace, unfit }
-    }
 }
 
 /// What comes out of the emulated host.

@@ -2,12 +2,11 @@
 //! machine.
 
 use microbench_agent::Stats;
-use microbench_plots::record::{FailureReason, Record};
+use microbench_plots::record::FailureReason;
 
 use super::Vm;
 use super::failed::Failed;
 use super::process::Process;
-use crate::boot;
 use crate::clock::Instant;
 use crate::console::{Console, Marks};
 use crate::event::{self, reading};
@@ -46,16 +45,7 @@ impl Vm {
         let stats: Stats = serde_json::from_slice(stats)
             .map_err(|error| wrong(&format!("the agent's statistics on the console are wrong: {error}")))?;
         self.stats(&stats);
-        let spawn = self.records.iter().find_map(|record| match record {
-            Record::Event { name, t_ns, .. } if name == event::SPAWN => Some(*t_ns),
-            _ => None,
-        });
-        for (name, instant) in boot::derive(spawn.unwrap_or(ready.0), ready.0, &stats) {
-            match instant {
-                Ok(t_ns) => self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns }),
-                Err(reason) => self.no_event(name, reason),
-            }
-        }
+        self.derive(ready, &stats);
         for name in [event::HTTP_OK, event::STOP_REQUESTED, event::STOP_ACKNOWLEDGED] {
             self.no_event(name, NO_NETWORK.into());
         }

@@ -123,18 +123,20 @@ impl Vm {
     /// From the running process to the guest's first answer.
     pub(super) fn answered(&mut self, process: &Process, console: &Console) -> Result<Found, Failed> {
         let deadline = Instant::now().after(self.deadlines.boot);
-        match self.launch.api.clone() {
-            Some(api) => self.configure(&api, process, deadline)?,
-            None => {
-                for name in [event::API_READY, event::BOOT_REQUESTED, event::BOOT_ACKNOWLEDGED] {
-                    self.no_event(name, NO_API.to_owned());
-                }
-            }
+        let api = self.launch.api.clone();
+        if let Some(api) = &api {
+            self.configure(api, process, deadline)?;
         }
         let net = self.net.as_mut().ok_or_else(|| Failed::new(FailureReason::Host, event::HTTP_OK, "no network"))?;
         let guest = self.addresses.guest;
-        probe::wait(self.probe, guest, &self.nonce, &mut net.announcements, deadline, process.exited())
-            .map_err(|error| self.probe_failed(&error, console))
+        let found = probe::wait(self.probe, guest, &self.nonce, &mut net.announcements, deadline, process.exited());
+        if api.is_none() {
+            // Said when nothing is timed any more: only engines without an API have this to say.
+            for name in [event::API_READY, event::BOOT_REQUESTED, event::BOOT_ACKNOWLEDGED] {
+                self.no_event(name, NO_API.to_owned());
+            }
+        }
+        found.map_err(|error| self.probe_failed(&error, console))
     }
 
     /// From the running process to its exit.

@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use microbench_plots::record::{Cell, Instrument, Level, Record, Workload};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::{self, Runtime};
 
 pub use self::snapshot::NotTaken;
@@ -44,7 +45,8 @@ use crate::together::Together;
 use crate::work::Task;
 
 /// The parts that a cell's VMs are made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Parts {
     /// The engine's description.
     pub engine: Engine,
@@ -110,6 +112,25 @@ pub struct Folders<'a> {
     pub scratch: &'a Path,
     /// Console logs.
     pub console: &'a Path,
+}
+
+/// A VM that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its number in the trial.
+    pub vm: u32,
+    /// Unique in the run: names its files.
+    pub id: &'a str,
+    /// The cell.
+    pub cell: &'a Cell,
+    /// What its VMM is started under.
+    pub instrument: Option<Instrument>,
+    /// What its guest does.
+    pub workloads: &'a [Workload],
+    /// What it is made of.
+    pub parts: &'a Parts,
+    /// Where it keeps things.
+    pub folders: Folders<'a>,
 }
 
 /// How a VM's life begins and ends.
@@ -197,25 +218,12 @@ pub struct Report {
 }
 
 impl Vm {
-    /// Prepares VM `vm` of a trial: disk, tap, files, client. `id` is unique in the run and names its files; `nonce` is
-    /// this VM's. With an `instrument` the VMM is started under it.
+    /// Prepares a VM of a trial: disk, tap, files, client. `nonce` is this VM's.
     ///
     /// # Errors
     /// When the host cannot lend something.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is another aspect of the VM, and the one caller names them all"
-    )]
-    pub fn prepare(
-        vm: u32,
-        id: &str,
-        nonce: String,
-        cell: &Cell,
-        instrument: Option<Instrument>,
-        workloads: &[Workload],
-        parts: &Parts,
-        folders: Folders<'_>,
-    ) -> anyhow::Result<Self> {
+    pub fn prepare(wanted: Wanted<'_>, nonce: String) -> anyhow::Result<Self> {
+        let Wanted { vm, cell, parts, folders, .. } = wanted;
         if let Some(reason) = &parts.unfit {
             return Err(NotHere(reason.clone()).into());
         }
@@ -223,28 +231,17 @@ impl Vm {
             return Err(NotHere(reason).into());
         }
         let Some(place) = Place::of(vm, cell, parts, folders.scratch)? else {
-            return Self::assemble(vm, id, nonce, cell, instrument, workloads, parts, folders, Life::Boots);
+            return Self::assemble(wanted, nonce, Life::Boots);
         };
         if !place.is_taken() {
-            let life = Life::IsSaved(&place);
-            Self::assemble(vm, id, nonce, cell, None, workloads, parts, folders, life)?.save(&place)?;
+            let unmeasured = Wanted { instrument: None, ..wanted };
+            Self::assemble(unmeasured, nonce, Life::IsSaved(&place))?.save(&place)?;
         }
-        let nonce = place.nonce()?;
-        Self::assemble(vm, id, nonce, cell, instrument, workloads, parts, folders, Life::IsRestored(&place))
+        Self::assemble(wanted, place.nonce()?, Life::IsRestored(&place))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "as above, and how its life begins")]
-    fn assemble(
-        vm: u32,
-        id: &str,
-        nonce: String,
-        cell: &Cell,
-        instrument: Option<Instrument>,
-        workloads: &[Workload],
-        parts: &Parts,
-        folders: Folders<'_>,
-        life: Life<'_>,
-    ) -> anyhow::Result<Self> {
+    fn assemble(wanted: Wanted<'_>, nonce: String, life: Life<'_>) -> anyhow::Result<Self> {
+        let Wanted { vm, id, cell, instrument, workloads, parts, folders } = wanted;
         let mut records = Vec::with_capacity(96);
         let isolation = Isolation::of(vm);
         let folder = life.folder(folders.scratch, id)?;

@@ -1,0 +1,241 @@
+//! One row for each cell and metric. The unit of analysis is the trial: VMs that ran together are not independent, so a cell
+//! with more than one VM a trial is summarised over its trials' medians (for the median) and means (for the mean).
+
+mod table;
+mod text;
+
+use std::collections::BTreeMap;
+
+use crate::record::{HostKind, Plan, Statistic};
+use crate::samples::{Sample, Status};
+use crate::stats::mean::mean;
+use crate::stats::median::{Interval, interval, median};
+use crate::stats::quantile::{quantile, quantile_interval, smallest_n};
+
+pub(crate) use self::table::frame;
+pub use self::table::save;
+pub use self::text::{detail, text};
+pub(crate) use self::text::{reasons, refused};
+
+/// Confidence that intervals have at least.
+pub const LEVEL: f64 = 0.95;
+
+/// A cell's metric, summarised.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// [`crate::record::Cell::id`].
+    pub cell: String,
+    /// The cell's label.
+    pub label: String,
+    /// [`crate::record::Metric::name`].
+    pub metric: String,
+    /// Unit of every value here.
+    pub unit: String,
+    /// Where it executed; `None` when nothing did.
+    pub host: Option<HostKind>,
+    /// Names of the hosts of its trials, sorted; one empty name where a run has but one host.
+    pub machines: Vec<String>,
+    /// Its trials with a value, in trial order.
+    pub trials: Vec<Trial>,
+    /// VMs with a value.
+    pub vms: usize,
+    /// VMs without one, by status, with the first reason of each.
+    pub missing: BTreeMap<Status, (usize, String)>,
+}
+
+/// What one trial gives to a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trial {
+    /// Index in the plan.
+    pub index: u32,
+    /// Block of the design.
+    pub block: u32,
+    /// Its host: a place in [`Row::machines`].
+    pub machine: usize,
+    /// Median over its VMs, those censored larger than all: infinite when it is one of them.
+    pub median: f64,
+    /// Mean over its VMs that have a value; `None` when none has.
+    pub mean: Option<f64>,
+}
+
+impl Row {
+    /// Units of analysis: trials with a finite value.
+    #[must_use]
+    pub fn n(&self) -> usize {
+        self.finite(Statistic::Median).len()
+    }
+
+    /// Trials of which the median over VMs is censored.
+    #[must_use]
+    pub fn censored(&self) -> usize {
+        self.trials.len() - self.n()
+    }
+
+    /// Each trial's value, in trial order: the mean over its VMs for the mean, else their median, infinite when censored.
+    #[must_use]
+    pub fn values(&self, statistic: Statistic) -> Vec<f64> {
+        match statistic {
+            Statistic::Mean => self.trials.iter().filter_map(|trial| trial.mean).collect(),
+            _ => self.trials.iter().map(|trial| trial.median).collect(),
+        }
+    }
+
+    /// As [`Self::values`], those of each host by itself.
+    #[must_use]
+    pub fn by_machine(&self, statistic: Statistic) -> BTreeMap<&str, Vec<f64>> {
+        let mut found: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for trial in &self.trials {
+            let machine = self.machines.get(trial.machine).map_or("", String::as_str);
+            let value = if statistic == Statistic::Mean { trial.mean } else { Some(trial.median) };
+            if let Some(value) = value {
+                found.entry(machine).or_default().push(value);
+            }
+        }
+        found
+    }
+
+    /// As [`Self::values`], without those that are censored.
+    #[must_use]
+    pub fn finite(&self, statistic: Statistic) -> Vec<f64> {
+        self.values(statistic).into_iter().filter(|value| value.is_finite()).collect()
+    }
+
+    /// The statistic over trials. `None` without a trial, when it is censored, and for a quantile of fewer than
+    /// [`smallest_n`] trials.
+    #[must_use]
+    pub fn statistic(&self, statistic: Statistic) -> Option<f64> {
+        let values = self.values(statistic);
+        let found = match statistic.share() {
+            None => mean(&values),
+            Some(0.5) => median(&values),
+            Some(p) => quantile(&values, p).filter(|_| smallest_n(p, LEVEL).is_some_and(|least| values.len() >= least)),
+        };
+        found.filter(|found| found.is_finite())
+    }
+
+    /// The interval of the median or another quantile by order statistics; its upper end is infinite when it is censored. `None`
+    /// below the smallest n, and for the mean.
+    #[must_use]
+    pub fn quantile_interval(&self, statistic: Statistic) -> Option<Interval> {
+        match statistic.share()? {
+            0.5 => interval(&self.values(statistic), LEVEL),
+            p => quantile_interval(&self.values(statistic), p, LEVEL),
+        }
+    }
+
+    /// Median over trials.
+    #[must_use]
+    pub fn median(&self) -> Option<f64> {
+        self.statistic(Statistic::Median)
+    }
+
+    /// Interval of the median; `None` below 6 trials.
+    #[must_use]
+    pub fn median_interval(&self) -> Option<Interval> {
+        self.quantile_interval(Statistic::Median)
+    }
+
+    /// Mean over trials.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        self.statistic(Statistic::Mean)
+    }
+
+    /// VMs that were planned for it.
+    #[must_use]
+    pub fn planned(&self) -> usize {
+        self.vms + self.missing.values().map(|(count, _)| count).sum::<usize>()
+    }
+}
+
+/// Names of the hosts on which each of `rows` has a trial with a value, sorted: those within which they can be compared. One empty
+/// name where a run has but one host; none when there is no such host.
+#[must_use]
+pub fn shared_machines(rows: &[&Row]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let of: Vec<_> = rows.iter().map(|row| row.by_machine(Statistic::Median)).collect();
+    for machine in of.iter().flat_map(|machines| machines.keys()) {
+        if of.iter().all(|machines| machines.contains_key(machine)) {
+            all.push((*machine).to_owned());
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Names of all hosts of `rows`, sorted.
+#[must_use]
+pub fn machines(rows: &[Row]) -> Vec<&str> {
+    let mut all: Vec<&str> = rows.iter().flat_map(|row| &row.machines).map(String::as_str).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Why rows that share no host are not compared: who ran where.
+#[must_use]
+pub fn no_shared_machine(rows: &[&Row]) -> String {
+    let mut places: Vec<String> = (rows.iter())
+        .map(|row| {
+            let machines = row.by_machine(Statistic::Median).into_keys().collect::<Vec<_>>().join(", ");
+            format!("{} on {machines}", row.cell)
+        })
+        .collect();
+    places.dedup();
+    format!("not compared: no host has all of them ({})", places.join("; "))
+}
+
+/// Summarises every cell and metric of the plan, in plan order.
+#[must_use]
+pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
+    let mut by_key: BTreeMap<(&str, &str), Vec<&Sample>> = BTreeMap::new();
+    for sample in samples.iter().filter(|sample| sample.counts()) {
+        by_key.entry((&sample.cell, &sample.metric)).or_default().push(sample);
+    }
+    let mut rows = Vec::new();
+    for cell in &plan.cells {
+        for metric in &plan.metrics {
+            let samples = by_key.get(&(cell.id.as_str(), metric.name.as_str())).map_or(&[][..], Vec::as_slice);
+            let executed = samples.iter().filter(|sample| sample.host.is_some());
+            let mut machines: Vec<String> = executed.map(|sample| sample.machine.clone()).collect();
+            machines.sort();
+            machines.dedup();
+            let mut trials: BTreeMap<(u32, u32, usize), Vec<f64>> = BTreeMap::new();
+            let mut missing: BTreeMap<Status, (usize, String)> = BTreeMap::new();
+            for sample in samples {
+                let value = match sample.status {
+                    Status::Ok => sample.value,
+                    Status::Censored => Some(f64::INFINITY),
+                    _ => None,
+                };
+                if let Some(value) = value {
+                    let machine = machines.iter().position(|name| *name == sample.machine).unwrap_or(0);
+                    trials.entry((sample.trial, sample.block, machine)).or_default().push(value);
+                }
+                if sample.status != Status::Ok {
+                    missing.entry(sample.status).or_insert_with(|| (0, sample.reason.clone())).0 += 1;
+                }
+            }
+            rows.push(Row {
+                cell: cell.id.clone(),
+                label: cell.label.clone(),
+                metric: metric.name.clone(),
+                unit: metric.unit.clone(),
+                host: samples.iter().find_map(|sample| sample.host),
+                vms: trials.values().flatten().filter(|value| value.is_finite()).count(),
+                trials: (trials.iter())
+                    .filter_map(|((index, block, machine), values)| trial(*index, *block, *machine, values))
+                    .collect(),
+                machines,
+                missing,
+            });
+        }
+    }
+    rows
+}
+
+fn trial(index: u32, block: u32, machine: usize, values: &[f64]) -> Option<Trial> {
+    let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    Some(Trial { index, block, machine, median: median(values)?, mean: mean(&finite) })
+}

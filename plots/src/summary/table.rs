@@ -1,0 +1,152 @@
+//! The summary as a table: `summary.csv`, whose columns `schema.rs` describes.
+
+use std::path::Path;
+
+use polars::prelude::{Column, DataFrame, NamedFrom, Series};
+use polars_io::SerWriter;
+use polars_io::prelude::CsvWriter;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use super::{LEVEL, Row};
+use crate::Error;
+use crate::file::write;
+use crate::record::Statistic;
+use crate::samples::Status;
+use crate::stats::ascending::Ascending;
+use crate::stats::bca;
+use crate::stats::drift::{Drift, drift_of};
+use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
+use crate::stats::median::Interval;
+use crate::stats::outlier::{Outliers, outliers};
+use crate::stats::quantile::smallest_n;
+
+/// The quantiles beside the median.
+const TAILS: [(&str, Statistic); 3] = [("p90", Statistic::P90), ("p95", Statistic::P95), ("p99", Statistic::P99)];
+
+/// The statistics of one row.
+#[derive(Clone, Debug)]
+struct Numbers {
+    n: usize,
+    median: Option<f64>,
+    median_interval: Option<Interval>,
+    mean: Option<f64>,
+    mean_interval: Result<Interval, bca::Withheld>,
+    deviation: Option<f64>,
+    variation: Option<f64>,
+    min: Option<f64>,
+    max: Option<f64>,
+    tails: [(Option<f64>, Option<Interval>); TAILS.len()],
+    outliers: Outliers,
+    drift: Option<Drift>,
+}
+
+impl Numbers {
+    fn of(row: &Row, seed: u64) -> Self {
+        let (medians, means) = (&row.values(Statistic::Median), &row.values(Statistic::Mean));
+        let all = Ascending::of(medians);
+        // Infinite values are the last ones.
+        let finite = all.values().partition_point(|value| value.is_finite());
+        let least = |p: f64| smallest_n(p, LEVEL).is_some_and(|least| medians.len() >= least);
+        let is_finite = |value: &f64| value.is_finite();
+        let of_finite = match finite == medians.len() {
+            true => all.outliers(),
+            false => outliers(&all.values()[..finite]),
+        };
+        // One VM a trial: both are the same.
+        let severe = if medians == means { of_finite.severe } else { outliers(means).severe };
+        Self {
+            n: finite,
+            median: all.median().filter(is_finite),
+            median_interval: all.median_interval(LEVEL),
+            mean: mean(means).filter(is_finite),
+            mean_interval: bca::interval_of(means, severe, LEVEL, seed, 0),
+            deviation: standard_deviation(means),
+            variation: coefficient_of_variation(means),
+            min: all.values().first().copied().filter(is_finite),
+            max: finite.checked_sub(1).map(|last| all.values()[last]),
+            tails: TAILS.map(|(_, statistic)| {
+                let p = statistic.share().unwrap_or(0.5);
+                let value = all.quantile(p).filter(|value| least(p) && value.is_finite());
+                (value, all.quantile_interval(p, LEVEL))
+            }),
+            outliers: of_finite,
+            drift: drift_of(medians, &all),
+        }
+    }
+}
+
+/// Writes `summary.csv` into `run`. `seed` is that of the intervals' resamples.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
+    let path = run.join("summary.csv");
+    let refused = |source| Error::Table { path: path.clone(), source };
+    let mut table = frame(rows, seed).map_err(refused)?;
+    let mut bytes = Vec::new();
+    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused)?;
+    write(&path, &bytes)
+}
+
+/// The rows as a table; `schema.rs` says what its columns are.
+pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<DataFrame> {
+    // Each sorts its values once, side by side.
+    let numbers: Vec<Numbers> = rows.par_iter().map(|row| Numbers::of(row, seed)).collect();
+    let text = |name: &str, of: &dyn Fn(&Row) -> String| -> Column {
+        Series::new(name.into(), rows.iter().map(of).collect::<Vec<_>>()).into()
+    };
+    let count = |name: &str, of: &dyn Fn(&Row) -> usize| -> Column {
+        Series::new(name.into(), rows.iter().map(|row| of(row) as u64).collect::<Vec<_>>()).into()
+    };
+    let number = |name: &str, of: &dyn Fn(&Numbers) -> Option<f64>| -> Column {
+        Series::new(name.into(), numbers.iter().map(of).collect::<Vec<_>>()).into()
+    };
+    let whole = |name: &str, of: &dyn Fn(&Numbers) -> usize| -> Column {
+        Series::new(name.into(), numbers.iter().map(|numbers| of(numbers) as u64).collect::<Vec<_>>()).into()
+    };
+    let missing = |row: &Row, status: Status| row.missing.get(&status).map_or(0, |(count, _)| *count);
+    let withheld = |of: &Numbers| of.mean_interval.err().map(|why| why.to_string()).unwrap_or_default();
+    let mut columns = vec![
+        text("cell", &|row| row.cell.clone()),
+        text("label", &|row| row.label.clone()),
+        text("metric", &|row| row.metric.clone()),
+        text("unit", &|row| row.unit.clone()),
+        text("host", &|row| row.host.map(|host| host.to_string()).unwrap_or_default()),
+        whole("n_trials", &|of| of.n),
+        count("n_vms", &|row| row.vms),
+        number("median", &|of| of.median),
+        number("median_low", &|of| of.median_interval.map(|i| i.low)),
+        number("median_high", &|of| of.median_interval.map(|i| i.high)),
+        number("median_level", &|of| of.median_interval.map(|i| i.level)),
+        number("mean", &|of| of.mean),
+        number("mean_low", &|of| of.mean_interval.ok().map(|i| i.low)),
+        number("mean_high", &|of| of.mean_interval.ok().map(|i| i.high)),
+        Series::new("mean_withheld".into(), numbers.iter().map(withheld).collect::<Vec<_>>()).into(),
+        number("standard_deviation", &|of| of.deviation),
+        number("coefficient_of_variation", &|of| of.variation),
+        number("min", &|of| of.min),
+        number("max", &|of| of.max),
+    ];
+    for (at, (name, _)) in TAILS.into_iter().enumerate() {
+        columns.push(number(name, &|of| of.tails[at].0));
+        columns.push(number(&format!("{name}_low"), &|of| of.tails[at].1.map(|i| i.low)));
+        columns.push(number(&format!("{name}_high"), &|of| of.tails[at].1.map(|i| i.high)));
+    }
+    columns.extend([
+        whole("outliers_mild", &|of| of.outliers.mild),
+        whole("outliers_severe", &|of| of.outliers.severe),
+        number("drift", &|of| of.drift.map(|drift| drift.rank_correlation)),
+        number("drift_p", &|of| of.drift.map(|drift| drift.p)),
+        number("lag_1", &|of| of.drift.map(|drift| drift.lag_1)),
+    ]);
+    columns.extend(
+        Status::ALL
+            .into_iter()
+            .filter(|status| *status != Status::Ok)
+            .map(|status| count(&status.text().replace('-', "_"), &|row| missing(row, status))),
+    );
+    columns.push(text("reasons", &|row| {
+        row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.text())).collect::<Vec<_>>().join("; ")
+    }));
+    DataFrame::new(rows.len(), columns)
+}
