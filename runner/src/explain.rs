@@ -275,7 +275,7 @@ fn context(engine: &Engine, cell: &Cell, site: &Site) -> anyhow::Result<Context>
         &GuestArgs {
             init: &site.init,
             read_only: !clone,
-            addresses: machine::has(&cell.settings, machine::NETWORK).then_some(&addresses),
+            addresses: machine::networked(engine, &cell.settings).then_some(&addresses),
             nonce: "<nonce>",
             extra: &text("boot_args"),
         },
@@ -294,7 +294,7 @@ fn context(engine: &Engine, cell: &Cell, site: &Site) -> anyhow::Result<Context>
         root: if shares_kernel { "<folder of the VM>/root".into() } else { String::new() },
         agent: site.agent.clone(),
         nonce: "<nonce>".into(),
-        tap: "<tap>".into(),
+        tap: if machine::networked(engine, &cell.settings) { "<tap>".into() } else { String::new() },
         mac: addresses.mac_text(),
         guest_ip: addresses.guest.to_string(),
         host_ip: addresses.host.to_string(),

@@ -35,7 +35,7 @@ use microbench::run::{execute, parts, prune};
 use microbench::screen::{self, Stream};
 use microbench::selftest::probe::{FakeGuests, measure};
 use microbench::selftest::{fake_guest, load as load_test};
-use microbench::{catalog, manifest, plan, plan_view, sandbox};
+use microbench::{catalog, manifest, plan, plan_view, sandbox, sys};
 use microbench_plots::record::{ProbeError, Statistic};
 use microbench_plots::{compare as comparison, query, schema};
 
@@ -46,11 +46,37 @@ use self::machine::{try_guest, tuning};
 use self::runs::{begin, go_on, load};
 use self::store::print_json;
 
+/// True for what is over when nobody reads what it says: it starts no guest and no job, and leaves nothing half-made.
+fn only_says(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Plan { .. }
+            | Action::Status { .. }
+            | Action::Doctor { tune: false, restore: false, .. }
+            | Action::Query { .. }
+            | Action::Compare { .. }
+            | Action::Verify { .. }
+            | Action::Runs { .. }
+            | Action::Show { .. }
+            | Action::Schema
+            | Action::Explain { .. }
+            | Action::Completions { .. }
+            | Action::Man { .. }
+            | Action::Analyze { .. }
+            | Action::Plot { .. }
+            | Action::Table { .. }
+            | Action::Report { .. }
+    )
+}
+
 /// Parses the command line, does what it says, and turns the outcome into an exit code.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     screen::choose(cli.color.choice());
     let action = cli.command;
+    if only_says(&action) {
+        sys::end_when_nobody_reads();
+    }
     // Another microbench reads what these say.
     let own = matches!(action, Action::CheckSandbox | Action::CheckKvm { .. } | Action::FakeGuest { .. });
     match act(action) {

@@ -6,7 +6,6 @@ use microbench_plots::record::Level;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::machine;
 use crate::host::net::Addresses;
 
 /// The template context of one VM. Beside these fields, every effective setting of the cell is there under its own name
@@ -72,7 +71,7 @@ impl Context {
         if let Ok(serde_json::Value::Object(own)) = serde_json::to_value(self) {
             object.extend(own);
         }
-        if !machine::has(&self.settings, machine::NETWORK) {
+        if self.tap.is_empty() {
             // A description that knows no guest without a network is an error then, not a guest with half of one.
             for name in ["tap", "mac", "guest_ip", "host_ip"] {
                 object.remove(name);

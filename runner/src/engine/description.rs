@@ -110,8 +110,17 @@ impl GuestKind {
     /// True for a guest setting that means something to a guest of this kind.
     #[must_use]
     pub fn heeds(self, setting: &str) -> bool {
-        const WITHOUT_KERNEL: [&str; 7] =
-            ["rootfs", "disk", "neighbour", "probe", "boot_deadline_s", "work_deadline_s", "stop_deadline_s"];
+        const WITHOUT_KERNEL: [&str; 9] = [
+            "rootfs",
+            "disk",
+            "neighbour",
+            "probe",
+            "page_cache",
+            "steady_s",
+            "boot_deadline_s",
+            "work_deadline_s",
+            "stop_deadline_s",
+        ];
         !self.shares_kernel() || WITHOUT_KERNEL.contains(&setting)
     }
 }

@@ -25,6 +25,12 @@ pub fn has(settings: &Settings, what: &str) -> bool {
     settings.get(what) != Some(&Level::Bool(false))
 }
 
+/// True for a guest that has a network: one without a kernel of its own always has.
+#[must_use]
+pub fn networked(engine: &Engine, settings: &Settings) -> bool {
+    has(settings, NETWORK) || !engine.guest.heeds(NETWORK)
+}
+
 /// Renders a template of `engine` over the settings alone.
 fn render(engine: &Engine, place: &str, template: &str, settings: &Settings) -> anyhow::Result<String> {
     renderer()
@@ -69,8 +75,13 @@ pub fn needs(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
 /// # Errors
 /// As [`words`].
 pub fn refusal(engine: &Engine, settings: &Settings) -> anyhow::Result<Option<String>> {
-    if !has(settings, NETWORK) && !has(settings, CONSOLE) {
-        return Ok(Some("a guest without a network is seen on its console alone, and it has none".to_owned()));
+    if !networked(engine, settings) {
+        if !has(settings, CONSOLE) {
+            return Ok(Some("a guest without a network is seen on its console alone, and it has none".to_owned()));
+        }
+        if matches!(settings.get("steady_s"), Some(Level::Int(1..))) {
+            return Ok(Some("a guest without a network ends by itself, so that `steady_s` cannot hold it".to_owned()));
+        }
     }
     for refusal in &engine.refuses {
         if !render(engine, "refuses.when", &refusal.when, settings)?.is_empty() {
@@ -122,11 +133,25 @@ mod tests {
         };
         let off = Level::Bool(false);
         assert_eq!(refused("qemu-microvm", &[("network", off.clone())]), None);
-        let blind = refused("qemu-microvm", &[("network", off.clone()), ("console", off)]);
+        let blind = refused("qemu-microvm", &[("network", off.clone()), ("console", off.clone())]);
         assert!(blind.is_some_and(|reason| reason.contains("console")));
         let bus = refused("qemu-microvm", &[("transport", text("pci"))]);
         assert!(bus.is_some_and(|reason| reason.contains("acpi = true")));
         assert_eq!(refused("qemu-microvm", &[("transport", text("pci")), ("acpi", Level::Bool(true))]), None);
+        let on = Level::Bool(true);
+        let held = refused("qemu-microvm", &[("network", off.clone()), ("steady_s", Level::Int(2))]);
+        assert!(held.is_some_and(|reason| reason.contains("steady_s")));
+        // Not a setting of theirs.
+        assert_eq!(
+            refused("crun", &[("network", off.clone()), ("console", off.clone()), ("steady_s", Level::Int(2))]),
+            None
+        );
+        for other in ["api", "network"] {
+            let restored =
+                refused("firecracker", &[("network", on.clone()), ("restore", on.clone()), (other, off.clone())]);
+            assert!(restored.is_some_and(|reason| reason.contains("restore")), "{other}");
+        }
+        assert_eq!(refused("firecracker", &[("network", on.clone()), ("restore", on)]), None);
     }
 
     #[test]

@@ -283,7 +283,7 @@ impl Vm {
         let addresses = Addresses::of(vm);
         let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
         records.push(stamp(event::TAP_BEGIN));
-        let link = match (machine::has(&cell.settings, machine::NETWORK), kind.shares_kernel()) {
+        let link = match (machine::networked(&parts.engine, &cell.settings), kind.shares_kernel()) {
             (false, _) => None,
             (true, false) => Some(Link::Tap(Tap::create(vm, &addresses, neighbour, isolation.owner())?)),
             (true, true) => Some(Link::Veth(Veth::create(vm, &addresses, neighbour)?)),

@@ -1,7 +1,9 @@
 //! Plans and wrong input.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use crate::support::{Bench, text};
 
@@ -14,6 +16,19 @@ fn a_plan_is_shown_and_nothing_is_written() {
     assert!(output.status.success());
     insta::assert_snapshot!(text(&output.stdout));
     assert_eq!(fs::read_dir(bench.path("")).unwrap().count(), before);
+}
+
+/// As in `microbench schema | head -1`.
+#[test]
+fn a_reader_that_has_enough_ends_what_writes_for_it_in_silence() {
+    let bench = Bench::new();
+    let bytes = bench.run(&["schema"]).stdout.len();
+    assert!(bytes > 1 << 16, "{bytes} bytes fit into a pipe that nobody reads");
+    let mut command = bench.command(&["schema"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!((text(&output.stderr).as_str(), output.status.signal()), ("", Some(libc::SIGPIPE)));
 }
 
 #[test]

@@ -123,6 +123,27 @@ fn a_process_containers_and_an_engine_of_one_file_give_all_that_needs_no_kernel(
     assert!(samples.contains("a process has no kernel of its own"), "{samples}");
 }
 
+/// `network` is a setting of guests with a kernel: whatever it says, none of these is ever started in the runner's own network.
+#[test]
+fn a_guest_without_a_kernel_has_a_network_of_its_own_and_is_held_as_others_are() {
+    if !can_mount() {
+        return;
+    }
+    let bench =
+        bench(&["process", "crun"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "network = false\nsteady_s = 1");
+    bench.run_study();
+    for execution in bench.counted().values() {
+        for vm in execution.vms.values() {
+            assert_eq!(vm.failure, None, "{}", execution.cell);
+            let held = vm.events["steady.end"] - vm.events["steady.begin"];
+            assert!(vm.events.contains_key("http.ok") && held >= 1_000_000_000, "{}: {held}", execution.cell);
+        }
+    }
+    let said = text(&bench.run(&["plan", "study.toml"]).stdout);
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("network are not applied to it") && !said.contains("steady_s"), "{said}");
+}
+
 #[test]
 fn settings_that_a_container_does_not_heed_are_told() {
     let bench = bench(&["crun"], "trials = 1", "");
