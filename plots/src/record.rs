@@ -159,6 +159,24 @@ pub struct Cell {
     pub settings: BTreeMap<String, Level>,
 }
 
+impl Cell {
+    /// A setting that is a whole number, none below zero; `None` where it is not.
+    #[must_use]
+    pub fn number(&self, setting: &str) -> Option<u64> {
+        match self.settings.get(setting) {
+            Some(Level::Int(number)) => u64::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+
+    /// What its VMs are, as one text: the same for cells that differ in nothing but how many VMs run at once.
+    #[must_use]
+    pub fn machine(&self) -> String {
+        let settings = self.settings.iter().map(|(name, level)| format!("\n{name}={level}"));
+        settings.fold(self.engine.clone(), |text, setting| text + &setting)
+    }
+}
+
 /// One execution of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use microbench_plots::record::{Cell, Level, Plan, PlannedTrial, Shard};
+use microbench_plots::record::{Cell, Plan, PlannedTrial, Shard};
 
 use crate::engine::description::Engine;
 use crate::manifest::protocol::preset;
@@ -153,11 +153,7 @@ fn push(text: &mut String, line: &str) {
 /// VMs and guest memory (MiB) that one trial of the cell holds at once.
 fn peak(cell: &Cell) -> (u64, u64) {
     let vms = u64::from(cell.concurrency);
-    let memory = match cell.settings.get("memory_mib") {
-        Some(Level::Int(mib)) => u64::try_from(*mib).unwrap_or(0),
-        _ => 0,
-    };
-    (vms, vms * memory)
+    (vms, vms * cell.number("memory_mib").unwrap_or(0))
 }
 
 fn vms(cell: &Cell) -> u64 {

@@ -14,8 +14,8 @@ const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 /// Pages that one VM of the cell takes of the pool: none unless its setting `huge_pages` is true.
 #[must_use]
 pub fn of(cell: &Cell) -> u64 {
-    match (cell.settings.get("huge_pages"), cell.settings.get("memory_mib")) {
-        (Some(Level::Bool(true)), Some(Level::Int(mib))) => mib.unsigned_abs().div_ceil(PAGE_MIB),
+    match (cell.settings.get("huge_pages"), cell.number("memory_mib")) {
+        (Some(Level::Bool(true)), Some(mib)) => mib.div_ceil(PAGE_MIB),
         _ => 0,
     }
 }
@@ -30,8 +30,8 @@ fn refusal_of(pages: u64, vms: u64, cell: &Cell, pool: &Path) -> Option<String> 
     if pages == 0 {
         return None;
     }
-    if let Some(Level::Int(mib)) = cell.settings.get("memory_mib")
-        && mib.unsigned_abs() % PAGE_MIB != 0
+    if let Some(mib) = cell.number("memory_mib")
+        && mib % PAGE_MIB != 0
     {
         return Some(format!("{mib} MiB in huge pages of {PAGE_MIB} MiB"));
     }

@@ -9,6 +9,8 @@
 use std::fs;
 use std::ops::{Add, Range};
 
+use super::isolation;
+
 /// Guest memory below the gap where a guest has more: Firecracker since 1.13 and QEMU's microvm machine, and Firecracker before.
 const BELOW_GAP: [u64; 2] = [3 << 30, 3328 << 20];
 /// Most processes that are looked at: a VMM and what it started.
@@ -59,25 +61,18 @@ impl Mapping {
 /// # Errors
 /// Why it cannot be had, in one line.
 pub fn of_process(pid: u32, guest_bytes: u64) -> Result<Memory, String> {
-    let mut texts = Vec::new();
-    let mut open = vec![pid];
-    while let Some(pid) = open.pop() {
-        if texts.len() == MOST_PROCESSES {
-            return Err(format!("the VMM has more than {MOST_PROCESSES} processes"));
-        }
-        let path = format!("/proc/{pid}/smaps");
-        texts.push(fs::read_to_string(&path).map_err(|error| format!("{path} cannot be read: {error}"))?);
-        open.extend(children(pid));
+    let mut pids = vec![pid];
+    pids.extend(isolation::descendants(pid));
+    if pids.len() > MOST_PROCESSES {
+        return Err(format!("the VMM has more than {MOST_PROCESSES} processes"));
     }
+    let text = |pid: u32| {
+        let path = format!("/proc/{pid}/smaps");
+        fs::read_to_string(&path).map_err(|error| format!("{path} cannot be read: {error}"))
+    };
+    let texts = pids.into_iter().map(text).collect::<Result<Vec<String>, String>>()?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     of_texts(&texts, guest_bytes)
-}
-
-/// The children of every thread of process `pid`.
-fn children(pid: u32) -> Vec<u32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(Result::ok);
-    let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    texts.flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// The memory of processes with these `smaps`, whose guest has `guest_bytes`. One of them at least must map the guest's memory.

@@ -137,7 +137,7 @@ pub(super) fn limit(raw: &raw::Matrix, cells: &[Cell], errors: &mut Diagnostics)
                 .help("give several levels, for instance `concurrency = [1, 2, 4, 8, 16]`"),
         );
     }
-    let held = |cell: &Cell| matches!(cell.settings.get("steady_s"), Some(Level::Int(seconds)) if *seconds > 0);
+    let held = |cell: &Cell| cell.number("steady_s").is_some_and(|seconds| seconds > 0);
     if let Some(cell) = cells.iter().find(|cell| limit.value.memory_mib.is_some() && !held(cell)) {
         let message = format!("`memory_mib` is of VMs that are held, but those of {} are not", quote(&cell.id));
         errors

@@ -32,6 +32,8 @@ use crate::work::Task;
 /// Real time that a trial may take before its host counts as hung: this much, and a tenth of it more a VM. Long enough for a guest
 /// that spins to meet its deadlines in virtual time first, which is up to ten times slower.
 pub const PATIENCE_S: u64 = 600;
+/// Memory of a guest of which the plan does not say, MiB.
+const UNSAID_MIB: u64 = 512;
 /// Memory of the emulated host beside its files and guests, MiB, and a guest's beside its own.
 const HOST_MIB: u64 = 768;
 const GUEST_MIB: u64 = 64;
@@ -264,8 +266,10 @@ fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_
     };
     let mut guests = 0;
     for cell in &plan.cells {
-        guests =
-            guests.max(u64::from(cell.concurrency) * (memory_of(cell).min(guest_mib) + GUEST_MIB + image_mib(cell)?));
+        guests = guests.max(
+            u64::from(cell.concurrency)
+                * (cell.number("memory_mib").unwrap_or(UNSAID_MIB).min(guest_mib) + GUEST_MIB + image_mib(cell)?),
+        );
     }
     Ok(HOST_MIB + 3 * (archive >> 20) + guests + snapshots_mib(plan, parts)?)
 }
@@ -276,19 +280,10 @@ fn snapshots_mib(plan: &Plan, parts: &BTreeMap<String, Parts>) -> anyhow::Result
     for cell in &plan.cells {
         let parts = parts.get(&cell.id).with_context(|| format!("no cell {}", cell.id))?;
         if launch::restores(&parts.engine, &cell.settings)? {
-            let machine = serde_json::to_string(&(&cell.engine, &cell.settings)).context("settings are no JSON")?;
-            let memory = u64::from(cell.concurrency) * memory_of(cell);
-            let most = machines.entry(machine).or_default();
+            let memory = u64::from(cell.concurrency) * cell.number("memory_mib").unwrap_or(UNSAID_MIB);
+            let most = machines.entry(cell.machine()).or_default();
             *most = memory.max(*most);
         }
     }
     Ok(machines.values().sum())
-}
-
-/// Memory of a guest, MiB.
-fn memory_of(cell: &Cell) -> u64 {
-    match cell.settings.get("memory_mib") {
-        Some(Level::Int(mib)) => mib.unsigned_abs(),
-        _ => 512,
-    }
 }

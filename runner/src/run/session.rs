@@ -501,16 +501,11 @@ pub fn vms(trial: &JobTrial, plan: &Plan) -> u32 {
 /// `trials` as one host executes them: each distinct machine is preceded by one warm-up, if the plan asks for it.
 #[must_use]
 pub fn with_warmups(trials: &[JobTrial], plan: &Plan) -> Vec<JobTrial> {
-    let mut warm: BTreeSet<Vec<(String, String)>> = BTreeSet::new();
+    let mut warm: BTreeSet<String> = BTreeSet::new();
     let mut all = Vec::new();
     for trial in trials {
         let cell = plan.cells.iter().find(|cell| cell.id == trial.cell);
-        // Cells that differ in concurrency alone share their programs, kernels and images.
-        let machine = cell.map(|cell| {
-            let settings = cell.settings.iter().map(|(name, level)| (name.clone(), level.to_string()));
-            settings.chain([("engine".to_owned(), cell.engine.clone())]).collect::<Vec<_>>()
-        });
-        if plan.warmup && machine.is_some_and(|machine| warm.insert(machine)) {
+        if plan.warmup && cell.is_some_and(|cell| warm.insert(cell.machine())) {
             all.push(JobTrial { warmup: true, instrument: None, ..trial.clone() });
         }
         all.push(trial.clone());

@@ -87,10 +87,7 @@ impl Deadlines {
     /// Those of a cell: its settings `boot_deadline_s`, `work_deadline_s` and `stop_deadline_s`, or the defaults.
     #[must_use]
     pub fn of(cell: &Cell) -> Self {
-        let seconds = |name: &str, default: u64| match cell.settings.get(name) {
-            Some(Level::Int(seconds)) => Duration::from_secs(seconds.unsigned_abs()),
-            _ => Duration::from_secs(default),
-        };
+        let seconds = |name: &str, default: u64| Duration::from_secs(cell.number(name).unwrap_or(default));
         Self {
             boot: seconds("boot_deadline_s", 60),
             request: Duration::from_secs(10),
@@ -250,10 +247,6 @@ impl Vm {
             .create(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
-        let number = |name: &str| match cell.settings.get(name) {
-            Some(Level::Int(number)) => u64::try_from(*number).ok(),
-            _ => None,
-        };
         let stamp = |name: &str| Record::Event { vm, name: name.into(), t_ns: Instant::now().0 };
 
         records.push(stamp(event::CLONE_BEGIN));
@@ -392,8 +385,8 @@ impl Vm {
             messages: parts.engine.not_applicable.messages.clone(),
             tasks,
             deadlines,
-            memory_bytes: number("memory_mib").map(|mib| mib << 20),
-            steady: number("steady_s").filter(|seconds| *seconds > 0).map(Duration::from_secs),
+            memory_bytes: cell.number("memory_mib").map(|mib| mib << 20),
+            steady: cell.number("steady_s").filter(|seconds| *seconds > 0).map(Duration::from_secs),
             probe: match text("probe").as_str() {
                 "paper" => Probe::Paper,
                 "busy" => Probe::Busy,

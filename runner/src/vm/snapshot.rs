@@ -52,13 +52,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The place for VM `vm` of `cell`; `None` where its VMs boot. Cells that differ in concurrency alone are the same machines.
+    /// The place for VM `vm` of `cell`'s machines; `None` where its VMs boot.
     pub(super) fn of(vm: u32, cell: &Cell, parts: &Parts, scratch: &Path) -> anyhow::Result<Option<Self>> {
         if !launch::restores(&parts.engine, &cell.settings)? {
             return Ok(None);
         }
-        let machine = serde_json::to_string(&(&cell.engine, &cell.settings)).context("settings are no JSON")?;
-        let digest: String = Sha256::digest(machine)[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = Sha256::digest(cell.machine())[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let place = |kind: &str| scratch.join(format!("{kind}-{digest}-{vm}"));
         Ok(Some(Self { folder: place("saved"), vm: place("vm") }))
     }
