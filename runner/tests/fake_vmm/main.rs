@@ -10,6 +10,7 @@ mod prowl;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use microbench_agent::work::{Latency, Stream, StreamReply, WorkReply, WorkReques
 use microbench_agent::{
     INDEX_SEED, NETWORK_PARAMETER, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, STATS_MARK, Stats,
 };
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 /// Zero of the clock of the kernel that this guest does not have.
 static BEGIN: OnceLock<Instant> = OnceLock::new();
@@ -84,6 +86,7 @@ fn main() {
         "late" => std::thread::sleep(Duration::from_millis(50)),
         // Its kernel hands over to init 100 ms after its start, as the stamps say.
         "phases" | "no-init" => {
+            until_asked();
             BEGIN.get_or_init(Instant::now);
             std::thread::sleep(Duration::from_millis(120));
         }
@@ -106,6 +109,15 @@ fn main() {
         let (mode, nonce) = (mode.clone(), nonce.clone());
         std::thread::spawn(move || serve(&stream.expect("a connection"), &mode, &nonce, console));
     }
+}
+
+/// Waits for a request and refuses it. The runner asks once it has noted that the VMM's program runs, so what follows comes after that,
+/// however late this machine lets the runner go on.
+fn until_asked() {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, microbench_agent::PORT)).expect("port 80");
+    let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    nix::poll::poll(&mut asked, PollTimeout::NONE).expect("a request");
+    // A connection that was never accepted is reset when its listener goes.
 }
 
 /// A guest without a network: it says all that it has to say, and ends.
