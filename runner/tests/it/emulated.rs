@@ -14,14 +14,6 @@ use crate::support::{MARK, counted, processes_of, text, wait_until};
 
 /// One VM of each engine, then one more, on the smallest root file system.
 const STUDY: &str = r#"
-[study]
-name = "real"
-title = "One guest of each engine"
-seed = 1
-[guest]
-kernel = "microvm-6.1"
-rootfs = "minimal"
-memory_mib = 128
 [variants.fc]
 label = "Firecracker"
 engine = "firecracker"
@@ -44,14 +36,6 @@ metric = "webservice_startup_time"
 
 /// What the paper's study asks for beyond that.
 const PROTOCOLS: &str = r#"
-[study]
-name = "protocols"
-title = "Settings of the paper's protocol"
-seed = 1
-[guest]
-kernel = "microvm-6.1"
-rootfs = "minimal"
-memory_mib = 128
 [variants.fc-custom]
 engine = "firecracker"
 cpu_config = "template.json"
@@ -78,14 +62,6 @@ copy = { work = { kind = "copy", bytes = "64 KiB", rounds = 2 } }
 
 /// One guest of each machine that this project describes and can start here, by one kernel: with a network and, where it is said, without.
 const MACHINES: &str = r#"
-[study]
-name = "machines"
-title = "One guest of each machine"
-seed = 1
-[guest]
-kernel = "pci-6.1"
-rootfs = "minimal"
-memory_mib = 128
 [variants.fc]
 engine = "firecracker"
 [variants.fc-alone]
@@ -132,14 +108,6 @@ shutdown_time = {}
 
 /// A process, a container and a VM with the same agent.
 const KINDS: &str = r#"
-[study]
-name = "kinds"
-title = "A process, a container, a VM"
-seed = 1
-[guest]
-kernel = "microvm-6.1"
-rootfs = "minimal"
-memory_mib = 128
 [variants.process]
 engine = "process"
 [variants.crun]
@@ -167,14 +135,22 @@ struct Real {
 impl Real {
     fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("microbench-real-").tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("study.toml"), STUDY).expect("a file");
-        Self { folder }
+        let real = Self { folder };
+        real.write("microvm-6.1", STUDY);
+        real
+    }
+
+    /// Writes the study: guests with this kernel, then what `rest` says of them and of all else.
+    fn write(&self, kernel: &str, rest: &str) {
+        let head = "[study]\nname = \"real\"\ntitle = \"Real guests\"\nseed = 1\n[guest]\nrootfs = \"minimal\"\nmemory_mib = 128";
+        let study = format!("{head}\nkernel = \"{kernel}\"\n{rest}");
+        fs::write(self.folder.path().join("study.toml"), study).expect("a file");
     }
 
     /// The same on another study, with a custom CPU template beside it.
-    fn with(study: &str) -> Self {
+    fn with(kernel: &str, rest: &str) -> Self {
         let real = Self::new();
-        fs::write(real.folder.path().join("study.toml"), study).expect("a file");
+        real.write(kernel, rest);
         let template = include_str!("../../../experiments/templates/no-avx512.json");
         fs::write(real.folder.path().join("template.json"), template).expect("a file");
         real
@@ -293,14 +269,6 @@ fn after_kill_9_of_an_emulated_run_nothing_is_left_and_resume_completes_it() {
 
 /// Isolation as a study may ask for it.
 const ISOLATION: &str = r#"
-[study]
-name = "isolation"
-title = "Who a VMM runs as"
-seed = 1
-[guest]
-kernel = "microvm-6.1"
-rootfs = "minimal"
-memory_mib = 128
 disk = "clone"
 [variants.fc]
 engine = "firecracker"
@@ -322,7 +290,7 @@ shutdown_time = {}
 
 #[test]
 fn real_vmms_have_no_privileges_and_jailer_and_sandbox_are_one_word_each() {
-    let real = Real::with(ISOLATION);
+    let real = Real::with("microvm-6.1", ISOLATION);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 4);
@@ -341,14 +309,6 @@ fn real_vmms_have_no_privileges_and_jailer_and_sandbox_are_one_word_each() {
 
 /// Ways to begin a guest's life other than calls that boot it.
 const BEGINNINGS: &str = r#"
-[study]
-name = "beginnings"
-title = "Guests that are restored, or told all by a file"
-seed = 1
-[guest]
-kernel = "microvm-6.1"
-rootfs = "minimal"
-memory_mib = 128
 [variants.file]
 engine = "firecracker"
 api = false
@@ -378,7 +338,7 @@ shutdown_time = {}
 
 #[test]
 fn real_guests_are_told_by_a_file_and_restored_in_a_jail_or_with_a_disk_of_their_own() {
-    let real = Real::with(BEGINNINGS);
+    let real = Real::with("microvm-6.1", BEGINNINGS);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 10);
@@ -397,14 +357,6 @@ fn real_guests_are_told_by_a_file_and_restored_in_a_jail_or_with_a_disk_of_their
 
 /// Every kind of work, as little of it as there can be.
 const WORK: &str = r#"
-[study]
-name = "work"
-title = "Every kind of work"
-seed = 1
-[guest]
-kernel = "microvm-6.1"
-rootfs = "minimal"
-memory_mib = 128
 disk = "clone"
 [variants.fc]
 engine = "firecracker"
@@ -431,7 +383,7 @@ receive = { work = { kind = "tcp-receive", bytes = "128 KiB", rounds = 2, value 
 
 #[test]
 fn real_guests_do_every_kind_of_work_and_what_they_did_is_checked() {
-    let real = Real::with(WORK);
+    let real = Real::with("microvm-6.1", WORK);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 2);
@@ -485,7 +437,7 @@ fn an_emulated_host_that_dies_or_hangs_is_recorded_and_its_trials_are_run_again(
 
 #[test]
 fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
-    let real = Real::with(PROTOCOLS);
+    let real = Real::with("microvm-6.1", PROTOCOLS);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 8);
@@ -512,7 +464,7 @@ fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
 
 #[test]
 fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_needs() {
-    let real = Real::with(MACHINES);
+    let real = Real::with("pci-6.1", MACHINES);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 11);
@@ -549,7 +501,7 @@ fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_n
 
 #[test]
 fn a_process_a_container_and_a_vm_with_the_same_agent_are_measured_by_the_same_events() {
-    let real = Real::with(KINDS);
+    let real = Real::with("microvm-6.1", KINDS);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 3);
