@@ -1,0 +1,59 @@
+//! What microbench itself costs, beside the tools that one would use in its place and beside the limit: `make bench`.
+//!
+//! A benchmark is a module with one function from [`Bench`] to an [`Outcome`]: rows of the table, and points of a cost curve. It runs
+//! ours, the peer and the limit in turn within each round, so that what disturbs the machine disturbs all of them, and a row compares medians
+//! over the rounds. Nothing here is a test: no figure makes a build fail.
+
+mod measure;
+mod outcome;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use outcome::Outcome;
+
+/// The benchmarks, in the order of the table.
+const BENCHMARKS: &[(&str, fn(&Bench) -> Result<Outcome>)] = &[];
+
+/// What a benchmark is given.
+#[derive(Debug, Parser)]
+#[command(about = "Measures microbench beside its peers; prints one table")]
+pub(crate) struct Bench {
+    /// Which benchmarks [default: all].
+    names: Vec<String>,
+    /// Rounds of each.
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+    /// The program that is measured.
+    #[arg(long, default_value = "target/release/microbench")]
+    microbench: PathBuf,
+    /// A Python with pandas, duckdb and matplotlib; what needs one is left out without it.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Where `results.json`, `table.md` and the points of the curves are written.
+    #[arg(long, default_value = "bench/results")]
+    out: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let bench = Bench::parse();
+    if let Some(unknown) = bench.names.iter().find(|name| BENCHMARKS.iter().all(|(known, _)| known != name)) {
+        let known: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
+        anyhow::bail!("there is no benchmark `{unknown}`; there are: {}", known.join(", "));
+    }
+    let mut all = Outcome::default();
+    for (name, measure) in BENCHMARKS {
+        if !bench.names.is_empty() && bench.names.iter().all(|wanted| wanted != name) {
+            continue;
+        }
+        eprintln!("bench: {name}");
+        let outcome = measure(&bench).with_context(|| format!("benchmark {name}"))?;
+        print!("{}", table::text(&outcome.rows));
+        all.rows.extend(outcome.rows);
+        all.curves.extend(outcome.curves);
+    }
+    all.write(&bench.out)
+}

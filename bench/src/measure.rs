@@ -1,0 +1,43 @@
+//! Whole processes, timed from spawn to reap.
+
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use microbench::sys;
+
+/// What a process cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// From before the spawn to after the reap.
+    pub(crate) wall: Duration,
+    /// User and system time, its waited-for children's included.
+    pub(crate) cpu: Duration,
+    /// Largest resident set of the process itself, bytes.
+    pub(crate) peak_bytes: u64,
+}
+
+/// Runs `command` to its end, its output dropped.
+///
+/// # Errors
+/// When it cannot be started or fails; its standard error is shown then.
+pub(crate) fn whole(command: &mut Command) -> Result<Cost> {
+    let name = format!("{command:?}");
+    let begun = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))?;
+    let mut errors = String::new();
+    if let Some(mut stream) = child.stderr.take() {
+        let _ = io::Read::read_to_string(&mut stream, &mut errors);
+    }
+    let exit = sys::reap(child.id()).with_context(|| format!("cannot reap {name}"))?;
+    let wall = begun.elapsed();
+    anyhow::ensure!(exit.code == Some(0), "{name} failed:\n{errors}");
+    let cpu = Duration::from_nanos(exit.user_time_ns + exit.system_time_ns);
+    Ok(Cost { wall, cpu, peak_bytes: exit.peak_rss_bytes })
+}
