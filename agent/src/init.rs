@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
@@ -25,6 +26,12 @@ pub(crate) fn say(line: &str) {
     if console.and_then(|mut console| console.write_all(line.as_bytes())).is_err() {
         drop(std::io::stdout().write_all(line.as_bytes()));
     }
+}
+
+/// Writes the agent's mark on the I/O port of marks, where the kernel lets one: a trace on the host sees it.
+pub(crate) fn mark() {
+    let ports = File::options().write(true).open("/dev/port");
+    drop(ports.and_then(|ports| ports.write_at(&[microbench_agent::MARK], microbench_agent::MARK_PORT.into())));
 }
 
 /// The kernel's command line; empty when it cannot be read.

@@ -30,6 +30,12 @@ pub const NETWORK_PARAMETER: &str = "microbench.network";
 /// Kernel command line parameter that says how the agent ends its machine: with the value `power-off` by powering it off, else by
 /// restarting it.
 pub const END_PARAMETER: &str = "microbench.end";
+/// Kernel command line parameter of a guest whose boot is traced: with the value `on` the agent makes its mark right after `listen(2)`.
+pub const MARKS_PARAMETER: &str = "microbench.marks";
+/// I/O port of a guest's marks, to which no machine here has a device.
+pub const MARK_PORT: u16 = 0xf4;
+/// The agent's mark: this byte, written to [`MARK_PORT`] by `/dev/port` (`port(4)`).
+pub const MARK: u8 = 0x33;
 /// A guest without a network prints this on the console, with the nonce and [`Stats`] as JSON after spaces, in one line.
 pub const STATS_MARK: &str = "microbench-agent: stats";
 /// The agent prints this and a newline on the console right after `listen(2)`; the nonce follows the mark after a space.

@@ -57,6 +57,9 @@ fn serve(mut options: Options) -> std::io::Result<()> {
     let alone = word(microbench_agent::NETWORK_PARAMETER) == Some("off");
     let listener = TcpListener::bind(options.listen)?;
     instants::listening();
+    if word(microbench_agent::MARKS_PARAMETER) == Some("on") {
+        init::mark();
+    }
     let address = listener.local_addr()?;
     if !options.stay || options.shared_kernel {
         announce(&options.nonce);

@@ -30,10 +30,14 @@ events! {
     VMM_EXEC = "vmm.exec", "the return from the fork, when the VMM's program has taken the process over";
     API_READY = "api.ready", "the first connection that the VMM's control socket accepts";
     BOOT_REQUESTED = "boot.requested", "the request to the VMM to start the guest, or to load and resume it";
+    GUEST_ENTERED = "guest.entered", "KVM's first entry into the guest, by its tracepoint `kvm_entry`; with `trace` only";
     BOOT_ACKNOWLEDGED = "boot.acknowledged", "the VMM's answer to the request to start the guest";
+    KERNEL_MARKED = "kernel.marked", "the guest kernel's mark on an I/O port as its C code begins, by KVM's tracepoint `kvm_pio`; with `trace` and a kernel that makes it";
     KERNEL_BEGIN = "kernel.begin", "the zero of the guest kernel's clock, derived from the guest's stamps";
     CONSOLE_FIRST = "console.first", "the first byte on the console, which is the guest's and the VMM's";
+    INIT_MARKED = "init.marked", "the guest kernel's mark on an I/O port just before its hand-over to init; with `trace` and a kernel that makes it";
     INIT_BEGIN = "init.begin", "the kernel's hand-over to init, derived from the guest's stamps";
+    AGENT_MARKED = "agent.marked", "the agent's mark on an I/O port just after its `listen(2)`; with `trace` and a kernel that has /dev/port";
     AGENT_LISTENING = "agent.listening", "the return from the agent's `listen(2)`, derived from the guest's stamps";
     AGENT_READY = "agent.ready", "the guest agent's mark on the console";
     AGENT_ANNOUNCED = "agent.announced", "the arrival of the agent's datagram that it listens";

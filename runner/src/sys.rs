@@ -249,6 +249,19 @@ pub fn reflink(source: &File, target: &File) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lets only those records of a tracepoint's perf event through that `filter` describes (`PERF_EVENT_IOC_SET_FILTER`).
+///
+/// # Errors
+/// That of the ioctl: `EINVAL` for a filter that the tracepoint cannot have.
+pub fn perf_filter(event: &impl AsRawFd, filter: &str) -> io::Result<()> {
+    /// `_IOW('$', 6, char *)` (linux/perf_event.h).
+    const SET_FILTER: libc::c_ulong = 0x4008_2406;
+    let filter = CString::new(filter)?;
+    // SAFETY: an open descriptor, and a string that lives through the call, which copies it.
+    let result = unsafe { libc::ioctl(event.as_raw_fd(), SET_FILTER, filter.as_ptr()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// What `LOOP_CONFIGURE` takes (`struct loop_config` in linux/loop.h).
 #[repr(C)]
 struct LoopConfig {

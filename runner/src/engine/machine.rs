@@ -13,6 +13,8 @@ use crate::error::code::Code;
 pub const NETWORK: &str = "network";
 /// The setting that gives a guest a console, or none.
 pub const CONSOLE: &str = "console";
+/// The setting that has a VM's boot traced.
+pub const TRACE: &str = "trace";
 /// The level of `reboot` at which the guest powers its machine off.
 pub const POWER_OFF: &str = "power-off";
 
@@ -29,6 +31,12 @@ pub fn has(settings: &Settings, what: &str) -> bool {
 #[must_use]
 pub fn networked(engine: &Engine, settings: &Settings) -> bool {
     has(settings, NETWORK) || !engine.guest.heeds(NETWORK)
+}
+
+/// True for a VM whose boot is traced: a guest without a kernel of its own has none.
+#[must_use]
+pub fn traced(engine: &Engine, settings: &Settings) -> bool {
+    settings.get(TRACE) == Some(&Level::Bool(true)) && engine.guest.heeds(TRACE)
 }
 
 /// Renders a template of `engine` over the settings alone.
@@ -58,7 +66,11 @@ pub fn words(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
         false => render(engine, "kernel.no_console", &kernel.no_console, settings)?,
     };
     let own = render(engine, "kernel.boot_args", &kernel.boot_args, settings)?;
-    let words = [console, reboot, own];
+    let marks = match traced(engine, settings) {
+        true => format!("{}=on", microbench_agent::MARKS_PARAMETER),
+        false => String::new(),
+    };
+    let words = [console, reboot, own, marks];
     Ok(words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" "))
 }
 

@@ -17,6 +17,7 @@ pub mod page_cache;
 pub mod parse;
 pub mod smaps;
 pub mod strace;
+pub mod trace;
 pub mod tree;
 pub mod tune;
 pub mod veth;

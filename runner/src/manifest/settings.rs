@@ -168,6 +168,13 @@ pub const GUEST: &[GuestSetting] = &[
         doc: "The host's page cache when VMs are released: as it is, or without the VMM's program, the guest's kernel and its disk.",
     },
     GuestSetting {
+        name: "trace",
+        kind: Kind::Bool,
+        default: Some(DefaultLevel::Bool(false)),
+        doc: "Trace the VM's boot on the host by KVM's tracepoints: its first entry into the guest and, with a kernel that makes them, the \
+              guest's marks on an I/O port.",
+    },
+    GuestSetting {
         name: "boot_deadline_s",
         kind: Kind::Int(1, 86_400),
         default: Some(DefaultLevel::Int(60)),

@@ -36,6 +36,7 @@ use crate::guest::Guest;
 use crate::host::disk::Disk;
 use crate::host::isolation::Isolation;
 use crate::host::net::{Addresses, Link, Tap};
+use crate::host::trace::Trace;
 use crate::host::veth::Veth;
 use crate::host::{huge_pages, memory, page_cache, strace};
 use crate::probe::Probe;
@@ -153,6 +154,8 @@ pub struct Vm {
     counts: Option<PathBuf>,
     /// KVM runs the guest.
     kvm: bool,
+    /// The boot is traced.
+    traced: bool,
     /// What runs the agent.
     kind: GuestKind,
     messages: Vec<String>,
@@ -381,6 +384,7 @@ impl Vm {
             words: given,
             counts,
             kvm: parts.engine.needs_kvm,
+            traced: machine::traced(&parts.engine, &cell.settings),
             kind,
             messages: parts.engine.not_applicable.messages.clone(),
             tasks,
@@ -414,10 +418,15 @@ impl Vm {
     #[must_use]
     pub fn run(mut self, together: &Together) -> Report {
         let _leaves = Leaves(together);
+        // This thread forks the VMM.
+        let trace = self.traced.then(Trace::of_this_threads_child);
         together.release();
         let cpu_before = sys::thread_cpu_ns();
         let failure = self.live(together).err();
         self.reading(reading::RUNNER_VM_CPU_TIME, sys::thread_cpu_ns().saturating_sub(cpu_before) as f64, "ns");
+        for (name, instant) in trace.map(Trace::finish).unwrap_or_default() {
+            self.told(name, instant);
+        }
         if let Some(failure) = &failure {
             self.records.push(Record::Failure {
                 vm: self.vm,

@@ -138,10 +138,15 @@ impl Vm {
             Some(why) => boot::on_the_hosts_clock(spawn, ok.0, stats, &why),
         };
         for (name, instant) in derived {
-            match instant {
-                Ok(t_ns) => self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns }),
-                Err(reason) => self.no_event(name, reason),
-            }
+            self.told(name, instant);
+        }
+    }
+
+    /// An event that somebody else tells of, or why there is none.
+    pub(super) fn told(&mut self, name: &str, instant: Result<u64, String>) {
+        match instant {
+            Ok(t_ns) => self.records.push(Record::Event { vm: self.vm, name: name.into(), t_ns }),
+            Err(reason) => self.no_event(name, reason),
         }
     }
 

@@ -89,8 +89,13 @@ kernel = "microvm-6.1"
 [variants.qemu-cold]
 engine = "qemu-microvm"
 page_cache = "cold"
+[variants.fc-traced]
+engine = "firecracker"
+kernel = "marks-6.1"
+trace = true
 [variants.pc]
 engine = "qemu-pc"
+trace = true
 [variants.pc-off]
 engine = "qemu-pc"
 reboot = "power-off"
@@ -467,7 +472,7 @@ fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_n
     let real = Real::with("pci-6.1", MACHINES);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
-    assert_eq!(counted.len(), 11);
+    assert_eq!(counted.len(), 12);
     let mut added = BTreeMap::new();
     for execution in counted.values() {
         let (cell, vm) = (execution.cell.trim_end_matches("/1"), &execution.vms[&0]);
@@ -490,13 +495,35 @@ fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_n
                     |name: &str| vm.readings[name].0.clone().unwrap_or_else(|why| panic!("{cell}: {name}: {why}"));
                 assert_eq!(count("guest.words_missing"), 0.0, "{cell}");
                 added.insert(cell, count("guest.words_added"));
+                traced(cell, vm);
             }
         }
     }
     // Without ACPI tables that name them, devices are words: one each.
     let acpi = ["qemu-acpi", "qemu-pci", "pc", "pc-off", "q35-alone"].map(|cell| (cell, 0.0));
-    let words = [("fc", 2.0), ("fc-alone", 1.0), ("fc-huge", 2.0), ("qemu", 2.0)];
+    let words = [("fc", 2.0), ("fc-alone", 1.0), ("fc-huge", 2.0), ("fc-traced", 2.0), ("qemu", 2.0)];
     assert_eq!(added, BTreeMap::from_iter(acpi.into_iter().chain(words)));
+}
+
+/// What KVM's tracepoints saw of a guest of [`MACHINES`]: all where it is traced and its kernel makes marks.
+fn traced(cell: &str, vm: &journal::Vm) {
+    let marks = ["kernel.marked", "init.marked", "agent.marked"];
+    let seen = |names: &[&str]| names.iter().filter(|name| vm.events.contains_key(**name)).count();
+    let expected = match cell {
+        "fc-traced" => 3,
+        _ => 0,
+    };
+    assert_eq!(seen(&marks), expected, "{cell}: {:?}", vm.readings);
+    assert_eq!(seen(&["guest.entered"]), usize::from(["fc-traced", "pc"].contains(&cell)), "{cell}");
+    match cell {
+        "fc-traced" => {
+            let order =
+                ["boot.requested", "guest.entered", "kernel.marked", "init.marked", "agent.marked", "http.ok"];
+            assert!(order.windows(2).all(|two| vm.events[two[0]] < vm.events[two[1]]), "{:?}", vm.events);
+        }
+        "pc" => assert_eq!(vm.readings["init.marked"].0, Err("KVM's tracepoints saw none".into())),
+        _ => {}
+    }
 }
 
 #[test]
