@@ -116,7 +116,7 @@ fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step
     fs::create_dir(&unpacked)?;
     let (version, origin) = match source.kind {
         SourceKind::Debian => {
-            let (package, version) = source::debian(&source.package, scratch.path(), step)?;
+            let (package, version) = source::debian(&source.package, &source.suite, scratch.path(), step)?;
             let opened = scratch.path().join("package");
             Tool::new("dpkg-deb").arg("-x").arg(&package).arg(&opened).run(Some(step))?;
             step.detail("unpacking");

@@ -12,6 +12,7 @@ pub mod program;
 pub mod project;
 pub mod seal;
 pub mod source;
+pub mod suite;
 
 use std::path::{Path, PathBuf};
 

@@ -22,6 +22,9 @@ pub struct Source {
     /// Package name (`debian`, `pypi`).
     #[serde(default)]
     pub package: String,
+    /// Suite of the Debian archive that has the package, such as bookworm-backports (`debian`); empty for those that apt knows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub suite: String,
     /// Package version (`pypi`).
     #[serde(default)]
     pub version: String,
@@ -64,17 +67,23 @@ pub enum SourceKind {
     File,
 }
 
-/// Fetches a Debian package into `folder` and returns its file and version.
+/// Fetches a Debian package of `suite`, empty for those that apt knows, into `folder` and returns its file and version.
 ///
 /// # Errors
 /// When apt cannot find or fetch it.
-pub fn debian(package: &str, folder: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
+pub fn debian(package: &str, suite: &str, folder: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
+    let lists = match suite {
+        "" => Vec::new(),
+        suite => super::suite::options(suite, &folder.join("suite"), step)?,
+    };
     let fresh = tempfile::tempdir_in(folder).context("cannot create a download folder")?;
     // apt gives up its privileges for a download; it must be able to write here then.
     fs::set_permissions(fresh.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
     step.detail(&format!("apt-get download {package}"));
     Tool::new("apt-get")
-        .args(["-q", "-o", "APT::Sandbox::User=root", "download", package])
+        .args(["-q", "-o", "APT::Sandbox::User=root"])
+        .args(&lists)
+        .args(["download", package])
         .folder(fresh.path())
         .run(Some(step))
         .with_context(|| format!("cannot fetch the Debian package {package} (`apt-get update` renews the lists)"))?;
