@@ -107,7 +107,7 @@ pub fn plot_sequences(run: &Path, theme: Option<Theme>, cells: &[String]) -> Res
     let plan = plan(run)?;
     let samples = samples::load(run)?;
     let data = Data { plan: &plan, rows: &[], samples: &samples };
-    let all: Vec<String> = plan.cells.iter().map(|cell| cell.id.clone()).collect();
+    let all: Vec<String> = plan.cells.iter().map(|cell| cell.id.to_string()).collect();
     let mut described = Vec::new();
     // All are described first, so that a wrong name draws nothing.
     for cell in if cells.is_empty() { &all } else { cells } {
