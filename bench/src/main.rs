@@ -4,8 +4,11 @@
 //! ours, the peer and the limit in turn within each round, so that what disturbs the machine disturbs all of them, and a row compares medians
 //! over the rounds. Nothing here is a test: no figure makes a build fail.
 
+mod analysis;
+mod figures;
 mod measure;
 mod outcome;
+mod plan;
 mod table;
 
 use std::path::PathBuf;
@@ -16,7 +19,8 @@ use clap::Parser;
 use outcome::Outcome;
 
 /// The benchmarks, in the order of the table.
-const BENCHMARKS: &[(&str, fn(&Bench) -> Result<Outcome>)] = &[];
+const BENCHMARKS: &[(&str, fn(&Bench) -> Result<Outcome>)] =
+    &[("plan", plan::measure), ("analysis", analysis::measure), ("figures", figures::measure)];
 
 /// What a benchmark is given.
 #[derive(Debug, Parser)]
