@@ -33,7 +33,7 @@ const MIB: f64 = 1_048_576.0;
 /// The benchmark.
 pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     let folder = tempfile::tempdir().context("no temporary folder")?;
-    write(folder.path())?;
+    whole(Command::new(std::env::current_exe()?).arg("--write-samples").arg(folder.path()))?;
     let pattern = |runs: &str| folder.path().join(runs).join("samples.parquet").display().to_string();
     let all = pattern("run-*");
     let ours = |pattern: &str| {
@@ -102,7 +102,7 @@ fn figure(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> Figure {
 }
 
 /// Writes the samples of [`RUNS`] runs of one study, each into a folder of its own.
-fn write(folder: &Path) -> Result<()> {
+pub(crate) fn write(folder: &Path) -> Result<()> {
     let mut plan = study()?;
     ensure!(plan.cells.len() == CELLS, "the study has {} cells", plan.cells.len());
     let order: Vec<String> = plan.trials.iter().map(|trial| trial.cell.to_string()).collect();

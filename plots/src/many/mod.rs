@@ -78,8 +78,8 @@ struct OfRun {
 /// When a file cannot be read, or is no table of samples.
 pub fn pooled(files: &[PathBuf]) -> Result<Vec<Pooled>, Error> {
     let mut all: BTreeMap<Key, Vec<OfRun>> = BTreeMap::new();
-    // As many files at once as there are CPUs, so that what was read of them is reduced before the next ones are.
-    for files in files.chunks(rayon::current_num_threads().max(1)) {
+    // A few files for each CPU at once, so that what was read of them is reduced before the next ones are, and no CPU waits for long.
+    for files in files.chunks(4 * rayon::current_num_threads().max(1)) {
         let runs = files.par_iter().map(|path| {
             // So that a missing file is said to be one.
             File::open(path).map_err(|source| match (source.kind(), path.parent()) {
@@ -113,7 +113,11 @@ fn of_run(path: &Path) -> PolarsResult<BTreeMap<Key, OfRun>> {
         run.missing += rows.missing;
         run.values.append(&mut rows.trials());
     }
-    runs.par_iter_mut().for_each(|(_, run)| run.median = Ranks::of(run.values.clone()).median());
+    runs.par_iter_mut().for_each(|(_, run)| {
+        let mut ranks = Ranks::of(std::mem::take(&mut run.values));
+        run.median = ranks.median();
+        run.values = ranks.into_values();
+    });
     Ok(runs)
 }
 
@@ -124,7 +128,8 @@ fn row([study, cell, metric, unit, host]: Key, runs: Vec<OfRun>) -> Pooled {
     let machines: BTreeSet<&String> = runs.iter().flat_map(|run| &run.machines).collect();
     let machines = machines.into_iter().cloned().collect();
     let (missing, count) = (runs.iter().map(|run| run.missing).sum(), runs.len());
-    let values: Vec<f64> = runs.into_iter().flat_map(|run| run.values).collect();
+    let mut values = Vec::with_capacity(runs.iter().map(|run| run.values.len()).sum());
+    runs.into_iter().for_each(|mut run| values.append(&mut run.values));
     let n = values.iter().copied().filter(finite).count();
     let mut ranks = Ranks::of(values);
     Pooled {

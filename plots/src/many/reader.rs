@@ -74,36 +74,68 @@ fn groups(frame: &DataFrame) -> PolarsResult<Vec<([String; KEYS], Group)>> {
     let columns = TEXTS.iter().map(|name| Texts::of(frame, name)).collect::<PolarsResult<Vec<_>>>()?;
     let statuses = Texts::of(frame, "status")?;
     let known: Vec<Status> = statuses.texts.iter().map(|text| Status::of(text)).collect();
-    let values = frame.column("value")?.f64()?;
-    let trials = frame.column("trial")?.u32()?;
-    let flag = |name: &str| -> PolarsResult<BooleanChunked> { Ok(frame.column(name)?.bool()?.clone()) };
-    let (warmup, superseded) = (flag("warmup")?, flag("superseded")?);
-    let counts = warmup.iter().zip(superseded.iter()).map(|flags| flags == (Some(false), Some(false)));
+    // One piece without nulls is what we write; whatever else there may be is gone through.
+    let (values, trials) = (frame.column("value")?.f64()?, frame.column("trial")?.u32()?);
+    let values = match values.cont_slice() {
+        Ok(all) => all.to_vec(),
+        Err(_) => values.iter().map(|value| value.unwrap_or(f64::NAN)).collect(),
+    };
+    let trials = match trials.cont_slice() {
+        Ok(all) => all.to_vec(),
+        Err(_) => trials.iter().map(|trial| trial.unwrap_or(0)).collect(),
+    };
+    let left_out = left_out(frame)?;
 
-    // Columns of one text make no difference between rows.
-    let several: Vec<&Texts> = columns.iter().filter(|column| column.texts.len() > 1).collect();
-    let mut places: PlHashMap<[u32; KEYS], usize> = PlHashMap::default();
-    let mut groups: Vec<([String; KEYS], Group)> = Vec::new();
-    let rows = values.iter().zip(trials.iter()).zip(counts).enumerate().filter(|(_, (_, counts))| *counts);
-    for (row, ((value, trial), _)) in rows {
-        let mut key = [0; KEYS];
-        key.iter_mut().zip(&several).for_each(|(part, column)| *part = column.rows[row]);
-        let place = *places.entry(key).or_insert_with(|| {
-            let text = |column: &Texts| column.texts[column.rows[row] as usize].clone();
-            groups.push((std::array::from_fn(|at| text(&columns[at])), Group::default()));
-            groups.len() - 1
-        });
-        let group = &mut groups[place].1;
-        let status = known[statuses.rows[row] as usize];
-        group.missing += u64::from(status != Status::Ok);
-        group.trials.push(trial.unwrap_or(0));
-        group.values.push(match status {
-            Status::Ok => value.unwrap_or(f64::NAN),
-            Status::Censored => f64::INFINITY,
-            _ => f64::NAN,
-        });
+    let ids = together(frame.height(), &columns);
+    let mut sizes: Vec<usize> = Vec::new();
+    for id in ids.iter().map(|id| *id as usize) {
+        if id >= sizes.len() {
+            sizes.resize(id + 1, 0);
+        }
+        sizes[id] += 1;
     }
-    Ok(groups)
+    let mut groups: Vec<Option<([String; KEYS], Group)>> = sizes.iter().map(|_| None).collect();
+    for (row, ((id, trial), mut value)) in ids.into_iter().zip(trials).zip(values).enumerate() {
+        if left_out.as_ref().is_some_and(|left_out| left_out[row]) {
+            continue;
+        }
+        let id = id as usize;
+        let (_, group) = groups[id].get_or_insert_with(|| {
+            let (trials, values) = (Vec::with_capacity(sizes[id]), Vec::with_capacity(sizes[id]));
+            (std::array::from_fn(|at| columns[at].text(row).to_owned()), Group { trials, values, missing: 0 })
+        });
+        let status = known.get(statuses.id(row) as usize).copied().unwrap_or(Status::NotAvailable);
+        if status != Status::Ok {
+            group.missing += 1;
+            value = if status == Status::Censored { f64::INFINITY } else { f64::NAN };
+        }
+        group.trials.push(trial);
+        group.values.push(value);
+    }
+    Ok(groups.into_iter().flatten().collect())
+}
+
+/// Which rows are of a warm-up or were superseded; `None` where none is.
+fn left_out(frame: &DataFrame) -> PolarsResult<Option<Vec<bool>>> {
+    let (warmup, superseded) = (frame.column("warmup")?.bool()?, frame.column("superseded")?.bool()?);
+    let plain = |column: &BooleanChunked| column.null_count() == 0 && !column.any();
+    let counts = |flags| flags == (Some(false), Some(false));
+    let flags = || warmup.iter().zip(superseded.iter()).map(|flags| !counts(flags)).collect();
+    Ok((!plain(warmup) || !plain(superseded)).then(flags))
+}
+
+/// A number for each row: the same for rows whose texts are the same.
+fn together(rows: usize, columns: &[Texts]) -> Vec<u32> {
+    let mut several = columns.iter().filter(|column| !column.rows.is_empty());
+    let mut ids = several.next().map_or_else(|| vec![0; rows], |column| column.rows.clone());
+    for column in several {
+        let mut known: PlHashMap<u64, u32> = PlHashMap::default();
+        for (id, other) in ids.iter_mut().zip(&column.rows) {
+            let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
+            *id = *known.entry(u64::from(*id) << 32 | u64::from(*other)).or_insert(next);
+        }
+    }
+    ids
 }
 
 /// A column of texts: which of its texts each row has.
@@ -111,13 +143,14 @@ fn groups(frame: &DataFrame) -> PolarsResult<Vec<([String; KEYS], Group)>> {
 struct Texts {
     texts: Vec<String>,
     places: PlHashMap<String, u32>,
+    /// By row; empty where all have the same.
     rows: Vec<u32>,
 }
 
 impl Texts {
     fn of(frame: &DataFrame, name: &str) -> PolarsResult<Self> {
         let column = frame.column(name)?.str()?;
-        let mut this = Self { rows: Vec::with_capacity(column.len()), ..Self::default() };
+        let mut this = Self::default();
         if column.null_count() > 0 {
             for text in column.iter() {
                 let place = this.place(text.unwrap_or_default());
@@ -126,9 +159,17 @@ impl Texts {
             return Ok(this);
         }
         for array in column.downcast_iter() {
+            let views = array.views();
+            if let Some(first) = views.first().map(|view| view.as_u128())
+                && views.iter().all(|view| view.as_u128() == first)
+            {
+                let place = this.place(array.value(0));
+                this.rows.resize(this.rows.len() + views.len(), place);
+                continue;
+            }
             let mut known: PlHashMap<u128, u32> = PlHashMap::default();
             let mut before = None;
-            for (at, view) in array.views().iter().map(|view| view.as_u128()).enumerate() {
+            for (at, view) in views.iter().map(|view| view.as_u128()).enumerate() {
                 let place = match before {
                     Some((same, place)) if same == view => place,
                     _ => *known.entry(view).or_insert_with(|| this.place(array.value(at))),
@@ -137,7 +178,19 @@ impl Texts {
                 this.rows.push(place);
             }
         }
+        if this.texts.len() < 2 {
+            this.rows = Vec::new();
+        }
         Ok(this)
+    }
+
+    /// The place of the row's text.
+    fn id(&self, row: usize) -> u32 {
+        self.rows.get(row).copied().unwrap_or(0)
+    }
+
+    fn text(&self, row: usize) -> &str {
+        self.texts.get(self.id(row) as usize).map_or("", String::as_str)
     }
 
     /// The place of a text, which is added if it is new.

@@ -19,6 +19,12 @@ impl Ranks {
         Self { values, placed: BTreeSet::new() }
     }
 
+    /// The values, in whatever order they are by now.
+    #[must_use]
+    pub fn into_values(self) -> Vec<f64> {
+        self.values
+    }
+
     /// The value at a rank from 0, which there must be. It divides what lies on both sides of it, so that the next one has less to do.
     fn at(&mut self, rank: usize) -> f64 {
         if self.placed.insert(rank) {
