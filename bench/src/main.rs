@@ -4,8 +4,11 @@
 //! ours, the peer and the limit in turn within each round, so that what disturbs the machine disturbs all of them, and a row compares medians
 //! over the rounds. Nothing here is a test: no figure makes a build fail.
 
+mod analysis;
+mod figures;
 mod measure;
 mod outcome;
+mod plan;
 mod table;
 
 use std::path::PathBuf;
@@ -16,7 +19,8 @@ use clap::Parser;
 use outcome::Outcome;
 
 /// The benchmarks, in the order of the table.
-const BENCHMARKS: &[(&str, fn(&Bench) -> Result<Outcome>)] = &[];
+const BENCHMARKS: &[(&str, fn(&Bench) -> Result<Outcome>)] =
+    &[("plan", plan::measure), ("analysis", analysis::measure), ("figures", figures::measure)];
 
 /// What a benchmark is given.
 #[derive(Debug, Parser)]
@@ -36,10 +40,24 @@ pub(crate) struct Bench {
     /// Where `results.json`, `table.md` and the points of the curves are written.
     #[arg(long, default_value = "bench/results")]
     out: PathBuf,
+    /// Only write the samples of `analysis` into this folder. A process of its own does it, because the largest resident set of a process
+    /// is at least what its parent's was.
+    #[arg(long, hide = true)]
+    write_samples: Option<PathBuf>,
+    /// Only expand this manifest, and print the seconds; as above.
+    #[arg(long, hide = true)]
+    expand: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let bench = Bench::parse();
+    if let Some(folder) = &bench.write_samples {
+        return analysis::write(folder);
+    }
+    if let Some(manifest) = &bench.expand {
+        println!("{}", plan::expand(manifest)?);
+        return Ok(());
+    }
     if let Some(unknown) = bench.names.iter().find(|name| BENCHMARKS.iter().all(|(known, _)| known != name)) {
         let known: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
         anyhow::bail!("there is no benchmark `{unknown}`; there are: {}", known.join(", "));

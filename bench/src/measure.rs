@@ -1,6 +1,7 @@
 //! Whole processes, timed from spawn to reap.
 
 use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,4 +41,22 @@ pub(crate) fn whole(command: &mut Command) -> Result<Cost> {
     anyhow::ensure!(exit.code == Some(0), "{name} failed:\n{errors}");
     let cpu = Duration::from_nanos(exit.user_time_ns + exit.system_time_ns);
     Ok(Cost { wall, cpu, peak_bytes: exit.peak_rss_bytes })
+}
+
+/// What `command` prints.
+///
+/// # Errors
+/// When it cannot be started or fails, or prints no text.
+pub(crate) fn printed(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "{command:?} failed:\n{errors}");
+    String::from_utf8(output.stdout).context("it prints no text")
+}
+
+/// A Python that runs the text of a script, as it would be if nothing told its linear algebra what the processor is.
+pub(crate) fn python(program: &Path, script: &str, arguments: &[String]) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-c", script]).args(arguments).env_remove("OPENBLAS_CORETYPE").env_remove("OPENBLAS_L2_SIZE");
+    command
 }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use crate::claim::{self, Verdict};
-use crate::figure::Data;
+use crate::figure::{Data, Description};
 use crate::file::at;
 use crate::journal::{self, Journal};
 use crate::record::{Figure, Plan, Theme};
@@ -88,14 +90,23 @@ pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
     let samples = samples::load(run)?;
     let rows = summary::summarise(&plan, &samples);
     let folder = folder(run, theme);
-    let mut files = Vec::new();
-    for wanted in &plan.figures {
+    let draw = |wanted: &Figure| -> Result<Vec<PathBuf>, Error> {
         let wanted = &Figure { theme: theme.unwrap_or(wanted.theme), ..wanted.clone() };
-        for description in figure::describe(Data { plan: &plan, rows: &rows, samples: &samples }, wanted)? {
-            files.extend(figure::save(&description, &folder)?);
-        }
-    }
-    Ok(files)
+        let described = figure::describe(Data { plan: &plan, rows: &rows, samples: &samples }, wanted)?;
+        save(&described, &folder)
+    };
+    together(plan.figures.par_iter().map(draw))
+}
+
+/// The files of the figures, in their order.
+fn save(described: &[Description], folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    together(described.par_iter().map(|description| figure::save(description, folder)))
+}
+
+/// What was drawn at the same time, in order, or the first error by that order.
+fn together(drawn: impl IndexedParallelIterator<Item = Result<Vec<PathBuf>, Error>>) -> Result<Vec<PathBuf>, Error> {
+    let drawn: Vec<_> = drawn.collect();
+    Ok(drawn.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// Draws sequences of `cells`, or of every cell for none, from `samples.parquet` of `run` into the folder of [`plot`]'s; returns the
@@ -107,16 +118,13 @@ pub fn plot_sequences(run: &Path, theme: Option<Theme>, cells: &[String]) -> Res
     let plan = plan(run)?;
     let samples = samples::load(run)?;
     let data = Data { plan: &plan, rows: &[], samples: &samples };
-    let all: Vec<String> = plan.cells.iter().map(|cell| cell.id.clone()).collect();
+    let all: Vec<String> = plan.cells.iter().map(|cell| cell.id.to_string()).collect();
     let mut described = Vec::new();
     // All are described first, so that a wrong name draws nothing.
     for cell in if cells.is_empty() { &all } else { cells } {
         described.extend(figure::sequence::describe(data, cell, theme.unwrap_or_default())?);
     }
-    let folder = folder(run, theme);
-    let files =
-        described.iter().map(|description| figure::save(description, &folder)).collect::<Result<Vec<_>, _>>()?;
-    Ok(files.into_iter().flatten().collect())
+    save(&described, &folder(run, theme))
 }
 
 fn folder(run: &Path, theme: Option<Theme>) -> PathBuf {

@@ -145,17 +145,12 @@ pub fn compare(
 /// Compares the cells of one run with those of the variant `baseline` that differ in nothing else.
 #[must_use]
 pub fn within(plan: &Plan, rows: &[Row], baseline: &str, settings: &Settings) -> Vec<Comparison> {
-    let others = |cell: &Cell| {
-        let mut levels = cell.levels.clone();
-        levels.remove("variant");
-        levels
-    };
     compare(rows, rows, settings, |name| {
         let Some(cell) = plan.cells.iter().find(|cell| cell.id == name && cell.variant == baseline) else {
             return Vec::new();
         };
-        let alike = |other: &&Cell| other.variant != baseline && others(other) == others(cell);
-        plan.cells.iter().filter(alike).map(|other| other.id.clone()).collect()
+        let other = |other: &&Cell| other.variant != baseline && cell.is_like(other, "variant");
+        plan.cells.iter().filter(other).map(|other| other.id.to_string()).collect()
     })
 }
 

@@ -161,7 +161,7 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
 /// The cells of `rows`, in plan order.
 fn cells(plan: &Plan, rows: &[&Row]) -> Vec<String> {
     let of = plan.cells.iter().filter(|cell| rows.iter().any(|row| row.cell == cell.id));
-    of.map(|cell| cell.id.clone()).collect()
+    of.map(|cell| cell.id.to_string()).collect()
 }
 
 /// The widest gap between neighbouring values as a share of their range, when it parts them into two groups: it is more than half of the

@@ -131,7 +131,7 @@ fn run(plan: &Plan, cells: BTreeMap<usize, Trials>, rows: usize, ignored: usize)
         for (block, (_, metrics)) in (0..).zip(trials) {
             let index = u32::try_from(plan.trials.len()).unwrap_or(u32::MAX);
             plan.trials.push(PlannedTrial { index, block, cell: cell.id.clone(), instrument: None });
-            records.push(Record::TrialStart { trial: index, attempt: 0, cell: cell.id.clone(), warmup: false });
+            records.push(Record::TrialStart { trial: index, attempt: 0, cell: cell.id.to_string(), warmup: false });
             for metric in &plan.metrics {
                 let values = metrics.get(&metric.name).map_or(&[][..], Vec::as_slice);
                 for vm in 0..cell.concurrency {

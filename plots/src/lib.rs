@@ -15,6 +15,7 @@ pub mod journal;
 pub mod latex;
 pub mod limit;
 pub mod many;
+pub mod name;
 pub mod noise;
 pub mod query;
 pub mod record;
@@ -27,6 +28,7 @@ pub mod stats;
 pub mod summary;
 pub mod table;
 pub mod terminal;
+pub mod values;
 
 pub use analyze::{Analysis, analyze, load, plot, plot_sequences};
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::journal::{Execution, Journal, Vm};
-use crate::record::{Cell, FailureReason, Level, Limit, Plan};
+use crate::record::{Cell, FailureReason, Limit, Plan};
 use crate::samples::counted;
 use crate::stats::median::median;
 
@@ -21,7 +21,7 @@ pub fn beyond(plan: &Plan, journal: &Journal) -> BTreeMap<String, String> {
     let mut beyond = BTreeMap::new();
     for sweep in judged(plan, journal) {
         let Some(met) = sweep.met else { continue };
-        beyond.extend(sweep.beyond.iter().map(|cell| (cell.id.clone(), format!("beyond the limit: {met}"))));
+        beyond.extend(sweep.beyond.iter().map(|cell| (cell.id.to_string(), format!("beyond the limit: {met}"))));
     }
     beyond
 }
@@ -84,14 +84,14 @@ fn name(plan: &Plan, cell: &Cell) -> String {
     let several = |axis: &str| plan.axes.iter().any(|known| known.name == axis && known.levels.len() > 1);
     let others = cell.levels.iter().filter(|(axis, _)| !["variant", "concurrency"].contains(&axis.as_str()));
     let words = others.filter(|(axis, _)| several(axis)).map(|(axis, level)| format!("{axis} {level}"));
-    std::iter::once(cell.label.clone()).chain(words).collect::<Vec<_>>().join(", ")
+    std::iter::once(cell.label.to_string()).chain(words).collect::<Vec<_>>().join(", ")
 }
 
 /// The cells of each sweep, by rising concurrency.
 fn sweeps(plan: &Plan) -> Vec<Vec<&Cell>> {
     let mut sweeps: Vec<Vec<&Cell>> = Vec::new();
     for cell in &plan.cells {
-        let alike = |other: &&Cell| others(other) == others(cell);
+        let alike = |other: &&Cell| cell.is_like(other, "concurrency");
         match sweeps.iter_mut().find(|sweep| sweep.first().is_some_and(alike)) {
             Some(sweep) => sweep.push(cell),
             None => sweeps.push(vec![cell]),
@@ -101,11 +101,6 @@ fn sweeps(plan: &Plan) -> Vec<Vec<&Cell>> {
         sweep.sort_by_key(|cell| cell.concurrency);
     }
     sweeps
-}
-
-/// A cell's levels but its concurrency.
-fn others(cell: &Cell) -> Vec<(&String, &Level)> {
-    cell.levels.iter().filter(|(axis, _)| *axis != "concurrency").collect()
 }
 
 /// What a cell came to.

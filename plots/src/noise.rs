@@ -56,7 +56,7 @@ pub fn floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: &Settings)
         let rows = summarise(plan, &own);
         let (first, second): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| plan.cells.first().is_some_and(|cell| cell.id == row.cell));
-        let other = plan.cells.get(1).map_or_else(String::new, |cell| cell.id.clone());
+        let other = plan.cells.get(1).map_or_else(String::new, |cell| cell.id.to_string());
         let settings = Settings { seed: settings.seed.wrapping_add(u64::from(repetition)), ..settings.clone() };
         for one in compare::compare(&first, &second, &settings, |_| vec![other.clone()]) {
             if let Some(floor) = floors.iter_mut().find(|floor| floor.metric == one.metric) {

@@ -150,10 +150,10 @@ fn floats(name: &str, values: Vec<Option<f64>>) -> Column {
 fn cells(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
     let of = |value: &dyn Fn(&crate::record::Cell) -> String| plan.cells.iter().map(value).collect::<Vec<_>>();
     let mut columns = vec![
-        text("cell", of(&|cell| cell.id.clone())),
-        text("variant", of(&|cell| cell.variant.clone())),
-        text("label", of(&|cell| cell.label.clone())),
-        text("engine", of(&|cell| cell.engine.clone())),
+        text("cell", of(&|cell| cell.id.to_string())),
+        text("variant", of(&|cell| cell.variant.to_string())),
+        text("label", of(&|cell| cell.label.to_string())),
+        text("engine", of(&|cell| cell.engine.to_string())),
         numbers("concurrency", plan.cells.iter().map(|cell| cell.concurrency).collect()),
         numbers("trials", plan.cells.iter().map(|cell| cell.trials).collect()),
     ];

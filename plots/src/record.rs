@@ -9,7 +9,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use crate::name::Name;
 use crate::stats::precision::{Look, Precision};
+pub use crate::values::Values;
 
 /// Version of `plan.json` and of the journal; a reader refuses any other.
 pub const FORMAT_VERSION: u32 = 5;
@@ -142,21 +144,21 @@ impl fmt::Display for Level {
 #[serde(deny_unknown_fields)]
 pub struct Cell {
     /// Stable short name: the levels joined by `/`, in axis order, for instance `fc/4/minimal`.
-    pub id: String,
+    pub id: Name,
     /// Level of every axis, `variant` and `concurrency` included.
-    pub levels: BTreeMap<String, Level>,
+    pub levels: Values,
     /// The variant's key in the manifest.
-    pub variant: String,
+    pub variant: Name,
     /// The variant's label for figures.
-    pub label: String,
+    pub label: Name,
     /// The engine's name.
-    pub engine: String,
+    pub engine: Name,
     /// VMs released together in one trial.
     pub concurrency: u32,
     /// Trials planned for this cell.
     pub trials: u32,
     /// Every effective setting of the cell's VMs (kernel, rootfs, vcpus, memory_mib, the engine's own).
-    pub settings: BTreeMap<String, Level>,
+    pub settings: Values,
 }
 
 impl Cell {
@@ -169,11 +171,18 @@ impl Cell {
         }
     }
 
+    /// Whether it has the levels of `other`, but for that on axis `but`.
+    #[must_use]
+    pub fn is_like(&self, other: &Self, but: &str) -> bool {
+        let other_axis = |(axis, _): &(&String, &Level)| *axis != but;
+        self.levels.iter().filter(other_axis).eq(other.levels.iter().filter(other_axis))
+    }
+
     /// What its VMs are, as one text: the same for cells that differ in nothing but how many VMs run at once.
     #[must_use]
     pub fn machine(&self) -> String {
         let settings = self.settings.iter().map(|(name, level)| format!("\n{name}={level}"));
-        settings.fold(self.engine.clone(), |text, setting| text + &setting)
+        settings.fold(self.engine.to_string(), |text, setting| text + &setting)
     }
 }
 
@@ -186,7 +195,7 @@ pub struct PlannedTrial {
     /// Block of the randomised complete block design, from 0.
     pub block: u32,
     /// [`Cell::id`].
-    pub cell: String,
+    pub cell: Name,
     /// What is attached to the VMMs; only metrics of the same instrument are sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instrument: Option<Instrument>,

@@ -156,7 +156,7 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
                 samples.push(match execution {
                     Some(execution) => sample(execution, vm, metric, trial.block, false),
                     None => Sample {
-                        cell: trial.cell.clone(),
+                        cell: trial.cell.to_string(),
                         block: trial.block,
                         trial: trial.index,
                         attempt: 0,
@@ -352,9 +352,9 @@ pub fn table(plan: &Plan, samples: &[Sample]) -> polars::error::PolarsResult<Dat
     let mut columns = vec![
         text("study", &|_| plan.study.clone()),
         text("cell", &|s| s.cell.clone()),
-        of_cell("variant", &|cell| cell.variant.clone()),
-        of_cell("label", &|cell| cell.label.clone()),
-        of_cell("engine", &|cell| cell.engine.clone()),
+        of_cell("variant", &|cell| cell.variant.to_string()),
+        of_cell("label", &|cell| cell.label.to_string()),
+        of_cell("engine", &|cell| cell.engine.to_string()),
         Series::new("concurrency".into(), concurrency).into(),
     ];
     for axis in plan.axes.iter().filter(|axis| axis.name != "variant" && axis.name != "concurrency") {

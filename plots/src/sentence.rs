@@ -76,26 +76,15 @@ pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
     for metric in headline(plan) {
         for one in found.iter().filter(|one| one.metric == metric) {
             let second = plan.cells.iter().find(|cell| cell.id == one.cell);
-            let first = second
-                .and_then(|second| plan.cells.iter().find(|cell| cell.variant == baseline && alike(cell, second)));
+            let first = second.and_then(|second| {
+                plan.cells.iter().find(|cell| cell.variant == baseline && cell.is_like(second, "variant"))
+            });
             if let Some((first, second)) = first.zip(second) {
                 sentences.push(sentence(plan, one, first, second, host, tests));
             }
         }
     }
     sentences
-}
-
-/// Whether two cells differ in nothing but their variants.
-fn alike(one: &Cell, other: &Cell) -> bool {
-    let levels = |cell: &Cell| {
-        cell.levels
-            .iter()
-            .filter(|(axis, _)| *axis != "variant")
-            .map(|(axis, level)| (axis.clone(), level.clone()))
-            .collect::<Vec<_>>()
-    };
-    levels(one) == levels(other)
 }
 
 fn sentence(
@@ -165,7 +154,7 @@ fn sentence(
             (Says::Differs, text)
         }
     };
-    Sentence { says, text: text + ".", comparison: one.clone(), baseline: first.id.clone(), tests }
+    Sentence { says, text: text + ".", comparison: one.clone(), baseline: first.id.to_string(), tests }
 }
 
 /// `1.44 (1.42 to 1.46)`, with as many digits as tell the three apart and from 1.

@@ -172,9 +172,9 @@ pub fn explain(
         u32::try_from(own.count()).unwrap_or(u32::MAX)
     };
     Ok(Explained {
-        cell: cell.id.clone(),
-        label: cell.label.clone(),
-        engine: cell.engine.clone(),
+        cell: cell.id.to_string(),
+        label: cell.label.to_string(),
+        engine: cell.engine.to_string(),
         levels: levels(study, cell, site),
         settings: settings(study, engine, cell, site),
         trials: Value {
@@ -212,7 +212,7 @@ fn level_line(study: &Study, cell: &Cell, axis: &str) -> Option<u32> {
 
 fn levels(study: &Study, cell: &Cell, site: &Site) -> Vec<Value> {
     let value = |name: &String| {
-        let source = match (level_line(study, cell, name), study.places.included.get(&cell.id)) {
+        let source = match (level_line(study, cell, name), study.places.included.get(cell.id.as_str())) {
             (Some(line), None) => in_manifest(site, line, format!("level of the axis `{name}`")),
             (Some(line), Some(_)) => in_manifest(site, line, "a line of `include` adds the cell"),
             (None, _) => built_in("where [matrix] does not say"),
@@ -256,12 +256,15 @@ fn trials(plan: &Plan, study: &Study, cell: &Cell, site: &Site, asked: Asked<'_>
     if let Some((profile, line)) = profile.and_then(|profile| Some((profile, line_of(profile)?))) {
         return in_manifest(site, line, format!("[profiles.{}]", profile.name));
     }
-    let what = match (&plan.precision, study.places.included.contains_key(&cell.id)) {
+    let included = study.places.included.get(cell.id.as_str());
+    let what = match (&plan.precision, included) {
         (Some(_), _) => "`precision` of [matrix]: this many at most",
-        (None, true) => "the line of `include`, or [matrix]",
-        (None, false) => "`trials` of [matrix]",
+        (None, Some(_)) => "the line of `include`, or [matrix]",
+        (None, None) => "`trials` of [matrix]",
     };
-    in_manifest(site, study.places.trials.get(&cell.id).copied().unwrap_or(0), what)
+    let own = included.and_then(|included| included.trials);
+    let line = own.or_else(|| study.places.trials.get(&cell.concurrency).copied());
+    in_manifest(site, line.unwrap_or(0), what)
 }
 
 /// The templates' context of the first VM of a trial, with words in angle brackets for what a run decides.

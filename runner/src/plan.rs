@@ -6,18 +6,18 @@
 //! the cells of the block in manifest order; it draws from ChaCha8 whose key is the seed (8 bytes, little-endian, then
 //! zeros) and whose stream is the block's number, so that a block's order does not depend on how many others there are.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::io::{self, BufWriter, Write};
 use std::num::NonZeroU32;
 
 use microbench_plots::noise::LABELS;
 use microbench_plots::record::{
-    Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Metric, MetricSource, Plan, PlannedTrial, Shard,
+    Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Metric, MetricSource, Plan, PlannedTrial, Shard, Values,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
+use crate::artifact::cache::hex;
 use crate::manifest::{self, FULL, MAX_TRIALS, Profile, Study, has};
 
 /// Why a study cannot be planned as asked.
@@ -203,9 +203,9 @@ pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
     let cell = plan.cells.iter().find(|own| own.id == cell)?;
     let twins: Vec<Cell> = (LABELS.iter())
         .map(|label| Cell {
-            id: (*label).to_owned(),
-            levels: BTreeMap::from([("variant".to_owned(), Level::Text((*label).to_owned()))]),
-            variant: (*label).to_owned(),
+            id: (*label).into(),
+            levels: Values::from_iter([("variant".to_owned(), Level::Text((*label).to_owned()))]),
+            variant: (*label).into(),
             trials,
             ..cell.clone()
         })
@@ -319,10 +319,21 @@ fn below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
     }
 }
 
+/// Writes `plan.json`.
+///
+/// # Errors
+/// Those of `out`: a plan holds strings, integers and finite numbers, which always serialise.
+pub fn write_json(plan: &Plan, out: impl Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    serde_json::to_writer_pretty(&mut out, plan)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
 /// The text of `plan.json`.
 ///
 /// # Panics
-/// Never in practice: a plan holds strings, integers and finite numbers, which always serialise.
+/// Never in practice, as [`write_json`].
 #[must_use]
 pub fn to_json(plan: &Plan) -> String {
     let mut text = serde_json::to_string_pretty(plan).expect("a plan serialises");
@@ -330,13 +341,26 @@ pub fn to_json(plan: &Plan) -> String {
     text
 }
 
-/// SHA-256 of a text as 64 hex digits; of `plan.json` it is the plan's identity.
+/// SHA-256 of `plan.json` as 64 hex digits: the plan's identity. The text is never there as a whole.
 #[must_use]
-pub fn sha256(text: &str) -> String {
-    Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+pub fn digest(plan: &Plan) -> String {
+    let mut digest = Digester(Sha256::new());
+    // A digest takes whatever is written.
+    let _ = write_json(plan, &mut digest);
+    hex(&digest.0.finalize())
+}
+
+struct Digester(Sha256);
+
+impl Write for Digester {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -364,10 +388,5 @@ mod tests {
         }
         // Expected 1000 each; the standard deviation is 28.
         assert!(counts.iter().flatten().all(|count| (860..1140).contains(count)), "{counts:?}");
-    }
-
-    #[test]
-    fn the_digest_is_sha256() {
-        assert_eq!(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

@@ -1,6 +1,6 @@
 //! A plan as text for a terminal of 100 columns: what would run, how much of the machine it takes, and in which order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
 use microbench_plots::record::{Cell, Plan, PlannedTrial, Shard};
@@ -26,7 +26,7 @@ const NAMES: usize = 3;
 #[must_use]
 pub fn render(plan: &Plan, study: &Study, full: bool) -> String {
     let mut text = String::new();
-    let hash = plan::sha256(&plan::to_json(plan));
+    let hash = plan::digest(plan);
     for line in wrap(&plan.title, "") {
         push(&mut text, &line);
     }
@@ -68,13 +68,12 @@ pub fn shards(plan: &Plan, of: u32) -> String {
     let mut text = String::new();
     let mut rows = vec![["shard", "", "", "blocks", "trials", "VMs"].map(String::from)];
     let mut absent: BTreeMap<&str, u32> = BTreeMap::new();
+    let at_once: HashMap<&str, u64> =
+        plan.cells.iter().map(|cell| (cell.id.as_str(), u64::from(cell.concurrency))).collect();
     for shard in (1..=of).map(|index| Shard { index, of }) {
         let own: Vec<&PlannedTrial> = plan::of_shard(plan, shard).collect();
         let blocks: BTreeSet<u32> = own.iter().map(|trial| trial.block).collect();
-        let at_once = |trial: &PlannedTrial| {
-            plan.cells.iter().find(|cell| cell.id == trial.cell).map_or(1, |cell| u64::from(cell.concurrency))
-        };
-        let all: u64 = own.iter().map(|trial| at_once(trial)).sum();
+        let all: u64 = own.iter().map(|trial| at_once.get(trial.cell.as_str()).copied().unwrap_or(1)).sum();
         let cells: BTreeSet<&str> = own.iter().map(|trial| trial.cell.as_str()).collect();
         for cell in plan.cells.iter().filter(|cell| !cells.contains(cell.id.as_str())) {
             *absent.entry(&cell.id).or_default() += 1;
@@ -173,9 +172,9 @@ fn cells(text: &mut String, plan: &Plan, full: bool) {
     rows.extend(plan.cells[..shown].iter().map(|cell| {
         let (at_once, mib) = peak(cell);
         [
-            cell.id.clone(),
-            cell.label.clone(),
-            cell.engine.clone(),
+            cell.id.to_string(),
+            cell.label.to_string(),
+            cell.engine.to_string(),
             at_once.to_string(),
             memory(mib),
             cell.trials.to_string(),

@@ -56,7 +56,7 @@ impl Trial<'_> {
         let mut records = vec![Record::TrialStart {
             trial: self.index,
             attempt: self.attempt,
-            cell: self.cell.id.clone(),
+            cell: self.cell.id.to_string(),
             warmup: self.warmup,
         }];
         let folders = Folders { scratch, console };

@@ -7,7 +7,7 @@ use microbench::engine::context::Context;
 use microbench::engine::description::{self, Engine, GuestKind};
 use microbench::engine::launch::{self, Launch, LaunchCall};
 use microbench::engine::machine;
-use microbench_plots::record::Level;
+use microbench_plots::record::{Level, Values};
 
 fn engine(name: &str) -> Engine {
     description::load(&[]).unwrap().remove(name).unwrap_or_else(|| panic!("no engine {name}"))
@@ -15,7 +15,7 @@ fn engine(name: &str) -> Engine {
 
 /// One VM with the engine's defaults but for `settings`.
 fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
-    let mut all: BTreeMap<String, Level> =
+    let mut all: Values =
         engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone())).collect();
     let guest = [
         ("vcpus", Level::Int(1)),

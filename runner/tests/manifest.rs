@@ -478,7 +478,7 @@ fn a_seed_or_a_number_of_trials_may_be_given_from_outside() {
     let study = good("trials = 10\n");
     let plan = plan::expand(&study, Choice { seed: Some(99), trials: NonZeroU32::new(2), profile: None }).unwrap();
     assert_eq!((plan.seed, plan.trials.len(), plan.cells[0].trials), (99, 4, 2));
-    assert_ne!(plan::sha256(&plan::to_json(&plan)), plan::sha256(&plan::to_json(&expand(&study, None))));
+    assert_ne!(plan::digest(&plan), plan::digest(&expand(&study, None)));
     let error = plan::expand(&study, Choice { trials: Some(NonZeroU32::MAX), ..Choice::default() }).unwrap_err();
     assert_eq!(error.to_string(), "the plan would have 8589934590 trials; the limit is 1000000");
 }
@@ -519,16 +519,32 @@ fn a_very_wrong_manifest_is_answered_briefly() {
 fn what_is_beyond_the_limits_is_refused_unmade() {
     let numbers = |count: usize| (1..=count).map(|number| number.to_string()).collect::<Vec<_>>().join(", ");
     for matrix in [
-        format!("trials = 1\nboot_args = [{}]\n", vec!["\"\""; 100_000].join(", ")),
-        format!("trials = 1\nconcurrency = [{}]\nvcpus = [{}]\n", numbers(10_000), numbers(32)),
-        format!("trials = 1\ninclude = [{{ concurrency = [{}] }}]\n", numbers(9_000)),
+        format!("trials = 1\nboot_args = [{}]\nvcpus = [{}]\n", vec!["\"\""; 100_000].join(", "), numbers(11)),
+        format!(
+            "trials = 1\nconcurrency = [{}]\nvcpus = [{}]\nsteady_s = [{}]\n",
+            numbers(10_000),
+            numbers(32),
+            numbers(4)
+        ),
+        format!(
+            "trials = 1\nvcpus = [{}]\nmemory_mib = [512]\ninclude = [{{ concurrency = [{}], memory_mib = [{}] }}]\n",
+            numbers(32),
+            numbers(9_000),
+            (32..36).map(|n| n.to_string()).collect::<Vec<_>>().join(", ")
+        ),
         format!("trials = 1\ninclude = [{}]\n", vec!["{ concurrency = 2 }"; 1001].join(", ")),
     ] {
         let errors = parse(&study(&matrix)).unwrap_err();
         assert_eq!(codes(&errors), BTreeSet::from([Code::TooMany]), "{errors}");
     }
-    let most = good(&format!("trials = 1\nconcurrency = [{}]\n", numbers(MAX_CELLS / 2)));
+    let (each, steady) = (numbers(25), numbers(2));
+    let most = format!("trials = 1\nconcurrency = [{}]\nvcpus = [{each}]\nsteady_s = [{steady}]\n", numbers(10_000));
+    let most = good(&most);
     assert_eq!(most.cells.len(), MAX_CELLS);
+    // What a variant's cells have in common is there once for all of them.
+    let (first, last) = (&most.cells[0], &most.cells[MAX_CELLS / 2 - 1]);
+    assert!(std::ptr::eq(&first.settings["kernel"], &last.settings["kernel"]));
+    assert_eq!((last.concurrency, &last.settings["vcpus"]), (10_000, &Level::Int(25)));
 }
 
 #[test]

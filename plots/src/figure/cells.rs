@@ -53,7 +53,7 @@ pub(crate) fn metric<'a>(plan: &'a Plan, figure: &Figure, name: &str) -> Result<
 #[must_use]
 pub fn selects(selection: &Selection, cell: &Cell) -> bool {
     selection.iter().all(|(axis, levels)| match axis.as_str() {
-        "engine" => levels.contains(&Level::Text(cell.engine.clone())),
+        "engine" => levels.contains(&Level::Text(cell.engine.to_string())),
         _ => cell.levels.get(axis).is_some_and(|level| levels.contains(level)),
     })
 }
@@ -131,7 +131,8 @@ fn levels_of(axis: Option<&Axis>) -> Vec<Level> {
 
 /// A tick's words: a variant's label, else the level.
 pub(super) fn tick_label(plan: &Plan, axis: &str, level: &Level) -> String {
-    let variant = || plan.cells.iter().find(|cell| cell.variant == level.to_string()).map(|cell| cell.label.clone());
+    let variant =
+        || plan.cells.iter().find(|cell| cell.variant == level.to_string()).map(|cell| cell.label.to_string());
     (axis == "variant").then(variant).flatten().unwrap_or_else(|| level.to_string())
 }
 

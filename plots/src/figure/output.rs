@@ -1,7 +1,7 @@
 //! Figures as files: SVG, PDF, PNG, and the caption as text and for LaTeX.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use krilla::Document;
 use krilla::geom::Size;
@@ -27,10 +27,14 @@ pub fn save(figure: &Description, folder: &Path) -> Result<Vec<PathBuf>, Error> 
     let wrong = |problem: String| Error::Figure { name: figure.name.clone(), problem };
     let draw = |sides| svg(figure, sides).map_err(|error| wrong(error.to_string()));
     let whole = draw(Sides::All)?;
+    let (pixels, page) = rayon::join(
+        || png(&whole).map_err(wrong),
+        || draw(Sides::Legend).and_then(|bare| pdf(&bare, &figure.title).map_err(wrong)),
+    );
     let files = [
         ("svg", physical(&whole).into_bytes()),
-        ("pdf", pdf(&draw(Sides::Legend)?, &figure.title).map_err(wrong)?),
-        ("png", png(&whole).map_err(wrong)?),
+        ("pdf", page?),
+        ("png", pixels?),
         ("caption.txt", format!("{}\n", figure.caption).into_bytes()),
         ("caption.tex", caption(figure).into_bytes()),
     ];
@@ -88,10 +92,13 @@ fn size(svg: &str) -> (f64, f64) {
 
 /// The picture with the font that the program carries and none of the machine's.
 fn tree(svg: &str) -> Result<Tree, String> {
-    let mut fonts = fontdb::Database::new();
-    fonts.load_font_data(theme::REGULAR.to_vec());
-    fonts.load_font_data(theme::BOLD.to_vec());
-    let options = Options { fontdb: Arc::new(fonts), font_family: theme::FONT.into(), ..Options::default() };
+    static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
+        let mut fonts = fontdb::Database::new();
+        fonts.load_font_data(theme::REGULAR.to_vec());
+        fonts.load_font_data(theme::BOLD.to_vec());
+        Arc::new(fonts)
+    });
+    let options = Options { fontdb: FONTS.clone(), font_family: theme::FONT.into(), ..Options::default() };
     Tree::from_str(svg, &options).map_err(|error| error.to_string())
 }
 

@@ -28,7 +28,7 @@ pub(super) fn describe(plan: &Plan, figure: &Figure) -> Description {
             cells.iter().filter_map(|cell| cell.settings.get(name).map(ToString::to_string)).collect();
         all.into_iter().collect()
     };
-    let engines: BTreeSet<String> = cells.iter().map(|cell| cell.engine.clone()).collect();
+    let engines: BTreeSet<String> = cells.iter().map(|cell| cell.engine.to_string()).collect();
     let guests = cells.iter().map(|cell| cell.concurrency).max().unwrap_or(1);
     let setup = Setup {
         engines: engines.into_iter().collect(),

@@ -1,5 +1,7 @@
 //! Sizes, colours and the font of every figure.
 
+use std::sync::Once;
+
 use plotters::style::{FontStyle, RGBColor, register_font};
 
 use crate::record::{Column, Theme};
@@ -141,11 +143,14 @@ pub fn points(size: f64) -> i32 {
     (size / 72.0 * UNITS_PER_INCH).round() as i32
 }
 
-/// Makes the font known to plotters; again is no harm.
+/// Makes the font known to plotters, once.
 pub fn register() {
-    // Both return an error only for a font that does not parse; the files are in the program.
-    let _ = register_font(FONT, FontStyle::Normal, REGULAR);
-    let _ = register_font(FONT, FontStyle::Bold, BOLD);
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        // Both return an error only for a font that does not parse; the files are in the program.
+        let _ = register_font(FONT, FontStyle::Normal, REGULAR);
+        let _ = register_font(FONT, FontStyle::Bold, BOLD);
+    });
 }
 
 #[cfg(test)]

@@ -98,8 +98,8 @@ fn one(
         .collect();
     let left_out = vms.len() - kept.len();
     Samples {
-        id: cell.id.clone(),
-        label: cell.label.clone(),
+        id: cell.id.to_string(),
+        label: cell.label.to_string(),
         summary: format!("{} VMs counted, {without} of them with a value missing", counted.count()),
         settings: settings.join(", "),
         caption: match left_out {

@@ -17,3 +17,4 @@ pub mod permutation;
 pub mod precision;
 pub mod quantile;
 pub mod rank;
+pub mod ranks;

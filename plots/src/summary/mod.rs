@@ -218,8 +218,8 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                 }
             }
             rows.push(Row {
-                cell: cell.id.clone(),
-                label: cell.label.clone(),
+                cell: cell.id.to_string(),
+                label: cell.label.to_string(),
                 metric: metric.name.clone(),
                 unit: metric.unit.clone(),
                 host: samples.iter().find_map(|sample| sample.host),

@@ -46,9 +46,9 @@ pub(super) fn macros(data: Data<'_>, verdicts: &[Verdict]) -> String {
     for metric in &data.plan.metrics {
         let places: Vec<(Vec<String>, Place<'_>)> = (data.plan.cells.iter())
             .map(|cell| {
-                let label = cell.label.clone();
+                let label = cell.label.to_string();
                 let place = Place { panel: 0, tick: 0, slot: 0, group: 0, label, cells: vec![cell] };
-                (vec![cell.id.clone()], place)
+                (vec![cell.id.to_string()], place)
             })
             .collect();
         macros.places(data, &metric.name, metric, Statistic::Median, &places);
@@ -66,8 +66,8 @@ fn with_short_keys<'a>(figure: &Figure, places: &[Place<'a>]) -> Vec<(Vec<String
     let keys = |place: &Place<'_>| {
         let mut keys = Vec::new();
         if let [cell] = place.cells.as_slice() {
-            keys.push(cell.id.clone());
-            keys.extend((variants.get(cell.variant.as_str()) == Some(&1)).then(|| cell.variant.clone()));
+            keys.push(cell.id.to_string());
+            keys.extend((variants.get(cell.variant.as_str()) == Some(&1)).then(|| cell.variant.to_string()));
         }
         if !figure.bars.is_empty() || keys.is_empty() {
             keys.push(place.label.clone());
@@ -194,7 +194,7 @@ fn fields(
     let end = |value: Option<f64>| value.map(|value| shown(value, digits)).ok_or_else(few);
     let n: usize = rows.iter().map(|row| row.n()).sum();
     let label = match place.cells.as_slice() {
-        [cell] => named(plan, "variant", &crate::record::Level::Text(cell.variant.clone())),
+        [cell] => named(plan, "variant", &crate::record::Level::Text(cell.variant.to_string())),
         _ => place.label.clone(),
     };
     vec![

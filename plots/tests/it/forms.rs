@@ -12,7 +12,7 @@ use microbench_plots::figure::{Data, Description, describe, save};
 use microbench_plots::journal;
 use microbench_plots::record::{
     Axis, Cell, Column, FailureReason, Figure, FigureForm, Level, PlannedTrial, Record, Scaling, Statistic, Theme,
-    encode_line,
+    Values, encode_line,
 };
 use microbench_plots::samples::{Sample, samples};
 use microbench_plots::summary::{Row, summarise};
@@ -73,19 +73,19 @@ impl Wide {
                 if (variant, concurrency) == ("qemu", 4) {
                     continue;
                 }
-                let levels = BTreeMap::from([
+                let levels = Values::from_iter([
                     ("variant".to_owned(), text(variant)),
                     ("concurrency".to_owned(), Level::Int(i64::from(concurrency))),
                 ]);
                 plan.cells.push(Cell {
-                    id: format!("{variant}/{concurrency}"),
+                    id: format!("{variant}/{concurrency}").into(),
                     levels,
                     variant: variant.into(),
                     label: label.into(),
                     engine: variant.into(),
                     concurrency,
                     trials,
-                    settings: BTreeMap::new(),
+                    settings: Values::default(),
                 });
             }
         }
@@ -99,7 +99,12 @@ impl Wide {
         let mut records = vec![Run::start()];
         for trial in &run.plan.trials {
             let cell = run.plan.cells.iter().find(|cell| cell.id == trial.cell).unwrap();
-            records.push(Record::TrialStart { trial: trial.index, attempt: 0, cell: cell.id.clone(), warmup: false });
+            records.push(Record::TrialStart {
+                trial: trial.index,
+                attempt: 0,
+                cell: cell.id.to_string(),
+                warmup: false,
+            });
             let failed = match (cell.variant.as_str(), cell.concurrency) {
                 ("t2", _) | ("qemu", 32) => cell.concurrency,
                 ("qemu", 16) => trial.block % 3,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use microbench_plots::import::{CellMapping, Mapping, import, start};
-use microbench_plots::record::{Axis, Cell, Level, Metric, MetricSource, Plan, encode_line};
+use microbench_plots::record::{Axis, Cell, Level, Metric, MetricSource, Plan, Values, encode_line};
 use microbench_plots::{Analysis, analyze};
 
 use crate::support::{Run, text};
@@ -27,17 +27,17 @@ fn plan(variants: &[&str], concurrencies: &[i64], metrics: &[&str]) -> Plan {
     for variant in variants {
         for concurrency in concurrencies {
             plan.cells.push(Cell {
-                id: format!("{variant}/{concurrency}"),
-                levels: BTreeMap::from([
+                id: format!("{variant}/{concurrency}").into(),
+                levels: Values::from_iter([
                     ("variant".to_owned(), text(variant)),
                     ("concurrency".to_owned(), Level::Int(*concurrency)),
                 ]),
-                variant: (*variant).to_owned(),
-                label: (*variant).to_owned(),
+                variant: (*variant).into(),
+                label: (*variant).into(),
                 engine: "any".into(),
                 concurrency: u32::try_from(*concurrency).unwrap(),
                 trials: 1,
-                settings: BTreeMap::new(),
+                settings: Values::default(),
             });
         }
     }

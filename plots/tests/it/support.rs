@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use microbench_plots::record::{
     Axis, Cell, Column, FORMAT_VERSION, FailureReason, Figure, FigureBar, FigureForm, HostKind, Level, Metric,
     MetricSource, Plan, PlannedTrial, Protocol, Record, Reference, ReferenceValue, Scaling, Selection, Statistic,
-    Theme, encode_line,
+    Theme, Values, encode_line,
 };
 
 /// A run directory; removed when dropped.
@@ -74,19 +74,19 @@ impl Run {
             ("t2", "Firecracker T2", "firecracker"),
         ] {
             for concurrency in [1, 10] {
-                let levels = BTreeMap::from([
+                let levels = Values::from_iter([
                     ("variant".to_owned(), text(variant)),
                     ("concurrency".to_owned(), Level::Int(i64::from(concurrency))),
                 ]);
                 cells.push(Cell {
-                    id: format!("{variant}/{concurrency}"),
+                    id: format!("{variant}/{concurrency}").into(),
                     levels,
                     variant: variant.into(),
                     label: label.into(),
                     engine: engine.into(),
                     concurrency,
                     trials,
-                    settings: BTreeMap::from([
+                    settings: Values::from_iter([
                         ("kernel".to_owned(), text("microvm-6.1")),
                         ("rootfs".to_owned(), text("openrc")),
                     ]),
@@ -204,7 +204,7 @@ impl Run {
     /// One execution of a trial.
     pub(crate) fn trial(&self, trial: &PlannedTrial, attempt: u32, warmup: bool) -> Vec<Record> {
         let cell = self.plan.cells.iter().find(|cell| cell.id == trial.cell).unwrap();
-        let mut records = vec![Record::TrialStart { trial: trial.index, attempt, cell: cell.id.clone(), warmup }];
+        let mut records = vec![Record::TrialStart { trial: trial.index, attempt, cell: cell.id.to_string(), warmup }];
         let applicable = cell.variant != "t2";
         let base = if cell.variant == "qemu" { 100.0 } else { 50.0 };
         let boot = base + 10.0 * f64::from(cell.concurrency) + f64::from(trial.block);

@@ -161,7 +161,7 @@ shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned
 median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {STATUS: {vms, reason}}}], \
 sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline, tests}], hints: [{hint, message, advice}], \
 claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many runs {files, left_out, results: \
-[{study, cell, metric, unit, host, runs, machines, n, median, interval, between: [low, high], missing}]}."
+[{study, cell, metric, unit, host, runs, machines, n, median, interval, p90, p99, between: [low, high], missing}]}."
     )]
     /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary. Of many runs, or of files or
     /// patterns of such, read the samples that they have, and print a summary over all of them.

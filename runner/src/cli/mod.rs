@@ -126,7 +126,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let loaded = load(&study)?;
             shards.map_or(Ok(()), |of| plan::divisible(&loaded.plan, of))?;
             if json {
-                print!("{}", plan::to_json(&loaded.plan));
+                plan::write_json(&loaded.plan, std::io::stdout().lock()).context("cannot print the plan")?;
             } else {
                 print!("{}", plan_view::render(&loaded.plan, &loaded.study, full));
                 print!("{}", plan_view::without_kernel(&loaded.engines));

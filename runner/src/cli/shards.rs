@@ -133,7 +133,7 @@ pub(super) fn submit(
         let project = std::path::absolute(project.root())?;
         let request = Request {
             study: plan.study.clone(),
-            plan_sha256: plan::sha256(&plan::to_json(&plan)),
+            plan_sha256: plan::digest(&plan),
             host: HostArgument::of(kind).to_owned(),
             shards: made.clone(),
             constraint,

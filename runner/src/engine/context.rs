@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use microbench_plots::record::Level;
+use microbench_plots::record::Values;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -50,7 +50,7 @@ pub struct Context {
     pub host_ip: String,
     /// Every effective setting; a field above of the same name wins.
     #[serde(skip)]
-    pub settings: BTreeMap<String, Level>,
+    pub settings: Values,
     /// The files that settings name, by setting: the path, under the setting's name, and the text, under that name and `_text`.
     #[serde(skip)]
     pub files: BTreeMap<String, (String, String)>,
@@ -61,7 +61,7 @@ impl Context {
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let mut object = serde_json::Map::new();
-        for (name, value) in &self.settings {
+        for (name, value) in self.settings.iter() {
             object.insert(name.clone(), serde_json::to_value(value).unwrap_or_default());
         }
         for (name, (path, text)) in &self.files {

@@ -1,14 +1,13 @@
 //! Renders an engine's description for one VM: pure, so that the argv and the calls can be tested without a VMM.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use handlebars::Handlebars;
-use microbench_plots::record::Level;
 
 use super::context::Context;
 use super::description::{Api, ApiCall, Engine};
+use super::machine::Settings;
 use crate::error::code::Code;
 
 /// What it takes to start one VM.
@@ -133,7 +132,7 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
 ///
 /// # Errors
 /// A condition that cannot be rendered over the settings.
-pub fn restores(engine: &Engine, settings: &BTreeMap<String, Level>) -> anyhow::Result<bool> {
+pub fn restores(engine: &Engine, settings: &Settings) -> anyhow::Result<bool> {
     let Some(snapshot) = &engine.snapshot else { return Ok(false) };
     let data = serde_json::to_value(settings).context("settings are no JSON")?;
     Templates { engine, renderer: renderer(), data }.wanted("[snapshot]", Some(&snapshot.when))

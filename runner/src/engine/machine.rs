@@ -1,7 +1,5 @@
 //! What an engine's machine asks of its guest, and what it does not have, by a cell's settings: pure.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context as _;
 use microbench_plots::record::Level;
 
@@ -15,11 +13,13 @@ pub const NETWORK: &str = "network";
 pub const CONSOLE: &str = "console";
 /// The setting that has a VM's boot traced.
 pub const TRACE: &str = "trace";
+/// The setting that holds the guests of a trial until all are there.
+const STEADY: &str = "steady_s";
 /// The level of `reboot` at which the guest powers its machine off.
 pub const POWER_OFF: &str = "power-off";
 
 /// A cell's settings by name.
-pub type Settings = BTreeMap<String, Level>;
+pub use microbench_plots::record::Values as Settings;
 
 /// True unless the cell's settings say that its guests have no `what`: [`NETWORK`], [`CONSOLE`].
 #[must_use]
@@ -74,6 +74,13 @@ pub fn words(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
     Ok(words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" "))
 }
 
+/// True when [`refusal`] or [`needs`] may depend on this setting: it is read, or a template has its name.
+#[must_use]
+pub fn asks(engine: &Engine, setting: &str) -> bool {
+    let templates = engine.refuses.iter().map(|refusal| &refusal.when).chain([&engine.kernel.needs]);
+    [NETWORK, CONSOLE, STEADY].contains(&setting) || templates.into_iter().any(|template| template.contains(setting))
+}
+
 /// The option that the guest's kernel must be configured with; empty for none.
 ///
 /// # Errors
@@ -91,7 +98,7 @@ pub fn refusal(engine: &Engine, settings: &Settings) -> anyhow::Result<Option<St
         if !has(settings, CONSOLE) {
             return Ok(Some("a guest without a network is seen on its console alone, and it has none".to_owned()));
         }
-        if matches!(settings.get("steady_s"), Some(Level::Int(1..))) {
+        if matches!(settings.get(STEADY), Some(Level::Int(1..))) {
             return Ok(Some("a guest without a network ends by itself, so that `steady_s` cannot hold it".to_owned()));
         }
     }
@@ -164,6 +171,30 @@ mod tests {
             assert!(restored.is_some_and(|reason| reason.contains("restore")), "{other}");
         }
         assert_eq!(refused("firecracker", &[("network", on.clone()), ("restore", on)]), None);
+    }
+
+    #[test]
+    fn a_setting_that_is_not_asked_for_makes_no_difference() {
+        let mut asked = 0;
+        for engine in load(&[]).unwrap().values() {
+            for (name, setting) in &engine.settings {
+                if asks(engine, name) {
+                    asked += 1;
+                    continue;
+                }
+                let found = |level: &Level| {
+                    let settings = settings(engine, &[(name, level.clone())]);
+                    (refusal(engine, &settings).unwrap(), needs(engine, &settings).unwrap())
+                };
+                let other = match &setting.default {
+                    Level::Bool(value) => Level::Bool(!value),
+                    _ => text("other"),
+                };
+                let others = setting.choices.iter().chain([&other]);
+                assert!(others.clone().all(|level| found(level) == found(&setting.default)), "{} {name}", engine.name);
+            }
+        }
+        assert!(asked > 0);
     }
 
     #[test]

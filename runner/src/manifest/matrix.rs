@@ -1,15 +1,17 @@
 //! Cells of the matrix: the product of the axes, less what is excluded, and what is included.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-use microbench_plots::record::{Axis, Cell, Exclusion, Level, Limit};
+use microbench_plots::record::{Axis, Cell, Exclusion, Level, Limit, Name, Values};
+use microbench_plots::values;
 
 use super::axes::{Axes, Levels, Line};
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError, line_of};
 use super::nearest::quote;
 use super::raw::{self, Trials};
-use super::study::{Places, Variant};
+use super::study::{Included, Places, Variant};
 use super::{MAX_CELLS, MAX_TRIALS};
 
 /// The cells, and the combinations that are not run.
@@ -21,7 +23,7 @@ pub(super) struct Cells {
 }
 
 /// A position on every axis.
-type Combination = Vec<usize>;
+type Combination = Arc<[u32]>;
 
 /// Expands a matrix that has no error so far. What is returned on an error is not to be used.
 pub(super) fn expand(
@@ -33,9 +35,13 @@ pub(super) fn expand(
 ) -> Cells {
     let Axes { axes, exclude, include } = axes;
     let names = cell_names(&axes, raw, errors);
-    let id = |combination: &Combination| {
-        let parts: Vec<_> = combination.iter().zip(&names).map(|(at, names)| names[*at].as_str()).collect();
-        parts.join("/")
+    let id = |combination: &[u32]| {
+        let mut id = String::with_capacity(64);
+        for (at, names) in combination.iter().zip(&names) {
+            id.push_str(if id.is_empty() { "" } else { "/" });
+            id.push_str(&names[*at as usize]);
+        }
+        id
     };
     let trials = TrialTable::read(raw, &axes, &include, errors);
 
@@ -45,50 +51,42 @@ pub(super) fn expand(
         errors.push(ManifestError::new(Code::NothingLeft, span, "every combination is excluded; nothing would run"));
     }
     let mut places = Places::default();
-    let mut all: HashSet<Combination> = kept.iter().map(|(combination, _)| combination.clone()).collect();
-    for line in &include {
-        if all.len().saturating_add(size(&axes, line)) > MAX_CELLS {
-            let message = format!("with this line the study has more than {MAX_CELLS} cells, which is the limit");
-            errors.push(ManifestError::new(Code::TooMany, line.span.clone(), message));
-            break;
-        }
-        for combination in combinations(&axes, Some(line)) {
-            if !all.insert(combination.clone()) {
-                let message = format!("cell {} is in the matrix already", quote(&id(&combination)));
-                errors.push(
-                    ManifestError::new(Code::AlreadyThere, line.span.clone(), message)
-                        .help("an axis that a line of `include` does not name takes every level of the matrix"),
-                );
+    if !include.is_empty() {
+        let mut all: HashSet<Combination> = kept.iter().map(|(combination, _)| combination.clone()).collect();
+        for line in &include {
+            if all.len().saturating_add(size(&axes, line)) > MAX_CELLS {
+                let message = format!("with this line the study has more than {MAX_CELLS} cells, which is the limit");
+                errors.push(ManifestError::new(Code::TooMany, line.span.clone(), message));
                 break;
             }
-            places.included.insert(id(&combination), line_of(source, line.span.start));
-            kept.push((combination, line.trials));
+            let at = line_of(source, line.span.start);
+            for combination in combinations(&axes, Some(line)) {
+                if !all.insert(combination.clone()) {
+                    let message = format!("cell {} is in the matrix already", quote(&id(&combination)));
+                    errors.push(
+                        ManifestError::new(Code::AlreadyThere, line.span.clone(), message)
+                            .help("an axis that a line of `include` does not name takes every level of the matrix"),
+                    );
+                    break;
+                }
+                let own = line.trials.map(|_| at);
+                places.included.insert(id(&combination), Included { line: at, trials: own });
+                kept.push((combination, line.trials));
+            }
         }
+        excluded.retain(|(combination, _)| !all.contains(combination));
     }
-    excluded.retain(|(combination, _)| !all.contains(combination));
 
-    let by_key: HashMap<&str, &Variant> = variants.iter().map(|variant| (variant.key.as_str(), variant)).collect();
-    let cells: Vec<Cell> = kept
-        .iter()
-        .filter_map(|(combination, own)| {
-            let levels: BTreeMap<String, Level> = combination
-                .iter()
-                .zip(&axes)
-                .map(|(at, levels)| (levels.axis.name.clone(), levels.axis.levels[*at].clone()))
-                .collect();
-            cell(id(combination), levels, *own, &by_key, &trials)
-        })
-        .collect();
+    let maker = Maker::new(&axes, variants, &trials);
+    let cells: Vec<Cell> =
+        kept.into_iter().filter_map(|(combination, own)| maker.cell(id(&combination), combination, own)).collect();
     for (levels, axis) in axes.iter().map(|levels| (levels, &levels.axis.name)) {
         let line = |span: &std::ops::Range<usize>| if span.is_empty() { 0 } else { line_of(source, span.start) };
         places.levels.insert(axis.clone(), levels.spans.iter().map(line).collect());
     }
-    for (cell, (_, own)) in cells.iter().zip(&kept) {
-        let line = match (own, places.included.get(&cell.id)) {
-            (Some(_), Some(line)) => *line,
-            _ => raw.trials.as_ref().map_or(0, |trials| trials.line(cell.concurrency, source)),
-        };
-        places.trials.insert(cell.id.clone(), line);
+    if let Some(trials) = &raw.trials {
+        let levels = axes[1].axis.levels.iter().filter_map(concurrency);
+        places.trials = levels.map(|level| (level, trials.line(level, source))).collect();
     }
     let total: u64 = cells.iter().map(|cell| u64::from(cell.trials)).sum();
     if total > MAX_TRIALS {
@@ -100,31 +98,75 @@ pub(super) fn expand(
     Cells { axes: axes.into_iter().map(|levels| levels.axis).collect(), cells, excluded, places }
 }
 
-fn cell(
-    id: String,
-    levels: BTreeMap<String, Level>,
-    own: Option<u32>,
-    variants: &HashMap<&str, &Variant>,
-    trials: &TrialTable,
-) -> Option<Cell> {
-    let (Some(Level::Text(key)), Some(Level::Int(concurrency))) = (levels.get("variant"), levels.get("concurrency"))
-    else {
-        return None;
-    };
-    let variant = variants.get(key.as_str())?;
-    let mut settings = variant.settings.clone();
-    let varied = levels.iter().filter(|(name, _)| *name != "variant" && *name != "concurrency");
-    settings.extend(varied.map(|(name, level)| (name.clone(), level.clone())));
-    Some(Cell {
-        id,
-        variant: key.clone(),
-        label: variant.label.clone(),
-        engine: variant.engine.clone(),
-        concurrency: u32::try_from(*concurrency).ok()?,
-        trials: own.or_else(|| trials.of(*concurrency))?,
-        settings,
-        levels,
-    })
+fn concurrency(level: &Level) -> Option<u32> {
+    match level {
+        Level::Int(number) => u32::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+/// What cells are made of: all that several of them have in common is there once.
+struct Maker {
+    /// By position on the axis `variant`.
+    variants: Vec<Option<Shared>>,
+    /// By position on the axis `concurrency`: VMs at once, and trials where the matrix says.
+    concurrency: Vec<(Option<u32>, Option<u32>)>,
+    /// The axes that a cell's levels are on, and those that vary a setting.
+    levels: Arc<values::Axes>,
+    settings: Arc<values::Axes>,
+    none: Arc<BTreeMap<String, Level>>,
+}
+
+/// What the cells of a variant have in common.
+struct Shared {
+    key: Name,
+    label: Name,
+    engine: Name,
+    settings: Arc<BTreeMap<String, Level>>,
+}
+
+impl Maker {
+    fn new(axes: &[Levels], variants: &[Variant], trials: &TrialTable) -> Self {
+        let by_key: HashMap<&str, &Variant> = variants.iter().map(|variant| (variant.key.as_str(), variant)).collect();
+        let shared = |level: &Level| match level {
+            Level::Text(key) => by_key.get(key.as_str()).map(|variant| Shared {
+                key: key.as_str().into(),
+                label: variant.label.as_str().into(),
+                engine: variant.engine.as_str().into(),
+                settings: Arc::new(variant.settings.clone()),
+            }),
+            _ => None,
+        };
+        let at_once = |level: &Level| match level {
+            Level::Int(number) => (concurrency(level), trials.of(*number)),
+            _ => (None, None),
+        };
+        let all: Vec<Axis> = axes.iter().map(|levels| levels.axis.clone()).collect();
+        let varied = |name: &str| name != "variant" && name != "concurrency";
+        Self {
+            variants: axes[0].axis.levels.iter().map(shared).collect(),
+            concurrency: axes[1].axis.levels.iter().map(at_once).collect(),
+            levels: Arc::new(values::Axes::of(&all, |_| true)),
+            settings: Arc::new(values::Axes::of(&all, varied)),
+            none: Arc::default(),
+        }
+    }
+
+    /// `None` where its levels are no cell: an error has been reported.
+    fn cell(&self, id: String, at: Combination, own: Option<u32>) -> Option<Cell> {
+        let variant = self.variants[at[0] as usize].as_ref()?;
+        let (concurrency, trials) = self.concurrency[at[1] as usize];
+        Some(Cell {
+            id: id.into(),
+            variant: variant.key.clone(),
+            label: variant.label.clone(),
+            engine: variant.engine.clone(),
+            concurrency: concurrency?,
+            trials: own.or(trials)?,
+            levels: Values::at(self.none.clone(), self.levels.clone(), at.clone()),
+            settings: Values::at(variant.settings.clone(), self.settings.clone(), at),
+        })
+    }
 }
 
 /// The matrix's limit. Reports one that nothing can meet: of a single level, or of memory that nobody reads.
@@ -160,7 +202,7 @@ fn apart(
     let (mut kept, mut excluded) = (Vec::new(), Vec::new());
     for combination in combinations(axes, None) {
         let matches = |mask: &Vec<Option<Vec<bool>>>| {
-            mask.iter().zip(&combination).all(|(mask, at)| mask.as_ref().is_none_or(|mask| mask[*at]))
+            mask.iter().zip(&*combination).all(|(mask, at)| mask.as_ref().is_none_or(|mask| mask[*at as usize]))
         };
         match masks.iter().position(matches) {
             Some(line) => {
@@ -201,17 +243,25 @@ fn size(axes: &[Levels], line: &Line) -> usize {
 }
 
 /// Every combination of the product, or of a line; the last axis runs fastest.
-fn combinations(axes: &[Levels], line: Option<&Line>) -> Vec<Combination> {
-    let mut all: Vec<Combination> = vec![Vec::new()];
-    for (at, axis) in axes.iter().enumerate() {
-        let named = line.and_then(|line| line.levels[at].clone());
-        let positions = named.unwrap_or_else(|| (0..axis.product).collect());
-        all = all
-            .iter()
-            .flat_map(|head| positions.iter().map(|next| head.iter().chain([next]).copied().collect()))
-            .collect();
-    }
-    all
+fn combinations(axes: &[Levels], line: Option<&Line>) -> impl Iterator<Item = Combination> {
+    let position = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let of_axis = |(at, axis): (usize, &Levels)| -> Vec<u32> {
+        match line.and_then(|line| line.levels[at].as_ref()) {
+            Some(named) => named.iter().map(|at| position(*at)).collect(),
+            None => (0..position(axis.product)).collect(),
+        }
+    };
+    let positions: Vec<Vec<u32>> = axes.iter().enumerate().map(of_axis).collect();
+    let total = positions.iter().map(Vec::len).fold(1, usize::saturating_mul);
+    (0..total).map(move |mut rest| {
+        let mut combination: Combination = positions.iter().map(|_| 0).collect();
+        // There is one reference to it, so that it can be changed.
+        for (at, positions) in Arc::make_mut(&mut combination).iter_mut().zip(&positions).rev() {
+            *at = positions[rest % positions.len()];
+            rest /= positions.len();
+        }
+        combination
+    })
 }
 
 /// For each axis the part of a cell's id that each level makes.

@@ -53,7 +53,7 @@ pub use self::works::work_definition;
 /// Longest manifest, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
 /// Most combinations of a matrix's axes, and most cells of a study.
-pub const MAX_CELLS: usize = 10_000;
+pub const MAX_CELLS: usize = 1_000_000;
 /// Most trials of a study.
 pub const MAX_TRIALS: u64 = 1_000_000;
 

@@ -67,10 +67,19 @@ pub struct Study {
 pub struct Places {
     /// For each axis, the line of each of its levels; 0 where nobody wrote it.
     pub levels: BTreeMap<String, Vec<u32>>,
-    /// The line that says how many trials each cell has, by the cell's id.
-    pub trials: BTreeMap<String, u32>,
-    /// The include line that added the cell, by the cell's id.
-    pub included: BTreeMap<String, u32>,
+    /// The line of [matrix] that says how many trials a cell has, by its concurrency.
+    pub trials: BTreeMap<u32, u32>,
+    /// What added a cell that is not of the product, by the cell's id.
+    pub included: BTreeMap<String, Included>,
+}
+
+/// A line of `include`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Included {
+    /// The line.
+    pub line: u32,
+    /// The line that says how many trials the cell has; `None` for that of [matrix].
+    pub trials: Option<u32>,
 }
 
 /// What set a value.

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::artifact::cache::hex;
 use crate::engine::description::Engine;
 use crate::error::code::Code;
+use crate::plan;
 
 /// Name of the file that makes a folder a run directory.
 pub const PLAN: &str = "plan.json";
@@ -62,8 +63,9 @@ impl Directory {
         let default = || root.join("runs").join(format!("{}-{}{part}", plan.study, stamp()));
         Self::make(&given.map_or_else(default, Path::to_path_buf), |half| {
             half.write("manifest.toml", manifest.as_bytes())?;
-            half.write(PLAN, &plan_text(plan)?)?;
-            half.write(PLAN_BEGUN, &plan_text(plan)?)?;
+            let text = plan::to_json(plan);
+            half.write(PLAN, text.as_bytes())?;
+            half.write(PLAN_BEGUN, text.as_bytes())?;
             half.write(ENGINES, &serde_json::to_vec_pretty(engines)?)?;
             if let Some(shard) = shard {
                 half.write(SHARD, &serde_json::to_vec(&shard)?)?;
@@ -283,14 +285,4 @@ impl Drop for Closed {
     fn drop(&mut self) {
         drop(fs::set_permissions(&self.path, self.open.clone()));
     }
-}
-
-/// The bytes of `plan.json`.
-///
-/// # Errors
-/// Never in practice: a plan always serialises.
-pub fn plan_text(plan: &Plan) -> anyhow::Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(plan).context("cannot write the plan as JSON")?;
-    text.push(b'\n');
-    Ok(text)
 }

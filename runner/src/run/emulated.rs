@@ -259,7 +259,7 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
 /// memory), the largest trial's guests, each with at most `guest_mib` of its memory, with their disks, and the snapshots.
 fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_mib: u64) -> anyhow::Result<u64> {
     let image_mib = |cell: &Cell| -> anyhow::Result<u64> {
-        let image: &PathBuf = &parts.get(&cell.id).with_context(|| format!("no cell {}", cell.id))?.image;
+        let image: &PathBuf = &parts.get(cell.id.as_str()).with_context(|| format!("no cell {}", cell.id))?.image;
         let clone = cell.settings.get("disk") == Some(&Level::Text("clone".into()));
         let regions: u64 = plan.workloads.iter().map(Task::region_bytes).sum();
         Ok(if clone { (fs::metadata(image)?.len() + regions) >> 20 } else { 0 })
@@ -278,7 +278,7 @@ fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_
 fn snapshots_mib(plan: &Plan, parts: &BTreeMap<String, Parts>) -> anyhow::Result<u64> {
     let mut machines: BTreeMap<String, u64> = BTreeMap::new();
     for cell in &plan.cells {
-        let parts = parts.get(&cell.id).with_context(|| format!("no cell {}", cell.id))?;
+        let parts = parts.get(cell.id.as_str()).with_context(|| format!("no cell {}", cell.id))?;
         if launch::restores(&parts.engine, &cell.settings)? {
             let memory = u64::from(cell.concurrency) * cell.number("memory_mib").unwrap_or(UNSAID_MIB);
             let most = machines.entry(cell.machine()).or_default();

@@ -16,7 +16,7 @@ pub const DEADLINE_S: i64 = 5;
 /// # Errors
 /// The reason.
 pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scratch: &Path) -> Result<(), String> {
-    let candidate = plan.cells.iter().filter_map(|cell| Some((cell, parts.get(&cell.id)?)));
+    let candidate = plan.cells.iter().filter_map(|cell| Some((cell, parts.get(cell.id.as_str())?)));
     let Some((cell, parts)) = candidate.into_iter().find(|(_, parts)| parts.engine.needs_kvm && parts.unfit.is_none())
     else {
         // Containers and processes run on this machine as it is.

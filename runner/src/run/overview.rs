@@ -116,8 +116,8 @@ pub fn cells(plan: &Plan, survey: &Survey) -> Vec<CellCount> {
         }
     }
     let of = |cell: &Cell| CellCount {
-        cell: cell.id.clone(),
-        label: cell.label.clone(),
+        cell: cell.id.to_string(),
+        label: cell.label.to_string(),
         ..counts.get(cell.id.as_str()).cloned().unwrap_or_default()
     };
     plan.cells.iter().map(of).collect()

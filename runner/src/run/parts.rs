@@ -1,6 +1,6 @@
 //! From the names in a plan to files: every artefact of a run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -178,10 +178,30 @@ fn unfit(cell: &Cell, engine: &Engine, absent: bool, project: &Project) -> anyho
 /// When a description is wrong.
 pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> anyhow::Result<Vec<(String, String)>> {
     let mut cells = Vec::new();
+    // What a cell's settings are, its variant says and its levels: those that nothing asks for make no difference. So what was found out
+    // for one cell holds for the others that are alike, of which there may be a million.
+    let asked = |engine: &Engine| -> Vec<String> {
+        let axes = plan.axes.iter().map(|axis| &axis.name);
+        axes.filter(|axis| *axis == "kernel" || machine::asks(engine, axis)).cloned().collect()
+    };
+    let asked: BTreeMap<&str, Vec<String>> =
+        engines.iter().map(|engine| (engine.name.as_str(), asked(engine))).collect();
+    let mut known: HashMap<String, Option<String>> = HashMap::new();
     for cell in &plan.cells {
         let Some(engine) = engines.iter().find(|engine| engine.name == cell.engine) else { continue };
-        let absent = missing(&engine.program)?.is_some();
-        cells.extend(unfit(cell, engine, absent, project)?.map(|reason| (cell.id.clone(), reason)));
+        let mut kind = cell.variant.to_string();
+        for axis in asked.get(engine.name.as_str()).into_iter().flatten() {
+            let level = cell.levels.get(axis);
+            kind += &level.map_or_else(String::new, |level| format!("\0{level}"));
+        }
+        let reason = match known.get(&kind) {
+            Some(reason) => reason,
+            None => {
+                let absent = missing(&engine.program)?.is_some();
+                known.entry(kind).or_insert(unfit(cell, engine, absent, project)?)
+            }
+        };
+        cells.extend(reason.as_ref().map(|reason| (cell.id.to_string(), reason.clone())));
     }
     Ok(cells)
 }
@@ -237,7 +257,7 @@ pub fn by_cell(
                     .map(|(name, value)| Ok((name, path(Kind::File, &value)?)))
                     .collect::<anyhow::Result<_>>()?,
             };
-            Ok((cell.id.clone(), parts))
+            Ok((cell.id.to_string(), parts))
         })
         .collect()
 }

@@ -35,7 +35,7 @@ pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<Jo
         index: trial.index,
         attempt: progress.attempts.get(&trial.index).copied().unwrap_or(0),
         warmup: false,
-        cell: trial.cell.clone(),
+        cell: trial.cell.to_string(),
         instrument: trial.instrument,
     })
     .collect()
