@@ -56,7 +56,7 @@ deps: ## Install what building and running needs (Debian; asks for sudo when not
 
 build: ## Build the program and the guest agent, with manual pages and completions
 	@cargo build --locked -p microbench
-	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static' \
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' \
 		cargo build --locked -p microbench-agent --bin microbench-agent --profile agent --target $(AGENT_TARGET)
 	mkdir -p $(SHARE)/{man/man1,bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
 	$(MICROBENCH) man --out $(SHARE)/man/man1

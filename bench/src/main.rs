@@ -4,6 +4,7 @@
 //! ours, the peer and the limit in turn within each round, so that what disturbs the machine disturbs all of them, and a row compares medians
 //! over the rounds. Nothing here is a test: no figure makes a build fail.
 
+mod agent;
 mod analysis;
 mod figures;
 mod measure;
@@ -19,8 +20,12 @@ use clap::Parser;
 use outcome::Outcome;
 
 /// The benchmarks, in the order of the table.
-const BENCHMARKS: &[(&str, fn(&Bench) -> Result<Outcome>)] =
-    &[("plan", plan::measure), ("analysis", analysis::measure), ("figures", figures::measure)];
+const BENCHMARKS: &[(&str, fn(&Bench) -> Result<Outcome>)] = &[
+    ("plan", plan::measure),
+    ("analysis", analysis::measure),
+    ("figures", figures::measure),
+    ("agent", agent::measure),
+];
 
 /// What a benchmark is given.
 #[derive(Debug, Parser)]
@@ -34,6 +39,9 @@ pub(crate) struct Bench {
     /// The program that is measured.
     #[arg(long, default_value = "target/release/microbench")]
     microbench: PathBuf,
+    /// The guest's agent, as `make build` builds it.
+    #[arg(long, default_value = "target/x86_64-unknown-linux-gnu/agent/microbench-agent")]
+    agent: PathBuf,
     /// A Python with pandas, duckdb and matplotlib; what needs one is left out without it.
     #[arg(long)]
     python: Option<PathBuf>,

@@ -12,6 +12,8 @@ use microbench_agent::{NONCE_HEADER, Stats};
 use reqwest::{Client, Method, redirect};
 use serde::de::DeserializeOwned;
 
+use crate::client;
+
 /// Most bytes read of an answer's body.
 const BODY_LIMIT: usize = 256 << 10;
 
@@ -71,8 +73,7 @@ impl Guest {
     /// # Errors
     /// When reqwest cannot be set up.
     pub fn new(address: SocketAddr, nonce: &str, request: Duration, work: Duration) -> reqwest::Result<Self> {
-        let client =
-            Client::builder().no_proxy().redirect(redirect::Policy::none()).pool_max_idle_per_host(1).build()?;
+        let client = client::builder().redirect(redirect::Policy::none()).build()?;
         Ok(Self { client, address, nonce: nonce.to_owned(), request, work })
     }
 

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod artifact;
 pub mod boot;
 pub mod catalog;
+mod client;
 pub mod clock;
 pub mod complaint;
 pub mod console;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{Client, Method};
 
 use super::launch::LaunchCall;
+use crate::client;
 
 /// Most bytes read of an error answer.
 const ANSWER_LIMIT: usize = 64 << 10;
@@ -42,7 +43,7 @@ pub enum ApiError {
 /// When reqwest cannot be set up.
 pub fn client(path: &str) -> reqwest::Result<Client> {
     // Firecracker serves ten connections at most; one a VM is enough.
-    Client::builder().unix_socket(path).pool_max_idle_per_host(1).no_proxy().build()
+    client::builder().unix_socket(path).build()
 }
 
 /// Makes one call within `timeout`.

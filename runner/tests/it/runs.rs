@@ -2,6 +2,7 @@
 
 use microbench_plots::journal::Vm;
 use microbench_plots::record::FailureReason;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::support::{Bench, text};
 
@@ -186,4 +187,21 @@ fn a_vmm_that_ends_badly_is_recorded_though_its_samples_stay() {
     assert!(vm.failure.unwrap().message.contains("exit code 7"));
     assert!(!vm.events.contains_key("exit"), "an end that is no success is no shutdown");
     assert!(vm.events.contains_key("http.ok"));
+}
+
+/// Reading them takes longer than all else that is done for a VM, and what is said to guests and VMMs needs none.
+#[test]
+fn certificates_are_not_read_for_each_vm() {
+    let bench = Bench::new();
+    let certificates = bench.file("certificates", "");
+    let watch = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+    watch.add_watch(&certificates, AddWatchFlags::IN_OPEN | AddWatchFlags::IN_CLOSE).unwrap();
+    let opened = |trials: u32| {
+        bench.study(&["ok"], &format!("concurrency = [2]\ntrials = {trials}"), "");
+        let mut command = bench.command(&["run", "study.toml", "--host", "fake", "--out", &format!("run-{trials}")]);
+        let output = command.env("SSL_CERT_FILE", &certificates).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        std::iter::from_fn(|| watch.read_events().ok()).map(|events| events.len()).sum::<usize>()
+    };
+    assert_eq!(opened(1), opened(3));
 }
