@@ -27,6 +27,14 @@ TEST_PACKAGES := chromium texlive-latex-recommended texlive-science
 # What the test of a cluster takes.
 SLURM_PACKAGES := slurm-wlm munge
 
+# What the benchmarks compare with; PYTHON is a folder for the peers in Python (bench/python/requirements.txt).
+BENCH_PACKAGES := hyperfine openssl python3-venv
+PYTHON ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/microbench/python-bench
+
+# Benchmarks to run (all when empty), and rounds of each.
+BENCH ?=
+ROUNDS ?= 10
+
 CARGO_DENY := 0.20.2
 
 # Seconds of fuzzing for each target.
@@ -34,12 +42,12 @@ SECONDS ?= 60
 
 PREFIX ?= /usr/local
 
-.PHONY: help deps build install images plan run plots docs reproduce test test-slurm soak fuzz lint clean
+.PHONY: help deps build install images plan run plots docs reproduce test test-slurm soak bench fuzz lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 	@echo
-	@echo 'Variables: STUDY=experiments/quick.toml  PROFILE=full|short  HOST=auto|kvm|emulated  RUN=runs/...  SECONDS=60  PREFIX=/usr/local'
+	@echo 'Variables: STUDY=experiments/quick.toml  PROFILE=full|short  HOST=auto|kvm|emulated  RUN=runs/...  ROUNDS=10  SECONDS=60  PREFIX=/usr/local'
 
 deps: ## Install what building and running needs (Debian; asks for sudo when not root)
 	@missing=
@@ -108,8 +116,9 @@ reproduce: deps build ## The main job: the paper's study, from nothing to figure
 
 test: MORE_PACKAGES = $(TEST_PACKAGES)
 test: images ## Run every test, the real boots in the emulated host included
-	@# The kernel that every machine boots is built (7 minutes, once) before a test waits for it.
+	@# The kernels that every machine boots are built (minutes, once) before a test waits for them.
 	$(MICROBENCH) artifacts experiments/boot-floor.toml --emulated > /dev/null
+	$(MICROBENCH) artifacts experiments/boot-phases.toml --emulated > /dev/null
 	cargo test --locked --workspace --no-fail-fast
 
 soak: images ## Run the long tests: 100 kills, 2,000 trials, 100 real boots; print their figures (half an hour)
@@ -118,6 +127,13 @@ soak: images ## Run the long tests: 100 kills, 2,000 trials, 100 real boots; pri
 test-slurm: MORE_PACKAGES = $(SLURM_PACKAGES)
 test-slurm: images ## Run shards on a Slurm of two nodes on this machine, one of which dies (installs slurm-wlm and munge)
 	@cargo test --locked -p microbench --test slurm -- --ignored --nocapture --test-threads 1
+
+bench: MORE_PACKAGES = $(BENCH_PACKAGES)
+bench: images ## Measure this program beside its peers and the limit, and draw what it costs (installs hyperfine and pandas; an hour)
+	@[ -x '$(PYTHON)/bin/python' ] || python3 -m venv '$(PYTHON)'
+	'$(PYTHON)/bin/python' -m pip install --quiet --disable-pip-version-check -r bench/python/requirements.txt
+	cargo build --locked --release -p microbench -p microbench-bench --bins --examples
+	$(TARGET)/release/microbench-bench $(BENCH) --rounds $(ROUNDS) --microbench $(TARGET)/release/microbench --python '$(PYTHON)/bin/python'
 
 fuzz: ## Fuzz manifest, journal, answers and kernel log; SECONDS=60 each (needs a nightly toolchain)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
