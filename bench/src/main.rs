@@ -10,7 +10,9 @@ mod figures;
 mod measure;
 mod outcome;
 mod plan;
+mod study;
 mod table;
+mod testbed;
 
 use std::path::PathBuf;
 
@@ -25,6 +27,8 @@ const BENCHMARKS: &[(&str, fn(&Bench) -> Result<Outcome>)] = &[
     ("analysis", analysis::measure),
     ("figures", figures::measure),
     ("agent", agent::measure),
+    ("testbed", testbed::measure),
+    ("study", study::measure),
 ];
 
 /// What a benchmark is given.

@@ -1,4 +1,5 @@
-//! A guest of which everything is known: a process on a tap, with a network stack of its own, that starts to answer when it is told.
+//! A guest of which everything is known: a process on a tap, with a network stack of its own, that starts to answer when it is told,
+//! as often as it is told.
 //!
 //! It attaches to the runner's tap as a VMM does, enters a network namespace, makes an interface there with the guest's addresses, and carries
 //! frames between the two. The instant at which it starts to answer is taken on the clock of every event.
@@ -10,6 +11,7 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 
@@ -21,6 +23,8 @@ use crate::sys;
 const INTERFACE: &str = "eth0";
 /// The line that says that its network is up.
 const JOINED: &str = "joined";
+/// The line that says that it has been told when to listen, and nobody listens until then.
+const SILENT: &str = "silent";
 /// First words of the line that says when it began to answer.
 const READY: &str = "ready ";
 
@@ -96,16 +100,16 @@ impl FakeGuest {
     /// # Errors
     /// When it ended before.
     pub fn joined(&mut self) -> anyhow::Result<()> {
-        let line = self.line()?;
-        if line == JOINED { Ok(()) } else { bail!("the fake guest said `{line}`") }
+        self.says(JOINED)
     }
 
-    /// Tells it to begin to listen at `instant`.
+    /// Tells it to begin to listen at `instant`; returns when nobody listens any more. Its network stays.
     ///
     /// # Errors
     /// When it has ended.
     pub fn listen_at(&mut self, instant: Instant) -> anyhow::Result<()> {
-        writeln!(self.told, "{}", instant.0).context("cannot tell the fake guest when to listen")
+        writeln!(self.told, "{}", instant.0).context("cannot tell the fake guest when to listen")?;
+        self.says(SILENT)
     }
 
     /// The instant just after its `listen(2)`; waits for it.
@@ -116,6 +120,11 @@ impl FakeGuest {
         let line = self.line()?;
         let nanoseconds = line.strip_prefix(READY).and_then(|text| text.parse().ok());
         nanoseconds.map(Instant).with_context(|| format!("the fake guest said `{line}`"))
+    }
+
+    fn says(&mut self, expected: &str) -> anyhow::Result<()> {
+        let line = self.line()?;
+        if line == expected { Ok(()) } else { bail!("the fake guest said `{line}`") }
     }
 
     fn line(&mut self) -> anyhow::Result<String> {
@@ -139,19 +148,32 @@ impl Drop for FakeGuest {
 pub fn play(tap: &str, mac: &str, ip: Ipv4Addr, nonce: &str) -> anyhow::Result<()> {
     join(tap, parse_mac(mac).context("no MAC address")?, ip).context("cannot join the tap")?;
     println!("{JOINED}");
-    let mut line = String::new();
-    io::stdin().read_line(&mut line)?;
-    let instant = Instant(line.trim().parse().context("no instant to listen at")?);
-    std::thread::sleep(instant.remaining());
-    let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, microbench_agent::PORT))?;
-    let ready = Instant::now();
-    announce(nonce);
-    println!("{READY}{}", ready.0);
-    for stream in listener.incoming() {
-        // Whoever asked may be gone already.
-        drop(stream.and_then(|stream| answer(&stream, nonce)));
+    for line in io::stdin().lines() {
+        let instant = Instant(line?.trim().parse().context("no instant to listen at")?);
+        println!("{SILENT}");
+        std::thread::sleep(instant.remaining());
+        let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, microbench_agent::PORT))?;
+        let ready = Instant::now();
+        announce(nonce);
+        println!("{READY}{}", ready.0);
+        serve(&listener, nonce)?;
     }
     Ok(())
+}
+
+/// Answers until it is told something.
+fn serve(listener: &TcpListener, nonce: &str) -> anyhow::Result<()> {
+    // Whoever asked may be gone already.
+    listener.set_nonblocking(true)?;
+    let stdin = io::stdin();
+    loop {
+        let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::NONE)?;
+        if fds[1].any() == Some(true) {
+            return Ok(());
+        }
+        drop(listener.accept().and_then(|(stream, _)| answer(&stream, nonce)));
+    }
 }
 
 /// Answers one request with 200, whatever it asks.

@@ -58,20 +58,21 @@ struct Seen {
 
 /// Measures the error of `probe`. The caller must be in a network namespace of its own.
 ///
-/// Guests come in batches of [`FakeGuests::at_once`]: none is set up or taken down while another one is waited for, because the
-/// kernel's work on network namespaces would be measured with the probe.
+/// Guests come in batches of [`FakeGuests::at_once`], each in the place of one of the batch before: it has that one's process and network,
+/// and a service of its own. To set up and take down each would take most of a session's start, and all of the probe's first failures, by
+/// which either side learns of the other, come before the instant that is measured.
 ///
 /// # Errors
 /// When a guest cannot be had or is not seen.
 pub fn measure(probe: Probe, trial: FakeGuests) -> anyhow::Result<ProbeError> {
     let mut found = Vec::new();
     let all: Vec<u32> = (0..trial.guests).collect();
-    for batch in all.chunks(usize::try_from(trial.at_once.max(1))?) {
-        let mut guests =
-            (0..).zip(batch).map(|(lane, _)| Waiting::prepare(lane)).collect::<anyhow::Result<Vec<_>>>()?;
-        for guest in &mut guests {
-            guest.process.joined()?;
-        }
+    let mut guests =
+        (0..trial.at_once.clamp(1, trial.guests.max(1))).map(Waiting::prepare).collect::<anyhow::Result<Vec<_>>>()?;
+    for guest in &mut guests {
+        guest.process.joined()?;
+    }
+    for batch in all.chunks(guests.len()) {
         let begin = Instant::now();
         let seen: Vec<anyhow::Result<Seen>> = std::thread::scope(|scope| {
             let lanes: Vec<_> = guests
@@ -120,6 +121,8 @@ impl Waiting {
     /// From now until the probe sees the answer of the guest, which begins to listen at `instant`.
     fn see(&mut self, probe: Probe, instant: Instant) -> anyhow::Result<Seen> {
         let exited = sys::pidfd_open(self.process.pid()).context("cannot watch the fake guest")?;
+        // One that nobody waited for any more, of the guest before.
+        while self.announcements.take(NONCE) {}
         self.process.listen_at(instant)?;
         let (guest, deadline) = (self.addresses.guest, instant.after(Duration::from_secs(30)));
         let exited = std::os::fd::AsFd::as_fd(&exited);
