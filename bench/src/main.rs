@@ -4,8 +4,13 @@
 //! ours, the peer and the limit in turn within each round, so that what disturbs the machine disturbs all of them, and a row compares medians
 //! over the rounds. Nothing here is a test: no figure makes a build fail.
 
+mod lend;
 mod measure;
 mod outcome;
+mod project;
+mod release;
+mod scale;
+mod spawn;
 mod table;
 
 use std::path::PathBuf;
@@ -15,8 +20,12 @@ use clap::Parser;
 
 use outcome::Outcome;
 
+/// A name, and what measures.
+type Benchmark = (&'static str, fn(&Bench) -> Result<Outcome>);
+
 /// The benchmarks, in the order of the table.
-const BENCHMARKS: &[(&str, fn(&Bench) -> Result<Outcome>)] = &[];
+const BENCHMARKS: &[Benchmark] =
+    &[("spawn", spawn::measure), ("lend", lend::measure), ("release", release::measure), ("scale", scale::measure)];
 
 /// What a benchmark is given.
 #[derive(Debug, Parser)]

@@ -1,4 +1,4 @@
-//! Whole processes, timed from spawn to reap.
+//! Whole processes: timed from spawn to reap, or asked what they measured themselves.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use microbench::sys;
+use serde::de::DeserializeOwned;
 
 /// What a process cost.
 #[derive(Clone, Copy, Debug)]
@@ -40,4 +41,15 @@ pub(crate) fn whole(command: &mut Command) -> Result<Cost> {
     anyhow::ensure!(exit.code == Some(0), "{name} failed:\n{errors}");
     let cpu = Duration::from_nanos(exit.user_time_ns + exit.system_time_ns);
     Ok(Cost { wall, cpu, peak_bytes: exit.peak_rss_bytes })
+}
+
+/// What `command` prints, read as JSON.
+///
+/// # Errors
+/// When it cannot be started, fails, or prints something else.
+pub(crate) fn json<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
+    let name = format!("{command:?}");
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {name}"))?;
+    anyhow::ensure!(output.status.success(), "{name} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).with_context(|| format!("cannot read what {name} printed"))
 }
