@@ -7,9 +7,14 @@
 mod agent;
 mod analysis;
 mod figures;
+mod lend;
 mod measure;
 mod outcome;
 mod plan;
+mod project;
+mod release;
+mod scale;
+mod spawn;
 mod study;
 mod table;
 mod testbed;
@@ -21,8 +26,15 @@ use clap::Parser;
 
 use outcome::Outcome;
 
+/// A name, and what measures.
+type Benchmark = (&'static str, fn(&Bench) -> Result<Outcome>);
+
 /// The benchmarks, in the order of the table.
-const BENCHMARKS: &[(&str, fn(&Bench) -> Result<Outcome>)] = &[
+const BENCHMARKS: &[Benchmark] = &[
+    ("spawn", spawn::measure),
+    ("lend", lend::measure),
+    ("release", release::measure),
+    ("scale", scale::measure),
     ("plan", plan::measure),
     ("analysis", analysis::measure),
     ("figures", figures::measure),

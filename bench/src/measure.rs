@@ -1,4 +1,4 @@
-//! Whole processes, timed from spawn to reap.
+//! Whole processes: timed from spawn to reap, or asked what they measured themselves.
 
 use std::io;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use microbench::sys;
+use serde::de::DeserializeOwned;
 
 /// What a process cost.
 #[derive(Clone, Copy, Debug)]
@@ -59,4 +60,12 @@ pub(crate) fn python(program: &Path, script: &str, arguments: &[String]) -> Comm
     let mut command = Command::new(program);
     command.args(["-c", script]).args(arguments).env_remove("OPENBLAS_CORETYPE").env_remove("OPENBLAS_L2_SIZE");
     command
+}
+
+/// What `command` prints, read as JSON.
+///
+/// # Errors
+/// When it cannot be started, fails, or prints something else.
+pub(crate) fn json<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
+    serde_json::from_str(&printed(command)?).with_context(|| format!("cannot read what {command:?} printed"))
 }

@@ -87,27 +87,21 @@ impl Console {
         lock(&self.shared).marks
     }
 
-    /// The last lines, for a message.
-    #[must_use]
-    pub fn tail(&self) -> String {
-        let text = String::from_utf8_lossy(&lock(&self.shared).tail).into_owned();
-        text.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
-    }
-
-    /// The first complaint of the guest's kernel.
-    #[must_use]
-    pub fn complaint(&self) -> Option<String> {
-        lock(&self.shared).complaint.clone()
-    }
-
     /// Waits for the end of the stream: call it once the VMM has ended.
     #[must_use]
     pub fn finish(self) -> Seen {
-        let shared = Arc::clone(&self.shared);
         drop(self.reader.join());
-        let console = Self { shared, reader: std::thread::spawn(|| {}) };
-        let stats = lock(&console.shared).stats.take();
-        Seen { marks: console.marks(), tail: console.tail(), complaint: console.complaint(), stats }
+        let mut shared = lock(&self.shared);
+        let tail = shared.tail();
+        Seen { marks: shared.marks, tail, complaint: shared.complaint.take(), stats: shared.stats.take() }
+    }
+}
+
+impl Shared {
+    /// The last lines, for a message.
+    fn tail(&self) -> String {
+        let text = String::from_utf8_lossy(&self.tail).into_owned();
+        text.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
     }
 }
 

@@ -72,7 +72,7 @@ pub fn enter() -> anyhow::Result<()> {
         sys::executed_programs_are_not_root().context("cannot take capabilities from VMMs")?;
     }
     host::net::isolate().context("cannot set the sandbox's network up")?;
-    Ok(())
+    sys::spawn::allow_descriptors().context("cannot allow more open files")
 }
 
 fn no_namespace(which: &str, error: nix::errno::Errno) -> anyhow::Error {

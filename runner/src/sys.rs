@@ -1,6 +1,9 @@
 //! The only unsafe code of the runner: system calls that neither std nor nix wraps safely.
 //!
-//! Each function is one call with its arguments checked and its errors turned into `std::io::Error`.
+//! Each function is one call with its arguments checked and its errors turned into `std::io::Error`. What it takes to start a program
+//! is in a module of its own, [`spawn`].
+
+pub mod spawn;
 
 use std::ffi::CString;
 use std::fs::File;
@@ -131,19 +134,6 @@ fn clock_ns(clock: nix::time::ClockId) -> u64 {
 /// # Errors
 /// That of the open or of the ioctl; a name too long.
 pub fn tap_create(name: &str, owner: u32) -> io::Result<()> {
-    tap_set_persistent(name, Some(owner))
-}
-
-/// Removes the tap interface `name`.
-///
-/// # Errors
-/// That of the open or of the ioctl.
-pub fn tap_remove(name: &str) -> io::Result<()> {
-    tap_set_persistent(name, None)
-}
-
-/// A tap that is not persistent goes with the descriptor, here at the end of this function.
-fn tap_set_persistent(name: &str, owner: Option<u32>) -> io::Result<()> {
     nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
     nix::ioctl_write_int_bad!(tun_set_owner, libc::TUNSETOWNER);
     nix::ioctl_write_int_bad!(tun_set_persist, libc::TUNSETPERSIST);
@@ -152,12 +142,10 @@ fn tap_set_persistent(name: &str, owner: Option<u32>) -> io::Result<()> {
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR).unwrap_or(0);
     // SAFETY: the descriptor is open and the request is a live, initialised ifreq.
     unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
-    if let Some(owner) = owner {
-        // SAFETY: the descriptor is open; the argument is an integer.
-        unsafe { tun_set_owner(tun.as_raw_fd(), owner.cast_signed()) }?;
-    }
     // SAFETY: the descriptor is open; the argument is an integer.
-    unsafe { tun_set_persist(tun.as_raw_fd(), i32::from(owner.is_some())) }?;
+    unsafe { tun_set_owner(tun.as_raw_fd(), owner.cast_signed()) }?;
+    // SAFETY: the descriptor is open; the argument is an integer.
+    unsafe { tun_set_persist(tun.as_raw_fd(), 1) }?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::event::reading;
 use crate::host::interference::Watcher;
-use crate::host::memory;
+use crate::host::{memory, net};
 use crate::sys;
 use crate::together::Together;
 use crate::vm::{Folders, NotHere, NotTaken, Parts, Report, Vm, Wanted};
@@ -73,8 +73,10 @@ impl Trial<'_> {
         let mut reports: Vec<Report> = if prepared.iter().all(Result::is_ok) {
             release(prepared.into_iter().flatten().collect(), available)
         } else {
-            (0..).zip(prepared).map(|(vm, vm_or)| vm_or.map_or_else(|report| report, |_| unreleased(vm))).collect()
+            (0..).zip(prepared).map(|(vm, vm_or)| vm_or.map_or_else(|report| report, |it| unreleased(vm, it))).collect()
         };
+        // What was lent is gone before the trial is on record, and after everything that is timed.
+        net::remove(reports.iter_mut().filter_map(|report| report.link.take()));
         let cpu_ns = sys::process_cpu_ns().saturating_sub(cpu_before) as f64;
         for (report, vm) in reports.iter_mut().zip(0..) {
             report.account(vm, cpu_ns);
@@ -143,12 +145,13 @@ fn unprepared(vm: u32, error: &anyhow::Error) -> Report {
     report
 }
 
-fn unreleased(vm: u32) -> Report {
-    failure(vm, "not released: another VM of the trial could not be prepared")
+fn unreleased(vm: u32, prepared: Vm) -> Report {
+    let report = failure(vm, "not released: another VM of the trial could not be prepared");
+    Report { link: prepared.into_link(), ..report }
 }
 
 fn failure(vm: u32, message: &str) -> Report {
     let record =
         Record::Failure { vm, reason: FailureReason::Host, stage: "spawn".into(), message: message.to_owned() };
-    Report { records: vec![record], ok: false, complaint: None }
+    Report { records: vec![record], ok: false, complaint: None, link: None }
 }

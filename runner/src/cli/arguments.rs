@@ -512,6 +512,21 @@ pub(super) enum SelfTest {
         #[arg(long, value_name = "FOLDER")]
         project: Option<PathBuf>,
     },
+    /// Starts and reaps a program as a VMM, again and again; prints the times as JSON (the benchmarks ask).
+    #[command(hide = true)]
+    Spawn {
+        #[arg(long)]
+        times: u32,
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        argv: Vec<String>,
+    },
+    /// Lends VMs clones of a disk image, and taps; prints the times as JSON (the benchmarks ask).
+    #[command(hide = true)]
+    Lend {
+        #[arg(long)]
+        vms: u32,
+        image: PathBuf,
+    },
     /// The host's noise floor: one cell of a study against itself.
     Aa {
         #[command(flatten)]

@@ -34,7 +34,7 @@ use microbench::run::session::Ended;
 use microbench::run::{execute, parts, prune};
 use microbench::screen::{self, Stream};
 use microbench::selftest::probe::{FakeGuests, measure};
-use microbench::selftest::{fake_guest, load as load_test};
+use microbench::selftest::{fake_guest, lend, load as load_test, spawn};
 use microbench::{catalog, manifest, plan, plan_view, sandbox, sys};
 use microbench_plots::record::{ProbeError, Statistic};
 use microbench_plots::{compare as comparison, query, schema};
@@ -280,6 +280,14 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         Action::Selftest(SelfTest::Work { folder, project }) => {
             let project = Project::find(project.as_deref(), &std::env::current_dir()?)?;
             work::print(&project, &folder.unwrap_or_else(std::env::temp_dir))
+        }
+        Action::Selftest(SelfTest::Spawn { times, argv }) => {
+            sandbox::enter()?;
+            print_json(&spawn::measure(&argv, times, &sandbox::scratch()?)?)
+        }
+        Action::Selftest(SelfTest::Lend { vms, image }) => {
+            sandbox::enter()?;
+            print_json(&lend::measure(vms, &image, &sandbox::scratch()?.join("lent"))?)
         }
         Action::Selftest(SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out }) => {
             noise::against_itself(&study, cell.as_deref(), repetitions, blocks, margin, host, out.as_deref())

@@ -5,9 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Context;
 
@@ -44,19 +42,11 @@ impl Isolation {
         self.uid.is_some()
     }
 
-    /// Makes `command` run as this user; leaving root takes all capabilities and groups away.
-    pub fn apply(self, command: &mut Command) {
-        if let Some(uid) = self.uid {
-            command.uid(uid).gid(uid);
-        }
-    }
-
-    /// Makes `command` run as root still, started in the same way as the others: a command that names no user is not forked but
-    /// spawned by `vfork(2)`, which takes a tenth of the time.
-    pub fn keep_root(self, command: &mut Command) {
-        if self.is_own() {
-            command.uid(0).gid(0);
-        }
+    /// User and group that the VMM's process begins with, without any other group and, where it is not root, without capabilities; `None`
+    /// for the runner's. What leaves root itself begins `as_root`.
+    #[must_use]
+    pub fn user(self, as_root: bool) -> Option<u32> {
+        self.uid.map(|uid| if as_root { 0 } else { uid })
     }
 
     /// Gives `path` to this user.
@@ -203,6 +193,8 @@ pub fn read(status: &str) -> [Option<u64>; 4] {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]

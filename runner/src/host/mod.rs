@@ -12,6 +12,7 @@ pub mod kvm;
 pub mod memory;
 pub mod needs;
 pub mod net;
+mod netlink;
 pub mod noise;
 pub mod page_cache;
 pub mod parse;

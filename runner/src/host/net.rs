@@ -12,6 +12,7 @@ use std::{fs, io};
 
 use anyhow::Context;
 
+use super::netlink;
 use super::veth::{Inside, Veth};
 use crate::error::code::Code;
 use crate::sys;
@@ -84,6 +85,17 @@ impl Link {
     }
 }
 
+/// Removes the links of VMs that have ended, and returns when they are gone: all at once, because each by itself would wait as long.
+pub fn remove(links: impl IntoIterator<Item = Link>) {
+    let mut links: Vec<Link> = links.into_iter().collect();
+    let disown = |link: &mut Link| match link {
+        Link::Tap(tap) => std::mem::take(&mut tap.name),
+        Link::Veth(veth) => veth.disown(),
+    };
+    let names: Vec<String> = links.iter_mut().map(disown).collect();
+    netlink::remove(&names);
+}
+
 /// A tap interface with its address; removed when dropped.
 #[derive(Debug)]
 pub struct Tap {
@@ -125,8 +137,9 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        // The namespace's end removes it too; a failure here leaks nothing beyond the run.
-        drop(sys::tap_remove(&self.name));
+        if !self.name.is_empty() {
+            netlink::remove(&[std::mem::take(&mut self.name)]);
+        }
     }
 }
 

@@ -8,26 +8,22 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::Context;
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::socket::{self, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
 
 use super::net::{Addresses, interface_of, isolate};
+use super::netlink::{self, request};
 use crate::sys;
 
 /// The calling thread's network namespace.
 const OWN_SPACE: &str = "/proc/thread-self/ns/net";
 /// The guest's interface, named as in a guest with a kernel of its own.
 const GUEST_INTERFACE: &str = "eth0";
-/// Most bytes of the kernel's answer to a request: a header, a number, and the request again.
-const ANSWER_LIMIT: usize = 4 << 10;
 
 /// A veth pair and the namespace of its far end; removed when dropped.
 #[derive(Debug)]
@@ -79,6 +75,11 @@ impl Veth {
         &self.name
     }
 
+    /// What is removed with others, and not when this is dropped.
+    pub(super) fn disown(&mut self) -> String {
+        std::mem::take(&mut self.name)
+    }
+
     /// Takes the calling thread into the guest's namespace until the result is dropped: what it starts meanwhile stays there.
     ///
     /// # Errors
@@ -93,9 +94,9 @@ impl Veth {
 impl Drop for Veth {
     fn drop(&mut self) {
         // Asked for, because a namespace is taken down some time after its end, and the next trial takes the same name.
-        let mut message = LinkMessage::default();
-        message.attributes = vec![LinkAttribute::IfName(self.name.clone())];
-        drop(request(RouteNetlinkMessage::DelLink(message), 0));
+        if !self.name.is_empty() {
+            netlink::remove(&[std::mem::take(&mut self.name)]);
+        }
     }
 }
 
@@ -139,27 +140,6 @@ fn route_by(addresses: &Addresses) -> RouteMessage {
     };
     message.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(addresses.host))];
     message
-}
-
-/// One request to the kernel over rtnetlink(7), in the calling thread's namespace; waits for the acknowledgement, which is there when the
-/// request has been sent.
-fn request(message: RouteNetlinkMessage, flags: u16) -> anyhow::Result<()> {
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    let family = socket::AddressFamily::Netlink;
-    let netlink = socket::socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
-        .context("cannot open a netlink socket")?;
-    socket::sendto(netlink.as_raw_fd(), &bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty()).context("cannot send")?;
-    let mut answer = [0; ANSWER_LIMIT];
-    let length = socket::recv(netlink.as_raw_fd(), &mut answer, MsgFlags::empty()).context("no answer")?;
-    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer[..length])?.payload {
-        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io().into()),
-        _ => Ok(()),
-    }
 }
 
 /// Does `task` on a thread of its own, whose namespaces are nobody else's business.

@@ -1,8 +1,6 @@
 //! The timed part of a VM's life: from the release to its end.
 
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,7 +13,6 @@ use super::process::{Process, ended, wait_for_socket};
 use crate::clock::Instant;
 use crate::console::{Console, Seen};
 use crate::engine::api::{self, ApiError};
-use crate::engine::description::GuestKind;
 use crate::engine::launch::{LaunchApi, LaunchCall};
 use crate::error::describe;
 use crate::event::{self, reading};
@@ -33,24 +30,9 @@ const NO_API: &str = "the VMM is told all as it starts, not over an API";
 impl Vm {
     /// Starts the VMM.
     pub(super) fn start(&mut self) -> Result<(Process, Console), Failed> {
-        let (program, arguments) = (self.launch.argv.split_first())
-            .ok_or_else(|| Failed::new(FailureReason::Host, event::SPAWN, "the engine's argv is empty"))?;
-        let mut command = Command::new(program);
-        // Standard error joins the console: a VMM that refuses to start says why there.
-        let (reader, writer) = std::io::pipe().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
-        let twin = writer.try_clone().context("cannot make a pipe").map_err(Failed::host(event::SPAWN))?;
-        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(twin);
-        // A jailer needs to be root first, and so does a container runtime.
-        if self.launch.root.is_none() && self.kind != GuestKind::Container {
-            self.isolation.apply(&mut command);
-        } else {
-            self.isolation.keep_root(&mut command);
-        }
-        if self.counts.is_some() {
-            // The VMM is the instrument's child: both are ended as one group.
-            command.process_group(0);
-        }
-        let console = Console::read(reader, &self.console_log, &self.nonce).map_err(Failed::host(event::SPAWN))?;
+        let ready = self.ready.take();
+        let ready =
+            ready.ok_or_else(|| Failed::new(FailureReason::Host, event::SPAWN, "the VMM was started before"))?;
         let inside = self
             .net
             .as_ref()
@@ -58,17 +40,10 @@ impl Vm {
             .context("cannot enter the guest's network")
             .map_err(Failed::host(event::SPAWN))?;
         self.event(event::SPAWN);
-        let spawned = command.spawn();
-        // The command holds the pipe's write ends; the console ends only when the VMM alone has them.
-        drop(command);
-        let child = spawned
-            .with_context(|| format!("cannot start {}", self.launch.argv[0]))
-            .map_err(Failed::host(event::SPAWN))?;
+        let running = ready.go().map_err(Failed::host(event::SPAWN))?;
         self.event(event::VMM_EXEC);
         drop(inside);
-        let process = Process::new(child, self.counts.is_some(), self.kind == GuestKind::Container)
-            .map_err(Failed::host(event::SPAWN))?;
-        Ok((process, console))
+        Ok(running)
     }
 
     pub(super) fn live(&mut self, together: &Together) -> Result<(), Failed> {
@@ -170,10 +145,10 @@ impl Vm {
         }
 
         if self.counts.is_none() {
-            self.isolated(process.child.id());
+            self.isolated(process.id());
         }
         if self.kvm && self.counts.is_none() {
-            for (name, count) in kvm::exits(Path::new(kvm::DEBUGFS), process.child.id()) {
+            for (name, count) in kvm::exits(Path::new(kvm::DEBUGFS), process.id()) {
                 match count {
                     Ok(count) => self.reading(name, count as f64, "1"),
                     Err(reason) => self.no_reading(name, "1", reason),
@@ -181,7 +156,7 @@ impl Vm {
             }
         }
         if self.kind.shares_kernel() {
-            self.resident(process.child.id());
+            self.resident(process.id());
         }
         self.memory(process, reading::MEMORY_END, busy("may still work"));
         self.event(event::STOP_REQUESTED);
@@ -233,7 +208,7 @@ impl Vm {
     pub(super) fn configure(&mut self, api: &LaunchApi, process: &Process, deadline: Instant) -> Result<(), Failed> {
         let client = api::client(&api.socket)
             .map_err(|error| Failed::new(FailureReason::Host, event::API_READY, describe(&error)))?;
-        wait_for_socket(Path::new(&api.socket), &self.watch, process, deadline)?;
+        wait_for_socket(Path::new(&api.socket), self.watch.as_ref(), process, deadline)?;
         self.event(event::API_READY);
         self.call(&client, &api.calls, deadline)
     }

@@ -6,7 +6,7 @@
 mod alone;
 mod failed;
 mod live;
-mod process;
+pub(crate) mod process;
 mod readings;
 mod snapshot;
 mod work;
@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use microbench_plots::record::{Cell, Instrument, Level, Record, Workload};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::Inotify;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{self, Runtime};
 
+use self::process::{Ready, Start};
 pub use self::snapshot::NotTaken;
 use self::snapshot::Place;
 use crate::announcement::Announcements;
@@ -166,7 +167,8 @@ pub struct Vm {
     /// How long it is held when every VM of the trial has answered; `None` not to hold it.
     steady: Option<Duration>,
     probe: Probe,
-    console_log: PathBuf,
+    /// What is started at the release; `None` from then on.
+    ready: Option<Ready>,
     /// Its guest was restored, it did not boot.
     restored: bool,
     folder: PathBuf,
@@ -181,9 +183,9 @@ pub struct Vm {
     complaint: Option<String>,
     runtime: Runtime,
     guest: Guest,
-    /// Wakes when the API socket appears. Made before the release and kept to the end, because closing it waits for a grace
-    /// period of the host's kernel (fsnotify, SRCU), which can last longer than a boot.
-    watch: Inotify,
+    /// Wakes when the API socket appears; `None` without one. Made before the release and kept to the end, because closing it waits for
+    /// a grace period of the host's kernel (fsnotify, SRCU), which can last longer than a boot.
+    watch: Option<Inotify>,
     /// `None` for a guest that is seen on its console alone.
     net: Option<Net>,
     // Held for the VM's life, never read.
@@ -215,6 +217,8 @@ pub struct Report {
     pub ok: bool,
     /// The first complaint of its kernel on the console.
     pub complaint: Option<String>,
+    /// What joined it to the host, to be removed with those of the trial's other VMs.
+    pub link: Option<Link>,
 }
 
 impl Vm {
@@ -369,14 +373,22 @@ impl Vm {
             records.push(Record::Reading { vm, name, value: Some(stay as f64), unit, reason: String::new() });
         }
         let deadlines = Deadlines::of(cell);
-        let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).context("cannot have an inotify")?;
-        watch
-            .add_watch(launch.root.as_deref().unwrap_or(&folder), AddWatchFlags::IN_CREATE)
-            .with_context(|| format!("cannot watch {}", folder.display()))?;
+        let watched = launch.root.as_deref().unwrap_or(&folder);
+        let watch = launch.api.as_ref().map(|_| process::watch(watched)).transpose()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
         let guest =
             Guest::new((addresses.guest, microbench_agent::PORT).into(), &nonce, deadlines.request, deadlines.work)
                 .context("cannot set up the agent's client")?;
+        let ready = Start {
+            argv: &launch.argv,
+            isolation,
+            as_root: launch.root.is_some() || kind == GuestKind::Container,
+            leads: counts.is_some(),
+            contains: kind == GuestKind::Container,
+            console_log: &folders.console.join(life.console(id)),
+            nonce: &nonce,
+        };
+        let ready = ready.ready()?;
         Ok(Self {
             vm,
             nonce,
@@ -396,7 +408,7 @@ impl Vm {
                 "busy" => Probe::Busy,
                 _ => Probe::Exact,
             },
-            console_log: folders.console.join(life.console(id)),
+            ready: Some(ready),
             restored: matches!(life, Life::IsRestored(_)),
             folder,
             shown,
@@ -437,7 +449,15 @@ impl Vm {
         }
         self.shown.clear();
         drop(fs::remove_dir_all(&self.folder));
-        Report { ok: failure.is_none(), records: self.records, complaint: self.complaint }
+        let (records, complaint) = (std::mem::take(&mut self.records), self.complaint.take());
+        let link = self.into_link();
+        Report { ok: failure.is_none(), records, complaint, link }
+    }
+
+    /// What joins it to the host, when nothing else is left of it.
+    #[must_use]
+    pub fn into_link(self) -> Option<Link> {
+        self.net.map(|net| net.link)
     }
 }
 

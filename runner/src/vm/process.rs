@@ -1,28 +1,88 @@
 //! A VMM's process, its API socket, and how it ended. A container runtime's with the container's processes below it.
 
+use std::fs::File;
+use std::io::PipeWriter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::Child;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use microbench_plots::record::FailureReason;
-use nix::sys::inotify::Inotify;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::failed::Failed;
 use crate::clock::Instant;
+use crate::console::Console;
 use crate::event;
-use crate::host::isolation;
+use crate::host::isolation::{self, Isolation};
 use crate::probe;
+use crate::sandbox;
+use crate::sys::spawn::Program;
 use crate::sys::{self, Exit};
+
+/// What is started as a VMM.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start<'a> {
+    /// Its program and arguments.
+    pub(crate) argv: &'a [String],
+    pub(crate) isolation: Isolation,
+    /// It leaves root itself: a jailer, a container's runtime.
+    pub(crate) as_root: bool,
+    /// It leads a process group of its own: what runs below it ends with it as one group.
+    pub(crate) leads: bool,
+    /// What runs below it is in a session of its own, and ends with it.
+    pub(crate) contains: bool,
+    pub(crate) console_log: &'a Path,
+    pub(crate) nonce: &'a str,
+}
+
+/// A VMM of which all is there but its process.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    name: String,
+    program: Program,
+    input: File,
+    output: PipeWriter,
+    console: Console,
+    leads: bool,
+    contains: bool,
+}
+
+impl Start<'_> {
+    /// Makes everything that can be made before the release.
+    pub(crate) fn ready(self) -> anyhow::Result<Ready> {
+        let Self { argv, isolation, as_root, leads, contains, console_log, nonce } = self;
+        let name = argv.first().context("the engine's argv is empty")?.clone();
+        let context = || format!("cannot start {name}");
+        let path = sandbox::find_program(&name).with_context(context)?;
+        let program = Program::new(&path, argv, isolation.user(as_root), leads).with_context(context)?;
+        let input = File::open("/dev/null").context("cannot open /dev/null")?;
+        // Standard error joins the console: a VMM that refuses to start says why there.
+        let (reader, output) = std::io::pipe().context("cannot make a pipe")?;
+        Ok(Ready { program, input, output, console: Console::read(reader, console_log, nonce)?, leads, contains, name })
+    }
+}
+
+impl Ready {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// What the kernel says, with the program's name.
+    pub(crate) fn go(mut self) -> anyhow::Result<(Process, Console)> {
+        let spawned = self.program.spawn(self.input.as_fd(), self.output.as_fd());
+        let (id, pidfd) = spawned.with_context(|| format!("cannot start {}", self.name))?;
+        // The pipe's write end is dropped here: the console ends when the VMM alone has it.
+        Ok((Process { id, leads: self.leads, contains: self.contains, pidfd, reaped: false }, self.console))
+    }
+}
 
 /// A running VMM, with its instrument if it has one; killed when dropped.
 #[derive(Debug)]
-pub(super) struct Process {
-    pub(super) child: Child,
+pub(crate) struct Process {
+    id: u32,
     /// It leads a process group of its own.
     leads: bool,
     /// What runs below it ends with it.
@@ -32,9 +92,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(child: Child, leads: bool, contains: bool) -> anyhow::Result<Self> {
-        let pidfd = sys::pidfd_open(child.id()).context("cannot watch the VMM's process")?;
-        Ok(Self { child, leads, contains, pidfd, reaped: false })
+    pub(super) fn id(&self) -> u32 {
+        self.id
     }
 
     /// Readable once the process has ended.
@@ -44,9 +103,9 @@ impl Process {
 
     pub(super) fn kill(&self) {
         if self.leads && !self.reaped {
-            let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
+            let _ = killpg(Pid::from_raw(self.id.cast_signed()), Signal::SIGKILL);
         }
-        let below = if self.contains && !self.reaped { isolation::descendants(self.child.id()) } else { Vec::new() };
+        let below = if self.contains && !self.reaped { isolation::descendants(self.id) } else { Vec::new() };
         drop(sys::pidfd_kill(self.pidfd.as_fd(), libc::SIGKILL));
         // In a session of its own: no group reaches it. Its parent's end makes it an orphan, and so this process's to reap.
         for pid in below.iter().map(|pid| Pid::from_raw(pid.cast_signed())) {
@@ -55,11 +114,11 @@ impl Process {
         }
     }
 
-    pub(super) fn reap(&mut self) -> std::io::Result<Exit> {
+    pub(crate) fn reap(&mut self) -> std::io::Result<Exit> {
         self.reaped = true;
-        let exit = sys::reap(self.child.id());
+        let exit = sys::reap(self.id);
         // The VMM below an instrument that was killed is an orphan, and so this process's to reap.
-        while self.leads && waitpid(Pid::from_raw(-self.child.id().cast_signed()), None).is_ok() {}
+        while self.leads && waitpid(Pid::from_raw(-self.id.cast_signed()), None).is_ok() {}
         exit
     }
 }
@@ -73,13 +132,24 @@ impl Drop for Process {
     }
 }
 
+/// What wakes when a file appears in `folder`.
+pub(super) fn watch(folder: &Path) -> anyhow::Result<Inotify> {
+    let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).context(
+        "cannot have an inotify, of which each VM with an API takes one (`sysctl -w fs.inotify.max_user_instances=8192` allows more)",
+    )?;
+    watch.add_watch(folder, AddWatchFlags::IN_CREATE).with_context(|| format!("cannot watch {}", folder.display()))?;
+    Ok(watch)
+}
+
 /// Waits until something listens on the unix socket `path`: woken by `watch`, the folder's change, not by time.
 pub(super) fn wait_for_socket(
     path: &Path,
-    watch: &Inotify,
+    watch: Option<&Inotify>,
     process: &Process,
     deadline: Instant,
 ) -> Result<(), Failed> {
+    let watch =
+        watch.ok_or_else(|| Failed::new(FailureReason::Host, event::API_READY, "nobody watches for the socket"))?;
     loop {
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Ok(()),

@@ -113,7 +113,7 @@ impl Vm {
             }
             (Some(busy), _) => Err(format!("not read: other VMs of the trial {busy}")),
             (None, None) => Err("the cell has no `memory_mib`".to_owned()),
-            (None, Some(bytes)) => smaps::of_process(process.child.id(), bytes),
+            (None, Some(bytes)) => smaps::of_process(process.id(), bytes),
         };
         let values = found.map(|Memory { guest, overhead }| {
             [overhead.pss, overhead.rss, guest.rss, (guest + overhead).pss].map(|bytes| bytes as f64)

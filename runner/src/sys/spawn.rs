@@ -1,0 +1,272 @@
+//! Starting a program without a copy of this process: the child runs in this one's memory, on a stack of its own, until it executes
+//! the program (`CLONE_VM | CLONE_VFORK`, as `posix_spawn(3)` does, which knows no other user).
+//!
+//! A fork would copy the page tables of a process with thousands of VMs, and every thread of it would then fault on every page that it
+//! writes, beside guests that are timed.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use super::{owned, reap};
+
+/// Bytes of the child's stack: it calls a few functions, one below the other.
+const STACK: usize = 64 << 10;
+
+/// What this process was allowed before [`allow_descriptors`], and what its programs are.
+static DESCRIPTORS: OnceLock<libc::rlimit> = OnceLock::new();
+
+/// Allows this process as many descriptors as the kernel gives it: a trial has several for each VM. What is started by
+/// [`Program::spawn`] is allowed what this process was before.
+///
+/// # Errors
+/// That of `getrlimit(2)` or `setrlimit(2)`.
+pub fn allow_descriptors() -> io::Result<()> {
+    let mut before = MaybeUninit::<libc::rlimit>::zeroed();
+    let set = |limit: libc::rlim_t| {
+        let wanted = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        // SAFETY: the pointer is to a live, initialised object.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) }
+    };
+    // SAFETY: the pointer is to a live, writable object of the type that getrlimit fills; it was zeroed before.
+    let before = unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, before.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        before.assume_init()
+    };
+    let before = DESCRIPTORS.get_or_init(|| before);
+    // Root may have more than it was given.
+    let most = std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+    if most.is_some_and(|most| most > before.rlim_max && set(most) == 0) || set(before.rlim_max) == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// A program with all that its process begins with; made before anything is timed.
+#[derive(Debug)]
+pub struct Program {
+    path: CString,
+    arguments: Vec<CString>,
+    variables: Vec<CString>,
+    /// User and group of the process, which then has no other group and no capability; `None` for those of this process.
+    user: Option<u32>,
+    /// It leads a process group of its own.
+    leads: bool,
+    stack: Vec<MaybeUninit<u8>>,
+}
+
+/// What the child reads in its parent's memory, and where it leaves why it failed.
+struct Plan {
+    path: *const c_char,
+    arguments: *const *const c_char,
+    variables: *const *const c_char,
+    input: RawFd,
+    output: RawFd,
+    user: Option<u32>,
+    leads: bool,
+    descriptors: Option<libc::rlimit>,
+    error: AtomicI32,
+}
+
+impl Program {
+    /// The program at `path` with the words `argv`, its own name first, and this process's variables.
+    ///
+    /// # Errors
+    /// When a word holds a zero byte.
+    pub fn new(path: &std::path::Path, argv: &[String], user: Option<u32>, leads: bool) -> io::Result<Self> {
+        let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+        };
+        Ok(Self {
+            path: CString::new(path.as_os_str().as_bytes())?,
+            arguments: argv.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?,
+            variables: std::env::vars_os().map(variable).collect::<Result<_, _>>()?,
+            user,
+            leads,
+            stack: Vec::with_capacity(STACK),
+        })
+    }
+
+    /// Starts it, its standard input `input`, its standard output and error `output`; no other descriptor is left to it that closes
+    /// on `execve(2)`. Its signals are as those of a program that a shell starts.
+    ///
+    /// # Returns
+    /// Its PID, and a descriptor that becomes readable when it ends. The caller reaps it.
+    ///
+    /// # Errors
+    /// That of the call that failed, here or in the child.
+    pub fn spawn(&mut self, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> io::Result<(u32, OwnedFd)> {
+        let pointers = |words: &[CString]| -> Vec<*const c_char> {
+            words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect()
+        };
+        let (arguments, variables) = (pointers(&self.arguments), pointers(&self.variables));
+        let plan = Plan {
+            path: self.path.as_ptr(),
+            arguments: arguments.as_ptr(),
+            variables: variables.as_ptr(),
+            input: input.as_raw_fd(),
+            output: output.as_raw_fd(),
+            user: self.user,
+            leads: self.leads,
+            descriptors: DESCRIPTORS.get().copied(),
+            error: AtomicI32::new(0),
+        };
+        let mut pidfd: c_int = -1;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        let (mut all, mut before) = (MaybeUninit::<libc::sigset_t>::uninit(), MaybeUninit::<libc::sigset_t>::uninit());
+        // SAFETY: the pointers are to live, writable objects. The child has a stack of its own, `STACK` bytes that nobody else uses, whose
+        // end is aligned as the ABI asks. It runs `child` alone, which only reads what `plan` points to, calls the kernel and ends in
+        // `execve` or `_exit`; all of it lives until then, because CLONE_VFORK stops this thread so long. No handler of this process runs
+        // in the child: signals are blocked until the child has none.
+        let (pid, error) = unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+            let end = self.stack.as_mut_ptr().add(STACK).cast::<c_void>();
+            let top = end.wrapping_sub(end as usize % 16);
+            let argument = (&raw const plan).cast_mut().cast::<c_void>();
+            let pid = libc::clone(child, top, flags, argument, &raw mut pidfd);
+            let error = io::Error::last_os_error();
+            libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
+            (pid, error)
+        };
+        let pid = u32::try_from(pid).map_err(|_| error)?;
+        let pidfd = owned(pidfd.into())?;
+        match plan.error.load(Ordering::Relaxed) {
+            0 => Ok((pid, pidfd)),
+            error => {
+                reap(pid)?;
+                Err(io::Error::from_raw_os_error(error))
+            }
+        }
+    }
+}
+
+/// The child: in its parent's memory, so that it may call nothing but the kernel.
+extern "C" fn child(argument: *mut c_void) -> c_int {
+    // SAFETY: the parent passes a plan and waits, so that it and all that it points to live.
+    let plan = unsafe { &*argument.cast::<Plan>() };
+    // SAFETY: system calls with integer arguments or pointers to what the plan holds. The calls for user and groups are bare: those of the
+    // library would change all threads of the parent. `execve` returns only when it failed, and `_exit` never does.
+    unsafe {
+        let failed = become_it(plan) != 0 || libc::execve(plan.path, plan.arguments, plan.variables) != 0;
+        debug_assert!(failed, "a program that was executed does not return");
+        plan.error.store(*libc::__errno_location(), Ordering::Relaxed);
+        libc::_exit(127)
+    }
+}
+
+/// Makes this process what the plan says; not zero when a call failed.
+///
+/// # Safety
+/// The caller is a child that shares nothing but memory with its parent, and has every signal blocked.
+unsafe fn become_it(plan: &Plan) -> c_int {
+    // SAFETY: see the callers' duty; the pointers are to live objects or null where the calls allow it.
+    unsafe {
+        if plan.leads && libc::setpgid(0, 0) != 0 {
+            return -1;
+        }
+        for (from, to) in [(plan.input, 0), (plan.output, 1), (plan.output, 2)] {
+            if libc::dup2(from, to) < 0 {
+                return -1;
+            }
+        }
+        if let Some(limit) = &plan.descriptors
+            && libc::setrlimit(libc::RLIMIT_NOFILE, limit) != 0
+        {
+            return -1;
+        }
+        if let Some(user) = plan.user {
+            let none = ptr::null::<libc::gid_t>();
+            if libc::syscall(libc::SYS_setgroups, 0, none) != 0
+                || libc::syscall(libc::SYS_setgid, user) != 0
+                || libc::syscall(libc::SYS_setuid, user) != 0
+            {
+                return -1;
+            }
+        }
+        // A handler is not to run here once signals are let through. What this process ignores the program ignores, but for SIGPIPE, which
+        // the standard library ignores on its own account.
+        for signal in 1..=libc::SIGRTMAX() {
+            let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+            if libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0 {
+                let handler = action.assume_init().sa_sigaction;
+                if handler != libc::SIG_DFL && (handler != libc::SIG_IGN || signal == libc::SIGPIPE) {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+            }
+        }
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    use std::path::Path;
+
+    use super::*;
+
+    fn said(path: &str, words: &[&str]) -> io::Result<(String, Option<i32>)> {
+        let argv: Vec<String> = [path].iter().chain(words).map(ToString::to_string).collect();
+        let mut program = Program::new(Path::new(path), &argv, None, true)?;
+        let (mut reader, writer) = io::pipe()?;
+        let null = File::open("/dev/null")?;
+        let (pid, _) = program.spawn(null.as_fd(), writer.as_fd())?;
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text)?;
+        Ok((text, reap(pid)?.code))
+    }
+
+    #[test]
+    fn a_program_has_its_words_its_variables_and_one_stream_for_all_that_it_says() {
+        let (text, code) = said("/bin/sh", &["-c", "echo \"$0\" \"$PATH\"; echo error >&2; exit 7", "name"]).unwrap();
+        assert_eq!((text, code), (format!("name {}\nerror\n", std::env::var("PATH").unwrap()), Some(7)));
+    }
+
+    #[test]
+    fn a_program_has_the_signals_of_one_that_a_shell_starts() {
+        let (text, _) = said("/bin/cat", &["/proc/self/status"]).unwrap();
+        let word = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        assert_eq!((word("SigBlk:"), word("SigCgt:")), ("0000000000000000", "0000000000000000"));
+        let pipe = 1 << (libc::SIGPIPE - 1);
+        assert_eq!(u64::from_str_radix(word("SigIgn:"), 16).unwrap() & pipe, 0);
+    }
+
+    #[test]
+    fn a_program_is_allowed_the_descriptors_that_this_process_was() {
+        let limit = || {
+            let text = std::fs::read_to_string("/proc/self/limits").unwrap();
+            text.lines().find(|line| line.starts_with("Max open files")).map(str::to_owned)
+        };
+        let before = limit();
+        allow_descriptors().unwrap();
+        let (text, _) = said("/bin/cat", &["/proc/self/limits"]).unwrap();
+        assert!(before.is_some_and(|line| text.contains(&line)), "{text}");
+    }
+
+    #[test]
+    fn why_a_program_cannot_be_started_comes_back_and_its_process_is_gone() {
+        assert_eq!(said("/nowhere", &[]).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(said("/", &[]).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn no_descriptor_of_this_process_is_left_to_a_program() {
+        let open = tempfile::NamedTempFile::new().unwrap();
+        let (text, _) = said("/bin/sh", &["-c", "readlink /proc/self/fd/*"]).unwrap();
+        assert!(text.contains("/dev/null") && !text.contains(open.path().to_str().unwrap()), "{text}");
+    }
+}
