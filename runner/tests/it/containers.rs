@@ -141,7 +141,7 @@ fn a_guest_without_a_kernel_has_a_network_of_its_own_and_is_held_as_others_are()
     }
     let said = text(&bench.run(&["plan", "study.toml"]).stdout);
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("network are not applied to it") && !said.contains("steady_s"), "{said}");
+    assert!(said.contains("network, trace are not applied to it") && !said.contains("steady_s"), "{said}");
 }
 
 #[test]
