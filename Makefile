@@ -133,7 +133,12 @@ bench: images ## Measure this program beside its peers and the limit, and draw w
 	@[ -x '$(PYTHON)/bin/python' ] || python3 -m venv '$(PYTHON)'
 	'$(PYTHON)/bin/python' -m pip install --quiet --disable-pip-version-check -r bench/python/requirements.txt
 	cargo build --locked --release -p microbench -p microbench-bench --bins --examples
-	$(TARGET)/release/microbench-bench $(BENCH) --rounds $(ROUNDS) --microbench $(TARGET)/release/microbench --python '$(PYTHON)/bin/python'
+	$(TARGET)/release/microbench-bench $(BENCH) --rounds $(ROUNDS) --microbench $(TARGET)/release/microbench \
+		--agent $(TARGET)/$(AGENT_TARGET)/agent/microbench-agent --python '$(PYTHON)/bin/python'
+	rm -rf bench/results/curves
+	$(TARGET)/release/microbench import bench/curves/curves.toml bench/results/curves.csv --out bench/results/curves
+	$(TARGET)/release/microbench analyze bench/results/curves > /dev/null
+	$(TARGET)/release/microbench plot bench/results/curves
 
 fuzz: ## Fuzz manifest, journal, answers and kernel log; SECONDS=60 each (needs a nightly toolchain)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz

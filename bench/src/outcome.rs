@@ -51,7 +51,7 @@ pub(crate) struct Figure {
 /// One value of a cost curve: `curves.csv`, which `microbench import` reads.
 #[derive(Debug, Serialize)]
 pub(crate) struct Point {
-    /// The metric of the curves' study (curves.toml).
+    /// The metric of the curves' study (bench/curves/curves.toml); its first word is the variant.
     pub(crate) metric: &'static str,
     /// The number of what costs: VMs, cells, samples.
     pub(crate) size: u64,
@@ -86,9 +86,10 @@ impl Outcome {
         };
         put("results.json", serde_json::to_string_pretty(self)?)?;
         put("table.md", crate::table::markdown(&self.rows))?;
-        let mut csv = String::from("metric,size,trial,value\n");
-        for point in &self.curves {
-            writeln!(csv, "{},{},{},{}", point.metric, point.size, point.round, point.value)?;
+        let mut csv = String::from("variant,size,metric,trial,value\n");
+        for Point { metric, size, round, value } in &self.curves {
+            let variant = metric.split('_').next().unwrap_or_default();
+            writeln!(csv, "{variant},{size},{metric},{round},{value}")?;
         }
         put("curves.csv", csv)
     }

@@ -107,7 +107,7 @@ fn trial(bench: &Bench, project: &Project, vms: u32, run: &str) -> Result<Trial>
 }
 
 fn points(vms: u32, round: usize, trial: &Trial) -> [Point; 3] {
-    [("trial_time", trial.seconds), ("runner_memory", trial.peak_mib), ("runner_cpu", trial.cpu_ms)]
+    [("trial_time", trial.seconds * 1e3), ("trial_memory", trial.peak_mib), ("trial_cpu", trial.cpu_ms)]
         .map(|(metric, value)| Point { metric, size: vms.into(), round, value })
 }
 
