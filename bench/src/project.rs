@@ -35,7 +35,8 @@ impl Project {
             &format!(
                 "name = \"fake\"\ntitle = \"Fake\"\nprogram = \"{program}\"\nneeds_kvm = false\n\
                  [command]\nargv = {argv}\n[kernel]\nboot_args = \"fake\"\nreboot = \"t\"\nconsole = \"console=ttyS0\"\n\
-                 [version]\nargv = [\"{{{{program}}}}\", \"--version\"]\nprefix = \"\"\n[not_applicable]\nmessages = []\n"
+                 [version]\nargv = [\"{{{{program}}}}\", \"--version\"]\nprefix = \"\"\n[not_applicable]\nmessages = []\n\
+                 [[files]]\nname = \"given\"\ncontent = \"nothing\"\n"
             ),
         )?;
         Ok(project)
