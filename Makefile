@@ -28,7 +28,7 @@ TEST_PACKAGES := chromium texlive-latex-recommended texlive-science
 SLURM_PACKAGES := slurm-wlm munge
 
 # What the benchmarks compare with; PYTHON is a folder for the peers in Python (bench/python/requirements.txt).
-BENCH_PACKAGES := hyperfine openssl python3-venv
+BENCH_PACKAGES := hyperfine openssl python3-venv util-linux
 PYTHON ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/microbench/python-bench
 
 # Benchmarks to run (all when empty), and rounds of each.
