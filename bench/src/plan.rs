@@ -62,8 +62,8 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     }
     let [.., before, last] = SIZES;
     let figure = |costs: &[Cost], of: fn(&Cost) -> f64| Figure::of(&costs.iter().map(of).collect::<Vec<_>>());
-    let (wall, peak): (fn(&Cost) -> f64, fn(&Cost) -> f64) =
-        (|cost| cost.wall.as_secs_f64(), |cost| cost.peak_bytes as f64 / MIB);
+    let wall: fn(&Cost) -> f64 = |cost| cost.wall.as_secs_f64();
+    let peak: fn(&Cost) -> f64 = |cost| cost.peak_bytes as f64 / MIB;
     let peer = |of| {
         let name = "itertools.product of dictionaries in Python".to_owned();
         (!theirs.is_empty()).then(|| Named { name, figure: figure(&theirs, of) })

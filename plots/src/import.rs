@@ -291,7 +291,7 @@ impl Row {
             let found = found.ok_or_else(|| format!("no entry of the mapping's `cells` fits {:?}", self.fields))?;
             wanted.extend(found.cell.iter().map(|(axis, level)| (axis.as_str(), level.clone())));
         }
-        let fits = |cell: &Cell| wanted.iter().all(|(axis, level)| cell.levels.get(*axis) == Some(level));
+        let fits = |cell: &Cell| wanted.iter().all(|(axis, level)| cell.levels.get(axis) == Some(level));
         let mut found = plan.cells.iter().enumerate().filter(|(_, cell)| fits(cell)).map(|(at, _)| at);
         let levels: Vec<String> = wanted.iter().map(|(axis, level)| format!("{axis} = {level}")).collect();
         match (found.next(), found.next()) {

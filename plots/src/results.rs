@@ -71,7 +71,7 @@ fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], b
         }
         return;
     };
-    let level = |cell: &Cell| cell.levels.get(*axis).map(ToString::to_string).unwrap_or_default();
+    let level = |cell: &Cell| cell.levels.get(axis).map(ToString::to_string).unwrap_or_default();
     let mut levels: Vec<(String, Vec<(&Cell, &Row)>)> = Vec::new();
     for &(cell, row) in rows {
         match levels.iter_mut().find(|(known, _)| *known == level(cell)) {

@@ -103,7 +103,7 @@ fn by_axes<'a>(plan: &'a Plan, figure: &Figure) -> Result<Places<'a>, Error> {
                 wanted.extend(groups.map(|axis| (axis.name.as_str(), at_group)));
                 wanted.extend(panels.map(|axis| (axis.name.as_str(), at_panel)));
                 wanted.extend(figure.only.iter().map(|(name, level)| (name.as_str(), level)));
-                let fits = |cell: &&Cell| wanted.iter().all(|(name, level)| cell.levels.get(*name) == Some(level));
+                let fits = |cell: &&Cell| wanted.iter().all(|(name, level)| cell.levels.get(name) == Some(level));
                 let mut label = tick_label(plan, &x.name, at_x);
                 if let Some(axis) = groups {
                     label = format!("{label}, {}", named(plan, &axis.name, at_group));

@@ -55,8 +55,11 @@ fn middle(rows: &[(u32, f64)]) -> f64 {
     if low == high { low } else { 0.5 * (high - low) + low }
 }
 
+/// Groups, each with the texts that it is of.
+type Groups = Vec<([String; KEYS], Group)>;
+
 /// The groups of each part of the file, in order.
-pub(super) fn parts(path: &Path) -> PolarsResult<Vec<Vec<([String; KEYS], Group)>>> {
+pub(super) fn parts(path: &Path) -> PolarsResult<Vec<Groups>> {
     let rows = ParquetReader::new(File::open(path)?).num_rows()?;
     let part = |part: usize| {
         let columns = TEXTS.into_iter().chain(["trial", "value", "status", "warmup", "superseded"]);
@@ -70,7 +73,7 @@ pub(super) fn parts(path: &Path) -> PolarsResult<Vec<Vec<([String; KEYS], Group)
     (0..rows.div_ceil(PART)).into_par_iter().map(part).collect()
 }
 
-fn groups(frame: &DataFrame) -> PolarsResult<Vec<([String; KEYS], Group)>> {
+fn groups(frame: &DataFrame) -> PolarsResult<Groups> {
     let columns = TEXTS.iter().map(|name| Texts::of(frame, name)).collect::<PolarsResult<Vec<_>>>()?;
     let statuses = Texts::of(frame, "status")?;
     let known: Vec<Status> = statuses.texts.iter().map(|text| Status::of(text)).collect();

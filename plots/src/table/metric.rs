@@ -60,7 +60,7 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
     let digits = decimals_of(&own);
     let mut keys: Vec<Vec<Level>> = Vec::new();
     for cell in &plan.cells {
-        let key: Vec<Level> = down.iter().filter_map(|axis| cell.levels.get(*axis).cloned()).collect();
+        let key: Vec<Level> = down.iter().filter_map(|axis| cell.levels.get(axis).cloned()).collect();
         if !keys.contains(&key) {
             keys.push(key);
         }
@@ -70,7 +70,7 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
             down.iter().zip(&key).map(|(axis, level)| TableCell::Words(word(plan, axis, level))).collect();
         for (level, with_n) in groups(&levels).into_iter().zip(&with_n) {
             let cell = plan.cells.iter().find(|cell| {
-                down.iter().zip(&key).all(|(axis, level)| cell.levels.get(*axis) == Some(level))
+                down.iter().zip(&key).all(|(axis, level)| cell.levels.get(axis) == Some(level))
                     && level.is_none_or(|level| cell.levels.get(ACROSS) == Some(level))
             });
             let row = cell.and_then(|cell| own.iter().find(|row| row.cell == cell.id));

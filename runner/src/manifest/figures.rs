@@ -364,15 +364,15 @@ pub(super) fn check_bars(
         }
         let mut bars: HashMap<String, &Cell> = HashMap::new();
         for cell in chosen {
-            let bar: Vec<_> = drawn.iter().map(|axis| format!("{:?}", cell.levels.get(*axis))).collect();
+            let bar: Vec<_> = drawn.iter().map(|axis| format!("{:?}", cell.levels.get(axis))).collect();
             let Some(other) = bars.insert(bar.join("\0"), cell) else { continue };
             let mixed: Vec<&str> = axes
                 .iter()
                 .map(|axis| axis.name.as_str())
-                .filter(|axis| cell.levels.get(*axis) != other.levels.get(*axis))
+                .filter(|axis| cell.levels.get(axis) != other.levels.get(axis))
                 .collect();
             let Some(axis) = mixed.first() else { continue };
-            let level = other.levels.get(*axis).map_or_else(String::new, |level| match level {
+            let level = other.levels.get(axis).map_or_else(String::new, |level| match level {
                 Level::Text(text) => format!("{text:?}"),
                 other => other.to_string(),
             });
