@@ -135,10 +135,12 @@ bench: images ## Measure this program beside its peers and the limit, and draw w
 	cargo build --locked --release -p microbench -p microbench-bench --bins --examples
 	$(TARGET)/release/microbench-bench $(BENCH) --rounds $(ROUNDS) --microbench $(TARGET)/release/microbench \
 		--agent $(TARGET)/$(AGENT_TARGET)/agent/microbench-agent --python '$(PYTHON)/bin/python'
-	rm -rf bench/results/curves
-	$(TARGET)/release/microbench import bench/curves/curves.toml bench/results/curves.csv --out bench/results/curves
-	$(TARGET)/release/microbench analyze bench/results/curves > /dev/null
-	$(TARGET)/release/microbench plot bench/results/curves
+	for study in trial plan analysis; do
+		rm -rf bench/results/$$study
+		$(TARGET)/release/microbench import bench/curves/$$study.toml bench/results/$$study.csv --out bench/results/$$study
+		$(TARGET)/release/microbench analyze bench/results/$$study > /dev/null
+		$(TARGET)/release/microbench plot bench/results/$$study
+	done
 
 fuzz: ## Fuzz manifest, journal, answers and kernel log; SECONDS=60 each (needs a nightly toolchain)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz

@@ -48,10 +48,14 @@ pub(crate) struct Figure {
     pub(crate) n: usize,
 }
 
-/// One value of a cost curve: `curves.csv`, which `microbench import` reads.
+/// The studies of bench/curves by which costs are drawn, each with the axis that sizes are levels of and what one of its level is.
+const CURVES: [(&str, &str, f64); 3] =
+    [("trial", "concurrency", 1.0), ("plan", "thousand_cells", 1e3), ("analysis", "million_samples", 1e6)];
+
+/// One value of a cost curve, which `microbench import` reads.
 #[derive(Debug, Serialize)]
 pub(crate) struct Point {
-    /// The metric of the curves' study (bench/curves/curves.toml); its first word is the variant.
+    /// A metric; its first word is the study's name ([`CURVES`]).
     pub(crate) metric: &'static str,
     /// The number of what costs: VMs, cells, samples.
     pub(crate) size: u64,
@@ -77,7 +81,7 @@ impl Figure {
 }
 
 impl Outcome {
-    /// Writes `results.json`, `table.md` and `curves.csv` into `folder`.
+    /// Writes `results.json`, `table.md` and the values of each study of [`CURVES`] into `folder`.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let put = |name: &str, text: String| {
@@ -86,12 +90,15 @@ impl Outcome {
         };
         put("results.json", serde_json::to_string_pretty(self)?)?;
         put("table.md", crate::table::markdown(&self.rows))?;
-        let mut csv = String::from("variant,size,metric,trial,value\n");
-        for Point { metric, size, round, value } in &self.curves {
-            let variant = metric.split('_').next().unwrap_or_default();
-            writeln!(csv, "{variant},{size},{metric},{round},{value}")?;
+        for (study, axis, unit) in CURVES {
+            let mut csv = format!("{axis},metric,trial,value\n");
+            let own = |metric: &str| metric.split('_').next() == Some(study);
+            for Point { metric, size, round, value } in self.curves.iter().filter(|point| own(point.metric)) {
+                writeln!(csv, "{},{metric},{round},{value}", *size as f64 / unit)?;
+            }
+            put(&format!("{study}.csv"), csv)?;
         }
-        put("curves.csv", csv)
+        Ok(())
     }
 }
 
