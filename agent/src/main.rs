@@ -55,9 +55,10 @@ fn serve(mut options: Options) -> std::io::Result<()> {
     }
     options.power_off = word(microbench_agent::END_PARAMETER) == Some("power-off");
     let alone = word(microbench_agent::NETWORK_PARAMETER) == Some("off");
+    let marks = word(microbench_agent::MARKS_PARAMETER) == Some("on");
     let listener = TcpListener::bind(options.listen)?;
     instants::listening();
-    if word(microbench_agent::MARKS_PARAMETER) == Some("on") {
+    if marks {
         init::mark();
     }
     let address = listener.local_addr()?;

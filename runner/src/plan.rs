@@ -330,17 +330,6 @@ pub fn write_json(plan: &Plan, out: impl Write) -> io::Result<()> {
     out.flush()
 }
 
-/// The text of `plan.json`.
-///
-/// # Panics
-/// Never in practice, as [`write_json`].
-#[must_use]
-pub fn to_json(plan: &Plan) -> String {
-    let mut text = serde_json::to_string_pretty(plan).expect("a plan serialises");
-    text.push('\n');
-    text
-}
-
 /// SHA-256 of `plan.json` as 64 hex digits: the plan's identity. The text is never there as a whole.
 #[must_use]
 pub fn digest(plan: &Plan) -> String {

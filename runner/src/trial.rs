@@ -75,9 +75,9 @@ impl Trial<'_> {
         } else {
             (0..).zip(prepared).map(|(vm, vm_or)| vm_or.map_or_else(|report| report, |it| unreleased(vm, it))).collect()
         };
-        // What was lent is gone before the trial is on record, and after everything that is timed.
-        net::remove(reports.iter_mut().filter_map(|report| report.link.take()));
         let cpu_ns = sys::process_cpu_ns().saturating_sub(cpu_before) as f64;
+        // What was lent is gone before the trial is on record, and after everything that is measured.
+        net::remove(reports.iter_mut().filter_map(|report| report.link.take()));
         for (report, vm) in reports.iter_mut().zip(0..) {
             report.account(vm, cpu_ns);
         }

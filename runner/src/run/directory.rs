@@ -63,9 +63,10 @@ impl Directory {
         let default = || root.join("runs").join(format!("{}-{}{part}", plan.study, stamp()));
         Self::make(&given.map_or_else(default, Path::to_path_buf), |half| {
             half.write("manifest.toml", manifest.as_bytes())?;
-            let text = plan::to_json(plan);
-            half.write(PLAN, text.as_bytes())?;
-            half.write(PLAN_BEGUN, text.as_bytes())?;
+            let mut text = Vec::new();
+            plan::write_json(plan, &mut text).context("cannot write the plan as JSON")?;
+            half.write(PLAN, &text)?;
+            half.write(PLAN_BEGUN, &text)?;
             half.write(ENGINES, &serde_json::to_vec_pretty(engines)?)?;
             if let Some(shard) = shard {
                 half.write(SHARD, &serde_json::to_vec(&shard)?)?;
