@@ -88,3 +88,23 @@ fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
         assert!(caption(name).contains(words), "{name} lacks {words}: {}", caption(name));
     }
 }
+
+#[test]
+fn a_boot_that_cannot_be_traced_is_a_boot_all_the_same() {
+    let bench = Bench::new();
+    let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0\ntrace = [true]", "");
+    let metric = "[metrics.set_up]\nfrom = \"vmm.exec\"\nto = \"guest.entered\"\n";
+    std::fs::write(&study, format!("{}{metric}", std::fs::read_to_string(&study).unwrap())).unwrap();
+    bench.run_study();
+    let vm = &bench.counted()[&0].vms[&0];
+    assert!(vm.failure.is_none() && vm.events.contains_key("http.ok"), "{:?}", vm.failure);
+    // The fake VMM enters no guest, whether or not this host lets anybody trace.
+    for event in ["guest.entered", "kernel.marked", "init.marked", "agent.marked"] {
+        let reason = vm.readings[event].0.clone().unwrap_err();
+        assert!(reason.contains("trace"), "{event}: {reason}");
+    }
+    assert!(bench.run(&["analyze", "run"]).status.success());
+    let samples = samples::load(&bench.path("run")).unwrap();
+    let sample = samples.iter().find(|sample| sample.metric == "set_up").expect("a row");
+    assert_eq!((sample.status, sample.value), (Status::NotAvailable, None), "{}", sample.reason);
+}
