@@ -10,6 +10,7 @@ mod figures;
 mod lend;
 mod measure;
 mod outcome;
+mod perturbation;
 mod plan;
 mod project;
 mod release;
@@ -34,6 +35,7 @@ const BENCHMARKS: &[Benchmark] = &[
     ("spawn", spawn::measure),
     ("lend", lend::measure),
     ("release", release::measure),
+    ("perturbation", perturbation::measure),
     ("scale", scale::measure),
     ("plan", plan::measure),
     ("analysis", analysis::measure),

@@ -10,8 +10,8 @@ use crate::project::Project;
 
 /// VMs of a trial, from few to many.
 const LEVELS: [u32; 4] = [125, 250, 500, 1000];
-/// VMs of the largest trial, which is executed once. Each takes nine descriptors of the runner, and 20,000 is what many machines allow.
-const MOST: u32 = 2000;
+/// VMs of the largest trial, which is executed once. Each takes three descriptors of the runner, and 20,000 is what many machines allow.
+const MOST: u32 = 5000;
 
 /// A trial.
 struct Trial {

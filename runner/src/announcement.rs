@@ -11,6 +11,8 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt::BindToDevice,
 };
 
+use crate::sys;
+
 /// Datagrams that are no announcement after which nobody listens any more.
 const WRONG_LIMIT: u32 = 64;
 
@@ -18,6 +20,7 @@ const WRONG_LIMIT: u32 = 64;
 #[derive(Debug)]
 pub struct Announcements {
     socket: UdpSocket,
+    tap: String,
     wrong: u32,
 }
 
@@ -32,13 +35,20 @@ impl Announcements {
         setsockopt(&fd, BindToDevice, &tap.into())?;
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, microbench_agent::ANNOUNCE_PORT);
         bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
-        Ok(Self { socket: UdpSocket::from(fd), wrong: 0 })
+        Ok(Self { socket: UdpSocket::from(fd), tap: tap.to_owned(), wrong: 0 })
     }
 
     /// Readable when a datagram is there; `None` when nobody listens any more.
     #[must_use]
     pub fn readable(&self) -> Option<BorrowedFd<'_>> {
         (self.wrong < WRONG_LIMIT).then(|| self.socket.as_fd())
+    }
+
+    /// Sees to it that what is sent to the guest now arrives: that it was heard does not mean that its tap takes anything yet, when many
+    /// were attached to at once ([`sys::link_settle`]).
+    pub fn settle_link(&self) {
+        // Where the kernel does not know the call it does it in its own time.
+        let _ = sys::link_settle(self.socket.as_fd(), &self.tap);
     }
 
     /// Takes what is there; true when it is an announcement with `nonce`.

@@ -7,10 +7,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use microbench_agent::work::{WorkReply, WorkRequest};
 use microbench_agent::{NONCE_HEADER, Stats};
 use reqwest::{Client, Method, redirect};
 use serde::de::DeserializeOwned;
+use tokio::runtime::{self, Handle, Runtime};
 
 use crate::client;
 
@@ -57,9 +59,40 @@ pub enum GuestError {
     },
 }
 
+/// Clients of agents: one thread waits for what the agents of all guests answer.
+#[derive(Debug)]
+pub struct Agents {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Agents {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When it or the client cannot be had.
+    pub fn new() -> anyhow::Result<Self> {
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).thread_name("agents").enable_all().build();
+        let client = client::builder().redirect(redirect::Policy::none()).build();
+        Ok(Self {
+            runtime: runtime.context("cannot start tokio")?,
+            client: client.context("cannot set up the agents' client")?,
+        })
+    }
+
+    /// A client for the agent at `address`, whose answers must carry `nonce`; work may take `work`, every other request `request`. It is of use
+    /// as long as this lasts.
+    #[must_use]
+    pub fn guest(&self, address: SocketAddr, nonce: &str, request: Duration, work: Duration) -> Guest {
+        let (handle, client) = (self.runtime.handle().clone(), self.client.clone());
+        Guest { handle, client, address, nonce: nonce.to_owned(), request, work }
+    }
+}
+
 /// A client of one VM's agent.
 #[derive(Debug)]
 pub struct Guest {
+    handle: Handle,
     client: Client,
     address: SocketAddr,
     nonce: String,
@@ -68,39 +101,30 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A client for the agent at `address`, whose answers must carry `nonce`; work may take `work`, every other request `request`.
-    ///
-    /// # Errors
-    /// When reqwest cannot be set up.
-    pub fn new(address: SocketAddr, nonce: &str, request: Duration, work: Duration) -> reqwest::Result<Self> {
-        let client = client::builder().redirect(redirect::Policy::none()).build()?;
-        Ok(Self { client, address, nonce: nonce.to_owned(), request, work })
-    }
-
     /// That it still answers: `GET /`.
     ///
     /// # Errors
     /// [`GuestError`].
-    pub async fn answers(&self) -> Result<(), GuestError> {
-        self.send("GET /", Method::GET, "/", None).await.map(drop)
+    pub fn answers(&self) -> Result<(), GuestError> {
+        self.send("GET /", Method::GET, "/", None).map(drop)
     }
 
     /// The kernel log and the machine as the guest sees them.
     ///
     /// # Errors
     /// [`GuestError`].
-    pub async fn stats(&self) -> Result<Stats, GuestError> {
-        self.json("GET /stats", Method::GET, "/stats", None).await
+    pub fn stats(&self) -> Result<Stats, GuestError> {
+        self.json("GET /stats", Method::GET, "/stats", None)
     }
 
     /// Has the guest work, and time itself; `request` names it in errors.
     ///
     /// # Errors
     /// [`GuestError`].
-    pub(crate) async fn work(&self, request: &'static str, work: WorkRequest) -> Result<WorkReply, GuestError> {
+    pub(crate) fn work(&self, request: &'static str, work: WorkRequest) -> Result<WorkReply, GuestError> {
         let body = serde_json::to_string(&work)
             .map_err(|error| GuestError::Protocol { request, problem: error.to_string() })?;
-        self.json(request, Method::POST, WORK, Some(body)).await
+        self.json(request, Method::POST, WORK, Some(body))
     }
 
     /// Where the agent listens.
@@ -113,37 +137,50 @@ impl Guest {
         &self.nonce
     }
 
-    /// What `traffic` gives, within the time that work may take; `request` names it in errors.
-    pub(crate) async fn in_time<T>(
+    /// What `traffic` gives, within the time that work may take; `request` names it in errors. This thread alone waits for it: what is timed
+    /// here does not wait until another thread has woken.
+    pub(crate) fn in_time<T>(
         &self,
         request: &'static str,
         traffic: impl Future<Output = Result<T, GuestError>>,
     ) -> Result<T, GuestError> {
-        let seconds = self.work.as_secs();
-        tokio::time::timeout(self.work, traffic).await.unwrap_or(Err(GuestError::Timeout { request, seconds }))
+        let failed = |source| GuestError::Connection { request, source };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let late = GuestError::Timeout { request, seconds: self.work.as_secs() };
+        runtime.block_on(async { tokio::time::timeout(self.work, traffic).await.unwrap_or(Err(late)) })
     }
 
     /// Asks the guest to end. Returns when the answer is there.
     ///
     /// # Errors
     /// [`GuestError`].
-    pub async fn shutdown(&self) -> Result<(), GuestError> {
-        self.send("POST /shutdown", Method::POST, "/shutdown", None).await.map(drop)
+    pub fn shutdown(&self) -> Result<(), GuestError> {
+        self.send("POST /shutdown", Method::POST, "/shutdown", None).map(drop)
     }
 
-    async fn json<T: DeserializeOwned>(
+    fn json<T: DeserializeOwned>(
         &self,
         request: &'static str,
         method: Method,
         path: &str,
         body: Option<String>,
     ) -> Result<T, GuestError> {
-        let bytes = self.send(request, method, path, body).await?;
+        let bytes = self.send(request, method, path, body)?;
         serde_json::from_slice(&bytes)
             .map_err(|error| GuestError::Protocol { request, problem: format!("the answer does not parse: {error}") })
     }
 
-    async fn send(
+    fn send(
+        &self,
+        request: &'static str,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Vec<u8>, GuestError> {
+        self.handle.block_on(self.ask(request, method, path, body))
+    }
+
+    async fn ask(
         &self,
         request: &'static str,
         method: Method,

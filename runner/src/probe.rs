@@ -2,7 +2,7 @@
 //!
 //! All make one connection attempt at a time from a blocking thread. The exact probe is driven by events: it asks when the
 //! guest's agent announces that it listens ([`crate::announcement`]), and waits for the outcome of each attempt. In case that
-//! the datagram is lost it asks every [`PERIOD`] besides; an attempt that nobody answers is given up then, because the kernel would repeat its
+//! the datagram is lost it asks every [`PERIOD`] besides, and later after an eighth of the time gone; an attempt that nobody answers is given up then, because the kernel would repeat its
 //! SYN only after a second. Once the agent has announced itself, a refused attempt is repeated after [`PAUSE`]. Each result carries
 //! the instant at which the last failed attempt began, so the true instant lies between that and the answer.
 
@@ -19,8 +19,10 @@ use crate::announcement::Announcements;
 use crate::answer;
 use crate::clock::Instant;
 
-/// Time between attempts while nothing is announced; an attempt that nobody answers is given up after as long.
+/// Least time between attempts while nothing is announced; an attempt that nobody answers is given up after as long.
 const PERIOD: Duration = Duration::from_millis(50);
+/// What part of the time gone that time is, when it is more: a guest that takes long is not asked ever so often in vain.
+const PART: u32 = 8;
 /// Once the guest's network answers, an attempt may take this long (its CPU may be busy with other guests).
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Pause after a refused attempt once the agent has announced itself.
@@ -97,13 +99,19 @@ pub fn wait(
 ) -> Result<Found, ProbeError> {
     let cpu_before = crate::sys::thread_cpu_ns();
     let (mut attempts, mut last_failed, mut network_up, mut announced) = (0, None, false, None);
+    let first = Instant::now();
     loop {
         let begun = Instant::now();
+        let period = PERIOD.max(Duration::from_nanos(begun.0 - first.0) / PART);
+        // An announcement says that the link is there; one that is long in coming may have been lost.
+        if probe == Probe::Exact && (announced.is_some() || period > PERIOD) {
+            announcements.settle_link();
+        }
         attempts += 1;
         let patience = match probe {
             Probe::Paper | Probe::Busy => PAPER_TIMEOUT,
             Probe::Exact if network_up || announced.is_some() => PATIENCE,
-            Probe::Exact => PERIOD,
+            Probe::Exact => period,
         };
         let listens = probe == Probe::Exact && announced.is_none();
         let heard = || listens.then(|| announcements.readable()).flatten();
@@ -132,7 +140,7 @@ pub fn wait(
             Probe::Paper => begun.after(PAPER_PERIOD).remaining(),
             Probe::Busy => Duration::ZERO,
             Probe::Exact if announced.is_some() => PAUSE,
-            Probe::Exact => begun.after(PERIOD).remaining(),
+            Probe::Exact => begun.after(period).remaining(),
         };
         let heard = heard();
         if !pause.is_zero() && wait_for(Events { exited, heard }, None, pause).map_err(ProbeError::Host)?.exited {

@@ -207,6 +207,23 @@ pub fn interface_up(socket: BorrowedFd<'_>, name: &str, address: Option<(Ipv4Add
     Ok(())
 }
 
+/// Has the kernel act on it at once when a VMM has attached to the tap `name` (`ETHTOOL_GLINK`, on Linux from 6.8): until it does, nothing
+/// that is sent there arrives, and it does so for 100 or 200 interfaces at a time, the others a second later (net/core/link_watch.c).
+///
+/// # Errors
+/// That of the ioctl.
+pub fn link_settle(socket: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    /// Whether there is a link (linux/ethtool.h).
+    const GET_LINK: u32 = 0xa;
+    nix::ioctl_write_ptr_bad!(ask_driver, libc::SIOCETHTOOL, libc::ifreq);
+    let mut asked = [GET_LINK, 0];
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_data = asked.as_mut_ptr().cast();
+    // SAFETY: an open socket and a live ifreq, which points to a live `struct ethtool_value`: two numbers, the first says what is asked.
+    unsafe { ask_driver(socket.as_raw_fd(), &raw const request) }?;
+    Ok(())
+}
+
 /// Enters a permanent neighbour: `ip` is at `mac` on interface `name`.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::anyhow;
 pub use microbench_plots::record::vm_id;
 use microbench_plots::record::{Cell, FailureReason, Instrument, Record, Workload};
 use sha2::{Digest, Sha256};
@@ -11,6 +12,7 @@ use crate::host::interference::Watcher;
 use crate::host::{memory, net};
 use crate::sys;
 use crate::together::Together;
+use crate::vm::shared::Shared;
 use crate::vm::{Folders, NotHere, NotTaken, Parts, Report, Vm, Wanted};
 
 /// One execution of a cell.
@@ -61,13 +63,15 @@ impl Trial<'_> {
         }];
         let folders = Folders { scratch, console };
         let (available, cpu_before) = (memory::available(), sys::process_cpu_ns());
-        let prepared: Vec<Result<Vm, Report>> = (0..self.vms())
-            .map(|vm| {
-                let (id, &Self { cell, instrument, workloads, parts, .. }) = (self.vm_id(vm), self);
-                let wanted = Wanted { vm, id: &id, cell, instrument, workloads, parts, folders };
-                Vm::prepare(wanted, self.nonce(vm)).map_err(|error| unprepared(vm, &error))
-            })
-            .collect();
+        let shared = Shared::new();
+        let prepare = |vm| -> anyhow::Result<Vm> {
+            let shared = shared.as_ref().map_err(|error| anyhow!("{error:#}"))?;
+            let (id, &Self { cell, instrument, workloads, parts, .. }) = (self.vm_id(vm), self);
+            let wanted = Wanted { vm, id: &id, cell, instrument, workloads, parts, folders, shared };
+            Vm::prepare(wanted, self.nonce(vm))
+        };
+        let prepared: Vec<Result<Vm, Report>> =
+            (0..self.vms()).map(|vm| prepare(vm).map_err(|error| unprepared(vm, &error))).collect();
         let watched = watcher.begin();
         // A trial is N VMs at once or it is not that cell: if one cannot be had, none is released.
         let mut reports: Vec<Report> = if prepared.iter().all(Result::is_ok) {

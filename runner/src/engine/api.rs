@@ -1,8 +1,10 @@
-//! The HTTP client of a VMM's API socket: one client a VM, one keep-alive connection.
+//! The HTTP client of a VMM's API socket: one client a VM, one keep-alive connection, and no thread but the caller's.
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use reqwest::{Client, Method};
+use tokio::runtime::{self, Runtime};
 
 use super::launch::LaunchCall;
 use crate::client;
@@ -37,20 +39,35 @@ pub enum ApiError {
     },
 }
 
-/// A client of the socket at `path`, which need not exist yet.
-///
-/// # Errors
-/// When reqwest cannot be set up.
-pub fn client(path: &str) -> reqwest::Result<Client> {
-    // Firecracker serves ten connections at most; one a VM is enough.
-    client::builder().unix_socket(path).build()
+/// A client of one VMM's socket.
+#[derive(Debug)]
+pub struct ApiClient {
+    client: Client,
+    runtime: Runtime,
 }
 
-/// Makes one call within `timeout`.
-///
-/// # Errors
-/// [`ApiError`]; the answer of a refusal is read up to a limit.
-pub async fn call(client: &Client, call: &LaunchCall, timeout: Duration) -> Result<(), ApiError> {
+impl ApiClient {
+    /// A client of the socket at `path`, which need not exist yet.
+    ///
+    /// # Errors
+    /// When the client cannot be set up.
+    pub fn new(path: &str) -> anyhow::Result<Self> {
+        // Firecracker serves ten connections at most; one a VM is enough.
+        let client = client::builder().unix_socket(path).build().context("cannot set up the client of the API")?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+        Ok(Self { client, runtime })
+    }
+
+    /// Makes one call within `timeout`.
+    ///
+    /// # Errors
+    /// [`ApiError`]; the answer of a refusal is read up to a limit.
+    pub fn call(&self, call: &LaunchCall, timeout: Duration) -> Result<(), ApiError> {
+        self.runtime.block_on(ask(&self.client, call, timeout))
+    }
+}
+
+async fn ask(client: &Client, call: &LaunchCall, timeout: Duration) -> Result<(), ApiError> {
     let transport = |source| ApiError::Transport { method: call.method.clone(), path: call.path.clone(), source };
     let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::PUT);
     let mut answer = client

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use handlebars::Handlebars;
 
 use super::context::Context;
 use super::description::{Api, ApiCall, Engine};
 use super::machine::Settings;
+use super::template;
 use crate::error::code::Code;
 
 /// What it takes to start one VM.
@@ -135,7 +135,7 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
 pub fn restores(engine: &Engine, settings: &Settings) -> anyhow::Result<bool> {
     let Some(snapshot) = &engine.snapshot else { return Ok(false) };
     let data = serde_json::to_value(settings).context("settings are no JSON")?;
-    Templates { engine, renderer: renderer(), data }.wanted("[snapshot]", Some(&snapshot.when))
+    Templates { engine, data }.wanted("[snapshot]", Some(&snapshot.when))
 }
 
 /// Renders the argument vector that prints the version of `program`.
@@ -145,7 +145,7 @@ pub fn restores(engine: &Engine, settings: &Settings) -> anyhow::Result<bool> {
 pub fn version_argv(engine: &Engine, program: &str) -> anyhow::Result<Vec<String>> {
     let data = serde_json::json!({ "program": program });
     (engine.version.argv.iter())
-        .map(|template| Ok(renderer().render_template(template, &data)?))
+        .map(|text| Ok(template::render(text, &data)?))
         .collect::<anyhow::Result<_>>()
         .with_context(|| format!("engine {}: version.argv cannot be rendered", engine.name))
 }
@@ -153,18 +153,17 @@ pub fn version_argv(engine: &Engine, program: &str) -> anyhow::Result<Vec<String
 /// The templates of an engine over one context.
 struct Templates<'a> {
     engine: &'a Engine,
-    renderer: Handlebars<'static>,
     data: serde_json::Value,
 }
 
 impl<'a> Templates<'a> {
     fn of(engine: &'a Engine, context: &Context) -> Self {
-        Self { engine, renderer: renderer(), data: context.to_json() }
+        Self { engine, data: context.to_json() }
     }
 
     /// Renders the template at `place` of the description.
-    fn text(&self, place: &str, template: &str) -> anyhow::Result<String> {
-        self.renderer.render_template(template, &self.data).with_context(|| {
+    fn text(&self, place: &str, text: &str) -> anyhow::Result<String> {
+        template::render(text, &self.data).with_context(|| {
             Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", self.engine.name))
         })
     }
@@ -200,12 +199,4 @@ impl<'a> Templates<'a> {
         }
         Ok(rendered)
     }
-}
-
-/// Strict, so that a missing name is an error, and without HTML escapes: either would corrupt a command line silently.
-pub(super) fn renderer() -> Handlebars<'static> {
-    let mut renderer = Handlebars::new();
-    renderer.set_strict_mode(true);
-    renderer.register_escape_fn(handlebars::no_escape);
-    renderer
 }

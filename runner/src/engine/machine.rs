@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use microbench_plots::record::Level;
 
 use super::description::Engine;
-use super::launch::renderer;
+use super::template;
 use crate::error::code::Code;
 
 /// The setting that gives a guest a network, or none.
@@ -40,9 +40,8 @@ pub fn traced(engine: &Engine, settings: &Settings) -> bool {
 }
 
 /// Renders a template of `engine` over the settings alone.
-fn render(engine: &Engine, place: &str, template: &str, settings: &Settings) -> anyhow::Result<String> {
-    renderer()
-        .render_template(template, settings)
+fn render(engine: &Engine, place: &str, text: &str, settings: &Settings) -> anyhow::Result<String> {
+    template::render(text, settings)
         .with_context(|| Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", engine.name)))
 }
 

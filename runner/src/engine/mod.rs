@@ -9,3 +9,4 @@ pub mod context;
 pub mod description;
 pub mod launch;
 pub mod machine;
+mod template;

@@ -8,6 +8,7 @@ use crate::clock::Instant;
 use crate::host::isolation::Isolation;
 use crate::sys;
 use crate::vm::process::Start;
+use crate::vm::shared::Shared;
 
 /// What starting a program came to.
 #[derive(Debug, Serialize)]
@@ -25,7 +26,7 @@ pub struct Spawned {
 /// When it cannot be started.
 pub fn measure(argv: &[String], times: u32, folder: &Path) -> anyhow::Result<Spawned> {
     let cpu_before = sys::own_cpu_ns();
-    let log = folder.join("console.log");
+    let (log, shared) = (folder.join("console.log"), Shared::new()?);
     let mut wall_ns = Vec::new();
     for _ in 0..times {
         let start = Start {
@@ -37,7 +38,7 @@ pub fn measure(argv: &[String], times: u32, folder: &Path) -> anyhow::Result<Spa
             console_log: &log,
             nonce: "0",
         };
-        let ready = start.ready()?;
+        let ready = start.ready(&shared)?;
         let begun = Instant::now();
         let (mut process, console) = ready.go()?;
         process.reap()?;

@@ -13,7 +13,7 @@ use microbench_agent::work::pseudo_random;
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS, INDEX_SEED, READY_MARK};
 use microbench_plots::record::{DiskAccess, Workload, WorkloadKind};
 
-use crate::guest::Guest;
+use crate::guest::Agents;
 use crate::work::{Task, Value};
 
 const NONCE: &str = "5e1f7e57";
@@ -84,11 +84,11 @@ pub fn measure(agent: &Path, folder: &Path) -> anyhow::Result<Vec<Row>> {
     file.and_then(|file| Task::lay(&tasks, &file)).with_context(|| format!("cannot write {}", disk.display()))?;
 
     let process = Process::start(agent, &index, &disk)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    let guest = Guest::new(process.address, NONCE, PATIENCE, PATIENCE).context("cannot set up the agent's client")?;
+    let agents = Agents::new()?;
+    let guest = agents.guest(process.address, NONCE, PATIENCE, PATIENCE);
     let row = |(workload, task): (Workload, &Task)| Row {
         workload,
-        values: runtime.block_on(task.perform(&guest)).map_err(|error| crate::error::describe(&error)),
+        values: task.perform(&guest).map_err(|error| crate::error::describe(&error)),
     };
     Ok(workloads.into_iter().zip(&tasks).map(row).collect())
 }

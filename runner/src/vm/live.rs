@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use microbench_plots::record::{FailureReason, Record};
-use reqwest::Client;
 
 use super::Vm;
 use super::failed::Failed;
 use super::process::{Process, ended, wait_for_socket};
 use crate::clock::Instant;
 use crate::console::{Console, Seen};
-use crate::engine::api::{self, ApiError};
+use crate::engine::api::ApiError;
 use crate::engine::launch::{LaunchApi, LaunchCall};
 use crate::error::describe;
 use crate::event::{self, reading};
@@ -117,6 +116,7 @@ impl Vm {
     /// From the running process to its exit.
     pub(super) fn serve(&mut self, process: &Process, console: &Console, together: &Together) -> Result<(), Failed> {
         let found = self.answered(process, console)?;
+        self.api = None;
         if let Some(instant) = found.announced {
             self.records.push(Record::Event { vm: self.vm, name: event::AGENT_ANNOUNCED.into(), t_ns: instant.0 });
         }
@@ -128,7 +128,7 @@ impl Vm {
             None => self.no_reading(reading::PROBE_GAP, "ns", "the first request was answered".into()),
         }
 
-        let stats = self.runtime.block_on(self.guest.stats()).map_err(|error| Failed::from((error, "stats")))?;
+        let stats = self.guest.stats().map_err(|error| Failed::from((error, "stats")))?;
         if self.restored {
             self.not_booted(&stats);
         } else {
@@ -162,7 +162,7 @@ impl Vm {
         self.event(event::STOP_REQUESTED);
         let limit = Instant::now().after(self.deadlines.stop);
         // The guest may be gone before its answer is read: then its exit is the answer.
-        let asked = self.runtime.block_on(self.guest.shutdown());
+        let asked = self.guest.shutdown();
         if asked.is_ok() {
             self.event(event::STOP_ACKNOWLEDGED);
         }
@@ -200,27 +200,28 @@ impl Vm {
         let limit = Instant::now().after(self.deadlines.request);
         together.gather(limit).ok_or_else(|| missed(event::STEADY_END))?;
         self.event(event::STEADY_END);
-        self.runtime.block_on(self.guest.answers()).map_err(|error| Failed::from((error, event::STEADY_ANSWERED)))?;
+        self.guest.answers().map_err(|error| Failed::from((error, event::STEADY_ANSWERED)))?;
         self.event(event::STEADY_ANSWERED);
         Ok(())
     }
 
     pub(super) fn configure(&mut self, api: &LaunchApi, process: &Process, deadline: Instant) -> Result<(), Failed> {
-        let client = api::client(&api.socket)
-            .map_err(|error| Failed::new(FailureReason::Host, event::API_READY, describe(&error)))?;
         wait_for_socket(Path::new(&api.socket), self.watch.as_ref(), process, deadline)?;
         self.event(event::API_READY);
-        self.call(&client, &api.calls, deadline)
+        self.call(&api.calls, deadline)
     }
 
     /// Makes calls to the VMM, one after the other.
-    pub(super) fn call(&mut self, client: &Client, calls: &[LaunchCall], deadline: Instant) -> Result<(), Failed> {
+    pub(super) fn call(&mut self, calls: &[LaunchCall], deadline: Instant) -> Result<(), Failed> {
         for call in calls {
             if call.boots {
                 self.event(event::BOOT_REQUESTED);
             }
             let timeout = deadline.remaining().max(Duration::from_millis(1));
-            self.runtime.block_on(api::call(client, call, timeout)).map_err(|error| match &error {
+            let client = self.api.as_ref();
+            let client = client
+                .ok_or_else(|| Failed::new(FailureReason::Host, event::BOOT_REQUESTED, "the API's client is gone"))?;
+            client.call(call, timeout).map_err(|error| match &error {
                 ApiError::Refused { message, .. } if self.foreign_to_host(message) => {
                     Failed::new(FailureReason::NotApplicable, event::BOOT_REQUESTED, message)
                 }

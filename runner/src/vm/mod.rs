@@ -8,6 +8,7 @@ mod failed;
 mod live;
 pub(crate) mod process;
 mod readings;
+pub(crate) mod shared;
 mod snapshot;
 mod work;
 
@@ -21,13 +22,14 @@ use anyhow::Context as _;
 use microbench_plots::record::{Cell, Instrument, Level, Record, Workload};
 use nix::sys::inotify::Inotify;
 use serde::{Deserialize, Serialize};
-use tokio::runtime::{self, Runtime};
 
 use self::process::{Ready, Start};
+use self::shared::Shared;
 pub use self::snapshot::NotTaken;
 use self::snapshot::Place;
 use crate::announcement::Announcements;
 use crate::clock::Instant;
+use crate::engine::api::ApiClient;
 use crate::engine::context::{Context, GuestArgs, boot_args};
 use crate::engine::description::{Engine, GuestKind, SettingKind};
 use crate::engine::launch::{self, Launch};
@@ -130,6 +132,8 @@ pub struct Wanted<'a> {
     pub parts: &'a Parts,
     /// Where it keeps things.
     pub folders: Folders<'a>,
+    /// What it shares with the others of its trial.
+    pub shared: &'a Shared,
 }
 
 /// How a VM's life begins and ends.
@@ -181,8 +185,9 @@ pub struct Vm {
     records: Vec<Record>,
     ended: Option<Instant>,
     complaint: Option<String>,
-    runtime: Runtime,
     guest: Guest,
+    /// Of a VMM that is told over its API; `None` once its guest has answered.
+    api: Option<ApiClient>,
     /// Wakes when the API socket appears; `None` without one. Made before the release and kept to the end, because closing it waits for
     /// a grace period of the host's kernel (fsnotify, SRCU), which can last longer than a boot.
     watch: Option<Inotify>,
@@ -245,7 +250,7 @@ impl Vm {
     }
 
     fn assemble(wanted: Wanted<'_>, nonce: String, life: Life<'_>) -> anyhow::Result<Self> {
-        let Wanted { vm, id, cell, instrument, workloads, parts, folders } = wanted;
+        let Wanted { vm, id, cell, instrument, workloads, parts, folders, shared } = wanted;
         let mut records = Vec::with_capacity(96);
         let isolation = Isolation::of(vm);
         let folder = life.folder(folders.scratch, id)?;
@@ -375,10 +380,9 @@ impl Vm {
         let deadlines = Deadlines::of(cell);
         let watched = launch.root.as_deref().unwrap_or(&folder);
         let watch = launch.api.as_ref().map(|_| process::watch(watched)).transpose()?;
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-        let guest =
-            Guest::new((addresses.guest, microbench_agent::PORT).into(), &nonce, deadlines.request, deadlines.work)
-                .context("cannot set up the agent's client")?;
+        let api = launch.api.as_ref().map(|api| ApiClient::new(&api.socket)).transpose()?;
+        let agent = (addresses.guest, microbench_agent::PORT).into();
+        let guest = shared.agents.guest(agent, &nonce, deadlines.request, deadlines.work);
         let ready = Start {
             argv: &launch.argv,
             isolation,
@@ -388,7 +392,7 @@ impl Vm {
             console_log: &folders.console.join(life.console(id)),
             nonce: &nonce,
         };
-        let ready = ready.ready()?;
+        let ready = ready.ready(shared)?;
         Ok(Self {
             vm,
             nonce,
@@ -418,8 +422,8 @@ impl Vm {
             records,
             ended: None,
             complaint: None,
-            runtime,
             guest,
+            api,
             watch,
             net,
             _disk: disk,

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::PipeWriter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,6 +15,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::failed::Failed;
+use super::shared::Shared;
 use crate::clock::Instant;
 use crate::console::Console;
 use crate::event;
@@ -44,7 +46,7 @@ pub(crate) struct Start<'a> {
 pub(crate) struct Ready {
     name: String,
     program: Program,
-    input: File,
+    input: Arc<File>,
     output: PipeWriter,
     console: Console,
     leads: bool,
@@ -53,16 +55,16 @@ pub(crate) struct Ready {
 
 impl Start<'_> {
     /// Makes everything that can be made before the release.
-    pub(crate) fn ready(self) -> anyhow::Result<Ready> {
+    pub(crate) fn ready(self, shared: &Shared) -> anyhow::Result<Ready> {
         let Self { argv, isolation, as_root, leads, contains, console_log, nonce } = self;
         let name = argv.first().context("the engine's argv is empty")?.clone();
         let context = || format!("cannot start {name}");
         let path = sandbox::find_program(&name).with_context(context)?;
         let program = Program::new(&path, argv, isolation.user(as_root), leads).with_context(context)?;
-        let input = File::open("/dev/null").context("cannot open /dev/null")?;
         // Standard error joins the console: a VMM that refuses to start says why there.
         let (reader, output) = std::io::pipe().context("cannot make a pipe")?;
-        Ok(Ready { program, input, output, console: Console::read(reader, console_log, nonce)?, leads, contains, name })
+        let console = shared.consoles.read(reader, console_log, nonce)?;
+        Ok(Ready { program, input: Arc::clone(&shared.input), output, console, leads, contains, name })
     }
 }
 
@@ -74,7 +76,7 @@ impl Ready {
     pub(crate) fn go(mut self) -> anyhow::Result<(Process, Console)> {
         let spawned = self.program.spawn(self.input.as_fd(), self.output.as_fd());
         let (id, pidfd) = spawned.with_context(|| format!("cannot start {}", self.name))?;
-        // The pipe's write end is dropped here: the console ends when the VMM alone has it.
+        // The pipe's write end is dropped here: the VMM alone has it.
         Ok((Process { id, leads: self.leads, contains: self.contains, pidfd, reaped: false }, self.console))
     }
 }

@@ -18,9 +18,7 @@ use sha2::{Digest, Sha256};
 use super::failed::Failed;
 use super::{Life, Parts, Vm};
 use crate::clock::Instant;
-use crate::engine::api;
 use crate::engine::launch::{self, Launch};
-use crate::error::describe;
 use crate::event::{self, reading};
 use crate::host::disk::Disk;
 
@@ -156,12 +154,10 @@ impl Vm {
     fn saved(&mut self) -> Result<(), Failed> {
         let (mut process, console) = self.start()?;
         let result = self.answered(&process, &console).and_then(|_| {
-            let (Some(api), Some(snapshot)) = (self.launch.api.clone(), self.launch.snapshot.clone()) else {
+            let Some(snapshot) = self.launch.snapshot.clone() else {
                 return Err(Failed::new(FailureReason::Host, "snapshot", "the engine describes no snapshot"));
             };
-            let client = api::client(&api.socket)
-                .map_err(|error| Failed::new(FailureReason::Host, "snapshot", describe(&error)))?;
-            self.call(&client, &snapshot.take, Instant::now().after(self.deadlines.boot))
+            self.call(&snapshot.take, Instant::now().after(self.deadlines.boot))
         });
         process.kill();
         let exit = process.reap();

@@ -8,7 +8,7 @@ use crate::work::Task;
 impl Vm {
     pub(super) fn work(&mut self, task: &Task) -> Result<(), Failed> {
         self.event(event::WORK_BEGIN);
-        let values = self.runtime.block_on(task.perform(&self.guest));
+        let values = task.perform(&self.guest);
         let values = values.map_err(|error| Failed::from((error, event::WORK_END)))?;
         self.event(event::WORK_END);
         for (name, value, unit) in values {

@@ -98,24 +98,24 @@ impl Task {
     ///
     /// # Errors
     /// [`GuestError`]: no answer, one that breaks the protocol, or one of work that was not done.
-    pub async fn perform(&self, guest: &Guest) -> Result<Vec<Value>, GuestError> {
+    pub fn perform(&self, guest: &Guest) -> Result<Vec<Value>, GuestError> {
         let measured = match &self.ask {
-            Ask::Agent(request, expected) => self.ask_agent(guest, *request, expected).await?,
+            Ask::Agent(request, expected) => self.ask_agent(guest, *request, expected)?,
             Ask::Http(requests) => {
                 let request = "GET /file";
-                guest.in_time(request, requests.send(guest, self.workload.warmup, self.workload.rounds)).await?
+                guest.in_time(request, requests.send(guest, self.workload.warmup, self.workload.rounds))?
             }
             Ask::Stream(direction) => {
                 let (request, workload) = (direction.request(), &self.workload);
-                guest.in_time(request, direction.flow(guest, workload.bytes, workload.warmup, workload.rounds)).await?
+                guest.in_time(request, direction.flow(guest, workload.bytes, workload.warmup, workload.rounds))?
             }
         };
         Ok(self.values(measured))
     }
 
-    async fn ask_agent(&self, guest: &Guest, asked: WorkRequest, expected: &str) -> Result<Measured, GuestError> {
+    fn ask_agent(&self, guest: &Guest, asked: WorkRequest, expected: &str) -> Result<Measured, GuestError> {
         const REQUEST: &str = "POST /work";
-        let reply = guest.work(REQUEST, asked).await?;
+        let reply = guest.work(REQUEST, asked)?;
         let wrong = |problem: String| Err(GuestError::Protocol { request: REQUEST, problem });
         if reply.checksum != expected {
             let found: String = reply.checksum.chars().take(80).collect();

@@ -9,7 +9,7 @@ mod api;
 mod prowl;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -246,8 +246,10 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
                     std::thread::park();
                 }
             }
-            // The peer closes once it has the answer, or a moment passes.
-            drop(stream.set_read_timeout(Some(Duration::from_millis(50))));
+            // The peer closes once it has the answer and nothing can follow. This guest's network ends with this process, and the answer would
+            // with it.
+            drop(stream.shutdown(Shutdown::Write));
+            drop(stream.set_read_timeout(Some(Duration::from_secs(10))));
             drop(reader.read(&mut [0; 1]));
             std::process::exit(if mode == "bad-exit" { 7 } else { 0 });
         }

@@ -1,0 +1,31 @@
+//! What the VMs of one trial share on the runner's side, so that one of thousands takes few descriptors and no thread but its own.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::console::Consoles;
+use crate::guest::Agents;
+
+/// The standard input of a VMM: there is nothing to read.
+const NOTHING: &str = "/dev/null";
+
+/// It lasts as long as the trial, and no longer: a connection to a guest is not to outlive it, the next one has its address.
+#[derive(Debug)]
+pub struct Shared {
+    pub(crate) consoles: Consoles,
+    pub(crate) agents: Agents,
+    pub(crate) input: Arc<File>,
+}
+
+impl Shared {
+    /// For a trial.
+    ///
+    /// # Errors
+    /// When the kernel lends no descriptor or thread.
+    pub fn new() -> anyhow::Result<Self> {
+        let input = File::open(NOTHING).with_context(|| format!("cannot open {NOTHING}"))?;
+        Ok(Self { consoles: Consoles::new()?, agents: Agents::new()?, input: Arc::new(input) })
+    }
+}
