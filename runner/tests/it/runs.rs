@@ -4,7 +4,7 @@ use microbench_plots::journal::Vm;
 use microbench_plots::record::FailureReason;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, in_namespaces, text};
 
 #[test]
 fn a_run_leaves_every_event_reading_and_derived_file() {
@@ -38,6 +38,19 @@ fn a_run_leaves_every_event_reading_and_derived_file() {
     let unknown = bench.run(&["plot", "run", "--sequence", "ok/5"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(text(&unknown.stderr).contains("no cell `ok/5`; it has ok/1, ok/4"), "{}", text(&unknown.stderr));
+}
+
+#[test]
+fn a_vm_takes_few_of_the_descriptors_that_a_machine_allows() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [80]\ntrials = 1\nwarmup = 0", "");
+    let run = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    // Four for each VM, and what the runner has without one.
+    let output = in_namespaces(&run, "ulimit -n 400").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let journal = bench.journal();
+    assert_eq!(journal.executions[0].vms.len(), 80);
+    journal.executions[0].vms.values().for_each(|vm| assert_eq!(vm.failure, None));
 }
 
 /// Every event is there, and the readings are the fake's. The thread that runs the VM stamps in the order of a life; the one that
