@@ -34,6 +34,8 @@ const WAITING_LIMIT: usize = 16 << 10;
 const QUIET_MS: u16 = 100;
 /// Bytes of one console that one look takes: a flood of one guest does not keep the others waiting.
 const LOOK_LIMIT: usize = 64 << 10;
+/// Bytes that a pipe holds at most (`/proc/sys/fs/pipe-max-size`, as the kernel has it): what a VMM that has ended left.
+const PIPE_LIMIT: usize = 1 << 20;
 /// Bytes of one line that are searched for a mark; statistics are as long as the kernel's command line, which is 2 KiB at most, and
 /// a little more.
 const LINE_LIMIT: usize = 4096;
@@ -188,7 +190,7 @@ impl Console {
     pub fn finish(self) -> Seen {
         self.desk.forget(&self.stream);
         let mut state = lock(&self.stream.state);
-        state.take_all(&self.stream.pipe, usize::MAX);
+        state.take_all(&self.stream.pipe, PIPE_LIMIT);
         state.save();
         let tail = state.tail();
         Seen { marks: state.marks, tail, complaint: state.complaint.take(), stats: state.stats.take() }

@@ -19,8 +19,8 @@ use crate::client;
 /// Most bytes read of an answer's body.
 const BODY_LIMIT: usize = 256 << 10;
 
-/// The path of work.
-const WORK: &str = "/work";
+/// The request for work.
+pub(crate) const WORK: &str = "POST /work";
 
 /// Why a request to the agent failed.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +106,7 @@ impl Guest {
     /// # Errors
     /// [`GuestError`].
     pub fn answers(&self) -> Result<(), GuestError> {
-        self.send("GET /", Method::GET, "/", None).map(drop)
+        self.send("GET /", None).map(drop)
     }
 
     /// The kernel log and the machine as the guest sees them.
@@ -114,17 +114,17 @@ impl Guest {
     /// # Errors
     /// [`GuestError`].
     pub fn stats(&self) -> Result<Stats, GuestError> {
-        self.json("GET /stats", Method::GET, "/stats", None)
+        self.json("GET /stats", None)
     }
 
-    /// Has the guest work, and time itself; `request` names it in errors.
+    /// Has the guest work, and time itself.
     ///
     /// # Errors
     /// [`GuestError`].
-    pub(crate) fn work(&self, request: &'static str, work: WorkRequest) -> Result<WorkReply, GuestError> {
+    pub(crate) fn work(&self, work: WorkRequest) -> Result<WorkReply, GuestError> {
         let body = serde_json::to_string(&work)
-            .map_err(|error| GuestError::Protocol { request, problem: error.to_string() })?;
-        self.json(request, Method::POST, WORK, Some(body))
+            .map_err(|error| GuestError::Protocol { request: WORK, problem: error.to_string() })?;
+        self.json(WORK, Some(body))
     }
 
     /// Where the agent listens.
@@ -155,39 +155,24 @@ impl Guest {
     /// # Errors
     /// [`GuestError`].
     pub fn shutdown(&self) -> Result<(), GuestError> {
-        self.send("POST /shutdown", Method::POST, "/shutdown", None).map(drop)
+        self.send("POST /shutdown", None).map(drop)
     }
 
-    fn json<T: DeserializeOwned>(
-        &self,
-        request: &'static str,
-        method: Method,
-        path: &str,
-        body: Option<String>,
-    ) -> Result<T, GuestError> {
-        let bytes = self.send(request, method, path, body)?;
+    fn json<T: DeserializeOwned>(&self, request: &'static str, body: Option<String>) -> Result<T, GuestError> {
+        let bytes = self.send(request, body)?;
         serde_json::from_slice(&bytes)
             .map_err(|error| GuestError::Protocol { request, problem: format!("the answer does not parse: {error}") })
     }
 
-    fn send(
-        &self,
-        request: &'static str,
-        method: Method,
-        path: &str,
-        body: Option<String>,
-    ) -> Result<Vec<u8>, GuestError> {
-        self.handle.block_on(self.ask(request, method, path, body))
+    /// Sends a request, `METHOD PATH`, and returns the body of its answer.
+    fn send(&self, request: &'static str, body: Option<String>) -> Result<Vec<u8>, GuestError> {
+        self.handle.block_on(self.ask(request, body))
     }
 
-    async fn ask(
-        &self,
-        request: &'static str,
-        method: Method,
-        path: &str,
-        body: Option<String>,
-    ) -> Result<Vec<u8>, GuestError> {
-        let timeout = if path == WORK { self.work } else { self.request };
+    async fn ask(&self, request: &'static str, body: Option<String>) -> Result<Vec<u8>, GuestError> {
+        let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+        let timeout = if request == WORK { self.work } else { self.request };
         let failed = |source: reqwest::Error| {
             if source.is_timeout() {
                 GuestError::Timeout { request, seconds: timeout.as_secs() }

@@ -31,6 +31,7 @@ pub mod selftest;
 pub mod slurm;
 pub mod starter;
 pub mod sys;
+mod template;
 pub mod testbed;
 pub mod together;
 pub mod tool;

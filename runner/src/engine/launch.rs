@@ -7,8 +7,8 @@ use anyhow::{Context as _, bail};
 use super::context::Context;
 use super::description::{Api, ApiCall, Engine};
 use super::machine::Settings;
-use super::template;
 use crate::error::code::Code;
+use crate::template;
 
 /// What it takes to start one VM.
 #[derive(Clone, Debug, PartialEq)]

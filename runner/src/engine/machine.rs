@@ -4,8 +4,8 @@ use anyhow::Context as _;
 use microbench_plots::record::Level;
 
 use super::description::Engine;
-use super::template;
 use crate::error::code::Code;
+use crate::template;
 
 /// The setting that gives a guest a network, or none.
 pub const NETWORK: &str = "network";

@@ -9,4 +9,3 @@ pub mod context;
 pub mod description;
 pub mod launch;
 pub mod machine;
-mod template;

@@ -10,6 +10,7 @@ use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::error::code::Code;
+use crate::template;
 use crate::tool::{Tool, ToolError};
 
 /// File of a submission.
@@ -180,10 +181,7 @@ fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<St
         let message = || format!("`--constraint {constraint:?}` holds what no feature of a node has");
         ensure!(!constraint.is_empty() && constraint.chars().all(good), Code::BadValue.says(message()));
     }
-    let mut handlebars = handlebars::Handlebars::new();
-    handlebars.set_strict_mode(true);
-    handlebars.register_escape_fn(handlebars::no_escape);
-    handlebars.render_template(include_str!("batch.sh"), &context).context("the template of the batch script is wrong")
+    template::render(include_str!("batch.sh"), &context).context("the template of the batch script is wrong")
 }
 
 /// A path that may stand between quotes in the script, and in a name that Slurm expands.

@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use microbench_agent::work::{DiskRequest, Latency, WorkKind, WorkRequest, pseudo_random};
 use microbench_plots::record::{Workload, WorkloadKind};
 
-use crate::guest::{Guest, GuestError};
+use crate::guest::{Guest, GuestError, WORK};
 
 /// Seed of the bytes that a guest works on.
 const SEED: u64 = 2019;
@@ -114,9 +114,8 @@ impl Task {
     }
 
     fn ask_agent(&self, guest: &Guest, asked: WorkRequest, expected: &str) -> Result<Measured, GuestError> {
-        const REQUEST: &str = "POST /work";
-        let reply = guest.work(REQUEST, asked)?;
-        let wrong = |problem: String| Err(GuestError::Protocol { request: REQUEST, problem });
+        let reply = guest.work(asked)?;
+        let wrong = |problem: String| Err(GuestError::Protocol { request: WORK, problem });
         if reply.checksum != expected {
             let found: String = reply.checksum.chars().take(80).collect();
             return wrong(format!("the checksum is {found}, it should be {expected}"));

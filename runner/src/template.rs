@@ -1,4 +1,4 @@
-//! The templates of engines' descriptions: handlebars, strict, without escapes.
+//! Templates: handlebars, strict, without escapes.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use handlebars::{Handlebars, RenderError, Template};
 use serde::Serialize;
 
 /// Every template that was rendered so far, under its own text: to compile one takes far longer than to render it, and each VM of a study
-/// has the same ones.
+/// has the same ones of its engine.
 static COMPILED: LazyLock<Mutex<Handlebars<'static>>> = LazyLock::new(|| {
     let mut renderer = Handlebars::new();
     // A missing name is an error, and nothing is escaped as in HTML: either would corrupt a command line silently.
@@ -19,7 +19,7 @@ static COMPILED: LazyLock<Mutex<Handlebars<'static>>> = LazyLock::new(|| {
 ///
 /// # Errors
 /// A template that is none; one that names what `data` does not have.
-pub(super) fn render(template: &str, data: &impl Serialize) -> Result<String, RenderError> {
+pub(crate) fn render(template: &str, data: &impl Serialize) -> Result<String, RenderError> {
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if !compiled.has_template(template) {
         compiled.register_template(template, Template::compile(template)?);
