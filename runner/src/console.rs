@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -17,7 +18,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use microbench_agent::{READY_MARK, RESTART_MARK, STATS_MARK};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -93,7 +93,8 @@ pub struct Console {
 
 #[derive(Debug)]
 struct Stream {
-    pipe: PipeReader,
+    /// It never ends, and is read without waiting.
+    pipe: File,
     state: Mutex<State>,
 }
 
@@ -112,15 +113,6 @@ struct State {
     waiting: Vec<u8>,
     /// Bytes that the file has room for.
     room: usize,
-}
-
-/// What a look ended at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    /// There may be more.
-    Open,
-    /// Nobody writes any more.
-    End,
 }
 
 impl Consoles {
@@ -146,7 +138,7 @@ impl Consoles {
     pub fn read(&self, pipe: PipeReader, log: &Path, nonce: &str) -> anyhow::Result<Console> {
         File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let context = "cannot read a console";
-        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(context)?;
+        let pipe = without_end(&pipe).context(context)?;
         let stream = Arc::new(Stream {
             pipe,
             state: Mutex::new(State {
@@ -227,9 +219,7 @@ impl Desk {
                 }
                 let stream = lock(&self.open).get(&number).cloned();
                 let Some(stream) = stream else { continue };
-                if lock(&stream.state).take_all(&stream.pipe, LOOK_LIMIT) == Look::End {
-                    let _ = self.epoll.delete(&stream.pipe);
-                }
+                lock(&stream.state).take_all(&stream.pipe, LOOK_LIMIT);
                 unsaved = true;
             }
             std::thread::sleep(PAUSE);
@@ -252,21 +242,18 @@ impl Stream {
 
 impl State {
     /// Takes what is there, `limit` bytes or a little more at most.
-    fn take_all(&mut self, mut pipe: &PipeReader, limit: usize) -> Look {
+    fn take_all(&mut self, mut pipe: &File, limit: usize) {
         let (mut buffer, mut taken) = ([0; 4 << 10], 0);
         while taken < limit {
             match pipe.read(&mut buffer) {
-                Ok(0) => return Look::End,
-                Ok(read) => {
+                Ok(read @ 1..) => {
                     self.take(&buffer[..read], Instant::now());
                     taken += read;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Look::Open,
-                Err(_) => return Look::End,
+                Ok(_) | Err(_) => return,
             }
         }
-        Look::Open
     }
 
     fn take(&mut self, bytes: &[u8], now: Instant) {
@@ -314,6 +301,13 @@ impl State {
         let text = String::from_utf8_lossy(&self.tail).into_owned();
         text.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
     }
+}
+
+/// The reading end of `pipe`, opened for writing as well: who reads without waiting is then not woken when the last writer ends, which is
+/// when a VMM's end is timed.
+fn without_end(pipe: &PipeReader) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

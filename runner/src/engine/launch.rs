@@ -8,7 +8,7 @@ use super::context::Context;
 use super::description::{Api, ApiCall, Engine};
 use super::machine::Settings;
 use crate::error::code::Code;
-use crate::template;
+use crate::template::{self, Data};
 
 /// What it takes to start one VM.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +114,7 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
     }
     let mut snapshot = None;
     if let Some(described) = &engine.snapshot
-        && restores(engine, &context.settings)?
+        && inside.wanted("[snapshot]", Some(&described.when))?
     {
         if api.is_none() {
             bail!(Code::BadDescription.says(format!(
@@ -134,7 +134,7 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
 /// A condition that cannot be rendered over the settings.
 pub fn restores(engine: &Engine, settings: &Settings) -> anyhow::Result<bool> {
     let Some(snapshot) = &engine.snapshot else { return Ok(false) };
-    let data = serde_json::to_value(settings).context("settings are no JSON")?;
+    let data = Data::of(settings).context("settings are no JSON")?;
     Templates { engine, data }.wanted("[snapshot]", Some(&snapshot.when))
 }
 
@@ -143,7 +143,7 @@ pub fn restores(engine: &Engine, settings: &Settings) -> anyhow::Result<bool> {
 /// # Errors
 /// As [`render`].
 pub fn version_argv(engine: &Engine, program: &str) -> anyhow::Result<Vec<String>> {
-    let data = serde_json::json!({ "program": program });
+    let data = serde_json::json!({ "program": program }).into();
     (engine.version.argv.iter())
         .map(|text| Ok(template::render(text, &data)?))
         .collect::<anyhow::Result<_>>()
@@ -153,12 +153,12 @@ pub fn version_argv(engine: &Engine, program: &str) -> anyhow::Result<Vec<String
 /// The templates of an engine over one context.
 struct Templates<'a> {
     engine: &'a Engine,
-    data: serde_json::Value,
+    data: Data,
 }
 
 impl<'a> Templates<'a> {
     fn of(engine: &'a Engine, context: &Context) -> Self {
-        Self { engine, data: context.to_json() }
+        Self { engine, data: context.to_json().into() }
     }
 
     /// Renders the template at `place` of the description.

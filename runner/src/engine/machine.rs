@@ -5,7 +5,7 @@ use microbench_plots::record::Level;
 
 use super::description::Engine;
 use crate::error::code::Code;
-use crate::template;
+use crate::template::{self, Data};
 
 /// The setting that gives a guest a network, or none.
 pub const NETWORK: &str = "network";
@@ -39,8 +39,13 @@ pub fn traced(engine: &Engine, settings: &Settings) -> bool {
     settings.get(TRACE) == Some(&Level::Bool(true)) && engine.guest.heeds(TRACE)
 }
 
-/// Renders a template of `engine` over the settings alone.
-fn render(engine: &Engine, place: &str, text: &str, settings: &Settings) -> anyhow::Result<String> {
+/// Settings alone, as templates are rendered over them.
+fn data(settings: &Settings) -> anyhow::Result<Data> {
+    Data::of(settings).context("settings are no JSON")
+}
+
+/// Renders a template of `engine` over settings alone.
+fn render(engine: &Engine, place: &str, text: &str, settings: &Data) -> anyhow::Result<String> {
     template::render(text, settings)
         .with_context(|| Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", engine.name)))
 }
@@ -50,9 +55,9 @@ fn render(engine: &Engine, place: &str, text: &str, settings: &Settings) -> anyh
 /// # Errors
 /// A template that names what is no setting.
 pub fn words(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
-    let kernel = &engine.kernel;
+    let (kernel, data) = (&engine.kernel, data(settings)?);
     let reboot = match settings.get("reboot").map(ToString::to_string).as_deref() {
-        None | Some("" | "engine") => render(engine, "kernel.reboot", &kernel.reboot, settings)?,
+        None | Some("" | "engine") => render(engine, "kernel.reboot", &kernel.reboot, &data)?,
         Some(other) => other.to_owned(),
     };
     let reboot = match reboot.as_str() {
@@ -61,10 +66,10 @@ pub fn words(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
         word => format!("reboot={word}"),
     };
     let console = match has(settings, CONSOLE) {
-        true => render(engine, "kernel.console", &kernel.console, settings)?,
-        false => render(engine, "kernel.no_console", &kernel.no_console, settings)?,
+        true => render(engine, "kernel.console", &kernel.console, &data)?,
+        false => render(engine, "kernel.no_console", &kernel.no_console, &data)?,
     };
-    let own = render(engine, "kernel.boot_args", &kernel.boot_args, settings)?;
+    let own = render(engine, "kernel.boot_args", &kernel.boot_args, &data)?;
     let marks = match traced(engine, settings) {
         true => format!("{}=on", microbench_agent::MARKS_PARAMETER),
         false => String::new(),
@@ -85,7 +90,7 @@ pub fn asks(engine: &Engine, setting: &str) -> bool {
 /// # Errors
 /// As [`words`].
 pub fn needs(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
-    render(engine, "kernel.needs", &engine.kernel.needs, settings)
+    render(engine, "kernel.needs", &engine.kernel.needs, &data(settings)?)
 }
 
 /// Why no machine has these settings, as a clause; `None` when there is one.
@@ -101,8 +106,9 @@ pub fn refusal(engine: &Engine, settings: &Settings) -> anyhow::Result<Option<St
             return Ok(Some("a guest without a network ends by itself, so that `steady_s` cannot hold it".to_owned()));
         }
     }
+    let data = data(settings)?;
     for refusal in &engine.refuses {
-        if !render(engine, "refuses.when", &refusal.when, settings)?.is_empty() {
+        if !render(engine, "refuses.when", &refusal.when, &data)?.is_empty() {
             return Ok(Some(refusal.reason.clone()));
         }
     }

@@ -13,7 +13,7 @@ use super::facts::Facts;
 use super::parse;
 use super::tree::{MOUNTS, Tree};
 use crate::artifact::Artifact;
-use crate::artifact::cache::hex;
+use crate::artifact::cache::{hex, sha256_file};
 use crate::artifact::lock::Lock;
 use crate::error::code::Code;
 use crate::run::directory::Directory;
@@ -73,7 +73,7 @@ impl Identity {
                 CloneMethod::SparseCopy => "copy".to_owned(),
             }),
             microbench: env!("CARGO_PKG_VERSION").to_owned(),
-            microbench_sha256: std::fs::read("/proc/self/exe").ok().map(|bytes| hex(&Sha256::digest(bytes))),
+            microbench_sha256: sha256_file(Path::new("/proc/self/exe")).ok().map(|(sha256, _)| sha256),
             artifacts: lock.artifacts.clone(),
         }
     }

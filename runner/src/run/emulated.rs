@@ -29,6 +29,8 @@ use crate::tool::Tool;
 use crate::vm::Parts;
 use crate::work::Task;
 
+/// The program that is the emulated host's first process; it lies beside this one.
+const FIRST_PROCESS: &str = "microbench-testbed";
 /// Real time that a trial may take before its host counts as hung: this much, and a tenth of it more a VM. Long enough for a guest
 /// that spins to meet its deadlines in virtual time first, which is up to ten times slower.
 pub const PATIENCE_S: u64 = 600;
@@ -236,11 +238,17 @@ impl Lane<'_> {
 /// When a file cannot be read or written.
 pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: &Path) -> anyhow::Result<Machine> {
     let step = Step::begin("emulated host's file system");
-    let this = std::env::current_exe().context("cannot find this program")?;
+    let first = std::env::current_exe().context("cannot find this program")?.with_file_name(FIRST_PROCESS);
+    if !first.exists() {
+        bail!(Code::EmulatorFailed.says(format!(
+            "{} is not there, the first process of the emulated host: it is built with this program, and belongs beside it",
+            first.display()
+        )));
+    }
     // Symbols and debug information are most of the program, and the emulated host would unpack them in every boot.
-    let stripped = scratch.join("microbench");
-    Tool::new("strip").arg("-o").arg(&stripped).arg(&this).run(None).context("cannot strip this program")?;
-    let files = parts::closure(parts, lock, &this, &stripped)?;
+    let stripped = scratch.join(FIRST_PROCESS);
+    Tool::new("strip").arg("-o").arg(&stripped).arg(&first).run(None).context("cannot strip the first process")?;
+    let files = parts::closure(parts, lock, &first, &stripped)?;
     let initramfs = scratch.join("initramfs.cpio");
     let bytes = initramfs::write(&files, &initramfs)?;
     step.done(&format!("{} files, {} MB", files.len(), bytes / 1_000_000));
@@ -249,7 +257,7 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
         emulator: path(Kind::Program, parts::EMULATOR)?,
         kernel: path(Kind::Kernel, parts::TESTBED_KERNEL)?,
         initramfs,
-        first: this,
+        first,
         memory_mib: memory_mib(plan, parts, bytes, u64::MAX)?,
         resident_mib: memory_mib(plan, parts, bytes, TOUCHED_MIB)?,
     })

@@ -262,19 +262,19 @@ pub fn by_cell(
         .collect()
 }
 
-/// Every file that the emulated host must hold: this program, the cells' parts, and what the programs need to start. From the
-/// path inside to the file outside; they differ for this program alone, which goes in as `stripped`.
+/// Every file that the emulated host must hold: its first process, the cells' parts, and what the programs need to start. From the
+/// path inside to the file outside; they differ for the first process alone, which goes in as `stripped`.
 ///
 /// # Errors
 /// When a library is missing.
 pub fn closure(
     parts: &BTreeMap<String, Parts>,
     lock: &Lock,
-    this: &Path,
+    first: &Path,
     stripped: &Path,
 ) -> anyhow::Result<BTreeMap<PathBuf, PathBuf>> {
     let mut files = BTreeSet::new();
-    files.extend(program::libraries(this)?);
+    files.extend(program::libraries(first)?);
     let fit = || parts.values().filter(|part| part.unfit.is_none());
     let programs: BTreeSet<&str> = fit().map(|part| part.engine.program.as_str()).collect();
     for part in fit() {
@@ -289,6 +289,6 @@ pub fn closure(
         files.extend(program::closure(lock.get(Kind::Program, name)?)?);
     }
     let mut files: BTreeMap<PathBuf, PathBuf> = files.into_iter().map(|path| (path.clone(), path)).collect();
-    files.insert(this.to_path_buf(), stripped.to_path_buf());
+    files.insert(first.to_path_buf(), stripped.to_path_buf());
     Ok(files)
 }

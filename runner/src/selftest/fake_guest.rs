@@ -19,6 +19,8 @@ use crate::clock::Instant;
 use crate::host::net::Addresses;
 use crate::sys;
 
+/// The word by which this program is told to play a guest; its tap, MAC, IPv4 address and nonce follow.
+pub const WORD: &str = "fake-guest";
 /// Name of the guest's interface.
 const INTERFACE: &str = "eth0";
 /// The line that says that its network is up.
@@ -83,7 +85,7 @@ impl FakeGuest {
     pub fn start(tap: &str, addresses: &Addresses, nonce: &str) -> anyhow::Result<Self> {
         let this = std::env::current_exe().context("cannot find this program")?;
         let mut child = Command::new(this)
-            .args(["fake-guest", tap, &addresses.mac_text(), &addresses.guest.to_string(), nonce])
+            .args([WORD, tap, &addresses.mac_text(), &addresses.guest.to_string(), nonce])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

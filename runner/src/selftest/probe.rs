@@ -32,10 +32,10 @@ impl FakeGuests {
     /// Fake guests that a session begins with where nobody says.
     pub const OF_A_SESSION: u32 = 20;
 
-    /// What a session begins with: one guest at a time; those of any other number than [`Self::OF_A_SESSION`] over 3 s each, not 40 ms.
+    /// What a session begins with: one guest at a time; those of any other number than [`Self::OF_A_SESSION`] over 3 s each, not 20 ms.
     #[must_use]
     pub fn of_a_session(guests: u32) -> Self {
-        let spread = if guests == Self::OF_A_SESSION { Duration::from_millis(40) } else { Duration::from_secs(3) };
+        let spread = if guests == Self::OF_A_SESSION { Duration::from_millis(20) } else { Duration::from_secs(3) };
         Self { guests, at_once: 1, spread, seed: 1 }
     }
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::clock::Instant;
+use crate::console::Consoles;
 use crate::host::isolation::Isolation;
 use crate::sys;
 use crate::vm::process::Start;
-use crate::vm::shared::Shared;
+use crate::vm::shared;
 
 /// What starting a program came to.
 #[derive(Debug, Serialize)]
@@ -26,7 +27,7 @@ pub struct Spawned {
 /// When it cannot be started.
 pub fn measure(argv: &[String], times: u32, folder: &Path) -> anyhow::Result<Spawned> {
     let cpu_before = sys::own_cpu_ns();
-    let (log, shared) = (folder.join("console.log"), Shared::new()?);
+    let (log, input, consoles) = (folder.join("console.log"), shared::input()?, Consoles::new()?);
     let mut wall_ns = Vec::new();
     for _ in 0..times {
         let start = Start {
@@ -38,7 +39,7 @@ pub fn measure(argv: &[String], times: u32, folder: &Path) -> anyhow::Result<Spa
             console_log: &log,
             nonce: "0",
         };
-        let ready = start.ready(&shared)?;
+        let ready = start.ready(&input, &consoles)?;
         let begun = Instant::now();
         let (mut process, console) = ready.go()?;
         process.reap()?;

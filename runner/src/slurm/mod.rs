@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::error::code::Code;
-use crate::template;
+use crate::template::{self, Data};
 use crate::tool::{Tool, ToolError};
 
 /// File of a submission.
@@ -181,7 +181,8 @@ fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<St
         let message = || format!("`--constraint {constraint:?}` holds what no feature of a node has");
         ensure!(!constraint.is_empty() && constraint.chars().all(good), Code::BadValue.says(message()));
     }
-    template::render(include_str!("batch.sh"), &context).context("the template of the batch script is wrong")
+    let written = Data::of(context).and_then(|data| template::render(include_str!("batch.sh"), &data));
+    written.context("the template of the batch script is wrong")
 }
 
 /// A path that may stand between quotes in the script, and in a name that Slurm expands.

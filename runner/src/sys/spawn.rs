@@ -60,6 +60,8 @@ pub struct Program {
     user: Option<u32>,
     /// It leads a process group of its own.
     leads: bool,
+    /// Signals that this process handles, or ignores and the program is not to.
+    handled: Vec<c_int>,
     stack: Vec<MaybeUninit<u8>>,
 }
 
@@ -72,6 +74,7 @@ struct Plan {
     output: RawFd,
     user: Option<u32>,
     leads: bool,
+    handled: *const [c_int],
     descriptors: Option<libc::rlimit>,
     error: AtomicI32,
 }
@@ -91,6 +94,7 @@ impl Program {
             variables: std::env::vars_os().map(variable).collect::<Result<_, _>>()?,
             user,
             leads,
+            handled: handled(),
             stack: Vec::with_capacity(STACK),
         })
     }
@@ -116,6 +120,7 @@ impl Program {
             output: output.as_raw_fd(),
             user: self.user,
             leads: self.leads,
+            handled: &raw const *self.handled,
             descriptors: DESCRIPTORS.get().copied(),
             error: AtomicI32::new(0),
         };
@@ -147,6 +152,21 @@ impl Program {
             }
         }
     }
+}
+
+/// The signals that a program is not to begin with as this process has them. What this process ignores the program ignores, but for
+/// SIGPIPE, which the standard library ignores on its own account.
+fn handled() -> Vec<c_int> {
+    let is = |signal: &c_int| {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: the pointer is to a live, writable object of the type that sigaction fills; it was zeroed before.
+        let handler = unsafe {
+            libc::sigaction(*signal, ptr::null(), action.as_mut_ptr());
+            action.assume_init().sa_sigaction
+        };
+        handler != libc::SIG_DFL && (handler != libc::SIG_IGN || *signal == libc::SIGPIPE)
+    };
+    (1..=libc::SIGRTMAX()).filter(is).collect()
 }
 
 /// The child: in its parent's memory, so that it may call nothing but the kernel.
@@ -192,16 +212,9 @@ unsafe fn become_it(plan: &Plan) -> c_int {
                 return -1;
             }
         }
-        // A handler is not to run here once signals are let through. What this process ignores the program ignores, but for SIGPIPE, which
-        // the standard library ignores on its own account.
-        for signal in 1..=libc::SIGRTMAX() {
-            let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-            if libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0 {
-                let handler = action.assume_init().sa_sigaction;
-                if handler != libc::SIG_DFL && (handler != libc::SIG_IGN || signal == libc::SIGPIPE) {
-                    libc::signal(signal, libc::SIG_DFL);
-                }
-            }
+        // A handler is not to run here once signals are let through.
+        for &signal in &*plan.handled {
+            libc::signal(signal, libc::SIG_DFL);
         }
         let mut none = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(none.as_mut_ptr());

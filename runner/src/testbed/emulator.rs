@@ -1,4 +1,4 @@
-//! Boots the emulated host and talks to the copy of this program in it.
+//! Boots the emulated host and talks to its first process.
 
 use std::fs;
 use std::io::{BufReader, Write};
@@ -26,7 +26,7 @@ pub struct Machine {
     pub kernel: PathBuf,
     /// Its file system.
     pub initramfs: PathBuf,
-    /// The program that is its first process, at its path inside.
+    /// Its first process, at its path inside and outside.
     pub first: PathBuf,
     /// Memory, MiB.
     pub memory_mib: u64,
@@ -49,7 +49,7 @@ impl Machine {
         );
         let mut argv = vec![self.emulator.display().to_string()];
         let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
-        add(&["-machine", "q35", "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off,align=off"]);
+        add(&["-machine", "q35,sata=off", "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off,align=off"]);
         add(&["-cpu", "EPYC,+svm,+npt,-avx", "-smp", "1", "-m", &format!("{}M", self.memory_mib)]);
         add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         add(&["-chardev", &format!("file,id=log,path={}", log.display()), "-serial", "chardev:log"]);
@@ -134,7 +134,11 @@ impl Emulated {
             }
         })?;
         match emulated.next(BOOT_LIMIT) {
-            Ok(Message::Up { .. }) => {}
+            Ok(Message::Up { build }) if build == wire::BUILD => {}
+            Ok(Message::Up { .. }) => bail!(Code::EmulatorFailed.says(format!(
+                "{} is not of the same build as this program: build both (`cargo build -p microbench --bins`)",
+                machine.first.display()
+            ))),
             Ok(other) => bail!(Code::EmulatorFailed.says(format!("the emulated host began with {other:?}"))),
             Err(silence) => bail!(Code::EmulatorFailed.says(format!("the emulated host did not start: {silence}"))),
         }

@@ -1,4 +1,4 @@
-//! This program as the first process of the emulated host: mount, read the job, execute the trials, send what they gave, restart.
+//! The first process of the emulated host: mount, read the job, execute the trials, send what they gave, restart.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use crate::sandbox;
 use crate::selftest::probe::{FakeGuests, measure};
 use crate::trial::Trial;
 
-/// Word on the kernel's command line, after `--`, that makes this program the first process.
+/// Word on the kernel's command line, after `--`, without which the first process does nothing.
 pub const INIT_WORD: &str = "first-process-of-the-emulated-host";
 
 /// Runs as the first process; never returns: the machine restarts, which ends its emulator.
@@ -39,8 +39,7 @@ fn serve() -> anyhow::Result<()> {
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
     let mut reader = BufReader::new(port.try_clone()?);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-    wire::send(&mut port, &Message::Up { kernel })?;
+    wire::send(&mut port, &Message::Up { build: wire::BUILD.to_owned() })?;
     let job: Job = wire::receive(&mut reader)?.context("the port closed before a job came")?;
     let outcome = execute(job, &mut port);
     let last = match &outcome {

@@ -1,6 +1,6 @@
-//! What the runner and its copy inside the emulated host say to each other: one JSON value a line.
+//! What the runner and its part inside the emulated host say to each other: one JSON value a line.
 //!
-//! The runner sends one [`Job`]; the copy answers with [`Message`]s.
+//! The runner sends one [`Job`]; that part answers with [`Message`]s.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::run::budget::Budget;
 use crate::vm::Parts;
 
+/// What this program was built of, as hex digits: who is of another build is not understood, and measures otherwise.
+pub const BUILD: &str = env!("MICROBENCH_BUILD");
 /// Name of the virtio-serial port.
 pub const PORT_NAME: &str = "microbench";
 /// Longest line that is read: the records and consoles of one trial.
@@ -59,8 +61,8 @@ pub struct JobTrial {
 pub enum Message {
     /// The first process runs.
     Up {
-        /// Kernel release.
-        kernel: String,
+        /// Its [`BUILD`].
+        build: String,
     },
     /// The error of the probe in there.
     Probe(ProbeError),
@@ -75,7 +77,7 @@ pub enum Message {
     },
     /// Every trial has ended.
     Done,
-    /// The copy cannot go on.
+    /// It cannot go on.
     Failed(String),
 }
 

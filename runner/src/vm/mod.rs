@@ -41,7 +41,7 @@ use crate::host::isolation::Isolation;
 use crate::host::net::{Addresses, Link, Tap};
 use crate::host::trace::Trace;
 use crate::host::veth::Veth;
-use crate::host::{huge_pages, memory, page_cache, strace};
+use crate::host::{huge_pages, page_cache, strace};
 use crate::probe::Probe;
 use crate::sandbox::{self, Shown};
 use crate::sys;
@@ -179,7 +179,7 @@ pub struct Vm {
     /// What is mounted for it: files in a jailed VMM's root, the root file system of a guest without a kernel of its own.
     shown: Vec<Shown>,
     isolation: Isolation,
-    /// Processes that the kernel had killed for want of memory.
+    /// Processes that the kernel had killed for want of memory before the trial.
     oom_kills: Option<u64>,
     addresses: Addresses,
     records: Vec<Record>,
@@ -392,7 +392,7 @@ impl Vm {
             console_log: &folders.console.join(life.console(id)),
             nonce: &nonce,
         };
-        let ready = ready.ready(shared)?;
+        let ready = ready.ready(&shared.input, &shared.consoles)?;
         Ok(Self {
             vm,
             nonce,
@@ -417,7 +417,7 @@ impl Vm {
             folder,
             shown,
             isolation,
-            oom_kills: memory::oom_kills(),
+            oom_kills: shared.oom_kills,
             addresses,
             records,
             ended: None,

@@ -15,9 +15,8 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::failed::Failed;
-use super::shared::Shared;
 use crate::clock::Instant;
-use crate::console::Console;
+use crate::console::{Console, Consoles};
 use crate::event;
 use crate::host::isolation::{self, Isolation};
 use crate::probe;
@@ -54,8 +53,8 @@ pub(crate) struct Ready {
 }
 
 impl Start<'_> {
-    /// Makes everything that can be made before the release.
-    pub(crate) fn ready(self, shared: &Shared) -> anyhow::Result<Ready> {
+    /// Makes everything that can be made before the release. `input` is what it reads, `consoles` who reads what it writes.
+    pub(crate) fn ready(self, input: &Arc<File>, consoles: &Consoles) -> anyhow::Result<Ready> {
         let Self { argv, isolation, as_root, leads, contains, console_log, nonce } = self;
         let name = argv.first().context("the engine's argv is empty")?.clone();
         let context = || format!("cannot start {name}");
@@ -63,8 +62,8 @@ impl Start<'_> {
         let program = Program::new(&path, argv, isolation.user(as_root), leads).with_context(context)?;
         // Standard error joins the console: a VMM that refuses to start says why there.
         let (reader, output) = std::io::pipe().context("cannot make a pipe")?;
-        let console = shared.consoles.read(reader, console_log, nonce)?;
-        Ok(Ready { program, input: Arc::clone(&shared.input), output, console, leads, contains, name })
+        let console = consoles.read(reader, console_log, nonce)?;
+        Ok(Ready { program, input: Arc::clone(input), output, console, leads, contains, name })
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use crate::console::Consoles;
 use crate::guest::Agents;
+use crate::host::memory;
 
 /// The standard input of a VMM: there is nothing to read.
 const NOTHING: &str = "/dev/null";
@@ -17,6 +18,8 @@ pub struct Shared {
     pub(crate) consoles: Consoles,
     pub(crate) agents: Agents,
     pub(crate) input: Arc<File>,
+    /// Processes that the kernel had killed for want of memory before.
+    pub(crate) oom_kills: Option<u64>,
 }
 
 impl Shared {
@@ -25,7 +28,14 @@ impl Shared {
     /// # Errors
     /// When the kernel lends no descriptor or thread.
     pub fn new() -> anyhow::Result<Self> {
-        let input = File::open(NOTHING).with_context(|| format!("cannot open {NOTHING}"))?;
-        Ok(Self { consoles: Consoles::new()?, agents: Agents::new()?, input: Arc::new(input) })
+        Ok(Self { consoles: Consoles::new()?, agents: Agents::new()?, input: input()?, oom_kills: memory::oom_kills() })
     }
+}
+
+/// What a VMM reads.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn input() -> anyhow::Result<Arc<File>> {
+    File::open(NOTHING).map(Arc::new).with_context(|| format!("cannot open {NOTHING}"))
 }

@@ -24,7 +24,8 @@ fn main() {
         std::process::exit(1);
     }
     let mut port = UnixStream::connect(path_of("socket,id=port")).expect("the runner listens");
-    wire::send(&mut port, &Message::Up { kernel: "0".into() }).expect("the runner reads");
+    let build = if kernel == "is-of-another-build" { "0" } else { wire::BUILD };
+    wire::send(&mut port, &Message::Up { build: build.into() }).expect("the runner reads");
     let job: Option<Job> = wire::receive(&mut BufReader::new(port.try_clone().expect("the port"))).expect("a job");
     let trial = job.expect("a job").trials[0].clone();
     wire::send(&mut port, &Message::Begin(trial)).expect("the runner reads");

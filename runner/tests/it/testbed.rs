@@ -90,3 +90,10 @@ fn an_emulator_that_does_not_start_is_an_error_with_its_words() {
     let error = boot("exits", folder.path()).unwrap_err().to_string();
     assert!(error.contains("exit status: 1") && error.contains("cannot set up guest memory"), "{error}");
 }
+
+#[test]
+fn a_first_process_of_another_build_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = boot("is-of-another-build", folder.path()).unwrap_err().to_string();
+    assert!(error.contains("/first is not of the same build as this program"), "{error}");
+}

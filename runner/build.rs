@@ -1,0 +1,37 @@
+//! Tells the programs of this package what they were built of, so that two of different builds do not work together.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hasher};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+/// What the programs are made of, from the workspace's folder.
+const SOURCES: [&str; 4] = ["Cargo.lock", "agent/src", "plots/src", "runner/src"];
+
+fn main() -> io::Result<()> {
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let workspace = package.join("..");
+    let mut hash = DefaultHasher::new();
+    for source in SOURCES {
+        let path = workspace.join(source);
+        println!("cargo::rerun-if-changed={}", path.display());
+        for file in files(&path)? {
+            hash.write(file.strip_prefix(&workspace).unwrap_or(&file).as_os_str().as_encoded_bytes());
+            hash.write(&fs::read(&file)?);
+        }
+    }
+    println!("cargo::rustc-env=MICROBENCH_BUILD={:016x}", hash.finish());
+    Ok(())
+}
+
+/// `path` itself, or the files below it, sorted.
+fn files(path: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(BTreeSet::from([path.to_path_buf()]));
+    }
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(path)? {
+        found.extend(files(&entry?.path())?);
+    }
+    Ok(found)
+}
