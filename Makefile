@@ -72,8 +72,8 @@ build: ## Build the program and the guest agent, with manual pages and completio
 	$(MICROBENCH) completions zsh > $(SHARE)/zsh/site-functions/_microbench
 	$(MICROBENCH) completions fish > $(SHARE)/fish/vendor_completions.d/microbench.fish
 
-install: build ## Install the program, its manual pages and completions below PREFIX
-	@install -Dm755 $(MICROBENCH) '$(DESTDIR)$(PREFIX)/bin/microbench'
+install: build ## Install the programs, their manual pages and completions below PREFIX
+	@install -Dm755 -t '$(DESTDIR)$(PREFIX)/bin' $(MICROBENCH) $(MICROBENCH)-testbed
 	mkdir -p '$(DESTDIR)$(PREFIX)/share'
 	cp -r $(SHARE)/. '$(DESTDIR)$(PREFIX)/share/'
 	echo 'installed below $(DESTDIR)$(PREFIX)'
