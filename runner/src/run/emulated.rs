@@ -29,8 +29,6 @@ use crate::tool::Tool;
 use crate::vm::Parts;
 use crate::work::Task;
 
-/// The program that is the emulated host's first process; it lies beside this one.
-const FIRST_PROCESS: &str = "microbench-testbed";
 /// Real time that a trial may take before its host counts as hung: this much, and a tenth of it more a VM. Long enough for a guest
 /// that spins to meet its deadlines in virtual time first, which is up to ten times slower.
 pub const PATIENCE_S: u64 = 600;
@@ -238,15 +236,9 @@ impl Lane<'_> {
 /// When a file cannot be read or written.
 pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: &Path) -> anyhow::Result<Machine> {
     let step = Step::begin("emulated host's file system");
-    let first = std::env::current_exe().context("cannot find this program")?.with_file_name(FIRST_PROCESS);
-    if !first.exists() {
-        bail!(Code::EmulatorFailed.says(format!(
-            "{} is not there, the first process of the emulated host: it is built with this program, and belongs beside it",
-            first.display()
-        )));
-    }
+    let first = parts::first_process()?;
     // Symbols and debug information are most of the program, and the emulated host would unpack them in every boot.
-    let stripped = scratch.join(FIRST_PROCESS);
+    let stripped = scratch.join("first-process");
     Tool::new("strip").arg("-o").arg(&stripped).arg(&first).run(None).context("cannot strip the first process")?;
     let files = parts::closure(parts, lock, &first, &stripped)?;
     let initramfs = scratch.join("initramfs.cpio");

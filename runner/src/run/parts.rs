@@ -123,6 +123,7 @@ pub fn provide(
 /// # Errors
 /// When it cannot be had.
 pub fn provide_testbed(lock: &mut Lock, project: &Project, cache: &Cache) -> anyhow::Result<()> {
+    first_process()?;
     let mut add = |artifact: Artifact| {
         if lock.get(artifact.kind, &artifact.name).is_err() {
             lock.artifacts.push(artifact);
@@ -131,6 +132,22 @@ pub fn provide_testbed(lock: &mut Lock, project: &Project, cache: &Cache) -> any
     add(kernel::provide(&project.kernels(), TESTBED_KERNEL, cache)?);
     add(program::provide(EMULATOR, cache)?);
     Ok(())
+}
+
+/// The emulated host's first process, which is built with this program and lies beside it.
+///
+/// # Errors
+/// When it is not there.
+pub fn first_process() -> anyhow::Result<PathBuf> {
+    const NAME: &str = "microbench-testbed";
+    let path = std::env::current_exe().context("cannot find this program")?.with_file_name(NAME);
+    if !path.is_file() {
+        bail!(Code::EmulatorFailed.says(format!(
+            "{} is not there, the first process of the emulated host: it is built with this program, and belongs beside it",
+            path.display()
+        )));
+    }
+    Ok(path)
 }
 
 /// The guest agent, as `make build` leaves it: `MICROBENCH_AGENT`, or the project's target folder.

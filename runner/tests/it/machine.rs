@@ -109,6 +109,22 @@ fn an_ordinary_user_runs_a_study_where_the_devices_are_open() {
 }
 
 #[test]
+fn a_program_without_the_first_process_of_the_emulated_host_says_so_before_anything_is_made() {
+    let bench = one_trial();
+    let alone = bench.path("bin/microbench");
+    fs::create_dir(alone.parent().unwrap()).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_microbench"), &alone).unwrap();
+    let given = bench.command(&["run", "study.toml", "--host", "emulated", "--out", "run"]);
+    let mut command = Command::new(&alone);
+    command.args(given.get_args()).current_dir(bench.path(".")).envs(variables(&given));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = format!("error[MB4001]: {} is not there", alone.with_file_name("microbench-testbed").display());
+    assert!(text(&output.stderr).contains(&message), "{}", text(&output.stderr));
+    assert!(!bench.path("run").exists());
+}
+
+#[test]
 fn a_tap_of_the_same_name_is_left_alone() {
     let bench = one_trial();
     let script = "ip tuntap add mb0 mode tap; ip address add 10.0.0.1/24 dev mb0; ip -o address show mb0 > before";
