@@ -21,6 +21,7 @@ fn main() -> io::Result<()> {
         }
     }
     println!("cargo::rustc-env=MICROBENCH_BUILD={:016x}", hash.finish());
+    println!("cargo::rustc-env=MICROBENCH_OPT_LEVEL={}", env::var("OPT_LEVEL").unwrap_or_default());
     Ok(())
 }
 

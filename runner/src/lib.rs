@@ -38,3 +38,6 @@ pub mod tool;
 pub mod trial;
 pub mod vm;
 pub mod work;
+
+/// Cargo's level of optimisation (`0` to `3`, `s` or `z`) of this build. Code of this crate runs inside timed windows.
+pub const OPT_LEVEL: &str = env!("MICROBENCH_OPT_LEVEL");

@@ -15,6 +15,7 @@ mod imports;
 mod kills;
 mod machine;
 mod markdown;
+mod optimised;
 mod phases;
 mod probe;
 mod protocols;

@@ -1,0 +1,77 @@
+//! Whatever runs between a VM's release and its last event is built optimised, in the profile that users and CI build as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The lowest level of optimisation that counts as optimised.
+const OPTIMISED: u64 = 2;
+/// What makes the analysis, after a run.
+const ANALYSIS: [&str; 1] = ["microbench-plots"];
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
+}
+
+/// The packages that `root` is built of, itself included, without those that only `stop` needs.
+fn needed_by(root: &str, stop: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+        .current_dir(workspace())
+        .output()
+        .expect("cargo starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let names: BTreeMap<String, String> =
+        list(&metadata["packages"]).iter().map(|one| (text(&one["id"]), text(&one["name"]))).collect();
+    let mut dependencies: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for node in list(&metadata["resolve"]["nodes"]) {
+        let normal = |one: &Value| list(&one["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
+        let of = list(&node["deps"]).into_iter().filter(normal).map(|one| text(&one["pkg"]));
+        dependencies.insert(text(&node["id"]), of.collect());
+    }
+    let mut found = BTreeSet::new();
+    let mut todo: Vec<&String> = names.iter().filter(|(_, name)| *name == root).map(|(id, _)| id).collect();
+    while let Some(id) = todo.pop() {
+        if !stop.contains(&names[id].as_str()) && found.insert(id) {
+            todo.extend(&dependencies[id]);
+        }
+    }
+    found.into_iter().map(|id| names[id].clone()).collect()
+}
+
+/// The levels of optimisation that the development profile states: its own, and those of packages.
+fn levels() -> (u64, BTreeMap<String, u64>) {
+    let text = std::fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
+    let manifest: Value = toml::from_str(&text).unwrap();
+    let dev = &manifest["profile"]["dev"];
+    let level = |profile: &Value| profile["opt-level"].as_u64().unwrap_or(0);
+    let packages = dev["package"].as_object().unwrap();
+    (level(dev), packages.iter().map(|(name, profile)| (name.clone(), level(profile))).collect())
+}
+
+#[test]
+fn measuring_code_is_built_optimised() {
+    let (own, of_packages) = levels();
+    assert!(own >= OPTIMISED && of_packages["*"] >= OPTIMISED, "the profile is not optimised");
+    let measuring = needed_by("microbench", &ANALYSIS);
+    let slow: Vec<&String> = of_packages
+        .iter()
+        .filter(|(name, level)| **level < OPTIMISED && measuring.contains(*name))
+        .map(|x| x.0)
+        .collect();
+    assert!(slow.is_empty(), "built without optimisation, but not of the analysis alone: {slow:?}");
+    assert!(measuring.contains("tokio") && measuring.contains("microbench-agent"));
+}
+
+/// What the profile says may be overridden by a variable or a configuration file of cargo.
+#[test]
+fn this_build_is_optimised() {
+    let level = microbench::OPT_LEVEL;
+    assert!(level.parse().is_ok_and(|level: u64| level >= OPTIMISED), "opt-level = {level}");
+}
