@@ -7,12 +7,14 @@ mod support;
 #[path = "../it/kills.rs"]
 mod kills;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use microbench_plots::journal;
+use microbench_plots::journal::{self, Execution};
+use tempfile::TempDir;
 
 use crate::support::{Bench, MARK, counted, wait_until};
 
@@ -101,14 +103,13 @@ fn two_thousand_trials_take_no_more_than_the_first_hundred() {
     assert_eq!((counted.len(), failed), (2000, 0));
 }
 
-#[test]
-#[ignore = "ten minutes"]
-fn a_hundred_real_boots_take_no_more_than_the_first() {
+/// Boots real guests in emulated hosts, as `study` says, and watches the runner from trial `skipped` on.
+///
+/// # Returns
+/// The run's folder; what counts of its trials, by trial.
+fn boot_real_guests(study: &str, skipped: usize) -> (TempDir, BTreeMap<u32, Execution>) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = tempfile::Builder::new().prefix("microbench-soak-").tempdir().unwrap();
-    let study = "[study]\nname = \"soak\"\ntitle = \"A hundred boots\"\nseed = 1\n[guest]\nkernel = \"microvm-6.1\"\n\
-        rootfs = \"minimal\"\nmemory_mib = 128\n[variants.fc]\nengine = \"firecracker\"\n[variants.qemu]\n\
-        engine = \"qemu-microvm\"\n[matrix]\ntrials = 50\n[metrics]\nwebservice_startup_time = {}\n";
     fs::write(folder.path().join("study.toml"), study).unwrap();
     let mut runner = Command::new(env!("CARGO_BIN_EXE_microbench"))
         .args(["run", "study.toml", "--host", "emulated", "--out", "run", "--project"])
@@ -122,10 +123,36 @@ fn a_hundred_real_boots_take_no_more_than_the_first() {
         .unwrap();
     let run = folder.path().join("run");
     wait_until("a trial", || run.join("journal.ndjson").exists());
-    watch(&mut runner, &run, 10);
+    watch(&mut runner, &run, skipped);
     assert!(runner.wait().unwrap().success());
     let counted = counted(journal::read(&run.join("journal.ndjson")).unwrap());
+    (folder, counted)
+}
+
+#[test]
+#[ignore = "ten minutes"]
+fn a_hundred_real_boots_take_no_more_than_the_first() {
+    let study = "[study]\nname = \"soak\"\ntitle = \"A hundred boots\"\nseed = 1\n[guest]\nkernel = \"microvm-6.1\"\n\
+        rootfs = \"minimal\"\nmemory_mib = 128\n[variants.fc]\nengine = \"firecracker\"\n[variants.qemu]\n\
+        engine = \"qemu-microvm\"\n[matrix]\ntrials = 50\n[metrics]\nwebservice_startup_time = {}\n";
+    let (_folder, counted) = boot_real_guests(study, 10);
     let failed = counted.values().filter(|execution| execution.vms[&0].failure.is_some()).count();
     println!("{} real boots, {failed} failed (emulated host)", counted.len());
     assert_eq!((counted.len(), failed), (100, 0));
+}
+
+/// QEMU 7.2 gave guests wrong flags after CMPXCHG16B: 7 of 545 boots of this kernel ended in a fault, none of 590 of `microvm-6.1`.
+/// An execution in which a guest's kernel reported an error is invalid and repeated, so the journal is searched, not the samples.
+#[test]
+#[ignore = "twenty minutes"]
+fn no_guest_of_six_hundred_is_given_wrong_flags() {
+    let study = "[study]\nname = \"flags\"\ntitle = \"Six hundred boots\"\nseed = 600\n[guest]\nkernel = \"firecracker-6.1\"\n\
+        rootfs = \"minimal\"\nmemory_mib = 128\n[variants.fc]\nengine = \"firecracker\"\n[variants.qemu]\n\
+        engine = \"qemu-microvm\"\n[matrix]\ntrials = 300\n[metrics]\nwebservice_startup_time = {}\n";
+    let (folder, counted) = boot_real_guests(study, 10);
+    let failed = counted.values().filter(|execution| execution.vms[&0].failure.is_some()).count();
+    let journal = journal::read(&folder.path().join("run/journal.ndjson")).unwrap();
+    let faults: Vec<_> = journal.executions.iter().flat_map(|execution| &execution.invalid).collect();
+    println!("{} real boots, {failed} failed, {} invalid: {faults:?} (emulated host)", counted.len(), faults.len());
+    assert_eq!((counted.len(), failed, faults.len()), (600, 0, 0));
 }
