@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use microbench_plots::record::HostKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,10 @@ use crate::testbed::emulator::Machine;
 
 /// Name of the file in a run directory.
 pub const FILE: &str = "host.json";
+/// Facts of a fingerprint: the SHA-256 of the programs that measure. The same source built otherwise measures otherwise, because
+/// code of ours (the client of an engine's API, for instance) runs inside timed windows.
+const PROGRAM: &str = "program.microbench";
+const EMULATED_PROGRAM: &str = "program.microbench-testbed";
 /// Hex digits of a fingerprint.
 const DIGITS: usize = 16;
 
@@ -44,25 +48,35 @@ pub struct Identity {
     pub microbench: String,
     /// SHA-256 of its program.
     pub microbench_sha256: Option<String>,
+    /// Memory of the emulated host, MiB; `None` on another kind of host and in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated_memory_mib: Option<u64>,
     /// Every artefact of the run, with version, bytes and SHA-256.
     pub artifacts: Vec<Artifact>,
 }
 
 impl Identity {
     /// The identity of this machine as a host of `kind` for `run`. `machine` is the emulated host, if trials execute in one.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When a program of microbench cannot be read.
     pub fn take(
         kind: HostKind,
         run: &Path,
         lock: &Lock,
         machine: Option<&Machine>,
         clone: Option<CloneMethod>,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
         let tree = Tree::machine();
         let facts = Facts::read(&tree);
         let mounts = tree.read(MOUNTS).map(|text| parse::mounts(&text));
-        let matters = machine.map_or_else(|| of_machine(&facts), |machine| of_emulated(machine, lock));
-        Self {
+        let mut matters = machine.map_or_else(|| of_machine(&facts), |machine| of_emulated(machine, lock));
+        let own = program_digest(Path::new("/proc/self/exe"))?;
+        matters.insert(PROGRAM.to_owned(), own.clone());
+        if let Some(machine) = machine {
+            matters.insert(EMULATED_PROGRAM.to_owned(), program_digest(&machine.first)?);
+        }
+        Ok(Self {
             fingerprint: fingerprint(kind, &matters),
             kind,
             matters,
@@ -73,9 +87,10 @@ impl Identity {
                 CloneMethod::SparseCopy => "copy".to_owned(),
             }),
             microbench: env!("CARGO_PKG_VERSION").to_owned(),
-            microbench_sha256: sha256_file(Path::new("/proc/self/exe")).ok().map(|(sha256, _)| sha256),
+            microbench_sha256: Some(own),
+            emulated_memory_mib: machine.map(|machine| machine.memory_mib),
             artifacts: lock.artifacts.clone(),
-        }
+        })
     }
 
     /// Writes the file into `run`. A run that is gone on with must have the same fingerprint as before.
@@ -122,6 +137,11 @@ impl Identity {
             self.fingerprint
         )
     }
+}
+
+fn program_digest(path: &Path) -> anyhow::Result<String> {
+    let (sha256, _) = sha256_file(path).with_context(|| format!("cannot read the program {}", path.display()))?;
+    Ok(sha256)
 }
 
 fn fingerprint(kind: HostKind, matters: &BTreeMap<String, String>) -> String {
@@ -191,14 +211,12 @@ fn of_emulated(machine: &Machine, lock: &Lock) -> BTreeMap<String, String> {
         kernel: "kernel".into(),
         initramfs: "initramfs".into(),
         first: "first".into(),
-        // It is as large as the study's trials need.
-        memory_mib: 0,
-        resident_mib: 0,
+        ..machine.clone()
     };
     BTreeMap::from([
         ("emulator".to_owned(), digest(&machine.emulator)),
         ("kernel".to_owned(), digest(&machine.kernel)),
-        ("machine".to_owned(), anywhere.argv("port".as_ref(), "log".as_ref()).join(" ")),
+        ("machine".to_owned(), anywhere.argv_without_memory("port".as_ref(), "log".as_ref()).join(" ")),
     ])
 }
 
@@ -234,5 +252,7 @@ mod tests {
         let found = of_emulated(&machine(4000), &Lock::default());
         assert_eq!(found, of_emulated(&machine(8000), &Lock::default()));
         assert!(found["machine"].contains("icount") && !found["machine"].contains("/a/"));
+        // Not the memory either: it follows from the study's largest trial.
+        assert!(!found["machine"].contains("-m "), "{}", found["machine"]);
     }
 }

@@ -84,7 +84,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             sandbox::ready_for(&run.parts)?;
             let mut watcher = Watcher::new(host, messages);
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
-            let identity = Identity::take(host, run.directory.path(), &run.lock, None, clone);
+            let identity = Identity::take(host, run.directory.path(), &run.lock, None, clone)?;
             identity.write_or_compare(&run.directory)?;
             session.begin(&run.plan_sha256, host, 1, &identity.machine_name(&owner.machine))?;
             session.probe(measure(Probe::Exact, FakeGuests::of_a_session(options.fake_guests))?)?;
@@ -96,7 +96,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
             // What is packed cannot change any more.
             run.parts.keys().try_for_each(|cell| seals.check(cell).map_err(anyhow::Error::msg))?;
-            let identity = Identity::take(host, run.directory.path(), &run.lock, Some(&machine), None);
+            let identity = Identity::take(host, run.directory.path(), &run.lock, Some(&machine), None)?;
             identity.write_or_compare(&run.directory)?;
             let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
             let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);

@@ -215,10 +215,15 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
     assert!(analyzed.contains("virtual time"), "{analyzed}");
     let host = fs::read_to_string(real.run_folder().join("host.json")).unwrap();
     let host: serde_json::Value = serde_json::from_str(&host).unwrap();
-    // What bears on virtual time: the emulator, its kernel, its machine, and nothing else.
+    // What bears on virtual time: the emulator, its kernel, its machine and the programs, and nothing else.
     let matters: Vec<&String> = host["matters"].as_object().unwrap().keys().collect();
-    assert_eq!(matters, ["emulator", "kernel", "machine"]);
-    assert_eq!(host["matters"]["emulator"].as_str().map(str::len), Some(64));
+    let programs = ["program.microbench", "program.microbench-testbed"];
+    assert_eq!(matters, [&["emulator", "kernel", "machine"], &programs[..]].concat());
+    for digest in ["emulator", "kernel"].iter().chain(&programs) {
+        assert_eq!(host["matters"][digest].as_str().map(str::len), Some(64), "{digest}");
+    }
+    let memory = host["emulated_memory_mib"].as_u64().expect("the emulated host's memory");
+    assert!(host["matters"]["machine"].as_str().is_some_and(|words| !words.contains("-m ")) && memory > 768, "{host}");
     real.run(&["plot", "run"]);
     assert!(real.run_folder().join("figures/startup.png").is_file());
 }
