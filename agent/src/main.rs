@@ -23,14 +23,18 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use options::Options;
+use options::{Asked, Options};
 
 fn main() -> ExitCode {
     let options = match options::parse(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => return ExitCode::SUCCESS,
+        Ok(Asked::Serve(options)) => options,
+        Ok(Asked::Print(text)) => {
+            let Err(error) = print(&text) else { return ExitCode::SUCCESS };
+            complain(&format!("cannot write to standard output: {error}"));
+            return ExitCode::FAILURE;
+        }
         Err(message) => {
-            eprintln!("microbench-agent: {message}");
+            complain(&message);
             return ExitCode::from(2);
         }
     };
@@ -41,6 +45,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes to standard output. `print!` panics where that fails, which ends a guest.
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes an error to standard error; does nothing where that fails.
+fn complain(message: &str) {
+    drop(std::io::stderr().write_all(format!("microbench-agent: {message}\n").as_bytes()));
 }
 
 fn serve(mut options: Options) -> std::io::Result<()> {
@@ -73,8 +89,8 @@ fn serve(mut options: Options) -> std::io::Result<()> {
         init::end(options.power_off);
     }
     if options.stay {
-        println!("{mark}");
-        std::io::stdout().flush()?;
+        // Whoever asks the agent for work needs no mark: it serves without a reader of its output, too.
+        drop(print(&format!("{mark}\n")));
     } else {
         init::say(&mark);
     }

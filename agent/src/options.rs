@@ -44,11 +44,20 @@ pub(crate) struct Options {
     pub(crate) idle: Duration,
 }
 
-/// `None` when help or version was printed.
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// To serve.
+    Serve(Options),
+    /// To print this text.
+    Print(String),
+}
+
+/// Parses the command line.
 ///
 /// # Errors
 /// What is wrong with the arguments.
-pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
+pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     let mut options = Options {
         listen: (Ipv4Addr::UNSPECIFIED, microbench_agent::PORT).into(),
         index: PathBuf::from(microbench_agent::INDEX_FILE),
@@ -74,18 +83,12 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Optio
             }
             "--stay" => options.stay = true,
             "--shared-kernel" => (options.shared_kernel, options.stay) = (true, true),
-            "--help" => {
-                print!("{HELP}");
-                return Ok(None);
-            }
-            "--version" => {
-                println!("microbench-agent {}", env!("CARGO_PKG_VERSION"));
-                return Ok(None);
-            }
+            "--help" => return Ok(Asked::Print(HELP.to_owned())),
+            "--version" => return Ok(Asked::Print(format!("microbench-agent {}\n", env!("CARGO_PKG_VERSION")))),
             // As the first process the kernel may hand over words that it did not understand.
             _ if std::process::id() == 1 => {}
             _ => return Err(format!("unknown argument {argument}; --help lists them")),
         }
     }
-    Ok(Some(options))
+    Ok(Asked::Serve(options))
 }

@@ -55,7 +55,8 @@ mod tests {
     ];
 
     fn options(disk: PathBuf) -> Options {
-        let options = crate::options::parse(std::iter::empty()).unwrap().unwrap();
+        let asked = crate::options::parse(std::iter::empty());
+        let Ok(crate::options::Asked::Serve(options)) = asked else { panic!("{asked:?}") };
         Options { disk, ..options }
     }
 

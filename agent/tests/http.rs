@@ -91,6 +91,31 @@ fn parse(bytes: &[u8]) -> Answer {
 }
 
 #[test]
+fn the_agent_serves_when_its_output_cannot_be_written() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for option in ["--stay", "--shared-kernel"] {
+        let process = Command::new(env!("CARGO_BIN_EXE_microbench-agent"))
+            .args([option, "--nonce", NONCE, "--listen", &free.to_string()])
+            .stdout(full())
+            .stderr(full())
+            .spawn()
+            .unwrap();
+        let mut agent = Agent { process, address: free, _folder: tempfile::tempdir().unwrap() };
+        while TcpStream::connect(free).is_err() {
+            assert_eq!(agent.process.try_wait().unwrap(), None, "{option}: the agent ended");
+            std::thread::yield_now();
+        }
+        assert_eq!(agent.ask("GET", "/nothing", "").status, 404, "{option}");
+    }
+    for (argument, code) in [("--help", 1), ("--version", 1), ("--unknown", 2)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_microbench-agent"));
+        let status = command.arg(argument).stdout(full()).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{argument}");
+    }
+}
+
+#[test]
 fn every_answer_is_whole_and_carries_the_nonce() {
     let agent = Agent::start();
     for (method, path, body, status) in [
