@@ -196,7 +196,8 @@ fn private_mounts() -> anyhow::Result<()> {
         .context("cannot mount /proc of the sandbox's PID namespace")
 }
 
-/// Signals that the outer process passes on: those that a user or a service manager sends.
+/// Signals that the outer process passes on: those that a user or a service manager sends. SIGHUP is not among them
+/// where it is ignored (`nohup`).
 fn signals() -> SigSet {
     let mut set = SigSet::empty();
     for signal in [
@@ -210,7 +211,15 @@ fn signals() -> SigSet {
     ] {
         set.add(signal);
     }
+    if ignores_hangup() {
+        set.remove(Signal::SIGHUP);
+    }
     set
+}
+
+/// This process was started with SIGHUP ignored, and has no handler for it yet.
+pub(crate) fn ignores_hangup() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| in_mask(&status, "SigIgn:", Signal::SIGHUP))
 }
 
 /// Waits for the sandbox's first process; passes signals on. Returns the exit code.
@@ -250,7 +259,12 @@ fn handles(processes: &fs::File, pid: u32, signal: Signal) -> bool {
     let (flags, mode) = (nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty());
     let Ok(file) = nix::fcntl::openat(processes, format!("{pid}/status").as_str(), flags, mode) else { return false };
     let status = io::read_to_string(fs::File::from(file)).unwrap_or_default();
-    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
+    in_mask(&status, "SigCgt:", signal)
+}
+
+/// `signal` is in the mask `field` of a process's `status` (proc_pid_status(5)).
+fn in_mask(status: &str, field: &str, signal: Signal) -> bool {
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(field)?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
 }
 

@@ -21,6 +21,7 @@ use crate::console::FILE_LIMIT;
 use crate::error::code::Code;
 use crate::journal::{self, Journal, Owner, Progress};
 use crate::progress::{Step, about, bar, columns, say};
+use crate::sandbox;
 use crate::screen::Stream;
 use crate::testbed::wire::JobTrial;
 
@@ -78,12 +79,13 @@ pub fn stop_requested() -> Option<i32> {
     Some(STOPPED_BY.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
 }
 
-/// Listens for signals on a thread of its own.
+/// Listens for signals on a thread of its own. SIGHUP has no effect where it was ignored at the start (`nohup`).
 ///
 /// # Errors
 /// When no thread or runtime can be had.
 pub fn listen_for_signals() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
+    let hangs_up = !sandbox::ignores_hangup();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     std::thread::Builder::new()
         .name("signals".into())
@@ -100,7 +102,7 @@ pub fn listen_for_signals() -> anyhow::Result<()> {
                         biased;
                         _ = int.recv() => request_stop(libc::SIGINT),
                         _ = term.recv() => request_stop(libc::SIGTERM),
-                        _ = hup.recv() => request_stop(libc::SIGHUP),
+                        _ = hup.recv(), if hangs_up => request_stop(libc::SIGHUP),
                         _ = stop.recv() => pause::set(true),
                         _ = go_on.recv() => pause::set(false),
                     }
