@@ -20,6 +20,7 @@ pub mod host;
 pub mod journal;
 pub mod lacking;
 pub mod manifest;
+pub mod output;
 pub mod plan;
 pub mod plan_view;
 pub mod probe;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use microbench_plots::terminal::{WIDTH, cut, wrapped_to};
 
+use crate::errln;
 use crate::screen::Stream;
 
 /// The live line that there is, so that whoever has something to say says it above.
@@ -21,8 +22,8 @@ const TICK: Duration = Duration::from_millis(200);
 pub fn say(text: &str) {
     let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match live {
-        Some(bar) => bar.suspend(|| eprintln!("{text}")),
-        None => eprintln!("{text}"),
+        Some(bar) => bar.suspend(|| errln!("{text}")),
+        None => errln!("{text}"),
     }
 }
 
@@ -53,7 +54,7 @@ impl Step {
         if step.live {
             step.bar.set_message(step.text.clone());
         } else {
-            eprintln!("{} ...", step.text);
+            errln!("{} ...", step.text);
         }
         step
     }
@@ -104,7 +105,7 @@ impl Step {
         let took = self.begun.elapsed();
         let took = if took >= Duration::from_secs(1) { format!(" ({:#})", HumanDuration(took)) } else { String::new() };
         let line = format!("{}: {result}{took}", self.text);
-        eprintln!("{}", Stream::Err.fold(&wrapped_to(columns(), &line, 2)));
+        errln!("{}", Stream::Err.fold(&wrapped_to(columns(), &line, 2)));
     }
 
     /// Takes the live line away, without a word.

@@ -323,11 +323,14 @@ pub fn loop_configure(device: &File, image: &File, read_only: bool) -> io::Resul
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Lets a pipe that nobody reads any more end this process in silence (`SIGPIPE`, which the standard library ignores), as it ends other
-/// programs that print.
-pub fn end_when_nobody_reads() {
-    // SAFETY: a plain system call with integer arguments; the default action runs no code of ours.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+/// Ends this process by SIGPIPE, which the standard library ignores, as a pipe without a reader ends other programs.
+/// Returns only where the signal is blocked.
+pub fn end_by_sigpipe() {
+    // SAFETY: plain system calls with integer arguments; the default action runs no code of ours.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::raise(libc::SIGPIPE);
+    }
 }
 
 /// Forks. The caller must be single-threaded. `Some(pid)` in the parent, `None` in the child.

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use microbench::errln;
 use microbench::selftest::fake_guest;
 use microbench::testbed::inside;
 
@@ -13,7 +14,7 @@ fn main() -> ExitCode {
     match run(&words.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("microbench-testbed: {error:#}");
+            errln!("microbench-testbed: {error:#}");
             ExitCode::FAILURE
         }
     }

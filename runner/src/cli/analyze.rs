@@ -111,7 +111,7 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
     if let Some(line) = analysis.journal.torn {
         out.push_str(&format!("the journal's last line ({line}) was cut off and does not count\n"));
     }
-    Ok(print_text(&out))
+    print_text(&out)
 }
 
 /// The hosts in a line; `None` where none was recorded.
@@ -187,5 +187,5 @@ pub(super) fn many(given: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
         out.push_str(&format!("; {} of shards that are there in a merged run are left out", left_out.len()));
     }
     out.push_str(&format!("\n{}", many::text(&results, room)));
-    Ok(print_text(&out))
+    print_text(&out)
 }

@@ -412,6 +412,9 @@ files: [{name, files, bytes, what}], next: [[command, what it does]]}; of an arc
         host: HostArgument,
         #[command(flatten)]
         session: SessionArguments,
+        /// The path of the run could not be printed: the exit code of a complete run is 1.
+        #[arg(long)]
+        output_lost: bool,
     },
     /// Writes the reference pages of docs/ (`make docs` calls it).
     #[command(hide = true)]

@@ -7,6 +7,7 @@ use anyhow::bail;
 use microbench::error::code::Code;
 use microbench::run::directory::Directory;
 use microbench::screen::Stream;
+use microbench::{errln, outln};
 use microbench_plots::{claim, compare, summary};
 use serde::Serialize;
 
@@ -75,13 +76,13 @@ pub(super) fn conclude(
     }
     match output {
         Output::Text { detail } => {
-            print_text(&compare::text_in(found, sides, title, settings, detail, Stream::Out.room()));
+            print_text(&compare::text_in(found, sides, title, settings, detail, Stream::Out.room()))?;
         }
-        Output::Json => println!("{}", serde_json::to_string_pretty(found)?),
+        Output::Json => outln!("{}", serde_json::to_string_pretty(found)?)?,
     }
     let closed = gate && found.iter().any(|one| one.verdict == compare::Verdict::Slower);
     if closed {
-        eprintln!(
+        errln!(
             "microbench: the gate is closed: something is slower beyond the margin; the rows marked `slower` say what"
         );
     }
@@ -107,7 +108,7 @@ pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<E
     if json {
         print_json(&VerifyReport { run: run.name(), against: reference.name(), same, claims: &checks })?;
     } else {
-        print_text(&claim::confirmations(&checks, &reference.name(), &run.name(), Stream::Out.room()));
+        print_text(&claim::confirmations(&checks, &reference.name(), &run.name(), Stream::Out.room()))?;
     }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -9,7 +9,6 @@ use anyhow::Context;
 use clap::CommandFactory as _;
 use microbench::artifact::image;
 use microbench::artifact::project::{Project, read_text};
-use microbench::catalog;
 use microbench::engine::description::{Engine, SettingKind};
 use microbench::engine::machine;
 use microbench::error::code::Code;
@@ -18,6 +17,7 @@ use microbench::explain::{self, Asked, Explanation, Site};
 use microbench::manifest::nearest::suggest;
 use microbench::manifest::{self, BUILT_IN, BuiltIn, schema};
 use microbench::starter::{Starter, renamed};
+use microbench::{catalog, out, outln, output};
 use microbench_plots::record::Cell;
 
 use super::arguments::{Cli, NewArguments, StudyArguments};
@@ -78,16 +78,17 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(exists(&shown).into()),
         written => written.with_context(|| format!("cannot write {shown}"))?,
     }
-    println!("{shown}");
+    let mut said = format!("{shown}\n");
     let schema = folder.join(SCHEMA);
     if beside && !schema.exists() {
         fs::write(&schema, schema::text(&catalog::built_in()?))
             .with_context(|| format!("cannot write {}", schema.display()))?;
-        println!("{}   (the JSON Schema, for editors)", schema.strip_prefix(&here).unwrap_or(&schema).display());
+        let schema = schema.strip_prefix(&here).unwrap_or(&schema).display();
+        said.push_str(&format!("{schema}   (the JSON Schema, for editors)\n"));
     }
-    println!(
-        "\nnext:\n  microbench plan {shown}      what would run; starts nothing\n  microbench run {shown}       measure"
-    );
+    outln!(
+        "{said}\nnext:\n  microbench plan {shown}      what would run; starts nothing\n  microbench run {shown}       measure"
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -163,9 +164,9 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
         }
     };
     if json {
-        println!("{}", serde_json::to_string_pretty(&explanation)?);
+        outln!("{}", serde_json::to_string_pretty(&explanation)?)?;
     } else {
-        print!("{}", explanation.text());
+        out!("{}", explanation.text())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -193,38 +194,41 @@ pub(super) fn explain_codes(names: &[String], json: bool) -> anyhow::Result<Exit
     let entries = codes::all()?;
     if names.iter().any(|name| name == "exit-codes") {
         if json {
-            println!("{}", serde_json::to_string_pretty(microbench::error::exit::CODES)?);
+            outln!("{}", serde_json::to_string_pretty(microbench::error::exit::CODES)?)?;
         } else {
-            print!("{}", codes::exit_codes());
+            out!("{}", codes::exit_codes())?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = names.iter().map(|name| codes::find(&entries, name)).collect::<anyhow::Result<Vec<_>>>()?;
     match (json, names.is_empty()) {
-        (true, true) => println!("{}", serde_json::to_string_pretty(&entries)?),
-        (true, false) => println!("{}", serde_json::to_string_pretty(&chosen)?),
-        (false, true) => print!("{}", codes::list(&entries)),
-        (false, false) => print!("{}", chosen.iter().map(|entry| entry.text()).collect::<Vec<_>>().join("\n")),
+        (true, true) => outln!("{}", serde_json::to_string_pretty(&entries)?)?,
+        (true, false) => outln!("{}", serde_json::to_string_pretty(&chosen)?)?,
+        (false, true) => out!("{}", codes::list(&entries))?,
+        (false, false) => out!("{}", chosen.iter().map(|entry| entry.text()).collect::<Vec<_>>().join("\n"))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the completions of a shell: of what a user may call, not of what the program calls itself.
-pub(super) fn completions(shell: clap_complete::Shell) -> ExitCode {
+pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let whole = Cli::command();
     let shown = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
     let about = whole.get_about().cloned().unwrap_or_default();
     let mut command =
         clap::Command::new("microbench").version(env!("CARGO_PKG_VERSION")).about(about).subcommands(shown);
-    clap_complete::generate(shell, &mut command, "microbench", &mut std::io::stdout());
-    ExitCode::SUCCESS
+    // It panics where it cannot write, so it writes to memory.
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, "microbench", &mut text);
+    output::write_by(|out| out.write_all(&text))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes a manual page for the program and each subcommand into the folder, or prints the program's own.
 pub(super) fn manual(out: Option<&Path>) -> anyhow::Result<ExitCode> {
     let command = Cli::command();
     let Some(folder) = out else {
-        clap_mangen::Man::new(command).render(&mut std::io::stdout())?;
+        output::write_by(|mut out| clap_mangen::Man::new(command).render(&mut out))?;
         return Ok(ExitCode::SUCCESS);
     };
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;

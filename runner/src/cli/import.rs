@@ -8,6 +8,7 @@ use microbench::artifact::project::read_toml;
 use microbench::error::code::Code;
 use microbench::journal::{Journal, Owner};
 use microbench::run::directory::{Directory, Engines};
+use microbench::{errln, outln};
 use microbench_plots::import as imports;
 use microbench_plots::record::Record;
 use serde::Serialize;
@@ -39,9 +40,9 @@ pub(super) fn import(
         Ok(imported) => imported,
         Err(errors) => {
             const SHOWN: usize = 20;
-            errors.iter().take(SHOWN).for_each(|error| eprintln!("{}, {error}", table.display()));
+            errors.iter().take(SHOWN).for_each(|error| errln!("{}, {error}", table.display()));
             if errors.len() > SHOWN {
-                eprintln!("... and {} more", errors.len() - SHOWN);
+                errln!("... and {} more", errors.len() - SHOWN);
             }
             let message = format!("{}: {} errors; nothing was imported", table.display(), errors.len());
             return Err(Code::BadImport.says(message).into());
@@ -58,7 +59,7 @@ pub(super) fn import(
         let (rows, left_out) = (imported.rows, imported.ignored);
         return print_json(&ImportReport { run: run.path().display().to_string(), rows, left_out });
     }
-    eprintln!("{} rows imported, {} left out", imported.rows, imported.ignored);
-    println!("{}", run.path().display());
+    errln!("{} rows imported, {} left out", imported.rows, imported.ignored);
+    outln!("{}", run.path().display())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use microbench::error::describe;
 use microbench::host::tree::Tree;
 use microbench::host::{doctor, tune};
+use microbench::outln;
 
 use super::arguments::StudyArguments;
 use super::runs::boot_guest;
@@ -16,16 +17,16 @@ pub(super) fn tuning(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
     let outcomes = if tune { tune::tune(tree, &state)? } else { tune::restore(tree, &state)? };
     for tune::Outcome { place, result } in &outcomes {
         match result {
-            Ok(value) => println!("{place}: {value}"),
-            Err(problem) => println!("{place}: not set: {problem}"),
+            Ok(value) => outln!("{place}: {value}")?,
+            Err(problem) => outln!("{place}: not set: {problem}")?,
         }
     }
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
     match (tune, outcomes.len(), failed) {
-        (true, 0, _) => println!("nothing to set: the machine is as it should be, or shows nothing that can be set"),
-        (true, _, _) => println!("previous values: {}; `microbench doctor --restore` puts them back", state.display()),
-        (false, _, 0) => println!("everything is as it was"),
-        (false, _, _) => println!("not all of it: {} is kept", state.display()),
+        (true, 0, _) => outln!("nothing to set: the machine is as it should be, or shows nothing that can be set")?,
+        (true, _, _) => outln!("previous values: {}; `microbench doctor --restore` puts them back", state.display())?,
+        (false, _, 0) => outln!("everything is as it was")?,
+        (false, _, _) => outln!("not all of it: {} is kept", state.display())?,
     }
     Ok(if tune || failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -13,6 +13,7 @@ mod shards;
 mod store;
 mod work;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,7 +36,7 @@ use microbench::run::{execute, parts, prune};
 use microbench::screen::{self, Stream};
 use microbench::selftest::probe::{FakeGuests, measure};
 use microbench::selftest::{fake_guest, lend, load as load_test, spawn};
-use microbench::{catalog, manifest, plan, plan_view, sandbox, sys};
+use microbench::{catalog, err, errln, manifest, out, outln, output, plan, plan_view, sandbox};
 use microbench_plots::record::{ProbeError, Statistic};
 use microbench_plots::{compare as comparison, query, schema};
 
@@ -71,30 +72,39 @@ fn only_says(action: &Action) -> bool {
 
 /// Parses the command line, does what it says, and turns the outcome into an exit code.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return concluded(parsing(&error), false),
+    };
     screen::choose(cli.color.choice());
     let action = cli.command;
     if only_says(&action) {
-        sys::end_when_nobody_reads();
+        output::end_with_reader();
     }
     // Another microbench reads what these say.
     let own = matches!(action, Action::CheckSandbox | Action::CheckKvm { .. } | Action::FakeGuest { .. });
-    match act(action) {
+    concluded(act(action), own)
+}
+
+/// The exit code for the outcome of a command. Prints an error to standard error, as one line for microbench's `own`
+/// commands.
+fn concluded(outcome: anyhow::Result<ExitCode>, own: bool) -> ExitCode {
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             if let Some(errors) = error.downcast_ref::<manifest::ManifestErrors>() {
-                eprint!("{}", if Stream::Err.is_coloured() { errors.coloured() } else { errors.plain() });
+                err!("{}", if Stream::Err.is_coloured() { errors.coloured() } else { errors.plain() });
                 let mut codes: Vec<_> = errors.errors().iter().map(|error| error.code.as_str()).collect();
                 codes.sort_unstable();
                 codes.dedup();
                 codes.truncate(MOST_CODES);
-                eprintln!("`microbench explain {}` says more", codes.join(" "));
+                errln!("`microbench explain {}` says more", codes.join(" "));
                 return ExitCode::from(exit::WRONG_INPUT);
             }
             let codes = codes(&error);
             let exit = ExitCode::from(codes.first().map_or(exit::FAILED, |code| code.exit()));
             if own {
-                eprintln!("microbench: {}", describe(error.as_ref()));
+                errln!("microbench: {}", describe(error.as_ref()));
             } else {
                 say(&error, &codes);
             }
@@ -109,13 +119,23 @@ const MOST_CODES: usize = 4;
 /// Says an error with its code, and what to do next where the error does not say it itself.
 fn say(error: &anyhow::Error, codes: &[Code]) {
     let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
-    eprintln!("microbench: error[{}]: {}", names.first().unwrap_or(&""), describe(error.as_ref()));
+    errln!("microbench: error[{}]: {}", names.first().unwrap_or(&""), describe(error.as_ref()));
     let lacking = error.chain().any(|cause| cause.is::<Lacking>());
     let entries = explain::all().unwrap_or_default();
     if let Some(entry) = entries.iter().find(|entry| !lacking && names.first() == Some(&entry.code)) {
-        eprintln!("  next: {}", entry.next);
+        errln!("  next: {}", entry.next);
     }
-    eprintln!("  `microbench explain {}` says more", names.join(" "));
+    errln!("  `microbench explain {}` says more", names.join(" "));
+}
+
+/// Prints the help or the version, or what is wrong with the command line.
+fn parsing(error: &clap::Error) -> anyhow::Result<ExitCode> {
+    let written = error.print();
+    if !error.use_stderr() {
+        output::end_with_reader();
+        output::check(written.and_then(|()| std::io::stdout().flush()))?;
+    }
+    Ok(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::WRONG_INPUT)))
 }
 
 fn act(action: Action) -> anyhow::Result<ExitCode> {
@@ -126,14 +146,14 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let loaded = load(&study)?;
             shards.map_or(Ok(()), |of| plan::divisible(&loaded.plan, of))?;
             if json {
-                plan::write_json(&loaded.plan, std::io::stdout().lock()).context("cannot print the plan")?;
+                output::write_by(|out| plan::write_json(&loaded.plan, out))?;
             } else {
-                print!("{}", plan_view::render(&loaded.plan, &loaded.study, full));
-                print!("{}", plan_view::without_kernel(&loaded.engines));
+                out!("{}", plan_view::render(&loaded.plan, &loaded.study, full))?;
+                out!("{}", plan_view::without_kernel(&loaded.engines))?;
                 let cells = parts::not_applicable(&loaded.plan, &loaded.engines, &loaded.project)?;
-                print!("{}", plan_view::not_applicable(&cells));
+                out!("{}", plan_view::not_applicable(&cells))?;
                 if let Some(of) = shards {
-                    print!("\n{}", plan_view::shards(&loaded.plan, of));
+                    out!("\n{}", plan_view::shards(&loaded.plan, of))?;
                 }
             }
             Ok(ExitCode::SUCCESS)
@@ -158,9 +178,9 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let boot = if root.is_some() { None } else { try_guest(&study) };
             let checks = doctor::checks(&tree, boot.as_ref());
             if json {
-                println!("{}", serde_json::to_string_pretty(&checks)?);
+                outln!("{}", serde_json::to_string_pretty(&checks)?)?;
             } else {
-                print!("{}", doctor::text(&checks));
+                out!("{}", doctor::text(&checks))?;
             }
             let bad = checks.iter().any(|check| check.state == doctor::State::Bad);
             Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -186,20 +206,20 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 let files = files.iter().map(|file| file.display().to_string()).collect();
                 return print_json(&store::PlotReport { run: run.name(), files });
             }
-            files.iter().for_each(|file| println!("{}", file.display()));
+            files.iter().try_for_each(|file| outln!("{}", file.display()))?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Table { run } => {
             let files = microbench_plots::table::save(Directory::open(&run)?.path())?;
-            files.iter().for_each(|file| println!("{}", file.display()));
+            files.iter().try_for_each(|file| outln!("{}", file.display()))?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Report { run } => {
-            println!("{}", microbench_plots::report::save(Directory::open(&run)?.path())?.display());
+            outln!("{}", microbench_plots::report::save(Directory::open(&run)?.path())?.display())?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Query { tables: true, .. } => {
-            print!("{}", schema::text());
+            out!("{}", schema::text())?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Query { words, csv, json, .. } => {
@@ -214,7 +234,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 (_, true) => answer.json(),
                 _ => answer.text(),
             };
-            print!("{text}");
+            out!("{text}")?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Compare { a, b, baseline, margin, means, detail, json, gate, across_hosts } => {
@@ -253,28 +273,28 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             if json {
                 return print_json(&lock.artifacts);
             }
-            Ok(store::print_text(&store::artifacts(&lock.artifacts, Stream::Out.room())))
+            store::print_text(&store::artifacts(&lock.artifacts, Stream::Out.room()))
         }
         Action::Schema => {
-            print!("{}", manifest::schema::text(&catalog::built_in()?));
+            out!("{}", manifest::schema::text(&catalog::built_in()?))?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Explain { codes, json } => front::explain_codes(&codes, json),
-        Action::Completions { shell } => Ok(front::completions(shell)),
+        Action::Completions { shell } => front::completions(shell),
         Action::Man { out } => front::manual(out.as_deref()),
         Action::Selftest(SelfTest::Probe { guests, at_once, spread, seed }) => {
             let spread =
                 Duration::try_from_secs_f64(spread).with_context(|| Code::BadValue.says("`--spread` is no time"))?;
             sandbox::enter()?;
-            println!("{:8} {:>6} {:>10} {:>10} {:>10} {:>10}", "probe", "n", "median ms", "p99 ms", "max ms", "CPU ms");
+            outln!("{:8} {:>6} {:>10} {:>10} {:>10} {:>10}", "probe", "n", "median ms", "p99 ms", "max ms", "CPU ms")?;
             for (name, probe) in [("exact", Probe::Exact), ("paper", Probe::Paper), ("busy", Probe::Busy)] {
                 let found = measure(probe, FakeGuests { guests, at_once, spread, seed })?;
                 let ProbeError { n, median_ms, p99_ms, max_ms, cpu_ms } = found;
-                println!("{name:8} {n:>6} {median_ms:>10.3} {p99_ms:>10.3} {max_ms:>10.3} {cpu_ms:>10.3}");
+                outln!("{name:8} {n:>6} {median_ms:>10.3} {p99_ms:>10.3} {max_ms:>10.3} {cpu_ms:>10.3}")?;
             }
-            println!(
+            outln!(
                 "from a fake guest's listen(2) to the answer that the probe saw; CPU time of the probe, mean of a guest"
-            );
+            )?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Selftest(SelfTest::Work { folder, project }) => {
@@ -296,18 +316,18 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             let length =
                 Duration::try_from_secs_f64(length).with_context(|| Code::BadValue.says("`--length` is no time"))?;
             let [loaded, quiet] = load_test::measure(load_test::Windows { windows, length, seed })?;
-            println!("{:28} {:>8} {:>14}  reasons", "windows", "n", "found invalid");
+            outln!("{:28} {:>8} {:>14}  reasons", "windows", "n", "found invalid")?;
             for (name, seen) in [("with a load beside the trial", loaded), ("without one", quiet)] {
                 let share = f64::from(seen.invalid) / f64::from(seen.windows.max(1)) * 100.0;
                 let reasons: Vec<String> = seen.reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
                 let (n, invalid) = (seen.windows, seen.invalid);
-                println!("{name:28} {n:>8} {invalid:>8} {share:>3.0} %  {}", reasons.join(", "));
+                outln!("{name:28} {n:>8} {invalid:>8} {share:>3.0} %  {}", reasons.join(", "))?;
             }
-            println!(
+            outln!(
                 "a window: one process of our own on a CPU for {} ms; a load: another process that uses a CPU.\n\
                  Whatever else this machine does counts as well: `stolen` is what a hypervisor below took.",
                 length.as_millis()
-            );
+            )?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Spin { time_ns } => {
@@ -318,10 +338,15 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             fake_guest::play(&tap, &mac, ip, &nonce)?;
             Ok(ExitCode::SUCCESS)
         }
-        Action::Execute { run, project, host, session } => {
+        Action::Execute { run, project, host, session, output_lost } => {
             let project = Project::find(Some(&project), &run)?;
             let host = host.kind().context("a host must be given")?;
             match execute::execute(Directory::open(&run)?, &project, host, session.options())? {
+                Ended::Complete { .. } if output_lost => {
+                    let message =
+                        format!("standard output cannot be written to; the run {} is complete", run.display());
+                    Err(Code::NoOutput.says(message).into())
+                }
                 Ended::Complete { .. } => Ok(ExitCode::SUCCESS),
                 Ended::Stopped { signal } => {
                     Ok(ExitCode::from(u8::try_from(exit::SIGNAL + signal).unwrap_or(exit::FAILED)))
@@ -334,7 +359,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         }
         Action::CheckWords { words } => match Cli::try_parse_from(words) {
             Ok(_) => Ok(ExitCode::SUCCESS),
-            Err(error) => error.exit(),
+            Err(error) => parsing(&error),
         },
         Action::CheckSandbox => {
             sandbox::enter()?;

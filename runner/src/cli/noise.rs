@@ -8,7 +8,7 @@ use microbench::error::code::Code;
 use microbench::host::identity::{self, Identity};
 use microbench::host::needs;
 use microbench::host::noise::Noise;
-use microbench::plan;
+use microbench::{out, plan};
 use microbench_plots::record::Statistic;
 use microbench_plots::{compare, noise, samples};
 
@@ -34,8 +34,8 @@ pub(super) fn against_itself(
     })?;
     needs::check(host.kind(), &engines)?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard: None })?;
-    let ended =
-        hand_over(&run, &project, host, SessionArguments::DEFAULT)?.status().context("cannot start the execution")?;
+    let (mut command, printed) = hand_over(&run, &project, host, SessionArguments::DEFAULT)?;
+    let ended = command.status().context("cannot start the execution")?;
     if !ended.success() {
         return Ok(ExitCode::from(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
     }
@@ -50,10 +50,12 @@ pub(super) fn against_itself(
         pooled: false,
     };
     let floors = noise::floors(&plan, &samples, blocks, &settings);
-    print!("{}", noise::text(&floors, &plan, &samples, blocks, &settings));
     let of = format!("{} of {}", plan.cells.first().map_or("", |cell| &cell.label), study.name);
     let fingerprint = run.read::<Identity>(identity::FILE)?.fingerprint;
     Noise::new(fingerprint, of, repetitions, blocks, &floors).save()?;
+    // Last, because what was measured is kept whether it can be printed or not.
+    printed?;
+    out!("{}", noise::text(&floors, &plan, &samples, blocks, &settings))?;
     let wrong: usize = floors.iter().map(noise::Floor::wrong).sum();
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -11,7 +11,7 @@ use microbench::artifact::cache::Cache;
 use microbench::artifact::lock::{self, Lock};
 use microbench::artifact::project::{Project, read_toml};
 use microbench::engine::description::Engine;
-use microbench::error::code::Code;
+use microbench::error::code::{Code, Coded};
 use microbench::error::describe;
 use microbench::host::needs;
 use microbench::manifest::Study;
@@ -19,7 +19,7 @@ use microbench::plan::Choice;
 use microbench::run::directory::{Directory, Engines};
 use microbench::run::parts::Files;
 use microbench::run::{execute, merge, parts};
-use microbench::{catalog, journal, manifest, plan, plan_view, screen};
+use microbench::{catalog, err, errln, journal, manifest, outln, plan, plan_view, screen};
 use microbench_plots::record::{HostKind, Plan, Shard};
 use serde::Serialize;
 
@@ -62,8 +62,7 @@ pub(super) fn begin(
     shard.map_or(Ok(()), |shard| plan::divisible(&plan, shard.of))?;
     needs::check(host.kind(), &engines)?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard })?;
-    let error = hand_over(&run, &project, host, session)?.exec();
-    bail!("cannot start the execution: {error}")
+    replaced(&run, &project, host, session)
 }
 
 /// The emulated host may be taken: it was asked for, or nothing was and there is an engine for which KVM may not work here.
@@ -92,7 +91,7 @@ pub(super) fn prepare(
 ) -> anyhow::Result<Directory> {
     let Place { out, shard } = place;
     let lock = provide(plan, &engines, project, folder, host)?;
-    eprint!("{}", plan_view::not_applicable(&parts::not_applicable(plan, &engines, project)?));
+    err!("{}", plan_view::not_applicable(&parts::not_applicable(plan, &engines, project)?));
     let run = Directory::create(project.root(), out, plan, &study.source, &Engines { engines }, shard)?;
     lock.write_or_compare(run.path())?;
     Ok(run)
@@ -141,8 +140,7 @@ pub(super) fn go_on(
         parts::provide_testbed(&mut lock, &project, &cache)?;
     }
     lock.write_or_compare(run.path())?;
-    let error = hand_over(&run, &project, host, session)?.exec();
-    bail!("cannot start the execution: {error}")
+    replaced(&run, &project, host, session)
 }
 
 /// What a guest of the study came to under KVM; an error when none could be prepared.
@@ -161,7 +159,7 @@ pub(super) fn decide(guest: anyhow::Result<()>) -> HostKind {
     match guest {
         Ok(()) => HostKind::Kvm,
         Err(reason) => {
-            eprintln!("KVM does not work here: {reason}; taking the emulated host, in virtual time");
+            errln!("KVM does not work here: {reason}; taking the emulated host, in virtual time");
             HostKind::Emulated
         }
     }
@@ -181,27 +179,44 @@ pub(super) fn host(arguments: &StudyArguments, json: bool) -> anyhow::Result<Exi
         let host = if guest.is_ok() { HostKind::Kvm } else { HostKind::Emulated };
         return print_json(&HostReport { host, reason: guest.err().map(|error| describe(error.as_ref())) });
     }
-    println!("{}", HostArgument::of(decide(guest)));
+    outln!("{}", HostArgument::of(decide(guest)))?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Executes the run in place of this process.
+fn replaced(
+    run: &Directory,
+    project: &Project,
+    host: HostArgument,
+    session: SessionArguments,
+) -> anyhow::Result<ExitCode> {
+    let (mut command, printed) = hand_over(run, project, host, session)?;
+    command.args(printed.is_err().then_some("--output-lost"));
+    let error = command.exec();
+    bail!("cannot start the execution: {error}")
+}
+
 /// Decides on the host; the command that executes the run. It is a process of its own because the sandbox needs one without
-/// threads, and this one had some.
+/// threads, and this one had some. Prints the path of the run; the second value is the outcome of that, because a run
+/// does not end when its path cannot be printed.
 pub(super) fn hand_over(
     run: &Directory,
     project: &Project,
     host: HostArgument,
     session: SessionArguments,
-) -> anyhow::Result<Command> {
+) -> anyhow::Result<(Command, Result<(), Coded>)> {
     let host = match (host.kind(), journal::progress(run.path(), 0)?.host) {
         (Some(kind), _) | (None, Some(kind)) => kind,
         (None, None) => decide(execute::check_kvm_apart(run, project)),
     };
-    println!("{}", run.path().display());
+    let printed = outln!("{}", run.path().display());
+    if let Err(lost) = &printed {
+        errln!("microbench: {lost}; the run continues in {}", run.path().display());
+    }
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(this);
     command.args(["execute", "--host", HostArgument::of(host), "--project"]).arg(project.root()).arg(run.path());
     command.args(["--color", screen::choice().word()]);
     command.args(["--patience", &session.patience.to_string(), "--fake-guests", &session.fake_guests.to_string()]);
-    Ok(command)
+    Ok((command, printed))
 }

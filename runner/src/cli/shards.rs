@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use microbench::error::code::Code;
 use microbench::error::describe;
-use microbench::plan;
 use microbench::run::directory::{Directory, Engines, stamp};
 use microbench::run::merge::{self, Part};
 use microbench::run::survey::{self, State};
 use microbench::run::{name, prune};
 use microbench::screen::Stream;
 use microbench::slurm::{self, Request, Submission, Task};
+use microbench::{errln, outln, plan};
 use microbench_plots::record::Shard;
 use microbench_plots::terminal::{Column, fitted, wrapped_to};
 use serde::Serialize;
@@ -61,8 +61,8 @@ pub(super) fn merge(given: &[PathBuf], out: Option<&Path>, partial: bool, json: 
     };
     let of = parts.first().map_or(0, |part| part.shard.of);
     let words = format!("{} of {of} shards, {ended} of their {planned} trials, of {hosts}", parts.len());
-    eprintln!("{}", wrapped_to(Stream::Err.room().words, &words, 2));
-    println!("{}", run.path().display());
+    errln!("{}", wrapped_to(Stream::Err.room().words, &words, 2));
+    outln!("{}", run.path().display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -167,8 +167,8 @@ pub(super) fn submit(
             shards: submitted.shards.iter().map(|shard| shard.display().to_string()).collect(),
         });
     }
-    eprintln!("job {} of {of} tasks; `microbench status {path}` shows it", submitted.job);
-    println!("{path}");
+    errln!("job {} of {of} tasks; `microbench status {path}` shows it", submitted.job);
+    outln!("{path}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -209,7 +209,7 @@ pub(super) fn status(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let mut tasks = submission.tasks().unwrap_or_else(|error| {
         let words =
             format!("Slurm cannot be asked, and what follows is by the journals alone: {}", describe(error.as_ref()));
-        eprintln!("{}", wrapped_to(Stream::Err.room().words, &words, 2));
+        errln!("{}", wrapped_to(Stream::Err.room().words, &words, 2));
         asked = false;
         BTreeMap::new()
     });
@@ -264,14 +264,14 @@ pub(super) fn status(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
     if complete {
         text.push_str(&format!("all shards are complete: microbench merge {}\n", report.submission));
     }
-    Ok(print_text(&text))
+    print_text(&text)
 }
 
 /// Cancels a submission's job.
 pub(super) fn cancel(given: &Path) -> anyhow::Result<ExitCode> {
     let (submission, folder) = find(given)?;
     submission.cancel()?;
-    eprintln!(
+    errln!(
         "job {} is cancelled; `microbench status {}` shows what was measured, and `microbench run --resume SHARD` goes on",
         submission.job,
         folder.display()

@@ -1,6 +1,5 @@
 //! The runs that there are: a list, one from all sides, one as an archive, and the end of those that may go.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,21 +13,20 @@ use microbench::run::prune::{self, Decision, Rule};
 use microbench::run::survey::{self, Entry, Kind, State};
 use microbench::run::{archive, name};
 use microbench::screen::Stream;
+use microbench::{errln, out, outln};
 use microbench_plots::terminal::{Column, Room, fitted, wrapped_to};
 use serde::Serialize;
 
 /// Prints a value as JSON, which is then all that standard output has.
 pub(super) fn print_json<T: Serialize + ?Sized>(value: &T) -> anyhow::Result<ExitCode> {
-    println!("{}", serde_json::to_string_pretty(value).context("cannot write JSON")?);
+    outln!("{}", serde_json::to_string_pretty(value).context("cannot write JSON")?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints text, no line wider than the terminal. A reader that has seen enough (`| head`) is no error.
-pub(super) fn print_text(text: &str) -> ExitCode {
-    match std::io::stdout().lock().write_all(Stream::Out.fold(text).as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
-    }
+/// Prints text, no line wider than the terminal.
+pub(super) fn print_text(text: &str) -> anyhow::Result<ExitCode> {
+    out!("{}", Stream::Out.fold(text))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The files that were drawn, as JSON has them.
@@ -57,10 +55,10 @@ pub(super) fn runs(study: Option<&str>, json: bool) -> anyhow::Result<ExitCode> 
     if entries.is_empty() {
         let of = study.map_or_else(String::new, |study| format!(" of the study `{study}` (of {all} runs)"));
         let words = format!("no runs{of} in {}; `microbench run STUDY` makes one", folder.display());
-        eprintln!("{}", Stream::Err.fold(&wrapped_to(Stream::Err.room().words, &words, 2)));
+        errln!("{}", Stream::Err.fold(&wrapped_to(Stream::Err.room().words, &words, 2)));
         return Ok(ExitCode::SUCCESS);
     }
-    Ok(print_text(&list(&entries, Stream::Out.room())))
+    print_text(&list(&entries, Stream::Out.room()))
 }
 
 /// Whether `entry` is a shard that the run `of` was merged of.
@@ -200,7 +198,7 @@ pub(super) fn show(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
         if json {
             print_json(&entry)?;
         } else {
-            println!("{}: unreadable: {}", entry.name, entry.reason.unwrap_or_default());
+            outln!("{}: unreadable: {}", entry.name, entry.reason.unwrap_or_default())?;
         }
         return Ok(ExitCode::FAILURE);
     };
@@ -208,7 +206,7 @@ pub(super) fn show(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         return print_json(&overview);
     }
-    Ok(print_text(&overview_text(&overview, Stream::Out.room())))
+    print_text(&overview_text(&overview, Stream::Out.room()))
 }
 
 fn show_archive(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
@@ -240,7 +238,7 @@ fn show_archive(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     text.push_str(&cells_text(&cells(plan, survey), room));
     text.push_str(&format!("\nto unpack it: tar -xf {}\n", path.display()));
     text.push_str(&format!("then: microbench analyze {0}, microbench plot {0}\n", packed.name));
-    Ok(print_text(&text))
+    print_text(&text)
 }
 
 /// A run from all sides, as text.
@@ -389,15 +387,15 @@ pub(super) fn export(given: &Path, out: Option<&Path>, consoles: bool, json: boo
         });
     }
     if !run.path().join("samples.parquet").exists() {
-        eprintln!("the run has no samples yet: whoever unpacks it makes them by `microbench analyze`");
+        errln!("the run has no samples yet: whoever unpacks it makes them by `microbench analyze`");
     }
-    eprintln!(
+    errln!(
         "{} files, {} packed; SHA-256 {sha256}; `microbench show {}` checks it",
         packed.files.len(),
         DecimalBytes(bytes),
         out.display()
     );
-    println!("{}", out.display());
+    outln!("{}", out.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -449,13 +447,13 @@ pub(super) fn prune(names: &[PathBuf], rule: Rule, yes: bool, json: bool) -> any
             })
             .collect();
         if !rows.is_empty() {
-            print_text(&fitted(&columns, &rows, Stream::Out.room().table).0);
+            print_text(&fitted(&columns, &rows, Stream::Out.room().table).0)?;
         }
         let runs = if going == 1 { "run" } else { "runs" };
         match (yes, going) {
-            (_, 0) => println!("nothing to remove"),
-            (true, _) => println!("{going} {runs} removed, {} freed", DecimalBytes(bytes)),
-            (false, _) => println!("{going} {runs} would go, {} would be freed; --yes removes", DecimalBytes(bytes)),
+            (_, 0) => outln!("nothing to remove")?,
+            (true, _) => outln!("{going} {runs} removed, {} freed", DecimalBytes(bytes))?,
+            (false, _) => outln!("{going} {runs} would go, {} would be freed; --yes removes", DecimalBytes(bytes))?,
         }
     }
     Ok(if stays { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -7,17 +7,18 @@ use microbench::artifact::project::Project;
 use microbench::manifest::works::WorkSpec;
 use microbench::run::parts;
 use microbench::selftest::work::{Row, measure};
+use microbench::{out, outln};
 use microbench_plots::record::Workload;
 
 /// Has the agent of `project` do every kind of work in `folder`, and prints what it came to.
 pub(super) fn print(project: &Project, folder: &Path) -> anyhow::Result<ExitCode> {
     let rows = measure(&parts::agent(project)?, folder)?;
-    print!("{}", table(&rows));
-    println!(
+    out!("{}", table(&rows))?;
+    outln!(
         "by the agent as a plain process of this machine, over its loopback interface and a file in {}; no VM\n\
          1 MB is 1,000,000 bytes; latencies are of one block or request, by the nearest rank; checked: what was done is what the host expects",
         folder.display()
-    );
+    )?;
     let failed = rows.iter().any(|row| row.values.is_err());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -104,6 +104,7 @@ codes! {
     // The rest.
     System = "MB9001", "The operating system refused something.";
     Unexpected = "MB9002", "Something failed for which there is no code.";
+    NoOutput = "MB9003", "Standard output cannot be written to.";
 }
 
 impl Code {

@@ -18,6 +18,7 @@ use super::estimate::Estimate;
 use super::line::{Line, Status};
 use super::{pause, stages};
 use crate::console::FILE_LIMIT;
+use crate::errln;
 use crate::error::code::Code;
 use crate::journal::{self, Journal, Owner, Progress};
 use crate::progress::{Step, about, bar, columns, say};
@@ -216,7 +217,7 @@ impl<'a> Session<'a> {
         // Again, now that nobody else can write.
         let progress = Progress { torn: progress.torn, ..journal::progress(run.path(), plan.give_up_after)? };
         if let Some(line) = progress.torn {
-            eprintln!(
+            errln!(
                 "microbench: line {line} of the journal was cut off by the end of an earlier session, and is dropped"
             );
         }

@@ -17,7 +17,7 @@ use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 
 use crate::clock::Instant;
 use crate::host::net::Addresses;
-use crate::sys;
+use crate::{outln, sys};
 
 /// The word by which this program is told to play a guest; its tap, MAC, IPv4 address and nonce follow.
 pub const WORD: &str = "fake-guest";
@@ -153,15 +153,15 @@ impl Drop for FakeGuest {
 /// When the kernel refuses something.
 pub fn play(tap: &str, mac: &str, ip: Ipv4Addr, nonce: &str) -> anyhow::Result<()> {
     join(tap, parse_mac(mac).context("no MAC address")?, ip).context("cannot join the tap")?;
-    println!("{JOINED}");
+    outln!("{JOINED}")?;
     for line in io::stdin().lines() {
         let instant = Instant(line?.trim().parse().context("no instant to listen at")?);
-        println!("{SILENT}");
+        outln!("{SILENT}")?;
         std::thread::sleep(instant.remaining());
         let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, microbench_agent::PORT))?;
         let ready = Instant::now();
         announce(nonce);
-        println!("{READY}{}", ready.0);
+        outln!("{READY}{}", ready.0)?;
         serve(&listener, nonce)?;
     }
     Ok(())

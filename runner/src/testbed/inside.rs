@@ -10,6 +10,7 @@ use microbench_plots::record::{HostKind, Record};
 use nix::mount::{MsFlags, mount};
 
 use super::wire::{self, Job, Message, PORT_NAME};
+use crate::errln;
 use crate::host::interference::{Watcher, kernel_messages};
 use crate::host::{huge_pages, net};
 use crate::probe::Probe;
@@ -23,7 +24,7 @@ pub const INIT_WORD: &str = "first-process-of-the-emulated-host";
 /// Runs as the first process; never returns: the machine restarts, which ends its emulator.
 pub fn main() -> ! {
     if let Err(error) = serve() {
-        eprintln!("microbench: {error:#}");
+        errln!("microbench: {error:#}");
     }
     nix::unistd::sync();
     let _ = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_AUTOBOOT);

@@ -16,6 +16,7 @@ mod kills;
 mod machine;
 mod markdown;
 mod optimised;
+mod output;
 mod phases;
 mod probe;
 mod protocols;
