@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use microbench::{errln, out, outln};
 
 use outcome::Outcome;
 
@@ -81,23 +82,24 @@ fn main() -> Result<()> {
         return analysis::write(folder);
     }
     if let Some(manifest) = &bench.expand {
-        println!("{}", plan::expand(manifest)?);
+        outln!("{}", plan::expand(manifest)?)?;
         return Ok(());
     }
     if let Some(unknown) = bench.names.iter().find(|name| BENCHMARKS.iter().all(|(known, _)| known != name)) {
         let known: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
         anyhow::bail!("there is no benchmark `{unknown}`; there are: {}", known.join(", "));
     }
-    let mut all = Outcome::default();
+    let (mut all, mut printed) = (Outcome::default(), Ok(()));
     for (name, measure) in BENCHMARKS {
         if !bench.names.is_empty() && bench.names.iter().all(|wanted| wanted != name) {
             continue;
         }
-        eprintln!("bench: {name}");
+        errln!("bench: {name}");
         let outcome = measure(&bench).with_context(|| format!("benchmark {name}"))?;
-        print!("{}", table::text(&outcome.rows));
+        printed = printed.and(out!("{}", table::text(&outcome.rows)));
         all.rows.extend(outcome.rows);
         all.curves.extend(outcome.curves);
     }
-    all.write(&bench.out)
+    all.write(&bench.out)?;
+    Ok(printed?)
 }

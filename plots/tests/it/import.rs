@@ -10,6 +10,7 @@ use microbench_plots::{Analysis, analyze};
 use crate::support::{Run, text};
 
 /// The reference's table beside this repository, if it is there.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 fn reference(name: &str) -> Option<String> {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference").join(name);
     let read = std::fs::read_to_string(&path);

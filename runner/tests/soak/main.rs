@@ -54,6 +54,7 @@ fn slope(at: &[f64], values: &[f64]) -> f64 {
 }
 
 /// Watches a runner to its end: what it holds, whenever ten trials more have ended.
+#[expect(clippy::print_stdout, reason = "the figures that the README states")]
 fn watch(runner: &mut Child, run: &Path, skipped: usize) {
     let journal = run.join("journal.ndjson");
     let (mut at, mut held_then) = (Vec::new(), Vec::new());
