@@ -7,13 +7,18 @@
 //! | `metric` | name of a metric of the study |
 //! | `value` | the value in the metric's unit; empty for a missing one |
 //! | `unit` | optional; must then be the metric's |
-//! | `trial` | optional: rows of one cell, metric and trial are VMs of that trial, in their order |
+//! | `trial` | optional: number of the trial; all rows of a cell have one, or none has |
+//! | `vm` | optional: name of the VM within its trial; without it, the rows of a trial and metric are VMs in order |
 //! | `reason` | optional: why there is no value |
 //! | an axis' name | level of the cell, unless the mapping's `cells` say it |
 //!
-//! Without a trial, each row of a cell with one VM at a time is a trial of its own, and all rows of a cell with more are one.
+//! Without a trial, each row of a cell with one VM at a time is a trial of its own, whatever its VM, and all rows of a
+//! cell with more are one.
+//!
+//! Every row becomes one sample. Two rows that would be the same sample are an error: two of one metric, trial and VM,
+//! and more rows of a metric than its numbered trial has VMs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,8 +71,122 @@ pub fn reading(metric: &str) -> String {
 
 /// One value: `Err` with the reason why there is none.
 type Value = Result<f64, String>;
-/// Values by trial and metric, in the CSV's order.
-type Trials = BTreeMap<u32, BTreeMap<String, Vec<Value>>>;
+
+/// A row that fits the study.
+struct Taken<'a> {
+    line: u64,
+    /// Index of the cell.
+    cell: usize,
+    /// Index of the metric.
+    metric: usize,
+    /// Number of the trial; `None` where the row has none.
+    trial: Option<u32>,
+    /// Name of the VM; `None` where the row has none.
+    vm: Option<&'a str>,
+    value: Value,
+}
+
+/// The rows of one cell.
+#[derive(Default)]
+struct CellRows {
+    trials: BTreeMap<u32, TrialRows>,
+    /// Line of the first row, and whether it numbers its trial.
+    first: Option<(u64, bool)>,
+    /// Rows so far, by metric.
+    rows: HashMap<usize, u32>,
+}
+
+/// The rows of one trial.
+#[derive(Default)]
+struct TrialRows {
+    /// VMs by their name, or by their place among the rows of a metric, numbered as they appear.
+    vms: HashMap<Result<String, u32>, u32>,
+    /// Line and value, by metric and VM.
+    values: BTreeMap<(usize, u32), (u64, Value)>,
+    /// Rows without the name of a VM, by metric.
+    unnamed: HashMap<usize, u32>,
+}
+
+impl CellRows {
+    /// Adds a row of `cell`.
+    ///
+    /// # Errors
+    /// When it would be the same sample as an earlier row; the message names the line of that row.
+    fn add(&mut self, cell: &Cell, metric: &Metric, row: Taken<'_>) -> Result<(), String> {
+        let (line, numbered) = *self.first.get_or_insert((row.line, row.trial.is_some()));
+        if numbered != row.trial.is_some() {
+            let (this, first) = if numbered { ("no trial", "one") } else { ("a trial", "none") };
+            return Err(format!("a row of the cell `{}` with {this}; line {line} has {first}", cell.id));
+        }
+        let of_metric = self.rows.entry(row.metric).or_default();
+        // Published tables have other numbers of values than VMs that ran: without trials, what was measured decides.
+        let (trial, most, vm) = match (row.trial, cell.concurrency) {
+            (Some(trial), most) => (trial, most, row.vm),
+            // Rows of several metrics share a trial by their order, whatever their VMs are named.
+            (None, 1) => (*of_metric, 1, None),
+            (None, _) => (0, u32::MAX, row.vm),
+        };
+        let row = Taken { vm, ..row };
+        *of_metric += 1;
+        let place = || format!("trial {trial} of the cell `{}`", cell.id);
+        self.trials.entry(trial).or_default().add(most, row).map_err(|clash| match clash {
+            Clash::SameVm { vm, first } => {
+                format!("a second row of `{}` for the VM `{vm}` of {}; the first is line {first}", metric.name, place())
+            }
+            Clash::TooMany { first } => {
+                let vms = if most == 1 { "1 VM".to_owned() } else { format!("{most} VMs") };
+                let place = place();
+                format!("one row of `{}` too many for {place}, which has {vms}; the first is line {first}", metric.name)
+            }
+        })
+    }
+}
+
+/// Why a row cannot be a sample of its own, with the line of an earlier row.
+enum Clash {
+    /// The metric has a value for this VM.
+    SameVm { vm: String, first: u64 },
+    /// The trial has no further VM.
+    TooMany { first: u64 },
+}
+
+impl TrialRows {
+    /// Adds a row of a trial of at most `most` VMs.
+    fn add(&mut self, most: u32, row: Taken<'_>) -> Result<(), Clash> {
+        let key = match row.vm {
+            Some(name) => Ok(name.to_owned()),
+            None => {
+                let place = self.unnamed.entry(row.metric).or_default();
+                *place += 1;
+                Err(*place)
+            }
+        };
+        let vms = u32::try_from(self.vms.len()).unwrap_or(u32::MAX);
+        let vm = match self.vms.get(&key) {
+            Some(vm) => *vm,
+            None if vms < most => {
+                self.vms.insert(key.clone(), vms);
+                vms
+            }
+            None => return Err(Clash::TooMany { first: self.first_line(row.metric) }),
+        };
+        match self.values.entry((row.metric, vm)) {
+            std::collections::btree_map::Entry::Vacant(free) => {
+                free.insert((row.line, row.value));
+                Ok(())
+            }
+            std::collections::btree_map::Entry::Occupied(taken) => {
+                Err(Clash::SameVm { vm: key.unwrap_or_default(), first: taken.get().0 })
+            }
+        }
+    }
+
+    /// Line of a row of `metric`, or of any metric where it has none.
+    fn first_line(&self, metric: usize) -> u64 {
+        let own = self.values.range((metric, 0)..=(metric, u32::MAX)).next();
+        own.or_else(|| self.values.iter().next()).map_or(0, |(_, (line, _))| *line)
+    }
+}
 
 /// Reads `csv` as values of `plan`'s cells.
 ///
@@ -76,20 +195,21 @@ type Trials = BTreeMap<u32, BTreeMap<String, Vec<Value>>>;
 pub fn import(plan: &Plan, csv: &str, mapping: &Mapping) -> Result<Imported, Vec<String>> {
     let table = Table::read(csv, mapping)?;
     let mut errors = Vec::new();
-    let mut cells: BTreeMap<usize, Trials> = BTreeMap::new();
+    let mut cells: BTreeMap<usize, CellRows> = BTreeMap::new();
+    let mut known = KnownCells::of(plan, mapping);
     let (mut rows, mut ignored) = (0, 0);
     for row in &table.rows {
         if !row.wanted(mapping) {
             ignored += 1;
             continue;
         }
-        match row.value(plan, mapping) {
-            Ok((cell, metric, trial, value)) => {
-                rows += 1;
-                let trials = cells.entry(cell).or_default();
-                let trial = trial.unwrap_or_else(|| next_trial(&plan.cells[cell], trials, &metric));
-                trials.entry(trial).or_default().entry(metric).or_default().push(value);
-            }
+        let taken = row.take(plan, mapping, &mut known);
+        let added = taken.and_then(|taken| {
+            let (cell, metric) = (&plan.cells[taken.cell], &plan.metrics[taken.metric]);
+            cells.entry(taken.cell).or_default().add(cell, metric, taken)
+        });
+        match added {
+            Ok(()) => rows += 1,
             Err(problem) => errors.push(format!("line {}: {problem}", row.line)),
         }
     }
@@ -99,17 +219,8 @@ pub fn import(plan: &Plan, csv: &str, mapping: &Mapping) -> Result<Imported, Vec
     if errors.is_empty() { Ok(run(plan, cells, rows, ignored)) } else { Err(errors) }
 }
 
-/// The trial of a row that names none.
-fn next_trial(cell: &Cell, trials: &Trials, metric: &str) -> u32 {
-    if cell.concurrency > 1 {
-        return 0;
-    }
-    let taken = trials.values().filter(|metrics| metrics.contains_key(metric)).count();
-    u32::try_from(taken).unwrap_or(u32::MAX)
-}
-
 /// The plan and the records of what was read.
-fn run(plan: &Plan, cells: BTreeMap<usize, Trials>, rows: usize, ignored: usize) -> Imported {
+fn run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, ignored: usize) -> Imported {
     let mut plan = plan.clone();
     let used: BTreeSet<usize> = cells.keys().copied().collect();
     plan.warmup = false;
@@ -120,22 +231,20 @@ fn run(plan: &Plan, cells: BTreeMap<usize, Trials>, rows: usize, ignored: usize)
         metric.instrument = None;
     }
     let mut records = Vec::new();
-    for (at, trials) in cells {
+    for (at, CellRows { trials, .. }) in cells {
         let cell = &mut plan.cells[at];
         cell.trials = u32::try_from(trials.len()).unwrap_or(u32::MAX);
-        // Published tables have other numbers of values than VMs that ran: what was measured decides.
-        let most = trials.values().flat_map(BTreeMap::values).map(Vec::len).max().unwrap_or(0);
+        let most = trials.values().map(|trial| trial.vms.len()).max().unwrap_or(0);
         if cell.concurrency > 1 {
             cell.concurrency = u32::try_from(most).unwrap_or(u32::MAX);
         }
-        for (block, (_, metrics)) in (0..).zip(trials) {
+        for (block, trial) in (0..).zip(trials.values()) {
             let index = u32::try_from(plan.trials.len()).unwrap_or(u32::MAX);
             plan.trials.push(PlannedTrial { index, block, cell: cell.id.clone(), instrument: None });
             records.push(Record::TrialStart { trial: index, attempt: 0, cell: cell.id.to_string(), warmup: false });
-            for metric in &plan.metrics {
-                let values = metrics.get(&metric.name).map_or(&[][..], Vec::as_slice);
+            for (number, metric) in plan.metrics.iter().enumerate() {
                 for vm in 0..cell.concurrency {
-                    records.push(record(metric, vm, values.get(vm as usize)));
+                    records.push(record(metric, vm, trial.values.get(&(number, vm)).map(|(_, value)| value)));
                 }
             }
             records.push(Record::TrialEnd { trial: index, attempt: 0, ok: cell.concurrency, failed: 0 });
@@ -188,11 +297,10 @@ impl Table {
         let named = mapping.columns.values().chain(mapping.only.keys()).chain(mapping.except.keys());
         let named = named.chain(mapping.cells.iter().flat_map(|cell| cell.row.keys()));
         let named: BTreeSet<&str> = named.map(String::as_str).collect();
-        let mut errors: Vec<String> = (named.into_iter().filter(|name| !has(name)))
-            .map(|name| {
-                format!("line 1: there is no column `{name}`, which the mapping names; there are {}", list(&header))
-            })
-            .collect();
+        let mut errors = repeated(&header);
+        errors.extend((named.into_iter().filter(|name| !has(name))).map(|name| {
+            format!("line 1: there is no column `{name}`, which the mapping names; there are {}", list(&header))
+        }));
         for ours in ["metric", "value"] {
             let theirs = theirs(mapping, ours);
             if !has(theirs) && !mapping.columns.contains_key(ours) {
@@ -214,6 +322,19 @@ impl Table {
     }
 }
 
+/// An error for each column that has the name of an earlier one.
+fn repeated(header: &csv::StringRecord) -> Vec<String> {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    let mut errors = Vec::new();
+    for (position, name) in (1..).zip(header) {
+        match first.get(name) {
+            Some(earlier) => errors.push(format!("line 1: columns {earlier} and {position} are both named `{name}`")),
+            None => drop(first.insert(name, position)),
+        }
+    }
+    errors
+}
+
 fn list(header: &csv::StringRecord) -> String {
     header.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
@@ -221,6 +342,31 @@ fn list(header: &csv::StringRecord) -> String {
 /// Their name of our column.
 fn theirs<'a>(mapping: &'a Mapping, ours: &'a str) -> &'a str {
     mapping.columns.get(ours).map_or(ours, String::as_str)
+}
+
+/// Cells by the columns that decide on them, so that the study's cells are searched once for each, not for each row.
+struct KnownCells {
+    columns: BTreeSet<String>,
+    cells: HashMap<Vec<Option<String>>, usize>,
+}
+
+impl KnownCells {
+    fn of(plan: &Plan, mapping: &Mapping) -> Self {
+        let axes = plan.axes.iter().map(|axis| theirs(mapping, &axis.name));
+        let named = mapping.cells.iter().flat_map(|cell| cell.row.keys()).map(String::as_str);
+        Self { columns: axes.chain(named).map(str::to_owned).collect(), cells: HashMap::new() }
+    }
+
+    /// The cell of `row`, which `search` finds.
+    fn find(&mut self, row: &Row, search: impl FnOnce() -> Result<usize, String>) -> Result<usize, String> {
+        let key: Vec<Option<String>> = self.columns.iter().map(|column| row.fields.get(column).cloned()).collect();
+        if let Some(cell) = self.cells.get(&key) {
+            return Ok(*cell);
+        }
+        let cell = search()?;
+        self.cells.insert(key, cell);
+        Ok(cell)
+    }
 }
 
 impl Row {
@@ -235,18 +381,19 @@ impl Row {
         mapping.only.iter().all(among) && !mapping.except.iter().any(among)
     }
 
-    /// Index of the cell, name of the metric, number of the trial if one is named, and the value.
-    fn value(&self, plan: &Plan, mapping: &Mapping) -> Result<(usize, String, Option<u32>, Value), String> {
+    /// What the row says, by the study.
+    fn take(&self, plan: &Plan, mapping: &Mapping, known: &mut KnownCells) -> Result<Taken<'_>, String> {
         let name = self.field(mapping, "metric").unwrap_or_default();
-        let metric = plan.metrics.iter().find(|metric| metric.name == name);
-        let metric = metric.ok_or_else(|| format!("the study has no metric `{name}`"))?;
+        let number = plan.metrics.iter().position(|metric| metric.name == name);
+        let number = number.ok_or_else(|| format!("the study has no metric `{name}`"))?;
+        let metric = &plan.metrics[number];
         if let Some(unit) = self.field(mapping, "unit").filter(|unit| *unit != metric.unit) {
             // A count has no unit in most tables.
             if !(metric.unit == "1" && matches!(unit, "" | "count" | "entries" | "messages")) {
                 return Err(format!("`{name}` is in `{unit}`, the study has it in `{}`", metric.unit));
             }
         }
-        let cell = self.cell(plan, mapping)?;
+        let cell = known.find(self, || self.cell(plan, mapping))?;
         let trial = match self.field(mapping, "trial") {
             Some(text) if mapping.columns.contains_key("trial") || !text.is_empty() => {
                 Some(text.parse().map_err(|_| format!("`{text}` is no number of a trial"))?)
@@ -263,7 +410,8 @@ impl Row {
                 _ => return Err(format!("`{text}` is no number")),
             }
         };
-        Ok((cell, name.to_owned(), trial, value))
+        let vm = self.field(mapping, "vm").filter(|vm| !vm.is_empty());
+        Ok(Taken { line: self.line, cell, metric: number, trial, vm, value })
     }
 
     fn cell(&self, plan: &Plan, mapping: &Mapping) -> Result<usize, String> {

@@ -1,11 +1,12 @@
 //! Tables of others as runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use microbench_plots::import::{CellMapping, Mapping, import, start};
+use microbench_plots::import::{CellMapping, Imported, Mapping, import, start};
 use microbench_plots::record::{Axis, Cell, Level, Metric, MetricSource, Plan, Values, encode_line};
-use microbench_plots::{Analysis, analyze};
+use microbench_plots::{Analysis, analyze, journal, samples};
+use proptest::prelude::*;
 
 use crate::support::{Run, text};
 
@@ -189,4 +190,100 @@ fn an_empty_value_is_a_row_with_a_reason() {
     let csv = "metric,value,reason\nkernel_boot_time,5,\nkernel_boot_time,,the disk was full\n";
     let analysis = analysed(&plan, csv, &Mapping::default());
     assert_eq!((analysis.values, analysis.missing), (1, 1));
+}
+
+/// A row: metric, level of concurrency, trial, VM, and whether the mapping leaves it out.
+type Row = (usize, usize, u32, u32, bool);
+
+const LEVELS: [&str; 2] = ["1", "3"];
+const NAMES: [&str; 2] = ["kernel_boot_time", "hashing_time"];
+
+/// A table of `rows` with the columns `trial` and `vm` where it is to have them; the value of a row is its number.
+fn table(rows: &[Row], trial: bool, vm: bool) -> String {
+    let column = |there: bool, text: &str| if there { format!(",{text}") } else { String::new() };
+    let mut csv = format!("metric,concurrency,value,keep{}{}\n", column(trial, "trial"), column(vm, "vm"));
+    for (number, (metric, level, of_trial, of_vm, left_out)) in rows.iter().enumerate() {
+        let keep = if *left_out { "no" } else { "yes" };
+        csv += &format!("{},{},{number},{keep}", NAMES[*metric], LEVELS[*level]);
+        csv += &(column(trial, &of_trial.to_string()) + &column(vm, &of_vm.to_string()) + "\n");
+    }
+    csv
+}
+
+/// Values of an imported run's samples, each once.
+fn values(imported: &Imported) -> Vec<usize> {
+    let mut lines = encode_line(&start("imported", "", "2026-01-01T00:00:00Z", "0"));
+    lines.extend(imported.records.iter().map(encode_line));
+    let journal = journal::parse_bytes(lines.as_bytes()).unwrap();
+    let mut values: Vec<usize> = samples::samples(&imported.plan, &journal)
+        .iter()
+        .filter_map(|sample| sample.value)
+        .map(|value| value as usize)
+        .collect();
+    values.sort_unstable();
+    values
+}
+
+/// Whether two rows, or a row and the size of its trial, contradict each other.
+fn clashes(rows: &[Row], trial: bool, vm: bool) -> bool {
+    let (mut seen, mut vms, mut counts) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+    rows.iter().filter(|row| !row.4).any(|&(metric, level, of_trial, of_vm, _)| {
+        let most = if level == 0 { 1 } else { 3 };
+        // Without a trial, the rows of a cell of one VM are trials of their own, and the others are one trial of any
+        // size.
+        let pooled = !trial && level == 1;
+        let alone = !trial && level == 0;
+        let of_trial = if trial { of_trial } else { 0 };
+        let twice = vm && !alone && !seen.insert((metric, level, of_trial, of_vm));
+        let named: &mut BTreeSet<u32> = vms.entry((level, of_trial)).or_default();
+        named.insert(of_vm);
+        let count = counts.entry((metric, level, of_trial)).or_insert(0);
+        *count += 1;
+        let full = if vm { named.len() > most } else { *count > most };
+        twice || (full && !pooled && !alone)
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_row_is_a_sample_or_left_out_or_named_as_a_duplicate(
+        rows in prop::collection::vec((0_usize..2, 0_usize..2, 0_u32..3, 0_u32..4, prop::bool::weighted(0.2)), 1..24),
+        trial in any::<bool>(),
+        vm in any::<bool>(),
+    ) {
+        let plan = plan(&["a"], &[1, 3], &NAMES);
+        let mapping = Mapping {
+            except: BTreeMap::from([("keep".to_owned(), vec!["no".to_owned()])]),
+            ..Mapping::default()
+        };
+        let kept: Vec<usize> = (0..rows.len()).filter(|number| !rows[*number].4).collect();
+        prop_assume!(!kept.is_empty());
+        match import(&plan, &table(&rows, trial, vm), &mapping) {
+            Ok(imported) => {
+                prop_assert!(!clashes(&rows, trial, vm), "a duplicate was imported");
+                prop_assert_eq!((imported.rows, imported.ignored), (kept.len(), rows.len() - kept.len()));
+                prop_assert_eq!(values(&imported), kept);
+            }
+            Err(errors) => {
+                prop_assert!(clashes(&rows, trial, vm), "{:?}", errors);
+                // The line of the row, and that of an earlier one.
+                for error in errors {
+                    let lines: Vec<u64> = error
+                        .split("line ")
+                        .skip(1)
+                        .map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap())
+                        .collect();
+                    prop_assert!(lines.len() == 2 && lines[1] < lines[0], "{}", error);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cell_whose_rows_have_and_have_no_trial_is_refused() {
+    let plan = plan(&["a"], &[1], &["kernel_boot_time"]);
+    let csv = "metric,trial,value\nkernel_boot_time,1,5\nkernel_boot_time,,6\n";
+    let errors = import(&plan, csv, &Mapping::default()).unwrap_err();
+    assert_eq!(errors, ["line 3: a row of the cell `a/1` with no trial; line 2 has one"]);
 }

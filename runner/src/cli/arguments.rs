@@ -267,6 +267,8 @@ holds|contradicted|inconclusive|not-measured, or null where there is no such cla
     /// Make a run of a table that somebody else measured: a CSV with the columns `metric`, `value` and one for each axis.
     #[command(
         after_help = "Example: microbench import experiments/paper-2019-published.toml table.csv --mapping names.toml\n\n\
+Columns: metric, value; the axes whose level the study does not decide; optional unit, trial (its number), \
+vm (its name in the trial) and reason (why a value is empty). Without vm, the rows of one trial and metric are VMs in their order.\n\n\
 JSON: {run, rows, left_out}."
     )]
     Import {

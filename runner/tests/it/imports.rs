@@ -50,6 +50,37 @@ fn a_wrong_table_is_refused_with_every_line_and_leaves_no_run() {
     assert!(!bench.path("run").exists());
 }
 
+#[test]
+fn duplicate_rows_are_named_with_both_lines_and_leave_no_run() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 1", "");
+    bench.file(
+        "table.csv",
+        "metric,concurrency,trial,vm,value\n\
+         hashing_time,1,0,,1\n\
+         hashing_time,1,0,,2\n\
+         hashing_time,2,0,a,1\n\
+         hashing_time,2,0,b,2\n\
+         hashing_time,2,0,a,3\n\
+         hashing_time,2,0,c,4\n",
+    );
+    let refused = bench.run(&["import", "study.toml", "table.csv", "--out", "run"]);
+    assert_eq!(refused.status.code(), Some(2));
+    insta::assert_snapshot!(text(&refused.stderr));
+    assert!(!bench.path("run").exists());
+}
+
+#[test]
+fn two_columns_of_one_name_are_refused_with_their_positions() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    bench.file("table.csv", "metric,value,unit,value\nhashing_time,1,ms,2\n");
+    let refused = bench.run(&["import", "study.toml", "table.csv", "--out", "run"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    assert!(said.contains("line 1: columns 2 and 4 are both named `value`"), "{said}");
+}
+
 /// Labels and heights of the paper's charts: `../shared/reference/README.md`, "Means as plotted".
 const SEQUENTIAL: [&str; 5] = ["host cpu", "emulated cpu", "T2 cpu", "C3 cpu", "default kernel"];
 const CONCURRENT: [&str; 6] =
