@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::error::code::Code;
 use crate::run::budget::Budget;
 use crate::run::directory::shard_of;
@@ -82,6 +83,7 @@ pub struct Journal {
     path: PathBuf,
     file: Flock<File>,
     owner: Owner,
+    owner_was_lost: bool,
 }
 
 /// What a journal says has been done.
@@ -134,7 +136,9 @@ impl Journal {
             }
             Err((_, error)) => return Err(error).with_context(context),
         };
-        if let Some(before) = self::owner(run).filter(|before| !before.is_over(owner)) {
+        let before = self::owner(run);
+        let owner_was_lost = before.is_none() && run.join(OWNER).exists();
+        if let Some(before) = before.filter(|before| !before.is_over(owner)) {
             bail!(Code::RunInUse.says(format!(
                 "{} was begun on by PID {} on {}, since {}, which did not end it, and whether it lives cannot be seen from {}: make \
                  sure that it does not, then remove {}",
@@ -151,11 +155,16 @@ impl Journal {
         if whole < text.len() {
             file.set_len(whole as u64).with_context(context)?;
         }
-        let text = serde_json::to_vec(owner).context("cannot write the owner as JSON")?;
-        std::fs::write(run.join(OWNER), text).with_context(|| format!("cannot write {}", run.join(OWNER).display()))?;
-        // The name of a new file is data too.
-        File::open(run).and_then(|folder| folder.sync_all()).with_context(context)?;
-        Ok(Self { path, file, owner: owner.clone() })
+        // The journal's own name is on disk with the owner's.
+        durable::write(&run.join(OWNER), &serde_json::to_vec(owner).context("cannot write the owner as JSON")?)?;
+        Ok(Self { path, file, owner: owner.clone(), owner_was_lost })
+    }
+
+    /// The file of the last session's owner was there and could not be understood. It decides only whether a session of
+    /// another machine may still execute the run, and a session whose file a power cut emptied does not.
+    #[must_use]
+    pub fn owner_was_lost(&self) -> bool {
+        self.owner_was_lost
     }
 
     /// Appends `records` in one write and waits until they are on disk.
@@ -185,7 +194,7 @@ impl Drop for Journal {
     fn drop(&mut self) {
         let owner = Owner { ended: true, ..self.owner.clone() };
         if let Ok(text) = serde_json::to_vec(&owner) {
-            drop(std::fs::write(self.path.with_file_name(OWNER), text));
+            drop(durable::write(&self.path.with_file_name(OWNER), &text));
         }
     }
 }

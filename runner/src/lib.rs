@@ -11,6 +11,7 @@ mod client;
 pub mod clock;
 pub mod complaint;
 pub mod console;
+pub mod durable;
 pub mod engine;
 pub mod error;
 pub mod event;

@@ -9,6 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::durable;
 use crate::error::code::Code;
 
 /// The user's cache.
@@ -71,7 +72,7 @@ impl Cache {
             return Ok((folder.clone(), read_note()?));
         }
         let parent = folder.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        durable::create_folders(parent)?;
         let lock_path = self.root.join(format!("{title}.lock"));
         let lock = File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
         let _lock = Flock::lock(lock, FlockArg::LockExclusive)
@@ -88,7 +89,9 @@ impl Cache {
         let work = Unfinished(work);
         let note = build(&work.0)?;
         fs::write(work.0.join(NOTE), toml::to_string(&note)?).context("cannot note the origin")?;
-        fs::rename(&work.0, &folder).with_context(|| format!("cannot name {}", folder.display()))?;
+        // An entry that is there is trusted: after a power cut it must not be one of empty files.
+        durable::sync_tree(&work.0)?;
+        durable::rename(&work.0, &folder)?;
         Ok((folder, note))
     }
 }

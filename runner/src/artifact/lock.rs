@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Artifact, Kind};
+use crate::durable::{self, damaged};
 use crate::error::code::Code;
 
 /// Name of the file in a run directory.
@@ -21,15 +22,41 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// The artefacts of the run in the folder `run`; `None` where it has no lock.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub fn read(run: &Path) -> anyhow::Result<Option<Self>> {
+        let path = run.join(FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        // Every lock ends with a line's end.
+        let lock = toml::from_str(&text).map_err(|error| {
+            let (bytes, cut_off) = (text.as_bytes(), !text.ends_with('\n'));
+            damaged(&path, bytes, cut_off, &error)
+        })?;
+        Ok(Some(lock))
+    }
+
+    /// The content of its file.
+    ///
+    /// # Errors
+    /// When a path is no text.
+    pub fn text(&self) -> anyhow::Result<String> {
+        toml::to_string(self).context("cannot write the lock as TOML")
+    }
+
     /// The artefact of this kind and name.
     ///
     /// # Errors
     /// When the lock has none.
     pub fn get(&self, kind: Kind, name: &str) -> anyhow::Result<&Artifact> {
-        self.artifacts
-            .iter()
-            .find(|artifact| artifact.kind == kind && artifact.name == name)
-            .with_context(|| format!("{FILE} has no {kind} named `{name}`"))
+        self.artifacts.iter().find(|artifact| artifact.kind == kind && artifact.name == name).with_context(|| {
+            Code::RunFileDamaged
+                .says(format!("{FILE} has no {kind} named `{name}`; restore the file from a copy, or start a new run"))
+        })
     }
 
     /// Writes the file into `run`; a resumed run must have the same artefacts as before.
@@ -38,8 +65,7 @@ impl Lock {
     /// When an artefact's SHA-256 has changed since the run began: both digests are named.
     pub fn write_or_compare(&self, run: &Path) -> anyhow::Result<()> {
         let path = run.join(FILE);
-        if path.exists() {
-            let before: Self = super::project::read_toml(&path)?;
+        if let Some(before) = Self::read(run)? {
             let digests = |lock: &Self| -> BTreeMap<(Kind, String), String> {
                 lock.artifacts.iter().map(|a| ((a.kind, a.name.clone()), a.sha256.clone())).collect()
             };
@@ -59,7 +85,6 @@ impl Lock {
             }
             return Ok(());
         }
-        let text = toml::to_string(self).context("cannot write the lock as TOML")?;
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        durable::write(&path, self.text()?.as_bytes())
     }
 }

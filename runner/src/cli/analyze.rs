@@ -170,8 +170,9 @@ pub(super) fn many(given: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
     files.sort();
     files.dedup();
     let folder = |path: &Path| path.parent().and_then(|folder| Directory::open(folder).ok());
+    let parts = files.iter().filter_map(|path| folder(path)).map(|run| merge::parts(&run));
     let merged: Vec<String> =
-        files.iter().filter_map(|path| folder(path)).flat_map(|run| merge::parts(&run)).map(|part| part.name).collect();
+        parts.collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().map(|part| part.name).collect();
     let is_part = |path: &PathBuf| {
         folder(path).is_some_and(|run| run.shard().is_ok_and(|shard| shard.is_some()) && merged.contains(&run.name()))
     };

@@ -7,7 +7,7 @@ use anyhow::Context;
 use microbench::artifact::project::read_toml;
 use microbench::error::code::Code;
 use microbench::journal::{Journal, Owner};
-use microbench::run::directory::{Directory, Engines};
+use microbench::run::directory::{Begun, Directory, Engines};
 use microbench::{errln, outln};
 use microbench_plots::import as imports;
 use microbench_plots::record::Record;
@@ -48,7 +48,9 @@ pub(super) fn import(
             return Err(Code::BadImport.says(message).into());
         }
     };
-    let run = Directory::create(project.root(), out, &imported.plan, &study.source, &Engines { engines }, None)?;
+    let engines = &Engines { engines };
+    let begun = Begun { plan: &imported.plan, manifest: &study.source, engines, lock: None, shard: None };
+    let run = Directory::create(project.root(), out, begun)?;
     let (_, sha256) = run.plan()?;
     let now = jiff::Timestamp::now().to_string();
     let mut records = vec![imports::start(&run.name(), &sha256, &now, env!("CARGO_PKG_VERSION"))];

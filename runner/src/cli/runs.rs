@@ -8,15 +8,15 @@ use anyhow::{Context, bail};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use microbench::artifact::cache::Cache;
-use microbench::artifact::lock::{self, Lock};
-use microbench::artifact::project::{Project, read_toml};
+use microbench::artifact::lock::Lock;
+use microbench::artifact::project::Project;
 use microbench::engine::description::Engine;
 use microbench::error::code::{Code, Coded};
 use microbench::error::describe;
 use microbench::host::needs;
 use microbench::manifest::Study;
 use microbench::plan::Choice;
-use microbench::run::directory::{Directory, Engines};
+use microbench::run::directory::{Begun, Directory, Engines};
 use microbench::run::parts::Files;
 use microbench::run::{execute, merge, parts};
 use microbench::{catalog, err, errln, journal, manifest, outln, plan, plan_view, screen};
@@ -92,9 +92,9 @@ pub(super) fn prepare(
     let Place { out, shard } = place;
     let lock = provide(plan, &engines, project, folder, host)?;
     err!("{}", plan_view::not_applicable(&parts::not_applicable(plan, &engines, project)?));
-    let run = Directory::create(project.root(), out, plan, &study.source, &Engines { engines }, shard)?;
-    lock.write_or_compare(run.path())?;
-    Ok(run)
+    let engines = &Engines { engines };
+    let begun = Begun { plan, manifest: &study.source, engines, lock: Some(&lock), shard };
+    Directory::create(project.root(), out, begun)
 }
 
 /// Provides what a plan needs on a host.
@@ -121,7 +121,7 @@ pub(super) fn go_on(
     session: SessionArguments,
 ) -> anyhow::Result<ExitCode> {
     let run = Directory::open(run)?;
-    if !merge::parts(&run).is_empty() {
+    if !merge::parts(&run)?.is_empty() {
         bail!(Code::Merged.says(format!(
             "{} was merged of shards: go on with those that lack trials, then merge them again",
             run.path().display()
@@ -132,9 +132,8 @@ pub(super) fn go_on(
     let engines = run.engines()?.engines;
     needs::check(host.kind(), &engines)?;
     let cache = Cache::of_user()?;
-    // A session that was killed at the very start left none.
-    let before = run.path().join(lock::FILE);
-    let before: Lock = if before.exists() { read_toml(&before)? } else { Lock::default() };
+    // A run of an earlier version that was killed at its very start has none.
+    let before = Lock::read(run.path())?.unwrap_or_default();
     let mut lock = parts::provide(&plan, &engines, &project, &cache, Files::As(&before))?;
     if may_emulate(host, &engines) {
         parts::provide_testbed(&mut lock, &project, &cache)?;
@@ -149,8 +148,9 @@ pub(super) fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::R
     let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?, Files::In(&folder))?;
     let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let run = folder.path().join("host-check");
-    let run = Directory::create(project.root(), Some(&run), &plan, &study.source, &Engines { engines }, None)?;
-    lock.write_or_compare(run.path())?;
+    let engines = &Engines { engines };
+    let begun = Begun { plan: &plan, manifest: &study.source, engines, lock: Some(&lock), shard: None };
+    let run = Directory::create(project.root(), Some(&run), begun)?;
     Ok(execute::check_kvm_apart(&run, &project))
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use microbench::durable;
 use microbench::error::code::Code;
 use microbench::error::describe;
-use microbench::run::directory::{Directory, Engines, stamp};
+use microbench::run::directory::{Begun, Directory, Engines, stamp};
 use microbench::run::merge::{self, Part};
 use microbench::run::survey::{self, State};
 use microbench::run::{name, prune};
@@ -125,11 +126,11 @@ pub(super) fn submit(
         let engines = Engines { engines };
         for shard in (1..=of).map(|index| Shard { index, of }) {
             let path = beside(format!("-{}of{of}", shard.index));
-            let run = Directory::create(project.root(), Some(&path), &plan, &study.source, &engines, Some(shard))?;
-            made.push(run.path().to_path_buf());
-            lock.write_or_compare(run.path())?;
+            let (manifest, shard) = (study.source.as_str(), Some(shard));
+            let begun = Begun { plan: &plan, manifest, engines: &engines, lock: Some(&lock), shard };
+            made.push(Directory::create(project.root(), Some(&path), begun)?.path().to_path_buf());
         }
-        std::fs::create_dir_all(&submission).with_context(|| format!("cannot create {}", submission.display()))?;
+        durable::create_folders(&submission)?;
         let project = std::path::absolute(project.root())?;
         let request = Request {
             study: plan.study.clone(),

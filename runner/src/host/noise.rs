@@ -8,6 +8,7 @@ use microbench_plots::noise::Floor;
 use serde::{Deserialize, Serialize};
 
 use super::tune::state_folder;
+use crate::durable;
 
 /// What a cell against itself came to on one host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,10 +40,8 @@ impl Noise {
     /// When the user has no folder for state, or it cannot be written.
     pub fn save(&self) -> anyhow::Result<()> {
         let path = path(&self.fingerprint)?;
-        let folder = path.parent().context("the file has no folder")?;
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        std::fs::write(&path, serde_json::to_vec_pretty(self)?)
-            .with_context(|| format!("cannot write {}", path.display()))
+        durable::create_folders(path.parent().context("the file has no folder")?)?;
+        durable::write(&path, &serde_json::to_vec_pretty(self)?)
     }
 
     /// What is kept of the host with this fingerprint; `None` when it was not measured.

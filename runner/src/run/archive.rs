@@ -23,6 +23,7 @@ use super::directory::{Directory, PLAN, PLAN_BEGUN, SHARD};
 use super::merge;
 use super::survey::{self, Survey};
 use crate::artifact::cache::hex;
+use crate::durable;
 use crate::error::code::Code;
 use crate::journal;
 
@@ -142,7 +143,10 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
     }
     let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(file.path(), mode).with_context(context)?;
+    // The run may be removed once it is exported.
+    file.as_file().sync_all().with_context(context)?;
     file.persist_noclobber(out).with_context(context)?;
+    durable::sync_folder(folder)?;
     Ok(Packed { name, files })
 }
 

@@ -1,7 +1,6 @@
 //! A run's folder: `manifest.toml`, `plan.json`, `engines.json`, `lock.toml`, `journal.ndjson`, `console/`.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::artifact::cache::hex;
+use crate::artifact::lock::{self, Lock};
+use crate::durable::{self, damaged};
 use crate::engine::description::Engine;
 use crate::error::code::Code;
 use crate::plan;
@@ -45,20 +46,29 @@ pub struct Engines {
     pub engines: Vec<Engine>,
 }
 
+/// What a run begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Text of the study's manifest.
+    pub manifest: &'a str,
+    /// The engines of the plan's cells.
+    pub engines: &'a Engines,
+    /// The artefacts; `None` where nothing is executed.
+    pub lock: Option<&'a Lock>,
+    /// The part of the plan to execute; `None` for all of it.
+    pub shard: Option<Shard>,
+}
+
 impl Directory {
     /// Makes the folder of a new run of all of the plan, or of a shard: `given`, or `runs/<study>-<time>` below `root`. It appears whole or
-    /// not at all.
+    /// not at all, and is on disk on return.
     ///
     /// # Errors
     /// When it exists already or cannot be written.
-    pub fn create(
-        root: &Path,
-        given: Option<&Path>,
-        plan: &Plan,
-        manifest: &str,
-        engines: &Engines,
-        shard: Option<Shard>,
-    ) -> anyhow::Result<Self> {
+    pub fn create(root: &Path, given: Option<&Path>, begun: Begun<'_>) -> anyhow::Result<Self> {
+        let Begun { plan, manifest, engines, lock, shard } = begun;
         let part = shard.map_or_else(String::new, |shard| format!("-{}of{}", shard.index, shard.of));
         let default = || root.join("runs").join(format!("{}-{}{part}", plan.study, stamp()));
         Self::make(&given.map_or_else(default, Path::to_path_buf), |half| {
@@ -68,6 +78,9 @@ impl Directory {
             half.write(PLAN, &text)?;
             half.write(PLAN_BEGUN, &text)?;
             half.write(ENGINES, &serde_json::to_vec_pretty(engines)?)?;
+            if let Some(lock) = lock {
+                half.write(lock::FILE, lock.text()?.as_bytes())?;
+            }
             if let Some(shard) = shard {
                 half.write(SHARD, &serde_json::to_vec(&shard)?)?;
             }
@@ -75,7 +88,8 @@ impl Directory {
         })
     }
 
-    /// Makes the folder `path` with what `fill` puts into it. It appears whole or not at all.
+    /// Makes the folder `path` with what `fill` puts into it. It appears whole or not at all. On return its name is on
+    /// disk, and what `fill` wrote by [`Self::write`].
     ///
     /// # Errors
     /// When it exists already or cannot be written, and those of `fill`.
@@ -90,7 +104,7 @@ impl Directory {
         }
         let path = std::path::absolute(path)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        durable::create_folders(parent)?;
         sweep(parent);
         let work = tempfile::Builder::new()
             .prefix(HALF_MADE)
@@ -102,8 +116,21 @@ impl Directory {
             Flock::lock(lock, FlockArg::LockSharedNonblock).map_err(|(_, error)| error).context("cannot lock it")?;
         let half = Self { path: work.path().to_path_buf() };
         fill(&half)?;
-        fs::rename(work.keep(), &path).with_context(|| format!("cannot name {}", path.display()))?;
+        half.sync_names()?;
+        durable::rename(&work.keep(), &path)?;
         Ok(Self { path })
+    }
+
+    /// Waits until the names of the run's files and of its folders' files are on disk.
+    fn sync_names(&self) -> anyhow::Result<()> {
+        let context = || format!("cannot read {}", self.path.display());
+        for entry in fs::read_dir(&self.path).with_context(context)? {
+            let path = entry.with_context(context)?.path();
+            if path.is_dir() {
+                durable::sync_folder(&path)?;
+            }
+        }
+        durable::sync_folder(&self.path)
     }
 
     /// Opens the run that `given` names: a path, or a name as [`name`](super::name) understands it.
@@ -153,8 +180,7 @@ impl Directory {
     pub fn plan(&self) -> anyhow::Result<(Plan, String)> {
         let path = self.path.join(PLAN);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let plan: Plan = serde_json::from_slice(&bytes)
-            .with_context(|| Code::RunFileDamaged.says(format!("{} is damaged", path.display())))?;
+        let plan: Plan = json(&path, &bytes)?;
         if plan.format != FORMAT_VERSION {
             bail!(Code::OtherFormat.says(format!(
                 "{} is of format {}, this microbench reads format {FORMAT_VERSION}",
@@ -215,23 +241,21 @@ impl Directory {
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
         let path = self.path.join(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&bytes)
-            .with_context(|| Code::RunFileDamaged.says(format!("{} is damaged", path.display())))
+        json(&path, &bytes)
     }
 
-    /// Writes a file of the run: whole or not at all.
+    /// Writes a file of the run: whole or not at all, and on disk on return.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let path = self.path.join(name);
-        let context = || format!("cannot write {} ({} bytes)", path.display(), bytes.len());
-        let mut file = tempfile::NamedTempFile::new_in(&self.path).with_context(context)?;
-        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).with_context(context)?;
-        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).with_context(context)?;
-        file.persist(&path).with_context(context)?;
-        Ok(())
+        durable::write(&self.path.join(name), bytes)
     }
+}
+
+/// The content of a run's JSON file.
+fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| damaged(path, bytes, error.is_eof(), &error).into())
 }
 
 /// The part of its plan that the run in the folder `run` executes; `None` for all of it.
@@ -244,11 +268,9 @@ pub fn shard_of(run: &Path) -> anyhow::Result<Option<Shard>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    let shard: Shard = serde_json::from_slice(&bytes)
-        .with_context(|| Code::RunFileDamaged.says(format!("{} is damaged", path.display())))?;
+    let shard: Shard = json(&path, &bytes)?;
     // As the command line has it, so that no shard is of none.
-    let known = shard.to_string().parse::<Shard>().map_err(anyhow::Error::msg);
-    known.map(Some).with_context(|| Code::RunFileDamaged.says(format!("{} is damaged", path.display())))
+    shard.to_string().parse::<Shard>().map(Some).map_err(|error| damaged(&path, &bytes, false, &error).into())
 }
 
 /// Now, as it stands in the names of folders.

@@ -11,8 +11,8 @@ use super::directory::Directory;
 use super::emulated::Site;
 use super::session::{self, Ended, Session, stop_requested};
 use super::{emulated, kvm, local, parts};
-use crate::artifact::lock::Lock;
-use crate::artifact::project::{Project, read_toml};
+use crate::artifact::lock::{self, Lock};
+use crate::artifact::project::Project;
 use crate::artifact::seal::Seals;
 use crate::error::code::Code;
 use crate::host::disk::{CloneMethod, Disk};
@@ -45,7 +45,7 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
         );
     }
     let (plan, plan_sha256) = run.plan()?;
-    let lock: Lock = read_toml(&run.path().join(crate::artifact::lock::FILE))?;
+    let lock = Lock::read(run.path())?.with_context(|| format!("{} has no {}", run.path().display(), lock::FILE))?;
     let parts = parts::by_cell(&plan, &run.engines()?.engines, &lock, project)?;
     sandbox::enter()?;
     // In the sandbox's own mount namespace: nobody else sees it, and it goes with the namespace.

@@ -19,7 +19,6 @@ use super::directory::{Directory, ENGINES, PLAN, PLAN_BEGUN, stamp};
 use super::survey::{Survey, survey};
 use crate::artifact::cache::hex;
 use crate::artifact::lock::{self, Lock};
-use crate::artifact::project::read_toml;
 use crate::error::code::Code;
 use crate::host::identity::{self, Identity};
 use crate::journal;
@@ -55,9 +54,14 @@ struct Merged {
 }
 
 /// The shards of which `run` was merged, in order; empty when it was not.
-#[must_use]
-pub fn parts(run: &Directory) -> Vec<Part> {
-    run.read::<Merged>(FILE).map_or_else(|_| Vec::new(), |merged| merged.shards)
+///
+/// # Errors
+/// When its file is there and cannot be understood.
+pub fn parts(run: &Directory) -> anyhow::Result<Vec<Part>> {
+    if !run.path().join(FILE).exists() {
+        return Ok(Vec::new());
+    }
+    Ok(run.read::<Merged>(FILE)?.shards)
 }
 
 /// The hosts that executed `run`: `host.json`, or of a merged run whose hosts differ one of each fingerprint.
@@ -160,13 +164,12 @@ fn read(run: &Directory) -> anyhow::Result<Read> {
             ensure!(own, Code::ShardTwice.says(format!("{}: trial {trial} is not of shard {shard}", path.display())));
         }
     }
-    let lock = run.path().join(lock::FILE);
     Ok(Read {
         shard,
         plan,
         sha256,
         engines: fs::read(run.path().join(ENGINES)).with_context(|| format!("cannot read {ENGINES} of {named}"))?,
-        lock: if lock.exists() { read_toml(&lock)? } else { Lock::default() },
+        lock: Lock::read(run.path())?.unwrap_or_default(),
         identity: if run.path().join(identity::FILE).exists() { Some(run.read(identity::FILE)?) } else { None },
         run: run.clone(),
         bytes,
@@ -276,22 +279,28 @@ fn part(one: &Read) -> Part {
 /// Puts everything of the merged run into its folder.
 fn fill(half: &Directory, read: &[Read], parts: &[Part], complete: bool) -> anyhow::Result<()> {
     let Some(first) = read.first() else { return Ok(()) };
+    // The shards may be removed once they are merged: what the run cannot do without is on disk before.
+    let keep = |from: &Directory, name: &str, to: &str| {
+        let path = from.path().join(name);
+        half.write(to, &fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?)
+    };
     for name in ["manifest.toml", PLAN, PLAN_BEGUN, ENGINES] {
-        copy(&first.run.path().join(name), &half.path().join(name))?;
+        keep(&first.run, name, name)?;
     }
     if let Some(locked) = read.iter().find(|one| !one.lock.artifacts.is_empty()) {
-        copy(&locked.run.path().join(lock::FILE), &half.path().join(lock::FILE))?;
+        keep(&locked.run, lock::FILE, lock::FILE)?;
     }
     let folder = |name: &str| {
         let path = half.path().join(name);
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display())).map(|()| path)
     };
-    let (console, hosts) = (folder("console")?, folder(HOSTS)?);
+    let console = folder("console")?;
+    folder(HOSTS)?;
     let mut journal = String::new();
     for one in read {
         let own = one.run.path();
         if one.identity.is_some() {
-            copy(&own.join(identity::FILE), &hosts.join(format!("{}of{}.json", one.shard.index, one.shard.of)))?;
+            keep(&one.run, identity::FILE, &format!("{HOSTS}/{}of{}.json", one.shard.index, one.shard.of))?;
         }
         for path in inside(&own.join("console")).into_iter().filter(|path| path.is_file()) {
             copy(&path, &console.join(path.file_name().unwrap_or_default()))?;

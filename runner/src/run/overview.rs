@@ -10,8 +10,7 @@ use super::directory::Directory;
 use super::files::known;
 use super::survey::{Entry, Kind, State, Survey, files};
 use crate::artifact::Artifact;
-use crate::artifact::lock::{self, Lock};
-use crate::artifact::project::read_toml;
+use crate::artifact::lock::Lock;
 use crate::host::identity::Identity;
 
 /// A run from all sides.
@@ -82,7 +81,7 @@ impl Overview {
             let all: Vec<String> = identities.iter().map(of).collect();
             (!all.is_empty()).then(|| all.join("; "))
         };
-        let lock: Lock = read_toml(&run.path().join(lock::FILE)).unwrap_or_default();
+        let lock = Lock::read(run.path()).ok().flatten().unwrap_or_default();
         let files = file_entries(run.path());
         let next = next(&entry, &files, plan, named);
         Self {

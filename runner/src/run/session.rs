@@ -18,6 +18,7 @@ use super::estimate::Estimate;
 use super::line::{Line, Status};
 use super::{pause, stages};
 use crate::console::FILE_LIMIT;
+use crate::durable;
 use crate::errln;
 use crate::error::code::Code;
 use crate::journal::{self, Journal, Owner, Progress};
@@ -221,6 +222,13 @@ impl<'a> Session<'a> {
                 "microbench: line {line} of the journal was cut off by the end of an earlier session, and is dropped"
             );
         }
+        if journal.owner_was_lost() {
+            errln!(
+                "microbench: {} is empty or damaged, and is written again; no trial is lost, only who \
+                 executed the last session",
+                run.path().join(journal::OWNER).display()
+            );
+        }
         let horizon = stages::first(plan, &progress);
         let mut session = Self {
             plan,
@@ -374,7 +382,7 @@ impl Session<'_> {
     ) -> anyhow::Result<()> {
         for (name, text) in logs {
             if !name.contains('/') && !name.starts_with('.') {
-                self.run.write(&format!("console/{name}"), text.as_bytes())?;
+                durable::replace(&self.run.console().join(name), text.as_bytes())?;
             }
         }
         self.journal.append(records)?;

@@ -186,7 +186,7 @@ pub fn entry(run: &Directory, begun: jiff::Timestamp) -> (Entry, Option<(Plan, S
         study: String::new(),
         kind: Kind::Measured,
         shard: run.shard().unwrap_or_default(),
-        merged: super::merge::parts(run),
+        merged: super::merge::parts(run).unwrap_or_default(),
         host: None,
         begun: begun.strftime("%FT%TZ").to_string(),
         state: State::Unreadable,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::durable::{self, damaged};
 use crate::error::code::Code;
 use crate::template::{self, Data};
 use crate::tool::{Tool, ToolError};
@@ -138,12 +139,12 @@ pub fn submit(request: &Request, folder: &Path) -> anyhow::Result<Submission> {
     let mut text = serde_json::to_vec_pretty(&submission)?;
     text.push(b'\n');
     let path = folder.join(FILE);
-    if let Err(error) = std::fs::write(&path, text) {
+    if let Err(error) = durable::write(&path, &text) {
         // What nobody knows of is not to run.
         let cancelled = if submission.cancel().is_ok() { "is cancelled" } else { "cannot be cancelled: cancel it" };
         let message =
             format!("cannot write {}; job {}, which was submitted, {cancelled}", path.display(), submission.job);
-        return Err(anyhow::Error::new(error).context(message));
+        return Err(error.context(message));
     }
     Ok(submission)
 }
@@ -241,8 +242,8 @@ impl Submission {
         })?;
         let path = folder.join(FILE);
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let submission = serde_json::from_slice(&bytes)
-            .with_context(|| Code::RunFileDamaged.says(format!("{} is damaged", path.display())))?;
+        let submission =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(&path, &bytes, error.is_eof(), &error))?;
         Ok((submission, folder))
     }
 

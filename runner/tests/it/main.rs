@@ -18,6 +18,7 @@ mod markdown;
 mod optimised;
 mod output;
 mod phases;
+mod power;
 mod probe;
 mod protocols;
 mod publish;
