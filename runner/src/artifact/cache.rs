@@ -50,6 +50,12 @@ impl Cache {
         &self.root
     }
 
+    /// Whether the entry `name` of `inputs` is there.
+    #[must_use]
+    pub fn has(&self, name: &str, inputs: &Inputs) -> bool {
+        self.root.join(format!("{name}-{}", inputs.digest())).is_dir()
+    }
+
     /// The entry `name` whose content is decided by `inputs`; `build` fills a fresh folder when there is none yet.
     ///
     /// # Errors

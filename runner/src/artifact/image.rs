@@ -71,16 +71,38 @@ pub fn describe(rootfs: &Path, name: &str) -> anyhow::Result<Rootfs> {
 /// When its description is wrong or the build fails.
 pub fn provide(rootfs: &Path, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<Artifact> {
     let description = describe(rootfs, name)?;
-    let overlay = rootfs.join(name).join("overlay");
-    let inputs = Inputs::default()
-        .text("recipe", RECIPE)
-        .text("description", &toml::to_string(&description)?)
-        .text("agent", &cache::sha256_file(agent).with_context(|| format!("cannot read {}", agent.display()))?.0)
-        .folder(&overlay)?;
+    let overlay = overlay(rootfs, name);
+    let inputs = inputs(&description, &overlay, agent)?;
     let (entry, note) = cache
-        .entry(&format!("rootfs/{name}"), &inputs, |work| build(name, &description, &overlay, agent, cache, work))
+        .entry(&entry_name(name), &inputs, |work| build(name, &description, &overlay, agent, cache, work))
         .with_context(|| Code::NoRootfs.says(format!("cannot make the root file system {name}")))?;
     Artifact::of(Kind::Rootfs, name, &note.version, &note.origin, &entry.join(IMAGE))
+}
+
+/// Whether `cache` has the image that [`provide`] would make.
+///
+/// # Errors
+/// When its description is wrong.
+pub fn is_made(rootfs: &Path, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<bool> {
+    let inputs = inputs(&describe(rootfs, name)?, &overlay(rootfs, name), agent)?;
+    Ok(cache.has(&entry_name(name), &inputs))
+}
+
+fn entry_name(name: &str) -> String {
+    format!("rootfs/{name}")
+}
+
+fn overlay(rootfs: &Path, name: &str) -> PathBuf {
+    rootfs.join(name).join("overlay")
+}
+
+/// Everything that decides an image's content.
+fn inputs(description: &Rootfs, overlay: &Path, agent: &Path) -> anyhow::Result<Inputs> {
+    Inputs::default()
+        .text("recipe", RECIPE)
+        .text("description", &toml::to_string(description)?)
+        .text("agent", &cache::sha256_file(agent).with_context(|| format!("cannot read {}", agent.display()))?.0)
+        .folder(overlay)
 }
 
 fn build(

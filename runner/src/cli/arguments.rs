@@ -138,7 +138,8 @@ shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned
         #[arg(long)]
         json: bool,
     },
-    /// Is this machine fit to measure on? What was found, why it matters, what mends it.
+    /// Check whether this machine is suitable for benchmarking, and suggest fixes. With a study, boot one of its
+    /// guests, and report what is missing only if the study needs it.
     #[command(after_help = "Example: microbench doctor experiments/quick.toml")]
     Doctor {
         #[command(flatten)]

@@ -1,15 +1,17 @@
 //! The machine: what the doctor tries, sets and puts back.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use microbench::artifact::cache::Cache;
 use microbench::error::describe;
 use microbench::host::tree::Tree;
 use microbench::host::{doctor, tune};
 use microbench::outln;
+use microbench::run::parts;
 
 use super::arguments::StudyArguments;
-use super::runs::boot_guest;
+use super::runs::{boot_guest, load};
 
 /// Sets the machine up or puts back what was there; says each thing that was changed or could not be.
 pub(super) fn tuning(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
@@ -31,12 +33,17 @@ pub(super) fn tuning(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
     Ok(if tune || failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Boots a guest under KVM: one of the study's, or of `experiments/quick.toml`. `None` when there is neither.
-pub(super) fn try_guest(arguments: &StudyArguments) -> Option<doctor::Boot> {
-    let manifest = arguments.manifest.clone().or_else(|| Some(PathBuf::from("experiments/quick.toml")))?;
-    if !manifest.is_file() {
-        return None;
+/// What the named study needs of this machine; `None` when no study is named.
+pub(super) fn needs(arguments: &StudyArguments) -> anyhow::Result<Option<BTreeSet<doctor::Need>>> {
+    if arguments.manifest.is_none() {
+        return Ok(None);
     }
-    let arguments = StudyArguments { manifest: Some(manifest), ..arguments.clone() };
-    Some(boot_guest(&arguments).flatten().map_err(|error| describe(error.as_ref())))
+    let loaded = load(arguments)?;
+    let images_made = parts::images_made(&loaded.plan, &loaded.project, &Cache::of_user()?)?;
+    Ok(Some(doctor::Need::of(&loaded.plan, &loaded.engines, images_made)))
+}
+
+/// Boots a guest of the named study under KVM.
+pub(super) fn try_guest(arguments: &StudyArguments) -> doctor::Boot {
+    boot_guest(arguments).flatten().map_err(|error| describe(error.as_ref()))
 }

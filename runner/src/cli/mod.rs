@@ -175,8 +175,11 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             if tune || restore {
                 return tuning(&tree, tune);
             }
-            let boot = if root.is_some() { None } else { try_guest(&study) };
-            let checks = doctor::checks(&tree, boot.as_ref());
+            // Without a named study nothing is booted: a manifest of the working directory may name any program.
+            let needs = machine::needs(&study)?;
+            let kvm = needs.as_ref().is_some_and(|needs| needs.contains(&doctor::Need::Kvm));
+            let boot = (root.is_none() && kvm).then(|| try_guest(&study));
+            let checks = doctor::checks(&tree, boot.as_ref(), needs.as_ref());
             if json {
                 outln!("{}", serde_json::to_string_pretty(&checks)?)?;
             } else {

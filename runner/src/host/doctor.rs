@@ -1,13 +1,17 @@
 //! Is this machine fit to measure on? Each check says what was found, why it matters and the command that mends it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use microbench_plots::record::{Instrument, Plan};
 use serde::Serialize;
 
 use super::counts::cpu_ticks;
 use super::facts::Facts;
 use super::parse;
 use super::tree::{MOUNTS, Tree};
+use crate::engine::description::Engine;
+use crate::run::parts::EMULATOR;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,13 +45,53 @@ pub struct Check {
 /// What a boot of a guest under KVM came to.
 pub type Boot = Result<(), String>;
 
-/// Checks the machine of `tree`. `boot` is what a guest under KVM came to; `None` when none was tried.
+/// What some studies need of the machine and others do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// KVM, or the emulated host instead.
+    Kvm,
+    /// Tap interfaces.
+    Tun,
+    /// QEMU as an engine.
+    Qemu,
+    /// strace, which counts system calls.
+    Strace,
+    /// mke2fs, which makes root file systems.
+    Mke2fs,
+}
+
+impl Need {
+    /// What `plan`, whose engines are `engines`, needs. `images_made` says that the cache has all of its root file
+    /// systems.
+    #[must_use]
+    pub fn of(plan: &Plan, engines: &[Engine], images_made: bool) -> BTreeSet<Self> {
+        let strace = plan.metrics.iter().any(|metric| metric.instrument == Some(Instrument::Strace));
+        let qemu = |engine: &Engine| [EMULATOR, QEMU].contains(&engine.program.as_str());
+        let all = [
+            (Self::Kvm, engines.iter().any(|engine| engine.needs_kvm)),
+            (Self::Tun, engines.iter().any(|engine| !engine.guest.shares_kernel())),
+            (Self::Qemu, engines.iter().any(qemu)),
+            (Self::Strace, strace),
+            (Self::Mke2fs, !images_made),
+        ];
+        all.into_iter().filter_map(|(need, needed)| needed.then_some(need)).collect()
+    }
+}
+
+/// Checks the machine of `tree`. `boot` is what a guest under KVM came to; `None` when none was tried. `study` is what
+/// the named study needs; `None` when no study is named, which may then need anything.
 #[must_use]
-pub fn checks(tree: &Tree, boot: Option<&Boot>) -> Vec<Check> {
+pub fn checks(tree: &Tree, boot: Option<&Boot>, study: Option<&BTreeSet<Need>>) -> Vec<Check> {
     let facts = Facts::read(tree);
-    let mut checks =
-        vec![guest(boot), device(tree, "/dev/kvm", KVM), device(tree, "/dev/net/tun", TUN), namespaces(tree)];
-    checks.extend(programs(tree));
+    let unneeded = |need| study.is_some_and(|needs| !needs.contains(&need));
+    let mut checks = vec![
+        guest(boot, unneeded(Need::Kvm)),
+        device(tree, "/dev/kvm", KVM, unneeded(Need::Kvm)),
+        device(tree, "/dev/net/tun", TUN, unneeded(Need::Tun)),
+        namespaces(tree),
+    ];
+    let kvm_works = boot.map_or_else(|| tree.opens("/dev/kvm").is_ok(), Result::is_ok);
+    checks.extend(programs(tree, kvm_works, study));
     checks.extend([
         governor(&facts),
         switch("turbo", facts.power.turbo, TURBO, "microbench doctor --tune"),
@@ -64,6 +108,7 @@ pub fn checks(tree: &Tree, boot: Option<&Boot>) -> Vec<Check> {
     checks
 }
 
+const QEMU: &str = "qemu-system-x86_64";
 const KVM: &str = "without it no VMM runs here; the emulated host takes its place, in virtual time";
 const TUN: &str = "each VM has a network interface of its own";
 const TURBO: &str = "the clock depends on heat and on what the other cores do";
@@ -75,9 +120,10 @@ fn check(name: &'static str, state: State, found: impl Into<String>, why: &'stat
     Check { name, state, found: found.into(), why, remedy }
 }
 
-fn guest(boot: Option<&Boot>) -> Check {
+fn guest(boot: Option<&Boot>, unneeded: bool) -> Check {
     let why = "a device that opens is no proof: a guest is booted to its first answer";
     match boot {
+        None if unneeded => check("guest under KVM", State::Ok, "not tried; the study does not need it", why, ""),
         Some(Ok(())) => check("guest under KVM", State::Ok, "it came up", why, ""),
         Some(Err(reason)) => {
             let found = format!("{reason}; trials execute on the emulated host, in virtual time");
@@ -87,10 +133,11 @@ fn guest(boot: Option<&Boot>) -> Check {
     }
 }
 
-fn device(tree: &Tree, path: &'static str, why: &'static str) -> Check {
+fn device(tree: &Tree, path: &'static str, why: &'static str, unneeded: bool) -> Check {
     let bad = if path == "/dev/kvm" { State::Warn } else { State::Bad };
     match tree.opens(path) {
         Ok(()) => check(path, State::Ok, "it opens", why, ""),
+        Err(error) if unneeded => check(path, State::Ok, format!("{error}; the study does not need it"), why, ""),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             check(path, bad, "permission denied", why, &format!("sudo chmod 0666 {path}"))
         }
@@ -113,16 +160,40 @@ fn namespaces(tree: &Tree) -> Check {
     }
 }
 
-fn programs(tree: &Tree) -> Vec<Check> {
-    let of = |name: &'static str, package: &str, why: &'static str| {
-        let there = tree.has_program(name);
-        let (state, found) = if there { (State::Ok, "installed") } else { (State::Bad, "not installed") };
+/// Programs that the distribution installs. Without a study a missing one is bad when no study can do without it.
+fn programs(tree: &Tree, kvm_works: bool, study: Option<&BTreeSet<Need>>) -> Vec<Check> {
+    let of = |name: &'static str, package: &str, why: &'static str, missing: State| {
+        let (state, found) = match (tree.has_program(name), missing) {
+            (true, _) => (State::Ok, "installed"),
+            (false, State::Ok) => (State::Ok, "not installed; the study does not need it"),
+            (false, missing) => (missing, "not installed"),
+        };
         check(name, state, found, why, &format!("make deps (Debian: apt install {package})"))
     };
+    let missing = |needed: &dyn Fn(&BTreeSet<Need>) -> bool, without_study: State| match study {
+        None => without_study,
+        Some(needs) if needed(needs) => State::Bad,
+        Some(_) => State::Ok,
+    };
+    let emulated = |needs: &BTreeSet<Need>| needs.contains(&Need::Kvm) && !kvm_works;
+    let qemu = missing(
+        &|needs| needs.contains(&Need::Qemu) || emulated(needs),
+        if kvm_works { State::Warn } else { State::Bad },
+    );
     vec![
-        of("qemu-system-x86_64", "qemu-system-x86", "it is an engine, and the emulated host"),
-        of("strace", "strace", "it counts the VMM's system calls"),
-        of("mke2fs", "e2fsprogs", "it makes root file systems"),
+        of(QEMU, "qemu-system-x86", "the QEMU engines and the emulated host need it", qemu),
+        of(
+            "strace",
+            "strace",
+            "metrics of system calls need it",
+            missing(&|needs| needs.contains(&Need::Strace), State::Warn),
+        ),
+        of(
+            "mke2fs",
+            "e2fsprogs",
+            "it makes root file systems that are not in the cache",
+            missing(&|needs| needs.contains(&Need::Mke2fs), State::Bad),
+        ),
     ]
 }
 

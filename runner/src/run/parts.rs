@@ -118,6 +118,17 @@ pub fn provide(
     Ok(lock)
 }
 
+/// Whether `cache` has every root file system of the plan, so that none is to be made.
+///
+/// # Errors
+/// When a description is wrong.
+pub fn images_made(plan: &Plan, project: &Project, cache: &Cache) -> anyhow::Result<bool> {
+    // Without an agent an image cannot be told from one with another agent.
+    let Ok(agent) = agent(project) else { return Ok(false) };
+    let names: BTreeSet<String> = plan.cells.iter().map(|cell| setting(cell, "rootfs")).collect();
+    names.iter().try_fold(true, |all, name| Ok(all && image::is_made(&project.rootfs(), name, &agent, cache)?))
+}
+
 /// Adds what the emulated host itself needs.
 ///
 /// # Errors

@@ -52,6 +52,65 @@ fn each_check_says_what_was_found_why_it_matters_and_what_mends_it() {
     assert_eq!(of("KSM")["remedy"], "microbench doctor --tune");
 }
 
+/// Name, state and finding of the checks that `doctor` makes with these arguments.
+fn states(bench: &Bench, arguments: &[&str]) -> Vec<(String, String, String)> {
+    let output = doctor(bench, &[arguments, &["--json"]].concat());
+    let checks: Vec<serde_json::Value> =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    let word = |check: &serde_json::Value, key: &str| check[key].as_str().unwrap().to_owned();
+    checks.iter().map(|check| (word(check, "name"), word(check, "state"), word(check, "found"))).collect()
+}
+
+#[test]
+fn a_missing_program_is_bad_only_for_a_study_that_needs_it() {
+    let bench = Bench::new();
+    let machine = machine(&bench);
+    for program in ["qemu-system-x86_64", "strace"] {
+        std::fs::remove_file(machine.join("usr/bin").join(program)).unwrap();
+    }
+    let state = |arguments: &[&str], name: &str| {
+        let states = states(&bench, arguments);
+        states.into_iter().find(|(check, ..)| check == name).map(|(_, state, _)| state).unwrap()
+    };
+    let programs = ["qemu-system-x86_64", "strace", "mke2fs"];
+    let of = |arguments: &[&str]| programs.map(|name| state(arguments, name));
+    // Without a study and without KVM nothing can be executed.
+    assert_eq!(of(&[]), ["bad", "warn", "bad"]);
+    let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    assert_eq!(of(&["study.toml"]), ["ok", "ok", "bad"]);
+    assert_eq!(state(&["study.toml"], "/dev/kvm"), "ok", "the fake engine needs no KVM");
+    // Its root file system is in the cache.
+    bench.run_study();
+    assert_eq!(of(&["study.toml"]), ["ok", "ok", "ok"]);
+
+    let firecracker = std::fs::read_to_string(&study).unwrap();
+    let firecracker = firecracker.replace("engine = \"fake\"", "engine = \"firecracker\"").replace("mode = \"ok\"", "");
+    let qemu = firecracker.replace("\"firecracker\"", "\"qemu-microvm\"");
+    let strace = firecracker.replace("[metrics]", "[metrics]\nvmm_system_calls = {}");
+    bench.file("firecracker.toml", &firecracker);
+    bench.file("qemu.toml", &qemu);
+    bench.file("strace.toml", &strace);
+    // Without KVM the emulated host takes its place, which is QEMU.
+    assert_eq!(of(&["firecracker.toml"]), ["bad", "ok", "ok"]);
+    bench.file("machine/dev/kvm", "");
+    assert_eq!(of(&[]), ["warn", "warn", "bad"]);
+    assert_eq!(of(&["firecracker.toml"]), ["ok", "ok", "ok"]);
+    assert_eq!(of(&["qemu.toml"]), ["bad", "ok", "ok"]);
+    assert_eq!(of(&["strace.toml"]), ["ok", "bad", "ok"]);
+    assert!(
+        states(&bench, &["firecracker.toml"]).iter().any(|(.., found)| found.ends_with("the study does not need it"))
+    );
+}
+
+#[test]
+fn doctor_refuses_a_study_that_does_not_exist() {
+    let bench = Bench::new();
+    machine(&bench);
+    let output = doctor(&bench, &["none.toml"]);
+    assert_ne!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("none.toml"), "{}", text(&output.stderr));
+}
+
 #[test]
 fn what_is_tuned_is_put_back_as_it_was() {
     let bench = Bench::new();
