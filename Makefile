@@ -130,8 +130,8 @@ test-slurm: images ## Run shards on a Slurm of two nodes on this machine, one of
 
 bench: MORE_PACKAGES = $(BENCH_PACKAGES)
 bench: images ## Measure this program beside its peers and the limit, and draw what it costs (installs hyperfine and pandas; an hour)
-	@[ -x '$(PYTHON)/bin/python' ] || python3 -m venv '$(PYTHON)'
-	'$(PYTHON)/bin/python' -m pip install --quiet --disable-pip-version-check -r bench/python/requirements.txt
+	@[ -x '$(PYTHON)/bin/python' ] || python3 -I -m venv '$(PYTHON)'
+	'$(PYTHON)/bin/python' -I -m pip install --quiet --disable-pip-version-check -r bench/python/requirements.txt
 	cargo build --locked --release -p microbench -p microbench-bench --bins --examples
 	$(TARGET)/release/microbench-bench $(BENCH) --rounds $(ROUNDS) --microbench $(TARGET)/release/microbench \
 		--agent $(TARGET)/$(AGENT_TARGET)/agent/microbench-agent --python '$(PYTHON)/bin/python'

@@ -30,7 +30,7 @@ const LEAST_FLAGS: &str = "--target x86_64-unknown-linux-gnu -C target-feature=+
     -C opt-level=3 -C lto=fat -C codegen-units=1 -C panic=abort -C strip=symbols";
 
 /// What one would put into a guest in its place.
-const PEER: &[&str] = &["python3", "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"];
+const PEER: &[&str] = &["python3", "-I", "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"];
 
 /// Bytes that are hashed in one block, and how many of them in a round.
 const BLOCK: u64 = 1 << 20;

@@ -58,7 +58,8 @@ pub(crate) fn printed(command: &mut Command) -> Result<String> {
 /// A Python that runs the text of a script, as it would be if nothing told its linear algebra what the processor is.
 pub(crate) fn python(program: &Path, script: &str, arguments: &[String]) -> Command {
     let mut command = Command::new(program);
-    command.args(["-c", script]).args(arguments).env_remove("OPENBLAS_CORETYPE").env_remove("OPENBLAS_L2_SIZE");
+    // Isolated: no module of the working directory.
+    command.args(["-I", "-c", script]).args(arguments).env_remove("OPENBLAS_CORETYPE").env_remove("OPENBLAS_L2_SIZE");
     command
 }
 

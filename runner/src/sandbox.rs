@@ -6,7 +6,7 @@
 //! killed, the child is too. Nothing here deletes anything: there is nothing left to delete.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -268,20 +268,31 @@ fn in_mask(status: &str, field: &str, signal: Signal) -> bool {
     mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
 }
 
-/// The path of a program on `PATH`, or `name` itself when it holds a slash.
+/// The absolute folders of the search path `path`, then the system's own. A relative or empty entry stands for the
+/// working directory, whose files are not to be executed.
+fn program_folders(path: &OsStr) -> Vec<PathBuf> {
+    let given = std::env::split_paths(path).filter(|folder| folder.is_absolute());
+    given.chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from)).collect()
+}
+
+/// `PATH` with the folders in which [`find_program`] looks.
+#[must_use]
+pub fn program_path() -> OsString {
+    let folders = program_folders(&std::env::var_os("PATH").unwrap_or_default());
+    // None of them holds a colon: each was split off at one.
+    std::env::join_paths(folders).unwrap_or_else(|_| "/usr/bin".into())
+}
+
+/// The absolute path of a program in an absolute folder of `PATH`, or of the file `name` when it holds a slash.
 ///
 /// # Errors
 /// When no such executable file exists.
 pub fn find_program(name: &str) -> io::Result<PathBuf> {
     let candidates: Vec<PathBuf> = if name.contains('/') {
-        vec![PathBuf::from(name)]
+        vec![std::path::absolute(name)?]
     } else {
-        std::env::var_os("PATH")
-            .iter()
-            .flat_map(std::env::split_paths)
-            .chain(["/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from))
-            .map(|folder| folder.join(name))
-            .collect()
+        let folders = program_folders(&std::env::var_os("PATH").unwrap_or_default());
+        folders.into_iter().map(|folder| folder.join(name)).collect()
     };
     candidates
         .into_iter()

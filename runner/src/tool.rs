@@ -1,4 +1,7 @@
 //! External programs that the artefacts are built with: argv arrays, output captured, one structured error.
+//!
+//! A tool runs in `/` unless it is given a folder, and with an absolute `PATH`: many programs read code or settings
+//! from their working directory, which may belong to another user while microbench runs as root.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
@@ -6,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::progress::Step;
+use crate::sandbox::{find_program, program_path};
 
 /// Bytes of a failed tool's output that the error keeps.
 const TAIL: usize = 4096;
@@ -44,7 +48,7 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// The program `name` from `PATH`.
+    /// The program `name` from the absolute folders of `PATH`.
     #[must_use]
     pub fn new(name: impl AsRef<OsStr>) -> Self {
         Self { argv: vec![name.as_ref().to_owned()], folder: None, environment: Vec::new() }
@@ -64,7 +68,7 @@ impl Tool {
         self
     }
 
-    /// Runs in `folder`.
+    /// Runs in `folder` instead of `/`.
     #[must_use]
     pub fn folder(mut self, folder: &Path) -> Self {
         self.folder = Some(folder.to_path_buf());
@@ -89,12 +93,13 @@ impl Tool {
             source,
             remedy: "`make deps` installs what microbench needs".into(),
         };
-        let mut command = Command::new(&self.argv[0]);
+        let program = find_program(&self.argv[0].to_string_lossy()).map_err(start)?;
+        let mut command = Command::new(program);
         command.args(&self.argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(self.environment.iter().map(|(name, value)| (name, value))).env("LC_ALL", "C.UTF-8");
-        if let Some(folder) = &self.folder {
-            command.current_dir(folder);
-        }
+        command.current_dir(self.folder.as_deref().unwrap_or(Path::new("/")));
+        // What the tool starts itself is looked up there too.
+        command.env("PATH", program_path());
         let mut child = command.spawn().map_err(start)?;
         let errors = child.stderr.take().map(|stream| {
             std::thread::spawn(move || {

@@ -41,7 +41,8 @@ impl Cache {
             .or_else(|| Some(set("XDG_CACHE_HOME")?.join("microbench")))
             .or_else(|| Some(set("HOME")?.join(".cache/microbench")))
             .context("no cache folder: set MICROBENCH_CACHE, XDG_CACHE_HOME or HOME")?;
-        Ok(Self { root })
+        // Tools that fill it do not run in the working directory.
+        Ok(Self { root: std::path::absolute(root).context("no working directory")? })
     }
 
     /// The folder itself.

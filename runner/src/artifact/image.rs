@@ -238,8 +238,7 @@ fn install(from: &Path, to: &Path, mode: u32) -> anyhow::Result<()> {
 
 fn make_image(stage: &Path, size_mib: u32, image: &Path, step: &Step) -> anyhow::Result<()> {
     step.detail("mke2fs");
-    let tool = |name: &str| Tool::new(crate::sandbox::find_program(name).unwrap_or_else(|_| name.into()));
-    tool("mke2fs")
+    Tool::new("mke2fs")
         .env("E2FSPROGS_FAKE_TIME", "1")
         .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "0", "-U", UUID])
         .args(["-O", "^has_journal,^metadata_csum,^orphan_file,^resize_inode,^metadata_csum_seed"])
@@ -269,7 +268,7 @@ fn make_image(stage: &Path, size_mib: u32, image: &Path, step: &Step) -> anyhow:
     }
     let script_path = image.with_extension("debugfs");
     fs::write(&script_path, script)?;
-    tool("debugfs")
+    Tool::new("debugfs")
         .env("E2FSPROGS_FAKE_TIME", "1")
         .args(["-w", "-f"])
         .arg(&script_path)

@@ -22,7 +22,8 @@ impl Project {
         let is_project = |folder: &&Path| folder.join("kernels").is_dir() && folder.join("rootfs").is_dir();
         if let Some(root) = given {
             let context = || Code::NoProject.says(format!("{} holds no kernels/ and rootfs/", root.display()));
-            return Some(root).filter(is_project).map(|root| Self { root: root.to_path_buf() }).with_context(context);
+            let root = Some(root).filter(is_project).with_context(context)?;
+            return Ok(Self { root: std::path::absolute(root).context("no working directory")? });
         }
         let near = std::path::absolute(near).context("no working directory")?;
         let here = std::env::current_dir().context("no working directory")?;

@@ -122,10 +122,15 @@ pub fn members(source: &Source, target: &Path, step: &Step) -> anyhow::Result<St
     Ok(origin)
 }
 
+/// Python without the modules of the working directory, of `PYTHONPATH` and of the user's own folder.
+fn python() -> Tool {
+    Tool::new("python3").arg("-I")
+}
+
 fn pypi(source: &Source, work: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
     let wheel = format!("{}=={}", source.package, source.version);
     step.detail(&format!("pip download {wheel}"));
-    Tool::new("python3")
+    python()
         .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"])
         .args(["--python-version", &source.python, "--dest"])
         .arg(work)
@@ -137,7 +142,7 @@ fn pypi(source: &Source, work: &Path, step: &Step) -> anyhow::Result<(PathBuf, S
         .find(|path| path.extension().is_some_and(|end| end == "whl"))
         .with_context(|| format!("pip left no wheel of {wheel}"))?;
     let unpacked = work.join("unpacked");
-    Tool::new("python3").args(["-m", "zipfile", "-e"]).arg(&file).arg(&unpacked).run(Some(step))?;
+    python().args(["-m", "zipfile", "-e"]).arg(&file).arg(&unpacked).run(Some(step))?;
     Ok((unpacked, format!("PyPI {wheel}")))
 }
 

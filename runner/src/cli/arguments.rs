@@ -514,7 +514,7 @@ pub(super) enum SelfTest {
         /// folder for temporary files].
         #[arg(long, value_name = "FOLDER")]
         folder: Option<PathBuf>,
-        /// Folder that holds kernels/ and rootfs/ [default: found above the working directory].
+        /// Project whose guest agent is executed [default: the source tree that this program was built from].
         #[arg(long, value_name = "FOLDER")]
         project: Option<PathBuf>,
     },

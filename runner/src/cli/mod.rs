@@ -301,7 +301,9 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Action::Selftest(SelfTest::Work { folder, project }) => {
-            let project = Project::find(project.as_deref(), &std::env::current_dir()?)?;
+            // Not the project of the working directory: its agent is executed.
+            let project = project.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+            let project = Project::find(Some(&project), &project)?;
             work::print(&project, &folder.unwrap_or_else(std::env::temp_dir))
         }
         Action::Selftest(SelfTest::Spawn { times, argv }) => {

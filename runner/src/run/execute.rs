@@ -47,6 +47,8 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
     let (plan, plan_sha256) = run.plan()?;
     let lock = Lock::read(run.path())?.with_context(|| format!("{} has no {}", run.path().display(), lock::FILE))?;
     let parts = parts::by_cell(&plan, &run.engines()?.engines, &lock, project)?;
+    // A VMM inherits the working directory, and QEMU looks for its firmware there first.
+    std::env::set_current_dir("/").context("cannot enter /")?;
     sandbox::enter()?;
     // In the sandbox's own mount namespace: nobody else sees it, and it goes with the namespace.
     let scratch = sandbox::scratch()?;

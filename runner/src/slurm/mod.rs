@@ -123,7 +123,9 @@ pub fn submit(request: &Request, folder: &Path) -> anyhow::Result<Submission> {
     let text = script(request, folder, &program)?;
     let path = folder.join(SCRIPT);
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    let printed = ask(Tool::new("sbatch").arg("--parsable").args(&request.options).arg(&path))?;
+    // Options may name files of the working directory.
+    let sbatch = Tool::new("sbatch").folder(Path::new("."));
+    let printed = ask(sbatch.arg("--parsable").args(&request.options).arg(&path))?;
     let (job, cluster) = parsable(&printed).with_context(|| {
         Code::SlurmFailed.says(format!("`sbatch --parsable` printed no job number but {:?}", printed.trim()))
     })?;

@@ -33,3 +33,4 @@ mod testbed;
 mod trust;
 mod walk;
 mod work;
+mod workdir;
