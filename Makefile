@@ -58,7 +58,7 @@ deps: ## Install what building and running needs (Debian; asks for sudo when not
 		echo "installing:$$missing"
 		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo
 		$$sudo apt-get -q update
-		DEBIAN_FRONTEND=noninteractive $$sudo apt-get -q -y --no-install-recommends install $$missing
+		DEBIAN_FRONTEND=noninteractive $$sudo apt-get -q -y --no-install-recommends --no-remove install $$missing
 	fi
 	command -v cargo >/dev/null || { echo 'no cargo: install Rust 1.95 or newer by https://rustup.rs'; exit 1; }
 
