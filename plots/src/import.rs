@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use crate::direction::IMPORTED;
 use crate::record::{Cell, FORMAT_VERSION, HostKind, Level, Metric, MetricSource, Plan, PlannedTrial, Record};
 
 /// How a CSV is to be read.
@@ -63,10 +64,13 @@ pub struct Imported {
     pub ignored: usize,
 }
 
+/// Why a VM has no value of a metric of which the table has no row.
+pub(crate) const ABSENT: &str = "not in the imported table";
+
 /// Name of the reading that an imported metric has.
 #[must_use]
 pub fn reading(metric: &str) -> String {
-    format!("imported.{metric}")
+    format!("{IMPORTED}{metric}")
 }
 
 /// One value: `Err` with the reason why there is none.
@@ -227,6 +231,7 @@ fn run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, ignored: usiz
     plan.trials = Vec::new();
     plan.workloads = Vec::new();
     for metric in &mut plan.metrics {
+        metric.better = Some(metric.direction());
         metric.source = MetricSource::Reading(reading(&metric.name));
         metric.instrument = None;
     }
@@ -256,7 +261,7 @@ fn run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, ignored: usiz
 }
 
 fn record(metric: &Metric, vm: u32, value: Option<&Value>) -> Record {
-    let missing = || Err("not in the imported table".to_owned());
+    let missing = || Err(ABSENT.to_owned());
     let (value, reason) = match value.cloned().unwrap_or_else(missing) {
         Ok(value) => (Some(value), String::new()),
         Err(reason) => (None, reason),

@@ -174,6 +174,7 @@ fn metrics(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
         text("metric", of(&|metric| metric.name.clone())),
         text("label", of(&|metric| metric.label.clone())),
         text("unit", of(&|metric| metric.unit.clone())),
+        text("better", of(&|metric| metric.direction().to_string())),
         text("definition", of(&|metric| metric.definition.clone())),
     ];
     DataFrame::new(plan.metrics.len(), columns)

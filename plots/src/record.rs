@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use crate::direction::Better;
 pub use crate::name::Name;
 use crate::stats::precision::{Look, Precision};
 pub use crate::values::Values;
@@ -336,6 +337,9 @@ pub struct Metric {
     pub unit: String,
     /// Where the value comes from.
     pub source: MetricSource,
+    /// Which direction is better; `None` in plans of earlier versions: [`Metric::direction`] is the one to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub better: Option<Better>,
     /// What must be attached for it; `None` for timed trials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instrument: Option<Instrument>,

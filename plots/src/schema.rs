@@ -195,6 +195,7 @@ pub const METRICS: &[Column] = &[
     column("metric", Text, "", "name of the metric"),
     column("label", Text, "", "its name in figures"),
     column("unit", Text, "", "unit of its values"),
+    column("better", Text, "", "the better direction of its values: `lower`, `higher` or `neither`"),
     column("definition", Text, "", "from what to what, on which clock"),
 ];
 

@@ -1,7 +1,8 @@
 //! The names of events and readings: the one table that the runner writes by and that a manifest is checked against.
 //!
 //! An event is a named instant in one VM's life on the executing host's `CLOCK_MONOTONIC`. A reading is a value that the guest, its
-//! kernel or the runner reports for one VM. Nothing else in the code spells such a name.
+//! kernel or the runner reports for one VM. Only the table of better directions
+//! (`microbench_plots::direction`) spells the names of readings as well, which a test holds to this table.
 
 /// One event: its name and what exactly happened at that instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,8 @@ pub fn rank(name: &str) -> Option<usize> {
 
 /// Readings: values that are reported, not instants.
 pub mod reading {
-    use microbench_plots::record::Instrument;
+    use microbench_plots::direction;
+    use microbench_plots::record::{Better, Instrument};
 
     /// One reading: its name, its unit in the journal and what it is.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,14 @@ pub mod reading {
         pub unit: &'static str,
         /// What it is, on which clock.
         pub doc: &'static str,
+    }
+
+    impl ReadingSpec {
+        /// The better direction of its values.
+        #[must_use]
+        pub fn better(&self) -> Better {
+            direction::of_reading(self.name)
+        }
     }
 
     macro_rules! readings {
@@ -243,6 +253,9 @@ pub mod reading {
 mod tests {
     use std::collections::BTreeSet;
 
+    use microbench_plots::direction;
+    use microbench_plots::record::Better;
+
     use super::*;
 
     #[test]
@@ -250,6 +263,15 @@ mod tests {
         let names: BTreeSet<_> =
             EVENTS.iter().map(|event| event.name).chain(reading::READINGS.iter().map(|reading| reading.name)).collect();
         assert_eq!(names.len(), EVENTS.len() + reading::READINGS.len());
+    }
+
+    #[test]
+    fn every_reading_has_a_better_direction() {
+        let names = |specs: &[reading::ReadingSpec]| specs.iter().map(|one| one.name.to_owned()).collect::<Vec<_>>();
+        let directed = |table: &[(&str, Better)]| table.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(reading::READINGS), directed(direction::READINGS));
+        let values: Vec<String> = directed(direction::WORK_VALUES);
+        assert_eq!(names(reading::OF_WORK), values.iter().map(|v| format!("work.METRIC.{v}")).collect::<Vec<_>>());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-use microbench_plots::record::{Cell, Plan, PlannedTrial, Shard};
+use microbench_plots::record::{Better, Cell, Plan, PlannedTrial, Shard};
 
 use crate::engine::description::Engine;
 use crate::manifest::protocol::preset;
@@ -299,10 +299,22 @@ fn excluded(text: &mut String, plan: &Plan, study: &Study, full: bool) {
 
 fn measured(text: &mut String, plan: &Plan) {
     let names = |names: Vec<&str>| if names.is_empty() { "none".into() } else { names.join(", ") };
-    let metrics = names(plan.metrics.iter().map(|metric| metric.name.as_str()).collect());
     let figures = names(plan.figures.iter().map(|figure| figure.name.as_str()).collect());
     let claims = names(plan.claims.iter().map(|claim| claim.name.as_str()).collect());
-    let mut lists = vec![("metrics: ", metrics), ("figures: ", figures)];
+    let mut lists = Vec::new();
+    for (better, head) in [
+        (Better::Lower, "metrics, better when lower: "),
+        (Better::Higher, "metrics, better when higher: "),
+        (Better::Neither, "metrics without a better direction: "),
+    ] {
+        let own: Vec<&str> = (plan.metrics.iter().filter(|metric| metric.direction() == better))
+            .map(|metric| metric.name.as_str())
+            .collect();
+        if !own.is_empty() {
+            lists.push((head, own.join(", ")));
+        }
+    }
+    lists.push(("figures: ", figures));
     if !plan.claims.is_empty() {
         lists.push(("claims: ", claims));
     }

@@ -145,9 +145,14 @@ impl Starter<'_> {
             say(text, &format!("{}. {}", metric.label, metric.definition()));
             let _ = writeln!(text, "{} = {{}}", metric.name);
         }
-        say(text, "A metric of one's own is between two events, a reading, or work for the guest:");
+        say(
+            text,
+            "A metric of one's own is between two events, a reading, or work for the guest. `better` is the better direction \
+             of its values (`lower`, `higher` or `neither`), where its source does not say it:",
+        );
         text.push_str(
-            "#agent_time = { from = \"spawn\", to = \"agent.ready\" }\n#messages = { reading = \"kernel.messages\" }\n\
+            "#agent_time = { from = \"spawn\", to = \"agent.ready\" }\n\
+             #messages = { reading = \"kernel.messages\", better = \"lower\" }\n\
              #hash_16m = { work = { kind = \"sha256\", bytes = \"16 MiB\", rounds = 10 } }\n",
         );
     }

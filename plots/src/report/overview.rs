@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::claim::{self, Verdict};
 use crate::journal::Journal;
 use crate::limit;
-use crate::record::{FailureReason, HostKind, Plan, vm_id};
+use crate::record::{Better, FailureReason, HostKind, Plan, vm_id};
 use crate::samples::{Sample, Status};
 use crate::summary::{Row, reasons};
 
@@ -65,6 +65,7 @@ pub(super) struct Term {
     name: String,
     label: String,
     definition: String,
+    better: String,
     unit: String,
 }
 
@@ -274,6 +275,10 @@ pub(super) fn metrics(plan: &Plan) -> Vec<Term> {
         name: metric.name.clone(),
         label: metric.label.clone(),
         definition: format!("{}.", metric.definition.trim().trim_end_matches('.').replace('`', "")),
+        better: match metric.direction() {
+            Better::Neither => String::new(),
+            better => format!(" Better when {better}."),
+        },
         unit: if metric.unit == "1" { "none, a count".to_owned() } else { metric.unit.clone() },
     };
     plan.metrics.iter().map(term).collect()

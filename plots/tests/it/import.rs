@@ -55,6 +55,7 @@ fn plan(variants: &[&str], concurrencies: &[i64], metrics: &[&str]) -> Plan {
             definition: "As published.".into(),
             unit: if *name == "kernel_log_messages" { "1".into() } else { "ms".into() },
             source: MetricSource::Reading("x".into()),
+            better: None,
             instrument: None,
         })
         .collect();

@@ -31,6 +31,7 @@ pub(crate) fn metric(name: &str, label: &str, reading: &str) -> Metric {
         definition: format!("What `{reading}` says."),
         unit: "ms".into(),
         source: MetricSource::Reading(reading.into()),
+        better: None,
         instrument: None,
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Beside these keys some tables hold others that the catalogue knows: the settings of guests and engines ([`Rest`]).
 
+use microbench_plots::record::Better;
+
 use super::figures::{COLUMNS, FORMS, SCALES, STATISTICS, THEMES};
 use super::metrics::BUILT_IN;
 use super::protocol::PRESETS;
@@ -143,6 +145,10 @@ pub fn work_values() -> Vec<Word> {
     let doc =
         |value: &str| work_value(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit));
     values.iter().map(|value| Word { name: (*value).into(), doc: doc(value) }).collect()
+}
+
+fn directions() -> Vec<Word> {
+    Better::ALL.iter().map(|better| Word { name: better.text().into(), doc: better.doc().into() }).collect()
 }
 
 fn orders() -> Vec<Word> {
@@ -447,6 +453,13 @@ pub const METRIC: &[Key] = &[
     ),
     key("label", Shape::Line, Need::Never, "Name on axes and in tables.", "the built-in metric's, or the key in words"),
     key("definition", Shape::Line, Need::Never, "The sentence that stands below figures.", "made of the source"),
+    key(
+        "better",
+        Shape::Word(directions),
+        Need::Never,
+        "Which direction of the values is better: `compare` calls a difference better or worse by it.",
+        "`lower` for a duration, for a reading its direction in the table of readings",
+    ),
     key(
         "probe",
         Shape::Word(probes),

@@ -1,6 +1,6 @@
 //! Metrics: each with exactly one source, and the work that some of them need.
 
-use microbench_plots::record::{Cell, Level, Metric, MetricSource, Workload, WorkloadKind};
+use microbench_plots::record::{Better, Cell, Level, Metric, MetricSource, Workload, WorkloadKind};
 
 use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
@@ -159,13 +159,16 @@ pub(super) fn check(
     let (mut metrics, mut works) = (Vec::new(), Vec::new());
     let workers: Vec<Worker<'_>> = manifest.metrics.iter().filter_map(|raw| worker(raw, preset)).collect();
     for raw in &manifest.metrics {
+        let better = raw.better.as_ref().map(|better| known_direction(better, errors));
         let Some((source, unit, definition, work)) = resolve(raw, preset, &workers, errors) else { continue };
+        let better = better.flatten().unwrap_or_else(|| Better::of_source(&source, &unit));
         works.extend(work);
         metrics.push(Metric {
             name: raw.name.value.clone(),
             label: raw.label.as_ref().map_or_else(|| label(&raw.name.value), |label| label.value.clone()),
             definition: raw.definition.as_ref().map_or(definition, |definition| definition.value.clone()),
             unit,
+            better: Some(better),
             instrument: match &source {
                 MetricSource::Reading(name) => reading::instrument(name),
                 MetricSource::Span { .. } => None,
@@ -258,8 +261,19 @@ impl BuiltIn {
     /// The unit of its values, and the sentence that says what it measures.
     #[must_use]
     pub fn measures(&self) -> (String, String) {
-        let (_, unit, definition, _) = of_source(self.name, self.source, &[]).unwrap_or_else(|| of_span("", ""));
+        let (_, unit, definition, _) = self.resolved();
         (unit, definition)
+    }
+
+    /// The better direction of its values.
+    #[must_use]
+    pub fn better(&self) -> Better {
+        let (source, unit, ..) = self.resolved();
+        Better::of_source(&source, &unit)
+    }
+
+    fn resolved(&self) -> Resolved {
+        of_source(self.name, self.source, &[]).unwrap_or_else(|| of_span("", ""))
     }
 }
 
@@ -349,6 +363,16 @@ fn of_source(metric: &str, source: Source, workers: &[Worker<'_>]) -> Option<Res
         Source::Reading(name) => of_reading(name, workers)?,
         Source::Work(kind, bytes, rounds) => of_work(works::plain(metric, kind, bytes, rounds), DURATION),
     })
+}
+
+fn known_direction(word: &At<String>, errors: &mut Diagnostics) -> Option<Better> {
+    let found = Better::named(&word.value);
+    if found.is_none() {
+        let message = format!("{} is not a direction of a metric", quote(&word.value));
+        let help = suggest(&word.value, "directions", Better::ALL.into_iter().map(Better::text));
+        errors.push(ManifestError::new(Code::NotAChoice, word.span.clone(), message).help(help));
+    }
+    found
 }
 
 fn known_event(name: &At<String>, errors: &mut Diagnostics) -> bool {

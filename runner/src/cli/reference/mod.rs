@@ -117,33 +117,39 @@ fn events() -> String {
 }
 
 fn readings() -> String {
-    let mut rows: Vec<[String; 3]> =
-        reading::READINGS.iter().map(|one| [code(one.name), cell(one.unit), cell(one.doc)]).collect();
-    rows.extend(reading::OF_WORK.iter().map(|one| [code(one.name), cell(one.unit), cell(one.doc)]));
+    let all = reading::READINGS.iter().chain(reading::OF_WORK);
+    let row = |one: &reading::ReadingSpec| [code(one.name), cell(one.unit), one.better().to_string(), cell(one.doc)];
+    let rows: Vec<[String; 4]> = all.map(row).collect();
     format!(
         "A reading is a value that the guest, its kernel or the runner reports for one VM. A metric takes it by \
          `reading = \"NAME\"`;\none in ns is shown in ms. A reading that cannot be had is a sample without a value that says why.\n\n{}\n\
          `METRIC` is the name of the metric whose work it is; which [kind](metrics.md#kinds-of-work) has which of them is there. \
          `work.METRIC.sha_ni` is in the journal, and no metric can name it. A reading as a metric is, for instance,\n\n```toml fragment\n[metrics]\n\
-         memory_of_the_vmm = {{ reading = \"vmm.peak_rss\" }}\n```\n",
-        table(["reading", "unit", "what"], &rows)
+         memory_of_the_vmm = {{ reading = \"vmm.peak_rss\" }}\n```\n\n\
+         `better` is the better direction of the values, by which [`compare`](../how-to/ci-gate.md) calls a difference better or worse. A \
+         metric's key\n`better` says another one.\n",
+        table(["reading", "unit", "better", "what"], &rows)
     )
 }
 
 fn metrics() -> String {
-    let rows: Vec<[String; 4]> = BUILT_IN
+    let rows: Vec<[String; 5]> = BUILT_IN
         .iter()
         .map(|metric| {
             let (unit, definition) = metric.measures();
-            [code(metric.name), cell(metric.label), cell(&unit), cell(&definition)]
+            [code(metric.name), cell(metric.label), cell(&unit), metric.better().to_string(), cell(&definition)]
         })
         .collect();
     let mut text = format!(
         "These need no more than their name in `[metrics]`, as in `shutdown_time = {{}}`. Others are made of two \
          [events](events.md),\nof a [reading](readings.md) or of work: [how to](../how-to/new-workload-or-metric.md).\n\n{}\n\
          The five phases add up to `webservice_startup_time` exactly, for every engine.\n\n\
+         `better` is the better direction of the values: [`compare`](../how-to/ci-gate.md) calls a difference better or worse by it. The \
+         key `better` of a metric\n(`lower`, `higher` or `neither`) says another one. Without the key, a metric between two events is better \
+         when lower. A metric of a reading has the\ndirection of [its reading](readings.md); a reading that is not in that table has none \
+         (`neither`).\n\n\
          ## By protocol\n\n`protocol` in `[study]` sets defaults of settings and metrics; what a manifest says itself wins.\n",
-        table(["metric", "label", "unit", "is"], &rows)
+        table(["metric", "label", "unit", "better", "is"], &rows)
     );
     for preset in PRESETS {
         let _ = write!(text, "\n### `{}`: {}\n\n", preset.name, preset.doc);

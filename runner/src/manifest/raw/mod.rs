@@ -92,6 +92,7 @@ pub(super) struct Metric {
     pub(super) work: Option<At<RawWork>>,
     pub(super) label: Option<At<String>>,
     pub(super) definition: Option<At<String>>,
+    pub(super) better: Option<At<String>>,
     pub(super) probe: Option<At<Level>>,
 }
 
@@ -322,6 +323,7 @@ fn metric(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) 
         work: table.take("work").and_then(|entry| work(&entry, errors)),
         label: table.string("label", errors),
         definition: table.string("definition", errors),
+        better: table.string("better", errors),
         probe: table.take("probe").and_then(|entry| entry.item().level(errors)),
     };
     let broken = errors.count() != before || ["from", "to", "reading", "work"].iter().any(|key| table.has_slip_of(key));
