@@ -151,7 +151,7 @@ pub(crate) fn loaded(run: &Path) -> Result<Loaded, Error> {
     Ok(Loaded { plan, samples, rows })
 }
 
-fn plan(run: &Path) -> Result<Plan, Error> {
+pub(crate) fn plan(run: &Path) -> Result<Plan, Error> {
     let path = run.join("plan.json");
     let bytes = std::fs::read(&path).map_err(at(&path))?;
     serde_json::from_slice(&bytes).map_err(|source| Error::Plan { path, source })

@@ -7,6 +7,7 @@
 mod analyze;
 pub mod claim;
 pub mod compare;
+pub mod completed;
 pub mod direction;
 pub mod figure;
 mod file;

@@ -5,11 +5,12 @@
 
 use std::fmt::Write as _;
 
-use crate::compare::{self, Settings, Verdict};
+use crate::compare::{self, Pair, Settings, Side, Verdict};
+use crate::completed::ByCell;
 use crate::record::Plan;
 use crate::samples::Sample;
 use crate::summary::summarise;
-use crate::terminal::table;
+use crate::terminal::aligned;
 
 /// Names of the two labels: the variants of such a plan.
 pub const LABELS: [&str; 2] = ["A", "B"];
@@ -19,7 +20,7 @@ pub const LABELS: [&str; 2] = ["A", "B"];
 pub struct Floor {
     /// The metric.
     pub metric: String,
-    /// `|ratio - 1|` of each repetition, in their order.
+    /// `|ratio - 1|` of each repetition that has a ratio, in their order.
     pub apart: Vec<f64>,
     /// What each came to.
     pub verdicts: Vec<Verdict>,
@@ -39,7 +40,7 @@ impl Floor {
     /// Repetitions in which the cell was found to differ from itself.
     #[must_use]
     pub fn wrong(&self) -> usize {
-        self.count(Verdict::Faster) + self.count(Verdict::Slower)
+        self.verdicts.iter().filter(|verdict| verdict.is_difference()).count()
     }
 }
 
@@ -53,20 +54,19 @@ pub fn floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: &Settings)
     for repetition in 0..all / blocks.max(1) {
         let own: Vec<Sample> =
             samples.iter().filter(|sample| sample.block / blocks.max(1) == repetition).cloned().collect();
-        let rows = summarise(plan, &own);
-        let (first, second): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| plan.cells.first().is_some_and(|cell| cell.id == row.cell));
-        let other = plan.cells.get(1).map_or_else(String::new, |cell| cell.id.to_string());
+        let (rows, completed) = (summarise(plan, &own), ByCell::new());
+        let run = Side { plan, rows: &rows, completed: &completed };
+        let [first, second, ..] = plan.cells.as_slice() else { break };
         let settings = Settings { seed: settings.seed.wrapping_add(u64::from(repetition)), ..settings.clone() };
-        for one in compare::compare(&first, &second, &settings, |_| vec![other.clone()]) {
+        let found = compare::compare(run, run, &[Pair::of(&first.id, &second.id)], &settings);
+        for one in found.into_iter().filter(compare::Comparison::is_contrast) {
             if let Some(floor) = floors.iter_mut().find(|floor| floor.metric == one.metric) {
-                let Some(ratio) = one.ratio else { continue };
-                floor.apart.push((ratio - 1.0).abs());
+                floor.apart.extend(one.ratio.map(|ratio| (ratio - 1.0).abs()));
                 floor.verdicts.push(one.verdict);
             }
         }
     }
-    floors.retain(|floor| !floor.apart.is_empty());
+    floors.retain(|floor| !floor.verdicts.is_empty());
     floors
 }
 
@@ -83,22 +83,24 @@ pub fn text(floors: &[Floor], plan: &Plan, samples: &[Sample], blocks: u32, sett
         "{cell} against itself: repetitions of {blocks} trials under each label, in blocks of one of each; margin {:.1} %\n",
         settings.margin.unwrap_or(0.0) * 100.0
     );
-    let header =
-        ["metric", "repetitions", "apart, median", "apart, largest", "faster", "slower", "equivalent", "inconclusive"];
-    let rows = floors.iter().map(|floor| {
-        let median = crate::stats::median::median(&floor.apart).unwrap_or(0.0);
-        [
+    let verdicts = [Verdict::Better, Verdict::Worse, Verdict::Differs, Verdict::Equivalent, Verdict::Inconclusive];
+    let mut header = ["metric", "repetitions", "apart, median", "apart, largest"].map(str::to_owned).to_vec();
+    header.extend(verdicts.map(|verdict| verdict.text().to_owned()));
+    let percent = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.3} %", value * 100.0));
+    let mut lines = vec![header];
+    lines.extend(floors.iter().map(|floor| {
+        let largest = (!floor.apart.is_empty()).then(|| floor.largest());
+        let mut line = vec![
             floor.metric.clone(),
-            floor.apart.len().to_string(),
-            format!("{:.3} %", median * 100.0),
-            format!("{:.3} %", floor.largest() * 100.0),
-            floor.count(Verdict::Faster).to_string(),
-            floor.count(Verdict::Slower).to_string(),
-            floor.count(Verdict::Equivalent).to_string(),
-            floor.count(Verdict::Inconclusive).to_string(),
-        ]
-    });
-    out.push_str(&table(std::iter::once(header.map(str::to_owned)).chain(rows), 1..8));
+            floor.verdicts.len().to_string(),
+            percent(crate::stats::median::median(&floor.apart)),
+            percent(largest),
+        ];
+        line.extend(verdicts.map(|verdict| floor.count(verdict).to_string()));
+        line
+    }));
+    let right: Vec<bool> = (0..lines[0].len()).map(|column| column > 0).collect();
+    out.push_str(&aligned(&lines, &right));
     out.push_str(
         "\nThe noise floor is the largest: a smaller difference between two cells of this host says nothing.\n",
     );

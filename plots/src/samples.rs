@@ -239,7 +239,7 @@ fn metrics(plan: &Plan, instrument: Option<Instrument>) -> impl Iterator<Item = 
 }
 
 /// VMs of one trial. A table that somebody else made may pool several batches into one, and has then more than the cell says.
-fn vms(cell: &Cell, execution: Option<&Execution>) -> u32 {
+pub(crate) fn vms(cell: &Cell, execution: Option<&Execution>) -> u32 {
     let imported = execution.filter(|execution| execution.host == HostKind::Imported);
     let last = imported.and_then(|execution| execution.vms.last_key_value());
     last.map_or(cell.concurrency, |(vm, _)| cell.concurrency.max(vm + 1))

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::compare::{self, ALPHA, Comparison, Settings};
+use crate::compare::{self, ALPHA, Comparison, Settings, Side};
+use crate::completed::ByCell;
+use crate::direction::Better;
 use crate::record::{Cell, HostKind, Plan, Statistic};
 use crate::stats::contrast::{BOOTSTRAP_FROM, INTERVAL_FROM};
 use crate::summary::{LEVEL, Row};
@@ -69,12 +71,13 @@ pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
         blocks: true,
         pooled: false,
     };
-    let found = compare::within(plan, rows, baseline, &settings);
+    let completed = ByCell::new();
+    let found = compare::within(Side { plan, rows, completed: &completed }, baseline, &settings);
     let tests = found.iter().filter(|one| one.adjusted_p.is_some()).count();
     let host = rows.iter().find_map(|row| row.host);
     let mut sentences = Vec::new();
     for metric in headline(plan) {
-        for one in found.iter().filter(|one| one.metric == metric) {
+        for one in found.iter().filter(|one| one.is_contrast() && one.metric == metric) {
             let second = plan.cells.iter().find(|cell| cell.id == one.cell);
             let first = second.and_then(|second| {
                 plan.cells.iter().find(|cell| cell.variant == baseline && cell.is_like(second, "variant"))
@@ -107,8 +110,10 @@ fn sentence(
     let basis = format!("(medians{within}, {} % interval, n = {n} trials; {})", LEVEL * 100.0, said(host));
     let fewest = one.n[0].min(one.n[1]);
     let own = one.ratio.unwrap_or(1.0);
+    let is_time = one.unit == "ms" && one.better == Better::Lower;
     let (says, text) = match &one.interval {
-        None if one.ratio.is_none() => {
+        None if one.difference_interval.is_some() => by_difference(one, [&name, a, b], &levels, &basis),
+        None if one.ratio.is_none() && one.difference.is_none() => {
             (Says::Withheld, format!("{name} of {b} and {a}, {levels}: no sentence, {}", one.remark))
         }
         None if one.hosts.len() > 1 => (
@@ -137,16 +142,18 @@ fn sentence(
             )
         }
         Some(interval) => {
-            let faster = own < 1.0;
             let inverse = [1.0 / own, 1.0 / interval.high, 1.0 / interval.low];
-            let (subject, object, ratio) = match (one.unit.as_str(), faster) {
-                ("ms", true) => (b, a, inverse),
-                ("ms", false) => (a, b, [own, interval.low, interval.high]),
-                _ => (b, a, [own, interval.low, interval.high]),
+            let (subject, object, ratio) = match (is_time, own < 1.0) {
+                (true, true) => (b, a, inverse),
+                (true, false) => (a, b, [own, interval.low, interval.high]),
+                (false, _) => (b, a, [own, interval.low, interval.high]),
             };
-            let what =
-                if one.unit == "ms" { format!("times as fast as {object}'s") } else { format!("times {object}'s") };
-            let name = if one.unit == "ms" { name } else { format!("value of {name}") };
+            let what = if is_time {
+                format!("times as fast as {object}'s")
+            } else {
+                format!("times {object}'s{}", judged(one.better, own > 1.0))
+            };
+            let name = if is_time { name } else { format!("value of {name}") };
             let mut text = format!("{subject}'s {name} is {} {what}, {levels} {basis}", times(ratio));
             if fewest < BOOTSTRAP_FROM {
                 text.push_str("; the interval takes trials for normal, there are too few for another");
@@ -155,6 +162,39 @@ fn sentence(
         }
     };
     Sentence { says, text: text + ".", comparison: one.clone(), baseline: first.id.to_string(), tests }
+}
+
+/// The sentence on two values of which the first side's is not above zero, by their difference.
+fn by_difference(one: &Comparison, [name, a, b]: [&str; 3], levels: &str, basis: &str) -> (Says, String) {
+    let unit = if one.unit == "1" { String::new() } else { format!(" {}", one.unit) };
+    let difference = one.difference.unwrap_or(0.0);
+    let (low, high) = one.difference_interval.as_ref().map_or((difference, difference), |i| (i.low, i.high));
+    if low <= 0.0 && high >= 0.0 {
+        let text = format!(
+            "no difference shown in {name} of {b} and {a}, {levels}: {b}'s less {a}'s is {difference:.2} ({low:.2} to {high:.2}){unit} \
+             {basis}"
+        );
+        return (Says::NoDifferenceShown, text);
+    }
+    let is_higher = difference > 0.0;
+    let (low, high) = if is_higher { (low, high) } else { (-high, -low) };
+    let text = format!(
+        "{b}'s value of {name} is {:.2} ({low:.2} to {high:.2}){unit} {} than {a}'s{}, {levels} {basis}",
+        difference.abs(),
+        if is_higher { "higher" } else { "lower" },
+        judged(one.better, is_higher)
+    );
+    (Says::Differs, text)
+}
+
+/// What a difference is, as the end of a clause; empty where neither direction is better.
+fn judged(better: Better, is_higher: bool) -> &'static str {
+    match better {
+        Better::Neither => "",
+        Better::Higher if is_higher => ", which is better",
+        Better::Lower if !is_higher => ", which is better",
+        Better::Higher | Better::Lower => ", which is worse",
+    }
 }
 
 /// `1.44 (1.42 to 1.46)`, with as many digits as tell the three apart and from 1.

@@ -1,6 +1,6 @@
 //! Results for a reader: the tree, the sentences, the hints.
 
-use microbench_plots::record::encode_line;
+use microbench_plots::record::{Better, encode_line};
 use microbench_plots::sentence::{Says, sentences};
 use microbench_plots::terminal::Room;
 use microbench_plots::{analyze, hint, results, sentence};
@@ -37,6 +37,27 @@ fn variants_are_compared_in_sentences_and_a_sentence_needs_an_interval() {
     insta::assert_snapshot!("sentences withheld", sentence::text(&withheld, "RUN", Room::ANY));
     let few = of(4);
     assert!(few.iter().all(|one| one.says == Says::Differs && one.text.contains("takes trials for normal")), "{few:?}");
+}
+
+#[test]
+fn only_times_are_called_fast_and_other_metrics_better_or_worse() {
+    let mut run = Run::new(10, Vec::new());
+    let text = |run: &Run| {
+        run.write_plan();
+        let analysis = analyze(run.folder()).unwrap();
+        sentences(&analysis.plan, &analysis.summary).remove(0).text
+    };
+    for (better, end) in [
+        (Better::Higher, " times QEMU host CPU's, which is worse, one VM at a time"),
+        (Better::Lower, " times QEMU host CPU's, which is better, one VM at a time"),
+        (Better::Neither, " times QEMU host CPU's, one VM at a time"),
+    ] {
+        run.plan.metrics[0].unit = "MB/s".into();
+        run.plan.metrics[0].better = Some(better);
+        let said = text(&run);
+        assert!(said.starts_with("Firecracker's value of kernel boot is 0.56") && said.contains(end), "{said}");
+        assert!(!said.contains("fast"), "{said}");
+    }
 }
 
 #[test]

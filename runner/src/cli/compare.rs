@@ -5,10 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use microbench::error::code::Code;
+use microbench::error::exit;
 use microbench::run::directory::Directory;
 use microbench::screen::Stream;
 use microbench::{errln, outln};
-use microbench_plots::{claim, compare, summary};
+use microbench_plots::compare::{self, Comparison, Gate, Settings, Side};
+use microbench_plots::completed::{self, ByCell};
+use microbench_plots::record::{HostKind, Plan};
+use microbench_plots::{claim, summary};
 use serde::Serialize;
 
 use super::store::{print_json, print_text};
@@ -20,58 +24,89 @@ pub(super) enum Output {
     Json,
 }
 
+/// What the gate of `compare` lets pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GateRule {
+    pub(super) margin: f64,
+    pub(super) allow_missing: bool,
+}
+
 /// Prints the comparison of two runs.
 pub(super) fn compare_runs(
     a: &Path,
     b: &Path,
-    settings: compare::Settings,
+    settings: Settings,
     across_hosts: bool,
     output: Output,
-    gate: bool,
+    gate: Option<GateRule>,
 ) -> anyhow::Result<ExitCode> {
     let (a, b) = (Directory::open(a)?, Directory::open(b)?);
-    let (first, second) = (microbench_plots::load(a.path())?, microbench_plots::load(b.path())?);
-    let host = |rows: &[summary::Row]| rows.iter().find_map(|row| row.host);
-    let fingerprints = [first.2.as_deref(), second.2.as_deref()];
-    compare::check([host(&first.1), host(&second.1)], fingerprints, across_hosts)?;
+    let (first, second) = (Loaded::new(&a)?, Loaded::new(&b)?);
+    let fingerprints = [first.fingerprint.as_deref(), second.fingerprint.as_deref()];
+    compare::check([first.host(), second.host()], fingerprints, across_hosts)?;
     // Two runs of one host each, whose fingerprints say that they compare.
-    let pooled = across_hosts || [&first.1, &second.1].iter().all(|rows| summary::machines(rows).len() <= 1);
-    let settings = compare::Settings { seed: second.0.seed, family: second.0.family.clone(), pooled, ..settings };
-    let found = compare::compare(&first.1, &second.1, &settings, |cell| vec![cell.to_owned()]);
-    conclude(&found, [&a.name(), &b.name()], &second.0.title, &settings, output, gate)
+    let pooled = across_hosts || [&first, &second].iter().all(|run| summary::machines(&run.rows).len() <= 1);
+    let plan = &second.plan;
+    let settings = Settings { seed: plan.seed, family: plan.family.clone(), pooled, ..settings };
+    let pairs = compare::between(&first.plan, plan);
+    let found = compare::compare(first.side(), second.side(), &pairs, &settings);
+    conclude(&found, [&a.name(), &b.name()], &plan.title, &settings, output, gate)
 }
 
 /// Prints the comparison of a run's variants with one of them.
 pub(super) fn compare_variants(
     run: &Path,
     baseline: Option<&str>,
-    settings: compare::Settings,
+    settings: Settings,
     output: Output,
-    gate: bool,
+    gate: Option<GateRule>,
 ) -> anyhow::Result<ExitCode> {
-    let run = Directory::open(run)?;
-    let (plan, rows, _) = microbench_plots::load(run.path())?;
+    let run = Loaded::new(&Directory::open(run)?)?;
+    let plan = &run.plan;
     let mut variants: Vec<&str> = plan.cells.iter().map(|cell| cell.variant.as_str()).collect();
     variants.dedup();
     let baseline = baseline.or(variants.first().copied()).unwrap_or_default();
     if !variants.contains(&baseline) {
         bail!(Code::UnknownVariant.says(format!("the run has no variant {baseline}; it has {}", variants.join(", "))));
     }
-    let settings = compare::Settings { seed: plan.seed, family: plan.family.clone(), ..settings };
-    let found = compare::within(&plan, &rows, baseline, &settings);
+    let settings = Settings { seed: plan.seed, family: plan.family.clone(), ..settings };
+    let found = compare::within(run.side(), baseline, &settings);
     conclude(&found, [baseline, "each cell's variant"], &plan.title, &settings, output, gate)
 }
 
-/// Prints a comparison. The exit code is 1 when the gate is closed.
-pub(super) fn conclude(
-    found: &[compare::Comparison],
+/// A run as it is compared.
+struct Loaded {
+    plan: Plan,
+    rows: Vec<summary::Row>,
+    completed: ByCell,
+    fingerprint: Option<String>,
+}
+
+impl Loaded {
+    fn new(run: &Directory) -> anyhow::Result<Self> {
+        let (plan, rows, fingerprint) = microbench_plots::load(run.path())?;
+        Ok(Self { plan, rows, completed: completed::load(run.path())?, fingerprint })
+    }
+
+    fn host(&self) -> Option<HostKind> {
+        self.rows.iter().find_map(|row| row.host)
+    }
+
+    fn side(&self) -> Side<'_> {
+        Side { plan: &self.plan, rows: &self.rows, completed: &self.completed }
+    }
+}
+
+/// Prints a comparison, and judges the gate: exit code 4 when it does not pass.
+fn conclude(
+    found: &[Comparison],
     sides: [&str; 2],
     title: &str,
-    settings: &compare::Settings,
+    settings: &Settings,
     output: Output,
-    gate: bool,
+    gate: Option<GateRule>,
 ) -> anyhow::Result<ExitCode> {
-    if found.is_empty() {
+    if !compare::is_common(found) {
         return Err(compare::Refusal::Nothing.into());
     }
     match output {
@@ -80,13 +115,15 @@ pub(super) fn conclude(
         }
         Output::Json => outln!("{}", serde_json::to_string_pretty(found)?)?,
     }
-    let closed = gate && found.iter().any(|one| one.verdict == compare::Verdict::Slower);
-    if closed {
-        errln!(
-            "microbench: the gate is closed: something is slower beyond the margin; the rows marked `slower` say what"
-        );
+    let Some(GateRule { margin, allow_missing }) = gate else { return Ok(ExitCode::SUCCESS) };
+    let gate = Gate::of(found, margin, allow_missing);
+    if gate.passes() && gate.is_empty() {
+        return Err(compare::Refusal::Nothing.into());
     }
-    Ok(if closed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if let Some(message) = gate.message() {
+        errln!("microbench: {message}");
+    }
+    Ok(if gate.passes() { ExitCode::SUCCESS } else { ExitCode::from(exit::GATE) })
 }
 
 /// What `verify` found, as JSON has it.

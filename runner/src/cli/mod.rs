@@ -41,7 +41,7 @@ use microbench_plots::record::{ProbeError, Statistic};
 use microbench_plots::{compare as comparison, query, schema};
 
 use self::arguments::{Action, Cli, SelfTest, Submit, ThemeArgument};
-use self::compare::{Output, compare_runs, compare_variants, verify};
+use self::compare::{GateRule, Output, compare_runs, compare_variants, verify};
 
 use self::machine::{try_guest, tuning};
 use self::runs::{begin, go_on, load};
@@ -240,7 +240,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             out!("{text}")?;
             Ok(ExitCode::SUCCESS)
         }
-        Action::Compare { a, b, baseline, margin, means, detail, json, gate, across_hosts } => {
+        Action::Compare { a, b, baseline, margin, means, detail, json, gate, allow_missing, across_hosts } => {
             let statistic = if means { Statistic::Mean } else { Statistic::Median };
             let settings = comparison::Settings {
                 statistic,
@@ -251,6 +251,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
                 pooled: false,
             };
             let output = if json { Output::Json } else { Output::Text { detail } };
+            let gate = margin.filter(|_| gate).map(|margin| GateRule { margin, allow_missing });
             match b {
                 Some(b) => compare_runs(&a, &b, settings, across_hosts, output, gate),
                 None => compare_variants(&a, baseline.as_deref(), settings, output, gate),

@@ -30,7 +30,8 @@ impl Noise {
     /// What `floors` say of the host.
     #[must_use]
     pub fn new(fingerprint: String, of: String, repetitions: u32, blocks: u32, floors: &[Floor]) -> Self {
-        let floors = floors.iter().map(|floor| (floor.metric.clone(), floor.largest())).collect();
+        let known = floors.iter().filter(|floor| !floor.apart.is_empty());
+        let floors = known.map(|floor| (floor.metric.clone(), floor.largest())).collect();
         Self { fingerprint, of, repetitions, blocks, floors }
     }
 

@@ -27,21 +27,288 @@ fn bench() -> Bench {
 }
 
 #[test]
-fn a_difference_within_the_margin_is_none_and_one_beyond_it_closes_the_gate() {
+fn a_difference_beyond_the_margin_fails_the_gate_and_one_within_it_passes() {
     let bench = bench();
     let same = bench.run(&["compare", "a", "same", "--margin", "0.02", "--gate"]);
     assert!(same.status.success(), "{}", text(&same.stderr));
     insta::assert_snapshot!(text(&same.stdout));
     let worse = bench.run(&["compare", "a", "worse", "--margin", "0.02", "--gate"]);
-    assert_eq!(worse.status.code(), Some(1));
-    // The report is there although the gate is closed.
-    assert!(text(&worse.stdout).contains("0 faster, 1 slower"), "{}", text(&worse.stdout));
-    assert!(text(&worse.stderr).contains("the gate is closed"));
+    assert_eq!(worse.status.code(), Some(4));
+    // The table is there although the gate does not pass.
+    assert!(text(&worse.stdout).contains("0 better, 1 worse"), "{}", text(&worse.stdout));
+    assert_eq!(text(&worse.stderr), "microbench: regression: 1 metric is worse beyond the 2 % margin\n");
     let better = bench.run(&["compare", "worse", "a", "--margin", "0.02", "--gate"]);
-    assert!(better.status.success() && text(&better.stdout).contains("1 faster, 0 slower"));
+    assert!(better.status.success() && text(&better.stdout).contains("1 better, 0 worse"));
     let undeclared = text(&bench.run(&["compare", "a", "a"]).stdout);
     assert!(undeclared.contains("0 equivalent, 1 inconclusive"), "{undeclared}");
     assert_eq!(bench.run(&["compare", "a", "worse", "--gate"]).status.code(), Some(2), "a gate needs a margin");
+}
+
+/// Metrics beside the bench's own: a throughput, a rate, a share and a count that is neither good nor bad.
+const METRICS: &str = "bandwidth = { work = { kind = \"memory-read\", bytes = \"64 KiB\", rounds = 2, value = \"throughput\" } }\n\
+     requests = { work = { kind = \"http\", bytes = \"4 KiB\", rounds = 10, value = \"rate\" } }\n\
+     vms_completed = {}\nkernel_log_messages = {}\n";
+
+/// A project whose study has [`METRICS`] as well, with one variant for each mode.
+fn with_metrics(modes: &[&str], metrics: &str) -> Bench {
+    let bench = Bench::new();
+    let path = bench.study(modes, "concurrency = [1, 2]\ntrials = 1", "");
+    let study = std::fs::read_to_string(&path).unwrap();
+    bench.file("study.toml", &study.replace("[figures.startup]", &format!("{metrics}[figures.startup]")));
+    bench
+}
+
+/// Rows of a table: trials of one VM with these values, in a variant at a concurrency.
+fn rows(variant: &str, concurrency: u32, metric: &str, values: &[f64]) -> String {
+    let row = |value: &f64| format!("{metric},{variant},{concurrency},{value},\n");
+    values.iter().map(row).collect()
+}
+
+/// Rows of trials without a value, for this reason.
+fn failed(variant: &str, concurrency: u32, metric: &str, reason: &str, trials: usize) -> String {
+    format!("{metric},{variant},{concurrency},,{reason}\n").repeat(trials)
+}
+
+/// Imports the rows as a run of this name, and analyses it.
+fn table(bench: &Bench, name: &str, rows: &str) {
+    bench.file(&format!("{name}.csv"), &format!("metric,variant,concurrency,value,reason\n{rows}"));
+    let imported = bench.run(&["import", "study.toml", &format!("{name}.csv"), "--out", name]);
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    assert!(bench.run(&["analyze", name]).status.success());
+}
+
+/// Twelve values around one.
+fn around(middle: f64) -> Vec<f64> {
+    (0..12).map(|n| middle * (1.0 + f64::from(n) * 0.001)).collect()
+}
+
+/// Exit code, standard output and standard error of the gate with these arguments.
+fn gate(bench: &Bench, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = bench.run(&[&["compare", "--margin", "0.02", "--gate"], arguments].concat());
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn gate_fails_when_throughput_or_rate_drops_and_passes_when_it_rises() {
+    let bench = with_metrics(&["ok"], METRICS);
+    for metric in ["bandwidth", "requests"] {
+        let run = |name: &str, middle| {
+            let name = format!("{metric}-{name}");
+            table(&bench, &name, &rows("ok", 1, metric, &around(middle)));
+            name
+        };
+        let (base, half, double) = (run("base", 100.0), run("half", 50.0), run("double", 200.0));
+        let (code, table, message) = gate(&bench, &[&base, &half]);
+        assert_eq!(code, Some(4), "{table}{message}");
+        assert!(table.contains("1 compared: 0 better, 1 worse"), "{table}");
+        assert_eq!(message, "microbench: regression: 1 metric is worse beyond the 2 % margin\n");
+        let (code, table, message) = gate(&bench, &[&base, &double]);
+        assert_eq!((code, message.as_str()), (Some(0), ""), "{table}");
+        assert!(table.contains("1 compared: 1 better, 0 worse"), "{table}");
+        // A plan of an earlier version has no direction: it follows from the source, or of an imported run from the unit.
+        for name in [&base, &half] {
+            let plan = std::fs::read_to_string(bench.path(&format!("{name}/plan.json"))).unwrap();
+            assert!(plan.contains("\"better\""), "{plan}");
+            let mut plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+            for metric in plan["metrics"].as_array_mut().unwrap() {
+                metric.as_object_mut().unwrap().remove("better");
+            }
+            bench.file(&format!("{name}/plan.json"), &plan.to_string());
+        }
+        assert_eq!(gate(&bench, &[&base, &half]).0, Some(4));
+        assert_eq!(gate(&bench, &[&half, &base]).0, Some(0));
+    }
+}
+
+#[test]
+fn gate_judges_values_that_fall_to_zero_or_rise_from_it() {
+    let bench = with_metrics(&["ok"], METRICS);
+    for n in [4, 6] {
+        let (ones, zeros) = (format!("ones-{n}"), format!("zeros-{n}"));
+        table(&bench, &ones, &rows("ok", 1, "vms_completed", &vec![1.0; n]));
+        table(&bench, &zeros, &rows("ok", 1, "vms_completed", &vec![0.0; n]));
+        let (code, table, message) = gate(&bench, &[&ones, &zeros]);
+        assert_eq!(code, Some(4), "{table}{message}");
+        assert!(table.contains("1 worse"), "{table}");
+        let (code, table, message) = gate(&bench, &[&zeros, &ones]);
+        assert_eq!(code, Some(0), "{table}{message}");
+        assert!(table.contains("+1.00 to +1.00") && table.contains("1 better"), "{table}");
+        let (code, table, message) = gate(&bench, &[&zeros, &zeros]);
+        assert_eq!(code, Some(0), "{table}{message}");
+        assert!(table.contains("1 equivalent"), "{table}");
+        let both = text(&bench.run(&["compare", &zeros, &ones, "--json"]).stdout);
+        let both: serde_json::Value = serde_json::from_str(&both).unwrap();
+        assert_eq!((&both[0]["ratio"], both[0]["difference"].as_f64()), (&serde_json::Value::Null, Some(1.0)));
+    }
+}
+
+#[test]
+fn a_difference_of_a_metric_without_a_better_direction_passes_the_gate() {
+    let bench = with_metrics(&["ok"], METRICS);
+    table(&bench, "a", &rows("ok", 1, "kernel_log_messages", &around(100.0)));
+    table(&bench, "b", &rows("ok", 1, "kernel_log_messages", &around(200.0)));
+    let (code, table, message) = gate(&bench, &["a", "b"]);
+    assert_eq!((code, message.as_str()), (Some(0), ""), "{table}");
+    assert!(table.contains("0 better, 0 worse, 0 equivalent, 0 inconclusive, 1 differs"), "{table}");
+}
+
+#[test]
+fn the_manifests_direction_wins_over_the_readings() {
+    let own = "faults = { reading = \"vmm.minor_faults\", better = \"higher\" }\n";
+    let bench = with_metrics(&["ok"], own);
+    let plan = text(&bench.run(&["plan", "study.toml"]).stdout);
+    assert!(plan.contains("metrics, better when higher: faults\n"), "{plan}");
+    table(&bench, "a", &rows("ok", 1, "faults", &around(100.0)));
+    table(&bench, "b", &rows("ok", 1, "faults", &around(200.0)));
+    assert_eq!((gate(&bench, &["a", "b"]).0, gate(&bench, &["b", "a"]).0), (Some(0), Some(4)));
+}
+
+#[test]
+fn gate_fails_when_a_cell_or_a_metric_is_missing_unless_that_is_allowed() {
+    let bench = with_metrics(&["ok"], "");
+    let startup = |concurrency| rows("ok", concurrency, "webservice_startup_time", &around(100.0));
+    let boot = rows("ok", 1, "kernel_boot_time", &around(50.0));
+    table(&bench, "whole", &[startup(1), startup(2), boot.clone()].concat());
+    table(&bench, "cell", &[startup(1), boot.clone()].concat());
+    table(&bench, "metric", &[startup(1), startup(2)].concat());
+    table(&bench, "slow", &[rows("ok", 1, "webservice_startup_time", &around(150.0)), boot].concat());
+    for (sides, said, row) in [
+        (["whole", "cell"], "1 cell is missing in B", "every metric of ok/2: B: the plan has no cell ok/2"),
+        (["cell", "whole"], "1 cell is missing in A", "every metric of ok/2: A: the plan has no cell ok/2"),
+        (["whole", "metric"], "1 metric is missing in B", "B: 12 of 12 VMs not-available: not in the imported table"),
+        (["metric", "whole"], "1 metric is missing in A", "A: 12 of 12 VMs not-available: not in the imported table"),
+    ] {
+        let (code, table, message) = gate(&bench, &sides);
+        assert_eq!(code, Some(4), "{table}{message}");
+        assert!(message.contains(&format!("the gate does not pass: {said} (`--allow-missing`")), "{message}");
+        assert!(table.contains(row) && table.contains(", 1 missing (A test)"), "{table}");
+        let (code, table, message) = gate(&bench, &[&sides[..], &["--allow-missing"]].concat());
+        assert_eq!((code, message.as_str()), (Some(0), ""), "{table}");
+    }
+    // What both sides have is judged as ever.
+    let (code, _, message) = gate(&bench, &["whole", "slow"]);
+    assert_eq!(code, Some(4));
+    let both = "microbench: regression: 1 metric is worse beyond the 2 % margin; 1 cell is missing in B\n";
+    assert_eq!(message, both);
+    assert_eq!(gate(&bench, &["whole", "slow", "--allow-missing"]).0, Some(4));
+    assert_eq!(bench.run(&["compare", "whole", "cell", "--allow-missing"]).status.code(), Some(2), "only with a gate");
+    insta::assert_snapshot!("missing", text(&bench.run(&["compare", "whole", "slow", "--margin", "0.02"]).stdout));
+}
+
+#[test]
+fn gate_fails_when_every_vm_of_a_cell_crashed() {
+    let bench = with_metrics(&["ok"], "");
+    let startup = |concurrency, middle| rows("ok", concurrency, "webservice_startup_time", &around(middle));
+    let crashed = failed("ok", 2, "webservice_startup_time", "the VMM died", 1);
+    table(&bench, "a", &[startup(1, 100.0), startup(2, 100.0)].concat());
+    table(&bench, "b", &[startup(1, 100.0), crashed.clone()].concat());
+    let (code, table_of, message) = gate(&bench, &["a", "b"]);
+    assert_eq!(code, Some(4), "{table_of}{message}");
+    assert!(table_of.contains("every metric of ok/2: B: 1 of 1 VMs not-available: the VMM died"), "{table_of}");
+    assert_eq!(gate(&bench, &["a", "b", "--allow-missing"]).0, Some(0));
+    let json = text(&bench.run(&["compare", "a", "b", "--json"]).stdout);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let row = json.as_array().unwrap().iter().find(|row| row["cell"] == "ok/2").unwrap();
+    assert_eq!(row["verdict"], "missing");
+    assert_eq!(row["missing"], serde_json::json!({ "what": "cell", "side": "b", "planned": true }));
+    assert!(row["remark"].as_str().unwrap().contains("the VMM died"), "{row}");
+    // Crashed on both sides: a row, but no regression.
+    let (code, table_of, message) = gate(&bench, &["b", "b"]);
+    assert_eq!((code, message.as_str()), (Some(0), ""), "{table_of}");
+    assert!(table_of.contains("A: 1 of 1 VMs not-available: the VMM died; B: 1 of 1"), "{table_of}");
+    // Nothing on either side: the gate has nothing to judge.
+    table(&bench, "none", &crashed);
+    assert_eq!(gate(&bench, &["none", "none"]).0, Some(1));
+    assert_eq!(gate(&bench, &["a", "none"]).0, Some(4));
+}
+
+#[test]
+fn what_neither_side_can_have_is_no_row() {
+    let bench = with_metrics(&["ok"], "");
+    let startup = rows("ok", 1, "webservice_startup_time", &around(100.0));
+    let without = failed("ok", 1, "kernel_boot_time", "not applicable: the guest has no kernel of its own", 12);
+    table(&bench, "a", &[startup, without].concat());
+    let (code, table, message) = gate(&bench, &["a", "a"]);
+    assert_eq!((code, message.as_str()), (Some(0), ""), "{table}");
+    assert!(!table.contains("kernel_boot_time"), "{table}");
+}
+
+#[test]
+fn gate_fails_when_a_variant_lacks_a_level_that_another_has() {
+    let bench = with_metrics(&["ok", "late"], "");
+    let startup = |variant, concurrency| rows(variant, concurrency, "webservice_startup_time", &around(100.0));
+    table(&bench, "late", &[startup("ok", 1), startup("ok", 2), startup("late", 1)].concat());
+    let (code, table_of, message) = gate(&bench, &["late"]);
+    assert_eq!(code, Some(4), "{table_of}{message}");
+    assert!(
+        message.contains("1 cell is missing in B") && table_of.contains("B: the plan has no cell late/2"),
+        "{table_of}"
+    );
+    let (code, table_of, message) = gate(&bench, &["late", "--baseline", "late"]);
+    assert_eq!(code, Some(4), "{table_of}{message}");
+    assert!(
+        message.contains("1 cell is missing in A") && table_of.contains("A: the plan has no cell late/2"),
+        "{table_of}"
+    );
+    assert_eq!(gate(&bench, &["late", "--allow-missing"]).0, Some(0));
+}
+
+#[test]
+fn gate_fails_when_a_smaller_share_of_vms_completed() {
+    let bench = with_metrics(&["ok"], "");
+    let startup = rows("ok", 1, "webservice_startup_time", &around(100.0));
+    table(&bench, "a", &startup);
+    table(&bench, "b", &[startup, failed("ok", 1, "webservice_startup_time", "the VMM died", 3)].concat());
+    let (code, table, message) = gate(&bench, &["a", "b"]);
+    assert_eq!(code, Some(4), "{table}{message}");
+    assert_eq!(message, "microbench: regression: 1 cell completes a smaller share of its VMs in B\n");
+    assert!(table.contains("1 equivalent, 0 inconclusive, 1 dropped"), "{table}");
+    assert!(table.contains("VMs completed of ok/1: B: the VMM died"), "{table}");
+    insta::assert_snapshot!("dropped", table);
+    assert_eq!(gate(&bench, &["a", "b", "--allow-missing"]).0, Some(4), "not what is allowed");
+    assert_eq!(gate(&bench, &["b", "a"]).0, Some(0));
+}
+
+#[test]
+fn gate_fails_when_a_variant_crashes_or_fails_at_times() {
+    let bench = Bench::new();
+    bench.study(&["ok", "crash"], "concurrency = [1]\ntrials = 6\nwarmup = 0", "");
+    bench.run_study();
+    assert!(bench.run(&["analyze", "run"]).status.success());
+    let (code, table, message) = gate(&bench, &["run"]);
+    assert_eq!(code, Some(4), "{table}{message}");
+    assert!(table.contains("crash/1  every metric") && table.contains("VMs failed: "), "{table}");
+    assert!(message.contains("1 cell is missing in B"), "{message}");
+    // Nothing else is there to be judged.
+    assert_eq!(gate(&bench, &["run", "--allow-missing"]).0, Some(1));
+
+    let bench = Bench::new();
+    bench.study(&["ok", "two-at-most"], "concurrency = [3]\ntrials = 6\nwarmup = 0", "");
+    bench.run_study();
+    assert!(bench.run(&["analyze", "run"]).status.success());
+    let (code, table, message) = gate(&bench, &["run"]);
+    assert_eq!(code, Some(4), "{table}{message}");
+    assert!(message.contains("1 cell completes a smaller share of its VMs in B"), "{message}");
+    let json = text(&bench.run(&["compare", "run", "--json"]).stdout);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let dropped = json.as_array().unwrap().iter().find(|row| row["verdict"] == "dropped").unwrap();
+    let count = |side: usize, of: &str| dropped["completed"][side][of].as_u64().unwrap();
+    assert_eq!(count(0, "completed"), count(0, "of"), "{dropped}");
+    assert_eq!(count(1, "completed") * 3, count(1, "of") * 2, "{dropped}");
+}
+
+#[test]
+fn gate_says_when_nothing_is_decided_and_fails_otherwise_when_nothing_is_common() {
+    let bench = with_metrics(&["ok"], "");
+    table(&bench, "few", &rows("ok", 1, "webservice_startup_time", &[100.0, 101.0]));
+    table(&bench, "other", &rows("ok", 2, "webservice_startup_time", &[100.0, 101.0]));
+    let (code, _, message) = gate(&bench, &["few", "few"]);
+    let undecided = "microbench: the gate passes, but nothing is decided: the only comparison is inconclusive; more trials make the \
+                     intervals narrower\n";
+    assert_eq!((code, message.as_str()), (Some(0), undecided));
+    let (code, table, message) = gate(&bench, &["few", "other"]);
+    assert_eq!((code, table.as_str()), (Some(1), ""), "{message}");
+    assert!(message.contains("MB5005") && message.contains("no cell and metric is in both runs"), "{message}");
 }
 
 #[test]
@@ -67,7 +334,7 @@ fn a_cell_against_itself_gives_the_noise_floor_and_no_difference() {
         let row = table.lines().find(|line| line.starts_with(metric)).unwrap_or_else(|| panic!("{table}"));
         row.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(row("kernel_boot_time"), ["2", "0.000", "%", "0.000", "%", "0", "0", "2", "0"]);
+    assert_eq!(row("kernel_boot_time"), ["2", "0.000", "%", "0.000", "%", "0", "0", "0", "2", "0"]);
     assert_eq!(row("webservice_startup_time")[0], "2");
     // 2 labels, 2 repetitions of 3 trials, and the warm-up.
     assert_eq!(microbench_plots::journal::read(&bench.path("aa/journal.ndjson")).unwrap().executions.len(), 13);

@@ -1,0 +1,101 @@
+//! Which cell is compared with which.
+
+use std::collections::BTreeSet;
+
+use crate::record::{Cell, Plan};
+
+/// A cell of each side, or of one side whose counterpart is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The first side's cell; `None` when that side has none.
+    pub first: Option<String>,
+    /// The second side's.
+    pub second: Option<String>,
+    /// The second side's cell, or the name that it would have.
+    pub name: String,
+    /// Why a side has no such cell; empty where both have one.
+    pub absent: String,
+}
+
+impl Pair {
+    /// A cell of each side.
+    #[must_use]
+    pub fn of(first: &str, second: &str) -> Self {
+        let [own, other] = [first, second].map(str::to_owned);
+        Self { first: Some(own), second: Some(other.clone()), name: other, absent: String::new() }
+    }
+
+    fn only_first(first: &str, name: String, absent: String) -> Self {
+        Self { first: Some(first.to_owned()), second: None, name, absent }
+    }
+
+    fn only_second(second: &str, absent: String) -> Self {
+        Self { first: None, second: Some(second.to_owned()), name: second.to_owned(), absent }
+    }
+}
+
+/// The cells of two plans by their names: those of the first in its order, then those that only the second has.
+#[must_use]
+pub fn between(first: &Plan, second: &Plan) -> Vec<Pair> {
+    let ids = |plan: &Plan| plan.cells.iter().map(|cell| cell.id.to_string()).collect::<BTreeSet<String>>();
+    let (in_first, in_second) = (ids(first), ids(second));
+    let of_first = first.cells.iter().map(|cell| match in_second.contains(cell.id.as_str()) {
+        true => Pair::of(&cell.id, &cell.id),
+        false => Pair::only_first(&cell.id, cell.id.to_string(), absent(second, &cell.id, &cell.variant)),
+    });
+    let rest = second.cells.iter().filter(|cell| !in_first.contains(cell.id.as_str()));
+    let of_second = rest.map(|cell| Pair::only_second(&cell.id, absent(first, &cell.id, &cell.variant)));
+    of_first.chain(of_second).collect()
+}
+
+/// The cells of the variant `baseline`, each with that of every other variant at the same levels, then those of other variants at levels
+/// that `baseline` does not have.
+#[must_use]
+pub(super) fn within(plan: &Plan, baseline: &str) -> Vec<Pair> {
+    let mut others: Vec<&str> = Vec::new();
+    for cell in plan.cells.iter().filter(|cell| cell.variant != baseline) {
+        if !others.contains(&cell.variant.as_str()) {
+            others.push(&cell.variant);
+        }
+    }
+    let like = |cell: &Cell, variant: &str| {
+        plan.cells.iter().find(|other| other.variant == variant && cell.is_like(other, "variant"))
+    };
+    let mut pairs = Vec::new();
+    for cell in plan.cells.iter().filter(|cell| cell.variant == baseline) {
+        for variant in &others {
+            pairs.push(like(cell, variant).map_or_else(
+                || {
+                    let name = renamed(plan, cell, variant);
+                    let absent = absent(plan, &name, variant);
+                    Pair::only_first(&cell.id, name, absent)
+                },
+                |other| Pair::of(&cell.id, &other.id),
+            ));
+        }
+    }
+    let alone = plan.cells.iter().filter(|cell| cell.variant != baseline && like(cell, baseline).is_none());
+    pairs.extend(alone.map(|cell| Pair::only_second(&cell.id, absent(plan, &renamed(plan, cell, baseline), baseline))));
+    pairs
+}
+
+/// The name of the cell that differs from `cell` by its variant alone: the levels joined by `/`, in axis order.
+fn renamed(plan: &Plan, cell: &Cell, variant: &str) -> String {
+    let level = |axis: &str| match axis {
+        "variant" => variant.to_owned(),
+        axis => cell.levels.get(axis).map(ToString::to_string).unwrap_or_default(),
+    };
+    plan.axes.iter().map(|axis| level(&axis.name)).collect::<Vec<_>>().join("/")
+}
+
+/// Why the plan does not have the cell.
+fn absent(plan: &Plan, cell: &str, variant: &str) -> String {
+    if let Some(exclusion) = plan.excluded.iter().find(|exclusion| exclusion.cell == cell) {
+        return format!("line {} of the manifest excludes the cell {cell}", exclusion.line);
+    }
+    if plan.cells.iter().any(|cell| cell.variant == variant) {
+        format!("the plan has no cell {cell}")
+    } else {
+        format!("the plan has no variant {variant}")
+    }
+}

@@ -1,0 +1,108 @@
+//! How many VMs of a cell completed their protocol, by the journal: what no single metric says, because a VM that fails has the
+//! values that were known before.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::journal::{self, Execution, Failure, Journal, Vm};
+use crate::record::{Cell, FailureReason, HostKind, Plan};
+use crate::samples::{counted, vms};
+use crate::{Error, analyze};
+
+/// VMs of one cell, over the executions that count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Completed {
+    /// VMs that completed.
+    pub completed: usize,
+    /// VMs that were started, but for those that the host cannot run.
+    pub of: usize,
+    /// Why the first of the others did not complete; empty when all did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl Completed {
+    /// Completed VMs over all; 0 of none.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        if self.of == 0 { 0.0 } else { self.completed as f64 / self.of as f64 }
+    }
+
+    /// Whether a smaller share completed than of `other`; never where one of the two has no VM.
+    #[must_use]
+    pub fn is_below(&self, other: &Self) -> bool {
+        self.of > 0 && self.completed * other.of < other.completed * self.of
+    }
+}
+
+/// The completed VMs of each cell, by [`Cell::id`].
+pub type ByCell = BTreeMap<String, Completed>;
+
+/// Counts the VMs of each cell of `run` by its journal.
+///
+/// # Errors
+/// When the plan or the journal cannot be read.
+pub fn load(run: &Path) -> Result<ByCell, Error> {
+    Ok(by_cell(&analyze::plan(run)?, &journal::read(&run.join("journal.ndjson"))?))
+}
+
+/// Counts the VMs of each cell. Warm-ups, repeated executions and executions that something disturbed are left out.
+#[must_use]
+pub fn by_cell(plan: &Plan, journal: &Journal) -> ByCell {
+    let cells: BTreeMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
+    let mut found = ByCell::new();
+    for execution in counted(journal).into_values().filter(|execution| execution.invalid.is_empty()) {
+        let Some(cell) = cells.get(execution.cell.as_str()) else { continue };
+        let counts = found.entry(execution.cell.clone()).or_default();
+        for vm in 0..vms(cell, Some(execution)) {
+            match outcome(execution, execution.vms.get(&vm)) {
+                Outcome::Completed => (counts.completed, counts.of) = (counts.completed + 1, counts.of + 1),
+                Outcome::NotApplicable => {}
+                Outcome::Failed(reason) => {
+                    counts.of += 1;
+                    if counts.reason.is_empty() {
+                        counts.reason = reason;
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+enum Outcome {
+    Completed,
+    NotApplicable,
+    Failed(String),
+}
+
+/// What became of a VM. An imported table knows no failures: there a VM completed when it has a value of any metric.
+fn outcome(execution: &Execution, vm: Option<&Vm>) -> Outcome {
+    let Some(vm) = vm else { return Outcome::Failed("the journal has no record of this VM".to_owned()) };
+    match &vm.failure {
+        Some(Failure { reason: FailureReason::NotApplicable | FailureReason::BeyondLimit, .. }) => {
+            Outcome::NotApplicable
+        }
+        Some(failure) => Outcome::Failed(format!("{} at {}: {}", failure.reason, failure.stage, failure.message)),
+        None if execution.host == HostKind::Imported && vm.readings.values().all(|(value, _)| value.is_err()) => {
+            let given = vm.readings.values().filter_map(|(value, _)| value.as_ref().err());
+            Outcome::Failed(given.min_by_key(|reason| *reason == crate::import::ABSENT).cloned().unwrap_or_default())
+        }
+        None => Outcome::Completed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_compared_exactly_and_none_is_below_nothing() {
+        let of = |completed, of| Completed { completed, of, reason: String::new() };
+        assert!(of(5, 6).is_below(&of(6, 6)) && !of(6, 6).is_below(&of(5, 6)));
+        assert!(!of(1, 3).is_below(&of(2, 6)) && of(1, 3).is_below(&of(3, 8)));
+        assert!(!of(0, 0).is_below(&of(6, 6)) && !of(0, 6).is_below(&of(0, 0)));
+    }
+}
