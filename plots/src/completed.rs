@@ -1,5 +1,5 @@
-//! How many VMs of a cell completed their protocol, by the journal: what no single metric says, because a VM that fails has the
-//! values that were known before.
+//! How many VMs of a cell completed their protocol, by the journal: what no single metric says, because a VM that fails
+//! has the values that were known before.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -48,8 +48,9 @@ impl Better {
         Self::ALL.into_iter().find(|better| better.text() == name)
     }
 
-    /// The direction of a metric of this source and unit where nothing else says it: a span is better when lower, a reading as
-    /// [`of_reading`] says. Runs that were imported before plans had the direction have lost their source: there the unit decides.
+    /// The direction of a metric of this source and unit where nothing else says it: a span is better when lower, a
+    /// reading as [`of_reading`] says. Runs that were imported before plans had the direction have lost their source:
+    /// there the unit decides.
     #[must_use]
     pub fn of_source(source: &MetricSource, unit: &str) -> Self {
         match source {
@@ -78,7 +79,8 @@ impl Metric {
     }
 }
 
-/// The better direction of a reading: that of [`READINGS`], of work that of its value, and [`Better::Neither`] of any other.
+/// The better direction of a reading: that of [`READINGS`], of work that of its value, and [`Better::Neither`] of any
+/// other.
 #[must_use]
 pub fn of_reading(name: &str) -> Better {
     let of =

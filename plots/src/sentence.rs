@@ -171,7 +171,8 @@ fn by_difference(one: &Comparison, [name, a, b]: [&str; 3], levels: &str, basis:
     let (low, high) = one.difference_interval.as_ref().map_or((difference, difference), |i| (i.low, i.high));
     if low <= 0.0 && high >= 0.0 {
         let text = format!(
-            "no difference shown in {name} of {b} and {a}, {levels}: {b}'s less {a}'s is {difference:.2} ({low:.2} to {high:.2}){unit} \
+            "no difference shown in {name} of {b} and {a}, {levels}: {b}'s less {a}'s is {difference:.2} ({low:.2} to \
+            {high:.2}){unit} \
              {basis}"
         );
         return (Says::NoDifferenceShown, text);

@@ -147,7 +147,8 @@ impl Starter<'_> {
         }
         say(
             text,
-            "A metric of one's own is between two events, a reading, or work for the guest. `better` is the better direction \
+            "A metric of one's own is between two events, a reading, or work for the guest. `better` is the better \
+            direction \
              of its values (`lower`, `higher` or `neither`), where its source does not say it:",
         );
         text.push_str(

@@ -44,7 +44,8 @@ impl Gate {
         }
     }
 
-    /// Whether the gate passes: nothing is worse, no completed share dropped, and, unless that is allowed, no side alone lacks a value.
+    /// Whether the gate passes: nothing is worse, no completed share dropped, and, unless that is allowed, no side
+    /// alone lacks a value.
     #[must_use]
     pub fn passes(&self) -> bool {
         self.worse.0 == 0 && self.dropped == 0 && (self.allow_missing || self.missing() == 0)

@@ -63,7 +63,8 @@ impl fmt::Display for Lacking {
     }
 }
 
-/// Whether VMs were to give the value: not where it is not applicable, beyond the study's limit, or in no row of an imported table.
+/// Whether VMs were to give the value: not where it is not applicable, beyond the study's limit, or in no row of an
+/// imported table.
 fn is_failure(status: Status, reason: &str) -> bool {
     !matches!(status, Status::NotApplicable | Status::BeyondLimit) && reason != import::ABSENT
 }

@@ -1,10 +1,11 @@
-//! Two runs side by side, or the variants of one: the ratio of each cell and metric, with an interval and a verdict, and what a side lacks.
+//! Two runs side by side, or the variants of one: the ratio of each cell and metric, with an interval and a verdict,
+//! and what a side lacks.
 //!
-//! The ratio is that of medians (or means) over trials, as [`contrast`](crate::stats::contrast) makes it. Of a run on several hosts it is
-//! made within hosts: each side is the mean of its hosts' medians, over the hosts that both sides have, and trials are drawn anew within
-//! their host. Sides that share no host are not compared. Whether it says anything
-//! depends on a margin that is declared beforehand: within it nothing matters, beyond it everything does. Wall time and virtual time are not comparable at
-//! all; two machines are only when somebody says so.
+//! The ratio is that of medians (or means) over trials, as [`contrast`](crate::stats::contrast) makes it. Of a run on
+//! several hosts it is made within hosts: each side is the mean of its hosts' medians, over the hosts that both sides
+//! have, and trials are drawn anew within their host. Sides that share no host are not compared. Whether it says
+//! anything depends on a margin that is declared beforehand: within it nothing matters, beyond it everything does. Wall
+//! time and virtual time are not comparable at all; two machines are only when somebody says so.
 
 mod gate;
 mod missing;
@@ -149,8 +150,8 @@ pub struct Side<'a> {
     pub completed: &'a ByCell,
 }
 
-/// Compares the cells of `pairs`: each metric that both sides have a value of, what one side lacks, and the share of completed VMs.
-/// The better direction of a metric is that of the second side's plan.
+/// Compares the cells of `pairs`: each metric that both sides have a value of, what one side lacks, and the share of
+/// completed VMs. The better direction of a metric is that of the second side's plan.
 #[must_use]
 pub fn compare(first: Side<'_>, second: Side<'_>, pairs: &[Pair], settings: &Settings) -> Vec<Comparison> {
     let (of_first, of_second) = (by_cell(first.rows), by_cell(second.rows));
@@ -304,7 +305,8 @@ mod tests {
         assert_eq!((found.hosts, found.n), (vec!["n1".to_owned(), "n2".to_owned()], [25, 25]));
         // As if all trials were of one host: the machines, not the cells.
         assert!(compared(&first, &second, true).ratio.unwrap() > 2.0);
-        // Aligned by host, trials of the second exceed those of the first but for ties: on each host by a tenth of its own.
+        // Aligned by host, trials of the second exceed those of the first but for ties: on each host by a tenth of its
+        // own.
         assert!(found.a12.unwrap() > 0.95, "{:?}", found.a12);
         assert!(found.shift.unwrap() > 9.0 && found.shift.unwrap() < 21.0, "{:?}", found.shift);
     }

@@ -12,7 +12,8 @@ use crate::stats::permutation::{Block, within_blocks};
 use crate::stats::rank;
 use crate::summary::{LEVEL, Row, no_shared_machine, shared_machines};
 
-/// Adds the rows of one pair to `found`; `rows` are those of its cells. Each contrast takes one more `stream` of random numbers.
+/// Adds the rows of one pair to `found`; `rows` are those of its cells. Each contrast takes one more `stream` of random
+/// numbers.
 pub(super) fn compare(
     pair: &Pair,
     sides: [Side<'_>; 2],
@@ -91,7 +92,8 @@ fn whole_cell(pair: &Pair, sides: [Side<'_>; 2], of_both: &[(&str, [Has<'_>; 2])
     })
 }
 
-/// The row of a metric that is not compared in a cell of which both sides have values; `None` where neither side could have it.
+/// The row of a metric that is not compared in a cell of which both sides have values; `None` where neither side could
+/// have it.
 fn one_metric(
     pair: &Pair,
     metric: &str,
@@ -189,8 +191,8 @@ pub(super) fn contrasted(a: &Row, b: &Row, better: Better, settings: &Settings, 
     comparison
 }
 
-/// The ratio with its interval. Where a value of the first side is not above zero, a ratio or that of a resample may be undefined: the
-/// difference decides there.
+/// The ratio with its interval. Where a value of the first side is not above zero, a ratio or that of a resample may be
+/// undefined: the difference decides there.
 fn differ(comparison: &mut Comparison, hosts: &[Block], settings: &Settings, stream: u64) {
     let of = |kind| {
         let strata = |values: fn(&Block) -> Stratum| hosts.iter().map(values);
@@ -211,8 +213,8 @@ fn differ(comparison: &mut Comparison, hosts: &[Block], settings: &Settings, str
     (comparison.difference, comparison.difference_interval) = of(Kind::Difference);
 }
 
-/// All values of the first side and of the second, those of each host less the median of that host's: aligned ranks (J. L. Hodges &
-/// E. L. Lehmann, Annals of Mathematical Statistics 33, 1962, page 482). One host's stay as they are.
+/// All values of the first side and of the second, those of each host less the median of that host's: aligned ranks (J.
+/// L. Hodges & E. L. Lehmann, Annals of Mathematical Statistics 33, 1962, page 482). One host's stay as they are.
 fn aligned(hosts: &[Block]) -> Block {
     if let [only] = hosts {
         return only.clone();

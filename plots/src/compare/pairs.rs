@@ -48,8 +48,8 @@ pub fn between(first: &Plan, second: &Plan) -> Vec<Pair> {
     of_first.chain(of_second).collect()
 }
 
-/// The cells of the variant `baseline`, each with that of every other variant at the same levels, then those of other variants at levels
-/// that `baseline` does not have.
+/// The cells of the variant `baseline`, each with that of every other variant at the same levels, then those of other
+/// variants at levels that `baseline` does not have.
 #[must_use]
 pub(super) fn within(plan: &Plan, baseline: &str) -> Vec<Pair> {
     let mut others: Vec<&str> = Vec::new();

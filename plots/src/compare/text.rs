@@ -10,8 +10,8 @@ use crate::terminal::{Column, Room, fitted, wrapped_to};
 /// Characters of a remark that are shown.
 const LONGEST_REMARK: usize = 320;
 
-/// The comparison as a table and a line that counts the verdicts. `sides` name the two sides; with `detail` the shifts, the
-/// probabilities and the tests stand in a table of their own.
+/// The comparison as a table and a line that counts the verdicts. `sides` name the two sides; with `detail` the shifts,
+/// the probabilities and the tests stand in a table of their own.
 #[must_use]
 pub fn text(comparisons: &[Comparison], sides: [&str; 2], title: &str, settings: &Settings, detail: bool) -> String {
     text_in(comparisons, sides, title, settings, detail, Room::ANY)
@@ -42,11 +42,18 @@ pub fn text_in(
     let margin = settings.margin.map_or_else(
         || {
             format!(
-                "no margin is declared: nothing is called equivalent, and a difference needs p <= {ALPHA} over the family of \
+                "no margin is declared: nothing is called equivalent, and a difference needs p <= {ALPHA} over the \
+                 family of \
                  {tests} tests (Holm)"
             )
         },
-        |margin| format!("margin {:.1} %: what lies within is equivalent, beyond it better or worse by the metric's direction", margin * 100.0),
+        |margin| {
+            format!(
+                "margin {:.1} %: what lies within is equivalent, beyond it better or worse by the metric's \
+                 direction",
+                margin * 100.0
+            )
+        },
     );
     let percent = LEVEL * 100.0;
     let mut hosts: Vec<&str> = comparisons.iter().flat_map(|one| &one.hosts).map(String::as_str).collect();

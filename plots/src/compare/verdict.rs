@@ -89,8 +89,8 @@ impl Tolerance {
     }
 }
 
-/// The verdict on an interval. Without a declared margin any difference matters, if it is one: `p`, adjusted for the family, must then
-/// be at most [`ALPHA`].
+/// The verdict on an interval. Without a declared margin any difference matters, if it is one: `p`, adjusted for the
+/// family, must then be at most [`ALPHA`].
 pub(super) fn verdict(interval: Option<&Interval>, tolerance: Tolerance, p: Option<f64>, better: Better) -> Verdict {
     let Some(interval) = interval else { return Verdict::Inconclusive };
     let Tolerance { least, most, declared } = tolerance;

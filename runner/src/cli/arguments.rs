@@ -221,13 +221,15 @@ claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many
         #[arg(long, conflicts_with = "csv")]
         json: bool,
     },
-    #[command(
-        after_help = "Example: microbench compare runs/before runs/after --margin 0.02 --gate\n\nJSON: [{cell, metric, unit, \
-better: lower|higher|neither, n, values, ratio, interval: {low, high, level}, difference, difference_interval, shift, shift_interval, a12, p, \
-adjusted_p, verdict: better|worse|differs|equivalent|inconclusive|missing|dropped, missing: {what: cell|metric, side: a|b|both, planned}, \
-completed: [{completed, of, reason}, the same of B], hosts, remark}]."
-    )]
-    /// Compare two analysed runs, or the variants of one: ratio, interval and verdict for each cell and metric, and what a side lacks.
+    #[command(after_help = "Example: microbench compare runs/before runs/after --margin 0.02 --gate\n\nJSON: [{cell, \
+metric, unit, \
+better: lower|higher|neither, n, values, ratio, interval: {low, high, level}, difference, difference_interval, shift, \
+shift_interval, a12, p, \
+adjusted_p, verdict: better|worse|differs|equivalent|inconclusive|missing|dropped, missing: {what: cell|metric, side: \
+a|b|both, planned}, \
+completed: [{completed, of, reason}, the same of B], hosts, remark}].")]
+    /// Compare two analysed runs, or the variants of one: ratio, interval and verdict for each cell and metric, and
+    /// what a side lacks.
     Compare {
         /// The run that is compared with; alone, the run whose variants are compared.
         a: PathBuf,
@@ -248,8 +250,8 @@ completed: [{completed, of, reason}, the same of B], hosts, remark}]."
         /// Print all of it as JSON.
         #[arg(long, conflicts_with = "detail")]
         json: bool,
-        /// Exit with 4 when a metric is worse beyond the margin, when a side lacks a cell or a metric that the other has, or when a
-        /// smaller share of a cell's VMs completed.
+        /// Exit with 4 when a metric is worse beyond the margin, when a side lacks a cell or a metric that the other
+        /// has, or when a smaller share of a cell's VMs completed.
         #[arg(long, requires = "margin")]
         gate: bool,
         /// Let the gate pass although a side lacks cells or metrics; what both sides have is judged as ever.

@@ -45,7 +45,8 @@ fn a_difference_beyond_the_margin_fails_the_gate_and_one_within_it_passes() {
 }
 
 /// Metrics beside the bench's own: a throughput, a rate, a share and a count that is neither good nor bad.
-const METRICS: &str = "bandwidth = { work = { kind = \"memory-read\", bytes = \"64 KiB\", rounds = 2, value = \"throughput\" } }\n\
+const METRICS: &str = "bandwidth = { work = { kind = \"memory-read\", bytes = \"64 KiB\", rounds = 2, value = \
+\"throughput\" } }\n\
      requests = { work = { kind = \"http\", bytes = \"4 KiB\", rounds = 10, value = \"rate\" } }\n\
      vms_completed = {}\nkernel_log_messages = {}\n";
 
@@ -105,7 +106,8 @@ fn gate_fails_when_throughput_or_rate_drops_and_passes_when_it_rises() {
         let (code, table, message) = gate(&bench, &[&base, &double]);
         assert_eq!((code, message.as_str()), (Some(0), ""), "{table}");
         assert!(table.contains("1 compared: 1 better, 0 worse"), "{table}");
-        // A plan of an earlier version has no direction: it follows from the source, or of an imported run from the unit.
+        // A plan of an earlier version has no direction: it follows from the source, or of an imported run from the
+        // unit.
         for name in [&base, &half] {
             let plan = std::fs::read_to_string(bench.path(&format!("{name}/plan.json"))).unwrap();
             assert!(plan.contains("\"better\""), "{plan}");
@@ -303,7 +305,8 @@ fn gate_says_when_nothing_is_decided_and_fails_otherwise_when_nothing_is_common(
     table(&bench, "few", &rows("ok", 1, "webservice_startup_time", &[100.0, 101.0]));
     table(&bench, "other", &rows("ok", 2, "webservice_startup_time", &[100.0, 101.0]));
     let (code, _, message) = gate(&bench, &["few", "few"]);
-    let undecided = "microbench: the gate passes, but nothing is decided: the only comparison is inconclusive; more trials make the \
+    let undecided = "microbench: the gate passes, but nothing is decided: the only comparison is inconclusive; more \
+    trials make the \
                      intervals narrower\n";
     assert_eq!((code, message.as_str()), (Some(0), undecided));
     let (code, table, message) = gate(&bench, &["few", "other"]);

@@ -241,7 +241,8 @@ fn in_virtual_time_a_cell_does_not_differ_from_itself() {
     assert!(output.status.success(), "{table}{}", text(&output.stderr));
     let boot = table.lines().find(|line| line.starts_with("kernel_boot_time")).unwrap_or_else(|| panic!("{table}"));
     let words: Vec<&str> = boot.split_whitespace().collect();
-    // metric, repetitions, apart (median, largest; each with its unit), better, worse, differs, equivalent, inconclusive.
+    // metric, repetitions, apart (median, largest; each with its unit), better, worse, differs, equivalent,
+    // inconclusive.
     assert!(words[4].parse::<f64>().unwrap() <= 1.0, "{boot}");
     assert_eq!((words[1], &words[6..]), ("2", &["0", "0", "0", "2", "0"][..]), "{boot}");
 }

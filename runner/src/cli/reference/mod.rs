@@ -126,7 +126,8 @@ fn readings() -> String {
          `METRIC` is the name of the metric whose work it is; which [kind](metrics.md#kinds-of-work) has which of them is there. \
          `work.METRIC.sha_ni` is in the journal, and no metric can name it. A reading as a metric is, for instance,\n\n```toml fragment\n[metrics]\n\
          memory_of_the_vmm = {{ reading = \"vmm.peak_rss\" }}\n```\n\n\
-         `better` is the better direction of the values, by which [`compare`](../how-to/ci-gate.md) calls a difference better or worse. A \
+         `better` is the better direction of the values, by which [`compare`](../how-to/ci-gate.md) calls a \
+         difference better or worse. A \
          metric's key\n`better` says another one.\n",
         table(["reading", "unit", "better", "what"], &rows)
     )
@@ -144,9 +145,12 @@ fn metrics() -> String {
         "These need no more than their name in `[metrics]`, as in `shutdown_time = {{}}`. Others are made of two \
          [events](events.md),\nof a [reading](readings.md) or of work: [how to](../how-to/new-workload-or-metric.md).\n\n{}\n\
          The five phases add up to `webservice_startup_time` exactly, for every engine.\n\n\
-         `better` is the better direction of the values: [`compare`](../how-to/ci-gate.md) calls a difference better or worse by it. The \
-         key `better` of a metric\n(`lower`, `higher` or `neither`) says another one. Without the key, a metric between two events is better \
-         when lower. A metric of a reading has the\ndirection of [its reading](readings.md); a reading that is not in that table has none \
+         `better` is the better direction of the values: [`compare`](../how-to/ci-gate.md) calls a difference better \
+         or worse by it. The \
+         key `better` of a metric\n(`lower`, `higher` or `neither`) says another one. Without the key, a metric \
+         between two events is better \
+         when lower. A metric of a reading has the\ndirection of [its reading](readings.md); a reading that is not in \
+         that table has none \
          (`neither`).\n\n\
          ## By protocol\n\n`protocol` in `[study]` sets defaults of settings and metrics; what a manifest says itself wins.\n",
         table(["metric", "label", "unit", "better", "is"], &rows)
