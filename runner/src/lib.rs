@@ -13,6 +13,7 @@ pub mod complaint;
 pub mod console;
 pub mod durable;
 pub mod engine;
+pub mod environment;
 pub mod error;
 pub mod event;
 pub mod explain;

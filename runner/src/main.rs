@@ -5,5 +5,10 @@ use std::process::ExitCode;
 mod cli;
 
 fn main() -> ExitCode {
+    // First of all: nothing that this program starts, VMMs least of all, has what the caller left open.
+    if let Err(error) = microbench::sys::keep_inherited_descriptors() {
+        microbench::errln!("microbench: cannot keep inherited descriptors from the programs that it starts: {error}");
+        return ExitCode::from(microbench::error::exit::FAILED);
+    }
     cli::main()
 }

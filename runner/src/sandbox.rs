@@ -62,8 +62,11 @@ pub fn enter() -> anyhow::Result<()> {
     if getppid() != Pid::from_raw(0) && getppid() != outside {
         bail!("the parent ended while the sandbox was made");
     }
-    // What a terminal sends to the whole foreground group comes by the parent, and once: a second one means to end at once.
-    nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).context("cannot make a process group")?;
+    // What a terminal sends to the whole foreground group comes by the parent, and once: a second one means to end at
+    // once. A session of its own has no controlling terminal, whose keys a VMM could read.
+    nix::unistd::setsid().context("cannot make a session")?;
+    sys::leave_session_keyring().context("cannot leave the user's session keyring, which VMMs would have")?;
+    sys::drop_ambient_capabilities().context("cannot take ambient capabilities from VMMs")?;
     nix::sys::prctl::set_no_new_privs().context("cannot give up new privileges")?;
     private_mounts()?;
     if as_root {

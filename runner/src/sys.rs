@@ -10,7 +10,65 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// The first descriptor that is not standard input, output or error.
+const FIRST_DESCRIPTOR: RawFd = 3;
+
+/// Has every descriptor that this process inherited, but for the standard ones, closed in the programs that it
+/// executes. A caller that left one open (`exec 7</etc/shadow` in a shell) would else hand it on to VMMs and tools.
+///
+/// # Errors
+/// When neither the kernel has a call for it nor /proc lists the descriptors.
+pub fn keep_inherited_descriptors() -> io::Result<()> {
+    // SAFETY: a plain system call with integer arguments; no descriptor is closed.
+    let marked =
+        unsafe { libc::syscall(libc::SYS_close_range, FIRST_DESCRIPTOR, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if marked == 0 {
+        return Ok(());
+    }
+    // Before Linux 5.11, or under a filter of system calls that does not know this one.
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+        // SAFETY: a plain system call with integer arguments; a number that is no descriptor any more is an error that
+        // changes nothing.
+        if number >= FIRST_DESCRIPTOR && unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Leaves the session keyring, which holds the keys of the user's log-in, for a new and empty one
+/// (`KEYCTL_JOIN_SESSION_KEYRING`). Whatever this process starts from now on has the new one.
+///
+/// # Errors
+/// When the kernel refuses although it has keyrings that this process can use. Without the call (a kernel without
+/// keyrings, a filter of system calls as container managers set it) nothing that this process starts can use a keyring
+/// either.
+pub fn leave_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    let no_name = std::ptr::null::<libc::c_char>();
+    // SAFETY: a system call with an integer and a null pointer, which means a keyring without a name.
+    if unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, no_name) } >= 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    let unusable = [libc::ENOSYS, libc::EPERM, libc::EACCES].map(Some);
+    if session_keyring().is_err_and(|error| unusable.contains(&error.raw_os_error())) { Ok(()) } else { Err(error) }
+}
+
+/// The number of the session keyring of the calling thread (`KEYCTL_GET_KEYRING_ID`).
+///
+/// # Errors
+/// That of `keyctl(2)`: `ENOSYS` without keyrings in the kernel, `EPERM` under a filter of system calls.
+pub fn session_keyring() -> io::Result<libc::c_long> {
+    const GET_KEYRING_ID: libc::c_int = 0;
+    const SESSION_KEYRING: libc::c_int = -3;
+    // SAFETY: a plain system call with integer arguments; 0: no keyring is made.
+    let number = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION_KEYRING, 0) };
+    if number < 0 { Err(io::Error::last_os_error()) } else { Ok(number) }
+}
 
 /// What the kernel accounted to a process that has ended (`wait4(2)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -359,6 +417,17 @@ pub fn die_with_parent() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Takes the ambient capabilities from this process (`PR_CAP_AMBIENT_CLEAR_ALL`), which programs keep that it executes
+/// as another user.
+///
+/// # Errors
+/// That of `prctl(2)`.
+pub fn drop_ambient_capabilities() -> io::Result<()> {
+    // SAFETY: a plain system call with integer arguments.
+    let result = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Makes every program that this process executes from now on start without capabilities, though its user is root here
 /// (`SECBIT_NOROOT`, `SECBIT_NO_SETUID_FIXUP` left as it is); locked, so that nobody below can undo it.
 ///
@@ -369,6 +438,16 @@ pub fn executed_programs_are_not_root() -> io::Result<()> {
     // SAFETY: a plain system call with integer arguments.
     let result = unsafe { libc::prctl(libc::PR_SET_SECUREBITS, bits, 0, 0, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether [`executed_programs_are_not_root`] holds for this process.
+///
+/// # Errors
+/// That of `prctl(2)`.
+pub fn are_executed_programs_not_root() -> io::Result<bool> {
+    // SAFETY: a plain system call with integer arguments.
+    let bits = unsafe { libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0) };
+    if bits < 0 { Err(io::Error::last_os_error()) } else { Ok(bits & libc::SECBIT_NOROOT != 0) }
 }
 
 fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {

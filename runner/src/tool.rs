@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::environment;
 use crate::progress::Step;
 use crate::sandbox::{find_program, program_path};
 
@@ -45,13 +46,14 @@ pub struct Tool {
     argv: Vec<OsString>,
     folder: Option<PathBuf>,
     environment: Vec<(OsString, OsString)>,
+    foreign: bool,
 }
 
 impl Tool {
     /// The program `name` from the absolute folders of `PATH`.
     #[must_use]
     pub fn new(name: impl AsRef<OsStr>) -> Self {
-        Self { argv: vec![name.as_ref().to_owned()], folder: None, environment: Vec::new() }
+        Self { argv: vec![name.as_ref().to_owned()], folder: None, environment: Vec::new(), foreign: false }
     }
 
     /// Appends one argument.
@@ -72,6 +74,14 @@ impl Tool {
     #[must_use]
     pub fn folder(mut self, folder: &Path) -> Self {
         self.folder = Some(folder.to_path_buf());
+        self
+    }
+
+    /// Runs it with the variables of [`environment::PASSED`] alone, as it is started in a run: a VMM that is asked for
+    /// its version.
+    #[must_use]
+    pub fn foreign(mut self) -> Self {
+        self.foreign = true;
         self
     }
 
@@ -96,6 +106,9 @@ impl Tool {
         let program = find_program(&self.argv[0].to_string_lossy()).map_err(start)?;
         let mut command = Command::new(program);
         command.args(&self.argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.foreign {
+            command.env_clear().envs(environment::passed());
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value))).env("LC_ALL", "C.UTF-8");
         command.current_dir(self.folder.as_deref().unwrap_or(Path::new("/")));
         // What the tool starts itself is looked up there too.

@@ -78,7 +78,8 @@ impl Artifact {
             sha256,
             bytes,
             origin: origin.into(),
-            path: path.to_path_buf(),
+            // VMMs have another working folder, and a session that resumes the run may have.
+            path: std::path::absolute(path).with_context(|| format!("no working directory for {}", path.display()))?,
         })
     }
 }

@@ -130,7 +130,7 @@ fn from_source(program: &Program, source: &Source, work: &Path, step: &Step) -> 
 
 /// Version that a program prints: the first word of its first line that begins with a digit.
 fn first_line_version(path: &Path, argument: &str) -> anyhow::Result<String> {
-    let output = Tool::new(path).arg(argument).run(None)?;
+    let output = Tool::new(path).arg(argument).foreign().run(None)?;
     Ok(output
         .lines()
         .next()
@@ -188,7 +188,8 @@ pub fn closure(program: &Artifact) -> anyhow::Result<Vec<PathBuf>> {
 /// # Errors
 /// When `ldd` fails or a library is missing.
 pub fn libraries(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    match Tool::new("ldd").arg(path).run(None) {
+    // `ldd` executes the program's own loader.
+    match Tool::new("ldd").arg(path).foreign().run(None) {
         Ok(output) => parse_ldd(&output).with_context(|| format!("{} lacks a library", path.display())),
         // What ldd says of a static program, with a failure.
         Err(error) if error.to_string().contains("not a dynamic executable") => Ok(Vec::new()),

@@ -13,7 +13,8 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::{owned, reap};
+use super::{FIRST_DESCRIPTOR, owned, reap};
+use crate::environment;
 
 /// Bytes of the child's stack: it calls a few functions, one below the other.
 const STACK: usize = 64 << 10;
@@ -80,18 +81,19 @@ struct Plan {
 }
 
 impl Program {
-    /// The program at `path` with the words `argv`, its own name first, and this process's variables.
+    /// The program at `path` with the words `argv`, its own name first, and the variables of [`environment::PASSED`].
     ///
     /// # Errors
-    /// When a word holds a zero byte.
+    /// When a word holds a zero byte, or `path` is empty.
     pub fn new(path: &std::path::Path, argv: &[String], user: Option<u32>, leads: bool) -> io::Result<Self> {
-        let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        let variable = |(name, value): (&str, std::ffi::OsString)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
         };
         Ok(Self {
-            path: CString::new(path.as_os_str().as_bytes())?,
+            // The child changes its working folder.
+            path: CString::new(std::path::absolute(path)?.into_os_string().as_bytes())?,
             arguments: argv.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?,
-            variables: std::env::vars_os().map(variable).collect::<Result<_, _>>()?,
+            variables: environment::passed().map(variable).collect::<Result<_, _>>()?,
             user,
             leads,
             handled: handled(),
@@ -99,8 +101,8 @@ impl Program {
         })
     }
 
-    /// Starts it, its standard input `input`, its standard output and error `output`; no other descriptor is left to it that closes
-    /// on `execve(2)`. Its signals are as those of a program that a shell starts.
+    /// Starts it, its standard input `input`, its standard output and error `output`. It has no other descriptor of
+    /// this process, its working folder is `/`, and its signals are as those of a program that a shell starts.
     ///
     /// # Returns
     /// Its PID, and a descriptor that becomes readable when it ends. The caller reaps it.
@@ -193,10 +195,18 @@ unsafe fn become_it(plan: &Plan) -> c_int {
         if plan.leads && libc::setpgid(0, 0) != 0 {
             return -1;
         }
-        for (from, to) in [(plan.input, 0), (plan.output, 1), (plan.output, 2)] {
+        let (input, output) = (above_standard(plan.input), above_standard(plan.output));
+        for (from, to) in [(input, 0), (output, 1), (output, 2)] {
             if libc::dup2(from, to) < 0 {
                 return -1;
             }
+        }
+        // What this process inherited, and what std opens, closes on `execve` already; a library may open a descriptor
+        // that does not. A kernel without the call (before 5.11) is no error for that reason.
+        libc::syscall(libc::SYS_close_range, FIRST_DESCRIPTOR, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        // A working folder gives access below it to those who may not pass through the folders above it.
+        if libc::chdir(c"/".as_ptr()) != 0 {
+            return -1;
         }
         if let Some(limit) = &plan.descriptors
             && libc::setrlimit(libc::RLIMIT_NOFILE, limit) != 0
@@ -222,6 +232,19 @@ unsafe fn become_it(plan: &Plan) -> c_int {
     }
 }
 
+/// `descriptor`, or a copy of it above the standard ones: `dup2` to its own number would leave it closed on `execve`,
+/// and to another standard number would close what is still to be copied from there. Negative when there is no copy.
+///
+/// # Safety
+/// As [`become_it`].
+unsafe fn above_standard(descriptor: RawFd) -> RawFd {
+    if descriptor >= FIRST_DESCRIPTOR {
+        return descriptor;
+    }
+    // SAFETY: a system call with integer arguments.
+    unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -244,7 +267,24 @@ mod tests {
     }
 
     #[test]
-    fn a_program_has_its_words_its_variables_and_one_stream_for_all_that_it_says() {
+    fn a_program_has_the_passed_variables_alone() {
+        assert!(
+            std::env::vars().any(|(name, _)| !environment::PASSED.contains(&name.as_str())),
+            "nothing to leave out"
+        );
+        let (text, _) = said("/usr/bin/env", &[]).unwrap();
+        let names: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        assert!(names.contains(&"PATH") && names.iter().all(|name| environment::PASSED.contains(name)), "{text}");
+    }
+
+    #[test]
+    fn a_program_begins_in_the_root_folder_and_its_relative_path_is_this_process_s() {
+        let pwd = std::env::current_dir().unwrap().ancestors().skip(1).map(|_| "../").collect::<String>() + "bin/pwd";
+        assert_eq!(said(&pwd, &[]).unwrap().0, "/\n");
+    }
+
+    #[test]
+    fn a_program_has_its_words_and_one_stream_for_all_that_it_says() {
         let (text, code) = said("/bin/sh", &["-c", "echo \"$0\" \"$PATH\"; echo error >&2; exit 7", "name"]).unwrap();
         assert_eq!((text, code), (format!("name {}\nerror\n", std::env::var("PATH").unwrap()), Some(7)));
     }
@@ -279,6 +319,8 @@ mod tests {
     #[test]
     fn no_descriptor_of_this_process_is_left_to_a_program() {
         let open = tempfile::NamedTempFile::new().unwrap();
+        // As a library does that opens it without O_CLOEXEC.
+        nix::fcntl::fcntl(open.as_file(), nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
         let (text, _) = said("/bin/sh", &["-c", "readlink /proc/self/fd/*"]).unwrap();
         assert!(text.contains("/dev/null") && !text.contains(open.path().to_str().unwrap()), "{text}");
     }

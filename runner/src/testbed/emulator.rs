@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 
 use super::inside::INIT_WORD;
 use super::wire::{self, Job, Message, PORT_NAME};
+use crate::environment;
 use crate::error::code::Code;
 
 /// Real time that the machine may take to reach its first process.
@@ -111,6 +112,8 @@ impl Emulated {
             fs::File::create(&errors_path).with_context(|| format!("cannot create {}", errors_path.display()))?;
         let process = Command::new(&argv[0])
             .args(&argv[1..])
+            .env_clear()
+            .envs(environment::passed())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)

@@ -3,7 +3,7 @@
 //! It attaches to the runner's tap, enters a network namespace of its own, makes an interface there with the guest's addresses,
 //! and carries frames between the two, so that the runner talks to it as to a guest.
 //!
-//! Usage: fake-vmm MODE TAP MAC GUEST_IP BOOT_ARGS FOLDER
+//! Usage: fake-vmm MODE TAP MAC GUEST_IP BOOT_ARGS FOLDER, and what a test knows it by
 
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a VMM without its console may end")]
 
@@ -13,10 +13,12 @@ mod prowl;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use microbench::selftest::fake_guest;
+use microbench::sys;
 use microbench_agent::work::{Latency, Stream, StreamReply, WorkReply, WorkRequest, hex, pseudo_random, sum};
 use microbench_agent::{
     INDEX_SEED, NETWORK_PARAMETER, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, STATS_MARK, Stats,
@@ -32,7 +34,7 @@ static ANSWERED: Mutex<Option<u64>> = Mutex::new(None);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [mode, tap, mac, ip, boot_args, folder] = arguments.as_slice() else { panic!("six arguments") };
+    let [mode, tap, mac, ip, boot_args, folder, ..] = arguments.as_slice() else { panic!("six arguments") };
     match mode.as_str() {
         "exit-at-once" => {
             eprintln!("fake-vmm: cannot start");
@@ -41,6 +43,7 @@ fn main() {
         "bare" => loop {
             std::thread::park();
         },
+        "tells" => tell(),
         "refuse" => {
             eprintln!("fake-vmm: this host lacks the level");
             std::process::exit(1);
@@ -111,6 +114,24 @@ fn main() {
         let (mode, nonce) = (mode.clone(), nonce.clone());
         std::thread::spawn(move || serve(&stream.expect("a connection"), &mode, &nonce, console));
     }
+}
+
+/// Says what it was started with: descriptors, variables, working folder, session and session keyring.
+fn tell() {
+    let open = std::fs::read_dir("/proc/self/fd").expect("descriptors").flatten();
+    let files: Vec<PathBuf> = open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
+    // The folder that is just being read is one of them.
+    let files: Vec<&PathBuf> = files.iter().filter(|file| !file.starts_with("/proc")).collect();
+    let names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+    let folder = std::env::current_dir().expect("a working folder");
+    let session = nix::unistd::getsid(None).expect("a session").as_raw();
+    let keyring = sys::session_keyring().ok();
+    println!(
+        "fake-vmm: has {}",
+        serde_json::json!({
+            "files": files, "variables": names, "folder": folder, "session": session, "keyring": keyring,
+        })
+    );
 }
 
 /// Waits for a request and refuses it. The runner asks once it has noted that the VMM's program runs, so what follows comes after that,

@@ -138,7 +138,8 @@ fn a_cell_is_explained_by_the_lines_that_set_its_values() {
     let profile = "[profiles.few]\ntrials = 1\nonly = { concurrency = 1 }\n";
     let grouped = fs::read_to_string(&study).unwrap() + "panels = \"memory_mib\"\n" + profile;
     fs::write(&study, grouped).unwrap();
-    insta::with_settings!({ filters => vec![("(/[^ ]+)?/fake-vmm", "fake-vmm")] }, {
+    let filters = vec![("(/[^ ]+)?/fake-vmm", "fake-vmm"), ("/[^ ]*microbench-test-[^ \n]+", "[the test's folder]")];
+    insta::with_settings!({ filters => filters }, {
         insta::assert_snapshot!("a cell explained", ok(&bench, &["plan", "study.toml", "--explain", "ok/3/256"]));
     });
     let json: serde_json::Value =

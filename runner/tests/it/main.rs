@@ -32,5 +32,6 @@ mod terminal;
 mod testbed;
 mod trust;
 mod walk;
+mod walls;
 mod work;
 mod workdir;

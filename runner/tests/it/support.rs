@@ -53,7 +53,7 @@ default = "ok"
 doc = "How the guest behaves."
 
 [command]
-argv = ["{{{{program}}}}", "{{{{mode}}}}", "{{{{#if network}}}}{{{{tap}}}}{{{{else}}}}-{{{{/if}}}}", "{{{{#if network}}}}{{{{mac}}}}{{{{else}}}}-{{{{/if}}}}", "{{{{#if network}}}}{{{{guest_ip}}}}{{{{else}}}}-{{{{/if}}}}", "{{{{boot_args}}}}", "{{{{folder}}}}"]
+argv = ["{{{{program}}}}", "{{{{mode}}}}", "{{{{#if network}}}}{{{{tap}}}}{{{{else}}}}-{{{{/if}}}}", "{{{{#if network}}}}{{{{mac}}}}{{{{else}}}}-{{{{/if}}}}", "{{{{#if network}}}}{{{{guest_ip}}}}{{{{else}}}}-{{{{/if}}}}", "{{{{boot_args}}}}", "{{{{folder}}}}", "{}"]
 
 [settings.file]
 default = ""
@@ -76,7 +76,8 @@ prefix = ""
 [not_applicable]
 messages = ["lacks the level"]
 "#,
-                fake.display()
+                fake.display(),
+                bench.folder.path().display()
             ),
         );
         bench
@@ -176,18 +177,27 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The variable by which the processes of one test are known: they inherit it.
+/// The variable by which the processes of microbench of one test are known. VMMs and emulators inherit no such
+/// variable: they are known by the test's folder among their arguments.
 pub(crate) const MARK: &str = "MICROBENCH_TEST";
 
-/// Processes that were started with [`MARK`] set to the folder that `run` lies in, by PID, with their arguments.
+/// Processes that were started with [`MARK`] set to the folder that `run` lies in, or with this folder in an argument,
+/// by PID, with their arguments. Only a folder of a test is looked for in arguments.
 pub(crate) fn processes_of(run: &Path) -> Vec<(u32, String)> {
-    let mark = format!("{MARK}={}\0", run.parent().expect("a parent").display());
+    let folder = run.parent().expect("a parent");
+    let mark = format!("{MARK}={}\0", folder.display());
+    let of_test = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("microbench-"));
+    let named = ['\0', '/'].map(|end| format!("{}{end}", folder.display()));
     let read = |pid: u32, file: &str| Some(text(&fs::read(format!("/proc/{pid}/{file}")).ok()?));
+    let is_of = |pid: &u32| {
+        read(*pid, "environ").is_some_and(|variables| variables.contains(&mark))
+            || of_test && read(*pid, "cmdline").is_some_and(|line| named.iter().any(|name| line.contains(name)))
+    };
     fs::read_dir("/proc")
         .expect("/proc")
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .filter(|pid| *pid != std::process::id())
-        .filter(|pid| read(*pid, "environ").is_some_and(|variables| variables.contains(&mark)))
+        .filter(is_of)
         .filter_map(|pid| Some((pid, read(pid, "cmdline")?.replace('\0', " "))))
         .collect()
 }
@@ -212,9 +222,11 @@ pub(crate) fn example(name: &str) -> PathBuf {
 /// `command` in a user, mount and network namespace of its own, after the shell commands `first`; paths in these may name `$BENCH`, the
 /// folder that the command works in.
 pub(crate) fn in_namespaces(command: &Command, first: &str) -> Command {
-    let script = format!("{first}\nexec \"$@\"");
-    let mut outer = Command::new("unshare");
+    // An ordinary user is one again for the command: root of a user namespace only cannot isolate VMMs.
     let user: &[&str] = if is_root() { &[] } else { &["--map-root-user"] };
+    let back = if is_root() { "" } else { "unshare --map-user=1000 --map-group=1000 -- " };
+    let script = format!("{first}\nexec {back}\"$@\"");
+    let mut outer = Command::new("unshare");
     outer.args(user).args(["--mount", "--net", "--", "sh", "-eu", "-c", &script, "sh"]);
     outer.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
     let folder = command.get_current_dir().expect("a folder");
