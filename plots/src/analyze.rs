@@ -89,17 +89,33 @@ pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
     let plan = plan(run)?;
     let samples = samples::load(run)?;
     let rows = summary::summarise(&plan, &samples);
-    let folder = folder(run, theme);
+    let (folder, isolated) = (folder(run, theme), is_isolated(run)?);
     let draw = |wanted: &Figure| -> Result<Vec<PathBuf>, Error> {
         let wanted = &Figure { theme: theme.unwrap_or(wanted.theme), ..wanted.clone() };
         let described = figure::describe(Data { plan: &plan, rows: &rows, samples: &samples }, wanted)?;
-        save(&described, &folder)
+        save(remarked(described, isolated), &folder)
     };
     together(plan.figures.par_iter().map(draw))
 }
 
+/// Whether VMMs of `run` were isolated from the host in every session; a run without a journal had none.
+fn is_isolated(run: &Path) -> Result<bool, Error> {
+    let path = run.join("journal.ndjson");
+    if !path.exists() {
+        return Ok(true);
+    }
+    let text = std::fs::read_to_string(&path).map_err(at(&path))?;
+    Ok(journal::sessions_of(&text).all(|session| session.unisolated.is_none()))
+}
+
+/// The figures with what the reader of each must know of the run.
+pub(crate) fn remarked(described: Vec<Description>, isolated: bool) -> Vec<Description> {
+    let remark = |figure: Description| if isolated { figure } else { figure.with_remark(journal::UNISOLATED) };
+    described.into_iter().map(remark).collect()
+}
+
 /// The files of the figures, in their order.
-fn save(described: &[Description], folder: &Path) -> Result<Vec<PathBuf>, Error> {
+fn save(described: Vec<Description>, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     together(described.par_iter().map(|description| figure::save(description, folder)))
 }
 
@@ -124,7 +140,7 @@ pub fn plot_sequences(run: &Path, theme: Option<Theme>, cells: &[String]) -> Res
     for cell in if cells.is_empty() { &all } else { cells } {
         described.extend(figure::sequence::describe(data, cell, theme.unwrap_or_default())?);
     }
-    save(&described, &folder(run, theme))
+    save(remarked(described, is_isolated(run)?), &folder(run, theme))
 }
 
 fn folder(run: &Path, theme: Option<Theme>) -> PathBuf {

@@ -281,6 +281,7 @@ pub fn start(run: &str, plan_sha256: &str, now: &str, version: &str) -> Record {
         started: now.to_owned(),
         shard: None,
         machine: String::new(),
+        unisolated: None,
         version: version.to_owned(),
     }
 }

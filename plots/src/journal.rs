@@ -69,6 +69,8 @@ pub struct Session {
     pub shard: Option<Shard>,
     /// Name of the host; empty where a run has but one.
     pub machine: String,
+    /// Why its VMMs were not isolated from the host; `None` where they were.
+    pub unisolated: Option<String>,
 }
 
 /// A journal.
@@ -88,6 +90,28 @@ pub struct Journal {
     pub looks: Vec<(u32, BTreeMap<String, Look>)>,
     /// A torn last line was dropped: its number (1-based).
     pub torn: Option<usize>,
+}
+
+/// The sentence on VMMs that were not isolated from the host, for readers of a run's results.
+pub const UNISOLATED: &str = "VMMs were not isolated from the host";
+
+impl Journal {
+    /// Why VMMs of the run were not isolated, by the first session of which it is true; `None` where they were in each.
+    #[must_use]
+    pub fn unisolated(&self) -> Option<&str> {
+        self.sessions.iter().find_map(|session| session.unisolated.as_deref())
+    }
+}
+
+/// The sessions alone of a journal's text: trials, of which there may be millions of lines, are not read.
+pub(crate) fn sessions_of(text: &str) -> impl Iterator<Item = Session> {
+    let begins = |line: &&str| line.contains("\"run_start\"");
+    text.lines().filter(begins).filter_map(|line| match decode_line(line) {
+        Ok(Record::RunStart { host, hosts, started, version, shard, machine, unisolated, .. }) => {
+            Some(Session { started, host, hosts, version, shard, machine, unisolated })
+        }
+        _ => None,
+    })
 }
 
 /// Reads the journal at `path`.
@@ -120,9 +144,9 @@ fn parse(text: &str) -> Result<Journal, (usize, DecodeError)> {
         }
         let record = decode_line(line).map_err(|error| (number, error))?;
         match record {
-            Record::RunStart { host: now, hosts, started, version, shard, machine: name, .. } => {
+            Record::RunStart { host: now, hosts, started, version, shard, machine: name, unisolated, .. } => {
                 (host, machine) = (now, name.clone());
-                journal.sessions.push(Session { started, host, hosts, version, shard, machine: name });
+                journal.sessions.push(Session { started, host, hosts, version, shard, machine: name, unisolated });
                 journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
             }
             Record::TrialStart { trial, attempt, cell, warmup } => {

@@ -689,6 +689,10 @@ pub enum Record {
         /// that are the same machine in virtual time have one name, wherever they run. Empty without a shard: a run is of one host.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         machine: String,
+        /// Why the session's VMMs were not isolated from the host, which `--allow-unisolated` permitted; `None` where
+        /// they were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unisolated: Option<String>,
     },
     /// A trial began.
     TrialStart {

@@ -21,7 +21,13 @@ impl Lacking {
     /// One thing that is lacking.
     #[must_use]
     pub fn one(code: Code, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self(vec![Lack { code, what: what.into(), mend: mend.into() }])
+        Self::of(Lack { code, what: what.into(), mend: mend.into() })
+    }
+
+    /// The error of `lack` alone.
+    #[must_use]
+    pub fn of(lack: Lack) -> Self {
+        Self(vec![lack])
     }
 
     /// The codes of what is lacking, in order, each once.

@@ -19,7 +19,7 @@ use nix::unistd::{Pid, getgid, getppid, getuid};
 
 use crate::engine::description::GuestKind;
 use crate::error::code::Code;
-use crate::host::isolation::Isolation;
+use crate::host::isolation::{DEVICES, Isolation};
 use crate::lacking::Lacking;
 use crate::vm::Parts;
 use crate::{host, sys};
@@ -27,8 +27,6 @@ use crate::{host, sys};
 /// Where [`scratch`] is, in the sandbox's own mount namespace: a folder that every machine has and any user may traverse, with a
 /// path that is short enough for sockets.
 const SCRATCH: &str = "/dev/shm";
-/// Device files that VMMs open. Machines often keep them for root.
-const DEVICES: [&str; 2] = ["/dev/kvm", "/dev/net/tun"];
 
 /// Forks into the sandbox. Returns in the child only; the parent exits with the child's exit code
 /// (128 + the signal, when one killed it).
@@ -161,8 +159,9 @@ impl Drop for Shown {
     }
 }
 
-/// Puts device files that anybody may open over those of the machine, in the sandbox's mount namespace alone. Where it cannot be
-/// done VMMs keep the runner's user ([`crate::host::isolation`]).
+/// Puts device files that anybody may open over those of the machine, which often keeps them for root, in the sandbox's
+/// mount namespace alone. Where it cannot be done VMMs are not isolated, which [`crate::host::isolation::missing`]
+/// finds by the devices.
 fn lend_devices() {
     let lend = || -> anyhow::Result<()> {
         let folder = Path::new(SCRATCH);

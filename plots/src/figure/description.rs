@@ -26,6 +26,15 @@ pub struct Description {
     pub caption: String,
 }
 
+impl Description {
+    /// The figure with this sentence at the end of its caption.
+    #[must_use]
+    pub fn with_remark(mut self, remark: &str) -> Self {
+        self.caption = format!("{} {remark}.", self.caption).trim_start().to_owned();
+        self
+    }
+}
+
 /// One entry of a legend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

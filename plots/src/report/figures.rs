@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::Error;
+use crate::analyze::remarked;
 use crate::figure::output::element;
 use crate::figure::{Data, describe};
 use crate::record::Column;
@@ -24,12 +25,12 @@ pub(super) struct Shown {
     file: String,
 }
 
-/// Every figure of the plan, in its own theme.
-pub(super) fn all(data: Data<'_>) -> Result<Vec<Shown>, Error> {
+/// Every figure of the plan, in its own theme. `isolated`: VMMs were isolated from the host.
+pub(super) fn all(data: Data<'_>, isolated: bool) -> Result<Vec<Shown>, Error> {
     let mut shown = Vec::new();
     let mut bytes = 0;
     for figure in &data.plan.figures {
-        for description in describe(data, figure)? {
+        for description in remarked(describe(data, figure)?, isolated) {
             let id = format!("figure-{}", shown.len() + 1);
             let mut svg = element(&description, &id)?;
             let files = format!("figures/{}.svg", description.name);

@@ -189,6 +189,7 @@ impl Run {
             version: "0".into(),
             shard: None,
             machine: String::new(),
+            unisolated: None,
         }
     }
 

@@ -12,6 +12,7 @@ use microbench::run::merge;
 use microbench::screen::Stream;
 use microbench_plots::claim::Outcome;
 use microbench_plots::hint::{self, Hint};
+use microbench_plots::journal::UNISOLATED;
 use microbench_plots::record::HostKind;
 use microbench_plots::results::{CellResult, results};
 use microbench_plots::sentence::{self, Sentence};
@@ -29,6 +30,7 @@ struct Report<'a> {
     study: &'a str,
     host: Option<HostKind>,
     machine: Option<String>,
+    unisolated: Option<&'a str>,
     values: usize,
     missing: usize,
     results: Vec<CellResult>,
@@ -75,6 +77,7 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
             study: &analysis.plan.study,
             host,
             machine: machine(&identities),
+            unisolated: analysis.journal.unisolated(),
             values: analysis.values,
             missing: analysis.missing,
             results: results(&analysis.summary),
@@ -90,6 +93,9 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
         out.push_str(&wrapped_to(room.words, line, 4));
         out.push('\n');
     };
+    if let Some(why) = analysis.journal.unisolated() {
+        say(&format!("{UNISOLATED}: {why}"));
+    }
     for identity in &identities {
         say(&identity.line());
         let measured = |metric: &str| analysis.plan.metrics.iter().any(|own| own.name == metric);

@@ -158,7 +158,7 @@ shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned
         root: Option<PathBuf>,
     },
     #[command(
-        after_help = "Examples: microbench analyze latest; microbench analyze 'runs/*/samples.parquet'\n\nJSON: {run, study, host, machine, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
+        after_help = "Examples: microbench analyze latest; microbench analyze 'runs/*/samples.parquet'\n\nJSON: {run, study, host, machine, unisolated: why, or null, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
 median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {STATUS: {vms, reason}}}], \
 sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline, tests}], hints: [{hint, message, advice}], \
 claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many runs {files, left_out, results: \
@@ -442,7 +442,7 @@ files: [{name, files, bytes, what}], next: [[command, what it does]]}; of an arc
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
-    /// Enters a sandbox (`run` asks whether it can).
+    /// Enters a sandbox, and prints why VMMs would not be isolated in it, if so (`run` asks).
     #[command(hide = true)]
     CheckSandbox,
     /// Boots one guest under KVM (`run --host auto` calls it).
@@ -451,6 +451,8 @@ files: [{name, files, bytes, what}], next: [[command, what it does]]}; of an arc
         run: PathBuf,
         #[arg(long)]
         project: PathBuf,
+        #[arg(long)]
+        allow_unisolated: bool,
     },
 }
 
@@ -474,6 +476,9 @@ JSON: {submission, study, plan_sha256, job, cluster, submitted, program, shards}
         /// Give each task its node alone; wall time wants that.
         #[arg(long)]
         exclusive: bool,
+        /// Have each task run VMMs even where they cannot be isolated from its node, as `run --allow-unisolated` does.
+        #[arg(long)]
+        allow_unisolated: bool,
         /// Where trials execute: all tasks on one kind of host.
         #[arg(long, value_enum, default_value_t = HostArgument::Kvm)]
         host: HostArgument,
@@ -566,6 +571,9 @@ pub(super) enum SelfTest {
         /// Run directory to create [default: runs/STUDY-noise-TIME in the project].
         #[arg(long, value_name = "FOLDER")]
         out: Option<PathBuf>,
+        /// Run VMMs even where they cannot be isolated from this machine, as `run --allow-unisolated` does.
+        #[arg(long)]
+        allow_unisolated: bool,
     },
 }
 
@@ -681,14 +689,20 @@ pub(super) struct SessionArguments {
     /// Fake guests by which the probe's error is measured at the start of the session.
     #[arg(long, value_name = "N", default_value_t = FakeGuests::OF_A_SESSION, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) fake_guests: u32,
+    /// Run VMMs even where they cannot be isolated from this machine: they have root's rights, or capabilities. The run
+    /// and all that is made of it says so; a session that resumes the run needs the option again.
+    #[arg(long)]
+    pub(super) allow_unisolated: bool,
 }
 
 impl SessionArguments {
     /// Those of `run` where nobody says.
-    pub(super) const DEFAULT: Self = Self { patience: PATIENCE_S, fake_guests: FakeGuests::OF_A_SESSION };
+    pub(super) const DEFAULT: Self =
+        Self { patience: PATIENCE_S, fake_guests: FakeGuests::OF_A_SESSION, allow_unisolated: false };
 
     /// As the library takes them.
     pub(super) fn options(self) -> Options {
-        Options { patience: Duration::from_secs(self.patience), fake_guests: self.fake_guests }
+        let Self { patience, fake_guests, allow_unisolated } = self;
+        Options { patience: Duration::from_secs(patience), fake_guests, allow_unisolated }
     }
 }

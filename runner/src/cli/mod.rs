@@ -25,8 +25,8 @@ use microbench::artifact::cache::Cache;
 use microbench::artifact::project::Project;
 use microbench::error::code::Code;
 use microbench::error::{codes, describe, exit, explain};
-use microbench::host::doctor;
 use microbench::host::tree::Tree;
+use microbench::host::{doctor, isolation};
 use microbench::lacking::Lacking;
 use microbench::probe::Probe;
 use microbench::run::directory::Directory;
@@ -163,8 +163,18 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             None => begin(&study, host, out.as_deref(), shard, session),
         },
         Action::Merge { shards, out, partial, json } => shards::merge(&shards, out.as_deref(), partial, json),
-        Action::Submit(Submit::Slurm { study, shards, constraint, exclusive, host, out, json, options }) => {
-            let wanted = shards::Wanted { shards, constraint, exclusive, options };
+        Action::Submit(Submit::Slurm {
+            study,
+            shards,
+            constraint,
+            exclusive,
+            allow_unisolated,
+            host,
+            out,
+            json,
+            options,
+        }) => {
+            let wanted = shards::Wanted { shards, constraint, exclusive, allow_unisolated, options };
             shards::submit(&study, wanted, host, out.as_deref(), json)
         }
         Action::Status { submission, json } => shards::status(&submission, json),
@@ -309,14 +319,16 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         }
         Action::Selftest(SelfTest::Spawn { times, argv }) => {
             sandbox::enter()?;
+            isolation::require(false)?;
             print_json(&spawn::measure(&argv, times, &sandbox::scratch()?)?)
         }
         Action::Selftest(SelfTest::Lend { vms, image }) => {
             sandbox::enter()?;
             print_json(&lend::measure(vms, &image, &sandbox::scratch()?.join("lent"))?)
         }
-        Action::Selftest(SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out }) => {
-            noise::against_itself(&study, cell.as_deref(), repetitions, blocks, margin, host, out.as_deref())
+        Action::Selftest(SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out, allow_unisolated }) => {
+            let how = noise::How { repetitions, blocks, margin, allow_unisolated };
+            noise::against_itself(&study, cell.as_deref(), how, host, out.as_deref())
         }
         Action::Selftest(SelfTest::Load { windows, length, seed }) => {
             let length =
@@ -369,11 +381,12 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         },
         Action::CheckSandbox => {
             sandbox::enter()?;
+            outln!("{}", isolation::missing().unwrap_or_default())?;
             Ok(ExitCode::SUCCESS)
         }
-        Action::CheckKvm { run, project } => {
+        Action::CheckKvm { run, project, allow_unisolated } => {
             let project = Project::find(Some(&project), &run)?;
-            execute::check_kvm(Directory::open(&run)?, &project)?;
+            execute::check_kvm(Directory::open(&run)?, &project, allow_unisolated)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -60,7 +60,7 @@ pub(super) fn begin(
 ) -> anyhow::Result<ExitCode> {
     let Loaded { study, plan, engines, project, folder } = load(arguments)?;
     shard.map_or(Ok(()), |shard| plan::divisible(&plan, shard.of))?;
-    needs::check(host.kind(), &engines)?;
+    needs::check(host.kind(), &engines, session.allow_unisolated)?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard })?;
     replaced(&run, &project, host, session)
 }
@@ -130,7 +130,8 @@ pub(super) fn go_on(
     let project = Project::find(project, run.path())?;
     let (plan, _) = run.plan()?;
     let engines = run.engines()?.engines;
-    needs::check(host.kind(), &engines)?;
+    let kind = host.kind().or(journal::progress(run.path(), 0)?.host);
+    needs::check(kind, &engines, session.allow_unisolated)?;
     let cache = Cache::of_user()?;
     // A run of an earlier version that was killed at its very start has none.
     let before = Lock::read(run.path())?.unwrap_or_default();
@@ -151,7 +152,7 @@ pub(super) fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::R
     let engines = &Engines { engines };
     let begun = Begun { plan: &plan, manifest: &study.source, engines, lock: Some(&lock), shard: None };
     let run = Directory::create(project.root(), Some(&run), begun)?;
-    Ok(execute::check_kvm_apart(&run, &project))
+    Ok(execute::check_kvm_apart(&run, &project, false))
 }
 
 /// KVM when a guest came up under it, else the emulated host; says why in one line.
@@ -207,7 +208,7 @@ pub(super) fn hand_over(
 ) -> anyhow::Result<(Command, Result<(), Coded>)> {
     let host = match (host.kind(), journal::progress(run.path(), 0)?.host) {
         (Some(kind), _) | (None, Some(kind)) => kind,
-        (None, None) => decide(execute::check_kvm_apart(run, project)),
+        (None, None) => decide(execute::check_kvm_apart(run, project, session.allow_unisolated)),
     };
     let printed = outln!("{}", run.path().display());
     if let Err(lost) = &printed {
@@ -217,6 +218,7 @@ pub(super) fn hand_over(
     let mut command = Command::new(this);
     command.args(["execute", "--host", HostArgument::of(host), "--project"]).arg(project.root()).arg(run.path());
     command.args(["--color", screen::choice().word()]);
+    command.args(session.allow_unisolated.then_some(execute::ALLOW_UNISOLATED));
     command.args(["--patience", &session.patience.to_string(), "--fake-guests", &session.fake_guests.to_string()]);
     Ok((command, printed))
 }

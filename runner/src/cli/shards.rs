@@ -76,6 +76,7 @@ pub(super) struct Wanted {
     pub(super) shards: u32,
     pub(super) constraint: Option<String>,
     pub(super) exclusive: bool,
+    pub(super) allow_unisolated: bool,
     pub(super) options: Vec<String>,
 }
 
@@ -100,7 +101,7 @@ pub(super) fn submit(
     out: Option<&Path>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let Wanted { shards: of, constraint, exclusive, options } = wanted;
+    let Wanted { shards: of, constraint, exclusive, allow_unisolated, options } = wanted;
     let Some(kind) = host.kind() else {
         bail!(Code::BadValue.says(
             "`--host auto` would let each node decide by itself, and shards of two kinds of hosts are no run: say kvm or emulated"
@@ -139,6 +140,7 @@ pub(super) fn submit(
             shards: made.clone(),
             constraint,
             exclusive,
+            allow_unisolated,
             options,
             project,
         };

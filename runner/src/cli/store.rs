@@ -10,10 +10,11 @@ use microbench::error::{describe, one_line};
 use microbench::run::directory::Directory;
 use microbench::run::overview::{CellCount, Overview, cells};
 use microbench::run::prune::{self, Decision, Rule};
-use microbench::run::survey::{self, Entry, Kind, State};
+use microbench::run::survey::{self, Entry, Kind, Session, State};
 use microbench::run::{archive, name};
 use microbench::screen::Stream;
 use microbench::{errln, out, outln};
+use microbench_plots::journal::UNISOLATED;
 use microbench_plots::terminal::{Column, Room, fitted, wrapped_to};
 use serde::Serialize;
 
@@ -90,7 +91,7 @@ fn list(entries: &[Entry], room: Room) -> String {
         rows.push(vec![
             entry.name.clone(),
             study,
-            entry.host.map_or_else(|| "-".to_owned(), |host| host.to_string()),
+            entry.host.map_or_else(|| "-".to_owned(), |host| format!("{host}{}", unisolated(&entry.sessions))),
             minute(&entry.begun),
             state(entry),
             if entry.state == State::Unreadable { "-".to_owned() } else { entry.failed_vms.to_string() },
@@ -115,7 +116,7 @@ fn list(entries: &[Entry], room: Room) -> String {
                 rows.push(vec![
                     format!("{branch} session {n}"),
                     String::new(),
-                    session.host.to_string(),
+                    format!("{}{}", session.host, unisolated(std::slice::from_ref(session))),
                     minute(&session.started),
                     format!("{} trials", session.trials),
                 ]);
@@ -135,6 +136,11 @@ fn list(entries: &[Entry], room: Room) -> String {
         text.push('\n');
     }
     text + &room.left_out(&left_out)
+}
+
+/// What a kind of host is followed by in the list, by the sessions on it.
+fn unisolated(sessions: &[Session]) -> &'static str {
+    if survey::unisolated(sessions).is_some() { ", not isolated" } else { "" }
 }
 
 /// `2026-01-01 12:00` of an instant in RFC 3339.
@@ -258,6 +264,9 @@ fn overview_text(overview: &Overview, room: Room) -> String {
     line("host", &run.host.map_or_else(|| "none yet".to_owned(), |host| format!("{host} ({})", host.note())));
     if let Some(machine) = &overview.machine {
         line("", machine);
+    }
+    if let Some(why) = survey::unisolated(&run.sessions) {
+        line("isolation", &format!("{UNISOLATED}: {why}"));
     }
     if let Some(shard) = run.shard {
         line("shard", &format!("{shard}: every {}. block of the plan; `microbench merge` joins them", shard.of));

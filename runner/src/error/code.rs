@@ -39,6 +39,7 @@ codes! {
     NoTun = "MB1003", "The device /dev/net/tun cannot be opened.";
     NoKvm = "MB1004", "The device /dev/kvm cannot be opened.";
     NoProgram = "MB1005", "A program that the run needs is not installed.";
+    NotIsolated = "MB1006", "VMMs cannot be isolated from this machine.";
     // The machine's set-up.
     TunedAlready = "MB1101", "The machine was tuned before and has not been put back.";
     NotTuned = "MB1102", "There are no previous values to put back.";

@@ -1,4 +1,6 @@
-//! Who a VMM runs as: a user of its own without any capability, where the runner is root; the runner's user otherwise.
+//! Who a VMM runs as: a user of its own without any capability, where the runner is root; the user of a user namespace
+//! without any capability, where an ordinary user started the runner. Where the runner can do neither, nothing is
+//! started unless the user allows it.
 //!
 //! No VMM may gain privileges (`no_new_privs`, which the sandbox sets), and each has a folder that no other one may enter.
 
@@ -9,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::sandbox;
+use crate::error::code::Code;
+use crate::lacking::{Lack, Lacking};
 use crate::vm::Parts;
+use crate::{sandbox, sys};
 
 /// User and group of VM 0; the others follow. No distribution and no container manager assigns numbers from here on:
 /// systemd-nspawn's end at 0x6fffffff, and 0x7fffffff is the last that every kernel interface takes.
@@ -21,13 +25,16 @@ pub(crate) const FIRST_UID: u32 = 0x7000_0000;
 pub struct Isolation {
     /// User and group of its own; `None` for the runner's.
     uid: Option<u32>,
+    /// It must not have a capability, whoever it runs as. False where the user allows VMMs that are not isolated.
+    bare: bool,
 }
 
 impl Isolation {
     /// That of VM number `vm`.
     #[must_use]
     pub fn of(vm: u32) -> Self {
-        Self { uid: possible().then_some(FIRST_UID + vm) }
+        let found = Found::here();
+        Self { uid: found.may_become_any_user().then_some(FIRST_UID + vm), bare: found.missing().is_none() }
     }
 
     /// User that owns what the VMM may use.
@@ -47,6 +54,29 @@ impl Isolation {
     #[must_use]
     pub fn user(self, as_root: bool) -> Option<u32> {
         self.uid.map(|uid| if as_root { 0 } else { uid })
+    }
+
+    /// Checks who a VMM runs as, by what the kernel says of its process ([`read`]). `outside`: the process is in a user
+    /// namespace of its own, where capabilities are none over this machine.
+    ///
+    /// # Errors
+    /// When it is not isolated although it should be: what it has.
+    pub fn check(
+        self,
+        [user, capabilities, _, no_new_privileges]: [Option<u64>; 4],
+        outside: bool,
+    ) -> Result<(), String> {
+        let says = |has: String| Err(format!("the VMM is not isolated from the host: it has {has}"));
+        match (user, capabilities, no_new_privileges) {
+            _ if !self.bare => Ok(()),
+            (None, ..) | (_, None, _) | (.., None) => {
+                Err("the kernel does not say whether the VMM is isolated".to_owned())
+            }
+            (Some(0), ..) if self.is_own() => says("the user root".to_owned()),
+            (_, Some(held), _) if held != 0 && !outside => says(format!("the capabilities {held:#x}")),
+            (.., Some(0)) => says("the right to gain privileges".to_owned()),
+            _ => Ok(()),
+        }
     }
 
     /// Gives `path` to this user.
@@ -70,12 +100,111 @@ impl Isolation {
     }
 }
 
-/// True for a root that may become any user, where any user may open the devices of a VMM.
-fn possible() -> bool {
-    let everyone = fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.lines().any(|line| line.split_whitespace().eq(["0", "0", "4294967295"])));
-    let open = |device: &str| fs::metadata(device).map_or(true, |data| data.mode() & 0o006 == 0o006);
-    nix::unistd::geteuid().is_root() && everyone && open("/dev/kvm") && open("/dev/net/tun")
+/// Device files that VMMs open.
+pub(crate) const DEVICES: [&str; 2] = ["/dev/kvm", "/dev/net/tun"];
+/// What root needs to start VMMs as other users, to end them, and to give them their files; each with its number
+/// (capabilities(7)).
+const NEEDED: [(&str, u32); 4] = [("CAP_CHOWN", 0), ("CAP_KILL", 5), ("CAP_SETGID", 6), ("CAP_SETUID", 7)];
+
+/// What decides whether this process can isolate VMMs.
+#[derive(Clone, Debug)]
+struct Found {
+    /// This process's user is root, of its user namespace at least.
+    is_root: bool,
+    /// What it executes has no capabilities though its user is root.
+    programs_are_not_root: bool,
+    /// `/proc/self/uid_map`.
+    users: String,
+    /// Effective capabilities.
+    capabilities: u64,
+    /// A device file that is there and not open to every user.
+    closed: Option<&'static str>,
+}
+
+impl Found {
+    fn here() -> Self {
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let open = |device: &str| fs::metadata(device).map_or(true, |data| data.mode() & 0o006 == 0o006);
+        Self {
+            is_root: nix::unistd::geteuid().is_root(),
+            programs_are_not_root: sys::are_executed_programs_not_root().unwrap_or(false),
+            users: text("/proc/self/uid_map"),
+            capabilities: read(&text("/proc/self/status"))[1].unwrap_or(0),
+            closed: DEVICES.into_iter().find(|device| !open(device)),
+        }
+    }
+
+    /// It is root of the machine's own users.
+    fn has_all_users(&self) -> bool {
+        self.users.lines().any(|line| line.split_whitespace().eq(["0", "0", "4294967295"]))
+    }
+
+    /// What root lacks to start VMMs as users of their own, each with all that it needs.
+    fn lacks(&self) -> Option<String> {
+        let has = |number: u32| self.capabilities >> number & 1 == 1;
+        if !self.is_root {
+            Some("microbench is not root".to_owned())
+        } else if !self.has_all_users() {
+            Some("microbench is root of a user namespace only and cannot become other users".to_owned())
+        } else if let Some((name, _)) = NEEDED.into_iter().find(|(_, number)| !has(*number)) {
+            Some(format!("microbench is root without {name}"))
+        } else {
+            self.closed.map(|device| {
+                format!(
+                    "{device} is not open to every user, and microbench cannot make a device file that is (CAP_MKNOD)"
+                )
+            })
+        }
+    }
+
+    fn may_become_any_user(&self) -> bool {
+        self.lacks().is_none()
+    }
+
+    /// Why VMMs cannot be isolated; `None` where they are.
+    fn missing(&self) -> Option<String> {
+        let lacks = self.lacks()?;
+        if !self.programs_are_not_root {
+            return Some(lacks);
+        }
+        // In a user namespace of the sandbox's: VMMs are, outside of it, the user who started microbench.
+        let outside = self.users.split_whitespace().nth(1);
+        (outside.is_none_or(|user| user == "0"))
+            .then(|| "microbench is root but may not make namespaces as root (CAP_SYS_ADMIN)".to_owned())
+    }
+}
+
+/// Why VMMs that this process starts are not isolated: they have root's rights, or capabilities. `None` where they are
+/// isolated. Asked in the sandbox, or in the emulated host.
+#[must_use]
+pub fn missing() -> Option<String> {
+    Found::here().missing()
+}
+
+/// What is missing where VMMs cannot be isolated, for the reason `why`.
+#[must_use]
+pub fn lack(why: &str) -> Lack {
+    Lack {
+        code: Code::NotIsolated,
+        what: format!("VMMs cannot be isolated from this machine: {why}"),
+        mend: "run as an ordinary user, or as root with CAP_SYS_ADMIN and CAP_MKNOD; or --host emulated, where VMMs \
+               are isolated; or --allow-unisolated, which gives VMMs the rights of this user and is recorded"
+            .to_owned(),
+    }
+}
+
+/// Requires that VMMs are isolated, unless the user allows that they are not.
+///
+/// # Returns
+/// Why they are not; `None` where they are.
+///
+/// # Errors
+/// [`Lacking`] where they are not and it is not allowed.
+pub fn require(allowed: bool) -> Result<Option<String>, Lacking> {
+    match missing() {
+        Some(why) if !allowed => Err(Lacking::of(lack(&why))),
+        why => Ok(why),
+    }
 }
 
 /// Shows the files of `parts` in `folder` to VMMs that may not read them where they are: in root's home, for instance.
@@ -83,7 +212,8 @@ fn possible() -> bool {
 /// # Errors
 /// When a file cannot be shown.
 pub fn show(parts: &mut BTreeMap<String, Parts>, folder: &Path) -> anyhow::Result<()> {
-    if !possible() {
+    if !Isolation::of(0).is_own() {
+        // VMMs have the rights of this process's user on files.
         return Ok(());
     }
     let mut shown: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
@@ -177,6 +307,14 @@ pub fn own_namespaces(pid: u32) -> std::io::Result<u32> {
     Ok(own)
 }
 
+/// Whether process `pid` is in another user namespace than this process: in one below it, because no other can be
+/// entered without a capability. False when /proc does not say.
+#[must_use]
+pub fn has_own_users(pid: u32) -> bool {
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/user"));
+    matches!((of("self"), of(&pid.to_string())), (Ok(own), Ok(its)) if own != its)
+}
+
 /// What the kernel says of the isolation of process `pid`, from the text of `/proc/PID/status`: user, effective capabilities, seccomp
 /// mode, `no_new_privs`; `None` for a line that is not there.
 #[must_use]
@@ -204,6 +342,65 @@ mod tests {
         assert_eq!(read("Name: x"), [None; 4]);
         assert_eq!(largest_resident_set("Name:\tx\nVmHWM:\t    1380 kB\nVmRSS:\t 900 kB\n"), Some(1380 * 1024));
         assert_eq!(largest_resident_set(status), None);
+    }
+
+    const ROOT: u64 = 0x1ff_ffff_ffff;
+
+    fn root() -> Found {
+        let users = "         0          0 4294967295\n".to_owned();
+        Found { is_root: true, programs_are_not_root: false, users, capabilities: ROOT, closed: None }
+    }
+
+    #[test]
+    fn root_isolates_vmms_with_every_user_capability_and_open_device_alone() {
+        assert_eq!(root().missing(), None);
+        // Started with SECBIT_NOROOT set.
+        assert_eq!(Found { programs_are_not_root: true, ..root() }.missing(), None);
+        let without = |number: u32| Found { capabilities: ROOT & !(1 << number), ..root() };
+        for (found, why) in [
+            (Found { users: "0 1000 1".to_owned(), ..root() }, "root of a user namespace only"),
+            (without(7), "without CAP_SETUID"),
+            (without(0), "without CAP_CHOWN"),
+            (Found { closed: Some("/dev/kvm"), ..root() }, "/dev/kvm is not open to every user"),
+            (Found { is_root: false, ..root() }, "not root"),
+            (Found { users: String::new(), ..root() }, "root of a user namespace only"),
+        ] {
+            let said = found.missing().unwrap();
+            assert!(said.contains(why) && !found.may_become_any_user(), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_user_isolates_vmms_by_a_user_namespace_and_root_does_not() {
+        let within = |users: &str| Found { programs_are_not_root: true, users: users.to_owned(), ..root() };
+        assert_eq!(within("0 1000 1").missing(), None);
+        assert!(!within("0 1000 1").may_become_any_user());
+        for users in ["0 0 1", ""] {
+            assert!(within(users).missing().unwrap().contains("CAP_SYS_ADMIN"), "{users}");
+        }
+    }
+
+    #[test]
+    fn a_vmm_with_roots_user_or_a_capability_is_not_isolated() {
+        let own = Isolation { uid: Some(FIRST_UID), bare: true };
+        let shared = Isolation { uid: None, bare: true };
+        let status = |user, capabilities, no_new| [Some(user), Some(capabilities), Some(2), Some(no_new)];
+        assert_eq!(own.check(status(u64::from(FIRST_UID), 0, 1), false), Ok(()));
+        // In a user namespace that it made itself.
+        assert_eq!(own.check(status(u64::from(FIRST_UID), ROOT, 1), true), Ok(()));
+        // Root of its user namespace by name only.
+        assert_eq!(shared.check(status(0, 0, 1), false), Ok(()));
+        for (isolation, found, has) in [
+            (own, status(0, 0, 1), "the user root"),
+            (own, status(5, 1 << 21, 1), "the capabilities 0x200000"),
+            (shared, status(0, 1, 1), "the capabilities 0x1"),
+            (own, status(5, 0, 0), "gain privileges"),
+            (own, [Some(5), None, None, Some(1)], "does not say"),
+        ] {
+            let said = isolation.check(found, false).unwrap_err();
+            assert!(said.contains(has), "{said}");
+        }
+        assert_eq!(Isolation { uid: None, bare: false }.check(status(0, ROOT, 1), false), Ok(()));
     }
 
     #[test]

@@ -4,25 +4,37 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use microbench_plots::record::HostKind;
 
 use crate::engine::description::Engine;
 use crate::error::code::Code;
+use crate::error::exit::LACKING_HOST;
+use crate::host::isolation;
 use crate::lacking::{Lack, Lacking};
 
 /// The oldest kernel that has every system call in use: `pidfd_open(2)` came with 5.3.
 const OLDEST: (u32, u32) = (5, 3);
 
 /// Checks this machine for a run of `engines` on `kind`; `None` when that is not decided yet, and only what every host needs is asked for.
+/// VMMs that run on this machine must be isolated from it, unless `allow_unisolated`.
 ///
 /// # Errors
 /// [`Lacking`]: each thing that is missing, with the command that mends it.
-pub fn check(kind: Option<HostKind>, engines: &[Engine]) -> anyhow::Result<()> {
+pub fn check(kind: Option<HostKind>, engines: &[Engine], allow_unisolated: bool) -> anyhow::Result<()> {
     let mut lacks = Vec::new();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     lacks.extend(old_kernel(release.trim()));
-    lacks.extend(namespaces()?);
+    // Where nothing is decided yet, a guest is booted under KVM first, which asks for it as well.
+    let here = match kind {
+        Some(kind) => matches!(kind, HostKind::Kvm | HostKind::Fake),
+        None => !engines.iter().any(|engine| engine.needs_kvm),
+    };
+    match sandbox()? {
+        Err(lack) => lacks.push(lack),
+        Ok(unisolated) if here && !allow_unisolated => lacks.extend(unisolated.map(|why| isolation::lack(&why))),
+        Ok(_) => {}
+    }
     let vms = engines.iter().any(|engine| !engine.guest.shares_kernel());
     if vms && matches!(kind, Some(HostKind::Kvm | HostKind::Fake)) {
         lacks.extend(device(
@@ -54,8 +66,9 @@ fn old_kernel(release: &str) -> Option<Lack> {
     })
 }
 
-/// Enters a sandbox in a process of its own, as a run will.
-fn namespaces() -> anyhow::Result<Option<Lack>> {
+/// Enters a sandbox in a process of its own, as a run will. Why VMMs would not be isolated in it, if so; or what is
+/// missing for a sandbox.
+fn sandbox() -> anyhow::Result<Result<Option<String>, Lack>> {
     let this = std::env::current_exe().context("cannot find this program")?;
     let tried = Command::new(this)
         .arg("check-sandbox")
@@ -63,13 +76,17 @@ fn namespaces() -> anyhow::Result<Option<Lack>> {
         .output()
         .context("cannot start the check of the sandbox")?;
     if tried.status.success() {
-        return Ok(None);
+        let why = String::from_utf8_lossy(&tried.stdout).trim().to_owned();
+        return Ok(Ok(Some(why).filter(|why| !why.is_empty())));
     }
     let said = String::from_utf8_lossy(&tried.stderr);
+    if tried.status.code() != Some(LACKING_HOST.into()) {
+        bail!(Code::System.says(said.trim().trim_start_matches("microbench: ")));
+    }
     let line = |prefix: &str| said.lines().find_map(|line| line.trim().strip_prefix(prefix)).map(str::to_owned);
     let whole = || said.trim().trim_start_matches("microbench: ").to_owned();
     let what = said.lines().nth(1).map_or_else(whole, |line| line.trim().to_owned());
-    Ok(Some(Lack { code: Code::NoNamespace, what, mend: line("try: ").unwrap_or_else(|| "run as root".to_owned()) }))
+    Ok(Err(Lack { code: Code::NoNamespace, what, mend: line("try: ").unwrap_or_else(|| "run as root".to_owned()) }))
 }
 
 fn device(code: Code, path: &str, load: &str, allow: &str) -> Option<Lack> {

@@ -62,6 +62,8 @@ pub struct Options {
     pub patience: Duration,
     /// Fake guests by which the probe's error is measured at the start.
     pub fake_guests: u32,
+    /// VMMs may run without being isolated from this machine.
+    pub allow_unisolated: bool,
 }
 
 /// Executes what is missing of a run on `host`.
@@ -82,13 +84,14 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
     match host {
         HostKind::Imported => bail!("nothing can be run on the host `imported`"),
         HostKind::Kvm | HostKind::Fake => {
+            let unisolated = isolation::require(options.allow_unisolated)?;
             isolation::show(&mut run.parts, &run.scratch)?;
             sandbox::ready_for(&run.parts)?;
             let mut watcher = Watcher::new(host, messages);
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
             let identity = Identity::take(host, run.directory.path(), &run.lock, None, clone)?;
             identity.write_or_compare(&run.directory)?;
-            session.begin(&run.plan_sha256, host, 1, &identity.machine_name(&owner.machine))?;
+            session.begin(&run.plan_sha256, host, 1, &identity.machine_name(&owner.machine), unisolated)?;
             session.probe(measure(Probe::Exact, FakeGuests::of_a_session(options.fake_guests))?)?;
             in_stages(&mut session, |session| {
                 local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher, &mut seals)
@@ -102,7 +105,8 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             identity.write_or_compare(&run.directory)?;
             let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
             let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
-            session.begin(&run.plan_sha256, host, hosts, &identity.machine_name(&owner.machine))?;
+            // In the emulated host VMMs are isolated, or nothing is executed.
+            session.begin(&run.plan_sha256, host, hosts, &identity.machine_name(&owner.machine), None)?;
             let mut stage = 0;
             in_stages(&mut session, |session| {
                 let shares = emulated::shares(session.todo(), &run.plan, &machine);
@@ -139,12 +143,16 @@ fn in_stages(
     Ok(())
 }
 
-/// Boots one guest under KVM, in a sandbox. Fails with the reason when it does not come up.
+/// Boots one guest under KVM, in a sandbox. Fails with the reason when it does not come up, or when its VMM would not
+/// be isolated and that is not allowed.
 ///
 /// # Errors
 /// The reason, in one line.
-pub fn check_kvm(run: Directory, project: &Project) -> anyhow::Result<()> {
+pub fn check_kvm(run: Directory, project: &Project, allow_unisolated: bool) -> anyhow::Result<()> {
     let mut run = enter(run, project)?;
+    if let Some(why) = isolation::missing().filter(|_| !allow_unisolated) {
+        bail!(Code::NoGuest.says(format!("{}; --allow-unisolated permits it", isolation::lack(&why).what)));
+    }
     isolation::show(&mut run.parts, &run.scratch)?;
     match kvm::works(&run.plan, &run.parts, &run.scratch) {
         Ok(()) => Ok(()),
@@ -152,15 +160,19 @@ pub fn check_kvm(run: Directory, project: &Project) -> anyhow::Result<()> {
     }
 }
 
+/// The option of the command line by which VMMs may run without being isolated.
+pub const ALLOW_UNISOLATED: &str = "--allow-unisolated";
+
 /// Runs [`check_kvm`] in a process of its own, because this one may have threads already.
 ///
 /// # Errors
 /// The reason why KVM cannot be used.
-pub fn check_kvm_apart(run: &Directory, project: &Project) -> anyhow::Result<()> {
+pub fn check_kvm_apart(run: &Directory, project: &Project, allow_unisolated: bool) -> anyhow::Result<()> {
     let this = std::env::current_exe().context("cannot find this program")?;
     let output = std::process::Command::new(this)
         .args(["check-kvm", "--project"])
         .arg(project.root())
+        .args(allow_unisolated.then_some(ALLOW_UNISOLATED))
         .arg(run.path())
         .stdin(std::process::Stdio::null())
         .output()

@@ -145,6 +145,7 @@ mod tests {
             trials: 1,
             shard: None,
             machine: String::new(),
+            unisolated: None,
         };
         Entry {
             name: name.into(),

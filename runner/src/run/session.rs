@@ -299,18 +299,31 @@ impl<'a> Session<'a> {
 }
 
 impl Session<'_> {
-    /// Journals on what and how this session executes. `hosts` is the number of hosts that share the trials, `machine` the name of the host
-    /// within which trials are compared.
+    /// Journals on what and how this session executes. `hosts` is the number of hosts that share the trials, `machine`
+    /// the name of the host within which trials are compared, `unisolated` why VMMs are not isolated from it, which is
+    /// said on the terminal as well.
     ///
     /// # Errors
     /// When an earlier session executed on another kind of host: their times do not compare. When the disk refuses.
-    pub fn begin(&mut self, plan_sha256: &str, host: HostKind, hosts: u32, machine: &str) -> anyhow::Result<()> {
+    pub fn begin(
+        &mut self,
+        plan_sha256: &str,
+        host: HostKind,
+        hosts: u32,
+        machine: &str,
+        unisolated: Option<String>,
+    ) -> anyhow::Result<()> {
         if let Some(earlier) = self.progress.host.filter(|earlier| *earlier != host) {
             bail!(Code::OtherHostKind.says(format!(
                 "this run was begun on the host {earlier}, whose times do not compare with those of {host}"
             )));
         }
         self.progress.host = Some(host);
+        if let Some(why) = &unisolated {
+            let words =
+                format!("warning: VMMs are not isolated from this machine: {why}; --allow-unisolated permits it");
+            say(&wrapped_to(columns(), &words, 2));
+        }
         self.journal.append(&[Record::RunStart {
             format: FORMAT_VERSION,
             run: self.run.name(),
@@ -321,6 +334,7 @@ impl Session<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             shard: self.progress.shard,
             machine: if self.progress.shard.is_some() { machine.to_owned() } else { String::new() },
+            unisolated,
         }])
     }
 

@@ -32,6 +32,15 @@ pub struct Session {
     /// Name of the host, of a shard.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub machine: String,
+    /// Why its VMMs were not isolated from the host; `None` where they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unisolated: Option<String>,
+}
+
+/// Why VMMs of `sessions` were not isolated, by the first of which it is true; `None` where they were in each.
+#[must_use]
+pub fn unisolated(sessions: &[Session]) -> Option<&str> {
+    sessions.iter().find_map(|session| session.unisolated.as_deref())
 }
 
 /// What a trial came to, by the execution of it that counts.
@@ -77,8 +86,8 @@ pub fn survey(plan: &Plan, shard: Option<Shard>, bytes: &[u8]) -> Result<Survey,
         text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(|line| decode_line(line).ok())
     {
         match record {
-            Record::RunStart { host, hosts, started, version, shard, machine, .. } => {
-                sessions.push(Session { started, host, hosts, version, trials: 0, shard, machine });
+            Record::RunStart { host, hosts, started, version, shard, machine, unisolated, .. } => {
+                sessions.push(Session { started, host, hosts, version, trials: 0, shard, machine, unisolated });
             }
             Record::TrialStart { warmup, .. } => (warm, disturbed) = (warmup, false),
             Record::Invalid { .. } => disturbed = true,

@@ -79,6 +79,8 @@ pub struct Request {
     pub constraint: Option<String>,
     /// Whether a task has its node alone.
     pub exclusive: bool,
+    /// Whether a task may run VMMs that are not isolated from its node.
+    pub allow_unisolated: bool,
     /// Further options for `sbatch`.
     pub options: Vec<String>,
     /// The project's folder.
@@ -164,6 +166,7 @@ fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<St
         project: &'a str,
         constraint: Option<&'a str>,
         exclusive: bool,
+        allow_unisolated: bool,
     }
     let last = request.shards.last().context("a submission without shards")?;
     let end = format!("{0}of{0}", request.shards.len());
@@ -178,6 +181,7 @@ fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<St
         project: fit(&request.project)?,
         constraint: request.constraint.as_deref(),
         exclusive: request.exclusive,
+        allow_unisolated: request.allow_unisolated,
     };
     if let Some(constraint) = context.constraint {
         let good = |c: char| c.is_ascii_alphanumeric() || "_-.&|!*[](),:@".contains(c);
@@ -350,6 +354,7 @@ mod tests {
             shards: vec!["/p/my runs/quick-1of2".into(), "/p/my runs/quick-2of2".into()],
             constraint: Some("kvm&intel".into()),
             exclusive: true,
+            allow_unisolated: false,
             options: Vec::new(),
             project: "/p".into(),
         };
@@ -359,6 +364,10 @@ mod tests {
         let plain = Request { constraint: None, exclusive: false, ..request.clone() };
         let plain = script(&plain, Path::new("/p/s"), Path::new("/opt/microbench")).unwrap();
         assert!(!plain.contains("constraint") && !plain.contains("exclusive") && !plain.contains("\n\n"), "{plain}");
+        let permits = |script: &str| script.trim_end().ends_with("--project '/p' --allow-unisolated");
+        let allowed = Request { allow_unisolated: true, ..request.clone() };
+        let allowed = script(&allowed, Path::new("/p/s"), Path::new("/opt/microbench")).unwrap();
+        assert!(permits(&allowed) && !permits(&plain), "{allowed}");
         for folder in ["/p/it's", "/p/50%", "/p/$HOME", "/p/a\nb", "/p/`id`"] {
             assert!(script(&request, Path::new(folder), Path::new("/opt/microbench")).is_err(), "{folder}");
         }

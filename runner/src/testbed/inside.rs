@@ -12,7 +12,7 @@ use nix::mount::{MsFlags, mount};
 use super::wire::{self, Job, Message, PORT_NAME};
 use crate::errln;
 use crate::host::interference::{Watcher, kernel_messages};
-use crate::host::{huge_pages, net};
+use crate::host::{huge_pages, isolation, net};
 use crate::probe::Probe;
 use crate::sandbox;
 use crate::selftest::probe::{FakeGuests, measure};
@@ -101,6 +101,9 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
     let console = Path::new("/run/console");
     for folder in [scratch, console] {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    if let Some(why) = isolation::missing() {
+        bail!("VMMs are not isolated in the emulated host: {why}");
     }
     let parts = job.parts;
     sandbox::ready_for(&parts)?;

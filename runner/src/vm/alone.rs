@@ -25,6 +25,11 @@ impl Vm {
         let gone = probe::wait_exit(process.exited(), deadline)
             .map_err(|error| Failed::new(FailureReason::Host, event::EXIT, error))?;
         self.ended = Some(Instant::now());
+        if self.counts.is_none() {
+            // The kernel says it of a process until it is reaped. An instrument is not the VMM, which has ended below
+            // it.
+            self.isolated(process.id())?;
+        }
         let seconds = self.deadlines.boot.as_secs();
         let late = |stage, what: &str| {
             let message = format!("{what} within {seconds} s of the start");

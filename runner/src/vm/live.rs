@@ -144,9 +144,7 @@ impl Vm {
             self.work(&task)?;
         }
 
-        if self.counts.is_none() {
-            self.isolated(process.id());
-        }
+        self.isolated(process.id())?;
         if self.kvm && self.counts.is_none() {
             for (name, count) in kvm::exits(Path::new(kvm::DEBUGFS), process.id()) {
                 match count {

@@ -332,6 +332,10 @@ impl Vm {
             if !isolation.is_own() {
                 return Err(NotHere("a jailed VMM, because the runner is not root here".into()).into());
             }
+            if parts.jailer.is_none() {
+                let program = parts.program.display();
+                return Err(NotHere(format!("a jailed VMM, because no jailer is beside {program}")).into());
+            }
             fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
             let inside = |path: &str| root.join(path.trim_start_matches('/'));
             let kernel = parts.kernel.as_deref().context("a jailed VMM has a guest kernel")?;

@@ -5,8 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use microbench_agent::Stats;
-use microbench_plots::record::{NOT_APPLICABLE, Record};
+use microbench_plots::record::{FailureReason, NOT_APPLICABLE, Record};
 
+use super::failed::Failed;
 use super::process::Process;
 use super::{Vm, snapshot};
 use crate::boot;
@@ -17,6 +18,9 @@ use crate::host::isolation;
 use crate::host::smaps::{self, Memory};
 use crate::host::strace;
 use crate::sys::Exit;
+
+/// Stage of a VM whose isolation is checked.
+const ISOLATION: &str = "isolation";
 
 impl Vm {
     /// The two witnesses of the service's start: the first answer, and the agent's mark on the console.
@@ -70,12 +74,25 @@ impl Vm {
         self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
     }
 
-    /// What isolation the kernel says that the VMM runs under; of a container, the agent in it, and not its runtime, which waits outside.
-    pub(super) fn isolated(&mut self, pid: u32) {
-        let pid = match self.kind {
-            GuestKind::Container => isolation::descendants(pid).last().copied().unwrap_or(pid),
-            GuestKind::Vm | GuestKind::Process => pid,
+    /// Records what isolation the kernel says that the VMM runs under, but not under an instrument, and checks it; of a
+    /// container, the agent in it, and not its runtime, which waits outside.
+    pub(super) fn isolated(&mut self, pid: u32) -> Result<(), Failed> {
+        let pid = if self.kind == GuestKind::Container || self.counts.is_some() {
+            let below = isolation::descendants(pid).last().copied();
+            below.ok_or_else(|| Failed::new(FailureReason::Exited, ISOLATION, "the VMM or container has ended"))?
+        } else {
+            pid
         };
+        let status = fs::read_to_string(format!("/proc/{pid}/status"));
+        let found = status.as_deref().map(isolation::read).unwrap_or_default();
+        if self.counts.is_none() {
+            self.isolation_readings(pid, found);
+        }
+        let checked = self.isolation.check(found, isolation::has_own_users(pid));
+        checked.map_err(|problem| Failed::new(FailureReason::Host, ISOLATION, problem))
+    }
+
+    fn isolation_readings(&mut self, pid: u32, found: [Option<u64>; 4]) {
         let root = |path: &str| fs::metadata(path).map(|data| (data.dev(), data.ino()));
         match (root("/"), root(&format!("/proc/{pid}/root/"))) {
             (Ok(ours), Ok(its)) => self.reading(reading::VMM_OWN_ROOT, f64::from(u8::from(ours != its)), "1"),
@@ -89,8 +106,6 @@ impl Vm {
                 self.no_reading(reading::VMM_OWN_NAMESPACES, "1", format!("/proc/{pid}/ns cannot be read: {error}"));
             }
         }
-        let status = fs::read_to_string(format!("/proc/{pid}/status"));
-        let found = status.as_deref().map(isolation::read).unwrap_or_default();
         let names =
             [reading::VMM_USER, reading::VMM_CAPABILITIES, reading::VMM_SECCOMP, reading::VMM_NO_NEW_PRIVILEGES];
         for (name, value) in names.into_iter().zip(found) {

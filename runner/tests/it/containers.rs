@@ -20,7 +20,7 @@ fn agent() -> PathBuf {
 }
 
 /// A project with the real agent in its one root file system, and a study with a variant for each of the engines.
-fn bench(engines: &[&str], matrix: &str, guest: &str) -> Bench {
+pub(crate) fn bench(engines: &[&str], matrix: &str, guest: &str) -> Bench {
     let bench = Bench::new();
     fs::copy(agent(), bench.path("agent")).expect("a copy");
     bench.file(
@@ -45,7 +45,7 @@ fn bench(engines: &[&str], matrix: &str, guest: &str) -> Bench {
 }
 
 /// Root, on a machine with loop devices.
-fn can_mount() -> bool {
+pub(crate) fn can_mount() -> bool {
     is_root() && Path::new("/dev/loop-control").exists()
 }
 

@@ -173,9 +173,9 @@ fn what_is_no_run_together_is_refused() {
         (journal, before)
     };
     let (journal, before) = same(&|record| match record {
-        Record::RunStart { format, run, plan_sha256, hosts, started, version, shard, machine, .. } => {
+        Record::RunStart { format, run, plan_sha256, hosts, started, version, shard, machine, unisolated, .. } => {
             let host = HostKind::Emulated;
-            Record::RunStart { format, run, plan_sha256, host, hosts, started, version, shard, machine }
+            Record::RunStart { format, run, plan_sha256, host, hosts, started, version, shard, machine, unisolated }
         }
         other => other,
     });

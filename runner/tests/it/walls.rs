@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
 use microbench::sys;
+use microbench_plots::record::FailureReason;
 use serde_json::Value;
 
-use crate::support::{Bench, text, variables};
+use crate::containers::{bench as containers, can_mount};
+use crate::support::{Bench, in_namespaces, is_root, text, variables};
 
 /// `command` started by a shell that has the file `secret` open as descriptor 7, with a variable that is nobody else's
 /// business.
@@ -64,4 +66,144 @@ fn a_program_that_is_asked_for_its_version_inherits_no_descriptor_and_no_variabl
     assert!(output.status.success(), "{}", text(&output.stderr));
     let told = fs::read_to_string(told).unwrap();
     assert!(told.contains("PATH=") && !told.contains("SECRET_TOKEN") && !told.contains("/secret"), "{told}");
+}
+
+/// `command` as a root that may not make device files, on a machine whose devices are root's alone.
+fn without_mknod(command: &Command) -> Command {
+    let mut limited = Command::new("setpriv");
+    limited.args(["--bounding-set=-mknod", "--inh-caps=-mknod", "--"]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited.current_dir(command.get_current_dir().unwrap()).envs(variables(command));
+    in_namespaces(&limited, "mount -t tmpfs none /dev/net; mknod -m 600 /dev/net/tun c 10 200")
+}
+
+/// `command` as root of a user namespace.
+fn as_root_of_a_namespace(command: &Command) -> Command {
+    let mut outer = Command::new("unshare");
+    outer.args(["--user", "--map-root-user", "--"]).arg(command.get_program()).args(command.get_args());
+    outer.current_dir(command.get_current_dir().unwrap()).envs(variables(command)).stdin(Stdio::null());
+    outer
+}
+
+fn where_vmms_cannot_be_isolated_nothing_is_started(limited: fn(&Command) -> Command, why: &str) {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    let run = |arguments: &[&str]| limited(&bench.command(arguments)).output().unwrap();
+    for host in ["fake", "auto"] {
+        let output = run(&["run", "study.toml", "--host", host, "--out", "run"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("error[MB1006]") && said.contains(why) && said.contains("--allow-unisolated"), "{said}");
+        assert!(!bench.path("run").exists());
+    }
+    let output = run(&["run", "study.toml", "--host", "fake", "--out", "runs/run", "--allow-unisolated"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("VMMs are not isolated") && said.contains(why), "{said}");
+    // A session that goes on needs the permission again.
+    let resumed = run(&["run", "--resume", "runs/run"]);
+    assert_eq!(resumed.status.code(), Some(3), "{}", text(&resumed.stderr));
+    let resumed = run(&["run", "--resume", "runs/run", "--allow-unisolated"]);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+
+    let journal = microbench_plots::journal::read(&bench.path("runs/run/journal.ndjson")).unwrap();
+    assert!(journal.unisolated().unwrap().contains(why));
+    let vm = &journal.executions[0].vms[&0];
+    assert_eq!((vm.failure.as_ref(), vm.readings["vmm.user"].0.as_ref()), (None, Ok(&0.0)));
+    let says = |arguments: &[&str], words: &str| {
+        let output = bench.run(arguments);
+        let said = text(&output.stdout);
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(output.status.success() && said.contains(words), "{arguments:?}: {said} {}", text(&output.stderr));
+    };
+    says(&["analyze", "runs/run"], &format!("VMMs were not isolated from the host: {}", journal.unisolated().unwrap()));
+    says(&["analyze", "runs/run", "--json"], "\"unisolated\": \"");
+    says(&["show", "runs/run"], "VMMs were not isolated from the host: ");
+    says(&["runs"], "fake, not isolated");
+    for command in ["plot", "report"] {
+        assert!(bench.run(&[command, "runs/run"]).status.success());
+    }
+    let caption = fs::read_to_string(bench.path("runs/run/figures/startup.caption.txt")).unwrap();
+    assert!(caption.trim().ends_with("VMMs were not isolated from the host."), "{caption}");
+    let report = fs::read_to_string(bench.path("runs/run/report.html")).unwrap();
+    assert!(
+        report.contains("<strong>Not isolated.</strong>") && report.contains("VMMs were not isolated from the host.")
+    );
+}
+
+#[test]
+fn root_without_the_right_to_make_device_files_starts_nothing_unless_it_is_allowed() {
+    if is_root() {
+        where_vmms_cannot_be_isolated_nothing_is_started(without_mknod, "CAP_MKNOD");
+    }
+}
+
+#[test]
+fn root_of_a_user_namespace_starts_nothing_unless_it_is_allowed() {
+    if is_root() {
+        where_vmms_cannot_be_isolated_nothing_is_started(as_root_of_a_namespace, "root of a user namespace only");
+    }
+}
+
+#[test]
+fn a_run_whose_vmms_are_isolated_does_not_say_otherwise_though_it_were_allowed() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run", "--allow-unisolated"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("not isolated"));
+    assert_eq!(bench.journal().unisolated(), None);
+    assert!(!fs::read_to_string(bench.path("run/journal.ndjson")).unwrap().contains("unisolated"));
+}
+
+#[test]
+fn an_ordinary_users_vmms_have_no_capability_in_their_user_namespace() {
+    let bench = Bench::new();
+    // Without a network: the fake VMM needs none of its own then, for which it enters a user namespace.
+    bench.study(&["ok"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "disk = \"clone\"\nnetwork = false");
+    let given = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let output = if is_root() {
+        fs::copy(env!("CARGO_BIN_EXE_microbench"), bench.path("microbench")).unwrap();
+        let fake = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
+        let program = crate::support::example("fake-vmm");
+        fs::copy(&program, bench.path("fake-vmm")).unwrap();
+        let own = bench.path("fake-vmm").display().to_string();
+        bench.file("engines/fake.toml", &fake.replace(&program.display().to_string(), &own));
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65533", "--regid", "65533", "--clear-groups", "--"]).arg(bench.path("microbench"));
+        command.args(given.get_args()).current_dir(bench.path(".")).envs(variables(&given));
+        let devices =
+            "mount -t tmpfs none /dev/net; mknod -m 666 /dev/net/tun c 10 200; chown -R 65533:65533 \"$BENCH\"";
+        in_namespaces(&command, devices).output().unwrap()
+    } else {
+        { given }.output().unwrap()
+    };
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let journal = bench.journal();
+    assert_eq!(journal.unisolated(), None);
+    for vm in journal.executions[0].vms.values() {
+        assert_eq!(vm.failure, None);
+        let reading = |name: &str| vm.readings[name].0.clone();
+        assert_eq!((reading("vmm.capabilities"), reading("vmm.no_new_privileges")), (Ok(0.0), Ok(1.0)));
+    }
+}
+
+/// The built-in description of crun, whose container runs as root.
+fn rooted() -> String {
+    let crun = include_str!("../../engines/crun.toml");
+    let rooted = crun.replace("name = \"crun\"", "name = \"rooted\"").replace("\"uid\": {{user}}", "\"uid\": 0");
+    assert!(rooted.contains("\"uid\": 0"));
+    rooted
+}
+
+#[test]
+fn a_container_that_runs_as_root_fails_with_the_reason() {
+    if !can_mount() {
+        return;
+    }
+    let bench = containers(&["rooted"], "trials = 1\nwarmup = 0", "");
+    bench.file("engines/rooted.toml", &rooted());
+    bench.run_study();
+    let failure = bench.counted()[&0].vms[&0].failure.clone().expect("a failure");
+    assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Host, "isolation"));
+    assert!(failure.message.contains("it has the user root"), "{}", failure.message);
 }
