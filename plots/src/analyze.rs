@@ -1,5 +1,6 @@
 //! The two steps over a run directory: samples and summary, then figures.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -55,29 +56,40 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     Ok(Analysis { plan, journal, values, missing, summary, verdicts })
 }
 
-/// A run as it is compared: its plan, its summary, the fingerprint of its host if one was taken.
+/// A host as runs are compared by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The fingerprint; of several hosts whose fingerprints differ all of them, sorted and joined by `+`.
+    pub fingerprint: String,
+    /// What the fingerprint is made of, by name; empty for several hosts.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// A run as it is compared: its plan, its summary, its host if it is known.
 ///
 /// # Errors
 /// When the run has not been analysed.
-pub fn load(run: &Path) -> Result<(Plan, Vec<Row>, Option<String>), Error> {
+pub fn load(run: &Path) -> Result<(Plan, Vec<Row>, Option<Host>), Error> {
     let plan = plan(run)?;
     let rows = summary::summarise(&plan, &samples::load(run)?);
-    Ok((plan, rows, fingerprint(run)))
+    Ok((plan, rows, host(run)))
 }
 
-/// The fingerprint of the host; of several hosts whose fingerprints differ all of them, sorted and joined by `+`.
-fn fingerprint(run: &Path) -> Option<String> {
-    let of = |path: &Path| {
-        let facts: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-        Some(facts.get("fingerprint")?.as_str()?.to_owned())
-    };
-    of(&run.join("host.json")).or_else(|| {
+fn host(run: &Path) -> Option<Host> {
+    host_of_file(&run.join("host.json")).or_else(|| {
         let hosts = std::fs::read_dir(run.join("hosts")).ok()?;
-        let mut all: Vec<String> = hosts.filter_map(|entry| of(&entry.ok()?.path())).collect();
+        let mut all: Vec<String> =
+            hosts.filter_map(|entry| Some(host_of_file(&entry.ok()?.path())?.fingerprint)).collect();
         all.sort();
         all.dedup();
-        (!all.is_empty()).then(|| all.join("+"))
+        (!all.is_empty()).then(|| Host { fingerprint: all.join("+"), facts: BTreeMap::new() })
     })
+}
+
+fn host_of_file(path: &Path) -> Option<Host> {
+    let host: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    let facts = host.get("matters").and_then(|facts| serde_json::from_value(facts.clone()).ok());
+    Some(Host { fingerprint: host.get("fingerprint")?.as_str()?.to_owned(), facts: facts.unwrap_or_default() })
 }
 
 /// Draws the plan's figures from `samples.parquet` of `run` into `figures/`, or all of them in `theme` into `figures/THEME/`;

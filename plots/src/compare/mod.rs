@@ -14,7 +14,7 @@ mod pairs;
 mod text;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -25,6 +25,7 @@ pub use self::text::{text, text_in};
 pub use self::verdict::{ALPHA, Verdict};
 
 use self::verdict::{Tolerance, verdict};
+use crate::analyze::Host;
 use crate::completed::{ByCell, Completed};
 use crate::direction::Better;
 use crate::record::{HostKind, Plan, Statistic};
@@ -223,13 +224,16 @@ pub enum Refusal {
     },
     /// Not the same machine, or the same machine set up otherwise.
     #[error(
-        "the hosts differ (fingerprints {first} and {second}): what would be compared is the machines; `--across-hosts` does so"
+        "the hosts differ (fingerprints {first} and {second}){differ}: a comparison would be of the hosts; compare with \
+         `--across-hosts` if that is wanted"
     )]
     Fingerprints {
         /// Of the first.
         first: String,
         /// Of the second.
         second: String,
+        /// The names of the facts that differ, after ` in `; empty where they are not known.
+        differ: String,
     },
     /// They have nothing in common.
     #[error("no cell and metric is in both runs with a value")]
@@ -240,19 +244,34 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn check(hosts: [Option<HostKind>; 2], fingerprints: [Option<&str>; 2], across_hosts: bool) -> Result<(), Refusal> {
-    if let [Some(first), Some(second)] = hosts
+pub fn check(kinds: [Option<HostKind>; 2], hosts: [Option<&Host>; 2], across_hosts: bool) -> Result<(), Refusal> {
+    if let [Some(first), Some(second)] = kinds
         && first != second
         && (first == HostKind::Emulated || second == HostKind::Emulated || !across_hosts)
     {
         return Err(Refusal::HostKinds { first: first.note().to_owned(), second: second.note().to_owned() });
     }
-    match fingerprints {
-        [Some(first), Some(second)] if first != second && !across_hosts => {
-            Err(Refusal::Fingerprints { first: first.to_owned(), second: second.to_owned() })
+    match hosts {
+        [Some(first), Some(second)] if first.fingerprint != second.fingerprint && !across_hosts => {
+            Err(Refusal::Fingerprints {
+                first: first.fingerprint.clone(),
+                second: second.fingerprint.clone(),
+                differ: differing(first, second),
+            })
         }
         _ => Ok(()),
     }
+}
+
+/// The names of the facts in which two hosts differ, after ` in `.
+fn differing(first: &Host, second: &Host) -> String {
+    let names: BTreeSet<&String> = first.facts.keys().chain(second.facts.keys()).collect();
+    let differing: Vec<&str> = names
+        .into_iter()
+        .filter(|name| first.facts.get(*name) != second.facts.get(*name))
+        .map(String::as_str)
+        .collect();
+    if differing.is_empty() { String::new() } else { format!(" in {}", differing.join(", ")) }
 }
 
 #[cfg(test)]
@@ -328,9 +347,17 @@ mod tests {
     fn virtual_time_is_never_compared_with_wall_time() {
         let (kvm, emulated) = (Some(HostKind::Kvm), Some(HostKind::Emulated));
         assert!(matches!(check([kvm, emulated], [None, None], true), Err(Refusal::HostKinds { .. })));
-        assert_eq!(check([emulated, emulated], [Some("a"), Some("a")], false), Ok(()));
-        assert!(matches!(check([kvm, kvm], [Some("a"), Some("b")], false), Err(Refusal::Fingerprints { .. })));
-        assert_eq!(check([kvm, kvm], [Some("a"), Some("b")], true), Ok(()));
-        assert_eq!(check([kvm, None], [Some("a"), None], false), Ok(()));
+        let host = |fingerprint: &str, program: &str| Host {
+            fingerprint: fingerprint.to_owned(),
+            facts: [("kernel.release", "6.1"), ("program.microbench", program)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        };
+        let (a, b) = (&host("a", "1"), &host("b", "2"));
+        assert_eq!(check([emulated, emulated], [Some(a), Some(a)], false), Ok(()));
+        let refusal = check([kvm, kvm], [Some(a), Some(b)], false).unwrap_err().to_string();
+        assert!(refusal.starts_with("the hosts differ (fingerprints a and b) in program.microbench: "), "{refusal}");
+        assert_eq!(check([kvm, kvm], [Some(a), Some(b)], true), Ok(()));
+        assert_eq!(check([kvm, None], [Some(a), None], false), Ok(()));
     }
 }

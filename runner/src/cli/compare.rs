@@ -12,7 +12,7 @@ use microbench::{errln, outln};
 use microbench_plots::compare::{self, Comparison, Gate, Settings, Side};
 use microbench_plots::completed::{self, ByCell};
 use microbench_plots::record::{HostKind, Plan};
-use microbench_plots::{claim, summary};
+use microbench_plots::{Host, claim, summary};
 use serde::Serialize;
 
 use super::store::{print_json, print_text};
@@ -42,8 +42,7 @@ pub(super) fn compare_runs(
 ) -> anyhow::Result<ExitCode> {
     let (a, b) = (Directory::open(a)?, Directory::open(b)?);
     let (first, second) = (Loaded::new(&a)?, Loaded::new(&b)?);
-    let fingerprints = [first.fingerprint.as_deref(), second.fingerprint.as_deref()];
-    compare::check([first.host(), second.host()], fingerprints, across_hosts)?;
+    compare::check([first.kind(), second.kind()], [first.host.as_ref(), second.host.as_ref()], across_hosts)?;
     // Two runs of one host each, whose fingerprints say that they compare.
     let pooled = across_hosts || [&first, &second].iter().all(|run| summary::machines(&run.rows).len() <= 1);
     let plan = &second.plan;
@@ -79,16 +78,16 @@ struct Loaded {
     plan: Plan,
     rows: Vec<summary::Row>,
     completed: ByCell,
-    fingerprint: Option<String>,
+    host: Option<Host>,
 }
 
 impl Loaded {
     fn new(run: &Directory) -> anyhow::Result<Self> {
-        let (plan, rows, fingerprint) = microbench_plots::load(run.path())?;
-        Ok(Self { plan, rows, completed: completed::load(run.path())?, fingerprint })
+        let (plan, rows, host) = microbench_plots::load(run.path())?;
+        Ok(Self { plan, rows, completed: completed::load(run.path())?, host })
     }
 
-    fn host(&self) -> Option<HostKind> {
+    fn kind(&self) -> Option<HostKind> {
         self.rows.iter().find_map(|row| row.host)
     }
 
