@@ -12,6 +12,8 @@ use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+/// `KEYCTL_JOIN_SESSION_KEYRING` of `keyctl(2)`.
+const JOIN_SESSION_KEYRING: libc::c_int = 1;
 /// The first descriptor that is not standard input, output or error.
 const FIRST_DESCRIPTOR: RawFd = 3;
 
@@ -47,7 +49,6 @@ pub fn keep_inherited_descriptors() -> io::Result<()> {
 /// keyrings, a filter of system calls as container managers set it) nothing that this process starts can use a keyring
 /// either.
 pub fn leave_session_keyring() -> io::Result<()> {
-    const JOIN_SESSION_KEYRING: libc::c_int = 1;
     let no_name = std::ptr::null::<libc::c_char>();
     // SAFETY: a system call with an integer and a null pointer, which means a keyring without a name.
     if unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, no_name) } >= 0 {

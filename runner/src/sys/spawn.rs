@@ -222,6 +222,10 @@ unsafe fn become_it(plan: &Plan) -> c_int {
                 return -1;
             }
         }
+        // An empty session keyring of its own: through one that VMMs share, users of different numbers would exchange
+        // keys. The user's is left already (`leave_session_keyring`), so that a refusal (a filter of system calls, the
+        // quota of an ordinary user) gives nothing of the user away.
+        libc::syscall(libc::SYS_keyctl, super::JOIN_SESSION_KEYRING, ptr::null::<c_char>());
         // A handler is not to run here once signals are let through.
         for &signal in &*plan.handled {
             libc::signal(signal, libc::SIG_DFL);

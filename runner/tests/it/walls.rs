@@ -1,6 +1,7 @@
 //! What VMMs inherit from whoever starts microbench, and that they are isolated from the machine, or nothing is
 //! started.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
@@ -25,15 +26,19 @@ fn with_secrets(bench: &Bench, command: &Command) -> Output {
 #[test]
 fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
     let bench = Bench::new();
-    bench.study(&["tells"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["tells"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "");
     // This thread's session keyring, which is what the programs inherit that it starts.
     sys::leave_session_keyring().unwrap();
     let own = sys::session_keyring().ok();
     let output = with_secrets(&bench, &bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]));
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let log = fs::read_to_string(bench.path("run/console/t0000-a0-vm000.log")).unwrap();
-    let said = log.lines().find_map(|line| line.strip_prefix("fake-vmm: has ")).unwrap_or_else(|| panic!("{log}"));
-    let has: Value = serde_json::from_str(said).unwrap();
+    let told = |vm: u32| {
+        let log = fs::read_to_string(bench.path(&format!("run/console/t0000-a0-vm{vm:03}.log"))).unwrap();
+        let said = log.lines().find_map(|line| line.strip_prefix("fake-vmm: has "));
+        said.unwrap_or_else(|| panic!("{log}")).to_owned()
+    };
+    let said = told(0);
+    let has: Value = serde_json::from_str(&said).unwrap();
     let words = |name: &str| -> Vec<String> {
         has[name].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
     };
@@ -42,7 +47,9 @@ fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
     let passed = microbench::environment::PASSED;
     assert!(words("variables").iter().all(|name| passed.contains(&name.as_str())), "{said}");
     assert_eq!((has["folder"].as_str(), has["session"].as_u64()), (Some("/"), Some(1)), "{said}");
-    assert!(own.is_none() || has["keyring"].as_i64() != own, "{said}");
+    let other: Value = serde_json::from_str(&told(1)).unwrap();
+    let keyrings = [own, has["keyring"].as_i64(), other["keyring"].as_i64()];
+    assert!(own.is_none() || BTreeSet::from(keyrings).len() == 3, "keyrings are shared: {keyrings:?}");
 }
 
 #[test]
