@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Comparison, Lacking, Verdict, What};
+use super::{Comparison, Lacking, VMS_COMPLETED, Verdict, What};
 
 /// What decides whether the gate passes.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,7 +10,8 @@ pub struct Gate {
     margin: f64,
     /// Rows that are worse, and the metrics among them.
     worse: (usize, usize),
-    dropped: usize,
+    /// Cells in which a smaller share of VMs completed, and metrics to which a smaller share gave a value.
+    dropped: (usize, usize),
     /// Cells and metrics that one side alone lacks, in this order: cells in A, in B, metrics in A, in B.
     missing: [(What, Lacking, usize); 4],
     allow_missing: bool,
@@ -37,18 +38,21 @@ impl Gate {
         Self {
             margin,
             worse: (of(Verdict::Worse).count(), metrics.len()),
-            dropped: of(Verdict::Dropped).count(),
+            dropped: (
+                of(Verdict::Dropped).filter(|one| one.metric == VMS_COMPLETED).count(),
+                of(Verdict::Dropped).filter(|one| one.metric != VMS_COMPLETED).count(),
+            ),
             missing: missing.map(|(what, side)| (what, side, lacks(what, side))),
             allow_missing,
             contrasts: (comparisons.iter().filter(|one| one.is_contrast()).count(), of(Verdict::Inconclusive).count()),
         }
     }
 
-    /// Whether the gate passes: nothing is worse, no completed share dropped, and, unless that is allowed, no side
+    /// Whether the gate passes: nothing is worse, no share of VMs dropped, and, unless that is allowed, no side
     /// alone lacks a value.
     #[must_use]
     pub fn passes(&self) -> bool {
-        self.worse.0 == 0 && self.dropped == 0 && (self.allow_missing || self.missing() == 0)
+        self.worse.0 == 0 && self.dropped == (0, 0) && (self.allow_missing || self.missing() == 0)
     }
 
     /// Whether no two values were compared, so that a gate that passes has judged nothing.
@@ -86,12 +90,17 @@ impl Gate {
                 parts.push(format!("{} {verb} missing in {side}", count(*rows, what.text())));
             }
         }
-        match self.dropped {
+        match self.dropped.0 {
             0 => {}
             1 => parts.push("1 cell completes a smaller share of its VMs in B".to_owned()),
             cells => parts.push(format!("{cells} cells complete a smaller share of their VMs in B")),
         }
-        let regression = self.worse.0 > 0 || self.dropped > 0;
+        match self.dropped.1 {
+            0 => {}
+            1 => parts.push("1 metric has values of a smaller share of VMs in B".to_owned()),
+            metrics => parts.push(format!("{metrics} metrics have values of a smaller share of VMs in B")),
+        }
+        let regression = self.worse.0 > 0 || self.dropped != (0, 0);
         let head = if regression { "regression" } else { "the gate does not pass" };
         let allowed = if self.missing() == 0 || self.allow_missing || regression {
             ""

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::completed::Completed;
 use crate::import;
 use crate::record::Statistic;
 use crate::samples::{Status, said};
@@ -67,6 +68,17 @@ impl fmt::Display for Lacking {
 /// imported table.
 fn is_failure(status: Status, reason: &str) -> bool {
     !matches!(status, Status::NotApplicable | Status::BeyondLimit) && reason != import::ABSENT
+}
+
+/// The VMs of a cell that gave a value to a metric, of those that were to.
+pub(super) fn valued(row: &Row) -> Completed {
+    let failed = row.missing.iter().filter(|(status, (_, reason))| is_failure(**status, reason));
+    let without: usize = failed.clone().map(|(_, (count, _))| count).sum();
+    let reason = failed
+        .clone()
+        .next()
+        .map(|(status, (count, reason))| format!("{count} of {} VMs {}", row.vms + without, said(*status, reason)));
+    Completed { completed: row.vms, of: row.vms + without, reason: reason.unwrap_or_default() }
 }
 
 /// What one side has of a metric in a cell.

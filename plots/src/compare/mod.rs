@@ -38,13 +38,13 @@ use crate::summary::Row;
 pub struct Comparison {
     /// The cell of the second side, or the name that it would have.
     pub cell: String,
-    /// The metric; [`EVERY_METRIC`] where a whole cell is missing, [`VMS_COMPLETED`] where fewer VMs completed.
+    /// The metric; [`EVERY_METRIC`] where a whole cell is missing, [`VMS_COMPLETED`] where a smaller share of VMs completed.
     pub metric: String,
     /// Its unit.
     pub unit: String,
     /// Its better direction.
     pub better: Better,
-    /// Trials of both; VMs where fewer VMs completed.
+    /// Trials of both; VMs in a row of the verdict *dropped*.
     pub n: [usize; 2],
     /// Statistic of both; `None` for a side without a value.
     pub values: [Option<f64>; 2],
@@ -73,7 +73,7 @@ pub struct Comparison {
     /// What a side lacks; `None` when both sides have a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
-    /// Completed VMs of both, in the row that says that fewer completed; else `None`.
+    /// In a row of the verdict *dropped*, the VMs of both that completed, or gave a value to the metric; else `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed: Option<[Completed; 2]>,
     /// Names of the hosts within which it was made; empty where there is but one.

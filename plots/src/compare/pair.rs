@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::missing::{self, Has, Lacking};
 use super::{Comparison, EVERY_METRIC, Missing, Pair, Settings, Side, VMS_COMPLETED, Verdict, What};
+use crate::completed::Completed;
 use crate::direction::Better;
 use crate::record::Statistic;
 use crate::stats::contrast::{Contrast, Kind, Stratum};
@@ -34,17 +35,22 @@ pub(super) fn compare(
         found.extend(whole_cell(pair, sides, &of_both));
         return;
     }
+    let fewer_vms = fewer_completed(pair, sides);
     for (metric, has) in &of_both {
         let better = direction(sides, metric);
         match has {
             [Has::Value(a), Has::Value(b)] if a.unit == b.unit => {
                 found.push(contrasted(a, b, better, settings, *stream));
                 *stream += 1;
+                // A VM that did not complete lacks the values of several metrics.
+                if fewer_vms.is_none() {
+                    found.extend(fewer_values(pair, [a, b], better));
+                }
             }
             has => found.extend(one_metric(pair, metric, has, better, settings.statistic)),
         }
     }
-    found.extend(dropped(pair, sides));
+    found.extend(fewer_vms);
 }
 
 /// The metrics of both cells: the first side's in its order, then those that only the second has.
@@ -127,16 +133,27 @@ fn one_metric(
 }
 
 /// The row that says that a smaller share of the second side's VMs completed.
-fn dropped(pair: &Pair, sides: [Side<'_>; 2]) -> Option<Comparison> {
+fn fewer_completed(pair: &Pair, sides: [Side<'_>; 2]) -> Option<Comparison> {
     let first = sides[0].completed.get(pair.first.as_ref()?)?;
     let second = sides[1].completed.get(pair.second.as_ref()?)?;
+    dropped([first, second], Comparison::empty(&pair.name, VMS_COMPLETED, "1", Better::Higher))
+}
+
+/// The row that says that a smaller share of the second side's VMs gave a value to the metric.
+fn fewer_values(pair: &Pair, [a, b]: [&Row; 2], better: Better) -> Option<Comparison> {
+    let [first, second] = [a, b].map(missing::valued);
+    dropped([&first, &second], Comparison::empty(&pair.name, &a.metric, &a.unit, better))
+}
+
+/// `row` as one that says that the second share is below the first; `None` when it is not.
+fn dropped([first, second]: [&Completed; 2], row: Comparison) -> Option<Comparison> {
     second.is_below(first).then(|| Comparison {
         n: [first.of, second.of],
         values: [Some(first.share()), Some(second.share())],
         verdict: Verdict::Dropped,
         remark: format!("B: {}", second.reason),
         completed: Some([first.clone(), second.clone()]),
-        ..Comparison::empty(&pair.name, VMS_COMPLETED, "1", Better::Higher)
+        ..row
     })
 }
 

@@ -23,7 +23,7 @@ pub enum Verdict {
     Inconclusive,
     /// A side has no value.
     Missing,
-    /// A smaller share of the second side's VMs completed.
+    /// A smaller share of the second side's VMs completed, or gave a value to the metric.
     Dropped,
 }
 

@@ -272,6 +272,24 @@ fn gate_fails_when_a_smaller_share_of_vms_completed() {
 }
 
 #[test]
+fn gate_fails_when_a_smaller_share_of_vms_gives_a_value() {
+    let bench = with_metrics(&["ok"], "shutdown_time = {}\n");
+    let startup = rows("ok", 1, "webservice_startup_time", &around(100.0));
+    let of = |values: &str| [startup.as_str(), values].concat();
+    table(&bench, "a", &of(&rows("ok", 1, "shutdown_time", &around(50.0))));
+    let few = rows("ok", 1, "shutdown_time", &around(50.0)[..2]);
+    table(&bench, "b", &of(&[few, failed("ok", 1, "shutdown_time", "the guest did not stop", 10)].concat()));
+    let (code, table, message) = gate(&bench, &["a", "b"]);
+    assert_eq!(code, Some(4), "{table}{message}");
+    assert_eq!(message, "microbench: regression: 1 metric has values of a smaller share of VMs in B\n");
+    assert!(
+        table.contains("12 of 12") && table.contains("2 of 12") && table.contains("the guest did not stop"),
+        "{table}"
+    );
+    assert_eq!(gate(&bench, &["b", "a"]).0, Some(0));
+}
+
+#[test]
 fn gate_fails_when_a_variant_crashes_or_fails_at_times() {
     let bench = Bench::new();
     bench.study(&["ok", "crash"], "concurrency = [1]\ntrials = 6\nwarmup = 0", "");
