@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde::Deserialize;
 
 use crate::claim::{self, Verdict};
 use crate::figure::{Data, Description};
@@ -72,24 +73,40 @@ pub struct Host {
 pub fn load(run: &Path) -> Result<(Plan, Vec<Row>, Option<Host>), Error> {
     let plan = plan(run)?;
     let rows = summary::summarise(&plan, &samples::load(run)?);
-    Ok((plan, rows, host(run)))
+    Ok((plan, rows, host(run)?))
 }
 
-fn host(run: &Path) -> Option<Host> {
-    host_of_file(&run.join("host.json")).or_else(|| {
-        let hosts = std::fs::read_dir(run.join("hosts")).ok()?;
-        let mut all: Vec<String> =
-            hosts.filter_map(|entry| Some(host_of_file(&entry.ok()?.path())?.fingerprint)).collect();
-        all.sort();
-        all.dedup();
-        (!all.is_empty()).then(|| Host { fingerprint: all.join("+"), facts: BTreeMap::new() })
-    })
+/// The host of `run`; `None` when none is recorded, as in an imported run.
+fn host(run: &Path) -> Result<Option<Host>, Error> {
+    let own = run.join("host.json");
+    if own.exists() {
+        return host_of_file(&own).map(Some);
+    }
+    let folder = run.join("hosts");
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(at(&folder))? {
+        all.push(host_of_file(&entry.map_err(at(&folder))?.path())?.fingerprint);
+    }
+    all.sort();
+    all.dedup();
+    Ok((!all.is_empty()).then(|| Host { fingerprint: all.join("+"), facts: BTreeMap::new() }))
 }
 
-fn host_of_file(path: &Path) -> Option<Host> {
-    let host: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    let facts = host.get("matters").and_then(|facts| serde_json::from_value(facts.clone()).ok());
-    Some(Host { fingerprint: host.get("fingerprint")?.as_str()?.to_owned(), facts: facts.unwrap_or_default() })
+/// What a comparison needs of `host.json`.
+#[derive(Deserialize)]
+struct HostFile {
+    fingerprint: String,
+    #[serde(rename = "matters")]
+    facts: BTreeMap<String, String>,
+}
+
+fn host_of_file(path: &Path) -> Result<Host, Error> {
+    let damaged = |source| Error::Host { path: path.to_path_buf(), source };
+    let file: HostFile = serde_json::from_slice(&std::fs::read(path).map_err(at(path))?).map_err(damaged)?;
+    Ok(Host { fingerprint: file.fingerprint, facts: file.facts })
 }
 
 /// Draws the plan's figures from `samples.parquet` of `run` into `figures/`, or all of them in `theme` into `figures/THEME/`;
@@ -111,7 +128,10 @@ pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Whether VMMs of `run` were isolated from the host in every session; a run without a journal had none.
-fn is_isolated(run: &Path) -> Result<bool, Error> {
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn is_isolated(run: &Path) -> Result<bool, Error> {
     let path = run.join("journal.ndjson");
     if !path.exists() {
         return Ok(true);

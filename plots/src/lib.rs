@@ -32,7 +32,7 @@ pub mod table;
 pub mod terminal;
 pub mod values;
 
-pub use analyze::{Analysis, Host, analyze, load, plot, plot_sequences};
+pub use analyze::{Analysis, Host, analyze, is_isolated, load, plot, plot_sequences};
 
 /// Why a run cannot be analysed or drawn.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,14 @@ pub enum Error {
     /// `plan.json` is not a plan of this format.
     #[error("{path} is no plan of this format: {source}")]
     Plan {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Cause.
+        source: serde_json::Error,
+    },
+    /// `host.json` is damaged.
+    #[error("{path} is damaged: {source}; restore it from a copy")]
+    Host {
         /// The file.
         path: std::path::PathBuf,
         /// Cause.

@@ -689,8 +689,8 @@ pub(super) struct SessionArguments {
     /// Fake guests by which the probe's error is measured at the start of the session.
     #[arg(long, value_name = "N", default_value_t = FakeGuests::OF_A_SESSION, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) fake_guests: u32,
-    /// Run VMMs even where they cannot be isolated from this machine: they have root's rights, or capabilities. The run
-    /// and all that is made of it says so; a session that resumes the run needs the option again.
+    /// Run VMMs even where they cannot be isolated from this machine: with root's rights, or with capabilities. The run,
+    /// `analyze`, `show`, `runs`, `compare`, the report and captions say so. To resume the run, give the option again.
     #[arg(long)]
     pub(super) allow_unisolated: bool,
 }

@@ -57,7 +57,7 @@ fn of_type(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
 fn of_analysis(error: &microbench_plots::Error) -> Option<Code> {
     Some(match error {
         microbench_plots::Error::NotAnalysed { .. } => Code::NotAnalysed,
-        microbench_plots::Error::Plan { .. } => Code::RunFileDamaged,
+        microbench_plots::Error::Plan { .. } | microbench_plots::Error::Host { .. } => Code::RunFileDamaged,
         microbench_plots::Error::Journal { .. } => Code::JournalDamaged,
         microbench_plots::Error::Table { .. } => Code::BadTable,
         microbench_plots::Error::Figure { .. } => Code::NoFigure,

@@ -154,6 +154,12 @@ fn a_run_knows_its_host_and_another_hosts_run_is_not_compared_with_it() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("--across-hosts"), "{}", text(&refused.stderr));
     assert!(bench.run(&["compare", "run", "other", "--margin", "0.5", "--across-hosts"]).status.success());
+    // A damaged file is no host that differs from nothing.
+    std::fs::write(bench.path("other/host.json"), "").unwrap();
+    let damaged = bench.run(&["compare", "run", "other", "--margin", "0.5"]);
+    assert_eq!(damaged.status.code(), Some(1));
+    assert!(text(&damaged.stderr).contains("MB3007") && text(&damaged.stderr).contains("host.json is damaged"));
+    std::fs::write(bench.path("other/host.json"), facts.replace(fingerprint, "0123456789abcdef")).unwrap();
     // Nor is a run gone on with on another host.
     let journal = bench.path("other/journal.ndjson");
     let cut: String =
