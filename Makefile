@@ -121,7 +121,7 @@ test: images ## Run every test, the real boots in the emulated host included
 	$(MICROBENCH) artifacts experiments/boot-phases.toml --emulated > /dev/null
 	cargo test --locked --workspace --no-fail-fast
 
-soak: images ## Run the long tests: 100 kills, 2,000 trials, 100 real boots; print their figures (half an hour)
+soak: images ## Run the long tests: 100 kills, 2,000 trials, 700 real boots; print their figures (an hour)
 	@cargo test --locked -p microbench --test soak -- --ignored --nocapture --test-threads 1
 
 test-slurm: MORE_PACKAGES = $(SLURM_PACKAGES)
