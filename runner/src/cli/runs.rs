@@ -184,7 +184,7 @@ pub(super) fn host(arguments: &StudyArguments, json: bool) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Executes the run in place of this process.
+/// Replaces this process by the execution of the run.
 fn replaced(
     run: &Directory,
     project: &Project,
