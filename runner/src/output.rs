@@ -36,10 +36,10 @@ macro_rules! errln {
     ($($text:tt)*) => { $crate::output::message(::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
 }
 
-/// Whether SIGPIPE ends the process when nobody reads its standard output.
+/// Whether SIGPIPE ends the process when its standard output has no reader.
 static ENDS_WITH_READER: AtomicBool = AtomicBool::new(false);
 
-/// From now on SIGPIPE ends this process when nobody reads its standard output, as in `microbench plan STUDY | head`.
+/// From now on SIGPIPE ends this process when its standard output has no reader, as in `microbench plan STUDY | head`.
 /// For commands that leave nothing half-made. Standard error is not concerned: the exit code still counts when nobody
 /// reads the messages.
 pub fn end_with_reader() {

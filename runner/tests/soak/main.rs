@@ -104,11 +104,16 @@ fn two_thousand_trials_take_no_more_than_the_first_hundred() {
     assert_eq!((counted.len(), failed), (2000, 0));
 }
 
-/// Boots real guests in emulated hosts, as `study` says, and watches the runner from trial `skipped` on.
+/// Boots guests of `kernel` in emulated hosts, `trials` by each of two VMMs, and watches the runner from trial 10 on.
 ///
 /// # Returns
 /// The run's folder; what counts of its trials, by trial.
-fn boot_real_guests(study: &str, skipped: usize) -> (TempDir, BTreeMap<u32, Execution>) {
+fn boot_real_guests(kernel: &str, trials: u32) -> (TempDir, BTreeMap<u32, Execution>) {
+    let study = format!(
+        "[study]\nname = \"soak\"\ntitle = \"Real boots\"\nseed = 1\n[guest]\nkernel = \"{kernel}\"\nrootfs = \"minimal\"\n\
+         memory_mib = 128\n[variants.fc]\nengine = \"firecracker\"\n[variants.qemu]\nengine = \"qemu-microvm\"\n[matrix]\n\
+         trials = {trials}\n[metrics]\nwebservice_startup_time = {{}}\n"
+    );
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = tempfile::Builder::new().prefix("microbench-soak-").tempdir().unwrap();
     fs::write(folder.path().join("study.toml"), study).unwrap();
@@ -124,7 +129,7 @@ fn boot_real_guests(study: &str, skipped: usize) -> (TempDir, BTreeMap<u32, Exec
         .unwrap();
     let run = folder.path().join("run");
     wait_until("a trial", || run.join("journal.ndjson").exists());
-    watch(&mut runner, &run, skipped);
+    watch(&mut runner, &run, 10);
     assert!(runner.wait().unwrap().success());
     let counted = counted(journal::read(&run.join("journal.ndjson")).unwrap());
     (folder, counted)
@@ -133,10 +138,7 @@ fn boot_real_guests(study: &str, skipped: usize) -> (TempDir, BTreeMap<u32, Exec
 #[test]
 #[ignore = "ten minutes"]
 fn a_hundred_real_boots_take_no_more_than_the_first() {
-    let study = "[study]\nname = \"soak\"\ntitle = \"A hundred boots\"\nseed = 1\n[guest]\nkernel = \"microvm-6.1\"\n\
-        rootfs = \"minimal\"\nmemory_mib = 128\n[variants.fc]\nengine = \"firecracker\"\n[variants.qemu]\n\
-        engine = \"qemu-microvm\"\n[matrix]\ntrials = 50\n[metrics]\nwebservice_startup_time = {}\n";
-    let (_folder, counted) = boot_real_guests(study, 10);
+    let (_folder, counted) = boot_real_guests("microvm-6.1", 50);
     let failed = counted.values().filter(|execution| execution.vms[&0].failure.is_some()).count();
     println!("{} real boots, {failed} failed (emulated host)", counted.len());
     assert_eq!((counted.len(), failed), (100, 0));
@@ -147,10 +149,7 @@ fn a_hundred_real_boots_take_no_more_than_the_first() {
 #[test]
 #[ignore = "twenty minutes"]
 fn no_guest_of_six_hundred_is_given_wrong_flags() {
-    let study = "[study]\nname = \"flags\"\ntitle = \"Six hundred boots\"\nseed = 600\n[guest]\nkernel = \"firecracker-6.1\"\n\
-        rootfs = \"minimal\"\nmemory_mib = 128\n[variants.fc]\nengine = \"firecracker\"\n[variants.qemu]\n\
-        engine = \"qemu-microvm\"\n[matrix]\ntrials = 300\n[metrics]\nwebservice_startup_time = {}\n";
-    let (folder, counted) = boot_real_guests(study, 10);
+    let (folder, counted) = boot_real_guests("firecracker-6.1", 300);
     let failed = counted.values().filter(|execution| execution.vms[&0].failure.is_some()).count();
     let journal = journal::read(&folder.path().join("run/journal.ndjson")).unwrap();
     let faults: Vec<_> = journal.executions.iter().flat_map(|execution| &execution.invalid).collect();
