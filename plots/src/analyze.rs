@@ -128,10 +128,7 @@ pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Whether VMMs of `run` were isolated from the host in every session; a run without a journal had none.
-///
-/// # Errors
-/// When the journal cannot be read.
-pub fn is_isolated(run: &Path) -> Result<bool, Error> {
+fn is_isolated(run: &Path) -> Result<bool, Error> {
     let path = run.join("journal.ndjson");
     if !path.exists() {
         return Ok(true);

@@ -2,14 +2,12 @@
 //! has the values that were known before.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
 
-use crate::journal::{self, Execution, Failure, Journal, Vm};
+use crate::journal::{Execution, Failure, Journal, Vm};
 use crate::record::{Cell, FailureReason, HostKind, Plan};
 use crate::samples::{counted, vms};
-use crate::{Error, analyze};
 
 /// VMs of one cell, over the executions that count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -39,14 +37,6 @@ impl Completed {
 
 /// The completed VMs of each cell, by [`Cell::id`].
 pub type ByCell = BTreeMap<String, Completed>;
-
-/// Counts the VMs of each cell of `run` by its journal.
-///
-/// # Errors
-/// When the plan or the journal cannot be read.
-pub fn load(run: &Path) -> Result<ByCell, Error> {
-    Ok(by_cell(&analyze::plan(run)?, &journal::read(&run.join("journal.ndjson"))?))
-}
 
 /// Counts the VMs of each cell. Warm-ups, repeated executions and executions that something disturbed are left out.
 #[must_use]

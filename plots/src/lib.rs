@@ -32,7 +32,7 @@ pub mod table;
 pub mod terminal;
 pub mod values;
 
-pub use analyze::{Analysis, Host, analyze, is_isolated, load, plot, plot_sequences};
+pub use analyze::{Analysis, Host, analyze, load, plot, plot_sequences};
 
 /// Why a run cannot be analysed or drawn.
 #[derive(Debug, thiserror::Error)]

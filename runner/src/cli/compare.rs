@@ -11,7 +11,7 @@ use microbench::screen::Stream;
 use microbench::{errln, outln};
 use microbench_plots::compare::{self, Comparison, Gate, Settings, Side};
 use microbench_plots::completed::{self, ByCell};
-use microbench_plots::journal::UNISOLATED;
+use microbench_plots::journal::{self, UNISOLATED};
 use microbench_plots::record::{HostKind, Plan};
 use microbench_plots::{Host, claim, summary};
 use serde::Serialize;
@@ -85,10 +85,12 @@ struct Loaded {
 impl Loaded {
     fn new(run: &Directory) -> anyhow::Result<Self> {
         let (plan, rows, host) = microbench_plots::load(run.path())?;
-        if !microbench_plots::is_isolated(run.path())? {
+        let journal = journal::read(&run.path().join("journal.ndjson"))?;
+        if journal.unisolated().is_some() {
             errln!("microbench: {}: {UNISOLATED}", run.name());
         }
-        Ok(Self { plan, rows, completed: completed::load(run.path())?, host })
+        let completed = completed::by_cell(&plan, &journal);
+        Ok(Self { plan, rows, completed, host })
     }
 
     fn kind(&self) -> Option<HostKind> {
