@@ -58,7 +58,14 @@ deps: ## Install what building and running needs (Debian; asks for sudo when not
 		echo "installing:$$missing"
 		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo
 		$$sudo apt-get -q update
-		DEBIAN_FRONTEND=noninteractive $$sudo apt-get -q -y --no-install-recommends --no-remove install $$missing
+		# apt would remove an installed package of another suite that conflicts. The archive's own version replaces it instead.
+		replaced=
+		for package in $$(LC_ALL=C apt-get -s --no-install-recommends install $$missing | sed -n 's/^Remv \([^ ]*\).*/\1/p'); do
+			version=$$(apt-cache madison "$$package" | awk 'NR == 1 { print $$3 }')
+			[ -z "$$version" ] || replaced="$$replaced $$package=$$version"
+		done
+		[ -z "$$replaced" ] || echo "replacing, because the installed versions conflict:$$replaced"
+		DEBIAN_FRONTEND=noninteractive $$sudo apt-get -q -y --no-install-recommends --no-remove --allow-downgrades install $$missing $$replaced
 	fi
 	command -v cargo >/dev/null || { echo 'no cargo: install Rust 1.95 or newer by https://rustup.rs'; exit 1; }
 
