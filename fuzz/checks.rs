@@ -15,8 +15,8 @@ use microbench_agent::Stats;
 use microbench_agent::kernel_log::KernelLog;
 use microbench_agent::work::{StreamReply, WorkReply, WorkRequest};
 use microbench_plots::journal as journals;
+use microbench_plots::precision::Look;
 use microbench_plots::record::{Plan, ProbeError, Record, decode_line, encode_line};
-use microbench_plots::stats::precision::Look;
 
 /// A study with more trials in all is not expanded, so that an input stays fast.
 const MOST_TRIALS: u64 = 2000;

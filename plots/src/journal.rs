@@ -8,8 +8,8 @@ use std::path::Path;
 
 use crate::Error;
 use crate::file::at;
+use crate::precision::Look;
 use crate::record::{DecodeError, FailureReason, HostKind, Interference, ProbeError, Record, Shard, decode_line};
-use crate::stats::precision::Look;
 
 /// One VM's records of one execution.
 #[derive(Clone, Debug, Default, PartialEq)]

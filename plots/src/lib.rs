@@ -19,6 +19,7 @@ pub mod limit;
 pub mod many;
 pub mod name;
 pub mod noise;
+pub mod precision;
 pub mod query;
 pub mod record;
 pub mod report;

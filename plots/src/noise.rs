@@ -12,9 +12,6 @@ use crate::samples::Sample;
 use crate::summary::summarise;
 use crate::terminal::aligned;
 
-/// Names of the two labels: the variants of such a plan.
-pub const LABELS: [&str; 2] = ["A", "B"];
-
 /// The noise floor of one metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Floor {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 pub use crate::direction::Better;
 pub use crate::name::Name;
-use crate::stats::precision::{Look, Precision};
+use crate::precision::{Look, Precision};
 pub use crate::values::Values;
 
 /// Version of `plan.json` and of the journal; a reader refuses any other.

@@ -15,10 +15,10 @@ use polars_io::{SerReader, SerWriter};
 use crate::Error;
 use crate::file::{at, write};
 use crate::journal::{Execution, Failure, Journal, Vm};
+use crate::precision::Look;
 use crate::record::{
     Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, NOT_APPLICABLE, Plan, PlannedTrial, Shard,
 };
-use crate::stats::precision::Look;
 
 /// Whether a sample has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! The head of an HTTP answer, read from bytes that a guest sent: it is bounded, and it is this VM's own.
 
-use crate::error::one_line;
+use crate::error::describe::one_line;
 
 /// Most bytes of the head of an answer.
 pub const HEAD_LIMIT: usize = 8 << 10;

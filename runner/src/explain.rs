@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use microbench_plots::record::{Cell, Instrument, Level, Plan};
 use serde::Serialize;
 
-use crate::engine::context::{Context, GuestArgs, boot_args};
+use crate::engine::addresses::Addresses;
+use crate::engine::context::{Context, FIRST_USER, GuestArgs, boot_args};
 use crate::engine::description::Engine;
 use crate::engine::{launch, machine};
 use crate::error::code::Code;
-use crate::host::net::Addresses;
 use crate::manifest::nearest::{list, nearest, quote};
 use crate::manifest::protocol::preset;
 use crate::manifest::{Origin, Profile, Study};
@@ -287,7 +287,7 @@ fn context(engine: &Engine, cell: &Cell, site: &Site) -> anyhow::Result<Context>
         program: format!("<program {}>", engine.program),
         program_name: engine.program.clone(),
         jail_program: engine.jail.as_ref().map_or_else(String::new, |jail| format!("<program {}>", jail.program)),
-        user: crate::host::isolation::FIRST_UID,
+        user: FIRST_USER,
         id: "<vm>".into(),
         folder: "<folder of the VM>".into(),
         kernel: if shares_kernel { String::new() } else { format!("<kernel {}>", text("kernel")) },

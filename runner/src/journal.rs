@@ -8,15 +8,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use microbench_plots::precision::Look;
 use microbench_plots::record::{DecodeError, HostKind, Record, Shard, decode_line, encode_line};
-use microbench_plots::stats::precision::Look;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Budget;
 use crate::durable;
 use crate::error::code::Code;
-use crate::run::budget::Budget;
 use crate::run::directory::shard_of;
 use crate::run::session::ATTEMPTS;
 use crate::slurm::Job;

@@ -9,7 +9,6 @@
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroU32;
 
-use microbench_plots::noise::LABELS;
 use microbench_plots::record::{
     Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Metric, MetricSource, Plan, PlannedTrial, Shard, Values,
 };
@@ -17,7 +16,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
-use crate::artifact::cache::hex;
 use crate::manifest::{self, FULL, MAX_TRIALS, Profile, Study, has};
 
 /// Why a study cannot be planned as asked.
@@ -192,6 +190,9 @@ pub fn of_shard(plan: &Plan, shard: Shard) -> impl Iterator<Item = &PlannedTrial
     plan.trials.iter().filter(move |trial| shard.has(trial.block))
 }
 
+/// Names of the two labels of one cell in a comparison with itself: the variants of such a plan.
+pub const LABELS: [&str; 2] = ["A", "B"];
+
 /// How the study of a cell against itself is named: its own study's name and this.
 pub const NOISE: &str = "-noise";
 
@@ -336,7 +337,7 @@ pub fn digest(plan: &Plan) -> String {
     let mut digest = Digester(Sha256::new());
     // A digest takes whatever is written.
     let _ = write_json(plan, &mut digest);
-    hex(&digest.0.finalize())
+    hex::encode(digest.0.finalize())
 }
 
 struct Digester(Sha256);

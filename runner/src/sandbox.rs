@@ -21,7 +21,7 @@ use crate::engine::description::GuestKind;
 use crate::error::code::Code;
 use crate::host::isolation::{DEVICES, Isolation};
 use crate::lacking::Lacking;
-use crate::vm::Parts;
+use crate::parts::Parts;
 use crate::{host, sys};
 
 /// Where [`scratch`] is, in the sandbox's own mount namespace: a folder that every machine has and any user may traverse, with a

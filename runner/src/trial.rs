@@ -10,10 +10,11 @@ use sha2::{Digest, Sha256};
 use crate::event::reading;
 use crate::host::interference::Watcher;
 use crate::host::{memory, net};
+use crate::parts::Parts;
 use crate::sys;
 use crate::together::Together;
 use crate::vm::shared::Shared;
-use crate::vm::{Folders, NotHere, NotTaken, Parts, Report, Vm, Wanted};
+use crate::vm::{Folders, NotHere, NotTaken, Report, Vm, Wanted};
 
 /// One execution of a cell.
 #[derive(Clone, Copy, Debug)]

@@ -127,7 +127,7 @@ fn page(input: &Input<'_>) -> Result<Page, Error> {
     let empty = serde_json::Value::Null;
     let host = input.host.as_ref().unwrap_or(&empty);
     Ok(Page {
-        nonce: hex(&digest),
+        nonce: hex::encode(digest),
         version: env!("CARGO_PKG_VERSION"),
         style: STYLE,
         script: SCRIPT,
@@ -169,9 +169,4 @@ fn render(page: &Page) -> Result<String, String> {
     renderer.set_strict_mode(true);
     renderer.register_template_string("page", TEMPLATE).map_err(|error| error.to_string())?;
     renderer.render("page", page).map_err(|error| error.to_string())
-}
-
-/// Bytes as hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

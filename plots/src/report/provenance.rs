@@ -12,7 +12,7 @@ use crate::Error;
 use crate::file::at;
 use crate::record::Protocol;
 
-use super::{Fact, Input, hex};
+use super::{Fact, Input};
 
 /// The files that everything else is made of, and the samples.
 const FILES: [&str; 7] =
@@ -57,7 +57,7 @@ pub(super) fn files(run: &Path) -> Result<Vec<File>, Error> {
                 }
             }
         }
-        files.push(File { name, bytes, sha256: hex(&digest.finalize()) });
+        files.push(File { name, bytes, sha256: hex::encode(digest.finalize()) });
     }
     Ok(files)
 }

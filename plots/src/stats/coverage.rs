@@ -7,7 +7,8 @@ use super::bootstrap::generator;
 use super::contrast::{Contrast, Kind, Stratum};
 use super::mean::mean;
 use super::median::{Interval, interval, median};
-use super::precision::{Look, Precision};
+use super::precision::look;
+use crate::precision::{Look, Precision};
 use crate::record::Statistic;
 
 /// A normal value by the polar method of Box and Muller.
@@ -131,7 +132,7 @@ fn the_stopping_rule_keeps_94_to_97_of_100_studies() {
     let mut sequential = |spread: f64| {
         share(3000, 100.0, |study, random| {
             let mut values = draw(30, || 100.0 * (spread * normal(random)).exp());
-            while matches!(rule.look(&values, 0.95, study), Look::GoOn { .. }) {
+            while matches!(look(&rule, &values, 0.95, study), Look::GoOn { .. }) {
                 values.extend(draw(10, || 100.0 * (spread * normal(random)).exp()));
             }
             taken.push(values.len() as f64);

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 use super::{LEVEL, Row};
 use crate::journal::{Execution, Journal};
+use crate::precision::{Look, Precision};
 use crate::record::{Plan, Statistic};
 use crate::samples::said;
 use crate::stats::bca;
 use crate::stats::drift::drift;
 use crate::stats::median::Interval;
 use crate::stats::outlier::outliers;
-use crate::stats::precision::{Look, Precision};
 use crate::stats::quantile::smallest_n;
 use crate::terminal::{self, Room, fitted, wrapped_to};
 

@@ -148,7 +148,7 @@ impl Inputs {
     }
 
     fn digest(&self) -> String {
-        hex(&self.hash.clone().finalize())[..16].to_owned()
+        hex::encode(self.hash.clone().finalize())[..16].to_owned()
     }
 }
 
@@ -185,7 +185,7 @@ pub fn sha256_file(path: &Path) -> io::Result<(String, u64)> {
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
-            return Ok((hex(&hash.finalize()), bytes));
+            return Ok((hex::encode(hash.finalize()), bytes));
         }
         hash.update(&buffer[..read]);
         bytes += read as u64;
@@ -202,12 +202,6 @@ pub fn verify(path: &Path, expected: &str) -> anyhow::Result<()> {
         bail!(Code::WrongDigest.says(format!("{} has the SHA-256 {actual}, it should be {expected}", path.display())));
     }
     Ok(())
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

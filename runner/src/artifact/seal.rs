@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::cache::sha256_file;
 use super::lock::Lock;
-use crate::vm::Parts;
+use crate::parts::Parts;
 
 /// The files that each cell's VMs are made of.
 #[derive(Debug)]

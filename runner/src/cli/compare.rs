@@ -67,7 +67,7 @@ pub(super) fn compare_variants(
     variants.dedup();
     let baseline = baseline.or(variants.first().copied()).unwrap_or_default();
     if !variants.contains(&baseline) {
-        bail!(Code::UnknownVariant.says(format!("the run has no variant {baseline}; it has {}", variants.join(", "))));
+        bail!(Code::NoSuchVariant.says(format!("the run has no variant {baseline}; it has {}", variants.join(", "))));
     }
     let settings = Settings { seed: plan.seed, family: plan.family.clone(), ..settings };
     let found = compare::within(run.side(), baseline, &settings);

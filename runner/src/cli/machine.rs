@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use microbench::artifact::cache::Cache;
-use microbench::error::describe;
+use microbench::error::describe::describe;
 use microbench::host::tree::Tree;
 use microbench::host::{doctor, tune};
 use microbench::outln;

@@ -12,7 +12,7 @@ use microbench::artifact::lock::Lock;
 use microbench::artifact::project::Project;
 use microbench::engine::description::Engine;
 use microbench::error::code::{Code, Coded};
-use microbench::error::describe;
+use microbench::error::describe::describe;
 use microbench::host::needs;
 use microbench::manifest::Study;
 use microbench::plan::Choice;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use microbench::durable;
 use microbench::error::code::Code;
-use microbench::error::describe;
+use microbench::error::describe::describe;
 use microbench::run::directory::{Begun, Directory, Engines, stamp};
 use microbench::run::merge::{self, Part};
 use microbench::run::survey::{self, State};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use indicatif::DecimalBytes;
 use microbench::artifact::Artifact;
-use microbench::error::{describe, one_line};
+use microbench::error::describe::{describe, one_line};
 use microbench::run::directory::Directory;
 use microbench::run::overview::{CellCount, Overview, cells};
 use microbench::run::prune::{self, Decision, Rule};

@@ -4,6 +4,7 @@
 //! the files and the API calls of one VM, [`machine`] says what its guest is told and which settings it does not have, and [`api`]
 //! makes the calls.
 
+pub mod addresses;
 pub mod api;
 pub mod context;
 pub mod description;

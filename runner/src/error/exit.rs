@@ -7,7 +7,7 @@ pub const FAILED: u8 = 1;
 /// The manifest or the command line is wrong.
 pub const WRONG_INPUT: u8 = 2;
 /// The host lacks something.
-pub const LACKING_HOST: u8 = 3;
+pub const MISSING_REQUIREMENT: u8 = 3;
 /// The gate of `compare` did not pass.
 pub const GATE: u8 = 4;
 

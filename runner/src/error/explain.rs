@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::code::Code;
 use super::exit;
-use crate::manifest;
 use crate::manifest::nearest;
 
 /// The texts, by code.
@@ -43,20 +42,17 @@ struct Texts {
     example: String,
 }
 
-/// Every code: those of manifests first.
+/// Every code, in order.
 ///
 /// # Errors
 /// Never in practice: a test reads the table.
 pub fn all() -> anyhow::Result<Vec<Entry>> {
     let mut texts: BTreeMap<String, Texts> = toml::from_str(TEXTS).context("the table of errors is wrong")?;
-    let manifest = manifest::Code::ALL.iter().map(|code| (code.as_str(), code.doc(), exit::WRONG_INPUT));
-    let others = Code::ALL.iter().map(|code| (code.as_str(), code.doc(), code.exit()));
-    manifest
-        .chain(others)
-        .map(|(code, title, exit)| {
+    (Code::ALL.iter())
+        .map(|code| {
             let Texts { means, why, next, example } =
-                texts.remove(code).with_context(|| format!("the table of errors lacks {code}"))?;
-            Ok(Entry { code, title, means, why, next, example, exit })
+                texts.remove(code.as_str()).with_context(|| format!("the table of errors lacks {}", code.as_str()))?;
+            Ok(Entry { code: code.as_str(), title: code.doc(), means, why, next, example, exit: code.exit() })
         })
         .collect()
 }

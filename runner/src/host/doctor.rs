@@ -11,7 +11,7 @@ use super::facts::Facts;
 use super::parse;
 use super::tree::{MOUNTS, Tree};
 use crate::engine::description::Engine;
-use crate::run::parts::EMULATOR;
+use crate::testbed::emulator::EMULATOR;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use microbench_plots::record::HostKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,10 +13,9 @@ use super::facts::Facts;
 use super::parse;
 use super::tree::{MOUNTS, Tree};
 use crate::artifact::Artifact;
-use crate::artifact::cache::{hex, sha256_file};
+use crate::artifact::cache::sha256_file;
 use crate::artifact::lock::Lock;
-use crate::error::code::Code;
-use crate::run::directory::Directory;
+use crate::error::code::{Code, Coded};
 use crate::testbed::emulator::Machine;
 
 /// Name of the file in a run directory.
@@ -93,26 +92,20 @@ impl Identity {
         })
     }
 
-    /// Writes the file into `run`. A run that is gone on with must have the same fingerprint as before.
+    /// Whether trials may join those of a session whose host was `before`.
     ///
     /// # Errors
-    /// When it has not: the message says what differs. When the disk refuses.
-    pub fn write_or_compare(&self, run: &Directory) -> anyhow::Result<()> {
-        if !run.path().join(FILE).exists() {
-            let mut text = serde_json::to_vec_pretty(self)?;
-            text.push(b'\n');
-            return run.write(FILE, &text);
+    /// [`Code::OtherHost`] when the fingerprints differ: the message names the facts that do.
+    pub fn require_same(&self, before: &Self) -> Result<(), Coded> {
+        if before.fingerprint == self.fingerprint {
+            return Ok(());
         }
-        let before: Self = run.read(FILE)?;
-        if before.fingerprint != self.fingerprint {
-            bail!(Code::OtherHost.says(format!(
-                "this run was begun on another host ({}, here {}): {}; a run's samples must come from one host: start a new run",
-                before.fingerprint,
-                self.fingerprint,
-                differences(&before.matters, &self.matters)
-            )));
-        }
-        Ok(())
+        Err(Code::OtherHost.says(format!(
+            "this run was begun on another host ({}, here {}): {}; a run's samples must come from one host: start a new run",
+            before.fingerprint,
+            self.fingerprint,
+            differences(&before.matters, &self.matters)
+        )))
     }
 
     /// The name of the host within which trials are compared, on the machine `machine`: its name, or of an emulated host the kind's and
@@ -149,7 +142,7 @@ fn fingerprint(kind: HostKind, matters: &BTreeMap<String, String>) -> String {
     for (name, value) in matters {
         text.push_str(&format!("{name}={value}\n"));
     }
-    hex(&Sha256::digest(text)).chars().take(DIGITS).collect()
+    hex::encode(Sha256::digest(text)).chars().take(DIGITS).collect()
 }
 
 /// What differs, in words.

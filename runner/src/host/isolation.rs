@@ -11,14 +11,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::engine::context::FIRST_USER;
 use crate::error::code::Code;
 use crate::lacking::{Lack, Lacking};
-use crate::vm::Parts;
+use crate::parts::Parts;
 use crate::{sandbox, sys};
-
-/// User and group of VM 0; the others follow. No distribution and no container manager assigns numbers from here on:
-/// systemd-nspawn's end at 0x6fffffff, and 0x7fffffff is the last that every kernel interface takes.
-pub(crate) const FIRST_UID: u32 = 0x7000_0000;
 
 /// Who a VMM runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ impl Isolation {
     #[must_use]
     pub fn of(vm: u32) -> Self {
         let found = Found::here();
-        Self { uid: found.may_become_any_user().then_some(FIRST_UID + vm), bare: found.missing().is_none() }
+        Self { uid: found.may_become_any_user().then_some(FIRST_USER + vm), bare: found.missing().is_none() }
     }
 
     /// User that owns what the VMM may use.
@@ -382,12 +379,12 @@ mod tests {
 
     #[test]
     fn a_vmm_with_roots_user_or_a_capability_is_not_isolated() {
-        let own = Isolation { uid: Some(FIRST_UID), bare: true };
+        let own = Isolation { uid: Some(FIRST_USER), bare: true };
         let shared = Isolation { uid: None, bare: true };
         let status = |user, capabilities, no_new| [Some(user), Some(capabilities), Some(2), Some(no_new)];
-        assert_eq!(own.check(status(u64::from(FIRST_UID), 0, 1), false), Ok(()));
+        assert_eq!(own.check(status(u64::from(FIRST_USER), 0, 1), false), Ok(()));
         // In a user namespace that it made itself.
-        assert_eq!(own.check(status(u64::from(FIRST_UID), ROOT, 1), true), Ok(()));
+        assert_eq!(own.check(status(u64::from(FIRST_USER), ROOT, 1), true), Ok(()));
         // Root of its user namespace by name only.
         assert_eq!(shared.check(status(0, 0, 1), false), Ok(()));
         for (isolation, found, has) in [

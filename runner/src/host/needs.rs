@@ -9,7 +9,7 @@ use microbench_plots::record::HostKind;
 
 use crate::engine::description::Engine;
 use crate::error::code::Code;
-use crate::error::exit::LACKING_HOST;
+use crate::error::exit::MISSING_REQUIREMENT;
 use crate::host::isolation;
 use crate::lacking::{Lack, Lacking};
 
@@ -80,7 +80,7 @@ fn sandbox() -> anyhow::Result<Result<Option<String>, Lack>> {
         return Ok(Ok(Some(why).filter(|why| !why.is_empty())));
     }
     let said = String::from_utf8_lossy(&tried.stderr);
-    if tried.status.code() != Some(LACKING_HOST.into()) {
+    if tried.status.code() != Some(MISSING_REQUIREMENT.into()) {
         bail!(Code::System.says(said.trim().trim_start_matches("microbench: ")));
     }
     let line = |prefix: &str| said.lines().find_map(|line| line.trim().strip_prefix(prefix)).map(str::to_owned);

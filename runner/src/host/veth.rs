@@ -16,8 +16,9 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::net::{Addresses, interface_of, isolate};
+use super::net::{interface_of, isolate};
 use super::netlink::{self, request};
+use crate::engine::addresses::Addresses;
 use crate::sys;
 
 /// The calling thread's network namespace.

@@ -8,7 +8,6 @@ use std::ops::Range;
 use microbench_plots::record::{Axis, Level};
 
 use super::MAX_CELLS;
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::keys;
 use super::nearest::{list, quote, suggest};
@@ -16,6 +15,7 @@ use super::raw::{self, RawAxis};
 use super::read::{At, written};
 use super::settings::{Catalog, guest, guest_names};
 use super::study::Variant;
+use crate::error::code::Code;
 
 /// An axis whose levels are all valid.
 pub(super) struct Levels {

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use microbench_plots::record::{Axis, Cell, Claim, Comparison, Metric, Side};
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::figures::{known_metric, statistic, unit_name};
 use super::nearest::quote;
 use super::raw;
 use super::read::At;
 use super::selection;
+use crate::error::code::Code;
 
 /// How an expectation is to be written; help for those who did not.
 const FORM: &str = "an expectation is a limit (`> 1`, `>= 1`, `< 2`, `<= 2`) or a range (`1.0 .. 1.3`)";

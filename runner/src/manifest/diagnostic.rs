@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
-use super::code::Code;
+use crate::error::code::Code;
 
 /// Most errors that are kept and shown.
 pub const MOST_KEPT: usize = 50;

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use microbench_plots::record::{Axis, FigureForm, Level, Metric, MetricSource};
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::quote;
 use super::raw;
 use super::read::At;
+use crate::error::code::Code;
 
 /// Reports what does not go with the form. Without `axes` (they are in error) their levels are not looked at; `metrics` are those that
 /// are not in error.

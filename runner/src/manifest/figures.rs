@@ -8,13 +8,13 @@ use microbench_plots::record::{
 };
 
 use super::axes::{unknown_axis, unknown_level};
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::figure_forms;
 use super::nearest::{quote, suggest};
 use super::raw;
 use super::read::At;
 use super::selection::{self, ENGINE, same};
+use crate::error::code::Code;
 
 pub(super) const FORMS: &[(&str, FigureForm)] = &[
     ("bars", FigureForm::Bars),

@@ -7,12 +7,12 @@ use microbench_plots::record::{Axis, Cell, Exclusion, Level, Limit, Name, Values
 use microbench_plots::values;
 
 use super::axes::{Axes, Levels, Line};
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError, line_of};
 use super::nearest::quote;
 use super::raw::{self, Trials};
 use super::study::{Included, Places, Variant};
 use super::{MAX_CELLS, MAX_TRIALS};
+use crate::error::code::Code;
 
 /// The cells, and the combinations that are not run.
 pub(super) struct Cells {

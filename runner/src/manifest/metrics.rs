@@ -2,13 +2,13 @@
 
 use microbench_plots::record::{Better, Cell, Level, Metric, MetricSource, Workload, WorkloadKind};
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list, quote, suggest};
 use super::protocol::Preset;
 use super::raw;
 use super::read::At;
 use super::works::{self, DURATION, WorkSpec, work_definition};
+use crate::error::code::Code;
 use crate::event::{self, reading};
 
 /// A metric that needs no more than its name in the manifest, as in `kernel_boot_time = {}`.

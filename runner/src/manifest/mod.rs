@@ -7,7 +7,6 @@
 
 mod axes;
 mod claims;
-mod code;
 mod diagnostic;
 mod figure_forms;
 mod figures;
@@ -41,7 +40,6 @@ use self::read::Table;
 /// Trials in a row in which no VM completed after which a cell is given up, where a manifest does not say.
 const GIVE_UP_AFTER: u32 = 5;
 
-pub use self::code::Code;
 pub use self::diagnostic::{MOST_KEPT, ManifestError, ManifestErrors};
 pub use self::metrics::{BUILT_IN, BuiltIn};
 pub use self::profiles::{FULL, Profile};
@@ -49,6 +47,7 @@ pub(crate) use self::selection::has;
 pub use self::settings::{Catalog, DefaultLevel, EngineSpec, GUEST, GuestSetting, Kind, SettingSpec, guest};
 pub use self::study::{Origin, Places, Study, Variant};
 pub use self::works::work_definition;
+pub use crate::error::code::Code;
 
 /// Longest manifest, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;

@@ -1,13 +1,13 @@
 //! The stopping rule: `precision` of `[matrix]`, and the family of tests: `family` of `[study]`.
 
+use microbench_plots::precision::Precision;
 use microbench_plots::record::Metric;
-use microbench_plots::stats::precision::Precision;
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::figures::{known_metric, statistic};
 use super::nearest::quote;
 use super::raw;
+use crate::error::code::Code;
 
 /// The manifest's stopping rule; `None` without one, or when it is in error.
 pub(super) fn check(manifest: &raw::Manifest, metrics: &[Metric], errors: &mut Diagnostics) -> Option<Precision> {

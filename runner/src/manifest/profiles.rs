@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use microbench_plots::record::{Axis, Cell, Level, Selection};
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError, line_of};
 use super::nearest::quote;
 use super::raw::{self, Trials};
 use super::selection;
+use crate::error::code::Code;
 
 /// Name of the profile that `[matrix]` itself is.
 pub const FULL: &str = "full";

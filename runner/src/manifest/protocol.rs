@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use microbench_plots::record::{Level, Protocol, WorkloadKind};
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::metrics::Source;
 use super::nearest::{quote, suggest};
 use super::raw;
 use super::settings::DefaultLevel;
+use crate::error::code::Code;
 use crate::event::reading;
 
 /// One reading of the protocol.

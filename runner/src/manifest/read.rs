@@ -8,10 +8,10 @@ use microbench_plots::record::Level;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::keys::{Key, limits};
 use super::nearest::{nearest, quote, suggest};
+use crate::error::code::Code;
 
 /// A value and the bytes of the manifest that it comes from.
 #[derive(Clone, Debug, Default)]

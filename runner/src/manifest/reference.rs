@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use microbench_plots::record::{Axis, Cell, Metric, Reference, ReferenceValue};
 use toml::de::DeTable;
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::figures::known_metric;
 use super::raw;
 use super::read::Table;
 use super::{MAX_BYTES, one_line, selection};
+use crate::error::code::Code;
 
 /// The reference's text and what it says.
 pub(super) struct Checked {

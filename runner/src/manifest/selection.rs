@@ -3,12 +3,12 @@
 use microbench_plots::record::{Axis, Cell, Level, Selection};
 
 use super::axes::{unknown_axis, unknown_level};
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::quote;
 use super::raw;
 use super::read::written;
 use super::study::Variant;
+use crate::error::code::Code;
 
 /// The name by which a selection asks for cells of an engine; no axis can have it.
 pub(super) const ENGINE: &str = "engine";

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use microbench_plots::record::Level;
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list, quote, suggest};
 use super::read::{At, kind_of_level, written};
+use crate::error::code::Code;
 
 /// What there is to compare: plain data, filled in by the caller.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@ use microbench_plots::record::{
     Axis, Cell, Claim, Exclusion, Figure, Level, Limit, Metric, Protocol, Reference, Workload,
 };
 
-use microbench_plots::stats::precision::Precision;
+use microbench_plots::precision::Precision;
 
 use super::profiles::Profile;
 

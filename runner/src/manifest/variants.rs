@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use microbench_plots::record::Level;
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError, line_of};
 use super::nearest::{nearest, quote, suggest};
 use super::protocol::Preset;
@@ -13,6 +12,7 @@ use super::raw;
 use super::read::At;
 use super::settings::{Catalog, EngineSpec, GUEST, GuestSetting, SettingSpec, guest, guest_names};
 use super::study::{Origin, Variant};
+use crate::error::code::Code;
 
 /// Settings, each with what set it.
 type Effective = BTreeMap<String, (Level, Origin)>;

@@ -4,12 +4,12 @@ use microbench_agent::work::{BLOCKS, MOST_BYTES, MOST_OPERATIONS, MOST_ROUNDS, P
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS};
 use microbench_plots::record::{DiskAccess, Level, Workload, WorkloadKind};
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list, quote, suggest};
 use super::raw::RawWork;
 use super::read::At;
 use super::size;
+use crate::error::code::Code;
 
 /// A kind of work.
 #[derive(Clone, Copy, Debug)]

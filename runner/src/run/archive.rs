@@ -22,7 +22,6 @@ use tar::{Archive, Builder, EntryType, Header};
 use super::directory::{Directory, PLAN, PLAN_BEGUN, SHARD};
 use super::merge;
 use super::survey::{self, Survey};
-use crate::artifact::cache::hex;
 use crate::durable;
 use crate::error::code::Code;
 use crate::journal;
@@ -216,7 +215,7 @@ fn write(to: &mut impl Write, folder: &Path, name: &str, files: &[(String, u64, 
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         let mut data = Digesting { from: file.take(*bytes), so_far: Sha256::new() };
         add(inside, *bytes, EntryType::Regular, &mut data)?;
-        ensure!(hex(&data.so_far.finalize()) == *sha256, "{} changed while it was packed", path.display());
+        ensure!(hex::encode(data.so_far.finalize()) == *sha256, "{} changed while it was packed", path.display());
     }
     tar.finish().context("cannot end the archive")
 }
@@ -282,7 +281,7 @@ fn read(from: impl Read) -> anyhow::Result<Checked> {
         } else {
             std::io::copy(&mut data, &mut std::io::sink()).context("it ends too soon")?;
         }
-        let found = hex(&data.so_far.finalize());
+        let found = hex::encode(data.so_far.finalize());
         if inside == SUMS {
             ensure!(sums.is_none() && files.is_empty(), "{SUMS} is not its first file");
             sums = Some(parse(&content)?);
@@ -306,7 +305,7 @@ fn read(from: impl Read) -> anyhow::Result<Checked> {
     let plan: Plan = serde_json::from_slice(plan_bytes).with_context(|| format!("{PLAN} is damaged"))?;
     let survey = survey::survey(&plan, shard, kept(journal::FILE)?)
         .map_err(|(line, error)| anyhow::Error::new(error).context(format!("{}:{line} is damaged", journal::FILE)))?;
-    let sha256 = hex(&Sha256::digest(plan_bytes));
+    let sha256 = hex::encode(Sha256::digest(plan_bytes));
     ensure!(
         survey.plan_sha256.as_ref().is_none_or(|begun| *begun == sha256),
         "{PLAN} is not the plan that the journal was begun with"
@@ -378,7 +377,7 @@ mod tests {
     #[test]
     fn what_no_run_has_is_refused_before_it_is_read() {
         use EntryType::{Char, Link, Regular, Symlink, XHeader};
-        let sums = format!("{}  plan.json\n", hex(&Sha256::digest(b"{}")));
+        let sums = format!("{}  plan.json\n", hex::encode(Sha256::digest(b"{}")));
         let first = ("run/SHA256SUMS", Regular, sums.len() as u64, sums.as_bytes());
         for (entry, why) in [
             (("run/../../etc/passwd", Regular, 2, &b"{}"[..]), "no path that a run has"),

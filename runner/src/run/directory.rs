@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::artifact::cache::hex;
 use crate::artifact::lock::{self, Lock};
 use crate::durable::{self, damaged};
 use crate::engine::description::Engine;
@@ -188,7 +187,7 @@ impl Directory {
                 plan.format
             )));
         }
-        Ok((plan, hex(&Sha256::digest(&bytes))))
+        Ok((plan, hex::encode(Sha256::digest(&bytes))))
     }
 
     /// What to say when `plan.json` is not the plan that the run was begun with: the lines that differ.

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use microbench_plots::record::{Cell, Level, Plan, ProbeError, Record};
 
-use super::budget::Budget;
 use super::directory::Directory;
 use super::execute::Options;
 use super::parts;
@@ -18,15 +17,17 @@ use super::session::{Session, stop_requested, vms, with_warmups};
 use super::share::share;
 use crate::artifact::Kind;
 use crate::artifact::lock::Lock;
+use crate::budget::Budget;
 use crate::engine::launch;
 use crate::error::code::Code;
+use crate::execution::JobTrial;
 use crate::host::memory;
+use crate::parts::Parts;
 use crate::progress::Step;
-use crate::testbed::emulator::{Emulated, Machine};
+use crate::testbed::emulator::{self, Emulated, Machine};
 use crate::testbed::initramfs;
-use crate::testbed::wire::{Job, JobTrial, Message};
+use crate::testbed::wire::{Job, Message};
 use crate::tool::Tool;
-use crate::vm::Parts;
 use crate::work::Task;
 
 /// Real time that a trial may take before its host counts as hung: this much, and a tenth of it more a VM. Long enough for a guest
@@ -246,7 +247,7 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
     step.done(&format!("{} files, {} MB", files.len(), bytes / 1_000_000));
     let path = |kind, name| lock.get(kind, name).map(|artifact| artifact.path.clone());
     Ok(Machine {
-        emulator: path(Kind::Program, parts::EMULATOR)?,
+        emulator: path(Kind::Program, emulator::EMULATOR)?,
         kernel: path(Kind::Kernel, parts::TESTBED_KERNEL)?,
         initramfs,
         first,

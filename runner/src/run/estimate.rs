@@ -9,7 +9,7 @@ use std::time::Duration;
 use microbench_plots::record::Plan;
 
 use super::session::vms;
-use crate::testbed::wire::JobTrial;
+use crate::execution::JobTrial;
 
 /// Times of trials, summed up.
 #[derive(Clone, Debug, Default)]

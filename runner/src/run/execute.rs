@@ -16,14 +16,14 @@ use crate::artifact::project::Project;
 use crate::artifact::seal::Seals;
 use crate::error::code::Code;
 use crate::host::disk::{CloneMethod, Disk};
-use crate::host::identity::Identity;
+use crate::host::identity::{self, Identity};
 use crate::host::interference::{Watcher, kernel_messages};
 use crate::host::isolation;
 use crate::journal::Owner;
+use crate::parts::Parts;
 use crate::probe::Probe;
 use crate::sandbox;
 use crate::selftest::probe::{FakeGuests, measure};
-use crate::vm::Parts;
 
 /// What a run directory says about a run.
 struct Run {
@@ -90,7 +90,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             let mut watcher = Watcher::new(host, messages);
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
             let identity = Identity::take(host, run.directory.path(), &run.lock, None, clone)?;
-            identity.write_or_compare(&run.directory)?;
+            record_host(&run.directory, &identity)?;
             session.begin(&run.plan_sha256, host, 1, &identity.machine_name(&owner.machine), unisolated)?;
             session.probe(measure(Probe::Exact, FakeGuests::of_a_session(options.fake_guests))?)?;
             in_stages(&mut session, |session| {
@@ -102,7 +102,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             // What is packed cannot change any more.
             run.parts.keys().try_for_each(|cell| seals.check(cell).map_err(anyhow::Error::msg))?;
             let identity = Identity::take(host, run.directory.path(), &run.lock, Some(&machine), None)?;
-            identity.write_or_compare(&run.directory)?;
+            record_host(&run.directory, &identity)?;
             let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
             let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
             // In the emulated host VMMs are isolated, or nothing is executed.
@@ -182,4 +182,14 @@ pub fn check_kvm_apart(run: &Directory, project: &Project, allow_unisolated: boo
     }
     let text = String::from_utf8_lossy(&output.stderr);
     bail!(Code::NoGuest.says(text.trim().trim_start_matches("microbench: ")))
+}
+
+/// Writes `host.json` into a new run. A run that is resumed must have the same fingerprint as before.
+fn record_host(run: &Directory, now: &Identity) -> anyhow::Result<()> {
+    if run.path().join(identity::FILE).exists() {
+        return Ok(now.require_same(&run.read(identity::FILE)?)?);
+    }
+    let mut text = serde_json::to_vec_pretty(now)?;
+    text.push(b'\n');
+    run.write(identity::FILE, &text)
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use microbench_plots::record::{Cell, HostKind, Level, Plan, Record};
 
 use crate::host::interference::Watcher;
+use crate::parts::Parts;
 use crate::trial::Trial;
-use crate::vm::Parts;
 
 /// Time in which the guest must answer, seconds.
 pub const DEADLINE_S: i64 = 5;

@@ -10,8 +10,8 @@ use microbench_plots::stats::median::median;
 use microbench_plots::terminal::{cut, folded, wrapped_to};
 
 use super::session::ATTEMPTS;
-use crate::error::one_line;
-use crate::testbed::wire::JobTrial;
+use crate::error::describe::one_line;
+use crate::execution::JobTrial;
 
 /// How a trial ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,14 +7,14 @@ use std::time::Instant;
 use anyhow::Context;
 use microbench_plots::record::{FailureReason, Plan};
 
-use super::budget::not_run;
 use super::directory::Directory;
 use super::pause;
 use super::session::{Session, stop_requested, with_warmups};
 use crate::artifact::seal::Seals;
+use crate::budget::not_run;
 use crate::host::interference::Watcher;
+use crate::parts::Parts;
 use crate::trial::Trial;
-use crate::vm::Parts;
 
 /// Executes every missing trial until the end or a signal.
 ///

@@ -17,7 +17,6 @@ use sha2::{Digest, Sha256};
 
 use super::directory::{Directory, ENGINES, PLAN, PLAN_BEGUN, stamp};
 use super::survey::{Survey, survey};
-use crate::artifact::cache::hex;
 use crate::artifact::lock::{self, Lock};
 use crate::error::code::Code;
 use crate::host::identity::{self, Identity};
@@ -272,7 +271,7 @@ fn part(one: &Read) -> Part {
         machines,
         trials_ended: one.survey.planned - one.survey.missing.len(),
         trials_planned: one.survey.planned,
-        journal_sha256: hex(&Sha256::digest(&one.bytes)),
+        journal_sha256: hex::encode(Sha256::digest(&one.bytes)),
     }
 }
 

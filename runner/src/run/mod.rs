@@ -6,7 +6,6 @@
 //! be executed. [`merge`] joins shards. [`survey`] and [`overview`] say what has become of a run, [`archive`] packs it, [`prune`] removes it.
 
 pub mod archive;
-pub mod budget;
 pub mod directory;
 pub mod emulated;
 pub mod estimate;

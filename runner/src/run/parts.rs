@@ -14,12 +14,11 @@ use crate::engine::description::{Engine, SettingKind};
 use crate::engine::machine;
 use crate::error::code::Code;
 use crate::lacking::{Lack, Lacking};
-use crate::vm::Parts;
+use crate::parts::Parts;
+use crate::testbed::emulator;
 
 /// The emulated host's kernel: a folder of kernels/.
 pub const TESTBED_KERNEL: &str = "testbed-6.1";
-/// The program that emulates it.
-pub const EMULATOR: &str = "qemu";
 
 /// The guest's agent, as the program of an engine: it is in every root file system, and started from there.
 pub const AGENT: &str = "microbench-agent";
@@ -141,7 +140,7 @@ pub fn provide_testbed(lock: &mut Lock, project: &Project, cache: &Cache) -> any
         }
     };
     add(kernel::provide(&project.kernels(), TESTBED_KERNEL, cache)?);
-    add(program::provide(EMULATOR, cache)?);
+    add(program::provide(emulator::EMULATOR, cache)?);
     Ok(())
 }
 

@@ -8,24 +8,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use console::Style;
 use indicatif::HumanDuration;
+use microbench_plots::precision::Look;
 use microbench_plots::record::{FORMAT_VERSION, FailureReason, HostKind, Interference, Plan, ProbeError, Record};
-use microbench_plots::stats::precision::Look;
 use microbench_plots::terminal::wrapped_to;
 
-use super::budget::{self, Budget};
 use super::directory::Directory;
 use super::estimate::Estimate;
 use super::line::{Line, Status};
 use super::{pause, stages};
+use crate::budget::{self, Budget};
 use crate::console::FILE_LIMIT;
 use crate::durable;
 use crate::errln;
 use crate::error::code::Code;
+use crate::execution::JobTrial;
 use crate::journal::{self, Journal, Owner, Progress};
 use crate::progress::{Step, about, bar, columns, say};
 use crate::sandbox;
 use crate::screen::Stream;
-use crate::testbed::wire::JobTrial;
 
 /// The signal that asked the run to stop; 0 for none.
 static STOPPED_BY: AtomicI32 = AtomicI32::new(0);

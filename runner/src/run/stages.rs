@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use microbench_plots::limit;
+use microbench_plots::precision::{Look, Precision};
 use microbench_plots::record::Plan;
 use microbench_plots::samples;
-use microbench_plots::stats::precision::{Look, Precision};
+use microbench_plots::stats::precision;
 use microbench_plots::summary::{LEVEL, summarise};
 
+use crate::execution::JobTrial;
 use crate::journal::Progress;
-use crate::testbed::wire::JobTrial;
 
 /// Blocks before the first look that is still to be taken; `None` without a rule, or when it had enough.
 #[must_use]
@@ -84,7 +85,7 @@ pub fn look(plan: &Plan, rule: &Precision, run: &Path) -> anyhow::Result<BTreeMa
             let found = if values.is_empty() {
                 Look::AtMost { half_width: None }
             } else {
-                rule.look(&values, LEVEL, plan.seed)
+                precision::look(rule, &values, LEVEL, plan.seed)
             };
             (row.cell.clone(), found)
         })

@@ -210,7 +210,7 @@ pub fn entry(run: &Directory, begun: jiff::Timestamp) -> (Entry, Option<(Plan, S
     let (plan, survey) = match read(run) {
         Ok(found) => found,
         Err(error) => {
-            entry.reason = Some(crate::error::describe(error.as_ref()));
+            entry.reason = Some(crate::error::describe::describe(error.as_ref()));
             return (entry, None);
         }
     };

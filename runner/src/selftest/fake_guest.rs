@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 
 use crate::clock::Instant;
-use crate::host::net::Addresses;
+use crate::engine::addresses::Addresses;
 use crate::{outln, sys};
 
 /// The word by which this program is told to play a guest; its tap, MAC, IPv4 address and nonce follow.

@@ -8,9 +8,10 @@ use nix::net::if_::if_nametoindex;
 use serde::Serialize;
 
 use crate::clock::Instant;
+use crate::engine::addresses::Addresses;
 use crate::host::disk::Disk;
 use crate::host::isolation::Isolation;
-use crate::host::net::{self, Addresses, Link, Tap};
+use crate::host::net::{self, Link, Tap};
 
 /// What it came to, ns.
 #[derive(Debug, Serialize)]

@@ -11,7 +11,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::fake_guest::FakeGuest;
 use crate::announcement::Announcements;
 use crate::clock::Instant;
-use crate::host::net::{Addresses, Tap};
+use crate::engine::addresses::Addresses;
+use crate::host::net::Tap;
 use crate::probe::{self, Probe};
 use crate::sys;
 

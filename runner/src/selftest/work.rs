@@ -88,7 +88,7 @@ pub fn measure(agent: &Path, folder: &Path) -> anyhow::Result<Vec<Row>> {
     let guest = agents.guest(process.address, NONCE, PATIENCE, PATIENCE);
     let row = |(workload, task): (Workload, &Task)| Row {
         workload,
-        values: task.perform(&guest).map_err(|error| crate::error::describe(&error)),
+        values: task.perform(&guest).map_err(|error| crate::error::describe::describe(&error)),
     };
     Ok(workloads.into_iter().zip(&tasks).map(row).collect())
 }
@@ -113,7 +113,7 @@ impl Process {
         let address = line.trim().strip_prefix(READY_MARK).and_then(|rest| rest.trim().split_once(' '));
         match address.and_then(|(_, address)| address.parse().ok()) {
             Some(address) => process.address = address,
-            None => bail!("the agent said `{}`", crate::error::one_line(&line, 200)),
+            None => bail!("the agent said `{}`", crate::error::describe::one_line(&line, 200)),
         }
         Ok(process)
     }

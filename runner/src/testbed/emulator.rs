@@ -15,6 +15,9 @@ use super::wire::{self, Job, Message, PORT_NAME};
 use crate::environment;
 use crate::error::code::Code;
 
+/// The program that emulates it.
+pub const EMULATOR: &str = "qemu";
+
 /// Real time that the machine may take to reach its first process.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
 

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
-use microbench_plots::record::{Cell, Instrument, ProbeError, Record, Workload};
+use microbench_plots::record::{Cell, ProbeError, Record, Workload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::run::budget::Budget;
-use crate::vm::Parts;
+use crate::budget::Budget;
+use crate::execution::JobTrial;
+use crate::parts::Parts;
 
 /// What this program was built of, as hex digits: who is of another build is not understood, and measures otherwise.
 pub const BUILD: &str = env!("MICROBENCH_BUILD");
@@ -37,22 +38,6 @@ pub struct Job {
     pub budget: Budget,
     /// Fake guests that the probe is measured by first.
     pub fake_guests: u32,
-}
-
-/// One trial to execute.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JobTrial {
-    /// Index in the plan.
-    pub index: u32,
-    /// 0 for the first execution.
-    pub attempt: u32,
-    /// A warm-up of one VM.
-    pub warmup: bool,
-    /// The cell.
-    pub cell: String,
-    /// What is attached to its VMMs.
-    pub instrument: Option<Instrument>,
 }
 
 /// What comes out of the emulated host.

@@ -2,7 +2,7 @@
 
 use microbench_plots::record::FailureReason;
 
-use crate::error::{describe, one_line};
+use crate::error::describe::{describe, one_line};
 use crate::guest::GuestError;
 
 /// Most characters of why a VM did not complete: what a guest answers has no such end.

@@ -13,7 +13,7 @@ use crate::clock::Instant;
 use crate::console::{Console, Seen};
 use crate::engine::api::ApiError;
 use crate::engine::launch::{LaunchApi, LaunchCall};
-use crate::error::describe;
+use crate::error::describe::describe;
 use crate::event::{self, reading};
 use crate::host::{kvm, memory};
 use crate::probe::{self, Found, ProbeError};

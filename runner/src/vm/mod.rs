@@ -21,7 +21,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use microbench_plots::record::{Cell, Instrument, Level, Record, Workload};
 use nix::sys::inotify::Inotify;
-use serde::{Deserialize, Serialize};
 
 use self::process::{Ready, Start};
 use self::shared::Shared;
@@ -29,50 +28,26 @@ pub use self::snapshot::NotTaken;
 use self::snapshot::Place;
 use crate::announcement::Announcements;
 use crate::clock::Instant;
+use crate::engine::addresses::Addresses;
 use crate::engine::api::ApiClient;
 use crate::engine::context::{Context, GuestArgs, boot_args};
-use crate::engine::description::{Engine, GuestKind, SettingKind};
+use crate::engine::description::{GuestKind, SettingKind};
 use crate::engine::launch::{self, Launch};
 use crate::engine::machine;
 use crate::event::{self, reading};
 use crate::guest::Guest;
 use crate::host::disk::Disk;
 use crate::host::isolation::Isolation;
-use crate::host::net::{Addresses, Link, Tap};
+use crate::host::net::{Link, Tap};
 use crate::host::trace::Trace;
 use crate::host::veth::Veth;
 use crate::host::{huge_pages, page_cache, strace};
+use crate::parts::Parts;
 use crate::probe::Probe;
 use crate::sandbox::{self, Shown};
 use crate::sys;
 use crate::together::Together;
 use crate::work::Task;
-
-/// The parts that a cell's VMs are made of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Parts {
-    /// The engine's description.
-    pub engine: Engine,
-    /// Its program.
-    pub program: PathBuf,
-    /// The guest kernel; `None` for a guest that shares the host's.
-    pub kernel: Option<PathBuf>,
-    /// The root file system's image.
-    pub image: PathBuf,
-    /// Path of init in the image.
-    pub init: String,
-    /// Path of the agent in the image.
-    pub agent: String,
-    /// The files that the cell's settings name, by setting.
-    pub files: BTreeMap<String, PathBuf>,
-    /// The program that jails the engine's, where its description names one that is there.
-    pub jailer: Option<PathBuf>,
-    /// The program that counts system calls, when the run has trials for that.
-    pub strace: Option<PathBuf>,
-    /// Why none can be made on this machine, as a clause; `None` when they can.
-    pub unfit: Option<String>,
-}
 
 /// How long a VM may take for each part of its life, on the executing host's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,11 +16,12 @@ use microbench_plots::record::{Cell, FailureReason};
 use sha2::{Digest, Sha256};
 
 use super::failed::Failed;
-use super::{Life, Parts, Vm};
+use super::{Life, Vm};
 use crate::clock::Instant;
 use crate::engine::launch::{self, Launch};
 use crate::event::{self, reading};
 use crate::host::disk::Disk;
+use crate::parts::Parts;
 
 /// Why a restored guest lacks what a boot gives.
 pub(super) const RESTORED: &str = "not applicable: the guest was restored, it did not boot";

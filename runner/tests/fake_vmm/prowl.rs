@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use microbench::host::net::Addresses;
+use microbench::engine::addresses::Addresses;
 use microbench::sys;
 
 const INTERFACE: &str = "eth0";

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use microbench::run::budget::Budget;
+use microbench::budget::Budget;
+use microbench::execution::JobTrial;
 use microbench::testbed::emulator::{Emulated, Machine, Silence};
-use microbench::testbed::wire::{Job, JobTrial, Message};
+use microbench::testbed::wire::{Job, Message};
 
 use crate::support::example;
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{LONGEST_TEXT, Levels, check_name, levels};
-use crate::manifest::code::Code;
+use crate::error::code::Code;
 use crate::manifest::diagnostic::{Diagnostics, ManifestError};
 use crate::manifest::keys;
 use crate::manifest::nearest::quote;

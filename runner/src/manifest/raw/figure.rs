@@ -1,7 +1,7 @@
 //! `[figures.*]` as they are written.
 
 use super::{Levels, Setting, level_lists, list, settings};
-use crate::manifest::code::Code;
+use crate::error::code::Code;
 use crate::manifest::diagnostic::{Diagnostics, ManifestError};
 use crate::manifest::keys;
 use crate::manifest::read::{At, Entry, Item, Table};

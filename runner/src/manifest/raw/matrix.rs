@@ -5,7 +5,7 @@ use std::ops::Range;
 use microbench_plots::record::{Level, Limit};
 
 use super::{Levels, list};
-use crate::manifest::code::Code;
+use crate::error::code::Code;
 use crate::manifest::diagnostic::{Diagnostics, ManifestError, line_of};
 use crate::manifest::keys;
 use crate::manifest::nearest::quote;

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 
 use microbench_plots::record::Level;
 
-use super::code::Code;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::keys::{self, Key};
 use super::nearest::{quote, suggest};
 use super::read::{At, Entry, Item, Table};
+use crate::error::code::Code;
 
 pub(super) use self::claim::{Claim, MOST_CLAIMS, Side, Sides};
 pub(super) use self::figure::Figure;

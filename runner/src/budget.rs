@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use microbench_plots::record::{FailureReason, Record};
 use serde::{Deserialize, Serialize};
 
-use crate::testbed::wire::JobTrial;
+use crate::execution::JobTrial;
 
 /// What the cells' last trials came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
