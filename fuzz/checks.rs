@@ -6,17 +6,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use microbench::artifact::project::Project;
-use microbench::journal::progress_of;
-use microbench::manifest::{self, Catalog};
-use microbench::plan::{self, Choice};
-use microbench::{answer, boot, catalog, complaint, probe};
+use microbench::catalog;
+use microbench::run::journal::progress_of;
 use microbench_agent::Stats;
 use microbench_agent::kernel_log::KernelLog;
 use microbench_agent::work::{StreamReply, WorkReply, WorkRequest};
+use microbench_formats::precision::Look;
+use microbench_formats::record::{Plan, ProbeError, Record, decode_line, encode_line};
+use microbench_measure::artifacts::project::Project;
+use microbench_measure::guest::{boot, kernel_errors, response};
+use microbench_measure::probe;
 use microbench_plots::journal as journals;
-use microbench_plots::precision::Look;
-use microbench_plots::record::{Plan, ProbeError, Record, decode_line, encode_line};
+use microbench_study::manifest::{self, Catalog};
+use microbench_study::plan::{self, Choice};
 
 /// A study with more trials in all is not expanded, so that an input stays fast.
 const MOST_TRIALS: u64 = 2000;
@@ -124,9 +126,9 @@ pub(crate) fn answer(bytes: &[u8]) {
         }
         same(&stats);
     }
-    match answer::head(bytes, "GET /file", nonce) {
+    match response::head(bytes, "GET /file", nonce) {
         Ok(Some(head)) => assert!((1..=bytes.len()).contains(&head.body), "a body at {}", head.body),
-        Ok(None) => assert!(bytes.len() <= answer::HEAD_LIMIT, "a head without end"),
+        Ok(None) => assert!(bytes.len() <= response::HEAD_LIMIT, "a head without end"),
         Err(message) => assert!(!message.contains(char::is_control), "control characters in a message: {message:?}"),
     }
     if let Ok(reply) = serde_json::from_slice::<WorkReply>(bytes) {
@@ -143,7 +145,7 @@ pub(crate) fn answer(bytes: &[u8]) {
         }
     }
     for line in bytes.split(|byte| *byte == b'\n') {
-        let Some(complaint) = complaint::find(&String::from_utf8_lossy(line)) else { continue };
+        let Some(complaint) = kernel_errors::find(&String::from_utf8_lossy(line)) else { continue };
         assert!(complaint.chars().count() <= 200 && !complaint.contains(char::is_control), "{complaint:?}");
     }
 }

@@ -10,10 +10,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use microbench::manifest::{self, Catalog};
-use microbench::{catalog, plan};
-use microbench_plots::record::{HostKind, Plan, PlannedTrial};
+use microbench::catalog;
+use microbench_formats::record::{HostKind, Plan, PlannedTrial};
 use microbench_plots::samples::{self, Sample, Status};
+use microbench_study::manifest::{self, Catalog};
+use microbench_study::plan;
 use serde_json::Value;
 
 use crate::Bench;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use microbench::sys;
+use microbench_measure::sys;
 use nix::sched::{CloneFlags, unshare};
 use serde::Deserialize;
 

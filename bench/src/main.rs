@@ -24,8 +24,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use microbench::{errln, out, outln};
-
+use microbench_measure::{errln, out, outln};
 use outcome::Outcome;
 
 /// A name, and what measures.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use microbench::sys;
+use microbench_measure::sys;
 use serde::de::DeserializeOwned;
 
 /// What a process cost.

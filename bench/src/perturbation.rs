@@ -6,7 +6,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use microbench::event::reading;
+use microbench_formats::event::reading;
 use microbench_plots::journal;
 
 use crate::Bench;

@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use microbench::manifest::{self, Catalog};
-use microbench::{catalog, plan};
+use microbench::catalog;
+use microbench_study::manifest::{self, Catalog};
+use microbench_study::plan;
 
 use crate::Bench;
 use crate::measure::{Cost, printed, python, whole};

@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use microbench::event;
+use microbench_formats::event;
 
 use crate::Bench;
 use crate::outcome::{Figure, Named, Outcome, Row};

@@ -1,7 +1,7 @@
 //! How a trial grows with its VMs: time, CPU and memory of the runner, over fake VMMs that answer as real guests do.
 
 use anyhow::{Context, Result};
-use microbench::event::reading;
+use microbench_formats::event::reading;
 
 use crate::Bench;
 use crate::measure;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use microbench::sys;
+use microbench_measure::sys;
 use serde::Deserialize;
 
 use crate::Bench;

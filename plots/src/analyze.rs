@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::record::{Figure, Plan, Theme};
 use rayon::prelude::*;
 use serde::Deserialize;
 
@@ -10,7 +11,6 @@ use crate::claim::{self, Verdict};
 use crate::figure::{Data, Description};
 use crate::file::at;
 use crate::journal::{self, Journal};
-use crate::record::{Figure, Plan, Theme};
 use crate::samples::{Sample, Status};
 use crate::summary::{self, Row};
 use crate::{Error, figure, samples};

@@ -9,17 +9,17 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use microbench_formats::record::{Claim, Comparison, HostKind, Plan, Side, Statistic};
+use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
 use serde::Serialize;
 
 use crate::Error;
 use crate::figure::cells::selects;
 use crate::file::write;
-use crate::record::{Claim, Comparison, HostKind, Plan, Side, Statistic};
 use crate::samples::said;
 use crate::stats::contrast::{Contrast, INTERVAL_FROM, Kind, Method, Stratum};
 use crate::stats::median::Interval;
 use crate::summary::{LEVEL, Row, no_shared_machine, shared_machines};
-use crate::terminal::{Column, Room, fitted, wrapped_to};
 
 /// What became of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::record::{Cell, FailureReason, HostKind, Plan};
 use serde::Serialize;
 
 use crate::journal::{Execution, Failure, Journal, Vm};
-use crate::record::{Cell, FailureReason, HostKind, Plan};
 use crate::samples::{counted, vms};
 
 /// VMs of one cell, over the executions that count.

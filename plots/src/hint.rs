@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use microbench_formats::record::{HostKind, Plan, Statistic};
+use microbench_formats::terminal::{Room, wrapped_to};
 use serde::Serialize;
 
 use crate::journal::{Execution, Journal};
-use crate::record::{HostKind, Plan, Statistic};
 use crate::samples::{Status, said};
 use crate::stats::drift::drift;
 use crate::stats::holm::holm;
 use crate::stats::mean::coefficient_of_variation;
 use crate::stats::outlier::outliers;
 use crate::summary::Row;
-use crate::terminal::{Room, wrapped_to};
 
 /// Trials from which on a median has an interval.
 const INTERVAL_FROM: usize = 6;

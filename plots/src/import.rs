@@ -20,10 +20,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use microbench_formats::direction::IMPORTED;
+use microbench_formats::record::{
+    Cell, FORMAT_VERSION, HostKind, Level, Metric, MetricSource, Plan, PlannedTrial, Record,
+};
 use serde::{Deserialize, Serialize};
-
-use crate::direction::IMPORTED;
-use crate::record::{Cell, FORMAT_VERSION, HostKind, Level, Metric, MetricSource, Plan, PlannedTrial, Record};
 
 /// How a CSV is to be read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

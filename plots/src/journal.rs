@@ -6,10 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use microbench_formats::precision::Look;
+use microbench_formats::record::{
+    DecodeError, FailureReason, HostKind, Interference, ProbeError, Record, Shard, decode_line,
+};
+
 use crate::Error;
 use crate::file::at;
-use crate::precision::Look;
-use crate::record::{DecodeError, FailureReason, HostKind, Interference, ProbeError, Record, Shard, decode_line};
 
 /// One VM's records of one execution.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -191,8 +194,9 @@ fn parse(text: &str) -> Result<Journal, (usize, DecodeError)> {
 
 #[cfg(test)]
 mod tests {
+    use microbench_formats::record::encode_line;
+
     use super::*;
-    use crate::record::encode_line;
 
     fn trial(trial: u32, attempt: u32, t_ns: u64) -> [Record; 3] {
         [

@@ -1,14 +1,13 @@
 //! From a run directory's records to samples, statistics and figures.
 //!
 //! This crate reads and writes files of one run directory and nothing else: it never starts a VM, never touches the
-//! host and never imports the runner. [`record`] is the contract between the two: the runner writes what is declared
-//! there, everything here reads it. polars and plotters are named in this crate alone.
+//! host and never imports the runner. [`microbench_formats`] is the contract between the two: the runner writes what is
+//! declared there, everything here reads it. polars and plotters are named in this crate alone.
 
 mod analyze;
 pub mod claim;
 pub mod compare;
 pub mod completed;
-pub mod direction;
 pub mod figure;
 mod file;
 pub mod hint;
@@ -17,11 +16,8 @@ pub mod journal;
 pub mod latex;
 pub mod limit;
 pub mod many;
-pub mod name;
 pub mod noise;
-pub mod precision;
 pub mod query;
-pub mod record;
 pub mod report;
 pub mod results;
 pub mod samples;
@@ -30,8 +26,6 @@ pub mod sentence;
 pub mod stats;
 pub mod summary;
 pub mod table;
-pub mod terminal;
-pub mod values;
 
 pub use analyze::{Analysis, Host, analyze, load, plot, plot_sequences};
 
@@ -76,7 +70,7 @@ pub enum Error {
         /// 1-based line.
         line: usize,
         /// Cause.
-        source: record::DecodeError,
+        source: microbench_formats::record::DecodeError,
     },
     /// polars refuses.
     #[error("{path}: {source}")]

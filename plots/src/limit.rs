@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::record::{Cell, FailureReason, Limit, Plan};
+
 use crate::journal::{Execution, Journal, Vm};
-use crate::record::{Cell, FailureReason, Limit, Plan};
 use crate::samples::counted;
 use crate::stats::median::median;
 

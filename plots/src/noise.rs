@@ -5,12 +5,13 @@
 
 use std::fmt::Write as _;
 
+use microbench_formats::record::Plan;
+use microbench_formats::terminal::aligned;
+
 use crate::compare::{self, Pair, Settings, Side, Verdict};
 use crate::completed::ByCell;
-use crate::record::Plan;
 use crate::samples::Sample;
 use crate::summary::summarise;
-use crate::terminal::aligned;
 
 /// The noise floor of one metric.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::record::{HostKind, Plan};
+use microbench_formats::terminal::{aligned, wrapped};
 use polars::prelude::{AnyValue, Column, DataFrame, DataType, IntoLazy, NamedFrom, Series};
 use polars::sql::SQLContext;
 use polars_io::prelude::{CsvWriter, ParquetReader};
@@ -14,9 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::analyze::{Loaded, loaded};
 use crate::journal::{self, Execution, Vm};
-use crate::record::{HostKind, Plan};
 use crate::schema::{self, Kind, TABLES};
-use crate::terminal::{aligned, wrapped};
 use crate::{Error, claim, summary};
 
 /// The rows that a query gave.
@@ -148,7 +148,8 @@ fn floats(name: &str, values: Vec<Option<f64>>) -> Column {
 }
 
 fn cells(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
-    let of = |value: &dyn Fn(&crate::record::Cell) -> String| plan.cells.iter().map(value).collect::<Vec<_>>();
+    let of =
+        |value: &dyn Fn(&microbench_formats::record::Cell) -> String| plan.cells.iter().map(value).collect::<Vec<_>>();
     let mut columns = vec![
         text("cell", of(&|cell| cell.id.to_string())),
         text("variant", of(&|cell| cell.variant.to_string())),
@@ -169,7 +170,9 @@ fn cells(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
 }
 
 fn metrics(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
-    let of = |value: &dyn Fn(&crate::record::Metric) -> String| plan.metrics.iter().map(value).collect::<Vec<_>>();
+    let of = |value: &dyn Fn(&microbench_formats::record::Metric) -> String| {
+        plan.metrics.iter().map(value).collect::<Vec<_>>()
+    };
     let columns = vec![
         text("metric", of(&|metric| metric.name.clone())),
         text("label", of(&|metric| metric.label.clone())),

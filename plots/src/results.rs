@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::record::{Cell, HostKind, Plan, Statistic};
+use microbench_formats::terminal::{Column, Room, fitted};
 use serde::Serialize;
 
-use crate::record::{Cell, HostKind, Plan, Statistic};
 use crate::samples::Status;
 use crate::stats::mean::coefficient_of_variation;
 use crate::stats::median::Interval;
 use crate::summary::{Row, refused};
-use crate::terminal::{Column, Room, fitted};
 
 /// Columns of the tree. What a narrow terminal leaves out first stands behind.
 const COLUMNS: [Column; 8] = [

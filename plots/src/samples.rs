@@ -8,6 +8,10 @@ use std::fs::File;
 use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 
+use microbench_formats::precision::Look;
+use microbench_formats::record::{
+    Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, NOT_APPLICABLE, Plan, PlannedTrial, Shard,
+};
 use polars::prelude::{Column, DataFrame, DataType, NamedFrom, Series};
 use polars_io::prelude::{CsvWriter, ParquetReader, ParquetWriter};
 use polars_io::{SerReader, SerWriter};
@@ -15,10 +19,6 @@ use polars_io::{SerReader, SerWriter};
 use crate::Error;
 use crate::file::{at, write};
 use crate::journal::{Execution, Failure, Journal, Vm};
-use crate::precision::Look;
-use crate::record::{
-    Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, NOT_APPLICABLE, Plan, PlannedTrial, Shard,
-};
 
 /// Whether a sample has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

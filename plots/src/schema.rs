@@ -249,9 +249,11 @@ pub fn text() -> String {
             let unit = if column.unit == "unit" { "(column unit)" } else { column.unit };
             [format!("  {}", column.name), column.kind.text().into(), unit.into(), column.meaning.into()]
         });
-        let lines = crate::terminal::table(std::iter::once(head).chain(rows), 0..0);
+        let lines = microbench_formats::terminal::table(std::iter::once(head).chain(rows), 0..0);
         let indent = lines.find("what it says").unwrap_or(0);
-        lines.lines().for_each(|line| out.push_str(&format!("{}\n", crate::terminal::wrapped(line, indent))));
+        lines
+            .lines()
+            .for_each(|line| out.push_str(&format!("{}\n", microbench_formats::terminal::wrapped(line, indent))));
     }
     out
 }

@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::direction::Better;
+use microbench_formats::record::{Cell, HostKind, Plan, Statistic};
+use microbench_formats::terminal::{Room, wrapped_to};
 use serde::Serialize;
 
 use crate::compare::{self, ALPHA, Comparison, Settings, Side};
 use crate::completed::ByCell;
-use crate::direction::Better;
-use crate::record::{Cell, HostKind, Plan, Statistic};
 use crate::stats::contrast::{BOOTSTRAP_FROM, INTERVAL_FROM};
 use crate::summary::{LEVEL, Row};
-use crate::terminal::{Room, wrapped_to};
 
 /// Sentences that a terminal shows at most.
 const SHOWN: usize = 12;

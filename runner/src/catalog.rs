@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::artifact::project::{Project, names};
-use crate::engine::description::{self, Engine, SettingKind};
-use crate::manifest::{Catalog, EngineSpec, SettingSpec};
+use microbench_measure::artifacts::project::{Project, names};
+use microbench_study::engine::description::{self, Engine, SettingKind};
+use microbench_study::manifest::{Catalog, EngineSpec, SettingSpec};
+
 use crate::run::parts::TESTBED_KERNEL;
 
 /// The engines: the built-in ones, and those in `engines/` beside the manifest.

@@ -6,9 +6,11 @@ mod cli;
 
 fn main() -> ExitCode {
     // First of all: nothing that this program starts, VMMs least of all, has what the caller left open.
-    if let Err(error) = microbench::sys::keep_inherited_descriptors() {
-        microbench::errln!("microbench: cannot keep inherited descriptors from the programs that it starts: {error}");
-        return ExitCode::from(microbench::error::exit::FAILED);
+    if let Err(error) = microbench_measure::sys::keep_inherited_descriptors() {
+        microbench_measure::errln!(
+            "microbench: cannot keep inherited descriptors from the programs that it starts: {error}"
+        );
+        return ExitCode::from(microbench_formats::exit::FAILED);
     }
     cli::main()
 }

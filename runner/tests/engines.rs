@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use microbench::engine::context::Context;
-use microbench::engine::description::{self, Engine, GuestKind};
-use microbench::engine::launch::{self, Launch, LaunchCall};
-use microbench::engine::machine;
-use microbench_plots::record::{Level, Values};
+use microbench_formats::record::{Level, Values};
+use microbench_study::engine::context::Context;
+use microbench_study::engine::description::{self, Engine, GuestKind};
+use microbench_study::engine::launch::{self, Launch, LaunchCall};
+use microbench_study::engine::machine;
 
 fn engine(name: &str) -> Engine {
     description::load(&[]).unwrap().remove(name).unwrap_or_else(|| panic!("no engine {name}"))

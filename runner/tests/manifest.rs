@@ -6,12 +6,12 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use microbench::manifest::{
+use microbench_formats::record::{Instrument, Level, MetricSource, Plan, Shard, WorkloadKind};
+use microbench_study::manifest::{
     self, Catalog, Code, EngineSpec, MAX_BYTES, MAX_CELLS, MOST_KEPT, ManifestErrors, SettingSpec, Study,
 };
-use microbench::plan::{self, Choice};
-use microbench::plan_view;
-use microbench_plots::record::{Instrument, Level, MetricSource, Plan, Shard, WorkloadKind};
+use microbench_study::plan::view;
+use microbench_study::plan::{self, Choice};
 use proptest::prelude::*;
 
 fn text(value: &str) -> Level {
@@ -217,7 +217,7 @@ fn colour_changes_the_look_and_nothing_else() {
 fn the_first_study_is_right_and_its_plan_is_as_shown() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/quick.toml");
     let study = manifest::load(&path, &catalog()).unwrap_or_else(|errors| panic!("{errors}"));
-    let view = plan_view::render(&expand(&study, None), &study, false);
+    let view = view::render(&expand(&study, None), &study, false);
     assert!(view.lines().all(|line| line.chars().count() <= 100), "{view}");
     insta::assert_snapshot!("plan-quick", view);
 }
@@ -232,7 +232,7 @@ fn a_plan_names_what_is_excluded_and_the_line_that_says_so() {
     assert_eq!(ids(&study), ["fc/1", "fc/20", "qemu/1", "fc/40"]);
     let plan = expand(&study, None);
     assert_eq!((plan.excluded[0].cell.as_str(), plan.excluded[0].line), ("qemu/20", 19));
-    insta::assert_snapshot!("plan-excluded", plan_view::render(&plan, &study, true));
+    insta::assert_snapshot!("plan-excluded", view::render(&plan, &study, true));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_long_plan_fits_the_terminal_and_says_what_it_leaves_out() {
     .unwrap();
     let plan = expand(&study, None);
     for full in [false, true] {
-        let view = plan_view::render(&plan, &study, full);
+        let view = view::render(&plan, &study, full);
         assert!(view.lines().all(|line| line.chars().count() <= 100), "{view}");
         assert_eq!(view.contains("cells more"), !full);
     }
@@ -426,7 +426,7 @@ fn a_protocol_gives_defaults_that_the_manifest_overrides() {
 fn the_whole_study_is_planned_as_shown() {
     let study = whole();
     let plan = expand(&study, None);
-    insta::assert_snapshot!("plan-whole", plan_view::render(&plan, &study, false));
+    insta::assert_snapshot!("plan-whole", view::render(&plan, &study, false));
     insta::assert_json_snapshot!("plan-whole-parts", (&plan.figures, &plan.claims, &plan.reference, &plan.metrics));
     assert_eq!(read_back(&plan), plan);
 }

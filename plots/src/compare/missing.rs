@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use microbench_formats::record::Statistic;
 use serde::Serialize;
 
 use crate::completed::Completed;
 use crate::import;
-use crate::record::Statistic;
 use crate::samples::{Status, said};
 use crate::summary::Row;
 

@@ -24,11 +24,12 @@ pub use self::pairs::{Pair, between};
 pub use self::text::{text, text_in};
 pub use self::verdict::{ALPHA, Verdict};
 
+use microbench_formats::direction::Better;
+use microbench_formats::record::{HostKind, Plan, Statistic};
+
 use self::verdict::{Tolerance, verdict};
 use crate::analyze::Host;
 use crate::completed::{ByCell, Completed};
-use crate::direction::Better;
-use crate::record::{HostKind, Plan, Statistic};
 use crate::stats::holm::holm;
 use crate::stats::median::Interval;
 use crate::summary::Row;

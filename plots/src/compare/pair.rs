@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::direction::Better;
+use microbench_formats::record::Statistic;
+
 use super::missing::{self, Has, Lacking};
 use super::{Comparison, EVERY_METRIC, Missing, Pair, Settings, Side, VMS_COMPLETED, Verdict, What};
 use crate::completed::Completed;
-use crate::direction::Better;
-use crate::record::Statistic;
 use crate::stats::contrast::{Contrast, Kind, Stratum};
 use crate::stats::median::median;
 use crate::stats::permutation::{Block, within_blocks};

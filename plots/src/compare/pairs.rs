@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::{Cell, Plan};
+use microbench_formats::record::{Cell, Plan};
 
 /// A cell of each side, or of one side whose counterpart is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]

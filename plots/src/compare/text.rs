@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
+
 use super::{ALPHA, Comparison, Settings, Verdict};
 use crate::stats::contrast::INTERVAL_FROM;
 use crate::summary::LEVEL;
-use crate::terminal::{Column, Room, fitted, wrapped_to};
 
 /// Characters of a remark that are shown.
 const LONGEST_REMARK: usize = 320;

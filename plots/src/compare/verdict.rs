@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use microbench_formats::direction::Better;
 use serde::Serialize;
 
-use crate::direction::Better;
 use crate::stats::median::Interval;
 
 /// The verdict on one row of a comparison.

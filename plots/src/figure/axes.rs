@@ -217,8 +217,9 @@ pub(super) fn few_lines(words: &str, width: i32, most: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use microbench_formats::record::{Column, Theme};
+
     use super::*;
-    use crate::record::{Column, Theme};
 
     #[test]
     fn words_below_ticks_stay_on_the_sheet_whatever_their_number_and_length() {

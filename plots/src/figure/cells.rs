@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::record::{
+    Axis, Cell, Figure, FigureForm, HostKind, Level, Metric, Plan, Selection, Statistic, Theme,
+};
+
+use super::description::Data;
 use crate::Error;
-use crate::record::{Axis, Cell, Figure, FigureForm, HostKind, Level, Metric, Plan, Selection, Statistic, Theme};
 use crate::samples::Status;
 use crate::stats::contrast::{Contrast, Kind, Stratum};
 use crate::stats::mean::mean;
 use crate::stats::quantile::smallest_n;
 use crate::summary::{LEVEL, Row};
-
-use super::description::Data;
 
 /// One place: its words, its colour, its cells.
 #[derive(Clone, Debug)]

@@ -1,11 +1,11 @@
 //! Lines over an axis of numbers, for instance VMs at once: the statistic at each level, its interval as a band, and the knee.
 
-use crate::Error;
-use crate::record::{Figure, FigureForm, Level, Metric, Plan, Scaling, Statistic, Theme};
-use crate::stats::knee::{LEAST_POINTS, chord, kneedle};
+use microbench_formats::record::{Figure, FigureForm, Level, Metric, Plan, Scaling, Statistic, Theme};
 
 use super::cells::{self, Place, Places};
 use super::description::{Chart, Data, Description, Entry, Key};
+use crate::Error;
+use crate::stats::knee::{LEAST_POINTS, chord, kneedle};
 
 /// Lines in one or several coordinate systems of the same axes.
 #[derive(Clone, Debug, PartialEq)]

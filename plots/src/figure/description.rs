@@ -1,11 +1,11 @@
 //! What is to be seen in a figure, before anything is drawn: pure data, off which tests read heights, labels and order.
 
-use crate::Error;
-use crate::record::{Column, Figure, FigureForm, Plan, Theme};
-use crate::samples::Sample;
-use crate::summary::Row;
+use microbench_formats::record::{Column, Figure, FigureForm, Plan, Theme};
 
 use super::{curves, heat, lines, marks, sequence, setup, stack, timeline};
+use crate::Error;
+use crate::samples::Sample;
+use crate::summary::Row;
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,12 +1,12 @@
 //! Heat maps: the matrix over two axes, a value for each pair of levels, as a colour and as a number.
 
-use crate::Error;
-use crate::record::{Figure, Level, Metric};
-use crate::samples::Status;
-use crate::summary::Row;
+use microbench_formats::record::{Figure, Level, Metric};
 
 use super::cells::{self, Places};
 use super::description::{Chart, Data, Description};
+use crate::Error;
+use crate::samples::Status;
+use crate::summary::Row;
 
 /// A table of values.
 #[derive(Clone, Debug, PartialEq)]

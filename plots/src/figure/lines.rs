@@ -1,10 +1,10 @@
 //! Empirical distribution functions: one line for each place.
 
-use crate::Error;
-use crate::record::{Figure, Metric, Scaling};
+use microbench_formats::record::{Figure, Metric, Scaling};
 
 use super::cells::{self, Places};
 use super::description::{Chart, Data, Description, Entry, Key};
+use crate::Error;
 
 /// Distribution functions over one axis of values.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,13 +1,13 @@
 //! Bars, boxes, violins and strips: what stands over which tick.
 
-use crate::Error;
-use crate::record::{Figure, FigureForm, Metric, Scaling, Statistic, Theme};
-use crate::stats::density::{density, silverman};
-use crate::stats::quantile::quantile;
-use crate::summary::Row;
+use microbench_formats::record::{Figure, FigureForm, Metric, Scaling, Statistic, Theme};
 
 use super::cells::{self, Places};
 use super::description::{Chart, Data, Description, Entry, Key, Mark, Panel, Shown};
+use crate::Error;
+use crate::stats::density::{density, silverman};
+use crate::stats::quantile::quantile;
+use crate::summary::Row;
 
 /// Trials below which a violin would be a shape of the kernel rather than of the data.
 pub const VIOLIN_FROM: usize = 10;

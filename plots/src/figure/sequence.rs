@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::Error;
-use crate::record::{Cell, Column, Metric, Theme};
-use crate::samples::{Sample, Status, said};
-use crate::stats::median::median;
+use microbench_formats::record::{Cell, Column, Metric, Theme};
 
 use super::cells;
 use super::description::{Chart, Data, Description, Entry, Key};
+use crate::Error;
+use crate::samples::{Sample, Status, said};
+use crate::stats::median::median;
 
 /// Values over the execution order.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::{Cell, Figure, Plan};
+use microbench_formats::record::{Cell, Figure, Plan};
 
 use super::description::{Chart, Description};
 

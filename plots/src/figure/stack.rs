@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::Error;
-use crate::record::{Figure, Metric, Statistic, Theme};
-use crate::samples::{Sample, Status};
-use crate::stats::mean::mean;
-use crate::summary::{Row, Trial};
+use microbench_formats::record::{Figure, Metric, Statistic, Theme};
 
 use super::cells::{self, Place};
 use super::description::{Chart, Data, Description, Entry, Key, Mark, Panel, Part, Shown};
+use crate::Error;
+use crate::samples::{Sample, Status};
+use crate::stats::mean::mean;
+use crate::summary::{Row, Trial};
 
 /// Describes a figure of stacked bars.
 ///

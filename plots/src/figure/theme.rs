@@ -2,9 +2,8 @@
 
 use std::sync::Once;
 
+use microbench_formats::record::{Column, Theme};
 use plotters::style::{FontStyle, RGBColor, register_font};
-
-use crate::record::{Column, Theme};
 
 use super::hatch::{DASHES, Hatch};
 

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::Error;
-use crate::record::{Figure, Metric, Statistic, Theme};
-use crate::samples::{Sample, Status};
-use crate::stats::mean::mean;
-use crate::stats::median::median;
+use microbench_formats::record::{Figure, Metric, Statistic, Theme};
 
 use super::cells::{self, Place};
 use super::description::{Chart, Data, Description, Entry, Key};
 use super::stack::sum_row;
+use crate::Error;
+use crate::samples::{Sample, Status};
+use crate::stats::mean::mean;
+use crate::stats::median::median;
 
 /// Rows over an axis of time.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
 use polars::prelude::PolarsResult;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -22,7 +23,6 @@ use crate::file::at;
 use crate::stats::median::Interval;
 use crate::stats::ranks::Ranks;
 use crate::summary::LEVEL;
-use crate::terminal::{Column, Room, fitted, wrapped_to};
 
 /// One study's cell and metric on one kind of host, over all runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::record::Cell;
 use serde::Serialize;
-
-use crate::record::Cell;
-use crate::samples::{Sample, Status, said};
-use crate::summary::Row;
-use crate::table::{decimals_of, shown};
 
 use super::Input;
 use super::overview::{console, short};
+use crate::samples::{Sample, Status, said};
+use crate::summary::Row;
+use crate::table::{decimals_of, shown};
 
 /// Values of all cells that a page can bear.
 const MOST_VALUES: usize = 60_000;

@@ -1,12 +1,12 @@
 //! The study's figures, drawn into the page.
 
+use microbench_formats::record::Column;
 use serde::Serialize;
 
 use crate::Error;
 use crate::analyze::remarked;
 use crate::figure::output::element;
 use crate::figure::{Data, describe};
-use crate::record::Column;
 
 /// Bytes of a picture that a page can bear.
 const MOST_BYTES: usize = 1_500_000;

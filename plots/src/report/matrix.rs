@@ -1,8 +1,8 @@
 //! The summary as a table that sorts and filters.
 
+use microbench_formats::record::{Plan, Statistic};
 use serde::Serialize;
 
-use crate::record::{Plan, Statistic};
 use crate::stats::mean::coefficient_of_variation;
 use crate::summary::Row;
 use crate::table::{decimals_of, shown};

@@ -12,6 +12,7 @@ mod provenance;
 use std::path::{Path, PathBuf};
 
 use handlebars::Handlebars;
+use microbench_formats::record::{HostKind, Plan};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -19,7 +20,6 @@ use crate::analyze::Loaded;
 use crate::claim::{self, Verdict};
 use crate::file::write;
 use crate::journal::{self, Journal};
-use crate::record::{HostKind, Plan};
 use crate::samples::Sample;
 use crate::summary::Row;
 use crate::{Error, figure};

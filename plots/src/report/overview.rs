@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::record::{Better, FailureReason, HostKind, Plan, vm_id};
 use serde::Serialize;
 
+use super::{Fact, Input, Limited};
 use crate::claim::{self, Verdict};
 use crate::journal::Journal;
 use crate::limit;
-use crate::record::{Better, FailureReason, HostKind, Plan, vm_id};
 use crate::samples::{Sample, Status};
 use crate::summary::{Row, reasons};
-
-use super::{Fact, Input, Limited};
 
 /// Rows of a list of failures.
 const MOST: usize = 200;
@@ -271,7 +270,7 @@ pub(super) fn claims(verdicts: &[Verdict]) -> Vec<Judged> {
 
 /// What each metric is.
 pub(super) fn metrics(plan: &Plan) -> Vec<Term> {
-    let term = |metric: &crate::record::Metric| Term {
+    let term = |metric: &microbench_formats::record::Metric| Term {
         name: metric.name.clone(),
         label: metric.label.clone(),
         definition: format!("{}.", metric.definition.trim().trim_end_matches('.').replace('`', "")),

@@ -4,15 +4,14 @@ use std::fs::File as Open;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use microbench_formats::record::Protocol;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::{Fact, Input};
 use crate::Error;
 use crate::file::at;
-use crate::record::Protocol;
-
-use super::{Fact, Input};
 
 /// The files that everything else is made of, and the samples.
 const FILES: [&str; 7] =

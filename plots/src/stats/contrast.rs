@@ -15,11 +15,12 @@
 //! BCa was tried in that simulation and is no better for means and worse for small or long-tailed samples.
 //! No interval of a mean knows of a tail that the sample has no value of: for boots of which 5 % stall, compare medians.
 
+use microbench_formats::record::Statistic;
+
 use super::bootstrap::{RESAMPLES, expanded_tail, generator, percentile, replicates, student};
 use super::mean::{mean, standard_deviation};
 use super::median::{self, Interval, median};
 use super::quantile::{quantile, quantile_interval, smallest_n};
-use crate::record::Statistic;
 
 /// Trials of the smallest cell from which on an interval is a bootstrap's.
 pub const BOOTSTRAP_FROM: usize = 6;

@@ -1,5 +1,7 @@
 //! How often intervals hold what is true, by simulation with fixed seeds: each case draws studies whose truth is known.
 
+use microbench_formats::precision::{Look, Precision};
+use microbench_formats::record::Statistic;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
@@ -8,8 +10,6 @@ use super::contrast::{Contrast, Kind, Stratum};
 use super::mean::mean;
 use super::median::{Interval, interval, median};
 use super::precision::look;
-use crate::precision::{Look, Precision};
-use crate::record::Statistic;
 
 /// A normal value by the polar method of Box and Muller.
 pub(super) fn normal(random: &mut ChaCha8Rng) -> f64 {

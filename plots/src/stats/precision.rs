@@ -5,11 +5,12 @@
 //! sequential intervals: Y. S. Chow & H. Robbins, Annals of Mathematical Statistics 36, 1965); two looks in a row keep it. The
 //! coverage is simulated in the tests of this folder.
 
+use microbench_formats::precision::{Look, Precision};
+
 use super::bca;
 use super::mean::mean;
 use super::median::{interval, median};
 use super::quantile::{quantile, quantile_interval};
-use crate::precision::{Look, Precision};
 
 /// Half the interval's width over the statistic; `None` when there is no interval, or the statistic is zero.
 #[must_use]
@@ -39,8 +40,9 @@ pub fn look(rule: &Precision, values: &[f64], level: f64, seed: u64) -> Look {
 
 #[cfg(test)]
 mod tests {
+    use microbench_formats::record::Statistic;
+
     use super::*;
-    use crate::record::Statistic;
 
     fn rule(statistic: Statistic) -> Precision {
         Precision { metric: "m".into(), statistic, relative: 0.02, n_min: 30, every: 10, n_max: 100 }

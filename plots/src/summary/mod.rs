@@ -6,7 +6,8 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use crate::record::{HostKind, Plan, Statistic};
+use microbench_formats::record::{HostKind, Plan, Statistic};
+
 use crate::samples::{Sample, Status};
 use crate::stats::mean::mean;
 use crate::stats::median::{Interval, interval, median};
@@ -23,11 +24,11 @@ pub const LEVEL: f64 = 0.95;
 /// A cell's metric, summarised.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// [`crate::record::Cell::id`].
+    /// [`microbench_formats::record::Cell::id`].
     pub cell: String,
     /// The cell's label.
     pub label: String,
-    /// [`crate::record::Metric::name`].
+    /// [`microbench_formats::record::Metric::name`].
     pub metric: String,
     /// Unit of every value here.
     pub unit: String,

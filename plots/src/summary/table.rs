@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use microbench_formats::record::Statistic;
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 use polars_io::SerWriter;
 use polars_io::prelude::CsvWriter;
@@ -10,7 +11,6 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use super::{LEVEL, Row};
 use crate::Error;
 use crate::file::write;
-use crate::record::Statistic;
 use crate::samples::Status;
 use crate::stats::ascending::Ascending;
 use crate::stats::bca;

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use microbench_formats::precision::{Look, Precision};
+use microbench_formats::record::{Plan, Statistic};
+use microbench_formats::terminal::{self, Room, fitted, wrapped_to};
+
 use super::{LEVEL, Row};
 use crate::journal::{Execution, Journal};
-use crate::precision::{Look, Precision};
-use crate::record::{Plan, Statistic};
 use crate::samples::said;
 use crate::stats::bca;
 use crate::stats::drift::drift;
 use crate::stats::median::Interval;
 use crate::stats::outlier::outliers;
 use crate::stats::quantile::smallest_n;
-use crate::terminal::{self, Room, fitted, wrapped_to};
 
 /// The interval of the mean over trials, or why there is none.
 fn mean_interval(row: &Row, seed: u64) -> Result<Interval, bca::Withheld> {

@@ -1,9 +1,9 @@
 //! The claims with their verdicts.
 
-use crate::claim::{Verdict, number};
-use crate::record::{Comparison, Plan};
+use microbench_formats::record::{Comparison, Plan};
 
 use super::{Cell, Column, Table, host};
+use crate::claim::{Verdict, number};
 
 /// The table of a run's verdicts.
 pub(super) fn table(plan: &Plan, verdicts: &[Verdict]) -> Table {

@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::latex::escape;
-
 use super::{Cell, Column, Kind, Table, letter, shown};
+use crate::latex::escape;
 
 /// A table as a file to `\input`: a float, or a `longtable` where it may be longer than a page, with caption, label and notes.
 pub(super) fn table(table: &Table) -> String {

@@ -1,11 +1,11 @@
 //! One metric: a row for each configuration, a group of columns for each number of VMs at once.
 
-use crate::figure::cells::{named, note};
-use crate::record::{Cell, Level, Metric, Plan};
-use crate::samples::{Status, said};
-use crate::summary::Row;
+use microbench_formats::record::{Cell, Level, Metric, Plan};
 
 use super::{Cell as TableCell, Column, Table, decimals_of, host, sentence};
+use crate::figure::cells::{named, note};
+use crate::samples::{Status, said};
+use crate::summary::Row;
 
 /// The axis whose levels stand side by side.
 const ACROSS: &str = "concurrency";
@@ -161,7 +161,7 @@ fn numbers(row: Option<&Row>, digits: usize, mark: Option<usize>, intervals: boo
         (true, None) => return [TableCell::Number { value: median, decimals: digits, mark }, few(row), few(row)],
         (true, Some(interval)) => [interval.low, interval.high],
         (false, _) => {
-            let values = row.finite(crate::record::Statistic::Median);
+            let values = row.finite(microbench_formats::record::Statistic::Median);
             [
                 values.iter().copied().fold(f64::INFINITY, f64::min),
                 values.iter().copied().fold(f64::NEG_INFINITY, f64::max),

@@ -12,9 +12,10 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
+use microbench_formats::record::HostKind;
+
 use crate::analyze::Loaded;
 use crate::file::write;
-use crate::record::HostKind;
 use crate::summary::Row;
 use crate::{Error, claim};
 

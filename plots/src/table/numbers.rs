@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use microbench_formats::record::{Figure, Metric, Plan, Statistic};
+
+use super::{decimals_of, shown};
 use crate::claim::{self, Verdict};
 use crate::figure::Data;
 use crate::figure::cells::{self, Place, named};
 use crate::latex::escape;
-use crate::record::{Figure, Metric, Plan, Statistic};
 use crate::samples::said;
 use crate::summary::Row;
-
-use super::{decimals_of, shown};
 
 /// What stands before the numbers: how to use them, and the macros.
 const HEAD: &str = include_str!("numbers.tex");
@@ -194,7 +194,7 @@ fn fields(
     let end = |value: Option<f64>| value.map(|value| shown(value, digits)).ok_or_else(few);
     let n: usize = rows.iter().map(|row| row.n()).sum();
     let label = match place.cells.as_slice() {
-        [cell] => named(plan, "variant", &crate::record::Level::Text(cell.variant.to_string())),
+        [cell] => named(plan, "variant", &microbench_formats::record::Level::Text(cell.variant.to_string())),
         _ => place.label.clone(),
     };
     vec![

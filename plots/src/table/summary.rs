@@ -1,11 +1,11 @@
 //! Everything: one row for each metric and cell.
 
-use crate::record::{Plan, Statistic};
+use microbench_formats::record::{Plan, Statistic};
+
+use super::{Cell, Column, Table, decimals, decimals_of, host, metric, sentence};
 use crate::samples::Status;
 use crate::stats::mean::coefficient_of_variation;
 use crate::summary::{Row, refused};
-
-use super::{Cell, Column, Table, decimals, decimals_of, host, metric, sentence};
 
 /// The summary of a run.
 pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {

@@ -1,8 +1,8 @@
 //! From a journal to samples and summaries.
 
+use microbench_formats::record::{FailureReason, Limit, Record, encode_line};
 use microbench_plots::analyze;
 use microbench_plots::limit;
-use microbench_plots::record::{FailureReason, Limit, Record, encode_line};
 use microbench_plots::samples::Status;
 
 use crate::support::Run;

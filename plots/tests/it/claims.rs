@@ -1,7 +1,7 @@
 //! Claims: limits and intervals in, verdicts out.
 
+use microbench_formats::record::{Claim, Comparison, Level, Side, Statistic};
 use microbench_plots::claim::{Outcome, text as shown};
-use microbench_plots::record::{Claim, Comparison, Level, Side, Statistic};
 use microbench_plots::{Analysis, analyze};
 
 use crate::support::{Run, selection, text};

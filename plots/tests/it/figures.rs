@@ -1,10 +1,10 @@
 //! From samples to figures: what their descriptions say, and the files.
 
-use microbench_plots::figure::description::{Chart, Key, Mark, Panel, Shown};
-use microbench_plots::figure::{Data, Description, describe};
-use microbench_plots::record::{
+use microbench_formats::record::{
     Column, Figure, FigureForm, Level, NOT_APPLICABLE, Record, Statistic, Theme, encode_line,
 };
+use microbench_plots::figure::description::{Chart, Key, Mark, Panel, Shown};
+use microbench_plots::figure::{Data, Description, describe};
 use microbench_plots::{analyze, journal, plot, samples, summary};
 
 use crate::support::{Run, bar, figure, text};

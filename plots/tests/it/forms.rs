@@ -3,6 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::record::{
+    Axis, Cell, Column, FailureReason, Figure, FigureForm, Level, PlannedTrial, Record, Scaling, Statistic, Theme,
+    Values, encode_line,
+};
 use microbench_plots::figure::curves::{Curve, Curves, Knee};
 use microbench_plots::figure::description::{Chart, Key, Shown};
 use microbench_plots::figure::heat::Heat;
@@ -10,13 +14,8 @@ use microbench_plots::figure::theme;
 use microbench_plots::figure::timeline::Timeline;
 use microbench_plots::figure::{Data, Description, describe, save};
 use microbench_plots::journal;
-use microbench_plots::record::{
-    Axis, Cell, Column, FailureReason, Figure, FigureForm, Level, PlannedTrial, Record, Scaling, Statistic, Theme,
-    Values, encode_line,
-};
 use microbench_plots::samples::{Sample, samples};
 use microbench_plots::summary::{Row, summarise};
-
 use resvg::usvg;
 
 use crate::support::{Run, bar, figure, metric, text};

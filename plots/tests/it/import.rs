@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use microbench_formats::record::{Axis, Cell, Level, Metric, MetricSource, Plan, Values, encode_line};
 use microbench_plots::import::{CellMapping, Imported, Mapping, import, start};
-use microbench_plots::record::{Axis, Cell, Level, Metric, MetricSource, Plan, Values, encode_line};
 use microbench_plots::{Analysis, analyze, journal, samples};
 use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use microbench_plots::record::{FigureForm, Record, encode_line};
+use microbench_formats::record::{FigureForm, Record, encode_line};
 use microbench_plots::{analyze, report};
 
 use crate::support::{Run, figure};
@@ -112,7 +112,7 @@ fn failures_come_first_with_their_console_and_disturbed_executions_with_their_re
     invalid.insert(
         1,
         Record::Invalid {
-            reason: microbench_plots::record::Interference::Stolen,
+            reason: microbench_formats::record::Interference::Stolen,
             message: "12 % of the time <b>".into(),
         },
     );
@@ -137,7 +137,7 @@ fn a_bare_run_has_a_page_too() {
     let mut run = Run::new(1, Vec::new());
     run.plan.figures = vec![figure("empty", FigureForm::Bars, &["kernel_boot_time"])];
     run.plan.figures[0].only =
-        std::collections::BTreeMap::from([("concurrency".to_owned(), microbench_plots::record::Level::Int(1))]);
+        std::collections::BTreeMap::from([("concurrency".to_owned(), microbench_formats::record::Level::Int(1))]);
     run.write_plan();
     std::fs::write(run.path("journal.ndjson"), "").unwrap();
     analyze(run.folder()).unwrap();

@@ -1,8 +1,8 @@
 //! Results for a reader: the tree, the sentences, the hints.
 
-use microbench_plots::record::{Better, encode_line};
+use microbench_formats::record::{Better, encode_line};
+use microbench_formats::terminal::Room;
 use microbench_plots::sentence::{Says, sentences};
-use microbench_plots::terminal::Room;
 use microbench_plots::{analyze, hint, results, sentence};
 
 use crate::support::Run;
@@ -68,9 +68,9 @@ fn values_that_are_the_same_show_no_difference() {
     // What one has in this block the other has in the next.
     let journal: String = (run.records().into_iter())
         .map(|record| match record {
-            microbench_plots::record::Record::Reading { vm, name, value, unit, reason } => {
+            microbench_formats::record::Record::Reading { vm, name, value, unit, reason } => {
                 let value = value.map(|value| (value / 1e6 % 10.0 + 100.0) * 1e6);
-                microbench_plots::record::Record::Reading { vm, name, value, unit, reason }
+                microbench_formats::record::Record::Reading { vm, name, value, unit, reason }
             }
             other => other,
         })

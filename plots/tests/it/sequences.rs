@@ -1,9 +1,9 @@
 //! Sequences: a cell's values over the execution order.
 
+use microbench_formats::record::{Record, Theme, encode_line};
 use microbench_plots::figure::description::{Chart, Key};
 use microbench_plots::figure::sequence::{Kind, Sequence, describe};
 use microbench_plots::figure::{Data, Description};
-use microbench_plots::record::{Record, Theme, encode_line};
 use microbench_plots::samples::samples;
 use microbench_plots::{analyze, journal, plot_sequences};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use microbench_plots::record::{
+use microbench_formats::record::{
     Axis, Cell, Column, FORMAT_VERSION, FailureReason, Figure, FigureBar, FigureForm, HostKind, Level, Metric,
     MetricSource, Plan, PlannedTrial, Protocol, Record, Reference, ReferenceValue, Scaling, Selection, Statistic,
     Theme, Values, encode_line,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use microbench_plots::record::{Claim, Comparison, FigureForm, Level, Record, Side, Statistic, encode_line};
+use microbench_formats::record::{Claim, Comparison, FigureForm, Level, Record, Side, Statistic, encode_line};
 use microbench_plots::{analyze, plot, table};
 
 use crate::support::{Run, bar, figure, selection, text};

@@ -5,9 +5,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use microbench::errln;
-use microbench::selftest::fake_guest;
-use microbench::testbed::inside;
+use microbench_measure::emulated_host::init;
+use microbench_measure::errln;
+use microbench_measure::selftest::fake_guest;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> anyhow::Result<()> {
     match words {
-        [inside::INIT_WORD] => inside::main(),
+        [init::INIT_WORD] => init::main(),
         [fake_guest::WORD, tap, mac, ip, nonce] => {
             fake_guest::play(tap, mac, ip.parse().context("no IPv4 address")?, nonce)
         }

@@ -4,20 +4,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use microbench::error::code::Code;
-use microbench::host::identity::Identity;
-use microbench::host::noise::Noise;
-use microbench::run::directory::Directory;
-use microbench::run::merge;
-use microbench::screen::Stream;
+use microbench::store::directory::Directory;
+use microbench::store::merge;
+use microbench::store::noise::Noise;
+use microbench_formats::code::Code;
+use microbench_formats::record::HostKind;
+use microbench_formats::terminal::wrapped_to;
+use microbench_measure::host::machine::identity::Identity;
+use microbench_measure::terminal::screen::Stream;
 use microbench_plots::claim::Outcome;
 use microbench_plots::hint::{self, Hint};
 use microbench_plots::journal::UNISOLATED;
-use microbench_plots::record::HostKind;
 use microbench_plots::results::{CellResult, results};
 use microbench_plots::sentence::{self, Sentence};
 use microbench_plots::stats::median::Interval;
-use microbench_plots::terminal::wrapped_to;
 use microbench_plots::{Analysis, claim, many, summary};
 use serde::Serialize;
 

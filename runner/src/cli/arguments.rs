@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
-use microbench::screen::Colour;
-use microbench::selftest::probe::FakeGuests;
-use microbench_plots::record::{HostKind, Shard, Theme};
+use microbench_formats::record::{HostKind, Shard, Theme};
+use microbench_measure::selftest::probe::FakeGuests;
+use microbench_measure::terminal::screen::Colour;
 
 /// What the help ends with: the way in, and how a run is named.
 const NEXT: &str = "\

@@ -4,15 +4,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use microbench::error::code::Code;
-use microbench::error::exit;
-use microbench::run::directory::Directory;
-use microbench::screen::Stream;
-use microbench::{errln, outln};
+use microbench::store::directory::Directory;
+use microbench_formats::code::Code;
+use microbench_formats::exit;
+use microbench_formats::record::{HostKind, Plan};
+use microbench_measure::terminal::screen::Stream;
+use microbench_measure::{errln, outln};
 use microbench_plots::compare::{self, Comparison, Gate, Settings, Side};
 use microbench_plots::completed::{self, ByCell};
 use microbench_plots::journal::{self, UNISOLATED};
-use microbench_plots::record::{HostKind, Plan};
 use microbench_plots::{Host, claim, summary};
 use serde::Serialize;
 

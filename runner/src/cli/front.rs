@@ -7,18 +7,20 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::CommandFactory as _;
-use microbench::artifact::image;
-use microbench::artifact::project::{Project, read_text};
-use microbench::engine::description::{Engine, SettingKind};
-use microbench::engine::machine;
-use microbench::error::code::Code;
+use microbench::catalog;
 use microbench::error::explain as codes;
-use microbench::explain::{self, Asked, Explanation, Site};
-use microbench::manifest::nearest::suggest;
-use microbench::manifest::{self, BUILT_IN, BuiltIn, schema};
-use microbench::starter::{Starter, renamed};
-use microbench::{catalog, out, outln, output};
-use microbench_plots::record::Cell;
+use microbench_formats::code::Code;
+use microbench_formats::record::Cell;
+use microbench_measure::artifacts::image;
+use microbench_measure::artifacts::project::{Project, read_text};
+use microbench_measure::terminal::output;
+use microbench_measure::{out, outln};
+use microbench_study::engine::description::{Engine, SettingKind};
+use microbench_study::engine::machine;
+use microbench_study::manifest::nearest::suggest;
+use microbench_study::manifest::template::{Starter, renamed};
+use microbench_study::manifest::{self, BUILT_IN, BuiltIn, schema};
+use microbench_study::plan::explain::{self, Asked, Explanation, Site};
 
 use super::arguments::{Cli, NewArguments, StudyArguments};
 use super::runs::{Loaded, load};
@@ -92,7 +94,7 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn exists(shown: &str) -> microbench::error::code::Coded {
+fn exists(shown: &str) -> microbench_formats::code::Coded {
     Code::FileExists
         .says(format!("{shown} is there already, and nothing is written over it: give another name or --out"))
 }
@@ -194,7 +196,7 @@ pub(super) fn explain_codes(names: &[String], json: bool) -> anyhow::Result<Exit
     let entries = codes::all()?;
     if names.iter().any(|name| name == "exit-codes") {
         if json {
-            outln!("{}", serde_json::to_string_pretty(microbench::error::exit::CODES)?)?;
+            outln!("{}", serde_json::to_string_pretty(microbench_formats::exit::CODES)?)?;
         } else {
             out!("{}", codes::exit_codes())?;
         }

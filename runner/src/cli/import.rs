@@ -4,13 +4,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use microbench::artifact::project::read_toml;
-use microbench::error::code::Code;
-use microbench::journal::{Journal, Owner};
-use microbench::run::directory::{Begun, Directory, Engines};
-use microbench::{errln, outln};
+use microbench::run::journal::{Journal, Owner};
+use microbench::store::directory::{Begun, Directory, Engines};
+use microbench_formats::code::Code;
+use microbench_formats::record::Record;
+use microbench_measure::artifacts::project::read_toml;
+use microbench_measure::{errln, outln};
 use microbench_plots::import as imports;
-use microbench_plots::record::Record;
 use serde::Serialize;
 
 use super::arguments::StudyArguments;

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use microbench::artifact::cache::Cache;
-use microbench::error::describe::describe;
-use microbench::host::tree::Tree;
-use microbench::host::{doctor, tune};
-use microbench::outln;
 use microbench::run::parts;
+use microbench_formats::describe::describe;
+use microbench_measure::artifacts::cache::Cache;
+use microbench_measure::host::machine::tree::Tree;
+use microbench_measure::host::machine::{doctor, tune};
+use microbench_measure::outln;
 
 use super::arguments::StudyArguments;
 use super::runs::{boot_guest, load};

@@ -21,29 +21,35 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
-use microbench::artifact::cache::Cache;
-use microbench::artifact::project::Project;
-use microbench::error::code::Code;
-use microbench::error::describe::describe;
-use microbench::error::{codes, exit, explain};
-use microbench::host::tree::Tree;
-use microbench::host::{doctor, isolation};
-use microbench::lacking::Lacking;
-use microbench::probe::Probe;
-use microbench::run::directory::Directory;
+use microbench::catalog;
+use microbench::error::{codes, explain};
 use microbench::run::parts::Files;
 use microbench::run::session::Ended;
-use microbench::run::{execute, parts, prune};
-use microbench::screen::{self, Stream};
-use microbench::selftest::probe::{FakeGuests, measure};
-use microbench::selftest::{fake_guest, lend, load as load_test, spawn};
-use microbench::{catalog, err, errln, manifest, out, outln, output, plan, plan_view, sandbox};
-use microbench_plots::record::{ProbeError, Statistic};
+use microbench::run::{execute, parts};
+use microbench::store::directory::Directory;
+use microbench::store::prune;
+use microbench_formats::code::Code;
+use microbench_formats::describe::describe;
+use microbench_formats::exit;
+use microbench_formats::record::{ProbeError, Statistic};
+use microbench_measure::artifacts::cache::Cache;
+use microbench_measure::artifacts::project::Project;
+use microbench_measure::host::machine::doctor;
+use microbench_measure::host::machine::lacking::Lacking;
+use microbench_measure::host::machine::tree::Tree;
+use microbench_measure::probe::Probe;
+use microbench_measure::sandbox::isolation;
+use microbench_measure::selftest::probe::{FakeGuests, measure};
+use microbench_measure::selftest::{fake_guest, lend, load as load_test, spawn};
+use microbench_measure::terminal::output;
+use microbench_measure::terminal::screen::{self, Stream};
+use microbench_measure::{err, errln, out, outln, sandbox};
 use microbench_plots::{compare as comparison, query, schema};
+use microbench_study::manifest;
+use microbench_study::plan::{self, view};
 
 use self::arguments::{Action, Cli, SelfTest, Submit, ThemeArgument};
 use self::compare::{GateRule, Output, compare_runs, compare_variants, verify};
-
 use self::machine::{try_guest, tuning};
 use self::runs::{begin, go_on, load};
 use self::store::print_json;
@@ -149,12 +155,12 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             if json {
                 output::write_by(|out| plan::write_json(&loaded.plan, out))?;
             } else {
-                out!("{}", plan_view::render(&loaded.plan, &loaded.study, full))?;
-                out!("{}", plan_view::without_kernel(&loaded.engines))?;
+                out!("{}", view::render(&loaded.plan, &loaded.study, full))?;
+                out!("{}", view::without_kernel(&loaded.engines))?;
                 let cells = parts::not_applicable(&loaded.plan, &loaded.engines, &loaded.project)?;
-                out!("{}", plan_view::not_applicable(&cells))?;
+                out!("{}", view::not_applicable(&cells))?;
                 if let Some(of) = shards {
-                    out!("\n{}", plan_view::shards(&loaded.plan, of))?;
+                    out!("\n{}", view::shards(&loaded.plan, of))?;
                 }
             }
             Ok(ExitCode::SUCCESS)

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use microbench::error::code::Code;
-use microbench::host::identity::{self, Identity};
-use microbench::host::needs;
-use microbench::host::noise::Noise;
-use microbench::{out, plan};
-use microbench_plots::record::Statistic;
+use microbench::store::noise::Noise;
+use microbench_formats::code::Code;
+use microbench_formats::record::Statistic;
+use microbench_measure::host::machine::identity::{self, Identity};
+use microbench_measure::host::machine::needs;
+use microbench_measure::out;
 use microbench_plots::{compare, noise, samples};
+use microbench_study::plan;
 
 use super::arguments::{HostArgument, SessionArguments, StudyArguments};
 use super::runs::{Loaded, Place, hand_over, load, prepare};

@@ -7,20 +7,26 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
-use microbench::artifact::cache::Cache;
-use microbench::artifact::lock::Lock;
-use microbench::artifact::project::Project;
-use microbench::engine::description::Engine;
-use microbench::error::code::{Code, Coded};
-use microbench::error::describe::describe;
-use microbench::host::needs;
-use microbench::manifest::Study;
-use microbench::plan::Choice;
-use microbench::run::directory::{Begun, Directory, Engines};
+use microbench::catalog;
+use microbench::run::journal;
 use microbench::run::parts::Files;
-use microbench::run::{execute, merge, parts};
-use microbench::{catalog, err, errln, journal, manifest, outln, plan, plan_view, screen};
-use microbench_plots::record::{HostKind, Plan, Shard};
+use microbench::run::{execute, parts};
+use microbench::store::directory::{Begun, Directory, Engines};
+use microbench::store::merge;
+use microbench_formats::code::{Code, Coded};
+use microbench_formats::describe::describe;
+use microbench_formats::record::{HostKind, Plan, Shard};
+use microbench_measure::artifacts::cache::Cache;
+use microbench_measure::artifacts::lock::Lock;
+use microbench_measure::artifacts::project::Project;
+use microbench_measure::host::machine::needs;
+use microbench_measure::terminal::screen;
+use microbench_measure::{err, errln, outln};
+use microbench_study::engine::description::Engine;
+use microbench_study::manifest;
+use microbench_study::manifest::Study;
+use microbench_study::plan::Choice;
+use microbench_study::plan::{self, view};
 use serde::Serialize;
 
 use super::arguments::{Cli, HostArgument, SessionArguments, StudyArguments};
@@ -91,7 +97,7 @@ pub(super) fn prepare(
 ) -> anyhow::Result<Directory> {
     let Place { out, shard } = place;
     let lock = provide(plan, &engines, project, folder, host)?;
-    err!("{}", plan_view::not_applicable(&parts::not_applicable(plan, &engines, project)?));
+    err!("{}", view::not_applicable(&parts::not_applicable(plan, &engines, project)?));
     let engines = &Engines { engines };
     let begun = Begun { plan, manifest: &study.source, engines, lock: Some(&lock), shard };
     Directory::create(project.root(), out, begun)

@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use microbench::durable;
-use microbench::error::code::Code;
-use microbench::error::describe::describe;
-use microbench::run::directory::{Begun, Directory, Engines, stamp};
-use microbench::run::merge::{self, Part};
-use microbench::run::survey::{self, State};
-use microbench::run::{name, prune};
-use microbench::screen::Stream;
-use microbench::slurm::{self, Request, Submission, Task};
-use microbench::{errln, outln, plan};
-use microbench_plots::record::Shard;
-use microbench_plots::terminal::{Column, fitted, wrapped_to};
+use microbench::cluster::{self, Request, Submission, Task};
+use microbench::store::directory::{Begun, Directory, Engines, stamp};
+use microbench::store::merge::{self, Part};
+use microbench::store::survey::{self, State};
+use microbench::store::{name, prune};
+use microbench_formats::code::Code;
+use microbench_formats::describe::describe;
+use microbench_formats::record::Shard;
+use microbench_formats::terminal::{Column, fitted, wrapped_to};
+use microbench_measure::sys::durable;
+use microbench_measure::terminal::screen::Stream;
+use microbench_measure::{errln, outln};
+use microbench_study::plan;
 use serde::Serialize;
 
 use super::arguments::{HostArgument, StudyArguments};
@@ -36,7 +37,7 @@ pub(super) fn merge(given: &[PathBuf], out: Option<&Path>, partial: bool, json: 
     let mut shards = Vec::new();
     let runs = name::runs_folder().unwrap_or_default();
     for given in given {
-        let submission = [given.clone(), runs.join(given)].into_iter().find(|path| path.join(slurm::FILE).is_file());
+        let submission = [given.clone(), runs.join(given)].into_iter().find(|path| path.join(cluster::FILE).is_file());
         if let Some(submission) = submission {
             let (submission, _) = Submission::open(&submission, &runs)?;
             for shard in &submission.shards {
@@ -144,14 +145,14 @@ pub(super) fn submit(
             options,
             project,
         };
-        slurm::submit(&request, &submission)
+        cluster::submit(&request, &submission)
     };
     let submitted = match prepare() {
         Ok(submitted) => submitted,
         Err(error) => {
             // What could not be submitted is no run of anybody's.
             made.iter().for_each(|run| drop(prune::remove(run)));
-            if !submission.join(slurm::FILE).exists() {
+            if !submission.join(cluster::FILE).exists() {
                 drop(std::fs::remove_dir_all(&submission));
             }
             return Err(error);

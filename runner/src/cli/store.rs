@@ -5,17 +5,17 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use indicatif::DecimalBytes;
-use microbench::artifact::Artifact;
-use microbench::error::describe::{describe, one_line};
-use microbench::run::directory::Directory;
-use microbench::run::overview::{CellCount, Overview, cells};
-use microbench::run::prune::{self, Decision, Rule};
-use microbench::run::survey::{self, Entry, Kind, Session, State};
-use microbench::run::{archive, name};
-use microbench::screen::Stream;
-use microbench::{errln, out, outln};
+use microbench::store::directory::Directory;
+use microbench::store::overview::{CellCount, Overview, cells};
+use microbench::store::prune::{self, Decision, Rule};
+use microbench::store::survey::{self, Entry, Kind, Session, State};
+use microbench::store::{archive, name};
+use microbench_formats::describe::{describe, one_line};
+use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
+use microbench_measure::artifacts::Artifact;
+use microbench_measure::terminal::screen::Stream;
+use microbench_measure::{errln, out, outln};
 use microbench_plots::journal::UNISOLATED;
-use microbench_plots::terminal::{Column, Room, fitted, wrapped_to};
 use serde::Serialize;
 
 /// Prints a value as JSON, which is then all that standard output has.
@@ -385,8 +385,8 @@ pub(super) fn export(given: &Path, out: Option<&Path>, consoles: bool, json: boo
     let run = Directory::open(given)?;
     let out = out.map_or_else(|| archive::default_out(&run.name()), Path::to_path_buf);
     let packed = archive::export(&run, &out, consoles)?;
-    let (sha256, bytes) =
-        microbench::artifact::cache::sha256_file(&out).with_context(|| format!("cannot read {}", out.display()))?;
+    let (sha256, bytes) = microbench_measure::artifacts::cache::sha256_file(&out)
+        .with_context(|| format!("cannot read {}", out.display()))?;
     if json {
         return print_json(&ExportReport {
             archive: out.display().to_string(),

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use microbench::artifact::project::Project;
-use microbench::manifest::works::WorkSpec;
 use microbench::run::parts;
-use microbench::selftest::work::{Row, measure};
-use microbench::{out, outln};
-use microbench_plots::record::Workload;
+use microbench_formats::record::Workload;
+use microbench_measure::artifacts::project::Project;
+use microbench_measure::selftest::work::{Row, measure};
+use microbench_measure::{out, outln};
+use microbench_study::manifest::works::WorkSpec;
 
 /// Has the agent of `project` do every kind of work in `folder`, and prints what it came to.
 pub(super) fn print(project: &Project, folder: &Path) -> anyhow::Result<ExitCode> {
@@ -69,7 +69,7 @@ fn how(workload: &Workload) -> String {
 
 #[cfg(test)]
 mod tests {
-    use microbench_plots::record::{DiskAccess, WorkloadKind};
+    use microbench_formats::record::{DiskAccess, WorkloadKind};
 
     use super::*;
 

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::Context;
-use microbench_plots::terminal::wrapped;
+use microbench_formats::code::Code;
+use microbench_formats::exit;
+use microbench_formats::terminal::wrapped;
+use microbench_study::manifest::nearest;
 use serde::{Deserialize, Serialize};
-
-use super::code::Code;
-use super::exit;
-use crate::manifest::nearest;
 
 /// The texts, by code.
 const TEXTS: &str = include_str!("../../errors.toml");

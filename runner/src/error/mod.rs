@@ -1,17 +1,14 @@
 //! How errors are said: one line, a code, and what to do next.
 
-pub mod code;
-pub mod describe;
-pub mod exit;
 pub mod explain;
 
+use microbench_formats::code::{Code, Coded};
+use microbench_measure::artifacts::tool::ToolError;
+use microbench_measure::host::machine::lacking::Lacking;
 use microbench_plots::compare::Refusal;
+use microbench_study::plan::PlanError;
 
-use self::code::{Code, Coded};
-use crate::lacking::Lacking;
-use crate::plan::PlanError;
-use crate::run::name::NameError;
-use crate::tool::ToolError;
+use crate::store::name::NameError;
 
 /// The codes of an error: one, but for a host that lacks several things.
 #[must_use]

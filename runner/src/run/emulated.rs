@@ -8,27 +8,27 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{Cell, Level, Plan, ProbeError, Record};
+use microbench_formats::code::Code;
+use microbench_formats::record::{Cell, Level, Plan, ProbeError, Record};
+use microbench_measure::artifacts::Kind;
+use microbench_measure::artifacts::lock::Lock;
+use microbench_measure::artifacts::tool::Tool;
+use microbench_measure::emulated_host::emulator::{self, Emulated, Machine};
+use microbench_measure::emulated_host::initramfs;
+use microbench_measure::emulated_host::wire::{Job, Message};
+use microbench_measure::host::counters::memory;
+use microbench_measure::parts::Parts;
+use microbench_measure::terminal::progress::Step;
+use microbench_measure::trial::budget::Budget;
+use microbench_measure::trial::execution::JobTrial;
+use microbench_measure::workload::Task;
+use microbench_study::engine::launch;
 
-use super::directory::Directory;
 use super::execute::Options;
 use super::parts;
 use super::session::{Session, stop_requested, vms, with_warmups};
 use super::share::share;
-use crate::artifact::Kind;
-use crate::artifact::lock::Lock;
-use crate::budget::Budget;
-use crate::engine::launch;
-use crate::error::code::Code;
-use crate::execution::JobTrial;
-use crate::host::memory;
-use crate::parts::Parts;
-use crate::progress::Step;
-use crate::testbed::emulator::{self, Emulated, Machine};
-use crate::testbed::initramfs;
-use crate::testbed::wire::{Job, Message};
-use crate::tool::Tool;
-use crate::work::Task;
+use crate::store::directory::Directory;
 
 /// Real time that a trial may take before its host counts as hung: this much, and a tenth of it more a VM. Long enough for a guest
 /// that spins to meet its deadlines in virtual time first, which is up to ten times slower.

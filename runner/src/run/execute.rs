@@ -5,25 +5,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{HostKind, Plan};
+use microbench_formats::code::Code;
+use microbench_formats::record::{HostKind, Plan};
+use microbench_measure::artifacts::lock::{self, Lock};
+use microbench_measure::artifacts::project::Project;
+use microbench_measure::artifacts::seal::Seals;
+use microbench_measure::host::interference::{Watcher, kernel_messages};
+use microbench_measure::host::machine::identity::{self, Identity};
+use microbench_measure::host::resources::disk::{CloneMethod, Disk};
+use microbench_measure::parts::Parts;
+use microbench_measure::probe::Probe;
+use microbench_measure::sandbox;
+use microbench_measure::sandbox::isolation;
+use microbench_measure::selftest::probe::{FakeGuests, measure};
 
-use super::directory::Directory;
 use super::emulated::Site;
 use super::session::{self, Ended, Session, stop_requested};
 use super::{emulated, kvm, local, parts};
-use crate::artifact::lock::{self, Lock};
-use crate::artifact::project::Project;
-use crate::artifact::seal::Seals;
-use crate::error::code::Code;
-use crate::host::disk::{CloneMethod, Disk};
-use crate::host::identity::{self, Identity};
-use crate::host::interference::{Watcher, kernel_messages};
-use crate::host::isolation;
-use crate::journal::Owner;
-use crate::parts::Parts;
-use crate::probe::Probe;
-use crate::sandbox;
-use crate::selftest::probe::{FakeGuests, measure};
+use crate::run::journal::Owner;
+use crate::store::directory::Directory;
 
 /// What a run directory says about a run.
 struct Run {

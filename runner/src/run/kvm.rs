@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use microbench_plots::record::{Cell, HostKind, Level, Plan, Record};
-
-use crate::host::interference::Watcher;
-use crate::parts::Parts;
-use crate::trial::Trial;
+use microbench_formats::record::{Cell, HostKind, Level, Plan, Record};
+use microbench_measure::host::interference::Watcher;
+use microbench_measure::parts::Parts;
+use microbench_measure::trial::Trial;
 
 /// Time in which the guest must answer, seconds.
 pub const DEADLINE_S: i64 = 5;

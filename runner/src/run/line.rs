@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use microbench_formats::describe::one_line;
+use microbench_formats::record::{FailureReason, Plan, Record, encode_line};
+use microbench_formats::terminal::{cut, folded, wrapped_to};
+use microbench_measure::trial::execution::JobTrial;
 use microbench_plots::journal;
-use microbench_plots::record::{FailureReason, Plan, Record, encode_line};
 use microbench_plots::samples;
 use microbench_plots::stats::median::median;
-use microbench_plots::terminal::{cut, folded, wrapped_to};
 
 use super::session::ATTEMPTS;
-use crate::error::describe::one_line;
-use crate::execution::JobTrial;
 
 /// How a trial ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ impl Line {
                 Record::Failure { vm, reason, stage, message } => {
                     failed += 1;
                     refused += u32::from(matches!(reason, FailureReason::NotApplicable | FailureReason::GivenUp));
-                    let id = crate::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
+                    let id = microbench_measure::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
                     let log = format!("console/{id}.log");
                     let place = if run.join(&log).exists() { format!(" ({log})") } else { String::new() };
                     details.push(format!(

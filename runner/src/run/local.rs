@@ -5,16 +5,16 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use microbench_plots::record::{FailureReason, Plan};
+use microbench_formats::record::{FailureReason, Plan};
+use microbench_measure::artifacts::seal::Seals;
+use microbench_measure::host::interference::Watcher;
+use microbench_measure::parts::Parts;
+use microbench_measure::trial::Trial;
+use microbench_measure::trial::budget::not_run;
 
-use super::directory::Directory;
 use super::pause;
 use super::session::{Session, stop_requested, with_warmups};
-use crate::artifact::seal::Seals;
-use crate::budget::not_run;
-use crate::host::interference::Watcher;
-use crate::parts::Parts;
-use crate::trial::Trial;
+use crate::store::directory::Directory;
 
 /// Executes every missing trial until the end or a signal.
 ///

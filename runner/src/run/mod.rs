@@ -5,22 +5,15 @@
 //! [`estimate`] say how it goes, [`local`] and [`emulated`] are the two places where trials can
 //! be executed. [`merge`] joins shards. [`survey`] and [`overview`] say what has become of a run, [`archive`] packs it, [`prune`] removes it.
 
-pub mod archive;
-pub mod directory;
 pub mod emulated;
 pub mod estimate;
 pub mod execute;
-pub mod files;
+pub mod journal;
 pub mod kvm;
 pub mod line;
 pub mod local;
-pub mod merge;
-pub mod name;
-pub mod overview;
 pub mod parts;
 pub mod pause;
-pub mod prune;
 pub mod session;
 pub mod share;
 pub mod stages;
-pub mod survey;

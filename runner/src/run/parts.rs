@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_plots::record::{Cell, Instrument, Plan};
-
-use crate::artifact::cache::Cache;
-use crate::artifact::lock::Lock;
-use crate::artifact::project::Project;
-use crate::artifact::{Artifact, Kind, image, kernel, program};
-use crate::engine::description::{Engine, SettingKind};
-use crate::engine::machine;
-use crate::error::code::Code;
-use crate::lacking::{Lack, Lacking};
-use crate::parts::Parts;
-use crate::testbed::emulator;
+use microbench_formats::code::Code;
+use microbench_formats::record::{Cell, Instrument, Plan};
+use microbench_measure::artifacts::cache::Cache;
+use microbench_measure::artifacts::lock::Lock;
+use microbench_measure::artifacts::project::Project;
+use microbench_measure::artifacts::{Artifact, Kind, image, kernel, program};
+use microbench_measure::emulated_host::emulator;
+use microbench_measure::host::machine::lacking::{Lack, Lacking};
+use microbench_measure::parts::Parts;
+use microbench_study::engine::description::{Engine, SettingKind};
+use microbench_study::engine::machine;
 
 /// The emulated host's kernel: a folder of kernels/.
 pub const TESTBED_KERNEL: &str = "testbed-6.1";

@@ -4,7 +4,7 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::host::interference;
+use microbench_measure::host::interference;
 
 static STOPPED: Mutex<bool> = Mutex::new(false);
 static CHANGED: Condvar = Condvar::new();

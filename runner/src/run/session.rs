@@ -8,24 +8,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use console::Style;
 use indicatif::HumanDuration;
-use microbench_plots::precision::Look;
-use microbench_plots::record::{FORMAT_VERSION, FailureReason, HostKind, Interference, Plan, ProbeError, Record};
-use microbench_plots::terminal::wrapped_to;
+use microbench_formats::code::Code;
+use microbench_formats::precision::Look;
+use microbench_formats::record::{FORMAT_VERSION, FailureReason, HostKind, Interference, Plan, ProbeError, Record};
+use microbench_formats::terminal::wrapped_to;
+use microbench_measure::errln;
+use microbench_measure::guest::console::FILE_LIMIT;
+use microbench_measure::sandbox;
+use microbench_measure::sys::durable;
+use microbench_measure::terminal::progress::{Step, about, bar, columns, say};
+use microbench_measure::terminal::screen::Stream;
+use microbench_measure::trial::budget::{self, Budget};
+use microbench_measure::trial::execution::JobTrial;
 
-use super::directory::Directory;
 use super::estimate::Estimate;
 use super::line::{Line, Status};
 use super::{pause, stages};
-use crate::budget::{self, Budget};
-use crate::console::FILE_LIMIT;
-use crate::durable;
-use crate::errln;
-use crate::error::code::Code;
-use crate::execution::JobTrial;
-use crate::journal::{self, Journal, Owner, Progress};
-use crate::progress::{Step, about, bar, columns, say};
-use crate::sandbox;
-use crate::screen::Stream;
+use crate::run::journal::{self, Journal, Owner, Progress};
+use crate::store::directory::Directory;
 
 /// The signal that asked the run to stop; 0 for none.
 static STOPPED_BY: AtomicI32 = AtomicI32::new(0);

@@ -1,6 +1,6 @@
 //! Divides trials over hosts that execute beside one another.
 
-use crate::execution::JobTrial;
+use microbench_measure::trial::execution::JobTrial;
 
 /// Trials that a host must have at least: it boots and warms up before the first.
 const WORTH_A_HOST: usize = 4;

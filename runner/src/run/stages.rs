@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use microbench_formats::precision::{Look, Precision};
+use microbench_formats::record::Plan;
+use microbench_measure::trial::execution::JobTrial;
 use microbench_plots::limit;
-use microbench_plots::precision::{Look, Precision};
-use microbench_plots::record::Plan;
 use microbench_plots::samples;
 use microbench_plots::stats::precision;
 use microbench_plots::summary::{LEVEL, summarise};
 
-use crate::execution::JobTrial;
-use crate::journal::Progress;
+use crate::run::journal::Progress;
 
 /// Blocks before the first look that is still to be taken; `None` without a rule, or when it had enough.
 #[must_use]
@@ -64,7 +64,7 @@ fn next_level(trials: Vec<JobTrial>, concurrency: impl Fn(&JobTrial) -> u32) -> 
 /// # Errors
 /// When the journal cannot be read.
 pub fn beyond(plan: &Plan, run: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let path = run.join(crate::journal::FILE);
+    let path = run.join(crate::run::journal::FILE);
     if plan.limit.is_none() || !path.exists() {
         return Ok(BTreeMap::new());
     }
@@ -76,7 +76,7 @@ pub fn beyond(plan: &Plan, run: &Path) -> anyhow::Result<BTreeMap<String, String
 /// # Errors
 /// When the journal cannot be read.
 pub fn look(plan: &Plan, rule: &Precision, run: &Path) -> anyhow::Result<BTreeMap<String, Look>> {
-    let journal = microbench_plots::journal::read(&run.join(crate::journal::FILE))?;
+    let journal = microbench_plots::journal::read(&run.join(crate::run::journal::FILE))?;
     let rows = summarise(plan, &samples::samples(plan, &journal));
     let rows = rows.iter().filter(|row| row.metric == rule.metric);
     Ok(rows
@@ -114,7 +114,7 @@ pub fn said(rule: &Precision, blocks: u32, cells: &BTreeMap<String, Look>) -> St
 
 #[cfg(test)]
 mod tests {
-    use microbench_plots::record::Instrument;
+    use microbench_formats::record::Instrument;
 
     use super::*;
 

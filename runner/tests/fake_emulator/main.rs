@@ -8,7 +8,7 @@ use std::io::{BufReader, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
-use microbench::testbed::wire::{self, Job, Message};
+use microbench_measure::emulated_host::wire::{self, Job, Message};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();

@@ -17,12 +17,12 @@ use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use microbench::selftest::fake_guest;
-use microbench::sys;
 use microbench_agent::work::{Latency, Stream, StreamReply, WorkReply, WorkRequest, hex, pseudo_random, sum};
 use microbench_agent::{
     INDEX_SEED, NETWORK_PARAMETER, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, STATS_MARK, Stats,
 };
+use microbench_measure::selftest::fake_guest;
+use microbench_measure::sys;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 /// Zero of the clock of the kernel that this guest does not have.

@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use microbench::engine::addresses::Addresses;
-use microbench::sys;
+use microbench_measure::sys;
+use microbench_study::engine::addresses::Addresses;
 
 const INTERFACE: &str = "eth0";
 /// Guests that may be there.
@@ -64,5 +64,6 @@ fn own_address() -> Ipv4Addr {
 fn neighbour_mac(ip: Ipv4Addr) -> [u8; 6] {
     let table = std::fs::read_to_string("/proc/net/arp").expect("the neighbour table");
     let line = table.lines().find(|line| line.split_whitespace().next() == Some(&ip.to_string())).expect("the host");
-    microbench::selftest::fake_guest::parse_mac(line.split_whitespace().nth(3).expect("a column")).expect("a MAC")
+    microbench_measure::selftest::fake_guest::parse_mac(line.split_whitespace().nth(3).expect("a column"))
+        .expect("a MAC")
 }

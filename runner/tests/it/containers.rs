@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use microbench_plots::record::FailureReason;
+use microbench_formats::record::FailureReason;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -72,7 +72,7 @@ prefix = "nice (GNU coreutils) "
 
 /// The built-in description of crun, with an agent that listens where nobody can reach it.
 fn stuck(address: &str) -> String {
-    let crun = include_str!("../../engines/crun.toml");
+    let crun = include_str!("../../study/engines/crun.toml");
     let stuck = crun
         .replace("name = \"crun\"", "name = \"stuck\"")
         .replace("\"--shared-kernel\"", &format!("\"--shared-kernel\", \"--listen\", \"{address}\""));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::record::FailureReason;
 use microbench_plots::journal::{Execution, Vm};
-use microbench_plots::record::FailureReason;
 
 use crate::support::{Bench, processes_of, text, wait_until};
 

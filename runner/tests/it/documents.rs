@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use microbench::event::{EVENTS, reading};
-use microbench::run::files;
+use microbench_formats::event::{EVENTS, reading};
+use microbench_formats::files;
 
 use crate::markdown;
 use crate::support::{Bench, text};
@@ -70,7 +70,7 @@ fn a_run_has_the_files_that_the_reference_names_and_no_others() {
                 continue;
             }
             let name = path.strip_prefix(&run).unwrap().display().to_string();
-            assert!(files::is_known(&name), "runner/src/run/files.rs lacks {name}");
+            assert!(files::is_known(&name), "formats/src/files.rs lacks {name}");
             found += 1;
         }
     }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use microbench_formats::record::{FailureReason, HostKind, Interference};
 use microbench_plots::journal::{self, Journal};
-use microbench_plots::record::{FailureReason, HostKind, Interference};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

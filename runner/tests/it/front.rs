@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use microbench::error::{exit, explain};
-use microbench::manifest::BUILT_IN;
+use microbench::error::explain;
+use microbench_formats::exit;
+use microbench_study::manifest::BUILT_IN;
 
 use crate::support::{Bench, text};
 

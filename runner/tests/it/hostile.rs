@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use microbench::host::isolation;
-use microbench_plots::record::FailureReason;
+use microbench_formats::record::FailureReason;
+use microbench_measure::sandbox::isolation;
 
 use crate::support::{Bench, control_group, in_namespaces, is_root, processes_of, text, wait_until};
 

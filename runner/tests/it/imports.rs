@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::record::{Plan, Theme};
 use microbench_plots::figure::description::{Chart, Mark, Shown};
 use microbench_plots::figure::{Data, Description, describe};
-use microbench_plots::record::{Plan, Theme};
 use microbench_plots::{samples, summary};
 
 use crate::support::{Bench, text};

@@ -1,6 +1,6 @@
 //! When the service answers: announcements, their absence, guests that lie about it, and the probe's own error.
 
-use microbench_plots::record::ProbeError;
+use microbench_formats::record::ProbeError;
 
 use crate::support::{Bench, text};
 

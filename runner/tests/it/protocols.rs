@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use microbench_plots::record::FailureReason;
+use microbench_formats::record::FailureReason;
 
 use crate::support::{Bench, processes_of, text};
 

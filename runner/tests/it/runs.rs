@@ -1,7 +1,7 @@
 //! Runs against the fake VMM: what each path of a trial leaves.
 
+use microbench_formats::record::FailureReason;
 use microbench_plots::journal::Vm;
-use microbench_plots::record::FailureReason;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::support::{Bench, in_namespaces, text};

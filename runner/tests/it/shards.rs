@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
+use microbench_formats::record::{HostKind, Plan, Record, decode_line, encode_line};
 use microbench_plots::journal::Execution;
-use microbench_plots::record::{HostKind, Plan, Record, decode_line, encode_line};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;

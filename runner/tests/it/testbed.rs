@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use microbench::budget::Budget;
-use microbench::execution::JobTrial;
-use microbench::testbed::emulator::{Emulated, Machine, Silence};
-use microbench::testbed::wire::{Job, Message};
+use microbench_measure::emulated_host::emulator::{Emulated, Machine, Silence};
+use microbench_measure::emulated_host::wire::{Job, Message};
+use microbench_measure::trial::budget::Budget;
+use microbench_measure::trial::execution::JobTrial;
 
 use crate::support::example;
 

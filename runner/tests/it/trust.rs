@@ -1,7 +1,7 @@
 //! What a number is taken for: disturbed trials are kept and run again, a stopping rule stops, variants of one run are compared.
 
-use microbench_plots::precision::Look;
-use microbench_plots::record::{Interference, Record, decode_line};
+use microbench_formats::precision::Look;
+use microbench_formats::record::{Interference, Record, decode_line};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -12,10 +12,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use microbench::artifact::image::Rootfs;
-use microbench::artifact::kernel::Kernel;
-use microbench::engine::description;
-use microbench_plots::record::Plan;
+use microbench_formats::record::Plan;
+use microbench_measure::artifacts::image::Rootfs;
+use microbench_measure::artifacts::kernel::Kernel;
+use microbench_study::engine::description;
 
 use crate::documents::root;
 use crate::markdown::{self, Block};

@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
-use microbench::sys;
-use microbench_plots::record::FailureReason;
+use microbench_formats::record::FailureReason;
+use microbench_measure::sys;
 use serde_json::Value;
 
 use crate::containers::{bench as containers, can_mount};
@@ -44,7 +44,7 @@ fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
     };
     let files = words("files");
     assert!(files.len() == 3 && files[0] == "/dev/null" && files[1..].iter().all(|f| f.starts_with("pipe:")), "{said}");
-    let passed = microbench::environment::PASSED;
+    let passed = microbench_measure::sys::environment::PASSED;
     assert!(words("variables").iter().all(|name| passed.contains(&name.as_str())), "{said}");
     assert_eq!((has["folder"].as_str(), has["session"].as_u64()), (Some("/"), Some(1)), "{said}");
     let other: Value = serde_json::from_str(&told(1)).unwrap();
@@ -196,7 +196,7 @@ fn an_ordinary_users_vmms_have_no_capability_in_their_user_namespace() {
 
 /// The built-in description of crun, whose container runs as root.
 fn rooted() -> String {
-    let crun = include_str!("../../engines/crun.toml");
+    let crun = include_str!("../../study/engines/crun.toml");
     let rooted = crun.replace("name = \"crun\"", "name = \"rooted\"").replace("\"uid\": {{user}}", "\"uid\": 0");
     assert!(rooted.contains("\"uid\": 0"));
     rooted

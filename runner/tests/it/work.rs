@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use microbench::manifest::works::WORKS;
-use microbench_plots::record::FailureReason;
+use microbench_formats::record::FailureReason;
+use microbench_study::manifest::works::WORKS;
 
 use crate::support::{Bench, text};
 

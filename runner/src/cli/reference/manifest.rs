@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use microbench::manifest::keys::{Key, MANIFEST, Need, REFERENCE, Rest, Shape};
-use microbench::manifest::{DefaultLevel, GUEST, GuestSetting, Kind};
-use microbench_plots::record::Level;
+use microbench_formats::record::Level;
+use microbench_study::manifest::keys::{Key, MANIFEST, Need, REFERENCE, Rest, Shape};
+use microbench_study::manifest::{DefaultLevel, GUEST, GuestSetting, Kind};
 
 use super::page::{cell, code, table};
 
@@ -107,7 +107,7 @@ fn keys(keys: &[Key], rest: Rest) -> String {
         Rest::Guest => "[Settings of every guest](#settings-of-every-guest), each once.",
         Rest::Variant => {
             "Also every [setting of a guest](#settings-of-every-guest), and those of its engine \
-             ([runner/engines](../../runner/engines), or its own file)."
+             ([runner/study/engines](../../runner/study/engines), or its own file)."
         }
         Rest::Axes => {
             "Every other key is an axis: a setting of guests or engines, with the list of its levels, as in `memory_mib = [128, 512]`."

@@ -12,17 +12,18 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
-use microbench::artifact::image::Rootfs;
-use microbench::artifact::kernel::Kernel;
-use microbench::engine::context::Context;
-use microbench::engine::description::Engine;
-use microbench::error::{exit, explain};
-use microbench::event::{EVENTS, reading};
-use microbench::manifest::BUILT_IN;
-use microbench::manifest::protocol::PRESETS;
-use microbench::manifest::works::{WORKS, WorkSpec};
-use microbench::run::files::FILES;
+use microbench::error::explain;
+use microbench_formats::event::{EVENTS, reading};
+use microbench_formats::exit;
+use microbench_formats::files::FILES;
+use microbench_measure::artifacts::image::Rootfs;
+use microbench_measure::artifacts::kernel::Kernel;
 use microbench_plots::schema;
+use microbench_study::engine::context::Context;
+use microbench_study::engine::description::Engine;
+use microbench_study::manifest::BUILT_IN;
+use microbench_study::manifest::protocol::PRESETS;
+use microbench_study::manifest::works::{WORKS, WorkSpec};
 
 use self::page::{cell, code, table};
 use super::arguments::Cli;
@@ -71,7 +72,7 @@ fn commands() -> String {
 
 fn engine() -> String {
     format!(
-        "An engine is a TOML file: a built-in one in [runner/engines](../../runner/engines), one of your own in a folder `engines/` \
+        "An engine is a TOML file: a built-in one in [runner/study/engines](../../runner/study/engines), one of your own in a folder `engines/` \
          beside the manifest.\n[How to write one](../how-to/new-engine.md). Texts that are called templates are handlebars over the \
          [names below](#names-in-templates);\na name that does not exist is an error.\n\n## Keys\n\n{}\n\
          ## Names in templates\n\nBeside these, every effective setting of the cell is there under its own name (`vcpus`, \

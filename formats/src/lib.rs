@@ -1,0 +1,15 @@
+//! The contract between the parts of microbench: plans, journals, metrics, events, files of a run, codes of errors.
+//!
+//! Data and its text forms. It reads no file, and depends on no other crate of this workspace.
+
+pub mod code;
+pub mod describe;
+pub mod direction;
+pub mod event;
+pub mod exit;
+pub mod files;
+pub mod name;
+pub mod precision;
+pub mod record;
+pub mod terminal;
+pub mod values;

@@ -1,0 +1,232 @@
+//! The cache folder: entries appear whole or not at all, one builder at a time.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use microbench_formats::code::Code;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::sys::durable;
+
+/// The user's cache.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// What is noted beside an entry's files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// Version, as the source states it.
+    pub version: String,
+    /// Where it came from.
+    pub origin: String,
+}
+
+const NOTE: &str = "note.toml";
+
+impl Cache {
+    /// `MICROBENCH_CACHE`, or `microbench` in `XDG_CACHE_HOME` or in `~/.cache`.
+    ///
+    /// # Errors
+    /// When none of them is set.
+    pub fn of_user() -> anyhow::Result<Self> {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = set("MICROBENCH_CACHE")
+            .or_else(|| Some(set("XDG_CACHE_HOME")?.join("microbench")))
+            .or_else(|| Some(set("HOME")?.join(".cache/microbench")))
+            .context("no cache folder: set MICROBENCH_CACHE, XDG_CACHE_HOME or HOME")?;
+        // Tools that fill it do not run in the working directory.
+        Ok(Self { root: std::path::absolute(root).context("no working directory")? })
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether the entry `name` of `inputs` is there.
+    #[must_use]
+    pub fn has(&self, name: &str, inputs: &Inputs) -> bool {
+        self.root.join(format!("{name}-{}", inputs.digest())).is_dir()
+    }
+
+    /// The entry `name` whose content is decided by `inputs`; `build` fills a fresh folder when there is none yet.
+    ///
+    /// # Errors
+    /// When the cache cannot be written, or that of `build`; then no entry is left.
+    pub fn entry(
+        &self,
+        name: &str,
+        inputs: &Inputs,
+        build: impl FnOnce(&Path) -> anyhow::Result<Note>,
+    ) -> anyhow::Result<(PathBuf, Note)> {
+        let title = format!("{name}-{}", inputs.digest());
+        let folder = self.root.join(&title);
+        let read_note = || -> anyhow::Result<Note> {
+            let path = folder.join(NOTE);
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            toml::from_str(&text)
+                .with_context(|| Code::CacheDamaged.says(format!("{} is damaged; delete its folder", path.display())))
+        };
+        if folder.is_dir() {
+            return Ok((folder.clone(), read_note()?));
+        }
+        let parent = folder.parent().unwrap_or(&self.root);
+        durable::create_folders(parent)?;
+        let lock_path = self.root.join(format!("{title}.lock"));
+        let lock = File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
+        let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+            .map_err(|(_, error)| error)
+            .with_context(|| format!("cannot lock {}", lock_path.display()))?;
+        if folder.is_dir() {
+            // Another process built it while this one waited.
+            return Ok((folder.clone(), read_note()?));
+        }
+        // The name is the lock's own: what a killed build left goes here, and only here.
+        let work = self.root.join(format!("{title}.building"));
+        let clear = || if work.exists() { fs::remove_dir_all(&work) } else { Ok(()) };
+        clear().and_then(|()| fs::create_dir(&work)).with_context(|| format!("cannot make {} anew", work.display()))?;
+        let work = Unfinished(work);
+        let note = build(&work.0)?;
+        fs::write(work.0.join(NOTE), toml::to_string(&note)?).context("cannot note the origin")?;
+        // An entry that is there is trusted: after a power cut it must not be one of empty files.
+        durable::sync_tree(&work.0)?;
+        durable::rename(&work.0, &folder)?;
+        Ok((folder, note))
+    }
+}
+
+/// A folder that is being filled; removed when dropped, unless it has been renamed.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Everything that decides an entry's content; its digest names the entry.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    hash: Sha256,
+}
+
+impl Inputs {
+    /// Adds a labelled text.
+    #[must_use]
+    pub fn text(mut self, label: &str, text: &str) -> Self {
+        for part in [label, text] {
+            self.hash.update((part.len() as u64).to_le_bytes());
+            self.hash.update(part);
+        }
+        self
+    }
+
+    /// Adds every file under `folder` with its name, mode and content, in name order; a missing folder adds nothing.
+    ///
+    /// # Errors
+    /// When something cannot be read.
+    pub fn folder(mut self, folder: &Path) -> anyhow::Result<Self> {
+        if !folder.exists() {
+            return Ok(self);
+        }
+        for path in walk(folder)? {
+            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            let data = fs::symlink_metadata(&path)?;
+            let mode = format!("{:o}", std::os::unix::fs::MetadataExt::mode(&data) & 0o100_111);
+            let content = if data.is_file() { sha256_file(&path)?.0 } else { String::new() };
+            self = self.text(&name, &mode).text("content", &content);
+        }
+        Ok(self)
+    }
+
+    fn digest(&self) -> String {
+        hex::encode(self.hash.clone().finalize())[..16].to_owned()
+    }
+}
+
+/// Every path under `folder`, parents first, in name order; the folder itself is not among them.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn walk(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<_>>()?;
+    entries.sort();
+    for path in entries {
+        let is_folder = path.symlink_metadata()?.is_dir();
+        found.push(path.clone());
+        if is_folder {
+            found.extend(walk(&path)?);
+        }
+    }
+    Ok(found)
+}
+
+/// SHA-256 (hex) and size of a file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256_file(path: &Path) -> io::Result<(String, u64)> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hex::encode(hash.finalize()), bytes));
+        }
+        hash.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+}
+
+/// Fails when the file's SHA-256 is not `expected`, naming both.
+///
+/// # Errors
+/// On a mismatch, or when the file cannot be read.
+pub fn verify(path: &Path, expected: &str) -> anyhow::Result<()> {
+    let (actual, _) = sha256_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if actual != expected {
+        bail!(Code::WrongDigest.says(format!("{} has the SHA-256 {actual}, it should be {expected}", path.display())));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_built_once_and_a_failed_build_leaves_none() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache { root: root.path().to_path_buf() };
+        let inputs = Inputs::default().text("a", "1");
+        assert!(cache.entry("x", &inputs, |_| bail!("no")).is_err());
+        let note = Note { version: "1".into(), origin: "here".into() };
+        let build = |folder: &Path| {
+            fs::write(folder.join("file"), "content")?;
+            Ok(note.clone())
+        };
+        let (folder, _) = cache.entry("x", &inputs, build).unwrap();
+        assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "content");
+        assert_eq!(cache.entry("x", &inputs, |_| bail!("built twice")).unwrap(), (folder, note));
+    }
+
+    #[test]
+    fn inputs_differ_when_a_boundary_moves() {
+        let digest = |a: &str, b: &str| Inputs::default().text(a, b).digest();
+        assert_ne!(digest("ab", "c"), digest("a", "bc"));
+    }
+}

@@ -1,0 +1,316 @@
+//! Root file systems: rootfs/<name>/rootfs.toml and the files laid over, made into an ext4 image without root and without mounting.
+//!
+//! `mke2fs -d` fills the image from a folder; a fixed UUID, hash seed and time, and one debugfs script for owners and times,
+//! make equal inputs give equal bytes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS, INDEX_FILE, INDEX_SEED, fill_pseudo_random};
+use microbench_formats::code::Code;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::cache::{self, Cache, Inputs, Note};
+use super::source;
+use super::{Artifact, Kind};
+use crate::artifacts::tool::Tool;
+use crate::terminal::progress::Step;
+
+/// Changes when the way of building does, so that old entries are not taken for new ones.
+const RECIPE: &str = "1";
+/// Name of the image in its entry.
+const IMAGE: &str = "rootfs.ext4";
+/// UUID and directory hash seed of every image.
+const UUID: &str = "6d696372-6f62-656e-6368-000000000001";
+
+/// `rootfs/NAME/rootfs.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rootfs {
+    /// One sentence.
+    pub description: String,
+    /// Path of init in the guest.
+    pub init: String,
+    /// Size of the image, MiB.
+    pub size_mib: u32,
+    /// Path of the agent in the guest.
+    pub agent: String,
+    /// Debian packages that are unpacked, without their scripts.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Paths that are removed after that; `*` stands for anything within a name.
+    #[serde(default)]
+    pub remove: Vec<String>,
+    /// Folders that are made.
+    #[serde(default)]
+    pub directories: Vec<String>,
+    /// Programs that busybox stands in for: links in /bin.
+    #[serde(default)]
+    pub applets: Vec<String>,
+    /// Symbolic links: path in the guest, target.
+    #[serde(default)]
+    pub symlinks: BTreeMap<String, String>,
+}
+
+/// Describes the root file system `name` of the folder `rootfs`.
+///
+/// # Errors
+/// When its description is wrong.
+pub fn describe(rootfs: &Path, name: &str) -> anyhow::Result<Rootfs> {
+    super::project::read_toml(&rootfs.join(name).join("rootfs.toml"))
+}
+
+/// The image of the root file system `name`, with `agent` in it: from the cache, or built.
+///
+/// # Errors
+/// When its description is wrong or the build fails.
+pub fn provide(rootfs: &Path, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<Artifact> {
+    let description = describe(rootfs, name)?;
+    let overlay = overlay(rootfs, name);
+    let inputs = inputs(&description, &overlay, agent)?;
+    let (entry, note) = cache
+        .entry(&entry_name(name), &inputs, |work| build(name, &description, &overlay, agent, cache, work))
+        .with_context(|| Code::NoRootfs.says(format!("cannot make the root file system {name}")))?;
+    Artifact::of(Kind::Rootfs, name, &note.version, &note.origin, &entry.join(IMAGE))
+}
+
+/// Whether `cache` has the image that [`provide`] would make.
+///
+/// # Errors
+/// When its description is wrong.
+pub fn is_made(rootfs: &Path, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<bool> {
+    let inputs = inputs(&describe(rootfs, name)?, &overlay(rootfs, name), agent)?;
+    Ok(cache.has(&entry_name(name), &inputs))
+}
+
+fn entry_name(name: &str) -> String {
+    format!("rootfs/{name}")
+}
+
+fn overlay(rootfs: &Path, name: &str) -> PathBuf {
+    rootfs.join(name).join("overlay")
+}
+
+/// Everything that decides an image's content.
+fn inputs(description: &Rootfs, overlay: &Path, agent: &Path) -> anyhow::Result<Inputs> {
+    Inputs::default()
+        .text("recipe", RECIPE)
+        .text("description", &toml::to_string(description)?)
+        .text("agent", &cache::sha256_file(agent).with_context(|| format!("cannot read {}", agent.display()))?.0)
+        .folder(overlay)
+}
+
+fn build(
+    name: &str,
+    description: &Rootfs,
+    overlay: &Path,
+    agent: &Path,
+    cache: &Cache,
+    work: &Path,
+) -> anyhow::Result<Note> {
+    let step = Step::begin(format!("root file system {name}"));
+    let scratch = tempfile::tempdir_in(work)?;
+    let stage = scratch.path().join("stage");
+    fs::create_dir(&stage)?;
+    let mut versions = Vec::new();
+    for package in &description.packages {
+        let (file, version) = package_file(package, cache, &step)?;
+        Tool::new("dpkg-deb").arg("-x").arg(&file).arg(&stage).run(Some(&step))?;
+        versions.push(format!("{package} {version}"));
+    }
+    for pattern in &description.remove {
+        remove(&stage, pattern)?;
+    }
+    for directory in &description.directories {
+        let path = inside(&stage, directory)?;
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {directory}"))?;
+    }
+    if overlay.is_dir() {
+        lay_over(overlay, &stage)?;
+    }
+    let applets = description.applets.iter().map(|applet| (format!("/bin/{applet}"), "busybox".to_owned()));
+    for (path, target) in applets.chain(description.symlinks.clone()) {
+        let link = inside(&stage, &path)?;
+        fs::create_dir_all(link.parent().unwrap_or(&stage))?;
+        drop(fs::remove_file(&link));
+        symlink(&target, &link).with_context(|| format!("cannot link {path} to {target}"))?;
+    }
+    install(agent, &inside(&stage, &description.agent)?, 0o755)?;
+    let mut index = vec![0; INDEX_BLOCKS * INDEX_BLOCK_BYTES];
+    fill_pseudo_random(&mut index, INDEX_SEED);
+    let index_path = inside(&stage, INDEX_FILE)?;
+    fs::create_dir_all(index_path.parent().unwrap_or(&stage))?;
+    fs::write(&index_path, index)?;
+    make_image(&stage, description.size_mib, &work.join(IMAGE), &step)?;
+    let origin =
+        if versions.is_empty() { "the agent alone".to_owned() } else { format!("Debian {}", versions.join(", ")) };
+    step.done(&format!("{} MiB from {origin}", description.size_mib));
+    let (digest, _) = cache::sha256_file(&work.join(IMAGE))?;
+    Ok(Note { version: digest[..12].to_owned(), origin })
+}
+
+/// A Debian package and its version, from the cache or the archive.
+fn package_file(package: &str, cache: &Cache, step: &Step) -> anyhow::Result<(PathBuf, String)> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '+' | '-');
+    if package.is_empty() || !package.chars().all(plain) || package.starts_with('-') {
+        bail!("`{package}` is no name of a Debian package");
+    }
+    let inputs = Inputs::default().text("package", package);
+    let (entry, note) = cache.entry(&format!("packages/{package}"), &inputs, |work| {
+        let (file, version) = source::debian(package, "", work, step)?;
+        fs::rename(&file, work.join("package.deb"))?;
+        Ok(Note { origin: format!("Debian {package} {version}"), version })
+    })?;
+    Ok((entry.join("package.deb"), note.version))
+}
+
+/// A guest path below the staging folder; no way out of it.
+fn inside(stage: &Path, path: &str) -> anyhow::Result<PathBuf> {
+    let relative = Path::new(path.trim_start_matches('/'));
+    let plain = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    if !plain || relative.as_os_str().is_empty() {
+        bail!("`{path}` is no path in a root file system");
+    }
+    Ok(stage.join(relative))
+}
+
+fn remove(stage: &Path, pattern: &str) -> anyhow::Result<()> {
+    let mut found = vec![stage.to_path_buf()];
+    for part in inside(Path::new(""), pattern)?.components() {
+        let part = part.as_os_str().to_string_lossy().into_owned();
+        let mut next = Vec::new();
+        for folder in found.iter().filter(|folder| folder.is_dir() && !folder.is_symlink()) {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                if matches(&part, &entry.file_name().to_string_lossy()) {
+                    next.push(entry.path());
+                }
+            }
+        }
+        found = next;
+    }
+    for path in found {
+        if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }
+            .with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// `*` matches any run of characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((head, rest)) => name
+            .strip_prefix(head)
+            .is_some_and(|tail| (0..=tail.len()).any(|at| tail.is_char_boundary(at) && matches(rest, &tail[at..]))),
+    }
+}
+
+fn lay_over(overlay: &Path, stage: &Path) -> anyhow::Result<()> {
+    for path in cache::walk(overlay)? {
+        let target = stage.join(path.strip_prefix(overlay).unwrap_or(&path));
+        let data = path.symlink_metadata()?;
+        if data.is_dir() {
+            fs::create_dir_all(&target)?;
+        } else if data.is_symlink() {
+            drop(fs::remove_file(&target));
+            symlink(fs::read_link(&path)?, &target)?;
+        } else {
+            let mode = if data.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
+            install(&path, &target, mode)?;
+        }
+    }
+    Ok(())
+}
+
+fn install(from: &Path, to: &Path, mode: u32) -> anyhow::Result<()> {
+    let context = || format!("cannot copy {} to {}", from.display(), to.display());
+    fs::create_dir_all(to.parent().unwrap_or(Path::new("/"))).with_context(context)?;
+    drop(fs::remove_file(to));
+    fs::copy(from, to).with_context(context)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(mode)).with_context(context)
+}
+
+fn make_image(stage: &Path, size_mib: u32, image: &Path, step: &Step) -> anyhow::Result<()> {
+    step.detail("mke2fs");
+    Tool::new("mke2fs")
+        .env("E2FSPROGS_FAKE_TIME", "1")
+        .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "0", "-U", UUID])
+        .args(["-O", "^has_journal,^metadata_csum,^orphan_file,^resize_inode,^metadata_csum_seed"])
+        .args(["-E", &format!("hash_seed={UUID},root_owner=0:0,lazy_itable_init=0,nodiscard"), "-d"])
+        .arg(stage)
+        .arg(image)
+        .arg(format!("{size_mib}M"))
+        .run(Some(step))
+        .with_context(|| format!("the files do not fit into {size_mib} MiB, or mke2fs is too old"))?;
+    step.detail("debugfs");
+    let mut script = String::new();
+    let mut paths = vec![PathBuf::from("/"), PathBuf::from("/lost+found")];
+    paths.extend(cache::walk(stage)?.iter().map(|path| Path::new("/").join(path.strip_prefix(stage).unwrap_or(path))));
+    for path in paths {
+        let name = path.to_string_lossy();
+        if name.contains(['"', '\n']) {
+            bail!("the file name {name:?} cannot go into an image");
+        }
+        for (field, value) in
+            [("uid", "0"), ("gid", "0"), ("atime", "@1"), ("ctime", "@1"), ("mtime", "@1"), ("crtime", "@1")]
+        {
+            writeln!(script, "sif \"{name}\" {field} {value}")?;
+        }
+        for field in ["atime_extra", "ctime_extra", "mtime_extra", "crtime_extra"] {
+            writeln!(script, "sif \"{name}\" {field} 0")?;
+        }
+    }
+    let script_path = image.with_extension("debugfs");
+    fs::write(&script_path, script)?;
+    Tool::new("debugfs")
+        .env("E2FSPROGS_FAKE_TIME", "1")
+        .args(["-w", "-f"])
+        .arg(&script_path)
+        .arg(image)
+        .run(None)
+        .context("debugfs cannot fix owners and times")?;
+    fs::remove_file(&script_path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything_within_a_name() {
+        assert!(matches("*.so", "lib.so") && matches("a*c*", "abcd") && matches("x", "x"));
+        assert!(!matches("*.so", "lib.so.1") && !matches("a", "ab"));
+    }
+
+    #[test]
+    fn no_path_leaves_the_staging_folder() {
+        assert!(inside(Path::new("/stage"), "../etc/passwd").is_err());
+        assert!(inside(Path::new("/stage"), "/usr/../../x").is_err());
+        assert_eq!(inside(Path::new("/stage"), "/sbin/init").unwrap(), Path::new("/stage/sbin/init"));
+    }
+
+    #[test]
+    fn equal_inputs_give_equal_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = folder.path().join("stage");
+        fs::create_dir_all(stage.join("sbin")).unwrap();
+        symlink("init", stage.join("sbin/agent")).unwrap();
+        let digests: Vec<String> = (0..2)
+            .map(|n| {
+                // Written anew each time, so that times differ.
+                fs::write(stage.join("sbin/init"), "program").unwrap();
+                let image = folder.path().join(format!("image{n}"));
+                make_image(&stage, 4, &image, &Step::begin("test")).unwrap();
+                cache::sha256_file(&image).unwrap().0
+            })
+            .collect();
+        assert_eq!(digests[0], digests[1]);
+    }
+}

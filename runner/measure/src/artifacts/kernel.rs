@@ -1,0 +1,175 @@
+//! Guest kernels: kernels/<name>/kernel.toml and a configuration fragment, built from a source package.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use microbench_formats::code::Code;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::cache::{Cache, Inputs, Note};
+use super::source::{self, Source, SourceKind};
+use super::{Artifact, Kind};
+use crate::artifacts::tool::Tool;
+use crate::terminal::progress::Step;
+
+/// Changes when the way of building does, so that old entries are not taken for new ones.
+const RECIPE: &str = "1";
+/// Name of the image in its entry.
+const IMAGE: &str = "vmlinux";
+
+/// `kernels/NAME/kernel.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// One sentence.
+    pub description: String,
+    /// Version series, as `6.1`.
+    pub series: String,
+    /// Fragment beside this file: what `allnoconfig` gets on top; empty for an image that is not built.
+    #[serde(default)]
+    pub config: String,
+    /// Fragment that comes before `config`, which has the last word: another kernel's, to say the differences alone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub base: String,
+    /// Patches beside this file, in order.
+    #[serde(default)]
+    pub patches: Vec<String>,
+    /// Sources in order of preference.
+    pub sources: Vec<Source>,
+}
+
+/// The kernel `name` of the folder `kernels`: from the cache, or built.
+///
+/// # Errors
+/// When its description is wrong or the build fails.
+pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
+    let folder = kernels.join(name);
+    let kernel: Kernel = super::project::read_toml(&folder.join("kernel.toml"))?;
+    let read = |name: &String| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let mut inputs = Inputs::default().text("recipe", RECIPE).text("description", &toml::to_string(&kernel)?);
+    for file in kernel.patches.iter().chain([&kernel.base, &kernel.config]).filter(|file| !file.is_empty()) {
+        inputs = inputs.text(file, &read(file)?);
+    }
+    for source in kernel.sources.iter().filter(|source| source.kind == SourceKind::File) {
+        let path = folder.join(&source.file);
+        let context = || format!("cannot read {}", path.display());
+        inputs = inputs.text(&source.file, &super::cache::sha256_file(&path).with_context(context)?.0);
+    }
+    let (entry, note) = cache.entry(&format!("kernels/{name}"), &inputs, |work| build(&kernel, name, &folder, work))?;
+    Artifact::of(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
+}
+
+/// True when the kernel `name` is built without `option`: its fragments do not say `option=y`. Of an image that is not built nobody
+/// knows.
+///
+/// # Errors
+/// When its description or a fragment cannot be read.
+pub fn lacks(kernels: &Path, name: &str, option: &str) -> anyhow::Result<bool> {
+    let folder = kernels.join(name);
+    let kernel: Kernel = super::project::read_toml(&folder.join("kernel.toml"))?;
+    let mut fragments = [&kernel.base, &kernel.config].into_iter().filter(|file| !file.is_empty()).peekable();
+    if fragments.peek().is_none() {
+        return Ok(false);
+    }
+    let wanted = format!("{option}=y");
+    for file in fragments {
+        let path = folder.join(file);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        if text.lines().any(|line| line.trim() == wanted) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn build(kernel: &Kernel, name: &str, folder: &Path, work: &Path) -> anyhow::Result<Note> {
+    let step = Step::begin(format!("kernel {name}"));
+    let mut reasons = Vec::new();
+    for source in &kernel.sources {
+        match build_from(kernel, source, folder, work, &step) {
+            Ok(note) => {
+                step.done(&format!("from {}", note.origin));
+                return Ok(note);
+            }
+            Err(error) => reasons.push(format!("{error:#}")),
+        }
+    }
+    bail!(
+        Code::NoKernel
+            .says(format!("the kernel {name} cannot be built from any of its sources:\n{}", reasons.join("\n")))
+    )
+}
+
+fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step: &Step) -> anyhow::Result<Note> {
+    if source.kind == SourceKind::File {
+        let from = folder.join(&source.file);
+        fs::copy(&from, work.join(IMAGE)).with_context(|| format!("cannot copy {}", from.display()))?;
+        return Ok(Note { version: source.version.clone(), origin: from.display().to_string() });
+    }
+    let scratch = tempfile::tempdir_in(work)?;
+    let unpacked = scratch.path().join("source");
+    fs::create_dir(&unpacked)?;
+    let (version, origin) = match source.kind {
+        SourceKind::Debian => {
+            let (package, version) = source::debian(&source.package, &source.suite, scratch.path(), step)?;
+            let opened = scratch.path().join("package");
+            Tool::new("dpkg-deb").arg("-x").arg(&package).arg(&opened).run(Some(step))?;
+            step.detail("unpacking");
+            let archive = opened.join(&source.file);
+            Tool::new("tar").args(["--strip-components=1", "-xf"]).arg(&archive).arg("-C").arg(&unpacked).run(None)?;
+            (version.clone(), format!("Debian {} {version}", source.package))
+        }
+        SourceKind::Url => {
+            let archive = scratch.path().join("archive");
+            source::download(&source.url, &archive, step)?;
+            step.detail("unpacking");
+            Tool::new("tar").args(["--strip-components=1", "-xf"]).arg(&archive).arg("-C").arg(&unpacked).run(None)?;
+            (source.version.clone(), source.url.clone())
+        }
+        SourceKind::Pypi | SourceKind::System | SourceKind::File => {
+            bail!("a kernel cannot come from a source of this kind")
+        }
+    };
+    for patch in &kernel.patches {
+        Tool::new("patch")
+            .args(["-p1", "--forward", "--input"])
+            .arg(folder.join(patch))
+            .folder(&unpacked)
+            .run(Some(step))
+            .with_context(|| format!("{patch} does not apply to {origin}"))?;
+    }
+    let objects = scratch.path().join("objects");
+    fs::create_dir(&objects)?;
+    let fragments = scratch.path().join("fragments");
+    let mut text = String::new();
+    for file in [&kernel.base, &kernel.config].into_iter().filter(|file| !file.is_empty()) {
+        let path = folder.join(file);
+        text.push_str(&fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    fs::write(&fragments, text).context("cannot write the configuration's fragments")?;
+    let make = || {
+        // The same inputs give the same image: no time, user or host in it.
+        Tool::new("make")
+            .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01 00:00:00 UTC")
+            .env("KBUILD_BUILD_USER", "microbench")
+            .env("KBUILD_BUILD_HOST", "microbench")
+            .env("KBUILD_BUILD_VERSION", "1")
+            .env("KCONFIG_ALLCONFIG", &fragments)
+            .arg("-C")
+            .arg(&unpacked)
+            .arg(format!("O={}", objects.display()))
+            .arg("ARCH=x86_64")
+    };
+    make().arg("allnoconfig").run(Some(step))?;
+    let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    make().arg(format!("-j{jobs}")).arg("vmlinux").run(Some(step)).context("the kernel does not build")?;
+    let image = work.join(IMAGE);
+    Tool::new("strip").args(["--strip-debug", "-o"]).arg(&image).arg(objects.join("vmlinux")).run(Some(step))?;
+    fs::copy(objects.join(".config"), work.join("config")).context("cannot keep the configuration")?;
+    Ok(Note { version, origin })
+}

@@ -1,0 +1,169 @@
+//! Where files come from: distribution packages, the Python package index, a URL.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifacts::tool::Tool;
+use crate::terminal::progress::Step;
+
+/// One source of a description; the first that works is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// What the other fields mean.
+    pub kind: SourceKind,
+    /// Package name (`debian`, `pypi`).
+    #[serde(default)]
+    pub package: String,
+    /// Suite of the Debian archive that has the package, such as bookworm-backports (`debian`); empty for those that apt knows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub suite: String,
+    /// Package version (`pypi`).
+    #[serde(default)]
+    pub version: String,
+    /// Python version that the package asks for (`pypi`).
+    #[serde(default)]
+    pub python: String,
+    /// Address of an archive (`url`).
+    #[serde(default)]
+    pub url: String,
+    /// Folder within the archive or package.
+    #[serde(default)]
+    pub folder: String,
+    /// File within the package (`debian`), or beside the description (`file`).
+    #[serde(default)]
+    pub file: String,
+    /// The wanted files' names within `folder`, by the name they get.
+    #[serde(default)]
+    pub members: BTreeMap<String, String>,
+    /// What to do when the program is missing (`system`).
+    #[serde(default)]
+    pub remedy: String,
+    /// Files that the program reads beside its libraries (`system`); those that are there count.
+    #[serde(default)]
+    pub data: Vec<PathBuf>,
+}
+
+/// Kind of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// A Debian package, fetched by `apt-get download` (no root), unpacked by `dpkg-deb`.
+    Debian,
+    /// A wheel of the Python package index, fetched by pip.
+    Pypi,
+    /// An archive (tar) at a URL, fetched by reqwest.
+    Url,
+    /// A program that the distribution installed.
+    System,
+    /// A file beside the description.
+    File,
+}
+
+/// Fetches a Debian package of `suite`, empty for those that apt knows, into `folder` and returns its file and version.
+///
+/// # Errors
+/// When apt cannot find or fetch it.
+pub fn debian(package: &str, suite: &str, folder: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
+    let lists = match suite {
+        "" => Vec::new(),
+        suite => super::suite::options(suite, &folder.join("suite"), step)?,
+    };
+    let fresh = tempfile::tempdir_in(folder).context("cannot create a download folder")?;
+    // apt gives up its privileges for a download; it must be able to write here then.
+    fs::set_permissions(fresh.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
+    step.detail(&format!("apt-get download {package}"));
+    Tool::new("apt-get")
+        .args(["-q", "-o", "APT::Sandbox::User=root"])
+        .args(&lists)
+        .args(["download", package])
+        .folder(fresh.path())
+        .run(Some(step))
+        .with_context(|| format!("cannot fetch the Debian package {package} (`apt-get update` renews the lists)"))?;
+    let file = fs::read_dir(fresh.path())?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|end| end == "deb"))
+        .with_context(|| format!("apt-get download {package} left no file"))?;
+    let version = Tool::new("dpkg-deb").args(["--field"]).arg(&file).arg("Version").run(None)?.trim().to_owned();
+    let kept = folder.join(file.file_name().unwrap_or_default());
+    fs::rename(&file, &kept).with_context(|| format!("cannot move {}", file.display()))?;
+    Ok((kept, version))
+}
+
+/// Fetches the members of `source` into `target`, and returns the origin in one line.
+///
+/// # Errors
+/// When the source cannot be reached or lacks a member.
+pub fn members(source: &Source, target: &Path, step: &Step) -> anyhow::Result<String> {
+    let work = tempfile::tempdir_in(target).context("cannot create a download folder")?;
+    let (unpacked, origin) = match source.kind {
+        SourceKind::Pypi => pypi(source, work.path(), step)?,
+        SourceKind::Url => {
+            let archive = work.path().join("archive");
+            download(&source.url, &archive, step)?;
+            let unpacked = work.path().join("unpacked");
+            fs::create_dir(&unpacked)?;
+            Tool::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&unpacked).run(Some(step))?;
+            (unpacked, source.url.clone())
+        }
+        SourceKind::Debian | SourceKind::System | SourceKind::File => bail!("a source of this kind has no members"),
+    };
+    for (name, member) in &source.members {
+        let from = unpacked.join(&source.folder).join(member);
+        fs::rename(&from, target.join(name)).with_context(|| format!("{origin} has no {}/{member}", source.folder))?;
+    }
+    Ok(origin)
+}
+
+/// Python without the modules of the working directory, of `PYTHONPATH` and of the user's own folder.
+fn python() -> Tool {
+    Tool::new("python3").arg("-I")
+}
+
+fn pypi(source: &Source, work: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
+    let wheel = format!("{}=={}", source.package, source.version);
+    step.detail(&format!("pip download {wheel}"));
+    python()
+        .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"])
+        .args(["--python-version", &source.python, "--dest"])
+        .arg(work)
+        .arg(&wheel)
+        .run(Some(step))
+        .with_context(|| format!("cannot fetch {wheel} from the Python package index"))?;
+    let file = fs::read_dir(work)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|end| end == "whl"))
+        .with_context(|| format!("pip left no wheel of {wheel}"))?;
+    let unpacked = work.join("unpacked");
+    python().args(["-m", "zipfile", "-e"]).arg(&file).arg(&unpacked).run(Some(step))?;
+    Ok((unpacked, format!("PyPI {wheel}")))
+}
+
+/// Downloads `url` into the file `target`.
+///
+/// # Errors
+/// When the server cannot be reached or answers with an error.
+pub fn download(url: &str, target: &Path, step: &Step) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime
+        .block_on(async {
+            let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).build()?;
+            let mut answer = client.get(url).send().await?.error_for_status()?;
+            let mut file = File::create(target)?;
+            let mut bytes = 0_u64;
+            while let Some(chunk) = answer.chunk().await? {
+                file.write_all(&chunk)?;
+                bytes += chunk.len() as u64;
+                step.detail(&format!("{} MB of {url}", bytes / 1_000_000));
+            }
+            anyhow::Ok(())
+        })
+        .with_context(|| format!("cannot fetch {url}"))
+}

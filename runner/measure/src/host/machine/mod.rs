@@ -1,0 +1,11 @@
+//! The machine: facts, identity, fitness for measuring, settings that are changed for it, and what is missing.
+
+pub mod doctor;
+pub mod facts;
+pub mod identity;
+pub mod kvm;
+pub mod lacking;
+pub mod needs;
+pub mod parse;
+pub mod tree;
+pub mod tune;

@@ -1,0 +1,94 @@
+//! The host's pool of huge pages: what a guest whose memory is in them takes of it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use microbench_formats::record::{Cell, Level};
+
+/// Size of a huge page, MiB: x86-64's smaller one.
+const PAGE_MIB: u64 = 2;
+/// The pool of them.
+const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
+
+/// Pages that one VM of the cell takes of the pool: none unless its setting `huge_pages` is true.
+#[must_use]
+pub fn of(cell: &Cell) -> u64 {
+    match (cell.settings.get("huge_pages"), cell.number("memory_mib")) {
+        (Some(Level::Bool(true)), Some(mib)) => mib.div_ceil(PAGE_MIB),
+        _ => 0,
+    }
+}
+
+/// Why the pool cannot hold the first `vms` VMs of the cell, as a clause; `None` when it can.
+#[must_use]
+pub fn refusal(cell: &Cell, vms: u64) -> Option<String> {
+    refusal_of(of(cell), vms, cell, Path::new(POOL))
+}
+
+fn refusal_of(pages: u64, vms: u64, cell: &Cell, pool: &Path) -> Option<String> {
+    if pages == 0 {
+        return None;
+    }
+    if let Some(mib) = cell.number("memory_mib")
+        && mib % PAGE_MIB != 0
+    {
+        return Some(format!("{mib} MiB in huge pages of {PAGE_MIB} MiB"));
+    }
+    let free = fs::read_to_string(pool.join("free_hugepages")).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let needed = pages * vms;
+    match free {
+        None => Some("memory in huge pages, because its kernel has no pool of them".to_owned()),
+        Some(free) if free < needed => Some(format!(
+            "memory in huge pages: {needed} of {PAGE_MIB} MiB are needed, {free} are free in the pool (`sysctl vm.nr_hugepages={needed}` \
+             makes it larger)"
+        )),
+        Some(_) => None,
+    }
+}
+
+/// Makes the pool hold `pages`, no more: on a machine that is the run's own.
+///
+/// # Errors
+/// When the kernel has no pool.
+pub fn reserve(pages: u64) -> anyhow::Result<()> {
+    let file = Path::new(POOL).join("nr_hugepages");
+    let now = fs::read_to_string(&file).unwrap_or_else(|_| "0".to_owned());
+    if now.trim() == pages.to_string() {
+        return Ok(());
+    }
+    fs::write(&file, pages.to_string()).with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(memory_mib: i64, huge_pages: bool) -> Cell {
+        let settings = [("memory_mib", Level::Int(memory_mib)), ("huge_pages", Level::Bool(huge_pages))];
+        let mut cell: Cell = serde_json::from_value(serde_json::json!({
+            "id": "a", "variant": "a", "label": "a", "engine": "e", "concurrency": 1, "levels": {}, "settings": {}, "trials": 1,
+        }))
+        .unwrap();
+        cell.settings.extend(settings.map(|(name, level)| (name.to_owned(), level)));
+        cell
+    }
+
+    #[test]
+    fn a_pool_that_is_too_small_is_said_to_be_with_what_makes_it_larger() {
+        let pool = tempfile::tempdir().unwrap();
+        fs::write(pool.path().join("free_hugepages"), "100\n").unwrap();
+        let said = |memory, huge, vms| {
+            let cell = cell(memory, huge);
+            refusal_of(of(&cell), vms, &cell, pool.path())
+        };
+        assert_eq!(said(512, false, 9), None);
+        assert_eq!(said(128, true, 1), None);
+        assert!(
+            said(128, true, 2).is_some_and(|said| said.contains("128 of 2 MiB") && said.contains("nr_hugepages=128"))
+        );
+        assert!(said(129, true, 1).is_some_and(|said| said.contains("129 MiB")));
+        let none = cell(128, true);
+        assert!(refusal_of(of(&none), 1, &none, Path::new("/no/pool")).is_some_and(|said| said.contains("no pool")));
+    }
+}

@@ -1,0 +1,8 @@
+//! Resources of the host that a VM uses: interfaces, disks, huge pages, the page cache.
+
+pub mod disk;
+pub mod huge_pages;
+pub mod net;
+mod netlink;
+pub mod page_cache;
+pub mod veth;

@@ -1,0 +1,310 @@
+//! Namespaces of a run: what lives in them dies with them.
+//!
+//! [`enter`] forks once, before the program has a second thread. The parent stays outside, forwards signals and waits;
+//! the child is PID 1 of a new user, network, mount and PID namespace and goes on with the program. When the child ends
+//! for any reason, the kernel kills every process in its PID namespace and drops its taps and mounts; when the parent is
+//! killed, the child is too. Nothing here deletes anything: there is nothing left to delete.
+
+pub mod isolation;
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use microbench_formats::code::Code;
+use microbench_study::engine::description::GuestKind;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::{Pid, getgid, getppid, getuid};
+
+use crate::host::machine::lacking::Lacking;
+use crate::host::resources::net;
+use crate::parts::Parts;
+use crate::sandbox::isolation::{DEVICES, Isolation};
+use crate::sys;
+
+/// Where [`scratch`] is, in the sandbox's own mount namespace: a folder that every machine has and any user may traverse, with a
+/// path that is short enough for sockets.
+const SCRATCH: &str = "/dev/shm";
+
+/// Forks into the sandbox. Returns in the child only; the parent exits with the child's exit code
+/// (128 + the signal, when one killed it).
+///
+/// Root enters a network, mount and PID namespace; anybody else a user namespace as well, in which the user is root.
+///
+/// # Errors
+/// [`Lacking`] when a namespace cannot be had.
+pub fn enter() -> anyhow::Result<()> {
+    let (uid, gid) = (getuid(), getgid());
+    // The parent's own PID, to tell a parent that died between the fork and prctl.
+    let outside = nix::unistd::getpid();
+    let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
+    let as_root = uid.is_root() && unshare(spaces).is_ok();
+    if !as_root {
+        // A container's root may lack what it takes, and yet have a user namespace.
+        unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| no_namespace("user", error))?;
+        map_to_root(uid.as_raw(), gid.as_raw())?;
+        unshare(spaces).map_err(|error| no_namespace("network, mount and PID", error))?;
+    }
+    // The child will mount another one over it, in the namespace that it shares with this process.
+    let processes = fs::File::open("/proc").context("cannot open /proc")?;
+    let guard = signals();
+    guard.thread_block().context("cannot block signals")?;
+    if let Some(child) = sys::fork().context("cannot fork into the sandbox")? {
+        std::process::exit(wait_outside(child, &guard, &processes));
+    }
+    guard.thread_unblock().context("cannot unblock signals")?;
+    sys::die_with_parent().context("cannot tie the sandbox to its parent")?;
+    // In the new PID namespace a living parent outside shows as 0; a dead one as 0 too, so ask the parent's /proc.
+    if getppid() != Pid::from_raw(0) && getppid() != outside {
+        bail!("the parent ended while the sandbox was made");
+    }
+    // What a terminal sends to the whole foreground group comes by the parent, and once: a second one means to end at
+    // once. A session of its own has no controlling terminal, whose keys a VMM could read.
+    nix::unistd::setsid().context("cannot make a session")?;
+    sys::leave_session_keyring().context("cannot leave the user's session keyring, which VMMs would have")?;
+    sys::drop_ambient_capabilities().context("cannot take ambient capabilities from VMMs")?;
+    nix::sys::prctl::set_no_new_privs().context("cannot give up new privileges")?;
+    private_mounts()?;
+    if as_root {
+        lend_devices();
+    } else {
+        sys::executed_programs_are_not_root().context("cannot take capabilities from VMMs")?;
+    }
+    net::isolate().context("cannot set the sandbox's network up")?;
+    sys::spawn::allow_descriptors().context("cannot allow more open files")
+}
+
+fn no_namespace(which: &str, error: nix::errno::Errno) -> anyhow::Error {
+    Lacking::one(
+        Code::NoNamespace,
+        format!("a {which} namespace ({error})"),
+        "run as root, or allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000",
+    )
+    .into()
+}
+
+/// Mounts a fresh tmpfs in the sandbox's mount namespace: sockets, configuration files and clones of the VMs go there and vanish with
+/// the namespace. Anybody may pass through it, nobody but this user may list it; each VM's folder in it is the VM's own.
+///
+/// # Errors
+/// When the mount is refused.
+pub fn scratch() -> anyhow::Result<PathBuf> {
+    let folder = Path::new(SCRATCH);
+    // Device files work in it: a jailer makes some.
+    mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0711"))
+        .with_context(|| format!("cannot mount a tmpfs on {SCRATCH}"))?;
+    Ok(folder.to_path_buf())
+}
+
+/// Shows `file` at `place`, for reading only, in the sandbox's mount namespace: for those who may not pass through the folders
+/// that it lies in.
+///
+/// # Errors
+/// When the mount is refused.
+pub fn show(file: &Path, place: &Path) -> anyhow::Result<Shown> {
+    let none: Option<&str> = None;
+    let context = || format!("cannot show {} at {}", file.display(), place.display());
+    fs::File::create(place).with_context(context)?;
+    mount(Some(file), place, none, MsFlags::MS_BIND, none).with_context(context)?;
+    // What was mounted with these flags keeps them; in a user namespace they cannot be taken off.
+    let kept = nix::sys::statvfs::statvfs(place).with_context(context)?.flags();
+    let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    for (flag, mounted) in [
+        (MsFlags::MS_NOSUID, nix::sys::statvfs::FsFlags::ST_NOSUID),
+        (MsFlags::MS_NODEV, nix::sys::statvfs::FsFlags::ST_NODEV),
+        (MsFlags::MS_NOEXEC, nix::sys::statvfs::FsFlags::ST_NOEXEC),
+    ] {
+        flags.set(flag, kept.contains(mounted));
+    }
+    let shown = Shown(place.to_path_buf());
+    mount(none, place, none, flags, none).with_context(context)?;
+    Ok(shown)
+}
+
+/// Makes the sandbox, or the emulated host, ready for the containers among `parts`: a control group file system that nobody can
+/// write to is put over the machine's, in this mount namespace alone. Runtimes want to see one, and what they made in the machine's would
+/// outlive a killed runner. Where VMs have no users of their own there is no container either.
+///
+/// # Errors
+/// When the mount is refused.
+pub fn ready_for(parts: &BTreeMap<String, Parts>) -> anyhow::Result<()> {
+    if !Isolation::of(0).is_own() || parts.values().all(|parts| parts.engine.guest != GuestKind::Container) {
+        return Ok(());
+    }
+    let (place, none) = (Path::new("/sys/fs/cgroup"), None::<&str>);
+    let context = || format!("cannot mount a read-only cgroup2 on {}", place.display());
+    mount(Some("cgroup2"), place, Some("cgroup2"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, none)
+        .with_context(context)?;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(none, place, none, flags, none).with_context(context)
+}
+
+/// A file or file system that is shown at a second place; no longer when dropped.
+#[derive(Debug)]
+pub struct Shown(PathBuf);
+
+impl Shown {
+    /// What is mounted at `place`.
+    #[must_use]
+    pub fn at(place: &Path) -> Self {
+        Self(place.to_path_buf())
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+/// Puts device files that anybody may open over those of the machine, which often keeps them for root, in the sandbox's
+/// mount namespace alone. Where it cannot be done VMMs are not isolated, which [`crate::sandbox::isolation::missing`]
+/// finds by the devices.
+fn lend_devices() {
+    let lend = || -> anyhow::Result<()> {
+        let folder = Path::new(SCRATCH);
+        let none: Option<&str> = None;
+        mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0711"))?;
+        for device in DEVICES.map(Path::new).into_iter().filter(|device| device.exists()) {
+            let number = std::os::unix::fs::MetadataExt::rdev(&fs::metadata(device)?);
+            let twin = folder.join(device.file_name().context("a device has a name")?);
+            let all = nix::sys::stat::Mode::from_bits_truncate(0o666);
+            nix::sys::stat::mknod(&twin, nix::sys::stat::SFlag::S_IFCHR, all, number)?;
+            // The user's umask has a say in what is made.
+            fs::set_permissions(&twin, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+            mount(Some(&twin), device, none, MsFlags::MS_BIND, none)?;
+        }
+        Ok(())
+    };
+    drop(lend());
+}
+
+fn map_to_root(uid: u32, gid: u32) -> anyhow::Result<()> {
+    let write = |file: &str, text: String| {
+        fs::write(Path::new("/proc/self").join(file), text).with_context(|| format!("cannot write /proc/self/{file}"))
+    };
+    write("setgroups", "deny".into())?;
+    write("uid_map", format!("0 {uid} 1"))?;
+    write("gid_map", format!("0 {gid} 1"))
+}
+
+fn private_mounts() -> anyhow::Result<()> {
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("cannot make the mounts private")?;
+    // VMMs reach nameless disk clones through /proc/<pid>/fd, with this namespace's PIDs.
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, none)
+        .context("cannot mount /proc of the sandbox's PID namespace")
+}
+
+/// Signals that the outer process passes on: those that a user or a service manager sends. SIGHUP is not among them
+/// where it is ignored (`nohup`).
+fn signals() -> SigSet {
+    let mut set = SigSet::empty();
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGTSTP,
+        Signal::SIGCONT,
+        Signal::SIGCHLD,
+    ] {
+        set.add(signal);
+    }
+    if ignores_hangup() {
+        set.remove(Signal::SIGHUP);
+    }
+    set
+}
+
+/// This process was started with SIGHUP ignored, and has no handler for it yet.
+pub fn ignores_hangup() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| in_mask(&status, "SigIgn:", Signal::SIGHUP))
+}
+
+/// Waits for the sandbox's first process; passes signals on. Returns the exit code.
+fn wait_outside(child: u32, set: &SigSet, processes: &fs::File) -> i32 {
+    let child_pid = Pid::from_raw(child.cast_signed());
+    loop {
+        match set.wait() {
+            Ok(Signal::SIGCHLD) => {
+                if let Ok(nix::sys::wait::WaitStatus::StillAlive) = nix::sys::wait::waitpid(
+                    child_pid,
+                    Some(nix::sys::wait::WaitPidFlag::WNOHANG | nix::sys::wait::WaitPidFlag::WNOWAIT),
+                ) {
+                    continue;
+                }
+                return match sys::reap(child) {
+                    Ok(exit) => exit.code.unwrap_or_else(|| 128 + exit.signal.unwrap_or(0)),
+                    Err(_) => 1,
+                };
+            }
+            // The shell waits for this process to stop; the one inside is told, and stops what it does.
+            Ok(Signal::SIGTSTP) => {
+                let _ = kill(child_pid, Signal::SIGTSTP);
+                let _ = nix::sys::signal::raise(Signal::SIGSTOP);
+            }
+            // Whoever sends a signal, a terminal too, sends it to this process alone of the two. The first process of a PID namespace ignores what it has no handler for: without one, this process's end is its end.
+            Ok(signal) if signal == Signal::SIGCONT || handles(processes, child, signal) => {
+                let _ = kill(child_pid, signal);
+            }
+            Ok(signal) => return 128 + signal as i32,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Process `pid` has a handler for `signal` (`SigCgt` in its status, in the folder `processes`).
+fn handles(processes: &fs::File, pid: u32, signal: Signal) -> bool {
+    let (flags, mode) = (nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty());
+    let Ok(file) = nix::fcntl::openat(processes, format!("{pid}/status").as_str(), flags, mode) else { return false };
+    let status = io::read_to_string(fs::File::from(file)).unwrap_or_default();
+    in_mask(&status, "SigCgt:", signal)
+}
+
+/// `signal` is in the mask `field` of a process's `status` (proc_pid_status(5)).
+fn in_mask(status: &str, field: &str, signal: Signal) -> bool {
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(field)?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
+}
+
+/// The absolute folders of the search path `path`, then the system's own. A relative or empty entry stands for the
+/// working directory, whose files are not to be executed.
+fn program_folders(path: &OsStr) -> Vec<PathBuf> {
+    let given = std::env::split_paths(path).filter(|folder| folder.is_absolute());
+    given.chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from)).collect()
+}
+
+/// `PATH` with the folders in which [`find_program`] looks.
+#[must_use]
+pub fn program_path() -> OsString {
+    let folders = program_folders(&std::env::var_os("PATH").unwrap_or_default());
+    // None of them holds a colon: each was split off at one.
+    std::env::join_paths(folders).unwrap_or_else(|_| "/usr/bin".into())
+}
+
+/// The absolute path of a program in an absolute folder of `PATH`, or of the file `name` when it holds a slash.
+///
+/// # Errors
+/// When no such executable file exists.
+pub fn find_program(name: &str) -> io::Result<PathBuf> {
+    let candidates: Vec<PathBuf> = if name.contains('/') {
+        vec![std::path::absolute(name)?]
+    } else {
+        let folders = program_folders(&std::env::var_os("PATH").unwrap_or_default());
+        folders.into_iter().map(|folder| folder.join(name)).collect()
+    };
+    candidates
+        .into_iter()
+        .find(|path| {
+            path.is_file()
+                && CString::new(path.as_os_str().as_encoded_bytes())
+                    .is_ok_and(|_| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok())
+        })
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no program {name} on PATH")))
+}

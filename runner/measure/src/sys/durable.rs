@@ -1,0 +1,102 @@
+//! Files and folders that survive a power cut: on disk, content and name, when the function returns.
+//!
+//! A file that was only written and renamed may be empty after a power cut: the name can reach the disk before the
+//! content does.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::Context;
+use microbench_formats::code::{Code, Coded};
+use nix::errno::Errno;
+
+/// Writes the file `path` whole or not at all. Its content and its name are on disk on return.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    replace(path, bytes)?;
+    sync_folder(folder_of(path))
+}
+
+/// As [`write`], but the name may still be lost: for files that are not needed to resume a run.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let context = || format!("cannot write {} ({} bytes)", path.display(), bytes.len());
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).with_context(context)?;
+    file.write_all(bytes).with_context(context)?;
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).with_context(context)?;
+    file.as_file().sync_all().with_context(context)?;
+    file.persist(path).with_context(context)?;
+    Ok(())
+}
+
+/// Renames a file or folder whose content is on disk, so that its new name is too.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::rename(from, to).with_context(|| format!("cannot name {}", to.display()))?;
+    sync_folder(folder_of(to))
+}
+
+/// Makes `folder` and its parents where they are missing.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn create_folders(folder: &Path) -> anyhow::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    missing.into_iter().try_for_each(|folder| sync_folder(folder_of(folder)))
+}
+
+/// Waits until the names in `folder` are on disk.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn sync_folder(folder: &Path) -> anyhow::Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some network file systems have no fsync(2) of a folder: their server keeps names by itself.
+        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(()),
+        result => result.with_context(|| format!("cannot write {} to disk", folder.display())),
+    }
+}
+
+/// Waits until every file below `folder` and every name are on disk.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn sync_tree(folder: &Path) -> anyhow::Result<()> {
+    let context = || format!("cannot write {} to disk", folder.display());
+    for entry in fs::read_dir(folder).with_context(context)?.collect::<io::Result<Vec<_>>>().with_context(context)? {
+        let (path, kind) = (entry.path(), entry.file_type().with_context(context)?);
+        if kind.is_dir() {
+            sync_tree(&path)?;
+        } else if kind.is_file() {
+            File::open(&path).and_then(|file| file.sync_all()).with_context(context)?;
+        }
+    }
+    sync_folder(folder)
+}
+
+/// The error of a run's file `path` whose content `bytes` cannot be understood for the reason `error`; `cut_off` says
+/// that its end is missing.
+pub fn damaged(path: &Path, bytes: &[u8], cut_off: bool, error: &impl std::fmt::Display) -> Coded {
+    let what = match () {
+        () if bytes.is_empty() => "is empty".to_owned(),
+        () if bytes.iter().all(|byte| *byte == 0) => "holds nothing but zero bytes".to_owned(),
+        () if cut_off => format!("is cut off: {error}"),
+        () => format!("is damaged: {error}"),
+    };
+    let what = what.trim_end();
+    Code::RunFileDamaged.says(format!("{} {what}; restore it from a copy, or start a new run", path.display()))
+}
+
+/// The folder that holds the name of `path`.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

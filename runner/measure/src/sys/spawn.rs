@@ -1,0 +1,331 @@
+//! Starting a program without a copy of this process: the child runs in this one's memory, on a stack of its own, until it executes
+//! the program (`CLONE_VM | CLONE_VFORK`, as `posix_spawn(3)` does, which knows no other user).
+//!
+//! A fork would copy the page tables of a process with thousands of VMs, and every thread of it would then fault on every page that it
+//! writes, beside guests that are timed.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use super::{FIRST_DESCRIPTOR, owned, reap};
+use crate::sys::environment;
+
+/// Bytes of the child's stack: it calls a few functions, one below the other.
+const STACK: usize = 64 << 10;
+
+/// What this process was allowed before [`allow_descriptors`], and what its programs are.
+static DESCRIPTORS: OnceLock<libc::rlimit> = OnceLock::new();
+
+/// Allows this process as many descriptors as the kernel gives it: a trial has several for each VM. What is started by
+/// [`Program::spawn`] is allowed what this process was before.
+///
+/// # Errors
+/// That of `getrlimit(2)` or `setrlimit(2)`.
+pub fn allow_descriptors() -> io::Result<()> {
+    let mut before = MaybeUninit::<libc::rlimit>::zeroed();
+    let set = |limit: libc::rlim_t| {
+        let wanted = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        // SAFETY: the pointer is to a live, initialised object.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) }
+    };
+    // SAFETY: the pointer is to a live, writable object of the type that getrlimit fills; it was zeroed before.
+    let before = unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, before.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        before.assume_init()
+    };
+    let before = DESCRIPTORS.get_or_init(|| before);
+    // Root may have more than it was given.
+    let most = std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+    if most.is_some_and(|most| most > before.rlim_max && set(most) == 0) || set(before.rlim_max) == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// A program with all that its process begins with; made before anything is timed.
+#[derive(Debug)]
+pub struct Program {
+    path: CString,
+    arguments: Vec<CString>,
+    variables: Vec<CString>,
+    /// User and group of the process, which then has no other group and no capability; `None` for those of this process.
+    user: Option<u32>,
+    /// It leads a process group of its own.
+    leads: bool,
+    /// Signals that this process handles, or ignores and the program is not to.
+    handled: Vec<c_int>,
+    stack: Vec<MaybeUninit<u8>>,
+}
+
+/// What the child reads in its parent's memory, and where it leaves why it failed.
+struct Plan {
+    path: *const c_char,
+    arguments: *const *const c_char,
+    variables: *const *const c_char,
+    input: RawFd,
+    output: RawFd,
+    user: Option<u32>,
+    leads: bool,
+    handled: *const [c_int],
+    descriptors: Option<libc::rlimit>,
+    error: AtomicI32,
+}
+
+impl Program {
+    /// The program at `path` with the words `argv`, its own name first, and the variables of [`environment::PASSED`].
+    ///
+    /// # Errors
+    /// When a word holds a zero byte, or `path` is empty.
+    pub fn new(path: &std::path::Path, argv: &[String], user: Option<u32>, leads: bool) -> io::Result<Self> {
+        let variable = |(name, value): (&str, std::ffi::OsString)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+        };
+        Ok(Self {
+            // The child changes its working folder.
+            path: CString::new(std::path::absolute(path)?.into_os_string().as_bytes())?,
+            arguments: argv.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?,
+            variables: environment::passed().map(variable).collect::<Result<_, _>>()?,
+            user,
+            leads,
+            handled: handled(),
+            stack: Vec::with_capacity(STACK),
+        })
+    }
+
+    /// Starts it, its standard input `input`, its standard output and error `output`. It has no other descriptor of
+    /// this process, its working folder is `/`, and its signals are as those of a program that a shell starts.
+    ///
+    /// # Returns
+    /// Its PID, and a descriptor that becomes readable when it ends. The caller reaps it.
+    ///
+    /// # Errors
+    /// That of the call that failed, here or in the child.
+    pub fn spawn(&mut self, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> io::Result<(u32, OwnedFd)> {
+        let pointers = |words: &[CString]| -> Vec<*const c_char> {
+            words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect()
+        };
+        let (arguments, variables) = (pointers(&self.arguments), pointers(&self.variables));
+        let plan = Plan {
+            path: self.path.as_ptr(),
+            arguments: arguments.as_ptr(),
+            variables: variables.as_ptr(),
+            input: input.as_raw_fd(),
+            output: output.as_raw_fd(),
+            user: self.user,
+            leads: self.leads,
+            handled: &raw const *self.handled,
+            descriptors: DESCRIPTORS.get().copied(),
+            error: AtomicI32::new(0),
+        };
+        let mut pidfd: c_int = -1;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        let (mut all, mut before) = (MaybeUninit::<libc::sigset_t>::uninit(), MaybeUninit::<libc::sigset_t>::uninit());
+        // SAFETY: the pointers are to live, writable objects. The child has a stack of its own, `STACK` bytes that nobody else uses, whose
+        // end is aligned as the ABI asks. It runs `child` alone, which only reads what `plan` points to, calls the kernel and ends in
+        // `execve` or `_exit`; all of it lives until then, because CLONE_VFORK stops this thread so long. No handler of this process runs
+        // in the child: signals are blocked until the child has none.
+        let (pid, error) = unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+            let end = self.stack.as_mut_ptr().add(STACK).cast::<c_void>();
+            let top = end.wrapping_sub(end as usize % 16);
+            let argument = (&raw const plan).cast_mut().cast::<c_void>();
+            let pid = libc::clone(child, top, flags, argument, &raw mut pidfd);
+            let error = io::Error::last_os_error();
+            libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
+            (pid, error)
+        };
+        let pid = u32::try_from(pid).map_err(|_| error)?;
+        let pidfd = owned(pidfd.into())?;
+        match plan.error.load(Ordering::Relaxed) {
+            0 => Ok((pid, pidfd)),
+            error => {
+                reap(pid)?;
+                Err(io::Error::from_raw_os_error(error))
+            }
+        }
+    }
+}
+
+/// The signals that a program is not to begin with as this process has them. What this process ignores the program ignores, but for
+/// SIGPIPE, which the standard library ignores on its own account.
+fn handled() -> Vec<c_int> {
+    let is = |signal: &c_int| {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: the pointer is to a live, writable object of the type that sigaction fills; it was zeroed before.
+        let handler = unsafe {
+            libc::sigaction(*signal, ptr::null(), action.as_mut_ptr());
+            action.assume_init().sa_sigaction
+        };
+        handler != libc::SIG_DFL && (handler != libc::SIG_IGN || *signal == libc::SIGPIPE)
+    };
+    (1..=libc::SIGRTMAX()).filter(is).collect()
+}
+
+/// The child: in its parent's memory, so that it may call nothing but the kernel.
+extern "C" fn child(argument: *mut c_void) -> c_int {
+    // SAFETY: the parent passes a plan and waits, so that it and all that it points to live.
+    let plan = unsafe { &*argument.cast::<Plan>() };
+    // SAFETY: system calls with integer arguments or pointers to what the plan holds. The calls for user and groups are bare: those of the
+    // library would change all threads of the parent. `execve` returns only when it failed, and `_exit` never does.
+    unsafe {
+        let failed = become_it(plan) != 0 || libc::execve(plan.path, plan.arguments, plan.variables) != 0;
+        debug_assert!(failed, "a program that was executed does not return");
+        plan.error.store(*libc::__errno_location(), Ordering::Relaxed);
+        libc::_exit(127)
+    }
+}
+
+/// Makes this process what the plan says; not zero when a call failed.
+///
+/// # Safety
+/// The caller is a child that shares nothing but memory with its parent, and has every signal blocked.
+unsafe fn become_it(plan: &Plan) -> c_int {
+    // SAFETY: see the callers' duty; the pointers are to live objects or null where the calls allow it.
+    unsafe {
+        if plan.leads && libc::setpgid(0, 0) != 0 {
+            return -1;
+        }
+        let (input, output) = (above_standard(plan.input), above_standard(plan.output));
+        for (from, to) in [(input, 0), (output, 1), (output, 2)] {
+            if libc::dup2(from, to) < 0 {
+                return -1;
+            }
+        }
+        // What this process inherited, and what std opens, closes on `execve` already; a library may open a descriptor
+        // that does not. A kernel without the call (before 5.11) is no error for that reason.
+        libc::syscall(libc::SYS_close_range, FIRST_DESCRIPTOR, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        // A working folder gives access below it to those who may not pass through the folders above it.
+        if libc::chdir(c"/".as_ptr()) != 0 {
+            return -1;
+        }
+        if let Some(limit) = &plan.descriptors
+            && libc::setrlimit(libc::RLIMIT_NOFILE, limit) != 0
+        {
+            return -1;
+        }
+        if let Some(user) = plan.user {
+            let none = ptr::null::<libc::gid_t>();
+            if libc::syscall(libc::SYS_setgroups, 0, none) != 0
+                || libc::syscall(libc::SYS_setgid, user) != 0
+                || libc::syscall(libc::SYS_setuid, user) != 0
+            {
+                return -1;
+            }
+        }
+        // An empty session keyring of its own: through one that VMMs share, users of different numbers would exchange
+        // keys. The user's is left already (`leave_session_keyring`), so that a refusal (a filter of system calls, the
+        // quota of an ordinary user) gives nothing of the user away.
+        libc::syscall(libc::SYS_keyctl, super::JOIN_SESSION_KEYRING, ptr::null::<c_char>());
+        // A handler is not to run here once signals are let through.
+        for &signal in &*plan.handled {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
+    }
+}
+
+/// `descriptor`, or a copy of it above the standard ones: `dup2` to its own number would leave it closed on `execve`,
+/// and to another standard number would close what is still to be copied from there. Negative when there is no copy.
+///
+/// # Safety
+/// As [`become_it`].
+unsafe fn above_standard(descriptor: RawFd) -> RawFd {
+    if descriptor >= FIRST_DESCRIPTOR {
+        return descriptor;
+    }
+    // SAFETY: a system call with integer arguments.
+    unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    use std::path::Path;
+
+    use super::*;
+
+    fn said(path: &str, words: &[&str]) -> io::Result<(String, Option<i32>)> {
+        let argv: Vec<String> = [path].iter().chain(words).map(ToString::to_string).collect();
+        let mut program = Program::new(Path::new(path), &argv, None, true)?;
+        let (mut reader, writer) = io::pipe()?;
+        let null = File::open("/dev/null")?;
+        let (pid, _) = program.spawn(null.as_fd(), writer.as_fd())?;
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text)?;
+        Ok((text, reap(pid)?.code))
+    }
+
+    #[test]
+    fn a_program_has_the_passed_variables_alone() {
+        assert!(
+            std::env::vars().any(|(name, _)| !environment::PASSED.contains(&name.as_str())),
+            "nothing to leave out"
+        );
+        let (text, _) = said("/usr/bin/env", &[]).unwrap();
+        let names: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        assert!(names.contains(&"PATH") && names.iter().all(|name| environment::PASSED.contains(name)), "{text}");
+    }
+
+    #[test]
+    fn a_program_begins_in_the_root_folder_and_its_relative_path_is_this_process_s() {
+        let pwd = std::env::current_dir().unwrap().ancestors().skip(1).map(|_| "../").collect::<String>() + "bin/pwd";
+        assert_eq!(said(&pwd, &[]).unwrap().0, "/\n");
+    }
+
+    #[test]
+    fn a_program_has_its_words_and_one_stream_for_all_that_it_says() {
+        let (text, code) = said("/bin/sh", &["-c", "echo \"$0\" \"$PATH\"; echo error >&2; exit 7", "name"]).unwrap();
+        assert_eq!((text, code), (format!("name {}\nerror\n", std::env::var("PATH").unwrap()), Some(7)));
+    }
+
+    #[test]
+    fn a_program_has_the_signals_of_one_that_a_shell_starts() {
+        let (text, _) = said("/bin/cat", &["/proc/self/status"]).unwrap();
+        let word = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        assert_eq!((word("SigBlk:"), word("SigCgt:")), ("0000000000000000", "0000000000000000"));
+        let pipe = 1 << (libc::SIGPIPE - 1);
+        assert_eq!(u64::from_str_radix(word("SigIgn:"), 16).unwrap() & pipe, 0);
+    }
+
+    #[test]
+    fn a_program_is_allowed_the_descriptors_that_this_process_was() {
+        let limit = || {
+            let text = std::fs::read_to_string("/proc/self/limits").unwrap();
+            text.lines().find(|line| line.starts_with("Max open files")).map(str::to_owned)
+        };
+        let before = limit();
+        allow_descriptors().unwrap();
+        let (text, _) = said("/bin/cat", &["/proc/self/limits"]).unwrap();
+        assert!(before.is_some_and(|line| text.contains(&line)), "{text}");
+    }
+
+    #[test]
+    fn why_a_program_cannot_be_started_comes_back_and_its_process_is_gone() {
+        assert_eq!(said("/nowhere", &[]).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(said("/", &[]).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn no_descriptor_of_this_process_is_left_to_a_program() {
+        let open = tempfile::NamedTempFile::new().unwrap();
+        // As a library does that opens it without O_CLOEXEC.
+        nix::fcntl::fcntl(open.as_file(), nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+        let (text, _) = said("/bin/sh", &["-c", "readlink /proc/self/fd/*"]).unwrap();
+        assert!(text.contains("/dev/null") && !text.contains(open.path().to_str().unwrap()), "{text}");
+    }
+}

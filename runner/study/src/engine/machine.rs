@@ -1,0 +1,215 @@
+//! What an engine's machine asks of its guest, and what it does not have, by a cell's settings: pure.
+
+use anyhow::Context as _;
+use microbench_formats::code::Code;
+use microbench_formats::record::Level;
+
+use super::description::Engine;
+use crate::engine::template::{self, Data};
+
+/// The setting that gives a guest a network, or none.
+pub const NETWORK: &str = "network";
+/// The setting that gives a guest a console, or none.
+pub const CONSOLE: &str = "console";
+/// The setting that has a VM's boot traced.
+pub const TRACE: &str = "trace";
+/// The setting that holds the guests of a trial until all are there.
+const STEADY: &str = "steady_s";
+/// The level of `reboot` at which the guest powers its machine off.
+pub const POWER_OFF: &str = "power-off";
+
+/// A cell's settings by name.
+pub use microbench_formats::record::Values as Settings;
+
+/// True unless the cell's settings say that its guests have no `what`: [`NETWORK`], [`CONSOLE`].
+#[must_use]
+pub fn has(settings: &Settings, what: &str) -> bool {
+    settings.get(what) != Some(&Level::Bool(false))
+}
+
+/// True for a guest that has a network: one without a kernel of its own always has.
+#[must_use]
+pub fn networked(engine: &Engine, settings: &Settings) -> bool {
+    has(settings, NETWORK) || !engine.guest.heeds(NETWORK)
+}
+
+/// True for a VM whose boot is traced: a guest without a kernel of its own has none.
+#[must_use]
+pub fn traced(engine: &Engine, settings: &Settings) -> bool {
+    settings.get(TRACE) == Some(&Level::Bool(true)) && engine.guest.heeds(TRACE)
+}
+
+/// Settings alone, as templates are rendered over them.
+fn data(settings: &Settings) -> anyhow::Result<Data> {
+    Data::of(settings).context("settings are no JSON")
+}
+
+/// Renders a template of `engine` over settings alone.
+fn render(engine: &Engine, place: &str, text: &str, settings: &Data) -> anyhow::Result<String> {
+    template::render(text, settings)
+        .with_context(|| Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", engine.name)))
+}
+
+/// The machine's words on the guest kernel's command line: its console, how it ends, what it needs.
+///
+/// # Errors
+/// A template that names what is no setting.
+pub fn words(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
+    let (kernel, data) = (&engine.kernel, data(settings)?);
+    let reboot = match settings.get("reboot").map(ToString::to_string).as_deref() {
+        None | Some("" | "engine") => render(engine, "kernel.reboot", &kernel.reboot, &data)?,
+        Some(other) => other.to_owned(),
+    };
+    let reboot = match reboot.as_str() {
+        "" => String::new(),
+        POWER_OFF => format!("{}={POWER_OFF}", microbench_agent::END_PARAMETER),
+        word => format!("reboot={word}"),
+    };
+    let console = match has(settings, CONSOLE) {
+        true => render(engine, "kernel.console", &kernel.console, &data)?,
+        false => render(engine, "kernel.no_console", &kernel.no_console, &data)?,
+    };
+    let own = render(engine, "kernel.boot_args", &kernel.boot_args, &data)?;
+    let marks = match traced(engine, settings) {
+        true => format!("{}=on", microbench_agent::MARKS_PARAMETER),
+        false => String::new(),
+    };
+    let words = [console, reboot, own, marks];
+    Ok(words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" "))
+}
+
+/// True when [`refusal`] or [`needs`] may depend on this setting: it is read, or a template has its name.
+#[must_use]
+pub fn asks(engine: &Engine, setting: &str) -> bool {
+    let templates = engine.refuses.iter().map(|refusal| &refusal.when).chain([&engine.kernel.needs]);
+    [NETWORK, CONSOLE, STEADY].contains(&setting) || templates.into_iter().any(|template| template.contains(setting))
+}
+
+/// The option that the guest's kernel must be configured with; empty for none.
+///
+/// # Errors
+/// As [`words`].
+pub fn needs(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
+    render(engine, "kernel.needs", &engine.kernel.needs, &data(settings)?)
+}
+
+/// Why no machine has these settings, as a clause; `None` when there is one.
+///
+/// # Errors
+/// As [`words`].
+pub fn refusal(engine: &Engine, settings: &Settings) -> anyhow::Result<Option<String>> {
+    if !networked(engine, settings) {
+        if !has(settings, CONSOLE) {
+            return Ok(Some("a guest without a network is seen on its console alone, and it has none".to_owned()));
+        }
+        if matches!(settings.get(STEADY), Some(Level::Int(1..))) {
+            return Ok(Some("a guest without a network ends by itself, so that `steady_s` cannot hold it".to_owned()));
+        }
+    }
+    let data = data(settings)?;
+    for refusal in &engine.refuses {
+        if !render(engine, "refuses.when", &refusal.when, &data)?.is_empty() {
+            return Ok(Some(refusal.reason.clone()));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::description::load;
+
+    /// The engine's own defaults, with these.
+    fn settings(engine: &Engine, given: &[(&str, Level)]) -> Settings {
+        let own = engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone()));
+        let given = given.iter().map(|(name, level)| ((*name).to_owned(), level.clone()));
+        own.chain(given).collect()
+    }
+
+    fn said(engine: &str, given: &[(&str, Level)]) -> String {
+        let engine = &load(&[]).unwrap()[engine];
+        words(engine, &settings(engine, given)).unwrap()
+    }
+
+    fn text(word: &str) -> Level {
+        Level::Text(word.into())
+    }
+
+    #[test]
+    fn the_kernels_words_are_the_machines_own_unless_the_cell_says_otherwise() {
+        let skipped = "i8042.noaux i8042.nomux i8042.dumbkbd";
+        assert_eq!(said("firecracker", &[]), format!("console=ttyS0 reboot=k pci=off {skipped}"));
+        let none = [("reboot", text("t")), ("console", Level::Bool(false))];
+        assert_eq!(said("firecracker", &none), format!("8250.nr_uarts=0 reboot=t pci=off {skipped}"));
+        assert_eq!(said("firecracker", &[("keyboard_probe", Level::Bool(true))]), "console=ttyS0 reboot=k pci=off");
+        assert_eq!(said("qemu-microvm", &[]), "console=ttyS0 reboot=t");
+        assert_eq!(said("qemu-microvm", &[("acpi", Level::Bool(true))]), "console=ttyS0 reboot=a");
+        assert_eq!(said("qemu-microvm", &[("reboot", text("k")), ("console", Level::Bool(false))]), "reboot=k");
+        assert_eq!(said("qemu-pc", &[("reboot", text(POWER_OFF))]), "console=ttyS0 microbench.end=power-off");
+    }
+
+    #[test]
+    fn what_no_machine_has_is_refused_with_a_reason() {
+        let engines = load(&[]).unwrap();
+        let refused = |engine: &str, given: &[(&str, Level)]| {
+            refusal(&engines[engine], &settings(&engines[engine], given)).unwrap()
+        };
+        let off = Level::Bool(false);
+        assert_eq!(refused("qemu-microvm", &[("network", off.clone())]), None);
+        let blind = refused("qemu-microvm", &[("network", off.clone()), ("console", off.clone())]);
+        assert!(blind.is_some_and(|reason| reason.contains("console")));
+        let bus = refused("qemu-microvm", &[("transport", text("pci"))]);
+        assert!(bus.is_some_and(|reason| reason.contains("acpi = true")));
+        assert_eq!(refused("qemu-microvm", &[("transport", text("pci")), ("acpi", Level::Bool(true))]), None);
+        let on = Level::Bool(true);
+        let held = refused("qemu-microvm", &[("network", off.clone()), ("steady_s", Level::Int(2))]);
+        assert!(held.is_some_and(|reason| reason.contains("steady_s")));
+        // Not a setting of theirs.
+        assert_eq!(
+            refused("crun", &[("network", off.clone()), ("console", off.clone()), ("steady_s", Level::Int(2))]),
+            None
+        );
+        for other in ["api", "network"] {
+            let restored =
+                refused("firecracker", &[("network", on.clone()), ("restore", on.clone()), (other, off.clone())]);
+            assert!(restored.is_some_and(|reason| reason.contains("restore")), "{other}");
+        }
+        assert_eq!(refused("firecracker", &[("network", on.clone()), ("restore", on)]), None);
+    }
+
+    #[test]
+    fn a_setting_that_is_not_asked_for_makes_no_difference() {
+        let mut asked = 0;
+        for engine in load(&[]).unwrap().values() {
+            for (name, setting) in &engine.settings {
+                if asks(engine, name) {
+                    asked += 1;
+                    continue;
+                }
+                let found = |level: &Level| {
+                    let settings = settings(engine, &[(name, level.clone())]);
+                    (refusal(engine, &settings).unwrap(), needs(engine, &settings).unwrap())
+                };
+                let other = match &setting.default {
+                    Level::Bool(value) => Level::Bool(!value),
+                    _ => text("other"),
+                };
+                let others = setting.choices.iter().chain([&other]);
+                assert!(others.clone().all(|level| found(level) == found(&setting.default)), "{} {name}", engine.name);
+            }
+        }
+        assert!(asked > 0);
+    }
+
+    #[test]
+    fn devices_on_a_bus_need_a_kernel_that_knows_it() {
+        let engines = load(&[]).unwrap();
+        let needed = |engine: &str, given: &[(&str, Level)]| {
+            needs(&engines[engine], &settings(&engines[engine], given)).unwrap()
+        };
+        assert_eq!(needed("qemu-pc", &[]), "CONFIG_VIRTIO_PCI");
+        assert_eq!(needed("qemu-microvm", &[]), "");
+        assert_eq!(needed("qemu-microvm", &[("transport", text("pci"))]), "CONFIG_VIRTIO_PCI");
+    }
+}

@@ -1,0 +1,198 @@
+//! Claims: sentences with the comparison that they stand for and what it is expected to give.
+
+use std::collections::HashMap;
+
+use microbench_formats::code::Code;
+use microbench_formats::record::{Axis, Cell, Claim, Comparison, Metric, Side};
+
+use super::diagnostic::{Diagnostics, ManifestError};
+use super::figures::{known_metric, statistic, unit_name};
+use super::nearest::quote;
+use super::raw;
+use super::read::At;
+use super::selection;
+
+/// How an expectation is to be written; help for those who did not.
+const FORM: &str = "an expectation is a limit (`> 1`, `>= 1`, `< 2`, `<= 2`) or a range (`1.0 .. 1.3`)";
+
+/// The manifest's claims; those in error are left out.
+pub(super) fn check(
+    manifest: &raw::Manifest,
+    axes: Option<&[Axis]>,
+    metrics: &[Metric],
+    errors: &mut Diagnostics,
+) -> Vec<Claim> {
+    let mut names: HashMap<&str, &At<String>> = HashMap::new();
+    for name in manifest.claims.iter().filter_map(|raw| raw.name.as_ref()) {
+        if let Some(first) = names.insert(&name.value, name) {
+            let message = format!("two claims have the name {}", quote(&name.value));
+            errors.push(
+                ManifestError::new(Code::Twice, name.span.clone(), message).related(first.span.clone(), "the first"),
+            );
+        }
+    }
+    manifest.claims.iter().filter_map(|raw| claim(raw, manifest, axes, metrics, errors)).collect()
+}
+
+fn claim(
+    raw: &raw::Claim,
+    manifest: &raw::Manifest,
+    axes: Option<&[Axis]>,
+    metrics: &[Metric],
+    errors: &mut Diagnostics,
+) -> Option<Claim> {
+    let before = errors.count();
+    let statistic = statistic(raw.statistic.as_ref(), microbench_formats::record::Statistic::Mean, errors);
+    if let Some(metric) = &raw.metric {
+        known_metric(metric, manifest, errors);
+    }
+    let given: Vec<&At<raw::Sides>> = [&raw.value, &raw.ratio, &raw.difference].into_iter().flatten().collect();
+    if !raw.broken && given.len() + usize::from(raw.unmeasured.is_some()) != 1 {
+        let several = given.len() > 1 || raw.unmeasured.is_some();
+        let what = if several { "several of" } else { "none of" };
+        let message = format!("the claim has {what} `value`, `ratio`, `difference` and `unmeasured`");
+        errors.push(ManifestError::new(Code::ClaimComparison, raw.span.clone(), message).help(
+            "give one comparison, for instance `ratio = [{ variant = \"a\" }, { variant = \"b\" }]`, or say why \
+                 there is none: `unmeasured = \"...\"`",
+        ));
+    }
+    let mut side = |raw_side: &raw::Side| -> Option<Side> {
+        let of = selection::check(&raw_side.of, axes, errors);
+        let metric = match (&raw_side.metric, &raw.metric) {
+            (Some(own), _) => {
+                known_metric(own, manifest, errors);
+                own
+            }
+            (None, Some(metric)) => metric,
+            (None, None) => {
+                errors.push(
+                    ManifestError::new(Code::Missing, raw_side.span.clone(), "nothing says which metric is compared")
+                        .help("name it for the claim, `metric = \"...\"`, or in each side"),
+                );
+                return None;
+            }
+        };
+        Some(Side { metric: metric.value.clone(), of })
+    };
+    let mut sides = |sides: &At<raw::Sides>| sides.value.iter().filter_map(&mut side).collect::<Vec<_>>();
+    let pair = |sides: Vec<Side>| <[Side; 2]>::try_from(sides).ok();
+    let comparison = match (&raw.value, &raw.ratio, &raw.difference) {
+        (Some(value), ..) => sides(value).pop().map(Comparison::Value),
+        (None, Some(ratio), _) => pair(sides(ratio)).map(|[a, b]| Comparison::Ratio(a, b)),
+        (None, None, Some(difference)) => pair(sides(difference)).map(|[a, b]| Comparison::Difference(a, b)),
+        (None, None, None) => None,
+    };
+    if let Some(Comparison::Ratio(a, b) | Comparison::Difference(a, b)) = &comparison {
+        one_unit([a, b], metrics, raw, errors);
+    }
+    let (least, most, strict) = match &raw.expect {
+        Some(expect) => limits(expect, errors)?,
+        None => {
+            if !raw.broken && raw.unmeasured.is_none() {
+                errors.push(
+                    ManifestError::new(Code::Missing, raw.span.clone(), "the claim has no `expect`")
+                        .help(format!("say what makes it true, for instance `expect = \"> 1\"`; {FORM}")),
+                );
+            }
+            (None, None, false)
+        }
+    };
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone()).unwrap_or_default();
+    (errors.count() == before).then_some(Claim {
+        name: text(&raw.name),
+        text: text(&raw.text),
+        comparison,
+        statistic: statistic?,
+        least,
+        most,
+        strict,
+        published: raw.published.as_ref().map(|at| at.value),
+        data: text(&raw.data),
+        unmeasured: text(&raw.unmeasured),
+    })
+}
+
+/// Reports two sides that cannot be compared because their metrics are in different units.
+fn one_unit(sides: [&Side; 2], metrics: &[Metric], raw: &raw::Claim, errors: &mut Diagnostics) {
+    let [a, b] = sides.map(|side| metrics.iter().find(|metric| metric.name == side.metric));
+    if let (Some(a), Some(b)) = (a, b)
+        && a.unit != b.unit
+    {
+        let [name_a, name_b] = [a, b].map(|metric| quote(&metric.name));
+        let message = format!("{name_b} is in {}, but {name_a} is in {}", unit_name(&b.unit), unit_name(&a.unit));
+        errors
+            .push(ManifestError::new(Code::MixedUnits, raw.span.clone(), message).help("compare metrics of one unit"));
+    }
+}
+
+fn limits(expect: &At<String>, errors: &mut Diagnostics) -> Option<Limits> {
+    let limits = parse(&expect.value);
+    if limits.is_none() {
+        let message = format!("{} is not an expectation", quote(&expect.value));
+        errors.push(ManifestError::new(Code::BadExpectation, expect.span.clone(), message).help(FORM));
+    }
+    limits
+}
+
+/// The least and the largest value for which an expectation is met, and whether these do not meet it themselves.
+type Limits = (Option<f64>, Option<f64>, bool);
+
+fn parse(text: &str) -> Option<Limits> {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|value| value.is_finite());
+    let text = text.trim();
+    if let Some((least, most)) = text.split_once("..") {
+        let (least, most) = (number(least)?, number(most)?);
+        return (least <= most).then_some((Some(least), Some(most), false));
+    }
+    let limit = |rest: &str| {
+        let equal = rest.strip_prefix('=');
+        Some((number(equal.unwrap_or(rest))?, equal.is_none()))
+    };
+    if let Some(rest) = text.strip_prefix('>') {
+        return limit(rest).map(|(least, strict)| (Some(least), None, strict));
+    }
+    limit(text.strip_prefix('<')?).map(|(most, strict)| (None, Some(most), strict))
+}
+
+/// Reports the sides that no cell is on.
+pub(super) fn check_cells(manifest: &raw::Manifest, claims: &[Claim], cells: &[Cell], errors: &mut Diagnostics) {
+    for (claim, raw) in claims.iter().zip(&manifest.claims) {
+        let sides: Vec<&Side> = match &claim.comparison {
+            Some(Comparison::Value(side)) => vec![side],
+            Some(Comparison::Ratio(a, b) | Comparison::Difference(a, b)) => vec![a, b],
+            None => Vec::new(),
+        };
+        let places = [&raw.value, &raw.ratio, &raw.difference].into_iter().flatten().flat_map(|sides| &sides.value);
+        for (side, place) in sides.into_iter().zip(places) {
+            if !cells.iter().any(|cell| selection::has(&side.of, cell)) {
+                let message = format!("claim {} compares a side without a cell", quote(&claim.name));
+                errors.push(
+                    ManifestError::new(Code::NoCells, place.span.clone(), message)
+                        .help("no cell has all of these levels"),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn an_expectation_is_a_limit_or_a_range() {
+        for (text, limits) in [
+            ("> 1", (Some(1.0), None, true)),
+            (">=1.5", (Some(1.5), None, false)),
+            ("< 2", (None, Some(2.0), true)),
+            (" <= -2e3 ", (None, Some(-2000.0), false)),
+            ("1.0 .. 1.3", (Some(1.0), Some(1.3), false)),
+            ("-1..1", (Some(-1.0), Some(1.0), false)),
+        ] {
+            assert_eq!(parse(text), Some(limits), "{text}");
+        }
+        for text in ["", "1", "= 1", ">", "> x", "2 .. 1", "1 ..", "> nan", "< inf", "about 1"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What is wrong with a manifest: collected, then rendered all at once with the lines it is about.
+//!
+//! Collecting and rendering are bounded: however wrong a manifest is, [`MOST_KEPT`] errors are kept and the rest counted.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
+use microbench_formats::code::Code;
+
+/// Most errors that are kept and shown.
+pub const MOST_KEPT: usize = 50;
+/// Longest stretch of the manifest that is shown for one error; beyond it, its line and column are given alone.
+const LONGEST_SHOWN: usize = 8192;
+/// Columns that a rendered error takes; a longer line of the manifest is cut around its mark.
+const WIDTH: usize = 120;
+
+/// One error: what is wrong, where, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestError {
+    /// The cause.
+    pub code: Code,
+    /// What is wrong, one line.
+    pub message: String,
+    /// The file that it is about: 0 for the manifest, others in the order in which they were read.
+    pub file: usize,
+    /// Bytes of the file that the error is about; `None` when it is about the whole of it.
+    pub span: Option<Range<usize>>,
+    /// What stands at the mark; empty for a bare mark.
+    pub label: String,
+    /// Other places that explain the error.
+    pub related: Vec<(Range<usize>, String)>,
+    /// What to do about it.
+    pub help: Vec<String>,
+}
+
+impl ManifestError {
+    pub(super) fn new(code: Code, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span: Some(span), ..Self::of_file(code, message) }
+    }
+
+    pub(super) fn of_file(code: Code, message: impl Into<String>) -> Self {
+        let (message, label) = (message.into(), String::new());
+        Self { code, message, file: 0, span: None, label, related: Vec::new(), help: Vec::new() }
+    }
+
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    pub(super) fn related(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+}
+
+/// Collects errors while a manifest is read.
+#[derive(Debug, Default)]
+pub(super) struct Diagnostics {
+    errors: Vec<ManifestError>,
+    more: usize,
+    /// Files beside the manifest.
+    others: Vec<SourceFile>,
+    /// The file that errors are about now.
+    file: usize,
+}
+
+/// A file that errors point into.
+#[derive(Clone, Debug)]
+struct SourceFile {
+    path: String,
+    source: String,
+}
+
+impl Diagnostics {
+    pub(super) fn push(&mut self, error: ManifestError) {
+        self.push_with(|| error);
+    }
+
+    /// As [`push`](Self::push), for errors that may be very many: one that would not be kept is not made.
+    pub(super) fn push_with(&mut self, error: impl FnOnce() -> ManifestError) {
+        if self.errors.len() < MOST_KEPT {
+            self.errors.push(ManifestError { file: self.file, ..error() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.errors.len() + self.more
+    }
+
+    /// From here on errors are about another file than the manifest; returns its number.
+    pub(super) fn open(&mut self, path: &str, source: &str) -> usize {
+        self.others.push(SourceFile { path: path.into(), source: source.into() });
+        self.file = self.others.len();
+        self.file
+    }
+
+    /// From here on errors are about a file that was opened before.
+    pub(super) fn reopen(&mut self, file: usize) {
+        self.file = file;
+    }
+
+    /// From here on errors are about the manifest again.
+    pub(super) fn close(&mut self) {
+        self.file = 0;
+    }
+
+    pub(super) fn into_errors(mut self, path: &str, source: &str) -> ManifestErrors {
+        self.errors.sort_by_key(|error| (error.file, error.span.as_ref().map_or(0, |span| span.start)));
+        let mut files = vec![SourceFile { path: path.into(), source: source.into() }];
+        files.extend(self.others);
+        ManifestErrors { files, errors: self.errors, more: self.more }
+    }
+}
+
+/// Everything that is wrong with one manifest and the files that it names. Its `Display` is [`ManifestErrors::plain`].
+#[derive(Clone, Debug)]
+pub struct ManifestErrors {
+    /// The manifest first; never empty.
+    files: Vec<SourceFile>,
+    errors: Vec<ManifestError>,
+    more: usize,
+}
+
+impl ManifestErrors {
+    pub(super) fn of_file(path: &str, source: &str, error: ManifestError) -> Self {
+        Self { files: vec![SourceFile { path: path.into(), source: source.into() }], errors: vec![error], more: 0 }
+    }
+
+    /// The errors in the order of the manifest, then of the other files, at most [`MOST_KEPT`].
+    #[must_use]
+    pub fn errors(&self) -> &[ManifestError] {
+        &self.errors
+    }
+
+    /// Number of errors, those not kept included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.errors.len() + self.more
+    }
+
+    /// The errors as text without colour.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        self.render(&Renderer::plain().term_width(WIDTH))
+    }
+
+    /// The errors as text with ANSI colours.
+    #[must_use]
+    pub fn coloured(&self) -> String {
+        self.render(&Renderer::styled().term_width(WIDTH))
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let mut text = String::new();
+        for error in &self.errors {
+            text.push_str(&renderer.render(&[self.group(error)]));
+            text.push_str("\n\n");
+        }
+        let count = self.count();
+        let noun = if count == 1 { "error" } else { "errors" };
+        let kept = if self.more == 0 { String::new() } else { format!(" (the first {MOST_KEPT} are shown)") };
+        let summary = format!("{}: {count} {noun}{kept}; nothing was started", self.files[0].path);
+        text.push_str(&renderer.render(&[Group::with_title(Level::ERROR.primary_title(summary))]));
+        text.push('\n');
+        text
+    }
+
+    fn group<'a>(&'a self, error: &'a ManifestError) -> Group<'a> {
+        let title = Level::ERROR.primary_title(error.message.as_str()).id(error.code.as_str());
+        let file = &self.files[error.file.min(self.files.len() - 1)];
+        let help = error.help.iter().map(|help| Level::HELP.message(help.as_str()));
+        let place: Element<'a> = match &error.span {
+            None => Origin::path(file.path.as_str()).into(),
+            Some(span) => {
+                // The renderer walks all that it is given, so it is given the lines that it shows and no more.
+                let (lines, first) = file.lines(error.related.iter().map(|(span, _)| span).chain([span]));
+                if lines.len() > LONGEST_SHOWN {
+                    let start = file.fit(span).start;
+                    let line = file.source[..start].rfind('\n').map_or(0, |newline| newline + 1);
+                    let place = Origin::path(file.path.as_str()).line(line_of(&file.source, start) as usize);
+                    return title
+                        .element(place.char_column(file.source[line..start].chars().count() + 1))
+                        .elements(help);
+                }
+                let fit = |span: &Range<usize>| {
+                    let span = file.fit(span);
+                    span.start - lines.start..span.end - lines.start
+                };
+                let mut mark = AnnotationKind::Primary.span(fit(span));
+                if !error.label.is_empty() {
+                    mark = mark.label(error.label.as_str());
+                }
+                let related = error
+                    .related
+                    .iter()
+                    .map(|(span, label)| AnnotationKind::Context.span(fit(span)).label(label.as_str()));
+                Snippet::source(&file.source[lines.clone()])
+                    .line_start(first)
+                    .path(file.path.as_str())
+                    .annotation(mark)
+                    .annotations(related)
+                    .into()
+            }
+        };
+        title.element(place).elements(help)
+    }
+}
+
+impl SourceFile {
+    /// The bytes of the whole lines from the first to the last span, and the number of the first line.
+    fn lines<'a>(&self, spans: impl Iterator<Item = &'a Range<usize>>) -> (Range<usize>, usize) {
+        let (mut start, mut end) = (self.source.len(), 0);
+        for span in spans {
+            let span = self.fit(span);
+            start = start.min(span.start);
+            end = end.max(span.end);
+        }
+        let start = self.source[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let last = end.max(start);
+        let end = self.source[last..].find('\n').map_or(self.source.len(), |length| last + length);
+        // A span may lie among the carriage returns.
+        let end = last + self.source[last..end].trim_end_matches('\r').len();
+        (start..end, line_of(&self.source, start) as usize)
+    }
+
+    /// The span made fit to be drawn: on character boundaries, and one line long.
+    fn fit(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.source.floor_char_boundary(span.start);
+        let end = self.source.ceil_char_boundary(span.end.max(start));
+        let line = self.source[start..end].find(['\r', '\n']).map_or(end, |length| start + length);
+        start..line
+    }
+}
+
+impl fmt::Display for ManifestErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.plain().trim_end())
+    }
+}
+
+impl std::error::Error for ManifestErrors {}
+
+/// Line of a byte of the text, from 1.
+pub(super) fn line_of(source: &str, at: usize) -> u32 {
+    let newlines = source.as_bytes()[..at.min(source.len())].iter().filter(|byte| **byte == b'\n').count();
+    u32::try_from(newlines).unwrap_or(u32::MAX).saturating_add(1)
+}

@@ -1,0 +1,377 @@
+//! Cells of the matrix: the product of the axes, less what is excluded, and what is included.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use microbench_formats::code::Code;
+use microbench_formats::record::{Axis, Cell, Exclusion, Level, Limit, Name, Values};
+use microbench_formats::values;
+
+use super::axes::{Axes, Levels, Line};
+use super::diagnostic::{Diagnostics, ManifestError, line_of};
+use super::nearest::quote;
+use super::raw::{self, Trials};
+use super::study::{Included, Places, Variant};
+use super::{MAX_CELLS, MAX_TRIALS};
+
+/// The cells, and the combinations that are not run.
+pub(super) struct Cells {
+    pub(super) axes: Vec<Axis>,
+    pub(super) cells: Vec<Cell>,
+    pub(super) excluded: Vec<Exclusion>,
+    pub(super) places: Places,
+}
+
+/// A position on every axis.
+type Combination = Arc<[u32]>;
+
+/// Expands a matrix that has no error so far. What is returned on an error is not to be used.
+pub(super) fn expand(
+    axes: Axes,
+    raw: &raw::Matrix,
+    variants: &[Variant],
+    source: &str,
+    errors: &mut Diagnostics,
+) -> Cells {
+    let Axes { axes, exclude, include } = axes;
+    let names = cell_names(&axes, raw, errors);
+    let id = |combination: &[u32]| {
+        let mut id = String::with_capacity(64);
+        for (at, names) in combination.iter().zip(&names) {
+            id.push_str(if id.is_empty() { "" } else { "/" });
+            id.push_str(&names[*at as usize]);
+        }
+        id
+    };
+    let trials = TrialTable::read(raw, &axes, &include, errors);
+
+    let (mut kept, mut excluded) = apart(&axes, &exclude, source, errors);
+    if kept.is_empty() && include.is_empty() && errors.is_empty() {
+        let span = exclude.last().map_or_else(|| raw.span.clone(), |line| line.span.clone());
+        errors.push(ManifestError::new(Code::NothingLeft, span, "every combination is excluded; nothing would run"));
+    }
+    let mut places = Places::default();
+    if !include.is_empty() {
+        let mut all: HashSet<Combination> = kept.iter().map(|(combination, _)| combination.clone()).collect();
+        for line in &include {
+            if all.len().saturating_add(size(&axes, line)) > MAX_CELLS {
+                let message = format!("with this line the study has more than {MAX_CELLS} cells, which is the limit");
+                errors.push(ManifestError::new(Code::TooMany, line.span.clone(), message));
+                break;
+            }
+            let at = line_of(source, line.span.start);
+            for combination in combinations(&axes, Some(line)) {
+                if !all.insert(combination.clone()) {
+                    let message = format!("cell {} is in the matrix already", quote(&id(&combination)));
+                    errors.push(
+                        ManifestError::new(Code::AlreadyThere, line.span.clone(), message)
+                            .help("an axis that a line of `include` does not name takes every level of the matrix"),
+                    );
+                    break;
+                }
+                let own = line.trials.map(|_| at);
+                places.included.insert(id(&combination), Included { line: at, trials: own });
+                kept.push((combination, line.trials));
+            }
+        }
+        excluded.retain(|(combination, _)| !all.contains(combination));
+    }
+
+    let maker = Maker::new(&axes, variants, &trials);
+    let cells: Vec<Cell> =
+        kept.into_iter().filter_map(|(combination, own)| maker.cell(id(&combination), combination, own)).collect();
+    for (levels, axis) in axes.iter().map(|levels| (levels, &levels.axis.name)) {
+        let line = |span: &std::ops::Range<usize>| if span.is_empty() { 0 } else { line_of(source, span.start) };
+        places.levels.insert(axis.clone(), levels.spans.iter().map(line).collect());
+    }
+    if let Some(trials) = &raw.trials {
+        let levels = axes[1].axis.levels.iter().filter_map(concurrency);
+        places.trials = levels.map(|level| (level, trials.line(level, source))).collect();
+    }
+    let total: u64 = cells.iter().map(|cell| u64::from(cell.trials)).sum();
+    if total > MAX_TRIALS {
+        let message = format!("the study has {total} trials; the limit is {MAX_TRIALS}");
+        errors.push(ManifestError::new(Code::TooMany, raw.span.clone(), message));
+    }
+    let excluded =
+        excluded.iter().map(|(combination, line)| Exclusion { cell: id(combination), line: *line }).collect();
+    Cells { axes: axes.into_iter().map(|levels| levels.axis).collect(), cells, excluded, places }
+}
+
+fn concurrency(level: &Level) -> Option<u32> {
+    match level {
+        Level::Int(number) => u32::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+/// What cells are made of: all that several of them have in common is there once.
+struct Maker {
+    /// By position on the axis `variant`.
+    variants: Vec<Option<Shared>>,
+    /// By position on the axis `concurrency`: VMs at once, and trials where the matrix says.
+    concurrency: Vec<(Option<u32>, Option<u32>)>,
+    /// The axes that a cell's levels are on, and those that vary a setting.
+    levels: Arc<values::Axes>,
+    settings: Arc<values::Axes>,
+    none: Arc<BTreeMap<String, Level>>,
+}
+
+/// What the cells of a variant have in common.
+struct Shared {
+    key: Name,
+    label: Name,
+    engine: Name,
+    settings: Arc<BTreeMap<String, Level>>,
+}
+
+impl Maker {
+    fn new(axes: &[Levels], variants: &[Variant], trials: &TrialTable) -> Self {
+        let by_key: HashMap<&str, &Variant> = variants.iter().map(|variant| (variant.key.as_str(), variant)).collect();
+        let shared = |level: &Level| match level {
+            Level::Text(key) => by_key.get(key.as_str()).map(|variant| Shared {
+                key: key.as_str().into(),
+                label: variant.label.as_str().into(),
+                engine: variant.engine.as_str().into(),
+                settings: Arc::new(variant.settings.clone()),
+            }),
+            _ => None,
+        };
+        let at_once = |level: &Level| match level {
+            Level::Int(number) => (concurrency(level), trials.of(*number)),
+            _ => (None, None),
+        };
+        let all: Vec<Axis> = axes.iter().map(|levels| levels.axis.clone()).collect();
+        let varied = |name: &str| name != "variant" && name != "concurrency";
+        Self {
+            variants: axes[0].axis.levels.iter().map(shared).collect(),
+            concurrency: axes[1].axis.levels.iter().map(at_once).collect(),
+            levels: Arc::new(values::Axes::of(&all, |_| true)),
+            settings: Arc::new(values::Axes::of(&all, varied)),
+            none: Arc::default(),
+        }
+    }
+
+    /// `None` where its levels are no cell: an error has been reported.
+    fn cell(&self, id: String, at: Combination, own: Option<u32>) -> Option<Cell> {
+        let variant = self.variants[at[0] as usize].as_ref()?;
+        let (concurrency, trials) = self.concurrency[at[1] as usize];
+        Some(Cell {
+            id: id.into(),
+            variant: variant.key.clone(),
+            label: variant.label.clone(),
+            engine: variant.engine.clone(),
+            concurrency: concurrency?,
+            trials: own.or(trials)?,
+            levels: Values::at(self.none.clone(), self.levels.clone(), at.clone()),
+            settings: Values::at(variant.settings.clone(), self.settings.clone(), at),
+        })
+    }
+}
+
+/// The matrix's limit. Reports one that nothing can meet: of a single level, or of memory that nobody reads.
+pub(super) fn limit(raw: &raw::Matrix, cells: &[Cell], errors: &mut Diagnostics) -> Option<Limit> {
+    let limit = raw.limit.as_ref()?;
+    let wrong = |message: &str| ManifestError::new(Code::NotMet, limit.span.clone(), message);
+    if cells.iter().all(|cell| cell.concurrency == cells[0].concurrency) {
+        errors.push(
+            wrong("`limit` ends a sweep of concurrency, but all cells have one level of it")
+                .help("give several levels, for instance `concurrency = [1, 2, 4, 8, 16]`"),
+        );
+    }
+    let held = |cell: &Cell| cell.number("steady_s").is_some_and(|seconds| seconds > 0);
+    if let Some(cell) = cells.iter().find(|cell| limit.value.memory_mib.is_some() && !held(cell)) {
+        let message = format!("`memory_mib` is of VMs that are held, but those of {} are not", quote(&cell.id));
+        errors
+            .push(wrong(&message).help("set `steady_s = 5` in [guest], so that all VMs of a trial are there at once"));
+    }
+    Some(limit.value)
+}
+
+/// The product, apart by whether a line of `exclude` takes the combination out, and with that line's number.
+#[expect(clippy::type_complexity, reason = "two lists of pairs, taken apart at once by the one caller")]
+fn apart(
+    axes: &[Levels],
+    exclude: &[Line],
+    source: &str,
+    errors: &mut Diagnostics,
+) -> (Vec<(Combination, Option<u32>)>, Vec<(Combination, u32)>) {
+    let masks: Vec<Vec<Option<Vec<bool>>>> = exclude.iter().map(|line| mask(axes, line)).collect();
+    let lines: Vec<u32> = exclude.iter().map(|line| line_of(source, line.span.start)).collect();
+    let mut taken = vec![false; exclude.len()];
+    let (mut kept, mut excluded) = (Vec::new(), Vec::new());
+    for combination in combinations(axes, None) {
+        let matches = |mask: &Vec<Option<Vec<bool>>>| {
+            mask.iter().zip(&*combination).all(|(mask, at)| mask.as_ref().is_none_or(|mask| mask[*at as usize]))
+        };
+        match masks.iter().position(matches) {
+            Some(line) => {
+                taken[line] = true;
+                excluded.push((combination, lines[line]));
+            }
+            None => kept.push((combination, None)),
+        }
+    }
+    for (line, _) in exclude.iter().zip(taken).filter(|(_, taken)| !taken) {
+        errors.push(
+            ManifestError::new(
+                Code::ExcludesNothing,
+                line.span.clone(),
+                "this line takes out nothing that is still there",
+            )
+            .help("an earlier line of `exclude` takes out the same combinations; remove one of them"),
+        );
+    }
+    (kept, excluded)
+}
+
+fn mask(axes: &[Levels], line: &Line) -> Vec<Option<Vec<bool>>> {
+    let flags = |(levels, positions): (&Levels, &Option<Vec<usize>>)| {
+        positions.as_ref().map(|positions| {
+            let mut flags = vec![false; levels.axis.levels.len()];
+            positions.iter().for_each(|at| flags[*at] = true);
+            flags
+        })
+    };
+    axes.iter().zip(&line.levels).map(flags).collect()
+}
+
+/// Number of combinations of the line.
+fn size(axes: &[Levels], line: &Line) -> usize {
+    let lengths = axes.iter().zip(&line.levels);
+    lengths.map(|(axis, named)| named.as_ref().map_or(axis.product, Vec::len)).fold(1, usize::saturating_mul)
+}
+
+/// Every combination of the product, or of a line; the last axis runs fastest.
+fn combinations(axes: &[Levels], line: Option<&Line>) -> impl Iterator<Item = Combination> {
+    let position = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let of_axis = |(at, axis): (usize, &Levels)| -> Vec<u32> {
+        match line.and_then(|line| line.levels[at].as_ref()) {
+            Some(named) => named.iter().map(|at| position(*at)).collect(),
+            None => (0..position(axis.product)).collect(),
+        }
+    };
+    let positions: Vec<Vec<u32>> = axes.iter().enumerate().map(of_axis).collect();
+    let total = positions.iter().map(Vec::len).fold(1, usize::saturating_mul);
+    (0..total).map(move |mut rest| {
+        let mut combination: Combination = positions.iter().map(|_| 0).collect();
+        // There is one reference to it, so that it can be changed.
+        for (at, positions) in Arc::make_mut(&mut combination).iter_mut().zip(&positions).rev() {
+            *at = positions[rest % positions.len()];
+            rest /= positions.len();
+        }
+        combination
+    })
+}
+
+/// For each axis the part of a cell's id that each level makes.
+fn cell_names(axes: &[Levels], raw: &raw::Matrix, errors: &mut Diagnostics) -> Vec<Vec<String>> {
+    let mut all = Vec::new();
+    for levels in axes {
+        let names: Vec<String> = levels.axis.levels.iter().map(cell_name).collect();
+        let mut first: HashMap<&str, usize> = HashMap::new();
+        for (at, name) in names.iter().enumerate() {
+            if let Some(before) = first.insert(name, at) {
+                let [a, b] = [before, at].map(|at| quote(&levels.axis.levels[at].to_string()));
+                let axis = raw.axes.iter().find(|axis| axis.name.value == levels.axis.name);
+                let span = axis.map_or_else(|| raw.span.clone(), |axis| axis.name.span.clone());
+                let message = format!("levels {a} and {b} would both be called {} in cells' names", quote(name));
+                errors.push(
+                    ManifestError::new(Code::SameCellName, span, message)
+                        .help("in a cell's name a character other than A-Z, a-z, 0-9 and `.,:=+-` becomes `_`"),
+                );
+            }
+        }
+        all.push(names);
+    }
+    all
+}
+
+/// The level's part of a cell's id: no slash, no space, nothing that a shell or a file name would trip over.
+fn cell_name(level: &Level) -> String {
+    let text = level.to_string();
+    if text.is_empty() {
+        return "none".into();
+    }
+    if text.bytes().all(|byte| byte == b'.') {
+        return "_".repeat(text.len());
+    }
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || ".,:=+-_".contains(c) { c } else { '_' }).collect()
+}
+
+/// Trials by concurrency.
+enum TrialTable {
+    Each(u32),
+    By(HashMap<i64, u32>),
+}
+
+impl TrialTable {
+    fn of(&self, concurrency: i64) -> Option<u32> {
+        match self {
+            Self::Each(trials) => Some(*trials),
+            Self::By(table) => table.get(&concurrency).copied(),
+        }
+    }
+
+    /// Reads the table and reports levels that it lacks and levels that nothing has.
+    fn read(raw: &raw::Matrix, axes: &[Levels], include: &[Line], errors: &mut Diagnostics) -> Self {
+        let (entries, span) = match &raw.trials {
+            None => {
+                // Only when the reader took another key for a slip of this one, and it turned out to be an axis.
+                errors.push(ManifestError::new(Code::Missing, raw.span.clone(), "[matrix] has no `trials`"));
+                return Self::Each(1);
+            }
+            Some(Trials::Each(trials, _)) => return Self::Each(u32::try_from(*trials).unwrap_or(u32::MAX)),
+            Some(Trials::ByConcurrency(entries, span)) => (entries, span),
+        };
+        let axis = &axes[1];
+        let mut table = HashMap::new();
+        for (key, trials) in entries {
+            let level = key.value.parse::<i64>().ok().filter(|level| axis.find(&Level::Int(*level)).is_some());
+            let Some(level) = level else {
+                let levels: Vec<_> = axis.axis.levels.iter().map(ToString::to_string).collect();
+                let message = format!("{} is not a level of `concurrency`", quote(&key.value));
+                errors.push(
+                    ManifestError::new(Code::TrialsUnused, key.span.clone(), message)
+                        .help(format!("the levels are {}", levels.join(", "))),
+                );
+                continue;
+            };
+            if table.insert(level, u32::try_from(*trials).unwrap_or(u32::MAX)).is_some() {
+                let message = format!("`trials` names concurrency {level} twice");
+                errors.push(ManifestError::new(Code::Twice, key.span.clone(), message));
+            }
+        }
+        let lacking = |positions: &mut dyn Iterator<Item = usize>| -> Vec<String> {
+            let levels = positions.map(|at| &axis.axis.levels[at]);
+            levels
+                .filter(|level| matches!(level, Level::Int(level) if !table.contains_key(level)))
+                .map(ToString::to_string)
+                .collect()
+        };
+        let missing = lacking(&mut (0..axis.product));
+        if !missing.is_empty() {
+            let message = format!("`trials` does not say how many trials concurrency {} has", missing.join(", "));
+            let help = missing.iter().map(|level| format!("{level} = 1")).collect::<Vec<_>>().join(", ");
+            errors.push(
+                ManifestError::new(Code::TrialsNotCovered, span.clone(), message)
+                    .help(format!("add for instance `{help}`, or give one number for all: `trials = 10`")),
+            );
+        }
+        for line in include.iter().filter(|line| line.trials.is_none()) {
+            let missing = line.levels[1]
+                .as_ref()
+                .map_or_else(Vec::new, |named| lacking(&mut named.iter().copied().filter(|at| *at >= axis.product)));
+            if !missing.is_empty() {
+                let message =
+                    format!("nothing says how many trials concurrency {} of this line has", missing.join(", "));
+                errors.push(
+                    ManifestError::new(Code::TrialsNotCovered, line.span.clone(), message)
+                        .related(span.clone(), "not here")
+                        .help("add `trials = 1` to the line, or the level to the `trials` of the matrix"),
+                );
+            }
+        }
+        Self::By(table)
+    }
+}

@@ -1,0 +1,50 @@
+//! The stopping rule: `precision` of `[matrix]`, and the family of tests: `family` of `[study]`.
+
+use microbench_formats::code::Code;
+use microbench_formats::precision::Precision;
+use microbench_formats::record::Metric;
+
+use super::diagnostic::{Diagnostics, ManifestError};
+use super::figures::{known_metric, statistic};
+use super::nearest::quote;
+use super::raw;
+
+/// The manifest's stopping rule; `None` without one, or when it is in error.
+pub(super) fn check(manifest: &raw::Manifest, metrics: &[Metric], errors: &mut Diagnostics) -> Option<Precision> {
+    let raw = manifest.matrix.precision.as_ref()?;
+    let statistic = statistic(raw.statistic.as_ref(), microbench_formats::record::Statistic::Median, errors);
+    let (metric, relative) = (raw.metric.as_ref()?, raw.relative.as_ref()?);
+    let known = known_metric(metric, manifest, errors);
+    let instrument = metrics.iter().find(|own| own.name == metric.value).and_then(|own| own.instrument);
+    if instrument.is_some() {
+        let message = format!("{} is of trials of its own, which the rule does not count", quote(&metric.value));
+        errors.push(ManifestError::new(Code::Conflict, metric.span.clone(), message).help("name a timed metric"));
+    }
+    if !(relative.value > 0.0 && relative.value < 1.0) {
+        let message = format!("`relative` is {}, which is no share", relative.value);
+        errors.push(
+            ManifestError::new(Code::OutOfRange, relative.span.clone(), message)
+                .help("the half width of the interval over the statistic, for instance `relative = 0.02` for 2 %"),
+        );
+    }
+    if raw.n_max < raw.n_min {
+        let message = format!("`n_max` is {}, which is less than `n_min`, {}", raw.n_max, raw.n_min);
+        errors
+            .push(ManifestError::new(Code::OutOfRange, raw.span.clone(), message).help("let n_max be the larger one"));
+    }
+    let number = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+    known.then_some(Precision {
+        metric: metric.value.clone(),
+        statistic: statistic?,
+        relative: relative.value,
+        n_min: number(raw.n_min),
+        every: number(raw.every),
+        n_max: number(raw.n_max),
+    })
+}
+
+/// The metrics whose comparisons are one family; empty for all.
+pub(super) fn family(manifest: &raw::Manifest, errors: &mut Diagnostics) -> Vec<String> {
+    let known = manifest.study.family.iter().filter(|name| known_metric(name, manifest, errors));
+    known.map(|name| name.value.clone()).collect()
+}

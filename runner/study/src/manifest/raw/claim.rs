@@ -1,0 +1,113 @@
+//! `[[claims]]` as they are written.
+
+use std::ops::Range;
+
+use microbench_formats::code::Code;
+
+use super::{LONGEST_TEXT, Levels, check_name, levels};
+use crate::manifest::diagnostic::{Diagnostics, ManifestError};
+use crate::manifest::keys;
+use crate::manifest::nearest::quote;
+use crate::manifest::read::{At, Entry, Item, Table};
+
+/// Most claims of a study.
+pub(in crate::manifest) const MOST_CLAIMS: usize = 1000;
+
+#[derive(Default)]
+pub(in crate::manifest) struct Claim {
+    pub(in crate::manifest) span: Range<usize>,
+    /// Not all of it could be read: what is not here must not be reported as missing as well.
+    pub(in crate::manifest) broken: bool,
+    pub(in crate::manifest) name: Option<At<String>>,
+    pub(in crate::manifest) text: Option<At<String>>,
+    pub(in crate::manifest) metric: Option<At<String>>,
+    pub(in crate::manifest) value: Option<At<Sides>>,
+    pub(in crate::manifest) ratio: Option<At<Sides>>,
+    pub(in crate::manifest) difference: Option<At<Sides>>,
+    pub(in crate::manifest) expect: Option<At<String>>,
+    pub(in crate::manifest) statistic: Option<At<String>>,
+    pub(in crate::manifest) published: Option<At<f64>>,
+    pub(in crate::manifest) data: Option<At<String>>,
+    pub(in crate::manifest) unmeasured: Option<At<String>>,
+}
+
+/// The sides of a comparison, one or two.
+pub(in crate::manifest) type Sides = Vec<Side>;
+
+pub(in crate::manifest) struct Side {
+    pub(in crate::manifest) span: Range<usize>,
+    pub(in crate::manifest) metric: Option<At<String>>,
+    pub(in crate::manifest) of: Levels,
+}
+
+/// Reads `[[claims]]`.
+pub(super) fn claims(entry: &Entry<'_>, errors: &mut Diagnostics) -> Vec<Claim> {
+    let Some(items) = entry.list(errors) else { return Vec::new() };
+    if items.value.len() > MOST_CLAIMS {
+        let message = format!("the study has {} claims; the limit is {MOST_CLAIMS}", items.value.len());
+        errors.push(ManifestError::new(Code::TooMany, items.span, message));
+        return Vec::new();
+    }
+    items.value.iter().filter_map(|item| claim(item, errors)).collect()
+}
+
+fn claim(item: &Item<'_>, errors: &mut Diagnostics) -> Option<Claim> {
+    let mut table = item.table("a claim", errors)?;
+    let (span, before) = (table.span.clone(), errors.count());
+    table.require("name", "the name is for tables and files, for instance `name = \"boot-slower\"`", errors);
+    table.require("text", "the sentence that is claimed, for instance `text = \"QEMU boots slower.\"`", errors);
+    let name = table.string("name", errors);
+    if let Some(name) = &name {
+        check_name(name, "claim", errors);
+    }
+    let claim = Claim {
+        span,
+        broken: false,
+        name,
+        text: table.string("text", errors),
+        metric: table.string("metric", errors),
+        value: table.take("value").and_then(|entry| one(&entry, errors)),
+        ratio: table.take("ratio").and_then(|entry| two(&entry, errors)),
+        difference: table.take("difference").and_then(|entry| two(&entry, errors)),
+        expect: table.string("expect", errors),
+        statistic: table.string("statistic", errors),
+        published: table.take("published").and_then(|entry| entry.item().number(errors)),
+        data: table.string("data", errors),
+        unmeasured: table.string("unmeasured", errors),
+    };
+    for text in [&claim.text, &claim.unmeasured].into_iter().flatten() {
+        if text.value.trim().is_empty() || text.value.len() > LONGEST_TEXT {
+            let message = format!("a claim's text must have 1 to {LONGEST_TEXT} bytes");
+            errors.push(ManifestError::new(Code::OutOfRange, text.span.clone(), message));
+        }
+    }
+    table.deny_rest(keys::CLAIM, errors);
+    Some(Claim { broken: errors.count() != before, ..claim })
+}
+
+fn one(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Sides>> {
+    let side = side(&entry.item(), entry.key(), errors)?;
+    Some(At { span: side.span.clone(), value: vec![side] })
+}
+
+fn two(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Sides>> {
+    let items = entry.list(errors)?;
+    let count = items.value.len();
+    if count != 2 {
+        let message = format!("{} has two sides, but this list has {count}", quote(entry.key()));
+        errors.push(
+            ManifestError::new(Code::OutOfRange, items.span, message)
+                .help("a side is a table such as `{ variant = \"fc\", concurrency = 1 }`"),
+        );
+        return None;
+    }
+    let value: Vec<_> = items.value.iter().filter_map(|item| side(item, entry.key(), errors)).collect();
+    (value.len() == count).then_some(At { value, span: items.span })
+}
+
+fn side(item: &Item<'_>, key: &str, errors: &mut Diagnostics) -> Option<Side> {
+    let mut table: Table<'_> = item.table(format!("a side of {}", quote(key)), errors)?;
+    let span = table.span.clone();
+    let metric = table.string("metric", errors);
+    Some(Side { span, metric, of: levels(table, keys::SIDE, errors)? })
+}

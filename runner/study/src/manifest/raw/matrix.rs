@@ -1,0 +1,243 @@
+//! `[matrix]` as it is written: axes, numbers of trials, lines that take combinations out and put some in.
+
+use std::ops::Range;
+
+use microbench_formats::code::Code;
+use microbench_formats::record::{Level, Limit};
+
+use super::{Levels, list};
+use crate::manifest::diagnostic::{Diagnostics, ManifestError, line_of};
+use crate::manifest::keys;
+use crate::manifest::nearest::quote;
+use crate::manifest::read::{At, Entry, Item, Table};
+
+/// Most exclude lines, and most include lines.
+pub(in crate::manifest) const MOST_LINES: usize = 1000;
+/// Most trials of one cell.
+pub(in crate::manifest) const MOST_TRIALS: i64 = 100_000;
+
+#[derive(Default)]
+pub(in crate::manifest) struct Matrix {
+    pub(in crate::manifest) span: Range<usize>,
+    pub(in crate::manifest) variant: Option<Vec<At<String>>>,
+    pub(in crate::manifest) concurrency: Option<Vec<At<i64>>>,
+    pub(in crate::manifest) axes: Vec<RawAxis>,
+    /// An axis could not be read: what refers to the matrix cannot be checked.
+    pub(in crate::manifest) broken: bool,
+    pub(in crate::manifest) trials: Option<Trials>,
+    pub(in crate::manifest) exclude: Vec<Line>,
+    pub(in crate::manifest) include: Vec<Line>,
+    pub(in crate::manifest) warmup: Option<i64>,
+    pub(in crate::manifest) instrument_trials: Option<i64>,
+    pub(in crate::manifest) give_up_after: Option<i64>,
+    pub(in crate::manifest) precision: Option<Precision>,
+    pub(in crate::manifest) limit: Option<At<Limit>>,
+}
+
+/// The stopping rule.
+pub(in crate::manifest) struct Precision {
+    pub(in crate::manifest) span: Range<usize>,
+    pub(in crate::manifest) metric: Option<At<String>>,
+    pub(in crate::manifest) statistic: Option<At<String>>,
+    pub(in crate::manifest) relative: Option<At<f64>>,
+    pub(in crate::manifest) n_min: i64,
+    pub(in crate::manifest) every: i64,
+    pub(in crate::manifest) n_max: i64,
+}
+
+/// A key of the matrix that is not one of its own: the levels of a setting.
+pub(in crate::manifest) struct RawAxis {
+    pub(in crate::manifest) name: At<String>,
+    pub(in crate::manifest) levels: Vec<At<Level>>,
+    /// The value is no list. To be reported only when the name is right.
+    pub(in crate::manifest) wrong: Option<ManifestError>,
+}
+
+/// Trials a cell: one number, or one for each level of concurrency.
+pub(in crate::manifest) enum Trials {
+    Each(i64, Range<usize>),
+    ByConcurrency(Vec<(At<String>, i64)>, Range<usize>),
+}
+
+impl Trials {
+    /// The line of the source that says how many trials a cell of this concurrency has.
+    pub(in crate::manifest) fn line(&self, concurrency: u32, source: &str) -> u32 {
+        let span = match self {
+            Self::Each(_, span) => span,
+            Self::ByConcurrency(entries, all) => {
+                let own = entries.iter().find(|(key, _)| key.value.parse() == Ok(concurrency));
+                own.map_or(all, |(key, _)| &key.span)
+            }
+        };
+        line_of(source, span.start)
+    }
+}
+
+/// One element of `exclude` or `include`.
+pub(in crate::manifest) struct Line {
+    pub(in crate::manifest) span: Range<usize>,
+    pub(in crate::manifest) levels: Levels,
+    pub(in crate::manifest) trials: Option<i64>,
+}
+
+/// Reads `[matrix]`.
+pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
+    if !table.has("precision") {
+        table.require("trials", "say how often each cell is run, for instance `trials = 10`", errors);
+    }
+    let span = table.span.clone();
+    let before = errors.count();
+    let variant = table.take("variant").and_then(|entry| list(&entry, errors, Item::string));
+    let concurrency = table
+        .take("concurrency")
+        .and_then(|entry| list(&entry, errors, |item, errors| item.integer((1, 10_000), errors)));
+    let own = errors.count();
+    let trials = table.take("trials").and_then(|entry| trials(&entry, errors));
+    let warmup = table.integer("warmup", keys::MATRIX, errors).map(|at| at.value);
+    let give_up_after = table.integer("give_up_after", keys::MATRIX, errors).map(|at| at.value);
+    let instrument_trials = table.integer("instrument_trials", keys::MATRIX, errors).map(|at| at.value);
+    let precision = table.take("precision").and_then(|entry| precision(&entry, errors));
+    let trials = match (&precision, trials) {
+        (Some(rule), Some(_)) => {
+            errors.push(
+                ManifestError::new(Code::Conflict, rule.span.clone(), "`trials` and `precision` exclude each other")
+                    .help("with `precision` its `n_max` says how many trials there are at most"),
+            );
+            None
+        }
+        (Some(rule), None) => Some(Trials::Each(rule.n_max, rule.span.clone())),
+        (None, trials) => trials,
+    };
+    let limit = table.take("limit").and_then(|entry| limit(&entry, errors));
+    if let (Some(rule), Some(limit)) = (&precision, &limit) {
+        errors.push(
+            ManifestError::new(Code::Conflict, limit.span.clone(), "`limit` and `precision` exclude each other")
+                .related(rule.span.clone(), "the stopping rule")
+                .help("with `limit` each level of concurrency is run whole before the next one: give it `trials`"),
+        );
+    }
+    let exclude = table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors));
+    let include = table.take("include").map_or_else(Vec::new, |entry| lines(&entry, true, errors));
+    let rest = errors.count();
+    let axes: Vec<_> = table.rest(keys::MATRIX).iter().map(|entry| axis(entry, errors)).collect();
+    let broken = own != before || errors.count() != rest;
+    Matrix {
+        span,
+        variant,
+        concurrency,
+        axes,
+        broken,
+        trials,
+        exclude,
+        include,
+        warmup,
+        instrument_trials,
+        give_up_after,
+        precision,
+        limit,
+    }
+}
+
+fn precision(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Precision> {
+    let mut table = entry.table("`precision`", errors)?;
+    let span = table.span.clone();
+    table.require(
+        "metric",
+        "say which metric is to be precise, for instance `metric = \"webservice_startup_time\"`",
+        errors,
+    );
+    table.require("relative", "say how precise: `relative = 0.02` for an interval of 2 % either way", errors);
+    let metric = table.string("metric", errors);
+    let statistic = table.string("statistic", errors);
+    let relative = table.take("relative").and_then(|entry| entry.item().number(errors));
+    let mut count = |key: &str, default: i64, errors: &mut Diagnostics| {
+        table.integer(key, keys::PRECISION, errors).map_or(default, |at| at.value)
+    };
+    let n_min = count("n_min", 30, errors);
+    let every = count("every", 10, errors);
+    let n_max = count("n_max", 200, errors);
+    table.deny_rest(keys::PRECISION, errors);
+    Some(Precision { span, metric, statistic, relative, n_min, every, n_max })
+}
+
+/// How far the levels of concurrency go: one limit at least.
+fn limit(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Limit>> {
+    let mut table = entry.table("`limit`", errors)?;
+    let span = table.span.clone();
+    let before = errors.count();
+    let mut number = |key: &str, most: f64| {
+        let number = table.take(key)?.item().number(errors)?;
+        if !(0.0..=most).contains(&number.value) {
+            let message = format!("`{key}` is {}, which is not between 0 and {most}", number.value);
+            errors.push(ManifestError::new(Code::OutOfRange, number.span, message).help(LIMIT_FORM));
+            return None;
+        }
+        Some(number.value)
+    };
+    let failures = number("failures", 1.0);
+    let memory_mib = number("memory_mib", 1e9);
+    let startup_slope_ms = number("startup_slope_ms", 1e9);
+    table.deny_rest(keys::LIMIT, errors);
+    let value = Limit { failures, memory_mib, startup_slope_ms };
+    if value == Limit::default() && errors.count() == before {
+        errors.push(ManifestError::new(Code::Empty, span.clone(), "`limit` is empty").help(LIMIT_FORM));
+    }
+    (errors.count() == before).then_some(At { value, span })
+}
+
+const LIMIT_FORM: &str = "for instance `limit = { failures = 0.05, memory_mib = 6000, startup_slope_ms = 300 }`";
+
+fn axis(entry: &Entry<'_>, errors: &mut Diagnostics) -> RawAxis {
+    let (name, item) = (entry.name(), entry.item());
+    if item.is_list() {
+        RawAxis { name, levels: list(entry, errors, Item::level).unwrap_or_default(), wrong: None }
+    } else {
+        let help = "an axis is a list of levels; put the value in brackets, or set it in [guest] or in a variant";
+        RawAxis { name, levels: Vec::new(), wrong: Some(item.wrong("a list").help(help)) }
+    }
+}
+
+pub(super) fn trials(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Trials> {
+    if !entry.item().is_table() {
+        return entry.integer((1, MOST_TRIALS), errors).map(|at| Trials::Each(at.value, at.span));
+    }
+    let table = entry.table("`trials`", errors)?;
+    let span = table.span.clone();
+    let all = table.rest(&[]);
+    if all.is_empty() {
+        errors.push(ManifestError::new(Code::Empty, span, "`trials` is empty"));
+        return None;
+    }
+    let count = all.len();
+    let by: Vec<_> =
+        all.iter().filter_map(|entry| Some((entry.name(), entry.integer((1, MOST_TRIALS), errors)?.value))).collect();
+    (by.len() == count).then_some(Trials::ByConcurrency(by, span))
+}
+
+fn lines(entry: &Entry<'_>, with_trials: bool, errors: &mut Diagnostics) -> Vec<Line> {
+    let Some(items) = entry.list(errors) else { return Vec::new() };
+    if items.value.len() > MOST_LINES {
+        let message = format!("{} has {} lines; the limit is {MOST_LINES}", quote(entry.key()), items.value.len());
+        errors.push(ManifestError::new(Code::TooMany, items.span, message));
+        return Vec::new();
+    }
+    items.value.iter().filter_map(|item| line(item, entry.key(), with_trials, errors)).collect()
+}
+
+fn line(item: &Item<'_>, key: &str, with_trials: bool, errors: &mut Diagnostics) -> Option<Line> {
+    let mut table = item.table(format!("a line of `{key}`"), errors)?;
+    let span = table.span.clone();
+    let keys = if with_trials { keys::INCLUDE } else { keys::EXCLUDE };
+    let trials = if with_trials { table.take("trials") } else { None };
+    let trials = trials.and_then(|entry| entry.integer((1, MOST_TRIALS), errors)).map(|at| at.value);
+    let entries = table.rest(keys);
+    if entries.is_empty() {
+        let message = format!("a line of `{key}` names no axis");
+        errors.push(
+            ManifestError::new(Code::Empty, span, message).help("a line is a table such as `{ concurrency = 20 }`"),
+        );
+        return None;
+    }
+    let levels = super::levels_of(&entries, errors)?;
+    Some(Line { span, levels, trials })
+}

@@ -1,0 +1,354 @@
+//! A manifest as it is written: sections and keys of the right shape, every value with its place, no name looked up.
+//!
+//! Nothing here knows an engine, an axis or a metric; [`variants`](super::variants) and its neighbours turn this into a
+//! [`Study`](super::Study).
+
+mod claim;
+mod figure;
+mod matrix;
+mod reference;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use microbench_formats::code::Code;
+use microbench_formats::record::Level;
+
+use super::diagnostic::{Diagnostics, ManifestError};
+use super::keys::{self, Key};
+use super::nearest::{quote, suggest};
+use super::read::{At, Entry, Item, Table};
+
+pub(super) use self::claim::{Claim, MOST_CLAIMS, Side, Sides};
+pub(super) use self::figure::Figure;
+pub(super) use self::matrix::{Line, MOST_LINES, MOST_TRIALS, Matrix, RawAxis, Trials};
+pub(super) use self::reference::{Reference, reference};
+
+/// What a name of what `noun` says may begin with and what may follow beside that, as classes of regular expressions; both in words.
+pub(super) fn name_characters(noun: &str) -> (&'static str, &'static str, &'static str) {
+    match noun {
+        "study" => ("a-z0-9", "-", "a-z, 0-9 and `-`"),
+        "variant" => ("A-Za-z0-9", "._-", "A-Z, a-z, 0-9, `-`, `_` and `.`"),
+        _ => ("a-z0-9", "_-", "a-z, 0-9, `-` and `_`"),
+    }
+}
+
+/// Longest name of a study, variant, metric or figure: it becomes part of file names.
+pub(super) const LONGEST_NAME: usize = 64;
+
+/// Longest sentence of a claim, in bytes.
+pub(super) const LONGEST_TEXT: usize = 1024;
+
+/// The whole manifest; a section that is missing or broken is empty.
+#[derive(Default)]
+pub(super) struct Manifest {
+    /// The folder that the files it names are relative to.
+    pub(super) folder: PathBuf,
+    pub(super) study: Head,
+    pub(super) guest: Vec<Setting>,
+    pub(super) variants: Vec<Variant>,
+    pub(super) matrix: Matrix,
+    pub(super) metrics: Vec<Metric>,
+    pub(super) profiles: Vec<Profile>,
+    pub(super) figures: Vec<Figure>,
+    pub(super) claims: Vec<Claim>,
+}
+
+/// Axes with the levels that are named on each.
+pub(super) type Levels = Vec<(At<String>, Vec<At<Level>>)>;
+
+/// A key and its value that are looked up later.
+pub(super) type Setting = (At<String>, At<Level>);
+
+#[derive(Default)]
+pub(super) struct Head {
+    pub(super) name: String,
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) seed: u64,
+    pub(super) protocol: Option<At<String>>,
+    pub(super) reference: Option<At<String>>,
+    pub(super) family: Vec<At<String>>,
+}
+
+#[derive(Default)]
+pub(super) struct Variant {
+    pub(super) key: At<String>,
+    pub(super) label: Option<At<String>>,
+    pub(super) engine: Option<At<String>>,
+    /// Place of the table when it has no `engine`, right or wrong.
+    pub(super) without_engine: Option<Range<usize>>,
+    pub(super) settings: Vec<Setting>,
+}
+
+#[derive(Default)]
+pub(super) struct Metric {
+    pub(super) name: At<String>,
+    /// Not all of it could be read: what is not here must not be reported as missing as well.
+    pub(super) broken: bool,
+    pub(super) from: Option<At<String>>,
+    pub(super) to: Option<At<String>>,
+    pub(super) reading: Option<At<String>>,
+    pub(super) work: Option<At<RawWork>>,
+    pub(super) label: Option<At<String>>,
+    pub(super) definition: Option<At<String>>,
+    pub(super) better: Option<At<String>>,
+    pub(super) probe: Option<At<Level>>,
+}
+
+pub(super) struct RawWork {
+    pub(super) kind: Option<At<String>>,
+    pub(super) bytes: Option<At<Level>>,
+    pub(super) rounds: Option<At<i64>>,
+    pub(super) warmup: Option<At<i64>>,
+    pub(super) value: Option<At<String>>,
+    pub(super) block: Option<At<Level>>,
+    pub(super) direct: Option<At<bool>>,
+    pub(super) order: Option<At<String>>,
+    pub(super) connections: Option<At<i64>>,
+}
+
+/// `[profiles.*]`: other numbers of trials, and fewer cells.
+#[derive(Default)]
+pub(super) struct Profile {
+    pub(super) name: At<String>,
+    pub(super) trials: Option<Trials>,
+    pub(super) only: Levels,
+    pub(super) rounds: Option<At<i64>>,
+}
+
+/// Reads the manifest's tree.
+pub(super) fn read(mut root: Table<'_>, folder: &Path, errors: &mut Diagnostics) -> Manifest {
+    let mut manifest = Manifest { folder: folder.to_path_buf(), ..Manifest::default() };
+    for (section, help) in [
+        ("study", "a study begins with `[study]`, its name and its title"),
+        ("variants", "define what is compared, for instance `[variants.fc]` with `engine = \"firecracker\"`"),
+        ("matrix", "say how often each cell is run, for instance `[matrix]` with `trials = 10`"),
+        ("metrics", "say what is measured, for instance `[metrics]` with `kernel_boot_time = {}`"),
+    ] {
+        if !root.has(section) && !root.has_slip_of(section) {
+            let message = format!("the manifest has no section `[{section}]`");
+            errors.push(ManifestError::of_file(Code::Missing, message).help(help));
+        }
+    }
+    if let Some(table) = section(&mut root, "study", errors) {
+        manifest.study = head(table, errors);
+    }
+    if let Some(table) = section(&mut root, "guest", errors) {
+        manifest.guest = settings(table, keys::GUEST_KEYS, errors);
+    }
+    if let Some(table) = section(&mut root, "variants", errors) {
+        manifest.variants = each(table, "variants", "variant", errors, variant);
+    }
+    manifest.matrix = match section(&mut root, "matrix", errors) {
+        Some(table) => matrix::matrix(table, errors),
+        None => Matrix { broken: true, ..Matrix::default() },
+    };
+    if let Some(table) = section(&mut root, "metrics", errors) {
+        manifest.metrics = each(table, "metrics", "metric", errors, metric);
+    }
+    if let Some(table) = section(&mut root, "figures", errors) {
+        manifest.figures = each(table, "figures", "figure", errors, figure::figure);
+    }
+    if let Some(table) = section(&mut root, "profiles", errors) {
+        manifest.profiles = each(table, "profiles", "profile", errors, profile);
+    }
+    if let Some(entry) = root.take("claims") {
+        manifest.claims = claim::claims(&entry, errors);
+    }
+    for entry in root.rest(keys::MANIFEST) {
+        errors.push_with(|| {
+            let message = format!("there is no section {}", quote(entry.key()));
+            let help = suggest(entry.key(), "sections", keys::MANIFEST.iter().map(|key| key.name));
+            ManifestError::new(Code::UnknownSection, entry.key_span(), message).help(help)
+        });
+    }
+    manifest
+}
+
+fn section<'a>(root: &mut Table<'a>, name: &str, errors: &mut Diagnostics) -> Option<Table<'a>> {
+    root.take(name)?.table(format!("[{name}]"), errors)
+}
+
+/// Reads each table of a section of named tables; an empty section is an error. What is no table keeps its name, so that
+/// what refers to it is not reported as well.
+fn each<'a, T>(
+    section: Table<'a>,
+    name: &str,
+    noun: &str,
+    errors: &mut Diagnostics,
+    read: fn(At<String>, Option<Table<'a>>, &mut Diagnostics) -> T,
+) -> Vec<T> {
+    let span = section.span.clone();
+    let entries = section.rest(&[]);
+    if entries.is_empty() {
+        errors.push(ManifestError::new(Code::Empty, span, format!("[{name}] names no {noun}")));
+    }
+    let mut all = Vec::new();
+    for entry in entries {
+        check_name(&entry.name(), noun, errors);
+        let table = entry.table(format!("[{name}.{}]", entry.key().escape_debug()), errors);
+        all.push(read(entry.name(), table, errors));
+    }
+    all
+}
+
+/// Names become parts of file names and of cells' names.
+fn check_name(name: &At<String>, noun: &str, errors: &mut Diagnostics) {
+    let upper = noun == "variant";
+    let text = &name.value;
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_' && noun != "study";
+    let fits = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| good(c) || upper && (c.is_ascii_uppercase() || c == '.'));
+    let (_, _, allowed) = name_characters(noun);
+    if !fits || text.len() > LONGEST_NAME {
+        errors.push(
+            ManifestError::new(
+                Code::BadName,
+                name.span.clone(),
+                format!("{} is not a name for a {noun}", quote(text)),
+            )
+            .help(format!(
+                "a {noun}'s name has at most {LONGEST_NAME} characters, begins with a letter or digit and holds {allowed}"
+            )),
+        );
+    }
+}
+
+fn head(mut table: Table<'_>, errors: &mut Diagnostics) -> Head {
+    table.require("name", "the name becomes part of file names, for instance `name = \"quick\"`", errors);
+    table.require("title", "the title stands over reports, for instance `title = \"A first look\"`", errors);
+    let name = table.string("name", errors);
+    if let Some(name) = &name {
+        check_name(name, "study", errors);
+    }
+    let title = table.string("title", errors);
+    if let Some(title) = title.as_ref().filter(|title| title.value.trim().is_empty()) {
+        errors.push(ManifestError::new(Code::Empty, title.span.clone(), "`title` is empty"));
+    }
+    let seed = table.integer("seed", keys::STUDY, errors).and_then(|seed| u64::try_from(seed.value).ok());
+    let description = table.string("description", errors);
+    let protocol = table.string("protocol", errors);
+    let reference = table.string("reference", errors);
+    let family = table.take("family").and_then(|entry| list(&entry, errors, Item::string)).unwrap_or_default();
+    table.deny_rest(keys::STUDY, errors);
+    Head {
+        protocol,
+        family,
+        reference,
+        name: text(name).unwrap_or_default(),
+        title: text(title).unwrap_or_default(),
+        description: text(description).unwrap_or_default(),
+        seed: seed.unwrap_or(0),
+    }
+}
+
+fn text(at: Option<At<String>>) -> Option<String> {
+    at.map(|at| at.value)
+}
+
+fn settings(table: Table<'_>, keys: &[Key], errors: &mut Diagnostics) -> Vec<Setting> {
+    table.rest(keys).iter().filter_map(|entry| Some((entry.name(), entry.item().level(errors)?))).collect()
+}
+
+/// The levels that a table names, one or a list on each axis; `None` when one could not be read.
+fn levels(table: Table<'_>, keys: &[Key], errors: &mut Diagnostics) -> Option<Levels> {
+    levels_of(&table.rest(keys), errors)
+}
+
+fn levels_of(entries: &[Entry<'_>], errors: &mut Diagnostics) -> Option<Levels> {
+    let count = entries.len();
+    let levels: Levels = entries
+        .iter()
+        .filter_map(|entry| {
+            let levels = if entry.item().is_list() {
+                list(entry, errors, Item::level)?
+            } else {
+                vec![entry.item().level(errors)?]
+            };
+            Some((entry.name(), levels))
+        })
+        .collect();
+    (levels.len() == count).then_some(levels)
+}
+
+/// The levels that the table under `key` names; none when it is not there or wrong.
+fn level_lists(table: &mut Table<'_>, key: &str, errors: &mut Diagnostics) -> Levels {
+    let inner = table.take(key).and_then(|entry| entry.table(quote(key), errors));
+    inner.and_then(|inner| levels(inner, keys::ONLY, errors)).unwrap_or_default()
+}
+
+fn profile(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Profile {
+    let Some(mut table) = table else { return Profile { name, ..Profile::default() } };
+    table.require("trials", "say how often each cell is run, for instance `trials = 3`", errors);
+    let trials = table.take("trials").and_then(|entry| matrix::trials(&entry, errors));
+    let only = level_lists(&mut table, "only", errors);
+    let rounds = table.integer("rounds", keys::PROFILE, errors);
+    table.deny_rest(keys::PROFILE, errors);
+    Profile { name, trials, only, rounds }
+}
+
+fn variant(key: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Variant {
+    let Some(mut table) = table else { return Variant { key, ..Variant::default() } };
+    let without_engine = (!table.has("engine")).then(|| table.span.clone());
+    let (label, engine) = (table.string("label", errors), table.string("engine", errors));
+    Variant { key, label, engine, without_engine, settings: settings(table, keys::VARIANT, errors) }
+}
+
+/// The elements of a list that has at least one.
+fn list<'a, T>(
+    entry: &Entry<'a>,
+    errors: &mut Diagnostics,
+    read: impl Fn(&Item<'a>, &mut Diagnostics) -> Option<At<T>>,
+) -> Option<Vec<At<T>>> {
+    let items = entry.list(errors)?;
+    if items.value.is_empty() {
+        errors.push(ManifestError::new(Code::Empty, items.span, format!("{} is empty", quote(entry.key()))));
+        return None;
+    }
+    let count = items.value.len();
+    let all: Vec<_> = items.value.iter().filter_map(|item| read(item, errors)).collect();
+    (all.len() == count).then_some(all)
+}
+
+fn metric(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Metric {
+    let Some(mut table) = table else { return Metric { name, broken: true, ..Metric::default() } };
+    let before = errors.count();
+    let metric = Metric {
+        name,
+        broken: false,
+        from: table.string("from", errors),
+        to: table.string("to", errors),
+        reading: table.string("reading", errors),
+        work: table.take("work").and_then(|entry| work(&entry, errors)),
+        label: table.string("label", errors),
+        definition: table.string("definition", errors),
+        better: table.string("better", errors),
+        probe: table.take("probe").and_then(|entry| entry.item().level(errors)),
+    };
+    let broken = errors.count() != before || ["from", "to", "reading", "work"].iter().any(|key| table.has_slip_of(key));
+    table.deny_rest(keys::METRIC, errors);
+    Metric { broken, ..metric }
+}
+
+fn work(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<RawWork>> {
+    let mut table = entry.table("`work`", errors)?;
+    let span = table.span.clone();
+    let help = "work is a table such as `{ kind = \"sha256\", bytes = \"1 MB\", rounds = 100 }`";
+    for key in ["kind", "bytes", "rounds"] {
+        table.require(key, help, errors);
+    }
+    let value = RawWork {
+        kind: table.string("kind", errors),
+        bytes: table.take("bytes").and_then(|entry| entry.item().level(errors)),
+        rounds: table.integer("rounds", keys::WORK, errors),
+        warmup: table.integer("warmup", keys::WORK, errors),
+        value: table.string("value", errors),
+        block: table.take("block").and_then(|entry| entry.item().level(errors)),
+        direct: table.take("direct").and_then(|entry| entry.item().truth(errors)),
+        order: table.string("order", errors),
+        connections: table.integer("connections", keys::WORK, errors),
+    };
+    table.deny_rest(keys::WORK, errors);
+    Some(At { value, span })
+}

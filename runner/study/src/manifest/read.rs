@@ -1,0 +1,320 @@
+//! A walker over TOML's spanned tree that collects every error, where serde would stop at the first.
+//!
+//! It knows types and keys, not what they mean: that is for the checks above it.
+
+use std::ops::Range;
+
+use microbench_formats::code::Code;
+use microbench_formats::record::Level;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Diagnostics, ManifestError};
+use super::keys::{Key, limits};
+use super::nearest::{nearest, quote, suggest};
+
+/// A value and the bytes of the manifest that it comes from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
+}
+
+/// A key with its value, not yet looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    key: &'a Spanned<std::borrow::Cow<'a, str>>,
+    value: &'a Spanned<DeValue<'a>>,
+}
+
+/// The entries of one table that have not been taken yet, in the manifest's order.
+pub(super) struct Table<'a> {
+    /// How messages call the table, for instance `[study]`.
+    pub(super) place: String,
+    pub(super) span: Range<usize>,
+    entries: Vec<Entry<'a>>,
+    /// Keys that were asked for.
+    asked: Vec<String>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(place: impl Into<String>, span: Range<usize>, table: &'a DeTable<'a>) -> Self {
+        let mut entries: Vec<_> = table.iter().map(|(key, value)| Entry { key, value }).collect();
+        entries.sort_by_key(|entry| entry.key.span().start);
+        Self { place: place.into(), span, entries, asked: Vec::new() }
+    }
+
+    pub(super) fn take(&mut self, key: &str) -> Option<Entry<'a>> {
+        self.asked.push(key.into());
+        let at = self.entries.iter().position(|entry| entry.key() == key)?;
+        Some(self.entries.remove(at))
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key() == key)
+    }
+
+    /// What is left, in the manifest's order, of a table that holds others beside `keys`.
+    pub(super) fn rest(self, keys: &[Key]) -> Vec<Entry<'a>> {
+        self.assert_asked(keys);
+        self.entries
+    }
+
+    /// The reader and the table of keys know the same: it asked for each of them and for no other.
+    fn assert_asked(&self, keys: &[Key]) {
+        debug_assert!(
+            keys.iter().all(|key| self.asked.iter().any(|asked| asked == key.name))
+                && self.asked.iter().all(|asked| keys.iter().any(|key| key.name == asked)),
+            "{}: the reader asked for {:?}, the keys are {:?}",
+            self.place,
+            self.asked,
+            keys.iter().map(|key| key.name).collect::<Vec<_>>()
+        );
+    }
+
+    /// Reports every key that is left; `keys` are those that the table may hold.
+    pub(super) fn deny_rest(self, keys: &[Key], errors: &mut Diagnostics) {
+        self.assert_asked(keys);
+        for entry in &self.entries {
+            errors.push_with(|| {
+                let message = format!("unknown key {} in {}", quote(entry.key()), self.place);
+                let kind = format!("keys of {}", self.place);
+                ManifestError::new(Code::UnknownKey, entry.key_span(), message).help(suggest(
+                    entry.key(),
+                    &kind,
+                    keys.iter().map(|key| key.name),
+                ))
+            });
+        }
+    }
+
+    /// True when a key is there that is probably meant to be this one: it will be reported as unknown, with this name.
+    pub(super) fn has_slip_of(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| nearest(entry.key(), [key]).is_some())
+    }
+
+    /// Reports the key as missing when it is; to be called before it is taken.
+    pub(super) fn require(&self, key: &str, help: &str, errors: &mut Diagnostics) {
+        if !self.has(key) && !self.has_slip_of(key) {
+            errors.push(
+                ManifestError::new(Code::Missing, self.span.clone(), format!("{} has no `{key}`", self.place))
+                    .help(help),
+            );
+        }
+    }
+
+    /// The key's string of one line, if there.
+    pub(super) fn string(&mut self, key: &str, errors: &mut Diagnostics) -> Option<At<String>> {
+        self.take(key)?.string(errors)
+    }
+
+    /// The key's integer within the limits that `keys` have for it, if there.
+    pub(super) fn integer(&mut self, key: &str, keys: &[Key], errors: &mut Diagnostics) -> Option<At<i64>> {
+        self.take(key)?.integer(limits(keys, key), errors)
+    }
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn key(&self) -> &'a str {
+        self.key.get_ref()
+    }
+
+    pub(super) fn key_span(&self) -> Range<usize> {
+        self.key.span()
+    }
+
+    pub(super) fn name(&self) -> At<String> {
+        At { value: self.key().into(), span: self.key_span() }
+    }
+
+    pub(super) fn item(&self) -> Item<'a> {
+        Item { name: self.key(), value: self.value }
+    }
+
+    pub(super) fn string(&self, errors: &mut Diagnostics) -> Option<At<String>> {
+        self.item().string(errors)
+    }
+
+    pub(super) fn integer(&self, range: (i64, i64), errors: &mut Diagnostics) -> Option<At<i64>> {
+        self.item().integer(range, errors)
+    }
+
+    pub(super) fn table(&self, place: impl Into<String>, errors: &mut Diagnostics) -> Option<Table<'a>> {
+        self.item().table(place, errors)
+    }
+
+    /// The elements of the key's list.
+    pub(super) fn list(&self, errors: &mut Diagnostics) -> Option<At<Vec<Item<'a>>>> {
+        let item = self.item();
+        let Some(array) = item.value.get_ref().as_array() else {
+            let text = item.wrong("a list");
+            let scalar = !matches!(item.value.get_ref(), DeValue::Table(_));
+            let help = if scalar {
+                "put the value in brackets, as in `[value]`"
+            } else {
+                "put the table in brackets, as in `[{ ... }]`"
+            };
+            errors.push(text.help(help));
+            return None;
+        };
+        let value = array.iter().map(|value| Item { name: item.name, value }).collect();
+        Some(At { value, span: item.value.span() })
+    }
+}
+
+/// A value under a name: of a key, or an element of a key's list.
+#[derive(Clone, Copy)]
+pub(super) struct Item<'a> {
+    name: &'a str,
+    value: &'a Spanned<DeValue<'a>>,
+}
+
+impl<'a> Item<'a> {
+    pub(super) fn span(&self) -> Range<usize> {
+        self.value.span()
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        self.value.get_ref().is_array()
+    }
+
+    /// The error that this is not `wanted`.
+    pub(super) fn wrong(&self, wanted: &str) -> ManifestError {
+        let kind = kind_of(self.value.get_ref());
+        ManifestError::new(
+            Code::WrongType,
+            self.span(),
+            format!("{} is {wanted}, but this is {kind}", quote(self.name)),
+        )
+        .label(format!("{wanted} is wanted"))
+    }
+
+    pub(super) fn table(&self, place: impl Into<String>, errors: &mut Diagnostics) -> Option<Table<'a>> {
+        match self.value.get_ref() {
+            DeValue::Table(table) => Some(Table::new(place, self.span(), table)),
+            _ => {
+                errors.push(self.wrong("a table"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn string(&self, errors: &mut Diagnostics) -> Option<At<String>> {
+        let Some(text) = self.value.get_ref().as_str() else {
+            errors.push(self.wrong("a string"));
+            return None;
+        };
+        self.line(text, errors).map(|value| At { value, span: self.span() })
+    }
+
+    pub(super) fn integer(&self, (least, most): (i64, i64), errors: &mut Diagnostics) -> Option<At<i64>> {
+        let DeValue::Integer(number) = self.value.get_ref() else {
+            errors.push(self.wrong("an integer"));
+            return None;
+        };
+        let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
+        match value.filter(|value| (least..=most).contains(value)) {
+            Some(value) => Some(At { value, span: self.span() }),
+            None => {
+                errors.push(ManifestError::new(
+                    Code::OutOfRange,
+                    self.span(),
+                    format!("{} must be between {least} and {most}", quote(self.name)),
+                ));
+                None
+            }
+        }
+    }
+
+    /// A scalar: the level of an axis or the value of a setting.
+    pub(super) fn level(&self, errors: &mut Diagnostics) -> Option<At<Level>> {
+        let span = self.span();
+        let value = match self.value.get_ref() {
+            DeValue::Boolean(value) => Level::Bool(*value),
+            DeValue::Integer(_) => Level::Int(self.integer((i64::MIN, i64::MAX), errors)?.value),
+            DeValue::String(text) => Level::Text(self.line(text, errors)?),
+            DeValue::Float(number) => match number.as_str().parse::<f64>() {
+                Ok(value) if value.is_finite() => Level::Float(value),
+                _ => {
+                    let message = format!("{} must be a finite number", quote(self.name));
+                    errors.push(ManifestError::new(Code::OutOfRange, span, message));
+                    return None;
+                }
+            },
+            DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                errors.push(self.wrong("a string, number or truth value"));
+                return None;
+            }
+        };
+        Some(At { value, span })
+    }
+
+    /// A finite number.
+    pub(super) fn number(&self, errors: &mut Diagnostics) -> Option<At<f64>> {
+        let level = match self.value.get_ref() {
+            DeValue::Integer(_) | DeValue::Float(_) => self.level(errors)?,
+            _ => {
+                errors.push(self.wrong("a number"));
+                return None;
+            }
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a number of 2^53 is not meant exactly")]
+        let value = match level.value {
+            Level::Int(value) => value as f64,
+            Level::Float(value) => value,
+            Level::Bool(_) | Level::Text(_) => return None,
+        };
+        Some(At { value, span: level.span })
+    }
+
+    pub(super) fn truth(&self, errors: &mut Diagnostics) -> Option<At<bool>> {
+        let DeValue::Boolean(value) = self.value.get_ref() else {
+            errors.push(self.wrong("a truth value"));
+            return None;
+        };
+        Some(At { value: *value, span: self.span() })
+    }
+
+    fn line(&self, text: &str, errors: &mut Diagnostics) -> Option<String> {
+        if !text.chars().any(char::is_control) {
+            return Some(text.into());
+        }
+        let message = format!("{} must be one line without control characters", quote(self.name));
+        errors.push(ManifestError::new(Code::ControlCharacter, self.span(), message));
+        None
+    }
+}
+
+fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a floating-point number",
+        DeValue::Boolean(_) => "a truth value",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// What a level is, for messages.
+pub(super) fn kind_of_level(level: &Level) -> &'static str {
+    match level {
+        Level::Bool(_) => "a truth value",
+        Level::Int(_) => "an integer",
+        Level::Float(_) => "a floating-point number",
+        Level::Text(_) => "a string",
+    }
+}
+
+/// A level as it is written in a manifest.
+pub(super) fn written(level: &Level) -> String {
+    match level {
+        Level::Text(text) => quote(&format!("{text:?}")),
+        other => quote(&other.to_string()),
+    }
+}

@@ -1,0 +1,385 @@
+//! From a [`Study`] to a [`Plan`]: how often each cell runs, and in which order. Pure: no file, no clock, no host.
+//!
+//! The order is that of randomised complete blocks: block `b` holds one trial of every cell that has more than `b`,
+//! shuffled, so that a drift of the host falls on all cells alike. The shuffle is a part of the format: for one seed and
+//! one list of cells it is the same for ever, on every machine. It is Fisher and Yates', from the last element down, over
+//! the cells of the block in manifest order; it draws from ChaCha8 whose key is the seed (8 bytes, little-endian, then
+//! zeros) and whose stream is the block's number, so that a block's order does not depend on how many others there are.
+
+pub mod explain;
+pub mod view;
+
+use std::io::{self, BufWriter, Write};
+use std::num::NonZeroU32;
+
+use microbench_formats::record::{
+    Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Metric, MetricSource, Plan, PlannedTrial, Shard, Values,
+};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
+
+use crate::manifest::{self, FULL, MAX_TRIALS, Profile, Study, has};
+
+/// Why a study cannot be planned as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The study has no profile of this name.
+    #[error("the study has no profile `{name}`; {known}")]
+    UnknownProfile {
+        /// The name asked for.
+        name: String,
+        /// Those that it has, as a sentence.
+        known: String,
+    },
+    /// The trials asked for in place of the manifest's are too many.
+    #[error("the plan would have {total} trials; the limit is {MAX_TRIALS}")]
+    TooManyTrials {
+        /// Trials of all cells.
+        total: u64,
+    },
+    /// It cannot be divided into shards.
+    #[error("the plan cannot be divided into {of} shards: {reason}")]
+    NotDivisible {
+        /// Shards that were asked for.
+        of: u32,
+        /// Why not, and what can be done.
+        reason: String,
+    },
+}
+
+/// What is asked for in place of what the manifest says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// Seed of the run order.
+    pub seed: Option<u64>,
+    /// Trials of every cell, whatever the profile says.
+    pub trials: Option<NonZeroU32>,
+    /// Name of a profile.
+    pub profile: Option<&'a str>,
+}
+
+/// The value that a metric of work is.
+fn work_value(metric: &Metric) -> &str {
+    match &metric.source {
+        MetricSource::Reading(name) => name.rsplit('.').next().unwrap_or_default(),
+        MetricSource::Span { .. } => "",
+    }
+}
+
+/// The plan of a study.
+///
+/// # Errors
+/// [`PlanError`]: a profile that does not exist, or too many trials, those with an instrument included.
+pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
+    let profile = profile(study, choice.profile)?;
+    let mut axes = study.axes.clone();
+    let mut cells = study.cells.clone();
+    let mut figures = study.figures.clone();
+    if let Some(profile) = profile {
+        cells.retain(|cell| profile.keeps(cell));
+        for cell in &mut cells {
+            cell.trials = profile.trials.get(&cell.concurrency).copied().unwrap_or(cell.trials);
+        }
+        for axis in &mut axes {
+            axis.levels.retain(|level| profile.only.get(&axis.name).is_none_or(|kept| kept.contains(level)));
+        }
+        figures.retain(|figure| has_cells(figure, &cells));
+    }
+    let (mut workloads, mut metrics) = (study.workloads.clone(), study.metrics.clone());
+    let mut reference = study.reference.clone();
+    for work in &mut workloads {
+        let (before, rounds) = (work.clone(), work.rounds);
+        work.rounds = profile.and_then(|profile| profile.rounds).map_or(work.rounds, |most| work.rounds.min(most));
+        // A definition of the manifest's own stays as it is.
+        if let Some(metric) = metrics.iter_mut().find(|metric| metric.name == work.metric) {
+            let value = work_value(metric).to_owned();
+            if metric.definition == manifest::work_definition(&before, &value) {
+                metric.definition = manifest::work_definition(work, &value);
+            }
+        }
+        if let Some(reference) = reference.as_mut().filter(|_| work.rounds != rounds) {
+            let before = reference.values.len();
+            reference.values.retain(|value| value.metric != work.metric);
+            if reference.values.len() < before {
+                let reason = format!("of {rounds} rounds, and this profile has {}", work.rounds);
+                reference.left_out.insert(work.metric.clone(), reason);
+            }
+        }
+    }
+    if let Some(trials) = choice.trials {
+        cells.iter_mut().for_each(|cell| cell.trials = trials.get());
+    }
+    let instrument = study.metrics.iter().find_map(|metric| metric.instrument);
+    let instrumented = if instrument.is_some() { study.instrument_trials } else { 0 };
+    let alone = cells.iter().filter(|cell| cell.concurrency == 1).count() as u64;
+    let total = cells.iter().map(|cell| u64::from(cell.trials)).sum::<u64>() + alone * u64::from(instrumented);
+    if total > MAX_TRIALS {
+        return Err(PlanError::TooManyTrials { total });
+    }
+    let seed = choice.seed.unwrap_or(study.seed);
+    let mut trials = order(&cells, seed);
+    if let Some(instrument) = instrument {
+        trials.extend(instrumented_order(&cells, seed, &trials, instrument, instrumented));
+    }
+    Ok(Plan {
+        format: FORMAT_VERSION,
+        study: study.name.clone(),
+        title: study.title.clone(),
+        protocol: study.protocol,
+        profile: match profile {
+            Some(profile) => profile.name.clone(),
+            None if study.profiles.is_empty() && choice.profile.is_none() => String::new(),
+            None => FULL.into(),
+        },
+        seed,
+        warmup: study.warmup,
+        give_up_after: study.give_up_after,
+        axes,
+        trials,
+        cells,
+        workloads,
+        metrics,
+        figures,
+        claims: study.claims.clone(),
+        reference,
+        family: study.family.clone(),
+        // A number of trials that is asked for is run whole.
+        precision: study.precision.clone().filter(|_| profile.is_none() && choice.trials.is_none()),
+        limit: study.limit,
+        excluded: study.excluded.clone(),
+    })
+}
+
+/// Most shards of a plan: no cluster is larger, and Slurm's arrays end at 1000 where nobody says otherwise.
+pub const MAX_SHARDS: u32 = 1000;
+
+/// Whether the plan can be divided into `of` shards.
+///
+/// A stopping rule looks at every cell after so many blocks and decides whether there is another one. Shards know nothing of each
+/// other's blocks; if each stopped by itself, cells would weigh by host, and the interval's rate of errors would be that of no rule.
+///
+/// # Errors
+/// [`PlanError::NotDivisible`]: it has a stopping rule or a limit, or a shard would have nothing to do.
+pub fn divisible(plan: &Plan, of: u32) -> Result<(), PlanError> {
+    let refused = |reason: String| Err(PlanError::NotDivisible { of, reason });
+    if plan.precision.is_some() {
+        let reason = "its stopping rule looks at all blocks, and a shard has but its own; a number of trials that is asked for is \
+                      run without the rule: --trials N or --profile NAME";
+        return refused(reason.to_owned());
+    }
+    if plan.limit.is_some() {
+        let reason = "its limit is judged by all trials of a level of concurrency, and a shard has but its own";
+        return refused(reason.to_owned());
+    }
+    let blocks = blocks(plan);
+    if of > MAX_SHARDS || of > blocks {
+        let most = blocks.min(MAX_SHARDS);
+        return refused(format!(
+            "it has {blocks} blocks, which stay whole, and a shard needs one: {most} shards at most"
+        ));
+    }
+    Ok(())
+}
+
+/// Blocks of the plan, those with an instrument included.
+#[must_use]
+pub fn blocks(plan: &Plan) -> u32 {
+    plan.trials.iter().map(|trial| trial.block.saturating_add(1)).max().unwrap_or(0)
+}
+
+/// The trials of the plan that are in `shard`, in order.
+pub fn of_shard(plan: &Plan, shard: Shard) -> impl Iterator<Item = &PlannedTrial> {
+    plan.trials.iter().filter(move |trial| shard.has(trial.block))
+}
+
+/// Names of the two labels of one cell in a comparison with itself: the variants of such a plan.
+pub const LABELS: [&str; 2] = ["A", "B"];
+
+/// How the study of a cell against itself is named: its own study's name and this.
+pub const NOISE: &str = "-noise";
+
+/// One cell of `plan` under two labels ([`LABELS`]), `trials` times each, in blocks of one of each in an order that the seed decides: the
+/// plan of a comparison of which the truth is known. `None` when there is no such cell.
+#[must_use]
+pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
+    let trials = trials.min(u32::try_from(MAX_TRIALS / 2).unwrap_or(u32::MAX));
+    let cell = plan.cells.iter().find(|own| own.id == cell)?;
+    let twins: Vec<Cell> = (LABELS.iter())
+        .map(|label| Cell {
+            id: (*label).into(),
+            levels: Values::from_iter([("variant".to_owned(), Level::Text((*label).to_owned()))]),
+            variant: (*label).into(),
+            trials,
+            ..cell.clone()
+        })
+        .collect();
+    Some(Plan {
+        study: format!("{}{NOISE}", plan.study),
+        title: format!("{} against itself", cell.label),
+        profile: String::new(),
+        axes: vec![Axis { name: "variant".into(), levels: LABELS.map(|label| Level::Text(label.to_owned())).to_vec() }],
+        trials: order(&twins, plan.seed),
+        cells: twins,
+        metrics: plan.metrics.iter().filter(|metric| metric.instrument.is_none()).cloned().collect(),
+        figures: Vec::new(),
+        claims: Vec::new(),
+        reference: None,
+        precision: None,
+        limit: None,
+        family: Vec::new(),
+        excluded: Vec::new(),
+        ..plan.clone()
+    })
+}
+
+/// The profile of this name; `None` for the matrix's own trials.
+fn profile<'a>(study: &'a Study, name: Option<&str>) -> Result<Option<&'a Profile>, PlanError> {
+    let Some(name) = name.filter(|name| *name != FULL) else { return Ok(None) };
+    let found = study.profiles.iter().find(|profile| profile.name == name);
+    found.map(Some).ok_or_else(|| {
+        let names = [FULL].into_iter().chain(study.profiles.iter().map(|profile| profile.name.as_str()));
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        let known = match names.as_slice() {
+            [one] => format!("the only one is {one}, which is the trials of [matrix]"),
+            _ => format!("those that it has are {}", names.join(", ")),
+        };
+        PlanError::UnknownProfile { name: name.chars().take(64).collect(), known }
+    })
+}
+
+/// True when a bar of the figure has a cell.
+fn has_cells(figure: &Figure, cells: &[Cell]) -> bool {
+    let kept = |cell: &Cell| figure.only.iter().all(|(axis, level)| cell.levels.get(axis) == Some(level));
+    if figure.bars.is_empty() {
+        cells.iter().any(kept)
+    } else {
+        figure.bars.iter().any(|bar| cells.iter().any(|cell| has(&bar.of, cell)))
+    }
+}
+
+/// Every trial of the cells in randomised complete blocks.
+fn order(cells: &[Cell], seed: u64) -> Vec<PlannedTrial> {
+    order_from(cells, seed, 0)
+}
+
+/// As [`order`], with blocks that count from `first`.
+fn order_from(cells: &[Cell], seed: u64, first: u32) -> Vec<PlannedTrial> {
+    let blocks = cells.iter().map(|cell| cell.trials).max().unwrap_or(0);
+    let mut open: Vec<&Cell> = cells.iter().collect();
+    let mut trials = Vec::new();
+    for block in 0..blocks {
+        open.retain(|cell| cell.trials > block);
+        let mut members = open.clone();
+        shuffle(&mut members, seed, first + block);
+        for cell in members {
+            // At most `MAX_TRIALS` trials fit in 32 bits.
+            let index = u32::try_from(trials.len()).unwrap_or(u32::MAX);
+            trials.push(PlannedTrial { index, block: first + block, cell: cell.id.clone(), instrument: None });
+        }
+    }
+    trials
+}
+
+/// Trials with an instrument, of each cell of one VM, in blocks of their own after all others: what they disturb is over.
+fn instrumented_order(
+    cells: &[Cell],
+    seed: u64,
+    before: &[PlannedTrial],
+    instrument: Instrument,
+    trials: u32,
+) -> Vec<PlannedTrial> {
+    let alone: Vec<Cell> =
+        cells.iter().filter(|cell| cell.concurrency == 1).map(|cell| Cell { trials, ..cell.clone() }).collect();
+    let (first, block) = (before.len(), before.last().map_or(0, |last| last.block + 1));
+    let mut all = order_from(&alone, seed, block);
+    for (trial, index) in all.iter_mut().zip(first..) {
+        trial.index = u32::try_from(index).unwrap_or(u32::MAX);
+        trial.instrument = Some(instrument);
+    }
+    all
+}
+
+fn shuffle<T>(items: &mut [T], seed: u64, block: u32) {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut rng = ChaCha8Rng::from_seed(key);
+    rng.set_stream(u64::from(block));
+    for last in (1..items.len()).rev() {
+        items.swap(last, below(&mut rng, last + 1));
+    }
+}
+
+/// A uniform number below `bound`: draws beyond the largest multiple of `bound` are thrown away.
+fn below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
+    let bound = bound as u64;
+    let unfair = (u64::MAX % bound + 1) % bound;
+    loop {
+        let draw = rng.next_u64();
+        if draw <= u64::MAX - unfair {
+            #[expect(clippy::cast_possible_truncation, reason = "it is below `bound`, which came from a usize")]
+            return (draw % bound) as usize;
+        }
+    }
+}
+
+/// Writes `plan.json`.
+///
+/// # Errors
+/// Those of `out`: a plan holds strings, integers and finite numbers, which always serialise.
+pub fn write_json(plan: &Plan, out: impl Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    serde_json::to_writer_pretty(&mut out, plan)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// SHA-256 of `plan.json` as 64 hex digits: the plan's identity. The text is never there as a whole.
+#[must_use]
+pub fn digest(plan: &Plan) -> String {
+    let mut digest = Digester(Sha256::new());
+    // A digest takes whatever is written.
+    let _ = write_json(plan, &mut digest);
+    hex::encode(digest.0.finalize())
+}
+
+struct Digester(Sha256);
+
+impl Write for Digester {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_a_seed_never_changes() {
+        // Computed by another implementation of what the module's documentation says.
+        let mut items: Vec<u32> = (0..10).collect();
+        shuffle(&mut items, 2019, 0);
+        assert_eq!(items, [9, 7, 3, 5, 1, 8, 0, 6, 2, 4]);
+        let mut items: Vec<u32> = (0..10).collect();
+        shuffle(&mut items, 2019, 1);
+        assert_eq!(items, [5, 6, 9, 0, 3, 2, 1, 7, 4, 8]);
+    }
+
+    #[test]
+    fn every_place_is_equally_likely() {
+        let mut counts = [[0_u32; 5]; 5];
+        for seed in 0..5000 {
+            let mut items = [0, 1, 2, 3, 4];
+            shuffle(&mut items, seed, 0);
+            items.iter().enumerate().for_each(|(place, item)| counts[*item][place] += 1);
+        }
+        // Expected 1000 each; the standard deviation is 28.
+        assert!(counts.iter().flatten().all(|count| (860..1140).contains(count)), "{counts:?}");
+    }
+}
