@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use microbench::catalog;
-use microbench::run::journal::progress_of;
+use microbench::store::journal::progress_of;
 use microbench_agent::Stats;
 use microbench_agent::kernel_log::KernelLog;
 use microbench_agent::work::{StreamReply, WorkReply, WorkRequest};

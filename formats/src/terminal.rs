@@ -72,10 +72,7 @@ pub fn folded(text: &str, width: usize) -> String {
 }
 
 /// Rows, the header first, in aligned columns; those of `right` stand to the right, numbers mostly.
-pub fn table<const N: usize>(
-    rows: impl IntoIterator<Item = [String; N]>,
-    right: std::ops::Range<usize>,
-) -> String {
+pub fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>, right: std::ops::Range<usize>) -> String {
     let lines: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
     let right: Vec<bool> = (0..N).map(|n| right.contains(&n)).collect();
     aligned(&lines, &right)

@@ -19,7 +19,6 @@ pub mod many;
 pub mod noise;
 pub mod query;
 pub mod report;
-pub mod results;
 pub mod samples;
 pub mod schema;
 pub mod sentence;

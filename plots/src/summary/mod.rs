@@ -1,6 +1,7 @@
 //! One row for each cell and metric. The unit of analysis is the trial: VMs that ran together are not independent, so a cell
 //! with more than one VM a trial is summarised over its trials' medians (for the median) and means (for the mean).
 
+pub mod results;
 mod table;
 mod text;
 

@@ -60,7 +60,7 @@ pub fn text(plan: &Plan, rows: &[Row], journal: &Journal, room: Room) -> String 
         0,
     ));
     out.push_str("\n\n");
-    out.push_str(&crate::results::text(plan, rows, room));
+    out.push_str(&crate::summary::results::text(plan, rows, room));
     out.push('\n');
     let reasons = reasons(rows);
     for (reason, places) in &reasons {

@@ -3,7 +3,8 @@
 use microbench_formats::record::{Better, encode_line};
 use microbench_formats::terminal::Room;
 use microbench_plots::sentence::{Says, sentences};
-use microbench_plots::{analyze, hint, results, sentence};
+use microbench_plots::summary::results;
+use microbench_plots::{analyze, hint, sentence};
 
 use crate::support::Run;
 

@@ -8,6 +8,8 @@ pub mod guest;
 pub mod host;
 pub mod parts;
 pub mod probe;
+pub mod rendezvous;
+pub mod requirement;
 pub mod sandbox;
 pub mod selftest;
 pub mod sys;

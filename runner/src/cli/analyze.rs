@@ -5,19 +5,19 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use microbench::store::directory::Directory;
+use microbench::store::identity::Identity;
 use microbench::store::merge;
 use microbench::store::noise::Noise;
 use microbench_formats::code::Code;
 use microbench_formats::record::HostKind;
 use microbench_formats::terminal::wrapped_to;
-use microbench_measure::host::machine::identity::Identity;
 use microbench_measure::terminal::screen::Stream;
 use microbench_plots::claim::Outcome;
 use microbench_plots::hint::{self, Hint};
 use microbench_plots::journal::UNISOLATED;
-use microbench_plots::results::{CellResult, results};
 use microbench_plots::sentence::{self, Sentence};
 use microbench_plots::stats::median::Interval;
+use microbench_plots::summary::results::{CellResult, results};
 use microbench_plots::{Analysis, claim, many, summary};
 use serde::Serialize;
 

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use microbench::run::journal::{Journal, Owner};
 use microbench::store::directory::{Begun, Directory, Engines};
+use microbench::store::journal::{Journal, Owner};
 use microbench_formats::code::Code;
 use microbench_formats::record::Record;
 use microbench_measure::artifacts::project::read_toml;

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use microbench::run::needs;
+use microbench::store::identity::{self, Identity};
 use microbench::store::noise::Noise;
 use microbench_formats::code::Code;
 use microbench_formats::record::Statistic;
-use microbench_measure::host::machine::identity::{self, Identity};
-use microbench_measure::host::machine::needs;
 use microbench_measure::out;
 use microbench_plots::{compare, noise, samples};
 use microbench_study::plan;

@@ -4,7 +4,7 @@ pub mod explain;
 
 use microbench_formats::code::{Code, Coded};
 use microbench_measure::artifacts::tool::ToolError;
-use microbench_measure::host::machine::lacking::Lacking;
+use microbench_measure::requirement::Lacking;
 use microbench_plots::compare::Refusal;
 use microbench_study::plan::PlanError;
 

@@ -12,8 +12,9 @@ use microbench_formats::code::Code;
 use microbench_formats::record::{Cell, Level, Plan, ProbeError, Record};
 use microbench_measure::artifacts::Kind;
 use microbench_measure::artifacts::lock::Lock;
+use microbench_measure::artifacts::program;
 use microbench_measure::artifacts::tool::Tool;
-use microbench_measure::emulated_host::emulator::{self, Emulated, Machine};
+use microbench_measure::emulated_host::emulator::{Emulated, Machine};
 use microbench_measure::emulated_host::initramfs;
 use microbench_measure::emulated_host::wire::{Job, Message};
 use microbench_measure::host::counters::memory;
@@ -247,7 +248,7 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
     step.done(&format!("{} files, {} MB", files.len(), bytes / 1_000_000));
     let path = |kind, name| lock.get(kind, name).map(|artifact| artifact.path.clone());
     Ok(Machine {
-        emulator: path(Kind::Program, emulator::EMULATOR)?,
+        emulator: path(Kind::Program, program::EMULATOR)?,
         kernel: path(Kind::Kernel, parts::TESTBED_KERNEL)?,
         initramfs,
         first,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::store::identity::{self, Identity};
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
 use microbench_formats::record::{HostKind, Plan};
@@ -11,7 +12,6 @@ use microbench_measure::artifacts::lock::{self, Lock};
 use microbench_measure::artifacts::project::Project;
 use microbench_measure::artifacts::seal::Seals;
 use microbench_measure::host::interference::{Watcher, kernel_messages};
-use microbench_measure::host::machine::identity::{self, Identity};
 use microbench_measure::host::resources::disk::{CloneMethod, Disk};
 use microbench_measure::parts::Parts;
 use microbench_measure::probe::Probe;
@@ -22,8 +22,8 @@ use microbench_measure::selftest::probe::{FakeGuests, measure};
 use super::emulated::Site;
 use super::session::{self, Ended, Session, stop_requested};
 use super::{emulated, kvm, local, parts};
-use crate::run::journal::Owner;
 use crate::store::directory::Directory;
+use crate::store::journal::Owner;
 
 /// What a run directory says about a run.
 struct Run {

@@ -11,7 +11,7 @@ use microbench_plots::journal;
 use microbench_plots::samples;
 use microbench_plots::stats::median::median;
 
-use super::session::ATTEMPTS;
+use crate::store::journal::ATTEMPTS;
 
 /// How a trial ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,12 +8,11 @@
 pub mod emulated;
 pub mod estimate;
 pub mod execute;
-pub mod journal;
 pub mod kvm;
 pub mod line;
 pub mod local;
+pub mod needs;
 pub mod parts;
 pub mod pause;
 pub mod session;
 pub mod share;
-pub mod stages;

@@ -10,9 +10,8 @@ use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::project::Project;
 use microbench_measure::artifacts::{Artifact, Kind, image, kernel, program};
-use microbench_measure::emulated_host::emulator;
-use microbench_measure::host::machine::lacking::{Lack, Lacking};
 use microbench_measure::parts::Parts;
+use microbench_measure::requirement::{Lack, Lacking};
 use microbench_study::engine::description::{Engine, SettingKind};
 use microbench_study::engine::machine;
 
@@ -139,7 +138,7 @@ pub fn provide_testbed(lock: &mut Lock, project: &Project, cache: &Cache) -> any
         }
     };
     add(kernel::provide(&project.kernels(), TESTBED_KERNEL, cache)?);
-    add(program::provide(emulator::EMULATOR, cache)?);
+    add(program::provide(program::EMULATOR, cache)?);
     Ok(())
 }
 

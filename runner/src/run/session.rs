@@ -23,9 +23,10 @@ use microbench_measure::trial::execution::JobTrial;
 
 use super::estimate::Estimate;
 use super::line::{Line, Status};
-use super::{pause, stages};
-use crate::run::journal::{self, Journal, Owner, Progress};
+use super::pause;
 use crate::store::directory::Directory;
+use crate::store::journal::{self, Journal, Owner, Progress};
+use crate::store::stages;
 
 /// The signal that asked the run to stop; 0 for none.
 static STOPPED_BY: AtomicI32 = AtomicI32::new(0);
@@ -119,9 +120,6 @@ pub fn listen_for_signals() -> anyhow::Result<()> {
 const VM_LEAVES: u64 = FILE_LIMIT as u64 + (64 << 10);
 /// Room for the run's other files, bytes.
 const OTHER_FILES: u64 = 1 << 20;
-
-/// Times that a trial is executed at most, when something disturbs it each time.
-pub const ATTEMPTS: u32 = 3;
 
 /// How a stage goes: what is left, what runs, how long it takes.
 #[derive(Debug)]

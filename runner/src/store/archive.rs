@@ -24,7 +24,7 @@ use tar::{Archive, Builder, EntryType, Header};
 use super::directory::{Directory, PLAN, PLAN_BEGUN, SHARD};
 use super::merge;
 use super::survey::{self, Survey};
-use crate::run::journal;
+use crate::store::journal;
 
 /// The file of digests, the first of an archive.
 const SUMS: &str = "SHA256SUMS";

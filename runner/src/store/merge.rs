@@ -9,18 +9,18 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use crate::store::identity::{self, Identity};
 use anyhow::{Context, bail, ensure};
 use microbench_formats::code::Code;
 use microbench_formats::record::{HostKind, Plan, Record, Shard, decode_line, encode_line};
 use microbench_measure::artifacts::lock::{self, Lock};
-use microbench_measure::host::machine::identity::{self, Identity};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::directory::{Directory, ENGINES, PLAN, PLAN_BEGUN, stamp};
 use super::survey::{Survey, survey};
-use crate::run::journal;
+use crate::store::journal;
 
 /// File of a merged run that says of which shards it is.
 pub const FILE: &str = "merged.json";

@@ -2,9 +2,12 @@
 
 pub mod archive;
 pub mod directory;
+pub mod identity;
+pub mod journal;
 pub mod merge;
 pub mod name;
 pub mod noise;
 pub mod overview;
 pub mod prune;
+pub mod stages;
 pub mod survey;

@@ -10,7 +10,7 @@ use microbench_measure::artifacts::project::Project;
 use serde::Deserialize;
 
 use super::directory::{PLAN, is_run};
-use crate::run::journal;
+use crate::store::journal;
 
 /// The run that was begun last.
 const LATEST: &str = "latest";

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::store::identity::Identity;
 use microbench_formats::files::known;
 use microbench_formats::record::{Cell, Plan, Protocol, Shard};
 use microbench_measure::artifacts::Artifact;
 use microbench_measure::artifacts::lock::Lock;
-use microbench_measure::host::machine::identity::Identity;
 use serde::Serialize;
 
 use super::directory::Directory;

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::directory::{HALF_MADE, PLAN, is_run};
 use super::survey::{Entry, State};
-use crate::run::journal;
+use crate::store::journal;
 
 /// A run that was made so short a time ago, and has no journal yet, may be about to begin. Seconds.
 const ABOUT_TO_BEGIN_S: i64 = 3600;

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::directory::Directory;
 use super::merge::Part;
-use crate::run::journal::{self, Owner, Progress};
-use crate::run::stages;
+use crate::store::journal::{self, Owner, Progress};
+use crate::store::stages;
 
 /// One session of a run: the first, or one that went on with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -68,7 +68,7 @@ fn a_machine_without_kvm_is_told_so_when_kvm_is_asked_for() {
 #[test]
 fn a_machine_without_qemu_is_told_the_package() {
     let bench = one_trial();
-    let Ok(qemu) = microbench_measure::sandbox::find_program("qemu-system-x86_64") else { return };
+    let Ok(qemu) = microbench_measure::sys::program::find_program("qemu-system-x86_64") else { return };
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let study = project.join("experiments/quick.toml");
     let cache = std::env::var_os("MICROBENCH_CACHE").unwrap_or_else(|| {

@@ -44,7 +44,7 @@ fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
     };
     let files = words("files");
     assert!(files.len() == 3 && files[0] == "/dev/null" && files[1..].iter().all(|f| f.starts_with("pipe:")), "{said}");
-    let passed = microbench_measure::sys::environment::PASSED;
+    let passed = sys::environment::PASSED;
     assert!(words("variables").iter().all(|name| passed.contains(&name.as_str())), "{said}");
     assert_eq!((has["folder"].as_str(), has["session"].as_u64()), (Some("/"), Some(1)), "{said}");
     let other: Value = serde_json::from_str(&told(1)).unwrap();

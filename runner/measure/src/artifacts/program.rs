@@ -11,8 +11,8 @@ use super::cache::{self, Cache, Inputs, Note};
 use super::source::{self, Source, SourceKind};
 use super::{Artifact, Kind};
 use crate::artifacts::tool::Tool;
-use crate::host::machine::lacking::{Lack, Lacking};
-use crate::sandbox::find_program;
+use crate::requirement::{Lack, Lacking};
+use crate::sys::program::find_program;
 use crate::terminal::progress::Step;
 
 const DESCRIPTIONS: [&str; 8] = [
@@ -25,6 +25,9 @@ const DESCRIPTIONS: [&str; 8] = [
     include_str!("../../programs/runc.toml"),
     include_str!("../../programs/strace.toml"),
 ];
+
+/// The program that emulates a host.
+pub const EMULATOR: &str = "qemu";
 
 /// runner/measure/programs/<name>.toml.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::sandbox::{find_program, program_path};
 use crate::sys::environment;
+use crate::sys::program::{find_program, program_path};
 use crate::terminal::progress::Step;
 
 /// Bytes of a failed tool's output that the error keeps.

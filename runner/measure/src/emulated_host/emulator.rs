@@ -15,9 +15,6 @@ use super::wire::{self, Job, Message, PORT_NAME};
 use crate::emulated_host::init::INIT_WORD;
 use crate::sys::environment;
 
-/// The program that emulates it.
-pub const EMULATOR: &str = "qemu";
-
 /// Real time that the machine may take to reach its first process.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
 

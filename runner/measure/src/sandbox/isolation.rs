@@ -13,9 +13,10 @@ use anyhow::Context;
 use microbench_formats::code::Code;
 use microbench_study::engine::context::FIRST_USER;
 
-use crate::host::machine::lacking::{Lack, Lacking};
 use crate::parts::Parts;
-use crate::{sandbox, sys};
+use crate::requirement::{Lack, Lacking};
+use crate::sys;
+use crate::sys::mount;
 
 /// Who a VMM runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +228,7 @@ pub fn show(parts: &mut BTreeMap<String, Parts>, folder: &Path) -> anyhow::Resul
         let place = folder.join(format!("{next}-{name}"));
         if readable(path) {
             // For the whole run: the sandbox's end takes it away.
-            std::mem::forget(sandbox::show(path, &place)?);
+            std::mem::forget(mount::show(path, &place)?);
         } else {
             // Its mode is the user's own business: a copy is made.
             fs::copy(&*path, &place).with_context(|| format!("cannot copy {}", path.display()))?;
@@ -257,33 +258,6 @@ fn reachable(path: &Path) -> bool {
     let Ok(path) = fs::canonicalize(path) else { return false };
     readable(&path)
         && path.ancestors().skip(1).all(|folder| fs::metadata(folder).is_ok_and(|data| data.mode() & 0o001 != 0))
-}
-
-/// The processes below `pid`, a parent before its children (`/proc/PID/task/TID/children`, proc(5)).
-#[must_use]
-pub fn descendants(pid: u32) -> Vec<u32> {
-    let children = |pid: u32| -> Vec<u32> {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-        texts
-            .flat_map(|text| text.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
-            .collect()
-    };
-    let mut found = children(pid);
-    let mut next = 0;
-    while let Some(pid) = found.get(next).copied() {
-        found.extend(children(pid));
-        next += 1;
-    }
-    found
-}
-
-/// The largest resident set of a process so far, bytes, from the text of `/proc/PID/status`. Unlike what `wait4(2)` accounts it leaves out
-/// what the process was before it executed its program: a fork of the runner.
-#[must_use]
-pub fn largest_resident_set(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Number of kinds of namespace (mount, PID, network ...) in which process `pid` is not where this one is.
@@ -328,7 +302,6 @@ pub fn read(status: &str) -> [Option<u64>; 4] {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
 
     use super::*;
 
@@ -337,8 +310,6 @@ mod tests {
         let status = "Name:\tqemu\nUid:\t5\t5\t5\t5\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\nCapEff:\t00000000a80425fb\n";
         assert_eq!(read(status), [Some(5), Some(0xa804_25fb), Some(2), Some(1)]);
         assert_eq!(read("Name: x"), [None; 4]);
-        assert_eq!(largest_resident_set("Name:\tx\nVmHWM:\t    1380 kB\nVmRSS:\t 900 kB\n"), Some(1380 * 1024));
-        assert_eq!(largest_resident_set(status), None);
     }
 
     const ROOT: u64 = 0x1ff_ffff_ffff;
@@ -398,15 +369,6 @@ mod tests {
             assert!(said.contains(has), "{said}");
         }
         assert_eq!(Isolation { uid: None, bare: false }.check(status(0, ROOT, 1), false), Ok(()));
-    }
-
-    #[test]
-    fn a_child_is_among_the_descendants_until_it_is_reaped() {
-        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
-        assert!(descendants(std::process::id()).contains(&child.id()));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!descendants(std::process::id()).contains(&child.id()));
     }
 
     #[test]

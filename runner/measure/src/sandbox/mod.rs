@@ -8,7 +8,6 @@
 pub mod isolation;
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,9 +20,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getgid, getppid, getuid};
 
-use crate::host::machine::lacking::Lacking;
 use crate::host::resources::net;
 use crate::parts::Parts;
+use crate::requirement::Lacking;
 use crate::sandbox::isolation::{DEVICES, Isolation};
 use crate::sys;
 
@@ -101,31 +100,6 @@ pub fn scratch() -> anyhow::Result<PathBuf> {
     Ok(folder.to_path_buf())
 }
 
-/// Shows `file` at `place`, for reading only, in the sandbox's mount namespace: for those who may not pass through the folders
-/// that it lies in.
-///
-/// # Errors
-/// When the mount is refused.
-pub fn show(file: &Path, place: &Path) -> anyhow::Result<Shown> {
-    let none: Option<&str> = None;
-    let context = || format!("cannot show {} at {}", file.display(), place.display());
-    fs::File::create(place).with_context(context)?;
-    mount(Some(file), place, none, MsFlags::MS_BIND, none).with_context(context)?;
-    // What was mounted with these flags keeps them; in a user namespace they cannot be taken off.
-    let kept = nix::sys::statvfs::statvfs(place).with_context(context)?.flags();
-    let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    for (flag, mounted) in [
-        (MsFlags::MS_NOSUID, nix::sys::statvfs::FsFlags::ST_NOSUID),
-        (MsFlags::MS_NODEV, nix::sys::statvfs::FsFlags::ST_NODEV),
-        (MsFlags::MS_NOEXEC, nix::sys::statvfs::FsFlags::ST_NOEXEC),
-    ] {
-        flags.set(flag, kept.contains(mounted));
-    }
-    let shown = Shown(place.to_path_buf());
-    mount(none, place, none, flags, none).with_context(context)?;
-    Ok(shown)
-}
-
 /// Makes the sandbox, or the emulated host, ready for the containers among `parts`: a control group file system that nobody can
 /// write to is put over the machine's, in this mount namespace alone. Runtimes want to see one, and what they made in the machine's would
 /// outlive a killed runner. Where VMs have no users of their own there is no container either.
@@ -142,24 +116,6 @@ pub fn ready_for(parts: &BTreeMap<String, Parts>) -> anyhow::Result<()> {
         .with_context(context)?;
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     mount(none, place, none, flags, none).with_context(context)
-}
-
-/// A file or file system that is shown at a second place; no longer when dropped.
-#[derive(Debug)]
-pub struct Shown(PathBuf);
-
-impl Shown {
-    /// What is mounted at `place`.
-    #[must_use]
-    pub fn at(place: &Path) -> Self {
-        Self(place.to_path_buf())
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
-    }
 }
 
 /// Puts device files that anybody may open over those of the machine, which often keeps them for root, in the sandbox's
@@ -271,40 +227,4 @@ fn handles(processes: &fs::File, pid: u32, signal: Signal) -> bool {
 fn in_mask(status: &str, field: &str, signal: Signal) -> bool {
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(field)?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
-}
-
-/// The absolute folders of the search path `path`, then the system's own. A relative or empty entry stands for the
-/// working directory, whose files are not to be executed.
-fn program_folders(path: &OsStr) -> Vec<PathBuf> {
-    let given = std::env::split_paths(path).filter(|folder| folder.is_absolute());
-    given.chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from)).collect()
-}
-
-/// `PATH` with the folders in which [`find_program`] looks.
-#[must_use]
-pub fn program_path() -> OsString {
-    let folders = program_folders(&std::env::var_os("PATH").unwrap_or_default());
-    // None of them holds a colon: each was split off at one.
-    std::env::join_paths(folders).unwrap_or_else(|_| "/usr/bin".into())
-}
-
-/// The absolute path of a program in an absolute folder of `PATH`, or of the file `name` when it holds a slash.
-///
-/// # Errors
-/// When no such executable file exists.
-pub fn find_program(name: &str) -> io::Result<PathBuf> {
-    let candidates: Vec<PathBuf> = if name.contains('/') {
-        vec![std::path::absolute(name)?]
-    } else {
-        let folders = program_folders(&std::env::var_os("PATH").unwrap_or_default());
-        folders.into_iter().map(|folder| folder.join(name)).collect()
-    };
-    candidates
-        .into_iter()
-        .find(|path| {
-            path.is_file()
-                && CString::new(path.as_os_str().as_encoded_bytes())
-                    .is_ok_and(|_| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok())
-        })
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no program {name} on PATH")))
 }

@@ -6,6 +6,9 @@
 pub mod clock;
 pub mod durable;
 pub mod environment;
+pub mod mount;
+pub mod processes;
+pub mod program;
 pub mod spawn;
 
 use std::ffi::CString;

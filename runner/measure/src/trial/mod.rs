@@ -2,7 +2,6 @@
 
 pub mod budget;
 pub mod execution;
-pub mod rendezvous;
 
 use std::path::Path;
 
@@ -16,8 +15,8 @@ use crate::host::counters::memory;
 use crate::host::interference::Watcher;
 use crate::host::resources::net;
 use crate::parts::Parts;
+use crate::rendezvous::Together;
 use crate::sys;
-use crate::trial::rendezvous::Together;
 use crate::vm::shared::Shared;
 use crate::vm::{Folders, NotHere, NotTaken, Report, Vm, Wanted};
 

@@ -16,9 +16,9 @@ use crate::guest::console::{Console, Seen};
 use crate::host::counters::memory;
 use crate::host::machine::kvm;
 use crate::probe::{self, Found, ProbeError};
+use crate::rendezvous::Together;
 use crate::sys::Exit;
 use crate::sys::clock::Instant;
-use crate::trial::rendezvous::Together;
 use crate::vm::api::ApiError;
 
 /// Time between a guest's falling silent and the end of its VMM, when the one is of the other.

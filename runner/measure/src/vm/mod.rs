@@ -44,11 +44,12 @@ use crate::host::resources::veth::Veth;
 use crate::host::resources::{huge_pages, page_cache};
 use crate::parts::Parts;
 use crate::probe::Probe;
+use crate::rendezvous::Together;
 use crate::sandbox::isolation::Isolation;
-use crate::sandbox::{self, Shown};
 use crate::sys;
 use crate::sys::clock::Instant;
-use crate::trial::rendezvous::Together;
+use crate::sys::mount;
+use crate::sys::mount::Shown;
 use crate::vm::api::ApiClient;
 use crate::workload::Task;
 
@@ -317,10 +318,10 @@ impl Vm {
             fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
             let inside = |path: &str| root.join(path.trim_start_matches('/'));
             let kernel = parts.kernel.as_deref().context("a jailed VMM has a guest kernel")?;
-            shown.push(sandbox::show(kernel, &inside(launch::JAILED_KERNEL))?);
+            shown.push(mount::show(kernel, &inside(launch::JAILED_KERNEL))?);
             let place = inside(launch::JAILED_DISK);
             match &disk {
-                Disk::Shared(path) => shown.push(sandbox::show(path, &place)?),
+                Disk::Shared(path) => shown.push(mount::show(path, &place)?),
                 Disk::Clone(path, _) => {
                     fs::hard_link(path, &place).with_context(|| format!("cannot link {}", place.display()))?
                 }

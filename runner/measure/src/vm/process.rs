@@ -18,9 +18,10 @@ use nix::unistd::Pid;
 use super::failed::Failed;
 use crate::guest::console::{Console, Consoles};
 use crate::probe;
-use crate::sandbox;
-use crate::sandbox::isolation::{self, Isolation};
+use crate::sandbox::isolation::Isolation;
 use crate::sys::clock::Instant;
+use crate::sys::processes;
+use crate::sys::program;
 use crate::sys::spawn::Program;
 use crate::sys::{self, Exit};
 
@@ -58,7 +59,7 @@ impl Start<'_> {
         let Self { argv, isolation, as_root, leads, contains, console_log, nonce } = self;
         let name = argv.first().context("the engine's argv is empty")?.clone();
         let context = || format!("cannot start {name}");
-        let path = sandbox::find_program(&name).with_context(context)?;
+        let path = program::find_program(&name).with_context(context)?;
         let program = Program::new(&path, argv, isolation.user(as_root), leads).with_context(context)?;
         // Standard error joins the console: a VMM that refuses to start says why there.
         let (reader, output) = std::io::pipe().context("cannot make a pipe")?;
@@ -106,7 +107,7 @@ impl Process {
         if self.leads && !self.reaped {
             let _ = killpg(Pid::from_raw(self.id.cast_signed()), Signal::SIGKILL);
         }
-        let below = if self.contains && !self.reaped { isolation::descendants(self.id) } else { Vec::new() };
+        let below = if self.contains && !self.reaped { processes::descendants(self.id) } else { Vec::new() };
         drop(sys::pidfd_kill(self.pidfd.as_fd(), libc::SIGKILL));
         // In a session of its own: no group reaches it. Its parent's end makes it an orphan, and so this process's to reap.
         for pid in below.iter().map(|pid| Pid::from_raw(pid.cast_signed())) {

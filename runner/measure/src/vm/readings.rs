@@ -18,6 +18,7 @@ use crate::host::counters::strace;
 use crate::sandbox::isolation;
 use crate::sys::Exit;
 use crate::sys::clock::Instant;
+use crate::sys::processes;
 
 /// Stage of a VM whose isolation is checked.
 const ISOLATION: &str = "isolation";
@@ -78,7 +79,7 @@ impl Vm {
     /// container, the agent in it, and not its runtime, which waits outside.
     pub(super) fn isolated(&mut self, pid: u32) -> Result<(), Failed> {
         let pid = if self.kind == GuestKind::Container || self.counts.is_some() {
-            let below = isolation::descendants(pid).last().copied();
+            let below = processes::descendants(pid).last().copied();
             below.ok_or_else(|| Failed::new(FailureReason::Exited, ISOLATION, "the VMM or container has ended"))?
         } else {
             pid
@@ -175,10 +176,10 @@ impl Vm {
     }
 
     /// The memory of a guest that shares the host's kernel: its processes and its runtime's. They are smaller than the runner, whose
-    /// size at the fork the kernel accounts to them ([`isolation::largest_resident_set`]).
+    /// size at the fork the kernel accounts to them ([`processes::largest_resident_set`]).
     pub(super) fn resident(&mut self, pid: u32) {
-        let of = |pid: u32| isolation::largest_resident_set(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
-        let all = [pid].into_iter().chain(isolation::descendants(pid)).map(of);
+        let of = |pid: u32| processes::largest_resident_set(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+        let all = [pid].into_iter().chain(processes::descendants(pid)).map(of);
         match all.sum::<Option<u64>>() {
             Some(bytes) => self.reading(reading::VMM_PEAK_RSS, bytes as f64, "bytes"),
             None => self.no_reading(reading::VMM_PEAK_RSS, "bytes", format!("/proc/{pid}/status does not say it")),

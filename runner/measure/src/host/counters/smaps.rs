@@ -9,7 +9,7 @@
 use std::fs;
 use std::ops::{Add, Range};
 
-use crate::sandbox::isolation;
+use crate::sys::processes;
 
 /// Guest memory below the gap where a guest has more: Firecracker since 1.13 and QEMU's microvm machine, and Firecracker before.
 const BELOW_GAP: [u64; 2] = [3 << 30, 3328 << 20];
@@ -62,7 +62,7 @@ impl Mapping {
 /// Why it cannot be had, in one line.
 pub fn of_process(pid: u32, guest_bytes: u64) -> Result<Memory, String> {
     let mut pids = vec![pid];
-    pids.extend(isolation::descendants(pid));
+    pids.extend(processes::descendants(pid));
     if pids.len() > MOST_PROCESSES {
         return Err(format!("the VMM has more than {MOST_PROCESSES} processes"));
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::facts::Facts;
 use super::parse;
 use super::tree::{MOUNTS, Tree};
-use crate::emulated_host::emulator::EMULATOR;
+use crate::artifacts::program::EMULATOR;
 use crate::host::counters::counts::cpu_ticks;
 
 /// How a check came out.

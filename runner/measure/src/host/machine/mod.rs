@@ -2,10 +2,7 @@
 
 pub mod doctor;
 pub mod facts;
-pub mod identity;
 pub mod kvm;
-pub mod lacking;
-pub mod needs;
 pub mod parse;
 pub mod tree;
 pub mod tune;

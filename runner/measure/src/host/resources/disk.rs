@@ -14,8 +14,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Whence, lseek64};
 
-use crate::sandbox::Shown;
 use crate::sys;
+use crate::sys::mount::Shown;
 
 /// Major number of loop devices (Documentation/admin-guide/devices.txt in the kernel's source).
 const LOOP_MAJOR: u64 = 7;

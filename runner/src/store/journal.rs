@@ -18,8 +18,10 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Job;
-use crate::run::session::ATTEMPTS;
 use crate::store::directory::shard_of;
+
+/// Times that a trial is executed at most, when something disturbs it each time.
+pub const ATTEMPTS: u32 = 3;
 
 /// Name of the journal in a run directory.
 pub const FILE: &str = "journal.ndjson";

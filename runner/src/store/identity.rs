@@ -9,14 +9,14 @@ use microbench_formats::record::HostKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::facts::Facts;
-use super::parse;
-use super::tree::{MOUNTS, Tree};
-use crate::artifacts::Artifact;
-use crate::artifacts::cache::sha256_file;
-use crate::artifacts::lock::Lock;
-use crate::emulated_host::emulator::Machine;
-use crate::host::resources::disk::CloneMethod;
+use microbench_measure::artifacts::Artifact;
+use microbench_measure::artifacts::cache::sha256_file;
+use microbench_measure::artifacts::lock::Lock;
+use microbench_measure::emulated_host::emulator::Machine;
+use microbench_measure::host::machine::facts::Facts;
+use microbench_measure::host::machine::parse;
+use microbench_measure::host::machine::tree::{MOUNTS, Tree};
+use microbench_measure::host::resources::disk::CloneMethod;
 
 /// Name of the file in a run directory.
 pub const FILE: &str = "host.json";

@@ -10,8 +10,8 @@ use microbench_formats::exit::MISSING_REQUIREMENT;
 use microbench_formats::record::HostKind;
 use microbench_study::engine::description::Engine;
 
-use crate::host::machine::lacking::{Lack, Lacking};
-use crate::sandbox::isolation;
+use microbench_measure::requirement::{Lack, Lacking};
+use microbench_measure::sandbox::isolation;
 
 /// The oldest kernel that has every system call in use: `pidfd_open(2)` came with 5.3.
 const OLDEST: (u32, u32) = (5, 3);

@@ -1,0 +1,52 @@
+//! Processes by /proc.
+
+use std::fs;
+
+/// The processes below `pid`, a parent before its children (`/proc/PID/task/TID/children`, proc(5)).
+#[must_use]
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let children = |pid: u32| -> Vec<u32> {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        texts
+            .flat_map(|text| text.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
+            .collect()
+    };
+    let mut found = children(pid);
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        found.extend(children(pid));
+        next += 1;
+    }
+    found
+}
+
+/// The largest resident set of a process so far, bytes, from the text of `/proc/PID/status`. Unlike what `wait4(2)` accounts it leaves out
+/// what the process was before it executed its program: a fork of the runner.
+#[must_use]
+pub fn largest_resident_set(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_largest_resident_set_is_read_in_bytes() {
+        assert_eq!(largest_resident_set("Name:\tx\nVmHWM:\t    1380 kB\nVmRSS:\t 900 kB\n"), Some(1380 * 1024));
+        assert_eq!(largest_resident_set("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_child_is_among_the_descendants_until_it_is_reaped() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        assert!(descendants(std::process::id()).contains(&child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!descendants(std::process::id()).contains(&child.id()));
+    }
+}
