@@ -11,11 +11,14 @@ use microbench::store::journal::progress_of;
 use microbench_agent::Stats;
 use microbench_agent::kernel_log::KernelLog;
 use microbench_agent::work::{StreamReply, WorkReply, WorkRequest};
+use microbench_formats::digests::Digests;
+use microbench_formats::journal;
 use microbench_formats::precision::Look;
-use microbench_formats::record::{Plan, ProbeError, Record, decode_line, encode_line};
+use microbench_formats::record::{Plan, ProbeError, Record};
 use microbench_measure::artifacts::project::Project;
 use microbench_measure::guest::{boot, kernel_errors, response};
 use microbench_measure::probe;
+use microbench_plots::import as imports;
 use microbench_plots::journal as journals;
 use microbench_study::manifest::{self, Catalog};
 use microbench_study::plan::{self, Choice};
@@ -67,28 +70,39 @@ pub(crate) fn manifest(bytes: &[u8]) {
 
 /// A journal is read or refused; what is written reads back as it was, whole or cut anywhere.
 pub(crate) fn journal(bytes: &[u8]) {
-    let _ = (journals::parse_bytes(bytes), progress_of(bytes, GIVE_UP_AFTER));
+    let _ = (journals::parse(bytes), progress_of(bytes, GIVE_UP_AFTER), journals::sessions(bytes));
     let text = String::from_utf8_lossy(bytes);
-    text.lines().for_each(|line| drop(decode_line(line)));
     let records: Vec<Record> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    records.iter().for_each(reads_back);
+    records.iter().filter(|record| !matches!(record, Record::RunStart { .. })).for_each(reads_back);
     numbers(bytes);
     if records.is_empty() {
         return;
     }
-    let written: String = records.iter().map(encode_line).collect();
-    let whole = journals::parse_bytes(written.as_bytes()).expect("what is written is a journal");
+    let written = written(&records);
+    let whole = journals::parse(written.as_bytes()).expect("what is written is a journal");
     assert_eq!(whole.torn, None);
     assert!(progress_of(written.as_bytes(), GIVE_UP_AFTER).is_ok());
     let cut = &written.as_bytes()[..bytes.len().wrapping_mul(0x9e37_79b1) % written.len()];
-    let part = journals::parse_bytes(cut).expect("a cut journal is one still");
+    let part = journals::parse(cut).expect("a cut journal is one still");
     assert!(whole.executions.starts_with(&part.executions), "a cut added an execution, or changed one");
+}
+
+/// The text of a journal of `records` after the begin of a session.
+fn written(records: &[Record]) -> String {
+    let begun = imports::start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
+    // Starts of other formats are refused.
+    let others = records.iter().filter(|record| !matches!(record, Record::RunStart { .. }));
+    journal::encode(std::iter::once(&begun).chain(others))
+}
+
+fn last(text: &str) -> Record {
+    journal::records(text.as_bytes()).last().expect("a record").expect("what is written decodes")
 }
 
 /// A record reads back as what was written.
 fn reads_back(record: &Record) {
-    let line = encode_line(record);
-    assert_eq!(&decode_line(&line).expect("what is written decodes"), record, "{line}");
+    let text = written(std::slice::from_ref(record));
+    assert_eq!(&last(&text), record, "{text}");
 }
 
 /// So do the numbers that the first bytes are, in all records that have one.
@@ -104,7 +118,7 @@ fn numbers(bytes: &[u8]) {
         reads_back(&Record::Look { blocks: 0, cells });
         reads_back(&Record::Probe(ProbeError { n: 0, median_ms: value, p99_ms: value, max_ms: value, cpu_ms: value }));
     } else {
-        assert_eq!(decode_line(&encode_line(&reading(Some(value)))).expect("it decodes"), reading(None));
+        assert_eq!(last(&written(&[reading(Some(value))])), reading(None));
     }
 }
 

@@ -139,6 +139,8 @@ codes! {
     ShardTwice = "MB3018", FAILED, "A shard or a trial of it would be in the merged run twice.";
     ShardMissing = "MB3019", FAILED, "A shard is missing or incomplete.";
     Merged = "MB3020", FAILED, "The run was merged of shards and cannot be gone on with.";
+    RunFileEdited = "MB3021", FAILED, "A file of the run was edited after the run began.";
+    NotBegun = "MB3022", FAILED, "The run has no session: nothing of it was executed.";
     // Execution.
     EmulatorFailed = "MB4001", FAILED, "The emulated host does not start.";
     EmulatorKeepsEnding = "MB4002", FAILED, "The emulated host ends before it completes a trial.";
@@ -178,6 +180,14 @@ impl Code {
     #[must_use]
     pub fn says(self, message: impl Into<String>) -> Coded {
         Coded { code: self, message: message.into() }
+    }
+}
+
+impl Coded {
+    /// The error's code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
     }
 }
 

@@ -4,11 +4,14 @@
 
 pub mod code;
 pub mod describe;
+pub mod digests;
 pub mod direction;
 pub mod event;
 pub mod exit;
 pub mod files;
+pub mod journal;
 pub mod name;
+pub mod plan;
 pub mod precision;
 pub mod record;
 pub mod terminal;

@@ -1,21 +1,22 @@
 //! The data formats that the runner writes and the analysis reads: `plan.json` and `journal.ndjson`.
 //!
-//! `plan.json` is one [`Plan`]. `journal.ndjson` holds one [`Record`] a line, framed with a checksum by
-//! [`encode_line`] and read back by [`decode_line`]. Times are nanoseconds of the executing host's `CLOCK_MONOTONIC`.
+//! `plan.json` is one [`Plan`]. `journal.ndjson` holds one [`Record`] a line, framed by [`journal`](crate::journal). Times are
+//! nanoseconds of the executing host's `CLOCK_MONOTONIC`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 pub use crate::direction::Better;
 pub use crate::name::Name;
 use crate::precision::{Look, Precision};
 pub use crate::values::Values;
 
-/// Version of `plan.json` and of the journal; a reader refuses any other.
-pub const FORMAT_VERSION: u32 = 5;
+/// Version of `plan.json` and of the journal, as they are written.
+pub const FORMAT_VERSION: u32 = 6;
+/// The oldest version that is read, the one before. Others are refused with [`Code::OtherFormat`](crate::code::Code::OtherFormat).
+pub const OLDEST_FORMAT: u32 = FORMAT_VERSION - 1;
 /// What the reason of a [`Record::Reading`] begins with that its kind of guest can never have.
 pub const NOT_APPLICABLE: &str = "not applicable: ";
 
@@ -674,6 +675,12 @@ pub enum Record {
         run: String,
         /// SHA-256 of `plan.json`, hex.
         plan_sha256: String,
+        /// SHA-256 of `engines.json`, hex; `None` in format 5.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        engines_sha256: Option<String>,
+        /// SHA-256 of `lock.toml`, hex; `None` in format 5, and where nothing is executed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lock_sha256: Option<String>,
         /// Where this session's trials execute.
         host: HostKind,
         /// Hosts that share them: emulated hosts beside one another, 1 otherwise.
@@ -881,90 +888,4 @@ impl fmt::Display for FailureReason {
 #[must_use]
 pub fn vm_id(trial: u32, warmup: bool, attempt: u32, vm: u32) -> String {
     format!("t{trial:04}{}-a{attempt}-vm{vm:03}", if warmup { "w" } else { "" })
-}
-
-/// A framed line as it stands in the file: the CRC-32 (IEEE) of the record's JSON text, 8 hex digits, and that text.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Frame<'a> {
-    crc: String,
-    #[serde(borrow)]
-    record: &'a RawValue,
-}
-
-/// Why a line of the journal cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// Not a frame at all (a torn line, foreign text).
-    #[error("not a journal line: {0}")]
-    Frame(serde_json::Error),
-    /// The checksum does not fit the text.
-    #[error("checksum mismatch: the line says {stated}, its record has {actual}")]
-    Checksum {
-        /// Checksum in the line.
-        stated: String,
-        /// Checksum of the record's text.
-        actual: String,
-    },
-    /// The text is intact but is no record of this format.
-    #[error("not a record of format {FORMAT_VERSION}: {0}")]
-    Record(serde_json::Error),
-}
-
-/// One journal line for `record`, with its newline.
-///
-/// # Panics
-/// Never in practice: a `Record` always serialises (its maps have string keys and its floats come from readings,
-/// where a non-finite one becomes `null`).
-#[must_use]
-pub fn encode_line(record: &Record) -> String {
-    let json = serde_json::to_string(record).expect("a record serialises");
-    let crc = crc32fast::hash(json.as_bytes());
-    format!("{{\"crc\":\"{crc:08x}\",\"record\":{json}}}\n")
-}
-
-/// The record of one journal line (with or without its newline).
-///
-/// # Errors
-/// [`DecodeError`] when the line is torn, was changed, or is of another format.
-pub fn decode_line(line: &str) -> Result<Record, DecodeError> {
-    let frame: Frame<'_> = serde_json::from_str(line).map_err(DecodeError::Frame)?;
-    let actual = format!("{:08x}", crc32fast::hash(frame.record.get().as_bytes()));
-    if actual != frame.crc {
-        return Err(DecodeError::Checksum { stated: frame.crc, actual });
-    }
-    serde_json::from_str(frame.record.get()).map_err(DecodeError::Record)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event() -> Record {
-        Record::Event { vm: 3, name: "http.ok".into(), t_ns: 1_234_567_890_123 }
-    }
-
-    #[test]
-    fn a_line_reads_back_as_what_was_written() {
-        let line = encode_line(&event());
-        assert_eq!(
-            line,
-            "{\"crc\":\"467cf3f3\",\"record\":{\"event\":{\"vm\":3,\"name\":\"http.ok\",\"t_ns\":1234567890123}}}\n"
-        );
-        assert_eq!(decode_line(&line).unwrap(), event());
-    }
-
-    #[test]
-    fn a_changed_digit_is_refused_by_the_checksum() {
-        let line = encode_line(&event()).replace("890123", "890124");
-        assert!(matches!(decode_line(&line), Err(DecodeError::Checksum { .. })));
-    }
-
-    #[test]
-    fn a_line_cut_anywhere_is_refused() {
-        let line = encode_line(&event());
-        for end in 0..line.len() - 1 {
-            assert!(decode_line(&line[..end]).is_err(), "cut at {end}");
-        }
-    }
 }

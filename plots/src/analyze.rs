@@ -11,6 +11,7 @@ use crate::claim::{self, Verdict};
 use crate::figure::{Data, Description};
 use crate::file::at;
 use crate::journal::{self, Journal};
+use crate::run::Run;
 use crate::samples::{Sample, Status};
 use crate::summary::{self, Row};
 use crate::{Error, figure, samples};
@@ -39,8 +40,9 @@ pub struct Analysis {
 /// # Errors
 /// When a file is damaged or cannot be written.
 pub fn analyze(run: &Path) -> Result<Analysis, Error> {
-    let plan = plan(run)?;
-    let journal = journal::read(&run.join("journal.ndjson"))?;
+    let opened = Run::open(run)?;
+    let journal = opened.journal()?;
+    let plan = opened.plan;
     let samples = samples::samples(&plan, &journal);
     samples::save(run, &plan, &samples)?;
     let summary = summary::summarise(&plan, &samples);
@@ -66,18 +68,11 @@ pub struct Host {
     pub facts: BTreeMap<String, String>,
 }
 
-/// A run as it is compared: its plan, its summary, its host if it is known.
+/// The host of `run`; `None` when none is recorded, as in an imported run.
 ///
 /// # Errors
-/// When the run has not been analysed.
-pub fn load(run: &Path) -> Result<(Plan, Vec<Row>, Option<Host>), Error> {
-    let plan = plan(run)?;
-    let rows = summary::summarise(&plan, &samples::load(run)?);
-    Ok((plan, rows, host(run)?))
-}
-
-/// The host of `run`; `None` when none is recorded, as in an imported run.
-fn host(run: &Path) -> Result<Option<Host>, Error> {
+/// When its file is damaged.
+pub fn host(run: &Path) -> Result<Option<Host>, Error> {
     let own = run.join("host.json");
     if own.exists() {
         return host_of_file(&own).map(Some);
@@ -115,26 +110,15 @@ fn host_of_file(path: &Path) -> Result<Host, Error> {
 /// # Errors
 /// When the run has not been analysed, or a file cannot be written.
 pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
-    let plan = plan(run)?;
-    let samples = samples::load(run)?;
-    let rows = summary::summarise(&plan, &samples);
-    let (folder, isolated) = (folder(run, theme), is_isolated(run)?);
+    let Loaded { run: opened, samples, rows } = loaded(run)?;
+    let plan = &opened.plan;
+    let (folder, isolated) = (folder(run, theme), opened.is_isolated());
     let draw = |wanted: &Figure| -> Result<Vec<PathBuf>, Error> {
         let wanted = &Figure { theme: theme.unwrap_or(wanted.theme), ..wanted.clone() };
-        let described = figure::describe(Data { plan: &plan, rows: &rows, samples: &samples }, wanted)?;
+        let described = figure::describe(Data { plan, rows: &rows, samples: &samples }, wanted)?;
         save(remarked(described, isolated), &folder)
     };
     together(plan.figures.par_iter().map(draw))
-}
-
-/// Whether VMMs of `run` were isolated from the host in every session; a run without a journal had none.
-fn is_isolated(run: &Path) -> Result<bool, Error> {
-    let path = run.join("journal.ndjson");
-    if !path.exists() {
-        return Ok(true);
-    }
-    let text = std::fs::read_to_string(&path).map_err(at(&path))?;
-    Ok(journal::sessions_of(&text).all(|session| session.unisolated.is_none()))
 }
 
 /// The figures with what the reader of each must know of the run.
@@ -160,16 +144,16 @@ fn together(drawn: impl IndexedParallelIterator<Item = Result<Vec<PathBuf>, Erro
 /// # Errors
 /// When the run has not been analysed, has no such cell, or a file cannot be written.
 pub fn plot_sequences(run: &Path, theme: Option<Theme>, cells: &[String]) -> Result<Vec<PathBuf>, Error> {
-    let plan = plan(run)?;
-    let samples = samples::load(run)?;
-    let data = Data { plan: &plan, rows: &[], samples: &samples };
+    let opened = Run::open(run)?;
+    let (plan, samples) = (&opened.plan, samples::load(run)?);
+    let data = Data { plan, rows: &[], samples: &samples };
     let all: Vec<String> = plan.cells.iter().map(|cell| cell.id.to_string()).collect();
     let mut described = Vec::new();
     // All are described first, so that a wrong name draws nothing.
     for cell in if cells.is_empty() { &all } else { cells } {
         described.extend(figure::sequence::describe(data, cell, theme.unwrap_or_default())?);
     }
-    save(remarked(described, is_isolated(run)?), &folder(run, theme))
+    save(remarked(described, opened.is_isolated()), &folder(run, theme))
 }
 
 fn folder(run: &Path, theme: Option<Theme>) -> PathBuf {
@@ -182,22 +166,22 @@ fn folder(run: &Path, theme: Option<Theme>) -> PathBuf {
 
 /// What every view of an analysed run is made of.
 #[derive(Clone, Debug)]
-pub(crate) struct Loaded {
-    pub(crate) plan: Plan,
-    pub(crate) samples: Vec<Sample>,
-    pub(crate) rows: Vec<Row>,
+pub struct Loaded {
+    /// The run.
+    pub run: Run,
+    /// A row for each VM and metric.
+    pub samples: Vec<Sample>,
+    /// A row for each cell and metric.
+    pub rows: Vec<Row>,
 }
 
-/// Reads `plan.json` and `samples.parquet` of `run`, and summarises.
-pub(crate) fn loaded(run: &Path) -> Result<Loaded, Error> {
-    let plan = plan(run)?;
-    let samples = samples::load(run)?;
-    let rows = summary::summarise(&plan, &samples);
-    Ok(Loaded { plan, samples, rows })
-}
-
-pub(crate) fn plan(run: &Path) -> Result<Plan, Error> {
-    let path = run.join("plan.json");
-    let bytes = std::fs::read(&path).map_err(at(&path))?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::Plan { path, source })
+/// Opens `run`, reads its samples and summarises them.
+///
+/// # Errors
+/// Those of [`Run::open`]; when the run has not been analysed.
+pub fn loaded(run: &Path) -> Result<Loaded, Error> {
+    let run = Run::open(run)?;
+    let samples = samples::load(&run.folder)?;
+    let rows = summary::summarise(&run.plan, &samples);
+    Ok(Loaded { run, samples, rows })
 }

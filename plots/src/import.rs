@@ -20,6 +20,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use microbench_formats::digests::Digests;
 use microbench_formats::direction::IMPORTED;
 use microbench_formats::record::{
     Cell, FORMAT_VERSION, HostKind, Level, Metric, MetricSource, Plan, PlannedTrial, Record,
@@ -272,11 +273,13 @@ fn record(metric: &Metric, vm: u32, value: Option<&Value>) -> Record {
 
 /// The record that begins an imported run.
 #[must_use]
-pub fn start(run: &str, plan_sha256: &str, now: &str, version: &str) -> Record {
+pub fn start(run: &str, digests: Digests, now: &str, version: &str) -> Record {
     Record::RunStart {
         format: FORMAT_VERSION,
         run: run.to_owned(),
-        plan_sha256: plan_sha256.to_owned(),
+        plan_sha256: digests.plan,
+        engines_sha256: digests.engines,
+        lock_sha256: digests.lock,
         host: HostKind::Imported,
         hosts: 1,
         started: now.to_owned(),

@@ -1,4 +1,4 @@
-//! Reads `journal.ndjson` into the trials that count.
+//! The trials of a run that count, by its journal.
 //!
 //! Records between a `TrialStart` and its `TrialEnd` belong to that execution. One without its end was cut off and does not
 //! count. A torn last line is what a killed writer leaves: it is dropped and said so. Any other damage is an error.
@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use microbench_formats::digests::Digests;
+use microbench_formats::journal::{Damage, lines, records, torn};
 use microbench_formats::precision::Look;
-use microbench_formats::record::{
-    DecodeError, FailureReason, HostKind, Interference, ProbeError, Record, Shard, decode_line,
-};
+use microbench_formats::record::{FailureReason, HostKind, Interference, ProbeError, Record, Shard};
 
 use crate::Error;
 use crate::file::at;
@@ -74,6 +74,8 @@ pub struct Session {
     pub machine: String,
     /// Why its VMMs were not isolated from the host; `None` where they were.
     pub unisolated: Option<String>,
+    /// The files that it began with.
+    pub digests: Digests,
 }
 
 /// A journal.
@@ -106,56 +108,85 @@ impl Journal {
     }
 }
 
-/// The sessions alone of a journal's text: trials, of which there may be millions of lines, are not read.
-pub(crate) fn sessions_of(text: &str) -> impl Iterator<Item = Session> {
-    let begins = |line: &&str| line.contains("\"run_start\"");
-    text.lines().filter(begins).filter_map(|line| match decode_line(line) {
-        Ok(Record::RunStart { host, hosts, started, version, shard, machine, unisolated, .. }) => {
-            Some(Session { started, host, hosts, version, shard, machine, unisolated })
-        }
-        _ => None,
-    })
-}
-
-/// Reads the journal at `path`.
+/// The sessions of a journal. Every line is checked, and no other record is taken apart, of which there may be millions.
 ///
 /// # Errors
-/// When it cannot be read, or a line other than the last is damaged.
+/// The first line that is damaged.
+pub fn sessions(bytes: &[u8]) -> Result<Vec<Session>, Damage> {
+    let mut sessions = Vec::new();
+    for line in lines(bytes) {
+        let line = line?;
+        if line.is_start() {
+            sessions.extend(Session::of(&line.decode()?));
+        }
+    }
+    Ok(sessions)
+}
+
+impl Session {
+    /// The session that `record` is the start of; `None` of another record.
+    fn of(record: &Record) -> Option<Self> {
+        let digests = Digests::of(record)?;
+        let Record::RunStart { host, hosts, started, version, shard, machine, unisolated, .. } = record.clone() else {
+            return None;
+        };
+        Some(Self { started, host, hosts, version, shard, machine, unisolated, digests })
+    }
+}
+
+/// The journal in a file's bytes.
+///
+/// # Errors
+/// The first whole line that is damaged.
+pub fn parse(bytes: &[u8]) -> Result<Journal, Damage> {
+    let mut reader = Reader::default();
+    for record in records(bytes) {
+        reader.take(record?);
+    }
+    Ok(Journal { torn: torn(bytes), ..reader.end() })
+}
+
+/// The journal in the file at `path` by itself; [`Run::open`](crate::run::Run::open) checks it against the run's other files.
+///
+/// # Errors
+/// When it cannot be read, or a whole line is damaged.
 pub fn read(path: &Path) -> Result<Journal, Error> {
     let bytes = std::fs::read(path).map_err(at(path))?;
-    parse_bytes(&bytes).map_err(|(line, source)| Error::Journal { path: path.to_path_buf(), line, source })
+    parse(&bytes).map_err(|source| Error::Journal { path: path.to_path_buf(), source })
 }
 
-/// The journal of a file's bytes.
-///
-/// # Errors
-/// The number (1-based) of the first line that is damaged, other than a torn last one, and what is wrong with it.
-pub fn parse_bytes(bytes: &[u8]) -> Result<Journal, (usize, DecodeError)> {
-    parse(&String::from_utf8_lossy(bytes))
+/// The execution that `records` are of, from its start to its end; `None` when they are of none.
+#[must_use]
+pub fn execution(records: &[Record]) -> Option<Execution> {
+    let mut reader = Reader::default();
+    records.iter().for_each(|record| reader.take(record.clone()));
+    reader.end().executions.pop()
 }
 
-fn parse(text: &str) -> Result<Journal, (usize, DecodeError)> {
-    let mut journal = Journal::default();
-    let (mut host, mut machine) = (HostKind::Kvm, String::new());
-    let mut open: Option<Execution> = None;
-    let mut counted = BTreeSet::new();
-    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-        if !line.ends_with('\n') {
-            // Even if it is whole by chance: its writer was not told that it is on disk, and will write it again.
-            journal.torn = Some(number);
-            break;
-        }
-        let record = decode_line(line).map_err(|error| (number, error))?;
+/// A journal while its records are read, in order.
+#[derive(Default)]
+struct Reader {
+    journal: Journal,
+    open: Option<Execution>,
+    /// Trials of which an execution counts.
+    counted: BTreeSet<u32>,
+}
+
+impl Reader {
+    fn take(&mut self, record: Record) {
+        let Self { journal, open, counted } = self;
         match record {
-            Record::RunStart { host: now, hosts, started, version, shard, machine: name, unisolated, .. } => {
-                (host, machine) = (now, name.clone());
-                journal.sessions.push(Session { started, host, hosts, version, shard, machine: name, unisolated });
+            Record::RunStart { .. } => {
+                journal.sessions.extend(Session::of(&record));
                 journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
             }
             Record::TrialStart { trial, attempt, cell, warmup } => {
                 journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
-                let (machine, vms) = (machine.clone(), BTreeMap::new());
-                open = Some(Execution { trial, attempt, cell, warmup, host, machine, vms, invalid: Vec::new() });
+                let session = journal.sessions.last();
+                let host = session.map_or(HostKind::Fake, |session| session.host);
+                let machine = session.map_or_else(String::new, |session| session.machine.clone());
+                let vms = BTreeMap::new();
+                *open = Some(Execution { trial, attempt, cell, warmup, host, machine, vms, invalid: Vec::new() });
             }
             Record::TrialEnd { .. } => {
                 // A trial that was ended already keeps its first valid execution: no sample counts twice.
@@ -163,7 +194,7 @@ fn parse(text: &str) -> Result<Journal, (usize, DecodeError)> {
                 journal.executions.extend(open.take().filter(kept));
             }
             Record::Invalid { reason, message } => {
-                if let Some(execution) = &mut open {
+                if let Some(execution) = open {
                     execution.invalid.push((reason, message));
                 }
             }
@@ -171,32 +202,39 @@ fn parse(text: &str) -> Result<Journal, (usize, DecodeError)> {
             Record::RunEnd { ended } => journal.ended = Some(ended),
             Record::Probe(error) => journal.probe_errors.push(error),
             Record::Event { vm, name, t_ns } => {
-                if let Some(execution) = &mut open {
+                if let Some(execution) = open {
                     execution.vms.entry(vm).or_default().events.entry(name).or_insert(t_ns);
                 }
             }
             Record::Reading { vm, name, value, unit, reason } => {
-                if let Some(execution) = &mut open {
+                if let Some(execution) = open {
                     let value = value.filter(|value| value.is_finite()).ok_or(reason);
                     execution.vms.entry(vm).or_default().readings.insert(name, (value, unit));
                 }
             }
             Record::Failure { vm, reason, stage, message } => {
-                if let Some(execution) = &mut open {
+                if let Some(execution) = open {
                     execution.vms.entry(vm).or_default().failure = Some(Failure { reason, stage, message });
                 }
             }
         }
     }
-    journal.cut_off.extend(open.map(|execution| (execution.trial, execution.attempt)));
-    Ok(journal)
+
+    fn end(mut self) -> Journal {
+        self.journal.cut_off.extend(self.open.map(|execution| (execution.trial, execution.attempt)));
+        self.journal
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use microbench_formats::record::encode_line;
+    use microbench_formats::journal::encode;
 
     use super::*;
+
+    fn start() -> Record {
+        crate::import::start("run", Digests::default(), "2026-01-01T00:00:00Z", "0")
+    }
 
     fn trial(trial: u32, attempt: u32, t_ns: u64) -> [Record; 3] {
         [
@@ -206,15 +244,15 @@ mod tests {
         ]
     }
 
-    fn lines(records: &[Record]) -> String {
-        records.iter().map(encode_line).collect()
+    fn journal(records: &[Record]) -> Vec<u8> {
+        encode(std::iter::once(&start()).chain(records)).into_bytes()
     }
 
     #[test]
     fn a_cut_off_trial_does_not_count_and_its_next_attempt_does() {
         let mut records = trial(0, 0, 5)[..2].to_vec();
         records.extend(trial(0, 1, 7));
-        let journal = parse(&lines(&records)).unwrap();
+        let journal = parse(&journal(&records)).unwrap();
         assert_eq!(journal.cut_off, BTreeSet::from([(0, 0)]));
         assert_eq!(journal.executions.len(), 1);
         assert_eq!(journal.executions[0].vms[&0].events["spawn"], 7);
@@ -222,15 +260,15 @@ mod tests {
 
     #[test]
     fn a_trial_ended_twice_counts_once() {
-        let journal = parse(&(lines(&trial(0, 0, 5)) + &lines(&trial(0, 1, 7)))).unwrap();
+        let journal = parse(&journal(&[trial(0, 0, 5), trial(0, 1, 7)].concat())).unwrap();
         assert_eq!(journal.executions.len(), 1);
         assert_eq!(journal.executions[0].attempt, 0);
     }
 
     #[test]
     fn a_journal_cut_at_every_byte_of_its_last_trial_loses_that_trial_alone() {
-        let first = lines(&trial(0, 0, 5));
-        let both = first.clone() + &lines(&trial(1, 0, 7));
+        let first = journal(&trial(0, 0, 5));
+        let both = journal(&[trial(0, 0, 5), trial(1, 0, 7)].concat());
         for end in first.len()..both.len() - 1 {
             assert_eq!(parse(&both[..end]).unwrap().executions.len(), 1, "cut at {end}");
         }
@@ -239,7 +277,13 @@ mod tests {
 
     #[test]
     fn damage_before_the_last_line_names_the_line() {
-        let text = lines(&trial(0, 0, 5)).replacen("spawn", "spawm", 1);
-        assert_eq!(parse(&text).unwrap_err().0, 2);
+        let text = String::from_utf8(journal(&trial(0, 0, 5))).unwrap().replacen("spawn", "spawm", 1);
+        assert_eq!(parse(text.as_bytes()).unwrap_err().line, 3);
+    }
+
+    #[test]
+    fn the_sessions_alone_are_those_of_the_journal() {
+        let text = journal(&trial(0, 0, 5));
+        assert_eq!(sessions(&text).unwrap(), parse(&text).unwrap().sessions);
     }
 }

@@ -19,6 +19,7 @@ pub mod many;
 pub mod noise;
 pub mod query;
 pub mod report;
+pub mod run;
 pub mod samples;
 pub mod schema;
 pub mod sentence;
@@ -26,7 +27,12 @@ pub mod stats;
 pub mod summary;
 pub mod table;
 
-pub use analyze::{Analysis, Host, analyze, load, plot, plot_sequences};
+pub use analyze::{Analysis, Host, Loaded, analyze, host, loaded, plot, plot_sequences};
+
+use microbench_formats::code::Code;
+use microbench_formats::digests::{Changed, PLAN};
+use microbench_formats::journal::Damage;
+use microbench_formats::plan::Unreadable;
 
 /// Why a run cannot be analysed or drawn.
 #[derive(Debug, thiserror::Error)]
@@ -45,13 +51,30 @@ pub enum Error {
         /// The run.
         run: std::path::PathBuf,
     },
-    /// `plan.json` is not a plan of this format.
-    #[error("{path} is no plan of this format: {source}")]
+    /// `plan.json` cannot be read.
+    #[error("cannot read the plan {path}: {source}")]
     Plan {
         /// The file.
         path: std::path::PathBuf,
         /// Cause.
-        source: serde_json::Error,
+        source: Unreadable,
+    },
+    /// A file of the run is not the one that a session began with.
+    #[error(
+        "{run}: {source}; restore the file from a copy{hint}", run = .run.display(),
+        hint = if .source.file == PLAN { ", for instance from `.plan.json`, the plan as the run began" } else { "" }
+    )]
+    Changed {
+        /// The run.
+        run: std::path::PathBuf,
+        /// Which, and how.
+        source: Changed,
+    },
+    /// Nothing of the run was executed.
+    #[error("{run} has no session: its journal is missing or empty; `microbench run --resume {run}` executes it", run = .run.display())]
+    NotBegun {
+        /// The run.
+        run: std::path::PathBuf,
     },
     /// `host.json` is damaged.
     #[error("{path} is damaged: {source}; restore it from a copy")]
@@ -62,14 +85,12 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A line of the journal, other than a torn last one, cannot be read.
-    #[error("{path}:{line}: {source}")]
+    #[error("{path}:{line}: {cause}", line = .source.line, cause = .source.cause)]
     Journal {
         /// The file.
         path: std::path::PathBuf,
-        /// 1-based line.
-        line: usize,
-        /// Cause.
-        source: microbench_formats::record::DecodeError,
+        /// The line, and what is wrong with it.
+        source: Damage,
     },
     /// polars refuses.
     #[error("{path}: {source}")]
@@ -103,4 +124,24 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl Error {
+    /// The error's code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::File { .. } => Code::System,
+            Self::NotAnalysed { .. } => Code::NotAnalysed,
+            Self::Plan { source, .. } => source.code(),
+            Self::Changed { source, .. } => source.code(),
+            Self::NotBegun { .. } => Code::NotBegun,
+            Self::Host { .. } => Code::RunFileDamaged,
+            Self::Journal { source, .. } => source.code(),
+            Self::Table { .. } => Code::BadTable,
+            Self::Query { .. } => Code::BadQuery,
+            Self::Report { .. } => Code::NoReport,
+            Self::Figure { .. } => Code::NoFigure,
+        }
+    }
 }

@@ -15,7 +15,8 @@ use polars_io::{SerReader, SerWriter};
 use serde_json::{Map, Value};
 
 use crate::analyze::{Loaded, loaded};
-use crate::journal::{self, Execution, Vm};
+use crate::journal::{Execution, Vm};
+use crate::run::Run;
 use crate::schema::{self, Kind, TABLES};
 use crate::{Error, claim, summary};
 
@@ -112,7 +113,7 @@ impl<'a> View<'a> {
     /// One of its tables, with the column `run`.
     fn frame(&self, name: &str) -> Result<DataFrame, Error> {
         let path = self.run.join(TABLES.iter().find(|table| table.name == name).map_or("", |table| table.file));
-        let Loaded { plan, rows, .. } = &self.loaded;
+        let Loaded { run: Run { plan, .. }, rows, .. } = &self.loaded;
         let frame = match name {
             "samples" => {
                 let file = File::open(&path).map_err(crate::file::at(&path))?;
@@ -122,8 +123,8 @@ impl<'a> View<'a> {
             "cells" => cells(plan),
             "metrics" => metrics(plan),
             "claims" => claims(plan, rows),
-            "events" => events(&journal::read(&path)?.executions),
-            _ => readings(&journal::read(&path)?.executions),
+            "events" => events(&self.loaded.run.journal()?.executions),
+            _ => readings(&self.loaded.run.journal()?.executions),
         };
         let name = self.run.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let with_run = |frame: DataFrame| {

@@ -141,7 +141,8 @@ fn every_code_has_a_manifest_that_shows_it() {
     assert!(missing.plain().contains("no/such/file.toml"), "{missing}");
     seen.extend(codes(&missing));
     seen.extend(codes(&long));
-    let unseen: Vec<_> = Code::ALL.iter().filter(|code| !seen.contains(code)).collect();
+    let of_manifests = Code::ALL.iter().filter(|code| code.as_str().starts_with("MB0"));
+    let unseen: Vec<_> = of_manifests.filter(|code| !seen.contains(code)).collect();
     assert!(unseen.is_empty(), "no manifest shows {unseen:?}");
 }
 

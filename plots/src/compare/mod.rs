@@ -24,6 +24,7 @@ pub use self::pairs::{Pair, between};
 pub use self::text::{text, text_in};
 pub use self::verdict::{ALPHA, Verdict};
 
+use microbench_formats::code::Code;
 use microbench_formats::direction::Better;
 use microbench_formats::record::{HostKind, Plan, Statistic};
 
@@ -239,6 +240,18 @@ pub enum Refusal {
     /// They have nothing in common.
     #[error("no cell and metric is in both runs with a value")]
     Nothing,
+}
+
+impl Refusal {
+    /// The error's code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::HostKinds { .. } => Code::HostKindsDiffer,
+            Self::Fingerprints { .. } => Code::HostsDiffer,
+            Self::Nothing => Code::NothingInCommon,
+        }
+    }
 }
 
 /// Refuses what cannot be compared. A fingerprint that is unknown differs from nothing.

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::analyze::Loaded;
 use crate::claim::{self, Verdict};
 use crate::file::write;
-use crate::journal::{self, Journal};
+use crate::journal::Journal;
 use crate::samples::Sample;
 use crate::summary::Row;
 use crate::{Error, figure};
@@ -105,8 +105,9 @@ impl<T> Limited<T> {
 /// # Errors
 /// When the run has not been analysed, a figure cannot be drawn, or the file cannot be written.
 pub fn save(run: &Path) -> Result<PathBuf, Error> {
-    let Loaded { plan, samples, rows } = crate::analyze::loaded(run)?;
-    let journal = journal::read(&run.join("journal.ndjson"))?;
+    let Loaded { run: opened, samples, rows } = crate::analyze::loaded(run)?;
+    let journal = opened.journal()?;
+    let plan = opened.plan;
     let verdicts = claim::judge(&plan, &rows);
     let host = std::fs::read(run.join("host.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let input =

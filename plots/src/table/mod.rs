@@ -16,6 +16,7 @@ use microbench_formats::record::HostKind;
 
 use crate::analyze::Loaded;
 use crate::file::write;
+use crate::run::Run;
 use crate::summary::Row;
 use crate::{Error, claim};
 
@@ -133,7 +134,7 @@ impl Table {
 /// # Errors
 /// When the run has not been analysed, or a file cannot be written.
 pub fn save(run: &Path) -> Result<Vec<PathBuf>, Error> {
-    let Loaded { plan, samples, rows } = crate::analyze::loaded(run)?;
+    let Loaded { run: Run { plan, .. }, samples, rows } = crate::analyze::loaded(run)?;
     let verdicts = claim::judge(&plan, &rows);
     let mut tables = vec![summary::table(&plan, &rows)];
     tables.extend(plan.metrics.iter().filter_map(|metric| metric::table(&plan, &rows, metric)));

@@ -1,6 +1,6 @@
 //! From a journal to samples and summaries.
 
-use microbench_formats::record::{FailureReason, Limit, Record, encode_line};
+use microbench_formats::record::{FailureReason, Limit, Record};
 use microbench_plots::analyze;
 use microbench_plots::limit;
 use microbench_plots::samples::Status;
@@ -35,8 +35,7 @@ fn what_was_cut_off_and_executed_again_counts_once() {
     records.push(Run::start());
     records.extend(run.trial(&run.plan.trials[0], 1, true));
     records.extend(run.trial(&run.plan.trials[0], 1, false));
-    let journal: String = records.iter().map(encode_line).collect();
-    std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+    run.write_journal(&records);
     let analysis = analyze(run.folder()).unwrap();
     assert_eq!(analysis.values, 2);
     assert_eq!(analysis.journal.cut_off.len(), 1);
@@ -54,7 +53,7 @@ fn a_torn_last_line_is_said_and_damage_elsewhere_is_an_error_with_its_line() {
     let damaged = whole.replacen("kernel.init", "kernel.inot", 1);
     std::fs::write(run.path("journal.ndjson"), damaged).unwrap();
     let error = analyze(run.folder()).unwrap_err().to_string();
-    assert!(error.contains("journal.ndjson:3"), "{error}");
+    assert!(error.contains("journal.ndjson:3: checksum mismatch"), "{error}");
 }
 
 /// Of `fc` every VM fails, so that its second level is beyond the limit; `qemu` keeps it; `t2` cannot be run here.
@@ -79,7 +78,7 @@ fn a_limit_is_judged_by_the_journal_and_what_is_beyond_it_has_a_status_of_its_ow
         records.extend(run.trial(trial, 0, false));
     }
     let write = |records: &[Record]| {
-        std::fs::write(run.path("journal.ndjson"), records.iter().map(encode_line).collect::<String>()).unwrap();
+        run.write_journal(records);
         analyze(run.folder()).unwrap().journal
     };
     records.extend(fail(of("fc/1")[0], FailureReason::Exited, "gone"));

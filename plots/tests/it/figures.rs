@@ -1,8 +1,6 @@
 //! From samples to figures: what their descriptions say, and the files.
 
-use microbench_formats::record::{
-    Column, Figure, FigureForm, Level, NOT_APPLICABLE, Record, Statistic, Theme, encode_line,
-};
+use microbench_formats::record::{Column, Figure, FigureForm, Level, NOT_APPLICABLE, Record, Statistic, Theme};
 use microbench_plots::figure::description::{Chart, Key, Mark, Panel, Shown};
 use microbench_plots::figure::{Data, Description, describe};
 use microbench_plots::{analyze, journal, plot, samples, summary};
@@ -111,8 +109,7 @@ fn a_stacked_bar_that_lacks_a_part_says_so_and_shows_the_others() {
         }
         cell == "qemu/10" && matches!(record, Record::Reading { name, .. } if name == "known.startup")
     };
-    let journal: String = run.records().iter().filter(|record| !lacks(record)).map(encode_line).collect();
-    std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+    run.write_journal(&run.records().into_iter().filter(|record| !lacks(record)).collect::<Vec<_>>());
     let samples = samples::samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
     let rows = summary::summarise(&run.plan, &samples);
     let description = describe(Data { plan: &run.plan, rows: &rows, samples: &samples }, &figure).unwrap().remove(0);
@@ -140,10 +137,9 @@ fn what_no_guest_of_the_kind_can_have_is_not_applicable_and_no_missing_value() {
         {
             (*value, *reason) = (None, format!("{NOT_APPLICABLE}{why}"));
         }
-        encode_line(&record)
+        record
     });
-    let journal: String = told.collect();
-    std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+    run.write_journal(&told.collect::<Vec<_>>());
     let samples = samples::samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
     let of_cell = |sample: &&samples::Sample| sample.cell == "qemu/10" && sample.value.is_none() && sample.counts();
     let lacking: Vec<_> =

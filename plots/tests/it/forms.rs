@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use microbench_formats::record::{
     Axis, Cell, Column, FailureReason, Figure, FigureForm, Level, PlannedTrial, Record, Scaling, Statistic, Theme,
-    Values, encode_line,
+    Values,
 };
 use microbench_plots::figure::curves::{Curve, Curves, Knee};
 use microbench_plots::figure::description::{Chart, Key, Shown};
@@ -133,7 +133,7 @@ impl Wide {
             records.push(Record::TrialEnd { trial: trial.index, attempt: 0, ok: cell.concurrency - failed, failed });
         }
         records.push(Record::RunEnd { ended: "2026-01-01T01:00:00Z".into() });
-        std::fs::write(run.path("journal.ndjson"), records.iter().map(encode_line).collect::<String>()).unwrap();
+        run.write_journal(&records);
         let samples = samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
         let rows = summarise(&run.plan, &samples);
         Self { run, samples, rows }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use microbench_formats::record::{Axis, Cell, Level, Metric, MetricSource, Plan, Values, encode_line};
+use microbench_formats::digests::Digests;
+use microbench_formats::journal::encode;
+use microbench_formats::record::{Axis, Cell, Level, Metric, MetricSource, Plan, Values};
 use microbench_plots::import::{CellMapping, Imported, Mapping, import, start};
 use microbench_plots::{Analysis, analyze, journal, samples};
 use proptest::prelude::*;
@@ -69,9 +71,9 @@ fn analysed(plan: &Plan, csv: &str, mapping: &Mapping) -> Analysis {
         import(plan, csv, mapping).unwrap_or_else(|errors| panic!("{}", errors[..errors.len().min(5)].join("\n")));
     run.plan = imported.plan;
     run.write_plan();
-    let mut journal = encode_line(&start("imported", "", "2026-01-01T00:00:00Z", "0"));
-    journal.extend(imported.records.iter().map(encode_line));
-    std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+    let mut records = vec![start("imported", Digests::default(), "2026-01-01T00:00:00Z", "0")];
+    records.extend(imported.records);
+    run.write_journal(&records);
     analyze(run.folder()).unwrap()
 }
 
@@ -213,9 +215,9 @@ fn table(rows: &[Row], trial: bool, vm: bool) -> String {
 
 /// Values of an imported run's samples, each once.
 fn values(imported: &Imported) -> Vec<usize> {
-    let mut lines = encode_line(&start("imported", "", "2026-01-01T00:00:00Z", "0"));
-    lines.extend(imported.records.iter().map(encode_line));
-    let journal = journal::parse_bytes(lines.as_bytes()).unwrap();
+    let begun = start("imported", Digests::default(), "2026-01-01T00:00:00Z", "0");
+    let text = encode(std::iter::once(&begun).chain(&imported.records));
+    let journal = journal::parse(text.as_bytes()).unwrap();
     let mut values: Vec<usize> = samples::samples(&imported.plan, &journal)
         .iter()
         .filter_map(|sample| sample.value)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use microbench_formats::record::{FigureForm, Record, encode_line};
+use microbench_formats::record::{FigureForm, Record};
 use microbench_plots::{analyze, report};
 
 use crate::support::{Run, figure};
@@ -117,7 +117,7 @@ fn failures_come_first_with_their_console_and_disturbed_executions_with_their_re
         },
     );
     records.splice(1..1, invalid);
-    std::fs::write(run.path("journal.ndjson"), records.iter().map(encode_line).collect::<String>()).unwrap();
+    run.write_journal(&records);
     std::fs::create_dir(run.path("console")).unwrap();
     let console = format!("t{:04}-a0-vm000.log", trial.index);
     std::fs::write(run.path("console").join(&console), "a guest").unwrap();
@@ -139,7 +139,7 @@ fn a_bare_run_has_a_page_too() {
     run.plan.figures[0].only =
         std::collections::BTreeMap::from([("concurrency".to_owned(), microbench_formats::record::Level::Int(1))]);
     run.write_plan();
-    std::fs::write(run.path("journal.ndjson"), "").unwrap();
+    run.write_journal(&[Run::start()]);
     analyze(run.folder()).unwrap();
     let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
     for words in

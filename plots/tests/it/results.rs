@@ -1,6 +1,6 @@
 //! Results for a reader: the tree, the sentences, the hints.
 
-use microbench_formats::record::{Better, encode_line};
+use microbench_formats::record::Better;
 use microbench_formats::terminal::Room;
 use microbench_plots::sentence::{Says, sentences};
 use microbench_plots::summary::results;
@@ -67,7 +67,7 @@ fn values_that_are_the_same_show_no_difference() {
     run.plan.metrics.truncate(1);
     run.write_plan();
     // What one has in this block the other has in the next.
-    let journal: String = (run.records().into_iter())
+    let records: Vec<_> = (run.records().into_iter())
         .map(|record| match record {
             microbench_formats::record::Record::Reading { vm, name, value, unit, reason } => {
                 let value = value.map(|value| (value / 1e6 % 10.0 + 100.0) * 1e6);
@@ -75,9 +75,8 @@ fn values_that_are_the_same_show_no_difference() {
             }
             other => other,
         })
-        .map(|record| encode_line(&record))
         .collect();
-    std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+    run.write_journal(&records);
     let analysis = analyze(run.folder()).unwrap();
     let said = sentences(&analysis.plan, &analysis.summary);
     assert!(!said.is_empty() && said.iter().all(|one| one.says == Says::NoDifferenceShown), "{said:?}");

@@ -1,6 +1,6 @@
 //! Sequences: a cell's values over the execution order.
 
-use microbench_formats::record::{Record, Theme, encode_line};
+use microbench_formats::record::{Record, Theme};
 use microbench_plots::figure::description::{Chart, Key};
 use microbench_plots::figure::sequence::{Kind, Sequence, describe};
 use microbench_plots::figure::{Data, Description};
@@ -18,7 +18,7 @@ fn run() -> Run {
     let lacks = |record: &Record| matches!(record, Record::Reading { vm: 3, name, .. } if name == "known.startup");
     let last = records.iter().rposition(lacks).unwrap();
     records.remove(last);
-    std::fs::write(run.path("journal.ndjson"), records.iter().map(encode_line).collect::<String>()).unwrap();
+    run.write_journal(&records);
     run
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::journal::{encode, records};
 use microbench_formats::record::{
     Axis, Cell, Column, FORMAT_VERSION, FailureReason, Figure, FigureBar, FigureForm, HostKind, Level, Metric,
     MetricSource, Plan, PlannedTrial, Protocol, Record, Reference, ReferenceValue, Scaling, Selection, Statistic,
-    Theme, Values, encode_line,
+    Theme, Values,
 };
 
 /// A run directory; removed when dropped.
@@ -156,13 +157,28 @@ impl Run {
         };
         let run = Self { folder: tempfile::tempdir().unwrap(), plan };
         run.write_plan();
-        let journal: String = run.records().iter().map(encode_line).collect();
-        std::fs::write(run.path("journal.ndjson"), journal).unwrap();
+        run.write_journal(&run.records());
         run
     }
 
+    /// Writes the plan as it is now; the sessions of the journal, if there is one, begin with it.
     pub(crate) fn write_plan(&self) {
         std::fs::write(self.path("plan.json"), serde_json::to_vec_pretty(&self.plan).unwrap()).unwrap();
+        if let Ok(bytes) = std::fs::read(self.path("journal.ndjson")) {
+            self.write_journal(&records(&bytes).map(Result::unwrap).collect::<Vec<_>>());
+        }
+    }
+
+    /// Writes a journal of `records`; each session in it began with the plan as it is written.
+    pub(crate) fn write_journal(&self, records: &[Record]) {
+        let digests = microbench_plots::run::digests(self.folder()).unwrap();
+        let mut records = records.to_vec();
+        for record in &mut records {
+            if let Record::RunStart { plan_sha256, .. } = record {
+                plan_sha256.clone_from(&digests.plan);
+            }
+        }
+        std::fs::write(self.path("journal.ndjson"), encode(&records)).unwrap();
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -183,6 +199,8 @@ impl Run {
             format: FORMAT_VERSION,
             run: "known".into(),
             plan_sha256: String::new(),
+            engines_sha256: None,
+            lock_sha256: None,
             host: HostKind::Emulated,
             hosts: 1,
             started: "2026-01-01T00:00:00Z".into(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use microbench_formats::record::{Claim, Comparison, FigureForm, Level, Record, Side, Statistic, encode_line};
+use microbench_formats::record::{Claim, Comparison, FigureForm, Level, Record, Side, Statistic};
 use microbench_plots::{analyze, plot, table};
 
 use crate::support::{Run, bar, figure, selection, text};
@@ -50,7 +50,7 @@ pub(crate) fn published(trials: u32) -> Run {
             *message = HOSTILE.into();
         }
     }
-    std::fs::write(run.path("journal.ndjson"), records.iter().map(encode_line).collect::<String>()).unwrap();
+    run.write_journal(&records);
     analyze(run.folder()).unwrap();
     run
 }

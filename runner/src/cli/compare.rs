@@ -12,7 +12,7 @@ use microbench_measure::terminal::screen::Stream;
 use microbench_measure::{errln, outln};
 use microbench_plots::compare::{self, Comparison, Gate, Settings, Side};
 use microbench_plots::completed::{self, ByCell};
-use microbench_plots::journal::{self, UNISOLATED};
+use microbench_plots::journal::UNISOLATED;
 use microbench_plots::{Host, claim, summary};
 use serde::Serialize;
 
@@ -84,8 +84,10 @@ struct Loaded {
 
 impl Loaded {
     fn new(run: &Directory) -> anyhow::Result<Self> {
-        let (plan, rows, host) = microbench_plots::load(run.path())?;
-        let journal = journal::read(&run.path().join("journal.ndjson"))?;
+        let host = microbench_plots::host(run.path())?;
+        let microbench_plots::Loaded { run: opened, rows, .. } = microbench_plots::loaded(run.path())?;
+        let journal = opened.journal()?;
+        let plan = opened.plan;
         if journal.unisolated().is_some() {
             errln!("microbench: {}: {UNISOLATED}", run.name());
         }
@@ -143,8 +145,11 @@ struct VerifyReport<'a> {
 /// Prints both runs' verdicts on each claim of the reference. The exit code is 1 when one differs.
 pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let (run, reference) = (Directory::open(run)?, Directory::open(against)?);
-    let (here, there) = (microbench_plots::load(run.path())?, microbench_plots::load(reference.path())?);
-    let (here, there) = (claim::judge(&here.0, &here.1), claim::judge(&there.0, &there.1));
+    let judge = |run: &Directory| -> anyhow::Result<_> {
+        let loaded = microbench_plots::loaded(run.path())?;
+        Ok(claim::judge(&loaded.run.plan, &loaded.rows))
+    };
+    let (here, there) = (judge(&run)?, judge(&reference)?);
     let checks = claim::confirm(&there, &here);
     let same = checks.iter().all(claim::Confirmation::same);
     if json {

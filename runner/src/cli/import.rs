@@ -51,9 +51,9 @@ pub(super) fn import(
     let engines = &Engines { engines };
     let begun = Begun { plan: &imported.plan, manifest: &study.source, engines, lock: None, shard: None };
     let run = Directory::create(project.root(), out, begun)?;
-    let (_, sha256) = run.plan()?;
+    let digests = microbench_plots::run::digests(run.path())?;
     let now = jiff::Timestamp::now().to_string();
-    let mut records = vec![imports::start(&run.name(), &sha256, &now, env!("CARGO_PKG_VERSION"))];
+    let mut records = vec![imports::start(&run.name(), digests, &now, env!("CARGO_PKG_VERSION"))];
     records.extend(imported.records);
     records.push(Record::RunEnd { ended: now });
     Journal::open(run.path(), &Owner::this())?.append(&records)?;

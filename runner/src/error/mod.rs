@@ -21,47 +21,16 @@ pub fn codes(error: &anyhow::Error) -> Vec<Code> {
     vec![coded.or_else(|| error.chain().find_map(of_type)).unwrap_or(Code::Unexpected)]
 }
 
-/// The code of an error that is not of [`Coded`].
+/// The code that an error carries.
 fn of_type(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
-    if let Some(error) = error.downcast_ref::<microbench_plots::Error>() {
-        return of_analysis(error);
-    }
-    if let Some(refusal) = error.downcast_ref::<Refusal>() {
-        return Some(match refusal {
-            Refusal::HostKinds { .. } => Code::HostKindsDiffer,
-            Refusal::Fingerprints { .. } => Code::HostsDiffer,
-            Refusal::Nothing => Code::NothingInCommon,
-        });
-    }
-    if let Some(error) = error.downcast_ref::<PlanError>() {
-        return Some(match error {
-            PlanError::UnknownProfile { .. } => Code::UnknownProfile,
-            PlanError::TooManyTrials { .. } => Code::TooManyTrials,
-            PlanError::NotDivisible { .. } => Code::NotDivisible,
-        });
-    }
-    if error.is::<NameError>() {
-        return Some(Code::NoRun);
-    }
-    if error.is::<ToolError>() {
-        return Some(Code::ToolFailed);
-    }
-    if let Some(coded) = error.downcast_ref::<Coded>() {
-        return Some(coded.code);
-    }
-    error.is::<std::io::Error>().then_some(Code::System)
-}
-
-fn of_analysis(error: &microbench_plots::Error) -> Option<Code> {
-    Some(match error {
-        microbench_plots::Error::NotAnalysed { .. } => Code::NotAnalysed,
-        microbench_plots::Error::Plan { .. } | microbench_plots::Error::Host { .. } => Code::RunFileDamaged,
-        microbench_plots::Error::Journal { .. } => Code::JournalDamaged,
-        microbench_plots::Error::Table { .. } => Code::BadTable,
-        microbench_plots::Error::Figure { .. } => Code::NoFigure,
-        microbench_plots::Error::Query { .. } => Code::BadQuery,
-        microbench_plots::Error::Report { .. } => Code::NoReport,
-        // A file's is that of its cause.
-        _ => return None,
-    })
+    let known = [
+        error.downcast_ref().map(Coded::code),
+        error.downcast_ref().map(microbench_plots::Error::code),
+        error.downcast_ref().map(Refusal::code),
+        error.downcast_ref().map(PlanError::code),
+        error.downcast_ref().map(NameError::code),
+        error.downcast_ref().map(ToolError::code),
+        error.downcast_ref().map(|_: &std::io::Error| Code::System),
+    ];
+    known.into_iter().flatten().next()
 }

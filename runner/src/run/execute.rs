@@ -29,7 +29,6 @@ use crate::store::journal::Owner;
 struct Run {
     directory: Directory,
     plan: Plan,
-    plan_sha256: String,
     lock: Lock,
     parts: BTreeMap<String, Parts>,
     scratch: PathBuf,
@@ -44,7 +43,7 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
                 .says(format!("{} is in /dev/shm, where no run can be: give another --out", run.path().display()))
         );
     }
-    let (plan, plan_sha256) = run.plan()?;
+    let (plan, _) = run.plan()?;
     let lock = Lock::read(run.path())?.with_context(|| format!("{} has no {}", run.path().display(), lock::FILE))?;
     let parts = parts::by_cell(&plan, &run.engines()?.engines, &lock, project)?;
     // A VMM inherits the working directory, and QEMU looks for its firmware there first.
@@ -52,7 +51,7 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
     sandbox::enter()?;
     // In the sandbox's own mount namespace: nobody else sees it, and it goes with the namespace.
     let scratch = sandbox::scratch()?;
-    Ok(Run { directory: run, plan, plan_sha256, lock, parts, scratch })
+    Ok(Run { directory: run, plan, lock, parts, scratch })
 }
 
 /// How a session is executed; none of it bears on a plan.
@@ -75,7 +74,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
     let owner = Owner::this();
     let mut run = enter(run, project)?;
     session::listen_for_signals()?;
-    let mut session = Session::open(&run.directory, &run.plan, &run.plan_sha256, &owner)?;
+    let mut session = Session::open(&run.directory, &run.plan, &owner)?;
     if session.todo().is_empty() {
         return session.end();
     }
@@ -91,7 +90,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
             let identity = Identity::take(host, run.directory.path(), &run.lock, None, clone)?;
             record_host(&run.directory, &identity)?;
-            session.begin(&run.plan_sha256, host, 1, &identity.machine_name(&owner.machine), unisolated)?;
+            session.begin(host, 1, &identity.machine_name(&owner.machine), unisolated)?;
             session.probe(measure(Probe::Exact, FakeGuests::of_a_session(options.fake_guests))?)?;
             in_stages(&mut session, |session| {
                 local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher, &mut seals)
@@ -106,7 +105,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
             let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
             // In the emulated host VMMs are isolated, or nothing is executed.
-            session.begin(&run.plan_sha256, host, hosts, &identity.machine_name(&owner.machine), None)?;
+            session.begin(host, hosts, &identity.machine_name(&owner.machine), None)?;
             let mut stage = 0;
             in_stages(&mut session, |session| {
                 let shares = emulated::shares(session.todo(), &run.plan, &machine);

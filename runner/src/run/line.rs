@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use microbench_formats::describe::one_line;
-use microbench_formats::record::{FailureReason, Plan, Record, encode_line};
+use microbench_formats::record::{FailureReason, Plan, Record};
 use microbench_formats::terminal::{cut, folded, wrapped_to};
 use microbench_measure::trial::execution::JobTrial;
 use microbench_plots::journal;
@@ -153,11 +153,9 @@ fn took_ns(records: &[Record]) -> Option<u64> {
 
 /// The first metrics that have a value, each the median over the trial's VMs.
 fn values(plan: &Plan, trial: &JobTrial, records: &[Record]) -> Vec<String> {
-    let text: String = records.iter().map(encode_line).collect();
-    let Ok(read) = journal::parse_bytes(text.as_bytes()) else { return Vec::new() };
-    let Some(execution) = read.executions.first() else { return Vec::new() };
+    let Some(execution) = journal::execution(records) else { return Vec::new() };
     let mut by_metric: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    let found = samples::of_execution(plan, execution);
+    let found = samples::of_execution(plan, &execution);
     for sample in &found {
         if let Some(value) = sample.value {
             by_metric.entry(&sample.metric).or_default().push(value);

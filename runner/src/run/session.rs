@@ -207,11 +207,9 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// When the journal is damaged or in use, or the plan is not the one that the run was begun with.
-    pub fn open(run: &Directory, plan: &'a Plan, plan_sha256: &str, owner: &Owner) -> anyhow::Result<Self> {
+    pub fn open(run: &Directory, plan: &'a Plan, owner: &Owner) -> anyhow::Result<Self> {
         let progress = journal::progress(run.path(), plan.give_up_after)?;
-        if progress.plan_sha256.as_deref().is_some_and(|begun| begun != plan_sha256) {
-            bail!(Code::PlanEdited.says(run.plan_changed()));
-        }
+        run.verify(&progress.digests)?;
         let journal = Journal::open(run.path(), owner)?;
         // Again, now that nobody else can write.
         let progress = Progress { torn: progress.torn, ..journal::progress(run.path(), plan.give_up_after)? };
@@ -305,7 +303,6 @@ impl Session<'_> {
     /// When an earlier session executed on another kind of host: their times do not compare. When the disk refuses.
     pub fn begin(
         &mut self,
-        plan_sha256: &str,
         host: HostKind,
         hosts: u32,
         machine: &str,
@@ -322,10 +319,13 @@ impl Session<'_> {
                 format!("warning: VMMs are not isolated from this machine: {why}; --allow-unisolated permits it");
             say(&wrapped_to(columns(), &words, 2));
         }
+        let digests = microbench_plots::run::digests(self.run.path())?;
         self.journal.append(&[Record::RunStart {
             format: FORMAT_VERSION,
             run: self.run.name(),
-            plan_sha256: plan_sha256.to_owned(),
+            plan_sha256: digests.plan,
+            engines_sha256: digests.engines,
+            lock_sha256: digests.lock,
             host,
             hosts,
             started: jiff::Timestamp::now().to_string(),

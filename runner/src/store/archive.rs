@@ -15,8 +15,11 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use microbench_formats::code::Code;
+use microbench_formats::digests::Digests;
+use microbench_formats::plan;
 use microbench_formats::record::{Plan, Shard};
 use microbench_measure::sys::durable;
+use microbench_plots::run::Run;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
@@ -116,6 +119,8 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
     let Ok(_held) = Flock::lock(held, FlockArg::LockSharedNonblock) else {
         bail!(Code::RunInUse.says(format!("{} is being executed: export it when it has ended", run.path().display())));
     };
+    // What is damaged or does not belong together is not passed on.
+    Run::open(run.path())?.journal()?;
     let name = run.name();
     let mut files = Vec::new();
     for inside in members(run.path(), consoles)? {
@@ -302,14 +307,12 @@ fn read(from: impl Read) -> anyhow::Result<Checked> {
     let shard: Option<Shard> = kept.get(SHARD).map(|bytes| serde_json::from_slice(bytes)).transpose()?;
     let kept = |name: &str| kept.get(name).with_context(|| format!("it has no {name}"));
     let plan_bytes = kept(PLAN)?;
-    let plan: Plan = serde_json::from_slice(plan_bytes).with_context(|| format!("{PLAN} is damaged"))?;
+    let plan = plan::read(plan_bytes).map_err(|error| error.code().says(format!("{PLAN}: {error}")))?;
     let survey = survey::survey(&plan, shard, kept(journal::FILE)?)
-        .map_err(|(line, error)| anyhow::Error::new(error).context(format!("{}:{line} is damaged", journal::FILE)))?;
-    let sha256 = hex::encode(Sha256::digest(plan_bytes));
-    ensure!(
-        survey.plan_sha256.as_ref().is_none_or(|begun| *begun == sha256),
-        "{PLAN} is not the plan that the journal was begun with"
-    );
+        .map_err(|damage| journal::damaged(Path::new(journal::FILE), &damage))?;
+    Digests::verify(&survey.digests, |file| {
+        Ok::<_, anyhow::Error>(files.iter().find(|(name, ..)| name == file).map(|(_, _, sha256)| sha256.clone()))
+    })?;
     Ok(Checked { packed: Packed { name: name.unwrap_or_default(), files }, plan, survey })
 }
 

@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
-use microbench_formats::record::{FORMAT_VERSION, Plan, Shard};
+use microbench_formats::digests::Digests;
+pub use microbench_formats::digests::{ENGINES, PLAN};
+use microbench_formats::plan::Unreadable;
+use microbench_formats::record::{Plan, Shard};
 use microbench_measure::artifacts::lock::{self, Lock};
 use microbench_measure::sys::durable::{self, damaged};
+use microbench_plots::run;
 use microbench_study::engine::description::Engine;
 use microbench_study::plan;
 use nix::fcntl::{Flock, FlockArg};
@@ -16,11 +20,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Name of the file that makes a folder a run directory.
-pub const PLAN: &str = "plan.json";
 /// The plan as the run began, to say what was edited.
 pub(super) const PLAN_BEGUN: &str = ".plan.json";
-pub(super) const ENGINES: &str = "engines.json";
 /// Which part of the plan the run executes; not there when it is all of it.
 pub const SHARD: &str = "shard.json";
 
@@ -178,15 +179,24 @@ impl Directory {
     pub fn plan(&self) -> anyhow::Result<(Plan, String)> {
         let path = self.path.join(PLAN);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let plan: Plan = json(&path, &bytes)?;
-        if plan.format != FORMAT_VERSION {
-            bail!(Code::OtherFormat.says(format!(
-                "{} is of format {}, this microbench reads format {FORMAT_VERSION}",
-                path.display(),
-                plan.format
-            )));
-        }
+        let plan = microbench_formats::plan::read(&bytes).map_err(|error| match error {
+            Unreadable::Format(_) => error.code().says(format!("cannot read the plan {}: {error}", path.display())),
+            Unreadable::Damaged(error) => damaged(&path, &bytes, error.is_eof(), &error),
+        })?;
         Ok((plan, hex::encode(Sha256::digest(&bytes))))
+    }
+
+    /// Whether plan, engines and lock are those that each session began with.
+    ///
+    /// # Errors
+    /// When one is not; of the plan the message shows the lines that differ.
+    pub fn verify(&self, sessions: &[Digests]) -> anyhow::Result<()> {
+        run::verify(&self.path, sessions).map_err(|error| match error {
+            microbench_plots::Error::Changed { source, .. } if source.file == PLAN => {
+                Code::PlanEdited.says(self.plan_changed()).into()
+            }
+            error => error.into(),
+        })
     }
 
     /// What to say when `plan.json` is not the plan that the run was begun with: the lines that differ.

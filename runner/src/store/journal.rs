@@ -8,9 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_formats::code::Code;
+use microbench_formats::code::{Code, Coded};
+use microbench_formats::digests::Digests;
+pub use microbench_formats::journal::FILE;
+use microbench_formats::journal::{self, Chain, Damage};
 use microbench_formats::precision::Look;
-use microbench_formats::record::{DecodeError, HostKind, Record, Shard, decode_line, encode_line};
+use microbench_formats::record::{HostKind, Record, Shard};
 use microbench_measure::sys::durable;
 use microbench_measure::trial::budget::Budget;
 use nix::errno::Errno;
@@ -22,9 +25,6 @@ use crate::store::directory::shard_of;
 
 /// Times that a trial is executed at most, when something disturbs it each time.
 pub const ATTEMPTS: u32 = 3;
-
-/// Name of the journal in a run directory.
-pub const FILE: &str = "journal.ndjson";
 
 /// File of a run directory that says which process had the journal open last.
 pub const OWNER: &str = "session.json";
@@ -84,6 +84,8 @@ impl Owner {
 pub struct Journal {
     path: PathBuf,
     file: Flock<File>,
+    /// Where the next line goes.
+    chain: Chain,
     owner: Owner,
     owner_was_lost: bool,
 }
@@ -101,8 +103,8 @@ pub struct Progress {
     pub enough: Option<u32>,
     /// The kind of host that the last session executed on.
     pub host: Option<HostKind>,
-    /// SHA-256 of the plan that the first session executed.
-    pub plan_sha256: Option<String>,
+    /// The files that each session began with.
+    pub digests: Vec<Digests>,
     /// The part of the plan that the run executes; `None` for all of it.
     pub shard: Option<Shard>,
     /// What the cells' last trials came to.
@@ -159,7 +161,7 @@ impl Journal {
         }
         // The journal's own name is on disk with the owner's.
         durable::write(&run.join(OWNER), &serde_json::to_vec(owner).context("cannot write the owner as JSON")?)?;
-        Ok(Self { path, file, owner: owner.clone(), owner_was_lost })
+        Ok(Self { path, file, chain: Chain::after(&text), owner: owner.clone(), owner_was_lost })
     }
 
     /// The file of the last session's owner was there and could not be understood. It decides only whether a session of
@@ -174,12 +176,15 @@ impl Journal {
     /// # Errors
     /// When the disk is full or fails.
     pub fn append(&mut self, records: &[Record]) -> anyhow::Result<()> {
-        let text: String = records.iter().map(encode_line).collect();
+        let mut chain = self.chain.clone();
+        let text: String = records.iter().map(|record| chain.encode(record)).collect();
         let before = self.file.metadata().map(|data| data.size());
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
-        if let (Err(_), Ok(before)) = (&written, before) {
+        match (&written, before) {
+            (Ok(()), _) => self.chain = chain,
             // What did not get through whole is not there.
-            drop(self.file.set_len(before));
+            (Err(_), Ok(before)) => drop(self.file.set_len(before)),
+            (Err(_), Err(_)) => {}
         }
         written.with_context(|| {
             Code::NoRoom.says(format!(
@@ -232,36 +237,52 @@ fn who(run: &Path) -> String {
 /// # Errors
 /// When the file cannot be read, or a whole line of it is damaged: the message names it.
 pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
+    let (path, bytes) = read(run)?;
+    let mut progress = progress_of(&bytes, give_up_after).map_err(|damage| damaged(&path, &damage))?;
+    progress.shard = shard_of(run)?;
+    Ok(progress)
+}
+
+/// The executions that the journal of `run` has, as the analysis takes them; none when there is no journal yet.
+///
+/// # Errors
+/// As [`progress`].
+pub fn executions(run: &Path) -> anyhow::Result<microbench_plots::journal::Journal> {
+    let (path, bytes) = read(run)?;
+    Ok(microbench_plots::journal::parse(&bytes).map_err(|damage| damaged(&path, &damage))?)
+}
+
+/// The journal's file with its bytes; none when it does not exist.
+fn read(run: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
     let path = run.join(FILE);
     let bytes = match std::fs::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    let mut progress = progress_of(&bytes, give_up_after).map_err(|(number, error)| {
-        anyhow::Error::new(error).context(Code::JournalDamaged.says(format!(
-            "{}:{number} is damaged: restore the file from a copy; the run's other files are as they were",
-            path.display()
-        )))
-    })?;
-    progress.shard = shard_of(run)?;
-    Ok(progress)
+    Ok((path, bytes))
+}
+
+/// The error of a journal at `path` that cannot be read.
+#[must_use]
+pub fn damaged(path: &Path, damage: &Damage) -> Coded {
+    let remedy = match damage.code() {
+        Code::OtherFormat => "",
+        _ => "; restore the file from a copy; the run's other files are as they were",
+    };
+    damage.code().says(format!("{}:{}: {}{remedy}", path.display(), damage.line, damage.cause))
 }
 
 /// As [`progress`], of a journal's bytes.
 ///
 /// # Errors
-/// The number (1-based) of the first whole line that is damaged, and what is wrong with it.
-pub fn progress_of(bytes: &[u8], give_up_after: u32) -> Result<Progress, (usize, DecodeError)> {
-    let text = String::from_utf8_lossy(bytes);
-    let mut progress = Progress { budget: Budget::of(give_up_after), ..Progress::default() };
+/// The first whole line that is damaged.
+pub fn progress_of(bytes: &[u8], give_up_after: u32) -> Result<Progress, Damage> {
+    let mut progress =
+        Progress { budget: Budget::of(give_up_after), torn: journal::torn(bytes), ..Progress::default() };
     let (mut warmup, mut disturbed) = (false, false);
     let mut trial_records = Vec::new();
-    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-        if !line.ends_with('\n') {
-            progress.torn = Some(number);
-            break;
-        }
-        let record = decode_line(line).map_err(|error| (number, error))?;
+    for record in journal::records(bytes) {
+        let record = record?;
         if matches!(record, Record::TrialStart { .. }) {
             trial_records.clear();
         }
@@ -269,6 +290,7 @@ pub fn progress_of(bytes: &[u8], give_up_after: u32) -> Result<Progress, (usize,
         if matches!(record, Record::TrialEnd { .. }) {
             progress.budget.saw(&trial_records);
         }
+        progress.digests.extend(Digests::of(&record));
         match record {
             Record::TrialStart { trial, attempt, warmup: warm, .. } => {
                 (warmup, disturbed) = (warm, false);
@@ -283,10 +305,7 @@ pub fn progress_of(bytes: &[u8], give_up_after: u32) -> Result<Progress, (usize,
                 let over = cells.values().all(|look| !matches!(look, Look::GoOn { .. }));
                 progress.enough = over.then_some(blocks);
             }
-            Record::RunStart { host, plan_sha256, .. } => {
-                progress.host = Some(host);
-                progress.plan_sha256.get_or_insert(plan_sha256);
-            }
+            Record::RunStart { host, .. } => progress.host = Some(host),
             _ => {}
         }
     }
@@ -295,27 +314,31 @@ pub fn progress_of(bytes: &[u8], give_up_after: u32) -> Result<Progress, (usize,
 
 #[cfg(test)]
 mod tests {
+    use microbench_plots::import as imports;
+
     use super::*;
 
     #[test]
     fn a_torn_last_line_is_cut_off_before_the_next_record() {
         let run = tempfile::tempdir().unwrap();
-        let record = Record::RunEnd { ended: "2026-01-01T00:00:00Z".into() };
+        let record = imports::start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
         let owner = Owner::this();
         Journal::open(run.path(), &owner).unwrap().append(std::slice::from_ref(&record)).unwrap();
         let path = run.path().join(FILE);
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{whole}{}", &whole[..whole.len() / 2])).unwrap();
         assert_eq!(progress(run.path(), 0).unwrap().torn, Some(2));
-        Journal::open(run.path(), &owner).unwrap().append(&[record]).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole.repeat(2));
+        Journal::open(run.path(), &owner).unwrap().append(std::slice::from_ref(&record)).unwrap();
+        let records: Vec<Record> = journal::records(&std::fs::read(&path).unwrap()).map(Result::unwrap).collect();
+        assert_eq!(records, [record.clone(), record]);
     }
 
     #[test]
     fn the_largest_attempt_has_been_made_too() {
+        let begun = imports::start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
         let start = Record::TrialStart { trial: 3, attempt: u32::MAX, cell: "c".into(), warmup: false };
         let end = Record::TrialEnd { trial: 3, attempt: u32::MAX, ok: 1, failed: 0 };
-        let progress = progress_of((encode_line(&start) + &encode_line(&end)).as_bytes(), 0).unwrap();
+        let progress = progress_of(journal::encode([&begun, &start, &end]).as_bytes(), 0).unwrap();
         assert_eq!(progress.attempts[&3], u32::MAX);
         assert!(progress.ended.contains(&3));
     }

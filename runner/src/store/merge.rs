@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::store::identity::{self, Identity};
 use anyhow::{Context, bail, ensure};
 use microbench_formats::code::Code;
-use microbench_formats::record::{HostKind, Plan, Record, Shard, decode_line, encode_line};
+use microbench_formats::journal::{Chain, records};
+use microbench_formats::record::{HostKind, Plan, Record, Shard};
 use microbench_measure::artifacts::lock::{self, Lock};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -151,14 +152,10 @@ fn read(run: &Directory) -> anyhow::Result<Read> {
             fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?
         }
     };
-    let survey = survey(&plan, Some(shard), &bytes).map_err(|(line, error)| {
-        anyhow::Error::new(error).context(Code::JournalDamaged.says(format!("{}:{line} is damaged", path.display())))
-    })?;
-    if survey.plan_sha256.as_ref().is_some_and(|begun| *begun != sha256) {
-        bail!(Code::PlanEdited.says(run.plan_changed()));
-    }
+    let survey = survey(&plan, Some(shard), &bytes).map_err(|damage| journal::damaged(&path, &damage))?;
+    run.verify(&survey.digests)?;
     for record in records(&bytes) {
-        if let Record::TrialStart { trial, .. } = record {
+        if let Record::TrialStart { trial, .. } = record? {
             let own = plan.trials.iter().find(|planned| planned.index == trial).is_some_and(|t| shard.has(t.block));
             ensure!(own, Code::ShardTwice.says(format!("{}: trial {trial} is not of shard {shard}", path.display())));
         }
@@ -174,12 +171,6 @@ fn read(run: &Directory) -> anyhow::Result<Read> {
         bytes,
         survey,
     })
-}
-
-/// The records of a journal that was read before: its whole lines.
-fn records(bytes: &[u8]) -> Vec<Record> {
-    let text = String::from_utf8_lossy(bytes);
-    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(|line| decode_line(line).ok()).collect()
 }
 
 /// Whether two shards are of one plan, with the same engines and artefacts.
@@ -295,7 +286,7 @@ fn fill(half: &Directory, read: &[Read], parts: &[Part], complete: bool) -> anyh
     };
     let console = folder("console")?;
     folder(HOSTS)?;
-    let mut journal = String::new();
+    let (mut journal, mut chain) = (String::new(), Chain::default());
     for one in read {
         let own = one.run.path();
         if one.identity.is_some() {
@@ -311,8 +302,12 @@ fn fill(half: &Directory, read: &[Read], parts: &[Part], complete: bool) -> anyh
                 copy(&path, &half.path().join(format!("testbed-{}of{}-{rest}", one.shard.index, one.shard.of)))?;
             }
         }
-        let kept = records(&one.bytes).into_iter().filter(|record| !matches!(record, Record::RunEnd { .. }));
-        journal.extend(kept.map(|record| encode_line(&record)));
+        for record in records(&one.bytes) {
+            let record = record?;
+            if !matches!(record, Record::RunEnd { .. }) {
+                journal.push_str(&chain.encode(&record));
+            }
+        }
     }
     let mut identities = read.iter().filter_map(|one| one.identity.as_ref());
     if let Some(identity) = identities.next().filter(|one| identities.all(|other| other.fingerprint == one.fingerprint))
@@ -322,7 +317,7 @@ fn fill(half: &Directory, read: &[Read], parts: &[Part], complete: bool) -> anyh
         half.write(identity::FILE, &text)?;
     }
     if complete {
-        journal.push_str(&encode_line(&Record::RunEnd { ended: jiff::Timestamp::now().to_string() }));
+        journal.push_str(&chain.encode(&Record::RunEnd { ended: jiff::Timestamp::now().to_string() }));
     }
     let mut text = serde_json::to_vec_pretty(&Merged { shards: parts.to_vec() })?;
     text.push(b'\n');

@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use microbench_formats::record::{Record, decode_line};
+use microbench_formats::code::Code;
+use microbench_formats::journal::records;
+use microbench_formats::record::Record;
 use microbench_measure::artifacts::project::Project;
 use serde::Deserialize;
 
@@ -69,6 +71,14 @@ pub enum NameError {
         /// The studies that have runs.
         studies: Vec<String>,
     },
+}
+
+impl NameError {
+    /// The error's code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        Code::NoRun
+    }
 }
 
 /// The names of a message, and how many there are beyond.
@@ -140,7 +150,7 @@ fn first_session(path: &Path) -> Option<Timestamp> {
     use std::io::BufRead as _;
     let mut line = String::new();
     std::io::BufReader::new(std::fs::File::open(path.join(journal::FILE)).ok()?).read_line(&mut line).ok()?;
-    match decode_line(&line) {
+    match records(line.as_bytes()).next()? {
         Ok(Record::RunStart { started, .. }) => started.parse().ok(),
         _ => None,
     }

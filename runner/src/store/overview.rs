@@ -89,7 +89,7 @@ impl Overview {
             protocol: plan.protocol,
             profile: plan.profile.clone(),
             seed: plan.seed,
-            plan_sha256: survey.plan_sha256.clone(),
+            plan_sha256: survey.digests.first().map(|digests| digests.plan.clone()),
             machine: joined(Identity::line),
             fingerprint: joined(|identity| identity.fingerprint.clone()),
             cells: cells(plan, survey),

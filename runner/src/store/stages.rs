@@ -13,7 +13,7 @@ use microbench_plots::samples;
 use microbench_plots::stats::precision;
 use microbench_plots::summary::{LEVEL, summarise};
 
-use crate::store::journal::Progress;
+use crate::store::journal::{Progress, executions};
 
 /// Blocks before the first look that is still to be taken; `None` without a rule, or when it had enough.
 #[must_use]
@@ -64,11 +64,10 @@ fn next_level(trials: Vec<JobTrial>, concurrency: impl Fn(&JobTrial) -> u32) -> 
 /// # Errors
 /// When the journal cannot be read.
 pub fn beyond(plan: &Plan, run: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let path = run.join(crate::store::journal::FILE);
-    if plan.limit.is_none() || !path.exists() {
+    if plan.limit.is_none() {
         return Ok(BTreeMap::new());
     }
-    Ok(limit::beyond(plan, &microbench_plots::journal::read(&path)?))
+    Ok(limit::beyond(plan, &executions(run)?))
 }
 
 /// What `rule` finds in the journal of `run`, by cell. A cell without values has nothing to wait for.
@@ -76,7 +75,7 @@ pub fn beyond(plan: &Plan, run: &Path) -> anyhow::Result<BTreeMap<String, String
 /// # Errors
 /// When the journal cannot be read.
 pub fn look(plan: &Plan, rule: &Precision, run: &Path) -> anyhow::Result<BTreeMap<String, Look>> {
-    let journal = microbench_plots::journal::read(&run.join(crate::store::journal::FILE))?;
+    let journal = executions(run)?;
     let rows = summarise(plan, &samples::samples(plan, &journal));
     let rows = rows.iter().filter(|row| row.metric == rule.metric);
     Ok(rows

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use microbench_formats::record::{DecodeError, HostKind, Plan, Record, Shard, decode_line};
+use microbench_formats::digests::Digests;
+use microbench_formats::journal::{Damage, records};
+use microbench_formats::record::{HostKind, Plan, Record, Shard};
 use microbench_study::plan::NOISE;
 use serde::Serialize;
 
@@ -65,8 +67,8 @@ pub struct Survey {
     pub planned: usize,
     /// Those of them that are still to be executed, by index.
     pub missing: BTreeSet<u32>,
-    /// SHA-256 of the plan that the first session executed.
-    pub plan_sha256: Option<String>,
+    /// The files that each session began with.
+    pub digests: Vec<Digests>,
     /// Number of the journal's last line, when it is torn.
     pub torn: Option<usize>,
 }
@@ -74,18 +76,14 @@ pub struct Survey {
 /// Reads the journal `bytes` of a run of this plan, or of a shard of it.
 ///
 /// # Errors
-/// The number (1-based) of the first whole line that is damaged, and what is wrong with it.
-pub fn survey(plan: &Plan, shard: Option<Shard>, bytes: &[u8]) -> Result<Survey, (usize, DecodeError)> {
+/// The first whole line that is damaged.
+pub fn survey(plan: &Plan, shard: Option<Shard>, bytes: &[u8]) -> Result<Survey, Damage> {
     let progress = Progress { shard, ..journal::progress_of(bytes, plan.give_up_after)? };
     let mut sessions: Vec<Session> = Vec::new();
     let mut outcomes: BTreeMap<u32, Outcome> = BTreeMap::new();
     let (mut warm, mut disturbed) = (false, false);
-    let text = String::from_utf8_lossy(bytes);
-    // The lines are whole and right: `progress_of` has read them.
-    for record in
-        text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(|line| decode_line(line).ok())
-    {
-        match record {
+    for record in records(bytes) {
+        match record? {
             Record::RunStart { host, hosts, started, version, shard, machine, unisolated, .. } => {
                 sessions.push(Session { started, host, hosts, version, trials: 0, shard, machine, unisolated });
             }
@@ -110,7 +108,7 @@ pub fn survey(plan: &Plan, shard: Option<Shard>, bytes: &[u8]) -> Result<Survey,
         outcomes,
         planned: needed(plan, &progress),
         missing,
-        plan_sha256: progress.plan_sha256,
+        digests: progress.digests,
         torn: progress.torn,
     })
 }
@@ -241,8 +239,7 @@ fn read(run: &Directory) -> anyhow::Result<(Plan, Survey)> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    let survey = survey(&plan, run.shard()?, &bytes)
-        .map_err(|(line, error)| anyhow::Error::new(error).context(format!("{}:{line} is damaged", path.display())))?;
+    let survey = survey(&plan, run.shard()?, &bytes).map_err(|damage| journal::damaged(&path, &damage))?;
     Ok((plan, survey))
 }
 

@@ -116,6 +116,7 @@ fn gate_fails_when_throughput_or_rate_drops_and_passes_when_it_rises() {
                 metric.as_object_mut().unwrap().remove("better");
             }
             bench.file(&format!("{name}/plan.json"), &plan.to_string());
+            bench.begin_anew(name);
         }
         assert_eq!(gate(&bench, &[&base, &half]).0, Some(4));
         assert_eq!(gate(&bench, &[&half, &base]).0, Some(0));

@@ -24,8 +24,12 @@ fn the_reference_pages_are_what_the_code_makes_them() {
         names.sort();
         names
     };
-    assert_eq!(names(&bench.path("pages")), names(&checked_in), "`make docs` makes the reference pages again");
-    for name in names(&checked_in) {
+    let mut made = names(&bench.path("pages"));
+    // The one that is written by hand, a specification.
+    made.push("journal.md".into());
+    made.sort();
+    assert_eq!(made, names(&checked_in), "`make docs` makes the reference pages again");
+    for name in names(&bench.path("pages")) {
         let (now, before) = (bench.path("pages").join(&name), checked_in.join(&name));
         let (now, before) = (fs::read_to_string(now).unwrap(), fs::read_to_string(before).unwrap());
         assert_eq!(before, now, "docs/reference/{} is not up to date: `make docs` makes it again", name.display());

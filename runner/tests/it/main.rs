@@ -9,6 +9,7 @@ mod documents;
 mod emulated;
 mod engines;
 mod faults;
+mod formats;
 mod front;
 mod hostile;
 mod imports;

@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
-use microbench_formats::record::{HostKind, Plan, Record, decode_line, encode_line};
+use microbench_formats::journal::{encode, records};
+use microbench_formats::record::{HostKind, Plan, Record};
 use microbench_plots::journal::Execution;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -168,14 +169,18 @@ fn what_is_no_run_together_is_refused() {
     let same = |change: &dyn Fn(Record) -> Record| {
         let journal = bench.path("two/journal.ndjson");
         let before = fs::read_to_string(&journal).unwrap();
-        let changed: String = before.lines().map(|line| encode_line(&change(decode_line(line).unwrap()))).collect();
+        let changed: Vec<Record> = records(before.as_bytes()).map(|record| change(record.unwrap())).collect();
+        let changed = encode(&changed);
         fs::write(&journal, changed).unwrap();
         (journal, before)
     };
     let (journal, before) = same(&|record| match record {
-        Record::RunStart { format, run, plan_sha256, hosts, started, version, shard, machine, unisolated, .. } => {
-            let host = HostKind::Emulated;
-            Record::RunStart { format, run, plan_sha256, host, hosts, started, version, shard, machine, unisolated }
+        Record::RunStart { .. } => {
+            let mut start = record;
+            if let Record::RunStart { host, .. } = &mut start {
+                *host = HostKind::Emulated;
+            }
+            start
         }
         other => other,
     });
@@ -233,16 +238,17 @@ fn cells_that_share_no_host_are_not_compared() {
     for (run, lost) in [("one", "ok/1"), ("two", "late/1")] {
         let path = bench.path(run).join("journal.ndjson");
         let mut inside = false;
-        let mut kept = String::new();
-        for line in fs::read_to_string(&path).unwrap().lines() {
-            let record = decode_line(line).unwrap();
+        let mut kept = Vec::new();
+        for record in records(&fs::read(&path).unwrap()) {
+            let record = record.unwrap();
             inside |= matches!(&record, Record::TrialStart { cell, .. } if cell == lost);
+            let ends = matches!(record, Record::TrialEnd { .. });
             if !inside {
-                kept.push_str(&format!("{line}\n"));
+                kept.push(record);
             }
-            inside &= !matches!(record, Record::TrialEnd { .. });
+            inside &= !ends;
         }
-        fs::write(path, kept).unwrap();
+        fs::write(path, encode(&kept)).unwrap();
     }
     assert!(bench.run(&["merge", "one", "two", "--partial", "--out", "both"]).status.success());
     let said = text(&bench.run(&["analyze", "both"]).stdout);

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use microbench_formats::journal::{encode, records};
+use microbench_formats::record::Record;
 use microbench_plots::journal::{self, Journal};
 
 /// Where cargo put the programs of this build.
@@ -154,6 +156,20 @@ messages = ["lacks the level"]
     /// The journal of the folder `run`.
     pub(crate) fn journal(&self) -> Journal {
         journal::read(&self.path("run/journal.ndjson")).expect("a journal")
+    }
+
+    /// Writes into the journal of `run` that its sessions began with the plan as it is now.
+    pub(crate) fn begin_anew(&self, run: &str) {
+        let path = self.path(run).join("journal.ndjson");
+        let digests = microbench_plots::run::digests(&self.path(run)).expect("a plan");
+        let mut records: Vec<Record> =
+            records(&fs::read(&path).expect("a journal")).map(|record| record.expect("a record")).collect();
+        for record in &mut records {
+            if let Record::RunStart { plan_sha256, .. } = record {
+                plan_sha256.clone_from(&digests.plan);
+            }
+        }
+        fs::write(path, encode(&records)).expect("a journal");
     }
 
     /// Counted executions by trial.

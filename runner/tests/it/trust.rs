@@ -1,7 +1,8 @@
 //! What a number is taken for: disturbed trials are kept and run again, a stopping rule stops, variants of one run are compared.
 
+use microbench_formats::journal::records;
 use microbench_formats::precision::Look;
-use microbench_formats::record::{Interference, Record, decode_line};
+use microbench_formats::record::{Interference, Record};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -93,8 +94,8 @@ fn a_stopping_rule_stops_in_whole_blocks_and_says_why() {
     assert!(analyzed.contains("64 samples, 0 missing"), "{analyzed}");
     assert!(analyzed.contains("n too small (< 29)") && analyzed.contains("withheld: n < 30"), "{analyzed}");
     assert!(analyzed.contains("stopped after 8 blocks"), "{analyzed}");
-    let last = std::fs::read_to_string(bench.path("run/journal.ndjson")).unwrap();
-    assert!(matches!(decode_line(last.lines().last().unwrap()), Ok(Record::RunEnd { .. })));
+    let written = std::fs::read(bench.path("run/journal.ndjson")).unwrap();
+    assert!(matches!(records(&written).last(), Some(Ok(Record::RunEnd { .. }))));
     assert!(bench.run(&["run", "--resume", "run", "--host", "fake"]).status.success());
     assert_eq!(bench.journal().executions.len(), 16);
 }

@@ -3,6 +3,7 @@
 //! A tool runs in `/` unless it is given a folder, and with an absolute `PATH`: many programs read code or settings
 //! from their working directory, which may belong to another user while microbench runs as root.
 
+use microbench_formats::code::Code;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,14 @@ pub enum ToolError {
         /// End of its standard output and error.
         output: String,
     },
+}
+
+impl ToolError {
+    /// The error's code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        Code::ToolFailed
+    }
 }
 
 /// One run of an external program.

@@ -12,6 +12,7 @@ pub mod view;
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroU32;
 
+use microbench_formats::code::Code;
 use microbench_formats::record::{
     Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Metric, MetricSource, Plan, PlannedTrial, Shard, Values,
 };
@@ -46,6 +47,18 @@ pub enum PlanError {
         /// Why not, and what can be done.
         reason: String,
     },
+}
+
+impl PlanError {
+    /// The error's code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::UnknownProfile { .. } => Code::UnknownProfile,
+            Self::TooManyTrials { .. } => Code::TooManyTrials,
+            Self::NotDivisible { .. } => Code::NotDivisible,
+        }
+    }
 }
 
 /// What is asked for in place of what the manifest says.

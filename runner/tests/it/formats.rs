@@ -1,0 +1,206 @@
+//! The format of a run: which versions are read, and what no reader takes for a run's own.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use microbench_formats::journal::{encode, records};
+use microbench_formats::record::{FORMAT_VERSION, OLDEST_FORMAT, Record};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::{Bench, text};
+
+/// A run of 3 trials, analysed.
+fn analysed() -> Bench {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 3", "");
+    bench.run_study();
+    assert!(bench.run(&["analyze", "run"]).status.success());
+    bench
+}
+
+/// Each command that reads the run.
+const READERS: [&[&str]; 8] = [
+    &["analyze", "run"],
+    &["plot", "run"],
+    &["table", "run"],
+    &["report", "run"],
+    &["query", "run", "select count(*) from samples"],
+    &["compare", "run", "run"],
+    &["export", "run", "--out", "run.tar.zst"],
+    &["run", "--resume", "run", "--host", "fake"],
+];
+
+/// Every reader refuses the run with this code, and leaves its samples as they are.
+#[track_caller]
+fn refused_by_all(bench: &Bench, code: &str, says: &str) {
+    let samples = fs::read(bench.path("run/samples.csv")).unwrap();
+    for arguments in READERS {
+        let output = bench.run(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(&format!("error[{code}]")), "{arguments:?}: {said}");
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+    assert_eq!(fs::read(bench.path("run/samples.csv")).unwrap(), samples);
+    assert!(!bench.path("run.tar.zst").exists());
+}
+
+fn edit(path: &Path, change: impl FnOnce(String) -> String) {
+    let before = fs::read_to_string(path).unwrap();
+    let after = change(before.clone());
+    assert_ne!(before, after, "nothing was changed");
+    fs::write(path, after).unwrap();
+}
+
+fn journal(bench: &Bench) -> Vec<Record> {
+    records(&fs::read(bench.path("run/journal.ndjson")).unwrap()).map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_plan_whose_labels_were_swapped_is_refused_by_every_reader() {
+    let bench = analysed();
+    edit(&bench.path("run/plan.json"), |plan| plan.replace("\"label\": \"ok\"", "\"label\": \"other\""));
+    refused_by_all(&bench, "MB3005", "plan.json");
+}
+
+#[test]
+fn edited_or_removed_engines_and_lock_are_refused_by_every_reader() {
+    for file in ["engines.json", "lock.toml"] {
+        let bench = analysed();
+        edit(&bench.path("run").join(file), |content| content + "\n");
+        refused_by_all(&bench, "MB3021", file);
+        fs::remove_file(bench.path("run").join(file)).unwrap();
+        let output = bench.run(&["analyze", "run"]);
+        assert!(text(&output.stderr).contains("was removed"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_removed_record_is_noticed_by_every_reader() {
+    let bench = analysed();
+    edit(&bench.path("run/journal.ndjson"), |journal| {
+        let removed = journal.lines().position(|line| line.contains("\"trial_end\"")).unwrap();
+        let kept = journal.lines().enumerate().filter(|(number, _)| *number != removed);
+        kept.map(|(_, line)| format!("{line}\n")).collect()
+    });
+    refused_by_all(&bench, "MB3006", "the line before it is missing");
+}
+
+#[test]
+fn a_journal_without_a_session_is_refused_and_results_are_kept() {
+    let bench = analysed();
+    let without: Vec<Record> =
+        journal(&bench).into_iter().filter(|record| !matches!(record, Record::RunStart { .. })).collect();
+    fs::write(bench.path("run/journal.ndjson"), encode(&without)).unwrap();
+    refused_by_all(&bench, "MB3006", "a journal begins with `run_start`");
+    // What a power cut may leave: nothing, or zero bytes alone. To resume such a run is right.
+    for content in [&b""[..], &[0; 4096]] {
+        fs::write(bench.path("run/journal.ndjson"), content).unwrap();
+        let samples = fs::read(bench.path("run/samples.csv")).unwrap();
+        for arguments in &READERS[..READERS.len() - 1] {
+            let said = text(&bench.run(arguments).stderr);
+            assert!(said.contains("error[MB3022]"), "{arguments:?}: {said}");
+        }
+        assert_eq!(fs::read(bench.path("run/samples.csv")).unwrap(), samples);
+    }
+}
+
+#[test]
+fn formats_other_than_this_and_the_one_before_are_refused_by_every_reader() {
+    let bench = analysed();
+    let plan = fs::read_to_string(bench.path("run/plan.json")).unwrap();
+    let of = |format: u32| plan.replace(&format!("\"format\": {FORMAT_VERSION}"), &format!("\"format\": {format}"));
+    for format in [OLDEST_FORMAT - 1, FORMAT_VERSION + 1] {
+        fs::write(bench.path("run/plan.json"), of(format)).unwrap();
+        refused_by_all(&bench, "MB3008", &format!("it is of format {format}"));
+    }
+    fs::write(bench.path("run/plan.json"), plan).unwrap();
+    let mut records = journal(&bench);
+    for other in [OLDEST_FORMAT - 1, FORMAT_VERSION + 1] {
+        if let Record::RunStart { format, .. } = &mut records[0] {
+            *format = other;
+        }
+        fs::write(bench.path("run/journal.ndjson"), encode(&records)).unwrap();
+        refused_by_all(&bench, "MB3008", &format!("it is of format {other}"));
+    }
+}
+
+/// Makes the run one of the previous format: no numbers, no links, no digests but the plan's.
+fn make_previous(bench: &Bench) {
+    let path = bench.path("run/plan.json");
+    edit(&path, |plan| plan.replace(&format!("\"format\": {FORMAT_VERSION}"), &format!("\"format\": {OLDEST_FORMAT}")));
+    let sha256 = hex::encode(Sha256::digest(fs::read(&path).unwrap()));
+    let mut records = journal(bench);
+    if let Record::RunStart { format, plan_sha256, engines_sha256, lock_sha256, .. } = &mut records[0] {
+        (*format, *plan_sha256, *engines_sha256, *lock_sha256) = (OLDEST_FORMAT, sha256, None, None);
+    }
+    let line = |record: &Record| {
+        let json = serde_json::to_string(record).unwrap();
+        format!("{{\"crc\":\"{:08x}\",\"record\":{json}}}\n", crc32fast::hash(json.as_bytes()))
+    };
+    fs::write(bench.path("run/journal.ndjson"), records.iter().map(line).collect::<String>()).unwrap();
+}
+
+#[test]
+fn the_previous_format_is_analysed_and_resumed() {
+    let bench = analysed();
+    let samples = fs::read(bench.path("run/samples.csv")).unwrap();
+    make_previous(&bench);
+    for arguments in READERS {
+        let output = bench.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    }
+    assert_eq!(fs::read(bench.path("run/samples.csv")).unwrap(), samples);
+    // Without its last trial: a session of this version executes it.
+    edit(&bench.path("run/journal.ndjson"), |journal| {
+        let ends: Vec<usize> = journal.match_indices("\"trial_end\"").map(|(at, _)| at).collect();
+        let end = journal[..ends[ends.len() - 2]].len() + journal[ends[ends.len() - 2]..].find('\n').unwrap() + 1;
+        journal[..end].to_owned()
+    });
+    let resumed = bench.run(&["run", "--resume", "run", "--host", "fake"]);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    assert_eq!(bench.counted().len(), 3);
+    let analysed = bench.run(&["analyze", "run"]);
+    assert!(analysed.status.success(), "{}", text(&analysed.stderr));
+}
+
+/// The decoder that docs/reference/journal.md prints.
+fn decoder() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/journal.md");
+    let page = fs::read_to_string(path).unwrap();
+    let (_, rest) = page.split_once("```python\n").expect("a program");
+    rest.split_once("```").expect("its end").0.to_owned()
+}
+
+#[test]
+fn the_specifications_decoder_finds_the_values_of_the_samples() {
+    let bench = analysed();
+    let run = |bench: &Bench| {
+        let output = Command::new("python3")
+            .args(["-I", "-c", &decoder(), "run"])
+            .current_dir(bench.path(""))
+            .output()
+            .expect("python3 starts");
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    };
+    let (decodes, found, said) = run(&bench);
+    assert!(decodes, "{said}");
+    let values: Vec<f64> = found.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    let mut samples: Vec<f64> = csv::Reader::from_path(bench.path("run/samples.csv"))
+        .unwrap()
+        .deserialize::<std::collections::BTreeMap<String, String>>()
+        .map(Result::unwrap)
+        .filter(|row| row["metric"] == "webservice_startup_time" && row["warmup"] == "false")
+        .map(|row| row["value"].parse().unwrap())
+        .collect();
+    samples.sort_by(f64::total_cmp);
+    let mut sorted = values.clone();
+    sorted.sort_by(f64::total_cmp);
+    assert_eq!(sorted.len(), 3);
+    assert!(sorted.iter().zip(&samples).all(|(a, b)| (a - b).abs() < 1e-5), "{sorted:?} {samples:?}");
+    make_previous(&bench);
+    assert_eq!(run(&bench).1, found);
+    edit(&bench.path("run/journal.ndjson"), |journal| journal.replacen("spawn", "spawm", 1));
+    assert!(run(&bench).2.contains("the checksum is wrong"));
+}
