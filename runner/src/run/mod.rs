@@ -1,9 +1,9 @@
 //! One execution of a study, from a plan to a complete journal.
 //!
-//! [`directory`] is what is on disk, [`name`] finds it, [`files`] says what is in it, [`parts`] turns names into files, [`kvm`] finds out whether guests come up here,
-//! [`execute`] enters the sandbox, [`session`] keeps the journal, [`line`] and
-//! [`estimate`] say how it goes, [`local`] and [`emulated`] are the two places where trials can
-//! be executed. [`merge`] joins shards. [`survey`] and [`overview`] say what has become of a run, [`archive`] packs it, [`prune`] removes it.
+//! [`needs`] checks the host and [`parts`] turns the names of a plan into files. [`kvm`] boots a guest to find out whether
+//! KVM works. [`execute`] enters the sandbox, and [`session`] keeps the journal until nothing is missing, in stages
+//! ([`crate::store::stages`]). Trials execute in [`local`] or in [`emulated`], among which [`share`] divides them.
+//! [`line`] and [`estimate`] report the progress, and [`pause`] handles Ctrl-Z.
 
 pub mod emulated;
 pub mod estimate;
