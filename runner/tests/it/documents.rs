@@ -106,3 +106,31 @@ fn every_link_of_the_documents_leads_somewhere() {
     }
     assert!(wrong.is_empty(), "links that lead nowhere:\n{}", wrong.join("\n"));
 }
+
+/// Folders at the top of the project whose paths documents name.
+const FOLDERS: &[&str] =
+    &["agent", "bench", "docs", "experiments", "formats", "fuzz", "kernels", "plots", "rootfs", "runner"];
+
+#[test]
+fn paths_in_the_documents_for_developers_exist() {
+    let root = root();
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        let parts = markdown::parse(&fs::read_to_string(root.join(document)).unwrap());
+        for (line, path) in &parts.spans {
+            let inside = path.split_once('/').is_some_and(|(folder, _)| FOLDERS.contains(&folder));
+            // `NAME.toml` and `*.toml` stand for files.
+            let placeholder = |part: &str| part.split('.').any(|word| word.len() > 1 && word == word.to_uppercase());
+            if !inside || path.contains([' ', '*']) || path.split('/').any(placeholder) {
+                continue;
+            }
+            found += 1;
+            if !root.join(path).exists() {
+                missing.push(format!("{document}:{line}: {path}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "paths that do not exist:\n{}", missing.join("\n"));
+    assert!(found > 50, "{found} paths");
+}
