@@ -73,7 +73,7 @@ impl Trial<'_> {
             let shared = shared.as_ref().map_err(|error| anyhow!("{error:#}"))?;
             let (id, &Self { cell, instrument, workloads, parts, .. }) = (self.vm_id(vm), self);
             let wanted = Wanted { vm, id: &id, cell, instrument, workloads, parts, folders, shared };
-            Vm::prepare(wanted, self.nonce(vm))
+            Vm::prepare(wanted, &self.nonce(vm))
         };
         let prepared: Vec<Result<Vm, Report>> =
             (0..self.vms()).map(|vm| prepare(vm).map_err(|error| unprepared(vm, &error))).collect();
