@@ -7,7 +7,6 @@ use microbench_formats::record::{Level, Values};
 use microbench_study::engine::context::Context;
 use microbench_study::engine::description::{self, Engine, GuestKind};
 use microbench_study::engine::launch::{self, Launch, LaunchCall};
-use microbench_study::engine::machine;
 
 fn engine(name: &str) -> Engine {
     description::load(&[]).unwrap().remove(name).unwrap_or_else(|| panic!("no engine {name}"))
@@ -25,6 +24,7 @@ fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
     ];
     all.extend(guest.map(|(name, level)| (name.to_owned(), level)));
     all.extend(settings.iter().map(|(name, level)| ((*name).to_owned(), level.clone())));
+    let networked = all["network"] == Level::Bool(true) || engine.guest.shares_kernel();
     Context {
         program: "/cache/program".into(),
         program_name: "program".into(),
@@ -40,7 +40,7 @@ fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
         agent: "/sbin/init".into(),
         nonce: "0123456789abcdef".into(),
         // As the runner has it: no tap for a guest without a network.
-        tap: if machine::networked(engine, &all) { "mb2".into() } else { String::new() },
+        tap: if networked { "mb2".into() } else { String::new() },
         mac: "06:00:0a:00:02:02".into(),
         guest_ip: "10.0.2.2".into(),
         host_ip: "10.0.2.1".into(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use microbench_study::engine::description::Engine;
+use microbench_study::engine::guest_settings::GuestSettings;
 use serde::{Deserialize, Serialize};
 
 /// The parts that a cell's VMs are made of.
@@ -12,7 +13,9 @@ use serde::{Deserialize, Serialize};
 pub struct Parts {
     /// The engine's description.
     pub engine: Engine,
-    /// Its program.
+    /// The cell's guest settings.
+    pub guest: GuestSettings,
+    /// The engine's program.
     pub program: PathBuf,
     /// The guest kernel; `None` for a guest that shares the host's.
     pub kernel: Option<PathBuf>,

@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+pub use microbench_study::engine::guest_settings::Probe;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, getsockopt, socket, sockopt};
@@ -35,17 +36,6 @@ const PAPER_TIMEOUT: Duration = Duration::from_millis(100);
 const ANSWER: Duration = Duration::from_secs(10);
 /// Most bytes of the body of an answer to `GET /`.
 const ANSWER_LIMIT: u64 = 8 << 10;
-
-/// Which poll.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// At the agent's announcement, each attempt waited for.
-    Exact,
-    /// Every 10 ms with a 100 ms timeout, as the 2019 paper states.
-    Paper,
-    /// One attempt at a time with a 100 ms timeout and no pause, as the 2019 paper's tool did.
-    Busy,
-}
 
 /// The first good answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

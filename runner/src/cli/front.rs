@@ -16,6 +16,7 @@ use microbench_measure::artifacts::project::{Project, read_text};
 use microbench_measure::terminal::output;
 use microbench_measure::{out, outln};
 use microbench_study::engine::description::{Engine, SettingKind};
+use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::machine;
 use microbench_study::manifest::nearest::suggest;
 use microbench_study::manifest::template::{Starter, renamed};
@@ -158,8 +159,8 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
         Ok(cell) => {
             let engine = engines.iter().find(|engine| engine.name == cell.engine);
             let engine = engine.with_context(|| format!("the study has no engine `{}`", cell.engine))?;
-            let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
-            let image::Rootfs { init, agent, .. } = image::describe(&project.rootfs(), &text("rootfs"))?;
+            let rootfs = GuestSettings::of(cell)?.rootfs;
+            let image::Rootfs { init, agent, .. } = image::describe(&project.rootfs(), &rootfs)?;
             let site = Site { manifest, init, agent, files: setting_files(engine, cell, &folder)? };
             let asked = Asked { trials: study.trials.is_some(), profile: study.profile.as_deref() };
             Explanation::Runs(Box::new(explain::explain(&plan, &read, engine, cell, &site, asked)?))

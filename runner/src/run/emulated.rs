@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
-use microbench_formats::record::{Cell, Level, Plan, ProbeError, Record};
+use microbench_formats::record::{Plan, ProbeError, Record};
 use microbench_measure::artifacts::Kind;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::program;
@@ -23,6 +23,7 @@ use microbench_measure::terminal::progress::Step;
 use microbench_measure::trial::budget::Budget;
 use microbench_measure::trial::execution::JobTrial;
 use microbench_measure::workload::Task;
+use microbench_study::engine::guest_settings::DiskKind;
 use microbench_study::engine::launch;
 
 use super::execute::Options;
@@ -34,8 +35,6 @@ use crate::store::directory::Directory;
 /// Real time that a trial may take before its host counts as hung: this much, and a tenth of it more a VM. Long enough for a guest
 /// that spins to meet its deadlines in virtual time first, which is up to ten times slower.
 pub const PATIENCE_S: u64 = 600;
-/// Memory of a guest of which the plan does not say, MiB.
-const UNSAID_MIB: u64 = 512;
 /// Memory of the emulated host beside its files and guests, MiB, and a guest's beside its own.
 const HOST_MIB: u64 = 768;
 const GUEST_MIB: u64 = 64;
@@ -260,18 +259,18 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
 /// Memory that the emulated host needs: its files twice (the archive and what is unpacked of it, which may fill half of the
 /// memory), the largest trial's guests, each with at most `guest_mib` of its memory, with their disks, and the snapshots.
 fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_mib: u64) -> anyhow::Result<u64> {
-    let image_mib = |cell: &Cell| -> anyhow::Result<u64> {
-        let image: &PathBuf = &parts.get(cell.id.as_str()).with_context(|| format!("no cell {}", cell.id))?.image;
-        let clone = cell.settings.get("disk") == Some(&Level::Text("clone".into()));
+    let image_mib = |parts: &Parts| -> anyhow::Result<u64> {
         let regions: u64 = plan.workloads.iter().map(Task::region_bytes).sum();
-        Ok(if clone { (fs::metadata(image)?.len() + regions) >> 20 } else { 0 })
+        Ok(match parts.guest.disk {
+            DiskKind::Clone => (fs::metadata(&parts.image)?.len() + regions) >> 20,
+            DiskKind::Shared => 0,
+        })
     };
     let mut guests = 0;
     for cell in &plan.cells {
-        guests = guests.max(
-            u64::from(cell.concurrency)
-                * (cell.number("memory_mib").unwrap_or(UNSAID_MIB).min(guest_mib) + GUEST_MIB + image_mib(cell)?),
-        );
+        let parts = parts.get(cell.id.as_str()).with_context(|| format!("no cell {}", cell.id))?;
+        let each = parts.guest.memory_mib.min(guest_mib) + GUEST_MIB + image_mib(parts)?;
+        guests = guests.max(u64::from(cell.concurrency) * each);
     }
     Ok(HOST_MIB + 3 * (archive >> 20) + guests + snapshots_mib(plan, parts)?)
 }
@@ -282,7 +281,7 @@ fn snapshots_mib(plan: &Plan, parts: &BTreeMap<String, Parts>) -> anyhow::Result
     for cell in &plan.cells {
         let parts = parts.get(cell.id.as_str()).with_context(|| format!("no cell {}", cell.id))?;
         if launch::restores(&parts.engine, &cell.settings)? {
-            let memory = u64::from(cell.concurrency) * cell.number("memory_mib").unwrap_or(UNSAID_MIB);
+            let memory = u64::from(cell.concurrency) * parts.guest.memory_mib;
             let most = machines.entry(cell.machine()).or_default();
             *most = memory.max(*most);
         }

@@ -1,14 +1,16 @@
 //! Does KVM work here? /dev/kvm is no proof, so a small guest is booted to its first answer under a deadline.
 
 use std::path::Path;
+use std::time::Duration;
 
-use microbench_formats::record::{Cell, HostKind, Level, Plan, Record};
+use microbench_formats::record::{HostKind, Plan, Record};
 use microbench_measure::host::interference::Watcher;
 use microbench_measure::parts::Parts;
 use microbench_measure::trial::Trial;
+use microbench_study::engine::guest_settings::GuestSettings;
 
-/// Time in which the guest must answer, seconds.
-pub const DEADLINE_S: i64 = 5;
+/// Time in which the guest must answer.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Boots one guest of the plan's first KVM cell. `Ok` when it answered, else why not, in one line.
 ///
@@ -24,12 +26,11 @@ pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scr
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
         return Err(format!("/dev/kvm cannot be opened: {error}"));
     }
-    let mut cell: Cell = cell.clone();
-    for name in ["boot_deadline_s", "stop_deadline_s"] {
-        cell.settings.insert(name.into(), Level::Int(DEADLINE_S));
-    }
+    let (boot_deadline, stop_deadline) = (DEADLINE, DEADLINE);
+    let guest = GuestSettings { boot_deadline, stop_deadline, ..parts.guest.clone() };
+    let parts = &Parts { guest, ..parts.clone() };
     let (run, instrument, workloads) = ("kvm-check", None, &[]);
-    let trial = Trial { run, index: 0, attempt: 0, warmup: true, instrument, cell: &cell, workloads, parts };
+    let trial = Trial { run, index: 0, attempt: 0, warmup: true, instrument, cell, workloads, parts };
     let records = trial.execute(scratch, scratch, &mut Watcher::new(HostKind::Kvm, None));
     let failure = records.iter().find_map(|record| match record {
         Record::Failure { reason, stage, message, .. } => Some(format!("{reason} at {stage}: {message}")),
@@ -37,6 +38,6 @@ pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scr
     });
     failure.map_or(Ok(()), |failure| {
         let line: String = failure.split("; console:").next().unwrap_or_default().chars().take(160).collect();
-        Err(format!("a guest did not come up within {DEADLINE_S} s ({line})"))
+        Err(format!("a guest did not come up within {} s ({line})", DEADLINE.as_secs()))
     })
 }

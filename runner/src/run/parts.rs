@@ -13,6 +13,7 @@ use microbench_measure::artifacts::{Artifact, Kind, image, kernel, program};
 use microbench_measure::parts::Parts;
 use microbench_measure::requirement::{Lack, Lacking};
 use microbench_study::engine::description::{Engine, SettingKind};
+use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::machine;
 
 /// The emulated host's kernel: a folder of kernels/.
@@ -23,12 +24,6 @@ pub const AGENT: &str = "microbench-agent";
 
 /// The program that counts system calls.
 pub const STRACE: &str = "strace";
-
-/// The setting `name` of a cell as text.
-#[must_use]
-pub fn setting(cell: &Cell, name: &str) -> String {
-    cell.settings.get(name).map(ToString::to_string).unwrap_or_default()
-}
 
 /// Where the files that settings name are.
 #[derive(Clone, Copy, Debug)]
@@ -42,13 +37,14 @@ pub enum Files<'a> {
 /// The files that the settings of a cell name: setting and value.
 fn named_files(cell: &Cell, engine: &Engine) -> Vec<(String, String)> {
     let files = engine.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
-    files.map(|(name, _)| (name.clone(), setting(cell, name))).filter(|(_, value)| !value.is_empty()).collect()
+    let named = |name: &String| Some((name.clone(), cell.settings.get(name)?.to_string()));
+    files.filter_map(|(name, _)| named(name)).filter(|(_, value)| !value.is_empty()).collect()
 }
 
 /// Finds, fetches or builds every artefact that the plan's cells need.
 ///
 /// # Errors
-/// When one cannot be had.
+/// A guest setting of the plan with a value that is not permitted. When an artefact cannot be had.
 pub fn provide(
     plan: &Plan,
     engines: &[Engine],
@@ -56,17 +52,21 @@ pub fn provide(
     cache: &Cache,
     files: Files<'_>,
 ) -> anyhow::Result<Lock> {
-    let of = |name: &str| plan.cells.iter().map(|cell| setting(cell, name)).collect::<BTreeSet<_>>();
     let used: BTreeSet<&str> = plan.cells.iter().map(|cell| cell.engine.as_str()).collect();
     let shares_kernel =
         |cell: &Cell| engines.iter().any(|engine| engine.name == cell.engine && engine.guest.shares_kernel());
     let mut lock = Lock::default();
-    let kernels = plan.cells.iter().filter(|cell| !shares_kernel(cell)).map(|cell| setting(cell, "kernel"));
-    for name in kernels.collect::<BTreeSet<_>>() {
+    let (mut kernels, mut images) = (BTreeSet::new(), BTreeSet::new());
+    for cell in &plan.cells {
+        let guest = GuestSettings::of(cell)?;
+        kernels.extend(Some(guest.kernel).filter(|_| !shares_kernel(cell)));
+        images.insert(guest.rootfs);
+    }
+    for name in kernels {
         lock.artifacts.push(kernel::provide(&project.kernels(), &name, cache)?);
     }
     let agent = agent(project)?;
-    for name in of("rootfs") {
+    for name in images {
         lock.artifacts.push(image::provide(&project.rootfs(), &name, &agent, cache)?);
     }
     let programs: BTreeSet<&str> =
@@ -122,7 +122,8 @@ pub fn provide(
 pub fn images_made(plan: &Plan, project: &Project, cache: &Cache) -> anyhow::Result<bool> {
     // Without an agent an image cannot be told from one with another agent.
     let Ok(agent) = agent(project) else { return Ok(false) };
-    let names: BTreeSet<String> = plan.cells.iter().map(|cell| setting(cell, "rootfs")).collect();
+    let rootfs = |cell| GuestSettings::of(cell).map(|guest| guest.rootfs);
+    let names = plan.cells.iter().map(rootfs).collect::<Result<BTreeSet<_>, _>>()?;
     names.iter().try_fold(true, |all, name| Ok(all && image::is_made(&project.rootfs(), name, &agent, cache)?))
 }
 
@@ -179,18 +180,24 @@ fn missing(name: &str) -> anyhow::Result<Option<Lack>> {
 
 /// Why the VMs of a cell cannot be had, as a clause: its engine's program is `absent`, its machine lacks a combination of settings, or its
 /// kernel an option. `None` when nothing is known against them.
-fn unfit(cell: &Cell, engine: &Engine, absent: bool, project: &Project) -> anyhow::Result<Option<String>> {
+fn unfit(
+    cell: &Cell,
+    engine: &Engine,
+    guest: &GuestSettings,
+    absent: bool,
+    project: &Project,
+) -> anyhow::Result<Option<String>> {
     if absent && let Some(lack) = missing(&engine.program)? {
         return Ok(Some(format!("{} ({}; to have it: {})", engine.title, lack.what, lack.mend)));
     }
     if absent {
         return Ok(Some(format!("{}, which was not installed when the run began", engine.title)));
     }
-    if let Some(reason) = machine::refusal(engine, &cell.settings)? {
+    if let Some(reason) = machine::refusal(engine, guest, &cell.settings)? {
         return Ok(Some(format!("these settings: {reason}")));
     }
-    let (option, name) = (machine::needs(engine, &cell.settings)?, setting(cell, "kernel"));
-    if !option.is_empty() && kernel::lacks(&project.kernels(), &name, &option)? {
+    let (option, name) = (machine::needs(engine, &cell.settings)?, &guest.kernel);
+    if !option.is_empty() && kernel::lacks(&project.kernels(), name, &option)? {
         return Ok(Some(format!("this kernel: the machine needs one with {option}, which kernels/{name} has not")));
     }
     Ok(None)
@@ -223,7 +230,7 @@ pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> any
             Some(reason) => reason,
             None => {
                 let absent = missing(&engine.program)?.is_some();
-                known.entry(kind).or_insert(unfit(cell, engine, absent, project)?)
+                known.entry(kind).or_insert(unfit(cell, engine, &GuestSettings::of(cell)?, absent, project)?)
             }
         };
         cells.extend(reason.as_ref().map(|reason| (cell.id.to_string(), reason.clone())));
@@ -234,7 +241,7 @@ pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> any
 /// What each cell's VMs are made of, by cell.
 ///
 /// # Errors
-/// When the lock lacks an artefact.
+/// When the lock lacks an artefact. A guest setting with a value that is not permitted.
 pub fn by_cell(
     plan: &Plan,
     engines: &[Engine],
@@ -249,17 +256,18 @@ pub fn by_cell(
                 .iter()
                 .find(|engine| engine.name == cell.engine)
                 .with_context(|| format!("the run has no engine `{}`", cell.engine))?;
-            let rootfs = setting(cell, "rootfs");
-            let image::Rootfs { init, agent, .. } = match described.get(&rootfs) {
+            let guest = GuestSettings::of(cell)?;
+            let image::Rootfs { init, agent, .. } = match described.get(&guest.rootfs) {
                 Some(known) => known.clone(),
                 None => {
-                    let fresh = image::describe(&project.rootfs(), &rootfs)?;
-                    described.insert(rootfs.clone(), fresh.clone());
+                    let fresh = image::describe(&project.rootfs(), &guest.rootfs)?;
+                    described.insert(guest.rootfs.clone(), fresh.clone());
                     fresh
                 }
             };
             let path = |kind: Kind, name: &str| lock.get(kind, name).map(|artifact| artifact.path.clone());
-            let unfit = unfit(cell, engine, lock.get(Kind::Program, &engine.program).is_err(), project)?;
+            let absent = lock.get(Kind::Program, &engine.program).is_err();
+            let unfit = unfit(cell, engine, &guest, absent, project)?;
             let program = match &unfit {
                 Some(_) => PathBuf::new(),
                 None => path(Kind::Program, &engine.program)?,
@@ -269,9 +277,10 @@ pub fn by_cell(
                 program,
                 kernel: match engine.guest.shares_kernel() {
                     true => None,
-                    false => Some(path(Kind::Kernel, &setting(cell, "kernel"))?),
+                    false => Some(path(Kind::Kernel, &guest.kernel)?),
                 },
-                image: path(Kind::Rootfs, &rootfs)?,
+                image: path(Kind::Rootfs, &guest.rootfs)?,
+                guest,
                 init,
                 agent,
                 jailer: engine.jail.as_ref().and_then(|jail| path(Kind::Program, &jail.program).ok()),

@@ -128,3 +128,32 @@ fn a_guest_without_a_network_that_never_ends_meets_its_deadline() {
     let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
     assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Timeout, "agent.ready"));
 }
+
+#[test]
+fn a_plan_with_an_unknown_value_of_a_guest_setting_is_refused() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "trials = 1\nwarmup = 0", "");
+    bench.run_study();
+    let plan = fs::read_to_string(bench.path("run/plan.json")).unwrap();
+    for (known, unknown, code, permitted) in [
+        ("\"page_cache\": \"warm\"", "\"page_cache\": \"frozen\"", "MB0204", "one of `warm`, `cold`"),
+        ("\"disk\": \"shared\"", "\"disk\": \"own\"", "MB0204", "one of `shared`, `clone`"),
+        ("\"probe\": \"exact\"", "\"probe\": \"rough\"", "MB0204", "one of `exact`, `paper`, `busy`"),
+        ("\"reboot\": \"engine\"", "\"reboot\": \"h\"", "MB0204", "one of `engine`, `k`"),
+        ("\"neighbour\": true", "\"neighbour\": \"off\"", "MB0104", "`true` or `false`"),
+    ] {
+        assert!(plan.contains(known), "{known}: {plan}");
+        bench.file("run/plan.json", &plan.replace(known, unknown));
+        // As if no session had begun: the journal would say that the plan was edited.
+        drop(fs::remove_file(bench.path("run/journal.ndjson")));
+        let output = bench.run(&["run", "--resume", "run", "--host", "fake"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{unknown}: {said}");
+        for word in
+            [&format!("error[{code}]"), "`ok/1`", &unknown.replace("\": ", "` = ").replacen('"', "`", 1), permitted]
+        {
+            assert!(said.split_whitespace().collect::<Vec<_>>().join(" ").contains(word), "{word}: {said}");
+        }
+        assert!(!bench.path("run/journal.ndjson").exists(), "{unknown}: a session was begun");
+    }
+}

@@ -126,7 +126,7 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
             parts,
         };
         // What a trial's guests do not take of the pool would be missing elsewhere.
-        huge_pages::reserve(huge_pages::of(cell) * u64::from(trial.vms()))?;
+        huge_pages::reserve(huge_pages::of(&parts.guest) * u64::from(trial.vms()))?;
         let refused = budget.refuse(planned, trial.vms());
         let records: Vec<Record> = refused.unwrap_or_else(|| trial.execute(scratch, console, &mut watcher));
         budget.saw(&records);

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use anyhow::Context as _;
 use microbench_formats::event;
+use microbench_study::engine::guest_settings::DiskKind;
 
 use super::NotHere;
 use super::prepare::Assembly;
@@ -15,9 +16,9 @@ impl Assembly<'_> {
     pub(super) fn disk(&mut self) -> anyhow::Result<(Disk, Vec<Task>)> {
         let parts = self.wanted.parts;
         self.event(event::CLONE_BEGIN);
-        let disk = match self.text("disk").as_str() {
-            "clone" => Disk::clone_of(&self.life.image(&parts.image), self.folder.join("disk.img"))?,
-            _ => Disk::shared(&parts.image),
+        let disk = match parts.guest.disk {
+            DiskKind::Clone => Disk::clone_of(&self.life.image(&parts.image), self.folder.join("disk.img"))?,
+            DiskKind::Shared => Disk::shared(&parts.image),
         };
         self.event(event::CLONE_END);
         // Regions of disk work lie behind the image, on the clone of a saved guest's disk as well.

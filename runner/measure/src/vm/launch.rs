@@ -48,13 +48,13 @@ impl Assembly<'_> {
         let (id, cell, parts) = (self.wanted.id, self.wanted.cell, self.wanted.parts);
         let shares_kernel = parts.engine.guest.shares_kernel();
         let words = boot_args(
-            &machine::words(&parts.engine, &cell.settings)?,
+            &machine::words(&parts.engine, &parts.guest, &cell.settings)?,
             &GuestArgs {
                 init: &parts.init,
                 read_only: disk.read_only(),
                 addresses: net.map(|_| &self.addresses),
                 nonce: self.nonce,
-                extra: &self.text("boot_args"),
+                extra: parts.guest.boot_args.as_deref(),
             },
         );
         let context = Context {

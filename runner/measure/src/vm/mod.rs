@@ -26,6 +26,7 @@ use microbench_formats::event::reading;
 use microbench_formats::record::{Cell, Instrument, Record, Workload};
 use microbench_study::engine::addresses::Addresses;
 use microbench_study::engine::description::GuestKind;
+use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::launch::Launch;
 use nix::sys::inotify::Inotify;
 
@@ -62,15 +63,14 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// Those of a cell: its settings `boot_deadline_s`, `work_deadline_s` and `stop_deadline_s`, or the defaults.
+    /// The deadlines of a guest's settings.
     #[must_use]
-    pub fn of(cell: &Cell) -> Self {
-        let seconds = |name: &str, default: u64| Duration::from_secs(cell.number(name).unwrap_or(default));
+    pub fn of(guest: &GuestSettings) -> Self {
         Self {
-            boot: seconds("boot_deadline_s", 60),
+            boot: guest.boot_deadline,
             request: Duration::from_secs(10),
-            work: seconds("work_deadline_s", 300),
-            stop: seconds("stop_deadline_s", 60),
+            work: guest.work_deadline,
+            stop: guest.stop_deadline,
         }
     }
 }
@@ -141,7 +141,7 @@ pub struct Vm {
     tasks: Vec<Task>,
     deadlines: Deadlines,
     /// The guest's memory.
-    memory_bytes: Option<u64>,
+    memory_bytes: u64,
     /// How long it is held when every VM of the trial has answered; `None` not to hold it.
     steady: Option<Duration>,
     probe: Probe,

@@ -2,13 +2,13 @@
 
 use anyhow::Context as _;
 use microbench_formats::event;
-use microbench_formats::record::Level;
 use microbench_study::engine::machine;
 
 use super::prepare::Assembly;
 use crate::guest::ready_datagram::Announcements;
 use crate::host::resources::net::{Link, Tap};
 use crate::host::resources::veth::Veth;
+use crate::parts::Parts;
 
 /// A VM's network on the host's side.
 #[derive(Debug)]
@@ -29,13 +29,14 @@ impl Net {
 impl Assembly<'_> {
     /// The VM's network; `None` for a guest that is seen on its console alone.
     pub(super) fn network(&mut self) -> anyhow::Result<Option<Net>> {
-        let (vm, cell, engine) = (self.wanted.vm, self.wanted.cell, &self.wanted.parts.engine);
-        let neighbour = cell.settings.get("neighbour") != Some(&Level::Bool(false));
+        let (vm, Parts { engine, guest, .. }) = (self.wanted.vm, self.wanted.parts);
         self.event(event::TAP_BEGIN);
-        let link = match (machine::networked(engine, &cell.settings), engine.guest.shares_kernel()) {
+        let link = match (machine::networked(engine, guest), engine.guest.shares_kernel()) {
             (false, _) => None,
-            (true, false) => Some(Link::Tap(Tap::create(vm, &self.addresses, neighbour, self.isolation.owner())?)),
-            (true, true) => Some(Link::Veth(Veth::create(vm, &self.addresses, neighbour)?)),
+            (true, false) => {
+                Some(Link::Tap(Tap::create(vm, &self.addresses, guest.neighbour, self.isolation.owner())?))
+            }
+            (true, true) => Some(Link::Veth(Veth::create(vm, &self.addresses, guest.neighbour)?)),
         };
         self.event(event::TAP_END);
         link.map(Net::on).transpose()

@@ -2,6 +2,7 @@
 
 use microbench_formats::event::reading;
 use microbench_formats::record::Record;
+use microbench_study::engine::guest_settings::PageCache;
 
 use super::NotHere;
 use super::prepare::Assembly;
@@ -11,7 +12,7 @@ use crate::host::resources::page_cache;
 impl Assembly<'_> {
     /// Drops the VM's files from the page cache, where the cell asks for a cold one.
     pub(super) fn page_cache(&mut self, disk: &Disk) -> anyhow::Result<()> {
-        if self.text("page_cache") != "cold" {
+        if self.wanted.parts.guest.page_cache == PageCache::Warm {
             return Ok(());
         }
         let parts = self.wanted.parts;

@@ -5,7 +5,6 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use microbench_formats::record::Record;
@@ -20,7 +19,6 @@ use super::process::{self, Ready, Start};
 use super::snapshot::Place;
 use super::{Deadlines, Life, NotHere, Vm, Wanted};
 use crate::host::resources::huge_pages;
-use crate::probe::Probe;
 use crate::sandbox::isolation::Isolation;
 use crate::sys::clock::Instant;
 use crate::sys::mount::Shown;
@@ -56,11 +54,6 @@ impl<'a> Assembly<'a> {
     /// Records an event that happens now.
     pub(super) fn event(&mut self, name: &str) {
         self.records.push(Record::Event { vm: self.wanted.vm, name: name.into(), t_ns: Instant::now().0 });
-    }
-
-    /// A setting of the cell as text; empty when the cell does not have it.
-    pub(super) fn text(&self, name: &str) -> String {
-        self.wanted.cell.settings.get(name).map(ToString::to_string).unwrap_or_default()
     }
 
     fn kind(&self) -> GuestKind {
@@ -100,7 +93,7 @@ impl Vm {
         if let Some(reason) = &parts.unfit {
             return Err(NotHere(reason.clone()).into());
         }
-        if let Some(reason) = huge_pages::refusal(cell, u64::from(vm) + 1) {
+        if let Some(reason) = huge_pages::refusal(&parts.guest, u64::from(vm) + 1) {
             return Err(NotHere(reason).into());
         }
         let Some(place) = Place::of(vm, cell, parts, folders.scratch)? else {
@@ -114,7 +107,8 @@ impl Vm {
     }
 
     fn assemble(wanted: Wanted<'_>, nonce: &str, life: Life<'_>) -> anyhow::Result<Self> {
-        let Wanted { vm, cell, parts, shared, .. } = wanted;
+        let Wanted { vm, parts, shared, .. } = wanted;
+        let guest = &parts.guest;
         let mut assembly = Assembly::new(wanted, nonce, life)?;
         let (disk, tasks) = assembly.disk()?;
         let net = assembly.network()?;
@@ -122,16 +116,11 @@ impl Vm {
         assembly.own_files(&prepared.launch, &disk)?;
         // Last of all that reads files, first of all that is timed.
         assembly.page_cache(&disk)?;
-        let deadlines = Deadlines::of(cell);
+        let deadlines = Deadlines::of(guest);
         let (watch, api) = assembly.api(&prepared.launch)?;
         let agent = (assembly.addresses.guest, microbench_agent::PORT).into();
-        let guest = shared.agents.guest(agent, nonce, deadlines.request, deadlines.work);
+        let client = shared.agents.guest(agent, nonce, deadlines.request, deadlines.work);
         let ready = assembly.process(&prepared)?;
-        let probe = match assembly.text("probe").as_str() {
-            "paper" => Probe::Paper,
-            "busy" => Probe::Busy,
-            _ => Probe::Exact,
-        };
         let Assembly { folder, isolation, addresses, records, shown, .. } = assembly;
         let Prepared { launch, words, counts } = prepared;
         Ok(Self {
@@ -141,14 +130,14 @@ impl Vm {
             words,
             counts,
             kvm: parts.engine.needs_kvm,
-            traced: machine::traced(&parts.engine, &cell.settings),
+            traced: machine::traced(&parts.engine, guest),
             kind: parts.engine.guest,
             messages: parts.engine.not_applicable.messages.clone(),
             tasks,
             deadlines,
-            memory_bytes: cell.number("memory_mib").map(|mib| mib << 20),
-            steady: cell.number("steady_s").filter(|seconds| *seconds > 0).map(Duration::from_secs),
-            probe,
+            memory_bytes: guest.memory_mib << 20,
+            steady: guest.steady,
+            probe: guest.probe,
             ready: Some(ready),
             restored: matches!(life, Life::IsRestored(_)),
             folder,
@@ -159,7 +148,7 @@ impl Vm {
             records,
             ended: None,
             complaint: None,
-            guest,
+            guest: client,
             api,
             watch,
             net,

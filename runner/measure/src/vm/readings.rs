@@ -123,13 +123,12 @@ impl Vm {
         if self.counts.is_some() {
             return;
         }
-        let found = match (busy, self.memory_bytes) {
+        let found = match busy {
             _ if self.kind.shares_kernel() => {
                 Err(format!("{NOT_APPLICABLE}its memory is the host's, none of it a guest's"))
             }
-            (Some(busy), _) => Err(format!("not read: other VMs of the trial {busy}")),
-            (None, None) => Err("the cell has no `memory_mib`".to_owned()),
-            (None, Some(bytes)) => smaps::of_process(process.id(), bytes),
+            Some(busy) => Err(format!("not read: other VMs of the trial {busy}")),
+            None => smaps::of_process(process.id(), self.memory_bytes),
         };
         let values = found.map(|Memory { guest, overhead }| {
             [overhead.pss, overhead.rss, guest.rss, (guest + overhead).pss].map(|bytes| bytes as f64)

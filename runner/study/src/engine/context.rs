@@ -100,9 +100,9 @@ pub fn boot_args(engine: &str, guest: &GuestArgs<'_>) -> String {
         microbench_agent::NONCE_PARAMETER,
         guest.nonce,
     );
-    if !guest.extra.is_empty() {
+    if let Some(extra) = guest.extra {
         words.push(' ');
-        words.push_str(guest.extra);
+        words.push_str(extra);
     }
     words
 }
@@ -118,6 +118,6 @@ pub struct GuestArgs<'a> {
     pub addresses: Option<&'a Addresses>,
     /// The VM's nonce.
     pub nonce: &'a str,
-    /// Words of the study (`boot_args`).
-    pub extra: &'a str,
+    /// Words of the study (`boot_args`); `None` for none.
+    pub extra: Option<&'a str>,
 }

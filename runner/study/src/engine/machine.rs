@@ -2,41 +2,35 @@
 
 use anyhow::Context as _;
 use microbench_formats::code::Code;
-use microbench_formats::record::Level;
 
 use super::description::Engine;
+use super::guest_settings::{GuestSettings, Reboot};
 use crate::engine::template::{self, Data};
 
 /// The setting that gives a guest a network, or none.
-pub const NETWORK: &str = "network";
+const NETWORK: &str = "network";
 /// The setting that gives a guest a console, or none.
-pub const CONSOLE: &str = "console";
+const CONSOLE: &str = "console";
 /// The setting that has a VM's boot traced.
-pub const TRACE: &str = "trace";
+const TRACE: &str = "trace";
 /// The setting that holds the guests of a trial until all are there.
 const STEADY: &str = "steady_s";
-/// The level of `reboot` at which the guest powers its machine off.
-pub const POWER_OFF: &str = "power-off";
+/// What `reboot` of a description says for a guest that powers its machine off.
+const POWER_OFF: &str = Reboot::PowerOff.word();
 
 /// A cell's settings by name.
 pub use microbench_formats::record::Values as Settings;
 
-/// True unless the cell's settings say that its guests have no `what`: [`NETWORK`], [`CONSOLE`].
-#[must_use]
-pub fn has(settings: &Settings, what: &str) -> bool {
-    settings.get(what) != Some(&Level::Bool(false))
-}
-
 /// True for a guest that has a network: one without a kernel of its own always has.
 #[must_use]
-pub fn networked(engine: &Engine, settings: &Settings) -> bool {
-    has(settings, NETWORK) || !engine.guest.heeds(NETWORK)
+pub fn networked(engine: &Engine, guest: &GuestSettings) -> bool {
+    guest.network || !engine.guest.heeds(NETWORK)
 }
 
 /// True for a VM whose boot is traced: a guest without a kernel of its own has none.
 #[must_use]
-pub fn traced(engine: &Engine, settings: &Settings) -> bool {
-    settings.get(TRACE) == Some(&Level::Bool(true)) && engine.guest.heeds(TRACE)
+pub fn traced(engine: &Engine, guest: &GuestSettings) -> bool {
+    guest.trace && engine.guest.heeds(TRACE)
 }
 
 /// Settings alone, as templates are rendered over them.
@@ -54,23 +48,23 @@ fn render(engine: &Engine, place: &str, text: &str, settings: &Data) -> anyhow::
 ///
 /// # Errors
 /// A template that names what is no setting.
-pub fn words(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
+pub fn words(engine: &Engine, guest: &GuestSettings, settings: &Settings) -> anyhow::Result<String> {
     let (kernel, data) = (&engine.kernel, data(settings)?);
-    let reboot = match settings.get("reboot").map(ToString::to_string).as_deref() {
-        None | Some("" | "engine") => render(engine, "kernel.reboot", &kernel.reboot, &data)?,
-        Some(other) => other.to_owned(),
+    let reboot = match guest.reboot {
+        Reboot::Engine => render(engine, "kernel.reboot", &kernel.reboot, &data)?,
+        other => other.word().to_owned(),
     };
     let reboot = match reboot.as_str() {
         "" => String::new(),
         POWER_OFF => format!("{}={POWER_OFF}", microbench_agent::END_PARAMETER),
         word => format!("reboot={word}"),
     };
-    let console = match has(settings, CONSOLE) {
+    let console = match guest.console {
         true => render(engine, "kernel.console", &kernel.console, &data)?,
         false => render(engine, "kernel.no_console", &kernel.no_console, &data)?,
     };
     let own = render(engine, "kernel.boot_args", &kernel.boot_args, &data)?;
-    let marks = match traced(engine, settings) {
+    let marks = match traced(engine, guest) {
         true => format!("{}=on", microbench_agent::MARKS_PARAMETER),
         false => String::new(),
     };
@@ -97,12 +91,12 @@ pub fn needs(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// As [`words`].
-pub fn refusal(engine: &Engine, settings: &Settings) -> anyhow::Result<Option<String>> {
-    if !networked(engine, settings) {
-        if !has(settings, CONSOLE) {
+pub fn refusal(engine: &Engine, guest: &GuestSettings, settings: &Settings) -> anyhow::Result<Option<String>> {
+    if !networked(engine, guest) {
+        if !guest.console {
             return Ok(Some("a guest without a network is seen on its console alone, and it has none".to_owned()));
         }
-        if matches!(settings.get(STEADY), Some(Level::Int(1..))) {
+        if guest.steady.is_some() {
             return Ok(Some("a guest without a network ends by itself, so that `steady_s` cannot hold it".to_owned()));
         }
     }
@@ -117,6 +111,8 @@ pub fn refusal(engine: &Engine, settings: &Settings) -> anyhow::Result<Option<St
 
 #[cfg(test)]
 mod tests {
+    use microbench_formats::record::{Cell, Level};
+
     use super::*;
     use crate::engine::description::load;
 
@@ -127,9 +123,20 @@ mod tests {
         own.chain(given).collect()
     }
 
+    fn guest(settings: &Settings) -> GuestSettings {
+        let mut cell: Cell = serde_json::from_value(serde_json::json!({
+            "id": "a/1", "variant": "a", "label": "a", "engine": "e", "concurrency": 1, "levels": {}, "trials": 1,
+            "settings": { "kernel": "k", "rootfs": "r" },
+        }))
+        .unwrap();
+        cell.settings.extend(settings.iter().map(|(name, level)| (name.clone(), level.clone())));
+        GuestSettings::of(&cell).unwrap()
+    }
+
     fn said(engine: &str, given: &[(&str, Level)]) -> String {
         let engine = &load(&[]).unwrap()[engine];
-        words(engine, &settings(engine, given)).unwrap()
+        let settings = settings(engine, given);
+        words(engine, &guest(&settings), &settings).unwrap()
     }
 
     fn text(word: &str) -> Level {
@@ -153,7 +160,8 @@ mod tests {
     fn what_no_machine_has_is_refused_with_a_reason() {
         let engines = load(&[]).unwrap();
         let refused = |engine: &str, given: &[(&str, Level)]| {
-            refusal(&engines[engine], &settings(&engines[engine], given)).unwrap()
+            let settings = settings(&engines[engine], given);
+            refusal(&engines[engine], &guest(&settings), &settings).unwrap()
         };
         let off = Level::Bool(false);
         assert_eq!(refused("qemu-microvm", &[("network", off.clone())]), None);
@@ -189,7 +197,7 @@ mod tests {
                 }
                 let found = |level: &Level| {
                     let settings = settings(engine, &[(name, level.clone())]);
-                    (refusal(engine, &settings).unwrap(), needs(engine, &settings).unwrap())
+                    (refusal(engine, &guest(&settings), &settings).unwrap(), needs(engine, &settings).unwrap())
                 };
                 let other = match &setting.default {
                     Level::Bool(value) => Level::Bool(!value),

@@ -1,4 +1,4 @@
-//! What a guest can be set to: the settings common to all engines, and the catalogue that a manifest is checked against.
+//! The catalogue that a manifest is checked against, and the check of a setting's value.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +9,8 @@ use microbench_formats::record::Level;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list, quote, suggest};
 use super::read::{At, kind_of_level, written};
+use crate::engine::guest_settings::is_plain;
+pub use crate::engine::guest_settings::{DefaultLevel, GUEST, GuestSetting, Kind, guest};
 
 /// What there is to compare: plain data, filled in by the caller.
 #[derive(Clone, Debug, Default)]
@@ -40,164 +42,6 @@ pub struct SettingSpec {
     pub file: bool,
     /// What it does, one sentence.
     pub doc: String,
-}
-
-/// A setting that every engine's guests have.
-#[derive(Clone, Copy, Debug)]
-pub struct GuestSetting {
-    /// Key in `[guest]`, in a variant, or name of an axis.
-    pub name: &'static str,
-    /// Permitted values.
-    pub kind: Kind,
-    /// Value where the manifest is silent; `None` for a setting that must be given.
-    pub default: Option<DefaultLevel>,
-    /// What it does, one sentence.
-    pub doc: &'static str,
-}
-
-/// Permitted values of a guest setting.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// Name of a kernel of the catalogue.
-    Kernel,
-    /// Name of a root file system of the catalogue.
-    Rootfs,
-    /// An integer between the two, both included.
-    Int(i64, i64),
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// One line of at most this many bytes; see [`is_plain`].
-    Line(usize),
-    /// `true` or `false`.
-    Bool,
-}
-
-/// A default that a constant table can hold.
-#[derive(Clone, Copy, Debug)]
-pub enum DefaultLevel {
-    /// An integer.
-    Int(i64),
-    /// A string.
-    Text(&'static str),
-    /// A truth value.
-    Bool(bool),
-}
-
-impl From<DefaultLevel> for Level {
-    fn from(default: DefaultLevel) -> Self {
-        match default {
-            DefaultLevel::Int(value) => Self::Int(value),
-            DefaultLevel::Text(value) => Self::Text(value.into()),
-            DefaultLevel::Bool(value) => Self::Bool(value),
-        }
-    }
-}
-
-/// Every guest setting.
-pub const GUEST: &[GuestSetting] = &[
-    GuestSetting { name: "kernel", kind: Kind::Kernel, default: None, doc: "Guest kernel: a folder of kernels/." },
-    GuestSetting { name: "rootfs", kind: Kind::Rootfs, default: None, doc: "Root file system: a folder of rootfs/." },
-    GuestSetting {
-        name: "vcpus",
-        kind: Kind::Int(1, 32),
-        default: Some(DefaultLevel::Int(1)),
-        doc: "Virtual CPUs of one VM.",
-    },
-    GuestSetting {
-        name: "memory_mib",
-        kind: Kind::Int(32, 65536),
-        default: Some(DefaultLevel::Int(512)),
-        doc: "Memory of one VM in MiB.",
-    },
-    GuestSetting {
-        name: "disk",
-        kind: Kind::Word(&["shared", "clone"]),
-        default: Some(DefaultLevel::Text("shared")),
-        doc: "`shared`: one read-only disk for all VMs; `clone`: a copy of its own for each.",
-    },
-    GuestSetting {
-        name: "boot_args",
-        kind: Kind::Line(1024),
-        default: Some(DefaultLevel::Text("")),
-        doc: "Words added to the kernel's command line.",
-    },
-    GuestSetting {
-        name: "neighbour",
-        kind: Kind::Bool,
-        default: Some(DefaultLevel::Bool(true)),
-        doc: "Give the host a permanent neighbour entry for the VM, so that no ARP exchange is timed.",
-    },
-    GuestSetting {
-        name: "probe",
-        kind: Kind::Word(&["exact", "paper", "busy"]),
-        default: Some(DefaultLevel::Text("exact")),
-        doc: "How the start of the web service is observed: `exact`, `paper` for the poll that the 2019 study states, or `busy` \
-              for one without a pause.",
-    },
-    GuestSetting {
-        name: "reboot",
-        kind: Kind::Word(&["engine", "k", "t", "a", "p", "power-off"]),
-        default: Some(DefaultLevel::Text("engine")),
-        doc: "How the guest ends its machine: `engine` for what the engine's machine has; by the keyboard controller (`k`), a triple \
-              fault (`t`), the reset register of ACPI (`a`) or of PCI (`p`); or by powering it off.",
-    },
-    GuestSetting {
-        name: "console",
-        kind: Kind::Bool,
-        default: Some(DefaultLevel::Bool(true)),
-        doc: "Give the guest a serial console; without one the agent's marks on it are missing.",
-    },
-    GuestSetting {
-        name: "steady_s",
-        kind: Kind::Int(0, 86_400),
-        default: Some(DefaultLevel::Int(0)),
-        doc: "Hold every VM of a trial until the last one has answered, and so many s from then on; then each must answer again. 0: \
-              no VM waits for another.",
-    },
-    GuestSetting {
-        name: "network",
-        kind: Kind::Bool,
-        default: Some(DefaultLevel::Bool(true)),
-        doc: "Give the guest a network; without one it is seen on its console alone, and ends its machine as soon as its agent is \
-              ready.",
-    },
-    GuestSetting {
-        name: "page_cache",
-        kind: Kind::Word(&["warm", "cold"]),
-        default: Some(DefaultLevel::Text("warm")),
-        doc: "The host's page cache when VMs are released: as it is, or without the VMM's program, the guest's kernel and its disk.",
-    },
-    GuestSetting {
-        name: "trace",
-        kind: Kind::Bool,
-        default: Some(DefaultLevel::Bool(false)),
-        doc: "Trace the VM's boot on the host by KVM's tracepoints: its first entry into the guest and, with a kernel that makes them, the \
-              guest's marks on an I/O port.",
-    },
-    GuestSetting {
-        name: "boot_deadline_s",
-        kind: Kind::Int(1, 86_400),
-        default: Some(DefaultLevel::Int(60)),
-        doc: "Longest time from spawn to the first answer, in s of the executing host's clock.",
-    },
-    GuestSetting {
-        name: "work_deadline_s",
-        kind: Kind::Int(1, 86_400),
-        default: Some(DefaultLevel::Int(300)),
-        doc: "Longest time of one request for work, in s of the executing host's clock.",
-    },
-    GuestSetting {
-        name: "stop_deadline_s",
-        kind: Kind::Int(1, 86_400),
-        default: Some(DefaultLevel::Int(60)),
-        doc: "Longest time from the request to stop to the VMM's end, in s of the executing host's clock.",
-    },
-];
-
-/// The guest setting of this name.
-#[must_use]
-pub fn guest(name: &str) -> Option<&'static GuestSetting> {
-    GUEST.iter().find(|setting| setting.name == name)
 }
 
 /// Names of the guest settings.
@@ -309,11 +153,6 @@ fn readable(path: &Path) -> std::io::Result<()> {
         return Err(std::io::ErrorKind::IsADirectory.into());
     }
     std::fs::File::open(path).map(drop)
-}
-
-/// Texts end up in argument vectors, on the kernel's command line and within JSON strings, and must mean the same in each.
-fn is_plain(text: &str) -> bool {
-    text.chars().all(|c| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\\' | '{' | '}'))
 }
 
 fn not_plain(name: &str) -> String {

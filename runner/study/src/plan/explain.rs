@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::engine::addresses::Addresses;
 use crate::engine::context::{Context, FIRST_USER, GuestArgs, boot_args};
 use crate::engine::description::Engine;
+use crate::engine::guest_settings::{DiskKind, GuestSettings};
 use crate::engine::{launch, machine};
 use crate::manifest::nearest::{list, nearest, quote};
 use crate::manifest::protocol::preset;
@@ -156,7 +157,8 @@ pub fn explain(
     site: &Site,
     asked: Asked<'_>,
 ) -> anyhow::Result<Explained> {
-    let context = context(engine, cell, site)?;
+    let guest = GuestSettings::of(cell)?;
+    let context = context(engine, cell, &guest, site)?;
     let launch = launch::render(engine, &context)?;
     let call = |call: &launch::LaunchCall| format!("{} {} {}", call.method, call.path, call.body);
     let boots = launch.api.iter().flat_map(|api| &api.calls);
@@ -268,19 +270,18 @@ fn trials(plan: &Plan, study: &Study, cell: &Cell, site: &Site, asked: Asked<'_>
 }
 
 /// The templates' context of the first VM of a trial, with words in angle brackets for what a run decides.
-fn context(engine: &Engine, cell: &Cell, site: &Site) -> anyhow::Result<Context> {
-    let text = |name: &str| cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
+fn context(engine: &Engine, cell: &Cell, guest: &GuestSettings, site: &Site) -> anyhow::Result<Context> {
     let addresses = Addresses::of(0);
-    let clone = text("disk") == "clone";
+    let clone = guest.disk == DiskKind::Clone;
     let shares_kernel = engine.guest.shares_kernel();
     let words = boot_args(
-        &machine::words(engine, &cell.settings)?,
+        &machine::words(engine, guest, &cell.settings)?,
         &GuestArgs {
             init: &site.init,
             read_only: !clone,
-            addresses: machine::networked(engine, &cell.settings).then_some(&addresses),
+            addresses: machine::networked(engine, guest).then_some(&addresses),
             nonce: "<nonce>",
-            extra: &text("boot_args"),
+            extra: guest.boot_args.as_deref(),
         },
     );
     Ok(Context {
@@ -290,14 +291,14 @@ fn context(engine: &Engine, cell: &Cell, site: &Site) -> anyhow::Result<Context>
         user: FIRST_USER,
         id: "<vm>".into(),
         folder: "<folder of the VM>".into(),
-        kernel: if shares_kernel { String::new() } else { format!("<kernel {}>", text("kernel")) },
+        kernel: if shares_kernel { String::new() } else { format!("<kernel {}>", guest.kernel) },
         boot_args: if shares_kernel { String::new() } else { words },
-        disk: if clone { "<folder of the VM>/disk.img".into() } else { format!("<rootfs {}>", text("rootfs")) },
+        disk: if clone { "<folder of the VM>/disk.img".into() } else { format!("<rootfs {}>", guest.rootfs) },
         disk_read_only: !clone,
         root: if shares_kernel { "<folder of the VM>/root".into() } else { String::new() },
         agent: site.agent.clone(),
         nonce: "<nonce>".into(),
-        tap: if machine::networked(engine, &cell.settings) { "<tap>".into() } else { String::new() },
+        tap: if machine::networked(engine, guest) { "<tap>".into() } else { String::new() },
         mac: addresses.mac_text(),
         guest_ip: addresses.guest.to_string(),
         host_ip: addresses.host.to_string(),
