@@ -10,12 +10,12 @@ use clap::CommandFactory as _;
 use microbench::catalog;
 use microbench::error::explain as codes;
 use microbench_formats::code::Code;
-use microbench_formats::record::Cell;
 use microbench_measure::artifacts::image;
 use microbench_measure::artifacts::project::{Project, read_text};
 use microbench_measure::terminal::output;
 use microbench_measure::{out, outln};
-use microbench_study::engine::description::{Engine, SettingKind};
+use microbench_study::engine::context::setting_files;
+use microbench_study::engine::description::Engine;
 use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::machine;
 use microbench_study::manifest::nearest::suggest;
@@ -161,7 +161,11 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
             let engine = engine.with_context(|| format!("the study has no engine `{}`", cell.engine))?;
             let rootfs = GuestSettings::of(cell)?.rootfs;
             let image::Rootfs { init, agent, .. } = image::describe(&project.rootfs(), &rootfs)?;
-            let site = Site { manifest, init, agent, files: setting_files(engine, cell, &folder)? };
+            let files = setting_files(engine, &cell.settings, |_, value| {
+                let path = folder.join(value);
+                Ok((path.display().to_string(), read_text(&path)?))
+            })?;
+            let site = Site { manifest, init, agent, files };
             let asked = Asked { trials: study.trials.is_some(), profile: study.profile.as_deref() };
             Explanation::Runs(Box::new(explain::explain(&plan, &read, engine, cell, &site, asked)?))
         }
@@ -172,24 +176,6 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
         out!("{}", explanation.text())?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Path and text of each file that a setting of the cell's engine names; both empty where it names none.
-fn setting_files(
-    engine: &Engine,
-    cell: &Cell,
-    folder: &Path,
-) -> anyhow::Result<std::collections::BTreeMap<String, (String, String)>> {
-    let settings = engine.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
-    let file = |name: &String| {
-        let named = cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
-        if named.is_empty() {
-            return Ok((name.clone(), (String::new(), String::new())));
-        }
-        let path = folder.join(&named);
-        Ok((name.clone(), (path.display().to_string(), read_text(&path)?)))
-    };
-    settings.map(|(name, _)| file(name)).collect()
 }
 
 /// Prints what the codes mean; all of them without one, the program's exit codes for `exit-codes`.

@@ -12,7 +12,7 @@ use microbench_measure::artifacts::project::Project;
 use microbench_measure::artifacts::{Artifact, Kind, image, kernel, program};
 use microbench_measure::parts::Parts;
 use microbench_measure::requirement::{Lack, Lacking};
-use microbench_study::engine::description::{Engine, SettingKind};
+use microbench_study::engine::description::Engine;
 use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::machine;
 
@@ -36,9 +36,7 @@ pub enum Files<'a> {
 
 /// The files that the settings of a cell name: setting and value.
 fn named_files(cell: &Cell, engine: &Engine) -> Vec<(String, String)> {
-    let files = engine.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
-    let named = |name: &String| Some((name.clone(), cell.settings.get(name)?.to_string()));
-    files.filter_map(|(name, _)| named(name)).filter(|(_, value)| !value.is_empty()).collect()
+    engine.files_named_by(&cell.settings).filter_map(|(name, value)| Some((name.clone(), value?))).collect()
 }
 
 /// Finds, fetches or builds every artefact that the plan's cells need.

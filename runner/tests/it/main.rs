@@ -8,6 +8,7 @@ mod doctor;
 mod documents;
 mod emulated;
 mod engines;
+mod explained;
 mod faults;
 mod formats;
 mod front;

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use anyhow::Context as _;
 use microbench_formats::event;
+use microbench_study::engine::context::{DISK_COPY, MOUNT};
 use microbench_study::engine::guest_settings::DiskKind;
 
 use super::NotHere;
@@ -17,7 +18,7 @@ impl Assembly<'_> {
         let parts = self.wanted.parts;
         self.event(event::CLONE_BEGIN);
         let disk = match parts.guest.disk {
-            DiskKind::Clone => Disk::clone_of(&self.life.image(&parts.image), self.folder.join("disk.img"))?,
+            DiskKind::Clone => Disk::clone_of(&self.life.image(&parts.image), self.folder.join(DISK_COPY))?,
             DiskKind::Shared => Disk::shared(&parts.image),
         };
         self.event(event::CLONE_END);
@@ -33,7 +34,7 @@ impl Assembly<'_> {
                 let what = "a guest without a kernel of its own, because only root may mount its file system";
                 return Err(NotHere(what.into()).into());
             }
-            self.shown.push(disk.mount(&self.folder.join("root"))?);
+            self.shown.push(disk.mount(&self.folder.join(MOUNT))?);
         }
         Ok((disk, tasks))
     }

@@ -1,22 +1,18 @@
 //! What a VM's VMM is started with: the engine's templates over this VM, a root folder of the VMM's own, a snapshot, an instrument.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use microbench_formats::record::{Cell, Instrument};
-use microbench_study::engine::context::{Context, GuestArgs, boot_args};
-use microbench_study::engine::description::SettingKind;
+use microbench_formats::record::Instrument;
+use microbench_study::engine::context::{Assigned, Context, setting_files};
 use microbench_study::engine::launch::{self, Launch};
-use microbench_study::engine::machine;
 
 use super::network::Net;
 use super::prepare::Assembly;
 use super::{Life, NotHere};
 use crate::host::counters::strace;
 use crate::host::resources::disk::Disk;
-use crate::parts::Parts;
 use crate::sys::mount;
 
 /// A VMM that can be started.
@@ -31,7 +27,7 @@ pub(super) struct Prepared {
 impl Assembly<'_> {
     /// What the VMM is started with.
     pub(super) fn launch(&mut self, disk: &Disk, net: Option<&Net>) -> anyhow::Result<Prepared> {
-        let (context, words) = self.context(disk, net)?;
+        let context = self.context(net)?;
         let mut launch = launch::render(&self.wanted.parts.engine, &context)?;
         if let Some(root) = &launch.root {
             self.jail(root, disk)?;
@@ -40,45 +36,34 @@ impl Assembly<'_> {
             place.lend(&mut launch, &self.folder)?;
         }
         let counts = self.instrument(&mut launch)?;
-        Ok(Prepared { launch, words, counts })
+        Ok(Prepared { launch, words: context.boot_args, counts })
     }
 
-    /// The templates' context, and the guest kernel's command line.
-    fn context(&self, disk: &Disk, net: Option<&Net>) -> anyhow::Result<(Context, String)> {
-        let (id, cell, parts) = (self.wanted.id, self.wanted.cell, self.wanted.parts);
-        let shares_kernel = parts.engine.guest.shares_kernel();
-        let words = boot_args(
-            &machine::words(&parts.engine, &parts.guest, &cell.settings)?,
-            &GuestArgs {
-                init: &parts.init,
-                read_only: disk.read_only(),
-                addresses: net.map(|_| &self.addresses),
-                nonce: self.nonce,
-                extra: parts.guest.boot_args.as_deref(),
-            },
-        );
-        let context = Context {
-            program: parts.program.display().to_string(),
+    /// The templates' context.
+    fn context(&self, net: Option<&Net>) -> anyhow::Result<Context> {
+        let (cell, parts) = (self.wanted.cell, self.wanted.parts);
+        let path = |path: &Path| path.display().to_string();
+        let assigned = Assigned {
+            program: path(&parts.program),
             program_name: parts.program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            jail_program: parts.jailer.as_deref().map_or_else(String::new, |path| path.display().to_string()),
+            jail_program: parts.jailer.as_deref().map(path),
             user: self.isolation.owner(),
-            id: id.to_owned(),
-            folder: self.folder.display().to_string(),
-            kernel: parts.kernel.as_deref().map_or_else(String::new, |path| path.display().to_string()),
-            boot_args: if shares_kernel { String::new() } else { words.clone() },
-            disk: disk.path().display().to_string(),
-            disk_read_only: disk.read_only(),
-            root: if shares_kernel { self.folder.join("root").display().to_string() } else { String::new() },
+            id: self.wanted.id.to_owned(),
+            folder: path(&self.folder),
+            kernel: parts.kernel.as_deref().map(path),
+            image: path(&parts.image),
+            init: parts.init.clone(),
             agent: parts.agent.clone(),
             nonce: self.nonce.to_owned(),
-            tap: net.map_or_else(String::new, |net| net.link.name().to_owned()),
-            mac: self.addresses.mac_text(),
-            guest_ip: self.addresses.guest.to_string(),
-            host_ip: self.addresses.host.to_string(),
-            settings: cell.settings.clone(),
-            files: setting_files(cell, parts)?,
+            tap: net.map(|net| net.link.name().to_owned()),
+            addresses: self.addresses,
+            files: setting_files(&parts.engine, &cell.settings, |name, _| {
+                let file = parts.files.get(name).with_context(|| format!("the run has no file for `{name}`"))?;
+                let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+                Ok((path(file), text))
+            })?,
         };
-        Ok((context, words))
+        Context::of(&parts.engine, cell, &parts.guest, assigned)
     }
 
     /// Puts the kernel and the disk into the folder that becomes the VMM's root.
@@ -126,20 +111,4 @@ impl Assembly<'_> {
         }
         self.isolation.give(&self.folder)
     }
-}
-
-/// Path and text of each file that a setting of the cell's engine names; both empty where it names none.
-fn setting_files(cell: &Cell, parts: &Parts) -> anyhow::Result<BTreeMap<String, (String, String)>> {
-    let settings = parts.engine.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
-    settings
-        .map(|(name, _)| {
-            let named = cell.settings.get(name).map(ToString::to_string).unwrap_or_default();
-            if named.is_empty() {
-                return Ok((name.clone(), (String::new(), String::new())));
-            }
-            let path = parts.files.get(name).with_context(|| format!("the run has no file for `{name}`"))?;
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            Ok((name.clone(), (path.display().to_string(), text)))
-        })
-        .collect()
 }

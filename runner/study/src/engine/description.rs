@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
-use microbench_formats::record::{Level, NOT_APPLICABLE};
+use microbench_formats::record::{Level, NOT_APPLICABLE, Values};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
@@ -72,6 +72,14 @@ pub struct Engine {
     /// The file that describes it, for messages; empty when it was not read from one.
     #[serde(skip)]
     pub file: String,
+}
+
+impl Engine {
+    /// Its settings of kind `file`, each with the value by which `settings` name a file; `None` where they name none.
+    pub fn files_named_by(&self, settings: &Values) -> impl Iterator<Item = (&String, Option<String>)> {
+        let files = self.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
+        files.map(|(name, _)| (name, settings.get(name).map(ToString::to_string).filter(|value| !value.is_empty())))
+    }
 }
 
 /// What runs a guest's agent, and so what the runner lends it.

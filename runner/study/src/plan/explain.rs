@@ -2,16 +2,17 @@
 //! to be read is given ([`Site`]).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use microbench_formats::code::Code;
 use microbench_formats::record::{Cell, Instrument, Level, Plan};
 use serde::Serialize;
 
 use crate::engine::addresses::Addresses;
-use crate::engine::context::{Context, FIRST_USER, GuestArgs, boot_args};
+use crate::engine::context::{Assigned, Context, FIRST_USER};
 use crate::engine::description::Engine;
-use crate::engine::guest_settings::{DiskKind, GuestSettings};
-use crate::engine::{launch, machine};
+use crate::engine::guest_settings::GuestSettings;
+use crate::engine::launch;
 use crate::manifest::nearest::{list, nearest, quote};
 use crate::manifest::protocol::preset;
 use crate::manifest::{Origin, Profile, Study};
@@ -158,7 +159,7 @@ pub fn explain(
     asked: Asked<'_>,
 ) -> anyhow::Result<Explained> {
     let guest = GuestSettings::of(cell)?;
-    let context = context(engine, cell, &guest, site)?;
+    let context = Context::of(engine, cell, &guest, assigned(engine, &guest, site))?;
     let launch = launch::render(engine, &context)?;
     let call = |call: &launch::LaunchCall| format!("{} {} {}", call.method, call.path, call.body);
     let boots = launch.api.iter().flat_map(|api| &api.calls);
@@ -269,42 +270,25 @@ fn trials(plan: &Plan, study: &Study, cell: &Cell, site: &Site, asked: Asked<'_>
     in_manifest(site, line.unwrap_or(0), what)
 }
 
-/// The templates' context of the first VM of a trial, with words in angle brackets for what a run decides.
-fn context(engine: &Engine, cell: &Cell, guest: &GuestSettings, site: &Site) -> anyhow::Result<Context> {
-    let addresses = Addresses::of(0);
-    let clone = guest.disk == DiskKind::Clone;
-    let shares_kernel = engine.guest.shares_kernel();
-    let words = boot_args(
-        &machine::words(engine, guest, &cell.settings)?,
-        &GuestArgs {
-            init: &site.init,
-            read_only: !clone,
-            addresses: machine::networked(engine, guest).then_some(&addresses),
-            nonce: "<nonce>",
-            extra: guest.boot_args.as_deref(),
-        },
-    );
-    Ok(Context {
+/// What a run decides about the first VM of a trial, in angle brackets.
+fn assigned(engine: &Engine, guest: &GuestSettings, site: &Site) -> Assigned {
+    let name = Path::new(&engine.program).file_name().unwrap_or_default();
+    Assigned {
         program: format!("<program {}>", engine.program),
-        program_name: engine.program.clone(),
-        jail_program: engine.jail.as_ref().map_or_else(String::new, |jail| format!("<program {}>", jail.program)),
+        program_name: name.to_string_lossy().into_owned(),
+        jail_program: engine.jail.as_ref().map(|jail| format!("<program {}>", jail.program)),
         user: FIRST_USER,
         id: "<vm>".into(),
         folder: "<folder of the VM>".into(),
-        kernel: if shares_kernel { String::new() } else { format!("<kernel {}>", guest.kernel) },
-        boot_args: if shares_kernel { String::new() } else { words },
-        disk: if clone { "<folder of the VM>/disk.img".into() } else { format!("<rootfs {}>", guest.rootfs) },
-        disk_read_only: !clone,
-        root: if shares_kernel { "<folder of the VM>/root".into() } else { String::new() },
+        kernel: Some(format!("<kernel {}>", guest.kernel)),
+        image: format!("<rootfs {}>", guest.rootfs),
+        init: site.init.clone(),
         agent: site.agent.clone(),
         nonce: "<nonce>".into(),
-        tap: if machine::networked(engine, guest) { "<tap>".into() } else { String::new() },
-        mac: addresses.mac_text(),
-        guest_ip: addresses.guest.to_string(),
-        host_ip: addresses.host.to_string(),
-        settings: cell.settings.clone(),
+        tap: Some("<tap>".into()),
+        addresses: Addresses::of(0),
         files: site.files.clone(),
-    })
+    }
 }
 
 impl Explanation {
