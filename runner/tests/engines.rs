@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use microbench_formats::record::{Level, Values};
-use microbench_study::engine::context::Context;
+use microbench_study::engine::context::{Context, Network, SettingFile};
 use microbench_study::engine::description::{self, Engine, GuestKind};
 use microbench_study::engine::launch::{self, Launch, LaunchCall};
 
 fn engine(name: &str) -> Engine {
     description::load(&[]).unwrap().remove(name).unwrap_or_else(|| panic!("no engine {name}"))
+}
+
+fn setting_file(path: &str, text: &str) -> Option<SettingFile> {
+    Some(SettingFile { path: path.into(), text: text.into() })
 }
 
 /// One VM with the engine's defaults but for `settings`.
@@ -28,24 +32,26 @@ fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
     Context {
         program: "/cache/program".into(),
         program_name: "program".into(),
-        jail_program: "/cache/jailer".into(),
+        jail_program: Some("/cache/jailer".into()),
         user: 1_879_048_194,
         id: "t0001-a0-vm002".into(),
         folder: "/run/scratch/t0001-a0-vm002".into(),
-        kernel: "/cache/vmlinux".into(),
-        boot_args: "console=ttyS0 ip=10.0.2.2::10.0.2.1:255.255.255.0::eth0:off".into(),
+        kernel: Some("/cache/vmlinux".into()),
+        boot_args: Some("console=ttyS0 ip=10.0.2.2::10.0.2.1:255.255.255.0::eth0:off".into()),
         disk: "/cache/image".into(),
         disk_read_only: true,
-        root: "/run/scratch/t0001-a0-vm002/root".into(),
+        root: Some("/run/scratch/t0001-a0-vm002/root".into()),
         agent: "/sbin/init".into(),
         nonce: "0123456789abcdef".into(),
         // As the runner has it: no tap for a guest without a network.
-        tap: if networked { "mb2".into() } else { String::new() },
-        mac: "06:00:0a:00:02:02".into(),
-        guest_ip: "10.0.2.2".into(),
-        host_ip: "10.0.2.1".into(),
+        network: networked.then(|| Network {
+            tap: "mb2".into(),
+            mac: "06:00:0a:00:02:02".into(),
+            guest_ip: "10.0.2.2".into(),
+            host_ip: "10.0.2.1".into(),
+        }),
         settings: all,
-        files: BTreeMap::from([("cpu_config".into(), (String::new(), String::new()))]),
+        files: BTreeMap::from([("cpu_config".into(), None)]),
     }
 }
 
@@ -88,7 +94,7 @@ fn firecracker_is_configured_by_a_file_as_well() {
     let template = include_str!("../../experiments/templates/no-avx512.json");
     let all = [by_file[0].clone(), ("jailer", Level::Bool(true)), ("cpu_template", Level::Text("T2".into()))];
     let mut context = Context { disk_read_only: false, ..context(&engine, &all) };
-    context.files.insert("cpu_config".into(), ("/study/no-avx512.json".into(), template.into()));
+    context.files.insert("cpu_config".into(), setting_file("/study/no-avx512.json", template));
     let launch = launch::render(&engine, &context).unwrap();
     insta::assert_snapshot!("firecracker-file-jailed", shown(&launch));
     let [(_, config), (name, cpu)] = &launch.files[..] else { panic!("two files") };
@@ -152,11 +158,11 @@ fn a_custom_cpu_template_is_one_more_call_before_the_start() {
     };
     let mut context = context(&engine, &[]);
     assert!(paths(&context).iter().all(|(path, _)| path != "/cpu-config"));
-    context.files.insert("cpu_config".into(), ("/study/no-avx512.json".into(), template.into()));
+    context.files.insert("cpu_config".into(), setting_file("/study/no-avx512.json", template));
     assert_eq!(paths(&context)[1], ("/cpu-config".into(), template.into()));
-    context.files.insert("cpu_config".into(), ("/study/no-avx512.json".into(), "no JSON".into()));
+    context.files.insert("cpu_config".into(), setting_file("/study/no-avx512.json", "no JSON"));
     assert!(launch::render(&engine, &context).unwrap_err().to_string().contains("/cpu-config is no JSON"));
-    context.files.insert("cpu_config".into(), ("/study/a\"b.json".into(), template.into()));
+    context.files.insert("cpu_config".into(), setting_file("/study/a\"b.json", template));
     assert!(launch::render(&engine, &context).unwrap_err().to_string().contains("move it"));
 }
 

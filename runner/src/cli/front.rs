@@ -14,7 +14,7 @@ use microbench_measure::artifacts::image;
 use microbench_measure::artifacts::project::{Project, read_text};
 use microbench_measure::terminal::output;
 use microbench_measure::{out, outln};
-use microbench_study::engine::context::setting_files;
+use microbench_study::engine::context::{SettingFile, setting_files};
 use microbench_study::engine::description::Engine;
 use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::machine;
@@ -113,14 +113,14 @@ fn chosen_engines<'a>(names: &[String], all: &[&'a Engine]) -> anyhow::Result<Ve
         let mut chosen = Vec::new();
         for engine in all.iter().filter(|engine| !engine.guest.shares_kernel()) {
             let defaults = engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone()));
-            if machine::needs(engine, &defaults.collect())?.is_empty() {
+            if machine::needs(engine, &defaults.collect())?.is_none() {
                 chosen.push(*engine);
             }
         }
         return Ok(chosen);
     }
     let choose = |name: &String| {
-        let exact = all.iter().find(|engine| engine.name == *name || engine.short == *name);
+        let exact = all.iter().find(|engine| engine.name == *name || engine.short.as_ref() == Some(name));
         let begun: Vec<_> = all.iter().filter(|engine| engine.name.starts_with(name.as_str())).collect();
         let found = exact.or(if begun.len() == 1 { begun.first().copied() } else { None });
         found.copied().with_context(|| {
@@ -163,7 +163,7 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
             let image::Rootfs { init, agent, .. } = image::describe(&project.rootfs(), &rootfs)?;
             let files = setting_files(engine, &cell.settings, |_, value| {
                 let path = folder.join(value);
-                Ok((path.display().to_string(), read_text(&path)?))
+                Ok(SettingFile { path: path.display().to_string(), text: read_text(&path)? })
             })?;
             let site = Site { manifest, init, agent, files };
             let asked = Asked { trials: study.trials.is_some(), profile: study.profile.as_deref() };

@@ -194,8 +194,10 @@ fn unfit(
     if let Some(reason) = machine::refusal(engine, guest, &cell.settings)? {
         return Ok(Some(format!("these settings: {reason}")));
     }
-    let (option, name) = (machine::needs(engine, &cell.settings)?, &guest.kernel);
-    if !option.is_empty() && kernel::lacks(&project.kernels(), name, &option)? {
+    let name = &guest.kernel;
+    if let Some(option) = machine::needs(engine, &cell.settings)?
+        && kernel::lacks(&project.kernels(), name, &option)?
+    {
         return Ok(Some(format!("this kernel: the machine needs one with {option}, which kernels/{name} has not")));
     }
     Ok(None)

@@ -4,4 +4,5 @@
 
 pub mod engine;
 pub mod manifest;
+pub mod optional_text;
 pub mod plan;

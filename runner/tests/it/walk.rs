@@ -138,11 +138,13 @@ impl Walk {
                 let folder = self.bench.file(path, &block.text).parent().unwrap().to_owned();
                 let kernel: Kernel = toml::from_str(&block.text).map_err(|error| error.to_string())?;
                 // The document describes its fragment in words.
-                kernel.patches.iter().chain([&kernel.config]).filter(|file| !file.is_empty()).for_each(|file| {
+                kernel.patches.iter().chain(&kernel.config).for_each(|file| {
                     fs::write(folder.join(file), "").unwrap();
                 });
-                let base = folder.join(&kernel.base);
-                if base.exists() { Ok(()) } else { Err(format!("there is no {}", kernel.base)) }
+                match kernel.base.map(|base| folder.join(base)).filter(|base| !base.exists()) {
+                    Some(missing) => Err(format!("there is no {}", missing.display())),
+                    None => Ok(()),
+                }
             }
             ["toml", "rootfs", path] => {
                 self.bench.file(path, &block.text);

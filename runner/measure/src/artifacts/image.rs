@@ -162,7 +162,7 @@ fn package_file(package: &str, cache: &Cache, step: &Step) -> anyhow::Result<(Pa
     }
     let inputs = Inputs::default().text("package", package);
     let (entry, note) = cache.entry(&format!("packages/{package}"), &inputs, |work| {
-        let (file, version) = source::debian(package, "", work, step)?;
+        let (file, version) = source::debian(package, None, work, step)?;
         fs::rename(&file, work.join("package.deb"))?;
         Ok(Note { origin: format!("Debian {package} {version}"), version })
     })?;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
+use microbench_study::optional_text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,17 +28,24 @@ pub struct Kernel {
     pub description: String,
     /// Version series, as `6.1`.
     pub series: String,
-    /// Fragment beside this file: what `allnoconfig` gets on top; empty for an image that is not built.
-    #[serde(default)]
-    pub config: String,
+    /// Fragment beside this file: what `allnoconfig` gets on top; none for an image that is not built.
+    #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
     /// Fragment that comes before `config`, which has the last word: another kernel's, to say the differences alone.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub base: String,
+    #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// Patches beside this file, in order.
     #[serde(default)]
     pub patches: Vec<String>,
     /// Sources in order of preference.
     pub sources: Vec<Source>,
+}
+
+impl Kernel {
+    /// Fragments of its configuration, in order.
+    fn fragments(&self) -> impl Iterator<Item = &String> {
+        self.base.iter().chain(&self.config)
+    }
 }
 
 /// The kernel `name` of the folder `kernels`: from the cache, or built.
@@ -52,7 +60,7 @@ pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Arti
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
     let mut inputs = Inputs::default().text("recipe", RECIPE).text("description", &toml::to_string(&kernel)?);
-    for file in kernel.patches.iter().chain([&kernel.base, &kernel.config]).filter(|file| !file.is_empty()) {
+    for file in kernel.patches.iter().chain(kernel.fragments()) {
         inputs = inputs.text(file, &read(file)?);
     }
     for source in kernel.sources.iter().filter(|source| source.kind == SourceKind::File) {
@@ -72,7 +80,7 @@ pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Arti
 pub fn lacks(kernels: &Path, name: &str, option: &str) -> anyhow::Result<bool> {
     let folder = kernels.join(name);
     let kernel: Kernel = super::project::read_toml(&folder.join("kernel.toml"))?;
-    let mut fragments = [&kernel.base, &kernel.config].into_iter().filter(|file| !file.is_empty()).peekable();
+    let mut fragments = kernel.fragments().peekable();
     if fragments.peek().is_none() {
         return Ok(false);
     }
@@ -116,7 +124,7 @@ fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step
     fs::create_dir(&unpacked)?;
     let (version, origin) = match source.kind {
         SourceKind::Debian => {
-            let (package, version) = source::debian(&source.package, &source.suite, scratch.path(), step)?;
+            let (package, version) = source::debian(&source.package, source.suite.as_deref(), scratch.path(), step)?;
             let opened = scratch.path().join("package");
             Tool::new("dpkg-deb").arg("-x").arg(&package).arg(&opened).run(Some(step))?;
             step.detail("unpacking");
@@ -147,7 +155,7 @@ fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step
     fs::create_dir(&objects)?;
     let fragments = scratch.path().join("fragments");
     let mut text = String::new();
-    for file in [&kernel.base, &kernel.config].into_iter().filter(|file| !file.is_empty()) {
+    for file in kernel.fragments() {
         let path = folder.join(file);
         text.push_str(&fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?);
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
+use microbench_study::optional_text;
 use serde::{Deserialize, Serialize};
 
 use super::cache::{self, Cache, Inputs, Note};
@@ -38,9 +39,9 @@ pub struct Program {
     /// Version that the sources give; empty for the distribution's.
     #[serde(default)]
     pub version: String,
-    /// The argument at which it prints its version; empty for `--version`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub version_argument: String,
+    /// The argument at which it prints its version; `None` for `--version`.
+    #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
+    pub version_argument: Option<String>,
     /// Its files, the program first.
     pub files: Vec<ProgramFile>,
     /// Sources in order of preference.
@@ -54,8 +55,8 @@ pub struct ProgramFile {
     /// Its name.
     pub name: String,
     /// Its SHA-256, where it can be pinned.
-    #[serde(default)]
-    pub sha256: String,
+    #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// Names of the programs that are described.
@@ -91,7 +92,7 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
     let main = program.files.first().with_context(|| format!("the program {} lists no file", program.name))?;
     if program.sources.iter().any(|source| source.kind == SourceKind::System) {
         let path = find_program(&main.name)?;
-        let argument = if program.version_argument.is_empty() { "--version" } else { &program.version_argument };
+        let argument = program.version_argument.as_deref().unwrap_or("--version");
         let version = first_line_version(&path, argument)?;
         return Artifact::of(Kind::Program, &program.name, &version, &owner(&path), &path);
     }
@@ -123,8 +124,8 @@ fn from_source(program: &Program, source: &Source, work: &Path, step: &Step) -> 
     let origin = source::members(source, work, step)?;
     for file in &program.files {
         let path = work.join(&file.name);
-        if !file.sha256.is_empty() {
-            cache::verify(&path, &file.sha256).with_context(|| format!("{origin} is not what it should be"))?;
+        if let Some(sha256) = &file.sha256 {
+            cache::verify(&path, sha256).with_context(|| format!("{origin} is not what it should be"))?;
         }
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use microbench_study::optional_text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +23,9 @@ pub struct Source {
     /// Package name (`debian`, `pypi`).
     #[serde(default)]
     pub package: String,
-    /// Suite of the Debian archive that has the package, such as bookworm-backports (`debian`); empty for those that apt knows.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub suite: String,
+    /// Suite of the Debian archive that has the package, such as bookworm-backports (`debian`); none for those that apt knows.
+    #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
     /// Package version (`pypi`).
     #[serde(default)]
     pub version: String,
@@ -67,14 +68,14 @@ pub enum SourceKind {
     File,
 }
 
-/// Fetches a Debian package of `suite`, empty for those that apt knows, into `folder` and returns its file and version.
+/// Fetches a Debian package of `suite`, `None` for those that apt knows, into `folder` and returns its file and version.
 ///
 /// # Errors
 /// When apt cannot find or fetch it.
-pub fn debian(package: &str, suite: &str, folder: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
+pub fn debian(package: &str, suite: Option<&str>, folder: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
     let lists = match suite {
-        "" => Vec::new(),
-        suite => super::suite::options(suite, &folder.join("suite"), step)?,
+        None => Vec::new(),
+        Some(suite) => super::suite::options(suite, &folder.join("suite"), step)?,
     };
     let fresh = tempfile::tempdir_in(folder).context("cannot create a download folder")?;
     // apt gives up its privileges for a download; it must be able to write here then.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use microbench_formats::record::Instrument;
-use microbench_study::engine::context::{Assigned, Context, setting_files};
+use microbench_study::engine::context::{Assigned, Context, SettingFile, setting_files};
 use microbench_study::engine::launch::{self, Launch};
 
 use super::network::Net;
@@ -18,8 +18,8 @@ use crate::sys::mount;
 /// A VMM that can be started.
 pub(super) struct Prepared {
     pub(super) launch: Launch,
-    /// The guest kernel's command line.
-    pub(super) words: String,
+    /// The guest kernel's command line; `None` for a guest without a kernel of its own.
+    pub(super) words: Option<String>,
     /// Where the instrument leaves its counts; `None` in a timed trial.
     pub(super) counts: Option<PathBuf>,
 }
@@ -60,7 +60,7 @@ impl Assembly<'_> {
             files: setting_files(&parts.engine, &cell.settings, |name, _| {
                 let file = parts.files.get(name).with_context(|| format!("the run has no file for `{name}`"))?;
                 let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-                Ok((path(file), text))
+                Ok(SettingFile { path: path(file), text })
             })?,
         };
         Context::of(&parts.engine, cell, &parts.guest, assigned)

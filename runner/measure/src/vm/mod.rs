@@ -127,8 +127,8 @@ pub struct Vm {
     vm: u32,
     nonce: String,
     launch: Launch,
-    /// The guest kernel's command line, as it was given to the VMM.
-    words: String,
+    /// The guest kernel's command line, as it was given to the VMM; `None` for a guest without a kernel of its own.
+    words: Option<String>,
     /// Where an instrument leaves what it counted; `None` in a timed trial.
     counts: Option<PathBuf>,
     /// KVM runs the guest.

@@ -67,7 +67,7 @@ impl Vm {
                 None => self.no_reading(name, "ns", NO_MESSAGE.into()),
             }
         }
-        let [missing, added] = compared(&self.words, &stats.cmdline);
+        let [missing, added] = compared(self.words.as_deref().unwrap_or_default(), &stats.cmdline);
         self.reading(reading::GUEST_WORDS_MISSING, missing as f64, "1");
         self.reading(reading::GUEST_WORDS_ADDED, added as f64, "1");
         self.reading(reading::GUEST_UPTIME, stats.uptime_ms as f64 * 1e6, "ns");

@@ -29,7 +29,7 @@ pub struct Context {
     /// File name of the engine's program.
     pub program_name: String,
     /// Path of the program that jails it; empty where the engine has none.
-    pub jail_program: String,
+    pub jail_program: Option<String>,
     /// Number of the user and group that the VMM runs as.
     pub user: u32,
     /// Name of the VM, unique in the run: letters, digits and dashes.
@@ -37,20 +37,35 @@ pub struct Context {
     /// The VM's private folder: sockets and configuration files.
     pub folder: String,
     /// Path of the guest kernel: an uncompressed ELF image; empty for a guest without one of its own.
-    pub kernel: String,
+    pub kernel: Option<String>,
     /// The guest kernel's command line, whole; empty for a guest without a kernel of its own.
-    pub boot_args: String,
+    pub boot_args: Option<String>,
     /// Path of the root disk: a raw image.
     pub disk: String,
     /// True when the guest must not write to it.
     pub disk_read_only: bool,
     /// Path of the folder where the root disk's file system is mounted, for a guest without a kernel of its own; empty for others.
-    pub root: String,
+    pub root: Option<String>,
     /// Path of the agent in the root file system.
     pub agent: String,
     /// What the agent's answers must carry: a guest without a kernel of its own is told by the agent's `--nonce`, the others by
     /// `boot_args`.
     pub nonce: String,
+    /// The guest's network; `None` for a guest without one.
+    #[serde(flatten)]
+    pub network: Option<Network>,
+    /// Every effective setting; a field above of the same name wins.
+    #[serde(skip)]
+    pub settings: Values,
+    /// The files that settings name, by setting: the path, under the setting's name, and the text, under that name and `_text`. Both are
+    /// empty for a setting that names none.
+    #[serde(skip)]
+    pub files: BTreeMap<String, Option<SettingFile>>,
+}
+
+/// A guest's network, as templates see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Network {
     /// Name of the tap interface, or of the host's end of the veth pair. Templates have this and the three below only where the guest has a
     /// network.
     pub tap: String,
@@ -60,12 +75,15 @@ pub struct Context {
     pub guest_ip: String,
     /// The host's IPv4 address on the tap.
     pub host_ip: String,
-    /// Every effective setting; a field above of the same name wins.
-    #[serde(skip)]
-    pub settings: Values,
-    /// The files that settings name, by setting: the path, under the setting's name, and the text, under that name and `_text`.
-    #[serde(skip)]
-    pub files: BTreeMap<String, (String, String)>,
+}
+
+/// A file that a setting names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingFile {
+    /// Its path.
+    pub path: String,
+    /// Its content.
+    pub text: String,
 }
 
 /// What a run decides about one VM; the cell and the engine decide the rest of its context. `plan --explain` has words in angle
@@ -99,7 +117,7 @@ pub struct Assigned {
     /// The VM's addresses.
     pub addresses: Addresses,
     /// The files that settings name, as [`Context::files`].
-    pub files: BTreeMap<String, (String, String)>,
+    pub files: BTreeMap<String, Option<SettingFile>>,
 }
 
 impl Context {
@@ -122,19 +140,21 @@ impl Context {
         Ok(Self {
             program: assigned.program,
             program_name: assigned.program_name,
-            jail_program: assigned.jail_program.unwrap_or_default(),
+            jail_program: assigned.jail_program,
             user: assigned.user,
             id: assigned.id,
-            kernel: assigned.kernel.filter(|_| own_kernel).unwrap_or_default(),
-            boot_args: if own_kernel { words } else { String::new() },
+            kernel: assigned.kernel.filter(|_| own_kernel),
+            boot_args: own_kernel.then_some(words),
             disk: if own_disk { format!("{folder}/{DISK_COPY}") } else { assigned.image },
             disk_read_only: !own_disk,
-            root: if own_kernel { String::new() } else { format!("{folder}/{MOUNT}") },
+            root: (!own_kernel).then(|| format!("{folder}/{MOUNT}")),
             agent: assigned.agent,
-            tap: assigned.tap.filter(|_| networked).unwrap_or_default(),
-            mac: addresses.mac_text(),
-            guest_ip: addresses.guest.to_string(),
-            host_ip: addresses.host.to_string(),
+            network: assigned.tap.filter(|_| networked).map(|tap| Network {
+                tap,
+                mac: addresses.mac_text(),
+                guest_ip: addresses.guest.to_string(),
+                host_ip: addresses.host.to_string(),
+            }),
             settings: cell.settings.clone(),
             files: assigned.files,
             folder,
@@ -149,37 +169,32 @@ impl Context {
         for (name, value) in self.settings.iter() {
             object.insert(name.clone(), serde_json::to_value(value).unwrap_or_default());
         }
-        for (name, (path, text)) in &self.files {
-            object.insert(name.clone(), path.as_str().into());
-            object.insert(format!("{name}_text"), text.as_str().into());
+        for (name, file) in &self.files {
+            let [path, text] = file.as_ref().map_or(["", ""], |file| [&file.path, &file.text]);
+            object.insert(name.clone(), path.into());
+            object.insert(format!("{name}_text"), text.into());
         }
+        // Without a network its names are missing: a description that knows no guest without one is an error then, not a guest with
+        // half of one. What else is absent is empty.
         if let Ok(serde_json::Value::Object(own)) = serde_json::to_value(self) {
-            object.extend(own);
-        }
-        if self.tap.is_empty() {
-            // A description that knows no guest without a network is an error then, not a guest with half of one.
-            for name in ["tap", "mac", "guest_ip", "host_ip"] {
-                object.remove(name);
-            }
+            let text = |value: serde_json::Value| if value.is_null() { "".into() } else { value };
+            object.extend(own.into_iter().map(|(name, value)| (name, text(value))));
         }
         serde_json::Value::Object(object)
     }
 }
 
-/// Path and text of each file that a setting of the engine names; both empty where it names none. `read` is given the setting and the
-/// value that names the file.
+/// The file that each setting of the engine names; `None` where it names none. `read` is given the setting and the value that names
+/// the file.
 ///
 /// # Errors
 /// Those of `read`.
 pub fn setting_files(
     engine: &Engine,
     settings: &Values,
-    read: impl Fn(&str, &str) -> anyhow::Result<(String, String)>,
-) -> anyhow::Result<BTreeMap<String, (String, String)>> {
-    let file = |name: &String, value: Option<String>| match value {
-        Some(value) => read(name, &value),
-        None => Ok((String::new(), String::new())),
-    };
+    read: impl Fn(&str, &str) -> anyhow::Result<SettingFile>,
+) -> anyhow::Result<BTreeMap<String, Option<SettingFile>>> {
+    let file = |name: &str, value: Option<String>| value.map(|value| read(name, &value)).transpose();
     engine.files_named_by(settings).map(|(name, value)| Ok((name.clone(), file(name, value)?))).collect()
 }
 

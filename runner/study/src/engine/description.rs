@@ -10,6 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
+use crate::optional_text;
+
 /// The descriptions that the program carries, with their files.
 const BUILT_IN: [(&str, &str); 10] = [
     ("runner/study/engines/cloud-hypervisor.toml", include_str!("../../engines/cloud-hypervisor.toml")),
@@ -66,12 +68,12 @@ pub struct Engine {
     /// Combinations of settings that it does not have: their cells are not applicable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refuses: Vec<Refusal>,
-    /// A short name for keys of variants; empty for its own name. `microbench new` takes it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub short: String,
-    /// The file that describes it, for messages; empty when it was not read from one.
+    /// A short name for keys of variants, else its own name. `microbench new` takes it.
+    #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
+    pub short: Option<String>,
+    /// The file that describes it, for messages; `None` when it was not read from one.
     #[serde(skip)]
-    pub file: String,
+    pub file: Option<String>,
 }
 
 impl Engine {
@@ -205,13 +207,13 @@ pub struct Jail {
 pub struct Kernel {
     /// Words that precede the common ones: probes to skip, devices to leave out.
     pub boot_args: String,
-    /// How the guest ends this machine where a study does not say otherwise: the kernel's `reboot=` word, or `power-off`; empty
-    /// for none.
-    #[serde(default)]
-    pub reboot: String,
-    /// Template of the option that its kernel must be configured with, as `CONFIG_VIRTIO_PCI`; empty for none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub needs: String,
+    /// How the guest ends this machine where a study does not say otherwise: the kernel's `reboot=` word, or `power-off`; without,
+    /// the kernel's default.
+    #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
+    pub reboot: Option<String>,
+    /// Template of the option that its kernel must be configured with, as `CONFIG_VIRTIO_PCI`; renders to nothing for none.
+    #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
     /// Words with a serial console.
     #[serde(default)]
     pub console: String,
@@ -316,7 +318,7 @@ pub fn load(folders: &[&Path]) -> anyhow::Result<BTreeMap<String, Engine>> {
     let mut add = |text: &str, origin: &str| -> anyhow::Result<()> {
         let mut engine: Engine = toml::from_str(text)
             .with_context(|| Code::BadDescription.says(format!("the engine description {origin} is wrong")))?;
-        engine.file = origin.to_owned();
+        engine.file = Some(origin.to_owned());
         note_lines(&mut engine, text);
         let name = engine.name.clone();
         if engines.insert(name.clone(), engine).is_some() {

@@ -69,8 +69,8 @@ pub struct LaunchCall {
 /// A path that would mean something else within a template; a template that names what the context does not have; a body that is
 /// no JSON: with the engine's name and the place.
 pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
-    let given = context.files.values().map(|(path, _)| path);
-    for path in [&context.program, &context.folder, &context.kernel, &context.disk].into_iter().chain(given) {
+    let given = context.files.values().flatten().map(|file| &file.path);
+    for path in [&context.program, &context.folder, &context.disk].into_iter().chain(&context.kernel).chain(given) {
         // Templates put paths into JSON strings and into QEMU's comma-separated options.
         if path.contains(|c: char| c.is_control() || matches!(c, ',' | '"' | '\\')) {
             bail!(Code::UnfitPath.says(format!(
@@ -97,7 +97,7 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
     // What the VMM itself is told are paths as it sees them.
     let inside = match &root {
         Some(_) => {
-            let (kernel, disk) = (JAILED_KERNEL.to_owned(), JAILED_DISK.to_owned());
+            let (kernel, disk) = (Some(JAILED_KERNEL.to_owned()), JAILED_DISK.to_owned());
             Templates::of(engine, &Context { kernel, disk, folder: String::new(), ..context.clone() })
         }
         None => outside,

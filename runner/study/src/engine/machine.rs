@@ -44,6 +44,12 @@ fn render(engine: &Engine, place: &str, text: &str, settings: &Data) -> anyhow::
         .with_context(|| Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", engine.name)))
 }
 
+/// Renders a template that may be absent; `None` also where it renders to nothing.
+fn optional(engine: &Engine, place: &str, text: Option<&str>, settings: &Data) -> anyhow::Result<Option<String>> {
+    let rendered = text.map(|text| render(engine, place, text, settings)).transpose()?;
+    Ok(rendered.filter(|text| !text.is_empty()))
+}
+
 /// The machine's words on the guest kernel's command line: its console, how it ends, what it needs.
 ///
 /// # Errors
@@ -51,40 +57,36 @@ fn render(engine: &Engine, place: &str, text: &str, settings: &Data) -> anyhow::
 pub fn words(engine: &Engine, guest: &GuestSettings, settings: &Settings) -> anyhow::Result<String> {
     let (kernel, data) = (&engine.kernel, data(settings)?);
     let reboot = match guest.reboot {
-        Reboot::Engine => render(engine, "kernel.reboot", &kernel.reboot, &data)?,
-        other => other.word().to_owned(),
+        Reboot::Engine => optional(engine, "kernel.reboot", kernel.reboot.as_deref(), &data)?,
+        other => Some(other.word().to_owned()),
     };
-    let reboot = match reboot.as_str() {
-        "" => String::new(),
+    let reboot = reboot.map(|word| match word.as_str() {
         POWER_OFF => format!("{}={POWER_OFF}", microbench_agent::END_PARAMETER),
         word => format!("reboot={word}"),
-    };
+    });
     let console = match guest.console {
         true => render(engine, "kernel.console", &kernel.console, &data)?,
         false => render(engine, "kernel.no_console", &kernel.no_console, &data)?,
     };
     let own = render(engine, "kernel.boot_args", &kernel.boot_args, &data)?;
-    let marks = match traced(engine, guest) {
-        true => format!("{}=on", microbench_agent::MARKS_PARAMETER),
-        false => String::new(),
-    };
-    let words = [console, reboot, own, marks];
-    Ok(words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" "))
+    let marks = traced(engine, guest).then(|| format!("{}=on", microbench_agent::MARKS_PARAMETER));
+    let words = [Some(console), reboot, Some(own), marks];
+    Ok(words.into_iter().flatten().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" "))
 }
 
 /// True when [`refusal`] or [`needs`] may depend on this setting: it is read, or a template has its name.
 #[must_use]
 pub fn asks(engine: &Engine, setting: &str) -> bool {
-    let templates = engine.refuses.iter().map(|refusal| &refusal.when).chain([&engine.kernel.needs]);
+    let templates = engine.refuses.iter().map(|refusal| &refusal.when).chain(&engine.kernel.needs);
     [NETWORK, CONSOLE, STEADY].contains(&setting) || templates.into_iter().any(|template| template.contains(setting))
 }
 
-/// The option that the guest's kernel must be configured with; empty for none.
+/// The option that the guest's kernel must be configured with; `None` for none.
 ///
 /// # Errors
 /// As [`words`].
-pub fn needs(engine: &Engine, settings: &Settings) -> anyhow::Result<String> {
-    render(engine, "kernel.needs", &engine.kernel.needs, &data(settings)?)
+pub fn needs(engine: &Engine, settings: &Settings) -> anyhow::Result<Option<String>> {
+    optional(engine, "kernel.needs", engine.kernel.needs.as_deref(), &data(settings)?)
 }
 
 /// Why no machine has these settings, as a clause; `None` when there is one.
@@ -216,8 +218,8 @@ mod tests {
         let needed = |engine: &str, given: &[(&str, Level)]| {
             needs(&engines[engine], &settings(&engines[engine], given)).unwrap()
         };
-        assert_eq!(needed("qemu-pc", &[]), "CONFIG_VIRTIO_PCI");
-        assert_eq!(needed("qemu-microvm", &[]), "");
-        assert_eq!(needed("qemu-microvm", &[("transport", text("pci"))]), "CONFIG_VIRTIO_PCI");
+        assert_eq!(needed("qemu-pc", &[]).as_deref(), Some("CONFIG_VIRTIO_PCI"));
+        assert_eq!(needed("qemu-microvm", &[]), None);
+        assert_eq!(needed("qemu-microvm", &[("transport", text("pci"))]).as_deref(), Some("CONFIG_VIRTIO_PCI"));
     }
 }

@@ -190,7 +190,7 @@ impl Starter<'_> {
 
 /// The variant's key.
 fn short(engine: &Engine) -> &str {
-    if engine.short.is_empty() { &engine.name } else { &engine.short }
+    engine.short.as_deref().unwrap_or(&engine.name)
 }
 
 /// The meaning of a key as a comment.

@@ -9,7 +9,7 @@ use microbench_formats::record::{Cell, Instrument, Level, Plan};
 use serde::Serialize;
 
 use crate::engine::addresses::Addresses;
-use crate::engine::context::{Assigned, Context, FIRST_USER};
+use crate::engine::context::{Assigned, Context, FIRST_USER, SettingFile};
 use crate::engine::description::Engine;
 use crate::engine::guest_settings::GuestSettings;
 use crate::engine::launch;
@@ -102,8 +102,8 @@ pub struct Site {
     pub init: String,
     /// Path of the agent in it.
     pub agent: String,
-    /// The files that settings name: path and text, by setting.
-    pub files: BTreeMap<String, (String, String)>,
+    /// The files that settings name, by setting.
+    pub files: BTreeMap<String, Option<SettingFile>>,
 }
 
 /// What was asked for in place of what the manifest says.
@@ -186,7 +186,7 @@ pub fn explain(
             source: trials(plan, study, cell, site, asked),
         },
         instrumented: instrumented(Instrument::Strace),
-        kernel_command_line: context.boot_args,
+        kernel_command_line: context.boot_args.unwrap_or_default(),
         not_applied: (cell.settings.keys())
             .filter(|name| !engine.settings.contains_key(*name) && !engine.guest.heeds(name))
             .cloned()
@@ -236,7 +236,7 @@ fn settings(study: &Study, engine: &Engine, cell: &Cell, site: &Site) -> Vec<Val
             Some(Origin::Manifest { line, table }) => in_manifest(site, *line, table.as_str()),
             Some(Origin::Engine) => {
                 let line = engine.settings.get(name).map_or(0, |setting| setting.line);
-                Source { by: "engine", file: engine.file.clone(), line, what: "the engine's default".into() }
+                Source { by: "engine", file: engine.file.clone().unwrap_or_default(), line, what: "the engine's default".into() }
             }
             Some(Origin::Protocol(why)) => {
                 let what = format!("protocol {}: {why}", preset(study.protocol).name);
