@@ -164,53 +164,64 @@ fn alone(mode: &str, nonce: &str) {
     println!("{STATS_MARK} {nonce} {stats}\n{RESTART_MARK}");
 }
 
+/// The route and the body of the next request; `None` when the peer has closed.
+fn request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
+    let mut head = Vec::new();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return None;
+        }
+        let line = line.trim_end().to_owned();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+        head.push(line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("a body");
+    let route = head[0].rsplit_once(' ').map(|(route, _)| route.to_owned()).unwrap_or_default();
+    Some((route, body))
+}
+
+/// Status and body of the answer of a guest that behaves.
+fn answer(route: &str, body: &[u8], mode: &str) -> (u16, Vec<u8>) {
+    match route {
+        "GET /" => {
+            *ANSWERED.lock().expect("a lock") = uptime_ns();
+            (200, b"hello\n".to_vec())
+        }
+        "GET /stats" => (200, serde_json::to_vec(&stats(mode)).expect("JSON")),
+        "POST /work" => {
+            // The longest of a guest's times.
+            if mode == "prowl" {
+                println!("fake-vmm: {}", prowl::everywhere());
+            }
+            (200, work(body, mode))
+        }
+        "POST /stream" => {
+            let length = body.len() as u64;
+            let bytes = length - u64::from(mode == "wrong-digest");
+            let reply = StreamReply { bytes: length, checksum: hex(Stream::new().sum(bytes)) };
+            (200, serde_json::to_vec(&reply).expect("JSON"))
+        }
+        route if route.starts_with("GET /file?bytes=") => {
+            (200, pseudo_random(number(route), INDEX_SEED + u64::from(mode == "wrong-digest")))
+        }
+        route if route.starts_with("GET /stream?bytes=") => (200, stream(number(route), mode)),
+        _ => (202, Vec::new()),
+    }
+}
+
 fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
-    loop {
-        let mut head = Vec::new();
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            let line = line.trim_end().to_owned();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().expect("a length");
-            }
-            head.push(line);
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).expect("a body");
-        let route = head[0].rsplit_once(' ').map(|(route, _)| route.to_owned()).unwrap_or_default();
-        let (status, answer) = match route.as_str() {
-            "GET /" => {
-                *ANSWERED.lock().expect("a lock") = uptime_ns();
-                (200, b"hello\n".to_vec())
-            }
-            "GET /stats" => (200, serde_json::to_vec(&stats(mode)).expect("JSON")),
-            "POST /work" => {
-                // The longest of a guest's times.
-                if mode == "prowl" {
-                    println!("fake-vmm: {}", prowl::everywhere());
-                }
-                (200, work(&body, mode))
-            }
-            "POST /stream" => {
-                let bytes = length as u64 - u64::from(mode == "wrong-digest");
-                let reply = StreamReply { bytes: length as u64, checksum: hex(Stream::new().sum(bytes)) };
-                (200, serde_json::to_vec(&reply).expect("JSON"))
-            }
-            route if route.starts_with("GET /file?bytes=") => {
-                (200, pseudo_random(number(route), INDEX_SEED + u64::from(mode == "wrong-digest")))
-            }
-            route if route.starts_with("GET /stream?bytes=") => (200, self::stream(number(route), mode)),
-            _ => (202, Vec::new()),
-        };
+    while let Some((route, body)) = request(&mut reader) {
+        let (status, answer) = answer(&route, &body, mode);
         let sent = match (mode, route.as_str()) {
             ("garbage", "GET /stats") => b"\x00\xff not HTTP at all\r\n\r\n".to_vec(),
             ("half-json", "GET /stats") => reply(status, &answer[..answer.len() / 2], nonce),

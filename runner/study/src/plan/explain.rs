@@ -236,7 +236,12 @@ fn settings(study: &Study, engine: &Engine, cell: &Cell, site: &Site) -> Vec<Val
             Some(Origin::Manifest { line, table }) => in_manifest(site, *line, table.as_str()),
             Some(Origin::Engine) => {
                 let line = engine.settings.get(name).map_or(0, |setting| setting.line);
-                Source { by: "engine", file: engine.file.clone().unwrap_or_default(), line, what: "the engine's default".into() }
+                Source {
+                    by: "engine",
+                    file: engine.file.clone().unwrap_or_default(),
+                    line,
+                    what: "the engine's default".into(),
+                }
             }
             Some(Origin::Protocol(why)) => {
                 let what = format!("protocol {}: {why}", preset(study.protocol).name);
