@@ -14,5 +14,6 @@ pub mod name;
 pub mod plan;
 pub mod precision;
 pub mod record;
+mod selection;
 pub mod terminal;
 pub mod values;

@@ -390,8 +390,9 @@ pub struct Figure {
     pub groups: Option<String>,
     /// Axis whose levels make one panel each, side by side.
     pub panels: Option<String>,
-    /// Only cells with these levels.
-    pub only: BTreeMap<String, Level>,
+    /// Only these cells.
+    #[serde(deserialize_with = "crate::selection::one_or_many")]
+    pub only: Selection,
     /// What a bar's height is.
     pub statistic: Statistic,
     /// Scale of the x axis, where that is an axis of numbers.

@@ -67,14 +67,14 @@ pub(crate) fn places<'a>(plan: &'a Plan, figure: &Figure) -> Result<Places<'a>, 
 
 fn listed<'a>(plan: &'a Plan, figure: &Figure) -> Places<'a> {
     let mut groups: Vec<String> = Vec::new();
-    let only: Selection = figure.only.iter().map(|(axis, level)| (axis.clone(), vec![level.clone()])).collect();
     let all = (figure.bars.iter().enumerate())
         .map(|(tick, bar)| {
             let group = groups.iter().position(|name| *name == bar.group).unwrap_or_else(|| {
                 groups.push(bar.group.clone());
                 groups.len() - 1
             });
-            let cells = plan.cells.iter().filter(|cell| selects(&bar.of, cell) && selects(&only, cell)).collect();
+            let cells =
+                plan.cells.iter().filter(|cell| selects(&bar.of, cell) && selects(&figure.only, cell)).collect();
             Place { panel: 0, tick, slot: 0, group, label: bar.label.clone(), cells }
         })
         .collect();
@@ -88,24 +88,26 @@ fn listed<'a>(plan: &'a Plan, figure: &Figure) -> Places<'a> {
 }
 
 fn by_axes<'a>(plan: &'a Plan, figure: &Figure) -> Result<Places<'a>, Error> {
-    let axis = |name: &str| -> Result<&Axis, Error> {
+    let axis = |name: &str| -> Result<Axis, Error> {
         let found = plan.axes.iter().find(|axis| axis.name == name);
-        found.ok_or_else(|| error(figure, format!("there is no axis `{name}`")))
+        let found = found.ok_or_else(|| error(figure, format!("there is no axis `{name}`")))?;
+        Ok(selected_levels(plan, figure, found))
     };
     let x = axis(&figure.x)?;
     let groups = figure.groups.as_deref().map(axis).transpose()?;
     let panels = figure.panels.as_deref().map(axis).transpose()?;
-    let one = [Level::Text(String::new())];
-    let levels = |axis: Option<&'a Axis>| axis.map_or(one.to_vec(), |axis| axis.levels.clone());
+    let (groups, panels) = (groups.as_ref(), panels.as_ref());
     let mut all = Vec::new();
-    for (panel, at_panel) in levels(panels).iter().enumerate() {
+    for (panel, at_panel) in levels_of(panels).iter().enumerate() {
         for (tick, at_x) in x.levels.iter().enumerate() {
-            for (group, at_group) in levels(groups).iter().enumerate() {
+            for (group, at_group) in levels_of(groups).iter().enumerate() {
                 let mut wanted: Vec<(&str, &Level)> = vec![(&x.name, at_x)];
                 wanted.extend(groups.map(|axis| (axis.name.as_str(), at_group)));
                 wanted.extend(panels.map(|axis| (axis.name.as_str(), at_panel)));
-                wanted.extend(figure.only.iter().map(|(name, level)| (name.as_str(), level)));
-                let fits = |cell: &&Cell| wanted.iter().all(|(name, level)| cell.levels.get(name) == Some(level));
+                let fits = |cell: &&Cell| {
+                    selects(&figure.only, cell)
+                        && wanted.iter().all(|(name, level)| cell.levels.get(name) == Some(level))
+                };
                 let mut label = tick_label(plan, &x.name, at_x);
                 if let Some(axis) = groups {
                     label = format!("{label}, {}", named(plan, &axis.name, at_group));
@@ -121,12 +123,27 @@ fn by_axes<'a>(plan: &'a Plan, figure: &Figure) -> Result<Places<'a>, Error> {
     Ok(Places {
         panels: names(panels),
         ticks: x.levels.iter().map(|level| tick_label(plan, &x.name, level)).collect(),
-        slots: levels(groups).len(),
+        slots: levels_of(groups).len(),
         groups: names(groups),
         all,
     })
 }
 
+/// The axis with the levels that the figure selects: a level that it leaves out has no place on the chart.
+fn selected_levels(plan: &Plan, figure: &Figure, axis: &Axis) -> Axis {
+    let of_engine = |level: &Level, engines: &[Level]| {
+        let mut cells = plan.cells.iter().filter(|cell| cell.levels.get(&axis.name) == Some(level));
+        cells.any(|cell| engines.contains(&Level::Text(cell.engine.to_string())))
+    };
+    let kept = |level: &&Level| {
+        let named = figure.only.get(&axis.name).is_none_or(|levels| levels.contains(level));
+        let engines = figure.only.get("engine").filter(|_| axis.name == "variant");
+        named && engines.is_none_or(|engines| of_engine(level, engines))
+    };
+    Axis { name: axis.name.clone(), levels: axis.levels.iter().filter(kept).cloned().collect() }
+}
+
+/// The levels of an axis; one empty level without an axis.
 fn levels_of(axis: Option<&Axis>) -> Vec<Level> {
     axis.map_or(vec![Level::Text(String::new())], |axis| axis.levels.clone())
 }
@@ -158,9 +175,10 @@ pub(super) fn whole_label(places: &Places<'_>, place: &Place<'_>) -> String {
     }
 }
 
-/// The levels of an axis as they stand in the plan; none for an unknown axis.
-pub(super) fn levels(plan: &Plan, axis: &str) -> Vec<Level> {
-    plan.axes.iter().find(|known| known.name == axis).map_or_else(Vec::new, |axis| axis.levels.clone())
+/// The levels of an axis that the figure selects, in the order of the plan; none for an unknown axis.
+pub(super) fn levels(plan: &Plan, figure: &Figure, axis: &str) -> Vec<Level> {
+    let axis = plan.axes.iter().find(|known| known.name == axis);
+    axis.map_or_else(Vec::new, |axis| selected_levels(plan, figure, axis).levels)
 }
 
 /// What an axis is, as a label of it.

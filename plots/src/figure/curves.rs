@@ -88,8 +88,7 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Vec<Descriptio
 
 /// The levels of the axis along x, in its order.
 fn numbers(plan: &Plan, figure: &Figure) -> Result<Vec<f64>, Error> {
-    let axis = plan.axes.iter().find(|axis| axis.name == figure.x);
-    let levels = axis.map_or(&[][..], |axis| &axis.levels);
+    let levels = cells::levels(plan, figure, &figure.x);
     let number = |level: &Level| match level {
         Level::Int(value) => Ok(*value as f64),
         Level::Float(value) => Ok(*value),

@@ -85,7 +85,7 @@ fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>) ->
             x_label: if figure.x == "variant" { String::new() } else { cells::axis_words(&figure.x) },
             y_label: if rows == "variant" { String::new() } else { cells::axis_words(rows) },
             columns: places.ticks.clone(),
-            rows: cells::levels(data.plan, rows).iter().map(short).collect(),
+            rows: cells::levels(data.plan, figure, rows).iter().map(short).collect(),
             cells: table,
         }),
     }

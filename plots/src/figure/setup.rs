@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use microbench_formats::record::{Cell, Figure, Plan};
 
+use super::cells::selects;
 use super::description::{Chart, Description};
 
 /// The set-up of the cells that a figure keeps to.
@@ -19,10 +20,9 @@ pub struct Setup {
     pub guests: u32,
 }
 
-/// Describes the diagram: of the cells with the levels of `only`, for instance `{ concurrency = 1 }`.
+/// Describes the diagram: of the cells that the figure selects, for instance those of `{ concurrency = 1 }`.
 pub(super) fn describe(plan: &Plan, figure: &Figure) -> Description {
-    let fits = |cell: &&Cell| figure.only.iter().all(|(axis, level)| cell.levels.get(axis) == Some(level));
-    let cells: Vec<&Cell> = plan.cells.iter().filter(fits).collect();
+    let cells: Vec<&Cell> = plan.cells.iter().filter(|cell| selects(&figure.only, cell)).collect();
     let settings = |name: &str| -> Vec<String> {
         let all: BTreeSet<String> =
             cells.iter().filter_map(|cell| cell.settings.get(name).map(ToString::to_string)).collect();

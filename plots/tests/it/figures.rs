@@ -158,7 +158,7 @@ fn what_no_guest_of_the_kind_can_have_is_not_applicable_and_no_missing_value() {
 #[test]
 fn a_quantile_of_too_few_trials_is_no_bar_and_says_how_many_it_needs() {
     let wanted = Figure { statistic: Statistic::P90, ..figure("tail", FigureForm::Bars, &["kernel_boot_time"]) };
-    let wanted = Figure { only: [("concurrency".to_owned(), Level::Int(1))].into(), ..wanted };
+    let wanted = Figure { only: [("concurrency".to_owned(), vec![Level::Int(1)])].into(), ..wanted };
     let marks = panel(&one(28, &wanted)).marks;
     assert_eq!((height(&marks[0]), marks[0].note.as_str()), (None, "n too small (28 of 29)"));
     assert_eq!((height(&marks[2]), marks[2].note.as_str()), (None, "n/a here"));
@@ -203,7 +203,7 @@ fn a_box_has_tukeys_numbers() {
 
 #[test]
 fn a_strip_keeps_the_order_of_the_run_and_a_distribution_function_sorts() {
-    let only = std::collections::BTreeMap::from([("concurrency".to_owned(), Level::Int(1))]);
+    let only = std::collections::BTreeMap::from([("concurrency".to_owned(), vec![Level::Int(1)])]);
     let strip = Figure { only: only.clone(), ..figure("f", FigureForm::Strip, &["kernel_boot_time"]) };
     let marks = panel(&one(3, &strip)).marks;
     assert_eq!(marks[1].shown, Shown::Strip { values: vec![60.0, 61.0, 62.0], median: 61.0 });
@@ -216,8 +216,26 @@ fn a_strip_keeps_the_order_of_the_run_and_a_distribution_function_sorts() {
 }
 
 #[test]
+fn a_figure_has_a_place_for_each_level_that_it_selects_and_no_other() {
+    let drawn = |only: &[(&str, Vec<Level>)]| {
+        let only = only.iter().map(|(axis, levels)| ((*axis).to_owned(), levels.clone())).collect();
+        let groups = Some("concurrency".into());
+        let bars = Figure { only, groups, ..figure("f", FigureForm::GroupedBars, &["kernel_boot_time"]) };
+        let panel = panel(&one(3, &bars));
+        (panel.ticks.len(), panel.marks.len())
+    };
+    let (one, ten) = (Level::Int(1), Level::Int(10));
+    assert_eq!(drawn(&[]), (3, 6));
+    assert_eq!(drawn(&[("concurrency", vec![one, ten.clone()])]), (3, 6));
+    assert_eq!(drawn(&[("concurrency", vec![ten])]), (3, 3));
+    let fc = Level::Text("firecracker".into());
+    assert_eq!(drawn(&[("engine", vec![fc.clone()])]), (2, 4));
+    assert_eq!(drawn(&[("engine", vec![fc, Level::Text("qemu-microvm".into())])]), (3, 6));
+}
+
+#[test]
 fn a_set_up_is_drawn_from_the_plan_alone() {
-    let only = std::collections::BTreeMap::from([("concurrency".to_owned(), Level::Int(10))]);
+    let only = std::collections::BTreeMap::from([("concurrency".to_owned(), vec![Level::Int(10)])]);
     let description = one(1, &Figure { only, ..figure("f", FigureForm::Setup, &[]) });
     let Chart::Setup(setup) = &description.chart else { panic!("{:?}", description.chart) };
     assert_eq!((setup.guests, setup.engines.len(), setup.rootfs.as_slice()), (10, 2, &["openrc".to_owned()][..]));

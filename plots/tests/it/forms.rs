@@ -222,7 +222,7 @@ fn logarithmic_axes_say_so() {
     assert!(curves.x_log && curves.y_log);
     assert_eq!(curves.x_label, "VMs at once (log scale)");
     assert_eq!(curves.y_label, "Start-up of the web service (ms, virtual time) (log scale)");
-    let only = BTreeMap::from([("concurrency".to_owned(), Level::Int(1))]);
+    let only = BTreeMap::from([("concurrency".to_owned(), vec![Level::Int(1)])]);
     let strip = Figure { y_scale: Scaling::Log, only: only.clone(), ..figure("f", FigureForm::Strip, &["startup"]) };
     let Chart::Marks { y_label, log: true, .. } = wide.one(&strip).chart else { panic!("no logarithmic axis") };
     assert!(y_label.ends_with("(log scale)"), "{y_label}");
@@ -237,7 +237,7 @@ fn logarithmic_axes_say_so() {
 
 #[test]
 fn a_violin_needs_enough_trials_and_says_when_it_is_points_only() {
-    let only = BTreeMap::from([("concurrency".to_owned(), Level::Int(1))]);
+    let only = BTreeMap::from([("concurrency".to_owned(), vec![Level::Int(1)])]);
     let violin = Figure { only, ..figure("f", FigureForm::Violin, &["startup"]) };
     let marks = |trials| match Wide::new(trials).one(&violin).chart {
         Chart::Marks { panels, .. } => panels[0].marks.clone(),
@@ -340,7 +340,7 @@ fn on_paper() -> Vec<Figure> {
     let phases_of: Vec<&str> = PHASES.iter().map(|(name, _)| *name).collect();
     let by_concurrency =
         |form| Figure { x: "concurrency".into(), groups: Some("variant".into()), ..figure("f", form, startup) };
-    let one = BTreeMap::from([("concurrency".to_owned(), Level::Int(1))]);
+    let one = BTreeMap::from([("concurrency".to_owned(), vec![Level::Int(1)])]);
     let by_variant = |form, metrics: &[&str]| Figure { only: one.clone(), ..figure("f", form, metrics) };
     let twelve = (0..12).map(|n| {
         let (variant, at_once) = [("fc", 1), ("fc", 8), ("qemu", 2), ("qemu", 32), ("t2", 1), ("fc", 16)][n % 6];

@@ -137,7 +137,7 @@ fn a_bare_run_has_a_page_too() {
     let mut run = Run::new(1, Vec::new());
     run.plan.figures = vec![figure("empty", FigureForm::Bars, &["kernel_boot_time"])];
     run.plan.figures[0].only =
-        std::collections::BTreeMap::from([("concurrency".to_owned(), microbench_formats::record::Level::Int(1))]);
+        std::collections::BTreeMap::from([("concurrency".to_owned(), vec![microbench_formats::record::Level::Int(1)])]);
     run.write_plan();
     run.write_journal(&[Run::start()]);
     analyze(run.folder()).unwrap();

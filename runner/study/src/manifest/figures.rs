@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use microbench_formats::code::Code;
 use microbench_formats::record::{
-    Axis, Cell, Column, Figure, FigureBar, FigureForm, Level, Metric, Scaling, Statistic, Theme,
+    Axis, Cell, Column, Figure, FigureBar, FigureForm, Level, Metric, Scaling, Selection, Statistic, Theme,
 };
 
 use super::axes::{unknown_axis, unknown_level};
@@ -239,7 +239,7 @@ fn check_roles(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) {
 }
 
 /// The levels that the figure keeps to.
-fn only(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) -> BTreeMap<String, Level> {
+fn only(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) -> Selection {
     let mut only = BTreeMap::new();
     for (name, level) in &raw.only {
         let Some(axis) = axes.iter().find(|axis| axis.name == name.value) else {
@@ -247,7 +247,7 @@ fn only(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) -> BTreeMap<
             continue;
         };
         match axis.levels.iter().find(|known| same(known, &level.value)) {
-            Some(known) => drop(only.insert(name.value.clone(), known.clone())),
+            Some(known) => drop(only.insert(name.value.clone(), vec![known.clone()])),
             None => errors.push(unknown_level(axis, level)),
         }
     }
@@ -350,10 +350,7 @@ pub(super) fn check_bars(
             .flatten()
             .map(String::as_str)
             .collect();
-        let chosen: Vec<&Cell> = cells
-            .iter()
-            .filter(|cell| figure.only.iter().all(|(axis, level)| cell.levels.get(axis) == Some(level)))
-            .collect();
+        let chosen: Vec<&Cell> = cells.iter().filter(|cell| selection::has(&figure.only, cell)).collect();
         if chosen.is_empty() {
             let message = format!("figure {} has no cell", quote(&figure.name));
             errors.push(

@@ -263,9 +263,8 @@ fn profile<'a>(study: &'a Study, name: Option<&str>) -> Result<Option<&'a Profil
 
 /// True when a bar of the figure has a cell.
 fn has_cells(figure: &Figure, cells: &[Cell]) -> bool {
-    let kept = |cell: &Cell| figure.only.iter().all(|(axis, level)| cell.levels.get(axis) == Some(level));
     if figure.bars.is_empty() {
-        cells.iter().any(kept)
+        cells.iter().any(|cell| has(&figure.only, cell))
     } else {
         figure.bars.iter().any(|bar| cells.iter().any(|cell| has(&bar.of, cell)))
     }
