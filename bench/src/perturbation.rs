@@ -38,7 +38,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
          [guest]\nkernel = \"microvm-6.1\"\nrootfs = \"minimal\"\nmemory_mib = 128\n\
          [variants.fc]\nlabel = \"Firecracker\"\nengine = \"firecracker\"\n\
          [variants.qemu]\nlabel = \"QEMU\"\nengine = \"qemu-microvm\"\n\
-         [matrix]\nconcurrency = [{VMS}]\ntrials = {}\nwarmup = 0\n[metrics]\nwebservice_startup_time = {{}}\n",
+         [matrix]\nconcurrency = [{VMS}]\ntrials = {}\nwarmup = false\n[metrics]\nwebservice_startup_time = {{}}\n",
         bench.rounds
     );
     fs::write(&manifest, text).context("cannot write the study")?;

@@ -51,7 +51,7 @@ fn of_a_trial(bench: &Bench, project: &Project, vms: u32, round: usize) -> Resul
         &format!(
             "[study]\nname = \"release\"\ntitle = \"Release\"\nseed = 1\n[guest]\nkernel = \"tiny\"\nrootfs = \"tiny\"\n\
              [variants.ends]\nlabel = \"ends\"\nengine = \"fake\"\n\
-             [matrix]\nconcurrency = [{vms}]\ntrials = 1\nwarmup = 0\n[metrics]\nwebservice_startup_time = {{}}\n"
+             [matrix]\nconcurrency = [{vms}]\ntrials = 1\nwarmup = false\n[metrics]\nwebservice_startup_time = {{}}\n"
         ),
     )?;
     let run = format!("run-{vms}-{round}");

@@ -97,7 +97,7 @@ fn trial(bench: &Bench, project: &Project, vms: u32, run: &str) -> Result<Trial>
             "[study]\nname = \"scale\"\ntitle = \"Scale\"\nseed = 1\n[guest]\nkernel = \"tiny\"\nrootfs = \"tiny\"\n\
              boot_deadline_s = 600\nstop_deadline_s = 600\n\
              [variants.fake]\nlabel = \"fake\"\nengine = \"fake\"\n\
-             [matrix]\nconcurrency = [{vms}]\ntrials = 1\nwarmup = 0\n\
+             [matrix]\nconcurrency = [{vms}]\ntrials = 1\nwarmup = false\n\
              [metrics]\nwebservice_startup_time = {{}}\nshutdown_time = {{}}\n"
         ),
     )?;

@@ -22,14 +22,14 @@ seed = 1
 kernel = "microvm-6.1"
 rootfs = "minimal"
 memory_mib = 64
-steady_s = 1
+hold_s = 1
 [variants.process]
 label = "Plain process"
 engine = "process"
 [matrix]
 concurrency = [1]
 trials = 20
-warmup = 0
+warmup = false
 [metrics]
 webservice_startup_time = {}
 "#;

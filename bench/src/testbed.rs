@@ -30,7 +30,7 @@ engine = "firecracker"
 [matrix]
 concurrency = [1]
 trials = 8
-warmup = 1
+warmup = true
 [metrics]
 webservice_startup_time = {}
 shutdown_time = {}

@@ -44,7 +44,7 @@ events! {
     AGENT_ANNOUNCED = "agent.announced", "the arrival of the agent's datagram that it listens";
     HTTP_OK = "http.ok", "the first answer 200 of the guest's web service";
     STEADY_BEGIN = "steady.begin", "the instant from which on every VM of the trial had answered or failed, the same for all";
-    STEADY_END = "steady.end", "the second request to the guest's web service, `steady_s` after `steady.begin`";
+    STEADY_END = "steady.end", "the second request to the guest's web service, `hold_s` after `steady.begin`";
     STEADY_ANSWERED = "steady.answered", "the answer to that request";
     WORK_BEGIN = "work.begin", "the request for the work";
     WORK_END = "work.end", "the answer to the request for the work";

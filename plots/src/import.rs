@@ -35,20 +35,46 @@ pub struct Mapping {
     pub source: String,
     /// Their column, by ours.
     pub columns: BTreeMap<String, String>,
-    /// Only rows whose column (theirs) has one of these values.
-    pub only: BTreeMap<String, Vec<String>>,
-    /// No rows whose column (theirs) has one of these values.
-    pub except: BTreeMap<String, Vec<String>>,
+    /// Only rows that have one of these values in each column (theirs).
+    #[serde(rename = "where")]
+    pub selected: Rows,
+    /// No rows that have one of these values in any column (theirs).
+    #[serde(rename = "where_not")]
+    pub left_out: Rows,
     /// The cells; the first that matches a row is taken. Empty to take each axis from the column of its name.
     pub cells: Vec<CellMapping>,
+}
+
+/// Values by column.
+pub type Rows = BTreeMap<String, OneOf>;
+
+/// Values of a column as a mapping writes them, of which a row has one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OneOf {
+    /// Several.
+    Many(Vec<Level>),
+    /// One.
+    One(Level),
+}
+
+impl OneOf {
+    /// Whether a field of the table is one of the values.
+    fn contains(&self, field: &str) -> bool {
+        match self {
+            Self::One(value) => value.to_string() == field,
+            Self::Many(values) => values.iter().any(|value| value.to_string() == field),
+        }
+    }
 }
 
 /// Rows that belong to one cell.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CellMapping {
-    /// Values of columns (theirs) that a row must have.
-    pub row: BTreeMap<String, String>,
+    /// The rows, by columns (theirs): each has one of the values in every column.
+    #[serde(rename = "where")]
+    pub rows: Rows,
     /// The cell's level on each axis that does not have one level only.
     pub cell: BTreeMap<String, Level>,
 }
@@ -62,7 +88,7 @@ pub struct Imported {
     pub records: Vec<Record>,
     /// Rows that were taken.
     pub rows: usize,
-    /// Rows that `only` and `except` left out.
+    /// Rows that `where` and `where_not` left out.
     pub ignored: usize,
 }
 
@@ -220,7 +246,7 @@ pub fn import(plan: &Plan, csv: &str, mapping: &Mapping) -> Result<Imported, Vec
         }
     }
     if rows == 0 && errors.is_empty() {
-        errors.push("no row is left: `only` and `except` leave all of them out".to_owned());
+        errors.push("no row is left: `where` and `where_not` leave all of them out".to_owned());
     }
     if errors.is_empty() { Ok(run(plan, cells, rows, ignored)) } else { Err(errors) }
 }
@@ -304,8 +330,8 @@ impl Table {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(csv.as_bytes());
         let header = reader.headers().map_err(|error| vec![format!("line 1: {error}")])?.clone();
         let has = |name: &str| header.iter().any(|column| column == name);
-        let named = mapping.columns.values().chain(mapping.only.keys()).chain(mapping.except.keys());
-        let named = named.chain(mapping.cells.iter().flat_map(|cell| cell.row.keys()));
+        let named = mapping.columns.values().chain(mapping.selected.keys()).chain(mapping.left_out.keys());
+        let named = named.chain(mapping.cells.iter().flat_map(|cell| cell.rows.keys()));
         let named: BTreeSet<&str> = named.map(String::as_str).collect();
         let mut errors = repeated(&header);
         errors.extend((named.into_iter().filter(|name| !has(name))).map(|name| {
@@ -363,7 +389,7 @@ struct KnownCells {
 impl KnownCells {
     fn of(plan: &Plan, mapping: &Mapping) -> Self {
         let axes = plan.axes.iter().map(|axis| theirs(mapping, &axis.name));
-        let named = mapping.cells.iter().flat_map(|cell| cell.row.keys()).map(String::as_str);
+        let named = mapping.cells.iter().flat_map(|cell| cell.rows.keys()).map(String::as_str);
         Self { columns: axes.chain(named).map(str::to_owned).collect(), cells: HashMap::new() }
     }
 
@@ -385,10 +411,16 @@ impl Row {
     }
 
     fn wanted(&self, mapping: &Mapping) -> bool {
-        let among = |(column, values): (&String, &Vec<String>)| {
-            self.fields.get(column).is_some_and(|field| values.contains(field))
-        };
-        mapping.only.iter().all(among) && !mapping.except.iter().any(among)
+        self.is_in(&mapping.selected) && !mapping.left_out.iter().any(|(column, values)| self.has(column, values))
+    }
+
+    /// Whether it has one of the values in every column.
+    fn is_in(&self, rows: &Rows) -> bool {
+        rows.iter().all(|(column, values)| self.has(column, values))
+    }
+
+    fn has(&self, column: &str, values: &OneOf) -> bool {
+        self.fields.get(column).is_some_and(|field| values.contains(field))
     }
 
     /// What the row says, by the study.
@@ -443,9 +475,7 @@ impl Row {
             }
         }
         if !mapping.cells.is_empty() {
-            let fits =
-                |cell: &&CellMapping| cell.row.iter().all(|(column, value)| self.fields.get(column) == Some(value));
-            let found = mapping.cells.iter().find(fits);
+            let found = mapping.cells.iter().find(|cell| self.is_in(&cell.rows));
             let found = found.ok_or_else(|| format!("no entry of the mapping's `cells` fits {:?}", self.fields))?;
             wanted.extend(found.cell.iter().map(|(axis, level)| (axis.as_str(), level.clone())));
         }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use microbench_formats::record::{Instrument, Level, MetricSource, Plan, Shard, WorkloadKind};
+use microbench_formats::record::{Comparison, Instrument, Level, MetricSource, Plan, Shard, WorkloadKind};
 use microbench_study::manifest::{
     self, Catalog, Code, EngineSpec, MAX_BYTES, MAX_CELLS, MOST_KEPT, ManifestErrors, SettingSpec, Study,
 };
@@ -199,6 +199,86 @@ fn one_slip_is_one_error() {
     }
 }
 
+/// One error for each kind of old key, with no other that follows from it; a key at several places names their lines.
+#[test]
+fn an_old_key_is_refused_with_its_new_name() {
+    let bars = "[figures.f]\nform = \"bars\"\nmetric = \"kernel_boot_time\"\nbars = [{ label = \"a\", of = { variant = \"fc\" } }]\n";
+    let claim = "[[claims]]\nname = \"c\"\ntext = \"T.\"\nexpect = \"> 1\"\nmetric = \"kernel_boot_time\"\n\
+                 value = { variant = \"fc\" }\n";
+    let old_only = "[figures.f]\nform = \"bars\"\nmetric = \"kernel_boot_time\"\nonly = { variant = \"fc\" }\n";
+    let old_work = "[metrics.w]\nwork = { kind = \"sha256\", bytes = 1, rounds = 1 }\n";
+    for (more, code, words) in [
+        (
+            "give_up_after = 2\n",
+            Code::UnknownKey,
+            "`give_up_after` in [matrix] is called `max_consecutive_failures` now",
+        ),
+        ("steady_s = [0, 2]\n", Code::UnknownKey, "`steady_s` in [matrix] is called `hold_s` now"),
+        ("exclude = [{ work_deadline_s = 1 }]\n", Code::UnknownKey, "is called `workload_deadline_s` now"),
+        ("warmup = 1\n", Code::WrongType, "write `true` instead of 1 and `false` instead of 0"),
+        ("[profiles.p]\ntrials = 1\nonly = {}\n", Code::UnknownKey, "`only` in [profiles.p] is called `where` now"),
+        (old_only, Code::UnknownKey, "`only` in [figures.f] is called `where` now"),
+        (bars, Code::UnknownKey, "`of` in a bar is called `where` now"),
+        (old_work, Code::UnknownKey, "`work` in [metrics.w] is called `workload` now"),
+        (claim, Code::UnknownKey, "`variant` in a side of `value` stands in `where` now"),
+    ] {
+        let errors = parse(&study(&format!("trials = 1\n{more}"))).expect_err(more);
+        assert_eq!(codes(&errors), BTreeSet::from([code]), "{more}: {errors}");
+        assert_eq!(errors.count(), 1, "{more}: {errors}");
+        assert!(errors.plain().contains(words), "{more}: {errors}");
+    }
+}
+
+/// However many errors there are: the last old key is beyond the most that are kept of other errors.
+#[test]
+fn every_old_key_of_a_manifest_is_reported_at_once() {
+    let mut source = study("trials = 1\n[figures.f]\nform = \"bars\"\nmetric = \"kernel_boot_time\"\nbars = [\n");
+    for bar in 0..MOST_KEPT * 3 {
+        source.push_str(&format!("    {{ label = \"{bar}\", colour = {bar}, of = {{ variant = \"fc\" }} }},\n"));
+    }
+    source.push_str("]\n[profiles.p]\ntrials = 1\nonly = { variant = \"fc\" }\n");
+    let errors = parse(&source).unwrap_err();
+    let said = errors.plain();
+    assert!(said.contains("`of` in a bar is called `where` now"), "{said}");
+    assert!(said.contains("also on lines 19, 20, 21,") && said.contains(" and 49 more"), "{said}");
+    assert!(said.contains("`only` in [profiles.p] is called `where` now"), "{said}");
+}
+
+#[test]
+fn a_selection_takes_lists_of_levels_everywhere() {
+    let both = |levels: &[i64]| levels.iter().map(|level| Level::Int(*level)).collect::<Vec<_>>();
+    let study = good(
+        "concurrency = [1, 2, 4]\nvcpus = [1, 2]\ntrials = 1\n\
+         [profiles.few]\ntrials = 1\nwhere = { variant = [\"fc\", \"qemu\"], concurrency = [1, 2], vcpus = 1 }\n\
+         [figures.lines]\nform = \"line\"\nmetric = \"kernel_boot_time\"\nx = \"concurrency\"\ngroups = \"variant\"\n\
+         where = { concurrency = [1, 4], engine = [\"firecracker\", \"qemu-microvm\"], vcpus = 2 }\n\
+         [figures.bars]\nform = \"bars\"\nmetric = \"kernel_boot_time\"\n\
+         bars = [{ label = \"a\", where = { concurrency = [2, 4] } }]\n\
+         [[claims]]\nname = \"c\"\ntext = \"T.\"\nexpect = \"> 1\"\nmetric = \"kernel_boot_time\"\n\
+         where = { vcpus = [1, 2] }\nratio = [{ where = { concurrency = [1, 2] } }, { where = { concurrency = 4 } }]\n",
+    );
+    let plan = plan::expand(&study, Choice { profile: Some("few"), ..Choice::default() }).unwrap();
+    let ids: Vec<&str> = plan.cells.iter().map(|cell| &*cell.id).collect();
+    assert_eq!(ids, ["fc/1/1", "fc/2/1", "qemu/1/1", "qemu/2/1"]);
+    let plan = expand(&study, None);
+    assert_eq!(plan.figures[0].only["concurrency"], both(&[1, 4]));
+    assert_eq!(plan.figures[0].only["vcpus"], both(&[2]));
+    assert_eq!(plan.figures[1].bars[0].of["concurrency"], both(&[2, 4]));
+    let Some(Comparison::Ratio(first, second)) = &plan.claims[0].comparison else { panic!("{:?}", plan.claims) };
+    assert_eq!((&first.of["concurrency"], &first.of["vcpus"]), (&both(&[1, 2]), &both(&[1, 2])));
+    assert_eq!((&second.of["concurrency"], &second.of["vcpus"]), (&both(&[4]), &both(&[1, 2])));
+}
+
+#[test]
+fn an_axis_of_a_claim_and_of_its_side_is_an_error() {
+    let source = study(
+        "concurrency = [1, 2]\ntrials = 1\n[[claims]]\nname = \"c\"\ntext = \"T.\"\nexpect = \"> 1\"\n\
+         metric = \"kernel_boot_time\"\nwhere = { concurrency = 1 }\nvalue = { where = { concurrency = 2 } }\n",
+    );
+    let errors = parse(&source).unwrap_err();
+    assert_eq!(codes(&errors), BTreeSet::from([Code::Twice]), "{errors}");
+}
+
 #[test]
 fn colour_changes_the_look_and_nothing_else() {
     for file in wrong_manifests() {
@@ -226,7 +306,7 @@ fn the_first_study_is_right_and_its_plan_is_as_shown() {
 #[test]
 fn a_plan_names_what_is_excluded_and_the_line_that_says_so() {
     let study = good(
-        "concurrency = [1, 20]\ntrials = { 1 = 10, 20 = 1, 40 = 1 }\nwarmup = 0\n\
+        "concurrency = [1, 20]\ntrials = { 1 = 10, 20 = 1, 40 = 1 }\nwarmup = false\n\
          exclude = [\n    { variant = \"qemu\", concurrency = 20 }, # too slow\n]\n\
          include = [{ variant = \"fc\", concurrency = 40 }]\n",
     );
@@ -291,7 +371,7 @@ fn built_in_metrics_need_their_name_only() {
     let source = study("trials = 1\n").replace(
         "kernel_boot_time = {}",
         "kernel_boot_time = {}\nwebservice_startup_time = {}\nhashing_time = {}\nshutdown_time = {}\n\
-         kernel_log_messages = {}\nhash_16m = { work = { kind = \"sha256\", bytes = \"16 MiB\", rounds = 2 } }\n\
+         kernel_log_messages = {}\nhash_16m = { workload = { kind = \"sha256\", bytes = \"16 MiB\", rounds = 2 } }\n\
          again = { reading = \"work.hash_16m.duration\", label = \"Again\" }",
     );
     let study = parse(&source).unwrap_or_else(|errors| panic!("{errors}"));
@@ -341,13 +421,13 @@ vcpus = 1
 concurrency = [1, 10, 20]
 trials = { 1 = 10, 10 = 2, 20 = 1 }
 instrument_trials = 2
-warmup = 0
+warmup = false
 [profiles.short]
 trials = { 1 = 3, 10 = 1 }
-only = { concurrency = [1, 10] }
+where = { concurrency = [1, 10] }
 [profiles.one-engine]
 trials = 2
-only = { engine = "firecracker", concurrency = 1 }
+where = { engine = "firecracker", concurrency = 1 }
 [metrics]
 kernel_boot_time = {}
 hashing_time = {}
@@ -363,27 +443,27 @@ y_label = "Time (ms)"
 statistic = "mean"
 reference = true
 bars = [
-    { label = "T2 cpu", group = "firecracker", of = { variant = "fc-t2", concurrency = 1 } },
-    { label = "all", group = "firecracker", of = { engine = "firecracker", concurrency = [10, 20] } },
+    { label = "T2 cpu", group = "firecracker", where = { variant = "fc-t2", concurrency = 1 } },
+    { label = "all", group = "firecracker", where = { engine = "firecracker", concurrency = [10, 20] } },
 ]
 [figures.setup]
 form = "setup"
 [figures.x20]
 form = "box"
 metric = "shutdown_time"
-only = { concurrency = 20 }
+where = { concurrency = 20 }
 [[claims]]
 name = "slower"
 text = "QEMU boots the Linux kernel 18% slower on average."
 metric = "kernel_boot_time"
-ratio = [{ engine = "qemu-microvm" }, { engine = "firecracker" }]
+ratio = [{ where = { engine = "qemu-microvm" } }, { where = { engine = "firecracker" } }]
 expect = "> 1"
 published = 1.18
 data = "1.32x to 1.84x"
 [[claims]]
 name = "calls"
 text = "730,000 against 5,000 system calls."
-difference = [{ metric = "vmm_system_calls", variant = "qemu" }, { metric = "vmm_system_calls", variant = "fc" }]
+difference = [{ metric = "vmm_system_calls", where = { variant = "qemu" } }, { metric = "vmm_system_calls", where = { variant = "fc" } }]
 expect = "700e3 .. 750e3"
 statistic = "median"
 [[claims]]
@@ -558,7 +638,7 @@ fn what_is_beyond_the_limits_is_refused_unmade() {
 #[test]
 fn work_that_the_agent_would_refuse_is_refused_before_anything_runs() {
     let of = |bytes: u64| {
-        let work = format!("[metrics.big]\nwork = {{ kind = \"sha256\", bytes = {bytes}, rounds = 1 }}\n");
+        let work = format!("[metrics.big]\nworkload = {{ kind = \"sha256\", bytes = {bytes}, rounds = 1 }}\n");
         parse(&(study("trials = 1\n") + &work))
     };
     let most = microbench_agent::work::MOST_BYTES;
@@ -583,7 +663,7 @@ proptest! {
         let on_disk = spec.on_disk();
         let block_key = if on_disk { format!(", block = {block}") } else { String::new() };
         let work = format!("kind = \"{}\", bytes = {bytes}, rounds = {rounds}, warmup = {warmup}{block_key}", spec.name);
-        let source = format!("{}[metrics.m]\nwork = {{ {work} }}\n", study("trials = 1\ndisk = [\"clone\"]\n"));
+        let source = format!("{}[metrics.m]\nworkload = {{ {work} }}\n", study("trials = 1\ndisk = [\"clone\"]\n"));
         let Ok(kind) = serde_json::from_value::<WorkKind>(spec.name.into()) else { return Ok(()) };
         let disk = on_disk.then_some(DiskRequest { offset: 1 << 20, block, direct: true, random: false });
         let taken = WorkRequest { kind, bytes, rounds, warmup, seed: 1, disk }.check();
@@ -793,15 +873,15 @@ fn words() -> impl Strategy<Value = String> {
         "from",
         "to",
         "reading",
-        "work",
+        "workload",
         "kind",
         "bytes",
         "rounds",
         "form",
         "metric",
-        "only",
+        "where",
         "bars",
-        "of",
+        "hold_s",
         "ratio",
         "expect",
         "protocol",

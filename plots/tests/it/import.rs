@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use microbench_formats::digests::Digests;
 use microbench_formats::journal::encode;
 use microbench_formats::record::{Axis, Cell, Level, Metric, MetricSource, Plan, Values};
-use microbench_plots::import::{CellMapping, Imported, Mapping, import, start};
+use microbench_plots::import::{CellMapping, Imported, Mapping, OneOf, Rows, import, start};
 use microbench_plots::{Analysis, analyze, journal, samples};
 use proptest::prelude::*;
 
@@ -65,6 +65,11 @@ fn plan(variants: &[&str], concurrencies: &[i64], metrics: &[&str]) -> Plan {
 }
 
 /// The run of an imported table, analysed.
+/// Rows that have one of the values in a column.
+fn holding<const N: usize>(column: &str, values: [&str; N]) -> Rows {
+    BTreeMap::from([(column.to_owned(), OneOf::Many(values.map(text).to_vec()))])
+}
+
 fn analysed(plan: &Plan, csv: &str, mapping: &Mapping) -> Analysis {
     let mut run = Run::new(1, Vec::new());
     let imported =
@@ -101,20 +106,38 @@ const BARS: &[(&str, &str, i64, [f64; 5])] = &[
 ];
 
 #[test]
+fn a_mapping_selects_rows_by_one_value_or_a_list() {
+    let plan = plan(&["a", "b"], &[1], &["kernel_boot_time"]);
+    let csv = "metric,name,round,value\nkernel_boot_time,x,1,10\nkernel_boot_time,y,1,20\nkernel_boot_time,z,1,30\n\
+               kernel_boot_time,x,2,40\nkernel_boot_time,w,1,50\n";
+    let mapping = r#"{
+        "where": { "round": 1 }, "where_not": { "name": ["w"] },
+        "cells": [
+            { "where": { "name": ["x", "y"] }, "cell": { "variant": "a" } },
+            { "where": { "name": "z" }, "cell": { "variant": "b" } }
+        ]
+    }"#;
+    let imported = import(&plan, csv, &serde_json::from_str(mapping).unwrap()).unwrap();
+    assert_eq!((imported.rows, imported.ignored), (3, 2));
+    let trials: Vec<&str> = imported.plan.trials.iter().map(|trial| &*trial.cell).collect();
+    assert_eq!(trials, ["a/1", "a/1", "b/1"]);
+}
+
+#[test]
 fn the_published_values_have_the_published_means() {
     let Some(csv) = reference("paper-2019.csv") else { return };
     let plan = plan(&["qemu-host", "qemu-emulated", "t2", "c3", "default", "fc"], &[1, 10, 20], METRICS);
     let figures = ["4", "5", "webservice-time-sequential", "webservice-time-concurrent", "8", "9", "10", "11"];
     let cells = BARS.iter().map(|(theirs, variant, concurrency, _)| CellMapping {
-        row: BTreeMap::from([("variant".to_owned(), (*theirs).to_owned())]),
+        rows: holding("variant", [*theirs]),
         cell: BTreeMap::from([
             ("variant".to_owned(), text(variant)),
             ("concurrency".to_owned(), Level::Int(*concurrency)),
         ]),
     });
     let mapping = Mapping {
-        only: BTreeMap::from([("figure".to_owned(), figures.map(str::to_owned).to_vec())]),
-        except: BTreeMap::from([("repetition".to_owned(), vec!["mean".to_owned()])]),
+        selected: holding("figure", figures),
+        left_out: holding("repetition", ["mean"]),
         cells: cells.collect(),
         ..Mapping::default()
     };
@@ -149,7 +172,7 @@ fn the_demixed_values_have_the_demixed_means() {
     let plan = plan(&variants, &[1, 10, 20], METRICS);
     let mapping = Mapping {
         columns: BTreeMap::from([("variant".to_owned(), "true_variant".to_owned())]),
-        only: BTreeMap::from([("true_variant".to_owned(), variants.map(str::to_owned).to_vec())]),
+        selected: holding("true_variant", variants),
         ..Mapping::default()
     };
     let analysis = analysed(&plan, &csv, &mapping);
@@ -256,7 +279,7 @@ proptest! {
     ) {
         let plan = plan(&["a"], &[1, 3], &NAMES);
         let mapping = Mapping {
-            except: BTreeMap::from([("keep".to_owned(), vec!["no".to_owned()])]),
+            left_out: holding("keep", ["no"]),
             ..Mapping::default()
         };
         let kept: Vec<usize> = (0..rows.len()).filter(|number| !rows[*number].4).collect();

@@ -8,9 +8,10 @@ use microbench::store::directory::{Begun, Directory, Engines};
 use microbench::store::journal::{Journal, Owner};
 use microbench_formats::code::Code;
 use microbench_formats::record::Record;
-use microbench_measure::artifacts::project::read_toml;
+use microbench_measure::artifacts::project::{read_text, read_toml};
 use microbench_measure::{errln, outln};
 use microbench_plots::import as imports;
+use microbench_study::manifest::mapping::check;
 use serde::Serialize;
 
 use super::arguments::StudyArguments;
@@ -35,7 +36,13 @@ pub(super) fn import(
 ) -> anyhow::Result<ExitCode> {
     let Loaded { study, plan, engines, project, .. } = load(study)?;
     let text = std::fs::read_to_string(table).with_context(|| format!("cannot read {}", table.display()))?;
-    let mapping = mapping.map_or_else(|| Ok(imports::Mapping::default()), read_toml)?;
+    let mapping = match mapping {
+        Some(path) => {
+            check(&path.display().to_string(), &read_text(path)?)?;
+            read_toml(path)?
+        }
+        None => imports::Mapping::default(),
+    };
     let imported = match imports::import(&plan, &text, &mapping) {
         Ok(imported) => imported,
         Err(errors) => {

@@ -3,7 +3,7 @@
 use crate::support::{Bench, text};
 
 const CLAIM: &str = "[[claims]]\nname = \"quick\"\ntext = \"It starts in less than 105 ms.\"\n\
-                     metric = \"webservice_startup_time\"\nvalue = { concurrency = 1 }\nexpect = \"< 105\"\n";
+                     metric = \"webservice_startup_time\"\nvalue = { where = { concurrency = 1 } }\nexpect = \"< 105\"\n";
 
 /// A run of start-up times, imported and analysed.
 fn run(bench: &Bench, name: &str, values: impl Iterator<Item = f64>) {
@@ -45,9 +45,9 @@ fn a_difference_beyond_the_margin_fails_the_gate_and_one_within_it_passes() {
 }
 
 /// Metrics beside the bench's own: a throughput, a rate, a share and a count that is neither good nor bad.
-const METRICS: &str = "bandwidth = { work = { kind = \"memory-read\", bytes = \"64 KiB\", rounds = 2, value = \
+const METRICS: &str = "bandwidth = { workload = { kind = \"memory-read\", bytes = \"64 KiB\", rounds = 2, value = \
 \"throughput\" } }\n\
-     requests = { work = { kind = \"http\", bytes = \"4 KiB\", rounds = 10, value = \"rate\" } }\n\
+     requests = { workload = { kind = \"http\", bytes = \"4 KiB\", rounds = 10, value = \"rate\" } }\n\
      vms_completed = {}\nkernel_log_messages = {}\n";
 
 /// A project whose study has [`METRICS`] as well, with one variant for each mode.
@@ -293,7 +293,7 @@ fn gate_fails_when_a_smaller_share_of_vms_gives_a_value() {
 #[test]
 fn gate_fails_when_a_variant_crashes_or_fails_at_times() {
     let bench = Bench::new();
-    bench.study(&["ok", "crash"], "concurrency = [1]\ntrials = 6\nwarmup = 0", "");
+    bench.study(&["ok", "crash"], "concurrency = [1]\ntrials = 6\nwarmup = false", "");
     bench.run_study();
     assert!(bench.run(&["analyze", "run"]).status.success());
     let (code, table, message) = gate(&bench, &["run"]);
@@ -304,7 +304,7 @@ fn gate_fails_when_a_variant_crashes_or_fails_at_times() {
     assert_eq!(gate(&bench, &["run", "--allow-missing"]).0, Some(1));
 
     let bench = Bench::new();
-    bench.study(&["ok", "two-at-most"], "concurrency = [3]\ntrials = 6\nwarmup = 0", "");
+    bench.study(&["ok", "two-at-most"], "concurrency = [3]\ntrials = 6\nwarmup = false", "");
     bench.run_study();
     assert!(bench.run(&["analyze", "run"]).status.success());
     let (code, table, message) = gate(&bench, &["run"]);

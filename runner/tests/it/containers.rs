@@ -36,7 +36,7 @@ pub(crate) fn bench(engines: &[&str], matrix: &str, guest: &str) -> Bench {
             "[study]\nname = \"test\"\ntitle = \"A test\"\nseed = 1\n[guest]\nkernel = \"tiny\"\nrootfs = \"tiny\"\n\
              memory_mib = 64\n{guest}\n{variants}[matrix]\n{matrix}\n[metrics]\nkernel_boot_time = {{}}\nphase_kernel = {{}}\n\
              webservice_startup_time = {{}}\nlistening = {{ from = \"spawn\", to = \"agent.listening\" }}\n\
-             hashing_time = {{ work = {{ kind = \"sha256\", bytes = \"64 KiB\", rounds = 2 }} }}\nshutdown_time = {{}}\n\
+             hashing_time = {{ workload = {{ kind = \"sha256\", bytes = \"64 KiB\", rounds = 2 }} }}\nshutdown_time = {{}}\n\
              [figures.startup]\nform = \"grouped-bars\"\nmetric = \"webservice_startup_time\"\ngroups = \"concurrency\"\n\
              [figures.boot]\nform = \"grouped-bars\"\nmetric = \"kernel_boot_time\"\ngroups = \"concurrency\"\n"
         ),
@@ -86,7 +86,7 @@ fn a_process_containers_and_an_engine_of_one_file_give_all_that_needs_no_kernel(
         return;
     }
     let engines = ["process", "crun", "runc", "nice"];
-    let bench = bench(&engines, "concurrency = [1, 2]\ntrials = 1\nwarmup = 0", "");
+    let bench = bench(&engines, "concurrency = [1, 2]\ntrials = 1\nwarmup = false", "");
     bench.file("engines/nice.toml", NICE);
     bench.run_study();
     let counted = bench.counted();
@@ -130,7 +130,7 @@ fn a_guest_without_a_kernel_has_a_network_of_its_own_and_is_held_as_others_are()
         return;
     }
     let bench =
-        bench(&["process", "crun"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "network = false\nsteady_s = 1");
+        bench(&["process", "crun"], "concurrency = [2]\ntrials = 1\nwarmup = false", "network = false\nsteady_s = 1");
     bench.run_study();
     for execution in bench.counted().values() {
         for vm in execution.vms.values() {
@@ -141,7 +141,7 @@ fn a_guest_without_a_kernel_has_a_network_of_its_own_and_is_held_as_others_are()
     }
     let said = text(&bench.run(&["plan", "study.toml"]).stdout);
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("network, trace are not applied to it") && !said.contains("steady_s"), "{said}");
+    assert!(said.contains("network, trace are not applied to it") && !said.contains("hold_s"), "{said}");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_container_that_never_answers_leaves_nothing_to_the_next_trial() {
     if !can_mount() {
         return;
     }
-    let matrix = "trials = 2\nwarmup = 0";
+    let matrix = "trials = 2\nwarmup = false";
     let bench = bench(&["stuck"], matrix, "boot_deadline_s = 2");
     bench.file("engines/stuck.toml", &stuck("127.0.0.1:81"));
     bench.run_study();
@@ -179,7 +179,7 @@ fn a_killed_runner_leaves_no_container_no_mount_and_no_loop_device() {
     if !can_mount() {
         return;
     }
-    let bench = bench(&["stuck"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "boot_deadline_s = 300");
+    let bench = bench(&["stuck"], "concurrency = [2]\ntrials = 1\nwarmup = false", "boot_deadline_s = 300");
     bench.file("engines/stuck.toml", &stuck("127.0.0.1:82"));
     let run = bench.path("run");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -197,7 +197,7 @@ fn a_killed_runner_leaves_no_container_no_mount_and_no_loop_device() {
 
 #[test]
 fn anybody_but_root_is_told_that_containers_are_not_applicable() {
-    let bench = bench(&["process", "crun"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    let bench = bench(&["process", "crun"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = if is_root() {
         fs::copy(env!("CARGO_BIN_EXE_microbench"), bench.path("microbench")).unwrap();
         let given = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);

@@ -8,7 +8,8 @@ use microbench_plots::journal::{Execution, Vm};
 use crate::support::{Bench, processes_of, text, wait_until};
 
 /// Two VMs at once work, any more fail.
-const SWEEP: &str = "concurrency = [1, 2, 4, 8]\ntrials = 2\nwarmup = 0\nlimit = { failures = 0.4 }\ngive_up_after = 0";
+const SWEEP: &str =
+    "concurrency = [1, 2, 4, 8]\ntrials = 2\nwarmup = false\nlimit = { failures = 0.4 }\nmax_consecutive_failures = 0";
 
 /// Cells, each with the reasons of its VMs' failures.
 fn failures(counted: &BTreeMap<u32, Execution>) -> BTreeMap<String, Vec<FailureReason>> {
@@ -69,7 +70,7 @@ fn a_resumed_run_decides_as_one_that_nothing_cut_off() {
 #[test]
 fn vms_that_are_held_begin_together_and_answer_again_whether_all_came_up_or_not() {
     let bench = Bench::new();
-    bench.study(&["ok", "two-at-most"], "concurrency = [4]\ntrials = 1\nwarmup = 0", "steady_s = 1");
+    bench.study(&["ok", "two-at-most"], "concurrency = [4]\ntrials = 1\nwarmup = false", "hold_s = 1");
     bench.run_study();
     for execution in bench.counted().values() {
         let held: Vec<&Vm> = execution.vms.values().filter(|vm| vm.failure.is_none()).collect();
@@ -97,7 +98,7 @@ fn vms_that_are_held_begin_together_and_answer_again_whether_all_came_up_or_not(
 #[test]
 fn what_a_trial_takes_is_read_of_every_vm() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
     bench.run_study();
     for vm in bench.counted()[&0].vms.values() {
         let value = |name: &str| vm.readings[name].0.clone().unwrap();
@@ -106,7 +107,7 @@ fn what_a_trial_takes_is_read_of_every_vm() {
         assert_eq!(value("vmm.cpu_time.user") + value("vmm.cpu_time.system"), value("vmm.cpu_time"));
         assert!(vm.events["tap.begin"] < vm.events["tap.end"] && vm.events["clone.end"] <= vm.events["tap.begin"]);
         let missing = vm.readings["vmm.memory_overhead_pss"].0.clone().unwrap_err();
-        assert_eq!(missing, "not read: other VMs of the trial may still boot; `steady_s` holds them");
+        assert_eq!(missing, "not read: other VMs of the trial may still boot; `hold_s` holds them");
         assert!(!vm.events.contains_key("steady.begin"), "nobody asked for it");
     }
 }

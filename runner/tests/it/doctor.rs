@@ -133,7 +133,7 @@ fn what_is_tuned_is_put_back_as_it_was() {
 #[test]
 fn a_run_knows_its_host_and_another_hosts_run_is_not_compared_with_it() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     bench.run_study();
     // Where the line is broken depends on the name of this machine's processor.
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout).split_whitespace().collect::<Vec<_>>().join(" ");

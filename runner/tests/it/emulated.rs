@@ -22,11 +22,11 @@ label = "QEMU microvm"
 engine = "qemu-microvm"
 [matrix]
 trials = 2
-warmup = 0
+warmup = false
 [metrics]
 kernel_boot_time = {}
 webservice_startup_time = {}
-hashing_time = { work = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
+hashing_time = { workload = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
 shutdown_time = {}
 [figures.startup]
 form = "grouped-bars"
@@ -52,12 +52,12 @@ reboot = "k"
 stop_deadline_s = 1
 [matrix]
 trials = 1
-warmup = 0
+warmup = false
 [metrics]
 webservice_startup_time = {}
 shutdown_time = {}
 vmm_system_calls = {}
-copy = { work = { kind = "copy", bytes = "64 KiB", rounds = 2 } }
+copy = { workload = { kind = "copy", bytes = "64 KiB", rounds = 2 } }
 "#;
 
 /// One guest of each machine that this project describes and can start here, by one kernel: with a network and, where it is said, without.
@@ -104,7 +104,7 @@ engine = "qemu-q35"
 network = false
 [matrix]
 trials = 1
-warmup = 0
+warmup = false
 [metrics]
 webservice_startup_time = {}
 kernel_boot_time = {}
@@ -122,13 +122,13 @@ engine = "firecracker"
 [matrix]
 concurrency = [2]
 trials = 1
-warmup = 0
+warmup = false
 [metrics]
 kernel_boot_time = {}
 webservice_startup_time = {}
 phase_kernel = {}
 phase_agent = {}
-hashing_time = { work = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
+hashing_time = { workload = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
 shutdown_time = {}
 "#;
 
@@ -293,7 +293,7 @@ engine = "qemu-microvm"
 sandbox = true
 [matrix]
 trials = 1
-warmup = 0
+warmup = false
 [metrics]
 webservice_startup_time = {}
 shutdown_time = {}
@@ -340,10 +340,10 @@ restore = true
 disk = "clone"
 [matrix]
 trials = 2
-warmup = 0
+warmup = false
 [metrics]
 webservice_startup_time = {}
-hashing_time = { work = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
+hashing_time = { workload = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
 shutdown_time = {}
 "#;
 
@@ -375,21 +375,21 @@ engine = "firecracker"
 engine = "qemu-microvm"
 [matrix]
 trials = 1
-warmup = 0
+warmup = false
 [metrics]
-hash = { work = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
-copy = { work = { kind = "copy", bytes = "64 KiB", rounds = 1 } }
-memory_read = { work = { kind = "memory-read", bytes = "64 KiB", rounds = 2, warmup = 1 } }
-memory_write = { work = { kind = "memory-write", bytes = "64 KiB", rounds = 2, warmup = 1 } }
-memory_copy = { work = { kind = "memory-copy", bytes = "64 KiB", rounds = 2, warmup = 1 } }
-touch = { work = { kind = "page-touch", bytes = "256 KiB", rounds = 2 } }
-disk_write = { work = { kind = "disk-write", bytes = "64 KiB", rounds = 2, block = "4 KiB" } }
-disk_write_cached = { work = { kind = "disk-write", bytes = "1 MiB", rounds = 2, block = "1 MiB", direct = false } }
-disk_read = { work = { kind = "disk-read", bytes = "64 KiB", rounds = 2, block = "4 KiB", order = "random" } }
-disk_read_cached = { work = { kind = "disk-read", bytes = "1 MiB", rounds = 2, block = "1 MiB", direct = false } }
-http = { work = { kind = "http", bytes = "4 KiB", rounds = 20, warmup = 2, connections = 2, value = "rate" } }
-send = { work = { kind = "tcp-send", bytes = "128 KiB", rounds = 2, value = "throughput" } }
-receive = { work = { kind = "tcp-receive", bytes = "128 KiB", rounds = 2, value = "throughput" } }
+hash = { workload = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
+copy = { workload = { kind = "copy", bytes = "64 KiB", rounds = 1 } }
+memory_read = { workload = { kind = "memory-read", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+memory_write = { workload = { kind = "memory-write", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+memory_copy = { workload = { kind = "memory-copy", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+touch = { workload = { kind = "page-touch", bytes = "256 KiB", rounds = 2 } }
+disk_write = { workload = { kind = "disk-write", bytes = "64 KiB", rounds = 2, block = "4 KiB" } }
+disk_write_cached = { workload = { kind = "disk-write", bytes = "1 MiB", rounds = 2, block = "1 MiB", direct = false } }
+disk_read = { workload = { kind = "disk-read", bytes = "64 KiB", rounds = 2, block = "4 KiB", order = "random" } }
+disk_read_cached = { workload = { kind = "disk-read", bytes = "1 MiB", rounds = 2, block = "1 MiB", direct = false } }
+http = { workload = { kind = "http", bytes = "4 KiB", rounds = 20, warmup = 2, connections = 2, value = "rate" } }
+send = { workload = { kind = "tcp-send", bytes = "128 KiB", rounds = 2, value = "throughput" } }
+receive = { workload = { kind = "tcp-receive", bytes = "128 KiB", rounds = 2, value = "throughput" } }
 "#;
 
 #[test]
@@ -401,7 +401,9 @@ fn real_guests_do_every_kind_of_work_and_what_they_did_is_checked() {
     for execution in counted.values() {
         let (cell, vm) = (execution.cell.as_str(), &execution.vms[&0]);
         assert_eq!(vm.failure, None, "{cell}");
-        for metric in WORK.lines().filter(|line| line.contains("work = {")).filter_map(|line| line.split(' ').next()) {
+        for metric in
+            WORK.lines().filter(|line| line.contains("workload = {")).filter_map(|line| line.split(' ').next())
+        {
             let value = vm.readings[&format!("work.{metric}.duration")].0.clone();
             assert!(value.is_ok_and(|ns| ns > 0.0), "{cell}: {metric}");
         }

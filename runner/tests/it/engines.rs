@@ -13,7 +13,7 @@ fn with_an_absent_engine() -> Bench {
     let program = fake.lines().find(|line| line.starts_with("program")).unwrap().to_owned();
     let absent = fake.replace("name = \"fake\"", "name = \"absent\"").replace("title = \"Fake\"", "title = \"Absent\"");
     bench.file("engines/absent.toml", &absent.replace(&program, "program = \"no-such-vmm\""));
-    bench.study(&["ok"], "trials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "trials = 1\nwarmup = false", "");
     let study = fs::read_to_string(bench.path("study.toml")).unwrap();
     bench.file("study.toml", &study.replace("[matrix]", "[variants.absent]\nengine = \"absent\"\n[matrix]"));
     bench
@@ -74,7 +74,7 @@ fn settings_that_a_machine_does_not_have_are_not_applicable_with_the_reason() {
     let fake = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
     let refusal = "[[refuses]]\nwhen = \"{{#unless console}}yes{{/unless}}\"\nreason = \"it is deaf\"\n";
     bench.file("engines/fake.toml", &format!("{fake}\n{refusal}"));
-    bench.study(&["ok"], "trials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "trials = 1\nwarmup = false", "");
     let study = fs::read_to_string(bench.path("study.toml")).unwrap();
     let deaf = "[variants.deaf]\nengine = \"fake\"\nconsole = false\n[matrix]";
     bench.file("study.toml", &study.replace("[matrix]", deaf));
@@ -91,7 +91,7 @@ fn settings_that_a_machine_does_not_have_are_not_applicable_with_the_reason() {
 #[test]
 fn a_guest_without_a_network_is_seen_on_its_console() {
     let bench = Bench::new();
-    bench.study(&["ok", "mute", "stranger", "garbage"], "trials = 1\nwarmup = 0", "network = false");
+    bench.study(&["ok", "mute", "stranger", "garbage"], "trials = 1\nwarmup = false", "network = false");
     bench.run_study();
     let counted = bench.counted();
     assert_eq!(counted.len(), 4);
@@ -123,7 +123,7 @@ fn a_guest_without_a_network_is_seen_on_its_console() {
 #[test]
 fn a_guest_without_a_network_that_never_ends_meets_its_deadline() {
     let bench = Bench::new();
-    bench.study(&["silent"], "trials = 1\nwarmup = 0", "network = false");
+    bench.study(&["silent"], "trials = 1\nwarmup = false", "network = false");
     bench.run_study();
     let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
     assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Timeout, "agent.ready"));

@@ -24,7 +24,7 @@ fn pid(child: &Child) -> Pid {
 #[test]
 fn after_kill_9_nothing_is_left_and_resume_completes_the_plan() {
     let bench = Bench::new();
-    bench.study(&["ok", "silent"], "concurrency = [4]\ntrials = 2\nwarmup = 0", "");
+    bench.study(&["ok", "silent"], "concurrency = [4]\ntrials = 2\nwarmup = false", "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let silent = || processes_of(&bench.path("run")).iter().filter(|(_, line)| line.contains(" silent ")).count();
     wait_until("four silent VMs", || silent() == 4);
@@ -50,7 +50,7 @@ fn after_kill_9_nothing_is_left_and_resume_completes_the_plan() {
 #[test]
 fn a_second_runner_is_refused() {
     let bench = Bench::new();
-    bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     let mut first = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
     let second = bench.run(&["run", "--resume", "run", "--host", "fake"]);
@@ -65,7 +65,7 @@ fn a_second_runner_is_refused() {
 #[test]
 fn an_interrupted_run_ends_its_trial_says_so_and_can_be_resumed() {
     let bench = Bench::new();
-    bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
     kill(pid(&runner), Signal::SIGINT).unwrap();
@@ -80,7 +80,7 @@ fn an_interrupted_run_ends_its_trial_says_so_and_can_be_resumed() {
 fn each_signal_has_its_exit_code_and_a_trial_that_lasts_longer_than_the_grace_is_run_again() {
     let begun = [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129)].map(|(signal, code)| {
         let bench = Bench::new();
-        bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "boot_deadline_s = 600");
+        bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = false", "boot_deadline_s = 600");
         let runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
         wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
         kill(pid(&runner), signal).unwrap();
@@ -97,7 +97,7 @@ fn each_signal_has_its_exit_code_and_a_trial_that_lasts_longer_than_the_grace_is
 #[test]
 fn a_second_interrupt_ends_the_run_at_once() {
     let bench = Bench::new();
-    bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "boot_deadline_s = 600");
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = false", "boot_deadline_s = 600");
     let mut command = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let mut runner = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
@@ -119,7 +119,7 @@ fn a_second_interrupt_ends_the_run_at_once() {
 #[test]
 fn a_kernel_that_is_replaced_during_the_run_stops_its_cell() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 30\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 30\nwarmup = false", "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let journal = || fs::read_to_string(bench.path("run/journal.ndjson")).unwrap_or_default();
     wait_until("a trial to end", || journal().contains("\"trial_end\""));
@@ -141,7 +141,7 @@ fn a_kernel_that_is_replaced_during_the_run_stops_its_cell() {
 #[test]
 fn a_cell_that_always_fails_is_given_up_and_the_next_one_is_run() {
     let bench = Bench::new();
-    bench.study(&["crash", "ok"], "concurrency = [1]\ntrials = 4\nwarmup = 0\ngive_up_after = 2", "");
+    bench.study(&["crash", "ok"], "concurrency = [1]\ntrials = 4\nwarmup = false\nmax_consecutive_failures = 2", "");
     bench.run_study();
     let counted = bench.counted();
     assert_eq!(counted.len(), 8);
@@ -161,7 +161,7 @@ fn a_cell_that_always_fails_is_given_up_and_the_next_one_is_run() {
 #[test]
 fn a_plan_that_was_edited_after_the_start_is_refused_with_what_differs() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     bench.run_study();
     let plan = fs::read_to_string(bench.path("run/plan.json")).unwrap();
     let edited = bench.file("run/plan.json", &plan.replacen("\"seed\": 1", "\"seed\": 2", 1));
@@ -184,7 +184,7 @@ fn analyzed(bench: &Bench, journal: &[u8]) -> (Option<i32>, String) {
 #[test]
 fn a_damaged_journal_loses_one_record_at_most_or_is_refused_by_file_and_line() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     bench.run_study();
     let path = bench.path("run/journal.ndjson");
     let whole = fs::read(&path).unwrap();
@@ -231,7 +231,7 @@ fn a_damaged_journal_loses_one_record_at_most_or_is_refused_by_file_and_line() {
 #[test]
 fn a_changed_artefact_stops_a_resumed_run_and_names_both_digests() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     bench.run_study();
     bench.file("kernels/tiny/image", "another kernel");
     let output = bench.run(&["run", "--resume", "run", "--host", "fake"]);

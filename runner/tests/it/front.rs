@@ -136,7 +136,7 @@ fn a_cell_is_explained_by_the_lines_that_set_its_values() {
          exclude = [{ variant = \"late\", concurrency = 3 }]",
         "vcpus = 2",
     );
-    let profile = "[profiles.few]\ntrials = 1\nonly = { concurrency = 1 }\n";
+    let profile = "[profiles.few]\ntrials = 1\nwhere = { concurrency = 1 }\n";
     let grouped = fs::read_to_string(&study).unwrap() + "panels = \"memory_mib\"\n" + profile;
     fs::write(&study, grouped).unwrap();
     let filters = vec![("(/[^ ]+)?/fake-vmm", "fake-vmm"), ("/[^ ]*microbench-test-[^ \n]+", "[the test's folder]")];

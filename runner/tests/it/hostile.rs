@@ -12,7 +12,7 @@ use crate::support::{Bench, control_group, in_namespaces, is_root, processes_of,
 #[test]
 fn a_guest_reaches_no_other_guest_and_nothing_of_the_host() {
     let bench = Bench::new();
-    bench.study(&["prowl"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["prowl"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
     // Even where the machine forwards packets.
     let run = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let output = in_namespaces(&run, "echo 1 > /proc/sys/net/ipv4/ip_forward").output().unwrap();
@@ -28,7 +28,7 @@ fn a_guest_reaches_no_other_guest_and_nothing_of_the_host() {
 #[test]
 fn a_guest_that_floods_its_tap_harms_nobody() {
     let bench = Bench::new();
-    bench.study(&["floods-its-tap", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "boot_deadline_s = 60");
+    bench.study(&["floods-its-tap", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "boot_deadline_s = 60");
     bench.run_study();
     assert!(bench.counted().values().all(|execution| execution.vms[&0].failure.is_none()));
 }
@@ -37,7 +37,7 @@ fn a_guest_that_floods_its_tap_harms_nobody() {
 fn a_vmm_runs_without_privileges_as_a_user_of_its_own() {
     let bench = Bench::new();
     // It does nothing at all, so that what is seen is what it was given.
-    bench.study(&["bare"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "disk = \"clone\"\nboot_deadline_s = 60");
+    bench.study(&["bare"], "concurrency = [2]\ntrials = 1\nwarmup = false", "disk = \"clone\"\nboot_deadline_s = 60");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let vms = || -> Vec<u32> {
         let all = processes_of(&bench.path("run")).into_iter();
@@ -63,7 +63,7 @@ fn a_vmm_runs_without_privileges_as_a_user_of_its_own() {
 #[test]
 fn a_vmm_that_takes_more_memory_than_there_is_is_recorded_and_the_run_goes_on() {
     let bench = Bench::new();
-    bench.study(&["hog", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "boot_deadline_s = 60");
+    bench.study(&["hog", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "boot_deadline_s = 60");
     let Some(group) = control_group(512 << 20) else {
         eprintln!("skipped: no control group of memory can be made here");
         return;

@@ -51,6 +51,27 @@ fn a_wrong_table_is_refused_with_every_line_and_leaves_no_run() {
 }
 
 #[test]
+fn old_keys_of_a_mapping_are_refused_at_once_with_their_new_names() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    bench.file("table.csv", "metric,kind,value\nhashing_time,a,1\nhashing_time,b,2\n");
+    bench.file(
+        "old.toml",
+        "[only]\nkind = [\"a\"]\n[except]\nkind = [\"b\"]\n[[cells]]\nrow = { kind = \"a\" }\ncell = {}\n",
+    );
+    let refused = bench.run(&["import", "study.toml", "table.csv", "--mapping", "old.toml", "--out", "run"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    for (old, new) in [("only", "where"), ("except", "where_not"), ("row", "where")] {
+        assert!(said.contains(&format!("`{old}` in ")) && said.contains(&format!("is called `{new}` now")), "{said}");
+    }
+    assert!(said.contains("MB0102") && !bench.path("run").exists(), "{said}");
+    bench.file("new.toml", "where = { kind = [\"a\", \"b\"] }\nwhere_not = { kind = \"b\" }\n");
+    let imported = bench.run(&["import", "study.toml", "table.csv", "--mapping", "new.toml", "--out", "run"]);
+    assert_eq!(text(&imported.stderr), "1 rows imported, 1 left out\n");
+}
+
+#[test]
 fn duplicate_rows_are_named_with_both_lines_and_leave_no_run() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 1", "");

@@ -27,7 +27,7 @@ pub(crate) struct Found {
 /// Kills the runner `kills` times, each time up to `window` after its start, resumes it, and lets it end.
 pub(crate) fn kill_and_resume(kills: u32, trials: u32, window: Duration, seed: u64) -> Found {
     let bench = Bench::new();
-    bench.study(&["ok"], &format!("concurrency = [2]\ntrials = {trials}\nwarmup = 0"), "disk = \"clone\"");
+    bench.study(&["ok"], &format!("concurrency = [2]\ntrials = {trials}\nwarmup = false"), "disk = \"clone\"");
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut found = Found::default();
     let (mut before, mut plan) = (std::collections::BTreeMap::new(), None);

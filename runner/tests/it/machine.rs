@@ -10,7 +10,7 @@ const RUN: [&str; 6] = ["run", "study.toml", "--host", "fake", "--out", "run"];
 
 fn one_trial() -> Bench {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     bench
 }
 
@@ -190,7 +190,7 @@ fn a_disk_that_is_full_when_a_run_begins_leaves_no_run() {
 #[test]
 fn a_disk_that_fills_up_stops_the_run_before_the_next_trial_and_it_goes_on_later() {
     let bench = Bench::new();
-    bench.study(&["chatty"], "concurrency = [1]\ntrials = 4\nwarmup = 0", "");
+    bench.study(&["chatty"], "concurrency = [1]\ntrials = 4\nwarmup = false", "");
     let script = "\"$1\" run study.toml --host fake --out small/run; echo \"code $?\"
 cp small/run/journal.ndjson before
 mount -o remount,size=64m none small

@@ -86,7 +86,7 @@ const SILENT: &[&str] = &["cancel submission"];
 /// A project in which every one of [`COMMANDS`] succeeds or finds something to print.
 fn project() -> Bench {
     let bench = Bench::new();
-    bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+    bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     bench.file("table.csv", "metric,concurrency,value,variant\nhashing_time,1,5,ok\nhashing_time,1,5,late\n");
     bench.file("machine/sys/kernel/mm/ksm/run", "1\n");
     for (name, prints) in [("sbatch", "77"), ("squeue", "1|RUNNING|n1"), ("sacct", ""), ("scancel", "")] {
@@ -238,7 +238,7 @@ fn a_run_is_complete_when_its_output_cannot_be_written() {
         (To::Nobody, To::Nobody, 1),
     ] {
         let bench = Bench::new();
-        bench.study(&["ok", "crash"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+        bench.study(&["ok", "crash"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
         let mut command = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
         let output = command.stdout(out.stdio()).stderr(err.stdio()).spawn().unwrap().wait_with_output().unwrap();
         let said = text(&output.stderr);
@@ -255,7 +255,7 @@ fn a_run_is_complete_when_its_output_cannot_be_written() {
 #[test]
 fn a_run_that_starts_with_closed_descriptors_gives_no_file_to_its_vms() {
     let bench = Bench::new();
-    bench.study(&["silent", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["silent", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let inner = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"]).arg(inner.get_program()).args(inner.get_args());
@@ -303,7 +303,7 @@ fn without_terminal(bench: &Bench, script: &str) -> String {
 #[test]
 fn a_hangup_ends_a_run_after_the_trial_and_leaves_a_whole_journal() {
     let bench = Bench::new();
-    bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     // The kernel tells the leader of the session alone, which is the shell.
     let code =
         without_terminal(&bench, "trap 'kill -HUP $run' HUP; RUN & run=$!; wait $run; wait $run; echo $? > code");
@@ -318,13 +318,13 @@ fn a_hangup_ends_a_run_after_the_trial_and_leaves_a_whole_journal() {
 #[test]
 fn a_run_that_ignores_hangups_continues_without_its_terminal() {
     let bench = Bench::new();
-    bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     assert_eq!(without_terminal(&bench, "trap '' HUP; RUN; echo $? > code"), "0");
     assert_complete(&bench, 2);
 
     // As `nohup` starts it.
     let bench = Bench::new();
-    bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let inner = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());

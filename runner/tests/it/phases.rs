@@ -11,7 +11,7 @@ const WHOLE: &str = "webservice_startup_time";
 
 /// Runs guests that behave as `modes` with every phase measured and drawn; returns the samples of each cell by metric.
 fn measured(bench: &Bench, modes: &[&str]) -> BTreeMap<String, BTreeMap<String, Sample>> {
-    let study = bench.study(modes, "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    let study = bench.study(modes, "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let metrics: String = PHASES.iter().map(|name| format!("[metrics.{name}]\n")).collect();
     let figures = format!(
         "[figures.phases]\nform = \"stacked-bars\"\nmetrics = {PHASES:?}\n\
@@ -92,7 +92,7 @@ fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
 #[test]
 fn a_boot_that_cannot_be_traced_is_a_boot_all_the_same() {
     let bench = Bench::new();
-    let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0\ntrace = [true]", "");
+    let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false\ntrace = [true]", "");
     let metric = "[metrics.set_up]\nfrom = \"vmm.exec\"\nto = \"guest.entered\"\n";
     std::fs::write(&study, format!("{}{metric}", std::fs::read_to_string(&study).unwrap())).unwrap();
     bench.run_study();

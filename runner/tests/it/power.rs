@@ -77,7 +77,7 @@ fn on_disk(calls: &[Call], name: &str) -> usize {
 #[test]
 fn what_resuming_needs_is_on_disk_before_the_first_trial() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let log = bench.path("calls");
     let run = bench.command(&["run", "study.toml", "--host", "fake", "--shard", "1/2", "--out", "runs/a"]);
     let output = traced(&run, &log).output().expect("strace: `make deps` installs it");
@@ -124,7 +124,7 @@ fn what_resuming_needs_is_on_disk_before_the_first_trial() {
 /// A run of a shard whose second trial is missing.
 fn cut_run() -> Bench {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let run = bench.run(&["run", "study.toml", "--host", "fake", "--shard", "1/1", "--out", "run"]);
     assert!(run.status.success(), "{}", text(&run.stderr));
     let journal = bench.path("run/journal.ndjson");

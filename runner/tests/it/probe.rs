@@ -7,7 +7,7 @@ use crate::support::{Bench, text};
 #[test]
 fn the_agent_announces_itself_and_both_witnesses_are_recorded() {
     let bench = Bench::new();
-    bench.study(&["late", "unannounced", "chatter"], "trials = 5\nwarmup = 0", "");
+    bench.study(&["late", "unannounced", "chatter"], "trials = 5\nwarmup = false", "");
     let journal = bench.run_study();
     let mut announced = 0;
     for execution in &journal.executions {
@@ -31,7 +31,7 @@ fn the_agent_announces_itself_and_both_witnesses_are_recorded() {
 #[test]
 fn every_session_begins_with_the_probes_own_error() {
     let bench = Bench::new();
-    bench.study(&["ok"], "trials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "trials = 1\nwarmup = false", "");
     let journal = bench.run_study();
     let [ProbeError { n, median_ms, p99_ms, max_ms, .. }] = journal.probe_errors[..] else { panic!("{journal:?}") };
     // Never early: what answers was there before.

@@ -21,7 +21,7 @@ fn console(bench: &Bench) -> String {
 #[test]
 fn without_a_console_the_marks_are_missing_and_nothing_else() {
     let bench = Bench::new();
-    bench.study(&["ok"], "trials = 1\nwarmup = 0", "console = false\nprobe = \"busy\"\nneighbour = false");
+    bench.study(&["ok"], "trials = 1\nwarmup = false", "console = false\nprobe = \"busy\"\nneighbour = false");
     change(&bench, "[metrics]", "[metrics]\nagent_time = { from = \"spawn\", to = \"agent.ready\" }");
     bench.run_study();
     assert_eq!(console(&bench), "");
@@ -39,7 +39,7 @@ fn without_a_console_the_marks_are_missing_and_nothing_else() {
 fn the_reboot_word_is_the_engines_own_or_the_studys() {
     for (guest, word) in [("", "console=ttyS0 reboot=t fake "), ("reboot = \"k\"", "console=ttyS0 reboot=k fake ")] {
         let bench = Bench::new();
-        bench.study(&["ok"], "trials = 1\nwarmup = 0", guest);
+        bench.study(&["ok"], "trials = 1\nwarmup = false", guest);
         bench.run_study();
         assert!(console(&bench).contains(word), "{}", console(&bench));
     }
@@ -48,7 +48,7 @@ fn the_reboot_word_is_the_engines_own_or_the_studys() {
 #[test]
 fn a_copy_in_place_of_the_hash_is_asked_for_and_its_answer_checked() {
     let bench = Bench::new();
-    bench.study(&["ok", "wrong-digest"], "trials = 1\nwarmup = 0", "");
+    bench.study(&["ok", "wrong-digest"], "trials = 1\nwarmup = false", "");
     change(&bench, "kind = \"sha256\"", "kind = \"copy\"");
     bench.run_study();
     let counted = bench.counted();
@@ -65,7 +65,7 @@ fn a_copy_in_place_of_the_hash_is_asked_for_and_its_answer_checked() {
 #[test]
 fn the_missing_message_of_the_as_coded_protocol_is_not_available_with_the_reason() {
     let bench = Bench::new();
-    bench.study(&["ok"], "trials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "trials = 1\nwarmup = false", "");
     change(&bench, "seed = 1", "seed = 1\nprotocol = \"as-coded\"");
     bench.run_study();
     assert!(bench.run(&["analyze", "run"]).status.success());
@@ -77,7 +77,7 @@ fn the_missing_message_of_the_as_coded_protocol_is_not_available_with_the_reason
 #[test]
 fn system_calls_are_counted_in_trials_of_their_own() {
     let bench = Bench::new();
-    bench.study(&["ok", "no-stop"], "concurrency = [1, 2]\ntrials = 1\nwarmup = 1\ninstrument_trials = 2", "");
+    bench.study(&["ok", "no-stop"], "concurrency = [1, 2]\ntrials = 1\nwarmup = true\ninstrument_trials = 2", "");
     change(&bench, "[metrics]", "[metrics]\nvmm_system_calls = {}");
     bench.run_study();
     let counted = bench.counted();
@@ -108,7 +108,7 @@ fn system_calls_are_counted_in_trials_of_their_own() {
 fn a_file_that_a_setting_names_is_locked_and_given_to_the_vmm() {
     let bench = Bench::new();
     bench.file("templates/one.json", "{ \"a\": 1 }");
-    bench.study(&["ok"], "trials = 1\nwarmup = 0\nfile = [\"\", \"templates/one.json\"]", "");
+    bench.study(&["ok"], "trials = 1\nwarmup = false\nfile = [\"\", \"templates/one.json\"]", "");
     change(&bench, "groups = \"concurrency\"", "groups = \"file\"");
     bench.run_study();
     let given: Vec<String> = bench
@@ -132,8 +132,8 @@ fn a_file_that_a_setting_names_is_locked_and_given_to_the_vmm() {
 #[test]
 fn a_profile_decides_how_often_each_cell_is_run() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 5\nwarmup = 0", "");
-    change(&bench, "[metrics]", "[profiles.short]\ntrials = { 1 = 2 }\nonly = { concurrency = 1 }\n[metrics]");
+    bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 5\nwarmup = false", "");
+    change(&bench, "[metrics]", "[profiles.short]\ntrials = { 1 = 2 }\nwhere = { concurrency = 1 }\n[metrics]");
     let unknown = bench.run(&["plan", "study.toml", "--profile", "shrot"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("those that it has are `full`, `short`"), "{}", text(&unknown.stderr));

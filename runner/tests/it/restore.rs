@@ -30,7 +30,8 @@ load = [{ method = "PUT", path = "/load", body = "{}", boots = true }]
 [version]"#,
     );
     bench.file("engines/restoring.toml", &restoring);
-    let study = fs::read_to_string(bench.study(&[mode], "concurrency = [1, 2]\ntrials = 2\nwarmup = 0", "")).unwrap();
+    let study =
+        fs::read_to_string(bench.study(&[mode], "concurrency = [1, 2]\ntrials = 2\nwarmup = false", "")).unwrap();
     bench.file("study.toml", &study.replace("engine = \"fake\"", "engine = \"restoring\""));
     bench
 }

@@ -43,7 +43,7 @@ fn a_run_leaves_every_event_reading_and_derived_file() {
 #[test]
 fn a_vm_takes_few_of_the_descriptors_that_a_machine_allows() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [80]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [80]\ntrials = 1\nwarmup = false", "");
     let run = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     // Four for each VM, and what the runner has without one.
     let output = in_namespaces(&run, "ulimit -n 400").output().unwrap();
@@ -84,7 +84,7 @@ fn assert_whole(vm: &Vm) {
 /// Runs one VM that behaves as `mode` and returns what became of it.
 fn misbehaving(mode: &str) -> Vm {
     let bench = Bench::new();
-    bench.study(&[mode], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&[mode], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     bench.run_study();
     let counted = bench.counted();
     let vm = counted[&0].vms[&0].clone();

@@ -17,7 +17,7 @@ use crate::support::{Bench, counted, is_root, processes_of, text, variables, wai
 /// A project with a study of two modes, one and two VMs at once: `trials` blocks of four trials.
 fn bench(trials: u32) -> Bench {
     let bench = Bench::new();
-    bench.study(&["ok", "late"], &format!("concurrency = [1, 2]\ntrials = {trials}\nwarmup = 0"), "");
+    bench.study(&["ok", "late"], &format!("concurrency = [1, 2]\ntrials = {trials}\nwarmup = false"), "");
     bench
 }
 
@@ -227,9 +227,9 @@ fn what_is_no_run_together_is_refused() {
 #[test]
 fn cells_that_share_no_host_are_not_compared() {
     let bench = Bench::new();
-    let study = bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    let study = bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let claim = "[[claims]]\nname = \"same\"\ntext = \"They are alike.\"\nmetric = \"kernel_boot_time\"\n\
-                 ratio = [{ variant = \"ok\" }, { variant = \"late\" }]\nexpect = \"0.9 .. 1.1\"\n";
+                 ratio = [{ where = { variant = \"ok\" } }, { where = { variant = \"late\" } }]\nexpect = \"0.9 .. 1.1\"\n";
     let text_of = fs::read_to_string(study).unwrap();
     bench.file("study.toml", &format!("{text_of}{claim}"));
     run_shard(&bench, "1/2", "one", "n1");

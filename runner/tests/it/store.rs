@@ -58,7 +58,7 @@ fn a_run_is_named_by_its_beginning_or_as_the_latest_wherever_one_is_taken() {
 fn runs_are_listed_with_their_state_and_what_cannot_be_read_with_the_reason() {
     let bench = imported();
     // Interrupted after its first trial, and gone on with for one more: two sessions.
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     assert!(bench.run(&["run", "study.toml", "--host", "fake", "--out", "runs/cut"]).status.success());
     let journal = bench.path("runs/cut/journal.ndjson");
     let whole = fs::read_to_string(&journal).unwrap();
@@ -95,7 +95,7 @@ fn runs_are_listed_with_their_state_and_what_cannot_be_read_with_the_reason() {
 #[test]
 fn a_run_that_is_executed_is_said_to_be_and_is_neither_packed_nor_removed() {
     let bench = Bench::new();
-    bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "boot_deadline_s = 600");
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = false", "boot_deadline_s = 600");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "runs/held"]);
     let folder = bench.path("runs");
     wait_until("a VM", || processes_of(&folder).iter().any(|(_, line)| line.contains(" silent ")));
@@ -162,7 +162,7 @@ fn an_exported_run_is_the_same_bytes_each_time_and_gives_the_same_results_elsewh
 #[test]
 fn an_archive_that_was_changed_is_refused_and_a_console_is_left_out_on_request() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     bench.run_study();
     let files = |name: &str, more: &[&str]| {
         let made = json(&bench, &[&["export", "run", "--json", "--out", name], more].concat());

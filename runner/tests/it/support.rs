@@ -115,7 +115,7 @@ messages = ["lacks the level"]
              [guest]\nkernel = \"tiny\"\nrootfs = \"tiny\"\n{boot}stop_deadline_s = {stop}\nwork_deadline_s = 120\n{guest}\n\
              {variants}[matrix]\n{matrix}\n\
              [metrics]\nkernel_boot_time = {{}}\nwebservice_startup_time = {{}}\n\
-             hashing_time = {{ work = {{ kind = \"sha256\", bytes = \"64 KiB\", rounds = 2 }} }}\nshutdown_time = {{}}\n\
+             hashing_time = {{ workload = {{ kind = \"sha256\", bytes = \"64 KiB\", rounds = 2 }} }}\nshutdown_time = {{}}\n\
              [figures.startup]\nform = \"grouped-bars\"\ntitle = \"Start-up\"\nmetric = \"webservice_startup_time\"\n\
              groups = \"concurrency\"\n"
         );

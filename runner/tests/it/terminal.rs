@@ -42,7 +42,7 @@ fn lines(output: &str) -> Vec<String> {
 #[test]
 fn a_trial_is_a_line_with_its_status_and_what_went_wrong_below_it() {
     let bench = Bench::new();
-    bench.study(&["ok", "crash", "refuse", "complains-first"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["ok", "crash", "refuse", "complains-first"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let said = text(&output.stderr);
     for begin in ["   PASS [", "   FAIL [", "   SKIP [", "INVALID ["] {
@@ -94,7 +94,7 @@ fn nothing_is_wider_than_the_terminal_and_colours_obey() {
 #[test]
 fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
     let bench = Bench::new();
-    bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = 0", "");
+    bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = false", "");
     bench.run_study();
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
     assert!(analyzed.contains("webservice_startup_time\n\u{251c}\u{2500} ok "), "{analyzed}");
@@ -121,7 +121,7 @@ fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
 #[test]
 fn one_interrupt_from_the_terminal_lets_the_trial_end() {
     let bench = Bench::new();
-    bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = 0", "");
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     let mut command = terminal(&bench, 80, "run study.toml --host fake --out run");
     let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is there");
     wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));

@@ -22,7 +22,7 @@ fn samples(bench: &Bench, metric: &str) -> Vec<[String; 4]> {
 #[test]
 fn a_trial_whose_guest_complains_is_kept_and_run_again() {
     let bench = Bench::new();
-    bench.study(&["complains-first"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["complains-first"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let said = text(&output.stderr);
     assert!(said.contains("complains-first/2 invalid (guest-kernel): VM 0: [    1.0] BUG: soft lockup"), "{said}");
@@ -45,7 +45,7 @@ fn a_trial_whose_guest_complains_is_kept_and_run_again() {
 #[test]
 fn a_trial_that_is_disturbed_each_time_is_missing_and_says_why() {
     let bench = Bench::new();
-    bench.study(&["complains", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["complains", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     assert!(text(&output.stderr).contains("it stays invalid"), "{}", text(&output.stderr));
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
@@ -61,7 +61,7 @@ fn a_trial_that_is_disturbed_each_time_is_missing_and_says_why() {
 #[test]
 fn a_pause_makes_the_trial_invalid_and_it_is_run_again() {
     let bench = Bench::new();
-    bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
     let pid = Pid::from_raw(i32::try_from(runner.id()).unwrap());
@@ -79,7 +79,7 @@ fn a_pause_makes_the_trial_invalid_and_it_is_run_again() {
 fn a_stopping_rule_stops_in_whole_blocks_and_says_why() {
     let bench = Bench::new();
     let rule = "precision = { metric = \"kernel_boot_time\", relative = 0.02, n_min = 6, every = 2, n_max = 20 }";
-    bench.study(&["ok", "unannounced"], &format!("concurrency = [1]\n{rule}\nwarmup = 0"), "");
+    bench.study(&["ok", "unannounced"], &format!("concurrency = [1]\n{rule}\nwarmup = false"), "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let said = text(&output.stderr);
@@ -103,7 +103,7 @@ fn a_stopping_rule_stops_in_whole_blocks_and_says_why() {
 #[test]
 fn the_variants_of_one_run_are_compared_with_the_first() {
     let bench = Bench::new();
-    let path = bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = 0", "");
+    let path = bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = false", "");
     let study = std::fs::read_to_string(&path).unwrap();
     bench.file("study.toml", &study.replace("seed = 1", "seed = 1\nfamily = [\"webservice_startup_time\"]"));
     bench.run_study();

@@ -26,7 +26,7 @@ fn with_secrets(bench: &Bench, command: &Command) -> Output {
 #[test]
 fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
     let bench = Bench::new();
-    bench.study(&["tells"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["tells"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
     // This thread's session keyring, which is what the programs inherit that it starts.
     sys::leave_session_keyring().unwrap();
     let own = sys::session_keyring().ok();
@@ -55,7 +55,7 @@ fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
 #[test]
 fn a_program_that_is_asked_for_its_version_inherits_no_descriptor_and_no_variable() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let study = fs::read_to_string(bench.path("study.toml")).unwrap();
     let study = study.replace("engine = \"fake\"\nmode = \"ok\"", "engine = \"qemu-microvm\"");
     bench.file("study.toml", &study);
@@ -94,7 +94,7 @@ fn as_root_of_a_namespace(command: &Command) -> Command {
 
 fn where_vmms_cannot_be_isolated_nothing_is_started(limited: fn(&Command) -> Command, why: &str) {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let run = |arguments: &[&str]| limited(&bench.command(arguments)).output().unwrap();
     for host in ["fake", "auto"] {
         let output = run(&["run", "study.toml", "--host", host, "--out", "run"]);
@@ -154,7 +154,7 @@ fn root_of_a_user_namespace_starts_nothing_unless_it_is_allowed() {
 #[test]
 fn a_run_whose_vmms_are_isolated_does_not_say_otherwise_though_it_were_allowed() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run", "--allow-unisolated"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(!text(&output.stderr).contains("not isolated"));
@@ -166,7 +166,7 @@ fn a_run_whose_vmms_are_isolated_does_not_say_otherwise_though_it_were_allowed()
 fn an_ordinary_users_vmms_have_no_capability_in_their_user_namespace() {
     let bench = Bench::new();
     // Without a network: the fake VMM needs none of its own then, for which it enters a user namespace.
-    bench.study(&["ok"], "concurrency = [2]\ntrials = 1\nwarmup = 0", "disk = \"clone\"\nnetwork = false");
+    bench.study(&["ok"], "concurrency = [2]\ntrials = 1\nwarmup = false", "disk = \"clone\"\nnetwork = false");
     let given = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let output = if is_root() {
         fs::copy(env!("CARGO_BIN_EXE_microbench"), bench.path("microbench")).unwrap();
@@ -207,7 +207,7 @@ fn a_container_that_runs_as_root_fails_with_the_reason() {
     if !can_mount() {
         return;
     }
-    let bench = containers(&["rooted"], "trials = 1\nwarmup = 0", "");
+    let bench = containers(&["rooted"], "trials = 1\nwarmup = false", "");
     bench.file("engines/rooted.toml", &rooted());
     bench.run_study();
     let failure = bench.counted()[&0].vms[&0].failure.clone().expect("a failure");

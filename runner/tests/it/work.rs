@@ -11,22 +11,22 @@ use crate::support::{Bench, text};
 
 /// Small work of every kind.
 const METRICS: &str = r#"[metrics]
-read = { work = { kind = "memory-read", bytes = "64 KiB", rounds = 2, warmup = 1, value = "throughput" } }
-write = { work = { kind = "memory-write", bytes = "64 KiB", rounds = 2, warmup = 1 } }
-copy = { work = { kind = "memory-copy", bytes = "64 KiB", rounds = 2 } }
-old_copy = { work = { kind = "copy", bytes = "64 KiB", rounds = 2 } }
-touch = { work = { kind = "page-touch", bytes = "64 KiB", rounds = 2, value = "rate" } }
-disk_read = { work = { kind = "disk-read", bytes = "64 KiB", rounds = 2, value = "p99" } }
-disk_write = { work = { kind = "disk-write", bytes = "64 KiB", rounds = 2, direct = false, order = "random" } }
-http = { work = { kind = "http", bytes = "5000 B", rounds = 30, warmup = 4, connections = 4, value = "rate" } }
+read = { workload = { kind = "memory-read", bytes = "64 KiB", rounds = 2, warmup = 1, value = "throughput" } }
+write = { workload = { kind = "memory-write", bytes = "64 KiB", rounds = 2, warmup = 1 } }
+copy = { workload = { kind = "memory-copy", bytes = "64 KiB", rounds = 2 } }
+old_copy = { workload = { kind = "copy", bytes = "64 KiB", rounds = 2 } }
+touch = { workload = { kind = "page-touch", bytes = "64 KiB", rounds = 2, value = "rate" } }
+disk_read = { workload = { kind = "disk-read", bytes = "64 KiB", rounds = 2, value = "p99" } }
+disk_write = { workload = { kind = "disk-write", bytes = "64 KiB", rounds = 2, direct = false, order = "random" } }
+http = { workload = { kind = "http", bytes = "5000 B", rounds = 30, warmup = 4, connections = 4, value = "rate" } }
 http_p50 = { reading = "work.http.p50" }
-send = { work = { kind = "tcp-send", bytes = "100001 B", rounds = 3, warmup = 1, value = "throughput" } }
-receive = { work = { kind = "tcp-receive", bytes = "100001 B", rounds = 3, warmup = 1, value = "throughput" } }
+send = { workload = { kind = "tcp-send", bytes = "100001 B", rounds = 3, warmup = 1, value = "throughput" } }
+receive = { workload = { kind = "tcp-receive", bytes = "100001 B", rounds = 3, warmup = 1, value = "throughput" } }
 "#;
 
 fn bench(modes: &[&str], metrics: &str) -> Bench {
     let bench = Bench::new();
-    let path = bench.study(modes, "trials = 1\nwarmup = 0", "disk = \"clone\"");
+    let path = bench.study(modes, "trials = 1\nwarmup = false", "disk = \"clone\"");
     let study = fs::read_to_string(&path).unwrap().replace("[metrics]\n", metrics);
     fs::write(path, study).unwrap();
     bench.run_study();
@@ -69,12 +69,18 @@ fn every_kind_gives_its_values_in_their_units() {
 #[test]
 fn work_that_was_not_done_is_no_number() {
     for (metric, says) in [
-        ("write = { work = { kind = \"memory-write\", bytes = \"64 KiB\", rounds = 1 } }", "the checksum is"),
-        ("read = { work = { kind = \"disk-read\", bytes = \"64 KiB\", rounds = 1 } }", "the checksum is"),
-        ("http = { work = { kind = \"http\", bytes = \"5000 B\", rounds = 3 } }", "other bytes than it should have"),
-        ("send = { work = { kind = \"tcp-send\", bytes = \"100001 B\", rounds = 1 } }", "GET /stream: the checksum is"),
+        ("write = { workload = { kind = \"memory-write\", bytes = \"64 KiB\", rounds = 1 } }", "the checksum is"),
+        ("read = { workload = { kind = \"disk-read\", bytes = \"64 KiB\", rounds = 1 } }", "the checksum is"),
         (
-            "receive = { work = { kind = \"tcp-receive\", bytes = \"100001 B\", rounds = 1 } }",
+            "http = { workload = { kind = \"http\", bytes = \"5000 B\", rounds = 3 } }",
+            "other bytes than it should have",
+        ),
+        (
+            "send = { workload = { kind = \"tcp-send\", bytes = \"100001 B\", rounds = 1 } }",
+            "GET /stream: the checksum is",
+        ),
+        (
+            "receive = { workload = { kind = \"tcp-receive\", bytes = \"100001 B\", rounds = 1 } }",
             "POST /stream: the checksum is",
         ),
     ] {
@@ -96,8 +102,9 @@ fn work_that_took_no_time_is_no_number() {
 
 #[test]
 fn traffic_that_breaks_off_or_never_ends_is_no_number() {
-    let http = "[metrics]\nhttp = { work = { kind = \"http\", bytes = \"5000 B\", rounds = 3, connections = 2 } }\n";
-    let send = "[metrics]\nsend = { work = { kind = \"tcp-send\", bytes = \"100001 B\", rounds = 1 } }\n";
+    let http =
+        "[metrics]\nhttp = { workload = { kind = \"http\", bytes = \"5000 B\", rounds = 3, connections = 2 } }\n";
+    let send = "[metrics]\nsend = { workload = { kind = \"tcp-send\", bytes = \"100001 B\", rounds = 1 } }\n";
     for (mode, metrics, says) in [
         ("cut-traffic", http, "GET /file"),
         ("cut-traffic", send, "GET /stream"),
@@ -117,10 +124,10 @@ fn traffic_that_breaks_off_or_never_ends_is_no_number() {
 #[test]
 fn traffic_that_stands_still_ends_at_the_deadline() {
     let bench = Bench::new();
-    let path = bench.study(&["mute-traffic"], "trials = 1\nwarmup = 0", "");
-    let http = "[metrics]\nhttp = { work = { kind = \"http\", bytes = \"5000 B\", rounds = 3 } }\n";
+    let path = bench.study(&["mute-traffic"], "trials = 1\nwarmup = false", "");
+    let http = "[metrics]\nhttp = { workload = { kind = \"http\", bytes = \"5000 B\", rounds = 3 } }\n";
     let study = fs::read_to_string(&path).unwrap().replace("[metrics]\n", http);
-    fs::write(path, study.replace("work_deadline_s = 120", "work_deadline_s = 1")).unwrap();
+    fs::write(path, study.replace("workload_deadline_s = 120", "workload_deadline_s = 1")).unwrap();
     bench.run_study();
     let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
     assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Timeout, "work.end"));

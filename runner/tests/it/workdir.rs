@@ -42,7 +42,7 @@ fn python_modules_of_the_working_directory_are_not_imported() {
 #[test]
 fn programs_of_the_working_directory_are_not_found_by_a_relative_path() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     for name in ["mke2fs", "debugfs", "ldd", "dpkg-query", "python3", "sbatch"] {
         trap(&bench, name);
     }
@@ -60,7 +60,7 @@ fn doctor_boots_no_guest_of_a_study_that_is_not_named() {
     let engine = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
     let given = engine.lines().find(|line| line.starts_with("program = ")).unwrap();
     bench.file("experiments/engines/fake.toml", &engine.replace(given, &format!("program = {program:?}")));
-    let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "");
+    let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     fs::rename(study, bench.path("experiments/quick.toml")).unwrap();
     let said = text(&bench.run(&["doctor"]).stdout);
     let guest = said.lines().find(|line| line.contains("guest under KVM")).unwrap_or_else(|| panic!("{said}"));
@@ -72,7 +72,7 @@ fn doctor_boots_no_guest_of_a_study_that_is_not_named() {
 #[test]
 fn a_vmm_does_not_run_in_the_working_directory() {
     let bench = Bench::new();
-    bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = 0", "boot_deadline_s = 600");
+    bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = false", "boot_deadline_s = 600");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let vmm = || processes_of(&bench.path("run")).into_iter().find(|(_, line)| line.contains(" silent "));
     wait_until("a VM", || vmm().is_some());

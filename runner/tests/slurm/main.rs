@@ -175,7 +175,7 @@ fn ended(journal: &Path) -> usize {
 #[ignore = "needs slurm-wlm and munge: make test-slurm"]
 fn a_node_that_dies_loses_nothing_and_doubles_nothing() {
     let bench = Bench::new();
-    bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 40\nwarmup = 0", "");
+    bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 40\nwarmup = false", "");
     let mut slurm = Slurm::start(&bench);
     let begun = Instant::now();
     let submit =
@@ -228,7 +228,7 @@ label = "Firecracker"
 engine = "firecracker"
 [matrix]
 trials = 2
-warmup = 1
+warmup = true
 [metrics]
 kernel_boot_time = {}
 webservice_startup_time = {}

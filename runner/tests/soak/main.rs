@@ -94,7 +94,7 @@ fn watch(runner: &mut Child, run: &Path, skipped: usize) {
 #[ignore = "ten minutes"]
 fn two_thousand_trials_take_no_more_than_the_first_hundred() {
     let bench = Bench::new();
-    bench.study(&["ok"], "concurrency = [1]\ntrials = 2000\nwarmup = 0", "disk = \"clone\"");
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2000\nwarmup = false", "disk = \"clone\"");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     watch(&mut runner, &bench.path("run"), 100);
     assert!(runner.wait().unwrap().success());

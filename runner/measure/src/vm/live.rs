@@ -139,7 +139,7 @@ impl Vm {
         let busy = |what| Some(what).filter(|_| !together.alone());
         match self.steady {
             Some(time) => self.hold(process, together, time)?,
-            None => self.memory(process, reading::MEMORY, busy("may still boot; `steady_s` holds them")),
+            None => self.memory(process, reading::MEMORY, busy("may still boot; `hold_s` holds them")),
         }
         for task in std::mem::take(&mut self.tasks) {
             self.work(&task)?;

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use microbench_formats::record::Level;
-use microbench_study::manifest::keys::{Key, MANIFEST, Need, REFERENCE, Rest, Shape};
+use microbench_study::manifest::keys::{Key, MANIFEST, MAPPING, Need, REFERENCE, Rest, Shape};
+use microbench_study::manifest::renamed::{self, Renamed};
 use microbench_study::manifest::{DefaultLevel, GUEST, GuestSetting, Kind};
 
 use super::page::{cell, code, table};
@@ -39,7 +40,54 @@ pub(super) fn page() -> String {
     for key in REFERENCE {
         nested(key, &mut text);
     }
-    text
+    let _ = write!(
+        text,
+        "\n## A mapping for `import`\n\n`import --mapping FILE` reads a table of others by such a file. Columns are those of the table; a value is \
+         compared with the text of the field.\n\n{}",
+        keys(MAPPING, Rest::Nothing)
+    );
+    for key in MAPPING {
+        nested(key, &mut text);
+    }
+    text + SELECTING + &renamed_keys()
+}
+
+/// How cells and rows are selected.
+const SELECTING: &str = r#"
+## Selecting cells
+
+`where` selects cells: for profiles, figures and their bars, claims and their sides, and published values. Each key is
+an axis, `variant`, `concurrency` or `engine`; its value is one level or a list of levels. A cell is selected when it
+has one of the levels on every axis that is named. Without `where`, every cell is selected.
+
+```text
+where = { variant = ["fc", "qemu"], concurrency = 1 }
+```
+
+The `where` of a claim holds for all its sides; each side adds its own:
+
+```text
+where = { concurrency = 1 }
+ratio = [{ where = { variant = "qemu" } }, { where = { variant = "fc" } }]
+```
+
+A line of `exclude` or `include` is itself a combination of levels, so its levels stand in it without `where`.
+
+A mapping selects rows in the same form, by the values of columns. It leaves rows out by `where_not`. That is a second
+table because `where` has no operators: a value such as `!mean` may be what a column holds.
+"#;
+
+/// The table of migration.
+fn renamed_keys() -> String {
+    let row = |key: &Renamed| {
+        let old = if key.old == "AXIS" { "a level".to_owned() } else { code(key.old) };
+        [cell(key.place), old, code(key.new), cell(if key.form.is_empty() { "as before" } else { key.form })]
+    };
+    let rows: Vec<[String; 4]> = renamed::all().map(row).collect();
+    format!(
+        "\n## Renamed keys\n\nAn old key is not read. `microbench plan STUDY` reports every old key of a manifest at once, with its new name.\n\n{}",
+        table(["in", "old", "new", "value"], &rows)
+    )
 }
 
 /// A section of the manifest and the tables below it.
@@ -113,6 +161,7 @@ fn keys(keys: &[Key], rest: Rest) -> String {
             "Every other key is an axis: a setting of guests or engines, with the list of its levels, as in `memory_mib = [128, 512]`."
         }
         Rest::OneLevel => "Every key is an axis, with one level.",
+        Rest::Columns => "Every key is a column of the table, with one value or a list of values.",
         Rest::Levels => {
             "Other keys are axes, `variant`, `concurrency` and, where cells are selected, `engine` among them, each with one level or a list of levels."
         }

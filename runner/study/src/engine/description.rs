@@ -125,9 +125,9 @@ impl GuestKind {
             "neighbour",
             "probe",
             "page_cache",
-            "steady_s",
+            "hold_s",
             "boot_deadline_s",
-            "work_deadline_s",
+            "workload_deadline_s",
             "stop_deadline_s",
         ];
         !self.shares_kernel() || WITHOUT_KERNEL.contains(&setting)

@@ -191,7 +191,7 @@ pub const GUEST: &[GuestSetting] = &[
         doc: "Give the guest a serial console; without one the agent's marks on it are missing.",
     },
     GuestSetting {
-        name: "steady_s",
+        name: "hold_s",
         kind: Kind::Int(0, 86_400),
         default: Some(DefaultLevel::Int(0)),
         doc: "Hold every VM of a trial until the last one has answered, and so many s from then on; then each must answer again. 0: \
@@ -224,10 +224,10 @@ pub const GUEST: &[GuestSetting] = &[
         doc: "Longest time from spawn to the first answer, in s of the executing host's clock.",
     },
     GuestSetting {
-        name: "work_deadline_s",
+        name: "workload_deadline_s",
         kind: Kind::Int(1, 86_400),
         default: Some(DefaultLevel::Int(300)),
-        doc: "Longest time of one request for work, in s of the executing host's clock.",
+        doc: "Longest time of one request for a workload, in s of the executing host's clock.",
     },
     GuestSetting {
         name: "stop_deadline_s",
@@ -297,7 +297,7 @@ pub struct GuestSettings {
     pub trace: bool,
     /// Longest time from spawn to the first response.
     pub boot_deadline: Duration,
-    /// Longest time of one request for work.
+    /// Longest time of one request for a workload.
     pub work_deadline: Duration,
     /// Longest time from the request to stop to the VMM's exit.
     pub stop_deadline: Duration,
@@ -324,12 +324,12 @@ impl GuestSettings {
             probe: read.word("probe", Probe::of_word)?,
             reboot: read.word("reboot", Reboot::of_word)?,
             console: read.truth("console")?,
-            steady: Some(read.seconds("steady_s")?).filter(|time| !time.is_zero()),
+            steady: Some(read.seconds("hold_s")?).filter(|time| !time.is_zero()),
             network: read.truth("network")?,
             page_cache: read.word("page_cache", PageCache::of_word)?,
             trace: read.truth("trace")?,
             boot_deadline: read.seconds("boot_deadline_s")?,
-            work_deadline: read.seconds("work_deadline_s")?,
+            work_deadline: read.seconds("workload_deadline_s")?,
             stop_deadline: read.seconds("stop_deadline_s")?,
             huge_pages: match cell.settings.get("huge_pages") {
                 None => false,
@@ -339,6 +339,9 @@ impl GuestSettings {
         })
     }
 }
+
+/// Settings that have another name in plans of format 5: the name now, and then.
+const OLD_NAMES: [(&str, &str); 2] = [("hold_s", "steady_s"), ("workload_deadline_s", "work_deadline_s")];
 
 /// Reads the settings of a cell by the table [`GUEST`].
 struct Reader<'a> {
@@ -350,7 +353,8 @@ impl Reader<'_> {
     fn level(&self, name: &str) -> Result<Level, Coded> {
         let missing = || Code::Missing.says(format!("the cell `{}` of the plan has no setting `{name}`", self.cell.id));
         let setting = guest(name).ok_or_else(missing)?;
-        let Some(level) = self.cell.settings.get(name) else {
+        let old = OLD_NAMES.iter().find(|(now, _)| *now == name).map(|(_, old)| *old);
+        let Some(level) = self.cell.settings.get(name).or_else(|| self.cell.settings.get(old?)) else {
             return setting.default.map(Level::from).ok_or_else(missing);
         };
         match setting.kind.refusal(level) {
@@ -450,7 +454,7 @@ mod tests {
                 GuestSettings::of(&cell(&[(setting.name, text(word))])).unwrap();
             }
         }
-        let given = [("page_cache", text("cold")), ("reboot", text("power-off")), ("steady_s", Level::Int(3))];
+        let given = [("page_cache", text("cold")), ("reboot", text("power-off")), ("hold_s", Level::Int(3))];
         let guest = GuestSettings::of(&cell(&given)).unwrap();
         assert_eq!((guest.page_cache, guest.reboot), (PageCache::Cold, Reboot::PowerOff));
         assert_eq!(guest.steady, Some(Duration::from_secs(3)));
@@ -474,7 +478,7 @@ mod tests {
             ("network", text("off"), Code::WrongType, "`true` or `false`"),
             ("trace", Level::Int(1), Code::WrongType, "`true` or `false`"),
             ("huge_pages", text("2M"), Code::WrongType, "`true` or `false`"),
-            ("steady_s", Level::Int(-1), Code::OutOfRange, "an integer from 0 to 86400"),
+            ("hold_s", Level::Int(-1), Code::OutOfRange, "an integer from 0 to 86400"),
             ("boot_deadline_s", text("60"), Code::WrongType, "an integer from 1 to 86400"),
             ("boot_args", text("a\nb"), Code::OutOfRange, "a line of at most 1024"),
         ] {

@@ -14,7 +14,7 @@ const CONSOLE: &str = "console";
 /// The setting that has a VM's boot traced.
 const TRACE: &str = "trace";
 /// The setting that holds the guests of a trial until all are there.
-const STEADY: &str = "steady_s";
+const STEADY: &str = "hold_s";
 /// What `reboot` of a description says for a guest that powers its machine off.
 const POWER_OFF: &str = Reboot::PowerOff.word();
 
@@ -99,7 +99,7 @@ pub fn refusal(engine: &Engine, guest: &GuestSettings, settings: &Settings) -> a
             return Ok(Some("a guest without a network is seen on its console alone, and it has none".to_owned()));
         }
         if guest.steady.is_some() {
-            return Ok(Some("a guest without a network ends by itself, so that `steady_s` cannot hold it".to_owned()));
+            return Ok(Some("a guest without a network ends by itself, so that `hold_s` cannot hold it".to_owned()));
         }
     }
     let data = data(settings)?;
@@ -173,11 +173,11 @@ mod tests {
         assert!(bus.is_some_and(|reason| reason.contains("acpi = true")));
         assert_eq!(refused("qemu-microvm", &[("transport", text("pci")), ("acpi", Level::Bool(true))]), None);
         let on = Level::Bool(true);
-        let held = refused("qemu-microvm", &[("network", off.clone()), ("steady_s", Level::Int(2))]);
-        assert!(held.is_some_and(|reason| reason.contains("steady_s")));
+        let held = refused("qemu-microvm", &[("network", off.clone()), ("hold_s", Level::Int(2))]);
+        assert!(held.is_some_and(|reason| reason.contains("hold_s")));
         // Not a setting of theirs.
         assert_eq!(
-            refused("crun", &[("network", off.clone()), ("console", off.clone()), ("steady_s", Level::Int(2))]),
+            refused("crun", &[("network", off.clone()), ("console", off.clone()), ("hold_s", Level::Int(2))]),
             None
         );
         for other in ["api", "network"] {

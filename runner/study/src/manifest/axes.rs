@@ -14,6 +14,7 @@ use super::keys;
 use super::nearest::{list, quote, suggest};
 use super::raw::{self, RawAxis};
 use super::read::{At, written};
+use super::renamed;
 use super::settings::{Catalog, guest, guest_names};
 use super::study::Variant;
 
@@ -361,7 +362,9 @@ pub(super) fn unknown_axis<'a>(name: &At<String>, axes: impl Iterator<Item = &'a
         "axes",
         axes.map(|axis| axis.name.as_str()),
     ));
-    if guest(&name.value).is_some() {
+    if let Some(renamed) = renamed::setting(&name.value) {
+        error.help(format!("the setting {} is called `{}` now", quote(&name.value), renamed.new))
+    } else if guest(&name.value).is_some() {
         error.help(format!("to make the setting an axis, list its levels in [matrix]: `{} = [...]`", name.value))
     } else {
         error

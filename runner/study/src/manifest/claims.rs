@@ -52,12 +52,25 @@ fn claim(
         let what = if several { "several of" } else { "none of" };
         let message = format!("the claim has {what} `value`, `ratio`, `difference` and `unmeasured`");
         errors.push(ManifestError::new(Code::ClaimComparison, raw.span.clone(), message).help(
-            "give one comparison, for instance `ratio = [{ variant = \"a\" }, { variant = \"b\" }]`, or say why \
+            "give one comparison, for instance `ratio = [{ where = { variant = \"a\" } }, { where = { variant = \"b\" } }]`, or say why \
                  there is none: `unmeasured = \"...\"`",
         ));
     }
+    let common = selection::check(&raw.selection, axes, errors);
     let mut side = |raw_side: &raw::Side| -> Option<Side> {
-        let of = selection::check(&raw_side.of, axes, errors);
+        let mut of = selection::check(&raw_side.selection, axes, errors);
+        for (name, _) in &raw_side.selection {
+            if let Some((first, _)) = raw.selection.iter().find(|(first, _)| first.value == name.value) {
+                let message = format!("{} stands in the `where` of the claim and of its side", quote(&name.value));
+                let error = ManifestError::new(Code::Twice, name.span.clone(), message);
+                errors.push(
+                    error
+                        .related(first.span.clone(), "of every side")
+                        .help("keep it in the claim for every side, or in each side"),
+                );
+            }
+        }
+        of.extend(common.clone());
         let metric = match (&raw_side.metric, &raw.metric) {
             (Some(own), _) => {
                 known_metric(own, manifest, errors);

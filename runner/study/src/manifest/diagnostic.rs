@@ -8,10 +8,16 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use microbench_formats::code::Code;
 
+use super::nearest::quote;
+use super::read::At;
+use super::renamed::Renamed;
+
 /// Most errors that are kept and shown.
 pub const MOST_KEPT: usize = 50;
 /// Longest stretch of the manifest that is shown for one error; beyond it, its line and column are given alone.
 const LONGEST_SHOWN: usize = 8192;
+/// Most lines that are listed for one old key.
+const MOST_LINES: usize = 100;
 /// Columns that a rendered error takes; a longer line of the manifest is cut around its mark.
 const WIDTH: usize = 120;
 
@@ -65,10 +71,22 @@ impl ManifestError {
 pub(super) struct Diagnostics {
     errors: Vec<ManifestError>,
     more: usize,
+    /// Old keys at more places than the one that an error is at.
+    renamed: Vec<OldKey>,
     /// Files beside the manifest.
     others: Vec<SourceFile>,
     /// The file that errors are about now.
     file: usize,
+}
+
+/// An old key of one file: the error at its first place, and where it stands besides.
+#[derive(Debug)]
+struct OldKey {
+    key: &'static Renamed,
+    file: usize,
+    /// Of its error, among all.
+    error: usize,
+    others: Vec<usize>,
 }
 
 /// A file that errors point into.
@@ -92,12 +110,38 @@ impl Diagnostics {
         }
     }
 
+    /// Reports a key that has another name now. One error names all places of the key in a file, and it is kept however many
+    /// errors there are, so that a manifest of an older version is answered with all that is to be changed.
+    pub(super) fn push_renamed(&mut self, key: &'static Renamed, old: &At<String>, place: &str) {
+        let known = self.renamed.iter_mut().find(|known| std::ptr::eq(known.key, key) && known.file == self.file);
+        if let Some(known) = known {
+            known.others.push(old.span.start);
+            return;
+        }
+        let (file, error) = (self.file, self.errors.len());
+        self.renamed.push(OldKey { key, file, error, others: Vec::new() });
+        let message = if key.old == old.value {
+            format!("{} in {place} is called `{}` now", quote(&old.value), key.new)
+        } else {
+            format!("{} in {place} stands in `{}` now", quote(&old.value), key.new)
+        };
+        let help = if key.form.is_empty() {
+            format!("write `{}`; its value stays as it is", key.new)
+        } else {
+            key.form.into()
+        };
+        let error = ManifestError::new(Code::UnknownKey, old.span.clone(), message).help(help);
+        self.errors.push(ManifestError { file, ..error });
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.errors.is_empty()
     }
 
+    /// Number of errors so far; each place of an old key is one.
     pub(super) fn count(&self) -> usize {
-        self.errors.len() + self.more
+        let others: usize = self.renamed.iter().map(|key| key.others.len()).sum();
+        self.errors.len() + self.more + others
     }
 
     /// From here on errors are about another file than the manifest; returns its number.
@@ -118,11 +162,27 @@ impl Diagnostics {
     }
 
     pub(super) fn into_errors(mut self, path: &str, source: &str) -> ManifestErrors {
-        self.errors.sort_by_key(|error| (error.file, error.span.as_ref().map_or(0, |span| span.start)));
         let mut files = vec![SourceFile { path: path.into(), source: source.into() }];
         files.extend(self.others);
+        for key in self.renamed.iter().filter(|key| !key.others.is_empty()) {
+            let source = files.get(key.file).map_or("", |file| &file.source);
+            self.errors[key.error].help.push(also_on(&key.others, source));
+        }
+        self.errors.sort_by_key(|error| (error.file, error.span.as_ref().map_or(0, |span| span.start)));
         ManifestErrors { files, errors: self.errors, more: self.more }
     }
+}
+
+/// The lines of other places, as far as they can be listed.
+fn also_on(places: &[usize], source: &str) -> String {
+    let mut lines: Vec<u32> = places.iter().map(|at| line_of(source, *at)).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    let more = lines.len().saturating_sub(MOST_LINES);
+    let listed: Vec<String> = lines[..lines.len() - more].iter().map(ToString::to_string).collect();
+    let noun = if lines.len() == 1 { "line" } else { "lines" };
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("also on {noun} {}{rest}", listed.join(", "))
 }
 
 /// Everything that is wrong with one manifest and the files that it names. Its `Display` is [`ManifestErrors::plain`].

@@ -39,7 +39,7 @@ pub(super) fn check(
         FigureForm::HeatMap => {
             keys.deny_bars(raw, "name the axis of the columns by `x`, and that of the rows by `groups`");
             keys.deny_reference(raw);
-            keys.deny("panels", raw.panels.as_ref(), "make a figure for each level, with `only`");
+            keys.deny("panels", raw.panels.as_ref(), "make a figure for each level, with `where`");
             keys.deny("y_label", raw.y_label.as_ref(), "its axes are named by themselves: take the key away");
             if raw.groups.is_none() {
                 let message = "the form `heat-map` needs `groups`, the axis of its rows";

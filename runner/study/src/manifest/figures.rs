@@ -1,20 +1,20 @@
 //! Figures: every name looked up, and no bar that would mix what it should compare.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use microbench_formats::code::Code;
 use microbench_formats::record::{
-    Axis, Cell, Column, Figure, FigureBar, FigureForm, Level, Metric, Scaling, Selection, Statistic, Theme,
+    Axis, Cell, Column, Figure, FigureBar, FigureForm, Level, Metric, Scaling, Statistic, Theme,
 };
 
-use super::axes::{unknown_axis, unknown_level};
+use super::axes::unknown_axis;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::figure_forms;
 use super::nearest::{quote, suggest};
 use super::raw;
 use super::read::At;
-use super::selection::{self, ENGINE, same};
+use super::selection::{self, ENGINE};
 
 pub(super) const FORMS: &[(&str, FigureForm)] = &[
     ("bars", FigureForm::Bars),
@@ -84,22 +84,19 @@ fn figure(
     let statistic = statistic(raw.statistic.as_ref(), usual, errors);
     known_metrics(raw, manifest, metrics, errors);
     let matrix = axes.map(|axes| axes.iter().filter(|axis| axis.name != ENGINE).cloned().collect::<Vec<_>>());
-    let only = match &matrix {
-        Some(axes) => {
-            if form != Some(FigureForm::Setup) {
-                check_roles(raw, axes, errors);
-            }
-            only(raw, axes, errors)
-        }
-        None => BTreeMap::new(),
-    };
+    if let Some(axes) = &matrix
+        && form != Some(FigureForm::Setup)
+    {
+        check_roles(raw, axes, errors);
+    }
+    let only = selection::check(&raw.selection, axes, errors);
     check_form(raw, form, errors);
     figure_forms::check(raw, form, matrix.as_deref(), metrics, errors);
     let bars = raw.bars.iter().flat_map(|bars| &bars.value);
     let bars = bars.map(|bar| FigureBar {
         label: bar.label.as_ref().map(|label| label.value.clone()).unwrap_or_default(),
         group: bar.group.as_ref().map(|group| group.value.clone()).unwrap_or_default(),
-        of: selection::check(&bar.of, axes, errors),
+        of: selection::check(&bar.selection, axes, errors),
     });
     let bars = bars.collect();
     if let Some(reference) = raw.reference.as_ref().filter(|reference| reference.value)
@@ -169,14 +166,14 @@ fn check_form(raw: &raw::Figure, form: Option<FigureForm>, errors: &mut Diagnost
         let help = "`bars` lists single bars: take `form = \"bars\"`, and colour them by the bars' `group`";
         deny(&bars.span, "bars", "the form `grouped-bars`", &word.span, help);
     }
-    let help = "`bars` says itself which bars there are: give each its cells by `of`";
+    let help = "`bars` says itself which bars there are: give each its cells by `where`";
     for (key, name) in roles {
         if let Some(name) = name {
             deny(&name.span, key, "`bars`", &bars.span, help);
         }
     }
-    if let Some((name, _)) = raw.only.first() {
-        deny(&name.span, "only", "`bars`", &bars.span, help);
+    if let Some((name, _)) = raw.selection.first() {
+        deny(&name.span, "where", "`bars`", &bars.span, help);
     }
 }
 
@@ -236,22 +233,6 @@ fn check_roles(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) {
                 .help("give `x` another axis, for instance `x = \"concurrency\"`"),
         );
     }
-}
-
-/// The levels that the figure keeps to.
-fn only(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) -> Selection {
-    let mut only = BTreeMap::new();
-    for (name, level) in &raw.only {
-        let Some(axis) = axes.iter().find(|axis| axis.name == name.value) else {
-            errors.push(unknown_axis(name, axes.iter()));
-            continue;
-        };
-        match axis.levels.iter().find(|known| same(known, &level.value)) {
-            Some(known) => drop(only.insert(name.value.clone(), vec![known.clone()])),
-            None => errors.push(unknown_level(axis, level)),
-        }
-    }
-    only
 }
 
 fn word<T: Copy>(
@@ -339,7 +320,7 @@ pub(super) fn check_bars(
                     let message = format!("bar {} of figure {} has no cell", quote(&bar.label), quote(&figure.name));
                     errors.push(
                         ManifestError::new(Code::NoCells, raw.span.clone(), message)
-                            .help("no cell has all the levels that `of` asks for"),
+                            .help("no cell has all the levels that `where` asks for"),
                     );
                 }
             }
@@ -355,7 +336,7 @@ pub(super) fn check_bars(
             let message = format!("figure {} has no cell", quote(&figure.name));
             errors.push(
                 ManifestError::new(Code::NoCells, raw.name.span.clone(), message)
-                    .help("no cell has all the levels that `only` asks for"),
+                    .help("no cell has all the levels that `where` asks for"),
             );
             continue;
         }
@@ -384,7 +365,7 @@ pub(super) fn check_bars(
             errors.push(
                 ManifestError::new(Code::Pooled, raw.name.span.clone(), message)
                     .label(format!("cells {} and {} in one bar", quote(&other.id), quote(&cell.id)))
-                    .help(format!("{free}keep one level: `only = {{ {axis} = {level} }}`")),
+                    .help(format!("{free}keep one level: `where = {{ {axis} = {level} }}`")),
             );
             break;
         }

@@ -90,6 +90,8 @@ pub enum Rest {
     OneLevel,
     /// Axes, each with one level or a list of levels.
     Levels,
+    /// Columns of a table of others, each with its values.
+    Columns,
 }
 
 /// A word that a key permits.
@@ -357,13 +359,7 @@ pub const MATRIX: &[Key] = &[
         "Combinations to add; an axis that a line does not name takes every level.",
         "nothing",
     ),
-    key(
-        "warmup",
-        Shape::Int(0, 1),
-        Need::Never,
-        "1: one VM of each distinct machine first, which never counts; 0: none.",
-        "1",
-    ),
+    key("warmup", Shape::Truth, Need::Never, "Run one VM of each distinct machine first, which never counts.", "true"),
     key(
         "instrument_trials",
         Shape::Int(1, 1000),
@@ -372,7 +368,7 @@ pub const MATRIX: &[Key] = &[
         "1",
     ),
     key(
-        "give_up_after",
+        "max_consecutive_failures",
         Shape::Int(0, 1000),
         Need::Never,
         "A cell is given up after so many trials in a row in which no VM completed; 0 for never.",
@@ -404,7 +400,7 @@ pub const LIMIT: &[Key] = &[
         Shape::Number,
         Need::Never,
         "Memory of the host, MiB, that a trial's VMs may take together: the median of the reading `host.memory_used`, for which they \
-         are held (`steady_s`).",
+         are held (`hold_s`).",
         "no limit",
     ),
     key(
@@ -426,12 +422,12 @@ pub const INCLUDE: &[Key] =
 /// Keys of a profile.
 pub const PROFILE: &[Key] = &[
     key("trials", Shape::Trials, Need::Always, "How often each cell runs, in place of what [matrix] says.", ""),
-    key("only", Shape::Table(ONLY, Rest::Levels), Need::Never, "The cells that the profile keeps.", "all"),
-    key("rounds", Shape::Int(1, 1_000_000), Need::Never, "Rounds of every work at most.", "the metrics' own"),
+    key("where", Shape::Table(WHERE, Rest::Levels), Need::Never, "The cells that the profile keeps.", "all"),
+    key("rounds", Shape::Int(1, 1_000_000), Need::Never, "Rounds of every workload at most.", "the metrics' own"),
 ];
 
 /// Keys of a selection of cells: none of its own.
-pub const ONLY: &[Key] = &[];
+pub const WHERE: &[Key] = &[];
 
 /// Keys of a metric.
 pub const METRIC: &[Key] = &[
@@ -445,10 +441,10 @@ pub const METRIC: &[Key] = &[
         "",
     ),
     key(
-        "work",
-        Shape::Table(WORK, Rest::Nothing),
+        "workload",
+        Shape::Table(WORKLOAD, Rest::Nothing),
         Need::Never,
-        "Work that each guest is given; how long it takes, or another of its values, is the metric.",
+        "Workload that each guest is given; how long it takes, or another of its values, is the metric.",
         "",
     ),
     key("label", Shape::Line, Need::Never, "Name on axes and in tables.", "the built-in metric's, or the key in words"),
@@ -469,8 +465,8 @@ pub const METRIC: &[Key] = &[
     ),
 ];
 
-/// Keys of `work`.
-pub const WORK: &[Key] = &[
+/// Keys of `workload`.
+pub const WORKLOAD: &[Key] = &[
     key("kind", Shape::Word(works), Need::Always, "What the guest does with the bytes.", ""),
     key(
         "bytes",
@@ -485,25 +481,25 @@ pub const WORK: &[Key] = &[
         "value",
         Shape::Word(work_values),
         Need::Never,
-        "Which of the work's values the metric is. The others are readings: `work.METRIC.VALUE`.",
+        "Which of the workload's values the metric is. The others are readings: `work.METRIC.VALUE`.",
         "duration",
     ),
     key(
         "block",
         Shape::Size,
         Need::Never,
-        "Of work on the disk: bytes of one read or write, a power of two between 512 B and 1 MiB.",
+        "Of a workload on the disk: bytes of one read or write, a power of two between 512 B and 1 MiB.",
         "4 KiB",
     ),
     key(
         "direct",
         Shape::Truth,
         Need::Never,
-        "Of work on the disk: past the guest's page cache (`O_DIRECT`), or through it, from which the file is dropped before each \
+        "Of a workload on the disk: past the guest's page cache (`O_DIRECT`), or through it, from which the file is dropped before each \
          round of reads.",
         "true",
     ),
-    key("order", Shape::Word(orders), Need::Never, "Of work on the disk: the order of its blocks.", "sequential"),
+    key("order", Shape::Word(orders), Need::Never, "Of a workload on the disk: the order of its blocks.", "sequential"),
     key("connections", Shape::Int(1, MOST_CONNECTIONS), Need::Never, "Of `http`: connections at once.", "1"),
 ];
 
@@ -521,7 +517,7 @@ pub const FIGURE: &[Key] = &[
     key("x", Shape::Line, Need::Never, "Axis along x.", "variant"),
     key("groups", Shape::Line, Need::Never, "Axis that the colours stand for.", "none"),
     key("panels", Shape::Line, Need::Never, "Axis whose levels make one panel each.", "none"),
-    key("only", Shape::Table(ONLY, Rest::OneLevel), Need::Never, "Draw only the cells with these levels.", "all"),
+    key("where", Shape::Table(WHERE, Rest::Levels), Need::Never, "Draw only these cells.", "all"),
     key(
         "statistic",
         Shape::Word(statistics),
@@ -536,7 +532,7 @@ pub const FIGURE: &[Key] = &[
         "bars",
         Shape::List(&Shape::Table(BAR, Rest::Nothing), (1, usize::MAX)),
         Need::Never,
-        "Bars one by one, left to right, in place of `x`, `groups`, `panels` and `only`.",
+        "Bars one by one, left to right, in place of `x`, `groups`, `panels` and `where`.",
         "those of the axes",
     ),
     key("y_label", Shape::Line, Need::Never, "Label of the y axis.", "the metric's label and unit"),
@@ -549,7 +545,7 @@ pub const FIGURE: &[Key] = &[
 pub const BAR: &[Key] = &[
     key("label", Shape::Line, Need::Always, "The words below the bar.", ""),
     key("group", Shape::Line, Need::Never, "The colour that it shares with others.", "none"),
-    key("of", Shape::Table(ONLY, Rest::Levels), Need::Always, "The cells that it shows.", ""),
+    key("where", Shape::Table(WHERE, Rest::Levels), Need::Always, "The cells that it shows.", ""),
 ];
 
 /// The keys of which a claim has exactly one.
@@ -560,17 +556,24 @@ pub const CLAIM: &[Key] = &[
     key("name", Shape::Name("claim"), Need::Always, "Name in tables and files.", ""),
     key("text", Shape::Text(LONGEST_TEXT), Need::Always, "The sentence that is claimed.", ""),
     key("metric", Shape::Line, Need::Never, "The metric that is compared, unless each side names its own.", ""),
-    key("value", Shape::Table(SIDE, Rest::Levels), COMPARISON, "The cells whose value is judged.", ""),
+    key(
+        "where",
+        Shape::Table(WHERE, Rest::Levels),
+        Need::Never,
+        "Levels that the cells of every side have; a side names the others.",
+        "none",
+    ),
+    key("value", Shape::Table(SIDE, Rest::Nothing), COMPARISON, "The cells whose value is judged.", ""),
     key(
         "ratio",
-        Shape::List(&Shape::Table(SIDE, Rest::Levels), (2, 2)),
+        Shape::List(&Shape::Table(SIDE, Rest::Nothing), (2, 2)),
         COMPARISON,
         "Two sets of cells: the first one's value over the second one's.",
         "",
     ),
     key(
         "difference",
-        Shape::List(&Shape::Table(SIDE, Rest::Levels), (2, 2)),
+        Shape::List(&Shape::Table(SIDE, Rest::Nothing), (2, 2)),
         COMPARISON,
         "Two sets of cells: the first one's value less the second one's.",
         "",
@@ -595,7 +598,10 @@ pub const CLAIM: &[Key] = &[
 ];
 
 /// Keys of a side of a comparison.
-pub const SIDE: &[Key] = &[key("metric", Shape::Line, Need::Never, "The metric of this side.", "the claim's")];
+pub const SIDE: &[Key] = &[
+    key("metric", Shape::Line, Need::Never, "The metric of this side.", "the claim's"),
+    key("where", Shape::Table(WHERE, Rest::Levels), Need::Never, "The cells of this side.", "all of the claim's"),
+];
 
 /// Keys of a file of published values.
 pub const REFERENCE: &[Key] = &[
@@ -608,9 +614,48 @@ pub const REFERENCE: &[Key] = &[
 pub const VALUE: &[Key] = &[
     key("metric", Shape::Line, Need::Always, "The study's metric that was measured.", ""),
     key("label", Shape::Line, Need::Always, "The value's name where it was published.", ""),
-    key("of", Shape::Table(ONLY, Rest::Levels), Need::Always, "The cells that it corresponds to.", ""),
+    key("where", Shape::Table(WHERE, Rest::Levels), Need::Always, "The cells that it corresponds to.", ""),
     key("value", Shape::Number, Need::Always, "The value, in the metric's unit.", ""),
     key("n", Shape::Int(1, 1_000_000_000), Need::Never, "Number of values behind it.", "unknown"),
+];
+
+/// Keys of a mapping, the file by which `import` reads a table of others.
+pub const MAPPING: &[Key] = &[
+    key("source", Shape::Line, Need::Never, "Where the values come from, in words.", ""),
+    key(
+        "columns",
+        Shape::Table(WHERE, Rest::Columns),
+        Need::Never,
+        "The table's names of our columns: `metric`, `value`, `unit`, `trial`, `vm`, `reason` and the axes.",
+        "our names",
+    ),
+    key(
+        "where",
+        Shape::Table(WHERE, Rest::Columns),
+        Need::Never,
+        "Take only the rows that have one of these values in each column that is named.",
+        "all",
+    ),
+    key(
+        "where_not",
+        Shape::Table(WHERE, Rest::Columns),
+        Need::Never,
+        "Leave out the rows that have one of these values in any column that is named.",
+        "none",
+    ),
+    key(
+        "cells",
+        Shape::List(&Shape::Table(MAPPED_CELL, Rest::Nothing), (0, usize::MAX)),
+        Need::Never,
+        "The cells of the rows; the first entry that fits a row is taken.",
+        "each axis from the column of its name",
+    ),
+];
+
+/// Keys of an entry of `cells` in a mapping.
+pub const MAPPED_CELL: &[Key] = &[
+    key("where", Shape::Table(WHERE, Rest::Columns), Need::Never, "Values of the rows, by column.", "every row"),
+    key("cell", Shape::Table(WHERE, Rest::OneLevel), Need::Never, "The level of their cell on each axis.", ""),
 ];
 
 /// The limits of an integer key; everything when the table has no such key.

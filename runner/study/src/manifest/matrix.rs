@@ -179,11 +179,10 @@ pub(super) fn limit(raw: &raw::Matrix, cells: &[Cell], errors: &mut Diagnostics)
                 .help("give several levels, for instance `concurrency = [1, 2, 4, 8, 16]`"),
         );
     }
-    let held = |cell: &Cell| cell.number("steady_s").is_some_and(|seconds| seconds > 0);
+    let held = |cell: &Cell| cell.number("hold_s").is_some_and(|seconds| seconds > 0);
     if let Some(cell) = cells.iter().find(|cell| limit.value.memory_mib.is_some() && !held(cell)) {
         let message = format!("`memory_mib` is of VMs that are held, but those of {} are not", quote(&cell.id));
-        errors
-            .push(wrong(&message).help("set `steady_s = 5` in [guest], so that all VMs of a trial are there at once"));
+        errors.push(wrong(&message).help("set `hold_s = 5` in [guest], so that all VMs of a trial are there at once"));
     }
     Some(limit.value)
 }

@@ -199,8 +199,11 @@ pub(super) fn check_disks(manifest: &raw::Manifest, works: &[Workload], cells: &
     let Some(cell) = cells.iter().find(|cell| cell.settings.get("disk") != Some(&own)) else { return };
     for work in works.iter().filter(|work| work.disk.is_some()) {
         let Some(raw) = manifest.metrics.iter().find(|raw| raw.name.value == work.metric) else { continue };
-        let message =
-            format!("{} works on the disk, but the VMs of cell {} share theirs", quote(&work.metric), cell.id);
+        let message = format!(
+            "the workload of {} is on the disk, but the VMs of cell {} share theirs",
+            quote(&work.metric),
+            cell.id
+        );
         errors.push(
             ManifestError::new(Code::NoOwnDisk, raw.name.span.clone(), message)
                 .help("give each VM a copy of its own: `disk = \"clone\"` in [guest]"),
@@ -226,7 +229,7 @@ fn worker<'a>(raw: &'a raw::Metric, preset: &Preset) -> Option<Worker<'a>> {
     if raw.broken {
         return Some((name, None));
     }
-    if let Some(work) = &raw.work {
+    if let Some(work) = &raw.workload {
         return Some((name, work.value.kind.as_ref().and_then(|kind| WorkSpec::named(&kind.value))));
     }
     let silent = raw.from.is_none() && raw.to.is_none() && raw.reading.is_none();
@@ -286,16 +289,16 @@ fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[Worker<'_>], errors: &
         for event in [&raw.from, &raw.to].into_iter().flatten() {
             known_event(event, errors);
         }
-        let _ = raw.work.as_ref().and_then(|work| works::check(&raw.name.value, work, errors));
+        let _ = raw.workload.as_ref().and_then(|work| works::check(&raw.name.value, work, errors));
         return None;
     }
-    match (&raw.from, &raw.to, &raw.reading, &raw.work) {
+    match (&raw.from, &raw.to, &raw.reading, &raw.workload) {
         (None, None, None, None) => {
             let Some(source) = source_of(&raw.name.value, preset) else {
                 let message = format!("{name} is not a built-in metric, so it needs a source");
                 errors.push(
                     ManifestError::new(Code::NotBuiltIn, span, message)
-                        .help("a source is `from` and `to`, `reading`, or `work`")
+                        .help("a source is `from` and `to`, `reading`, or `workload`")
                         .help(suggest(&raw.name.value, "built-in metrics", BUILT_IN.iter().map(|metric| metric.name))),
                 );
                 return None;
@@ -350,7 +353,7 @@ fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[Worker<'_>], errors: &
         _ => {
             errors.push(
                 ManifestError::new(Code::MetricSource, span, format!("metric {name} has several sources"))
-                    .help("keep one of: `from` and `to`, `reading`, `work`"),
+                    .help("keep one of: `from` and `to`, `reading`, `workload`"),
             );
             None
         }

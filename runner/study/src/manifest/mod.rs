@@ -11,6 +11,7 @@ mod diagnostic;
 mod figure_forms;
 mod figures;
 pub mod keys;
+pub mod mapping;
 mod matrix;
 mod metrics;
 pub mod nearest;
@@ -20,6 +21,7 @@ pub mod protocol;
 mod raw;
 mod read;
 mod reference;
+pub mod renamed;
 pub mod schema;
 mod selection;
 mod settings;
@@ -39,7 +41,7 @@ use self::diagnostic::Diagnostics;
 use self::read::Table;
 
 /// Trials in a row in which no VM completed after which a cell is given up, where a manifest does not say.
-const GIVE_UP_AFTER: u32 = 5;
+const MAX_CONSECUTIVE_FAILURES: u32 = 5;
 
 pub use self::diagnostic::{MOST_KEPT, ManifestError, ManifestErrors};
 pub use self::metrics::{BUILT_IN, BuiltIn};
@@ -163,8 +165,12 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         axes,
         cells,
         excluded,
-        warmup: manifest.matrix.warmup != Some(0),
-        give_up_after: manifest.matrix.give_up_after.and_then(|n| u32::try_from(n).ok()).unwrap_or(GIVE_UP_AFTER),
+        warmup: manifest.matrix.warmup.unwrap_or(true),
+        max_consecutive_failures: manifest
+            .matrix
+            .max_consecutive_failures
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(MAX_CONSECUTIVE_FAILURES),
         profiles,
         instrument_trials: u32::try_from(instrument_trials).unwrap_or(1),
         metrics,

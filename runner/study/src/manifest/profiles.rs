@@ -48,7 +48,7 @@ pub(super) fn check(manifest: &raw::Manifest, axes: Option<&[Axis]>, errors: &mu
                     .help("give the profile another name"),
             );
         }
-        selection::check(&raw.only, axes, errors)
+        selection::check(&raw.selection, axes, errors)
     };
     manifest.profiles.iter().map(check).collect()
 }
@@ -78,7 +78,7 @@ pub(super) fn cover(
             let message = format!("profile {} keeps no cell", quote(&profile.name));
             errors.push(
                 ManifestError::new(Code::NoCells, raw.name.span.clone(), message)
-                    .help("no cell has all the levels that `only` asks for"),
+                    .help("no cell has all the levels that `where` asks for"),
             );
         }
         match &raw.trials {
@@ -116,7 +116,7 @@ pub(super) fn cover(
                         quote(&raw.name.value)
                     );
                     errors.push(ManifestError::new(Code::TrialsNotCovered, span.clone(), message).help(format!(
-                        "add for instance `{help}`, or leave the levels out: `only = {{ concurrency = [...] }}`"
+                        "add for instance `{help}`, or leave the levels out: `where = {{ concurrency = [...] }}`"
                     )));
                 }
             }

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::keys::{Key, limits};
 use super::nearest::{nearest, quote, suggest};
+use super::renamed;
 
 /// A value and the bytes of the manifest that it comes from.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +51,13 @@ impl<'a> Table<'a> {
         Some(self.entries.remove(at))
     }
 
+    /// Takes the entries for which `wanted` holds.
+    pub(super) fn take_where(&mut self, wanted: impl FnMut(&Entry<'a>) -> bool) -> Vec<Entry<'a>> {
+        let (taken, left) = std::mem::take(&mut self.entries).into_iter().partition(wanted);
+        self.entries = left;
+        taken
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key() == key)
     }
@@ -76,6 +84,10 @@ impl<'a> Table<'a> {
     pub(super) fn deny_rest(self, keys: &[Key], errors: &mut Diagnostics) {
         self.assert_asked(keys);
         for entry in &self.entries {
+            if let Some(renamed) = renamed::in_table(entry.key(), keys) {
+                errors.push_renamed(renamed, &entry.name(), &self.place);
+                continue;
+            }
             errors.push_with(|| {
                 let message = format!("unknown key {} in {}", quote(entry.key()), self.place);
                 let kind = format!("keys of {}", self.place);
@@ -88,9 +100,10 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// True when a key is there that is probably meant to be this one: it will be reported as unknown, with this name.
+    /// True when a key is there that is probably meant to be this one, a typo or its old name: it will be reported, with this name.
     pub(super) fn has_slip_of(&self, key: &str) -> bool {
-        self.entries.iter().any(|entry| nearest(entry.key(), [key]).is_some())
+        let old = |entry: &Entry<'_>| renamed::all().any(|renamed| renamed.old == entry.key() && renamed.new == key);
+        self.entries.iter().any(|entry| nearest(entry.key(), [key]).is_some() || old(entry))
     }
 
     /// Reports the key as missing when it is; to be called before it is taken.
@@ -176,6 +189,10 @@ impl<'a> Item<'a> {
 
     pub(super) fn is_table(&self) -> bool {
         self.value.get_ref().is_table()
+    }
+
+    pub(super) fn is_integer(&self) -> bool {
+        self.value.get_ref().is_integer()
     }
 
     pub(super) fn is_list(&self) -> bool {

@@ -81,7 +81,7 @@ fn parse(
     let raw = raw::reference(Table::new("the reference", root.span(), root.get_ref()), errors);
     let mut values = Vec::new();
     for value in &raw.values {
-        let of = selection::check(&value.of, axes, errors);
+        let of = selection::check(&value.selection, axes, errors);
         let metric = value.metric.as_ref().filter(|metric| known_metric(metric, manifest, errors));
         if let (Some(metric), Some(number)) = (metric, &value.value)
             && metrics.iter().any(|known| known.name == metric.value)
@@ -108,7 +108,7 @@ pub(super) fn check_cells(checked: &Checked, cells: &[Cell], errors: &mut Diagno
         if !cells.iter().any(|cell| selection::has(&value.of, cell)) {
             errors.push(
                 ManifestError::new(Code::NoCells, raw.span.clone(), "no cell of the study corresponds to this value")
-                    .help("no cell has all the levels of `of`; leave the value out, or add the cell to the study"),
+                    .help("no cell has all the levels that `where` asks for; leave the value out, or add the cell to the study"),
             );
         }
     }

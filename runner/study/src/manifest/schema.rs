@@ -139,6 +139,7 @@ impl Maker<'_> {
                 list(json!({ "$ref": SCALAR }))
             }
             Rest::OneLevel => json!({ "$ref": SCALAR }),
+            Rest::Columns => json!({}),
             Rest::Levels => {
                 let one_or_list = |of: Value| json!({ "anyOf": [of, { "type": "array", "items": of, "minItems": 1 }] });
                 properties.insert("variant".into(), one_or_list(json!({ "type": "string" })));

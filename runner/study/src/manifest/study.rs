@@ -34,7 +34,7 @@ pub struct Study {
     /// Each distinct machine is warmed up by one VM a session, which never counts.
     pub warmup: bool,
     /// A cell is given up after so many trials in a row in which no VM completed; 0 for never.
-    pub give_up_after: u32,
+    pub max_consecutive_failures: u32,
     /// Other numbers of trials by name; that of the cells is the profile `full`.
     pub profiles: Vec<Profile>,
     /// Trials in which an instrument is attached to the VMM, of each cell of one VM, when a metric needs one.

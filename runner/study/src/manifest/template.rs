@@ -133,7 +133,9 @@ impl Starter<'_> {
         doc(text, keys::MATRIX, "trials");
         text.push_str("trials = 10\n");
         doc(text, keys::MATRIX, "warmup");
-        text.push_str("#warmup = 1\n");
+        text.push_str("#warmup = true\n");
+        doc(text, keys::MATRIX, "max_consecutive_failures");
+        text.push_str("#max_consecutive_failures = 5\n");
         doc(text, keys::MATRIX, "exclude");
         text.push_str("#exclude = []\n");
     }
@@ -148,14 +150,14 @@ impl Starter<'_> {
         }
         say(
             text,
-            "A metric of one's own is between two events, a reading, or work for the guest. `better` is the better \
+            "A metric of one's own is between two events, a reading, or a workload for the guest. `better` is the better \
             direction \
              of its values (`lower`, `higher` or `neither`), where its source does not say it:",
         );
         text.push_str(
             "#agent_time = { from = \"spawn\", to = \"agent.ready\" }\n\
              #messages = { reading = \"kernel.messages\", better = \"lower\" }\n\
-             #hash_16m = { work = { kind = \"sha256\", bytes = \"16 MiB\", rounds = 10 } }\n",
+             #hash_16m = { workload = { kind = \"sha256\", bytes = \"16 MiB\", rounds = 10 } }\n",
         );
     }
 
@@ -164,7 +166,7 @@ impl Starter<'_> {
         say(
             text,
             "What is drawn: SVG and PNG, by `microbench plot RUN`. Each axis of the matrix with several levels is x, groups or \
-             panels, or is held at one level by `only`, so that no bar mixes what should be compared.",
+             panels, or is held at one level by `where`, so that no bar mixes what should be compared.",
         );
         let phases: Vec<&str> =
             self.metrics.iter().map(|metric| metric.name).filter(|name| name.starts_with(PHASE)).collect();

@@ -187,8 +187,8 @@ pub(super) fn check(metric: &str, raw: &At<RawWork>, errors: &mut Diagnostics) -
 fn of_kind(word: &At<String>, errors: &mut Diagnostics) -> Option<&'static WorkSpec> {
     let found = WorkSpec::named(&word.value);
     if found.is_none() {
-        let message = format!("there is no work of kind {}", quote(&word.value));
-        let help = suggest(&word.value, "kinds of work", WORKS.iter().map(|spec| spec.name));
+        let message = format!("there is no workload of kind {}", quote(&word.value));
+        let help = suggest(&word.value, "kinds of workloads", WORKS.iter().map(|spec| spec.name));
         errors.push(ManifestError::new(Code::NotAChoice, word.span.clone(), message).help(help));
     }
     found
@@ -197,8 +197,8 @@ fn of_kind(word: &At<String>, errors: &mut Diagnostics) -> Option<&'static WorkS
 fn of_value(kind: &WorkSpec, value: &At<String>, errors: &mut Diagnostics) -> Option<&'static str> {
     let found = kind.all_values().find(|known| *known == value.value);
     if found.is_none() {
-        let message = format!("work of kind {} has no value {}", quote(kind.name), quote(&value.value));
-        let help = suggest(&value.value, "values of this work", kind.all_values());
+        let message = format!("a workload of kind {} has no value {}", quote(kind.name), quote(&value.value));
+        let help = suggest(&value.value, "values of this workload", kind.all_values());
         errors.push(ManifestError::new(Code::NotAChoice, value.span.clone(), message).help(help));
     }
     found
@@ -236,7 +236,7 @@ fn has_own_keys(kind: &WorkSpec, raw: &RawWork, errors: &mut Diagnostics) -> boo
     let mut own = true;
     for (name, span) in given {
         let Some(span) = span.filter(|_| !kind.keys.contains(&name)) else { continue };
-        let message = format!("{} is no key of work of kind {}", quote(name), quote(kind.name));
+        let message = format!("{} is no key of a workload of kind {}", quote(name), quote(kind.name));
         let others = WORKS.iter().filter(|other| other.keys.contains(&name)).map(|other| other.name);
         let error = ManifestError::new(Code::NotOfWork, span.clone(), message);
         errors.push(error.help(list("kinds that have it", others)));
@@ -251,7 +251,7 @@ fn fits(kind: &WorkSpec, work: &Workload, raw: &RawWork, errors: &mut Diagnostic
     let operations = work.disk.map_or(0, |disk| work.bytes / disk.block);
     let connections = work.connections.unwrap_or(1);
     let (at, message) = if !work.bytes.is_multiple_of(granule) {
-        let message = format!("`bytes` must be a multiple of {granule} for work of kind {}", quote(kind.name));
+        let message = format!("`bytes` must be a multiple of {granule} for a workload of kind {}", quote(kind.name));
         (raw.bytes.as_ref().map(|key| &key.span), message)
     } else if operations * u64::from(work.rounds) > MOST_OPERATIONS {
         let message = format!(

@@ -147,7 +147,7 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         },
         seed,
         warmup: study.warmup,
-        give_up_after: study.give_up_after,
+        give_up_after: study.max_consecutive_failures,
         axes,
         trials,
         cells,

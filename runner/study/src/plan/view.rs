@@ -263,8 +263,8 @@ fn totals(text: &mut String, plan: &Plan, study: &Study) {
     if instrumented > 0 {
         push(text, &format!("of these the last {} under strace, never timed", count(instrumented, "trial")));
     }
-    if study.give_up_after > 0 {
-        let trials = count(u64::from(study.give_up_after), "trial");
+    if study.max_consecutive_failures > 0 {
+        let trials = count(u64::from(study.max_consecutive_failures), "trial");
         push(text, &format!("a cell is given up after {trials} in a row in which no VM completed"));
     }
     if study.warmup {

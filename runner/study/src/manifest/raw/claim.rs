@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use microbench_formats::code::Code;
 
-use super::{LONGEST_TEXT, Levels, check_name, levels};
+use super::{LONGEST_TEXT, Levels, check_name, level_lists};
 use crate::manifest::diagnostic::{Diagnostics, ManifestError};
 use crate::manifest::keys;
-use crate::manifest::nearest::quote;
+use crate::manifest::nearest::{nearest, quote};
 use crate::manifest::read::{At, Entry, Item, Table};
+use crate::manifest::renamed::LEVELS_OF_SIDE;
 
 /// Most claims of a study.
 pub(in crate::manifest) const MOST_CLAIMS: usize = 1000;
@@ -21,6 +22,8 @@ pub(in crate::manifest) struct Claim {
     pub(in crate::manifest) name: Option<At<String>>,
     pub(in crate::manifest) text: Option<At<String>>,
     pub(in crate::manifest) metric: Option<At<String>>,
+    /// Levels of every side.
+    pub(in crate::manifest) selection: Levels,
     pub(in crate::manifest) value: Option<At<Sides>>,
     pub(in crate::manifest) ratio: Option<At<Sides>>,
     pub(in crate::manifest) difference: Option<At<Sides>>,
@@ -37,7 +40,7 @@ pub(in crate::manifest) type Sides = Vec<Side>;
 pub(in crate::manifest) struct Side {
     pub(in crate::manifest) span: Range<usize>,
     pub(in crate::manifest) metric: Option<At<String>>,
-    pub(in crate::manifest) of: Levels,
+    pub(in crate::manifest) selection: Levels,
 }
 
 /// Reads `[[claims]]`.
@@ -66,6 +69,7 @@ fn claim(item: &Item<'_>, errors: &mut Diagnostics) -> Option<Claim> {
         name,
         text: table.string("text", errors),
         metric: table.string("metric", errors),
+        selection: level_lists(&mut table, "where", errors),
         value: table.take("value").and_then(|entry| one(&entry, errors)),
         ratio: table.take("ratio").and_then(|entry| two(&entry, errors)),
         difference: table.take("difference").and_then(|entry| two(&entry, errors)),
@@ -97,7 +101,7 @@ fn two(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Sides>> {
         let message = format!("{} has two sides, but this list has {count}", quote(entry.key()));
         errors.push(
             ManifestError::new(Code::OutOfRange, items.span, message)
-                .help("a side is a table such as `{ variant = \"fc\", concurrency = 1 }`"),
+                .help("a side is a table such as `{ where = { variant = \"fc\", concurrency = 1 } }`"),
         );
         return None;
     }
@@ -108,6 +112,14 @@ fn two(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Sides>> {
 fn side(item: &Item<'_>, key: &str, errors: &mut Diagnostics) -> Option<Side> {
     let mut table: Table<'_> = item.table(format!("a side of {}", quote(key)), errors)?;
     let span = table.span.clone();
+    let before = errors.count();
     let metric = table.string("metric", errors);
-    Some(Side { span, metric, of: levels(table, keys::SIDE, errors)? })
+    let selection = level_lists(&mut table, "where", errors);
+    // Levels stood in the side itself once; what is near to one of its keys is a typo of that.
+    let is_key = |entry: &Entry<'_>| nearest(entry.key(), keys::SIDE.iter().map(|key| key.name)).is_some();
+    for level in table.take_where(|entry| !is_key(entry)) {
+        errors.push_renamed(&LEVELS_OF_SIDE, &level.name(), &table.place);
+    }
+    table.deny_rest(keys::SIDE, errors);
+    (errors.count() == before).then_some(Side { span, metric, selection })
 }

@@ -2,7 +2,7 @@
 
 use microbench_formats::code::Code;
 
-use super::{Levels, Setting, level_lists, list, settings};
+use super::{Levels, level_lists, list};
 use crate::manifest::diagnostic::{Diagnostics, ManifestError};
 use crate::manifest::keys;
 use crate::manifest::read::{At, Entry, Item, Table};
@@ -21,7 +21,7 @@ pub(in crate::manifest) struct Figure {
     pub(in crate::manifest) x: Option<At<String>>,
     pub(in crate::manifest) groups: Option<At<String>>,
     pub(in crate::manifest) panels: Option<At<String>>,
-    pub(in crate::manifest) only: Vec<Setting>,
+    pub(in crate::manifest) selection: Levels,
     pub(in crate::manifest) statistic: Option<At<String>>,
     pub(in crate::manifest) x_scale: Option<At<String>>,
     pub(in crate::manifest) y_scale: Option<At<String>>,
@@ -32,7 +32,7 @@ pub(in crate::manifest) struct Bar {
     pub(in crate::manifest) span: std::ops::Range<usize>,
     pub(in crate::manifest) label: Option<At<String>>,
     pub(in crate::manifest) group: Option<At<String>>,
-    pub(in crate::manifest) of: Levels,
+    pub(in crate::manifest) selection: Levels,
 }
 
 /// Reads one figure.
@@ -54,10 +54,7 @@ pub(super) fn figure(name: At<String>, table: Option<Table<'_>>, errors: &mut Di
         x: table.string("x", errors),
         groups: table.string("groups", errors),
         panels: table.string("panels", errors),
-        only: table
-            .take("only")
-            .and_then(|entry| entry.table("`only`", errors))
-            .map_or_else(Vec::new, |only| settings(only, keys::ONLY, errors)),
+        selection: level_lists(&mut table, "where", errors),
         statistic: table.string("statistic", errors),
         x_scale: table.string("x_scale", errors),
         y_scale: table.string("y_scale", errors),
@@ -99,15 +96,15 @@ fn bars(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Vec<Bar>>> {
         let span = table.span.clone();
         table.require("label", "the words below the bar, for instance `label = \"x10\"`", errors);
         table.require(
-            "of",
-            "the cells that it shows, for instance `of = { variant = \"fc\", concurrency = 10 }`",
+            "where",
+            "the cells that it shows, for instance `where = { variant = \"fc\", concurrency = 10 }`",
             errors,
         );
         let value = Bar {
             span: span.clone(),
             label: table.string("label", errors),
             group: table.string("group", errors),
-            of: level_lists(&mut table, "of", errors),
+            selection: level_lists(&mut table, "where", errors),
         };
         table.deny_rest(keys::BAR, errors);
         Some(At { value, span })

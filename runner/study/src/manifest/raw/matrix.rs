@@ -5,11 +5,12 @@ use std::ops::Range;
 use microbench_formats::code::Code;
 use microbench_formats::record::{Level, Limit};
 
-use super::{Levels, list};
+use super::{Levels, current, list};
 use crate::manifest::diagnostic::{Diagnostics, ManifestError, line_of};
 use crate::manifest::keys;
 use crate::manifest::nearest::quote;
 use crate::manifest::read::{At, Entry, Item, Table};
+use crate::manifest::renamed::WARMUP;
 
 /// Most exclude lines, and most include lines.
 pub(in crate::manifest) const MOST_LINES: usize = 1000;
@@ -27,9 +28,9 @@ pub(in crate::manifest) struct Matrix {
     pub(in crate::manifest) trials: Option<Trials>,
     pub(in crate::manifest) exclude: Vec<Line>,
     pub(in crate::manifest) include: Vec<Line>,
-    pub(in crate::manifest) warmup: Option<i64>,
+    pub(in crate::manifest) warmup: Option<bool>,
     pub(in crate::manifest) instrument_trials: Option<i64>,
-    pub(in crate::manifest) give_up_after: Option<i64>,
+    pub(in crate::manifest) max_consecutive_failures: Option<i64>,
     pub(in crate::manifest) precision: Option<Precision>,
     pub(in crate::manifest) limit: Option<At<Limit>>,
 }
@@ -93,8 +94,8 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
         .and_then(|entry| list(&entry, errors, |item, errors| item.integer((1, 10_000), errors)));
     let own = errors.count();
     let trials = table.take("trials").and_then(|entry| trials(&entry, errors));
-    let warmup = table.integer("warmup", keys::MATRIX, errors).map(|at| at.value);
-    let give_up_after = table.integer("give_up_after", keys::MATRIX, errors).map(|at| at.value);
+    let warmup = table.take("warmup").and_then(|entry| warmup(&entry, errors));
+    let max_consecutive_failures = table.integer("max_consecutive_failures", keys::MATRIX, errors).map(|at| at.value);
     let instrument_trials = table.integer("instrument_trials", keys::MATRIX, errors).map(|at| at.value);
     let precision = table.take("precision").and_then(|entry| precision(&entry, errors));
     let trials = match (&precision, trials) {
@@ -119,7 +120,10 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
     let exclude = table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors));
     let include = table.take("include").map_or_else(Vec::new, |entry| lines(&entry, true, errors));
     let rest = errors.count();
-    let axes: Vec<_> = table.rest(keys::MATRIX).iter().map(|entry| axis(entry, errors)).collect();
+    let place = table.place.clone();
+    let entries = table.rest(keys::MATRIX);
+    let axes: Vec<_> =
+        current(&entries, keys::MATRIX, &place, errors).into_iter().map(|entry| axis(entry, errors)).collect();
     let broken = own != before || errors.count() != rest;
     Matrix {
         span,
@@ -132,10 +136,19 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
         include,
         warmup,
         instrument_trials,
-        give_up_after,
+        max_consecutive_failures,
         precision,
         limit,
     }
+}
+
+/// Whether there is a warm-up. It was a number once.
+fn warmup(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<bool> {
+    if entry.item().is_integer() {
+        errors.push(entry.item().wrong("a truth value").help(WARMUP.form));
+        return None;
+    }
+    entry.item().truth(errors).map(|at| at.value)
 }
 
 fn precision(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Precision> {
@@ -238,6 +251,6 @@ fn line(item: &Item<'_>, key: &str, with_trials: bool, errors: &mut Diagnostics)
         );
         return None;
     }
-    let levels = super::levels_of(&entries, errors)?;
+    let levels = super::levels_of(&entries, &format!("a line of `{key}`"), errors)?;
     Some(Line { span, levels, trials })
 }

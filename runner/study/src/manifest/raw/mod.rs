@@ -18,6 +18,7 @@ use super::diagnostic::{Diagnostics, ManifestError};
 use super::keys::{self, Key};
 use super::nearest::{quote, suggest};
 use super::read::{At, Entry, Item, Table};
+use super::renamed;
 
 pub(super) use self::claim::{Claim, MOST_CLAIMS, Side, Sides};
 pub(super) use self::figure::Figure;
@@ -89,7 +90,7 @@ pub(super) struct Metric {
     pub(super) from: Option<At<String>>,
     pub(super) to: Option<At<String>>,
     pub(super) reading: Option<At<String>>,
-    pub(super) work: Option<At<RawWork>>,
+    pub(super) workload: Option<At<RawWork>>,
     pub(super) label: Option<At<String>>,
     pub(super) definition: Option<At<String>>,
     pub(super) better: Option<At<String>>,
@@ -113,7 +114,7 @@ pub(super) struct RawWork {
 pub(super) struct Profile {
     pub(super) name: At<String>,
     pub(super) trials: Option<Trials>,
-    pub(super) only: Levels,
+    pub(super) selection: Levels,
     pub(super) rounds: Option<At<i64>>,
 }
 
@@ -248,18 +249,39 @@ fn text(at: Option<At<String>>) -> Option<String> {
 }
 
 fn settings(table: Table<'_>, keys: &[Key], errors: &mut Diagnostics) -> Vec<Setting> {
-    table.rest(keys).iter().filter_map(|entry| Some((entry.name(), entry.item().level(errors)?))).collect()
+    let place = table.place.clone();
+    let entries = table.rest(keys);
+    let current = current(&entries, keys, &place, errors);
+    current.into_iter().filter_map(|entry| Some((entry.name(), entry.item().level(errors)?))).collect()
+}
+
+/// The entries without those whose key has another name now, each of which is reported. What is not one of `keys` is a setting.
+fn current<'a, 'b>(
+    entries: &'b [Entry<'a>],
+    keys: &[Key],
+    place: &str,
+    errors: &mut Diagnostics,
+) -> Vec<&'b Entry<'a>> {
+    let is_current = |entry: &&Entry<'a>| {
+        let renamed = renamed::in_table(entry.key(), keys).or_else(|| renamed::setting(entry.key()));
+        renamed.is_none_or(|renamed| {
+            errors.push_renamed(renamed, &entry.name(), place);
+            false
+        })
+    };
+    entries.iter().filter(is_current).collect()
 }
 
 /// The levels that a table names, one or a list on each axis; `None` when one could not be read.
 fn levels(table: Table<'_>, keys: &[Key], errors: &mut Diagnostics) -> Option<Levels> {
-    levels_of(&table.rest(keys), errors)
+    let place = table.place.clone();
+    levels_of(&table.rest(keys), &place, errors)
 }
 
-fn levels_of(entries: &[Entry<'_>], errors: &mut Diagnostics) -> Option<Levels> {
+fn levels_of(entries: &[Entry<'_>], place: &str, errors: &mut Diagnostics) -> Option<Levels> {
     let count = entries.len();
-    let levels: Levels = entries
-        .iter()
+    let levels: Levels = current(entries, &[], place, errors)
+        .into_iter()
         .filter_map(|entry| {
             let levels = if entry.item().is_list() {
                 list(entry, errors, Item::level)?
@@ -275,17 +297,17 @@ fn levels_of(entries: &[Entry<'_>], errors: &mut Diagnostics) -> Option<Levels> 
 /// The levels that the table under `key` names; none when it is not there or wrong.
 fn level_lists(table: &mut Table<'_>, key: &str, errors: &mut Diagnostics) -> Levels {
     let inner = table.take(key).and_then(|entry| entry.table(quote(key), errors));
-    inner.and_then(|inner| levels(inner, keys::ONLY, errors)).unwrap_or_default()
+    inner.and_then(|inner| levels(inner, keys::WHERE, errors)).unwrap_or_default()
 }
 
 fn profile(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Profile {
     let Some(mut table) = table else { return Profile { name, ..Profile::default() } };
     table.require("trials", "say how often each cell is run, for instance `trials = 3`", errors);
     let trials = table.take("trials").and_then(|entry| matrix::trials(&entry, errors));
-    let only = level_lists(&mut table, "only", errors);
+    let selection = level_lists(&mut table, "where", errors);
     let rounds = table.integer("rounds", keys::PROFILE, errors);
     table.deny_rest(keys::PROFILE, errors);
-    Profile { name, trials, only, rounds }
+    Profile { name, trials, selection, rounds }
 }
 
 fn variant(key: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Variant {
@@ -320,35 +342,36 @@ fn metric(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) 
         from: table.string("from", errors),
         to: table.string("to", errors),
         reading: table.string("reading", errors),
-        work: table.take("work").and_then(|entry| work(&entry, errors)),
+        workload: table.take("workload").and_then(|entry| work(&entry, errors)),
         label: table.string("label", errors),
         definition: table.string("definition", errors),
         better: table.string("better", errors),
         probe: table.take("probe").and_then(|entry| entry.item().level(errors)),
     };
-    let broken = errors.count() != before || ["from", "to", "reading", "work"].iter().any(|key| table.has_slip_of(key));
+    let broken =
+        errors.count() != before || ["from", "to", "reading", "workload"].iter().any(|key| table.has_slip_of(key));
     table.deny_rest(keys::METRIC, errors);
     Metric { broken, ..metric }
 }
 
 fn work(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<RawWork>> {
-    let mut table = entry.table("`work`", errors)?;
+    let mut table = entry.table("`workload`", errors)?;
     let span = table.span.clone();
-    let help = "work is a table such as `{ kind = \"sha256\", bytes = \"1 MB\", rounds = 100 }`";
+    let help = "a workload is a table such as `{ kind = \"sha256\", bytes = \"1 MB\", rounds = 100 }`";
     for key in ["kind", "bytes", "rounds"] {
         table.require(key, help, errors);
     }
     let value = RawWork {
         kind: table.string("kind", errors),
         bytes: table.take("bytes").and_then(|entry| entry.item().level(errors)),
-        rounds: table.integer("rounds", keys::WORK, errors),
-        warmup: table.integer("warmup", keys::WORK, errors),
+        rounds: table.integer("rounds", keys::WORKLOAD, errors),
+        warmup: table.integer("warmup", keys::WORKLOAD, errors),
         value: table.string("value", errors),
         block: table.take("block").and_then(|entry| entry.item().level(errors)),
         direct: table.take("direct").and_then(|entry| entry.item().truth(errors)),
         order: table.string("order", errors),
-        connections: table.integer("connections", keys::WORK, errors),
+        connections: table.integer("connections", keys::WORKLOAD, errors),
     };
-    table.deny_rest(keys::WORK, errors);
+    table.deny_rest(keys::WORKLOAD, errors);
     Some(At { value, span })
 }

@@ -19,7 +19,7 @@ pub(in crate::manifest) struct Value {
     pub(in crate::manifest) span: Range<usize>,
     pub(in crate::manifest) metric: Option<At<String>>,
     pub(in crate::manifest) label: Option<At<String>>,
-    pub(in crate::manifest) of: Levels,
+    pub(in crate::manifest) selection: Levels,
     pub(in crate::manifest) value: Option<At<f64>>,
     pub(in crate::manifest) n: Option<At<i64>>,
 }
@@ -46,13 +46,13 @@ fn value(item: &Item<'_>, errors: &mut Diagnostics) -> Option<At<Value>> {
     let span = table.span.clone();
     table.require("metric", "the study's metric that was measured, for instance `metric = \"shutdown_time\"`", errors);
     table.require("label", "the value's name where it was published, for instance `label = \"T2 cpu\"`", errors);
-    table.require("of", "the cells that it corresponds to, for instance `of = { variant = \"fc\" }`", errors);
+    table.require("where", "the cells that it corresponds to, for instance `where = { variant = \"fc\" }`", errors);
     table.require("value", "the value in the metric's unit, for instance `value = 763.1`", errors);
     let value = Value {
         span: span.clone(),
         metric: table.string("metric", errors),
         label: table.string("label", errors),
-        of: level_lists(&mut table, "of", errors),
+        selection: level_lists(&mut table, "where", errors),
         value: table.take("value").and_then(|entry| entry.item().number(errors)),
         n: table.integer("n", keys::VALUE, errors),
     };
