@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Instant;
 
-use microbench_agent::work::{DiskRequest, FOLD, Latency, WorkKind, WorkReply, WorkRequest, fold, hex};
+use microbench_agent::work::{DiskRequest, FOLD, Latency, WorkReply, WorkRequest, WorkloadKind, fold, hex};
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 
 use crate::memory::Mapping;
@@ -17,12 +17,12 @@ use crate::worker::{reply, since};
 /// # Errors
 /// When the disk cannot be opened so, or is shorter than the region's end.
 pub(crate) fn run(path: &Path, request: &WorkRequest, disk: DiskRequest) -> io::Result<WorkReply> {
-    let writes = request.kind == WorkKind::DiskWrite;
+    let writes = request.kind == WorkloadKind::DiskWrite;
     let flags = if disk.direct { OFlag::O_DIRECT } else { OFlag::empty() };
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let file = File::options().read(true).write(writes).custom_flags(flags.bits()).open(path).map_err(named)?;
     let mut buffer = match request.kind {
-        WorkKind::DiskWrite => Mapping::filled(request.bytes, request.written())?,
+        WorkloadKind::DiskWrite => Mapping::filled(request.bytes, request.written())?,
         // Its pages are touched before the first read.
         _ => Mapping::filled(request.bytes, 0)?,
     };

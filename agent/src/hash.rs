@@ -58,14 +58,14 @@ fn backend() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use microbench_agent::work::WorkKind;
+    use microbench_agent::work::WorkloadKind;
 
     use super::*;
 
     #[test]
     fn a_copy_takes_longer_the_more_it_copies() {
         let of = |bytes, rounds| {
-            let request = WorkRequest { kind: WorkKind::Copy, bytes, rounds, warmup: 0, seed: 1, disk: None };
+            let request = WorkRequest { kind: WorkloadKind::Copy, bytes, rounds, warmup: 0, seed: 1, disk: None };
             copy(&request).duration_ns
         };
         assert!(of(16 << 20, 20) > of(64, 20), "the copy was optimised away");

@@ -3,6 +3,7 @@
 //! Work that the guest times itself is asked for by `POST /work`. What the host times is the traffic of other routes:
 //! `GET /file`, `GET /stream` and `POST /stream`.
 
+pub use microbench_formats::record::WorkloadKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -21,35 +22,12 @@ pub const PAGE_BYTES: u64 = 4096;
 /// Bytes of a word, in which memory is read and written.
 pub const WORD_BYTES: u64 = 8;
 
-/// What the guest does in each round of `POST /work`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WorkKind {
-    /// SHA-256 of a buffer.
-    Sha256,
-    /// One allocation and copy of the buffer, nothing hashed: the 2019 paper's tool called Go's `h.Sum(buffer)`, which appends the
-    /// digest of what was written before, here nothing, to a copy of its argument.
-    Copy,
-    /// Every word of a buffer is read and added up.
-    MemoryRead,
-    /// Every word of a buffer is written.
-    MemoryWrite,
-    /// A buffer is copied to another one.
-    MemoryCopy,
-    /// Memory is mapped anew, and one word of each of its pages is written. Only the writing is timed.
-    PageTouch,
-    /// Every block of a region of the disk is read, once.
-    DiskRead,
-    /// Every block of a region of the disk is written, once, and the disk is told to keep them (`fdatasync`).
-    DiskWrite,
-}
-
 /// Body of `POST /work`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkRequest {
-    /// What is done in a round.
-    pub kind: WorkKind,
+    /// What is done in a round; one that the guest times itself.
+    pub kind: WorkloadKind,
     /// Bytes of a round, 1 to [`MOST_BYTES`] and a multiple of [`WorkRequest::granule`].
     pub bytes: u64,
     /// Rounds that count, 1 to [`MOST_ROUNDS`].
@@ -68,7 +46,7 @@ pub struct WorkRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiskRequest {
-    /// First byte of the region on the disk, a multiple of the block. [`WorkKind::DiskRead`] finds the bytes of
+    /// First byte of the region on the disk, a multiple of the block. [`WorkloadKind::DiskRead`] finds the bytes of
     /// [`fill_pseudo_random`] there.
     pub offset: u64,
     /// Bytes of a block, a power of two within [`BLOCKS`].
@@ -87,7 +65,7 @@ pub struct WorkReply {
     pub duration_ns: u64,
     /// What [`WorkRequest::checksum`] says, when the work was done.
     pub checksum: String,
-    /// What hashes: `sha-ni` or `soft`, by the guest's CPUID; of [`WorkKind::Sha256`] alone.
+    /// What hashes: `sha-ni` or `soft`, by the guest's CPUID; of [`WorkloadKind::Sha256`] alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<String>,
     /// Time of one operation; of disk work alone.
@@ -130,10 +108,14 @@ impl WorkRequest {
     #[must_use]
     pub fn granule(&self) -> u64 {
         match self.kind {
-            WorkKind::Sha256 | WorkKind::Copy => 1,
-            WorkKind::MemoryRead | WorkKind::MemoryWrite | WorkKind::MemoryCopy => WORD_BYTES,
-            WorkKind::PageTouch => PAGE_BYTES,
-            WorkKind::DiskRead | WorkKind::DiskWrite => self.disk.map_or(1, |disk| disk.block),
+            WorkloadKind::Sha256
+            | WorkloadKind::Copy
+            | WorkloadKind::Http
+            | WorkloadKind::TcpSend
+            | WorkloadKind::TcpReceive => 1,
+            WorkloadKind::MemoryRead | WorkloadKind::MemoryWrite | WorkloadKind::MemoryCopy => WORD_BYTES,
+            WorkloadKind::PageTouch => PAGE_BYTES,
+            WorkloadKind::DiskRead | WorkloadKind::DiskWrite => self.disk.map_or(1, |disk| disk.block),
         }
     }
 
@@ -142,7 +124,10 @@ impl WorkRequest {
     /// # Errors
     /// What it refuses, for the one who asked.
     pub fn check(&self) -> Result<(), String> {
-        let on_disk = matches!(self.kind, WorkKind::DiskRead | WorkKind::DiskWrite);
+        if self.kind.is_timed_by_host() {
+            return Err(format!("`{}` is not done by POST /work: the host times it", self.kind));
+        }
+        let on_disk = matches!(self.kind, WorkloadKind::DiskRead | WorkloadKind::DiskWrite);
         if on_disk != self.disk.is_some() {
             return Err("disk work needs `disk`, and no other has it".into());
         }
@@ -169,42 +154,43 @@ impl WorkRequest {
         Ok(())
     }
 
-    /// What the checksum of this work must be: SHA-256 of the buffer for [`WorkKind::Sha256`], of nothing for [`WorkKind::Copy`],
-    /// which is what the paper's tool printed; the [`sum`] of what was read for [`WorkKind::MemoryRead`]; for all others [`fold`]
-    /// over what lies there at the end.
+    /// What the checksum of this work must be: SHA-256 of the buffer for [`WorkloadKind::Sha256`], of nothing for [`WorkloadKind::Copy`],
+    /// which is what the paper's tool printed; the [`sum`] of what was read for [`WorkloadKind::MemoryRead`]; for all others [`fold`]
+    /// over what lies there at the end. Empty for a kind that the host times, which the agent refuses.
     #[must_use]
     pub fn checksum(&self) -> String {
         let size = usize::try_from(self.bytes).unwrap_or(0);
         let buffer = |seed| pseudo_random(size, seed);
         match self.kind {
-            WorkKind::Sha256 => sha256(&buffer(self.seed)),
-            WorkKind::Copy => sha256(&[]),
-            WorkKind::MemoryRead => hex(sum(&buffer(self.seed))),
-            WorkKind::MemoryWrite => {
+            WorkloadKind::Sha256 => sha256(&buffer(self.seed)),
+            WorkloadKind::Copy => sha256(&[]),
+            WorkloadKind::MemoryRead => hex(sum(&buffer(self.seed))),
+            WorkloadKind::MemoryWrite => {
                 let word = self.word(self.warmup.saturating_add(self.rounds).saturating_sub(1));
                 hex((0..self.bytes / WORD_BYTES).fold(FOLD, |state, _| fold(state, &word.to_le_bytes())))
             }
-            WorkKind::PageTouch => {
+            WorkloadKind::PageTouch => {
                 hex((0..self.bytes / PAGE_BYTES).fold(FOLD, |state, page| fold(state, &self.mark(page).to_le_bytes())))
             }
-            WorkKind::MemoryCopy | WorkKind::DiskRead => hex(fold(FOLD, &buffer(self.seed))),
-            WorkKind::DiskWrite => hex(fold(FOLD, &buffer(self.written()))),
+            WorkloadKind::MemoryCopy | WorkloadKind::DiskRead => hex(fold(FOLD, &buffer(self.seed))),
+            WorkloadKind::DiskWrite => hex(fold(FOLD, &buffer(self.written()))),
+            WorkloadKind::Http | WorkloadKind::TcpSend | WorkloadKind::TcpReceive => String::new(),
         }
     }
 
-    /// The word that [`WorkKind::MemoryWrite`] writes in this round.
+    /// The word that [`WorkloadKind::MemoryWrite`] writes in this round.
     #[must_use]
     pub fn word(&self, round: u32) -> u64 {
         self.seed.wrapping_add(u64::from(round))
     }
 
-    /// The word that [`WorkKind::PageTouch`] writes into this page.
+    /// The word that [`WorkloadKind::PageTouch`] writes into this page.
     #[must_use]
     pub fn mark(&self, page: u64) -> u64 {
         self.seed.wrapping_add(page)
     }
 
-    /// Seed of the bytes that [`WorkKind::DiskWrite`] writes: others than a read of the same seed would find there.
+    /// Seed of the bytes that [`WorkloadKind::DiskWrite`] writes: others than a read of the same seed would find there.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.seed.wrapping_add(1)
@@ -298,8 +284,8 @@ mod tests {
 
     const DISK: DiskRequest = DiskRequest { offset: 8 << 20, block: 4096, direct: true, random: false };
 
-    fn work(kind: WorkKind, bytes: u64) -> WorkRequest {
-        let disk = matches!(kind, WorkKind::DiskRead | WorkKind::DiskWrite).then_some(DISK);
+    fn work(kind: WorkloadKind, bytes: u64) -> WorkRequest {
+        let disk = matches!(kind, WorkloadKind::DiskRead | WorkloadKind::DiskWrite).then_some(DISK);
         WorkRequest { kind, bytes, rounds: 3, warmup: 1, seed: 7, disk }
     }
 
@@ -335,9 +321,12 @@ mod tests {
 
     #[test]
     fn what_is_beyond_a_limit_is_refused() {
-        for (kind, bytes) in
-            [(WorkKind::Sha256, 1), (WorkKind::MemoryRead, 8), (WorkKind::PageTouch, 4096), (WorkKind::DiskRead, 8192)]
-        {
+        for (kind, bytes) in [
+            (WorkloadKind::Sha256, 1),
+            (WorkloadKind::MemoryRead, 8),
+            (WorkloadKind::PageTouch, 4096),
+            (WorkloadKind::DiskRead, 8192),
+        ] {
             assert_eq!(work(kind, bytes).check(), Ok(()), "{kind:?}");
             assert_eq!(work(kind, MOST_BYTES).check(), Ok(()), "{kind:?}");
             assert!(work(kind, 0).check().is_err() && work(kind, MOST_BYTES + 4096).check().is_err(), "{kind:?}");
@@ -345,10 +334,17 @@ mod tests {
             assert!(WorkRequest { rounds: 0, ..work(kind, bytes) }.check().is_err());
             assert!(WorkRequest { warmup: MOST_ROUNDS + 1, ..work(kind, bytes) }.check().is_err());
         }
-        assert!(work(WorkKind::MemoryCopy, 12).check().is_err() && work(WorkKind::PageTouch, 4104).check().is_err());
-        let disk = |disk| WorkRequest { disk, ..work(WorkKind::DiskWrite, 1 << 20) }.check();
+        for kind in [WorkloadKind::Http, WorkloadKind::TcpSend, WorkloadKind::TcpReceive] {
+            assert!(work(kind, 1).check().is_err_and(|refused| refused.contains("the host times it")), "{kind}");
+        }
+        assert!(
+            work(WorkloadKind::MemoryCopy, 12).check().is_err() && work(WorkloadKind::PageTouch, 4104).check().is_err()
+        );
+        let disk = |disk| WorkRequest { disk, ..work(WorkloadKind::DiskWrite, 1 << 20) }.check();
         assert_eq!(disk(Some(DISK)), Ok(()));
-        assert!(disk(None).is_err() && WorkRequest { disk: Some(DISK), ..work(WorkKind::Sha256, 1) }.check().is_err());
+        assert!(
+            disk(None).is_err() && WorkRequest { disk: Some(DISK), ..work(WorkloadKind::Sha256, 1) }.check().is_err()
+        );
         for wrong in [
             DiskRequest { block: 0, ..DISK },
             DiskRequest { block: 3000, ..DISK },
@@ -358,6 +354,6 @@ mod tests {
         ] {
             assert!(disk(Some(wrong)).is_err(), "{wrong:?}");
         }
-        assert!(WorkRequest { rounds: MOST_ROUNDS, ..work(WorkKind::DiskRead, 1 << 20) }.check().is_err());
+        assert!(WorkRequest { rounds: MOST_ROUNDS, ..work(WorkloadKind::DiskRead, 1 << 20) }.check().is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use microbench_agent::work::{WorkKind, WorkReply, WorkRequest};
+use microbench_agent::work::{WorkReply, WorkRequest, WorkloadKind};
 
 use crate::options::Options;
 use crate::{disk, hash, memory};
@@ -14,14 +14,17 @@ use crate::{disk, hash, memory};
 /// When the guest has no such memory or disk.
 pub(crate) fn run(request: &WorkRequest, options: &Options) -> io::Result<WorkReply> {
     match (request.kind, request.disk) {
-        (WorkKind::Sha256, _) => Ok(hash::hash(request)),
-        (WorkKind::Copy, _) => Ok(hash::copy(request)),
-        (WorkKind::MemoryRead, _) => memory::read(request),
-        (WorkKind::MemoryWrite, _) => memory::write(request),
-        (WorkKind::MemoryCopy, _) => memory::copy(request),
-        (WorkKind::PageTouch, _) => memory::touch(request),
-        (WorkKind::DiskRead | WorkKind::DiskWrite, Some(how)) => disk::run(&options.disk, request, how),
-        (WorkKind::DiskRead | WorkKind::DiskWrite, None) => Err(io::ErrorKind::InvalidInput.into()),
+        (WorkloadKind::Sha256, _) => Ok(hash::hash(request)),
+        (WorkloadKind::Copy, _) => Ok(hash::copy(request)),
+        (WorkloadKind::MemoryRead, _) => memory::read(request),
+        (WorkloadKind::MemoryWrite, _) => memory::write(request),
+        (WorkloadKind::MemoryCopy, _) => memory::copy(request),
+        (WorkloadKind::PageTouch, _) => memory::touch(request),
+        (WorkloadKind::DiskRead | WorkloadKind::DiskWrite, Some(how)) => disk::run(&options.disk, request, how),
+        (WorkloadKind::DiskRead | WorkloadKind::DiskWrite, None)
+        | (WorkloadKind::Http | WorkloadKind::TcpSend | WorkloadKind::TcpReceive, _) => {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
     }
 }
 
@@ -40,19 +43,9 @@ mod tests {
     use std::path::PathBuf;
 
     use microbench_agent::work::{DiskRequest, pseudo_random};
+    use strum::VariantArray;
 
     use super::*;
-
-    const KINDS: [WorkKind; 8] = [
-        WorkKind::Sha256,
-        WorkKind::Copy,
-        WorkKind::MemoryRead,
-        WorkKind::MemoryWrite,
-        WorkKind::MemoryCopy,
-        WorkKind::PageTouch,
-        WorkKind::DiskRead,
-        WorkKind::DiskWrite,
-    ];
 
     fn options(disk: PathBuf) -> Options {
         let asked = crate::options::parse(std::iter::empty());
@@ -66,8 +59,8 @@ mod tests {
         let path = folder.path().join("disk");
         let (offset, bytes) = (1 << 20, 96 << 10);
         std::fs::write(&path, [vec![0; 1 << 20], pseudo_random(bytes, 7)].concat()).unwrap();
-        for kind in KINDS {
-            let on_disk = matches!(kind, WorkKind::DiskRead | WorkKind::DiskWrite);
+        for kind in WorkloadKind::VARIANTS.iter().copied().filter(|kind| !kind.is_timed_by_host()) {
+            let on_disk = matches!(kind, WorkloadKind::DiskRead | WorkloadKind::DiskWrite);
             for (random, block) in [(false, 4096), (true, 512), (true, 32 << 10)] {
                 let disk = on_disk.then_some(DiskRequest { offset, block, direct: false, random });
                 for (rounds, warmup) in [(1, 0), (3, 2)] {
@@ -77,7 +70,7 @@ mod tests {
                     assert_eq!(reply.checksum, request.checksum(), "{request:?}");
                     assert!(reply.duration_ns > 0, "{request:?}");
                     assert_eq!(reply.operation.is_some(), on_disk, "{request:?}");
-                    assert_eq!(reply.backend.is_some(), kind == WorkKind::Sha256);
+                    assert_eq!(reply.backend.is_some(), kind == WorkloadKind::Sha256);
                 }
             }
         }
@@ -91,7 +84,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk");
         let disk = Some(DiskRequest { offset: 0, block: 4096, direct: false, random: false });
-        let request = WorkRequest { kind: WorkKind::DiskRead, bytes: 8192, rounds: 1, warmup: 0, seed: 1, disk };
+        let request = WorkRequest { kind: WorkloadKind::DiskRead, bytes: 8192, rounds: 1, warmup: 0, seed: 1, disk };
         for there in [false, true] {
             if there {
                 std::fs::write(&path, [0; 4096]).unwrap();

@@ -5,8 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use microbench_agent::work::{
-    DiskRequest, MOST_BYTES, MOST_ROUNDS, Stream, StreamReply, WorkKind, WorkReply, WorkRequest, hex, pseudo_random,
-    sum,
+    DiskRequest, MOST_BYTES, MOST_ROUNDS, Stream, StreamReply, WorkReply, WorkRequest, WorkloadKind, hex,
+    pseudo_random, sum,
 };
 use microbench_agent::{INDEX_SEED, NONCE_HEADER, READY_MARK, Stats};
 
@@ -159,7 +159,7 @@ fn the_statistics_parse() {
     }
 }
 
-fn request(kind: WorkKind, bytes: u64) -> WorkRequest {
+fn request(kind: WorkloadKind, bytes: u64) -> WorkRequest {
     WorkRequest { kind, bytes, rounds: 3, warmup: 1, seed: 3, disk: None }
 }
 
@@ -189,13 +189,13 @@ fn work_is_answered_with_the_checksum_that_both_sides_know() {
     let agent = Agent::start();
     let on_disk = Some(DiskRequest { offset: 0, block: 4096, direct: false, random: true });
     for request in [
-        request(WorkKind::Sha256, 1),
-        request(WorkKind::Sha256, 100_001),
-        request(WorkKind::Copy, 1_000_000),
-        request(WorkKind::MemoryRead, 1 << 20),
-        request(WorkKind::PageTouch, 1 << 20),
-        WorkRequest { disk: on_disk, ..request(WorkKind::DiskRead, 64 << 10) },
-        WorkRequest { disk: on_disk, ..request(WorkKind::DiskWrite, 64 << 10) },
+        request(WorkloadKind::Sha256, 1),
+        request(WorkloadKind::Sha256, 100_001),
+        request(WorkloadKind::Copy, 1_000_000),
+        request(WorkloadKind::MemoryRead, 1 << 20),
+        request(WorkloadKind::PageTouch, 1 << 20),
+        WorkRequest { disk: on_disk, ..request(WorkloadKind::DiskRead, 64 << 10) },
+        WorkRequest { disk: on_disk, ..request(WorkloadKind::DiskWrite, 64 << 10) },
     ] {
         let answer = agent.work(&request);
         assert_eq!(answer.status, 200, "{request:?}: {}", String::from_utf8_lossy(&answer.body));
@@ -220,12 +220,12 @@ fn a_file_and_streams_are_the_bytes_that_both_sides_know() {
 fn work_beyond_the_limits_is_refused_before_it_begins() {
     let agent = Agent::start();
     for wrong in [
-        request(WorkKind::Sha256, MOST_BYTES + 1),
-        request(WorkKind::Sha256, 0),
-        request(WorkKind::MemoryRead, 9),
-        request(WorkKind::DiskRead, 4096),
-        WorkRequest { rounds: MOST_ROUNDS + 1, ..request(WorkKind::Copy, 1) },
-        WorkRequest { rounds: u32::MAX, warmup: u32::MAX, ..request(WorkKind::Copy, u64::MAX) },
+        request(WorkloadKind::Sha256, MOST_BYTES + 1),
+        request(WorkloadKind::Sha256, 0),
+        request(WorkloadKind::MemoryRead, 9),
+        request(WorkloadKind::DiskRead, 4096),
+        WorkRequest { rounds: MOST_ROUNDS + 1, ..request(WorkloadKind::Copy, 1) },
+        WorkRequest { rounds: u32::MAX, warmup: u32::MAX, ..request(WorkloadKind::Copy, u64::MAX) },
     ] {
         assert_eq!(agent.work(&wrong).status, 400, "{wrong:?}");
     }

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use microbench_agent::work::{WorkKind, WorkReply, WorkRequest};
+use microbench_agent::work::{WorkReply, WorkRequest, WorkloadKind};
 
 use crate::outcome::{Figure, Named, Outcome, Row};
 use crate::{Bench, measure};
@@ -177,7 +177,7 @@ impl Server {
     fn hash(&self) -> Result<f64> {
         let address = self.said.split_whitespace().last().unwrap_or_default();
         let request =
-            WorkRequest { kind: WorkKind::Sha256, bytes: BLOCK, rounds: BLOCKS, warmup: 10, seed: 1, disk: None };
+            WorkRequest { kind: WorkloadKind::Sha256, bytes: BLOCK, rounds: BLOCKS, warmup: 10, seed: 1, disk: None };
         let body = serde_json::to_string(&request)?;
         let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         let head =

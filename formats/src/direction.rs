@@ -1,14 +1,25 @@
 //! Which direction of a metric is the better one: the table of readings, and what follows from a metric's source.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Metric, MetricSource};
 
 /// The better direction of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Better {
     /// A lower value is better: times, memory, counts of work.
     Lower,
@@ -19,19 +30,6 @@ pub enum Better {
 }
 
 impl Better {
-    /// Every direction.
-    pub const ALL: [Self; 3] = [Self::Lower, Self::Higher, Self::Neither];
-
-    /// As manifests, plans and tables write it.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Lower => "lower",
-            Self::Higher => "higher",
-            Self::Neither => "neither",
-        }
-    }
-
     /// What it says of a metric, for a list of words.
     #[must_use]
     pub fn doc(self) -> &'static str {
@@ -40,12 +38,6 @@ impl Better {
             Self::Higher => "a higher value is better",
             Self::Neither => "a difference is neither better nor worse, and never fails a gate",
         }
-    }
-
-    /// The direction of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|better| better.text() == name)
     }
 
     /// The direction of a metric of this source and unit where nothing else says it: a span is better when lower, a
@@ -65,12 +57,6 @@ impl Better {
     }
 }
 
-impl fmt::Display for Better {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.text())
-    }
-}
-
 impl Metric {
     /// Its better direction: the plan's, or what follows from its source where a plan of an earlier version has none.
     #[must_use]
@@ -86,79 +72,77 @@ pub fn of_reading(name: &str) -> Better {
     let of =
         |table: &[(&str, Better)], name: &str| table.iter().find(|(own, _)| *own == name).map(|(_, better)| *better);
     let of_work = || of(WORK_VALUES, name.strip_prefix("work.")?.rsplit_once('.')?.1);
-    of(READINGS, name).or_else(of_work).unwrap_or(Neither)
+    of(READINGS, name).or_else(of_work).unwrap_or(Better::Neither)
 }
 
 /// What the reading of an imported metric begins with.
 pub const IMPORTED: &str = "imported.";
 
-use Better::{Higher, Lower, Neither};
-
 /// Every reading but those of work, each with its better direction.
 pub const READINGS: &[(&str, Better)] = &[
-    ("kernel.init", Lower),
-    ("kernel.last_message", Lower),
-    ("kernel.random_seeded", Lower),
-    ("kernel.random_fast_init", Lower),
-    ("kernel.messages", Neither),
-    ("guest.uptime", Neither),
-    ("guest.cpus", Neither),
-    ("guest.memory", Neither),
-    ("guest.words_missing", Lower),
-    ("guest.words_added", Neither),
-    ("vmm.peak_rss", Lower),
-    ("vmm.memory_overhead_pss", Lower),
-    ("vmm.memory_overhead_rss", Lower),
-    ("vmm.guest_memory_rss", Lower),
-    ("vmm.memory_pss", Lower),
-    ("vmm.memory_overhead_pss.end", Lower),
-    ("vmm.memory_overhead_rss.end", Lower),
-    ("vmm.guest_memory_rss.end", Lower),
-    ("vmm.memory_pss.end", Lower),
-    ("host.memory_used", Lower),
-    ("vmm.cpu_time", Lower),
-    ("vmm.cpu_time.user", Lower),
-    ("vmm.cpu_time.system", Lower),
-    ("vmm.minor_faults", Lower),
-    ("vmm.major_faults", Lower),
-    ("vmm.voluntary_switches", Lower),
-    ("vmm.involuntary_switches", Lower),
-    ("vmm.system_calls", Lower),
-    ("vmm.kvm_exits", Lower),
-    ("vmm.kvm_exits.io", Lower),
-    ("vmm.kvm_exits.mmio", Lower),
-    ("vmm.kvm_exits.halt", Lower),
-    ("vmm.kvm_exits.irq", Lower),
-    ("vmm.kvm_exits.irq_window", Lower),
-    ("vmm.kvm_exits.signal", Lower),
-    ("vmm.kvm_exits.request_irq", Lower),
-    ("vmm.kvm_exits.hypercalls", Lower),
-    ("vmm.kvm_exits.instruction_emulation", Lower),
-    ("vmm.kvm_exits.page_fault", Lower),
-    ("vmm.user", Neither),
-    ("vmm.capabilities", Neither),
-    ("vmm.seccomp", Neither),
-    ("vmm.no_new_privileges", Neither),
-    ("vmm.own_root", Neither),
-    ("vmm.own_namespaces", Neither),
-    ("host.cached", Neither),
-    ("probe.attempts", Neither),
-    ("probe.gap", Lower),
-    ("probe.witness", Lower),
-    ("probe.cpu_time", Lower),
-    ("runner.cpu_time", Lower),
-    ("runner.vm_cpu_time", Lower),
-    ("vm.completed", Higher),
+    ("kernel.init", Better::Lower),
+    ("kernel.last_message", Better::Lower),
+    ("kernel.random_seeded", Better::Lower),
+    ("kernel.random_fast_init", Better::Lower),
+    ("kernel.messages", Better::Neither),
+    ("guest.uptime", Better::Neither),
+    ("guest.cpus", Better::Neither),
+    ("guest.memory", Better::Neither),
+    ("guest.words_missing", Better::Lower),
+    ("guest.words_added", Better::Neither),
+    ("vmm.peak_rss", Better::Lower),
+    ("vmm.memory_overhead_pss", Better::Lower),
+    ("vmm.memory_overhead_rss", Better::Lower),
+    ("vmm.guest_memory_rss", Better::Lower),
+    ("vmm.memory_pss", Better::Lower),
+    ("vmm.memory_overhead_pss.end", Better::Lower),
+    ("vmm.memory_overhead_rss.end", Better::Lower),
+    ("vmm.guest_memory_rss.end", Better::Lower),
+    ("vmm.memory_pss.end", Better::Lower),
+    ("host.memory_used", Better::Lower),
+    ("vmm.cpu_time", Better::Lower),
+    ("vmm.cpu_time.user", Better::Lower),
+    ("vmm.cpu_time.system", Better::Lower),
+    ("vmm.minor_faults", Better::Lower),
+    ("vmm.major_faults", Better::Lower),
+    ("vmm.voluntary_switches", Better::Lower),
+    ("vmm.involuntary_switches", Better::Lower),
+    ("vmm.system_calls", Better::Lower),
+    ("vmm.kvm_exits", Better::Lower),
+    ("vmm.kvm_exits.io", Better::Lower),
+    ("vmm.kvm_exits.mmio", Better::Lower),
+    ("vmm.kvm_exits.halt", Better::Lower),
+    ("vmm.kvm_exits.irq", Better::Lower),
+    ("vmm.kvm_exits.irq_window", Better::Lower),
+    ("vmm.kvm_exits.signal", Better::Lower),
+    ("vmm.kvm_exits.request_irq", Better::Lower),
+    ("vmm.kvm_exits.hypercalls", Better::Lower),
+    ("vmm.kvm_exits.instruction_emulation", Better::Lower),
+    ("vmm.kvm_exits.page_fault", Better::Lower),
+    ("vmm.user", Better::Neither),
+    ("vmm.capabilities", Better::Neither),
+    ("vmm.seccomp", Better::Neither),
+    ("vmm.no_new_privileges", Better::Neither),
+    ("vmm.own_root", Better::Neither),
+    ("vmm.own_namespaces", Better::Neither),
+    ("host.cached", Better::Neither),
+    ("probe.attempts", Better::Neither),
+    ("probe.gap", Better::Lower),
+    ("probe.witness", Better::Lower),
+    ("probe.cpu_time", Better::Lower),
+    ("runner.cpu_time", Better::Lower),
+    ("runner.vm_cpu_time", Better::Lower),
+    ("vm.completed", Better::Higher),
 ];
 
 /// The values of work (`work.METRIC.VALUE`), each with its better direction.
 pub const WORK_VALUES: &[(&str, Better)] = &[
-    ("duration", Lower),
-    ("throughput", Higher),
-    ("rate", Higher),
-    ("p50", Lower),
-    ("p99", Lower),
-    ("sha_ni", Neither),
+    ("duration", Better::Lower),
+    ("throughput", Better::Higher),
+    ("rate", Better::Higher),
+    ("p50", Better::Lower),
+    ("p99", Better::Lower),
+    ("sha_ni", Better::Neither),
 ];
 
 #[cfg(test)]
@@ -167,11 +151,11 @@ mod tests {
 
     #[test]
     fn a_readings_direction_is_by_its_name_and_that_of_work_by_its_value() {
-        assert_eq!(of_reading("kernel.init"), Lower);
-        assert_eq!(of_reading("vm.completed"), Higher);
-        assert_eq!(of_reading("work.any.name.throughput"), Higher);
-        assert_eq!(of_reading("work.hashing.duration"), Lower);
-        assert_eq!((of_reading("unknown"), of_reading("work.x.unknown")), (Neither, Neither));
+        assert_eq!(of_reading("kernel.init"), Better::Lower);
+        assert_eq!(of_reading("vm.completed"), Better::Higher);
+        assert_eq!(of_reading("work.any.name.throughput"), Better::Higher);
+        assert_eq!(of_reading("work.hashing.duration"), Better::Lower);
+        assert_eq!((of_reading("unknown"), of_reading("work.x.unknown")), (Better::Neither, Better::Neither));
     }
 
     #[test]
@@ -184,9 +168,9 @@ mod tests {
             assert!(!serde_json::to_string(&metric).unwrap().contains("better"));
             metric.direction()
         };
-        assert_eq!(of(r#"{"span": {"from": "spawn", "to": "exit"}}"#), Lower);
-        assert_eq!(of(r#"{"reading": "work.m.throughput"}"#), Higher);
-        assert_eq!(of(r#"{"reading": "imported.m"}"#), Higher);
-        assert_eq!(of(r#"{"reading": "kernel.messages"}"#), Neither);
+        assert_eq!(of(r#"{"span": {"from": "spawn", "to": "exit"}}"#), Better::Lower);
+        assert_eq!(of(r#"{"reading": "work.m.throughput"}"#), Better::Higher);
+        assert_eq!(of(r#"{"reading": "imported.m"}"#), Better::Higher);
+        assert_eq!(of(r#"{"reading": "kernel.messages"}"#), Better::Neither);
     }
 }

@@ -86,8 +86,22 @@ pub struct Limit {
 }
 
 /// A reading of the 2019 paper's protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Protocol {
     /// What the paper says.
     AsWritten,
@@ -297,12 +311,27 @@ pub struct DiskAccess {
 }
 
 /// What a workload does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum WorkloadKind {
     /// SHA-256 over one buffer of pseudo-random bytes, `rounds` times.
     Sha256,
-    /// One allocation and copy of the buffer, `rounds` times: what the 2019 paper's tool did where its text says hashing.
+    /// One allocation and copy of the buffer, `rounds` times, nothing hashed: what the 2019 paper's tool did where its text says
+    /// hashing. It called Go's `h.Sum(buffer)`, which appends the digest of what was written before, here nothing, to a copy of
+    /// its argument.
     Copy,
     /// Every word of a buffer is read.
     MemoryRead,
@@ -322,6 +351,14 @@ pub enum WorkloadKind {
     TcpSend,
     /// The guest receives over one TCP connection.
     TcpReceive,
+}
+
+impl WorkloadKind {
+    /// Whether the host times it: it is the traffic of the guest's service, and no request asks the guest for it.
+    #[must_use]
+    pub const fn is_timed_by_host(self) -> bool {
+        matches!(self, Self::Http | Self::TcpSend | Self::TcpReceive)
+    }
 }
 
 /// What one VM is measured on.
@@ -404,8 +441,22 @@ pub struct Figure {
 }
 
 /// Scale of an axis of numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Scaling {
     /// The same difference has the same length.
     #[default]
@@ -438,8 +489,21 @@ pub struct FigureBar {
 pub type Selection = BTreeMap<String, Vec<Level>>;
 
 /// Form of a chart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum FigureForm {
     /// One bar for each of [`Figure::bars`], or each level of x.
     Bars,
@@ -470,8 +534,22 @@ pub enum FigureForm {
 }
 
 /// Look of a chart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Theme {
     /// Intervals, raw points, colours for every eye.
     #[default]
@@ -481,8 +559,22 @@ pub enum Theme {
 }
 
 /// Width of a chart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Column {
     /// One column of a paper, 3.5 inches.
     Single,
@@ -572,8 +664,21 @@ pub struct ReferenceValue {
 }
 
 /// Statistic over trials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Statistic {
     /// Sample median.
     Median,
@@ -614,8 +719,21 @@ impl Statistic {
 }
 
 /// Where trials executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum HostKind {
     /// Hardware virtualisation of the machine the runner is on; times are wall time.
     Kvm,
@@ -628,23 +746,6 @@ pub enum HostKind {
 }
 
 impl HostKind {
-    /// The kind of this name.
-    #[must_use]
-    pub fn of(name: &str) -> Option<Self> {
-        [Self::Kvm, Self::Emulated, Self::Fake, Self::Imported].into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// As it stands in tables.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kvm => "kvm",
-            Self::Emulated => "emulated",
-            Self::Fake => "fake",
-            Self::Imported => "imported",
-        }
-    }
-
     /// What a reader must know of times that were measured there.
     #[must_use]
     pub fn note(self) -> &'static str {
@@ -654,12 +755,6 @@ impl HostKind {
             Self::Fake => "a test's stand-in, no measurement",
             Self::Imported => "imported values, measured elsewhere",
         }
-    }
-}
-
-impl fmt::Display for HostKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -797,8 +892,23 @@ pub struct ProbeError {
 }
 
 /// What disturbs a trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Interference {
     /// The hypervisor below took CPU time away.
     Stolen,
@@ -824,27 +934,22 @@ pub enum Interference {
     Testbed,
 }
 
-impl fmt::Display for Interference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stolen => "stolen",
-            Self::Throttled => "throttled",
-            Self::Frequency => "frequency",
-            Self::Load => "load",
-            Self::Swap => "swap",
-            Self::MemoryPressure => "memory-pressure",
-            Self::Overlap => "overlap",
-            Self::Paused => "paused",
-            Self::HostKernel => "host-kernel",
-            Self::GuestKernel => "guest-kernel",
-            Self::Testbed => "testbed",
-        })
-    }
-}
-
 /// Why a VM did not complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum FailureReason {
     /// A wait's deadline passed; the VM was killed.
     Timeout,
@@ -868,25 +973,40 @@ pub enum FailureReason {
     BeyondLimit,
 }
 
-impl fmt::Display for FailureReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Timeout => "timeout",
-            Self::Exited => "exited",
-            Self::NotApplicable => "not-applicable",
-            Self::Protocol => "protocol",
-            Self::Host => "host",
-            Self::Testbed => "testbed",
-            Self::Memory => "memory",
-            Self::Artifact => "artifact",
-            Self::GivenUp => "given-up",
-            Self::BeyondLimit => "beyond-limit",
-        })
-    }
-}
-
 /// The name of one VM's files, its console log `console/NAME.log` among them: `t0012-a0-vm003`; `w` marks a warm-up.
 #[must_use]
 pub fn vm_id(trial: u32, warmup: bool, attempt: u32, vm: u32) -> String {
     format!("t{trial:04}{}-a{attempt}-vm{vm:03}", if warmup { "w" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of an enum are one list: what serde writes, what `Display` shows and what is parsed.
+    fn words<T>()
+    where
+        T: Copy + PartialEq + fmt::Debug + fmt::Display + Serialize + strum::VariantArray + std::str::FromStr,
+    {
+        for value in T::VARIANTS {
+            let word = value.to_string();
+            assert_eq!(serde_json::to_value(value).unwrap(), serde_json::Value::from(word.as_str()));
+            assert_eq!(word.parse::<T>().ok(), Some(*value), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_value_has_one_word_in_json_and_text() {
+        words::<Better>();
+        words::<Column>();
+        words::<FailureReason>();
+        words::<FigureForm>();
+        words::<HostKind>();
+        words::<Interference>();
+        words::<Protocol>();
+        words::<Scaling>();
+        words::<Statistic>();
+        words::<Theme>();
+        words::<WorkloadKind>();
+    }
 }

@@ -83,7 +83,7 @@ pub fn text(floors: &[Floor], plan: &Plan, samples: &[Sample], blocks: u32, sett
     );
     let verdicts = [Verdict::Better, Verdict::Worse, Verdict::Differs, Verdict::Equivalent, Verdict::Inconclusive];
     let mut header = ["metric", "repetitions", "apart, median", "apart, largest"].map(str::to_owned).to_vec();
-    header.extend(verdicts.map(|verdict| verdict.text().to_owned()));
+    header.extend(verdicts.map(|verdict| verdict.to_string()));
     let percent = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.3} %", value * 100.0));
     let mut lines = vec![header];
     lines.extend(floors.iter().map(|floor| {

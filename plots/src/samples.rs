@@ -440,7 +440,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
                 unit: unit[row].clone(),
                 status: Status::of(&status[row]),
                 reason: reason[row].clone(),
-                host: HostKind::of(&host[row]),
+                host: host[row].parse().ok(),
                 machine: machine[row].clone(),
                 warmup: warmup[row],
                 superseded: superseded[row],

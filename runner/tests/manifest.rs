@@ -658,13 +658,13 @@ proptest! {
         warmup in 0_u32..1_100_000,
         block in prop_oneof![Just(4096_u64), 1_u64..2_000_000, (8_u32..22).prop_map(|power| 1 << power)],
     ) {
-        use microbench_agent::work::{DiskRequest, WorkKind, WorkRequest};
+        use microbench_agent::work::{DiskRequest, WorkloadKind, WorkRequest};
         let spec = manifest::works::WORKS[kind];
         let on_disk = spec.on_disk();
         let block_key = if on_disk { format!(", block = {block}") } else { String::new() };
-        let work = format!("kind = \"{}\", bytes = {bytes}, rounds = {rounds}, warmup = {warmup}{block_key}", spec.name);
+        let work = format!("kind = \"{}\", bytes = {bytes}, rounds = {rounds}, warmup = {warmup}{block_key}", spec.name());
         let source = format!("{}[metrics.m]\nworkload = {{ {work} }}\n", study("trials = 1\ndisk = [\"clone\"]\n"));
-        let Ok(kind) = serde_json::from_value::<WorkKind>(spec.name.into()) else { return Ok(()) };
+        let Ok(kind) = serde_json::from_value::<WorkloadKind>(spec.name().into()) else { return Ok(()) };
         let disk = on_disk.then_some(DiskRequest { offset: 1 << 20, block, direct: true, random: false });
         let taken = WorkRequest { kind, bytes, rounds, warmup, seed: 1, disk }.check();
         prop_assert_eq!(manifest::parse("study.toml", &source, &catalog()).is_ok(), taken.is_ok(), "{:?} {}", taken, work);

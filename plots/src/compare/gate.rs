@@ -87,7 +87,7 @@ impl Gate {
         if !self.allow_missing {
             for (what, side, rows) in self.missing.iter().filter(|(_, _, rows)| *rows > 0) {
                 let verb = if *rows == 1 { "is" } else { "are" };
-                parts.push(format!("{} {verb} missing in {side}", count(*rows, what.text())));
+                parts.push(format!("{} {verb} missing in {side}", count(*rows, what.into())));
             }
         }
         match self.dropped.0 {

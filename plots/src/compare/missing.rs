@@ -22,24 +22,14 @@ pub struct Missing {
 }
 
 /// What is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum What {
     /// Every metric of a cell.
     Cell,
     /// One metric of a cell.
     Metric,
-}
-
-impl What {
-    /// As a noun.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Cell => "cell",
-            Self::Metric => "metric",
-        }
-    }
 }
 
 /// The side that has no value.

@@ -1,15 +1,14 @@
 //! Verdicts: what an interval says of a metric, by its better direction and what does not matter.
 
-use std::fmt;
-
 use microbench_formats::direction::Better;
 use serde::Serialize;
 
 use crate::stats::median::Interval;
 
 /// The verdict on one row of a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::Display, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Verdict {
     /// The whole interval lies on the better side, beyond the margin if one is declared.
     Better,
@@ -28,20 +27,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// As tables and JSON write it.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Better => "better",
-            Self::Worse => "worse",
-            Self::Differs => "differs",
-            Self::Equivalent => "equivalent",
-            Self::Inconclusive => "inconclusive",
-            Self::Missing => "missing",
-            Self::Dropped => "dropped",
-        }
-    }
-
     /// Whether a difference is established.
     #[must_use]
     pub fn is_difference(self) -> bool {
@@ -55,12 +40,6 @@ impl Verdict {
             Better::Lower if !is_higher => Self::Better,
             Better::Higher | Better::Lower => Self::Worse,
         }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.text())
     }
 }
 

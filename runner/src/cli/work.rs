@@ -30,7 +30,7 @@ fn table(rows: &[Row]) -> String {
     );
     for Row { workload, values } in rows {
         let Workload { bytes, rounds, .. } = workload;
-        let head = format!("{:12} {:22} {bytes:>9} {rounds:>7}", WorkSpec::of(workload.kind).name, how(workload));
+        let head = format!("{:12} {:22} {bytes:>9} {rounds:>7}", WorkSpec::of(workload.kind).name(), how(workload));
         let values = match values {
             Ok(values) => values,
             Err(reason) => {

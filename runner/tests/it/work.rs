@@ -149,8 +149,8 @@ fn the_agent_as_a_plain_process_does_every_kind() {
     let table = text(&output.stdout);
     assert!(output.status.success(), "{table}{}", text(&output.stderr));
     for work in WORKS {
-        let mut rows = table.lines().filter(|line| line.split_whitespace().next() == Some(work.name)).peekable();
-        assert!(rows.peek().is_some(), "{}: {table}", work.name);
+        let mut rows = table.lines().filter(|line| line.split_whitespace().next() == Some(work.name())).peekable();
+        assert!(rows.peek().is_some(), "{}: {table}", work.name());
         assert!(rows.all(|row| row.ends_with("  yes")), "{table}");
     }
 }

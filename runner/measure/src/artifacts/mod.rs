@@ -21,8 +21,9 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 /// Kind of an artefact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Kind {
     /// A kernel image.
     Kernel,
@@ -32,17 +33,6 @@ pub enum Kind {
     Program,
     /// A file that a setting names.
     File,
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Kernel => "kernel",
-            Self::Rootfs => "rootfs",
-            Self::Program => "program",
-            Self::File => "file",
-        })
-    }
 }
 
 /// One artefact that is there.

@@ -136,7 +136,7 @@ mod tests {
     fn every_kind_is_tried() {
         let tried = workloads();
         for work in WORKS {
-            assert!(tried.iter().any(|tried| tried.kind == work.kind), "{} is not", work.name);
+            assert!(tried.iter().any(|tried| tried.kind == work.kind), "{} is not", work.name());
         }
     }
 }

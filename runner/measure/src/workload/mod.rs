@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use microbench_agent::work::{DiskRequest, Latency, WorkKind, WorkRequest, pseudo_random};
+use microbench_agent::work::{DiskRequest, Latency, WorkRequest, pseudo_random};
 use microbench_formats::record::{Workload, WorkloadKind};
 
 use crate::guest::client::{Guest, GuestError, WORK};
@@ -87,7 +87,7 @@ impl Task {
         for task in tasks {
             let Ask::Agent(WorkRequest { kind, bytes, seed, disk: Some(region), .. }, _) = task.ask else { continue };
             disk.set_len(region.offset + bytes.next_multiple_of(REGION_BYTES))?;
-            if kind == WorkKind::DiskRead {
+            if kind == WorkloadKind::DiskRead {
                 disk.write_all_at(&pseudo_random(usize::try_from(bytes).unwrap_or(0), seed), region.offset)?;
             }
         }
@@ -129,7 +129,7 @@ impl Task {
         Ok(Measured {
             duration_ns: reply.duration_ns,
             latency: reply.operation,
-            sha_ni: (asked.kind == WorkKind::Sha256).then(|| reply.backend.as_deref() == Some("sha-ni")),
+            sha_ni: (asked.kind == WorkloadKind::Sha256).then(|| reply.backend.as_deref() == Some("sha-ni")),
         })
     }
 
@@ -156,17 +156,10 @@ impl Task {
 fn ask(workload: &Workload, offset: u64) -> Ask {
     let Workload { bytes, rounds, warmup, .. } = *workload;
     let kind = match workload.kind {
-        WorkloadKind::Sha256 => WorkKind::Sha256,
-        WorkloadKind::Copy => WorkKind::Copy,
-        WorkloadKind::MemoryRead => WorkKind::MemoryRead,
-        WorkloadKind::MemoryWrite => WorkKind::MemoryWrite,
-        WorkloadKind::MemoryCopy => WorkKind::MemoryCopy,
-        WorkloadKind::PageTouch => WorkKind::PageTouch,
-        WorkloadKind::DiskRead => WorkKind::DiskRead,
-        WorkloadKind::DiskWrite => WorkKind::DiskWrite,
         WorkloadKind::Http => return Ask::Http(http::Requests::new(bytes, workload.connections.unwrap_or(1))),
         WorkloadKind::TcpSend => return Ask::Stream(stream::Direction::FromGuest),
         WorkloadKind::TcpReceive => return Ask::Stream(stream::Direction::ToGuest),
+        kind => kind,
     };
     let disk =
         workload.disk.map(|disk| DiskRequest { offset, block: disk.block, direct: disk.direct, random: disk.random });

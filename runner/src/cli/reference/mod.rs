@@ -157,7 +157,7 @@ fn metrics() -> String {
         table(["metric", "label", "unit", "better", "is"], &rows)
     );
     for preset in PRESETS {
-        let _ = write!(text, "\n### `{}`: {}\n\n", preset.name, preset.doc);
+        let _ = write!(text, "\n### `{}`: {}\n\n", preset.name(), preset.doc);
         let rows: Vec<[String; 2]> =
             preset.differences().into_iter().map(|(what, why)| [code(&what), cell(why)]).collect();
         if rows.is_empty() {
@@ -170,7 +170,7 @@ fn metrics() -> String {
     let row = |work: &WorkSpec| {
         let values: Vec<&str> = work.all_values().collect();
         let doc = cell(&format!("{} so many bytes", work.doc));
-        [code(work.name), doc, work.sizes(), words(work.keys), words(&values), work.clock.to_owned()]
+        [code(work.name()), doc, work.sizes(), words(work.keys), words(&values), work.clock.to_owned()]
     };
     let rows: Vec<[String; 6]> = WORKS.iter().map(row).collect();
     let _ = write!(

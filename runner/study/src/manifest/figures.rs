@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use microbench_formats::code::Code;
-use microbench_formats::record::{
-    Axis, Cell, Column, Figure, FigureBar, FigureForm, Level, Metric, Scaling, Statistic, Theme,
-};
+use microbench_formats::record::{Axis, Cell, Figure, FigureBar, FigureForm, Level, Metric, Statistic};
 
 use super::axes::unknown_axis;
 use super::diagnostic::{Diagnostics, ManifestError};
@@ -15,32 +13,7 @@ use super::nearest::{quote, suggest};
 use super::raw;
 use super::read::At;
 use super::selection::{self, ENGINE};
-
-pub(super) const FORMS: &[(&str, FigureForm)] = &[
-    ("bars", FigureForm::Bars),
-    ("grouped-bars", FigureForm::GroupedBars),
-    ("overlaid-bars", FigureForm::OverlaidBars),
-    ("stacked-bars", FigureForm::StackedBars),
-    ("box", FigureForm::Box),
-    ("ecdf", FigureForm::Ecdf),
-    ("strip", FigureForm::Strip),
-    ("violin", FigureForm::Violin),
-    ("line", FigureForm::Line),
-    ("scaling", FigureForm::Scaling),
-    ("timeline", FigureForm::Timeline),
-    ("heat-map", FigureForm::HeatMap),
-    ("setup", FigureForm::Setup),
-];
-pub(super) const THEMES: &[(&str, Theme)] = &[("publication", Theme::Publication), ("paper", Theme::Paper)];
-pub(super) const COLUMNS: &[(&str, Column)] = &[("single", Column::Single), ("double", Column::Double)];
-pub(super) const SCALES: &[(&str, Scaling)] = &[("linear", Scaling::Linear), ("log", Scaling::Log)];
-pub(super) const STATISTICS: &[(&str, Statistic)] = &[
-    ("median", Statistic::Median),
-    ("mean", Statistic::Mean),
-    ("p90", Statistic::P90),
-    ("p95", Statistic::P95),
-    ("p99", Statistic::P99),
-];
+use super::word::{Word, names};
 
 /// The manifest's figures; those in error are left out. Without `axes` (they are in error) names of axes are let pass.
 pub(super) fn check(
@@ -53,18 +26,13 @@ pub(super) fn check(
 }
 
 /// The word's meaning, or that of its absence.
-fn word_or<T: Copy + Default>(
-    name: Option<&At<String>>,
-    kind: &str,
-    words: &[(&'static str, T)],
-    errors: &mut Diagnostics,
-) -> T {
-    word(name, kind, words, errors).unwrap_or_default()
+fn word_or<T: Word + Default>(name: Option<&At<String>>, kind: &str, errors: &mut Diagnostics) -> T {
+    word(name, kind, errors).unwrap_or_default()
 }
 
 /// The statistic that the key names, or `default` without it; `None` when it is in error.
 pub(super) fn statistic(name: Option<&At<String>>, default: Statistic, errors: &mut Diagnostics) -> Option<Statistic> {
-    if name.is_none() { Some(default) } else { word(name, "statistics", STATISTICS, errors) }
+    if name.is_none() { Some(default) } else { word(name, "statistics", errors) }
 }
 
 fn figure(
@@ -74,11 +42,11 @@ fn figure(
     metrics: &[Metric],
     errors: &mut Diagnostics,
 ) -> Option<Figure> {
-    let form = word(raw.form.as_ref(), "forms", FORMS, errors);
-    let theme = word_or(raw.theme.as_ref(), "themes", THEMES, errors);
-    let column = word_or(raw.column.as_ref(), "columns", COLUMNS, errors);
-    let x_scale = word_or(raw.x_scale.as_ref(), "scales", SCALES, errors);
-    let y_scale = word_or(raw.y_scale.as_ref(), "scales", SCALES, errors);
+    let form = word(raw.form.as_ref(), "forms", errors);
+    let theme = word_or(raw.theme.as_ref(), "themes", errors);
+    let column = word_or(raw.column.as_ref(), "columns", errors);
+    let x_scale = word_or(raw.x_scale.as_ref(), "scales", errors);
+    let y_scale = word_or(raw.y_scale.as_ref(), "scales", errors);
     // Medians do not add up.
     let usual = if form == Some(FigureForm::StackedBars) { Statistic::Mean } else { Statistic::Median };
     let statistic = statistic(raw.statistic.as_ref(), usual, errors);
@@ -235,17 +203,12 @@ fn check_roles(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) {
     }
 }
 
-fn word<T: Copy>(
-    name: Option<&At<String>>,
-    kind: &str,
-    words: &[(&'static str, T)],
-    errors: &mut Diagnostics,
-) -> Option<T> {
+fn word<T: Word>(name: Option<&At<String>>, kind: &str, errors: &mut Diagnostics) -> Option<T> {
     let name = name?;
-    let found = words.iter().find(|(word, _)| *word == name.value).map(|(_, value)| *value);
+    let found = T::VARIANTS.iter().find(|value| T::name(**value) == name.value).copied();
     if found.is_none() {
         let message = format!("{} is not one of the {kind}", quote(&name.value));
-        let help = suggest(&name.value, kind, words.iter().map(|(word, _)| *word));
+        let help = suggest(&name.value, kind, names::<T>());
         errors.push(ManifestError::new(Code::NotAChoice, name.span.clone(), message).help(help));
     }
     found

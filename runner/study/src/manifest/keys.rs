@@ -5,13 +5,14 @@
 
 use microbench_formats::event::EVENTS;
 use microbench_formats::event::reading::{READINGS, work_value};
-use microbench_formats::record::Better;
+use microbench_formats::record::{Better, Column, FigureForm, Scaling, Statistic, Theme};
+use strum::VariantArray;
 
-use super::figures::{COLUMNS, FORMS, SCALES, STATISTICS, THEMES};
 use super::metrics::BUILT_IN;
 use super::protocol::PRESETS;
 use super::raw::{LONGEST_TEXT, MOST_CLAIMS, MOST_LINES, MOST_TRIALS};
 use super::settings::{GUEST, Kind};
+use super::word::names;
 use super::works::{MOST_CONNECTIONS, MOST_WARMUP, ORDERS, WORKS};
 
 /// One key of a table.
@@ -108,31 +109,31 @@ fn words(names: impl Iterator<Item = &'static str>) -> Vec<Word> {
 }
 
 fn protocols() -> Vec<Word> {
-    PRESETS.iter().map(|preset| Word { name: preset.name.into(), doc: preset.doc.into() }).collect()
+    PRESETS.iter().map(|preset| Word { name: preset.name().into(), doc: preset.doc.into() }).collect()
 }
 
 fn forms() -> Vec<Word> {
-    words(FORMS.iter().map(|(name, _)| *name))
+    words(names::<FigureForm>())
 }
 
 fn themes() -> Vec<Word> {
-    words(THEMES.iter().map(|(name, _)| *name))
+    words(names::<Theme>())
 }
 
 fn columns() -> Vec<Word> {
-    words(COLUMNS.iter().map(|(name, _)| *name))
+    words(names::<Column>())
 }
 
 fn scales() -> Vec<Word> {
-    words(SCALES.iter().map(|(name, _)| *name))
+    words(names::<Scaling>())
 }
 
 fn statistics() -> Vec<Word> {
-    words(STATISTICS.iter().map(|(name, _)| *name))
+    words(names::<Statistic>())
 }
 
 fn works() -> Vec<Word> {
-    WORKS.iter().map(|work| Word { name: work.name.into(), doc: format!("{} so many bytes", work.doc) }).collect()
+    WORKS.iter().map(|work| Word { name: work.name().into(), doc: format!("{} so many bytes", work.doc) }).collect()
 }
 
 /// The values that some kind of work has.
@@ -150,7 +151,7 @@ pub fn work_values() -> Vec<Word> {
 }
 
 fn directions() -> Vec<Word> {
-    Better::ALL.iter().map(|better| Word { name: better.text().into(), doc: better.doc().into() }).collect()
+    Better::VARIANTS.iter().map(|better| Word { name: better.to_string(), doc: better.doc().into() }).collect()
 }
 
 fn orders() -> Vec<Word> {

@@ -9,6 +9,7 @@ use super::nearest::{list, quote, suggest};
 use super::protocol::Preset;
 use super::raw;
 use super::read::At;
+use super::word::names;
 use super::works::{self, DURATION, WorkSpec, work_definition};
 
 /// A metric that needs no more than its name in the manifest, as in `kernel_boot_time = {}`.
@@ -49,7 +50,7 @@ impl std::fmt::Display for Source {
             Self::Span(from, to) => write!(f, "from {from} to {to}"),
             Self::Reading(name) => write!(f, "reading {name}"),
             Self::Work(kind, bytes, rounds) => {
-                write!(f, "{} of {bytes} bytes, {rounds} times", WorkSpec::of(*kind).name)
+                write!(f, "{} of {bytes} bytes, {rounds} times", WorkSpec::of(*kind).name())
             }
         }
     }
@@ -369,10 +370,10 @@ fn of_source(metric: &str, source: Source, workers: &[Worker<'_>]) -> Option<Res
 }
 
 fn known_direction(word: &At<String>, errors: &mut Diagnostics) -> Option<Better> {
-    let found = Better::named(&word.value);
+    let found = word.value.parse::<Better>().ok();
     if found.is_none() {
         let message = format!("{} is not a direction of a metric", quote(&word.value));
-        let help = suggest(&word.value, "directions", Better::ALL.into_iter().map(Better::text));
+        let help = suggest(&word.value, "directions", names::<Better>());
         errors.push(ManifestError::new(Code::NotAChoice, word.span.clone(), message).help(help));
     }
     found

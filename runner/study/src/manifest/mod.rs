@@ -29,6 +29,7 @@ mod size;
 mod study;
 pub mod template;
 mod variants;
+mod word;
 pub mod works;
 
 use std::fs::File;

@@ -21,8 +21,6 @@ use super::settings::DefaultLevel;
 pub struct Preset {
     /// Which.
     pub protocol: Protocol,
-    /// Its word in a manifest.
-    pub name: &'static str,
     /// What it is, one phrase.
     pub doc: &'static str,
     /// Defaults of guest settings that differ or that the paper states.
@@ -57,7 +55,6 @@ pub struct PresetMetric {
 /// What measures the things that the paper names: the defaults of every setting and metric.
 pub const CORRECTED: Preset = Preset {
     protocol: Protocol::Corrected,
-    name: "corrected",
     doc: "what measures the things that the paper names",
     settings: &[],
     metrics: &[],
@@ -66,7 +63,6 @@ pub const CORRECTED: Preset = Preset {
 /// What the paper's text says.
 pub const AS_WRITTEN: Preset = Preset {
     protocol: Protocol::AsWritten,
-    name: "as-written",
     doc: "what the 2019 paper's text says",
     settings: &[
         PresetSetting {
@@ -98,7 +94,6 @@ pub const AS_WRITTEN: Preset = Preset {
 /// What the paper's tool did.
 pub const AS_CODED: Preset = Preset {
     protocol: Protocol::AsCoded,
-    name: "as-coded",
     doc: "what the 2019 paper's tool did",
     settings: &[
         PresetSetting {
@@ -157,6 +152,12 @@ pub fn preset(protocol: Protocol) -> &'static Preset {
 }
 
 impl Preset {
+    /// Its word in a manifest.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.protocol.into()
+    }
+
     /// Its defaults for guests of `engine`.
     #[must_use]
     pub fn of_engine(&self, engine: &str) -> BTreeMap<String, Level> {
@@ -183,9 +184,9 @@ impl Preset {
 /// The preset that the manifest names.
 pub(super) fn check(head: &raw::Head, errors: &mut Diagnostics) -> &'static Preset {
     let Some(name) = &head.protocol else { return &CORRECTED };
-    PRESETS.into_iter().find(|preset| preset.name == name.value).unwrap_or_else(|| {
+    PRESETS.into_iter().find(|preset| preset.name() == name.value).unwrap_or_else(|| {
         let message = format!("{} is not one of the protocols", quote(&name.value));
-        let help = suggest(&name.value, "protocols", PRESETS.into_iter().map(|preset| preset.name));
+        let help = suggest(&name.value, "protocols", PRESETS.into_iter().map(Preset::name));
         errors.push(ManifestError::new(Code::NotAChoice, name.span.clone(), message).help(help));
         &CORRECTED
     })
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn presets_name_settings_and_metrics_that_exist_and_values_that_they_permit() {
         for preset in PRESETS {
-            assert_eq!(super::preset(preset.protocol).name, preset.name);
+            assert_eq!(super::preset(preset.protocol).name(), preset.name());
             for setting in preset.settings {
                 let kind = guest(setting.name).unwrap_or_else(|| panic!("{}", setting.name)).kind;
                 match (kind, setting.value) {

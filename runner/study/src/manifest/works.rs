@@ -14,8 +14,6 @@ use super::size;
 /// A kind of work.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkSpec {
-    /// Word in a manifest.
-    pub name: &'static str,
     /// The kind.
     pub kind: WorkloadKind,
     /// What the guest does in a round, as a noun phrase of which the bytes come next.
@@ -46,51 +44,49 @@ pub(super) const ORDERS: &[&str] = &["sequential", "random"];
 /// Bytes of a block where the manifest does not say.
 const BLOCK: u64 = 4096;
 
-const fn of_buffer(name: &'static str, kind: WorkloadKind, doc: &'static str, granule: u64) -> WorkSpec {
+const fn of_buffer(kind: WorkloadKind, doc: &'static str, granule: u64) -> WorkSpec {
     let (operation, values, keys): (_, &[&str], &[&str]) = (("", ""), &[], &[]);
-    WorkSpec { name, kind, doc, operation, values, keys, clock: "guest", granule, most_bytes: MOST_BYTES }
+    WorkSpec { kind, doc, operation, values, keys, clock: "guest", granule, most_bytes: MOST_BYTES }
 }
 
-const fn of_disk(name: &'static str, kind: WorkloadKind, doc: &'static str) -> WorkSpec {
+const fn of_disk(kind: WorkloadKind, doc: &'static str) -> WorkSpec {
     let operation = ("block", "blocks");
-    WorkSpec { operation, values: &["rate", "p50", "p99"], keys: OF_DISK, ..of_buffer(name, kind, doc, BLOCKS.0) }
+    WorkSpec { operation, values: &["rate", "p50", "p99"], keys: OF_DISK, ..of_buffer(kind, doc, BLOCKS.0) }
 }
 
 /// Every kind of work.
 pub const WORKS: &[WorkSpec] = &[
-    of_buffer("sha256", WorkloadKind::Sha256, "SHA-256 of", 1),
-    of_buffer("copy", WorkloadKind::Copy, "one allocation and copy of", 1),
-    of_buffer("memory-read", WorkloadKind::MemoryRead, "adding up every word of a buffer of", WORD_BYTES),
-    of_buffer("memory-write", WorkloadKind::MemoryWrite, "writing every word of a buffer of", WORD_BYTES),
-    of_buffer("memory-copy", WorkloadKind::MemoryCopy, "copying to another one a buffer of", WORD_BYTES),
+    of_buffer(WorkloadKind::Sha256, "SHA-256 of", 1),
+    of_buffer(WorkloadKind::Copy, "one allocation and copy of", 1),
+    of_buffer(WorkloadKind::MemoryRead, "adding up every word of a buffer of", WORD_BYTES),
+    of_buffer(WorkloadKind::MemoryWrite, "writing every word of a buffer of", WORD_BYTES),
+    of_buffer(WorkloadKind::MemoryCopy, "copying to another one a buffer of", WORD_BYTES),
     WorkSpec {
         operation: ("page", "pages"),
         values: &["rate"],
-        ..of_buffer(
-            "page-touch",
-            WorkloadKind::PageTouch,
-            "the first touch of each page of fresh anonymous memory of",
-            PAGE_BYTES,
-        )
+        ..of_buffer(WorkloadKind::PageTouch, "the first touch of each page of fresh anonymous memory of", PAGE_BYTES)
     },
-    of_disk("disk-read", WorkloadKind::DiskRead, "reading from its disk"),
-    of_disk("disk-write", WorkloadKind::DiskWrite, "writing to its disk, with fdatasync,"),
+    of_disk(WorkloadKind::DiskRead, "reading from its disk"),
+    of_disk(WorkloadKind::DiskWrite, "writing to its disk, with fdatasync,"),
     WorkSpec {
         operation: ("request", "requests"),
         values: &["rate", "p50", "p99"],
         keys: &["connections"],
         clock: "host",
         most_bytes: (INDEX_BLOCKS * INDEX_BLOCK_BYTES) as u64,
-        ..of_buffer("http", WorkloadKind::Http, "a GET of a static file of", 1)
+        ..of_buffer(WorkloadKind::Http, "a GET of a static file of", 1)
     },
-    WorkSpec { clock: "host", ..of_buffer("tcp-send", WorkloadKind::TcpSend, "sending over one TCP connection", 1) },
-    WorkSpec {
-        clock: "host",
-        ..of_buffer("tcp-receive", WorkloadKind::TcpReceive, "receiving over one TCP connection", 1)
-    },
+    WorkSpec { clock: "host", ..of_buffer(WorkloadKind::TcpSend, "sending over one TCP connection", 1) },
+    WorkSpec { clock: "host", ..of_buffer(WorkloadKind::TcpReceive, "receiving over one TCP connection", 1) },
 ];
 
 impl WorkSpec {
+    /// Word in a manifest.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.kind.into()
+    }
+
     /// That of a kind.
     #[must_use]
     pub fn of(kind: WorkloadKind) -> &'static Self {
@@ -100,7 +96,7 @@ impl WorkSpec {
     /// The kind of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
-        WORKS.iter().find(|spec| spec.name == name)
+        WORKS.iter().find(|spec| spec.name() == name)
     }
 
     /// What `bytes` may be, in words.
@@ -188,7 +184,7 @@ fn of_kind(word: &At<String>, errors: &mut Diagnostics) -> Option<&'static WorkS
     let found = WorkSpec::named(&word.value);
     if found.is_none() {
         let message = format!("there is no workload of kind {}", quote(&word.value));
-        let help = suggest(&word.value, "kinds of workloads", WORKS.iter().map(|spec| spec.name));
+        let help = suggest(&word.value, "kinds of workloads", WORKS.iter().map(WorkSpec::name));
         errors.push(ManifestError::new(Code::NotAChoice, word.span.clone(), message).help(help));
     }
     found
@@ -197,7 +193,7 @@ fn of_kind(word: &At<String>, errors: &mut Diagnostics) -> Option<&'static WorkS
 fn of_value(kind: &WorkSpec, value: &At<String>, errors: &mut Diagnostics) -> Option<&'static str> {
     let found = kind.all_values().find(|known| *known == value.value);
     if found.is_none() {
-        let message = format!("a workload of kind {} has no value {}", quote(kind.name), quote(&value.value));
+        let message = format!("a workload of kind {} has no value {}", quote(kind.name()), quote(&value.value));
         let help = suggest(&value.value, "values of this workload", kind.all_values());
         errors.push(ManifestError::new(Code::NotAChoice, value.span.clone(), message).help(help));
     }
@@ -236,8 +232,8 @@ fn has_own_keys(kind: &WorkSpec, raw: &RawWork, errors: &mut Diagnostics) -> boo
     let mut own = true;
     for (name, span) in given {
         let Some(span) = span.filter(|_| !kind.keys.contains(&name)) else { continue };
-        let message = format!("{} is no key of a workload of kind {}", quote(name), quote(kind.name));
-        let others = WORKS.iter().filter(|other| other.keys.contains(&name)).map(|other| other.name);
+        let message = format!("{} is no key of a workload of kind {}", quote(name), quote(kind.name()));
+        let others = WORKS.iter().filter(|other| other.keys.contains(&name)).map(WorkSpec::name);
         let error = ManifestError::new(Code::NotOfWork, span.clone(), message);
         errors.push(error.help(list("kinds that have it", others)));
         own = false;
@@ -251,7 +247,7 @@ fn fits(kind: &WorkSpec, work: &Workload, raw: &RawWork, errors: &mut Diagnostic
     let operations = work.disk.map_or(0, |disk| work.bytes / disk.block);
     let connections = work.connections.unwrap_or(1);
     let (at, message) = if !work.bytes.is_multiple_of(granule) {
-        let message = format!("`bytes` must be a multiple of {granule} for a workload of kind {}", quote(kind.name));
+        let message = format!("`bytes` must be a multiple of {granule} for a workload of kind {}", quote(kind.name()));
         (raw.bytes.as_ref().map(|key| &key.span), message)
     } else if operations * u64::from(work.rounds) > MOST_OPERATIONS {
         let message = format!(

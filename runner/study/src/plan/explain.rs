@@ -244,7 +244,7 @@ fn settings(study: &Study, engine: &Engine, cell: &Cell, site: &Site) -> Vec<Val
                 }
             }
             Some(Origin::Protocol(why)) => {
-                let what = format!("protocol {}: {why}", preset(study.protocol).name);
+                let what = format!("protocol {}: {why}", preset(study.protocol).name());
                 Source { by: "protocol", file: String::new(), line: 0, what }
             }
             Some(Origin::BuiltIn) | None => built_in(""),

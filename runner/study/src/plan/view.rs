@@ -129,7 +129,7 @@ pub fn not_applicable(cells: &[(String, String)]) -> String {
 /// The protocol that is followed, and what it changes.
 fn protocol(text: &mut String, plan: &Plan) {
     let preset = preset(plan.protocol);
-    for line in wrap(&format!("{}: {}", preset.name, preset.doc), "protocol ") {
+    for line in wrap(&format!("{}: {}", preset.name(), preset.doc), "protocol ") {
         push(text, &line);
     }
     let differences = preset.differences();
