@@ -10,15 +10,17 @@ pub mod isolation;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
 use microbench_study::engine::description::GuestKind;
 use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::{Pid, getgid, getppid, getuid};
+use nix::unistd::{Pid, getgid, getuid};
 
 use crate::host::resources::net;
 use crate::parts::Parts;
@@ -39,8 +41,7 @@ const SCRATCH: &str = "/dev/shm";
 /// [`Lacking`] when a namespace cannot be had.
 pub fn enter() -> anyhow::Result<()> {
     let (uid, gid) = (getuid(), getgid());
-    // The parent's own PID, to tell a parent that died between the fork and prctl.
-    let outside = nix::unistd::getpid();
+    let outside = Outside::this().context("cannot watch this process")?;
     let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
     let as_root = uid.is_root() && unshare(spaces).is_ok();
     if !as_root {
@@ -57,14 +58,7 @@ pub fn enter() -> anyhow::Result<()> {
         std::process::exit(wait_outside(child, &guard, &processes));
     }
     guard.thread_unblock().context("cannot unblock signals")?;
-    sys::die_with_parent().context("cannot tie the sandbox to its parent")?;
-    // In the new PID namespace a living parent outside shows as 0; a dead one as 0 too, so ask the parent's /proc.
-    if getppid() != Pid::from_raw(0) && getppid() != outside {
-        bail!("the parent ended while the sandbox was made");
-    }
-    // What a terminal sends to the whole foreground group comes by the parent, and once: a second one means to end at
-    // once. A session of its own has no controlling terminal, whose keys a VMM could read.
-    nix::unistd::setsid().context("cannot make a session")?;
+    outside.tie()?;
     sys::leave_session_keyring().context("cannot leave the user's session keyring, which VMMs would have")?;
     sys::drop_ambient_capabilities().context("cannot take ambient capabilities from VMMs")?;
     nix::sys::prctl::set_no_new_privs().context("cannot give up new privileges")?;
@@ -76,6 +70,35 @@ pub fn enter() -> anyhow::Result<()> {
     }
     net::isolate().context("cannot set the sandbox's network up")?;
     sys::spawn::allow_descriptors().context("cannot allow more open files")
+}
+
+/// The process outside the sandbox, by a pidfd: its child in a new PID namespace gets 0 of `getppid`, whether it lives or not.
+#[derive(Debug)]
+struct Outside(OwnedFd);
+
+impl Outside {
+    /// This process, which is about to fork.
+    fn this() -> io::Result<Self> {
+        sys::pidfd_open(std::process::id()).map(Self)
+    }
+
+    /// In the child: makes it a session leader that the kernel kills when the process outside ends.
+    ///
+    /// # Errors
+    /// When the process outside has ended already: nobody would kill this one.
+    fn tie(&self) -> anyhow::Result<()> {
+        sys::die_with_parent().context("cannot tie the sandbox to its parent")?;
+        // What a terminal sends to the whole foreground group comes by the parent, and once: a second one means to end at
+        // once. A session of its own has no controlling terminal, whose keys a VMM could read.
+        nix::unistd::setsid().context("cannot make a session")?;
+        // Asked last: a parent whose end the kernel is at work on holds the lock that `setsid` takes. It either ends after this
+        // point, and its child is killed, or is seen to have ended.
+        let mut parent = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut parent, PollTimeout::ZERO).context("cannot watch the sandbox's parent")? != 0 {
+            bail!("the parent ended while the sandbox was made");
+        }
+        Ok(())
+    }
 }
 
 fn no_namespace(which: &str, error: nix::errno::Errno) -> anyhow::Error {
@@ -227,4 +250,51 @@ fn handles(processes: &fs::File, pid: u32, signal: Signal) -> bool {
 fn in_mask(status: &str, field: &str, signal: Signal) -> bool {
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(field)?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Forks as [`enter`] does, from a process of its own; the child ties itself once `ready` returns, which is given the parent's
+    /// pidfd. True when it was tied, `None` where no PID namespace can be made. The parent ends at once when it is to `die`, else when its
+    /// child has.
+    fn tied(die: bool, ready: fn(&Outside)) -> Option<bool> {
+        let (mut reader, writer) = io::pipe().unwrap();
+        // SAFETY: the test's other threads are not in the child, which allocates nothing that they may hold a lock for but by glibc,
+        // whose `fork` sees to its own locks.
+        let starter = unsafe { libc::fork() };
+        if starter == 0 {
+            let spaces = if getuid().is_root() { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
+            let outside = Outside::this();
+            let made = outside.ok().filter(|_| unshare(spaces | CloneFlags::CLONE_NEWPID).is_ok());
+            // SAFETY: this process has one thread.
+            let child = made.as_ref().map_or(-1, |_| unsafe { libc::fork() });
+            if let (0, Some(outside)) = (child, &made) {
+                ready(outside);
+                drop(io::Write::write_all(&mut &writer, &[u8::from(outside.tie().is_ok())]));
+            } else if child > 0 && !die {
+                let _ = nix::sys::wait::waitpid(Pid::from_raw(child), None);
+            }
+            // SAFETY: nothing of the test's is to run in these processes.
+            unsafe { libc::_exit(0) };
+        }
+        drop(writer);
+        let mut answer = Vec::new();
+        io::Read::read_to_end(&mut reader, &mut answer).unwrap();
+        nix::sys::wait::waitpid(Pid::from_raw(starter), None).unwrap();
+        answer.first().map(|tied| *tied == 1)
+    }
+
+    #[test]
+    fn a_sandbox_whose_parent_died_before_it_was_tied_is_not_entered() {
+        let parent_is_dead = |outside: &Outside| {
+            let mut parent = [PollFd::new(outside.0.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut parent, PollTimeout::NONE);
+        };
+        match [tied(true, parent_is_dead), tied(false, |_| ())] {
+            [None, None] => println!("skipped: no PID namespace can be made here"),
+            found => assert_eq!(found, [Some(false), Some(true)]),
+        }
+    }
 }
