@@ -17,6 +17,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 /// `KEYCTL_JOIN_SESSION_KEYRING` of `keyctl(2)`.
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
@@ -401,16 +402,28 @@ pub fn end_by_sigpipe() {
 /// Forks. The caller must be single-threaded. `Some(pid)` in the parent, `None` in the child.
 ///
 /// # Errors
-/// That of `fork(2)`, or more than one thread running.
+/// That of `fork(2)`; more than one thread running, or no /proc that lists them.
 pub fn fork() -> io::Result<Option<u32>> {
-    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
-        return Err(io::Error::other("the process has more than one thread; it can no longer fork safely"));
-    }
+    require_one_thread(Path::new("/proc/self/task"))?;
     // SAFETY: the process is single-threaded (checked above), so no lock can be held by a thread that vanishes.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),
         pid => Ok(Some(pid.unsigned_abs())),
+    }
+}
+
+/// Requires that the process whose threads the folder `tasks` lists has one: in a child of `fork(2)` the others are gone, with the locks that
+/// they hold.
+fn require_one_thread(tasks: &Path) -> io::Result<()> {
+    let threads = std::fs::read_dir(tasks)
+        .and_then(|tasks| tasks.collect::<io::Result<Vec<_>>>())
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot count threads in {}: {error}", tasks.display())))?
+        .len();
+    if threads == 1 {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("the process has {threads} threads; it can fork safely with 1 only")))
     }
 }
 
@@ -525,4 +538,23 @@ pub fn resident_bytes(file: &File) -> io::Result<u64> {
 /// That of `socket(2)`.
 pub fn control_socket() -> io::Result<OwnedFd> {
     std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.as_fd().try_clone_to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_whose_threads_are_many_or_unknown_does_not_fork() {
+        let tasks = tempfile::tempdir().unwrap();
+        let error = require_one_thread(&tasks.path().join("missing")).unwrap_err();
+        assert!(error.to_string().contains("cannot count threads"), "{error}");
+        assert!(require_one_thread(tasks.path()).is_err());
+        std::fs::create_dir(tasks.path().join("1")).unwrap();
+        assert!(require_one_thread(tasks.path()).is_ok());
+        std::fs::create_dir(tasks.path().join("2")).unwrap();
+        assert!(require_one_thread(tasks.path()).is_err());
+        // The test's own process has this thread and the harness's.
+        assert!(fork().is_err());
+    }
 }
