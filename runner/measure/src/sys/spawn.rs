@@ -3,8 +3,14 @@
 //!
 //! A fork would copy the page tables of a process with thousands of VMs, and every thread of it would then fault on every page that it
 //! writes, beside guests that are timed.
+//!
+//! A child that becomes another user makes the memory that it shares non-dumpable (`commit_creds` in the kernel's kernel/cred.c), and so this
+//! process, for good: it leaves no core file (but as `fs.suid_dumpable` says), its files in /proc belong to root, and who
+//! reads those of them that tell of its memory or traces it needs `CAP_SYS_PTRACE`. Nothing changes for what this process
+//! reads of itself, and only root becomes another user. It is not set back (`PR_SET_DUMPABLE`): another thread's child may be another user in
+//! this memory just then, and a VMM of the same user could trace it and read all of root's process.
 
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_ulong, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -61,9 +67,10 @@ pub struct Program {
     user: Option<u32>,
     /// It leads a process group of its own.
     leads: bool,
-    /// Signals that this process handles, or ignores and the program is not to.
-    handled: Vec<c_int>,
     stack: Vec<MaybeUninit<u8>>,
+    /// What the child does first, with every signal blocked.
+    #[cfg(test)]
+    first: Option<fn()>,
 }
 
 /// What the child reads in its parent's memory, and where it leaves why it failed.
@@ -75,9 +82,10 @@ struct Plan {
     output: RawFd,
     user: Option<u32>,
     leads: bool,
-    handled: *const [c_int],
     descriptors: Option<libc::rlimit>,
     error: AtomicI32,
+    #[cfg(test)]
+    first: Option<fn()>,
 }
 
 impl Program {
@@ -96,8 +104,9 @@ impl Program {
             variables: environment::passed().map(variable).collect::<Result<_, _>>()?,
             user,
             leads,
-            handled: handled(),
             stack: Vec::with_capacity(STACK),
+            #[cfg(test)]
+            first: None,
         })
     }
 
@@ -122,9 +131,10 @@ impl Program {
             output: output.as_raw_fd(),
             user: self.user,
             leads: self.leads,
-            handled: &raw const *self.handled,
             descriptors: DESCRIPTORS.get().copied(),
             error: AtomicI32::new(0),
+            #[cfg(test)]
+            first: self.first,
         };
         let mut pidfd: c_int = -1;
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
@@ -156,19 +166,41 @@ impl Program {
     }
 }
 
-/// The signals that a program is not to begin with as this process has them. What this process ignores the program ignores, but for
-/// SIGPIPE, which the standard library ignores on its own account.
-fn handled() -> Vec<c_int> {
-    let is = |signal: &c_int| {
-        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: the pointer is to a live, writable object of the type that sigaction fills; it was zeroed before.
-        let handler = unsafe {
-            libc::sigaction(*signal, ptr::null(), action.as_mut_ptr());
-            action.assume_init().sa_sigaction
-        };
-        handler != libc::SIG_DFL && (handler != libc::SIG_IGN || *signal == libc::SIGPIPE)
-    };
-    (1..=libc::SIGRTMAX()).filter(is).collect()
+/// `struct sigaction` as the kernel has it (asm/signal.h).
+#[repr(C)]
+struct Action {
+    handler: libc::sighandler_t,
+    flags: c_ulong,
+    restorer: usize,
+    mask: u64,
+}
+
+/// Bytes of the kernel's set of signals, and the last signal in it.
+const SIGNALS: (usize, c_int) = (8, 64);
+
+/// In the child: gives every signal that this process handles its default action. What this process ignores the program ignores, but
+/// for SIGPIPE, which the standard library ignores on its own account.
+///
+/// The child asks, as that of `posix_spawn(3)` does: its table is a copy of that moment, and a handler that another thread installed since
+/// the program was prepared would run in this process's memory. The calls are bare, because the library hides the signals it uses itself.
+///
+/// # Safety
+/// As [`become_it`].
+unsafe fn forget_handlers() {
+    let (bytes, last) = SIGNALS;
+    for signal in 1..=last {
+        let mut action = Action { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+        let none = ptr::null::<Action>();
+        // SAFETY: the pointers are to a live object of the kernel's layout, or null, which means no change.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, none, &raw mut action, bytes);
+            let ignored = action.handler == libc::SIG_IGN && signal != libc::SIGPIPE;
+            if action.handler != libc::SIG_DFL && !ignored {
+                action = Action { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+                libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, ptr::null_mut::<Action>(), bytes);
+            }
+        }
+    }
 }
 
 /// The child: in its parent's memory, so that it may call nothing but the kernel.
@@ -178,8 +210,9 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
     // SAFETY: system calls with integer arguments or pointers to what the plan holds. The calls for user and groups are bare: those of the
     // library would change all threads of the parent. `execve` returns only when it failed, and `_exit` never does.
     unsafe {
-        let failed = become_it(plan) != 0 || libc::execve(plan.path, plan.arguments, plan.variables) != 0;
-        debug_assert!(failed, "a program that was executed does not return");
+        if become_it(plan) == 0 {
+            libc::execve(plan.path, plan.arguments, plan.variables);
+        }
         plan.error.store(*libc::__errno_location(), Ordering::Relaxed);
         libc::_exit(127)
     }
@@ -192,6 +225,10 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
 unsafe fn become_it(plan: &Plan) -> c_int {
     // SAFETY: see the callers' duty; the pointers are to live objects or null where the calls allow it.
     unsafe {
+        #[cfg(test)]
+        if let Some(first) = plan.first {
+            first();
+        }
         if plan.leads && libc::setpgid(0, 0) != 0 {
             return -1;
         }
@@ -227,9 +264,7 @@ unsafe fn become_it(plan: &Plan) -> c_int {
         // quota of an ordinary user) gives nothing of the user away.
         libc::syscall(libc::SYS_keyctl, super::JOIN_SESSION_KEYRING, ptr::null::<c_char>());
         // A handler is not to run here once signals are let through.
-        for &signal in &*plan.handled {
-            libc::signal(signal, libc::SIG_DFL);
-        }
+        forget_handlers();
         let mut none = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
@@ -259,11 +294,20 @@ mod tests {
     use super::*;
 
     fn said(path: &str, words: &[&str]) -> io::Result<(String, Option<i32>)> {
+        said_with(path, words, File::open("/dev/null")?.as_fd(), None)
+    }
+
+    fn said_with(
+        path: &str,
+        words: &[&str],
+        input: BorrowedFd<'_>,
+        first: Option<fn()>,
+    ) -> io::Result<(String, Option<i32>)> {
         let argv: Vec<String> = [path].iter().chain(words).map(ToString::to_string).collect();
         let mut program = Program::new(Path::new(path), &argv, None, true)?;
+        program.first = first;
         let (mut reader, writer) = io::pipe()?;
-        let null = File::open("/dev/null")?;
-        let (pid, _) = program.spawn(null.as_fd(), writer.as_fd())?;
+        let (pid, _) = program.spawn(input, writer.as_fd())?;
         drop(writer);
         let mut text = String::new();
         reader.read_to_string(&mut text)?;
@@ -327,5 +371,59 @@ mod tests {
         nix::fcntl::fcntl(open.as_file(), nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
         let (text, _) = said("/bin/sh", &["-c", "readlink /proc/self/fd/*"]).unwrap();
         assert!(text.contains("/dev/null") && !text.contains(open.path().to_str().unwrap()), "{text}");
+    }
+    #[test]
+    fn a_handler_that_was_installed_after_the_program_was_prepared_does_not_run_in_this_process_s_memory() {
+        static RAN: AtomicI32 = AtomicI32::new(0);
+        extern "C" fn handler(signal: c_int) {
+            RAN.store(signal, Ordering::SeqCst);
+        }
+        /// In the child: the signal waits until signals are let through. Its default action is none.
+        fn signal_itself() {
+            // SAFETY: plain system calls with integer arguments; the library's `getpid` asks the kernel.
+            unsafe { libc::kill(libc::getpid(), libc::SIGURG) };
+        }
+        let mut program = Program::new(Path::new("/bin/true"), &["true".to_owned()], None, true).unwrap();
+        program.first = Some(signal_itself);
+        let action = nix::sys::signal::SigAction::new(
+            nix::sys::signal::SigHandler::Handler(handler),
+            nix::sys::signal::SaFlags::empty(),
+            nix::sys::signal::SigSet::empty(),
+        );
+        // SAFETY: the handler stores a number, which is safe at any time; no test has a handler of its own for this signal.
+        unsafe { nix::sys::signal::sigaction(nix::sys::signal::Signal::SIGURG, &action) }.unwrap();
+        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+        let (pid, _) = program.spawn(null.as_fd(), null.as_fd()).unwrap();
+        assert_eq!((reap(pid).unwrap().code, RAN.load(Ordering::SeqCst)), (Some(0), 0));
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGURG).unwrap();
+        assert_eq!(RAN.load(Ordering::SeqCst), libc::SIGURG, "the handler is not installed");
+    }
+
+    #[test]
+    fn a_descriptor_that_is_given_at_its_own_number_is_open_in_the_program() {
+        /// In the child: as a descriptor that std opened.
+        fn close_input_on_execution() {
+            // SAFETY: a plain system call with integer arguments; the child has a table of descriptors of its own.
+            unsafe { libc::fcntl(0, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        let words = ["-e", "/proc/self/fd/0"];
+        let input = io::stdin();
+        let (_, code) = said_with("/usr/bin/test", &words, input.as_fd(), Some(close_input_on_execution)).unwrap();
+        assert_eq!(code, Some(0));
+    }
+
+    #[test]
+    fn a_program_of_another_user_leaves_this_process_as_the_kernel_says_of_core_files() {
+        if !nix::unistd::getuid().is_root() {
+            println!("skipped: only root starts programs as other users");
+            return;
+        }
+        let words = ["true".to_owned()];
+        let mut program = Program::new(Path::new("/bin/true"), &words, Some(65_533), true).unwrap();
+        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+        let (pid, _) = program.spawn(null.as_fd(), null.as_fd()).unwrap();
+        assert_eq!(reap(pid).unwrap().code, Some(0));
+        let allowed = std::fs::read_to_string("/proc/sys/fs/suid_dumpable").unwrap();
+        assert_eq!(nix::sys::prctl::get_dumpable().unwrap(), allowed.trim() != "0");
     }
 }
