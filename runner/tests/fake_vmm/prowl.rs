@@ -1,11 +1,10 @@
 //! A guest that tries what it should not reach: the host's ports, the host's other addresses, the other guests.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use microbench_measure::sys;
+use microbench_measure::host::resources::netlink::{self, Settings};
 use microbench_study::engine::addresses::Addresses;
 
 const INTERFACE: &str = "eth0";
@@ -19,16 +18,17 @@ pub(crate) fn everywhere() -> String {
     let [_, x, y, _] = own.octets();
     let host = Ipv4Addr::new(10, x, y, 1);
     let mac = neighbour_mac(host);
-    let socket = sys::control_socket().expect("a socket");
-    sys::interface_up(socket.as_fd(), INTERFACE, Some((own, 8))).expect("an address");
     let others: Vec<Addresses> = (0..GUESTS).map(Addresses::of).filter(|addresses| addresses.guest != own).collect();
     let mut targets: Vec<(Ipv4Addr, u16)> = (1..=u16::MAX).map(|port| (host, port)).collect();
+    let mut neighbours = Vec::new();
     for addresses in &others {
         for ip in [addresses.host, addresses.guest] {
-            sys::neighbour_set(socket.as_fd(), INTERFACE, ip, mac).expect("a neighbour");
+            neighbours.push((ip, mac));
             targets.extend([22, 80, 111, 443, 8080].map(|port| (ip, port)));
         }
     }
+    netlink::bring_up(INTERFACE, Settings { mac: None, address: Some((own, 8)), neighbours: &neighbours })
+        .expect("a wire");
     let (next, reached) = (Mutex::new(targets.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..32 {

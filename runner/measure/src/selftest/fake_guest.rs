@@ -16,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 
+use crate::host::resources::netlink::{self, Settings};
 use crate::sys::clock::Instant;
 use crate::{outln, sys};
 
@@ -39,13 +40,10 @@ pub fn join(tap: &str, mac: [u8; 6], ip: Ipv4Addr) -> io::Result<()> {
     // Without the capability for a network namespace, a user namespace of its own gives it.
     unshare(CloneFlags::CLONE_NEWNET).or_else(|_| unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET))?;
     let inside = sys::tap_attach(INTERFACE)?;
-    let socket = sys::control_socket()?;
-    sys::mac_set(socket.as_fd(), INTERFACE, mac)?;
-    sys::interface_up(socket.as_fd(), INTERFACE, Some((ip, 24)))?;
     // All network namespaces of a machine share one table of neighbours that were asked for, of 1,024 as a rule; a guest has its own.
     let [a, b, c, _] = ip.octets();
-    let host = Ipv4Addr::new(a, b, c, 1);
-    sys::neighbour_set(socket.as_fd(), INTERFACE, host, [0x06, 0x00, a, b, c, 1])?;
+    let host = (Ipv4Addr::new(a, b, c, 1), [0x06, 0x00, a, b, c, 1]);
+    netlink::bring_up(INTERFACE, Settings { mac: Some(mac), address: Some((ip, 24)), neighbours: &[host] })?;
     for (from, to) in [(&outside, &inside), (&inside, &outside)] {
         let (from, to) = (from.try_clone()?, to.try_clone()?);
         std::thread::Builder::new().stack_size(64 << 10).spawn(move || carry(from, to))?;

@@ -1,4 +1,4 @@
-//! The only unsafe code of the runner: system calls that neither std nor nix wraps safely.
+//! The only unsafe code of the runner: system calls that neither std, nix nor rustix wraps safely.
 //!
 //! Each function is one call with its arguments checked and its errors turned into `std::io::Error`. What it takes to start a program
 //! is in a module of its own, [`spawn`].
@@ -15,9 +15,13 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use rustix::process::{self, Pid};
+use rustix::thread::{self, CapabilitiesSecureBits as SecureBits};
 
 /// `KEYCTL_JOIN_SESSION_KEYRING` of `keyctl(2)`.
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
@@ -140,24 +144,18 @@ pub fn reap(pid: u32) -> io::Result<Exit> {
 /// # Errors
 /// That of `pidfd_open(2)`.
 pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: a plain system call with integer arguments.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    owned(fd)
+    let pid = Pid::from_raw(pid.cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(process::pidfd_open(pid, process::PidfdFlags::empty())?)
 }
 
-/// Sends a signal to the process of a pidfd (`pidfd_send_signal(2)`).
+/// Kills the process of a pidfd (`pidfd_send_signal(2)` with SIGKILL).
 ///
 /// # Errors
 /// That of the call; a process that has ended is no error.
-pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
-    // SAFETY: a null siginfo is allowed and means the default one.
-    let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
-    };
-    match (result, io::Error::last_os_error()) {
-        (0, _) => Ok(()),
-        (_, error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-        (_, error) => Err(error),
+pub fn pidfd_kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    match process::pidfd_send_signal(pidfd, process::Signal::KILL) {
+        Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -165,16 +163,11 @@ pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 #[must_use]
 pub fn own_cpu_ns() -> u64 {
     let of = |who| {
-        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: the pointer is to a live, writable object of the type that getrusage fills; it was zeroed before.
-        let usage = unsafe {
-            libc::getrusage(who, usage.as_mut_ptr());
-            usage.assume_init()
-        };
-        let nanos = |time: libc::timeval| (time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_usec.unsigned_abs()) * 1000;
-        nanos(usage.ru_utime) + nanos(usage.ru_stime)
+        let usage = getrusage(who).ok()?;
+        let nanos = |time: TimeVal| (time.tv_sec().unsigned_abs() * 1_000_000 + time.tv_usec().unsigned_abs()) * 1000;
+        Some(nanos(usage.user_time()) + nanos(usage.system_time()))
     };
-    of(libc::RUSAGE_SELF) + of(libc::RUSAGE_CHILDREN)
+    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].into_iter().filter_map(of).sum()
 }
 
 /// CPU time of this process, all its threads, those that have ended included, nanoseconds.
@@ -204,8 +197,8 @@ pub fn tap_create(name: &str, owner: u32) -> io::Result<()> {
     nix::ioctl_write_int_bad!(tun_set_owner, libc::TUNSETOWNER);
     nix::ioctl_write_int_bad!(tun_set_persist, libc::TUNSETPERSIST);
     let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
-    let mut request = interface_request(name)?;
-    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR).unwrap_or(0);
+    let flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR).unwrap_or(0);
+    let request = interface_request(name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
     // SAFETY: the descriptor is open and the request is a live, initialised ifreq.
     unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
     // SAFETY: the descriptor is open; the argument is an integer.
@@ -223,54 +216,11 @@ pub fn tap_create(name: &str, owner: u32) -> io::Result<()> {
 pub fn tap_attach(name: &str) -> io::Result<File> {
     nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
     let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
-    let mut request = interface_request(name)?;
-    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).unwrap_or(0);
+    let flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).unwrap_or(0);
+    let request = interface_request(name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
     // SAFETY: the descriptor is open and the request is a live, initialised ifreq.
     unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
     Ok(tun)
-}
-
-/// Gives interface `name` the MAC address.
-///
-/// # Errors
-/// That of the ioctl.
-pub fn mac_set(socket: BorrowedFd<'_>, name: &str, mac: [u8; 6]) -> io::Result<()> {
-    nix::ioctl_write_ptr_bad!(set_hardware_address, libc::SIOCSIFHWADDR, libc::ifreq);
-    let mut request = interface_request(name)?;
-    // SAFETY: sockaddr is plain data; all zeroes is a valid value.
-    let mut address: libc::sockaddr = unsafe { MaybeUninit::zeroed().assume_init() };
-    address.sa_family = libc::ARPHRD_ETHER;
-    for (to, from) in address.sa_data.iter_mut().zip(mac) {
-        *to = from.cast_signed();
-    }
-    request.ifr_ifru.ifru_hwaddr = address;
-    // SAFETY: an open socket and a live, initialised ifreq.
-    unsafe { set_hardware_address(socket.as_raw_fd(), &raw const request) }?;
-    Ok(())
-}
-
-/// Gives interface `name` the address and the prefix length, and brings it up.
-///
-/// # Errors
-/// That of the ioctls.
-pub fn interface_up(socket: BorrowedFd<'_>, name: &str, address: Option<(Ipv4Addr, u8)>) -> io::Result<()> {
-    nix::ioctl_write_ptr_bad!(set_address, libc::SIOCSIFADDR, libc::ifreq);
-    nix::ioctl_write_ptr_bad!(set_netmask, libc::SIOCSIFNETMASK, libc::ifreq);
-    nix::ioctl_write_ptr_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
-    let mut request = interface_request(name)?;
-    if let Some((ip, prefix)) = address {
-        request.ifr_ifru.ifru_addr = socket_address(ip);
-        // SAFETY: an open socket and a live, initialised ifreq.
-        unsafe { set_address(socket.as_raw_fd(), &raw const request) }?;
-        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-        request.ifr_ifru.ifru_netmask = socket_address(Ipv4Addr::from(mask));
-        // SAFETY: as above.
-        unsafe { set_netmask(socket.as_raw_fd(), &raw const request) }?;
-    }
-    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
-    // SAFETY: as above.
-    unsafe { set_flags(socket.as_raw_fd(), &raw const request) }?;
-    Ok(())
 }
 
 /// Has the kernel act on it at once when a VMM has attached to the tap `name` (`ETHTOOL_GLINK`, on Linux from 6.8): until it does, nothing
@@ -283,30 +233,10 @@ pub fn link_settle(socket: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     const GET_LINK: u32 = 0xa;
     nix::ioctl_write_ptr_bad!(ask_driver, libc::SIOCETHTOOL, libc::ifreq);
     let mut asked = [GET_LINK, 0];
-    let mut request = interface_request(name)?;
-    request.ifr_ifru.ifru_data = asked.as_mut_ptr().cast();
+    let data = libc::__c_anonymous_ifr_ifru { ifru_data: asked.as_mut_ptr().cast() };
+    let request = interface_request(name, data)?;
     // SAFETY: an open socket and a live ifreq, which points to a live `struct ethtool_value`: two numbers, the first says what is asked.
     unsafe { ask_driver(socket.as_raw_fd(), &raw const request) }?;
-    Ok(())
-}
-
-/// Enters a permanent neighbour: `ip` is at `mac` on interface `name`.
-///
-/// # Errors
-/// That of the ioctl.
-pub fn neighbour_set(socket: BorrowedFd<'_>, name: &str, ip: Ipv4Addr, mac: [u8; 6]) -> io::Result<()> {
-    nix::ioctl_write_ptr_bad!(set_arp, libc::SIOCSARP, libc::arpreq);
-    // SAFETY: arpreq is plain data; all zeroes is a valid value.
-    let mut request: libc::arpreq = unsafe { MaybeUninit::zeroed().assume_init() };
-    request.arp_pa = socket_address(ip);
-    request.arp_ha.sa_family = libc::ARPHRD_ETHER;
-    for (to, from) in request.arp_ha.sa_data.iter_mut().zip(mac) {
-        *to = from.cast_signed();
-    }
-    request.arp_flags = libc::ATF_PERM | libc::ATF_COM;
-    copy_name(&mut request.arp_dev, name)?;
-    // SAFETY: an open socket and a live, initialised arpreq.
-    unsafe { set_arp(socket.as_raw_fd(), &raw const request) }?;
     Ok(())
 }
 
@@ -315,9 +245,7 @@ pub fn neighbour_set(socket: BorrowedFd<'_>, name: &str, ip: Ipv4Addr, mac: [u8;
 /// # Errors
 /// That of the ioctl: `EOPNOTSUPP`, `EXDEV` or `EINVAL` where it cannot.
 pub fn reflink(source: &File, target: &File) -> io::Result<()> {
-    // SAFETY: both descriptors are open; the argument is an integer.
-    let result = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONE, source.as_raw_fd()) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(rustix::fs::ioctl_ficlone(target, source)?)
 }
 
 /// Lets only those records of a tracepoint's perf event through that `filter` describes (`PERF_EVENT_IOC_SET_FILTER`).
@@ -360,6 +288,27 @@ struct LoopInfo {
     init: [u64; 2],
 }
 
+impl LoopInfo {
+    /// With these flags, and all else as the kernel has it.
+    const fn of(flags: u32) -> Self {
+        Self {
+            device: 0,
+            inode: 0,
+            rdevice: 0,
+            offset: 0,
+            size_limit: 0,
+            number: 0,
+            encrypt_type: 0,
+            encrypt_key_size: 0,
+            flags,
+            file_name: [0; 64],
+            crypt_name: [0; 64],
+            encrypt_key: [0; 32],
+            init: [0; 2],
+        }
+    }
+}
+
 /// Number of a loop device that nobody uses now (`LOOP_CTL_GET_FREE`); `control` is /dev/loop-control.
 ///
 /// # Errors
@@ -380,10 +329,9 @@ pub fn loop_configure(device: &File, image: &File, read_only: bool) -> io::Resul
     const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
     const LO_FLAGS_READ_ONLY: u32 = 1;
     const LO_FLAGS_AUTOCLEAR: u32 = 4;
-    // SAFETY: the structure is plain data; all zeroes is a valid value.
-    let mut config: LoopConfig = unsafe { MaybeUninit::zeroed().assume_init() };
-    config.fd = image.as_raw_fd().unsigned_abs();
-    config.info.flags = LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 };
+    let flags = LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 };
+    let config =
+        LoopConfig { fd: image.as_raw_fd().unsigned_abs(), block_size: 0, info: LoopInfo::of(flags), reserved: [0; 8] };
     // SAFETY: open descriptors and a live, initialised structure of the kernel's layout.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -432,9 +380,7 @@ fn require_one_thread(tasks: &Path) -> io::Result<()> {
 /// # Errors
 /// That of `prctl(2)`.
 pub fn die_with_parent() -> io::Result<()> {
-    // SAFETY: a plain system call with integer arguments.
-    let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(process::set_parent_process_death_signal(Some(process::Signal::KILL))?)
 }
 
 /// Takes the ambient capabilities from this process (`PR_CAP_AMBIENT_CLEAR_ALL`), which programs keep that it executes
@@ -443,9 +389,7 @@ pub fn die_with_parent() -> io::Result<()> {
 /// # Errors
 /// That of `prctl(2)`.
 pub fn drop_ambient_capabilities() -> io::Result<()> {
-    // SAFETY: a plain system call with integer arguments.
-    let result = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(thread::clear_ambient_capability_set()?)
 }
 
 /// Makes every program that this process executes from now on start without capabilities, though its user is root here
@@ -454,10 +398,7 @@ pub fn drop_ambient_capabilities() -> io::Result<()> {
 /// # Errors
 /// That of `prctl(2)`: without `CAP_SETPCAP`.
 pub fn executed_programs_are_not_root() -> io::Result<()> {
-    let bits = libc::SECBIT_NOROOT | libc::SECBIT_NOROOT_LOCKED;
-    // SAFETY: a plain system call with integer arguments.
-    let result = unsafe { libc::prctl(libc::PR_SET_SECUREBITS, bits, 0, 0, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(thread::set_capabilities_secure_bits(SecureBits::NO_ROOT | SecureBits::NO_ROOT_LOCKED)?)
 }
 
 /// Whether [`executed_programs_are_not_root`] holds for this process.
@@ -465,9 +406,7 @@ pub fn executed_programs_are_not_root() -> io::Result<()> {
 /// # Errors
 /// That of `prctl(2)`.
 pub fn are_executed_programs_not_root() -> io::Result<bool> {
-    // SAFETY: a plain system call with integer arguments.
-    let bits = unsafe { libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0) };
-    if bits < 0 { Err(io::Error::last_os_error()) } else { Ok(bits & libc::SECBIT_NOROOT != 0) }
+    Ok(thread::capabilities_secure_bits()?.contains(SecureBits::NO_ROOT))
 }
 
 fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
@@ -478,32 +417,17 @@ fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
     }
 }
 
-fn interface_request(name: &str) -> io::Result<libc::ifreq> {
-    // SAFETY: ifreq is plain data; all zeroes is a valid value.
-    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
-    copy_name(&mut request.ifr_name, name)?;
-    Ok(request)
-}
-
-fn copy_name(target: &mut [libc::c_char; libc::IFNAMSIZ], name: &str) -> io::Result<()> {
+/// A request about the interface `name` with the argument `data`.
+fn interface_request(name: &str, data: libc::__c_anonymous_ifr_ifru) -> io::Result<libc::ifreq> {
+    let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: data };
     let name = CString::new(name)?;
-    if name.as_bytes_with_nul().len() > target.len() {
+    if name.as_bytes_with_nul().len() > request.ifr_name.len() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("interface name {name:?} is too long")));
     }
-    for (to, from) in target.iter_mut().zip(name.as_bytes()) {
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
         *to = from.cast_signed();
     }
-    Ok(())
-}
-
-fn socket_address(ip: Ipv4Addr) -> libc::sockaddr {
-    // SAFETY: sockaddr is plain data; all zeroes is a valid value.
-    let mut address: libc::sockaddr = unsafe { MaybeUninit::zeroed().assume_init() };
-    address.sa_family = libc::AF_INET as u16;
-    for (to, from) in address.sa_data[2..6].iter_mut().zip(ip.octets()) {
-        *to = from.cast_signed();
-    }
-    address
+    Ok(request)
 }
 
 /// Bytes of `file` that the page cache holds (`mincore(2)`), in whole pages.
@@ -530,14 +454,6 @@ pub fn resident_bytes(file: &File) -> io::Result<u64> {
     unsafe { libc::munmap(start, length) };
     counted?;
     Ok((pages.iter().filter(|page| **page & 1 == 1).count() * PAGE) as u64)
-}
-
-/// A datagram socket for the interface ioctls.
-///
-/// # Errors
-/// That of `socket(2)`.
-pub fn control_socket() -> io::Result<OwnedFd> {
-    std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.as_fd().try_clone_to_owned()
 }
 
 #[cfg(test)]

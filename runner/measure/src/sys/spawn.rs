@@ -19,6 +19,8 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::{FIRST_DESCRIPTOR, owned, reap};
 use crate::sys::environment;
 
@@ -26,35 +28,20 @@ use crate::sys::environment;
 const STACK: usize = 64 << 10;
 
 /// What this process was allowed before [`allow_descriptors`], and what its programs are.
-static DESCRIPTORS: OnceLock<libc::rlimit> = OnceLock::new();
+static DESCRIPTORS: OnceLock<Rlimit> = OnceLock::new();
 
 /// Allows this process as many descriptors as the kernel gives it: a trial has several for each VM. What is started by
 /// [`Program::spawn`] is allowed what this process was before.
 ///
 /// # Errors
-/// That of `getrlimit(2)` or `setrlimit(2)`.
+/// That of `setrlimit(2)`.
 pub fn allow_descriptors() -> io::Result<()> {
-    let mut before = MaybeUninit::<libc::rlimit>::zeroed();
-    let set = |limit: libc::rlim_t| {
-        let wanted = libc::rlimit { rlim_cur: limit, rlim_max: limit };
-        // SAFETY: the pointer is to a live, initialised object.
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) }
-    };
-    // SAFETY: the pointer is to a live, writable object of the type that getrlimit fills; it was zeroed before.
-    let before = unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, before.as_mut_ptr()) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        before.assume_init()
-    };
-    let before = DESCRIPTORS.get_or_init(|| before);
+    let set = |limit: Option<u64>| setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit });
+    let before = DESCRIPTORS.get_or_init(|| getrlimit(Resource::Nofile));
     // Root may have more than it was given.
-    let most = std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
-    if most.is_some_and(|most| most > before.rlim_max && set(most) == 0) || set(before.rlim_max) == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let most = std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let more = most.filter(|most| before.maximum.is_some_and(|maximum| *most > maximum));
+    if more.is_some_and(|more| set(Some(more)).is_ok()) { Ok(()) } else { Ok(set(before.maximum)?) }
 }
 
 /// A program with all that its process begins with; made before anything is timed.
@@ -131,7 +118,10 @@ impl Program {
             output: output.as_raw_fd(),
             user: self.user,
             leads: self.leads,
-            descriptors: DESCRIPTORS.get().copied(),
+            descriptors: DESCRIPTORS.get().map(|limit| libc::rlimit {
+                rlim_cur: limit.current.unwrap_or(libc::RLIM_INFINITY),
+                rlim_max: limit.maximum.unwrap_or(libc::RLIM_INFINITY),
+            }),
             error: AtomicI32::new(0),
             #[cfg(test)]
             first: self.first,

@@ -108,7 +108,7 @@ impl Process {
             let _ = killpg(Pid::from_raw(self.id.cast_signed()), Signal::SIGKILL);
         }
         let below = if self.contains && !self.reaped { processes::descendants(self.id) } else { Vec::new() };
-        drop(sys::pidfd_kill(self.pidfd.as_fd(), libc::SIGKILL));
+        drop(sys::pidfd_kill(self.pidfd.as_fd()));
         // In a session of its own: no group reaches it. Its parent's end makes it an orphan, and so this process's to reap.
         for pid in below.iter().map(|pid| Pid::from_raw(pid.cast_signed())) {
             let _ = kill(pid, Signal::SIGKILL);

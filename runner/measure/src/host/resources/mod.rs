@@ -3,6 +3,6 @@
 pub mod disk;
 pub mod huge_pages;
 pub mod net;
-mod netlink;
+pub mod netlink;
 pub mod page_cache;
 pub mod veth;

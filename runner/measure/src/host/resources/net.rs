@@ -5,7 +5,6 @@
 //! them ([`isolate`]). A permanent neighbour entry spares the host its ARP request, whose retry after one second would quantise the
 //! start-up time; a study may leave it out to show just that.
 
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::{fs, io};
 
@@ -13,7 +12,7 @@ use anyhow::Context;
 use microbench_formats::code::Code;
 use microbench_study::engine::addresses::Addresses;
 
-use super::netlink;
+use super::netlink::{self, Settings};
 use super::veth::{Inside, Veth};
 use crate::sys;
 
@@ -84,15 +83,13 @@ impl Tap {
             ))
         })?;
         let tap = Self { name };
-        let socket = sys::control_socket().context("cannot open a control socket")?;
-        sys::mac_set(socket.as_fd(), &tap.name, addresses.host_mac)
-            .with_context(|| format!("cannot give {} its MAC address", tap.name))?;
-        sys::interface_up(socket.as_fd(), &tap.name, Some((addresses.host, 24)))
-            .with_context(|| format!("cannot give {} the address {}/24", tap.name, addresses.host))?;
-        if neighbour {
-            sys::neighbour_set(socket.as_fd(), &tap.name, addresses.guest, addresses.mac)
-                .with_context(|| format!("cannot enter {} as a neighbour on {}", addresses.guest, tap.name))?;
-        }
+        let guest = [(addresses.guest, addresses.mac)];
+        let settings = Settings {
+            mac: Some(addresses.host_mac),
+            address: Some((addresses.host, 24)),
+            neighbours: if neighbour { &guest } else { &[] },
+        };
+        netlink::bring_up(&tap.name, settings)?;
         Ok(tap)
     }
 
@@ -117,8 +114,7 @@ impl Drop for Tap {
 /// # Errors
 /// When the kernel refuses.
 pub fn isolate() -> anyhow::Result<()> {
-    let socket = sys::control_socket().context("cannot open a control socket")?;
-    sys::interface_up(socket.as_fd(), "lo", None).context("cannot bring the loopback interface up")?;
+    netlink::bring_up("lo", Settings::default())?;
     for (name, value) in [
         ("ipv4/ip_forward", "0"),
         ("ipv4/conf/all/rp_filter", "1"),

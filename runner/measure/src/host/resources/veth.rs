@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use anyhow::Context;
 use microbench_study::engine::addresses::Addresses;
@@ -18,8 +18,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::net::{interface_of, isolate};
-use super::netlink::{self, request};
-use crate::sys;
+use super::netlink::{self, Settings, request};
 
 /// The calling thread's network namespace.
 const OWN_SPACE: &str = "/proc/thread-self/ns/net";
@@ -49,19 +48,18 @@ impl Veth {
         request(RouteNetlinkMessage::NewLink(pair(&name, &space, addresses.mac)), NLM_F_CREATE | NLM_F_EXCL)
             .with_context(|| format!("cannot make the veth pair {name}"))?;
         let veth = Self { name, space };
-        let socket = sys::control_socket().context("cannot open a control socket")?;
-        sys::interface_up(socket.as_fd(), &veth.name, Some((addresses.host, 24)))
-            .with_context(|| format!("cannot give {} the address {}/24", veth.name, addresses.host))?;
-        if neighbour {
-            sys::neighbour_set(socket.as_fd(), &veth.name, addresses.guest, addresses.mac)
-                .with_context(|| format!("cannot enter {} as a neighbour on {}", addresses.guest, veth.name))?;
-        }
+        let guest = [(addresses.guest, addresses.mac)];
+        let settings = Settings {
+            mac: None,
+            address: Some((addresses.host, 24)),
+            neighbours: if neighbour { &guest } else { &[] },
+        };
+        netlink::bring_up(&veth.name, settings)?;
         on_a_thread(|| {
             setns(&veth.space, CloneFlags::CLONE_NEWNET).context("cannot enter the guest's network namespace")?;
             isolate()?;
-            let socket = sys::control_socket().context("cannot open a control socket")?;
-            sys::interface_up(socket.as_fd(), GUEST_INTERFACE, Some((addresses.guest, 24)))
-                .with_context(|| format!("cannot give {GUEST_INTERFACE} the address {}/24", addresses.guest))?;
+            let settings = Settings { address: Some((addresses.guest, 24)), ..Settings::default() };
+            netlink::bring_up(GUEST_INTERFACE, settings)?;
             request(RouteNetlinkMessage::NewRoute(route_by(addresses)), NLM_F_CREATE | NLM_F_EXCL)
                 .with_context(|| format!("cannot enter a route by {}", addresses.host))?;
             let ports = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
