@@ -37,6 +37,11 @@ pub const FILES: &[FileSpec] = &[
         "run",
         "What happened: one line an event, reading, failure or disturbance, each with its CRC-32.",
     ),
+    file(
+        "run.log",
+        "run",
+        "What the program did, with wall-clock times, to find out why something went wrong; at most 8 MiB, appended to by each session.",
+    ),
     file("session.json", "run", "The process that had the journal open last."),
     file(
         "merged.json",

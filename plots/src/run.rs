@@ -39,6 +39,7 @@ impl Run {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             bytes => bytes.map_err(at(&path))?,
         };
+        tracing::debug!("read {}: {} bytes", path.display(), bytes.len());
         let sessions = journal::sessions(&bytes).map_err(|source| Error::Journal { path, source })?;
         if sessions.is_empty() {
             return Err(Error::NotBegun { run: folder.to_path_buf() });

@@ -411,6 +411,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
         ErrorKind::NotFound => Error::NotAnalysed { run: run.to_path_buf() },
         _ => at(&path)(source),
     })?;
+    tracing::debug!("reading {}", path.display());
     let parse = || -> polars::error::PolarsResult<Vec<Sample>> {
         let table = ParquetReader::new(file).finish()?;
         let text = |name: &str| -> polars::error::PolarsResult<Vec<String>> {

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
 use microbench_formats::record::{HostKind, Shard, Theme};
@@ -27,6 +27,9 @@ pub(super) struct Cli {
     /// When to colour [variables: NO_COLOR, CLICOLOR, CLICOLOR_FORCE].
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorArgument::Auto)]
     pub(super) color: ColorArgument,
+    /// Log to standard error what is done; twice for more [variable: MICROBENCH_LOG=off|error|warn|info|debug|trace].
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
 }
 
 /// When to colour.

@@ -41,6 +41,7 @@ use microbench_measure::requirement::Lacking;
 use microbench_measure::sandbox::isolation;
 use microbench_measure::selftest::probe::{FakeGuests, measure};
 use microbench_measure::selftest::{fake_guest, lend, load as load_test, spawn};
+use microbench_measure::terminal::log;
 use microbench_measure::terminal::output;
 use microbench_measure::terminal::screen::{self, Stream};
 use microbench_measure::{err, errln, out, outln, sandbox};
@@ -90,7 +91,9 @@ pub(crate) fn main() -> ExitCode {
     }
     // Another microbench reads what these say.
     let own = matches!(action, Action::CheckSandbox | Action::CheckKvm { .. } | Action::FakeGuest { .. });
-    concluded(act(action), own)
+    let keeps = matches!(action, Action::Run { .. } | Action::Execute { .. } | Action::Selftest(SelfTest::Aa { .. }));
+    let logs = if own { Ok(()) } else { log::start(cli.verbose, keeps) };
+    concluded(logs.map_err(Into::into).and_then(|()| act(action)), own)
 }
 
 /// The exit code for the outcome of a command. Prints an error to standard error, as one line for microbench's `own`

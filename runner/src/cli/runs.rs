@@ -20,7 +20,7 @@ use microbench_formats::record::{HostKind, Plan, Shard};
 use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::project::Project;
-use microbench_measure::terminal::screen;
+use microbench_measure::terminal::{log, screen};
 use microbench_measure::{err, errln, outln};
 use microbench_study::engine::description::Engine;
 use microbench_study::manifest;
@@ -28,6 +28,7 @@ use microbench_study::manifest::Study;
 use microbench_study::plan::Choice;
 use microbench_study::plan::{self, view};
 use serde::Serialize;
+use tracing::{debug, info};
 
 use super::arguments::{Cli, HostArgument, SessionArguments, StudyArguments};
 use super::store::print_json;
@@ -54,6 +55,13 @@ pub(super) fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
     let used = |engine: &Engine| plan.cells.iter().any(|cell| cell.engine == engine.name);
     let engines = engines.into_values().filter(used).collect();
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    debug!(
+        "{}: {} cells, {} trials, project {}",
+        path.display(),
+        plan.cells.len(),
+        plan.trials.len(),
+        project.root().display()
+    );
     Ok(Loaded { study, plan, engines, project, folder })
 }
 
@@ -100,7 +108,9 @@ pub(super) fn prepare(
     err!("{}", view::not_applicable(&parts::not_applicable(plan, &engines, project)?));
     let engines = &Engines { engines };
     let begun = Begun { plan, manifest: &study.source, engines, lock: Some(&lock), shard };
-    Directory::create(project.root(), out, begun)
+    let run = Directory::create(project.root(), out, begun)?;
+    log::keep_in(run.path());
+    Ok(run)
 }
 
 /// Provides what a plan needs on a host.
@@ -133,6 +143,7 @@ pub(super) fn go_on(
             run.path().display()
         )));
     }
+    log::keep_in(run.path());
     let project = Project::find(project, run.path())?;
     let (plan, _) = run.plan()?;
     let engines = run.engines()?.engines;
@@ -164,7 +175,10 @@ pub(super) fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::R
 /// KVM when a guest came up under it, else the emulated host; says why in one line.
 pub(super) fn decide(guest: anyhow::Result<()>) -> HostKind {
     match guest {
-        Ok(()) => HostKind::Kvm,
+        Ok(()) => {
+            info!("a guest came up under KVM");
+            HostKind::Kvm
+        }
         Err(reason) => {
             errln!("KVM does not work here: {reason}; taking the emulated host, in virtual time");
             HostKind::Emulated
@@ -213,8 +227,19 @@ pub(super) fn hand_over(
     session: SessionArguments,
 ) -> anyhow::Result<(Command, Result<(), Coded>)> {
     let host = match (host.kind(), journal::progress(run.path(), 0)?.host) {
-        (Some(kind), _) | (None, Some(kind)) => kind,
-        (None, None) => decide(execute::check_kvm_apart(run, project, session.allow_unisolated)),
+        (Some(kind), _) => {
+            info!("the host is {kind}: it was asked for");
+            kind
+        }
+        (None, Some(kind)) => {
+            info!("the host is {kind}: the run's earlier sessions executed on it");
+            kind
+        }
+        (None, None) => {
+            let kind = decide(execute::check_kvm_apart(run, project, session.allow_unisolated));
+            info!("the host is {kind}: whether a guest comes up under KVM decided");
+            kind
+        }
     };
     let printed = outln!("{}", run.path().display());
     if let Err(lost) = &printed {
@@ -224,6 +249,7 @@ pub(super) fn hand_over(
     let mut command = Command::new(this);
     command.args(["execute", "--host", HostArgument::of(host), "--project"]).arg(project.root()).arg(run.path());
     command.args(["--color", screen::choice().word()]);
+    command.args((0..log::verbose()).map(|_| "-v"));
     command.args(session.allow_unisolated.then_some(execute::ALLOW_UNISOLATED));
     command.args(["--patience", &session.patience.to_string(), "--fake-guests", &session.fake_guests.to_string()]);
     Ok((command, printed))

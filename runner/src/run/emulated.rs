@@ -19,12 +19,14 @@ use microbench_measure::emulated_host::initramfs;
 use microbench_measure::emulated_host::wire::{Job, Message};
 use microbench_measure::host::counters::memory;
 use microbench_measure::parts::Parts;
+use microbench_measure::terminal::log;
 use microbench_measure::terminal::progress::Step;
 use microbench_measure::trial::budget::Budget;
 use microbench_measure::trial::execution::JobTrial;
 use microbench_measure::workload::Task;
 use microbench_study::engine::guest_settings::DiskKind;
 use microbench_study::engine::launch;
+use tracing::info;
 
 use super::execute::Options;
 use super::parts;
@@ -196,6 +198,7 @@ impl Lane<'_> {
                 Ok(Message::Failed(error)) => bail!(Code::EmulatorSays.says(format!("in the emulated host: {error}"))),
                 Ok(Message::Up { .. }) => bail!(Code::EmulatorSays.says("the emulated host restarted")),
                 Err(silence) => {
+                    info!(host = self.number, "{silence}; {} trials are left", left.len());
                     if let Some(trial) = current {
                         left.retain(|other| *other != trial);
                         let message = silence.to_string();
@@ -223,6 +226,7 @@ impl Lane<'_> {
             trials: with_warmups(trials, self.site.plan),
             budget: self.budget.clone(),
             fake_guests: self.site.options.fake_guests,
+            log: log::variable(),
         }
     }
 

@@ -18,6 +18,8 @@ use microbench_measure::probe::Probe;
 use microbench_measure::sandbox;
 use microbench_measure::sandbox::isolation;
 use microbench_measure::selftest::probe::{FakeGuests, measure};
+use microbench_measure::terminal::log;
+use tracing::debug;
 
 use super::emulated::Site;
 use super::session::{self, Ended, Session, stop_requested};
@@ -70,6 +72,7 @@ pub struct Options {
 /// # Errors
 /// When the sandbox, the emulated host or the journal cannot be had.
 pub fn execute(run: Directory, project: &Project, host: HostKind, options: Options) -> anyhow::Result<Ended> {
+    log::keep_in(run.path());
     let messages = kernel_messages();
     let owner = Owner::this();
     let mut run = enter(run, project)?;
@@ -185,6 +188,7 @@ pub fn check_kvm_apart(run: &Directory, project: &Project, allow_unisolated: boo
 
 /// Writes `host.json` into a new run. A run that is resumed must have the same fingerprint as before.
 fn record_host(run: &Directory, now: &Identity) -> anyhow::Result<()> {
+    debug!("the host's fingerprint is {}", now.fingerprint);
     if run.path().join(identity::FILE).exists() {
         return Ok(now.require_same(&run.read(identity::FILE)?)?);
     }

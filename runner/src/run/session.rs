@@ -16,10 +16,12 @@ use microbench_measure::errln;
 use microbench_measure::guest::console::FILE_LIMIT;
 use microbench_measure::sandbox;
 use microbench_measure::sys::durable;
+use microbench_measure::terminal::log;
 use microbench_measure::terminal::progress::{Step, about, bar, columns, say};
 use microbench_measure::terminal::screen::Stream;
 use microbench_measure::trial::budget::{self, Budget};
 use microbench_measure::trial::execution::JobTrial;
+use tracing::{debug, info};
 
 use super::estimate::Estimate;
 use super::line::{Line, Status};
@@ -262,6 +264,7 @@ impl<'a> Session<'a> {
             }
             let open = cells.values().any(|look| matches!(look, Look::GoOn { .. }));
             let over = !open || blocks >= rule.n_max;
+            info!(blocks, over, "the stopping rule looked at {} cells", cells.len());
             self.journal.append(&[Record::Look { blocks, cells }])?;
             if over {
                 self.progress.enough = Some(blocks);
@@ -314,6 +317,7 @@ impl Session<'_> {
             )));
         }
         self.progress.host = Some(host);
+        info!(%host, hosts, machine, trials = self.todo.len(), "session of {} begins", self.run.name());
         if let Some(why) = &unisolated {
             let words =
                 format!("warning: VMMs are not isolated from this machine: {why}; --allow-unisolated permits it");
@@ -378,6 +382,10 @@ impl Session<'_> {
 
     /// Takes note that a trial begins.
     pub fn begins(&self, trial: &JobTrial) {
+        debug!(trial = trial.index, attempt = trial.attempt, warmup = trial.warmup, "{} begins", trial.cell);
+        if trial.attempt > 0 && !trial.warmup {
+            info!(trial = trial.index, attempt = trial.attempt, "{} is executed again", trial.cell);
+        }
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).begins(trial);
     }
 
@@ -398,6 +406,7 @@ impl Session<'_> {
             }
         }
         self.journal.append(records)?;
+        log_end(trial, records, took);
         self.progress.budget.saw(records);
         let disturbed = records.iter().any(|record| matches!(record, Record::Invalid { .. }));
         let failures = records.iter().filter(|record| matches!(record, Record::Failure { .. })).count();
@@ -480,6 +489,7 @@ impl Session<'_> {
     pub fn end(mut self) -> anyhow::Result<Ended> {
         let complete = self.todo.is_empty() && stages::missing(self.plan, &self.progress, None).is_empty();
         if complete {
+            debug!("every trial has ended");
             self.journal.append(&[Record::RunEnd { ended: jiff::Timestamp::now().to_string() }])?;
         }
         if let Some(step) = self.step.take() {
@@ -496,9 +506,32 @@ impl Session<'_> {
                 (false, _) => format!("stopped with {left} trials to go; trials: {counts}"),
             });
         }
+        info!(complete, failed_vms = self.failed, dropped = log::dropped(), "session ends");
         match (complete, stop_requested()) {
             (false, Some(signal)) => Ok(Ended::Stopped { signal }),
             _ => Ok(Ended::Complete { failed: self.failed }),
+        }
+    }
+}
+
+/// Logs a trial that has ended: its records in short, and why it is executed again or was not.
+fn log_end(trial: &JobTrial, records: &[Record], took: Duration) {
+    let (index, attempt) = (trial.index, trial.attempt);
+    let (ok, failed) = match records.last() {
+        Some(Record::TrialEnd { ok, failed, .. }) => (*ok, *failed),
+        _ => (0, 0),
+    };
+    let (n, ms) = (records.len(), took.as_millis());
+    debug!(trial = index, attempt, ok, failed, records = n, ms, "{} ended", trial.cell);
+    for record in records {
+        match record {
+            Record::Invalid { reason, message } => {
+                info!(trial = index, attempt, "{} was disturbed and does not count: {reason}: {message}", trial.cell);
+            }
+            Record::Failure { vm, reason, stage, message } => {
+                info!(trial = index, attempt, vm, "{} failed: {reason} at {stage}: {message}", trial.cell);
+            }
+            _ => {}
         }
     }
 }

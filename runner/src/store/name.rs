@@ -10,6 +10,7 @@ use microbench_formats::journal::records;
 use microbench_formats::record::Record;
 use microbench_measure::artifacts::project::Project;
 use serde::Deserialize;
+use tracing::debug;
 
 use super::directory::{PLAN, is_run};
 use crate::store::journal;
@@ -104,7 +105,11 @@ pub fn find(given: &Path) -> anyhow::Result<PathBuf> {
     match choose(&text, &all(&folder), &folder) {
         // No run's name, but there is something of this name here: that is what was meant.
         Err(NameError::Unknown { .. } | NameError::None { .. }) if given.exists() => Ok(given.to_path_buf()),
-        found => Ok(found?),
+        found => {
+            let found = found?;
+            debug!("`{text}` is the run {}", found.display());
+            Ok(found)
+        }
     }
 }
 

@@ -38,6 +38,7 @@ fn job() -> Job {
         trials: vec![trial()],
         budget: Budget::of(0),
         fake_guests: 1,
+        log: None,
     }
 }
 

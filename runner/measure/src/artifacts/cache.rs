@@ -3,12 +3,14 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tracing::{debug, info};
 
 use crate::sys::durable;
 
@@ -76,8 +78,10 @@ impl Cache {
                 .with_context(|| Code::CacheDamaged.says(format!("{} is damaged; delete its folder", path.display())))
         };
         if folder.is_dir() {
+            debug!("{title} is in the cache");
             return Ok((folder.clone(), read_note()?));
         }
+        let begun = Instant::now();
         let parent = folder.parent().unwrap_or(&self.root);
         durable::create_folders(parent)?;
         let lock_path = self.root.join(format!("{title}.lock"));
@@ -99,6 +103,7 @@ impl Cache {
         // An entry that is there is trusted: after a power cut it must not be one of empty files.
         durable::sync_tree(&work.0)?;
         durable::rename(&work.0, &folder)?;
+        info!("{title} was made in {:.1} s, of {}", begun.elapsed().as_secs_f64(), note.origin);
         Ok((folder, note))
     }
 }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tracing::debug;
 
 /// Kind of an artefact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display)]
@@ -62,6 +63,7 @@ impl Artifact {
     /// When it cannot be read.
     pub fn of(kind: Kind, name: &str, version: &str, origin: &str, path: &Path) -> anyhow::Result<Self> {
         let (sha256, bytes) = cache::sha256_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+        debug!("{kind} {name} {version}: {bytes} bytes, SHA-256 {sha256}, of {origin}, {}", path.display());
         Ok(Self {
             kind,
             name: name.into(),

@@ -8,6 +8,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use tracing::debug;
 
 use crate::sys::environment;
 use crate::sys::program::{find_program, program_path};
@@ -122,6 +125,8 @@ impl Tool {
         command.current_dir(self.folder.as_deref().unwrap_or(Path::new("/")));
         // What the tool starts itself is looked up there too.
         command.env("PATH", program_path());
+        debug!("starting `{}`", command_text());
+        let begun = Instant::now();
         let mut child = command.spawn().map_err(start)?;
         let errors = child.stderr.take().map(|stream| {
             std::thread::spawn(move || {
@@ -145,6 +150,7 @@ impl Tool {
         }
         let errors = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
         let status = child.wait().map_err(start)?;
+        debug!("`{}` ended after {:.1} s: {status}", command_text(), begun.elapsed().as_secs_f64());
         if status.success() {
             return Ok(output);
         }

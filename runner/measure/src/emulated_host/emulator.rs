@@ -6,10 +6,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
+use tracing::debug;
 
 use super::wire::{self, Job, Message, PORT_NAME};
 use crate::emulated_host::init::INIT_WORD;
@@ -110,6 +111,8 @@ impl Emulated {
         let errors_path = log.with_extension("stderr.log");
         let errors =
             fs::File::create(&errors_path).with_context(|| format!("cannot create {}", errors_path.display()))?;
+        debug!("starting the emulated host `{}`", argv.join(" "));
+        let begun = Instant::now();
         let process = Command::new(&argv[0])
             .args(&argv[1..])
             .env_clear()
@@ -157,6 +160,11 @@ impl Emulated {
             Ok(other) => bail!(Code::EmulatorFailed.says(format!("the emulated host began with {other:?}"))),
             Err(silence) => bail!(Code::EmulatorFailed.says(format!("the emulated host did not start: {silence}"))),
         }
+        debug!(
+            "the emulated host is up after {:.1} s; its console is {}",
+            begun.elapsed().as_secs_f64(),
+            log.display()
+        );
         wire::send(&mut writer, job).and_then(|()| writer.flush()).context("cannot send the job")?;
         Ok(emulated)
     }
@@ -187,6 +195,7 @@ impl Emulated {
 
 impl Drop for Emulated {
     fn drop(&mut self) {
+        debug!("stopping the emulated host whose console is {}", self.log.display());
         drop(self.process.kill());
         drop(self.process.wait());
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use microbench_formats::record::{HostKind, Record};
 use nix::mount::{MsFlags, mount};
+use tracing::debug;
 
 use super::wire::{self, Job, Message, PORT_NAME};
 use crate::errln;
@@ -17,6 +18,7 @@ use crate::probe::Probe;
 use crate::sandbox;
 use crate::sandbox::isolation;
 use crate::selftest::probe::{FakeGuests, measure};
+use crate::terminal::log;
 use crate::trial::Trial;
 
 /// Word on the kernel's command line, after `--`, without which the first process does nothing.
@@ -43,6 +45,9 @@ fn serve() -> anyhow::Result<()> {
     let mut reader = BufReader::new(port.try_clone()?);
     wire::send(&mut port, &Message::Up { build: wire::BUILD.to_owned() })?;
     let job: Job = wire::receive(&mut reader)?.context("the port closed before a job came")?;
+    if let Some(levels) = job.log.as_deref().and_then(|text| text.parse().ok()) {
+        log::start_with(&levels, false);
+    }
     let outcome = execute(job, &mut port);
     let last = match &outcome {
         Ok(()) => Message::Done,
@@ -115,6 +120,7 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
         let cell = job.cells.iter().find(|cell| cell.id == planned.cell);
         let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;
         wire::send(port, &Message::Begin(planned.clone()))?;
+        debug!(trial = planned.index, attempt = planned.attempt, warmup = planned.warmup, "{} begins", planned.cell);
         let trial = Trial {
             run: &job.run,
             index: planned.index,

@@ -38,6 +38,8 @@ pub struct Job {
     pub budget: Budget,
     /// Fake guests that the probe is measured by first.
     pub fake_guests: u32,
+    /// What the first process logs to the machine's console, as `MICROBENCH_LOG` has it; `None` for nothing.
+    pub log: Option<String>,
 }
 
 /// What comes out of the emulated host.

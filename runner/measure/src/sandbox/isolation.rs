@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use microbench_formats::code::Code;
 use microbench_study::engine::context::FIRST_USER;
+use tracing::{debug, info};
 
 use crate::parts::Parts;
 use crate::requirement::{Lack, Lacking};
@@ -199,7 +200,12 @@ pub fn lack(why: &str) -> Lack {
 /// # Errors
 /// [`Lacking`] where they are not and it is not allowed.
 pub fn require(allowed: bool) -> Result<Option<String>, Lacking> {
-    match missing() {
+    let missing = missing();
+    match &missing {
+        None => debug!("VMMs are isolated from this machine"),
+        Some(why) => info!(allowed, "VMMs are not isolated from this machine: {why}"),
+    }
+    match missing {
         Some(why) if !allowed => Err(Lacking::of(lack(&why))),
         why => Ok(why),
     }

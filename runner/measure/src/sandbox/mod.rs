@@ -21,6 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getgid, getuid};
+use tracing::debug;
 
 use crate::host::resources::net;
 use crate::parts::Parts;
@@ -69,7 +70,9 @@ pub fn enter() -> anyhow::Result<()> {
         sys::executed_programs_are_not_root().context("cannot take capabilities from VMMs")?;
     }
     net::isolate().context("cannot set the sandbox's network up")?;
-    sys::spawn::allow_descriptors().context("cannot allow more open files")
+    sys::spawn::allow_descriptors().context("cannot allow more open files")?;
+    debug!("in the sandbox: {}", if as_root { "namespaces of root's" } else { "a user namespace" });
+    Ok(())
 }
 
 /// The process outside the sandbox, by a pidfd: its child in a new PID namespace gets 0 of `getppid`, whether it lives or not.

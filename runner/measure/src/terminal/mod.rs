@@ -1,5 +1,6 @@
-//! What the program prints: results, messages, progress.
+//! What the program prints: results, messages, progress, logs.
 
+pub mod log;
 pub mod output;
 pub mod progress;
 pub mod screen;

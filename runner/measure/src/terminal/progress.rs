@@ -103,6 +103,7 @@ impl Step {
     pub fn done(self, result: &str) {
         self.clear();
         let took = self.begun.elapsed();
+        tracing::debug!("{}: {result}, after {:.1} s", self.text, took.as_secs_f64());
         let took = if took >= Duration::from_secs(1) { format!(" ({:#})", HumanDuration(took)) } else { String::new() };
         let line = format!("{}: {result}{took}", self.text);
         errln!("{}", Stream::Err.fold(&wrapped_to(columns(), &line, 2)));

@@ -10,6 +10,7 @@ use microbench_formats::event::reading;
 pub use microbench_formats::record::vm_id;
 use microbench_formats::record::{Cell, FailureReason, Instrument, Record, Workload};
 use sha2::{Digest, Sha256};
+use tracing::debug;
 
 use crate::host::counters::memory;
 use crate::host::interference::Watcher;
@@ -17,6 +18,7 @@ use crate::host::resources::net;
 use crate::parts::Parts;
 use crate::rendezvous::Together;
 use crate::sys;
+use crate::terminal::log;
 use crate::vm::shared::Shared;
 use crate::vm::{Folders, NotHere, NotTaken, Report, Vm, Wanted};
 
@@ -67,6 +69,8 @@ impl Trial<'_> {
             warmup: self.warmup,
         }];
         let folders = Folders { scratch, console };
+        // Until nothing is measured any more, the runner's own CPU time included.
+        let (window, dropped) = (log::timed(), log::dropped());
         let (available, cpu_before) = (memory::available(), sys::process_cpu_ns());
         let shared = Shared::new();
         let prepare = |vm| -> anyhow::Result<Vm> {
@@ -94,6 +98,9 @@ impl Trial<'_> {
         let failed = reports.len() - ok;
         let complaint = |(report, vm): (&Report, u32)| Some(format!("VM {vm}: {}", report.complaint.as_ref()?));
         let disturbed = watched.end(reports.iter().zip(0..).filter_map(complaint).collect());
+        drop(window);
+        // More than zero would be a defect: what emits events in a timed window takes its time.
+        debug!(trial = self.index, attempt = self.attempt, dropped = log::dropped() - dropped, "timed window closed");
         records.extend(reports.into_iter().flat_map(|report| report.records));
         records.extend(disturbed);
         records.push(Record::TrialEnd {

@@ -18,6 +18,7 @@ use microbench_formats::exit;
 use microbench_formats::files::FILES;
 use microbench_measure::artifacts::image::Rootfs;
 use microbench_measure::artifacts::kernel::Kernel;
+use microbench_measure::terminal::log::{FILE, VARIABLE};
 use microbench_plots::schema;
 use microbench_study::engine::context::Context;
 use microbench_study::engine::description::Engine;
@@ -55,6 +56,7 @@ fn pages() -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
         ("exit-codes.md", "Exit codes", exit_codes()),
         ("files.md", "Files of a run", files()),
         ("kernel-and-rootfs.md", "Descriptions of kernels and root file systems", images()),
+        ("logs.md", "Logs", logs()),
         ("manifest.md", "Manifest", manifest::page()),
         ("metrics.md", "Metrics", metrics()),
         ("readings.md", "Readings", readings()),
@@ -190,6 +192,39 @@ fn files() -> String {
         "A run is a folder, `runs/STUDY-TIME` unless `--out` says otherwise. `analyze`, `plot`, `table` and `report` make what is theirs again at any \
          time,\nwithout starting anything. Each file appears whole or not at all.\n\n{}",
         table(["file", "written by", "what"], &rows)
+    )
+}
+
+fn logs() -> String {
+    let levels = [
+        ["`error`, `warn`", "what went wrong beside the results, such as a `run.log` that cannot be written"],
+        [
+            "`info`",
+            "why a kind of host was taken, what was built, sessions, failures, disturbances, trials that are executed again",
+        ],
+        [
+            "`debug`",
+            "every artefact with its digest, programs that are started, trials, emulated hosts, lookups of runs, files that are read",
+        ],
+        ["`trace`", "nothing more today"],
+    ];
+    let rows = levels.map(|[level, what]| [level.to_owned(), cell(what)]);
+    format!(
+        "Every command logs what it does to standard error: warnings by default, `info` with `-v`, `debug` with `-vv`. \
+         The variable `{VARIABLE}` says the same\nwithout an option: `off`, `error`, `warn`, `info`, `debug` or `trace`, alone or for the \
+         parts whose names begin so, with commas between them:\n\n\
+         ```text\n{VARIABLE}=warn,microbench_measure=debug microbench run experiments/quick.toml\n```\n\n{}\n\
+         An option has precedence over the variable. Libraries never log.\n\n\
+         ## The log of a run\n\n\
+         `{FILE}` in the folder of a run has every event down to `debug`, whatever standard error shows, each with its time (UTC): those of \
+         `run`,\n`run --resume` and `selftest aa`. Each session appends to it, up to 8 MiB; then a last line says that it is full.\n\n\
+         ## Nothing while a trial is timed\n\n\
+         From before the VMs of a trial are prepared until the last one has ended, no event is formatted or written. One that is emitted then is a \
+         defect:\nit is counted, and the line `timed window closed` of its trial says so (`dropped`, zero as a rule).\n\n\
+         ## The emulated host\n\n\
+         The first process of the emulated host logs nothing. Where `{VARIABLE}` is set it logs as the variable says to the console of its machine, \
+         `testbed-*.log`,\nbetween trials. `-v` does not concern it.\n",
+        table(["level", "what"], &rows)
     )
 }
 
