@@ -15,6 +15,7 @@ mod front;
 mod hostile;
 mod imports;
 mod kills;
+mod layers;
 mod logs;
 mod machine;
 mod markdown;

@@ -12,34 +12,54 @@ fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
-/// The packages that `root` is built of, itself included.
-fn needed_by(root: &str) -> BTreeSet<String> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
-        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
-        .current_dir(workspace())
-        .output()
-        .expect("cargo starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let names: BTreeMap<String, String> =
-        list(&metadata["packages"]).iter().map(|one| (text(&one["id"]), text(&one["name"]))).collect();
-    let mut dependencies: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for node in list(&metadata["resolve"]["nodes"]) {
-        let normal = |one: &Value| list(&one["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
-        let of = list(&node["deps"]).into_iter().filter(normal).map(|one| text(&one["pkg"]));
-        dependencies.insert(text(&node["id"]), of.collect());
-    }
-    let mut found = BTreeSet::new();
-    let mut todo: Vec<&String> = names.iter().filter(|(_, name)| *name == root).map(|(id, _)| id).collect();
-    while let Some(id) = todo.pop() {
-        if found.insert(id) {
-            todo.extend(&dependencies[id]);
+/// The packages of the workspace and all that they need, as cargo resolves them.
+pub(crate) struct Packages {
+    names: BTreeMap<String, String>,
+    dependencies: BTreeMap<String, Vec<String>>,
+}
+
+impl Packages {
+    pub(crate) fn of_this_workspace() -> Self {
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+            .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+            .current_dir(workspace())
+            .output()
+            .expect("cargo starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let names = list(&metadata["packages"]).iter().map(|one| (text(&one["id"]), text(&one["name"]))).collect();
+        let mut dependencies: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for node in list(&metadata["resolve"]["nodes"]) {
+            let normal = |one: &Value| list(&one["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
+            let of = list(&node["deps"]).into_iter().filter(normal).map(|one| text(&one["pkg"]));
+            dependencies.insert(text(&node["id"]), of.collect());
         }
+        Self { names, dependencies }
     }
-    found.into_iter().map(|id| names[id].clone()).collect()
+
+    fn id(&self, name: &str) -> &String {
+        self.names.iter().find(|(_, own)| *own == name).unwrap_or_else(|| panic!("there is no package {name}")).0
+    }
+
+    /// The packages that `name` depends on directly.
+    pub(crate) fn direct(&self, name: &str) -> BTreeSet<String> {
+        self.dependencies[self.id(name)].iter().map(|id| self.names[id].clone()).collect()
+    }
+
+    /// The packages that `name` is built of, itself included.
+    pub(crate) fn needed_by(&self, name: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut todo = vec![self.id(name)];
+        while let Some(id) = todo.pop() {
+            if found.insert(id) {
+                todo.extend(&self.dependencies[id]);
+            }
+        }
+        found.into_iter().map(|id| self.names[id].clone()).collect()
+    }
 }
 
 /// The levels of optimisation that the development profile states: its own, and those of packages that have one.
@@ -58,7 +78,7 @@ fn measuring_code_is_built_optimised() {
     let (own, of_packages) = levels();
     let of_others = of_packages.get("*").copied().unwrap_or(own);
     assert!(own >= OPTIMISED && of_others >= OPTIMISED, "the profile is not optimised");
-    let measuring = needed_by("microbench-measure");
+    let measuring = Packages::of_this_workspace().needed_by("microbench-measure");
     let slow: Vec<&String> = of_packages
         .iter()
         .filter(|(name, level)| **level < OPTIMISED && measuring.contains(*name))

@@ -1,0 +1,116 @@
+//! The layers of the workspace: which crate may depend on which, and which folder of a crate may import from which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::optimised::Packages;
+
+/// Each crate with its folder, the crates of the workspace that it may depend on, and packages that it never needs, directly or not.
+const CRATES: [(&str, &str, &[&str], &[&str]); 6] = [
+    ("microbench-formats", "formats", &[], &["polars", "plotters", "tokio"]),
+    ("microbench-agent", "agent", &["microbench-formats"], &["polars", "plotters", "tokio"]),
+    ("microbench-study", "runner/study", &["microbench-formats", "microbench-agent"], &["polars", "plotters", "tokio"]),
+    (
+        "microbench-measure",
+        "runner/measure",
+        &["microbench-formats", "microbench-agent", "microbench-study"],
+        &["polars", "plotters", "resvg"],
+    ),
+    ("microbench-plots", "plots", &["microbench-formats"], &["tokio", "reqwest"]),
+    (
+        "microbench",
+        "runner",
+        &["microbench-formats", "microbench-measure", "microbench-plots", "microbench-study"],
+        &[],
+    ),
+];
+
+#[test]
+fn crates_depend_on_lower_layers_alone() {
+    let packages = Packages::of_this_workspace();
+    for (name, _, allowed, never) in CRATES {
+        let direct = packages.direct(name);
+        let own: BTreeSet<&str> = CRATES.iter().map(|(name, ..)| *name).filter(|one| direct.contains(*one)).collect();
+        let wrong: Vec<_> = own.iter().filter(|one| !allowed.contains(one)).collect();
+        assert!(wrong.is_empty(), "{name} depends on {wrong:?}");
+        let needed = packages.needed_by(name);
+        let wrong: Vec<_> = never.iter().filter(|one| needed.contains(**one)).collect();
+        assert!(wrong.is_empty(), "{name} needs {wrong:?}");
+    }
+}
+
+/// The source files of a crate: each with the first segment of its module path, and its text without its unit tests.
+fn sources(root: &Path) -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut paths = Vec::new();
+    walk(root, &mut paths);
+    let mut found = Vec::new();
+    for path in paths {
+        let inside = path.strip_prefix(root).unwrap();
+        let first = inside.components().next().unwrap().as_os_str().to_string_lossy();
+        let module = first.trim_end_matches(".rs").to_owned();
+        // Programs are above their library.
+        if ["lib", "main", "bin"].contains(&module.as_str()) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let code: String =
+            code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        found.push((module, code));
+    }
+    found
+}
+
+/// The modules at the top of the crate that `code` names by `crate::`, in `use` trees and paths.
+fn named(code: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        // `microbench_x::crate::` does not exist; `$crate::` is a macro's own crate.
+        let rest = &code[at + "crate::".len()..];
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(tree) => tree.split('}').next().unwrap_or_default().split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let end = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+            let name = name.trim().split(end).next().unwrap_or_default();
+            if modules.contains(name) {
+                found.insert(name.to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_folder_imports_from_one_that_imports_from_it() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for (name, folder, ..) in CRATES {
+        let sources = sources(&workspace.join(folder).join("src"));
+        let modules: BTreeSet<String> = sources.iter().map(|(module, _)| module.clone()).collect();
+        let mut imports: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (module, code) in &sources {
+            let named = named(code, &modules).into_iter().filter(|other| other != module);
+            imports.entry(module).or_default().extend(named);
+        }
+        // Modules are taken away as long as there is one that imports from none of those left.
+        let mut left: BTreeSet<&str> = imports.keys().copied().collect();
+        while let Some(lowest) =
+            left.iter().copied().find(|module| imports[module].iter().all(|other| !left.contains(other.as_str())))
+        {
+            left.remove(lowest);
+        }
+        assert!(left.is_empty(), "{name}: each of {left:?} imports from another of them");
+    }
+}
