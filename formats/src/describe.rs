@@ -1,18 +1,11 @@
 //! Errors and foreign text as one line.
 
-/// An error and its causes in one line; a cause that its effect names already is not said twice.
+/// An error and its causes in one line, joined by `: `. An error either shows its cause in its own text or returns it as its source,
+/// never both.
 #[must_use]
 pub fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What a guest or a VMM says, as it may stand in one line of ours: without control characters, which a terminal would obey, and at

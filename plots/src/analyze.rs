@@ -99,7 +99,7 @@ struct HostFile {
 }
 
 fn host_of_file(path: &Path) -> Result<Host, Error> {
-    let damaged = |source| Error::Host { path: path.to_path_buf(), source };
+    let damaged = |source| Error::Host { path: path.to_path_buf(), cause: source };
     let file: HostFile = serde_json::from_slice(&std::fs::read(path).map_err(at(path))?).map_err(damaged)?;
     Ok(Host { fingerprint: file.fingerprint, facts: file.facts })
 }

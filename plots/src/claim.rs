@@ -17,7 +17,7 @@ use crate::Error;
 use crate::figure::cells::selects;
 use crate::file::write;
 use crate::samples::said;
-use crate::stats::contrast::{Contrast, INTERVAL_FROM, Kind, Method, Stratum};
+use crate::stats::contrast::{CONTRAST_INTERVAL_FROM, Contrast, Kind, Method, Stratum};
 use crate::stats::median::Interval;
 use crate::summary::{LEVEL, Row, no_shared_machine, shared_machines};
 
@@ -165,7 +165,7 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
     };
     if verdict.interval.is_none() {
         let on = if machines.len() > 1 { " on each host" } else { "" };
-        remarks.push(format!("no interval below {INTERVAL_FROM} trials of a cell{on}"));
+        remarks.push(format!("no interval below {CONTRAST_INTERVAL_FROM} trials of a cell{on}"));
     }
     if !missing.is_empty() {
         remarks.push(format!("without {missing}"));

@@ -9,7 +9,7 @@ use crate::Error;
 /// Turns an I/O error into one that names the file.
 pub(crate) fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_path_buf();
-    move |source| Error::File { path, source }
+    move |source| Error::File { path, cause: source }
 }
 
 /// Writes through a temporary file beside `path`, then renames it.

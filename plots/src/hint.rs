@@ -11,11 +11,10 @@ use crate::samples::{Status, said};
 use crate::stats::drift::drift;
 use crate::stats::holm::holm;
 use crate::stats::mean::coefficient_of_variation;
+use crate::stats::median::MEDIAN_INTERVAL_FROM;
 use crate::stats::outlier::outliers;
 use crate::summary::Row;
 
-/// Trials from which on a median has an interval.
-const INTERVAL_FROM: usize = 6;
 /// Coefficient of variation from which on a spread is large.
 const SPREAD: f64 = 0.1;
 /// Family-wise probability of a false alarm of drift.
@@ -95,7 +94,7 @@ const NOT_MEANT: [Status; 2] = [Status::NotRun, Status::BeyondLimit];
 #[must_use]
 pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
     let mut hints = Vec::new();
-    let few: Vec<&Row> = rows.iter().filter(|row| (1..INTERVAL_FROM).contains(&row.n())).collect();
+    let few: Vec<&Row> = rows.iter().filter(|row| (1..MEDIAN_INTERVAL_FROM).contains(&row.n())).collect();
     if let Some(fewest) = few.iter().map(|row| row.n()).min() {
         hints.push(Hint::TooFewTrials { fewest, cells: cells(plan, &few) });
     }

@@ -152,7 +152,7 @@ pub fn parse(bytes: &[u8]) -> Result<Journal, Damage> {
 /// When it cannot be read, or a whole line is damaged.
 pub fn read(path: &Path) -> Result<Journal, Error> {
     let bytes = std::fs::read(path).map_err(at(path))?;
-    parse(&bytes).map_err(|source| Error::Journal { path: path.to_path_buf(), source })
+    parse(&bytes).map_err(|source| Error::Journal { path: path.to_path_buf(), cause: source })
 }
 
 /// The execution that `records` are of, from its start to its end; `None` when they are of none.

@@ -38,12 +38,12 @@ use microbench_formats::plan::Unreadable;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     File {
         /// The file.
         path: std::path::PathBuf,
         /// Cause.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// There is no table of samples yet.
     #[error("{run} has no samples yet; `microbench analyze {run}` makes them of its journal", run = .run.display())]
@@ -52,23 +52,23 @@ pub enum Error {
         run: std::path::PathBuf,
     },
     /// `plan.json` cannot be read.
-    #[error("cannot read the plan {path}: {source}")]
+    #[error("cannot read the plan {path}: {cause}")]
     Plan {
         /// The file.
         path: std::path::PathBuf,
         /// Cause.
-        source: Unreadable,
+        cause: Unreadable,
     },
     /// A file of the run is not the one that a session began with.
     #[error(
-        "{run}: {source}; restore the file from a copy{hint}", run = .run.display(),
-        hint = if .source.file == PLAN { ", for instance from `.plan.json`, the plan as the run began" } else { "" }
+        "{run}: {cause}; restore the file from a copy{hint}", run = .run.display(),
+        hint = if .cause.file == PLAN { ", for instance from `.plan.json`, the plan as the run began" } else { "" }
     )]
     Changed {
         /// The run.
         run: std::path::PathBuf,
         /// Which, and how.
-        source: Changed,
+        cause: Changed,
     },
     /// Nothing of the run was executed.
     #[error("{run} has no session: its journal is missing or empty; `microbench run --resume {run}` executes it", run = .run.display())]
@@ -77,28 +77,28 @@ pub enum Error {
         run: std::path::PathBuf,
     },
     /// `host.json` is damaged.
-    #[error("{path} is damaged: {source}; restore it from a copy")]
+    #[error("{path} is damaged: {cause}; restore it from a copy")]
     Host {
         /// The file.
         path: std::path::PathBuf,
         /// Cause.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// A line of the journal, other than a torn last one, cannot be read.
-    #[error("{path}:{line}: {cause}", line = .source.line, cause = .source.cause)]
+    #[error("{path}:{line}: {what}", line = .cause.line, what = .cause.cause)]
     Journal {
         /// The file.
         path: std::path::PathBuf,
         /// The line, and what is wrong with it.
-        source: Damage,
+        cause: Damage,
     },
     /// polars refuses.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Table {
         /// The file that was read or written.
         path: std::path::PathBuf,
         /// Cause.
-        source: polars::error::PolarsError,
+        cause: polars::error::PolarsError,
     },
     /// A query cannot be answered.
     #[error("{problem}\n{tables}")]
@@ -133,11 +133,11 @@ impl Error {
         match self {
             Self::File { .. } => Code::System,
             Self::NotAnalysed { .. } => Code::NotAnalysed,
-            Self::Plan { source, .. } => source.code(),
-            Self::Changed { source, .. } => source.code(),
+            Self::Plan { cause, .. } => cause.code(),
+            Self::Changed { cause, .. } => cause.code(),
             Self::NotBegun { .. } => Code::NotBegun,
             Self::Host { .. } => Code::RunFileDamaged,
-            Self::Journal { source, .. } => source.code(),
+            Self::Journal { cause, .. } => cause.code(),
             Self::Table { .. } => Code::BadTable,
             Self::Query { .. } => Code::BadQuery,
             Self::Report { .. } => Code::NoReport,

@@ -132,7 +132,7 @@ impl<'a> View<'a> {
             columns.extend(frame.columns().iter().cloned());
             DataFrame::new(frame.height(), columns)
         };
-        frame.and_then(with_run).map_err(|source| Error::Table { path, source })
+        frame.and_then(with_run).map_err(|source| Error::Table { path, cause: source })
     }
 }
 
@@ -367,6 +367,7 @@ pub fn differs(run: &Path, table: &schema::Table) -> Result<Option<String>, Erro
 /// When it cannot be read.
 pub fn columns(path: &Path) -> Result<Vec<(String, Option<Kind>)>, Error> {
     let file = File::open(path).map_err(crate::file::at(path))?;
-    let frame = ParquetReader::new(file).finish().map_err(|source| Error::Table { path: path.into(), source })?;
+    let frame =
+        ParquetReader::new(file).finish().map_err(|source| Error::Table { path: path.into(), cause: source })?;
     Ok(frame.columns().iter().map(|column| (column.name().to_string(), Kind::of(column.dtype()))).collect())
 }

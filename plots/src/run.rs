@@ -40,7 +40,7 @@ impl Run {
             bytes => bytes.map_err(at(&path))?,
         };
         tracing::debug!("read {}: {} bytes", path.display(), bytes.len());
-        let sessions = journal::sessions(&bytes).map_err(|source| Error::Journal { path, source })?;
+        let sessions = journal::sessions(&bytes).map_err(|source| Error::Journal { path, cause: source })?;
         if sessions.is_empty() {
             return Err(Error::NotBegun { run: folder.to_path_buf() });
         }
@@ -53,7 +53,7 @@ impl Run {
     /// # Errors
     /// When a record is damaged.
     pub fn journal(&self) -> Result<Journal, Error> {
-        let damaged = |source| Error::Journal { path: self.folder.join(FILE), source };
+        let damaged = |source| Error::Journal { path: self.folder.join(FILE), cause: source };
         journal::parse(&self.bytes).map_err(damaged)
     }
 
@@ -71,7 +71,7 @@ impl Run {
 pub fn plan_of(folder: &Path) -> Result<(Plan, String), Error> {
     let path = folder.join(PLAN);
     let bytes = std::fs::read(&path).map_err(at(&path))?;
-    let plan = plan::read(&bytes).map_err(|source| Error::Plan { path, source })?;
+    let plan = plan::read(&bytes).map_err(|source| Error::Plan { path, cause: source })?;
     Ok((plan, hex::encode(Sha256::digest(&bytes))))
 }
 
@@ -80,7 +80,7 @@ pub fn plan_of(folder: &Path) -> Result<(Plan, String), Error> {
 /// # Errors
 /// [`Error::Changed`] for the first that is not; when one cannot be read.
 pub fn verify<'a>(folder: &Path, sessions: impl IntoIterator<Item = &'a Digests>) -> Result<(), Error> {
-    let changed = |source| Error::Changed { run: folder.to_path_buf(), source };
+    let changed = |source| Error::Changed { run: folder.to_path_buf(), cause: source };
     Digests::verify(sessions, |file| digest(&folder.join(file)).map_err(Failed::Error)).map_err(|error| match error {
         Failed::Error(error) => error,
         Failed::Changed(source) => changed(source),

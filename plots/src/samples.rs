@@ -390,7 +390,7 @@ pub fn save(run: &Path, plan: &Plan, samples: &[Sample]) -> Result<(), Error> {
     let csv = run.join("samples.csv");
     let refused = |path: &Path| {
         let path = path.to_path_buf();
-        move |source| Error::Table { path, source }
+        move |source| Error::Table { path, cause: source }
     };
     let mut table = table(plan, samples).map_err(refused(&parquet))?;
     let mut bytes = Vec::new();
@@ -448,7 +448,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
             })
             .collect())
     };
-    parse().map_err(|source| Error::Table { path: path.clone(), source })
+    parse().map_err(|source| Error::Table { path: path.clone(), cause: source })
 }
 /// A sample for tests: one VM of a cell, in ms.
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::compare::{self, ALPHA, Comparison, Settings, Side};
 use crate::completed::ByCell;
-use crate::stats::contrast::{BOOTSTRAP_FROM, INTERVAL_FROM};
+use crate::stats::contrast::{BOOTSTRAP_FROM, CONTRAST_INTERVAL_FROM};
 use crate::summary::{LEVEL, Row};
 
 /// Sentences that a terminal shows at most.
@@ -119,15 +119,15 @@ fn sentence(
         None if one.hosts.len() > 1 => (
             Says::Withheld,
             format!(
-                "{name} of {b} and {a}, {levels}: no sentence, because their ratio has no interval (n = {n}; {INTERVAL_FROM} trials of \
+                "{name} of {b} and {a}, {levels}: no sentence, because their ratio has no interval (n = {n}; {CONTRAST_INTERVAL_FROM} trials of \
                  each on every one of {} hosts are needed)",
                 one.hosts.len()
             ),
         ),
-        None if fewest < INTERVAL_FROM => (
+        None if fewest < CONTRAST_INTERVAL_FROM => (
             Says::Withheld,
             format!(
-                "{name} of {b} and {a}, {levels}: no sentence, because there is no interval below {INTERVAL_FROM} trials (n = {n})"
+                "{name} of {b} and {a}, {levels}: no sentence, because there is no interval below {CONTRAST_INTERVAL_FROM} trials (n = {n})"
             ),
         ),
         None => (

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
 
 use super::{ALPHA, Comparison, Settings, Verdict};
-use crate::stats::contrast::INTERVAL_FROM;
+use crate::stats::contrast::CONTRAST_INTERVAL_FROM;
 use crate::summary::LEVEL;
 
 /// Characters of a remark that are shown.
@@ -121,7 +121,7 @@ fn interval(one: &Comparison) -> String {
         }
         _ if !one.is_contrast() => "-".to_owned(),
         _ if one.ratio.is_none() && one.difference.is_none() => "no common host".to_owned(),
-        _ => format!("n < {INTERVAL_FROM}"),
+        _ => format!("n < {CONTRAST_INTERVAL_FROM}"),
     }
 }
 

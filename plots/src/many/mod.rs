@@ -86,7 +86,7 @@ pub fn pooled(files: &[PathBuf]) -> Result<Vec<Pooled>, Error> {
                 (ErrorKind::NotFound, Some(run)) => Error::NotAnalysed { run: run.to_path_buf() },
                 _ => at(path)(source),
             })?;
-            of_run(path).map_err(|source| Error::Table { path: path.clone(), source })
+            of_run(path).map_err(|source| Error::Table { path: path.clone(), cause: source })
         });
         for run in runs.collect::<Result<Vec<_>, Error>>()? {
             run.into_iter().for_each(|(key, trials)| all.entry(key).or_default().push(trials));

@@ -25,7 +25,7 @@ use super::quantile::{quantile, quantile_interval, smallest_n};
 /// Trials of the smallest cell from which on an interval is a bootstrap's.
 pub const BOOTSTRAP_FROM: usize = 6;
 /// Trials of the smallest cell from which on there is an interval.
-pub const INTERVAL_FROM: usize = 3;
+pub const CONTRAST_INTERVAL_FROM: usize = 3;
 
 /// What is made of the sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Contrast {
         self.strata.iter().map(Stratum::trials).min().unwrap_or(0)
     }
 
-    /// The interval of [`Self::estimate`] and how it was made; `None` below [`INTERVAL_FROM`] trials in a cell.
+    /// The interval of [`Self::estimate`] and how it was made; `None` below [`CONTRAST_INTERVAL_FROM`] trials in a cell.
     #[must_use]
     pub fn interval(&self, level: f64, seed: u64, stream: u64) -> Option<(Interval, Method)> {
         self.resampled_interval(level, seed, stream, RESAMPLES)
@@ -128,8 +128,8 @@ impl Contrast {
     ) -> Option<(Interval, Method)> {
         let estimate = self.estimate()?;
         let (method, (low, high)) = match self.fewest() {
-            0..INTERVAL_FROM => return None,
-            INTERVAL_FROM..BOOTSTRAP_FROM => (Method::Student, self.student(estimate, level)?),
+            0..CONTRAST_INTERVAL_FROM => return None,
+            CONTRAST_INTERVAL_FROM..BOOTSTRAP_FROM => (Method::Student, self.student(estimate, level)?),
             BOOTSTRAP_FROM.. if let Some(found) = self.order_statistics(level) => (Method::OrderStatistics, found),
             BOOTSTRAP_FROM.. => (Method::Bootstrap, self.bootstrap(level, seed, stream, resamples)?),
         };

@@ -5,6 +5,9 @@ use statrs::distribution::{Binomial, DiscreteCDF};
 
 use super::ascending::Ascending;
 
+/// Values from which on a median has an interval of 95 % (see [`smallest_n`](super::quantile::smallest_n)).
+pub const MEDIAN_INTERVAL_FROM: usize = 6;
+
 /// An interval and the confidence that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {

@@ -81,7 +81,7 @@ impl Numbers {
 /// When the file cannot be written.
 pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
     let path = run.join("summary.csv");
-    let refused = |source| Error::Table { path: path.clone(), source };
+    let refused = |source| Error::Table { path: path.clone(), cause: source };
     let mut table = frame(rows, seed).map_err(refused)?;
     let mut bytes = Vec::new();
     CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused)?;

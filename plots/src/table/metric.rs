@@ -5,14 +5,13 @@ use microbench_formats::record::{Cell, Level, Metric, Plan};
 use super::{Cell as TableCell, Column, Table, decimals_of, host, sentence};
 use crate::figure::cells::{named, note};
 use crate::samples::{Status, said};
+use crate::stats::median::MEDIAN_INTERVAL_FROM;
 use crate::summary::Row;
 
 /// The axis whose levels stand side by side.
 const ACROSS: &str = "concurrency";
 /// More levels than these make rows.
 const MOST_ACROSS: usize = 3;
-/// Trials from which on a median has an interval.
-const INTERVAL_FROM: usize = 6;
 /// Characters of a reason in a footnote.
 const REASON: usize = 200;
 
@@ -22,7 +21,7 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
     let first = own.first()?;
     let levels = across(plan);
     let down: Vec<&str> = down(plan, levels.is_some());
-    let intervals = own.iter().any(|row| row.n() >= INTERVAL_FROM);
+    let intervals = own.iter().any(|row| row.n() >= MEDIAN_INTERVAL_FROM);
     let (low, high) = if intervals { ("low", "high") } else { ("least", "most") };
     let ns: Vec<usize> = own.iter().map(|row| row.n()).filter(|n| *n > 0).collect();
     let same_n = ns.iter().all(|n| Some(n) == ns.first());
@@ -175,5 +174,5 @@ fn numbers(row: Option<&Row>, digits: usize, mark: Option<usize>, intervals: boo
 
 /// In place of an end of an interval.
 pub(super) fn few(row: &Row) -> TableCell {
-    if row.n() < INTERVAL_FROM { TableCell::missing("n < 6") } else { TableCell::missing("censored") }
+    if row.n() < MEDIAN_INTERVAL_FROM { TableCell::missing("n < 6") } else { TableCell::missing("censored") }
 }

@@ -212,9 +212,9 @@ fn parsable(text: &str) -> Option<(String, Option<String>)> {
 /// Runs a command of Slurm.
 fn ask(tool: Tool) -> anyhow::Result<String> {
     tool.run(None).map_err(|error| match error {
-        ToolError::Start { command, source, .. } => Code::NoProgram
+        ToolError::Start { command, cause, .. } => Code::NoProgram
             .says(format!(
-                "cannot start `{}`: {source}; Slurm's commands are not on this machine: go to a node of the cluster that has them \
+                "cannot start `{}`: {cause}; Slurm's commands are not on this machine: go to a node of the cluster that has them \
                  (Debian: the package slurm-client)",
                 command.split(' ').next().unwrap_or_default()
             ))

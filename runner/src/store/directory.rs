@@ -192,7 +192,7 @@ impl Directory {
     /// When one is not; of the plan the message shows the lines that differ.
     pub fn verify(&self, sessions: &[Digests]) -> anyhow::Result<()> {
         run::verify(&self.path, sessions).map_err(|error| match error {
-            microbench_plots::Error::Changed { source, .. } if source.file == PLAN => {
+            microbench_plots::Error::Changed { cause, .. } if cause.file == PLAN => {
                 Code::PlanEdited.says(self.plan_changed()).into()
             }
             error => error.into(),

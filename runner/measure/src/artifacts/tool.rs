@@ -23,12 +23,12 @@ const TAIL: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     /// It could not be started.
-    #[error("cannot start `{command}`: {source} ({remedy})")]
+    #[error("cannot start `{command}`: {cause} ({remedy})")]
     Start {
         /// The argument vector.
         command: String,
         /// Cause.
-        source: std::io::Error,
+        cause: std::io::Error,
         /// What installs it.
         remedy: String,
     },
@@ -110,9 +110,9 @@ impl Tool {
     /// [`ToolError`] when it cannot be started or fails.
     pub fn run(self, step: Option<&Step>) -> Result<String, ToolError> {
         let command_text = || self.argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        let start = |source| ToolError::Start {
+        let start = |cause| ToolError::Start {
             command: command_text(),
-            source,
+            cause,
             remedy: "`make deps` installs what microbench needs".into(),
         };
         let program = find_program(&self.argv[0].to_string_lossy()).map_err(start)?;

@@ -34,7 +34,7 @@ pub enum GuestError {
         seconds: u64,
     },
     /// The connection failed.
-    #[error("{request}: {source}")]
+    #[error("{request}")]
     Transport {
         /// The request.
         request: &'static str,
@@ -42,7 +42,7 @@ pub enum GuestError {
         source: reqwest::Error,
     },
     /// A connection of timed traffic failed.
-    #[error("{request}: {source}")]
+    #[error("{request}")]
     Connection {
         /// The request.
         request: &'static str,

@@ -28,7 +28,7 @@ pub enum ApiError {
         message: String,
     },
     /// No answer.
-    #[error("{method} {path}: {source}")]
+    #[error("{method} {path}")]
     Transport {
         /// HTTP method.
         method: String,
