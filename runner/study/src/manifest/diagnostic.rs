@@ -32,8 +32,8 @@ pub struct ManifestError {
     pub file: usize,
     /// Bytes of the file that the error is about; `None` when it is about the whole of it.
     pub span: Option<Range<usize>>,
-    /// What stands at the mark; empty for a bare mark.
-    pub label: String,
+    /// What stands at the mark; `None` for a bare mark.
+    pub label: Option<String>,
     /// Other places that explain the error.
     pub related: Vec<(Range<usize>, String)>,
     /// What to do about it.
@@ -46,12 +46,12 @@ impl ManifestError {
     }
 
     pub(super) fn of_file(code: Code, message: impl Into<String>) -> Self {
-        let (message, label) = (message.into(), String::new());
-        Self { code, message, file: 0, span: None, label, related: Vec::new(), help: Vec::new() }
+        let (related, help) = (Vec::new(), Vec::new());
+        Self { code, message: message.into(), file: 0, span: None, label: None, related, help }
     }
 
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
+        self.label = Some(label.into());
         self
     }
 
@@ -260,8 +260,8 @@ impl ManifestErrors {
                     span.start - lines.start..span.end - lines.start
                 };
                 let mut mark = AnnotationKind::Primary.span(fit(span));
-                if !error.label.is_empty() {
-                    mark = mark.label(error.label.as_str());
+                if let Some(label) = &error.label {
+                    mark = mark.label(label.as_str());
                 }
                 let related = error
                     .related

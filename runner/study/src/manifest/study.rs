@@ -17,8 +17,8 @@ pub struct Study {
     pub name: String,
     /// One line for titles.
     pub title: String,
-    /// What the study is for; empty when the manifest does not say.
-    pub description: String,
+    /// What the study is for; `None` when the manifest does not say.
+    pub description: Option<String>,
     /// Which reading of the 2019 paper's protocol it follows where the manifest does not say otherwise.
     pub protocol: Protocol,
     /// Seed of the run order.

@@ -32,8 +32,8 @@ pub fn render(plan: &Plan, study: &Study, full: bool) -> String {
     }
     let profile = if plan.profile.is_empty() { String::new() } else { format!(", profile {}", plan.profile) };
     push(&mut text, &format!("study {}{profile}, seed {}, plan {}", plan.study, plan.seed, &hash[..12]));
-    if !study.description.is_empty() {
-        for line in wrap(&study.description, "") {
+    if let Some(description) = &study.description {
+        for line in wrap(description, "") {
             push(&mut text, &line);
         }
     }

@@ -65,7 +65,7 @@ pub(super) type Setting = (At<String>, At<Level>);
 pub(super) struct Head {
     pub(super) name: String,
     pub(super) title: String,
-    pub(super) description: String,
+    pub(super) description: Option<String>,
     pub(super) seed: u64,
     pub(super) protocol: Option<At<String>>,
     pub(super) reference: Option<At<String>>,
@@ -239,7 +239,7 @@ fn head(mut table: Table<'_>, errors: &mut Diagnostics) -> Head {
         reference,
         name: text(name).unwrap_or_default(),
         title: text(title).unwrap_or_default(),
-        description: text(description).unwrap_or_default(),
+        description: text(description).filter(|text| !text.is_empty()),
         seed: seed.unwrap_or(0),
     }
 }
