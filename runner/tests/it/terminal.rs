@@ -92,6 +92,21 @@ fn nothing_is_wider_than_the_terminal_and_colours_obey() {
 }
 
 #[test]
+fn log_lines_stand_above_the_live_line() {
+    let bench = Bench::new();
+    bench.study(&["ok", "crash"], "concurrency = [1]\ntrials = 2", "");
+    let ran = on_terminal(&bench, 100, "run study.toml --host fake --out run -vv", &[]);
+    let logged: Vec<String> =
+        lines(&ran).into_iter().filter(|line| [" INFO ", "DEBUG "].iter().any(|level| line.contains(level))).collect();
+    // Trials among them, which end while there is a live line.
+    assert!(logged.iter().any(|line| line.contains("microbench::run::session: ok/1 ended ")), "{ran}");
+    for line in logged {
+        let level = line.strip_prefix(" INFO ").or(line.strip_prefix("DEBUG "));
+        assert!(level.is_some_and(|rest| rest.starts_with("microbench")), "{line}\nof\n{ran}");
+    }
+}
+
+#[test]
 fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
     let bench = Bench::new();
     bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = false", "");
