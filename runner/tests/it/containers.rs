@@ -130,7 +130,7 @@ fn a_guest_without_a_kernel_has_a_network_of_its_own_and_is_held_as_others_are()
         return;
     }
     let bench =
-        bench(&["process", "crun"], "concurrency = [2]\ntrials = 1\nwarmup = false", "network = false\nsteady_s = 1");
+        bench(&["process", "crun"], "concurrency = [2]\ntrials = 1\nwarmup = false", "network = false\nhold_s = 1");
     bench.run_study();
     for execution in bench.counted().values() {
         for vm in execution.vms.values() {

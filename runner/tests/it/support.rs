@@ -112,7 +112,7 @@ messages = ["lacks the level"]
         let stop = if any(&["no-stop"]) { 1 } else { 60 };
         let text = format!(
             "[study]\nname = \"test\"\ntitle = \"A test\"\nseed = 1\n\
-             [guest]\nkernel = \"tiny\"\nrootfs = \"tiny\"\n{boot}stop_deadline_s = {stop}\nwork_deadline_s = 120\n{guest}\n\
+             [guest]\nkernel = \"tiny\"\nrootfs = \"tiny\"\n{boot}stop_deadline_s = {stop}\nworkload_deadline_s = 120\n{guest}\n\
              {variants}[matrix]\n{matrix}\n\
              [metrics]\nkernel_boot_time = {{}}\nwebservice_startup_time = {{}}\n\
              hashing_time = {{ workload = {{ kind = \"sha256\", bytes = \"64 KiB\", rounds = 2 }} }}\nshutdown_time = {{}}\n\
