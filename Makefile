@@ -16,6 +16,7 @@ MICROBENCH := $(TARGET)/debug/microbench
 # Manual pages and completions, as they are installed below PREFIX/share.
 SHARE := $(TARGET)/share
 AGENT_TARGET := x86_64-unknown-linux-gnu
+AGENT := $(TARGET)/$(AGENT_TARGET)/agent/microbench-agent
 
 # What building and running takes on Debian; `dpkg-query` is asked first, so that a second run needs no network and no root.
 PACKAGES := build-essential pkg-config libssl-dev qemu-system-x86 flex bison bc libelf-dev cpio xz-utils patch e2fsprogs strace crun runc \
@@ -42,7 +43,7 @@ SECONDS ?= 60
 
 PREFIX ?= /usr/local
 
-.PHONY: help deps build install images plan run plots docs reproduce test test-slurm soak bench fuzz lint clean
+.PHONY: help deps build install images plan run plots docs reproduce test package test-slurm soak bench fuzz lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -81,6 +82,8 @@ build: ## Build the program and the guest agent, with manual pages and completio
 
 install: build ## Install the programs, their manual pages and completions below PREFIX
 	@install -Dm755 -t '$(DESTDIR)$(PREFIX)/bin' $(MICROBENCH) $(MICROBENCH)-testbed
+	# Not in bin: nobody starts the agent by its name. The program looks for it here.
+	install -Dm755 -t '$(DESTDIR)$(PREFIX)/libexec/microbench' $(AGENT)
 	mkdir -p '$(DESTDIR)$(PREFIX)/share'
 	cp -r $(SHARE)/. '$(DESTDIR)$(PREFIX)/share/'
 	echo 'installed below $(DESTDIR)$(PREFIX)'
@@ -128,6 +131,9 @@ test: images ## Run every test, the real boots in the emulated host included
 	$(MICROBENCH) artifacts experiments/boot-phases.toml --emulated > /dev/null
 	cargo test --locked --workspace --no-fail-fast
 
+package: ## Pack each crate and build it as packed, as for a registry; nothing is published
+	@cargo package --locked --workspace
+
 soak: images ## Run the long tests: 100 kills, 2,000 trials, 700 real boots; print their figures (an hour)
 	@cargo test --locked -p microbench --test soak -- --ignored --nocapture --test-threads 1
 
@@ -141,7 +147,7 @@ bench: images ## Measure this program beside its peers and the limit, and draw w
 	'$(PYTHON)/bin/python' -I -m pip install --quiet --disable-pip-version-check -r bench/python/requirements.txt
 	cargo build --locked --release -p microbench -p microbench-bench --bins --examples
 	$(TARGET)/release/microbench-bench $(BENCH) --rounds $(ROUNDS) --microbench $(TARGET)/release/microbench \
-		--agent $(TARGET)/$(AGENT_TARGET)/agent/microbench-agent --python '$(PYTHON)/bin/python'
+		--agent $(AGENT) --python '$(PYTHON)/bin/python'
 	for study in trial plan analysis; do
 		rm -rf bench/results/$$study
 		$(TARGET)/release/microbench import bench/curves/$$study.toml bench/results/$$study.csv --out bench/results/$$study

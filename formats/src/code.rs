@@ -105,6 +105,7 @@ codes! {
     NoKvm = "MB1004", MISSING_REQUIREMENT, "The device /dev/kvm cannot be opened.";
     NoProgram = "MB1005", MISSING_REQUIREMENT, "A program that the run needs is not installed.";
     NotIsolated = "MB1006", MISSING_REQUIREMENT, "VMMs cannot be isolated from this machine.";
+    OtherMachine = "MB1007", MISSING_REQUIREMENT, "Measuring needs Linux on x86-64.";
     // The machine's set-up.
     TunedAlready = "MB1101", FAILED, "The machine was tuned before and has not been put back.";
     NotTuned = "MB1102", FAILED, "There are no previous values to put back.";
@@ -159,7 +160,7 @@ codes! {
     BadQuery = "MB5008", FAILED, "The SQL query cannot be answered.";
     NoReport = "MB5009", FAILED, "The report cannot be made.";
     // The command line.
-    NoProject = "MB6001", WRONG_INPUT, "No folder with kernels/ and rootfs/ is found.";
+    NoProject = "MB6001", WRONG_INPUT, "The folder given as the project describes no kernel and no root file system.";
     UnknownProfile = "MB6002", WRONG_INPUT, "The study has no profile of this name.";
     TooManyTrials = "MB6003", WRONG_INPUT, "The plan would have more trials than the limit.";
     UnknownCell = "MB6004", WRONG_INPUT, "The study has no cell of this name.";

@@ -1,9 +1,9 @@
-//! What manifests may name on this machine: the engines, and the project's kernels and root file systems.
+//! What manifests may name on this machine: the engines, kernels and root file systems, built in or the project's.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use microbench_measure::artifacts::project::{Project, names};
+use microbench_measure::artifacts::project::Project;
 use microbench_study::engine::description::{self, Engine, SettingKind};
 use microbench_study::manifest::{Catalog, EngineSpec, SettingSpec};
 
@@ -21,9 +21,9 @@ pub fn engines(manifest: &Path) -> anyhow::Result<BTreeMap<String, Engine>> {
 /// The catalogue that a manifest is checked against.
 #[must_use]
 pub fn catalog(engines: &BTreeMap<String, Engine>, project: &Project) -> Catalog {
-    let mut kernels = names(&project.kernels(), "kernel.toml");
+    let mut kernels = project.kernels().names();
     kernels.retain(|name| name != TESTBED_KERNEL);
-    Catalog { engines: specs(engines), kernels, rootfs: names(&project.rootfs(), "rootfs.toml") }
+    Catalog { engines: specs(engines), kernels, rootfs: project.rootfs().names() }
 }
 
 /// The catalogue of the built-in engines alone, without kernels and root file systems: what the checked-in schema knows.

@@ -2,6 +2,9 @@
 //!
 //! It knows no table, no statistic and no figure: it yields records, and the emulated host's init is made of it alone.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("microbench measures on Linux alone: build it on Linux, or in a Linux container");
+
 pub mod artifacts;
 pub mod emulated_host;
 pub mod guest;

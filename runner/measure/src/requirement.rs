@@ -48,6 +48,22 @@ impl Lacking {
     }
 }
 
+/// Fails on a machine that microbench cannot measure on, before anything is built or started there.
+///
+/// # Errors
+/// [`Lacking`] with [`Code::OtherMachine`].
+pub fn supported() -> Result<(), Lacking> {
+    supported_on(std::env::consts::OS, std::env::consts::ARCH)
+}
+
+fn supported_on(system: &str, processor: &str) -> Result<(), Lacking> {
+    if (system, processor) == ("linux", "x86_64") {
+        return Ok(());
+    }
+    let what = format!("Linux on x86_64, for which guests are built; this is {system} on {processor}");
+    Err(Lacking::one(Code::OtherMachine, what, "measure on an x86-64 machine; plans and analyses work here"))
+}
+
 impl std::fmt::Display for Lacking {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("this host lacks what the run needs")?;
@@ -56,3 +72,18 @@ impl std::fmt::Display for Lacking {
 }
 
 impl std::error::Error for Lacking {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_processor_or_system_is_refused_with_a_code_of_its_own() {
+        assert_eq!(supported_on("linux", "x86_64"), Ok(()));
+        for (system, processor) in [("linux", "aarch64"), ("macos", "x86_64")] {
+            let error = supported_on(system, processor).unwrap_err();
+            assert_eq!(error.codes(), [Code::OtherMachine]);
+            assert!(error.to_string().contains(&format!("this is {system} on {processor}")), "{error}");
+        }
+    }
+}

@@ -533,9 +533,6 @@ pub(super) enum SelfTest {
         /// folder for temporary files].
         #[arg(long, value_name = "FOLDER")]
         folder: Option<PathBuf>,
-        /// Project whose guest agent is executed [default: the source tree that this program was built from].
-        #[arg(long, value_name = "FOLDER")]
-        project: Option<PathBuf>,
     },
     /// Starts and reaps a program as a VMM, again and again; prints the times as JSON (the benchmarks ask).
     #[command(hide = true)]
@@ -584,20 +581,24 @@ pub(super) enum SelfTest {
 #[derive(Clone, Debug, Args)]
 pub(super) struct NewArguments {
     /// Name of the study: a-z, 0-9 and `-`.
-    pub(super) name: String,
+    #[arg(required_unless_present = "list")]
+    pub(super) name: Option<String>,
+    /// List the shipped studies, which `--from` takes by name; write nothing.
+    #[arg(long, conflicts_with_all = ["name", "engines", "metrics", "from", "out", "project"])]
+    pub(super) list: bool,
     /// Engines to compare, with commas; a short name will do, such as `fc` or `qemu` [default: those whose guests any kernel serves].
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "from")]
     pub(super) engines: Vec<String>,
     /// Built-in metrics to measure, with commas [default: boot, start-up, hashing, shutdown].
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "from")]
     pub(super) metrics: Vec<String>,
-    /// Begin with this study instead: one of experiments/ by its name, or a path.
+    /// Begin with this study instead: one of the project's experiments/ or a shipped one by its name, or a path.
     #[arg(long, value_name = "STUDY")]
     pub(super) from: Option<String>,
     /// The file to write [default: experiments/NAME.toml in the project, else NAME.toml].
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
-    /// Folder that holds kernels/ and rootfs/ [default: found above the manifest or the working directory].
+    /// Folder whose kernels/ and rootfs/ come before the built-in ones [default: found above the manifest or the working directory].
     #[arg(long, value_name = "FOLDER")]
     pub(super) project: Option<PathBuf>,
 }
@@ -617,7 +618,7 @@ pub(super) struct StudyArguments {
     /// The study's profile that says how often each cell is run [default: the trials of its matrix, `full`].
     #[arg(long, value_name = "NAME")]
     pub(super) profile: Option<String>,
-    /// Folder that holds kernels/ and rootfs/ [default: found above the manifest or the working directory].
+    /// Folder whose kernels/ and rootfs/ come before the built-in ones [default: found above the manifest or the working directory].
     #[arg(long, value_name = "FOLDER")]
     pub(super) project: Option<PathBuf>,
 }

@@ -10,8 +10,8 @@ use clap::CommandFactory as _;
 use microbench::catalog;
 use microbench::error::explain as codes;
 use microbench_formats::code::Code;
-use microbench_measure::artifacts::image;
 use microbench_measure::artifacts::project::{Project, read_text};
+use microbench_measure::artifacts::{built_in, image};
 use microbench_measure::terminal::output;
 use microbench_measure::{out, outln};
 use microbench_study::engine::context::{SettingFile, setting_files};
@@ -22,6 +22,7 @@ use microbench_study::manifest::nearest::suggest;
 use microbench_study::manifest::template::{Starter, renamed};
 use microbench_study::manifest::{self, BUILT_IN, BuiltIn, schema};
 use microbench_study::plan::explain::{self, Asked, Explanation, Site};
+use serde::Deserialize;
 
 use super::arguments::{Cli, NewArguments, StudyArguments};
 use super::runs::{Loaded, load};
@@ -34,11 +35,12 @@ const METRICS: &[&str] = &["kernel_boot_time", "webservice_startup_time", "hashi
 
 /// Writes a manifest to begin with, which is right by the reader before it is written, and says what to do next.
 pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
+    let Some(name) = arguments.name.as_deref().filter(|_| !arguments.list) else { return shipped() };
     let here = std::env::current_dir().context("no working directory")?;
     let out = match (&arguments.out, Project::around(&here)) {
         (Some(out), _) => out.clone(),
-        (None, Some(project)) => project.root().join("experiments").join(format!("{}.toml", arguments.name)),
-        (None, None) => PathBuf::from(format!("{}.toml", arguments.name)),
+        (None, Some(project)) => project.root().join("experiments").join(format!("{name}.toml")),
+        (None, None) => PathBuf::from(format!("{name}.toml")),
     };
     let shown = out.strip_prefix(&here).unwrap_or(&out).display().to_string();
     if out.exists() {
@@ -57,13 +59,17 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
     let engines = catalog::engines(&out)?;
     let known = catalog::catalog(&engines, &project);
     let text = match &arguments.from {
-        Some(from) => renamed(&read_text(&original(from, &project))?, &arguments.name, &schema),
+        Some(from) => {
+            let original = original(from, &project)?;
+            files_of(&original, &folder)?;
+            renamed(&original.text, name, &schema)
+        }
         None => {
             let all: Vec<&Engine> = engines.values().collect();
             let kernel = known.kernels.iter().find(|name| name.starts_with("microvm")).or(known.kernels.first());
             let rootfs = known.rootfs.iter().find(|name| *name == "minimal").or(known.rootfs.first());
             Starter {
-                name: &arguments.name,
+                name,
                 engines: chosen_engines(&arguments.engines, &all)?,
                 metrics: chosen_metrics(&arguments.metrics)?,
                 kernel: kernel.map_or("", String::as_str),
@@ -100,10 +106,61 @@ fn exists(shown: &str) -> microbench_formats::code::Coded {
         .says(format!("{shown} is there already, and nothing is written over it: give another name or --out"))
 }
 
-/// The manifest that `--from` names: a path, or a study of the project.
-fn original(from: &str, project: &Project) -> PathBuf {
-    let study = project.root().join("experiments").join(format!("{from}.toml"));
-    if study.is_file() { study } else { PathBuf::from(from) }
+/// A study to begin with.
+struct Original {
+    text: String,
+    /// True when it is a shipped one, whose files lie in no folder.
+    shipped: bool,
+}
+
+/// The study that `--from` names: one of the project's experiments/, a path, or a shipped one.
+fn original(from: &str, project: &Project) -> anyhow::Result<Original> {
+    let own = project.root().join("experiments").join(format!("{from}.toml"));
+    for path in [own.as_path(), Path::new(from)] {
+        if path.is_file() {
+            return Ok(Original { text: read_text(path)?, shipped: false });
+        }
+    }
+    let text = built_in::text(&format!("experiments/{from}.toml")).with_context(|| {
+        let help = suggest(from, "shipped studies", built_in::studies());
+        Code::UnknownName.says(format!("there is no study `{}`, and no such file; {help}", from.escape_debug()))
+    })?;
+    Ok(Original { text: text.to_owned(), shipped: true })
+}
+
+/// Writes the files that a shipped study names, such as published values, below `folder`. A file that is there already is kept.
+fn files_of(original: &Original, folder: &Path) -> anyhow::Result<()> {
+    let named = |(path, _): &(&str, &str)| original.shipped && original.text.contains(&format!("\"{path}\""));
+    for (path, text) in built_in::study_files().filter(named) {
+        let path = folder.join(path);
+        if !path.exists() {
+            let context = || format!("cannot write {}", path.display());
+            fs::create_dir_all(path.parent().unwrap_or(folder)).with_context(context)?;
+            fs::write(&path, text).with_context(context)?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints the shipped studies with their titles.
+fn shipped() -> anyhow::Result<ExitCode> {
+    /// The part of a manifest that names it.
+    #[derive(Deserialize)]
+    struct Titled {
+        study: Title,
+    }
+    #[derive(Deserialize)]
+    struct Title {
+        title: String,
+    }
+    let names = built_in::studies();
+    let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
+    for name in names {
+        let text = built_in::text(&format!("experiments/{name}.toml")).unwrap_or_default();
+        let titled: Titled = toml::from_str(text).with_context(|| format!("the shipped study {name} is wrong"))?;
+        outln!("{name:width$}  {}", titled.study.title)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The engines by name, by short name, or by the beginning of a name that only one has; where none are named, the VMMs whose guests any

@@ -321,12 +321,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             )?;
             Ok(ExitCode::SUCCESS)
         }
-        Action::Selftest(SelfTest::Work { folder, project }) => {
-            // Not the project of the working directory: its agent is executed.
-            let project = project.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-            let project = Project::find(Some(&project), &project)?;
-            work::print(&project, &folder.unwrap_or_else(std::env::temp_dir))
-        }
+        Action::Selftest(SelfTest::Work { folder }) => work::print(&folder.unwrap_or_else(std::env::temp_dir)),
         Action::Selftest(SelfTest::Spawn { times, argv }) => {
             sandbox::enter()?;
             isolation::require(false)?;
@@ -367,7 +362,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Action::Execute { run, project, host, session, output_lost } => {
-            let project = Project::find(Some(&project), &run)?;
+            let project = Project::at(&project)?;
             let host = host.kind().context("a host must be given")?;
             match execute::execute(Directory::open(&run)?, &project, host, session.options())? {
                 Ended::Complete { .. } if output_lost => {
@@ -395,7 +390,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Action::CheckKvm { run, project, allow_unisolated } => {
-            let project = Project::find(Some(&project), &run)?;
+            let project = Project::at(&project)?;
             execute::check_kvm(Directory::open(&run)?, &project, allow_unisolated)?;
             Ok(ExitCode::SUCCESS)
         }

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use microbench::run::parts;
 use microbench_formats::record::Workload;
-use microbench_measure::artifacts::project::Project;
+use microbench_measure::artifacts::agent;
+use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::selftest::work::{Row, measure};
 use microbench_measure::{out, outln};
 use microbench_study::manifest::works::WorkSpec;
 
-/// Has the agent of `project` do every kind of work in `folder`, and prints what it came to.
-pub(super) fn print(project: &Project, folder: &Path) -> anyhow::Result<ExitCode> {
-    let rows = measure(&parts::agent(project)?, folder)?;
+/// Has the guest agent do every kind of work in `folder`, and prints what it came to.
+pub(super) fn print(folder: &Path) -> anyhow::Result<ExitCode> {
+    let rows = measure(&agent::provide(&Cache::of_user()?)?, folder)?;
     out!("{}", table(&rows))?;
     outln!(
         "by the agent as a plain process of this machine, over its loopback interface and a file in {}; no VM\n\

@@ -10,7 +10,7 @@ use microbench_formats::exit::MISSING_REQUIREMENT;
 use microbench_formats::record::HostKind;
 use microbench_study::engine::description::Engine;
 
-use microbench_measure::requirement::{Lack, Lacking};
+use microbench_measure::requirement::{self, Lack, Lacking};
 use microbench_measure::sandbox::isolation;
 
 /// The oldest kernel that has every system call in use: `pidfd_open(2)` came with 5.3.
@@ -22,6 +22,7 @@ const OLDEST: (u32, u32) = (5, 3);
 /// # Errors
 /// [`Lacking`]: each thing that is missing, with the command that mends it.
 pub fn check(kind: Option<HostKind>, engines: &[Engine], allow_unisolated: bool) -> anyhow::Result<()> {
+    requirement::supported()?;
     let mut lacks = Vec::new();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     lacks.extend(old_kernel(release.trim()));

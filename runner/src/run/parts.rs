@@ -9,9 +9,9 @@ use microbench_formats::record::{Cell, Instrument, Plan};
 use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::project::Project;
-use microbench_measure::artifacts::{Artifact, Kind, image, kernel, program};
+use microbench_measure::artifacts::{Artifact, Kind, agent, image, kernel, program};
 use microbench_measure::parts::Parts;
-use microbench_measure::requirement::{Lack, Lacking};
+use microbench_measure::requirement::{self, Lack, Lacking};
 use microbench_study::engine::description::Engine;
 use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::machine;
@@ -50,9 +50,12 @@ pub fn provide(
     cache: &Cache,
     files: Files<'_>,
 ) -> anyhow::Result<Lock> {
+    requirement::supported()?;
     let used: BTreeSet<&str> = plan.cells.iter().map(|cell| cell.engine.as_str()).collect();
     let shares_kernel =
         |cell: &Cell| engines.iter().any(|engine| engine.name == cell.engine && engine.guest.shares_kernel());
+    // Before the kernels, which take minutes to build.
+    let agent = agent::provide(cache)?;
     let mut lock = Lock::default();
     let (mut kernels, mut images) = (BTreeSet::new(), BTreeSet::new());
     for cell in &plan.cells {
@@ -63,7 +66,6 @@ pub fn provide(
     for name in kernels {
         lock.artifacts.push(kernel::provide(&project.kernels(), &name, cache)?);
     }
-    let agent = agent(project)?;
     for name in images {
         lock.artifacts.push(image::provide(&project.rootfs(), &name, &agent, cache)?);
     }
@@ -76,7 +78,7 @@ pub fn provide(
             Some(lack) => lacks.push(lack),
             None if *name == AGENT => {
                 let version = env!("CARGO_PKG_VERSION");
-                lock.artifacts.push(Artifact::of(Kind::Program, AGENT, version, "this project", &agent)?);
+                lock.artifacts.push(Artifact::of(Kind::Program, AGENT, version, "this program", &agent)?);
             }
             None => lock.artifacts.push(program::provide(name, cache)?),
         }
@@ -119,7 +121,7 @@ pub fn provide(
 /// When a description is wrong.
 pub fn images_made(plan: &Plan, project: &Project, cache: &Cache) -> anyhow::Result<bool> {
     // Without an agent an image cannot be told from one with another agent.
-    let Ok(agent) = agent(project) else { return Ok(false) };
+    let Ok(agent) = agent::provide(cache) else { return Ok(false) };
     let rootfs = |cell| GuestSettings::of(cell).map(|guest| guest.rootfs);
     let names = plan.cells.iter().map(rootfs).collect::<Result<BTreeSet<_>, _>>()?;
     names.iter().try_fold(true, |all, name| Ok(all && image::is_made(&project.rootfs(), name, &agent, cache)?))
@@ -153,20 +155,6 @@ pub fn first_process() -> anyhow::Result<PathBuf> {
             "{} is not there, the first process of the emulated host: it is built with this program, and belongs beside it",
             path.display()
         )));
-    }
-    Ok(path)
-}
-
-/// The guest agent, as `make build` leaves it: `MICROBENCH_AGENT`, or the project's target folder.
-///
-/// # Errors
-/// When it has not been built.
-pub fn agent(project: &Project) -> anyhow::Result<PathBuf> {
-    const BUILT: &str = "x86_64-unknown-linux-gnu/agent/microbench-agent";
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project.root().join("target"), PathBuf::from);
-    let path = std::env::var_os("MICROBENCH_AGENT").map_or_else(|| target.join(BUILT), PathBuf::from);
-    if !path.is_file() {
-        bail!(Code::NoAgent.says(format!("the guest agent {} is not built: run `make build`", path.display())));
     }
     Ok(path)
 }

@@ -1,5 +1,6 @@
 //! The built program, driven from outside: a manifest in, files out. One topic a file.
 
+mod anywhere;
 mod cli;
 mod compare;
 mod containers;

@@ -136,13 +136,10 @@ fn traffic_that_stands_still_ends_at_the_deadline() {
 
 #[test]
 fn the_agent_as_a_plain_process_does_every_kind() {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let output = Command::new(env!("CARGO_BIN_EXE_microbench"))
         .args(["selftest", "work", "--folder"])
         // The folder of the build is on a disk, where a direct read is one.
         .arg(Path::new(env!("CARGO_BIN_EXE_microbench")).parent().expect("a folder"))
-        .arg("--project")
-        .arg(project)
         .stdin(Stdio::null())
         .output()
         .expect("the program starts");

@@ -47,6 +47,12 @@ impl Cache {
         Ok(Self { root: std::path::absolute(root).context("no working directory")? })
     }
 
+    /// The cache in the folder `root`, an absolute path.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_path_buf() }
+    }
+
     /// The folder itself.
     #[must_use]
     pub fn root(&self) -> &Path {
@@ -152,7 +158,7 @@ impl Inputs {
         Ok(self)
     }
 
-    fn digest(&self) -> String {
+    pub(super) fn digest(&self) -> String {
         hex::encode(self.hash.clone().finalize())[..16].to_owned()
     }
 }
@@ -216,7 +222,7 @@ mod tests {
     #[test]
     fn an_entry_is_built_once_and_a_failed_build_leaves_none() {
         let root = tempfile::tempdir().unwrap();
-        let cache = Cache { root: root.path().to_path_buf() };
+        let cache = Cache::at(root.path());
         let inputs = Inputs::default().text("a", "1");
         assert!(cache.entry("x", &inputs, |_| bail!("no")).is_err());
         let note = Note { version: "1".into(), origin: "here".into() };

@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cache::{self, Cache, Inputs, Note};
+use super::project::Descriptions;
 use super::source;
 use super::{Artifact, Kind};
 use crate::artifacts::tool::Tool;
@@ -57,21 +58,21 @@ pub struct Rootfs {
     pub symlinks: BTreeMap<String, String>,
 }
 
-/// Describes the root file system `name` of the folder `rootfs`.
+/// Describes the root file system `name` of `rootfs`.
 ///
 /// # Errors
 /// When its description is wrong.
-pub fn describe(rootfs: &Path, name: &str) -> anyhow::Result<Rootfs> {
-    super::project::read_toml(&rootfs.join(name).join("rootfs.toml"))
+pub fn describe(rootfs: &Descriptions, name: &str) -> anyhow::Result<Rootfs> {
+    rootfs.describe(name)
 }
 
 /// The image of the root file system `name`, with `agent` in it: from the cache, or built.
 ///
 /// # Errors
 /// When its description is wrong or the build fails.
-pub fn provide(rootfs: &Path, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<Artifact> {
+pub fn provide(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<Artifact> {
     let description = describe(rootfs, name)?;
-    let overlay = overlay(rootfs, name);
+    let overlay = overlay(rootfs, name, cache)?;
     let inputs = inputs(&description, &overlay, agent)?;
     let (entry, note) = cache
         .entry(&entry_name(name), &inputs, |work| build(name, &description, &overlay, agent, cache, work))
@@ -83,8 +84,8 @@ pub fn provide(rootfs: &Path, name: &str, agent: &Path, cache: &Cache) -> anyhow
 ///
 /// # Errors
 /// When its description is wrong.
-pub fn is_made(rootfs: &Path, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<bool> {
-    let inputs = inputs(&describe(rootfs, name)?, &overlay(rootfs, name), agent)?;
+pub fn is_made(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<bool> {
+    let inputs = inputs(&describe(rootfs, name)?, &overlay(rootfs, name, cache)?, agent)?;
     Ok(cache.has(&entry_name(name), &inputs))
 }
 
@@ -92,8 +93,8 @@ fn entry_name(name: &str) -> String {
     format!("rootfs/{name}")
 }
 
-fn overlay(rootfs: &Path, name: &str) -> PathBuf {
-    rootfs.join(name).join("overlay")
+fn overlay(rootfs: &Descriptions, name: &str, cache: &Cache) -> anyhow::Result<PathBuf> {
+    rootfs.path(name, "overlay", cache)
 }
 
 /// Everything that decides an image's content.

@@ -1,7 +1,7 @@
 //! Guest kernels: kernels/<name>/kernel.toml and a configuration fragment, built from a source package.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cache::{Cache, Inputs, Note};
+use super::project::Descriptions;
 use super::source::{self, Source, SourceKind};
 use super::{Artifact, Kind};
 use crate::artifacts::tool::Tool;
@@ -48,28 +49,60 @@ impl Kernel {
     }
 }
 
-/// The kernel `name` of the folder `kernels`: from the cache, or built.
+/// Files of a kernel, beside its description or in another kernel's folder.
+#[derive(Clone, Copy, Debug)]
+struct Files<'a> {
+    kernels: &'a Descriptions,
+    name: &'a str,
+    cache: &'a Cache,
+}
+
+impl Files<'_> {
+    fn text(&self, file: &str) -> anyhow::Result<String> {
+        self.kernels.text(self.name, file)
+    }
+
+    fn path(&self, file: &str) -> anyhow::Result<PathBuf> {
+        self.kernels.path(self.name, file, self.cache)
+    }
+}
+
+/// The kernel `name` of `kernels`: from the cache, or built.
 ///
 /// # Errors
 /// When its description is wrong or the build fails.
-pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
-    let folder = kernels.join(name);
-    let kernel: Kernel = super::project::read_toml(&folder.join("kernel.toml"))?;
-    let read = |name: &String| {
-        let path = folder.join(name);
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    let mut inputs = Inputs::default().text("recipe", RECIPE).text("description", &toml::to_string(&kernel)?);
+pub fn provide(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
+    let kernel: Kernel = kernels.describe(name)?;
+    let files = Files { kernels, name, cache };
+    let inputs = inputs(&kernel, files)?;
+    let (entry, note) = cache.entry(&entry_name(name), &inputs, |work| build(&kernel, files, work))?;
+    Artifact::of(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
+}
+
+/// Whether `cache` has the image that [`provide`] would build.
+///
+/// # Errors
+/// When its description is wrong.
+pub fn is_made(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Result<bool> {
+    Ok(cache.has(&entry_name(name), &inputs(&kernels.describe(name)?, Files { kernels, name, cache })?))
+}
+
+fn entry_name(name: &str) -> String {
+    format!("kernels/{name}")
+}
+
+/// Everything that decides an image's content.
+fn inputs(kernel: &Kernel, files: Files<'_>) -> anyhow::Result<Inputs> {
+    let mut inputs = Inputs::default().text("recipe", RECIPE).text("description", &toml::to_string(kernel)?);
     for file in kernel.patches.iter().chain(kernel.fragments()) {
-        inputs = inputs.text(file, &read(file)?);
+        inputs = inputs.text(file, &files.text(file)?);
     }
     for source in kernel.sources.iter().filter(|source| source.kind == SourceKind::File) {
-        let path = folder.join(&source.file);
+        let path = files.path(&source.file)?;
         let context = || format!("cannot read {}", path.display());
         inputs = inputs.text(&source.file, &super::cache::sha256_file(&path).with_context(context)?.0);
     }
-    let (entry, note) = cache.entry(&format!("kernels/{name}"), &inputs, |work| build(&kernel, name, &folder, work))?;
-    Artifact::of(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
+    Ok(inputs)
 }
 
 /// True when the kernel `name` is built without `option`: its fragments do not say `option=y`. Of an image that is not built nobody
@@ -77,29 +110,27 @@ pub fn provide(kernels: &Path, name: &str, cache: &Cache) -> anyhow::Result<Arti
 ///
 /// # Errors
 /// When its description or a fragment cannot be read.
-pub fn lacks(kernels: &Path, name: &str, option: &str) -> anyhow::Result<bool> {
-    let folder = kernels.join(name);
-    let kernel: Kernel = super::project::read_toml(&folder.join("kernel.toml"))?;
+pub fn lacks(kernels: &Descriptions, name: &str, option: &str) -> anyhow::Result<bool> {
+    let kernel: Kernel = kernels.describe(name)?;
     let mut fragments = kernel.fragments().peekable();
     if fragments.peek().is_none() {
         return Ok(false);
     }
     let wanted = format!("{option}=y");
     for file in fragments {
-        let path = folder.join(file);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        if text.lines().any(|line| line.trim() == wanted) {
+        if kernels.text(name, file)?.lines().any(|line| line.trim() == wanted) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn build(kernel: &Kernel, name: &str, folder: &Path, work: &Path) -> anyhow::Result<Note> {
+fn build(kernel: &Kernel, files: Files<'_>, work: &Path) -> anyhow::Result<Note> {
+    let name = files.name;
     let step = Step::begin(format!("kernel {name}"));
     let mut reasons = Vec::new();
     for source in &kernel.sources {
-        match build_from(kernel, source, folder, work, &step) {
+        match build_from(kernel, source, files, work, &step) {
             Ok(note) => {
                 step.done(&format!("from {}", note.origin));
                 return Ok(note);
@@ -113,9 +144,9 @@ fn build(kernel: &Kernel, name: &str, folder: &Path, work: &Path) -> anyhow::Res
     )
 }
 
-fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step: &Step) -> anyhow::Result<Note> {
+fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, step: &Step) -> anyhow::Result<Note> {
     if source.kind == SourceKind::File {
-        let from = folder.join(&source.file);
+        let from = files.path(&source.file)?;
         fs::copy(&from, work.join(IMAGE)).with_context(|| format!("cannot copy {}", from.display()))?;
         return Ok(Note { version: source.version.clone(), origin: from.display().to_string() });
     }
@@ -146,7 +177,7 @@ fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step
     for patch in &kernel.patches {
         Tool::new("patch")
             .args(["-p1", "--forward", "--input"])
-            .arg(folder.join(patch))
+            .arg(files.path(patch)?)
             .folder(&unpacked)
             .run(Some(step))
             .with_context(|| format!("{patch} does not apply to {origin}"))?;
@@ -156,8 +187,7 @@ fn build_from(kernel: &Kernel, source: &Source, folder: &Path, work: &Path, step
     let fragments = scratch.path().join("fragments");
     let mut text = String::new();
     for file in kernel.fragments() {
-        let path = folder.join(file);
-        text.push_str(&fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?);
+        text.push_str(&files.text(file)?);
     }
     fs::write(&fragments, text).context("cannot write the configuration's fragments")?;
     let make = || {

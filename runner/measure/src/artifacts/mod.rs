@@ -4,6 +4,8 @@
 //! verified by SHA-256 where one is pinned, and is kept in the user's cache under a name that holds the digest of all it
 //! was built from.
 
+pub mod agent;
+pub mod built_in;
 pub mod cache;
 pub mod image;
 pub mod kernel;

@@ -88,6 +88,28 @@ pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
     }
 }
 
+/// Whether the program is there, so that [`provide`] fetches nothing.
+///
+/// # Errors
+/// When a built-in description is wrong.
+pub fn is_had(name: &str, cache: &Cache) -> anyhow::Result<bool> {
+    let programs = described()?;
+    let fetched = |program: &&Program| program.sources.iter().all(|source| source.kind != SourceKind::System);
+    match programs.get(name).filter(fetched) {
+        Some(program) => Ok(cache.has(&entry_name(program), &inputs(program)?)),
+        None => Ok(missing(name)?.is_none()),
+    }
+}
+
+fn entry_name(program: &Program) -> String {
+    format!("programs/{}-{}", program.name, program.version)
+}
+
+/// Everything that decides a fetched program's files.
+fn inputs(program: &Program) -> anyhow::Result<Inputs> {
+    Ok(Inputs::default().text("files", &toml::to_string(program)?))
+}
+
 fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
     let main = program.files.first().with_context(|| format!("the program {} lists no file", program.name))?;
     if program.sources.iter().any(|source| source.kind == SourceKind::System) {
@@ -96,9 +118,7 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
         let version = first_line_version(&path, argument)?;
         return Artifact::of(Kind::Program, &program.name, &version, &owner(&path), &path);
     }
-    let inputs = Inputs::default().text("files", &toml::to_string(program)?);
-    let entry_name = format!("programs/{}-{}", program.name, program.version);
-    let (entry, note) = cache.entry(&entry_name, &inputs, |work| {
+    let (entry, note) = cache.entry(&entry_name(program), &inputs(program)?, |work| {
         let step = Step::begin(format!("program {} {}", program.name, program.version));
         let mut reasons = Vec::new();
         for source in &program.sources {

@@ -25,7 +25,7 @@ use tracing::debug;
 
 use crate::host::resources::net;
 use crate::parts::Parts;
-use crate::requirement::Lacking;
+use crate::requirement::{self, Lacking};
 use crate::sandbox::isolation::{DEVICES, Isolation};
 use crate::sys;
 
@@ -41,6 +41,7 @@ const SCRATCH: &str = "/dev/shm";
 /// # Errors
 /// [`Lacking`] when a namespace cannot be had.
 pub fn enter() -> anyhow::Result<()> {
+    requirement::supported()?;
     let (uid, gid) = (getuid(), getgid());
     let outside = Outside::this().context("cannot watch this process")?;
     let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;

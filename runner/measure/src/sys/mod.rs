@@ -425,7 +425,7 @@ fn interface_request(name: &str, data: libc::__c_anonymous_ifr_ifru) -> io::Resu
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("interface name {name:?} is too long")));
     }
     for (to, from) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     Ok(request)
 }
