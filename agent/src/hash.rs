@@ -48,6 +48,7 @@ fn buffer(request: &WorkRequest) -> Vec<u8> {
 }
 
 /// What sha2 picks by the CPU's features: those that its x86 code asks for.
+#[cfg(target_arch = "x86_64")]
 fn backend() -> &'static str {
     let has = is_x86_feature_detected!("sha")
         && is_x86_feature_detected!("sse2")

@@ -4,6 +4,9 @@
 //! and reaps orphans besides. It configures no network: the kernel's `ip=` parameter does. In a container or as a plain process
 //! (`--shared-kernel`) it does nothing but serve, the same routes by the same code.
 
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("the guest agent is for x86-64 Linux guests alone: build it with --target x86_64-unknown-linux-gnu");
+
 mod disk;
 mod hash;
 mod http;
