@@ -8,19 +8,15 @@ use microbench_formats::journal::encode;
 use microbench_formats::record::{Axis, Cell, Level, Metric, MetricSource, Plan, Values};
 use microbench_plots::import::{CellMapping, Imported, Mapping, OneOf, Rows, import, start};
 use microbench_plots::{Analysis, analyze, journal, samples};
+use microbench_testing::{Missing, require};
 use proptest::prelude::*;
 
 use crate::support::{Run, text};
 
-/// The reference's table beside this repository, if it is there.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
-fn reference(name: &str) -> Option<String> {
+/// The reference's table beside this repository: it is not part of this project.
+fn reference(name: &str) -> Result<String, Missing> {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference").join(name);
-    let read = std::fs::read_to_string(&path);
-    if read.is_err() {
-        eprintln!("skipped: {name} is not beside the repository");
-    }
-    read.ok()
+    std::fs::read_to_string(&path).map_err(|_| Missing::machine(format!("{name} is not beside the repository")))
 }
 
 fn plan(variants: &[&str], concurrencies: &[i64], metrics: &[&str]) -> Plan {
@@ -125,7 +121,9 @@ fn a_mapping_selects_rows_by_one_value_or_a_list() {
 
 #[test]
 fn the_published_values_have_the_published_means() {
-    let Some(csv) = reference("paper-2019.csv") else { return };
+    let csv = reference("paper-2019.csv");
+    require!(csv.clone().map(drop));
+    let csv = csv.expect("it was required");
     let plan = plan(&["qemu-host", "qemu-emulated", "t2", "c3", "default", "fc"], &[1, 10, 20], METRICS);
     let figures = ["4", "5", "webservice-time-sequential", "webservice-time-concurrent", "8", "9", "10", "11"];
     let cells = BARS.iter().map(|(theirs, variant, concurrency, _)| CellMapping {
@@ -160,7 +158,9 @@ fn the_published_values_have_the_published_means() {
 
 #[test]
 fn the_demixed_values_have_the_demixed_means() {
-    let Some(csv) = reference("paper-2019-demixed.csv") else { return };
+    let csv = reference("paper-2019-demixed.csv");
+    require!(csv.clone().map(drop));
+    let csv = csv.expect("it was required");
     let variants = [
         "T2 + own kernel",
         "C3 + own kernel",

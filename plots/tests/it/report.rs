@@ -5,6 +5,7 @@ use std::process::Command;
 
 use microbench_formats::record::{FigureForm, Record};
 use microbench_plots::{analyze, report};
+use microbench_testing::{program, require};
 
 use crate::support::{Run, figure};
 use crate::tables::published;
@@ -21,9 +22,7 @@ fn chromium(page: &Path, more: &[&str]) -> (String, String) {
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("file://{}", page.display()))
         .output()
-        .unwrap_or_else(|error| {
-            panic!("chromium: {error}; `make test` installs what the tests need (Debian: chromium)")
-        });
+        .expect("chromium starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}", text(&output.stderr));
     (text(&output.stdout), text(&output.stderr))
@@ -48,6 +47,7 @@ fn framed(run: &Run, widths: &[u32], script: &str) -> String {
 
 #[test]
 fn the_page_opens_without_a_network_at_any_width() {
+    require!(program("chromium", "chromium"));
     let run = published(7);
     let file = report::save(run.folder()).unwrap();
     let page = std::fs::read_to_string(&file).unwrap();
@@ -73,6 +73,7 @@ fn the_page_opens_without_a_network_at_any_width() {
 
 #[test]
 fn the_matrix_sorts_and_filters() {
+    require!(program("chromium", "chromium"));
     let run = published(7);
     report::save(run.folder()).unwrap();
     let found = framed(

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use microbench_formats::record::{Claim, Comparison, FigureForm, Level, Record, Side, Statistic};
 use microbench_plots::{analyze, plot, table};
+use microbench_testing::{program, require};
 
 use crate::support::{Run, bar, figure, selection, text};
 
@@ -61,11 +62,7 @@ fn pdflatex(folder: &Path, name: &str) -> (String, bool) {
         .args(["-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", name])
         .current_dir(folder)
         .output()
-        .unwrap_or_else(|error| {
-            panic!(
-                "pdflatex: {error}; `make test` installs what the tests need (Debian: texlive-latex-recommended, texlive-science)"
-            )
-        });
+        .expect("pdflatex starts");
     (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
 }
 
@@ -112,6 +109,7 @@ fn a_run_without_samples_names_the_command_that_makes_them() {
 
 #[test]
 fn a_document_takes_macros_tables_and_a_figure() {
+    require!(program("pdflatex", "texlive-latex-recommended, texlive-science"));
     let run = published(7);
     table::save(run.folder()).unwrap();
     plot(run.folder(), None).unwrap();

@@ -1,11 +1,12 @@
 //! Plans and wrong input.
 
+use microbench_testing::require;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, text, trials};
 
 #[test]
 fn a_plan_is_shown_and_nothing_is_written() {
@@ -33,6 +34,7 @@ fn a_reader_that_has_enough_ends_what_writes_for_it_in_silence() {
 
 #[test]
 fn a_wrong_manifest_is_refused_with_every_error_and_nothing_is_started() {
+    require!(trials());
     let bench = Bench::new();
     let path = bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
     let wrong = fs::read_to_string(&path).unwrap().replace("\"fake\"", "\"fakr\"").replace("seed", "sede");

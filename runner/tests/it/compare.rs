@@ -1,6 +1,7 @@
 //! Two runs side by side, the gate, and a run against a reference: CSVs of known truth imported as runs.
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, text, trials};
+use microbench_testing::require;
 
 const CLAIM: &str = "[[claims]]\nname = \"quick\"\ntext = \"It starts in less than 105 ms.\"\n\
                      metric = \"webservice_startup_time\"\nvalue = { where = { concurrency = 1 } }\nexpect = \"< 105\"\n";
@@ -292,6 +293,7 @@ fn gate_fails_when_a_smaller_share_of_vms_gives_a_value() {
 
 #[test]
 fn gate_fails_when_a_variant_crashes_or_fails_at_times() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "crash"], "concurrency = [1]\ntrials = 6\nwarmup = false", "");
     bench.run_study();
@@ -344,6 +346,7 @@ fn a_reference_is_confirmed_when_every_claim_has_the_same_verdict() {
 
 #[test]
 fn a_cell_against_itself_gives_the_noise_floor_and_no_difference() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "late"], "concurrency = [1, 2]\ntrials = 1", "");
     let arguments = ["selftest", "aa", "study.toml", "--cell", "late/1", "--host", "fake", "--out", "aa"];

@@ -2,27 +2,20 @@
 //! else they are not applicable, which is tested too.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use microbench_formats::record::FailureReason;
+use microbench_testing::{program, require};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Bench, in_namespaces, is_root, processes_of, text, variables, wait_until};
-
-/// The agent as `make build` leaves it.
-fn agent() -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_microbench")).parent().and_then(Path::parent).expect("a target folder");
-    let path = target.join("x86_64-unknown-linux-gnu/agent/microbench-agent");
-    assert!(path.is_file(), "{} is not built: run `make build`", path.display());
-    path
-}
+use crate::support::{Bench, agent, in_namespaces, is_root, mounts, processes_of, text, trials, variables, wait_until};
 
 /// A project with the real agent in its one root file system, and a study with a variant for each of the engines.
 pub(crate) fn bench(engines: &[&str], matrix: &str, guest: &str) -> Bench {
     let bench = Bench::new();
-    fs::copy(agent(), bench.path("agent")).expect("a copy");
+    fs::copy(agent().expect("a requirement of the test"), bench.path("agent")).expect("a copy");
     bench.file(
         "rootfs/tiny/rootfs.toml",
         "description = \"tiny\"\ninit = \"/sbin/init\"\nagent = \"/sbin/init\"\nsize_mib = 8\n\
@@ -42,11 +35,6 @@ pub(crate) fn bench(engines: &[&str], matrix: &str, guest: &str) -> Bench {
         ),
     );
     bench
-}
-
-/// Root, on a machine with loop devices.
-pub(crate) fn can_mount() -> bool {
-    is_root() && Path::new("/dev/loop-control").exists()
 }
 
 /// Loop devices that show a file below `folder`.
@@ -82,9 +70,7 @@ fn stuck(address: &str) -> String {
 
 #[test]
 fn a_process_containers_and_an_engine_of_one_file_give_all_that_needs_no_kernel() {
-    if !can_mount() {
-        return;
-    }
+    require!(mounts(), program("crun", "crun"), program("runc", "runc"));
     let engines = ["process", "crun", "runc", "nice"];
     let bench = bench(&engines, "concurrency = [1, 2]\ntrials = 1\nwarmup = false", "");
     bench.file("engines/nice.toml", NICE);
@@ -126,9 +112,7 @@ fn a_process_containers_and_an_engine_of_one_file_give_all_that_needs_no_kernel(
 /// `network` is a setting of guests with a kernel: whatever it says, none of these is ever started in the runner's own network.
 #[test]
 fn a_guest_without_a_kernel_has_a_network_of_its_own_and_is_held_as_others_are() {
-    if !can_mount() {
-        return;
-    }
+    require!(mounts(), program("crun", "crun"));
     let bench =
         bench(&["process", "crun"], "concurrency = [2]\ntrials = 1\nwarmup = false", "network = false\nhold_s = 1");
     bench.run_study();
@@ -146,6 +130,7 @@ fn a_guest_without_a_kernel_has_a_network_of_its_own_and_is_held_as_others_are()
 
 #[test]
 fn settings_that_a_container_does_not_heed_are_told() {
+    require!(agent().map(drop), program("crun", "crun"));
     let bench = bench(&["crun"], "trials = 1", "");
     let output = bench.run(&["plan", "study.toml", "--explain", "crun/1"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -160,9 +145,7 @@ fn settings_that_a_container_does_not_heed_are_told() {
 
 #[test]
 fn a_container_that_never_answers_leaves_nothing_to_the_next_trial() {
-    if !can_mount() {
-        return;
-    }
+    require!(mounts(), program("crun", "crun"));
     let matrix = "trials = 2\nwarmup = false";
     let bench = bench(&["stuck"], matrix, "boot_deadline_s = 2");
     bench.file("engines/stuck.toml", &stuck("127.0.0.1:81"));
@@ -176,9 +159,7 @@ fn a_container_that_never_answers_leaves_nothing_to_the_next_trial() {
 
 #[test]
 fn a_killed_runner_leaves_no_container_no_mount_and_no_loop_device() {
-    if !can_mount() {
-        return;
-    }
+    require!(mounts(), program("crun", "crun"));
     let bench = bench(&["stuck"], "concurrency = [2]\ntrials = 1\nwarmup = false", "boot_deadline_s = 300");
     bench.file("engines/stuck.toml", &stuck("127.0.0.1:82"));
     let run = bench.path("run");
@@ -197,6 +178,7 @@ fn a_killed_runner_leaves_no_container_no_mount_and_no_loop_device() {
 
 #[test]
 fn anybody_but_root_is_told_that_containers_are_not_applicable() {
+    require!(trials(), agent().map(drop), program("crun", "crun"));
     let bench = bench(&["process", "crun"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = if is_root() {
         fs::copy(env!("CARGO_BIN_EXE_microbench"), bench.path("microbench")).unwrap();

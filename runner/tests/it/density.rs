@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use microbench_formats::record::FailureReason;
 use microbench_plots::journal::{Execution, Vm};
+use microbench_testing::require;
 
-use crate::support::{Bench, processes_of, text, wait_until};
+use crate::support::{Bench, processes_of, text, trials, wait_until};
 
 /// Two VMs at once work, any more fail.
 const SWEEP: &str =
@@ -35,6 +36,7 @@ fn as_the_limit_says(counted: &BTreeMap<u32, Execution>) {
 
 #[test]
 fn beyond_the_limit_no_cell_is_run_and_every_vm_says_why() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "two-at-most"], SWEEP, "");
     let journal = bench.run_study();
@@ -54,6 +56,7 @@ fn beyond_the_limit_no_cell_is_run_and_every_vm_says_why() {
 
 #[test]
 fn a_resumed_run_decides_as_one_that_nothing_cut_off() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "two-at-most"], SWEEP, "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -69,6 +72,7 @@ fn a_resumed_run_decides_as_one_that_nothing_cut_off() {
 
 #[test]
 fn vms_that_are_held_begin_together_and_answer_again_whether_all_came_up_or_not() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "two-at-most"], "concurrency = [4]\ntrials = 1\nwarmup = false", "hold_s = 1");
     bench.run_study();
@@ -97,6 +101,7 @@ fn vms_that_are_held_begin_together_and_answer_again_whether_all_came_up_or_not(
 
 #[test]
 fn what_a_trial_takes_is_read_of_every_vm() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
     bench.run_study();

@@ -1,8 +1,9 @@
 //! The doctor on machines of the tests' own: folders with a /proc and a /sys in them.
 
+use microbench_testing::require;
 use std::path::PathBuf;
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, text, trials};
 
 /// A machine that wants everything mended.
 fn machine(bench: &Bench) -> PathBuf {
@@ -63,6 +64,7 @@ fn states(bench: &Bench, arguments: &[&str]) -> Vec<(String, String, String)> {
 
 #[test]
 fn a_missing_program_is_bad_only_for_a_study_that_needs_it() {
+    require!(trials());
     let bench = Bench::new();
     let machine = machine(&bench);
     for program in ["qemu-system-x86_64", "strace"] {
@@ -132,6 +134,7 @@ fn what_is_tuned_is_put_back_as_it_was() {
 
 #[test]
 fn a_run_knows_its_host_and_another_hosts_run_is_not_compared_with_it() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     bench.run_study();

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use microbench_formats::event::{EVENTS, reading};
 use microbench_formats::files;
+use microbench_testing::require;
 
 use crate::markdown;
-use crate::support::{Bench, text};
+use crate::support::{Bench, text, trials};
 
 pub(crate) fn root() -> PathBuf {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).unwrap()
@@ -52,6 +53,7 @@ fn the_reference_names_every_event_and_reading_as_the_code_does() {
 
 #[test]
 fn a_run_has_the_files_that_the_reference_names_and_no_others() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
     bench.run_study();

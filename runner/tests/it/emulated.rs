@@ -7,10 +7,11 @@ use std::process::{Command, Output, Stdio};
 
 use microbench_formats::record::{FailureReason, HostKind, Interference};
 use microbench_plots::journal::{self, Journal};
+use microbench_testing::require;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{MARK, counted, processes_of, text, wait_until};
+use crate::support::{MARK, counted, emulated, processes_of, text, wait_until};
 
 /// One VM of each engine, then one more, on the smallest root file system.
 const STUDY: &str = r#"
@@ -189,6 +190,7 @@ impl Real {
 
 #[test]
 fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
+    require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::new();
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
@@ -230,6 +232,7 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
 
 #[test]
 fn in_virtual_time_a_cell_does_not_differ_from_itself() {
+    require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::new();
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").display().to_string();
     let arguments =
@@ -249,6 +252,7 @@ fn in_virtual_time_a_cell_does_not_differ_from_itself() {
 
 #[test]
 fn after_kill_9_of_an_emulated_run_nothing_is_left_and_resume_completes_it() {
+    require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::new();
     let mut runner = real
         .command(&["run", "study.toml", "--out", "run"])
@@ -301,6 +305,7 @@ shutdown_time = {}
 
 #[test]
 fn real_vmms_have_no_privileges_and_jailer_and_sandbox_are_one_word_each() {
+    require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::with("microvm-6.1", ISOLATION);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
@@ -349,6 +354,7 @@ shutdown_time = {}
 
 #[test]
 fn real_guests_are_told_by_a_file_and_restored_in_a_jail_or_with_a_disk_of_their_own() {
+    require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::with("microvm-6.1", BEGINNINGS);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
@@ -394,6 +400,7 @@ receive = { workload = { kind = "tcp-receive", bytes = "128 KiB", rounds = 2, va
 
 #[test]
 fn real_guests_do_every_kind_of_work_and_what_they_did_is_checked() {
+    require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::with("microvm-6.1", WORK);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
@@ -412,6 +419,7 @@ fn real_guests_do_every_kind_of_work_and_what_they_did_is_checked() {
 
 #[test]
 fn an_emulated_host_that_dies_or_hangs_is_recorded_and_its_trials_are_run_again() {
+    require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::new();
     let mut runner = real
         .command(&["run", "study.toml", "--out", "run", "--patience", "90"])
@@ -450,6 +458,7 @@ fn an_emulated_host_that_dies_or_hangs_is_recorded_and_its_trials_are_run_again(
 
 #[test]
 fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
+    require!(emulated(&["microvm-6.1"], &["firecracker", "strace"]));
     let real = Real::with("microvm-6.1", PROTOCOLS);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
@@ -477,6 +486,7 @@ fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
 
 #[test]
 fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_needs() {
+    require!(emulated(&["pci-6.1", "microvm-6.1", "marks-6.1"], &["firecracker"]));
     let real = Real::with("pci-6.1", MACHINES);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
@@ -535,6 +545,7 @@ fn traced(cell: &str, vm: &journal::Vm) {
 
 #[test]
 fn a_process_a_container_and_a_vm_with_the_same_agent_are_measured_by_the_same_events() {
+    require!(emulated(&["microvm-6.1"], &["firecracker", "crun"]));
     let real = Real::with("microvm-6.1", KINDS);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());

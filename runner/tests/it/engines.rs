@@ -3,8 +3,9 @@
 use std::fs;
 
 use microbench_formats::record::FailureReason;
+use microbench_testing::require;
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, text, trials};
 
 /// Beside the fake engine one whose program nobody has.
 fn with_an_absent_engine() -> Bench {
@@ -21,6 +22,7 @@ fn with_an_absent_engine() -> Bench {
 
 #[test]
 fn a_variant_whose_program_is_not_installed_does_not_stop_the_others() {
+    require!(trials());
     let bench = with_an_absent_engine();
     let words =
         ["not applicable here", "absent/1: Absent (the engine's program `no-such-vmm`: not installed", "on PATH"];
@@ -58,6 +60,7 @@ fn a_variant_whose_program_is_not_installed_does_not_stop_the_others() {
 
 #[test]
 fn when_no_program_is_installed_nothing_is_started() {
+    require!(trials());
     let bench = with_an_absent_engine();
     let study = fs::read_to_string(bench.path("study.toml")).unwrap();
     bench.file("study.toml", &study.replace("engine = \"fake\"", "engine = \"absent\""));
@@ -70,6 +73,7 @@ fn when_no_program_is_installed_nothing_is_started() {
 
 #[test]
 fn settings_that_a_machine_does_not_have_are_not_applicable_with_the_reason() {
+    require!(trials());
     let bench = Bench::new();
     let fake = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
     let refusal = "[[refuses]]\nwhen = \"{{#unless console}}yes{{/unless}}\"\nreason = \"it is deaf\"\n";
@@ -90,6 +94,7 @@ fn settings_that_a_machine_does_not_have_are_not_applicable_with_the_reason() {
 
 #[test]
 fn a_guest_without_a_network_is_seen_on_its_console() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "mute", "stranger", "garbage"], "trials = 1\nwarmup = false", "network = false");
     bench.run_study();
@@ -122,6 +127,7 @@ fn a_guest_without_a_network_is_seen_on_its_console() {
 
 #[test]
 fn a_guest_without_a_network_that_never_ends_meets_its_deadline() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "trials = 1\nwarmup = false", "network = false");
     bench.run_study();
@@ -132,7 +138,7 @@ fn a_guest_without_a_network_that_never_ends_meets_its_deadline() {
 #[test]
 fn a_plan_with_an_unknown_value_of_a_guest_setting_is_refused() {
     let bench = Bench::new();
-    bench.study(&["ok"], "trials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "trials = 1\nwarmup = false", "");
     bench.run_study();
     let plan = fs::read_to_string(bench.path("run/plan.json")).unwrap();
     for (known, unknown, code, permitted) in [

@@ -70,7 +70,7 @@ fn what_is_explained_is_what_is_started() {
         bench.file(&format!("engines/{name}.toml"), &described);
         variants += &format!("[variants.{name}]\nengine = \"own-{name}\"\n{settings}\n");
     }
-    bench.study(&["ok"], "trials = 1\nwarmup = 0", "");
+    bench.study(&["ok"], "trials = 1\nwarmup = false", "");
     let study = fs::read_to_string(bench.path("study.toml")).unwrap();
     bench.file("study.toml", &study.replace("[matrix]", &format!("{variants}[matrix]")));
     bench.run_study();

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use microbench_formats::record::FailureReason;
 use microbench_plots::journal;
+use microbench_testing::require;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::kills;
-use crate::support::{Bench, processes_of, text, wait_until};
+use crate::support::{Bench, processes_of, text, trials, wait_until};
 
 fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap())
@@ -23,6 +24,7 @@ fn pid(child: &Child) -> Pid {
 /// A run of eight trials, cut off by SIGKILL in the middle of a trial of four VMs that never answer.
 #[test]
 fn after_kill_9_nothing_is_left_and_resume_completes_the_plan() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "silent"], "concurrency = [4]\ntrials = 2\nwarmup = false", "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -49,6 +51,7 @@ fn after_kill_9_nothing_is_left_and_resume_completes_the_plan() {
 
 #[test]
 fn a_second_runner_is_refused() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     let mut first = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -64,6 +67,7 @@ fn a_second_runner_is_refused() {
 
 #[test]
 fn an_interrupted_run_ends_its_trial_says_so_and_can_be_resumed() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -78,6 +82,7 @@ fn an_interrupted_run_ends_its_trial_says_so_and_can_be_resumed() {
 
 #[test]
 fn each_signal_has_its_exit_code_and_a_trial_that_lasts_longer_than_the_grace_is_run_again() {
+    require!(trials());
     let begun = [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129)].map(|(signal, code)| {
         let bench = Bench::new();
         bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = false", "boot_deadline_s = 600");
@@ -96,6 +101,7 @@ fn each_signal_has_its_exit_code_and_a_trial_that_lasts_longer_than_the_grace_is
 
 #[test]
 fn a_second_interrupt_ends_the_run_at_once() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = false", "boot_deadline_s = 600");
     let mut command = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -118,6 +124,7 @@ fn a_second_interrupt_ends_the_run_at_once() {
 
 #[test]
 fn a_kernel_that_is_replaced_during_the_run_stops_its_cell() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 30\nwarmup = false", "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -140,6 +147,7 @@ fn a_kernel_that_is_replaced_during_the_run_stops_its_cell() {
 
 #[test]
 fn a_cell_that_always_fails_is_given_up_and_the_next_one_is_run() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["crash", "ok"], "concurrency = [1]\ntrials = 4\nwarmup = false\nmax_consecutive_failures = 2", "");
     bench.run_study();
@@ -160,6 +168,7 @@ fn a_cell_that_always_fails_is_given_up_and_the_next_one_is_run() {
 
 #[test]
 fn a_plan_that_was_edited_after_the_start_is_refused_with_what_differs() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     bench.run_study();
@@ -183,6 +192,7 @@ fn analyzed(bench: &Bench, journal: &[u8]) -> (Option<i32>, String) {
 
 #[test]
 fn a_damaged_journal_loses_one_record_at_most_or_is_refused_by_file_and_line() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     bench.run_study();
@@ -230,6 +240,7 @@ fn a_damaged_journal_loses_one_record_at_most_or_is_refused_by_file_and_line() {
 
 #[test]
 fn a_changed_artefact_stops_a_resumed_run_and_names_both_digests() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     bench.run_study();
@@ -241,6 +252,7 @@ fn a_changed_artefact_stops_a_resumed_run_and_names_both_digests() {
 
 #[test]
 fn kills_at_random_instants_leave_nothing_and_lose_nothing() {
+    require!(trials());
     let found = kills::kill_and_resume(8, 12, Duration::from_secs(4), 1);
     assert_eq!((found.kills, found.leaks, found.lost, found.duplicated), (8, 0, 0, 0), "{found:?}");
 }

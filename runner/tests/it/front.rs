@@ -7,8 +7,9 @@ use std::path::Path;
 use microbench::error::explain;
 use microbench_formats::exit;
 use microbench_study::manifest::BUILT_IN;
+use microbench_testing::require;
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, text, trials};
 
 /// A bench with a real kernel and root file system by name, so that built-in engines have what they need.
 fn bench() -> Bench {
@@ -216,6 +217,7 @@ fn every_code_can_be_explained() {
 
 #[test]
 fn an_error_has_a_code_and_says_what_to_do_next() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "trials = 1", "");
     bench.file("run/plan.json", "{}");

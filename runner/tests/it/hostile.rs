@@ -6,11 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use microbench_formats::record::FailureReason;
 use microbench_measure::sandbox::isolation;
+use microbench_testing::require;
 
-use crate::support::{Bench, control_group, in_namespaces, is_root, processes_of, text, wait_until};
+use crate::support::{Bench, control_group, in_namespaces, is_root, processes_of, text, trials, wait_until};
 
 #[test]
 fn a_guest_reaches_no_other_guest_and_nothing_of_the_host() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["prowl"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
     // Even where the machine forwards packets.
@@ -27,6 +29,7 @@ fn a_guest_reaches_no_other_guest_and_nothing_of_the_host() {
 
 #[test]
 fn a_guest_that_floods_its_tap_harms_nobody() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["floods-its-tap", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "boot_deadline_s = 60");
     bench.run_study();
@@ -35,6 +38,7 @@ fn a_guest_that_floods_its_tap_harms_nobody() {
 
 #[test]
 fn a_vmm_runs_without_privileges_as_a_user_of_its_own() {
+    require!(trials());
     let bench = Bench::new();
     // It does nothing at all, so that what is seen is what it was given.
     bench.study(&["bare"], "concurrency = [2]\ntrials = 1\nwarmup = false", "disk = \"clone\"\nboot_deadline_s = 60");
@@ -62,12 +66,12 @@ fn a_vmm_runs_without_privileges_as_a_user_of_its_own() {
 
 #[test]
 fn a_vmm_that_takes_more_memory_than_there_is_is_recorded_and_the_run_goes_on() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["hog", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "boot_deadline_s = 60");
-    let Some(group) = control_group(512 << 20) else {
-        eprintln!("skipped: no control group of memory can be made here");
-        return;
-    };
+    let group = control_group(512 << 20);
+    require!(group.as_ref().map(|_| ()).map_err(Clone::clone));
+    let group = group.expect("it was required");
     let mut run = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let output = group.holds(&mut run).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));

@@ -7,11 +7,13 @@ use microbench_formats::record::{Plan, Theme};
 use microbench_plots::figure::description::{Chart, Mark, Shown};
 use microbench_plots::figure::{Data, Description, describe};
 use microbench_plots::{samples, summary};
+use microbench_testing::{Missing, require};
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, text, trials};
 
 #[test]
 fn a_table_becomes_a_run_that_is_analysed_and_drawn() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 1", "");
     bench.file(
@@ -142,10 +144,9 @@ fn bars(description: &Description) -> (Vec<String>, Vec<f64>) {
 fn the_papers_values_make_the_papers_figures() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let table = root.join("../shared/reference/paper-2019.csv");
-    if !table.is_file() {
-        eprintln!("left out: {} is not there", table.display());
-        return;
-    }
+    require!(
+        table.is_file().then_some(()).ok_or_else(|| Missing::machine(format!("{} is not there", table.display())))
+    );
     let bench = Bench::new();
     let at = |path: &Path| path.display().to_string();
     let run = bench.path("published");

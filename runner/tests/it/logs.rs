@@ -14,7 +14,7 @@ fn logged(bench: &Bench, what: &str) -> Vec<String> {
 fn no_event_is_emitted_while_a_trial_is_timed() {
     let bench = Bench::new();
     // A guest that serves, one that fails in each of several stages, several at once, and a warm-up.
-    bench.study(&["ok", "exit-at-once", "garbage"], "concurrency = [1, 2]\ntrials = 2\nwarmup = 1", "");
+    bench.study(&["ok", "exit-at-once", "garbage"], "concurrency = [1, 2]\ntrials = 2\nwarmup = true", "");
     let mut command = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let output = command.env("MICROBENCH_LOG", "trace").output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));

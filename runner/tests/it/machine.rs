@@ -1,10 +1,11 @@
 //! Machines that lack something, fill up, jump in time, or have things of the same name.
 
+use microbench_testing::{program, require};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{Bench, example, in_namespaces, is_root, text, variables};
+use crate::support::{Bench, emulated, example, in_namespaces, root, text, trials, variables};
 
 const RUN: [&str; 6] = ["run", "study.toml", "--host", "fake", "--out", "run"];
 
@@ -34,6 +35,7 @@ fn assert_lacking(bench: &Bench, output: &Output, words: &[&str]) {
 
 #[test]
 fn a_machine_without_tun_is_told_what_brings_it() {
+    require!(trials());
     let bench = one_trial();
     let output = in_namespaces(&bench.command(&RUN), "mount -t tmpfs none /dev/net").output().unwrap();
     assert_lacking(&bench, &output, &["/dev/net/tun: No such file", "try: modprobe tun"]);
@@ -41,6 +43,7 @@ fn a_machine_without_tun_is_told_what_brings_it() {
 
 #[test]
 fn a_machine_without_namespaces_is_told_what_allows_them() {
+    require!(trials());
     let bench = one_trial();
     let none = "echo 0 > /proc/sys/user/max_user_namespaces; echo 0 > /proc/sys/user/max_pid_namespaces";
     // In a user namespace, whose limits are its own.
@@ -54,6 +57,7 @@ fn a_machine_without_namespaces_is_told_what_allows_them() {
 
 #[test]
 fn a_machine_without_kvm_is_told_so_when_kvm_is_asked_for() {
+    require!(trials());
     let bench = one_trial();
     let mut arguments = RUN;
     arguments[3] = "kvm";
@@ -67,8 +71,9 @@ fn a_machine_without_kvm_is_told_so_when_kvm_is_asked_for() {
 
 #[test]
 fn a_machine_without_qemu_is_told_the_package() {
+    require!(trials(), emulated(&["microvm-6.1"], &["firecracker"]));
     let bench = one_trial();
-    let Ok(qemu) = microbench_measure::sys::program::find_program("qemu-system-x86_64") else { return };
+    let qemu = microbench_measure::sys::program::find_program("qemu-system-x86_64").expect("it was required");
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let study = project.join("experiments/quick.toml");
     let cache = std::env::var_os("MICROBENCH_CACHE").unwrap_or_else(|| {
@@ -84,10 +89,8 @@ fn a_machine_without_qemu_is_told_the_package() {
 
 #[test]
 fn an_ordinary_user_runs_a_study_where_the_devices_are_open() {
-    if !is_root() {
-        // Every other test is this one then.
-        return;
-    }
+    // For anybody else every other test is this one.
+    require!(trials(), root());
     let bench = one_trial();
     let own = |name: &str| bench.path(name).display().to_string();
     fs::copy(env!("CARGO_BIN_EXE_microbench"), bench.path("microbench")).unwrap();
@@ -110,6 +113,7 @@ fn an_ordinary_user_runs_a_study_where_the_devices_are_open() {
 
 #[test]
 fn a_program_without_the_first_process_of_the_emulated_host_says_so_before_anything_is_made() {
+    require!(trials());
     let bench = one_trial();
     let alone = bench.path("bin/microbench");
     fs::create_dir(alone.parent().unwrap()).unwrap();
@@ -126,6 +130,7 @@ fn a_program_without_the_first_process_of_the_emulated_host_says_so_before_anyth
 
 #[test]
 fn a_tap_of_the_same_name_is_left_alone() {
+    require!(trials(), program("ip", "iproute2"));
     let bench = one_trial();
     let script = "ip tuntap add mb0 mode tap; ip address add 10.0.0.1/24 dev mb0; ip -o address show mb0 > before";
     let mut command = Command::new("sh");
@@ -146,6 +151,7 @@ fn a_tap_of_the_same_name_is_left_alone() {
 
 #[test]
 fn a_clock_that_jumps_changes_no_duration() {
+    require!(trials());
     let bench = one_trial();
     let mut command = bench.command(&RUN);
     let shim = example("libjumping_clock.so");
@@ -179,6 +185,7 @@ fn on_a_small_disk(bench: &Bench, script: &str) -> Output {
 
 #[test]
 fn a_disk_that_is_full_when_a_run_begins_leaves_no_run() {
+    require!(trials());
     let bench = one_trial();
     let script = "head -c 8m /dev/zero > small/filler; \"$1\" run study.toml --host fake --out small/run; echo \"code $?\"; ls -A small";
     let output = on_a_small_disk(&bench, script);
@@ -189,6 +196,7 @@ fn a_disk_that_is_full_when_a_run_begins_leaves_no_run() {
 
 #[test]
 fn a_disk_that_fills_up_stops_the_run_before_the_next_trial_and_it_goes_on_later() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["chatty"], "concurrency = [1]\ntrials = 4\nwarmup = false", "");
     let script = "\"$1\" run study.toml --host fake --out small/run; echo \"code $?\"
@@ -211,6 +219,7 @@ mkdir run; cp -r small/run/. run";
 
 #[test]
 fn a_disk_that_is_full_when_results_are_written_keeps_the_old_ones() {
+    require!(trials());
     let bench = one_trial();
     bench.run_study();
     let script = "cp -r run small/; \"$1\" analyze small/run > /dev/null; cp small/run/samples.csv before

@@ -7,10 +7,11 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 
 use microbench_agent::READY_MARK;
+use microbench_testing::require;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Bench, processes_of, text, variables, wait_until};
+use crate::support::{Bench, processes_of, text, trials, variables, wait_until};
 
 /// A command line for every subcommand; `{n}` is another word each time, and `+` is a space within a word.
 const COMMANDS: &[&str] = &[
@@ -155,6 +156,7 @@ fn documented(bench: &Bench) -> BTreeSet<String> {
 
 #[test]
 fn every_subcommand_says_that_its_output_cannot_be_written() {
+    require!(trials());
     let bench = project();
     for name in documented(&bench) {
         let words = format!("{name} ");
@@ -230,6 +232,7 @@ fn assert_complete(bench: &Bench, trials: usize) {
 
 #[test]
 fn a_run_is_complete_when_its_output_cannot_be_written() {
+    require!(trials());
     for (out, err, code) in [
         (To::Reader, To::FullDisk, 0),
         (To::Reader, To::Nobody, 0),
@@ -254,6 +257,7 @@ fn a_run_is_complete_when_its_output_cannot_be_written() {
 
 #[test]
 fn a_run_that_starts_with_closed_descriptors_gives_no_file_to_its_vms() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let inner = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -302,6 +306,7 @@ fn without_terminal(bench: &Bench, script: &str) -> String {
 
 #[test]
 fn a_hangup_ends_a_run_after_the_trial_and_leaves_a_whole_journal() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     // The kernel tells the leader of the session alone, which is the shell.
@@ -317,6 +322,7 @@ fn a_hangup_ends_a_run_after_the_trial_and_leaves_a_whole_journal() {
 
 #[test]
 fn a_run_that_ignores_hangups_continues_without_its_terminal() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     assert_eq!(without_terminal(&bench, "trap '' HUP; RUN; echo $? > code"), "0");

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use microbench_plots::samples::{self, Sample, Status};
+use microbench_testing::require;
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, text, trials};
 
 const PHASES: [&str; 5] = ["phase_spawn", "phase_vmm", "phase_kernel", "phase_init", "phase_agent"];
 const WHOLE: &str = "webservice_startup_time";
@@ -34,6 +35,7 @@ fn measured(bench: &Bench, modes: &[&str]) -> BTreeMap<String, BTreeMap<String, 
 
 #[test]
 fn the_phases_of_a_boot_add_up_to_the_start_up() {
+    require!(trials());
     let bench = Bench::new();
     let cells = measured(&bench, &["phases"]);
     let value = |metric: &str| cells["phases/1"][metric].value.unwrap_or_else(|| panic!("{metric}"));
@@ -61,6 +63,7 @@ fn the_phases_of_a_boot_add_up_to_the_start_up() {
 
 #[test]
 fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
+    require!(trials());
     let bench = Bench::new();
     let cells = measured(&bench, &["no-init", "ok"]);
     for (cell, missing, reason) in [
@@ -91,6 +94,7 @@ fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
 
 #[test]
 fn a_boot_that_cannot_be_traced_is_a_boot_all_the_same() {
+    require!(trials());
     let bench = Bench::new();
     let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false\ntrace = [true]", "");
     let metric = "[metrics.set_up]\nfrom = \"vmm.exec\"\nto = \"guest.entered\"\n";

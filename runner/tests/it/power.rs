@@ -1,10 +1,11 @@
 //! A power cut: what resuming needs is on disk before the first trial, and a file that was lost all the same is named.
 
+use microbench_testing::{program, require};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Bench, text, variables};
+use crate::support::{Bench, text, trials, variables};
 
 /// A system call that has returned: its name, and its arguments with the paths of descriptors.
 #[derive(Debug)]
@@ -76,11 +77,12 @@ fn on_disk(calls: &[Call], name: &str) -> usize {
 
 #[test]
 fn what_resuming_needs_is_on_disk_before_the_first_trial() {
+    require!(trials(), program("strace", "strace"));
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let log = bench.path("calls");
     let run = bench.command(&["run", "study.toml", "--host", "fake", "--shard", "1/2", "--out", "runs/a"]);
-    let output = traced(&run, &log).output().expect("strace: `make deps` installs it");
+    let output = traced(&run, &log).output().expect("strace starts");
     assert!(output.status.success(), "{}", text(&output.stderr));
     let calls = calls(&fs::read_to_string(&log).unwrap());
     let first = calls.iter().position(|call| call.name == "write" && call.arguments.contains("trial_start"));
@@ -136,6 +138,7 @@ fn cut_run() -> Bench {
 
 #[test]
 fn resume_names_an_empty_or_cut_off_file_of_the_run() {
+    require!(trials());
     let bench = cut_run();
     bench.file("run/merged.json", "{\"shards\": []}\n");
     for name in ["plan.json", "engines.json", "lock.toml", "host.json", "shard.json", "merged.json"] {
@@ -159,6 +162,7 @@ fn resume_names_an_empty_or_cut_off_file_of_the_run() {
 
 #[test]
 fn resume_does_without_files_whose_content_it_does_not_need() {
+    require!(trials());
     for name in ["session.json", "manifest.toml", ".plan.json"] {
         for content in ["", "{\"pid\":"] {
             let bench = cut_run();
@@ -174,6 +178,7 @@ fn resume_does_without_files_whose_content_it_does_not_need() {
 
 #[test]
 fn resume_names_a_lock_that_lost_an_artefact() {
+    require!(trials());
     let bench = cut_run();
     let path = bench.path("run/lock.toml");
     let whole = fs::read_to_string(&path).unwrap();

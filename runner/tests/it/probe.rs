@@ -1,11 +1,13 @@
 //! When the service answers: announcements, their absence, guests that lie about it, and the probe's own error.
 
 use microbench_formats::record::ProbeError;
+use microbench_testing::require;
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, text, trials};
 
 #[test]
 fn the_agent_announces_itself_and_both_witnesses_are_recorded() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["late", "unannounced", "chatter"], "trials = 5\nwarmup = false", "");
     let journal = bench.run_study();
@@ -30,6 +32,7 @@ fn the_agent_announces_itself_and_both_witnesses_are_recorded() {
 
 #[test]
 fn every_session_begins_with_the_probes_own_error() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "trials = 1\nwarmup = false", "");
     let journal = bench.run_study();
@@ -42,6 +45,7 @@ fn every_session_begins_with_the_probes_own_error() {
 
 #[test]
 fn the_self_test_shows_the_papers_polls_beside_the_exact_probe() {
+    require!(trials());
     let bench = Bench::new();
     let output = bench.run(&["selftest", "probe", "--guests", "6", "--at-once", "3", "--spread", "0.2"]);
     assert!(output.status.success(), "{}", text(&output.stderr));

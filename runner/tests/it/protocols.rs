@@ -3,8 +3,9 @@
 use std::fs;
 
 use microbench_formats::record::FailureReason;
+use microbench_testing::{program, require};
 
-use crate::support::{Bench, processes_of, text};
+use crate::support::{Bench, processes_of, text, trials};
 
 /// Replaces a part of `study.toml`.
 fn change(bench: &Bench, from: &str, to: &str) {
@@ -20,6 +21,7 @@ fn console(bench: &Bench) -> String {
 
 #[test]
 fn without_a_console_the_marks_are_missing_and_nothing_else() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "trials = 1\nwarmup = false", "console = false\nprobe = \"busy\"\nneighbour = false");
     change(&bench, "[metrics]", "[metrics]\nagent_time = { from = \"spawn\", to = \"agent.ready\" }");
@@ -37,6 +39,7 @@ fn without_a_console_the_marks_are_missing_and_nothing_else() {
 
 #[test]
 fn the_reboot_word_is_the_engines_own_or_the_studys() {
+    require!(trials());
     for (guest, word) in [("", "console=ttyS0 reboot=t fake "), ("reboot = \"k\"", "console=ttyS0 reboot=k fake ")] {
         let bench = Bench::new();
         bench.study(&["ok"], "trials = 1\nwarmup = false", guest);
@@ -47,6 +50,7 @@ fn the_reboot_word_is_the_engines_own_or_the_studys() {
 
 #[test]
 fn a_copy_in_place_of_the_hash_is_asked_for_and_its_answer_checked() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "wrong-digest"], "trials = 1\nwarmup = false", "");
     change(&bench, "kind = \"sha256\"", "kind = \"copy\"");
@@ -64,6 +68,7 @@ fn a_copy_in_place_of_the_hash_is_asked_for_and_its_answer_checked() {
 
 #[test]
 fn the_missing_message_of_the_as_coded_protocol_is_not_available_with_the_reason() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "trials = 1\nwarmup = false", "");
     change(&bench, "seed = 1", "seed = 1\nprotocol = \"as-coded\"");
@@ -76,6 +81,7 @@ fn the_missing_message_of_the_as_coded_protocol_is_not_available_with_the_reason
 
 #[test]
 fn system_calls_are_counted_in_trials_of_their_own() {
+    require!(trials(), program("strace", "strace"));
     let bench = Bench::new();
     bench.study(&["ok", "no-stop"], "concurrency = [1, 2]\ntrials = 1\nwarmup = true\ninstrument_trials = 2", "");
     change(&bench, "[metrics]", "[metrics]\nvmm_system_calls = {}");
@@ -106,6 +112,7 @@ fn system_calls_are_counted_in_trials_of_their_own() {
 
 #[test]
 fn a_file_that_a_setting_names_is_locked_and_given_to_the_vmm() {
+    require!(trials());
     let bench = Bench::new();
     bench.file("templates/one.json", "{ \"a\": 1 }");
     bench.study(&["ok"], "trials = 1\nwarmup = false\nfile = [\"\", \"templates/one.json\"]", "");
@@ -131,6 +138,7 @@ fn a_file_that_a_setting_names_is_locked_and_given_to_the_vmm() {
 
 #[test]
 fn a_profile_decides_how_often_each_cell_is_run() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 5\nwarmup = false", "");
     change(&bench, "[metrics]", "[profiles.short]\ntrials = { 1 = 2 }\nwhere = { concurrency = 1 }\n[metrics]");

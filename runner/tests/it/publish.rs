@@ -1,8 +1,9 @@
 //! From a run to what is published of it: tables, report, queries.
 
+use microbench_testing::require;
 use std::fs;
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, text, trials};
 
 /// A run of the fake engine, analysed.
 fn analysed() -> Bench {
@@ -16,6 +17,7 @@ fn analysed() -> Bench {
 
 #[test]
 fn tables_report_and_queries_of_a_run() {
+    require!(trials());
     let bench = analysed();
     let output = bench.run(&["table", "run"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -50,6 +52,7 @@ fn tables_report_and_queries_of_a_run() {
 
 #[test]
 fn a_query_that_is_wrong_says_what_there_is() {
+    require!(trials());
     let bench = analysed();
     let output = bench.run(&["query", "run", "select boot from samples"]);
     assert_eq!(output.status.code(), Some(1));
@@ -64,6 +67,7 @@ fn a_query_that_is_wrong_says_what_there_is() {
 /// The queries of docs/how-to/query.md, as they stand there.
 #[test]
 fn every_query_of_the_documents_is_answered() {
+    require!(trials());
     let bench = analysed();
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/how-to/query.md");
     let document = fs::read_to_string(path).unwrap();

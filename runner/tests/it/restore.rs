@@ -3,8 +3,9 @@
 use std::fs;
 
 use microbench_plots::journal::Vm;
+use microbench_testing::require;
 
-use crate::support::Bench;
+use crate::support::{Bench, trials};
 
 /// A project with an engine whose guests are restored: in `mode` `restores`, or `unsaved`, whose VMM saves none.
 fn bench(mode: &str) -> Bench {
@@ -38,6 +39,7 @@ load = [{ method = "PUT", path = "/load", body = "{}", boots = true }]
 
 #[test]
 fn a_guest_is_saved_once_a_machine_and_vm_and_restored_in_every_trial() {
+    require!(trials());
     let bench = bench("restores");
     bench.run_study();
     let vms: Vec<Vm> = bench.counted().into_values().flat_map(|execution| execution.vms.into_values()).collect();
@@ -60,6 +62,7 @@ fn a_guest_is_saved_once_a_machine_and_vm_and_restored_in_every_trial() {
 
 #[test]
 fn a_vmm_that_saves_no_guest_fails_its_trials_with_its_own_words() {
+    require!(trials());
     let bench = bench("unsaved");
     bench.run_study();
     let vms: Vec<Vm> = bench.counted().into_values().flat_map(|execution| execution.vms.into_values()).collect();

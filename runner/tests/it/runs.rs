@@ -2,12 +2,14 @@
 
 use microbench_formats::record::FailureReason;
 use microbench_plots::journal::Vm;
+use microbench_testing::require;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::support::{Bench, in_namespaces, text};
+use crate::support::{Bench, in_namespaces, text, trials};
 
 #[test]
 fn a_run_leaves_every_event_reading_and_derived_file() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1, 4]\ntrials = 2", "");
     let journal = bench.run_study();
@@ -42,6 +44,7 @@ fn a_run_leaves_every_event_reading_and_derived_file() {
 
 #[test]
 fn a_vm_takes_few_of_the_descriptors_that_a_machine_allows() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [80]\ntrials = 1\nwarmup = false", "");
     let run = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -108,94 +111,112 @@ fn assert_failed(mode: &str, reason: FailureReason, stage: &str, message: &str) 
 
 #[test]
 fn a_vmm_that_exits_at_once_is_recorded_with_its_words() {
+    require!(trials());
     assert_failed("exit-at-once", FailureReason::Exited, "http.ok", "cannot start");
 }
 
 #[test]
 fn a_vmm_that_refuses_the_level_makes_it_not_applicable() {
+    require!(trials());
     assert_failed("refuse", FailureReason::NotApplicable, "http.ok", "lacks the level");
 }
 
 #[test]
 fn a_vmm_that_crashes_in_boot_is_recorded_with_its_exit_code() {
+    require!(trials());
     assert_failed("crash", FailureReason::Exited, "http.ok", "exit code 9");
 }
 
 #[test]
 fn a_guest_that_never_answers_is_killed_at_the_deadline() {
+    require!(trials());
     assert_failed("silent", FailureReason::Timeout, "http.ok", "deadline is 2 s");
 }
 
 #[test]
 fn a_guest_that_floods_the_console_is_bounded() {
+    require!(trials());
     assert_failed("flood", FailureReason::Timeout, "http.ok", "deadline is 2 s");
 }
 
 #[test]
 fn an_answer_of_another_vm_is_rejected() {
+    require!(trials());
     assert_failed("wrong-nonce", FailureReason::Protocol, "http.ok", "another VM's nonce");
 }
 
 #[test]
 fn an_answer_that_is_not_http_is_rejected() {
+    require!(trials());
     assert_failed("garbage", FailureReason::Protocol, "stats", "GET /stats");
 }
 
 #[test]
 fn half_a_json_is_rejected() {
+    require!(trials());
     assert_failed("half-json", FailureReason::Protocol, "stats", "does not parse");
 }
 
 #[test]
 fn an_endless_body_is_bounded() {
+    require!(trials());
     assert_failed("endless", FailureReason::Protocol, "stats", "more than 262144 bytes");
 }
 
 #[test]
 fn a_guest_that_takes_a_connection_and_says_nothing_ends_at_the_deadline() {
+    require!(trials());
     assert_failed("mute", FailureReason::Timeout, "http.ok", "deadline is 2 s");
     assert_failed("mute-later", FailureReason::Timeout, "stats", "no answer within 10 s");
 }
 
 #[test]
 fn an_answer_that_drips_ends_at_the_deadline() {
+    require!(trials());
     assert_failed("drip", FailureReason::Timeout, "http.ok", "deadline is 2 s");
     assert_failed("drip-later", FailureReason::Timeout, "stats", "no answer within 10 s");
 }
 
 #[test]
 fn a_head_of_a_gigabyte_is_bounded() {
+    require!(trials());
     assert_failed("big-head", FailureReason::Protocol, "http.ok", "a head of more than 8192 bytes");
     assert_failed("big-head-later", FailureReason::Protocol, "stats", "GET /stats");
 }
 
 #[test]
 fn a_later_answer_of_another_vm_is_rejected() {
+    require!(trials());
     assert_failed("wrong-nonce-later", FailureReason::Protocol, "stats", "another VM's nonce");
 }
 
 #[test]
 fn a_stopped_vmm_is_killed_at_the_deadline() {
+    require!(trials());
     assert_failed("stopped", FailureReason::Timeout, "http.ok", "deadline is 2 s");
 }
 
 #[test]
 fn a_redirect_is_not_followed() {
+    require!(trials());
     assert_failed("redirect", FailureReason::Protocol, "stats", "302");
 }
 
 #[test]
 fn a_wrong_digest_is_rejected() {
+    require!(trials());
     assert_failed("wrong-digest", FailureReason::Protocol, "work.end", "the checksum is");
 }
 
 #[test]
 fn a_guest_that_does_not_stop_is_killed_at_the_deadline() {
+    require!(trials());
     assert_failed("no-stop", FailureReason::Timeout, "exit", "had not ended 1 s after");
 }
 
 #[test]
 fn a_vmm_that_ends_badly_is_recorded_though_its_samples_stay() {
+    require!(trials());
     let vm = misbehaving("bad-exit");
     assert!(vm.failure.unwrap().message.contains("exit code 7"));
     assert!(!vm.events.contains_key("exit"), "an end that is no success is no shutdown");
@@ -205,6 +226,7 @@ fn a_vmm_that_ends_badly_is_recorded_though_its_samples_stay() {
 /// Reading them takes longer than all else that is done for a VM, and what is said to guests and VMMs needs none.
 #[test]
 fn certificates_are_not_read_for_each_vm() {
+    require!(trials());
     let bench = Bench::new();
     let certificates = bench.file("certificates", "");
     let watch = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();

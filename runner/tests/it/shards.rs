@@ -8,11 +8,12 @@ use std::process::{Command, Output, Stdio};
 use microbench_formats::journal::{encode, records};
 use microbench_formats::record::{HostKind, Plan, Record};
 use microbench_plots::journal::Execution;
+use microbench_testing::require;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{Bench, counted, is_root, processes_of, text, variables, wait_until};
+use crate::support::{Bench, counted, is_root, processes_of, text, trials, variables, wait_until};
 
 /// A project with a study of two modes, one and two VMs at once: `trials` blocks of four trials.
 fn bench(trials: u32) -> Bench {
@@ -55,6 +56,7 @@ fn json(output: &Output) -> Value {
 
 #[test]
 fn a_plan_says_who_does_what_and_what_cannot_be_divided() {
+    require!(trials());
     let bench = bench(5);
     let shown = text(&bench.run(&["plan", "study.toml", "--shards", "3"]).stdout);
     insta::assert_snapshot!(shown.split_once("\nshards: ").expect("shards are shown").1);
@@ -76,6 +78,7 @@ fn a_plan_says_who_does_what_and_what_cannot_be_divided() {
 
 #[test]
 fn shards_of_several_hosts_are_what_one_run_would_have_been() {
+    require!(trials());
     let bench = bench(6);
     let whole = bench.run_study();
     for (index, host) in [(1, "n1"), (2, "n2"), (3, "n1")] {
@@ -152,6 +155,7 @@ fn shards_of_several_hosts_are_what_one_run_would_have_been() {
 
 #[test]
 fn what_is_no_run_together_is_refused() {
+    require!(trials());
     let bench = bench(4);
     bench.run_study();
     run_shard(&bench, "1/2", "one", "n1");
@@ -226,6 +230,7 @@ fn what_is_no_run_together_is_refused() {
 
 #[test]
 fn cells_that_share_no_host_are_not_compared() {
+    require!(trials());
     let bench = Bench::new();
     let study = bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let claim = "[[claims]]\nname = \"same\"\ntext = \"They are alike.\"\nmetric = \"kernel_boot_time\"\n\
@@ -265,6 +270,7 @@ fn cells_that_share_no_host_are_not_compared() {
 
 #[test]
 fn a_shard_that_was_killed_is_gone_on_with() {
+    require!(trials());
     let bench = bench(6);
     let arguments = ["run", "study.toml", "--host", "fake", "--shard", "1/2", "--out", "one"];
     let mut runner = bench.start(&arguments);
@@ -287,6 +293,7 @@ fn a_shard_that_was_killed_is_gone_on_with() {
 /// What a node does with a shard that another one left.
 #[test]
 fn a_session_of_another_node_is_taken_over_only_when_it_is_over() {
+    require!(trials());
     let bench = bench(2);
     assert!(bench.run(&["run", "study.toml", "--host", "fake", "--shard", "1/1", "--out", "one"]).status.success());
     let journal = bench.path("one/journal.ndjson");
@@ -342,6 +349,7 @@ fn with_fakes(bench: &Bench, arguments: &[&str]) -> Command {
 
 #[test]
 fn a_study_is_submitted_looked_at_cancelled_and_merged() {
+    require!(trials());
     let bench = bench(4);
     let submit =
         ["submit", "slurm", "study.toml", "--shards", "2", "--host", "fake", "--constraint", "kvm", "--exclusive"];
@@ -411,6 +419,7 @@ fn a_study_is_submitted_looked_at_cancelled_and_merged() {
 
 #[test]
 fn a_machine_without_slurm_is_told_so() {
+    require!(trials());
     let bench = bench(2);
     let empty = bench.file("empty/none", "").parent().unwrap().to_path_buf();
     let arguments = ["submit", "slurm", "study.toml", "--shards", "2", "--host", "fake"];

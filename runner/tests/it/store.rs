@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use microbench_testing::require;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{Bench, processes_of, text, wait_until};
+use crate::support::{Bench, processes_of, text, trials, wait_until};
 
 /// A project with two imported runs of the study `test`, an older and a newer one, in its `runs/`.
 fn imported() -> Bench {
@@ -33,6 +34,7 @@ fn json(bench: &Bench, arguments: &[&str]) -> Value {
 
 #[test]
 fn a_run_is_named_by_its_beginning_or_as_the_latest_wherever_one_is_taken() {
+    require!(trials());
     let bench = imported();
     for (name, found) in [("test-o", "old"), ("latest", "new"), ("latest:test", "new"), ("runs/test-old", "old")] {
         let analyzed = bench.run(&["analyze", name]);
@@ -56,6 +58,7 @@ fn a_run_is_named_by_its_beginning_or_as_the_latest_wherever_one_is_taken() {
 
 #[test]
 fn runs_are_listed_with_their_state_and_what_cannot_be_read_with_the_reason() {
+    require!(trials());
     let bench = imported();
     // Interrupted after its first trial, and gone on with for one more: two sessions.
     bench.study(&["ok"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
@@ -94,6 +97,7 @@ fn runs_are_listed_with_their_state_and_what_cannot_be_read_with_the_reason() {
 
 #[test]
 fn a_run_that_is_executed_is_said_to_be_and_is_neither_packed_nor_removed() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = false", "boot_deadline_s = 600");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "runs/held"]);
@@ -117,6 +121,7 @@ fn a_run_that_is_executed_is_said_to_be_and_is_neither_packed_nor_removed() {
 
 #[test]
 fn an_exported_run_is_the_same_bytes_each_time_and_gives_the_same_results_elsewhere() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "crash"], "concurrency = [1, 2]\ntrials = 3", "");
     bench.run_study();
@@ -161,6 +166,7 @@ fn an_exported_run_is_the_same_bytes_each_time_and_gives_the_same_results_elsewh
 
 #[test]
 fn an_archive_that_was_changed_is_refused_and_a_console_is_left_out_on_request() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     bench.run_study();
@@ -223,6 +229,7 @@ fn what_may_go_is_said_first_and_removed_on_request() {
 
 #[test]
 fn what_a_script_reads_is_json_and_nothing_else() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
     let artifacts = json(&bench, &["artifacts", "study.toml", "--json"]);

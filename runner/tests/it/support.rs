@@ -5,10 +5,16 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 
+use microbench::run::parts::TESTBED_KERNEL;
 use microbench_formats::journal::{encode, records};
 use microbench_formats::record::Record;
+use microbench_measure::artifacts::cache::Cache;
+use microbench_measure::artifacts::project::Project;
+use microbench_measure::artifacts::{kernel, program as described};
 use microbench_plots::journal::{self, Journal};
+use microbench_testing::{Missing, Requirement, all, program};
 
 /// Where cargo put the programs of this build.
 fn built() -> PathBuf {
@@ -223,6 +229,75 @@ pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// What trials on this machine itself need: a sandbox that isolates VMMs, taps, and the tools that make a root file system.
+pub(crate) fn trials() -> Requirement {
+    static SANDBOX: OnceLock<Requirement> = OnceLock::new();
+    program("mke2fs", "e2fsprogs")?;
+    program("debugfs", "e2fsprogs")?;
+    let tun = fs::File::options().read(true).write(true).open("/dev/net/tun");
+    tun.map_err(|error| Missing::machine(format!("/dev/net/tun cannot be opened: {error}")))?;
+    let check = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_microbench")).arg("check-sandbox").output().expect("it starts");
+        let said = text(&output.stdout) + &text(&output.stderr);
+        let missing = || Missing::machine(format!("no sandbox that isolates VMMs: {}", said.trim().replace('\n', " ")));
+        if output.status.success() && said.trim().is_empty() { Ok(()) } else { Err(missing()) }
+    };
+    SANDBOX.get_or_init(check).clone()
+}
+
+/// Root of this machine.
+pub(crate) fn root() -> Requirement {
+    if is_root() { Ok(()) } else { Err(Missing::machine("only root can do this")) }
+}
+
+/// What containers and plain processes need on this machine itself: root, loop devices, the static agent.
+pub(crate) fn mounts() -> Requirement {
+    trials()?;
+    root()?;
+    if !Path::new("/dev/loop-control").exists() {
+        return Err(Missing::machine("no loop devices: /dev/loop-control is not there"));
+    }
+    agent().map(drop)
+}
+
+/// The static guest agent of this build.
+pub(crate) fn agent() -> Result<PathBuf, Missing> {
+    let target = Path::new(env!("CARGO_BIN_EXE_microbench")).parent().and_then(Path::parent).expect("a target folder");
+    let path = target.join("x86_64-unknown-linux-gnu/agent/microbench-agent");
+    if path.is_file() { Ok(path) } else { Err(Missing::installable("the guest agent is not built (`make build`)")) }
+}
+
+/// What trials in the emulated host need: QEMU, the agent, the engines' programs, and these kernels and the emulated host's own in the
+/// user's cache. `make test` has what can be built be built.
+pub(crate) fn emulated(kernels: &[&str], programs: &[&str]) -> Requirement {
+    program("qemu-system-x86_64", "qemu-system-x86")?;
+    program("mke2fs", "e2fsprogs")?;
+    agent()?;
+    if all() {
+        return Ok(());
+    }
+    let made = || -> anyhow::Result<Option<String>> {
+        let cache = Cache::of_user()?;
+        let project = Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"))?;
+        for name in kernels.iter().copied().chain([TESTBED_KERNEL]) {
+            if !kernel::is_made(&project.kernels(), name, &cache)? {
+                return Ok(Some(format!("the kernel {name} is not built (`make test` builds it)")));
+            }
+        }
+        for name in programs {
+            if !described::is_had(name, &cache)? {
+                return Ok(Some(format!("the program {name} is not there (`make images` fetches it)")));
+            }
+        }
+        Ok(None)
+    };
+    match made() {
+        Ok(None) => Ok(()),
+        Ok(Some(reason)) => Err(Missing::installable(reason)),
+        Err(error) => Err(Missing::installable(format!("{error:#}"))),
+    }
+}
+
 /// The variables that `command` sets.
 pub(crate) fn variables(command: &Command) -> Vec<(OsString, OsString)> {
     command.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap_or_default().to_owned())).collect()
@@ -256,17 +331,18 @@ pub(crate) struct ControlGroup {
     folder: PathBuf,
 }
 
-/// A control group whose members have `bytes` of memory; `None` where none can be made.
-pub(crate) fn control_group(bytes: u64) -> Option<ControlGroup> {
+/// A control group whose members have `bytes` of memory.
+pub(crate) fn control_group(bytes: u64) -> Result<ControlGroup, Missing> {
     let name = format!("microbench-test-{}", std::process::id());
     let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
-    roots.into_iter().find_map(|(root, limit)| {
+    let group = roots.into_iter().find_map(|(root, limit)| {
         let folder = Path::new(root).join(&name);
         fs::create_dir(&folder).ok()?;
         let group = ControlGroup { folder };
         fs::write(group.folder.join(limit), bytes.to_string()).ok()?;
         Some(group)
-    })
+    });
+    group.ok_or_else(|| Missing::machine("no control group of memory can be made here"))
 }
 
 impl ControlGroup {

@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use console::strip_ansi_codes;
+use microbench_testing::require;
 use serde_json::Value;
 
-use crate::support::{Bench, processes_of, text, variables, wait_until};
+use crate::support::{Bench, processes_of, text, trials, variables, wait_until};
 
 /// The program on a terminal of so many columns: `script` of util-linux makes one and passes it on.
 fn terminal(bench: &Bench, columns: u16, arguments: &str) -> Command {
@@ -41,6 +42,7 @@ fn lines(output: &str) -> Vec<String> {
 
 #[test]
 fn a_trial_is_a_line_with_its_status_and_what_went_wrong_below_it() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "crash", "refuse", "complains-first"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -63,6 +65,7 @@ fn a_trial_is_a_line_with_its_status_and_what_went_wrong_below_it() {
 
 #[test]
 fn nothing_is_wider_than_the_terminal_and_colours_obey() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "late", "crash"], "concurrency = [1, 2]\ntrials = 2", "");
     for columns in [40, 60, 80] {
@@ -108,6 +111,7 @@ fn log_lines_stand_above_the_live_line() {
 
 #[test]
 fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = false", "");
     bench.run_study();
@@ -135,6 +139,7 @@ fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
 
 #[test]
 fn one_interrupt_from_the_terminal_lets_the_trial_end() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     let mut command = terminal(&bench, 80, "run study.toml --host fake --out run");

@@ -3,10 +3,11 @@
 use microbench_formats::journal::records;
 use microbench_formats::precision::Look;
 use microbench_formats::record::{Interference, Record};
+use microbench_testing::require;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Bench, processes_of, text, wait_until};
+use crate::support::{Bench, processes_of, text, trials, wait_until};
 
 /// The rows of `samples.csv` of one metric: trial, attempt, value and status.
 fn samples(bench: &Bench, metric: &str) -> Vec<[String; 4]> {
@@ -21,6 +22,7 @@ fn samples(bench: &Bench, metric: &str) -> Vec<[String; 4]> {
 
 #[test]
 fn a_trial_whose_guest_complains_is_kept_and_run_again() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["complains-first"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -44,6 +46,7 @@ fn a_trial_whose_guest_complains_is_kept_and_run_again() {
 
 #[test]
 fn a_trial_that_is_disturbed_each_time_is_missing_and_says_why() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["complains", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -60,6 +63,7 @@ fn a_trial_that_is_disturbed_each_time_is_missing_and_says_why() {
 
 #[test]
 fn a_pause_makes_the_trial_invalid_and_it_is_run_again() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -77,6 +81,7 @@ fn a_pause_makes_the_trial_invalid_and_it_is_run_again() {
 
 #[test]
 fn a_stopping_rule_stops_in_whole_blocks_and_says_why() {
+    require!(trials());
     let bench = Bench::new();
     let rule = "precision = { metric = \"kernel_boot_time\", relative = 0.02, n_min = 6, every = 2, n_max = 20 }";
     bench.study(&["ok", "unannounced"], &format!("concurrency = [1]\n{rule}\nwarmup = false"), "");
@@ -102,6 +107,7 @@ fn a_stopping_rule_stops_in_whole_blocks_and_says_why() {
 
 #[test]
 fn the_variants_of_one_run_are_compared_with_the_first() {
+    require!(trials());
     let bench = Bench::new();
     let path = bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = false", "");
     let study = std::fs::read_to_string(&path).unwrap();
@@ -127,6 +133,7 @@ fn the_variants_of_one_run_are_compared_with_the_first() {
 
 #[test]
 fn a_load_beside_a_trial_is_found_each_time() {
+    require!(trials());
     let bench = Bench::new();
     let output = bench.run(&["selftest", "load", "--windows", "6", "--length", "0.3"]);
     assert!(output.status.success(), "{}", text(&output.stderr));

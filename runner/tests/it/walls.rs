@@ -8,10 +8,11 @@ use std::process::{Command, Output, Stdio};
 
 use microbench_formats::record::FailureReason;
 use microbench_measure::sys;
+use microbench_testing::{program, require};
 use serde_json::Value;
 
-use crate::containers::{bench as containers, can_mount};
-use crate::support::{Bench, in_namespaces, is_root, text, variables};
+use crate::containers::bench as containers;
+use crate::support::{Bench, in_namespaces, is_root, mounts, root, text, trials, variables};
 
 /// `command` started by a shell that has the file `secret` open as descriptor 7, with a variable that is nobody else's
 /// business.
@@ -25,6 +26,7 @@ fn with_secrets(bench: &Bench, command: &Command) -> Output {
 
 #[test]
 fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["tells"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
     // This thread's session keyring, which is what the programs inherit that it starts.
@@ -139,20 +141,19 @@ fn where_vmms_cannot_be_isolated_nothing_is_started(limited: fn(&Command) -> Com
 
 #[test]
 fn root_without_the_right_to_make_device_files_starts_nothing_unless_it_is_allowed() {
-    if is_root() {
-        where_vmms_cannot_be_isolated_nothing_is_started(without_mknod, "CAP_MKNOD");
-    }
+    require!(trials(), root());
+    where_vmms_cannot_be_isolated_nothing_is_started(without_mknod, "CAP_MKNOD");
 }
 
 #[test]
 fn root_of_a_user_namespace_starts_nothing_unless_it_is_allowed() {
-    if is_root() {
-        where_vmms_cannot_be_isolated_nothing_is_started(as_root_of_a_namespace, "root of a user namespace only");
-    }
+    require!(trials(), root());
+    where_vmms_cannot_be_isolated_nothing_is_started(as_root_of_a_namespace, "root of a user namespace only");
 }
 
 #[test]
 fn a_run_whose_vmms_are_isolated_does_not_say_otherwise_though_it_were_allowed() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run", "--allow-unisolated"]);
@@ -164,6 +165,7 @@ fn a_run_whose_vmms_are_isolated_does_not_say_otherwise_though_it_were_allowed()
 
 #[test]
 fn an_ordinary_users_vmms_have_no_capability_in_their_user_namespace() {
+    require!(trials());
     let bench = Bench::new();
     // Without a network: the fake VMM needs none of its own then, for which it enters a user namespace.
     bench.study(&["ok"], "concurrency = [2]\ntrials = 1\nwarmup = false", "disk = \"clone\"\nnetwork = false");
@@ -204,9 +206,7 @@ fn rooted() -> String {
 
 #[test]
 fn a_container_that_runs_as_root_fails_with_the_reason() {
-    if !can_mount() {
-        return;
-    }
+    require!(mounts(), program("crun", "crun"));
     let bench = containers(&["rooted"], "trials = 1\nwarmup = false", "");
     bench.file("engines/rooted.toml", &rooted());
     bench.run_study();

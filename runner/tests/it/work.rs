@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 
 use microbench_formats::record::FailureReason;
 use microbench_study::manifest::works::WORKS;
+use microbench_testing::require;
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, agent, text, trials};
 
 /// Small work of every kind.
 const METRICS: &str = r#"[metrics]
@@ -35,6 +36,7 @@ fn bench(modes: &[&str], metrics: &str) -> Bench {
 
 #[test]
 fn every_kind_gives_its_values_in_their_units() {
+    require!(trials());
     let bench = bench(&["ok"], METRICS);
     let counted = bench.counted();
     let vm = &counted[&0].vms[&0];
@@ -68,6 +70,7 @@ fn every_kind_gives_its_values_in_their_units() {
 
 #[test]
 fn work_that_was_not_done_is_no_number() {
+    require!(trials());
     for (metric, says) in [
         ("write = { workload = { kind = \"memory-write\", bytes = \"64 KiB\", rounds = 1 } }", "the checksum is"),
         ("read = { workload = { kind = \"disk-read\", bytes = \"64 KiB\", rounds = 1 } }", "the checksum is"),
@@ -94,6 +97,7 @@ fn work_that_was_not_done_is_no_number() {
 
 #[test]
 fn work_that_took_no_time_is_no_number() {
+    require!(trials());
     let bench = bench(&["no-time"], "[metrics]\n");
     let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
     assert_eq!(failure.reason, FailureReason::Protocol);
@@ -102,6 +106,7 @@ fn work_that_took_no_time_is_no_number() {
 
 #[test]
 fn traffic_that_breaks_off_or_never_ends_is_no_number() {
+    require!(trials());
     let http =
         "[metrics]\nhttp = { workload = { kind = \"http\", bytes = \"5000 B\", rounds = 3, connections = 2 } }\n";
     let send = "[metrics]\nsend = { workload = { kind = \"tcp-send\", bytes = \"100001 B\", rounds = 1 } }\n";
@@ -123,6 +128,7 @@ fn traffic_that_breaks_off_or_never_ends_is_no_number() {
 
 #[test]
 fn traffic_that_stands_still_ends_at_the_deadline() {
+    require!(trials());
     let bench = Bench::new();
     let path = bench.study(&["mute-traffic"], "trials = 1\nwarmup = false", "");
     let http = "[metrics]\nhttp = { workload = { kind = \"http\", bytes = \"5000 B\", rounds = 3 } }\n";
@@ -136,6 +142,7 @@ fn traffic_that_stands_still_ends_at_the_deadline() {
 
 #[test]
 fn the_agent_as_a_plain_process_does_every_kind() {
+    require!(agent().map(drop));
     let output = Command::new(env!("CARGO_BIN_EXE_microbench"))
         .args(["selftest", "work", "--folder"])
         // The folder of the build is on a disk, where a direct read is one.

@@ -1,10 +1,11 @@
 //! The working directory is not trusted: nothing in it is executed unless the command line names it.
 
+use microbench_testing::require;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use crate::support::{Bench, processes_of, text, wait_until};
+use crate::support::{Bench, processes_of, text, trials, wait_until};
 
 /// A shell script that leaves the file `executed`; returns its path.
 fn trap(bench: &Bench, name: &str) -> PathBuf {
@@ -41,6 +42,7 @@ fn python_modules_of_the_working_directory_are_not_imported() {
 
 #[test]
 fn programs_of_the_working_directory_are_not_found_by_a_relative_path() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     for name in ["mke2fs", "debugfs", "ldd", "dpkg-query", "python3", "sbatch"] {
@@ -71,6 +73,7 @@ fn doctor_boots_no_guest_of_a_study_that_is_not_named() {
 
 #[test]
 fn a_vmm_does_not_run_in_the_working_directory() {
+    require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = false", "boot_deadline_s = 600");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);

@@ -282,6 +282,8 @@ fn make_image(stage: &Path, size_mib: u32, image: &Path, step: &Step) -> anyhow:
 
 #[cfg(test)]
 mod tests {
+    use microbench_testing::{program, require};
+
     use super::*;
 
     #[test]
@@ -299,6 +301,7 @@ mod tests {
 
     #[test]
     fn equal_inputs_give_equal_images() {
+        require!(program("mke2fs", "e2fsprogs"), program("debugfs", "e2fsprogs"));
         let folder = tempfile::tempdir().unwrap();
         let stage = folder.path().join("stage");
         fs::create_dir_all(stage.join("sbin")).unwrap();
