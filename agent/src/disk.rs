@@ -10,7 +10,7 @@ use microbench_agent::work::{DiskRequest, FOLD, Latency, WorkReply, WorkRequest,
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 
 use crate::memory::Mapping;
-use crate::worker::{reply, since};
+use crate::reply::{reply, since};
 
 /// Reads or writes the region of `path` as asked. What was written is read back for the checksum, outside the timed part.
 ///

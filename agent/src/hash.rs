@@ -6,7 +6,7 @@ use std::time::Instant;
 use microbench_agent::work::{WorkReply, WorkRequest, pseudo_random, sha256};
 use sha2::{Digest, Sha256};
 
-use crate::worker::{reply, since};
+use crate::reply::{reply, since};
 
 /// Hashes; the filling of the buffer, which also touches its pages, is outside the timed part.
 pub(crate) fn hash(request: &WorkRequest) -> WorkReply {

@@ -8,7 +8,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::options::Options;
-use crate::{routes, traffic};
+use crate::traffic;
 
 /// Most bytes of a request line and its headers.
 const HEAD_LIMIT: u64 = 8 << 10;
@@ -87,8 +87,8 @@ impl From<io::Error> for Bad {
     }
 }
 
-/// Serves one connection to its end.
-pub(crate) fn serve(stream: TcpStream, options: &Options) {
+/// Serves one connection to its end. `answer` makes the response to a request.
+pub(crate) fn serve(stream: TcpStream, options: &Options, answer: fn(&Request, &Options) -> Response) {
     drop(stream.set_nodelay(true));
     drop(stream.set_read_timeout(Some(options.idle)));
     drop(stream.set_write_timeout(Some(options.idle)));
@@ -96,7 +96,7 @@ pub(crate) fn serve(stream: TcpStream, options: &Options) {
     let mut reader = BufReader::new(stream);
     loop {
         let (response, close) = match read(&mut reader) {
-            Ok(request) => (routes::answer(&request, options), request.close),
+            Ok(request) => (answer(&request, options), request.close),
             Err(Bad::Gone) => return,
             Err(Bad::Refused(status, why)) => (Response::text(status, why), true),
         };

@@ -16,6 +16,7 @@ mod instants;
 mod kmsg;
 mod memory;
 mod options;
+mod reply;
 mod routes;
 mod stats;
 mod traffic;
@@ -102,7 +103,11 @@ fn serve(mut options: Options) -> std::io::Result<()> {
         let Ok(stream) = stream else { continue };
         let options = Arc::clone(&options);
         // A guest that is out of threads refuses the connection by closing it.
-        drop(std::thread::Builder::new().stack_size(256 << 10).spawn(move || http::serve(stream, &options)));
+        drop(
+            std::thread::Builder::new()
+                .stack_size(256 << 10)
+                .spawn(move || http::serve(stream, &options, routes::answer)),
+        );
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use microbench_agent::work::{FOLD, PAGE_BYTES, WorkReply, WorkRequest, fold, hex
 use nix::libc::c_void;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
-use crate::worker::{reply, since};
+use crate::reply::{reply, since};
 
 /// Adds up every word of a buffer; the sum of the last round is the checksum.
 pub(crate) fn read(request: &WorkRequest) -> io::Result<WorkReply> {

@@ -3,7 +3,7 @@
 //! Work that the guest times itself is asked for by `POST /work`. What the host times is the traffic of other routes:
 //! `GET /file`, `GET /stream` and `POST /stream`.
 
-pub use microbench_formats::record::WorkloadKind;
+pub use microbench_formats::workload::WorkloadKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

@@ -1,9 +1,7 @@
 //! `POST /work`: dispatches to what does it, on the guest's monotonic clock.
 
-use std::io;
-use std::time::Instant;
-
 use microbench_agent::work::{WorkReply, WorkRequest, WorkloadKind};
+use std::io;
 
 use crate::options::Options;
 use crate::{disk, hash, memory};
@@ -26,16 +24,6 @@ pub(crate) fn run(request: &WorkRequest, options: &Options) -> io::Result<WorkRe
             Err(io::ErrorKind::InvalidInput.into())
         }
     }
-}
-
-/// An answer without what only some kinds tell.
-pub(crate) fn reply(duration_ns: u64, checksum: String) -> WorkReply {
-    WorkReply { duration_ns, checksum, backend: None, operation: None }
-}
-
-/// Nanoseconds since then.
-pub(crate) fn since(begun: Instant) -> u64 {
-    u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

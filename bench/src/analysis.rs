@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use microbench::catalog;
-use microbench_formats::record::{HostKind, Plan, PlannedTrial};
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::{Plan, PlannedTrial};
 use microbench_plots::samples::{self, Sample, Status};
 use microbench_study::manifest::{self, Catalog};
 use microbench_study::plan;

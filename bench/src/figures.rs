@@ -9,7 +9,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use microbench_formats::record::{Cell, Level, Plan, Selection};
+use microbench_formats::axis::Level;
+use microbench_formats::cell::Cell;
+use microbench_formats::plan::Plan;
+use microbench_formats::selection::Selection;
 use serde_json::{Value, json};
 
 use crate::Bench;
@@ -84,9 +87,9 @@ fn make(bench: &Bench, folder: &Path, run: &Path) -> Result<()> {
 fn figures(run: &Path) -> Result<Vec<Value>> {
     let plan: Plan = serde_json::from_slice(&fs::read(run.join("plan.json"))?)?;
     let metrics: BTreeMap<&str, _> = plan.metrics.iter().map(|metric| (metric.name.as_str(), metric)).collect();
-    let figure = |figure: &microbench_formats::record::Figure| {
+    let figure = |figure: &microbench_formats::figure::Figure| {
         let svg = fs::read_to_string(run.join(format!("figures/publication/{}.svg", figure.name)))?;
-        let bar = |bar: &microbench_formats::record::FigureBar| {
+        let bar = |bar: &microbench_formats::figure::FigureBar| {
             let cells: Vec<&str> = plan.cells.iter().filter(|cell| has(&bar.of, cell)).map(|cell| &*cell.id).collect();
             json!({ "label": bar.label, "group": bar.group, "cells": cells })
         };

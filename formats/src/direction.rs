@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Metric, MetricSource};
-
 /// The better direction of a metric.
 #[derive(
     Clone,
@@ -38,30 +36,6 @@ impl Better {
             Self::Higher => "a higher value is better",
             Self::Neither => "a difference is neither better nor worse, and never fails a gate",
         }
-    }
-
-    /// The direction of a metric of this source and unit where nothing else says it: a span is better when lower, a
-    /// reading as [`of_reading`] says. Runs that were imported before plans had the direction have lost their source:
-    /// there the unit decides.
-    #[must_use]
-    pub fn of_source(source: &MetricSource, unit: &str) -> Self {
-        match source {
-            MetricSource::Span { .. } => Self::Lower,
-            MetricSource::Reading(name) if name.starts_with(IMPORTED) => match unit {
-                "ms" => Self::Lower,
-                "MB/s" | "1/s" => Self::Higher,
-                _ => Self::Neither,
-            },
-            MetricSource::Reading(name) => of_reading(name),
-        }
-    }
-}
-
-impl Metric {
-    /// Its better direction: the plan's, or what follows from its source where a plan of an earlier version has none.
-    #[must_use]
-    pub fn direction(&self) -> Better {
-        self.better.unwrap_or_else(|| Better::of_source(&self.source, &self.unit))
     }
 }
 
@@ -156,21 +130,5 @@ mod tests {
         assert_eq!(of_reading("work.any.name.throughput"), Better::Higher);
         assert_eq!(of_reading("work.hashing.duration"), Better::Lower);
         assert_eq!((of_reading("unknown"), of_reading("work.x.unknown")), (Better::Neither, Better::Neither));
-    }
-
-    #[test]
-    fn a_plan_without_the_direction_takes_it_from_the_source() {
-        let of = |source: &str| {
-            let json =
-                format!(r#"{{"name": "m", "label": "M", "definition": "", "unit": "MB/s", "source": {source}}}"#);
-            let metric: Metric = serde_json::from_str(&json).unwrap();
-            // What was read is written again as it was: the plan's digest must not change.
-            assert!(!serde_json::to_string(&metric).unwrap().contains("better"));
-            metric.direction()
-        };
-        assert_eq!(of(r#"{"span": {"from": "spawn", "to": "exit"}}"#), Better::Lower);
-        assert_eq!(of(r#"{"reading": "work.m.throughput"}"#), Better::Higher);
-        assert_eq!(of(r#"{"reading": "imported.m"}"#), Better::Higher);
-        assert_eq!(of(r#"{"reading": "kernel.messages"}"#), Better::Neither);
     }
 }

@@ -69,7 +69,8 @@ pub fn rank(name: &str) -> Option<usize> {
 /// Readings: values that are reported, not instants.
 pub mod reading {
     use crate::direction;
-    use crate::record::{Better, Instrument};
+    use crate::direction::Better;
+    use crate::instrument::Instrument;
 
     /// One reading: its name, its unit in the journal and what it is.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,7 +256,7 @@ mod tests {
 
     use super::*;
     use crate::direction;
-    use crate::record::Better;
+    use crate::direction::Better;
 
     #[test]
     fn no_name_stands_twice() {

@@ -14,7 +14,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::code::Code;
-use crate::record::{FORMAT_VERSION, OLDEST_FORMAT, Record};
+use crate::record::Record;
+use crate::version::{FORMAT_VERSION, OLDEST_FORMAT, other_format};
 
 /// Name of the file in a run directory.
 pub const FILE: &str = "journal.ndjson";
@@ -77,15 +78,6 @@ fn missing(written: u64, found: u64) -> String {
         Some(lines) => format!("the {lines} lines before it are missing"),
         None => "lines were added before it, or it stands here twice".to_owned(),
     }
-}
-
-/// The sentence on a file of another format than the two that are read.
-#[must_use]
-pub fn other_format(found: u64) -> String {
-    format!(
-        "it is of format {found}, and this microbench reads the formats {OLDEST_FORMAT} and {FORMAT_VERSION}; read the run with the \
-         version that wrote it"
-    )
 }
 
 /// A line that cannot be read.
@@ -317,7 +309,7 @@ pub fn encode<'a>(records: impl IntoIterator<Item = &'a Record>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::HostKind;
+    use crate::host::HostKind;
 
     fn start(format: u32) -> Record {
         Record::RunStart {

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::Statistic;
+use crate::statistic::Statistic;
 
 /// A stopping rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Precision {
-    /// [`Metric::name`](crate::record::Metric::name) of the metric that is looked at.
+    /// [`Metric::name`](crate::metric::Metric::name) of the metric that is looked at.
     pub metric: String,
     /// Its statistic over trials.
     pub statistic: Statistic,

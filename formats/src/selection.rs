@@ -1,10 +1,13 @@
-//! Selections as older plans have them.
+//! Selections of cells by their levels.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::record::{Level, Selection};
+use crate::axis::Level;
+
+/// Cells, by axis (or `engine`): all that have one of the levels on every axis that is named. Empty for every cell.
+pub type Selection = BTreeMap<String, Vec<Level>>;
 
 /// One level, as a figure of formats up to 5 has it on an axis, or a list of levels.
 #[derive(Deserialize)]
@@ -29,7 +32,8 @@ mod tests {
     use serde::Deserialize;
 
     use super::one_or_many;
-    use crate::record::{Level, Selection};
+    use crate::axis::Level;
+    use crate::selection::Selection;
 
     #[derive(Deserialize)]
     struct Selected {

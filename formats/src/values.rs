@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::record::{Axis, Level};
+use crate::axis::{Axis, Level};
 
 /// Levels by name, in the order of names.
 #[derive(Clone, Default)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use microbench_formats::record::{Figure, Plan, Theme};
+use microbench_formats::figure::{Figure, Theme};
+use microbench_formats::plan::Plan;
 use rayon::prelude::*;
 use serde::Deserialize;
 

@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use microbench_formats::record::{Claim, Comparison, HostKind, Plan, Side, Statistic};
+use microbench_formats::claim::{Claim, Comparison, Side};
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
 use serde::Serialize;
 

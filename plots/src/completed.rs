@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::{Cell, FailureReason, HostKind, Plan};
+use microbench_formats::cell::Cell;
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
+use microbench_formats::record::FailureReason;
 use serde::Serialize;
 
 use crate::journal::{Execution, Failure, Journal, Vm};

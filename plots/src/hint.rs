@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use microbench_formats::record::{HostKind, Plan, Statistic};
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{Room, wrapped_to};
 use serde::Serialize;
 

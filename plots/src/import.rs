@@ -20,11 +20,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use microbench_formats::axis::Level;
+use microbench_formats::cell::Cell;
 use microbench_formats::digests::Digests;
 use microbench_formats::direction::IMPORTED;
-use microbench_formats::record::{
-    Cell, FORMAT_VERSION, HostKind, Level, Metric, MetricSource, Plan, PlannedTrial, Record,
-};
+use microbench_formats::host::HostKind;
+use microbench_formats::metric::{Metric, MetricSource};
+use microbench_formats::plan::{Plan, PlannedTrial};
+use microbench_formats::record::Record;
+use microbench_formats::version::FORMAT_VERSION;
 use serde::{Deserialize, Serialize};
 
 /// How a CSV is to be read.

@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use microbench_formats::digests::Digests;
+use microbench_formats::host::HostKind;
 use microbench_formats::journal::{Damage, lines, records, torn};
 use microbench_formats::precision::Look;
-use microbench_formats::record::{FailureReason, HostKind, Interference, ProbeError, Record, Shard};
+use microbench_formats::record::{FailureReason, Interference, ProbeError, Record};
+use microbench_formats::shard::Shard;
 
 use crate::Error;
 use crate::file::at;

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::{Cell, FailureReason, Limit, Plan};
+use microbench_formats::cell::Cell;
+use microbench_formats::plan::{Limit, Plan};
+use microbench_formats::record::FailureReason;
 
 use crate::journal::{Execution, Journal, Vm};
 use crate::samples::counted;

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use microbench_formats::record::Plan;
+use microbench_formats::plan::Plan;
 use microbench_formats::terminal::aligned;
 
 use crate::compare::{self, Pair, Settings, Side, Verdict};

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use microbench_formats::record::{HostKind, Plan};
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
 use microbench_formats::terminal::{aligned, wrapped};
 use polars::prelude::{AnyValue, Column, DataFrame, DataType, IntoLazy, NamedFrom, Series};
 use polars::sql::SQLContext;
@@ -150,7 +151,7 @@ fn floats(name: &str, values: Vec<Option<f64>>) -> Column {
 
 fn cells(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
     let of =
-        |value: &dyn Fn(&microbench_formats::record::Cell) -> String| plan.cells.iter().map(value).collect::<Vec<_>>();
+        |value: &dyn Fn(&microbench_formats::cell::Cell) -> String| plan.cells.iter().map(value).collect::<Vec<_>>();
     let mut columns = vec![
         text("cell", of(&|cell| cell.id.to_string())),
         text("variant", of(&|cell| cell.variant.to_string())),
@@ -171,7 +172,7 @@ fn cells(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
 }
 
 fn metrics(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
-    let of = |value: &dyn Fn(&microbench_formats::record::Metric) -> String| {
+    let of = |value: &dyn Fn(&microbench_formats::metric::Metric) -> String| {
         plan.metrics.iter().map(value).collect::<Vec<_>>()
     };
     let columns = vec![

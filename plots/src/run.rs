@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use microbench_formats::digests::{Changed, Digests, ENGINES, LOCK, PLAN};
 use microbench_formats::journal::FILE;
 use microbench_formats::plan;
-use microbench_formats::record::Plan;
+use microbench_formats::plan::Plan;
 use sha2::{Digest, Sha256};
 
 use crate::Error;

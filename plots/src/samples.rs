@@ -8,10 +8,14 @@ use std::fs::File;
 use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 
+use microbench_formats::cell::Cell;
+use microbench_formats::host::HostKind;
+use microbench_formats::instrument::Instrument;
+use microbench_formats::metric::{Metric, MetricSource};
+use microbench_formats::plan::{Plan, PlannedTrial};
 use microbench_formats::precision::Look;
-use microbench_formats::record::{
-    Cell, FailureReason, HostKind, Instrument, Metric, MetricSource, NOT_APPLICABLE, Plan, PlannedTrial, Shard,
-};
+use microbench_formats::record::{FailureReason, NOT_APPLICABLE};
+use microbench_formats::shard::Shard;
 use polars::prelude::{Column, DataFrame, DataType, NamedFrom, Series};
 use polars_io::prelude::{CsvWriter, ParquetReader, ParquetWriter};
 use polars_io::{SerReader, SerWriter};

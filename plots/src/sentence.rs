@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::cell::Cell;
 use microbench_formats::direction::Better;
-use microbench_formats::record::{Cell, HostKind, Plan, Statistic};
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{Room, wrapped_to};
 use serde::Serialize;
 

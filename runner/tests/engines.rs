@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use microbench_formats::record::{Level, Values};
+use microbench_formats::axis::Level;
+use microbench_formats::values::Values;
 use microbench_study::engine::context::{Context, Network, SettingFile};
 use microbench_study::engine::description::{self, Engine, GuestKind};
 use microbench_study::engine::launch::{self, Launch, LaunchCall};

@@ -6,7 +6,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use microbench_formats::record::{Comparison, Instrument, Level, MetricSource, Plan, Shard, WorkloadKind};
+use microbench_formats::axis::Level;
+use microbench_formats::claim::Comparison;
+use microbench_formats::instrument::Instrument;
+use microbench_formats::metric::MetricSource;
+use microbench_formats::plan::Plan;
+use microbench_formats::shard::Shard;
+use microbench_formats::workload::WorkloadKind;
 use microbench_study::manifest::{
     self, Catalog, Code, EngineSpec, MAX_BYTES, MAX_CELLS, MOST_KEPT, ManifestErrors, SettingSpec, Study,
 };

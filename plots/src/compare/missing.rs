@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use microbench_formats::record::Statistic;
+use microbench_formats::statistic::Statistic;
 use serde::Serialize;
 
 use crate::completed::Completed;

@@ -26,7 +26,9 @@ pub use self::verdict::{ALPHA, Verdict};
 
 use microbench_formats::code::Code;
 use microbench_formats::direction::Better;
-use microbench_formats::record::{HostKind, Plan, Statistic};
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 
 use self::verdict::{Tolerance, verdict};
 use crate::analyze::Host;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use microbench_formats::direction::Better;
-use microbench_formats::record::Statistic;
+use microbench_formats::statistic::Statistic;
 
 use super::missing::{self, Has, Lacking};
 use super::{Comparison, EVERY_METRIC, Missing, Pair, Settings, Side, VMS_COMPLETED, Verdict, What};

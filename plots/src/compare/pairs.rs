@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use microbench_formats::record::{Cell, Plan};
+use microbench_formats::cell::Cell;
+use microbench_formats::plan::Plan;
 
 /// A cell of each side, or of one side whose counterpart is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -217,7 +217,7 @@ pub(super) fn few_lines(words: &str, width: i32, most: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use microbench_formats::record::{Column, Theme};
+    use microbench_formats::figure::{Column, Theme};
 
     use super::*;
 

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::{
-    Axis, Cell, Figure, FigureForm, HostKind, Level, Metric, Plan, Selection, Statistic, Theme,
-};
+use microbench_formats::axis::{Axis, Level};
+use microbench_formats::cell::Cell;
+use microbench_formats::figure::{Figure, FigureForm, Theme};
+use microbench_formats::host::HostKind;
+use microbench_formats::metric::Metric;
+use microbench_formats::plan::Plan;
+use microbench_formats::selection::Selection;
+use microbench_formats::statistic::Statistic;
 
 use super::description::Data;
 use crate::Error;

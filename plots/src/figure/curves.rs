@@ -1,6 +1,10 @@
 //! Lines over an axis of numbers, for instance VMs at once: the statistic at each level, its interval as a band, and the knee.
 
-use microbench_formats::record::{Figure, FigureForm, Level, Metric, Plan, Scaling, Statistic, Theme};
+use microbench_formats::axis::Level;
+use microbench_formats::figure::{Figure, FigureForm, Scaling, Theme};
+use microbench_formats::metric::Metric;
+use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 
 use super::cells::{self, Place, Places};
 use super::description::{Chart, Data, Description, Entry, Key};

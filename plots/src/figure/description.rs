@@ -1,6 +1,7 @@
 //! What is to be seen in a figure, before anything is drawn: pure data, off which tests read heights, labels and order.
 
-use microbench_formats::record::{Column, Figure, FigureForm, Plan, Theme};
+use microbench_formats::figure::{Column, Figure, FigureForm, Theme};
+use microbench_formats::plan::Plan;
 
 use super::{curves, heat, lines, marks, sequence, setup, stack, timeline};
 use crate::Error;

@@ -1,6 +1,8 @@
 //! Heat maps: the matrix over two axes, a value for each pair of levels, as a colour and as a number.
 
-use microbench_formats::record::{Figure, Level, Metric};
+use microbench_formats::axis::Level;
+use microbench_formats::figure::Figure;
+use microbench_formats::metric::Metric;
 
 use super::cells::{self, Places};
 use super::description::{Chart, Data, Description};

@@ -1,6 +1,7 @@
 //! Empirical distribution functions: one line for each place.
 
-use microbench_formats::record::{Figure, Metric, Scaling};
+use microbench_formats::figure::{Figure, Scaling};
+use microbench_formats::metric::Metric;
 
 use super::cells::{self, Places};
 use super::description::{Chart, Data, Description, Entry, Key};

@@ -1,6 +1,8 @@
 //! Bars, boxes, violins and strips: what stands over which tick.
 
-use microbench_formats::record::{Figure, FigureForm, Metric, Scaling, Statistic, Theme};
+use microbench_formats::figure::{Figure, FigureForm, Scaling, Theme};
+use microbench_formats::metric::Metric;
+use microbench_formats::statistic::Statistic;
 
 use super::cells::{self, Places};
 use super::description::{Chart, Data, Description, Entry, Key, Mark, Panel, Shown};

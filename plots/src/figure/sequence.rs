@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::{Cell, Column, Metric, Theme};
+use microbench_formats::cell::Cell;
+use microbench_formats::figure::{Column, Theme};
+use microbench_formats::metric::Metric;
 
 use super::cells;
 use super::description::{Chart, Data, Description, Entry, Key};

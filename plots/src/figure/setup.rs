@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use microbench_formats::record::{Cell, Figure, Plan};
+use microbench_formats::cell::Cell;
+use microbench_formats::figure::Figure;
+use microbench_formats::plan::Plan;
 
 use super::cells::selects;
 use super::description::{Chart, Description};

@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 
-use microbench_formats::record::{Column, Theme};
+use microbench_formats::figure::{Column, Theme};
 use plotters::style::{FontStyle, RGBColor, register_font};
 
 use super::hatch::{DASHES, Hatch};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::{Figure, Metric, Statistic, Theme};
+use microbench_formats::figure::{Figure, Theme};
+use microbench_formats::metric::Metric;
+use microbench_formats::statistic::Statistic;
 
 use super::cells::{self, Place};
 use super::description::{Chart, Data, Description, Entry, Key};

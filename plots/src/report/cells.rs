@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::Cell;
+use microbench_formats::cell::Cell;
 use serde::Serialize;
 
 use super::Input;

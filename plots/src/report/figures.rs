@@ -1,6 +1,6 @@
 //! The study's figures, drawn into the page.
 
-use microbench_formats::record::Column;
+use microbench_formats::figure::Column;
 use serde::Serialize;
 
 use crate::Error;

@@ -1,6 +1,7 @@
 //! The summary as a table that sorts and filters.
 
-use microbench_formats::record::{Plan, Statistic};
+use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 use serde::Serialize;
 
 use crate::stats::mean::coefficient_of_variation;

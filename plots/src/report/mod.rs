@@ -12,7 +12,8 @@ mod provenance;
 use std::path::{Path, PathBuf};
 
 use handlebars::Handlebars;
-use microbench_formats::record::{HostKind, Plan};
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::{Better, FailureReason, HostKind, Plan, vm_id};
+use microbench_formats::direction::Better;
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
+use microbench_formats::record::{FailureReason, vm_id};
 use serde::Serialize;
 
 use super::{Fact, Input, Limited};
@@ -270,7 +273,7 @@ pub(super) fn claims(verdicts: &[Verdict]) -> Vec<Judged> {
 
 /// What each metric is.
 pub(super) fn metrics(plan: &Plan) -> Vec<Term> {
-    let term = |metric: &microbench_formats::record::Metric| Term {
+    let term = |metric: &microbench_formats::metric::Metric| Term {
         name: metric.name.clone(),
         label: metric.label.clone(),
         definition: format!("{}.", metric.definition.trim().trim_end_matches('.').replace('`', "")),

@@ -4,7 +4,7 @@ use std::fs::File as Open;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use microbench_formats::record::Protocol;
+use microbench_formats::plan::Protocol;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};

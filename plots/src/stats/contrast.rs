@@ -15,7 +15,7 @@
 //! BCa was tried in that simulation and is no better for means and worse for small or long-tailed samples.
 //! No interval of a mean knows of a tail that the sample has no value of: for boots of which 5 % stall, compare medians.
 
-use microbench_formats::record::Statistic;
+use microbench_formats::statistic::Statistic;
 
 use super::bootstrap::{RESAMPLES, expanded_tail, generator, percentile, replicates, student};
 use super::mean::{mean, standard_deviation};

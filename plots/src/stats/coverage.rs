@@ -1,7 +1,7 @@
 //! How often intervals hold what is true, by simulation with fixed seeds: each case draws studies whose truth is known.
 
 use microbench_formats::precision::{Look, Precision};
-use microbench_formats::record::Statistic;
+use microbench_formats::statistic::Statistic;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 

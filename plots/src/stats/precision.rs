@@ -40,7 +40,7 @@ pub fn look(rule: &Precision, values: &[f64], level: f64, seed: u64) -> Look {
 
 #[cfg(test)]
 mod tests {
-    use microbench_formats::record::Statistic;
+    use microbench_formats::statistic::Statistic;
 
     use super::*;
 

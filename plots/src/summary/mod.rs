@@ -7,7 +7,9 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::{HostKind, Plan, Statistic};
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 
 use crate::samples::{Sample, Status};
 use crate::stats::mean::mean;
@@ -25,11 +27,11 @@ pub const LEVEL: f64 = 0.95;
 /// A cell's metric, summarised.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// [`microbench_formats::record::Cell::id`].
+    /// [`microbench_formats::cell::Cell::id`].
     pub cell: String,
     /// The cell's label.
     pub label: String,
-    /// [`microbench_formats::record::Metric::name`].
+    /// [`microbench_formats::metric::Metric::name`].
     pub metric: String,
     /// Unit of every value here.
     pub unit: String,

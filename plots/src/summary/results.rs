@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::{Cell, HostKind, Plan, Statistic};
+use microbench_formats::cell::Cell;
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{Column, Room, fitted};
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use microbench_formats::record::Statistic;
+use microbench_formats::statistic::Statistic;
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 use polars_io::SerWriter;
 use polars_io::prelude::CsvWriter;

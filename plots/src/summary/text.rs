@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use microbench_formats::plan::Plan;
 use microbench_formats::precision::{Look, Precision};
-use microbench_formats::record::{Plan, Statistic};
+use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{self, Room, fitted, wrapped_to};
 
 use super::{LEVEL, Row};

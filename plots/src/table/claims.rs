@@ -1,6 +1,7 @@
 //! The claims with their verdicts.
 
-use microbench_formats::record::{Comparison, Plan};
+use microbench_formats::claim::Comparison;
+use microbench_formats::plan::Plan;
 
 use super::{Cell, Column, Table, host};
 use crate::claim::{Verdict, number};

@@ -1,6 +1,9 @@
 //! One metric: a row for each configuration, a group of columns for each number of VMs at once.
 
-use microbench_formats::record::{Cell, Level, Metric, Plan};
+use microbench_formats::axis::Level;
+use microbench_formats::cell::Cell;
+use microbench_formats::metric::Metric;
+use microbench_formats::plan::Plan;
 
 use super::{Cell as TableCell, Column, Table, decimals_of, host, sentence};
 use crate::figure::cells::{named, note};
@@ -160,7 +163,7 @@ fn numbers(row: Option<&Row>, digits: usize, mark: Option<usize>, intervals: boo
         (true, None) => return [TableCell::Number { value: median, decimals: digits, mark }, few(row), few(row)],
         (true, Some(interval)) => [interval.low, interval.high],
         (false, _) => {
-            let values = row.finite(microbench_formats::record::Statistic::Median);
+            let values = row.finite(microbench_formats::statistic::Statistic::Median);
             [
                 values.iter().copied().fold(f64::INFINITY, f64::min),
                 values.iter().copied().fold(f64::NEG_INFINITY, f64::max),

@@ -12,7 +12,7 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
-use microbench_formats::record::HostKind;
+use microbench_formats::host::HostKind;
 
 use crate::analyze::Loaded;
 use crate::file::write;

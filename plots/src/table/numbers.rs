@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use microbench_formats::record::{Figure, Metric, Plan, Statistic};
+use microbench_formats::figure::Figure;
+use microbench_formats::metric::Metric;
+use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 
 use super::{decimals_of, shown};
 use crate::claim::{self, Verdict};
@@ -194,7 +197,7 @@ fn fields(
     let end = |value: Option<f64>| value.map(|value| shown(value, digits)).ok_or_else(few);
     let n: usize = rows.iter().map(|row| row.n()).sum();
     let label = match place.cells.as_slice() {
-        [cell] => named(plan, "variant", &microbench_formats::record::Level::Text(cell.variant.to_string())),
+        [cell] => named(plan, "variant", &microbench_formats::axis::Level::Text(cell.variant.to_string())),
         _ => place.label.clone(),
     };
     vec![

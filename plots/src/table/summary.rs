@@ -1,6 +1,7 @@
 //! Everything: one row for each metric and cell.
 
-use microbench_formats::record::{Plan, Statistic};
+use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 
 use super::{Cell, Column, Table, decimals, decimals_of, host, metric, sentence};
 use crate::samples::Status;

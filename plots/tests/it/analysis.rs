@@ -1,6 +1,7 @@
 //! From a journal to samples and summaries.
 
-use microbench_formats::record::{FailureReason, Limit, Record};
+use microbench_formats::plan::Limit;
+use microbench_formats::record::{FailureReason, Record};
 use microbench_plots::analyze;
 use microbench_plots::limit;
 use microbench_plots::samples::Status;

@@ -1,6 +1,8 @@
 //! Claims: limits and intervals in, verdicts out.
 
-use microbench_formats::record::{Claim, Comparison, Level, Side, Statistic};
+use microbench_formats::axis::Level;
+use microbench_formats::claim::{Claim, Comparison, Side};
+use microbench_formats::statistic::Statistic;
 use microbench_plots::claim::{Outcome, text as shown};
 use microbench_plots::{Analysis, analyze};
 

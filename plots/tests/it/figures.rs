@@ -1,6 +1,9 @@
 //! From samples to figures: what their descriptions say, and the files.
 
-use microbench_formats::record::{Column, Figure, FigureForm, Level, NOT_APPLICABLE, Record, Statistic, Theme};
+use microbench_formats::axis::Level;
+use microbench_formats::figure::{Column, Figure, FigureForm, Theme};
+use microbench_formats::record::{NOT_APPLICABLE, Record};
+use microbench_formats::statistic::Statistic;
 use microbench_plots::figure::description::{Chart, Key, Mark, Panel, Shown};
 use microbench_plots::figure::{Data, Description, describe};
 use microbench_plots::{analyze, journal, plot, samples, summary};

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::{
-    Axis, Cell, Column, FailureReason, Figure, FigureForm, Level, PlannedTrial, Record, Scaling, Statistic, Theme,
-    Values,
-};
+use microbench_formats::axis::{Axis, Level};
+use microbench_formats::cell::Cell;
+use microbench_formats::figure::{Column, Figure, FigureForm, Scaling, Theme};
+use microbench_formats::plan::PlannedTrial;
+use microbench_formats::record::{FailureReason, Record};
+use microbench_formats::statistic::Statistic;
+use microbench_formats::values::Values;
 use microbench_plots::figure::curves::{Curve, Curves, Knee};
 use microbench_plots::figure::description::{Chart, Key, Shown};
 use microbench_plots::figure::heat::Heat;

@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use microbench_formats::axis::{Axis, Level};
+use microbench_formats::cell::Cell;
 use microbench_formats::digests::Digests;
 use microbench_formats::journal::encode;
-use microbench_formats::record::{Axis, Cell, Level, Metric, MetricSource, Plan, Values};
+use microbench_formats::metric::{Metric, MetricSource};
+use microbench_formats::plan::Plan;
+use microbench_formats::values::Values;
 use microbench_plots::import::{CellMapping, Imported, Mapping, OneOf, Rows, import, start};
 use microbench_plots::{Analysis, analyze, journal, samples};
 use microbench_testing::{Missing, require};

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use microbench_formats::record::{FigureForm, Record};
+use microbench_formats::figure::FigureForm;
+use microbench_formats::record::Record;
 use microbench_plots::{analyze, report};
 use microbench_testing::{program, require};
 
@@ -138,7 +139,7 @@ fn a_bare_run_has_a_page_too() {
     let mut run = Run::new(1, Vec::new());
     run.plan.figures = vec![figure("empty", FigureForm::Bars, &["kernel_boot_time"])];
     run.plan.figures[0].only =
-        std::collections::BTreeMap::from([("concurrency".to_owned(), vec![microbench_formats::record::Level::Int(1)])]);
+        std::collections::BTreeMap::from([("concurrency".to_owned(), vec![microbench_formats::axis::Level::Int(1)])]);
     run.write_plan();
     run.write_journal(&[Run::start()]);
     analyze(run.folder()).unwrap();

@@ -1,6 +1,6 @@
 //! Results for a reader: the tree, the sentences, the hints.
 
-use microbench_formats::record::Better;
+use microbench_formats::direction::Better;
 use microbench_formats::terminal::Room;
 use microbench_plots::sentence::{Says, sentences};
 use microbench_plots::summary::results;

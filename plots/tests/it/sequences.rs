@@ -1,6 +1,7 @@
 //! Sequences: a cell's values over the execution order.
 
-use microbench_formats::record::{Record, Theme};
+use microbench_formats::figure::Theme;
+use microbench_formats::record::Record;
 use microbench_plots::figure::description::{Chart, Key};
 use microbench_plots::figure::sequence::{Kind, Sequence, describe};
 use microbench_plots::figure::{Data, Description};

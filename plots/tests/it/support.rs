@@ -3,12 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::axis::{Axis, Level};
+use microbench_formats::cell::Cell;
+use microbench_formats::figure::{Column, Figure, FigureBar, FigureForm, Scaling, Theme};
+use microbench_formats::host::HostKind;
 use microbench_formats::journal::{encode, records};
-use microbench_formats::record::{
-    Axis, Cell, Column, FORMAT_VERSION, FailureReason, Figure, FigureBar, FigureForm, HostKind, Level, Metric,
-    MetricSource, Plan, PlannedTrial, Protocol, Record, Reference, ReferenceValue, Scaling, Selection, Statistic,
-    Theme, Values,
-};
+use microbench_formats::metric::{Metric, MetricSource};
+use microbench_formats::plan::{Plan, PlannedTrial, Protocol};
+use microbench_formats::record::{FailureReason, Record};
+use microbench_formats::reference::{Reference, ReferenceValue};
+use microbench_formats::selection::Selection;
+use microbench_formats::statistic::Statistic;
+use microbench_formats::values::Values;
+use microbench_formats::version::FORMAT_VERSION;
 
 /// A run directory; removed when dropped.
 pub(crate) struct Run {

@@ -3,7 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use microbench_formats::record::{Claim, Comparison, FigureForm, Level, Record, Side, Statistic};
+use microbench_formats::axis::Level;
+use microbench_formats::claim::{Claim, Comparison, Side};
+use microbench_formats::figure::FigureForm;
+use microbench_formats::record::Record;
+use microbench_formats::statistic::Statistic;
 use microbench_plots::{analyze, plot, table};
 use microbench_testing::{program, require};
 

@@ -9,7 +9,7 @@ use microbench::store::identity::Identity;
 use microbench::store::merge;
 use microbench::store::noise::Noise;
 use microbench_formats::code::Code;
-use microbench_formats::record::HostKind;
+use microbench_formats::host::HostKind;
 use microbench_formats::terminal::wrapped_to;
 use microbench_measure::terminal::screen::Stream;
 use microbench_plots::claim::Outcome;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
-use microbench_formats::record::{HostKind, Shard, Theme};
+use microbench_formats::figure::Theme;
+use microbench_formats::host::HostKind;
+use microbench_formats::shard::Shard;
 use microbench_measure::selftest::probe::FakeGuests;
 use microbench_measure::terminal::screen::Colour;
 

@@ -8,7 +8,7 @@ use microbench::run::needs;
 use microbench::store::identity::{self, Identity};
 use microbench::store::noise::Noise;
 use microbench_formats::code::Code;
-use microbench_formats::record::Statistic;
+use microbench_formats::statistic::Statistic;
 use microbench_measure::out;
 use microbench_plots::{compare, noise, samples};
 use microbench_study::plan;

@@ -12,7 +12,7 @@ use microbench::store::survey::{self, State};
 use microbench::store::{name, prune};
 use microbench_formats::code::Code;
 use microbench_formats::describe::describe;
-use microbench_formats::record::Shard;
+use microbench_formats::shard::Shard;
 use microbench_formats::terminal::{Column, fitted, wrapped_to};
 use microbench_measure::sys::durable;
 use microbench_measure::terminal::screen::Stream;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use microbench_formats::record::Workload;
+use microbench_formats::workload::Workload;
 use microbench_measure::artifacts::agent;
 use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::selftest::work::{Row, measure};
@@ -69,7 +69,7 @@ fn how(workload: &Workload) -> String {
 
 #[cfg(test)]
 mod tests {
-    use microbench_formats::record::{DiskAccess, WorkloadKind};
+    use microbench_formats::workload::{DiskAccess, WorkloadKind};
 
     use super::*;
 

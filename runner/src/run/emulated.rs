@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
-use microbench_formats::record::{Plan, ProbeError, Record};
+use microbench_formats::plan::Plan;
+use microbench_formats::record::{ProbeError, Record};
 use microbench_measure::artifacts::Kind;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::program;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use microbench_formats::record::Plan;
+use microbench_formats::plan::Plan;
 use microbench_measure::trial::execution::JobTrial;
 
 use super::session::vms;
@@ -94,7 +94,7 @@ mod tests {
             })
         };
         serde_json::from_value(serde_json::json!({
-            "format": microbench_formats::record::FORMAT_VERSION, "study": "s", "title": "S", "protocol": "corrected", "profile": "",
+            "format": microbench_formats::version::FORMAT_VERSION, "study": "s", "title": "S", "protocol": "corrected", "profile": "",
             "seed": 1, "warmup": false, "give_up_after": 0, "axes": [], "cells": cells.iter().map(cell).collect::<Vec<_>>(),
             "trials": [], "workloads": [], "metrics": [], "figures": [], "claims": [], "reference": null, "excluded": [],
         }))

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use microbench_formats::record::{HostKind, Plan, Record};
+use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
+use microbench_formats::record::Record;
 use microbench_measure::host::interference::Watcher;
 use microbench_measure::parts::Parts;
 use microbench_measure::trial::Trial;

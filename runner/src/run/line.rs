@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use microbench_formats::describe::one_line;
-use microbench_formats::record::{FailureReason, Plan, Record};
+use microbench_formats::plan::Plan;
+use microbench_formats::record::{FailureReason, Record};
 use microbench_formats::terminal::{cut, folded, wrapped_to};
 use microbench_measure::trial::execution::JobTrial;
 use microbench_plots::journal;

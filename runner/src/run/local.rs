@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use microbench_formats::record::{FailureReason, Plan};
+use microbench_formats::plan::Plan;
+use microbench_formats::record::FailureReason;
 use microbench_measure::artifacts::seal::Seals;
 use microbench_measure::host::interference::Watcher;
 use microbench_measure::parts::Parts;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
 use microbench_formats::exit::MISSING_REQUIREMENT;
-use microbench_formats::record::HostKind;
+use microbench_formats::host::HostKind;
 use microbench_study::engine::description::Engine;
 
 use microbench_measure::requirement::{self, Lack, Lacking};

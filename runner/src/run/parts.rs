@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
-use microbench_formats::record::{Cell, Instrument, Plan};
+use microbench_formats::instrument::Instrument;
+use microbench_formats::plan::Plan;
 use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::project::Project;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use microbench_formats::code::{Code, Coded};
-use microbench_formats::record::HostKind;
+use microbench_formats::host::HostKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::store::identity::Identity;
+use microbench_formats::cell::Cell;
 use microbench_formats::files::known;
-use microbench_formats::record::{Cell, Plan, Protocol, Shard};
+use microbench_formats::plan::{Plan, Protocol};
+use microbench_formats::shard::Shard;
 use microbench_measure::artifacts::Artifact;
 use microbench_measure::artifacts::lock::Lock;
 use serde::Serialize;

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
 use microbench_formats::code::Code;
-use microbench_formats::record::Shard;
+use microbench_formats::shard::Shard;
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 
@@ -128,7 +128,7 @@ pub fn remove(folder: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use microbench_formats::record::HostKind;
+    use microbench_formats::host::HostKind;
 
     use super::*;
     use crate::store::survey::{Kind, Session};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use microbench_formats::plan::Plan;
 use microbench_formats::precision::{Look, Precision};
-use microbench_formats::record::Plan;
 use microbench_measure::trial::execution::JobTrial;
 use microbench_plots::limit;
 use microbench_plots::samples;
@@ -113,7 +113,7 @@ pub fn said(rule: &Precision, blocks: u32, cells: &BTreeMap<String, Look>) -> St
 
 #[cfg(test)]
 mod tests {
-    use microbench_formats::record::Instrument;
+    use microbench_formats::instrument::Instrument;
 
     use super::*;
 

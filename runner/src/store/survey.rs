@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use microbench_formats::digests::Digests;
+use microbench_formats::host::HostKind;
 use microbench_formats::journal::{Damage, records};
-use microbench_formats::record::{HostKind, Plan, Record, Shard};
+use microbench_formats::plan::Plan;
+use microbench_formats::record::Record;
+use microbench_formats::shard::Shard;
 use microbench_study::plan::NOISE;
 use serde::Serialize;
 

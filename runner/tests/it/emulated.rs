@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use microbench_formats::record::{FailureReason, HostKind, Interference};
+use microbench_formats::host::HostKind;
+use microbench_formats::record::{FailureReason, Interference};
 use microbench_plots::journal::{self, Journal};
 use microbench_testing::require;
 use nix::sys::signal::{Signal, kill};

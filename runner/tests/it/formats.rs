@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use microbench_formats::journal::{encode, records};
-use microbench_formats::record::{FORMAT_VERSION, OLDEST_FORMAT, Record};
+use microbench_formats::record::Record;
+use microbench_formats::version::{FORMAT_VERSION, OLDEST_FORMAT};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{Bench, text};

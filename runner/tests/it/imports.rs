@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use microbench_formats::record::{Plan, Theme};
+use microbench_formats::figure::Theme;
+use microbench_formats::plan::Plan;
 use microbench_plots::figure::description::{Chart, Mark, Shown};
 use microbench_plots::figure::{Data, Description, describe};
 use microbench_plots::{samples, summary};

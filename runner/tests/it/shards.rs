@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
+use microbench_formats::host::HostKind;
 use microbench_formats::journal::{encode, records};
-use microbench_formats::record::{HostKind, Plan, Record};
+use microbench_formats::plan::Plan;
+use microbench_formats::record::Record;
 use microbench_plots::journal::Execution;
 use microbench_testing::require;
 use nix::sys::signal::{Signal, kill};

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use microbench_formats::record::Plan;
+use microbench_formats::plan::Plan;
 use microbench_measure::artifacts::image::Rootfs;
 use microbench_measure::artifacts::kernel::Kernel;
 use microbench_study::engine::description;

@@ -6,7 +6,8 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_formats::record::{HostKind, Record};
+use microbench_formats::host::HostKind;
+use microbench_formats::record::Record;
 use nix::mount::{MsFlags, mount};
 use tracing::debug;
 

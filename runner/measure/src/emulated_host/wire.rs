@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
-use microbench_formats::record::{Cell, ProbeError, Record, Workload};
+use microbench_formats::cell::Cell;
+use microbench_formats::record::{ProbeError, Record};
+use microbench_formats::workload::Workload;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use microbench_formats::record::{HostKind, Interference, Record};
+use microbench_formats::host::HostKind;
+use microbench_formats::record::{Interference, Record};
 
 use crate::guest::kernel_errors;
 use crate::host::counters::counts::{Counts, judge};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use microbench_agent::work::pseudo_random;
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS, INDEX_SEED, READY_MARK};
-use microbench_formats::record::{DiskAccess, Workload, WorkloadKind};
+use microbench_formats::workload::{DiskAccess, Workload, WorkloadKind};
 
 use crate::guest::client::Agents;
 use crate::workload::{Task, Value};

@@ -1,6 +1,6 @@
 //! One execution of a trial: what whoever executes it is told.
 
-use microbench_formats::record::Instrument;
+use microbench_formats::instrument::Instrument;
 use serde::{Deserialize, Serialize};
 
 /// One trial to execute.

@@ -6,9 +6,12 @@ pub mod execution;
 use std::path::Path;
 
 use anyhow::anyhow;
+use microbench_formats::cell::Cell;
 use microbench_formats::event::reading;
+use microbench_formats::instrument::Instrument;
 pub use microbench_formats::record::vm_id;
-use microbench_formats::record::{Cell, FailureReason, Instrument, Record, Workload};
+use microbench_formats::record::{FailureReason, Record};
+use microbench_formats::workload::Workload;
 use sha2::{Digest, Sha256};
 use tracing::debug;
 

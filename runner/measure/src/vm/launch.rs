@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use microbench_formats::record::Instrument;
+use microbench_formats::instrument::Instrument;
 use microbench_study::engine::context::{Assigned, Context, SettingFile, setting_files};
 use microbench_study::engine::launch::{self, Launch};
 

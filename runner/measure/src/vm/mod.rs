@@ -22,8 +22,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use microbench_formats::cell::Cell;
 use microbench_formats::event::reading;
-use microbench_formats::record::{Cell, Instrument, Record, Workload};
+use microbench_formats::instrument::Instrument;
+use microbench_formats::record::Record;
+use microbench_formats::workload::Workload;
 use microbench_study::engine::addresses::Addresses;
 use microbench_study::engine::description::GuestKind;
 use microbench_study::engine::guest_settings::GuestSettings;

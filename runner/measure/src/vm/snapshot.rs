@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use microbench_agent::Stats;
+use microbench_formats::cell::Cell;
 use microbench_formats::event::{self, reading};
-use microbench_formats::record::{Cell, FailureReason};
+use microbench_formats::record::FailureReason;
 use microbench_study::engine::launch::{self, Launch};
 use sha2::{Digest, Sha256};
 

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use microbench_agent::work::{DiskRequest, Latency, WorkRequest, pseudo_random};
-use microbench_formats::record::{Workload, WorkloadKind};
+use microbench_formats::workload::{Workload, WorkloadKind};
 
 use crate::guest::client::{Guest, GuestError, WORK};
 
@@ -170,7 +170,7 @@ fn ask(workload: &Workload, offset: u64) -> Ask {
 
 #[cfg(test)]
 mod tests {
-    use microbench_formats::record::DiskAccess;
+    use microbench_formats::workload::DiskAccess;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use microbench_formats::record::Level;
+use microbench_formats::axis::Level;
 use microbench_study::manifest::keys::{Key, MANIFEST, MAPPING, Need, REFERENCE, Rest, Shape};
 use microbench_study::manifest::renamed::{self, Renamed};
 use microbench_study::manifest::{DefaultLevel, GUEST, GuestSetting, Kind};

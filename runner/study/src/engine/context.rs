@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::{Cell, Values};
+use microbench_formats::cell::Cell;
+use microbench_formats::values::Values;
 use schemars::JsonSchema;
 use serde::Serialize;
 

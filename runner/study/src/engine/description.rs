@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
-use microbench_formats::record::{Level, NOT_APPLICABLE, Values};
+use microbench_formats::record::NOT_APPLICABLE;
+use microbench_formats::values::Values;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;

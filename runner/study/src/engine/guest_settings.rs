@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use microbench_formats::axis::Level;
+use microbench_formats::cell::Cell;
 use microbench_formats::code::{Code, Coded};
-use microbench_formats::record::{Cell, Level};
 use serde::{Deserialize, Serialize};
 
 /// Words of a setting, each a variant of an enum: one list for manifests, plans and whoever acts on them.
@@ -251,7 +252,7 @@ pub(crate) fn is_plain(text: &str) -> bool {
 /// The guest settings of one cell, parsed and checked.
 ///
 /// ```
-/// use microbench_formats::record::Cell;
+/// use microbench_formats::cell::Cell;
 /// use microbench_study::engine::guest_settings::{DiskKind, GuestSettings};
 ///
 /// let cell: Cell = serde_json::from_str(
@@ -488,7 +489,7 @@ mod tests {
             assert!(said.contains(&format!("`a/1` has `{name}` = ")) && said.contains(permitted), "{said}");
         }
         let mut without = cell(&[]);
-        without.settings = microbench_formats::record::Values::default();
+        without.settings = microbench_formats::values::Values::default();
         let error = GuestSettings::of(&without).unwrap_err();
         assert_eq!((error.code, error.to_string().contains("no setting `kernel`")), (Code::Missing, true));
     }

@@ -19,7 +19,7 @@ const STEADY: &str = "hold_s";
 const POWER_OFF: &str = Reboot::PowerOff.word();
 
 /// A cell's settings by name.
-pub use microbench_formats::record::Values as Settings;
+pub use microbench_formats::values::Values as Settings;
 
 /// True for a guest that has a network: one without a kernel of its own always has.
 #[must_use]
@@ -113,7 +113,8 @@ pub fn refusal(engine: &Engine, guest: &GuestSettings, settings: &Settings) -> a
 
 #[cfg(test)]
 mod tests {
-    use microbench_formats::record::{Cell, Level};
+    use microbench_formats::axis::Level;
+    use microbench_formats::cell::Cell;
 
     use super::*;
     use crate::engine::description::load;

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use microbench_formats::axis::{Axis, Level};
 use microbench_formats::code::Code;
-use microbench_formats::record::{Axis, Level};
 
 use super::MAX_CELLS;
 use super::diagnostic::{Diagnostics, ManifestError};

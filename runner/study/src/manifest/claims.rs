@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
+use microbench_formats::axis::Axis;
+use microbench_formats::cell::Cell;
+use microbench_formats::claim::{Claim, Comparison, Side};
 use microbench_formats::code::Code;
-use microbench_formats::record::{Axis, Cell, Claim, Comparison, Metric, Side};
+use microbench_formats::metric::Metric;
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::figures::{known_metric, statistic, unit_name};
@@ -42,7 +45,7 @@ fn claim(
     errors: &mut Diagnostics,
 ) -> Option<Claim> {
     let before = errors.count();
-    let statistic = statistic(raw.statistic.as_ref(), microbench_formats::record::Statistic::Mean, errors);
+    let statistic = statistic(raw.statistic.as_ref(), microbench_formats::statistic::Statistic::Mean, errors);
     if let Some(metric) = &raw.metric {
         known_metric(metric, manifest, errors);
     }

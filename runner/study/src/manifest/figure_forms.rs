@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use microbench_formats::axis::{Axis, Level};
 use microbench_formats::code::Code;
-use microbench_formats::record::{Axis, FigureForm, Level, Metric, MetricSource};
+use microbench_formats::figure::FigureForm;
+use microbench_formats::metric::{Metric, MetricSource};
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::quote;

@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use microbench_formats::axis::{Axis, Level};
+use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
-use microbench_formats::record::{Axis, Cell, Figure, FigureBar, FigureForm, Level, Metric, Statistic};
+use microbench_formats::figure::{Figure, FigureBar, FigureForm};
+use microbench_formats::metric::Metric;
+use microbench_formats::statistic::Statistic;
 
 use super::axes::unknown_axis;
 use super::diagnostic::{Diagnostics, ManifestError};

@@ -3,9 +3,11 @@
 //!
 //! Beside these keys some tables hold others that the catalogue knows: the settings of guests and engines ([`Rest`]).
 
+use microbench_formats::direction::Better;
 use microbench_formats::event::EVENTS;
 use microbench_formats::event::reading::{READINGS, work_value};
-use microbench_formats::record::{Better, Column, FigureForm, Scaling, Statistic, Theme};
+use microbench_formats::figure::{Column, FigureForm, Scaling, Theme};
+use microbench_formats::statistic::Statistic;
 use strum::VariantArray;
 
 use super::metrics::BUILT_IN;

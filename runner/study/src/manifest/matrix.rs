@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use microbench_formats::axis::{Axis, Level};
+use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
-use microbench_formats::record::{Axis, Cell, Exclusion, Level, Limit, Name, Values};
+use microbench_formats::name::Name;
+use microbench_formats::plan::{Exclusion, Limit};
 use microbench_formats::values;
+use microbench_formats::values::Values;
 
 use super::axes::{Axes, Levels, Line};
 use super::diagnostic::{Diagnostics, ManifestError, line_of};

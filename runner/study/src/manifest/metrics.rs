@@ -1,8 +1,12 @@
 //! Metrics: each with exactly one source, and the work that some of them need.
 
+use microbench_formats::axis::Level;
+use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
+use microbench_formats::direction::Better;
 use microbench_formats::event::{self, reading};
-use microbench_formats::record::{Better, Cell, Level, Metric, MetricSource, Workload, WorkloadKind};
+use microbench_formats::metric::{Metric, MetricSource};
+use microbench_formats::workload::{Workload, WorkloadKind};
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list, quote, suggest};
@@ -162,7 +166,7 @@ pub(super) fn check(
     for raw in &manifest.metrics {
         let better = raw.better.as_ref().map(|better| known_direction(better, errors));
         let Some((source, unit, definition, work)) = resolve(raw, preset, &workers, errors) else { continue };
-        let better = better.flatten().unwrap_or_else(|| Better::of_source(&source, &unit));
+        let better = better.flatten().unwrap_or_else(|| source.better(&unit));
         works.extend(work);
         metrics.push(Metric {
             name: raw.name.value.clone(),
@@ -273,7 +277,7 @@ impl BuiltIn {
     #[must_use]
     pub fn better(&self) -> Better {
         let (source, unit, ..) = self.resolved();
-        Better::of_source(&source, &unit)
+        source.better(&unit)
     }
 
     fn resolved(&self) -> Resolved {

@@ -1,8 +1,8 @@
 //! The stopping rule: `precision` of `[matrix]`, and the family of tests: `family` of `[study]`.
 
 use microbench_formats::code::Code;
+use microbench_formats::metric::Metric;
 use microbench_formats::precision::Precision;
-use microbench_formats::record::Metric;
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::figures::{known_metric, statistic};
@@ -12,7 +12,7 @@ use super::raw;
 /// The manifest's stopping rule; `None` without one, or when it is in error.
 pub(super) fn check(manifest: &raw::Manifest, metrics: &[Metric], errors: &mut Diagnostics) -> Option<Precision> {
     let raw = manifest.matrix.precision.as_ref()?;
-    let statistic = statistic(raw.statistic.as_ref(), microbench_formats::record::Statistic::Median, errors);
+    let statistic = statistic(raw.statistic.as_ref(), microbench_formats::statistic::Statistic::Median, errors);
     let (metric, relative) = (raw.metric.as_ref()?, raw.relative.as_ref()?);
     let known = known_metric(metric, manifest, errors);
     let instrument = metrics.iter().find(|own| own.name == metric.value).and_then(|own| own.instrument);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::axis::{Axis, Level};
+use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
-use microbench_formats::record::{Axis, Cell, Level, Selection};
+use microbench_formats::selection::Selection;
 
 use super::diagnostic::{Diagnostics, ManifestError, line_of};
 use super::nearest::quote;

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
 use microbench_formats::event::reading;
-use microbench_formats::record::{Level, Protocol, WorkloadKind};
+use microbench_formats::plan::Protocol;
+use microbench_formats::workload::WorkloadKind;
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::metrics::Source;

@@ -4,8 +4,8 @@
 
 use std::ops::Range;
 
+use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
-use microbench_formats::record::Level;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 

@@ -6,8 +6,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::axis::Axis;
+use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
-use microbench_formats::record::{Axis, Cell, Metric, Reference, ReferenceValue};
+use microbench_formats::metric::Metric;
+use microbench_formats::reference::{Reference, ReferenceValue};
 use toml::de::DeTable;
 
 use super::diagnostic::{Diagnostics, ManifestError};

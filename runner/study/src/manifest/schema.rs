@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use microbench_formats::record::Level;
+use microbench_formats::axis::Level;
 use serde_json::{Map, Value, json};
 
 use super::keys::{self, Key, Need, Rest, Shape, Word};

@@ -1,7 +1,9 @@
 //! Cells by the levels that they have: what bars, claims, profiles and reference values name.
 
+use microbench_formats::axis::{Axis, Level};
+use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
-use microbench_formats::record::{Axis, Cell, Level, Selection};
+use microbench_formats::selection::Selection;
 
 use super::axes::{unknown_axis, unknown_level};
 use super::diagnostic::{Diagnostics, ManifestError};

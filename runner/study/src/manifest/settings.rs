@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
-use microbench_formats::record::Level;
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list, quote, suggest};

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::axis::{Axis, Level};
+use microbench_formats::cell::Cell;
+use microbench_formats::claim::Claim;
+use microbench_formats::figure::Figure;
+use microbench_formats::metric::Metric;
+use microbench_formats::plan::{Exclusion, Limit, Protocol};
 use microbench_formats::precision::Precision;
-use microbench_formats::record::{
-    Axis, Cell, Claim, Exclusion, Figure, Level, Limit, Metric, Protocol, Reference, Workload,
-};
+use microbench_formats::reference::Reference;
+use microbench_formats::workload::Workload;
 
 use super::profiles::Profile;
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use microbench_formats::record::Level;
+use microbench_formats::axis::Level;
 
 use crate::engine::description::Engine;
 use crate::manifest::keys::{self, Key};

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
-use microbench_formats::record::Level;
 
 use super::diagnostic::{Diagnostics, ManifestError, line_of};
 use super::nearest::{nearest, quote, suggest};

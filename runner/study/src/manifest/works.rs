@@ -2,8 +2,9 @@
 
 use microbench_agent::work::{BLOCKS, MOST_BYTES, MOST_OPERATIONS, MOST_ROUNDS, PAGE_BYTES, WORD_BYTES};
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS};
+use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
-use microbench_formats::record::{DiskAccess, Level, Workload, WorkloadKind};
+use microbench_formats::workload::{DiskAccess, Workload, WorkloadKind};
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list, quote, suggest};

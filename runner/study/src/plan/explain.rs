@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use microbench_formats::axis::Level;
+use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
-use microbench_formats::record::{Cell, Instrument, Level, Plan};
+use microbench_formats::instrument::Instrument;
+use microbench_formats::plan::Plan;
 use serde::Serialize;
 
 use crate::engine::addresses::Addresses;

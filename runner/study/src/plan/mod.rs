@@ -12,10 +12,16 @@ pub mod view;
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroU32;
 
+use microbench_formats::axis::{Axis, Level};
+use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
-use microbench_formats::record::{
-    Axis, Cell, FORMAT_VERSION, Figure, Instrument, Level, Metric, MetricSource, Plan, PlannedTrial, Shard, Values,
-};
+use microbench_formats::figure::Figure;
+use microbench_formats::instrument::Instrument;
+use microbench_formats::metric::{Metric, MetricSource};
+use microbench_formats::plan::{Plan, PlannedTrial};
+use microbench_formats::shard::Shard;
+use microbench_formats::values::Values;
+use microbench_formats::version::FORMAT_VERSION;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-use microbench_formats::record::{Better, Cell, Plan, PlannedTrial, Shard};
+use microbench_formats::cell::Cell;
+use microbench_formats::direction::Better;
+use microbench_formats::plan::{Plan, PlannedTrial};
+use microbench_formats::shard::Shard;
 
 use crate::engine::description::Engine;
 use crate::manifest::protocol::preset;

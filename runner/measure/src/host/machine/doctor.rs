@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use microbench_formats::record::{Instrument, Plan};
+use microbench_formats::instrument::Instrument;
+use microbench_formats::plan::Plan;
 use microbench_study::engine::description::Engine;
 use serde::Serialize;
 

@@ -58,7 +58,8 @@ pub fn reserve(pages: u64) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use microbench_formats::record::{Cell, Level};
+    use microbench_formats::axis::Level;
+    use microbench_formats::cell::Cell;
 
     use super::*;
 

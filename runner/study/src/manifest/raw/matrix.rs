@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
-use microbench_formats::record::{Level, Limit};
+use microbench_formats::plan::Limit;
 
 use super::{Levels, current, list};
 use crate::manifest::diagnostic::{Diagnostics, ManifestError, line_of};

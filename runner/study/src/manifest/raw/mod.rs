@@ -11,8 +11,8 @@ mod reference;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
-use microbench_formats::record::Level;
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::keys::{self, Key};
