@@ -1,6 +1,6 @@
 //! Two runs, or the variants of one, side by side; a run against a reference.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -9,6 +9,7 @@ use microbench_formats::code::Code;
 use microbench_formats::exit;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 use microbench_measure::terminal::screen::Stream;
 use microbench_measure::{errln, outln};
 use microbench_plots::compare::{self, Comparison, Gate, Settings, Side};
@@ -21,20 +22,35 @@ use super::store::{print_json, print_text};
 
 /// How a comparison is printed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Output {
+enum Output {
     Text { detail: bool },
     Json,
 }
 
 /// What the gate of `compare` lets pass.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct GateRule {
-    pub(super) margin: f64,
+struct GateRule {
+    margin: f64,
+    allow_missing: bool,
+}
+
+/// What `compare` is asked, as the command line has it.
+#[derive(Debug)]
+pub(super) struct CompareArguments {
+    pub(super) a: PathBuf,
+    pub(super) b: Option<PathBuf>,
+    pub(super) baseline: Option<String>,
+    pub(super) margin: Option<f64>,
+    pub(super) means: bool,
+    pub(super) detail: bool,
+    pub(super) json: bool,
+    pub(super) gate: bool,
     pub(super) allow_missing: bool,
+    pub(super) across_hosts: bool,
 }
 
 /// Prints the comparison of two runs.
-pub(super) fn compare_runs(
+fn compare_runs(
     a: &Path,
     b: &Path,
     settings: Settings,
@@ -55,7 +71,7 @@ pub(super) fn compare_runs(
 }
 
 /// Prints the comparison of a run's variants with one of them.
-pub(super) fn compare_variants(
+fn compare_variants(
     run: &Path,
     baseline: Option<&str>,
     settings: Settings,
@@ -159,4 +175,17 @@ pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<E
         print_text(&claim::confirmations(&checks, &reference.name(), &run.name(), Stream::Out.room()))?;
     }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Compares two runs, or the variants of one.
+pub(super) fn compare(arguments: CompareArguments) -> anyhow::Result<ExitCode> {
+    let CompareArguments { a, b, baseline, margin, means, detail, json, gate, allow_missing, across_hosts } = arguments;
+    let statistic = if means { Statistic::Mean } else { Statistic::Median };
+    let settings = Settings { statistic, margin, seed: 0, family: Vec::new(), blocks: b.is_none(), pooled: false };
+    let output = if json { Output::Json } else { Output::Text { detail } };
+    let gate = margin.filter(|_| gate).map(|margin| GateRule { margin, allow_missing });
+    match b {
+        Some(b) => compare_runs(&a, &b, settings, across_hosts, output, gate),
+        None => compare_variants(&a, baseline.as_deref(), settings, output, gate),
+    }
 }

@@ -1,6 +1,7 @@
 //! The machine: what the doctor tries, sets and puts back.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 
 use microbench::run::parts;
@@ -8,13 +9,13 @@ use microbench_formats::describe::describe;
 use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::host::machine::tree::Tree;
 use microbench_measure::host::machine::{doctor, tune};
-use microbench_measure::outln;
+use microbench_measure::{out, outln};
 
 use super::arguments::StudyArguments;
 use super::runs::{boot_guest, load};
 
 /// Sets the machine up or puts back what was there; says each thing that was changed or could not be.
-pub(super) fn tuning(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
+fn tuning(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
     let state = tune::state_file()?;
     let outcomes = if tune { tune::tune(tree, &state)? } else { tune::restore(tree, &state)? };
     for tune::Outcome { place, result } in &outcomes {
@@ -34,7 +35,7 @@ pub(super) fn tuning(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// What the named study needs of this machine; `None` when no study is named.
-pub(super) fn needs(arguments: &StudyArguments) -> anyhow::Result<Option<BTreeSet<doctor::Need>>> {
+fn needs(arguments: &StudyArguments) -> anyhow::Result<Option<BTreeSet<doctor::Need>>> {
     if arguments.manifest.is_none() {
         return Ok(None);
     }
@@ -44,6 +45,32 @@ pub(super) fn needs(arguments: &StudyArguments) -> anyhow::Result<Option<BTreeSe
 }
 
 /// Boots a guest of the named study under KVM.
-pub(super) fn try_guest(arguments: &StudyArguments) -> doctor::Boot {
+fn try_guest(arguments: &StudyArguments) -> doctor::Boot {
     boot_guest(arguments).flatten().map_err(|error| describe(error.as_ref()))
+}
+
+/// Checks the machine, sets it up or puts it back.
+pub(super) fn doctor(
+    study: &StudyArguments,
+    json: bool,
+    tune: bool,
+    restore: bool,
+    root: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let tree = root.map_or_else(Tree::machine, Tree::at);
+    if tune || restore {
+        return tuning(&tree, tune);
+    }
+    // Without a named study nothing is booted: a manifest of the working directory may name any program.
+    let needs = needs(study)?;
+    let kvm = needs.as_ref().is_some_and(|needs| needs.contains(&doctor::Need::Kvm));
+    let boot = (root.is_none() && kvm).then(|| try_guest(study));
+    let checks = doctor::checks(&tree, boot.as_ref(), needs.as_ref());
+    if json {
+        outln!("{}", serde_json::to_string_pretty(&checks)?)?;
+    } else {
+        out!("{}", doctor::text(&checks))?;
+    }
+    let bad = checks.iter().any(|check| check.state == doctor::State::Bad);
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -30,13 +30,6 @@ pub(super) fn print_text(text: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The files that were drawn, as JSON has them.
-#[derive(Serialize)]
-pub(super) struct PlotReport {
-    pub(super) run: String,
-    pub(super) files: Vec<String>,
-}
-
 /// Every run of the project, the newest last.
 fn entries() -> anyhow::Result<(PathBuf, Vec<Entry>)> {
     let folder = name::runs_folder()?;

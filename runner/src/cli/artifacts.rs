@@ -1,0 +1,25 @@
+//! `artifacts`: what a study needs, provided and listed.
+
+use std::process::ExitCode;
+
+use microbench::run::parts::{self, Files};
+use microbench_measure::artifacts::cache::Cache;
+use microbench_measure::terminal::screen::Stream;
+
+use super::arguments::StudyArguments;
+use super::runs::load;
+use super::store::{self, print_json};
+
+/// Provides the artefacts of a study, with those of the emulated host when `emulated`.
+pub(super) fn artifacts(study: &StudyArguments, emulated: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let loaded = load(study)?;
+    let cache = Cache::of_user()?;
+    let mut lock = parts::provide(&loaded.plan, &loaded.engines, &loaded.project, &cache, Files::In(&loaded.folder))?;
+    if emulated {
+        parts::provide_testbed(&mut lock, &loaded.project, &cache)?;
+    }
+    if json {
+        return print_json(&lock.artifacts);
+    }
+    store::print_text(&store::artifacts(&lock.artifacts, Stream::Out.room()))
+}

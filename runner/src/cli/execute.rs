@@ -1,0 +1,50 @@
+//! The hidden commands that microbench runs itself by, where a step needs a process without threads.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use microbench::run::execute as execution;
+use microbench::run::session::Ended;
+use microbench::store::directory::Directory;
+use microbench_formats::code::Code;
+use microbench_formats::exit;
+use microbench_measure::artifacts::project::Project;
+use microbench_measure::outln;
+use microbench_measure::sandbox::{self, isolation};
+
+use super::arguments::{HostArgument, SessionArguments};
+
+/// Executes what is missing of a run.
+pub(super) fn execute(
+    run: &Path,
+    project: &Path,
+    host: HostArgument,
+    session: SessionArguments,
+    output_lost: bool,
+) -> anyhow::Result<ExitCode> {
+    let project = Project::at(project)?;
+    let host = host.kind().context("a host must be given")?;
+    match execution::execute(Directory::open(run)?, &project, host, session.options())? {
+        Ended::Complete { .. } if output_lost => {
+            let message = format!("standard output cannot be written to; the run {} is complete", run.display());
+            Err(Code::NoOutput.says(message).into())
+        }
+        Ended::Complete { .. } => Ok(ExitCode::SUCCESS),
+        Ended::Stopped { signal } => Ok(ExitCode::from(u8::try_from(exit::SIGNAL + signal).unwrap_or(exit::FAILED))),
+    }
+}
+
+/// Boots a guest of the run under KVM.
+pub(super) fn check_kvm(run: &Path, project: &Path, allow_unisolated: bool) -> anyhow::Result<ExitCode> {
+    let project = Project::at(project)?;
+    execution::check_kvm(Directory::open(run)?, &project, allow_unisolated)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Enters the sandbox; prints why VMMs would not be isolated in it.
+pub(super) fn check_sandbox() -> anyhow::Result<ExitCode> {
+    sandbox::enter()?;
+    outln!("{}", isolation::missing().unwrap_or_default())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,72 @@
+//! `selftest`: what microbench measures of itself and of the host.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use microbench_formats::code::Code;
+use microbench_formats::record::ProbeError;
+use microbench_measure::outln;
+use microbench_measure::probe::Probe;
+use microbench_measure::sandbox::{self, isolation};
+use microbench_measure::selftest::probe::{FakeGuests, measure};
+use microbench_measure::selftest::{lend, load as load_test, spawn};
+
+use super::arguments::SelfTest;
+use super::store::print_json;
+use super::{noise, work};
+
+/// Runs one of the tests.
+pub(super) fn selftest(test: SelfTest) -> anyhow::Result<ExitCode> {
+    match test {
+        SelfTest::Probe { guests, at_once, spread, seed } => probe(guests, at_once, spread, seed),
+        SelfTest::Load { windows, length, seed } => load(windows, length, seed),
+        SelfTest::Work { folder } => work::print(&folder.unwrap_or_else(std::env::temp_dir)),
+        SelfTest::Spawn { times, argv } => {
+            sandbox::enter()?;
+            isolation::require(false)?;
+            print_json(&spawn::measure(&argv, times, &sandbox::scratch()?)?)
+        }
+        SelfTest::Lend { vms, image } => {
+            sandbox::enter()?;
+            print_json(&lend::measure(vms, &image, &sandbox::scratch()?.join("lent"))?)
+        }
+        SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out, allow_unisolated } => {
+            let how = noise::How { repetitions, blocks, margin, allow_unisolated };
+            noise::against_itself(&study, cell.as_deref(), how, host, out.as_deref())
+        }
+    }
+}
+
+/// The error of each kind of probe, over fake guests.
+fn probe(guests: u32, at_once: u32, spread: f64, seed: u64) -> anyhow::Result<ExitCode> {
+    let spread = Duration::try_from_secs_f64(spread).with_context(|| Code::BadValue.says("`--spread` is no time"))?;
+    sandbox::enter()?;
+    outln!("{:8} {:>6} {:>10} {:>10} {:>10} {:>10}", "probe", "n", "median ms", "p99 ms", "max ms", "CPU ms")?;
+    for (name, probe) in [("exact", Probe::Exact), ("paper", Probe::Paper), ("busy", Probe::Busy)] {
+        let found = measure(probe, FakeGuests { guests, at_once, spread, seed })?;
+        let ProbeError { n, median_ms, p99_ms, max_ms, cpu_ms } = found;
+        outln!("{name:8} {n:>6} {median_ms:>10.3} {p99_ms:>10.3} {max_ms:>10.3} {cpu_ms:>10.3}")?;
+    }
+    outln!("from a fake guest's listen(2) to the answer that the probe saw; CPU time of the probe, mean of a guest")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How often a load beside a trial is found.
+fn load(windows: u32, length: f64, seed: u64) -> anyhow::Result<ExitCode> {
+    let length = Duration::try_from_secs_f64(length).with_context(|| Code::BadValue.says("`--length` is no time"))?;
+    let [loaded, quiet] = load_test::measure(load_test::Windows { windows, length, seed })?;
+    outln!("{:28} {:>8} {:>14}  reasons", "windows", "n", "found invalid")?;
+    for (name, seen) in [("with a load beside the trial", loaded), ("without one", quiet)] {
+        let share = f64::from(seen.invalid) / f64::from(seen.windows.max(1)) * 100.0;
+        let reasons: Vec<String> = seen.reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+        let (n, invalid) = (seen.windows, seen.invalid);
+        outln!("{name:28} {n:>8} {invalid:>8} {share:>3.0} %  {}", reasons.join(", "))?;
+    }
+    outln!(
+        "a window: one process of our own on a CPU for {} ms; a load: another process that uses a CPU.\n\
+             Whatever else this machine does counts as well: `stolen` is what a hypervisor below took.",
+        length.as_millis()
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
