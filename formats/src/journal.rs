@@ -233,13 +233,27 @@ impl<'a> Iterator for Lines<'a> {
     type Item = Result<Line<'a>, Damage>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let end = self.rest.iter().position(|&byte| byte == b'\n')?;
+        let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') else {
+            let last = std::mem::take(&mut self.rest);
+            let line = usize::try_from(self.read).unwrap_or(usize::MAX).saturating_add(1);
+            let cause = Cause::Frame("it has no line feed, and is no line that was cut off".to_owned());
+            return (!is_cut_off(last)).then_some(Err(Damage { line, cause }));
+        };
         let (text, rest) = (&self.rest[..end], &self.rest[end + 1..]);
         let checked = self.check(text);
         (self.rest, self.read) = (rest, self.read + 1);
         let line = usize::try_from(self.read).unwrap_or(usize::MAX);
         Some(checked.map_err(|cause| Damage { line, cause }))
     }
+}
+
+/// Whether the bytes after the last line feed are what a killed writer or a power cut leaves: the begin of a line, zero bytes, or the one
+/// and then the other. In a line every control character is escaped.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"{\"crc\":\"";
+    let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
+    let text = &bytes[..bytes.len() - zeros];
+    (BEGIN.starts_with(text) || text.starts_with(BEGIN)) && !text.iter().any(u8::is_ascii_control)
 }
 
 /// The records of a journal's whole lines, in order, until one is damaged.
@@ -393,6 +407,18 @@ mod tests {
             assert_eq!(torn(&text.as_bytes()[..end]), Some(4));
         }
         assert_eq!((torn(text.as_bytes()), torn(b"")), (None, None));
+    }
+
+    #[test]
+    fn a_last_line_that_no_writer_left_is_damage() {
+        let text = encode(&journal());
+        for last in ["\0\0\0", "{", "{\"crc\":\"0\0"] {
+            assert_eq!(read(&(text.clone() + last)).unwrap().len(), 4, "{last:?}");
+        }
+        for last in ["{\"a\":1}", "x", " ", "{\"crc\":\"0\r"] {
+            assert_eq!(read(&(text.clone() + last)).unwrap_err().line, 5, "{last:?}");
+        }
+        assert_eq!(read(&text.replace('\n', "\r")).unwrap_err().line, 1);
     }
 
     #[test]

@@ -167,5 +167,13 @@ pub fn read(bytes: &[u8]) -> Result<Plan, Unreadable> {
     if !(u64::from(OLDEST_FORMAT)..=u64::from(FORMAT_VERSION)).contains(&format) {
         return Err(Unreadable::Format(format));
     }
-    serde_json::from_slice(bytes).map_err(Unreadable::Damaged)
+    let plan: Plan = serde_json::from_slice(bytes).map_err(Unreadable::Damaged)?;
+    if let Some(cell) = plan.cells.iter().find(|cell| cell.concurrency > MAX_CONCURRENCY) {
+        let problem = format!("the cell {} has {} VMs, more than {MAX_CONCURRENCY}", cell.id, cell.concurrency);
+        return Err(Unreadable::Damaged(serde::de::Error::custom(problem)));
+    }
+    Ok(plan)
 }
+
+/// VMs of one trial at most: the address plan has one /24 of 10.0.0.0/8 for each.
+const MAX_CONCURRENCY: u32 = 1 << 16;

@@ -1,6 +1,6 @@
 //! A run directory as it is read: its plan and journal, which every reader checks against one another before it shows anything.
 
-use std::io::ErrorKind;
+use std::io::{BufRead as _, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use microbench_formats::digests::{Changed, Digests, ENGINES, LOCK, PLAN};
@@ -62,6 +62,27 @@ impl Run {
     pub fn is_isolated(&self) -> bool {
         self.sessions.iter().all(|session| session.unisolated.is_none())
     }
+}
+
+/// Whether the plan of the run in `folder` is that of its first session, of which the rest of the journal is not read.
+///
+/// # Errors
+/// As [`Run::open`].
+pub fn check(folder: &Path) -> Result<(), Error> {
+    plan_of(folder)?;
+    let path = folder.join(FILE);
+    let mut first = Vec::new();
+    match std::fs::File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        file => {
+            std::io::BufReader::new(file.map_err(at(&path))?).read_until(b'\n', &mut first).map_err(at(&path))?;
+        }
+    }
+    let sessions = journal::sessions(&first).map_err(|cause| Error::Journal { path, cause })?;
+    if sessions.is_empty() {
+        return Err(Error::NotBegun { run: folder.to_path_buf() });
+    }
+    verify(folder, sessions.iter().map(|session| &session.digests))
 }
 
 /// The plan of the run in `folder`, and the SHA-256 of its file, hex.

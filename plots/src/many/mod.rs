@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::digests::PLAN;
 use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
 use polars::prelude::PolarsResult;
 use rayon::prelude::*;
@@ -86,6 +87,10 @@ pub fn pooled(files: &[PathBuf]) -> Result<Vec<Pooled>, Error> {
                 (ErrorKind::NotFound, Some(run)) => Error::NotAnalysed { run: run.to_path_buf() },
                 _ => at(path)(source),
             })?;
+            // A file of samples may lie anywhere; in a run it is the run's.
+            if let Some(run) = path.parent().filter(|run| run.join(PLAN).exists()) {
+                crate::run::check(run)?;
+            }
             of_run(path).map_err(|source| Error::Table { path: path.clone(), cause: source })
         });
         for run in runs.collect::<Result<Vec<_>, Error>>()? {

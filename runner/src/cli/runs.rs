@@ -145,9 +145,19 @@ pub(super) fn go_on(
             run.path().display()
         )));
     }
+    let (plan, _) = run.plan()?;
+    // Before anything is written into the run.
+    let progress = journal::progress(run.path(), plan.give_up_after)?;
+    run.verify(&progress.digests)?;
+    if progress.host == Some(HostKind::Imported) {
+        let message = format!(
+            "{} was imported: its values were measured elsewhere, and nothing is executed",
+            run.path().display()
+        );
+        bail!(Code::OtherHostKind.says(message));
+    }
     log::keep_in(run.path());
     let project = Project::find(project, run.path())?;
-    let (plan, _) = run.plan()?;
     let engines = run.engines()?.engines;
     let kind = host.kind().or(journal::progress(run.path(), 0)?.host);
     needs::check(kind, &engines, session.allow_unisolated)?;

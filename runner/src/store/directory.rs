@@ -279,7 +279,11 @@ pub fn shard_of(run: &Path) -> anyhow::Result<Option<Shard>> {
     };
     let shard: Shard = json(&path, &bytes)?;
     // As the command line has it, so that no shard is of none.
-    shard.to_string().parse::<Shard>().map(Some).map_err(|error| damaged(&path, &bytes, false, &error).into())
+    let shard: Shard = shard.to_string().parse().map_err(|error: String| damaged(&path, &bytes, false, &error))?;
+    if shard.of > plan::MAX_SHARDS {
+        return Err(damaged(&path, &bytes, false, &format!("a plan has {} shards at most", plan::MAX_SHARDS)).into());
+    }
+    Ok(Some(shard))
 }
 
 /// Now, as it stands in the names of folders.

@@ -23,7 +23,8 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Job;
-use crate::store::directory::shard_of;
+use crate::store::directory::{SHARD, shard_of};
+use crate::store::merge;
 
 /// Times that a trial is executed at most, when something disturbs it each time.
 pub const ATTEMPTS: u32 = 3;
@@ -242,6 +243,17 @@ pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
     let (path, bytes) = read(run)?;
     let mut progress = progress_of(&bytes, give_up_after).map_err(|damage| damaged(&path, &damage))?;
     progress.shard = shard_of(run)?;
+    let sessions = microbench_plots::journal::sessions(&bytes).map_err(|damage| damaged(&path, &damage))?;
+    let merged = run.join(merge::FILE).exists();
+    if let Some(other) = sessions.iter().find(|session| session.shard != progress.shard && !merged) {
+        let name = |shard: Option<Shard>| shard.map_or_else(|| "the whole plan".to_owned(), |shard| shard.to_string());
+        bail!(Code::RunFileEdited.says(format!(
+            "{SHARD} of {} is of {}, and a session of the run executed {}: restore the file from a copy",
+            run.display(),
+            name(progress.shard),
+            name(other.shard)
+        )));
+    }
     Ok(progress)
 }
 

@@ -243,6 +243,7 @@ fn read(run: &Directory) -> anyhow::Result<(Plan, Survey)> {
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
     let survey = survey(&plan, run.shard()?, &bytes).map_err(|damage| journal::damaged(&path, &damage))?;
+    run.verify(&survey.digests)?;
     Ok((plan, survey))
 }
 

@@ -127,6 +127,45 @@ fn formats_other_than_this_and_the_one_before_are_refused_by_every_reader() {
     }
 }
 
+/// `runs` and `show` do not show a plan beside sessions of another one, and `prune` leaves such a run alone.
+#[test]
+fn a_run_whose_files_do_not_belong_together_is_listed_as_unreadable() {
+    let bench = analysed();
+    edit(&bench.path("run/plan.json"), |plan| plan.replace("\"label\": \"ok\"", "\"label\": \"other\""));
+    fs::create_dir(bench.path("runs")).unwrap();
+    fs::rename(bench.path("run"), bench.path("runs/run")).unwrap();
+    let listed = text(&bench.run(&["runs", "--json"]).stdout);
+    assert!(listed.contains("\"state\": \"unreadable\"") && listed.contains("plan.json was edited"), "{listed}");
+    let shown = bench.run(&["show", "run"]);
+    assert_eq!(shown.status.code(), Some(1), "{}", text(&shown.stdout));
+    bench.run(&["prune", "--keep", "0", "--yes"]);
+    assert!(bench.path("runs/run/journal.ndjson").exists());
+}
+
+#[test]
+fn samples_of_a_run_of_another_plan_are_not_pooled() {
+    let bench = analysed();
+    edit(&bench.path("run/plan.json"), |plan| plan.replace("\"label\": \"ok\"", "\"label\": \"other\""));
+    for arguments in [&["analyze", "run", "run"][..], &["analyze", "run/samples.parquet"]] {
+        let said = text(&bench.run(arguments).stderr);
+        assert!(said.contains("error[MB3005]"), "{arguments:?}: {said}");
+    }
+}
+
+/// A resume that is refused writes nothing: no lock, and no end of a line that it takes for torn.
+#[test]
+fn a_refused_resume_changes_nothing() {
+    let bench = analysed();
+    let journal = bench.path("run/journal.ndjson");
+    fs::remove_file(bench.path("run/lock.toml")).unwrap();
+    let said = text(&bench.run(&["run", "--resume", "run", "--host", "fake"]).stderr);
+    assert!(said.contains("error[MB3021]") && !bench.path("run/lock.toml").exists(), "{said}");
+    edit(&journal, |journal| journal.replace('\n', "\r"));
+    let before = fs::read(&journal).unwrap();
+    let said = text(&bench.run(&["run", "--resume", "run", "--host", "fake"]).stderr);
+    assert!(said.contains("error[MB3006]") && fs::read(&journal).unwrap() == before, "{said}");
+}
+
 /// Makes the run one of the previous format: no numbers, no links, no digests but the plan's.
 fn make_previous(bench: &Bench) {
     let path = bench.path("run/plan.json");

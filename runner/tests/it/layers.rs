@@ -17,7 +17,7 @@ const CRATES: [(&str, &str, &[&str], &[&str]); 6] = [
         &["microbench-formats", "microbench-agent", "microbench-study"],
         &["polars", "plotters", "resvg"],
     ),
-    ("microbench-plots", "plots", &["microbench-formats"], &["tokio", "reqwest"]),
+    ("microbench-plots", "plots", &["microbench-formats"], &["nix", "clap"]),
     (
         "microbench",
         "runner",

@@ -56,7 +56,7 @@ fn each_v_shows_more_on_standard_error_of_every_command() {
     assert!(!shown(&["analyze", "run", "-v"]).contains("journal.ndjson: "));
     let detailed = shown(&["analyze", "run", "-vv"]);
     assert!(
-        detailed.contains("DEBUG microbench_plots::journal: read ") && detailed.contains("journal.ndjson: "),
+        detailed.contains("DEBUG microbench_plots::run: read ") && detailed.contains("journal.ndjson: "),
         "{detailed}"
     );
     let log = shown(&["-v", "run", "study.toml", "--host", "fake", "--out", "other"]);

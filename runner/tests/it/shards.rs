@@ -207,11 +207,13 @@ fn what_is_no_run_together_is_refused() {
     let lock = fs::read_to_string(bench.path("two/lock.toml")).unwrap();
     let at = lock.find("sha256 = \"").unwrap() + "sha256 = \"".len();
     fs::write(bench.path("two/lock.toml"), format!("{}{}{}", &lock[..at], "0".repeat(64), &lock[at + 64..])).unwrap();
+    refused(&bench, &merge(&["one", "two"]), "MB3021", 1, "lock.toml was changed");
+    bench.begin_anew("two");
     refused(&bench, &merge(&["one", "two"]), "MB3017", 1, "differs");
     fs::write(bench.path("two/lock.toml"), &lock).unwrap();
     let flipped = before.replacen("spawn", "spawm", 1);
     fs::write(&journal, flipped).unwrap();
-    refused(&bench, &merge(&["one", "two"]), "MB3006", 1, "is damaged");
+    refused(&bench, &merge(&["one", "two"]), "MB3006", 1, "checksum mismatch");
     fs::write(&journal, &before).unwrap();
     assert!(!bench.path("out").exists(), "what is refused leaves nothing");
 

@@ -164,15 +164,17 @@ messages = ["lacks the level"]
         journal::read(&self.path("run/journal.ndjson")).expect("a journal")
     }
 
-    /// Writes into the journal of `run` that its sessions began with the plan as it is now.
+    /// Writes into the journal of `run` that its sessions began with plan, engines and lock as they are now.
     pub(crate) fn begin_anew(&self, run: &str) {
         let path = self.path(run).join("journal.ndjson");
         let digests = microbench_plots::run::digests(&self.path(run)).expect("a plan");
         let mut records: Vec<Record> =
             records(&fs::read(&path).expect("a journal")).map(|record| record.expect("a record")).collect();
         for record in &mut records {
-            if let Record::RunStart { plan_sha256, .. } = record {
+            if let Record::RunStart { plan_sha256, engines_sha256, lock_sha256, .. } = record {
                 plan_sha256.clone_from(&digests.plan);
+                engines_sha256.clone_from(&digests.engines);
+                lock_sha256.clone_from(&digests.lock);
             }
         }
         fs::write(path, encode(&records)).expect("a journal");
