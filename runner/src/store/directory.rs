@@ -192,12 +192,20 @@ impl Directory {
     /// # Errors
     /// When one is not; of the plan the message shows the lines that differ.
     pub fn verify(&self, sessions: &[Digests]) -> anyhow::Result<()> {
-        run::verify(&self.path, sessions).map_err(|error| match error {
-            microbench_plots::Error::Changed { cause, .. } if cause.file == PLAN => {
-                Code::PlanEdited.says(self.plan_changed()).into()
+        let error = match run::verify(&self.path, sessions) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if let microbench_plots::Error::Changed { cause, .. } = &error {
+            match cause.file {
+                PLAN => return Err(Code::PlanEdited.says(self.plan_changed()).into()),
+                // A file that is empty or cut off is called that.
+                ENGINES if cause.actual.is_some() => drop(self.engines()?),
+                lock::FILE => drop(Lock::read(&self.path)?),
+                _ => {}
             }
-            error => error.into(),
-        })
+        }
+        Err(error.into())
     }
 
     /// What to say when `plan.json` is not the plan that the run was begun with: the lines that differ.

@@ -187,5 +187,5 @@ fn resume_names_a_lock_that_lost_an_artefact() {
     let resumed = bench.run(&["run", "--resume", "run", "--host", "fake"]);
     let said = text(&resumed.stderr);
     assert_eq!(resumed.status.code(), Some(1), "{said}");
-    assert!(said.contains("error[MB3007]") && said.contains("lock.toml has no "), "{said}");
+    assert!(said.contains("error[MB3021]") && said.contains("lock.toml was changed"), "{said}");
 }
