@@ -159,7 +159,7 @@ pub(super) fn go_on(
     log::keep_in(run.path());
     let project = Project::find(project, run.path())?;
     let engines = run.engines()?.engines;
-    let kind = host.kind().or(journal::progress(run.path(), 0)?.host);
+    let kind = host.kind().or(progress.host);
     needs::check(kind, &engines, session.allow_unisolated)?;
     let cache = Cache::of_user()?;
     // A run of an earlier version that was killed at its very start has none.

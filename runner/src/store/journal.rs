@@ -110,6 +110,8 @@ pub struct Progress {
     pub digests: Vec<Digests>,
     /// The part of the plan that the run executes; `None` for all of it.
     pub shard: Option<Shard>,
+    /// The part of the plan that each session executed.
+    pub executed: Vec<Option<Shard>>,
     /// What the cells' last trials came to.
     pub budget: Budget,
     /// Number of the last line, when it is torn and was left out.
@@ -243,15 +245,14 @@ pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
     let (path, bytes) = read(run)?;
     let mut progress = progress_of(&bytes, give_up_after).map_err(|damage| damaged(&path, &damage))?;
     progress.shard = shard_of(run)?;
-    let sessions = microbench_plots::journal::sessions(&bytes).map_err(|damage| damaged(&path, &damage))?;
     let merged = run.join(merge::FILE).exists();
-    if let Some(other) = sessions.iter().find(|session| session.shard != progress.shard && !merged) {
+    if let Some(other) = progress.executed.iter().find(|executed| **executed != progress.shard && !merged) {
         let name = |shard: Option<Shard>| shard.map_or_else(|| "the whole plan".to_owned(), |shard| shard.to_string());
         bail!(Code::RunFileEdited.says(format!(
             "{SHARD} of {} is of {}, and a session of the run executed {}: restore the file from a copy",
             run.display(),
             name(progress.shard),
-            name(other.shard)
+            name(*other)
         )));
     }
     Ok(progress)
@@ -319,7 +320,10 @@ pub fn progress_of(bytes: &[u8], give_up_after: u32) -> Result<Progress, Damage>
                 let over = cells.values().all(|look| !matches!(look, Look::GoOn { .. }));
                 progress.enough = over.then_some(blocks);
             }
-            Record::RunStart { host, .. } => progress.host = Some(host),
+            Record::RunStart { host, shard, .. } => {
+                progress.host = Some(host);
+                progress.executed.push(shard);
+            }
             _ => {}
         }
     }
