@@ -45,7 +45,7 @@ impl Better {
 pub fn of_reading(name: &str) -> Better {
     let of =
         |table: &[(&str, Better)], name: &str| table.iter().find(|(own, _)| *own == name).map(|(_, better)| *better);
-    let of_work = || of(WORK_VALUES, name.strip_prefix("work.")?.rsplit_once('.')?.1);
+    let of_work = || of(WORK_VALUES, name.strip_prefix("workload.")?.rsplit_once('.')?.1);
     of(READINGS, name).or_else(of_work).unwrap_or(Better::Neither)
 }
 
@@ -62,8 +62,8 @@ pub const READINGS: &[(&str, Better)] = &[
     ("guest.uptime", Better::Neither),
     ("guest.cpus", Better::Neither),
     ("guest.memory", Better::Neither),
-    ("guest.words_missing", Better::Lower),
-    ("guest.words_added", Better::Neither),
+    ("guest.parameters_missing", Better::Lower),
+    ("guest.parameters_added", Better::Neither),
     ("vmm.peak_rss", Better::Lower),
     ("vmm.memory_overhead_pss", Better::Lower),
     ("vmm.memory_overhead_rss", Better::Lower),
@@ -102,14 +102,14 @@ pub const READINGS: &[(&str, Better)] = &[
     ("host.cached", Better::Neither),
     ("probe.attempts", Better::Neither),
     ("probe.gap", Better::Lower),
-    ("probe.witness", Better::Lower),
+    ("probe.after_console_mark", Better::Lower),
     ("probe.cpu_time", Better::Lower),
     ("runner.cpu_time", Better::Lower),
     ("runner.vm_cpu_time", Better::Lower),
     ("vm.completed", Better::Higher),
 ];
 
-/// The values of work (`work.METRIC.VALUE`), each with its better direction.
+/// The values of work (`workload.METRIC.VALUE`), each with its better direction.
 pub const WORK_VALUES: &[(&str, Better)] = &[
     ("duration", Better::Lower),
     ("throughput", Better::Higher),
@@ -127,8 +127,8 @@ mod tests {
     fn a_readings_direction_is_by_its_name_and_that_of_work_by_its_value() {
         assert_eq!(of_reading("kernel.init"), Better::Lower);
         assert_eq!(of_reading("vm.completed"), Better::Higher);
-        assert_eq!(of_reading("work.any.name.throughput"), Better::Higher);
-        assert_eq!(of_reading("work.hashing.duration"), Better::Lower);
-        assert_eq!((of_reading("unknown"), of_reading("work.x.unknown")), (Better::Neither, Better::Neither));
+        assert_eq!(of_reading("workload.any.name.throughput"), Better::Higher);
+        assert_eq!(of_reading("workload.hashing.duration"), Better::Lower);
+        assert_eq!((of_reading("unknown"), of_reading("workload.x.unknown")), (Better::Neither, Better::Neither));
     }
 }

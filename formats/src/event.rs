@@ -41,13 +41,13 @@ events! {
     AGENT_MARKED = "agent.marked", "the agent's mark just after its `listen(2)`";
     AGENT_LISTENING = "agent.listening", "the return from the agent's `listen(2)`, derived from the guest's stamps";
     AGENT_READY = "agent.ready", "the guest agent's mark on the console";
-    AGENT_ANNOUNCED = "agent.announced", "the arrival of the agent's datagram that it listens";
+    AGENT_READY_DATAGRAM = "agent.ready_datagram", "the arrival of the agent's datagram that it listens";
     HTTP_OK = "http.ok", "the first answer 200 of the guest's web service";
     STEADY_BEGIN = "steady.begin", "the instant from which on every VM of the trial had answered or failed, the same for all";
     STEADY_END = "steady.end", "the second request to the guest's web service, `hold_s` after `steady.begin`";
-    STEADY_ANSWERED = "steady.answered", "the answer to that request";
-    WORK_BEGIN = "work.begin", "the request for the work";
-    WORK_END = "work.end", "the answer to the request for the work";
+    STEADY_RESPONSE = "steady.response", "the answer to that request";
+    WORKLOAD_BEGIN = "workload.begin", "the request for the work";
+    WORKLOAD_END = "workload.end", "the answer to the request for the work";
     STOP_REQUESTED = "stop.requested", "the request to the guest to stop";
     STOP_ACKNOWLEDGED = "stop.acknowledged", "the guest's answer to the request to stop";
     GUEST_RESTART = "guest.restart", "the agent's mark on the console that it asks its kernel to restart";
@@ -95,7 +95,7 @@ pub mod reading {
         ($($id:ident = $name:literal, $unit:literal, $doc:literal;)*) => {
             $(#[doc = concat!("`", $name, "` (", $unit, "): ", $doc, ".")] pub const $id: &str = $name;)*
 
-            /// Every reading but those of work ([`OF_WORK`]).
+            /// Every reading but those of work ([`OF_WORKLOADS`]).
             pub const READINGS: &[ReadingSpec] = &[$(ReadingSpec { name: $name, unit: $unit, doc: $doc }),*];
         };
     }
@@ -112,9 +112,9 @@ pub mod reading {
         GUEST_UPTIME = "guest.uptime", "ns", "uptime of the guest when its agent was asked, on the guest's clock";
         GUEST_CPUS = "guest.cpus", "1", "number of CPUs that the guest has on line";
         GUEST_MEMORY = "guest.memory", "bytes", "memory that the guest's kernel manages";
-        GUEST_WORDS_MISSING = "guest.words_missing", "1",
+        GUEST_PARAMETERS_MISSING = "guest.parameters_missing", "1",
             "number of words that the guest's kernel was to be given on its command line and was not";
-        GUEST_WORDS_ADDED = "guest.words_added", "1", "number of words that the VMM added to the command line of the guest's kernel";
+        GUEST_PARAMETERS_ADDED = "guest.parameters_added", "1", "number of words that the VMM added to the command line of the guest's kernel";
         VMM_PEAK_RSS = "vmm.peak_rss", "bytes",
             "largest resident set of the VMM's process, at least the runner's at the fork; of a guest without a kernel of its own, the sum over its processes and its runtime's, up to the request to stop";
         VMM_MEMORY_OVERHEAD_PSS = "vmm.memory_overhead_pss", "bytes",
@@ -174,7 +174,7 @@ pub mod reading {
             "what the host's page cache still held of the VMM's program, the guest's kernel and its disk with `page_cache = \"cold\"`";
         PROBE_ATTEMPTS = "probe.attempts", "1", "number of connections that the probe tried";
         PROBE_GAP = "probe.gap", "ns", "time between the probe's last failed attempt and its success";
-        PROBE_WITNESS = "probe.witness", "ns",
+        PROBE_AFTER_CONSOLE_MARK = "probe.after_console_mark", "ns",
             "time from the agent's mark on the console, the second witness of the service's start, to the first answer 200";
         PROBE_CPU_TIME = "probe.cpu_time", "ns", "CPU time of the probe's thread";
         RUNNER_CPU_TIME = "runner.cpu_time", "ns",
@@ -192,34 +192,34 @@ pub mod reading {
         [VMM_MEMORY_OVERHEAD_PSS_END, VMM_MEMORY_OVERHEAD_RSS_END, VMM_GUEST_MEMORY_RSS_END, VMM_MEMORY_PSS_END];
 
     /// The readings of work; `METRIC` stands for the name of the metric whose work it is.
-    pub const OF_WORK: &[ReadingSpec] = &[
+    pub const OF_WORKLOADS: &[ReadingSpec] = &[
         ReadingSpec {
-            name: "work.METRIC.duration",
+            name: "workload.METRIC.duration",
             unit: "ns",
             doc: "time that the metric's work took, all rounds together, on the clock of its kind",
         },
         ReadingSpec {
-            name: "work.METRIC.throughput",
+            name: "workload.METRIC.throughput",
             unit: "MB/s",
             doc: "bytes of all rounds over that time; 1 MB is 1,000,000 bytes",
         },
         ReadingSpec {
-            name: "work.METRIC.rate",
+            name: "workload.METRIC.rate",
             unit: "1/s",
             doc: "operations of all rounds (pages, blocks, requests) over that time",
         },
         ReadingSpec {
-            name: "work.METRIC.p50",
+            name: "workload.METRIC.p50",
             unit: "ns",
             doc: "median of the times of one operation, by the nearest rank, on the clock of the kind",
         },
         ReadingSpec {
-            name: "work.METRIC.p99",
+            name: "workload.METRIC.p99",
             unit: "ns",
             doc: "99th percentile of the times of one operation, by the nearest rank; the largest of fewer than 100",
         },
         ReadingSpec {
-            name: "work.METRIC.sha_ni",
+            name: "workload.METRIC.sha_ni",
             unit: "1",
             doc: "1 when the guest hashed with the processor's SHA instructions",
         },
@@ -237,16 +237,16 @@ pub mod reading {
         (name == VMM_SYSTEM_CALLS).then_some(Instrument::Strace)
     }
 
-    /// Name of the reading that holds a value of a metric's work: `work.<metric>.<value>`.
+    /// Name of the reading that holds a value of a metric's work: `workload.<metric>.<value>`.
     #[must_use]
     pub fn of_work(metric: &str, value: &str) -> String {
-        format!("work.{metric}.{value}")
+        format!("workload.{metric}.{value}")
     }
 
-    /// The reading of this value in [`OF_WORK`].
+    /// The reading of this value in [`OF_WORKLOADS`].
     #[must_use]
-    pub fn work_value(value: &str) -> Option<&'static ReadingSpec> {
-        OF_WORK.iter().find(|reading| reading.name.strip_prefix("work.METRIC.") == Some(value))
+    pub fn workload_value(value: &str) -> Option<&'static ReadingSpec> {
+        OF_WORKLOADS.iter().find(|reading| reading.name.strip_prefix("workload.METRIC.") == Some(value))
     }
 }
 
@@ -271,7 +271,10 @@ mod tests {
         let directed = |table: &[(&str, Better)]| table.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(names(reading::READINGS), directed(direction::READINGS));
         let values: Vec<String> = directed(direction::WORK_VALUES);
-        assert_eq!(names(reading::OF_WORK), values.iter().map(|v| format!("work.METRIC.{v}")).collect::<Vec<_>>());
+        assert_eq!(
+            names(reading::OF_WORKLOADS),
+            values.iter().map(|v| format!("workload.METRIC.{v}")).collect::<Vec<_>>()
+        );
     }
 
     #[test]
@@ -283,9 +286,9 @@ mod tests {
 
     #[test]
     fn a_works_reading_is_named_after_its_metric() {
-        assert_eq!(reading::of_work("hashing_time", "duration"), "work.hashing_time.duration");
-        assert_eq!(reading::work_value("throughput").map(|reading| reading.unit), Some("MB/s"));
-        assert_eq!(reading::work_value("work"), None);
+        assert_eq!(reading::of_work("hashing_time", "duration"), "workload.hashing_time.duration");
+        assert_eq!(reading::workload_value("throughput").map(|reading| reading.unit), Some("MB/s"));
+        assert_eq!(reading::workload_value("work"), None);
         assert_eq!(reading::find("kernel.init").map(|reading| reading.unit), Some("ns"));
     }
 }

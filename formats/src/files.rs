@@ -54,7 +54,8 @@ pub const FILES: &[FileSpec] = &[
         "The `host.json` of each shard; that of the run is there only where all have one fingerprint.",
     ),
     file("console/*.log", "run", "Each VM's console, bounded."),
-    file("testbed-*.log", "run", "The consoles of the emulated hosts."),
+    file("emulated-host-*.log", "run", "The consoles of the emulated hosts."),
+    file("testbed-*.log", "run", "The consoles of the emulated hosts, in runs of formats 5 and 6."),
     file(
         "samples.parquet",
         "analyze",
@@ -106,6 +107,14 @@ pub fn known(name: &str) -> (usize, &'static str) {
     at.map_or((FILES.len(), "nothing that microbench makes"), |at| (at, FILES[at].doc))
 }
 
+/// What follows the prefix in the name of an emulated host's console log, for instance `0-1.log`; `None` for other names.
+/// Runs of formats 5 and 6 use the prefix `testbed-`.
+#[must_use]
+pub fn emulated_host_log(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("emulated-host-").or_else(|| name.strip_prefix("testbed-"))?;
+    rest.ends_with(".log").then_some(rest)
+}
+
 /// A name against a pattern with at most one `*`.
 fn fits(name: &str, pattern: &str) -> bool {
     match pattern.split_once('*') {
@@ -121,8 +130,9 @@ mod tests {
     #[test]
     fn a_star_stands_for_anything_within_a_name() {
         assert!(is_known("plan.json") && is_known("console/t0001-a0-vm000.log") && is_known("figures/paper/fig4.svg"));
-        assert_eq!(known("testbed-0-1.log").1, "The consoles of the emulated hosts.");
+        assert_eq!(known("emulated-host-0-1.log").1, "The consoles of the emulated hosts.");
+        assert_eq!(emulated_host_log("testbed-0-1.log"), emulated_host_log("emulated-host-0-1.log"));
         assert_eq!((known("figures/").1, known("notes").0), ("A figure.", FILES.len()));
-        assert!(!is_known("plan.jsonx") && !is_known("console/a/b.log") && !is_known("testbed-0-1.txt"));
+        assert!(!is_known("plan.jsonx") && !is_known("console/a/b.log") && !is_known("emulated-host-0-1.txt"));
     }
 }

@@ -59,7 +59,7 @@ pub enum Cause {
         actual: String,
     },
     /// The text is intact but is no record of its format.
-    #[error("not a record of format {FORMAT_VERSION} or {OLDEST_FORMAT}: {0}")]
+    #[error("not a record of the formats {OLDEST_FORMAT} to {FORMAT_VERSION}: {0}")]
     Record(String),
     /// A session wrote it in a format that this program does not read.
     #[error("{}", other_format(*.found))]

@@ -30,6 +30,8 @@ pub mod values;
 pub mod version;
 pub mod workload;
 
+mod renamed;
+
 #[cfg(test)]
 mod tests {
     use std::fmt;

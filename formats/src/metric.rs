@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::direction::{Better, IMPORTED, of_reading};
 use crate::instrument::Instrument;
+use crate::renamed;
 
 /// What one VM is measured on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,12 +35,14 @@ pub enum MetricSource {
     /// `to - from`, both [`Record::Event`]s of one VM; reported in ms.
     Span {
         /// Name of the first event.
+        #[serde(deserialize_with = "renamed::name")]
         from: String,
         /// Name of the last event.
+        #[serde(deserialize_with = "renamed::name")]
         to: String,
     },
     /// A [`Record::Reading`] of this name; a reading in `ns` is reported in ms, one in `bytes` in MiB.
-    Reading(String),
+    Reading(#[serde(deserialize_with = "renamed::name")] String),
 }
 
 impl MetricSource {
@@ -83,7 +86,7 @@ mod tests {
             metric.direction()
         };
         assert_eq!(of(r#"{"span": {"from": "spawn", "to": "exit"}}"#), Better::Lower);
-        assert_eq!(of(r#"{"reading": "work.m.throughput"}"#), Better::Higher);
+        assert_eq!(of(r#"{"reading": "workload.m.throughput"}"#), Better::Higher);
         assert_eq!(of(r#"{"reading": "imported.m"}"#), Better::Higher);
         assert_eq!(of(r#"{"reading": "kernel.messages"}"#), Better::Neither);
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::HostKind;
 use crate::precision::Look;
+use crate::renamed;
 use crate::shard::Shard;
 
 /// What the reason of a [`Record::Reading`] begins with that its kind of guest can never have.
@@ -68,6 +69,7 @@ pub enum Record {
         /// VM of the trial, from 0.
         vm: u32,
         /// Event name, for instance `http.ok`.
+        #[serde(deserialize_with = "renamed::name")]
         name: String,
         /// `CLOCK_MONOTONIC`, nanoseconds.
         t_ns: u64,
@@ -77,6 +79,7 @@ pub enum Record {
         /// VM of the trial, from 0.
         vm: u32,
         /// Reading name, for instance `kernel.init`; or that of an event that could not be had, with the reason and no value.
+        #[serde(deserialize_with = "renamed::name")]
         name: String,
         /// The value; `None` when it cannot be had here.
         value: Option<f64>,
@@ -92,6 +95,7 @@ pub enum Record {
         /// What went wrong.
         reason: FailureReason,
         /// The last stage begun: the name of the event that was being waited for.
+        #[serde(deserialize_with = "renamed::name")]
         stage: String,
         /// One line of detail (the VMM's message, the deadline ...).
         message: String,
@@ -186,7 +190,8 @@ pub enum Interference {
     /// A guest's kernel complained on its console.
     GuestKernel,
     /// The emulated host hung or died under the trial.
-    Testbed,
+    #[serde(alias = "testbed")]
+    EmulatedHost,
 }
 
 /// Why a VM did not complete.
@@ -217,7 +222,8 @@ pub enum FailureReason {
     /// The host could not prepare or start the VM.
     Host,
     /// The emulated host hung or died under the trial.
-    Testbed,
+    #[serde(alias = "testbed")]
+    EmulatedHost,
     /// The kernel killed the VMM because memory had run out.
     Memory,
     /// An artefact is no longer the one that the run began with.

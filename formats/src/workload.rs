@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Work that a guest is given; its readings are `work.<metric>.<value>`.
+/// Work that a guest is given; its readings are `workload.<metric>.<value>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {

@@ -7,7 +7,7 @@ use microbench_measure::artifacts::project::Project;
 use microbench_study::engine::description::{self, Engine, SettingKind};
 use microbench_study::manifest::{Catalog, EngineSpec, SettingSpec};
 
-use crate::run::parts::TESTBED_KERNEL;
+use crate::run::parts::EMULATED_HOST_KERNEL;
 
 /// The engines: the built-in ones, and those in `engines/` beside the manifest.
 ///
@@ -22,7 +22,7 @@ pub fn engines(manifest: &Path) -> anyhow::Result<BTreeMap<String, Engine>> {
 #[must_use]
 pub fn catalog(engines: &BTreeMap<String, Engine>, project: &Project) -> Catalog {
     let mut kernels = project.kernels().names();
-    kernels.retain(|name| name != TESTBED_KERNEL);
+    kernels.retain(|name| name != EMULATED_HOST_KERNEL);
     Catalog { engines: specs(engines), kernels, rootfs: project.rootfs().names() }
 }
 

@@ -378,7 +378,7 @@ fn built_in_metrics_need_their_name_only() {
         "kernel_boot_time = {}",
         "kernel_boot_time = {}\nwebservice_startup_time = {}\nhashing_time = {}\nshutdown_time = {}\n\
          kernel_log_messages = {}\nhash_16m = { workload = { kind = \"sha256\", bytes = \"16 MiB\", rounds = 2 } }\n\
-         again = { reading = \"work.hash_16m.duration\", label = \"Again\" }",
+         again = { reading = \"workload.hash_16m.duration\", label = \"Again\" }",
     );
     let study = parse(&source).unwrap_or_else(|errors| panic!("{errors}"));
     let units: Vec<_> = study.metrics.iter().map(|metric| (metric.name.as_str(), metric.unit.as_str())).collect();
@@ -394,7 +394,7 @@ fn built_in_metrics_need_their_name_only() {
             ("again", "ms"),
         ]
     );
-    assert_eq!(study.metrics[2].source, MetricSource::Reading("work.hashing_time.duration".into()));
+    assert_eq!(study.metrics[2].source, MetricSource::Reading("workload.hashing_time.duration".into()));
     assert_eq!(study.metrics[3].source, MetricSource::Span { from: "stop.requested".into(), to: "exit".into() });
     let works: Vec<_> = study.workloads.iter().map(|work| (work.metric.as_str(), work.bytes, work.rounds)).collect();
     assert_eq!(works, [("hashing_time", 1_000_000, 100), ("hash_16m", 16 << 20, 2)]);

@@ -16,7 +16,7 @@ pub(super) fn artifacts(study: &StudyArguments, emulated: bool, json: bool) -> a
     let cache = Cache::of_user()?;
     let mut lock = parts::provide(&loaded.plan, &loaded.engines, &loaded.project, &cache, Files::In(&loaded.folder))?;
     if emulated {
-        parts::provide_testbed(&mut lock, &loaded.project, &cache)?;
+        parts::provide_emulated_host(&mut lock, &loaded.project, &cache)?;
     }
     if json {
         return print_json(&lock.artifacts);

@@ -127,7 +127,7 @@ pub(super) fn provide(
     // Everything is there before a run directory is: a failure here leaves none half-made.
     let mut lock = parts::provide(plan, engines, project, &cache, Files::In(folder))?;
     if may_emulate(host, engines) {
-        parts::provide_testbed(&mut lock, project, &cache)?;
+        parts::provide_emulated_host(&mut lock, project, &cache)?;
     }
     Ok(lock)
 }
@@ -166,7 +166,7 @@ pub(super) fn go_on(
     let before = Lock::read(run.path())?.unwrap_or_default();
     let mut lock = parts::provide(&plan, &engines, &project, &cache, Files::As(&before))?;
     if may_emulate(host, &engines) {
-        parts::provide_testbed(&mut lock, &project, &cache)?;
+        parts::provide_emulated_host(&mut lock, &project, &cache)?;
     }
     lock.write_or_compare(run.path())?;
     replaced(&run, &project, host, session)

@@ -213,7 +213,7 @@ impl Lane<'_> {
 
     /// Where the next host's console goes: a name that no host of this run has had.
     fn log(&self) -> PathBuf {
-        let named = |boot: u32| self.site.run.path().join(format!("testbed-{}-{boot}.log", self.number));
+        let named = |boot: u32| self.site.run.path().join(format!("emulated-host-{}-{boot}.log", self.number));
         (0..).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(0))
     }
 
@@ -253,7 +253,7 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
     let path = |kind, name| lock.get(kind, name).map(|artifact| artifact.path.clone());
     Ok(Machine {
         emulator: path(Kind::Program, program::EMULATOR)?,
-        kernel: path(Kind::Kernel, parts::TESTBED_KERNEL)?,
+        kernel: path(Kind::Kernel, parts::EMULATED_HOST_KERNEL)?,
         initramfs,
         first,
         memory_mib: memory_mib(plan, parts, bytes, u64::MAX)?,

@@ -19,7 +19,7 @@ use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::machine;
 
 /// The emulated host's kernel: a folder of kernels/.
-pub const TESTBED_KERNEL: &str = "testbed-6.1";
+pub const EMULATED_HOST_KERNEL: &str = "emulated-host-6.1";
 
 /// The guest's agent, as the program of an engine: it is in every root file system, and started from there.
 pub const AGENT: &str = "microbench-agent";
@@ -133,14 +133,14 @@ pub fn images_made(plan: &Plan, project: &Project, cache: &Cache) -> anyhow::Res
 ///
 /// # Errors
 /// When it cannot be had.
-pub fn provide_testbed(lock: &mut Lock, project: &Project, cache: &Cache) -> anyhow::Result<()> {
+pub fn provide_emulated_host(lock: &mut Lock, project: &Project, cache: &Cache) -> anyhow::Result<()> {
     first_process()?;
     let mut add = |artifact: Artifact| {
         if lock.get(artifact.kind, &artifact.name).is_err() {
             lock.artifacts.push(artifact);
         }
     };
-    add(kernel::provide(&project.kernels(), TESTBED_KERNEL, cache)?);
+    add(kernel::provide(&project.kernels(), EMULATED_HOST_KERNEL, cache)?);
     add(program::provide(program::EMULATOR, cache)?);
     Ok(())
 }
@@ -150,7 +150,7 @@ pub fn provide_testbed(lock: &mut Lock, project: &Project, cache: &Cache) -> any
 /// # Errors
 /// When it is not there.
 pub fn first_process() -> anyhow::Result<PathBuf> {
-    const NAME: &str = "microbench-testbed";
+    const NAME: &str = "microbench-emulated-host";
     let path = std::env::current_exe().context("cannot find this program")?.with_file_name(NAME);
     if !path.is_file() {
         bail!(Code::EmulatorFailed.says(format!(

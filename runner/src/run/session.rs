@@ -454,9 +454,9 @@ impl Session<'_> {
     /// # Errors
     /// When the disk refuses.
     pub fn lost(&mut self, trial: &JobTrial, vms: u32, message: &str, took: Duration) -> anyhow::Result<()> {
-        let mut records = budget::not_run(trial, vms, FailureReason::Testbed, message);
+        let mut records = budget::not_run(trial, vms, FailureReason::EmulatedHost, message);
         let end = records.len() - 1;
-        records.insert(end, Record::Invalid { reason: Interference::Testbed, message: message.to_owned() });
+        records.insert(end, Record::Invalid { reason: Interference::EmulatedHost, message: message.to_owned() });
         self.ended(trial, &records, &BTreeMap::new(), took)
     }
 

@@ -16,6 +16,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use microbench_formats::code::Code;
 use microbench_formats::digests::Digests;
+use microbench_formats::files::emulated_host_log;
 use microbench_formats::plan;
 use microbench_formats::plan::Plan;
 use microbench_formats::shard::Shard;
@@ -165,7 +166,7 @@ fn members(folder: &Path, consoles: bool) -> anyhow::Result<Vec<String>> {
     };
     names.extend(inside(&folder.join(merge::HOSTS)).into_iter().map(|name| format!("{}/{name}", merge::HOSTS)));
     if consoles {
-        names.extend(inside(folder).into_iter().filter(|name| name.starts_with("testbed-") && name.ends_with(".log")));
+        names.extend(inside(folder).into_iter().filter(|name| emulated_host_log(name).is_some()));
         names.extend(inside(&folder.join("console")).into_iter().map(|name| format!("console/{name}")));
     }
     names.sort();

@@ -23,7 +23,7 @@ pub const FILE: &str = "host.json";
 /// Facts of a fingerprint: the SHA-256 of the programs that measure. The same source built otherwise measures otherwise, because
 /// code of ours (the client of an engine's API, for instance) runs inside timed windows.
 const PROGRAM: &str = "program.microbench";
-const EMULATED_PROGRAM: &str = "program.microbench-testbed";
+const EMULATED_PROGRAM: &str = "program.microbench-emulated-host";
 /// Hex digits of a fingerprint.
 const DIGITS: usize = 16;
 

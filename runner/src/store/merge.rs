@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::store::identity::{self, Identity};
 use anyhow::{Context, bail, ensure};
 use microbench_formats::code::Code;
+use microbench_formats::files::emulated_host_log;
 use microbench_formats::host::HostKind;
 use microbench_formats::journal::{Chain, records};
 use microbench_formats::plan::Plan;
@@ -301,8 +302,8 @@ fn fill(half: &Directory, read: &[Read], parts: &[Part], complete: bool) -> anyh
         for path in inside(own) {
             // Each shard counts its emulated hosts from 0.
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if let Some(rest) = name.strip_prefix("testbed-").filter(|rest| rest.ends_with(".log")) {
-                copy(&path, &half.path().join(format!("testbed-{}of{}-{rest}", one.shard.index, one.shard.of)))?;
+            if let Some(rest) = emulated_host_log(&name) {
+                copy(&path, &half.path().join(format!("emulated-host-{}of{}-{rest}", one.shard.index, one.shard.of)))?;
             }
         }
         for record in records(&one.bytes) {

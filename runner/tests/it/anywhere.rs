@@ -17,7 +17,7 @@ impl Installed {
         for name in ["prefix/bin", "home", "work"] {
             fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
-        for program in [env!("CARGO_BIN_EXE_microbench"), env!("CARGO_BIN_EXE_microbench-testbed")] {
+        for program in [env!("CARGO_BIN_EXE_microbench"), env!("CARGO_BIN_EXE_microbench-emulated-host")] {
             let name = Path::new(program).file_name().expect("a name");
             fs::copy(program, folder.path().join("prefix/bin").join(name)).expect("a copy");
         }

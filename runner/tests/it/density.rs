@@ -85,7 +85,7 @@ fn vms_that_are_held_begin_together_and_answer_again_whether_all_came_up_or_not(
             assert_eq!(at("steady.begin"), begin);
             assert!(at("http.ok") <= begin);
             assert!(at("steady.end") >= begin + 1_000_000_000);
-            assert!(at("steady.end") < at("steady.answered") && at("steady.answered") < at("stop.requested"));
+            assert!(at("steady.end") < at("steady.response") && at("steady.response") < at("stop.requested"));
             let used = |vm: &Vm| vm.readings["host.memory_used"].0.clone();
             assert_eq!(used(vm), used(held[0]), "one number for all");
             let missing = vm.readings["vmm.memory_overhead_pss"].0.clone().unwrap_err();

@@ -220,7 +220,7 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
     let host: serde_json::Value = serde_json::from_str(&host).unwrap();
     // What bears on virtual time: the emulator, its kernel, its machine and the programs, and nothing else.
     let matters: Vec<&String> = host["matters"].as_object().unwrap().keys().collect();
-    let programs = ["program.microbench", "program.microbench-testbed"];
+    let programs = ["program.microbench", "program.microbench-emulated-host"];
     assert_eq!(matters, [&["emulator", "kernel", "machine"], &programs[..]].concat());
     for digest in ["emulator", "kernel"].iter().chain(&programs) {
         assert_eq!(host["matters"][digest].as_str().map(str::len), Some(64), "{digest}");
@@ -412,7 +412,7 @@ fn real_guests_do_every_kind_of_work_and_what_they_did_is_checked() {
         for metric in
             WORK.lines().filter(|line| line.contains("workload = {")).filter_map(|line| line.split(' ').next())
         {
-            let value = vm.readings[&format!("work.{metric}.duration")].0.clone();
+            let value = vm.readings[&format!("workload.{metric}.duration")].0.clone();
             assert!(value.is_ok_and(|ns| ns > 0.0), "{cell}: {metric}");
         }
     }
@@ -448,7 +448,8 @@ fn an_emulated_host_that_dies_or_hangs_is_recorded_and_its_trials_are_run_again(
     }
     assert!(runner.wait().unwrap().success());
     let journal = real.journal();
-    let lost = journal.executions.iter().filter(|e| e.invalid.iter().any(|(why, _)| *why == Interference::Testbed));
+    let lost =
+        journal.executions.iter().filter(|e| e.invalid.iter().any(|(why, _)| *why == Interference::EmulatedHost));
     let said: Vec<&str> = lost.map(|execution| execution.invalid[0].1.as_str()).collect();
     assert!(said.iter().any(|words| words.starts_with("the emulated host ended")), "{said:?}");
     let counted = counted(real.journal());
@@ -512,8 +513,8 @@ fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_n
                 assert!(vm.events.contains_key("init.begin") && vm.events.contains_key("exit"), "{cell}");
                 let count =
                     |name: &str| vm.readings[name].0.clone().unwrap_or_else(|why| panic!("{cell}: {name}: {why}"));
-                assert_eq!(count("guest.words_missing"), 0.0, "{cell}");
-                added.insert(cell, count("guest.words_added"));
+                assert_eq!(count("guest.parameters_missing"), 0.0, "{cell}");
+                added.insert(cell, count("guest.parameters_added"));
                 traced(cell, vm);
             }
         }

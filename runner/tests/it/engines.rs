@@ -107,7 +107,7 @@ fn a_guest_without_a_network_is_seen_on_its_console() {
                 // The two ends of a process are seen by two threads.
                 assert!(vm.events["spawn"] < vm.events["agent.ready"] && vm.events["spawn"] < vm.events["exit"]);
                 assert_eq!(vm.readings["kernel.messages"].0, Ok(42.0));
-                for name in ["http.ok", "stop.requested", "work.hashing_time.duration"] {
+                for name in ["http.ok", "stop.requested", "workload.hashing_time.duration"] {
                     let reason = vm.readings[name].0.clone().unwrap_err();
                     assert!(reason.contains("no network"), "{name}: {reason}");
                 }

@@ -166,27 +166,52 @@ fn a_refused_resume_changes_nothing() {
     assert!(said.contains("error[MB3006]") && fs::read(&journal).unwrap() == before, "{said}");
 }
 
-/// Makes the run one of the previous format: no numbers, no links, no digests but the plan's.
-fn make_previous(bench: &Bench) {
+/// The text with the names of events and readings that formats 5 and 6 use.
+fn with_old_names(text: &str) -> String {
+    let names = [
+        ("agent.ready_datagram", "agent.announced"),
+        ("guest.parameters_", "guest.words_"),
+        ("probe.after_console_mark", "probe.witness"),
+        ("steady.response", "steady.answered"),
+        ("\"workload.", "\"work."),
+    ];
+    names.iter().fold(text.to_owned(), |text, (new, old)| text.replace(new, old))
+}
+
+/// Rewrites the run in format 5: no line numbers, no links, no digest except the plan's, old names of events and readings.
+fn make_oldest(bench: &Bench) {
     let path = bench.path("run/plan.json");
-    edit(&path, |plan| plan.replace(&format!("\"format\": {FORMAT_VERSION}"), &format!("\"format\": {OLDEST_FORMAT}")));
+    edit(&path, |plan| {
+        let plan = with_old_names(&plan);
+        plan.replace(&format!("\"format\": {FORMAT_VERSION}"), &format!("\"format\": {OLDEST_FORMAT}"))
+    });
     let sha256 = hex::encode(Sha256::digest(fs::read(&path).unwrap()));
     let mut records = journal(bench);
     if let Record::RunStart { format, plan_sha256, engines_sha256, lock_sha256, .. } = &mut records[0] {
         (*format, *plan_sha256, *engines_sha256, *lock_sha256) = (OLDEST_FORMAT, sha256, None, None);
     }
     let line = |record: &Record| {
-        let json = serde_json::to_string(record).unwrap();
+        let json = with_old_names(&serde_json::to_string(record).unwrap());
         format!("{{\"crc\":\"{:08x}\",\"record\":{json}}}\n", crc32fast::hash(json.as_bytes()))
     };
     fs::write(bench.path("run/journal.ndjson"), records.iter().map(line).collect::<String>()).unwrap();
 }
 
 #[test]
-fn the_previous_format_is_analysed_and_resumed() {
-    let bench = analysed();
+fn the_oldest_format_is_analysed_and_resumed() {
+    let bench = Bench::new();
+    let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 3", "");
+    edit(&study, |study| {
+        study.replace(
+            "shutdown_time = {}\n",
+            "shutdown_time = {}\nagent_time = { from = \"spawn\", to = \"agent.ready_datagram\" }\n\
+             parameters = { reading = \"guest.parameters_added\" }\n",
+        )
+    });
+    bench.run_study();
+    assert!(bench.run(&["analyze", "run"]).status.success());
     let samples = fs::read(bench.path("run/samples.csv")).unwrap();
-    make_previous(&bench);
+    make_oldest(&bench);
     for arguments in READERS {
         let output = bench.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
@@ -239,7 +264,7 @@ fn the_specifications_decoder_finds_the_values_of_the_samples() {
     sorted.sort_by(f64::total_cmp);
     assert_eq!(sorted.len(), 3);
     assert!(sorted.iter().zip(&samples).all(|(a, b)| (a - b).abs() < 1e-5), "{sorted:?} {samples:?}");
-    make_previous(&bench);
+    make_oldest(&bench);
     assert_eq!(run(&bench).1, found);
     edit(&bench.path("run/journal.ndjson"), |journal| journal.replacen("spawn", "spawm", 1));
     assert!(run(&bench).2.contains("the checksum is wrong"));

@@ -123,7 +123,7 @@ fn a_program_without_the_first_process_of_the_emulated_host_says_so_before_anyth
     command.args(given.get_args()).current_dir(bench.path(".")).envs(variables(&given));
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let message = format!("error[MB4001]: {} is not there", alone.with_file_name("microbench-testbed").display());
+    let message = format!("error[MB4001]: {} is not there", alone.with_file_name("microbench-emulated-host").display());
     assert!(text(&output.stderr).contains(&message), "{}", text(&output.stderr));
     assert!(!bench.path("run").exists());
 }

@@ -15,13 +15,13 @@ fn the_agent_announces_itself_and_both_witnesses_are_recorded() {
     for execution in &journal.executions {
         let vm = &execution.vms[&0];
         assert_eq!(vm.failure, None, "{}", execution.cell);
-        if vm.events.contains_key("agent.announced") {
+        if vm.events.contains_key("agent.ready_datagram") {
             announced += 1;
             // Who says too much that is no announcement is not listened to, and answers all the same.
             assert!(execution.cell.starts_with("late"), "{}", execution.cell);
-            assert!(vm.events["agent.announced"] < vm.events["http.ok"]);
+            assert!(vm.events["agent.ready_datagram"] < vm.events["http.ok"]);
         }
-        let (witness, unit) = &vm.readings["probe.witness"];
+        let (witness, unit) = &vm.readings["probe.after_console_mark"];
         let (ok, mark) = (vm.events["http.ok"] as f64, vm.events["agent.ready"] as f64);
         assert_eq!((witness.clone().unwrap(), unit.as_str()), (ok - mark, "ns"));
         assert!(vm.readings.contains_key("probe.cpu_time"));

@@ -58,8 +58,8 @@ fn a_copy_in_place_of_the_hash_is_asked_for_and_its_answer_checked() {
     let counted = bench.counted();
     let of = |mode: &str| counted.values().find(|execution| execution.cell.starts_with(mode)).unwrap().vms[&0].clone();
     assert_eq!(of("ok").failure, None);
-    assert!(of("ok").readings.contains_key("work.hashing_time.duration"));
-    assert!(!of("ok").readings.contains_key("work.hashing_time.sha_ni"), "nothing is hashed");
+    assert!(of("ok").readings.contains_key("workload.hashing_time.duration"));
+    assert!(!of("ok").readings.contains_key("workload.hashing_time.sha_ni"), "nothing is hashed");
     let failure = of("wrong-digest").failure.unwrap();
     assert_eq!(failure.reason, FailureReason::Protocol);
     // The digest of nothing.

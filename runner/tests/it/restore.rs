@@ -49,7 +49,7 @@ fn a_guest_is_saved_once_a_machine_and_vm_and_restored_in_every_trial() {
         for name in ["spawn", "api.ready", "boot.requested", "boot.acknowledged", "http.ok", "exit"] {
             assert!(vm.events.contains_key(name), "{name}: {vm:?}");
         }
-        for name in ["kernel.init", "kernel.begin", "agent.listening", "agent.ready", "probe.witness"] {
+        for name in ["kernel.init", "kernel.begin", "agent.listening", "agent.ready", "probe.after_console_mark"] {
             let reason = "not applicable: the guest was restored, it did not boot";
             assert_eq!(vm.readings[name].0, Err(reason.to_owned()), "{name}");
         }

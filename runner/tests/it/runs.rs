@@ -65,8 +65,8 @@ fn assert_whole(vm: &Vm) {
         "clone.end",
         "spawn",
         "http.ok",
-        "work.begin",
-        "work.end",
+        "workload.begin",
+        "workload.end",
         "stop.requested",
         "stop.acknowledged",
         "exit",
@@ -79,7 +79,7 @@ fn assert_whole(vm: &Vm) {
     let reading = |name: &str| vm.readings[name].0.clone();
     assert_eq!(reading("kernel.init"), Ok(100_000_000.0));
     assert_eq!(reading("kernel.messages"), Ok(42.0));
-    assert_eq!(reading("work.hashing_time.duration"), Ok(5_000_000.0));
+    assert_eq!(reading("workload.hashing_time.duration"), Ok(5_000_000.0));
     assert!(reading("kernel.random_fast_init").is_err());
     assert!(reading("vmm.peak_rss").is_ok_and(|bytes| bytes > 0.0));
 }
@@ -205,7 +205,7 @@ fn a_redirect_is_not_followed() {
 #[test]
 fn a_wrong_digest_is_rejected() {
     require!(trials());
-    assert_failed("wrong-digest", FailureReason::Protocol, "work.end", "the checksum is");
+    assert_failed("wrong-digest", FailureReason::Protocol, "workload.end", "the checksum is");
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn shards_of_several_hosts_are_what_one_run_would_have_been() {
         assert_eq!(execution.machine, if block % 3 == 1 { "n2" } else { "n1" }, "trial {trial}");
         assert_eq!(one[trial].cell, execution.cell);
         for (vm, own) in &execution.vms {
-            let work = "work.hashing_time.duration";
+            let work = "workload.hashing_time.duration";
             assert_eq!(own.readings[work], one[trial].vms[vm].readings[work]);
             assert!(bench.path(&format!("runs/all/console/t{trial:04}-a0-vm{vm:03}.log")).is_file());
         }

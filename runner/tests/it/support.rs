@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use microbench::run::parts::TESTBED_KERNEL;
+use microbench::run::parts::EMULATED_HOST_KERNEL;
 use microbench_formats::journal::{encode, records};
 use microbench_formats::record::Record;
 use microbench_measure::artifacts::cache::Cache;
@@ -281,7 +281,7 @@ pub(crate) fn emulated(kernels: &[&str], programs: &[&str]) -> Requirement {
     let made = || -> anyhow::Result<Option<String>> {
         let cache = Cache::of_user()?;
         let project = Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"))?;
-        for name in kernels.iter().copied().chain([TESTBED_KERNEL]) {
+        for name in kernels.iter().copied().chain([EMULATED_HOST_KERNEL]) {
             if !kernel::is_made(&project.kernels(), name, &cache)? {
                 return Ok(Some(format!("the kernel {name} is not built (`make test` builds it)")));
             }

@@ -20,7 +20,7 @@ touch = { workload = { kind = "page-touch", bytes = "64 KiB", rounds = 2, value 
 disk_read = { workload = { kind = "disk-read", bytes = "64 KiB", rounds = 2, value = "p99" } }
 disk_write = { workload = { kind = "disk-write", bytes = "64 KiB", rounds = 2, direct = false, order = "random" } }
 http = { workload = { kind = "http", bytes = "5000 B", rounds = 30, warmup = 4, connections = 4, value = "rate" } }
-http_p50 = { reading = "work.http.p50" }
+http_p50 = { reading = "workload.http.p50" }
 send = { workload = { kind = "tcp-send", bytes = "100001 B", rounds = 3, warmup = 1, value = "throughput" } }
 receive = { workload = { kind = "tcp-receive", bytes = "100001 B", rounds = 3, warmup = 1, value = "throughput" } }
 "#;
@@ -43,20 +43,20 @@ fn every_kind_gives_its_values_in_their_units() {
     assert_eq!(vm.failure, None);
     let value = |name: &str| vm.readings[name].0.clone().unwrap_or_else(|reason| panic!("{name}: {reason}"));
     // The guest says 5 ms and 1 and 2 us, whatever it is asked.
-    assert_eq!(value("work.write.duration"), 5e6);
-    assert!((value("work.read.throughput") - 2.0 * 65.536 / 5.0).abs() < 1e-9);
-    assert!((value("work.touch.rate") - 2.0 * 16.0 / 0.005).abs() < 1e-9);
-    assert_eq!((value("work.disk_read.p50"), value("work.disk_read.p99")), (1000.0, 2000.0));
-    assert!((value("work.disk_write.rate") - 2.0 * 16.0 / 0.005).abs() < 1e-9);
+    assert_eq!(value("workload.write.duration"), 5e6);
+    assert!((value("workload.read.throughput") - 2.0 * 65.536 / 5.0).abs() < 1e-9);
+    assert!((value("workload.touch.rate") - 2.0 * 16.0 / 0.005).abs() < 1e-9);
+    assert_eq!((value("workload.disk_read.p50"), value("workload.disk_read.p99")), (1000.0, 2000.0));
+    assert!((value("workload.disk_write.rate") - 2.0 * 16.0 / 0.005).abs() < 1e-9);
     // What the host times itself.
-    let rate = 30.0 / value("work.http.duration") * 1e9;
-    assert!((value("work.http.rate") - rate).abs() < 1e-6 * rate);
-    assert!(value("work.http.p50") > 0.0 && value("work.http.p50") <= value("work.http.p99"));
+    let rate = 30.0 / value("workload.http.duration") * 1e9;
+    assert!((value("workload.http.rate") - rate).abs() < 1e-6 * rate);
+    assert!(value("workload.http.p50") > 0.0 && value("workload.http.p50") <= value("workload.http.p99"));
     for metric in ["send", "receive"] {
-        let rate = 3.0 * 100_001.0 / value(&format!("work.{metric}.duration")) * 1000.0;
-        assert!((value(&format!("work.{metric}.throughput")) - rate).abs() < 1e-6 * rate, "{metric}");
+        let rate = 3.0 * 100_001.0 / value(&format!("workload.{metric}.duration")) * 1000.0;
+        assert!((value(&format!("workload.{metric}.throughput")) - rate).abs() < 1e-6 * rate, "{metric}");
     }
-    assert!(!vm.readings.contains_key("work.send.p50") && !vm.readings.contains_key("work.copy.sha_ni"));
+    assert!(!vm.readings.contains_key("workload.send.p50") && !vm.readings.contains_key("workload.copy.sha_ni"));
 
     assert!(bench.run(&["analyze", "run"]).status.success());
     let samples = fs::read_to_string(bench.path("run/samples.csv")).unwrap();
@@ -90,7 +90,7 @@ fn work_that_was_not_done_is_no_number() {
         // Before the study's own work, at which such a guest would fail as well.
         let bench = bench(&["wrong-digest"], &format!("[metrics]\n{metric}\n"));
         let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap_or_else(|| panic!("{metric}"));
-        assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Protocol, "work.end"), "{metric}");
+        assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Protocol, "workload.end"), "{metric}");
         assert!(failure.message.contains(says), "{metric}: {}", failure.message);
     }
 }
@@ -121,7 +121,7 @@ fn traffic_that_breaks_off_or_never_ends_is_no_number() {
     ] {
         let bench = bench(&[mode], metrics);
         let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap_or_else(|| panic!("{mode}"));
-        assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Protocol, "work.end"), "{mode}");
+        assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Protocol, "workload.end"), "{mode}");
         assert!(failure.message.contains(says), "{mode}: {}", failure.message);
     }
 }
@@ -136,7 +136,7 @@ fn traffic_that_stands_still_ends_at_the_deadline() {
     fs::write(path, study.replace("workload_deadline_s = 120", "workload_deadline_s = 1")).unwrap();
     bench.run_study();
     let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
-    assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Timeout, "work.end"));
+    assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Timeout, "workload.end"));
     assert!(failure.message.contains("GET /file: no answer within 1 s"), "{}", failure.message);
 }
 

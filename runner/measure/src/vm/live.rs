@@ -119,7 +119,7 @@ impl Vm {
         let found = self.answered(process, console)?;
         self.api = None;
         if let Some(instant) = found.announced {
-            self.records.push(Record::Event { vm: self.vm, name: event::AGENT_ANNOUNCED.into(), t_ns: instant.0 });
+            self.records.push(Record::Event { vm: self.vm, name: event::AGENT_READY_DATAGRAM.into(), t_ns: instant.0 });
         }
         self.records.push(Record::Event { vm: self.vm, name: event::HTTP_OK.into(), t_ns: found.ok.0 });
         self.reading(reading::PROBE_ATTEMPTS, f64::from(found.attempts), "1");
@@ -199,8 +199,8 @@ impl Vm {
         let limit = Instant::now().after(self.deadlines.request);
         together.gather(limit).ok_or_else(|| missed(event::STEADY_END))?;
         self.event(event::STEADY_END);
-        self.guest.answers().map_err(|error| Failed::from((error, event::STEADY_ANSWERED)))?;
-        self.event(event::STEADY_ANSWERED);
+        self.guest.answers().map_err(|error| Failed::from((error, event::STEADY_RESPONSE)))?;
+        self.event(event::STEADY_RESPONSE);
         Ok(())
     }
 

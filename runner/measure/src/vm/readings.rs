@@ -31,11 +31,11 @@ impl Vm {
             _ => None,
         };
         match (self.records.iter().find_map(is_ok), mark) {
-            (Some(ok), Some(mark)) => self.reading(reading::PROBE_WITNESS, ok as f64 - mark.0 as f64, "ns"),
+            (Some(ok), Some(mark)) => self.reading(reading::PROBE_AFTER_CONSOLE_MARK, ok as f64 - mark.0 as f64, "ns"),
             (Some(_), None) => {
                 let restored = self.restored.then_some(snapshot::RESTORED);
                 let reason = restored.unwrap_or("the console shows no mark of the agent");
-                self.no_reading(reading::PROBE_WITNESS, "ns", reason.into());
+                self.no_reading(reading::PROBE_AFTER_CONSOLE_MARK, "ns", reason.into());
             }
             (None, _) => {}
         }
@@ -68,8 +68,8 @@ impl Vm {
             }
         }
         let [missing, added] = compared(self.words.as_deref().unwrap_or_default(), &stats.cmdline);
-        self.reading(reading::GUEST_WORDS_MISSING, missing as f64, "1");
-        self.reading(reading::GUEST_WORDS_ADDED, added as f64, "1");
+        self.reading(reading::GUEST_PARAMETERS_MISSING, missing as f64, "1");
+        self.reading(reading::GUEST_PARAMETERS_ADDED, added as f64, "1");
         self.reading(reading::GUEST_UPTIME, stats.uptime_ms as f64 * 1e6, "ns");
         self.reading(reading::GUEST_CPUS, f64::from(stats.cpus), "1");
         self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");

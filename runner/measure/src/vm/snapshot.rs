@@ -183,9 +183,13 @@ impl Vm {
         self.no_reading(reading::KERNEL_MESSAGES, "1", RESTORED.into());
         self.reading(reading::GUEST_CPUS, f64::from(stats.cpus), "1");
         self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
-        for name in
-            [event::KERNEL_BEGIN, event::INIT_BEGIN, event::AGENT_LISTENING, event::AGENT_READY, event::AGENT_ANNOUNCED]
-        {
+        for name in [
+            event::KERNEL_BEGIN,
+            event::INIT_BEGIN,
+            event::AGENT_LISTENING,
+            event::AGENT_READY,
+            event::AGENT_READY_DATAGRAM,
+        ] {
             self.no_event(name, RESTORED.into());
         }
     }

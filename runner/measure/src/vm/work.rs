@@ -8,10 +8,10 @@ use crate::workload::Task;
 
 impl Vm {
     pub(super) fn work(&mut self, task: &Task) -> Result<(), Failed> {
-        self.event(event::WORK_BEGIN);
+        self.event(event::WORKLOAD_BEGIN);
         let values = task.perform(&self.guest);
-        let values = values.map_err(|error| Failed::from((error, event::WORK_END)))?;
-        self.event(event::WORK_END);
+        let values = values.map_err(|error| Failed::from((error, event::WORKLOAD_END)))?;
+        self.event(event::WORKLOAD_END);
         for (name, value, unit) in values {
             self.reading(&reading::of_work(task.metric(), name), value, unit);
         }

@@ -120,14 +120,14 @@ fn events() -> String {
 }
 
 fn readings() -> String {
-    let all = reading::READINGS.iter().chain(reading::OF_WORK);
+    let all = reading::READINGS.iter().chain(reading::OF_WORKLOADS);
     let row = |one: &reading::ReadingSpec| [code(one.name), cell(one.unit), one.better().to_string(), cell(one.doc)];
     let rows: Vec<[String; 4]> = all.map(row).collect();
     format!(
         "A reading is a value that the guest, its kernel or the runner reports for one VM. A metric takes it by \
          `reading = \"NAME\"`;\none in ns is shown in ms. A reading that cannot be had is a sample without a value that says why.\n\n{}\n\
          `METRIC` is the name of the metric whose work it is; which [kind](metrics.md#kinds-of-work) has which of them is there. \
-         `work.METRIC.sha_ni` is in the journal, and no metric can name it. A reading as a metric is, for instance,\n\n```toml fragment\n[metrics]\n\
+         `workload.METRIC.sha_ni` is in the journal, and no metric can name it. A reading as a metric is, for instance,\n\n```toml fragment\n[metrics]\n\
          memory_of_the_vmm = {{ reading = \"vmm.peak_rss\" }}\n```\n\n\
          `better` is the better direction of the values, by which [`compare`](../how-to/ci-gate.md) calls a \
          difference better or worse. A \
@@ -223,7 +223,7 @@ fn logs() -> String {
          defect:\nit is counted, and the line `timed window closed` of its trial says so (`dropped`, zero as a rule).\n\n\
          ## The emulated host\n\n\
          The first process of the emulated host logs nothing. Where `{VARIABLE}` is set it logs as the variable says to the console of its machine, \
-         `testbed-*.log`,\nbetween trials. `-v` does not concern it.\n",
+         `emulated-host-*.log`,\nbetween trials. `-v` does not concern it.\n",
         table(["level", "what"], &rows)
     )
 }

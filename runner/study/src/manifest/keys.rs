@@ -5,7 +5,7 @@
 
 use microbench_formats::direction::Better;
 use microbench_formats::event::EVENTS;
-use microbench_formats::event::reading::{READINGS, work_value};
+use microbench_formats::event::reading::{READINGS, workload_value};
 use microbench_formats::figure::{Column, FigureForm, Scaling, Theme};
 use microbench_formats::statistic::Statistic;
 use strum::VariantArray;
@@ -62,7 +62,7 @@ pub enum Shape {
     Truth,
     /// One of these words.
     Word(fn() -> Vec<Word>),
-    /// One of these words, or another that the study makes (`work.NAME.duration`).
+    /// One of these words, or another that the study makes (`workload.NAME.duration`).
     Reading,
     /// A string, a number or a truth value.
     Scalar,
@@ -148,7 +148,7 @@ pub fn work_values() -> Vec<Word> {
         }
     }
     let doc =
-        |value: &str| work_value(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit));
+        |value: &str| workload_value(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit));
     values.iter().map(|value| Word { name: (*value).into(), doc: doc(value) }).collect()
 }
 
@@ -484,7 +484,7 @@ pub const WORKLOAD: &[Key] = &[
         "value",
         Shape::Word(work_values),
         Need::Never,
-        "Which of the workload's values the metric is. The others are readings: `work.METRIC.VALUE`.",
+        "Which of the workload's values the metric is. The others are readings: `workload.METRIC.VALUE`.",
         "duration",
     ),
     key(

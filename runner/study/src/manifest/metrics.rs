@@ -146,7 +146,7 @@ pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn {
         name: "steady_answer_time",
         label: "Answer while steady",
-        source: Source::Span(event::STEADY_END, event::STEADY_ANSWERED),
+        source: Source::Span(event::STEADY_END, event::STEADY_RESPONSE),
     },
     BuiltIn {
         name: "vms_completed",
@@ -409,7 +409,7 @@ fn of_reading(name: &str, workers: &[Worker<'_>]) -> Option<Resolved> {
         Some(reading) => (reading.unit, sentence(reading.doc)),
         None => {
             let (_, metric, value) = of_workers(workers).find(|(known, ..)| known == name)?;
-            let value = reading::work_value(value)?;
+            let value = reading::workload_value(value)?;
             (value.unit, format!("Of the work of `{metric}`: {}", value.doc))
         }
     };
@@ -431,7 +431,7 @@ pub(super) fn sentence(doc: &str) -> String {
 }
 
 fn of_work(work: Workload, value: &str) -> Resolved {
-    let unit = reading::work_value(value).map_or("ns", |reading| reading.unit);
+    let unit = reading::workload_value(value).map_or("ns", |reading| reading.unit);
     let source = MetricSource::Reading(reading::of_work(&work.metric, value));
     (source, reported(unit).into(), work_definition(&work, value), Some(work))
 }

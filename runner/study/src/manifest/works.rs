@@ -111,7 +111,7 @@ impl WorkSpec {
         }
     }
 
-    /// Every value that its work has, each a reading `work.METRIC.VALUE`.
+    /// Every value that its work has, each a reading `workload.METRIC.VALUE`.
     pub fn all_values(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
         OF_EVERY_KIND.iter().chain(self.values).copied()
     }

@@ -79,7 +79,7 @@ pub struct Choice<'a> {
 }
 
 /// The value that a metric of work is.
-fn work_value(metric: &Metric) -> &str {
+fn workload_value(metric: &Metric) -> &str {
     match &metric.source {
         MetricSource::Reading(name) => name.rsplit('.').next().unwrap_or_default(),
         MetricSource::Span { .. } => "",
@@ -112,7 +112,7 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         work.rounds = profile.and_then(|profile| profile.rounds).map_or(work.rounds, |most| work.rounds.min(most));
         // A definition of the manifest's own stays as it is.
         if let Some(metric) = metrics.iter_mut().find(|metric| metric.name == work.metric) {
-            let value = work_value(metric).to_owned();
+            let value = workload_value(metric).to_owned();
             if metric.definition == manifest::work_definition(&before, &value) {
                 metric.definition = manifest::work_definition(work, &value);
             }

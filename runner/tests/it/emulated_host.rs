@@ -43,7 +43,7 @@ fn job() -> Job {
 }
 
 fn boot(kernel: &str, folder: &Path) -> anyhow::Result<Emulated> {
-    Emulated::boot(&machine(kernel), &job(), folder, &folder.join("testbed-0-0.log"))
+    Emulated::boot(&machine(kernel), &job(), folder, &folder.join("emulated-host-0-0.log"))
 }
 
 /// What an emulated host that has begun a trial comes to.

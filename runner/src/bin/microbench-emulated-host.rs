@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match run(&words.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            errln!("microbench-testbed: {error:#}");
+            errln!("microbench-emulated-host: {error:#}");
             ExitCode::FAILURE
         }
     }
