@@ -38,6 +38,10 @@ ROUNDS ?= 10
 
 CARGO_DENY := 0.20.2
 
+# The spelling checker, from PyPI; LINT_TOOLS is the folder it is installed to.
+TYPOS := 1.52.0
+LINT_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/microbench/lint-$(TYPOS)
+
 # Seconds of fuzzing for each target.
 SECONDS ?= 60
 
@@ -168,8 +172,12 @@ fuzz: ## Fuzz manifest, journal, answers and kernel log; SECONDS=60 each (needs 
 			-max_total_time=$(SECONDS) -max_len=8192 -timeout=10
 	done
 
-lint: deps ## Check formatting, clippy with warnings as errors, and the dependencies' licences, sources, versions and advisories
+lint: deps ## Check formatting, clippy, spelling, banned phrases, and licences, sources and advisories of dependencies
 	@cargo fmt --check
+	[ -x '$(LINT_TOOLS)/bin/typos' ] || python3 -I -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
+		--target '$(LINT_TOOLS)' typos==$(TYPOS)
+	'$(LINT_TOOLS)/bin/typos'
+	.ci/check-phrases
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	if ! command -v cargo-deny >/dev/null && ! cargo install --locked --version $(CARGO_DENY) cargo-deny; then
 		echo 'dependencies: not checked: cargo-deny cannot be installed here'
