@@ -90,7 +90,7 @@ pub(crate) fn journal(bytes: &[u8]) {
 
 /// The text of a journal of `records` after the begin of a session.
 fn written(records: &[Record]) -> String {
-    let begun = imports::start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
+    let begun = imports::run_start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
     // Starts of other formats are refused.
     let others = records.iter().filter(|record| !matches!(record, Record::RunStart { .. }));
     journal::encode(std::iter::once(&begun).chain(others))

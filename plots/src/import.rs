@@ -1,22 +1,22 @@
-//! Values that somebody else measured, as a run: from a CSV and a mapping to a plan and its records.
+//! Imports published values as a run: a CSV table and a mapping become a plan and journal records.
 //!
-//! Columns, by our names (a mapping may give theirs):
+//! Columns of the table (a mapping can rename them):
 //!
-//! | column | what |
+//! | column | meaning |
 //! | --- | --- |
 //! | `metric` | name of a metric of the study |
-//! | `value` | the value in the metric's unit; empty for a missing one |
-//! | `unit` | optional; must then be the metric's |
-//! | `trial` | optional: number of the trial; all rows of a cell have one, or none has |
+//! | `value` | value in the metric's unit; empty for a missing value |
+//! | `unit` | optional: must be the metric's unit |
+//! | `trial` | optional: number of the trial; either all rows of a cell have a number, or none |
 //! | `vm` | optional: name of the VM within its trial; without it, the rows of a trial and metric are VMs in order |
-//! | `reason` | optional: why there is no value |
-//! | an axis' name | level of the cell, unless the mapping's `cells` say it |
+//! | `reason` | optional: why the value is missing |
+//! | name of an axis | level of the cell, unless the mapping's `cells` define it |
 //!
-//! Without a trial, each row of a cell with one VM at a time is a trial of its own, whatever its VM, and all rows of a
-//! cell with more are one.
+//! Without trial numbers, each row of a cell of one VM is a separate trial, and `vm` is ignored; all rows of a cell of
+//! several VMs are one trial.
 //!
-//! Every row becomes one sample. Two rows that would be the same sample are an error: two of one metric, trial and VM,
-//! and more rows of a metric than its numbered trial has VMs.
+//! Every row becomes one sample. Duplicate samples are an error: two rows of the same metric, trial and VM, or more rows
+//! of a metric than its numbered trial has VMs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -31,39 +31,49 @@ use microbench_formats::record::Record;
 use microbench_formats::version::FORMAT_VERSION;
 use serde::{Deserialize, Serialize};
 
-/// How a CSV is to be read.
+/// How to read a CSV table. All column names below are those of the table, not of this module.
+///
+/// ```
+/// use microbench_plots::import::Mapping;
+///
+/// let mapping: Mapping = serde_json::from_str(
+///     r#"{ "columns": { "value": "ms" }, "where": { "figure": 4 }, "where_not": { "repetition": "mean" } }"#,
+/// )?;
+/// assert_eq!(mapping.columns["value"], "ms");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mapping {
-    /// Where the values come from, in words: stands in the run.
+    /// Source of the values, recorded in the run.
     pub source: String,
-    /// Their column, by ours.
+    /// Column of the table for each column of this module that has another name.
     pub columns: BTreeMap<String, String>,
-    /// Only rows that have one of these values in each column (theirs).
+    /// Imports only rows with one of these values in every listed column.
     #[serde(rename = "where")]
     pub selected: Rows,
-    /// No rows that have one of these values in any column (theirs).
+    /// Ignores rows with one of these values in any listed column.
     #[serde(rename = "where_not")]
     pub left_out: Rows,
-    /// The cells; the first that matches a row is taken. Empty to take each axis from the column of its name.
+    /// Rules that assign rows to cells; the first match applies. If empty, the column of each axis defines the cell.
     pub cells: Vec<CellMapping>,
 }
 
-/// Values by column.
+/// Selects rows by the values in columns.
 pub type Rows = BTreeMap<String, OneOf>;
 
-/// Values of a column as a mapping writes them, of which a row has one.
+/// One or more accepted values of a column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OneOf {
-    /// Several.
+    /// Any of several values.
     Many(Vec<Level>),
-    /// One.
+    /// A single value.
     One(Level),
 }
 
 impl OneOf {
-    /// Whether a field of the table is one of the values.
+    /// Whether `field` equals one of the values.
     fn contains(&self, field: &str) -> bool {
         match self {
             Self::One(value) => value.to_string() == field,
@@ -72,52 +82,52 @@ impl OneOf {
     }
 }
 
-/// Rows that belong to one cell.
+/// Assigns rows to a cell.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CellMapping {
-    /// The rows, by columns (theirs): each has one of the values in every column.
+    /// Rows with one of these values in every listed column.
     #[serde(rename = "where")]
     pub rows: Rows,
-    /// The cell's level on each axis that does not have one level only.
+    /// Level of the cell on each axis that has more than one level.
     pub cell: BTreeMap<String, Level>,
 }
 
-/// What came of a CSV.
+/// An imported table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
-    /// The study's plan with the CSV's trials in place of its own, and metrics that read what was imported.
+    /// The study's plan with the trials of the table, and metrics that read the imported values.
     pub plan: Plan,
-    /// The journal, but for its `RunStart`.
+    /// The records of the journal without `RunStart`.
     pub records: Vec<Record>,
-    /// Rows that were taken.
+    /// Number of imported rows.
     pub rows: usize,
-    /// Rows that `where` and `where_not` left out.
+    /// Number of rows that `where` and `where_not` exclude.
     pub ignored: usize,
 }
 
-/// Why a VM has no value of a metric of which the table has no row.
+/// The reason of a missing value for which the table has no row.
 pub(crate) const ABSENT: &str = "not in the imported table";
 
-/// Name of the reading that an imported metric has.
+/// Name of the reading of an imported metric.
 #[must_use]
-pub fn reading(metric: &str) -> String {
+pub fn reading_name(metric: &str) -> String {
     format!("{IMPORTED}{metric}")
 }
 
-/// One value: `Err` with the reason why there is none.
+/// A value, or the reason why it is missing.
 type Value = Result<f64, String>;
 
-/// A row that fits the study.
-struct Taken<'a> {
+/// A parsed row of the table.
+struct ParsedRow<'a> {
     line: u64,
-    /// Index of the cell.
+    /// Index into [`Plan::cells`].
     cell: usize,
-    /// Index of the metric.
+    /// Index into [`Plan::metrics`].
     metric: usize,
-    /// Number of the trial; `None` where the row has none.
+    /// Trial number of the table.
     trial: Option<u32>,
-    /// Name of the VM; `None` where the row has none.
+    /// Name of the VM within its trial.
     vm: Option<&'a str>,
     value: Value,
 }
@@ -126,20 +136,20 @@ struct Taken<'a> {
 #[derive(Default)]
 struct CellRows {
     trials: BTreeMap<u32, TrialRows>,
-    /// Line of the first row, and whether it numbers its trial.
+    /// Line of the first row, and whether it has a trial number.
     first: Option<(u64, bool)>,
-    /// Rows so far, by metric.
+    /// Number of rows so far, by metric.
     rows: HashMap<usize, u32>,
 }
 
 /// The rows of one trial.
 #[derive(Default)]
 struct TrialRows {
-    /// VMs by their name, or by their place among the rows of a metric, numbered as they appear.
+    /// VMs by name, or by position among the rows of a metric; numbered in order of appearance.
     vms: HashMap<Result<String, u32>, u32>,
-    /// Line and value, by metric and VM.
+    /// Line and value by metric and VM.
     values: BTreeMap<(usize, u32), (u64, Value)>,
-    /// Rows without the name of a VM, by metric.
+    /// Number of rows without a VM name, by metric.
     unnamed: HashMap<usize, u32>,
 }
 
@@ -147,48 +157,48 @@ impl CellRows {
     /// Adds a row of `cell`.
     ///
     /// # Errors
-    /// When it would be the same sample as an earlier row; the message names the line of that row.
-    fn add(&mut self, cell: &Cell, metric: &Metric, row: Taken<'_>) -> Result<(), String> {
+    /// If the row duplicates an earlier sample; the message contains the line of the earlier row.
+    fn add(&mut self, cell: &Cell, metric: &Metric, row: ParsedRow<'_>) -> Result<(), String> {
         let (line, numbered) = *self.first.get_or_insert((row.line, row.trial.is_some()));
         if numbered != row.trial.is_some() {
-            let (this, first) = if numbered { ("no trial", "one") } else { ("a trial", "none") };
-            return Err(format!("a row of the cell `{}` with {this}; line {line} has {first}", cell.id));
+            let (this, first) = if numbered { ("no trial number", "one") } else { ("a trial number", "none") };
+            return Err(format!("cell `{}`: this row has {this}, but line {line} has {first}", cell.id));
         }
         let of_metric = self.rows.entry(row.metric).or_default();
-        // Published tables have other numbers of values than VMs that ran: without trials, what was measured decides.
+        // Published tables often have fewer values than VMs ran. Without trial numbers, the rows define the size of a trial.
         let (trial, most, vm) = match (row.trial, cell.concurrency) {
             (Some(trial), most) => (trial, most, row.vm),
-            // Rows of several metrics share a trial by their order, whatever their VMs are named.
+            // The n-th rows of all metrics form a trial; VM names are ignored.
             (None, 1) => (*of_metric, 1, None),
             (None, _) => (0, u32::MAX, row.vm),
         };
-        let row = Taken { vm, ..row };
+        let row = ParsedRow { vm, ..row };
         *of_metric += 1;
-        let place = || format!("trial {trial} of the cell `{}`", cell.id);
-        self.trials.entry(trial).or_default().add(most, row).map_err(|clash| match clash {
-            Clash::SameVm { vm, first } => {
-                format!("a second row of `{}` for the VM `{vm}` of {}; the first is line {first}", metric.name, place())
+        let place = || format!("trial {trial} of cell `{}`", cell.id);
+        self.trials.entry(trial).or_default().add(most, row).map_err(|duplicate| match duplicate {
+            Duplicate::SameVm { vm, first } => {
+                format!("duplicate row of `{}` for VM `{vm}` of {}; the first is on line {first}", metric.name, place())
             }
-            Clash::TooMany { first } => {
+            Duplicate::TooMany { first } => {
                 let vms = if most == 1 { "1 VM".to_owned() } else { format!("{most} VMs") };
                 let place = place();
-                format!("one row of `{}` too many for {place}, which has {vms}; the first is line {first}", metric.name)
+                format!("too many rows of `{}` for {place}, which has {vms}; the first is on line {first}", metric.name)
             }
         })
     }
 }
 
-/// Why a row cannot be a sample of its own, with the line of an earlier row.
-enum Clash {
-    /// The metric has a value for this VM.
+/// Why a row is not a new sample, with the line of an earlier row.
+enum Duplicate {
+    /// An earlier row has the same metric and VM.
     SameVm { vm: String, first: u64 },
-    /// The trial has no further VM.
+    /// The trial has fewer VMs than rows.
     TooMany { first: u64 },
 }
 
 impl TrialRows {
     /// Adds a row of a trial of at most `most` VMs.
-    fn add(&mut self, most: u32, row: Taken<'_>) -> Result<(), Clash> {
+    fn add(&mut self, most: u32, row: ParsedRow<'_>) -> Result<(), Duplicate> {
         let key = match row.vm {
             Some(name) => Ok(name.to_owned()),
             None => {
@@ -204,7 +214,7 @@ impl TrialRows {
                 self.vms.insert(key.clone(), vms);
                 vms
             }
-            None => return Err(Clash::TooMany { first: self.first_line(row.metric) }),
+            None => return Err(Duplicate::TooMany { first: self.first_line(row.metric) }),
         };
         match self.values.entry((row.metric, vm)) {
             std::collections::btree_map::Entry::Vacant(free) => {
@@ -212,22 +222,22 @@ impl TrialRows {
                 Ok(())
             }
             std::collections::btree_map::Entry::Occupied(taken) => {
-                Err(Clash::SameVm { vm: key.unwrap_or_default(), first: taken.get().0 })
+                Err(Duplicate::SameVm { vm: key.unwrap_or_default(), first: taken.get().0 })
             }
         }
     }
 
-    /// Line of a row of `metric`, or of any metric where it has none.
+    /// Line of the first row of `metric`, or of another metric if `metric` has no row.
     fn first_line(&self, metric: usize) -> u64 {
         let own = self.values.range((metric, 0)..=(metric, u32::MAX)).next();
         own.or_else(|| self.values.iter().next()).map_or(0, |(_, (line, _))| *line)
     }
 }
 
-/// Reads `csv` as values of `plan`'s cells.
+/// Imports the table `csv` as values of the cells of `plan`.
 ///
 /// # Errors
-/// Every row that cannot be taken, with its line.
+/// One message for each row that cannot be imported, with its line.
 pub fn import(plan: &Plan, csv: &str, mapping: &Mapping) -> Result<Imported, Vec<String>> {
     let table = Table::read(csv, mapping)?;
     let mut errors = Vec::new();
@@ -235,14 +245,14 @@ pub fn import(plan: &Plan, csv: &str, mapping: &Mapping) -> Result<Imported, Vec
     let mut known = KnownCells::of(plan, mapping);
     let (mut rows, mut ignored) = (0, 0);
     for row in &table.rows {
-        if !row.wanted(mapping) {
+        if !row.is_selected(mapping) {
             ignored += 1;
             continue;
         }
-        let taken = row.take(plan, mapping, &mut known);
-        let added = taken.and_then(|taken| {
-            let (cell, metric) = (&plan.cells[taken.cell], &plan.metrics[taken.metric]);
-            cells.entry(taken.cell).or_default().add(cell, metric, taken)
+        let parsed = row.parse(plan, mapping, &mut known);
+        let added = parsed.and_then(|parsed| {
+            let (cell, metric) = (&plan.cells[parsed.cell], &plan.metrics[parsed.metric]);
+            cells.entry(parsed.cell).or_default().add(cell, metric, parsed)
         });
         match added {
             Ok(()) => rows += 1,
@@ -250,13 +260,13 @@ pub fn import(plan: &Plan, csv: &str, mapping: &Mapping) -> Result<Imported, Vec
         }
     }
     if rows == 0 && errors.is_empty() {
-        errors.push("no row is left: `where` and `where_not` leave all of them out".to_owned());
+        errors.push("no rows to import: `where` and `where_not` exclude all of them".to_owned());
     }
-    if errors.is_empty() { Ok(run(plan, cells, rows, ignored)) } else { Err(errors) }
+    if errors.is_empty() { Ok(imported_run(plan, cells, rows, ignored)) } else { Err(errors) }
 }
 
-/// The plan and the records of what was read.
-fn run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, ignored: usize) -> Imported {
+/// The plan and the records of the imported rows.
+fn imported_run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, ignored: usize) -> Imported {
     let mut plan = plan.clone();
     let used: BTreeSet<usize> = cells.keys().copied().collect();
     plan.warmup = false;
@@ -264,7 +274,7 @@ fn run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, ignored: usiz
     plan.workloads = Vec::new();
     for metric in &mut plan.metrics {
         metric.better = Some(metric.direction());
-        metric.source = MetricSource::Reading(reading(&metric.name));
+        metric.source = MetricSource::Reading(reading_name(&metric.name));
         metric.instrument = None;
     }
     let mut records = Vec::new();
@@ -281,7 +291,7 @@ fn run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, ignored: usiz
             records.push(Record::TrialStart { trial: index, attempt: 0, cell: cell.id.to_string(), warmup: false });
             for (number, metric) in plan.metrics.iter().enumerate() {
                 for vm in 0..cell.concurrency {
-                    records.push(record(metric, vm, trial.values.get(&(number, vm)).map(|(_, value)| value)));
+                    records.push(reading_record(metric, vm, trial.values.get(&(number, vm)).map(|(_, value)| value)));
                 }
             }
             records.push(Record::TrialEnd { trial: index, attempt: 0, ok: cell.concurrency, failed: 0 });
@@ -292,18 +302,18 @@ fn run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, ignored: usiz
     Imported { plan, records, rows, ignored }
 }
 
-fn record(metric: &Metric, vm: u32, value: Option<&Value>) -> Record {
+fn reading_record(metric: &Metric, vm: u32, value: Option<&Value>) -> Record {
     let missing = || Err(ABSENT.to_owned());
     let (value, reason) = match value.cloned().unwrap_or_else(missing) {
         Ok(value) => (Some(value), String::new()),
         Err(reason) => (None, reason),
     };
-    Record::Reading { vm, name: reading(&metric.name), value, unit: metric.unit.clone(), reason }
+    Record::Reading { vm, name: reading_name(&metric.name), value, unit: metric.unit.clone(), reason }
 }
 
-/// The record that begins an imported run.
+/// The `RunStart` record of an imported run, the first record of its journal.
 #[must_use]
-pub fn start(run: &str, digests: Digests, now: &str, version: &str) -> Record {
+pub fn run_start(run: &str, digests: Digests, now: &str, version: &str) -> Record {
     Record::RunStart {
         format: FORMAT_VERSION,
         run: run.to_owned(),
@@ -337,14 +347,20 @@ impl Table {
         let named = mapping.columns.values().chain(mapping.selected.keys()).chain(mapping.left_out.keys());
         let named = named.chain(mapping.cells.iter().flat_map(|cell| cell.rows.keys()));
         let named: BTreeSet<&str> = named.map(String::as_str).collect();
-        let mut errors = repeated(&header);
+        let mut errors = duplicate_columns(&header);
         errors.extend((named.into_iter().filter(|name| !has(name))).map(|name| {
-            format!("line 1: there is no column `{name}`, which the mapping names; there are {}", list(&header))
+            format!(
+                "line 1: the table has no column `{name}`, which the mapping names; its columns are {}",
+                quoted_names(&header)
+            )
         }));
-        for ours in ["metric", "value"] {
-            let theirs = theirs(mapping, ours);
-            if !has(theirs) && !mapping.columns.contains_key(ours) {
-                errors.push(format!("line 1: there is no column `{theirs}`; there are {}", list(&header)));
+        for name in ["metric", "value"] {
+            let column = source_column(mapping, name);
+            if !has(column) && !mapping.columns.contains_key(name) {
+                errors.push(format!(
+                    "line 1: the table has no column `{column}`; its columns are {}",
+                    quoted_names(&header)
+                ));
             }
         }
         let mut rows = Vec::new();
@@ -362,8 +378,8 @@ impl Table {
     }
 }
 
-/// An error for each column that has the name of an earlier one.
-fn repeated(header: &csv::StringRecord) -> Vec<String> {
+/// An error for each column with the same name as an earlier column.
+fn duplicate_columns(header: &csv::StringRecord) -> Vec<String> {
     let mut first: HashMap<&str, usize> = HashMap::new();
     let mut errors = Vec::new();
     for (position, name) in (1..).zip(header) {
@@ -375,16 +391,16 @@ fn repeated(header: &csv::StringRecord) -> Vec<String> {
     errors
 }
 
-fn list(header: &csv::StringRecord) -> String {
+fn quoted_names(header: &csv::StringRecord) -> String {
     header.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Their name of our column.
-fn theirs<'a>(mapping: &'a Mapping, ours: &'a str) -> &'a str {
-    mapping.columns.get(ours).map_or(ours, String::as_str)
+/// The table's name for a column of this module.
+fn source_column<'a>(mapping: &'a Mapping, name: &'a str) -> &'a str {
+    mapping.columns.get(name).map_or(name, String::as_str)
 }
 
-/// Cells by the columns that decide on them, so that the study's cells are searched once for each, not for each row.
+/// Cache of cells by the columns that determine them, so that the plan is not searched for every row.
 struct KnownCells {
     columns: BTreeSet<String>,
     cells: HashMap<Vec<Option<String>>, usize>,
@@ -392,12 +408,12 @@ struct KnownCells {
 
 impl KnownCells {
     fn of(plan: &Plan, mapping: &Mapping) -> Self {
-        let axes = plan.axes.iter().map(|axis| theirs(mapping, &axis.name));
+        let axes = plan.axes.iter().map(|axis| source_column(mapping, &axis.name));
         let named = mapping.cells.iter().flat_map(|cell| cell.rows.keys()).map(String::as_str);
         Self { columns: axes.chain(named).map(str::to_owned).collect(), cells: HashMap::new() }
     }
 
-    /// The cell of `row`, which `search` finds.
+    /// Index of the cell of `row`; on a cache miss, `search` finds it.
     fn find(&mut self, row: &Row, search: impl FnOnce() -> Result<usize, String>) -> Result<usize, String> {
         let key: Vec<Option<String>> = self.columns.iter().map(|column| row.fields.get(column).cloned()).collect();
         if let Some(cell) = self.cells.get(&key) {
@@ -410,16 +426,17 @@ impl KnownCells {
 }
 
 impl Row {
-    fn field(&self, mapping: &Mapping, ours: &str) -> Option<&str> {
-        self.fields.get(theirs(mapping, ours)).map(String::as_str)
+    fn field(&self, mapping: &Mapping, name: &str) -> Option<&str> {
+        self.fields.get(source_column(mapping, name)).map(String::as_str)
     }
 
-    fn wanted(&self, mapping: &Mapping) -> bool {
-        self.is_in(&mapping.selected) && !mapping.left_out.iter().any(|(column, values)| self.has(column, values))
+    /// Whether `where` and `where_not` select the row.
+    fn is_selected(&self, mapping: &Mapping) -> bool {
+        self.matches(&mapping.selected) && !mapping.left_out.iter().any(|(column, values)| self.has(column, values))
     }
 
-    /// Whether it has one of the values in every column.
-    fn is_in(&self, rows: &Rows) -> bool {
+    /// Whether the row has one of the values in every column of `rows`.
+    fn matches(&self, rows: &Rows) -> bool {
         rows.iter().all(|(column, values)| self.has(column, values))
     }
 
@@ -427,22 +444,22 @@ impl Row {
         self.fields.get(column).is_some_and(|field| values.contains(field))
     }
 
-    /// What the row says, by the study.
-    fn take(&self, plan: &Plan, mapping: &Mapping, known: &mut KnownCells) -> Result<Taken<'_>, String> {
+    /// Parses the fields of the row.
+    fn parse(&self, plan: &Plan, mapping: &Mapping, known: &mut KnownCells) -> Result<ParsedRow<'_>, String> {
         let name = self.field(mapping, "metric").unwrap_or_default();
         let number = plan.metrics.iter().position(|metric| metric.name == name);
         let number = number.ok_or_else(|| format!("the study has no metric `{name}`"))?;
         let metric = &plan.metrics[number];
         if let Some(unit) = self.field(mapping, "unit").filter(|unit| *unit != metric.unit) {
-            // A count has no unit in most tables.
+            // Most tables give no unit for counts.
             if !(metric.unit == "1" && matches!(unit, "" | "count" | "entries" | "messages")) {
-                return Err(format!("`{name}` is in `{unit}`, the study has it in `{}`", metric.unit));
+                return Err(format!("the unit of `{name}` is `{unit}`, but the study uses `{}`", metric.unit));
             }
         }
         let cell = known.find(self, || self.cell(plan, mapping))?;
         let trial = match self.field(mapping, "trial") {
             Some(text) if mapping.columns.contains_key("trial") || !text.is_empty() => {
-                Some(text.parse().map_err(|_| format!("`{text}` is no number of a trial"))?)
+                Some(text.parse().map_err(|_| format!("trial `{text}` is not a whole number"))?)
             }
             _ => None,
         };
@@ -453,11 +470,11 @@ impl Row {
         } else {
             match text.parse::<f64>() {
                 Ok(value) if value.is_finite() => Ok(value),
-                _ => return Err(format!("`{text}` is no number")),
+                _ => return Err(format!("value `{text}` is not a number")),
             }
         };
         let vm = self.field(mapping, "vm").filter(|vm| !vm.is_empty());
-        Ok(Taken { line: self.line, cell, metric: number, trial, vm, value })
+        Ok(ParsedRow { line: self.line, cell, metric: number, trial, vm, value })
     }
 
     fn cell(&self, plan: &Plan, mapping: &Mapping) -> Result<usize, String> {
@@ -469,18 +486,22 @@ impl Row {
             if let Some(text) = self.field(mapping, &axis.name) {
                 match axis.levels.iter().find(|level| level.to_string() == text) {
                     Some(level) => drop(wanted.insert(&axis.name, level.clone())),
-                    // Their names are another's as long as `cells` or the only level says which is meant.
+                    // Unknown names are allowed if `cells` or a single level determines the level.
                     None if mapping.cells.is_empty() && axis.levels.len() > 1 => {
                         let levels: Vec<String> = axis.levels.iter().map(ToString::to_string).collect();
-                        return Err(format!("{} has no level `{text}`; there are {}", axis.name, levels.join(", ")));
+                        return Err(format!(
+                            "axis `{}` has no level `{text}`; its levels are {}",
+                            axis.name,
+                            levels.join(", ")
+                        ));
                     }
                     None => {}
                 }
             }
         }
         if !mapping.cells.is_empty() {
-            let found = mapping.cells.iter().find(|cell| self.is_in(&cell.rows));
-            let found = found.ok_or_else(|| format!("no entry of the mapping's `cells` fits {:?}", self.fields))?;
+            let found = mapping.cells.iter().find(|cell| self.matches(&cell.rows));
+            let found = found.ok_or_else(|| format!("no entry of the mapping's `cells` matches {:?}", self.fields))?;
             wanted.extend(found.cell.iter().map(|(axis, level)| (axis.as_str(), level.clone())));
         }
         let fits = |cell: &Cell| wanted.iter().all(|(axis, level)| cell.levels.get(axis) == Some(level));
@@ -489,9 +510,7 @@ impl Row {
         match (found.next(), found.next()) {
             (Some(cell), None) => Ok(cell),
             (None, _) => Err(format!("the study has no cell with {}", levels.join(", "))),
-            (Some(_), Some(_)) => {
-                Err(format!("several cells of the study have {}: name a level of every axis", levels.join(", ")))
-            }
+            (Some(_), Some(_)) => Err(format!("several cells have {}: set the level of every axis", levels.join(", "))),
         }
     }
 }

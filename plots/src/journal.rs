@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     fn start() -> Record {
-        crate::import::start("run", Digests::default(), "2026-01-01T00:00:00Z", "0")
+        crate::import::run_start("run", Digests::default(), "2026-01-01T00:00:00Z", "0")
     }
 
     fn trial(trial: u32, attempt: u32, t_ns: u64) -> [Record; 3] {

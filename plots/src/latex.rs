@@ -1,9 +1,16 @@
-//! Text for LaTeX.
+//! Escapes text for LaTeX.
 
-/// `text` as LaTeX typesets it in running text, letter for letter, whatever it holds: none of it is a command, a comment,
-/// mathematics or a ligature. Control characters, line breaks among them, become single spaces, so that it stays within one
-/// paragraph. pdfLaTeX, LuaLaTeX and XeLaTeX of 2020 and later take it without a package; letters that pdfLaTeX's own fonts lack
-/// are named by their number, `[U+4E2D]`.
+/// Escapes `text` so that LaTeX typesets it verbatim in running text: it forms no command, comment, formula or ligature.
+///
+/// Control characters and line breaks become single spaces, so that the text stays within one paragraph. The result works
+/// in pdfLaTeX, LuaLaTeX and XeLaTeX of 2020 or later without a package. Characters that pdfLaTeX's default fonts do not
+/// have become their code point, such as `[U+4E2D]`.
+///
+/// ```
+/// use microbench_plots::latex::escape;
+///
+/// assert_eq!(escape("95 % of a_b"), "95 \\% of a\\_b");
+/// ```
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -19,7 +26,7 @@ pub fn escape(text: &str) -> String {
             '"' => out.push_str("\\symbol{34}"),
             '`' => out.push_str("\\textasciigrave{}"),
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', character]),
-            // Two in a row would become a dash or a quotation mark.
+            // Two in a row would become an en dash or a quotation mark.
             '-' | '\'' | ',' if characters.peek() == Some(&character) => out.extend([character, '{', '}']),
             'μ' => out.push_str("\\textmu{}"),
             '−' => out.push_str("\\ensuremath{-}"),
@@ -32,15 +39,16 @@ pub fn escape(text: &str) -> String {
                     out.push(' ');
                 }
             }
-            _ if typeset(character) => out.push(character),
+            _ if pdflatex_has(character) => out.push(character),
             _ => out.push_str(&format!("[U+{:04X}]", u32::from(character))),
         }
     }
     out
 }
 
-/// Whether pdfLaTeX has the character in its default encoding, OT1 with TS1; found by typesetting each of them.
-fn typeset(character: char) -> bool {
+/// Whether pdfLaTeX has the character in its default encodings, OT1 and TS1. The list is the result of typesetting each
+/// character.
+fn pdflatex_has(character: char) -> bool {
     match character {
         '«' | '»' | 'Ð' | 'Þ' | 'ð' | 'þ' | 'Ą' | 'ą' | 'Đ' | 'đ' | 'Ę' | 'ę' | 'Ħ' | 'ħ' | 'Į' | 'į' => {
             false
@@ -57,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_text_stays_as_it_is() {
+    fn plain_text_is_unchanged() {
         assert_eq!(
             escape("Median over 30 trials (ms), n = 6; Tukey's."),
             "Median over 30 trials (ms), n = 6; Tukey's."
@@ -66,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_that_means_something_is_escaped() {
+    fn special_characters_are_escaped() {
         assert_eq!(escape("95 % of a_b & {c} #1 $2"), "95 \\% of a\\_b \\& \\{c\\} \\#1 \\$2");
         assert_eq!(
             escape("~^<>|\"`"),
@@ -77,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_cannot_give_a_command_or_leave_the_paragraph() {
+    fn text_cannot_form_a_command_or_end_the_paragraph() {
         assert_eq!(escape("\\input{/etc/passwd}"), "\\textbackslash{}input\\{/etc/passwd\\}");
         assert_eq!(escape("one\n\n\\par\ttwo\u{1b}\u{7f}\u{85}"), "one \\textbackslash{}par two ");
         assert_eq!(escape("\u{202e}\u{200b}"), "[U+202E][U+200B]");

@@ -1,6 +1,6 @@
-//! SQL over the tables of one run or several: `samples`, `summary`, `cells` and the others of [`schema::TABLES`].
+//! SQL queries over the tables of one or more runs: `samples`, `summary`, `cells` and the others of [`schema::TABLES`].
 //!
-//! Nothing is written: what the statement sees are tables in memory.
+//! Queries are read-only: a statement runs on tables in memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,54 +21,62 @@ use crate::run::Run;
 use crate::schema::{self, Kind, TABLES};
 use crate::{Error, claim, summary};
 
-/// The rows that a query gave.
+/// The rows of a query, with the host kinds of the runs.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct QueryResult {
     table: DataFrame,
     hosts: Vec<HostKind>,
 }
 
-/// Answers `sql` from the tables of `runs`, those of several runs one below the other.
+/// Runs the statement `sql` on the tables of `runs`. The tables of several runs are concatenated; the column `run` tells
+/// them apart.
 ///
 /// # Errors
-/// When a run has not been analysed, when the statement does more than read, and when it is wrong: the message names every table and
-/// column.
-pub fn query(runs: &[PathBuf], sql: &str) -> Result<Answer, Error> {
-    let wrong = |problem: String| Error::Query { problem, tables: listing() };
+/// If a run has not been analysed, if the statement is not read-only, or if it is invalid. The message lists all tables
+/// and columns.
+///
+/// ```no_run
+/// let runs = ["results/my-run".into()];
+/// let sql = "select cell, median from summary where metric = 'kernel_boot_time'";
+/// print!("{}", microbench_plots::query::query(&runs, sql)?.to_text());
+/// # Ok::<(), microbench_plots::Error>(())
+/// ```
+pub fn query(runs: &[PathBuf], sql: &str) -> Result<QueryResult, Error> {
+    let failed = |problem: String| Error::Query { problem, tables: table_list() };
     let first = sql.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
     let first = first.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default().to_lowercase();
     if !["select", "with", "from", "show", "explain"].contains(&first.as_str()) {
-        return Err(wrong("a query only reads: it begins with SELECT or WITH".to_owned()));
+        return Err(failed("queries are read-only: start the statement with SELECT or WITH".to_owned()));
     }
-    let views = runs.iter().map(|run| View::new(run)).collect::<Result<Vec<_>, _>>()?;
+    let runs = runs.iter().map(|run| RunTables::open(run)).collect::<Result<Vec<_>, _>>()?;
     let mut context = SQLContext::new();
     let mentioned = sql.to_lowercase();
     for table in TABLES.iter().filter(|table| mentioned.contains(table.name)) {
-        let frames = views.iter().map(|view| view.frame(table.name)).collect::<Result<Vec<_>, _>>()?;
-        context.register(table.name, stacked(frames).map_err(|error| wrong(error.to_string()))?.lazy());
+        let frames = runs.iter().map(|run| run.frame(table.name)).collect::<Result<Vec<_>, _>>()?;
+        context.register(table.name, concatenated(frames).map_err(|error| failed(error.to_string()))?.lazy());
     }
-    let table = context.execute(sql).and_then(|lazy| lazy.collect()).map_err(|error| wrong(error.to_string()))?;
+    let table = context.execute(sql).and_then(|lazy| lazy.collect()).map_err(|error| failed(error.to_string()))?;
     let mut hosts: Vec<HostKind> = Vec::new();
-    for host in views.iter().filter_map(|view| view.loaded.rows.iter().find_map(|row| row.host)) {
+    for host in runs.iter().filter_map(|run| run.loaded.rows.iter().find_map(|row| row.host)) {
         if !hosts.contains(&host) {
             hosts.push(host);
         }
     }
-    Ok(Answer { table, hosts })
+    Ok(QueryResult { table, hosts })
 }
 
-/// The tables with the names of their columns, for an error.
-fn listing() -> String {
+/// The tables with the names of their columns, for an error message.
+fn table_list() -> String {
     let line = |table: &schema::Table| {
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
         wrapped(&format!("  {}: run, {}", table.name, columns.join(", ")), 4)
     };
     let lines: Vec<String> = TABLES.iter().map(line).collect();
-    format!("tables and their columns (`microbench query --tables` says what they are):\n{}", lines.join("\n"))
+    format!("tables and their columns (`microbench query --tables` describes them):\n{}", lines.join("\n"))
 }
 
-/// Frames one below the other; a column that one of them lacks is null there.
-fn stacked(frames: Vec<DataFrame>) -> polars::error::PolarsResult<DataFrame> {
+/// Concatenates frames. A column that a frame does not have is null in its rows.
+fn concatenated(frames: Vec<DataFrame>) -> polars::error::PolarsResult<DataFrame> {
     let mut names: Vec<String> = Vec::new();
     for frame in &frames {
         let mut at = 0;
@@ -87,7 +95,7 @@ fn stacked(frames: Vec<DataFrame>) -> polars::error::PolarsResult<DataFrame> {
         let columns: Vec<Column> = (names.iter())
             .map(|name| match frame.column(name) {
                 Ok(column) => column.clone(),
-                // Only the columns of axes and settings differ, and these are text.
+                // Only the columns of axes and settings can differ, and these are text.
                 Err(_) => Column::full_null(name.as_str().into(), frame.height(), &DataType::String),
             })
             .collect();
@@ -100,18 +108,18 @@ fn stacked(frames: Vec<DataFrame>) -> polars::error::PolarsResult<DataFrame> {
     Ok(out.unwrap_or_else(DataFrame::empty))
 }
 
-/// One run.
-struct View<'a> {
+/// The tables of one run.
+struct RunTables<'a> {
     run: &'a Path,
     loaded: Loaded,
 }
 
-impl<'a> View<'a> {
-    fn new(run: &'a Path) -> Result<Self, Error> {
+impl<'a> RunTables<'a> {
+    fn open(run: &'a Path) -> Result<Self, Error> {
         Ok(Self { run, loaded: loaded(run)? })
     }
 
-    /// One of its tables, with the column `run`.
+    /// The table called `name`, with the column `run`.
     fn frame(&self, name: &str) -> Result<DataFrame, Error> {
         let path = self.run.join(TABLES.iter().find(|table| table.name == name).map_or("", |table| table.file));
         let Loaded { run: Run { plan, .. }, rows, .. } = &self.loaded;
@@ -129,7 +137,7 @@ impl<'a> View<'a> {
         };
         let name = self.run.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let with_run = |frame: DataFrame| {
-            let mut columns: Vec<Column> = vec![text("run", vec![name; frame.height()])];
+            let mut columns: Vec<Column> = vec![text_column("run", vec![name; frame.height()])];
             columns.extend(frame.columns().iter().cloned());
             DataFrame::new(frame.height(), columns)
         };
@@ -137,15 +145,15 @@ impl<'a> View<'a> {
     }
 }
 
-fn text(name: &str, values: Vec<String>) -> Column {
+fn text_column(name: &str, values: Vec<String>) -> Column {
     Series::new(name.into(), values).into()
 }
 
-fn numbers(name: &str, values: Vec<u32>) -> Column {
+fn u32_column(name: &str, values: Vec<u32>) -> Column {
     Series::new(name.into(), values).into()
 }
 
-fn floats(name: &str, values: Vec<Option<f64>>) -> Column {
+fn f64_column(name: &str, values: Vec<Option<f64>>) -> Column {
     Series::new(name.into(), values).into()
 }
 
@@ -153,12 +161,12 @@ fn cells(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
     let of =
         |value: &dyn Fn(&microbench_formats::cell::Cell) -> String| plan.cells.iter().map(value).collect::<Vec<_>>();
     let mut columns = vec![
-        text("cell", of(&|cell| cell.id.to_string())),
-        text("variant", of(&|cell| cell.variant.to_string())),
-        text("label", of(&|cell| cell.label.to_string())),
-        text("engine", of(&|cell| cell.engine.to_string())),
-        numbers("concurrency", plan.cells.iter().map(|cell| cell.concurrency).collect()),
-        numbers("trials", plan.cells.iter().map(|cell| cell.trials).collect()),
+        text_column("cell", of(&|cell| cell.id.to_string())),
+        text_column("variant", of(&|cell| cell.variant.to_string())),
+        text_column("label", of(&|cell| cell.label.to_string())),
+        text_column("engine", of(&|cell| cell.engine.to_string())),
+        u32_column("concurrency", plan.cells.iter().map(|cell| cell.concurrency).collect()),
+        u32_column("trials", plan.cells.iter().map(|cell| cell.trials).collect()),
     ];
     let mut names: Vec<&String> = plan.cells.iter().flat_map(|cell| cell.settings.keys()).collect();
     names.sort();
@@ -176,11 +184,11 @@ fn metrics(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
         plan.metrics.iter().map(value).collect::<Vec<_>>()
     };
     let columns = vec![
-        text("metric", of(&|metric| metric.name.clone())),
-        text("label", of(&|metric| metric.label.clone())),
-        text("unit", of(&|metric| metric.unit.clone())),
-        text("better", of(&|metric| metric.direction().to_string())),
-        text("definition", of(&|metric| metric.definition.clone())),
+        text_column("metric", of(&|metric| metric.name.clone())),
+        text_column("label", of(&|metric| metric.label.clone())),
+        text_column("unit", of(&|metric| metric.unit.clone())),
+        text_column("better", of(&|metric| metric.direction().to_string())),
+        text_column("definition", of(&|metric| metric.definition.clone())),
     ];
     DataFrame::new(plan.metrics.len(), columns)
 }
@@ -190,26 +198,26 @@ fn claims(plan: &Plan, rows: &[summary::Row]) -> polars::error::PolarsResult<Dat
     let of = |value: &dyn Fn(&claim::Verdict) -> String| verdicts.iter().map(value).collect::<Vec<_>>();
     let number = |value: &dyn Fn(&claim::Verdict) -> Option<f64>| verdicts.iter().map(value).collect::<Vec<_>>();
     let columns = vec![
-        text("claim", of(&|verdict| verdict.claim.name.clone())),
-        text("text", of(&|verdict| verdict.claim.text.trim().to_owned())),
-        text("verdict", of(&|verdict| verdict.outcome.to_string())),
-        floats("value", number(&|verdict| verdict.value)),
-        floats("low", number(&|verdict| verdict.interval.as_ref().map(|(interval, _)| interval.low))),
-        floats("high", number(&|verdict| verdict.interval.as_ref().map(|(interval, _)| interval.high))),
-        text("unit", of(&|verdict| verdict.unit.clone())),
-        floats("published", number(&|verdict| verdict.claim.published)),
-        text("remark", of(&|verdict| verdict.remark.clone())),
+        text_column("claim", of(&|verdict| verdict.claim.name.clone())),
+        text_column("text", of(&|verdict| verdict.claim.text.trim().to_owned())),
+        text_column("verdict", of(&|verdict| verdict.outcome.to_string())),
+        f64_column("value", number(&|verdict| verdict.value)),
+        f64_column("low", number(&|verdict| verdict.interval.as_ref().map(|(interval, _)| interval.low))),
+        f64_column("high", number(&|verdict| verdict.interval.as_ref().map(|(interval, _)| interval.high))),
+        text_column("unit", of(&|verdict| verdict.unit.clone())),
+        f64_column("published", number(&|verdict| verdict.claim.published)),
+        text_column("remark", of(&|verdict| verdict.remark.clone())),
     ];
     DataFrame::new(verdicts.len(), columns)
 }
 
-/// Whose records some rows are: the columns from `cell` to `invalid`.
-fn whose(of: &[(&Execution, u32)]) -> Vec<Column> {
+/// The columns from `cell` to `invalid` of rows, given the execution and VM of each row.
+fn execution_columns(of: &[(&Execution, u32)]) -> Vec<Column> {
     vec![
-        text("cell", of.iter().map(|(execution, _)| execution.cell.clone()).collect()),
-        numbers("trial", of.iter().map(|(execution, _)| execution.trial).collect()),
-        numbers("attempt", of.iter().map(|(execution, _)| execution.attempt).collect()),
-        numbers("vm", of.iter().map(|(_, vm)| *vm).collect()),
+        text_column("cell", of.iter().map(|(execution, _)| execution.cell.clone()).collect()),
+        u32_column("trial", of.iter().map(|(execution, _)| execution.trial).collect()),
+        u32_column("attempt", of.iter().map(|(execution, _)| execution.attempt).collect()),
+        u32_column("vm", of.iter().map(|(_, vm)| *vm).collect()),
         Series::new("warmup".into(), of.iter().map(|(execution, _)| execution.warmup).collect::<Vec<_>>()).into(),
         Series::new(
             "invalid".into(),
@@ -219,68 +227,67 @@ fn whose(of: &[(&Execution, u32)]) -> Vec<Column> {
     ]
 }
 
-/// Something of each VM of each execution.
-fn each<'a, T>(
+/// Collects the items that `of` returns for each VM, with the execution and the number of the VM.
+fn items_of_vms<'a, T>(
     executions: &'a [Execution],
     of: impl Fn(&'a Vm) -> Vec<T> + Copy,
 ) -> (Vec<(&'a Execution, u32)>, Vec<T>) {
     let vms = executions
         .iter()
         .flat_map(|execution| execution.vms.iter().map(move |(vm, records)| (execution, *vm, records)));
-    vms.flat_map(|(execution, vm, records)| of(records).into_iter().map(move |one| ((execution, vm), one))).unzip()
+    vms.flat_map(|(execution, vm, records)| of(records).into_iter().map(move |item| ((execution, vm), item))).unzip()
 }
 
 fn events(executions: &[Execution]) -> polars::error::PolarsResult<DataFrame> {
-    let (of, all) = each(executions, |vm| {
+    let (of, all) = items_of_vms(executions, |vm| {
         let mut events: Vec<(&String, u64)> = vm.events.iter().map(|(name, t_ns)| (name, *t_ns)).collect();
         events.sort_by_key(|(_, t_ns)| *t_ns);
         events
     });
-    let mut columns = whose(&of);
-    columns.push(text("event", all.iter().map(|(name, _)| (*name).clone()).collect()));
+    let mut columns = execution_columns(&of);
+    columns.push(text_column("event", all.iter().map(|(name, _)| (*name).clone()).collect()));
     columns.push(Series::new("t_ns".into(), all.iter().map(|(_, t_ns)| *t_ns).collect::<Vec<_>>()).into());
     DataFrame::new(all.len(), columns)
 }
 
 fn readings(executions: &[Execution]) -> polars::error::PolarsResult<DataFrame> {
-    let (of, all) = each(executions, |vm| vm.readings.iter().collect());
-    let mut columns = whose(&of);
-    columns.push(text("reading", all.iter().map(|(name, _)| (*name).clone()).collect()));
-    columns.push(floats("value", all.iter().map(|(_, (value, _))| value.as_ref().ok().copied()).collect()));
-    columns.push(text("unit", all.iter().map(|(_, (_, unit))| unit.clone()).collect()));
-    columns.push(text(
+    let (of, all) = items_of_vms(executions, |vm| vm.readings.iter().collect());
+    let mut columns = execution_columns(&of);
+    columns.push(text_column("reading", all.iter().map(|(name, _)| (*name).clone()).collect()));
+    columns.push(f64_column("value", all.iter().map(|(_, (value, _))| value.as_ref().ok().copied()).collect()));
+    columns.push(text_column("unit", all.iter().map(|(_, (_, unit))| unit.clone()).collect()));
+    columns.push(text_column(
         "reason",
         all.iter().map(|(_, (value, _))| value.as_ref().err().cloned().unwrap_or_default()).collect(),
     ));
     DataFrame::new(all.len(), columns)
 }
 
-impl Answer {
-    /// Rows.
+impl QueryResult {
+    /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.table.height()
     }
 
-    /// As aligned text; below it the number of rows, the units of the columns that have one, and the host.
+    /// Renders the rows as aligned text. The last line states the number of rows, the units and the host kinds.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn to_text(&self) -> String {
         let columns = self.table.columns();
         let right: Vec<bool> = columns.iter().map(|column| column.dtype().is_numeric()).collect();
         let mut lines = vec![columns.iter().map(|column| column.name().to_string()).collect::<Vec<_>>()];
         for row in 0..self.table.height() {
-            lines.push(columns.iter().map(|column| words(&value(column, row))).collect());
+            lines.push(columns.iter().map(|column| value_text(&json_value(column, row))).collect());
         }
         let rows = self.table.height();
         let mut out = format!("{}\n{rows} {}", aligned(&lines, &right), if rows == 1 { "row" } else { "rows" });
         let mut units: BTreeMap<&str, &str> = BTreeMap::new();
         for known in TABLES.iter().flat_map(|table| table.columns).filter(|known| !known.unit.is_empty()) {
             if columns.iter().any(|column| column.name().as_str() == known.name) {
-                units.insert(known.name, if known.unit == "unit" { "as the column `unit` says" } else { known.unit });
+                units.insert(known.name, if known.unit == "unit" { "the unit of column `unit`" } else { known.unit });
             }
         }
-        let units: Vec<String> =
-            units.iter().map(|(name, unit)| format!("{name} in {unit}").replace("in as", "as")).collect();
+        let units: Vec<String> = units.iter().map(|(name, unit)| format!("{name} in {unit}")).collect();
         if !units.is_empty() {
             out.push_str(&format!("; {}", units.join(", ")));
         }
@@ -292,32 +299,32 @@ impl Answer {
         format!("{table}\n{}\n", wrapped(below, 4))
     }
 
-    /// As CSV; null is empty.
+    /// Renders the rows as CSV; null is an empty field.
     ///
     /// # Errors
-    /// When polars cannot write a column, a list for instance.
-    pub fn csv(&self) -> Result<String, Error> {
+    /// If polars cannot write a column as CSV, for example a list.
+    pub fn to_csv(&self) -> Result<String, Error> {
         let mut bytes = Vec::new();
         let written = CsvWriter::new(&mut bytes).finish(&mut self.table.clone());
-        written.map_err(|error| Error::Query { problem: error.to_string(), tables: listing() })?;
+        written.map_err(|error| Error::Query { problem: error.to_string(), tables: table_list() })?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// As a JSON array of one object a row.
+    /// Renders the rows as a JSON array with one object for each row.
     #[must_use]
-    pub fn json(&self) -> String {
+    pub fn to_json(&self) -> String {
         let columns = self.table.columns();
         let row = |row: usize| -> Map<String, Value> {
-            columns.iter().map(|column| (column.name().to_string(), value(column, row))).collect()
+            columns.iter().map(|column| (column.name().to_string(), json_value(column, row))).collect()
         };
-        // One row a line.
+        // One line for each row.
         let lines: Vec<String> = (0..self.table.height()).map(|n| format!("  {}", Value::Object(row(n)))).collect();
         if lines.is_empty() { "[]\n".to_owned() } else { format!("[\n{}\n]\n", lines.join(",\n")) }
     }
 }
 
-/// A value as JSON has it; what JSON has no word for becomes text.
-fn value(column: &Column, row: usize) -> Value {
+/// A value as JSON; types that JSON does not have become strings.
+fn json_value(column: &Column, row: usize) -> Value {
     match column.get(row) {
         Err(_) | Ok(AnyValue::Null) => Value::Null,
         Ok(AnyValue::Boolean(value)) => value.into(),
@@ -333,8 +340,8 @@ fn value(column: &Column, row: usize) -> Value {
     }
 }
 
-/// A value as text for a reader: six significant digits of a number that has a fraction. Control characters are blanks.
-fn words(value: &Value) -> String {
+/// A value as text for the terminal: fractional numbers with six significant digits, control characters as spaces.
+fn value_text(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::String(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
@@ -352,21 +359,21 @@ fn words(value: &Value) -> String {
     }
 }
 
-/// The first difference between a table's columns and its schema; `None` when there is none.
+/// The first difference between the columns of a run's table and its schema; `None` if they agree.
 ///
 /// # Errors
-/// When the run has not been analysed.
-pub fn differs(run: &Path, table: &schema::Table) -> Result<Option<String>, Error> {
-    let frame = View::new(run)?.frame(table.name)?;
+/// If the run has not been analysed.
+pub fn schema_difference(run: &Path, table: &schema::Table) -> Result<Option<String>, Error> {
+    let frame = RunTables::open(run)?.frame(table.name)?;
     let columns = frame.columns().iter().skip(1).map(|column| (column.name().as_str(), column.dtype()));
     Ok(schema::check(table.columns, columns).err())
 }
 
-/// Columns of a Parquet file with their types; `None` for a type that no column of ours has.
+/// The columns of a Parquet file with their types; `None` for a type that the schema does not use.
 ///
 /// # Errors
-/// When it cannot be read.
-pub fn columns(path: &Path) -> Result<Vec<(String, Option<Kind>)>, Error> {
+/// If the file cannot be read.
+pub fn parquet_columns(path: &Path) -> Result<Vec<(String, Option<Kind>)>, Error> {
     let file = File::open(path).map_err(crate::file::at(path))?;
     let frame =
         ParquetReader::new(file).finish().map_err(|source| Error::Table { path: path.into(), cause: source })?;

@@ -1,4 +1,4 @@
-//! What every drawing shares: text, its width, shapes, scales. Positions are canvas units from the upper left corner.
+//! Drawing primitives of all charts: text and its width, shapes, scales. Positions are canvas units from the top left.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -8,25 +8,27 @@ use super::hatch::{dashed, strokes};
 use super::theme::{self, Look, points};
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub(super) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+pub(super) type DrawResult = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
-pub(super) const TITLE: f64 = 9.0;
-pub(super) const TEXT: f64 = 8.0;
-/// How much wider bold words are at most.
-pub(super) const BOLD: f64 = 1.08;
+/// Font size of the title in points.
+pub(super) const TITLE_SIZE: f64 = 9.0;
+/// Font size of all other text in points.
+pub(super) const FONT_SIZE: f64 = 8.0;
+/// Upper bound of the width of bold text relative to regular text.
+pub(super) const BOLD_WIDTH: f64 = 1.08;
 
-/// plotters' sizes are a font's height from its deepest to its highest point: its SVG makes them this much smaller. In ours they are what
-/// a document says, the em: 8 points are 8 points in print.
+/// plotters takes a font's full height as its size, and writes a `font-size` that is smaller by this factor.
+/// Here sizes are ems, as in a document: text of 8 points has 8 points in print.
 const EM: f64 = 1.24;
 
 /// Height of a line of text of this size.
-pub(super) fn line(size: f64) -> i32 {
+pub(super) fn line_height(size: f64) -> i32 {
     points(size * 1.3)
 }
 
-/// How a piece of text looks and which point of it `at` means.
+/// Size, weight and colour of a text, and its anchor: the point of the text that is placed at `at`.
 #[derive(Clone, Copy)]
-pub(super) struct Words {
+pub(super) struct TextFormat {
     pub(super) size: f64,
     pub(super) bold: bool,
     pub(super) colour: RGBColor,
@@ -34,7 +36,7 @@ pub(super) struct Words {
     pub(super) v: VPos,
 }
 
-impl Words {
+impl TextFormat {
     pub(super) fn new(size: f64, h: HPos, v: VPos) -> Self {
         Self { size, bold: false, colour: theme::INK, h, v }
     }
@@ -52,69 +54,70 @@ impl Words {
         (theme::FONT, points(self.size * EM), weight).into_font().color(&self.colour).pos(Pos::new(self.h, self.v))
     }
 
-    pub(super) fn draw(self, area: &Area<'_>, text: &str, at: (i32, i32)) -> Drawn {
+    pub(super) fn draw(self, area: &Area<'_>, text: &str, at: (i32, i32)) -> DrawResult {
         area.draw(&Text::new(text.to_owned(), at, self.style()))
     }
 
-    /// Rising to the right at 45 degrees, ending at `at`. plotters turns text by right angles only; [`turned`] does the rest.
-    pub(super) fn draw_rising(self, area: &Area<'_>, text: &str, at: (i32, i32)) -> Drawn {
+    /// Draws text that rises to the right at 45 degrees and ends at `at`.
+    /// plotters rotates by right angles only; [`rotate_rising_text`] corrects the angle in the SVG.
+    pub(super) fn draw_rising(self, area: &Area<'_>, text: &str, at: (i32, i32)) -> DrawResult {
         area.draw(&Text::new(text.to_owned(), at, self.style().transform(FontTransform::Rotate90)))
     }
 
-    /// Reading upwards.
-    pub(super) fn draw_up(self, area: &Area<'_>, text: &str, at: (i32, i32)) -> Drawn {
+    /// Draws text that reads upwards.
+    pub(super) fn draw_up(self, area: &Area<'_>, text: &str, at: (i32, i32)) -> DrawResult {
         area.draw(&Text::new(text.to_owned(), at, self.style().transform(FontTransform::Rotate270)))
     }
 }
 
-/// Nothing else is turned by 90 degrees, so that every such text is one of [`Words::draw_rising`].
-pub(super) fn turned(svg: &str) -> String {
+/// Rotates the texts of [`TextFormat::draw_rising`] to 45 degrees: nothing else is rotated by 90 degrees.
+pub(super) fn rotate_rising_text(svg: &str) -> String {
     svg.replace("rotate(90,", "rotate(-45,")
 }
 
-pub(super) fn segment(area: &Area<'_>, a: (i32, i32), b: (i32, i32), colour: RGBColor, width: f64) -> Drawn {
+pub(super) fn draw_segment(area: &Area<'_>, a: (i32, i32), b: (i32, i32), colour: RGBColor, width: f64) -> DrawResult {
     area.draw(&PathElement::new(vec![a, b], colour.stroke_width(points(width).unsigned_abs())))
 }
 
-pub(super) fn outline(area: &Area<'_>, corners: [(i32, i32); 2], colour: RGBColor, width: f64) -> Drawn {
-    // plotters draws a rectangle's outline a unit wide, whatever is asked.
+pub(super) fn draw_outline(area: &Area<'_>, corners: [(i32, i32); 2], colour: RGBColor, width: f64) -> DrawResult {
+    // plotters draws the outline of a rectangle one unit wide and ignores the stroke width.
     let [(x0, y0), (x1, y1)] = corners;
     let path = vec![(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)];
     area.draw(&PathElement::new(path, colour.stroke_width(points(width).unsigned_abs())))
 }
 
-pub(super) fn filled(area: &Area<'_>, corners: [(i32, i32); 2], colour: RGBColor) -> Drawn {
+pub(super) fn fill_rectangle(area: &Area<'_>, corners: [(i32, i32); 2], colour: RGBColor) -> DrawResult {
     area.draw(&Rectangle::new(corners, colour.filled()))
 }
 
-/// A group's area: its colour, its hatching, its outline.
-pub(super) fn shaded(
+/// Draws an area of a group, with the group's colour, hatching and outline.
+pub(super) fn draw_group_area(
     area: &Area<'_>,
     look: Look,
     polygon: &[(i32, i32)],
     group: usize,
     layer: (usize, usize),
-) -> Drawn {
+) -> DrawResult {
     let colour = look.colour(group);
     area.draw(&Polygon::new(polygon.to_vec(), look.area(colour, layer).filled()))?;
     if look.paper {
         return Ok(());
     }
     for [a, b] in strokes(polygon, look.hatch(group), f64::from(points(3.6))) {
-        segment(area, a, b, look.stroke(colour), 0.35)?;
+        draw_segment(area, a, b, look.stroke(colour), 0.35)?;
     }
     let mut path = polygon.to_vec();
     path.extend(polygon.first());
     area.draw(&PathElement::new(path, colour.stroke_width(points(0.6).unsigned_abs())))
 }
 
-/// The corners of a rectangle.
+/// The four corners of a rectangle from two opposite ones.
 pub(super) fn rectangle([(x0, y0), (x1, y1)]: [(i32, i32); 2]) -> [(i32, i32); 4] {
     [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
 }
 
-/// A group's line: its colour and its dashes.
-pub(super) fn line_of(area: &Area<'_>, look: Look, path: &[(i32, i32)], group: usize) -> Drawn {
+/// Draws a line in a group's colour and dashes.
+pub(super) fn draw_group_line(area: &Area<'_>, look: Look, path: &[(i32, i32)], group: usize) -> DrawResult {
     let lengths: Vec<i32> = look.dash(group).iter().map(|length| points(*length)).collect();
     for part in dashed(path, &lengths) {
         area.draw(&PathElement::new(part, look.colour(group).stroke_width(points(1.2).unsigned_abs())))?;
@@ -122,8 +125,8 @@ pub(super) fn line_of(area: &Area<'_>, look: Look, path: &[(i32, i32)], group: u
     Ok(())
 }
 
-/// A group's point on a line, of a shape of its own.
-pub(super) fn marker(area: &Area<'_>, look: Look, (x, y): (i32, i32), group: usize) -> Drawn {
+/// Draws the marker of a group on a line; five shapes repeat.
+pub(super) fn draw_marker(area: &Area<'_>, look: Look, (x, y): (i32, i32), group: usize) -> DrawResult {
     let (r, colour) = (points(2.2), look.colour(group));
     let half = r * 9 / 10;
     let shape = match group % 5 {
@@ -144,31 +147,31 @@ pub(super) fn marker(area: &Area<'_>, look: Look, (x, y): (i32, i32), group: usi
     area.draw(&PathElement::new(path, theme::WHITE.stroke_width(points(0.5).unsigned_abs())))
 }
 
-/// What has no value: a cross in red.
-pub(super) fn cross(area: &Area<'_>, (x, y): (i32, i32)) -> Drawn {
+/// Draws the red cross of a missing value.
+pub(super) fn draw_cross(area: &Area<'_>, (x, y): (i32, i32)) -> DrawResult {
     let reach = points(2.2);
-    segment(area, (x - reach, y - reach), (x + reach, y + reach), theme::ALARM, 0.9)?;
-    segment(area, (x - reach, y + reach), (x + reach, y - reach), theme::ALARM, 0.9)
+    draw_segment(area, (x - reach, y - reach), (x + reach, y + reach), theme::ALARM, 0.9)?;
+    draw_segment(area, (x - reach, y + reach), (x + reach, y - reach), theme::ALARM, 0.9)
 }
 
-/// A trial's value.
-pub(super) fn dot(area: &Area<'_>, at: (i32, i32)) -> Drawn {
+/// Draws the value of a single trial.
+pub(super) fn draw_dot(area: &Area<'_>, at: (i32, i32)) -> DrawResult {
     area.draw(&Circle::new(at, points(1.3), WHITE.filled()))?;
     area.draw(&Circle::new(at, points(1.3), theme::INK.mix(0.8).stroke_width(points(0.5).unsigned_abs())))
 }
 
-/// Width of a text in canvas units.
-pub(super) fn width_of(words: &str, size: f64) -> i32 {
+/// Width of a text in canvas units. `size` is the font size in points.
+pub(super) fn text_width(text: &str, size: f64) -> i32 {
     let font = (theme::FONT, points(size * EM)).into_font();
-    font.box_size(words).map_or(0, |(width, _)| i32::try_from(width).unwrap_or(i32::MAX))
+    font.box_size(text).map_or(0, |(width, _)| i32::try_from(width).unwrap_or(i32::MAX))
 }
 
-/// Breaks a text at spaces so that each line fits into `width`; a word that is wider stands alone.
-pub(super) fn wrap_words(words: &str, size: f64, width: i32) -> Vec<String> {
+/// Breaks a text at spaces so that each line fits into `width`; a wider word gets a line of its own.
+pub(super) fn wrap_words(text: &str, size: f64, width: i32) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in words.split(' ') {
+    for word in text.split(' ') {
         match lines.last_mut() {
-            Some(line) if width_of(&format!("{line} {word}"), size) <= width => {
+            Some(line) if text_width(&format!("{line} {word}"), size) <= width => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -178,13 +181,13 @@ pub(super) fn wrap_words(words: &str, size: f64, width: i32) -> Vec<String> {
     lines
 }
 
-/// As [`wrap_words`], but a word that is wider than `width` is broken too, so that nothing is.
-pub(super) fn wrap(words: &str, size: f64, width: i32) -> Vec<String> {
+/// Like [`wrap_words`], but also breaks words that are wider than `width`.
+pub(super) fn wrap(text: &str, size: f64, width: i32) -> Vec<String> {
     let mut lines = Vec::new();
-    for line in wrap_words(words, size, width) {
+    for line in wrap_words(text, size, width) {
         let mut rest = line.as_str();
-        while width_of(rest, size) > width {
-            let fits = |&(at, _): &(usize, char)| width_of(&rest[..at], size) <= width;
+        while text_width(rest, size) > width {
+            let fits = |&(at, _): &(usize, char)| text_width(&rest[..at], size) <= width;
             let Some((at, _)) = rest.char_indices().skip(1).take_while(fits).last() else { break };
             lines.push(rest[..at].to_owned());
             rest = &rest[at..];
@@ -194,32 +197,35 @@ pub(super) fn wrap(words: &str, size: f64, width: i32) -> Vec<String> {
     lines
 }
 
-/// The text, or as much of its beginning as fits with an ellipsis.
-pub(super) fn shortened(words: &str, size: f64, width: i32) -> String {
-    if width_of(words, size) <= width {
-        return words.to_owned();
+/// The text, or as much of its start as fits into `width` with an ellipsis.
+pub(super) fn shorten(text: &str, size: f64, width: i32) -> String {
+    if text_width(text, size) <= width {
+        return text.to_owned();
     }
-    let with = |at: usize| format!("{}…", words[..at].trim_end());
-    let fits = |&(at, _): &(usize, char)| width_of(&with(at), size) <= width;
-    words.char_indices().take_while(fits).last().map_or_else(String::new, |(at, _)| with(at))
+    let with = |at: usize| format!("{}…", text[..at].trim_end());
+    let fits = |&(at, _): &(usize, char)| text_width(&with(at), size) <= width;
+    text.char_indices().take_while(fits).last().map_or_else(String::new, |(at, _)| with(at))
 }
 
-/// An axis: from zero, or a round number below everything that is drawn, to a round number at or above it, mapped to canvas units.
+/// Maps the values of an axis to canvas units. Most scales start at zero or a round number and end at a round number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
-    /// Value at the beginning.
+    /// Value at the start of the axis.
     pub(super) from: f64,
-    /// Canvas unit of the beginning.
+    /// Canvas unit of the start.
     pub(super) zero: i32,
     /// Canvas unit of the end.
     pub(super) end: i32,
+    /// Distance between ticks; 0 on a logarithmic axis.
     pub(super) step: f64,
+    /// Number of steps from start to end.
     pub(super) steps: u32,
-    /// The value at the end of a logarithmic axis, which has no steps.
+    /// Value at the end of a logarithmic axis; `None` for a linear axis.
     log: Option<f64>,
 }
 
 impl Scale {
+    /// From zero to a round number at or above `largest`.
     pub(super) fn new(largest: f64, zero: i32, end: i32) -> Self {
         let (step, steps) = nice_steps(if largest > 0.0 { largest } else { 1.0 });
         Self::stepped(0.0, step, steps, zero, end)
@@ -229,7 +235,7 @@ impl Scale {
         Self { from, zero, end, step, steps, log: None }
     }
 
-    /// From zero too, unless all values lie in the upper half: then close around them, so that what they vary by is seen.
+    /// From zero, unless all values are in the upper half: then closely around them, so that their variation is visible.
     pub(super) fn around(values: &[f64], zero: i32, end: i32) -> Self {
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(0.0, f64::max);
@@ -242,8 +248,8 @@ impl Scale {
         Self::stepped(from, step, steps, zero, end)
     }
 
-    /// Logarithmic: from 1, 2 or 5 times a power of ten to another such number; the values are above 0, and there is at least half a
-    /// decade.
+    /// A logarithmic scale that covers `low` to `high`, both positive, and spans at least half a decade.
+    /// Its ends are 1, 2 or 5 times a power of ten.
     pub(super) fn log(low: f64, high: f64, zero: i32, end: i32) -> Self {
         let (low, high) = if low > 0.0 && high >= low && high.is_finite() { (low, high) } else { (1.0, 10.0) };
         let all = decades(low / 100.0, high * 100.0);
@@ -252,12 +258,12 @@ impl Scale {
         Self { from, zero, end, step: 0.0, steps: 0, log: Some(to) }
     }
 
-    /// The same axis so much further down the sheet.
+    /// The same scale, moved by `by` canvas units.
     pub(super) fn moved(self, by: i32) -> Self {
         Self { zero: self.zero + by, end: self.end + by, ..self }
     }
 
-    /// From `low` to `high` with a little room on both sides, without round ends.
+    /// From `low` to `high` with a margin on both sides; the ends are not round.
     pub(super) fn within(low: f64, high: f64, log: bool, zero: i32, end: i32) -> Self {
         let room = points(8.0).min((end - zero).abs() / 4) * (end - zero).signum();
         let inner = f64::from(end - zero - 2 * room);
@@ -271,7 +277,7 @@ impl Scale {
         Self::stepped(low - span * share, span * (1.0 + 2.0 * share), 1, zero, end)
     }
 
-    /// Where a value is; on a logarithmic axis what is at or below 0 lies at the beginning.
+    /// Canvas unit of a value. On a logarithmic axis, values at or below 0 are placed at the start.
     pub(super) fn at(&self, value: f64) -> i32 {
         let share = match self.log {
             Some(to) => (value.max(self.from) / self.from).ln() / (to / self.from).ln(),
@@ -280,7 +286,7 @@ impl Scale {
         self.zero + (share * f64::from(self.end - self.zero)).round() as i32
     }
 
-    /// Where the ticks are, and their words.
+    /// Position and label of each tick.
     pub(super) fn ticks(&self) -> Vec<(i32, String)> {
         if let Some(to) = self.log {
             let all = decades(self.from, to);
@@ -293,13 +299,13 @@ impl Scale {
         (0..=self.steps).map(|n| (self.at(value(n)), format!("{:.decimals$}", value(n)))).collect()
     }
 
-    /// Width of the widest tick's words.
+    /// Width of the widest tick label.
     pub(super) fn ticks_width(&self) -> i32 {
-        self.ticks().iter().map(|(_, words)| width_of(words, TEXT)).max().unwrap_or(0)
+        self.ticks().iter().map(|(_, label)| text_width(label, FONT_SIZE)).max().unwrap_or(0)
     }
 }
 
-/// 1, 2 and 5 times the powers of ten from `low` to `high`, exact as decimals.
+/// 1, 2 and 5 times the powers of ten from `low` to `high`, parsed from decimals so that they print exactly.
 fn decades(low: f64, high: f64) -> Vec<f64> {
     let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
     let all = powers.flat_map(|power| ["1", "2", "5"].map(|digit| format!("{digit}e{power}").parse().unwrap_or(0.0)));
@@ -310,7 +316,7 @@ fn is_power(tick: f64) -> bool {
     (tick.log10() - tick.log10().round()).abs() < 1e-9
 }
 
-/// Steps of 1, 2 or 5 times a power of ten: four to eight of them reach `largest`.
+/// Step (1, 2 or 5 times a power of ten) and number of steps, four to eight, that reach `largest`.
 fn nice_steps(largest: f64) -> (f64, u32) {
     let power = 10_f64.powf((largest / 5.0).log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| largest / step <= 6.0);
@@ -323,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_axis_around_values_leaves_zero_out_when_they_are_far_from_it() {
+    fn an_axis_excludes_zero_if_all_values_are_far_from_it() {
         let scale = Scale::around(&[103.0, 100.0, 101.0], 1000, 0);
         assert!(scale.from > 90.0 && scale.from <= 100.0, "{scale:?}");
         assert!((0..=1000).contains(&scale.at(100.0)) && (0..=1000).contains(&scale.at(103.0)), "{scale:?}");
@@ -333,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logarithmic_axis_has_round_ends_around_all_values() {
+    fn a_logarithmic_axis_has_round_ends_that_enclose_all_values() {
         for (low, high, from, ticks) in [
             (3.0, 70.0, 2.0, &["2", "5", "10", "20", "50", "100"][..]),
             (10.0, 10.0, 10.0, &["10", "20", "50"]),
@@ -341,34 +347,34 @@ mod tests {
             (1.0, 30000.0, 1.0, &["1", "10", "100", "1000", "10000"]),
         ] {
             let scale = Scale::log(low, high, 1000, 0);
-            let found: Vec<String> = scale.ticks().into_iter().map(|(_, words)| words).collect();
+            let found: Vec<String> = scale.ticks().into_iter().map(|(_, label)| label).collect();
             assert_eq!(
                 (scale.from, found.as_slice()),
                 (from, &ticks.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
             );
             assert!((0..=1000).contains(&scale.at(low)) && (0..=1000).contains(&scale.at(high)), "{low} {high}");
         }
-        // The same ratio is the same length.
+        // Equal ratios have equal lengths.
         let scale = Scale::log(1.0, 100.0, 0, 1000);
         assert_eq!((scale.at(1.0), scale.at(10.0), scale.at(100.0), scale.at(-3.0)), (0, 500, 1000, 0));
     }
 
     #[test]
-    fn text_is_broken_or_shortened_so_that_it_fits() {
+    fn text_is_wrapped_or_shortened_to_fit() {
         theme::register();
         let width = points(60.0);
-        for words in ["a few words that are wrapped", "AVeryLongWordWithoutAnyPlaceToBreakIt and more", ""] {
-            let lines = wrap(words, TEXT, width);
-            assert!(lines.iter().all(|line| width_of(line, TEXT) <= width), "{lines:?}");
-            assert_eq!(lines.concat().replace(' ', ""), words.replace(' ', ""));
-            assert!(width_of(&shortened(words, TEXT, width), TEXT) <= width);
+        for text in ["a few words that are wrapped", "AVeryLongWordWithoutAnyPlaceToBreakIt and more", ""] {
+            let lines = wrap(text, FONT_SIZE, width);
+            assert!(lines.iter().all(|line| text_width(line, FONT_SIZE) <= width), "{lines:?}");
+            assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
+            assert!(text_width(&shorten(text, FONT_SIZE, width), FONT_SIZE) <= width);
         }
-        assert_eq!(shortened("short", TEXT, width), "short");
-        assert!(shortened("a few words that are wrapped", TEXT, width).ends_with('…'));
+        assert_eq!(shorten("short", FONT_SIZE, width), "short");
+        assert!(shorten("a few words that are wrapped", FONT_SIZE, width).ends_with('…'));
     }
 
     #[test]
-    fn the_axis_ends_above_the_largest_value_in_round_steps() {
+    fn an_axis_reaches_the_largest_value_in_round_steps() {
         for (largest, expected) in [(97.0, (20.0, 5)), (1.0, (0.2, 5)), (5.5, (1.0, 6)), (2500.0, (500.0, 5))] {
             let (step, steps) = nice_steps(largest);
             assert!((step - expected.0).abs() < 1e-9 && steps == expected.1, "{largest}: {step} x {steps}");

@@ -1,4 +1,5 @@
-//! Lines over an axis of numbers, for instance VMs at once: the statistic at each level, its interval as a band, and the knee.
+//! Lines over an axis of numbers, for example the number of VMs: the statistic at each level, its interval as a band, and
+//! the knee.
 
 use microbench_formats::axis::Level;
 use microbench_formats::figure::{Figure, FigureForm, Scaling, Theme};
@@ -7,11 +8,11 @@ use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
 use super::cells::{self, Place, Places};
-use super::description::{Chart, Data, Description, Entry, Key};
+use super::description::{Chart, Data, Description, LegendEntry, LegendKey};
 use crate::Error;
 use crate::stats::knee::{LEAST_POINTS, chord, kneedle};
 
-/// Lines in one or several coordinate systems of the same axes.
+/// Lines in one or more panels with common axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curves {
     /// Label of the x axis.
@@ -20,88 +21,94 @@ pub struct Curves {
     pub y_label: String,
     /// Whether the x axis is logarithmic.
     pub x_log: bool,
-    /// Whether the y axis is logarithmic; else it begins at zero.
+    /// Whether the y axis is logarithmic; a linear axis starts at zero.
     pub y_log: bool,
-    /// The levels of the x axis, rising.
+    /// The levels of the x axis, ascending.
     pub levels: Vec<f64>,
-    /// Groups without any value, for one reason; the legend says it.
+    /// Indices of groups without any value, all for the same reason; the legend contains it.
     pub absent: Vec<usize>,
-    /// Left to right.
+    /// From left to right.
     pub panels: Vec<Panel>,
 }
 
 /// One coordinate system.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
-    /// Heading; empty for none.
+    /// Heading; empty for a single panel.
     pub title: String,
-    /// One for each group.
+    /// One line for each group.
     pub curves: Vec<Curve>,
 }
 
-/// One line.
+/// The line of one group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// Index of its colour, its dashes and its points.
+    /// Index of colour, dashes and marker.
     pub group: usize,
-    /// One for each level of x, rising.
-    pub places: Vec<At>,
-    /// Where it bends; `None` when that is not asked.
+    /// One point for each level of x, ascending.
+    pub places: Vec<CurvePoint>,
+    /// The knee; `None` if the figure's form is not `scaling`.
     pub knee: Option<Knee>,
 }
 
-/// What was measured at one level of x.
+/// The measured values at one level of x.
 #[derive(Clone, Debug, PartialEq)]
-pub struct At {
-    /// The level.
+pub struct CurvePoint {
     pub x: f64,
-    /// The statistic; `None` breaks the line.
+    /// The statistic; `None` interrupts the line.
     pub value: Option<f64>,
-    /// Ends of its interval, where n allows one.
+    /// 95 % interval; `None` if there are too few trials.
     pub interval: Option<(f64, f64)>,
-    /// Each trial.
+    /// The value of each trial.
     pub points: Vec<f64>,
-    /// What is missing; empty for nothing.
+    /// What is missing; empty if nothing is missing.
     pub note: String,
 }
 
 /// Whether a line has a knee.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Knee {
-    /// At this level.
+    /// The knee is at level `x`.
     At {
-        /// The level.
         x: f64,
-        /// The statistic there.
+        /// The statistic at the knee.
         value: f64,
     },
-    /// It has none, or none can be found; why, in a few words.
+    /// The line has no knee, or too few points to find one; the reason in short.
     None(String),
 }
 
-/// Describes a figure of lines: one for each metric.
+/// Describes one figure for each metric.
 ///
 /// # Errors
-/// When it names what the plan does not have, or an axis along x that is not one of numbers.
+/// If the figure names an axis or a metric that the plan does not have, or if a level of x is not a number.
 pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Vec<Description>, Error> {
     let places = cells::places(data.plan, figure)?;
-    let levels = numbers(data.plan, figure)?;
-    let one = |name: &String| Ok(one(data, figure, cells::metric(data.plan, figure, name)?, &places, &levels));
-    figure.metrics.iter().map(one).collect()
+    let levels = numeric_levels(data.plan, figure)?;
+    let described = |name: &String| {
+        Ok(describe_metric(data, figure, cells::find_metric(data.plan, figure, name)?, &places, &levels))
+    };
+    figure.metrics.iter().map(described).collect()
 }
 
-/// The levels of the axis along x, in its order.
-fn numbers(plan: &Plan, figure: &Figure) -> Result<Vec<f64>, Error> {
-    let levels = cells::levels(plan, figure, &figure.x);
+/// The levels of the x axis, in the order of the plan.
+fn numeric_levels(plan: &Plan, figure: &Figure) -> Result<Vec<f64>, Error> {
+    let levels = cells::selected_levels(plan, figure, &figure.x);
     let number = |level: &Level| match level {
         Level::Int(value) => Ok(*value as f64),
         Level::Float(value) => Ok(*value),
-        _ => Err(cells::error(figure, format!("`{level}` of axis `{}` is no number", figure.x))),
+        _ => Err(cells::figure_error(figure, format!("level `{level}` of axis `{}` is not a number", figure.x))),
     };
     levels.iter().map(number).collect()
 }
 
-fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>, levels: &[f64]) -> Description {
+fn describe_metric(
+    data: Data<'_>,
+    figure: &Figure,
+    metric: &Metric,
+    places: &Places<'_>,
+    levels: &[f64],
+) -> Description {
     let mut panels: Vec<Panel> = (places.panels.iter())
         .map(|title| Panel {
             title: title.clone(),
@@ -113,7 +120,7 @@ fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>, le
     for place in &places.all {
         let rows = cells::rows(data, place, metric);
         host = host.or_else(|| rows.iter().find_map(|row| row.host));
-        let at = at(data, figure, metric, place, levels[place.tick]);
+        let at = curve_point(data, figure, metric, place, levels[place.tick]);
         notes.push(at.note.clone());
         panels[place.panel].curves[place.group].places.push(at);
     }
@@ -123,64 +130,64 @@ fn one(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Places<'_>, le
             curve.knee = Some(knee(&curve.places));
         }
     }
-    let knees = if figure.form == FigureForm::Scaling { said(&panels, &places.groups) } else { String::new() };
+    let knees = if figure.form == FigureForm::Scaling { knee_sentence(&panels, &places.groups) } else { String::new() };
     let absent: Vec<(usize, String)> = (0..places.groups.len())
         .filter(|group| !places.groups[*group].is_empty())
-        .filter_map(|group| Some((group, absent(&panels, group)?)))
+        .filter_map(|group| Some((group, reason_without_values(&panels, group)?)))
         .collect();
     let entry = |(group, label): (usize, &String)| match absent.iter().find(|(known, _)| *known == group) {
-        Some((_, why)) => Entry { label: format!("{label}: {why}"), key: Key::Missing },
-        None => Entry { label: label.clone(), key: Key::Curve(group) },
+        Some((_, why)) => LegendEntry { label: format!("{label}: {why}"), key: LegendKey::Missing },
+        None => LegendEntry { label: label.clone(), key: LegendKey::Curve(group) },
     };
     let legend = places.groups.iter().enumerate().filter(|(_, label)| !label.is_empty()).map(entry).collect();
     let (x_log, y_log) = (figure.x_scale == Scaling::Log, figure.y_scale == Scaling::Log);
     let y_label = match figure.y_label.as_str() {
-        "" => format!("{}{}", metric.label, cells::unit(metric, host)),
+        "" => format!("{}{}", metric.label, cells::unit_suffix(metric, host)),
         label => label.to_owned(),
     };
-    let mut rising = levels.to_vec();
-    rising.sort_by(f64::total_cmp);
+    let mut ascending = levels.to_vec();
+    ascending.sort_by(f64::total_cmp);
     Description {
-        name: cells::name(figure, metric),
+        name: cells::file_name(figure, metric),
         title: figure.title.clone(),
         theme: figure.theme,
         column: figure.column,
         legend,
         caption: format!(
             "{}{}{knees} {}",
-            what(figure, &panels),
-            cells::marked(places, &notes),
-            cells::remarks(data, figure, &[metric], places)
+            line_sentence(figure, &panels),
+            cells::notes_sentence(places, &notes),
+            cells::closing_sentences(data, figure, &[metric], places)
         ),
         chart: Chart::Curves(Curves {
-            x_label: cells::scaled(&cells::axis_words(&figure.x), x_log),
-            y_label: cells::scaled(&y_label, y_log),
+            x_label: cells::with_scale(&cells::axis_label(&figure.x), x_log),
+            y_label: cells::with_scale(&y_label, y_log),
             x_log,
             y_log,
-            levels: rising,
+            levels: ascending,
             absent: absent.into_iter().map(|(group, _)| group).collect(),
             panels,
         }),
     }
 }
 
-/// Why a group has no value anywhere, where that is one reason.
-fn absent(panels: &[Panel], group: usize) -> Option<String> {
+/// Why a group has no value at any level; `None` if it has a value, or if the reasons differ.
+fn reason_without_values(panels: &[Panel], group: usize) -> Option<String> {
     let mut places = panels.iter().flat_map(|panel| &panel.curves[group].places);
     let first = places.clone().next()?.note.clone();
     places.all(|at| at.value.is_none() && at.note == first).then_some(first)
 }
 
-fn at(data: Data<'_>, figure: &Figure, metric: &Metric, place: &Place<'_>, x: f64) -> At {
+fn curve_point(data: Data<'_>, figure: &Figure, metric: &Metric, place: &Place<'_>, x: f64) -> CurvePoint {
     let rows = cells::rows(data, place, metric);
-    let note = cells::too_few(&rows, figure.statistic).unwrap_or_else(|| cells::note(&rows));
+    let note = cells::too_few_trials(&rows, figure.statistic).unwrap_or_else(|| cells::missing_note(&rows));
     let value = cells::value(&rows, figure.statistic, data.plan.seed);
     let lowest = value.points.iter().copied().chain(value.height).fold(f64::INFINITY, f64::min);
     if figure.y_scale == Scaling::Log && lowest <= 0.0 {
-        return At { x, value: None, interval: None, points: Vec::new(), note: cells::NOT_ON_LOG.to_owned() };
+        return CurvePoint { x, value: None, interval: None, points: Vec::new(), note: cells::NOT_ON_LOG.to_owned() };
     }
     let bare = figure.theme == Theme::Paper;
-    At {
+    CurvePoint {
         x,
         value: value.height,
         interval: value.interval,
@@ -189,59 +196,59 @@ fn at(data: Data<'_>, figure: &Figure, metric: &Metric, place: &Place<'_>, x: f6
     }
 }
 
-/// The knee of a line, where the straight line between its ends lies outside of the interval there: else what Kneedle finds may be
-/// noise.
-fn knee(places: &[At]) -> Knee {
-    let with: Vec<(&At, f64)> = places.iter().filter_map(|at| Some((at, at.value?))).collect();
+/// The knee that Kneedle finds, if the straight line between the ends of the curve is outside the interval at the knee.
+/// Otherwise the knee could be noise.
+fn knee(places: &[CurvePoint]) -> Knee {
+    let with: Vec<(&CurvePoint, f64)> = places.iter().filter_map(|at| Some((at, at.value?))).collect();
     if with.len() < LEAST_POINTS {
-        return Knee::None(format!("{} of the {LEAST_POINTS} points that it needs", with.len()));
+        return Knee::None(format!("{} of {LEAST_POINTS} required points", with.len()));
     }
     let points: Vec<(f64, f64)> = with.iter().map(|(at, value)| (at.x, *value)).collect();
     let Some(found) = kneedle(&points) else { return Knee::None("no knee".to_owned()) };
     let (at, value) = with[found];
     match (at.interval, chord(&points, at.x)) {
-        (None, _) => Knee::None("no interval, so that a knee could be noise".to_owned()),
+        (None, _) => Knee::None("no interval, so a knee could be noise".to_owned()),
         (Some((low, high)), Some(straight)) if straight < low || straight > high => Knee::At { x: at.x, value },
-        _ => Knee::None("no knee beyond its interval".to_owned()),
+        _ => Knee::None("no knee outside the interval".to_owned()),
     }
 }
 
-/// The sentences on knees.
-fn said(panels: &[Panel], groups: &[String]) -> String {
-    let one = |panel: &Panel, curve: &Curve| {
-        let words = [groups[curve.group].as_str(), panel.title.as_str()];
-        let whose = words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ");
-        let whose = if whose.is_empty() { String::new() } else { format!("{whose}: ") };
+/// The sentence of the caption that lists the knees.
+fn knee_sentence(panels: &[Panel], groups: &[String]) -> String {
+    let knee_of = |panel: &Panel, curve: &Curve| {
+        let names = [groups[curve.group].as_str(), panel.title.as_str()];
+        let line = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ");
+        let line = if line.is_empty() { String::new() } else { format!("{line}: ") };
         match &curve.knee {
-            Some(Knee::At { x, .. }) => format!("{whose}at {x}"),
-            Some(Knee::None(why)) => format!("{whose}{why}"),
+            Some(Knee::At { x, .. }) => format!("{line}at {x}"),
+            Some(Knee::None(why)) => format!("{line}{why}"),
             None => String::new(),
         }
     };
     let all: Vec<String> = panels
         .iter()
-        .flat_map(|panel| panel.curves.iter().map(|curve| one(panel, curve)).collect::<Vec<_>>())
+        .flat_map(|panel| panel.curves.iter().map(|curve| knee_of(panel, curve)).collect::<Vec<_>>())
         .collect();
     format!(
-        " Knees by Kneedle (Satopaa et al. 2011, S = 1, on linear axes, of points without smoothing; a knee counts when the straight \
-         line between the ends lies outside of the interval there): {}.",
+        " Knees by Kneedle (Satopaa et al. 2011, S = 1, linear axes, no smoothing; a knee counts if the straight line \
+         between the ends of the curve is outside the interval at the knee): {}.",
         all.join("; ")
     )
 }
 
-/// The sentence that says what a line is.
-fn what(figure: &Figure, panels: &[Panel]) -> String {
+/// The sentence of the caption that defines lines, bands and points.
+fn line_sentence(figure: &Figure, panels: &[Panel]) -> String {
     let statistic = figure.statistic.text();
     let places = || panels.iter().flat_map(|panel| &panel.curves).flat_map(|curve| &curve.places);
     let band = match figure.statistic {
         _ if figure.theme == Theme::Paper => "neither intervals nor single trials are drawn",
-        _ if !places().any(|at| at.interval.is_some()) => "no interval, of too few trials",
+        _ if !places().any(|at| at.interval.is_some()) => "no interval: too few trials",
         Statistic::Mean => "bands: 95 % interval of the mean (bootstrap from 6 trials on, Student's t from 3)",
         _ => "bands: 95 % order-statistic interval",
     };
     let points = if figure.theme == Theme::Paper { "" } else { "; small points: single trials" };
     format!(
-        "Lines: {statistic} over trials (a trial of several VMs counts as its {statistic}), straight between the levels that were \
-         measured; {band}{points}."
+        "Lines: {statistic} over trials (a trial of several VMs counts as its {statistic}), with straight lines between \
+         measured levels; {band}{points}."
     )
 }

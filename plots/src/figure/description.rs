@@ -1,34 +1,31 @@
-//! What is to be seen in a figure, before anything is drawn: pure data, off which tests read heights, labels and order.
+//! The content of a figure as data, before it is drawn: values, labels, order and caption.
 
 use microbench_formats::figure::{Column, Figure, FigureForm, Theme};
 use microbench_formats::plan::Plan;
 
-use super::{curves, heat, lines, marks, sequence, setup, stack, timeline};
+use super::{curves, ecdf, heat_map, marks, sequence, setup, stack, timeline};
 use crate::Error;
 use crate::samples::Sample;
 use crate::summary::Row;
 
-/// One figure.
+/// One figure, ready to be drawn by [`save`](super::save).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
     /// File name without extension.
     pub name: String,
-    /// Heading.
     pub title: String,
-    /// Look.
     pub theme: Theme,
-    /// Width.
+    /// Width: a single or a double column of a paper.
     pub column: Column,
-    /// Legend, in its order; empty for none.
-    pub legend: Vec<Entry>,
-    /// What is drawn.
+    /// Entries in drawing order; empty for a figure without a legend.
+    pub legend: Vec<LegendEntry>,
     pub chart: Chart,
-    /// What stands below: statistic, n, level, definition, host kind.
+    /// States the statistic, the interval, n, what is missing, the metric's definition and the host kind.
     pub caption: String,
 }
 
 impl Description {
-    /// The figure with this sentence at the end of its caption.
+    /// Appends `remark`, a sentence without its full stop, to the caption.
     #[must_use]
     pub fn with_remark(mut self, remark: &str) -> Self {
         self.caption = format!("{} {remark}.", self.caption).trim_start().to_owned();
@@ -36,106 +33,102 @@ impl Description {
     }
 }
 
-/// One entry of a legend.
+/// An entry of a legend.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Words.
+pub struct LegendEntry {
     pub label: String,
-    /// What it stands for.
-    pub key: Key,
+    pub key: LegendKey,
 }
 
-/// What an entry of a legend stands for.
+/// The symbol of a legend entry. The numbers are indices of colours, which [`theme::Look`](super::theme::Look) maps to colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// A group's colour.
+pub enum LegendKey {
+    /// A bar or area in the group's colour.
     Group(usize),
-    /// A layer's shade, of so many: 0 is the one behind.
+    /// The shade of one layer of overlaid bars: index, and number of layers. Index 0 is the layer at the back.
     Layer(usize, usize),
-    /// The outline of published values.
+    /// The outlined bar of a published value.
     Reference,
-    /// The mark of an execution in a sequence.
-    Point(sequence::Kind),
-    /// The line of a median.
+    /// The mark of one kind of execution in a sequence.
+    Point(sequence::PointKind),
+    /// The median's line in a sequence.
     Line,
-    /// A group's line with its points.
+    /// A group's line with its markers.
     Curve(usize),
-    /// A distribution function's line.
+    /// A plain line: a distribution function, or a median in a strip plot.
     Steps(usize),
-    /// The mark of what has no value.
+    /// The cross of a missing value.
     Missing,
 }
 
-/// What is drawn.
+/// The chart of a figure, by kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chart {
-    /// Marks over ticks: bars, boxes, violins, strips.
+    /// Bars, boxes, violins or strips over categories.
     Marks {
-        /// Label of the x axis; empty where the ticks say what they are.
+        /// Label of the x axis; empty where the tick labels need none.
         x_label: String,
         /// Label of the y axis, with the unit.
         y_label: String,
-        /// Whether the y axis is logarithmic; else it begins at zero.
+        /// Whether the y axis is logarithmic. A linear axis starts at zero if there are bars.
         log: bool,
-        /// Left to right.
+        /// From left to right.
         panels: Vec<Panel>,
     },
-    /// Lines over a continuous axis: distribution functions.
-    Lines(lines::Lines),
-    /// Lines over an axis of numbers.
+    /// Empirical distribution functions.
+    Ecdf(ecdf::Ecdf),
+    /// Lines over an axis of numbers, such as the number of VMs.
     Curves(curves::Curves),
-    /// Phases of a start-up over time.
+    /// The phases of a start-up over time.
     Timeline(timeline::Timeline),
     /// A value for each pair of levels of two axes.
-    Heat(heat::Heat),
-    /// Values over the execution order.
+    HeatMap(heat_map::HeatMap),
+    /// Values in execution order.
     Sequence(sequence::Sequence),
-    /// The set-up.
+    /// Diagram of host, tap devices and guests.
     Setup(setup::Setup),
 }
 
 /// One coordinate system.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
-    /// Heading; empty for none.
+    /// Heading; empty for a single panel.
     pub title: String,
     /// Labels along x.
     pub ticks: Vec<String>,
-    /// Places side by side at each tick.
+    /// Number of positions next to each other at each tick: one for each group.
     pub slots: usize,
-    /// Back to front.
+    /// In drawing order, from back to front.
     pub marks: Vec<Mark>,
 }
 
-/// What stands at one tick in one slot.
+/// What is drawn at one tick in one slot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mark {
-    /// Index into the panel's ticks.
+    /// Index into [`Panel::ticks`].
     pub tick: usize,
-    /// Index into the tick's slots.
+    /// Position within the tick, below [`Panel::slots`].
     pub slot: usize,
     /// Index of the colour.
     pub group: usize,
-    /// Which of how many layers; (0, 1) for the only one.
+    /// Index of the layer, and number of layers; (0, 1) if there is one layer.
     pub layer: (usize, usize),
-    /// What was measured.
-    pub shown: Shown,
-    /// A published value, to stand beside.
+    pub shape: MarkShape,
+    /// A published value, drawn next to the measured value.
     pub reference: Option<f64>,
-    /// Said above or in its place: failures and the like; empty for none.
+    /// Text in red above or instead of the shape, for example the number of failures; empty if no value is missing.
     pub note: String,
 }
 
-/// What was measured, in the unit of the y axis.
+/// The shape of a mark, with its values in the unit of the y axis.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Shown {
+pub enum MarkShape {
     /// A bar.
     Bar {
-        /// Height.
         height: f64,
-        /// Ends of the interval, where n allows one.
+        /// 95 % interval; `None` if there are too few trials.
         interval: Option<(f64, f64)>,
-        /// Each trial.
+        /// The value of each trial.
         points: Vec<f64>,
     },
     /// A box plot.
@@ -144,62 +137,68 @@ pub enum Shown {
         quartiles: [f64; 3],
         /// Lowest and highest value within 1.5 interquartile ranges of the box.
         whiskers: (f64, f64),
-        /// Values beyond.
+        /// Values outside the whiskers.
         outliers: Vec<f64>,
     },
-    /// A violin plot: the values' estimated density, mirrored.
+    /// A violin plot: the estimated density of the values, mirrored.
     Violin {
-        /// The values, in run order.
+        /// The value of each trial, in run order.
         values: Vec<f64>,
-        /// Their median.
         median: f64,
-        /// The density at values from the lowest to the highest, as a share of the highest density; empty for too few values.
+        /// Pairs of value and density relative to the maximum density, from the lowest to the highest value.
+        /// Empty if there are too few values, or all are equal.
         outline: Vec<(f64, f64)>,
     },
     /// Each trial's value, in run order.
-    Strip {
-        /// The values.
-        values: Vec<f64>,
-        /// Their median.
-        median: f64,
-    },
-    /// A bar of parts, the first one at the bottom.
+    Strip { values: Vec<f64>, median: f64 },
+    /// A stacked bar, with the first part at the bottom.
     Stack {
-        /// The parts that there are.
+        /// The parts that have a value.
         parts: Vec<Part>,
-        /// Ends of the interval of their sum, where n allows one.
+        /// 95 % interval of the mean sum; `None` if there are too few trials.
         interval: Option<(f64, f64)>,
-        /// Each trial's sum.
+        /// The sum of each trial.
         points: Vec<f64>,
     },
-    /// Nothing: the note says why.
-    Nothing,
+    /// No value; [`Mark::note`] contains the reason.
+    Empty,
 }
 
 /// A part of a stacked bar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Part {
-    /// Index of its colour, which is that of its metric.
+    /// Index of the colour, which is the index of the metric in the figure.
     pub colour: usize,
-    /// Height of the part alone.
+    /// Height of this part, without the parts below it.
     pub height: f64,
 }
 
-/// What a figure is made from.
+/// The input of a figure.
+///
+/// ```no_run
+/// use microbench_plots::figure::{Data, describe, save};
+///
+/// fn draw(data: Data<'_>, folder: &std::path::Path) -> Result<(), microbench_plots::Error> {
+///     for figure in &data.plan.figures {
+///         for description in describe(data, figure)? {
+///             save(&description, folder)?;
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Data<'a> {
-    /// The plan.
     pub plan: &'a Plan,
-    /// One row for each cell and metric.
+    /// Summary rows, one for each cell and metric.
     pub rows: &'a [Row],
-    /// Every sample.
     pub samples: &'a [Sample],
 }
 
-/// Describes `figure`: one description for each of its metrics, or one for all where the form draws them together.
+/// Describes `figure`: one description for each metric, or one for all metrics if the form draws them together.
 ///
 /// # Errors
-/// When it names an axis or a metric that the plan does not have.
+/// If the figure names an axis or a metric that the plan does not have, or its form cannot draw the axis.
 pub fn describe(data: Data<'_>, figure: &Figure) -> Result<Vec<Description>, Error> {
     match figure.form {
         FigureForm::Bars
@@ -209,10 +208,10 @@ pub fn describe(data: Data<'_>, figure: &Figure) -> Result<Vec<Description>, Err
         | FigureForm::Violin
         | FigureForm::Strip => marks::describe(data, figure),
         FigureForm::StackedBars => Ok(vec![stack::describe(data, figure)?]),
-        FigureForm::Ecdf => lines::describe(data, figure),
+        FigureForm::Ecdf => ecdf::describe(data, figure),
         FigureForm::Line | FigureForm::Scaling => curves::describe(data, figure),
         FigureForm::Timeline => Ok(vec![timeline::describe(data, figure)?]),
-        FigureForm::HeatMap => heat::describe(data, figure),
+        FigureForm::HeatMap => heat_map::describe(data, figure),
         FigureForm::Setup => Ok(vec![setup::describe(data.plan, figure)]),
     }
 }

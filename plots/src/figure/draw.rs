@@ -1,22 +1,24 @@
-//! A figure as SVG: title, legend and caption around what [`draw_marks`](super::draw_marks) and its neighbours draw.
+//! Renders a figure as SVG: title, legend and caption here, the chart in [`draw_marks`](super::draw_marks) and the other
+//! `draw_*` modules.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{
-    Area, BOLD, Drawn, TEXT, TITLE, Words, cross, filled, line, line_of, marker, outline, rectangle, segment, shaded,
-    turned, width_of, wrap,
+    Area, BOLD_WIDTH, DrawResult, FONT_SIZE, TITLE_SIZE, TextFormat, draw_cross, draw_group_area, draw_group_line,
+    draw_marker, draw_outline, draw_segment, fill_rectangle, line_height, rectangle, rotate_rising_text, text_width,
+    wrap,
 };
-use super::description::{Chart, Description, Entry, Key};
+use super::description::{Chart, Description, LegendEntry, LegendKey};
 use super::theme::{self, Look, points};
-use super::{draw_curves, draw_heat, draw_lines, draw_marks, draw_sequence, draw_setup, draw_timeline};
+use super::{draw_curves, draw_ecdf, draw_heat_map, draw_marks, draw_sequence, draw_setup, draw_timeline};
 
-/// Space around things.
-pub(super) fn pad() -> i32 {
+/// Space around titles, legends and captions.
+pub(super) fn padding() -> i32 {
     points(5.0)
 }
 
-/// What is left of the sheet for the chart.
+/// The area of the chart within the figure, in canvas units.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sheet {
     pub(super) look: Look,
@@ -27,34 +29,43 @@ pub(super) struct Sheet {
 
 /// What is drawn around the chart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sides {
-    /// Title, legend and caption: a picture that is read by itself.
+pub enum Surroundings {
+    /// Title, legend and caption, for a figure on its own.
     All,
-    /// The legend: title and caption are in the document's text.
-    Legend,
+    /// Only the legend, for a document that typesets title and caption itself.
+    LegendOnly,
 }
 
-/// The figure as SVG text.
+/// Renders the figure as SVG text.
 ///
 /// # Errors
-/// When plotters refuses; writing to a string, it does not.
-pub fn svg(figure: &Description, sides: Sides) -> Result<String, DrawingAreaErrorKind<std::io::Error>> {
+/// If plotters fails to draw; it does not when it writes to a string.
+pub fn render_svg(
+    figure: &Description,
+    surroundings: Surroundings,
+) -> Result<String, DrawingAreaErrorKind<std::io::Error>> {
     theme::register();
     let look = Look::of(figure.theme, figure.column);
     let units = |inches: f64| (inches * theme::UNITS_PER_INCH) as i32;
     let width = units(look.width_inches);
-    // The paper's charts carry neither: both are in its text.
-    let bare = look.paper || sides == Sides::Legend;
+    // Charts in the paper's theme have neither title nor caption, as in the paper.
+    let bare = look.paper || surroundings == Surroundings::LegendOnly;
     let title = if bare { "" } else { figure.title.as_str() };
-    let titles = if title.is_empty() { Vec::new() } else { wrap(title, TITLE * BOLD, width - 2 * pad()) };
-    let caption = if bare { Vec::new() } else { wrap(&bound(&figure.caption), TEXT, width - 2 * pad()) };
-    let legend = if look.paper { Vec::new() } else { legend_rows(&figure.legend, width - 2 * pad()) };
-    let legend_height: i32 = legend.iter().map(|row| row_height(row)).sum();
-    let legend_top = pad() + titles.len() as i32 * line(TITLE) + if titles.is_empty() { 0 } else { pad() };
-    let top = legend_top + legend_height + 2 * pad();
+    let titles =
+        if title.is_empty() { Vec::new() } else { wrap(title, TITLE_SIZE * BOLD_WIDTH, width - 2 * padding()) };
+    let caption = if bare {
+        Vec::new()
+    } else {
+        wrap(&with_nonbreaking_spaces(&figure.caption), FONT_SIZE, width - 2 * padding())
+    };
+    let legend = if look.paper { Vec::new() } else { legend_rows(&figure.legend, width - 2 * padding()) };
+    let legend_height: i32 = legend.iter().map(|row| legend_row_height(row)).sum();
+    let legend_top =
+        padding() + titles.len() as i32 * line_height(TITLE_SIZE) + if titles.is_empty() { 0 } else { padding() };
+    let top = legend_top + legend_height + 2 * padding();
     let plot_height = match &figure.chart {
         Chart::Timeline(timeline) => draw_timeline::height(timeline, width),
-        Chart::Heat(heat) => draw_heat::height(heat, width),
+        Chart::HeatMap(heat) => draw_heat_map::height(heat, width),
         _ => units(look.plot_inches),
     };
     let (head, foot) = match &figure.chart {
@@ -62,75 +73,76 @@ pub fn svg(figure: &Description, sides: Sides) -> Result<String, DrawingAreaErro
             let labels = (x_label.as_str(), y_label.as_str());
             draw_marks::margins(look, (labels, *log, panels), width, plot_height, &figure.legend)
         }
-        Chart::Lines(_) => draw_lines::margins(),
+        Chart::Ecdf(_) => draw_ecdf::margins(),
         Chart::Curves(curves) => draw_curves::margins(look, curves, width, plot_height),
         Chart::Timeline(_) => draw_timeline::margins(),
-        Chart::Heat(heat) => draw_heat::margins(look, heat, width),
+        Chart::HeatMap(heat) => draw_heat_map::margins(look, heat, width),
         Chart::Sequence(_) => draw_sequence::margins(),
         Chart::Setup(_) => (0, 0),
     };
     let sheet = Sheet { look, width, top: top + head, bottom: top + head + plot_height };
-    let caption_top = sheet.bottom + foot + pad();
-    let height = caption_top + caption.len() as i32 * line(TEXT) + pad();
+    let caption_top = sheet.bottom + foot + padding();
+    let height = caption_top + caption.len() as i32 * line_height(FONT_SIZE) + padding();
 
     let mut out = String::new();
     {
         let area = SVGBackend::with_string(&mut out, (width.unsigned_abs(), height.unsigned_abs())).into_drawing_area();
         area.fill(&WHITE)?;
-        for (n, words) in titles.iter().enumerate() {
-            let at = (pad(), pad() + n as i32 * line(TITLE));
-            Words::new(TITLE, HPos::Left, VPos::Top).bold().draw(&area, words, at)?;
+        for (n, line_text) in titles.iter().enumerate() {
+            let at = (padding(), padding() + n as i32 * line_height(TITLE_SIZE));
+            TextFormat::new(TITLE_SIZE, HPos::Left, VPos::Top).bold().draw(&area, line_text, at)?;
         }
         let mut row_top = legend_top;
         for row in &legend {
-            draw_row(&area, look, row, (pad(), row_top))?;
-            row_top += row_height(row);
+            draw_legend_row(&area, look, row, (padding(), row_top))?;
+            row_top += legend_row_height(row);
         }
         match &figure.chart {
             Chart::Marks { x_label, y_label, log, panels } => {
                 let labels = (x_label.as_str(), y_label.as_str());
                 draw_marks::draw(&area, sheet, (labels, *log, panels), &figure.legend)?;
             }
-            Chart::Lines(lines) => draw_lines::draw(&area, sheet, lines, &figure.legend)?,
+            Chart::Ecdf(ecdf) => draw_ecdf::draw(&area, sheet, ecdf, &figure.legend)?,
             Chart::Curves(curves) => draw_curves::draw(&area, sheet, curves, &figure.legend)?,
             Chart::Timeline(timeline) => draw_timeline::draw(&area, sheet, timeline, &figure.legend)?,
-            Chart::Heat(heat) => draw_heat::draw(&area, sheet, heat)?,
+            Chart::HeatMap(heat) => draw_heat_map::draw(&area, sheet, heat)?,
             Chart::Sequence(sequence) => draw_sequence::draw(&area, sheet, sequence, &figure.legend)?,
             Chart::Setup(setup) => draw_setup::draw(&area, sheet, setup)?,
         }
-        for (n, words) in caption.iter().enumerate() {
-            let at = (pad(), caption_top + n as i32 * line(TEXT));
-            Words::new(TEXT, HPos::Left, VPos::Top).colour(theme::FAINT).draw(&area, words, at)?;
+        for (n, line_text) in caption.iter().enumerate() {
+            let at = (padding(), caption_top + n as i32 * line_height(FONT_SIZE));
+            TextFormat::new(FONT_SIZE, HPos::Left, VPos::Top).colour(theme::FAINT).draw(&area, line_text, at)?;
         }
         area.present()?;
     }
-    Ok(turned(&out))
+    Ok(rotate_rising_text(&out))
 }
 
-/// The same words with what belongs together bound by spaces at which no line breaks.
-fn bound(words: &str) -> String {
-    words.replace(" %", "\u{a0}%").replace(" n = ", " n\u{a0}=\u{a0}")
+/// Replaces spaces at which no line may break, such as the one before `%`, with non-breaking spaces.
+fn with_nonbreaking_spaces(caption: &str) -> String {
+    caption.replace(" %", "\u{a0}%").replace(" n = ", " n\u{a0}=\u{a0}")
 }
 
-/// Width of a legend's key, and from its left side to the words.
-const KEY: f64 = 11.0;
+/// Width of a legend's symbol in points.
+const KEY_WIDTH: f64 = 11.0;
+/// Distance from the left side of a symbol to its label in points.
 const KEY_AND_GAP: f64 = 14.0;
 
-/// An entry of a legend with its words in lines that fit.
-struct Block {
-    key: Key,
+/// A legend entry with its wrapped label.
+struct LegendItem {
+    key: LegendKey,
     lines: Vec<String>,
     width: i32,
 }
 
-/// The legend's entries in rows that fit.
-fn legend_rows(entries: &[Entry], width: i32) -> Vec<Vec<Block>> {
-    let mut rows: Vec<Vec<Block>> = Vec::new();
+/// Arranges the entries of a legend in rows of at most `width`.
+fn legend_rows(entries: &[LegendEntry], width: i32) -> Vec<Vec<LegendItem>> {
+    let mut rows: Vec<Vec<LegendItem>> = Vec::new();
     let mut used = 0;
     for entry in entries {
-        let lines = wrap(&entry.label, TEXT, width - points(KEY_AND_GAP));
-        let words = lines.iter().map(|line| width_of(line, TEXT)).max().unwrap_or(0);
-        let block = Block { key: entry.key, lines, width: points(KEY_AND_GAP) + words };
+        let lines = wrap(&entry.label, FONT_SIZE, width - points(KEY_AND_GAP));
+        let label = lines.iter().map(|line| text_width(line, FONT_SIZE)).max().unwrap_or(0);
+        let block = LegendItem { key: entry.key, lines, width: points(KEY_AND_GAP) + label };
         match rows.last_mut() {
             Some(row) if used + block.width <= width => {
                 used += block.width + points(12.0);
@@ -145,67 +157,67 @@ fn legend_rows(entries: &[Entry], width: i32) -> Vec<Vec<Block>> {
     rows
 }
 
-fn row_height(row: &[Block]) -> i32 {
-    row.iter().map(|block| block.lines.len()).max().unwrap_or(0) as i32 * (line(TEXT) + points(0.8))
+fn legend_row_height(row: &[LegendItem]) -> i32 {
+    row.iter().map(|block| block.lines.len()).max().unwrap_or(0) as i32 * (line_height(FONT_SIZE) + points(0.8))
 }
 
-fn draw_row(area: &Area<'_>, look: Look, row: &[Block], at: (i32, i32)) -> Drawn {
+fn draw_legend_row(area: &Area<'_>, look: Look, row: &[LegendItem], at: (i32, i32)) -> DrawResult {
     let mut x = at.0;
     for block in row {
-        let y = at.1 + line(TEXT) / 2;
-        draw_key(area, look, block.key, (x, y), points(KEY))?;
-        for (n, words) in block.lines.iter().enumerate() {
-            let at = (x + points(KEY_AND_GAP), y + n as i32 * line(TEXT));
-            Words::new(TEXT, HPos::Left, VPos::Center).draw(area, words, at)?;
+        let y = at.1 + line_height(FONT_SIZE) / 2;
+        draw_legend_key(area, look, block.key, (x, y), points(KEY_WIDTH))?;
+        for (n, line_text) in block.lines.iter().enumerate() {
+            let at = (x + points(KEY_AND_GAP), y + n as i32 * line_height(FONT_SIZE));
+            TextFormat::new(FONT_SIZE, HPos::Left, VPos::Center).draw(area, line_text, at)?;
         }
         x += block.width + points(12.0);
     }
     Ok(())
 }
 
-/// The sign of a legend's entry; `at` is the middle of its left side.
-fn draw_key(area: &Area<'_>, look: Look, key: Key, at: (i32, i32), size: i32) -> Drawn {
+/// Draws the symbol of a legend entry. `at` is the middle of its left side.
+fn draw_legend_key(area: &Area<'_>, look: Look, key: LegendKey, at: (i32, i32), size: i32) -> DrawResult {
     let half = points(3.6);
     let corners = [(at.0, at.1 - half), (at.0 + size, at.1 + half)];
     let middle = (at.0 + size / 2, at.1);
     let across = [at, (at.0 + size, at.1)];
     match key {
-        Key::Group(group) => shaded(area, look, &rectangle(corners), group, (0, 1)),
-        Key::Layer(n, of) => filled(area, corners, look.area(theme::FAINT, (n, of))),
-        Key::Reference => outline(area, corners, theme::INK, 0.8),
-        Key::Point(kind) => draw_sequence::draw_point(area, kind, middle),
-        Key::Line => segment(area, at, (at.0 + size, at.1), look.colour(0), 1.2),
-        Key::Steps(group) => line_of(area, look, &across, group),
-        Key::Curve(group) => {
-            line_of(area, look, &across, group)?;
-            marker(area, look, middle, group)
+        LegendKey::Group(group) => draw_group_area(area, look, &rectangle(corners), group, (0, 1)),
+        LegendKey::Layer(n, of) => fill_rectangle(area, corners, look.area(theme::FAINT, (n, of))),
+        LegendKey::Reference => draw_outline(area, corners, theme::INK, 0.8),
+        LegendKey::Point(kind) => draw_sequence::draw_point(area, kind, middle),
+        LegendKey::Line => draw_segment(area, at, (at.0 + size, at.1), look.colour(0), 1.2),
+        LegendKey::Steps(group) => draw_group_line(area, look, &across, group),
+        LegendKey::Curve(group) => {
+            draw_group_line(area, look, &across, group)?;
+            draw_marker(area, look, middle, group)
         }
-        Key::Missing => cross(area, middle),
+        LegendKey::Missing => draw_cross(area, middle),
     }
 }
 
-/// Size of words in the paper's legend, space around things, width of a colour's patch.
+/// Font size, gap and width of a colour swatch of the paper's legend.
 fn inner_legend_measures() -> (f64, i32, i32) {
-    (TEXT + 1.0, points(6.0), points(16.0))
+    (FONT_SIZE + 1.0, points(6.0), points(16.0))
 }
 
-/// Width and height of the paper's legend, without the space around it; nothing for no entries.
-pub(super) fn inner_legend_size(entries: &[Entry]) -> (i32, i32) {
+/// Width and height of the paper's legend without margins; (0, 0) if there are no entries.
+pub(super) fn inner_legend_size(entries: &[LegendEntry]) -> (i32, i32) {
     let (size, gap, swatch) = inner_legend_measures();
-    let Some(longest) = entries.iter().map(|entry| width_of(&entry.label, size)).max() else { return (0, 0) };
-    (longest + swatch + 3 * gap, entries.len() as i32 * line(size) + gap)
+    let Some(longest) = entries.iter().map(|entry| text_width(&entry.label, size)).max() else { return (0, 0) };
+    (longest + swatch + 3 * gap, entries.len() as i32 * line_height(size) + gap)
 }
 
-/// The paper's legend: a framed box within the plot, in an upper corner.
+/// Draws the legend of the paper's theme: a framed box in an upper corner of the plot.
 pub(super) fn draw_inner_legend(
     area: &Area<'_>,
     look: Look,
-    entries: &[Entry],
+    entries: &[LegendEntry],
     left: i32,
     right: i32,
     top: i32,
     at_left: bool,
-) -> Drawn {
+) -> DrawResult {
     if entries.is_empty() {
         return Ok(());
     }
@@ -213,18 +225,18 @@ pub(super) fn draw_inner_legend(
     let (width, height) = inner_legend_size(entries);
     let x = if at_left { left + gap } else { right - gap - width };
     let y = top + gap;
-    filled(area, [(x, y), (x + width, y + height)], WHITE)?;
-    outline(area, [(x, y), (x + width, y + height)], theme::GRID, 0.8)?;
+    fill_rectangle(area, [(x, y), (x + width, y + height)], WHITE)?;
+    draw_outline(area, [(x, y), (x + width, y + height)], theme::GRID, 0.8)?;
     for (n, entry) in entries.iter().enumerate() {
-        let middle = y + gap / 2 + n as i32 * line(size) + line(size) / 2;
+        let middle = y + gap / 2 + n as i32 * line_height(size) + line_height(size) / 2;
         let (a, b) = ((x + gap, middle - points(3.0)), (x + gap + swatch, middle + points(3.0)));
         match entry.key {
-            Key::Group(group) => filled(area, [a, b], look.area(look.colour(group), (0, 1)))?,
-            Key::Layer(n, of) => filled(area, [a, b], look.area(theme::FAINT, (n, of)))?,
-            Key::Reference => outline(area, [a, b], theme::INK, 0.8)?,
-            _ => draw_key(area, look, entry.key, (a.0, middle), swatch)?,
+            LegendKey::Group(group) => fill_rectangle(area, [a, b], look.area(look.colour(group), (0, 1)))?,
+            LegendKey::Layer(n, of) => fill_rectangle(area, [a, b], look.area(theme::FAINT, (n, of)))?,
+            LegendKey::Reference => draw_outline(area, [a, b], theme::INK, 0.8)?,
+            _ => draw_legend_key(area, look, entry.key, (a.0, middle), swatch)?,
         }
-        Words::new(size, HPos::Left, VPos::Center).draw(area, &entry.label, (b.0 + gap, middle))?;
+        TextFormat::new(size, HPos::Left, VPos::Center).draw(area, &entry.label, (b.0 + gap, middle))?;
     }
     Ok(())
 }

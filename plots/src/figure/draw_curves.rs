@@ -3,52 +3,53 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axes::{Frame, Headings, YLabel, draw_y};
+use super::axes::{Frame, Headings, YLabel, draw_y_axis};
 use super::canvas::{
-    Area, Drawn, Scale, TEXT, Words, cross, line, line_of, marker, outline, segment, shortened, width_of, wrap,
+    Area, DrawResult, FONT_SIZE, Scale, TextFormat, draw_cross, draw_group_line, draw_marker, draw_outline,
+    draw_segment, line_height, shorten, text_width, wrap,
 };
-use super::curves::{At, Curve, Curves, Knee, Panel};
-use super::description::Entry;
+use super::curves::{Curve, CurvePoint, Curves, Knee, Panel};
+use super::description::LegendEntry;
 use super::draw::{Sheet, draw_inner_legend};
 use super::hatch::dashed;
 use super::theme::{self, Look, points};
 
-/// Where everything of the chart is, before it is drawn.
+/// Scales, labels and margins of the chart.
 struct Layout {
     y_label: YLabel,
-    /// With the plot's upper end at 0.
+    /// The y axis of a plot whose top is at canvas unit 0.
     up: Scale,
     frames: Vec<Frame>,
     headings: Headings,
-    /// Height of the lanes above the plot that name the knees.
+    /// Height of the lanes above the plot with the labels of knees.
     lanes: i32,
-    /// Height of the lanes below the ticks that say what is missing.
+    /// Height of the lanes below the ticks with missing values.
     missing: i32,
     /// The label of the x axis, in lines.
-    below: Vec<String>,
+    x_label: Vec<String>,
 }
 
 impl Layout {
     fn new(look: Look, curves: &Curves, width: i32, height: i32) -> Self {
         let y_label = YLabel::new(&curves.y_label, height);
-        let up = upwards(curves, height);
-        let frames = Frame::row(curves.panels.len(), y_label.left(look, up.ticks_width()), width);
+        let up = y_scale(curves, height);
+        let frames = Frame::row(curves.panels.len(), y_label.left_margin(look, up.ticks_width()), width);
         let headings = Headings::new(curves.panels.iter().map(|panel| &panel.title), &frames);
-        let lanes = (curves.panels.iter().zip(&frames)).map(|(panel, frame)| knees(curves, panel, frame));
-        let lanes = lanes.flatten().map(|named| named.lane + 1).max().unwrap_or(0);
-        let below = wrap(&curves.x_label, TEXT, width - frames[0].x0);
-        let missing = lacking(curves).len() as i32 * line(TEXT);
-        Self { y_label, up, frames, headings, lanes: lanes * line(TEXT), missing, below }
+        let lanes = (curves.panels.iter().zip(&frames)).map(|(panel, frame)| knee_labels(curves, panel, frame));
+        let lanes = lanes.flatten().map(|label| label.lane + 1).max().unwrap_or(0);
+        let x_label = wrap(&curves.x_label, FONT_SIZE, width - frames[0].x0);
+        let missing = incomplete_groups(curves).len() as i32 * line_height(FONT_SIZE);
+        Self { y_label, up, frames, headings, lanes: lanes * line_height(FONT_SIZE), missing, x_label }
     }
 }
 
-fn places(curves: &Curves) -> impl Iterator<Item = &At> {
+fn places(curves: &Curves) -> impl Iterator<Item = &CurvePoint> {
     curves.panels.iter().flat_map(|panel| &panel.curves).flat_map(|curve| &curve.places)
 }
 
 /// The y axis of a plot of this height.
-fn upwards(curves: &Curves, height: i32) -> Scale {
-    let of = |at: &At| {
+fn y_scale(curves: &Curves, height: i32) -> Scale {
+    let of = |at: &CurvePoint| {
         let ends = at.interval.into_iter().flat_map(|(low, high)| [low, high]);
         at.points.iter().copied().chain(at.value).chain(ends).collect::<Vec<_>>()
     };
@@ -61,26 +62,27 @@ fn upwards(curves: &Curves, height: i32) -> Scale {
     Scale::log(least, largest, height, 0)
 }
 
-fn across(curves: &Curves, frame: &Frame) -> Scale {
+/// The x axis of one panel.
+fn x_scale(curves: &Curves, frame: &Frame) -> Scale {
     let (low, high) = (curves.levels.first().copied().unwrap_or(0.0), curves.levels.last().copied().unwrap_or(1.0));
     Scale::within(low, high, curves.x_log, frame.x0, frame.x1)
 }
 
-/// A knee's words in a lane above the plot.
-struct Named {
-    /// Where the knee is; `None` when the line has none.
+/// The label of a knee in a lane above the plot.
+struct KneeLabel {
+    /// Position of the knee; `None` if the line has no knee.
     x: Option<i32>,
     group: usize,
-    words: String,
+    text: String,
     lane: i32,
-    /// Left side of the words.
+    /// Left side of the label.
     from: i32,
 }
 
-/// The knees of a panel, in as many lanes as they need not to overlap; at the right those that there are not.
-fn knees(curves: &Curves, panel: &Panel, frame: &Frame) -> Vec<Named> {
-    let across = across(curves, frame);
-    let mut named: Vec<Named> = Vec::new();
+/// The labels of the knees of a panel, in lanes so that they do not overlap. Lines without a knee have theirs at the right.
+fn knee_labels(curves: &Curves, panel: &Panel, frame: &Frame) -> Vec<KneeLabel> {
+    let across = x_scale(curves, frame);
+    let mut labels: Vec<KneeLabel> = Vec::new();
     let mut ends: Vec<i32> = Vec::new();
     let mut found: Vec<(f64, usize)> = Vec::new();
     for curve in panel.curves.iter().filter(|curve| curve.places.iter().any(|at| at.value.is_some())) {
@@ -92,8 +94,8 @@ fn knees(curves: &Curves, panel: &Panel, frame: &Frame) -> Vec<Named> {
     }
     found.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     for (x, group) in found {
-        let words = if x.is_finite() { format!("knee at {x}") } else { "no knee".to_owned() };
-        let width = points(8.0) + width_of(&words, TEXT);
+        let text = if x.is_finite() { format!("knee at {x}") } else { "no knee".to_owned() };
+        let width = points(8.0) + text_width(&text, FONT_SIZE);
         let middle = if x.is_finite() { across.at(x) } else { frame.x1 };
         let from = (middle - width / 2).clamp(frame.x0, (frame.x1 - width).max(frame.x0));
         let lane = ends.iter().position(|end| *end < from).unwrap_or_else(|| {
@@ -101,30 +103,30 @@ fn knees(curves: &Curves, panel: &Panel, frame: &Frame) -> Vec<Named> {
             ends.len() - 1
         });
         ends[lane] = from + width + points(4.0);
-        named.push(Named { x: x.is_finite().then(|| across.at(x)), group, words, lane: lane as i32, from });
+        labels.push(KneeLabel { x: x.is_finite().then(|| across.at(x)), group, text, lane: lane as i32, from });
     }
-    named
+    labels
 }
 
-/// Room above the plot for the panels' headings and the knees, and below it for the x axis.
+/// Space above the plot for headings and knees, and below it for the x axis.
 pub(super) fn margins(look: Look, curves: &Curves, width: i32, height: i32) -> (i32, i32) {
     let layout = Layout::new(look, curves, width, height);
     let head = layout.headings.height() + layout.lanes;
-    (head, (1 + layout.below.len() as i32) * line(TEXT) + layout.missing + points(6.0))
+    (head, (1 + layout.x_label.len() as i32) * line_height(FONT_SIZE) + layout.missing + points(6.0))
 }
 
-pub(super) fn draw(area: &Area<'_>, sheet: Sheet, curves: &Curves, legend: &[Entry]) -> Drawn {
+pub(super) fn draw(area: &Area<'_>, sheet: Sheet, curves: &Curves, legend: &[LegendEntry]) -> DrawResult {
     let look = sheet.look;
     let layout = Layout::new(look, curves, sheet.width, sheet.bottom - sheet.top);
     let up = layout.up.moved(sheet.top);
     layout.y_label.draw(area, sheet)?;
     layout.headings.draw(area, &layout.frames, sheet.top - layout.lanes)?;
     for (n, (panel, frame)) in curves.panels.iter().zip(&layout.frames).enumerate() {
-        draw_y(area, sheet, &up, frame, n == 0)?;
-        let across = across(curves, frame);
-        draw_x(area, sheet, curves, &across)?;
-        for named in knees(curves, panel, frame) {
-            draw_knee(area, sheet, &named)?;
+        draw_y_axis(area, sheet, &up, frame, n == 0)?;
+        let across = x_scale(curves, frame);
+        draw_x_axis(area, sheet, curves, &across)?;
+        for label in knee_labels(curves, panel, frame) {
+            draw_knee(area, sheet, &label)?;
         }
         for curve in &panel.curves {
             draw_band(area, look, curve, &across, &up)?;
@@ -134,45 +136,45 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, curves: &Curves, legend: &[Ent
         }
         draw_missing(area, sheet, (curves, panel), frame, &across)?;
         if look.paper {
-            outline(area, [(frame.x0, sheet.top), (frame.x1, sheet.bottom)], theme::INK, 0.8)?;
+            draw_outline(area, [(frame.x0, sheet.top), (frame.x1, sheet.bottom)], theme::INK, 0.8)?;
             draw_inner_legend(area, look, legend, frame.x0, frame.x1, sheet.top, true)?;
         }
     }
     let middle = i32::midpoint(layout.frames[0].x0, layout.frames.last().map_or(sheet.width, |frame| frame.x1));
-    for (n, words) in layout.below.iter().enumerate() {
-        let at = (middle, sheet.bottom + points(5.0) + layout.missing + (1 + n as i32) * line(TEXT));
-        Words::new(TEXT, HPos::Center, VPos::Top).draw(area, words, at)?;
+    for (n, line_text) in layout.x_label.iter().enumerate() {
+        let at = (middle, sheet.bottom + points(5.0) + layout.missing + (1 + n as i32) * line_height(FONT_SIZE));
+        TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, line_text, at)?;
     }
     Ok(())
 }
 
-/// A tick at each level, and its words where the one before leaves room.
-fn draw_x(area: &Area<'_>, sheet: Sheet, curves: &Curves, across: &Scale) -> Drawn {
+/// Draws a tick at each level, and its label unless it would overlap the previous label.
+fn draw_x_axis(area: &Area<'_>, sheet: Sheet, curves: &Curves, across: &Scale) -> DrawResult {
     let mut free = i32::MIN;
     for level in &curves.levels {
-        let (x, words) = (across.at(*level), level.to_string());
-        segment(area, (x, sheet.bottom), (x, sheet.bottom + points(3.0)), theme::INK, 0.8)?;
-        let half = width_of(&words, TEXT) / 2;
+        let (x, label) = (across.at(*level), level.to_string());
+        draw_segment(area, (x, sheet.bottom), (x, sheet.bottom + points(3.0)), theme::INK, 0.8)?;
+        let half = text_width(&label, FONT_SIZE) / 2;
         if x - half > free {
-            Words::new(TEXT, HPos::Center, VPos::Top).draw(area, &words, (x, sheet.bottom + points(4.0)))?;
+            TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, &label, (x, sheet.bottom + points(4.0)))?;
             free = x + half + points(3.0);
         }
     }
     Ok(())
 }
 
-fn draw_knee(area: &Area<'_>, sheet: Sheet, named: &Named) -> Drawn {
-    let y = sheet.top - named.lane * line(TEXT) - line(TEXT) / 2 - points(1.0);
-    let path = named.x.map(|x| [(x, sheet.bottom), (x, y + line(TEXT) / 2)]);
+fn draw_knee(area: &Area<'_>, sheet: Sheet, label: &KneeLabel) -> DrawResult {
+    let y = sheet.top - label.lane * line_height(FONT_SIZE) - line_height(FONT_SIZE) / 2 - points(1.0);
+    let path = label.x.map(|x| [(x, sheet.bottom), (x, y + line_height(FONT_SIZE) / 2)]);
     for part in path.iter().flat_map(|path| dashed(path, &[points(2.5), points(2.0)])) {
         area.draw(&PathElement::new(part, theme::FAINT.stroke_width(points(0.7).unsigned_abs())))?;
     }
-    marker(area, sheet.look, (named.from + points(3.0), y), named.group)?;
-    Words::new(TEXT, HPos::Left, VPos::Center).draw(area, &named.words, (named.from + points(8.0), y))
+    draw_marker(area, sheet.look, (label.from + points(3.0), y), label.group)?;
+    TextFormat::new(FONT_SIZE, HPos::Left, VPos::Center).draw(area, &label.text, (label.from + points(8.0), y))
 }
 
-/// Runs of neighbouring places that have what is asked for.
-fn runs<T>(places: &[At], of: impl Fn(&At) -> Option<T>) -> Vec<Vec<T>> {
+/// Splits a line where `of` returns `None`, into runs of adjacent points.
+fn runs<T>(places: &[CurvePoint], of: impl Fn(&CurvePoint) -> Option<T>) -> Vec<Vec<T>> {
     let mut runs = vec![Vec::new()];
     for at in places {
         match (of(at), runs.last_mut()) {
@@ -184,8 +186,8 @@ fn runs<T>(places: &[At], of: impl Fn(&At) -> Option<T>) -> Vec<Vec<T>> {
     runs
 }
 
-fn draw_band(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &Scale) -> Drawn {
-    let ends = |at: &At| {
+fn draw_band(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &Scale) -> DrawResult {
+    let ends = |at: &CurvePoint| {
         let (low, high) = at.interval.filter(|_| !look.paper && at.value.is_some())?;
         Some((across.at(at.x), up.at(low), up.at(high)))
     };
@@ -194,18 +196,18 @@ fn draw_band(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &Sc
         let (upper, lower) =
             (run.iter().map(|(x, _, high)| (*x, *high)), run.iter().rev().map(|(x, low, _)| (*x, *low)));
         area.draw(&Polygon::new(upper.chain(lower).collect::<Vec<_>>(), colour.mix(0.25).filled()))?;
-        // Of each level's own interval the ends are seen.
+        // Caps show the interval of each level.
         for (x, low, high) in run {
-            segment(area, (x, low), (x, high), colour, 0.7)?;
+            draw_segment(area, (x, low), (x, high), colour, 0.7)?;
             for y in [low, high] {
-                segment(area, (x - points(1.6), y), (x + points(1.6), y), colour, 0.7)?;
+                draw_segment(area, (x - points(1.6), y), (x + points(1.6), y), colour, 0.7)?;
             }
         }
     }
     Ok(())
 }
 
-fn draw_curve(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &Scale) -> Drawn {
+fn draw_curve(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &Scale) -> DrawResult {
     let colour = theme::mixed(look.colour(curve.group), theme::WHITE, 0.6);
     for at in &curve.places {
         for value in &at.points {
@@ -214,71 +216,71 @@ fn draw_curve(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &S
     }
     let runs = runs(&curve.places, |at| Some((across.at(at.x), up.at(at.value?))));
     for run in &runs {
-        line_of(area, look, run, curve.group)?;
+        draw_group_line(area, look, run, curve.group)?;
     }
     for at in runs.into_iter().flatten() {
-        marker(area, look, at, curve.group)?;
+        draw_marker(area, look, at, curve.group)?;
     }
     Ok(())
 }
 
-/// Groups of which something is missing somewhere, each with a lane below the axis.
-fn lacking(curves: &Curves) -> Vec<usize> {
-    let lacks = |group: &usize| {
-        let mut places = curves.panels.iter().filter(|panel| whole(panel).is_none());
+/// Groups with missing values, each of which gets a lane below the axis.
+fn incomplete_groups(curves: &Curves) -> Vec<usize> {
+    let incomplete = |group: &usize| {
+        let mut places = curves.panels.iter().filter(|panel| empty_reason(panel).is_none());
         let of = |panel: &Panel| {
             panel.curves.get(*group).is_some_and(|curve| curve.places.iter().any(|at| !at.note.is_empty()))
         };
         !curves.absent.contains(group) && places.any(of)
     };
-    (0..curves.panels.first().map_or(0, |panel| panel.curves.len())).filter(lacks).collect()
+    (0..curves.panels.first().map_or(0, |panel| panel.curves.len())).filter(incomplete).collect()
 }
 
-/// Why a panel of one line has no value at all: its words stand in the panel's middle.
-fn whole(panel: &Panel) -> Option<&str> {
+/// Why a panel of one line has no value at all, which is drawn in the middle of the panel; `None` if it has a value.
+fn empty_reason(panel: &Panel) -> Option<&str> {
     let [Curve { places, .. }] = panel.curves.as_slice() else { return None };
     let first = places.first()?;
     places.iter().all(|at| at.value.is_none() && at.note == first.note).then_some(first.note.as_str())
 }
 
-/// What is missing: a lane a group below the ticks, in it a cross where nothing was measured and a square where not all VMs have a value,
-/// with the reason where there is room; the caption has them all.
+/// Draws missing values in one lane for each group below the ticks: a cross where there is no value, a square where some
+/// VMs have no value. The note is drawn where there is room; the caption contains all notes.
 fn draw_missing(
     area: &Area<'_>,
     sheet: Sheet,
     (curves, panel): (&Curves, &Panel),
     frame: &Frame,
     across: &Scale,
-) -> Drawn {
-    if let Some(why) = whole(panel) {
+) -> DrawResult {
+    if let Some(why) = empty_reason(panel) {
         let middle = (i32::midpoint(frame.x0, frame.x1), i32::midpoint(sheet.top, sheet.bottom));
-        let words = shortened(why, TEXT, frame.width());
-        return Words::new(TEXT, HPos::Center, VPos::Center).colour(theme::ALARM).draw(area, &words, middle);
+        let reason = shorten(why, FONT_SIZE, frame.width());
+        return TextFormat::new(FONT_SIZE, HPos::Center, VPos::Center).colour(theme::ALARM).draw(area, &reason, middle);
     }
-    for (lane, group) in lacking(curves).into_iter().enumerate() {
-        let y = sheet.bottom + points(5.0) + (lane as i32 + 1) * line(TEXT) + line(TEXT) / 2;
+    for (lane, group) in incomplete_groups(curves).into_iter().enumerate() {
+        let y = sheet.bottom + points(5.0) + (lane as i32 + 1) * line_height(FONT_SIZE) + line_height(FONT_SIZE) / 2;
         if panel.curves.len() > 1 {
-            marker(area, sheet.look, (frame.x0 - points(6.0), y), group)?;
+            draw_marker(area, sheet.look, (frame.x0 - points(6.0), y), group)?;
         }
-        let noted: Vec<&At> = panel.curves[group].places.iter().filter(|at| !at.note.is_empty()).collect();
+        let noted: Vec<&CurvePoint> = panel.curves[group].places.iter().filter(|at| !at.note.is_empty()).collect();
         for (n, at) in noted.iter().enumerate() {
             let (x, reach) = (across.at(at.x), points(2.2));
             match at.value {
-                None => cross(area, (x, y))?,
-                Some(_) => outline(area, [(x - reach, y - reach), (x + reach, y + reach)], theme::ALARM, 0.8)?,
+                None => draw_cross(area, (x, y))?,
+                Some(_) => draw_outline(area, [(x - reach, y - reach), (x + reach, y + reach)], theme::ALARM, 0.8)?,
             }
             let next = noted.get(n + 1).map_or(sheet.width - points(2.0), |next| across.at(next.x) - points(6.0));
             let last = curves.panels.last().is_some_and(|last| std::ptr::eq(last, panel));
             let free = if last { next } else { next.min(frame.x1) };
-            // Left of the last mark there may be more room than right of it.
+            // There may be more room to the left of the last mark than to its right.
             let before = if n == 0 { frame.x0 } else { across.at(noted[n - 1].x) + points(6.0) };
-            let wide = width_of(&at.note, TEXT);
-            let style = |h| Words::new(TEXT, h, VPos::Center).colour(theme::ALARM);
+            let wide = text_width(&at.note, FONT_SIZE);
+            let style = |h| TextFormat::new(FONT_SIZE, h, VPos::Center).colour(theme::ALARM);
             if x + points(4.0) + wide <= free {
                 style(HPos::Left).draw(area, &at.note, (x + points(4.0), y))?;
             } else if n + 1 == noted.len()
                 && n > 0
-                && x - points(4.0) - wide >= before + width_of(&noted[n - 1].note, TEXT)
+                && x - points(4.0) - wide >= before + text_width(&noted[n - 1].note, FONT_SIZE)
             {
                 style(HPos::Right).draw(area, &at.note, (x - points(4.0), y))?;
             }

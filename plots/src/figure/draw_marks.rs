@@ -1,23 +1,23 @@
-//! Draws bars, boxes, violins and strips over ticks.
+//! Draws bars, boxes, violins and strips over categories.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axes::{Below, Frame, Headings, YLabel, draw_y};
+use super::axes::{Frame, Headings, TickLabels, YLabel, draw_y_axis};
 use super::canvas::{
-    Area, Drawn, Scale, TEXT, Words, cross, dot, filled, line, line_of, outline, rectangle, segment, shaded, shortened,
-    width_of, wrap,
+    Area, DrawResult, FONT_SIZE, Scale, TextFormat, draw_cross, draw_dot, draw_group_area, draw_group_line,
+    draw_outline, draw_segment, fill_rectangle, line_height, rectangle, shorten, text_width, wrap,
 };
-use super::description::{Entry, Mark, Panel, Shown};
+use super::description::{LegendEntry, Mark, MarkShape, Panel};
 use super::draw::{Sheet, draw_inner_legend, inner_legend_size};
 use super::theme::{self, Look, points};
 
-/// Where everything of the chart is, before it is drawn.
+/// Scales, labels and margins of the chart.
 struct Layout {
     y_label: YLabel,
-    /// With the plot's upper end at 0.
+    /// The y axis of a plot whose top is at canvas unit 0.
     scale: Scale,
-    below: Below,
+    tick_labels: TickLabels,
     headings: Headings,
     corners: Vec<Corner>,
     /// The label of the x axis, in lines.
@@ -30,38 +30,39 @@ impl Layout {
         ((x_label, y_label), log, panels): Marks<'_>,
         width: i32,
         height: i32,
-        legend: &[Entry],
+        legend: &[LegendEntry],
     ) -> Self {
         let y_label = YLabel::new(y_label, height);
         let ticks: Vec<&[String]> = panels.iter().map(|panel| panel.ticks.as_slice()).collect();
-        // The words of the axis depend on the legend's corners, which depend on the panels' width; that they do but little.
-        let near = Frame::row(panels.len(), y_label.left(look, points(20.0)), width)[0].width();
+        // The tick labels depend on the legend's corners, and these on the width of the panels, which depends on the tick
+        // labels. An estimate of the width breaks the cycle; it has little influence.
+        let near = Frame::row(panels.len(), y_label.left_margin(look, points(20.0)), width)[0].width();
         let corners: Vec<Corner> = panels.iter().map(|panel| Corner::of(panel, legend, near)).collect();
-        let scale = scale(look, (panels, near), log, height, legend, &corners);
-        let below = Below::new(look, &ticks, y_label.left(look, scale.ticks_width()), width);
-        let headings = Headings::new(panels.iter().map(|panel| &panel.title), &below.frames);
-        let across = width - below.frames[0].x0;
-        let x_label = if x_label.is_empty() { Vec::new() } else { wrap(x_label, TEXT, across) };
-        Self { y_label, scale, below, headings, corners, x_label }
+        let scale = y_scale(look, (panels, near), log, height, legend, &corners);
+        let tick_labels = TickLabels::new(look, &ticks, y_label.left_margin(look, scale.ticks_width()), width);
+        let headings = Headings::new(panels.iter().map(|panel| &panel.title), &tick_labels.frames);
+        let across = width - tick_labels.frames[0].x0;
+        let x_label = if x_label.is_empty() { Vec::new() } else { wrap(x_label, FONT_SIZE, across) };
+        Self { y_label, scale, tick_labels, headings, corners, x_label }
     }
 }
 
-/// The chart: labels of the axes, whether y is logarithmic, panels.
+/// The content of `Chart::Marks`: labels of the x and y axis, whether y is logarithmic, panels.
 type Marks<'a> = ((&'a str, &'a str), bool, &'a [Panel]);
 
 /// The y axis of a plot of this height over panels of this width.
-fn scale(
+fn y_scale(
     look: Look,
     (panels, width): (&[Panel], i32),
     log: bool,
     height: i32,
-    legend: &[Entry],
+    legend: &[LegendEntry],
     corners: &[Corner],
 ) -> Scale {
     let marks = || panels.iter().flat_map(|panel| &panel.marks);
     let largest = marks().map(highest).fold(0.0, f64::max);
     if look.paper && !log {
-        // Room above for the paper's legend where either corner has a bar in its way.
+        // Space for the paper's legend above the bars, if neither upper corner is free.
         let share = f64::from(inner_legend_size(legend).1 + points(12.0)) / f64::from(height);
         let reach = corners.iter().map(|corner| corner.tallest / (1.0 - share)).fold(largest * 1.05, f64::max);
         return Scale::new(reach, height, 0);
@@ -69,84 +70,88 @@ fn scale(
     let least = marks().flat_map(values).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
     let noted = || {
         panels.iter().flat_map(|panel| {
-            let cramped = slot(look, panel, width) < f64::from(line(TEXT));
-            panel.marks.iter().map(move |mark| (highest_own(mark), note_share(mark, cramped, height)))
+            let cramped = slot_width(look, panel, width) < f64::from(line_height(FONT_SIZE));
+            panel.marks.iter().map(move |mark| (highest_measured(mark), note_share(mark, cramped, height)))
         })
     };
     if log {
-        // A note takes its share of the axis from the highest value on.
+        // A note occupies its share of the axis above the highest value.
         let reach = |(own, share): (f64, f64)| ((own.ln() - share * least.ln()) / (1.0 - share)).exp();
         let reach = noted().filter(|(own, share)| *own > 0.0 && *share > 0.0).map(reach).fold(largest, f64::max);
         return Scale::log(least, reach, height, 0);
     }
-    // Bars begin at zero. What has no area may begin elsewhere, so that what it varies by is seen.
-    let bars = marks().any(|mark| matches!(mark.shown, Shown::Bar { .. } | Shown::Stack { .. }));
+    // Bars start at zero. Other shapes may start above it, so that their variation is visible.
+    let bars = marks().any(|mark| matches!(mark.shape, MarkShape::Bar { .. } | MarkShape::Stack { .. }));
     let from = if bars || least < largest / 2.0 || !least.is_finite() { 0.0 } else { least };
     let reach = |(own, share): (f64, f64)| from + (own - from) / (1.0 - share);
     let reach = noted().map(reach).fold(from + (largest - from) * 1.08, f64::max);
     if from > 0.0 { Scale::around(&[from, reach], height, 0) } else { Scale::new(reach, height, 0) }
 }
 
-/// The share of a plot of this height that a mark's note takes above what was measured.
+/// The share of the plot's height that the note of a mark occupies above its values.
 fn note_share(mark: &Mark, cramped: bool, height: i32) -> f64 {
-    let words = if cramped { points(8.0) } else { width_of(&mark.note, TEXT) };
-    if mark.note.is_empty() { 0.0 } else { (f64::from(words + points(6.0)) / f64::from(height)).min(NOTED) }
+    let length = if cramped { points(8.0) } else { text_width(&mark.note, FONT_SIZE) };
+    if mark.note.is_empty() { 0.0 } else { (f64::from(length + points(6.0)) / f64::from(height)).min(MOST_NOTE_SHARE) }
 }
 
-/// The share of the plot's height that a note may take above what was measured.
-const NOTED: f64 = 0.6;
+/// Upper limit of [`note_share`].
+const MOST_NOTE_SHARE: f64 = 0.6;
 
-/// Width of a place in a panel of this width.
-fn slot(look: Look, panel: &Panel, width: i32) -> f64 {
+/// Width of one slot in a panel of this width.
+fn slot_width(look: Look, panel: &Panel, width: i32) -> f64 {
     let share = f64::from(width) / panel.ticks.len().max(1) as f64 * 0.8;
     let most = if look.paper { f64::MAX } else { f64::from(points(46.0)) };
     (share / panel.slots.max(1) as f64).min(most)
 }
 
-/// Room above the plot for the panels' headings, and below it for the words along x.
-pub(super) fn margins(look: Look, marks: Marks<'_>, width: i32, height: i32, legend: &[Entry]) -> (i32, i32) {
+/// Space above the plot for the headings of panels, and below it for labels along x.
+pub(super) fn margins(look: Look, marks: Marks<'_>, width: i32, height: i32, legend: &[LegendEntry]) -> (i32, i32) {
     let layout = Layout::new(look, marks, width, height, legend);
-    (layout.headings.height(), layout.below.height + points(5.0) + layout.x_label.len() as i32 * line(TEXT))
+    (
+        layout.headings.height(),
+        layout.tick_labels.height + points(5.0) + layout.x_label.len() as i32 * line_height(FONT_SIZE),
+    )
 }
 
-pub(super) fn draw(area: &Area<'_>, sheet: Sheet, marks: Marks<'_>, legend: &[Entry]) -> Drawn {
+pub(super) fn draw(area: &Area<'_>, sheet: Sheet, marks: Marks<'_>, legend: &[LegendEntry]) -> DrawResult {
     let look = sheet.look;
     let layout = Layout::new(look, marks, sheet.width, sheet.bottom - sheet.top, legend);
     let scale = layout.scale.moved(sheet.top);
     layout.y_label.draw(area, sheet)?;
-    layout.headings.draw(area, &layout.below.frames, sheet.top)?;
-    for (n, (panel, frame)) in marks.2.iter().zip(&layout.below.frames).enumerate() {
-        draw_y(area, sheet, &scale, frame, n == 0)?;
+    layout.headings.draw(area, &layout.tick_labels.frames, sheet.top)?;
+    for (n, (panel, frame)) in marks.2.iter().zip(&layout.tick_labels.frames).enumerate() {
+        draw_y_axis(area, sheet, &scale, frame, n == 0)?;
         draw_marks(area, sheet, panel, frame, &scale)?;
         if look.paper {
             for tick in 0..panel.ticks.len() {
-                let x = frame.tick(tick, panel.ticks.len());
-                segment(area, (x, sheet.bottom), (x, sheet.bottom + points(3.0)), theme::INK, 0.8)?;
+                let x = frame.tick_centre(tick, panel.ticks.len());
+                draw_segment(area, (x, sheet.bottom), (x, sheet.bottom + points(3.0)), theme::INK, 0.8)?;
             }
         }
-        layout.below.draw(area, n, sheet.bottom + points(5.0))?;
+        layout.tick_labels.draw(area, n, sheet.bottom + points(5.0))?;
         if look.paper {
-            outline(area, [(frame.x0, sheet.top), (frame.x1, sheet.bottom)], theme::INK, 0.8)?;
+            draw_outline(area, [(frame.x0, sheet.top), (frame.x1, sheet.bottom)], theme::INK, 0.8)?;
             draw_inner_legend(area, look, legend, frame.x0, frame.x1, sheet.top, layout.corners[n].at_left)?;
         }
     }
-    let middle = i32::midpoint(layout.below.frames[0].x0, layout.below.frames.last().map_or(0, |frame| frame.x1));
-    for (n, words) in layout.x_label.iter().enumerate() {
-        let at = (middle, sheet.bottom + points(5.0) + layout.below.height + n as i32 * line(TEXT));
-        Words::new(TEXT, HPos::Center, VPos::Top).draw(area, words, at)?;
+    let middle =
+        i32::midpoint(layout.tick_labels.frames[0].x0, layout.tick_labels.frames.last().map_or(0, |frame| frame.x1));
+    for (n, line_text) in layout.x_label.iter().enumerate() {
+        let at = (middle, sheet.bottom + points(5.0) + layout.tick_labels.height + n as i32 * line_height(FONT_SIZE));
+        TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, line_text, at)?;
     }
     Ok(())
 }
 
-/// The upper corner of a panel that has more room for the paper's legend; the right one if both have the same.
+/// The upper corner of a panel with more space for the paper's legend; the right one if both have the same.
 struct Corner {
     at_left: bool,
-    /// The highest thing below the legend there.
+    /// The highest value below the legend in this corner.
     tallest: f64,
 }
 
 impl Corner {
-    fn of(panel: &Panel, legend: &[Entry], width: i32) -> Self {
+    fn of(panel: &Panel, legend: &[LegendEntry], width: i32) -> Self {
         let (legend, ticks) = (inner_legend_size(legend).0 + points(12.0), panel.ticks.len());
         let covered = ((f64::from(legend) / f64::from(width.max(1)) * ticks as f64).ceil() as usize).min(ticks);
         let tallest = |covered: std::ops::Range<usize>| {
@@ -157,107 +162,107 @@ impl Corner {
     }
 }
 
-/// The highest thing that a mark draws, published values included.
+/// The highest value of a mark, including published values.
 fn highest(mark: &Mark) -> f64 {
-    highest_own(mark).max(mark.reference.unwrap_or(0.0))
+    highest_measured(mark).max(mark.reference.unwrap_or(0.0))
 }
 
-/// The highest thing that was measured.
-fn highest_own(mark: &Mark) -> f64 {
+/// The highest measured value of a mark.
+fn highest_measured(mark: &Mark) -> f64 {
     values(mark).into_iter().fold(0.0, f64::max)
 }
 
-/// Everything that was measured and is drawn.
+/// All measured values that a mark draws.
 fn values(mark: &Mark) -> Vec<f64> {
-    match &mark.shown {
-        Shown::Bar { height, interval, points } => {
+    match &mark.shape {
+        MarkShape::Bar { height, interval, points } => {
             points.iter().copied().chain(interval.map(|(_, high)| high)).chain([*height]).collect()
         }
-        Shown::Box { whiskers, outliers, .. } => outliers.iter().copied().chain([whiskers.0, whiskers.1]).collect(),
-        Shown::Violin { values, .. } | Shown::Strip { values, .. } => values.clone(),
-        Shown::Stack { parts, interval, points } => {
+        MarkShape::Box { whiskers, outliers, .. } => outliers.iter().copied().chain([whiskers.0, whiskers.1]).collect(),
+        MarkShape::Violin { values, .. } | MarkShape::Strip { values, .. } => values.clone(),
+        MarkShape::Stack { parts, interval, points } => {
             let height = parts.iter().map(|part| part.height).sum();
             points.iter().copied().chain(interval.map(|(_, high)| high)).chain([height]).collect()
         }
-        Shown::Nothing => Vec::new(),
+        MarkShape::Empty => Vec::new(),
     }
 }
 
-fn draw_marks(area: &Area<'_>, sheet: Sheet, panel: &Panel, frame: &Frame, scale: &Scale) -> Drawn {
+fn draw_marks(area: &Area<'_>, sheet: Sheet, panel: &Panel, frame: &Frame, scale: &Scale) -> DrawResult {
     let slots = panel.slots.max(1) as f64;
-    let slot = slot(sheet.look, panel, frame.width());
-    let beside = panel.marks.iter().any(|mark| mark.reference.is_some());
+    let slot = slot_width(sheet.look, panel, frame.width());
+    let published = panel.marks.iter().any(|mark| mark.reference.is_some());
     for mark in &panel.marks {
-        let centre =
-            f64::from(frame.tick(mark.tick, panel.ticks.len())) + (mark.slot as f64 - (slots - 1.0) / 2.0) * slot;
+        let centre = f64::from(frame.tick_centre(mark.tick, panel.ticks.len()))
+            + (mark.slot as f64 - (slots - 1.0) / 2.0) * slot;
         let width = slot * if sheet.look.paper && slots < 2.0 { 1.0 } else { 0.9 };
-        // A published value takes the right third.
-        let (own, x) = if beside { (width * 0.62, centre - width * 0.19) } else { (width, centre) };
+        // A published value occupies the right third of the slot.
+        let (own, x) = if published { (width * 0.62, centre - width * 0.19) } else { (width, centre) };
         if let Some(value) = mark.reference {
             let (x0, x1) = ((centre + width * 0.14) as i32, (centre + width * 0.5) as i32);
             let corners = [(x0, scale.at(value)), (x1, sheet.bottom)];
-            filled(area, corners, WHITE)?;
-            outline(area, corners, theme::INK, 0.7)?;
+            fill_rectangle(area, corners, WHITE)?;
+            draw_outline(area, corners, theme::INK, 0.7)?;
         }
         draw_mark(area, sheet, mark, x as i32, own as i32, scale)?;
     }
-    // Last, so that no neighbour lies on them.
+    // Notes are drawn last, so that no adjacent mark covers them.
     for mark in panel.marks.iter().filter(|mark| !mark.note.is_empty() && mark.layer.0 == 0) {
-        let centre =
-            f64::from(frame.tick(mark.tick, panel.ticks.len())) + (mark.slot as f64 - (slots - 1.0) / 2.0) * slot;
-        let x = centre - if beside { slot * 0.9 * 0.19 } else { 0.0 };
+        let centre = f64::from(frame.tick_centre(mark.tick, panel.ticks.len()))
+            + (mark.slot as f64 - (slots - 1.0) / 2.0) * slot;
+        let x = centre - if published { slot * 0.9 * 0.19 } else { 0.0 };
         draw_note(area, sheet, mark, x as i32, slot as i32, scale)?;
     }
     Ok(())
 }
 
-/// What is said of a mark, above it or in its place; a cross where it has no room, and the caption says it.
-fn draw_note(area: &Area<'_>, sheet: Sheet, mark: &Mark, x: i32, room: i32, scale: &Scale) -> Drawn {
-    let own = match &mark.shown {
-        Shown::Nothing => sheet.bottom,
-        _ => scale.at(highest_own(mark)),
+/// Draws the note of a mark above or instead of its shape. If there is no room, a cross refers to the caption.
+fn draw_note(area: &Area<'_>, sheet: Sheet, mark: &Mark, x: i32, room: i32, scale: &Scale) -> DrawResult {
+    let own = match &mark.shape {
+        MarkShape::Empty => sheet.bottom,
+        _ => scale.at(highest_measured(mark)),
     };
     let from = own - points(4.0);
-    if room < line(TEXT) {
-        return cross(area, (x, from - points(1.0)));
+    if room < line_height(FONT_SIZE) {
+        return draw_cross(area, (x, from - points(1.0)));
     }
-    let words = shortened(&mark.note, TEXT, from - sheet.top);
-    Words::new(TEXT, HPos::Left, VPos::Center).colour(theme::ALARM).draw_up(area, &words, (x, from))
+    let note = shorten(&mark.note, FONT_SIZE, from - sheet.top);
+    TextFormat::new(FONT_SIZE, HPos::Left, VPos::Center).colour(theme::ALARM).draw_up(area, &note, (x, from))
 }
 
-fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32, scale: &Scale) -> Drawn {
+fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32, scale: &Scale) -> DrawResult {
     let look = sheet.look;
     let (x0, x1) = (centre - width / 2, centre + width / 2);
     let spread = |n: usize, of: usize| centre + (((n as f64 + 0.5) / of as f64 - 0.5) * f64::from(width) * 0.6) as i32;
-    match &mark.shown {
-        Shown::Bar { height, .. } => {
+    match &mark.shape {
+        MarkShape::Bar { height, .. } => {
             let corners = [(x0, scale.at(*height)), (x1, sheet.bottom)];
-            shaded(area, look, &rectangle(corners), mark.group, mark.layer)?;
+            draw_group_area(area, look, &rectangle(corners), mark.group, mark.layer)?;
         }
-        Shown::Stack { parts, .. } => {
+        MarkShape::Stack { parts, .. } => {
             let mut below = 0.0;
             for part in parts {
                 let corners = [(x0, scale.at(below + part.height)), (x1, scale.at(below))];
-                shaded(area, look, &rectangle(corners), part.colour, (0, 1))?;
+                draw_group_area(area, look, &rectangle(corners), part.colour, (0, 1))?;
                 below += part.height;
             }
         }
-        Shown::Box { quartiles: [q1, median, q3], whiskers, outliers } => {
+        MarkShape::Box { quartiles: [q1, median, q3], whiskers, outliers } => {
             let corners = [(x0, scale.at(*q3)), (x1, scale.at(*q1))];
             draw_whisker(area, centre, scale.at(whiskers.0), scale.at(whiskers.1), width / 4)?;
             if look.paper {
-                filled(area, corners, WHITE)?;
-                outline(area, corners, theme::INK, 0.8)?;
+                fill_rectangle(area, corners, WHITE)?;
+                draw_outline(area, corners, theme::INK, 0.8)?;
             } else {
-                shaded(area, look, &rectangle(corners), mark.group, (0, 1))?;
+                draw_group_area(area, look, &rectangle(corners), mark.group, (0, 1))?;
             }
             let stroke = if look.paper { look.colour(1) } else { theme::INK };
-            segment(area, (x0, scale.at(*median)), (x1, scale.at(*median)), stroke, 1.2)?;
+            draw_segment(area, (x0, scale.at(*median)), (x1, scale.at(*median)), stroke, 1.2)?;
             for value in outliers {
-                dot(area, (centre, scale.at(*value)))?;
+                draw_dot(area, (centre, scale.at(*value)))?;
             }
         }
-        Shown::Violin { values, median, outline } => {
+        MarkShape::Violin { values, median, outline } => {
             let reach = f64::from(width) * 0.5;
             let side = |sign: f64| {
                 let corner =
@@ -266,25 +271,27 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
             };
             let polygon: Vec<(i32, i32)> = side(-1.0).chain(side(1.0).rev()).collect();
             if !polygon.is_empty() {
-                shaded(area, look, &polygon, mark.group, (0, 1))?;
+                draw_group_area(area, look, &polygon, mark.group, (0, 1))?;
             }
             for (n, value) in values.iter().enumerate() {
-                dot(area, (centre + (spread(n, values.len()) - centre) / 2, scale.at(*value)))?;
+                draw_dot(area, (centre + (spread(n, values.len()) - centre) / 2, scale.at(*value)))?;
             }
             let (x0, x1) = (centre - width / 4, centre + width / 4);
-            segment(area, (x0, scale.at(*median)), (x1, scale.at(*median)), theme::INK, 1.4)?;
+            draw_segment(area, (x0, scale.at(*median)), (x1, scale.at(*median)), theme::INK, 1.4)?;
         }
-        Shown::Strip { values, median } => {
-            line_of(area, look, &[(x0, scale.at(*median)), (x1, scale.at(*median))], mark.group)?;
+        MarkShape::Strip { values, median } => {
+            draw_group_line(area, look, &[(x0, scale.at(*median)), (x1, scale.at(*median))], mark.group)?;
             for (n, value) in values.iter().enumerate() {
-                dot(area, (spread(n, values.len()), scale.at(*value)))?;
+                draw_dot(area, (spread(n, values.len()), scale.at(*value)))?;
             }
         }
-        Shown::Nothing => segment(area, (x0, sheet.bottom), (x1, sheet.bottom), theme::ALARM, 1.2)?,
+        MarkShape::Empty => draw_segment(area, (x0, sheet.bottom), (x1, sheet.bottom), theme::ALARM, 1.2)?,
     }
-    if let Shown::Bar { interval, points: trials, .. } | Shown::Stack { interval, points: trials, .. } = &mark.shown {
+    if let MarkShape::Bar { interval, points: trials, .. } | MarkShape::Stack { interval, points: trials, .. } =
+        &mark.shape
+    {
         for (n, trial) in trials.iter().enumerate() {
-            dot(area, (spread(n, trials.len()), scale.at(*trial)))?;
+            draw_dot(area, (spread(n, trials.len()), scale.at(*trial)))?;
         }
         if let Some((low, high)) = interval {
             draw_whisker(area, centre, scale.at(*low), scale.at(*high), width / 6)?;
@@ -293,10 +300,10 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
     Ok(())
 }
 
-fn draw_whisker(area: &Area<'_>, x: i32, low: i32, high: i32, cap: i32) -> Drawn {
-    segment(area, (x, low), (x, high), theme::INK, 0.9)?;
+fn draw_whisker(area: &Area<'_>, x: i32, low: i32, high: i32, cap: i32) -> DrawResult {
+    draw_segment(area, (x, low), (x, high), theme::INK, 0.9)?;
     for y in [low, high] {
-        segment(area, (x - cap, y), (x + cap, y), theme::INK, 0.9)?;
+        draw_segment(area, (x - cap, y), (x + cap, y), theme::INK, 0.9)?;
     }
     Ok(())
 }

@@ -1,22 +1,23 @@
-//! Draws phases of a start-up as segments over time.
+//! Draws the phases of a start-up as segments over time.
 
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axes::few_lines;
+use super::axes::wrap_to_lines;
 use super::canvas::{
-    Area, Drawn, Scale, TEXT, Words, line, outline, rectangle, segment, shaded, shortened, width_of, wrap_words,
+    Area, DrawResult, FONT_SIZE, Scale, TextFormat, draw_group_area, draw_outline, draw_segment, line_height,
+    rectangle, shorten, text_width, wrap_words,
 };
-use super::description::Entry;
-use super::draw::{Sheet, draw_inner_legend, pad};
+use super::description::LegendEntry;
+use super::draw::{Sheet, draw_inner_legend, padding};
 use super::theme::{self, points};
 use super::timeline::{Row, Timeline};
 
-/// Height of a row with one line of words.
-fn row() -> i32 {
+/// Height of a row whose label has one line.
+fn row_height() -> i32 {
     points(15.0)
 }
 
-/// The rows' words, each in three lines at most.
+/// The labels of the rows, each in at most three lines.
 struct Labels {
     lines: Vec<Vec<String>>,
     width: i32,
@@ -27,14 +28,14 @@ struct Labels {
 impl Labels {
     fn new(timeline: &Timeline, width: i32) -> Self {
         let most = width * 7 / 20;
-        let short = |row: &Row| match wrap_words(&row.label, TEXT, most) {
-            lines if lines.len() <= 3 && lines.iter().all(|line| width_of(line, TEXT) <= most) => lines,
-            _ => few_lines(&row.label, most, 3),
+        let short = |row: &Row| match wrap_words(&row.label, FONT_SIZE, most) {
+            lines if lines.len() <= 3 && lines.iter().all(|line| text_width(line, FONT_SIZE) <= most) => lines,
+            _ => wrap_to_lines(&row.label, most, 3),
         };
         let lines: Vec<Vec<String>> = timeline.rows.iter().map(short).collect();
-        let width = lines.iter().flatten().map(|words| width_of(words, TEXT)).max().unwrap_or(0);
+        let width = lines.iter().flatten().map(|line| text_width(line, FONT_SIZE)).max().unwrap_or(0);
         let tallest = lines.iter().map(Vec::len).max().unwrap_or(1) as i32;
-        Self { lines, width, row: row().max(tallest * line(TEXT) + points(4.0)) }
+        Self { lines, width, row: row_height().max(tallest * line_height(FONT_SIZE) + points(4.0)) }
     }
 }
 
@@ -43,32 +44,32 @@ pub(super) fn height(timeline: &Timeline, width: i32) -> i32 {
     Labels::new(timeline, width).row * timeline.rows.len().max(1) as i32
 }
 
-/// Room above the plot, and below it for the x axis.
+/// Space above the plot, and below it for the x axis.
 pub(super) fn margins() -> (i32, i32) {
-    (0, 2 * line(TEXT) + points(6.0))
+    (0, 2 * line_height(FONT_SIZE) + points(6.0))
 }
 
-/// The number at a row's end.
-fn number(row: &Row, unit: &str) -> String {
+/// The text at the end of a row: its total, with the unit.
+fn total_text(row: &Row, unit: &str) -> String {
     let Some(last) = row.spans.last() else { return String::new() };
     let decimals = if last.to >= 99.95 { 0 } else { 1 };
     let unit = if unit == "1" { String::new() } else { format!(" {unit}") };
     format!("{:.decimals$}{unit}", last.to)
 }
 
-/// The x axis: as long as leaves room for the words right of each row, down to half of what there is.
+/// The x axis. It is as long as the text to the right of each row allows, but at least half of the available width.
 fn across(timeline: &Timeline, left: i32, width: i32) -> Scale {
     let longest = timeline.rows.iter().map(end).fold(0.0, f64::max);
-    let words = |row: &Row| {
-        let note = if row.note.is_empty() { 0 } else { points(4.0) + width_of(&row.note, TEXT) };
-        points(4.0) + width_of(&number(row, &timeline.unit), TEXT) + note
+    let text_after = |row: &Row| {
+        let note = if row.note.is_empty() { 0 } else { points(4.0) + text_width(&row.note, FONT_SIZE) };
+        points(4.0) + text_width(&total_text(row, &timeline.unit), FONT_SIZE) + note
     };
     let fits = |scale: &Scale| {
         timeline
             .rows
             .iter()
             .filter(|row| !row.spans.is_empty())
-            .all(|row| scale.at(end(row)) + words(row) <= width - pad())
+            .all(|row| scale.at(end(row)) + text_after(row) <= width - padding())
     };
     let mut right = width - points(12.0);
     loop {
@@ -85,68 +86,68 @@ fn end(row: &Row) -> f64 {
     row.interval.map_or(last, |(_, high)| high.max(last))
 }
 
-pub(super) fn draw(area: &Area<'_>, sheet: Sheet, timeline: &Timeline, legend: &[Entry]) -> Drawn {
+pub(super) fn draw(area: &Area<'_>, sheet: Sheet, timeline: &Timeline, legend: &[LegendEntry]) -> DrawResult {
     let labels = Labels::new(timeline, sheet.width);
-    let left = pad() + labels.width + points(5.0);
+    let left = padding() + labels.width + points(5.0);
     let across = across(timeline, left, sheet.width);
     let right = across.end;
     for (x, text) in across.ticks() {
-        segment(area, (x, sheet.top), (x, sheet.bottom), theme::GRID, 0.5)?;
-        segment(area, (x, sheet.bottom), (x, sheet.bottom + points(3.0)), theme::INK, 0.8)?;
-        Words::new(TEXT, HPos::Center, VPos::Top).draw(area, &text, (x, sheet.bottom + points(4.0)))?;
+        draw_segment(area, (x, sheet.top), (x, sheet.bottom), theme::GRID, 0.5)?;
+        draw_segment(area, (x, sheet.bottom), (x, sheet.bottom + points(3.0)), theme::INK, 0.8)?;
+        TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, &text, (x, sheet.bottom + points(4.0)))?;
     }
-    segment(area, (left, sheet.bottom), (right, sheet.bottom), theme::INK, 0.8)?;
-    let below = (i32::midpoint(left, right), sheet.bottom + points(5.0) + line(TEXT));
-    Words::new(TEXT, HPos::Center, VPos::Top).draw(area, &timeline.x_label, below)?;
+    draw_segment(area, (left, sheet.bottom), (right, sheet.bottom), theme::INK, 0.8)?;
+    let below = (i32::midpoint(left, right), sheet.bottom + points(5.0) + line_height(FONT_SIZE));
+    TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, &timeline.x_label, below)?;
     for (n, row) in timeline.rows.iter().enumerate() {
         let middle = sheet.top + n as i32 * labels.row + labels.row / 2;
         let lines = &labels.lines[n];
-        for (m, words) in lines.iter().enumerate() {
-            let y = middle + (2 * m as i32 + 1 - lines.len() as i32) * line(TEXT) / 2;
-            Words::new(TEXT, HPos::Right, VPos::Center).draw(area, words, (left - points(4.0), y))?;
+        for (m, line_text) in lines.iter().enumerate() {
+            let y = middle + (2 * m as i32 + 1 - lines.len() as i32) * line_height(FONT_SIZE) / 2;
+            TextFormat::new(FONT_SIZE, HPos::Right, VPos::Center).draw(area, line_text, (left - points(4.0), y))?;
         }
         draw_row(area, sheet, row, &timeline.unit, &across, middle)?;
     }
-    segment(area, (left, sheet.top), (left, sheet.bottom), theme::INK, 0.8)?;
+    draw_segment(area, (left, sheet.top), (left, sheet.bottom), theme::INK, 0.8)?;
     if sheet.look.paper {
-        outline(area, [(left, sheet.top), (right, sheet.bottom)], theme::INK, 0.8)?;
+        draw_outline(area, [(left, sheet.top), (right, sheet.bottom)], theme::INK, 0.8)?;
         draw_inner_legend(area, sheet.look, legend, left, right, sheet.top, false)?;
     }
     Ok(())
 }
 
-fn draw_row(area: &Area<'_>, sheet: Sheet, row: &Row, unit: &str, across: &Scale, middle: i32) -> Drawn {
+fn draw_row(area: &Area<'_>, sheet: Sheet, row: &Row, unit: &str, across: &Scale, middle: i32) -> DrawResult {
     let half = points(4.5);
     for span in &row.spans {
         let corners = [(across.at(span.from), middle - half), (across.at(span.to), middle + half)];
-        shaded(area, sheet.look, &rectangle(corners), span.colour, (0, 1))?;
+        draw_group_area(area, sheet.look, &rectangle(corners), span.colour, (0, 1))?;
     }
     if let Some((low, high)) = row.interval {
         let (low, high) = (across.at(low), across.at(high));
-        segment(area, (low, middle), (high, middle), theme::INK, 0.9)?;
+        draw_segment(area, (low, middle), (high, middle), theme::INK, 0.9)?;
         for x in [low, high] {
-            segment(area, (x, middle - points(2.0)), (x, middle + points(2.0)), theme::INK, 0.9)?;
+            draw_segment(area, (x, middle - points(2.0)), (x, middle + points(2.0)), theme::INK, 0.9)?;
         }
     }
     let mut from = across.at(end(row)) + points(4.0);
     if !row.spans.is_empty() {
-        let words = number(row, unit);
-        Words::new(TEXT, HPos::Left, VPos::Center).draw(area, &words, (from, middle))?;
-        from += width_of(&words, TEXT) + points(4.0);
+        let total = total_text(row, unit);
+        TextFormat::new(FONT_SIZE, HPos::Left, VPos::Center).draw(area, &total, (from, middle))?;
+        from += text_width(&total, FONT_SIZE) + points(4.0);
     }
     if row.note.is_empty() {
         return Ok(());
     }
-    // On a row of whole length there is no room right of it: the words stand on a white plate over its beginning.
-    let words = shortened(&row.note, TEXT, across.end - across.at(0.0) - points(8.0));
-    let wide = width_of(&words, TEXT);
-    if from + wide > sheet.width - pad() {
+    // A long row leaves no space to its right: the note is drawn on a white plate over the start of the row.
+    let note = shorten(&row.note, FONT_SIZE, across.end - across.at(0.0) - points(8.0));
+    let wide = text_width(&note, FONT_SIZE);
+    if from + wide > sheet.width - padding() {
         from = across.at(0.0) + points(4.0);
         let plate = [
             (from - points(2.0), middle - half + points(0.5)),
             (from + wide + points(2.0), middle + half - points(0.5)),
         ];
-        super::canvas::filled(area, plate, theme::WHITE)?;
+        super::canvas::fill_rectangle(area, plate, theme::WHITE)?;
     }
-    Words::new(TEXT, HPos::Left, VPos::Center).colour(theme::ALARM).draw(area, &words, (from, middle))
+    TextFormat::new(FONT_SIZE, HPos::Left, VPos::Center).colour(theme::ALARM).draw(area, &note, (from, middle))
 }

@@ -1,29 +1,28 @@
-//! Hatching: what tells areas apart where their colours do not, in grey print and for colour-blind readers. And dashes, which do the
-//! same for lines. Pure: from an outline to the strokes within it.
+//! Hatching of areas and dashing of lines, which tell groups apart in greyscale print and for colour-blind readers.
 
 /// The pattern of an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hatch {
-    /// None.
+    /// No hatching.
     Plain,
-    /// Lines that rise to the right.
+    /// Diagonal lines that rise to the right.
     Rising,
-    /// Lines that fall to the right.
+    /// Diagonal lines that fall to the right.
     Falling,
-    /// Level lines.
+    /// Horizontal lines.
     Level,
-    /// Rising and falling lines.
+    /// Diagonal lines in both directions.
     Crossed,
-    /// Upright lines.
+    /// Vertical lines.
     Upright,
 }
 
 impl Hatch {
-    /// In the order of groups.
+    /// The patterns of groups 0 to 5.
     pub(super) const ALL: [Self; 6] =
         [Self::Plain, Self::Rising, Self::Falling, Self::Level, Self::Crossed, Self::Upright];
 
-    /// Normals of its lines.
+    /// Unit normals of the pattern's lines.
     fn normals(self) -> &'static [(f64, f64)] {
         const D: f64 = std::f64::consts::FRAC_1_SQRT_2;
         match self {
@@ -37,7 +36,8 @@ impl Hatch {
     }
 }
 
-/// The strokes of a pattern within a polygon, which may be concave, `spacing` apart. They lie on one grid for the whole sheet.
+/// The strokes of a pattern, `spacing` apart, clipped to a polygon, which may be concave.
+/// All strokes of a figure lie on one grid, so that adjacent areas match.
 pub(super) fn strokes(polygon: &[(i32, i32)], hatch: Hatch, spacing: f64) -> Vec<[(i32, i32); 2]> {
     let mut all = Vec::new();
     for &normal in hatch.normals() {
@@ -50,7 +50,7 @@ pub(super) fn strokes(polygon: &[(i32, i32)], hatch: Hatch, spacing: f64) -> Vec
         if !(least < most && spacing > 0.0) {
             continue;
         }
-        // Half a step beside the grid, so that a line seldom falls on an edge.
+        // Offset by half a step, so that a stroke rarely coincides with an edge.
         let mut n = (least / spacing - 0.5).ceil();
         while (n + 0.5) * spacing < most {
             let depth = (n + 0.5) * spacing;
@@ -58,7 +58,7 @@ pub(super) fn strokes(polygon: &[(i32, i32)], hatch: Hatch, spacing: f64) -> Vec
             for at in 0..corners.len() {
                 let next = (at + 1) % corners.len();
                 let (a, b) = (depths[at], depths[next]);
-                // Half open, so that a corner counts once.
+                // Half-open comparison, so that a stroke through a corner crosses once.
                 if (a <= depth) != (b <= depth) {
                     let share = (depth - a) / (b - a);
                     let (from, to) = (dot(corners[at], along), dot(corners[next], along));
@@ -77,10 +77,10 @@ pub(super) fn strokes(polygon: &[(i32, i32)], hatch: Hatch, spacing: f64) -> Vec
     all
 }
 
-/// Lengths of strokes and gaps, in turn; none for a whole line.
+/// Alternating lengths of dashes and gaps in points; empty for a solid line.
 pub(super) const DASHES: [&[f64]; 5] = [&[], &[5.0, 2.0], &[1.2, 1.8], &[6.0, 1.8, 1.2, 1.8], &[9.0, 3.0]];
 
-/// A line in dashes of these lengths.
+/// Splits a path into dashes. `lengths` alternates between dash and gap, in canvas units.
 pub(super) fn dashed(path: &[(i32, i32)], lengths: &[i32]) -> Vec<Vec<(i32, i32)>> {
     if lengths.iter().all(|length| *length <= 0) {
         return vec![path.to_vec()];
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strokes_stay_within_the_outline_and_skip_its_hollows() {
+    fn strokes_stay_within_a_concave_outline() {
         // A U: the level strokes above its floor are two each.
         let u = [(0, 0), (0, 100), (90, 100), (90, 0), (60, 0), (60, 70), (30, 70), (30, 0)];
         let level = strokes(&u, Hatch::Level, 10.0);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn dashes_go_on_around_a_corner() {
+    fn dashes_continue_around_a_corner() {
         let path = [(0, 0), (25, 0), (25, 25)];
         assert_eq!(
             dashed(&path, &[10, 10]),

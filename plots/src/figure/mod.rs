@@ -1,9 +1,10 @@
-//! Figures: a description of what is to be seen, then the drawing of it.
+//! Figures: first a description of the chart as data, then its drawing.
 //!
-//! [`description`] is pure data, so tests read heights and marks off it; [`marks`], `stack`, [`lines`], [`curves`], [`timeline`],
-//! [`heat`] and [`setup`] make it, with what [`cells`] finds for each place. [`draw`] makes an SVG of it, [`output`] files of that;
-//! [`theme`] holds sizes, colours, the font.
-//! [`sequence`] describes figures that no manifest names.
+//! A [`Description`] contains values, labels and the caption, so that tests can check a figure without rendering it.
+//! [`marks`], `stack`, [`ecdf`], [`curves`], [`timeline`], [`heat_map`] and [`setup`] build descriptions of the
+//! manifest's figures. [`sequence`] builds those of `plot --sequence`, which no manifest names.
+//! [`cells`] maps a position in a chart to the cells and rows behind it.
+//! [`draw`] renders a description as SVG, and [`output`] writes the files. [`theme`] defines sizes, colours and the font.
 
 mod axes;
 mod canvas;
@@ -12,15 +13,15 @@ pub mod curves;
 pub mod description;
 pub mod draw;
 mod draw_curves;
-mod draw_heat;
-mod draw_lines;
+mod draw_ecdf;
+mod draw_heat_map;
 mod draw_marks;
 mod draw_sequence;
 mod draw_setup;
 mod draw_timeline;
+pub mod ecdf;
 mod hatch;
-pub mod heat;
-pub mod lines;
+pub mod heat_map;
 pub mod marks;
 pub mod output;
 pub mod sequence;

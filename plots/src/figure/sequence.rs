@@ -1,6 +1,6 @@
-//! Sequences: every trial's value of one cell and metric over the execution order, on request and not from the manifest.
+//! Sequences: the values of one cell and metric in execution order, drawn on request (`plot --sequence`).
 //!
-//! They show what a summary hides: drift, outliers, what a warm-up did, where values are missing.
+//! A sequence shows what a summary hides: drift, outliers, the effect of warm-ups, where values are missing.
 
 use std::collections::BTreeMap;
 
@@ -9,90 +9,89 @@ use microbench_formats::figure::{Column, Theme};
 use microbench_formats::metric::Metric;
 
 use super::cells;
-use super::description::{Chart, Data, Description, Entry, Key};
+use super::description::{Chart, Data, Description, LegendEntry, LegendKey};
 use crate::Error;
 use crate::samples::{Sample, Status, said};
 use crate::stats::median::median;
 
-/// Values over the execution order.
+/// The executions of one cell, in execution order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sequence {
     /// Label of the y axis, with the unit.
     pub y_label: String,
-    /// In execution order.
     pub points: Vec<Point>,
-    /// Median of the points that count.
+    /// Median of the counted points; `None` if there are none.
     pub median: Option<f64>,
 }
 
 /// One execution of the cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
-    /// Position in the execution order of the run, from 1; a warm-up stands half a position before the trial that it precedes.
+    /// Position in the execution order of the run, from 1. A warm-up is half a position before its trial.
     pub at: f64,
-    /// Median over its VMs; `None` when none has a value.
+    /// Median over the VMs; `None` if no VM has a value.
     pub value: Option<f64>,
-    /// What it counts for.
-    pub kind: Kind,
+    pub kind: PointKind,
 }
 
-/// What an execution counts for.
+/// Whether an execution counts, and why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// A trial, all of whose VMs have a value.
+pub enum PointKind {
+    /// A trial in which every VM has a value.
     Counted,
-    /// A warm-up: in no statistic.
+    /// A warm-up, which no statistic includes.
     Warmup,
-    /// Something disturbed it: in no statistic, run again.
+    /// A disturbed execution: no statistic includes it, and the trial is retried.
     Disturbed,
-    /// A trial, some of whose VMs have no value.
+    /// A trial in which some VMs have no value.
     Incomplete,
-    /// An execution without a value.
+    /// An execution in which no VM has a value.
     Missing,
 }
 
-impl Kind {
+impl PointKind {
     const ALL: [Self; 5] = [Self::Counted, Self::Warmup, Self::Disturbed, Self::Incomplete, Self::Missing];
 
-    fn words(self) -> &'static str {
+    fn label(self) -> &'static str {
         match self {
             Self::Counted => "trial",
             Self::Warmup => "warm-up, not counted",
             Self::Disturbed => "disturbed, not counted",
-            Self::Incomplete => "trial in which VMs have no value",
+            Self::Incomplete => "trial with missing VM values",
             Self::Missing => "no value",
         }
     }
 }
 
-/// Describes a sequence of each of the plan's metrics that `cell` has.
+/// Describes one sequence for each metric that `cell` (an id, for example `fc/1`) was measured on.
 ///
 /// # Errors
-/// When the plan has no such cell; the message lists those that it has.
+/// If the plan has no such cell; the message lists the plan's cells.
 pub fn describe(data: Data<'_>, cell: &str, theme: Theme) -> Result<Vec<Description>, Error> {
     let found = data.plan.cells.iter().find(|known| known.id == cell).ok_or_else(|| {
         let cells: Vec<&str> = data.plan.cells.iter().map(|cell| cell.id.as_str()).collect();
         let problem = format!("the study has no cell `{cell}`; it has {}", cells.join(", "));
         Error::Figure { name: "sequence".into(), problem }
     })?;
-    Ok(data.plan.metrics.iter().filter_map(|metric| one(data, found, metric, theme)).collect())
+    Ok(data.plan.metrics.iter().filter_map(|metric| describe_metric(data, found, metric, theme)).collect())
 }
 
-/// `None` when the cell is not measured on the metric.
-fn one(data: Data<'_>, cell: &Cell, metric: &Metric, theme: Theme) -> Option<Description> {
+/// `None` if the cell has no samples of the metric.
+fn describe_metric(data: Data<'_>, cell: &Cell, metric: &Metric, theme: Theme) -> Option<Description> {
     let samples: Vec<&Sample> =
         data.samples.iter().filter(|sample| sample.cell == cell.id && sample.metric == metric.name).collect();
     if samples.is_empty() {
         return None;
     }
     let points = points(&samples);
-    let counted: Vec<f64> = points.iter().filter(|point| counts(point.kind)).filter_map(|point| point.value).collect();
+    let counted: Vec<f64> =
+        points.iter().filter(|point| is_counted(point.kind)).filter_map(|point| point.value).collect();
     let host = samples.iter().find_map(|sample| sample.host);
-    let here = |kind: &Kind| points.iter().any(|point| point.kind == *kind);
-    let entry = |kind: Kind| Entry { label: kind.words().into(), key: Key::Point(kind) };
-    let mut legend: Vec<Entry> = Kind::ALL.into_iter().filter(here).map(entry).collect();
+    let occurs = |kind: &PointKind| points.iter().any(|point| point.kind == *kind);
+    let entry = |kind: PointKind| LegendEntry { label: kind.label().into(), key: LegendKey::Point(kind) };
+    let mut legend: Vec<LegendEntry> = PointKind::ALL.into_iter().filter(occurs).map(entry).collect();
     let median = median(&counted);
-    legend.extend(median.map(|_| Entry { label: "median".into(), key: Key::Line }));
+    legend.extend(median.map(|_| LegendEntry { label: "median".into(), key: LegendKey::Line }));
     Some(Description {
         name: format!("sequence-{}-{}", cell.id.replace('/', "--"), metric.name),
         title: format!("{}: {}", cell.id, metric.label),
@@ -101,18 +100,18 @@ fn one(data: Data<'_>, cell: &Cell, metric: &Metric, theme: Theme) -> Option<Des
         legend,
         caption: caption(cell, metric, &samples, counted.len(), data),
         chart: Chart::Sequence(Sequence {
-            y_label: format!("{}{}", metric.label, cells::unit(metric, host)),
+            y_label: format!("{}{}", metric.label, cells::unit_suffix(metric, host)),
             points,
             median,
         }),
     })
 }
 
-fn counts(kind: Kind) -> bool {
-    matches!(kind, Kind::Counted | Kind::Incomplete)
+fn is_counted(kind: PointKind) -> bool {
+    matches!(kind, PointKind::Counted | PointKind::Incomplete)
 }
 
-/// One point an execution, in execution order.
+/// One point for each execution, in execution order.
 fn points(samples: &[&Sample]) -> Vec<Point> {
     let mut executions: BTreeMap<(u32, bool, u32), Vec<&Sample>> = BTreeMap::new();
     for sample in samples {
@@ -122,11 +121,11 @@ fn points(samples: &[&Sample]) -> Vec<Point> {
         let values: Vec<f64> = vms.iter().filter_map(|sample| sample.value).collect();
         let disturbed = vms.iter().any(|sample| sample.status == Status::Invalid);
         let kind = match (counted, values.len()) {
-            (_, 0) => Kind::Missing,
-            (true, _) if disturbed => Kind::Disturbed,
-            (false, _) => Kind::Warmup,
-            (true, some) if some < vms.len() => Kind::Incomplete,
-            (true, _) => Kind::Counted,
+            (_, 0) => PointKind::Missing,
+            (true, _) if disturbed => PointKind::Disturbed,
+            (false, _) => PointKind::Warmup,
+            (true, some) if some < vms.len() => PointKind::Incomplete,
+            (true, _) => PointKind::Counted,
         };
         Point { at: f64::from(trial) + if counted { 1.0 } else { 0.5 }, value: median(&values), kind }
     };
@@ -151,9 +150,9 @@ fn caption(cell: &Cell, metric: &Metric, samples: &[&Sample], n: usize, data: Da
     let host = samples.iter().find_map(|sample| sample.host);
     let host = host.map_or_else(String::new, |host| format!(" Host: {}.", host.note()));
     format!(
-        "Points: {} of cell {}, each trial's value{several}, over its position among all {} trials of the run, which alternate \
-         between cells; a warm-up, of one VM, stands before the trial that it precedes, and what has no value at the foot. The y \
-         axis need not begin at zero. n = {n} {}.{missing} {}: {definition}.{host}",
+        "Points: {} of cell {}, the value of each trial{several}, by position in the execution order of all {} trials of \
+         the run, which alternates between cells. A warm-up (one VM) is drawn before its trial, an execution without a \
+         value at the bottom. The y axis may start above zero. n = {n} {}.{missing} {}: {definition}.{host}",
         metric.label,
         cell.id,
         data.plan.trials.len(),
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn executions_stand_in_their_order_by_what_they_count_for() {
+    fn executions_are_ordered_and_classified() {
         let samples = [
             sample(7, 0, false, Some(4.0)),
             sample(7, 1, false, None),
@@ -188,10 +187,10 @@ mod tests {
         assert_eq!(
             found,
             [
-                (3.5, Some(8.0), Kind::Warmup),
-                (4.0, Some(2.0), Kind::Counted),
-                (8.0, Some(4.0), Kind::Incomplete),
-                (10.0, None, Kind::Missing),
+                (3.5, Some(8.0), PointKind::Warmup),
+                (4.0, Some(2.0), PointKind::Counted),
+                (8.0, Some(4.0), PointKind::Incomplete),
+                (10.0, None, PointKind::Missing),
             ]
         );
     }

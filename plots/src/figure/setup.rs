@@ -1,4 +1,4 @@
-//! The set-up of a study as a diagram: host, taps, guests. From the plan alone.
+//! Diagram of a study's set-up: host, tap devices, guests. It needs the plan only, no measurements.
 
 use std::collections::BTreeSet;
 
@@ -9,20 +9,18 @@ use microbench_formats::plan::Plan;
 use super::cells::selects;
 use super::description::{Chart, Description};
 
-/// The set-up of the cells that a figure keeps to.
+/// The set-up of the cells that a figure selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
-    /// Engines, by name.
+    /// Sorted names.
     pub engines: Vec<String>,
-    /// Guest kernels.
     pub kernels: Vec<String>,
-    /// Root file systems.
     pub rootfs: Vec<String>,
-    /// Guests at once, at most.
+    /// Largest number of VMs at once.
     pub guests: u32,
 }
 
-/// Describes the diagram: of the cells that the figure selects, for instance those of `{ concurrency = 1 }`.
+/// Describes the diagram of the cells that the figure's `only` selects.
 pub(super) fn describe(plan: &Plan, figure: &Figure) -> Description {
     let cells: Vec<&Cell> = plan.cells.iter().filter(|cell| selects(&figure.only, cell)).collect();
     let settings = |name: &str| -> Vec<String> {
@@ -38,10 +36,10 @@ pub(super) fn describe(plan: &Plan, figure: &Figure) -> Description {
         rootfs: settings("rootfs"),
         guests,
     };
-    let how = if guests == 1 {
+    let start = if guests == 1 {
         "one VM at a time".to_owned()
     } else {
-        format!("{guests} VMs prepared, then released together")
+        format!("{guests} VMs prepared, then started at the same time")
     };
     Description {
         name: figure.name.clone(),
@@ -50,8 +48,8 @@ pub(super) fn describe(plan: &Plan, figure: &Figure) -> Description {
         column: figure.column,
         legend: Vec::new(),
         caption: format!(
-            "Set-up: {how}. Each VM has a tap and a /24 of its own in the run's network namespace; the runner starts the VMM and \
-             asks the guest's agent over HTTP. Engines: {}.",
+            "Set-up: {start}. Each VM has its own tap device and /24 subnet in the run's network namespace. The runner \
+             starts the VMM and sends HTTP requests to the guest's agent. Engines: {}.",
             setup.engines.join(", ")
         ),
         chart: Chart::Setup(setup),

@@ -1,7 +1,8 @@
-//! Stacked bars: parts that add up, one on the other from zero.
+//! Stacked bars: parts that add up to a total.
 //!
-//! Medians do not add up; means over the same VMs do. So a cell's parts are means over the VMs that have a value of every part,
-//! and their sum is the mean of the sums. A part that no VM of a cell has is left out of the bar, which says so.
+//! Medians do not add up, but means over the same VMs do. The parts of a cell are therefore means over the VMs that have
+//! a value for every part, and the height of the bar is the mean of their sums. A part that no VM of the cell has is left
+//! out, and the caption lists the bar as incomplete.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +11,17 @@ use microbench_formats::metric::Metric;
 use microbench_formats::statistic::Statistic;
 
 use super::cells::{self, Place};
-use super::description::{Chart, Data, Description, Entry, Key, Mark, Panel, Part, Shown};
+use super::description::{Chart, Data, Description, LegendEntry, LegendKey, Mark, MarkShape, Panel, Part};
 use crate::Error;
 use crate::samples::{Sample, Status};
 use crate::stats::mean::mean;
 use crate::summary::{Row, Trial};
 
-/// Describes a figure of stacked bars.
-///
 /// # Errors
-/// When it names what the plan does not have.
+/// If the figure names an axis or a metric that the plan does not have.
 pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, Error> {
     let metrics =
-        figure.metrics.iter().map(|name| cells::metric(data.plan, figure, name)).collect::<Result<Vec<_>, _>>()?;
+        figure.metrics.iter().map(|name| cells::find_metric(data.plan, figure, name)).collect::<Result<Vec<_>, _>>()?;
     let places = cells::places(data.plan, figure)?;
     let panel = |title: &String| Panel {
         title: title.clone(),
@@ -34,32 +33,32 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
     let (mut ns, mut incomplete, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for place in &places.all {
         let bar = Bar::of(data, figure, &metrics, place);
-        let lacks = !bar.absent.is_empty() && !bar.parts.is_empty();
-        if lacks {
+        let partial = !bar.absent.is_empty() && !bar.parts.is_empty();
+        if partial {
             let panel = places.panels.get(place.panel).filter(|panel| !panel.is_empty());
             let panel = panel.map_or_else(String::new, |panel| format!(", {panel},"));
             incomplete.push(format!("{}{panel} without {}", place.label, bar.absent.join(", ")));
         }
         ns.push(bar.n);
         let mark = bar.mark(figure.theme, place);
-        // What lacks a part is named with its parts.
-        notes.push(if lacks { String::new() } else { mark.note.clone() });
+        // The sentence on incomplete bars covers these.
+        notes.push(if partial { String::new() } else { mark.note.clone() });
         panels[place.panel].marks.push(mark);
     }
     let rows = |place| metrics.iter().flat_map(move |metric| cells::rows(data, place, metric));
     let host = places.all.iter().flat_map(rows).find_map(|row| row.host);
     let y_label = match (figure.y_label.as_str(), metrics.first()) {
-        ("", Some(metric)) => format!("{}{}", quantity(metric), cells::unit(metric, host)),
+        ("", Some(metric)) => format!("{}{}", quantity(metric), cells::unit_suffix(metric, host)),
         (label, _) => label.to_owned(),
     };
     let incomplete =
-        if incomplete.is_empty() { String::new() } else { format!(" Not whole: {}.", incomplete.join("; ")) };
-    let context = cells::context(data, figure, &metrics, &places).join(" ");
+        if incomplete.is_empty() { String::new() } else { format!(" Incomplete bars: {}.", incomplete.join("; ")) };
+    let context = cells::context_sentences(data, figure, &metrics, &places).join(" ");
     let caption = format!(
         "{}{incomplete}{} {} {context}",
-        what(figure.theme, &panels),
-        cells::marked(&places, &notes),
-        cells::count(&ns)
+        bar_sentence(figure.theme, &panels),
+        cells::notes_sentence(&places, &notes),
+        cells::trials_sentence(&ns)
     );
     Ok(Description {
         name: figure.name.clone(),
@@ -72,11 +71,12 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
     })
 }
 
-fn legend(metrics: &[&Metric]) -> Vec<Entry> {
-    let entry = |(n, metric): (usize, &&Metric)| Entry { label: metric.label.clone(), key: Key::Group(n) };
+fn legend(metrics: &[&Metric]) -> Vec<LegendEntry> {
+    let entry = |(n, metric): (usize, &&Metric)| LegendEntry { label: metric.label.clone(), key: LegendKey::Group(n) };
     metrics.iter().enumerate().map(entry).collect()
 }
 
+/// Label of the y axis for a metric's unit, without the unit.
 fn quantity(metric: &Metric) -> &'static str {
     match metric.unit.as_str() {
         "ms" => "Time",
@@ -87,36 +87,36 @@ fn quantity(metric: &Metric) -> &'static str {
     }
 }
 
-/// The sentence that says what a bar is.
-fn what(theme: Theme, panels: &[Panel]) -> String {
-    let with = (panels.iter().flat_map(|panel| &panel.marks))
-        .any(|mark| matches!(&mark.shown, Shown::Stack { interval: Some(_), .. }));
+/// The sentence of the caption that defines the bars.
+fn bar_sentence(theme: Theme, panels: &[Panel]) -> String {
+    let intervals = (panels.iter().flat_map(|panel| &panel.marks))
+        .any(|mark| matches!(&mark.shape, MarkShape::Stack { interval: Some(_), .. }));
     let spread = match theme {
         Theme::Paper => "neither intervals nor single trials are drawn, as in the paper",
-        Theme::Publication if with => {
+        Theme::Publication if intervals => {
             "whiskers: 95 % interval of the mean sum (bootstrap from 6 trials on, Student's t from 3); points: sums of single \
              trials"
         }
         Theme::Publication => "no interval below 3 trials; points: sums of single trials",
     };
     format!(
-        "Bars: means over trials, stacked from zero in the legend's order, of the VMs that have every part (medians would not \
-         add up); a bar's height is the mean of the sums; {spread}."
+        "Bars: means over trials of the VMs that have every part, stacked in the order of the legend (medians would not \
+         add up); the height of a bar is the mean of the sums; {spread}."
     )
 }
 
-/// What one place's bar shows.
+/// The stacked bar of one place.
 struct Bar<'a> {
     parts: Vec<Part>,
     interval: Option<(f64, f64)>,
     points: Vec<f64>,
-    /// Labels of the parts that it lacks.
+    /// Labels of the missing parts.
     absent: Vec<&'a str>,
-    /// No guest of the kind has those parts.
-    never: bool,
-    /// Trials behind it.
+    /// Whether all missing parts are not applicable, rather than not measured.
+    not_applicable: bool,
+    /// Number of trials.
     n: usize,
-    /// What is missing, when it lacks no part or has none.
+    /// What is missing, for a bar that has all parts or no part.
     note: String,
 }
 
@@ -132,8 +132,9 @@ impl<'a> Bar<'a> {
         let absent = |n: usize| stacks.iter().any(|stack| stack.parts[n].is_none());
         let absent: Vec<&Metric> =
             metrics.iter().enumerate().filter(|(n, _)| absent(*n)).map(|(_, metric)| *metric).collect();
-        let lacking = || absent.iter().flat_map(|metric| cells::rows(data, place, metric));
-        let never = lacking().flat_map(|row| row.missing.keys()).all(|status| *status == Status::NotApplicable);
+        let absent_rows = || absent.iter().flat_map(|metric| cells::rows(data, place, metric));
+        let not_applicable =
+            absent_rows().flat_map(|row| row.missing.keys()).all(|status| *status == Status::NotApplicable);
         let sums: Vec<Row> = stacks.iter().map(|stack| sum_row(&stack.sums)).collect();
         let sum = cells::value(&sums.iter().collect::<Vec<_>>(), Statistic::Mean, data.plan.seed);
         Self {
@@ -141,9 +142,9 @@ impl<'a> Bar<'a> {
             interval: sum.interval,
             points: sum.points,
             absent: absent.iter().map(|metric| metric.label.as_str()).collect(),
-            never,
+            not_applicable,
             n: stacks.iter().map(|stack| stack.sums.len()).sum(),
-            note: cells::most_missing(data, metrics, place),
+            note: cells::largest_missing_note(data, metrics, place),
         }
     }
 
@@ -152,20 +153,20 @@ impl<'a> Bar<'a> {
             (0, _) | (_, 0) => self.note,
             (_, number) => {
                 let parts = if number == 1 { "part" } else { "parts" };
-                format!("{number} {parts} {}", if self.never { "n/a" } else { "missing" })
+                format!("{number} {parts} {}", if self.not_applicable { "n/a" } else { "missing" })
             }
         };
-        // The paper shows neither intervals nor trials, and what lacks a part is no sum.
+        // The paper's figures show neither intervals nor single trials, and an incomplete bar has no sum.
         let bare = theme == Theme::Paper || !self.absent.is_empty();
         let (interval, points) = if bare { (None, Vec::new()) } else { (self.interval, self.points) };
-        let none = self.parts.is_empty();
-        let shown = if none { Shown::Nothing } else { Shown::Stack { parts: self.parts, interval, points } };
+        let empty = self.parts.is_empty();
+        let shape = if empty { MarkShape::Empty } else { MarkShape::Stack { parts: self.parts, interval, points } };
         let (tick, slot, group) = (place.tick, place.slot, place.group);
-        Mark { tick, slot, group, layer: (0, 1), shown, reference: None, note }
+        Mark { tick, slot, group, layer: (0, 1), shape, reference: None, note }
     }
 }
 
-/// The sums of a cell's trials, as what intervals are made of.
+/// A summary row made of each trial's sum, which has an interval like any other row.
 pub(super) fn sum_row(sums: &[f64]) -> Row {
     Row {
         cell: String::new(),
@@ -184,12 +185,12 @@ pub(super) fn sum_row(sums: &[f64]) -> Row {
     }
 }
 
-/// One cell's parts.
+/// The parts of one cell.
 #[derive(Clone, Debug, PartialEq)]
 struct Stack {
-    /// Mean of each part; `None` for one that no VM has.
+    /// Mean of each part; `None` if no VM has the part.
     parts: Vec<Option<f64>>,
-    /// Each trial's sum, in trial order; empty when no VM has all parts that some VM has.
+    /// The sum of each trial, in trial order; empty if no VM has all the parts that occur in the cell.
     sums: Vec<f64>,
 }
 
@@ -215,7 +216,7 @@ impl Stack {
     }
 }
 
-/// The mean of each part.
+/// The mean of each part over `all`; `None` for a part without a value.
 fn means(all: &[Vec<Option<f64>>], parts: usize) -> Vec<Option<f64>> {
     (0..parts).map(|n| mean(&all.iter().filter_map(|parts| parts[n]).collect::<Vec<_>>())).collect()
 }
@@ -235,13 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_add_up_to_the_mean_of_the_sums() {
+    fn parts_add_up_to_the_mean_of_the_sums() {
         let some = |values: [f64; 3]| values.map(Some);
         let stack = stacked(&[
             (0, 0, some([1.0, 10.0, 100.0])),
             (0, 1, some([3.0, 30.0, 300.0])),
             (4, 0, some([4.0, 20.0, 900.0])),
-            // Without a part, a VM's other parts do not count either.
+            // A VM without one part does not count at all.
             (4, 1, [Some(1e6), None, Some(1e6)]),
         ]);
         assert_eq!(stack.parts, [Some(3.0), Some(20.0), Some(550.0)]);
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_no_vm_has_takes_nothing_else_away() {
+    fn a_part_that_no_vm_has_does_not_exclude_vms() {
         let stack = stacked(&[(0, 0, [Some(1.0), None, Some(3.0)]), (1, 0, [Some(3.0), None, Some(5.0)])]);
         assert_eq!(stack, Stack { parts: vec![Some(2.0), None, Some(4.0)], sums: vec![4.0, 8.0] });
     }

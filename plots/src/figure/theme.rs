@@ -1,4 +1,4 @@
-//! Sizes, colours and the font of every figure.
+//! Sizes, colours and the font of all figures.
 
 use std::sync::Once;
 
@@ -7,14 +7,14 @@ use plotters::style::{FontStyle, RGBColor, register_font};
 
 use super::hatch::{DASHES, Hatch};
 
-/// Canvas units for one inch: fine enough that plotters' rounding to whole units does not show.
+/// Canvas units per inch. plotters rounds to whole units; at this resolution the rounding is invisible.
 pub const UNITS_PER_INCH: f64 = 600.0;
-/// Pixels for one inch of a PNG.
+/// Pixels per inch of a PNG.
 pub const PNG_DPI: f64 = 200.0;
 
-/// Family name of the font that the figures carry (SIL Open Font License; see fonts/).
+/// Family name of the embedded font (SIL Open Font License; see `fonts/`).
 pub const FONT: &str = "Inter";
-/// What a browser takes where it has no such font.
+/// Font list for browsers that do not have the embedded font.
 pub const FONT_FALLBACK: &str = "Inter, Helvetica, Arial, sans-serif";
 
 /// Regular weight.
@@ -22,20 +22,19 @@ pub const REGULAR: &[u8] = include_bytes!("../../fonts/Inter-400.ttf");
 /// Semi-bold weight.
 pub const BOLD: &[u8] = include_bytes!("../../fonts/Inter-600.ttf");
 
-/// Paper.
 pub const WHITE: RGBColor = RGBColor(0xff, 0xff, 0xff);
-/// Text.
+/// Colour of text and axes.
 pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
-/// Axes and captions.
+/// Colour of captions and secondary text.
 pub const FAINT: RGBColor = RGBColor(0x66, 0x66, 0x66);
-/// Grid lines.
+/// Colour of grid lines.
 pub const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
-/// Areas without a meaning of their own.
+/// Fill of areas that encode no data.
 pub const PALE: RGBColor = RGBColor(0xf2, 0xf5, 0xf8);
-/// Marks of what is missing.
+/// Colour of missing values and their notes.
 pub const ALARM: RGBColor = RGBColor(0xb0, 0x30, 0x00);
 
-/// Group colours: M. Okabe & K. Ito, Color Universal Design (2008), ordered so that neighbours differ in grey too.
+/// Group colours: M. Okabe & K. Ito, Color Universal Design (2008), ordered so that neighbours also differ in greyscale.
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xe6, 0x9f, 0x00),
@@ -46,7 +45,7 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(0xf0, 0xe4, 0x42),
 ];
 
-/// Colours of the 2019 paper's charts: matplotlib's cycle since version 2.
+/// Colours of the charts of the 2019 paper: matplotlib's default cycle since version 2.
 const PAPER_PALETTE: [RGBColor; 7] = [
     RGBColor(0x1f, 0x77, 0xb4),
     RGBColor(0xff, 0x7f, 0x0e),
@@ -57,19 +56,19 @@ const PAPER_PALETTE: [RGBColor; 7] = [
     RGBColor(0xe3, 0x77, 0xc2),
 ];
 
-/// A theme at a width: sizes and colours.
+/// Sizes and colours of a theme at a column width.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
-    /// As the 2019 paper printed.
+    /// Whether the figure imitates the charts of the 2019 paper.
     pub paper: bool,
-    /// Width of the figure, inches.
+    /// Width of the figure in inches.
     pub width_inches: f64,
-    /// Height of the plotting area, inches.
+    /// Height of the plotting area in inches.
     pub plot_inches: f64,
 }
 
 impl Look {
-    /// The sizes of a theme at a width. The paper's charts have matplotlib's 6.4 by 4.8 inches at any width.
+    /// The paper's theme has matplotlib's size, 6.4 by 4.8 inches, for both column widths.
     #[must_use]
     pub fn of(theme: Theme, column: Column) -> Self {
         match (theme, column) {
@@ -79,28 +78,28 @@ impl Look {
         }
     }
 
-    /// Colour of the n-th group.
+    /// Colour of a group; colours repeat after seven groups.
     #[must_use]
     pub fn colour(self, group: usize) -> RGBColor {
         let palette = if self.paper { PAPER_PALETTE } else { PALETTE };
         palette[group % palette.len()]
     }
 
-    /// Pattern of the n-th group's areas. There is one less than there are colours, so that 42 groups differ in one or the other. The
-    /// paper had none.
+    /// Hatching of a group's areas. There are six patterns and seven colours, so that 42 groups differ in one of them.
+    /// The paper's theme has no hatching.
     #[must_use]
     pub fn hatch(self, group: usize) -> Hatch {
         if self.paper { Hatch::Plain } else { Hatch::ALL[group % Hatch::ALL.len()] }
     }
 
-    /// Dashes of the n-th group's line, points.
+    /// Dash lengths of a group's line in points; empty for a solid line.
     #[must_use]
     pub fn dash(self, group: usize) -> &'static [f64] {
         if self.paper { DASHES[0] } else { DASHES[group % DASHES.len()] }
     }
 
-    /// Colour of the area of a bar in layer `n` of `of`: opaque, so that no grid line shows through. The paper's bars were half
-    /// transparent, one over the other.
+    /// Fill colour of a bar in layer `n` of `of`. It is opaque, so that grid lines do not show through.
+    /// The shades of the paper's theme imitate bars of 50 % opacity on top of one another.
     #[must_use]
     pub fn area(self, colour: RGBColor, (n, of): (usize, usize)) -> RGBColor {
         let share = match (self.paper, of) {
@@ -111,22 +110,22 @@ impl Look {
         mixed(colour, WHITE, share)
     }
 
-    /// Colour of an area's hatching: darker than the area and its outline.
+    /// Colour of the hatching of an area, which is darker than the area and its outline.
     #[must_use]
     pub fn stroke(self, colour: RGBColor) -> RGBColor {
         mixed(colour, RGBColor(0, 0, 0), 0.55)
     }
 }
 
-/// `share` of one colour and the rest of another.
+/// Mixes `share` (0 to 1) of `colour` with the rest of `other`.
 #[must_use]
 pub fn mixed(colour: RGBColor, other: RGBColor, share: f64) -> RGBColor {
     let mix = |a: u8, b: u8| (share * f64::from(a) + (1.0 - share) * f64::from(b)).round() as u8;
     RGBColor(mix(colour.0, other.0), mix(colour.1, other.1), mix(colour.2, other.2))
 }
 
-/// How light a colour is, 0 for black and 1 for white: relative luminance (Web Content Accessibility Guidelines 2.2, of IEC
-/// 61966-2-1). What is left of a colour in grey print.
+/// Relative luminance of a colour, from 0 (black) to 1 (white): Web Content Accessibility Guidelines 2.2, after
+/// IEC 61966-2-1. It predicts how a colour looks in greyscale print.
 #[must_use]
 pub fn luminance(colour: RGBColor) -> f64 {
     let linear = |part: u8| {
@@ -136,17 +135,17 @@ pub fn luminance(colour: RGBColor) -> f64 {
     0.2126 * linear(colour.0) + 0.7152 * linear(colour.1) + 0.0722 * linear(colour.2)
 }
 
-/// Points (1/72 inch) in canvas units.
+/// Converts points (1/72 inch) to canvas units.
 #[must_use]
 pub fn points(size: f64) -> i32 {
     (size / 72.0 * UNITS_PER_INCH).round() as i32
 }
 
-/// Makes the font known to plotters, once.
+/// Registers the embedded fonts with plotters. Later calls do nothing.
 pub fn register() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
-        // Both return an error only for a font that does not parse; the files are in the program.
+        // Registration fails only for a font that does not parse, and these are embedded.
         let _ = register_font(FONT, FontStyle::Normal, REGULAR);
         let _ = register_font(FONT, FontStyle::Bold, BOLD);
     });
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_differ_in_hatch_or_in_grey() {
+    fn groups_differ_in_hatch_or_in_greyscale() {
         let look = Look::of(Theme::Publication, Column::Single);
         for a in 0..42 {
             for b in 0..a {
@@ -171,11 +170,11 @@ mod tests {
                 assert!(!same, "{b} and {a} look the same");
             }
         }
-        // Without colour: neighbours differ in hatch always, and those of one hatch are never side by side in a short legend.
+        // Without colour, the first six groups differ in hatch.
         for a in 0..6 {
             for b in 0..a {
-                assert!(look.hatch(a) != look.hatch(b), "{b} and {a} have one hatch");
-                assert!(a > 4 || look.dash(a) != look.dash(b), "{b} and {a} have one dash");
+                assert!(look.hatch(a) != look.hatch(b), "{b} and {a} have the same hatch");
+                assert!(a > 4 || look.dash(a) != look.dash(b), "{b} and {a} have the same dash");
             }
             let (area, next) = (look.area(look.colour(a), (0, 1)), look.area(look.colour(a + 1), (0, 1)));
             assert!(look.hatch(a) != look.hatch(a + 1) || contrast(area, next) > 1.3, "{a}");
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn hatching_and_text_are_seen_on_what_they_lie_on() {
+    fn hatching_and_text_contrast_with_their_background() {
         let look = Look::of(Theme::Publication, Column::Single);
         for group in 0..7 {
             let area = look.area(look.colour(group), (0, 1));

@@ -1,4 +1,4 @@
-//! Phases of a start-up over time: one row a place, each phase a segment from its beginning to its end.
+//! Phases of a start-up over time: one row for each place, one segment for each phase.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use microbench_formats::metric::Metric;
 use microbench_formats::statistic::Statistic;
 
 use super::cells::{self, Place};
-use super::description::{Chart, Data, Description, Entry, Key};
+use super::description::{Chart, Data, Description, LegendEntry, LegendKey};
 use super::stack::sum_row;
 use crate::Error;
 use crate::samples::{Sample, Status};
@@ -19,63 +19,65 @@ use crate::stats::median::median;
 pub struct Timeline {
     /// Label of the x axis, with the unit.
     pub x_label: String,
-    /// Unit of the numbers at the rows' ends.
+    /// Unit of the numbers at the ends of the rows.
     pub unit: String,
-    /// Top to bottom.
+    /// From top to bottom.
     pub rows: Vec<Row>,
 }
 
-/// One place's phases.
+/// The phases of one place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Words at its left.
     pub label: String,
-    /// The phases that were measured, from the first one on.
+    /// The measured phases, without a gap from the first phase on.
     pub spans: Vec<Span>,
-    /// Ends of the interval of the last instant, where n allows one.
+    /// 95 % interval of the end of the last phase; `None` if there are too few trials.
     pub interval: Option<(f64, f64)>,
-    /// What is missing; empty for nothing.
+    /// What is missing; empty if every phase was measured.
     pub note: String,
 }
 
 /// One phase.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Span {
-    /// Index of its colour, which is that of its metric.
+    /// Index of the colour, which is the index of the metric in the figure.
     pub colour: usize,
-    /// When it begins, after the beginning of the first one.
+    /// Start, measured from the start of the first phase.
     pub from: f64,
-    /// When it ends.
+    /// End, measured from the start of the first phase.
     pub to: f64,
 }
 
-/// Describes a timeline.
-///
 /// # Errors
-/// When it names what the plan does not have.
+/// If the figure names an axis or a metric that the plan does not have.
 pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, Error> {
     let metrics =
-        figure.metrics.iter().map(|name| cells::metric(data.plan, figure, name)).collect::<Result<Vec<_>, _>>()?;
+        figure.metrics.iter().map(|name| cells::find_metric(data.plan, figure, name)).collect::<Result<Vec<_>, _>>()?;
     let places = cells::places(data.plan, figure)?;
     let (mut rows, mut ns, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for place in &places.all {
-        let (row, n) = row(data, figure, &metrics, place, cells::whole_label(&places, place));
+        let (row, n) = place_row(data, figure, &metrics, place, cells::label_with_panel(&places, place));
         notes.push(row.note.clone());
         rows.push(row);
         ns.push(n);
     }
     let of = |place| metrics.iter().flat_map(move |metric| cells::rows(data, place, metric));
     let host = places.all.iter().flat_map(of).find_map(|row| row.host);
-    let unit = metrics.first().map_or(String::new(), |metric| cells::unit(metric, host));
-    let entry = |(n, metric): (usize, &&Metric)| Entry { label: metric.label.clone(), key: Key::Group(n) };
-    let context = cells::context(data, figure, &metrics, &places).join(" ");
+    let unit = metrics.first().map_or(String::new(), |metric| cells::unit_suffix(metric, host));
+    let entry = |(n, metric): (usize, &&Metric)| LegendEntry { label: metric.label.clone(), key: LegendKey::Group(n) };
+    let context = cells::context_sentences(data, figure, &metrics, &places).join(" ");
     Ok(Description {
         name: figure.name.clone(),
         title: figure.title.clone(),
         theme: figure.theme,
         column: figure.column,
         legend: metrics.iter().enumerate().map(entry).collect(),
-        caption: format!("{}{} {} {context}", what(figure, &rows), cells::marked(&places, &notes), cells::count(&ns)),
+        caption: format!(
+            "{}{} {} {context}",
+            segment_sentence(figure, &rows),
+            cells::notes_sentence(&places, &notes),
+            cells::trials_sentence(&ns)
+        ),
         chart: Chart::Timeline(Timeline {
             x_label: format!("Time{unit}"),
             unit: metrics.first().map_or(String::new(), |metric| metric.unit.clone()),
@@ -84,32 +86,32 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
     })
 }
 
-/// The sentence that says what a segment is.
-fn what(figure: &Figure, rows: &[Row]) -> String {
+/// The sentence of the caption that defines segments, whiskers and numbers.
+fn segment_sentence(figure: &Figure, rows: &[Row]) -> String {
     let statistic = figure.statistic.text();
     let whiskers = match figure.statistic {
         _ if figure.theme == Theme::Paper => "no intervals are drawn",
-        _ if !rows.iter().any(|row| row.interval.is_some()) => "no interval, of too few trials",
+        _ if !rows.iter().any(|row| row.interval.is_some()) => "no interval: too few trials",
         Statistic::Mean => {
-            "whiskers: 95 % interval of the mean of the last one (bootstrap from 6 trials on, Student's t from 3)"
+            "whiskers: 95 % interval of the mean end of the last phase (bootstrap from 6 trials on, Student's t from 3)"
         }
-        _ => "whiskers: 95 % order-statistic interval of the last one",
+        _ => "whiskers: 95 % order-statistic interval of the end of the last phase",
     };
     format!(
-        "Segments: phases, each from the {statistic} over trials of the instant at which it begins to that at which it ends, both counted \
-         from the beginning of the first one (a trial of several VMs counts as its {statistic}), of the VMs that have every phase up to there, \
-         so that a row ends at the {statistic} of the whole; {whiskers}; numbers: where the row ends."
+        "Segments: phases, each from the {statistic} over trials of its start to the {statistic} of its end, both measured \
+         from the start of the first phase (a trial of several VMs counts as its {statistic}). Only VMs with every phase \
+         up to that point count, so a row ends at the {statistic} of the whole; {whiskers}; numbers: end of the row."
     )
 }
 
-/// One place's row, and the trials behind it.
-fn row(data: Data<'_>, figure: &Figure, metrics: &[&Metric], place: &Place<'_>, label: String) -> (Row, usize) {
+/// The row of one place, and its number of trials.
+fn place_row(data: Data<'_>, figure: &Figure, metrics: &[&Metric], place: &Place<'_>, label: String) -> (Row, usize) {
     let names: Vec<&str> = figure.metrics.iter().map(String::as_str).collect();
     let cells: Vec<Instants> = (place.cells.iter())
         .map(|cell| Instants::of(data.samples, &cell.id, &names, figure.statistic))
         .filter(|instants| !instants.ends.is_empty())
         .collect();
-    // Of several cells as many phases as all have.
+    // A place of several cells shows only the phases that all of them have.
     let phases = cells.iter().map(|instants| instants.ends.len()).min().unwrap_or(0);
     let end = |n: usize| mean(&cells.iter().filter_map(|cell| cell.ends.get(n).copied()).collect::<Vec<_>>());
     let mut spans: Vec<Span> = Vec::new();
@@ -121,8 +123,8 @@ fn row(data: Data<'_>, figure: &Figure, metrics: &[&Metric], place: &Place<'_>, 
     let whole = cells::value(&sums.iter().collect::<Vec<_>>(), figure.statistic, data.plan.seed);
     let rows: Vec<_> = metrics.iter().flat_map(|metric| cells::rows(data, place, metric)).collect();
     let note = match metrics.len() - phases {
-        0 => cells::most_missing(data, metrics, place),
-        _ if phases == 0 => match cells::most_missing(data, metrics, place) {
+        0 => cells::largest_missing_note(data, metrics, place),
+        _ if phases == 0 => match cells::largest_missing_note(data, metrics, place) {
             note if note.is_empty() && !rows.is_empty() => "no phase".to_owned(),
             note => note,
         },
@@ -134,12 +136,12 @@ fn row(data: Data<'_>, figure: &Figure, metrics: &[&Metric], place: &Place<'_>, 
     (Row { label, spans, interval, note }, cells.iter().map(|cell| cell.last.len()).sum())
 }
 
-/// One cell's instants.
+/// The ends of the phases of one cell.
 #[derive(Clone, Debug, PartialEq)]
 struct Instants {
-    /// When each phase ends: the statistic over trials. As many phases from the first on as some VM has.
+    /// End of each phase: the statistic over trials. As many phases from the first one on as any VM has.
     ends: Vec<f64>,
-    /// When the last of them ends, in each trial.
+    /// End of the last of these phases, for each trial.
     last: Vec<f64>,
 }
 
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_instant_is_the_statistic_of_the_whole() {
+    fn a_row_ends_at_the_statistic_of_the_whole() {
         // Phases whose medians do not add up to the median of their sums: 1 + 1 + 2 against 12, 9, 13.
         let vms = [
             (0, [Some(1.0), Some(10.0), Some(1.0)]),
@@ -198,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn after_a_phase_that_no_vm_has_nothing_is_placed() {
+    fn phases_after_one_that_no_vm_has_are_left_out() {
         let vms = [(0, [Some(1.0), None, Some(3.0)]), (1, [Some(3.0), None, Some(5.0)])];
         assert_eq!(instants(&vms, Statistic::Median).ends, [2.0]);
         assert_eq!(instants(&[(0, [None; 3])], Statistic::Mean), Instants { ends: vec![], last: vec![] });
-        // A VM that lacks what others have does not count.
+        // A VM without a phase that others have does not count.
         let vms = [(0, [Some(1.0), Some(1.0), Some(1.0)]), (1, [Some(9.0), None, Some(9.0)])];
         assert_eq!(instants(&vms, Statistic::Median), Instants { ends: vec![1.0, 2.0, 3.0], last: vec![3.0] });
     }

@@ -1,4 +1,4 @@
-//! Each cell's samples: one row for each VM.
+//! The samples of each cell: one row for each VM.
 
 use std::collections::BTreeMap;
 
@@ -6,31 +6,31 @@ use microbench_formats::cell::Cell;
 use serde::Serialize;
 
 use super::Input;
-use super::overview::{console, short};
+use super::overview::{console, truncated};
 use crate::samples::{Sample, Status, said};
 use crate::summary::Row;
-use crate::table::{decimals_of, shown};
+use crate::table::{decimals_of, format_number};
 
-/// Values of all cells that a page can bear.
+/// Largest number of values in the page.
 const MOST_VALUES: usize = 60_000;
-/// Cells that it can bear.
+/// Largest number of cells in the page.
 const MOST_CELLS: usize = 500;
 
-/// A cell's samples.
+/// The samples of a cell.
 #[derive(Serialize)]
-pub(super) struct Samples {
+pub(super) struct CellSamples {
     id: String,
     label: String,
     summary: String,
     settings: String,
     caption: String,
     heads: Vec<String>,
-    rows: Vec<Line>,
+    rows: Vec<VmRow>,
 }
 
-/// One VM.
+/// The row of one VM.
 #[derive(Serialize)]
-struct Line {
+struct VmRow {
     class: &'static str,
     trial: u32,
     vm: u32,
@@ -39,11 +39,11 @@ struct Line {
     console: String,
 }
 
-/// An execution's VM: whether it is aside (a warm-up or run again), trial, attempt, VM.
+/// Sort key of a VM: whether it is uncounted (a warm-up or a retried trial), trial, attempt, VM, whether it is a warm-up.
 type Key = (bool, u32, u32, u32, bool);
 
-/// The samples of every cell, and how many cells are left out.
-pub(super) fn samples(input: &Input<'_>) -> (Vec<Samples>, usize) {
+/// The samples of each cell, and the number of cells that are left out.
+pub(super) fn samples(input: &Input<'_>) -> (Vec<CellSamples>, usize) {
     let mut by_cell: BTreeMap<&str, BTreeMap<Key, Vec<&Sample>>> = BTreeMap::new();
     for sample in input.samples {
         let key = (!sample.counts(), sample.trial, sample.attempt, sample.vm, sample.warmup);
@@ -60,22 +60,22 @@ pub(super) fn samples(input: &Input<'_>) -> (Vec<Samples>, usize) {
         .collect();
     let empty = BTreeMap::new();
     let cells = shown_cells
-        .map(|cell| one(input, cell, by_cell.get(cell.id.as_str()).unwrap_or(&empty), most, &digits))
+        .map(|cell| cell_samples(input, cell, by_cell.get(cell.id.as_str()).unwrap_or(&empty), most, &digits))
         .collect();
     (cells, input.plan.cells.len().saturating_sub(MOST_CELLS))
 }
 
-fn one(
+fn cell_samples(
     input: &Input<'_>,
     cell: &Cell,
     vms: &BTreeMap<Key, Vec<&Sample>>,
     most: usize,
     digits: &BTreeMap<&str, usize>,
-) -> Samples {
-    let lacks = |samples: &[&Sample]| samples.iter().any(|sample| sample.status != Status::Ok);
-    // Where there are too many, those without a value stay, and then the first ones.
+) -> CellSamples {
+    let incomplete = |samples: &[&Sample]| samples.iter().any(|sample| sample.status != Status::Ok);
+    // VMs with missing values are kept first, then the others in order.
     let mut kept: Vec<(&Key, &Vec<&Sample>)> = vms.iter().collect();
-    kept.sort_by_key(|(key, samples)| (!lacks(samples), **key));
+    kept.sort_by_key(|(key, samples)| (!incomplete(samples), **key));
     kept.truncate(most);
     kept.sort_by_key(|(key, _)| **key);
     let heads: Vec<String> = (input.plan.metrics.iter())
@@ -86,20 +86,20 @@ fn one(
         Some(metric) if metric.unit != "1" => format!("{name} ({})", metric.unit),
         _ => name.clone(),
     };
-    let rows = kept.iter().map(|(key, samples)| line(input, key, samples, &heads, digits)).collect();
+    let rows = kept.iter().map(|(key, samples)| vm_row(input, key, samples, &heads, digits)).collect();
     let counted = vms.iter().filter(|(key, _)| !key.0);
-    let without = counted.clone().filter(|(_, samples)| lacks(samples)).count();
+    let without = counted.clone().filter(|(_, samples)| incomplete(samples)).count();
     let settings: Vec<String> = cell
         .settings
         .iter()
         .map(|(name, level)| format!("{name} = {level}"))
-        .filter(|one| !one.ends_with("= "))
+        .filter(|setting| !setting.ends_with("= "))
         .collect();
     let left_out = vms.len() - kept.len();
-    Samples {
+    CellSamples {
         id: cell.id.to_string(),
         label: cell.label.to_string(),
-        summary: format!("{} VMs counted, {without} of them with a value missing", counted.count()),
+        summary: format!("{} VMs counted, {without} of them with missing values", counted.count()),
         settings: settings.join(", "),
         caption: match left_out {
             0 => format!("{} VMs", vms.len()),
@@ -110,18 +110,20 @@ fn one(
     }
 }
 
-fn line(
+fn vm_row(
     input: &Input<'_>,
-    &(aside, trial, attempt, vm, warmup): &Key,
+    &(uncounted, trial, attempt, vm, warmup): &Key,
     samples: &[&Sample],
     heads: &[String],
     digits: &BTreeMap<&str, usize>,
-) -> Line {
+) -> VmRow {
     let values = heads.iter().map(|name| {
         let digits = digits.get(name.as_str()).copied().unwrap_or(2);
         match samples.iter().find(|sample| sample.metric == *name) {
             None => "–".to_owned(),
-            Some(sample) => sample.value.map_or_else(|| sample.status.text().to_owned(), |value| shown(value, digits)),
+            Some(sample) => {
+                sample.value.map_or_else(|| sample.status.text().to_owned(), |value| format_number(value, digits))
+            }
         }
     });
     let mut reasons: Vec<String> = Vec::new();
@@ -132,14 +134,14 @@ fn line(
         }
     }
     let executed = samples.iter().any(|sample| sample.host.is_some());
-    let mut state = match (warmup, aside) {
+    let mut state = match (warmup, uncounted) {
         (true, _) => "warm-up".to_owned(),
-        (false, true) => "run again".to_owned(),
+        (false, true) => "retried".to_owned(),
         (false, false) if reasons.is_empty() => "ok".to_owned(),
         (false, false) => String::new(),
     };
     if !reasons.is_empty() {
-        state = [state, short(&reasons.join("; "))]
+        state = [state, truncated(&reasons.join("; "))]
             .into_iter()
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
@@ -148,13 +150,13 @@ fn line(
     if attempt > 0 {
         state.push_str(&format!(" (attempt {attempt})"));
     }
-    Line {
-        class: if aside {
-            "aside"
+    VmRow {
+        class: if uncounted {
+            "uncounted"
         } else if reasons.is_empty() {
             ""
         } else {
-            "lacks"
+            "incomplete"
         },
         trial,
         vm,

@@ -1,4 +1,4 @@
-//! The summary as a table that sorts and filters.
+//! The summary as a table that can be sorted and filtered.
 
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
@@ -6,12 +6,11 @@ use serde::Serialize;
 
 use crate::stats::mean::coefficient_of_variation;
 use crate::summary::Row;
-use crate::table::{decimals_of, shown};
+use crate::table::{decimals_of, format_number};
 
-/// Rows that a page can bear.
+/// Largest number of rows in the page.
 const MOST: usize = 3000;
 
-/// The table.
 #[derive(Serialize)]
 pub(super) struct Matrix {
     caption: String,
@@ -36,12 +35,12 @@ struct Line {
 struct Cell {
     head: bool,
     class: &'static str,
-    /// What it is sorted by; empty for its words.
+    /// Number to sort by; empty to sort by `text`.
     value: String,
     text: String,
 }
 
-/// One row for each cell and metric that was planned.
+/// The table with one row for each planned cell and metric.
 pub(super) fn matrix(plan: &Plan, rows: &[Row]) -> Matrix {
     let names = [
         ("Cell", ""),
@@ -55,7 +54,7 @@ pub(super) fn matrix(plan: &Plan, rows: &[Row]) -> Matrix {
         ("cv (%)", "n"),
         ("n", "n"),
         ("VMs", "n"),
-        ("VMs without", ""),
+        ("Missing", ""),
     ];
     let planned: Vec<&Row> = rows.iter().filter(|row| row.planned() > 0).collect();
     let mut lines = Vec::new();
@@ -71,7 +70,7 @@ pub(super) fn matrix(plan: &Plan, rows: &[Row]) -> Matrix {
         let digits = digits.iter().find(|(name, _)| *name == row.metric).map_or(2, |(_, digits)| *digits);
         lines.push(line(row, digits));
     }
-    let host = rows.iter().find_map(|row| row.host).map_or("nothing was executed", |host| host.note());
+    let host = rows.iter().find_map(|row| row.host).map_or("no trial was executed", |host| host.note());
     Matrix {
         caption: format!("Host: {host}"),
         heads: names.map(|(name, class)| Head { name, class }).into(),
@@ -81,13 +80,13 @@ pub(super) fn matrix(plan: &Plan, rows: &[Row]) -> Matrix {
 }
 
 fn line(row: &Row, digits: usize) -> Line {
-    let words = |text: &str| Cell { head: false, class: "", value: String::new(), text: text.to_owned() };
-    let number = |value: Option<f64>, digits: usize, instead: &str| match value.filter(|value| value.is_finite()) {
-        Some(value) => Cell { head: false, class: "n", value: value.to_string(), text: shown(value, digits) },
-        None => Cell { head: false, class: "n", value: String::new(), text: instead.to_owned() },
+    let text_cell = |text: &str| Cell { head: false, class: "", value: String::new(), text: text.to_owned() };
+    let number = |value: Option<f64>, digits: usize, otherwise: &str| match value.filter(|value| value.is_finite()) {
+        Some(value) => Cell { head: false, class: "n", value: value.to_string(), text: format_number(value, digits) },
+        None => Cell { head: false, class: "n", value: String::new(), text: otherwise.to_owned() },
     };
     let interval = row.median_interval();
-    let gap = if row.n() == 0 {
+    let no_interval = if row.n() == 0 {
         "none"
     } else if row.n() < 6 {
         "n < 6"
@@ -98,15 +97,15 @@ fn line(row: &Row, digits: usize) -> Line {
     let missing: Vec<String> =
         row.missing.iter().map(|(status, (count, _))| format!("{count} {}", status.text())).collect();
     Line {
-        class: if missing.is_empty() { "" } else { "lacks" },
+        class: if missing.is_empty() { "" } else { "incomplete" },
         cells: vec![
-            Cell { head: true, ..words(&row.cell) },
-            Cell { class: "label", ..words(&row.label) },
-            words(&row.metric),
-            words(if row.unit == "1" { "count" } else { &row.unit }),
+            Cell { head: true, ..text_cell(&row.cell) },
+            Cell { class: "label", ..text_cell(&row.label) },
+            text_cell(&row.metric),
+            text_cell(if row.unit == "1" { "count" } else { &row.unit }),
             number(row.median(), digits, "none"),
-            number(interval.map(|interval| interval.low), digits, gap),
-            number(interval.map(|interval| interval.high), digits, gap),
+            number(interval.map(|interval| interval.low), digits, no_interval),
+            number(interval.map(|interval| interval.high), digits, no_interval),
             number(row.mean(), digits, "none"),
             number(cv, 2, if row.n() == 0 { "none" } else { "n < 2" }),
             number(Some(row.n() as f64), 0, ""),

@@ -1,7 +1,8 @@
-//! `report.html`: a run on one page that needs nothing else.
+//! Writes `report.html`: one self-contained page about a run.
 //!
-//! Each module makes a part of the page as data; `page.html` is the template. Handlebars escapes every text of it, in strict mode; what
-//! goes in as it is are the style, the script and the figures, all of them ours. A policy in the page's head forbids it to load anything.
+//! Each module builds a part of the page as data; `page.html` is the Handlebars template, rendered in strict mode.
+//! Handlebars escapes all text. Only the style, the script and the figures are inserted verbatim, and microbench writes
+//! all three. A Content Security Policy forbids the page to load anything.
 
 mod cells;
 mod figures;
@@ -25,14 +26,14 @@ use crate::samples::Sample;
 use crate::summary::Row;
 use crate::{Error, figure};
 
-/// Name of the file in a run directory.
+/// Name of the report in a run directory.
 pub const FILE: &str = "report.html";
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// What the page is made of.
+/// The data that the parts of the page are built from.
 struct Input<'a> {
     run: &'a Path,
     plan: &'a Plan,
@@ -40,21 +41,21 @@ struct Input<'a> {
     samples: &'a [Sample],
     rows: &'a [Row],
     verdicts: &'a [Verdict],
-    /// `host.json`, if there is one.
+    /// The content of `host.json`; `None` if the run has none.
     host: Option<serde_json::Value>,
 }
 
-/// The page.
+/// The data of the template.
 #[derive(Serialize)]
 struct Page {
-    /// Known to no guest: the digest of all that is in the page.
+    /// Nonce of style and script: a digest of the run's files, which a guest cannot predict.
     nonce: String,
     version: &'static str,
     style: &'static str,
     script: &'static str,
     run: String,
     title: String,
-    what: String,
+    study: String,
     host: String,
     machine: String,
     sessions: Vec<Fact>,
@@ -66,12 +67,12 @@ struct Page {
     disturbed: Limited<overview::Disturbed>,
     torn: String,
     tally: String,
-    claims: Vec<overview::Judged>,
-    figures: Vec<figures::Shown>,
+    claims: Vec<overview::ClaimVerdict>,
+    figures: Vec<figures::PageFigure>,
     matrix: matrix::Matrix,
-    cells: Vec<cells::Samples>,
+    cells: Vec<cells::CellSamples>,
     cells_left_out: usize,
-    metrics: Vec<overview::Term>,
+    metrics: Vec<overview::MetricEntry>,
     host_facts: Vec<Fact>,
     machine_facts: Vec<Fact>,
     origin: Vec<Fact>,
@@ -79,14 +80,14 @@ struct Page {
     files: Vec<provenance::File>,
 }
 
-/// A name and what is said of it.
+/// A name and a value, for a definition list or a table of two columns.
 #[derive(Serialize)]
 struct Fact {
     name: String,
     value: String,
 }
 
-/// As many rows as a page can bear.
+/// The first rows of a list, and the number of rows that are left out to limit the size of the page.
 #[derive(Serialize)]
 struct Limited<T> {
     rows: Vec<T>,
@@ -101,10 +102,17 @@ impl<T> Limited<T> {
     }
 }
 
-/// Writes `report.html` into `run`; returns its path.
+/// Writes `report.html` into `run`, a run directory, and returns its path.
 ///
 /// # Errors
-/// When the run has not been analysed, a figure cannot be drawn, or the file cannot be written.
+/// If the run has not been analysed, a figure cannot be drawn, or the file cannot be written.
+///
+/// ```no_run
+/// let run = std::path::Path::new("results/my-run");
+/// microbench_plots::analyze(run)?;
+/// println!("{}", microbench_plots::report::save(run)?.display());
+/// # Ok::<(), microbench_plots::Error>(())
+/// ```
 pub fn save(run: &Path) -> Result<PathBuf, Error> {
     let Loaded { run: opened, samples, rows } = crate::analyze::loaded(run)?;
     let journal = opened.journal()?;
@@ -114,9 +122,9 @@ pub fn save(run: &Path) -> Result<PathBuf, Error> {
     let input =
         Input { run, plan: &plan, journal: &journal, samples: &samples, rows: &rows, verdicts: &verdicts, host };
     let path = run.join(FILE);
-    let refused = |problem: String| Error::Report { path: path.clone(), problem };
+    let failed = |problem: String| Error::Report { path: path.clone(), problem };
     let page = page(&input)?;
-    let text = render(&page).map_err(refused)?;
+    let text = render(&page).map_err(failed)?;
     write(&path, text.as_bytes())?;
     Ok(path)
 }
@@ -135,8 +143,8 @@ fn page(input: &Input<'_>) -> Result<Page, Error> {
         script: SCRIPT,
         run: input.run.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         title: input.plan.title.clone(),
-        what: overview::what(input.plan),
-        host: kind.map_or_else(|| "nothing was executed".to_owned(), |kind| kind.note().to_owned()),
+        study: overview::study_sentence(input.plan),
+        host: kind.map_or_else(|| "no trial was executed".to_owned(), |kind| kind.note().to_owned()),
         machine: provenance::machine(host),
         sessions: overview::sessions(input.plan, input.journal),
         samples: overview::counts(input.samples),
@@ -146,7 +154,7 @@ fn page(input: &Input<'_>) -> Result<Page, Error> {
         failed: overview::failed(input),
         disturbed: overview::disturbed(input.journal),
         torn: input.journal.torn.map_or_else(String::new, |line| {
-            format!("The journal’s last line ({line}) was cut off and does not count.")
+            format!("The last line of the journal ({line}) is incomplete and was ignored.")
         }),
         tally: format!("{}.", claim::tally(input.verdicts)),
         claims: overview::claims(input.verdicts),

@@ -1,4 +1,4 @@
-//! The head of the page, what failed, the claims, the metrics.
+//! The head of the page, failures and missing values, claims, metrics.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use crate::limit;
 use crate::samples::{Sample, Status};
 use crate::summary::{Row, reasons};
 
-/// Rows of a list of failures.
+/// Largest number of rows in a list of failures.
 const MOST: usize = 200;
-/// Console logs that a row links to.
+/// Largest number of console logs that a row links to.
 const MOST_CONSOLES: usize = 4;
-/// Characters of a reason.
+/// Largest number of characters of a reason.
 const REASON: usize = 600;
 
-/// Samples that are missing for one reason.
+/// Samples that are missing for the same reason.
 #[derive(Serialize)]
 pub(super) struct Missing {
     count: usize,
@@ -30,12 +30,12 @@ pub(super) struct Missing {
     places: String,
 }
 
-/// VMs of a cell that did not complete, all at the same stage for the same kind of reason.
+/// VMs of a cell that failed at the same stage with the same kind of reason.
 #[derive(Serialize)]
 pub(super) struct Failed {
     cell: String,
     vms: usize,
-    /// Of the first of them.
+    /// Reason of the first of these VMs.
     why: String,
     consoles: Vec<String>,
     more_consoles: usize,
@@ -43,7 +43,7 @@ pub(super) struct Failed {
     applicable: bool,
 }
 
-/// An execution that does not count.
+/// A trial execution that does not count.
 #[derive(Serialize)]
 pub(super) struct Disturbed {
     cell: String,
@@ -54,16 +54,16 @@ pub(super) struct Disturbed {
 
 /// A claim with its verdict.
 #[derive(Serialize)]
-pub(super) struct Judged {
+pub(super) struct ClaimVerdict {
     text: String,
     verdict: String,
     class: String,
     details: Vec<Fact>,
 }
 
-/// A metric.
+/// The definition of a metric.
 #[derive(Serialize)]
-pub(super) struct Term {
+pub(super) struct MetricEntry {
     name: String,
     label: String,
     definition: String,
@@ -71,13 +71,13 @@ pub(super) struct Term {
     unit: String,
 }
 
-/// Where the run executed.
+/// The host kind of the run; `None` if it has no session.
 pub(super) fn host(input: &Input<'_>) -> Option<HostKind> {
     input.journal.sessions.first().map(|session| session.host)
 }
 
-/// What was run, in a sentence.
-pub(super) fn what(plan: &Plan) -> String {
+/// One sentence on the size of the study.
+pub(super) fn study_sentence(plan: &Plan) -> String {
     let axes: Vec<String> = plan
         .axes
         .iter()
@@ -109,34 +109,33 @@ fn plural(word: &str, n: usize) -> String {
     }
 }
 
-/// When each session began, and the run ended; how far each sweep went.
+/// Start of each session, end of the run, and how far each sweep of concurrency went.
 pub(super) fn sessions(plan: &Plan, journal: &Journal) -> Vec<Fact> {
     let mut all: Vec<Fact> = (journal.sessions.iter())
         .map(|session| {
-            let beside =
-                if session.hosts > 1 { format!(", {} hosts beside one another", session.hosts) } else { String::new() };
-            let value = format!("{}{beside}, microbench {}", seconds(&session.started), session.version);
-            Fact { name: "Begun".to_owned(), value }
+            let hosts = if session.hosts > 1 { format!(", {} parallel hosts", session.hosts) } else { String::new() };
+            let value = format!("{}{hosts}, microbench {}", whole_seconds(&session.started), session.version);
+            Fact { name: "Started".to_owned(), value }
         })
         .collect();
     all.push(match &journal.ended {
-        Some(ended) => Fact { name: "Ended".to_owned(), value: seconds(ended) },
-        None => Fact { name: "Ended".to_owned(), value: "not ended: trials are missing".to_owned() },
+        Some(ended) => Fact { name: "Ended".to_owned(), value: whole_seconds(ended) },
+        None => Fact { name: "Ended".to_owned(), value: "not ended, trials are missing".to_owned() },
     });
     let sweeps = limit::said(plan, journal).into_iter();
-    all.extend(sweeps.map(|value| Fact { name: "How far".to_owned(), value }));
+    all.extend(sweeps.map(|value| Fact { name: "Sweep".to_owned(), value }));
     all
 }
 
-/// A time of RFC 3339 without the fraction of its seconds.
-fn seconds(time: &str) -> String {
+/// An RFC 3339 time without fractional seconds.
+fn whole_seconds(time: &str) -> String {
     match time.split_once('.') {
         Some((whole, rest)) => whole.to_owned() + rest.trim_start_matches(|c: char| c.is_ascii_digit()),
         None => time.to_owned(),
     }
 }
 
-/// How many samples there are.
+/// Number of samples with and without a value.
 pub(super) fn counts(samples: &[Sample]) -> String {
     let counted = samples.iter().filter(|sample| sample.counts());
     let (mut values, mut missing) = (0, 0);
@@ -146,7 +145,7 @@ pub(super) fn counts(samples: &[Sample]) -> String {
     format!("{values} with a value, {missing} without")
 }
 
-/// What is missing: failures first, and of each status the most frequent reason.
+/// Missing samples by reason: failures first, and the most frequent reason first within a status.
 pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
     let count = |metric: &str, cell: &str, reason: &str| -> usize {
         let own = |row: &&Row| row.cell == cell && (metric.is_empty() || row.metric == metric);
@@ -154,7 +153,7 @@ pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
             let same = row.missing.iter().find(|(status, (_, why))| crate::samples::said(**status, why) == reason);
             same.map_or(0, |(_, (count, _))| *count)
         };
-        // The same VMs lack every metric.
+        // A VM without values is missing in every metric, so counts must not be added up over metrics.
         rows.iter().filter(own).map(of).max().unwrap_or(0)
     };
     let mut all: Vec<Missing> = (reasons(rows).into_iter())
@@ -169,11 +168,11 @@ pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
                 }
                 cells.values().sum()
             },
-            places: said_of(&places),
-            reason: short(&reason),
+            places: metrics_and_cells(&places),
+            reason: truncated(&reason),
         })
         .collect();
-    // A reason begins with its status.
+    // Each reason begins with its status.
     let rank = |reason: &str| {
         let order = ["failed", "censored", "invalid", "not-run", "beyond-limit", "not-applicable", "not-available"];
         order.iter().position(|status| reason.starts_with(status)).unwrap_or(order.len())
@@ -182,8 +181,8 @@ pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
     all
 }
 
-/// Metrics and cells, those metrics together that have the same cells.
-fn said_of(places: &BTreeMap<&str, Vec<&str>>) -> String {
+/// Text of metrics and cells; metrics with the same cells are grouped.
+fn metrics_and_cells(places: &BTreeMap<&str, Vec<&str>>) -> String {
     let mut groups: Vec<(&Vec<&str>, Vec<&str>)> = Vec::new();
     for (metric, cells) in places {
         match groups.iter_mut().find(|(known, _)| *known == cells) {
@@ -191,19 +190,19 @@ fn said_of(places: &BTreeMap<&str, Vec<&str>>) -> String {
             None => groups.push((cells, vec![metric])),
         }
     }
-    let words = |(cells, metrics): &(&Vec<&str>, Vec<&str>)| match metrics.as_slice() {
+    let group_text = |(cells, metrics): &(&Vec<&str>, Vec<&str>)| match metrics.as_slice() {
         [""] => format!("every metric of {}", cells.join(", ")),
         _ => format!("{} of {}", metrics.join(", "), cells.join(", ")),
     };
-    groups.iter().map(words).collect::<Vec<_>>().join("; ")
+    groups.iter().map(group_text).collect::<Vec<_>>().join("; ")
 }
 
-/// VMs that did not complete, warm-ups among them: failures first, then what this host cannot run.
+/// VMs that did not complete, including warm-ups: failures first, then VMs that are not applicable.
 pub(super) fn failed(input: &Input<'_>) -> Limited<Failed> {
     let vms = input.journal.executions.iter().flat_map(|execution| {
         execution.vms.iter().filter_map(move |(vm, records)| Some((execution, *vm, records.failure.as_ref()?)))
     });
-    // What was not meant to run has not failed; it stands with what is missing.
+    // VMs beyond the limit were not meant to run; they are listed as missing only.
     let vms = vms.filter(|(_, _, failure)| failure.reason != FailureReason::BeyondLimit);
     let mut groups: BTreeMap<(&str, String, &str), Failed> = BTreeMap::new();
     for (execution, vm, failure) in vms {
@@ -211,7 +210,7 @@ pub(super) fn failed(input: &Input<'_>) -> Limited<Failed> {
         let group = groups.entry(key).or_insert_with(|| Failed {
             cell: execution.cell.clone(),
             vms: 0,
-            why: short(&format!("{} at {}: {}", failure.reason, failure.stage, failure.message)),
+            why: truncated(&format!("{} at {}: {}", failure.reason, failure.stage, failure.message)),
             consoles: Vec::new(),
             more_consoles: 0,
             applicable: failure.reason != FailureReason::NotApplicable,
@@ -227,13 +226,13 @@ pub(super) fn failed(input: &Input<'_>) -> Limited<Failed> {
     Limited::new(rows, MOST)
 }
 
-/// The name of a VM's console log; empty when there is none.
+/// Name of a VM's console log without extension; empty if there is no log.
 pub(super) fn console(run: &std::path::Path, trial: u32, warmup: bool, attempt: u32, vm: u32) -> String {
     let id = vm_id(trial, warmup, attempt, vm);
     if run.join("console").join(format!("{id}.log")).is_file() { id } else { String::new() }
 }
 
-/// Executions that something disturbed, then those that were cut off.
+/// Disturbed trial executions, then those that were interrupted.
 pub(super) fn disturbed(journal: &Journal) -> Limited<Disturbed> {
     let invalid = journal.executions.iter().filter(|execution| !execution.invalid.is_empty()).map(|execution| {
         let why: Vec<String> =
@@ -242,38 +241,38 @@ pub(super) fn disturbed(journal: &Journal) -> Limited<Disturbed> {
             cell: execution.cell.clone(),
             trial: execution.trial,
             attempt: execution.attempt,
-            why: short(&why.join("; ")),
+            why: truncated(&why.join("; ")),
         }
     });
     let cell = |trial: u32| {
         let same = journal.executions.iter().find(|execution| execution.trial == trial);
-        same.map_or_else(|| "not run again".to_owned(), |execution| execution.cell.clone())
+        same.map_or_else(|| "not retried".to_owned(), |execution| execution.cell.clone())
     };
     let cut_off = journal.cut_off.iter().map(|(trial, attempt)| Disturbed {
         cell: cell(*trial),
         trial: *trial,
         attempt: *attempt,
-        why: "cut off before its end".to_owned(),
+        why: "interrupted before its end".to_owned(),
     });
     Limited::new(invalid.chain(cut_off).collect(), MOST)
 }
 
-/// The claims in the study's order.
-pub(super) fn claims(verdicts: &[Verdict]) -> Vec<Judged> {
-    let judged = |verdict: &Verdict| Judged {
+/// The claims in the order of the study.
+pub(super) fn claims(verdicts: &[Verdict]) -> Vec<ClaimVerdict> {
+    let judged = |verdict: &Verdict| ClaimVerdict {
         text: verdict.claim.text.trim().to_owned(),
         verdict: verdict.outcome.to_string(),
         class: verdict.outcome.to_string().replace(' ', "-"),
         details: (claim::details(verdict).into_iter())
-            .map(|(name, value)| Fact { name: name.to_owned(), value: short(&value) })
+            .map(|(name, value)| Fact { name: name.to_owned(), value: truncated(&value) })
             .collect(),
     };
     verdicts.iter().map(judged).collect()
 }
 
-/// What each metric is.
-pub(super) fn metrics(plan: &Plan) -> Vec<Term> {
-    let term = |metric: &microbench_formats::metric::Metric| Term {
+/// The definitions of the metrics.
+pub(super) fn metrics(plan: &Plan) -> Vec<MetricEntry> {
+    let entry = |metric: &microbench_formats::metric::Metric| MetricEntry {
         name: metric.name.clone(),
         label: metric.label.clone(),
         definition: format!("{}.", metric.definition.trim().trim_end_matches('.').replace('`', "")),
@@ -283,11 +282,11 @@ pub(super) fn metrics(plan: &Plan) -> Vec<Term> {
         },
         unit: if metric.unit == "1" { "none, a count".to_owned() } else { metric.unit.clone() },
     };
-    plan.metrics.iter().map(term).collect()
+    plan.metrics.iter().map(entry).collect()
 }
 
-/// A reason of a bearable length.
-pub(super) fn short(reason: &str) -> String {
+/// A reason, cut after [`REASON`] characters.
+pub(super) fn truncated(reason: &str) -> String {
     let kept: String = reason.chars().take(REASON).collect();
-    if kept.len() < reason.len() { format!("{kept}… (cut; samples.csv has the rest)") } else { kept }
+    if kept.len() < reason.len() { format!("{kept}… (shortened; samples.csv has the full text)") } else { kept }
 }

@@ -1,5 +1,5 @@
 "use strict";
-// Sorting and filtering of the matrix. The page is whole without it.
+// Sorts and filters the matrix. The page is complete without this script.
 (() => {
   const table = document.getElementById("matrix-table");
   if (!table || !table.tBodies.length) return;
@@ -10,7 +10,7 @@
     const cell = row.cells[column];
     return cell.dataset.value === undefined ? cell.textContent.trim() : Number(cell.dataset.value);
   };
-  // Numbers first, by size; then words.
+  // Numbers first, then text.
   const compare = (a, b) => {
     if (typeof a === "number" && typeof b === "number") return a - b;
     if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
@@ -34,35 +34,35 @@
   const filters = document.createElement("form");
   filters.className = "filters";
   filters.setAttribute("role", "search");
-  filters.setAttribute("aria-label", "Rows of the matrix");
-  const labelled = (words, control) => {
+  filters.setAttribute("aria-label", "Filter rows of the matrix");
+  const labelled = (text, control) => {
     const label = document.createElement("label");
-    label.append(words, control);
+    label.append(text, control);
     filters.append(label);
     return control;
   };
-  const words = labelled("Filter ", document.createElement("input"));
-  words.type = "search";
-  words.placeholder = "words of a row";
+  const search = labelled("Filter ", document.createElement("input"));
+  search.type = "search";
+  search.placeholder = "text in a row";
   const column = heads.findIndex((head) => head.textContent === "Metric");
   const metric = labelled("Metric ", document.createElement("select"));
   const names = Array.from(new Set(rows.map((row) => row.cells[column].textContent)));
   for (const name of ["all", ...names]) metric.append(new Option(name, name));
-  const gaps = document.createElement("input");
-  gaps.type = "checkbox";
+  const incomplete = document.createElement("input");
+  incomplete.type = "checkbox";
   const label = document.createElement("label");
-  label.append(gaps, " only with missing values");
+  label.append(incomplete, " only with missing values");
   filters.append(label);
   const shown = document.createElement("output");
   filters.append(shown);
   const filter = () => {
-    const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const terms = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
     for (const row of rows) {
       const text = row.textContent.toLowerCase();
-      const fits = wanted.every((word) => text.includes(word))
+      const fits = terms.every((term) => text.includes(term))
         && (metric.value === "all" || row.cells[column].textContent === metric.value)
-        && (!gaps.checked || row.classList.contains("lacks"));
+        && (!incomplete.checked || row.classList.contains("incomplete"));
       row.hidden = !fits;
       if (fits) count += 1;
     }

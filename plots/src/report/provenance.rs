@@ -1,4 +1,4 @@
-//! Where it all comes from: `host.json`, artefacts, digests of the run's files.
+//! Provenance of a run: `host.json`, artefacts, digests of its files.
 
 use std::fs::File as Open;
 use std::io::{ErrorKind, Read};
@@ -13,11 +13,11 @@ use super::{Fact, Input};
 use crate::Error;
 use crate::file::at;
 
-/// The files that everything else is made of, and the samples.
+/// The files that all results derive from, and the samples.
 const FILES: [&str; 7] =
     ["manifest.toml", "plan.json", "engines.json", "lock.toml", "host.json", "journal.ndjson", "samples.parquet"];
 
-/// A file of the run.
+/// A file of the run with its digest.
 #[derive(Serialize)]
 pub(super) struct File {
     name: &'static str,
@@ -36,7 +36,7 @@ pub(super) struct Artifact {
     origin: String,
 }
 
-/// The digests of those of the run's files that are there.
+/// The digests of [`FILES`], without files that the run does not have.
 pub(super) fn files(run: &Path) -> Result<Vec<File>, Error> {
     let mut files = Vec::new();
     for name in FILES {
@@ -61,7 +61,8 @@ pub(super) fn files(run: &Path) -> Result<Vec<File>, Error> {
     Ok(files)
 }
 
-fn text(value: &Value, name: &str) -> Option<String> {
+/// A field of an object as text; `None` if it is missing or null.
+fn field_text(value: &Value, name: &str) -> Option<String> {
     match value.get(name)? {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
@@ -69,19 +70,19 @@ fn text(value: &Value, name: &str) -> Option<String> {
     }
 }
 
-/// The machine in a line; empty when nothing is known of it.
+/// The machine in one line: CPU, kernel, fingerprint. Empty if `host.json` has none of them.
 pub(super) fn machine(host: &Value) -> String {
-    let of = |group: &str, name: &str| host.get("machine")?.get(group).and_then(|group| text(group, name));
+    let of = |group: &str, name: &str| host.get("machine")?.get(group).and_then(|group| field_text(group, name));
     let parts = [
         of("cpu", "model_name"),
         of("cpu", "online").map(|n| format!("{n} CPUs")),
         of("kernel", "release").map(|release| format!("Linux {release}")),
-        text(host, "fingerprint").map(|fingerprint| format!("fingerprint of the host {fingerprint}")),
+        field_text(host, "fingerprint").map(|fingerprint| format!("host fingerprint {fingerprint}")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// Every fact of an object, with the path to it.
+/// All leaves of an object, named by their paths, such as `cpu.model_name`.
 pub(super) fn facts(value: &Value) -> Vec<Fact> {
     fn walk(value: &Value, path: &str, out: &mut Vec<Fact>) {
         let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
@@ -93,8 +94,8 @@ pub(super) fn facts(value: &Value) -> Vec<Fact> {
             }
             Value::Array(items) if items.is_empty() => fact("none".to_owned()),
             Value::Array(items) => {
-                let words = items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
-                fact(words.collect::<Vec<_>>().join(", "));
+                let texts = items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+                fact(texts.collect::<Vec<_>>().join(", "));
             }
             Value::Null => fact("unknown".to_owned()),
             Value::String(text) => fact(text.clone()),
@@ -108,7 +109,7 @@ pub(super) fn facts(value: &Value) -> Vec<Fact> {
     out
 }
 
-/// Study, seed, protocol, program.
+/// Study, seed, protocol, program version, host.
 pub(super) fn origin(input: &Input<'_>, host: &Value) -> Vec<Fact> {
     let unknown = || "not recorded".to_owned();
     let plan = input.plan;
@@ -124,19 +125,19 @@ pub(super) fn origin(input: &Input<'_>, host: &Value) -> Vec<Fact> {
         ("Protocol", protocol.to_owned()),
         ("Profile", if plan.profile.is_empty() { "none".to_owned() } else { plan.profile.clone() }),
         ("microbench", if versions.is_empty() { unknown() } else { versions.join(", ") }),
-        ("Its SHA-256", text(host, "microbench_sha256").unwrap_or_else(unknown)),
-        ("Fingerprint", text(host, "fingerprint").unwrap_or_else(unknown)),
-        ("File system", text(host, "file_system").unwrap_or_else(unknown)),
-        ("Disks cloned", text(host, "clone_method").unwrap_or_else(unknown)),
+        ("microbench SHA-256", field_text(host, "microbench_sha256").unwrap_or_else(unknown)),
+        ("Fingerprint", field_text(host, "fingerprint").unwrap_or_else(unknown)),
+        ("File system", field_text(host, "file_system").unwrap_or_else(unknown)),
+        ("Disk cloning", field_text(host, "clone_method").unwrap_or_else(unknown)),
     ]
     .map(|(name, value)| Fact { name: name.to_owned(), value })
     .into()
 }
 
-/// The artefacts that `host.json` lists.
+/// The artefacts listed in `host.json`.
 pub(super) fn artifacts(host: &Value) -> Vec<Artifact> {
     let all = host.get("artifacts").and_then(Value::as_array);
-    let of = |artifact: &Value, name: &str| text(artifact, name).unwrap_or_else(|| "not recorded".to_owned());
+    let of = |artifact: &Value, name: &str| field_text(artifact, name).unwrap_or_else(|| "not recorded".to_owned());
     (all.into_iter().flatten())
         .map(|artifact| Artifact {
             kind: of(artifact, "kind"),

@@ -1,11 +1,12 @@
-//! Tables as LaTeX: booktabs' rules, siunitx' `S` columns.
+//! Renders tables as LaTeX with the rules of booktabs and the `S` columns of siunitx.
 
 use std::fmt::Write as _;
 
-use super::{Cell, Column, Kind, Table, letter, shown};
+use super::{Cell, Column, Kind, Table, footnote_mark, format_number};
 use crate::latex::escape;
 
-/// A table as a file to `\input`: a float, or a `longtable` where it may be longer than a page, with caption, label and notes.
+/// Renders a table as a file for `\input`: a float, or a `longtable` if it may be longer than a page, with caption, label
+/// and notes.
 pub(super) fn table(table: &Table) -> String {
     let mut out = format!(
         "% Made by `microbench table` {}. Needs \\usepackage{{booktabs}}{} and \\usepackage{{siunitx}} (version 3).\n",
@@ -14,24 +15,24 @@ pub(super) fn table(table: &Table) -> String {
     );
     let label = format!("\\label{{tab:{}}}", table.name);
     let caption = format!("\\caption{{{}}}{label}", escape(&table.title));
-    let columns: String = (0..table.columns.len()).map(|index| column(table, index)).collect::<Vec<_>>().join(" ");
+    let columns: String = (0..table.columns.len()).map(|index| column_type(table, index)).collect::<Vec<_>>().join(" ");
     if table.long {
         let _ = writeln!(
             out,
             "{{\\footnotesize\\setlength{{\\tabcolsep}}{{2.5pt}}\n\\begin{{longtable}}{{@{{}}{columns}@{{}}}}"
         );
-        let _ = writeln!(out, "{caption}\\\\\n\\toprule\n{}\\midrule\n\\endfirsthead", heads(table));
-        let _ = writeln!(out, "\\toprule\n{}\\midrule\n\\endhead\n\\bottomrule\n\\endfoot", heads(table));
+        let _ = writeln!(out, "{caption}\\\\\n\\toprule\n{}\\midrule\n\\endfirsthead", head_lines(table));
+        let _ = writeln!(out, "\\toprule\n{}\\midrule\n\\endhead\n\\bottomrule\n\\endfoot", head_lines(table));
         let _ = writeln!(out, "{}\\end{{longtable}}\n\\noindent {}\\par}}", rows(table), notes(table));
     } else {
         let _ = writeln!(
             out,
-            "% Over both columns of a page: \\renewcommand{{\\mbtable}}{{table*}} before \\input.\n\
+            "% To span both columns of a page: \\renewcommand{{\\mbtable}}{{table*}} before \\input.\n\
              \\providecommand{{\\mbtable}}{{table}}\n\
              \\begin{{\\mbtable}}\n\\centering\n{caption}\n\\footnotesize\\setlength{{\\tabcolsep}}{{4pt}}\n\
              \\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule\n{}\\midrule\n{}\\bottomrule\n\\end{{tabular}}\n\
              \\par\\medskip\n\\begin{{minipage}}{{\\linewidth}}\\footnotesize {}\\end{{minipage}}\n\\end{{\\mbtable}}",
-            heads(table),
+            head_lines(table),
             rows(table),
             notes(table)
         );
@@ -39,17 +40,17 @@ pub(super) fn table(table: &Table) -> String {
     out
 }
 
-/// The type of the column, wide enough for each of its numbers.
-fn column(table: &Table, index: usize) -> String {
+/// The LaTeX column type, wide enough for all numbers of the column.
+fn column_type(table: &Table, index: usize) -> String {
     match table.columns[index].kind {
-        Kind::Words => return "l".into(),
+        Kind::Text => return "l".into(),
         Kind::Sentences(share) => return format!(">{{\\raggedright\\arraybackslash}}p{{{share}\\linewidth}}"),
         Kind::Numbers => {}
     }
     let (mut before, mut after, mut sign, mut marks) = (1, 0, "", String::new());
     for cell in table.rows.iter().filter_map(|row| row.get(index)) {
         let Cell::Number { value, decimals, mark } = cell else { continue };
-        let text = shown(*value, *decimals);
+        let text = format_number(*value, *decimals);
         let digits = text.split('.').next().unwrap_or_default();
         before = before.max(digits.trim_start_matches('-').len());
         after = after.max(*decimals);
@@ -57,21 +58,21 @@ fn column(table: &Table, index: usize) -> String {
             sign = "-";
         }
         if let Some(mark) = mark {
-            marks = format!(",table-space-text-post=\\textsuperscript{{{}}}", letter(*mark));
+            marks = format!(",table-space-text-post=\\textsuperscript{{{}}}", footnote_mark(*mark));
         }
     }
     format!("S[table-format={sign}{before}.{after}{marks}]")
 }
 
-/// The one or two lines above the numbers.
-fn heads(table: &Table) -> String {
+/// The one or two lines of the table head.
+fn head_lines(table: &Table) -> String {
     let mut out = String::new();
     if table.columns.iter().any(|column| !column.group.is_empty()) {
-        let (mut words, mut rules, mut start) = (Vec::new(), String::new(), 0);
+        let (mut groups, mut rules, mut start) = (Vec::new(), String::new(), 0);
         for group in table.columns.chunk_by(|a, b| a.group == b.group) {
             let (first, last) = (start + 1, start + group.len());
             start = last;
-            words.push(match group.first().map_or("", |column| column.group.as_str()) {
+            groups.push(match group.first().map_or("", |column| column.group.as_str()) {
                 "" => "&".repeat(group.len() - 1),
                 name => {
                     let _ = write!(rules, "\\cmidrule(lr){{{first}-{last}}}");
@@ -79,16 +80,17 @@ fn heads(table: &Table) -> String {
                 }
             });
         }
-        let _ = writeln!(out, "{} \\\\\n{rules}", words.join(" & "));
+        let _ = writeln!(out, "{} \\\\\n{rules}", groups.join(" & "));
     }
     let before = std::iter::once(None).chain(table.columns.iter().map(Some));
-    let heads: Vec<String> = before.zip(&table.columns).map(|(before, column)| head(before, column)).collect();
+    let heads: Vec<String> =
+        before.zip(&table.columns).map(|(before, column)| column_heading(before, column)).collect();
     let _ = writeln!(out, "{} \\\\", heads.join(" & "));
     out
 }
 
-/// The words above a column; the unit stands above the first of a group's columns that have it.
-fn head(before: Option<&Column>, column: &Column) -> String {
+/// The heading of a column. Of adjacent columns of a group with the same unit, only the first shows the unit.
+fn column_heading(before: Option<&Column>, column: &Column) -> String {
     let same = before.is_some_and(|before| before.unit == column.unit && before.group == column.group);
     let unit = if same || column.unit.is_empty() { String::new() } else { format!(" ({})", unit(&column.unit)) };
     match column.kind {
@@ -97,13 +99,13 @@ fn head(before: Option<&Column>, column: &Column) -> String {
     }
 }
 
-/// A unit as siunitx writes it, where it has the unit.
+/// A unit as a siunitx `\unit`, or as escaped text if siunitx has no macro for it.
 fn unit(unit: &str) -> String {
-    siunitx(unit).map_or_else(|| escape(unit), |macros| format!("\\unit{{{macros}}}"))
+    siunitx_macros(unit).map_or_else(|| escape(unit), |macros| format!("\\unit{{{macros}}}"))
 }
 
-/// The macros of a unit; `None` for none that siunitx knows.
-pub(super) fn siunitx(unit: &str) -> Option<&'static str> {
+/// The siunitx macros of a unit; `None` if there are none.
+pub(super) fn siunitx_macros(unit: &str) -> Option<&'static str> {
     Some(match unit {
         "ns" => "\\nano\\second",
         "us" => "\\micro\\second",
@@ -120,32 +122,40 @@ pub(super) fn siunitx(unit: &str) -> Option<&'static str> {
 fn rows(table: &Table) -> String {
     let mut out = String::new();
     for row in &table.rows {
-        let cells: Vec<String> = row.iter().zip(&table.columns).map(|(cell, column)| written(cell, column)).collect();
+        let cells: Vec<String> =
+            row.iter().zip(&table.columns).map(|(cell, column)| latex_cell(cell, column)).collect();
         let _ = writeln!(out, "{} \\\\", cells.join(" & "));
     }
     out
 }
 
-fn written(cell: &Cell, column: &Column) -> String {
-    let sup =
-        |mark: &Option<usize>| mark.map_or(String::new(), |mark| format!("\\textsuperscript{{{}}}", letter(mark)));
+fn latex_cell(cell: &Cell, column: &Column) -> String {
+    let sup = |mark: &Option<usize>| {
+        mark.map_or(String::new(), |mark| format!("\\textsuperscript{{{}}}", footnote_mark(mark)))
+    };
     match cell {
-        Cell::Words(words) => escape(words),
-        Cell::Number { value, decimals, mark } => format!("{}{}", shown(*value, *decimals), sup(mark)),
-        // Braces keep siunitx from reading it as a number.
-        Cell::Missing { words, mark } if column.kind == Kind::Numbers => format!("{{{}{}}}", dash(words), sup(mark)),
-        Cell::Missing { words, mark } => format!("{}{}", dash(words), sup(mark)),
+        Cell::Text(text) => escape(text),
+        Cell::Number { value, decimals, mark } => format!("{}{}", format_number(*value, *decimals), sup(mark)),
+        // Braces keep siunitx from parsing the text as a number.
+        Cell::Missing { text, mark } if column.kind == Kind::Numbers => {
+            format!("{{{}{}}}", dash_or_text(text), sup(mark))
+        }
+        Cell::Missing { text, mark } => format!("{}{}", dash_or_text(text), sup(mark)),
     }
 }
 
-fn dash(words: &str) -> String {
-    if words == "-" { "--".to_owned() } else { escape(words) }
+fn dash_or_text(text: &str) -> String {
+    if text == "-" { "--".to_owned() } else { escape(text) }
 }
 
-/// What stands below: the notes, then what each mark says.
+/// The text below the table: notes, then footnotes.
 fn notes(table: &Table) -> String {
-    let marks = table.footnotes.iter().enumerate().map(|(index, words)| {
-        format!("\n\\par\\noindent\\textsuperscript{{{}}}~{}.", letter(index), escape(words.trim_end_matches('.')))
+    let marks = table.footnotes.iter().enumerate().map(|(index, text)| {
+        format!(
+            "\n\\par\\noindent\\textsuperscript{{{}}}~{}.",
+            footnote_mark(index),
+            escape(text.trim_end_matches('.'))
+        )
     });
     table.notes.iter().map(String::as_str).map(escape).collect::<Vec<_>>().join("\n") + &marks.collect::<String>()
 }

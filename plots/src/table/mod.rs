@@ -1,7 +1,7 @@
-//! Tables for papers and pages: the same numbers as Markdown, CSV and LaTeX, and one LaTeX macro a number.
+//! Tables for papers and web pages as Markdown, CSV and LaTeX, and a LaTeX macro for each number.
 //!
-//! A [`Table`] is pure data: [`metric`], [`summary`] and [`claims`] make one, [`text`] and [`latex`] write it. [`numbers`] makes the
-//! macros. A number carries its digits, a missing one its reason: no cell is ever blank.
+//! A [`Table`] is data: [`metric`], [`summary`] and [`claims`] build one, [`text`] and [`latex`] render it. [`numbers`] writes
+//! the macros. A number has its number of digits, a missing number its reason, so that no cell is blank.
 
 mod claims;
 mod latex;
@@ -20,82 +20,77 @@ use crate::run::Run;
 use crate::summary::Row;
 use crate::{Error, claim};
 
-/// Folder in a run directory.
+/// Folder of the tables in a run directory.
 const FOLDER: &str = "tables";
 
-/// A table.
+/// A table, independent of its output format.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// File name without extension.
     pub name: String,
-    /// One line above it.
     pub title: String,
-    /// May be longer than a page.
+    /// Whether the table may be longer than a page.
     pub long: bool,
-    /// Left to right.
+    /// From left to right.
     pub columns: Vec<Column>,
-    /// Top to bottom; one cell for each column.
+    /// From top to bottom; each row has one cell for each column.
     pub rows: Vec<Vec<Cell>>,
-    /// Sentences below it: definitions, statistic, level, n, host.
+    /// Sentences below the table: definitions, statistic, interval, n, host.
     pub notes: Vec<String>,
-    /// What the marks say, `a` first.
+    /// Footnotes in the order of their marks, from `a`.
     pub footnotes: Vec<String>,
 }
 
-/// A column.
+/// A column of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
-    /// Words above this column and its neighbours of the same group; empty for none.
+    /// Common heading of adjacent columns with the same group; empty for no group.
     pub group: String,
-    /// Words above it.
     pub head: String,
-    /// Unit of its numbers; empty for none.
+    /// Unit of the numbers; empty for counts and text.
     pub unit: String,
-    /// What it holds.
     pub kind: Kind,
 }
 
-/// What a column holds.
+/// The content of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Words in one line.
-    Words,
-    /// Sentences, broken at this share of the table's width.
+    /// Text that is not wrapped.
+    Text,
+    /// Text that is wrapped at this share of the table's width.
     Sentences(f64),
-    /// Numbers, one point below the other.
+    /// Numbers, aligned at the decimal point.
     Numbers,
 }
 
-/// What stands in one place.
+/// The content of one cell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
-    /// Words.
-    Words(String),
-    /// A number.
+    Text(String),
     Number {
-        /// In the column's unit.
+        /// In the unit of the column.
         value: f64,
-        /// Digits after the point.
+        /// Digits after the decimal point.
         decimals: usize,
-        /// Index of a footnote.
+        /// Index into [`Table::footnotes`].
         mark: Option<usize>,
     },
-    /// No number.
+    /// No value.
     Missing {
-        /// Why not, in two or three words.
-        words: String,
-        /// Index of the footnote that says more.
+        /// The reason in two or three words.
+        text: String,
+        /// Index of the footnote with the full reason.
         mark: Option<usize>,
     },
 }
 
 impl Column {
-    fn words(head: &str) -> Self {
-        Self { group: String::new(), head: head.into(), unit: String::new(), kind: Kind::Words }
+    fn text(head: &str) -> Self {
+        Self { group: String::new(), head: head.into(), unit: String::new(), kind: Kind::Text }
     }
 
     fn sentences(head: &str, share: f64) -> Self {
-        Self { kind: Kind::Sentences(share), ..Self::words(head) }
+        Self { kind: Kind::Sentences(share), ..Self::text(head) }
     }
 
     fn numbers(group: &str, head: &str, unit: &str) -> Self {
@@ -113,26 +108,36 @@ impl Cell {
         Self::number(count as f64, 0)
     }
 
-    fn missing(words: &str) -> Self {
-        Self::Missing { words: words.into(), mark: None }
+    fn missing(text: &str) -> Self {
+        Self::Missing { text: text.into(), mark: None }
     }
 }
 
 impl Table {
-    /// The index of the footnote with these words; adds it when there is none.
-    fn footnote(&mut self, words: String) -> usize {
-        self.footnotes.iter().position(|known| *known == words).unwrap_or_else(|| {
-            self.footnotes.push(words);
+    /// Index of the footnote with this text, which is added if it is new.
+    fn footnote(&mut self, text: String) -> usize {
+        self.footnotes.iter().position(|known| *known == text).unwrap_or_else(|| {
+            self.footnotes.push(text);
             self.footnotes.len() - 1
         })
     }
 }
 
-/// Writes the tables of `run` into its folder `tables/`: the summary, one for each metric and the claims, each as Markdown, CSV and
-/// LaTeX, and `numbers.tex`; returns the files.
+/// Writes the tables of `run`, a run directory, into its folder `tables/` and returns their paths.
+///
+/// The tables are the summary, one for each metric, and the claims, each as Markdown, CSV and LaTeX, and `numbers.tex`.
 ///
 /// # Errors
-/// When the run has not been analysed, or a file cannot be written.
+/// If the run has not been analysed, or a file cannot be written.
+///
+/// ```no_run
+/// let run = std::path::Path::new("results/my-run");
+/// microbench_plots::analyze(run)?;
+/// for file in microbench_plots::table::save(run)? {
+///     println!("{}", file.display());
+/// }
+/// # Ok::<(), microbench_plots::Error>(())
+/// ```
 pub fn save(run: &Path) -> Result<Vec<PathBuf>, Error> {
     let Loaded { run: Run { plan, .. }, samples, rows } = crate::analyze::loaded(run)?;
     let verdicts = claim::judge(&plan, &rows);
@@ -155,8 +160,8 @@ pub fn save(run: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// Digits after the point that numbers of one kind are shown with: as many as give the smallest four significant digits, but the
-/// largest no more than six; none for whole numbers.
+/// Number of decimals for the numbers of one metric. The smallest number gets four significant digits, but the largest at
+/// most six; whole numbers get no decimals.
 fn decimals(values: impl Iterator<Item = f64> + Clone) -> usize {
     let known = values.filter(|value| value.is_finite());
     if known.clone().all(|value| value.fract() == 0.0) {
@@ -167,14 +172,14 @@ fn decimals(values: impl Iterator<Item = f64> + Clone) -> usize {
     (3 - least).min(5 - most).clamp(0, 6).unsigned_abs() as usize
 }
 
-/// Digits for the trials' values of some rows.
+/// Number of decimals for the values of the trials in `rows`.
 pub(crate) fn decimals_of(rows: &[&Row]) -> usize {
     let values: Vec<f64> = rows.iter().flat_map(|row| &row.trials).map(|trial| trial.median).collect();
     decimals(values.iter().copied())
 }
 
-/// A number with its digits; never a negative zero.
-pub(crate) fn shown(value: f64, decimals: usize) -> String {
+/// Formats a number with `decimals` digits after the decimal point; a negative zero loses its sign.
+pub(crate) fn format_number(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     match text.strip_prefix('-') {
         Some(rest) if rest.chars().all(|c| matches!(c, '0' | '.')) => rest.to_owned(),
@@ -182,20 +187,20 @@ pub(crate) fn shown(value: f64, decimals: usize) -> String {
     }
 }
 
-/// A footnote's mark: `a` to `z`, then `aa`.
-fn letter(index: usize) -> String {
+/// The mark of a footnote: `a` to `z`, then `aa`.
+fn footnote_mark(index: usize) -> String {
     let last = char::from(b'a' + u8::try_from(index % 26).unwrap_or(0));
-    if index < 26 { last.to_string() } else { letter(index / 26 - 1) + &last.to_string() }
+    if index < 26 { last.to_string() } else { footnote_mark(index / 26 - 1) + &last.to_string() }
 }
 
-/// A definition as a sentence, without the marks of code.
-fn sentence(words: &str) -> String {
-    format!("{}.", words.trim().trim_end_matches('.').replace('`', ""))
+/// A metric's definition as a sentence, without backticks.
+fn definition_sentence(definition: &str) -> String {
+    format!("{}.", definition.trim().trim_end_matches('.').replace('`', ""))
 }
 
-/// The sentence on where it was measured.
-fn host(kind: Option<HostKind>) -> String {
-    kind.map_or_else(|| "Nothing was executed.".to_owned(), |kind| format!("Host: {}.", kind.note()))
+/// The sentence on the host kind.
+fn host_sentence(kind: Option<HostKind>) -> String {
+    kind.map_or_else(|| "No trial was executed.".to_owned(), |kind| format!("Host: {}.", kind.note()))
 }
 
 #[cfg(test)]
@@ -203,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_are_enough_for_the_smallest_and_not_too_many_for_the_largest() {
+    fn decimals_suit_the_smallest_and_the_largest_number() {
         let of = |values: &[f64]| decimals(values.iter().copied());
         assert_eq!(of(&[110.25, 560.0]), 1);
         assert_eq!(of(&[1.5, 2.0]), 3);
@@ -214,12 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn no_zero_is_negative() {
-        assert_eq!([shown(-0.0001, 2), shown(-0.01, 2), shown(3.0, 0)], ["0.00", "-0.01", "3"]);
+    fn zero_has_no_sign() {
+        assert_eq!([format_number(-0.0001, 2), format_number(-0.01, 2), format_number(3.0, 0)], ["0.00", "-0.01", "3"]);
     }
 
     #[test]
-    fn marks_go_on_after_z() {
-        assert_eq!([0, 25, 26, 27, 52].map(letter), ["a", "z", "aa", "ab", "ba"]);
+    fn footnote_marks_continue_with_two_letters_after_z() {
+        assert_eq!([0, 25, 26, 27, 52].map(footnote_mark), ["a", "z", "aa", "ab", "ba"]);
     }
 }

@@ -1,4 +1,4 @@
-//! `numbers.tex`: one LaTeX macro for each number of a run.
+//! Writes `numbers.tex`: a LaTeX macro for each number of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,42 +8,42 @@ use microbench_formats::metric::Metric;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
-use super::{decimals_of, shown};
+use super::{decimals_of, format_number};
 use crate::claim::{self, Verdict};
 use crate::figure::Data;
-use crate::figure::cells::{self, Place, named};
+use crate::figure::cells::{self, Place, level_label};
 use crate::latex::escape;
 use crate::samples::said;
 use crate::summary::Row;
 
-/// What stands before the numbers: how to use them, and the macros.
+/// The head of the file: instructions for use, and the definitions of the macros.
 const HEAD: &str = include_str!("numbers.tex");
-/// Characters of a reason.
+/// Largest number of characters of a reason.
 const REASON: usize = 80;
 
-/// What a field is, or why there is none.
+/// The value of a field, or the reason why it is missing.
 type Field = Result<String, String>;
 
-/// What has been written.
+/// The file as written so far.
 struct Macros {
     text: String,
-    /// Figures, metrics and the two words of our own: the first of a name has it.
+    /// Names in use: figures, metrics, `run` and `claims`. A second use of a name is left out.
     names: BTreeSet<String>,
 }
 
-/// The whole file.
+/// The text of `numbers.tex`.
 pub(super) fn macros(data: Data<'_>, verdicts: &[Verdict]) -> String {
     let head = HEAD.replace("{{version}}", env!("CARGO_PKG_VERSION"));
     let mut macros = Macros { text: head, names: BTreeSet::new() };
     macros.run(data);
     macros.claims(verdicts);
     for figure in &data.plan.figures {
-        // A figure that cannot be drawn says so elsewhere.
+        // `microbench plot` reports figures that cannot be drawn.
         let Ok(places) = cells::places(data.plan, figure) else { continue };
         for name in &figure.metrics {
-            let Ok(metric) = cells::metric(data.plan, figure, name) else { continue };
+            let Ok(metric) = cells::find_metric(data.plan, figure, name) else { continue };
             let name = if figure.metrics.len() > 1 { format!("{}-{name}", figure.name) } else { figure.name.clone() };
-            macros.places(data, &name, metric, figure.statistic, &with_short_keys(figure, &places.all));
+            macros.places(data, &name, metric, figure.statistic, &with_keys(figure, &places.all));
         }
     }
     for metric in &data.plan.metrics {
@@ -60,8 +60,8 @@ pub(super) fn macros(data: Data<'_>, verdicts: &[Verdict]) -> String {
     macros.text
 }
 
-/// Places with their keys: the cell's id, the words below the bar, and the variant where it has one place only.
-fn with_short_keys<'a>(figure: &Figure, places: &[Place<'a>]) -> Vec<(Vec<String>, Place<'a>)> {
+/// Places with the keys that address them: the cell's id, the label of a bar, and the variant if it has only one place.
+fn with_keys<'a>(figure: &Figure, places: &[Place<'a>]) -> Vec<(Vec<String>, Place<'a>)> {
     let mut variants: BTreeMap<&str, usize> = BTreeMap::new();
     for cell in places.iter().flat_map(|place| &place.cells) {
         *variants.entry(&cell.variant).or_default() += 1;
@@ -81,59 +81,61 @@ fn with_short_keys<'a>(figure: &Figure, places: &[Place<'a>]) -> Vec<(Vec<String
 }
 
 impl Macros {
-    /// Begins a name; false when it is taken.
-    fn begin(&mut self, name: &str) -> bool {
-        let new = self.names.insert(key(name));
+    /// Reserves a name; false if it is in use.
+    fn reserve(&mut self, name: &str) -> bool {
+        let new = self.names.insert(macro_key(name));
         if !new {
-            let _ = writeln!(self.text, "% {}: left out, the name is taken", key(name));
+            let _ = writeln!(self.text, "% {}: left out, because the name is in use", macro_key(name));
         }
         new
     }
 
-    fn field(&mut self, name: &str, of: &str, field: &str, is: &Field) {
-        let (macro_name, text) = match is {
-            Ok(text) => ("is", text.clone()),
-            Err(reason) => ("lacks", escape(&reason.chars().take(REASON).collect::<String>())),
+    /// Writes the definition of `\mb{name}{key}{field}`.
+    fn field(&mut self, name: &str, of: &str, field: &str, value: &Field) {
+        let (macro_name, text) = match value {
+            Ok(text) => ("set", text.clone()),
+            Err(reason) => ("setmissing", escape(&reason.chars().take(REASON).collect::<String>())),
         };
-        let _ = writeln!(self.text, "\\mb@{macro_name}{{{}}}{{{}}}{{{field}}}{{{text}}}", key(name), key(of));
+        let _ =
+            writeln!(self.text, "\\mb@{macro_name}{{{}}}{{{}}}{{{field}}}{{{text}}}", macro_key(name), macro_key(of));
     }
 
     fn run(&mut self, data: Data<'_>) {
-        self.begin("run");
+        self.reserve("run");
         let plan = data.plan;
         let host = data.rows.iter().find_map(|row| row.host);
-        let nothing = || "nothing was executed".to_owned();
+        let not_executed = || "no trial was executed".to_owned();
         let profile = if plan.profile.is_empty() { "none" } else { &plan.profile };
-        for (of, field, is) in [
-            ("host", "kind", host.map(|host| host.to_string()).ok_or_else(nothing)),
-            ("host", "note", host.map(|host| escape(host.note())).ok_or_else(nothing)),
+        for (of, field, value) in [
+            ("host", "kind", host.map(|host| host.to_string()).ok_or_else(not_executed)),
+            ("host", "note", host.map(|host| escape(host.note())).ok_or_else(not_executed)),
             ("study", "name", Ok(escape(&plan.study))),
             ("study", "title", Ok(escape(&plan.title))),
             ("study", "seed", Ok(plan.seed.to_string())),
             ("study", "profile", Ok(escape(profile))),
         ] {
-            self.field("run", of, field, &is);
+            self.field("run", of, field, &value);
         }
     }
 
     fn claims(&mut self, verdicts: &[Verdict]) {
-        self.begin("claims");
+        self.reserve("claims");
         for verdict in verdicts {
             let name = &verdict.claim.name;
-            let why = || if verdict.remark.is_empty() { "no data".to_owned() } else { verdict.remark.clone() };
-            let number = |value: Option<f64>| value.map(claim::number).ok_or_else(why);
+            let reason = || if verdict.remark.is_empty() { "no data".to_owned() } else { verdict.remark.clone() };
+            let number = |value: Option<f64>| value.map(claim::number).ok_or_else(reason);
             let interval = verdict.interval.as_ref().map(|(interval, _)| interval);
             let n: Vec<String> = verdict.n.iter().map(ToString::to_string).collect();
-            for (field, is) in [
+            for (field, value) in [
                 ("verdict", Ok(verdict.outcome.to_string())),
                 ("value", number(verdict.value)),
                 ("low", number(interval.map(|interval| interval.low))),
                 ("high", number(interval.map(|interval| interval.high))),
-                ("n", if n.is_empty() { Err(why()) } else { Ok(n.join(" and ")) }),
+                ("n", if n.is_empty() { Err(reason()) } else { Ok(n.join(" and ")) }),
                 ("unit", Ok(escape(&verdict.unit))),
                 ("published", verdict.claim.published.map(claim::number).ok_or_else(|| "no number".to_owned())),
             ] {
-                self.field("claims", name, field, &is);
+                self.field("claims", name, field, &value);
             }
             self.siunit("claims", name, &verdict.unit);
         }
@@ -147,22 +149,22 @@ impl Macros {
         statistic: Statistic,
         places: &[(Vec<String>, Place<'_>)],
     ) {
-        if places.is_empty() || !self.begin(name) {
+        if places.is_empty() || !self.reserve(name) {
             return;
         }
         let of_metric: Vec<&Row> = data.rows.iter().filter(|row| row.metric == metric.name).collect();
         let digits = decimals_of(&of_metric);
-        let mut taken = BTreeSet::new();
+        let mut used = BTreeSet::new();
         for (keys, place) in places {
             let rows = cells::rows(data, place, metric);
             let fields = fields(data.plan, place, &rows, statistic, digits);
             for of in keys {
-                let mut of = key(of);
-                while !taken.insert(of.clone()) {
+                let mut of = macro_key(of);
+                while !used.insert(of.clone()) {
                     of.push('+');
                 }
-                for (field, is) in &fields {
-                    self.field(name, &of, field, is);
+                for (field, value) in &fields {
+                    self.field(name, &of, field, value);
                 }
                 self.field(name, &of, "unit", &Ok(escape(if metric.unit == "1" { "" } else { &metric.unit })));
                 self.siunit(name, &of, &metric.unit);
@@ -171,13 +173,13 @@ impl Macros {
     }
 
     fn siunit(&mut self, name: &str, of: &str, unit: &str) {
-        if let Some(macros) = super::latex::siunitx(unit) {
+        if let Some(macros) = super::latex::siunitx_macros(unit) {
             self.field(name, of, "siunit", &Ok(macros.to_owned()));
         }
     }
 }
 
-/// Every field of a place but its unit.
+/// All fields of a place except its unit.
 fn fields(
     plan: &Plan,
     place: &Place<'_>,
@@ -189,15 +191,15 @@ fn fields(
         let first = rows.iter().find_map(|row| row.missing.iter().next());
         first.map_or_else(|| "not planned".to_owned(), |(status, (_, reason))| said(*status, reason))
     };
-    let few =
+    let interval_reason =
         || if rows.iter().all(|row| row.n() == 0) { reason() } else { "too few trials for an interval".to_owned() };
     let value = cells::value(rows, statistic, plan.seed);
     let values: Vec<f64> = rows.iter().flat_map(|row| row.finite(Statistic::Median)).collect();
-    let number = |value: Option<f64>| value.map(|value| shown(value, digits)).ok_or_else(reason);
-    let end = |value: Option<f64>| value.map(|value| shown(value, digits)).ok_or_else(few);
+    let number = |value: Option<f64>| value.map(|value| format_number(value, digits)).ok_or_else(reason);
+    let end = |value: Option<f64>| value.map(|value| format_number(value, digits)).ok_or_else(interval_reason);
     let n: usize = rows.iter().map(|row| row.n()).sum();
     let label = match place.cells.as_slice() {
-        [cell] => named(plan, "variant", &microbench_formats::axis::Level::Text(cell.variant.to_string())),
+        [cell] => level_label(plan, "variant", &microbench_formats::axis::Level::Text(cell.variant.to_string())),
         _ => place.label.clone(),
     };
     vec![
@@ -215,8 +217,8 @@ fn fields(
     ]
 }
 
-/// A name as TeX can have it in `\csname` and a writer can type it.
-fn key(name: &str) -> String {
+/// A name for use in `\csname` that an author can type: unusual characters become `-`.
+fn macro_key(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || " ./+:,()=-_".contains(c);
     name.chars().map(|c| if plain(c) { c } else { '-' }).collect()
 }

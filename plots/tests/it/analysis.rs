@@ -1,4 +1,4 @@
-//! From a journal to samples and summaries.
+//! Samples and summaries from a journal.
 
 use microbench_formats::plan::Limit;
 use microbench_formats::record::{FailureReason, Record};
@@ -12,7 +12,7 @@ use crate::support::Run;
 fn every_planned_vm_is_a_row_with_a_value_or_a_reason() {
     let run = Run::new(3, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
-    // Three trials of 2 applicable variants and 1 that is not, 1 and 10 VMs, 2 metrics.
+    // Three trials of two applicable variants and one that is not, with 1 and 10 VMs and two metrics.
     assert_eq!((analysis.values, analysis.missing), (3 * 2 * 11 * 2, 3 * 11 * 2));
     let csv = run.read("samples.csv");
     assert_eq!(csv.lines().count(), 1 + analysis.values + analysis.missing);
@@ -27,10 +27,10 @@ fn every_planned_vm_is_a_row_with_a_value_or_a_reason() {
 }
 
 #[test]
-fn what_was_cut_off_and_executed_again_counts_once() {
+fn a_retried_trial_counts_once() {
     let run = Run::new(1, Vec::new());
     let mut records = vec![Run::start()];
-    // Cut off in its first attempt, by a kill; then a warm-up and the whole.
+    // The first attempt is killed; the second has a warm-up and completes.
     let cut = run.trial(&run.plan.trials[0], 0, false);
     records.extend(cut[..cut.len() - 1].to_vec());
     records.push(Run::start());
@@ -45,7 +45,7 @@ fn what_was_cut_off_and_executed_again_counts_once() {
 }
 
 #[test]
-fn a_torn_last_line_is_said_and_damage_elsewhere_is_an_error_with_its_line() {
+fn a_torn_last_line_is_reported_and_other_damage_is_an_error_with_its_line() {
     let run = Run::new(1, Vec::new());
     let whole = run.read("journal.ndjson");
     std::fs::write(run.path("journal.ndjson"), &whole[..whole.len() - 10]).unwrap();
@@ -57,9 +57,9 @@ fn a_torn_last_line_is_said_and_damage_elsewhere_is_an_error_with_its_line() {
     assert!(error.contains("journal.ndjson:3: checksum mismatch"), "{error}");
 }
 
-/// Of `fc` every VM fails, so that its second level is beyond the limit; `qemu` keeps it; `t2` cannot be run here.
+/// All VMs of `fc` fail, so that its second level is beyond the limit. `qemu` stays within it; `t2` is not applicable.
 #[test]
-fn a_limit_is_judged_by_the_journal_and_what_is_beyond_it_has_a_status_of_its_own() {
+fn levels_beyond_the_limit_have_the_status_beyond_limit() {
     let mut run = Run::new(2, Vec::new());
     run.plan.limit = Some(Limit { failures: Some(0.5), ..Limit::default() });
     run.write_plan();

@@ -1,4 +1,4 @@
-//! Claims: limits and intervals in, verdicts out.
+//! Verdicts of claims from limits and intervals.
 
 use microbench_formats::axis::Level;
 use microbench_formats::claim::{Claim, Comparison, Side};
@@ -17,7 +17,7 @@ fn claim(name: &str, comparison: Option<Comparison>, least: Option<f64>, most: O
     Claim {
         name: name.into(),
         text: format!("What {name} says."),
-        unmeasured: if comparison.is_none() { "nobody can".into() } else { String::new() },
+        unmeasured: if comparison.is_none() { "not measurable".into() } else { String::new() },
         comparison,
         statistic: Statistic::Mean,
         least,
@@ -36,9 +36,9 @@ fn judged(trials: u32, claims: Vec<Claim>) -> (Run, Analysis) {
     (run, analysis)
 }
 
-/// Known values: `qemu` 110 to 116 ms, `fc` 60 to 66 ms, over seven trials; ratio 113 / 63 = 1.794.
+/// The fixture has 110 to 116 ms for `qemu` and 60 to 66 ms for `fc` over seven trials: ratio 113 / 63 = 1.794.
 #[test]
-fn the_verdict_is_by_the_interval() {
+fn the_interval_decides_the_verdict() {
     let ratio = || Some(Comparison::Ratio(side("qemu", 1), side("fc", 1)));
     let (run, analysis) = judged(
         7,
@@ -58,19 +58,19 @@ fn the_verdict_is_by_the_interval() {
     let value = analysis.verdicts[0].value.unwrap();
     assert!((value - 113.0 / 63.0).abs() < 1e-12, "{value}");
     assert_eq!(analysis.verdicts[0].n, [7, 7]);
-    // The same trials are better on both sides, which the difference does not know: only its limits are far.
+    // Both sides vary together, which the interval of the difference ignores; the limits are far enough apart.
     assert!((analysis.verdicts[4].value.unwrap() - 50.0).abs() < 1e-9);
     assert!(analysis.verdicts[5].remark.contains("no such template here"), "{}", analysis.verdicts[5].remark);
-    assert_eq!(analysis.verdicts[6].remark, "nobody can");
+    assert_eq!(analysis.verdicts[6].remark, "not measurable");
     for file in ["claims.md", "claims.csv"] {
         assert!(run.read(file).contains("contradicted"), "{file}");
     }
-    assert!(run.read("claims.md").contains("virtual time"), "the host kind is not said");
+    assert!(run.read("claims.md").contains("virtual time"), "the host kind is missing");
     insta::assert_snapshot!(shown(&analysis.verdicts));
 }
 
 #[test]
-fn one_trial_decides_nothing() {
+fn a_claim_with_one_trial_is_inconclusive() {
     let ratio = Some(Comparison::Ratio(side("qemu", 10), side("fc", 10)));
     let (_, analysis) = judged(1, vec![claim("more", ratio, Some(1.0), None)]);
     let verdict = &analysis.verdicts[0];
@@ -79,7 +79,7 @@ fn one_trial_decides_nothing() {
 }
 
 #[test]
-fn a_cell_that_is_not_applicable_is_left_out_of_its_side_and_named() {
+fn a_cell_that_is_not_applicable_is_left_out_and_named_in_the_remark() {
     let both = Side {
         metric: "kernel_boot_time".into(),
         of: selection(&[("engine", vec![text("firecracker")]), ("concurrency", vec![Level::Int(1)])]),

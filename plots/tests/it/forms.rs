@@ -1,5 +1,5 @@
-//! Forms over axes of numbers and over time, heat maps and violins: what their descriptions say; and every form on paper, in both
-//! widths, from a study with long labels in which things went wrong.
+//! Descriptions of lines, timelines, heat maps and violins; and legibility of every form in both widths, with long labels
+//! and failures.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use microbench_formats::record::{FailureReason, Record};
 use microbench_formats::statistic::Statistic;
 use microbench_formats::values::Values;
 use microbench_plots::figure::curves::{Curve, Curves, Knee};
-use microbench_plots::figure::description::{Chart, Key, Shown};
-use microbench_plots::figure::heat::Heat;
+use microbench_plots::figure::description::{Chart, LegendKey, MarkShape};
+use microbench_plots::figure::heat_map::HeatMap;
 use microbench_plots::figure::theme;
 use microbench_plots::figure::timeline::Timeline;
 use microbench_plots::figure::{Data, Description, describe, save};
@@ -28,20 +28,21 @@ const PHASES: [(&str, &str); 5] = [
     ("phase_vmm", "VMM until the kernel"),
     ("phase_kernel", "Kernel"),
     ("phase_init", "Init"),
-    ("phase_agent", "Agent and first answer"),
+    ("phase_agent", "Agent and first response"),
 ];
 const AT_ONCE: [u32; 6] = [1, 2, 4, 8, 16, 32];
 
-/// A study of three variants at six concurrencies, and what was measured in it. The first variant's start-up is flat up to 8 VMs and then
-/// in proportion to their number; the second one's is in proportion throughout; the third is not applicable, and of the second one at
-/// 32 all VMs failed, at 16 some, and at 4 no trial is planned.
+/// A study of three variants with 1 to 32 VMs, with its samples.
+///
+/// The start-up time of `fc` is flat up to 8 VMs and then proportional to their number. That of `qemu` is linear; at 4 VMs
+/// no trial is planned, at 16 some VMs fail, at 32 all. `t2` is not applicable.
 struct Wide {
     run: Run,
     samples: Vec<Sample>,
     rows: Vec<Row>,
 }
 
-/// Between 0 and 1, by a linear congruential generator.
+/// A number from 0 to 1 by a linear congruential generator.
 fn noise(seed: u32) -> f64 {
     let next = |n: u32| n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     f64::from(next(next(next(seed.wrapping_mul(2_654_435_761)))) >> 8) / f64::from(1_u32 << 24)
@@ -50,7 +51,7 @@ fn noise(seed: u32) -> f64 {
 fn startup(variant: &str, at_once: u32, trial: u32) -> f64 {
     let n = f64::from(at_once);
     let true_value = if variant == "fc" { 120.0 * (n / 8.0).max(1.0) } else { 90.0 + 22.0 * n };
-    // Now and then a boot stalls.
+    // Every 13th trial stalls.
     let stall = if trial.is_multiple_of(13) { 1.25 } else { 1.0 };
     true_value * stall * (1.0 + 0.06 * (noise(trial * 64 + at_once) - 0.5))
 }
@@ -146,14 +147,14 @@ impl Wide {
         describe(Data { plan: &self.run.plan, rows: &self.rows, samples: &self.samples }, figure).unwrap()
     }
 
-    fn one(&self, figure: &Figure) -> Description {
+    fn described(&self, figure: &Figure) -> Description {
         let mut all = self.all(figure);
         assert_eq!(all.len(), 1);
         all.remove(0)
     }
 }
 
-/// Start-up over VMs at once, a line a variant.
+/// Start-up time over the number of VMs, one line for each variant.
 fn scaling(form: FigureForm) -> Figure {
     Figure { x: "concurrency".into(), groups: Some("variant".into()), ..figure("scaling", form, &["startup"]) }
 }
@@ -170,9 +171,9 @@ fn values(curve: &Curve) -> Vec<Option<f64>> {
 }
 
 #[test]
-fn a_line_stands_at_the_numbers_of_its_axis_and_breaks_where_nothing_is() {
+fn a_line_uses_numeric_levels_and_is_interrupted_at_missing_values() {
     let wide = Wide::new(7);
-    let description = wide.one(&scaling(FigureForm::Line));
+    let description = wide.described(&scaling(FigureForm::Line));
     let curves = curves(&description);
     assert_eq!(
         (curves.x_label.as_str(), curves.levels.as_slice()),
@@ -187,67 +188,71 @@ fn a_line_stands_at_the_numbers_of_its_axis_and_breaks_where_nothing_is() {
     assert_eq!(notes, ["", "", "excluded", "", "6/112 failed", "224/224 failed"]);
     assert_eq!(values(t2), [None; 6]);
     assert!(t2.places.iter().all(|at| at.note == "n/a here") && fc.knee.is_none());
-    let keys: Vec<Key> = description.legend.iter().map(|entry| entry.key).collect();
-    assert_eq!(keys, [Key::Curve(0), Key::Curve(1), Key::Missing]);
-    for words in [
-        "straight between the levels",
+    let keys: Vec<LegendKey> = description.legend.iter().map(|entry| entry.key).collect();
+    assert_eq!(keys, [LegendKey::Curve(0), LegendKey::Curve(1), LegendKey::Missing]);
+    for text in [
+        "straight lines between measured levels",
         "bands: 95 % order-statistic interval",
         "Marked in red: Firecracker 1.12, CPU template T2: n/a here; 4, QEMU microvm, host CPU model: excluded; 16, ",
     ] {
-        assert!(description.caption.contains(words), "{words}: {}", description.caption);
+        assert!(description.caption.contains(text), "{text}: {}", description.caption);
     }
 }
 
 #[test]
-fn a_knee_is_named_with_its_value_and_so_is_its_absence() {
-    let description = Wide::new(7).one(&scaling(FigureForm::Scaling));
+fn a_knee_is_reported_and_so_is_its_absence() {
+    let description = Wide::new(7).described(&scaling(FigureForm::Scaling));
     let knees: Vec<Option<&Knee>> =
         curves(&description).panels[0].curves.iter().map(|curve| curve.knee.as_ref()).collect();
     let [Some(Knee::At { x, value }), Some(Knee::None(straight)), Some(Knee::None(few))] = knees[..] else {
         panic!("{knees:?}");
     };
     assert!(*x == 8.0 && (115.0..150.0).contains(value), "{x} {value}");
-    assert_eq!((straight.as_str(), few.as_str()), ("no knee", "0 of the 4 points that it needs"));
-    for words in ["Kneedle (Satopaa et al. 2011", "Firecracker 1.12: at 8; QEMU microvm, host CPU model: no knee; "] {
-        assert!(description.caption.contains(words), "{words}: {}", description.caption);
+    assert_eq!((straight.as_str(), few.as_str()), ("no knee", "0 of 4 required points"));
+    for text in ["Kneedle (Satopaa et al. 2011", "Firecracker 1.12: at 8; QEMU microvm, host CPU model: no knee; "] {
+        assert!(description.caption.contains(text), "{text}: {}", description.caption);
     }
-    // Of 5 trials there is no interval, and without it no knee.
-    let knee = curves(&Wide::new(5).one(&scaling(FigureForm::Scaling))).panels[0].curves[0].knee.clone();
-    assert_eq!(knee, Some(Knee::None("no interval, so that a knee could be noise".into())));
+    // Five trials have no interval, and without an interval there is no knee.
+    let knee = curves(&Wide::new(5).described(&scaling(FigureForm::Scaling))).panels[0].curves[0].knee.clone();
+    assert_eq!(knee, Some(Knee::None("no interval, so a knee could be noise".into())));
 }
 
 #[test]
-fn logarithmic_axes_say_so() {
+fn labels_of_logarithmic_axes_say_so() {
     let wide = Wide::new(6);
     let both = Figure { x_scale: Scaling::Log, y_scale: Scaling::Log, ..scaling(FigureForm::Line) };
-    let description = wide.one(&both);
+    let description = wide.described(&both);
     let curves = curves(&description);
     assert!(curves.x_log && curves.y_log);
     assert_eq!(curves.x_label, "VMs at once (log scale)");
     assert_eq!(curves.y_label, "Start-up of the web service (ms, virtual time) (log scale)");
     let only = BTreeMap::from([("concurrency".to_owned(), vec![Level::Int(1)])]);
     let strip = Figure { y_scale: Scaling::Log, only: only.clone(), ..figure("f", FigureForm::Strip, &["startup"]) };
-    let Chart::Marks { y_label, log: true, .. } = wide.one(&strip).chart else { panic!("no logarithmic axis") };
+    let Chart::Marks { y_label, log: true, .. } = wide.described(&strip).chart else { panic!("no logarithmic axis") };
     assert!(y_label.ends_with("(log scale)"), "{y_label}");
     let ecdf = Figure { x_scale: Scaling::Log, only, ..figure("f", FigureForm::Ecdf, &["startup"]) };
-    let description = wide.one(&ecdf);
-    let Chart::Lines(lines) = &description.chart else { panic!("{description:?}") };
-    assert!(lines.log && lines.x_label.ends_with("(log scale)"), "{}", lines.x_label);
-    let missing: Vec<&str> =
-        description.legend.iter().filter(|entry| entry.key == Key::Missing).map(|entry| entry.label.as_str()).collect();
-    assert_eq!(missing, ["Firecracker 1.12, CPU template T2: n/a here"], "what has no line is in the legend");
+    let description = wide.described(&ecdf);
+    let Chart::Ecdf(ecdf) = &description.chart else { panic!("{description:?}") };
+    assert!(ecdf.log && ecdf.x_label.ends_with("(log scale)"), "{}", ecdf.x_label);
+    let missing: Vec<&str> = description
+        .legend
+        .iter()
+        .filter(|entry| entry.key == LegendKey::Missing)
+        .map(|entry| entry.label.as_str())
+        .collect();
+    assert_eq!(missing, ["Firecracker 1.12, CPU template T2: n/a here"], "the legend does not list the missing line");
 }
 
 #[test]
-fn a_violin_needs_enough_trials_and_says_when_it_is_points_only() {
+fn a_violin_with_too_few_trials_shows_points_only() {
     let only = BTreeMap::from([("concurrency".to_owned(), vec![Level::Int(1)])]);
     let violin = Figure { only, ..figure("f", FigureForm::Violin, &["startup"]) };
-    let marks = |trials| match Wide::new(trials).one(&violin).chart {
+    let marks = |trials| match Wide::new(trials).described(&violin).chart {
         Chart::Marks { panels, .. } => panels[0].marks.clone(),
         other => panic!("{other:?}"),
     };
     let many = marks(10);
-    let Shown::Violin { values, median, outline } = &many[0].shown else { panic!("{:?}", many[0]) };
+    let MarkShape::Violin { values, median, outline } = &many[0].shape else { panic!("{:?}", many[0]) };
     assert!(values.len() == 10 && many[0].note.is_empty());
     let (low, high) = (outline.first().unwrap().0, outline.last().unwrap().0);
     assert!(low < *median && *median < high, "{low} {median} {high}");
@@ -255,9 +260,9 @@ fn a_violin_needs_enough_trials_and_says_when_it_is_points_only() {
     assert!(
         outline.iter().all(|(_, share)| (0.0..=1.0).contains(share)) && outline.iter().any(|(_, share)| *share == 1.0)
     );
-    assert_eq!((&many[2].shown, many[2].note.as_str()), (&Shown::Nothing, "n/a here"));
+    assert_eq!((&many[2].shape, many[2].note.as_str()), (&MarkShape::Empty, "n/a here"));
     let few = marks(9);
-    assert!(matches!(&few[0].shown, Shown::Violin { outline, .. } if outline.is_empty()));
+    assert!(matches!(&few[0].shape, MarkShape::Violin { outline, .. } if outline.is_empty()));
     assert_eq!(few[0].note, "n = 9: points only");
 }
 
@@ -273,13 +278,13 @@ fn phases(name: &str) -> Figure {
 }
 
 #[test]
-fn a_timelines_phases_follow_one_another_up_to_the_statistic_of_the_whole() {
+fn timeline_phases_are_contiguous_and_end_at_the_statistic_of_the_whole() {
     let wide = Wide::new(7);
-    let description = wide.one(&phases("timeline"));
+    let description = wide.described(&phases("timeline"));
     let timeline = timeline(&description);
     assert_eq!(timeline.rows.len(), 18);
     for statistic in [Statistic::Median, Statistic::Mean] {
-        let description = wide.one(&Figure { statistic, ..phases("timeline") });
+        let description = wide.described(&Figure { statistic, ..phases("timeline") });
         let row = &self::timeline(&description).rows[0];
         assert_eq!((row.label.as_str(), row.spans.len()), ("Firecracker 1.12, 1 VM", 5));
         for pair in row.spans.windows(2) {
@@ -287,8 +292,8 @@ fn a_timelines_phases_follow_one_another_up_to_the_statistic_of_the_whole() {
             assert!(pair[0].from < pair[0].to && pair[0].colour + 1 == pair[1].colour);
         }
         let whole = wide.rows.iter().find(|row| row.cell == "fc/1" && row.metric == "startup").unwrap();
-        let (end, wanted) = (row.spans[4].to, whole.statistic(statistic).unwrap());
-        assert!((end - wanted).abs() < 1e-6, "{end} for {wanted}");
+        let (end, expected) = (row.spans[4].to, whole.statistic(statistic).unwrap());
+        assert!((end - expected).abs() < 1e-6, "{end}, not {expected}");
         let (low, high) = row.interval.unwrap();
         assert!(low <= end && end <= high);
     }
@@ -301,15 +306,15 @@ fn a_timelines_phases_follow_one_another_up_to_the_statistic_of_the_whole() {
 }
 
 #[test]
-fn a_heat_map_has_a_number_or_a_reason_in_every_cell() {
+fn every_heat_map_cell_has_a_number_or_a_reason() {
     let wide = Wide::new(7);
     let heat = Figure {
         groups: Some("variant".into()),
         x: "concurrency".into(),
         ..figure("f", FigureForm::HeatMap, &["startup"])
     };
-    let description = wide.one(&heat);
-    let Chart::Heat(Heat { columns, rows, cells, label, x_label, y_label }) = &description.chart else {
+    let description = wide.described(&heat);
+    let Chart::HeatMap(HeatMap { columns, rows, cells, label, x_label, y_label }) = &description.chart else {
         panic!("{description:?}");
     };
     assert_eq!(columns, &["1", "2", "4", "8", "16", "32"]);
@@ -318,26 +323,26 @@ fn a_heat_map_has_a_number_or_a_reason_in_every_cell() {
         (label.as_str(), x_label.as_str(), y_label.as_str()),
         ("Start-up of the web service (ms, virtual time)", "VMs at once", "")
     );
-    let words: Vec<&str> = cells[1].iter().map(|cell| cell.words.as_str()).collect();
-    assert_eq!((words[2], words[5]), ("excluded", "failed"));
-    assert!(words[4].ends_with('*') && cells[1][4].value.is_some(), "{words:?}");
-    assert!(cells[2].iter().all(|cell| cell.value.is_none() && cell.words == "n/a"));
-    assert!(cells.iter().flatten().all(|cell| !cell.words.is_empty()));
-    assert!(description.caption.contains("*: not of all VMs."), "{}", description.caption);
+    let texts: Vec<&str> = cells[1].iter().map(|cell| cell.text.as_str()).collect();
+    assert_eq!((texts[2], texts[5]), ("excluded", "failed"));
+    assert!(texts[4].ends_with('*') && cells[1][4].value.is_some(), "{texts:?}");
+    assert!(cells[2].iter().all(|cell| cell.value.is_none() && cell.text == "n/a"));
+    assert!(cells.iter().flatten().all(|cell| !cell.text.is_empty()));
+    assert!(description.caption.contains("*: values of some VMs are missing."), "{}", description.caption);
 }
 
 #[test]
-fn what_a_form_cannot_draw_is_an_error() {
+fn a_figure_that_its_form_cannot_draw_is_an_error() {
     let wide = Wide::new(1);
     let data = Data { plan: &wide.run.plan, rows: &wide.rows, samples: &wide.samples };
     let error = |figure: &Figure| describe(data, figure).unwrap_err().to_string();
     let line = Figure { x: "variant".into(), groups: None, ..scaling(FigureForm::Line) };
-    assert_eq!(error(&line), "figure scaling: `fc` of axis `variant` is no number");
+    assert_eq!(error(&line), "figure scaling: level `fc` of axis `variant` is not a number");
     let heat = figure("f", FigureForm::HeatMap, &["startup"]);
-    assert_eq!(error(&heat), "figure f: a heat map needs `groups`, the axis of its rows");
+    assert_eq!(error(&heat), "figure f: a heat map requires `groups`, the axis of its rows");
 }
 
-/// The forms as they would be in a paper: long labels, failures, what does not apply.
+/// Figures of every form with long labels, failures and cells that are not applicable.
 fn on_paper() -> Vec<Figure> {
     let startup: &[&str] = &["startup"];
     let phases_of: Vec<&str> = PHASES.iter().map(|(name, _)| *name).collect();
@@ -358,7 +363,7 @@ fn on_paper() -> Vec<Figure> {
     };
     let named = |name: &str, figure: Figure| Figure {
         name: name.into(),
-        title: "Start-up of a microVM, from spawn to first answer".into(),
+        title: "Start-up of a microVM, from spawn to first response".into(),
         ..figure
     };
     let log = |figure: Figure| Figure { y_scale: Scaling::Log, ..figure };
@@ -395,54 +400,54 @@ fn on_paper() -> Vec<Figure> {
     ]
 }
 
-/// Words that are cut off by the sheet's edge, and those that lie on one another; those at 45 degrees are tried for the edge alone.
-fn illegible(name: &str, svg: &str) -> Vec<String> {
+/// Texts that are cut off by the edge, or that overlap. Text at 45 degrees is checked against the edge only.
+fn illegible_texts(name: &str, svg: &str) -> Vec<String> {
     let mut fonts = usvg::fontdb::Database::new();
     fonts.load_font_data(theme::REGULAR.to_vec());
     fonts.load_font_data(theme::BOLD.to_vec());
     let options = usvg::Options { fontdb: std::sync::Arc::new(fonts), ..usvg::Options::default() };
     let tree = usvg::Tree::from_str(svg, &options).unwrap();
     let mut texts = Vec::new();
-    collect(tree.root(), &mut texts);
+    collect_texts(tree.root(), &mut texts);
     assert!(texts.len() > 5, "{name}: {} texts", texts.len());
     let (wide, high) = (tree.size().width(), tree.size().height());
     let mut problems = Vec::new();
-    for (n, (words, area, rising)) in texts.iter().enumerate() {
+    for (n, (text, area, rising)) in texts.iter().enumerate() {
         let inside = area.left() >= 0.0 && area.top() >= 0.0 && area.right() <= wide && area.bottom() <= high;
         if !inside {
-            problems.push(format!("{name}: `{words}` is cut off: {area:?} of {wide} x {high}"));
+            problems.push(format!("{name}: `{text}` is cut off: {area:?} of {wide} x {high}"));
         }
-        for (other, beside, other_rising) in &texts[..n] {
-            let across = area.right().min(beside.right()) - area.left().max(beside.left());
-            let down = area.bottom().min(beside.bottom()) - area.top().max(beside.top());
+        for (other, other_area, other_rising) in &texts[..n] {
+            let across = area.right().min(other_area.right()) - area.left().max(other_area.left());
+            let down = area.bottom().min(other_area.bottom()) - area.top().max(other_area.top());
             let apart = *rising || *other_rising || across < 1.0 || down < 1.0;
             if !apart {
-                problems.push(format!("{name}: `{words}` lies on `{other}`: {area:?} {beside:?}"));
+                problems.push(format!("{name}: `{text}` overlaps `{other}`: {area:?} {other_area:?}"));
             }
         }
     }
     problems
 }
 
-/// Each text with the area that it takes, and whether it is at 45 degrees.
-fn collect(group: &usvg::Group, texts: &mut Vec<(String, usvg::Rect, bool)>) {
+/// Collects each text with its bounding box, and whether it is at 45 degrees.
+fn collect_texts(group: &usvg::Group, texts: &mut Vec<(String, usvg::Rect, bool)>) {
     for node in group.children() {
         match node {
-            usvg::Node::Group(group) => collect(group, texts),
+            usvg::Node::Group(group) => collect_texts(group, texts),
             usvg::Node::Text(text) => {
-                let words: String = text.chunks().iter().map(usvg::TextChunk::text).collect();
-                let turned = text.abs_transform();
-                let rising = turned.kx.abs() > 1e-3 && turned.sx.abs() > 1e-3;
-                texts.push((words, text.abs_bounding_box(), rising));
+                let content: String = text.chunks().iter().map(usvg::TextChunk::text).collect();
+                let transform = text.abs_transform();
+                let rising = transform.kx.abs() > 1e-3 && transform.sx.abs() > 1e-3;
+                texts.push((content, text.abs_bounding_box(), rising));
             }
             _ => {}
         }
     }
 }
 
-/// Every form in both widths; twice the same. `MICROBENCH_KEEP_FIGURES=FOLDER` keeps them, to be looked at.
+/// Checks every form in both widths. `MICROBENCH_KEEP_FIGURES=FOLDER` keeps the files for inspection.
 #[test]
-fn every_form_is_fit_to_print() {
+fn every_form_is_legible_in_print() {
     let wide = Wide::new(12);
     let folder = tempfile::tempdir().unwrap();
     let keep = std::env::var_os("MICROBENCH_KEEP_FIGURES").map(std::path::PathBuf::from);
@@ -451,7 +456,7 @@ fn every_form_is_fit_to_print() {
     for figure in on_paper() {
         for (column, end) in [(Column::Single, "single"), (Column::Double, "double")] {
             let name = format!("paper-{}-{end}", figure.name);
-            let description = wide.one(&Figure { name, column, theme: Theme::Publication, ..figure.clone() });
+            let description = wide.described(&Figure { name, column, theme: Theme::Publication, ..figure.clone() });
             let files = save(&description, folder).unwrap();
             if column == Column::Single {
                 let before: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
@@ -465,8 +470,8 @@ fn every_form_is_fit_to_print() {
             assert_eq!(ends, [".svg", ".pdf", ".png", ".caption.txt", ".caption.tex"]);
             let svg = std::fs::read_to_string(&files[0]).unwrap();
             assert!(!svg.contains("NaN"), "{}", description.name);
-            problems.extend(illegible(&description.name, &svg));
-            // Text is of 8 points at print size, the title of 9: 600 units an inch.
+            problems.extend(illegible_texts(&description.name, &svg));
+            // Text has 8 points in print, the title 9; there are 600 units per inch.
             for size in svg.split("font-size=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
                 let points = size.parse::<f64>().unwrap() * 72.0 / 600.0;
                 assert!(points > 7.9, "{}: text of {points} pt", description.name);

@@ -1,4 +1,4 @@
-//! Tables of others as runs.
+//! Import of published tables as runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use microbench_formats::journal::encode;
 use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::plan::Plan;
 use microbench_formats::values::Values;
-use microbench_plots::import::{CellMapping, Imported, Mapping, OneOf, Rows, import, start};
+use microbench_plots::import::{CellMapping, Imported, Mapping, OneOf, Rows, import, run_start};
 use microbench_plots::{Analysis, analyze, journal, samples};
 use microbench_testing::{Missing, require};
 use proptest::prelude::*;
 
 use crate::support::{Run, text};
 
-/// The reference's table beside this repository: it is not part of this project.
+/// A reference table next to the repository, which is not part of this project.
 fn reference(name: &str) -> Result<String, Missing> {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference").join(name);
-    std::fs::read_to_string(&path).map_err(|_| Missing::machine(format!("{name} is not beside the repository")))
+    std::fs::read_to_string(&path).map_err(|_| Missing::machine(format!("{name} is not next to the repository")))
 }
 
 fn plan(variants: &[&str], concurrencies: &[i64], metrics: &[&str]) -> Plan {
@@ -64,19 +64,19 @@ fn plan(variants: &[&str], concurrencies: &[i64], metrics: &[&str]) -> Plan {
     plan
 }
 
-/// The run of an imported table, analysed.
-/// Rows that have one of the values in a column.
-fn holding<const N: usize>(column: &str, values: [&str; N]) -> Rows {
+/// Selects rows with one of the values in a column.
+fn rows_with<const N: usize>(column: &str, values: [&str; N]) -> Rows {
     BTreeMap::from([(column.to_owned(), OneOf::Many(values.map(text).to_vec()))])
 }
 
+/// Imports a table and analyses the run.
 fn analysed(plan: &Plan, csv: &str, mapping: &Mapping) -> Analysis {
     let mut run = Run::new(1, Vec::new());
     let imported =
         import(plan, csv, mapping).unwrap_or_else(|errors| panic!("{}", errors[..errors.len().min(5)].join("\n")));
     run.plan = imported.plan;
     run.write_plan();
-    let mut records = vec![start("imported", Digests::default(), "2026-01-01T00:00:00Z", "0")];
+    let mut records = vec![run_start("imported", Digests::default(), "2026-01-01T00:00:00Z", "0")];
     records.extend(imported.records);
     run.write_journal(&records);
     analyze(run.folder()).unwrap()
@@ -90,7 +90,7 @@ fn mean_of(analysis: &Analysis, cell: &str, metric: &str) -> f64 {
 const METRICS: &[&str] =
     &["kernel_boot_time", "webservice_startup_time", "hashing_time", "shutdown_time", "kernel_log_messages"];
 
-/// Bars as the paper names them in its scripts, and the means that its figures show.
+/// Bars by their names in the paper's scripts, and the means in its figures.
 const BARS: &[(&str, &str, i64, [f64; 5])] = &[
     ("host CPU", "qemu-host", 1, [1056.0, 1324.6, 68.1, 10741.5, 228.1]),
     ("emulated CPU", "qemu-emulated", 1, [1084.3, 1585.9, 71.0, 10580.6, 215.9]),
@@ -106,7 +106,7 @@ const BARS: &[(&str, &str, i64, [f64; 5])] = &[
 ];
 
 #[test]
-fn a_mapping_selects_rows_by_one_value_or_a_list() {
+fn a_mapping_selects_rows_by_a_value_or_a_list() {
     let plan = plan(&["a", "b"], &[1], &["kernel_boot_time"]);
     let csv = "metric,name,round,value\nkernel_boot_time,x,1,10\nkernel_boot_time,y,1,20\nkernel_boot_time,z,1,30\n\
                kernel_boot_time,x,2,40\nkernel_boot_time,w,1,50\n";
@@ -124,22 +124,22 @@ fn a_mapping_selects_rows_by_one_value_or_a_list() {
 }
 
 #[test]
-fn the_published_values_have_the_published_means() {
+fn imported_values_have_the_published_means() {
     let csv = reference("paper-2019.csv");
     require!(csv.clone().map(drop));
-    let csv = csv.expect("it was required");
+    let csv = csv.expect("checked by require");
     let plan = plan(&["qemu-host", "qemu-emulated", "t2", "c3", "default", "fc"], &[1, 10, 20], METRICS);
     let figures = ["4", "5", "webservice-time-sequential", "webservice-time-concurrent", "8", "9", "10", "11"];
     let cells = BARS.iter().map(|(theirs, variant, concurrency, _)| CellMapping {
-        rows: holding("variant", [*theirs]),
+        rows: rows_with("variant", [*theirs]),
         cell: BTreeMap::from([
             ("variant".to_owned(), text(variant)),
             ("concurrency".to_owned(), Level::Int(*concurrency)),
         ]),
     });
     let mapping = Mapping {
-        selected: holding("figure", figures),
-        left_out: holding("repetition", ["mean"]),
+        selected: rows_with("figure", figures),
+        left_out: rows_with("repetition", ["mean"]),
         cells: cells.collect(),
         ..Mapping::default()
     };
@@ -147,7 +147,7 @@ fn the_published_values_have_the_published_means() {
     for (_, variant, concurrency, means) in BARS {
         for (metric, published) in METRICS.iter().zip(means).filter(|(_, mean)| !mean.is_nan()) {
             let mean = mean_of(&analysis, &format!("{variant}/{concurrency}"), metric);
-            // The table gives thousands without a decimal.
+            // The table rounds large values to whole numbers.
             let precision = if published.fract() == 0.0 && *published > 15_000.0 { 0.501 } else { 0.05 };
             assert!(
                 (mean - published).abs() <= precision + 1e-9,
@@ -156,15 +156,15 @@ fn the_published_values_have_the_published_means() {
         }
     }
     let row = |metric: &str| analysis.summary.iter().find(|row| row.cell == "fc/20" && row.metric == metric).unwrap();
-    assert_eq!(row("kernel_boot_time").vms, 77, "the slowest guests' values were lost");
+    assert_eq!(row("kernel_boot_time").vms, 77, "values of the slowest guests are missing");
     assert_eq!(row("webservice_startup_time").vms, 80);
 }
 
 #[test]
-fn the_demixed_values_have_the_demixed_means() {
+fn imported_demixed_values_have_the_demixed_means() {
     let csv = reference("paper-2019-demixed.csv");
     require!(csv.clone().map(drop));
-    let csv = csv.expect("it was required");
+    let csv = csv.expect("checked by require");
     let variants = [
         "T2 + own kernel",
         "C3 + own kernel",
@@ -176,7 +176,7 @@ fn the_demixed_values_have_the_demixed_means() {
     let plan = plan(&variants, &[1, 10, 20], METRICS);
     let mapping = Mapping {
         columns: BTreeMap::from([("variant".to_owned(), "true_variant".to_owned())]),
-        selected: holding("true_variant", variants),
+        selected: rows_with("true_variant", variants),
         ..Mapping::default()
     };
     let analysis = analysed(&plan, &csv, &mapping);
@@ -189,7 +189,7 @@ fn the_demixed_values_have_the_demixed_means() {
     ] {
         for (metric, published) in [("kernel_boot_time", boot), ("webservice_startup_time", web)] {
             let mean = mean_of(&analysis, &format!("{variant}/1"), metric);
-            // The table gives whole milliseconds of values that were rounded to tenths before.
+            // The table rounds to whole milliseconds after rounding to tenths.
             let tenths = (mean * 10.0).round() / 10.0;
             assert!((tenths - published).abs() <= 0.5, "{variant} {metric}: {mean}, not {published}");
         }
@@ -197,7 +197,7 @@ fn the_demixed_values_have_the_demixed_means() {
 }
 
 #[test]
-fn every_wrong_row_is_named_with_its_line() {
+fn every_invalid_row_is_reported_with_its_line() {
     let plan = plan(&["a"], &[1], &["kernel_boot_time"]);
     let csv = "metric,variant,concurrency,value,unit\n\
                kernel_boot_time,a,1,5,ms\n\
@@ -208,29 +208,29 @@ fn every_wrong_row_is_named_with_its_line() {
                kernel_boot_time,a,1,inf,ms\n";
     let errors = import(&plan, csv, &Mapping::default()).unwrap_err();
     let lines: Vec<_> = errors.iter().map(|error| error.split(':').next().unwrap()).collect();
-    // `b` is no level; with one variant only, that of the study is meant.
+    // `b` is not a level, but the study's only variant applies.
     assert_eq!(lines, ["line 4", "line 5", "line 6", "line 7"], "{errors:?}");
     let errors = import(&plan, "a,b\n1,2\n", &Mapping::default()).unwrap_err();
-    assert!(errors.iter().all(|error| error.starts_with("line 1: there is no column")), "{errors:?}");
+    assert!(errors.iter().all(|error| error.starts_with("line 1: the table has no column")), "{errors:?}");
 }
 
 #[test]
-fn an_empty_value_is_a_row_with_a_reason() {
+fn an_empty_value_is_a_missing_value_with_a_reason() {
     let plan = plan(&["a"], &[1], &["kernel_boot_time"]);
     let csv = "metric,value,reason\nkernel_boot_time,5,\nkernel_boot_time,,the disk was full\n";
     let analysis = analysed(&plan, csv, &Mapping::default());
     assert_eq!((analysis.values, analysis.missing), (1, 1));
 }
 
-/// A row: metric, level of concurrency, trial, VM, and whether the mapping leaves it out.
+/// A row: metric, level of concurrency, trial, VM, and whether the mapping excludes it.
 type Row = (usize, usize, u32, u32, bool);
 
 const LEVELS: [&str; 2] = ["1", "3"];
 const NAMES: [&str; 2] = ["kernel_boot_time", "hashing_time"];
 
-/// A table of `rows` with the columns `trial` and `vm` where it is to have them; the value of a row is its number.
+/// A table of `rows`, with the columns `trial` and `vm` if requested. The value of a row is its number.
 fn table(rows: &[Row], trial: bool, vm: bool) -> String {
-    let column = |there: bool, text: &str| if there { format!(",{text}") } else { String::new() };
+    let column = |present: bool, text: &str| if present { format!(",{text}") } else { String::new() };
     let mut csv = format!("metric,concurrency,value,keep{}{}\n", column(trial, "trial"), column(vm, "vm"));
     for (number, (metric, level, of_trial, of_vm, left_out)) in rows.iter().enumerate() {
         let keep = if *left_out { "no" } else { "yes" };
@@ -240,10 +240,10 @@ fn table(rows: &[Row], trial: bool, vm: bool) -> String {
     csv
 }
 
-/// Values of an imported run's samples, each once.
+/// The sorted values of the samples of an imported run.
 fn values(imported: &Imported) -> Vec<usize> {
-    let begun = start("imported", Digests::default(), "2026-01-01T00:00:00Z", "0");
-    let text = encode(std::iter::once(&begun).chain(&imported.records));
+    let start = run_start("imported", Digests::default(), "2026-01-01T00:00:00Z", "0");
+    let text = encode(std::iter::once(&start).chain(&imported.records));
     let journal = journal::parse(text.as_bytes()).unwrap();
     let mut values: Vec<usize> = samples::samples(&imported.plan, &journal)
         .iter()
@@ -254,13 +254,12 @@ fn values(imported: &Imported) -> Vec<usize> {
     values
 }
 
-/// Whether two rows, or a row and the size of its trial, contradict each other.
-fn clashes(rows: &[Row], trial: bool, vm: bool) -> bool {
+/// Whether two rows are duplicates, or a trial has more rows than VMs.
+fn has_duplicates(rows: &[Row], trial: bool, vm: bool) -> bool {
     let (mut seen, mut vms, mut counts) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
     rows.iter().filter(|row| !row.4).any(|&(metric, level, of_trial, of_vm, _)| {
         let most = if level == 0 { 1 } else { 3 };
-        // Without a trial, the rows of a cell of one VM are trials of their own, and the others are one trial of any
-        // size.
+        // Without trial numbers, each row of a cell of one VM is a trial; all rows of another cell are one trial.
         let pooled = !trial && level == 1;
         let alone = !trial && level == 0;
         let of_trial = if trial { of_trial } else { 0 };
@@ -276,27 +275,27 @@ fn clashes(rows: &[Row], trial: bool, vm: bool) -> bool {
 
 proptest! {
     #[test]
-    fn every_row_is_a_sample_or_left_out_or_named_as_a_duplicate(
+    fn every_row_is_imported_or_excluded_or_reported_as_duplicate(
         rows in prop::collection::vec((0_usize..2, 0_usize..2, 0_u32..3, 0_u32..4, prop::bool::weighted(0.2)), 1..24),
         trial in any::<bool>(),
         vm in any::<bool>(),
     ) {
         let plan = plan(&["a"], &[1, 3], &NAMES);
         let mapping = Mapping {
-            left_out: holding("keep", ["no"]),
+            left_out: rows_with("keep", ["no"]),
             ..Mapping::default()
         };
         let kept: Vec<usize> = (0..rows.len()).filter(|number| !rows[*number].4).collect();
         prop_assume!(!kept.is_empty());
         match import(&plan, &table(&rows, trial, vm), &mapping) {
             Ok(imported) => {
-                prop_assert!(!clashes(&rows, trial, vm), "a duplicate was imported");
+                prop_assert!(!has_duplicates(&rows, trial, vm), "a duplicate was imported");
                 prop_assert_eq!((imported.rows, imported.ignored), (kept.len(), rows.len() - kept.len()));
                 prop_assert_eq!(values(&imported), kept);
             }
             Err(errors) => {
-                prop_assert!(clashes(&rows, trial, vm), "{:?}", errors);
-                // The line of the row, and that of an earlier one.
+                prop_assert!(has_duplicates(&rows, trial, vm), "{:?}", errors);
+                // The line of the row and the line of an earlier row.
                 for error in errors {
                     let lines: Vec<u64> = error
                         .split("line ")
@@ -311,9 +310,9 @@ proptest! {
 }
 
 #[test]
-fn a_cell_whose_rows_have_and_have_no_trial_is_refused() {
+fn a_cell_with_and_without_trial_numbers_is_an_error() {
     let plan = plan(&["a"], &[1], &["kernel_boot_time"]);
     let csv = "metric,trial,value\nkernel_boot_time,1,5\nkernel_boot_time,,6\n";
     let errors = import(&plan, csv, &Mapping::default()).unwrap_err();
-    assert_eq!(errors, ["line 3: a row of the cell `a/1` with no trial; line 2 has one"]);
+    assert_eq!(errors, ["line 3: cell `a/1`: this row has no trial number, but line 2 has one"]);
 }

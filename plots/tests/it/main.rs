@@ -1,4 +1,4 @@
-//! Run directories in, files out.
+//! Tests of the library on complete run directories.
 
 mod analysis;
 mod claims;

@@ -1,4 +1,4 @@
-//! The report: a run directory in, one page out, opened by a browser.
+//! The HTML report of a run, opened in Chromium.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use microbench_testing::{program, require};
 use crate::support::{Run, figure};
 use crate::tables::published;
 
-/// What Chromium has of `page` when it is loaded, and what it logged.
+/// Loads `page` in headless Chromium; returns the DOM and the log.
 fn chromium(page: &Path, more: &[&str]) -> (String, String) {
     let profile = tempfile::tempdir().unwrap();
     let output = Command::new("chromium")
@@ -29,7 +29,8 @@ fn chromium(page: &Path, more: &[&str]) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// A page that shows the report in frames of these widths, and then does `script` with `pages`, the documents in them.
+/// Loads the report in frames of the given widths and runs `script` with `pages`, the documents in the frames.
+/// Returns what the script pushes onto `found`.
 fn framed(run: &Run, widths: &[u32], script: &str) -> String {
     let frames: String =
         widths.iter().map(|width| format!("<iframe src=report.html width={width} height=900></iframe>")).collect();
@@ -47,15 +48,15 @@ fn framed(run: &Run, widths: &[u32], script: &str) -> String {
 }
 
 #[test]
-fn the_page_opens_without_a_network_at_any_width() {
+fn the_page_loads_no_other_files_and_fits_any_width() {
     require!(program("chromium", "chromium"));
     let run = published(7);
     let file = report::save(run.folder()).unwrap();
     let page = std::fs::read_to_string(&file).unwrap();
     for address in ["src=", "href=\"http", "@import", "url("] {
-        assert!(!page.contains(address), "the page loads something: {address}");
+        assert!(!page.contains(address), "the page loads another file: {address}");
     }
-    // It is whole without its script: the claims and every row of the matrix are in the file.
+    // The page is complete without its script: the file contains every row of the matrix.
     let rows =
         page.split("id=\"matrix-table\"").nth(1).unwrap().split("</table>").next().unwrap().matches("<tr").count();
     assert_eq!(rows, 1 + 6 * 2);
@@ -73,7 +74,7 @@ fn the_page_opens_without_a_network_at_any_width() {
 }
 
 #[test]
-fn the_matrix_sorts_and_filters() {
+fn the_matrix_can_be_sorted_and_filtered() {
     require!(program("chromium", "chromium"));
     let run = published(7);
     report::save(run.folder()).unwrap();
@@ -95,9 +96,9 @@ fn the_matrix_sorts_and_filters() {
     assert_eq!(found, "63,113,153,189,203,339,459,609,none,none,none,none|ascending|none none|6 of 12 rows|fc/10,fc/1",);
 }
 
-/// Whatever a guest says, it is text: the page has no element, no address and no script of it.
+/// Text from a guest forms no element, link or script in the page.
 #[test]
-fn what_a_guest_says_stays_text() {
+fn text_from_a_guest_is_escaped() {
     let run = published(3);
     let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "the reason is not shown");
@@ -106,7 +107,7 @@ fn what_a_guest_says_stays_text() {
 }
 
 #[test]
-fn failures_come_first_with_their_console_and_disturbed_executions_with_their_reasons() {
+fn failures_link_to_consoles_and_precede_claims_and_figures() {
     let run = published(3);
     let trial = run.plan.trials.iter().find(|trial| trial.cell == "t2/1").unwrap();
     let mut records = run.records();
@@ -125,17 +126,18 @@ fn failures_come_first_with_their_console_and_disturbed_executions_with_their_re
     std::fs::write(run.path("console").join(&console), "a guest").unwrap();
     analyze(run.folder()).unwrap();
     let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
-    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("the page lacks {text}"));
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("the page does not contain {text}"));
     assert!(at("id=\"failures\"") < at("id=\"claims\"") && at("id=\"claims\"") < at("id=\"figures\""));
     assert!(at(&format!("<a href=\"console/{console}\">")) < at("id=\"claims\""), "no link to the console");
     assert!(at("stolen: 12 % of the time &lt;b&gt;") < at("id=\"claims\""));
-    assert!(page.contains("Virtual time."), "the clock is not said");
+    assert!(page.contains("Virtual time."), "the clock is missing");
     assert!(page.contains(" with a value, "), "samples are not counted");
 }
 
-/// A run of which little is known: no host.json, no figures, no claims, nothing executed.
+/// A run without host.json, figures, claims and executed trials.
+
 #[test]
-fn a_bare_run_has_a_page_too() {
+fn a_run_without_data_has_a_page() {
     let mut run = Run::new(1, Vec::new());
     run.plan.figures = vec![figure("empty", FigureForm::Bars, &["kernel_boot_time"])];
     run.plan.figures[0].only =
@@ -144,19 +146,19 @@ fn a_bare_run_has_a_page_too() {
     run.write_journal(&[Run::start()]);
     analyze(run.folder()).unwrap();
     let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
-    for words in
-        ["nothing was executed", "the trial has not been executed", "has no <code>host.json</code>", "not ended"]
+    for text in
+        ["no trial was executed", "the trial has not been executed", "has no <code>host.json</code>", "not ended"]
     {
-        assert!(page.contains(words), "the page lacks: {words}");
+        assert!(page.contains(text), "the page does not contain: {text}");
     }
 }
 
-/// A run that is too large for a page: what is left out is said, with the file that has it; what has no value stays.
+/// The page of a large run leaves out samples and refers to the file that contains them.
 #[test]
-fn a_large_run_has_a_page_of_a_bearable_size() {
+fn the_page_of_a_large_run_is_limited_in_size() {
     let run = published(300);
     let file = report::save(run.folder()).unwrap();
     let page = std::fs::read_to_string(&file).unwrap();
-    assert!(page.contains("2000 of 3000 VMs; 1000 more are in samples.csv"), "what is left out is not said");
+    assert!(page.contains("2000 of 3000 VMs; 1000 more are in samples.csv"), "the number of omitted VMs is missing");
     assert!(page.len() < 4_000_000, "{} bytes", page.len());
 }

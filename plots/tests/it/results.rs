@@ -1,4 +1,4 @@
-//! Results for a reader: the tree, the sentences, the hints.
+//! Terminal output of results: tree, sentences, hints.
 
 use microbench_formats::direction::Better;
 use microbench_formats::terminal::Room;
@@ -9,7 +9,7 @@ use microbench_plots::{analyze, hint, sentence};
 use crate::support::Run;
 
 #[test]
-fn results_are_a_tree_that_fits_its_terminal() {
+fn results_tree_fits_the_terminal_width() {
     let run = Run::new(10, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
     let of = |room| results::text(&analysis.plan, &analysis.summary, room);
@@ -17,14 +17,14 @@ fn results_are_a_tree_that_fits_its_terminal() {
     for columns in [40, 60, 80] {
         let text = of(Room::of(columns));
         assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
-        // What is missing is said however narrow it is.
+        // Missing values and omitted columns are stated at any width.
         assert!(text.contains("10 no") && text.contains("left out, for"), "{columns}:\n{text}");
     }
     insta::assert_snapshot!("tree of 40 columns", of(Room::of(40)));
 }
 
 #[test]
-fn variants_are_compared_in_sentences_and_a_sentence_needs_an_interval() {
+fn sentences_compare_variants_only_with_an_interval() {
     let of = |trials| {
         let run = Run::new(trials, Vec::new());
         let analysis = analyze(run.folder()).unwrap();
@@ -41,7 +41,7 @@ fn variants_are_compared_in_sentences_and_a_sentence_needs_an_interval() {
 }
 
 #[test]
-fn only_times_are_called_fast_and_other_metrics_better_or_worse() {
+fn only_times_are_faster_or_slower_and_other_metrics_better_or_worse() {
     let mut run = Run::new(10, Vec::new());
     let text = |run: &Run| {
         run.write_plan();
@@ -62,11 +62,11 @@ fn only_times_are_called_fast_and_other_metrics_better_or_worse() {
 }
 
 #[test]
-fn values_that_are_the_same_show_no_difference() {
+fn equal_values_show_no_difference() {
     let mut run = Run::new(8, Vec::new());
     run.plan.metrics.truncate(1);
     run.write_plan();
-    // What one has in this block the other has in the next.
+    // The variants have the same values in alternating blocks.
     let records: Vec<_> = (run.records().into_iter())
         .map(|record| match record {
             microbench_formats::record::Record::Reading { vm, name, value, unit, reason } => {
@@ -88,12 +88,12 @@ fn values_that_are_the_same_show_no_difference() {
 }
 
 #[test]
-fn what_is_suspicious_is_said_with_what_helps() {
+fn hints_state_a_problem_and_a_remedy() {
     let run = Run::new(3, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
     let few = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
     insta::assert_snapshot!("hints", hint::text(&few, "RUN", None, Room::ANY));
-    // The fixture's values grow with the block: with enough trials that is a drift.
+    // The values of the fixture grow from block to block, which is a drift if there are enough trials.
     let run = Run::new(12, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
     let drifting = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);

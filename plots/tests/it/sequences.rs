@@ -1,23 +1,23 @@
-//! Sequences: a cell's values over the execution order.
+//! Sequences: the values of a cell in execution order.
 
 use microbench_formats::figure::Theme;
 use microbench_formats::record::Record;
-use microbench_plots::figure::description::{Chart, Key};
-use microbench_plots::figure::sequence::{Kind, Sequence, describe};
+use microbench_plots::figure::description::{Chart, LegendKey};
+use microbench_plots::figure::sequence::{PointKind, Sequence, describe};
 use microbench_plots::figure::{Data, Description};
 use microbench_plots::samples::samples;
 use microbench_plots::{analyze, journal, plot_sequences};
 
 use crate::support::Run;
 
-/// A run whose first trial is preceded by a warm-up, and in whose last trial of `fc/10` one VM has no start-up.
+/// A run with a warm-up before the first trial, and a VM without a start-up time in the last trial of `fc/10`.
 fn run() -> Run {
     let run = Run::new(8, Vec::new());
     let mut records = run.records();
     let warmup = run.trial(&run.plan.trials[0], 0, true);
     records.splice(1..1, warmup);
-    let lacks = |record: &Record| matches!(record, Record::Reading { vm: 3, name, .. } if name == "known.startup");
-    let last = records.iter().rposition(lacks).unwrap();
+    let removed = |record: &Record| matches!(record, Record::Reading { vm: 3, name, .. } if name == "known.startup");
+    let last = records.iter().rposition(removed).unwrap();
     records.remove(last);
     run.write_journal(&records);
     run
@@ -36,7 +36,7 @@ fn sequence(description: &Description) -> &Sequence {
 }
 
 #[test]
-fn a_cells_trials_stand_in_execution_order_with_its_warm_up_before_them() {
+fn warm_ups_precede_trials_in_execution_order() {
     let run = run();
     let all = described(&run, "qemu/1");
     let names: Vec<&str> = all.iter().map(|description| description.name.as_str()).collect();
@@ -45,32 +45,36 @@ fn a_cells_trials_stand_in_execution_order_with_its_warm_up_before_them() {
     let points: Vec<_> = sequence.points.iter().map(|point| (point.at, point.value, point.kind)).collect();
     assert_eq!(
         points[..3],
-        [(0.5, Some(110.0), Kind::Warmup), (1.0, Some(110.0), Kind::Counted), (7.0, Some(111.0), Kind::Counted),]
+        [
+            (0.5, Some(110.0), PointKind::Warmup),
+            (1.0, Some(110.0), PointKind::Counted),
+            (7.0, Some(111.0), PointKind::Counted),
+        ]
     );
-    assert_eq!(sequence.median, Some(113.5), "a warm-up counts for nothing");
-    let keys: Vec<Key> = all[0].legend.iter().map(|entry| entry.key).collect();
-    assert_eq!(keys, [Key::Point(Kind::Counted), Key::Point(Kind::Warmup), Key::Line]);
+    assert_eq!(sequence.median, Some(113.5), "a warm-up was counted");
+    let keys: Vec<LegendKey> = all[0].legend.iter().map(|entry| entry.key).collect();
+    assert_eq!(keys, [LegendKey::Point(PointKind::Counted), LegendKey::Point(PointKind::Warmup), LegendKey::Line]);
 }
 
 #[test]
-fn what_has_no_value_is_told_from_what_has_some() {
+fn partly_missing_values_differ_from_missing_values() {
     let run = run();
     let startup = &described(&run, "fc/10")[1];
-    let kinds: Vec<Kind> = sequence(startup).points.iter().map(|point| point.kind).collect();
-    assert_eq!(kinds[..7], [Kind::Counted; 7]);
-    assert_eq!(kinds[7..], [Kind::Incomplete]);
+    let kinds: Vec<PointKind> = sequence(startup).points.iter().map(|point| point.kind).collect();
+    assert_eq!(kinds[..7], [PointKind::Counted; 7]);
+    assert_eq!(kinds[7..], [PointKind::Incomplete]);
     assert!(
         startup.caption.contains("VMs without a value: 1 not-available: no reading known.startup."),
         "{}",
         startup.caption
     );
     let refused = &described(&run, "t2/1")[0];
-    assert!(sequence(refused).points.iter().all(|point| point.kind == Kind::Missing && point.value.is_none()));
+    assert!(sequence(refused).points.iter().all(|point| point.kind == PointKind::Missing && point.value.is_none()));
     assert_eq!(sequence(refused).median, None);
 }
 
 #[test]
-fn sequences_of_every_cell_are_files_and_an_unknown_cell_draws_nothing() {
+fn sequences_are_saved_for_every_cell_and_an_unknown_cell_is_an_error() {
     let run = run();
     analyze(run.folder()).unwrap();
     let error = plot_sequences(run.folder(), None, &["fc/10".into(), "fc/2".into()]).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A run directory whose every value is known.
+//! A run directory with known values.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(crate) fn text(level: &str) -> Level {
     Level::Text(level.into())
 }
 
-/// Cells of the variants at the concurrencies.
+/// A selection from pairs of axis and levels.
 pub(crate) fn selection(pairs: &[(&str, Vec<Level>)]) -> Selection {
     pairs.iter().map(|(axis, levels)| ((*axis).to_owned(), levels.clone())).collect()
 }
@@ -44,7 +44,7 @@ pub(crate) fn metric(name: &str, label: &str, reading: &str) -> Metric {
     }
 }
 
-/// A figure with every choice at its default.
+/// A figure with default options.
 pub(crate) fn figure(name: &str, form: FigureForm, metrics: &[&str]) -> Figure {
     Figure {
         name: name.into(),
@@ -66,15 +66,16 @@ pub(crate) fn figure(name: &str, form: FigureForm, metrics: &[&str]) -> Figure {
     }
 }
 
-/// One bar of a list.
+/// A listed bar.
 pub(crate) fn bar(label: &str, group: &str, of: &[(&str, Vec<Level>)]) -> FigureBar {
     FigureBar { label: label.into(), group: group.into(), of: selection(of) }
 }
 
 impl Run {
-    /// Variants `qemu`, `fc` and `t2` (not applicable), 1 and 10 VMs at once, `trials` trials each, two metrics: kernel boot
-    /// 100 ms for `qemu` and 50 for `fc`, plus 10 times the concurrency, plus the trial's number in its block; start-up thrice
-    /// that. VMs of one trial all have the same value.
+    /// A run of the variants `qemu`, `fc` and `t2` (not applicable) with 1 and 10 VMs, `trials` trials each.
+    ///
+    /// The kernel boot time is 100 ms for `qemu` and 50 ms for `fc`, plus 10 ms for each VM, plus the block's number in ms.
+    /// The start-up time is three times the kernel boot time. All VMs of a trial have the same value.
     pub(crate) fn new(trials: u32, figures: Vec<Figure>) -> Self {
         let mut cells = Vec::new();
         for (variant, label, engine) in [
@@ -168,7 +169,7 @@ impl Run {
         run
     }
 
-    /// Writes the plan as it is now; the sessions of the journal, if there is one, begin with it.
+    /// Writes the current plan, and updates its digest in the sessions of an existing journal.
     pub(crate) fn write_plan(&self) {
         std::fs::write(self.path("plan.json"), serde_json::to_vec_pretty(&self.plan).unwrap()).unwrap();
         if let Ok(bytes) = std::fs::read(self.path("journal.ndjson")) {
@@ -176,7 +177,7 @@ impl Run {
         }
     }
 
-    /// Writes a journal of `records`; each session in it began with the plan as it is written.
+    /// Writes a journal of `records`, with the digest of the written plan in each session.
     pub(crate) fn write_journal(&self, records: &[Record]) {
         let digests = microbench_plots::run::digests(self.folder()).unwrap();
         let mut records = records.to_vec();
@@ -228,7 +229,7 @@ impl Run {
         records
     }
 
-    /// One execution of a trial.
+    /// The records of one trial execution.
     pub(crate) fn trial(&self, trial: &PlannedTrial, attempt: u32, warmup: bool) -> Vec<Record> {
         let cell = self.plan.cells.iter().find(|cell| cell.id == trial.cell).unwrap();
         let mut records = vec![Record::TrialStart { trial: trial.index, attempt, cell: cell.id.to_string(), warmup }];

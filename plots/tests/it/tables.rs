@@ -1,4 +1,4 @@
-//! Tables and macros: known values in, files out, and a LaTeX document that takes them.
+//! Tables and LaTeX macros of known values, and a LaTeX document that uses them.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use microbench_testing::{program, require};
 
 use crate::support::{Run, bar, figure, selection, text};
 
-/// What a guest could have printed, as the message of a failure.
+/// A failure message as a malicious guest could cause it.
 pub(crate) const HOSTILE: &str =
     "<script>alert(1)</script> \\input{/etc/passwd} $x_1$ 100 % & #1 ^~ \u{1b}[31m | [a](http://b)";
 
@@ -32,7 +32,7 @@ fn claim(name: &str, comparison: Option<Comparison>) -> Claim {
     }
 }
 
-/// A run with a figure by axes, one that lists its bars, claims, and cells that are not applicable for a hostile reason.
+/// A run with a figure by axes, a figure of listed bars, claims, and cells that are not applicable for a hostile reason.
 pub(crate) fn published(trials: u32) -> Run {
     let mut by_axes = figure("fig4", FigureForm::GroupedBars, &["kernel_boot_time"]);
     by_axes.groups = Some("concurrency".into());
@@ -60,7 +60,7 @@ pub(crate) fn published(trials: u32) -> Run {
     run
 }
 
-/// Lets pdflatex make `folder`/`name`.tex a PDF; what it printed, and whether it succeeded.
+/// Runs pdflatex on `name` in `folder`; returns its output, and whether it succeeded.
 fn pdflatex(folder: &Path, name: &str) -> (String, bool) {
     let output = Command::new("pdflatex")
         .args(["-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", name])
@@ -71,7 +71,7 @@ fn pdflatex(folder: &Path, name: &str) -> (String, bool) {
 }
 
 #[test]
-fn every_table_is_there_in_three_forms_and_no_cell_is_blank() {
+fn every_table_has_three_formats_and_no_blank_cell() {
     let run = published(7);
     let files = table::save(run.folder()).unwrap();
     assert_eq!(files.len(), 4 * 3 + 1, "summary, two metrics, claims; numbers");
@@ -95,7 +95,7 @@ fn every_table_is_there_in_three_forms_and_no_cell_is_blank() {
 }
 
 #[test]
-fn below_six_trials_the_range_stands_in_place_of_an_interval() {
+fn below_six_trials_the_range_replaces_the_interval() {
     let run = published(3);
     table::save(run.folder()).unwrap();
     let boot = run.read("tables/metric-kernel_boot_time.md");
@@ -105,14 +105,14 @@ fn below_six_trials_the_range_stands_in_place_of_an_interval() {
 }
 
 #[test]
-fn a_run_without_samples_names_the_command_that_makes_them() {
+fn the_error_for_a_run_without_samples_names_the_command() {
     let run = Run::new(1, Vec::new());
     let error = table::save(run.folder()).unwrap_err().to_string();
     assert!(error.contains("microbench analyze"), "{error}");
 }
 
 #[test]
-fn a_document_takes_macros_tables_and_a_figure() {
+fn a_latex_document_compiles_with_macros_tables_and_a_figure() {
     require!(program("pdflatex", "texlive-latex-recommended, texlive-science"));
     let run = published(7);
     table::save(run.folder()).unwrap();
@@ -136,7 +136,7 @@ The claim \mb{{claims}}{{ratio}}{{verdict}}: \mb{{claims}}{{ratio}}{{value}}. \e
 "
     );
     std::fs::write(run.path("paper.tex"), body).unwrap();
-    // A longtable's columns stand right from the second time on.
+    // longtable needs two runs to align its columns.
     pdflatex(run.folder(), "paper");
     let (printed, done) = pdflatex(run.folder(), "paper");
     assert!(done, "{printed}");
@@ -146,7 +146,7 @@ The claim \mb{{claims}}{{ratio}}{{verdict}}: \mb{{claims}}{{ratio}}{{value}}. \e
         std::fs::copy(run.path("paper.pdf"), Path::new(&folder).join("paper.pdf")).unwrap();
     }
 
-    // A name that is not there is an error, in a number with a unit as well.
+    // An unknown name is an error in \mb and in \mbqty.
     for wrong in [r"\mb{fig4}{fc/2}{median}", r"\mbqty{fig4}{fc/1}{mode}"] {
         let text = format!(
             "\\documentclass{{article}}\\usepackage{{siunitx}}\\input{{tables/numbers}}\\begin{{document}}{wrong}\\end{{document}}"

@@ -60,7 +60,7 @@ pub(super) fn import(
     let run = Directory::create(project.root(), out, begun)?;
     let digests = microbench_plots::run::digests(run.path())?;
     let now = jiff::Timestamp::now().to_string();
-    let mut records = vec![imports::start(&run.name(), digests, &now, env!("CARGO_PKG_VERSION"))];
+    let mut records = vec![imports::run_start(&run.name(), digests, &now, env!("CARGO_PKG_VERSION"))];
     records.extend(imported.records);
     records.push(Record::RunEnd { ended: now });
     Journal::open(run.path(), &Owner::this())?.append(&records)?;

@@ -26,9 +26,9 @@ pub(super) fn query(words: &[String], csv: bool, json: bool) -> anyhow::Result<E
     let opened = runs.iter().map(|run| Ok(Directory::open(Path::new(run))?.path().to_path_buf()));
     let answer = sql::query(&opened.collect::<anyhow::Result<Vec<_>>>()?, sql)?;
     let text = match (csv, json) {
-        (true, _) => answer.csv()?,
-        (_, true) => answer.json(),
-        _ => answer.text(),
+        (true, _) => answer.to_csv()?,
+        (_, true) => answer.to_json(),
+        _ => answer.to_text(),
     };
     out!("{text}")?;
     Ok(ExitCode::SUCCESS)

@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_torn_last_line_is_cut_off_before_the_next_record() {
         let run = tempfile::tempdir().unwrap();
-        let record = imports::start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
+        let record = imports::run_start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
         let owner = Owner::this();
         Journal::open(run.path(), &owner).unwrap().append(std::slice::from_ref(&record)).unwrap();
         let path = run.path().join(FILE);
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_largest_attempt_has_been_made_too() {
-        let begun = imports::start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
+        let begun = imports::run_start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
         let start = Record::TrialStart { trial: 3, attempt: u32::MAX, cell: "c".into(), warmup: false };
         let end = Record::TrialEnd { trial: 3, attempt: u32::MAX, ok: 1, failed: 0 };
         let progress = progress_of(journal::encode([&begun, &start, &end]).as_bytes(), 0).unwrap();

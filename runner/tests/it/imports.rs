@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use microbench_formats::figure::Theme;
 use microbench_formats::plan::Plan;
-use microbench_plots::figure::description::{Chart, Mark, Shown};
+use microbench_plots::figure::description::{Chart, Mark, MarkShape};
 use microbench_plots::figure::{Data, Description, describe};
 use microbench_plots::{samples, summary};
 use microbench_testing::{Missing, require};
@@ -129,8 +129,8 @@ fn bars(description: &Description) -> (Vec<String>, Vec<f64>) {
     assert_eq!(panels.len(), 1);
     let mut marks: Vec<_> = panels[0].marks.iter().collect();
     marks.sort_by_key(|mark| (mark.layer.0, mark.tick));
-    let height = |mark: &&Mark| match &mark.shown {
-        Shown::Bar { height, interval, points } => {
+    let height = |mark: &&Mark| match &mark.shape {
+        MarkShape::Bar { height, interval, points } => {
             assert!(interval.is_none() && points.is_empty(), "the paper shows means alone");
             *height
         }

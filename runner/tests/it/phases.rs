@@ -82,11 +82,11 @@ fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
     // What is missing is marked, whatever the form.
     let caption = |name: &str| std::fs::read_to_string(bench.path(&format!("run/figures/{name}.caption.txt"))).unwrap();
     for (name, words) in [
-        ("phases", "Not whole: "),
+        ("phases", "Incomplete bars: "),
         ("timeline", "the last 3 phases are missing"),
         ("timeline", "the last 4 phases are missing"),
         ("matrix", "not available"),
-        ("growth", "1 of the 4 points that it needs"),
+        ("growth", "1 of 4 required points"),
     ] {
         assert!(caption(name).contains(words), "{name} lacks {words}: {}", caption(name));
     }

@@ -24,7 +24,9 @@ fn tables_report_and_queries_of_a_run() {
     for file in text(&output.stdout).lines() {
         assert!(fs::metadata(file).is_ok_and(|file| file.len() > 0), "{file}");
     }
-    assert!(fs::read_to_string(bench.path("run/tables/numbers.tex")).unwrap().contains("\\mb@is{startup}{ok/1}{n}{2}"));
+    assert!(
+        fs::read_to_string(bench.path("run/tables/numbers.tex")).unwrap().contains("\\mb@set{startup}{ok/1}{n}{2}")
+    );
 
     let output = bench.run(&["report", "run"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
