@@ -15,8 +15,8 @@
 //! Without trial numbers, each row of a cell of one VM is a separate trial, and `vm` is ignored; all rows of a cell of
 //! several VMs are one trial.
 //!
-//! Every row becomes one sample. Duplicate samples are an error: two rows of the same metric, trial and VM, or more rows
-//! of a metric than its numbered trial has VMs.
+//! Every row becomes one sample. Duplicate samples are an error: two rows of the same metric, trial and VM, or more
+//! rows of a metric than its numbered trial has VMs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -165,7 +165,8 @@ impl CellRows {
             return Err(format!("cell `{}`: this row has {this}, but line {line} has {first}", cell.id));
         }
         let of_metric = self.rows.entry(row.metric).or_default();
-        // Published tables often have fewer values than VMs ran. Without trial numbers, the rows define the size of a trial.
+        // Published tables often have fewer values than VMs ran. Without trial numbers, the rows define the size of a
+        // trial.
         let (trial, most, vm) = match (row.trial, cell.concurrency) {
             (Some(trial), most) => (trial, most, row.vm),
             // The n-th rows of all metrics form a trial; VM names are ignored.

@@ -1,10 +1,11 @@
 //! Escapes text for LaTeX.
 
-/// Escapes `text` so that LaTeX typesets it verbatim in running text: it forms no command, comment, formula or ligature.
+/// Escapes `text` so that LaTeX typesets it verbatim in running text: it forms no command, comment, formula or
+/// ligature.
 ///
-/// Control characters and line breaks become single spaces, so that the text stays within one paragraph. The result works
-/// in pdfLaTeX, LuaLaTeX and XeLaTeX of 2020 or later without a package. Characters that pdfLaTeX's default fonts do not
-/// have become their code point, such as `[U+4E2D]`.
+/// Control characters and line breaks become single spaces, so that the text stays within one paragraph. The result
+/// works in pdfLaTeX, LuaLaTeX and XeLaTeX of 2020 or later without a package. Characters that pdfLaTeX's default fonts
+/// do not have become their code point, such as `[U+4E2D]`.
 ///
 /// ```
 /// use microbench_plots::latex::escape;

@@ -28,8 +28,8 @@ pub struct QueryResult {
     hosts: Vec<HostKind>,
 }
 
-/// Runs the statement `sql` on the tables of `runs`. The tables of several runs are concatenated; the column `run` tells
-/// them apart.
+/// Runs the statement `sql` on the tables of `runs`. The tables of several runs are concatenated; the column `run`
+/// tells them apart.
 ///
 /// # Errors
 /// If a run has not been analysed, if the statement is not read-only, or if it is invalid. The message lists all tables

@@ -235,7 +235,8 @@ impl Scale {
         Self { from, zero, end, step, steps, log: None }
     }
 
-    /// From zero, unless all values are in the upper half: then closely around them, so that their variation is visible.
+    /// From zero, unless all values are in the upper half: then closely around them, so that their variation is
+    /// visible.
     pub(super) fn around(values: &[f64], zero: i32, end: i32) -> Self {
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(0.0, f64::max);

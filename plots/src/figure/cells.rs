@@ -1,4 +1,5 @@
-//! Maps each place in a figure to cells of the plan and to their summary rows, and writes the common sentences of captions.
+//! Maps each place in a figure to cells of the plan and to their summary rows, and writes the common sentences of
+//! captions.
 
 use std::collections::BTreeMap;
 

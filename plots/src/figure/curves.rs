@@ -1,5 +1,5 @@
-//! Lines over an axis of numbers, for example the number of VMs: the statistic at each level, its interval as a band, and
-//! the knee.
+//! Lines over an axis of numbers, for example the number of VMs: the statistic at each level, its interval as a band,
+//! and the knee.
 
 use microbench_formats::axis::Level;
 use microbench_formats::figure::{Figure, FigureForm, Scaling, Theme};
@@ -248,7 +248,7 @@ fn line_sentence(figure: &Figure, panels: &[Panel]) -> String {
     };
     let points = if figure.theme == Theme::Paper { "" } else { "; small points: single trials" };
     format!(
-        "Lines: {statistic} over trials (a trial of several VMs counts as its {statistic}), with straight lines between \
-         measured levels; {band}{points}."
+        "Lines: {statistic} over trials (a trial of several VMs counts as its {statistic}), with straight lines \
+         between measured levels; {band}{points}."
     )
 }

@@ -40,7 +40,8 @@ pub struct LegendEntry {
     pub key: LegendKey,
 }
 
-/// The symbol of a legend entry. The numbers are indices of colours, which [`theme::Look`](super::theme::Look) maps to colours.
+/// The symbol of a legend entry. The numbers are indices of colours, which [`theme::Look`](super::theme::Look) maps to
+/// colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegendKey {
     /// A bar or area in the group's colour.

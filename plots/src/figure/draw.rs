@@ -1,5 +1,4 @@
-//! Renders a figure as SVG: title, legend and caption here, the chart in [`draw_marks`](super::draw_marks) and the other
-//! `draw_*` modules.
+//! Renders a figure as SVG: title, legend and caption. The other `draw_*` modules draw the chart.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -142,15 +141,15 @@ fn legend_rows(entries: &[LegendEntry], width: i32) -> Vec<Vec<LegendItem>> {
     for entry in entries {
         let lines = wrap(&entry.label, FONT_SIZE, width - points(KEY_AND_GAP));
         let label = lines.iter().map(|line| text_width(line, FONT_SIZE)).max().unwrap_or(0);
-        let block = LegendItem { key: entry.key, lines, width: points(KEY_AND_GAP) + label };
+        let item = LegendItem { key: entry.key, lines, width: points(KEY_AND_GAP) + label };
         match rows.last_mut() {
-            Some(row) if used + block.width <= width => {
-                used += block.width + points(12.0);
-                row.push(block);
+            Some(row) if used + item.width <= width => {
+                used += item.width + points(12.0);
+                row.push(item);
             }
             _ => {
-                used = block.width + points(12.0);
-                rows.push(vec![block]);
+                used = item.width + points(12.0);
+                rows.push(vec![item]);
             }
         }
     }
@@ -158,19 +157,19 @@ fn legend_rows(entries: &[LegendEntry], width: i32) -> Vec<Vec<LegendItem>> {
 }
 
 fn legend_row_height(row: &[LegendItem]) -> i32 {
-    row.iter().map(|block| block.lines.len()).max().unwrap_or(0) as i32 * (line_height(FONT_SIZE) + points(0.8))
+    row.iter().map(|item| item.lines.len()).max().unwrap_or(0) as i32 * (line_height(FONT_SIZE) + points(0.8))
 }
 
 fn draw_legend_row(area: &Area<'_>, look: Look, row: &[LegendItem], at: (i32, i32)) -> DrawResult {
     let mut x = at.0;
-    for block in row {
+    for item in row {
         let y = at.1 + line_height(FONT_SIZE) / 2;
-        draw_legend_key(area, look, block.key, (x, y), points(KEY_WIDTH))?;
-        for (n, line_text) in block.lines.iter().enumerate() {
+        draw_legend_key(area, look, item.key, (x, y), points(KEY_WIDTH))?;
+        for (n, line_text) in item.lines.iter().enumerate() {
             let at = (x + points(KEY_AND_GAP), y + n as i32 * line_height(FONT_SIZE));
             TextFormat::new(FONT_SIZE, HPos::Left, VPos::Center).draw(area, line_text, at)?;
         }
-        x += block.width + points(12.0);
+        x += item.width + points(12.0);
     }
     Ok(())
 }

@@ -79,7 +79,8 @@ struct KneeLabel {
     from: i32,
 }
 
-/// The labels of the knees of a panel, in lanes so that they do not overlap. Lines without a knee have theirs at the right.
+/// The labels of the knees of a panel, in lanes so that they do not overlap. Lines without a knee have theirs at the
+/// right.
 fn knee_labels(curves: &Curves, panel: &Panel, frame: &Frame) -> Vec<KneeLabel> {
     let across = x_scale(curves, frame);
     let mut labels: Vec<KneeLabel> = Vec::new();
@@ -243,8 +244,8 @@ fn empty_reason(panel: &Panel) -> Option<&str> {
     places.iter().all(|at| at.value.is_none() && at.note == first.note).then_some(first.note.as_str())
 }
 
-/// Draws missing values in one lane for each group below the ticks: a cross where there is no value, a square where some
-/// VMs have no value. The note is drawn where there is room; the caption contains all notes.
+/// Draws missing values in one lane for each group below the ticks: a cross where there is no value, a square where
+/// some VMs have no value. The note is drawn where there is room; the caption contains all notes.
 fn draw_missing(
     area: &Area<'_>,
     sheet: Sheet,

@@ -13,7 +13,8 @@ use super::hatch::{Hatch, strokes};
 use super::heat_map::{HeatCell, HeatMap};
 use super::theme::{self, Look, points};
 
-/// Nine classes of blue from light to dark: C. Brewer and M. Harrower, ColorBrewer 2.0 (2013). Colours in between are mixed.
+/// Nine classes of blue from light to dark: C. Brewer and M. Harrower, ColorBrewer 2.0 (2013). Colours in between are
+/// mixed.
 const BLUES: [RGBColor; 9] = [
     RGBColor(0xf7, 0xfb, 0xff),
     RGBColor(0xde, 0xeb, 0xf7),

@@ -34,8 +34,8 @@ impl Layout {
     ) -> Self {
         let y_label = YLabel::new(y_label, height);
         let ticks: Vec<&[String]> = panels.iter().map(|panel| panel.ticks.as_slice()).collect();
-        // The tick labels depend on the legend's corners, and these on the width of the panels, which depends on the tick
-        // labels. An estimate of the width breaks the cycle; it has little influence.
+        // The tick labels depend on the legend's corners, and these on the width of the panels, which depends on the
+        // tick labels. An estimate of the width breaks the cycle; it has little influence.
         let near = Frame::row(panels.len(), y_label.left_margin(look, points(20.0)), width)[0].width();
         let corners: Vec<Corner> = panels.iter().map(|panel| Corner::of(panel, legend, near)).collect();
         let scale = y_scale(look, (panels, near), log, height, legend, &corners);

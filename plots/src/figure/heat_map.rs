@@ -84,8 +84,8 @@ fn describe_metric(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Pl
         column: figure.column,
         legend: Vec::new(),
         caption: format!(
-            "Numbers and colours: {} over trials, rounded to three significant digits or whole numbers; hatched: no value.{star}{} \
-             {}",
+            "Numbers and colours: {} over trials, rounded to three significant digits or whole numbers; hatched: no \
+             value.{star}{} {}",
             figure.statistic.text(),
             cells::notes_sentence(places, &notes),
             cells::closing_sentences(data, figure, &[metric], places)

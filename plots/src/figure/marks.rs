@@ -160,14 +160,14 @@ fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel]) -> Stri
     let of_trials = format!("(a trial of several VMs counts as its {statistic})");
     match figure.form {
         FigureForm::Box => format!(
-            "Boxes: quartiles over trials {of_trials}, by linear interpolation (Hyndman and Fan's type 7); whiskers: last value \
-             within 1.5 interquartile ranges; points: values beyond.{}",
+            "Boxes: quartiles over trials {of_trials}, by linear interpolation (Hyndman and Fan's type 7); whiskers: \
+             last value within 1.5 interquartile ranges; points: values beyond.{}",
             free_axis_sentence(figure)
         ),
         FigureForm::Violin => format!(
-            "Violins: density over trials {of_trials}, estimated with a Gaussian kernel of Silverman's (1986) bandwidth{}, \
-             from the lowest to the highest value, all scaled to the same maximum width, from {VIOLIN_FROM} trials on; \
-             points: single trials, left to right in run order; line: median.{}",
+            "Violins: density over trials {of_trials}, estimated with a Gaussian kernel of Silverman's (1986) \
+             bandwidth{}, from the lowest to the highest value, all scaled to the same maximum width, from \
+             {VIOLIN_FROM} trials on; points: single trials, left to right in run order; line: median.{}",
             if is_log(figure) { " on the logarithms" } else { "" },
             free_axis_sentence(figure)
         ),
@@ -187,13 +187,13 @@ fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel]) -> Stri
                 }
                 Statistic::Median => "; no interval below 6 trials; points: single trials",
                 Statistic::Mean if intervals => {
-                    "; whiskers: 95 % interval of the mean (bootstrap from 6 trials on, Student's t from 3); points: single \
-                     trials"
+                    "; whiskers: 95 % interval of the mean (bootstrap from 6 trials on, Student's t from 3); points: \
+                     single trials"
                 }
                 Statistic::Mean => "; no interval below 3 trials; points: single trials",
                 Statistic::P90 | Statistic::P95 | Statistic::P99 => {
-                    "; whiskers: 95 % order-statistic interval; no bar where there are too few trials for an interval; points: single \
-                     trials"
+                    "; whiskers: 95 % order-statistic interval; no bar where there are too few trials for an \
+                     interval; points: single trials"
                 }
             };
             let layers = match metrics {

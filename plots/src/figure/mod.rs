@@ -4,7 +4,8 @@
 //! [`marks`], `stack`, [`ecdf`], [`curves`], [`timeline`], [`heat_map`] and [`setup`] build descriptions of the
 //! manifest's figures. [`sequence`] builds those of `plot --sequence`, which no manifest names.
 //! [`cells`] maps a position in a chart to the cells and rows behind it.
-//! [`draw`] renders a description as SVG, and [`output`] writes the files. [`theme`] defines sizes, colours and the font.
+//! [`draw`] renders a description as SVG, and [`output`] writes the files. [`theme`] defines sizes, colours and the
+//! font.
 
 mod axes;
 mod canvas;

@@ -150,9 +150,9 @@ fn caption(cell: &Cell, metric: &Metric, samples: &[&Sample], n: usize, data: Da
     let host = samples.iter().find_map(|sample| sample.host);
     let host = host.map_or_else(String::new, |host| format!(" Host: {}.", host.note()));
     format!(
-        "Points: {} of cell {}, the value of each trial{several}, by position in the execution order of all {} trials of \
-         the run, which alternates between cells. A warm-up (one VM) is drawn before its trial, an execution without a \
-         value at the bottom. The y axis may start above zero. n = {n} {}.{missing} {}: {definition}.{host}",
+        "Points: {} of cell {}, the value of each trial{several}, by position in the execution order of all {} trials \
+         of the run, which alternates between cells. A warm-up (one VM) is drawn before its trial, an execution \
+         without a value at the bottom. The y axis may start above zero. n = {n} {}.{missing} {}: {definition}.{host}",
         metric.label,
         cell.id,
         data.plan.trials.len(),

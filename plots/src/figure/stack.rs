@@ -1,8 +1,8 @@
 //! Stacked bars: parts that add up to a total.
 //!
-//! Medians do not add up, but means over the same VMs do. The parts of a cell are therefore means over the VMs that have
-//! a value for every part, and the height of the bar is the mean of their sums. A part that no VM of the cell has is left
-//! out, and the caption lists the bar as incomplete.
+//! Medians do not add up, but means over the same VMs do. The parts of a cell are therefore means over the VMs that
+//! have a value for every part, and the height of the bar is the mean of their sums. A part that no VM of the cell has
+//! is left out, and the caption lists the bar as incomplete.
 
 use std::collections::BTreeMap;
 
@@ -94,14 +94,14 @@ fn bar_sentence(theme: Theme, panels: &[Panel]) -> String {
     let spread = match theme {
         Theme::Paper => "neither intervals nor single trials are drawn, as in the paper",
         Theme::Publication if intervals => {
-            "whiskers: 95 % interval of the mean sum (bootstrap from 6 trials on, Student's t from 3); points: sums of single \
-             trials"
+            "whiskers: 95 % interval of the mean sum (bootstrap from 6 trials on, Student's t from 3); points: sums \
+             of single trials"
         }
         Theme::Publication => "no interval below 3 trials; points: sums of single trials",
     };
     format!(
-        "Bars: means over trials of the VMs that have every part, stacked in the order of the legend (medians would not \
-         add up); the height of a bar is the mean of the sums; {spread}."
+        "Bars: means over trials of the VMs that have every part, stacked in the order of the legend (medians would \
+         not add up); the height of a bar is the mean of the sums; {spread}."
     )
 }
 

@@ -34,7 +34,8 @@ pub const PALE: RGBColor = RGBColor(0xf2, 0xf5, 0xf8);
 /// Colour of missing values and their notes.
 pub const ALARM: RGBColor = RGBColor(0xb0, 0x30, 0x00);
 
-/// Group colours: M. Okabe & K. Ito, Color Universal Design (2008), ordered so that neighbours also differ in greyscale.
+/// Group colours: M. Okabe & K. Ito, Color Universal Design (2008), ordered so that neighbours also differ in
+/// greyscale.
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xe6, 0x9f, 0x00),

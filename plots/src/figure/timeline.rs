@@ -98,9 +98,10 @@ fn segment_sentence(figure: &Figure, rows: &[Row]) -> String {
         _ => "whiskers: 95 % order-statistic interval of the end of the last phase",
     };
     format!(
-        "Segments: phases, each from the {statistic} over trials of its start to the {statistic} of its end, both measured \
-         from the start of the first phase (a trial of several VMs counts as its {statistic}). Only VMs with every phase \
-         up to that point count, so a row ends at the {statistic} of the whole; {whiskers}; numbers: end of the row."
+        "Segments: phases, each from the {statistic} over trials of its start to the {statistic} of its end, both \
+         measured from the start of the first phase (a trial of several VMs counts as its {statistic}). Only VMs with \
+         every phase up to that point count, so a row ends at the {statistic} of the whole; {whiskers}; numbers: \
+         end of the row."
     )
 }
 

@@ -39,7 +39,8 @@ struct VmRow {
     console: String,
 }
 
-/// Sort key of a VM: whether it is uncounted (a warm-up or a retried trial), trial, attempt, VM, whether it is a warm-up.
+/// Sort key of a VM: whether it is uncounted (a warm-up or a retried trial), trial, attempt, VM, whether it is a
+/// warm-up.
 type Key = (bool, u32, u32, u32, bool);
 
 /// The samples of each cell, and the number of cells that are left out.

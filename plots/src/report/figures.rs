@@ -25,7 +25,8 @@ pub(super) struct PageFigure {
     file: String,
 }
 
-/// All figures of the plan. `isolated` is whether VMMs were isolated from the host; if not, the captions contain a remark.
+/// All figures of the plan. `isolated` is whether VMMs were isolated from the host; if not, the captions contain a
+/// remark.
 pub(super) fn all(data: Data<'_>, isolated: bool) -> Result<Vec<PageFigure>, Error> {
     let mut shown = Vec::new();
     let mut bytes = 0;

@@ -85,7 +85,7 @@ pub(super) fn study_sentence(plan: &Plan) -> String {
         .collect();
     let excluded = match plan.excluded.len() {
         0 => String::new(),
-        n => format!(" ({n} combinations are excluded)"),
+        n => format!(" ({n} {} excluded)", plural("combination", n)),
     };
     let profile = if plan.profile.is_empty() { String::new() } else { format!(", profile {}", plan.profile) };
     format!(
@@ -100,8 +100,8 @@ pub(super) fn study_sentence(plan: &Plan) -> String {
 
 fn plural(word: &str, n: usize) -> String {
     match word {
-        "concurrency" if n == 1 => "number of VMs at once".to_owned(),
-        "concurrency" => "numbers of VMs at once".to_owned(),
+        "concurrency" if n == 1 => "concurrency level".to_owned(),
+        "concurrency" => "concurrency levels".to_owned(),
         "rootfs" if n == 1 => "root file system".to_owned(),
         "rootfs" => "root file systems".to_owned(),
         _ if n == 1 => word.to_owned(),

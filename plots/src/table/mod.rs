@@ -1,7 +1,7 @@
 //! Tables for papers and web pages as Markdown, CSV and LaTeX, and a LaTeX macro for each number.
 //!
-//! A [`Table`] is data: [`metric`], [`summary`] and [`claims`] build one, [`text`] and [`latex`] render it. [`numbers`] writes
-//! the macros. A number has its number of digits, a missing number its reason, so that no cell is blank.
+//! A [`Table`] is data: [`metric`], [`summary`] and [`claims`] build one, [`text`] and [`latex`] render it. [`numbers`]
+//! writes the macros. A number has its number of digits, a missing number its reason, so that no cell is blank.
 
 mod claims;
 mod latex;
@@ -160,8 +160,8 @@ pub fn save(run: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// Number of decimals for the numbers of one metric. The smallest number gets four significant digits, but the largest at
-/// most six; whole numbers get no decimals.
+/// Number of decimals for the numbers of one metric. The smallest number gets four significant digits, but the largest
+/// at most six; whole numbers get no decimals.
 fn decimals(values: impl Iterator<Item = f64> + Clone) -> usize {
     let known = values.filter(|value| value.is_finite());
     if known.clone().all(|value| value.fract() == 0.0) {

@@ -1,5 +1,5 @@
-//! Descriptions of lines, timelines, heat maps and violins; and legibility of every form in both widths, with long labels
-//! and failures.
+//! Descriptions of lines, timelines, heat maps and violins; and legibility of every form in both widths, with long
+//! labels and failures.
 
 use std::collections::BTreeMap;
 
@@ -34,8 +34,8 @@ const AT_ONCE: [u32; 6] = [1, 2, 4, 8, 16, 32];
 
 /// A study of three variants with 1 to 32 VMs, with its samples.
 ///
-/// The start-up time of `fc` is flat up to 8 VMs and then proportional to their number. That of `qemu` is linear; at 4 VMs
-/// no trial is planned, at 16 some VMs fail, at 32 all. `t2` is not applicable.
+/// The start-up time of `fc` is flat up to 8 VMs and then proportional to their number. That of `qemu` is linear; at 4
+/// VMs no trial is planned, at 16 some VMs fail, at 32 all. `t2` is not applicable.
 struct Wide {
     run: Run,
     samples: Vec<Sample>,

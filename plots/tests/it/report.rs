@@ -82,7 +82,8 @@ fn the_matrix_can_be_sorted_and_filtered() {
         &run,
         &[1280],
         "const page = pages[0], table = page.getElementById('matrix-table');\
-         const cells = n => Array.from(table.tBodies[0].rows).filter(row => !row.hidden).map(row => row.cells[n].textContent);\
+         const rows = () => Array.from(table.tBodies[0].rows).filter(row => !row.hidden);\
+         const cells = n => rows().map(row => row.cells[n].textContent);\
          const button = name => Array.from(table.querySelectorAll('th button')).find(one => one.textContent === name);\
          const fire = (control, type) => control.dispatchEvent(new Event(type, { bubbles: true }));\
          button('Median').click(); found.push(cells(4).join());\
@@ -90,7 +91,7 @@ fn the_matrix_can_be_sorted_and_filtered() {
          button('Median').click(); found.push(cells(4)[0] + ' ' + cells(4)[2]);\
          const metric = page.querySelector('.filters select'); metric.value = 'kernel_boot_time'; fire(metric, 'input');\
          found.push(page.querySelector('.filters output').textContent);\
-         const words = page.querySelector('.filters input'); words.value = 'fc/1'; fire(words, 'input');\
+         const search = page.querySelector('.filters input'); search.value = 'fc/1'; fire(search, 'input');\
          found.push(cells(0).join());",
     );
     assert_eq!(found, "63,113,153,189,203,339,459,609,none,none,none,none|ascending|none none|6 of 12 rows|fc/10,fc/1",);

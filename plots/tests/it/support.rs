@@ -74,8 +74,8 @@ pub(crate) fn bar(label: &str, group: &str, of: &[(&str, Vec<Level>)]) -> Figure
 impl Run {
     /// A run of the variants `qemu`, `fc` and `t2` (not applicable) with 1 and 10 VMs, `trials` trials each.
     ///
-    /// The kernel boot time is 100 ms for `qemu` and 50 ms for `fc`, plus 10 ms for each VM, plus the block's number in ms.
-    /// The start-up time is three times the kernel boot time. All VMs of a trial have the same value.
+    /// The kernel boot time is 100 ms for `qemu` and 50 ms for `fc`, plus 10 ms for each VM, plus the block's number in
+    /// ms. The start-up time is three times the kernel boot time. All VMs of a trial have the same value.
     pub(crate) fn new(trials: u32, figures: Vec<Figure>) -> Self {
         let mut cells = Vec::new();
         for (variant, label, engine) in [

@@ -32,7 +32,8 @@ fn claim(name: &str, comparison: Option<Comparison>) -> Claim {
     }
 }
 
-/// A run with a figure by axes, a figure of listed bars, claims, and cells that are not applicable for a hostile reason.
+/// A run with a figure by axes, a figure of listed bars, claims, and cells that are not applicable for a hostile
+/// reason.
 pub(crate) fn published(trials: u32) -> Run {
     let mut by_axes = figure("fig4", FigureForm::GroupedBars, &["kernel_boot_time"]);
     by_axes.groups = Some("concurrency".into());
