@@ -170,7 +170,7 @@ pub(crate) fn level_label(plan: &Plan, axis: &str, level: &Level) -> String {
         ("concurrency", Level::Int(1)) => "1 VM".to_owned(),
         ("concurrency", _) => format!("{level} VMs at once"),
         ("rootfs", _) => format!("root file system {level}"),
-        ("memory_mib", _) => format!("guest of {level} MiB"),
+        ("memory_mib", _) => format!("{level} MiB of guest memory"),
         _ => format!("{} {level}", axis.replace('_', " ")),
     }
 }
@@ -193,8 +193,8 @@ pub(super) fn selected_levels(plan: &Plan, figure: &Figure, axis: &str) -> Vec<L
 pub(super) fn axis_label(axis: &str) -> String {
     match axis {
         "concurrency" => "VMs at once".to_owned(),
-        "memory_mib" => "Memory of a guest (MiB)".to_owned(),
-        "vcpus" => "CPUs of a guest".to_owned(),
+        "memory_mib" => "Guest memory (MiB)".to_owned(),
+        "vcpus" => "vCPUs per guest".to_owned(),
         "rootfs" => "Root file system".to_owned(),
         "variant" => "Variant".to_owned(),
         other => {

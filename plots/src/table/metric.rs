@@ -134,7 +134,7 @@ fn axis_heading(axis: &str) -> String {
     match axis {
         "rootfs" => return "Root file system".into(),
         ACROSS => return "VMs at once".into(),
-        "memory_mib" => return "Memory of a guest (MiB)".into(),
+        "memory_mib" => return "Guest memory (MiB)".into(),
         _ => {}
     }
     let name = axis.replace('_', " ");

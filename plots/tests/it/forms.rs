@@ -343,7 +343,7 @@ fn a_figure_that_its_form_cannot_draw_is_an_error() {
 }
 
 /// Figures of every form with long labels, failures and cells that are not applicable.
-fn on_paper() -> Vec<Figure> {
+fn print_figures() -> Vec<Figure> {
     let startup: &[&str] = &["startup"];
     let phases_of: Vec<&str> = PHASES.iter().map(|(name, _)| *name).collect();
     let by_concurrency =
@@ -453,7 +453,7 @@ fn every_form_is_legible_in_print() {
     let keep = std::env::var_os("MICROBENCH_KEEP_FIGURES").map(std::path::PathBuf::from);
     let folder = keep.as_deref().unwrap_or(folder.path());
     let mut problems = Vec::new();
-    for figure in on_paper() {
+    for figure in print_figures() {
         for (column, end) in [(Column::Single, "single"), (Column::Double, "double")] {
             let name = format!("paper-{}-{end}", figure.name);
             let description = wide.described(&Figure { name, column, theme: Theme::Publication, ..figure.clone() });
