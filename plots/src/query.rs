@@ -36,7 +36,7 @@ pub struct QueryResult {
 /// and columns.
 ///
 /// ```no_run
-/// let runs = ["results/my-run".into()];
+/// let runs = [std::path::PathBuf::from("results/my-run")];
 /// let sql = "select cell, median from summary where metric = 'kernel_boot_time'";
 /// print!("{}", microbench_plots::query::query(&runs, sql)?.to_text());
 /// # Ok::<(), microbench_plots::Error>(())
