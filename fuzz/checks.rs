@@ -17,7 +17,7 @@ use microbench_formats::plan::Plan;
 use microbench_formats::precision::Look;
 use microbench_formats::record::{ProbeError, Record};
 use microbench_measure::artifacts::project::Project;
-use microbench_measure::guest::{boot, kernel_errors, response};
+use microbench_measure::guest::{boot_events, kernel_errors, response};
 use microbench_measure::probe;
 use microbench_plots::import as imports;
 use microbench_plots::journal as journals;
@@ -126,7 +126,7 @@ fn numbers(bytes: &[u8]) {
 /// What a guest answers is judged, read or refused; no instant that it tells lies outside its VM's life.
 pub(crate) fn answer(bytes: &[u8]) {
     let nonce = "0123456789abcdef";
-    let (open, ended) = (probe::judge(bytes, false, nonce), probe::judge(bytes, true, nonce));
+    let (open, ended) = (probe::check_response(bytes, false, nonce), probe::check_response(bytes, true, nonce));
     let ended = ended.expect("an answer that has ended has a verdict");
     assert!(open.is_none_or(|open| open.is_ok() == ended.is_ok()), "an end changed a verdict");
     if let Err(message) = ended {
@@ -134,14 +134,14 @@ pub(crate) fn answer(bytes: &[u8]) {
     }
     if let Ok(stats) = serde_json::from_slice::<Stats>(bytes) {
         for (spawn, http_ok) in [(1_000_000_000, 9_000_000_000), (0, 0), (0, u64::MAX), (u64::MAX, u64::MAX)] {
-            for (name, instant) in boot::derive(spawn, http_ok, &stats) {
+            for (name, instant) in boot_events::derive_events(spawn, http_ok, &stats) {
                 let Ok(instant) = instant else { continue };
                 assert!((spawn..=http_ok).contains(&instant), "{name} at {instant}");
             }
         }
         same(&stats);
     }
-    match response::head(bytes, "GET /file", nonce) {
+    match response::parse_head(bytes, "GET /file", nonce) {
         Ok(Some(head)) => assert!((1..=bytes.len()).contains(&head.body), "a body at {}", head.body),
         Ok(None) => assert!(bytes.len() <= response::HEAD_LIMIT, "a head without end"),
         Err(message) => assert!(!message.contains(char::is_control), "control characters in a message: {message:?}"),

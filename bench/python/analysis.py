@@ -1,14 +1,14 @@
-"""Count, median, its interval by order statistics, p90 and p99 of samples, by pandas or DuckDB, as CSV.
+"""Print the count, the median, its order-statistic interval, p90 and p99 of samples as CSV, by pandas or DuckDB.
 
-argv: pandas or duckdb; a pattern of Parquet files; the values of each group; the lower rank of the interval, from 1.
-Both are told the ranks: what they do not have is neither looked up nor timed.
+Arguments: `pandas` or `duckdb`; a glob pattern of Parquet files; the number of values per group; the lower rank of the
+interval, from 1. The ranks are arguments because neither library computes them, and so their computation is not timed.
 """
 
 import sys
 
 tool, pattern, n, low = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 KEYS = ["study", "cell", "metric", "unit", "host"]
-# The k-th of n values lies at the quantile (k - 1) / (n - 1).
+# The k-th of n values is the quantile (k - 1) / (n - 1).
 SHARES = [0.5, (low - 1) / (n - 1), (n - low) / (n - 1), 0.9, 0.99]
 
 if tool == "pandas":

@@ -1,7 +1,7 @@
-"""Bars with intervals, trials as points, hatches, numbers and a legend, as SVG and PNG, by matplotlib.
+"""Plot bars with intervals, trials as points, hatches, numbers and a legend as SVG and PNG, by matplotlib.
 
-argv: samples.csv of a run; a JSON list of figures {name, title, unit, inches, metrics, bars: [{label, group, cells}]}; the folder.
-The sizes are given, the resolution is that of our own figures.
+Arguments: samples.csv of a run; a JSON list of figures {name, title, unit, inches, metrics, bars: [{label, group,
+cells}]}; the output folder. Sizes and resolution are those of microbench's figures.
 """
 
 import csv
@@ -28,12 +28,12 @@ os.makedirs(folder, exist_ok=True)
 plt.rcParams.update({"font.size": 8, "svg.fonttype": "none"})
 COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7"]
 HATCHES = ["", "//", "\\\\", "xx"]
-for wanted in json.load(open(figures)):
-    figure, axes = plt.subplots(figsize=wanted["inches"])
-    groups = list(dict.fromkeys(bar["group"] for bar in wanted["bars"]))
+for description in json.load(open(figures)):
+    figure, axes = plt.subplots(figsize=description["inches"])
+    groups = list(dict.fromkeys(bar["group"] for bar in description["bars"]))
     named = set()
-    for layer, metric in enumerate(wanted["metrics"]):
-        for place, bar in enumerate(wanted["bars"]):
+    for layer, metric in enumerate(description["metrics"]):
+        for place, bar in enumerate(description["bars"]):
             trials = [statistics.fmean(vms) for cell in bar["cells"] for vms in values[metric, cell].values()]
             mean = statistics.fmean(trials)
             half = 1.96 * statistics.stdev(trials) / math.sqrt(len(trials)) if len(trials) > 1 else 0.0
@@ -45,11 +45,11 @@ for wanted in json.load(open(figures)):
             axes.plot([place] * len(trials), trials, "o", markersize=2.6, markerfacecolor="white",
                       markeredgecolor="black", markeredgewidth=0.5)
             axes.annotate(f"{mean:.0f}", (place, mean), ha="center", va="bottom")
-    axes.set_xticks(range(len(wanted["bars"])), [bar["label"] for bar in wanted["bars"]], rotation=20)
-    axes.set_ylabel(wanted["unit"])
-    axes.set_title(wanted["title"])
+    axes.set_xticks(range(len(description["bars"])), [bar["label"] for bar in description["bars"]], rotation=20)
+    axes.set_ylabel(description["unit"])
+    axes.set_title(description["title"])
     axes.legend()
     figure.tight_layout()
     for end in ["svg", "png"]:
-        figure.savefig(os.path.join(folder, f"{wanted['name']}.{end}"), dpi=200)
+        figure.savefig(os.path.join(folder, f"{description['name']}.{end}"), dpi=200)
     plt.close(figure)

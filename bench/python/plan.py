@@ -1,6 +1,6 @@
-"""The cells of a full factorial design as dictionaries, and their trials in shuffled blocks, as a script of one's own would make them.
+"""Expand a full factorial design into dictionaries and shuffle its trials, as a hand-written script would.
 
-argv: the number of memory sizes.
+Argument: the number of memory sizes.
 """
 
 import itertools

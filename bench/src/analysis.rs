@@ -1,6 +1,7 @@
-//! What many samples come to: `microbench analyze` over Parquet files beside pandas and DuckDB, and beside reading the files' bytes.
+//! Cost of the analysis of many samples: `microbench analyze` of Parquet files, compared with pandas, DuckDB,
+//! and reading the files' bytes.
 //!
-//! Ours does more: it makes one value of each trial first, and says how much the runs differ.
+//! microbench also computes one value per trial first, and the difference between the runs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,23 +20,21 @@ use microbench_study::plan;
 use serde_json::Value;
 
 use crate::Bench;
-use crate::measure::{Cost, printed, python, whole};
+use crate::measure::{Cost, python, run, stdout};
 use crate::outcome::{Figure, Named, Outcome, Point, Row};
 
-/// Runs, and trials of each of a run's cells.
+/// Number of runs, and of trials per cell and run.
 const RUNS: u32 = 10;
 const TRIALS: u32 = 1000;
-/// Cells of the study.
 const CELLS: usize = 1000;
-/// Rank, from 1, of the lower end of the median's 95 % interval of `RUNS * TRIALS` values.
+/// Rank of the lower end of the 95 % interval of the median of `RUNS * TRIALS` values, from 1.
 const LOW: u32 = 4902;
 const SCRIPT: &str = include_str!("../python/analysis.py");
 const MIB: f64 = 1_048_576.0;
 
-/// The benchmark.
 pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
-    let folder = tempfile::tempdir().context("no temporary folder")?;
-    whole(Command::new(std::env::current_exe()?).arg("--write-samples").arg(folder.path()))?;
+    let folder = tempfile::tempdir().context("cannot create a folder")?;
+    run(Command::new(std::env::current_exe()?).arg("--write-samples").arg(folder.path()))?;
     let pattern = |runs: &str| folder.path().join(runs).join("samples.parquet").display().to_string();
     let all = pattern("run-*");
     let ours = |pattern: &str| {
@@ -50,21 +49,21 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     };
     for tool in ["pandas", "DuckDB"] {
         if let Some(mut peer) = peer(&tool.to_lowercase()) {
-            agree(&printed(ours(&all).arg("--json"))?, &printed(&mut peer)?).with_context(|| tool.to_owned())?;
+            check_equal(&stdout(ours(&all).arg("--json"))?, &stdout(&mut peer)?).with_context(|| tool.to_owned())?;
         }
     }
     let mut costs: BTreeMap<&str, Vec<Cost>> = BTreeMap::new();
     let (mut reading, mut curves) = (Vec::new(), Vec::new());
     for round in 1..=bench.rounds {
-        costs.entry("ours").or_default().push(whole(&mut ours(&all))?);
+        costs.entry("ours").or_default().push(run(&mut ours(&all))?);
         for tool in ["pandas", "DuckDB"] {
             if let Some(mut peer) = peer(&tool.to_lowercase()) {
-                costs.entry(tool).or_default().push(whole(&mut peer)?);
+                costs.entry(tool).or_default().push(run(&mut peer)?);
             }
         }
-        reading.push(read(folder.path())?);
+        reading.push(read_all(folder.path())?);
         for (runs, size) in [("run-0", 1), ("run-[01]", 2), ("run-[0-4]", 5), ("run-*", 10)] {
-            let cost = whole(&mut ours(&pattern(runs)))?;
+            let cost = run(&mut ours(&pattern(runs)))?;
             let size = size * u64::from(TRIALS) * CELLS as u64;
             curves.push(Point { metric: "analysis_time", size, round, value: cost.wall.as_secs_f64() * 1e3 });
             curves.push(Point { metric: "analysis_memory", size, round, value: cost.peak_bytes as f64 / MIB });
@@ -73,10 +72,11 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     let wall = |who: &str| costs.get(who).map(|costs| figure(costs, |cost| cost.wall.as_secs_f64()));
     let peak = |who: &str| costs.get(who).map(|costs| figure(costs, |cost| cost.peak_bytes as f64 / MIB));
     let cpu = |who: &str| costs.get(who).map(|costs| figure(costs, |cost| cost.cpu.as_secs_f64()));
-    let what = "Count, median, its 95 % interval, p90 and p99 of 10 million samples in 1000 cells (10 Parquet files): whole processes";
+    let what = "Count, median, its 95 % interval, p90 and p99 of 10 million samples in 1000 cells (10 Parquet files): \
+                whole processes";
     let named = |name: &str, figure| Some(Named { name: name.to_owned(), figure });
     let mut rows = Vec::new();
-    for (peer, least, goal) in [("pandas", 5.0, "5 times as fast as pandas"), ("DuckDB", 1.0, "not behind DuckDB")] {
+    for (peer, least, goal) in [("pandas", 5.0, "5 times as fast as pandas"), ("DuckDB", 1.0, "as fast as DuckDB")] {
         let Some((ours, theirs)) = wall("ours").zip(wall(peer)) else { continue };
         rows.push(Row {
             what: what.to_owned(),
@@ -90,10 +90,10 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     }
     for peer in ["pandas", "DuckDB"] {
         let Some((ours, theirs)) = peak("ours").zip(peak(peer)) else { continue };
-        let what = format!("Largest resident set of the same, beside {peer}");
+        let what = format!("Peak resident set of the same, compared with {peer}");
         rows.push(Row { what, unit: "MiB", ours, peer: named(peer, theirs), limit: None, goal: "bounded", met: None });
         let Some((ours, theirs)) = cpu("ours").zip(cpu(peer)) else { continue };
-        let what = format!("CPU time of the same, beside {peer}");
+        let what = format!("CPU time of the same, compared with {peer}");
         rows.push(Row { what, unit: "s", ours, peer: named(peer, theirs), limit: None, goal: "none", met: None });
     }
     Ok(Outcome { rows, curves })
@@ -103,7 +103,7 @@ fn figure(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> Figure {
     Figure::of(&costs.iter().map(of).collect::<Vec<_>>())
 }
 
-/// Writes the samples of [`RUNS`] runs of one study, each into a folder of its own.
+/// Writes the samples of [`RUNS`] runs of one study, each run to its own folder in `folder`.
 pub(crate) fn write(folder: &Path) -> Result<()> {
     let mut plan = study()?;
     ensure!(plan.cells.len() == CELLS, "the study has {} cells", plan.cells.len());
@@ -151,11 +151,11 @@ fn study() -> Result<Plan> {
     Ok(plan::expand(&study, plan::Choice::default())?)
 }
 
-/// Numbers that are the same every time (SplitMix64; Steele et al., OOPSLA 2014).
+/// Reproducible pseudo-random numbers (SplitMix64; Steele et al., OOPSLA 2014).
 struct Random(u64);
 
 impl Random {
-    /// Uniform in 0 to 1.
+    /// Returns a number that is uniformly distributed in [0, 1).
     fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
@@ -164,15 +164,15 @@ impl Random {
         ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Around `typical`, skewed to the right, one in twenty with a stall.
+    /// Returns a start-up time around `typical`: skewed to the right, and with a stall in one of twenty.
     fn start_up(&mut self, typical: f64) -> f64 {
         let stall = if self.next() < 0.05 { 1000.0 * self.next() } else { 0.0 };
         typical * (1.0 - 0.05 * self.next().ln()) + stall
     }
 }
 
-/// Seconds to read the files' bytes.
-fn read(folder: &Path) -> Result<f64> {
+/// Reads the bytes of all files; returns the time, seconds.
+fn read_all(folder: &Path) -> Result<f64> {
     let begun = Instant::now();
     let mut buffer = vec![0; 1 << 20];
     for run in 0..RUNS {
@@ -183,20 +183,25 @@ fn read(folder: &Path) -> Result<f64> {
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// Fails unless both have the same numbers: ours is JSON, theirs CSV.
-fn agree(ours: &str, theirs: &str) -> Result<()> {
-    let ours: Value = serde_json::from_str(ours).context("ours is no JSON")?;
-    let rows = ours["results"].as_array().context("ours has no results")?;
+/// Fails unless both outputs contain the same numbers. `ours` is JSON, `theirs` is CSV.
+fn check_equal(ours: &str, theirs: &str) -> Result<()> {
+    let ours: Value = serde_json::from_str(ours).context("the output of microbench is not JSON")?;
+    let rows = ours["results"].as_array().context("the output of microbench has no results")?;
     let lines: Vec<&str> = theirs.lines().collect();
-    ensure!(rows.len() == CELLS && lines.len() == CELLS, "{} rows of ours, {} of theirs", rows.len(), lines.len());
+    ensure!(
+        rows.len() == CELLS && lines.len() == CELLS,
+        "microbench has {} rows, the peer has {}",
+        rows.len(),
+        lines.len()
+    );
     for (row, line) in rows.iter().zip(lines) {
         let fields: Vec<&str> = line.split(',').collect();
-        ensure!(fields.len() == 11 && row["cell"] == fields[1], "not the same cell: {row} and {line}");
+        ensure!(fields.len() == 11 && row["cell"] == fields[1], "the cells differ: {row} and {line}");
         let own =
             [&row["n"], &row["median"], &row["interval"]["low"], &row["interval"]["high"], &row["p90"], &row["p99"]];
         for (own, field) in own.iter().zip(&fields[5..]) {
             let (own, other) = (own.as_f64().unwrap_or(f64::NAN), field.parse::<f64>().unwrap_or(f64::NAN));
-            ensure!((own - other).abs() <= 1e-9 * other.abs(), "not the same numbers: {row} and {line}");
+            ensure!((own - other).abs() <= 1e-9 * other.abs(), "the numbers differ: {row} and {line}");
         }
     }
     Ok(())

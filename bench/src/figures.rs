@@ -1,6 +1,7 @@
-//! The bar figures of the 2019 paper's study, drawn by `microbench plot` beside matplotlib: whole processes, from samples to SVG and PNG.
+//! Cost of plotting the bar figures of the 2019 paper's study, from samples to SVG and PNG: `microbench plot`
+//! compared with matplotlib, as whole processes.
 //!
-//! Ours also makes a PDF and two captions of each, and computes the intervals by bootstrap.
+//! microbench also writes a PDF and two captions per figure, and computes the intervals by bootstrap.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,33 +17,32 @@ use microbench_formats::selection::Selection;
 use serde_json::{Value, json};
 
 use crate::Bench;
-use crate::measure::{printed, python, whole};
+use crate::measure::{python, run, stdout};
 use crate::outcome::{Figure, Named, Outcome, Row};
 
 const STUDY: &str = "experiments/paper-2019-published.toml";
 const TRIALS: u32 = 10;
 const SCRIPT: &str = include_str!("../python/figures.py");
 
-/// The benchmark.
 pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
-    let folder = tempfile::tempdir().context("no temporary folder")?;
-    let run = folder.path().join("run");
-    make(bench, folder.path(), &run)?;
+    let folder = tempfile::tempdir().context("cannot create a folder")?;
+    let run_folder = folder.path().join("run");
+    create_run(bench, folder.path(), &run_folder)?;
     let mut ours = Command::new(&bench.microbench);
-    ours.arg("plot").arg(&run).args(["--theme", "publication"]);
-    whole(&mut ours)?;
-    let wanted = folder.path().join("figures.json");
-    let drawn = figures(&run)?;
-    fs::write(&wanted, serde_json::to_string(&drawn)?)?;
-    let arguments =
-        [run.join("samples.csv"), wanted, folder.path().join("theirs")].map(|path| path.display().to_string());
+    ours.arg("plot").arg(&run_folder).args(["--theme", "publication"]);
+    run(&mut ours)?;
+    let description = folder.path().join("figures.json");
+    let drawn = figures(&run_folder)?;
+    fs::write(&description, serde_json::to_string(&drawn)?)?;
+    let arguments = [run_folder.join("samples.csv"), description, folder.path().join("theirs")]
+        .map(|path| path.display().to_string());
     let (mut own, mut theirs, mut starts) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.rounds {
-        own.push(whole(&mut ours)?.wall.as_secs_f64());
+        own.push(run(&mut ours)?.wall.as_secs_f64());
         if let Some(program) = &bench.python {
-            theirs.push(whole(&mut python(program, SCRIPT, &arguments))?.wall.as_secs_f64());
+            theirs.push(run(&mut python(program, SCRIPT, &arguments))?.wall.as_secs_f64());
         }
-        starts.push(whole(Command::new(&bench.microbench).arg("--version"))?.wall.as_secs_f64());
+        starts.push(run(Command::new(&bench.microbench).arg("--version"))?.wall.as_secs_f64());
     }
     let figure = Figure::of(&own);
     let peer = (!theirs.is_empty()).then(|| Named { name: "matplotlib".to_owned(), figure: Figure::of(&theirs) });
@@ -55,16 +55,16 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
         unit: "s",
         ours: figure,
         peer,
-        limit: Some(Named { name: "start of a process that draws nothing".to_owned(), figure: Figure::of(&starts) }),
+        limit: Some(Named { name: "start of a process that plots nothing".to_owned(), figure: Figure::of(&starts) }),
         goal: "10 times as fast",
         met,
     };
     Ok(Outcome { rows: vec![row], curves: Vec::new() })
 }
 
-/// A run of the study with made-up values, analysed.
-fn make(bench: &Bench, folder: &Path, run: &Path) -> Result<()> {
-    let plan: Plan = serde_json::from_str(&printed(Command::new(&bench.microbench).args(["plan", STUDY, "--json"]))?)?;
+/// Creates a run of the study with synthetic values, and analyses it.
+fn create_run(bench: &Bench, folder: &Path, run_folder: &Path) -> Result<()> {
+    let plan: Plan = serde_json::from_str(&stdout(Command::new(&bench.microbench).args(["plan", STUDY, "--json"]))?)?;
     let mut csv = String::from("metric,variant,concurrency,trial,value\n");
     for (place, metric) in plan.metrics.iter().enumerate() {
         for (at, cell) in plan.cells.iter().enumerate() {
@@ -78,19 +78,20 @@ fn make(bench: &Bench, folder: &Path, run: &Path) -> Result<()> {
     }
     let table = folder.join("values.csv");
     fs::write(&table, csv)?;
-    whole(Command::new(&bench.microbench).args(["import", STUDY]).arg(&table).arg("--out").arg(run))?;
-    whole(Command::new(&bench.microbench).arg("analyze").arg(run))?;
+    run(Command::new(&bench.microbench).args(["import", STUDY]).arg(&table).arg("--out").arg(run_folder))?;
+    run(Command::new(&bench.microbench).arg("analyze").arg(run_folder))?;
     Ok(())
 }
 
-/// What is drawn, for the peer.
+/// Returns the figures' descriptions for the peer.
 fn figures(run: &Path) -> Result<Vec<Value>> {
     let plan: Plan = serde_json::from_slice(&fs::read(run.join("plan.json"))?)?;
     let metrics: BTreeMap<&str, _> = plan.metrics.iter().map(|metric| (metric.name.as_str(), metric)).collect();
     let figure = |figure: &microbench_formats::figure::Figure| {
         let svg = fs::read_to_string(run.join(format!("figures/publication/{}.svg", figure.name)))?;
         let bar = |bar: &microbench_formats::figure::FigureBar| {
-            let cells: Vec<&str> = plan.cells.iter().filter(|cell| has(&bar.of, cell)).map(|cell| &*cell.id).collect();
+            let cells: Vec<&str> =
+                plan.cells.iter().filter(|cell| selects(&bar.of, cell)).map(|cell| &*cell.id).collect();
             json!({ "label": bar.label, "group": bar.group, "cells": cells })
         };
         let unit = figure.metrics.first().and_then(|name| metrics.get(name.as_str())).map(|metric| &metric.unit);
@@ -105,15 +106,15 @@ fn figures(run: &Path) -> Result<Vec<Value>> {
     Ok(figures)
 }
 
-fn has(selection: &Selection, cell: &Cell) -> bool {
+fn selects(selection: &Selection, cell: &Cell) -> bool {
     selection.iter().all(|(axis, levels)| match axis.as_str() {
         "engine" => levels.contains(&Level::Text(cell.engine.to_string())),
         _ => cell.levels.get(axis).is_some_and(|level| levels.contains(level)),
     })
 }
 
-/// The first size of this name in a picture.
+/// Returns the first attribute of this name in an SVG, inches.
 fn inches(svg: &str, name: &str) -> Result<f64> {
     let rest = svg.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split("in\"").next());
-    rest.and_then(|number| number.parse().ok()).with_context(|| format!("the picture has no {name}"))
+    rest.and_then(|number| number.parse().ok()).with_context(|| format!("the SVG has no {name}"))
 }

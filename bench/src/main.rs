@@ -1,13 +1,15 @@
-//! What microbench itself costs, beside the tools that one would use in its place and beside the limit: `make bench`.
+//! Benchmarks of microbench itself, compared with alternative tools and with a lower limit: `make bench`.
 //!
-//! A benchmark is a module with one function from [`Bench`] to an [`Outcome`]: rows of the table, and points of a cost curve. It runs
-//! ours, the peer and the limit in turn within each round, so that what disturbs the machine disturbs all of them, and a row compares medians
-//! over the rounds. Nothing here is a test: no figure makes a build fail.
+//! A benchmark is a module with one function from [`Bench`] to an [`Outcome`]: rows of the table, and points
+//! of cost curves. Each round measures microbench, the peer and the limit in turn, so that a disturbance of
+//! the machine affects all of them. A row compares medians over the rounds. A benchmark is not a test: no
+//! value makes a build fail.
 
 mod agent;
 mod analysis;
+mod emulated_host;
 mod figures;
-mod lend;
+mod host_resources;
 mod measure;
 mod outcome;
 mod perturbation;
@@ -18,7 +20,6 @@ mod scale;
 mod spawn;
 mod study;
 mod table;
-mod testbed;
 
 use std::path::PathBuf;
 
@@ -27,13 +28,13 @@ use clap::Parser;
 use microbench_measure::{errln, out, outln};
 use outcome::Outcome;
 
-/// A name, and what measures.
+/// Name and function of a benchmark.
 type Benchmark = (&'static str, fn(&Bench) -> Result<Outcome>);
 
 /// The benchmarks, in the order of the table.
 const BENCHMARKS: &[Benchmark] = &[
     ("spawn", spawn::measure),
-    ("lend", lend::measure),
+    ("host-resources", host_resources::measure),
     ("release", release::measure),
     ("perturbation", perturbation::measure),
     ("scale", scale::measure),
@@ -41,36 +42,36 @@ const BENCHMARKS: &[Benchmark] = &[
     ("analysis", analysis::measure),
     ("figures", figures::measure),
     ("agent", agent::measure),
-    ("testbed", testbed::measure),
+    ("emulated-host", emulated_host::measure),
     ("study", study::measure),
 ];
 
-/// What a benchmark is given.
+/// Options of the benchmarks.
 #[derive(Debug, Parser)]
-#[command(about = "Measures microbench beside its peers; prints one table")]
+#[command(about = "Measure microbench and compare it with its peers; print a table")]
 pub(crate) struct Bench {
-    /// Which benchmarks [default: all].
+    /// Benchmarks to run [default: all].
     names: Vec<String>,
-    /// Rounds of each.
+    /// Rounds of each benchmark.
     #[arg(long, default_value_t = 10)]
     rounds: usize,
-    /// The program that is measured.
+    /// The `microbench` program to measure.
     #[arg(long, default_value = "target/release/microbench")]
     microbench: PathBuf,
-    /// The guest's agent, as `make build` builds it.
+    /// The guest's agent, built by `make build`.
     #[arg(long, default_value = "target/x86_64-unknown-linux-gnu/agent/microbench-agent")]
     agent: PathBuf,
-    /// A Python with pandas, duckdb and matplotlib; what needs one is left out without it.
+    /// Python interpreter with pandas, duckdb and matplotlib; without it, the peers in Python are skipped.
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Where `results.json`, `table.md` and the points of the curves are written.
+    /// Folder for `results.json`, `table.md` and the points of the cost curves.
     #[arg(long, default_value = "bench/results")]
     out: PathBuf,
-    /// Only write the samples of `analysis` into this folder. A process of its own does it, because the largest resident set of a process
-    /// is at least what its parent's was.
+    /// Only write the samples of `analysis` to this folder. This is done in a process of its own, because the
+    /// peak resident set of a process includes its parent's at the fork.
     #[arg(long, hide = true)]
     write_samples: Option<PathBuf>,
-    /// Only expand this manifest, and print the seconds; as above.
+    /// Only expand this manifest and print the time in seconds; in a process of its own for the same reason.
     #[arg(long, hide = true)]
     expand: Option<PathBuf>,
 }
@@ -86,16 +87,16 @@ fn main() -> Result<()> {
     }
     if let Some(unknown) = bench.names.iter().find(|name| BENCHMARKS.iter().all(|(known, _)| known != name)) {
         let known: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
-        anyhow::bail!("there is no benchmark `{unknown}`; there are: {}", known.join(", "));
+        anyhow::bail!("unknown benchmark `{unknown}`; choose from: {}", known.join(", "));
     }
     let (mut all, mut printed) = (Outcome::default(), Ok(()));
     for (name, measure) in BENCHMARKS {
-        if !bench.names.is_empty() && bench.names.iter().all(|wanted| wanted != name) {
+        if !bench.names.is_empty() && bench.names.iter().all(|chosen| chosen != name) {
             continue;
         }
         errln!("bench: {name}");
-        let outcome = measure(&bench).with_context(|| format!("benchmark {name}"))?;
-        printed = printed.and(out!("{}", table::text(&outcome.rows)));
+        let outcome = measure(&bench).with_context(|| format!("benchmark `{name}` failed"))?;
+        printed = printed.and(out!("{}", table::render_text(&outcome.rows)));
         all.rows.extend(outcome.rows);
         all.curves.extend(outcome.curves);
     }

@@ -1,4 +1,4 @@
-//! Whole processes: timed from spawn to reap, or asked what they measured themselves.
+//! Runs programs as whole processes: their cost from spawn to reap, or their output.
 
 use std::io;
 use std::path::Path;
@@ -9,22 +9,22 @@ use anyhow::{Context, Result};
 use microbench_measure::sys;
 use serde::de::DeserializeOwned;
 
-/// What a process cost.
+/// Cost of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
-    /// From before the spawn to after the reap.
+    /// Wall time from just before the spawn to just after the reap.
     pub(crate) wall: Duration,
-    /// User and system time, its waited-for children's included.
+    /// User and system time, including that of children that it has waited for.
     pub(crate) cpu: Duration,
-    /// Largest resident set of the process itself, bytes.
+    /// Peak resident set of the process itself, bytes.
     pub(crate) peak_bytes: u64,
 }
 
-/// Runs `command` to its end, its output dropped.
+/// Runs `command` to its exit and discards its output.
 ///
 /// # Errors
-/// When it cannot be started or fails; its standard error is shown then.
-pub(crate) fn whole(command: &mut Command) -> Result<Cost> {
+/// Fails if the program cannot be started or fails; the error contains its standard error.
+pub(crate) fn run(command: &mut Command) -> Result<Cost> {
     let name = format!("{command:?}");
     let begun = Instant::now();
     let mut child = command
@@ -44,29 +44,30 @@ pub(crate) fn whole(command: &mut Command) -> Result<Cost> {
     Ok(Cost { wall, cpu, peak_bytes: exit.peak_rss_bytes })
 }
 
-/// What `command` prints.
+/// Runs `command` and returns its standard output.
 ///
 /// # Errors
-/// When it cannot be started or fails, or prints no text.
-pub(crate) fn printed(command: &mut Command) -> Result<String> {
+/// Fails if the program cannot be started or fails, or if its output is not UTF-8.
+pub(crate) fn stdout(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;
     let errors = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "{command:?} failed:\n{errors}");
-    String::from_utf8(output.stdout).context("it prints no text")
+    String::from_utf8(output.stdout).context("its output is not UTF-8")
 }
 
-/// A Python that runs the text of a script, as it would be if nothing told its linear algebra what the processor is.
+/// Returns a command that runs the text of a script in Python, without the variables that tell OpenBLAS what
+/// the processor is.
 pub(crate) fn python(program: &Path, script: &str, arguments: &[String]) -> Command {
     let mut command = Command::new(program);
-    // Isolated: no module of the working directory.
+    // Isolated mode: no modules of the working directory.
     command.args(["-I", "-c", script]).args(arguments).env_remove("OPENBLAS_CORETYPE").env_remove("OPENBLAS_L2_SIZE");
     command
 }
 
-/// What `command` prints, read as JSON.
+/// Runs `command` and parses its standard output as JSON.
 ///
 /// # Errors
-/// When it cannot be started, fails, or prints something else.
+/// Fails if the program cannot be started or fails, or if its output is not valid.
 pub(crate) fn json<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
-    serde_json::from_str(&printed(command)?).with_context(|| format!("cannot read what {command:?} printed"))
+    serde_json::from_str(&stdout(command)?).with_context(|| format!("the output of {command:?} is not valid"))
 }

@@ -1,4 +1,4 @@
-//! Plans of up to a million cells: read, validated, expanded, ordered, and shown.
+//! Cost of plans of up to a million cells: read, validate, expand, order and show.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,28 +12,27 @@ use microbench_study::manifest::{self, Catalog};
 use microbench_study::plan;
 
 use crate::Bench;
-use crate::measure::{Cost, printed, python, whole};
+use crate::measure::{Cost, python, run, stdout};
 use crate::outcome::{Figure, Named, Outcome, Point, Row};
 
-/// Cells for each size of memory.
+/// Cells per size of the guest's memory.
 const CELLS: usize = 800;
-/// Sizes of memory: 1000 cells (nearly), ten thousand, a hundred thousand, a million.
+/// Numbers of memory sizes: for about 1,000, 10,000, 100,000 and 1,000,000 cells.
 const SIZES: [usize; 4] = [1, 12, 125, 1250];
 const SCRIPT: &str = include_str!("../python/plan.py");
 const MIB: f64 = 1_048_576.0;
 
-/// The benchmark.
 pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
-    let folder = tempfile::tempdir().context("no temporary folder")?;
-    // A manifest in a project's folder finds its kernels; this one lies elsewhere.
-    let project = std::env::current_dir().context("no working directory")?;
+    let folder = tempfile::tempdir().context("cannot create a folder")?;
+    // The manifest is not in the project's folder, so the command line names the project.
+    let project = std::env::current_dir().context("cannot find the working directory")?;
     let manifest = |size: usize| folder.path().join(format!("cells-{}.toml", size * CELLS));
     for size in SIZES {
-        fs::write(manifest(size), text(size))?;
+        fs::write(manifest(size), manifest_text(size))?;
     }
     let expanded_in = |size: usize| -> Result<f64> {
-        let text = printed(Command::new(std::env::current_exe()?).arg("--expand").arg(manifest(size)))?;
-        text.trim().parse().context("no number of seconds")
+        let text = stdout(Command::new(std::env::current_exe()?).arg("--expand").arg(manifest(size)))?;
+        text.trim().parse().context("the output is not a number of seconds")
     };
     let ours = |size: usize, json: bool| {
         let mut command = Command::new(&bench.microbench);
@@ -45,7 +44,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     for round in 1..=bench.rounds {
         for size in SIZES {
             let seconds = expanded_in(size)?;
-            let cost = whole(&mut ours(size, false))?;
+            let cost = run(&mut ours(size, false))?;
             let cells = (size * CELLS) as u64;
             let mut point = |metric, value| curves.push(Point { metric, size: cells, round, value });
             point("plan_expansion", seconds * 1e3);
@@ -54,9 +53,9 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
             costs.entry((size, false)).or_default().push(cost);
             if size == SIZES[SIZES.len() - 1] {
                 expanded.push(seconds);
-                costs.entry((size, true)).or_default().push(whole(&mut ours(size, true))?);
+                costs.entry((size, true)).or_default().push(run(&mut ours(size, true))?);
                 if let Some(program) = &bench.python {
-                    theirs.push(whole(&mut python(program, SCRIPT, &[size.to_string()]))?);
+                    theirs.push(run(&mut python(program, SCRIPT, &[size.to_string()]))?);
                 }
             }
         }
@@ -77,7 +76,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     let ours = Figure::of(&expanded);
     let rows = vec![
         Row {
-            what: "Manifest of 1 million cells: read, validated, expanded, ordered".to_owned(),
+            what: "Manifest of 1 million cells: read, validate, expand, order".to_owned(),
             unit: "s",
             ours,
             peer: peer(wall),
@@ -92,7 +91,8 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
             met: Some(exponent < 1.1),
             ..stated(
                 format!(
-                    "Largest resident set of `plan` of it: {bytes:.0} bytes a cell, exponent {exponent:.2} from 100 000 cells"
+                    "Peak resident set of `plan` of it: {bytes:.0} bytes a cell, exponent {exponent:.2} \
+                     from 100,000 cells"
                 ),
                 "MiB",
                 figure(shown, peak),
@@ -103,19 +103,19 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     Ok(Outcome { rows, curves })
 }
 
-/// Seconds from the manifest's path to the plan, in this process.
+/// Expands the manifest in this process; returns the time from its path to its plan, seconds.
 pub(crate) fn expand(manifest: &Path) -> Result<f64> {
     let known = Catalog { kernels: vec!["microvm-6.1".into()], rootfs: vec!["openrc".into()], ..catalog::built_in()? };
     let begun = Instant::now();
     let study = manifest::load(manifest, &known).map_err(|errors| anyhow::anyhow!("{errors}"))?;
     let plan = plan::expand(&study, plan::Choice::default())?;
     let seconds = begun.elapsed().as_secs_f64();
-    ensure!(plan.trials.len() == plan.cells.len() && plan.cells.len().is_multiple_of(CELLS), "not all was expanded");
+    ensure!(plan.trials.len() == plan.cells.len() && plan.cells.len().is_multiple_of(CELLS), "the plan is incomplete");
     Ok(seconds)
 }
 
-/// A manifest of so many sizes of memory.
-fn text(size: usize) -> String {
+/// Returns a manifest with `size` sizes of the guest's memory.
+fn manifest_text(size: usize) -> String {
     let list =
         |numbers: std::ops::Range<usize>| numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(", ");
     format!(

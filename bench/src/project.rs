@@ -1,4 +1,5 @@
-//! A project whose kernel, root file system and engine cost nothing, so that a run of it is the runner's own cost.
+//! Project whose kernel, root file system and engine have no cost, so that a run measures the runner's own
+//! cost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,25 +11,26 @@ use tempfile::TempDir;
 
 use crate::Bench;
 
-/// The folder of the project; removed when dropped.
+/// Folder of a project; removed on drop.
 pub(crate) struct Project {
     folder: TempDir,
 }
 
 impl Project {
-    /// A project whose engine `fake` starts `program` with the words `argv` as it stands in an engine's description.
+    /// Creates a project whose engine `fake` starts `program` with the arguments `argv`, a TOML array as in
+    /// an engine's description.
     pub(crate) fn new(program: &Path, argv: &str) -> Result<Self> {
-        let project = Self { folder: tempfile::tempdir().context("cannot make a folder")? };
+        let project = Self { folder: tempfile::tempdir().context("cannot create a folder")? };
         project.write(
             "kernels/tiny/kernel.toml",
             "description = \"tiny\"\nseries = \"0\"\n[[sources]]\nkind = \"file\"\nfile = \"image\"\n",
         )?;
-        project.write("kernels/tiny/image", "a kernel that nobody boots")?;
+        project.write("kernels/tiny/image", "a kernel that is never booted")?;
         project.write(
             "rootfs/tiny/rootfs.toml",
             "description = \"tiny\"\ninit = \"/sbin/init\"\nagent = \"/sbin/init\"\nsize_mib = 2\n",
         )?;
-        project.write("agent", "an agent that nobody starts")?;
+        project.write("agent", "an agent that is never started")?;
         let program = program.display();
         project.write(
             "engines/fake.toml",
@@ -42,15 +44,15 @@ impl Project {
         Ok(project)
     }
 
-    /// Writes a file of the project.
+    /// Writes a file of the project; returns its path.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.folder.path().join(name);
-        fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
+        fs::create_dir_all(path.parent().context("the path has no folder")?)?;
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 
-    /// The program of `bench` with these arguments, in the project's folder and with a cache of its own.
+    /// Returns the command `microbench ARGUMENTS`, run in the project's folder and with its own cache.
     pub(crate) fn command(&self, bench: &Bench, arguments: &[&str]) -> Result<Command> {
         let program = fs::canonicalize(&bench.microbench)
             .with_context(|| format!("cannot find {}", bench.microbench.display()))?;
@@ -65,7 +67,7 @@ impl Project {
         Ok(command)
     }
 
-    /// The journal of the run directory `run`.
+    /// Reads the journal of the run directory `run`.
     pub(crate) fn journal(&self, run: &str) -> Result<Journal> {
         Ok(journal::read(&self.folder.path().join(run).join("journal.ndjson"))?)
     }

@@ -1,4 +1,5 @@
-//! How a trial grows with its VMs: time, CPU and memory of the runner, over fake VMMs that answer as real guests do.
+//! Scaling of a trial with its VMs: time, CPU time and memory of the runner, with fake VMMs that respond as
+//! real guests do.
 
 use anyhow::{Context, Result};
 use microbench_formats::event::reading;
@@ -8,15 +9,16 @@ use crate::measure;
 use crate::outcome::{Figure, Outcome, Point, Row};
 use crate::project::Project;
 
-/// VMs of a trial, from few to many.
+/// Numbers of VMs of a trial.
 const LEVELS: [u32; 4] = [125, 250, 500, 1000];
-/// VMs of the largest trial, which is executed once. Each takes three descriptors of the runner, and 20,000 is what many machines allow.
+/// Number of VMs of the largest trial, which is executed once. Each VM needs three descriptors of the runner,
+/// and many machines allow 20,000.
 const MOST: u32 = 5000;
 
-/// A trial.
+/// Cost of a trial.
 struct Trial {
     seconds: f64,
-    /// Largest resident set of the runner, MiB.
+    /// Peak resident set of the runner, MiB.
     peak_mib: f64,
     /// CPU time of the runner, milliseconds.
     cpu_ms: f64,
@@ -25,8 +27,8 @@ struct Trial {
 pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     let fake = bench.microbench.with_file_name("examples").join("fake-vmm");
     let fake = std::fs::canonicalize(&fake).with_context(|| format!("cannot find {}", fake.display()))?;
-    let words = ["{{program}}", "ok", "{{tap}}", "{{mac}}", "{{guest_ip}}", "{{boot_args}}", "{{folder}}"];
-    let project = Project::new(&fake, &format!("{words:?}"))?;
+    let arguments = ["{{program}}", "ok", "{{tap}}", "{{mac}}", "{{guest_ip}}", "{{boot_args}}", "{{folder}}"];
+    let project = Project::new(&fake, &format!("{arguments:?}"))?;
     let mut outcome = Outcome::default();
     let mut exponents = Vec::new();
     let (mut cpu, mut last) = (Vec::new(), Vec::new());
@@ -46,8 +48,9 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     let most = trial(bench, &project, MOST, "run-most")?;
     let small = LEVELS[LEVELS.len() - 1];
     let median = |of: fn(&Trial) -> f64| Figure::of(&last.iter().map(of).collect::<Vec<_>>()).median;
-    let further = (most.seconds / median(|trial| trial.seconds)).ln() / (f64::from(MOST) / f64::from(small)).ln();
-    // Of the largest trial: in the others the runner is largest before it has a VM.
+    let exponent_to_most =
+        (most.seconds / median(|trial| trial.seconds)).ln() / (f64::from(MOST) / f64::from(small)).ln();
+    // Computed from the largest trial: in smaller ones the runner's memory peaks before the first VM.
     let memory = (most.peak_mib - median(|trial| trial.peak_mib)) * 1024.0 / f64::from(MOST - small);
     outcome.curves.extend(points(MOST, 1, &most));
     let row = |what: String, unit, values: &[f64], goal, met| Row {
@@ -63,7 +66,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     let levels = format!("{} to {} fake VMs in one trial", LEVELS[0], LEVELS[LEVELS.len() - 1]);
     outcome.rows = vec![
         row(
-            format!("{levels}: exponent of the run's time over VMs"),
+            format!("{levels}: exponent of the run's time by VMs"),
             "1",
             &exponents,
             "linear: at most 1.1",
@@ -72,24 +75,18 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
         row(
             format!("{small} to {MOST} fake VMs: exponent of the run's time"),
             "1",
-            &[further],
+            &[exponent_to_most],
             "linear: at most 1.1",
-            Some(further <= 1.1),
+            Some(exponent_to_most <= 1.1),
         ),
-        row(format!("{small} to {MOST} fake VMs: the runner's memory for each"), "KiB", &[memory], "stated", None),
-        row(format!("{levels}: the runner's CPU time for each"), "ms", &cpu, "stated", None),
-        row(
-            format!("a trial of {MOST} fake VMs, all of which complete"),
-            "s",
-            &[most.seconds],
-            "completes",
-            Some(true),
-        ),
+        row(format!("{small} to {MOST} fake VMs: memory of the runner per VM"), "KiB", &[memory], "stated", None),
+        row(format!("{levels}: CPU time of the runner per VM"), "ms", &cpu, "stated", None),
+        row(format!("trial of {MOST} fake VMs, all of which complete"), "s", &[most.seconds], "completes", Some(true)),
     ];
     Ok(outcome)
 }
 
-/// Executes one trial of `vms` VMs, each of which must complete.
+/// Executes one trial of `vms` VMs; fails unless each of them completes.
 fn trial(bench: &Bench, project: &Project, vms: u32, run: &str) -> Result<Trial> {
     project.write(
         "study.toml",
@@ -102,19 +99,23 @@ fn trial(bench: &Bench, project: &Project, vms: u32, run: &str) -> Result<Trial>
         ),
     )?;
     let arguments = ["run", "study.toml", "--host", "fake", "--fake-guests", "1", "--out", run];
-    let cost = measure::whole(&mut project.command(bench, &arguments)?)?;
+    let cost = measure::run(&mut project.command(bench, &arguments)?)?;
     let journal = project.journal(run)?;
-    let execution = journal.executions.first().context("the trial did not end")?;
+    let execution = journal.executions.first().context("the trial is missing from the journal")?;
     let failed = execution.vms.iter().find_map(|(vm, it)| Some((vm, it.failure.as_ref()?)));
     if let Some((vm, failure)) = failed {
-        anyhow::bail!("of {vms} VMs, VM {vm} failed: {}", failure.message);
+        anyhow::bail!("VM {vm} of {vms} failed: {}", failure.message);
     }
-    anyhow::ensure!(execution.vms.len() == usize::try_from(vms)?, "{} VMs of {vms} are on record", execution.vms.len());
+    anyhow::ensure!(
+        execution.vms.len() == usize::try_from(vms)?,
+        "{} of {vms} VMs are in the journal",
+        execution.vms.len()
+    );
     let cpu = execution.vms.values().find_map(|vm| vm.readings.get(reading::RUNNER_CPU_TIME)?.0.clone().ok());
     Ok(Trial {
         seconds: cost.wall.as_secs_f64(),
         peak_mib: cost.peak_bytes as f64 / f64::from(1 << 20),
-        cpu_ms: cpu.context("the runner's CPU time is not on record")? / 1e6,
+        cpu_ms: cpu.context("the runner's CPU time is missing from the journal")? / 1e6,
     })
 }
 
@@ -123,7 +124,7 @@ fn points(vms: u32, round: usize, trial: &Trial) -> [Point; 3] {
         .map(|(metric, value)| Point { metric, size: vms.into(), round, value })
 }
 
-/// Slope of the line of least squares.
+/// Returns the slope of the least-squares line.
 fn slope(points: impl Iterator<Item = (f64, f64)>) -> f64 {
     let points: Vec<(f64, f64)> = points.collect();
     let n = points.len() as f64;
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slope_of_a_line_is_its_own() {
+    fn slope_of_a_line_is_exact() {
         assert!((slope([(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)].into_iter()) - 2.0).abs() < 1e-12);
     }
 }

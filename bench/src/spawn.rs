@@ -1,4 +1,5 @@
-//! What the runner adds around a VMM that ends at once, beside hyperfine and beside a loop that only spawns and waits.
+//! Overhead of the runner for a VMM that exits at once, compared with hyperfine and with a loop that only
+//! spawns and waits.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -12,19 +13,19 @@ use crate::Bench;
 use crate::measure;
 use crate::outcome::{Figure, Named, Outcome, Row};
 
-/// What ends at once.
+/// Program that exits at once.
 const PROGRAM: &str = "/usr/bin/true";
-/// Processes in a round of each.
+/// Processes per round.
 const TIMES: u32 = 200;
 
-/// `microbench selftest spawn`.
+/// Output of `microbench selftest spawn`.
 #[derive(Deserialize)]
 struct Spawned {
     wall_ns: Vec<u64>,
     cpu_ns: u64,
 }
 
-/// hyperfine's JSON.
+/// JSON export of hyperfine.
 #[derive(Deserialize)]
 struct Export {
     results: [Timed; 1],
@@ -35,7 +36,7 @@ struct Timed {
     times: Vec<f64>,
 }
 
-/// The rounds' values of one way to start a process, microseconds.
+/// Values of all rounds of one tool, microseconds.
 #[derive(Default)]
 struct Rounds {
     wall: Vec<f64>,
@@ -43,7 +44,8 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// Adds a round: the wall time of each process, seconds, and CPU time of all of them and of who started them, seconds.
+    /// Adds a round: the wall time of each process, seconds, and the CPU time of all processes and of their
+    /// parent, seconds.
     fn add(&mut self, wall: &[f64], cpu: f64) {
         self.wall.push(Figure::of(wall).median * 1e6);
         self.cpu.push(cpu * 1e6 / wall.len() as f64);
@@ -51,7 +53,7 @@ impl Rounds {
 }
 
 pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
-    let folder = tempfile::tempdir().context("cannot make a folder")?;
+    let folder = tempfile::tempdir().context("cannot create a folder")?;
     let export = folder.path().join("hyperfine.json");
     let [mut ours, mut peer, mut limit] = [(); 3].map(|()| Rounds::default());
     for _ in 0..bench.rounds {
@@ -63,20 +65,20 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
 
         let mut command = Command::new("hyperfine");
         command.args(["-N", "--runs", &TIMES.to_string(), "--export-json"]).arg(&export).arg(PROGRAM);
-        let cost = measure::whole(&mut command)?;
-        let text = fs::read_to_string(&export).context("hyperfine left no results")?;
+        let cost = measure::run(&mut command)?;
+        let text = fs::read_to_string(&export).context("cannot read the results of hyperfine")?;
         let Export { results: [timed] } =
-            serde_json::from_str(&text).context("hyperfine's results are not as known")?;
+            serde_json::from_str(&text).context("the results of hyperfine are not valid")?;
         peer.add(&timed.times, cost.cpu.as_secs_f64());
 
         let before = sys::own_cpu_ns();
-        let wall = (0..TIMES).map(|_| bare()).collect::<Result<Vec<_>>>()?;
+        let wall = (0..TIMES).map(|_| spawn_and_wait()).collect::<Result<Vec<_>>>()?;
         limit.add(&wall, (sys::own_cpu_ns() - before) as f64 / 1e9);
     }
     let row = |what: &str, of: fn(&Rounds) -> &Vec<f64>| {
         let [ours, peer, limit] = [&ours, &peer, &limit].map(|rounds| Figure::of(of(rounds)));
         Row {
-            what: format!("{what}, {TIMES} in turn"),
+            what: format!("{what}, {TIMES} one after the other"),
             unit: "us",
             ours,
             peer: Some(Named { name: "hyperfine -N".into(), figure: peer }),
@@ -85,13 +87,13 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
             met: Some(ours.median < peer.median && ours.median <= 1.5 * limit.median),
         }
     };
-    let wall = row("a VMM that ends at once (`true`): wall time from its spawn to its reap", |rounds| &rounds.wall);
-    let cpu = row("the same: CPU time for each, its own and that of who starts it", |rounds| &rounds.cpu);
+    let wall = row("VMM that exits at once (`true`): wall time from spawn to reap", |rounds| &rounds.wall);
+    let cpu = row("VMM that exits at once: its CPU time and that of its parent", |rounds| &rounds.cpu);
     Ok(Outcome { rows: vec![wall, cpu], curves: Vec::new() })
 }
 
-/// Seconds from the spawn to the reap.
-fn bare() -> Result<f64> {
+/// Spawns the program and waits for it; returns the wall time, seconds.
+fn spawn_and_wait() -> Result<f64> {
     let mut command = Command::new(PROGRAM);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! A whole study: its wall time beside the sum of its VMs' lives. The VMs cost nothing: the guest's agent as a plain process, which is held
-//! for a second.
+//! Overhead of a study: its wall time compared with the total life of its VMs. The VMs have no cost: each is
+//! the guest's agent as a plain process, which is held for a second.
 
 use std::fs;
 use std::path::Path;
@@ -34,9 +34,8 @@ warmup = false
 webservice_startup_time = {}
 "#;
 
-/// Measures.
 pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
-    let folder = tempfile::tempdir().context("cannot make a folder")?;
+    let folder = tempfile::tempdir().context("cannot create a folder")?;
     let manifest = folder.path().join("life.toml");
     fs::write(&manifest, MANIFEST).context("cannot write the study")?;
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
@@ -44,15 +43,13 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
         let run = folder.path().join(format!("run-{round}"));
         let mut command = Command::new(&bench.microbench);
         command.arg("run").arg(&manifest).args(["--host", "fake", "--project", ".", "--out"]).arg(&run);
-        let wall = measure::whole(command.env("MICROBENCH_AGENT", &bench.agent))?.wall.as_secs_f64();
-        ours.push(share(wall, lives(&run)?));
+        let wall = measure::run(command.env("MICROBENCH_AGENT", &bench.agent))?.wall.as_secs_f64();
+        ours.push(overhead_percent(wall, lives(&run)?));
         peers.extend(hyperfine(folder.path())?);
     }
     let figure = Figure::of(&ours);
     let row = Row {
-        what: format!(
-            "whole study: share of its wall time outside the lives of its {VMS} VMs of 1 s, one after the other"
-        ),
+        what: format!("study of {VMS} VMs of 1 s, one after the other: share of its wall time outside their lives"),
         unit: "%",
         ours: figure,
         peer: (!peers.is_empty())
@@ -64,16 +61,16 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     Ok(Outcome { rows: vec![row], curves: Vec::new() })
 }
 
-/// The part of `wall` that is not `lives`, both in seconds, percent.
-fn share(wall: f64, lives: f64) -> f64 {
+/// Returns the part of `wall` that is not in `lives`, percent; both are in seconds.
+fn overhead_percent(wall: f64, lives: f64) -> f64 {
     (wall - lives) / wall * 100.0
 }
 
-/// The sum of the lives of a run's VMs, from spawn to exit, seconds.
+/// Returns the total life of a run's VMs, from spawn to exit, seconds.
 fn lives(run: &Path) -> Result<f64> {
     let journal = journal::read(&run.join("journal.ndjson"))?;
     let vms: Vec<_> = journal.executions.iter().flat_map(|execution| execution.vms.values()).collect();
-    anyhow::ensure!(vms.len() == VMS, "the run has {} VMs", vms.len());
+    anyhow::ensure!(vms.len() == VMS, "the run has {} VMs instead of {VMS}", vms.len());
     let life = |events: &std::collections::BTreeMap<String, u64>| {
         Some(events.get("exit")?.saturating_sub(*events.get("spawn")?))
     };
@@ -81,7 +78,7 @@ fn lives(run: &Path) -> Result<f64> {
     Ok(lives.iter().sum::<u64>() as f64 / 1e9)
 }
 
-/// The same share of hyperfine; `None` where it is not installed.
+/// Returns the same share for hyperfine; `None` if hyperfine is not installed.
 fn hyperfine(folder: &Path) -> Result<Option<f64>> {
     if Command::new("hyperfine").arg("--version").output().is_err() {
         return Ok(None);
@@ -89,8 +86,9 @@ fn hyperfine(folder: &Path) -> Result<Option<f64>> {
     let times = folder.join("times.json");
     let mut command = Command::new("hyperfine");
     command.args(["--shell=none", "--runs", &VMS.to_string(), "--export-json"]).arg(&times).arg("sleep 1");
-    let wall = measure::whole(&mut command)?.wall.as_secs_f64();
-    let found: serde_json::Value = serde_json::from_slice(&fs::read(&times).context("hyperfine left no times")?)?;
-    let times = found["results"][0]["times"].as_array().context("hyperfine left no times")?;
-    Ok(Some(share(wall, times.iter().filter_map(serde_json::Value::as_f64).sum())))
+    let wall = measure::run(&mut command)?.wall.as_secs_f64();
+    let found: serde_json::Value =
+        serde_json::from_slice(&fs::read(&times).context("cannot read the times of hyperfine")?)?;
+    let times = found["results"][0]["times"].as_array().context("cannot read the times of hyperfine")?;
+    Ok(Some(overhead_percent(wall, times.iter().filter_map(serde_json::Value::as_f64).sum())))
 }

@@ -1,28 +1,28 @@
-//! The table: what, ours, peer, ratio, limit, goal.
+//! Table of the results: description, microbench, peer, ratio, limit, goal.
 
 use crate::outcome::{Figure, Named, Row};
 
-/// For the terminal: a block of lines for each row.
-pub(crate) fn text(rows: &[Row]) -> String {
-    rows.iter().map(block).collect()
+/// Renders the rows for the terminal, a block of lines per row.
+pub(crate) fn render_text(rows: &[Row]) -> String {
+    rows.iter().map(render_block).collect()
 }
 
-fn block(row: &Row) -> String {
-    let mut lines = format!("{}\n  ours {}\n", row.what, ranged(row.ours, row.unit));
-    for (word, named) in [("peer", &row.peer), ("limit", &row.limit)] {
+fn render_block(row: &Row) -> String {
+    let mut lines = format!("{}\n  microbench {}\n", row.what, value_with_range(row.ours, row.unit));
+    for (kind, named) in [("peer", &row.peer), ("limit", &row.limit)] {
         if let Some(Named { name, figure }) = named {
             let ratio = ratio(row.ours, *figure);
-            lines += &format!("  {word} {name} {}; ours is {ratio} of it\n", ranged(*figure, row.unit));
+            lines += &format!("  {kind} {name} {}; ratio {ratio}\n", value_with_range(*figure, row.unit));
         }
     }
     lines + &format!("  goal: {}: {}\n", row.goal, verdict(row.met))
 }
 
-/// For the README.
-pub(crate) fn markdown(rows: &[Row]) -> String {
-    let head = "| what (median of n rounds) | ours | peer | ours / peer | limit | ours / limit | goal |\n\
+/// Renders the rows as a Markdown table.
+pub(crate) fn render_markdown(rows: &[Row]) -> String {
+    let head = "| value (median of n rounds) | microbench | peer | ratio to peer | limit | ratio to limit | goal |\n\
                 | --- | --- | --- | --- | --- | --- | --- |\n";
-    let beside = |named: &Option<Named>, row: &Row| match named {
+    let other = |named: &Option<Named>, row: &Row| match named {
         None => ("–".to_owned(), "–".to_owned()),
         Some(named) => {
             let figure = named.figure;
@@ -31,14 +31,14 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     };
     let lines = rows.iter().map(|row| {
         let ours = format!("{} {} (n = {})", number(row.ours.median), row.unit, row.ours.n);
-        let ((peer, to_peer), (limit, to_limit)) = (beside(&row.peer, row), beside(&row.limit, row));
+        let ((peer, to_peer), (limit, to_limit)) = (other(&row.peer, row), other(&row.limit, row));
         let goal = format!("{}: {}", row.goal, verdict(row.met));
         format!("| {} | {ours} | {peer} | {to_peer} | {limit} | {to_limit} | {goal} |\n", row.what)
     });
     head.to_owned() + &lines.collect::<String>()
 }
 
-fn ranged(figure: Figure, unit: &str) -> String {
+fn value_with_range(figure: Figure, unit: &str) -> String {
     let Figure { median, least, most, n } = figure;
     format!("{} {unit} ({} to {}, n = {n})", number(median), number(least), number(most))
 }
@@ -51,11 +51,11 @@ fn verdict(met: Option<bool>) -> &'static str {
     match met {
         Some(true) => "met",
         Some(false) => "missed",
-        None => "stated",
+        None => "no goal",
     }
 }
 
-/// Three significant digits, without an exponent.
+/// Formats a number with three significant digits and without an exponent.
 fn number(value: f64) -> String {
     let magnitude = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
     let digits = usize::try_from((2 - magnitude).max(0)).unwrap_or(0);
@@ -67,10 +67,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_three_digits() {
-        for (value, words) in [(0.0, "0.00"), (0.001_234, "0.00123"), (1.0, "1.00"), (12.345, "12.3"), (2084.4, "2084")]
+    fn numbers_have_three_significant_digits() {
+        for (value, text) in [(0.0, "0.00"), (0.001_234, "0.00123"), (1.0, "1.00"), (12.345, "12.3"), (2084.4, "2084")]
         {
-            assert_eq!(number(value), words);
+            assert_eq!(number(value), text);
         }
     }
 }

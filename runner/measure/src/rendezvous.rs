@@ -1,88 +1,105 @@
-//! The VMs of one trial: released at once, and held until each of them has come to the same point.
+//! Rendezvous of the VMs of one trial: they start at the same time, and wait for each other at common points.
 
 use std::sync::{Barrier, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::host::counters::memory;
 use crate::sys::clock::Instant;
 
-/// What the VMs of one trial share.
+/// Rendezvous of the VMs of one trial.
+///
+/// The threads of the VMs share it. A VM that fails deregisters, so that the others do not wait for it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use microbench_measure::rendezvous::Rendezvous;
+/// use microbench_measure::sys::clock::Instant;
+///
+/// let rendezvous = Rendezvous::new(2, None);
+/// let deadline = Instant::now().after(Duration::from_secs(10));
+/// std::thread::scope(|scope| {
+///     let vms = [(); 2].map(|()| scope.spawn(|| rendezvous.arrive(deadline)));
+///     let [first, second] = vms.map(|vm| vm.join().unwrap());
+///     assert_eq!(first, second);
+/// });
+/// ```
 #[derive(Debug)]
-pub struct Together {
+pub struct Rendezvous {
     vms: usize,
     release: Barrier,
     state: Mutex<State>,
     changed: Condvar,
-    /// Memory of the host that could be had before the trial was prepared, bytes.
+    /// Available memory of the host before the trial was prepared, bytes; `None` if unknown.
     available: Option<u64>,
     used: OnceLock<Result<f64, String>>,
 }
 
-/// Who is where.
 #[derive(Debug)]
 struct State {
-    /// VMs that have not left.
-    present: usize,
-    /// Those of them that have come.
-    come: usize,
-    /// How often all have come.
+    /// Registered VMs.
+    registered: usize,
+    /// Registered VMs that have arrived in this round.
+    arrived: usize,
+    /// Number of completed rounds.
     round: u64,
-    /// When they last had.
-    since: Instant,
+    /// Completion of the last round.
+    completed: Instant,
 }
 
-impl Together {
-    /// Of so many VMs. `available` is the memory of the host that could be had before the first was prepared, bytes.
+impl Rendezvous {
+    /// Creates a rendezvous of `vms` VMs. `available` is the available memory of the host before the first of
+    /// them was prepared, bytes.
     #[must_use]
-    pub fn of(vms: usize, available: Option<u64>) -> Self {
+    pub fn new(vms: usize, available: Option<u64>) -> Self {
         Self {
             vms,
             release: Barrier::new(vms),
-            state: Mutex::new(State { present: vms, come: 0, round: 0, since: Instant(0) }),
+            state: Mutex::new(State { registered: vms, arrived: 0, round: 0, completed: Instant(0) }),
             changed: Condvar::new(),
             available,
             used: OnceLock::new(),
         }
     }
 
-    /// Waits until every VM is ready to be released.
+    /// Waits until every VM of the trial has called this, then releases all of them.
     pub fn release(&self) {
         self.release.wait();
     }
 
-    /// True for a trial of one VM.
     #[must_use]
-    pub fn alone(&self) -> bool {
+    pub fn is_single_vm(&self) -> bool {
         self.vms == 1
     }
 
-    /// Waits until every VM that has not left has come, and returns when the last one had: one instant for all. `None` when the
-    /// deadline passes first.
+    /// Waits until every registered VM has arrived. Returns the instant at which the last one arrived, the
+    /// same for all; `None` if the deadline passes first.
     #[must_use]
-    pub fn gather(&self, deadline: Instant) -> Option<Instant> {
+    pub fn arrive(&self, deadline: Instant) -> Option<Instant> {
         let mut state = self.state();
         let round = state.round;
-        state.come += 1;
-        self.go_on_if_complete(&mut state);
+        state.arrived += 1;
+        self.complete_round_if_all_arrived(&mut state);
         while state.round == round {
             if deadline.passed() {
-                state.come -= 1;
+                state.arrived -= 1;
                 return None;
             }
             state = self.changed.wait_timeout(state, deadline.remaining()).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Some(state.since)
+        Some(state.completed)
     }
 
-    /// One VM is not waited for any more.
-    pub fn leave(&self) {
+    /// Deregisters one VM: the others no longer wait for it.
+    pub fn deregister(&self) {
         let mut state = self.state();
-        state.present = state.present.saturating_sub(1);
-        self.go_on_if_complete(&mut state);
+        state.registered = state.registered.saturating_sub(1);
+        self.complete_round_if_all_arrived(&mut state);
     }
 
-    fn go_on_if_complete(&self, state: &mut State) {
-        if state.come > 0 && state.come >= state.present {
-            *state = State { present: state.present, come: 0, round: state.round + 1, since: Instant::now() };
+    fn complete_round_if_all_arrived(&self, state: &mut State) {
+        if state.arrived > 0 && state.arrived >= state.registered {
+            *state =
+                State { registered: state.registered, arrived: 0, round: state.round + 1, completed: Instant::now() };
             self.changed.notify_all();
         }
     }
@@ -91,11 +108,11 @@ impl Together {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Memory of the host that the trial takes, bytes, at the first call: what could be had before it less what can be had then. Every
-    /// VM is told the same.
+    /// Returns the memory that the trial uses, bytes: the available memory of the host before the trial less
+    /// that at the first call. Every VM gets the same value.
     ///
     /// # Errors
-    /// Why it is not known, in one line.
+    /// Returns the reason in one line if the kernel does not report available memory.
     pub fn memory_used(&self) -> Result<f64, String> {
         let found = self.used.get_or_init(|| match (self.available, memory::available()) {
             (Some(before), Some(now)) => Ok(before as f64 - now as f64),
@@ -116,12 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn all_that_have_not_left_are_waited_for_and_told_one_instant_round_after_round() {
-        let together = Together::of(4, None);
+    fn registered_vms_wait_for_each_other_and_get_the_same_instant_in_each_round() {
+        let rendezvous = Rendezvous::new(4, None);
         let rounds: Vec<Vec<Option<Instant>>> = std::thread::scope(|scope| {
-            let stay = || (0..3).map(|_| together.gather(later())).collect::<Vec<_>>();
+            let stay = || (0..3).map(|_| rendezvous.arrive(later())).collect::<Vec<_>>();
             let threads = [scope.spawn(stay), scope.spawn(stay), scope.spawn(stay)];
-            together.leave();
+            rendezvous.deregister();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(rounds.iter().all(|own| *own == rounds[0]), "{rounds:?}");
@@ -129,13 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_come_is_waited_for_until_the_deadline_alone() {
-        let together = Together::of(2, None);
-        assert_eq!(together.gather(Instant::now()), None);
-        // It is not taken to be there still.
-        assert_eq!(together.gather(Instant::now()), None);
-        together.leave();
-        assert!(together.gather(later()).is_some());
-        assert!(together.memory_used().unwrap_err().contains("MemAvailable"));
+    fn missing_vm_is_waited_for_until_the_deadline() {
+        let rendezvous = Rendezvous::new(2, None);
+        assert_eq!(rendezvous.arrive(Instant::now()), None);
+        // The VM that timed out no longer counts as arrived.
+        assert_eq!(rendezvous.arrive(Instant::now()), None);
+        rendezvous.deregister();
+        assert!(rendezvous.arrive(later()).is_some());
+        assert!(rendezvous.memory_used().unwrap_err().contains("MemAvailable"));
     }
 }

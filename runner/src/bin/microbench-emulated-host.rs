@@ -1,6 +1,8 @@
-//! The first process of the emulated host: the part of microbench that executes trials, without what plans, analyses and draws.
+//! Init of the emulated host: the part of microbench that executes trials, without planning, analysis and
+//! plotting.
 //!
-//! The emulated host unpacks its whole file system into RAM in every boot, and the program `microbench` would be most of it.
+//! The emulated host unpacks its file system into RAM at each boot, and `microbench` itself would be most of
+//! it.
 
 use std::process::ExitCode;
 
@@ -10,8 +12,8 @@ use microbench_measure::errln;
 use microbench_measure::selftest::fake_guest;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    match run(&words.iter().map(String::as_str).collect::<Vec<_>>()) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             errln!("microbench-emulated-host: {error:#}");
@@ -20,12 +22,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(words: &[&str]) -> anyhow::Result<()> {
-    match words {
-        [init::INIT_WORD] => init::main(),
-        [fake_guest::WORD, tap, mac, ip, nonce] => {
-            fake_guest::play(tap, mac, ip.parse().context("no IPv4 address")?, nonce)
+fn run(arguments: &[&str]) -> anyhow::Result<()> {
+    match arguments {
+        [init::INIT_ARGUMENT] => init::main(),
+        [fake_guest::SUBCOMMAND, tap, mac, ip, nonce] => {
+            fake_guest::run(tap, mac, ip.parse().context("the IPv4 address is not valid")?, nonce)
         }
-        _ => bail!("this is the first process of the emulated host, which `microbench run` boots"),
+        _ => bail!(
+            "this program is the init of the emulated host, which `microbench run` boots; do not start it yourself"
+        ),
     }
 }

@@ -529,8 +529,8 @@ pub(super) enum SelfTest {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Every kind of work by the guest agent as a plain process of this machine: whether it is done, and how fast.
-    Work {
+    /// Run every kind of workload in the guest agent as a plain process: check the results, and measure the speed.
+    Workload {
         /// Where the file lies that disk work reads and writes, in a folder of its own; a tmpfs may know no O_DIRECT [default: the
         /// folder for temporary files].
         #[arg(long, value_name = "FOLDER")]
@@ -544,9 +544,9 @@ pub(super) enum SelfTest {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         argv: Vec<String>,
     },
-    /// Lends VMs clones of a disk image, and taps; prints the times as JSON (the benchmarks ask).
+    /// Allocate and release disk clones and taps of VMs; print the times as JSON (for the benchmarks).
     #[command(hide = true)]
-    Lend {
+    HostResources {
         #[arg(long)]
         vms: u32,
         image: PathBuf,
@@ -693,7 +693,7 @@ pub(super) struct SessionArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_S, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) patience: u64,
     /// Fake guests by which the probe's error is measured at the start of the session.
-    #[arg(long, value_name = "N", default_value_t = FakeGuests::OF_A_SESSION, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = FakeGuests::SESSION_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) fake_guests: u32,
     /// Run VMMs even where they cannot be isolated from this machine: with root's rights, or with capabilities. The run,
     /// `analyze`, `show`, `runs`, `compare`, the report and captions say so. To resume the run, give the option again.
@@ -704,7 +704,7 @@ pub(super) struct SessionArguments {
 impl SessionArguments {
     /// Those of `run` where nobody says.
     pub(super) const DEFAULT: Self =
-        Self { patience: PATIENCE_S, fake_guests: FakeGuests::OF_A_SESSION, allow_unisolated: false };
+        Self { patience: PATIENCE_S, fake_guests: FakeGuests::SESSION_DEFAULT, allow_unisolated: false };
 
     /// As the library takes them.
     pub(super) fn options(self) -> Options {

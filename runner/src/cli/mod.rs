@@ -220,7 +220,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Action::FakeGuest { tap, mac, ip, nonce } => {
-            fake_guest::play(&tap, &mac, ip, &nonce)?;
+            fake_guest::run(&tap, &mac, ip, &nonce)?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Execute { run, project, host, session, output_lost } => {

@@ -10,7 +10,7 @@ use microbench_measure::outln;
 use microbench_measure::probe::Probe;
 use microbench_measure::sandbox::{self, isolation};
 use microbench_measure::selftest::probe::{FakeGuests, measure};
-use microbench_measure::selftest::{lend, load as load_test, spawn};
+use microbench_measure::selftest::{host_resources, load as load_test, spawn};
 
 use super::arguments::SelfTest;
 use super::store::print_json;
@@ -21,15 +21,15 @@ pub(super) fn selftest(test: SelfTest) -> anyhow::Result<ExitCode> {
     match test {
         SelfTest::Probe { guests, at_once, spread, seed } => probe(guests, at_once, spread, seed),
         SelfTest::Load { windows, length, seed } => load(windows, length, seed),
-        SelfTest::Work { folder } => work::print(&folder.unwrap_or_else(std::env::temp_dir)),
+        SelfTest::Workload { folder } => work::print(&folder.unwrap_or_else(std::env::temp_dir)),
         SelfTest::Spawn { times, argv } => {
             sandbox::enter()?;
             isolation::require(false)?;
             print_json(&spawn::measure(&argv, times, &sandbox::scratch()?)?)
         }
-        SelfTest::Lend { vms, image } => {
+        SelfTest::HostResources { vms, image } => {
             sandbox::enter()?;
-            print_json(&lend::measure(vms, &image, &sandbox::scratch()?.join("lent"))?)
+            print_json(&host_resources::measure(vms, &image, &sandbox::scratch()?.join("host-resources"))?)
         }
         SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out, allow_unisolated } => {
             let how = noise::How { repetitions, blocks, margin, allow_unisolated };

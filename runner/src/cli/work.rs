@@ -1,4 +1,4 @@
-//! `selftest work`: the table of what the agent does as a plain process.
+//! `selftest workload`: the table of what the agent does as a plain process.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use microbench_formats::workload::Workload;
 use microbench_measure::artifacts::agent;
 use microbench_measure::artifacts::cache::Cache;
-use microbench_measure::selftest::work::{Row, measure};
+use microbench_measure::selftest::workload::{WorkloadResult, measure};
 use microbench_measure::{out, outln};
 use microbench_study::manifest::works::WorkSpec;
 
@@ -23,12 +23,12 @@ pub(super) fn print(folder: &Path) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[WorkloadResult]) -> String {
     let mut text = format!(
         "{:12} {:22} {:>9} {:>7} {:>12} {:>10} {:>11} {:>9} {:>9}  checked\n",
         "kind", "how", "bytes", "rounds", "duration ms", "MB/s", "1/s", "p50 us", "p99 us"
     );
-    for Row { workload, values } in rows {
+    for WorkloadResult { workload, values } in rows {
         let Workload { bytes, rounds, .. } = workload;
         let head = format!("{:12} {:22} {bytes:>9} {rounds:>7}", WorkSpec::of(workload.kind).name(), how(workload));
         let values = match values {
@@ -85,7 +85,10 @@ mod tests {
             ("rate", 2000.0, "1/s"),
             ("p50", 1500.0, "ns"),
         ]);
-        let rows = [Row { workload: workload.clone(), values }, Row { workload, values: Err("why".into()) }];
+        let rows = [
+            WorkloadResult { workload: workload.clone(), values },
+            WorkloadResult { workload, values: Err("why".into()) },
+        ];
         let lines: Vec<String> =
             table(&rows).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(

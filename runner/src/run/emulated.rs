@@ -15,7 +15,7 @@ use microbench_measure::artifacts::Kind;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::program;
 use microbench_measure::artifacts::tool::Tool;
-use microbench_measure::emulated_host::emulator::{Emulated, Machine};
+use microbench_measure::emulated_host::emulator::{EmulatedHost, EmulatedHostConfig};
 use microbench_measure::emulated_host::initramfs;
 use microbench_measure::emulated_host::wire::{Job, Message};
 use microbench_measure::host::counters::memory;
@@ -23,8 +23,8 @@ use microbench_measure::parts::Parts;
 use microbench_measure::terminal::log;
 use microbench_measure::terminal::progress::Step;
 use microbench_measure::trial::budget::Budget;
-use microbench_measure::trial::execution::JobTrial;
-use microbench_measure::workload::Task;
+use microbench_measure::trial::request::TrialRequest;
+use microbench_measure::workload::PreparedWorkload;
 use microbench_study::engine::guest_settings::DiskKind;
 use microbench_study::engine::launch;
 use tracing::info;
@@ -44,7 +44,7 @@ const GUEST_MIB: u64 = 64;
 /// What a guest touches of its memory at most, MiB, as far as sharing this machine goes: an emulated host takes real memory only
 /// for what is touched in it. (20 guests of 128 MiB: 2.9 GB resident in all.)
 const TOUCHED_MIB: u64 = 192;
-/// Emulated hosts that may end without ending a trial before the run gives up.
+/// EmulatedHost hosts that may end without ending a trial before the run gives up.
 const IDLE_DEATHS: u32 = 2;
 
 /// What a lane, which is one emulated host after the other, tells the session.
@@ -55,11 +55,11 @@ enum News {
     /// The error of the probe in it.
     Probe(ProbeError),
     /// A trial has begun.
-    Begun(JobTrial),
+    Begun(TrialRequest),
     /// A trial has ended, after so long a time of this machine.
-    Trial { trial: JobTrial, records: Vec<Record>, consoles: BTreeMap<String, String>, took: Duration },
+    Trial { trial: TrialRequest, records: Vec<Record>, consoles: BTreeMap<String, String>, took: Duration },
     /// A trial went down with its host.
-    Lost { trial: JobTrial, vms: u32, message: String, took: Duration },
+    Lost { trial: TrialRequest, vms: u32, message: String, took: Duration },
     /// The lane has no trials left, or cannot go on.
     Over(anyhow::Result<()>),
 }
@@ -68,7 +68,7 @@ enum News {
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
     /// The emulated host.
-    pub machine: &'a Machine,
+    pub machine: &'a EmulatedHostConfig,
     /// The run's plan.
     pub plan: &'a Plan,
     /// What each cell's VMs are made of.
@@ -83,7 +83,7 @@ pub struct Site<'a> {
 #[derive(Debug)]
 struct Lane<'a> {
     number: usize,
-    trials: Vec<JobTrial>,
+    trials: Vec<TrialRequest>,
     site: Site<'a>,
     folder: PathBuf,
     budget: Budget,
@@ -92,7 +92,7 @@ struct Lane<'a> {
 
 /// Divides `todo` over as many emulated hosts as this machine has CPUs and memory for.
 #[must_use]
-pub fn shares(todo: &[JobTrial], plan: &Plan, machine: &Machine) -> Vec<Vec<JobTrial>> {
+pub fn shares(todo: &[TrialRequest], plan: &Plan, machine: &EmulatedHostConfig) -> Vec<Vec<TrialRequest>> {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let fit = memory::available()
         .map_or(1, |bytes| usize::try_from((bytes >> 20) / machine.resident_mib.max(1)).unwrap_or(usize::MAX));
@@ -105,12 +105,12 @@ pub fn shares(todo: &[JobTrial], plan: &Plan, machine: &Machine) -> Vec<Vec<JobT
 /// When an emulated host cannot be made or the journal cannot be written.
 pub fn execute(
     session: &mut Session<'_>,
-    shares: Vec<Vec<JobTrial>>,
+    shares: Vec<Vec<TrialRequest>>,
     site: Site<'_>,
     scratch: &Path,
 ) -> anyhow::Result<()> {
     let hosts = shares.len();
-    let all: Vec<JobTrial> = shares.iter().flat_map(|share| with_warmups(share, site.plan)).collect();
+    let all: Vec<TrialRequest> = shares.iter().flat_map(|share| with_warmups(share, site.plan)).collect();
     let (sender, news) = channel();
     std::thread::scope(|scope| {
         for (number, trials) in shares.into_iter().enumerate() {
@@ -160,7 +160,7 @@ impl Lane<'_> {
         while !left.is_empty() && stop_requested().is_none() {
             let log = self.log();
             let before = left.len();
-            let mut host = Emulated::boot(self.site.machine, &self.job(&left), &self.folder, &log)?;
+            let mut host = EmulatedHost::boot(self.site.machine, &self.job(&left), &self.folder, &log)?;
             self.tell(News::Up)?;
             self.serve(&mut host, &mut left)?;
             idle = if left.len() == before { idle + 1 } else { 0 };
@@ -175,8 +175,8 @@ impl Lane<'_> {
     }
 
     /// Takes messages until the job is done, the host is lost, or a signal.
-    fn serve(&self, host: &mut Emulated, left: &mut Vec<JobTrial>) -> anyhow::Result<()> {
-        let mut current: Option<JobTrial> = None;
+    fn serve(&self, host: &mut EmulatedHost, left: &mut Vec<TrialRequest>) -> anyhow::Result<()> {
+        let mut current: Option<TrialRequest> = None;
         let mut begun = Instant::now();
         loop {
             let vms = current.as_ref().map_or(1, |trial| vms(trial, self.site.plan));
@@ -217,7 +217,7 @@ impl Lane<'_> {
         (0..).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(0))
     }
 
-    fn job(&self, trials: &[JobTrial]) -> Job {
+    fn job(&self, trials: &[TrialRequest]) -> Job {
         let used: BTreeSet<&str> = trials.iter().map(|trial| trial.cell.as_str()).collect();
         Job {
             run: self.site.run.name(),
@@ -240,7 +240,12 @@ impl Lane<'_> {
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: &Path) -> anyhow::Result<Machine> {
+pub fn pack(
+    plan: &Plan,
+    parts: &BTreeMap<String, Parts>,
+    lock: &Lock,
+    scratch: &Path,
+) -> anyhow::Result<EmulatedHostConfig> {
     let step = Step::begin("emulated host's file system");
     let first = parts::first_process()?;
     // Symbols and debug information are most of the program, and the emulated host would unpack them in every boot.
@@ -251,11 +256,11 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
     let bytes = initramfs::write(&files, &initramfs)?;
     step.done(&format!("{} files, {} MB", files.len(), bytes / 1_000_000));
     let path = |kind, name| lock.get(kind, name).map(|artifact| artifact.path.clone());
-    Ok(Machine {
+    Ok(EmulatedHostConfig {
         emulator: path(Kind::Program, program::EMULATOR)?,
         kernel: path(Kind::Kernel, parts::EMULATED_HOST_KERNEL)?,
         initramfs,
-        first,
+        init: first,
         memory_mib: memory_mib(plan, parts, bytes, u64::MAX)?,
         resident_mib: memory_mib(plan, parts, bytes, TOUCHED_MIB)?,
     })
@@ -265,7 +270,7 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
 /// memory), the largest trial's guests, each with at most `guest_mib` of its memory, with their disks, and the snapshots.
 fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_mib: u64) -> anyhow::Result<u64> {
     let image_mib = |parts: &Parts| -> anyhow::Result<u64> {
-        let regions: u64 = plan.workloads.iter().map(Task::region_bytes).sum();
+        let regions: u64 = plan.workloads.iter().map(PreparedWorkload::disk_region_bytes).sum();
         Ok(match parts.guest.disk {
             DiskKind::Clone => (fs::metadata(&parts.image)?.len() + regions) >> 20,
             DiskKind::Shared => 0,

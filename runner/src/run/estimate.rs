@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use microbench_formats::plan::Plan;
-use microbench_measure::trial::execution::JobTrial;
+use microbench_measure::trial::request::TrialRequest;
 
 use super::session::vms;
 
@@ -37,7 +37,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// Takes note that `trial` took so long.
-    pub fn saw(&mut self, trial: &JobTrial, plan: &Plan, took: Duration) {
+    pub fn saw(&mut self, trial: &TrialRequest, plan: &Plan, took: Duration) {
         let vms = vms(trial, plan);
         self.cells.entry((trial.cell.clone(), trial.warmup)).or_default().add(vms, took);
         self.engines.entry(engine(trial, plan).to_owned()).or_default().add(vms, took);
@@ -46,7 +46,7 @@ impl Estimate {
 
     /// What `trial` is expected to take; `None` before any trial has ended.
     #[must_use]
-    pub fn of(&self, trial: &JobTrial, plan: &Plan) -> Option<Duration> {
+    pub fn of(&self, trial: &TrialRequest, plan: &Plan) -> Option<Duration> {
         if let Some(own) = self.cells.get(&(trial.cell.clone(), trial.warmup)) {
             return Some(own.sum / own.trials.max(1));
         }
@@ -59,7 +59,7 @@ impl Estimate {
     #[must_use]
     pub fn left<'a>(
         &self,
-        left: impl IntoIterator<Item = &'a JobTrial>,
+        left: impl IntoIterator<Item = &'a TrialRequest>,
         plan: &Plan,
         elapsed: Duration,
     ) -> Option<Duration> {
@@ -69,7 +69,7 @@ impl Estimate {
 
     /// The share of the work that has ended, when `left` is what is left; by number of VMs before anything is known.
     #[must_use]
-    pub fn share<'a>(&self, left: impl IntoIterator<Item = &'a JobTrial>, plan: &Plan) -> f64 {
+    pub fn share<'a>(&self, left: impl IntoIterator<Item = &'a TrialRequest>, plan: &Plan) -> f64 {
         let expected: Option<Duration> = left.into_iter().map(|trial| self.of(trial, plan)).sum();
         let (done, all) =
             (self.all.sum.as_secs_f64(), self.all.sum.as_secs_f64() + expected.unwrap_or_default().as_secs_f64());
@@ -77,7 +77,7 @@ impl Estimate {
     }
 }
 
-fn engine<'a>(trial: &JobTrial, plan: &'a Plan) -> &'a str {
+fn engine<'a>(trial: &TrialRequest, plan: &'a Plan) -> &'a str {
     plan.cells.iter().find(|cell| cell.id == trial.cell).map_or("", |cell| cell.engine.as_str())
 }
 
@@ -101,8 +101,8 @@ mod tests {
         .unwrap()
     }
 
-    fn trial(cell: &str, index: u32) -> JobTrial {
-        JobTrial { index, attempt: 0, warmup: false, cell: cell.into(), instrument: None }
+    fn trial(cell: &str, index: u32) -> TrialRequest {
+        TrialRequest { index, attempt: 0, warmup: false, cell: cell.into(), instrument: None }
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             let identity = Identity::take(host, run.directory.path(), &run.lock, None, clone)?;
             record_host(&run.directory, &identity)?;
             session.begin(host, 1, &identity.machine_name(&owner.machine), unisolated)?;
-            session.probe(measure(Probe::Exact, FakeGuests::of_a_session(options.fake_guests))?)?;
+            session.probe(measure(Probe::Exact, FakeGuests::for_session(options.fake_guests))?)?;
             in_stages(&mut session, |session| {
                 local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher, &mut seals)
             })?;

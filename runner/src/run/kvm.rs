@@ -8,7 +8,7 @@ use microbench_formats::plan::Plan;
 use microbench_formats::record::Record;
 use microbench_measure::host::interference::Watcher;
 use microbench_measure::parts::Parts;
-use microbench_measure::trial::Trial;
+use microbench_measure::trial::TrialExecution;
 use microbench_study::engine::guest_settings::GuestSettings;
 
 /// Time in which the guest must answer.
@@ -32,7 +32,7 @@ pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scr
     let guest = GuestSettings { boot_deadline, stop_deadline, ..parts.guest.clone() };
     let parts = &Parts { guest, ..parts.clone() };
     let (run, instrument, workloads) = ("kvm-check", None, &[]);
-    let trial = Trial { run, index: 0, attempt: 0, warmup: true, instrument, cell, workloads, parts };
+    let trial = TrialExecution { run, index: 0, attempt: 0, warmup: true, instrument, cell, workloads, parts };
     let records = trial.execute(scratch, scratch, &mut Watcher::new(HostKind::Kvm, None));
     let failure = records.iter().find_map(|record| match record {
         Record::Failure { reason, stage, message, .. } => Some(format!("{reason} at {stage}: {message}")),

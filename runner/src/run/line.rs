@@ -7,7 +7,7 @@ use microbench_formats::describe::one_line;
 use microbench_formats::plan::Plan;
 use microbench_formats::record::{FailureReason, Record};
 use microbench_formats::terminal::{cut, folded, wrapped_to};
-use microbench_measure::trial::execution::JobTrial;
+use microbench_measure::trial::request::TrialRequest;
 use microbench_plots::journal;
 use microbench_plots::samples;
 use microbench_plots::stats::median::median;
@@ -67,7 +67,7 @@ pub struct Line {
 impl Line {
     /// What the records of `trial` say; console logs are looked for in the run's folder.
     #[must_use]
-    pub fn of(plan: &Plan, trial: &JobTrial, records: &[Record], run: &Path) -> Self {
+    pub fn of(plan: &Plan, trial: &TrialRequest, records: &[Record], run: &Path) -> Self {
         let again = match () {
             () if trial.warmup => "",
             () if trial.attempt + 1 < ATTEMPTS => "; it is run again",
@@ -153,7 +153,7 @@ fn took_ns(records: &[Record]) -> Option<u64> {
 }
 
 /// The first metrics that have a value, each the median over the trial's VMs.
-fn values(plan: &Plan, trial: &JobTrial, records: &[Record]) -> Vec<String> {
+fn values(plan: &Plan, trial: &TrialRequest, records: &[Record]) -> Vec<String> {
     let Some(execution) = journal::execution(records) else { return Vec::new() };
     let mut by_metric: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let found = samples::of_execution(plan, &execution);

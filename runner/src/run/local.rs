@@ -10,8 +10,8 @@ use microbench_formats::record::FailureReason;
 use microbench_measure::artifacts::seal::Seals;
 use microbench_measure::host::interference::Watcher;
 use microbench_measure::parts::Parts;
-use microbench_measure::trial::Trial;
-use microbench_measure::trial::budget::not_run;
+use microbench_measure::trial::TrialExecution;
+use microbench_measure::trial::budget::skipped_records;
 
 use super::pause;
 use super::session::{Session, stop_requested, with_warmups};
@@ -36,7 +36,7 @@ pub fn execute(
     for planned in trials {
         let cell = plan.cells.iter().find(|cell| cell.id == planned.cell);
         let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;
-        let trial = Trial {
+        let trial = TrialExecution {
             run: &name,
             index: planned.index,
             attempt: planned.attempt,
@@ -55,7 +55,7 @@ pub fn execute(
         session.begins(&planned);
         let begun = Instant::now();
         let refused = session.budget().refuse(&planned, vms);
-        let changed = |problem: String| not_run(&planned, vms, FailureReason::Artifact, &problem);
+        let changed = |problem: String| skipped_records(&planned, vms, FailureReason::Artifact, &problem);
         let records = match refused.or_else(|| seals.check(&planned.cell).err().map(changed)) {
             Some(records) => records,
             None => trial.execute(scratch, &run.console(), watcher),

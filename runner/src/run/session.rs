@@ -23,7 +23,7 @@ use microbench_measure::terminal::log;
 use microbench_measure::terminal::progress::{Step, about, bar, columns, say};
 use microbench_measure::terminal::screen::Stream;
 use microbench_measure::trial::budget::{self, Budget};
-use microbench_measure::trial::execution::JobTrial;
+use microbench_measure::trial::request::TrialRequest;
 use tracing::{debug, info};
 
 use super::estimate::Estimate;
@@ -132,9 +132,9 @@ struct Stage {
     /// Trials, warm-ups among them.
     all: usize,
     /// Those that have not ended, in order.
-    left: Vec<JobTrial>,
+    left: Vec<TrialRequest>,
     /// What runs now, the last begun last, each since when.
-    now: Vec<(JobTrial, Instant)>,
+    now: Vec<(TrialRequest, Instant)>,
     begun: Instant,
     /// Share of the work that is done, and the time that the rest takes, as of the last trial's end.
     share: f64,
@@ -142,19 +142,19 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(trials: &[JobTrial]) -> Self {
+    fn new(trials: &[TrialRequest]) -> Self {
         let begun = Instant::now();
         Self { all: trials.len(), left: trials.to_vec(), now: Vec::new(), begun, share: 0.0, until: None }
     }
 
     /// A trial has begun.
-    fn begins(&mut self, trial: &JobTrial) {
+    fn begins(&mut self, trial: &TrialRequest) {
         self.now.retain(|(other, _)| other != trial);
         self.now.push((trial.clone(), Instant::now()));
     }
 
     /// A trial has ended.
-    fn ends(&mut self, trial: &JobTrial, estimate: &Estimate, plan: &Plan) {
+    fn ends(&mut self, trial: &TrialRequest, estimate: &Estimate, plan: &Plan) {
         self.left.retain(|other| other != trial);
         self.now.retain(|(other, _)| other != trial);
         self.share = estimate.share(&self.left, plan);
@@ -202,7 +202,7 @@ pub struct Session<'a> {
     failed: u32,
     progress: Progress,
     /// What this stage has still to execute.
-    todo: Vec<JobTrial>,
+    todo: Vec<TrialRequest>,
     /// What the stopping rule waits for: blocks before its next look, or `None` when it has looked for the last time.
     horizon: Option<u32>,
 }
@@ -285,7 +285,7 @@ impl<'a> Session<'a> {
         let mut cells = BTreeMap::new();
         for trial in stages::missing(self.plan, &self.progress, None) {
             let Some(reason) = beyond.get(&trial.cell).filter(|_| trial.instrument.is_none()) else { continue };
-            let records = budget::not_run(&trial, vms(&trial, self.plan), FailureReason::BeyondLimit, reason);
+            let records = budget::skipped_records(&trial, vms(&trial, self.plan), FailureReason::BeyondLimit, reason);
             self.journal.append(&records)?;
             self.progress.ended(trial.index, trial.attempt, false);
             *self.counts.entry(Status::Skip).or_default() += 1;
@@ -353,12 +353,12 @@ impl Session<'_> {
 
     /// Trials of this stage that are still to be executed, in order, without warm-ups.
     #[must_use]
-    pub fn todo(&self) -> &[JobTrial] {
+    pub fn todo(&self) -> &[TrialRequest] {
         &self.todo
     }
 
     /// Shows progress from here on, of `trials`, warm-ups among them, on so many hosts.
-    pub fn show(&mut self, trials: &[JobTrial], hosts: usize) {
+    pub fn show(&mut self, trials: &[TrialRequest], hosts: usize) {
         let host = self.progress.host.map_or_else(|| "unknown".to_owned(), |host| host.to_string());
         let warm = trials.iter().filter(|trial| trial.warmup).count();
         let vms = trials.iter().map(|trial| vms(trial, self.plan) as usize).sum();
@@ -384,7 +384,7 @@ impl Session<'_> {
     }
 
     /// Takes note that a trial begins.
-    pub fn begins(&self, trial: &JobTrial) {
+    pub fn begins(&self, trial: &TrialRequest) {
         debug!(trial = trial.index, attempt = trial.attempt, warmup = trial.warmup, "{} begins", trial.cell);
         if trial.attempt > 0 && !trial.warmup {
             info!(trial = trial.index, attempt = trial.attempt, "{} is executed again", trial.cell);
@@ -398,7 +398,7 @@ impl Session<'_> {
     /// When the disk refuses.
     pub fn ended(
         &mut self,
-        trial: &JobTrial,
+        trial: &TrialRequest,
         records: &[Record],
         logs: &BTreeMap<String, String>,
         took: Duration,
@@ -410,7 +410,7 @@ impl Session<'_> {
         }
         self.journal.append(records)?;
         log_end(trial, records, took);
-        self.progress.budget.saw(records);
+        self.progress.budget.observe(records);
         let disturbed = records.iter().any(|record| matches!(record, Record::Invalid { .. }));
         let failures = records.iter().filter(|record| matches!(record, Record::Failure { .. })).count();
         if !trial.warmup {
@@ -432,7 +432,7 @@ impl Session<'_> {
     }
 
     /// Shows a trial that has ended.
-    fn tell(&self, trial: &JobTrial, line: &Line) {
+    fn tell(&self, trial: &TrialRequest, line: &Line) {
         let (ended, all, rest) = {
             let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
             stage.ends(trial, &self.estimate, self.plan);
@@ -453,8 +453,8 @@ impl Session<'_> {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn lost(&mut self, trial: &JobTrial, vms: u32, message: &str, took: Duration) -> anyhow::Result<()> {
-        let mut records = budget::not_run(trial, vms, FailureReason::EmulatedHost, message);
+    pub fn lost(&mut self, trial: &TrialRequest, vms: u32, message: &str, took: Duration) -> anyhow::Result<()> {
+        let mut records = budget::skipped_records(trial, vms, FailureReason::EmulatedHost, message);
         let end = records.len() - 1;
         records.insert(end, Record::Invalid { reason: Interference::EmulatedHost, message: message.to_owned() });
         self.ended(trial, &records, &BTreeMap::new(), took)
@@ -518,7 +518,7 @@ impl Session<'_> {
 }
 
 /// Logs a trial that has ended: its records in short, and why it is executed again or was not.
-fn log_end(trial: &JobTrial, records: &[Record], took: Duration) {
+fn log_end(trial: &TrialRequest, records: &[Record], took: Duration) {
     let (index, attempt) = (trial.index, trial.attempt);
     let (ok, failed) = match records.last() {
         Some(Record::TrialEnd { ok, failed, .. }) => (*ok, *failed),
@@ -552,20 +552,20 @@ fn style(status: Status) -> Style {
 
 /// Number of VMs that a trial starts.
 #[must_use]
-pub fn vms(trial: &JobTrial, plan: &Plan) -> u32 {
+pub fn vms(trial: &TrialRequest, plan: &Plan) -> u32 {
     let cell = plan.cells.iter().find(|cell| cell.id == trial.cell);
     if trial.warmup { 1 } else { cell.map_or(1, |cell| cell.concurrency) }
 }
 
 /// `trials` as one host executes them: each distinct machine is preceded by one warm-up, if the plan asks for it.
 #[must_use]
-pub fn with_warmups(trials: &[JobTrial], plan: &Plan) -> Vec<JobTrial> {
+pub fn with_warmups(trials: &[TrialRequest], plan: &Plan) -> Vec<TrialRequest> {
     let mut warm: BTreeSet<String> = BTreeSet::new();
     let mut all = Vec::new();
     for trial in trials {
         let cell = plan.cells.iter().find(|cell| cell.id == trial.cell);
         if plan.warmup && cell.is_some_and(|cell| warm.insert(cell.machine())) {
-            all.push(JobTrial { warmup: true, instrument: None, ..trial.clone() });
+            all.push(TrialRequest { warmup: true, instrument: None, ..trial.clone() });
         }
         all.push(trial.clone());
     }

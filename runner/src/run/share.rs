@@ -1,6 +1,6 @@
 //! Divides trials over hosts that execute beside one another.
 
-use microbench_measure::trial::execution::JobTrial;
+use microbench_measure::trial::request::TrialRequest;
 
 /// Trials that a host must have at least: it boots and warms up before the first.
 const WORTH_A_HOST: usize = 4;
@@ -8,7 +8,7 @@ const WORTH_A_HOST: usize = 4;
 /// Divides `trials` over at most `hosts` shares, each in the given order. A trial goes to the share with the least of `cost` so
 /// far, so that the division is the same whenever trials, hosts and costs are.
 #[must_use]
-pub fn share(trials: &[JobTrial], hosts: usize, cost: impl Fn(&JobTrial) -> u64) -> Vec<Vec<JobTrial>> {
+pub fn share(trials: &[TrialRequest], hosts: usize, cost: impl Fn(&TrialRequest) -> u64) -> Vec<Vec<TrialRequest>> {
     let hosts = hosts.min(trials.len().div_ceil(WORTH_A_HOST)).max(1);
     let mut shares = vec![(0_u64, Vec::new()); hosts];
     for trial in trials {
@@ -32,11 +32,11 @@ mod tests {
             costs in prop::collection::vec(1_u64..=20, 0..60),
             hosts in 1_usize..8,
         ) {
-            let trials: Vec<JobTrial> = (0..)
+            let trials: Vec<TrialRequest> = (0..)
                 .zip(&costs)
-                .map(|(index, _)| JobTrial { index, attempt: 0, warmup: false, cell: "c".into(), instrument: None })
+                .map(|(index, _)| TrialRequest { index, attempt: 0, warmup: false, cell: "c".into(), instrument: None })
                 .collect();
-            let cost = |trial: &JobTrial| costs[trial.index as usize];
+            let cost = |trial: &TrialRequest| costs[trial.index as usize];
             let shares = share(&trials, hosts, cost);
             prop_assert!(!shares.is_empty() && shares.len() <= hosts);
             prop_assert!(shares.iter().all(|share| share.is_sorted_by_key(|trial| trial.index)));

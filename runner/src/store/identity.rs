@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use microbench_measure::artifacts::Artifact;
 use microbench_measure::artifacts::cache::sha256_file;
 use microbench_measure::artifacts::lock::Lock;
-use microbench_measure::emulated_host::emulator::Machine;
+use microbench_measure::emulated_host::emulator::EmulatedHostConfig;
 use microbench_measure::host::machine::facts::Facts;
 use microbench_measure::host::machine::parse;
 use microbench_measure::host::machine::tree::{MOUNTS, Tree};
@@ -63,7 +63,7 @@ impl Identity {
         kind: HostKind,
         run: &Path,
         lock: &Lock,
-        machine: Option<&Machine>,
+        machine: Option<&EmulatedHostConfig>,
         clone: Option<CloneMethod>,
     ) -> anyhow::Result<Self> {
         let tree = Tree::machine();
@@ -73,7 +73,7 @@ impl Identity {
         let own = program_digest(Path::new("/proc/self/exe"))?;
         matters.insert(PROGRAM.to_owned(), own.clone());
         if let Some(machine) = machine {
-            matters.insert(EMULATED_PROGRAM.to_owned(), program_digest(&machine.first)?);
+            matters.insert(EMULATED_PROGRAM.to_owned(), program_digest(&machine.init)?);
         }
         Ok(Self {
             fingerprint: fingerprint(kind, &matters),
@@ -194,16 +194,16 @@ fn of_machine(facts: &Facts) -> BTreeMap<String, String> {
 }
 
 /// What bears on virtual time: the emulator, its kernel, its machine; nothing of the machine below.
-fn of_emulated(machine: &Machine, lock: &Lock) -> BTreeMap<String, String> {
+fn of_emulated(machine: &EmulatedHostConfig, lock: &Lock) -> BTreeMap<String, String> {
     let digest = |path: &Path| {
         let artifact = lock.artifacts.iter().find(|artifact| artifact.path == path);
         artifact.map_or_else(|| "unknown".to_owned(), |artifact| artifact.sha256.clone())
     };
-    let anywhere = Machine {
+    let anywhere = EmulatedHostConfig {
         emulator: "emulator".into(),
         kernel: "kernel".into(),
         initramfs: "initramfs".into(),
-        first: "first".into(),
+        init: "first".into(),
         ..machine.clone()
     };
     BTreeMap::from([
@@ -234,11 +234,11 @@ mod tests {
 
     #[test]
     fn the_machine_below_does_not_matter_to_virtual_time() {
-        let machine = |memory_mib| Machine {
+        let machine = |memory_mib| EmulatedHostConfig {
             emulator: "/a/qemu".into(),
             kernel: "/a/vmlinux".into(),
             initramfs: "/run/x".into(),
-            first: "/b/microbench".into(),
+            init: "/b/microbench".into(),
             memory_mib,
             resident_mib: 1,
         };

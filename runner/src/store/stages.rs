@@ -7,7 +7,7 @@ use std::path::Path;
 
 use microbench_formats::plan::Plan;
 use microbench_formats::precision::{Look, Precision};
-use microbench_measure::trial::execution::JobTrial;
+use microbench_measure::trial::request::TrialRequest;
 use microbench_plots::limit;
 use microbench_plots::samples;
 use microbench_plots::stats::precision;
@@ -25,14 +25,14 @@ pub fn first(plan: &Plan, progress: &Progress) -> Option<u32> {
 /// The plan's trials (of a shard, its own) that have not ended, in order: of timed ones those in the first `horizon` blocks, and none beyond the
 /// block at which the stopping rule had enough; those with an instrument once there is no horizon any more.
 #[must_use]
-pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<JobTrial> {
+pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<TrialRequest> {
     let needed = horizon.or(progress.enough).unwrap_or(u32::MAX);
     let due = |instrumented: bool, block: u32| if instrumented { horizon.is_none() } else { block < needed };
     let own = |block: u32| progress.shard.is_none_or(|shard| shard.has(block));
     let left = plan.trials.iter().filter(|trial| {
         own(trial.block) && due(trial.instrument.is_some(), trial.block) && !progress.ended.contains(&trial.index)
     });
-    left.map(|trial| JobTrial {
+    left.map(|trial| TrialRequest {
         index: trial.index,
         attempt: progress.attempts.get(&trial.index).copied().unwrap_or(0),
         warmup: false,
@@ -45,7 +45,7 @@ pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<Jo
 /// Of the trials in `missing` those that are executed at once: with a limit one level of concurrency, so that each is judged before
 /// the next one begins.
 #[must_use]
-pub fn due(plan: &Plan, missing: Vec<JobTrial>) -> Vec<JobTrial> {
+pub fn due(plan: &Plan, missing: Vec<TrialRequest>) -> Vec<TrialRequest> {
     if plan.limit.is_none() {
         return missing;
     }
@@ -53,8 +53,8 @@ pub fn due(plan: &Plan, missing: Vec<JobTrial>) -> Vec<JobTrial> {
 }
 
 /// Of `trials` those of the least concurrency, timed ones before those with an instrument.
-fn next_level(trials: Vec<JobTrial>, concurrency: impl Fn(&JobTrial) -> u32) -> Vec<JobTrial> {
-    let level = |trial: &JobTrial| (trial.instrument.is_some(), concurrency(trial));
+fn next_level(trials: Vec<TrialRequest>, concurrency: impl Fn(&TrialRequest) -> u32) -> Vec<TrialRequest> {
+    let level = |trial: &TrialRequest| (trial.instrument.is_some(), concurrency(trial));
     let least = trials.iter().map(level).min();
     trials.into_iter().filter(|trial| Some(level(trial)) == least).collect()
 }
@@ -119,14 +119,14 @@ mod tests {
 
     #[test]
     fn one_level_of_concurrency_is_due_at_a_time_and_what_has_an_instrument_last() {
-        let trial = |index, cell: &str, instrument| JobTrial {
+        let trial = |index, cell: &str, instrument| TrialRequest {
             index,
             attempt: 0,
             warmup: false,
             cell: cell.into(),
             instrument,
         };
-        let concurrency = |trial: &JobTrial| if trial.cell == "one" { 1 } else { 4 };
+        let concurrency = |trial: &TrialRequest| if trial.cell == "one" { 1 } else { 4 };
         let strace = Some(Instrument::Strace);
         let all = [trial(0, "four", None), trial(1, "one", None), trial(2, "also-four", None), trial(3, "one", strace)];
         let next = |left: &[usize]| {

@@ -104,8 +104,8 @@ fn main() {
     match mode.as_str() {
         "unannounced" => {}
         _ if restored => {}
-        "chatter" => (0..1000).for_each(|_| fake_guest::announce("not a nonce")),
-        _ => fake_guest::announce(&nonce),
+        "chatter" => (0..1000).for_each(|_| fake_guest::send_ready_datagram("not a nonce")),
+        _ => fake_guest::send_ready_datagram(&nonce),
     }
     if console && !restored {
         println!("{READY_MARK} {nonce}");
@@ -301,7 +301,7 @@ fn hog() {
 /// Sends datagrams to the host without end.
 fn flood() {
     loop {
-        fake_guest::announce("not a nonce");
+        fake_guest::send_ready_datagram("not a nonce");
     }
 }
 

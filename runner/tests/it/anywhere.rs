@@ -104,7 +104,7 @@ fn the_agent_is_found_where_it_is_installed_and_its_absence_is_told_before_anyth
     let agent = installed.path("prefix/libexec/microbench/microbench-agent");
     fs::create_dir_all(agent.parent().unwrap()).unwrap();
     fs::copy("/bin/false", &agent).unwrap();
-    let output = installed.run(&["selftest", "work"]);
+    let output = installed.run(&["selftest", "workload"]);
     let said = text(&output.stderr);
     assert!(!output.status.success() && !said.contains("MB2001"), "{said}");
 }

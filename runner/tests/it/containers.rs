@@ -196,6 +196,6 @@ fn anybody_but_root_is_told_that_containers_are_not_applicable() {
     for execution in bench.counted().values() {
         let failure = execution.vms[&0].failure.clone().expect("a failure");
         assert_eq!(failure.reason, FailureReason::NotApplicable, "{}", failure.message);
-        assert!(failure.message.contains("only root may mount its file system"), "{}", failure.message);
+        assert!(failure.message.contains("mounting the guest's file system requires root"), "{}", failure.message);
     }
 }

@@ -91,7 +91,7 @@ fn vms_that_are_held_begin_together_and_answer_again_whether_all_came_up_or_not(
             let missing = vm.readings["vmm.memory_overhead_pss"].0.clone().unwrap_err();
             assert!(missing.contains("no mapping of the VMM has the size"), "{missing}");
             let end = vm.readings["vmm.memory_overhead_pss.end"].0.clone().unwrap_err();
-            assert_eq!(end, "not read: other VMs of the trial may still work");
+            assert_eq!(end, "not read: other VMs of the trial may still run their workloads");
         }
         let completed: Vec<f64> =
             execution.vms.values().map(|vm| vm.readings["vm.completed"].0.clone().unwrap()).collect();
@@ -112,7 +112,7 @@ fn what_a_trial_takes_is_read_of_every_vm() {
         assert_eq!(value("vmm.cpu_time.user") + value("vmm.cpu_time.system"), value("vmm.cpu_time"));
         assert!(vm.events["tap.begin"] < vm.events["tap.end"] && vm.events["clone.end"] <= vm.events["tap.begin"]);
         let missing = vm.readings["vmm.memory_overhead_pss"].0.clone().unwrap_err();
-        assert_eq!(missing, "not read: other VMs of the trial may still boot; `hold_s` holds them");
+        assert_eq!(missing, "not read: other VMs of the trial may still boot; set `hold_s` to hold them");
         assert!(!vm.events.contains_key("steady.begin"), "nobody asked for it");
     }
 }

@@ -451,7 +451,7 @@ fn an_emulated_host_that_dies_or_hangs_is_recorded_and_its_trials_are_run_again(
     let lost =
         journal.executions.iter().filter(|e| e.invalid.iter().any(|(why, _)| *why == Interference::EmulatedHost));
     let said: Vec<&str> = lost.map(|execution| execution.invalid[0].1.as_str()).collect();
-    assert!(said.iter().any(|words| words.starts_with("the emulated host ended")), "{said:?}");
+    assert!(said.iter().any(|words| words.starts_with("the emulated host exited")), "{said:?}");
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 4);
     assert!(counted.values().all(|execution| execution.vms[&0].failure.is_none()));
@@ -504,7 +504,7 @@ fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_n
         match cell {
             "qemu-mmio-kernel" => refused("CONFIG_VIRTIO_PCI, which kernels/microvm-6.1 has not"),
             // In the emulated host every file is in memory.
-            "qemu-cold" => refused("is in memory"),
+            "qemu-cold" => refused("is on a file system in memory"),
             _ => {
                 assert_eq!(vm.failure, None, "{cell}");
                 let startup =

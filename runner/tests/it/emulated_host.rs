@@ -1,32 +1,32 @@
-//! Emulated hosts that go wrong, played by a stand-in for the emulator. Real ones are in `emulated.rs`.
+//! EmulatedHost hosts that go wrong, played by a stand-in for the emulator. Real ones are in `emulated.rs`.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use microbench_measure::emulated_host::emulator::{Emulated, Machine, Silence};
+use microbench_measure::emulated_host::emulator::{EmulatedHost, EmulatedHostConfig, NoMessage};
 use microbench_measure::emulated_host::wire::{Job, Message};
 use microbench_measure::trial::budget::Budget;
-use microbench_measure::trial::execution::JobTrial;
+use microbench_measure::trial::request::TrialRequest;
 
 use crate::support::example;
 
 /// Long: nothing but the silent one is waited for to the end.
 const LIMIT: Duration = Duration::from_secs(300);
 
-fn machine(kernel: &str) -> Machine {
-    Machine {
+fn machine(kernel: &str) -> EmulatedHostConfig {
+    EmulatedHostConfig {
         emulator: example("fake-emulator"),
         kernel: kernel.into(),
         initramfs: "initramfs".into(),
-        first: "/first".into(),
+        init: "/first".into(),
         memory_mib: 1,
         resident_mib: 1,
     }
 }
 
-fn trial() -> JobTrial {
-    JobTrial { index: 7, attempt: 0, warmup: false, cell: "fc/1".into(), instrument: None }
+fn trial() -> TrialRequest {
+    TrialRequest { index: 7, attempt: 0, warmup: false, cell: "fc/1".into(), instrument: None }
 }
 
 fn job() -> Job {
@@ -36,18 +36,18 @@ fn job() -> Job {
         parts: Default::default(),
         workloads: Vec::new(),
         trials: vec![trial()],
-        budget: Budget::of(0),
+        budget: Budget::new(0),
         fake_guests: 1,
         log: None,
     }
 }
 
-fn boot(kernel: &str, folder: &Path) -> anyhow::Result<Emulated> {
-    Emulated::boot(&machine(kernel), &job(), folder, &folder.join("emulated-host-0-0.log"))
+fn boot(kernel: &str, folder: &Path) -> anyhow::Result<EmulatedHost> {
+    EmulatedHost::boot(&machine(kernel), &job(), folder, &folder.join("emulated-host-0-0.log"))
 }
 
 /// What an emulated host that has begun a trial comes to.
-fn silence(kernel: &str, limit: Duration) -> Silence {
+fn silence(kernel: &str, limit: Duration) -> NoMessage {
     let folder = tempfile::tempdir().unwrap();
     let mut host = boot(kernel, folder.path()).unwrap();
     match host.next(LIMIT) {
@@ -66,23 +66,23 @@ fn silence(kernel: &str, limit: Duration) -> Silence {
 #[test]
 fn a_host_that_panics_is_lost_with_its_last_words() {
     match silence("panics", LIMIT) {
-        Silence::Ended(words) => assert!(words.contains("Kernel panic - not syncing"), "{words}"),
-        Silence::Hung { .. } => panic!("it has ended"),
+        NoMessage::Exited(words) => assert!(words.contains("Kernel panic - not syncing"), "{words}"),
+        NoMessage::TimedOut { .. } => panic!("it has ended"),
     }
 }
 
 #[test]
 fn a_host_whose_port_is_lost_or_says_no_message_is_lost_too() {
     for kernel in ["loses-its-port", "cuts-a-message", "babbles"] {
-        assert!(matches!(silence(kernel, LIMIT), Silence::Ended(_)), "{kernel}");
+        assert!(matches!(silence(kernel, LIMIT), NoMessage::Exited(_)), "{kernel}");
     }
 }
 
 #[test]
 fn a_silent_host_is_taken_for_hung() {
     match silence("is-silent", Duration::from_secs(1)) {
-        Silence::Hung { seconds } => assert_eq!(seconds, 1),
-        Silence::Ended(words) => panic!("{words}"),
+        NoMessage::TimedOut { seconds } => assert_eq!(seconds, 1),
+        NoMessage::Exited(words) => panic!("{words}"),
     }
 }
 
@@ -97,5 +97,5 @@ fn an_emulator_that_does_not_start_is_an_error_with_its_words() {
 fn a_first_process_of_another_build_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let error = boot("is-of-another-build", folder.path()).unwrap_err().to_string();
-    assert!(error.contains("/first is not of the same build as this program"), "{error}");
+    assert!(error.contains("/first and this program are of different builds"), "{error}");
 }

@@ -118,7 +118,7 @@ fn a_guest_without_a_network_is_seen_on_its_console() {
             }
             ("garbage/1", Some(failure)) => {
                 assert_eq!(failure.reason, FailureReason::Protocol, "{}", failure.message);
-                assert!(failure.message.contains("statistics on the console are wrong"), "{}", failure.message);
+                assert!(failure.message.contains("statistics on the console are not valid"), "{}", failure.message);
             }
             (cell, failure) => panic!("{cell}: {failure:?}"),
         }

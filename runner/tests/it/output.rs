@@ -77,7 +77,7 @@ const COMMANDS: &[&str] = &[
     "man",
     "selftest probe --guests 1 --at-once 1 --spread 0",
     "selftest load --windows 2 --length 0.01",
-    "selftest work",
+    "selftest workload",
     "selftest aa study.toml --host fake --repetitions 1 --blocks 3 --out aa-{n}",
 ];
 

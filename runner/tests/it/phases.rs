@@ -67,8 +67,8 @@ fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
     let bench = Bench::new();
     let cells = measured(&bench, &["no-init", "ok"]);
     for (cell, missing, reason) in [
-        ("no-init/1", &PHASES[2..4], "the guest's kernel log has no hand-over to init"),
-        ("ok/1", &PHASES[1..], "the agent could not relate its clock to that of the kernel's log"),
+        ("no-init/1", &PHASES[2..4], "the guest's kernel log does not show the start of init"),
+        ("ok/1", &PHASES[1..], "the agent could not relate its clock to the clock of the kernel log"),
     ] {
         for phase in PHASES {
             let sample = &cells[cell][phase];

@@ -66,7 +66,7 @@ fn a_vmm_that_saves_no_guest_fails_its_trials_with_its_own_words() {
     let bench = bench("unsaved");
     bench.run_study();
     let vms: Vec<Vm> = bench.counted().into_values().flat_map(|execution| execution.vms.into_values()).collect();
-    let said = "no snapshot of the guest could be taken: at boot.requested: PUT /save: 400: no state";
+    let said = "cannot take a snapshot of the guest: at boot.requested: PUT /save: 400: no state";
     let words = |vm: &Vm| vm.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
     assert!(vms.iter().any(|vm| words(vm).contains(said)), "{vms:?}");
     assert!(vms.iter().all(|vm| !vm.events.contains_key("http.ok")), "{vms:?}");

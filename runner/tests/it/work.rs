@@ -76,7 +76,7 @@ fn work_that_was_not_done_is_no_number() {
         ("read = { workload = { kind = \"disk-read\", bytes = \"64 KiB\", rounds = 1 } }", "the checksum is"),
         (
             "http = { workload = { kind = \"http\", bytes = \"5000 B\", rounds = 3 } }",
-            "other bytes than it should have",
+            "the content of the file is wrong",
         ),
         (
             "send = { workload = { kind = \"tcp-send\", bytes = \"100001 B\", rounds = 1 } }",
@@ -101,7 +101,7 @@ fn work_that_took_no_time_is_no_number() {
     let bench = bench(&["no-time"], "[metrics]\n");
     let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
     assert_eq!(failure.reason, FailureReason::Protocol);
-    assert!(failure.message.contains("took no time"), "{}", failure.message);
+    assert!(failure.message.contains("the duration of the workload is 0 ns"), "{}", failure.message);
 }
 
 #[test]
@@ -113,11 +113,11 @@ fn traffic_that_breaks_off_or_never_ends_is_no_number() {
     for (mode, metrics, says) in [
         ("cut-traffic", http, "GET /file"),
         ("cut-traffic", send, "GET /stream"),
-        ("long-traffic", http, "the answer has 5001 bytes, 5000 were asked for"),
-        ("long-traffic", send, "the answer has 100002 bytes, 100001 were asked for"),
+        ("long-traffic", http, "the response has 5001 bytes instead of 5000"),
+        ("long-traffic", send, "the response has 100002 bytes instead of 100001"),
         ("traffic-of-another", http, "another VM's nonce"),
         ("traffic-of-another", send, "another VM's nonce"),
-        ("traffic-with-a-big-head", http, "a head of more than 8192 bytes"),
+        ("traffic-with-a-big-head", http, "has more than 8192 bytes"),
     ] {
         let bench = bench(&[mode], metrics);
         let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap_or_else(|| panic!("{mode}"));
@@ -137,14 +137,14 @@ fn traffic_that_stands_still_ends_at_the_deadline() {
     bench.run_study();
     let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
     assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Timeout, "workload.end"));
-    assert!(failure.message.contains("GET /file: no answer within 1 s"), "{}", failure.message);
+    assert!(failure.message.contains("GET /file: no response within 1 s"), "{}", failure.message);
 }
 
 #[test]
 fn the_agent_as_a_plain_process_does_every_kind() {
     require!(agent().map(drop));
     let output = Command::new(env!("CARGO_BIN_EXE_microbench"))
-        .args(["selftest", "work", "--folder"])
+        .args(["selftest", "workload", "--folder"])
         // The folder of the build is on a disk, where a direct read is one.
         .arg(Path::new(env!("CARGO_BIN_EXE_microbench")).parent().expect("a folder"))
         .stdin(Stdio::null())

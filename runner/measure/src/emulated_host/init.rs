@@ -1,4 +1,5 @@
-//! The first process of the emulated host: mount, read the job, execute the trials, send what they gave, restart.
+//! Init of the emulated host: it mounts file systems, reads the job, executes the trials, sends the results,
+//! and restarts the machine.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,12 +21,12 @@ use crate::sandbox;
 use crate::sandbox::isolation;
 use crate::selftest::probe::{FakeGuests, measure};
 use crate::terminal::log;
-use crate::trial::Trial;
+use crate::trial::TrialExecution;
 
-/// Word on the kernel's command line, after `--`, without which the first process does nothing.
-pub const INIT_WORD: &str = "first-process-of-the-emulated-host";
+/// Argument of the init, after `--` on the kernel command line. Without it the init does nothing.
+pub const INIT_ARGUMENT: &str = "first-process-of-the-emulated-host";
 
-/// Runs as the first process; never returns: the machine restarts, which ends its emulator.
+/// Runs the init. Never returns: the machine restarts, which ends its emulator.
 pub fn main() -> ! {
     if let Err(error) = serve() {
         errln!("microbench: {error:#}");
@@ -45,7 +46,7 @@ fn serve() -> anyhow::Result<()> {
         .with_context(|| format!("cannot open {}", path.display()))?;
     let mut reader = BufReader::new(port.try_clone()?);
     wire::send(&mut port, &Message::Up { build: wire::BUILD.to_owned() })?;
-    let job: Job = wire::receive(&mut reader)?.context("the port closed before a job came")?;
+    let job: Job = wire::receive(&mut reader)?.context("the port was closed before a job arrived")?;
     if let Some(levels) = job.log.as_deref().and_then(|text| text.parse().ok()) {
         log::start_with(&levels, false);
     }
@@ -60,14 +61,14 @@ fn serve() -> anyhow::Result<()> {
 
 fn prepare() -> anyhow::Result<()> {
     let none = MsFlags::empty();
-    // A jailer changes its root (pivot_root(2)), which cannot be done from the file system that the kernel unpacks its archive to; from
-    // the same one, mounted a second time, it can.
+    // A jailer changes its root by pivot_root(2), which fails on the initial file system that the kernel
+    // unpacks the archive to. It works on a second mount of the same file system.
     let root = Path::new("/root");
-    mount(Some("/"), root, None::<&str>, MsFlags::MS_BIND, None::<&str>).context("cannot mount the root again")?;
+    mount(Some("/"), root, None::<&str>, MsFlags::MS_BIND, None::<&str>).context("cannot bind-mount the root")?;
     std::env::set_current_dir(root).and_then(|()| std::os::unix::fs::chroot(".")).context("cannot change the root")?;
     std::env::set_current_dir("/").context("cannot enter the root")?;
-    // Not over /tmp: it is in RAM anyway, and may hold files that came with the job.
-    // /run holds snapshots of guests, for which the machine's memory was sized.
+    // /tmp is not mounted over: it is in RAM already, and may contain files of the archive. /run contains
+    // snapshots of guests. The memory of the emulated host is sized for them.
     for (kind, target, options) in [
         ("proc", "/proc", None),
         ("sysfs", "/sys", None),
@@ -79,18 +80,18 @@ fn prepare() -> anyhow::Result<()> {
             Err(error) => bail!("cannot mount {target}: {error}"),
         }
     }
-    // Where KVM counts a VM's exits; without it the reading is missing and says why.
+    // KVM counts VM exits in debugfs. Without it the reading is missing, with the reason.
     let _ = mount(Some("debugfs"), "/sys/kernel/debug", Some("debugfs"), none, None::<&str>);
     fs::create_dir_all("/dev/net").ok();
-    // This machine is the run's own: VMMs that are not root open the devices themselves.
+    // The emulated host belongs to the run: VMMs without root privileges may open the devices themselves.
     for device in ["/dev/kvm", "/dev/net/tun"].map(Path::new).into_iter().filter(|device| device.exists()) {
         fs::set_permissions(device, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
     }
-    nix::sys::prctl::set_no_new_privs().context("cannot give up new privileges")?;
+    nix::sys::prctl::set_no_new_privs().context("cannot set no_new_privs")?;
     net::isolate()
 }
 
-/// The device of the virtio-serial port with our name.
+/// Returns the device of the virtio-serial port [`PORT_NAME`].
 fn port() -> anyhow::Result<PathBuf> {
     let ports = Path::new("/sys/class/virtio-ports");
     for entry in fs::read_dir(ports).context("the emulated host has no virtio-serial ports")? {
@@ -100,7 +101,7 @@ fn port() -> anyhow::Result<PathBuf> {
             return Ok(Path::new("/dev").join(entry.file_name()));
         }
     }
-    bail!("no virtio-serial port is named {PORT_NAME}")
+    bail!("the virtio-serial port {PORT_NAME} is missing")
 }
 
 fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
@@ -110,39 +111,40 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     if let Some(why) = isolation::missing() {
-        bail!("VMMs are not isolated in the emulated host: {why}");
+        bail!("VMMs cannot be isolated in the emulated host: {why}");
     }
     let parts = job.parts;
     sandbox::ready_for(&parts)?;
-    wire::send(port, &Message::Probe(measure(Probe::Exact, FakeGuests::of_a_session(job.fake_guests))?))?;
+    wire::send(port, &Message::Probe(measure(Probe::Exact, FakeGuests::for_session(job.fake_guests))?))?;
     let mut budget = job.budget;
     let mut watcher = Watcher::new(HostKind::Emulated, kernel_messages());
-    for planned in &job.trials {
-        let cell = job.cells.iter().find(|cell| cell.id == planned.cell);
-        let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;
-        wire::send(port, &Message::Begin(planned.clone()))?;
-        debug!(trial = planned.index, attempt = planned.attempt, warmup = planned.warmup, "{} begins", planned.cell);
-        let trial = Trial {
+    for request in &job.trials {
+        let cell = job.cells.iter().find(|cell| cell.id == request.cell);
+        let (cell, parts) =
+            cell.zip(parts.get(&request.cell)).with_context(|| format!("the job has no cell {}", request.cell))?;
+        wire::send(port, &Message::Begin(request.clone()))?;
+        debug!(trial = request.index, attempt = request.attempt, warmup = request.warmup, "{} begins", request.cell);
+        let trial = TrialExecution {
             run: &job.run,
-            index: planned.index,
-            attempt: planned.attempt,
-            warmup: planned.warmup,
-            instrument: planned.instrument,
+            index: request.index,
+            attempt: request.attempt,
+            warmup: request.warmup,
+            instrument: request.instrument,
             cell,
             workloads: &job.workloads,
             parts,
         };
-        // What a trial's guests do not take of the pool would be missing elsewhere.
+        // Huge pages that the trial's guests do not use would be missing elsewhere.
         huge_pages::reserve(huge_pages::of(&parts.guest) * u64::from(trial.vms()))?;
-        let refused = budget.refuse(planned, trial.vms());
+        let refused = budget.refuse(request, trial.vms());
         let records: Vec<Record> = refused.unwrap_or_else(|| trial.execute(scratch, console, &mut watcher));
-        budget.saw(&records);
+        budget.observe(&records);
         wire::send(port, &Message::End { records, consoles: take_logs(console)? })?;
     }
     Ok(())
 }
 
-/// The console logs of the trial that has just ended; the files are removed.
+/// Reads and removes the console logs of the trial.
 fn take_logs(folder: &Path) -> io::Result<BTreeMap<String, String>> {
     let mut logs = BTreeMap::new();
     for entry in fs::read_dir(folder)? {

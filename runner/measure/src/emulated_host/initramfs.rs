@@ -1,5 +1,5 @@
-//! The emulated host's whole file system: the programs, their libraries and firmware, kernels and images, each at the path
-//! that it has outside, in one uncompressed cpio archive that the kernel unpacks into RAM.
+//! The initramfs of the emulated host: programs, libraries, firmware, kernels and images, each at the path
+//! that it has on the host. It is one uncompressed cpio archive, which the kernel unpacks into RAM.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use cpio::newc::{Builder, trailer};
 
-/// Folders that the first process mounts things on.
+/// Mount points of the init.
 const FOLDERS: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/root"];
 const FOLDER_MODE: u32 = 0o040_755;
 const FILE_MODE: u32 = 0o100_755;
 
-/// Writes an archive with `files` (from the absolute path inside to the file outside; symlinks are followed) to `target`;
-/// returns its size.
+/// Writes an archive of `files` to `target` and returns its size, bytes. `files` maps the absolute path in
+/// the archive to the file on the host; symlinks are followed.
 ///
 /// # Errors
-/// When a file cannot be read or the archive cannot be written.
+/// Fails if a file cannot be read, is larger than 4 GiB, or the archive cannot be written.
 pub fn write(files: &BTreeMap<PathBuf, PathBuf>, target: &Path) -> anyhow::Result<u64> {
     let context = || format!("cannot write {}", target.display());
     let mut archive = BufWriter::with_capacity(1 << 20, File::create(target).with_context(context)?);
@@ -29,18 +29,19 @@ pub fn write(files: &BTreeMap<PathBuf, PathBuf>, target: &Path) -> anyhow::Resul
     let mut inode = 1;
     let mut builder = |path: &Path, mode: u32| {
         inode += 1;
-        // Names are relative to the root; one time for all keeps equal inputs equal.
+        // Names are relative to the root. All entries have the same time, so that equal inputs produce equal
+        // archives.
         let name = path.strip_prefix("/").unwrap_or(path).to_string_lossy().into_owned();
         Builder::new(&name).ino(inode).mode(mode).nlink(1).mtime(1)
     };
     for folder in &folders {
-        // Sorted, so parents come first.
+        // Sorted, so that parents precede their children.
         builder(folder, FOLDER_MODE).write(&mut archive, 0).finish().with_context(context)?;
     }
     for (path, source) in files {
         let mut file = File::open(source).with_context(|| format!("cannot open {}", source.display()))?;
         let size = u32::try_from(file.metadata()?.len())
-            .with_context(|| format!("{} is too large for the emulated host (4 GiB)", path.display()))?;
+            .with_context(|| format!("{} is too large for the emulated host (at most 4 GiB)", path.display()))?;
         let mut entry = builder(path, FILE_MODE).write(&mut archive, size);
         io::copy(&mut file, &mut entry).with_context(|| format!("cannot copy {}", path.display()))?;
         entry.finish().with_context(context)?;
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archive_holds_folders_before_files_at_their_own_paths() {
+    fn folders_precede_files_and_paths_are_kept() {
         let outside = tempfile::tempdir().unwrap();
         let file = outside.path().join("deep/file");
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -1,8 +1,10 @@
-//! The emulated host: a machine of QEMU's TCG with AMD SVM, in virtual time (one instruction = 1 ns), in which this same
-//! program runs real VMMs under real KVM.
+//! The emulated host: QEMU emulates a machine with AMD SVM (TCG) in virtual time, one instruction per
+//! nanosecond. In it, this crate runs real VMMs under real KVM.
 //!
-//! [`initramfs`] packs all that a trial touches, [`emulator`] boots it, [`inside`] is this program as its first process,
-//! [`wire`] is what the two say to each other over a virtio-serial port.
+//! - [`initramfs`] packs all files that a trial needs.
+//! - [`emulator`] boots the emulated host.
+//! - [`init`] is its init, which executes the trials.
+//! - [`wire`] is the protocol between the runner and the init over a virtio-serial port.
 
 pub mod emulator;
 pub mod init;

@@ -1,6 +1,6 @@
-//! What the runner and its part inside the emulated host say to each other: one JSON value a line.
+//! Protocol between the runner and the init of the emulated host: one JSON value per line.
 //!
-//! The runner sends one [`Job`]; that part answers with [`Message`]s.
+//! The runner sends one [`Job`]; the init responds with [`Message`]s.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -13,67 +13,73 @@ use serde::{Deserialize, Serialize};
 
 use crate::parts::Parts;
 use crate::trial::budget::Budget;
-use crate::trial::execution::JobTrial;
+use crate::trial::request::TrialRequest;
 
-/// What this program was built of, as hex digits: who is of another build is not understood, and measures otherwise.
+/// Hash of the sources of this build, hex digits. A runner and an init of different builds refuse to work
+/// together.
 pub const BUILD: &str = env!("MICROBENCH_BUILD");
-/// Name of the virtio-serial port.
 pub const PORT_NAME: &str = "microbench";
-/// Longest line that is read: the records and consoles of one trial.
+/// Longest accepted line, bytes. It contains the records and consoles of one trial.
 const LINE_LIMIT: u64 = 256 << 20;
 
-/// Trials to execute.
+/// Trials that the emulated host executes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// Name of the run.
     pub run: String,
-    /// The cells that the trials are of.
+    /// The cells of the trials.
     pub cells: Vec<Cell>,
-    /// What each cell's VMs are made of, by cell.
+    /// Engine, settings and files of each cell's VMs, by cell.
     pub parts: BTreeMap<String, Parts>,
-    /// What every VM does.
+    /// Workloads of every VM, in order.
     pub workloads: Vec<Workload>,
-    /// The trials in order.
-    pub trials: Vec<JobTrial>,
-    /// When their cells are given up.
+    /// The trials, in order of execution.
+    pub trials: Vec<TrialRequest>,
+    /// Failure budget of the cells.
     pub budget: Budget,
-    /// Fake guests that the probe is measured by first.
+    /// Number of fake guests that measure the probe's error before the first trial.
     pub fake_guests: u32,
-    /// What the first process logs to the machine's console, as `MICROBENCH_LOG` has it; `None` for nothing.
+    /// Log filter of the init, in the syntax of `MICROBENCH_LOG`; it logs to the console. `None` for no logs.
     pub log: Option<String>,
 }
 
-/// What comes out of the emulated host.
+/// Message from the init to the runner.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
-    /// The first process runs.
+    /// The init has started.
     Up {
-        /// Its [`BUILD`].
+        /// [`BUILD`] of the init.
         build: String,
     },
-    /// The error of the probe in there.
+    /// Measured error of the probe in the emulated host.
     Probe(ProbeError),
-    /// A trial begins.
-    Begin(JobTrial),
-    /// A trial has ended.
+    Begin(TrialRequest),
     End {
-        /// From `TrialStart` to `TrialEnd`.
+        /// Records from `TrialStart` to `TrialEnd`.
         records: Vec<Record>,
-        /// Console logs by name; text with invalid UTF-8 replaced.
+        /// Console logs by file name; invalid UTF-8 is replaced.
         consoles: BTreeMap<String, String>,
     },
-    /// Every trial has ended.
+    /// All trials have been executed.
     Done,
-    /// It cannot go on.
+    /// The init cannot continue, for the contained reason.
     Failed(String),
 }
 
 /// Writes one value as a line.
 ///
+/// ```
+/// use microbench_measure::emulated_host::wire::{self, Message};
+///
+/// let mut line = Vec::new();
+/// wire::send(&mut line, &Message::Done).unwrap();
+/// assert_eq!(line, b"\"done\"\n");
+/// assert!(matches!(wire::receive(&mut line.as_slice()).unwrap(), Some(Message::Done)));
+/// ```
+///
 /// # Errors
-/// That of the writer.
+/// Fails if the writer fails.
 pub fn send<T: Serialize>(writer: &mut impl Write, value: &T) -> io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
@@ -84,7 +90,7 @@ pub fn send<T: Serialize>(writer: &mut impl Write, value: &T) -> io::Result<()> 
 /// Reads one line as a value; `None` at the end of the stream.
 ///
 /// # Errors
-/// That of the reader; a line that is too long or does not parse.
+/// Fails if the reader fails, or if the line is too long or not valid.
 pub fn receive<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
     let mut line = Vec::new();
     let read = io::Read::take(&mut *reader, LINE_LIMIT).read_until(b'\n', &mut line)?;

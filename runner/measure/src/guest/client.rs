@@ -1,6 +1,7 @@
-//! The client of a guest's agent, over reqwest: everything but the start-up probe.
+//! HTTP client of a guest's agent, based on reqwest. The start-up probe does not use it ([`crate::probe`]).
 //!
-//! The guest is hostile: every answer is bounded in size and time, must be a 2xx, must carry the VM's nonce, must parse.
+//! The guest is untrusted. Every response is limited in size and time, must have a 2xx status, must carry the
+//! VM's nonce, and must parse.
 
 use std::future::Future;
 use std::io;
@@ -16,100 +17,93 @@ use tokio::runtime::{self, Handle, Runtime};
 
 use crate::guest::http;
 
-/// Most bytes read of an answer's body.
+/// Largest response body that is accepted, bytes.
 const BODY_LIMIT: usize = 256 << 10;
 
-/// The request for work.
-pub(crate) const WORK: &str = "POST /work";
+/// Request that runs a workload.
+pub(crate) const POST_WORK: &str = "POST /work";
 
-/// Why a request to the agent failed.
+/// A request to the agent failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
-    /// No answer in time.
-    #[error("{request}: no answer within {seconds} s")]
+    /// The response did not arrive within the time limit.
+    #[error("{request}: no response within {seconds} s")]
     Timeout {
-        /// The request, as `GET /stats`.
+        /// Method and path, for example `GET /stats`.
         request: &'static str,
-        /// The limit.
+        /// The time limit.
         seconds: u64,
     },
     /// The connection failed.
     #[error("{request}")]
-    Transport {
-        /// The request.
-        request: &'static str,
-        /// Cause.
-        source: reqwest::Error,
-    },
-    /// A connection of timed traffic failed.
+    Transport { request: &'static str, source: reqwest::Error },
+    /// A connection that carries timed traffic failed.
     #[error("{request}")]
-    Connection {
-        /// The request.
-        request: &'static str,
-        /// Cause.
-        source: io::Error,
-    },
-    /// The answer breaks the protocol.
+    Connection { request: &'static str, source: io::Error },
+    /// The response violates the protocol.
     #[error("{request}: {problem}")]
-    Protocol {
-        /// The request.
-        request: &'static str,
-        /// What is wrong with the answer.
-        problem: String,
-    },
+    Protocol { request: &'static str, problem: String },
 }
 
-/// Clients of agents: one thread waits for what the agents of all guests answer.
+/// Creates clients of agents. All of them share one thread, which runs their requests.
 #[derive(Debug)]
-pub struct Agents {
+pub struct AgentClients {
     runtime: Runtime,
     client: Client,
 }
 
-impl Agents {
-    /// Starts the thread.
+impl AgentClients {
+    /// Starts the thread that runs the requests.
     ///
     /// # Errors
-    /// When it or the client cannot be had.
+    /// Fails if the thread or the HTTP client cannot be created.
     pub fn new() -> anyhow::Result<Self> {
         let runtime = runtime::Builder::new_multi_thread().worker_threads(1).thread_name("agents").enable_all().build();
         let client = http::builder().redirect(redirect::Policy::none()).build();
         Ok(Self {
             runtime: runtime.context("cannot start tokio")?,
-            client: client.context("cannot set up the agents' client")?,
+            client: client.context("cannot create the HTTP client of the agents")?,
         })
     }
 
-    /// A client for the agent at `address`, whose answers must carry `nonce`; work may take `work`, every other request `request`. It is of use
-    /// as long as this lasts.
+    /// Returns a client of the agent at `address`, whose responses must carry `nonce`. `workload` limits the
+    /// time of a workload, `request` the time of any other request. The client works as long as `self`
+    /// exists.
     #[must_use]
-    pub fn guest(&self, address: SocketAddr, nonce: &str, request: Duration, work: Duration) -> Guest {
+    pub fn client(&self, address: SocketAddr, nonce: &str, request: Duration, workload: Duration) -> AgentClient {
         let (handle, client) = (self.runtime.handle().clone(), self.client.clone());
-        Guest { handle, client, address, nonce: nonce.to_owned(), request, work }
+        AgentClient {
+            handle,
+            client,
+            address,
+            nonce: nonce.to_owned(),
+            request_timeout: request,
+            workload_timeout: workload,
+        }
     }
 }
 
-/// A client of one VM's agent.
+/// Client of one VM's agent.
 #[derive(Debug)]
-pub struct Guest {
+pub struct AgentClient {
     handle: Handle,
     client: Client,
     address: SocketAddr,
     nonce: String,
-    request: Duration,
-    work: Duration,
+    request_timeout: Duration,
+    workload_timeout: Duration,
 }
 
-impl Guest {
-    /// That it still answers: `GET /`.
+impl AgentClient {
+    /// Checks that the agent responds: `GET /`.
     ///
     /// # Errors
     /// [`GuestError`].
-    pub fn answers(&self) -> Result<(), GuestError> {
+    pub fn check_responds(&self) -> Result<(), GuestError> {
         self.send("GET /", None).map(drop)
     }
 
-    /// The kernel log and the machine as the guest sees them.
+    /// Reads the statistics of the guest: its kernel log, its machine, its clock.
     ///
     /// # Errors
     /// [`GuestError`].
@@ -117,40 +111,38 @@ impl Guest {
         self.json("GET /stats", None)
     }
 
-    /// Has the guest work, and time itself.
+    /// Runs a workload that the guest times itself.
     ///
     /// # Errors
     /// [`GuestError`].
-    pub(crate) fn work(&self, work: WorkRequest) -> Result<WorkReply, GuestError> {
-        let body = serde_json::to_string(&work)
-            .map_err(|error| GuestError::Protocol { request: WORK, problem: error.to_string() })?;
-        self.json(WORK, Some(body))
+    pub(crate) fn run_workload(&self, request: WorkRequest) -> Result<WorkReply, GuestError> {
+        let body = serde_json::to_string(&request)
+            .map_err(|error| GuestError::Protocol { request: POST_WORK, problem: error.to_string() })?;
+        self.json(POST_WORK, Some(body))
     }
 
-    /// Where the agent listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What its answers must carry.
     pub(crate) fn nonce(&self) -> &str {
         &self.nonce
     }
 
-    /// What `traffic` gives, within the time that work may take; `request` names it in errors. This thread alone waits for it: what is timed
-    /// here does not wait until another thread has woken.
-    pub(crate) fn in_time<T>(
+    /// Runs `traffic` within the time limit of a workload; `request` names it in errors. The calling thread
+    /// runs the traffic itself, so that a measured time does not include the wake-up of another thread.
+    pub(crate) fn run_timed_traffic<T>(
         &self,
         request: &'static str,
         traffic: impl Future<Output = Result<T, GuestError>>,
     ) -> Result<T, GuestError> {
         let failed = |source| GuestError::Connection { request, source };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let late = GuestError::Timeout { request, seconds: self.work.as_secs() };
-        runtime.block_on(async { tokio::time::timeout(self.work, traffic).await.unwrap_or(Err(late)) })
+        let timed_out = GuestError::Timeout { request, seconds: self.workload_timeout.as_secs() };
+        runtime.block_on(async { tokio::time::timeout(self.workload_timeout, traffic).await.unwrap_or(Err(timed_out)) })
     }
 
-    /// Asks the guest to end. Returns when the answer is there.
+    /// Requests the guest's shutdown. Returns when the response has arrived; the guest may still be running.
     ///
     /// # Errors
     /// [`GuestError`].
@@ -161,18 +153,18 @@ impl Guest {
     fn json<T: DeserializeOwned>(&self, request: &'static str, body: Option<String>) -> Result<T, GuestError> {
         let bytes = self.send(request, body)?;
         serde_json::from_slice(&bytes)
-            .map_err(|error| GuestError::Protocol { request, problem: format!("the answer does not parse: {error}") })
+            .map_err(|error| GuestError::Protocol { request, problem: format!("the response is not valid: {error}") })
     }
 
-    /// Sends a request, `METHOD PATH`, and returns the body of its answer.
+    /// Sends `request`, a method and a path, and returns the body of the response.
     fn send(&self, request: &'static str, body: Option<String>) -> Result<Vec<u8>, GuestError> {
-        self.handle.block_on(self.ask(request, body))
+        self.handle.block_on(self.exchange(request, body))
     }
 
-    async fn ask(&self, request: &'static str, body: Option<String>) -> Result<Vec<u8>, GuestError> {
+    async fn exchange(&self, request: &'static str, body: Option<String>) -> Result<Vec<u8>, GuestError> {
         let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
-        let timeout = if request == WORK { self.work } else { self.request };
+        let timeout = if request == POST_WORK { self.workload_timeout } else { self.request_timeout };
         let failed = |source: reqwest::Error| {
             if source.is_timeout() {
                 GuestError::Timeout { request, seconds: timeout.as_secs() }
@@ -180,28 +172,28 @@ impl Guest {
                 GuestError::Transport { request, source }
             }
         };
-        let wrong = |problem: String| GuestError::Protocol { request, problem };
+        let invalid = |problem: String| GuestError::Protocol { request, problem };
         let mut call = self.client.request(method, format!("http://{}{path}", self.address)).timeout(timeout);
         if let Some(body) = body {
             call = call.header("content-type", "application/json").body(body);
         }
-        let mut answer = call.send().await.map_err(failed)?;
-        let status = answer.status();
-        match answer.headers().get(NONCE_HEADER).map(|value| value.as_bytes() == self.nonce.as_bytes()) {
+        let mut response = call.send().await.map_err(failed)?;
+        let status = response.status();
+        match response.headers().get(NONCE_HEADER).map(|value| value.as_bytes() == self.nonce.as_bytes()) {
             Some(true) => {}
-            Some(false) => return Err(wrong("the answer carries another VM's nonce".into())),
-            None => return Err(wrong("the answer carries no nonce".into())),
+            Some(false) => return Err(invalid("the response carries another VM's nonce".into())),
+            None => return Err(invalid("the response carries no nonce".into())),
         }
         let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if bytes.len() + chunk.len() > BODY_LIMIT {
-                return Err(wrong(format!("the answer has more than {BODY_LIMIT} bytes")));
+                return Err(invalid(format!("the response has more than {BODY_LIMIT} bytes")));
             }
             bytes.extend_from_slice(&chunk);
         }
         if !status.is_success() {
             let text: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
-            return Err(wrong(format!("status {status}: {text}")));
+            return Err(invalid(format!("status {status}: {text}")));
         }
         Ok(bytes)
     }

@@ -1,10 +1,13 @@
-//! The consoles of VMs: read by one thread, stamped, bounded, kept in files.
+//! Reader of the VMs' consoles: one thread reads all of them, time-stamps marks, and writes bounded log
+//! files.
 //!
-//! A guest writes its console byte by byte, and to be woken for each byte would take more of a CPU than all else that the runner does while
-//! guests boot. So the thread reads what there is, and after that lets [`PAUSE`] go by: an instant of a console is late by up to that.
+//! A guest writes its console byte by byte. One wake-up per byte would use more CPU time than everything else
+//! that the runner does while guests boot. Therefore the thread reads what is available and then sleeps for
+//! [`PAUSE`]; a console's time stamp is late by up to that.
 //!
-//! The guest is hostile: at most [`FILE_LIMIT`] bytes go to the file and at most [`LINE_LIMIT`] bytes of a line are looked at;
-//! the rest is read and thrown away, so that a flood blocks neither the VMM nor the runner's memory.
+//! The guest is untrusted: at most [`FILE_LIMIT`] bytes are written to the file, and at most [`LINE_LIMIT`]
+//! bytes of a line are searched. The rest is read and discarded, so that a flood neither blocks the VMM nor
+//! fills the runner's memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -24,121 +27,122 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::guest::kernel_errors;
 use crate::sys::clock::Instant;
 
-/// Bytes of a console that are kept.
+/// Largest size of a console's log file, bytes. The rest of the console is discarded.
 pub const FILE_LIMIT: usize = 1 << 20;
-/// Time from one look at the consoles to the next; docs/explanation/measuring-a-boot.md states it.
+/// Time between two reads of the consoles, stated in docs/explanation/measuring-a-boot.md.
 pub const PAUSE: Duration = Duration::from_micros(200);
-/// Bytes that wait to be written to the file at most.
-const WAITING_LIMIT: usize = 16 << 10;
-/// When no console says anything for so long, what waits is written, milliseconds.
+/// Size of the write buffer of a log file, bytes.
+const BUFFER_LIMIT: usize = 16 << 10;
+/// If no console is written to for this time, the write buffers are flushed; milliseconds.
 const QUIET_MS: u16 = 100;
-/// Bytes of one console that one look takes: a flood of one guest does not keep the others waiting.
-const LOOK_LIMIT: usize = 64 << 10;
-/// Bytes that a pipe holds at most (`/proc/sys/fs/pipe-max-size`, as the kernel has it): what a VMM that has ended left.
+/// Largest number of bytes per read of one console, so that a flood of one guest does not delay the others.
+const READ_LIMIT: usize = 64 << 10;
+/// Largest capacity of a pipe (`/proc/sys/fs/pipe-max-size`), and so of the data that a VMM leaves when it
+/// exits.
 const PIPE_LIMIT: usize = 1 << 20;
-/// Bytes of one line that are searched for a mark; statistics are as long as the kernel's command line, which is 2 KiB at most, and
-/// a little more.
+/// Length of a line that is searched for marks, bytes. The longest mark is that of the statistics: the kernel
+/// command line, at most 2 KiB, and a little more.
 const LINE_LIMIT: usize = 4096;
-/// Bytes of the tail that goes into a failure's message.
+/// Length of the console's end that is quoted in an error message, bytes.
 const TAIL_LIMIT: usize = 2048;
-/// What the thread's end wakes it by; no console has the number.
+/// Epoll token of the event that stops the thread; not a file descriptor.
 const STOP: u64 = u64::MAX;
 
-/// The instants that a console shows.
+/// Instants of the events that are visible on a console; `None` if the event was not seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// First byte.
+    /// The first byte was written.
     pub first: Option<Instant>,
-    /// The agent's ready mark with this VM's nonce.
+    /// The agent wrote its ready mark with this VM's nonce.
     pub ready: Option<Instant>,
-    /// The agent's restart mark.
+    /// The agent wrote its restart mark.
     pub restart: Option<Instant>,
 }
 
-/// What a console showed from its beginning to its end.
+/// Summary of a console after the VM's end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// The instants.
+pub struct ConsoleSummary {
     pub marks: Marks,
-    /// The last lines, for a message.
+    /// The last lines, for error messages.
     pub tail: String,
-    /// The first complaint of the guest's kernel.
-    pub complaint: Option<String>,
-    /// What the agent said of its guest, as JSON; only a guest without a network does.
+    /// The first kernel error (oops, panic or stall) that the guest printed.
+    pub kernel_error: Option<String>,
+    /// The agent's statistics as JSON. Only the agent of a guest without a network prints them.
     pub stats: Option<Vec<u8>>,
 }
 
-/// The thread that reads consoles, and those that it reads; it ends when this is dropped.
+/// Thread that reads the consoles of all VMs; it stops on drop.
 #[derive(Debug)]
-pub struct Consoles {
-    desk: Arc<Desk>,
+pub struct ConsoleReader {
+    registry: Arc<Registry>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread and the others share.
+/// State that the reader thread shares with the threads of the VMs.
 #[derive(Debug)]
-struct Desk {
+struct Registry {
     epoll: Epoll,
     stop: EventFd,
-    /// By the number of its descriptor.
+    /// Open consoles by file descriptor.
     open: Mutex<HashMap<u64, Arc<Stream>>>,
 }
 
-/// A console that is being read.
+/// Handle of a console that the reader thread reads.
 #[derive(Debug)]
 pub struct Console {
     stream: Arc<Stream>,
-    desk: Arc<Desk>,
+    registry: Arc<Registry>,
 }
 
 #[derive(Debug)]
 struct Stream {
-    /// It never ends, and is read without waiting.
+    /// Non-blocking; never reports end of file ([`open_without_eof`]).
     pipe: File,
     state: Mutex<State>,
 }
 
-/// What came of a console so far.
+/// State of a console.
 #[derive(Debug)]
 struct State {
     log: PathBuf,
     ready: Vec<u8>,
     stats_mark: Vec<u8>,
     marks: Marks,
-    complaint: Option<String>,
+    kernel_error: Option<String>,
     stats: Option<Vec<u8>>,
     line: Vec<u8>,
     tail: Vec<u8>,
-    /// What is not in the file yet.
-    waiting: Vec<u8>,
-    /// Bytes that the file has room for.
-    room: usize,
+    /// Bytes that are not written to the file yet.
+    buffer: Vec<u8>,
+    /// Bytes that may still be written to the file.
+    remaining: usize,
 }
 
-impl Consoles {
-    /// Starts the thread.
+impl ConsoleReader {
+    /// Starts the reader thread.
     ///
     /// # Errors
-    /// When it, or what wakes it, cannot be had.
+    /// Fails if the thread, the epoll instance or the eventfd cannot be created.
     pub fn new() -> anyhow::Result<Self> {
         let context = "cannot read consoles";
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context(context)?;
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).context(context)?;
         epoll.add(&stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP)).context(context)?;
-        let desk = Arc::new(Desk { epoll, stop, open: Mutex::default() });
-        let its = Arc::clone(&desk);
-        let thread = std::thread::Builder::new().name("consoles".into()).spawn(move || its.read()).context(context)?;
-        Ok(Self { desk, thread: Some(thread) })
+        let registry = Arc::new(Registry { epoll, stop, open: Mutex::default() });
+        let shared = Arc::clone(&registry);
+        let thread =
+            std::thread::Builder::new().name("consoles".into()).spawn(move || shared.read_loop()).context(context)?;
+        Ok(Self { registry, thread: Some(thread) })
     }
 
-    /// Reads `pipe` into the file `log`; `nonce` is what the ready mark must carry.
+    /// Begins to read `pipe` into the new file `log`. The ready mark counts only with `nonce`.
     ///
     /// # Errors
-    /// When the log cannot be created or the pipe cannot be waited for.
+    /// Fails if the log cannot be created or the pipe cannot be registered.
     pub fn read(&self, pipe: PipeReader, log: &Path, nonce: &str) -> anyhow::Result<Console> {
         File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let context = "cannot read a console";
-        let pipe = without_end(&pipe).context(context)?;
+        let pipe = open_without_eof(&pipe).context(context)?;
         let stream = Arc::new(Stream {
             pipe,
             state: Mutex::new(State {
@@ -146,24 +150,24 @@ impl Consoles {
                 ready: format!("{READY_MARK} {nonce}").into_bytes(),
                 stats_mark: format!("{STATS_MARK} {nonce} ").into_bytes(),
                 marks: Marks::default(),
-                complaint: None,
+                kernel_error: None,
                 stats: None,
                 line: Vec::new(),
                 tail: Vec::new(),
-                waiting: Vec::new(),
-                room: FILE_LIMIT,
+                buffer: Vec::new(),
+                remaining: FILE_LIMIT,
             }),
         });
         let number = stream.number();
-        lock(&self.desk.open).insert(number, Arc::clone(&stream));
-        self.desk.epoll.add(&stream.pipe, EpollEvent::new(EpollFlags::EPOLLIN, number)).context(context)?;
-        Ok(Console { stream, desk: Arc::clone(&self.desk) })
+        lock(&self.registry.open).insert(number, Arc::clone(&stream));
+        self.registry.epoll.add(&stream.pipe, EpollEvent::new(EpollFlags::EPOLLIN, number)).context(context)?;
+        Ok(Console { stream, registry: Arc::clone(&self.registry) })
     }
 }
 
-impl Drop for Consoles {
+impl Drop for ConsoleReader {
     fn drop(&mut self) {
-        let _ = self.desk.stop.write(1);
+        let _ = self.registry.stop.write(1);
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
@@ -171,37 +175,38 @@ impl Drop for Consoles {
 }
 
 impl Console {
-    /// The instants seen so far.
+    /// Returns the instants seen so far.
     #[must_use]
     pub fn marks(&self) -> Marks {
         lock(&self.stream.state).marks
     }
 
-    /// Takes what is left: call it once the VMM has ended. Who else holds the console open is not waited for.
+    /// Reads the rest of the console and returns its summary. Call it after the VMM has exited. Does not wait
+    /// for other processes that have the console open.
     #[must_use]
-    pub fn finish(self) -> Seen {
-        self.desk.forget(&self.stream);
+    pub fn finish(self) -> ConsoleSummary {
+        self.registry.unregister(&self.stream);
         let mut state = lock(&self.stream.state);
-        state.take_all(&self.stream.pipe, PIPE_LIMIT);
-        state.save();
+        state.read_available(&self.stream.pipe, PIPE_LIMIT);
+        state.flush();
         let tail = state.tail();
-        Seen { marks: state.marks, tail, complaint: state.complaint.take(), stats: state.stats.take() }
+        ConsoleSummary { marks: state.marks, tail, kernel_error: state.kernel_error.take(), stats: state.stats.take() }
     }
 }
 
 impl Drop for Console {
     fn drop(&mut self) {
-        self.desk.forget(&self.stream);
+        self.registry.unregister(&self.stream);
     }
 }
 
-impl Desk {
-    /// Reads until it is told to stop.
-    fn read(&self) {
+impl Registry {
+    /// Reads the consoles until the stop event.
+    fn read_loop(&self) {
         let mut events = [EpollEvent::empty(); 64];
-        let mut unsaved = false;
+        let mut unflushed = false;
         loop {
-            let timeout = if unsaved { EpollTimeout::from(QUIET_MS) } else { EpollTimeout::NONE };
+            let timeout = if unflushed { EpollTimeout::from(QUIET_MS) } else { EpollTimeout::NONE };
             let found = match self.epoll.wait(&mut events, timeout) {
                 Ok(found) => found,
                 Err(nix::errno::Errno::EINTR) => continue,
@@ -209,8 +214,8 @@ impl Desk {
             };
             if found == 0 {
                 let open: Vec<Arc<Stream>> = lock(&self.open).values().cloned().collect();
-                open.iter().for_each(|stream| lock(&stream.state).save());
-                unsaved = false;
+                open.iter().for_each(|stream| lock(&stream.state).flush());
+                unflushed = false;
                 continue;
             }
             for number in events[..found].iter().map(EpollEvent::data) {
@@ -219,15 +224,15 @@ impl Desk {
                 }
                 let stream = lock(&self.open).get(&number).cloned();
                 let Some(stream) = stream else { continue };
-                lock(&stream.state).take_all(&stream.pipe, LOOK_LIMIT);
-                unsaved = true;
+                lock(&stream.state).read_available(&stream.pipe, READ_LIMIT);
+                unflushed = true;
             }
             std::thread::sleep(PAUSE);
         }
     }
 
-    /// One console is not read any more.
-    fn forget(&self, stream: &Stream) {
+    /// Stops reading one console.
+    fn unregister(&self, stream: &Stream) {
         if lock(&self.open).remove(&stream.number()).is_some() {
             let _ = self.epoll.delete(&stream.pipe);
         }
@@ -241,13 +246,13 @@ impl Stream {
 }
 
 impl State {
-    /// Takes what is there, `limit` bytes or a little more at most.
-    fn take_all(&mut self, mut pipe: &File, limit: usize) {
+    /// Reads what is available, up to about `limit` bytes.
+    fn read_available(&mut self, mut pipe: &File, limit: usize) {
         let (mut buffer, mut taken) = ([0; 4 << 10], 0);
         while taken < limit {
             match pipe.read(&mut buffer) {
                 Ok(read @ 1..) => {
-                    self.take(&buffer[..read], Instant::now());
+                    self.process(&buffer[..read], Instant::now());
                     taken += read;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -256,15 +261,15 @@ impl State {
         }
     }
 
-    fn take(&mut self, bytes: &[u8], now: Instant) {
+    fn process(&mut self, bytes: &[u8], now: Instant) {
         self.marks.first.get_or_insert(now);
         for &byte in bytes {
             if byte == b'\n' {
-                if self.complaint.is_none() {
-                    self.complaint = kernel_errors::find(&String::from_utf8_lossy(&self.line));
+                if self.kernel_error.is_none() {
+                    self.kernel_error = kernel_errors::find(&String::from_utf8_lossy(&self.line));
                 }
-                if let (None, Some(told)) = (&self.stats, self.line.strip_prefix(&self.stats_mark[..])) {
-                    self.stats = Some(told.to_vec());
+                if let (None, Some(json)) = (&self.stats, self.line.strip_prefix(&self.stats_mark[..])) {
+                    self.stats = Some(json.to_vec());
                 }
                 self.line.clear();
             } else if self.line.len() < LINE_LIMIT {
@@ -279,33 +284,34 @@ impl State {
         self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_LIMIT)..]);
         let surplus = self.tail.len().saturating_sub(TAIL_LIMIT);
         self.tail.drain(..surplus);
-        let kept = bytes.len().min(self.room);
-        self.waiting.extend_from_slice(&bytes[..kept]);
-        self.room -= kept;
-        if self.waiting.len() >= WAITING_LIMIT {
-            self.save();
+        let kept = bytes.len().min(self.remaining);
+        self.buffer.extend_from_slice(&bytes[..kept]);
+        self.remaining -= kept;
+        if self.buffer.len() >= BUFFER_LIMIT {
+            self.flush();
         }
     }
 
-    /// Writes what waits to the file, which is open for no longer than that: a trial of thousands of VMs has that many consoles.
-    fn save(&mut self) {
-        if !self.waiting.is_empty() {
-            // A full disk must not stop the reading; the journal's own write reports it.
-            drop(File::options().append(true).open(&self.log).and_then(|mut file| file.write_all(&self.waiting)));
-            self.waiting.clear();
+    /// Appends the write buffer to the file. The file is opened for this alone, because a trial of thousands
+    /// of VMs has as many consoles.
+    fn flush(&mut self) {
+        if !self.buffer.is_empty() {
+            // A full disk must not stop the reader; the write of the journal reports it.
+            drop(File::options().append(true).open(&self.log).and_then(|mut file| file.write_all(&self.buffer)));
+            self.buffer.clear();
         }
     }
 
-    /// The last lines, for a message.
+    /// Returns the last lines without control characters.
     fn tail(&self) -> String {
         let text = String::from_utf8_lossy(&self.tail).into_owned();
         text.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
     }
 }
 
-/// The reading end of `pipe`, opened for writing as well: who reads without waiting is then not woken when the last writer ends, which is
-/// when a VMM's end is timed.
-fn without_end(pipe: &PipeReader) -> io::Result<File> {
+/// Opens the read end of `pipe` for writing as well, so that it has no end of file. Otherwise the exit of the
+/// last writer would wake the reader thread just when the end of a VMM is timed.
+fn open_without_eof(pipe: &PipeReader) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
@@ -318,11 +324,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// What is seen of a console that says `text`, and its file.
-    fn seen(text: &[u8]) -> (Seen, Vec<u8>) {
+    /// Returns the summary and the log file of a console with this text.
+    fn read_summary(text: &[u8]) -> (ConsoleSummary, Vec<u8>) {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let consoles = Consoles::new().unwrap();
+        let consoles = ConsoleReader::new().unwrap();
         let (reader, mut writer) = io::pipe().unwrap();
         let console = consoles.read(reader, &log, "abc").unwrap();
         writer.write_all(text).unwrap();
@@ -330,22 +336,22 @@ mod tests {
     }
 
     fn read(text: &[u8]) -> (Marks, String, Vec<u8>) {
-        let (Seen { marks, tail, .. }, log) = seen(text);
+        let (ConsoleSummary { marks, tail, .. }, log) = read_summary(text);
         (marks, tail, log)
     }
 
     #[test]
-    fn statistics_count_with_their_own_nonce_only_and_not_at_any_length() {
-        let told = |text: &[u8]| seen(text).0.stats;
+    fn statistics_require_the_vms_nonce_and_are_limited_in_length() {
+        let stats = |text: &[u8]| read_summary(text).0.stats;
         let text = b"microbench-agent: stats abc {\"a\": 1}\r\nmicrobench-agent: stats abc {}\n";
-        assert_eq!(told(text).as_deref(), Some(&b"{\"a\": 1}\r"[..]));
-        assert_eq!(told(b"microbench-agent: stats other {}\n"), None);
+        assert_eq!(stats(text).as_deref(), Some(&b"{\"a\": 1}\r"[..]));
+        assert_eq!(stats(b"microbench-agent: stats other {}\n"), None);
         let long = [b"microbench-agent: stats abc ", &[b'x'; 3 * LINE_LIMIT][..], b"\n"].concat();
-        assert!(told(&long).is_some_and(|told| told.len() < LINE_LIMIT));
+        assert!(stats(&long).is_some_and(|json| json.len() < LINE_LIMIT));
     }
 
     #[test]
-    fn a_ready_mark_counts_with_its_own_nonce_only() {
+    fn ready_mark_requires_the_vms_nonce() {
         let (marks, tail, log) = read(b"boot\nmicrobench-agent: ready abc\nmicrobench-agent: restart\n");
         assert!(marks.first.is_some() && marks.ready.is_some() && marks.restart.is_some());
         assert!(tail.ends_with("restart") && log.ends_with(b"restart\n"));
@@ -353,22 +359,22 @@ mod tests {
     }
 
     #[test]
-    fn the_first_complaint_of_the_guests_kernel_is_kept() {
+    fn first_kernel_error_is_kept() {
         let text = b"[ 1.0] fine\n[ 2.0] BUG: soft lockup\r\n[ 3.0] Oops: 0000\n";
-        assert_eq!(seen(text).0.complaint.as_deref(), Some("[ 2.0] BUG: soft lockup"));
+        assert_eq!(read_summary(text).0.kernel_error.as_deref(), Some("[ 2.0] BUG: soft lockup"));
     }
 
     #[test]
-    fn a_flood_is_cut_in_the_file_and_in_memory() {
+    fn flood_is_truncated_in_file_and_in_memory() {
         let (_, tail, log) = read(&vec![b'x'; 3 * FILE_LIMIT]);
         assert_eq!((tail.len(), log.len()), (TAIL_LIMIT, FILE_LIMIT));
     }
 
     #[test]
-    fn a_console_is_in_its_file_while_its_vm_is_silent_and_its_end_waits_for_nobody() {
+    fn idle_console_is_flushed_and_finish_does_not_wait_for_other_writers() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let consoles = Consoles::new().unwrap();
+        let consoles = ConsoleReader::new().unwrap();
         let (reader, mut writer) = io::pipe().unwrap();
         let console = consoles.read(reader, &log, "abc").unwrap();
         writer.write_all(b"hello").unwrap();
@@ -376,15 +382,15 @@ mod tests {
             std::thread::yield_now();
         }
         writer.write_all(b", and more").unwrap();
-        // Somebody else holds the writing end still.
+        // The test still has the write end open.
         assert_eq!(console.finish().tail, "hello, and more");
         assert_eq!(std::fs::read(&log).unwrap(), b"hello, and more");
     }
 
     #[test]
-    fn the_consoles_of_many_are_told_apart() {
+    fn consoles_of_many_vms_are_kept_apart() {
         let folder = tempfile::tempdir().unwrap();
-        let consoles = Consoles::new().unwrap();
+        let consoles = ConsoleReader::new().unwrap();
         let all: Vec<_> = (0..200)
             .map(|vm| {
                 let (reader, writer) = io::pipe().unwrap();

@@ -1,7 +1,7 @@
-//! What a kernel says when something went wrong in it: the words that make a trial's values invalid.
+//! Kernel errors: messages of a kernel log that make the measured values of a trial invalid.
 
-/// Words of Linux's complaints, as `lib/`, `kernel/` and `arch/x86/` of its source print them.
-const WORDS: &[&str] = &[
+/// Phrases of Linux's error messages, from `lib/`, `kernel/` and `arch/x86/` of its source.
+const PHRASES: &[&str] = &[
     "BUG: ",
     "Oops: ",
     "Kernel panic",
@@ -15,11 +15,19 @@ const WORDS: &[&str] = &[
     "Hardware Error",
 ];
 
-/// The complaint that a line of a kernel's log is, without what cannot be printed and at most 200 characters of it; `None` when it is
-/// none.
+/// Returns the line of a kernel log if it reports a kernel error, else `None`. Control characters are
+/// removed, and the line is truncated to 200 characters.
+///
+/// ```
+/// use microbench_measure::guest::kernel_errors;
+///
+/// let line = "[ 22.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!\r";
+/// assert_eq!(kernel_errors::find(line).as_deref(), Some(line.trim_end()));
+/// assert_eq!(kernel_errors::find("[ 0.02] Spectre V2 : Mitigation: Retpolines"), None);
+/// ```
 #[must_use]
 pub fn find(line: &str) -> Option<String> {
-    let found = WORDS.iter().any(|word| line.contains(word));
+    let found = PHRASES.iter().any(|phrase| line.contains(phrase));
     found.then(|| line.chars().filter(|c| !c.is_control()).take(200).collect::<String>().trim().to_owned())
 }
 
@@ -28,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_complaint_is_told_from_what_a_boot_says() {
+    fn kernel_errors_are_distinguished_from_boot_messages() {
         let lockup = "[   22.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [swapper:0]\r";
         assert_eq!(find(lockup).as_deref(), Some(lockup.trim_end()));
         assert!(find("Kernel panic - not syncing: VFS: Unable to mount root fs").is_some());

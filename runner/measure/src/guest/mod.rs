@@ -1,6 +1,6 @@
-//! The guest as the host sees it: its agent's service, its console, its ready datagram, errors of its kernel.
+//! The host's view of a guest: its agent's HTTP service, its console, its ready datagram, its kernel errors.
 
-pub mod boot;
+pub mod boot_events;
 pub mod client;
 pub mod console;
 pub(crate) mod http;

@@ -1,58 +1,61 @@
-//! A guest's announcement that its service listens: one datagram on its tap, with its nonce.
+//! Ready datagram: the agent sends it when its service listens. It contains the nonce and arrives on the VM's
+//! tap.
 //!
-//! It spares the probe its polling, which would take CPU from the guests. The guest is hostile: what it sends is at most a reason
-//! to ask now, at most [`WRONG_LIMIT`] datagrams are looked at, and at most 64 bytes of each.
+//! The datagram spares the probe from polling, which would take CPU time from the guests. The guest is
+//! untrusted, and a datagram only makes the probe send its request now. At most [`WRONG_LIMIT`] wrong
+//! datagrams are read, and at most 64 bytes of each.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt::BindToDevice,
+    self, AddressFamily, SockFlag, SockType, SockaddrIn, setsockopt, socket, sockopt::BindToDevice,
 };
 
 use crate::sys;
 
-/// Datagrams that are no announcement after which nobody listens any more.
+/// Number of wrong datagrams after which the socket is no longer read.
 const WRONG_LIMIT: u32 = 64;
 
-/// Listens on one VM's tap.
+/// Socket that receives the ready datagram of one VM.
 #[derive(Debug)]
-pub struct Announcements {
+pub struct ReadySocket {
     socket: UdpSocket,
     tap: String,
     wrong: u32,
 }
 
-impl Announcements {
-    /// Listens for what comes in through the interface `tap`, from now on.
+impl ReadySocket {
+    /// Opens a socket that receives datagrams from the interface `tap` alone.
     ///
     /// # Errors
-    /// That of the socket.
-    pub fn on(tap: &str) -> io::Result<Self> {
+    /// Fails if a socket call fails.
+    pub fn bind(tap: &str) -> io::Result<Self> {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let fd = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
         setsockopt(&fd, BindToDevice, &tap.into())?;
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, microbench_agent::ANNOUNCE_PORT);
-        bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
+        socket::bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
         Ok(Self { socket: UdpSocket::from(fd), tap: tap.to_owned(), wrong: 0 })
     }
 
-    /// Readable when a datagram is there; `None` when nobody listens any more.
+    /// Returns the socket to poll, or `None` after too many wrong datagrams.
     #[must_use]
-    pub fn readable(&self) -> Option<BorrowedFd<'_>> {
+    pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         (self.wrong < WRONG_LIMIT).then(|| self.socket.as_fd())
     }
 
-    /// Sees to it that what is sent to the guest now arrives: that it was heard does not mean that its tap takes anything yet, when many
-    /// were attached to at once ([`sys::link_settle`]).
+    /// Makes sure that packets that are sent to the guest from now on arrive. A ready datagram proves the
+    /// opposite direction only: when many VMs attach to their taps at once, a tap may not transmit yet
+    /// ([`sys::link_settle`]).
     pub fn settle_link(&self) {
-        // Where the kernel does not know the call it does it in its own time.
+        // Kernels without this call activate the link in their own time.
         let _ = sys::link_settle(self.socket.as_fd(), &self.tap);
     }
 
-    /// Takes what is there; true when it is an announcement with `nonce`.
-    pub fn take(&mut self, nonce: &str) -> bool {
+    /// Reads the available datagrams; returns true when one of them contains exactly `nonce`.
+    pub fn receive(&mut self, nonce: &str) -> bool {
         let mut datagram = [0; 64];
         while self.wrong < WRONG_LIMIT {
             match self.socket.recv(&mut datagram) {

@@ -1,31 +1,43 @@
-//! The head of an HTTP answer, read from bytes that a guest sent: it is bounded, and it is this VM's own.
+//! Parser of the head of an HTTP response from a guest. It limits the size and checks the VM's nonce.
 
 use microbench_formats::describe::one_line;
 
-/// Most bytes of the head of an answer.
+/// Largest size of a response's head, bytes.
 pub const HEAD_LIMIT: usize = 8 << 10;
 
-/// The head of a 200 that carries the right nonce.
+/// ResponseHead of a response with status 200 and the expected nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Where its body begins.
+pub struct ResponseHead {
+    /// Offset of the body in the response, bytes.
     pub body: usize,
-    /// Bytes of its body, as it announces them.
+    /// Length of the body according to `content-length`, bytes.
     pub length: u64,
 }
 
-/// The head that `answer` begins with, as the answer to `request` (`GET /`); `None` where it is not complete yet.
+/// Parses the head at the beginning of `response`; returns `None` while it is incomplete. `request`, for
+/// example `GET /`, names the request in errors.
+///
+/// ```
+/// use microbench_measure::guest::response::parse_head;
+///
+/// let response = b"HTTP/1.1 200 OK\r\nx-microbench-nonce: abc\r\ncontent-length: 2\r\n\r\nhi";
+/// let head = parse_head(response, "GET /", "abc").unwrap().expect("a complete head");
+/// assert_eq!((&response[head.body..], head.length), (&b"hi"[..], 2));
+/// assert!(parse_head(response, "GET /", "other").is_err());
+/// assert_eq!(parse_head(&response[..20], "GET /", "abc"), Ok(None));
+/// ```
 ///
 /// # Errors
-/// Why it is no good answer of this VM's agent, in words.
-pub fn head(answer: &[u8], request: &str, nonce: &str) -> Result<Option<Head>, String> {
-    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
-        if answer.len() > HEAD_LIMIT {
-            return Err(format!("the guest's answer has a head of more than {HEAD_LIMIT} bytes"));
+/// Returns a message if the head is too long, the status is not 200, or the nonce or the length is missing or
+/// wrong.
+pub fn parse_head(response: &[u8], request: &str, nonce: &str) -> Result<Option<ResponseHead>, String> {
+    let Some(end) = response.windows(4).position(|window| window == b"\r\n\r\n") else {
+        if response.len() > HEAD_LIMIT {
+            return Err(format!("the head of the guest's response has more than {HEAD_LIMIT} bytes"));
         }
         return Ok(None);
     };
-    let head = String::from_utf8_lossy(&answer[..end]);
+    let head = String::from_utf8_lossy(&response[..end]);
     let status = head.split("\r\n").next().unwrap_or_default();
     let header = |name: &str| {
         head.split("\r\n").skip(1).find_map(|line| {
@@ -34,14 +46,14 @@ pub fn head(answer: &[u8], request: &str, nonce: &str) -> Result<Option<Head>, S
         })
     };
     if status.split(' ').nth(1) != Some("200") {
-        return Err(format!("the guest answered `{}` to {request}", one_line(status, 80)));
+        return Err(format!("the guest responded with `{}` to {request}", one_line(status, 80)));
     }
     match header(microbench_agent::NONCE_HEADER) {
         Some(value) if value == nonce => {}
-        Some(_) => return Err("the answer carries another VM's nonce".into()),
-        None => return Err("the answer carries no nonce".into()),
+        Some(_) => return Err("the response carries another VM's nonce".into()),
+        None => return Err("the response carries no nonce".into()),
     }
     let length = header("content-length").and_then(|value| value.parse().ok());
-    let length = length.ok_or("the answer has no content-length")?;
-    Ok(Some(Head { body: end + 4, length }))
+    let length = length.ok_or("the response has no valid content-length")?;
+    Ok(Some(ResponseHead { body: end + 4, length }))
 }

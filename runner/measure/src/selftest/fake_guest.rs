@@ -1,8 +1,9 @@
-//! A guest of which everything is known: a process on a tap, with a network stack of its own, that starts to answer when it is told,
-//! as often as it is told.
+//! Fake guest: a process on a tap with its own network stack, which starts to respond at a given instant,
+//! repeatedly.
 //!
-//! It attaches to the runner's tap as a VMM does, enters a network namespace, makes an interface there with the guest's addresses, and carries
-//! frames between the two. The instant at which it starts to answer is taken on the clock of every event.
+//! It attaches to the runner's tap as a VMM does. In a network namespace it creates an interface with the
+//! guest's addresses, and forwards frames between the two. It reports the instant at which it started to
+//! respond, on the clock of all events.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -20,120 +21,123 @@ use crate::host::resources::netlink::{self, Settings};
 use crate::sys::clock::Instant;
 use crate::{outln, sys};
 
-/// The word by which this program is told to play a guest; its tap, MAC, IPv4 address and nonce follow.
-pub const WORD: &str = "fake-guest";
+/// Name of the hidden subcommand that runs a fake guest. Its arguments are the tap, the MAC address, the IPv4
+/// address and the nonce.
+pub const SUBCOMMAND: &str = "fake-guest";
 /// Name of the guest's interface.
 const INTERFACE: &str = "eth0";
-/// The line that says that its network is up.
+/// Line that reports that the network is up.
 const JOINED: &str = "joined";
-/// The line that says that it has been told when to listen, and nobody listens until then.
+/// Line that reports that the guest knows when to listen, and does not listen until then.
 const SILENT: &str = "silent";
-/// First words of the line that says when it began to answer.
+/// Prefix of the line that reports the instant at which the guest started to respond, ns.
 const READY: &str = "ready ";
 
-/// Joins the tap `tap` to an interface with `mac` and `ip` in a network namespace that the calling thread enters.
+/// Connects the tap `tap` to a new interface with `mac` and `ip` in a new network namespace, which the
+/// calling thread enters.
 ///
 /// # Errors
-/// When the kernel refuses something.
+/// Fails if a system call fails.
 pub fn join(tap: &str, mac: [u8; 6], ip: Ipv4Addr) -> io::Result<()> {
-    let outside = sys::tap_attach(tap)?;
-    // Without the capability for a network namespace, a user namespace of its own gives it.
+    let host_side = sys::tap_attach(tap)?;
+    // A user namespace permits a network namespace without privileges.
     unshare(CloneFlags::CLONE_NEWNET).or_else(|_| unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET))?;
-    let inside = sys::tap_attach(INTERFACE)?;
-    // All network namespaces of a machine share one table of neighbours that were asked for, of 1,024 as a rule; a guest has its own.
+    let guest_side = sys::tap_attach(INTERFACE)?;
+    // All network namespaces of a machine share one neighbour table for resolved addresses, by default of
+    // 1,024 entries. A guest has its own, so the host's address is a permanent entry here.
     let [a, b, c, _] = ip.octets();
     let host = (Ipv4Addr::new(a, b, c, 1), [0x06, 0x00, a, b, c, 1]);
     netlink::bring_up(INTERFACE, Settings { mac: Some(mac), address: Some((ip, 24)), neighbours: &[host] })?;
-    for (from, to) in [(&outside, &inside), (&inside, &outside)] {
+    for (from, to) in [(&host_side, &guest_side), (&guest_side, &host_side)] {
         let (from, to) = (from.try_clone()?, to.try_clone()?);
-        std::thread::Builder::new().stack_size(64 << 10).spawn(move || carry(from, to))?;
+        std::thread::Builder::new().stack_size(64 << 10).spawn(move || forward(from, to))?;
     }
     Ok(())
 }
 
-fn carry(mut from: File, mut to: File) {
+fn forward(mut from: File, mut to: File) {
     let mut frame = [0; 2048];
     while let Ok(length) = from.read(&mut frame) {
         drop(to.write(&frame[..length]));
     }
 }
 
-/// Announces on [`INTERFACE`] that somebody listens, as the agent does.
-pub fn announce(nonce: &str) {
+/// Broadcasts the ready datagram on [`INTERFACE`], as the agent does.
+pub fn send_ready_datagram(nonce: &str) {
     let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) else { return };
     drop(socket.set_broadcast(true));
-    // Without a default route a broadcast has to name its interface.
+    // Without a default route, a broadcast must be bound to an interface.
     let _ = setsockopt(&socket, BindToDevice, &INTERFACE.into());
     drop(socket.send_to(nonce.as_bytes(), (Ipv4Addr::BROADCAST, microbench_agent::ANNOUNCE_PORT)));
 }
 
-/// A running fake guest, seen from outside; killed when dropped.
+/// Running fake guest, controlled over its standard input and output; killed on drop.
 #[derive(Debug)]
 pub struct FakeGuest {
     child: Child,
-    told: ChildStdin,
-    said: BufReader<ChildStdout>,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl FakeGuest {
-    /// Starts a copy of this program that plays the guest of `tap` and starts to answer when it is told.
+    /// Starts a copy of this program as the guest of `tap`. It responds after [`Self::listen_at`].
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Fails if the process cannot be started.
     pub fn start(tap: &str, addresses: &Addresses, nonce: &str) -> anyhow::Result<Self> {
         let this = std::env::current_exe().context("cannot find this program")?;
         let mut child = Command::new(this)
-            .args([WORD, tap, &addresses.mac_text(), &addresses.guest.to_string(), nonce])
+            .args([SUBCOMMAND, tap, &addresses.mac_text(), &addresses.guest.to_string(), nonce])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start a fake guest")?;
-        let said = child.stdout.take().context("a fake guest without standard output")?;
-        let told = child.stdin.take().context("a fake guest without standard input")?;
-        Ok(Self { child, told, said: BufReader::new(said) })
+        let stdout = child.stdout.take().context("the fake guest has no standard output")?;
+        let stdin = child.stdin.take().context("the fake guest has no standard input")?;
+        Ok(Self { child, stdin, stdout: BufReader::new(stdout) })
     }
 
-    /// PID of its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits until its network is up.
+    /// Waits until the guest's network is up.
     ///
     /// # Errors
-    /// When it ended before.
-    pub fn joined(&mut self) -> anyhow::Result<()> {
-        self.says(JOINED)
+    /// Fails if the guest exits first.
+    pub fn wait_until_joined(&mut self) -> anyhow::Result<()> {
+        self.expect_line(JOINED)
     }
 
-    /// Tells it to begin to listen at `instant`; returns when nobody listens any more. Its network stays.
+    /// Makes the guest listen from `instant` on. Returns once it no longer listens for the previous request;
+    /// its network stays up.
     ///
     /// # Errors
-    /// When it has ended.
+    /// Fails if the guest has exited.
     pub fn listen_at(&mut self, instant: Instant) -> anyhow::Result<()> {
-        writeln!(self.told, "{}", instant.0).context("cannot tell the fake guest when to listen")?;
-        self.says(SILENT)
+        writeln!(self.stdin, "{}", instant.0).context("cannot write to the fake guest")?;
+        self.expect_line(SILENT)
     }
 
-    /// The instant just after its `listen(2)`; waits for it.
+    /// Waits until the guest listens; returns the instant just after its `listen(2)`.
     ///
     /// # Errors
-    /// When it ended before.
-    pub fn ready(&mut self) -> anyhow::Result<Instant> {
-        let line = self.line()?;
+    /// Fails if the guest exits first.
+    pub fn ready_instant(&mut self) -> anyhow::Result<Instant> {
+        let line = self.read_line()?;
         let nanoseconds = line.strip_prefix(READY).and_then(|text| text.parse().ok());
-        nanoseconds.map(Instant).with_context(|| format!("the fake guest said `{line}`"))
+        nanoseconds.map(Instant).with_context(|| format!("unexpected line of the fake guest: `{line}`"))
     }
 
-    fn says(&mut self, expected: &str) -> anyhow::Result<()> {
-        let line = self.line()?;
-        if line == expected { Ok(()) } else { bail!("the fake guest said `{line}`") }
+    fn expect_line(&mut self, expected: &str) -> anyhow::Result<()> {
+        let line = self.read_line()?;
+        if line == expected { Ok(()) } else { bail!("unexpected line of the fake guest: `{line}`") }
     }
 
-    fn line(&mut self) -> anyhow::Result<String> {
+    fn read_line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
-        self.said.read_line(&mut line).context("cannot read what the fake guest says")?;
+        self.stdout.read_line(&mut line).context("cannot read from the fake guest")?;
         Ok(line.trim().to_owned())
     }
 }
@@ -145,29 +149,29 @@ impl Drop for FakeGuest {
     }
 }
 
-/// Plays the guest; ends with the process.
+/// Runs the fake guest until its standard input is closed.
 ///
 /// # Errors
-/// When the kernel refuses something.
-pub fn play(tap: &str, mac: &str, ip: Ipv4Addr, nonce: &str) -> anyhow::Result<()> {
-    join(tap, parse_mac(mac).context("no MAC address")?, ip).context("cannot join the tap")?;
+/// Fails if a system call fails.
+pub fn run(tap: &str, mac: &str, ip: Ipv4Addr, nonce: &str) -> anyhow::Result<()> {
+    join(tap, parse_mac(mac).context("the MAC address is not valid")?, ip).context("cannot connect to the tap")?;
     outln!("{JOINED}")?;
     for line in io::stdin().lines() {
-        let instant = Instant(line?.trim().parse().context("no instant to listen at")?);
+        let instant = Instant(line?.trim().parse().context("the instant to listen at is not valid")?);
         outln!("{SILENT}")?;
         std::thread::sleep(instant.remaining());
         let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, microbench_agent::PORT))?;
         let ready = Instant::now();
-        announce(nonce);
+        send_ready_datagram(nonce);
         outln!("{READY}{}", ready.0)?;
         serve(&listener, nonce)?;
     }
     Ok(())
 }
 
-/// Answers until it is told something.
+/// Responds to requests until a line arrives on standard input.
 fn serve(listener: &TcpListener, nonce: &str) -> anyhow::Result<()> {
-    // Whoever asked may be gone already.
+    // The client may have closed its connection already: do not block in accept(2).
     listener.set_nonblocking(true)?;
     let stdin = io::stdin();
     loop {
@@ -176,12 +180,12 @@ fn serve(listener: &TcpListener, nonce: &str) -> anyhow::Result<()> {
         if fds[1].any() == Some(true) {
             return Ok(());
         }
-        drop(listener.accept().and_then(|(stream, _)| answer(&stream, nonce)));
+        drop(listener.accept().and_then(|(stream, _)| respond(&stream, nonce)));
     }
 }
 
-/// Answers one request with 200, whatever it asks.
-fn answer(stream: &TcpStream, nonce: &str) -> io::Result<()> {
+/// Responds to any request with status 200.
+fn respond(stream: &TcpStream, nonce: &str) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -194,7 +198,7 @@ fn answer(stream: &TcpStream, nonce: &str) -> io::Result<()> {
     writer.write_all(head.as_bytes())
 }
 
-/// `06:00:0a:00:00:02` as bytes.
+/// Parses a MAC address such as `06:00:0a:00:00:02`.
 #[must_use]
 pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
@@ -206,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mac_address_is_read_as_it_is_written() {
+    fn mac_address_round_trips() {
         let addresses = Addresses::of(7);
         assert_eq!(parse_mac(&addresses.mac_text()), Some(addresses.mac));
         assert_eq!((parse_mac("06:00"), parse_mac("xx:00:00:00:00:00")), (None, None));

@@ -1,4 +1,5 @@
-//! How often a load beside a trial is seen, and how often one is seen that is not there.
+//! Detection rate of interference: how often another load during a trial is detected, and how often a load is
+//! reported that does not exist.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
@@ -13,30 +14,30 @@ use crate::host::counters::counts::{Counts, judge};
 use crate::sys;
 use crate::sys::clock::Instant;
 
-/// What is tried: windows of time in which one process of our own uses a CPU, as a VMM does; in half of them another one, which is
-/// not ours, uses one too.
+/// Test windows. In each window one process of the runner uses a CPU, as a VMM does. In a random half of
+/// them, a process that does not belong to the runner uses a CPU, too.
 #[derive(Clone, Copy, Debug)]
 pub struct Windows {
-    /// Windows in all.
+    /// Number of windows.
     pub windows: u32,
-    /// Length of one.
+    /// Length of a window.
     pub length: Duration,
-    /// Seed of which ones have a load.
+    /// Seed of the choice of windows with another load.
     pub seed: u64,
 }
 
-/// What was seen of one kind of windows.
+/// Result for windows of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Windows.
+pub struct WindowResult {
+    /// Number of windows.
     pub windows: u32,
-    /// Those that were found invalid, for whatever reason.
+    /// Windows that were classified as invalid, for any reason.
     pub invalid: u32,
-    /// Windows by reason; one may have several.
+    /// Windows by reason; a window can have several.
     pub reasons: BTreeMap<Interference, u32>,
 }
 
-/// Uses one CPU for `time`: the hidden command that a window starts.
+/// Uses one CPU for `time`: the hidden command `spin`, which the windows start.
 pub fn spin(time: Duration) {
     let end = Instant::now().after(time);
     while Instant::now() < end {
@@ -44,29 +45,29 @@ pub fn spin(time: Duration) {
     }
 }
 
-/// Tries `windows` on this machine's clock: what was seen of those with a load, and of those without.
+/// Runs `windows`; returns the results of those with another load, and of those without.
 ///
 /// # Errors
-/// When no process can be started.
-pub fn measure(windows: Windows) -> anyhow::Result<[Seen; 2]> {
+/// Fails if a process cannot be started.
+pub fn measure(windows: Windows) -> anyhow::Result<[WindowResult; 2]> {
     let mut random = ChaCha8Rng::seed_from_u64(windows.seed);
-    let mut seen = [Seen::default(), Seen::default()];
+    let mut results = [WindowResult::default(), WindowResult::default()];
     for _ in 0..windows.windows {
         let loaded = random.next_u64().is_multiple_of(2);
-        let other = if loaded { Some(Other(spinner(windows.length * 100)?)) } else { None };
+        let other = if loaded { Some(OtherLoad(spinner(windows.length * 100)?)) } else { None };
         let before = Counts::read("/".as_ref());
         let own = spinner(windows.length)?;
         sys::reap(own.id()).context("cannot reap a process")?;
         let found = judge(&before, &Counts::read("/".as_ref()));
         drop(other);
-        let seen = &mut seen[usize::from(!loaded)];
-        seen.windows += 1;
-        seen.invalid += u32::from(!found.is_empty());
+        let result = &mut results[usize::from(!loaded)];
+        result.windows += 1;
+        result.invalid += u32::from(!found.is_empty());
         for (reason, _) in found {
-            *seen.reasons.entry(reason).or_default() += 1;
+            *result.reasons.entry(reason).or_default() += 1;
         }
     }
-    Ok(seen)
+    Ok(results)
 }
 
 fn spinner(time: Duration) -> anyhow::Result<Child> {
@@ -76,10 +77,10 @@ fn spinner(time: Duration) -> anyhow::Result<Child> {
     command.spawn().context("cannot start a process")
 }
 
-/// A load; ends with its scope.
-struct Other(Child);
+/// Process of another load; killed on drop.
+struct OtherLoad(Child);
 
-impl Drop for Other {
+impl Drop for OtherLoad {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());

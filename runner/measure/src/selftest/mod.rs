@@ -1,8 +1,8 @@
-//! What the program finds out about itself: by guests whose truth is known.
+//! Self-tests: the program measures its own errors and costs with inputs whose true values are known.
 
 pub mod fake_guest;
-pub mod lend;
+pub mod host_resources;
 pub mod load;
 pub mod probe;
 pub mod spawn;
-pub mod work;
+pub mod workload;

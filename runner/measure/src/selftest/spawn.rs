@@ -1,50 +1,50 @@
-//! What the runner adds around a VMM: a program is started and reaped by the code that starts and reaps VMMs.
+//! Cost of starting and reaping a VMM, measured with an arbitrary program.
 
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::guest::console::Consoles;
+use crate::guest::console::ConsoleReader;
 use crate::sandbox::isolation::Isolation;
 use crate::sys;
 use crate::sys::clock::Instant;
-use crate::vm::process::Start;
+use crate::vm::process::VmmCommand;
 use crate::vm::shared;
 
-/// What starting a program came to.
+/// Measured times.
 #[derive(Debug, Serialize)]
-pub struct Spawned {
-    /// From just before each spawn to just after its reap, ns.
+pub struct SpawnTimes {
+    /// Wall time of each start, from just before the spawn to just after the reap, ns.
     pub wall_ns: Vec<u64>,
-    /// CPU time of the whole, what came before the spawns and the programs themselves included, ns.
+    /// Total CPU time, including the preparation and the programs themselves, ns.
     pub cpu_ns: u64,
 }
 
-/// Starts `argv` as a VMM of its own user, `times` times one after the other; its console goes to a file in `folder`. The caller must be
-/// in a sandbox.
+/// Starts the program `argv` `times` times, one after the other, in the way that VMMs are started, each as a
+/// user of its own. The console log is written to `folder`. The caller must be in a sandbox.
 ///
 /// # Errors
-/// When it cannot be started.
-pub fn measure(argv: &[String], times: u32, folder: &Path) -> anyhow::Result<Spawned> {
+/// Fails if the program cannot be started.
+pub fn measure(argv: &[String], times: u32, folder: &Path) -> anyhow::Result<SpawnTimes> {
     let cpu_before = sys::own_cpu_ns();
-    let (log, input, consoles) = (folder.join("console.log"), shared::input()?, Consoles::new()?);
+    let (log, stdin, consoles) = (folder.join("console.log"), shared::open_vmm_stdin()?, ConsoleReader::new()?);
     let mut wall_ns = Vec::new();
     for _ in 0..times {
-        let start = Start {
+        let command = VmmCommand {
             argv,
             isolation: Isolation::of(0),
             as_root: false,
-            leads: false,
-            contains: false,
+            own_process_group: false,
+            kills_descendants: false,
             console_log: &log,
             nonce: "0",
         };
-        let ready = start.ready(&input, &consoles)?;
+        let prepared = command.prepare(&stdin, &consoles)?;
         let begun = Instant::now();
-        let (mut process, console) = ready.go()?;
+        let (mut process, console) = prepared.spawn()?;
         process.reap()?;
         wall_ns.push(Instant::now().0 - begun.0);
         let _ = console.finish();
     }
-    Ok(Spawned { wall_ns, cpu_ns: sys::own_cpu_ns() - cpu_before })
+    Ok(SpawnTimes { wall_ns, cpu_ns: sys::own_cpu_ns() - cpu_before })
 }

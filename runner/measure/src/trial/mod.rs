@@ -1,7 +1,7 @@
-//! One trial: N VMs prepared, released together behind one barrier, each run to its end.
+//! Execution of one trial: its VMs are prepared, released at the same time, and each is run to its exit.
 
 pub mod budget;
-pub mod execution;
+pub mod request;
 
 use std::path::Path;
 
@@ -19,50 +19,49 @@ use crate::host::counters::memory;
 use crate::host::interference::Watcher;
 use crate::host::resources::net;
 use crate::parts::Parts;
-use crate::rendezvous::Together;
+use crate::rendezvous::Rendezvous;
 use crate::sys;
 use crate::terminal::log;
 use crate::vm::shared::Shared;
-use crate::vm::{Folders, NotHere, NotTaken, Report, Vm, Wanted};
+use crate::vm::{Folders, NotSupported, SnapshotError, Vm, VmReport, VmSpec};
 
-/// One execution of a cell.
+/// One execution of (attempt at) a trial.
 #[derive(Clone, Copy, Debug)]
-pub struct Trial<'a> {
-    /// Name of the run; with the numbers below it makes every VM's nonce.
+pub struct TrialExecution<'a> {
+    /// Name of the run. The nonces of the VMs are derived from it and from the numbers below.
     pub run: &'a str,
-    /// Index in the plan.
+    /// Index of the trial in the plan.
     pub index: u32,
-    /// 0 for the first execution, more after a cut-off.
+    /// Number of the attempt, from 0.
     pub attempt: u32,
-    /// A warm-up: never counted, and always one VM.
+    /// The trial is a warm-up: it has one VM, and its values do not count.
     pub warmup: bool,
-    /// What is attached to its VMMs.
+    /// Instrument that the VMMs run under; `None` in a timed trial.
     pub instrument: Option<Instrument>,
-    /// The cell.
     pub cell: &'a Cell,
-    /// What its VMs do.
+    /// Workloads of each VM, in order.
     pub workloads: &'a [Workload],
-    /// What its VMs are made of.
+    /// Engine, settings and files of the VMs.
     pub parts: &'a Parts,
 }
 
-impl Trial<'_> {
-    /// VMs of this trial.
+impl TrialExecution<'_> {
+    /// Returns the number of VMs of this trial.
     #[must_use]
     pub fn vms(&self) -> u32 {
         if self.warmup { 1 } else { self.cell.concurrency }
     }
 
-    /// [`vm_id`] of this trial's VM `vm`.
+    /// Returns the [`vm_id`] of this trial's VM `vm`.
     #[must_use]
     pub fn vm_id(&self, vm: u32) -> String {
         vm_id(self.index, self.warmup, self.attempt, vm)
     }
 
-    /// Executes the trial under the eyes of `watcher`. `scratch` is where its sockets and clones live, `console` takes the console logs.
+    /// Executes the trial. `watcher` detects interference, `scratch` is the folder of the VMs' sockets and
+    /// disks, `console` that of their console logs.
     ///
-    /// # Returns
-    /// Every record, from `TrialStart` to `TrialEnd`; what fails is a record too.
+    /// Returns all records from `TrialStart` to `TrialEnd`. A failure is a record, too.
     #[must_use]
     pub fn execute(&self, scratch: &Path, console: &Path, watcher: &mut Watcher) -> Vec<Record> {
         let mut records = vec![Record::TrialStart {
@@ -72,37 +71,41 @@ impl Trial<'_> {
             warmup: self.warmup,
         }];
         let folders = Folders { scratch, console };
-        // Until nothing is measured any more, the runner's own CPU time included.
+        // Open until all measurements are done, including that of the runner's own CPU time.
         let (window, dropped) = (log::timed(), log::dropped());
         let (available, cpu_before) = (memory::available(), sys::process_cpu_ns());
         let shared = Shared::new();
         let prepare = |vm| -> anyhow::Result<Vm> {
             let shared = shared.as_ref().map_err(|error| anyhow!("{error:#}"))?;
             let (id, &Self { cell, instrument, workloads, parts, .. }) = (self.vm_id(vm), self);
-            let wanted = Wanted { vm, id: &id, cell, instrument, workloads, parts, folders, shared };
-            Vm::prepare(wanted, &self.nonce(vm))
+            let spec = VmSpec { vm, id: &id, cell, instrument, workloads, parts, folders, shared };
+            Vm::prepare(spec, &self.nonce(vm))
         };
-        let prepared: Vec<Result<Vm, Report>> =
-            (0..self.vms()).map(|vm| prepare(vm).map_err(|error| unprepared(vm, &error))).collect();
+        let prepared: Vec<Result<Vm, VmReport>> =
+            (0..self.vms()).map(|vm| prepare(vm).map_err(|error| preparation_failed(vm, &error))).collect();
         let watched = watcher.begin();
-        // A trial is N VMs at once or it is not that cell: if one cannot be had, none is released.
-        let mut reports: Vec<Report> = if prepared.iter().all(Result::is_ok) {
-            release(prepared.into_iter().flatten().collect(), available)
+        // The cell requires N VMs at the same time: if one of them cannot be prepared, none is released.
+        let mut reports: Vec<VmReport> = if prepared.iter().all(Result::is_ok) {
+            run_vms(prepared.into_iter().flatten().collect(), available)
         } else {
-            (0..).zip(prepared).map(|(vm, vm_or)| vm_or.map_or_else(|report| report, |it| unreleased(vm, it))).collect()
+            let not_released = |(vm, prepared): (u32, Result<Vm, VmReport>)| match prepared {
+                Ok(prepared) => not_released(vm, prepared),
+                Err(report) => report,
+            };
+            (0..).zip(prepared).map(not_released).collect()
         };
         let cpu_ns = sys::process_cpu_ns().saturating_sub(cpu_before) as f64;
-        // What was lent is gone before the trial is on record, and after everything that is measured.
+        // The host resources are released before the trial is recorded, and after everything is measured.
         net::remove(reports.iter_mut().filter_map(|report| report.link.take()));
         for (report, vm) in reports.iter_mut().zip(0..) {
-            report.account(vm, cpu_ns);
+            report.add_trial_readings(vm, cpu_ns);
         }
         let ok = reports.iter().filter(|report| report.ok).count();
         let failed = reports.len() - ok;
-        let complaint = |(report, vm): (&Report, u32)| Some(format!("VM {vm}: {}", report.complaint.as_ref()?));
-        let disturbed = watched.end(reports.iter().zip(0..).filter_map(complaint).collect());
+        let kernel_error = |(report, vm): (&VmReport, u32)| Some(format!("VM {vm}: {}", report.kernel_error.as_ref()?));
+        let disturbed = watched.end(reports.iter().zip(0..).filter_map(kernel_error).collect());
         drop(window);
-        // More than zero would be a defect: what emits events in a timed window takes its time.
+        // More than zero is a bug: code that logs in a timed window takes its time.
         debug!(trial = self.index, attempt = self.attempt, dropped = log::dropped() - dropped, "timed window closed");
         records.extend(reports.into_iter().flat_map(|report| report.records));
         records.extend(disturbed);
@@ -115,22 +118,24 @@ impl Trial<'_> {
         records
     }
 
-    /// 16 hex digits that no other VM of any run has.
+    /// Returns the nonce of VM `vm`: 16 hex digits that are unique across all VMs of all runs.
     fn nonce(&self, vm: u32) -> String {
         let digest = Sha256::digest(format!("{}/{}", self.run, self.vm_id(vm)));
         digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-impl Report {
-    /// Adds what is known once every VM of the trial has ended: whether this one completed, and the runner's CPU time, ns.
-    fn account(&mut self, vm: u32, cpu_ns: f64) {
-        let refused = |record: &Record| matches!(record, Record::Failure { reason: FailureReason::NotApplicable, .. });
-        if self.records.iter().any(refused) {
+impl VmReport {
+    /// Adds the readings that are known once every VM of the trial has exited: whether this VM completed, and
+    /// the runner's CPU time, ns.
+    fn add_trial_readings(&mut self, vm: u32, cpu_ns: f64) {
+        let not_applicable =
+            |record: &Record| matches!(record, Record::Failure { reason: FailureReason::NotApplicable, .. });
+        if self.records.iter().any(not_applicable) {
             return;
         }
         let completed = f64::from(u8::from(self.ok));
-        // A failure stays the last.
+        // A failure stays the last record.
         let at = self.records.len() - usize::from(!self.ok);
         for (name, value, unit) in [(reading::RUNNER_CPU_TIME, cpu_ns, "ns"), (reading::VM_COMPLETED, completed, "1")] {
             let (name, unit) = (name.to_owned(), unit.to_owned());
@@ -139,38 +144,39 @@ impl Report {
     }
 }
 
-fn release(vms: Vec<Vm>, available: Option<u64>) -> Vec<Report> {
-    let together = Together::of(vms.len(), available);
+/// Runs the prepared VMs, each on a thread of its own.
+fn run_vms(vms: Vec<Vm>, available: Option<u64>) -> Vec<VmReport> {
+    let rendezvous = Rendezvous::new(vms.len(), available);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = vms.into_iter().map(|vm| scope.spawn(|| vm.run(&together))).collect();
+        let threads: Vec<_> = vms.into_iter().map(|vm| scope.spawn(|| vm.run(&rendezvous))).collect();
         threads
             .into_iter()
             .zip(0..)
-            .map(|(thread, vm)| thread.join().unwrap_or_else(|_| failure(vm, "the runner's thread panicked")))
+            .map(|(thread, vm)| thread.join().unwrap_or_else(|_| failure(vm, "the thread of the VM panicked")))
             .collect()
     })
 }
 
-fn unprepared(vm: u32, error: &anyhow::Error) -> Report {
+fn preparation_failed(vm: u32, error: &anyhow::Error) -> VmReport {
     let mut report = failure(vm, &format!("{error:#}"));
     if let Some(Record::Failure { reason, .. }) = report.records.first_mut() {
-        if error.is::<NotHere>() {
+        if error.is::<NotSupported>() {
             *reason = FailureReason::NotApplicable;
         }
-        if let Some(not_taken) = error.downcast_ref::<NotTaken>() {
-            *reason = not_taken.reason;
+        if let Some(error) = error.downcast_ref::<SnapshotError>() {
+            *reason = error.reason;
         }
     }
     report
 }
 
-fn unreleased(vm: u32, prepared: Vm) -> Report {
+fn not_released(vm: u32, prepared: Vm) -> VmReport {
     let report = failure(vm, "not released: another VM of the trial could not be prepared");
-    Report { link: prepared.into_link(), ..report }
+    VmReport { link: prepared.into_link(), ..report }
 }
 
-fn failure(vm: u32, message: &str) -> Report {
+fn failure(vm: u32, message: &str) -> VmReport {
     let record =
         Record::Failure { vm, reason: FailureReason::Host, stage: "spawn".into(), message: message.to_owned() };
-    Report { records: vec![record], ok: false, complaint: None, link: None }
+    VmReport { records: vec![record], ok: false, kernel_error: None, link: None }
 }

@@ -1,4 +1,5 @@
-//! The HTTP client of a VMM's API socket: one client a VM, one keep-alive connection, and no thread but the caller's.
+//! HTTP client of a VMM's API socket. Each VM has one client with one keep-alive connection; the caller's
+//! thread runs it.
 
 use std::time::Duration;
 
@@ -9,37 +10,28 @@ use tokio::runtime::{self, Runtime};
 
 use crate::guest::http;
 
-/// Most bytes read of an error answer.
-const ANSWER_LIMIT: usize = 64 << 10;
+/// Largest part of an error response that is read, bytes.
+const RESPONSE_LIMIT: usize = 64 << 10;
 
-/// Why a call failed.
+/// A call to a VMM's API failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The VMM answered, and refused.
+    /// The VMM rejected the call.
     #[error("{method} {path}: {status}: {message}")]
     Refused {
-        /// HTTP method.
         method: String,
-        /// Path of the resource.
         path: String,
         /// HTTP status.
         status: u16,
-        /// The VMM's own words.
+        /// The VMM's error message.
         message: String,
     },
-    /// No answer.
+    /// The call got no response.
     #[error("{method} {path}")]
-    Transport {
-        /// HTTP method.
-        method: String,
-        /// Path of the resource.
-        path: String,
-        /// Cause.
-        source: reqwest::Error,
-    },
+    Transport { method: String, path: String, source: reqwest::Error },
 }
 
-/// A client of one VMM's socket.
+/// Client of one VMM's API socket.
 #[derive(Debug)]
 pub struct ApiClient {
     client: Client,
@@ -47,30 +39,30 @@ pub struct ApiClient {
 }
 
 impl ApiClient {
-    /// A client of the socket at `path`, which need not exist yet.
+    /// Creates a client of the socket at `path`. The socket need not exist yet.
     ///
     /// # Errors
-    /// When the client cannot be set up.
+    /// Fails if the client cannot be created.
     pub fn new(path: &str) -> anyhow::Result<Self> {
-        // Firecracker serves ten connections at most; one a VM is enough.
-        let client = http::builder().unix_socket(path).build().context("cannot set up the client of the API")?;
+        // Firecracker accepts at most ten connections; a client needs one.
+        let client = http::builder().unix_socket(path).build().context("cannot create the client of the VMM's API")?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
         Ok(Self { client, runtime })
     }
 
-    /// Makes one call within `timeout`.
+    /// Sends one call and waits for its response, at most `timeout`.
     ///
     /// # Errors
-    /// [`ApiError`]; the answer of a refusal is read up to a limit.
+    /// [`ApiError`]
     pub fn call(&self, call: &LaunchCall, timeout: Duration) -> Result<(), ApiError> {
-        self.runtime.block_on(ask(&self.client, call, timeout))
+        self.runtime.block_on(send(&self.client, call, timeout))
     }
 }
 
-async fn ask(client: &Client, call: &LaunchCall, timeout: Duration) -> Result<(), ApiError> {
+async fn send(client: &Client, call: &LaunchCall, timeout: Duration) -> Result<(), ApiError> {
     let transport = |source| ApiError::Transport { method: call.method.clone(), path: call.path.clone(), source };
     let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::PUT);
-    let mut answer = client
+    let mut response = client
         .request(method, format!("http://localhost{}", call.path))
         .header("content-type", "application/json")
         .header("accept", "application/json")
@@ -79,13 +71,13 @@ async fn ask(client: &Client, call: &LaunchCall, timeout: Duration) -> Result<()
         .send()
         .await
         .map_err(transport)?;
-    if answer.status().is_success() {
+    if response.status().is_success() {
         return Ok(());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(transport)? {
-        body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_LIMIT - body.len())]);
-        if body.len() == ANSWER_LIMIT {
+    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        body.extend_from_slice(&chunk[..chunk.len().min(RESPONSE_LIMIT - body.len())]);
+        if body.len() == RESPONSE_LIMIT {
             break;
         }
     }
@@ -97,7 +89,7 @@ async fn ask(client: &Client, call: &LaunchCall, timeout: Duration) -> Result<()
     Err(ApiError::Refused {
         method: call.method.clone(),
         path: call.path.clone(),
-        status: answer.status().as_u16(),
+        status: response.status().as_u16(),
         message,
     })
 }

@@ -1,4 +1,5 @@
-//! A VM's root disk, the regions of disk work on it, and its file system mounted for a guest without a kernel of its own.
+//! A VM's root disk with the regions of its workloads; for a guest that shares the host's kernel, its mounted
+//! root file system.
 
 use std::fs::File;
 
@@ -7,35 +8,35 @@ use microbench_formats::event;
 use microbench_study::engine::context::{DISK_COPY, MOUNT};
 use microbench_study::engine::guest_settings::DiskKind;
 
-use super::NotHere;
-use super::prepare::Assembly;
+use super::NotSupported;
+use super::prepare::VmBuilder;
 use crate::host::resources::disk::Disk;
-use crate::workload::Task;
+use crate::workload::PreparedWorkload;
 
-impl Assembly<'_> {
-    /// The VM's disk, and the tasks that its guest is given.
-    pub(super) fn disk(&mut self) -> anyhow::Result<(Disk, Vec<Task>)> {
-        let parts = self.wanted.parts;
+impl VmBuilder<'_> {
+    /// Creates the VM's disk and prepares the workloads of its guest.
+    pub(super) fn prepare_disk(&mut self) -> anyhow::Result<(Disk, Vec<PreparedWorkload>)> {
+        let parts = self.spec.parts;
         self.event(event::CLONE_BEGIN);
         let disk = match parts.guest.disk {
-            DiskKind::Clone => Disk::clone_of(&self.life.image(&parts.image), self.folder.join(DISK_COPY))?,
+            DiskKind::Clone => Disk::clone_of(&self.start_mode.disk_image(&parts.image), self.folder.join(DISK_COPY))?,
             DiskKind::Shared => Disk::shared(&parts.image),
         };
         self.event(event::CLONE_END);
-        // Regions of disk work lie behind the image, on the clone of a saved guest's disk as well.
-        let tasks = Task::prepare(self.wanted.workloads, Disk::shared(&parts.image).bytes()?);
+        // The regions of workloads lie behind the image, also on the disk of a restored guest.
+        let workloads = PreparedWorkload::prepare_all(self.spec.workloads, Disk::shared(&parts.image).bytes()?);
         if let Disk::Clone(path, _) = &disk {
             let file = File::options().write(true).open(path);
-            let laid = file.and_then(|file| Task::lay(&tasks, &file));
-            laid.with_context(|| format!("cannot lay the regions of disk work on {}", path.display()))?;
+            let written = file.and_then(|file| PreparedWorkload::write_disk_regions(&workloads, &file));
+            written.with_context(|| format!("cannot write the disk regions of the workloads to {}", path.display()))?;
         }
         if parts.engine.guest.shares_kernel() {
             if !self.isolation.is_own() {
-                let what = "a guest without a kernel of its own, because only root may mount its file system";
-                return Err(NotHere(what.into()).into());
+                let what = "a guest that shares its kernel: mounting the guest's file system requires root";
+                return Err(NotSupported(what.into()).into());
             }
-            self.shown.push(disk.mount(&self.folder.join(MOUNT))?);
+            self.mounts.push(disk.mount(&self.folder.join(MOUNT))?);
         }
-        Ok((disk, tasks))
+        Ok((disk, workloads))
     }
 }

@@ -1,4 +1,4 @@
-//! What a VM's VMM is started with: the engine's templates over this VM, a root folder of the VMM's own, a snapshot, an instrument.
+//! Launch of a VM's VMM: its rendered command line and API calls, its jail, its snapshot, its instrument.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,47 +8,47 @@ use microbench_formats::instrument::Instrument;
 use microbench_study::engine::context::{Assigned, Context, SettingFile, setting_files};
 use microbench_study::engine::launch::{self, Launch};
 
-use super::network::Net;
-use super::prepare::Assembly;
-use super::{Life, NotHere};
+use super::network::VmNetwork;
+use super::prepare::VmBuilder;
+use super::{NotSupported, StartMode};
 use crate::host::counters::strace;
 use crate::host::resources::disk::Disk;
 use crate::sys::mount;
 
-/// A VMM that can be started.
-pub(super) struct Prepared {
+/// Rendered launch of a VMM.
+pub(super) struct PreparedLaunch {
     pub(super) launch: Launch,
-    /// The guest kernel's command line; `None` for a guest without a kernel of its own.
-    pub(super) words: Option<String>,
-    /// Where the instrument leaves its counts; `None` in a timed trial.
-    pub(super) counts: Option<PathBuf>,
+    /// The guest kernel's command line; `None` for a guest that shares the host's kernel.
+    pub(super) kernel_parameters: Option<String>,
+    /// Output file of the instrument; `None` without one.
+    pub(super) instrument_output: Option<PathBuf>,
 }
 
-impl Assembly<'_> {
-    /// What the VMM is started with.
-    pub(super) fn launch(&mut self, disk: &Disk, net: Option<&Net>) -> anyhow::Result<Prepared> {
+impl VmBuilder<'_> {
+    /// Renders the launch of the VMM and prepares its jail and snapshot.
+    pub(super) fn prepare_launch(&mut self, disk: &Disk, net: Option<&VmNetwork>) -> anyhow::Result<PreparedLaunch> {
         let context = self.context(net)?;
-        let mut launch = launch::render(&self.wanted.parts.engine, &context)?;
+        let mut launch = launch::render(&self.spec.parts.engine, &context)?;
         if let Some(root) = &launch.root {
             self.jail(root, disk)?;
         }
-        if let Life::IsRestored(place) = self.life {
-            place.lend(&mut launch, &self.folder)?;
+        if let StartMode::Restore(snapshot) = self.start_mode {
+            snapshot.prepare_restore(&mut launch, &self.folder)?;
         }
-        let counts = self.instrument(&mut launch)?;
-        Ok(Prepared { launch, words: context.boot_args, counts })
+        let instrument_output = self.instrument(&mut launch)?;
+        Ok(PreparedLaunch { launch, kernel_parameters: context.boot_args, instrument_output })
     }
 
-    /// The templates' context.
-    fn context(&self, net: Option<&Net>) -> anyhow::Result<Context> {
-        let (cell, parts) = (self.wanted.cell, self.wanted.parts);
+    /// Returns the template context of this VM.
+    fn context(&self, net: Option<&VmNetwork>) -> anyhow::Result<Context> {
+        let (cell, parts) = (self.spec.cell, self.spec.parts);
         let path = |path: &Path| path.display().to_string();
         let assigned = Assigned {
             program: path(&parts.program),
             program_name: parts.program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             jail_program: parts.jailer.as_deref().map(path),
             user: self.isolation.owner(),
-            id: self.wanted.id.to_owned(),
+            id: self.spec.id.to_owned(),
             folder: path(&self.folder),
             kernel: parts.kernel.as_deref().map(path),
             image: path(&parts.image),
@@ -58,7 +58,10 @@ impl Assembly<'_> {
             tap: net.map(|net| net.link.name().to_owned()),
             addresses: self.addresses,
             files: setting_files(&parts.engine, &cell.settings, |name, _| {
-                let file = parts.files.get(name).with_context(|| format!("the run has no file for `{name}`"))?;
+                let file = parts
+                    .files
+                    .get(name)
+                    .with_context(|| format!("the file of setting `{name}` is missing from the run"))?;
                 let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
                 Ok(SettingFile { path: path(file), text })
             })?,
@@ -66,41 +69,42 @@ impl Assembly<'_> {
         Context::of(&parts.engine, cell, &parts.guest, assigned)
     }
 
-    /// Puts the kernel and the disk into the folder that becomes the VMM's root.
+    /// Places the kernel and the disk in the folder that becomes the VMM's root.
     fn jail(&mut self, root: &Path, disk: &Disk) -> anyhow::Result<()> {
-        let parts = self.wanted.parts;
+        let parts = self.spec.parts;
         if !self.isolation.is_own() {
-            return Err(NotHere("a jailed VMM, because the runner is not root here".into()).into());
+            return Err(NotSupported("a jailed VMM: the jailer requires root".into()).into());
         }
         if parts.jailer.is_none() {
             let program = parts.program.display();
-            return Err(NotHere(format!("a jailed VMM, because no jailer is beside {program}")).into());
+            return Err(NotSupported(format!("a jailed VMM: the jailer is missing next to {program}")).into());
         }
         fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
-        let inside = |path: &str| root.join(path.trim_start_matches('/'));
-        let kernel = parts.kernel.as_deref().context("a jailed VMM has a guest kernel")?;
-        self.shown.push(mount::show(kernel, &inside(launch::JAILED_KERNEL))?);
-        let place = inside(launch::JAILED_DISK);
+        let in_jail = |path: &str| root.join(path.trim_start_matches('/'));
+        let kernel = parts.kernel.as_deref().context("a jailed VMM requires a guest kernel")?;
+        self.mounts.push(mount::show(kernel, &in_jail(launch::JAILED_KERNEL))?);
+        let target = in_jail(launch::JAILED_DISK);
         match disk {
-            Disk::Shared(path) => self.shown.push(mount::show(path, &place)?),
+            Disk::Shared(path) => self.mounts.push(mount::show(path, &target)?),
             Disk::Clone(path, _) => {
-                fs::hard_link(path, &place).with_context(|| format!("cannot link {}", place.display()))?
+                fs::hard_link(path, &target).with_context(|| format!("cannot link {}", target.display()))?
             }
         }
         self.isolation.give(root)
     }
 
-    /// Has the VMM started by its instrument, if the trial has one; returns where the counts will be.
+    /// Wraps the VMM's command line in that of its instrument. Returns the output file; `None` without an
+    /// instrument.
     fn instrument(&self, launch: &mut Launch) -> anyhow::Result<Option<PathBuf>> {
-        let Some(Instrument::Strace) = self.wanted.instrument else { return Ok(None) };
-        let strace = self.wanted.parts.strace.as_deref().context("the run has no strace")?;
+        let Some(Instrument::Strace) = self.spec.instrument else { return Ok(None) };
+        let strace = self.spec.parts.strace.as_deref().context("strace is missing from the run")?;
         let file = self.folder.join("strace");
         launch.argv = strace::argv(strace, &file, &launch.argv);
         Ok(Some(file))
     }
 
-    /// Writes the files that the VMM reads, and makes the VM's files those of its user.
-    pub(super) fn own_files(&self, launch: &Launch, disk: &Disk) -> anyhow::Result<()> {
+    /// Writes the VMM's configuration files, and changes the owner of the VM's files to the VMM's user.
+    pub(super) fn write_files(&self, launch: &Launch, disk: &Disk) -> anyhow::Result<()> {
         for (name, content) in &launch.files {
             let path = launch.root.as_deref().unwrap_or(&self.folder).join(name);
             fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;

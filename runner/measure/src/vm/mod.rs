@@ -1,22 +1,23 @@
-//! The life of one VM, start to end, as events: clone, tap, spawn, probe, readings, work, stop, exit.
+//! The life of one VM, recorded as events: clone, tap, spawn, probe, readings, workloads, shutdown, exit.
 //!
-//! [`Vm::prepare`] does everything that may be done before the release; [`Vm::run`] is the timed part and runs on a thread of
-//! its own. Every wait has a deadline. A VM that misses one is killed and keeps what it recorded so far.
+//! [`Vm::prepare`] does everything that can be done before the release. [`Vm::run`] is the timed part and
+//! runs on a thread of its own. Every wait has a deadline; a VM that misses one is killed, and keeps what it
+//! has recorded.
 
-mod alone;
 pub mod api;
 mod disk;
-mod failed;
+mod failure;
 mod launch;
 mod live;
 mod network;
+mod no_network;
 mod page_cache;
 mod prepare;
 pub(crate) mod process;
 mod readings;
 pub(crate) mod shared;
 mod snapshot;
-mod work;
+mod workload;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,57 +34,57 @@ use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::launch::Launch;
 use nix::sys::inotify::Inotify;
 
-use self::network::Net;
-use self::process::Ready;
+use self::network::VmNetwork;
+use self::process::PreparedProcess;
 use self::shared::Shared;
-pub use self::snapshot::NotTaken;
-use self::snapshot::Place;
-use crate::guest::client::Guest;
+pub use self::snapshot::SnapshotError;
+use self::snapshot::SnapshotSlot;
+use crate::guest::client::AgentClient;
 use crate::host::counters::trace::Trace;
 use crate::host::resources::disk::Disk;
 use crate::host::resources::net::Link;
 use crate::parts::Parts;
 use crate::probe::Probe;
-use crate::rendezvous::Together;
+use crate::rendezvous::Rendezvous;
 use crate::sandbox::isolation::Isolation;
 use crate::sys;
 use crate::sys::clock::Instant;
 use crate::sys::mount::Shown;
 use crate::vm::api::ApiClient;
-use crate::workload::Task;
+use crate::workload::PreparedWorkload;
 
-/// How long a VM may take for each part of its life, on the executing host's clock.
+/// Time limits of the parts of a VM's life, on the clock of the executing host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// Spawn to the first good answer.
+    /// From the spawn to the first response.
     pub boot: Duration,
-    /// Each request to the agent but the work.
+    /// Each request to the agent, except workloads.
     pub request: Duration,
-    /// The work.
-    pub work: Duration,
-    /// Request to stop to exit.
+    /// Each workload.
+    pub workload: Duration,
+    /// From the shutdown request to the exit.
     pub stop: Duration,
 }
 
 impl Deadlines {
-    /// The deadlines of a guest's settings.
+    /// Returns the deadlines of a guest's settings.
     #[must_use]
     pub fn of(guest: &GuestSettings) -> Self {
         Self {
             boot: guest.boot_deadline,
             request: Duration::from_secs(10),
-            work: guest.work_deadline,
+            workload: guest.work_deadline,
             stop: guest.stop_deadline,
         }
     }
 }
 
-/// What this host cannot do for a VM: its level is not applicable here.
+/// This host does not support the VM, for the contained reason: its level is not applicable here.
 #[derive(Debug, thiserror::Error)]
 #[error("this host cannot run {0}")]
-pub struct NotHere(String);
+pub struct NotSupported(String);
 
-/// Where a trial keeps things.
+/// Folders of a trial.
 #[derive(Clone, Copy, Debug)]
 pub struct Folders<'a> {
     /// Sockets, configuration files, disk clones.
@@ -92,36 +93,33 @@ pub struct Folders<'a> {
     pub console: &'a Path,
 }
 
-/// A VM that is wanted.
+/// Specification of a VM.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    /// Its number in the trial.
+pub struct VmSpec<'a> {
+    /// Number of the VM in the trial, from 0.
     pub vm: u32,
-    /// Unique in the run: names its files.
+    /// Identifier that is unique in the run; it names the VM's files.
     pub id: &'a str,
-    /// The cell.
     pub cell: &'a Cell,
-    /// What its VMM is started under.
+    /// Instrument that the VMM runs under.
     pub instrument: Option<Instrument>,
-    /// What its guest does.
+    /// Workloads of the guest, in order.
     pub workloads: &'a [Workload],
-    /// What it is made of.
     pub parts: &'a Parts,
-    /// Where it keeps things.
     pub folders: Folders<'a>,
-    /// What it shares with the others of its trial.
+    /// Resources that the VMs of the trial share.
     pub shared: &'a Shared,
 }
 
-/// How a VM's life begins and ends.
+/// How a VM starts, and whether it is measured.
 #[derive(Clone, Copy, Debug)]
-enum Life<'a> {
-    /// Its guest boots, and is measured.
-    Boots,
-    /// Its guest boots, and its snapshot is taken.
-    IsSaved(&'a Place),
-    /// Its guest is restored from that, and measured.
-    IsRestored(&'a Place),
+enum StartMode<'a> {
+    /// The guest boots and is measured.
+    Boot,
+    /// The guest boots and its snapshot is taken.
+    TakeSnapshot(&'a SnapshotSlot),
+    /// The guest is restored from the snapshot and measured.
+    Restore(&'a SnapshotSlot),
 }
 
 /// A VM that is ready to be released.
@@ -130,76 +128,78 @@ pub struct Vm {
     vm: u32,
     nonce: String,
     launch: Launch,
-    /// The guest kernel's command line, as it was given to the VMM; `None` for a guest without a kernel of its own.
-    words: Option<String>,
-    /// Where an instrument leaves what it counted; `None` in a timed trial.
-    counts: Option<PathBuf>,
-    /// KVM runs the guest.
+    /// The guest kernel's command line, as it was given to the VMM; `None` for a guest that shares the host's kernel.
+    kernel_parameters: Option<String>,
+    /// Output file of the instrument; `None` in a timed trial.
+    instrument_output: Option<PathBuf>,
+    /// The guest runs under KVM.
     kvm: bool,
     /// The boot is traced.
     traced: bool,
     /// What runs the agent.
     kind: GuestKind,
-    messages: Vec<String>,
-    tasks: Vec<Task>,
+    /// Messages by which the VMM reports that this host cannot run the configuration.
+    not_applicable_messages: Vec<String>,
+    workloads: Vec<PreparedWorkload>,
     deadlines: Deadlines,
-    /// The guest's memory.
     memory_bytes: u64,
-    /// How long it is held when every VM of the trial has answered; `None` not to hold it.
+    /// How long the VM is held after every VM of the trial has responded; `None` if it is not held.
     steady: Option<Duration>,
     probe: Probe,
-    /// What is started at the release; `None` from then on.
-    ready: Option<Ready>,
-    /// Its guest was restored, it did not boot.
+    /// The process to start at the release; `None` afterwards.
+    process: Option<PreparedProcess>,
+    /// The guest is restored from a snapshot.
     restored: bool,
     folder: PathBuf,
-    /// What is mounted for it: files in a jailed VMM's root, the root file system of a guest without a kernel of its own.
-    shown: Vec<Shown>,
+    /// Mounts of the VM: files in a jailed VMM's root, the root file system of a guest that shares the host's kernel.
+    mounts: Vec<Shown>,
     isolation: Isolation,
-    /// Processes that the kernel had killed for want of memory before the trial.
+    /// Out-of-memory kills of the host's kernel before the trial; `None` if unknown.
     oom_kills: Option<u64>,
     addresses: Addresses,
     records: Vec<Record>,
-    ended: Option<Instant>,
-    complaint: Option<String>,
-    guest: Guest,
-    /// Of a VMM that is told over its API; `None` once its guest has answered.
+    exited_at: Option<Instant>,
+    /// The first kernel error on the console.
+    kernel_error: Option<String>,
+    guest: AgentClient,
+    /// Client of the VMM's API; `None` without one, and after the guest's first response.
     api: Option<ApiClient>,
-    /// Wakes when the API socket appears; `None` without one. Made before the release and kept to the end, because closing it waits for
-    /// a grace period of the host's kernel (fsnotify, SRCU), which can last longer than a boot.
-    watch: Option<Inotify>,
-    /// `None` for a guest that is seen on its console alone.
-    net: Option<Net>,
-    // Held for the VM's life, never read.
+    /// Reports when the API socket appears; `None` without an API. It is created before the release and kept
+    /// to the end. Closing it waits for a grace period of the host's kernel (fsnotify, SRCU), which can be
+    /// longer than a boot.
+    socket_watch: Option<Inotify>,
+    /// `None` for a guest without a network.
+    net: Option<VmNetwork>,
+    // Kept for its drop.
     _disk: Disk,
 }
 
-/// What a VM left.
+/// Result of a VM.
 #[derive(Debug)]
-pub struct Report {
-    /// Events and readings, a failure last.
+pub struct VmReport {
+    /// Events and readings; a failure is the last record.
     pub records: Vec<Record>,
-    /// The protocol was completed.
+    /// The VM completed the protocol.
     pub ok: bool,
-    /// The first complaint of its kernel on the console.
-    pub complaint: Option<String>,
-    /// What joined it to the host, to be removed with those of the trial's other VMs.
+    /// The first kernel error on the VM's console.
+    pub kernel_error: Option<String>,
+    /// The VM's network link, to be removed with the links of the trial's other VMs.
     pub link: Option<Link>,
 }
 
 impl Vm {
-    /// Runs the VM's whole life; returns when its process is reaped.
+    /// Runs the VM from the release to its exit; returns when its process is reaped.
     #[must_use]
-    pub fn run(mut self, together: &Together) -> Report {
-        let _leaves = Leaves(together);
-        // This thread forks the VMM.
+    pub fn run(mut self, rendezvous: &Rendezvous) -> VmReport {
+        let _guard = DeregisterOnDrop(rendezvous);
+        // The trace follows the child of this thread, which forks the VMM.
         let trace = self.traced.then(Trace::of_this_threads_child);
-        together.release();
+        rendezvous.release();
         let cpu_before = sys::thread_cpu_ns();
-        let failure = self.live(together).err();
+        let failure = self.run_to_exit(rendezvous).err();
         self.reading(reading::RUNNER_VM_CPU_TIME, sys::thread_cpu_ns().saturating_sub(cpu_before) as f64, "ns");
         for (name, instant) in trace.map(Trace::finish).unwrap_or_default() {
-            self.told(name, instant);
+            self.record_derived_event(name, instant);
         }
         if let Some(failure) = &failure {
             self.records.push(Record::Failure {
@@ -209,25 +209,25 @@ impl Vm {
                 message: failure.message.clone(),
             });
         }
-        self.shown.clear();
+        self.mounts.clear();
         drop(fs::remove_dir_all(&self.folder));
-        let (records, complaint) = (std::mem::take(&mut self.records), self.complaint.take());
+        let (records, kernel_error) = (std::mem::take(&mut self.records), self.kernel_error.take());
         let link = self.into_link();
-        Report { ok: failure.is_none(), records, complaint, link }
+        VmReport { ok: failure.is_none(), records, kernel_error, link }
     }
 
-    /// What joins it to the host, when nothing else is left of it.
+    /// Drops the VM except for its network link, which it returns.
     #[must_use]
     pub fn into_link(self) -> Option<Link> {
         self.net.map(|net| net.link)
     }
 }
 
-/// A VM that is waited for no longer once this is dropped, whatever became of it.
-struct Leaves<'a>(&'a Together);
+/// Guard that deregisters the VM from the rendezvous on drop.
+struct DeregisterOnDrop<'a>(&'a Rendezvous);
 
-impl Drop for Leaves<'_> {
+impl Drop for DeregisterOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.deregister();
     }
 }

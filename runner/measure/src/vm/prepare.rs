@@ -1,6 +1,7 @@
-//! Everything that may be done for a VM before the release.
+//! Preparation of a VM: everything that can be done before the release.
 //!
-//! The steps are in `disk`, `network`, `launch` and `page_cache`, in the order of [`Vm::assemble`].
+//! The steps are in the modules `disk`, `network`, `launch` and `page_cache`; [`Vm::assemble`] calls them in
+//! order.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -14,143 +15,145 @@ use microbench_study::engine::launch::Launch;
 use microbench_study::engine::machine;
 use nix::sys::inotify::Inotify;
 
-use super::launch::Prepared;
-use super::process::{self, Ready, Start};
-use super::snapshot::Place;
-use super::{Deadlines, Life, NotHere, Vm, Wanted};
+use super::launch::PreparedLaunch;
+use super::process::{self, PreparedProcess, VmmCommand};
+use super::snapshot::SnapshotSlot;
+use super::{Deadlines, NotSupported, StartMode, Vm, VmSpec};
 use crate::host::resources::huge_pages;
 use crate::sandbox::isolation::Isolation;
 use crate::sys::clock::Instant;
 use crate::sys::mount::Shown;
 use crate::vm::api::ApiClient;
 
-/// A VM that is being prepared.
-pub(super) struct Assembly<'a> {
-    pub(super) wanted: Wanted<'a>,
-    pub(super) life: Life<'a>,
+/// State of a VM's preparation.
+pub(super) struct VmBuilder<'a> {
+    pub(super) spec: VmSpec<'a>,
+    pub(super) start_mode: StartMode<'a>,
     pub(super) nonce: &'a str,
-    /// The VM's private folder.
+    /// The VM's own folder.
     pub(super) folder: PathBuf,
     pub(super) isolation: Isolation,
     pub(super) addresses: Addresses,
     /// Events and readings so far.
     pub(super) records: Vec<Record>,
-    /// Mounts for the VM so far.
-    pub(super) shown: Vec<Shown>,
+    /// Mounts of the VM so far.
+    pub(super) mounts: Vec<Shown>,
 }
 
-impl<'a> Assembly<'a> {
-    fn new(wanted: Wanted<'a>, nonce: &'a str, life: Life<'a>) -> anyhow::Result<Self> {
-        let folder = life.folder(wanted.folders.scratch, wanted.id)?;
+impl<'a> VmBuilder<'a> {
+    fn new(spec: VmSpec<'a>, nonce: &'a str, start_mode: StartMode<'a>) -> anyhow::Result<Self> {
+        let folder = start_mode.folder(spec.folders.scratch, spec.id)?;
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        let (isolation, addresses) = (Isolation::of(wanted.vm), Addresses::of(wanted.vm));
+        let (isolation, addresses) = (Isolation::of(spec.vm), Addresses::of(spec.vm));
         let records = Vec::with_capacity(96);
-        Ok(Self { wanted, life, nonce, folder, isolation, addresses, records, shown: Vec::new() })
+        Ok(Self { spec, start_mode, nonce, folder, isolation, addresses, records, mounts: Vec::new() })
     }
 
-    /// Records an event that happens now.
+    /// Records an event at the current instant.
     pub(super) fn event(&mut self, name: &str) {
-        self.records.push(Record::Event { vm: self.wanted.vm, name: name.into(), t_ns: Instant::now().0 });
+        self.records.push(Record::Event { vm: self.spec.vm, name: name.into(), t_ns: Instant::now().0 });
     }
 
     fn kind(&self) -> GuestKind {
-        self.wanted.parts.engine.guest
+        self.spec.parts.engine.guest
     }
 
-    /// What wakes when the socket of the VMM's API appears, and the client of that socket; `None` without an API.
+    /// Creates the watch for the VMM's API socket and the client of that socket; `None` without an API.
     fn api(&self, launch: &Launch) -> anyhow::Result<(Option<Inotify>, Option<ApiClient>)> {
         let Some(api) = &launch.api else { return Ok((None, None)) };
         let watched = launch.root.as_deref().unwrap_or(&self.folder);
-        Ok((Some(process::watch(watched)?), Some(ApiClient::new(&api.socket)?)))
+        Ok((Some(process::watch_folder(watched)?), Some(ApiClient::new(&api.socket)?)))
     }
 
-    /// The VMM, up to its process.
-    fn process(&self, prepared: &Prepared) -> anyhow::Result<Ready> {
-        let Wanted { id, folders, shared, .. } = self.wanted;
-        let start = Start {
+    /// Prepares the VMM's process.
+    fn process(&self, prepared: &PreparedLaunch) -> anyhow::Result<PreparedProcess> {
+        let VmSpec { id, folders, shared, .. } = self.spec;
+        let command = VmmCommand {
             argv: &prepared.launch.argv,
             isolation: self.isolation,
             as_root: prepared.launch.root.is_some() || self.kind() == GuestKind::Container,
-            leads: prepared.counts.is_some(),
-            contains: self.kind() == GuestKind::Container,
-            console_log: &folders.console.join(self.life.console(id)),
+            own_process_group: prepared.instrument_output.is_some(),
+            kills_descendants: self.kind() == GuestKind::Container,
+            console_log: &folders.console.join(self.start_mode.console_log(id)),
             nonce: self.nonce,
         };
-        start.ready(&shared.input, &shared.consoles)
+        command.prepare(&shared.vmm_stdin, &shared.consoles)
     }
 }
 
 impl Vm {
-    /// Prepares a VM of a trial: disk, tap, files, client. `nonce` is this VM's.
+    /// Prepares a VM of a trial: its disk, tap, files and clients. If its guest is restored and the snapshot
+    /// is missing, takes the snapshot first. `nonce` identifies this VM.
     ///
     /// # Errors
-    /// When the host cannot lend something.
-    pub fn prepare(wanted: Wanted<'_>, nonce: &str) -> anyhow::Result<Self> {
-        let Wanted { vm, cell, parts, folders, .. } = wanted;
+    /// Fails if a host resource cannot be allocated. [`NotSupported`] if this host cannot run the VM;
+    /// [`SnapshotError`] if no snapshot could be taken.
+    pub fn prepare(spec: VmSpec<'_>, nonce: &str) -> anyhow::Result<Self> {
+        let VmSpec { vm, cell, parts, folders, .. } = spec;
         if let Some(reason) = &parts.unfit {
-            return Err(NotHere(reason.clone()).into());
+            return Err(NotSupported(reason.clone()).into());
         }
         if let Some(reason) = huge_pages::refusal(&parts.guest, u64::from(vm) + 1) {
-            return Err(NotHere(reason).into());
+            return Err(NotSupported(reason).into());
         }
-        let Some(place) = Place::of(vm, cell, parts, folders.scratch)? else {
-            return Self::assemble(wanted, nonce, Life::Boots);
+        let Some(slot) = SnapshotSlot::of(vm, cell, parts, folders.scratch)? else {
+            return Self::assemble(spec, nonce, StartMode::Boot);
         };
-        if !place.is_taken() {
-            let unmeasured = Wanted { instrument: None, ..wanted };
-            Self::assemble(unmeasured, nonce, Life::IsSaved(&place))?.save(&place)?;
+        if !slot.is_taken() {
+            let unmeasured = VmSpec { instrument: None, ..spec };
+            Self::assemble(unmeasured, nonce, StartMode::TakeSnapshot(&slot))?.take_snapshot(&slot)?;
         }
-        Self::assemble(wanted, &place.nonce()?, Life::IsRestored(&place))
+        Self::assemble(spec, &slot.nonce()?, StartMode::Restore(&slot))
     }
 
-    fn assemble(wanted: Wanted<'_>, nonce: &str, life: Life<'_>) -> anyhow::Result<Self> {
-        let Wanted { vm, parts, shared, .. } = wanted;
+    fn assemble(spec: VmSpec<'_>, nonce: &str, start_mode: StartMode<'_>) -> anyhow::Result<Self> {
+        let VmSpec { vm, parts, shared, .. } = spec;
         let guest = &parts.guest;
-        let mut assembly = Assembly::new(wanted, nonce, life)?;
-        let (disk, tasks) = assembly.disk()?;
-        let net = assembly.network()?;
-        let prepared = assembly.launch(&disk, net.as_ref())?;
-        assembly.own_files(&prepared.launch, &disk)?;
-        // Last of all that reads files, first of all that is timed.
-        assembly.page_cache(&disk)?;
+        let mut builder = VmBuilder::new(spec, nonce, start_mode)?;
+        let (disk, workloads) = builder.prepare_disk()?;
+        let net = builder.prepare_network()?;
+        let prepared = builder.prepare_launch(&disk, net.as_ref())?;
+        builder.write_files(&prepared.launch, &disk)?;
+        // After the last step that reads a file, which would fill the page cache again.
+        builder.prepare_page_cache(&disk)?;
         let deadlines = Deadlines::of(guest);
-        let (watch, api) = assembly.api(&prepared.launch)?;
-        let agent = (assembly.addresses.guest, microbench_agent::PORT).into();
-        let client = shared.agents.guest(agent, nonce, deadlines.request, deadlines.work);
-        let ready = assembly.process(&prepared)?;
-        let Assembly { folder, isolation, addresses, records, shown, .. } = assembly;
-        let Prepared { launch, words, counts } = prepared;
+        let (socket_watch, api) = builder.api(&prepared.launch)?;
+        let agent = (builder.addresses.guest, microbench_agent::PORT).into();
+        let client = shared.agents.client(agent, nonce, deadlines.request, deadlines.workload);
+        let process = builder.process(&prepared)?;
+        let VmBuilder { folder, isolation, addresses, records, mounts, .. } = builder;
+        let PreparedLaunch { launch, kernel_parameters, instrument_output } = prepared;
         Ok(Self {
             vm,
             nonce: nonce.to_owned(),
             launch,
-            words,
-            counts,
+            kernel_parameters,
+            instrument_output,
             kvm: parts.engine.needs_kvm,
             traced: machine::traced(&parts.engine, guest),
             kind: parts.engine.guest,
-            messages: parts.engine.not_applicable.messages.clone(),
-            tasks,
+            not_applicable_messages: parts.engine.not_applicable.messages.clone(),
+            workloads,
             deadlines,
             memory_bytes: guest.memory_mib << 20,
             steady: guest.steady,
             probe: guest.probe,
-            ready: Some(ready),
-            restored: matches!(life, Life::IsRestored(_)),
+            process: Some(process),
+            restored: matches!(start_mode, StartMode::Restore(_)),
             folder,
-            shown,
+            mounts,
             isolation,
             oom_kills: shared.oom_kills,
             addresses,
             records,
-            ended: None,
-            complaint: None,
+            exited_at: None,
+            kernel_error: None,
             guest: client,
             api,
-            watch,
+            socket_watch,
             net,
             _disk: disk,
         })

@@ -1,4 +1,5 @@
-//! A VMM's process, its API socket, and how it ended. A container runtime's with the container's processes below it.
+//! A VMM's process, its API socket and its exit status. The process of a container runtime includes the
+//! container's processes below it.
 
 use std::fs::File;
 use std::io::PipeWriter;
@@ -15,8 +16,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use super::failed::Failed;
-use crate::guest::console::{Console, Consoles};
+use super::failure::VmFailure;
+use crate::guest::console::{Console, ConsoleReader};
 use crate::probe;
 use crate::sandbox::isolation::Isolation;
 use crate::sys::clock::Instant;
@@ -25,92 +26,102 @@ use crate::sys::program;
 use crate::sys::spawn::Program;
 use crate::sys::{self, Exit};
 
-/// What is started as a VMM.
+/// Command that starts a VMM.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Start<'a> {
-    /// Its program and arguments.
+pub(crate) struct VmmCommand<'a> {
+    /// Program and its arguments.
     pub(crate) argv: &'a [String],
     pub(crate) isolation: Isolation,
-    /// It leaves root itself: a jailer, a container's runtime.
+    /// The process starts as root and drops its privileges itself: a jailer, a container runtime.
     pub(crate) as_root: bool,
-    /// It leads a process group of its own: what runs below it ends with it as one group.
-    pub(crate) leads: bool,
-    /// What runs below it is in a session of its own, and ends with it.
-    pub(crate) contains: bool,
+    /// The process leads its own process group, which is killed as a whole.
+    pub(crate) own_process_group: bool,
+    /// The descendants run in their own session and are killed with the process.
+    pub(crate) kills_descendants: bool,
     pub(crate) console_log: &'a Path,
     pub(crate) nonce: &'a str,
 }
 
-/// A VMM of which all is there but its process.
+/// VMM of which everything but the process exists.
 #[derive(Debug)]
-pub(crate) struct Ready {
+pub(crate) struct PreparedProcess {
     name: String,
     program: Program,
-    input: Arc<File>,
+    stdin: Arc<File>,
     output: PipeWriter,
     console: Console,
-    leads: bool,
-    contains: bool,
+    own_process_group: bool,
+    kills_descendants: bool,
 }
 
-impl Start<'_> {
-    /// Makes everything that can be made before the release. `input` is what it reads, `consoles` who reads what it writes.
-    pub(crate) fn ready(self, input: &Arc<File>, consoles: &Consoles) -> anyhow::Result<Ready> {
-        let Self { argv, isolation, as_root, leads, contains, console_log, nonce } = self;
-        let name = argv.first().context("the engine's argv is empty")?.clone();
+impl VmmCommand<'_> {
+    /// Does everything that can be done before the release. `stdin` is the VMM's standard input; `consoles`
+    /// reads its output.
+    pub(crate) fn prepare(self, stdin: &Arc<File>, consoles: &ConsoleReader) -> anyhow::Result<PreparedProcess> {
+        let Self { argv, isolation, as_root, own_process_group, kills_descendants, console_log, nonce } = self;
+        let name = argv.first().context("the engine's command line is empty")?.clone();
         let context = || format!("cannot start {name}");
         let path = program::find_program(&name).with_context(context)?;
-        let program = Program::new(&path, argv, isolation.user(as_root), leads).with_context(context)?;
-        // Standard error joins the console: a VMM that refuses to start says why there.
+        let program = Program::new(&path, argv, isolation.user(as_root), own_process_group).with_context(context)?;
+        // Standard error is part of the console: a VMM that does not start reports the reason there.
         let (reader, output) = std::io::pipe().context("cannot make a pipe")?;
         let console = consoles.read(reader, console_log, nonce)?;
-        Ok(Ready { program, input: Arc::clone(input), output, console, leads, contains, name })
+        Ok(PreparedProcess {
+            program,
+            stdin: Arc::clone(stdin),
+            output,
+            console,
+            own_process_group,
+            kills_descendants,
+            name,
+        })
     }
 }
 
-impl Ready {
-    /// Starts it.
+impl PreparedProcess {
+    /// Starts the process.
     ///
     /// # Errors
-    /// What the kernel says, with the program's name.
-    pub(crate) fn go(mut self) -> anyhow::Result<(Process, Console)> {
-        let spawned = self.program.spawn(self.input.as_fd(), self.output.as_fd());
+    /// Fails if the kernel cannot start the program.
+    pub(crate) fn spawn(mut self) -> anyhow::Result<(VmmProcess, Console)> {
+        let spawned = self.program.spawn(self.stdin.as_fd(), self.output.as_fd());
         let (id, pidfd) = spawned.with_context(|| format!("cannot start {}", self.name))?;
-        // The pipe's write end is dropped here: the VMM alone has it.
-        Ok((Process { id, leads: self.leads, contains: self.contains, pidfd, reaped: false }, self.console))
+        // The write end of the pipe is dropped here, so that only the VMM has it open.
+        let Self { own_process_group, kills_descendants, console, .. } = self;
+        Ok((VmmProcess { id, own_process_group, kills_descendants, pidfd, reaped: false }, console))
     }
 }
 
-/// A running VMM, with its instrument if it has one; killed when dropped.
+/// Running VMM with its instrument, if it has one; killed on drop.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(crate) struct VmmProcess {
     id: u32,
-    /// It leads a process group of its own.
-    leads: bool,
-    /// What runs below it ends with it.
-    contains: bool,
+    own_process_group: bool,
+    kills_descendants: bool,
     pidfd: OwnedFd,
     reaped: bool,
 }
 
-impl Process {
+impl VmmProcess {
     pub(super) fn id(&self) -> u32 {
         self.id
     }
 
-    /// Readable once the process has ended.
+    /// Returns the process's pidfd, which is readable once the process has exited.
     pub(super) fn exited(&self) -> std::os::fd::BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
     pub(super) fn kill(&self) {
-        if self.leads && !self.reaped {
+        if self.own_process_group && !self.reaped {
             let _ = killpg(Pid::from_raw(self.id.cast_signed()), Signal::SIGKILL);
         }
-        let below = if self.contains && !self.reaped { processes::descendants(self.id) } else { Vec::new() };
+        let descendants =
+            if self.kills_descendants && !self.reaped { processes::descendants(self.id) } else { Vec::new() };
         drop(sys::pidfd_kill(self.pidfd.as_fd()));
-        // In a session of its own: no group reaches it. Its parent's end makes it an orphan, and so this process's to reap.
-        for pid in below.iter().map(|pid| Pid::from_raw(pid.cast_signed())) {
+        // The descendants are in their own session, which the process group does not include. When their
+        // parent exits they are reparented to this process, which must reap them.
+        for pid in descendants.iter().map(|pid| Pid::from_raw(pid.cast_signed())) {
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
         }
@@ -119,13 +130,13 @@ impl Process {
     pub(crate) fn reap(&mut self) -> std::io::Result<Exit> {
         self.reaped = true;
         let exit = sys::reap(self.id);
-        // The VMM below an instrument that was killed is an orphan, and so this process's to reap.
-        while self.leads && waitpid(Pid::from_raw(-self.id.cast_signed()), None).is_ok() {}
+        // When an instrument was killed, its VMM is reparented to this process, which must reap it.
+        while self.own_process_group && waitpid(Pid::from_raw(-self.id.cast_signed()), None).is_ok() {}
         exit
     }
 }
 
-impl Drop for Process {
+impl Drop for VmmProcess {
     fn drop(&mut self) {
         if !self.reaped {
             self.kill();
@@ -134,45 +145,48 @@ impl Drop for Process {
     }
 }
 
-/// What wakes when a file appears in `folder`.
-pub(super) fn watch(folder: &Path) -> anyhow::Result<Inotify> {
+/// Watches for new files in `folder`.
+pub(super) fn watch_folder(folder: &Path) -> anyhow::Result<Inotify> {
     let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).context(
-        "cannot have an inotify, of which each VM with an API takes one (`sysctl -w fs.inotify.max_user_instances=8192` allows more)",
+        "cannot create an inotify instance, of which each VM with an API needs one \
+         (`sysctl -w fs.inotify.max_user_instances=8192` raises the limit)",
     )?;
     watch.add_watch(folder, AddWatchFlags::IN_CREATE).with_context(|| format!("cannot watch {}", folder.display()))?;
     Ok(watch)
 }
 
-/// Waits until something listens on the unix socket `path`: woken by `watch`, the folder's change, not by time.
+/// Waits until the VMM listens on the unix socket `path`. `watch` wakes it when a file appears in the
+/// socket's folder.
 pub(super) fn wait_for_socket(
     path: &Path,
     watch: Option<&Inotify>,
-    process: &Process,
+    process: &VmmProcess,
     deadline: Instant,
-) -> Result<(), Failed> {
+) -> Result<(), VmFailure> {
     let watch =
-        watch.ok_or_else(|| Failed::new(FailureReason::Host, event::API_READY, "nobody watches for the socket"))?;
+        watch.ok_or_else(|| VmFailure::new(FailureReason::Host, event::API_READY, "the API socket is not watched"))?;
     loop {
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Ok(()),
             Err(_) if deadline.passed() => {
-                return Err(Failed::new(
+                return Err(VmFailure::new(
                     FailureReason::Timeout,
                     event::API_READY,
                     "the VMM's API socket did not appear",
                 ));
             }
             Err(error) => {
-                // There but not listening yet: bind and listen are two calls, a moment apart.
+                // The socket exists but does not listen yet: bind and listen are two calls, shortly after
+                // each other.
                 let bound = error.kind() == std::io::ErrorKind::ConnectionRefused;
                 let time = if bound { Duration::from_micros(100) } else { deadline.remaining() };
-                let polled = probe::wait_either(process.exited(), watch.as_fd(), time)
-                    .map_err(|error| Failed::new(FailureReason::Host, event::API_READY, error))?;
-                if polled {
-                    return Err(Failed::new(
+                let exited = probe::wait_exit_or_readable(process.exited(), watch.as_fd(), time)
+                    .map_err(|error| VmFailure::new(FailureReason::Host, event::API_READY, error))?;
+                if exited {
+                    return Err(VmFailure::new(
                         FailureReason::Exited,
                         event::API_READY,
-                        "the VMM ended before its API socket appeared",
+                        "the VMM exited before its API socket appeared",
                     ));
                 }
                 drop(watch.read_events());
@@ -181,7 +195,8 @@ pub(super) fn wait_for_socket(
     }
 }
 
-pub(super) fn ended(exit: Exit) -> String {
+/// Returns the exit status as text, for example `exit code 1`.
+pub(super) fn describe_exit(exit: Exit) -> String {
     match (exit.code, exit.signal) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),

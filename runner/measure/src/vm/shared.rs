@@ -1,41 +1,48 @@
-//! What the VMs of one trial share on the runner's side, so that one of thousands takes few descriptors and no thread but its own.
+//! Resources of the runner that the VMs of one trial share, so that each of thousands of VMs needs few
+//! descriptors and only one thread.
 
 use std::fs::File;
 use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::guest::client::Agents;
-use crate::guest::console::Consoles;
+use crate::guest::client::AgentClients;
+use crate::guest::console::ConsoleReader;
 use crate::host::counters::memory;
 
-/// The standard input of a VMM: there is nothing to read.
-const NOTHING: &str = "/dev/null";
+/// Standard input of a VMM: empty.
+const VMM_STDIN: &str = "/dev/null";
 
-/// It lasts as long as the trial, and no longer: a connection to a guest is not to outlive it, the next one has its address.
+/// Shared resources of a trial. They must not outlive the trial: a connection to a guest would remain, and a
+/// later guest has the same address.
 #[derive(Debug)]
 pub struct Shared {
-    pub(crate) consoles: Consoles,
-    pub(crate) agents: Agents,
-    pub(crate) input: Arc<File>,
-    /// Processes that the kernel had killed for want of memory before.
+    pub(crate) consoles: ConsoleReader,
+    pub(crate) agents: AgentClients,
+    pub(crate) vmm_stdin: Arc<File>,
+    /// Out-of-memory kills of the host's kernel before the trial; `None` if unknown.
     pub(crate) oom_kills: Option<u64>,
 }
 
 impl Shared {
-    /// For a trial.
+    /// Creates the shared resources of a trial.
     ///
     /// # Errors
-    /// When the kernel lends no descriptor or thread.
+    /// Fails if a descriptor or a thread cannot be created.
     pub fn new() -> anyhow::Result<Self> {
-        Ok(Self { consoles: Consoles::new()?, agents: Agents::new()?, input: input()?, oom_kills: memory::oom_kills() })
+        Ok(Self {
+            consoles: ConsoleReader::new()?,
+            agents: AgentClients::new()?,
+            vmm_stdin: open_vmm_stdin()?,
+            oom_kills: memory::oom_kills(),
+        })
     }
 }
 
-/// What a VMM reads.
+/// Opens the standard input of VMMs.
 ///
 /// # Errors
-/// When it cannot be opened.
-pub(crate) fn input() -> anyhow::Result<Arc<File>> {
-    File::open(NOTHING).map(Arc::new).with_context(|| format!("cannot open {NOTHING}"))
+/// Fails if the file cannot be opened.
+pub(crate) fn open_vmm_stdin() -> anyhow::Result<Arc<File>> {
+    File::open(VMM_STDIN).map(Arc::new).with_context(|| format!("cannot open {VMM_STDIN}"))
 }

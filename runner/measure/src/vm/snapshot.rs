@@ -1,9 +1,13 @@
-//! A guest that is restored in place of booted: its snapshot is taken once a session and machine, before the release.
+//! Guests that are restored from a snapshot instead of booted. The snapshot is taken before the release, once
+//! per session and VM configuration.
 //!
-//! A snapshot belongs to one slot (VM number `vm` of a trial), because it holds the tap's name, the guest's addresses and its command line with
-//! the nonce. So an answer of a restored guest carries the nonce of the guest that was saved. It counts for this VM alone all the same:
-//! no other slot has that nonce, and whoever had it before on this slot's tap has been reaped, and the tap been removed, before this
-//! one's was made. The files lie in the session's scratch, which is RAM: a guest's memory once a slot and machine.
+//! A snapshot belongs to one slot, the VM number `vm` of a trial. It contains the tap's name, the guest's
+//! addresses, and the command line with the nonce. Therefore a restored guest responds with the nonce of the
+//! guest whose snapshot was taken. That nonce still identifies the VM, because no other slot uses it. The
+//! slot's previous VM was reaped, and its tap was removed, before this VM's tap was created.
+//!
+//! The files are in the session's scratch folder, which is in RAM. They need the guest's memory once per slot
+//! and configuration.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -18,159 +22,165 @@ use microbench_formats::record::FailureReason;
 use microbench_study::engine::launch::{self, Launch};
 use sha2::{Digest, Sha256};
 
-use super::failed::Failed;
-use super::{Life, Vm};
+use super::failure::VmFailure;
+use super::{StartMode, Vm};
 use crate::host::resources::disk::Disk;
 use crate::parts::Parts;
 use crate::sys::clock::Instant;
 
-/// Why a restored guest lacks what a boot gives.
+/// Why the values of a boot are missing for a restored guest.
 pub(super) const RESTORED: &str = "not applicable: the guest was restored, it did not boot";
-/// The disk as the saved guest left it, when it had one of its own.
+/// File name of the disk at the time of the snapshot, if the guest had a clone.
 const DISK: &str = "disk.img";
-/// The saved guest's nonce; written last.
+/// File name of the nonce. It is written last, and so marks a complete snapshot.
 const NONCE: &str = "nonce";
 
-/// No snapshot of a guest could be taken: why its VMs cannot be restored.
+/// The snapshot of a guest could not be taken, so its VMs cannot be restored.
 #[derive(Debug, thiserror::Error)]
-#[error("no snapshot of the guest could be taken: at {stage}: {message}")]
-pub struct NotTaken {
-    /// Why.
+#[error("cannot take a snapshot of the guest: at {stage}: {message}")]
+pub struct SnapshotError {
     pub reason: FailureReason,
     /// The stage that the VM did not reach.
     pub stage: &'static str,
-    /// In words.
     pub message: String,
 }
 
-/// Where the snapshot of one machine's slot is, once it is taken.
+/// Folder of the snapshot of one slot and VM configuration. The snapshot may not have been taken yet.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SnapshotSlot {
     folder: PathBuf,
-    /// The folder of each VM that has to do with it: the snapshot holds the path of the disk.
-    vm: PathBuf,
+    /// Folder of each VM that takes or restores the snapshot. It must be the same, because the snapshot
+    /// contains the path of the disk.
+    vm_folder: PathBuf,
 }
 
-impl Place {
-    /// The place for VM `vm` of `cell`'s machines; `None` where its VMs boot.
+impl SnapshotSlot {
+    /// Returns the slot of VM `vm` of `cell`; `None` if the cell's guests boot.
     pub(super) fn of(vm: u32, cell: &Cell, parts: &Parts, scratch: &Path) -> anyhow::Result<Option<Self>> {
         if !launch::restores(&parts.engine, &cell.settings)? {
             return Ok(None);
         }
         let digest: String = Sha256::digest(cell.machine())[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        let place = |kind: &str| scratch.join(format!("{kind}-{digest}-{vm}"));
-        Ok(Some(Self { folder: place("saved"), vm: place("vm") }))
+        let folder = |kind: &str| scratch.join(format!("{kind}-{digest}-{vm}"));
+        Ok(Some(Self { folder: folder("saved"), vm_folder: folder("vm") }))
     }
 
+    /// Returns whether the snapshot is complete.
     pub(super) fn is_taken(&self) -> bool {
         self.folder.join(NONCE).exists()
     }
 
-    /// The nonce that the restored guest will answer with.
+    /// Reads the nonce that the restored guest responds with.
     pub(super) fn nonce(&self) -> anyhow::Result<String> {
         fs::read_to_string(self.folder.join(NONCE)).with_context(|| format!("cannot read {}", self.folder.display()))
     }
 
-    /// Has `launch` load the snapshot, and puts its files where the VMM sees them.
-    pub(super) fn lend(&self, launch: &mut Launch, folder: &Path) -> anyhow::Result<()> {
-        let snapshot = launch.snapshot.as_ref().context("the engine describes no snapshot")?;
+    /// Changes `launch` to load the snapshot, and links the snapshot's files into the VMM's folder.
+    pub(super) fn prepare_restore(&self, launch: &mut Launch, folder: &Path) -> anyhow::Result<()> {
+        let snapshot = launch.snapshot.as_ref().context("the engine's description has no snapshot")?;
         if let Some(api) = &mut launch.api {
             api.calls.clone_from(&snapshot.load);
         }
-        let seen = launch.root.as_deref().unwrap_or(folder);
+        let vmm_folder = launch.root.as_deref().unwrap_or(folder);
         for name in &snapshot.files {
-            fs::hard_link(self.folder.join(name), seen.join(name))
+            fs::hard_link(self.folder.join(name), vmm_folder.join(name))
                 .with_context(|| format!("cannot link the snapshot's file {name}"))?;
         }
         Ok(())
     }
 
-    /// Keeps the files of a VM that has ended.
-    fn keep(&self, vm: &Vm) -> anyhow::Result<()> {
+    /// Moves the snapshot's files of an exited VM into the slot.
+    fn store(&self, vm: &Vm) -> anyhow::Result<()> {
         drop(fs::remove_dir_all(&self.folder));
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&self.folder)
             .with_context(|| format!("cannot create {}", self.folder.display()))?;
-        let seen = vm.launch.root.as_deref().unwrap_or(&vm.folder);
+        let vmm_folder = vm.launch.root.as_deref().unwrap_or(&vm.folder);
         let files = vm.launch.snapshot.iter().flat_map(|snapshot| &snapshot.files);
         for name in files {
-            let place = self.folder.join(name);
-            fs::rename(seen.join(name), &place)
-                .with_context(|| format!("the VMM left no file {name} of the snapshot"))?;
-            // Every VM that is restored reads the same file.
-            fs::set_permissions(&place, fs::Permissions::from_mode(0o444))
-                .with_context(|| format!("cannot protect {}", place.display()))?;
-            vm.isolation.take_back(&place)?;
+            let target = self.folder.join(name);
+            fs::rename(vmm_folder.join(name), &target)
+                .with_context(|| format!("the VMM did not write the snapshot's file {name}"))?;
+            // Read-only: all VMs that are restored read the same file.
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o444))
+                .with_context(|| format!("cannot make {} read-only", target.display()))?;
+            vm.isolation.take_back(&target)?;
         }
         if let Disk::Clone(path, _) = &vm._disk {
-            fs::rename(path, self.folder.join(DISK)).with_context(|| format!("cannot keep {}", path.display()))?;
+            fs::rename(path, self.folder.join(DISK))
+                .with_context(|| format!("cannot move {} into the snapshot", path.display()))?;
         }
         fs::write(self.folder.join(NONCE), &vm.nonce)
-            .with_context(|| format!("cannot write in {}", self.folder.display()))
+            .with_context(|| format!("cannot write to {}", self.folder.display()))
     }
 }
 
-impl Life<'_> {
-    /// The VM's folder, which is not there yet.
+impl StartMode<'_> {
+    /// Returns the VM's folder, which does not exist yet.
     pub(super) fn folder(self, scratch: &Path, id: &str) -> anyhow::Result<PathBuf> {
-        let (Self::IsSaved(place) | Self::IsRestored(place)) = self else { return Ok(scratch.join(id)) };
-        match fs::remove_dir_all(&place.vm) {
+        let (Self::TakeSnapshot(slot) | Self::Restore(slot)) = self else { return Ok(scratch.join(id)) };
+        match fs::remove_dir_all(&slot.vm_folder) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", place.vm.display()))
+                Err(error).with_context(|| format!("cannot remove {}", slot.vm_folder.display()))
             }
-            _ => Ok(place.vm.clone()),
+            _ => Ok(slot.vm_folder.clone()),
         }
     }
 
-    /// What its disk is a clone of.
-    pub(super) fn image(self, image: &Path) -> PathBuf {
+    /// Returns the file that the VM's disk is cloned from.
+    pub(super) fn disk_image(self, image: &Path) -> PathBuf {
         match self {
-            Self::IsRestored(place) => place.folder.join(DISK),
-            Self::Boots | Self::IsSaved(_) => image.to_path_buf(),
+            Self::Restore(slot) => slot.folder.join(DISK),
+            Self::Boot | Self::TakeSnapshot(_) => image.to_path_buf(),
         }
     }
 
-    /// Name of its console's log.
-    pub(super) fn console(self, id: &str) -> String {
+    /// Returns the file name of the VM's console log.
+    pub(super) fn console_log(self, id: &str) -> String {
         match self {
-            Self::IsSaved(_) => format!("{id}.saved.log"),
-            Self::Boots | Self::IsRestored(_) => format!("{id}.log"),
+            Self::TakeSnapshot(_) => format!("{id}.saved.log"),
+            Self::Boot | Self::Restore(_) => format!("{id}.log"),
         }
     }
 }
 
 impl Vm {
-    /// Boots the guest, waits for its answer, has its VMM write the snapshot, and ends it.
-    pub(super) fn save(mut self, place: &Place) -> anyhow::Result<()> {
-        let saved = self.saved();
-        let kept = match saved {
-            Ok(()) => place.keep(&self),
-            Err(Failed { reason, stage, message }) => Err(NotTaken { reason, stage, message }.into()),
+    /// Boots the guest, waits for its first response, takes its snapshot, kills the VMM, and stores the files
+    /// in `slot`.
+    pub(super) fn take_snapshot(mut self, slot: &SnapshotSlot) -> anyhow::Result<()> {
+        let stored = match self.boot_and_write_snapshot() {
+            Ok(()) => slot.store(&self),
+            Err(VmFailure { reason, stage, message }) => Err(SnapshotError { reason, stage, message }.into()),
         };
-        self.shown.clear();
+        self.mounts.clear();
         drop(fs::remove_dir_all(&self.folder));
-        kept
+        stored
     }
 
-    fn saved(&mut self) -> Result<(), Failed> {
+    fn boot_and_write_snapshot(&mut self) -> Result<(), VmFailure> {
         let (mut process, console) = self.start()?;
-        let result = self.answered(&process, &console).and_then(|_| {
+        let result = self.wait_for_first_response(&process, &console).and_then(|_| {
             let Some(snapshot) = self.launch.snapshot.clone() else {
-                return Err(Failed::new(FailureReason::Host, "snapshot", "the engine describes no snapshot"));
+                return Err(VmFailure::new(
+                    FailureReason::Host,
+                    "snapshot",
+                    "the engine's description has no snapshot",
+                ));
             };
-            self.call(&snapshot.take, Instant::now().after(self.deadlines.boot))
+            self.call_api(&snapshot.take, Instant::now().after(self.deadlines.boot))
         });
         process.kill();
         let exit = process.reap();
         let tail = console.finish().tail;
-        let exit = exit
-            .map_err(|error| Failed::new(FailureReason::Host, event::EXIT, format!("cannot reap the VMM: {error}")))?;
-        result.map_err(|failure| self.explain(failure, exit, &tail))
+        let exit = exit.map_err(|error| {
+            VmFailure::new(FailureReason::Host, event::EXIT, format!("cannot reap the VMM: {error}"))
+        })?;
+        result.map_err(|failure| self.complete_failure(failure, exit, &tail))
     }
 
-    /// What is recorded of a guest that did not boot, in place of its kernel's stamps.
-    pub(super) fn not_booted(&mut self, stats: &Stats) {
+    /// Records the statistics of a restored guest, and why the values of a boot are missing.
+    pub(super) fn record_restored_guest(&mut self, stats: &Stats) {
         for name in [
             reading::KERNEL_INIT,
             reading::KERNEL_LAST_MESSAGE,
@@ -178,9 +188,9 @@ impl Vm {
             reading::KERNEL_RANDOM_FAST_INIT,
             reading::GUEST_UPTIME,
         ] {
-            self.no_reading(name, "ns", RESTORED.into());
+            self.missing_reading(name, "ns", RESTORED.into());
         }
-        self.no_reading(reading::KERNEL_MESSAGES, "1", RESTORED.into());
+        self.missing_reading(reading::KERNEL_MESSAGES, "1", RESTORED.into());
         self.reading(reading::GUEST_CPUS, f64::from(stats.cpus), "1");
         self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
         for name in [
@@ -190,7 +200,7 @@ impl Vm {
             event::AGENT_READY,
             event::AGENT_READY_DATAGRAM,
         ] {
-            self.no_event(name, RESTORED.into());
+            self.missing_event(name, RESTORED.into());
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Requests for a static file over connections that stay open: each asks, waits for the whole answer, and asks again.
+//! HTTP load: requests for a static file over keep-alive connections. Each connection waits for the complete
+//! response before it sends its next request.
 //!
-//! A closed loop: the guest sets the pace, so that a slow answer delays the requests behind it and their latency does not count it
-//! (Schroeder, Wierman and Harchol-Balter, "Open versus closed", NSDI 2006).
+//! This is a closed loop: the guest sets the pace, and a slow response delays the next requests without
+//! adding to their latency. See Schroeder, Wierman and Harchol-Balter, "Open versus closed", NSDI 2006.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,12 +11,12 @@ use microbench_agent::INDEX_SEED;
 use microbench_agent::work::{Latency, pseudo_random};
 use tokio::task::JoinSet;
 
-use super::Measured;
+use super::Measurement;
 use super::connection::Connection;
-use crate::guest::client::{Guest, GuestError};
+use crate::guest::client::{AgentClient, GuestError};
 use crate::sys::clock::Instant;
 
-/// What is asked, and the bytes that must come.
+/// Requests for a file whose content is known.
 #[derive(Debug)]
 pub(super) struct Requests {
     connections: u32,
@@ -28,21 +29,22 @@ impl Requests {
         Self { connections, body: body.into() }
     }
 
-    /// Sends `warmup` requests that do not count, then `rounds` that do, over the same connections.
-    pub(super) async fn send(&self, guest: &Guest, warmup: u32, rounds: u32) -> Result<Measured, GuestError> {
+    /// Sends `warmup` requests that are not timed, then `rounds` timed ones over the same connections.
+    pub(super) async fn run(&self, guest: &AgentClient, warmup: u32, rounds: u32) -> Result<Measurement, GuestError> {
         let mut connections = Vec::new();
         for _ in 0..self.connections.min(rounds) {
             connections.push(Connection::open(guest, "GET /file").await?);
         }
-        let (connections, _) = self.round(connections, warmup).await?;
+        let (connections, _) = self.send_requests(connections, warmup).await?;
         let begun = Instant::now();
-        let (_, times) = self.round(connections, rounds).await?;
+        let (_, times) = self.send_requests(connections, rounds).await?;
         let duration_ns = (Instant::now().0 - begun.0).max(1);
-        Ok(Measured { duration_ns, latency: Latency::of(times), sha_ni: None })
+        Ok(Measurement { duration_ns, latency: Latency::of(times), sha_ni: None })
     }
 
-    /// So many requests in all: whichever connection is free sends the next. Returns the connections and the time of each request.
-    async fn round(
+    /// Sends `requests` requests in total; each connection that is free sends the next one. Returns the
+    /// connections and the latency of each request, ns.
+    async fn send_requests(
         &self,
         connections: Vec<Connection>,
         requests: u32,
@@ -51,22 +53,22 @@ impl Requests {
         let mut all = JoinSet::new();
         for connection in connections {
             let (body, next) = (Arc::clone(&self.body), Arc::clone(&next));
-            all.spawn(one_after_the_other(connection, body, next, requests));
+            all.spawn(request_loop(connection, body, next, requests));
         }
         let (mut free, mut times) = (Vec::new(), Vec::new());
-        while let Some(ended) = all.join_next().await {
-            let (connection, own) = ended.map_err(|error| GuestError::Connection {
+        while let Some(joined) = all.join_next().await {
+            let (connection, latencies) = joined.map_err(|error| GuestError::Connection {
                 request: "GET /file",
                 source: std::io::Error::other(error),
             })??;
             free.push(connection);
-            times.extend(own);
+            times.extend(latencies);
         }
         Ok((free, times))
     }
 }
 
-async fn one_after_the_other(
+async fn request_loop(
     mut connection: Connection,
     body: Arc<[u8]>,
     next: Arc<AtomicU32>,
@@ -77,14 +79,14 @@ async fn one_after_the_other(
     while next.fetch_add(1, Ordering::Relaxed) < requests {
         let begun = Instant::now();
         connection.send(request.as_bytes()).await?;
-        let length = connection.head().await?;
+        let length = connection.read_head().await?;
         if length != body.len() as u64 {
-            return Err(connection.wrong(format!("the answer has {length} bytes, {} were asked for", body.len())));
+            return Err(connection.protocol_error(format!("the response has {length} bytes instead of {}", body.len())));
         }
-        connection.fill(&mut found).await?;
+        connection.read_body(&mut found).await?;
         times.push(Instant::now().0 - begun.0);
         if found[..] != body[..] {
-            return Err(connection.wrong("the file has other bytes than it should have".into()));
+            return Err(connection.protocol_error("the content of the file is wrong".into()));
         }
     }
     Ok((connection, times))

@@ -1,7 +1,8 @@
-//! Work that a guest is given: what it is asked, what must come back, and the values that follow.
+//! Workloads of a guest: the request, the check of the result, and the values that are recorded.
 //!
-//! A guest times most kinds itself, on its own clock. Traffic is timed here, on the host's: requests to its web service ([`http`]) and
-//! a stream over one connection ([`stream`]). Whatever comes back is compared with what both sides know, before any of it is a number.
+//! A guest times most kinds itself, on its own clock. Network traffic is timed here, on the host's clock:
+//! requests to the guest's web service ([`http`]) and a stream over one connection ([`stream`]). Every result
+//! is compared with the expected one before it becomes a value.
 
 mod connection;
 mod http;
@@ -14,78 +15,81 @@ use std::os::unix::fs::FileExt;
 use microbench_agent::work::{DiskRequest, Latency, WorkRequest, pseudo_random};
 use microbench_formats::workload::{Workload, WorkloadKind};
 
-use crate::guest::client::{Guest, GuestError, WORK};
+use crate::guest::client::{AgentClient, GuestError, POST_WORK};
 
-/// Seed of the bytes that a guest works on.
+/// Seed of the data that a workload processes.
 const SEED: u64 = 2019;
-/// Regions of the disk begin at multiples of this.
+/// Alignment of the disk regions of workloads, bytes.
 const REGION_BYTES: u64 = 1 << 20;
 
-/// One work of one VM, with all that its answer is held against.
+/// Workload of one VM, with its request and its expected result.
 #[derive(Debug)]
-pub struct Task {
+pub struct PreparedWorkload {
     workload: Workload,
-    ask: Ask,
+    driver: Driver,
 }
 
-/// What is asked.
+/// How a workload is run.
 #[derive(Debug)]
-enum Ask {
-    /// Of the agent, with the checksum that it must answer.
+enum Driver {
+    /// By one request to the agent; the response must contain this checksum.
     Agent(WorkRequest, String),
-    /// Requests for a static file of these bytes.
+    /// By requests for a static file.
     Http(http::Requests),
-    /// A stream.
     Stream(stream::Direction),
 }
 
-/// What a work came to.
+/// Result of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Measured {
+struct Measurement {
     duration_ns: u64,
-    /// Of one operation.
+    /// Latency of single operations; `None` for kinds without.
     latency: Option<Latency>,
-    /// The guest hashed with the processor's SHA instructions; `None` where it did not hash.
+    /// Whether the guest hashed with the processor's SHA instructions; `None` for other kinds.
     sha_ni: Option<bool>,
 }
 
-/// A value of work: its name in `work.METRIC.NAME`, the value, and its unit in the journal.
+/// Value of a workload: its name in the reading `workload.METRIC.NAME`, the value, and its unit in the journal.
 pub type Value = (&'static str, f64, &'static str);
 
-impl Task {
-    /// The tasks of a VM whose disk ends at `disk_bytes`, where the regions of disk work begin, one for each.
+impl PreparedWorkload {
+    /// Prepares the workloads of a VM. The regions of disk workloads lie one after the other behind
+    /// `disk_bytes`, the size of the VM's disk image.
     #[must_use]
-    pub fn prepare(workloads: &[Workload], disk_bytes: u64) -> Vec<Self> {
+    pub fn prepare_all(workloads: &[Workload], disk_bytes: u64) -> Vec<Self> {
         let mut end = disk_bytes.next_multiple_of(REGION_BYTES);
-        let mut task = |workload: &Workload| {
+        let mut prepare = |workload: &Workload| {
             let offset = end;
             if workload.disk.is_some() {
                 end += workload.bytes.next_multiple_of(REGION_BYTES);
             }
-            Self { workload: workload.clone(), ask: ask(workload, offset) }
+            Self { workload: workload.clone(), driver: driver(workload, offset) }
         };
-        workloads.iter().map(&mut task).collect()
+        workloads.iter().map(&mut prepare).collect()
     }
 
-    /// The metric whose work it is.
+    /// Name of the metric that defines the workload.
     #[must_use]
     pub fn metric(&self) -> &str {
         &self.workload.metric
     }
 
-    /// Bytes that its region of the disk takes; none where it does not work on the disk.
+    /// Returns the size of the workload's disk region, bytes; 0 if it does not use the disk.
     #[must_use]
-    pub fn region_bytes(workload: &Workload) -> u64 {
+    pub fn disk_region_bytes(workload: &Workload) -> u64 {
         workload.disk.map_or(0, |_| workload.bytes.next_multiple_of(REGION_BYTES))
     }
 
-    /// Lays the regions of the tasks behind the end of a disk: what is to be read is filled, what is to be written is a hole.
+    /// Extends a disk by the regions of the workloads. A region that is read is filled; a region that is
+    /// written stays a hole.
     ///
     /// # Errors
-    /// When the disk cannot be written.
-    pub fn lay(tasks: &[Self], disk: &File) -> io::Result<()> {
-        for task in tasks {
-            let Ask::Agent(WorkRequest { kind, bytes, seed, disk: Some(region), .. }, _) = task.ask else { continue };
+    /// Fails if the disk cannot be written.
+    pub fn write_disk_regions(workloads: &[Self], disk: &File) -> io::Result<()> {
+        for workload in workloads {
+            let Driver::Agent(WorkRequest { kind, bytes, seed, disk: Some(region), .. }, _) = workload.driver else {
+                continue;
+            };
             disk.set_len(region.offset + bytes.next_multiple_of(REGION_BYTES))?;
             if kind == WorkloadKind::DiskRead {
                 disk.write_all_at(&pseudo_random(usize::try_from(bytes).unwrap_or(0), seed), region.offset)?;
@@ -94,49 +98,32 @@ impl Task {
         Ok(())
     }
 
-    /// Has the guest do it, and checks what it did.
+    /// Runs the workload in the guest and checks its result.
     ///
     /// # Errors
-    /// [`GuestError`]: no answer, one that breaks the protocol, or one of work that was not done.
-    pub fn perform(&self, guest: &Guest) -> Result<Vec<Value>, GuestError> {
-        let measured = match &self.ask {
-            Ask::Agent(request, expected) => self.ask_agent(guest, *request, expected)?,
-            Ask::Http(requests) => {
+    /// [`GuestError`]: the response is missing or violates the protocol, or the result is wrong.
+    pub fn run(&self, guest: &AgentClient) -> Result<Vec<Value>, GuestError> {
+        let measured = match &self.driver {
+            Driver::Agent(request, expected) => run_in_agent(guest, *request, expected)?,
+            Driver::Http(requests) => {
                 let request = "GET /file";
-                guest.in_time(request, requests.send(guest, self.workload.warmup, self.workload.rounds))?
+                guest.run_timed_traffic(request, requests.run(guest, self.workload.warmup, self.workload.rounds))?
             }
-            Ask::Stream(direction) => {
+            Driver::Stream(direction) => {
                 let (request, workload) = (direction.request(), &self.workload);
-                guest.in_time(request, direction.flow(guest, workload.bytes, workload.warmup, workload.rounds))?
+                guest.run_timed_traffic(
+                    request,
+                    direction.transfer(guest, workload.bytes, workload.warmup, workload.rounds),
+                )?
             }
         };
         Ok(self.values(measured))
     }
 
-    fn ask_agent(&self, guest: &Guest, asked: WorkRequest, expected: &str) -> Result<Measured, GuestError> {
-        let reply = guest.work(asked)?;
-        let wrong = |problem: String| Err(GuestError::Protocol { request: WORK, problem });
-        if reply.checksum != expected {
-            let found: String = reply.checksum.chars().take(80).collect();
-            return wrong(format!("the checksum is {found}, it should be {expected}"));
-        }
-        if reply.duration_ns == 0 {
-            return wrong("the work took no time".into());
-        }
-        if reply.operation.is_some() != asked.disk.is_some() {
-            return wrong("the times of single operations are those of work on the disk, and of no other".into());
-        }
-        Ok(Measured {
-            duration_ns: reply.duration_ns,
-            latency: reply.operation,
-            sha_ni: (asked.kind == WorkloadKind::Sha256).then(|| reply.backend.as_deref() == Some("sha-ni")),
-        })
-    }
-
-    fn values(&self, measured: Measured) -> Vec<Value> {
+    fn values(&self, measured: Measurement) -> Vec<Value> {
         let Workload { bytes, rounds, .. } = self.workload;
         let (duration, rounds) = (measured.duration_ns as f64, f64::from(rounds));
-        // Bytes over ns are GB/s.
+        // Bytes per ns are GB/s.
         let mut values =
             vec![("duration", duration, "ns"), ("throughput", bytes as f64 * rounds / duration * 1000.0, "MB/s")];
         let operation = match self.workload.kind {
@@ -153,19 +140,44 @@ impl Task {
     }
 }
 
-fn ask(workload: &Workload, offset: u64) -> Ask {
+fn run_in_agent(guest: &AgentClient, request: WorkRequest, expected: &str) -> Result<Measurement, GuestError> {
+    let reply = guest.run_workload(request)?;
+    let invalid = |problem: String| Err(GuestError::Protocol { request: POST_WORK, problem });
+    if reply.checksum != expected {
+        let found: String = reply.checksum.chars().take(80).collect();
+        return invalid(format!("the checksum is {found} instead of {expected}"));
+    }
+    if reply.duration_ns == 0 {
+        return invalid("the duration of the workload is 0 ns".into());
+    }
+    match (reply.operation.is_some(), request.disk.is_some()) {
+        (false, true) => return invalid("the latency of the disk operations is missing".into()),
+        (true, false) => {
+            return invalid("the response has a latency of disk operations, but the disk was not used".into());
+        }
+        (true, true) | (false, false) => {}
+    }
+    Ok(Measurement {
+        duration_ns: reply.duration_ns,
+        latency: reply.operation,
+        sha_ni: (request.kind == WorkloadKind::Sha256).then(|| reply.backend.as_deref() == Some("sha-ni")),
+    })
+}
+
+/// Returns how `workload` is run; `offset` is where its disk region begins, bytes.
+fn driver(workload: &Workload, offset: u64) -> Driver {
     let Workload { bytes, rounds, warmup, .. } = *workload;
     let kind = match workload.kind {
-        WorkloadKind::Http => return Ask::Http(http::Requests::new(bytes, workload.connections.unwrap_or(1))),
-        WorkloadKind::TcpSend => return Ask::Stream(stream::Direction::FromGuest),
-        WorkloadKind::TcpReceive => return Ask::Stream(stream::Direction::ToGuest),
+        WorkloadKind::Http => return Driver::Http(http::Requests::new(bytes, workload.connections.unwrap_or(1))),
+        WorkloadKind::TcpSend => return Driver::Stream(stream::Direction::FromGuest),
+        WorkloadKind::TcpReceive => return Driver::Stream(stream::Direction::ToGuest),
         kind => kind,
     };
     let disk =
         workload.disk.map(|disk| DiskRequest { offset, block: disk.block, direct: disk.direct, random: disk.random });
     let request = WorkRequest { kind, bytes, rounds, warmup, seed: SEED, disk };
     let expected = request.checksum();
-    Ask::Agent(request, expected)
+    Driver::Agent(request, expected)
 }
 
 #[cfg(test)]
@@ -181,18 +193,18 @@ mod tests {
     const DISK: Option<DiskAccess> = Some(DiskAccess { block: 4096, direct: true, random: false });
 
     #[test]
-    fn regions_lie_behind_the_disk_one_after_the_other() {
-        let works = [
+    fn disk_regions_follow_the_image_without_overlap() {
+        let workloads = [
             workload(WorkloadKind::DiskWrite, 4096, DISK),
             workload(WorkloadKind::Sha256, 1, None),
             workload(WorkloadKind::DiskRead, (1 << 20) + 4096, DISK),
             workload(WorkloadKind::DiskRead, 4096, DISK),
         ];
-        let tasks = Task::prepare(&works, 8 << 20);
-        let offsets: Vec<_> = tasks
+        let prepared = PreparedWorkload::prepare_all(&workloads, 8 << 20);
+        let offsets: Vec<_> = prepared
             .iter()
-            .filter_map(|task| match task.ask {
-                Ask::Agent(request, _) => request.disk.map(|disk| disk.offset >> 20),
+            .filter_map(|workload| match workload.driver {
+                Driver::Agent(request, _) => request.disk.map(|disk| disk.offset >> 20),
                 _ => None,
             })
             .collect();
@@ -200,9 +212,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk");
         std::fs::write(&path, vec![1; 8 << 20]).unwrap();
-        Task::lay(&tasks, &File::options().write(true).open(&path).unwrap()).unwrap();
+        PreparedWorkload::write_disk_regions(&prepared, &File::options().write(true).open(&path).unwrap()).unwrap();
         let disk = std::fs::read(&path).unwrap();
-        let total: u64 = works.iter().map(Task::region_bytes).sum();
+        let total: u64 = workloads.iter().map(PreparedWorkload::disk_region_bytes).sum();
         assert_eq!(disk.len() as u64, (8 << 20) + total);
         assert!(disk[..8 << 20].iter().all(|byte| *byte == 1) && disk[8 << 20..9 << 20].iter().all(|byte| *byte == 0));
         assert_eq!(disk[9 << 20..][..(1 << 20) + 4096], pseudo_random((1 << 20) + 4096, SEED));
@@ -210,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn values_follow_from_bytes_rounds_and_time() {
+    fn values_are_computed_from_bytes_rounds_and_duration() {
         let value = |kind, bytes, disk, latency| {
-            let task = &Task::prepare(&[workload(kind, bytes, disk)], 0)[0];
-            task.values(Measured { duration_ns: 1_000_000, latency, sha_ni: None })
+            let prepared = &PreparedWorkload::prepare_all(&[workload(kind, bytes, disk)], 0)[0];
+            prepared.values(Measurement { duration_ns: 1_000_000, latency, sha_ni: None })
         };
         // 2 x 1 MB in 1 ms.
         let hash = value(WorkloadKind::Sha256, 1_000_000, None, None);

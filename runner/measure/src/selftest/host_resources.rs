@@ -1,5 +1,5 @@
-//! How long it takes to lend many VMs what they need of the host, and to take it back: a clone of a disk, a tap with its addresses and
-//! its neighbour.
+//! Cost of allocating and releasing the host resources of many VMs: a clone of a disk, and a tap with its
+//! addresses and neighbour.
 
 use std::path::Path;
 
@@ -13,22 +13,23 @@ use crate::host::resources::net::{self, Link, Tap};
 use crate::sandbox::isolation::Isolation;
 use crate::sys::clock::Instant;
 
-/// What it came to, ns.
+/// Measured times of all VMs.
 #[derive(Debug, Serialize)]
-pub struct Lent {
-    /// The clones, their owners set.
+pub struct HostResourceTimes {
+    /// Creation of the disk clones, including the change of their owner, ns.
     pub clone_ns: u64,
-    /// The taps, with addresses and neighbours, up.
+    /// Creation of the taps, with addresses and neighbours, up to the state "up", ns.
     pub tap_ns: u64,
-    /// All of it removed.
+    /// Removal of all resources, ns.
     pub remove_ns: u64,
 }
 
-/// Lends `vms` VMs clones of `image` in the new folder `folder`, and taps; then removes both. The caller must be in a sandbox.
+/// Allocates clones of `image` in the new folder `folder`, and taps, for `vms` VMs; then releases all of
+/// them. The caller must be in a sandbox.
 ///
 /// # Errors
-/// When the host cannot lend something.
-pub fn measure(vms: u32, image: &Path, folder: &Path) -> anyhow::Result<Lent> {
+/// Fails if a resource cannot be allocated or released.
+pub fn measure(vms: u32, image: &Path, folder: &Path) -> anyhow::Result<HostResourceTimes> {
     std::fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let begun = Instant::now();
     for vm in 0..vms {
@@ -38,13 +39,17 @@ pub fn measure(vms: u32, image: &Path, folder: &Path) -> anyhow::Result<Lent> {
     let cloned = Instant::now();
     let link = |vm| Ok(Link::Tap(Tap::create(vm, &Addresses::of(vm), true, Isolation::of(vm).owner())?));
     let links = (0..vms).map(link).collect::<anyhow::Result<Vec<_>>>()?;
-    let lent = Instant::now();
+    let created = Instant::now();
     let names: Vec<String> = links.iter().map(|link| link.name().to_owned()).collect();
     net::remove(links);
     std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     let removed = Instant::now();
     if let Some(left) = names.iter().find(|name| if_nametoindex(name.as_str()).is_ok()) {
-        bail!("{left} is still there");
+        bail!("the tap {left} was not removed");
     }
-    Ok(Lent { clone_ns: cloned.0 - begun.0, tap_ns: lent.0 - cloned.0, remove_ns: removed.0 - lent.0 })
+    Ok(HostResourceTimes {
+        clone_ns: cloned.0 - begun.0,
+        tap_ns: created.0 - cloned.0,
+        remove_ns: removed.0 - created.0,
+    })
 }

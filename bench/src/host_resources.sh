@@ -1,4 +1,5 @@
-# Lends $1 VMs clones of the disk image $2, and taps, as one does by hand; takes both back. Runs in namespaces of its own.
+# Creates clones of the disk image $2 and taps for $1 VMs with the usual commands, then removes them.
+# Runs in its own network and mount namespaces.
 mount -t tmpfs none /dev/shm
 begun=$(date +%s%N)
 vm=0
@@ -14,7 +15,7 @@ while [ "$vm" -lt "$1" ]; do
 	ip neigh add "$net.2" lladdr "$mac:02" nud permanent dev "mb$vm"
 	vm=$((vm + 1))
 done
-lent=$(date +%s%N)
+allocated=$(date +%s%N)
 vm=0
 while [ "$vm" -lt "$1" ]; do
 	ip link delete dev "mb$vm"
@@ -22,4 +23,4 @@ while [ "$vm" -lt "$1" ]; do
 done
 rm /dev/shm/*
 removed=$(date +%s%N)
-echo "{\"lend_ns\": $((lent - begun)), \"remove_ns\": $((removed - lent))}"
+echo "{\"allocate_ns\": $((allocated - begun)), \"remove_ns\": $((removed - allocated))}"

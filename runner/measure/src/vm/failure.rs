@@ -1,33 +1,35 @@
-//! Why a VM did not complete.
+//! Failure of a VM.
 
 use microbench_formats::describe::{describe, one_line};
 use microbench_formats::record::FailureReason;
 
 use crate::guest::client::GuestError;
 
-/// Most characters of why a VM did not complete: what a guest answers has no such end.
-const MOST_OF_MESSAGE: usize = 2000;
+/// Longest message of a failure, characters. A message may quote a guest's response, which can be longer.
+const MESSAGE_LIMIT: usize = 2000;
 
-/// Why a VM did not complete; becomes a [`Record::Failure`].
+/// Why a VM did not complete; it becomes a [`Record::Failure`](microbench_formats::record::Record::Failure).
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(super) struct VmFailure {
     pub(super) reason: FailureReason,
+    /// The event that the VM did not reach.
     pub(super) stage: &'static str,
     pub(super) message: String,
 }
 
-impl Failed {
-    /// The message may quote a guest or a VMM, at any length.
+impl VmFailure {
+    /// Creates a failure. `message` becomes one line and is truncated.
     pub(super) fn new(reason: FailureReason, stage: &'static str, message: impl ToString) -> Self {
-        Self { reason, stage, message: one_line(&message.to_string(), MOST_OF_MESSAGE) }
+        Self { reason, stage, message: one_line(&message.to_string(), MESSAGE_LIMIT) }
     }
 
+    /// Returns a function that turns an error of the host into a failure at `stage`.
     pub(super) fn host(stage: &'static str) -> impl FnOnce(anyhow::Error) -> Self {
         move |error| Self::new(FailureReason::Host, stage, format!("{error:#}"))
     }
 }
 
-impl From<(GuestError, &'static str)> for Failed {
+impl From<(GuestError, &'static str)> for VmFailure {
     fn from((error, stage): (GuestError, &'static str)) -> Self {
         let reason = match error {
             GuestError::Timeout { .. } => FailureReason::Timeout,

@@ -1,36 +1,41 @@
-//! The instants of a boot that the host does not see, moved from the guest's clock to the host's.
+//! Boot events that only the guest observes, converted from the guest's clock to the host's.
 //!
-//! `http.ok` is on both clocks: the host saw the answer arrive, the agent took the time before it sent it. What the agent tells of
-//! earlier instants lies as long before `http.ok` on the host's clock as it lies before the answer on the guest's. All of them are
-//! late by the answer's way to the host, the time between two instants of the guest is exact.
+//! The conversion uses the first response. The agent reads its clock before it sends the response, and the
+//! host records `http.ok` when the response arrives. Earlier guest events keep their distance to that
+//! response. All of them are late by the time that the response travels to the host; intervals between two of
+//! them are exact.
 //!
-//! A guest that shares the host's kernel has the host's clock, and what its agent tells needs no moving.
+//! A guest that shares the host's kernel uses the host's clock, and its instants need no conversion.
 
 use microbench_agent::Stats;
 use microbench_formats::event;
 
-/// One derived event: its name, and its instant on the host's clock, ns, or why there is none.
-pub type Derived = (&'static str, Result<u64, String>);
+/// A derived event: its name, and its instant on the host's clock in ns or the reason why it is missing.
+pub type DerivedEvent = (&'static str, Result<u64, String>);
 
-/// The derived events of a VM that was spawned at `spawn` and whose first answer came at `http_ok`, by what its agent tells.
-pub fn derive(spawn: u64, http_ok: u64, stats: &Stats) -> [Derived; 3] {
+/// Returns the derived events of a VM. `spawn` and `http_ok` are instants on the host's clock, ns: the VMM
+/// was started, and the first response arrived. An event outside this interval is an error, because a guest
+/// can report any value.
+pub fn derive_events(spawn: u64, http_ok: u64, stats: &Stats) -> [DerivedEvent; 3] {
     let begin = kernel_begin(spawn, http_ok, stats.answered_ns);
     let init_ns = stats.init_us.and_then(|stamp| stamp.checked_mul(1000)).ok_or(NO_INIT);
     let listening_ns = stats.listening_ns.ok_or(NO_CLOCK);
     let at = |stamp: Result<u64, &str>| -> Result<u64, String> {
         let begin = begin.clone()?;
         let instant = begin.checked_add(stamp?).filter(|instant| *instant <= http_ok);
-        instant.ok_or_else(|| "the guest says that it was after its first answer".to_owned())
+        instant.ok_or_else(|| "the guest reported an instant after its first response".to_owned())
     };
     [(event::KERNEL_BEGIN, begin.clone()), (event::INIT_BEGIN, at(init_ns)), (event::AGENT_LISTENING, at(listening_ns))]
 }
 
-/// The same of a guest that shares the host's kernel, whose agent tells its instants on the host's own clock. `why` says that it has no
-/// kernel of its own, and so no such instants.
-pub fn on_the_hosts_clock(spawn: u64, http_ok: u64, stats: &Stats, why: &str) -> [Derived; 3] {
-    let listening = stats.listening_ns.ok_or("the agent does not tell when it began to listen").and_then(|instant| {
+/// Returns the derived events of a guest that shares the host's kernel, whose agent reports instants on the
+/// host's clock. `why` is the reason why the events of a guest kernel are missing.
+pub fn events_on_host_clock(spawn: u64, http_ok: u64, stats: &Stats, why: &str) -> [DerivedEvent; 3] {
+    let listening = stats.listening_ns.ok_or("the agent did not report when it began to listen").and_then(|instant| {
         let possible = (spawn..=http_ok).contains(&instant);
-        possible.then_some(instant).ok_or("the agent says that it listened before its spawn or after its first answer")
+        possible
+            .then_some(instant)
+            .ok_or("the agent reported that it began to listen before its start or after its first response")
     });
     let none = || Err(why.to_owned());
     [
@@ -40,12 +45,12 @@ pub fn on_the_hosts_clock(spawn: u64, http_ok: u64, stats: &Stats, why: &str) ->
     ]
 }
 
-const NO_CLOCK: &str = "the agent could not relate its clock to that of the kernel's log";
-const NO_INIT: &str = "the guest's kernel log has no hand-over to init";
+const NO_CLOCK: &str = "the agent could not relate its clock to the clock of the kernel log";
+const NO_INIT: &str = "the guest's kernel log does not show the start of init";
 
 fn kernel_begin(spawn: u64, http_ok: u64, answered_ns: Option<u64>) -> Result<u64, String> {
     let begin = http_ok.checked_sub(answered_ns.ok_or(NO_CLOCK)?).filter(|begin| *begin >= spawn);
-    begin.ok_or_else(|| "the guest says that its kernel began before its VMM was started".to_owned())
+    begin.ok_or_else(|| "the guest reported that its kernel started before its VMM".to_owned())
 }
 
 #[cfg(test)]
@@ -72,26 +77,26 @@ mod tests {
     }
 
     fn instants(stats: &Stats) -> [Result<u64, String>; 3] {
-        derive(1_000_000, 9_000_000, stats).map(|(_, instant)| instant)
+        derive_events(1_000_000, 9_000_000, stats).map(|(_, instant)| instant)
     }
 
     #[test]
-    fn instants_lie_as_long_before_the_answer_as_the_guest_says() {
+    fn instants_keep_their_distance_to_the_first_response() {
         let found = instants(&stats(Some(3_000), Some(5_000_000), Some(6_000_000)));
         assert_eq!(found, [Ok(3_000_000), Ok(6_000_000), Ok(8_000_000)]);
     }
 
     #[test]
-    fn what_the_guest_does_not_tell_takes_nothing_else_away() {
+    fn unreported_instants_do_not_affect_other_events() {
         let found = instants(&stats(None, Some(5_000_000), Some(6_000_000)));
         assert_eq!(found, [Ok(3_000_000), Err(NO_INIT.into()), Ok(8_000_000)]);
         assert!(instants(&stats(Some(3_000), None, None)).iter().all(|instant| *instant == Err(NO_CLOCK.into())));
     }
 
     #[test]
-    fn a_guest_that_shares_the_kernel_tells_on_the_hosts_clock_and_cannot_lie_far() {
+    fn shared_kernel_instants_must_lie_between_spawn_and_first_response() {
         let of =
-            |listening| on_the_hosts_clock(1_000, 9_000, &stats(None, listening, Some(8_000)), "none").map(|d| d.1);
+            |listening| events_on_host_clock(1_000, 9_000, &stats(None, listening, Some(8_000)), "none").map(|d| d.1);
         assert_eq!(of(Some(5_000)), [Err("none".into()), Err("none".into()), Ok(5_000)]);
         for listening in [None, Some(999), Some(9_001), Some(u64::MAX)] {
             assert!(of(listening)[2].is_err(), "{listening:?}");
@@ -99,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_lies_has_no_such_event() {
+    fn impossible_instants_are_rejected() {
         for answered in [8_000_001, u64::MAX] {
             assert!(instants(&stats(Some(1), Some(2), Some(answered))).iter().all(Result::is_err));
         }

@@ -1,4 +1,4 @@
-//! The emulated host, in seconds of this machine: from the start of a run to its first trial, each VM, and all that is neither.
+//! Cost of the emulated host in real time: from the start of a run to its first trial, per VM, and the rest.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use microbench_plots::journal;
 use crate::Bench;
 use crate::outcome::{Figure, Named, Outcome, Row};
 
-/// VMs of a run. Each is a trial of its own; a warm-up comes before the first one.
+/// VMs of a run. Each is a trial of its own; a warm-up precedes the first one.
 const VMS: usize = 8;
 
 const MANIFEST: &str = r#"
@@ -36,9 +36,10 @@ webservice_startup_time = {}
 shutdown_time = {}
 "#;
 
-/// Measures. Each round is a run on one emulated host and one on two that share the trials, each host with a CPU of this machine.
+/// Each round is a run on one emulated host, and a run on two emulated hosts that share the trials, one per
+/// CPU.
 pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
-    let folder = tempfile::tempdir().context("cannot make a folder")?;
+    let folder = tempfile::tempdir().context("cannot create a folder")?;
     let manifest = folder.path().join("boot.toml");
     fs::write(&manifest, MANIFEST).context("cannot write the study")?;
     let [mut first, mut each, mut outside, mut rate, mut rate_two] = [const { Vec::new() }; 5];
@@ -46,8 +47,8 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     for round in 0..bench.rounds {
         let one = run(bench, &manifest, &folder.path().join(format!("one-{round}")), "0")?;
         let two = run(bench, &manifest, &folder.path().join(format!("two-{round}")), "0,1")?;
-        let (warm, trials) = one.ends.split_first().context("no trial ended")?;
-        anyhow::ensure!(trials.len() == VMS, "the run has {} trials", trials.len());
+        let (warm, trials) = one.ends.split_first().context("no trial was executed")?;
+        anyhow::ensure!(trials.len() == VMS, "the run has {} trials instead of {VMS}", trials.len());
         let within = trials[VMS - 1] - *warm;
         first.push(warm.as_secs_f64());
         each.push(within.as_secs_f64() / VMS as f64);
@@ -57,7 +58,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
         startup.extend(one.startup_ms);
         startup_two.extend(two.startup_ms);
     }
-    let stated = |what: &str, unit, values: &[f64]| Row {
+    let row = |what: &str, unit, values: &[f64]| Row {
         what: format!("emulated host: {what}"),
         unit,
         ours: Figure::of(values),
@@ -67,48 +68,48 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
         met: None,
     };
     let one = |values: &[f64]| Some(Named { name: "one emulated host".into(), figure: Figure::of(values) });
-    let (alone, beside) = (Figure::of(&startup), Figure::of(&startup_two));
+    let (startup_one_host, startup_two_hosts) = (Figure::of(&startup), Figure::of(&startup_two));
     let rows = vec![
-        stated("start of a run to its first trial, a warm-up in it", "s", &first),
-        stated("each VM after it (Firecracker, 128 MiB)", "s", &each),
-        stated("share of the time of a run of 8 VMs outside its trials", "%", &outside),
-        Row { peer: one(&rate), ..stated("VMs a minute by two side by side, a run of 8", "1/min", &rate_two) },
+        row("start of a run to its first trial, including a warm-up", "s", &first),
+        row("each further VM (Firecracker, 128 MiB)", "s", &each),
+        row("share of the time of a run of 8 VMs outside its trials", "%", &outside),
+        Row { peer: one(&rate), ..row("VMs per minute of two hosts in parallel, run of 8 VMs", "1/min", &rate_two) },
         Row {
             peer: one(&startup),
-            goal: "the same by two as by one, within 0.1 %",
-            met: Some((beside.median / alone.median - 1.0).abs() < 1e-3),
-            ..stated("start-up of the web service in virtual time, by two side by side", "ms", &startup_two)
+            goal: "equal on one and two hosts, within 0.1 %",
+            met: Some((startup_two_hosts.median / startup_one_host.median - 1.0).abs() < 1e-3),
+            ..row("start-up of the web service in virtual time, two hosts in parallel", "ms", &startup_two)
         },
     ];
     Ok(Outcome { rows, curves: Vec::new() })
 }
 
-/// What was seen of a run.
-struct Seen {
+/// Observations of a run.
+struct Observation {
     wall: Duration,
-    /// When each trial had ended, the warm-up first, since the start of the run.
+    /// End of each trial since the start of the run; the warm-up is first.
     ends: Vec<Duration>,
     startup_ms: Vec<f64>,
 }
 
-/// Runs the study on these CPUs of this machine, an emulated host on each.
-fn run(bench: &Bench, manifest: &Path, run: &Path, cpus: &str) -> Result<Seen> {
+/// Runs the study on these CPUs of this machine, with an emulated host per CPU.
+fn run(bench: &Bench, manifest: &Path, run: &Path, cpus: &str) -> Result<Observation> {
     let begun = Instant::now();
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", cpus]).arg(&bench.microbench).arg("run").arg(manifest);
     command.args(["--host", "emulated", "--project", ".", "--out"]).arg(run).env("MICROBENCH_AGENT", &bench.agent);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot start taskset")?;
-    let (mut said, mut ends) = (String::new(), Vec::new());
-    for line in BufReader::new(child.stderr.take().context("no standard error")?).lines() {
-        let line = line.context("cannot read what the run says")?;
-        // A trial that has ended: its status, and the time that it took in brackets.
+    let (mut output, mut ends) = (String::new(), Vec::new());
+    for line in BufReader::new(child.stderr.take().context("the run has no standard error")?).lines() {
+        let line = line.context("cannot read the output of the run")?;
+        // The line of a completed trial contains its time in brackets.
         if line.contains(" s] fc/1") {
             ends.push(begun.elapsed());
         }
-        said += &(line + "\n");
+        output += &(line + "\n");
     }
-    anyhow::ensure!(child.wait()?.success(), "the run failed:\n{said}");
+    anyhow::ensure!(child.wait()?.success(), "the run failed:\n{output}");
     let wall = begun.elapsed();
     let journal = journal::read(&run.join("journal.ndjson"))?;
     let counted = journal.executions.iter().filter(|execution| !execution.warmup);
@@ -116,5 +117,5 @@ fn run(bench: &Bench, manifest: &Path, run: &Path, cpus: &str) -> Result<Seen> {
         let (from, to) = (vm.events.get("spawn")?, vm.events.get("http.ok")?);
         Some(to.saturating_sub(*from) as f64 / 1e6)
     });
-    Ok(Seen { wall, ends, startup_ms: startup_ms.collect() })
+    Ok(Observation { wall, ends, startup_ms: startup_ms.collect() })
 }
