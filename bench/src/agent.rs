@@ -47,7 +47,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     fs::write(&file, vec![0; usize::try_from(BLOCK * u64::from(BLOCKS))?]).context("cannot write the file to hash")?;
     let agent = &bench.agent;
 
-    let [mut ours, mut peers, mut minimals] = [const { Vec::new() }; 3];
+    let [mut ours, mut peers, mut smallest] = [const { Vec::new() }; 3];
     let [mut hashed, mut openssl, mut sha256sum] = [const { Vec::new() }; 3];
     for _ in 0..bench.rounds {
         let served = start_agent(agent)?;
@@ -58,7 +58,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
         drop(served);
         ours.push(fastest_start(|| start_agent(agent))?);
         peers.push(fastest_start(|| Server::start(Command::new(PEER[0]).args(&PEER[1..])))?);
-        minimals.push(fastest_start(|| Server::start(&mut Command::new(&minimal)))?);
+        smallest.push(fastest_start(|| Server::start(&mut Command::new(&minimal)))?);
     }
 
     let figure = |costs: &[(Duration, u64)], of: fn(&(Duration, u64)) -> f64| {
@@ -79,7 +79,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
             unit: "ms",
             ours: start_ours,
             peer: named("python3 -m http.server", start(&peers)),
-            limit: named("minimal server of Rust's std", start(&minimals)),
+            limit: named("minimal server of Rust's std", start(&smallest)),
             goal: "under 2 ms",
             met: Some(start_ours.median < 2.0),
         },
@@ -97,7 +97,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
             unit: "KiB",
             ours: resident(&ours),
             peer: named("python3 -m http.server", resident(&peers)),
-            limit: named("minimal server of Rust's std", resident(&minimals)),
+            limit: named("minimal server of Rust's std", resident(&smallest)),
             goal: "none set",
             met: None,
         },

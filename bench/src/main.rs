@@ -16,15 +16,18 @@ mod perturbation;
 mod plan;
 mod project;
 mod release;
+mod report;
 mod scale;
 mod spawn;
 mod study;
 mod table;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use microbench_measure::host::machine::{facts::Facts, tree::Tree};
 use microbench_measure::{errln, out, outln};
 use outcome::Outcome;
 
@@ -64,9 +67,12 @@ pub(crate) struct Bench {
     /// Python interpreter with pandas, duckdb and matplotlib; without it, the peers in Python are skipped.
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Folder for `results.json`, `table.md` and the points of the cost curves.
-    #[arg(long, default_value = "bench/results")]
-    out: PathBuf,
+    /// Folder for the results, bench/results/DATE-HOST; BENCHMARKS.md is then made from all folders next to it.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Measure nothing; make BENCHMARKS.md from the results in bench/results.
+    #[arg(long)]
+    render_only: bool,
     /// Only write the samples of `analysis` to this folder. This is done in a process of its own, because the
     /// peak resident set of a process includes its parent's at the fork.
     #[arg(long, hide = true)]
@@ -89,7 +95,11 @@ fn main() -> Result<()> {
         let known: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
         anyhow::bail!("unknown benchmark `{unknown}`; choose from: {}", known.join(", "));
     }
-    let (mut all, mut printed) = (Outcome::default(), Ok(()));
+    if bench.render_only {
+        return write_page(Path::new("bench/results"));
+    }
+    let machine = Facts::read(&Tree::machine());
+    let mut printed = Ok(());
     for (name, measure) in BENCHMARKS {
         if !bench.names.is_empty() && bench.names.iter().all(|chosen| chosen != name) {
             continue;
@@ -97,9 +107,40 @@ fn main() -> Result<()> {
         errln!("bench: {name}");
         let outcome = measure(&bench).with_context(|| format!("benchmark `{name}` failed"))?;
         printed = printed.and(out!("{}", table::render_text(&outcome.rows)));
-        all.rows.extend(outcome.rows);
-        all.curves.extend(outcome.curves);
+        // At once: a later benchmark may fail, and this one may have taken minutes.
+        if let Some(folder) = &bench.out {
+            report::save(folder, name, &host(&machine), &outcome.rows)?;
+            outcome.write_curves(folder)?;
+        }
     }
-    all.write(&bench.out)?;
+    if let Some(results) = bench.out.as_deref().and_then(Path::parent) {
+        write_page(results)?;
+    }
     Ok(printed?)
+}
+
+/// Makes BENCHMARKS.md in the working directory from the results below `results`.
+fn write_page(results: &Path) -> Result<()> {
+    let page = report::render(&report::newest(results)?)?;
+    fs::write("BENCHMARKS.md", page).context("cannot write BENCHMARKS.md")
+}
+
+/// Processor, number of CPUs and kernel of this machine.
+fn host(machine: &Facts) -> String {
+    let unknown = || "unknown".to_owned();
+    let processor = machine.cpu.processor.model_name.clone().unwrap_or_else(unknown);
+    let cpus = machine.cpu.online.map_or_else(unknown, |cpus| cpus.to_string());
+    let kernel = machine.kernel.release.clone().unwrap_or_else(unknown);
+    format!("{processor}, {cpus} CPUs, Linux {kernel}, release build")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn benchmarks_md_has_a_table_for_each_benchmark() {
+        let names: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(report::names_in_template(), names);
+    }
 }

@@ -1,5 +1,4 @@
-//! Results of benchmarks: rows of the table and points of cost curves, and the files that they are written
-//! to.
+//! Results of benchmarks: rows of the table and points of cost curves.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -47,6 +46,8 @@ pub(crate) struct Figure {
     pub(crate) least: f64,
     pub(crate) most: f64,
     pub(crate) n: usize,
+    /// Value of each round, in order. Leaked, so that a figure can be copied: a process makes some hundred of them.
+    pub(crate) rounds: &'static [f64],
 }
 
 /// Studies of bench/curves that plot cost curves: name, axis of the sizes, and size of one unit of the axis.
@@ -77,27 +78,24 @@ impl Figure {
         let n = sorted.len();
         assert!(n > 0, "no rounds");
         let median = f64::midpoint(sorted[(n - 1) / 2], sorted[n / 2]);
-        Self { median, least: sorted[0], most: sorted[n - 1], n }
+        Self { median, least: sorted[0], most: sorted[n - 1], n, rounds: values.to_vec().leak() }
     }
 }
 
 impl Outcome {
-    /// Writes `results.json`, `table.md` and the CSV file of each study of [`CURVES`] to `folder`.
-    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let write = |name: &str, text: String| {
-            let path = folder.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-        };
-        write("results.json", serde_json::to_string_pretty(self)?)?;
-        write("table.md", crate::table::render_markdown(&self.rows))?;
+    /// Writes a CSV file to `folder` for each study of [`CURVES`] of which there are points.
+    pub(crate) fn write_curves(&self, folder: &Path) -> Result<()> {
         for (study, axis, unit) in CURVES {
             let mut csv = format!("{axis},metric,trial,value\n");
+            let header = csv.len();
             let own = |metric: &str| metric.split('_').next() == Some(study);
             for Point { metric, size, round, value } in self.curves.iter().filter(|point| own(point.metric)) {
                 writeln!(csv, "{},{metric},{round},{value}", *size as f64 / unit)?;
             }
-            write(&format!("{study}.csv"), csv)?;
+            if csv.len() > header {
+                let path = folder.join(format!("{study}.csv"));
+                fs::write(&path, csv).with_context(|| format!("cannot write {}", path.display()))?;
+            }
         }
         Ok(())
     }
@@ -109,7 +107,8 @@ mod tests {
 
     #[test]
     fn figure_is_the_median_with_its_range() {
-        assert_eq!(Figure::of(&[3.0, 1.0, 2.0]), Figure { median: 2.0, least: 1.0, most: 3.0, n: 3 });
+        let rounds = &[3.0, 1.0, 2.0];
+        assert_eq!(Figure::of(rounds), Figure { median: 2.0, least: 1.0, most: 3.0, n: 3, rounds });
         assert!((Figure::of(&[4.0, 1.0, 2.0, 3.0]).median - 2.5).abs() < 1e-12);
     }
 }

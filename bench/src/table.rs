@@ -18,28 +18,8 @@ fn render_block(row: &Row) -> String {
     lines + &format!("  goal: {}: {}\n", row.goal, verdict(row.met))
 }
 
-/// Renders the rows as a Markdown table.
-pub(crate) fn render_markdown(rows: &[Row]) -> String {
-    let head = "| value (median of n rounds) | microbench | peer | ratio to peer | limit | ratio to limit | goal |\n\
-                | --- | --- | --- | --- | --- | --- | --- |\n";
-    let other = |named: &Option<Named>, row: &Row| match named {
-        None => ("–".to_owned(), "–".to_owned()),
-        Some(named) => {
-            let figure = named.figure;
-            (format!("{}: {} {}", named.name, number(figure.median), row.unit), ratio(row.ours, figure))
-        }
-    };
-    let lines = rows.iter().map(|row| {
-        let ours = format!("{} {} (n = {})", number(row.ours.median), row.unit, row.ours.n);
-        let ((peer, to_peer), (limit, to_limit)) = (other(&row.peer, row), other(&row.limit, row));
-        let goal = format!("{}: {}", row.goal, verdict(row.met));
-        format!("| {} | {ours} | {peer} | {to_peer} | {limit} | {to_limit} | {goal} |\n", row.what)
-    });
-    head.to_owned() + &lines.collect::<String>()
-}
-
 fn value_with_range(figure: Figure, unit: &str) -> String {
-    let Figure { median, least, most, n } = figure;
+    let Figure { median, least, most, n, .. } = figure;
     format!("{} {unit} ({} to {}, n = {n})", number(median), number(least), number(most))
 }
 
@@ -47,7 +27,7 @@ fn ratio(ours: Figure, other: Figure) -> String {
     format!("{:.3}", ours.median / other.median)
 }
 
-fn verdict(met: Option<bool>) -> &'static str {
+pub(crate) fn verdict(met: Option<bool>) -> &'static str {
     match met {
         Some(true) => "met",
         Some(false) => "missed",
@@ -56,7 +36,7 @@ fn verdict(met: Option<bool>) -> &'static str {
 }
 
 /// Formats a number with three significant digits and without an exponent.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let magnitude = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
     let digits = usize::try_from((2 - magnitude).max(0)).unwrap_or(0);
     format!("{value:.digits$}")
