@@ -26,8 +26,8 @@ fn the_reference_pages_are_what_the_code_makes_them() {
         names
     };
     let mut made = names(&bench.path("pages"));
-    // The one that is written by hand, a specification.
-    made.push("journal.md".into());
+    // Pages that are written by hand: a specification, and what was tested.
+    made.extend(["journal.md", "support.md"].map(Into::into));
     made.sort();
     assert_eq!(made, names(&checked_in), "`make docs` makes the reference pages again");
     for name in names(&bench.path("pages")) {
@@ -110,8 +110,21 @@ fn every_link_of_the_documents_leads_somewhere() {
 }
 
 /// Folders at the top of the project whose paths documents name.
-const FOLDERS: &[&str] =
-    &["agent", "bench", "docs", "experiments", "formats", "fuzz", "kernels", "plots", "rootfs", "runner"];
+const FOLDERS: &[&str] = &[
+    ".ci",
+    ".github",
+    "agent",
+    "bench",
+    "docs",
+    "experiments",
+    "formats",
+    "fuzz",
+    "kernels",
+    "plots",
+    "rootfs",
+    "runner",
+    "testing",
+];
 
 #[test]
 fn paths_in_the_documents_for_developers_exist() {

@@ -208,10 +208,8 @@ fn every_code_can_be_explained() {
     let (code, said) = refused(&bench, &["explain", "MB0199"]);
     assert!(code == Some(2) && said.contains("the nearest is MB0201"), "{said}");
     let shown = ok(&bench, &["explain", "exit-codes"]);
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
-    for (code, is) in exit::CODES {
+    for (code, _) in exit::CODES {
         assert!(shown.contains(code), "{shown}");
-        assert!(readme.contains(&format!("| {code} | {is} |")), "README.md lacks | {code} | {is} |");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The long tests: `make soak`. Each prints the figure that the README states.
+//! The long tests: `make soak`. Each prints the figures of docs/explanation/reliability.md.
 
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "shared with the short tests, which use all of it")]
@@ -54,7 +54,7 @@ fn slope(at: &[f64], values: &[f64]) -> f64 {
 }
 
 /// Watches a runner to its end: what it holds, whenever ten trials more have ended.
-#[expect(clippy::print_stdout, reason = "the figures that the README states")]
+#[expect(clippy::print_stdout, reason = "the figures of docs/explanation/reliability.md")]
 fn watch(runner: &mut Child, run: &Path, skipped: usize) {
     let journal = run.join("journal.ndjson");
     let (mut at, mut held_then) = (Vec::new(), Vec::new());
