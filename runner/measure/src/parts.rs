@@ -1,4 +1,4 @@
-//! What a cell's VMs are made of.
+//! Parts of a cell's VMs: engine, settings, kernel, image, programs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,30 +7,28 @@ use microbench_study::engine::description::Engine;
 use microbench_study::engine::guest_settings::GuestSettings;
 use serde::{Deserialize, Serialize};
 
-/// The parts that a cell's VMs are made of.
+/// Parts of a cell's VMs: everything needed to start them on a host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parts {
-    /// The engine's description.
     pub engine: Engine,
-    /// The cell's guest settings.
     pub guest: GuestSettings,
-    /// The engine's program.
+    /// The VMM or container runtime.
     pub program: PathBuf,
-    /// The guest kernel; `None` for a guest that shares the host's.
+    /// The guest kernel; `None` for a guest that shares the host's kernel.
     pub kernel: Option<PathBuf>,
-    /// The root file system's image.
+    /// The root file system: an ext4 image.
     pub image: PathBuf,
     /// Path of init in the image.
     pub init: String,
     /// Path of the agent in the image.
     pub agent: String,
-    /// The files that the cell's settings name, by setting.
+    /// Files that settings of the cell name, by setting.
     pub files: BTreeMap<String, PathBuf>,
-    /// The program that jails the engine's, where its description names one that is there.
+    /// The engine's jailer; `None` if the engine has none or it is not installed.
     pub jailer: Option<PathBuf>,
-    /// The program that counts system calls, when the run has trials for that.
+    /// `strace`; `None` if the run has no trials that count system calls.
     pub strace: Option<PathBuf>,
-    /// Why none can be made on this machine, as a clause; `None` when they can.
+    /// Why this host cannot run VMs of the cell, as a clause; `None` if it can. The other fields are unchecked then.
     pub unfit: Option<String>,
 }

@@ -114,7 +114,7 @@ impl Rendezvous {
     /// # Errors
     /// Returns the reason in one line if the kernel does not report available memory.
     pub fn memory_used(&self) -> Result<f64, String> {
-        let found = self.used.get_or_init(|| match (self.available, memory::available()) {
+        let found = self.used.get_or_init(|| match (self.available, memory::available_bytes()) {
             (Some(before), Some(now)) => Ok(before as f64 - now as f64),
             _ => Err("/proc/meminfo has no MemAvailable".to_owned()),
         });

@@ -1,87 +1,102 @@
-//! What this host lacks for a run: its own kind of error, because it has its own exit code.
+//! Requirements of a run that the host does not meet.
+//!
+//! A missing requirement has its own error type because it has its own exit code: nothing was started.
 
 use microbench_formats::code::Code;
 
-/// Things that a host lacks, each with what mends it. Nothing was started.
+/// Requirements that the host does not meet, each with its fix. Nothing was started.
+///
+/// ```
+/// use microbench_formats::code::Code;
+/// use microbench_measure::requirement::MissingRequirements;
+///
+/// let error = MissingRequirements::single(Code::NoProgram, "strace: not installed", "apt-get install strace");
+/// assert_eq!(error.codes(), [Code::NoProgram]);
+/// assert!(error.to_string().ends_with("strace: not installed\n    try: apt-get install strace"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lacking(Vec<Lack>);
+pub struct MissingRequirements(Vec<MissingRequirement>);
 
-/// One thing.
+/// A requirement that the host does not meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
-    /// Which kind of thing.
+pub struct MissingRequirement {
     pub code: Code,
-    /// What is missing, and what was found.
+    /// What is missing, and what was found instead.
     pub what: String,
-    /// The command that mends it.
-    pub mend: String,
+    /// A command or an instruction that fixes it.
+    pub fix: String,
 }
 
-impl Lacking {
-    /// One thing that is lacking.
+impl MissingRequirements {
+    /// The error for one missing requirement.
     #[must_use]
-    pub fn one(code: Code, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::of(Lack { code, what: what.into(), mend: mend.into() })
+    pub fn single(code: Code, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::of(MissingRequirement { code, what: what.into(), fix: fix.into() })
     }
 
-    /// The error of `lack` alone.
+    /// The error for one missing requirement.
     #[must_use]
-    pub fn of(lack: Lack) -> Self {
-        Self(vec![lack])
+    pub fn of(requirement: MissingRequirement) -> Self {
+        Self(vec![requirement])
     }
 
-    /// The codes of what is lacking, in order, each once.
+    /// The error codes, sorted, without duplicates.
     #[must_use]
     pub fn codes(&self) -> Vec<Code> {
-        let mut codes: Vec<Code> = self.0.iter().map(|lack| lack.code).collect();
+        let mut codes: Vec<Code> = self.0.iter().map(|requirement| requirement.code).collect();
         codes.sort_unstable();
         codes.dedup();
         codes
     }
 
-    /// An error when anything is lacking.
+    /// Checks that `missing` is empty.
     ///
     /// # Errors
-    /// `lacks`, unless there are none.
-    pub fn unless_none(lacks: Vec<Lack>) -> Result<(), Self> {
-        if lacks.is_empty() { Ok(()) } else { Err(Self(lacks)) }
+    /// The requirements in `missing`.
+    pub fn check(missing: Vec<MissingRequirement>) -> Result<(), Self> {
+        if missing.is_empty() { Ok(()) } else { Err(Self(missing)) }
     }
 }
 
-/// Fails on a machine that microbench cannot measure on, before anything is built or started there.
+/// Checks that microbench can measure on this operating system and processor. Call it before anything is built or
+/// started.
 ///
 /// # Errors
-/// [`Lacking`] with [`Code::OtherMachine`].
-pub fn supported() -> Result<(), Lacking> {
-    supported_on(std::env::consts::OS, std::env::consts::ARCH)
+/// [`MissingRequirements`] with [`Code::OtherMachine`].
+pub fn require_supported_platform() -> Result<(), MissingRequirements> {
+    require_platform(std::env::consts::OS, std::env::consts::ARCH)
 }
 
-fn supported_on(system: &str, processor: &str) -> Result<(), Lacking> {
+fn require_platform(system: &str, processor: &str) -> Result<(), MissingRequirements> {
     if (system, processor) == ("linux", "x86_64") {
         return Ok(());
     }
-    let what = format!("Linux on x86_64, for which guests are built; this is {system} on {processor}");
-    Err(Lacking::one(Code::OtherMachine, what, "measure on an x86-64 machine; plans and analyses work here"))
+    let what = format!("Linux on x86_64, because guests are x86_64; this is {system} on {processor}");
+    Err(MissingRequirements::single(
+        Code::OtherMachine,
+        what,
+        "measure on an x86_64 machine; `plan` and `analyze` work here",
+    ))
 }
 
-impl std::fmt::Display for Lacking {
+impl std::fmt::Display for MissingRequirements {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("this host lacks what the run needs")?;
-        self.0.iter().try_for_each(|lack| write!(f, "\n  {}\n    try: {}", lack.what, lack.mend))
+        f.write_str("this host does not meet the requirements of the run:")?;
+        self.0.iter().try_for_each(|missing| write!(f, "\n  {}\n    try: {}", missing.what, missing.fix))
     }
 }
 
-impl std::error::Error for Lacking {}
+impl std::error::Error for MissingRequirements {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn another_processor_or_system_is_refused_with_a_code_of_its_own() {
-        assert_eq!(supported_on("linux", "x86_64"), Ok(()));
+    fn other_platforms_are_refused_with_their_own_code() {
+        assert_eq!(require_platform("linux", "x86_64"), Ok(()));
         for (system, processor) in [("linux", "aarch64"), ("macos", "x86_64")] {
-            let error = supported_on(system, processor).unwrap_err();
+            let error = require_platform(system, processor).unwrap_err();
             assert_eq!(error.codes(), [Code::OtherMachine]);
             assert!(error.to_string().contains(&format!("this is {system} on {processor}")), "{error}");
         }

@@ -45,6 +45,6 @@ pub(super) fn check_kvm(run: &Path, project: &Path, allow_unisolated: bool) -> a
 /// Enters the sandbox; prints why VMMs would not be isolated in it.
 pub(super) fn check_sandbox() -> anyhow::Result<ExitCode> {
     sandbox::enter()?;
-    outln!("{}", isolation::missing().unwrap_or_default())?;
+    outln!("{}", isolation::why_not_isolated().unwrap_or_default())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -37,7 +37,7 @@ const METRICS: &[&str] = &["kernel_boot_time", "webservice_startup_time", "hashi
 pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
     let Some(name) = arguments.name.as_deref().filter(|_| !arguments.list) else { return shipped() };
     let here = std::env::current_dir().context("no working directory")?;
-    let out = match (&arguments.out, Project::around(&here)) {
+    let out = match (&arguments.out, Project::containing(&here)) {
         (Some(out), _) => out.clone(),
         (None, Some(project)) => project.root().join("experiments").join(format!("{name}.toml")),
         (None, None) => PathBuf::from(format!("{name}.toml")),
@@ -121,8 +121,8 @@ fn original(from: &str, project: &Project) -> anyhow::Result<Original> {
             return Ok(Original { text: read_text(path)?, shipped: false });
         }
     }
-    let text = built_in::text(&format!("experiments/{from}.toml")).with_context(|| {
-        let help = suggest(from, "shipped studies", built_in::studies());
+    let text = built_in::find_text(&format!("experiments/{from}.toml")).with_context(|| {
+        let help = suggest(from, "shipped studies", built_in::study_names());
         Code::UnknownName.says(format!("there is no study `{}`, and no such file; {help}", from.escape_debug()))
     })?;
     Ok(Original { text: text.to_owned(), shipped: true })
@@ -153,10 +153,10 @@ fn shipped() -> anyhow::Result<ExitCode> {
     struct Title {
         title: String,
     }
-    let names = built_in::studies();
+    let names = built_in::study_names();
     let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
     for name in names {
-        let text = built_in::text(&format!("experiments/{name}.toml")).unwrap_or_default();
+        let text = built_in::find_text(&format!("experiments/{name}.toml")).unwrap_or_default();
         let titled: Titled = toml::from_str(text).with_context(|| format!("the shipped study {name} is wrong"))?;
         outln!("{name:width$}  {}", titled.study.title)?;
     }
@@ -266,7 +266,7 @@ pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCod
     // It panics where it cannot write, so it writes to memory.
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, "microbench", &mut text);
-    output::write_by(|out| out.write_all(&text))?;
+    output::write_with(|out| out.write_all(&text))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -274,7 +274,7 @@ pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCod
 pub(super) fn manual(out: Option<&Path>) -> anyhow::Result<ExitCode> {
     let command = Cli::command();
     let Some(folder) = out else {
-        output::write_by(|mut out| clap_mangen::Man::new(command).render(&mut out))?;
+        output::write_with(|mut out| clap_mangen::Man::new(command).render(&mut out))?;
         return Ok(ExitCode::SUCCESS);
     };
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;

@@ -35,17 +35,17 @@ fn tuning(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// What the named study needs of this machine; `None` when no study is named.
-fn needs(arguments: &StudyArguments) -> anyhow::Result<Option<BTreeSet<doctor::Need>>> {
+fn needs(arguments: &StudyArguments) -> anyhow::Result<Option<BTreeSet<doctor::Requirement>>> {
     if arguments.manifest.is_none() {
         return Ok(None);
     }
     let loaded = load(arguments)?;
     let images_made = parts::images_made(&loaded.plan, &loaded.project, &Cache::of_user()?)?;
-    Ok(Some(doctor::Need::of(&loaded.plan, &loaded.engines, images_made)))
+    Ok(Some(doctor::Requirement::of(&loaded.plan, &loaded.engines, images_made)))
 }
 
 /// Boots a guest of the named study under KVM.
-fn try_guest(arguments: &StudyArguments) -> doctor::Boot {
+fn try_guest(arguments: &StudyArguments) -> doctor::BootResult {
     boot_guest(arguments).flatten().map_err(|error| describe(error.as_ref()))
 }
 
@@ -63,13 +63,13 @@ pub(super) fn doctor(
     }
     // Without a named study nothing is booted: a manifest of the working directory may name any program.
     let needs = needs(study)?;
-    let kvm = needs.as_ref().is_some_and(|needs| needs.contains(&doctor::Need::Kvm));
+    let kvm = needs.as_ref().is_some_and(|needs| needs.contains(&doctor::Requirement::Kvm));
     let boot = (root.is_none() && kvm).then(|| try_guest(study));
     let checks = doctor::checks(&tree, boot.as_ref(), needs.as_ref());
     if json {
         outln!("{}", serde_json::to_string_pretty(&checks)?)?;
     } else {
-        out!("{}", doctor::text(&checks))?;
+        out!("{}", doctor::render_checks(&checks))?;
     }
     let bad = checks.iter().any(|check| check.state == doctor::State::Bad);
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })

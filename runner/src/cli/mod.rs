@@ -31,7 +31,7 @@ use microbench::store::prune;
 use microbench_formats::code::Code;
 use microbench_formats::describe::describe;
 use microbench_formats::exit;
-use microbench_measure::requirement::Lacking;
+use microbench_measure::requirement::MissingRequirements;
 use microbench_measure::selftest::{fake_guest, load as load_test};
 use microbench_measure::terminal::log;
 use microbench_measure::terminal::output;
@@ -72,10 +72,10 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return concluded(parsing(&error), false),
     };
-    screen::choose(cli.color.choice());
+    screen::set_colour(cli.color.choice());
     let action = cli.command;
     if only_says(&action) {
-        output::end_with_reader();
+        output::exit_on_sigpipe();
     }
     // Another microbench reads what these say.
     let own = matches!(action, Action::CheckSandbox | Action::CheckKvm { .. } | Action::FakeGuest { .. });
@@ -118,7 +118,7 @@ const MOST_CODES: usize = 4;
 fn say(error: &anyhow::Error, codes: &[Code]) {
     let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
     errln!("microbench: error[{}]: {}", names.first().unwrap_or(&""), describe(error.as_ref()));
-    let lacking = error.chain().any(|cause| cause.is::<Lacking>());
+    let lacking = error.chain().any(|cause| cause.is::<MissingRequirements>());
     let entries = explain::all().unwrap_or_default();
     if let Some(entry) = entries.iter().find(|entry| !lacking && names.first() == Some(&entry.code)) {
         errln!("  next: {}", entry.next);
@@ -130,8 +130,8 @@ fn say(error: &anyhow::Error, codes: &[Code]) {
 fn parsing(error: &clap::Error) -> anyhow::Result<ExitCode> {
     let written = error.print();
     if !error.use_stderr() {
-        output::end_with_reader();
-        output::check(written.and_then(|()| std::io::stdout().flush()))?;
+        output::exit_on_sigpipe();
+        output::check_written(written.and_then(|()| std::io::stdout().flush()))?;
     }
     Ok(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::WRONG_INPUT)))
 }

@@ -15,7 +15,7 @@ pub(super) fn plan(study: &StudyArguments, json: bool, full: bool, shards: Optio
     let loaded = load(study)?;
     shards.map_or(Ok(()), |of| plans::divisible(&loaded.plan, of))?;
     if json {
-        output::write_by(|out| plans::write_json(&loaded.plan, out))?;
+        output::write_with(|out| plans::write_json(&loaded.plan, out))?;
     } else {
         out!("{}", view::render(&loaded.plan, &loaded.study, full))?;
         out!("{}", view::without_kernel(&loaded.engines))?;

@@ -111,7 +111,7 @@ pub(super) fn prepare(
     let engines = &Engines { engines };
     let begun = Begun { plan, manifest: &study.source, engines, lock: Some(&lock), shard };
     let run = Directory::create(project.root(), out, begun)?;
-    log::keep_in(run.path());
+    log::write_to_run(run.path());
     Ok(run)
 }
 
@@ -156,7 +156,7 @@ pub(super) fn go_on(
         );
         bail!(Code::OtherHostKind.says(message));
     }
-    log::keep_in(run.path());
+    log::write_to_run(run.path());
     let project = Project::find(project, run.path())?;
     let engines = run.engines()?.engines;
     let kind = host.kind().or(progress.host);
@@ -260,8 +260,8 @@ pub(super) fn hand_over(
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(this);
     command.args(["execute", "--host", HostArgument::of(host), "--project"]).arg(project.root()).arg(run.path());
-    command.args(["--color", screen::choice().word()]);
-    command.args((0..log::verbose()).map(|_| "-v"));
+    command.args(["--color", screen::colour().as_str()]);
+    command.args((0..log::verbosity()).map(|_| "-v"));
     command.args(session.allow_unisolated.then_some(execute::ALLOW_UNISOLATED));
     command.args(["--patience", &session.patience.to_string(), "--fake-guests", &session.fake_guests.to_string()]);
     Ok((command, printed))

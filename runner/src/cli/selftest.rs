@@ -25,11 +25,11 @@ pub(super) fn selftest(test: SelfTest) -> anyhow::Result<ExitCode> {
         SelfTest::Spawn { times, argv } => {
             sandbox::enter()?;
             isolation::require(false)?;
-            print_json(&spawn::measure(&argv, times, &sandbox::scratch()?)?)
+            print_json(&spawn::measure(&argv, times, &sandbox::mount_scratch()?)?)
         }
         SelfTest::HostResources { vms, image } => {
             sandbox::enter()?;
-            print_json(&host_resources::measure(vms, &image, &sandbox::scratch()?.join("host-resources"))?)
+            print_json(&host_resources::measure(vms, &image, &sandbox::mount_scratch()?.join("host-resources"))?)
         }
         SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out, allow_unisolated } => {
             let how = noise::How { repetitions, blocks, margin, allow_unisolated };

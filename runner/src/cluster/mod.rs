@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use microbench_formats::code::Code;
 use microbench_measure::artifacts::tool::{Tool, ToolError};
-use microbench_measure::sys::durable::{self, damaged};
+use microbench_measure::sys::durable::{self, damaged_file_error};
 use microbench_study::engine::template::{self, Data};
 use serde::{Deserialize, Serialize};
 
@@ -247,8 +247,8 @@ impl Submission {
         })?;
         let path = folder.join(FILE);
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let submission =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(&path, &bytes, error.is_eof(), &error))?;
+        let submission = serde_json::from_slice(&bytes)
+            .map_err(|error| damaged_file_error(&path, &bytes, error.is_eof(), &error))?;
         Ok((submission, folder))
     }
 

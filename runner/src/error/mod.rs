@@ -4,7 +4,7 @@ pub mod explain;
 
 use microbench_formats::code::{Code, Coded};
 use microbench_measure::artifacts::tool::ToolError;
-use microbench_measure::requirement::Lacking;
+use microbench_measure::requirement::MissingRequirements;
 use microbench_plots::compare::Refusal;
 use microbench_study::plan::PlanError;
 
@@ -13,7 +13,7 @@ use crate::store::name::NameError;
 /// The codes of an error: one, but for a host that lacks several things.
 #[must_use]
 pub fn codes(error: &anyhow::Error) -> Vec<Code> {
-    if let Some(lacking) = error.chain().find_map(|cause| cause.downcast_ref::<Lacking>()) {
+    if let Some(lacking) = error.chain().find_map(|cause| cause.downcast_ref::<MissingRequirements>()) {
         return lacking.codes();
     }
     // A code that an outer step gave is the nearer to what was asked for.

@@ -94,7 +94,7 @@ struct Lane<'a> {
 #[must_use]
 pub fn shares(todo: &[TrialRequest], plan: &Plan, machine: &EmulatedHostConfig) -> Vec<Vec<TrialRequest>> {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let fit = memory::available()
+    let fit = memory::available_bytes()
         .map_or(1, |bytes| usize::try_from((bytes >> 20) / machine.resident_mib.max(1)).unwrap_or(usize::MAX));
     share(todo, cpus.min(fit).max(1), |trial| u64::from(vms(trial, plan)))
 }

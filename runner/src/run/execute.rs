@@ -9,9 +9,9 @@ use anyhow::{Context, bail};
 use microbench_formats::code::Code;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
+use microbench_measure::artifacts::integrity::IntegrityCheck;
 use microbench_measure::artifacts::lock::{self, Lock};
 use microbench_measure::artifacts::project::Project;
-use microbench_measure::artifacts::seal::Seals;
 use microbench_measure::host::interference::{Watcher, kernel_messages};
 use microbench_measure::host::resources::disk::{CloneMethod, Disk};
 use microbench_measure::parts::Parts;
@@ -53,7 +53,7 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
     std::env::set_current_dir("/").context("cannot enter /")?;
     sandbox::enter()?;
     // In the sandbox's own mount namespace: nobody else sees it, and it goes with the namespace.
-    let scratch = sandbox::scratch()?;
+    let scratch = sandbox::mount_scratch()?;
     Ok(Run { directory: run, plan, lock, parts, scratch })
 }
 
@@ -73,7 +73,7 @@ pub struct Options {
 /// # Errors
 /// When the sandbox, the emulated host or the journal cannot be had.
 pub fn execute(run: Directory, project: &Project, host: HostKind, options: Options) -> anyhow::Result<Ended> {
-    log::keep_in(run.path());
+    log::write_to_run(run.path());
     let messages = kernel_messages();
     let owner = Owner::this();
     let mut run = enter(run, project)?;
@@ -83,13 +83,13 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
         return session.end();
     }
     let _closed = run.directory.close_to_others()?;
-    let mut seals = Seals::of(&run.parts, &run.lock)?;
+    let mut seals = IntegrityCheck::of(&run.parts, &run.lock)?;
     match host {
         HostKind::Imported => bail!("nothing can be run on the host `imported`"),
         HostKind::Kvm | HostKind::Fake => {
             let unisolated = isolation::require(options.allow_unisolated)?;
-            isolation::show(&mut run.parts, &run.scratch)?;
-            sandbox::ready_for(&run.parts)?;
+            isolation::make_files_readable(&mut run.parts, &run.scratch)?;
+            sandbox::prepare_for_containers(&run.parts)?;
             let mut watcher = Watcher::new(host, messages);
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
             let identity = Identity::take(host, run.directory.path(), &run.lock, None, clone)?;
@@ -153,10 +153,12 @@ fn in_stages(
 /// The reason, in one line.
 pub fn check_kvm(run: Directory, project: &Project, allow_unisolated: bool) -> anyhow::Result<()> {
     let mut run = enter(run, project)?;
-    if let Some(why) = isolation::missing().filter(|_| !allow_unisolated) {
-        bail!(Code::NoGuest.says(format!("{}; --allow-unisolated permits it", isolation::lack(&why).what)));
+    if let Some(why) = isolation::why_not_isolated().filter(|_| !allow_unisolated) {
+        bail!(
+            Code::NoGuest.says(format!("{}; --allow-unisolated permits it", isolation::missing_requirement(&why).what))
+        );
     }
-    isolation::show(&mut run.parts, &run.scratch)?;
+    isolation::make_files_readable(&mut run.parts, &run.scratch)?;
     match kvm::works(&run.plan, &run.parts, &run.scratch) {
         Ok(()) => Ok(()),
         Err(reason) => bail!(Code::NoGuest.says(reason.to_string())),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use microbench_formats::plan::Plan;
 use microbench_formats::record::FailureReason;
-use microbench_measure::artifacts::seal::Seals;
+use microbench_measure::artifacts::integrity::IntegrityCheck;
 use microbench_measure::host::interference::Watcher;
 use microbench_measure::parts::Parts;
 use microbench_measure::trial::TrialExecution;
@@ -28,7 +28,7 @@ pub fn execute(
     run: &Directory,
     scratch: &Path,
     watcher: &mut Watcher,
-    seals: &mut Seals,
+    seals: &mut IntegrityCheck,
 ) -> anyhow::Result<()> {
     let name = run.name();
     let trials = with_warmups(session.todo(), plan);

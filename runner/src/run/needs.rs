@@ -10,7 +10,7 @@ use microbench_formats::exit::MISSING_REQUIREMENT;
 use microbench_formats::host::HostKind;
 use microbench_study::engine::description::Engine;
 
-use microbench_measure::requirement::{self, Lack, Lacking};
+use microbench_measure::requirement::{self, MissingRequirement, MissingRequirements};
 use microbench_measure::sandbox::isolation;
 
 /// The oldest kernel that has every system call in use: `pidfd_open(2)` came with 5.3.
@@ -20,9 +20,9 @@ const OLDEST: (u32, u32) = (5, 3);
 /// VMMs that run on this machine must be isolated from it, unless `allow_unisolated`.
 ///
 /// # Errors
-/// [`Lacking`]: each thing that is missing, with the command that mends it.
+/// [`MissingRequirements`]: each thing that is missing, with the command that mends it.
 pub fn check(kind: Option<HostKind>, engines: &[Engine], allow_unisolated: bool) -> anyhow::Result<()> {
-    requirement::supported()?;
+    requirement::require_supported_platform()?;
     let mut lacks = Vec::new();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     lacks.extend(old_kernel(release.trim()));
@@ -33,7 +33,9 @@ pub fn check(kind: Option<HostKind>, engines: &[Engine], allow_unisolated: bool)
     };
     match sandbox()? {
         Err(lack) => lacks.push(lack),
-        Ok(unisolated) if here && !allow_unisolated => lacks.extend(unisolated.map(|why| isolation::lack(&why))),
+        Ok(unisolated) if here && !allow_unisolated => {
+            lacks.extend(unisolated.map(|why| isolation::missing_requirement(&why)))
+        }
         Ok(_) => {}
     }
     let vms = engines.iter().any(|engine| !engine.guest.shares_kernel());
@@ -54,22 +56,22 @@ pub fn check(kind: Option<HostKind>, engines: &[Engine], allow_unisolated: bool)
             "usermod -aG kvm $USER, and log in anew; or --host emulated",
         ));
     }
-    Ok(Lacking::unless_none(lacks)?)
+    Ok(MissingRequirements::check(lacks)?)
 }
 
-fn old_kernel(release: &str) -> Option<Lack> {
+fn old_kernel(release: &str) -> Option<MissingRequirement> {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next()?, numbers.next()?);
-    (version < OLDEST).then(|| Lack {
+    (version < OLDEST).then(|| MissingRequirement {
         code: Code::OldKernel,
         what: format!("Linux {}.{} or newer; this is {release}", OLDEST.0, OLDEST.1),
-        mend: "apt-get install linux-image-amd64, of Debian 11 or newer".to_owned(),
+        fix: "apt-get install linux-image-amd64, of Debian 11 or newer".to_owned(),
     })
 }
 
 /// Enters a sandbox in a process of its own, as a run will. Why VMMs would not be isolated in it, if so; or what is
 /// missing for a sandbox.
-fn sandbox() -> anyhow::Result<Result<Option<String>, Lack>> {
+fn sandbox() -> anyhow::Result<Result<Option<String>, MissingRequirement>> {
     let this = std::env::current_exe().context("cannot find this program")?;
     let tried = Command::new(this)
         .arg("check-sandbox")
@@ -87,13 +89,17 @@ fn sandbox() -> anyhow::Result<Result<Option<String>, Lack>> {
     let line = |prefix: &str| said.lines().find_map(|line| line.trim().strip_prefix(prefix)).map(str::to_owned);
     let whole = || said.trim().trim_start_matches("microbench: ").to_owned();
     let what = said.lines().nth(1).map_or_else(whole, |line| line.trim().to_owned());
-    Ok(Err(Lack { code: Code::NoNamespace, what, mend: line("try: ").unwrap_or_else(|| "run as root".to_owned()) }))
+    Ok(Err(MissingRequirement {
+        code: Code::NoNamespace,
+        what,
+        fix: line("try: ").unwrap_or_else(|| "run as root".to_owned()),
+    }))
 }
 
-fn device(code: Code, path: &str, load: &str, allow: &str) -> Option<Lack> {
+fn device(code: Code, path: &str, load: &str, allow: &str) -> Option<MissingRequirement> {
     let error = File::options().read(true).write(true).open(path).err()?;
-    let mend = if error.kind() == ErrorKind::PermissionDenied { allow } else { load };
-    Some(Lack { code, what: format!("{path}: {error}"), mend: mend.to_owned() })
+    let fix = if error.kind() == ErrorKind::PermissionDenied { allow } else { load };
+    Some(MissingRequirement { code, what: format!("{path}: {error}"), fix: fix.to_owned() })
 }
 
 #[cfg(test)]
@@ -112,7 +118,7 @@ mod tests {
     #[test]
     fn a_device_that_is_not_there_names_what_loads_it() {
         let lack = device(Code::NoTun, "/dev/no-such-device", "modprobe it", "chmod it").unwrap();
-        assert_eq!(lack.mend, "modprobe it");
+        assert_eq!(lack.fix, "modprobe it");
         assert!(lack.what.contains("No such file"), "{}", lack.what);
         assert_eq!(device(Code::NoTun, "/dev/null", "a", "b"), None);
     }

@@ -13,7 +13,7 @@ use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::project::Project;
 use microbench_measure::artifacts::{Artifact, Kind, agent, image, kernel, program};
 use microbench_measure::parts::Parts;
-use microbench_measure::requirement::{self, Lack, Lacking};
+use microbench_measure::requirement::{self, MissingRequirement, MissingRequirements};
 use microbench_study::engine::description::Engine;
 use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::machine;
@@ -52,7 +52,7 @@ pub fn provide(
     cache: &Cache,
     files: Files<'_>,
 ) -> anyhow::Result<Lock> {
-    requirement::supported()?;
+    requirement::require_supported_platform()?;
     let used: BTreeSet<&str> = plan.cells.iter().map(|cell| cell.engine.as_str()).collect();
     let shares_kernel =
         |cell: &Cell| engines.iter().any(|engine| engine.name == cell.engine && engine.guest.shares_kernel());
@@ -86,7 +86,7 @@ pub fn provide(
         }
     }
     if lacks.len() == programs.len() {
-        Lacking::unless_none(lacks)?;
+        MissingRequirements::check(lacks)?;
     }
     for engine in engines.iter().filter(|engine| used.contains(engine.name.as_str())) {
         if let Some(jail) = &engine.jail
@@ -126,7 +126,7 @@ pub fn images_made(plan: &Plan, project: &Project, cache: &Cache) -> anyhow::Res
     let Ok(agent) = agent::provide(cache) else { return Ok(false) };
     let rootfs = |cell| GuestSettings::of(cell).map(|guest| guest.rootfs);
     let names = plan.cells.iter().map(rootfs).collect::<Result<BTreeSet<_>, _>>()?;
-    names.iter().try_fold(true, |all, name| Ok(all && image::is_made(&project.rootfs(), name, &agent, cache)?))
+    names.iter().try_fold(true, |all, name| Ok(all && image::is_cached(&project.rootfs(), name, &agent, cache)?))
 }
 
 /// Adds what the emulated host itself needs.
@@ -161,9 +161,9 @@ pub fn first_process() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// [`program::missing`]; the guest's own agent is never.
-fn missing(name: &str) -> anyhow::Result<Option<Lack>> {
-    if name == AGENT { Ok(None) } else { program::missing(name) }
+/// [`program::missing_requirement`]; the guest's own agent is never.
+fn missing(name: &str) -> anyhow::Result<Option<MissingRequirement>> {
+    if name == AGENT { Ok(None) } else { program::missing_requirement(name) }
 }
 
 /// Why the VMs of a cell cannot be had, as a clause: its engine's program is `absent`, its machine lacks a combination of settings, or its
@@ -176,7 +176,7 @@ fn unfit(
     project: &Project,
 ) -> anyhow::Result<Option<String>> {
     if absent && let Some(lack) = missing(&engine.program)? {
-        return Ok(Some(format!("{} ({}; to have it: {})", engine.title, lack.what, lack.mend)));
+        return Ok(Some(format!("{} ({}; to have it: {})", engine.title, lack.what, lack.fix)));
     }
     if absent {
         return Ok(Some(format!("{}, which was not installed when the run began", engine.title)));
@@ -186,7 +186,7 @@ fn unfit(
     }
     let name = &guest.kernel;
     if let Some(option) = machine::needs(engine, &cell.settings)?
-        && kernel::lacks(&project.kernels(), name, &option)?
+        && kernel::is_built_without(&project.kernels(), name, &option)?
     {
         return Ok(Some(format!("this kernel: the machine needs one with {option}, which kernels/{name} has not")));
     }
@@ -307,10 +307,10 @@ pub fn closure(
     }
     if let Ok(strace) = lock.get(Kind::Program, STRACE) {
         files.insert(strace.path.clone());
-        files.extend(program::closure(strace)?);
+        files.extend(program::runtime_files(strace)?);
     }
     for name in programs {
-        files.extend(program::closure(lock.get(Kind::Program, name)?)?);
+        files.extend(program::runtime_files(lock.get(Kind::Program, name)?)?);
     }
     let mut files: BTreeMap<PathBuf, PathBuf> = files.into_iter().map(|path| (path.clone(), path)).collect();
     files.insert(first.to_path_buf(), stripped.to_path_buf());

@@ -11,7 +11,7 @@ static CHANGED: Condvar = Condvar::new();
 
 /// A signal asked to stop (SIGTSTP), or to go on (SIGCONT).
 pub fn set(stopped: bool) {
-    interference::paused();
+    interference::note_pause();
     store(stopped);
 }
 

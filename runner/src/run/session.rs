@@ -20,7 +20,7 @@ use microbench_measure::guest::console::FILE_LIMIT;
 use microbench_measure::sandbox;
 use microbench_measure::sys::durable;
 use microbench_measure::terminal::log;
-use microbench_measure::terminal::progress::{Step, about, bar, columns, say};
+use microbench_measure::terminal::progress::{Step, columns, format_remaining, print_line, render_bar};
 use microbench_measure::terminal::screen::Stream;
 use microbench_measure::trial::budget::{self, Budget};
 use microbench_measure::trial::request::TrialRequest;
@@ -62,7 +62,7 @@ pub fn request_stop(signal: i32) {
     }
     let grace = GRACE.as_secs();
     let again = if signal == libc::SIGINT { "Ctrl-C again" } else { "a second signal" };
-    say(&wrapped_to(
+    print_line(&wrapped_to(
         columns(),
         &format!(
             "microbench: stopping after this trial, which has {grace} s to end; {again} ends it at once, and it will be run again \
@@ -73,7 +73,7 @@ pub fn request_stop(signal: i32) {
     pause::over();
     let end = move || {
         std::thread::sleep(GRACE);
-        say(&format!("microbench: the trial did not end within {grace} s: it will be run again"));
+        print_line(&format!("microbench: the trial did not end within {grace} s: it will be run again"));
         std::process::exit(128 + signal);
     };
     if std::thread::Builder::new().name("grace".into()).spawn(end).is_err() {
@@ -179,10 +179,10 @@ impl Stage {
             format!("  {}{warm} {} s", trial.cell, since.elapsed().as_secs())
         });
         let stopping = if stop_requested().is_some() { ", stopping" } else { "" };
-        let bar = bar(self.share, (columns / 4).min(WIDEST_BAR));
+        let bar = render_bar(self.share, (columns / 4).min(WIDEST_BAR));
         let rest = match self.rest() {
             Some(rest) if columns < 60 => format!("{:#} left", HumanDuration(rest)),
-            rest => format!("{} left", about(rest)),
+            rest => format!("{} left", format_remaining(rest)),
         };
         format!("[{bar}] {ended}/{all}, {rest}{stopping}{now}")
     }
@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
             }
             let cells = stages::look(self.plan, rule, self.run.path())?;
             if self.step.is_some() {
-                say(&wrapped_to(columns(), &stages::said(rule, blocks, &cells), 2));
+                print_line(&wrapped_to(columns(), &stages::said(rule, blocks, &cells), 2));
             }
             let open = cells.values().any(|look| matches!(look, Look::GoOn { .. }));
             let over = !open || blocks >= rule.n_max;
@@ -293,7 +293,7 @@ impl<'a> Session<'a> {
         }
         if self.step.is_some() {
             for (cell, reason) in cells {
-                say(&wrapped_to(columns(), &format!("{cell} is not run: {reason}"), 2));
+                print_line(&wrapped_to(columns(), &format!("{cell} is not run: {reason}"), 2));
             }
         }
         Ok(())
@@ -324,7 +324,7 @@ impl Session<'_> {
         if let Some(why) = &unisolated {
             let words =
                 format!("warning: VMMs are not isolated from this machine: {why}; --allow-unisolated permits it");
-            say(&wrapped_to(columns(), &words, 2));
+            print_line(&wrapped_to(columns(), &words, 2));
         }
         let digests = microbench_plots::run::digests(self.run.path())?;
         self.journal.append(&[Record::RunStart {
@@ -376,7 +376,7 @@ impl Session<'_> {
         if let Some(step) = self.step.take() {
             step.clear();
         }
-        say(&wrapped_to(columns(), &words, 2));
+        print_line(&wrapped_to(columns(), &words, 2));
         self.stage = Arc::new(Mutex::new(Stage::new(trials)));
         let stage = Arc::clone(&self.stage);
         self.step =
@@ -405,7 +405,7 @@ impl Session<'_> {
     ) -> anyhow::Result<()> {
         for (name, text) in logs {
             if !name.contains('/') && !name.starts_with('.') {
-                durable::replace(&self.run.console().join(name), text.as_bytes())?;
+                durable::write_lazily(&self.run.console().join(name), text.as_bytes())?;
             }
         }
         self.journal.append(records)?;
@@ -442,10 +442,10 @@ impl Session<'_> {
         let mut lines = line.text(columns(), widest, |status, word| Stream::Err.paint(&style(status), word));
         if let (Some(first), Some(false)) = (lines.first_mut(), self.step.as_ref().map(Step::is_live)) {
             // What the live line says, where there is none.
-            first.push_str(&format!(" ({ended}/{all}, {} left)", about(rest)));
+            first.push_str(&format!(" ({ended}/{all}, {} left)", format_remaining(rest)));
         }
         if self.step.is_some() {
-            say(&lines.join("\n"));
+            print_line(&lines.join("\n"));
         }
     }
 
@@ -509,7 +509,7 @@ impl Session<'_> {
                 (false, _) => format!("stopped with {left} trials to go; trials: {counts}"),
             });
         }
-        info!(complete, failed_vms = self.failed, dropped = log::dropped(), "session ends");
+        info!(complete, failed_vms = self.failed, dropped = log::dropped_events(), "session ends");
         match (complete, stop_requested()) {
             (false, Some(signal)) => Ok(Ended::Stopped { signal }),
             _ => Ok(Ended::Complete { failed: self.failed }),

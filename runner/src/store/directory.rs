@@ -12,7 +12,7 @@ use microbench_formats::plan::Plan;
 use microbench_formats::plan::Unreadable;
 use microbench_formats::shard::Shard;
 use microbench_measure::artifacts::lock::{self, Lock};
-use microbench_measure::sys::durable::{self, damaged};
+use microbench_measure::sys::durable::{self, damaged_file_error};
 use microbench_plots::run;
 use microbench_study::engine::description::Engine;
 use microbench_study::plan;
@@ -79,7 +79,7 @@ impl Directory {
             half.write(PLAN_BEGUN, &text)?;
             half.write(ENGINES, &serde_json::to_vec_pretty(engines)?)?;
             if let Some(lock) = lock {
-                half.write(lock::FILE, lock.text()?.as_bytes())?;
+                half.write(lock::FILE, lock.to_toml()?.as_bytes())?;
             }
             if let Some(shard) = shard {
                 half.write(SHARD, &serde_json::to_vec(&shard)?)?;
@@ -182,7 +182,7 @@ impl Directory {
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let plan = microbench_formats::plan::read(&bytes).map_err(|error| match error {
             Unreadable::Format(_) => error.code().says(format!("cannot read the plan {}: {error}", path.display())),
-            Unreadable::Damaged(error) => damaged(&path, &bytes, error.is_eof(), &error),
+            Unreadable::Damaged(error) => damaged_file_error(&path, &bytes, error.is_eof(), &error),
         })?;
         Ok((plan, hex::encode(Sha256::digest(&bytes))))
     }
@@ -272,7 +272,7 @@ impl Directory {
 
 /// The content of a run's JSON file.
 fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> anyhow::Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| damaged(path, bytes, error.is_eof(), &error).into())
+    serde_json::from_slice(bytes).map_err(|error| damaged_file_error(path, bytes, error.is_eof(), &error).into())
 }
 
 /// The part of its plan that the run in the folder `run` executes; `None` for all of it.
@@ -287,9 +287,16 @@ pub fn shard_of(run: &Path) -> anyhow::Result<Option<Shard>> {
     };
     let shard: Shard = json(&path, &bytes)?;
     // As the command line has it, so that no shard is of none.
-    let shard: Shard = shard.to_string().parse().map_err(|error: String| damaged(&path, &bytes, false, &error))?;
+    let shard: Shard =
+        shard.to_string().parse().map_err(|error: String| damaged_file_error(&path, &bytes, false, &error))?;
     if shard.of > plan::MAX_SHARDS {
-        return Err(damaged(&path, &bytes, false, &format!("a plan has {} shards at most", plan::MAX_SHARDS)).into());
+        return Err(damaged_file_error(
+            &path,
+            &bytes,
+            false,
+            &format!("a plan has {} shards at most", plan::MAX_SHARDS),
+        )
+        .into());
     }
     Ok(Some(shard))
 }

@@ -80,7 +80,7 @@ impl Identity {
             kind,
             matters,
             machine: facts,
-            file_system: mounts.and_then(|mounts| parse::file_system(&mounts, run)),
+            file_system: mounts.and_then(|mounts| parse::file_system_type(&mounts, run)),
             clone_method: clone.map(|method| match method {
                 CloneMethod::Reflink => "reflink".to_owned(),
                 CloneMethod::SparseCopy => "copy".to_owned(),

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use microbench_measure::host::resources::netlink::{self, Settings};
+use microbench_measure::host::resources::netlink::{self, InterfaceSettings};
 use microbench_study::engine::addresses::Addresses;
 
 const INTERFACE: &str = "eth0";
@@ -27,7 +27,7 @@ pub(crate) fn everywhere() -> String {
             targets.extend([22, 80, 111, 443, 8080].map(|port| (ip, port)));
         }
     }
-    netlink::bring_up(INTERFACE, Settings { mac: None, address: Some((own, 8)), neighbours: &neighbours })
+    netlink::bring_up(INTERFACE, InterfaceSettings { mac: None, address: Some((own, 8)), neighbours: &neighbours })
         .expect("a wire");
     let (next, reached) = (Mutex::new(targets.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

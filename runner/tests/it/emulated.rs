@@ -540,7 +540,7 @@ fn traced(cell: &str, vm: &journal::Vm) {
             let order = ["boot.requested", "guest.entered", "kernel.marked", "init.marked", "agent.marked", "http.ok"];
             assert!(order.windows(2).all(|two| vm.events[two[0]] < vm.events[two[1]]), "{:?}", vm.events);
         }
-        "pc" => assert_eq!(vm.readings["init.marked"].0, Err("KVM's tracepoints saw none".into())),
+        "pc" => assert_eq!(vm.readings["init.marked"].0, Err("KVM's tracepoints recorded no such event".into())),
         _ => {}
     }
 }

@@ -51,7 +51,7 @@ fn a_vmm_runs_without_privileges_as_a_user_of_its_own() {
     let mut users = BTreeSet::new();
     for pid in vms() {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let [user, capabilities, _, no_new_privileges] = isolation::read(&status);
+        let [user, capabilities, _, no_new_privileges] = isolation::parse_status(&status);
         assert_eq!((capabilities, no_new_privileges), (Some(0), Some(1)), "{status}");
         users.insert(user.unwrap());
     }

@@ -282,12 +282,12 @@ pub(crate) fn emulated(kernels: &[&str], programs: &[&str]) -> Requirement {
         let cache = Cache::of_user()?;
         let project = Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"))?;
         for name in kernels.iter().copied().chain([EMULATED_HOST_KERNEL]) {
-            if !kernel::is_made(&project.kernels(), name, &cache)? {
+            if !kernel::is_cached(&project.kernels(), name, &cache)? {
                 return Ok(Some(format!("the kernel {name} is not built (`make test` builds it)")));
             }
         }
         for name in programs {
-            if !described::is_had(name, &cache)? {
+            if !described::is_available(name, &cache)? {
                 return Ok(Some(format!("the program {name} is not there (`make images` fetches it)")));
             }
         }

@@ -30,7 +30,7 @@ fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
     let bench = Bench::new();
     bench.study(&["tells"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
     // This thread's session keyring, which is what the programs inherit that it starts.
-    sys::leave_session_keyring().unwrap();
+    sys::join_empty_session_keyring().unwrap();
     let own = sys::session_keyring().ok();
     let output = with_secrets(&bench, &bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]));
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -46,7 +46,7 @@ fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
     };
     let files = words("files");
     assert!(files.len() == 3 && files[0] == "/dev/null" && files[1..].iter().all(|f| f.starts_with("pipe:")), "{said}");
-    let passed = sys::environment::PASSED;
+    let passed = sys::environment::PASSED_VARIABLES;
     assert!(words("variables").iter().all(|name| passed.contains(&name.as_str())), "{said}");
     assert_eq!((has["folder"].as_str(), has["session"].as_u64()), (Some("/"), Some(1)), "{said}");
     let other: Value = serde_json::from_str(&told(1)).unwrap();
@@ -212,5 +212,5 @@ fn a_container_that_runs_as_root_fails_with_the_reason() {
     bench.run_study();
     let failure = bench.counted()[&0].vms[&0].failure.clone().expect("a failure");
     assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Host, "isolation"));
-    assert!(failure.message.contains("it has the user root"), "{}", failure.message);
+    assert!(failure.message.contains("it runs as root"), "{}", failure.message);
 }

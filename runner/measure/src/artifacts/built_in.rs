@@ -1,6 +1,6 @@
-//! The files that the program carries: kernels/, rootfs/ and the studies of experiments/, as they were when it was built.
+//! Built-in files: kernels/, rootfs/ and the studies of experiments/ at the time of the build.
 //!
-//! A project's own files of the same name win over them (see [`project`](super::project)).
+//! Files of a project have precedence over built-in files of the same name (see [`project`](super::project)).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,42 +11,40 @@ use sha2::{Digest, Sha256};
 
 use super::cache::{Cache, Inputs, Note};
 
-/// One built-in file.
+/// A built-in file.
 #[derive(Clone, Copy, Debug)]
 pub struct File {
-    /// Path from the root of the source tree, for example `kernels/microvm-6.1/config`.
+    /// Path in the source tree, for example `kernels/microvm-6.1/config`.
     pub path: &'static str,
-    /// True when the file is executable.
     pub executable: bool,
-    /// Content.
     pub bytes: &'static [u8],
 }
 
-// `FILES`, sorted by path, and `AGENT`: the static guest agent of a release build, empty in other builds.
+// Defines `FILES`, sorted by path, and `AGENT`: the static guest agent of a release build, empty in other builds.
 include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
-/// The text of the built-in file `path`; `None` when there is no such file.
+/// The text of the built-in file `path`; `None` if there is no such file.
 #[must_use]
-pub fn text(path: &str) -> Option<&'static str> {
+pub fn find_text(path: &str) -> Option<&'static str> {
     let file = FILES.iter().find(|file| file.path == path)?;
     std::str::from_utf8(file.bytes).ok()
 }
 
-/// Names of the built-in folders of `kind` (`kernels` or `rootfs`) that hold `file`, sorted.
+/// Names of the built-in folders in `kind` (`kernels` or `rootfs`) that contain `file`, sorted.
 #[must_use]
-pub fn names(kind: &str, file: &str) -> Vec<&'static str> {
+pub fn folder_names(kind: &str, file: &str) -> Vec<&'static str> {
     let name = |path: &'static str| path.strip_prefix(kind)?.strip_prefix('/')?.strip_suffix(file)?.strip_suffix('/');
     FILES.iter().filter_map(|built_in| name(built_in.path)).filter(|name| !name.contains('/')).collect()
 }
 
-/// Names of the shipped studies, sorted.
+/// Names of the built-in studies, sorted.
 #[must_use]
-pub fn studies() -> Vec<&'static str> {
+pub fn study_names() -> Vec<&'static str> {
     let name = |path: &'static str| path.strip_prefix("experiments/")?.strip_suffix(".toml");
     FILES.iter().filter_map(|file| name(file.path)).filter(|name| !name.contains('/')).collect()
 }
 
-/// The files of experiments/ that a shipped study may name, such as `reference/paper-2019.toml`: path below experiments/ and text.
+/// The files that a built-in study may name, such as `reference/paper-2019.toml`: path below experiments/, and text.
 pub fn study_files() -> impl Iterator<Item = (&'static str, &'static str)> {
     let named = |file: &File| {
         let path = file.path.strip_prefix("experiments/").filter(|path| path.contains('/'))?;
@@ -55,15 +53,16 @@ pub fn study_files() -> impl Iterator<Item = (&'static str, &'static str)> {
     FILES.iter().filter_map(named)
 }
 
-/// The folder of the cache that holds the built-in kernels/ and rootfs/, unpacked on first use. Its name depends on their content.
+/// The cache folder with the built-in kernels/ and rootfs/, which are unpacked on first use. Its name depends on their
+/// content.
 ///
 /// # Errors
-/// When the cache cannot be written.
-pub fn unpacked(cache: &Cache) -> anyhow::Result<PathBuf> {
+/// If the cache cannot be written.
+pub fn unpack_descriptions(cache: &Cache) -> anyhow::Result<PathBuf> {
     let files = || FILES.iter().filter(|file| !file.path.starts_with("experiments/"));
     let inputs = files().fold(Inputs::default(), |inputs, file| {
         let mode = if file.executable { "executable" } else { "plain" };
-        inputs.text(file.path, mode).text("content", &hex::encode(Sha256::digest(file.bytes)))
+        inputs.add_text(file.path, mode).add_text("content", &hex::encode(Sha256::digest(file.bytes)))
     });
     let (folder, _) = cache.entry("built-in", &inputs, |work| {
         files().try_for_each(|file| write(&work.join(file.path), file.bytes, file.executable))?;
@@ -72,16 +71,17 @@ pub fn unpacked(cache: &Cache) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// The built-in guest agent in the cache, unpacked on first use; `None` when this build carries no agent.
+/// The path of the built-in guest agent in the cache, which is unpacked on first use; `None` if this build has no
+/// agent.
 ///
 /// # Errors
-/// When the cache cannot be written.
-pub fn agent(cache: &Cache) -> anyhow::Result<Option<PathBuf>> {
+/// If the cache cannot be written.
+pub fn unpack_agent(cache: &Cache) -> anyhow::Result<Option<PathBuf>> {
     if AGENT.is_empty() {
         return Ok(None);
     }
     const NAME: &str = "microbench-agent";
-    let inputs = Inputs::default().text("content", &hex::encode(Sha256::digest(AGENT)));
+    let inputs = Inputs::default().add_text("content", &hex::encode(Sha256::digest(AGENT)));
     let (folder, _) = cache.entry("agent", &inputs, |work| {
         write(&work.join(NAME), AGENT, true)?;
         Ok(note())
@@ -93,7 +93,8 @@ fn note() -> Note {
     Note { version: env!("CARGO_PKG_VERSION").into(), origin: "built into microbench".into() }
 }
 
-/// Writes a file with a mode that does not depend on the umask: a root file system's cache key holds the modes of its overlay.
+/// Writes a file with a mode that does not depend on the umask: the cache key of a root file system includes the modes
+/// of its overlay.
 fn write(path: &Path, bytes: &[u8], executable: bool) -> anyhow::Result<()> {
     let context = || format!("cannot write {}", path.display());
     fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).with_context(context)?;
@@ -108,20 +109,20 @@ mod tests {
 
     #[test]
     fn kernels_root_file_systems_and_studies_are_built_in() {
-        assert!(names("kernels", "kernel.toml").contains(&"microvm-6.1"));
-        assert!(names("rootfs", "rootfs.toml").contains(&"openrc"));
-        assert!(studies().contains(&"paper-2019") && !studies().iter().any(|name| name.contains('/')));
+        assert!(folder_names("kernels", "kernel.toml").contains(&"microvm-6.1"));
+        assert!(folder_names("rootfs", "rootfs.toml").contains(&"openrc"));
+        assert!(study_names().contains(&"paper-2019") && !study_names().iter().any(|name| name.contains('/')));
         assert!(study_files().any(|(path, _)| path == "reference/paper-2019.toml"));
-        assert!(text("kernels/microvm-6.1/config").is_some_and(|text| text.contains("CONFIG_")));
+        assert!(find_text("kernels/microvm-6.1/config").is_some_and(|text| text.contains("CONFIG_")));
     }
 
     #[test]
     fn unpacked_files_are_those_of_the_source_tree() {
         let root = tempfile::tempdir().unwrap();
-        let folder = unpacked(&Cache::at(root.path())).unwrap();
+        let folder = unpack_descriptions(&Cache::at(root.path())).unwrap();
         let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("built_in");
         for kind in ["kernels", "rootfs"] {
-            let digest = |folder: &Path| Inputs::default().folder(&folder.join(kind)).unwrap().digest();
+            let digest = |folder: &Path| Inputs::default().add_folder(&folder.join(kind)).unwrap().digest();
             assert_eq!(digest(&folder), digest(&tree), "{kind}");
         }
     }

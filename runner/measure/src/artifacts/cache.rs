@@ -1,4 +1,4 @@
-//! The cache folder: entries appear whole or not at all, one builder at a time.
+//! The user's cache folder. An entry is a folder that is created atomically, by one process at a time.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -20,55 +20,57 @@ pub struct Cache {
     root: PathBuf,
 }
 
-/// What is noted beside an entry's files.
+/// Metadata of a cache entry, stored in its folder as `note.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Note {
-    /// Version, as the source states it.
+    /// Version, as given by the source.
     pub version: String,
-    /// Where it came from.
+    /// Source of the content (see [`Artifact::origin`](super::Artifact::origin)).
     pub origin: String,
 }
 
 const NOTE: &str = "note.toml";
 
 impl Cache {
-    /// `MICROBENCH_CACHE`, or `microbench` in `XDG_CACHE_HOME` or in `~/.cache`.
+    /// The cache in `MICROBENCH_CACHE`, else in the folder `microbench` of `XDG_CACHE_HOME`, else in
+    /// `~/.cache/microbench`.
     ///
     /// # Errors
-    /// When none of them is set.
+    /// If none of `MICROBENCH_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
     pub fn of_user() -> anyhow::Result<Self> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let root = set("MICROBENCH_CACHE")
             .or_else(|| Some(set("XDG_CACHE_HOME")?.join("microbench")))
             .or_else(|| Some(set("HOME")?.join(".cache/microbench")))
             .context("no cache folder: set MICROBENCH_CACHE, XDG_CACHE_HOME or HOME")?;
-        // Tools that fill it do not run in the working directory.
+        // Absolute, because tools that write to it run in another working directory.
         Ok(Self { root: std::path::absolute(root).context("no working directory")? })
     }
 
-    /// The cache in the folder `root`, an absolute path.
+    /// The cache in the folder `root`, which must be an absolute path.
     #[must_use]
     pub fn at(root: &Path) -> Self {
         Self { root: root.to_path_buf() }
     }
 
-    /// The folder itself.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Whether the entry `name` of `inputs` is there.
+    /// Whether the cache has the entry `name` with these inputs.
     #[must_use]
     pub fn has(&self, name: &str, inputs: &Inputs) -> bool {
         self.root.join(format!("{name}-{}", inputs.digest())).is_dir()
     }
 
-    /// The entry `name` whose content is decided by `inputs`; `build` fills a fresh folder when there is none yet.
+    /// The folder and note of entry `name`, whose content depends only on `inputs`. If it does not exist, `build` fills
+    /// a new folder. Waits while another process builds the entry.
     ///
     /// # Errors
-    /// When the cache cannot be written, or that of `build`; then no entry is left.
+    /// If the cache cannot be written, or that of `build`. No entry is created then. [`Code::CacheDamaged`] if an
+    /// existing entry has no valid note.
     pub fn entry(
         &self,
         name: &str,
@@ -80,11 +82,13 @@ impl Cache {
         let read_note = || -> anyhow::Result<Note> {
             let path = folder.join(NOTE);
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            toml::from_str(&text)
-                .with_context(|| Code::CacheDamaged.says(format!("{} is damaged; delete its folder", path.display())))
+            toml::from_str(&text).with_context(|| {
+                Code::CacheDamaged
+                    .says(format!("{} is damaged; delete its folder, so that it is built again", path.display()))
+            })
         };
         if folder.is_dir() {
-            debug!("{title} is in the cache");
+            debug!("{title} is cached");
             return Ok((folder.clone(), read_note()?));
         }
         let begun = Instant::now();
@@ -96,25 +100,27 @@ impl Cache {
             .map_err(|(_, error)| error)
             .with_context(|| format!("cannot lock {}", lock_path.display()))?;
         if folder.is_dir() {
-            // Another process built it while this one waited.
+            // Another process built the entry while this one waited for the lock.
             return Ok((folder.clone(), read_note()?));
         }
-        // The name is the lock's own: what a killed build left goes here, and only here.
+        // Only the owner of the lock uses this name, so that the files of a killed build can be removed.
         let work = self.root.join(format!("{title}.building"));
         let clear = || if work.exists() { fs::remove_dir_all(&work) } else { Ok(()) };
-        clear().and_then(|()| fs::create_dir(&work)).with_context(|| format!("cannot make {} anew", work.display()))?;
+        clear()
+            .and_then(|()| fs::create_dir(&work))
+            .with_context(|| format!("cannot create an empty folder {}", work.display()))?;
         let work = Unfinished(work);
         let note = build(&work.0)?;
-        fs::write(work.0.join(NOTE), toml::to_string(&note)?).context("cannot note the origin")?;
-        // An entry that is there is trusted: after a power cut it must not be one of empty files.
+        fs::write(work.0.join(NOTE), toml::to_string(&note)?).context("cannot write the note of the cache entry")?;
+        // An existing entry is not verified, so after a power failure it must not contain empty files.
         durable::sync_tree(&work.0)?;
         durable::rename(&work.0, &folder)?;
-        info!("{title} was made in {:.1} s, of {}", begun.elapsed().as_secs_f64(), note.origin);
+        info!("built {title} in {:.1} s from {}", begun.elapsed().as_secs_f64(), note.origin);
         Ok((folder, note))
     }
 }
 
-/// A folder that is being filled; removed when dropped, unless it has been renamed.
+/// A folder of an unfinished build; removed on drop, unless it has been renamed.
 struct Unfinished(PathBuf);
 
 impl Drop for Unfinished {
@@ -123,16 +129,16 @@ impl Drop for Unfinished {
     }
 }
 
-/// Everything that decides an entry's content; its digest names the entry.
+/// Everything that the content of a cache entry depends on. Its digest is part of the entry's name.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
     hash: Sha256,
 }
 
 impl Inputs {
-    /// Adds a labelled text.
+    /// Adds a text with a label.
     #[must_use]
-    pub fn text(mut self, label: &str, text: &str) -> Self {
+    pub fn add_text(mut self, label: &str, text: &str) -> Self {
         for part in [label, text] {
             self.hash.update((part.len() as u64).to_le_bytes());
             self.hash.update(part);
@@ -140,11 +146,12 @@ impl Inputs {
         self
     }
 
-    /// Adds every file under `folder` with its name, mode and content, in name order; a missing folder adds nothing.
+    /// Adds all files below `folder` with name, executable bits and content, in order of names. A missing folder adds
+    /// nothing.
     ///
     /// # Errors
-    /// When something cannot be read.
-    pub fn folder(mut self, folder: &Path) -> anyhow::Result<Self> {
+    /// If a file or folder cannot be read.
+    pub fn add_folder(mut self, folder: &Path) -> anyhow::Result<Self> {
         if !folder.exists() {
             return Ok(self);
         }
@@ -153,7 +160,7 @@ impl Inputs {
             let data = fs::symlink_metadata(&path)?;
             let mode = format!("{:o}", std::os::unix::fs::MetadataExt::mode(&data) & 0o100_111);
             let content = if data.is_file() { sha256_file(&path)?.0 } else { String::new() };
-            self = self.text(&name, &mode).text("content", &content);
+            self = self.add_text(&name, &mode).add_text("content", &content);
         }
         Ok(self)
     }
@@ -163,10 +170,10 @@ impl Inputs {
     }
 }
 
-/// Every path under `folder`, parents first, in name order; the folder itself is not among them.
+/// All paths below `folder`, without `folder` itself, parents first, in order of names.
 ///
 /// # Errors
-/// When a folder cannot be read.
+/// If a folder cannot be read.
 pub fn walk(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
@@ -184,10 +191,10 @@ pub fn walk(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// SHA-256 (hex) and size of a file.
+/// SHA-256 (in hex) and size (in bytes) of a file.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If the file cannot be read.
 pub fn sha256_file(path: &Path) -> io::Result<(String, u64)> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
@@ -203,14 +210,14 @@ pub fn sha256_file(path: &Path) -> io::Result<(String, u64)> {
     }
 }
 
-/// Fails when the file's SHA-256 is not `expected`, naming both.
+/// Checks that the SHA-256 of a file is `expected` (in hex).
 ///
 /// # Errors
-/// On a mismatch, or when the file cannot be read.
+/// [`Code::WrongDigest`] with both digests, or if the file cannot be read.
 pub fn verify(path: &Path, expected: &str) -> anyhow::Result<()> {
     let (actual, _) = sha256_file(path).with_context(|| format!("cannot read {}", path.display()))?;
     if actual != expected {
-        bail!(Code::WrongDigest.says(format!("{} has the SHA-256 {actual}, it should be {expected}", path.display())));
+        bail!(Code::WrongDigest.says(format!("the SHA-256 of {} is {actual}, expected {expected}", path.display())));
     }
     Ok(())
 }
@@ -220,10 +227,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_built_once_and_a_failed_build_leaves_none() {
+    fn entry_is_built_once_and_a_failed_build_leaves_none() {
         let root = tempfile::tempdir().unwrap();
         let cache = Cache::at(root.path());
-        let inputs = Inputs::default().text("a", "1");
+        let inputs = Inputs::default().add_text("a", "1");
         assert!(cache.entry("x", &inputs, |_| bail!("no")).is_err());
         let note = Note { version: "1".into(), origin: "here".into() };
         let build = |folder: &Path| {
@@ -236,8 +243,8 @@ mod tests {
     }
 
     #[test]
-    fn inputs_differ_when_a_boundary_moves() {
-        let digest = |a: &str, b: &str| Inputs::default().text(a, b).digest();
+    fn inputs_differ_if_the_boundary_between_label_and_text_moves() {
+        let digest = |a: &str, b: &str| Inputs::default().add_text(a, b).digest();
         assert_ne!(digest("ab", "c"), digest("a", "bc"));
     }
 }

@@ -1,7 +1,8 @@
-//! Root file systems: rootfs/<name>/rootfs.toml and the files laid over, made into an ext4 image without root and without mounting.
+//! Root file systems: builds an ext4 image from rootfs/NAME/rootfs.toml and its overlay, without root and without a
+//! mount.
 //!
-//! `mke2fs -d` fills the image from a folder; a fixed UUID, hash seed and time, and one debugfs script for owners and times,
-//! make equal inputs give equal bytes.
+//! `mke2fs -d` copies a folder into the image. Builds are reproducible: UUID, hash seed and time are fixed, and a
+//! debugfs script sets owners and times of all files.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,18 +23,18 @@ use super::{Artifact, Kind};
 use crate::artifacts::tool::Tool;
 use crate::terminal::progress::Step;
 
-/// Changes when the way of building does, so that old entries are not taken for new ones.
+/// Version of the build procedure, part of the cache key. Increment it when the procedure changes.
 const RECIPE: &str = "1";
-/// Name of the image in its entry.
+/// File name of the image in its cache entry.
 const IMAGE: &str = "rootfs.ext4";
 /// UUID and directory hash seed of every image.
 const UUID: &str = "6d696372-6f62-656e-6368-000000000001";
 
-/// `rootfs/NAME/rootfs.toml`.
+/// Description of a root file system: `rootfs/NAME/rootfs.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rootfs {
-    /// One sentence.
+    /// Description in one sentence.
     pub description: String,
     /// Path of init in the guest.
     pub init: String,
@@ -41,50 +42,50 @@ pub struct Rootfs {
     pub size_mib: u32,
     /// Path of the agent in the guest.
     pub agent: String,
-    /// Debian packages that are unpacked, without their scripts.
+    /// Debian packages to unpack. Their scripts are not run.
     #[serde(default)]
     pub packages: Vec<String>,
-    /// Paths that are removed after that; `*` stands for anything within a name.
+    /// Paths to remove from the unpacked packages; `*` matches any sequence of characters in a name.
     #[serde(default)]
     pub remove: Vec<String>,
-    /// Folders that are made.
+    /// Folders to create.
     #[serde(default)]
     pub directories: Vec<String>,
-    /// Programs that busybox stands in for: links in /bin.
+    /// Programs that busybox provides: links in /bin.
     #[serde(default)]
     pub applets: Vec<String>,
-    /// Symbolic links: path in the guest, target.
+    /// Symbolic links to create: path in the guest, and target.
     #[serde(default)]
     pub symlinks: BTreeMap<String, String>,
 }
 
-/// Describes the root file system `name` of `rootfs`.
+/// Reads the description of the root file system `name` in `rootfs`.
 ///
 /// # Errors
-/// When its description is wrong.
+/// [`Code::BadDescription`] if it is invalid, or if it cannot be read.
 pub fn describe(rootfs: &Descriptions, name: &str) -> anyhow::Result<Rootfs> {
     rootfs.describe(name)
 }
 
-/// The image of the root file system `name`, with `agent` in it: from the cache, or built.
+/// Provides the image of the root file system `name`, which contains `agent`: from the cache, or built.
 ///
 /// # Errors
-/// When its description is wrong or the build fails.
+/// If the description is invalid; [`Code::NoRootfs`] if the build fails.
 pub fn provide(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<Artifact> {
     let description = describe(rootfs, name)?;
     let overlay = overlay(rootfs, name, cache)?;
     let inputs = inputs(&description, &overlay, agent)?;
     let (entry, note) = cache
         .entry(&entry_name(name), &inputs, |work| build(name, &description, &overlay, agent, cache, work))
-        .with_context(|| Code::NoRootfs.says(format!("cannot make the root file system {name}")))?;
+        .with_context(|| Code::NoRootfs.says(format!("cannot build the root file system {name}")))?;
     Artifact::of(Kind::Rootfs, name, &note.version, &note.origin, &entry.join(IMAGE))
 }
 
-/// Whether `cache` has the image that [`provide`] would make.
+/// Whether the image that [`provide`] would return is in `cache`.
 ///
 /// # Errors
-/// When its description is wrong.
-pub fn is_made(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<bool> {
+/// If the description is invalid.
+pub fn is_cached(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<bool> {
     let inputs = inputs(&describe(rootfs, name)?, &overlay(rootfs, name, cache)?, agent)?;
     Ok(cache.has(&entry_name(name), &inputs))
 }
@@ -97,13 +98,13 @@ fn overlay(rootfs: &Descriptions, name: &str, cache: &Cache) -> anyhow::Result<P
     rootfs.path(name, "overlay", cache)
 }
 
-/// Everything that decides an image's content.
+/// Everything that the content of an image depends on.
 fn inputs(description: &Rootfs, overlay: &Path, agent: &Path) -> anyhow::Result<Inputs> {
     Inputs::default()
-        .text("recipe", RECIPE)
-        .text("description", &toml::to_string(description)?)
-        .text("agent", &cache::sha256_file(agent).with_context(|| format!("cannot read {}", agent.display()))?.0)
-        .folder(overlay)
+        .add_text("recipe", RECIPE)
+        .add_text("description", &toml::to_string(description)?)
+        .add_text("agent", &cache::sha256_file(agent).with_context(|| format!("cannot read {}", agent.display()))?.0)
+        .add_folder(overlay)
 }
 
 fn build(
@@ -125,64 +126,68 @@ fn build(
         versions.push(format!("{package} {version}"));
     }
     for pattern in &description.remove {
-        remove(&stage, pattern)?;
+        remove_matching(&stage, pattern)?;
     }
     for directory in &description.directories {
-        let path = inside(&stage, directory)?;
+        let path = path_in_stage(&stage, directory)?;
         fs::create_dir_all(&path).with_context(|| format!("cannot create {directory}"))?;
     }
     if overlay.is_dir() {
-        lay_over(overlay, &stage)?;
+        copy_overlay(overlay, &stage)?;
     }
     let applets = description.applets.iter().map(|applet| (format!("/bin/{applet}"), "busybox".to_owned()));
     for (path, target) in applets.chain(description.symlinks.clone()) {
-        let link = inside(&stage, &path)?;
+        let link = path_in_stage(&stage, &path)?;
         fs::create_dir_all(link.parent().unwrap_or(&stage))?;
         drop(fs::remove_file(&link));
         symlink(&target, &link).with_context(|| format!("cannot link {path} to {target}"))?;
     }
-    install(agent, &inside(&stage, &description.agent)?, 0o755)?;
+    install(agent, &path_in_stage(&stage, &description.agent)?, 0o755)?;
     let mut index = vec![0; INDEX_BLOCKS * INDEX_BLOCK_BYTES];
     fill_pseudo_random(&mut index, INDEX_SEED);
-    let index_path = inside(&stage, INDEX_FILE)?;
+    let index_path = path_in_stage(&stage, INDEX_FILE)?;
     fs::create_dir_all(index_path.parent().unwrap_or(&stage))?;
     fs::write(&index_path, index)?;
     make_image(&stage, description.size_mib, &work.join(IMAGE), &step)?;
     let origin =
-        if versions.is_empty() { "the agent alone".to_owned() } else { format!("Debian {}", versions.join(", ")) };
+        if versions.is_empty() { "the guest agent only".to_owned() } else { format!("Debian {}", versions.join(", ")) };
     step.done(&format!("{} MiB from {origin}", description.size_mib));
     let (digest, _) = cache::sha256_file(&work.join(IMAGE))?;
     Ok(Note { version: digest[..12].to_owned(), origin })
 }
 
-/// A Debian package and its version, from the cache or the archive.
+/// The path of a Debian package and its version, from the cache or the archive.
 fn package_file(package: &str, cache: &Cache, step: &Step) -> anyhow::Result<(PathBuf, String)> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '+' | '-');
-    if package.is_empty() || !package.chars().all(plain) || package.starts_with('-') {
-        bail!("`{package}` is no name of a Debian package");
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '+' | '-');
+    if package.is_empty() || !package.chars().all(is_allowed) || package.starts_with('-') {
+        bail!("`{package}` is not a valid name of a Debian package");
     }
-    let inputs = Inputs::default().text("package", package);
+    let inputs = Inputs::default().add_text("package", package);
     let (entry, note) = cache.entry(&format!("packages/{package}"), &inputs, |work| {
-        let (file, version) = source::debian(package, None, work, step)?;
+        let (file, version) = source::fetch_debian_package(package, None, work, step)?;
         fs::rename(&file, work.join("package.deb"))?;
         Ok(Note { origin: format!("Debian {package} {version}"), version })
     })?;
     Ok((entry.join("package.deb"), note.version))
 }
 
-/// A guest path below the staging folder; no way out of it.
-fn inside(stage: &Path, path: &str) -> anyhow::Result<PathBuf> {
+/// The path of the guest path `path` in the staging folder.
+///
+/// # Errors
+/// If `path` is empty or leaves the staging folder (`..`).
+fn path_in_stage(stage: &Path, path: &str) -> anyhow::Result<PathBuf> {
     let relative = Path::new(path.trim_start_matches('/'));
-    let plain = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-    if !plain || relative.as_os_str().is_empty() {
-        bail!("`{path}` is no path in a root file system");
+    let is_inside = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    if !is_inside || relative.as_os_str().is_empty() {
+        bail!("`{path}` is not a valid path in a root file system");
     }
     Ok(stage.join(relative))
 }
 
-fn remove(stage: &Path, pattern: &str) -> anyhow::Result<()> {
+/// Removes the files and folders in the staging folder that match `pattern`.
+fn remove_matching(stage: &Path, pattern: &str) -> anyhow::Result<()> {
     let mut found = vec![stage.to_path_buf()];
-    for part in inside(Path::new(""), pattern)?.components() {
+    for part in path_in_stage(Path::new(""), pattern)?.components() {
         let part = part.as_os_str().to_string_lossy().into_owned();
         let mut next = Vec::new();
         for folder in found.iter().filter(|folder| folder.is_dir() && !folder.is_symlink()) {
@@ -202,7 +207,7 @@ fn remove(stage: &Path, pattern: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `*` matches any run of characters.
+/// Whether `name` matches `pattern`, in which `*` matches any sequence of characters.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
@@ -212,7 +217,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-fn lay_over(overlay: &Path, stage: &Path) -> anyhow::Result<()> {
+fn copy_overlay(overlay: &Path, stage: &Path) -> anyhow::Result<()> {
     for path in cache::walk(overlay)? {
         let target = stage.join(path.strip_prefix(overlay).unwrap_or(&path));
         let data = path.symlink_metadata()?;
@@ -229,6 +234,7 @@ fn lay_over(overlay: &Path, stage: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Copies a file, replaces an existing one, and sets its mode.
 fn install(from: &Path, to: &Path, mode: u32) -> anyhow::Result<()> {
     let context = || format!("cannot copy {} to {}", from.display(), to.display());
     fs::create_dir_all(to.parent().unwrap_or(Path::new("/"))).with_context(context)?;
@@ -248,7 +254,12 @@ fn make_image(stage: &Path, size_mib: u32, image: &Path, step: &Step) -> anyhow:
         .arg(image)
         .arg(format!("{size_mib}M"))
         .run(Some(step))
-        .with_context(|| format!("the files do not fit into {size_mib} MiB, or mke2fs is too old"))?;
+        .with_context(|| {
+            format!(
+                "cannot create an image of {size_mib} MiB: the files do not fit (increase size_mib), or mke2fs is \
+                 too old"
+            )
+        })?;
     step.detail("debugfs");
     let mut script = String::new();
     let mut paths = vec![PathBuf::from("/"), PathBuf::from("/lost+found")];
@@ -256,7 +267,7 @@ fn make_image(stage: &Path, size_mib: u32, image: &Path, step: &Step) -> anyhow:
     for path in paths {
         let name = path.to_string_lossy();
         if name.contains(['"', '\n']) {
-            bail!("the file name {name:?} cannot go into an image");
+            bail!("the file name {name:?} is not supported in an image: it contains a quote or a newline");
         }
         for (field, value) in
             [("uid", "0"), ("gid", "0"), ("atime", "@1"), ("ctime", "@1"), ("mtime", "@1"), ("crtime", "@1")]
@@ -275,7 +286,7 @@ fn make_image(stage: &Path, size_mib: u32, image: &Path, step: &Step) -> anyhow:
         .arg(&script_path)
         .arg(image)
         .run(None)
-        .context("debugfs cannot fix owners and times")?;
+        .context("cannot set owners and times of the image with debugfs")?;
     fs::remove_file(&script_path)?;
     Ok(())
 }
@@ -287,20 +298,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_anything_within_a_name() {
+    fn star_matches_any_sequence_within_a_name() {
         assert!(matches("*.so", "lib.so") && matches("a*c*", "abcd") && matches("x", "x"));
         assert!(!matches("*.so", "lib.so.1") && !matches("a", "ab"));
     }
 
     #[test]
-    fn no_path_leaves_the_staging_folder() {
-        assert!(inside(Path::new("/stage"), "../etc/passwd").is_err());
-        assert!(inside(Path::new("/stage"), "/usr/../../x").is_err());
-        assert_eq!(inside(Path::new("/stage"), "/sbin/init").unwrap(), Path::new("/stage/sbin/init"));
+    fn path_that_leaves_the_staging_folder_is_refused() {
+        assert!(path_in_stage(Path::new("/stage"), "../etc/passwd").is_err());
+        assert!(path_in_stage(Path::new("/stage"), "/usr/../../x").is_err());
+        assert_eq!(path_in_stage(Path::new("/stage"), "/sbin/init").unwrap(), Path::new("/stage/sbin/init"));
     }
 
     #[test]
-    fn equal_inputs_give_equal_images() {
+    fn image_build_is_reproducible() {
         require!(program("mke2fs", "e2fsprogs"), program("debugfs", "e2fsprogs"));
         let folder = tempfile::tempdir().unwrap();
         let stage = folder.path().join("stage");
@@ -308,7 +319,7 @@ mod tests {
         symlink("init", stage.join("sbin/agent")).unwrap();
         let digests: Vec<String> = (0..2)
             .map(|n| {
-                // Written anew each time, so that times differ.
+                // Written again each time, so that its times differ.
                 fs::write(stage.join("sbin/init"), "program").unwrap();
                 let image = folder.path().join(format!("image{n}"));
                 make_image(&stage, 4, &image, &Step::begin("test")).unwrap();

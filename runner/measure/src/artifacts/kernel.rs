@@ -1,4 +1,4 @@
-//! Guest kernels: kernels/<name>/kernel.toml and a configuration fragment, built from a source package.
+//! Guest kernels: builds kernels/NAME/kernel.toml and its configuration fragments from a source package.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,26 +16,27 @@ use super::{Artifact, Kind};
 use crate::artifacts::tool::Tool;
 use crate::terminal::progress::Step;
 
-/// Changes when the way of building does, so that old entries are not taken for new ones.
+/// Version of the build procedure, part of the cache key. Increment it when the procedure changes.
 const RECIPE: &str = "1";
-/// Name of the image in its entry.
+/// File name of the image in its cache entry.
 const IMAGE: &str = "vmlinux";
 
-/// `kernels/NAME/kernel.toml`.
+/// Description of a guest kernel: `kernels/NAME/kernel.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
-    /// One sentence.
+    /// Description in one sentence.
     pub description: String,
-    /// Version series, as `6.1`.
+    /// Version series, for example `6.1`.
     pub series: String,
-    /// Fragment beside this file: what `allnoconfig` gets on top; none for an image that is not built.
+    /// Configuration fragment in this folder, applied to `allnoconfig`. Missing for an image that is not built.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
-    /// Fragment that comes before `config`, which has the last word: another kernel's, to say the differences alone.
+    /// Configuration fragment that is applied before `config`: usually that of another kernel, so that `config`
+    /// contains only the differences.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
-    /// Patches beside this file, in order.
+    /// Patches in this folder, in the order in which they are applied.
     #[serde(default)]
     pub patches: Vec<String>,
     /// Sources in order of preference.
@@ -43,13 +44,13 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Fragments of its configuration, in order.
+    /// The configuration fragments, in order.
     fn fragments(&self) -> impl Iterator<Item = &String> {
         self.base.iter().chain(&self.config)
     }
 }
 
-/// Files of a kernel, beside its description or in another kernel's folder.
+/// Access to the files that a kernel's description names, in its folder or in another kernel's folder.
 #[derive(Clone, Copy, Debug)]
 struct Files<'a> {
     kernels: &'a Descriptions,
@@ -67,10 +68,10 @@ impl Files<'_> {
     }
 }
 
-/// The kernel `name` of `kernels`: from the cache, or built.
+/// Provides the image of kernel `name` in `kernels`: from the cache, or built.
 ///
 /// # Errors
-/// When its description is wrong or the build fails.
+/// If the description is invalid; [`Code::NoKernel`] if the build fails.
 pub fn provide(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
     let kernel: Kernel = kernels.describe(name)?;
     let files = Files { kernels, name, cache };
@@ -79,11 +80,11 @@ pub fn provide(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Res
     Artifact::of(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
 }
 
-/// Whether `cache` has the image that [`provide`] would build.
+/// Whether the image that [`provide`] would return is in `cache`.
 ///
 /// # Errors
-/// When its description is wrong.
-pub fn is_made(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Result<bool> {
+/// If the description is invalid.
+pub fn is_cached(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Result<bool> {
     Ok(cache.has(&entry_name(name), &inputs(&kernels.describe(name)?, Files { kernels, name, cache })?))
 }
 
@@ -91,34 +92,34 @@ fn entry_name(name: &str) -> String {
     format!("kernels/{name}")
 }
 
-/// Everything that decides an image's content.
+/// Everything that the content of an image depends on.
 fn inputs(kernel: &Kernel, files: Files<'_>) -> anyhow::Result<Inputs> {
-    let mut inputs = Inputs::default().text("recipe", RECIPE).text("description", &toml::to_string(kernel)?);
+    let mut inputs = Inputs::default().add_text("recipe", RECIPE).add_text("description", &toml::to_string(kernel)?);
     for file in kernel.patches.iter().chain(kernel.fragments()) {
-        inputs = inputs.text(file, &files.text(file)?);
+        inputs = inputs.add_text(file, &files.text(file)?);
     }
     for source in kernel.sources.iter().filter(|source| source.kind == SourceKind::File) {
         let path = files.path(&source.file)?;
         let context = || format!("cannot read {}", path.display());
-        inputs = inputs.text(&source.file, &super::cache::sha256_file(&path).with_context(context)?.0);
+        inputs = inputs.add_text(&source.file, &super::cache::sha256_file(&path).with_context(context)?.0);
     }
     Ok(inputs)
 }
 
-/// True when the kernel `name` is built without `option`: its fragments do not say `option=y`. Of an image that is not built nobody
-/// knows.
+/// Whether the kernel `name` is built without `option`: no fragment contains `option=y`. False for an image that is not
+/// built, whose configuration is unknown.
 ///
 /// # Errors
-/// When its description or a fragment cannot be read.
-pub fn lacks(kernels: &Descriptions, name: &str, option: &str) -> anyhow::Result<bool> {
+/// If the description or a fragment cannot be read.
+pub fn is_built_without(kernels: &Descriptions, name: &str, option: &str) -> anyhow::Result<bool> {
     let kernel: Kernel = kernels.describe(name)?;
     let mut fragments = kernel.fragments().peekable();
     if fragments.peek().is_none() {
         return Ok(false);
     }
-    let wanted = format!("{option}=y");
+    let enabled = format!("{option}=y");
     for file in fragments {
-        if kernels.text(name, file)?.lines().any(|line| line.trim() == wanted) {
+        if kernels.text(name, file)?.lines().any(|line| line.trim() == enabled) {
             return Ok(false);
         }
     }
@@ -140,7 +141,7 @@ fn build(kernel: &Kernel, files: Files<'_>, work: &Path) -> anyhow::Result<Note>
     }
     bail!(
         Code::NoKernel
-            .says(format!("the kernel {name} cannot be built from any of its sources:\n{}", reasons.join("\n")))
+            .says(format!("cannot build the kernel {name}: all of its sources failed:\n{}", reasons.join("\n")))
     )
 }
 
@@ -155,7 +156,8 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
     fs::create_dir(&unpacked)?;
     let (version, origin) = match source.kind {
         SourceKind::Debian => {
-            let (package, version) = source::debian(&source.package, source.suite.as_deref(), scratch.path(), step)?;
+            let (package, version) =
+                source::fetch_debian_package(&source.package, source.suite.as_deref(), scratch.path(), step)?;
             let opened = scratch.path().join("package");
             Tool::new("dpkg-deb").arg("-x").arg(&package).arg(&opened).run(Some(step))?;
             step.detail("unpacking");
@@ -171,7 +173,7 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
             (source.version.clone(), source.url.clone())
         }
         SourceKind::Pypi | SourceKind::System | SourceKind::File => {
-            bail!("a kernel cannot come from a source of this kind")
+            bail!("a source of this kind is not supported for kernels: use `debian`, `url` or `file`")
         }
     };
     for patch in &kernel.patches {
@@ -180,7 +182,7 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
             .arg(files.path(patch)?)
             .folder(&unpacked)
             .run(Some(step))
-            .with_context(|| format!("{patch} does not apply to {origin}"))?;
+            .with_context(|| format!("the patch {patch} does not apply to {origin}"))?;
     }
     let objects = scratch.path().join("objects");
     fs::create_dir(&objects)?;
@@ -189,9 +191,9 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
     for file in kernel.fragments() {
         text.push_str(&files.text(file)?);
     }
-    fs::write(&fragments, text).context("cannot write the configuration's fragments")?;
+    fs::write(&fragments, text).context("cannot write the configuration fragments")?;
     let make = || {
-        // The same inputs give the same image: no time, user or host in it.
+        // For a reproducible build: the image must not contain time, user or host.
         Tool::new("make")
             .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01 00:00:00 UTC")
             .env("KBUILD_BUILD_USER", "microbench")
@@ -205,9 +207,9 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
     };
     make().arg("allnoconfig").run(Some(step))?;
     let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    make().arg(format!("-j{jobs}")).arg("vmlinux").run(Some(step)).context("the kernel does not build")?;
+    make().arg(format!("-j{jobs}")).arg("vmlinux").run(Some(step)).context("cannot compile the kernel")?;
     let image = work.join(IMAGE);
     Tool::new("strip").args(["--strip-debug", "-o"]).arg(&image).arg(objects.join("vmlinux")).run(Some(step))?;
-    fs::copy(objects.join(".config"), work.join("config")).context("cannot keep the configuration")?;
+    fs::copy(objects.join(".config"), work.join("config")).context("cannot copy the kernel configuration")?;
     Ok(Note { version, origin })
 }

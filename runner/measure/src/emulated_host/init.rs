@@ -88,7 +88,7 @@ fn prepare() -> anyhow::Result<()> {
         fs::set_permissions(device, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
     }
     nix::sys::prctl::set_no_new_privs().context("cannot set no_new_privs")?;
-    net::isolate()
+    net::set_up_namespace()
 }
 
 /// Returns the device of the virtio-serial port [`PORT_NAME`].
@@ -110,11 +110,11 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
     for folder in [scratch, console] {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
-    if let Some(why) = isolation::missing() {
+    if let Some(why) = isolation::why_not_isolated() {
         bail!("VMMs cannot be isolated in the emulated host: {why}");
     }
     let parts = job.parts;
-    sandbox::ready_for(&parts)?;
+    sandbox::prepare_for_containers(&parts)?;
     wire::send(port, &Message::Probe(measure(Probe::Exact, FakeGuests::for_session(job.fake_guests))?))?;
     let mut budget = job.budget;
     let mut watcher = Watcher::new(HostKind::Emulated, kernel_messages());
@@ -135,7 +135,7 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
             parts,
         };
         // Huge pages that the trial's guests do not use would be missing elsewhere.
-        huge_pages::reserve(huge_pages::of(&parts.guest) * u64::from(trial.vms()))?;
+        huge_pages::reserve(huge_pages::pages_per_vm(&parts.guest) * u64::from(trial.vms()))?;
         let refused = budget.refuse(request, trial.vms());
         let records: Vec<Record> = refused.unwrap_or_else(|| trial.execute(scratch, console, &mut watcher));
         budget.observe(&records);

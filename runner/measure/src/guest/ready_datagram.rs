@@ -48,10 +48,10 @@ impl ReadySocket {
 
     /// Makes sure that packets that are sent to the guest from now on arrive. A ready datagram proves the
     /// opposite direction only: when many VMs attach to their taps at once, a tap may not transmit yet
-    /// ([`sys::link_settle`]).
+    /// ([`sys::flush_link_state`]).
     pub fn settle_link(&self) {
         // Kernels without this call activate the link in their own time.
-        let _ = sys::link_settle(self.socket.as_fd(), &self.tap);
+        let _ = sys::flush_link_state(self.socket.as_fd(), &self.tap);
     }
 
     /// Reads the available datagrams; returns true when one of them contains exactly `nonce`.

@@ -1,5 +1,5 @@
-//! Whether something disturbed a trial: the machine's counts before and after it, a heartbeat during it, what the host's
-//! kernel said, who else was there.
+//! Detects interference during a trial: counters of the machine before and after it, a heartbeat thread, kernel errors
+//! of the host, processes left over from earlier trials.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -14,44 +14,44 @@ use microbench_formats::host::HostKind;
 use microbench_formats::record::{Interference, Record};
 
 use crate::guest::kernel_errors;
-use crate::host::counters::counts::{Counts, judge};
+use crate::host::counters::counts::{Counts, find_interference};
 use crate::sys::clock::Instant;
 
-/// Time between two beats.
+/// Interval of the heartbeat.
 const BEAT: Duration = Duration::from_millis(20);
-/// Time without a beat that says that the runner did not run.
+/// Longest tolerated time between two beats. A longer one means that the runner did not run.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Messages of the host's kernel that are read after one trial.
+/// Most kernel messages of the host that are read after a trial.
 const MOST_MESSAGES: usize = 10_000;
 
-/// How often the runner was asked to pause, or went on after a pause.
+/// Number of signals that stopped or continued the runner.
 static PAUSES: AtomicU32 = AtomicU32::new(0);
 
-/// To be called when the runner is stopped by a signal or continued after one.
-pub fn paused() {
+/// Records that a signal stops or continues the runner. The current trial is then invalid.
+pub fn note_pause() {
     PAUSES.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Watches trials.
+/// Detects interference with trials.
 #[derive(Debug)]
 pub struct Watcher {
     clock: Clock,
     messages: Option<File>,
 }
 
-/// What time is on the host.
+/// Clock of the host, which decides what can disturb a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Clock {
-    /// Whatever else the machine does takes some of it.
+    /// Wall time: any other load of the machine disturbs a trial.
     Wall,
-    /// As wall time, in tests that share the machine: only what the trial itself is to blame for.
+    /// Wall time of tests that share the machine: load of other processes is ignored.
     Tests,
-    /// It passes when the emulated host works, whatever the machine below does.
+    /// Virtual time, which load of the machine below cannot disturb.
     Virtual,
 }
 
-/// The log of this machine's kernel, from here on; `None` when it may not be read. To be opened outside of the sandbox, whose user
-/// may not.
+/// Opens the kernel log at its end; `None` if this user may not read it. Call it outside of the sandbox, whose user may
+/// not.
 #[must_use]
 pub fn kernel_messages() -> Option<File> {
     let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").ok()?;
@@ -71,29 +71,29 @@ impl Watcher {
         Self { clock, messages }
     }
 
-    /// Begins to watch: call it just before the VMs are released.
+    /// Starts to watch a trial. Call it just before the VMs start.
     #[must_use]
-    pub fn begin(&mut self) -> Span<'_> {
-        let overlap = children();
-        // What was said before the trial is not the trial's.
-        drop(self.complaints());
-        Span {
+    pub fn begin(&mut self) -> WatchedTrial<'_> {
+        let overlap = unreaped_children();
+        // Discards messages from before the trial.
+        drop(self.new_kernel_errors());
+        WatchedTrial {
             before: (self.clock == Clock::Wall).then(|| Counts::read(Path::new("/"))),
-            heart: (self.clock != Clock::Virtual).then(Heart::begin),
+            heartbeat: (self.clock != Clock::Virtual).then(Heartbeat::begin),
             pauses: PAUSES.load(Ordering::SeqCst),
             overlap,
             watcher: self,
         }
     }
 
-    /// What the host's kernel complained of since it was last asked.
-    fn complaints(&mut self) -> Vec<String> {
+    /// Kernel errors of the host since the last call.
+    fn new_kernel_errors(&mut self) -> Vec<String> {
         let Some(file) = &mut self.messages else { return Vec::new() };
         let (mut found, mut buffer) = (Vec::new(), vec![0; 8192]);
         for _ in 0..MOST_MESSAGES {
             match file.read(&mut buffer) {
                 Ok(read) if read > 0 => found.extend(kernel_errors::find(&String::from_utf8_lossy(&buffer[..read]))),
-                // Messages were overwritten before they were read: the next read goes on with the oldest there is.
+                // EPIPE: unread messages were overwritten. The next read returns the oldest message that remains.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
                 _ => break,
             }
@@ -104,53 +104,55 @@ impl Watcher {
 
 /// A trial that is being watched.
 #[derive(Debug)]
-pub struct Span<'a> {
+pub struct WatchedTrial<'a> {
     watcher: &'a mut Watcher,
     before: Option<Counts>,
-    heart: Option<Heart>,
+    heartbeat: Option<Heartbeat>,
     pauses: u32,
     overlap: Option<String>,
 }
 
-impl Span<'_> {
-    /// What disturbed the trial: call it once every VM is reaped. `guests` are the complaints of the guests' kernels.
+impl WatchedTrial<'_> {
+    /// Stops watching and returns a [`Record::Invalid`] for each kind of interference. Call it after all VMs have been
+    /// reaped. `guest_errors` are the kernel errors of the guests.
     #[must_use]
-    pub fn end(self, guests: Vec<String>) -> Vec<Record> {
+    pub fn end(self, guest_errors: Vec<String>) -> Vec<Record> {
         let mut found: Vec<(Interference, String)> = Vec::new();
         if let Some(before) = &self.before {
-            found.extend(judge(before, &Counts::read(Path::new("/"))));
+            found.extend(find_interference(before, &Counts::read(Path::new("/"))));
         }
-        let still = self.heart.map(Heart::end).filter(|longest| *longest > PAUSE);
+        let stall = self.heartbeat.map(Heartbeat::end).filter(|longest| *longest > PAUSE);
         if PAUSES.load(Ordering::SeqCst) != self.pauses {
             found.push((Interference::Paused, "the runner was stopped by a signal".into()));
-        } else if let Some(longest) = still {
+        } else if let Some(longest) = stall {
             found.push((Interference::Paused, format!("the runner did not run for {} ms", longest.as_millis())));
         }
-        found.extend(self.overlap.map(|who| (Interference::Overlap, who)));
-        found.extend(self.watcher.complaints().into_iter().map(|text| (Interference::HostKernel, text)));
-        found.extend(guests.into_iter().map(|text| (Interference::GuestKernel, text)));
+        found.extend(self.overlap.map(|message| (Interference::Overlap, message)));
+        found.extend(self.watcher.new_kernel_errors().into_iter().map(|text| (Interference::HostKernel, text)));
+        found.extend(guest_errors.into_iter().map(|text| (Interference::GuestKernel, text)));
         found.into_iter().map(|(reason, message)| Record::Invalid { reason, message }).collect()
     }
 }
 
-/// Processes that this one started and has not reaped: none, unless a VM of an earlier trial is still there.
-fn children() -> Option<String> {
+/// A message that names the children which this process has not reaped: VMMs of an earlier trial. `None` if there are
+/// none.
+fn unreaped_children() -> Option<String> {
     let tasks = std::fs::read_dir("/proc/self/task").ok()?.filter_map(Result::ok);
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     let all: Vec<String> =
         lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
-    (!all.is_empty()).then(|| format!("process {} of an earlier trial was still there", all.join(", ")))
+    (!all.is_empty()).then(|| format!("process {} of an earlier trial was still running", all.join(", ")))
 }
 
-/// A thread that does nothing but look at the clock.
+/// A thread that reads the clock at every beat, to detect that the runner did not run.
 #[derive(Debug)]
-struct Heart {
+struct Heartbeat {
     over: Arc<AtomicBool>,
     longest: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Heart {
+impl Heartbeat {
     fn begin() -> Self {
         let (over, longest) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (done, gap) = (Arc::clone(&over), Arc::clone(&longest));
@@ -163,12 +165,12 @@ impl Heart {
                 last = now;
             }
         };
-        // Without a thread there is no heartbeat, and the counts still say what they say.
-        let thread = std::thread::Builder::new().name("heart".into()).stack_size(64 << 10).spawn(beat).ok();
+        // If the thread cannot be started, the counters still detect interference.
+        let thread = std::thread::Builder::new().name("heartbeat".into()).stack_size(64 << 10).spawn(beat).ok();
         Self { over, longest, thread }
     }
 
-    /// Ends the thread; the longest time between two beats.
+    /// Ends the thread. Returns the longest time between two beats.
     fn end(self) -> Duration {
         self.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread {

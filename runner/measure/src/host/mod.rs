@@ -1,4 +1,4 @@
-//! What the host lends a VM, and takes back: a network interface and a disk. And what it counts of a VM.
+//! The host: resources of VMs (interfaces, disks, huge pages), counters, interference, facts about the machine.
 
 pub mod counters;
 pub mod interference;

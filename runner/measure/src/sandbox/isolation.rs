@@ -1,8 +1,12 @@
-//! Who a VMM runs as: a user of its own without any capability, where the runner is root; the user of a user namespace
-//! without any capability, where an ordinary user started the runner. Where the runner can do neither, nothing is
-//! started unless the user allows it.
+//! User and privileges of a VMM.
 //!
-//! No VMM may gain privileges (`no_new_privs`, which the sandbox sets), and each has a folder that no other one may enter.
+//! | runner | VMM runs as |
+//! | --- | --- |
+//! | root | a user of its own, without capabilities |
+//! | ordinary user | the user of the sandbox's user namespace, without capabilities |
+//! | root that can do neither | refused, unless `--allow-unisolated` is given |
+//!
+//! No VMM can gain privileges: the sandbox sets `no_new_privs`. Each VMM has a folder that other VMMs may not enter.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,266 +19,271 @@ use microbench_study::engine::context::FIRST_USER;
 use tracing::{debug, info};
 
 use crate::parts::Parts;
-use crate::requirement::{Lack, Lacking};
+use crate::requirement::{MissingRequirement, MissingRequirements};
 use crate::sys;
 use crate::sys::mount;
 
-/// Who a VMM runs as.
+/// User and required privileges of a VMM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isolation {
-    /// User and group of its own; `None` for the runner's.
+    /// User and group ID of the VMM; `None` for those of the runner.
     uid: Option<u32>,
-    /// It must not have a capability, whoever it runs as. False where the user allows VMMs that are not isolated.
-    bare: bool,
+    /// Whether the VMM must be isolated. False if the runner cannot isolate VMMs, which the user has allowed.
+    required: bool,
 }
 
 impl Isolation {
-    /// That of VM number `vm`.
+    /// The isolation of VM number `vm`, by the privileges of this process.
     #[must_use]
     pub fn of(vm: u32) -> Self {
-        let found = Found::here();
-        Self { uid: found.may_become_any_user().then_some(FIRST_USER + vm), bare: found.missing().is_none() }
+        let privileges = Privileges::of_this_process();
+        Self {
+            uid: privileges.can_become_any_user().then_some(FIRST_USER + vm),
+            required: privileges.why_not_isolated().is_none(),
+        }
     }
 
-    /// User that owns what the VMM may use.
+    /// ID of the user that the VMM runs as, who must own its files and its tap interface.
     #[must_use]
     pub fn owner(self) -> u32 {
         self.uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw())
     }
 
-    /// True for a user of its own.
+    /// Whether the VMM runs as a user of its own.
     #[must_use]
-    pub fn is_own(self) -> bool {
+    pub fn has_own_user(self) -> bool {
         self.uid.is_some()
     }
 
-    /// User and group that the VMM's process begins with, without any other group and, where it is not root, without capabilities; `None`
-    /// for the runner's. What leaves root itself begins `as_root`.
+    /// User and group ID with which the VMM's process starts; `None` for those of the runner. A program that drops its
+    /// privileges itself, such as a jailer, starts `as_root`.
     #[must_use]
     pub fn user(self, as_root: bool) -> Option<u32> {
         self.uid.map(|uid| if as_root { 0 } else { uid })
     }
 
-    /// Checks who a VMM runs as, by what the kernel says of its process ([`read`]). `outside`: the process is in a user
-    /// namespace of its own, where capabilities are none over this machine.
+    /// Checks that a VMM is isolated, by the status of its process ([`parse_status`]). `own_namespace`: the process is
+    /// in its own user namespace, where capabilities have no effect on the host.
     ///
     /// # Errors
-    /// When it is not isolated although it should be: what it has.
+    /// The privilege that the VMM has although it must be isolated, or that the status does not contain it.
     pub fn check(
         self,
         [user, capabilities, _, no_new_privileges]: [Option<u64>; 4],
-        outside: bool,
+        own_namespace: bool,
     ) -> Result<(), String> {
-        let says = |has: String| Err(format!("the VMM is not isolated from the host: it has {has}"));
+        let not_isolated = |why: String| Err(format!("the VMM is not isolated from the host: {why}"));
         match (user, capabilities, no_new_privileges) {
-            _ if !self.bare => Ok(()),
+            _ if !self.required => Ok(()),
             (None, ..) | (_, None, _) | (.., None) => {
-                Err("the kernel does not say whether the VMM is isolated".to_owned())
+                Err("cannot check the isolation of the VMM: /proc/PID/status is incomplete".to_owned())
             }
-            (Some(0), ..) if self.is_own() => says("the user root".to_owned()),
-            (_, Some(held), _) if held != 0 && !outside => says(format!("the capabilities {held:#x}")),
-            (.., Some(0)) => says("the right to gain privileges".to_owned()),
+            (Some(0), ..) if self.has_own_user() => not_isolated("it runs as root".to_owned()),
+            (_, Some(held), _) if held != 0 && !own_namespace => {
+                not_isolated(format!("it has the capabilities {held:#x}"))
+            }
+            (.., Some(0)) => not_isolated("it can gain privileges".to_owned()),
             _ => Ok(()),
         }
     }
 
-    /// Gives `path` to this user.
+    /// Makes the VMM's user the owner of `path`; does nothing if the VMM runs as the runner's user.
     ///
     /// # Errors
-    /// When the file system refuses.
-    pub fn give(self, path: &Path) -> anyhow::Result<()> {
+    /// That of `chown(2)`.
+    pub fn chown_to_vmm(self, path: &Path) -> anyhow::Result<()> {
         let Some(uid) = self.uid else { return Ok(()) };
-        chown(path, Some(uid), Some(uid)).with_context(|| format!("cannot give {} to user {uid}", path.display()))
+        chown(path, Some(uid), Some(uid))
+            .with_context(|| format!("cannot change the owner of {} to user {uid}", path.display()))
     }
 
-    /// Takes `path` back from this user.
+    /// Makes root the owner of `path` again; does nothing if the VMM runs as the runner's user.
     ///
     /// # Errors
-    /// When the file system refuses.
-    pub fn take_back(self, path: &Path) -> anyhow::Result<()> {
+    /// That of `chown(2)`.
+    pub fn chown_to_root(self, path: &Path) -> anyhow::Result<()> {
         if self.uid.is_none() {
             return Ok(());
         }
-        chown(path, Some(0), Some(0)).with_context(|| format!("cannot take {} back", path.display()))
+        chown(path, Some(0), Some(0)).with_context(|| format!("cannot change the owner of {} to root", path.display()))
     }
 }
 
 /// Device files that VMMs open.
 pub(crate) const DEVICES: [&str; 2] = ["/dev/kvm", "/dev/net/tun"];
-/// What root needs to start VMMs as other users, to end them, and to give them their files; each with its number
-/// (capabilities(7)).
+/// Capabilities that root needs to start VMMs as other users, to kill them and to change the owner of their files; each
+/// with its number (capabilities(7)).
 const NEEDED: [(&str, u32); 4] = [("CAP_CHOWN", 0), ("CAP_KILL", 5), ("CAP_SETGID", 6), ("CAP_SETUID", 7)];
 
-/// What decides whether this process can isolate VMMs.
+/// Privileges of a process that decide whether it can isolate VMMs.
 #[derive(Clone, Debug)]
-struct Found {
-    /// This process's user is root, of its user namespace at least.
+struct Privileges {
+    /// The user is root, at least in the process's user namespace.
     is_root: bool,
-    /// What it executes has no capabilities though its user is root.
-    programs_are_not_root: bool,
-    /// `/proc/self/uid_map`.
-    users: String,
+    /// Executed programs have no capabilities although their user is root.
+    exec_drops_capabilities: bool,
+    /// Content of `/proc/self/uid_map`.
+    uid_map: String,
     /// Effective capabilities.
     capabilities: u64,
-    /// A device file that is there and not open to every user.
-    closed: Option<&'static str>,
+    /// A device file that exists and that not every user may open.
+    restricted_device: Option<&'static str>,
 }
 
-impl Found {
-    fn here() -> Self {
+impl Privileges {
+    fn of_this_process() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let open = |device: &str| fs::metadata(device).map_or(true, |data| data.mode() & 0o006 == 0o006);
         Self {
             is_root: nix::unistd::geteuid().is_root(),
-            programs_are_not_root: sys::are_executed_programs_not_root().unwrap_or(false),
-            users: text("/proc/self/uid_map"),
-            capabilities: read(&text("/proc/self/status"))[1].unwrap_or(0),
-            closed: DEVICES.into_iter().find(|device| !open(device)),
+            exec_drops_capabilities: sys::exec_drops_root_capabilities().unwrap_or(false),
+            uid_map: text("/proc/self/uid_map"),
+            capabilities: parse_status(&text("/proc/self/status"))[1].unwrap_or(0),
+            restricted_device: DEVICES.into_iter().find(|device| !open(device)),
         }
     }
 
-    /// It is root of the machine's own users.
+    /// Whether the process is in the host's initial user namespace (or one that maps all users).
     fn has_all_users(&self) -> bool {
-        self.users.lines().any(|line| line.split_whitespace().eq(["0", "0", "4294967295"]))
+        self.uid_map.lines().any(|line| line.split_whitespace().eq(["0", "0", "4294967295"]))
     }
 
-    /// What root lacks to start VMMs as users of their own, each with all that it needs.
-    fn lacks(&self) -> Option<String> {
+    /// Why the process cannot start VMMs as other users; `None` if it can.
+    fn why_not_other_users(&self) -> Option<String> {
         let has = |number: u32| self.capabilities >> number & 1 == 1;
         if !self.is_root {
             Some("microbench is not root".to_owned())
         } else if !self.has_all_users() {
-            Some("microbench is root of a user namespace only and cannot become other users".to_owned())
+            Some("microbench is root of a user namespace only and cannot start VMMs as other users".to_owned())
         } else if let Some((name, _)) = NEEDED.into_iter().find(|(_, number)| !has(*number)) {
             Some(format!("microbench is root without {name}"))
         } else {
-            self.closed.map(|device| {
+            self.restricted_device.map(|device| {
                 format!(
-                    "{device} is not open to every user, and microbench cannot make a device file that is (CAP_MKNOD)"
+                    "{device} is not open to every user, and microbench cannot create a device file that is (CAP_MKNOD)"
                 )
             })
         }
     }
 
-    fn may_become_any_user(&self) -> bool {
-        self.lacks().is_none()
+    fn can_become_any_user(&self) -> bool {
+        self.why_not_other_users().is_none()
     }
 
-    /// Why VMMs cannot be isolated; `None` where they are.
-    fn missing(&self) -> Option<String> {
-        let lacks = self.lacks()?;
-        if !self.programs_are_not_root {
-            return Some(lacks);
+    /// Why VMMs cannot be isolated; `None` if they can.
+    fn why_not_isolated(&self) -> Option<String> {
+        let why = self.why_not_other_users()?;
+        if !self.exec_drops_capabilities {
+            return Some(why);
         }
-        // In a user namespace of the sandbox's: VMMs are, outside of it, the user who started microbench.
-        let outside = self.users.split_whitespace().nth(1);
-        (outside.is_none_or(|user| user == "0"))
-            .then(|| "microbench is root but may not make namespaces as root (CAP_SYS_ADMIN)".to_owned())
+        // In the sandbox's user namespace VMMs run as the user who started microbench: the second field of the map.
+        let host_user = self.uid_map.split_whitespace().nth(1);
+        (host_user.is_none_or(|user| user == "0"))
+            .then(|| "microbench is root but may not create namespaces as root (CAP_SYS_ADMIN)".to_owned())
     }
 }
 
-/// Why VMMs that this process starts are not isolated: they have root's rights, or capabilities. `None` where they are
-/// isolated. Asked in the sandbox, or in the emulated host.
+/// Why VMMs that this process starts are not isolated; `None` if they are. Call it in the sandbox or in the emulated
+/// host.
 #[must_use]
-pub fn missing() -> Option<String> {
-    Found::here().missing()
+pub fn why_not_isolated() -> Option<String> {
+    Privileges::of_this_process().why_not_isolated()
 }
 
-/// What is missing where VMMs cannot be isolated, for the reason `why`.
+/// The missing requirement of VMMs that cannot be isolated because of `why` (see [`why_not_isolated`]).
 #[must_use]
-pub fn lack(why: &str) -> Lack {
-    Lack {
+pub fn missing_requirement(why: &str) -> MissingRequirement {
+    MissingRequirement {
         code: Code::NotIsolated,
         what: format!("VMMs cannot be isolated from this machine: {why}"),
-        mend: "run as an ordinary user, or as root with CAP_SYS_ADMIN and CAP_MKNOD; or --host emulated, where VMMs \
-               are isolated; or --allow-unisolated, which gives VMMs the rights of this user and is recorded"
-            .to_owned(),
+        fix:
+            "run as an ordinary user, or as root with CAP_SYS_ADMIN and CAP_MKNOD; or use --host emulated, where VMMs \
+are isolated; or --allow-unisolated, which gives VMMs the privileges of this user and is recorded"
+                .to_owned(),
     }
 }
 
-/// Requires that VMMs are isolated, unless the user allows that they are not.
-///
-/// # Returns
-/// Why they are not; `None` where they are.
+/// Checks that VMMs are isolated. Returns why they are not if `allow_unisolated`; `None` if they are.
 ///
 /// # Errors
-/// [`Lacking`] where they are not and it is not allowed.
-pub fn require(allowed: bool) -> Result<Option<String>, Lacking> {
-    let missing = missing();
-    match &missing {
+/// [`MissingRequirements`] if they are not isolated, unless `allow_unisolated`.
+pub fn require(allow_unisolated: bool) -> Result<Option<String>, MissingRequirements> {
+    let why = why_not_isolated();
+    match &why {
         None => debug!("VMMs are isolated from this machine"),
-        Some(why) => info!(allowed, "VMMs are not isolated from this machine: {why}"),
+        Some(why) => info!(allow_unisolated, "VMMs are not isolated from this machine: {why}"),
     }
-    match missing {
-        Some(why) if !allowed => Err(Lacking::of(lack(&why))),
+    match why {
+        Some(why) if !allow_unisolated => Err(MissingRequirements::of(missing_requirement(&why))),
         why => Ok(why),
     }
 }
 
-/// Shows the files of `parts` in `folder` to VMMs that may not read them where they are: in root's home, for instance.
+/// Makes the files of `parts` readable to VMMs: a file that other users cannot reach, for example in root's home, is
+/// bind-mounted or copied into `folder`, and its path in `parts` is replaced.
 ///
 /// # Errors
-/// When a file cannot be shown.
-pub fn show(parts: &mut BTreeMap<String, Parts>, folder: &Path) -> anyhow::Result<()> {
-    if !Isolation::of(0).is_own() {
-        // VMMs have the rights of this process's user on files.
+/// If a file cannot be mounted or copied.
+pub fn make_files_readable(parts: &mut BTreeMap<String, Parts>, folder: &Path) -> anyhow::Result<()> {
+    if !Isolation::of(0).has_own_user() {
+        // VMMs have the file permissions of this process.
         return Ok(());
     }
-    let mut shown: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
-    let mut place = |path: &mut PathBuf| -> anyhow::Result<()> {
-        if reachable(path) {
+    let mut replaced: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    let mut make_readable = |path: &mut PathBuf| -> anyhow::Result<()> {
+        if is_reachable_by_all(path) {
             return Ok(());
         }
-        let next = shown.len();
-        if let Some(place) = shown.get(path) {
+        let next = replaced.len();
+        if let Some(place) = replaced.get(path) {
             path.clone_from(place);
             return Ok(());
         }
         let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
         let place = folder.join(format!("{next}-{name}"));
-        if readable(path) {
-            // For the whole run: the sandbox's end takes it away.
-            std::mem::forget(mount::show(path, &place)?);
+        if is_readable_by_all(path) {
+            // Kept for the whole run: the mount ends with the sandbox's mount namespace.
+            std::mem::forget(mount::bind_read_only(path, &place)?);
         } else {
-            // Its mode is the user's own business: a copy is made.
+            // A copy, because the mode of the user's file must not be changed.
             fs::copy(&*path, &place).with_context(|| format!("cannot copy {}", path.display()))?;
             fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
         }
-        shown.insert(std::mem::replace(path, place.clone()), place);
+        replaced.insert(std::mem::replace(path, place.clone()), place);
         Ok(())
     };
     for parts in parts.values_mut().filter(|parts| parts.unfit.is_none()) {
         for path in [&mut parts.program, &mut parts.image].into_iter().chain(&mut parts.kernel) {
-            place(path)?;
+            make_readable(path)?;
         }
-        parts.files.values_mut().try_for_each(&mut place)?;
+        parts.files.values_mut().try_for_each(&mut make_readable)?;
         for program in [&mut parts.strace, &mut parts.jailer].into_iter().flatten() {
-            place(program)?;
+            make_readable(program)?;
         }
     }
     Ok(())
 }
 
-fn readable(path: &Path) -> bool {
+fn is_readable_by_all(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|data| data.mode() & 0o004 != 0)
 }
 
-/// Anybody may read `path` and pass through the folders that it lies in.
-fn reachable(path: &Path) -> bool {
+/// Whether every user may read `path` and enter the folders above it.
+fn is_reachable_by_all(path: &Path) -> bool {
     let Ok(path) = fs::canonicalize(path) else { return false };
-    readable(&path)
+    is_readable_by_all(&path)
         && path.ancestors().skip(1).all(|folder| fs::metadata(folder).is_ok_and(|data| data.mode() & 0o001 != 0))
 }
 
-/// Number of kinds of namespace (mount, PID, network ...) in which process `pid` is not where this one is.
+/// Number of namespace types (mount, PID, network ...) in which process `pid` has another namespace than this process.
 ///
 /// # Errors
-/// When /proc does not say; a process that has ended, for instance.
-pub fn own_namespaces(pid: u32) -> std::io::Result<u32> {
+/// If /proc cannot be read, for example because the process has ended.
+pub fn count_own_namespaces(pid: u32) -> std::io::Result<u32> {
     let mut own = 0;
     for entry in fs::read_dir("/proc/self/ns")? {
         let entry = entry?;
-        // What the process's children will be in is no namespace of its own.
+        // The namespaces of future children are not the process's own.
         if entry.file_name().to_string_lossy().ends_with("_for_children") {
             continue;
         }
@@ -284,23 +293,23 @@ pub fn own_namespaces(pid: u32) -> std::io::Result<u32> {
     Ok(own)
 }
 
-/// Whether process `pid` is in another user namespace than this process: in one below it, because no other can be
-/// entered without a capability. False when /proc does not say.
+/// Whether process `pid` is in another user namespace than this process. That namespace is a descendant of this
+/// process's, because a process without capabilities can enter no other. False if /proc cannot be read.
 #[must_use]
-pub fn has_own_users(pid: u32) -> bool {
+pub fn has_own_user_namespace(pid: u32) -> bool {
     let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/user"));
     matches!((of("self"), of(&pid.to_string())), (Ok(own), Ok(its)) if own != its)
 }
 
-/// What the kernel says of the isolation of process `pid`, from the text of `/proc/PID/status`: user, effective capabilities, seccomp
-/// mode, `no_new_privs`; `None` for a line that is not there.
+/// The fields of `/proc/PID/status` about isolation: real user ID, effective capabilities, seccomp mode,
+/// `no_new_privs`; `None` for a missing field.
 #[must_use]
-pub fn read(status: &str) -> [Option<u64>; 4] {
-    let word = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
-    let number = |name: &str| word(name)?.parse().ok();
+pub fn parse_status(status: &str) -> [Option<u64>; 4] {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+    let number = |name: &str| field(name)?.parse().ok();
     [
         number("Uid:"),
-        word("CapEff:").and_then(|digits| u64::from_str_radix(digits, 16).ok()),
+        field("CapEff:").and_then(|digits| u64::from_str_radix(digits, 16).ok()),
         number("Seccomp:"),
         number("NoNewPrivs:"),
     ]
@@ -308,90 +317,95 @@ pub fn read(status: &str) -> [Option<u64>; 4] {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]
-    fn the_kernels_words_are_read_as_numbers() {
+    fn status_fields_are_parsed_and_missing_fields_are_none() {
         let status = "Name:\tqemu\nUid:\t5\t5\t5\t5\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\nCapEff:\t00000000a80425fb\n";
-        assert_eq!(read(status), [Some(5), Some(0xa804_25fb), Some(2), Some(1)]);
-        assert_eq!(read("Name: x"), [None; 4]);
+        assert_eq!(parse_status(status), [Some(5), Some(0xa804_25fb), Some(2), Some(1)]);
+        assert_eq!(parse_status("Name: x"), [None; 4]);
     }
 
-    const ROOT: u64 = 0x1ff_ffff_ffff;
+    const ALL_CAPABILITIES: u64 = 0x1ff_ffff_ffff;
 
-    fn root() -> Found {
-        let users = "         0          0 4294967295\n".to_owned();
-        Found { is_root: true, programs_are_not_root: false, users, capabilities: ROOT, closed: None }
+    fn root() -> Privileges {
+        Privileges {
+            is_root: true,
+            exec_drops_capabilities: false,
+            uid_map: "         0          0 4294967295\n".to_owned(),
+            capabilities: ALL_CAPABILITIES,
+            restricted_device: None,
+        }
     }
 
     #[test]
-    fn root_isolates_vmms_with_every_user_capability_and_open_device_alone() {
-        assert_eq!(root().missing(), None);
+    fn root_needs_all_users_capabilities_and_open_devices_to_isolate_vmms() {
+        assert_eq!(root().why_not_isolated(), None);
         // Started with SECBIT_NOROOT set.
-        assert_eq!(Found { programs_are_not_root: true, ..root() }.missing(), None);
-        let without = |number: u32| Found { capabilities: ROOT & !(1 << number), ..root() };
-        for (found, why) in [
-            (Found { users: "0 1000 1".to_owned(), ..root() }, "root of a user namespace only"),
+        assert_eq!(Privileges { exec_drops_capabilities: true, ..root() }.why_not_isolated(), None);
+        let without = |number: u32| Privileges { capabilities: ALL_CAPABILITIES & !(1 << number), ..root() };
+        for (privileges, why) in [
+            (Privileges { uid_map: "0 1000 1".to_owned(), ..root() }, "root of a user namespace only"),
             (without(7), "without CAP_SETUID"),
             (without(0), "without CAP_CHOWN"),
-            (Found { closed: Some("/dev/kvm"), ..root() }, "/dev/kvm is not open to every user"),
-            (Found { is_root: false, ..root() }, "not root"),
-            (Found { users: String::new(), ..root() }, "root of a user namespace only"),
+            (Privileges { restricted_device: Some("/dev/kvm"), ..root() }, "/dev/kvm is not open to every user"),
+            (Privileges { is_root: false, ..root() }, "not root"),
+            (Privileges { uid_map: String::new(), ..root() }, "root of a user namespace only"),
         ] {
-            let said = found.missing().unwrap();
-            assert!(said.contains(why) && !found.may_become_any_user(), "{said}");
+            let reason = privileges.why_not_isolated().unwrap();
+            assert!(reason.contains(why) && !privileges.can_become_any_user(), "{reason}");
         }
     }
 
     #[test]
-    fn an_ordinary_user_isolates_vmms_by_a_user_namespace_and_root_does_not() {
-        let within = |users: &str| Found { programs_are_not_root: true, users: users.to_owned(), ..root() };
-        assert_eq!(within("0 1000 1").missing(), None);
-        assert!(!within("0 1000 1").may_become_any_user());
-        for users in ["0 0 1", ""] {
-            assert!(within(users).missing().unwrap().contains("CAP_SYS_ADMIN"), "{users}");
+    fn user_namespace_isolates_vmms_of_an_ordinary_user_but_not_of_root() {
+        let in_namespace =
+            |uid_map: &str| Privileges { exec_drops_capabilities: true, uid_map: uid_map.to_owned(), ..root() };
+        assert_eq!(in_namespace("0 1000 1").why_not_isolated(), None);
+        assert!(!in_namespace("0 1000 1").can_become_any_user());
+        for uid_map in ["0 0 1", ""] {
+            assert!(in_namespace(uid_map).why_not_isolated().unwrap().contains("CAP_SYS_ADMIN"), "{uid_map}");
         }
     }
 
     #[test]
-    fn a_vmm_with_roots_user_or_a_capability_is_not_isolated() {
-        let own = Isolation { uid: Some(FIRST_USER), bare: true };
-        let shared = Isolation { uid: None, bare: true };
+    fn vmm_that_is_root_or_has_a_capability_is_not_isolated() {
+        let own = Isolation { uid: Some(FIRST_USER), required: true };
+        let shared = Isolation { uid: None, required: true };
         let status = |user, capabilities, no_new| [Some(user), Some(capabilities), Some(2), Some(no_new)];
         assert_eq!(own.check(status(u64::from(FIRST_USER), 0, 1), false), Ok(()));
-        // In a user namespace that it made itself.
-        assert_eq!(own.check(status(u64::from(FIRST_USER), ROOT, 1), true), Ok(()));
-        // Root of its user namespace by name only.
+        // In a user namespace of its own.
+        assert_eq!(own.check(status(u64::from(FIRST_USER), ALL_CAPABILITIES, 1), true), Ok(()));
+        // User 0 of the sandbox's user namespace, without capabilities.
         assert_eq!(shared.check(status(0, 0, 1), false), Ok(()));
-        for (isolation, found, has) in [
-            (own, status(0, 0, 1), "the user root"),
-            (own, status(5, 1 << 21, 1), "the capabilities 0x200000"),
-            (shared, status(0, 1, 1), "the capabilities 0x1"),
+        for (isolation, status, why) in [
+            (own, status(0, 0, 1), "runs as root"),
+            (own, status(5, 1 << 21, 1), "has the capabilities 0x200000"),
+            (shared, status(0, 1, 1), "has the capabilities 0x1"),
             (own, status(5, 0, 0), "gain privileges"),
-            (own, [Some(5), None, None, Some(1)], "does not say"),
+            (own, [Some(5), None, None, Some(1)], "incomplete"),
         ] {
-            let said = isolation.check(found, false).unwrap_err();
-            assert!(said.contains(has), "{said}");
+            let error = isolation.check(status, false).unwrap_err();
+            assert!(error.contains(why), "{error}");
         }
-        assert_eq!(Isolation { uid: None, bare: false }.check(status(0, ROOT, 1), false), Ok(()));
+        assert_eq!(Isolation { uid: None, required: false }.check(status(0, ALL_CAPABILITIES, 1), false), Ok(()));
     }
 
     #[test]
-    fn a_process_has_no_namespace_that_is_not_its_own() {
-        assert_eq!(own_namespaces(std::process::id()).unwrap(), 0);
-        assert!(own_namespaces(u32::MAX).is_err());
+    fn this_process_has_no_namespace_other_than_its_own() {
+        assert_eq!(count_own_namespaces(std::process::id()).unwrap(), 0);
+        assert!(count_own_namespaces(u32::MAX).is_err());
     }
 
     #[test]
-    fn a_file_below_a_closed_folder_is_not_reachable() {
+    fn file_below_a_folder_that_others_may_not_enter_is_not_reachable() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "x").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         for (mode, expected) in [(0o700, false), (0o711, true)] {
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(reachable(&file), expected, "{mode:o}");
+            assert_eq!(is_reachable_by_all(&file), expected, "{mode:o}");
         }
     }
 }

@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 
-use crate::host::resources::netlink::{self, Settings};
+use crate::host::resources::netlink::{self, InterfaceSettings};
 use crate::sys::clock::Instant;
 use crate::{outln, sys};
 
@@ -47,7 +47,7 @@ pub fn join(tap: &str, mac: [u8; 6], ip: Ipv4Addr) -> io::Result<()> {
     // 1,024 entries. A guest has its own, so the host's address is a permanent entry here.
     let [a, b, c, _] = ip.octets();
     let host = (Ipv4Addr::new(a, b, c, 1), [0x06, 0x00, a, b, c, 1]);
-    netlink::bring_up(INTERFACE, Settings { mac: Some(mac), address: Some((ip, 24)), neighbours: &[host] })?;
+    netlink::bring_up(INTERFACE, InterfaceSettings { mac: Some(mac), address: Some((ip, 24)), neighbours: &[host] })?;
     for (from, to) in [(&host_side, &guest_side), (&guest_side, &host_side)] {
         let (from, to) = (from.try_clone()?, to.try_clone()?);
         std::thread::Builder::new().stack_size(64 << 10).spawn(move || forward(from, to))?;

@@ -34,14 +34,14 @@ pub fn measure(vms: u32, image: &Path, folder: &Path) -> anyhow::Result<HostReso
     let begun = Instant::now();
     for vm in 0..vms {
         let disk = Disk::clone_of(image, folder.join(vm.to_string()))?;
-        Isolation::of(vm).give(disk.path())?;
+        Isolation::of(vm).chown_to_vmm(disk.path())?;
     }
     let cloned = Instant::now();
     let link = |vm| Ok(Link::Tap(Tap::create(vm, &Addresses::of(vm), true, Isolation::of(vm).owner())?));
     let links = (0..vms).map(link).collect::<anyhow::Result<Vec<_>>>()?;
     let created = Instant::now();
     let names: Vec<String> = links.iter().map(|link| link.name().to_owned()).collect();
-    net::remove(links);
+    net::remove_links(links);
     std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     let removed = Instant::now();
     if let Some(left) = names.iter().find(|name| if_nametoindex(name.as_str()).is_ok()) {

@@ -10,7 +10,7 @@ use microbench_formats::record::Interference;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::host::counters::counts::{Counts, judge};
+use crate::host::counters::counts::{Counts, find_interference};
 use crate::sys;
 use crate::sys::clock::Instant;
 
@@ -58,7 +58,7 @@ pub fn measure(windows: Windows) -> anyhow::Result<[WindowResult; 2]> {
         let before = Counts::read("/".as_ref());
         let own = spinner(windows.length)?;
         sys::reap(own.id()).context("cannot reap a process")?;
-        let found = judge(&before, &Counts::read("/".as_ref()));
+        let found = find_interference(&before, &Counts::read("/".as_ref()));
         drop(other);
         let result = &mut results[usize::from(!loaded)];
         result.windows += 1;

@@ -1,4 +1,4 @@
-//! The one clock of every event: the executing host's `CLOCK_MONOTONIC`, in nanoseconds.
+//! The clock of all events: `CLOCK_MONOTONIC` of the executing host, in nanoseconds.
 
 use std::time::Duration;
 
@@ -9,29 +9,25 @@ use nix::time::{ClockId, clock_gettime};
 pub struct Instant(pub u64);
 
 impl Instant {
-    /// Now.
-    ///
     /// # Panics
-    /// When the kernel has no `CLOCK_MONOTONIC`; every Linux has.
+    /// If the kernel has no `CLOCK_MONOTONIC`. Every Linux kernel has it.
     #[must_use]
     pub fn now() -> Self {
         let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC can be read");
         Self(time.tv_sec().unsigned_abs() * 1_000_000_000 + time.tv_nsec().unsigned_abs())
     }
 
-    /// This instant, later by `duration`.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// Time from now until this instant; zero when it has passed.
+    /// Time from now until this instant; zero if it has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(Self::now().0))
     }
 
-    /// True once the instant has passed.
     #[must_use]
     pub fn passed(self) -> bool {
         Self::now() >= self

@@ -1,7 +1,7 @@
-//! Files and folders that survive a power cut: on disk, content and name, when the function returns.
+//! Durable files and folders: when a function returns, content and name are on disk.
 //!
-//! A file that was only written and renamed may be empty after a power cut: the name can reach the disk before the
-//! content does.
+//! A file that is written and renamed without `fsync` can be empty after a power failure, because the name can reach
+//! the disk before the content.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,20 +12,21 @@ use anyhow::Context;
 use microbench_formats::code::{Code, Coded};
 use nix::errno::Errno;
 
-/// Writes the file `path` whole or not at all. Its content and its name are on disk on return.
+/// Writes the file `path` atomically. Its content and name are on disk on return.
 ///
 /// # Errors
-/// When the disk refuses.
+/// That of the file system, with `path`.
 pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    replace(path, bytes)?;
+    write_lazily(path, bytes)?;
     sync_folder(folder_of(path))
 }
 
-/// As [`write`], but the name may still be lost: for files that are not needed to resume a run.
+/// Writes the file `path` atomically, as [`write`] does, but without waiting for its name to be on disk. For files that
+/// a resumed run does not need.
 ///
 /// # Errors
-/// When the disk refuses.
-pub fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+/// That of the file system, with `path`.
+pub fn write_lazily(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let context = || format!("cannot write {} ({} bytes)", path.display(), bytes.len());
     let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).with_context(context)?;
     file.write_all(bytes).with_context(context)?;
@@ -35,19 +36,19 @@ pub fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Renames a file or folder whose content is on disk, so that its new name is too.
+/// Renames a file or folder. The new name is on disk on return; the content must be on disk already.
 ///
 /// # Errors
-/// When the disk refuses.
+/// That of the file system, with `to`.
 pub fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::rename(from, to).with_context(|| format!("cannot name {}", to.display()))?;
+    fs::rename(from, to).with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
     sync_folder(folder_of(to))
 }
 
-/// Makes `folder` and its parents where they are missing.
+/// Creates `folder` and its missing parents.
 ///
 /// # Errors
-/// When the disk refuses.
+/// That of the file system, with `folder`.
 pub fn create_folders(folder: &Path) -> anyhow::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -57,19 +58,19 @@ pub fn create_folders(folder: &Path) -> anyhow::Result<()> {
 /// Waits until the names in `folder` are on disk.
 ///
 /// # Errors
-/// When the disk refuses.
+/// That of the file system, with `folder`.
 pub fn sync_folder(folder: &Path) -> anyhow::Result<()> {
     match File::open(folder).and_then(|folder| folder.sync_all()) {
-        // Some network file systems have no fsync(2) of a folder: their server keeps names by itself.
+        // Some network file systems do not support fsync(2) of a folder; their server makes names durable itself.
         Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(()),
         result => result.with_context(|| format!("cannot write {} to disk", folder.display())),
     }
 }
 
-/// Waits until every file below `folder` and every name are on disk.
+/// Waits until all files below `folder`, and their names, are on disk.
 ///
 /// # Errors
-/// When the disk refuses.
+/// That of the file system, with the folder.
 pub fn sync_tree(folder: &Path) -> anyhow::Result<()> {
     let context = || format!("cannot write {} to disk", folder.display());
     for entry in fs::read_dir(folder).with_context(context)?.collect::<io::Result<Vec<_>>>().with_context(context)? {
@@ -83,12 +84,12 @@ pub fn sync_tree(folder: &Path) -> anyhow::Result<()> {
     sync_folder(folder)
 }
 
-/// The error of a run's file `path` whose content `bytes` cannot be understood for the reason `error`; `cut_off` says
-/// that its end is missing.
-pub fn damaged(path: &Path, bytes: &[u8], cut_off: bool, error: &impl std::fmt::Display) -> Coded {
+/// The error for a run's file `path` whose content `bytes` cannot be parsed because of `error`. `cut_off` is true if
+/// the end of the file is missing.
+pub fn damaged_file_error(path: &Path, bytes: &[u8], cut_off: bool, error: &impl std::fmt::Display) -> Coded {
     let what = match () {
         () if bytes.is_empty() => "is empty".to_owned(),
-        () if bytes.iter().all(|byte| *byte == 0) => "holds nothing but zero bytes".to_owned(),
+        () if bytes.iter().all(|byte| *byte == 0) => "contains only zero bytes".to_owned(),
         () if cut_off => format!("is cut off: {error}"),
         () => format!("is damaged: {error}"),
     };
@@ -96,7 +97,7 @@ pub fn damaged(path: &Path, bytes: &[u8], cut_off: bool, error: &impl std::fmt::
     Code::RunFileDamaged.says(format!("{} {what}; restore it from a copy, or start a new run", path.display()))
 }
 
-/// The folder that holds the name of `path`.
+/// The folder of `path`; `.` for a bare file name.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -1,7 +1,7 @@
-//! The only unsafe code of the runner: system calls that neither std, nix nor rustix wraps safely.
+//! The only unsafe code of the runner: system calls that std, nix and rustix do not wrap safely.
 //!
-//! Each function is one call with its arguments checked and its errors turned into `std::io::Error`. What it takes to start a program
-//! is in a module of its own, [`spawn`].
+//! Each function is one system call: it checks the arguments and converts errors to `std::io::Error`. Starting a
+//! program needs more and is in [`spawn`].
 
 pub mod clock;
 pub mod durable;
@@ -25,26 +25,27 @@ use rustix::thread::{self, CapabilitiesSecureBits as SecureBits};
 
 /// `KEYCTL_JOIN_SESSION_KEYRING` of `keyctl(2)`.
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
-/// The first descriptor that is not standard input, output or error.
+/// The first descriptor after standard input, output and error.
 const FIRST_DESCRIPTOR: RawFd = 3;
 
-/// Has every descriptor that this process inherited, but for the standard ones, closed in the programs that it
-/// executes. A caller that left one open (`exec 7</etc/shadow` in a shell) would else hand it on to VMMs and tools.
+/// Marks all inherited descriptors, except the standard ones, as close-on-exec. Otherwise VMMs and tools would inherit
+/// what the caller left open (`exec 7</etc/shadow` in a shell).
 ///
 /// # Errors
-/// When neither the kernel has a call for it nor /proc lists the descriptors.
-pub fn keep_inherited_descriptors() -> io::Result<()> {
-    // SAFETY: a plain system call with integer arguments; no descriptor is closed.
+/// If the kernel has no `close_range(2)` with `CLOSE_RANGE_CLOEXEC` and /proc does not list the descriptors.
+pub fn close_inherited_descriptors_on_exec() -> io::Result<()> {
+    // SAFETY: the arguments are integers. `CLOSE_RANGE_CLOEXEC` closes nothing in this process, so that no owner of a
+    // descriptor is left with a closed one.
     let marked =
         unsafe { libc::syscall(libc::SYS_close_range, FIRST_DESCRIPTOR, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if marked == 0 {
         return Ok(());
     }
-    // Before Linux 5.11, or under a filter of system calls that does not know this one.
+    // Linux before 5.11, or a seccomp filter that denies the call.
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
-        // SAFETY: a plain system call with integer arguments; a number that is no descriptor any more is an error that
-        // changes nothing.
+        // SAFETY: the arguments are integers, and `F_SETFD` closes nothing. If the descriptor was closed in the
+        // meantime, the call fails with `EBADF` and changes nothing.
         if number >= FIRST_DESCRIPTOR && unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -52,16 +53,15 @@ pub fn keep_inherited_descriptors() -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves the session keyring, which holds the keys of the user's log-in, for a new and empty one
-/// (`KEYCTL_JOIN_SESSION_KEYRING`). Whatever this process starts from now on has the new one.
+/// Joins a new, empty session keyring (`KEYCTL_JOIN_SESSION_KEYRING`), so that programs started later cannot use the
+/// keys of the user's login session.
 ///
 /// # Errors
-/// When the kernel refuses although it has keyrings that this process can use. Without the call (a kernel without
-/// keyrings, a filter of system calls as container managers set it) nothing that this process starts can use a keyring
-/// either.
-pub fn leave_session_keyring() -> io::Result<()> {
+/// That of `keyctl(2)` if keyrings are usable. If they are not (a kernel without keyrings, a seccomp filter of a
+/// container manager), no child process can use one either, and the call succeeds.
+pub fn join_empty_session_keyring() -> io::Result<()> {
     let no_name = std::ptr::null::<libc::c_char>();
-    // SAFETY: a system call with an integer and a null pointer, which means a keyring without a name.
+    // SAFETY: the arguments are an integer and a null pointer, which the call accepts: it means an anonymous keyring.
     if unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, no_name) } >= 0 {
         return Ok(());
     }
@@ -70,42 +70,40 @@ pub fn leave_session_keyring() -> io::Result<()> {
     if session_keyring().is_err_and(|error| unusable.contains(&error.raw_os_error())) { Ok(()) } else { Err(error) }
 }
 
-/// The number of the session keyring of the calling thread (`KEYCTL_GET_KEYRING_ID`).
+/// Serial number of the calling thread's session keyring (`KEYCTL_GET_KEYRING_ID`).
 ///
 /// # Errors
-/// That of `keyctl(2)`: `ENOSYS` without keyrings in the kernel, `EPERM` under a filter of system calls.
+/// That of `keyctl(2)`: `ENOSYS` if the kernel has no keyrings, `EPERM` under a seccomp filter.
 pub fn session_keyring() -> io::Result<libc::c_long> {
     const GET_KEYRING_ID: libc::c_int = 0;
     const SESSION_KEYRING: libc::c_int = -3;
-    // SAFETY: a plain system call with integer arguments; 0: no keyring is made.
+    // SAFETY: the arguments are integers. The last one, 0, means that no keyring is created.
     let number = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION_KEYRING, 0) };
     if number < 0 { Err(io::Error::last_os_error()) } else { Ok(number) }
 }
 
-/// What the kernel accounted to a process that has ended (`wait4(2)`).
+/// Exit status and resource usage of a process (`wait4(2)`, `getrusage(2)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// Exit code, when the process exited.
+    /// Exit code; `None` if a signal killed the process.
     pub code: Option<i32>,
-    /// Signal, when one killed it.
+    /// Signal that killed the process; `None` if it exited.
     pub signal: Option<i32>,
-    /// User time of the process and of its waited-for children, nanoseconds; a guest's time is user time.
+    /// User CPU time of the process and of the children it has reaped, nanoseconds. It includes guest time.
     pub user_time_ns: u64,
-    /// System time of the same, nanoseconds.
+    /// System CPU time of the process and of the children it has reaped, nanoseconds.
     pub system_time_ns: u64,
-    /// Largest resident set, bytes.
+    /// Peak resident set size, bytes.
     pub peak_rss_bytes: u64,
-    /// Voluntary context switches.
     pub voluntary_switches: u64,
-    /// Involuntary context switches.
     pub involuntary_switches: u64,
-    /// Page faults that needed no reading from a disk.
+    /// Page faults without disk reads.
     pub minor_faults: u64,
-    /// Page faults that did.
+    /// Page faults with disk reads.
     pub major_faults: u64,
 }
 
-/// Reaps the child `pid`, which must have ended or be about to: waits for it.
+/// Waits for child `pid` to end and reaps it.
 ///
 /// # Errors
 /// That of `wait4(2)`.
@@ -113,7 +111,7 @@ pub fn reap(pid: u32) -> io::Result<Exit> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     loop {
-        // SAFETY: both pointers are to live, writable objects of the types that wait4 fills.
+        // SAFETY: `status` and `usage` are live and writable, and have the types that wait4 writes.
         let reaped = unsafe { libc::wait4(pid.cast_signed(), &raw mut status, 0, usage.as_mut_ptr()) };
         if reaped >= 0 {
             break;
@@ -123,7 +121,7 @@ pub fn reap(pid: u32) -> io::Result<Exit> {
             return Err(error);
         }
     }
-    // SAFETY: wait4 succeeded and has filled the structure, which was zeroed before.
+    // SAFETY: the structure was zeroed, which is a valid `rusage`, and wait4 has filled it.
     let usage = unsafe { usage.assume_init() };
     let nanos = |time: libc::timeval| (time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_usec.unsigned_abs()) * 1000;
     Ok(Exit {
@@ -139,7 +137,7 @@ pub fn reap(pid: u32) -> io::Result<Exit> {
     })
 }
 
-/// A descriptor that becomes readable when the process ends (`pidfd_open(2)`).
+/// A descriptor that becomes readable when process `pid` ends (`pidfd_open(2)`).
 ///
 /// # Errors
 /// That of `pidfd_open(2)`.
@@ -148,10 +146,10 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     Ok(process::pidfd_open(pid, process::PidfdFlags::empty())?)
 }
 
-/// Kills the process of a pidfd (`pidfd_send_signal(2)` with SIGKILL).
+/// Kills the process of a pidfd (`pidfd_send_signal(2)` with SIGKILL). Succeeds if the process has ended already.
 ///
 /// # Errors
-/// That of the call; a process that has ended is no error.
+/// That of `pidfd_send_signal(2)`.
 pub fn pidfd_kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     match process::pidfd_send_signal(pidfd, process::Signal::KILL) {
         Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
@@ -159,7 +157,7 @@ pub fn pidfd_kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// CPU time of this process and of its children that it has reaped, nanoseconds (`getrusage(2)`).
+/// CPU time of this process and of the children it has reaped, nanoseconds (`getrusage(2)`).
 #[must_use]
 pub fn own_cpu_ns() -> u64 {
     let of = |who| {
@@ -170,7 +168,7 @@ pub fn own_cpu_ns() -> u64 {
     [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].into_iter().filter_map(of).sum()
 }
 
-/// CPU time of this process, all its threads, those that have ended included, nanoseconds.
+/// CPU time of all threads of this process, including ended threads, nanoseconds.
 #[must_use]
 pub fn process_cpu_ns() -> u64 {
     clock_ns(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
@@ -187,11 +185,13 @@ fn clock_ns(clock: nix::time::ClockId) -> u64 {
         .map_or(0, |time| time.tv_sec().unsigned_abs() * 1_000_000_000 + time.tv_nsec().unsigned_abs())
 }
 
-/// Makes a tap interface `name` (`TUNSETIFF` with `IFF_TAP | IFF_NO_PI`): persistent, so that the VMM can attach to it after the
-/// descriptor is closed, and owned by `owner` (`TUNSETOWNER`), who needs no privilege to attach then.
+/// Creates the persistent tap interface `name` (`TUNSETIFF` with `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`). User `owner`
+/// may attach to it without privileges (`TUNSETOWNER`).
+///
+/// The interface outlives the descriptor (`TUNSETPERSIST`), so that a VMM can attach to it later.
 ///
 /// # Errors
-/// That of the open or of the ioctl; a name too long.
+/// That of `open(2)` or `ioctl(2)`; [`io::ErrorKind::InvalidInput`] if the name is too long.
 pub fn tap_create(name: &str, owner: u32) -> io::Result<()> {
     nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
     nix::ioctl_write_int_bad!(tun_set_owner, libc::TUNSETOWNER);
@@ -199,69 +199,73 @@ pub fn tap_create(name: &str, owner: u32) -> io::Result<()> {
     let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
     let flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR).unwrap_or(0);
     let request = interface_request(name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
-    // SAFETY: the descriptor is open and the request is a live, initialised ifreq.
+    // SAFETY: `tun` is open during the call, and `request` is an initialised `ifreq` that outlives it.
     unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
-    // SAFETY: the descriptor is open; the argument is an integer.
+    // SAFETY: `tun` is open during the call; the argument is an integer.
     unsafe { tun_set_owner(tun.as_raw_fd(), owner.cast_signed()) }?;
-    // SAFETY: the descriptor is open; the argument is an integer.
+    // SAFETY: `tun` is open during the call; the argument is an integer.
     unsafe { tun_set_persist(tun.as_raw_fd(), 1) }?;
     Ok(())
 }
 
-/// Attaches to the tap interface `name` as its other end, which a VMM is else; makes one, which goes with the file, where none has
-/// the name. Frames are read and written bare.
+/// Attaches to the tap interface `name` as a VMM does. If it does not exist, it is created and removed with the file.
+/// Frames have no header.
 ///
 /// # Errors
-/// That of the open or of the ioctl; a name too long.
+/// That of `open(2)` or `ioctl(2)`; [`io::ErrorKind::InvalidInput`] if the name is too long.
 pub fn tap_attach(name: &str) -> io::Result<File> {
     nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
     let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
     let flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).unwrap_or(0);
     let request = interface_request(name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
-    // SAFETY: the descriptor is open and the request is a live, initialised ifreq.
+    // SAFETY: `tun` is open during the call, and `request` is an initialised `ifreq` that outlives it.
     unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
     Ok(tun)
 }
 
-/// Has the kernel act on it at once when a VMM has attached to the tap `name` (`ETHTOOL_GLINK`, on Linux from 6.8): until it does, nothing
-/// that is sent there arrives, and it does so for 100 or 200 interfaces at a time, the others a second later (net/core/link_watch.c).
+/// Makes the kernel process a pending link event of the tap `name` at once (`ETHTOOL_GLINK`, effective since Linux
+/// 6.8).
+///
+/// After a VMM attaches, packets to the tap are lost until the kernel has processed this event. Without this call the
+/// kernel processes 100 to 200 interfaces a second (net/core/link_watch.c).
 ///
 /// # Errors
-/// That of the ioctl.
-pub fn link_settle(socket: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-    /// Whether there is a link (linux/ethtool.h).
+/// That of `ioctl(2)`.
+pub fn flush_link_state(socket: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    /// `ETHTOOL_GLINK`: get the link state (linux/ethtool.h).
     const GET_LINK: u32 = 0xa;
-    nix::ioctl_write_ptr_bad!(ask_driver, libc::SIOCETHTOOL, libc::ifreq);
-    let mut asked = [GET_LINK, 0];
-    let data = libc::__c_anonymous_ifr_ifru { ifru_data: asked.as_mut_ptr().cast() };
+    nix::ioctl_write_ptr_bad!(ethtool, libc::SIOCETHTOOL, libc::ifreq);
+    let mut value = [GET_LINK, 0];
+    let data = libc::__c_anonymous_ifr_ifru { ifru_data: value.as_mut_ptr().cast() };
     let request = interface_request(name, data)?;
-    // SAFETY: an open socket and a live ifreq, which points to a live `struct ethtool_value`: two numbers, the first says what is asked.
-    unsafe { ask_driver(socket.as_raw_fd(), &raw const request) }?;
+    // SAFETY: the socket is open, `request` outlives the call, and its data pointer is to `value`, which outlives it
+    // too and has the layout of `struct ethtool_value` (two u32: command, result).
+    unsafe { ethtool(socket.as_raw_fd(), &raw const request) }?;
     Ok(())
 }
 
-/// Makes `target` share `source`'s blocks (`FICLONE`), where the file system can.
+/// Makes `target` share the blocks of `source` (`FICLONE`).
 ///
 /// # Errors
-/// That of the ioctl: `EOPNOTSUPP`, `EXDEV` or `EINVAL` where it cannot.
+/// That of `ioctl_ficlone(2)`: `EOPNOTSUPP`, `EXDEV` or `EINVAL` if the file system does not support it.
 pub fn reflink(source: &File, target: &File) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(target, source)?)
 }
 
-/// Lets only those records of a tracepoint's perf event through that `filter` describes (`PERF_EVENT_IOC_SET_FILTER`).
+/// Sets the filter of a tracepoint's perf event (`PERF_EVENT_IOC_SET_FILTER`); other records are discarded.
 ///
 /// # Errors
-/// That of the ioctl: `EINVAL` for a filter that the tracepoint cannot have.
-pub fn perf_filter(event: &impl AsRawFd, filter: &str) -> io::Result<()> {
+/// That of `ioctl(2)`: `EINVAL` if the filter does not fit the tracepoint's fields.
+pub fn set_perf_filter(event: &impl AsRawFd, filter: &str) -> io::Result<()> {
     /// `_IOW('$', 6, char *)` (linux/perf_event.h).
     const SET_FILTER: libc::c_ulong = 0x4008_2406;
     let filter = CString::new(filter)?;
-    // SAFETY: an open descriptor, and a string that lives through the call, which copies it.
+    // SAFETY: `event` is open, and `filter` is a NUL-terminated string that outlives the call; the kernel copies it.
     let result = unsafe { libc::ioctl(event.as_raw_fd(), SET_FILTER, filter.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What `LOOP_CONFIGURE` takes (`struct loop_config` in linux/loop.h).
+/// Argument of `LOOP_CONFIGURE`: `struct loop_config` in linux/loop.h.
 #[repr(C)]
 struct LoopConfig {
     fd: u32,
@@ -289,8 +293,8 @@ struct LoopInfo {
 }
 
 impl LoopInfo {
-    /// With these flags, and all else as the kernel has it.
-    const fn of(flags: u32) -> Self {
+    /// With these flags; all other fields are zero, the kernel's default.
+    const fn with_flags(flags: u32) -> Self {
         Self {
             device: 0,
             inode: 0,
@@ -309,51 +313,59 @@ impl LoopInfo {
     }
 }
 
-/// Number of a loop device that nobody uses now (`LOOP_CTL_GET_FREE`); `control` is /dev/loop-control.
+/// Number of an unused loop device (`LOOP_CTL_GET_FREE`); `control` is /dev/loop-control. Another process may use the
+/// device before the caller does.
 ///
 /// # Errors
-/// That of the ioctl.
-pub fn loop_free(control: &File) -> io::Result<u32> {
+/// That of `ioctl(2)`.
+pub fn find_free_loop_device(control: &File) -> io::Result<u32> {
     const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
-    // SAFETY: an open descriptor; the call has no argument.
+    // SAFETY: `control` is open, and the request has no argument.
     let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
     u32::try_from(number).map_err(|_| io::Error::last_os_error())
 }
 
-/// Makes the loop `device` show `image`, for reading only or not (`LOOP_CONFIGURE`, Linux 5.8). It frees itself with its last user
-/// (`LO_FLAGS_AUTOCLEAR`), which is `device` or a mount.
+/// Attaches `image` to the loop `device` (`LOOP_CONFIGURE`, Linux 5.8). The kernel detaches it when its last user
+/// closes it (`LO_FLAGS_AUTOCLEAR`): `device`, or a mount.
 ///
 /// # Errors
-/// That of the ioctl: `EBUSY` when somebody else has taken the device.
-pub fn loop_configure(device: &File, image: &File, read_only: bool) -> io::Result<()> {
+/// That of `ioctl(2)`: `EBUSY` if the device is in use.
+pub fn configure_loop_device(device: &File, image: &File, read_only: bool) -> io::Result<()> {
     const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
     const LO_FLAGS_READ_ONLY: u32 = 1;
     const LO_FLAGS_AUTOCLEAR: u32 = 4;
     let flags = LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 };
-    let config =
-        LoopConfig { fd: image.as_raw_fd().unsigned_abs(), block_size: 0, info: LoopInfo::of(flags), reserved: [0; 8] };
-    // SAFETY: open descriptors and a live, initialised structure of the kernel's layout.
+    let config = LoopConfig {
+        fd: image.as_raw_fd().unsigned_abs(),
+        block_size: 0,
+        info: LoopInfo::with_flags(flags),
+        reserved: [0; 8],
+    };
+    // SAFETY: both descriptors are open, and `config` is initialised, outlives the call and has the layout of
+    // `struct loop_config`.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Ends this process by SIGPIPE, which the standard library ignores, as a pipe without a reader ends other programs.
-/// Returns only where the signal is blocked.
+/// Ends this process by SIGPIPE, as a pipe without a reader ends other programs; the standard library ignores the
+/// signal. Returns only if the signal is blocked.
 pub fn end_by_sigpipe() {
-    // SAFETY: plain system calls with integer arguments; the default action runs no code of ours.
+    // SAFETY: the arguments are integers. `SIG_DFL` removes a handler, so that no code of this program runs in the
+    // signal.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         libc::raise(libc::SIGPIPE);
     }
 }
 
-/// Forks. The caller must be single-threaded. `Some(pid)` in the parent, `None` in the child.
+/// Forks. Returns the child's PID in the parent, `None` in the child.
 ///
 /// # Errors
-/// That of `fork(2)`; more than one thread running, or no /proc that lists them.
+/// That of `fork(2)`. The process has more than one thread, or /proc does not list its threads.
 pub fn fork() -> io::Result<Option<u32>> {
     require_one_thread(Path::new("/proc/self/task"))?;
-    // SAFETY: the process is single-threaded (checked above), so no lock can be held by a thread that vanishes.
+    // SAFETY: the process has a single thread (checked above), so that no lock is held by a thread that the child does
+    // not have.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),
@@ -361,8 +373,8 @@ pub fn fork() -> io::Result<Option<u32>> {
     }
 }
 
-/// Requires that the process whose threads the folder `tasks` lists has one: in a child of `fork(2)` the others are gone, with the locks that
-/// they hold.
+/// Checks that the folder `tasks` lists a single thread. A child of `fork(2)` has the calling thread only; locks held
+/// by other threads would never be released.
 fn require_one_thread(tasks: &Path) -> io::Result<()> {
     let threads = std::fs::read_dir(tasks)
         .and_then(|tasks| tasks.collect::<io::Result<Vec<_>>>())
@@ -371,11 +383,13 @@ fn require_one_thread(tasks: &Path) -> io::Result<()> {
     if threads == 1 {
         Ok(())
     } else {
-        Err(io::Error::other(format!("the process has {threads} threads; it can fork safely with 1 only")))
+        Err(io::Error::other(format!("the process has {threads} threads; it can only fork safely with 1")))
     }
 }
 
 /// Makes the kernel kill this process when the thread that forked it ends (`PR_SET_PDEATHSIG`).
+///
+/// Has no effect if that thread has ended already.
 ///
 /// # Errors
 /// That of `prctl(2)`.
@@ -383,8 +397,8 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(process::set_parent_process_death_signal(Some(process::Signal::KILL))?)
 }
 
-/// Takes the ambient capabilities from this process (`PR_CAP_AMBIENT_CLEAR_ALL`), which programs keep that it executes
-/// as another user.
+/// Clears the ambient capabilities of this process (`PR_CAP_AMBIENT_CLEAR_ALL`), which programs would otherwise keep
+/// when they are executed as another user.
 ///
 /// # Errors
 /// That of `prctl(2)`.
@@ -392,32 +406,33 @@ pub fn drop_ambient_capabilities() -> io::Result<()> {
     Ok(thread::clear_ambient_capability_set()?)
 }
 
-/// Makes every program that this process executes from now on start without capabilities, though its user is root here
-/// (`SECBIT_NOROOT`, `SECBIT_NO_SETUID_FIXUP` left as it is); locked, so that nobody below can undo it.
+/// Makes all programs executed from now on start without capabilities although their user is root (`SECBIT_NOROOT`).
+/// The setting is locked (`SECBIT_NOROOT_LOCKED`), so that no child process can undo it.
 ///
 /// # Errors
-/// That of `prctl(2)`: without `CAP_SETPCAP`.
-pub fn executed_programs_are_not_root() -> io::Result<()> {
+/// That of `prctl(2)`: `EPERM` without `CAP_SETPCAP`.
+pub fn drop_root_capabilities_on_exec() -> io::Result<()> {
     Ok(thread::set_capabilities_secure_bits(SecureBits::NO_ROOT | SecureBits::NO_ROOT_LOCKED)?)
 }
 
-/// Whether [`executed_programs_are_not_root`] holds for this process.
+/// Whether `SECBIT_NOROOT` is set (see [`drop_root_capabilities_on_exec`]).
 ///
 /// # Errors
 /// That of `prctl(2)`.
-pub fn are_executed_programs_not_root() -> io::Result<bool> {
+pub fn exec_drops_root_capabilities() -> io::Result<bool> {
     Ok(thread::capabilities_secure_bits()?.contains(SecureBits::NO_ROOT))
 }
 
+/// Owns the descriptor `fd` that a system call has just returned; a negative `fd` is the error in `errno`.
 fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
     match i32::try_from(fd) {
-        // SAFETY: a fresh descriptor that nobody else owns.
+        // SAFETY: the kernel has just returned this descriptor, so that it is open and has no other owner.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// A request about the interface `name` with the argument `data`.
+/// An ioctl request for the interface `name` with the argument `data`.
 fn interface_request(name: &str, data: libc::__c_anonymous_ifr_ifru) -> io::Result<libc::ifreq> {
     let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: data };
     let name = CString::new(name)?;
@@ -430,7 +445,7 @@ fn interface_request(name: &str, data: libc::__c_anonymous_ifr_ifru) -> io::Resu
     Ok(request)
 }
 
-/// Bytes of `file` that the page cache holds (`mincore(2)`), in whole pages.
+/// Bytes of `file` in the page cache (`mincore(2)`), a multiple of the page size.
 ///
 /// # Errors
 /// That of `mmap(2)` or `mincore(2)`.
@@ -441,16 +456,17 @@ pub fn resident_bytes(file: &File) -> io::Result<u64> {
         return Ok(0);
     }
     let descriptor = file.as_raw_fd();
-    // SAFETY: a new mapping at an address of the kernel's choice, which nothing else knows; its pages are never touched.
+    // SAFETY: the kernel chooses an unused address, so that no existing mapping is replaced. The pages are never
+    // accessed, so that truncation of the file cannot raise SIGBUS.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, descriptor, 0) };
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
     let mut pages = vec![0_u8; length.div_ceil(PAGE)];
-    // SAFETY: the mapping is `length` bytes long, and `pages` has a byte for each of its pages.
+    // SAFETY: `start` is the page-aligned start of a mapping of `length` bytes, and `pages` has one byte for each page.
     let counted = unsafe { libc::mincore(start, length, pages.as_mut_ptr()) };
     let counted = if counted == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-    // SAFETY: the mapping made above, which nothing refers to.
+    // SAFETY: `start` and `length` are those of the mapping above, and no reference to it exists.
     unsafe { libc::munmap(start, length) };
     counted?;
     Ok((pages.iter().filter(|page| **page & 1 == 1).count() * PAGE) as u64)
@@ -461,7 +477,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_whose_threads_are_many_or_unknown_does_not_fork() {
+    fn fork_fails_with_several_or_uncountable_threads() {
         let tasks = tempfile::tempdir().unwrap();
         let error = require_one_thread(&tasks.path().join("missing")).unwrap_err();
         assert!(error.to_string().contains("cannot count threads"), "{error}");
@@ -470,7 +486,7 @@ mod tests {
         assert!(require_one_thread(tasks.path()).is_ok());
         std::fs::create_dir(tasks.path().join("2")).unwrap();
         assert!(require_one_thread(tasks.path()).is_err());
-        // The test's own process has this thread and the harness's.
+        // The test process has this thread and the test harness's.
         assert!(fork().is_err());
     }
 }

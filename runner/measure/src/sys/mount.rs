@@ -1,4 +1,4 @@
-//! Files and file systems that are seen at a second place.
+//! Mounts that are removed on drop.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use nix::mount::{MsFlags, mount};
 
-/// Shows `file` at `place`, for reading only, in the sandbox's mount namespace: for those who may not pass through the folders
-/// that it lies in.
+/// Bind-mounts `file` read-only on the new file `place`, in the sandbox's mount namespace. For users who may not enter
+/// the folders above `file`.
 ///
 /// # Errors
-/// When the mount is refused.
-pub fn show(file: &Path, place: &Path) -> anyhow::Result<Shown> {
+/// If `place` cannot be created, or that of `mount(2)`.
+pub fn bind_read_only(file: &Path, place: &Path) -> anyhow::Result<MountGuard> {
     let none: Option<&str> = None;
-    let context = || format!("cannot show {} at {}", file.display(), place.display());
+    let context = || format!("cannot bind-mount {} on {}", file.display(), place.display());
     fs::File::create(place).with_context(context)?;
     mount(Some(file), place, none, MsFlags::MS_BIND, none).with_context(context)?;
-    // What was mounted with these flags keeps them; in a user namespace they cannot be taken off.
+    // A user namespace may not clear these flags of the original mount: a remount without them would fail.
     let kept = nix::sys::statvfs::statvfs(place).with_context(context)?.flags();
     let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     for (flag, mounted) in [
@@ -26,24 +26,24 @@ pub fn show(file: &Path, place: &Path) -> anyhow::Result<Shown> {
     ] {
         flags.set(flag, kept.contains(mounted));
     }
-    let shown = Shown(place.to_path_buf());
+    let guard = MountGuard(place.to_path_buf());
     mount(none, place, none, flags, none).with_context(context)?;
-    Ok(shown)
+    Ok(guard)
 }
 
-/// A file or file system that is shown at a second place; no longer when dropped.
+/// A mount; detached on drop.
 #[derive(Debug)]
-pub struct Shown(PathBuf);
+pub struct MountGuard(PathBuf);
 
-impl Shown {
-    /// What is mounted at `place`.
+impl MountGuard {
+    /// The guard of an existing mount at `place`.
     #[must_use]
-    pub fn at(place: &Path) -> Self {
+    pub fn of(place: &Path) -> Self {
         Self(place.to_path_buf())
     }
 }
 
-impl Drop for Shown {
+impl Drop for MountGuard {
     fn drop(&mut self) {
         let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
     }

@@ -1,8 +1,8 @@
-//! Processes by /proc.
+//! Facts about processes, read from /proc.
 
 use std::fs;
 
-/// The processes below `pid`, a parent before its children (`/proc/PID/task/TID/children`, proc(5)).
+/// PIDs of all descendants of process `pid`, parents before children (`/proc/PID/task/TID/children`, proc(5)).
 #[must_use]
 pub fn descendants(pid: u32) -> Vec<u32> {
     let children = |pid: u32| -> Vec<u32> {
@@ -21,10 +21,11 @@ pub fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
-/// The largest resident set of a process so far, bytes, from the text of `/proc/PID/status`. Unlike what `wait4(2)` accounts it leaves out
-/// what the process was before it executed its program: a fork of the runner.
+/// The peak resident set size in bytes, from the text of `/proc/PID/status`; `None` without a `VmHWM` line.
+///
+/// Unlike `ru_maxrss` of `wait4(2)`, it excludes the time before `execve`, when the process was a fork of the runner.
 #[must_use]
-pub fn largest_resident_set(status: &str) -> Option<u64> {
+pub fn peak_resident_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
@@ -36,13 +37,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_resident_set_is_read_in_bytes() {
-        assert_eq!(largest_resident_set("Name:\tx\nVmHWM:\t    1380 kB\nVmRSS:\t 900 kB\n"), Some(1380 * 1024));
-        assert_eq!(largest_resident_set("Name:\tx\n"), None);
+    fn peak_resident_set_size_is_converted_to_bytes() {
+        assert_eq!(peak_resident_bytes("Name:\tx\nVmHWM:\t    1380 kB\nVmRSS:\t 900 kB\n"), Some(1380 * 1024));
+        assert_eq!(peak_resident_bytes("Name:\tx\n"), None);
     }
 
     #[test]
-    fn a_child_is_among_the_descendants_until_it_is_reaped() {
+    fn descendants_include_a_child_until_it_is_reaped() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         assert!(descendants(std::process::id()).contains(&child.id()));
         child.kill().unwrap();

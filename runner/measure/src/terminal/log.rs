@@ -1,7 +1,8 @@
-//! What the program does between two results: events of `tracing`, to standard error and to a run's `run.log`.
+//! Log events (`tracing`), written to standard error and to a run's `run.log`.
 //!
-//! Nothing is written while a trial is timed: between [`timed`] and the drop of what it returns, no event is formatted; those that would be
-//! are counted ([`dropped`]). Code that runs there emits none, which a test holds.
+//! Nothing is written in a timed window, from [`open_timed_window`] to the drop of its guard: events are counted
+//! ([`dropped_events`]) and neither formatted nor written. Code in timed windows should emit no events; a test checks
+//! this.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -22,20 +23,27 @@ use tracing_subscriber::registry::Registry;
 
 use super::progress;
 
-/// Name of the log in a run's folder.
+/// File name of the log in a run's folder.
 pub const FILE: &str = "run.log";
-/// The variable that says what is written to standard error.
+/// Environment variable with the log levels of standard error.
 pub const VARIABLE: &str = "MICROBENCH_LOG";
-/// How the targets of all events of this program begin: the names of its crates. Those of libraries are never written.
+/// Prefix of the targets of this program's events: the names of its crates. Events of libraries are never written.
 const OWN: &str = "microbench";
 /// Most bytes of a run's log.
 const FILE_LIMIT: u64 = 8 << 20;
-/// What the log ends with when that is reached.
-const FULL: &str = "the log is full; later messages are left out\n";
-/// Most bytes that are held until there is a run to which they belong.
-const HELD_LIMIT: usize = 256 << 10;
+/// Last line of a log that has reached the limit.
+const FULL: &str = "the log is full; later messages are not written\n";
+/// Most bytes that are buffered until the run's folder exists.
+const BUFFER_LIMIT: usize = 256 << 10;
 
-/// What is written to standard error: a level, and others for targets.
+/// Log levels of standard error: a default level, and levels for single targets.
+///
+/// ```
+/// use microbench_measure::terminal::log::Levels;
+///
+/// assert!("warn,microbench_measure=debug".parse::<Levels>().is_ok());
+/// assert!("loud".parse::<Levels>().is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Levels {
     all: LevelFilter,
@@ -43,9 +51,9 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// Of so many `-v`; `None` without one.
-    fn of(verbose: u8) -> Option<Self> {
-        let all = match verbose {
+    /// The levels for a number of `-v` options; `None` for 0.
+    fn of(verbosity: u8) -> Option<Self> {
+        let all = match verbosity {
             0 => return None,
             1 => LevelFilter::INFO,
             _ => LevelFilter::DEBUG,
@@ -53,7 +61,7 @@ impl Levels {
         Some(Self { all, targets: Vec::new() })
     }
 
-    fn most(&self) -> LevelFilter {
+    fn most_verbose(&self) -> LevelFilter {
         self.targets.iter().map(|(_, level)| *level).chain([self.all]).max().unwrap_or(LevelFilter::OFF)
     }
 }
@@ -67,12 +75,12 @@ impl Default for Levels {
 impl FromStr for Levels {
     type Err = Coded;
 
-    /// Levels with commas between them, each alone or as TARGET=LEVEL: `info`, `warn,microbench_measure=debug`.
+    /// Parses levels separated by commas, each as LEVEL or TARGET=LEVEL: `info`, `warn,microbench_measure=debug`.
     fn from_str(text: &str) -> Result<Self, Coded> {
         let mut levels = Self::default();
         for part in text.split(',').map(str::trim) {
             let (target, level) = part.split_once('=').map_or(("", part), |(target, level)| (target, level));
-            let wrong = || {
+            let bad_value = || {
                 Code::BadValue.says(format!(
                     "{VARIABLE}: `{part}` is not a level (off, error, warn, info, debug, trace) or TARGET=LEVEL with a target \
                      such as microbench_measure"
@@ -85,109 +93,111 @@ impl FromStr for Levels {
                 "info" => LevelFilter::INFO,
                 "debug" => LevelFilter::DEBUG,
                 "trace" => LevelFilter::TRACE,
-                _ => return Err(wrong()),
+                _ => return Err(bad_value()),
             };
             match target {
-                "" if part.contains('=') => return Err(wrong()),
+                "" if part.contains('=') => return Err(bad_value()),
                 "" => levels.all = level,
                 target if target.starts_with(OWN) => levels.targets.push((target.to_owned(), level)),
-                _ => return Err(wrong()),
+                _ => return Err(bad_value()),
             }
         }
         Ok(levels)
     }
 }
 
-/// What `-v` and the variable say of standard error.
-static VERBOSE: AtomicU8 = AtomicU8::new(0);
+static VERBOSITY: AtomicU8 = AtomicU8::new(0);
 
-/// How often `-v` was given.
+/// Number of `-v` options.
 #[must_use]
-pub fn verbose() -> u8 {
-    VERBOSE.load(Ordering::Relaxed)
+pub fn verbosity() -> u8 {
+    VERBOSITY.load(Ordering::Relaxed)
 }
 
-/// The variable's text, if it is set.
+/// The value of [`VARIABLE`]; `None` if it is not set or empty.
 #[must_use]
 pub fn variable() -> Option<String> {
     std::env::var(VARIABLE).ok().filter(|text| !text.is_empty())
 }
 
-/// Begins to log: to standard error what `-v`, given so often, or else the variable says, warnings where neither says anything; for a
-/// run's log, if the command `keeps` one, all down to the level debug, which is held until [`keep_in`]. The first time counts.
+/// Starts logging. Later calls have no effect.
+///
+/// The levels of standard error are those of `verbosity`, the number of `-v` options; if that is 0, of the variable
+/// [`VARIABLE`]; else `warn`. If `has_run_log`, events up to the level `debug` are also kept for the run's log: in a
+/// buffer until [`write_to_run`].
 ///
 /// # Errors
-/// [`Code::BadValue`] for a variable that cannot be understood.
-pub fn start(verbose: u8, keeps: bool) -> Result<(), Coded> {
-    VERBOSE.store(verbose, Ordering::Relaxed);
-    let levels = match (Levels::of(verbose), variable()) {
+/// [`Code::BadValue`] if the variable cannot be parsed.
+pub fn start(verbosity: u8, has_run_log: bool) -> Result<(), Coded> {
+    VERBOSITY.store(verbosity, Ordering::Relaxed);
+    let levels = match (Levels::of(verbosity), variable()) {
         (Some(levels), _) => levels,
         (None, Some(text)) => text.parse()?,
         (None, None) => Levels::default(),
     };
-    start_with(&levels, keeps);
+    start_with(&levels, has_run_log);
     Ok(())
 }
 
-/// Begins to log as [`start`] does.
-pub fn start_with(levels: &Levels, keeps: bool) {
-    // A second one is not needed.
-    let _ = tracing::subscriber::set_global_default(subscriber(levels, keeps, || Message));
+/// Starts logging with the given levels of standard error (see [`start`]).
+pub fn start_with(levels: &Levels, has_run_log: bool) {
+    // Fails if logging was started before, as documented.
+    let _ = tracing::subscriber::set_global_default(subscriber(levels, has_run_log, || StderrWriter));
 }
 
-/// The subscriber that writes to `stderr` and, where one is kept, to the run's log.
+/// A subscriber that writes to `stderr` and, if `has_run_log`, to the run's log.
 fn subscriber<W: Write + 'static>(
     levels: &Levels,
-    keeps: bool,
+    has_run_log: bool,
     stderr: impl Fn() -> W + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync {
-    let kept = if keeps { LevelFilter::DEBUG } else { LevelFilter::OFF };
+    let run_log = if has_run_log { LevelFilter::DEBUG } else { LevelFilter::OFF };
     let targets = Targets::new().with_default(levels.all).with_targets(levels.targets.iter().cloned());
     let messages = fmt::layer().with_ansi(false).log_internal_errors(false).without_time().with_writer(stderr);
-    let log = fmt::layer().with_ansi(false).log_internal_errors(false).with_writer(|| Kept);
+    let log = fmt::layer().with_ansi(false).log_internal_errors(false).with_writer(|| RunLogWriter);
     Registry::default()
         .with(messages.with_filter(targets))
-        .with(log.with_filter(kept))
-        .with(Gate { most: levels.most().max(kept) })
+        .with(log.with_filter(run_log))
+        .with(TimedWindowFilter { most: levels.most_verbose().max(run_log) })
 }
 
-/// Timed windows that are open.
+/// Number of open timed windows.
 static WINDOWS: AtomicU32 = AtomicU32::new(0);
-/// Events that were not written because they were emitted in one.
+/// Number of events that were dropped in timed windows.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// A timed window: until this is dropped, no event is formatted or written.
+/// Guard of a timed window, which closes it on drop.
 #[derive(Debug)]
-pub struct Timed(());
+pub struct TimedWindow(());
 
-/// Opens a timed window.
+/// Opens a timed window, in which no event is formatted or written. Windows may overlap.
 #[must_use]
-pub fn timed() -> Timed {
+pub fn open_timed_window() -> TimedWindow {
     WINDOWS.fetch_add(1, Ordering::SeqCst);
-    Timed(())
+    TimedWindow(())
 }
 
-impl Drop for Timed {
+impl Drop for TimedWindow {
     fn drop(&mut self) {
         WINDOWS.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// Events of this process that were emitted in a timed window, and not written.
+/// Number of events that this process emitted in timed windows, which were not written.
 #[must_use]
-pub fn dropped() -> u64 {
+pub fn dropped_events() -> u64 {
     DROPPED.load(Ordering::SeqCst)
 }
 
-/// Lets no event through in timed windows, and none of a library ever.
-struct Gate {
-    /// The most that anything behind it takes.
+/// Discards all events of libraries, and all events in timed windows.
+struct TimedWindowFilter {
+    /// Most verbose level of the layers behind this filter.
     most: LevelFilter,
 }
 
-impl<S: Subscriber> Layer<S> for Gate {
+impl<S: Subscriber> Layer<S> for TimedWindowFilter {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // Asked anew each time, because a window opens and closes.
+        // `sometimes`, so that `enabled` is called for each event: windows open and close.
         if metadata.target().starts_with(OWN) { Interest::sometimes() } else { Interest::never() }
     }
 
@@ -207,12 +217,12 @@ impl<S: Subscriber> Layer<S> for Gate {
     }
 }
 
-/// Standard error, above the live line if there is one. An event is written in one piece.
-struct Message;
+/// Writes an event to standard error, above the live line if there is one.
+struct StderrWriter;
 
-impl Write for Message {
+impl Write for StderrWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        progress::say(String::from_utf8_lossy(line).trim_end());
+        progress::print_line(String::from_utf8_lossy(line).trim_end());
         Ok(line.len())
     }
 
@@ -221,57 +231,57 @@ impl Write for Message {
     }
 }
 
-/// Where the run's log is.
+/// Destination of the run's log.
 #[derive(Debug)]
 enum Sink {
-    /// There is no run yet.
-    Held(Vec<u8>),
-    /// In this file, which takes so many bytes more.
+    /// A buffer: the run's folder does not exist yet.
+    Buffer(Vec<u8>),
+    /// A file, with the number of bytes that it may still grow by.
     File(File, u64),
-    /// Nowhere any more.
-    Over,
+    /// None: the file is full or cannot be written.
+    Closed,
 }
 
-static SINK: Mutex<Sink> = Mutex::new(Sink::Held(Vec::new()));
+static SINK: Mutex<Sink> = Mutex::new(Sink::Buffer(Vec::new()));
 
 impl Sink {
-    /// Writes an event in one piece. What cannot be written is left out: a run does not end because its log does.
+    /// Writes an event in a single write. Errors are ignored, so that a run does not fail because of its log.
     fn write(&mut self, line: &[u8]) {
         let length = line.len() as u64;
         match self {
-            Self::Held(held) if held.len() + line.len() <= HELD_LIMIT => held.extend_from_slice(line),
+            Self::Buffer(buffer) if buffer.len() + line.len() <= BUFFER_LIMIT => buffer.extend_from_slice(line),
             Self::File(file, room) if *room >= length + FULL.len() as u64 => {
                 *room -= length;
                 drop(file.write_all(line));
             }
             Self::File(file, _) => {
                 drop(file.write_all(FULL.as_bytes()));
-                *self = Self::Over;
+                *self = Self::Closed;
             }
-            Self::Held(_) | Self::Over => {}
+            Self::Buffer(_) | Self::Closed => {}
         }
     }
 
-    /// A sink for the log of the run in `folder`, after what other sessions wrote.
+    /// Opens the log of the run in `folder` for appending.
     fn of(folder: &Path, limit: u64) -> io::Result<Self> {
         let options = &mut OpenOptions::new();
         let file =
             options.create(true).append(true).mode(0o644).custom_flags(libc::O_NOFOLLOW).open(folder.join(FILE))?;
         let room = limit.saturating_sub(file.metadata()?.len());
-        Ok(if room < FULL.len() as u64 { Self::Over } else { Self::File(file, room) })
+        Ok(if room < FULL.len() as u64 { Self::Closed } else { Self::File(file, room) })
     }
 }
 
-/// Keeps the log in the run's `folder` from here on, with what is held; after what earlier sessions wrote. A log that cannot be written
-/// is left out, with a warning.
-pub fn keep_in(folder: &Path) {
+/// Writes the buffered events, and all later events, to the log in the run's `folder`. It is appended to if an earlier
+/// session has written it. If it cannot be written, a warning is logged and there is no log.
+pub fn write_to_run(folder: &Path) {
     let opened = Sink::of(folder, FILE_LIMIT);
     let error = opened.as_ref().err().map(ToString::to_string);
     {
         let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *sink, opened.unwrap_or(Sink::Over));
-        if let Sink::Held(held) = before {
-            held.split_inclusive(|byte| *byte == b'\n').for_each(|line| sink.write(line));
+        let before = std::mem::replace(&mut *sink, opened.unwrap_or(Sink::Closed));
+        if let Sink::Buffer(buffer) = before {
+            buffer.split_inclusive(|byte| *byte == b'\n').for_each(|line| sink.write(line));
         }
     }
     if let Some(error) = error {
@@ -279,10 +289,10 @@ pub fn keep_in(folder: &Path) {
     }
 }
 
-/// The run's log, as the writer of one event.
-struct Kept;
+/// Writes an event to the run's log.
+struct RunLogWriter;
 
-impl Write for Kept {
+impl Write for RunLogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         SINK.lock().unwrap_or_else(PoisonError::into_inner).write(line);
         Ok(line.len())
@@ -300,17 +310,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_read_and_anything_else_is_refused_with_what_there_is() {
+    fn levels_are_parsed_and_the_error_lists_the_valid_levels() {
         let levels: Levels = "warn,microbench_measure=debug".parse().unwrap();
-        assert_eq!((levels.all, levels.most()), (LevelFilter::WARN, LevelFilter::DEBUG));
-        assert_eq!("off".parse::<Levels>().unwrap().most(), LevelFilter::OFF);
+        assert_eq!((levels.all, levels.most_verbose()), (LevelFilter::WARN, LevelFilter::DEBUG));
+        assert_eq!("off".parse::<Levels>().unwrap().most_verbose(), LevelFilter::OFF);
         for wrong in ["", "inof", "hyper=trace", "=debug", "microbench=", "info,"] {
             let error = wrong.parse::<Levels>().unwrap_err().to_string();
             assert!(error.contains("MICROBENCH_LOG") && error.contains("off, error, warn"), "{wrong}: {error}");
         }
     }
 
-    /// A writer whose text can be read.
+    /// A writer with readable content.
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
 
@@ -324,7 +334,7 @@ mod tests {
         }
     }
 
-    /// Fails the test when it is formatted.
+    /// Panics if it is formatted.
     struct Unformatted;
 
     impl std::fmt::Display for Unformatted {
@@ -334,18 +344,18 @@ mod tests {
     }
 
     #[test]
-    fn events_of_a_timed_window_are_counted_and_not_formatted_and_those_of_libraries_never_written() {
+    fn events_in_timed_windows_and_events_of_libraries_are_not_written() {
         let written = Shared::default();
         let stderr = written.clone();
         let levels = Levels { all: LevelFilter::TRACE, targets: Vec::new() };
         tracing::subscriber::with_default(subscriber(&levels, false, move || stderr.clone()), || {
             tracing::info!(n = 1, "before");
             tracing::error!(target: "hyper_util", "a library's");
-            let window = timed();
-            let before = dropped();
+            let window = open_timed_window();
+            let before = dropped_events();
             tracing::error!("{Unformatted}");
             tracing::trace!(unformatted = %Unformatted, "in it");
-            assert_eq!(dropped() - before, 2);
+            assert_eq!(dropped_events() - before, 2);
             drop(window);
             tracing::trace!("after");
         });
@@ -357,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_s_log_is_appended_to_and_bounded() {
+    fn run_log_is_appended_to_and_limited_in_size() {
         let folder = tempfile::tempdir().unwrap();
         let limit = 100 + FULL.len() as u64;
         let write = |text: &str| {

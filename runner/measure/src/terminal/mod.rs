@@ -1,4 +1,4 @@
-//! What the program prints: results, messages, progress, logs.
+//! Terminal output: results, messages, progress, logs.
 
 pub mod log;
 pub mod output;

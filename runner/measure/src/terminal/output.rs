@@ -1,9 +1,9 @@
-//! Everything that the program prints: results to standard output, messages to standard error.
+//! All output of the program: results to standard output, messages to standard error.
 //!
-//! A result that cannot be written is an error, because its reader must learn that it is not whole. A message that
-//! cannot be written is dropped: no place is left to say so, and a run does not end because its log does. The lints
-//! `print_stdout` and `print_stderr` hold the rest of the program to this module: `println!` panics where
-//! [`outln!`](crate::outln) returns an error.
+//! A result that cannot be written is an error, so that a reader does not use an incomplete result. A message that
+//! cannot be written is dropped, so that a run does not fail because of its messages. The lints `print_stdout` and
+//! `print_stderr` make the rest of the program use this module: `println!` panics where [`outln!`](crate::outln)
+//! returns an error.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
@@ -13,71 +13,80 @@ use microbench_formats::code::{Code, Coded};
 
 use crate::sys;
 
-/// Prints to standard output. The value is a `Result`, see [`output::print`](print).
+/// Prints to standard output. Evaluates to a `Result` (see [`output::print`](print)).
 #[macro_export]
 macro_rules! out {
     ($($text:tt)*) => { $crate::terminal::output::print(::std::format_args!($($text)*)) };
 }
 
-/// Prints a line to standard output. The value is a `Result`, see [`output::print`](print).
+/// Prints a line to standard output. Evaluates to a `Result` (see [`output::print`](print)).
+///
+/// ```
+/// use microbench_measure::outln;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// outln!("{} trials", 3)?;
+/// # Ok(())
+/// # }
+/// ```
 #[macro_export]
 macro_rules! outln {
     ($($text:tt)*) => { $crate::terminal::output::print(::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
 }
 
-/// Prints to standard error; does nothing where that fails.
+/// Prints to standard error; ignores errors.
 #[macro_export]
 macro_rules! err {
-    ($($text:tt)*) => { $crate::terminal::output::message(::std::format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::terminal::output::print_message(::std::format_args!($($text)*)) };
 }
 
-/// Prints a line to standard error; does nothing where that fails.
+/// Prints a line to standard error; ignores errors.
 #[macro_export]
 macro_rules! errln {
-    ($($text:tt)*) => { $crate::terminal::output::message(::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
+    ($($text:tt)*) => { $crate::terminal::output::print_message(::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
 }
 
-/// Whether SIGPIPE ends the process when its standard output has no reader.
-static ENDS_WITH_READER: AtomicBool = AtomicBool::new(false);
+/// Whether the process ends by SIGPIPE if standard output has no reader.
+static EXIT_ON_SIGPIPE: AtomicBool = AtomicBool::new(false);
 
-/// From now on SIGPIPE ends this process when its standard output has no reader, as in `microbench plan STUDY | head`.
-/// For commands that leave nothing half-made. Standard error is not concerned: the exit code still counts when nobody
-/// reads the messages.
-pub fn end_with_reader() {
-    ENDS_WITH_READER.store(true, Ordering::Relaxed);
+/// Makes this process end by SIGPIPE if standard output has no reader, as in `microbench plan STUDY | head`. For
+/// read-only commands. Standard error is not affected, so that the exit code is correct even if messages are not read.
+pub fn exit_on_sigpipe() {
+    EXIT_ON_SIGPIPE.store(true, Ordering::Relaxed);
 }
 
 /// Writes `text` to standard output.
 ///
 /// # Errors
-/// [`Code::NoOutput`] when standard output cannot be written to.
+/// [`Code::NoOutput`] if standard output cannot be written to.
 pub fn print(text: Arguments<'_>) -> Result<(), Coded> {
-    write_by(|out| out.write_fmt(text))
+    write_with(|out| out.write_fmt(text))
 }
 
-/// Writes to standard output what `write` writes to its argument, which has a buffer.
+/// Calls `write` with a buffered writer to standard output.
 ///
 /// # Errors
-/// [`Code::NoOutput`] when standard output cannot be written to, or `write` fails.
-pub fn write_by(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Coded> {
+/// [`Code::NoOutput`] if standard output cannot be written to, or `write` fails.
+pub fn write_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Coded> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    check(write(&mut out).and_then(|()| out.flush()))
+    check_written(write(&mut out).and_then(|()| out.flush()))
 }
 
-/// The outcome of writing to standard output.
+/// Converts the result of a write to standard output. Ends the process by SIGPIPE if the pipe has no reader and
+/// [`exit_on_sigpipe`] was called.
 ///
 /// # Errors
-/// [`Code::NoOutput`] when that failed.
-pub fn check(written: io::Result<()>) -> Result<(), Coded> {
+/// [`Code::NoOutput`] if the write failed.
+pub fn check_written(written: io::Result<()>) -> Result<(), Coded> {
     written.map_err(|error| {
-        if error.kind() == ErrorKind::BrokenPipe && ENDS_WITH_READER.load(Ordering::Relaxed) {
+        if error.kind() == ErrorKind::BrokenPipe && EXIT_ON_SIGPIPE.load(Ordering::Relaxed) {
             sys::end_by_sigpipe();
         }
         Code::NoOutput.says(format!("cannot write to standard output: {error}"))
     })
 }
 
-/// Writes `text` to standard error in one piece, so that lines of several processes do not mix.
-pub fn message(text: Arguments<'_>) {
+/// Writes `text` to standard error in a single write, so that lines of several processes do not mix. Ignores errors.
+pub fn print_message(text: Arguments<'_>) {
     drop(io::stderr().write_all(std::fmt::format(text).as_bytes()));
 }

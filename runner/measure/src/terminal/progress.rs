@@ -1,6 +1,6 @@
-//! What a person sees while something takes time: a live line on a terminal, plain lines where there is none.
+//! Progress of long operations on standard error: a live line on a terminal, plain lines elsewhere.
 //!
-//! Everything goes to standard error; standard output belongs to results. A live line is never wider than the terminal.
+//! A live line is never wider than the terminal.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,14 +12,14 @@ use microbench_formats::terminal::{WIDTH, cut, wrapped_to};
 use crate::errln;
 use crate::terminal::screen::Stream;
 
-/// The live line that there is, so that whoever has something to say says it above.
+/// The current live line. Other lines are printed above it.
 static LIVE: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// How often a live line is drawn.
+/// Redraw interval of a live line.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A line that stays, above the live one if there is one.
-pub fn say(text: &str) {
+/// Prints a line to standard error, above the live line if there is one.
+pub fn print_line(text: &str) {
     let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match live {
         Some(bar) => bar.suspend(|| errln!("{text}")),
@@ -31,13 +31,21 @@ fn set_live(bar: Option<ProgressBar>) {
     *LIVE.lock().unwrap_or_else(PoisonError::into_inner) = bar;
 }
 
-/// Columns of standard error.
+/// Width of standard error in columns; 100 if it is not a terminal.
 #[must_use]
 pub fn columns() -> usize {
     Stream::Err.columns().unwrap_or(WIDTH)
 }
 
-/// One thing that takes time. Finished by [`Step::done`]; dropped unfinished, it leaves its line as it stands.
+/// A long operation with a live line, finished by [`Step::done`]. On drop without that, the line stays as it is.
+///
+/// ```no_run
+/// use microbench_measure::terminal::progress::Step;
+///
+/// let step = Step::begin("kernel microvm-6.1");
+/// step.detail("unpacking");
+/// step.done("from the cache");
+/// ```
 #[derive(Debug)]
 pub struct Step {
     bar: ProgressBar,
@@ -47,7 +55,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Begins a step of unknown length: a spinner.
+    /// Begins a step of unknown duration, with a spinner.
     #[must_use]
     pub fn begin(text: impl Into<String>) -> Self {
         let step = Self::new(text.into(), ProgressStyle::with_template("{spinner} [{elapsed}] {wide_msg}").ok());
@@ -59,14 +67,14 @@ impl Step {
         step
     }
 
-    /// Begins a step that says itself how it goes: `line` makes the live line, for so many columns.
+    /// Begins a step with a custom live line: `line` renders it for a number of columns.
     #[must_use]
     pub fn live(text: impl Into<String>, line: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
         let line = Arc::new(line);
         let drawn = move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
-            // A last column that is written to makes some terminals begin another line.
+            // Some terminals start a new line when the last column is written.
             let columns = columns().saturating_sub(1);
-            // A line that cannot be written is a line that is not seen.
+            // `to` is a string buffer: the write cannot fail.
             let _ = write!(to, "{}", cut(&line(columns), columns));
         };
         let style = ProgressStyle::with_template("{line}").ok().map(|style| style.with_key("line", drawn));
@@ -86,20 +94,20 @@ impl Step {
         Self { bar, text, begun: Instant::now(), live }
     }
 
-    /// Whether there is a live line.
+    /// Whether the step has a live line: standard error is a terminal.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.live
     }
 
-    /// Shows what a spinner is at; only on a terminal.
+    /// Shows the current activity next to the spinner; does nothing without a terminal.
     pub fn detail(&self, text: &str) {
         if self.live {
             self.bar.set_message(format!("{}: {}", self.text, text.chars().take(200).collect::<String>()));
         }
     }
 
-    /// Ends the step with a line that stays.
+    /// Ends the step and prints a line with the result, and with the duration if it is at least one second.
     pub fn done(self, result: &str) {
         self.clear();
         let took = self.begun.elapsed();
@@ -109,7 +117,7 @@ impl Step {
         errln!("{}", Stream::Err.fold(&wrapped_to(columns(), &line, 2)));
     }
 
-    /// Takes the live line away, without a word.
+    /// Removes the live line without printing anything.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
         set_live(None);
@@ -125,16 +133,16 @@ impl Drop for Step {
     }
 }
 
-/// A time as a person says it, of which nothing is known at first.
+/// Formats an estimate of the remaining time; `None` while there is no estimate.
 #[must_use]
-pub fn about(left: Option<Duration>) -> String {
+pub fn format_remaining(left: Option<Duration>) -> String {
     left.map_or_else(|| "unknown time".to_owned(), |left| format!("about {:#}", HumanDuration(left)))
 }
 
-/// A bar of `columns` that is full to `share`.
+/// Renders a progress bar of `columns` columns, filled to `share` (0 to 1).
 #[must_use]
-pub fn bar(share: f64, columns: usize) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of some columns")]
+pub fn render_bar(share: f64, columns: usize) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and `columns`")]
     let full = ((share.clamp(0.0, 1.0) * columns as f64) as usize).min(columns);
     let head = usize::from(full < columns);
     let mut bar = "=".repeat(full);

@@ -1,4 +1,4 @@
-//! Where words go: whether there is a terminal, how wide it is, whether it gets colours.
+//! Properties of standard output and standard error: terminal, width, colours.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -6,22 +6,20 @@ use std::sync::OnceLock;
 use console::{Style, Term};
 use microbench_formats::terminal::{Room, folded};
 
-/// When to colour.
+/// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colour {
-    /// On a terminal, unless a variable says otherwise.
+    /// On a terminal, unless an environment variable overrides it.
     #[default]
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
 impl Colour {
-    /// As the command line has it.
+    /// The value of the option `--color`.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Always => "always",
@@ -30,32 +28,30 @@ impl Colour {
     }
 }
 
-/// Where words go.
+/// A standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// Standard output: results.
+    /// Standard output, for results.
     Out,
-    /// Standard error: progress and errors.
+    /// Standard error, for progress and errors.
     Err,
 }
 
-/// What the command line says.
-static CHOICE: OnceLock<Colour> = OnceLock::new();
+static COLOUR: OnceLock<Colour> = OnceLock::new();
 
-/// Takes what the command line says. The first time counts.
-pub fn choose(colour: Colour) {
-    // It is set once, at the start.
-    let _ = CHOICE.set(colour);
+/// Sets the value of the option `--color`. Later calls have no effect.
+pub fn set_colour(colour: Colour) {
+    let _ = COLOUR.set(colour);
 }
 
-/// What the command line said.
+/// The value of the option `--color`.
 #[must_use]
-pub fn choice() -> Colour {
-    CHOICE.get().copied().unwrap_or_default()
+pub fn colour() -> Colour {
+    COLOUR.get().copied().unwrap_or_default()
 }
 
 impl Stream {
-    /// Whether it is a terminal that understands more than lines.
+    /// Whether the stream is a terminal with cursor control (`TERM` is not `dumb`).
     #[must_use]
     pub fn is_terminal(self) -> bool {
         let terminal = match self {
@@ -65,17 +61,17 @@ impl Stream {
         terminal && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
     }
 
-    /// Whether it gets colours.
+    /// Whether to use colours on the stream.
     #[must_use]
     pub fn is_coloured(self) -> bool {
-        coloured(
-            choice(),
+        use_colours(
+            colour(),
             |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
             self.is_terminal(),
         )
     }
 
-    /// Columns of the terminal; `None` where there is none, or it does not say.
+    /// Width of the terminal in columns; `None` if the stream is not a terminal or the width is unknown.
     #[must_use]
     pub fn columns(self) -> Option<usize> {
         let term = match self {
@@ -86,31 +82,31 @@ impl Stream {
         Some(usize::from(columns)).filter(|columns| *columns > 0)
     }
 
-    /// The room for text.
+    /// The room for tables and text on the stream.
     #[must_use]
     pub fn room(self) -> Room {
         self.columns().map_or(Room::ANY, Room::of)
     }
 
-    /// `text`, plain, with no line wider than the terminal, if there is one.
+    /// Folds the plain `text` to the width of the terminal; returns it unchanged if the stream is not a terminal.
     #[must_use]
     pub fn fold(self, text: &str) -> String {
         self.columns().map_or_else(|| text.to_owned(), |columns| folded(text, columns))
     }
 
-    /// `text` in `style`, if it gets colours.
+    /// Applies `style` to `text` if the stream uses colours.
     #[must_use]
     pub fn paint(self, style: &Style, text: &str) -> String {
         if self.is_coloured() { style.clone().force_styling(true).apply_to(text).to_string() } else { text.to_owned() }
     }
 }
 
-/// Whether to colour: the command line, then `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR` (no-color.org, bixense.com/clicolors), then
-/// whether there is a terminal.
-fn coloured(choice: Colour, variable: impl Fn(&str) -> Option<String>, terminal: bool) -> bool {
+/// Whether to use colours. The option `--color` has precedence, then `NO_COLOR`, `CLICOLOR_FORCE` and `CLICOLOR`
+/// (no-color.org, bixense.com/clicolors), then whether the stream is a terminal.
+fn use_colours(colour: Colour, variable: impl Fn(&str) -> Option<String>, terminal: bool) -> bool {
     let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
     let on = |name: &str| variable(name).is_some_and(|value| !value.is_empty() && value != "0");
-    match choice {
+    match colour {
         Colour::Always => true,
         Colour::Never => false,
         Colour::Auto if set("NO_COLOR") => false,
@@ -124,13 +120,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_comes_before_variables_and_these_before_the_terminal() {
-        let of = |choice, variables: &[(&str, &str)], terminal| {
+    fn option_precedes_variables_which_precede_the_terminal() {
+        let of = |colour, variables: &[(&str, &str)], terminal| {
             let variable =
                 |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
-            coloured(choice, variable, terminal)
+            use_colours(colour, variable, terminal)
         };
-        for (choice, variables, terminal, coloured) in [
+        for (colour, variables, terminal, expected) in [
             (Colour::Auto, &[][..], true, true),
             (Colour::Auto, &[], false, false),
             (Colour::Auto, &[("NO_COLOR", "1")], true, false),
@@ -142,7 +138,7 @@ mod tests {
             (Colour::Always, &[("NO_COLOR", "1")], false, true),
             (Colour::Never, &[("CLICOLOR_FORCE", "1")], true, false),
         ] {
-            assert_eq!(of(choice, variables, terminal), coloured, "{choice:?} {variables:?} {terminal}");
+            assert_eq!(of(colour, variables, terminal), expected, "{colour:?} {variables:?} {terminal}");
         }
     }
 }

@@ -72,8 +72,8 @@ impl TrialExecution<'_> {
         }];
         let folders = Folders { scratch, console };
         // Open until all measurements are done, including that of the runner's own CPU time.
-        let (window, dropped) = (log::timed(), log::dropped());
-        let (available, cpu_before) = (memory::available(), sys::process_cpu_ns());
+        let (window, dropped) = (log::open_timed_window(), log::dropped_events());
+        let (available, cpu_before) = (memory::available_bytes(), sys::process_cpu_ns());
         let shared = Shared::new();
         let prepare = |vm| -> anyhow::Result<Vm> {
             let shared = shared.as_ref().map_err(|error| anyhow!("{error:#}"))?;
@@ -96,7 +96,7 @@ impl TrialExecution<'_> {
         };
         let cpu_ns = sys::process_cpu_ns().saturating_sub(cpu_before) as f64;
         // The host resources are released before the trial is recorded, and after everything is measured.
-        net::remove(reports.iter_mut().filter_map(|report| report.link.take()));
+        net::remove_links(reports.iter_mut().filter_map(|report| report.link.take()));
         for (report, vm) in reports.iter_mut().zip(0..) {
             report.add_trial_readings(vm, cpu_ns);
         }
@@ -106,7 +106,12 @@ impl TrialExecution<'_> {
         let disturbed = watched.end(reports.iter().zip(0..).filter_map(kernel_error).collect());
         drop(window);
         // More than zero is a bug: code that logs in a timed window takes its time.
-        debug!(trial = self.index, attempt = self.attempt, dropped = log::dropped() - dropped, "timed window closed");
+        debug!(
+            trial = self.index,
+            attempt = self.attempt,
+            dropped = log::dropped_events() - dropped,
+            "timed window closed"
+        );
         records.extend(reports.into_iter().flat_map(|report| report.records));
         records.extend(disturbed);
         records.push(Record::TrialEnd {

@@ -31,7 +31,7 @@ impl VmBuilder<'_> {
             written.with_context(|| format!("cannot write the disk regions of the workloads to {}", path.display()))?;
         }
         if parts.engine.guest.shares_kernel() {
-            if !self.isolation.is_own() {
+            if !self.isolation.has_own_user() {
                 let what = "a guest that shares its kernel: mounting the guest's file system requires root";
                 return Err(NotSupported(what.into()).into());
             }

@@ -72,7 +72,7 @@ impl VmBuilder<'_> {
     /// Places the kernel and the disk in the folder that becomes the VMM's root.
     fn jail(&mut self, root: &Path, disk: &Disk) -> anyhow::Result<()> {
         let parts = self.spec.parts;
-        if !self.isolation.is_own() {
+        if !self.isolation.has_own_user() {
             return Err(NotSupported("a jailed VMM: the jailer requires root".into()).into());
         }
         if parts.jailer.is_none() {
@@ -82,15 +82,15 @@ impl VmBuilder<'_> {
         fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
         let in_jail = |path: &str| root.join(path.trim_start_matches('/'));
         let kernel = parts.kernel.as_deref().context("a jailed VMM requires a guest kernel")?;
-        self.mounts.push(mount::show(kernel, &in_jail(launch::JAILED_KERNEL))?);
+        self.mounts.push(mount::bind_read_only(kernel, &in_jail(launch::JAILED_KERNEL))?);
         let target = in_jail(launch::JAILED_DISK);
         match disk {
-            Disk::Shared(path) => self.mounts.push(mount::show(path, &target)?),
+            Disk::Shared(path) => self.mounts.push(mount::bind_read_only(path, &target)?),
             Disk::Clone(path, _) => {
                 fs::hard_link(path, &target).with_context(|| format!("cannot link {}", target.display()))?
             }
         }
-        self.isolation.give(root)
+        self.isolation.chown_to_vmm(root)
     }
 
     /// Wraps the VMM's command line in that of its instrument. Returns the output file; `None` without an
@@ -99,7 +99,7 @@ impl VmBuilder<'_> {
         let Some(Instrument::Strace) = self.spec.instrument else { return Ok(None) };
         let strace = self.spec.parts.strace.as_deref().context("strace is missing from the run")?;
         let file = self.folder.join("strace");
-        launch.argv = strace::argv(strace, &file, &launch.argv);
+        launch.argv = strace::wrap_command(strace, &file, &launch.argv);
         Ok(Some(file))
     }
 
@@ -108,11 +108,11 @@ impl VmBuilder<'_> {
         for (name, content) in &launch.files {
             let path = launch.root.as_deref().unwrap_or(&self.folder).join(name);
             fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
-            self.isolation.give(&path)?;
+            self.isolation.chown_to_vmm(&path)?;
         }
         if let Disk::Clone(path, _) = disk {
-            self.isolation.give(path)?;
+            self.isolation.chown_to_vmm(path)?;
         }
-        self.isolation.give(&self.folder)
+        self.isolation.chown_to_vmm(&self.folder)
     }
 }

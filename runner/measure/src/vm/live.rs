@@ -36,7 +36,7 @@ impl Vm {
         let namespace = self
             .net
             .as_ref()
-            .map_or(Ok(None), |net| net.link.enter())
+            .map_or(Ok(None), |net| net.link.enter_namespace())
             .context("cannot enter the guest's network")
             .map_err(VmFailure::host(event::SPAWN))?;
         self.event(event::SPAWN);
@@ -171,7 +171,7 @@ impl Vm {
 
         self.check_isolation(process.id())?;
         if self.kvm && self.instrument_output.is_none() {
-            for (name, count) in kvm::exits(Path::new(kvm::DEBUGFS), process.id()) {
+            for (name, count) in kvm::read_exits(Path::new(kvm::DEBUGFS), process.id()) {
                 match count {
                     Ok(count) => self.reading(name, count as f64, "1"),
                     Err(reason) => self.missing_reading(name, "1", reason),

@@ -49,7 +49,7 @@ use crate::rendezvous::Rendezvous;
 use crate::sandbox::isolation::Isolation;
 use crate::sys;
 use crate::sys::clock::Instant;
-use crate::sys::mount::Shown;
+use crate::sys::mount::MountGuard;
 use crate::vm::api::ApiClient;
 use crate::workload::PreparedWorkload;
 
@@ -152,7 +152,7 @@ pub struct Vm {
     restored: bool,
     folder: PathBuf,
     /// Mounts of the VM: files in a jailed VMM's root, the root file system of a guest that shares the host's kernel.
-    mounts: Vec<Shown>,
+    mounts: Vec<MountGuard>,
     isolation: Isolation,
     /// Out-of-memory kills of the host's kernel before the trial; `None` if unknown.
     oom_kills: Option<u64>,
@@ -193,7 +193,7 @@ impl Vm {
     pub fn run(mut self, rendezvous: &Rendezvous) -> VmReport {
         let _guard = DeregisterOnDrop(rendezvous);
         // The trace follows the child of this thread, which forks the VMM.
-        let trace = self.traced.then(Trace::of_this_threads_child);
+        let trace = self.traced.then(Trace::open_for_next_child);
         rendezvous.release();
         let cpu_before = sys::thread_cpu_ns();
         let failure = self.run_to_exit(rendezvous).err();

@@ -19,7 +19,7 @@ impl VmBuilder<'_> {
         let files = [parts.program.as_path(), disk.path()].into_iter().chain(parts.kernel.as_deref());
         let mut cached_bytes = 0;
         for file in files {
-            let Some(bytes) = page_cache::forget(file)? else {
+            let Some(bytes) = page_cache::drop_pages(file)? else {
                 return Err(NotSupported(format!(
                     "a VM with a cold page cache: {} is on a file system in memory",
                     file.display()

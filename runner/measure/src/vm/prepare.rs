@@ -22,7 +22,7 @@ use super::{Deadlines, NotSupported, StartMode, Vm, VmSpec};
 use crate::host::resources::huge_pages;
 use crate::sandbox::isolation::Isolation;
 use crate::sys::clock::Instant;
-use crate::sys::mount::Shown;
+use crate::sys::mount::MountGuard;
 use crate::vm::api::ApiClient;
 
 /// State of a VM's preparation.
@@ -37,7 +37,7 @@ pub(super) struct VmBuilder<'a> {
     /// Events and readings so far.
     pub(super) records: Vec<Record>,
     /// Mounts of the VM so far.
-    pub(super) mounts: Vec<Shown>,
+    pub(super) mounts: Vec<MountGuard>,
 }
 
 impl<'a> VmBuilder<'a> {
@@ -96,7 +96,7 @@ impl Vm {
         if let Some(reason) = &parts.unfit {
             return Err(NotSupported(reason.clone()).into());
         }
-        if let Some(reason) = huge_pages::refusal(&parts.guest, u64::from(vm) + 1) {
+        if let Some(reason) = huge_pages::why_unavailable(&parts.guest, u64::from(vm) + 1) {
             return Err(NotSupported(reason).into());
         }
         let Some(slot) = SnapshotSlot::of(vm, cell, parts, folders.scratch)? else {

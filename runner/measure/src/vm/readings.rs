@@ -90,11 +90,11 @@ impl Vm {
             pid
         };
         let status = fs::read_to_string(format!("/proc/{pid}/status"));
-        let found = status.as_deref().map(isolation::read).unwrap_or_default();
+        let found = status.as_deref().map(isolation::parse_status).unwrap_or_default();
         if self.instrument_output.is_none() {
             self.record_isolation(pid, found);
         }
-        let checked = self.isolation.check(found, isolation::has_own_users(pid));
+        let checked = self.isolation.check(found, isolation::has_own_user_namespace(pid));
         checked.map_err(|problem| VmFailure::new(FailureReason::Host, ISOLATION, problem))
     }
 
@@ -106,7 +106,7 @@ impl Vm {
                 self.missing_reading(reading::VMM_OWN_ROOT, "1", format!("cannot read /proc/{pid}/root: {error}"));
             }
         }
-        match isolation::own_namespaces(pid) {
+        match isolation::count_own_namespaces(pid) {
             Ok(own) => self.reading(reading::VMM_OWN_NAMESPACES, f64::from(own), "1"),
             Err(error) => {
                 self.missing_reading(reading::VMM_OWN_NAMESPACES, "1", format!("cannot read /proc/{pid}/ns: {error}"));
@@ -135,7 +135,7 @@ impl Vm {
                 Err(format!("{NOT_APPLICABLE}a guest that shares the host's kernel has no memory of its own"))
             }
             Some(busy) => Err(format!("not read: other VMs of the trial {busy}")),
-            None => smaps::of_process(process.id(), self.memory_bytes),
+            None => smaps::read_process_memory(process.id(), self.memory_bytes),
         };
         let values = found.map(|Memory { guest, overhead }| {
             [overhead.pss, overhead.rss, guest.rss, (guest + overhead).pss].map(|bytes| bytes as f64)
@@ -176,9 +176,9 @@ impl Vm {
     /// Records the number of system calls from the output of strace.
     pub(super) fn record_system_calls(&mut self, file: &Path) {
         let total = fs::read_to_string(file).map_err(|error| format!("cannot read the output of strace: {error}"));
-        match total
-            .and_then(|table| strace::total(&table).ok_or_else(|| "the output of strace has no total".to_owned()))
-        {
+        match total.and_then(|table| {
+            strace::parse_total_calls(&table).ok_or_else(|| "the output of strace has no total".to_owned())
+        }) {
             Ok(total) => self.reading(reading::VMM_SYSTEM_CALLS, total as f64, "1"),
             Err(reason) => self.missing_reading(reading::VMM_SYSTEM_CALLS, "1", reason),
         }
@@ -186,9 +186,9 @@ impl Vm {
 
     /// Records the memory of a guest that shares the host's kernel: that of its processes and of its runtime.
     /// `getrusage(2)` is not used: these processes are smaller than the runner, whose size at the fork the
-    /// kernel accounts to them ([`processes::largest_resident_set`]).
+    /// kernel accounts to them ([`processes::peak_resident_bytes`]).
     pub(super) fn record_resident_set(&mut self, pid: u32) {
-        let of = |pid: u32| processes::largest_resident_set(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+        let of = |pid: u32| processes::peak_resident_bytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
         let all = [pid].into_iter().chain(processes::descendants(pid)).map(of);
         match all.sum::<Option<u64>>() {
             Some(bytes) => self.reading(reading::VMM_PEAK_RSS, bytes as f64, "bytes"),

@@ -105,7 +105,7 @@ impl SnapshotSlot {
             // Read-only: all VMs that are restored read the same file.
             fs::set_permissions(&target, fs::Permissions::from_mode(0o444))
                 .with_context(|| format!("cannot make {} read-only", target.display()))?;
-            vm.isolation.take_back(&target)?;
+            vm.isolation.chown_to_root(&target)?;
         }
         if let Disk::Clone(path, _) = &vm._disk {
             fs::rename(path, self.folder.join(DISK))

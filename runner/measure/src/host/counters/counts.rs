@@ -1,4 +1,4 @@
-//! What the machine counts about itself, and what the difference of two such counts says of the time between.
+//! Counters of the machine, and the interference that the difference between two reads shows.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,39 +9,40 @@ use microbench_formats::record::Interference;
 use crate::sys;
 use crate::sys::clock::Instant;
 
-/// Bytes that are read of one file.
+/// Most bytes that are read of a file.
 const FILE_LIMIT: u64 = 64 << 10;
-/// Length of a tick of `/proc/stat`: USER_HZ is 100 on every Linux (`man 5 proc`).
+/// Length of a tick of `/proc/stat`, ns: USER_HZ is 100 on all Linux systems (proc(5)).
 const TICK_NS: u64 = 10_000_000;
-/// Share of the time that a hypervisor may take away, or that tasks may wait for memory.
-const LITTLE: f64 = 0.01;
-/// CPU time of others that is let pass: a share of one CPU's time, and what ticks cannot tell.
-const OTHERS: f64 = 0.10;
+/// Tolerated share of time that the hypervisor steals, or that tasks wait for memory.
+const STOLEN_OR_WAITING_SHARE: f64 = 0.01;
+/// Tolerated CPU time of other processes, as a share of one CPU's time.
+const OTHERS_SHARE: f64 = 0.10;
+/// Tolerated CPU time of other processes, ns: five ticks, because of the resolution of ticks.
 const OTHERS_NS: u64 = 50_000_000;
 
-/// Counts since the machine's start. `None` where this machine does not count it.
+/// Counters since boot. `None` if this machine does not have the counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// When they were read.
+    /// Time of the read.
     pub at: Instant,
-    /// CPU time that anybody used, ns.
+    /// CPU time of all processes and interrupts, ns.
     pub busy_ns: Option<u64>,
-    /// CPU time that the hypervisor below gave to others, ns.
+    /// CPU time that the hypervisor gave to other guests, ns.
     pub stolen_ns: Option<u64>,
-    /// CPU time of this process and of its children that were reaped, ns.
+    /// CPU time of this process and of the children it has reaped, ns.
     pub own_ns: u64,
-    /// Times that a quota or the heat throttled a CPU.
+    /// Number of times that a cgroup quota or the temperature throttled a CPU.
     pub throttled: Option<u64>,
     /// Governors and frequency limits, as text.
     pub frequency: String,
-    /// Pages that went to or came from swap.
+    /// Pages that were swapped in or out.
     pub swapped: Option<u64>,
-    /// Time that some task waited for memory, ns.
+    /// Time during which at least one task waited for memory, ns.
     pub memory_wait_ns: Option<u64>,
 }
 
 impl Counts {
-    /// Reads the counts below `root`, which is `/` but in tests.
+    /// Reads the counters below `root`: `/`, except in tests.
     #[must_use]
     pub fn read(root: &Path) -> Self {
         let text = |path: &str| text(&root.join(path));
@@ -60,21 +61,24 @@ impl Counts {
     }
 }
 
-/// What disturbed the time between two counts; `cpus` is the machine's number of CPUs.
+/// Finds interference between two reads, each with a message that quantifies it. Empty without interference; a counter
+/// that is missing is ignored.
 #[must_use]
-pub fn judge(before: &Counts, after: &Counts) -> Vec<(Interference, String)> {
+pub fn find_interference(before: &Counts, after: &Counts) -> Vec<(Interference, String)> {
     let elapsed = after.at.0.saturating_sub(before.at.0).max(1);
     let grown = |of: fn(&Counts) -> Option<u64>| Some(of(after)?.saturating_sub(of(before)?));
     let share = |ns: u64| ns as f64 / elapsed as f64;
     let mut found = Vec::new();
-    if let Some(ns) = grown(|counts| counts.stolen_ns).filter(|ns| share(*ns) > LITTLE && *ns > TICK_NS) {
-        found.push((Interference::Stolen, format!("the hypervisor took {:.1} % of a CPU", share(ns) * 100.0)));
+    if let Some(ns) =
+        grown(|counts| counts.stolen_ns).filter(|ns| share(*ns) > STOLEN_OR_WAITING_SHARE && *ns > TICK_NS)
+    {
+        found.push((Interference::Stolen, format!("the hypervisor stole {:.1} % of a CPU", share(ns) * 100.0)));
     }
     let own = after.own_ns.saturating_sub(before.own_ns);
     if let Some(busy) = grown(|counts| counts.busy_ns) {
         let others = busy.saturating_sub(own);
-        if others > OTHERS_NS && share(others) > OTHERS {
-            found.push((Interference::Load, format!("others used {:.0} % of a CPU", share(others) * 100.0)));
+        if others > OTHERS_NS && share(others) > OTHERS_SHARE {
+            found.push((Interference::Load, format!("other processes used {:.0} % of a CPU", share(others) * 100.0)));
         }
     }
     if let Some(times) = grown(|counts| counts.throttled).filter(|times| *times > 0) {
@@ -87,8 +91,11 @@ pub fn judge(before: &Counts, after: &Counts) -> Vec<(Interference, String)> {
     if let Some(pages) = grown(|counts| counts.swapped).filter(|pages| *pages > 0) {
         found.push((Interference::Swap, format!("{pages} pages were swapped")));
     }
-    if let Some(ns) = grown(|counts| counts.memory_wait_ns).filter(|ns| share(*ns) > LITTLE) {
-        found.push((Interference::MemoryPressure, format!("tasks waited {:.1} % of the time", share(ns) * 100.0)));
+    if let Some(ns) = grown(|counts| counts.memory_wait_ns).filter(|ns| share(*ns) > STOLEN_OR_WAITING_SHARE) {
+        found.push((
+            Interference::MemoryPressure,
+            format!("tasks waited for memory {:.1} % of the time", share(ns) * 100.0),
+        ));
     }
     found
 }
@@ -99,8 +106,8 @@ fn text(path: &Path) -> Option<String> {
     Some(text)
 }
 
-/// Busy and stolen ticks of the line `cpu user nice system idle iowait irq softirq steal guest guest_nice`; guests' time is in
-/// the users' (`man 5 proc`).
+/// Busy and stolen ticks of the line `cpu user nice system idle iowait irq softirq steal guest guest_nice` of
+/// /proc/stat. `user` includes `guest` (proc(5)).
 pub(crate) fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let numbers: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
@@ -108,19 +115,20 @@ pub(crate) fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
     Some((user + nice + system + irq + softirq, steal))
 }
 
-/// The number after `name` in lines of names and numbers; 0 when it is not there.
+/// The number after `name` in a text with a name and a number on each line; 0 if it is missing.
 fn field(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
 }
 
-/// `total=` of the line `some ...` of a pressure file, µs, in ns (Documentation/accounting/psi.rst).
+/// The value of `total=` in the line `some ...` of a pressure file, converted from µs to ns
+/// (Documentation/accounting/psi.rst).
 fn waited_ns(pressure: &str) -> Option<u64> {
     let line = pressure.lines().find(|line| line.starts_with("some "))?;
     line.split_whitespace().find_map(|word| word.strip_prefix("total="))?.parse::<u64>().ok().map(|us| us * 1000)
 }
 
-/// Throttlings by the quota of the own control group, and by the heat of any CPU.
+/// Number of times that the quota of this process's cgroup, or the temperature of any CPU, caused throttling.
 fn throttled(root: &Path) -> Option<u64> {
     let groups = text(&root.join("proc/self/cgroup")).unwrap_or_default();
     let quota = groups.lines().find_map(|line| {
@@ -141,7 +149,7 @@ fn throttled(root: &Path) -> Option<u64> {
     (quota.is_some() || !heat.is_empty()).then(|| quota.unwrap_or(0) + heat.iter().sum::<u64>())
 }
 
-/// Governor and limits of the CPUs, each kind once.
+/// Governor and frequency limits of the CPUs, without duplicates.
 fn frequency(root: &Path) -> String {
     let of = |cpu: &Path| {
         ["scaling_governor", "scaling_min_freq", "scaling_max_freq"]
@@ -181,14 +189,14 @@ mod tests {
     }
 
     fn found(after: Counts) -> Vec<Interference> {
-        judge(&quiet(0), &after).into_iter().map(|(reason, _)| reason).collect()
+        find_interference(&quiet(0), &after).into_iter().map(|(reason, _)| reason).collect()
     }
 
     #[test]
-    fn a_quiet_second_is_valid() {
+    fn own_load_and_missing_counters_are_no_interference() {
         let own = Counts { busy_ns: Some(6_040 * MS), own_ns: 1_100 * MS, ..quiet(1000) };
         assert_eq!(found(own), []);
-        // What is not counted is not held against it.
+        // Missing counters are ignored.
         let blind = Counts {
             busy_ns: None,
             stolen_ns: None,
@@ -201,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn each_disturbance_is_named() {
+    fn each_kind_of_interference_is_found() {
         assert_eq!(found(Counts { stolen_ns: Some(30 * MS), ..quiet(1000) }), [Interference::Stolen]);
         assert_eq!(found(Counts { busy_ns: Some(5_900 * MS), ..quiet(1000) }), [Interference::Load]);
         assert_eq!(found(Counts { throttled: Some(4), ..quiet(1000) }), [Interference::Throttled]);
@@ -211,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_files_are_read_as_documented() {
+    fn counters_are_parsed_from_the_kernels_files() {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = root.path().join(path);

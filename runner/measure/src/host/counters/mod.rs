@@ -1,4 +1,4 @@
-//! What the host's kernel counts of a VMM and of the whole host.
+//! Counters and traces of the host's kernel, for a VMM or the whole host.
 
 pub mod counts;
 pub mod memory;

@@ -1,27 +1,31 @@
-//! What memory a VMM's processes have, off the kernel's `smaps`: the guest's apart from the VMM's own.
+//! Memory of a VMM's processes, read from `/proc/PID/smaps`: guest memory, and the VMM's overhead.
 //!
-//! The method is that of Firecracker's own tests (`tests/host_tools/memory.py` and `test_memory_overhead.py` of v1.12): every mapping
-//! counts but those of which the size is that of the guest's memory, or of a part into which the gap below 4 GiB splits it. Unlike
-//! there, a size that two mappings have, or none, is an error: a number that may be a guest's is no overhead. PSS, which Kata's
-//! tests take (`metrics/density/memory_usage.sh`), divides a page among those who map it, so that the PSS of all processes adds up;
-//! RSS counts it whole for each.
+//! The method is that of Firecracker's tests (`tests/host_tools/memory.py` and `test_memory_overhead.py` of v1.12). A
+//! mapping is guest memory if its size is that of the guest's memory, or of a part into which the gap below 4 GiB
+//! splits it. All other mappings are overhead. Unlike in those tests, it is an error if no mapping or several mappings
+//! have that size: overhead must not include guest memory.
+//!
+//! The proportional set size (PSS), which Kata's tests use (`metrics/density/memory_usage.sh`), divides a shared page
+//! among the processes that map it, so that the PSS of all processes adds up. The resident set size (RSS) counts the
+//! whole page for each process.
 
 use std::fs;
 use std::ops::{Add, Range};
 
 use crate::sys::processes;
 
-/// Guest memory below the gap where a guest has more: Firecracker since 1.13 and QEMU's microvm machine, and Firecracker before.
+/// Size of guest memory below the gap, if a guest has more: of Firecracker since 1.13 and QEMU's microvm machine; of
+/// Firecracker before 1.13.
 const BELOW_GAP: [u64; 2] = [3 << 30, 3328 << 20];
-/// Most processes that are looked at: a VMM and what it started.
+/// Most processes of a VMM, including descendants.
 const MOST_PROCESSES: usize = 64;
 
 /// Resident memory, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resident {
-    /// Each page divided by the number of those who map it.
+    /// Proportional set size.
     pub pss: u64,
-    /// Each page whole.
+    /// Resident set size.
     pub rss: u64,
 }
 
@@ -36,9 +40,9 @@ impl Add for Resident {
 /// A VMM's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// What the guest has touched of its memory.
+    /// Guest memory that has been touched.
     pub guest: Resident,
-    /// Everything else: the VMM's program, libraries, heap, stacks, and files that it maps.
+    /// All other memory: the VMM's program, libraries, heap, stacks and mapped files.
     pub overhead: Resident,
 }
 
@@ -56,11 +60,11 @@ impl Mapping {
     }
 }
 
-/// The memory of process `pid` and of its descendants, whose guest has `guest_bytes`.
+/// The memory of process `pid` and its descendants, whose guest has `guest_bytes` of memory.
 ///
 /// # Errors
-/// Why it cannot be had, in one line.
-pub fn of_process(pid: u32, guest_bytes: u64) -> Result<Memory, String> {
+/// The reason in one line: /proc cannot be read, or the guest memory cannot be identified.
+pub fn read_process_memory(pid: u32, guest_bytes: u64) -> Result<Memory, String> {
     let mut pids = vec![pid];
     pids.extend(processes::descendants(pid));
     if pids.len() > MOST_PROCESSES {
@@ -72,18 +76,19 @@ pub fn of_process(pid: u32, guest_bytes: u64) -> Result<Memory, String> {
     };
     let texts = pids.into_iter().map(text).collect::<Result<Vec<String>, String>>()?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    of_texts(&texts, guest_bytes)
+    parse_process_memory(&texts, guest_bytes)
 }
 
-/// The memory of processes with these `smaps`, whose guest has `guest_bytes`. One of them at least must map the guest's memory.
+/// The memory of the processes whose `smaps` are given and whose guest has `guest_bytes` of memory. At least one
+/// process must map the guest's memory.
 ///
 /// # Errors
-/// Why it cannot be had, in one line.
-pub fn of_texts(smaps: &[&str], guest_bytes: u64) -> Result<Memory, String> {
+/// The reason in one line: a text cannot be parsed, or the guest memory cannot be identified.
+pub fn parse_process_memory(smaps: &[&str], guest_bytes: u64) -> Result<Memory, String> {
     let (mut memory, mut found) = (Memory::default(), false);
     for text in smaps {
-        let mappings = mappings(text)?;
-        let guests = guest(&mappings, guest_bytes)?;
+        let mappings = parse_mappings(text)?;
+        let guests = find_guest_memory(&mappings, guest_bytes)?;
         found |= !guests.is_empty();
         for (at, mapping) in mappings.iter().enumerate() {
             let sum = if guests.contains(&at) { &mut memory.guest } else { &mut memory.overhead };
@@ -96,14 +101,14 @@ pub fn of_texts(smaps: &[&str], guest_bytes: u64) -> Result<Memory, String> {
     Err(format!("no mapping of the VMM has the size of the guest's memory, {} MiB", guest_bytes >> 20))
 }
 
-/// The mappings of a text of `smaps` (proc_pid_smaps(5)).
-fn mappings(smaps: &str) -> Result<Vec<Mapping>, String> {
+/// Parses the mappings of a `smaps` file (proc_pid_smaps(5)).
+fn parse_mappings(smaps: &str) -> Result<Vec<Mapping>, String> {
     let mut mappings: Vec<Mapping> = Vec::new();
     for line in smaps.lines() {
         let mut words = line.split_whitespace();
         let (Some(first), second) = (words.next(), words.next().unwrap_or_default()) else { continue };
         let Some(name) = first.strip_suffix(':') else {
-            let addresses = addresses(first).ok_or_else(|| format!("no line of smaps: {line:.80}"))?;
+            let addresses = parse_range(first).ok_or_else(|| format!("cannot parse this line of smaps: {line:.80}"))?;
             let writable = second.as_bytes().get(1) == Some(&b'w');
             mappings.push(Mapping { addresses, writable, resident: Resident::default() });
             continue;
@@ -114,48 +119,52 @@ fn mappings(smaps: &str) -> Result<Vec<Mapping>, String> {
             "Pss" => &mut mapping.resident.pss,
             _ => continue,
         };
-        *sum = second.parse::<u64>().map_err(|_| format!("no line of smaps: {line:.80}"))? * 1024;
+        *sum = second.parse::<u64>().map_err(|_| format!("cannot parse this line of smaps: {line:.80}"))? * 1024;
     }
     Ok(mappings)
 }
 
-/// `7f00-8000`, hexadecimal, the end after the begin.
-fn addresses(text: &str) -> Option<Range<u64>> {
+/// Parses an address range such as `7f00-8000` (hexadecimal); `None` if it is empty or malformed.
+fn parse_range(text: &str) -> Option<Range<u64>> {
     let (start, end) = text.split_once('-')?;
     let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).ok());
     Some(start?..end?).filter(|range| range.start < range.end)
 }
 
-/// Which mappings are the guest's memory; none where it is not mapped.
-fn guest(mappings: &[Mapping], bytes: u64) -> Result<Vec<usize>, String> {
+/// Indices of the mappings that are the guest's memory; empty if it is not mapped.
+fn find_guest_memory(mappings: &[Mapping], bytes: u64) -> Result<Vec<usize>, String> {
     let splits = BELOW_GAP.into_iter().filter(|below| bytes > *below).map(|below| vec![below, bytes - below]);
     for parts in std::iter::once(vec![bytes]).chain(splits) {
-        let found: Result<Vec<Option<usize>>, String> = parts.iter().map(|part| of_size(mappings, *part)).collect();
+        let found: Result<Vec<Option<usize>>, String> =
+            parts.iter().map(|part| find_writable(mappings, *part)).collect();
         if let Some(found) = found?.into_iter().collect() {
             return Ok(found);
         }
     }
-    Ok(run_of_size(mappings, bytes))
+    Ok(find_adjacent(mappings, bytes))
 }
 
-/// The one writable mapping of this size.
-fn of_size(mappings: &[Mapping], bytes: u64) -> Result<Option<usize>, String> {
+/// Index of the writable mapping of this size; `None` if no mapping has the size.
+///
+/// # Errors
+/// If several mappings have the size.
+fn find_writable(mappings: &[Mapping], bytes: u64) -> Result<Option<usize>, String> {
     let is = |(_, mapping): &(usize, &Mapping)| mapping.writable && mapping.size() == bytes;
     let found: Vec<usize> = mappings.iter().enumerate().filter(is).map(|(at, _)| at).collect();
     match found.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(*one)),
         several => Err(format!(
-            "{} mappings of the VMM have the size of the guest's memory, {} MiB: which one it is cannot be told",
+            "{} mappings of the VMM have the size of the guest's memory, {} MiB: cannot identify the guest's memory",
             several.len(),
             bytes >> 20
         )),
     }
 }
 
-/// Writable mappings that follow one another without a gap, with a gap or something else on either side, and have this size together:
-/// a region whose parts the kernel keeps apart, for instance because they were advised differently.
-fn run_of_size(mappings: &[Mapping], bytes: u64) -> Vec<usize> {
+/// Indices of adjacent writable mappings that form a region of this size; empty if no region has it. The kernel splits
+/// a region if its parts have, for example, different advice (`madvise(2)`).
+fn find_adjacent(mappings: &[Mapping], bytes: u64) -> Vec<usize> {
     let places: Vec<usize> = (0..mappings.len()).collect();
     let one_region = |a: &usize, b: &usize| {
         let (a, b) = (&mappings[*a], &mappings[*b]);
@@ -170,9 +179,9 @@ fn run_of_size(mappings: &[Mapping], bytes: u64) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// Firecracker 1.12.1 with a guest of 128 MiB, of which it has touched some.
+    /// Firecracker 1.12.1 with a guest of 128 MiB that has touched part of its memory.
     const FIRECRACKER: &str = include_str!("samples/firecracker.smaps");
-    /// QEMU 7.2's microvm machine with the same; without the mappings of its libraries.
+    /// The microvm machine of QEMU 7.2 with the same guest, without the mappings of QEMU's libraries.
     const QEMU: &str = include_str!("samples/qemu.smaps");
 
     const MIB: u64 = 1 << 20;
@@ -181,27 +190,33 @@ mod tests {
         Resident { pss: pss * 1024, rss: rss * 1024 }
     }
 
-    /// The sums are awk's.
+    /// The expected sums were computed by awk.
     #[test]
-    fn the_guests_memory_is_told_from_its_vmms() {
+    fn guest_memory_and_overhead_are_separated() {
         let firecracker = Memory { guest: kib(15_224, 15_224), overhead: kib(2_088, 2_092) };
-        assert_eq!(of_texts(&[FIRECRACKER], 128 * MIB), Ok(firecracker));
+        assert_eq!(parse_process_memory(&[FIRECRACKER], 128 * MIB), Ok(firecracker));
         let qemu = Memory { guest: kib(22_528, 22_528), overhead: kib(31_068, 31_072) };
-        assert_eq!(of_texts(&[QEMU], 128 * MIB), Ok(qemu));
-        // A second process counts with the first, whether it maps the guest's memory or not.
-        let both = of_texts(&[QEMU, FIRECRACKER], 128 * MIB).unwrap();
+        assert_eq!(parse_process_memory(&[QEMU], 128 * MIB), Ok(qemu));
+        // The memory of both processes is added up, whether the second one maps the guest's memory or not.
+        let both = parse_process_memory(&[QEMU, FIRECRACKER], 128 * MIB).unwrap();
         assert_eq!(both.guest, qemu.guest + firecracker.guest);
         assert_eq!(both.overhead, qemu.overhead + firecracker.overhead);
     }
 
     #[test]
-    fn a_guest_that_is_not_found_is_no_number() {
-        let none = of_texts(&[FIRECRACKER], 256 * MIB).unwrap_err();
+    fn guest_memory_that_is_not_found_is_an_error() {
+        let none = parse_process_memory(&[FIRECRACKER], 256 * MIB).unwrap_err();
         assert_eq!(none, "no mapping of the VMM has the size of the guest's memory, 256 MiB");
         let two = text(&[(0, 128 * MIB), (512 * MIB, 640 * MIB)]);
-        assert!(of_texts(&[&two], 128 * MIB).unwrap_err().starts_with("2 mappings of the VMM have the size"));
-        assert!(of_texts(&["what is this\n"], MIB).unwrap_err().contains("no line of smaps"));
-        assert!(of_texts(&["1000-2000 rw-p\nRss: many kB\n"], MIB).unwrap_err().contains("no line of smaps"));
+        assert!(
+            parse_process_memory(&[&two], 128 * MIB).unwrap_err().starts_with("2 mappings of the VMM have the size")
+        );
+        assert!(parse_process_memory(&["what is this\n"], MIB).unwrap_err().contains("cannot parse this line"));
+        assert!(
+            parse_process_memory(&["1000-2000 rw-p\nRss: many kB\n"], MIB)
+                .unwrap_err()
+                .contains("cannot parse this line")
+        );
     }
 
     fn text(ranges: &[(u64, u64)]) -> String {
@@ -209,24 +224,24 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_in_parts_is_found() {
+    fn guest_memory_in_parts_is_found() {
         for below in BELOW_GAP {
             let parts = text(&[(0, 4096), (1 << 40, (1 << 40) + below), (1 << 41, (1 << 41) + 4096 * MIB - below)]);
-            let found = of_texts(&[&parts], 4096 * MIB).unwrap();
+            let found = parse_process_memory(&[&parts], 4096 * MIB).unwrap();
             assert_eq!(found, Memory { guest: kib(8, 16), overhead: kib(4, 8) }, "{below}");
         }
         let run = text(&[(0, 4096), (64 * MIB, 96 * MIB), (96 * MIB, 192 * MIB), (256 * MIB, 257 * MIB)]);
-        assert_eq!(of_texts(&[&run], 128 * MIB).unwrap().guest, kib(8, 16));
-        // Of a larger region a part that has the size by chance is none.
+        assert_eq!(parse_process_memory(&[&run], 128 * MIB).unwrap().guest, kib(8, 16));
+        // Part of a larger region is not the guest's memory, even if it has the right size.
         let larger = text(&[(64 * MIB, 96 * MIB), (96 * MIB, 192 * MIB), (192 * MIB, 193 * MIB)]);
-        assert!(of_texts(&[&larger], 128 * MIB).is_err());
+        assert!(parse_process_memory(&[&larger], 128 * MIB).is_err());
         let gap = text(&[(64 * MIB, 96 * MIB), (97 * MIB, 193 * MIB)]);
-        assert!(of_texts(&[&gap], 128 * MIB).is_err());
+        assert!(parse_process_memory(&[&gap], 128 * MIB).is_err());
     }
 
     #[test]
-    fn this_process_has_no_guest() {
-        assert!(of_process(std::process::id(), 1 << 46).unwrap_err().contains("no mapping of the VMM"));
-        assert!(of_process(u32::MAX, MIB).unwrap_err().contains("cannot be read"));
+    fn this_process_has_no_guest_memory() {
+        assert!(read_process_memory(std::process::id(), 1 << 46).unwrap_err().contains("no mapping of the VMM"));
+        assert!(read_process_memory(u32::MAX, MIB).unwrap_err().contains("cannot be read"));
     }
 }

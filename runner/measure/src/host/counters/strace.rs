@@ -1,23 +1,24 @@
-//! `strace` around a VMM: how many system calls it makes.
+//! Counts a VMM's system calls with `strace`.
 //!
-//! The window is the VMM's whole life: from its `exec`, the call itself included, to its end, over all its threads. What is
-//! traced is slower by far, so it is never timed: this is for trials of their own.
+//! The count covers all threads of the VMM, from `execve` (included) to its end. Tracing slows the VMM down a lot, so
+//! that system calls are counted in separate trials, which are not timed.
 
 use std::path::Path;
 
-/// The argument vector that runs `argv` under the program `strace`, with the counts in `file`.
+/// The argument vector that runs `argv` under `strace`, which writes its table of counts to `file`.
 ///
-/// `-c` counts, `-f` follows threads, and of the table only the columns that [`total`] reads are asked for.
+/// `-c` counts, `-f` follows threads and child processes, and `-U` selects the columns that [`parse_total_calls`]
+/// reads.
 #[must_use]
-pub fn argv(strace: &Path, file: &Path, argv: &[String]) -> Vec<String> {
+pub fn wrap_command(strace: &Path, file: &Path, argv: &[String]) -> Vec<String> {
     let (strace, file) = (strace.display().to_string(), file.display().to_string());
     let own = [strace.as_str(), "-c", "-f", "-U", "calls,name", "-o", &file, "--"];
     own.into_iter().map(str::to_owned).chain(argv.iter().cloned()).collect()
 }
 
-/// The number of calls in the table's last line.
+/// The total number of calls: the last line of the table; `None` if the table is incomplete.
 #[must_use]
-pub fn total(table: &str) -> Option<u64> {
+pub fn parse_total_calls(table: &str) -> Option<u64> {
     let last = table.lines().rev().find(|line| !line.trim().is_empty())?;
     match last.split_whitespace().collect::<Vec<_>>().as_slice() {
         [calls, "total"] => calls.parse().ok(),
@@ -30,16 +31,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_total_is_read_off_the_last_line() {
+    fn total_is_read_from_the_last_line() {
         let table = "    calls syscall\n--------- ----------------\n       11 mmap\n        1 execve\n--------- ----------------\n       12 total\n";
-        assert_eq!(total(table), Some(12));
-        assert_eq!(total(""), None);
-        assert_eq!(total("    calls syscall\n       11 mmap\n"), None);
+        assert_eq!(parse_total_calls(table), Some(12));
+        assert_eq!(parse_total_calls(""), None);
+        assert_eq!(parse_total_calls("    calls syscall\n       11 mmap\n"), None);
     }
 
     #[test]
-    fn the_vmms_arguments_come_after_a_double_dash() {
-        let argv = argv(Path::new("/bin/strace"), Path::new("/run/counts"), &["/bin/vmm".into(), "-c".into()]);
+    fn arguments_of_the_vmm_follow_a_double_dash() {
+        let argv = wrap_command(Path::new("/bin/strace"), Path::new("/run/counts"), &["/bin/vmm".into(), "-c".into()]);
         assert_eq!(argv[argv.len() - 3..], ["--", "/bin/vmm", "-c"]);
     }
 }

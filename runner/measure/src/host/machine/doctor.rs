@@ -1,4 +1,4 @@
-//! Is this machine fit to measure on? Each check says what was found, why it matters and the command that mends it.
+//! Checks whether a machine is suitable for benchmarking. Each check reports what was found, why it matters, and a fix.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,42 +14,40 @@ use super::tree::{MOUNTS, Tree};
 use crate::artifacts::program::EMULATOR;
 use crate::host::counters::counts::cpu_ticks;
 
-/// How a check came out.
+/// Result of a check, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// As it should be.
     Ok,
-    /// It cannot be told here.
+    /// The machine does not provide the information.
     Unknown,
-    /// Numbers suffer.
+    /// Measurements are less accurate.
     Warn,
-    /// Nothing can be measured before it is mended.
+    /// Measurements are impossible until this is fixed.
     Bad,
 }
 
-/// One check.
+/// A check and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What is checked.
+    /// Name of what is checked, at most 24 characters.
     pub name: &'static str,
-    /// How it came out.
     pub state: State,
     /// What was found.
     pub found: String,
     /// Why it matters.
     pub why: &'static str,
-    /// The command that mends it; empty when there is nothing to mend, or no command.
+    /// A command or an instruction that fixes it; empty if `state` is [`State::Ok`] or there is no fix.
     pub remedy: String,
 }
 
-/// What a boot of a guest under KVM came to.
-pub type Boot = Result<(), String>;
+/// Whether a guest booted under KVM, or why not.
+pub type BootResult = Result<(), String>;
 
-/// What some studies need of the machine and others do not.
+/// A requirement that not every study has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
-    /// KVM, or the emulated host instead.
+pub enum Requirement {
+    /// KVM; without it, the emulated host is used.
     Kvm,
     /// Tap interfaces.
     Tun,
@@ -57,15 +55,15 @@ pub enum Need {
     Qemu,
     /// strace, which counts system calls.
     Strace,
-    /// mke2fs, which makes root file systems.
+    /// mke2fs, which creates root file systems.
     Mke2fs,
 }
 
-impl Need {
-    /// What `plan`, whose engines are `engines`, needs. `images_made` says that the cache has all of its root file
-    /// systems.
+impl Requirement {
+    /// The requirements of `plan`, whose engines are `engines`. `images_cached`: all of its root file systems are in
+    /// the cache.
     #[must_use]
-    pub fn of(plan: &Plan, engines: &[Engine], images_made: bool) -> BTreeSet<Self> {
+    pub fn of(plan: &Plan, engines: &[Engine], images_cached: bool) -> BTreeSet<Self> {
         let strace = plan.metrics.iter().any(|metric| metric.instrument == Some(Instrument::Strace));
         let qemu = |engine: &Engine| [EMULATOR, QEMU].contains(&engine.program.as_str());
         let all = [
@@ -73,25 +71,27 @@ impl Need {
             (Self::Tun, engines.iter().any(|engine| !engine.guest.shares_kernel())),
             (Self::Qemu, engines.iter().any(qemu)),
             (Self::Strace, strace),
-            (Self::Mke2fs, !images_made),
+            (Self::Mke2fs, !images_cached),
         ];
-        all.into_iter().filter_map(|(need, needed)| needed.then_some(need)).collect()
+        all.into_iter().filter_map(|(requirement, applies)| applies.then_some(requirement)).collect()
     }
 }
 
-/// Checks the machine of `tree`. `boot` is what a guest under KVM came to; `None` when none was tried. `study` is what
-/// the named study needs; `None` when no study is named, which may then need anything.
+/// Checks the machine of `tree`.
+///
+/// `boot` is the result of booting a guest under KVM; `None` if that was not tried. `study` contains the requirements
+/// of the study; `None` without a study, when all requirements are assumed.
 #[must_use]
-pub fn checks(tree: &Tree, boot: Option<&Boot>, study: Option<&BTreeSet<Need>>) -> Vec<Check> {
+pub fn checks(tree: &Tree, boot: Option<&BootResult>, study: Option<&BTreeSet<Requirement>>) -> Vec<Check> {
     let facts = Facts::read(tree);
-    let unneeded = |need| study.is_some_and(|needs| !needs.contains(&need));
+    let unneeded = |requirement| study.is_some_and(|required| !required.contains(&requirement));
     let mut checks = vec![
-        guest(boot, unneeded(Need::Kvm)),
-        device(tree, "/dev/kvm", KVM, unneeded(Need::Kvm)),
-        device(tree, "/dev/net/tun", TUN, unneeded(Need::Tun)),
+        guest_boot(boot, unneeded(Requirement::Kvm)),
+        device(tree, "/dev/kvm", KVM, unneeded(Requirement::Kvm)),
+        device(tree, "/dev/net/tun", TUN, unneeded(Requirement::Tun)),
         namespaces(tree),
     ];
-    let kvm_works = boot.map_or_else(|| tree.opens("/dev/kvm").is_ok(), Result::is_ok);
+    let kvm_works = boot.map_or_else(|| tree.open_device("/dev/kvm").is_ok(), Result::is_ok);
     checks.extend(programs(tree, kvm_works, study));
     checks.extend([
         governor(&facts),
@@ -110,25 +110,31 @@ pub fn checks(tree: &Tree, boot: Option<&Boot>, study: Option<&BTreeSet<Need>>) 
 }
 
 const QEMU: &str = "qemu-system-x86_64";
-const KVM: &str = "without it no VMM runs here; the emulated host takes its place, in virtual time";
-const TUN: &str = "each VM has a network interface of its own";
-const TURBO: &str = "the clock depends on heat and on what the other cores do";
-const SMT: &str = "two threads of one core slow each other down";
-const KSM: &str = "it merges pages of guests while they are measured";
+const KVM: &str = "without it no VMM can run here; trials run on the emulated host instead, in virtual time";
+const TUN: &str = "each VM has its own tap interface";
+const TURBO: &str = "the clock frequency depends on temperature and on the load of the other cores";
+const SMT: &str = "two hardware threads of a core slow each other down";
+const KSM: &str = "it merges guest pages during the measurement";
 
 fn check(name: &'static str, state: State, found: impl Into<String>, why: &'static str, remedy: &str) -> Check {
     let remedy = if state == State::Ok { String::new() } else { remedy.to_owned() };
     Check { name, state, found: found.into(), why, remedy }
 }
 
-fn guest(boot: Option<&Boot>, unneeded: bool) -> Check {
-    let why = "a device that opens is no proof: a guest is booted to its first answer";
+fn guest_boot(boot: Option<&BootResult>, unneeded: bool) -> Check {
+    let why = "that /dev/kvm opens does not prove that KVM works: a guest must boot and respond";
     match boot {
         None if unneeded => check("guest under KVM", State::Ok, "not tried; the study does not need it", why, ""),
-        Some(Ok(())) => check("guest under KVM", State::Ok, "it came up", why, ""),
+        Some(Ok(())) => check("guest under KVM", State::Ok, "a guest booted and responded", why, ""),
         Some(Err(reason)) => {
-            let found = format!("{reason}; trials execute on the emulated host, in virtual time");
-            check("guest under KVM", State::Warn, found, why, "run on hardware, or in a VM with nested virtualisation")
+            let found = format!("{reason}; trials run on the emulated host, in virtual time");
+            check(
+                "guest under KVM",
+                State::Warn,
+                found,
+                why,
+                "use a physical machine, or a VM with nested virtualisation",
+            )
         }
         None => check("guest under KVM", State::Unknown, "not tried", why, "microbench doctor STUDY"),
     }
@@ -136,8 +142,8 @@ fn guest(boot: Option<&Boot>, unneeded: bool) -> Check {
 
 fn device(tree: &Tree, path: &'static str, why: &'static str, unneeded: bool) -> Check {
     let bad = if path == "/dev/kvm" { State::Warn } else { State::Bad };
-    match tree.opens(path) {
-        Ok(()) => check(path, State::Ok, "it opens", why, ""),
+    match tree.open_device(path) {
+        Ok(()) => check(path, State::Ok, "can be opened", why, ""),
         Err(error) if unneeded => check(path, State::Ok, format!("{error}; the study does not need it"), why, ""),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             check(path, bad, "permission denied", why, &format!("sudo chmod 0666 {path}"))
@@ -150,19 +156,21 @@ fn device(tree: &Tree, path: &'static str, why: &'static str, unneeded: bool) ->
 }
 
 fn namespaces(tree: &Tree) -> Check {
-    let most = tree.number("/proc/sys/user/max_user_namespaces");
-    let allowed = tree.switch("/proc/sys/kernel/unprivileged_userns_clone");
-    let why = "a run lives in namespaces of its own, so that nothing of it is left behind";
+    let most = tree.read_number("/proc/sys/user/max_user_namespaces");
+    let allowed = tree.read_switch("/proc/sys/kernel/unprivileged_userns_clone");
+    let why = "a run uses namespaces of its own, so that nothing is left behind";
     let remedy = "sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000 (or run as root)";
     match (most, allowed) {
-        (Some(0), _) | (_, Some(false)) => check("user namespaces", State::Warn, "not for ordinary users", why, remedy),
+        (Some(0), _) | (_, Some(false)) => {
+            check("user namespaces", State::Warn, "disabled for ordinary users", why, remedy)
+        }
         (Some(most), _) => check("user namespaces", State::Ok, format!("up to {most}"), why, ""),
-        (None, _) => check("user namespaces", State::Unknown, "the kernel does not say", why, remedy),
+        (None, _) => check("user namespaces", State::Unknown, "unknown", why, remedy),
     }
 }
 
-/// Programs that the distribution installs. Without a study a missing one is bad when no study can do without it.
-fn programs(tree: &Tree, kvm_works: bool, study: Option<&BTreeSet<Need>>) -> Vec<Check> {
+/// Programs of the distribution. Without a study, a missing program is bad if every study needs it.
+fn programs(tree: &Tree, kvm_works: bool, study: Option<&BTreeSet<Requirement>>) -> Vec<Check> {
     let of = |name: &'static str, package: &str, why: &'static str, missing: State| {
         let (state, found) = match (tree.has_program(name), missing) {
             (true, _) => (State::Ok, "installed"),
@@ -171,14 +179,14 @@ fn programs(tree: &Tree, kvm_works: bool, study: Option<&BTreeSet<Need>>) -> Vec
         };
         check(name, state, found, why, &format!("make deps (Debian: apt install {package})"))
     };
-    let missing = |needed: &dyn Fn(&BTreeSet<Need>) -> bool, without_study: State| match study {
+    let missing = |is_needed: &dyn Fn(&BTreeSet<Requirement>) -> bool, without_study: State| match study {
         None => without_study,
-        Some(needs) if needed(needs) => State::Bad,
+        Some(required) if is_needed(required) => State::Bad,
         Some(_) => State::Ok,
     };
-    let emulated = |needs: &BTreeSet<Need>| needs.contains(&Need::Kvm) && !kvm_works;
+    let emulated = |required: &BTreeSet<Requirement>| required.contains(&Requirement::Kvm) && !kvm_works;
     let qemu = missing(
-        &|needs| needs.contains(&Need::Qemu) || emulated(needs),
+        &|required| required.contains(&Requirement::Qemu) || emulated(required),
         if kvm_works { State::Warn } else { State::Bad },
     );
     vec![
@@ -186,60 +194,60 @@ fn programs(tree: &Tree, kvm_works: bool, study: Option<&BTreeSet<Need>>) -> Vec
         of(
             "strace",
             "strace",
-            "metrics of system calls need it",
-            missing(&|needs| needs.contains(&Need::Strace), State::Warn),
+            "metrics that count system calls need it",
+            missing(&|required| required.contains(&Requirement::Strace), State::Warn),
         ),
         of(
             "mke2fs",
             "e2fsprogs",
-            "it makes root file systems that are not in the cache",
-            missing(&|needs| needs.contains(&Need::Mke2fs), State::Bad),
+            "it creates root file systems that are not in the cache",
+            missing(&|required| required.contains(&Requirement::Mke2fs), State::Bad),
         ),
     ]
 }
 
 fn governor(facts: &Facts) -> Check {
-    let why = "a clock that follows the load is slow when a VM starts";
+    let why = "a governor that follows the load has a low frequency when a VM starts";
     let remedy = "microbench doctor --tune";
     match &facts.power.governors {
         Some(all) if all.iter().all(|governor| governor == "performance") => {
             check("CPU governor", State::Ok, "performance", why, "")
         }
         Some(all) => check("CPU governor", State::Warn, all.join(", "), why, remedy),
-        None => check("CPU governor", State::Unknown, "the machine shows none (a VM?)", why, ""),
+        None => check("CPU governor", State::Unknown, "no governor is visible (is this a VM?)", why, ""),
     }
 }
 
-/// A check of what should be off.
+/// Checks a switch that should be off.
 fn switch(name: &'static str, on: Option<bool>, why: &'static str, remedy: &str) -> Check {
     match on {
         Some(true) => check(name, State::Warn, "on", why, remedy),
         Some(false) => check(name, State::Ok, "off", why, ""),
-        None => check(name, State::Unknown, "the machine does not say", why, ""),
+        None => check(name, State::Unknown, "unknown", why, ""),
     }
 }
 
 fn huge_pages(facts: &Facts) -> Check {
-    let why = "with `always` a guest's memory is huge or small by chance; say `madvise` or `never`";
+    let why = "with `always`, the kernel may back a guest's memory by huge pages in one trial and not in the next";
     let remedy = "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled";
     match facts.memory.transparent_huge_pages.as_deref() {
         Some("always") => check("transparent huge pages", State::Warn, "always", why, remedy),
         Some(mode) => check("transparent huge pages", State::Ok, mode, why, ""),
-        None => check("transparent huge pages", State::Unknown, "the machine does not say", why, ""),
+        None => check("transparent huge pages", State::Unknown, "unknown", why, ""),
     }
 }
 
 fn swap(facts: &Facts) -> Check {
-    let why = "a guest whose pages are swapped measures the disk";
+    let why = "a guest whose pages are swapped out waits for the disk";
     match facts.memory.swap_used_bytes {
         Some(0) => check("swap", State::Ok, "not in use", why, ""),
         Some(bytes) => check("swap", State::Warn, format!("{} MiB in use", bytes >> 20), why, "sudo swapoff -a"),
-        None => check("swap", State::Unknown, "the machine does not say", why, ""),
+        None => check("swap", State::Unknown, "unknown", why, ""),
     }
 }
 
 fn favordynmods(tree: &Tree) -> Check {
-    let why = "without it each new VM waits for a grace period of the kernel when threads change their control group";
+    let why = "without it, each new VM waits for an RCU grace period when its threads change their control group";
     let mounts = tree.read(MOUNTS).map(|text| parse::mounts(&text)).unwrap_or_default();
     match mounts.iter().find(|mount| mount.kind == "cgroup2") {
         None => check("cgroup favordynmods", State::Ok, "no cgroup v2", why, ""),
@@ -248,79 +256,79 @@ fn favordynmods(tree: &Tree) -> Check {
     }
 }
 
-/// Entries of the neighbour table from which on the kernel throws some away: three sysctls, of which the last is the limit.
+/// Checks the maximum size of the neighbour (ARP) table, `gc_thresh3`.
 fn neighbours(tree: &Tree) -> Check {
-    let why = "each VM has an entry; beyond the limit packets to new guests are lost";
-    match tree.number("/proc/sys/net/ipv4/neigh/default/gc_thresh3") {
+    let why = "each VM has an entry; beyond the limit, packets to new guests are lost";
+    match tree.read_number("/proc/sys/net/ipv4/neigh/default/gc_thresh3") {
         Some(limit) if limit >= 4096 => check("neighbour table", State::Ok, format!("up to {limit}"), why, ""),
         Some(limit) => check("neighbour table", State::Warn, format!("up to {limit}"), why, "microbench doctor --tune"),
-        None => check("neighbour table", State::Unknown, "the machine does not say", why, ""),
+        None => check("neighbour table", State::Unknown, "unknown", why, ""),
     }
 }
 
 fn load(tree: &Tree, facts: &Facts) -> Check {
-    let why = "what else runs takes CPU time from the guests; trials that it disturbs are run again";
-    let load = tree.word("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    let why = "other processes take CPU time from the guests; disturbed trials are retried";
+    let load = tree.read_trimmed("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
     match load.zip(facts.cpu.online) {
         Some((load, cpus)) if load > 0.2 * f64::from(cpus) => {
             let found = format!("{load:.2} on {cpus} CPUs");
-            check("load", State::Warn, found, why, "see `top` for who it is, and end it")
+            check("load", State::Warn, found, why, "find the processes with `top` and stop them")
         }
         Some((load, cpus)) => check("load", State::Ok, format!("{load:.2} on {cpus} CPUs"), why, ""),
-        None => check("load", State::Unknown, "the machine does not say", why, ""),
+        None => check("load", State::Unknown, "unknown", why, ""),
     }
 }
 
 fn stolen(tree: &Tree) -> Check {
-    let why = "a hypervisor below takes CPU time at moments of its own; trials that it disturbs are run again";
+    let why = "the hypervisor below takes CPU time at random moments; disturbed trials are retried";
     let ticks = tree.read("/proc/stat").as_deref().and_then(cpu_ticks);
     match ticks.map(|(busy, stolen)| stolen as f64 / (busy + stolen).max(1) as f64) {
         Some(share) if share > 0.01 => {
-            let found = format!("{:.0} % of the CPU time that was wanted since boot", share * 100.0);
-            check("stolen time", State::Warn, found, why, "measure on hardware, or on the emulated host")
+            let found = format!("{:.0} % of the CPU time requested since boot", share * 100.0);
+            check("stolen time", State::Warn, found, why, "use a physical machine, or the emulated host")
         }
         Some(_) => check("stolen time", State::Ok, "less than 1 %", why, ""),
-        None => check("stolen time", State::Unknown, "the machine does not say", why, ""),
+        None => check("stolen time", State::Unknown, "unknown", why, ""),
     }
 }
 
 fn memory(facts: &Facts) -> Check {
-    let why = "twenty guests of 512 MiB and the emulated host want about 12 GiB";
+    let why = "twenty guests of 512 MiB and the emulated host need about 12 GiB";
     match facts.memory.available_bytes {
         Some(bytes) if bytes >= 12 << 30 => {
             check("memory", State::Ok, format!("{} GiB available", bytes >> 30), why, "")
         }
         Some(bytes) => {
             let found = format!("{:.1} GiB available", bytes as f64 / f64::from(1 << 30));
-            check("memory", State::Warn, found, why, "choose fewer VMs at once, or less memory_mib")
+            check("memory", State::Warn, found, why, "reduce the concurrency of the study, or memory_mib")
         }
-        None => check("memory", State::Unknown, "the machine does not say", why, ""),
+        None => check("memory", State::Unknown, "unknown", why, ""),
     }
 }
 
-/// The checks as text.
+/// Renders the checks as a table, followed by a summary line.
 #[must_use]
-pub fn text(checks: &[Check]) -> String {
+pub fn render_checks(checks: &[Check]) -> String {
     let mut out = String::new();
-    for one in checks {
-        let word = match one.state {
+    for check in checks {
+        let state = match check.state {
             State::Ok => "ok",
             State::Unknown => "?",
             State::Warn => "warn",
             State::Bad => "BAD",
         };
-        let _ = writeln!(out, "{word:4}  {:24} {}", one.name, one.found);
-        if one.state > State::Unknown {
-            let _ = writeln!(out, "      {:24} why: {}", "", one.why);
-            if !one.remedy.is_empty() {
-                let _ = writeln!(out, "      {:24} try: {}", "", one.remedy);
+        let _ = writeln!(out, "{state:4}  {:24} {}", check.name, check.found);
+        if check.state > State::Unknown {
+            let _ = writeln!(out, "      {:24} why: {}", "", check.why);
+            if !check.remedy.is_empty() {
+                let _ = writeln!(out, "      {:24} try: {}", "", check.remedy);
             }
         }
     }
     let count = |state| checks.iter().filter(|check| check.state == state).count();
     let _ = writeln!(
         out,
-        "\n{} checks: {} ok, {} cannot be told, {} warnings, {} bad",
+        "\n{} checks: {} ok, {} unknown, {} warnings, {} bad",
         checks.len(),
         count(State::Ok),
         count(State::Unknown),

@@ -1,4 +1,4 @@
-//! What a machine is, as far as it bears on a measurement. What cannot be read is `null`, never a guess.
+//! Facts about a machine that affect measurements. A fact that cannot be read is `null`, never a guess.
 
 use std::collections::BTreeMap;
 
@@ -9,112 +9,111 @@ use super::tree::{MOUNTS, Tree};
 
 const CPUS: &str = "/sys/devices/system/cpu";
 
-/// A machine.
+/// Facts about a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Processors.
     pub cpu: Cpu,
     /// Frequencies and idle states.
     pub power: Power,
-    /// The kernel.
     pub kernel: Kernel,
-    /// KVM, where its module is there.
+    /// `None` if no KVM module is loaded.
     pub kvm: Option<Kvm>,
-    /// Memory.
     pub memory: Memory,
-    /// Version of the control groups that have the controllers.
+    /// Version of the control group hierarchy that has the controllers: 1 or 2.
     pub cgroup_version: Option<u32>,
 }
 
 /// Processors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpu {
-    /// What the processor says of itself.
+    /// The first processor of /proc/cpuinfo.
     #[serde(flatten)]
     pub processor: CpuInfo,
-    /// Logical CPUs on line.
+    /// Number of online logical CPUs.
     pub online: Option<u32>,
-    /// Two threads of one core are in use.
+    /// Whether two threads of one core are in use.
     pub smt_active: Option<bool>,
-    /// What `smt/control` says: `on`, `off`, `forceoff`, `notsupported`, `notimplemented`.
+    /// Content of `smt/control`: `on`, `off`, `forceoff`, `notsupported`, `notimplemented`.
     pub smt_control: Option<String>,
-    /// Nodes of memory.
+    /// Number of NUMA nodes.
     pub numa_nodes: Option<u32>,
-    /// What the kernel does about each vulnerability.
+    /// The kernel's mitigation of each vulnerability.
     pub mitigations: BTreeMap<String, String>,
 }
 
 /// Frequencies and idle states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Power {
-    /// The driver of the frequencies.
+    /// The cpufreq driver.
     pub driver: Option<String>,
-    /// The governors in use, without repetition.
+    /// The governors in use, without duplicates.
     pub governors: Option<Vec<String>>,
-    /// Frequencies above the nominal one are allowed.
+    /// Whether frequencies above the nominal one are allowed.
     pub turbo: Option<bool>,
-    /// The driver of the idle states.
+    /// The cpuidle driver.
     pub idle_driver: Option<String>,
     /// The idle states of the first CPU.
     pub idle_states: Option<Vec<IdleState>>,
 }
 
-/// An idle state.
+/// A CPU idle state (C-state).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdleState {
-    /// Name, such as `C6`.
+    /// For example `C6`.
     pub name: Option<String>,
-    /// Time to leave it, microseconds.
+    /// Exit latency, microseconds.
     pub latency_us: Option<u64>,
-    /// It is not entered.
     pub disabled: Option<bool>,
 }
 
-/// The kernel.
+/// The host's kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kernel {
-    /// Release, such as `6.1.0-28-amd64`.
+    /// For example `6.1.0-28-amd64`.
     pub release: Option<String>,
-    /// The whole version, with compiler and time of the build.
+    /// Content of /proc/version, with compiler and build time.
     pub version: Option<String>,
-    /// Command line.
     pub command_line: Option<String>,
 }
 
-/// KVM.
+/// KVM's modules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kvm {
-    /// The module of the processor's kind: `kvm_intel`, `kvm_amd`.
+    /// The vendor module: `kvm_intel` or `kvm_amd`.
     pub module: Option<String>,
-    /// Parameters that can be read, as `MODULE.PARAMETER`.
+    /// Readable parameters by `MODULE.PARAMETER`.
     pub parameters: BTreeMap<String, String>,
-    /// Guests may be hosts.
+    /// Whether nested virtualisation is enabled.
     pub nested: Option<bool>,
 }
 
-/// Memory.
+/// Memory of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// All of it, bytes.
     pub total_bytes: Option<u64>,
-    /// What was to be had without swapping, bytes.
+    /// `MemAvailable`: memory available without swapping, bytes.
     pub available_bytes: Option<u64>,
-    /// Number of huge pages set aside.
+    /// Number of huge pages in the default pool.
     pub huge_pages: Option<u64>,
-    /// Size of one, bytes.
+    /// Size of a huge page of the default pool, bytes.
     pub huge_page_bytes: Option<u64>,
     /// Mode of transparent huge pages: `always`, `madvise`, `never`.
     pub transparent_huge_pages: Option<String>,
-    /// State of the merging of equal pages: 0 off, 1 on, 2 off and unmerged.
+    /// State of kernel same-page merging: 0 off, 1 on, 2 off and unmerged.
     pub ksm_run: Option<u64>,
-    /// Swap space, bytes.
     pub swap_total_bytes: Option<u64>,
-    /// Swap space in use, bytes.
     pub swap_used_bytes: Option<u64>,
 }
 
 impl Facts {
-    /// Reads the machine of `tree`.
+    /// Reads the facts about the machine of `tree`.
+    ///
+    /// ```
+    /// use microbench_measure::host::machine::{facts::Facts, tree::Tree};
+    ///
+    /// let facts = Facts::read(&Tree::machine());
+    /// println!("{:?} online CPUs, governors {:?}", facts.cpu.online, facts.power.governors);
+    /// ```
     #[must_use]
     pub fn read(tree: &Tree) -> Self {
         let mounts = tree.read(MOUNTS).map(|text| parse::mounts(&text));
@@ -122,9 +121,9 @@ impl Facts {
             cpu: cpu(tree),
             power: power(tree),
             kernel: Kernel {
-                release: tree.word("/proc/sys/kernel/osrelease"),
-                version: tree.word("/proc/version"),
-                command_line: tree.word("/proc/cmdline"),
+                release: tree.read_trimmed("/proc/sys/kernel/osrelease"),
+                version: tree.read_trimmed("/proc/version"),
+                command_line: tree.read_trimmed("/proc/cmdline"),
             },
             kvm: kvm(tree),
             memory: memory(tree),
@@ -136,58 +135,59 @@ impl Facts {
 fn cpu(tree: &Tree) -> Cpu {
     let text = tree.read("/proc/cpuinfo").unwrap_or_default();
     let vulnerabilities = format!("{CPUS}/vulnerabilities");
-    let mitigation = |name: String| Some((name.clone(), tree.word(&format!("{vulnerabilities}/{name}"))?));
-    let nodes = u32::try_from(tree.numbered("/sys/devices/system/node", "node").len()).ok();
+    let mitigation = |name: String| Some((name.clone(), tree.read_trimmed(&format!("{vulnerabilities}/{name}"))?));
+    let nodes = u32::try_from(tree.list_numbered("/sys/devices/system/node", "node").len()).ok();
     Cpu {
         processor: parse::cpuinfo(&text),
-        online: tree.read(&format!("{CPUS}/online")).and_then(|list| parse::count(&list)),
-        smt_active: tree.switch(&format!("{CPUS}/smt/active")),
-        smt_control: tree.word(&format!("{CPUS}/smt/control")),
+        online: tree.read(&format!("{CPUS}/online")).and_then(|list| parse::count_listed(&list)),
+        smt_active: tree.read_switch(&format!("{CPUS}/smt/active")),
+        smt_control: tree.read_trimmed(&format!("{CPUS}/smt/control")),
         numa_nodes: nodes.filter(|nodes| *nodes > 0),
-        mitigations: tree.names(&vulnerabilities).into_iter().filter_map(mitigation).collect(),
+        mitigations: tree.list_folder(&vulnerabilities).into_iter().filter_map(mitigation).collect(),
     }
 }
 
 fn power(tree: &Tree) -> Power {
-    let cpus = tree.numbered(CPUS, "cpu");
+    let cpus = tree.list_numbered(CPUS, "cpu");
     let mut governors: Vec<String> =
-        cpus.iter().filter_map(|cpu| tree.word(&format!("{CPUS}/{cpu}/cpufreq/scaling_governor"))).collect();
+        cpus.iter().filter_map(|cpu| tree.read_trimmed(&format!("{CPUS}/{cpu}/cpufreq/scaling_governor"))).collect();
     governors.sort();
     governors.dedup();
     let first = cpus.first().map(|cpu| format!("{CPUS}/{cpu}"));
     let in_first = |name: &str| first.as_ref().map(|first| format!("{first}/{name}"));
     let states = in_first("cpuidle").map(|folder| {
         let state = |name: &String| IdleState {
-            name: tree.word(&format!("{folder}/{name}/name")),
-            latency_us: tree.number(&format!("{folder}/{name}/latency")),
-            disabled: tree.switch(&format!("{folder}/{name}/disable")),
+            name: tree.read_trimmed(&format!("{folder}/{name}/name")),
+            latency_us: tree.read_number(&format!("{folder}/{name}/latency")),
+            disabled: tree.read_switch(&format!("{folder}/{name}/disable")),
         };
-        tree.numbered(&folder, "state").iter().map(state).collect::<Vec<_>>()
+        tree.list_numbered(&folder, "state").iter().map(state).collect::<Vec<_>>()
     });
-    let no_turbo = tree.switch(&format!("{CPUS}/intel_pstate/no_turbo"));
+    let no_turbo = tree.read_switch(&format!("{CPUS}/intel_pstate/no_turbo"));
     Power {
-        driver: in_first("cpufreq/scaling_driver").and_then(|path| tree.word(&path)),
+        driver: in_first("cpufreq/scaling_driver").and_then(|path| tree.read_trimmed(&path)),
         governors: Some(governors).filter(|governors| !governors.is_empty()),
-        turbo: no_turbo.map(|off| !off).or_else(|| tree.switch(&format!("{CPUS}/cpufreq/boost"))),
-        idle_driver: tree.word(&format!("{CPUS}/cpuidle/current_driver")),
+        turbo: no_turbo.map(|off| !off).or_else(|| tree.read_switch(&format!("{CPUS}/cpufreq/boost"))),
+        idle_driver: tree.read_trimmed(&format!("{CPUS}/cpuidle/current_driver")),
         idle_states: states.filter(|states| !states.is_empty()),
     }
 }
 
 fn kvm(tree: &Tree) -> Option<Kvm> {
     let modules: Vec<String> =
-        tree.names("/sys/module").into_iter().filter(|name| name == "kvm" || name.starts_with("kvm_")).collect();
+        tree.list_folder("/sys/module").into_iter().filter(|name| name == "kvm" || name.starts_with("kvm_")).collect();
     let mut parameters = BTreeMap::new();
     for module in &modules {
         let folder = format!("/sys/module/{module}/parameters");
-        for name in tree.names(&folder) {
-            if let Some(value) = tree.word(&format!("{folder}/{name}")) {
+        for name in tree.list_folder(&folder) {
+            if let Some(value) = tree.read_trimmed(&format!("{folder}/{name}")) {
                 parameters.insert(format!("{module}.{name}"), value);
             }
         }
     }
     let module = modules.iter().find(|name| *name != "kvm").cloned();
-    let nested = module.as_ref().and_then(|module| tree.switch(&format!("/sys/module/{module}/parameters/nested")));
+    let nested =
+        module.as_ref().and_then(|module| tree.read_switch(&format!("/sys/module/{module}/parameters/nested")));
     (!modules.is_empty()).then_some(Kvm { module, parameters, nested })
 }
 
@@ -202,8 +202,8 @@ fn memory(tree: &Tree) -> Memory {
         huge_page_bytes: field("Hugepagesize"),
         transparent_huge_pages: tree
             .read("/sys/kernel/mm/transparent_hugepage/enabled")
-            .and_then(|text| parse::chosen(&text)),
-        ksm_run: tree.number("/sys/kernel/mm/ksm/run"),
+            .and_then(|text| parse::bracketed_word(&text)),
+        ksm_run: tree.read_number("/sys/kernel/mm/ksm/run"),
         swap_total_bytes: swap,
         swap_used_bytes: swap.zip(field("SwapFree")).and_then(|(total, free)| total.checked_sub(free)),
     }
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn facts_are_read_off_the_tree_and_what_is_not_there_is_unknown() {
+    fn facts_are_read_from_the_tree_and_missing_files_are_none() {
         let folder = tempfile::tempdir().unwrap();
         for (path, text) in [
             ("proc/cpuinfo", "model name\t: Test CPU\nflags\t: fpu\n"),

@@ -1,15 +1,18 @@
-//! What KVM counts of a VM, in debugfs: one folder a VM, named after the process and the descriptor that made it.
+//! KVM's counters of a VM in debugfs. Each VM has a folder `TID-FD`, named after the thread and the descriptor that
+//! created it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use microbench_formats::event::reading;
 
-/// Where debugfs shows KVM's counts.
+/// KVM's folder in debugfs.
 pub const DEBUGFS: &str = "/sys/kernel/debug/kvm";
 
-/// Exits by reason: KVM's file in the folder of a VM, and the reading of it. Each counts exits of one kind or what KVM did at them, so
-/// that they neither exclude each other nor add up to all.
+/// VM exits by reason: KVM's file in the folder of a VM, and the name of its reading.
+///
+/// Some files count exits of one kind, others count KVM's actions during exits. One exit may therefore be in several
+/// counts, and the counts do not add up to all exits.
 pub const REASONS: &[(&str, &str)] = &[
     ("io_exits", reading::VMM_KVM_EXITS_IO),
     ("mmio_exits", reading::VMM_KVM_EXITS_MMIO),
@@ -23,42 +26,43 @@ pub const REASONS: &[(&str, &str)] = &[
     ("pf_taken", reading::VMM_KVM_EXITS_PAGE_FAULT),
 ];
 
-/// What KVM has counted so far of the VMs that process `pid` made, from `folder` ([`DEBUGFS`]): the reading of all exits first, then
-/// those of [`REASONS`]; each its count, or why it cannot be had, in one line.
+/// VM exits so far of the VMs that process `pid` created, from `folder` ([`DEBUGFS`]).
+///
+/// Returns the reading of all exits first, then those of [`REASONS`]; each with its count, or with the reason why it
+/// cannot be read, in one line.
 #[must_use]
-pub fn exits(folder: &Path, pid: u32) -> Vec<(&'static str, Result<u64, String>)> {
+pub fn read_exits(folder: &Path, pid: u32) -> Vec<(&'static str, Result<u64, String>)> {
     let all = [("exits", reading::VMM_KVM_EXITS)];
     let vms = vms(folder, pid);
     let sum = |file: &str| vms.as_ref().map_err(Clone::clone)?.iter().map(|vm| count(&vm.join(file))).sum();
     all.iter().chain(REASONS).map(|(file, reading)| (*reading, sum(file))).collect()
 }
 
-/// The folders of the VMs that process `pid` made.
+/// The folders of the VMs that process `pid` created.
 fn vms(folder: &Path, pid: u32) -> Result<Vec<PathBuf>, String> {
     let entries = fs::read_dir(folder).map_err(|error| format!("{} cannot be read: {error}", folder.display()))?;
-    // The number is that of the thread that made the VM.
+    // The folder is named after the thread that created the VM.
     let threads: Vec<String> = fs::read_dir(format!("/proc/{pid}/task"))
         .map(|tasks| tasks.filter_map(|task| task.ok()?.file_name().into_string().ok()).collect())
         .unwrap_or_default();
-    let made = |name: &str| {
+    let is_own = |name: &str| {
         name.split_once('-')
-            .is_some_and(|(maker, _)| maker == pid.to_string() || threads.iter().any(|thread| thread == maker))
+            .is_some_and(|(creator, _)| creator == pid.to_string() || threads.iter().any(|thread| thread == creator))
     };
-    let own = entries.filter_map(Result::ok).filter(|entry| made(&entry.file_name().to_string_lossy()));
+    let own = entries.filter_map(Result::ok).filter(|entry| is_own(&entry.file_name().to_string_lossy()));
     let vms: Vec<PathBuf> = own.map(|entry| entry.path()).collect();
     if vms.is_empty() {
         return Err(format!(
-            "{} has no VM of the VMM's process {pid} (in a PID namespace it is known there by another number)",
+            "{} has no VM of process {pid} (a VMM in a PID namespace has another PID there)",
             folder.display()
         ));
     }
     Ok(vms)
 }
 
-/// The number in a file.
 fn count(path: &Path) -> Result<u64, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    text.trim().parse().map_err(|_| format!("{} holds no number", path.display()))
+    text.trim().parse().map_err(|_| format!("{} does not contain a number", path.display()))
 }
 
 #[cfg(test)]
@@ -66,21 +70,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exits_are_those_of_the_process_alone() {
+    fn only_exits_of_the_process_are_counted() {
         let folder = tempfile::tempdir().unwrap();
         let pid = std::process::id();
-        let said = |folder: &Path| exits(folder, pid)[0].1.clone();
-        assert!(said(&folder.path().join("none")).unwrap_err().contains("cannot be read"));
-        assert!(said(folder.path()).unwrap_err().contains("has no VM"));
+        let all_exits = |folder: &Path| read_exits(folder, pid)[0].1.clone();
+        assert!(all_exits(&folder.path().join("none")).unwrap_err().contains("cannot be read"));
+        assert!(all_exits(folder.path()).unwrap_err().contains("has no VM"));
         for (name, count) in [(format!("{pid}-12"), "40\n"), (format!("{pid}1-12"), "7\n"), ("exits".into(), "50\n")] {
             fs::create_dir(folder.path().join(&name)).unwrap();
             fs::write(folder.path().join(&name).join("exits"), count).unwrap();
         }
-        assert_eq!(said(folder.path()), Ok(40));
+        assert_eq!(all_exits(folder.path()), Ok(40));
     }
 
     #[test]
-    fn a_reason_that_this_kvm_does_not_count_takes_no_other_away() {
+    fn reason_that_kvm_does_not_count_leaves_the_other_readings() {
         let folder = tempfile::tempdir().unwrap();
         let pid = std::process::id();
         for (vm, io) in [("11", "3\n"), ("12", "4\n")] {
@@ -89,7 +93,7 @@ mod tests {
             fs::write(vm.join("exits"), "10\n").unwrap();
             fs::write(vm.join("io_exits"), io).unwrap();
         }
-        let found = exits(folder.path(), pid);
+        let found = read_exits(folder.path(), pid);
         assert_eq!(found.len(), 1 + REASONS.len());
         assert_eq!(found[0], (reading::VMM_KVM_EXITS, Ok(20)));
         assert_eq!(found[1], (reading::VMM_KVM_EXITS_IO, Ok(7)));

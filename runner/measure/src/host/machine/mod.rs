@@ -1,4 +1,4 @@
-//! The machine: facts, identity, fitness for measuring, settings that are changed for it, and what is missing.
+//! The machine: facts, suitability checks, tuning.
 
 pub mod doctor;
 pub mod facts;

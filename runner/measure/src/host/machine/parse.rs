@@ -1,8 +1,8 @@
-//! Text of /proc and /sys to values. What a text does not hold is `None`.
+//! Parsers for files of /proc and /sys. A missing value is `None`.
 
 use serde::{Deserialize, Serialize};
 
-/// What /proc/cpuinfo says of its first processor.
+/// The first processor of /proc/cpuinfo.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuInfo {
     /// `vendor_id`, such as `GenuineIntel`.
@@ -17,11 +17,11 @@ pub struct CpuInfo {
     pub stepping: Option<u32>,
     /// `microcode`.
     pub microcode: Option<String>,
-    /// The flag `hypervisor`: the machine is itself a guest.
+    /// The flag `hypervisor`: whether the machine is a guest.
     pub virtualised: Option<bool>,
 }
 
-/// The first processor of /proc/cpuinfo.
+/// Parses /proc/cpuinfo.
 #[must_use]
 pub fn cpuinfo(text: &str) -> CpuInfo {
     let first = text.split("\n\n").next().unwrap_or_default();
@@ -41,7 +41,7 @@ pub fn cpuinfo(text: &str) -> CpuInfo {
     }
 }
 
-/// The field `name` of /proc/meminfo: bytes, or a number where it has no unit.
+/// The field `name` of /proc/meminfo: bytes if it has the unit kB, else the number.
 #[must_use]
 pub fn meminfo(text: &str, name: &str) -> Option<u64> {
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
@@ -51,15 +51,15 @@ pub fn meminfo(text: &str, name: &str) -> Option<u64> {
     if words.next() == Some("kB") { number.checked_mul(1024) } else { Some(number) }
 }
 
-/// The word in brackets: `always [madvise] never`.
+/// The word in brackets: `madvise` of `always [madvise] never`.
 #[must_use]
-pub fn chosen(text: &str) -> Option<String> {
+pub fn bracketed_word(text: &str) -> Option<String> {
     Some(text.split_once('[')?.1.split_once(']')?.0.to_owned())
 }
 
-/// How many numbers a list such as `0-3,8` names.
+/// Count of the numbers in a list such as `0-3,8`, which has 5.
 #[must_use]
-pub fn count(list: &str) -> Option<u32> {
+pub fn count_listed(list: &str) -> Option<u32> {
     let ranges = list.trim().split(',').map(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
@@ -68,26 +68,25 @@ pub fn count(list: &str) -> Option<u32> {
     ranges.sum()
 }
 
-/// One line of the table of mounts.
+/// A mount of /proc/mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where.
+    /// Mount point.
     pub target: String,
     /// Type of the file system.
     pub kind: String,
-    /// Options, with commas between them.
+    /// Options, separated by commas.
     pub options: String,
 }
 
 impl Mount {
-    /// True when `option` is among the options.
     #[must_use]
     pub fn has(&self, option: &str) -> bool {
         self.options.split(',').any(|word| word == option)
     }
 }
 
-/// /proc/mounts.
+/// Parses /proc/mounts. Incomplete lines are skipped.
 #[must_use]
 pub fn mounts(text: &str) -> Vec<Mount> {
     let lines = text.lines().filter_map(|line| {
@@ -97,15 +96,15 @@ pub fn mounts(text: &str) -> Vec<Mount> {
     lines.collect()
 }
 
-/// The type of the file system that holds the absolute `path`.
+/// The type of the file system of the absolute `path`.
 #[must_use]
-pub fn file_system(mounts: &[Mount], path: &std::path::Path) -> Option<String> {
-    // Of two mounts on one place the later one lies on top.
+pub fn file_system_type(mounts: &[Mount], path: &std::path::Path) -> Option<String> {
+    // The later of two mounts on one mount point is on top; `max_by_key` returns the last maximum.
     let above = mounts.iter().filter(|mount| path.starts_with(&mount.target));
     above.max_by_key(|mount| mount.target.trim_end_matches('/').len()).map(|mount| mount.kind.clone())
 }
 
-/// The version of the control groups that have the controllers.
+/// Version of the control group hierarchy that has the controllers: 1 or 2; `None` if none is mounted.
 #[must_use]
 pub fn cgroup_version(mounts: &[Mount]) -> Option<u32> {
     let any = |kind: &str| mounts.iter().any(|mount| mount.kind == kind);
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpuinfo_is_that_of_the_first_processor_and_what_it_lacks_is_unknown() {
+    fn cpuinfo_is_that_of_the_first_processor_and_missing_fields_are_none() {
         let text = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7313\n\
                     stepping\t: 1\nflags\t\t: fpu svm\n\nprocessor\t: 1\nmicrocode\t: 0xa0011d5\n";
         let info = cpuinfo(text);
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn meminfo_is_in_bytes_where_it_has_a_unit() {
+    fn meminfo_fields_with_a_unit_are_converted_to_bytes() {
         let text = "MemTotal:       32768 kB\nHugePages_Total:      12\nOdd: x kB\n";
         assert_eq!(meminfo(text, "MemTotal"), Some(32 << 20));
         assert_eq!(meminfo(text, "HugePages_Total"), Some(12));
@@ -137,17 +136,20 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_choices() {
-        assert_eq!((count("0-3,8\n"), count("0"), count(""), count("3-1")), (Some(5), Some(1), None, None));
-        assert_eq!(chosen("always [madvise] never\n").as_deref(), Some("madvise"));
-        assert_eq!(chosen("never"), None);
+    fn numbers_of_lists_are_counted_and_bracketed_words_are_found() {
+        assert_eq!(
+            (count_listed("0-3,8\n"), count_listed("0"), count_listed(""), count_listed("3-1")),
+            (Some(5), Some(1), None, None)
+        );
+        assert_eq!(bracketed_word("always [madvise] never\n").as_deref(), Some("madvise"));
+        assert_eq!(bracketed_word("never"), None);
     }
 
     #[test]
-    fn a_path_is_on_the_deepest_and_latest_mount_above_it() {
+    fn path_is_on_the_deepest_and_latest_mount_above_it() {
         let table = "/dev/a / ext4 rw 0 0\n/dev/b /data xfs rw,noatime 0 0\ntmpfs /data tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,favordynmods 0 0\ntorn /x";
         let mounts = mounts(table);
-        let of = |path: &str| file_system(&mounts, path.as_ref());
+        let of = |path: &str| file_system_type(&mounts, path.as_ref());
         assert_eq!(of("/data/runs").as_deref(), Some("tmpfs"));
         assert_eq!(of("/database").as_deref(), Some("ext4"));
         assert_eq!(cgroup_version(&mounts), Some(2));

@@ -1,4 +1,4 @@
-//! The files in which a Linux machine shows itself (/proc, /sys, /dev), below a root: the machine's own, or a folder of a test.
+//! The files of /proc, /sys and /dev below a root folder: `/`, or a folder of a test.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -6,49 +6,47 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 
-/// The most that is read of one file, bytes.
+/// Most bytes that are read of a file.
 const LIMIT: u64 = 64 << 10;
-/// The table of mounts.
+/// The mount table.
 pub const MOUNTS: &str = "/proc/mounts";
 
-/// A root with /proc, /sys and /dev below it. Paths are given as the machine has them.
+/// A root folder that contains /proc, /sys and /dev. Methods accept the paths of the machine, for example `/proc/stat`.
 #[derive(Clone, Debug)]
 pub struct Tree {
     root: PathBuf,
 }
 
 impl Tree {
-    /// The tree below `root`; `/` is the machine itself.
+    /// The tree below `root`; `/` for this machine.
     #[must_use]
     pub fn at(root: &Path) -> Self {
         Self { root: root.to_path_buf() }
     }
 
-    /// This machine.
     #[must_use]
     pub fn machine() -> Self {
         Self::at(Path::new("/"))
     }
 
-    /// The root.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// True for the machine itself.
+    /// Whether this is the tree of this machine and not of a test.
     #[must_use]
     pub fn is_machine(&self) -> bool {
         self.root == Path::new("/")
     }
 
-    /// Where the machine's `path` is.
+    /// The path below the root.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// The text of a file, its first 64 KiB at most; `None` when it cannot be read.
+    /// The first 64 KiB of a file; `None` if it cannot be read.
     #[must_use]
     pub fn read(&self, path: &str) -> Option<String> {
         let mut bytes = Vec::new();
@@ -56,55 +54,56 @@ impl Tree {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The text of a file without the white space around it; `None` when there is nothing else.
+    /// The trimmed text of a file; `None` if it is empty or cannot be read.
     #[must_use]
-    pub fn word(&self, path: &str) -> Option<String> {
+    pub fn read_trimmed(&self, path: &str) -> Option<String> {
         self.read(path).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// The number in a file.
+    /// The number in a file; `None` if it contains something else or cannot be read.
     #[must_use]
-    pub fn number(&self, path: &str) -> Option<u64> {
-        self.word(path)?.parse().ok()
+    pub fn read_number(&self, path: &str) -> Option<u64> {
+        self.read_trimmed(path)?.parse().ok()
     }
 
-    /// The switch in a file: `1`, `Y` and `on`, or `0`, `N` and `off`.
+    /// The switch in a file: true for `1`, `Y` and `on`; false for `0`, `N` and `off`; `None` for anything else.
     #[must_use]
-    pub fn switch(&self, path: &str) -> Option<bool> {
-        match self.word(path)?.as_str() {
+    pub fn read_switch(&self, path: &str) -> Option<bool> {
+        match self.read_trimmed(path)?.as_str() {
             "1" | "Y" | "on" => Some(true),
             "0" | "N" | "off" => Some(false),
             _ => None,
         }
     }
 
-    /// The names in a folder, sorted; none when it cannot be read.
+    /// The names in a folder, sorted; empty if it cannot be read.
     #[must_use]
-    pub fn names(&self, folder: &str) -> Vec<String> {
+    pub fn list_folder(&self, folder: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(folder)) else { return Vec::new() };
         let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         names
     }
 
-    /// The names in a folder that are `prefix` and a number, in the order of the numbers.
+    /// The names in a folder that consist of `prefix` and a number, sorted by number.
     #[must_use]
-    pub fn numbered(&self, folder: &str, prefix: &str) -> Vec<String> {
+    pub fn list_numbered(&self, folder: &str, prefix: &str) -> Vec<String> {
         let number = |name: &String| name.strip_prefix(prefix)?.parse::<u32>().ok();
-        let mut names: Vec<String> = self.names(folder).into_iter().filter(|name| number(name).is_some()).collect();
+        let mut names: Vec<String> =
+            self.list_folder(folder).into_iter().filter(|name| number(name).is_some()).collect();
         names.sort_by_key(number);
         names
     }
 
-    /// Opens a device for reading and writing, and closes it again.
+    /// Checks that a device can be opened for reading and writing.
     ///
     /// # Errors
-    /// Why it does not open.
-    pub fn opens(&self, path: &str) -> io::Result<()> {
+    /// That of `open(2)`.
+    pub fn open_device(&self, path: &str) -> io::Result<()> {
         File::options().read(true).write(true).open(self.path(path)).map(drop)
     }
 
-    /// True when a program of this name is in a folder of `PATH` or one of the usual ones.
+    /// Whether a file `name` is in a folder of `PATH` or a standard folder.
     #[must_use]
     pub fn has_program(&self, name: &str) -> bool {
         let given = std::env::var("PATH").unwrap_or_default();
@@ -112,18 +111,18 @@ impl Tree {
         folders.filter(|folder| folder.starts_with('/')).any(|folder| self.path(folder).join(name).is_file())
     }
 
-    /// Writes `text` into a file that is there.
+    /// Writes `text` to an existing file.
     ///
     /// # Errors
-    /// When it is not there, may not be written, or the kernel refuses the value.
+    /// If the file does not exist, may not be written, or the kernel rejects the value.
     pub fn write(&self, path: &str, text: &str) -> io::Result<()> {
         File::options().write(true).truncate(true).open(self.path(path))?.write_all(text.as_bytes())
     }
 
-    /// Mounts `target` anew with just these options. In a tree of a test the table of mounts is all there is, and is changed.
+    /// Remounts `target` with exactly these options. In the tree of a test, only the mount table is changed.
     ///
     /// # Errors
-    /// When the kernel refuses, or nothing is mounted there.
+    /// That of `mount(2)`, for example if nothing is mounted on `target`.
     pub fn remount(&self, target: &str, options: &str) -> io::Result<()> {
         if self.is_machine() {
             let (flags, data) = mount_flags(options);
@@ -141,7 +140,7 @@ impl Tree {
     }
 }
 
-/// The options of a mount as the kernel takes them: flags, and the file system's own.
+/// Converts mount options to flags of `mount(2)` and the options of the file system.
 fn mount_flags(options: &str) -> (MsFlags, String) {
     let (mut flags, mut own) = (MsFlags::empty(), Vec::new());
     for option in options.split(',') {
@@ -167,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_is_bounded_and_a_write_makes_no_file() {
+    fn read_is_bounded_and_write_creates_no_file() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("long"), "x".repeat(100_000)).unwrap();
         let tree = Tree::at(folder.path());
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_a_mount_are_flags_and_words_of_the_file_system() {
+    fn mount_options_are_split_into_flags_and_file_system_options() {
         let (flags, data) = mount_flags("rw,nosuid,noexec,nsdelegate,favordynmods");
         assert_eq!(flags, MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC);
         assert_eq!(data, "nsdelegate,favordynmods");

@@ -1,7 +1,6 @@
-//! Sets a machine up for measuring, and puts back what was there before.
+//! Tunes a machine for benchmarking, and restores the previous settings.
 //!
-//! The previous values are on disk before the first one is changed, so that a crash at any moment can be undone; what is put back
-//! is what was there, not what somebody thinks it should be.
+//! All previous values are on disk before the first setting is changed, so that they can be restored after a crash.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::parse;
 use super::tree::{MOUNTS, Tree};
 
-/// One thing that can be set.
+/// A setting of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Setting {
@@ -24,44 +23,42 @@ pub enum Setting {
     Mount(String),
 }
 
-/// What was there before a change.
+/// A setting with its value before tuning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Before {
-    /// What was changed.
+pub struct PreviousValue {
     pub setting: Setting,
-    /// Its value then.
     pub value: String,
 }
 
-/// A change that is wanted.
+/// A setting to change, with its new value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Wanted {
-    before: Before,
+struct Change {
+    previous: PreviousValue,
     value: String,
 }
 
-/// What became of a setting.
+/// Result of changing a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Where it is.
+    /// Path of the file, or a description of the mount.
     pub place: String,
-    /// The value that it has now, or why it could not be set.
+    /// The new value, or why it could not be set.
     pub result: Result<String, String>,
 }
 
-/// Where the previous values are kept: `tuned.json` in [`state_folder`].
+/// File of the previous values: `tuned.json` in [`state_folder`].
 ///
 /// # Errors
-/// When the user has no such folder.
+/// If neither `XDG_STATE_HOME` nor `HOME` is set.
 pub fn state_file() -> anyhow::Result<PathBuf> {
     Ok(state_folder()?.join("tuned.json"))
 }
 
-/// The folder `microbench` in the user's folder for state: what is known of a machine from one run to the next.
+/// The folder `microbench` in the user's state folder, for facts about the machine that are kept between runs.
 ///
 /// # Errors
-/// When the user has no such folder.
+/// If neither `XDG_STATE_HOME` nor `HOME` is set.
 pub fn state_folder() -> anyhow::Result<PathBuf> {
     let folder = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
@@ -69,11 +66,11 @@ pub fn state_folder() -> anyhow::Result<PathBuf> {
     Ok(folder.join("microbench"))
 }
 
-/// What should be otherwise on the machine of `tree`, with what is there now.
-fn wanted(tree: &Tree) -> Vec<Wanted> {
+/// The settings of the machine of `tree` that tuning would change.
+fn needed_changes(tree: &Tree) -> Vec<Change> {
     const CPUS: &str = "/sys/devices/system/cpu";
     let mut files: Vec<(String, &str)> = Vec::new();
-    for cpu in tree.numbered(CPUS, "cpu") {
+    for cpu in tree.list_numbered(CPUS, "cpu") {
         files.push((format!("{CPUS}/{cpu}/cpufreq/scaling_governor"), "performance"));
     }
     files.push((format!("{CPUS}/intel_pstate/no_turbo"), "1"));
@@ -83,62 +80,64 @@ fn wanted(tree: &Tree) -> Vec<Wanted> {
     for (threshold, value) in [("gc_thresh1", "1024"), ("gc_thresh2", "4096"), ("gc_thresh3", "8192")] {
         files.push((format!("/proc/sys/net/ipv4/neigh/default/{threshold}"), value));
     }
-    let mut all: Vec<Wanted> = files
+    let mut changes: Vec<Change> = files
         .into_iter()
         .filter_map(|(path, value)| {
-            let now = tree.word(&path)?;
-            // A table that is larger already is left alone; SMT that cannot be had cannot be turned off.
+            let now = tree.read_trimmed(&path)?;
+            // A larger neighbour table is kept. SMT that the machine does not support cannot be turned off.
             let larger = now.parse::<u64>().ok().zip(value.parse::<u64>().ok());
             let enough = path.contains("gc_thresh") && larger.is_some_and(|(now, value)| now >= value);
             let fixed = now.starts_with("not") || now == "forceoff";
-            (now != value && !enough && !fixed).then(|| Wanted {
-                before: Before { setting: Setting::File(path), value: now },
+            (now != value && !enough && !fixed).then(|| Change {
+                previous: PreviousValue { setting: Setting::File(path), value: now },
                 value: value.to_owned(),
             })
         })
         .collect();
     let mounts = tree.read(MOUNTS).map(|text| parse::mounts(&text)).unwrap_or_default();
     for mount in mounts.iter().filter(|mount| mount.kind == "cgroup2" && !mount.has("favordynmods")) {
-        all.push(Wanted {
-            before: Before { setting: Setting::Mount(mount.target.clone()), value: mount.options.clone() },
+        changes.push(Change {
+            previous: PreviousValue { setting: Setting::Mount(mount.target.clone()), value: mount.options.clone() },
             value: format!("{},favordynmods", mount.options),
         });
     }
-    all
+    changes
 }
 
-/// Sets the machine of `tree` up. The previous values are in `state` first, on disk.
+/// Tunes the machine of `tree`, after writing the previous values to the file `state`. Returns no outcome, and writes
+/// no file, if nothing needs to change.
 ///
 /// # Errors
-/// When `state` is there already (the machine is tuned, and what was there before is in it), or cannot be written.
+/// [`Code::TunedAlready`] if `state` exists. `state` cannot be written.
 pub fn tune(tree: &Tree, state: &Path) -> anyhow::Result<Vec<Outcome>> {
     if state.exists() {
         bail!(Code::TunedAlready.says(format!(
-            "{} is there: the machine is tuned already; `microbench doctor --restore` puts the previous values back",
+            "the machine is already tuned: {} exists; run `microbench doctor --restore` to restore the previous values",
             state.display()
         )));
     }
-    let wanted = wanted(tree);
-    if wanted.is_empty() {
+    let changes = needed_changes(tree);
+    if changes.is_empty() {
         return Ok(Vec::new());
     }
-    let before: Vec<&Before> = wanted.iter().map(|one| &one.before).collect();
-    save(state, &before)?;
-    Ok(wanted.iter().map(|one| set(tree, &one.before.setting, &one.value)).collect())
+    let previous: Vec<&PreviousValue> = changes.iter().map(|change| &change.previous).collect();
+    save(state, &previous)?;
+    Ok(changes.iter().map(|change| set(tree, &change.previous.setting, &change.value)).collect())
 }
 
-/// Puts back what `state` says was there, and removes it once all of it is.
+/// Restores the values in the file `state`, and removes the file if all values were restored.
 ///
 /// # Errors
-/// When there is no such file, or it cannot be read or removed.
+/// [`Code::NotTuned`] if `state` cannot be read. `state` is damaged or cannot be removed.
 pub fn restore(tree: &Tree, state: &Path) -> anyhow::Result<Vec<Outcome>> {
     let text = fs::read(state).with_context(|| {
-        Code::NotTuned.says(format!("cannot read {}: this machine was not tuned by `doctor --tune`", state.display()))
+        Code::NotTuned
+            .says(format!("cannot read {}: this machine was not tuned by `microbench doctor --tune`", state.display()))
     })?;
-    let before: Vec<Before> =
+    let previous: Vec<PreviousValue> =
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", state.display()))?;
-    // In the opposite order, as a sysctl may have to be no larger than its neighbour.
-    let outcomes: Vec<Outcome> = before.iter().rev().map(|one| set(tree, &one.setting, &one.value)).collect();
+    // In reverse order, because one setting may limit the value of a later one.
+    let outcomes: Vec<Outcome> = previous.iter().rev().map(|one| set(tree, &one.setting, &one.value)).collect();
     if outcomes.iter().all(|outcome| outcome.result.is_ok()) {
         fs::remove_file(state).with_context(|| format!("cannot remove {}", state.display()))?;
     }
@@ -153,13 +152,13 @@ fn set(tree: &Tree, setting: &Setting, value: &str) -> Outcome {
     Outcome { place, result: done.map(|()| value.to_owned()).map_err(|error| error.to_string()) }
 }
 
-/// Writes `state` whole or not at all, and waits until it is on disk with its name.
-fn save(state: &Path, before: &[&Before]) -> anyhow::Result<()> {
+/// Writes the file `state` atomically. Its content and name are on disk on return; an existing file is an error.
+fn save(state: &Path, previous: &[&PreviousValue]) -> anyhow::Result<()> {
     let context = || format!("cannot write {}", state.display());
     let folder = state.parent().context("the state file has no folder")?;
     fs::create_dir_all(folder).with_context(context)?;
     let mut file = tempfile::NamedTempFile::new_in(folder).with_context(context)?;
-    file.write_all(&serde_json::to_vec_pretty(before)?)
+    file.write_all(&serde_json::to_vec_pretty(previous)?)
         .and_then(|()| file.as_file().sync_all())
         .with_context(context)?;
     file.persist_noclobber(state).with_context(context)?;
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tuned_is_put_back_to_the_byte() {
+    fn restore_writes_back_the_exact_previous_values() {
         let machine = Machine::new();
         let before = machine.all();
         let outcomes = tune(&machine.tree, &machine.state).unwrap();
@@ -216,7 +215,7 @@ mod tests {
         assert_eq!(tuned[FILES[0].0], "performance\n");
         assert_eq!((tuned[FILES[2].0].as_str(), tuned[FILES[4].0].as_str()), ("1\n", "0\n"));
         assert!(tuned[MOUNTS].contains("nsdelegate,favordynmods"));
-        // Larger than it need be: left alone.
+        // Larger than required: not changed.
         assert_eq!(tuned[FILES[6].0], "100000\n");
         restore(&machine.tree, &machine.state).unwrap();
         assert_eq!(machine.all(), before);
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_tuning_does_not_lose_the_first_values() {
+    fn second_tuning_is_refused_and_keeps_the_first_values() {
         let machine = Machine::new();
         let before = machine.all();
         tune(&machine.tree, &machine.state).unwrap();
@@ -234,17 +233,16 @@ mod tests {
         assert_eq!(machine.all(), before);
     }
 
-    /// A crash after any number of changes: the file is there before the first of them.
     #[test]
-    fn a_crash_on_the_way_can_be_undone() {
-        let changes = wanted(&Machine::new().tree).len();
-        for done in 0..=changes {
+    fn restore_works_after_a_crash_at_any_change() {
+        let count = needed_changes(&Machine::new().tree).len();
+        for done in 0..=count {
             let machine = Machine::new();
             let before = machine.all();
-            let wanted = wanted(&machine.tree);
-            save(&machine.state, &wanted.iter().map(|one| &one.before).collect::<Vec<_>>()).unwrap();
-            for one in &wanted[..done] {
-                assert!(set(&machine.tree, &one.before.setting, &one.value).result.is_ok());
+            let changes = needed_changes(&machine.tree);
+            save(&machine.state, &changes.iter().map(|change| &change.previous).collect::<Vec<_>>()).unwrap();
+            for change in &changes[..done] {
+                assert!(set(&machine.tree, &change.previous.setting, &change.value).result.is_ok());
             }
             restore(&machine.tree, &machine.state).unwrap();
             assert_eq!(machine.all(), before, "after {done} changes");
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_set_is_said_and_stays_to_be_put_back() {
+    fn restore_reports_a_failure_and_keeps_the_state_file() {
         let machine = Machine::new();
         tune(&machine.tree, &machine.state).unwrap();
         fs::remove_file(machine.folder.path().join("sys/kernel/mm/ksm/run")).unwrap();

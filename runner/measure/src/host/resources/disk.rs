@@ -1,8 +1,8 @@
-//! A VM's root disk: the shared image, read-only, or a private clone; and its file system, mounted, for a guest without a kernel of
-//! its own.
+//! Root disk of a VM: the shared image, read-only, or a private clone. For a guest that shares the host's kernel, the
+//! disk's file system is mounted.
 //!
-//! A clone lies in the VM's folder in the sandbox's tmpfs, and a mount is in the sandbox's mount namespace: both go with the sandbox, so a
-//! killed runner leaves none behind. A loop device frees itself with its mount.
+//! A clone is a file in the sandbox's tmpfs, and a mount is in the sandbox's mount namespace. Both end with the
+//! sandbox, so that a killed runner leaves none behind. The kernel releases a loop device with its mount.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -15,23 +15,36 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Whence, lseek64};
 
 use crate::sys;
-use crate::sys::mount::Shown;
+use crate::sys::mount::MountGuard;
 
 /// Major number of loop devices (Documentation/admin-guide/devices.txt in the kernel's source).
 const LOOP_MAJOR: u64 = 7;
-/// Times that a free loop device is asked for: somebody else may be quicker.
+/// Most attempts to get a loop device: another process may use a free device first.
 const LOOP_ATTEMPTS: u32 = 64;
 
-/// How a clone came about.
+/// How a clone was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloneMethod {
     /// The file system shares the blocks (`FICLONE`).
     Reflink,
-    /// The data was copied, holes were left out.
+    /// The data was copied, without the holes.
     SparseCopy,
 }
 
-/// A VM's root disk.
+/// Root disk of a VM.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use microbench_measure::host::resources::disk::Disk;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let disk = Disk::clone_of(Path::new("rootfs.ext4"), "/dev/shm/vm-0.ext4".into())?;
+/// assert!(!disk.read_only());
+/// println!("{} ({} bytes)", disk.path().display(), disk.bytes()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub enum Disk {
     /// The image itself, read-only.
@@ -41,16 +54,16 @@ pub enum Disk {
 }
 
 impl Disk {
-    /// The image itself, for a guest that mounts it read-only.
+    /// The image itself, for guests that mount it read-only.
     #[must_use]
     pub fn shared(image: &Path) -> Self {
         Self::Shared(image.to_path_buf())
     }
 
-    /// Clones `image` to the new file `path`.
+    /// Clones `image` to the new file `path`, by a reflink if the file system supports it.
     ///
     /// # Errors
-    /// When the image cannot be read, the file exists, or its file system has no room.
+    /// If `image` cannot be read, `path` exists, or the file system is full.
     pub fn clone_of(image: &Path, path: PathBuf) -> anyhow::Result<Self> {
         let source = File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
         let target = File::options()
@@ -71,33 +84,34 @@ impl Disk {
         Ok(Self::Clone(path, method))
     }
 
-    /// Mounts the disk's file system in the new folder `place`, by a loop device; for reading only where it is shared. Each VM has a
-    /// mount of its own, so that nothing of it is in memory when the VM starts, as in a guest with a kernel. The mount goes
-    /// when the result is dropped.
+    /// Mounts the disk's file system on the new folder `place`, through a loop device; read-only if it is shared. The
+    /// mount is removed when the result is dropped.
+    ///
+    /// Each VM has its own mount, so that nothing of the file system is cached when the VM starts, as in a guest with
+    /// its own kernel.
     ///
     /// # Errors
-    /// When no loop device can be had, or the mount is refused.
-    pub fn mount(&self, place: &Path) -> anyhow::Result<Shown> {
+    /// If no loop device is available, or that of `mount(2)`.
+    pub fn mount(&self, place: &Path) -> anyhow::Result<MountGuard> {
         let image = File::options()
             .read(true)
             .write(!self.read_only())
             .open(self.path())
             .with_context(|| format!("cannot open {}", self.path().display()))?;
-        // A container's /dev lacks the devices that are made in the meantime: the file is made here.
+        // The device file is created here, because a container's /dev does not contain devices created after its start.
         let node = place.with_extension("loop");
-        let device = attach(&image, &node, self.read_only())
+        let device = attach_loop_device(&image, &node, self.read_only())
             .with_context(|| format!("cannot attach {} to a loop device", self.path().display()))?;
         fs::create_dir(place).with_context(|| format!("cannot create {}", place.display()))?;
         let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         flags.set(MsFlags::MS_RDONLY, self.read_only());
         mount(Some(&node), place, Some("ext4"), flags, None::<&str>)
             .with_context(|| format!("cannot mount {} on {}", self.path().display(), place.display()))?;
-        // The mount holds it from here on.
+        // From here on the mount keeps the loop device attached.
         drop(device);
-        Ok(Shown::at(place))
+        Ok(MountGuard::of(place))
     }
 
-    /// The path to hand to a VMM.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
@@ -105,48 +119,47 @@ impl Disk {
         }
     }
 
-    /// Its size, bytes.
+    /// Size of the disk, bytes.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// That of `stat(2)`.
     pub fn bytes(&self) -> anyhow::Result<u64> {
-        let facts = fs::metadata(self.path());
-        Ok(facts.with_context(|| format!("cannot read {}", self.path().display()))?.len())
+        let metadata = fs::metadata(self.path());
+        Ok(metadata.with_context(|| format!("cannot read {}", self.path().display()))?.len())
     }
 
-    /// True when the guest must not write.
     #[must_use]
     pub fn read_only(&self) -> bool {
         matches!(self, Self::Shared(_))
     }
 }
 
-/// A loop device that shows `image`, by the device file `node`, which is made.
-fn attach(image: &File, node: &Path, read_only: bool) -> anyhow::Result<File> {
+/// Attaches `image` to a free loop device, creates its device file `node`, and returns the open device.
+fn attach_loop_device(image: &File, node: &Path, read_only: bool) -> anyhow::Result<File> {
     let control = File::options()
         .read(true)
         .write(true)
         .open("/dev/loop-control")
-        .context("cannot open /dev/loop-control (`modprobe loop` brings it)")?;
+        .context("cannot open /dev/loop-control (load the module with `modprobe loop`)")?;
     for _ in 0..LOOP_ATTEMPTS {
-        let number = sys::loop_free(&control).context("no loop device is free")?;
+        let number = sys::find_free_loop_device(&control).context("no loop device is free")?;
         mknod(node, SFlag::S_IFBLK, Mode::S_IRUSR | Mode::S_IWUSR, makedev(LOOP_MAJOR, number.into()))
-            .with_context(|| format!("cannot make {}", node.display()))?;
+            .with_context(|| format!("cannot create {}", node.display()))?;
         let device = File::options()
             .read(true)
             .write(!read_only)
             .open(node)
             .with_context(|| format!("cannot open loop device {number}"))?;
-        match sys::loop_configure(&device, image, read_only) {
+        match sys::configure_loop_device(&device, image, read_only) {
             Ok(()) => return Ok(device),
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => fs::remove_file(node)?,
-            Err(error) => return Err(error).with_context(|| format!("cannot set loop device {number} up")),
+            Err(error) => return Err(error).with_context(|| format!("cannot configure loop device {number}")),
         }
     }
-    bail!("others took every free loop device, {LOOP_ATTEMPTS} times in a row")
+    bail!("cannot get a loop device: in {LOOP_ATTEMPTS} attempts, other processes used the free device first")
 }
 
-/// Copies the data of `source` to `target` and leaves its holes.
+/// Copies the data of `source` to `target`, without the holes.
 fn sparse_copy(source: &File, target: &File) -> io::Result<()> {
     let length = source.metadata()?.len();
     target.set_len(length)?;
@@ -158,7 +171,7 @@ fn sparse_copy(source: &File, target: &File) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         };
         let end = lseek64(source, start.cast_signed(), Whence::SeekHole)?.unsigned_abs();
-        // In the kernel, where both file systems allow it.
+        // `io::copy` copies in the kernel if both file systems support it.
         (&*source).seek(SeekFrom::Start(start))?;
         (&*target).seek(SeekFrom::Start(start))?;
         if io::copy(&mut source.take(end - start), &mut &*target)? < end - start {
@@ -176,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clone_has_the_bytes_and_the_holes_of_its_image() {
+    fn clone_has_the_data_and_holes_of_its_image() {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
         let file = File::create(&image).unwrap();
@@ -191,6 +204,9 @@ mod tests {
         let mut bytes = [0; 3];
         clone.read_exact_at(&mut bytes, (64 << 20) - 3).unwrap();
         assert_eq!(&bytes, b"end");
-        assert!(Disk::clone_of(&image, folder.path().join("clone")).is_err(), "a file is never cloned over");
+        assert!(
+            Disk::clone_of(&image, folder.path().join("clone")).is_err(),
+            "an existing file must not be overwritten"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The host's pool of huge pages: what a guest whose memory is in them takes of it.
+//! The host's pool of huge pages, for guests whose memory is backed by it.
 
 use std::fs;
 use std::path::Path;
@@ -6,25 +6,26 @@ use std::path::Path;
 use anyhow::Context;
 use microbench_study::engine::guest_settings::GuestSettings;
 
-/// Size of a huge page, MiB: x86-64's smaller one.
+/// Size of a huge page, MiB: the smaller one of x86-64.
 const PAGE_MIB: u64 = 2;
-/// The pool of them.
+/// The pool of huge pages of 2 MiB.
 const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 
-/// Pages that one VM takes of the pool: none unless its setting `huge_pages` is true.
+/// Number of huge pages that a VM uses: 0 unless its setting `huge_pages` is true.
 #[must_use]
-pub fn of(guest: &GuestSettings) -> u64 {
+pub fn pages_per_vm(guest: &GuestSettings) -> u64 {
     if guest.huge_pages { guest.memory_mib.div_ceil(PAGE_MIB) } else { 0 }
 }
 
-/// Why the pool cannot hold the first `vms` VMs with these settings, as a clause; `None` when it can.
+/// Why the host has no huge pages for `vms` VMs with these settings, as a noun phrase that names what is unavailable;
+/// `None` if there are enough.
 #[must_use]
-pub fn refusal(guest: &GuestSettings, vms: u64) -> Option<String> {
-    refusal_of(guest, vms, Path::new(POOL))
+pub fn why_unavailable(guest: &GuestSettings, vms: u64) -> Option<String> {
+    why_unavailable_in(guest, vms, Path::new(POOL))
 }
 
-fn refusal_of(guest: &GuestSettings, vms: u64, pool: &Path) -> Option<String> {
-    let (pages, mib) = (of(guest), guest.memory_mib);
+fn why_unavailable_in(guest: &GuestSettings, vms: u64, pool: &Path) -> Option<String> {
+    let (pages, mib) = (pages_per_vm(guest), guest.memory_mib);
     if pages == 0 {
         return None;
     }
@@ -34,19 +35,19 @@ fn refusal_of(guest: &GuestSettings, vms: u64, pool: &Path) -> Option<String> {
     let free = fs::read_to_string(pool.join("free_hugepages")).ok().and_then(|text| text.trim().parse::<u64>().ok());
     let needed = pages * vms;
     match free {
-        None => Some("memory in huge pages, because its kernel has no pool of them".to_owned()),
+        None => Some("memory in huge pages, because its kernel has no pool of huge pages".to_owned()),
         Some(free) if free < needed => Some(format!(
-            "memory in huge pages: {needed} of {PAGE_MIB} MiB are needed, {free} are free in the pool (`sysctl vm.nr_hugepages={needed}` \
-             makes it larger)"
+            "memory in huge pages: {needed} pages of {PAGE_MIB} MiB are needed, {free} are free; enlarge the pool \
+        with `sysctl vm.nr_hugepages={needed}`"
         )),
         Some(_) => None,
     }
 }
 
-/// Makes the pool hold `pages`, no more: on a machine that is the run's own.
+/// Sets the size of the pool to exactly `pages`. For a machine that only this run uses: the emulated host.
 ///
 /// # Errors
-/// When the kernel has no pool.
+/// If the kernel has no pool of huge pages.
 pub fn reserve(pages: u64) -> anyhow::Result<()> {
     let file = Path::new(POOL).join("nr_hugepages");
     let now = fs::read_to_string(&file).unwrap_or_else(|_| "0".to_owned());
@@ -80,17 +81,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_too_small_is_said_to_be_with_what_makes_it_larger() {
+    fn message_for_a_small_pool_names_the_command_that_enlarges_it() {
         let pool = tempfile::tempdir().unwrap();
         fs::write(pool.path().join("free_hugepages"), "100\n").unwrap();
-        let said = |memory, huge, vms| refusal_of(&guest(memory, huge), vms, pool.path());
-        assert_eq!(said(512, false, 9), None);
-        assert_eq!(said(128, true, 1), None);
+        let why = |memory, huge, vms| why_unavailable_in(&guest(memory, huge), vms, pool.path());
+        assert_eq!(why(512, false, 9), None);
+        assert_eq!(why(128, true, 1), None);
         assert!(
-            said(128, true, 2).is_some_and(|said| said.contains("128 of 2 MiB") && said.contains("nr_hugepages=128"))
+            why(128, true, 2).is_some_and(|why| why.contains("128 pages of 2 MiB") && why.contains("nr_hugepages=128"))
         );
-        assert!(said(129, true, 1).is_some_and(|said| said.contains("129 MiB")));
-        let none = refusal_of(&guest(128, true), 1, Path::new("/no/pool"));
-        assert!(none.is_some_and(|said| said.contains("no pool")));
+        assert!(why(129, true, 1).is_some_and(|why| why.contains("129 MiB")));
+        let none = why_unavailable_in(&guest(128, true), 1, Path::new("/no/pool"));
+        assert!(none.is_some_and(|why| why.contains("no pool")));
     }
 }

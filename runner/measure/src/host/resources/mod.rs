@@ -1,4 +1,4 @@
-//! Resources of the host that a VM uses: interfaces, disks, huge pages, the page cache.
+//! Host resources of a VM: network interfaces, disks, huge pages, the page cache.
 
 pub mod disk;
 pub mod huge_pages;

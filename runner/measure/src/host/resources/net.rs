@@ -1,9 +1,11 @@
-//! One tap and one /24 a VM, as in the 2019 paper: host `10.x.y.1`, guest `10.x.y.2`. A guest that shares the host's kernel has a veth pair
-//! ([`veth`](super::veth)) in place of the tap.
+//! Network of a VM: one tap interface and one /24 network for each VM, as in the 2019 paper. The host has `10.x.y.1`,
+//! the guest `10.x.y.2`. A guest that shares the host's kernel has a veth pair ([`veth`](super::veth)) instead of the
+//! tap.
 //!
-//! The interfaces live in the network namespace of the process, which the sandbox made; nothing is forwarded between
-//! them ([`isolate`]). A permanent neighbour entry spares the host its ARP request, whose retry after one second would quantise the
-//! start-up time; a study may leave it out to show just that.
+//! The interfaces are in the sandbox's network namespace, which forwards nothing between them ([`set_up_namespace`]).
+//!
+//! A permanent neighbour entry avoids the host's ARP request, whose retry after one second would quantise start-up
+//! times. A study can turn the entry off to show this effect.
 
 use std::path::Path;
 use std::{fs, io};
@@ -12,16 +14,16 @@ use anyhow::Context;
 use microbench_formats::code::Code;
 use microbench_study::engine::addresses::Addresses;
 
-use super::netlink::{self, Settings};
-use super::veth::{Inside, Veth};
+use super::netlink::{self, InterfaceSettings};
+use super::veth::{NamespaceGuard, Veth};
 use crate::sys;
 
-/// Name of the host's interface to VM `vm`.
+/// Name of the host's interface for VM `vm`.
 pub(super) fn interface_of(vm: u32) -> String {
     format!("mb{vm}")
 }
 
-/// What joins a VM to the host; removed when dropped.
+/// Network link between the host and a VM; removed on drop.
 #[derive(Debug)]
 pub enum Link {
     /// A tap, for a VMM.
@@ -40,51 +42,54 @@ impl Link {
         }
     }
 
-    /// Takes the calling thread to where the VM's first process must be started, until the result is dropped: a VMM's is here.
+    /// Moves the calling thread to the network namespace in which the VM must be started, until the guard is dropped;
+    /// `None` for a VMM, which starts in this namespace.
     ///
     /// # Errors
-    /// When the kernel refuses.
-    pub fn enter(&self) -> io::Result<Option<Inside>> {
+    /// That of `setns(2)`.
+    pub fn enter_namespace(&self) -> io::Result<Option<NamespaceGuard>> {
         match self {
             Self::Tap(_) => Ok(None),
-            Self::Veth(veth) => veth.enter().map(Some),
+            Self::Veth(veth) => veth.enter_namespace().map(Some),
         }
     }
 }
 
-/// Removes the links of VMs that have ended, and returns when they are gone: all at once, because each by itself would wait as long.
-pub fn remove(links: impl IntoIterator<Item = Link>) {
+/// Removes the links of VMs that have ended. One request removes all of them, because one request for each link would
+/// wait as long every time.
+pub fn remove_links(links: impl IntoIterator<Item = Link>) {
     let mut links: Vec<Link> = links.into_iter().collect();
-    let disown = |link: &mut Link| match link {
+    let take_name = |link: &mut Link| match link {
         Link::Tap(tap) => std::mem::take(&mut tap.name),
-        Link::Veth(veth) => veth.disown(),
+        Link::Veth(veth) => veth.take_name(),
     };
-    let names: Vec<String> = links.iter_mut().map(disown).collect();
-    netlink::remove(&names);
+    let names: Vec<String> = links.iter_mut().map(take_name).collect();
+    netlink::remove_interfaces(&names);
 }
 
-/// A tap interface with its address; removed when dropped.
+/// A tap interface with an address; removed on drop.
 #[derive(Debug)]
 pub struct Tap {
+    /// Empty once the interface has been removed.
     name: String,
 }
 
 impl Tap {
-    /// Makes the tap of VM `vm`, gives it the host's address and brings it up; with `neighbour`, enters the guest's
-    /// MAC address for good. The user `owner` may attach to it.
+    /// Creates the tap interface of VM `vm`, sets the host's address and brings it up. User `owner` may attach to it.
+    /// With `neighbour`, the guest has a permanent neighbour entry.
     ///
     /// # Errors
-    /// When the kernel refuses; the context names the step and the remedy.
+    /// [`Code::NoTap`] if the interface cannot be created; else that of the netlink request that failed.
     pub fn create(vm: u32, addresses: &Addresses, neighbour: bool, owner: u32) -> anyhow::Result<Self> {
         let name = interface_of(vm);
         sys::tap_create(&name, owner).with_context(|| {
             Code::NoTap.says(format!(
-                "cannot create the tap interface {name} (is /dev/net/tun there, and may this user open it?)"
+                "cannot create the tap interface {name}: check that /dev/net/tun exists and that this user may open it"
             ))
         })?;
         let tap = Self { name };
         let guest = [(addresses.guest, addresses.mac)];
-        let settings = Settings {
+        let settings = InterfaceSettings {
             mac: Some(addresses.host_mac),
             address: Some((addresses.host, 24)),
             neighbours: if neighbour { &guest } else { &[] },
@@ -93,7 +98,6 @@ impl Tap {
         Ok(tap)
     }
 
-    /// The interface's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -103,18 +107,21 @@ impl Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         if !self.name.is_empty() {
-            netlink::remove(&[std::mem::take(&mut self.name)]);
+            netlink::remove_interfaces(&[std::mem::take(&mut self.name)]);
         }
     }
 }
 
-/// Sets a fresh network namespace up: loopback; nothing is forwarded, so that no guest reaches another; a packet counts only on the
-/// tap that its sender's address belongs to; no IPv6, which nothing here speaks. A namespace begins with the machine's own values.
+/// Sets up a new network namespace, whose settings are initially those of the host:
+/// - the loopback interface is up;
+/// - forwarding is off, so that guests cannot reach each other;
+/// - a packet is dropped if its source address does not belong to the interface (`rp_filter`);
+/// - IPv6 is off, because it is not used.
 ///
 /// # Errors
-/// When the kernel refuses.
-pub fn isolate() -> anyhow::Result<()> {
-    netlink::bring_up("lo", Settings::default())?;
+/// If a setting cannot be written, or that of the netlink request.
+pub fn set_up_namespace() -> anyhow::Result<()> {
+    netlink::bring_up("lo", InterfaceSettings::default())?;
     for (name, value) in [
         ("ipv4/ip_forward", "0"),
         ("ipv4/conf/all/rp_filter", "1"),
@@ -125,7 +132,7 @@ pub fn isolate() -> anyhow::Result<()> {
     ] {
         let path = Path::new("/proc/sys/net").join(name);
         match fs::write(&path, value) {
-            // A kernel without IPv6 has nothing to switch off.
+            // A kernel without IPv6 has no such file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             written => written.with_context(|| format!("cannot set {} to {value}", path.display()))?,
         }
@@ -140,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_vm_has_its_own_subnet_and_mac() {
+    fn each_vm_has_its_own_subnet_and_mac_address() {
         let first = Addresses::of(0);
         assert_eq!(first.host, Ipv4Addr::new(10, 0, 0, 1));
         assert_eq!(first.mac_text(), "06:00:0a:00:00:02");

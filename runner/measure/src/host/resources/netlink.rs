@@ -1,4 +1,4 @@
-//! Requests to the kernel over rtnetlink(7).
+//! Configures network interfaces over rtnetlink(7).
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -16,29 +16,29 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{self, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
 
-/// Most bytes of the kernel's answer to a request: a header, a number, and the request again.
-const ANSWER_LIMIT: usize = 4 << 10;
-/// The group of interfaces that are removed together; any number but 0, which all interfaces begin with.
+/// Most bytes of a reply of the kernel: a header, an error number and a copy of the request.
+const REPLY_LIMIT: usize = 4 << 10;
+/// Group of the interfaces that are removed together: any number except 0, the default group.
 const REMOVED: u32 = 0x6d62;
 
-/// What an interface is given as it is brought up.
+/// Settings of a network interface.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Settings<'a> {
-    /// Its MAC address; `None` for the one that it has.
+pub struct InterfaceSettings<'a> {
+    /// The new MAC address; `None` to keep the current one.
     pub mac: Option<[u8; 6]>,
-    /// Its IPv4 address with the length of the prefix.
+    /// IPv4 address and prefix length.
     pub address: Option<(Ipv4Addr, u8)>,
-    /// Permanent neighbours: who is at which MAC address.
+    /// Permanent neighbour entries: IPv4 address and MAC address.
     pub neighbours: &'a [(Ipv4Addr, [u8; 6])],
 }
 
-/// Gives the interface `name` of the calling thread's network namespace its settings, and brings it up.
+/// Applies the settings to interface `name` of the calling thread's network namespace, and brings it up.
 ///
 /// # Errors
-/// When the kernel refuses; the message names the step.
-pub fn bring_up(name: &str, settings: Settings<'_>) -> io::Result<()> {
-    let index =
-        if_nametoindex(name).map_err(|error| step(io::Error::from(error), &format!("find the interface {name}")))?;
+/// That of the kernel; the message names the step.
+pub fn bring_up(name: &str, settings: InterfaceSettings<'_>) -> io::Result<()> {
+    let index = if_nametoindex(name)
+        .map_err(|error| with_step(io::Error::from(error), &format!("find the interface {name}")))?;
     let mut requests = vec![(link_up(index, settings.mac), 0)];
     let replace = NLM_F_CREATE | NLM_F_REPLACE;
     requests.extend(settings.address.map(|(ip, prefix)| (address(index, ip, prefix), replace)));
@@ -46,19 +46,19 @@ pub fn bring_up(name: &str, settings: Settings<'_>) -> io::Result<()> {
     send(requests).map_err(|Refused { at, error }| {
         let neighbours = usize::from(settings.address.is_some()) + 1;
         match (at, settings.address) {
-            (0, _) => step(error, &format!("bring the interface {name} up")),
-            (1, Some((ip, prefix))) => step(error, &format!("give {name} the address {ip}/{prefix}")),
+            (0, _) => with_step(error, &format!("bring up the interface {name}")),
+            (1, Some((ip, prefix))) => with_step(error, &format!("set the address {ip}/{prefix} of {name}")),
             _ => {
                 let ip = settings.neighbours.get(at.wrapping_sub(neighbours)).map_or(Ipv4Addr::UNSPECIFIED, |n| n.0);
-                step(error, &format!("enter {ip} as a neighbour on {name}"))
+                with_step(error, &format!("add the neighbour {ip} to {name}"))
             }
         }
     })
 }
 
-/// `error` with what could not be done.
-fn step(error: io::Error, what: &str) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot {what}: {error}"))
+/// Adds the step that failed, as an infinitive, to `error`.
+fn with_step(error: io::Error, step: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {step}: {error}"))
 }
 
 fn link_up(index: u32, mac: Option<[u8; 6]>) -> RouteNetlinkMessage {
@@ -96,21 +96,27 @@ fn neighbour(index: u32, ip: Ipv4Addr, mac: [u8; 6]) -> RouteNetlinkMessage {
     RouteNetlinkMessage::NewNeighbour(message)
 }
 
-/// One request to the kernel, in the calling thread's network namespace.
+/// Sends one request to the kernel, in the calling thread's network namespace.
 pub(super) fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
     send(vec![(message, flags)]).map_err(|refused| refused.error)
 }
 
-/// Which of several requests the kernel refused first, and why.
+/// The first of several requests that failed.
 #[derive(Debug)]
 struct Refused {
+    /// Index of the request.
     at: usize,
     error: io::Error,
 }
 
-/// Requests to the kernel, each with its flags, in the calling thread's network namespace; at least one. All are sent at once and carried
-/// out in order, also those after one that is refused. The answers are there when the requests have been sent: one for each that
-/// is refused, and one for the last.
+/// Sends requests to the kernel, each with its flags, in the calling thread's network namespace. There must be at least
+/// one.
+///
+/// All requests are sent in one message. The kernel executes them in order and continues after a failed request. It
+/// replies to each failed request and to the last request.
+///
+/// # Errors
+/// The first request that failed.
 fn send(requests: Vec<(RouteNetlinkMessage, u16)>) -> Result<(), Refused> {
     let failed = |error: io::Error| Refused { at: 0, error };
     let last = requests.len() - 1;
@@ -127,18 +133,18 @@ fn send(requests: Vec<(RouteNetlinkMessage, u16)>) -> Result<(), Refused> {
     }
     let family = socket::AddressFamily::Netlink;
     let netlink = socket::socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
-        .map_err(|error| failed(step(error.into(), "open a netlink socket")))?;
+        .map_err(|error| failed(with_step(error.into(), "open a netlink socket")))?;
     socket::sendto(netlink.as_raw_fd(), &bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty())
-        .map_err(|error| failed(step(error.into(), "send to the kernel")))?;
+        .map_err(|error| failed(with_step(error.into(), "send requests to the kernel")))?;
     let mut first = None;
     loop {
-        let mut answer = [0; ANSWER_LIMIT];
-        let length = socket::recv(netlink.as_raw_fd(), &mut answer, MsgFlags::empty())
-            .map_err(|error| failed(step(error.into(), "hear from the kernel")))?;
-        let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer[..length])
+        let mut reply = [0; REPLY_LIMIT];
+        let length = socket::recv(netlink.as_raw_fd(), &mut reply, MsgFlags::empty())
+            .map_err(|error| failed(with_step(error.into(), "receive the kernel's reply")))?;
+        let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&reply[..length])
             .map_err(|error| failed(io::Error::other(error.to_string())))?;
-        let at = answer.header.sequence_number as usize;
-        if let NetlinkPayload::Error(error) = answer.payload
+        let at = reply.header.sequence_number as usize;
+        if let NetlinkPayload::Error(error) = reply.payload
             && error.code.is_some()
         {
             first.get_or_insert(Refused { at, error: error.to_io() });
@@ -149,16 +155,18 @@ fn send(requests: Vec<(RouteNetlinkMessage, u16)>) -> Result<(), Refused> {
     }
 }
 
-/// Removes the interfaces `names` of the calling thread's network namespace, those that are there, and returns when they are gone. The
-/// kernel waits for all who may still use an interface, tens of milliseconds: once for all of them, not for each.
-pub(super) fn remove(names: &[String]) {
+/// Removes the interfaces `names` of the calling thread's network namespace; missing ones are ignored.
+///
+/// Each removal waits tens of milliseconds until the interface is unused (an RCU grace period). Several interfaces are
+/// therefore removed by one request, as a group.
+pub(super) fn remove_interfaces(names: &[String]) {
     let link = |attributes| {
         let mut message = LinkMessage::default();
         message.attributes = attributes;
         message
     };
     let name = |name: &String| LinkAttribute::IfName(name.clone());
-    // A failure leaks nothing beyond the run, whose namespace takes them along.
+    // Errors are ignored: the interfaces end with the run's network namespace.
     match names {
         [] => {}
         [only] => drop(request(RouteNetlinkMessage::DelLink(link(vec![name(only)])), 0)),
@@ -179,8 +187,9 @@ mod tests {
     use super::*;
     use crate::sys;
 
-    /// Does `task` with the tap `mb0` on a thread in a network namespace of its own, which goes with it; prints why where none can be had.
-    fn apart(task: impl FnOnce() + Send) {
+    /// Runs `task` on a thread in a new network namespace with the tap `mb0`; prints a reason and skips `task` if that
+    /// fails.
+    fn in_new_namespace(task: impl FnOnce() + Send) {
         let thread = || -> io::Result<()> {
             unshare(CloneFlags::CLONE_NEWNET)?;
             sys::tap_create("mb0", 0)?;
@@ -189,17 +198,17 @@ mod tests {
         };
         let done = std::thread::scope(|scope| scope.spawn(thread).join().unwrap());
         if let Err(error) = done {
-            println!("skipped: no network namespace or no tap can be made here ({error})");
+            println!("skipped: cannot create a network namespace with a tap ({error})");
         }
     }
 
     #[test]
-    fn an_interface_has_the_addresses_and_the_neighbours_that_it_was_given() {
+    fn interface_has_the_addresses_and_neighbours_of_its_settings() {
         let (own, other) = (Ipv4Addr::new(10, 3, 2, 1), Ipv4Addr::new(10, 3, 2, 2));
         let [mac, other_mac] = [[6, 0, 10, 3, 2, 1], [6, 0, 10, 3, 2, 2]];
-        apart(|| {
+        in_new_namespace(|| {
             let neighbours = &[(other, other_mac)];
-            bring_up("mb0", Settings { mac: Some(mac), address: Some((own, 24)), neighbours }).unwrap();
+            bring_up("mb0", InterfaceSettings { mac: Some(mac), address: Some((own, 24)), neighbours }).unwrap();
             let found: Vec<_> =
                 nix::ifaddrs::getifaddrs().unwrap().filter(|found| found.interface_name == "mb0").collect();
             let link = found.iter().find_map(|found| found.address?.as_link_addr()?.addr());
@@ -213,19 +222,19 @@ mod tests {
             let line = table.lines().find(|line| line.starts_with("10.3.2.2 ")).unwrap_or_default();
             // 0x6: complete and permanent.
             assert!(line.contains("0x6") && line.contains("06:00:0a:03:02:02") && line.ends_with("mb0"), "{table}");
-            remove(&["mb0".to_owned()]);
+            remove_interfaces(&["mb0".to_owned()]);
             assert!(if_nametoindex("mb0").is_err());
         });
     }
 
     #[test]
-    fn what_the_kernel_refuses_is_named_and_later_requests_are_carried_out() {
-        apart(|| {
+    fn error_names_the_failed_step_and_later_requests_are_executed() {
+        in_new_namespace(|| {
             let neighbours = &[(Ipv4Addr::new(10, 3, 2, 2), [6, 0, 10, 3, 2, 2])];
-            let settings = Settings { mac: None, address: Some((Ipv4Addr::new(10, 3, 2, 1), 33)), neighbours };
-            let said = |name| bring_up(name, settings).unwrap_err().to_string();
-            assert!(said("mb1").starts_with("cannot find the interface mb1: "), "{}", said("mb1"));
-            assert!(said("mb0").starts_with("cannot give mb0 the address 10.3.2.1/33: "), "{}", said("mb0"));
+            let settings = InterfaceSettings { mac: None, address: Some((Ipv4Addr::new(10, 3, 2, 1), 33)), neighbours };
+            let message = |name| bring_up(name, settings).unwrap_err().to_string();
+            assert!(message("mb1").starts_with("cannot find the interface mb1: "), "{}", message("mb1"));
+            assert!(message("mb0").starts_with("cannot set the address 10.3.2.1/33 of mb0: "), "{}", message("mb0"));
             assert!(std::fs::read_to_string("/proc/thread-self/net/arp").unwrap().contains("10.3.2.2 "));
         });
     }

@@ -1,7 +1,8 @@
-//! The network of a guest that shares the host's kernel: a network namespace of its own, joined to the runner's by a veth pair that has
-//! the names and addresses of a tap and of the interface behind it.
+//! Network of a guest that shares the host's kernel: its own network namespace, and a veth pair to the runner's
+//! namespace. Names and addresses are those of a tap interface and of the guest's interface behind it.
 //!
-//! Nothing outlives a killed runner: the namespace ends with its last process and the runner's descriptor, and both ends with it.
+//! Nothing outlives a killed runner: the namespace ends when its last process has ended and the runner's descriptor is
+//! closed, and the veth pair ends with the namespace.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,108 +18,116 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::net::{interface_of, isolate};
-use super::netlink::{self, Settings, request};
+use super::net::{interface_of, set_up_namespace};
+use super::netlink::{self, InterfaceSettings, request};
 
 /// The calling thread's network namespace.
-const OWN_SPACE: &str = "/proc/thread-self/ns/net";
-/// The guest's interface, named as in a guest with a kernel of its own.
+const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
+/// Name of the guest's interface, as in a guest with its own kernel.
 const GUEST_INTERFACE: &str = "eth0";
 
-/// A veth pair and the namespace of its far end; removed when dropped.
+/// A veth pair and the network namespace of the guest; removed on drop.
 #[derive(Debug)]
 pub struct Veth {
+    /// Empty once the pair has been removed.
     name: String,
-    space: File,
+    /// The guest's network namespace.
+    namespace: File,
 }
 
 impl Veth {
-    /// Makes the pair of VM `vm`: the near end as [`Tap::create`](super::net::Tap::create) makes a tap, the far end in a namespace of its
-    /// own with the guest's addresses and a route to everywhere, as the kernel's `ip=` parameter gives a guest. Any user may listen on any
-    /// port in there.
+    /// Creates the veth pair of VM `vm`. The host's end is set up like a tap (see
+    /// [`Tap::create`](super::net::Tap::create)). The guest's end is in a new network namespace, with the guest's
+    /// addresses and a default route, as the kernel parameter `ip=` sets them up. In that namespace, every user may
+    /// listen on every port.
     ///
     /// # Errors
-    /// When the kernel refuses; the context names the step.
+    /// That of the system call or netlink request that failed, with the name of the step.
     pub fn create(vm: u32, addresses: &Addresses, neighbour: bool) -> anyhow::Result<Self> {
         let name = interface_of(vm);
-        let space = on_a_thread(|| {
-            unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
-            File::open(OWN_SPACE).with_context(|| format!("cannot open {OWN_SPACE}"))
+        let namespace = on_new_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET).context("cannot create a network namespace")?;
+            File::open(OWN_NAMESPACE).with_context(|| format!("cannot open {OWN_NAMESPACE}"))
         })?;
-        request(RouteNetlinkMessage::NewLink(pair(&name, &space, addresses.mac)), NLM_F_CREATE | NLM_F_EXCL)
-            .with_context(|| format!("cannot make the veth pair {name}"))?;
-        let veth = Self { name, space };
+        request(
+            RouteNetlinkMessage::NewLink(veth_message(&name, &namespace, addresses.mac)),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )
+        .with_context(|| format!("cannot create the veth pair {name}"))?;
+        let veth = Self { name, namespace };
         let guest = [(addresses.guest, addresses.mac)];
-        let settings = Settings {
+        let settings = InterfaceSettings {
             mac: None,
             address: Some((addresses.host, 24)),
             neighbours: if neighbour { &guest } else { &[] },
         };
         netlink::bring_up(&veth.name, settings)?;
-        on_a_thread(|| {
-            setns(&veth.space, CloneFlags::CLONE_NEWNET).context("cannot enter the guest's network namespace")?;
-            isolate()?;
-            let settings = Settings { address: Some((addresses.guest, 24)), ..Settings::default() };
+        on_new_thread(|| {
+            setns(&veth.namespace, CloneFlags::CLONE_NEWNET).context("cannot enter the guest's network namespace")?;
+            set_up_namespace()?;
+            let settings = InterfaceSettings { address: Some((addresses.guest, 24)), ..InterfaceSettings::default() };
             netlink::bring_up(GUEST_INTERFACE, settings)?;
-            request(RouteNetlinkMessage::NewRoute(route_by(addresses)), NLM_F_CREATE | NLM_F_EXCL)
-                .with_context(|| format!("cannot enter a route by {}", addresses.host))?;
+            request(RouteNetlinkMessage::NewRoute(default_route(addresses)), NLM_F_CREATE | NLM_F_EXCL)
+                .with_context(|| format!("cannot add a default route through {}", addresses.host))?;
             let ports = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
             fs::write(ports, "0").with_context(|| format!("cannot write {ports}"))
         })?;
         Ok(veth)
     }
 
-    /// Name of the near end.
+    /// Name of the host's end.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What is removed with others, and not when this is dropped.
-    pub(super) fn disown(&mut self) -> String {
+    /// Takes the name of the host's end. The caller removes the pair, and `drop` does not.
+    pub(super) fn take_name(&mut self) -> String {
         std::mem::take(&mut self.name)
     }
 
-    /// Takes the calling thread into the guest's namespace until the result is dropped: what it starts meanwhile stays there.
+    /// Moves the calling thread to the guest's network namespace until the guard is dropped. Processes started
+    /// meanwhile stay in that namespace.
     ///
     /// # Errors
-    /// When the kernel refuses.
-    pub fn enter(&self) -> io::Result<Inside> {
-        let home = File::open(OWN_SPACE)?;
-        setns(&self.space, CloneFlags::CLONE_NEWNET)?;
-        Ok(Inside { home })
+    /// That of `setns(2)`.
+    pub fn enter_namespace(&self) -> io::Result<NamespaceGuard> {
+        let home = File::open(OWN_NAMESPACE)?;
+        setns(&self.namespace, CloneFlags::CLONE_NEWNET)?;
+        Ok(NamespaceGuard { home })
     }
 }
 
 impl Drop for Veth {
     fn drop(&mut self) {
-        // Asked for, because a namespace is taken down some time after its end, and the next trial takes the same name.
+        // Removed explicitly: the kernel removes a namespace with a delay, and the next trial uses the same name.
         if !self.name.is_empty() {
-            netlink::remove(&[std::mem::take(&mut self.name)]);
+            netlink::remove_interfaces(&[std::mem::take(&mut self.name)]);
         }
     }
 }
 
-/// The calling thread is in a guest's network namespace; back in its own when dropped.
+/// Returns the calling thread to its own network namespace on drop.
 #[derive(Debug)]
-pub struct Inside {
+pub struct NamespaceGuard {
     home: File,
 }
 
-impl Drop for Inside {
+impl Drop for NamespaceGuard {
     fn drop(&mut self) {
-        // It could be left, so it can be entered again.
+        // Cannot fail: this thread left the namespace with the same privileges.
         let _ = setns(&self.home, CloneFlags::CLONE_NEWNET);
     }
 }
 
-/// The near end `name` in this namespace, the far end in `space` with the guest's MAC address.
-fn pair(name: &str, space: &File, mac: [u8; 6]) -> LinkMessage {
+/// A request for a veth pair: the end `name` in this namespace, the other end in `namespace`, with the guest's MAC
+/// address.
+fn veth_message(name: &str, namespace: &File, mac: [u8; 6]) -> LinkMessage {
     let mut peer = LinkMessage::default();
     peer.attributes = vec![
         LinkAttribute::IfName(GUEST_INTERFACE.into()),
         LinkAttribute::Address(mac.to_vec()),
-        LinkAttribute::NetNsFd(space.as_raw_fd()),
+        LinkAttribute::NetNsFd(namespace.as_raw_fd()),
     ];
     let veth = vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer)))];
     let mut message = LinkMessage::default();
@@ -126,8 +135,8 @@ fn pair(name: &str, space: &File, mac: [u8; 6]) -> LinkMessage {
     message
 }
 
-/// The route to everywhere by the host's end.
-fn route_by(addresses: &Addresses) -> RouteMessage {
+/// A default route through the host's end.
+fn default_route(addresses: &Addresses) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
         address_family: AddressFamily::Inet,
@@ -141,11 +150,11 @@ fn route_by(addresses: &Addresses) -> RouteMessage {
     message
 }
 
-/// Does `task` on a thread of its own, whose namespaces are nobody else's business.
-fn on_a_thread<T: Send>(task: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+/// Runs `task` on a new thread, whose namespaces it may change.
+fn on_new_thread<T: Send>(task: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("network".into()).spawn_scoped(scope, task);
         let joined = thread.context("cannot start a thread")?.join();
-        joined.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that sets a network up panicked")))
+        joined.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that sets up the network panicked")))
     })
 }

@@ -1,5 +1,6 @@
-//! A suite of the Debian archive that this machine's apt does not know, such as bookworm-backports: by lists of its own, so that nothing of
-//! the machine's own apt changes and no root is needed.
+//! Access to a suite of the Debian archive that apt is not configured for, such as bookworm-backports.
+//!
+//! Separate package lists are used, so that the host's apt configuration does not change and root is not needed.
 
 use std::fs;
 use std::path::Path;
@@ -9,21 +10,24 @@ use anyhow::Context;
 use crate::artifacts::tool::Tool;
 use crate::terminal::progress::Step;
 
-/// Options with which apt-get and apt-cache know `suite` and nothing else; its lists are fetched into `folder`, which apt must be able
-/// to write.
+/// Options that make apt-get and apt-cache use `suite` only. The package lists are fetched into `folder`, which apt
+/// must be able to write.
 ///
 /// # Errors
-/// When the archive of this machine's own packages has no such suite or cannot be reached.
-pub fn options(suite: &str, folder: &Path, step: &Step) -> anyhow::Result<Vec<String>> {
+/// If the Debian archive that this host's apt uses has no such suite or cannot be reached.
+pub fn apt_options(suite: &str, folder: &Path, step: &Step) -> anyhow::Result<Vec<String>> {
     for name in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(folder.join(name)).with_context(|| format!("cannot create {name}"))?;
     }
     let targets = Tool::new("apt-get")
         .args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Component: main", "Origin: Debian"])
         .run(None)?;
-    let archive = targets.lines().next().context("apt knows no Debian archive (`apt-get update` renews the lists)")?;
+    let archive = targets
+        .lines()
+        .next()
+        .context("apt has no list of a Debian archive; update the package lists with `apt-get update`")?;
     let list = folder.join("sources.list");
-    fs::write(&list, entry(archive, suite)).with_context(|| format!("cannot write {}", list.display()))?;
+    fs::write(&list, sources_line(archive, suite)).with_context(|| format!("cannot write {}", list.display()))?;
     let option = |name: &str, path: &Path| ["-o".to_owned(), format!("{name}={}", path.display())];
     let options: Vec<String> = [
         option("Dir::Etc::SourceList", &list),
@@ -42,15 +46,15 @@ pub fn options(suite: &str, folder: &Path, step: &Step) -> anyhow::Result<Vec<St
     Ok(options)
 }
 
-/// One line of sources.list(5).
-fn entry(archive: &str, suite: &str) -> String {
+/// A line of sources.list(5).
+fn sources_line(archive: &str, suite: &str) -> String {
     format!("deb {} {suite} main\n", archive.trim())
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_suite_is_one_line() {
-        assert_eq!(super::entry("http://a/debian/\n", "s-backports"), "deb http://a/debian/ s-backports main\n");
+    fn suite_is_one_line_of_sources_list() {
+        assert_eq!(super::sources_line("http://a/debian/\n", "s-backports"), "deb http://a/debian/ s-backports main\n");
     }
 }
