@@ -1,28 +1,28 @@
-//! Text for a terminal: lines that are broken at spaces, tables whose columns fit.
+//! Plain text for a terminal: lines wrapped at spaces and tables that fit the width.
 
-/// Columns where nobody knows how many there are.
+/// Width assumed where the number of columns is unknown.
 pub const WIDTH: usize = 100;
 
-/// The room that text has.
+/// The widths that output must fit, in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Columns at which lines of words are broken.
+    /// Width at which prose is wrapped.
     pub words: usize,
-    /// Columns that tables must fit into.
+    /// Width that tables must fit.
     pub table: usize,
 }
 
 impl Room {
-    /// Where there is no terminal: words in [`WIDTH`] columns, tables with every column.
+    /// Output that is not a terminal: prose wrapped at [`WIDTH`], tables with every column.
     pub const ANY: Self = Self { words: WIDTH, table: usize::MAX };
 
-    /// A terminal of `columns`.
+    /// A terminal with this many columns.
     #[must_use]
     pub const fn of(columns: usize) -> Self {
         Self { words: columns, table: columns }
     }
 
-    /// What a table left out to fit, as a line; empty for nothing.
+    /// The line that names the table columns that were left out to fit; empty if none was.
     #[must_use]
     pub fn left_out(self, columns: &[&str]) -> String {
         if columns.is_empty() {
@@ -32,13 +32,19 @@ impl Room {
     }
 }
 
-/// A line broken at spaces, what follows the first part indented by `indent` columns, for a terminal of [`WIDTH`] columns.
+/// `line` wrapped at spaces to [`WIDTH`] columns; continuation lines are indented by `indent` columns.
 #[must_use]
 pub fn wrapped(line: &str, indent: usize) -> String {
     wrapped_to(WIDTH, line, indent)
 }
 
-/// As [`wrapped`], for a terminal of `width` columns. A word that is wider than that stays whole.
+/// Like [`wrapped`], for `width` columns. A word that is wider than `width` stays whole.
+///
+/// ```
+/// use microbench_formats::terminal::wrapped_to;
+///
+/// assert_eq!(wrapped_to(12, "one two three four", 2), "one two\n  three four");
+/// ```
 #[must_use]
 pub fn wrapped_to(width: usize, line: &str, indent: usize) -> String {
     let indent = " ".repeat(indent);
@@ -57,28 +63,43 @@ pub fn wrapped_to(width: usize, line: &str, indent: usize) -> String {
     out
 }
 
-/// `text` with no line wider than `width`: what is wider, a path mostly, goes on in the next line.
+/// `text` with no line wider than `width`. A longer line is broken at a space, else after a separator of a path or list,
+/// else at `width`.
 #[must_use]
 pub fn folded(text: &str, width: usize) -> String {
+    let width = width.max(1);
     let mut out = String::new();
     for line in text.split_inclusive('\n') {
         let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
         let letters: Vec<char> = line.chars().collect();
-        let parts: Vec<String> = letters.chunks(width.max(1)).map(|part| part.iter().collect()).collect();
-        out.push_str(&parts.join("\n"));
+        let mut rest = letters.as_slice();
+        while rest.len() > width {
+            let at = break_position(rest, width);
+            out.push_str(rest[..at].iter().collect::<String>().trim_end());
+            out.push('\n');
+            rest = &rest[at..];
+        }
+        out.extend(rest);
         out.push_str(end);
     }
     out
 }
 
-/// Rows, the header first, in aligned columns; those of `right` stand to the right, numbers mostly.
+/// How many of `letters` the first of several lines of `width` columns gets: up to the last space of its second half, else
+/// up to the last separator there, else `width`.
+fn break_position(letters: &[char], width: usize) -> usize {
+    let last = |is_end: &dyn Fn(char) -> bool| (width / 2 + 1..=width).rev().find(|&at| is_end(letters[at - 1]));
+    last(&|letter| letter == ' ').or_else(|| last(&|letter| "/,;:=".contains(letter))).unwrap_or(width)
+}
+
+/// Rows, the header first, in aligned columns; the columns in `right` (numbers) are right-aligned.
 pub fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>, right: std::ops::Range<usize>) -> String {
     let lines: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
     let right: Vec<bool> = (0..N).map(|n| right.contains(&n)).collect();
     aligned(&lines, &right)
 }
 
-/// As [`table`], of any number of columns: `right` says which of them stand to the right.
+/// Like [`table`], for any number of columns; `right` has one flag for each column.
 pub fn aligned(lines: &[Vec<String>], right: &[bool]) -> String {
     let width =
         |n: usize| lines.iter().filter_map(|line| line.get(n)).map(|cell| cell.chars().count()).max().unwrap_or(0);
@@ -97,98 +118,218 @@ pub fn aligned(lines: &[Vec<String>], right: &[bool]) -> String {
     out
 }
 
-/// A column of a table that fits its terminal.
+/// A column of a table made by [`fitted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
     /// Heading.
     pub name: &'static str,
-    /// Stands to the right, as numbers do.
+    /// Right-aligned, for numbers.
     pub right: bool,
-    /// 0 for a column that stays; of the others the highest is left out first where the terminal is too narrow.
+    /// 0 for a column that is never left out. On a narrow terminal the highest rank is left out first; rank 1 only after
+    /// the first column has a line of its own.
     pub rank: u8,
 }
 
 impl Column {
-    /// A column of words.
+    /// A left-aligned column, for text.
     #[must_use]
     pub const fn left(name: &'static str, rank: u8) -> Self {
         Self { name, right: false, rank }
     }
 
-    /// A column of numbers.
+    /// A right-aligned column, for numbers.
     #[must_use]
     pub const fn right(name: &'static str, rank: u8) -> Self {
         Self { name, right: true, rank }
     }
 }
 
-/// Columns of the first one that a cut leaves at least.
-const LEAST: usize = 8;
-/// What stands for what was cut off.
-const CUT: char = '\u{2026}';
+/// Columns between two columns of a table.
+const GAP: usize = 2;
 
-/// Rows in aligned columns under a heading, no line wider than `width`: columns are left out by their rank, the names of which are
-/// returned, and then the last column is cut if it is one of words, the first, and a last one of numbers. A row of one cell is a heading of those below it and has the whole line.
+/// Rows in aligned columns under a header, no line wider than `width`, and the names of the columns that were left out.
+///
+/// A row with one cell is a heading of the rows below it and may use the whole line. To fit, in this order:
+/// columns of rank 2 and higher are left out; the last column is wrapped at spaces; the first column gets a line of its
+/// own, above the others; columns of rank 1 are left out; each row becomes a list of names and values. No word is broken.
+///
+/// ```
+/// use microbench_formats::terminal::{Column, fitted};
+///
+/// let columns = [Column::left("cell", 0), Column::right("median", 0), Column::right("n", 2)];
+/// let rows = [["ok/1", "1.25 ms", "12"].map(str::to_owned).to_vec()];
+/// let (text, left_out) = fitted(&columns, &rows, 14);
+/// assert_eq!(text, "cell   median\nok/1  1.25 ms\n");
+/// assert_eq!(left_out, ["n"]);
+/// ```
 #[must_use]
 pub fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> (String, Vec<&'static str>) {
-    const GAP: usize = 2;
-    let length = |text: &str| text.chars().count();
-    let mut widths: Vec<usize> = (0..columns.len())
-        .map(|n| {
-            rows.iter()
-                .filter(|row| row.len() > 1)
-                .filter_map(|row| row.get(n))
-                .map(|cell| length(cell))
-                .max()
-                .unwrap_or(0)
-                .max(length(columns[n].name))
-        })
-        .collect();
-    let mut shown: Vec<usize> = (0..columns.len()).collect();
-    let mut left_out = Vec::new();
-    let total = |shown: &[usize], widths: &[usize]| {
-        shown.iter().map(|&n| widths[n]).sum::<usize>() + GAP * shown.len().saturating_sub(1)
+    let table = Table { columns, rows, width };
+    let layouts = [(false, 2), (true, 2), (false, 1), (true, 1)];
+    let found = layouts.into_iter().find_map(|(stacked, lowest_rank)| table.layout(stacked, lowest_rank));
+    let Some(layout) = found else {
+        let left_out = columns.iter().filter(|column| column.rank > 1).map(|column| column.name);
+        return (table.render_lists(), left_out.collect());
     };
-    while total(&shown, &widths) > width {
-        // Of one rank the last goes first.
-        let Some(at) =
-            (0..shown.len()).filter(|&at| columns[shown[at]].rank > 0).max_by_key(|&at| columns[shown[at]].rank)
-        else {
-            break;
-        };
-        left_out.push(columns[shown.remove(at)].name);
-    }
-    let last = shown.len().saturating_sub(1);
-    // Words give way before numbers do.
-    let words_last = shown.get(last).is_some_and(|&n| !columns[n].right);
-    for end in if words_last { [last, 0] } else { [0, last] } {
-        let over = total(&shown, &widths).saturating_sub(width);
-        if let Some(&n) = shown.get(end).filter(|_| over > 0) {
-            widths[n] = widths[n].saturating_sub(over).max(LEAST.min(widths[n]));
-        }
-    }
-    let line = |cell: &dyn Fn(usize) -> String| {
-        let cells: Vec<String> = shown
-            .iter()
-            .map(|&n| {
-                let text = cut(&cell(n), widths[n]);
-                let pad = " ".repeat(widths[n].saturating_sub(length(&text)));
-                if columns[n].right { pad + &text } else { text + &pad }
-            })
-            .collect();
-        cells.join(&" ".repeat(GAP)).trim_end().to_owned() + "\n"
-    };
-    let mut out = line(&|n| columns[n].name.to_owned());
-    for row in rows {
-        match row.as_slice() {
-            [heading] => out.push_str(&(cut(heading, width) + "\n")),
-            row => out.push_str(&line(&|n| row.get(n).cloned().unwrap_or_default())),
-        }
-    }
-    (out, left_out)
+    let left_out = (0..columns.len()).rev().filter(|n| !layout.shown.contains(n) && !(layout.stacked && *n == 0));
+    let mut left_out: Vec<usize> = left_out.collect();
+    left_out.sort_by_key(|&n| std::cmp::Reverse(columns[n].rank));
+    (table.render(&layout), left_out.into_iter().map(|n| columns[n].name).collect())
 }
 
-/// `text`, or as much of it as `width` columns hold.
+/// A table that is to fit `width` columns.
+struct Table<'a> {
+    columns: &'a [Column],
+    rows: &'a [Vec<String>],
+    width: usize,
+}
+
+/// Which columns a table shows, and how wide they are.
+struct Layout {
+    /// Whether the first column has a line of its own, above the others.
+    stacked: bool,
+    /// The columns that share a line.
+    shown: Vec<usize>,
+    /// The width of each of `shown`.
+    widths: Vec<usize>,
+}
+
+impl Layout {
+    /// Columns before the first of `shown`.
+    fn indent(&self) -> usize {
+        if self.stacked { GAP } else { 0 }
+    }
+}
+
+impl Table<'_> {
+    /// The header and every row with more than one cell, one column of them.
+    fn cells(&self, n: usize) -> impl Iterator<Item = &str> {
+        let rows = self.rows.iter().filter(|row| row.len() > 1).filter_map(move |row| row.get(n));
+        std::iter::once(self.columns[n].name).chain(rows.map(String::as_str))
+    }
+
+    /// The layout that shows the most columns, of which those of `lowest_rank` and higher may be left out; `None` if the
+    /// table does not fit.
+    fn layout(&self, stacked: bool, lowest_rank: u8) -> Option<Layout> {
+        let first = usize::from(stacked);
+        let indent = if stacked { GAP } else { 0 };
+        let name_width = if stacked { self.cells(0).map(longest_word).max().unwrap_or(0) } else { 0 };
+        if name_width > self.width || first >= self.columns.len() {
+            return None;
+        }
+        let mut shown: Vec<usize> = (first..self.columns.len()).collect();
+        let full: Vec<usize> = (0..self.columns.len()).map(|n| self.cells(n).map(length).max().unwrap_or(0)).collect();
+        loop {
+            let widths: Vec<usize> = shown.iter().map(|&n| full[n]).collect();
+            let total = indent + widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
+            if total <= self.width {
+                return Some(Layout { stacked, shown, widths });
+            }
+            // Of one rank the last column is left out first.
+            let next = (0..shown.len())
+                .filter(|&at| self.columns[shown[at]].rank >= lowest_rank)
+                .max_by_key(|&at| self.columns[shown[at]].rank);
+            if let Some(at) = next {
+                shown.remove(at);
+                continue;
+            }
+            let last = *shown.last().filter(|&&n| shown.len() > 1 && !self.columns[n].right)?;
+            let room = (full[last] + self.width).checked_sub(total)?;
+            let least = self.cells(last).map(longest_word).max().unwrap_or(0);
+            let narrowed = |(n, width): (&usize, usize)| if *n == last { room } else { width };
+            let widths = shown.iter().zip(widths).map(narrowed).collect();
+            return (least <= room).then_some(Layout { stacked, shown, widths });
+        }
+    }
+
+    fn render(&self, layout: &Layout) -> String {
+        let mut out = String::new();
+        let header: Vec<String> = self.columns.iter().map(|column| column.name.to_owned()).collect();
+        let mut name = None;
+        for row in std::iter::once(&header).chain(self.rows) {
+            if let [heading] = row.as_slice() {
+                out.push_str(&(wrapped_to(self.width, heading, 2 * GAP) + "\n"));
+                name = None;
+                continue;
+            }
+            if layout.stacked && name != row.first() {
+                name = row.first();
+                out.push_str(&(wrapped_to(self.width, row.first().map_or("", String::as_str), 2 * GAP) + "\n"));
+            }
+            out.push_str(&self.line(layout, row));
+        }
+        out
+    }
+
+    /// The line of a row, and further ones where its last cell is wrapped.
+    fn line(&self, layout: &Layout, row: &[String]) -> String {
+        let mut line = " ".repeat(layout.indent());
+        let mut last_from = 0;
+        for (&n, &width) in layout.shown.iter().zip(&layout.widths) {
+            last_from = length(&line);
+            let text = row.get(n).map_or("", String::as_str);
+            let pad = " ".repeat(width.saturating_sub(length(text)));
+            let (before, after) = if self.columns[n].right { (pad.as_str(), "") } else { ("", pad.as_str()) };
+            line.push_str(&[before, text, after, &" ".repeat(GAP)].concat());
+        }
+        wrapped_from(self.width, line.trim_end(), last_from) + "\n"
+    }
+
+    /// Each row as its first cell and a list of the others' names and values, without columns of rank 2 and higher.
+    fn render_lists(&self) -> String {
+        let mut out = String::new();
+        let mut name = None;
+        for row in self.rows {
+            if name != row.first() || row.len() == 1 {
+                name = row.first();
+                out.push_str(&(wrapped_to(self.width, row.first().map_or("", String::as_str), 2 * GAP) + "\n"));
+            }
+            let mut line = " ".repeat(GAP);
+            for (column, text) in self.columns.iter().zip(row).skip(1) {
+                if column.rank > 1 || text.is_empty() {
+                    continue;
+                }
+                let item = format!("{} {text}", column.name);
+                let is_first = line.trim().is_empty();
+                if !is_first && length(&line) + length(&item) + 2 > self.width {
+                    out.push_str(&(wrapped_to(self.width, &line, 2 * GAP) + ",\n"));
+                    line = " ".repeat(GAP);
+                } else if !is_first {
+                    line.push_str(", ");
+                }
+                line.push_str(item.trim_start());
+            }
+            if !line.trim().is_empty() {
+                out.push_str(&(wrapped_to(self.width, &line, 2 * GAP) + "\n"));
+            }
+        }
+        out
+    }
+}
+
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+fn longest_word(text: &str) -> usize {
+    text.split(' ').map(length).max().unwrap_or(0)
+}
+
+/// `line` of which the text from the column `from` on is wrapped at spaces within `width`, below its own begin.
+fn wrapped_from(width: usize, line: &str, from: usize) -> String {
+    if length(line) <= width {
+        return line.to_owned();
+    }
+    let before: String = line.chars().take(from).collect();
+    let text: String = line.chars().skip(from).collect();
+    let indent = "\n".to_owned() + &" ".repeat(from);
+    before + &wrapped_to(width.saturating_sub(from), &text, 0).replace('\n', &indent)
+}
+
+/// What stands for the rest of a text that was cut off.
+const CUT: char = '\u{2026}';
+
+/// `text` if it fits `width` columns, else its first `width - 1` characters and an ellipsis.
 #[must_use]
 pub fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -205,24 +346,79 @@ pub fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
+    fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+        cells.map(str::to_owned).to_vec()
+    }
+
     #[test]
-    fn no_line_of_a_table_is_wider_than_its_terminal() {
+    fn no_table_is_wider_than_its_terminal_or_breaks_a_word() {
         let columns =
             [Column::left("name", 0), Column::right("value", 0), Column::right("n", 2), Column::left("remark", 1)];
-        let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
-        let rows =
-            [row(["a-rather-long-name", "1.25 ms", "12", "nothing"]), row(["b", "100.00 ms", "3", "disturbed twice"])];
+        let rows = [
+            row(["a heading of the rows below it"]),
+            row(["a-rather-long-name", "1.25 ms", "12", "nothing"]),
+            row(["b", "100.00 ms", "3", "disturbed twice"]),
+        ];
+        let words = rows.iter().flatten().flat_map(|cell| cell.split(' ')).collect::<Vec<_>>();
         for width in 18..80 {
-            let (text, _) = fitted(&columns, &rows, width);
+            let (text, left_out) = fitted(&columns, &rows, width);
             assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+            let is_shown = |word: &&str| text.split([' ', '\n', ',']).any(|shown| shown == *word);
+            let missing: Vec<_> = words.iter().filter(|word| !is_shown(word)).collect();
+            assert!(missing.is_empty() || !left_out.is_empty(), "{width}: {missing:?} of\n{text}");
         }
         assert!(fitted(&columns, &rows, 80).1.is_empty());
-        let (text, left_out) = fitted(&columns, &rows, 26);
-        assert_eq!(left_out, ["n", "remark"]);
-        insta::assert_snapshot!(text, @r"
-        name                 value
-        a-rather-long-…    1.25 ms
-        b                100.00 ms
+    }
+
+    #[test]
+    fn a_narrow_terminal_leaves_out_columns_then_stacks_the_first_then_lists_values() {
+        let columns = [
+            Column::left("cell", 0),
+            Column::left("metric", 0),
+            Column::right("n", 2),
+            Column::right("ratio", 0),
+            Column::right("interval", 1),
+        ];
+        let rows = [
+            row(["firecracker/10", "startup", "12", "1.50", "1.49 to 1.51"]),
+            row(["firecracker/10", "shutdown", "12", "1.00", "0.99 to 1.01"]),
+        ];
+        insta::assert_snapshot!(fitted(&columns, &rows, 48).0, @r"
+        cell            metric    ratio      interval
+        firecracker/10  startup    1.50  1.49 to 1.51
+        firecracker/10  shutdown   1.00  0.99 to 1.01
+        ");
+        insta::assert_snapshot!(fitted(&columns, &rows, 40).0, @r"
+        cell
+          metric     n  ratio      interval
+        firecracker/10
+          startup   12   1.50  1.49 to 1.51
+          shutdown  12   1.00  0.99 to 1.01
+        ");
+        assert_eq!(fitted(&columns, &rows, 30).1, ["n", "interval"]);
+        insta::assert_snapshot!(fitted(&columns, &rows, 16).0, @r"
+        firecracker/10
+          metric
+            startup,
+          ratio 1.50,
+          interval 1.49
+            to 1.51
+          metric
+            shutdown,
+          ratio 1.00,
+          interval 0.99
+            to 1.01
+        ");
+    }
+
+    #[test]
+    fn the_last_column_is_wrapped_at_spaces_before_the_first_is_stacked() {
+        let columns = [Column::left("file", 0), Column::left("contents", 0)];
+        let rows = [row(["plan.json", "the plan, made from the manifest"])];
+        insta::assert_snapshot!(fitted(&columns, &rows, 30).0, @r"
+        file       contents
+        plan.json  the plan, made from
+                   the manifest
         ");
     }
 
@@ -230,5 +426,7 @@ mod tests {
     fn a_line_is_broken_at_spaces() {
         assert_eq!(wrapped_to(12, "one two three four", 2), "one two\n  three four");
         assert_eq!(folded("abcdef\n\nab\n", 4), "abcd\nef\n\nab\n");
+        assert_eq!(folded("one two/three\n", 9), "one two/\nthree\n");
+        assert_eq!(folded("wrong one two", 11), "wrong one\ntwo");
     }
 }

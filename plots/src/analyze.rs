@@ -1,4 +1,4 @@
-//! The two steps over a run directory: samples and summary, then figures.
+//! The two steps that process a run directory: `analyze` writes samples and summary, `plot` draws figures.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,29 +17,36 @@ use crate::samples::{Sample, Status};
 use crate::summary::{self, Row};
 use crate::{Error, figure, samples};
 
-/// What an analysis found.
+/// The result of [`analyze`].
 #[derive(Clone, Debug)]
 pub struct Analysis {
-    /// The plan.
     pub plan: Plan,
-    /// The journal.
     pub journal: Journal,
-    /// Samples with a value, warm-ups left out.
+    /// The number of samples with a value, without warm-ups and superseded executions.
     pub values: usize,
-    /// Samples without one, warm-ups left out.
+    /// The number of samples without a value, without warm-ups and superseded executions.
     pub missing: usize,
     /// One row for each cell and metric.
     pub summary: Vec<Row>,
-    /// What became of the plan's claims.
+    /// One verdict for each claim of the plan.
     pub verdicts: Vec<Verdict>,
 }
 
-/// Reads the journal of `run`; writes `samples.parquet`, `samples.csv` and `summary.csv`, and where the study makes claims
-/// `claims.md` and `claims.csv`. A run that is still incomplete is
-/// no error: what is missing is in the table.
+/// Reads the journal of the run directory `run` and writes `samples.parquet`, `samples.csv` and `summary.csv`; with claims
+/// in the study also `claims.md` and `claims.csv`. An incomplete run is not an error: missing values are rows of the tables.
 ///
 /// # Errors
-/// When a file is damaged or cannot be written.
+/// If a file of the run is missing, damaged or changed, or a file cannot be written.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// let analysis = microbench_plots::analyze(Path::new("runs/first"))?;
+/// for row in &analysis.summary {
+///     println!("{} {}: {:?} {}", row.cell, row.metric, row.median(), row.unit);
+/// }
+/// # Ok::<(), microbench_plots::Error>(())
+/// ```
 pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     let opened = Run::open(run)?;
     let journal = opened.journal()?;
@@ -60,23 +67,23 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     Ok(Analysis { plan, journal, values, missing, summary, verdicts })
 }
 
-/// A host as runs are compared by it.
+/// The identity of a host, by which runs are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
-    /// The fingerprint; of several hosts whose fingerprints differ all of them, sorted and joined by `+`.
+    /// The fingerprint; different fingerprints of several hosts are sorted and joined by `+`.
     pub fingerprint: String,
-    /// What the fingerprint is made of, by name; empty for several hosts.
+    /// The facts that the fingerprint is computed from, by name; empty for several hosts.
     pub facts: BTreeMap<String, String>,
 }
 
-/// The host of `run`; `None` when none is recorded, as in an imported run.
+/// Reads the host of the run directory `run`; `None` if no host is recorded, as in an imported run.
 ///
 /// # Errors
-/// When its file is damaged.
-pub fn host(run: &Path) -> Result<Option<Host>, Error> {
+/// If `host.json` or a file in `hosts/` cannot be read or is damaged.
+pub fn read_host(run: &Path) -> Result<Option<Host>, Error> {
     let own = run.join("host.json");
     if own.exists() {
-        return host_of_file(&own).map(Some);
+        return read_host_file(&own).map(Some);
     }
     let folder = run.join("hosts");
     if !folder.is_dir() {
@@ -84,14 +91,14 @@ pub fn host(run: &Path) -> Result<Option<Host>, Error> {
     }
     let mut all = Vec::new();
     for entry in std::fs::read_dir(&folder).map_err(at(&folder))? {
-        all.push(host_of_file(&entry.map_err(at(&folder))?.path())?.fingerprint);
+        all.push(read_host_file(&entry.map_err(at(&folder))?.path())?.fingerprint);
     }
     all.sort();
     all.dedup();
     Ok((!all.is_empty()).then(|| Host { fingerprint: all.join("+"), facts: BTreeMap::new() }))
 }
 
-/// What a comparison needs of `host.json`.
+/// The part of `host.json` that a comparison needs.
 #[derive(Deserialize)]
 struct HostFile {
     fingerprint: String,
@@ -99,65 +106,67 @@ struct HostFile {
     facts: BTreeMap<String, String>,
 }
 
-fn host_of_file(path: &Path) -> Result<Host, Error> {
+fn read_host_file(path: &Path) -> Result<Host, Error> {
     let damaged = |source| Error::Host { path: path.to_path_buf(), cause: source };
     let file: HostFile = serde_json::from_slice(&std::fs::read(path).map_err(at(path))?).map_err(damaged)?;
     Ok(Host { fingerprint: file.fingerprint, facts: file.facts })
 }
 
-/// Draws the plan's figures from `samples.parquet` of `run` into `figures/`, or all of them in `theme` into `figures/THEME/`;
-/// returns the files.
+/// Draws the plan's figures from `samples.parquet` of the run directory `run` into `figures/`, and returns the paths of the
+/// files. With `theme`, all figures are drawn in that theme into `figures/THEME/`.
 ///
 /// # Errors
-/// When the run has not been analysed, or a file cannot be written.
+/// If the run has not been analysed, or a file cannot be written.
 pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
-    let Loaded { run: opened, samples, rows } = loaded(run)?;
+    let AnalyzedRun { run: opened, samples, rows } = AnalyzedRun::load(run)?;
     let plan = &opened.plan;
-    let (folder, isolated) = (folder(run, theme), opened.is_isolated());
+    let (folder, isolated) = (figure_folder(run, theme), opened.is_isolated());
     let draw = |wanted: &Figure| -> Result<Vec<PathBuf>, Error> {
         let wanted = &Figure { theme: theme.unwrap_or(wanted.theme), ..wanted.clone() };
         let described = figure::describe(Data { plan, rows: &rows, samples: &samples }, wanted)?;
-        save(remarked(described, isolated), &folder)
+        save(with_isolation_remark(described, isolated), &folder)
     };
-    together(plan.figures.par_iter().map(draw))
+    collect_files(plan.figures.par_iter().map(draw))
 }
 
-/// The figures with what the reader of each must know of the run.
-pub(crate) fn remarked(described: Vec<Description>, isolated: bool) -> Vec<Description> {
+/// The figures, with the remark [`UNISOLATED`](journal::UNISOLATED) unless the run is isolated.
+pub(crate) fn with_isolation_remark(described: Vec<Description>, isolated: bool) -> Vec<Description> {
     let remark = |figure: Description| if isolated { figure } else { figure.with_remark(journal::UNISOLATED) };
     described.into_iter().map(remark).collect()
 }
 
-/// The files of the figures, in their order.
+/// Draws the figures and returns the paths of their files, in order.
 fn save(described: Vec<Description>, folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    together(described.par_iter().map(|description| figure::save(description, folder)))
+    collect_files(described.par_iter().map(|description| figure::save(description, folder)))
 }
 
-/// What was drawn at the same time, in order, or the first error by that order.
-fn together(drawn: impl IndexedParallelIterator<Item = Result<Vec<PathBuf>, Error>>) -> Result<Vec<PathBuf>, Error> {
+/// The files of figures that are drawn in parallel, in order, or the first error in that order.
+fn collect_files(
+    drawn: impl IndexedParallelIterator<Item = Result<Vec<PathBuf>, Error>>,
+) -> Result<Vec<PathBuf>, Error> {
     let drawn: Vec<_> = drawn.collect();
     Ok(drawn.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-/// Draws sequences of `cells`, or of every cell for none, from `samples.parquet` of `run` into the folder of [`plot`]'s; returns the
-/// files.
+/// Draws the sequence figures of `cells` (of every cell if empty) into the folder that [`plot`] uses, and returns the paths
+/// of the files.
 ///
 /// # Errors
-/// When the run has not been analysed, has no such cell, or a file cannot be written.
+/// If the run has not been analysed, a cell does not exist, or a file cannot be written.
 pub fn plot_sequences(run: &Path, theme: Option<Theme>, cells: &[String]) -> Result<Vec<PathBuf>, Error> {
     let opened = Run::open(run)?;
     let (plan, samples) = (&opened.plan, samples::load(run)?);
     let data = Data { plan, rows: &[], samples: &samples };
     let all: Vec<String> = plan.cells.iter().map(|cell| cell.id.to_string()).collect();
     let mut described = Vec::new();
-    // All are described first, so that a wrong name draws nothing.
+    // All figures are described before the first is drawn, so that an unknown cell draws nothing.
     for cell in if cells.is_empty() { &all } else { cells } {
         described.extend(figure::sequence::describe(data, cell, theme.unwrap_or_default())?);
     }
-    save(remarked(described, opened.is_isolated()), &folder(run, theme))
+    save(with_isolation_remark(described, opened.is_isolated()), &figure_folder(run, theme))
 }
 
-fn folder(run: &Path, theme: Option<Theme>) -> PathBuf {
+fn figure_folder(run: &Path, theme: Option<Theme>) -> PathBuf {
     match theme {
         None => run.join("figures"),
         Some(Theme::Paper) => run.join("figures/paper"),
@@ -165,24 +174,25 @@ fn folder(run: &Path, theme: Option<Theme>) -> PathBuf {
     }
 }
 
-/// What every view of an analysed run is made of.
+/// A run with its samples and summary, for reports, tables and figures.
 #[derive(Clone, Debug)]
-pub struct Loaded {
-    /// The run.
+pub struct AnalyzedRun {
     pub run: Run,
-    /// A row for each VM and metric.
+    /// One sample for each VM and metric.
     pub samples: Vec<Sample>,
-    /// A row for each cell and metric.
+    /// One row for each cell and metric.
     pub rows: Vec<Row>,
 }
 
-/// Opens `run`, reads its samples and summarises them.
-///
-/// # Errors
-/// Those of [`Run::open`]; when the run has not been analysed.
-pub fn loaded(run: &Path) -> Result<Loaded, Error> {
-    let run = Run::open(run)?;
-    let samples = samples::load(&run.folder)?;
-    let rows = summary::summarise(&run.plan, &samples);
-    Ok(Loaded { run, samples, rows })
+impl AnalyzedRun {
+    /// Opens the run directory `run`, reads its samples and summarises them.
+    ///
+    /// # Errors
+    /// Like [`Run::open`], and [`Error::NotAnalysed`] without `samples.parquet`.
+    pub fn load(run: &Path) -> Result<Self, Error> {
+        let run = Run::open(run)?;
+        let samples = samples::load(&run.folder)?;
+        let rows = summary::summarise(&run.plan, &samples);
+        Ok(Self { run, samples, rows })
+    }
 }

@@ -1,9 +1,12 @@
-//! Claims: a sentence, its test, its verdict.
+//! The verdicts on the claims of a study.
 //!
-//! A claim compares one or two sides, each a metric over some cells. The verdict is by interval: wholly within the claim's limits it
-//! *holds*, wholly outside it is *contradicted*, else the data is *inconclusive*. Without data on a side nothing was measured, and
-//! the verdict says why. Of a run on several hosts a ratio or a difference is made within hosts (see [`compare`](crate::compare)): over
-//! those that all its cells have, each with the same weight; without such a host it is inconclusive. A value is over all trials.
+//! A claim compares one or two sides, each a metric over some cells. It *holds* if the whole interval is within the claim's
+//! limits, is *contradicted* if the whole interval is outside, and is *inconclusive* otherwise. Without data on a side it is
+//! *not measured*, with the reason.
+//!
+//! In a run on several hosts, a ratio or a difference is computed within hosts (see [`compare`](crate::compare)), over the
+//! hosts that all its cells have, each with the same weight. Without such a host the claim is inconclusive. A value is over
+//! all trials.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
@@ -19,22 +22,22 @@ use serde::Serialize;
 use crate::Error;
 use crate::figure::cells::selects;
 use crate::file::write;
-use crate::samples::said;
+use crate::samples::status_and_reason;
 use crate::stats::contrast::{CONTRAST_INTERVAL_FROM, Contrast, Kind, Method, Stratum};
 use crate::stats::median::Interval;
 use crate::summary::{LEVEL, Row, no_shared_machine, shared_machines};
 
-/// What became of a claim.
+/// The verdict on a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// The interval lies within the limits.
+    /// The interval is within the limits.
     Holds,
-    /// It lies outside.
+    /// The interval is outside the limits.
     Contradicted,
-    /// It spans a limit, or there are too few trials for one.
+    /// The interval includes a limit, or there are too few trials for an interval.
     Inconclusive,
-    /// There is nothing to compare.
+    /// A side has no data, or the claim cannot be measured.
     NotMeasured,
 }
 
@@ -49,35 +52,32 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A claim and its verdict.
+/// A claim, its verdict, and the numbers behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// The claim.
     pub claim: Claim,
-    /// What became of it.
     pub outcome: Outcome,
-    /// The value, ratio or difference.
+    /// The value, ratio or difference of the claim.
     pub value: Option<f64>,
-    /// Its interval and how it was made.
+    /// The interval of `value` and its method.
     pub interval: Option<(Interval, Method)>,
-    /// Trials on each side.
+    /// The number of trials on each side.
     pub n: Vec<usize>,
-    /// Unit of the value; empty for a ratio or a count.
+    /// Unit of `value`; empty for a ratio or a count.
     pub unit: String,
-    /// What kept it from being measured or decided, and which cells had no data; empty for nothing.
+    /// Why the claim was not measured or not decided, and which cells have no data; else empty.
     pub remark: String,
-    /// Where it was measured.
     pub host: Option<HostKind>,
 }
 
-/// One side's rows with data, and cells without, each with the reason.
-struct Found<'a> {
+/// The rows of one side that have data, and the cells without data, with the reason.
+struct SideRows<'a> {
     rows: Vec<&'a Row>,
     missing: Vec<(&'a str, String)>,
 }
 
-/// Cells without data, those of one reason together.
-fn reasons(found: &[Found<'_>]) -> String {
+/// The cells without data, grouped by reason.
+fn describe_missing(found: &[SideRows<'_>]) -> String {
     let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
     for (cell, reason) in found.iter().flat_map(|side| &side.missing) {
         match all.iter_mut().find(|(known, _)| known == reason) {
@@ -86,11 +86,11 @@ fn reasons(found: &[Found<'_>]) -> String {
             None => all.push((reason, vec![cell])),
         }
     }
-    let words = |(reason, cells): &(&str, Vec<&str>)| format!("{} ({reason})", cells.join(", "));
-    all.iter().map(words).collect::<Vec<_>>().join("; ")
+    let describe = |(reason, cells): &(&str, Vec<&str>)| format!("{} ({reason})", cells.join(", "));
+    all.iter().map(describe).collect::<Vec<_>>().join("; ")
 }
 
-/// Judges every claim of the plan by the run's rows.
+/// The verdict on every claim of the plan, in plan order, from the rows of the run's summary.
 #[must_use]
 pub fn judge(plan: &Plan, rows: &[Row]) -> Vec<Verdict> {
     (0..).zip(&plan.claims).map(|(stream, claim)| verdict(plan, rows, claim, stream)).collect()
@@ -113,8 +113,8 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
         Some(Comparison::Difference(first, second)) => (Kind::Difference, vec![first, second]),
         None => return verdict,
     };
-    let found: Vec<Found<'_>> = sides.iter().map(|side| find(plan, rows, side)).collect();
-    let missing = reasons(&found);
+    let found: Vec<SideRows<'_>> = sides.iter().map(|side| rows_of_side(plan, rows, side)).collect();
+    let missing = describe_missing(&found);
     if found.iter().any(|side| side.rows.is_empty()) {
         verdict.remark = if missing.is_empty() { "the plan has no such cell".to_owned() } else { missing };
         return verdict;
@@ -125,7 +125,7 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
     let mut remarks = Vec::new();
     let all: Vec<&Row> = found.iter().flat_map(|side| side.rows.iter().copied()).collect();
     verdict.n = found.iter().map(|side| side.rows.iter().map(|row| row.n()).sum()).collect();
-    // One side is compared with nothing.
+    // A value has one side, so hosts need not be shared.
     let machines = if kind == Kind::Value { Vec::new() } else { shared_machines(&all) };
     let within: Vec<Option<&str>> = match kind {
         Kind::Value => vec![None],
@@ -152,10 +152,10 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
         let of: Vec<usize> = found.iter().map(|side| side.rows.iter().map(on).sum()).collect();
         let left_out: usize = verdict.n.iter().sum::<usize>() - of.iter().sum::<usize>();
         if left_out > 0 {
-            remarks.push(format!("{left_out} trials of hosts that not every cell has are left out"));
+            remarks.push(format!("{left_out} trials are left out, on hosts that not every cell has"));
         }
         if machines.len() > 1 {
-            remarks.push(format!("within {} hosts, which count alike ({})", machines.len(), machines.join(", ")));
+            remarks.push(format!("within {} hosts of equal weight ({})", machines.len(), machines.join(", ")));
         }
         verdict.n = of;
     }
@@ -168,7 +168,7 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
     };
     if verdict.interval.is_none() {
         let on = if machines.len() > 1 { " on each host" } else { "" };
-        remarks.push(format!("no interval below {CONTRAST_INTERVAL_FROM} trials of a cell{on}"));
+        remarks.push(format!("an interval needs {CONTRAST_INTERVAL_FROM} trials of each cell{on}"));
     }
     if !missing.is_empty() {
         remarks.push(format!("without {missing}"));
@@ -180,7 +180,7 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
 fn outcome(claim: &Claim, interval: &Interval) -> Outcome {
     let least = claim.least.unwrap_or(f64::NEG_INFINITY);
     let most = claim.most.unwrap_or(f64::INFINITY);
-    // An interval may be a point: values that are all the same.
+    // The interval is a single point if all values are equal.
     let (met, missed) = if claim.strict {
         (interval.low > least && interval.high < most, interval.high <= least || interval.low >= most)
     } else {
@@ -195,16 +195,16 @@ fn outcome(claim: &Claim, interval: &Interval) -> Outcome {
     }
 }
 
-/// The rows of a side's cells; those without a value go into `missing` with the first reason.
-fn find<'a>(plan: &'a Plan, rows: &'a [Row], side: &Side) -> Found<'a> {
-    let mut found = Found { rows: Vec::new(), missing: Vec::new() };
+/// The rows of a side's cells, and the cells without a value with the first reason of each.
+fn rows_of_side<'a>(plan: &'a Plan, rows: &'a [Row], side: &Side) -> SideRows<'a> {
+    let mut found = SideRows { rows: Vec::new(), missing: Vec::new() };
     for cell in plan.cells.iter().filter(|cell| selects(&side.of, cell)) {
         let row = rows.iter().find(|row| row.cell == cell.id && row.metric == side.metric);
         match row {
             Some(row) if row.n() > 0 => found.rows.push(row),
             Some(row) if row.planned() == 0 => {}
             Some(row) => {
-                let reason = row.missing.iter().map(|(status, (_, reason))| said(*status, reason)).next();
+                let reason = row.missing.iter().map(|(status, (_, reason))| status_and_reason(*status, reason)).next();
                 found.missing.push((&cell.id, reason.unwrap_or_default().chars().take(160).collect()));
             }
             None => found.missing.push((&cell.id, format!("no `{}`", side.metric))),
@@ -213,20 +213,20 @@ fn find<'a>(plan: &'a Plan, rows: &'a [Row], side: &Side) -> Found<'a> {
     found
 }
 
-/// The values of each cell that is on a side, of the host `machine` alone, or of all.
-fn strata(found: &[Found<'_>], statistic: Statistic, machine: Option<&str>) -> Vec<Stratum> {
+/// The values of each cell on a side, of the host `machine` or of all hosts.
+fn strata(found: &[SideRows<'_>], statistic: Statistic, machine: Option<&str>) -> Vec<Stratum> {
     let values = |row: &Row| match machine {
         Some(machine) => row.by_machine(statistic).remove(machine).unwrap_or_default(),
         None => row.values(statistic),
     };
     let cells: BTreeSet<&str> = found.iter().flat_map(|side| &side.rows).map(|row| row.cell.as_str()).collect();
-    let of = |side: Option<&Found<'_>>, cell: &str| {
+    let of = |side: Option<&SideRows<'_>>, cell: &str| {
         side.and_then(|side| side.rows.iter().find(|row| row.cell == cell)).map_or(Vec::new(), |row| values(row))
     };
     let mut strata = Vec::new();
     for cell in cells {
         let (first, second) = (of(found.first(), cell), of(found.get(1), cell));
-        // Drawn together only as far as they were measured together.
+        // The two metrics of a cell are resampled together only if every trial has both.
         if first.is_empty() || second.is_empty() || first.len() == second.len() {
             strata.push(Stratum { first, second });
         } else {
@@ -238,7 +238,7 @@ fn strata(found: &[Found<'_>], statistic: Statistic, machine: Option<&str>) -> V
 }
 
 impl Verdict {
-    /// The claim's limits, as a reader says them.
+    /// The limits of the claim, for example `at least 2 ms`; empty without limits.
     #[must_use]
     pub fn expectation(&self) -> String {
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
@@ -252,7 +252,7 @@ impl Verdict {
         }
     }
 
-    /// Value, interval, method and n.
+    /// Value, interval, method and number of trials; empty if the claim was not measured.
     #[must_use]
     pub fn measured(&self) -> String {
         let Some(value) = self.value else { return String::new() };
@@ -262,14 +262,14 @@ impl Verdict {
             _ => "",
         };
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
-        let mut text = format!("{kind}{}{unit}", number(value));
+        let mut text = format!("{kind}{}{unit}", format_number(value));
         if let Some((interval, method)) = &self.interval {
             let percent = LEVEL * 100.0;
             let _ = write!(
                 text,
                 ", {percent} % interval {} to {} ({})",
-                number(interval.low),
-                number(interval.high),
+                format_number(interval.low),
+                format_number(interval.high),
                 method.text()
             );
         }
@@ -279,8 +279,8 @@ impl Verdict {
     }
 }
 
-/// Three or four digits that mean something.
-pub(crate) fn number(value: f64) -> String {
+/// `value` with three or four significant digits.
+pub(crate) fn format_number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.1}"),
         size if size >= 1.0 => format!("{value:.2}"),
@@ -288,27 +288,21 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// The verdicts as text of at most 100 columns, and a line that counts them.
+/// The verdicts as text that fits `room`, with a line that counts them.
 #[must_use]
-pub fn text(verdicts: &[Verdict]) -> String {
-    text_in(verdicts, Room::ANY)
-}
-
-/// As [`text`], in so much room.
-#[must_use]
-pub fn text_in(verdicts: &[Verdict], room: Room) -> String {
+pub fn render(verdicts: &[Verdict], room: Room) -> String {
     let mut out = String::new();
     for verdict in verdicts {
         let _ = writeln!(out, "{:12}  {}: {}", verdict.outcome, verdict.claim.name, verdict.claim.text.trim());
-        for (label, words) in details(verdict) {
-            let _ = writeln!(out, "              {label}: {words}");
+        for (label, text) in details(verdict) {
+            let _ = writeln!(out, "              {label}: {text}");
         }
     }
     let _ = writeln!(out, "{}", tally(verdicts));
     out.lines().fold(String::new(), |all, line| all + &wrapped_to(room.words, line, 16) + "\n")
 }
 
-/// How many claims have which verdict, in a line.
+/// The number of claims with each verdict, as one line.
 #[must_use]
 pub fn tally(verdicts: &[Verdict]) -> String {
     let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
@@ -322,9 +316,9 @@ pub fn tally(verdicts: &[Verdict]) -> String {
     )
 }
 
-/// What stands under a claim; empty entries are left out.
+/// The details of a verdict as label and text; entries without text are left out.
 pub(crate) fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
-    let published = verdict.claim.published.map_or_else(String::new, number);
+    let published = verdict.claim.published.map_or_else(String::new, format_number);
     [
         ("measured", verdict.measured()),
         ("expected", verdict.expectation()),
@@ -333,32 +327,32 @@ pub(crate) fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
         ("remark", verdict.remark.clone()),
     ]
     .into_iter()
-    .filter(|(_, words)| !words.is_empty())
+    .filter(|(_, text)| !text.is_empty())
     .collect()
 }
 
-/// A claim of a reference run, and what another run says of it.
+/// The verdicts of two runs on one claim of the reference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Confirmation {
     /// Name of the claim.
     pub name: String,
-    /// What the reference found.
+    /// The verdict of the reference.
     pub there: Outcome,
-    /// What the run found; `None` when it makes no such claim.
+    /// The verdict of the run; `None` if it has no such claim.
     pub here: Option<Outcome>,
-    /// The values, for a reader.
+    /// The values of the reference and of the run.
     pub values: [Option<f64>; 2],
 }
 
 impl Confirmation {
-    /// The same verdict on both.
+    /// Whether both verdicts are the same.
     #[must_use]
     pub fn same(&self) -> bool {
         self.here == Some(self.there)
     }
 }
 
-/// What `here` says of each claim of the reference `there`.
+/// The verdict of the run `here` on each claim of the reference `there`.
 #[must_use]
 pub fn confirm(there: &[Verdict], here: &[Verdict]) -> Vec<Confirmation> {
     let one = |verdict: &Verdict| {
@@ -373,18 +367,18 @@ pub fn confirm(there: &[Verdict], here: &[Verdict]) -> Vec<Confirmation> {
     there.iter().map(one).collect()
 }
 
-/// Confirmations as a table and a line that counts them.
+/// The confirmations as a table that fits `room`, with a line that counts them.
 #[must_use]
-pub fn confirmations(all: &[Confirmation], reference: &str, run: &str, room: Room) -> String {
+pub fn render_confirmations(all: &[Confirmation], reference: &str, run: &str, room: Room) -> String {
     const COLUMNS: [Column; 6] = [
         Column::left("claim", 0),
         Column::left("reference", 0),
         Column::left("here", 0),
         Column::right("reference's value", 2),
         Column::right("value here", 1),
-        Column::left("", 0),
+        Column::left("difference", 0),
     ];
-    let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
+    let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), format_number);
     let row = |one: &Confirmation| {
         vec![
             one.name.clone(),
@@ -405,10 +399,10 @@ pub fn confirmations(all: &[Confirmation], reference: &str, run: &str, room: Roo
     )
 }
 
-/// Writes `claims.md` and `claims.csv` into `run`; returns them.
+/// Writes `claims.md` and `claims.csv` into the directory `run` and returns their paths.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// If a file cannot be written.
 pub fn save(run: &Path, plan: &Plan, verdicts: &[Verdict]) -> Result<Vec<PathBuf>, Error> {
     let files = [run.join("claims.md"), run.join("claims.csv")];
     write(&files[0], markdown(plan, verdicts).as_bytes())?;
@@ -469,7 +463,7 @@ fn markdown(plan: &Plan, verdicts: &[Verdict]) -> String {
             verdict.outcome.to_string(),
             verdict.measured(),
             verdict.expectation(),
-            verdict.claim.published.map_or_else(String::new, number),
+            verdict.claim.published.map_or_else(String::new, format_number),
             verdict.claim.data.clone(),
             verdict.remark.clone(),
         ];
@@ -484,7 +478,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_itself_meets_no_strict_expectation() {
+    fn a_value_at_the_limit_fails_a_strict_claim() {
         let claim = |least, most, strict| Claim {
             name: String::new(),
             text: String::new(),
@@ -498,7 +492,7 @@ mod tests {
             unmeasured: String::new(),
         };
         let interval = |low, high| Interval { low, high, level: 0.95 };
-        // Shares of VMs that came up, all of them in every trial: not less than all.
+        // Every VM of every trial completed, so the share is not less than 1.
         assert_eq!(outcome(&claim(None, Some(1.0), true), &interval(1.0, 1.0)), Outcome::Contradicted);
         assert_eq!(outcome(&claim(None, Some(1.0), false), &interval(1.0, 1.0)), Outcome::Holds);
         assert_eq!(outcome(&claim(Some(1.0), None, true), &interval(1.0, 1.0)), Outcome::Contradicted);

@@ -1,5 +1,5 @@
-//! How many VMs of a cell completed their protocol, by the journal: what no single metric says, because a VM that fails
-//! has the values that were known before.
+//! The number of VMs of each cell that completed their protocol, from the journal. No single metric shows it, because a VM
+//! that fails keeps the values that were measured before.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,28 @@ use microbench_formats::record::FailureReason;
 use serde::Serialize;
 
 use crate::journal::{Execution, Failure, Journal, Vm};
-use crate::samples::{counted, vms};
+use crate::samples::{counted_executions, vm_count};
 
-/// VMs of one cell, over the executions that count.
+/// The VMs of one cell, over the executions that count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Completed {
-    /// VMs that completed.
+    /// The number of VMs that completed.
     pub completed: usize,
-    /// VMs that were started, but for those that the host cannot run.
+    /// The number of VMs that were started, without those that the host cannot run.
     pub of: usize,
-    /// Why the first of the others did not complete; empty when all did.
+    /// Why the first of the others did not complete; empty if all completed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
 impl Completed {
-    /// Completed VMs over all; 0 of none.
+    /// The share of VMs that completed, 0 to 1; 0 if there are no VMs.
     #[must_use]
     pub fn share(&self) -> f64 {
         if self.of == 0 { 0.0 } else { self.completed as f64 / self.of as f64 }
     }
 
-    /// Whether a smaller share completed than of `other`; never where one of the two has no VM.
+    /// Whether the share is smaller than that of `other`; false if either has no VMs.
     #[must_use]
     pub fn is_below(&self, other: &Self) -> bool {
         self.of > 0 && self.completed * other.of < other.completed * self.of
@@ -41,15 +41,15 @@ impl Completed {
 /// The completed VMs of each cell, by [`Cell::id`].
 pub type ByCell = BTreeMap<String, Completed>;
 
-/// Counts the VMs of each cell. Warm-ups, repeated executions and executions that something disturbed are left out.
+/// Counts the VMs of each cell. Warm-ups, superseded executions and disturbed executions are left out.
 #[must_use]
 pub fn by_cell(plan: &Plan, journal: &Journal) -> ByCell {
     let cells: BTreeMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
     let mut found = ByCell::new();
-    for execution in counted(journal).into_values().filter(|execution| execution.invalid.is_empty()) {
+    for execution in counted_executions(journal).into_values().filter(|execution| execution.invalid.is_empty()) {
         let Some(cell) = cells.get(execution.cell.as_str()) else { continue };
         let counts = found.entry(execution.cell.clone()).or_default();
-        for vm in 0..vms(cell, Some(execution)) {
+        for vm in 0..vm_count(cell, Some(execution)) {
             match outcome(execution, execution.vms.get(&vm)) {
                 Outcome::Completed => (counts.completed, counts.of) = (counts.completed + 1, counts.of + 1),
                 Outcome::NotApplicable => {}
@@ -71,7 +71,7 @@ enum Outcome {
     Failed(String),
 }
 
-/// What became of a VM. An imported table knows no failures: there a VM completed when it has a value of any metric.
+/// The outcome of a VM. An imported table has no failures: there, a VM completed if it has a value of any metric.
 fn outcome(execution: &Execution, vm: Option<&Vm>) -> Outcome {
     let Some(vm) = vm else { return Outcome::Failed("the journal has no record of this VM".to_owned()) };
     match &vm.failure {
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_compared_exactly_and_none_is_below_nothing() {
+    fn shares_are_compared_exactly_and_no_share_is_below_that_of_no_vms() {
         let of = |completed, of| Completed { completed, of, reason: String::new() };
         assert!(of(5, 6).is_below(&of(6, 6)) && !of(6, 6).is_below(&of(5, 6)));
         assert!(!of(1, 3).is_below(&of(2, 6)) && of(1, 3).is_below(&of(3, 8)));

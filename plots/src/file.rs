@@ -1,4 +1,4 @@
-//! Files appear whole or not at all, and errors name them.
+//! Atomic writes, and I/O errors with the path of the file.
 
 use std::fs;
 use std::io::Write;
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use crate::Error;
 
-/// Turns an I/O error into one that names the file.
+/// Converts an I/O error into an [`Error`] with the path; for `map_err`.
 pub(crate) fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_path_buf();
     move |source| Error::File { path, cause: source }
 }
 
-/// Writes through a temporary file beside `path`, then renames it.
+/// Writes `content` to a temporary file in the same folder, then renames it to `path`; creates missing folders.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(at(folder))?;

@@ -1,4 +1,4 @@
-//! What is suspicious about the results of a run, each with the flag or file that helps.
+//! Hints about suspicious results of a run, each with the option or file that helps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,90 +9,72 @@ use microbench_formats::terminal::{Room, wrapped_to};
 use serde::Serialize;
 
 use crate::journal::{Execution, Journal};
-use crate::samples::{Status, said};
+use crate::samples::{Status, status_and_reason};
 use crate::stats::drift::drift;
 use crate::stats::holm::holm;
 use crate::stats::mean::coefficient_of_variation;
 use crate::stats::median::MEDIAN_INTERVAL_FROM;
 use crate::stats::outlier::outliers;
-use crate::summary::Row;
+use crate::summary::{Row, printable};
 
-/// Coefficient of variation from which on a spread is large.
-const SPREAD: f64 = 0.1;
-/// Family-wise probability of a false alarm of drift.
-const DRIFT_P: f64 = 0.05;
-/// Trials from which on two groups can be told from chance.
+/// The coefficient of variation from which on a spread is reported.
+const LARGE_CV: f64 = 0.1;
+/// Family-wise error rate of the tests for drift.
+const DRIFT_ALPHA: f64 = 0.05;
+/// The number of trials from which on two groups are searched for.
 const GROUPS_FROM: usize = 10;
-/// Places that a hint names at most.
-const NAMED: usize = 3;
+/// Cells, places or reasons that a hint names at most.
+const MAX_NAMED: usize = 3;
+/// Characters of a reason that a hint shows at most.
+const MAX_REASON: usize = 160;
 
-/// A cell and a metric.
+/// A cell and metric with suspicious values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Place {
-    /// The cell.
     pub cell: String,
-    /// The metric.
     pub metric: String,
-    /// What is suspicious there, in the hint's own measure.
+    /// The measure of the hint; see its variant of [`Hint`].
     pub value: f64,
 }
 
-/// Something suspicious.
+/// A suspicious result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "hint", rename_all = "kebab-case")]
 pub enum Hint {
-    /// Medians without an interval.
+    /// Cells with too few trials for an interval of the median.
     TooFewTrials {
-        /// The fewest trials of a cell with a value.
+        /// The number of trials of the cell with the fewest.
         fewest: usize,
-        /// The cells.
         cells: Vec<String>,
     },
-    /// Trials that have not been executed.
-    NotRun {
-        /// The cells.
-        cells: Vec<String>,
-    },
+    /// Cells with trials that have not been executed.
+    NotRun { cells: Vec<String> },
     /// VMs without a value.
     Missing {
-        /// Reasons, each with how many VMs of a metric it took, the most first.
+        /// Reasons with the number of missing values, the most frequent first.
         reasons: Vec<(String, usize)>,
     },
-    /// Executions that something disturbed.
+    /// Trial executions that were disturbed.
     Disturbed {
-        /// How many.
         executions: usize,
-        /// Of how many.
+        /// The number of all executions.
         of: usize,
-        /// What it was.
         reasons: Vec<String>,
     },
-    /// Values beyond Tukey's outer fences; the place's value is their number.
-    Outliers {
-        /// Where.
-        places: Vec<Place>,
-    },
-    /// Values that change with the order in which they were taken; the place's value is the rank correlation.
-    Drift {
-        /// Where.
-        places: Vec<Place>,
-    },
-    /// Values in two groups with a gap between them; the place's value is the gap as a share of the range.
-    TwoGroups {
-        /// Where.
-        places: Vec<Place>,
-    },
-    /// Values far apart; the place's value is the coefficient of variation.
-    Spread {
-        /// Where.
-        places: Vec<Place>,
-    },
+    /// Values beyond Tukey's outer fences; [`Place::value`] is their number.
+    Outliers { places: Vec<Place> },
+    /// Values that change with the execution order; [`Place::value`] is the rank correlation.
+    Drift { places: Vec<Place> },
+    /// Values in two groups; [`Place::value`] is the gap between the groups as a share of the range.
+    TwoGroups { places: Vec<Place> },
+    /// Values with a large spread; [`Place::value`] is the coefficient of variation.
+    Spread { places: Vec<Place> },
 }
 
-/// Why a value is missing where that is not suspicious, or has a hint of its own.
-const NOT_MEANT: [Status; 2] = [Status::NotRun, Status::BeyondLimit];
+/// Statuses that [`Hint::Missing`] ignores: [`Status::NotRun`] has a hint of its own, [`Status::BeyondLimit`] is intended.
+const IGNORED: [Status; 2] = [Status::NotRun, Status::BeyondLimit];
 
-/// What is suspicious about a run.
+/// The hints about a run.
 #[must_use]
 pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
     let mut hints = Vec::new();
@@ -106,8 +88,8 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
     }
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for row in rows {
-        for (status, (count, reason)) in row.missing.iter().filter(|(status, _)| !NOT_MEANT.contains(status)) {
-            *reasons.entry(said(*status, reason)).or_default() += count;
+        for (status, (count, reason)) in row.missing.iter().filter(|(status, _)| !IGNORED.contains(status)) {
+            *reasons.entry(status_and_reason(*status, reason)).or_default() += count;
         }
     }
     if !reasons.is_empty() {
@@ -115,12 +97,12 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
         reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         hints.push(Hint::Missing { reasons });
     }
-    let again: Vec<&Execution> = journal.executions.iter().filter(|e| !e.warmup && !e.invalid.is_empty()).collect();
-    if !again.is_empty() {
+    let disturbed: Vec<&Execution> = journal.executions.iter().filter(|e| !e.warmup && !e.invalid.is_empty()).collect();
+    if !disturbed.is_empty() {
         let reasons: BTreeSet<String> =
-            again.iter().flat_map(|e| &e.invalid).map(|(reason, _)| reason.to_string()).collect();
+            disturbed.iter().flat_map(|e| &e.invalid).map(|(reason, _)| reason.to_string()).collect();
         hints.push(Hint::Disturbed {
-            executions: again.len(),
+            executions: disturbed.len(),
             of: journal.executions.iter().filter(|execution| !execution.warmup).count(),
             reasons: reasons.into_iter().collect(),
         });
@@ -139,12 +121,12 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
         .collect();
     let adjusted = holm(&all.iter().map(|(_, _, p)| *p).collect::<Vec<_>>());
     let drifting: BTreeMap<usize, f64> = (all.iter().zip(adjusted))
-        .filter(|(_, p)| *p <= DRIFT_P)
+        .filter(|(_, p)| *p <= DRIFT_ALPHA)
         .map(|((at, correlation, _), _)| (*at, *correlation))
         .collect();
     let drifts = |row: &Row| drifting.get(&rows.iter().position(|other| std::ptr::eq(other, row))?).copied();
     let spread = |row: &Row| {
-        coefficient_of_variation(&row.values(Statistic::Median)).filter(|cv| cv.is_finite() && *cv >= SPREAD)
+        coefficient_of_variation(&row.values(Statistic::Median)).filter(|cv| cv.is_finite() && *cv >= LARGE_CV)
     };
     for (places, hint) in [
         (places(&severe), (|places| Hint::Outliers { places }) as fn(Vec<Place>) -> Hint),
@@ -165,9 +147,11 @@ fn cells(plan: &Plan, rows: &[&Row]) -> Vec<String> {
     of.map(|cell| cell.id.to_string()).collect()
 }
 
-/// The widest gap between neighbouring values as a share of their range, when it parts them into two groups: it is more than half of the
-/// range, and a fifth of the values or more lies on either side. `None` else, and below [`GROUPS_FROM`] values or when they are
-/// within 1 % of one another. Of normal values it is hardly ever so: their gaps in the middle are narrow.
+/// The widest gap between neighbouring values as a share of their range, if it separates two groups: the gap is more than
+/// half of the range, and each side has at least a fifth of the values.
+///
+/// `None` if there are no two groups, below [`GROUPS_FROM`] values, and if all values are within 1 % of each other. Normally
+/// distributed values very rarely form two groups, because their gaps in the middle are narrow.
 #[must_use]
 pub fn two_groups(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -182,75 +166,76 @@ pub fn two_groups(values: &[f64]) -> Option<f64> {
     gaps.max_by(f64::total_cmp).filter(|gap| *gap > 0.5)
 }
 
-/// The first few of many.
-fn named<T>(all: &[T], of: impl Fn(&T) -> String) -> String {
-    let shown: Vec<String> = all.iter().take(NAMED).map(of).collect();
-    match all.len().saturating_sub(NAMED) {
+/// The first few of `all`, and the number of the others.
+fn list_first<T>(all: &[T], of: impl Fn(&T) -> String) -> String {
+    let shown: Vec<String> = all.iter().take(MAX_NAMED).map(of).collect();
+    match all.len().saturating_sub(MAX_NAMED) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
 impl Hint {
-    /// What is suspicious, in words.
+    /// What is suspicious.
     #[must_use]
     pub fn message(&self) -> String {
         let at = |places: &[Place], value: &dyn Fn(f64) -> String| {
-            named(places, |place| format!("{} of {} ({})", place.metric, place.cell, value(place.value)))
+            list_first(places, |place| format!("{} of {} ({})", place.metric, place.cell, value(place.value)))
         };
         match self {
             Self::TooFewTrials { fewest, cells } => {
                 format!(
-                    "too few trials for an interval of the median, {fewest} where 6 are needed: {}",
-                    named(cells, Clone::clone)
+                    "too few trials for an interval of the median ({fewest}, and {MEDIAN_INTERVAL_FROM} are needed): {}",
+                    list_first(cells, Clone::clone)
                 )
             }
-            Self::NotRun { cells } => format!("trials have not been executed: {}", named(cells, Clone::clone)),
+            Self::NotRun { cells } => format!("trials have not been executed: {}", list_first(cells, Clone::clone)),
             Self::Missing { reasons } => {
-                // A reason may hold a guest's words, which a terminal must not obey.
-                let plain = |c: char| if c.is_control() { ' ' } else { c };
-                let short = |reason: &str| reason.chars().take(160).map(plain).collect::<String>();
-                format!(
-                    "values are missing: {}",
-                    named(reasons, |(reason, count)| format!("{count} x {}", short(reason)))
-                )
+                let describe =
+                    |(reason, count): &(String, usize)| format!("{count} x {}", printable(reason, MAX_REASON));
+                format!("values are missing: {}", list_first(reasons, describe))
             }
             Self::Disturbed { executions, of, reasons } => {
-                format!("something disturbed {executions} of {of} executions: {}", reasons.join(", "))
+                format!("{executions} of {of} trial executions were disturbed: {}", reasons.join(", "))
             }
             Self::Outliers { places } => format!("severe outliers: {}", at(places, &|n| format!("{n:.0}"))),
             Self::Drift { places } => {
-                format!("values change with the order: {}", at(places, &|r| format!("rank correlation {r:.2}")))
+                format!(
+                    "values change with the execution order: {}",
+                    at(places, &|r| format!("rank correlation {r:.2}"))
+                )
             }
             Self::TwoGroups { places } => {
                 format!(
-                    "values lie in two groups: {}",
-                    at(places, &|gap| format!("{:.0} % of the range between them", gap * 100.0))
+                    "values form two groups: {}",
+                    at(places, &|gap| format!("gap of {:.0} % of the range", gap * 100.0))
                 )
             }
             Self::Spread { places } => {
-                format!("values are far apart: {}", at(places, &|cv| format!("cv {:.0} %", cv * 100.0)))
+                format!("values have a large spread: {}", at(places, &|cv| format!("cv {:.0} %", cv * 100.0)))
             }
         }
     }
 
-    /// What helps; `run` is what the run is called in a command.
+    /// What to do; `run` is the run's name for a command.
     #[must_use]
     pub fn advice(&self, run: &str, host: Option<HostKind>) -> String {
         let sequence = |places: &[Place]| {
             let cell = places.first().map_or("CELL", |place| place.cell.as_str());
-            format!("`microbench plot {run} --sequence {cell}` shows when")
+            format!("`microbench plot {run} --sequence {cell}` shows the execution order")
         };
         match self {
-            Self::TooFewTrials { .. } if host == Some(HostKind::Imported) => "the table has no more".to_owned(),
+            Self::TooFewTrials { .. } if host == Some(HostKind::Imported) => {
+                "the imported table has no more trials".to_owned()
+            }
             Self::TooFewTrials { .. } => {
-                "`--trials 6` or more, or `precision` in [matrix], for the next run".to_owned()
+                "use `--trials 6` or more, or `precision` in [matrix], for the next run".to_owned()
             }
             Self::NotRun { .. } => format!("`microbench run --resume {run}` executes them"),
             Self::Missing { .. } => {
-                format!("samples.csv has the reason of each; `microbench show {run}` where consoles are")
+                format!("samples.csv has the reason of each; `microbench show {run}` lists the console logs")
             }
-            Self::Disturbed { .. } => "`microbench doctor` says what mends the machine; none of them counts".to_owned(),
+            Self::Disturbed { .. } => "they do not count; `microbench doctor` suggests fixes for the host".to_owned(),
             Self::Outliers { places } => format!("`--detail` counts them, {}", sequence(places)),
             Self::Drift { places } | Self::TwoGroups { places } => sequence(places),
             Self::Spread { places } => {
@@ -260,9 +245,9 @@ impl Hint {
     }
 }
 
-/// The hints as text.
+/// The hints as text that fits `room`, one for each paragraph. `run` is the run's name for a command.
 #[must_use]
-pub fn text(hints: &[Hint], run: &str, host: Option<HostKind>, room: Room) -> String {
+pub fn render(hints: &[Hint], run: &str, host: Option<HostKind>, room: Room) -> String {
     let line = |hint: &Hint| format!("hint: {}; {}", hint.message(), hint.advice(run, host));
     hints.iter().map(|hint| wrapped_to(room.words, &line(hint), 6) + "\n").collect()
 }
@@ -272,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_groups_are_told_from_one_with_an_outlier() {
+    fn two_groups_are_distinguished_from_one_group_with_an_outlier() {
         let one: Vec<f64> = (0..12).map(|n| 100.0 + f64::from(n)).collect();
         let two: Vec<f64> = (0..12).map(|n| if n % 3 == 0 { 160.0 } else { 100.0 } + f64::from(n)).collect();
         let outlier: Vec<f64> = (0..12).map(|n| if n == 11 { 400.0 } else { 100.0 + f64::from(n) }).collect();

@@ -1,7 +1,8 @@
-//! The trials of a run that count, by its journal.
+//! The journal of a run as sessions and trial executions.
 //!
-//! Records between a `TrialStart` and its `TrialEnd` belong to that execution. One without its end was cut off and does not
-//! count. A torn last line is what a killed writer leaves: it is dropped and said so. Any other damage is an error.
+//! Records between a `TrialStart` and its `TrialEnd` belong to one trial execution. An execution without a `TrialEnd` was
+//! cut off and does not count. A killed writer leaves a torn last line, which is ignored and reported in
+//! [`Journal::torn`]. Any other damage is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,104 +17,99 @@ use microbench_formats::shard::Shard;
 use crate::Error;
 use crate::file::at;
 
-/// One VM's records of one execution.
+/// The records of one VM in one trial execution.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vm {
-    /// Events by name, ns; the first of each name counts.
+    /// Time of each event by name, ns; of several events with one name the first.
     pub events: BTreeMap<String, u64>,
-    /// Readings by name: value or the reason why there is none, and unit.
+    /// Readings by name: the value, or the reason why there is none, and the unit.
     pub readings: BTreeMap<String, (Result<f64, String>, String)>,
-    /// Why it did not complete.
+    /// `None` if the VM completed.
     pub failure: Option<Failure>,
 }
 
 /// Why a VM did not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Kind.
     pub reason: FailureReason,
-    /// What was being waited for.
+    /// The event or step that was waited for.
     pub stage: String,
-    /// Detail.
     pub message: String,
 }
 
-/// One execution of a trial that has ended.
+/// One trial execution that has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Execution {
-    /// Index in the plan.
+    /// Index of the trial in the plan.
     pub trial: u32,
-    /// 0 for the first execution.
+    /// 0 for the first execution of the trial.
     pub attempt: u32,
-    /// The cell.
     pub cell: String,
-    /// Never counted.
+    /// Whether it is a warm-up, which never counts.
     pub warmup: bool,
-    /// Where it executed.
     pub host: HostKind,
-    /// Name of that host; empty where a run has but one.
+    /// Name of the host; empty if the run has a single host.
     pub machine: String,
-    /// By VM number.
+    /// The VMs, by number.
     pub vms: BTreeMap<u32, Vm>,
-    /// What disturbed it, so that it does not count; empty for nothing.
+    /// The disturbances because of which it does not count, with their messages; empty if it counts.
     pub invalid: Vec<(Interference, String)>,
 }
 
-/// A process that executed trials of the run.
+/// One process that executed trials of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// When it began: wall clock, RFC 3339.
+    /// Start time by the wall clock, RFC 3339.
     pub started: String,
-    /// Where its trials executed.
     pub host: HostKind,
-    /// Hosts that shared them.
+    /// Number of hosts that shared the trials.
     pub hosts: u32,
-    /// Version of microbench.
     pub version: String,
-    /// The part of the plan that it executed; `None` for all of it.
+    /// The shard of the plan that it executed; `None` for the whole plan.
     pub shard: Option<Shard>,
-    /// Name of the host; empty where a run has but one.
+    /// Name of the host; empty if the run has a single host.
     pub machine: String,
-    /// Why its VMMs were not isolated from the host; `None` where they were.
+    /// Why the VMMs were not isolated from the host; `None` if they were.
     pub unisolated: Option<String>,
-    /// The files that it began with.
+    /// Digests of the run's files at the start of the session.
     pub digests: Digests,
 }
 
-/// A journal.
+/// The contents of a journal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Journal {
-    /// Sessions, the first one first.
+    /// Sessions, in order.
     pub sessions: Vec<Session>,
-    /// When every trial had ended: wall clock, RFC 3339; `None` while some have not.
+    /// When the last trial ended, by the wall clock, RFC 3339; `None` while trials are left.
     pub ended: Option<String>,
-    /// Executions that have ended, in order: at most one of a trial that is neither a warm-up nor invalid.
+    /// Trial executions that have ended, in order; for each trial at most one that is neither a warm-up nor disturbed.
     pub executions: Vec<Execution>,
-    /// Trials that were begun and cut off, with the attempt; each was or will be run again.
+    /// Trials that were cut off, with the attempt; each was or will be executed again.
     pub cut_off: BTreeSet<(u32, u32)>,
-    /// The probe's error, by fake guests, at the start of each session on each host.
+    /// The error of the probe, measured with fake guests at the start of each session on each host.
     pub probe_errors: Vec<ProbeError>,
-    /// What the stopping rule found at its looks: blocks that had ended, and each cell's.
+    /// The looks of the stopping rule: the number of blocks that had ended, and the result for each cell.
     pub looks: Vec<(u32, BTreeMap<String, Look>)>,
-    /// A torn last line was dropped: its number (1-based).
+    /// Number of the torn last line, from 1; `None` if the last line is whole.
     pub torn: Option<usize>,
 }
 
-/// The sentence on VMMs that were not isolated from the host, for readers of a run's results.
+/// The remark on a run whose VMMs were not isolated from the host.
 pub const UNISOLATED: &str = "VMMs were not isolated from the host";
 
 impl Journal {
-    /// Why VMMs of the run were not isolated, by the first session of which it is true; `None` where they were in each.
+    /// Why VMMs were not isolated, from the first session in which they were not; `None` if they were in every session.
     #[must_use]
     pub fn unisolated(&self) -> Option<&str> {
         self.sessions.iter().find_map(|session| session.unisolated.as_deref())
     }
 }
 
-/// The sessions of a journal. Every line is checked, and no other record is taken apart, of which there may be millions.
+/// The sessions of a journal, without decoding its other records, of which there may be millions. The checksum of every line
+/// is verified.
 ///
 /// # Errors
-/// The first line that is damaged.
+/// The first damaged line.
 pub fn sessions(bytes: &[u8]) -> Result<Vec<Session>, Damage> {
     let mut sessions = Vec::new();
     for line in lines(bytes) {
@@ -126,7 +122,7 @@ pub fn sessions(bytes: &[u8]) -> Result<Vec<Session>, Damage> {
 }
 
 impl Session {
-    /// The session that `record` is the start of; `None` of another record.
+    /// The session that `record` starts; `None` if it is not a `RunStart`.
     fn of(record: &Record) -> Option<Self> {
         let digests = Digests::of(record)?;
         let Record::RunStart { host, hosts, started, version, shard, machine, unisolated, .. } = record.clone() else {
@@ -136,46 +132,47 @@ impl Session {
     }
 }
 
-/// The journal in a file's bytes.
+/// Parses the bytes of a journal file.
 ///
 /// # Errors
-/// The first whole line that is damaged.
+/// The first damaged line, other than a torn last line.
 pub fn parse(bytes: &[u8]) -> Result<Journal, Damage> {
     let mut reader = Reader::default();
     for record in records(bytes) {
-        reader.take(record?);
+        reader.apply(record?);
     }
-    Ok(Journal { torn: torn(bytes), ..reader.end() })
+    Ok(Journal { torn: torn(bytes), ..reader.finish() })
 }
 
-/// The journal in the file at `path` by itself; [`Run::open`](crate::run::Run::open) checks it against the run's other files.
+/// Reads the journal at `path` without the run's other files; [`Run::open`](crate::run::Run::open) checks it against them.
 ///
 /// # Errors
-/// When it cannot be read, or a whole line is damaged.
+/// If the file cannot be read, or a line other than a torn last line is damaged.
 pub fn read(path: &Path) -> Result<Journal, Error> {
     let bytes = std::fs::read(path).map_err(at(path))?;
     parse(&bytes).map_err(|source| Error::Journal { path: path.to_path_buf(), cause: source })
 }
 
-/// The execution that `records` are of, from its start to its end; `None` when they are of none.
+/// The trial execution in `records`, which begin with its `TrialStart` and end with its `TrialEnd`; `None` if they do not
+/// contain one.
 #[must_use]
 pub fn execution(records: &[Record]) -> Option<Execution> {
     let mut reader = Reader::default();
-    records.iter().for_each(|record| reader.take(record.clone()));
-    reader.end().executions.pop()
+    records.iter().for_each(|record| reader.apply(record.clone()));
+    reader.finish().executions.pop()
 }
 
-/// A journal while its records are read, in order.
+/// A journal that is being built from records in order.
 #[derive(Default)]
 struct Reader {
     journal: Journal,
     open: Option<Execution>,
-    /// Trials of which an execution counts.
+    /// Trials that have an execution that counts.
     counted: BTreeSet<u32>,
 }
 
 impl Reader {
-    fn take(&mut self, record: Record) {
+    fn apply(&mut self, record: Record) {
         let Self { journal, open, counted } = self;
         match record {
             Record::RunStart { .. } => {
@@ -191,7 +188,7 @@ impl Reader {
                 *open = Some(Execution { trial, attempt, cell, warmup, host, machine, vms, invalid: Vec::new() });
             }
             Record::TrialEnd { .. } => {
-                // A trial that was ended already keeps its first valid execution: no sample counts twice.
+                // Only the first valid execution of a trial is kept, so that no sample counts twice.
                 let kept = |e: &Execution| e.warmup || !e.invalid.is_empty() || counted.insert(e.trial);
                 journal.executions.extend(open.take().filter(kept));
             }
@@ -222,7 +219,7 @@ impl Reader {
         }
     }
 
-    fn end(mut self) -> Journal {
+    fn finish(mut self) -> Journal {
         self.journal.cut_off.extend(self.open.map(|execution| (execution.trial, execution.attempt)));
         self.journal
     }
@@ -251,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_off_trial_does_not_count_and_its_next_attempt_does() {
+    fn a_cut_off_execution_does_not_count_and_the_next_attempt_does() {
         let mut records = trial(0, 0, 5)[..2].to_vec();
         records.extend(trial(0, 1, 7));
         let journal = parse(&journal(&records)).unwrap();
@@ -261,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_ended_twice_counts_once() {
+    fn a_trial_with_two_ends_counts_once() {
         let journal = parse(&journal(&[trial(0, 0, 5), trial(0, 1, 7)].concat())).unwrap();
         assert_eq!(journal.executions.len(), 1);
         assert_eq!(journal.executions[0].attempt, 0);
@@ -278,13 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn damage_before_the_last_line_names_the_line() {
+    fn damage_before_the_last_line_is_an_error_with_the_line_number() {
         let text = String::from_utf8(journal(&trial(0, 0, 5))).unwrap().replacen("spawn", "spawm", 1);
         assert_eq!(parse(text.as_bytes()).unwrap_err().line, 3);
     }
 
     #[test]
-    fn the_sessions_alone_are_those_of_the_journal() {
+    fn sessions_reads_the_same_sessions_as_parse() {
         let text = journal(&trial(0, 0, 5));
         assert_eq!(sessions(&text).unwrap(), parse(&text).unwrap().sessions);
     }

@@ -1,8 +1,9 @@
-//! From a run directory's records to samples, statistics and figures.
+//! The analysis of a run directory: samples, statistics, comparisons, claims, figures, tables and the report.
 //!
-//! This crate reads and writes files of one run directory and nothing else: it never starts a VM, never touches the
-//! host and never imports the runner. [`microbench_formats`] is the contract between the two: the runner writes what is
-//! declared there, everything here reads it. polars and plotters are named in this crate alone.
+//! The crate reads and writes files of run directories only. It starts no VM, does not touch the host and does not depend
+//! on the runner. The formats of the files are in [`microbench_formats`]. Only this crate depends on polars and plotters.
+//!
+//! [`analyze`] is the entry point; [`run::Run::open`] opens a run without writing to it.
 
 mod analyze;
 pub mod claim;
@@ -15,8 +16,8 @@ pub mod import;
 pub mod journal;
 pub mod latex;
 pub mod limit;
-pub mod many;
 pub mod noise;
+pub mod pooled;
 pub mod query;
 pub mod report;
 pub mod run;
@@ -27,107 +28,59 @@ pub mod stats;
 pub mod summary;
 pub mod table;
 
-pub use analyze::{Analysis, Host, Loaded, analyze, host, loaded, plot, plot_sequences};
+pub use analyze::{Analysis, AnalyzedRun, Host, analyze, plot, plot_sequences, read_host};
 
 use microbench_formats::code::Code;
 use microbench_formats::digests::{Changed, PLAN};
 use microbench_formats::journal::Damage;
 use microbench_formats::plan::Unreadable;
 
-/// Why a run cannot be analysed or drawn.
+/// An error of an analysis, a query, a figure or a report.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or written.
     #[error("{path}: {cause}")]
-    File {
-        /// The file.
-        path: std::path::PathBuf,
-        /// Cause.
-        cause: std::io::Error,
-    },
-    /// There is no table of samples yet.
-    #[error("{run} has no samples yet; `microbench analyze {run}` makes them of its journal", run = .run.display())]
-    NotAnalysed {
-        /// The run.
-        run: std::path::PathBuf,
-    },
+    File { path: std::path::PathBuf, cause: std::io::Error },
+    /// `samples.parquet` does not exist.
+    #[error("{run} has not been analysed: `samples.parquet` is missing; run `microbench analyze {run}`", run = .run.display())]
+    NotAnalysed { run: std::path::PathBuf },
     /// `plan.json` cannot be read.
     #[error("cannot read the plan {path}: {cause}")]
-    Plan {
-        /// The file.
-        path: std::path::PathBuf,
-        /// Cause.
-        cause: Unreadable,
-    },
-    /// A file of the run is not the one that a session began with.
+    Plan { path: std::path::PathBuf, cause: Unreadable },
+    /// A file of the run was changed after a session started.
     #[error(
         "{run}: {cause}; restore the file from a copy{hint}", run = .run.display(),
-        hint = if .cause.file == PLAN { ", for instance from `.plan.json`, the plan as the run began" } else { "" }
+        hint = if .cause.file == PLAN { ", for example from `.plan.json`, the plan at the start of the run" } else { "" }
     )]
-    Changed {
-        /// The run.
-        run: std::path::PathBuf,
-        /// Which, and how.
-        cause: Changed,
-    },
-    /// Nothing of the run was executed.
-    #[error("{run} has no session: its journal is missing or empty; `microbench run --resume {run}` executes it", run = .run.display())]
-    NotBegun {
-        /// The run.
-        run: std::path::PathBuf,
-    },
+    Changed { run: std::path::PathBuf, cause: Changed },
+    /// No trial of the run was executed.
+    #[error("{run} has no session: its journal is missing or empty; run `microbench run --resume {run}` to execute it", run = .run.display())]
+    NotBegun { run: std::path::PathBuf },
     /// `host.json` is damaged.
     #[error("{path} is damaged: {cause}; restore it from a copy")]
-    Host {
-        /// The file.
-        path: std::path::PathBuf,
-        /// Cause.
-        cause: serde_json::Error,
-    },
-    /// A line of the journal, other than a torn last one, cannot be read.
+    Host { path: std::path::PathBuf, cause: serde_json::Error },
+    /// A line of the journal, other than a torn last line, is damaged.
     #[error("{path}:{line}: {what}", line = .cause.line, what = .cause.cause)]
-    Journal {
-        /// The file.
-        path: std::path::PathBuf,
-        /// The line, and what is wrong with it.
-        cause: Damage,
-    },
-    /// polars refuses.
+    Journal { path: std::path::PathBuf, cause: Damage },
+    /// A table cannot be read, built or written.
     #[error("{path}: {cause}")]
-    Table {
-        /// The file that was read or written.
-        path: std::path::PathBuf,
-        /// Cause.
-        cause: polars::error::PolarsError,
-    },
-    /// A query cannot be answered.
+    Table { path: std::path::PathBuf, cause: polars::error::PolarsError },
+    /// A query is not valid.
     #[error("{problem}\n{tables}")]
     Query {
-        /// What is wrong.
         problem: String,
         /// Every table with its columns.
         tables: String,
     },
-    /// A report cannot be made.
+    /// A report cannot be written.
     #[error("{path}: {problem}")]
-    Report {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
+    Report { path: std::path::PathBuf, problem: String },
     /// A figure cannot be drawn.
     #[error("figure {name}: {problem}")]
-    Figure {
-        /// The figure.
-        name: String,
-        /// What is wrong.
-        problem: String,
-    },
+    Figure { name: String, problem: String },
 }
 
 impl Error {
-    /// The error's code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {

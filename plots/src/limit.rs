@@ -1,7 +1,7 @@
-//! How far a sweep of concurrency goes: which cells are beyond the level at which a limit of the study was met, by what the journal says.
+//! Limits of the study on a sweep of concurrency: the cells that are not executed because a lower level exceeded a limit.
 //!
-//! A sweep is cells that are alike but for their concurrency. Its levels are judged in rising order, each once all its timed trials
-//! have ended, so that the same journal gives the same answer whoever asks.
+//! A sweep is the cells that differ only in concurrency. Its levels are judged in rising order, each after all its timed
+//! trials have ended, so the result depends on the journal alone.
 
 use std::collections::BTreeMap;
 
@@ -10,79 +10,79 @@ use microbench_formats::plan::{Limit, Plan};
 use microbench_formats::record::FailureReason;
 
 use crate::journal::{Execution, Journal, Vm};
-use crate::samples::counted;
+use crate::samples::counted_executions;
 use crate::stats::median::median;
 
-/// The reading that the limit on memory is of, bytes.
+/// The reading that `memory_mib` limits, in bytes.
 pub const MEMORY: &str = "host.memory_used";
-/// The events that start-up is between.
+/// The events between which the start-up time is measured.
 const STARTUP: (&str, &str) = ("spawn", "http.ok");
 
-/// The cells that are not to be run, each with the reason; none without a limit.
+/// The cells that are not to be executed, with the reason of each; empty if the study has no limit.
 #[must_use]
-pub fn beyond(plan: &Plan, journal: &Journal) -> BTreeMap<String, String> {
+pub fn cells_beyond_limit(plan: &Plan, journal: &Journal) -> BTreeMap<String, String> {
     let mut beyond = BTreeMap::new();
-    for sweep in judged(plan, journal) {
-        let Some(met) = sweep.met else { continue };
-        beyond.extend(sweep.beyond.iter().map(|cell| (cell.id.to_string(), format!("beyond the limit: {met}"))));
+    for sweep in judge_sweeps(plan, journal) {
+        let Some(exceeded) = sweep.exceeded else { continue };
+        beyond.extend(sweep.beyond.iter().map(|cell| (cell.id.to_string(), format!("beyond the limit: {exceeded}"))));
     }
     beyond
 }
 
-/// How far each sweep has gone, as a sentence; none without a limit.
+/// The state of each sweep as a sentence; empty if the study has no limit.
 #[must_use]
-pub fn said(plan: &Plan, journal: &Journal) -> Vec<String> {
-    let one = |sweep: Sweep<'_>| {
-        let ends = match (sweep.reached, &sweep.met, sweep.beyond.len()) {
+pub fn describe_sweeps(plan: &Plan, journal: &Journal) -> Vec<String> {
+    let describe = |sweep: Sweep<'_>| {
+        let state = match (sweep.reached, &sweep.exceeded, sweep.beyond.len()) {
             (None, ..) => "no level has ended, or this host cannot run it".to_owned(),
-            (Some(reached), None, 0) => format!("as far as {reached} VMs at once, the last level; no limit was met"),
-            (Some(reached), None, _) => format!("as far as {reached} VMs at once; the next level has not ended"),
-            (Some(_), Some(met), 0) => format!("{met}, at the last level"),
-            (Some(_), Some(met), 1) => format!("{met}; the level beyond is not run"),
-            (Some(_), Some(met), levels) => format!("{met}; the {levels} levels beyond are not run"),
+            (Some(reached), None, 0) => format!("up to {reached} VMs at once, the last level; no limit was exceeded"),
+            (Some(reached), None, _) => format!("up to {reached} VMs at once; the next level has not ended"),
+            (Some(_), Some(exceeded), 0) => format!("{exceeded}, at the last level"),
+            (Some(_), Some(exceeded), 1) => format!("{exceeded}; the next level is not run"),
+            (Some(_), Some(exceeded), levels) => format!("{exceeded}; the next {levels} levels are not run"),
         };
-        format!("{}: {ends}", sweep.name)
+        format!("{}: {state}", sweep.name)
     };
-    judged(plan, journal).into_iter().map(one).collect()
+    judge_sweeps(plan, journal).into_iter().map(describe).collect()
 }
 
-/// How far a sweep has gone.
+/// The state of a sweep.
 struct Sweep<'a> {
     name: String,
-    /// VMs at once at the last level that was judged.
+    /// VMs at once at the last level that was judged; `None` if no level was.
     reached: Option<u32>,
-    /// The limit that it met.
-    met: Option<String>,
+    /// The limit that this level exceeded, as a sentence.
+    exceeded: Option<String>,
     /// The cells that were not judged.
     beyond: Vec<&'a Cell>,
 }
 
-fn judged<'a>(plan: &'a Plan, journal: &Journal) -> Vec<Sweep<'a>> {
+fn judge_sweeps<'a>(plan: &'a Plan, journal: &Journal) -> Vec<Sweep<'a>> {
     let Some(limit) = &plan.limit else { return Vec::new() };
-    let counted = counted(journal);
+    let counted = counted_executions(journal);
     let judge = |cells: Vec<&'a Cell>| {
         let name = cells.first().map_or_else(String::new, |cell| name(plan, cell));
-        let (mut before, mut met): (Option<Found>, Option<String>) = (None, None);
+        let (mut before, mut exceeded): (Option<LevelResult>, Option<String>) = (None, None);
         let mut cells = cells.into_iter();
         let mut beyond = Vec::new();
         for cell in cells.by_ref() {
-            let Some(found) = found(plan, cell, &counted) else {
+            let Some(result) = level_result(plan, cell, &counted) else {
                 beyond.push(cell);
                 break;
             };
-            met = exceeds(limit, before.as_ref(), &found);
-            before = Some(found);
-            if met.is_some() {
+            exceeded = exceeded_limit(limit, before.as_ref(), &result);
+            before = Some(result);
+            if exceeded.is_some() {
                 break;
             }
         }
         beyond.extend(cells);
-        Sweep { name, reached: before.map(|found| found.vms), met, beyond }
+        Sweep { name, reached: before.map(|result| result.vms), exceeded, beyond }
     };
     sweeps(plan).into_iter().map(judge).collect()
 }
 
-/// A sweep's name: its variant, and the levels of other axes that have several.
+/// The name of a sweep: the variant's label, and its level of each other axis with several levels.
 fn name(plan: &Plan, cell: &Cell) -> String {
     let several = |axis: &str| plan.axes.iter().any(|known| known.name == axis && known.levels.len() > 1);
     let others = cell.levels.iter().filter(|(axis, _)| !["variant", "concurrency"].contains(&axis.as_str()));
@@ -90,7 +90,7 @@ fn name(plan: &Plan, cell: &Cell) -> String {
     std::iter::once(cell.label.to_string()).chain(words).collect::<Vec<_>>().join(", ")
 }
 
-/// The cells of each sweep, by rising concurrency.
+/// The cells of each sweep, in order of rising concurrency.
 fn sweeps(plan: &Plan) -> Vec<Vec<&Cell>> {
     let mut sweeps: Vec<Vec<&Cell>> = Vec::new();
     for cell in &plan.cells {
@@ -106,19 +106,20 @@ fn sweeps(plan: &Plan) -> Vec<Vec<&Cell>> {
     sweeps
 }
 
-/// What a cell came to.
-struct Found {
+/// The measurements of one level of a sweep that limits apply to.
+struct LevelResult {
+    /// VMs at once.
     vms: u32,
-    /// Share of its VMs that did not complete.
+    /// Share of VMs that did not complete, 0 to 1.
     failed: f64,
-    /// MiB, median over trials.
+    /// Memory used on the host, MiB, median over trials; `None` if not measured.
     memory: Option<f64>,
-    /// ms, median over trials of the VMs' median.
+    /// Start-up time, ms, median over trials of the VMs' median; `None` if not measured.
     startup: Option<f64>,
 }
 
-/// What `cell` came to; `None` while a timed trial of it has not ended, or where this host runs none of it.
-fn found(plan: &Plan, cell: &Cell, counted: &BTreeMap<u32, &Execution>) -> Option<Found> {
+/// The result of `cell`; `None` while one of its timed trials has not ended, and if this host cannot run the cell.
+fn level_result(plan: &Plan, cell: &Cell, counted: &BTreeMap<u32, &Execution>) -> Option<LevelResult> {
     let timed = plan.trials.iter().filter(|trial| trial.cell == cell.id && trial.instrument.is_none());
     let executions: Vec<&Execution> = timed.map(|trial| counted.get(&trial.index).copied()).collect::<Option<_>>()?;
     let reason = |vm: &Vm| vm.failure.as_ref().map(|failure| failure.reason);
@@ -131,7 +132,7 @@ fn found(plan: &Plan, cell: &Cell, counted: &BTreeMap<u32, &Execution>) -> Optio
         let trial = |execution: &&Execution| median(&execution.vms.values().filter_map(of).collect::<Vec<_>>());
         median(&executions.iter().filter_map(trial).collect::<Vec<_>>())
     };
-    Some(Found {
+    Some(LevelResult {
         vms: cell.concurrency,
         failed: reasons.iter().filter(|reason| reason.is_some()).count() as f64 / vms.len() as f64,
         memory: over(&|vm| vm.readings.get(MEMORY)?.0.as_ref().ok().map(|bytes| bytes / 1_048_576.0)),
@@ -142,27 +143,27 @@ fn found(plan: &Plan, cell: &Cell, counted: &BTreeMap<u32, &Execution>) -> Optio
     })
 }
 
-/// Which limit the level `found`, after the level `before`, does not keep.
-fn exceeds(limit: &Limit, before: Option<&Found>, found: &Found) -> Option<String> {
-    let at = found.vms;
+/// The limit that the level `result` exceeds, as a sentence; `before` is the level below it.
+fn exceeded_limit(limit: &Limit, before: Option<&LevelResult>, result: &LevelResult) -> Option<String> {
+    let at = result.vms;
     let vms = if at == 1 { "1 VM".to_owned() } else { format!("{at} VMs at once") };
-    if let Some(most) = limit.failures.filter(|most| found.failed > *most) {
+    if let Some(most) = limit.failures.filter(|most| result.failed > *most) {
         let percent = |share: f64| format!("{:.1} %", share * 100.0);
-        let (failed, most) = (percent(found.failed), percent(most));
-        return Some(format!("of {vms} {failed} failed, and `failures` is {most}"));
+        return Some(format!("{} of {vms} failed (`failures` is {})", percent(result.failed), percent(most)));
     }
-    if let (Some(most), Some(memory)) = (limit.memory_mib, found.memory)
+    if let (Some(most), Some(memory)) = (limit.memory_mib, result.memory)
         && memory > most
     {
-        return Some(format!("{vms} took {memory:.0} MiB of the host's memory, and `memory_mib` is {most}"));
+        return Some(format!("{vms} used {memory:.0} MiB of host memory (`memory_mib` is {most})"));
     }
     let slope = before.and_then(|before| {
-        let more = f64::from(found.vms.checked_sub(before.vms).filter(|more| *more > 0)?);
-        Some((found.startup? - before.startup?) / more)
+        let more = f64::from(result.vms.checked_sub(before.vms).filter(|more| *more > 0)?);
+        Some((result.startup? - before.startup?) / more)
     });
     match (limit.startup_slope_ms, slope, before) {
         (Some(most), Some(slope), Some(before)) if slope > most => Some(format!(
-            "from {} to {at} VMs at once each VM more added {slope:.1} ms to the start-up, and `startup_slope_ms` is {most}",
+            "from {} to {at} VMs at once, each additional VM added {slope:.1} ms of start-up time (`startup_slope_ms` is \
+             {most})",
             before.vms
         )),
         _ => None,
@@ -173,29 +174,32 @@ fn exceeds(limit: &Limit, before: Option<&Found>, found: &Found) -> Option<Strin
 mod tests {
     use super::*;
 
-    fn found(vms: u32, failed: f64, memory: f64, startup: f64) -> Found {
-        Found { vms, failed, memory: Some(memory), startup: Some(startup) }
+    fn level(vms: u32, failed: f64, memory: f64, startup: f64) -> LevelResult {
+        LevelResult { vms, failed, memory: Some(memory), startup: Some(startup) }
     }
 
     #[test]
-    fn each_limit_is_met_by_more_than_it_says() {
+    fn a_limit_is_exceeded_only_by_a_larger_value() {
         let limit = Limit { failures: Some(0.05), memory_mib: Some(1000.0), startup_slope_ms: Some(50.0) };
-        let before = found(4, 0.0, 400.0, 100.0);
-        let said = |now: Found| exceeds(&limit, Some(&before), &now);
-        assert_eq!(said(found(8, 0.05, 1000.0, 300.0)), None);
-        assert_eq!(said(found(8, 0.125, 0.0, 0.0)).unwrap(), "of 8 VMs at once 12.5 % failed, and `failures` is 5.0 %");
+        let before = level(4, 0.0, 400.0, 100.0);
+        let exceeded = |now: LevelResult| exceeded_limit(&limit, Some(&before), &now);
+        assert_eq!(exceeded(level(8, 0.05, 1000.0, 300.0)), None);
         assert_eq!(
-            said(found(8, 0.0, 1000.5, 0.0)).unwrap(),
-            "8 VMs at once took 1000 MiB of the host's memory, and `memory_mib` is 1000"
+            exceeded(level(8, 0.125, 0.0, 0.0)).unwrap(),
+            "12.5 % of 8 VMs at once failed (`failures` is 5.0 %)"
         );
         assert_eq!(
-            said(found(8, 0.0, 0.0, 304.0)).unwrap(),
-            "from 4 to 8 VMs at once each VM more added 51.0 ms to the start-up, and `startup_slope_ms` is 50"
+            exceeded(level(8, 0.0, 1000.5, 0.0)).unwrap(),
+            "8 VMs at once used 1000 MiB of host memory (`memory_mib` is 1000)"
         );
-        // The first level has none before it; what was not measured meets nothing.
-        assert_eq!(exceeds(&limit, None, &found(8, 0.0, 0.0, 9999.0)), None);
-        let nothing = Found { vms: 8, failed: 0.0, memory: None, startup: None };
-        assert_eq!(exceeds(&limit, Some(&before), &nothing), None);
-        assert_eq!(exceeds(&Limit::default(), Some(&before), &found(8, 1.0, 1e9, 1e9)), None);
+        assert_eq!(
+            exceeded(level(8, 0.0, 0.0, 304.0)).unwrap(),
+            "from 4 to 8 VMs at once, each additional VM added 51.0 ms of start-up time (`startup_slope_ms` is 50)"
+        );
+        // The first level has no slope, and a value that was not measured exceeds no limit.
+        assert_eq!(exceeded_limit(&limit, None, &level(8, 0.0, 0.0, 9999.0)), None);
+        let nothing = LevelResult { vms: 8, failed: 0.0, memory: None, startup: None };
+        assert_eq!(exceeded_limit(&limit, Some(&before), &nothing), None);
+        assert_eq!(exceeded_limit(&Limit::default(), Some(&before), &level(8, 1.0, 1e9, 1e9)), None);
     }
 }

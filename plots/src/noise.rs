@@ -1,12 +1,12 @@
-//! The noise floor of a host: what a comparison of a cell with itself comes to.
+//! The noise floor of a host: the differences that comparisons of a cell with itself find (A/A test).
 //!
-//! A run of one cell under two labels, in blocks of one trial each, is cut into repetitions of so many blocks. Each is a
-//! comparison (see [`compare`](crate::compare)) of which the truth is known: nothing differs.
+//! A run of one cell under two labels, with one trial of each in a block, is divided into repetitions of several blocks.
+//! Each repetition is a comparison (see [`compare`](crate::compare)) whose true ratio is 1.
 
 use std::fmt::Write as _;
 
 use microbench_formats::plan::Plan;
-use microbench_formats::terminal::aligned;
+use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
 
 use crate::compare::{self, Pair, Settings, Side, Verdict};
 use crate::completed::ByCell;
@@ -15,39 +15,38 @@ use crate::summary::summarise;
 
 /// The noise floor of one metric.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Floor {
-    /// The metric.
+pub struct NoiseFloor {
     pub metric: String,
-    /// `|ratio - 1|` of each repetition that has a ratio, in their order.
-    pub apart: Vec<f64>,
-    /// What each came to.
+    /// `|ratio - 1|` of each repetition that has a ratio, in order.
+    pub deviations: Vec<f64>,
+    /// The verdict of each repetition.
     pub verdicts: Vec<Verdict>,
 }
 
-impl Floor {
-    /// The largest difference between the cell and itself.
+impl NoiseFloor {
+    /// The largest deviation: the noise floor.
     #[must_use]
     pub fn largest(&self) -> f64 {
-        self.apart.iter().copied().fold(0.0, f64::max)
+        self.deviations.iter().copied().fold(0.0, f64::max)
     }
 
     fn count(&self, verdict: Verdict) -> usize {
         self.verdicts.iter().filter(|other| **other == verdict).count()
     }
 
-    /// Repetitions in which the cell was found to differ from itself.
+    /// The number of repetitions with a false difference.
     #[must_use]
-    pub fn wrong(&self) -> usize {
+    pub fn false_differences(&self) -> usize {
         self.verdicts.iter().filter(|verdict| verdict.is_difference()).count()
     }
 }
 
-/// The floor of every metric of `plan` that was measured, from repetitions of `blocks` blocks each.
+/// The noise floor of every measured metric of `plan`, from repetitions of `blocks` blocks each.
 #[must_use]
-pub fn floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: &Settings) -> Vec<Floor> {
+pub fn noise_floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: &Settings) -> Vec<NoiseFloor> {
     let all = plan.trials.iter().map(|trial| trial.block + 1).max().unwrap_or(0);
-    let mut floors: Vec<Floor> = (plan.metrics.iter())
-        .map(|metric| Floor { metric: metric.name.clone(), apart: Vec::new(), verdicts: Vec::new() })
+    let mut floors: Vec<NoiseFloor> = (plan.metrics.iter())
+        .map(|metric| NoiseFloor { metric: metric.name.clone(), deviations: Vec::new(), verdicts: Vec::new() })
         .collect();
     for repetition in 0..all / blocks.max(1) {
         let own: Vec<Sample> =
@@ -59,7 +58,7 @@ pub fn floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: &Settings)
         let found = compare::compare(run, run, &[Pair::of(&first.id, &second.id)], &settings);
         for one in found.into_iter().filter(compare::Comparison::is_contrast) {
             if let Some(floor) = floors.iter_mut().find(|floor| floor.metric == one.metric) {
-                floor.apart.extend(one.ratio.map(|ratio| (ratio - 1.0).abs()));
+                floor.deviations.extend(one.ratio.map(|ratio| (ratio - 1.0).abs()));
                 floor.verdicts.push(one.verdict);
             }
         }
@@ -68,39 +67,58 @@ pub fn floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: &Settings)
     floors
 }
 
-/// The floors as a table, with the host they are of.
+/// The noise floors as a table that fits `room`, with the host and the design.
 #[must_use]
-pub fn text(floors: &[Floor], plan: &Plan, samples: &[Sample], blocks: u32, settings: &Settings) -> String {
+pub fn render(
+    floors: &[NoiseFloor],
+    plan: &Plan,
+    samples: &[Sample],
+    blocks: u32,
+    settings: &Settings,
+    room: Room,
+) -> String {
+    const COLUMNS: [Column; 9] = [
+        Column::left("metric", 0),
+        Column::right("repetitions", 0),
+        Column::right("median deviation", 1),
+        Column::right("largest deviation", 0),
+        Column::right("better", 2),
+        Column::right("worse", 2),
+        Column::right("differs", 2),
+        Column::right("equivalent", 3),
+        Column::right("inconclusive", 3),
+    ];
+    const VERDICTS: [Verdict; 5] =
+        [Verdict::Better, Verdict::Worse, Verdict::Differs, Verdict::Equivalent, Verdict::Inconclusive];
     let mut out = String::new();
+    let mut push = |line: &str| {
+        let _ = writeln!(out, "{}", wrapped_to(room.words, line, 0));
+    };
     if let Some(host) = samples.iter().find_map(|sample| sample.host) {
-        let _ = writeln!(out, "host: {}", host.note());
+        push(&format!("host: {}", host.note()));
     }
     let cell = plan.cells.first().map_or("", |cell| &cell.label);
-    let _ = writeln!(
-        out,
-        "{cell} against itself: repetitions of {blocks} trials under each label, in blocks of one of each; margin {:.1} %\n",
+    push(&format!(
+        "A/A test of {cell}: each repetition has {blocks} trials under each label, in blocks of one trial of each; \
+         equivalence margin {:.1} %; deviation: |ratio - 1|\n",
         settings.margin.unwrap_or(0.0) * 100.0
-    );
-    let verdicts = [Verdict::Better, Verdict::Worse, Verdict::Differs, Verdict::Equivalent, Verdict::Inconclusive];
-    let mut header = ["metric", "repetitions", "apart, median", "apart, largest"].map(str::to_owned).to_vec();
-    header.extend(verdicts.map(|verdict| verdict.to_string()));
+    ));
     let percent = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.3} %", value * 100.0));
-    let mut lines = vec![header];
-    lines.extend(floors.iter().map(|floor| {
-        let largest = (!floor.apart.is_empty()).then(|| floor.largest());
-        let mut line = vec![
+    let row = |floor: &NoiseFloor| {
+        let largest = (!floor.deviations.is_empty()).then(|| floor.largest());
+        let mut row = vec![
             floor.metric.clone(),
             floor.verdicts.len().to_string(),
-            percent(crate::stats::median::median(&floor.apart)),
+            percent(crate::stats::median::median(&floor.deviations)),
             percent(largest),
         ];
-        line.extend(verdicts.map(|verdict| floor.count(verdict).to_string()));
-        line
-    }));
-    let right: Vec<bool> = (0..lines[0].len()).map(|column| column > 0).collect();
-    out.push_str(&aligned(&lines, &right));
-    out.push_str(
-        "\nThe noise floor is the largest: a smaller difference between two cells of this host says nothing.\n",
-    );
+        row.extend(VERDICTS.map(|verdict| floor.count(verdict).to_string()));
+        row
+    };
+    let (table, left_out) = fitted(&COLUMNS, &floors.iter().map(row).collect::<Vec<_>>(), room.table);
+    out.push_str(&table);
+    out.push_str(&room.left_out(&left_out));
+    let end = "The largest deviation is the noise floor: a smaller difference between two cells on this host is not a finding.";
+    let _ = write!(out, "\n{}\n", wrapped_to(room.words, end, 0));
     out
 }

@@ -15,7 +15,7 @@ use polars_io::prelude::{CsvWriter, ParquetReader};
 use polars_io::{SerReader, SerWriter};
 use serde_json::{Map, Value};
 
-use crate::analyze::{Loaded, loaded};
+use crate::analyze::AnalyzedRun;
 use crate::journal::{Execution, Vm};
 use crate::run::Run;
 use crate::schema::{self, Kind, TABLES};
@@ -111,18 +111,18 @@ fn concatenated(frames: Vec<DataFrame>) -> polars::error::PolarsResult<DataFrame
 /// The tables of one run.
 struct RunTables<'a> {
     run: &'a Path,
-    loaded: Loaded,
+    loaded: AnalyzedRun,
 }
 
 impl<'a> RunTables<'a> {
     fn open(run: &'a Path) -> Result<Self, Error> {
-        Ok(Self { run, loaded: loaded(run)? })
+        Ok(Self { run, loaded: AnalyzedRun::load(run)? })
     }
 
     /// The table called `name`, with the column `run`.
     fn frame(&self, name: &str) -> Result<DataFrame, Error> {
         let path = self.run.join(TABLES.iter().find(|table| table.name == name).map_or("", |table| table.file));
-        let Loaded { run: Run { plan, .. }, rows, .. } = &self.loaded;
+        let AnalyzedRun { run: Run { plan, .. }, rows, .. } = &self.loaded;
         let frame = match name {
             "samples" => {
                 let file = File::open(&path).map_err(crate::file::at(&path))?;

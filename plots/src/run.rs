@@ -1,4 +1,4 @@
-//! A run directory as it is read: its plan and journal, which every reader checks against one another before it shows anything.
+//! Opening a run directory: the plan and the journal, checked against each other before anything is shown.
 
 use std::io::{BufRead as _, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -13,27 +13,38 @@ use crate::Error;
 use crate::file::at;
 use crate::journal::{self, Journal, Session};
 
-/// A run whose plan, engines and lock are those that its sessions began with.
+/// A run directory whose plan, engines and lock file match the digests of its sessions.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use microbench_plots::run::Run;
+///
+/// let run = Run::open(Path::new("runs/first"))?;
+/// let journal = run.journal()?;
+/// println!("{} of {} trials", journal.executions.len(), run.plan.trials.len());
+/// # Ok::<(), microbench_plots::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Its folder.
+    /// The run directory.
     pub folder: PathBuf,
-    /// The plan.
     pub plan: Plan,
-    /// The sessions, the first one first; at least one.
+    /// At least one session, in order.
     pub sessions: Vec<Session>,
-    /// The journal's file.
+    /// Contents of the journal file.
     bytes: Vec<u8>,
 }
 
 impl Run {
-    /// Opens the run in `folder`. Every line of the journal is checked, and taken apart by [`Self::journal`] alone.
+    /// Opens the run directory `folder`. The checksum of every journal line is verified; only [`Self::journal`] decodes the
+    /// records.
     ///
     /// # Errors
-    /// When a file cannot be read, is damaged, is of another format, or is not the one that a session began with; when the run has no
+    /// If a file cannot be read, is damaged, has another format, or was changed after a session started; if the run has no
     /// session.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let (plan, _) = plan_of(folder)?;
+        let (plan, _) = read_plan(folder)?;
         let path = folder.join(FILE);
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -48,10 +59,10 @@ impl Run {
         Ok(Self { folder: folder.to_path_buf(), plan, sessions, bytes })
     }
 
-    /// The trials that count, and what else the journal says.
+    /// Decodes the journal.
     ///
     /// # Errors
-    /// When a record is damaged.
+    /// If a record is damaged.
     pub fn journal(&self) -> Result<Journal, Error> {
         let damaged = |source| Error::Journal { path: self.folder.join(FILE), cause: source };
         journal::parse(&self.bytes).map_err(damaged)
@@ -64,12 +75,12 @@ impl Run {
     }
 }
 
-/// Whether the plan of the run in `folder` is that of its first session, of which the rest of the journal is not read.
+/// Verifies the files of the run directory `folder` against its first session; the rest of the journal is not read.
 ///
 /// # Errors
-/// As [`Run::open`].
-pub fn check(folder: &Path) -> Result<(), Error> {
-    plan_of(folder)?;
+/// Like [`Run::open`].
+pub fn verify_first_session(folder: &Path) -> Result<(), Error> {
+    read_plan(folder)?;
     let path = folder.join(FILE);
     let mut first = Vec::new();
     match std::fs::File::open(&path) {
@@ -85,21 +96,21 @@ pub fn check(folder: &Path) -> Result<(), Error> {
     verify(folder, sessions.iter().map(|session| &session.digests))
 }
 
-/// The plan of the run in `folder`, and the SHA-256 of its file, hex.
+/// Reads the plan of the run directory `folder`; also returns the SHA-256 of the file in hex.
 ///
 /// # Errors
-/// When the file cannot be read, is damaged or of another format.
-pub fn plan_of(folder: &Path) -> Result<(Plan, String), Error> {
+/// If the file cannot be read, is damaged or has another format.
+pub fn read_plan(folder: &Path) -> Result<(Plan, String), Error> {
     let path = folder.join(PLAN);
     let bytes = std::fs::read(&path).map_err(at(&path))?;
     let plan = plan::read(&bytes).map_err(|source| Error::Plan { path, cause: source })?;
     Ok((plan, hex::encode(Sha256::digest(&bytes))))
 }
 
-/// Whether the files of the run in `folder` are those that each session began with.
+/// Verifies that the files of the run directory `folder` match the digests of each session.
 ///
 /// # Errors
-/// [`Error::Changed`] for the first that is not; when one cannot be read.
+/// [`Error::Changed`] for the first file that does not match; [`Error::File`] if a file cannot be read.
 pub fn verify<'a>(folder: &Path, sessions: impl IntoIterator<Item = &'a Digests>) -> Result<(), Error> {
     let changed = |source| Error::Changed { run: folder.to_path_buf(), cause: source };
     Digests::verify(sessions, |file| digest(&folder.join(file)).map_err(Failed::Error)).map_err(|error| match error {
@@ -108,19 +119,16 @@ pub fn verify<'a>(folder: &Path, sessions: impl IntoIterator<Item = &'a Digests>
     })
 }
 
-/// The digests of the files of the run in `folder` as they are now, for a session that begins.
+/// The digests of the files of the run directory `folder`, for the start of a session.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// If a file cannot be read.
 pub fn digests(folder: &Path) -> Result<Digests, Error> {
     let of = |name: &str| digest(&folder.join(name));
     Ok(Digests { plan: of(PLAN)?.unwrap_or_default(), engines: of(ENGINES)?, lock: of(LOCK)? })
 }
 
-/// The SHA-256 of a file of a run, hex; `None` where it is missing.
-///
-/// # Errors
-/// When it cannot be read.
+/// The SHA-256 of a file in hex; `None` if the file does not exist.
 fn digest(path: &Path) -> Result<Option<String>, Error> {
     match std::fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

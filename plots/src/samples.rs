@@ -1,7 +1,7 @@
-//! From a journal to one row for each VM and metric: what was measured, or why it was not.
+//! The samples of a run: one row for each VM and metric, with its value or the reason why there is none.
 //!
-//! A missing value is a row with a status and a reason. It is never a zero and never left out. What a trial was not made for is
-//! no missing value: a trial with an instrument samples the metrics of that instrument alone, and a timed one those of none.
+//! A missing value is a row with a status and a reason; it is never zero and never left out. A trial has samples only of
+//! the metrics that it measures: a trial with an instrument those of the instrument, a timed trial those without one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,30 +24,30 @@ use crate::Error;
 use crate::file::{at, write};
 use crate::journal::{Execution, Failure, Journal, Vm};
 
-/// Whether a sample has a value.
+/// Whether a sample has a value, and if not, the kind of reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
-    /// It has.
+    /// It has a value.
     Ok,
-    /// The VM failed, or missed a deadline, in the very span that the metric is: the value is not known, only that it is larger
-    /// than all that was waited for.
+    /// The VM exited or timed out during the span that is measured: the value is only known to be larger than the time that
+    /// was waited.
     Censored,
     /// The VM failed before the value was known.
     Failed,
-    /// Something disturbed the trial; the value is kept, and is in no statistic.
+    /// The trial execution was disturbed; the value is kept but is in no statistic.
     Invalid,
-    /// The VMM refused the configuration on this host, or no guest of the kind can have such a value.
+    /// The VMM refused the configuration on this host, or this kind of guest cannot have the value.
     NotApplicable,
-    /// The guest or the kernel does not report it.
+    /// The guest or the kernel does not report the value.
     NotAvailable,
     /// The trial has not been executed.
     NotRun,
-    /// A level of less concurrency met the study's limit, so that the trial is not executed.
+    /// The trial is not executed because a lower level of concurrency exceeded a limit of the study.
     BeyondLimit,
 }
 
 impl Status {
-    /// All of them, in the order of columns.
+    /// Every status, in the order of the summary's columns.
     pub const ALL: [Self; 8] = [
         Self::Ok,
         Self::Censored,
@@ -59,13 +59,13 @@ impl Status {
         Self::BeyondLimit,
     ];
 
-    /// The status of this name; one that is not known is no value.
+    /// The status with this name in a table; [`Status::NotAvailable`] for an unknown name.
     #[must_use]
     pub fn of(text: &str) -> Self {
         Self::ALL.into_iter().find(|status| status.text() == text).unwrap_or(Self::NotAvailable)
     }
 
-    /// As it stands in the table.
+    /// The name in a table.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -81,50 +81,55 @@ impl Status {
     }
 }
 
-/// A status and its reason as words, without saying the same twice.
+/// `status: reason`, or the reason alone if it begins with the status.
+///
+/// ```
+/// use microbench_plots::samples::{Status, status_and_reason};
+///
+/// assert_eq!(status_and_reason(Status::Failed, "exited"), "failed: exited");
+/// assert_eq!(status_and_reason(Status::Failed, "failed to boot"), "failed to boot");
+/// ```
 #[must_use]
-pub fn said(status: Status, reason: &str) -> String {
+pub fn status_and_reason(status: Status, reason: &str) -> String {
     match status.text() {
         _ if reason.starts_with(status.text()) => reason.to_owned(),
         text => format!("{text}: {reason}"),
     }
 }
 
-/// One metric of one VM.
+/// One metric of one VM in one trial execution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// [`Cell::id`].
     pub cell: String,
-    /// Block of the design; of the trial.
+    /// Block of the trial.
     pub block: u32,
     /// Index of the trial in the plan.
     pub trial: u32,
-    /// Attempt that counts.
+    /// Number of the trial execution, from 0.
     pub attempt: u32,
-    /// VM of the trial.
+    /// Number of the VM in its trial, from 0.
     pub vm: u32,
     /// [`Metric::name`].
     pub metric: String,
-    /// In `unit`; `None` unless the status is [`Status::Ok`], or [`Status::Invalid`] and there was one.
+    /// In `unit`. `None` unless the status is [`Status::Ok`], or [`Status::Invalid`] with a measured value.
     pub value: Option<f64>,
-    /// Unit of the value.
     pub unit: String,
-    /// Whether there is a value.
     pub status: Status,
-    /// Why not; empty else.
+    /// Why there is no value or why it does not count; empty for [`Status::Ok`].
     pub reason: String,
-    /// Where it executed; `None` when it did not.
+    /// `None` if the trial was not executed.
     pub host: Option<HostKind>,
-    /// Name of that host: cells are compared within hosts. Empty where a run has but one.
+    /// Name of the host, within which cells are compared; empty if the run has a single host.
     pub machine: String,
-    /// A warm-up: never in a statistic.
+    /// Whether it is a warm-up, which is in no statistic.
     pub warmup: bool,
-    /// Something disturbed the execution and another one counts in its place: never in a statistic.
+    /// Whether another execution of the trial counts instead; then it is in no statistic.
     pub superseded: bool,
 }
 
 impl Sample {
-    /// True when it is of the execution that counts for its trial.
+    /// Whether the sample is in statistics: not of a warm-up or a superseded execution.
     #[must_use]
     pub fn counts(&self) -> bool {
         !self.warmup && !self.superseded
@@ -132,7 +137,7 @@ impl Sample {
 }
 
 impl Sample {
-    /// `virtual` or `wall`: the clock that durations are on.
+    /// The clock of durations: `virtual`, `wall`, or empty if it is unknown.
     #[must_use]
     pub fn clock(&self) -> &'static str {
         match self.host {
@@ -143,19 +148,19 @@ impl Sample {
     }
 }
 
-/// Every sample of a run: counted ones in the plan's order, then warm-ups and executions that were run again because something
-/// disturbed them. Trials that the stopping rule found needless have none.
+/// Every sample of a run: those that count in plan order, then those of warm-ups and superseded executions. Trials that the
+/// stopping rule made unnecessary have no samples.
 #[must_use]
 pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
-    let counted = counted(journal);
-    let needed = needed(plan, journal);
+    let counted = counted_executions(journal);
+    let needed = needed_blocks(plan, journal);
     let planned: BTreeMap<u32, &PlannedTrial> = plan.trials.iter().map(|trial| (trial.index, trial)).collect();
     let cells: BTreeMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
     let mut samples = Vec::new();
     for trial in plan.trials.iter().filter(|trial| trial.instrument.is_some() || trial.block < needed) {
         let Some(cell) = cells.get(trial.cell.as_str()) else { continue };
         let execution = counted.get(&trial.index);
-        for vm in 0..vms(cell, execution.copied()) {
+        for vm in 0..vm_count(cell, execution.copied()) {
             for metric in metrics(plan, trial.instrument) {
                 samples.push(match execution {
                     Some(execution) => sample(execution, vm, metric, trial.block, false),
@@ -169,7 +174,7 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
                         value: None,
                         unit: metric.unit.clone(),
                         status: Status::NotRun,
-                        reason: not_run(trial.block, journal),
+                        reason: not_run_reason(trial.block, journal),
                         host: None,
                         machine: String::new(),
                         warmup: false,
@@ -193,18 +198,18 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
 }
 
 /// Why a trial of this block has not been executed.
-fn not_run(block: u32, journal: &Journal) -> String {
+fn not_run_reason(block: u32, journal: &Journal) -> String {
     let shards: Option<Vec<Shard>> = journal.sessions.iter().map(|session| session.shard).collect();
     let own = |shard: &Shard| shard.has(block);
     match shards.as_deref() {
         Some([first, ..]) if !shards.iter().flatten().any(own) => {
-            format!("the trial is of shard {}, which is not here", Shard::of_block(block, first.of))
+            format!("the trial belongs to shard {}, which is not in this run", Shard::of_block(block, first.of))
         }
         _ => "the trial has not been executed".to_owned(),
     }
 }
 
-/// The samples of one execution of a trial, each of its VMs on each metric that the trial is made for.
+/// The samples of one trial execution: each VM and each metric that the trial measures.
 #[must_use]
 pub fn of_execution(plan: &Plan, execution: &Execution) -> Vec<Sample> {
     let planned = plan.trials.iter().find(|trial| trial.index == execution.trial);
@@ -216,20 +221,20 @@ pub fn of_execution(plan: &Plan, execution: &Execution) -> Vec<Sample> {
     execution.vms.keys().flat_map(of_vm).collect()
 }
 
-/// The execution of each trial that counts: the one that nothing disturbed, else the last.
-pub(crate) fn counted(journal: &Journal) -> BTreeMap<u32, &Execution> {
+/// The execution that counts for each trial: the one that was not disturbed, else the last one.
+pub(crate) fn counted_executions(journal: &Journal) -> BTreeMap<u32, &Execution> {
     let mut counted: BTreeMap<u32, &Execution> = BTreeMap::new();
     for execution in journal.executions.iter().filter(|execution| !execution.warmup) {
-        let held = counted.get(&execution.trial);
-        if held.is_none_or(|held| !held.invalid.is_empty()) {
+        let known = counted.get(&execution.trial);
+        if known.is_none_or(|known| !known.invalid.is_empty()) {
             counted.insert(execution.trial, execution);
         }
     }
     counted
 }
 
-/// Blocks of timed trials that are needed: all of the plan, or as many as there were when the stopping rule had enough.
-fn needed(plan: &Plan, journal: &Journal) -> u32 {
+/// The number of blocks of timed trials that are needed: those executed before the stopping rule stopped, else `u32::MAX`.
+fn needed_blocks(plan: &Plan, journal: &Journal) -> u32 {
     let enough = journal.looks.iter().find(|(_, cells)| cells.values().all(|look| !matches!(look, Look::GoOn { .. })));
     match (&plan.precision, enough) {
         (Some(_), Some((blocks, _))) => *blocks,
@@ -237,13 +242,14 @@ fn needed(plan: &Plan, journal: &Journal) -> u32 {
     }
 }
 
-/// What a trial with this instrument is measured on.
+/// The metrics that a trial with this instrument measures.
 fn metrics(plan: &Plan, instrument: Option<Instrument>) -> impl Iterator<Item = &Metric> {
     plan.metrics.iter().filter(move |metric| metric.instrument == instrument)
 }
 
-/// VMs of one trial. A table that somebody else made may pool several batches into one, and has then more than the cell says.
-pub(crate) fn vms(cell: &Cell, execution: Option<&Execution>) -> u32 {
+/// The number of VMs of a trial. An imported table may pool several batches into one trial, which then has more VMs than the
+/// cell's concurrency.
+pub(crate) fn vm_count(cell: &Cell, execution: Option<&Execution>) -> u32 {
     let imported = execution.filter(|execution| execution.host == HostKind::Imported);
     let last = imported.and_then(|execution| execution.vms.last_key_value());
     last.map_or(cell.concurrency, |(vm, _)| cell.concurrency.max(vm + 1))
@@ -277,22 +283,22 @@ fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32, supersede
     }
 }
 
-/// True when the VM ended, or missed a deadline, between the two events: they are further apart than anybody waited.
+/// Whether the VM exited or timed out between the two events, so that their distance is censored.
 fn ended_within(vm: &Vm, from: &str, to: &str) -> bool {
     let own = |failure: &Failure| matches!(failure.reason, FailureReason::Timeout | FailureReason::Exited);
     let known = |name: &str| vm.events.contains_key(name);
     vm.failure.as_ref().is_some_and(own) && known(from) && !known(to) && !vm.readings.contains_key(to)
 }
 
-/// What it is when a reading has no value, for this reason.
-fn not_had(reason: &str) -> (Status, String) {
+/// The status of a reading without a value, and the reason without its marker.
+fn reading_status(reason: &str) -> (Status, String) {
     match reason.strip_prefix(NOT_APPLICABLE) {
         Some(reason) => (Status::NotApplicable, reason.to_owned()),
         None => (Status::NotAvailable, reason.to_owned()),
     }
 }
 
-/// A metric's value of one VM, in the metric's unit, or why there is none.
+/// The value of a metric of one VM, in the metric's unit, or the status and reason of a missing value.
 fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
     const NS_PER_MS: f64 = 1e6;
     const BYTES_PER_MIB: f64 = 1_048_576.0;
@@ -312,32 +318,32 @@ fn value(vm: &Vm, metric: &Metric) -> Result<f64, (Status, String)> {
             Err((Status::Censored, missing(format!("no event {to}")).1))
         }
         MetricSource::Span { from, to } => {
-            // A reading of an event's name says why there is no such event.
+            // A reading with the name of an event has the reason why the event is missing.
             let why = |name: &str| match vm.readings.get(name) {
-                Some((Err(reason), _)) => not_had(reason),
+                Some((Err(reason), _)) => reading_status(reason),
                 _ => missing(format!("no event {name}")),
             };
             let instant = |name: &str| vm.events.get(name).ok_or_else(|| why(name));
             let (from_ns, to_ns) = (*instant(from)?, *instant(to)?);
             match to_ns.checked_sub(from_ns) {
                 Some(ns) => Ok(ns as f64 / NS_PER_MS),
-                None => Err((Status::NotAvailable, format!("{to} came before {from}"))),
+                None => Err((Status::NotAvailable, format!("{to} is earlier than {from}"))),
             }
         }
         MetricSource::Reading(name) => match vm.readings.get(name) {
             Some((Ok(value), unit)) if unit == "ns" && metric.unit == "ms" => Ok(value / NS_PER_MS),
             Some((Ok(value), unit)) if unit == "bytes" && metric.unit == "MiB" => Ok(value / BYTES_PER_MIB),
             Some((Ok(value), _)) => Ok(*value),
-            Some((Err(reason), _)) => Err(not_had(reason)),
+            Some((Err(reason), _)) => Err(reading_status(reason)),
             None => Err(missing(format!("no reading {name}"))),
         },
     }
 }
 
-/// The samples as a table: the columns of [`Sample`], and one of each axis.
+/// The samples as a table with the columns of [`SAMPLES`](crate::schema::SAMPLES).
 ///
 /// # Errors
-/// When polars refuses; it does not.
+/// If polars cannot build the table.
 pub fn table(plan: &Plan, samples: &[Sample]) -> polars::error::PolarsResult<DataFrame> {
     let cells: BTreeMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
     let text = |name: &str, of: &dyn Fn(&Sample) -> String| -> Column {
@@ -385,10 +391,10 @@ pub fn table(plan: &Plan, samples: &[Sample]) -> polars::error::PolarsResult<Dat
     DataFrame::new(samples.len(), columns)
 }
 
-/// Writes the table as `samples.parquet` and `samples.csv` into `run`.
+/// Writes the samples as `samples.parquet` and `samples.csv` into the directory `run`.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// If a file cannot be written.
 pub fn save(run: &Path, plan: &Plan, samples: &[Sample]) -> Result<(), Error> {
     let parquet = run.join("samples.parquet");
     let csv = run.join("samples.csv");
@@ -405,10 +411,10 @@ pub fn save(run: &Path, plan: &Plan, samples: &[Sample]) -> Result<(), Error> {
     write(&csv, bytes.get_ref())
 }
 
-/// Reads `samples.parquet` of `run`.
+/// Reads `samples.parquet` of the directory `run`.
 ///
 /// # Errors
-/// When the run was not analysed, or the table cannot be read or lacks a column.
+/// [`Error::NotAnalysed`] without the file; [`Error::Table`] if it cannot be read or a column is missing.
 pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
     let path = run.join("samples.parquet");
     let file = File::open(&path).map_err(|source| match source.kind() {
@@ -454,7 +460,8 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
     };
     parse().map_err(|source| Error::Table { path: path.clone(), cause: source })
 }
-/// A sample for tests: one VM of a cell, in ms.
+
+/// A sample of one VM, in ms, for tests.
 #[cfg(test)]
 pub(crate) fn example(trial: u32, vm: u32, metric: &str, value: Option<f64>) -> Sample {
     Sample {

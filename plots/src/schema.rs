@@ -1,52 +1,49 @@
-//! What the columns of a run's tables are: `samples.parquet`, and the tables of `microbench query`.
+//! The columns of a run's tables: `samples.parquet` and the tables of `microbench query`.
 //!
-//! The one place that says it: documents are made of it, and tests hold the files to it.
+//! Reference pages are generated from these definitions, and tests check the files against them.
 
 use polars::prelude::DataType;
 
-/// A table.
+/// A table of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Name in a query.
     pub name: &'static str,
-    /// The file of a run directory that holds it or that it is made of.
+    /// The file of the run directory that contains the table or that it is computed from.
     pub file: &'static str,
     /// What one row is.
     pub row: &'static str,
-    /// Its columns, in their order.
+    /// The columns, in order.
     pub columns: &'static [Column],
 }
 
-/// A column.
+/// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name; one that ends in `*` stands for any number of columns, one for each axis or setting.
+    /// The name; a name that ends in `*` stands for any number of columns, one for each axis or setting.
     pub name: &'static str,
     /// Type of its values.
     pub kind: Kind,
-    /// Unit of its values; empty for none, `unit` where the row's column `unit` says it.
+    /// Unit of the values; empty for none, `unit` if the column `unit` has it for each row.
     pub unit: &'static str,
-    /// What it says.
+    /// Description, for the reference page.
     pub meaning: &'static str,
 }
 
 /// Type of a column's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// UTF-8; never null in `samples.parquet`, empty where there is nothing to say.
+    /// UTF-8; never null in `samples.parquet`, empty instead.
     Text,
-    /// A whole number of 32 bits.
     U32,
-    /// A whole number of 64 bits.
     U64,
-    /// A number of double precision; null where there is none.
+    /// Double precision; null if there is no value.
     F64,
-    /// True or false.
     Bool,
 }
 
 impl Kind {
-    /// As a document names it.
+    /// The name of the type in documentation.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -76,7 +73,7 @@ const fn column(name: &'static str, kind: Kind, unit: &'static str, meaning: &'s
 
 use Kind::{Bool, F64, Text, U32, U64};
 
-/// Every table. In a query each has a first column `run` too: the name of the run's folder.
+/// Every table. In a query, each table has an additional first column `run`, the name of the run directory.
 pub const TABLES: &[Table] = &[
     Table { name: "samples", file: "samples.parquet", row: "one metric of one VM of one execution", columns: SAMPLES },
     Table { name: "summary", file: "summary.csv", row: "one metric of one cell, over its trials", columns: SUMMARY },
@@ -212,7 +209,7 @@ pub const CLAIMS: &[Column] = &[
     column("remark", Text, "", "what kept it from being measured or decided"),
 ];
 
-/// Events of the journal, those of executions that do not count among them.
+/// Events of the journal, including those of executions that do not count.
 pub const EVENTS: &[Column] = &[
     column("cell", Text, "", "the cell"),
     column("trial", U32, "", "the trial"),
@@ -224,7 +221,7 @@ pub const EVENTS: &[Column] = &[
     column("t_ns", U64, "ns", "the instant on the CLOCK_MONOTONIC of the machine that ran the VMM"),
 ];
 
-/// Readings of the journal, those of executions that do not count among them.
+/// Readings of the journal, including those of executions that do not count.
 pub const READINGS: &[Column] = &[
     column("cell", Text, "", "the cell"),
     column("trial", U32, "", "the trial"),
@@ -240,17 +237,17 @@ pub const READINGS: &[Column] = &[
 
 /// The tables and their columns as text of at most 100 columns.
 #[must_use]
-pub fn text() -> String {
-    let mut out = String::from("Every table has a first column `run`: the name of the run's folder.\n");
+pub fn render() -> String {
+    let mut out = String::from("Every table has a first column `run`: the name of the run directory.\n");
     for table in TABLES {
         out.push_str(&format!("\n{} ({}): {}\n", table.name, table.file, table.row));
-        let head = ["  column", "type", "unit", "what it says"].map(str::to_owned);
+        let head = ["  column", "type", "unit", "meaning"].map(str::to_owned);
         let rows = table.columns.iter().map(|column| {
             let unit = if column.unit == "unit" { "(column unit)" } else { column.unit };
             [format!("  {}", column.name), column.kind.text().into(), unit.into(), column.meaning.into()]
         });
         let lines = microbench_formats::terminal::table(std::iter::once(head).chain(rows), 0..0);
-        let indent = lines.find("what it says").unwrap_or(0);
+        let indent = lines.find("meaning").unwrap_or(0);
         lines
             .lines()
             .for_each(|line| out.push_str(&format!("{}\n", microbench_formats::terminal::wrapped(line, indent))));
@@ -258,7 +255,7 @@ pub fn text() -> String {
     out
 }
 
-/// Whether columns are those of `table`, in order; the first difference else.
+/// Checks that the columns are those of `table`, in order; the error is the first difference.
 pub(crate) fn check<'a>(
     table: &[Column],
     mut columns: impl Iterator<Item = (&'a str, &'a DataType)>,

@@ -1,7 +1,7 @@
-//! What a run says of its variants, in sentences: each compared with the first, at the same levels of everything else.
+//! The results of a run as sentences: each variant compared with the first one, at the same levels of all other axes.
 //!
-//! The numbers are those of `microbench compare RUN`: ratios of medians over trials with their intervals, as
-//! [`contrast`](crate::stats::contrast) makes them. A sentence says that something differs only when its interval does not hold 1.
+//! The numbers are those of `microbench compare RUN`: ratios of medians over trials with their intervals, computed by
+//! [`contrast`](crate::stats::contrast). A sentence states a difference only if the interval of the ratio excludes 1.
 
 use std::collections::BTreeMap;
 
@@ -18,39 +18,39 @@ use crate::completed::ByCell;
 use crate::stats::contrast::{BOOTSTRAP_FROM, CONTRAST_INTERVAL_FROM};
 use crate::summary::{LEVEL, Row};
 
-/// Sentences that a terminal shows at most.
-const SHOWN: usize = 12;
+/// The number of sentences that a terminal shows at most.
+const MAX_SHOWN: usize = 12;
 
-/// What a sentence says.
+/// The finding that a sentence states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Says {
-    /// The interval of the ratio does not hold 1.
+pub enum Finding {
+    /// The interval of the ratio excludes 1.
     Differs,
-    /// It does.
+    /// The interval of the ratio includes 1.
     NoDifferenceShown,
     /// There is no interval.
     Withheld,
 }
 
-/// One sentence and what it rests on.
+/// A sentence and the comparison behind it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sentence {
-    /// What it says.
-    pub says: Says,
-    /// In words.
+    #[serde(rename = "says")]
+    pub finding: Finding,
     pub text: String,
-    /// What is compared: the second side's cell, the metric, values, ratio of the second to the first, interval.
+    /// The comparison of `baseline` (first side) with [`Comparison::cell`] (second side).
     pub comparison: Comparison,
-    /// The first side's cell.
+    /// The cell of the first variant.
     pub baseline: String,
-    /// Tests in the family that the comparison's adjusted p is over.
+    /// The number of tests over which [`Comparison::adjusted_p`] is adjusted.
     pub tests: usize,
 }
 
-/// The metrics that sentences are about: the study's `family`; without one those that its figures draw; without figures the first.
+/// The names of the metrics that sentences are about: those of the study's `family`; without a family, those in its figures;
+/// without figures, the first metric.
 #[must_use]
-pub fn headline(plan: &Plan) -> Vec<&str> {
+pub fn headline_metrics(plan: &Plan) -> Vec<&str> {
     let own = plan.metrics.iter().map(|metric| metric.name.as_str());
     if !plan.family.is_empty() {
         return own.filter(|name| plan.family.iter().any(|member| member == name)).collect();
@@ -62,7 +62,7 @@ pub fn headline(plan: &Plan) -> Vec<&str> {
     if drawn.is_empty() { plan.metrics.iter().take(1).map(|metric| metric.name.as_str()).collect() } else { drawn }
 }
 
-/// The sentences of a run, by metric and then in plan order.
+/// The sentences of a run, by metric, then in plan order.
 #[must_use]
 pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
     let Some(baseline) = plan.cells.first().map(|cell| cell.variant.as_str()) else { return Vec::new() };
@@ -75,11 +75,11 @@ pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
         pooled: false,
     };
     let completed = ByCell::new();
-    let found = compare::within(Side { plan, rows, completed: &completed }, baseline, &settings);
+    let found = compare::compare_with_baseline(Side { plan, rows, completed: &completed }, baseline, &settings);
     let tests = found.iter().filter(|one| one.adjusted_p.is_some()).count();
     let host = rows.iter().find_map(|row| row.host);
     let mut sentences = Vec::new();
-    for metric in headline(plan) {
+    for metric in headline_metrics(plan) {
         for one in found.iter().filter(|one| one.is_contrast() && one.metric == metric) {
             let second = plan.cells.iter().find(|cell| cell.id == one.cell);
             let first = second.and_then(|second| {
@@ -102,7 +102,7 @@ fn sentence(
     tests: usize,
 ) -> Sentence {
     let metric = plan.metrics.iter().find(|metric| metric.name == one.metric);
-    let name = lower(metric.map_or(one.metric.as_str(), |metric| metric.label.as_str()));
+    let name = lowercase_first(metric.map_or(one.metric.as_str(), |metric| metric.label.as_str()));
     let (a, b) = (first.label.as_str(), second.label.as_str());
     let levels = levels(plan, second);
     let n = if one.n[0] == one.n[1] { one.n[0].to_string() } else { format!("{} and {}", one.n[1], one.n[0]) };
@@ -110,37 +110,38 @@ fn sentence(
         0 | 1 => String::new(),
         several => format!(" within {several} hosts"),
     };
-    let basis = format!("(medians{within}, {} % interval, n = {n} trials; {})", LEVEL * 100.0, said(host));
+    let basis = format!("(medians{within}, {} % interval, n = {n} trials; {})", LEVEL * 100.0, host_and_clock(host));
     let fewest = one.n[0].min(one.n[1]);
     let own = one.ratio.unwrap_or(1.0);
     let is_time = one.unit == "ms" && one.better == Better::Lower;
-    let (says, text) = match &one.interval {
+    let (finding, text) = match &one.interval {
         None if one.difference_interval.is_some() => by_difference(one, [&name, a, b], &levels, &basis),
         None if one.ratio.is_none() && one.difference.is_none() => {
-            (Says::Withheld, format!("{name} of {b} and {a}, {levels}: no sentence, {}", one.remark))
+            (Finding::Withheld, format!("{name} of {b} and {a}, {levels}: no result, {}", one.remark))
         }
         None if one.hosts.len() > 1 => (
-            Says::Withheld,
+            Finding::Withheld,
             format!(
-                "{name} of {b} and {a}, {levels}: no sentence, because their ratio has no interval (n = {n}; {CONTRAST_INTERVAL_FROM} trials of \
-                 each on every one of {} hosts are needed)",
+                "{name} of {b} and {a}, {levels}: no result, because the interval of the ratio needs {CONTRAST_INTERVAL_FROM} \
+                 trials of each on each of {} hosts (n = {n})",
                 one.hosts.len()
             ),
         ),
         None if fewest < CONTRAST_INTERVAL_FROM => (
-            Says::Withheld,
+            Finding::Withheld,
             format!(
-                "{name} of {b} and {a}, {levels}: no sentence, because there is no interval below {CONTRAST_INTERVAL_FROM} trials (n = {n})"
+                "{name} of {b} and {a}, {levels}: no result, because an interval needs {CONTRAST_INTERVAL_FROM} trials or \
+                 more (n = {n})"
             ),
         ),
         None => (
-            Says::Withheld,
-            format!("{name} of {b} and {a}, {levels}: no sentence, because their ratio has no interval (n = {n})"),
+            Finding::Withheld,
+            format!("{name} of {b} and {a}, {levels}: no result, because the ratio has no interval (n = {n})"),
         ),
         Some(interval) if interval.low <= 1.0 && interval.high >= 1.0 => {
-            let ratio = times([own, interval.low, interval.high]);
+            let ratio = ratio_with_interval([own, interval.low, interval.high]);
             (
-                Says::NoDifferenceShown,
+                Finding::NoDifferenceShown,
                 format!("no difference shown in {name} of {b} and {a}, {levels}: {b}'s is {ratio} times {a}'s {basis}"),
             )
         }
@@ -154,31 +155,32 @@ fn sentence(
             let what = if is_time {
                 format!("times as fast as {object}'s")
             } else {
-                format!("times {object}'s{}", judged(one.better, own > 1.0))
+                format!("times {object}'s{}", judgement(one.better, own > 1.0))
             };
             let name = if is_time { name } else { format!("value of {name}") };
-            let mut text = format!("{subject}'s {name} is {} {what}, {levels} {basis}", times(ratio));
+            let mut text = format!("{subject}'s {name} is {} {what}, {levels} {basis}", ratio_with_interval(ratio));
             if fewest < BOOTSTRAP_FROM {
-                text.push_str("; the interval takes trials for normal, there are too few for another");
+                text.push_str(
+                    "; the interval assumes normally distributed trials, because there are too few for a bootstrap",
+                );
             }
-            (Says::Differs, text)
+            (Finding::Differs, text)
         }
     };
-    Sentence { says, text: text + ".", comparison: one.clone(), baseline: first.id.to_string(), tests }
+    Sentence { finding, text: text + ".", comparison: one.clone(), baseline: first.id.to_string(), tests }
 }
 
-/// The sentence on two values of which the first side's is not above zero, by their difference.
-fn by_difference(one: &Comparison, [name, a, b]: [&str; 3], levels: &str, basis: &str) -> (Says, String) {
+/// The sentence about the difference of two values, for a first side whose values are not all above zero.
+fn by_difference(one: &Comparison, [name, a, b]: [&str; 3], levels: &str, basis: &str) -> (Finding, String) {
     let unit = if one.unit == "1" { String::new() } else { format!(" {}", one.unit) };
     let difference = one.difference.unwrap_or(0.0);
     let (low, high) = one.difference_interval.as_ref().map_or((difference, difference), |i| (i.low, i.high));
     if low <= 0.0 && high >= 0.0 {
         let text = format!(
-            "no difference shown in {name} of {b} and {a}, {levels}: {b}'s less {a}'s is {difference:.2} ({low:.2} to \
-            {high:.2}){unit} \
-             {basis}"
+            "no difference shown in {name} of {b} and {a}, {levels}: {b}'s minus {a}'s is {difference:.2} ({low:.2} to \
+             {high:.2}){unit} {basis}"
         );
-        return (Says::NoDifferenceShown, text);
+        return (Finding::NoDifferenceShown, text);
     }
     let is_higher = difference > 0.0;
     let (low, high) = if is_higher { (low, high) } else { (-high, -low) };
@@ -186,13 +188,13 @@ fn by_difference(one: &Comparison, [name, a, b]: [&str; 3], levels: &str, basis:
         "{b}'s value of {name} is {:.2} ({low:.2} to {high:.2}){unit} {} than {a}'s{}, {levels} {basis}",
         difference.abs(),
         if is_higher { "higher" } else { "lower" },
-        judged(one.better, is_higher)
+        judgement(one.better, is_higher)
     );
-    (Says::Differs, text)
+    (Finding::Differs, text)
 }
 
-/// What a difference is, as the end of a clause; empty where neither direction is better.
-fn judged(better: Better, is_higher: bool) -> &'static str {
+/// Whether a difference is better or worse, as the end of a clause; empty if the metric has no better direction.
+fn judgement(better: Better, is_higher: bool) -> &'static str {
     match better {
         Better::Neither => "",
         Better::Higher if is_higher => ", which is better",
@@ -201,8 +203,8 @@ fn judged(better: Better, is_higher: bool) -> &'static str {
     }
 }
 
-/// `1.44 (1.42 to 1.46)`, with as many digits as tell the three apart and from 1.
-fn times([ratio, low, high]: [f64; 3]) -> String {
+/// `1.44 (1.42 to 1.46)`: a ratio and its interval, with enough digits to distinguish the three from each other and from 1.
+fn ratio_with_interval([ratio, low, high]: [f64; 3]) -> String {
     let near = (ratio - 1.0).abs().min(high - low);
     let digits = if near >= 0.02 {
         2
@@ -215,7 +217,7 @@ fn times([ratio, low, high]: [f64; 3]) -> String {
     format!("{} ({} to {})", of(ratio), of(low), of(high))
 }
 
-/// The levels that both sides share, in words: how many VMs at once, and every axis that has several.
+/// The levels that both sides share: the number of VMs at once, and each axis with several levels.
 fn levels(plan: &Plan, cell: &Cell) -> String {
     let at_once = match cell.concurrency {
         1 => "one VM at a time".to_owned(),
@@ -227,19 +229,19 @@ fn levels(plan: &Plan, cell: &Cell) -> String {
     std::iter::once(at_once).chain(others).collect::<Vec<_>>().join(", ")
 }
 
-/// Where and on which clock, in a few words.
-fn said(host: Option<HostKind>) -> &'static str {
+/// The kind of host and its clock.
+fn host_and_clock(host: Option<HostKind>) -> &'static str {
     match host {
         Some(HostKind::Kvm) => "KVM, wall time",
         Some(HostKind::Emulated) => "emulated host, virtual time",
-        Some(HostKind::Fake) => "a test's stand-in, no measurement",
+        Some(HostKind::Fake) => "fake host of a test, no measurement",
         Some(HostKind::Imported) => "imported values",
         None => "no host",
     }
 }
 
-/// A label within a sentence: its first letter is small, unless it begins an abbreviation.
-fn lower(label: &str) -> String {
+/// A label for use within a sentence: its first letter in lower case, unless the second is upper case as in an abbreviation.
+fn lowercase_first(label: &str) -> String {
     let mut letters = label.chars();
     match (letters.next(), letters.clone().next()) {
         (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
@@ -247,54 +249,58 @@ fn lower(label: &str) -> String {
     }
 }
 
-/// The sentences as text, the first of each metric where there are many; those that are withheld in one line. `run` is what the run is
-/// called in a command.
+/// The sentences as text that fits `room`: of many, the first ones of each metric; all withheld ones as one line. `run` is
+/// the run's name for a command.
 #[must_use]
-pub fn text(sentences: &[Sentence], run: &str, room: Room) -> String {
+pub fn render(sentences: &[Sentence], run: &str, room: Room) -> String {
     let mut out = String::new();
-    let mut say = |words: &str| {
-        out.push_str(&wrapped_to(room.words, words, 4));
+    let mut push = |line: &str| {
+        out.push_str(&wrapped_to(room.words, line, 4));
         out.push('\n');
     };
-    let (withheld, said): (Vec<&Sentence>, Vec<&Sentence>) =
-        sentences.iter().partition(|sentence| sentence.says == Says::Withheld);
+    let (withheld, stated): (Vec<&Sentence>, Vec<&Sentence>) =
+        sentences.iter().partition(|sentence| sentence.finding == Finding::Withheld);
     let mut of_metric: BTreeMap<&str, usize> = BTreeMap::new();
-    said.iter().for_each(|sentence| *of_metric.entry(&sentence.comparison.metric).or_default() += 1);
-    let each = if said.len() <= SHOWN { SHOWN } else { (SHOWN / of_metric.len().max(1)).max(1) };
+    stated.iter().for_each(|sentence| *of_metric.entry(&sentence.comparison.metric).or_default() += 1);
+    let each = if stated.len() <= MAX_SHOWN { MAX_SHOWN } else { (MAX_SHOWN / of_metric.len().max(1)).max(1) };
     let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
-    for sentence in &said {
+    for sentence in &stated {
         let before = shown.entry(&sentence.comparison.metric).or_default();
         if *before < each {
             *before += 1;
-            say(&sentence.text);
+            push(&sentence.text);
         }
     }
-    if let Some(more) = said.len().checked_sub(shown.values().sum()).filter(|more| *more > 0) {
-        say(&format!("and {more} more: microbench compare {run}"));
+    if let Some(more) = stated.len().checked_sub(shown.values().sum()).filter(|more| *more > 0) {
+        push(&format!("{more} more: microbench compare {run}"));
     }
     if let Some(first) = withheld.first() {
         let more = withheld.len() - 1;
-        let more = if more == 0 { String::new() } else { format!(" So it is with {more} more.") };
-        say(&format!("{}{more}", first.text));
+        let more = match more {
+            0 => String::new(),
+            1 => " The same holds for 1 more comparison.".to_owned(),
+            more => format!(" The same holds for {more} more comparisons."),
+        };
+        push(&format!("{}{more}", first.text));
     }
-    if let Some(note) = note(sentences, run) {
-        out.push_str(&wrapped_to(room.words, &note, 4));
-        out.push('\n');
+    if let Some(note) = family_note(sentences, run) {
+        push(&note);
     }
     out
 }
 
-/// What many intervals are together, which no single one says.
-fn note(sentences: &[Sentence], run: &str) -> Option<String> {
+/// A note on the differences that are not significant over the whole family of tests; `None` if every one is.
+fn family_note(sentences: &[Sentence], run: &str) -> Option<String> {
     let tests = sentences.first()?.tests;
-    let differ: Vec<&Sentence> = sentences.iter().filter(|sentence| sentence.says == Says::Differs).collect();
+    let differ: Vec<&Sentence> = sentences.iter().filter(|sentence| sentence.finding == Finding::Differs).collect();
     let unsure = differ.iter().filter(|one| one.comparison.adjusted_p.is_none_or(|p| p > ALPHA)).count();
     if unsure == 0 {
         return None;
     }
     Some(format!(
-        "each interval stands by itself; for {unsure} of these {} differences the test over the family of {tests} (permutation within \
-         blocks, Holm) does not reach p <= {ALPHA}: more trials, or fewer metrics in `family` of [study], can (microbench compare {run})",
+        "the intervals are not adjusted for their number; {unsure} of these {} differences do not reach p <= {ALPHA} after \
+         Holm's adjustment over {tests} permutation tests: use more trials, or fewer metrics in `family` of [study] \
+         (details: microbench compare {run})",
         differ.len()
     ))
 }

@@ -1,38 +1,39 @@
-//! The gate: whether a comparison lets a change pass, and why not.
+//! The gate: whether a comparison passes, and the message if it does not.
 
 use std::collections::BTreeSet;
 
-use super::{Comparison, Lacking, VMS_COMPLETED, Verdict, What};
+use super::{Comparison, MissingItem, MissingSide, VMS_COMPLETED, Verdict};
 
-/// What decides whether the gate passes.
+/// The counts that decide whether the gate passes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gate {
     margin: f64,
-    /// Rows that are worse, and the metrics among them.
+    /// Number of rows with the verdict *worse*, and number of their metrics.
     worse: (usize, usize),
-    /// Cells in which a smaller share of VMs completed, and metrics to which a smaller share gave a value.
+    /// Number of cells in which a smaller share of VMs completed, and of rows in which a smaller share has a value.
     dropped: (usize, usize),
-    /// Cells and metrics that one side alone lacks, in this order: cells in A, in B, metrics in A, in B.
-    missing: [(What, Lacking, usize); 4],
+    /// Number of cells and metrics that are missing on one side only: cells in A, cells in B, metrics in A, metrics in B.
+    missing: [(MissingItem, MissingSide, usize); 4],
     allow_missing: bool,
-    /// Rows with two values, and those of them that are inconclusive.
+    /// Number of rows with two values, and of the inconclusive ones among them.
     contrasts: (usize, usize),
 }
 
 impl Gate {
-    /// What the rows come to. `margin` is the declared one; with `allow_missing` a side may lack cells and metrics.
+    /// The gate of these rows. `margin` is the declared equivalence margin; with `allow_missing`, cells and metrics may be
+    /// missing on one side.
     #[must_use]
     pub fn of(comparisons: &[Comparison], margin: f64, allow_missing: bool) -> Self {
         let of = |verdict: Verdict| comparisons.iter().filter(move |one| one.verdict == verdict);
         let metrics: BTreeSet<&str> = of(Verdict::Worse).map(|one| one.metric.as_str()).collect();
         let missing = [
-            (What::Cell, Lacking::A),
-            (What::Cell, Lacking::B),
-            (What::Metric, Lacking::A),
-            (What::Metric, Lacking::B),
+            (MissingItem::Cell, MissingSide::A),
+            (MissingItem::Cell, MissingSide::B),
+            (MissingItem::Metric, MissingSide::A),
+            (MissingItem::Metric, MissingSide::B),
         ];
-        let lacks = |what: What, side: Lacking| {
-            let is_it = |one: &&Comparison| one.missing.is_some_and(|own| own.what == what && own.side == side);
+        let count_missing = |item: MissingItem, side: MissingSide| {
+            let is_it = |row: &&Comparison| row.missing.is_some_and(|own| own.item == item && own.side == side);
             comparisons.iter().filter(is_it).count()
         };
         Self {
@@ -42,20 +43,20 @@ impl Gate {
                 of(Verdict::Dropped).filter(|one| one.metric == VMS_COMPLETED).count(),
                 of(Verdict::Dropped).filter(|one| one.metric != VMS_COMPLETED).count(),
             ),
-            missing: missing.map(|(what, side)| (what, side, lacks(what, side))),
+            missing: missing.map(|(item, side)| (item, side, count_missing(item, side))),
             allow_missing,
             contrasts: (comparisons.iter().filter(|one| one.is_contrast()).count(), of(Verdict::Inconclusive).count()),
         }
     }
 
-    /// Whether the gate passes: nothing is worse, no share of VMs dropped, and, unless that is allowed, no side
-    /// alone lacks a value.
+    /// Whether the gate passes: no row is worse, no share of VMs dropped, and, unless allowed, nothing is missing on one
+    /// side only.
     #[must_use]
     pub fn passes(&self) -> bool {
         self.worse.0 == 0 && self.dropped == (0, 0) && (self.allow_missing || self.missing() == 0)
     }
 
-    /// Whether no two values were compared, so that a gate that passes has judged nothing.
+    /// Whether no two values were compared, in which case a passing gate means nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.contrasts.0 == 0
@@ -65,7 +66,7 @@ impl Gate {
         self.missing.iter().map(|(_, _, count)| count).sum()
     }
 
-    /// Why the gate does not pass, or that nothing was decided; `None` when there is nothing to say.
+    /// Why the gate does not pass, or that every comparison is inconclusive; `None` if the gate passes otherwise.
     #[must_use]
     pub fn message(&self) -> Option<String> {
         if self.passes() {
@@ -85,9 +86,9 @@ impl Gate {
             )),
         }
         if !self.allow_missing {
-            for (what, side, rows) in self.missing.iter().filter(|(_, _, rows)| *rows > 0) {
+            for (item, side, rows) in self.missing.iter().filter(|(_, _, rows)| *rows > 0) {
                 let verb = if *rows == 1 { "is" } else { "are" };
-                parts.push(format!("{} {verb} missing in {side}", count(*rows, what.into())));
+                parts.push(format!("{} {verb} missing in {side}", count(*rows, item.into())));
             }
         }
         match self.dropped.0 {

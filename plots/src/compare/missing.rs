@@ -1,4 +1,4 @@
-//! What a side lacks, and why.
+//! The cells and metrics that are missing on a side of a comparison, and why.
 
 use std::fmt;
 
@@ -7,44 +7,44 @@ use serde::Serialize;
 
 use crate::completed::Completed;
 use crate::import;
-use crate::samples::{Status, said};
+use crate::samples::{Status, status_and_reason};
 use crate::summary::Row;
 
-/// What a row says to be missing.
+/// What is missing in a row, and on which side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// The whole cell, or one metric of it.
-    pub what: What,
-    /// The side that lacks it.
-    pub side: Lacking,
-    /// Both plans have it, so that values were expected.
+    #[serde(rename = "what")]
+    pub item: MissingItem,
+    /// The side without a value.
+    pub side: MissingSide,
+    /// Whether both plans have the cell and metric, so that values were expected.
     pub planned: bool,
 }
 
-/// What is missing.
+/// What is missing: a whole cell or one metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
-pub enum What {
+pub enum MissingItem {
     /// Every metric of a cell.
     Cell,
     /// One metric of a cell.
     Metric,
 }
 
-/// The side that has no value.
+/// The side without a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Lacking {
-    /// The first.
+pub enum MissingSide {
+    /// The first side.
     A,
-    /// The second.
+    /// The second side.
     B,
-    /// Neither side has a value, and at least one failed to have it.
+    /// Both sides, of which at least one was expected to have a value.
     Both,
 }
 
-impl fmt::Display for Lacking {
+impl fmt::Display for MissingSide {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::A => "A",
@@ -54,96 +54,100 @@ impl fmt::Display for Lacking {
     }
 }
 
-/// Whether VMs were to give the value: not where it is not applicable, beyond the study's limit, or in no row of an
-/// imported table.
+/// Whether a value was expected: false if it is not applicable, beyond the study's limit, or not in an imported table.
 fn is_failure(status: Status, reason: &str) -> bool {
     !matches!(status, Status::NotApplicable | Status::BeyondLimit) && reason != import::ABSENT
 }
 
-/// The VMs of a cell that gave a value to a metric, of those that were to.
-pub(super) fn valued(row: &Row) -> Completed {
+/// The number of VMs with a value of a metric in a cell, out of those expected to have one.
+pub(super) fn vms_with_value(row: &Row) -> Completed {
     let failed = row.missing.iter().filter(|(status, (_, reason))| is_failure(**status, reason));
     let without: usize = failed.clone().map(|(_, (count, _))| count).sum();
-    let reason = failed
-        .clone()
-        .next()
-        .map(|(status, (count, reason))| format!("{count} of {} VMs {}", row.vms + without, said(*status, reason)));
+    let reason = failed.clone().next().map(|(status, (count, reason))| {
+        format!("{count} of {} VMs {}", row.vms + without, status_and_reason(*status, reason))
+    });
     Completed { completed: row.vms, of: row.vms + without, reason: reason.unwrap_or_default() }
 }
 
-/// What one side has of a metric in a cell.
+/// Whether one side has a value of a metric in a cell.
 #[derive(Clone, Debug)]
-pub(super) enum Has<'a> {
-    /// The statistic over trials.
+pub(super) enum Availability<'a> {
+    /// The statistic over trials exists.
     Value(&'a Row),
-    /// None, although VMs were to give it.
+    /// A value was expected, but there is none; with the reason.
     Failed(&'a Row, String),
-    /// None, and none can be: it is not in the plan, not applicable, or beyond the study's limit.
-    Cannot(Option<&'a Row>, String),
+    /// No value was expected: it is not in the plan, not applicable, or beyond the study's limit; with the reason.
+    NotExpected(Option<&'a Row>, String),
 }
 
-impl<'a> Has<'a> {
-    /// The row of the plan's cell and metric; `None` where the plan lacks one of them.
+impl<'a> Availability<'a> {
+    /// The row of the cell and metric; `None` if the plan does not have the cell or the metric.
     pub(super) fn row(&self) -> Option<&'a Row> {
         match self {
             Self::Value(row) | Self::Failed(row, _) => Some(row),
-            Self::Cannot(row, _) => *row,
+            Self::NotExpected(row, _) => *row,
         }
     }
 }
 
-/// What a side has of `metric`; `row` is `None` when its plan lacks the metric, or the cell, which `absent` then says.
-pub(super) fn of<'a>(row: Option<&'a Row>, metric: &str, absent: &str, statistic: Statistic) -> Has<'a> {
+/// Whether a side has a value of `metric`. `row` is `None` if the side's plan does not have the metric, or does not have the
+/// cell; `absent` is the reason in the second case and empty in the first.
+pub(super) fn availability<'a>(
+    row: Option<&'a Row>,
+    metric: &str,
+    absent: &str,
+    statistic: Statistic,
+) -> Availability<'a> {
     let Some(row) = row else {
         let reason = if absent.is_empty() { format!("the plan has no metric {metric}") } else { absent.to_owned() };
-        return Has::Cannot(None, reason);
+        return Availability::NotExpected(None, reason);
     };
     if row.statistic(statistic).is_some() {
-        return Has::Value(row);
+        return Availability::Value(row);
     }
     let failed = row.missing.iter().find(|(status, (_, reason))| is_failure(**status, reason));
     let any = failed.or_else(|| row.missing.iter().next());
     let reason = any.map_or_else(
         || "no trial is planned for it".to_owned(),
-        |(status, (count, reason))| format!("{count} of {} VMs {}", row.planned(), said(*status, reason)),
+        |(status, (count, reason))| format!("{count} of {} VMs {}", row.planned(), status_and_reason(*status, reason)),
     );
-    if failed.is_some() { Has::Failed(row, reason) } else { Has::Cannot(Some(row), reason) }
+    if failed.is_some() { Availability::Failed(row, reason) } else { Availability::NotExpected(Some(row), reason) }
 }
 
-/// Why a side has no value.
+/// Why a side has no value; `is_failure` if a value was expected.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Why {
+pub(super) struct MissingReason {
     pub(super) is_failure: bool,
     pub(super) reason: String,
 }
 
 /// The first failure among the metrics of one side, else the first other reason.
-pub(super) fn worst<'a, 'b: 'a>(has: impl Iterator<Item = &'a Has<'b>>) -> Why {
-    let mut found = Why::default();
-    for has in has {
-        match has {
-            Has::Failed(_, reason) => return Why { is_failure: true, reason: reason.clone() },
-            Has::Cannot(_, reason) if found.reason.is_empty() => found.reason.clone_from(reason),
+pub(super) fn main_reason<'a, 'b: 'a>(metrics: impl Iterator<Item = &'a Availability<'b>>) -> MissingReason {
+    let mut found = MissingReason::default();
+    for metric in metrics {
+        match metric {
+            Availability::Failed(_, reason) => return MissingReason { is_failure: true, reason: reason.clone() },
+            Availability::NotExpected(_, reason) if found.reason.is_empty() => found.reason.clone_from(reason),
             _ => {}
         }
     }
     found
 }
 
-/// The side without a value, of two of which at least one has none.
-pub(super) fn side([first, second]: [bool; 2]) -> Lacking {
+/// The side without a value; the arguments are whether the first and the second side have one, and not both may be true.
+pub(super) fn side_without_value([first, second]: [bool; 2]) -> MissingSide {
     match (first, second) {
-        (false, true) => Lacking::A,
-        (false, false) => Lacking::Both,
-        (true, _) => Lacking::B,
+        (false, true) => MissingSide::A,
+        (false, false) => MissingSide::Both,
+        (true, _) => MissingSide::B,
     }
 }
 
 /// The reasons of the sides without a value.
-pub(super) fn remark(side: Lacking, [first, second]: [&str; 2]) -> String {
+pub(super) fn remark(side: MissingSide, [first, second]: [&str; 2]) -> String {
     match side {
-        Lacking::A => format!("A: {first}"),
-        Lacking::B => format!("B: {second}"),
-        Lacking::Both => format!("A: {first}; B: {second}"),
+        MissingSide::A => format!("A: {first}"),
+        MissingSide::B => format!("B: {second}"),
+        MissingSide::Both => format!("A: {first}; B: {second}"),
     }
 }

@@ -1,11 +1,13 @@
-//! Two runs side by side, or the variants of one: the ratio of each cell and metric, with an interval and a verdict,
-//! and what a side lacks.
+//! The comparison of two runs, or of the variants of one run: the ratio of each cell and metric, with its interval and
+//! verdict, and the cells and metrics that are missing on a side.
 //!
-//! The ratio is that of medians (or means) over trials, as [`contrast`](crate::stats::contrast) makes it. Of a run on
-//! several hosts it is made within hosts: each side is the mean of its hosts' medians, over the hosts that both sides
-//! have, and trials are drawn anew within their host. Sides that share no host are not compared. Whether it says
-//! anything depends on a margin that is declared beforehand: within it nothing matters, beyond it everything does. Wall
-//! time and virtual time are not comparable at all; two machines are only when somebody says so.
+//! The ratio is that of medians (or means) over trials, computed by [`contrast`](crate::stats::contrast).
+//!
+//! Runs on several hosts are compared within hosts. Each side is the mean of the medians of its hosts, over the hosts that
+//! both sides have, and the bootstrap resamples trials within their host. Sides that share no host are not compared.
+//!
+//! The verdict depends on an equivalence margin that is declared beforehand: differences within it do not matter, all
+//! others do. Wall time is never compared with virtual time, and two hosts only with `--across-hosts`.
 
 mod gate;
 mod missing;
@@ -19,9 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use self::gate::Gate;
-pub use self::missing::{Lacking, Missing, What};
-pub use self::pairs::{Pair, between};
-pub use self::text::{text, text_in};
+pub use self::missing::{Missing, MissingItem, MissingSide};
+pub use self::pairs::{Pair, pairs_of_plans};
+pub use self::text::render;
 pub use self::verdict::{ALPHA, Verdict};
 
 use microbench_formats::code::Code;
@@ -37,60 +39,55 @@ use crate::stats::holm::holm;
 use crate::stats::median::Interval;
 use crate::summary::Row;
 
-/// One row of a comparison: a metric of a cell on both sides, or what a side lacks.
+/// One row of a comparison: a metric of a cell on both sides, or a cell or metric that is missing on a side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// The cell of the second side, or the name that it would have.
+    /// The cell of the second side, or the name that this cell would have.
     pub cell: String,
-    /// The metric; [`EVERY_METRIC`] where a whole cell is missing, [`VMS_COMPLETED`] where a smaller share of VMs completed.
+    /// The metric, or [`EVERY_METRIC`] if a whole cell is missing, or [`VMS_COMPLETED`] if a smaller share of VMs
+    /// completed.
     pub metric: String,
-    /// Its unit.
     pub unit: String,
-    /// Its better direction.
     pub better: Better,
-    /// Trials of both; VMs in a row of the verdict *dropped*.
+    /// Number of trials of each side; number of VMs in a row with the verdict *dropped*.
     pub n: [usize; 2],
-    /// Statistic of both; `None` for a side without a value.
+    /// Statistic of each side, in `unit`; `None` for a side without a value.
     pub values: [Option<f64>; 2],
-    /// Second over first; `None` when the sides are not compared, and `remark` says why, or when the first is zero.
+    /// Second value divided by the first. `None` if the sides are not compared (see `remark`) or the first value is zero.
     pub ratio: Option<f64>,
-    /// Its interval.
     pub interval: Option<Interval>,
-    /// Second less first, by which the verdict is where a value of the first side is not above zero; else `None`.
+    /// Second value minus the first, if a value of the first side is not above zero; it then decides the verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<f64>,
-    /// Its interval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference_interval: Option<Interval>,
-    /// Hodges-Lehmann shift, second less first, in `unit`.
+    /// Hodges-Lehmann estimate of the shift from the first to the second side, in `unit`.
     pub shift: Option<f64>,
-    /// Its interval.
     pub shift_interval: Option<Interval>,
-    /// How often a trial of the second exceeds one of the first.
+    /// Vargha and Delaney's A12: the probability that a trial of the second side exceeds one of the first.
     pub a12: Option<f64>,
-    /// Two-sided p-value: by permutation within blocks where both sides share them, else Mann and Whitney's.
+    /// Two-sided p-value: of a permutation test within blocks if both sides share blocks, else of the Mann-Whitney test.
     pub p: Option<f64>,
-    /// As `p`, adjusted by Holm for the family; `None` outside of it.
+    /// `p` with Holm's adjustment over the family; `None` for a metric that is not in the family.
     pub adjusted_p: Option<f64>,
-    /// The verdict.
     pub verdict: Verdict,
-    /// What a side lacks; `None` when both sides have a value.
+    /// `None` if both sides have a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
-    /// In a row of the verdict *dropped*, the VMs of both that completed, or gave a value to the metric; else `None`.
+    /// In a row with the verdict *dropped*, the VMs of each side that completed or have a value; else `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed: Option<[Completed; 2]>,
-    /// Names of the hosts within which it was made; empty where there is but one.
+    /// Names of the hosts within which the sides were compared; empty for a single host.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
-    /// Why a side has no value, why the sides are not compared, or which trials were left out; empty else.
+    /// Why a side has no value, why the sides are not compared, or how many trials were left out; else empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remark: String,
 }
 
-/// [`Comparison::metric`] of a row on a whole cell that is missing.
+/// [`Comparison::metric`] of the row of a missing cell.
 pub const EVERY_METRIC: &str = "every metric";
-/// [`Comparison::metric`] of a row on a smaller share of completed VMs.
+/// [`Comparison::metric`] of the row of a cell in which a smaller share of VMs completed.
 pub const VMS_COMPLETED: &str = "VMs completed";
 
 impl Comparison {
@@ -120,56 +117,71 @@ impl Comparison {
         }
     }
 
-    /// Whether two values are compared: false of a row that says what a side lacks.
+    /// Whether the row compares two values; false for a missing cell or metric and for a smaller share of VMs.
     #[must_use]
     pub fn is_contrast(&self) -> bool {
         self.missing.is_none() && self.completed.is_none()
     }
 }
 
-/// What is compared and how.
+/// How two sides are compared.
+///
+/// ```
+/// use microbench_formats::statistic::Statistic;
+/// use microbench_plots::compare::Settings;
+///
+/// // Medians of two runs, equivalent within 2 %.
+/// let settings = Settings {
+///     statistic: Statistic::Median,
+///     margin: Some(0.02),
+///     seed: 1,
+///     family: Vec::new(),
+///     blocks: false,
+///     pooled: false,
+/// };
+/// # let _ = settings;
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Statistic over trials.
     pub statistic: Statistic,
-    /// Declared margin, for instance 0.02.
+    /// Equivalence margin, for example 0.02 for ±2 %; `None` if none is declared.
     pub margin: Option<f64>,
-    /// Seed of the resamples.
+    /// Seed of the bootstrap and of the permutation test.
     pub seed: u64,
-    /// Metrics whose comparisons make one family; empty for all.
+    /// Metrics whose comparisons are one family for Holm's adjustment; empty for all metrics.
     pub family: Vec<String>,
-    /// Both sides are of one run: trials of one block ran one after the other.
+    /// Whether both sides are of one run, so that the trials of a block were executed one after the other.
     pub blocks: bool,
-    /// Trials are taken together whatever their host: of two runs of one host each, or because somebody says so.
+    /// Whether trials are pooled over hosts instead of compared within each host.
     pub pooled: bool,
 }
 
 /// One side of a comparison.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
-    /// Its plan.
     pub plan: &'a Plan,
     /// One row for each cell and metric of the plan.
     pub rows: &'a [Row],
-    /// Completed VMs by cell; empty where they are not compared.
+    /// Completed VMs by cell; empty if they are not to be compared.
     pub completed: &'a ByCell,
 }
 
-/// Compares the cells of `pairs`: each metric that both sides have a value of, what one side lacks, and the share of
+/// Compares the cells of `pairs`: each metric with a value on both sides, missing cells and metrics, and the share of
 /// completed VMs. The better direction of a metric is that of the second side's plan.
 #[must_use]
 pub fn compare(first: Side<'_>, second: Side<'_>, pairs: &[Pair], settings: &Settings) -> Vec<Comparison> {
     let (of_first, of_second) = (by_cell(first.rows), by_cell(second.rows));
     let (mut found, mut stream) = (Vec::new(), 0);
     for pair in pairs {
-        let sides = [rows(&of_first, pair.first.as_deref()), rows(&of_second, pair.second.as_deref())];
+        let sides = [rows_of_cell(&of_first, pair.first.as_deref()), rows_of_cell(&of_second, pair.second.as_deref())];
         pair::compare(pair, [first, second], &sides, settings, &mut stream, &mut found);
     }
-    judge(&mut found, settings);
+    set_verdicts(&mut found, settings);
     found
 }
 
-fn rows<'a>(of: &BTreeMap<&str, Vec<&'a Row>>, cell: Option<&str>) -> Vec<&'a Row> {
+fn rows_of_cell<'a>(of: &BTreeMap<&str, Vec<&'a Row>>, cell: Option<&str>) -> Vec<&'a Row> {
     cell.and_then(|cell| of.get(cell)).cloned().unwrap_or_default()
 }
 
@@ -181,20 +193,20 @@ fn by_cell(rows: &[Row]) -> BTreeMap<&str, Vec<&Row>> {
     found
 }
 
-/// Compares the cells of one run with those of the variant `baseline` that differ in nothing else.
+/// Compares the cells of the variant `baseline` with those of every other variant at the same levels, within one run.
 #[must_use]
-pub fn within(run: Side<'_>, baseline: &str, settings: &Settings) -> Vec<Comparison> {
-    compare(run, run, &pairs::within(run.plan, baseline), settings)
+pub fn compare_with_baseline(run: Side<'_>, baseline: &str, settings: &Settings) -> Vec<Comparison> {
+    compare(run, run, &pairs::pairs_with_baseline(run.plan, baseline), settings)
 }
 
-/// Whether the plans have a cell and metric in common.
+/// Whether the plans have at least one cell and metric in common.
 #[must_use]
-pub fn is_common(comparisons: &[Comparison]) -> bool {
+pub fn have_common_metric(comparisons: &[Comparison]) -> bool {
     comparisons.iter().any(|one| one.missing.as_ref().is_none_or(|missing| missing.planned))
 }
 
-/// Adjusts the p-values of the family, and gives the verdicts.
-fn judge(comparisons: &mut [Comparison], settings: &Settings) {
+/// Adjusts the p-values of the family and sets the verdicts.
+fn set_verdicts(comparisons: &mut [Comparison], settings: &Settings) {
     let member = |one: &Comparison| settings.family.is_empty() || settings.family.contains(&one.metric);
     let family: Vec<(usize, f64)> = (comparisons.iter().enumerate())
         .filter(|(_, one)| member(one))
@@ -218,34 +230,26 @@ fn judge(comparisons: &mut [Comparison], settings: &Settings) {
 /// Why two runs are not compared.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Wall time beside virtual time.
-    #[error("one run is of {first}, the other of {second}: their times do not compare")]
-    HostKinds {
-        /// Kind of the first.
-        first: String,
-        /// Kind of the second.
-        second: String,
-    },
-    /// Not the same machine, or the same machine set up otherwise.
+    /// One run has wall time, the other virtual time.
+    #[error("the runs were executed on different kinds of host ({first}; {second}), whose times cannot be compared")]
+    HostKinds { first: String, second: String },
+    /// The hosts are different, or one host was configured differently.
     #[error(
-        "the hosts differ (fingerprints {first} and {second}){differ}: a comparison would be of the hosts; compare with \
-         `--across-hosts` if that is wanted"
+        "the hosts differ (fingerprints {first} and {second}){differ}, so the comparison would show differences of the \
+         hosts; use `--across-hosts` to compare anyway"
     )]
     Fingerprints {
-        /// Of the first.
         first: String,
-        /// Of the second.
         second: String,
-        /// The names of the facts that differ, after ` in `; empty where they are not known.
+        /// The names of the facts that differ, after ` in `; empty if they are not known.
         differ: String,
     },
-    /// They have nothing in common.
-    #[error("no cell and metric is in both runs with a value")]
+    /// No cell and metric has a value in both runs.
+    #[error("the runs have no cell and metric in common that has a value in both")]
     Nothing,
 }
 
 impl Refusal {
-    /// The error's code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -256,11 +260,15 @@ impl Refusal {
     }
 }
 
-/// Refuses what cannot be compared. A fingerprint that is unknown differs from nothing.
+/// Checks that two runs can be compared by their kinds of host and fingerprints. An unknown fingerprint (`None`) passes.
 ///
 /// # Errors
-/// [`Refusal`].
-pub fn check(kinds: [Option<HostKind>; 2], hosts: [Option<&Host>; 2], across_hosts: bool) -> Result<(), Refusal> {
+/// [`Refusal`] if the kinds differ, or the fingerprints differ without `across_hosts`.
+pub fn check_comparable(
+    kinds: [Option<HostKind>; 2],
+    hosts: [Option<&Host>; 2],
+    across_hosts: bool,
+) -> Result<(), Refusal> {
     if let [Some(first), Some(second)] = kinds
         && first != second
         && (first == HostKind::Emulated || second == HostKind::Emulated || !across_hosts)
@@ -294,7 +302,7 @@ fn differing(first: &Host, second: &Host) -> String {
 mod tests {
     use super::*;
 
-    /// A row of trials on hosts, given as host and value; trial and block count on.
+    /// A row of trials, given as host and value; each trial is a block of its own.
     fn row(cell: &str, values: &[(&str, f64)]) -> Row {
         let mut machines: Vec<String> = values.iter().map(|(machine, _)| (*machine).to_owned()).collect();
         machines.sort();
@@ -322,12 +330,12 @@ mod tests {
     fn compared(first: &Row, second: &Row, pooled: bool) -> Comparison {
         let settings =
             Settings { statistic: Statistic::Median, margin: None, seed: 1, family: Vec::new(), blocks: true, pooled };
-        pair::contrasted(first, second, Better::Lower, &settings, 0)
+        pair::contrast(first, second, Better::Lower, &settings, 0)
     }
 
-    /// n2 is twice as slow as n1, and the second cell has most of its trials there; on each host it is 10 % slower.
+    /// n2 is twice as slow as n1, and the second cell has most of its trials on n2; on each host it is 10 % slower.
     #[test]
-    fn what_hosts_differ_in_is_no_difference_of_cells() {
+    fn a_difference_between_hosts_is_not_a_difference_between_cells() {
         let on = |host: &'static str, n: u32, middle: f64| -> Vec<(&'static str, f64)> {
             (0..n).map(|at| (host, middle * (1.0 + f64::from(at % 5) * 0.001))).collect()
         };
@@ -338,16 +346,15 @@ mod tests {
         assert!((found.ratio.unwrap() - 1.1).abs() < 1e-9, "{:?}", found.ratio);
         assert!(interval.low > 1.09 && interval.high < 1.11, "{interval:?}");
         assert_eq!((found.hosts, found.n), (vec!["n1".to_owned(), "n2".to_owned()], [25, 25]));
-        // As if all trials were of one host: the machines, not the cells.
+        // Pooled over hosts, the ratio shows the hosts and not the cells.
         assert!(compared(&first, &second, true).ratio.unwrap() > 2.0);
-        // Aligned by host, trials of the second exceed those of the first but for ties: on each host by a tenth of its
-        // own.
+        // Aligned by host, trials of the second cell exceed those of the first by a tenth of the host's level.
         assert!(found.a12.unwrap() > 0.95, "{:?}", found.a12);
         assert!(found.shift.unwrap() > 9.0 && found.shift.unwrap() < 21.0, "{:?}", found.shift);
     }
 
     #[test]
-    fn sides_that_share_no_host_are_not_compared_and_trials_beside_are_left_out() {
+    fn sides_without_a_shared_host_are_not_compared_and_trials_on_other_hosts_are_left_out() {
         let of = |host: &'static str| (0..6).map(move |n| (host, 100.0 + f64::from(n)));
         let (first, second) = (row("a", &of("n1").collect::<Vec<_>>()), row("b", &of("n2").collect::<Vec<_>>()));
         let apart = compared(&first, &second, false);
@@ -362,7 +369,7 @@ mod tests {
     #[test]
     fn virtual_time_is_never_compared_with_wall_time() {
         let (kvm, emulated) = (Some(HostKind::Kvm), Some(HostKind::Emulated));
-        assert!(matches!(check([kvm, emulated], [None, None], true), Err(Refusal::HostKinds { .. })));
+        assert!(matches!(check_comparable([kvm, emulated], [None, None], true), Err(Refusal::HostKinds { .. })));
         let host = |fingerprint: &str, program: &str| Host {
             fingerprint: fingerprint.to_owned(),
             facts: [("kernel.release", "6.1"), ("program.microbench", program)]
@@ -370,10 +377,10 @@ mod tests {
                 .into(),
         };
         let (a, b) = (&host("a", "1"), &host("b", "2"));
-        assert_eq!(check([emulated, emulated], [Some(a), Some(a)], false), Ok(()));
-        let refusal = check([kvm, kvm], [Some(a), Some(b)], false).unwrap_err().to_string();
+        assert_eq!(check_comparable([emulated, emulated], [Some(a), Some(a)], false), Ok(()));
+        let refusal = check_comparable([kvm, kvm], [Some(a), Some(b)], false).unwrap_err().to_string();
         assert!(refusal.starts_with("the hosts differ (fingerprints a and b) in program.microbench: "), "{refusal}");
-        assert_eq!(check([kvm, kvm], [Some(a), Some(b)], true), Ok(()));
-        assert_eq!(check([kvm, None], [Some(a), None], false), Ok(()));
+        assert_eq!(check_comparable([kvm, kvm], [Some(a), Some(b)], true), Ok(()));
+        assert_eq!(check_comparable([kvm, None], [Some(a), None], false), Ok(()));
     }
 }

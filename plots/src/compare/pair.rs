@@ -1,12 +1,12 @@
-//! The rows of one pair of cells: each metric, what a side lacks, and whether fewer VMs completed.
+//! The rows of one pair of cells: each metric, missing values, and whether a smaller share of VMs completed.
 
 use std::collections::BTreeMap;
 
 use microbench_formats::direction::Better;
 use microbench_formats::statistic::Statistic;
 
-use super::missing::{self, Has, Lacking};
-use super::{Comparison, EVERY_METRIC, Missing, Pair, Settings, Side, VMS_COMPLETED, Verdict, What};
+use super::missing::{self, Availability, MissingItem, MissingSide};
+use super::{Comparison, EVERY_METRIC, Missing, Pair, Settings, Side, VMS_COMPLETED, Verdict};
 use crate::completed::Completed;
 use crate::stats::contrast::{Contrast, Kind, Stratum};
 use crate::stats::median::median;
@@ -14,8 +14,8 @@ use crate::stats::permutation::{Block, within_blocks};
 use crate::stats::rank;
 use crate::summary::{LEVEL, Row, no_shared_machine, shared_machines};
 
-/// Adds the rows of one pair to `found`; `rows` are those of its cells. Each contrast takes one more `stream` of random
-/// numbers.
+/// Adds the rows of one pair to `found`; `rows` are the summary rows of its two cells. Each contrast uses the next `stream`
+/// of random numbers.
 pub(super) fn compare(
     pair: &Pair,
     sides: [Side<'_>; 2],
@@ -25,36 +25,36 @@ pub(super) fn compare(
     found: &mut Vec<Comparison>,
 ) {
     let metrics = metrics(rows);
-    let has = |side: usize, metric: &str| {
+    let availability = |side: usize, metric: &str| {
         let row = rows[side].iter().find(|row| row.metric == metric).copied();
-        missing::of(row, metric, &pair.absent, settings.statistic)
+        missing::availability(row, metric, &pair.absent, settings.statistic)
     };
-    let of_both: Vec<(&str, [Has<'_>; 2])> =
-        metrics.into_iter().map(|metric| (metric, [has(0, metric), has(1, metric)])).collect();
-    let lacks = |side: usize| !of_both.iter().any(|(_, has)| matches!(has[side], Has::Value(_)));
-    if lacks(0) || lacks(1) {
-        found.extend(whole_cell(pair, sides, &of_both));
+    let of_both: Vec<(&str, [Availability<'_>; 2])> =
+        metrics.into_iter().map(|metric| (metric, [availability(0, metric), availability(1, metric)])).collect();
+    let is_empty = |side: usize| !of_both.iter().any(|(_, of)| matches!(of[side], Availability::Value(_)));
+    if is_empty(0) || is_empty(1) {
+        found.extend(missing_cell(pair, sides, &of_both));
         return;
     }
     let fewer_vms = fewer_completed(pair, sides);
-    for (metric, has) in &of_both {
+    for (metric, of) in &of_both {
         let better = direction(sides, metric);
-        match has {
-            [Has::Value(a), Has::Value(b)] if a.unit == b.unit => {
-                found.push(contrasted(a, b, better, settings, *stream));
+        match of {
+            [Availability::Value(a), Availability::Value(b)] if a.unit == b.unit => {
+                found.push(contrast(a, b, better, settings, *stream));
                 *stream += 1;
-                // A VM that did not complete lacks the values of several metrics.
+                // A VM that did not complete misses several metrics; one row reports it.
                 if fewer_vms.is_none() {
                     found.extend(fewer_values(pair, [a, b], better));
                 }
             }
-            has => found.extend(one_metric(pair, metric, has, better, settings.statistic)),
+            of => found.extend(missing_metric(pair, metric, of, better, settings.statistic)),
         }
     }
     found.extend(fewer_vms);
 }
 
-/// The metrics of both cells: the first side's in its order, then those that only the second has.
+/// The metrics of both cells: those of the first side in its order, then those that only the second side has.
 fn metrics<'a>(rows: &[Vec<&'a Row>; 2]) -> Vec<&'a str> {
     let mut all: Vec<&str> = Vec::new();
     for row in rows.iter().flatten() {
@@ -65,60 +65,60 @@ fn metrics<'a>(rows: &[Vec<&'a Row>; 2]) -> Vec<&'a str> {
     all
 }
 
-/// The better direction of a metric, by the second side's plan where that has it.
+/// The better direction of a metric, of the second side's plan if it has the metric.
 fn direction(sides: [Side<'_>; 2], name: &str) -> Better {
     let metrics = sides.iter().rev().flat_map(|side| &side.plan.metrics);
     metrics.into_iter().find(|metric| metric.name == name).map_or(Better::Neither, |metric| metric.direction())
 }
 
-/// The row of a cell of which a side has no value at all; `None` where neither side could have one.
-fn whole_cell(pair: &Pair, sides: [Side<'_>; 2], of_both: &[(&str, [Has<'_>; 2])]) -> Option<Comparison> {
-    let with_value = |side: usize| of_both.iter().filter(move |(_, has)| matches!(has[side], Has::Value(_)));
+/// The row of a cell without any value on a side; `None` if no value was expected on either side.
+fn missing_cell(pair: &Pair, sides: [Side<'_>; 2], of_both: &[(&str, [Availability<'_>; 2])]) -> Option<Comparison> {
+    let with_value = |side: usize| of_both.iter().filter(move |(_, of)| matches!(of[side], Availability::Value(_)));
     let (in_first, in_second) = (with_value(0).count() > 0, with_value(1).count() > 0);
-    let side = missing::side([in_first, in_second]);
-    let why = |side: usize| missing::worst(of_both.iter().map(|(_, has)| &has[side]));
-    if side == Lacking::Both && [why(0), why(1)].iter().all(|why| !why.is_failure) {
+    let side = missing::side_without_value([in_first, in_second]);
+    let why = |side: usize| missing::main_reason(of_both.iter().map(|(_, of)| &of[side]));
+    if side == MissingSide::Both && [why(0), why(1)].iter().all(|why| !why.is_failure) {
         return None;
     }
     let there: Vec<(&str, &Row)> = (of_both.iter())
-        .filter_map(|(metric, has)| has.iter().find_map(|has| has.row()).map(|row| (*metric, row)))
+        .filter_map(|(metric, of)| of.iter().find_map(Availability::row).map(|row| (*metric, row)))
         .collect();
     let (metric, unit) = match there.as_slice() {
         [(metric, row)] => (*metric, row.unit.as_str()),
         _ => (EVERY_METRIC, ""),
     };
     let better = direction(sides, metric);
-    let n = |side: usize| with_value(side).filter_map(|(_, has)| has[side].row()).map(Row::n).max().unwrap_or(0);
+    let n = |side: usize| with_value(side).filter_map(|(_, of)| of[side].row()).map(Row::n).max().unwrap_or(0);
     let planned = pair.first.is_some() && pair.second.is_some();
     Some(Comparison {
         n: [n(0), n(1)],
         verdict: Verdict::Missing,
-        missing: Some(Missing { what: What::Cell, side, planned }),
+        missing: Some(Missing { item: MissingItem::Cell, side, planned }),
         remark: missing::remark(side, [&why(0).reason, &why(1).reason]),
         ..Comparison::empty(&pair.name, metric, unit, better)
     })
 }
 
-/// The row of a metric that is not compared in a cell of which both sides have values; `None` where neither side could
-/// have it.
-fn one_metric(
+/// The row of a metric without a value on a side, in a cell with values on both sides; `None` if no value was expected on
+/// either side.
+fn missing_metric(
     pair: &Pair,
     metric: &str,
-    has: &[Has<'_>; 2],
+    of: &[Availability<'_>; 2],
     better: Better,
     statistic: Statistic,
 ) -> Option<Comparison> {
-    let value = |has: &Has<'_>| if let Has::Value(row) = has { row.statistic(statistic) } else { None };
-    let mut side = missing::side([0, 1].map(|side| matches!(has[side], Has::Value(_))));
-    let mut values = [value(&has[0]), value(&has[1])];
-    let why = [0, 1].map(|side| missing::worst(std::iter::once(&has[side])));
-    if side == Lacking::Both && why.iter().all(|why| !why.is_failure) {
+    let value = |of: &Availability<'_>| if let Availability::Value(row) = of { row.statistic(statistic) } else { None };
+    let mut side = missing::side_without_value([0, 1].map(|side| matches!(of[side], Availability::Value(_))));
+    let mut values = [value(&of[0]), value(&of[1])];
+    let why = [0, 1].map(|side| missing::main_reason(std::iter::once(&of[side])));
+    if side == MissingSide::Both && why.iter().all(|why| !why.is_failure) {
         return None;
     }
     let mut remark = missing::remark(side, [&why[0].reason, &why[1].reason]);
-    let rows = [has[0].row(), has[1].row()];
-    if let [Has::Value(a), Has::Value(b)] = has {
-        side = Lacking::B;
+    let rows = [of[0].row(), of[1].row()];
+    if let [Availability::Value(a), Availability::Value(b)] = of {
+        side = MissingSide::B;
         values[1] = None;
         remark = format!("the units differ: A is in {}, B in {}", a.unit, b.unit);
     }
@@ -127,26 +127,26 @@ fn one_metric(
         n: [0, 1].map(|side| rows[side].map_or(0, Row::n)),
         values,
         verdict: Verdict::Missing,
-        missing: Some(Missing { what: What::Metric, side, planned: rows.iter().all(Option::is_some) }),
+        missing: Some(Missing { item: MissingItem::Metric, side, planned: rows.iter().all(Option::is_some) }),
         remark,
         ..Comparison::empty(&pair.name, metric, unit, better)
     })
 }
 
-/// The row that says that a smaller share of the second side's VMs completed.
+/// The row of a cell in which a smaller share of VMs completed on the second side; `None` if the share did not drop.
 fn fewer_completed(pair: &Pair, sides: [Side<'_>; 2]) -> Option<Comparison> {
     let first = sides[0].completed.get(pair.first.as_ref()?)?;
     let second = sides[1].completed.get(pair.second.as_ref()?)?;
     dropped([first, second], Comparison::empty(&pair.name, VMS_COMPLETED, "1", Better::Higher))
 }
 
-/// The row that says that a smaller share of the second side's VMs gave a value to the metric.
+/// The row of a metric of which a smaller share of VMs has a value on the second side; `None` if the share did not drop.
 fn fewer_values(pair: &Pair, [a, b]: [&Row; 2], better: Better) -> Option<Comparison> {
-    let [first, second] = [a, b].map(missing::valued);
+    let [first, second] = [a, b].map(missing::vms_with_value);
     dropped([&first, &second], Comparison::empty(&pair.name, &a.metric, &a.unit, better))
 }
 
-/// `row` as one that says that the second share is below the first; `None` when it is not.
+/// `row` with the verdict *dropped*; `None` if the second share is not below the first.
 fn dropped([first, second]: [&Completed; 2], row: Comparison) -> Option<Comparison> {
     second.is_below(first).then(|| Comparison {
         n: [first.of, second.of],
@@ -158,8 +158,8 @@ fn dropped([first, second]: [&Completed; 2], row: Comparison) -> Option<Comparis
     })
 }
 
-/// The comparison of two rows of one metric and unit that both have the statistic; the verdict is not yet given.
-pub(super) fn contrasted(a: &Row, b: &Row, better: Better, settings: &Settings, stream: u64) -> Comparison {
+/// The comparison of two rows that have the statistic, the same metric and the same unit; without the verdict.
+pub(super) fn contrast(a: &Row, b: &Row, better: Better, settings: &Settings, stream: u64) -> Comparison {
     let statistic = settings.statistic;
     let shared = if settings.pooled { vec![String::new()] } else { shared_machines(&[a, b]) };
     let mut comparison = Comparison {
@@ -171,7 +171,7 @@ pub(super) fn contrasted(a: &Row, b: &Row, better: Better, settings: &Settings, 
         comparison.remark = no_shared_machine(&[a, b]);
         return comparison;
     }
-    // Of each host: the first side's values and the second's.
+    // The values of the first and of the second side on each host.
     let of = |row: &Row, machine: &str| match settings.pooled {
         true => row.values(statistic),
         false => row.by_machine(statistic).remove(machine).unwrap_or_default(),
@@ -193,15 +193,15 @@ pub(super) fn contrasted(a: &Row, b: &Row, better: Better, settings: &Settings, 
         }
         comparison.hosts.clone_from(&shared);
     }
-    differ(&mut comparison, &hosts, settings, stream);
+    set_ratio_or_difference(&mut comparison, &hosts, settings, stream);
     let finite = |value: &f64| value.is_finite();
-    let (first, second) = aligned(&hosts);
-    comparison.shift = rank::shift(&second, &first).filter(finite);
+    let (first, second) = align_hosts(&hosts);
+    comparison.shift = rank::hodges_lehmann(&second, &first).filter(finite);
     comparison.shift_interval =
-        rank::shift_interval(&second, &first, LEVEL).filter(|i| finite(&i.low) && finite(&i.high));
+        rank::moses_interval(&second, &first, LEVEL).filter(|i| finite(&i.low) && finite(&i.high));
     comparison.a12 = rank::a12(&second, &first);
     comparison.p = match (settings.blocks, hosts.len()) {
-        (true, _) => permuted(a, b, settings, &shared),
+        (true, _) => permutation_p(a, b, settings, &shared),
         (false, 2..) => within_blocks(&hosts, settings.seed),
         (false, _) => None,
     };
@@ -209,9 +209,9 @@ pub(super) fn contrasted(a: &Row, b: &Row, better: Better, settings: &Settings, 
     comparison
 }
 
-/// The ratio with its interval. Where a value of the first side is not above zero, a ratio or that of a resample may be
-/// undefined: the difference decides there.
-fn differ(comparison: &mut Comparison, hosts: &[Block], settings: &Settings, stream: u64) {
+/// Sets the ratio and its interval. If a value of the first side is not above zero, the ratio of a resample may be
+/// undefined; then the difference and its interval are set as well and decide the verdict.
+fn set_ratio_or_difference(comparison: &mut Comparison, hosts: &[Block], settings: &Settings, stream: u64) {
     let of = |kind| {
         let strata = |values: fn(&Block) -> Stratum| hosts.iter().map(values);
         let second = strata(|host| Stratum { first: host.1.clone(), second: Vec::new() });
@@ -231,9 +231,9 @@ fn differ(comparison: &mut Comparison, hosts: &[Block], settings: &Settings, str
     (comparison.difference, comparison.difference_interval) = of(Kind::Difference);
 }
 
-/// All values of the first side and of the second, those of each host less the median of that host's: aligned ranks (J.
-/// L. Hodges & E. L. Lehmann, Annals of Mathematical Statistics 33, 1962, page 482). One host's stay as they are.
-fn aligned(hosts: &[Block]) -> Block {
+/// All values of the first and of the second side, minus the median of their host: aligned ranks (J. L. Hodges & E. L.
+/// Lehmann, Annals of Mathematical Statistics 33, 1962, page 482). The values of a single host are unchanged.
+fn align_hosts(hosts: &[Block]) -> Block {
     if let [only] = hosts {
         return only.clone();
     }
@@ -247,8 +247,8 @@ fn aligned(hosts: &[Block]) -> Block {
     all
 }
 
-/// The p-value by permutation within blocks, of each host by itself.
-fn permuted(a: &Row, b: &Row, settings: &Settings, shared: &[String]) -> Option<f64> {
+/// The p-value of the permutation test within the blocks of each host.
+fn permutation_p(a: &Row, b: &Row, settings: &Settings, shared: &[String]) -> Option<f64> {
     let mut blocks: BTreeMap<(u32, &str), Block> = BTreeMap::new();
     for (row, second) in [(a, false), (b, true)] {
         for trial in &row.trials {

@@ -1,4 +1,4 @@
-//! A comparison as text.
+//! A comparison as text for a terminal.
 
 use std::fmt::Write as _;
 
@@ -6,21 +6,18 @@ use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
 
 use super::{ALPHA, Comparison, Settings, Verdict};
 use crate::stats::contrast::CONTRAST_INTERVAL_FROM;
-use crate::summary::LEVEL;
+use crate::summary::{LEVEL, printable};
 
-/// Characters of a remark that are shown.
-const LONGEST_REMARK: usize = 320;
+/// Characters of a remark that are shown at most.
+const MAX_REMARK: usize = 320;
+/// Rows that a remark names at most.
+const MAX_PLACES: usize = 6;
 
-/// The comparison as a table and a line that counts the verdicts. `sides` name the two sides; with `detail` the shifts,
-/// the probabilities and the tests stand in a table of their own.
+/// The comparison as text that fits `room`: a table, and a line that counts the verdicts.
+///
+/// `sides` are the names of the two sides. With `detail`, a second table has the shifts, A12 and the tests.
 #[must_use]
-pub fn text(comparisons: &[Comparison], sides: [&str; 2], title: &str, settings: &Settings, detail: bool) -> String {
-    text_in(comparisons, sides, title, settings, detail, Room::ANY)
-}
-
-/// As [`text`], in so much room.
-#[must_use]
-pub fn text_in(
+pub fn render(
     comparisons: &[Comparison],
     sides: [&str; 2],
     title: &str,
@@ -39,42 +36,7 @@ pub fn text_in(
         Column::left("verdict", 0),
     ];
     let mut out = format!("A: {}\nB: {}\n", sides[0], sides[1]);
-    let tests = comparisons.iter().filter(|one| one.adjusted_p.is_some()).count();
-    let margin = settings.margin.map_or_else(
-        || {
-            format!(
-                "no margin is declared: nothing is called equivalent, and a difference needs p <= {ALPHA} over the \
-                 family of \
-                 {tests} tests (Holm)"
-            )
-        },
-        |margin| {
-            format!(
-                "margin {:.1} %: what lies within is equivalent, beyond it better or worse by the metric's \
-                 direction",
-                margin * 100.0
-            )
-        },
-    );
-    let percent = LEVEL * 100.0;
-    let mut hosts: Vec<&str> = comparisons.iter().flat_map(|one| &one.hosts).map(String::as_str).collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    let within = match hosts.as_slice() {
-        [] => String::new(),
-        [host] => format!(" on the host {host}"),
-        several => format!(" within each of {} hosts ({}), which count alike", several.len(), several.join(", ")),
-    };
-    let difference = if comparisons.iter().any(|one| one.difference.is_some()) {
-        "; where a value of A is zero, B - A with its interval"
-    } else {
-        ""
-    };
-    let words = format!(
-        "{} over trials{within}; ratio B / A with its {percent} % interval, each by itself{difference}; {margin}",
-        settings.statistic.text()
-    );
-    let _ = write!(out, "{}\n\n", wrapped_to(room.words, &words, 0));
+    let _ = write!(out, "{}\n\n", wrapped_to(room.words, &legend(comparisons, settings), 0));
     let (table, left_out) = fitted(&COLUMNS, &comparisons.iter().map(cells).collect::<Vec<_>>(), room.table);
     out.push_str(&table);
     out.push_str(&room.left_out(&left_out));
@@ -82,79 +44,126 @@ pub fn text_in(
         let _ = writeln!(out, "{}", wrapped_to(room.words, &remark, 4));
     }
     if detail {
-        out.push_str(&details(comparisons, settings, room));
+        out.push_str(&render_detail(comparisons, settings, room));
     }
-    let words = format!("{} ({title})", tally(comparisons));
-    // One line where there is no terminal: scripts look for it.
-    let words = if room == Room::ANY { words } else { wrapped_to(room.words, &words, 2) };
-    let _ = writeln!(out, "\n{words}");
+    let line = format!("{} ({title})", count_verdicts(comparisons));
+    // Scripts search for this line in output that is not a terminal, so it stays one line there.
+    let line = if room == Room::ANY { line } else { wrapped_to(room.words, &line, 2) };
+    let _ = writeln!(out, "\n{line}");
     out
 }
 
-/// The columns of a row.
-fn cells(one: &Comparison) -> Vec<String> {
+/// What the columns are, and what decides the verdict.
+fn legend(comparisons: &[Comparison], settings: &Settings) -> String {
+    let tests = comparisons.iter().filter(|row| row.adjusted_p.is_some()).count();
+    let rule = settings.margin.map_or_else(
+        || {
+            format!(
+                "no equivalence margin is declared: nothing is called equivalent, and a difference needs p <= {ALPHA} \
+                 after Holm's adjustment over {tests} tests"
+            )
+        },
+        |margin| {
+            format!(
+                "equivalence margin {:.1} %: an interval within it is equivalent, one beyond it is better or worse by \
+                 the metric's direction",
+                margin * 100.0
+            )
+        },
+    );
+    let mut hosts: Vec<&str> = comparisons.iter().flat_map(|row| &row.hosts).map(String::as_str).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    let within = match hosts.as_slice() {
+        [] => String::new(),
+        [host] => format!(" on the host {host}"),
+        several => format!(" within each of {} hosts ({}), which have equal weight", several.len(), several.join(", ")),
+    };
+    let difference = if comparisons.iter().any(|row| row.difference.is_some()) {
+        "; if a value of A is zero, the difference B - A with its interval"
+    } else {
+        ""
+    };
+    format!(
+        "{} over trials{within}; ratio B / A with its {} % interval, not adjusted for the number of rows{difference}; \
+         {rule}",
+        settings.statistic.text(),
+        LEVEL * 100.0
+    )
+}
+
+/// The columns of a row. A row of a missing value has only its cell, metric and verdict.
+fn cells(row: &Comparison) -> Vec<String> {
     let nothing = || "-".to_owned();
     let show = |value: f64, unit: &str| if unit == "1" { format!("{value:.1}") } else { format!("{value:.2} {unit}") };
-    let value = |side: usize| match &one.completed {
+    let value = |side: usize| match &row.completed {
         Some(both) => format!("{} of {}", both[side].completed, both[side].of),
-        None => one.values[side].map_or_else(nothing, |value| show(value, &one.unit)),
+        None => row.values[side].map_or_else(nothing, |value| show(value, &row.unit)),
     };
+    if row.missing.is_some() {
+        let mut cells = vec![String::new(); 8];
+        cells[0].clone_from(&row.cell);
+        cells[1].clone_from(&row.metric);
+        cells[7] = row.verdict.to_string();
+        return cells;
+    }
     vec![
-        one.cell.clone(),
-        one.metric.clone(),
+        row.cell.clone(),
+        row.metric.clone(),
         value(0),
         value(1),
-        one.ratio.map_or_else(nothing, |ratio| format!("{ratio:.4}")),
-        interval(one),
-        if one.completed.is_some() { nothing() } else { format!("{} and {}", one.n[0], one.n[1]) },
-        one.verdict.to_string(),
+        row.ratio.map_or_else(nothing, |ratio| format!("{ratio:.4}")),
+        interval(row),
+        if row.completed.is_some() { nothing() } else { format!("{} and {}", row.n[0], row.n[1]) },
+        row.verdict.to_string(),
     ]
 }
 
-/// The interval that decides, or why there is none.
-fn interval(one: &Comparison) -> String {
-    match (&one.interval, &one.difference_interval) {
+/// The interval that decides the verdict, or why there is none.
+fn interval(row: &Comparison) -> String {
+    match (&row.interval, &row.difference_interval) {
         (Some(interval), _) => format!("{:.4} to {:.4}", interval.low, interval.high),
         (None, Some(interval)) => {
-            let unit = if one.unit == "1" { String::new() } else { format!(" {}", one.unit) };
+            let unit = if row.unit == "1" { String::new() } else { format!(" {}", row.unit) };
             format!("{:+.2} to {:+.2}{unit}", interval.low, interval.high)
         }
-        _ if !one.is_contrast() => "-".to_owned(),
-        _ if one.ratio.is_none() && one.difference.is_none() => "no common host".to_owned(),
+        _ if !row.is_contrast() => "-".to_owned(),
+        _ if row.ratio.is_none() && row.difference.is_none() => "no common host".to_owned(),
         _ => format!("n < {CONTRAST_INTERVAL_FROM}"),
     }
 }
 
-/// How many rows have which verdict, those that are rare only where there are any.
-fn tally(comparisons: &[Comparison]) -> String {
-    let count = |verdict| comparisons.iter().filter(|one| one.verdict == verdict).count();
+/// The number of rows with each verdict; rare verdicts only if there are any.
+fn count_verdicts(comparisons: &[Comparison]) -> String {
+    let count = |verdict| comparisons.iter().filter(|row| row.verdict == verdict).count();
     let always = [Verdict::Better, Verdict::Worse, Verdict::Equivalent, Verdict::Inconclusive];
     let rare = [Verdict::Differs, Verdict::Missing, Verdict::Dropped];
     let rare = rare.into_iter().filter(|verdict| count(*verdict) > 0);
     let counts: Vec<String> =
         always.into_iter().chain(rare).map(|verdict| format!("{} {verdict}", count(verdict))).collect();
-    let compared = comparisons.iter().filter(|one| one.is_contrast()).count();
+    let compared = comparisons.iter().filter(|row| row.is_contrast()).count();
     format!("{compared} compared: {}", counts.join(", "))
 }
 
-/// What is to be said of single comparisons, those of one remark together.
+/// The remarks on rows; rows with the same remark share a line.
 fn remarks(comparisons: &[Comparison]) -> Vec<String> {
     let mut all: Vec<(&str, Vec<String>)> = Vec::new();
-    for one in comparisons.iter().filter(|one| !one.remark.is_empty()) {
-        let place = format!("{} of {}", one.metric, one.cell);
-        match all.iter_mut().find(|(remark, _)| *remark == one.remark) {
+    for row in comparisons.iter().filter(|row| !row.remark.is_empty()) {
+        let place = format!("{} of {}", row.metric, row.cell);
+        match all.iter_mut().find(|(remark, _)| *remark == row.remark) {
             Some((_, places)) => places.push(place),
-            None => all.push((&one.remark, vec![place])),
+            None => all.push((&row.remark, vec![place])),
         }
     }
-    // A reason may hold a guest's words, which a terminal must not obey.
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    let short = |remark: &str| remark.chars().take(LONGEST_REMARK).map(plain).collect::<String>();
-    all.into_iter().map(|(remark, places)| format!("{}: {}", places.join(", "), short(remark))).collect()
+    let names = |places: &[String]| match places.len().saturating_sub(MAX_PLACES) {
+        0 => places.join(", "),
+        more => format!("{} and {more} more rows", places[..MAX_PLACES].join(", ")),
+    };
+    all.into_iter().map(|(remark, places)| format!("{}: {}", names(&places), printable(remark, MAX_REMARK))).collect()
 }
 
-/// Shifts, probabilities and tests.
-fn details(comparisons: &[Comparison], settings: &Settings, room: Room) -> String {
+/// The table of shifts, A12 and tests, with its legend.
+fn render_detail(comparisons: &[Comparison], settings: &Settings, room: Room) -> String {
     const COLUMNS: [Column; 7] = [
         Column::left("cell", 0),
         Column::left("metric", 0),
@@ -164,27 +173,28 @@ fn details(comparisons: &[Comparison], settings: &Settings, room: Room) -> Strin
         Column::right("p", 0),
         Column::right("Holm", 0),
     ];
-    let test = if settings.blocks { "permutation of labels within blocks" } else { "Mann and Whitney's test" };
-    let words = format!(
-        "shift: Hodges and Lehmann's, B - A; A12: how often a trial of B exceeds one of A; p: {test}; Holm: p over the family of {}",
+    let test = if settings.blocks { "permutation test within blocks" } else { "Mann-Whitney test" };
+    let legend = format!(
+        "shift: Hodges-Lehmann estimate of B - A; A12: probability that a trial of B exceeds a trial of A; p: {test}; \
+         Holm: p with Holm's adjustment over the family ({})",
         if settings.family.is_empty() { "every metric".to_owned() } else { settings.family.join(", ") }
     );
     let show = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"));
-    let row = |one: &Comparison| {
-        let unit = if one.unit == "1" { String::new() } else { format!(" {}", one.unit) };
+    let columns = |row: &Comparison| {
+        let unit = if row.unit == "1" { String::new() } else { format!(" {}", row.unit) };
         vec![
-            one.cell.clone(),
-            one.metric.clone(),
-            one.shift.map_or_else(|| "-".to_owned(), |shift| format!("{shift:.3}{unit}")),
-            one.shift_interval
+            row.cell.clone(),
+            row.metric.clone(),
+            row.shift.map_or_else(|| "-".to_owned(), |shift| format!("{shift:.3}{unit}")),
+            row.shift_interval
                 .as_ref()
                 .map_or_else(|| "n too small".to_owned(), |i| format!("{:.3} to {:.3}", i.low, i.high)),
-            show(one.a12, 2),
-            show(one.p, 4),
-            one.adjusted_p.map_or_else(|| "not in it".to_owned(), |p| format!("{p:.4}")),
+            show(row.a12, 2),
+            show(row.p, 4),
+            row.adjusted_p.map_or_else(|| "not in family".to_owned(), |p| format!("{p:.4}")),
         ]
     };
-    let rows: Vec<_> = comparisons.iter().filter(|one| one.is_contrast()).map(row).collect();
+    let rows: Vec<_> = comparisons.iter().filter(|row| row.is_contrast()).map(columns).collect();
     let (table, left_out) = fitted(&COLUMNS, &rows, room.table);
-    format!("\n{}\n\n{table}{}", wrapped_to(room.words, &words, 0), room.left_out(&left_out))
+    format!("\n{}\n\n{table}{}", wrapped_to(room.words, &legend, 0), room.left_out(&left_out))
 }

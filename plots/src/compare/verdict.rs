@@ -1,4 +1,4 @@
-//! Verdicts: what an interval says of a metric, by its better direction and what does not matter.
+//! Verdicts: an interval judged by the equivalence margin and the metric's better direction.
 
 use microbench_formats::direction::Better;
 use serde::Serialize;
@@ -10,24 +10,24 @@ use crate::stats::median::Interval;
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Verdict {
-    /// The whole interval lies on the better side, beyond the margin if one is declared.
+    /// The whole interval is on the better side, beyond the margin if one is declared.
     Better,
-    /// It lies on the worse side.
+    /// The whole interval is on the worse side, beyond the margin if one is declared.
     Worse,
-    /// It lies on one side, and neither direction of the metric is better.
+    /// The whole interval is on one side, and the metric has no better direction.
     Differs,
-    /// It lies within the declared margin.
+    /// The whole interval is within the declared margin.
     Equivalent,
-    /// None of these, or there are too few trials for an interval.
+    /// The interval crosses a limit, or there are too few trials for an interval.
     Inconclusive,
     /// A side has no value.
     Missing,
-    /// A smaller share of the second side's VMs completed, or gave a value to the metric.
+    /// On the second side, a smaller share of VMs completed or has a value of the metric.
     Dropped,
 }
 
 impl Verdict {
-    /// Whether a difference is established.
+    /// Whether the verdict is that the two sides differ.
     #[must_use]
     pub fn is_difference(self) -> bool {
         matches!(self, Self::Better | Self::Worse | Self::Differs)
@@ -43,10 +43,11 @@ impl Verdict {
     }
 }
 
-/// The probability of a false alarm in the whole family that a verdict without a margin allows.
+/// Family-wise error rate of the verdicts without a margin.
 pub const ALPHA: f64 = 0.05;
 
-/// The values of a ratio or a difference that do not matter: those from `least` to `most`.
+/// The equivalence range of a ratio or a difference, from `least` to `most`, as in two one-sided tests (TOST; D. J.
+/// Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tolerance {
     least: f64,
@@ -55,21 +56,21 @@ pub(super) struct Tolerance {
 }
 
 impl Tolerance {
-    /// Of a ratio: a margin of 0.02 means 1/1.02 to 1.02; without one only 1 itself.
+    /// The range of a ratio: 1/1.02 to 1.02 for a margin of 0.02; only 1 without a margin.
     pub(super) fn of_ratio(margin: Option<f64>) -> Self {
         let most = 1.0 + margin.unwrap_or(0.0);
         Self { least: 1.0 / most, most, declared: margin.is_some() }
     }
 
-    /// Of a difference: the margin is a share of the first side's value, so that it is 0 where that is 0.
+    /// The range of a difference: the margin is a share of `first`, the first side's value, and so 0 if that is 0.
     pub(super) fn of_difference(margin: Option<f64>, first: f64) -> Self {
         let most = margin.unwrap_or(0.0) * first.abs();
         Self { least: -most, most, declared: margin.is_some() }
     }
 }
 
-/// The verdict on an interval. Without a declared margin any difference matters, if it is one: `p`, adjusted for the
-/// family, must then be at most [`ALPHA`].
+/// The verdict on an interval. Without a declared margin every difference matters; a difference then also needs `p`,
+/// adjusted for the family, of at most [`ALPHA`].
 pub(super) fn verdict(interval: Option<&Interval>, tolerance: Tolerance, p: Option<f64>, better: Better) -> Verdict {
     let Some(interval) = interval else { return Verdict::Inconclusive };
     let Tolerance { least, most, declared } = tolerance;
@@ -100,20 +101,20 @@ mod tests {
         assert_eq!(of_time(0.95, 0.99, None), Verdict::Better);
         assert_eq!(of_time(0.99, 1.01, None), Verdict::Inconclusive);
         assert_eq!(of_time(0.99, 1.01, Some(0.02)), Verdict::Equivalent);
-        // A difference that is sure and does not matter is no difference.
+        // A significant difference within the margin is not a difference.
         assert_eq!(of_time(1.005, 1.01, Some(0.02)), Verdict::Equivalent);
         assert_eq!(of_time(1.01, 1.03, Some(0.02)), Verdict::Inconclusive);
         assert_eq!(of_time(1.03, 1.04, Some(0.02)), Verdict::Worse);
         assert_eq!(of_time(0.90, 0.97, Some(0.02)), Verdict::Better);
         let none = verdict(None, Tolerance::of_ratio(Some(0.02)), None, Better::Lower);
         assert_eq!(none, Verdict::Inconclusive);
-        // Without a margin the family's error rate decides too.
+        // Without a margin, the adjusted p-value decides as well.
         assert_eq!(of(1.01, 1.05, None, 0.2, Better::Lower), Verdict::Inconclusive);
         assert_eq!(of(1.01, 1.05, Some(0.005), 0.2, Better::Lower), Verdict::Worse);
     }
 
     #[test]
-    fn the_better_direction_decides_what_a_difference_is_called() {
+    fn better_direction_decides_between_better_and_worse() {
         let both = |better| (of(1.9, 2.1, Some(0.02), 0.01, better), of(0.4, 0.6, Some(0.02), 0.01, better));
         assert_eq!(both(Better::Lower), (Verdict::Worse, Verdict::Better));
         assert_eq!(both(Better::Higher), (Verdict::Better, Verdict::Worse));

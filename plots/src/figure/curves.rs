@@ -10,7 +10,7 @@ use microbench_formats::statistic::Statistic;
 use super::cells::{self, Place, Places};
 use super::description::{Chart, Data, Description, LegendEntry, LegendKey};
 use crate::Error;
-use crate::stats::knee::{LEAST_POINTS, chord, kneedle};
+use crate::stats::knee::{MIN_POINTS, chord, kneedle};
 
 /// Lines in one or more panels with common axes.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,8 +200,8 @@ fn curve_point(data: Data<'_>, figure: &Figure, metric: &Metric, place: &Place<'
 /// Otherwise the knee could be noise.
 fn knee(places: &[CurvePoint]) -> Knee {
     let with: Vec<(&CurvePoint, f64)> = places.iter().filter_map(|at| Some((at, at.value?))).collect();
-    if with.len() < LEAST_POINTS {
-        return Knee::None(format!("{} of {LEAST_POINTS} required points", with.len()));
+    if with.len() < MIN_POINTS {
+        return Knee::None(format!("{} of {MIN_POINTS} required points", with.len()));
     }
     let points: Vec<(f64, f64)> = with.iter().map(|(at, value)| (at.x, *value)).collect();
     let Some(found) = kneedle(&points) else { return Knee::None("no knee".to_owned()) };

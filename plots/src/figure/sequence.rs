@@ -11,7 +11,7 @@ use microbench_formats::metric::Metric;
 use super::cells;
 use super::description::{Chart, Data, Description, LegendEntry, LegendKey};
 use crate::Error;
-use crate::samples::{Sample, Status, said};
+use crate::samples::{Sample, Status, status_and_reason};
 use crate::stats::median::median;
 
 /// The executions of one cell, in execution order.
@@ -140,7 +140,7 @@ fn caption(cell: &Cell, metric: &Metric, samples: &[&Sample], n: usize, data: Da
         *missing.entry((sample.status, &sample.reason)).or_default() += 1;
     }
     let missing: Vec<String> =
-        missing.iter().map(|((status, why), count)| format!("{count} {}", said(*status, why))).collect();
+        missing.iter().map(|((status, why), count)| format!("{count} {}", status_and_reason(*status, why))).collect();
     let missing = if missing.is_empty() {
         String::new()
     } else {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Input;
 use super::overview::{console, truncated};
-use crate::samples::{Sample, Status, said};
+use crate::samples::{Sample, Status, status_and_reason};
 use crate::summary::Row;
 use crate::table::{decimals_of, format_number};
 
@@ -129,7 +129,7 @@ fn vm_row(
     });
     let mut reasons: Vec<String> = Vec::new();
     for sample in samples.iter().filter(|sample| sample.status != Status::Ok) {
-        let reason = said(sample.status, &sample.reason);
+        let reason = status_and_reason(sample.status, &sample.reason);
         if !reasons.contains(&reason) {
             reasons.push(reason);
         }

@@ -4,7 +4,7 @@ use microbench_formats::figure::Column;
 use serde::Serialize;
 
 use crate::Error;
-use crate::analyze::remarked;
+use crate::analyze::with_isolation_remark;
 use crate::figure::output::inline_svg;
 use crate::figure::{Data, describe};
 
@@ -31,7 +31,7 @@ pub(super) fn all(data: Data<'_>, isolated: bool) -> Result<Vec<PageFigure>, Err
     let mut shown = Vec::new();
     let mut bytes = 0;
     for figure in &data.plan.figures {
-        for description in remarked(describe(data, figure)?, isolated) {
+        for description in with_isolation_remark(describe(data, figure)?, isolated) {
             let id = format!("figure-{}", shown.len() + 1);
             let mut svg = inline_svg(&description, &id)?;
             let files = format!("figures/{}.svg", description.name);

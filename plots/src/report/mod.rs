@@ -18,7 +18,7 @@ use microbench_formats::plan::Plan;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::analyze::Loaded;
+use crate::analyze::AnalyzedRun;
 use crate::claim::{self, Verdict};
 use crate::file::write;
 use crate::journal::Journal;
@@ -114,7 +114,7 @@ impl<T> Limited<T> {
 /// # Ok::<(), microbench_plots::Error>(())
 /// ```
 pub fn save(run: &Path) -> Result<PathBuf, Error> {
-    let Loaded { run: opened, samples, rows } = crate::analyze::loaded(run)?;
+    let AnalyzedRun { run: opened, samples, rows } = AnalyzedRun::load(run)?;
     let journal = opened.journal()?;
     let plan = opened.plan;
     let verdicts = claim::judge(&plan, &rows);

@@ -13,7 +13,7 @@ use crate::claim::{self, Verdict};
 use crate::journal::Journal;
 use crate::limit;
 use crate::samples::{Sample, Status};
-use crate::summary::{Row, reasons};
+use crate::summary::{Row, missing_by_reason};
 
 /// Largest number of rows in a list of failures.
 const MOST: usize = 200;
@@ -122,7 +122,7 @@ pub(super) fn sessions(plan: &Plan, journal: &Journal) -> Vec<Fact> {
         Some(ended) => Fact { name: "Ended".to_owned(), value: whole_seconds(ended) },
         None => Fact { name: "Ended".to_owned(), value: "not ended, trials are missing".to_owned() },
     });
-    let sweeps = limit::said(plan, journal).into_iter();
+    let sweeps = limit::describe_sweeps(plan, journal).into_iter();
     all.extend(sweeps.map(|value| Fact { name: "Sweep".to_owned(), value }));
     all
 }
@@ -150,13 +150,16 @@ pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
     let count = |metric: &str, cell: &str, reason: &str| -> usize {
         let own = |row: &&Row| row.cell == cell && (metric.is_empty() || row.metric == metric);
         let of = |row: &Row| {
-            let same = row.missing.iter().find(|(status, (_, why))| crate::samples::said(**status, why) == reason);
+            let same = row
+                .missing
+                .iter()
+                .find(|(status, (_, why))| crate::samples::status_and_reason(**status, why) == reason);
             same.map_or(0, |(_, (count, _))| *count)
         };
         // A VM without values is missing in every metric, so counts must not be added up over metrics.
         rows.iter().filter(own).map(of).max().unwrap_or(0)
     };
-    let mut all: Vec<Missing> = (reasons(rows).into_iter())
+    let mut all: Vec<Missing> = (missing_by_reason(rows).into_iter())
         .map(|(reason, places)| Missing {
             count: {
                 let mut cells = BTreeMap::new();

@@ -1,18 +1,18 @@
-//! The bootstrap: what a statistic would have been had other trials of the same cells been drawn.
+//! The stratified bootstrap: the distribution of a statistic over resamples of the trials.
 //!
-//! Draws are stratified: each stratum (a cell's trials) is resampled by itself, with replacement, to its own size, so that every
-//! resample has the design of the run. The generator is ChaCha8, seeded by the caller: the same data and seed give the same interval
-//! on every machine.
+//! Each stratum (the trials of a cell) is resampled separately, with replacement, to its own size, so that every resample has
+//! the design of the run. The random numbers are those of ChaCha8 with a seed of the caller, so the same data and seed give
+//! the same interval on every host.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-/// Resamples of an interval: the tail of a 95 % interval rests on 250 of them (Davison & Hinkley, Bootstrap Methods and their
-/// Application, 1997, section 5.2.1, ask for a thousand at least).
+/// The number of resamples of an interval, of which 250 are in each tail of a 95 % interval. Davison & Hinkley, Bootstrap
+/// Methods and their Application, 1997, section 5.2.1, recommend at least a thousand.
 pub const RESAMPLES: usize = 10_000;
 
-/// A generator for one interval: `stream` keeps the intervals of one seed independent of one another and of their number.
+/// The random number generator of one interval. Intervals with one `seed` and different `stream`s are independent.
 #[must_use]
 pub fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
@@ -20,8 +20,10 @@ pub fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
     generator
 }
 
-/// The statistic of `resamples` stratified resamples, ascending. `statistic` gets, for each stratum, the positions drawn;
-/// resamples for which it is not a number are left out, an infinite one is kept.
+/// The statistic of each of `resamples` stratified resamples, in ascending order.
+///
+/// `sizes` are the sizes of the strata. `statistic` receives the positions that were drawn from each stratum. NaN is left
+/// out, infinity is kept.
 pub fn replicates(
     sizes: &[usize],
     resamples: usize,
@@ -41,47 +43,53 @@ pub fn replicates(
     found
 }
 
-/// A number below `bound` by the high half of a 96-bit product: what it favours, it favours by less than `bound` / 2^64.
+/// A random number below `bound`: the high half of the product of `bound` and a 64-bit number. The bias is below
+/// `bound` / 2^64.
 fn below(generator: &mut ChaCha8Rng, bound: usize) -> usize {
     let product = u128::from(generator.next_u64()) * bound as u128;
-    #[expect(clippy::cast_possible_truncation, reason = "it is below `bound`, which came from a usize")]
+    #[expect(clippy::cast_possible_truncation, reason = "the result is below `bound`, a usize")]
     return (product >> 64) as usize;
 }
 
-/// The percentile interval `[q(tail), q(1 - tail)]` of ascending replicates: the order statistics number `(B + 1) tail` and
-/// `(B + 1) (1 - tail)` (Davison & Hinkley 1997, section 5.3.1), rounded outwards. `None` of nothing.
+/// The percentile interval `[q(tail), q(1 - tail)]` of replicates in ascending order: the order statistics with the ranks
+/// `(B + 1) tail` and `(B + 1) (1 - tail)` (Davison & Hinkley 1997, section 5.3.1), rounded outwards. `None` without
+/// replicates.
 #[must_use]
 pub fn percentile(ascending: &[f64], tail: f64) -> Option<(f64, f64)> {
     percentile_between(ascending, tail, 1.0 - tail)
 }
 
-/// As [`percentile`], between any two shares `low <= high`.
+/// Like [`percentile`], between any two shares `low <= high`, each 0 to 1.
 #[must_use]
 pub fn percentile_between(ascending: &[f64], low: f64, high: f64) -> Option<(f64, f64)> {
     let last = ascending.len().checked_sub(1)?;
-    // From above as from below, so that symmetric shares give symmetric ranks.
+    // The upper rank is counted from above, so that symmetric shares have symmetric ranks.
     let rank = |share: f64| (((ascending.len() + 1) as f64 * share).floor() as usize).saturating_sub(1).min(last);
     Some((ascending[rank(low)], ascending[last - rank(1.0 - high)]))
 }
 
-/// The tail that makes a percentile interval as wide as a t interval where data are normal: `Phi(-t / shrink)`, where `t` is
-/// Student's quantile for the degrees of freedom and `shrink` the ratio of the bootstrap's standard error to the unbiased one,
-/// `sqrt((n - 1) / n)` for one sample (T. Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician
-/// 69(4), 2015, "expanded percentile interval"). The plain interval covers 86 % in place of 95 % for a mean of 6 normal values.
+/// The tail of an expanded percentile interval, which is as wide as a t interval for normally distributed data (T.
+/// Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69(4), 2015).
 ///
-/// `None` unless `0 < level < 1` and both others are positive.
+/// The tail is `Phi(-t / shrink)`, where `t` is Student's quantile for the degrees of freedom and `shrink` the ratio of the
+/// bootstrap's standard error to the unbiased one, `sqrt((n - 1) / n)` for one sample. The plain percentile interval covers
+/// 86 % instead of 95 % for the mean of 6 normal values.
+///
+/// `None` unless `0 < level < 1` and the other arguments are positive.
 #[must_use]
 pub fn expanded_tail(level: f64, degrees: f64, shrink: f64) -> Option<f64> {
     let t = student(level, degrees).filter(|_| shrink > 0.0)?;
     Some(Normal::standard().cdf(-t / shrink))
 }
 
-/// Student's two-sided quantile: the t beyond which, on both sides together, `1 - level` lies.
+/// Student's two-sided quantile: the t with the probability `1 - level` outside of -t to t. `None` unless `0 < level < 1`
+/// and `degrees` is positive.
 #[must_use]
 pub fn student(level: f64, degrees: f64) -> Option<f64> {
     let t = StudentsT::new(0.0, 1.0, degrees).ok().filter(|_| level > 0.0 && level < 1.0)?;
     let below = f64::midpoint(1.0, level);
-    // Beyond, the two differ by less than 3e-5, while the search of statrs loses digits and, from about 1e9, does not end.
+    // Above 1e5 degrees of freedom the normal quantile differs by less than 3e-5. The search of statrs loses digits there
+    // and does not terminate above about 1e9.
     Some(if degrees > 1e5 { Normal::standard().inverse_cdf(below) } else { t.inverse_cdf(below) })
 }
 
@@ -93,12 +101,12 @@ mod tests {
     use crate::stats::mean::mean;
 
     #[test]
-    fn quantiles_are_those_of_the_tables() {
+    fn student_quantiles_are_those_of_the_tables() {
         for (degrees, t) in [(1.0, 12.706), (2.0, 4.303), (5.0, 2.571), (9.0, 2.262), (30.0, 2.042)] {
             assert!((student(0.95, degrees).unwrap() - t).abs() < 1e-3, "{degrees} degrees of freedom");
         }
         assert_eq!((student(1.0, 5.0), student(0.95, 0.0), expanded_tail(0.95, 5.0, 0.0)), (None, None, None));
-        // Without the two corrections it is the plain tail.
+        // Without both corrections it is the plain tail.
         assert!((expanded_tail(0.95, 1e9, 1.0).unwrap() - 0.025).abs() < 1e-6);
     }
 
@@ -110,9 +118,9 @@ mod tests {
         assert_eq!(percentile(&[], 0.025), None);
     }
 
-    /// All 27 resamples of (1, 2, 3) are equally likely: the mean is 1 in one of them, 2 in seven.
+    /// All 27 resamples of (1, 2, 3) are equally likely: the mean is 1 in one of them and 2 in seven.
     #[test]
-    fn resamples_are_drawn_evenly() {
+    fn resamples_are_drawn_uniformly() {
         let values = [1.0, 2.0, 3.0];
         let means = replicates(&[3], 27_000, &mut generator(7, 0), |drawn| {
             mean(&drawn[0].iter().map(|&at| values[at]).collect::<Vec<_>>()).unwrap()
@@ -124,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_and_a_stream_name_one_sequence() {
+    fn seed_and_stream_determine_the_sequence() {
         let draw = |seed, stream| {
             replicates(&[9, 4], 50, &mut generator(seed, stream), |drawn| {
                 drawn.concat().iter().fold(0.0, |sum, &at| sum * 3.0 + at as f64)
@@ -144,7 +152,7 @@ mod tests {
         }
 
         #[test]
-        fn every_draw_is_a_position_of_its_stratum(sizes in prop::collection::vec(1_usize..20, 1..5), seed: u64) {
+        fn every_draw_is_a_position_in_its_stratum(sizes in prop::collection::vec(1_usize..20, 1..5), seed: u64) {
             let replicates = replicates(&sizes, 20, &mut generator(seed, 0), |drawn| {
                 let fits = drawn.iter().zip(&sizes).all(|(at, &size)| at.len() == size && at.iter().all(|&at| at < size));
                 if fits { 0.0 } else { 1.0 }

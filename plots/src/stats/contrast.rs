@@ -1,19 +1,22 @@
-//! One side's statistic, the ratio of two sides or their difference, with an interval.
+//! The statistic of one side, or the ratio or difference of two sides, with an interval.
 //!
-//! A side is the mean of its cells' statistics, so that a cell counts once however many trials it has. Which interval:
+//! A side is the mean of its cells' statistics, so each cell has the same weight for any number of trials. The interval
+//! depends on the number of trials:
 //!
-//! | trials in the smallest cell | interval | takes for granted |
+//! | trials in the smallest cell | interval | assumption about the trials |
 //! | --- | --- | --- |
-//! | 6 and more | stratified bootstrap over trials, percentile (of means: expanded) | nothing of the trials' distribution |
-//! | 6 and more, median of one cell | order statistics | nothing of the trials' distribution |
-//! | 3 to 5 | Student's t with Welch's degrees of freedom; of a ratio on the logarithm | that trial values are about normal |
+//! | 6 or more | stratified bootstrap over trials, percentile (for means: expanded) | none |
+//! | 6 or more, median of one cell | order statistics | none |
+//! | 3 to 5 | Student's t with Welch's degrees of freedom; for a ratio on the logarithm | about normal |
 //! | 1 or 2 | none | |
 //!
-//! Below 6 values even the whole range covers the median with less than 95 % (see [`super::median::interval`]), so no
-//! interval of resampled values can do better; nor does it matter that there are more trials in all, when one cell is much
-//! noisier than the others. Which of the two it is stands beside every verdict. The coverage of both is tested below by simulation.
-//! BCa was tried in that simulation and is no better for means and worse for small or long-tailed samples.
-//! No interval of a mean knows of a tail that the sample has no value of: for boots of which 5 % stall, compare medians.
+//! Below 6 values even the whole range covers the median with less than 95 % (see [`super::median::interval`]), so an
+//! interval of resampled values cannot cover more. More trials in other cells do not help if the smallest cell is much
+//! noisier than the others. Every verdict states the method of its interval.
+//!
+//! The tests simulate the coverage of both intervals. In the same simulation, BCa was not better for means, and worse for
+//! small or long-tailed samples. No interval of a mean can account for a tail that is not in the sample: for boots of which
+//! 5 % stall, compare medians.
 
 use microbench_formats::statistic::Statistic;
 
@@ -22,64 +25,79 @@ use super::mean::{mean, standard_deviation};
 use super::median::{self, Interval, median};
 use super::quantile::{quantile, quantile_interval, smallest_n};
 
-/// Trials of the smallest cell from which on an interval is a bootstrap's.
+/// The number of trials in the smallest cell from which on the interval is a bootstrap interval.
 pub const BOOTSTRAP_FROM: usize = 6;
-/// Trials of the smallest cell from which on there is an interval.
+/// The number of trials in the smallest cell from which on there is an interval.
 pub const CONTRAST_INTERVAL_FROM: usize = 3;
 
-/// What is made of the sides.
+/// How the two sides are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The first side.
+    /// The value of the first side alone.
     Value,
-    /// First over second.
+    /// The first side divided by the second.
     Ratio,
-    /// First minus second.
+    /// The first side minus the second.
     Difference,
 }
 
-/// The values of one cell's trials. A cell that is on both sides has both, of the same trials in the same order: they are drawn
-/// together, as they were measured together.
+/// The values of the trials of one cell.
+///
+/// A cell on both sides has values for both, of the same trials in the same order; these are resampled together, because
+/// they were measured together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stratum {
-    /// What it gives to the first side; empty when it is not on it.
+    /// Values for the first side; empty if the cell is not on it.
     pub first: Vec<f64>,
-    /// What it gives to the second side; empty when it is not on it.
+    /// Values for the second side; empty if the cell is not on it.
     pub second: Vec<f64>,
 }
 
 impl Stratum {
-    /// Trials.
+    /// The number of trials.
     #[must_use]
     pub fn trials(&self) -> usize {
         self.first.len().max(self.second.len())
     }
 }
 
-/// A comparison of measured values.
+/// A value, ratio or difference of the statistics of cells.
+///
+/// ```
+/// use microbench_formats::statistic::Statistic;
+/// use microbench_plots::stats::contrast::{Contrast, Kind, Method, Stratum};
+///
+/// let first = Stratum { first: vec![10.0, 11.0, 12.0], second: Vec::new() };
+/// let second = Stratum { first: Vec::new(), second: vec![5.0, 5.5, 6.0] };
+/// let contrast = Contrast { kind: Kind::Ratio, statistic: Statistic::Median, strata: vec![first, second] };
+/// let (interval, method) = contrast.interval(0.95, 1, 0).unwrap();
+/// assert_eq!(contrast.estimate(), Some(2.0));
+/// assert!(interval.low < 2.0 && interval.high > 2.0);
+/// // Three trials are too few for a bootstrap.
+/// assert_eq!(method, Method::Student);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contrast {
-    /// What is made of the sides.
     pub kind: Kind,
     /// Statistic of each cell.
     pub statistic: Statistic,
-    /// The cells.
+    /// One stratum for each cell.
     pub strata: Vec<Stratum>,
 }
 
-/// How an interval was made.
+/// The method of an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Stratified bootstrap over trials, percentile interval; expanded for means.
+    /// Percentile interval of a stratified bootstrap over trials; expanded for means.
     Bootstrap,
     /// Student's t with Welch's degrees of freedom.
     Student,
-    /// Order statistics, exact: of the median of one cell.
+    /// Order-statistic interval, exact; for a quantile of one cell.
     OrderStatistics,
 }
 
 impl Method {
-    /// As it stands in a table.
+    /// The name in a table.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -91,7 +109,7 @@ impl Method {
 }
 
 impl Contrast {
-    /// The value; `None` when a side that it needs has no cell with a trial, or the second side of a ratio is zero.
+    /// The estimate; `None` if a needed side has no trial, if it is censored, or if the second side of a ratio is zero.
     #[must_use]
     pub fn estimate(&self) -> Option<f64> {
         let finite = |side: Option<f64>| side.filter(|value| value.is_finite());
@@ -107,13 +125,15 @@ impl Contrast {
         }
     }
 
-    /// Trials of the smallest cell.
+    /// The number of trials in the smallest cell.
     #[must_use]
     pub fn fewest(&self) -> usize {
         self.strata.iter().map(Stratum::trials).min().unwrap_or(0)
     }
 
-    /// The interval of [`Self::estimate`] and how it was made; `None` below [`CONTRAST_INTERVAL_FROM`] trials in a cell.
+    /// The interval of [`Self::estimate`] and its method; `None` below [`CONTRAST_INTERVAL_FROM`] trials in a cell.
+    ///
+    /// `seed` and `stream` select the random numbers of the bootstrap (see [`generator`]).
     #[must_use]
     pub fn interval(&self, level: f64, seed: u64, stream: u64) -> Option<(Interval, Method)> {
         self.resampled_interval(level, seed, stream, RESAMPLES)
@@ -133,11 +153,11 @@ impl Contrast {
             BOOTSTRAP_FROM.. if let Some(found) = self.order_statistics(level) => (Method::OrderStatistics, found),
             BOOTSTRAP_FROM.. => (Method::Bootstrap, self.bootstrap(level, seed, stream, resamples)?),
         };
-        // A resampled median of a skewed sample may leave the estimate at the very edge; never beyond it.
+        // The percentile interval of a skewed sample may exclude the estimate; it is extended to it.
         Some((Interval { low: low.min(estimate), high: high.max(estimate), level }, method))
     }
 
-    /// The median of one cell has an exact interval.
+    /// The exact interval of the median or another quantile of one cell; `None` for any other contrast.
     fn order_statistics(&self, level: f64) -> Option<(f64, f64)> {
         let [stratum] = self.strata.as_slice() else { return None };
         let found = match self.statistic.share().filter(|_| self.kind == Kind::Value)? {
@@ -158,11 +178,11 @@ impl Contrast {
                     }
                 }
             }
-            // A resample may be censored where the sample is not: then the bound is none.
+            // A resample may be censored although the sample is not; its replicate is then infinite or left out.
             drawn.combined([drawn.side(|s| &s.first), drawn.side(|s| &s.second)]).unwrap_or(f64::NAN)
         });
         let tail = match self.statistic {
-            // What the expansion makes up for is a mean's: a percentile interval of medians covers enough without.
+            // Only means need the expansion: the plain percentile interval of a median covers enough.
             Statistic::Median | Statistic::P90 | Statistic::P95 | Statistic::P99 => (1.0 - level) / 2.0,
             Statistic::Mean => {
                 let Spread { degrees, shrink, .. } = self.spread()?;
@@ -172,10 +192,10 @@ impl Contrast {
         percentile(&replicates, tail)
     }
 
-    /// `estimate -+ t SE`; of a ratio of positive sides `estimate exp(-+ t SE / estimate)`, the same on the logarithm.
+    /// `estimate -+ t SE`; for a ratio of positive sides `estimate exp(-+ t SE / estimate)`, the same on the logarithm.
     fn student(&self, estimate: f64, level: f64) -> Option<(f64, f64)> {
         let Spread { variance, degrees, .. } = self.spread()?;
-        // The median of normal values varies pi / 2 times as much as their mean (in the limit; less for few values).
+        // The variance of the median of normal values is pi / 2 times that of their mean, in the limit of many values.
         let efficiency = if self.statistic == Statistic::Median { std::f64::consts::FRAC_PI_2 } else { 1.0 };
         let margin = student(level, degrees)? * (variance * efficiency).sqrt();
         if !margin.is_finite() {
@@ -188,9 +208,9 @@ impl Contrast {
         Some((estimate - margin, estimate + margin))
     }
 
-    /// What one trial more or less changes, to the first order: the variance of the estimate as the sum of the strata's
-    /// (delta method), its degrees of freedom (B. L. Welch, Biometrika 34, 1947; F. E. Satterthwaite, Biometrics Bulletin 2,
-    /// 1946), and by how much a bootstrap's standard error falls short of it.
+    /// The variance of the estimate by the delta method, as the sum over strata; its degrees of freedom (B. L. Welch,
+    /// Biometrika 34, 1947; F. E. Satterthwaite, Biometrics Bulletin 2, 1946); and the ratio of the bootstrap's standard
+    /// error to the unbiased one.
     fn spread(&self) -> Option<Spread> {
         let cells = |of: fn(&Stratum) -> &Vec<f64>| self.strata.iter().filter(|s| !of(s).is_empty()).count() as f64;
         let (to_first, to_second) = match self.kind {
@@ -265,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_counts_once_however_many_trials_it_has() {
+    fn cells_have_equal_weight_for_any_number_of_trials() {
         let of = |kind, statistic| {
             contrast(kind, statistic, &[&[10.0, 10.0, 10.0, 14.0], &[20.0]], &[&[5.0], &[5.0, 5.0]]).estimate().unwrap()
         };
@@ -280,7 +300,7 @@ mod tests {
     /// Welch's interval by hand: 1, 2, 3 against 11, 12, 16: difference 11, variances 1/3 and 7/3, so SE = sqrt(8/3), and
     /// (8/3)^2 / ((1/9 + 49/9) / 2) = 2.56 degrees of freedom, where t is 3.5236 (by integration of its density).
     #[test]
-    fn few_trials_have_welchs_interval() {
+    fn few_trials_have_the_welch_interval() {
         let made = contrast(Kind::Difference, Statistic::Mean, &[&[11.0, 12.0, 16.0]], &[&[1.0, 2.0, 3.0]]);
         let (found, method) = made.interval(0.95, 1, 1).unwrap();
         assert_eq!(method, Method::Student);
@@ -290,9 +310,9 @@ mod tests {
         assert_eq!(contrast(Kind::Value, Statistic::Mean, &[&[1.0, 2.0]], &[]).interval(0.95, 1, 1), None);
     }
 
-    /// The two metrics move together, so that their difference hardly moves: drawn apart, its interval were 30 wide.
+    /// The two metrics are correlated, so their difference varies little; resampled separately, its interval is 30 wide.
     #[test]
-    fn a_cell_on_both_sides_is_drawn_as_one() {
+    fn a_cell_on_both_sides_is_resampled_as_one() {
         let first: Vec<f64> = (0..12).map(|n| 100.0 + 10.0 * f64::from(n)).collect();
         let second: Vec<f64> = first.iter().zip(0..).map(|(value, n)| value - 50.0 - f64::from(n % 2)).collect();
         let made =
@@ -303,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_all_the_same_have_an_interval_of_no_width() {
+    fn equal_values_have_an_interval_of_zero_width() {
         for n in [3, 6] {
             let made = contrast(Kind::Ratio, Statistic::Median, &[&vec![8.0; n]], &[&vec![4.0; n]]);
             let (found, _) = made.interval(0.95, 1, 1).unwrap();
@@ -311,7 +331,7 @@ mod tests {
         }
     }
 
-    /// Share of simulated studies whose interval holds the true ratio (or value) of 1 or 100.
+    /// The share of simulated studies whose interval contains the true ratio of 1 or the true value of 100.
     fn coverage(
         kind: Kind,
         statistic: Statistic,
@@ -336,10 +356,10 @@ mod tests {
         covered as f64 / STUDIES as f64
     }
 
-    /// 95 % intervals that hold the truth in 93 % to 99.9 % of studies (a thousand studies know it to 1.4 %). The last of each
-    /// is a comparison in which one noisy cell decides alone.
+    /// 95 % intervals contain the true value in 93 % to 99.9 % of studies (a thousand studies have an error of 1.4 %). In the
+    /// last case of each method one noisy cell dominates.
     #[test]
-    fn intervals_cover_what_they_say() {
+    fn intervals_reach_their_level() {
         let even = |random: &mut ChaCha8Rng, _: usize| 100.0 + 5.0 * normal(random);
         let skewed = |random: &mut ChaCha8Rng, _: usize| 100.0 * (0.3 * normal(random)).exp();
         let unequal = |random: &mut ChaCha8Rng, side: usize| 100.0 + [5.0, 0.05][side] * normal(random);
@@ -365,14 +385,14 @@ mod tests {
         }
     }
 
-    /// Boots of which 5 % stall for twice their time: the median's interval holds, that of the mean cannot know.
+    /// 5 % of the boots stall for twice their time: the interval of the median reaches its level, that of the mean does not.
     #[test]
-    fn a_stall_tail_spares_the_median_alone() {
+    fn a_tail_of_stalls_lowers_the_coverage_of_the_mean_only() {
         let stall = |random: &mut ChaCha8Rng, _: usize| {
             let value = 100.0 + 3.0 * normal(random);
             if random.next_u64().is_multiple_of(20) { value + 200.0 } else { value }
         };
-        // Of the mixture, not of the untroubled boots: its median is 100.2, its mean 110.
+        // The mixture has a median of 100.2 and a mean of 110.
         let median = coverage(Kind::Value, Statistic::Median, [&[10], &[]], |r, side| stall(r, side) - 0.2);
         let mean = coverage(Kind::Value, Statistic::Mean, [&[10], &[]], |r, side| stall(r, side) - 10.0);
         assert!(median > 0.94 && mean < 0.6, "median {median}, mean {mean}");
@@ -382,7 +402,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn an_interval_holds_its_estimate_and_is_the_same_again(
+        fn an_interval_contains_its_estimate_and_is_reproducible(
             first in prop::collection::vec(prop::collection::vec(1.0_f64..1e4, 3..12), 1..4),
             second in prop::collection::vec(prop::collection::vec(1.0_f64..1e4, 3..12), 1..4),
             seed: u64,
@@ -405,7 +425,7 @@ mod tests {
         }
 
         #[test]
-        fn a_change_of_unit_changes_a_value_and_no_ratio(
+        fn a_change_of_unit_scales_values_and_keeps_ratios(
             first in prop::collection::vec(1.0_f64..1e4, 3..12),
             second in prop::collection::vec(1.0_f64..1e4, 3..12),
         ) {

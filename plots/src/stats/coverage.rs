@@ -1,4 +1,4 @@
-//! How often intervals hold what is true, by simulation with fixed seeds: each case draws studies whose truth is known.
+//! The coverage of intervals, simulated with fixed seeds: each case draws studies with a known true value.
 
 use microbench_formats::precision::{Look, Precision};
 use microbench_formats::statistic::Statistic;
@@ -11,19 +11,19 @@ use super::mean::mean;
 use super::median::{Interval, interval, median};
 use super::precision::look;
 
-/// A normal value by the polar method of Box and Muller.
+/// A standard normal value by the method of Box and Muller.
 pub(super) fn normal(random: &mut ChaCha8Rng) -> f64 {
     let mut uniform = || (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
     (-2.0 * (1.0 - uniform()).ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()
 }
 
-/// Share of `studies` whose interval holds `truth`.
+/// The share of `studies` whose interval contains `truth`.
 fn share(studies: u64, truth: f64, mut study: impl FnMut(u64, &mut ChaCha8Rng) -> Interval) -> f64 {
-    let held = (0..studies).filter(|&number| {
+    let covered = (0..studies).filter(|&number| {
         let found = study(number, &mut generator(2019, number));
         found.low <= truth && truth <= found.high
     });
-    held.count() as f64 / studies as f64
+    covered.count() as f64 / studies as f64
 }
 
 fn within(low: f64, high: f64, cases: &[(&str, f64)]) {
@@ -39,15 +39,15 @@ fn draw(n: usize, mut one: impl FnMut() -> f64) -> Vec<f64> {
     (0..n).map(|_| one()).collect()
 }
 
-/// A boot: about normal, and one in twenty stalls for twice its time. The median of these is 100.198.
+/// A boot time: about normal, and one in twenty boots stalls for twice its time. The median is 100.198.
 fn boot(random: &mut ChaCha8Rng) -> f64 {
     let value = 100.0 + 3.0 * normal(random);
     if random.next_u64().is_multiple_of(20) { value + 200.0 } else { value }
 }
 
-/// Medians of samples: a tail does not harm them.
+/// A tail does not lower the coverage of the median.
 #[test]
-fn the_medians_interval_holds_it_in_94_to_98_of_100_studies() {
+fn the_interval_of_the_median_covers_it_in_94_to_98_of_100_studies() {
     let skewed = |n: usize| {
         share(20_000, 100.0, |_, random| interval(&draw(n, || 100.0 * (0.3 * normal(random)).exp()), 0.95).unwrap())
     };
@@ -65,7 +65,7 @@ fn the_medians_interval_holds_it_in_94_to_98_of_100_studies() {
     );
 }
 
-/// Twenty VMs a trial share half of their variance. Each trial is one value; a study has `trials` of them a side.
+/// The value of a trial of twenty VMs that share half of their variance.
 fn trial(random: &mut ChaCha8Rng, statistic: Statistic) -> f64 {
     let common = normal(random);
     let vms = draw(20, || 100.0 * (0.1 * (0.5_f64.sqrt() * common + 0.5_f64.sqrt() * normal(random))).exp());
@@ -73,7 +73,7 @@ fn trial(random: &mut ChaCha8Rng, statistic: Statistic) -> f64 {
 }
 
 #[test]
-fn the_ratios_interval_holds_it_in_93_to_97_of_100_studies() {
+fn the_interval_of_a_ratio_covers_it_in_93_to_97_of_100_studies() {
     let ratio = |statistic, trials: usize| {
         share(3000, 1.0, |study, random| {
             let first = draw(trials, || trial(random, statistic));
@@ -95,9 +95,10 @@ fn the_ratios_interval_holds_it_in_93_to_97_of_100_studies() {
     );
 }
 
-/// The trial is the unit: its mean is one value, however many VMs it has. Taking each VM for a unit covers less than half.
+/// The unit of analysis is the trial: its mean is one value for any number of VMs. With VMs as units, the coverage is less
+/// than half.
 #[test]
-fn batch_means_hold_the_mean_in_93_to_97_of_100_studies() {
+fn the_interval_of_batch_means_covers_the_mean_in_93_to_97_of_100_studies() {
     let vms = |random: &mut ChaCha8Rng| {
         let common = normal(random);
         draw(20, || 100.0 + 5.0 * (0.5_f64.sqrt() * common + 0.5_f64.sqrt() * normal(random)))
@@ -123,9 +124,9 @@ fn batch_means_hold_the_mean_in_93_to_97_of_100_studies() {
     );
 }
 
-/// At least 30 trials, a look every 10, at most 200, until the half width is 2 % of the median at two looks in a row.
+/// 30 to 200 trials, a look after every 10, until the half width is 2 % of the median at two looks in a row.
 #[test]
-fn the_stopping_rule_keeps_94_to_97_of_100_studies() {
+fn the_stopping_rule_keeps_a_coverage_of_94_to_97_of_100_studies() {
     let (metric, statistic) = ("startup".to_owned(), Statistic::Median);
     let rule = Precision { metric, statistic, relative: 0.02, n_min: 30, every: 10, n_max: 200 };
     let mut taken = Vec::new();

@@ -1,13 +1,13 @@
-//! Kernel density estimates: what a violin plot's outline is.
+//! Kernel density estimates, for the outline of a violin plot.
 
 use std::f64::consts::TAU;
 
 use super::mean::standard_deviation;
 use super::quantile::quantile;
 
-/// B. W. Silverman's rule of thumb for the bandwidth of a Gaussian kernel, `0.9 min(s, IQR / 1.34) n^(-1/5)` (Density Estimation for
-/// Statistics and Data Analysis, 1986, equation 3.31), with the other measure of spread where one is zero. `None` when both are:
-/// then there is no density to estimate.
+/// B. W. Silverman's rule of thumb for the bandwidth of a Gaussian kernel, `0.9 min(s, IQR / 1.34) n^(-1/5)` (Density
+/// Estimation for Statistics and Data Analysis, 1986, equation 3.31). If one measure of spread is zero, the other is used;
+/// `None` if both are zero.
 #[must_use]
 pub fn silverman(values: &[f64]) -> Option<f64> {
     let deviation = standard_deviation(values)?;
@@ -16,7 +16,7 @@ pub fn silverman(values: &[f64]) -> Option<f64> {
     Some(0.9 * spread * (values.len() as f64).powf(-0.2))
 }
 
-/// The density at `x`, estimated with a Gaussian kernel of this bandwidth.
+/// The density at `x`, estimated with a Gaussian kernel. `bandwidth` and `x` are in the unit of the values.
 #[must_use]
 pub fn density(values: &[f64], bandwidth: f64, x: f64) -> f64 {
     let kernel = |value: &f64| (-0.5 * ((x - value) / bandwidth).powi(2)).exp();
@@ -29,13 +29,13 @@ mod tests {
 
     /// R 4: `bw.nrd0` of these values, and `mean(dnorm(x, v, bw))`.
     #[test]
-    fn the_bandwidth_is_rs_and_the_density_a_sum_of_normal_densities() {
+    fn the_bandwidth_is_that_of_r_and_the_density_a_sum_of_normal_densities() {
         let values = [1.0, 2.0, 3.0, 4.0, 10.0];
         // s = 3.535534, IQR = 2: 0.9 * 2 / 1.34 * 5^-0.2.
         let bandwidth = silverman(&values).unwrap();
         assert!((bandwidth - 0.973_585).abs() < 1e-5, "{bandwidth}");
-        let one = density(&[0.0], 1.0, 0.0);
-        assert!((one - 0.398_942_28).abs() < 1e-8, "{one}");
+        let standard_normal = density(&[0.0], 1.0, 0.0);
+        assert!((standard_normal - 0.398_942_28).abs() < 1e-8, "{standard_normal}");
         assert_eq!(density(&[-1.0, 1.0], 1.0, 0.5), density(&[-1.0, 1.0], 1.0, -0.5));
     }
 
@@ -48,10 +48,10 @@ mod tests {
     }
 
     #[test]
-    fn without_spread_there_is_no_bandwidth() {
+    fn equal_values_have_no_bandwidth() {
         assert_eq!(silverman(&[4.0; 12]), None);
         assert_eq!(silverman(&[4.0]), None);
-        // Quartiles at one value, but not all of them.
+        // The quartiles are equal, but the values are not.
         assert!(silverman(&[4.0, 4.0, 4.0, 4.0, 9.0]).is_some());
     }
 }

@@ -1,34 +1,34 @@
-//! Whether values change with the order in which they were taken.
+//! Drift: whether values change with the order in which they were measured.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::ascending::Ascending;
 use super::mean::mean;
+use super::sorted::Sorted;
 
-/// What the order of a sample shows.
+/// The correlation of values with their order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drift {
-    /// Spearman's rank correlation of value and order.
+    /// Spearman's rank correlation of value and order, -1 to 1.
     pub rank_correlation: f64,
-    /// Its two-sided p-value.
+    /// Two-sided p-value of `rank_correlation`.
     pub p: f64,
-    /// Correlation of each value with the one before.
+    /// Autocorrelation at lag 1.
     pub lag_1: f64,
 }
 
-/// The drift of values in the order in which they were taken: Spearman's rank correlation with mid-ranks for ties, its p-value by
-/// Student's t with n - 2 degrees of freedom (Conover 1999, section 5.4), and the lag-1 autocorrelation (G. E. P. Box, G. M. Jenkins
-/// & G. C. Reinsel, Time Series Analysis, 4th ed., 2008, section 2.1.5).
+/// The drift of values in the order in which they were measured: Spearman's rank correlation with mid-ranks for ties, its
+/// p-value by Student's t with n - 2 degrees of freedom (Conover 1999, section 5.4), and the lag-1 autocorrelation (G. E. P.
+/// Box, G. M. Jenkins & G. C. Reinsel, Time Series Analysis, 4th ed., 2008, section 2.1.5).
 ///
-/// `None` below 5 values, or when they are all the same.
+/// `None` below 5 values, if all values are equal, and if a value is not finite.
 #[must_use]
 pub fn drift(values: &[f64]) -> Option<Drift> {
-    drift_of(values, &Ascending::of(values))
+    drift_of_sorted(values, &Sorted::of(values))
 }
 
-/// As [`drift`], of values of which the order is known.
+/// Like [`drift`], for values that are already sorted; `sorted` contains the same values.
 #[must_use]
-pub fn drift_of(values: &[f64], sorted: &Ascending) -> Option<Drift> {
+pub fn drift_of_sorted(values: &[f64], sorted: &Sorted) -> Option<Drift> {
     let n = values.len();
     if n < 5 || values.iter().any(|value| !value.is_finite()) {
         return None;
@@ -49,20 +49,20 @@ fn lag_1(values: &[f64]) -> Option<f64> {
     (all > 0.0).then(|| next / all)
 }
 
-/// Rank of each value, from 1; tied ones share the mean of theirs.
-fn ranks(sorted: &Ascending) -> Vec<f64> {
+/// The rank of each value, from 1; tied values share the mean of their ranks.
+fn ranks(sorted: &Sorted) -> Vec<f64> {
     let mut ranks = vec![0.0; sorted.values().len()];
     let mut below = 0;
     for tied in sorted.values().chunk_by(|a, b| a == b) {
-        for place in &sorted.places()[below..below + tied.len()] {
-            ranks[*place as usize] = below as f64 + f64::midpoint(1.0, tied.len() as f64);
+        for position in &sorted.positions()[below..below + tied.len()] {
+            ranks[*position as usize] = below as f64 + f64::midpoint(1.0, tied.len() as f64);
         }
         below += tied.len();
     }
     ranks
 }
 
-/// Pearson's correlation; `None` when one side does not vary.
+/// Pearson's correlation; `None` if one side is constant.
 fn correlation(x: &[f64], y: &[f64]) -> Option<f64> {
     let (mx, my) = (mean(x)?, mean(y)?);
     let sum = |of: &dyn Fn(f64, f64) -> f64| x.iter().zip(y).map(|(x, y)| of(x - mx, y - my)).sum::<f64>();
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// SciPy 1.17: `spearmanr(range(12), x)`; NumPy for the sums of the autocorrelation.
+    /// SciPy 1.17: `spearmanr(range(12), x)`; the autocorrelation by NumPy.
     #[test]
     fn values_are_those_of_scipy() {
         let x = [12.1, 11.8, 13.4, 12.9, 12.1, 14.0, 11.2, 12.5, 13.1, 12.8, 12.1, 13.9];
@@ -87,13 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn few_values_and_equal_ones_have_no_drift() {
+    fn few_values_and_equal_values_have_no_drift() {
         assert_eq!((drift(&[1.0, 2.0, 3.0, 4.0]), drift(&[7.0; 20])), (None, None));
     }
 
     proptest! {
         #[test]
-        fn reversing_the_order_reverses_the_drift_alone(values in prop::collection::vec(-1e3_f64..1e3, 5..40)) {
+        fn reversing_the_order_only_negates_the_rank_correlation(values in prop::collection::vec(-1e3_f64..1e3, 5..40)) {
             let reversed: Vec<f64> = values.iter().rev().copied().collect();
             let (there, back) = (drift(&values), drift(&reversed));
             prop_assert_eq!(there.is_some(), back.is_some());

@@ -1,8 +1,16 @@
-//! Several tests at once: the probability of a single false alarm among them.
+//! Adjustment of p-values for several tests, which bounds the family-wise error rate.
 
-/// Holm's adjusted p-values, in the order given (S. Holm, Scandinavian Journal of Statistics 6, 1979): of `m` p-values the k-th
-/// smallest is multiplied by `m - k + 1`, none becomes smaller than the one before it, none exceeds 1. Rejecting where the
-/// adjusted value is at most alpha keeps the family's error rate at alpha whatever their dependence.
+/// Holm's adjusted p-values, in the order given (S. Holm, Scandinavian Journal of Statistics 6, 1979): of `m` p-values, the
+/// k-th smallest is multiplied by `m - k + 1`, is at least the adjusted value before it, and at most 1.
+///
+/// Rejecting every test whose adjusted value is at most alpha keeps the family-wise error rate at alpha, for any dependence
+/// between the tests.
+///
+/// ```
+/// use microbench_plots::stats::holm::holm;
+///
+/// assert_eq!(holm(&[0.25, 0.5]), [0.5, 0.5]);
+/// ```
 #[must_use]
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
@@ -35,7 +43,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn adjusting_keeps_the_order_and_never_helps(p in prop::collection::vec(0.0_f64..1.0, 1..30)) {
+        fn adjustment_keeps_the_order_and_never_lowers_a_p_value(p in prop::collection::vec(0.0_f64..1.0, 1..30)) {
             let adjusted = holm(&p);
             for (one, p_one) in adjusted.iter().zip(&p) {
                 prop_assert!(one >= p_one && *one <= 1.0);

@@ -1,19 +1,19 @@
-//! Where a curve bends: the point after which more of x costs disproportionately more, or brings disproportionately less.
+//! The knee of a curve: the point after which an increase of x costs disproportionately more or gains disproportionately less.
 
-/// Points below which no knee is looked for.
-pub const LEAST_POINTS: usize = 4;
+/// The number of points from which on a knee is searched for.
+pub const MIN_POINTS: usize = 4;
 
-/// The knee of a curve by Kneedle (V. Satopaa, J. Albrecht, D. Irwin, B. Raghavan, Finding a "Kneedle" in a haystack: detecting knee points
-/// in system behavior, ICDCS Workshops 2011) with its sensitivity S = 1, on the points as they are, without the smoothing spline, since
-/// they are few. Returns the index of the point; of several knees that with the largest distance from the straight line.
+/// The index of the knee of a curve, by Kneedle with sensitivity S = 1 (V. Satopaa, J. Albrecht, D. Irwin, B. Raghavan,
+/// Finding a "Kneedle" in a haystack: detecting knee points in system behavior, ICDCS Workshops 2011). The points are not
+/// smoothed by a spline, because they are few. Of several knees, the one farthest from the straight line is returned.
 ///
-/// `points` are by rising x. The curve is taken as concave or convex, rising or falling, by what it is on the whole. `None` below
-/// [`LEAST_POINTS`], for a flat curve, and when no point stands out by more than the mean distance between points, which is Kneedle's
-/// threshold.
+/// `points` are in order of rising x. Whether the curve is concave or convex, rising or falling, is decided by its overall
+/// shape. `None` below [`MIN_POINTS`], for a flat curve, and if no point exceeds Kneedle's threshold, the mean distance
+/// between points.
 #[must_use]
 pub fn kneedle(points: &[(f64, f64)]) -> Option<usize> {
     let n = points.len();
-    if n < LEAST_POINTS {
+    if n < MIN_POINTS {
         return None;
     }
     let (first, last) = (points[0], points[n - 1]);
@@ -22,7 +22,7 @@ pub fn kneedle(points: &[(f64, f64)]) -> Option<usize> {
     if !(last.0 > first.0 && high > low) {
         return None;
     }
-    // In the unit square; a falling curve is mirrored.
+    // Normalised to the unit square; a falling curve is mirrored.
     let falls = last.1 < first.1;
     let unit = |&(x, y): &(f64, f64)| {
         let (x, y) = ((x - first.0) / (last.0 - first.0), (y - low) / (high - low));
@@ -30,7 +30,7 @@ pub fn kneedle(points: &[(f64, f64)]) -> Option<usize> {
     };
     let unit: Vec<(f64, f64)> = points.iter().map(unit).collect();
     let concave = unit.iter().map(|(x, y)| y - x).sum::<f64>() >= 0.0;
-    // A convex curve is a concave one turned by half a circle, which reverses the order of its points.
+    // A convex curve is a concave curve rotated by 180 degrees, which reverses the order of its points.
     let mut above: Vec<f64> = unit.iter().map(|(x, y)| if concave { y - x } else { x - y }).collect();
     if !concave {
         above.reverse();
@@ -38,7 +38,7 @@ pub fn kneedle(points: &[(f64, f64)]) -> Option<usize> {
     let threshold = 1.0 / (n - 1) as f64;
     let is_maximum = |at: &usize| above[*at] >= above[at - 1] && above[*at] > above[at + 1];
     let maxima: Vec<usize> = (1..n - 1).filter(is_maximum).collect();
-    // A knee is declared when the distance falls below the threshold before the next maximum.
+    // A maximum is a knee if the distance falls below the threshold before the next maximum.
     let declared = |&(order, &at): &(usize, &usize)| {
         let next = maxima.get(order + 1).copied().unwrap_or(n);
         above[at + 1..next].iter().any(|distance| *distance < above[at] - threshold)
@@ -48,7 +48,7 @@ pub fn kneedle(points: &[(f64, f64)]) -> Option<usize> {
     Some(if concave { found } else { n - 1 - found })
 }
 
-/// The straight line between the ends of a curve, at `x`: what a knee stands out from.
+/// The value at `x` of the straight line between the ends of a curve, from which Kneedle measures distances.
 #[must_use]
 pub fn chord(points: &[(f64, f64)], x: f64) -> Option<f64> {
     let (first, last) = (points.first()?, points.last()?);
@@ -61,7 +61,7 @@ mod tests {
 
     /// The paper's figure 2: y = -1 / (x + 0.1) + 5, ten points; its knee is at x = 0.22.
     #[test]
-    fn the_papers_curve_has_its_knee() {
+    fn the_curve_of_the_kneedle_paper_has_its_knee() {
         let points: Vec<(f64, f64)> =
             (0..10).map(|n| f64::from(n) / 9.0).map(|x| (x, -1.0 / (x + 0.1) + 5.0)).collect();
         assert_eq!(kneedle(&points), Some(2));
@@ -74,13 +74,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_flat_until_the_cpus_are_used_up_has_its_knee_there() {
+    fn a_curve_that_rises_once_all_cpus_are_used_has_its_knee_there() {
         let points = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0].map(|x: f64| (x, 100.0_f64.max(100.0 * x / 8.0)));
         assert_eq!(kneedle(&points), Some(3));
     }
 
     #[test]
-    fn a_straight_line_a_flat_one_and_too_few_points_have_none() {
+    fn a_straight_line_a_flat_line_and_too_few_points_have_no_knee() {
         let line: Vec<(f64, f64)> = (0..8).map(|n| (f64::from(n), 3.0 + 2.0 * f64::from(n))).collect();
         assert_eq!(kneedle(&line), None);
         assert_eq!(kneedle(&[(1.0, 5.0), (2.0, 5.0), (3.0, 5.0), (4.0, 5.0)]), None);

@@ -1,45 +1,44 @@
-//! The median and its distribution-free interval from order statistics.
+//! The median and its distribution-free order-statistic interval.
 
 use serde::Serialize;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-use super::ascending::Ascending;
+use super::sorted::Sorted;
 
-/// Values from which on a median has an interval of 95 % (see [`smallest_n`](super::quantile::smallest_n)).
+/// The number of values from which on the median has a 95 % interval (see [`smallest_n`](super::quantile::smallest_n)).
 pub const MEDIAN_INTERVAL_FROM: usize = 6;
 
-/// An interval and the confidence that it has.
+/// A confidence interval, in the unit of the values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
-    /// Lower end.
     pub low: f64,
-    /// Upper end.
     pub high: f64,
-    /// Exact coverage for continuous data; at least what was asked for.
+    /// Confidence level. For an order-statistic interval the exact coverage for continuous data, at least the requested
+    /// level.
     pub level: f64,
 }
 
-/// Sample median; the mean of the two middle values for an even number. `None` of nothing.
+/// The sample median; for an even number of values the mean of the two middle ones. `None` for an empty sample.
 #[must_use]
 pub fn median(values: &[f64]) -> Option<f64> {
-    Ascending::of(values).median()
+    Sorted::of(values).median()
 }
 
-/// The narrowest symmetric interval `[x(k), x(n+1-k)]` of order statistics that covers the population's median with at least
-/// `level`: its coverage is `1 - 2 P(B <= k - 1)` with B binomial(n, 1/2) (W. J. Conover, Practical Nonparametric Statistics,
-/// 3rd ed., 1999, section 3.2; Hahn & Meeker, Statistical Intervals, 1991, section 5.2).
+/// The order-statistic interval of the population median: the narrowest symmetric interval `[x(k), x(n+1-k)]` whose coverage
+/// is at least `level`. The coverage is `1 - 2 P(B <= k - 1)` with B binomial(n, 1/2) (W. J. Conover, Practical Nonparametric
+/// Statistics, 3rd ed., 1999, section 3.2; Hahn & Meeker, Statistical Intervals, 1991, section 5.2).
 ///
-/// `None` when even the whole range covers less: below 6 values for 95 %.
+/// `None` if the coverage of the whole range is below `level`: below 6 values for 95 %.
 #[must_use]
 pub fn interval(values: &[f64], level: f64) -> Option<Interval> {
-    Ascending::of(values).median_interval(level)
+    Sorted::of(values).median_interval(level)
 }
 
-/// The rank k, from 1, of that interval's lower end in a sample of `n`, and its coverage.
-pub(super) fn rank(n: usize, level: f64) -> Option<(usize, f64)> {
+/// The rank k, from 1, of the lower end of [`interval`] in a sample of `n` values, and the coverage of the interval.
+pub(super) fn interval_rank(n: usize, level: f64) -> Option<(usize, f64)> {
     let binomial = Binomial::new(0.5, n as u64).ok()?;
     let coverage = |k: usize| 1.0 - 2.0 * binomial.cdf(k as u64 - 1);
-    // Coverage falls with k: the last one that is enough lies in `enough..too_far`.
+    // Coverage falls with k; the largest sufficient k is in `enough..too_far`.
     let (mut enough, mut too_far) = (0, n / 2 + 1);
     while too_far - enough > 1 {
         let middle = usize::midpoint(enough, too_far);
@@ -54,10 +53,9 @@ mod tests {
 
     use super::*;
 
-    /// Ranks and levels of the usual table for the median at 95 % (Conover, table A3 gives the binomial sums):
-    /// n = 6: 1 and 6, 0.96875; n = 10: 2 and 9, 0.978515625; n = 30: 10 and 21, 0.957226.
+    /// Ranks and coverage of the 95 % interval of the median, from the binomial sums in Conover, table A3.
     #[test]
-    fn ranks_and_levels_are_those_of_the_binomial_table() {
+    fn ranks_and_coverage_are_those_of_the_binomial_table() {
         let ramp = |n: u32| (1..=n).map(f64::from).collect::<Vec<_>>();
         assert_eq!(interval(&ramp(5), 0.95), None);
         for (n, low, high, level) in
@@ -71,7 +69,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_interval_holds_the_median_and_stays_within_the_data(values in prop::collection::vec(-1e6_f64..1e6, 6..200)) {
+        fn the_interval_contains_the_median_and_is_within_the_data(values in prop::collection::vec(-1e6_f64..1e6, 6..200)) {
             let (middle, found) = (median(&values).unwrap(), interval(&values, 0.95).unwrap());
             prop_assert!(found.low <= middle && middle <= found.high);
             prop_assert!(values.contains(&found.low) && values.contains(&found.high));

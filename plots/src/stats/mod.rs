@@ -1,6 +1,18 @@
 //! Statistics: pure functions over slices, each with the source of its formula.
+//!
+//! ```
+//! use microbench_plots::stats::median::{interval, median};
+//! use microbench_plots::stats::rank::mann_whitney;
+//!
+//! let boots = [98.1, 99.4, 100.2, 100.9, 101.5, 103.0];
+//! let median_ms = median(&boots).unwrap();
+//! // The narrowest order-statistic interval with a coverage of at least 95 %: here the whole range.
+//! let found = interval(&boots, 0.95).unwrap();
+//! assert!((median_ms - 100.55).abs() < 1e-9);
+//! assert_eq!((found.low, found.high), (98.1, 103.0));
+//! assert_eq!(mann_whitney(&boots, &boots), Some(1.0));
+//! ```
 
-pub mod ascending;
 pub mod bca;
 pub mod bootstrap;
 pub mod contrast;
@@ -17,4 +29,5 @@ pub mod permutation;
 pub mod precision;
 pub mod quantile;
 pub mod rank;
-pub mod ranks;
+pub mod selection;
+pub mod sorted;

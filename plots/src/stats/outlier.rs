@@ -1,21 +1,21 @@
-//! Values far from the rest: classified, never dropped.
+//! Outliers by Tukey's fences: counted, never dropped.
 
-use super::ascending::Ascending;
+use super::sorted::Sorted;
 
-/// Tukey's fences: the quartiles widened by 1.5 and by 3 interquartile ranges (J. W. Tukey, Exploratory Data Analysis, 1977,
-/// section 2D), here with the quartiles of [`quantile`].
+/// The number of values beyond Tukey's fences, 1.5 and 3 interquartile ranges from the quartiles (J. W. Tukey, Exploratory
+/// Data Analysis, 1977, section 2D), with the quartiles of [`quantile`](super::quantile::quantile).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outliers {
-    /// Values beyond the inner fences, 1.5 interquartile ranges from the quartiles, and within the outer ones.
+    /// Values between the inner and the outer fences.
     pub mild: usize,
-    /// Values beyond the outer fences, 3 interquartile ranges from the quartiles.
+    /// Values beyond the outer fences.
     pub severe: usize,
 }
 
-/// Counts the outliers among `values`. Values that are all the same have none.
+/// Counts the outliers among `values`; none if all values are equal.
 #[must_use]
 pub fn outliers(values: &[f64]) -> Outliers {
-    Ascending::of(values).outliers()
+    Sorted::of(values).outliers()
 }
 
 #[cfg(test)]
@@ -24,9 +24,9 @@ mod tests {
 
     use super::*;
 
-    /// Quartiles 2 and 4: inner fences -1 and 7, outer ones -4 and 10.
+    /// The quartiles are 2 and 4, so the inner fences are -1 and 7, the outer fences -4 and 10.
     #[test]
-    fn fences_are_those_worked_by_hand() {
+    fn fences_are_those_computed_by_hand() {
         assert_eq!(outliers(&[1.0, 2.0, 3.0, 4.0, 7.0]), Outliers { mild: 0, severe: 0 });
         assert_eq!(outliers(&[1.0, 2.0, 3.0, 4.0, 10.0]), Outliers { mild: 1, severe: 0 });
         assert_eq!(outliers(&[1.0, 2.0, 3.0, 4.0, 10.1]), Outliers { mild: 0, severe: 1 });
@@ -36,7 +36,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_change_of_unit_or_of_origin_changes_no_class(values in prop::collection::vec(-1e3_f64..1e3, 1..60)) {
+        fn a_change_of_unit_changes_no_count(values in prop::collection::vec(-1e3_f64..1e3, 1..60)) {
             let moved: Vec<f64> = values.iter().map(|value| value * 8.0).collect();
             prop_assert_eq!(outliers(&values), outliers(&moved));
             prop_assert!(outliers(&values).severe + outliers(&values).mild <= values.len() / 2);

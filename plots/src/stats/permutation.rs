@@ -1,24 +1,26 @@
-//! Whether two treatments of a blocked design differ: labels are exchanged within blocks only, as they were drawn.
+//! The permutation test of a blocked design: labels are exchanged within blocks only, as they were randomised.
 
 use rand_chacha::rand_core::Rng;
 
 use super::bootstrap::generator;
 use super::mean::mean;
 
-/// Labellings that are drawn when there are too many to try each.
-pub const DRAWN: u32 = 9_999;
-/// Largest number of blocks of one value a side for which every labelling is tried.
-const ALL_UP_TO: usize = 13;
+/// The number of random labellings if there are too many to enumerate.
+pub const RANDOM_LABELLINGS: u32 = 9_999;
+/// The largest number of blocks, with one value on each side, for which every labelling is enumerated.
+const ENUMERATE_UP_TO: usize = 13;
 
-/// One block's values of the first treatment and of the second.
+/// The values of the first and of the second treatment in one block.
 pub type Block = (Vec<f64>, Vec<f64>);
 
-/// The two-sided p-value of the difference of means, first less second, when labels are exchanged within each block (E. S.
-/// Edgington & P. Onghena, Randomization Tests, 4th ed., 2007, chapter 6). With one value a side in at most 13 blocks it is
-/// exact; else `(b + 1) / (m + 1)` of [`DRAWN`] labellings, which is never 0 and keeps its level (B. Phipson & G. K. Smyth,
-/// Statistical Applications in Genetics and Molecular Biology 9(1), 2010).
+/// The two-sided p-value of the difference of means under exchange of labels within each block (E. S. Edgington & P.
+/// Onghena, Randomization Tests, 4th ed., 2007, chapter 6).
 ///
-/// Blocks in which a treatment is missing say nothing and are left out; `None` when none is left, or a value is not finite.
+/// With one value on each side in at most 13 blocks, the p-value is exact. Otherwise it is `(b + 1) / (m + 1)` over
+/// [`RANDOM_LABELLINGS`] labellings, which is never 0 and keeps the level of the test (B. Phipson & G. K. Smyth, Statistical
+/// Applications in Genetics and Molecular Biology 9(1), 2010).
+///
+/// Blocks without a value on one side are left out. `None` if no block is left or a value is not finite.
 #[must_use]
 pub fn within_blocks(blocks: &[Block], seed: u64) -> Option<f64> {
     let whole: Vec<&Block> = blocks.iter().filter(|(first, second)| !first.is_empty() && !second.is_empty()).collect();
@@ -29,14 +31,14 @@ pub fn within_blocks(blocks: &[Block], seed: u64) -> Option<f64> {
     let side = |of: fn(&Block) -> &Vec<f64>| whole.iter().flat_map(|block| of(block)).copied().collect::<Vec<f64>>();
     let (first, second) = (side(|block| &block.0), side(|block| &block.1));
     let observed = difference(&first, &second)?.abs();
-    // Two labellings that differ in nothing but the order of a sum are the same.
+    // The order of summation must not decide whether a labelling is as extreme as the observed one.
     let scale = first.iter().chain(&second).fold(0.0_f64, |most, value| most.max(value.abs()));
     let extreme = |first: &[f64], second: &[f64]| {
         difference(first, second).is_some_and(|found| found.abs() >= observed - scale * 1e-12)
     };
 
     let paired = whole.iter().all(|(first, second)| first.len() == 1 && second.len() == 1);
-    if paired && whole.len() <= ALL_UP_TO {
+    if paired && whole.len() <= ENUMERATE_UP_TO {
         let labellings = 1_u32 << whole.len();
         let counted = (0..labellings).filter(|labelling| {
             let pick = |exchanged: u32| -> Vec<f64> {
@@ -51,10 +53,10 @@ pub fn within_blocks(blocks: &[Block], seed: u64) -> Option<f64> {
     let mut pools: Vec<(usize, Vec<f64>)> =
         whole.iter().map(|(first, second)| (first.len(), [first.clone(), second.clone()].concat())).collect();
     let mut counted = 0_u32;
-    for _ in 0..DRAWN {
+    for _ in 0..RANDOM_LABELLINGS {
         let (mut one, mut other) = (Vec::with_capacity(first.len()), Vec::with_capacity(second.len()));
         for (taken, pool) in &mut pools {
-            // Fisher & Yates: the first places of a shuffled pool are a fair choice.
+            // Fisher-Yates shuffle; the first positions of the pool are the values of the first treatment.
             for at in (1..pool.len()).rev() {
                 pool.swap(at, (random.next_u64() % (at as u64 + 1)) as usize);
             }
@@ -63,7 +65,7 @@ pub fn within_blocks(blocks: &[Block], seed: u64) -> Option<f64> {
         }
         counted += u32::from(extreme(&one, &other));
     }
-    Some(f64::from(counted + 1) / f64::from(DRAWN + 1))
+    Some(f64::from(counted + 1) / f64::from(RANDOM_LABELLINGS + 1))
 }
 
 #[cfg(test)]
@@ -79,13 +81,13 @@ mod tests {
 
     /// SciPy 1.17: `permutation_test((p, q), difference of means, permutation_type="samples", n_resamples=inf)`: 14 of 256.
     #[test]
-    fn few_pairs_are_counted_out() {
+    fn few_pairs_have_an_exact_p_value() {
         assert_eq!(within_blocks(&pairs(&P, &Q), 1), Some(14.0 / 256.0));
     }
 
     #[test]
-    fn many_labellings_are_drawn_and_agree_with_the_count() {
-        // The same pairs, and twelve that say nothing: too many to count out, with the same answer.
+    fn random_labellings_agree_with_the_exact_p_value() {
+        // Twelve pairs without a difference make the labellings too many to enumerate and do not change the p-value.
         let mut blocks = pairs(&P, &Q);
         blocks.extend((0..12).map(|_| (vec![100.0], vec![100.0])));
         let p = within_blocks(&blocks, 1).unwrap();
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_without_one_side_is_left_out() {
+    fn a_block_without_a_value_on_one_side_is_left_out() {
         let mut blocks = pairs(&P, &Q);
         blocks.push((vec![1e6], vec![]));
         assert_eq!(within_blocks(&blocks, 1), Some(14.0 / 256.0));
@@ -102,9 +104,9 @@ mod tests {
         assert_eq!(within_blocks(&pairs(&[f64::INFINITY], &[1.0]), 1), None);
     }
 
-    /// Blocks drift by a tenth each, which hides a difference of one hundredth from a test that ignores them.
+    /// Blocks drift by 10 % each, which hides a difference of 1 % from a test that ignores blocks.
     #[test]
-    fn drift_between_blocks_hides_nothing() {
+    fn drift_between_blocks_does_not_hide_a_difference() {
         let blocks: Vec<Block> = (0..12)
             .map(|block| {
                 let level = 100.0 * (1.0 + 0.1 * f64::from(block));

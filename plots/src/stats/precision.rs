@@ -1,9 +1,9 @@
-//! When there are enough trials: stop on precision, never on a p-value.
+//! The stopping rule: stop when the interval is narrow enough, never on a p-value.
 //!
-//! A look after every so many trials at the interval of the statistic: it is narrow when its half width is at most the stated
-//! share of the statistic. One look that finds it narrow may owe it to luck, which costs up to 1.2 % of coverage (fixed-width
-//! sequential intervals: Y. S. Chow & H. Robbins, Annals of Mathematical Statistics 36, 1965); two looks in a row keep it. The
-//! coverage is simulated in the tests of this folder.
+//! A look after every few trials computes the interval of the statistic. It is narrow enough if its half width is at most
+//! the declared share of the statistic. Stopping at the first such look costs up to 1.2 % of coverage (fixed-width sequential
+//! intervals: Y. S. Chow & H. Robbins, Annals of Mathematical Statistics 36, 1965); two looks in a row keep the coverage,
+//! which the tests of this module simulate.
 
 use microbench_formats::precision::{Look, Precision};
 
@@ -12,7 +12,7 @@ use super::mean::mean;
 use super::median::{interval, median};
 use super::quantile::{quantile, quantile_interval};
 
-/// Half the interval's width over the statistic; `None` when there is no interval, or the statistic is zero.
+/// The half width of the interval divided by the statistic; `None` without an interval, or if the statistic is zero.
 #[must_use]
 pub fn half_width(rule: &Precision, values: &[f64], level: f64, seed: u64) -> Option<f64> {
     let (middle, found) = match rule.statistic.share() {
@@ -24,7 +24,7 @@ pub fn half_width(rule: &Precision, values: &[f64], level: f64, seed: u64) -> Op
     share.is_finite().then_some(share)
 }
 
-/// Looks at the values of one cell's trials, in their order.
+/// The result of a look at the values of one cell, in trial order.
 #[must_use]
 pub fn look(rule: &Precision, values: &[f64], level: f64, seed: u64) -> Look {
     let [n_min, every, n_max] = [rule.n_min, rule.every, rule.n_max].map(|n| n as usize);
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_interval_is_confirmed_by_the_next_look() {
+    fn a_narrow_interval_stops_at_the_second_look_in_a_row() {
         let values: Vec<f64> = (0..100).map(|n| 100.0 + f64::from(n % 3)).collect();
         let at = |n: usize| look(&rule(Statistic::Median), &values[..n], 0.95, 1);
         assert_eq!(at(20), Look::GoOn { half_width: None });
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_one_stops_at_the_most_and_says_how_wide_it_is() {
+    fn a_wide_interval_stops_at_n_max_with_its_half_width() {
         let values: Vec<f64> = (0..100).map(|n| 100.0 + 50.0 * f64::from(n % 7)).collect();
         for statistic in [Statistic::Median, Statistic::Mean] {
             assert!(

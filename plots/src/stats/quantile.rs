@@ -1,51 +1,53 @@
-//! Sample quantiles and their distribution-free intervals.
+//! Sample quantiles and their distribution-free order-statistic intervals.
 
 use statrs::distribution::{Binomial, Discrete};
 
-use super::ascending::Ascending;
 use super::median::Interval;
+use super::sorted::Sorted;
 
 /// The `p`-quantile by linear interpolation between order statistics, `x(1 + (n - 1) p)`: type 7 of R. J. Hyndman & Y. Fan,
-/// Sample quantiles in statistical packages, The American Statistician 50 (1996). `None` of nothing.
+/// Sample quantiles in statistical packages, The American Statistician 50 (1996). `None` for an empty sample.
 #[must_use]
 pub fn quantile(values: &[f64], p: f64) -> Option<f64> {
-    Ascending::of(values).quantile(p)
+    Sorted::of(values).quantile(p)
 }
 
-/// The fewest values of which the whole range covers the `p`-quantile with at least `level`: the least `n` with
-/// `1 - p^n - (1 - p)^n >= level` (W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 1999, section 3.2). 6 for the
-/// median at 95 %, 29 for the 90th percentile, 59 for the 95th, 299 for the 99th. `None` unless `0 < p < 1` and `0 < level < 1`.
+/// The smallest sample size at which the range of the sample covers the `p`-quantile with at least `level`: the smallest `n`
+/// with `1 - p^n - (1 - p)^n >= level` (W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 1999, section 3.2).
+///
+/// At 95 % it is 6 for the median, 29 for the 90th percentile, 59 for the 95th, 299 for the 99th. `None` unless `0 < p < 1`
+/// and `0 < level < 1`.
 #[must_use]
 pub fn smallest_n(p: f64, level: f64) -> Option<usize> {
     let inside = |value: f64| value > 0.0 && value < 1.0;
     if !(inside(p) && inside(level)) {
         return None;
     }
-    // The nearer side decides: its power alone must leave at most 1 - level.
+    // A lower bound: the larger of the two powers alone must be at most 1 - level.
     let at_least = ((1.0 - level).ln() / p.max(1.0 - p).ln()).floor() as i32;
     let n = (at_least.max(1)..).find(|&n| 1.0 - p.powi(n) - (1.0 - p).powi(n) >= level)?;
     usize::try_from(n).ok()
 }
 
-/// An interval `[x(l), x(u)]` of order statistics that covers the population's `p`-quantile with at least `level`. Its
-/// coverage is `P(l <= B < u)` with B binomial(n, p) (Conover 1999, section 3.2; Hahn & Meeker, Statistical Intervals, 1991,
-/// section 5.2). The ranks grow from the quantile's own, each time by the one that adds more, so that few are taken in.
+/// The order-statistic interval `[x(l), x(u)]` that covers the population's `p`-quantile with at least `level`. Its coverage
+/// is `P(l <= B < u)` with B binomial(n, p) (Conover 1999, section 3.2; Hahn & Meeker, Statistical Intervals, 1991, section
+/// 5.2). The ranks are extended from the quantile's own rank, each time on the side that adds more coverage.
 ///
 /// `None` below [`smallest_n`] values.
 #[must_use]
 pub fn quantile_interval(values: &[f64], p: f64, level: f64) -> Option<Interval> {
-    Ascending::of(values).quantile_interval(p, level)
+    Sorted::of(values).quantile_interval(p, level)
 }
 
-/// The ranks, from 1, of that interval's ends in a sample of `n`, and its coverage.
-pub(super) fn ranks(n: usize, p: f64, level: f64) -> Option<(usize, usize, f64)> {
+/// The ranks, from 1, of the ends of [`quantile_interval`] in a sample of `n` values, and the coverage of the interval.
+pub(super) fn interval_ranks(n: usize, p: f64, level: f64) -> Option<(usize, usize, f64)> {
     if n < smallest_n(p, level)? {
         return None;
     }
     let binomial = Binomial::new(p, n as u64).ok()?;
     let middle = ((n as f64 * p).floor() as usize).clamp(1, n - 1);
     let first = binomial.pmf(middle as u64);
-    // Each next probability is the last one times a ratio: P(k + 1) / P(k) = (n - k) p / ((k + 1) (1 - p)).
+    // Neighbouring probabilities have a known ratio: P(k + 1) / P(k) = (n - k) p / ((k + 1) (1 - p)).
     let odds = p / (1.0 - p);
     let down = |k: usize, at_k: f64| at_k * k as f64 / ((n - k + 1) as f64 * odds);
     let up = |k: usize, at_k: f64| at_k * (n - k) as f64 * odds / (k + 1) as f64;
@@ -87,15 +89,15 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_n_is_that_of_the_tables() {
+    fn smallest_n_is_that_of_the_tables() {
         let found = [0.5, 0.9, 0.95, 0.99, 0.1].map(|p| smallest_n(p, 0.95).unwrap());
         assert_eq!(found, [6, 29, 59, 299, 29]);
         assert_eq!((smallest_n(0.0, 0.95), smallest_n(0.5, 1.0)), (None, None));
     }
 
-    /// Levels are SciPy 1.17's: `binom.cdf(u - 1, n, p) - binom.cdf(l - 1, n, p)`.
+    /// Coverage by SciPy 1.17: `binom.cdf(u - 1, n, p) - binom.cdf(l - 1, n, p)`.
     #[test]
-    fn ranks_cover_what_the_binomial_says() {
+    fn coverage_is_that_of_the_binomial_distribution() {
         let ramp = |n: u32| (1..=n).map(f64::from).collect::<Vec<_>>();
         for (n, p, low, high, level) in [
             (30, 0.5, 10.0, 21.0, 0.957226054743),
@@ -115,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_interval_needs_the_smallest_n_and_covers_what_it_says(n in 1_u32..400, p in 0.02_f64..0.98) {
+        fn an_interval_exists_from_smallest_n_on_and_reaches_its_level(n in 1_u32..400, p in 0.02_f64..0.98) {
             let ramp: Vec<f64> = (1..=n).map(f64::from).collect();
             let found = quantile_interval(&ramp, p, 0.95);
             prop_assert_eq!(found.is_some(), n as usize >= smallest_n(p, 0.95).unwrap());
@@ -125,7 +127,7 @@ mod tests {
         }
 
         #[test]
-        fn quantiles_rise_within_the_data(values in prop::collection::vec(-1e6_f64..1e6, 1..50), p in 0.0_f64..1.0, q in 0.0_f64..1.0) {
+        fn quantiles_rise_with_p_and_are_within_the_data(values in prop::collection::vec(-1e6_f64..1e6, 1..50), p in 0.0_f64..1.0, q in 0.0_f64..1.0) {
             let (low, high) = (p.min(q), p.max(q));
             let (a, b) = (quantile(&values, low).unwrap(), quantile(&values, high).unwrap());
             prop_assert!(a <= b + 1e-9);

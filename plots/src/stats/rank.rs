@@ -1,18 +1,20 @@
-//! Two samples compared by ranks: whether they differ, by how much, and how often one exceeds the other.
+//! Rank-based comparison of two samples: Mann-Whitney test, Vargha and Delaney's A12, Hodges-Lehmann shift.
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::median::{Interval, median};
 
-/// Smaller sample up to which the distribution of U is counted out when no values are tied, as SciPy does.
+/// Size of the smaller sample up to which the exact distribution of U is used if there are no ties, as in SciPy.
 const EXACT_UP_TO: usize = 8;
 
-/// The two-sided p-value of the Mann-Whitney test that `first` and `second` come from one distribution (H. B. Mann & D. R.
-/// Whitney, Annals of Mathematical Statistics 18, 1947): exact when a sample has at most 8 values and none are tied, by the
-/// recurrence of the same paper; else by the normal approximation with the corrections for ties and for continuity (Conover 1999,
-/// section 5.1). The test of statrs 0.19 wants a linear algebra library and does not agree with SciPy's.
+/// The two-sided p-value of the Mann-Whitney test that `first` and `second` have the same distribution (H. B. Mann & D. R.
+/// Whitney, Annals of Mathematical Statistics 18, 1947).
 ///
-/// `None` when a sample is empty.
+/// It is exact, by the recurrence of that paper, if one sample has at most 8 values and there are no ties. Otherwise it is
+/// the normal approximation with corrections for ties and continuity (Conover 1999, section 5.1). The test of statrs 0.19
+/// requires a linear algebra library and does not agree with SciPy.
+///
+/// `None` if a sample is empty.
 #[must_use]
 pub fn mann_whitney(first: &[f64], second: &[f64]) -> Option<f64> {
     let (n, m) = (first.len(), second.len());
@@ -35,11 +37,11 @@ pub fn mann_whitney(first: &[f64], second: &[f64]) -> Option<f64> {
     Some(p.min(1.0))
 }
 
-/// `P(U <= u)` for samples of `n` and `m` values without ties. Of the orders of the last of `n` and `m`, a share `n / (n + m)` ends
-/// with a value of the first sample, which then exceeds all `m` of the second.
+/// `P(U <= u)` for samples of `n` and `m` values without ties. With probability `n / (n + m)` the largest value is of the
+/// first sample and exceeds all `m` values of the second.
 fn at_most(u: usize, n: usize, m: usize) -> f64 {
     let most = n * m;
-    // Row by row: table[j][k] is P(U = k) for i and j values.
+    // table[j][k] is P(U = k) for i and j values; rows are overwritten as i grows.
     let mut table = vec![vec![0.0; most + 1]; m + 1];
     table.iter_mut().for_each(|row| row[0] = 1.0);
     for i in 1..=n {
@@ -57,8 +59,9 @@ fn at_most(u: usize, n: usize, m: usize) -> f64 {
     table[m][..=u.min(most)].iter().sum()
 }
 
-/// Vargha & Delaney's A12: how often a value of `first` exceeds one of `second`, a tie counting half (A. Vargha & H. D.
-/// Delaney, Journal of Educational and Behavioral Statistics 25, 2000). 0.5 is no difference. `None` when a sample is empty.
+/// Vargha and Delaney's A12: the probability that a value of `first` exceeds one of `second`, where a tie counts half (A.
+/// Vargha & H. D. Delaney, Journal of Educational and Behavioral Statistics 25, 2000). 0.5 means no difference. `None` if a
+/// sample is empty.
 #[must_use]
 pub fn a12(first: &[f64], second: &[f64]) -> Option<f64> {
     let pairs = first.len() * second.len();
@@ -71,18 +74,19 @@ pub fn a12(first: &[f64], second: &[f64]) -> Option<f64> {
     (pairs > 0).then(|| total / pairs as f64)
 }
 
-/// The Hodges-Lehmann shift of `first` against `second`: the median of all differences (J. L. Hodges & E. L. Lehmann, Annals of
-/// Mathematical Statistics 34, 1963). In the unit of the values. `None` when a sample is empty.
+/// The Hodges-Lehmann estimate of the shift from `second` to `first`, in the unit of the values: the median of all
+/// differences `first - second` (J. L. Hodges & E. L. Lehmann, Annals of Mathematical Statistics 34, 1963). `None` if a
+/// sample is empty.
 #[must_use]
-pub fn shift(first: &[f64], second: &[f64]) -> Option<f64> {
+pub fn hodges_lehmann(first: &[f64], second: &[f64]) -> Option<f64> {
     median(&differences(first, second))
 }
 
-/// Moses' interval of [`shift`]: the differences number `C` from below and from above, with `C` from the normal approximation
-/// of U, `C = nm/2 - z sqrt(nm(n + m + 1)/12)`, rounded outwards (M. Hollander & D. A. Wolfe, Nonparametric Statistical Methods, 2nd
-/// ed., 1999, section 4.3). `None` when the samples are too small for `level`.
+/// Moses' interval of [`hodges_lehmann`]: the differences with rank `C` from below and from above. `C` is from the normal
+/// approximation of U, `C = nm/2 - z sqrt(nm(n + m + 1)/12)`, rounded outwards (M. Hollander & D. A. Wolfe, Nonparametric
+/// Statistical Methods, 2nd ed., 1999, section 4.3). `None` if the samples are too small for `level`.
 #[must_use]
-pub fn shift_interval(first: &[f64], second: &[f64], level: f64) -> Option<Interval> {
+pub fn moses_interval(first: &[f64], second: &[f64], level: f64) -> Option<Interval> {
     let mut differences = differences(first, second);
     differences.sort_by(f64::total_cmp);
     let (n, m) = (first.len() as f64, second.len() as f64);
@@ -109,7 +113,7 @@ mod tests {
     const Y: [f64; 10] = [12.9, 13.8, 14.2, 13.1, 12.5, 15.0, 14.4, 13.6, 12.8, 14.9];
 
     /// SciPy 1.17: `mannwhitneyu(x, y, method="asymptotic")`, `mannwhitneyu(a, b, method="exact")`, U / (n m), the median of
-    /// `numpy.subtract.outer(x, y)` and its values number 30 from both ends.
+    /// `numpy.subtract.outer(x, y)`, and its values with rank 30 from both ends.
     #[test]
     fn values_are_those_of_scipy() {
         let near = |found: Option<f64>, expected: f64| assert!((found.unwrap() - expected).abs() < 1e-9, "{found:?}");
@@ -118,30 +122,30 @@ mod tests {
         let b = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06001, 3.2];
         near(mann_whitney(&a, &b), 0.335_664_335_664_335_73);
         near(a12(&X, &Y), 0.2);
-        near(shift(&X, &Y), -1.0);
-        let moses = shift_interval(&X, &Y, 0.95).unwrap();
+        near(hodges_lehmann(&X, &Y), -1.0);
+        let moses = moses_interval(&X, &Y, 0.95).unwrap();
         assert!((moses.low + 1.9).abs() < 1e-9 && (moses.high + 0.2).abs() < 1e-9, "{moses:?}");
     }
 
     #[test]
-    fn nothing_and_sameness_have_answers_of_their_own() {
-        assert_eq!((mann_whitney(&[], &X), a12(&X, &[]), shift(&[], &[])), (None, None, None));
+    fn empty_and_equal_samples_have_defined_results() {
+        assert_eq!((mann_whitney(&[], &X), a12(&X, &[]), hodges_lehmann(&[], &[])), (None, None, None));
         assert_eq!((mann_whitney(&[3.0; 4], &[3.0; 6]), a12(&[3.0; 4], &[3.0; 6])), (Some(1.0), Some(0.5)));
-        assert_eq!(shift_interval(&[1.0, 2.0], &[3.0, 4.0], 0.95), None);
+        assert_eq!(moses_interval(&[1.0, 2.0], &[3.0, 4.0], 0.95), None);
     }
 
     proptest! {
         #[test]
-        fn exchanging_the_samples_mirrors_everything(
+        fn exchanging_the_samples_mirrors_every_result(
             x in prop::collection::vec(-100_i32..100, 1..25), y in prop::collection::vec(-100_i32..100, 1..25),
         ) {
             let (x, y): (Vec<f64>, Vec<f64>) = (x.into_iter().map(f64::from).collect(), y.into_iter().map(f64::from).collect());
             let (p, q) = (mann_whitney(&x, &y).unwrap(), mann_whitney(&y, &x).unwrap());
             prop_assert!((p - q).abs() < 1e-9 && (0.0..=1.0).contains(&p));
             prop_assert!((a12(&x, &y).unwrap() + a12(&y, &x).unwrap() - 1.0).abs() < 1e-9);
-            prop_assert_eq!(shift(&x, &y).unwrap(), -shift(&y, &x).unwrap());
-            if let Some(found) = shift_interval(&x, &y, 0.95) {
-                prop_assert!(found.low <= shift(&x, &y).unwrap() && shift(&x, &y).unwrap() <= found.high);
+            prop_assert_eq!(hodges_lehmann(&x, &y).unwrap(), -hodges_lehmann(&y, &x).unwrap());
+            if let Some(found) = moses_interval(&x, &y, 0.95) {
+                prop_assert!(found.low <= hodges_lehmann(&x, &y).unwrap() && hodges_lehmann(&x, &y).unwrap() <= found.high);
             }
         }
     }

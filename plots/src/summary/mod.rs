@@ -1,6 +1,9 @@
-//! One row for each cell and metric. The unit of analysis is the trial: VMs that ran together are not independent, so a cell
-//! with more than one VM a trial is summarised over its trials' medians (for the median) and means (for the mean).
+//! The summary of a run: one row for each cell and metric.
+//!
+//! The unit of analysis is the trial, because VMs that run at the same time are not independent. A trial with several VMs
+//! counts as their median (for the mean: as their mean).
 
+mod missing;
 pub mod results;
 mod table;
 mod text;
@@ -16,66 +19,64 @@ use crate::stats::mean::mean;
 use crate::stats::median::{Interval, interval, median};
 use crate::stats::quantile::{quantile, quantile_interval, smallest_n};
 
+pub(crate) use self::missing::{first_row_without_values, missing_by_reason, printable};
 pub(crate) use self::table::frame;
 pub use self::table::save;
-pub use self::text::{detail, text};
-pub(crate) use self::text::{reasons, refused};
+pub use self::text::{render, render_detail};
 
-/// Confidence that intervals have at least.
+/// Confidence level of every interval.
 pub const LEVEL: f64 = 0.95;
 
-/// A cell's metric, summarised.
+/// The trials of one cell and metric, and the VMs without a value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// [`microbench_formats::cell::Cell::id`].
     pub cell: String,
-    /// The cell's label.
     pub label: String,
     /// [`microbench_formats::metric::Metric::name`].
     pub metric: String,
-    /// Unit of every value here.
     pub unit: String,
-    /// Where it executed; `None` when nothing did.
+    /// `None` if no trial was executed.
     pub host: Option<HostKind>,
-    /// Names of the hosts of its trials, sorted; one empty name where a run has but one host.
+    /// Names of the hosts of its trials, sorted; one empty name if the run has a single host.
     pub machines: Vec<String>,
-    /// Its trials with a value, in trial order.
+    /// The trials with a value, in trial order.
     pub trials: Vec<Trial>,
     /// VMs with a value.
     pub vms: usize,
-    /// VMs without one, by status, with the first reason of each.
+    /// VMs without a value by status: their number, and the reason of the first of them.
     pub missing: BTreeMap<Status, (usize, String)>,
 }
 
-/// What one trial gives to a metric.
+/// The value of one trial.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trial {
-    /// Index in the plan.
+    /// Index of the trial in the plan.
     pub index: u32,
-    /// Block of the design.
     pub block: u32,
-    /// Its host: a place in [`Row::machines`].
+    /// The trial's host, as an index into [`Row::machines`].
     pub machine: usize,
-    /// Median over its VMs, those censored larger than all: infinite when it is one of them.
+    /// Median over the VMs of the trial. A censored VM counts as infinite, so the median may be infinite.
     pub median: f64,
-    /// Mean over its VMs that have a value; `None` when none has.
+    /// Mean over the VMs with a value; `None` if every VM is censored.
     pub mean: Option<f64>,
 }
 
 impl Row {
-    /// Units of analysis: trials with a finite value.
+    /// The number of trials with a finite value: the n of every statistic.
     #[must_use]
     pub fn n(&self) -> usize {
         self.finite(Statistic::Median).len()
     }
 
-    /// Trials of which the median over VMs is censored.
+    /// The number of trials whose median over VMs is censored.
     #[must_use]
     pub fn censored(&self) -> usize {
         self.trials.len() - self.n()
     }
 
-    /// Each trial's value, in trial order: the mean over its VMs for the mean, else their median, infinite when censored.
+    /// The value of each trial, in trial order: for [`Statistic::Mean`] the mean over its VMs, else their median, which is
+    /// infinite if it is censored.
     #[must_use]
     pub fn values(&self, statistic: Statistic) -> Vec<f64> {
         match statistic {
@@ -84,7 +85,7 @@ impl Row {
         }
     }
 
-    /// As [`Self::values`], those of each host by itself.
+    /// Like [`Self::values`], by the name of the host.
     #[must_use]
     pub fn by_machine(&self, statistic: Statistic) -> BTreeMap<&str, Vec<f64>> {
         let mut found: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
@@ -98,13 +99,13 @@ impl Row {
         found
     }
 
-    /// As [`Self::values`], without those that are censored.
+    /// Like [`Self::values`], without censored values.
     #[must_use]
     pub fn finite(&self, statistic: Statistic) -> Vec<f64> {
         self.values(statistic).into_iter().filter(|value| value.is_finite()).collect()
     }
 
-    /// The statistic over trials. `None` without a trial, when it is censored, and for a quantile of fewer than
+    /// The statistic over trials. `None` without a trial, if the statistic is censored, and for a quantile of fewer than
     /// [`smallest_n`] trials.
     #[must_use]
     pub fn statistic(&self, statistic: Statistic) -> Option<f64> {
@@ -117,8 +118,8 @@ impl Row {
         found.filter(|found| found.is_finite())
     }
 
-    /// The interval of the median or another quantile by order statistics; its upper end is infinite when it is censored. `None`
-    /// below the smallest n, and for the mean.
+    /// The order-statistic interval of the median or another quantile; its upper end is infinite if it is censored. `None`
+    /// below [`smallest_n`] trials, and for the mean.
     #[must_use]
     pub fn quantile_interval(&self, statistic: Statistic) -> Option<Interval> {
         match statistic.share()? {
@@ -127,33 +128,33 @@ impl Row {
         }
     }
 
-    /// Median over trials.
+    /// Median over trials; `None` without a trial or if it is censored.
     #[must_use]
     pub fn median(&self) -> Option<f64> {
         self.statistic(Statistic::Median)
     }
 
-    /// Interval of the median; `None` below 6 trials.
+    /// Order-statistic interval of the median; `None` below 6 trials.
     #[must_use]
     pub fn median_interval(&self) -> Option<Interval> {
         self.quantile_interval(Statistic::Median)
     }
 
-    /// Mean over trials.
+    /// Mean over trials; `None` without a trial.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         self.statistic(Statistic::Mean)
     }
 
-    /// VMs that were planned for it.
+    /// The number of VMs that were planned.
     #[must_use]
     pub fn planned(&self) -> usize {
         self.vms + self.missing.values().map(|(count, _)| count).sum::<usize>()
     }
 }
 
-/// Names of the hosts on which each of `rows` has a trial with a value, sorted: those within which they can be compared. One empty
-/// name where a run has but one host; none when there is no such host.
+/// Names of the hosts on which every row of `rows` has a trial with a value, sorted. The rows can be compared within these
+/// hosts. One empty name if the run has a single host; empty if there is no such host.
 #[must_use]
 pub fn shared_machines(rows: &[&Row]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
@@ -168,7 +169,7 @@ pub fn shared_machines(rows: &[&Row]) -> Vec<String> {
     all
 }
 
-/// Names of all hosts of `rows`, sorted.
+/// Names of all hosts of `rows`, sorted, without duplicates.
 #[must_use]
 pub fn machines(rows: &[Row]) -> Vec<&str> {
     let mut all: Vec<&str> = rows.iter().flat_map(|row| &row.machines).map(String::as_str).collect();
@@ -177,7 +178,7 @@ pub fn machines(rows: &[Row]) -> Vec<&str> {
     all
 }
 
-/// Why rows that share no host are not compared: who ran where.
+/// The reason why rows that share no host are not compared, with the hosts of each row.
 #[must_use]
 pub fn no_shared_machine(rows: &[&Row]) -> String {
     let mut places: Vec<String> = (rows.iter())
@@ -190,7 +191,7 @@ pub fn no_shared_machine(rows: &[&Row]) -> String {
     format!("not compared: no host has all of them ({})", places.join("; "))
 }
 
-/// Summarises every cell and metric of the plan, in plan order.
+/// Summarises every cell and metric of the plan, in plan order. Samples of warm-ups and superseded executions are ignored.
 #[must_use]
 pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
     let mut by_key: BTreeMap<(&str, &str), Vec<&Sample>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The results of a run as a tree: metrics, below each the levels of the axes, below these the variants.
+//! The results of a run as a tree (metrics, levels of the axes, variants), and as a list for programs.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use serde::Serialize;
 use crate::samples::Status;
 use crate::stats::mean::coefficient_of_variation;
 use crate::stats::median::Interval;
-use crate::summary::{Row, refused};
+use crate::summary::{Row, first_row_without_values};
 
-/// Columns of the tree. What a narrow terminal leaves out first stands behind.
+/// Columns of the tree, with the rank that decides which of them a narrow terminal leaves out first.
 const COLUMNS: [Column; 8] = [
     Column::left("metric, cell", 0),
     Column::right("median", 0),
@@ -26,9 +26,12 @@ const COLUMNS: [Column; 8] = [
     Column::left("missing", 0),
 ];
 
-/// The tree as text.
+/// The results as a tree that fits `room`.
+///
+/// A cell without a value has no statistics but the number of its VMs by status. The column `missing` is there only if a
+/// cell with values has VMs without one.
 #[must_use]
-pub fn text(plan: &Plan, rows: &[Row], room: Room) -> String {
+pub fn render_tree(plan: &Plan, rows: &[Row], room: Room) -> String {
     let mut lines = Vec::new();
     let one_variant = plan.cells.iter().all(|cell| cell.variant == plan.cells[0].variant);
     let shown: Vec<&Row> = rows.iter().filter(|row| row.planned() > 0).collect();
@@ -37,40 +40,40 @@ pub fn text(plan: &Plan, rows: &[Row], room: Room) -> String {
             .filter_map(|cell| {
                 Some((cell, *shown.iter().find(|row| row.cell == cell.id && row.metric == metric.name)?))
             })
-            .filter(|(_, row)| refused(rows, row).is_none())
+            .filter(|(_, row)| first_row_without_values(rows, row).is_none())
             .collect();
         if !own.is_empty() {
             lines.push(vec![metric.name.clone()]);
             branch(&mut lines, &axes(plan), &own, "", one_variant);
         }
     }
-    // A cell of which every metric is missing for one reason stands once.
+    // A cell without any value, for one reason, is one line and not one for each metric.
     let none: Vec<(&Cell, &Row)> = (plan.cells.iter())
         .filter_map(|cell| Some((cell, *shown.iter().find(|row| row.cell == cell.id)?)))
-        .filter(|(_, row)| refused(rows, row).is_some())
+        .filter(|(_, row)| first_row_without_values(rows, row).is_some())
         .collect();
     if !none.is_empty() {
         lines.push(vec!["every metric".to_owned()]);
         branch(&mut lines, &axes(plan), &none, "", one_variant);
     }
-    let (text, left_out) = fitted(&COLUMNS, &lines, room.table);
+    let is_partial = lines.iter().any(|line| line.last().is_some_and(|missing| line.len() > 1 && !missing.is_empty()));
+    let columns = if is_partial { &COLUMNS[..] } else { &COLUMNS[..COLUMNS.len() - 1] };
+    let (text, left_out) = fitted(columns, &lines, room.table);
     text + &room.left_out(&left_out)
 }
 
-/// The axes that make branches: those with several levels, but for `variant`, which makes the leaves.
+/// The axes that are branches of the tree: those with several levels, except `variant`, whose levels are the leaves.
 fn axes(plan: &Plan) -> Vec<&str> {
     let several = plan.axes.iter().filter(|axis| axis.levels.len() > 1 && axis.name != "variant");
     several.map(|axis| axis.name.as_str()).collect()
 }
 
-/// The rows below one branch of the tree.
+/// Adds the lines of `rows`, which are below one branch of the tree; `before` is the drawing in front of them.
 fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], before: &str, one_variant: bool) {
     let Some((axis, deeper)) = axes.split_first() else {
         for (at, (cell, row)) in (1..).zip(rows) {
             let (own, _) = drawn(before, at == rows.len());
-            let mut line = vec![own + &cell.variant];
-            line.extend(cells(row));
-            lines.push(line);
+            lines.push(leaf(own + &cell.variant, row));
         }
         return;
     };
@@ -85,22 +88,19 @@ fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], b
     let last = levels.len();
     for (at, (level, below)) in (1..).zip(levels) {
         let (own, next) = drawn(before, at == last);
-        let mut line = vec![format!("{own}{axis} {level}")];
+        let name = format!("{own}{axis} {level}");
         match below.as_slice() {
-            // Where there is but one variant its name says nothing.
-            [(_, row)] if deeper.is_empty() && one_variant => {
-                line.extend(cells(row));
-                lines.push(line);
-            }
+            // The name of the only variant would repeat on every line.
+            [(_, row)] if deeper.is_empty() && one_variant => lines.push(leaf(name, row)),
             below => {
-                lines.push(line);
+                lines.push(vec![name]);
                 branch(lines, deeper, below, &next, one_variant);
             }
         }
     }
 }
 
-/// What stands before an entry of the tree, and before what is below it.
+/// The drawing in front of an entry of the tree, and in front of the entries below it.
 fn drawn(before: &str, last: bool) -> (String, String) {
     if last {
         (format!("{before}\u{2570}\u{2500} "), format!("{before}   "))
@@ -109,19 +109,32 @@ fn drawn(before: &str, last: bool) -> (String, String) {
     }
 }
 
-/// A row's columns.
-fn cells(row: &Row) -> [String; 7] {
+/// The cells of a row of the tree; one cell for a row without a value.
+fn leaf(name: String, row: &Row) -> Vec<String> {
+    if row.vms == 0 && row.censored() == 0 {
+        let vms = |count: usize| if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") };
+        let counts: Vec<String> =
+            row.missing.iter().map(|(status, (count, _))| format!("{} {}", vms(*count), status.text())).collect();
+        return vec![format!("{name}: no value ({})", counts.join(", "))];
+    }
+    let mut line = vec![name];
+    line.extend(columns(row));
+    line
+}
+
+/// The columns of a row with values, except the first.
+fn columns(row: &Row) -> [String; 7] {
     let show = |value: Option<f64>| match value {
         Some(value) if row.unit == "1" => format!("{value:.1}"),
         Some(value) => format!("{value:.2} {}", row.unit),
         None => "-".to_owned(),
     };
-    let none = || if row.n() < 6 { "n < 6".to_owned() } else { "-".to_owned() };
+    let no_interval = || if row.n() < 6 { "n < 6".to_owned() } else { "-".to_owned() };
     let missing: Vec<String> =
         row.missing.iter().map(|(status, (count, _))| format!("{count} {}", status.text())).collect();
     [
         show(row.median()),
-        row.median_interval().map_or_else(none, |i| format!("{:.2} to {:.2}", i.low, i.high)),
+        row.median_interval().map_or_else(no_interval, |i| format!("{:.2} to {:.2}", i.low, i.high)),
         show(row.mean()),
         coefficient_of_variation(&row.values(Statistic::Mean))
             .map_or_else(|| "-".to_owned(), |cv| format!("{:.2} %", cv * 100.0)),
@@ -131,18 +144,15 @@ fn cells(row: &Row) -> [String; 7] {
     ]
 }
 
-/// A cell and metric of the summary, for a program to read.
+/// The statistics of a metric in a cell, as `microbench analyze --json` prints them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CellResult {
-    /// The cell.
     pub cell: String,
-    /// The variant's label.
     pub label: String,
-    /// The metric.
     pub metric: String,
     /// Unit of every value.
     pub unit: String,
-    /// Where it executed.
+    /// `None` if no trial was executed.
     pub host: Option<HostKind>,
     /// Trials with a value.
     pub n: usize,
@@ -150,28 +160,27 @@ pub struct CellResult {
     pub vms: usize,
     /// Median over trials.
     pub median: Option<f64>,
-    /// Its interval by order statistics; an end that is not finite is `null`.
+    /// Order-statistic interval of the median; an end that is not finite is `null`. `None` below 6 trials.
     pub median_interval: Option<Interval>,
     /// Mean over trials.
     pub mean: Option<f64>,
-    /// Standard deviation over mean.
+    /// Standard deviation divided by the mean.
     pub coefficient_of_variation: Option<f64>,
-    /// VMs without a value by status, and the first reason of each.
+    /// VMs without a value, by status.
     pub missing: BTreeMap<&'static str, Missing>,
 }
 
-/// VMs without a value.
+/// VMs without a value, of one status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// How many.
     pub vms: usize,
-    /// The first one's reason.
+    /// The reason of the first of them.
     pub reason: String,
 }
 
-/// The rows, for a program to read.
+/// The rows of cells and metrics for which VMs were planned.
 #[must_use]
-pub fn results(rows: &[Row]) -> Vec<CellResult> {
+pub fn cell_results(rows: &[Row]) -> Vec<CellResult> {
     let missing = |(status, (vms, reason)): (&Status, &(usize, String))| {
         (status.text(), Missing { vms: *vms, reason: reason.clone() })
     };

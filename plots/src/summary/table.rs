@@ -1,4 +1,4 @@
-//! The summary as a table: `summary.csv`, whose columns `schema.rs` describes.
+//! The summary as a table, `summary.csv`. `schema.rs` describes its columns.
 
 use std::path::Path;
 
@@ -12,18 +12,18 @@ use super::{LEVEL, Row};
 use crate::Error;
 use crate::file::write;
 use crate::samples::Status;
-use crate::stats::ascending::Ascending;
 use crate::stats::bca;
-use crate::stats::drift::{Drift, drift_of};
+use crate::stats::drift::{Drift, drift_of_sorted};
 use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
 use crate::stats::median::Interval;
 use crate::stats::outlier::{Outliers, outliers};
 use crate::stats::quantile::smallest_n;
+use crate::stats::sorted::Sorted;
 
-/// The quantiles beside the median.
+/// The quantiles in addition to the median, with the prefix of their columns.
 const TAILS: [(&str, Statistic); 3] = [("p90", Statistic::P90), ("p95", Statistic::P95), ("p99", Statistic::P99)];
 
-/// The statistics of one row.
+/// The statistics of one row of the table.
 #[derive(Clone, Debug)]
 struct Numbers {
     n: usize,
@@ -43,8 +43,8 @@ struct Numbers {
 impl Numbers {
     fn of(row: &Row, seed: u64) -> Self {
         let (medians, means) = (&row.values(Statistic::Median), &row.values(Statistic::Mean));
-        let all = Ascending::of(medians);
-        // Infinite values are the last ones.
+        let all = Sorted::of(medians);
+        // Censored values are infinite and sort last.
         let finite = all.values().partition_point(|value| value.is_finite());
         let least = |p: f64| smallest_n(p, LEVEL).is_some_and(|least| medians.len() >= least);
         let is_finite = |value: &f64| value.is_finite();
@@ -52,14 +52,14 @@ impl Numbers {
             true => all.outliers(),
             false => outliers(&all.values()[..finite]),
         };
-        // One VM a trial: both are the same.
+        // With one VM in each trial, medians and means are the same values.
         let severe = if medians == means { of_finite.severe } else { outliers(means).severe };
         Self {
             n: finite,
             median: all.median().filter(is_finite),
             median_interval: all.median_interval(LEVEL),
             mean: mean(means).filter(is_finite),
-            mean_interval: bca::interval_of(means, severe, LEVEL, seed, 0),
+            mean_interval: bca::interval_with_outliers(means, severe, LEVEL, seed, 0),
             deviation: standard_deviation(means),
             variation: coefficient_of_variation(means),
             min: all.values().first().copied().filter(is_finite),
@@ -70,15 +70,15 @@ impl Numbers {
                 (value, all.quantile_interval(p, LEVEL))
             }),
             outliers: of_finite,
-            drift: drift_of(medians, &all),
+            drift: drift_of_sorted(medians, &all),
         }
     }
 }
 
-/// Writes `summary.csv` into `run`. `seed` is that of the intervals' resamples.
+/// Writes `summary.csv` into the directory `run`. `seed` seeds the bootstrap of the means' intervals.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// If the file cannot be written.
 pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
     let path = run.join("summary.csv");
     let refused = |source| Error::Table { path: path.clone(), cause: source };
@@ -88,9 +88,9 @@ pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
     write(&path, &bytes)
 }
 
-/// The rows as a table; `schema.rs` says what its columns are.
+/// The rows as a table with the columns of [`SUMMARY`](crate::schema::SUMMARY).
 pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<DataFrame> {
-    // Each sorts its values once, side by side.
+    // Rows are computed in parallel; each sorts its values once.
     let numbers: Vec<Numbers> = rows.par_iter().map(|row| Numbers::of(row, seed)).collect();
     let text = |name: &str, of: &dyn Fn(&Row) -> String| -> Column {
         Series::new(name.into(), rows.iter().map(of).collect::<Vec<_>>()).into()

@@ -4,7 +4,7 @@ use microbench_formats::claim::Comparison;
 use microbench_formats::plan::Plan;
 
 use super::{Cell, Column, Table, host_sentence};
-use crate::claim::{Verdict, number};
+use crate::claim::{Verdict, format_number};
 
 pub(super) fn table(plan: &Plan, verdicts: &[Verdict]) -> Table {
     let mut table = Table {
@@ -56,17 +56,17 @@ fn claim_row(table: &mut Table, verdict: &Verdict) -> Vec<Cell> {
         Cell::Text(verdict.claim.text.trim().to_owned()),
         Cell::Missing { text: verdict.outcome.to_string(), mark },
         text_or(
-            verdict.value.map_or_else(String::new, |value| format!("{kind}{}{unit}", number(value))),
+            verdict.value.map_or_else(String::new, |value| format!("{kind}{}{unit}", format_number(value))),
             "not measured",
         ),
         text_or(
             verdict.interval.as_ref().map_or_else(String::new, |(interval, _)| {
-                format!("{} to {}{unit}", number(interval.low), number(interval.high))
+                format!("{} to {}{unit}", format_number(interval.low), format_number(interval.high))
             }),
             "no interval",
         ),
         text_or(n.join(" and "), "0"),
         text_or(verdict.expectation(), "not stated"),
-        text_or(verdict.claim.published.map_or_else(String::new, number), "no number"),
+        text_or(verdict.claim.published.map_or_else(String::new, format_number), "no number"),
     ]
 }

@@ -7,7 +7,7 @@ use microbench_formats::plan::Plan;
 
 use super::{Cell as TableCell, Column, Table, decimals_of, definition_sentence, host_sentence};
 use crate::figure::cells::{level_label, missing_note};
-use crate::samples::{Status, said};
+use crate::samples::{Status, status_and_reason};
 use crate::stats::median::MEDIAN_INTERVAL_FROM;
 use crate::summary::Row;
 
@@ -145,7 +145,7 @@ fn axis_heading(axis: &str) -> String {
 /// Index of the footnote on the missing values of a row; `None` if no value is missing.
 pub(super) fn missing_footnote(table: &mut Table, row: &Row) -> Option<usize> {
     let why = |(status, (count, reason)): (&Status, &(usize, String))| {
-        let reason: String = said(*status, reason).chars().take(REASON).collect();
+        let reason: String = status_and_reason(*status, reason).chars().take(REASON).collect();
         if *count == row.planned() { reason } else { format!("{count} of {} VMs {reason}", row.planned()) }
     };
     let text = row.missing.iter().map(why).collect::<Vec<_>>().join("; ");

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use microbench_formats::host::HostKind;
 
-use crate::analyze::Loaded;
+use crate::analyze::AnalyzedRun;
 use crate::file::write;
 use crate::run::Run;
 use crate::summary::Row;
@@ -139,7 +139,7 @@ impl Table {
 /// # Ok::<(), microbench_plots::Error>(())
 /// ```
 pub fn save(run: &Path) -> Result<Vec<PathBuf>, Error> {
-    let Loaded { run: Run { plan, .. }, samples, rows } = crate::analyze::loaded(run)?;
+    let AnalyzedRun { run: Run { plan, .. }, samples, rows } = AnalyzedRun::load(run)?;
     let verdicts = claim::judge(&plan, &rows);
     let mut tables = vec![summary::table(&plan, &rows)];
     tables.extend(plan.metrics.iter().filter_map(|metric| metric::table(&plan, &rows, metric)));

@@ -13,7 +13,7 @@ use crate::claim::{self, Verdict};
 use crate::figure::Data;
 use crate::figure::cells::{self, Place, level_label};
 use crate::latex::escape;
-use crate::samples::said;
+use crate::samples::status_and_reason;
 use crate::summary::Row;
 
 /// The head of the file: instructions for use, and the definitions of the macros.
@@ -123,7 +123,7 @@ impl Macros {
         for verdict in verdicts {
             let name = &verdict.claim.name;
             let reason = || if verdict.remark.is_empty() { "no data".to_owned() } else { verdict.remark.clone() };
-            let number = |value: Option<f64>| value.map(claim::number).ok_or_else(reason);
+            let number = |value: Option<f64>| value.map(claim::format_number).ok_or_else(reason);
             let interval = verdict.interval.as_ref().map(|(interval, _)| interval);
             let n: Vec<String> = verdict.n.iter().map(ToString::to_string).collect();
             for (field, value) in [
@@ -133,7 +133,7 @@ impl Macros {
                 ("high", number(interval.map(|interval| interval.high))),
                 ("n", if n.is_empty() { Err(reason()) } else { Ok(n.join(" and ")) }),
                 ("unit", Ok(escape(&verdict.unit))),
-                ("published", verdict.claim.published.map(claim::number).ok_or_else(|| "no number".to_owned())),
+                ("published", verdict.claim.published.map(claim::format_number).ok_or_else(|| "no number".to_owned())),
             ] {
                 self.field("claims", name, field, &value);
             }
@@ -189,7 +189,7 @@ fn fields(
 ) -> Vec<(&'static str, Field)> {
     let reason = || {
         let first = rows.iter().find_map(|row| row.missing.iter().next());
-        first.map_or_else(|| "not planned".to_owned(), |(status, (_, reason))| said(*status, reason))
+        first.map_or_else(|| "not planned".to_owned(), |(status, (_, reason))| status_and_reason(*status, reason))
     };
     let interval_reason =
         || if rows.iter().all(|row| row.n() == 0) { reason() } else { "too few trials for an interval".to_owned() };

@@ -6,7 +6,7 @@ use microbench_formats::statistic::Statistic;
 use super::{Cell, Column, Table, decimals, decimals_of, definition_sentence, host_sentence, metric};
 use crate::samples::Status;
 use crate::stats::mean::coefficient_of_variation;
-use crate::summary::{Row, refused};
+use crate::summary::{Row, first_row_without_values};
 
 pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {
     let mut table = Table {
@@ -34,7 +34,7 @@ pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {
         let own: Vec<&Row> = rows.iter().filter(|row| row.metric == planned.name && row.planned() > 0).collect();
         let digits = decimals_of(&own);
         for row in own {
-            let whole = refused(rows, row);
+            let whole = first_row_without_values(rows, row);
             if whole.is_some_and(|first| first.metric != row.metric) {
                 continue;
             }

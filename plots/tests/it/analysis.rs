@@ -83,20 +83,20 @@ fn levels_beyond_the_limit_have_the_status_beyond_limit() {
         analyze(run.folder()).unwrap().journal
     };
     records.extend(fail(of("fc/1")[0], FailureReason::Exited, "gone"));
-    assert!(limit::beyond(&run.plan, &write(&records)).is_empty(), "the level has not ended");
+    assert!(limit::cells_beyond_limit(&run.plan, &write(&records)).is_empty(), "the level has not ended");
     records.extend(fail(of("fc/1")[1], FailureReason::Exited, "gone"));
-    let reason = "beyond the limit: of 1 VM 100.0 % failed, and `failures` is 50.0 %";
-    let beyond = limit::beyond(&run.plan, &write(&records));
+    let reason = "beyond the limit: 100.0 % of 1 VM failed (`failures` is 50.0 %)";
+    let beyond = limit::cells_beyond_limit(&run.plan, &write(&records));
     assert_eq!(beyond.into_iter().collect::<Vec<_>>(), [("fc/10".to_owned(), reason.to_owned())]);
     for trial in of("fc/10") {
         records.extend(fail(trial, FailureReason::BeyondLimit, reason));
     }
     let journal = write(&records);
     assert_eq!(
-        limit::said(&run.plan, &journal),
+        limit::describe_sweeps(&run.plan, &journal),
         [
-            "QEMU host CPU: as far as 10 VMs at once, the last level; no limit was met",
-            "Firecracker: of 1 VM 100.0 % failed, and `failures` is 50.0 %; the level beyond is not run",
+            "QEMU host CPU: up to 10 VMs at once, the last level; no limit was exceeded",
+            "Firecracker: 100.0 % of 1 VM failed (`failures` is 50.0 %); the next level is not run",
             "Firecracker T2: no level has ended, or this host cannot run it",
         ]
     );

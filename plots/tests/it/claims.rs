@@ -75,7 +75,7 @@ fn a_claim_with_one_trial_is_inconclusive() {
     let (_, analysis) = judged(1, vec![claim("more", ratio, Some(1.0), None)]);
     let verdict = &analysis.verdicts[0];
     assert_eq!((verdict.outcome, verdict.interval), (Outcome::Inconclusive, None));
-    assert!(verdict.remark.contains("no interval below 3 trials"), "{}", verdict.remark);
+    assert!(verdict.remark.contains("an interval needs 3 trials of each cell"), "{}", verdict.remark);
 }
 
 #[test]

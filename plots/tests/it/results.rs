@@ -2,7 +2,7 @@
 
 use microbench_formats::direction::Better;
 use microbench_formats::terminal::Room;
-use microbench_plots::sentence::{Says, sentences};
+use microbench_plots::sentence::{Finding, sentences};
 use microbench_plots::summary::results;
 use microbench_plots::{analyze, hint, sentence};
 
@@ -12,7 +12,7 @@ use crate::support::Run;
 fn results_tree_fits_the_terminal_width() {
     let run = Run::new(10, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
-    let of = |room| results::text(&analysis.plan, &analysis.summary, room);
+    let of = |room| results::render_tree(&analysis.plan, &analysis.summary, room);
     insta::assert_snapshot!("tree", of(Room::ANY));
     for columns in [40, 60, 80] {
         let text = of(Room::of(columns));
@@ -31,13 +31,17 @@ fn sentences_compare_variants_only_with_an_interval() {
         sentences(&analysis.plan, &analysis.summary)
     };
     let said = of(10);
-    assert!(said.iter().all(|sentence| sentence.says == Says::Differs), "{said:?}");
-    insta::assert_snapshot!("sentences", sentence::text(&said, "RUN", Room::ANY));
+    assert!(said.iter().all(|sentence| sentence.finding == Finding::Differs), "{said:?}");
+    insta::assert_snapshot!("sentences", sentence::render(&said, "RUN", Room::ANY));
     let withheld = of(2);
-    assert!(withheld.iter().all(|sentence| sentence.says == Says::Withheld), "{withheld:?}");
-    insta::assert_snapshot!("sentences withheld", sentence::text(&withheld, "RUN", Room::ANY));
+    assert!(withheld.iter().all(|sentence| sentence.finding == Finding::Withheld), "{withheld:?}");
+    insta::assert_snapshot!("sentences withheld", sentence::render(&withheld, "RUN", Room::ANY));
     let few = of(4);
-    assert!(few.iter().all(|one| one.says == Says::Differs && one.text.contains("takes trials for normal")), "{few:?}");
+    assert!(
+        few.iter()
+            .all(|one| one.finding == Finding::Differs && one.text.contains("assumes normally distributed trials")),
+        "{few:?}"
+    );
 }
 
 #[test]
@@ -79,7 +83,7 @@ fn equal_values_show_no_difference() {
     run.write_journal(&records);
     let analysis = analyze(run.folder()).unwrap();
     let said = sentences(&analysis.plan, &analysis.summary);
-    assert!(!said.is_empty() && said.iter().all(|one| one.says == Says::NoDifferenceShown), "{said:?}");
+    assert!(!said.is_empty() && said.iter().all(|one| one.finding == Finding::NoDifferenceShown), "{said:?}");
     assert!(
         said[0].text.starts_with("no difference shown in kernel boot of Firecracker and QEMU host CPU"),
         "{}",

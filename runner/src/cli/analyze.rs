@@ -1,4 +1,4 @@
-//! A run's samples and summary: made, and said in words or as JSON.
+//! `microbench analyze`: the samples and the summary of a run, or the pooled summary of several runs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,13 +17,13 @@ use microbench_plots::hint::{self, Hint};
 use microbench_plots::journal::UNISOLATED;
 use microbench_plots::sentence::{self, Sentence};
 use microbench_plots::stats::median::Interval;
-use microbench_plots::summary::results::{CellResult, results};
-use microbench_plots::{Analysis, claim, many, summary};
+use microbench_plots::summary::results::{CellResult, cell_results};
+use microbench_plots::{Analysis, claim, pooled, summary};
 use serde::Serialize;
 
 use super::store::{print_json, print_text};
 
-/// What an analysis found, as JSON has it.
+/// The output of `analyze RUN --json`.
 #[derive(Serialize)]
 struct Report<'a> {
     run: String,
@@ -40,7 +40,7 @@ struct Report<'a> {
     torn_line: Option<usize>,
 }
 
-/// A hint in words.
+/// A hint with its text.
 #[derive(Serialize)]
 struct HintReport<'a> {
     hint: &'a Hint,
@@ -60,7 +60,7 @@ struct ClaimReport<'a> {
     remark: &'a str,
 }
 
-/// Makes samples and summary of a run's journal, and prints what they say.
+/// Writes the samples and the summary of a run from its journal, and prints the results.
 pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<ExitCode> {
     let run = Directory::open(given)?;
     let analysis = microbench_plots::analyze(run.path())?;
@@ -80,7 +80,7 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
             unisolated: analysis.journal.unisolated(),
             values: analysis.values,
             missing: analysis.missing,
-            results: results(&analysis.summary),
+            results: cell_results(&analysis.summary),
             sentences,
             hints: hints.collect(),
             claims: claims(&analysis),
@@ -88,39 +88,39 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
         });
     }
     let room = Stream::Out.room();
-    let mut out = summary::text(&analysis.plan, &analysis.summary, &analysis.journal, room);
-    let mut say = |line: &str| {
+    let mut out = summary::render(&analysis.plan, &analysis.summary, &analysis.journal, room);
+    let mut push = |line: &str| {
         out.push_str(&wrapped_to(room.words, line, 4));
         out.push('\n');
     };
     if let Some(why) = analysis.journal.unisolated() {
-        say(&format!("{UNISOLATED}: {why}"));
+        push(&format!("{UNISOLATED}: {why}"));
     }
     for identity in &identities {
-        say(&identity.line());
+        push(&identity.line());
         let measured = |metric: &str| analysis.plan.metrics.iter().any(|own| own.name == metric);
         match Noise::of_host(&identity.fingerprint) {
-            Some(noise) => say(&noise.line(measured)),
-            None => say("noise floor of this host: not measured (`microbench selftest aa STUDY` does)"),
+            Some(noise) => push(&noise.line(measured)),
+            None => push("noise floor of this host: not measured; `microbench selftest aa STUDY` measures it"),
         }
     }
     if detail {
-        out.push_str(&format!("\n{}\n", summary::detail(&analysis.summary, analysis.plan.seed, room)));
+        out.push_str(&format!("\n{}\n", summary::render_detail(&analysis.summary, analysis.plan.seed, room)));
     }
-    out.push_str(&format!("{} samples, {} missing (samples.csv says why)\n", analysis.values, analysis.missing));
-    let verdicts = if analysis.verdicts.is_empty() { String::new() } else { claim::text_in(&analysis.verdicts, room) };
-    for text in [verdicts, sentence::text(&sentences, &named, room), hint::text(&hints, &named, host, room)] {
+    out.push_str(&format!("{} samples, {} missing (reasons: samples.csv)\n", analysis.values, analysis.missing));
+    let verdicts = if analysis.verdicts.is_empty() { String::new() } else { claim::render(&analysis.verdicts, room) };
+    for text in [verdicts, sentence::render(&sentences, &named, room), hint::render(&hints, &named, host, room)] {
         if !text.is_empty() {
             out.push_str(&format!("\n{text}"));
         }
     }
     if let Some(line) = analysis.journal.torn {
-        out.push_str(&format!("the journal's last line ({line}) was cut off and does not count\n"));
+        out.push_str(&format!("the journal's last line ({line}) is torn and is ignored\n"));
     }
     print_text(&out)
 }
 
-/// The hosts in a line; `None` where none was recorded.
+/// The hosts as one line; `None` if no host is recorded.
 fn machine(identities: &[Identity]) -> Option<String> {
     let lines: Vec<String> = identities.iter().map(Identity::line).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
@@ -140,35 +140,37 @@ fn claims(analysis: &Analysis) -> Vec<ClaimReport<'_>> {
         .collect()
 }
 
-/// What an analysis of many runs found, as JSON has it.
+/// The output of `analyze` with several runs and `--json`.
 #[derive(Serialize)]
-struct ManyReport {
+struct PooledReport {
     files: Vec<String>,
     left_out: Vec<String>,
-    results: Vec<many::Pooled>,
+    results: Vec<pooled::PooledRow>,
 }
 
-/// Whether `given` is no run but a file of samples, or a pattern.
-pub(super) fn is_many(given: &Path) -> bool {
+/// Whether `given` is a table of samples or a glob pattern instead of a run.
+pub(super) fn is_table_or_pattern(given: &Path) -> bool {
     let text = given.to_string_lossy();
     text.contains(['*', '?', '[']) || given.extension().is_some_and(|end| end == "parquet")
 }
 
-/// Summarises the samples of many runs, each once: a shard that is there in a merged run as well is left out.
-pub(super) fn many(given: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
+/// Prints the pooled summary of several runs. A shard is left out if a merged run among them contains it.
+pub(super) fn analyze_pooled(given: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
     let mut files = Vec::new();
     for given in given {
-        if !is_many(given) {
+        if !is_table_or_pattern(given) {
             files.push(Directory::open(given)?.path().join("samples.parquet"));
             continue;
         }
         let pattern = given.display().to_string();
-        let wrong = || {
-            Code::NotAnalysed.says(format!("{pattern} names no file: what `analyze RUN` leaves is RUN/samples.parquet"))
+        let not_found = || {
+            Code::NotAnalysed
+                .says(format!("no file matches {pattern}; `microbench analyze RUN` writes RUN/samples.parquet"))
         };
-        let found = glob::glob(&pattern).with_context(|| Code::BadValue.says(format!("{pattern} is no pattern")))?;
+        let found = glob::glob(&pattern)
+            .with_context(|| Code::BadValue.says(format!("{pattern} is not a valid glob pattern")))?;
         let found: Vec<PathBuf> = found.filter_map(Result::ok).collect();
-        anyhow::ensure!(!found.is_empty(), wrong());
+        anyhow::ensure!(!found.is_empty(), not_found());
         files.extend(found.into_iter().map(|path| if path.is_dir() { path.join("samples.parquet") } else { path }));
     }
     let files = files.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
@@ -183,16 +185,16 @@ pub(super) fn many(given: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
         folder(path).is_some_and(|run| run.shard().is_ok_and(|shard| shard.is_some()) && merged.contains(&run.name()))
     };
     let (left_out, files): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(is_part);
-    let results = many::pooled(&files)?;
+    let results = pooled::pool(&files)?;
     let named = |files: &[PathBuf]| files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
     if json {
-        return print_json(&ManyReport { files: named(&files), left_out: named(&left_out), results });
+        return print_json(&PooledReport { files: named(&files), left_out: named(&left_out), results });
     }
     let room = Stream::Out.room();
-    let mut out = format!("{} files of samples", files.len());
+    let mut out = format!("{} table{} of samples", files.len(), if files.len() == 1 { "" } else { "s" });
     if !left_out.is_empty() {
-        out.push_str(&format!("; {} of shards that are there in a merged run are left out", left_out.len()));
+        out.push_str(&format!("; {} of shards left out, because a merged run contains them", left_out.len()));
     }
-    out.push_str(&format!("\n{}", many::text(&results, room)));
+    out.push_str(&format!("\n{}", pooled::render(&results, room)));
     print_text(&out)
 }

@@ -1,4 +1,4 @@
-//! Two runs, or the variants of one, side by side; a run against a reference.
+//! `microbench compare` and `microbench verify`: two runs, the variants of one run, or a run and its reference.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,14 +27,14 @@ enum Output {
     Json,
 }
 
-/// What the gate of `compare` lets pass.
+/// The rule of `compare --gate`.
 #[derive(Clone, Copy, Debug)]
 struct GateRule {
     margin: f64,
     allow_missing: bool,
 }
 
-/// What `compare` is asked, as the command line has it.
+/// The arguments of `compare`.
 #[derive(Debug)]
 pub(super) struct CompareArguments {
     pub(super) a: PathBuf,
@@ -60,12 +60,16 @@ fn compare_runs(
 ) -> anyhow::Result<ExitCode> {
     let (a, b) = (Directory::open(a)?, Directory::open(b)?);
     let (first, second) = (Loaded::new(&a)?, Loaded::new(&b)?);
-    compare::check([first.kind(), second.kind()], [first.host.as_ref(), second.host.as_ref()], across_hosts)?;
+    compare::check_comparable(
+        [first.kind(), second.kind()],
+        [first.host.as_ref(), second.host.as_ref()],
+        across_hosts,
+    )?;
     // Two runs of one host each, whose fingerprints say that they compare.
     let pooled = across_hosts || [&first, &second].iter().all(|run| summary::machines(&run.rows).len() <= 1);
     let plan = &second.plan;
     let settings = Settings { seed: plan.seed, family: plan.family.clone(), pooled, ..settings };
-    let pairs = compare::between(&first.plan, plan);
+    let pairs = compare::pairs_of_plans(&first.plan, plan);
     let found = compare::compare(first.side(), second.side(), &pairs, &settings);
     conclude(&found, [&a.name(), &b.name()], &plan.title, &settings, output, gate)
 }
@@ -84,14 +88,17 @@ fn compare_variants(
     variants.dedup();
     let baseline = baseline.or(variants.first().copied()).unwrap_or_default();
     if !variants.contains(&baseline) {
-        bail!(Code::NoSuchVariant.says(format!("the run has no variant {baseline}; it has {}", variants.join(", "))));
+        bail!(
+            Code::NoSuchVariant
+                .says(format!("the run has no variant {baseline}; its variants: {}", variants.join(", ")))
+        );
     }
     let settings = Settings { seed: plan.seed, family: plan.family.clone(), ..settings };
-    let found = compare::within(run.side(), baseline, &settings);
+    let found = compare::compare_with_baseline(run.side(), baseline, &settings);
     conclude(&found, [baseline, "each cell's variant"], &plan.title, &settings, output, gate)
 }
 
-/// A run as it is compared.
+/// A run with everything that a comparison needs.
 struct Loaded {
     plan: Plan,
     rows: Vec<summary::Row>,
@@ -101,8 +108,8 @@ struct Loaded {
 
 impl Loaded {
     fn new(run: &Directory) -> anyhow::Result<Self> {
-        let host = microbench_plots::host(run.path())?;
-        let microbench_plots::Loaded { run: opened, rows, .. } = microbench_plots::loaded(run.path())?;
+        let host = microbench_plots::read_host(run.path())?;
+        let microbench_plots::AnalyzedRun { run: opened, rows, .. } = microbench_plots::AnalyzedRun::load(run.path())?;
         let journal = opened.journal()?;
         let plan = opened.plan;
         if journal.unisolated().is_some() {
@@ -121,7 +128,7 @@ impl Loaded {
     }
 }
 
-/// Prints a comparison, and judges the gate: exit code 4 when it does not pass.
+/// Prints a comparison and evaluates the gate: exit code 4 if it does not pass.
 fn conclude(
     found: &[Comparison],
     sides: [&str; 2],
@@ -130,12 +137,12 @@ fn conclude(
     output: Output,
     gate: Option<GateRule>,
 ) -> anyhow::Result<ExitCode> {
-    if !compare::is_common(found) {
+    if !compare::have_common_metric(found) {
         return Err(compare::Refusal::Nothing.into());
     }
     match output {
         Output::Text { detail } => {
-            print_text(&compare::text_in(found, sides, title, settings, detail, Stream::Out.room()))?;
+            print_text(&compare::render(found, sides, title, settings, detail, Stream::Out.room()))?;
         }
         Output::Json => outln!("{}", serde_json::to_string_pretty(found)?)?,
     }
@@ -150,7 +157,7 @@ fn conclude(
     Ok(if gate.passes() { ExitCode::SUCCESS } else { ExitCode::from(exit::GATE) })
 }
 
-/// What `verify` found, as JSON has it.
+/// The output of `verify --json`.
 #[derive(Serialize)]
 struct VerifyReport<'a> {
     run: String,
@@ -159,11 +166,11 @@ struct VerifyReport<'a> {
     claims: &'a [claim::Confirmation],
 }
 
-/// Prints both runs' verdicts on each claim of the reference. The exit code is 1 when one differs.
+/// Prints both runs' verdicts on each claim of the reference. The exit code is 1 if a verdict differs.
 pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let (run, reference) = (Directory::open(run)?, Directory::open(against)?);
     let judge = |run: &Directory| -> anyhow::Result<_> {
-        let loaded = microbench_plots::loaded(run.path())?;
+        let loaded = microbench_plots::AnalyzedRun::load(run.path())?;
         Ok(claim::judge(&loaded.run.plan, &loaded.rows))
     };
     let (here, there) = (judge(&run)?, judge(&reference)?);
@@ -172,12 +179,12 @@ pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<E
     if json {
         print_json(&VerifyReport { run: run.name(), against: reference.name(), same, claims: &checks })?;
     } else {
-        print_text(&claim::confirmations(&checks, &reference.name(), &run.name(), Stream::Out.room()))?;
+        print_text(&claim::render_confirmations(&checks, &reference.name(), &run.name(), Stream::Out.room()))?;
     }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Compares two runs, or the variants of one.
+/// Compares two runs, or the variants of one run.
 pub(super) fn compare(arguments: CompareArguments) -> anyhow::Result<ExitCode> {
     let CompareArguments { a, b, baseline, margin, means, detail, json, gate, allow_missing, across_hosts } = arguments;
     let statistic = if means { Statistic::Mean } else { Statistic::Median };

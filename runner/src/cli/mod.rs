@@ -167,8 +167,8 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             machine::doctor(&study, json, tune, restore, root.as_deref())
         }
         Action::Analyze { runs, detail, json } => match runs.as_slice() {
-            [run] if !analyze::is_many(run) => analyze::analyze(run, detail, json),
-            several => analyze::many(several, json),
+            [run] if !analyze::is_table_or_pattern(run) => analyze::analyze(run, detail, json),
+            several => analyze::analyze_pooled(several, json),
         },
         Action::Import { study, table, mapping, out, json } => {
             let Some(table) = table else {

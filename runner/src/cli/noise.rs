@@ -10,6 +10,7 @@ use microbench::store::noise::Noise;
 use microbench_formats::code::Code;
 use microbench_formats::statistic::Statistic;
 use microbench_measure::out;
+use microbench_measure::terminal::screen::Stream;
 use microbench_plots::{compare, noise, samples};
 use microbench_study::plan;
 
@@ -63,13 +64,13 @@ pub(super) fn against_itself(
         blocks: true,
         pooled: false,
     };
-    let floors = noise::floors(&plan, &samples, blocks, &settings);
+    let floors = noise::noise_floors(&plan, &samples, blocks, &settings);
     let of = format!("{} of {}", plan.cells.first().map_or("", |cell| &cell.label), study.name);
     let fingerprint = run.read::<Identity>(identity::FILE)?.fingerprint;
     Noise::new(fingerprint, of, repetitions, blocks, &floors).save()?;
     // Last, because what was measured is kept whether it can be printed or not.
     printed?;
-    out!("{}", noise::text(&floors, &plan, &samples, blocks, &settings))?;
-    let wrong: usize = floors.iter().map(noise::Floor::wrong).sum();
+    out!("{}", noise::render(&floors, &plan, &samples, blocks, &settings, Stream::Out.room()))?;
+    let wrong: usize = floors.iter().map(noise::NoiseFloor::false_differences).sum();
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -13,7 +13,7 @@ use super::arguments::Cli;
 
 /// Prints the tables with their columns.
 pub(super) fn tables() -> anyhow::Result<ExitCode> {
-    out!("{}", schema::text())?;
+    out!("{}", schema::render())?;
     Ok(ExitCode::SUCCESS)
 }
 

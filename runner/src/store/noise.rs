@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use microbench_measure::host::machine::tune::state_folder;
 use microbench_measure::sys::durable;
-use microbench_plots::noise::Floor;
+use microbench_plots::noise::NoiseFloor;
 use serde::{Deserialize, Serialize};
 
 /// What a cell against itself came to on one host.
@@ -28,8 +28,8 @@ pub struct Noise {
 impl Noise {
     /// What `floors` say of the host.
     #[must_use]
-    pub fn new(fingerprint: String, of: String, repetitions: u32, blocks: u32, floors: &[Floor]) -> Self {
-        let known = floors.iter().filter(|floor| !floor.apart.is_empty());
+    pub fn new(fingerprint: String, of: String, repetitions: u32, blocks: u32, floors: &[NoiseFloor]) -> Self {
+        let known = floors.iter().filter(|floor| !floor.deviations.is_empty());
         let floors = known.map(|floor| (floor.metric.clone(), floor.largest())).collect();
         Self { fingerprint, of, repetitions, blocks, floors }
     }

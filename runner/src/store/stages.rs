@@ -67,7 +67,7 @@ pub fn beyond(plan: &Plan, run: &Path) -> anyhow::Result<BTreeMap<String, String
     if plan.limit.is_none() {
         return Ok(BTreeMap::new());
     }
-    Ok(limit::beyond(plan, &executions(run)?))
+    Ok(limit::cells_beyond_limit(plan, &executions(run)?))
 }
 
 /// What `rule` finds in the journal of `run`, by cell. A cell without values has nothing to wait for.

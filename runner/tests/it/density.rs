@@ -31,7 +31,7 @@ fn as_the_limit_says(counted: &BTreeMap<u32, Execution>) {
     assert_eq!(failures["ok/8"], [], "the limit of one variant is none of another's");
     let beyond = counted.values().find(|execution| execution.cell == "two-at-most/8").unwrap();
     let failure = beyond.vms[&7].failure.as_ref().unwrap();
-    assert_eq!(failure.message, "beyond the limit: of 4 VMs at once 50.0 % failed, and `failures` is 40.0 %");
+    assert_eq!(failure.message, "beyond the limit: 50.0 % of 4 VMs at once failed (`failures` is 40.0 %)");
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn beyond_the_limit_no_cell_is_run_and_every_vm_says_why() {
     assert!(!said.contains("--resume"), "what is beyond the limit is not still to be run: {said}");
     let query = "select distinct status, reason from samples where cell = 'two-at-most/8'";
     let rows = text(&bench.run(&["query", "run", query]).stdout);
-    assert!(rows.contains("beyond-limit") && rows.contains("beyond the limit: of 4 VMs at once"), "{rows}");
+    assert!(rows.contains("beyond-limit") && rows.contains("beyond the limit: 50.0 % of 4 VMs at once"), "{rows}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn every_session_begins_with_the_probes_own_error() {
     // Never early: what answers was there before.
     assert!(n == 20 && median_ms > 0.0 && median_ms <= p99_ms && p99_ms <= max_ms);
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
-    assert!(analyzed.contains("probe: late by ") && analyzed.contains("of 20 fake guests"), "{analyzed}");
+    assert!(analyzed.contains("probe error: ") && analyzed.contains("of 20 fake guests"), "{analyzed}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn shards_of_several_hosts_are_what_one_run_would_have_been() {
     // n1 has four of the six blocks, n2 two.
     assert!(words.contains("3 trials of each on every one of 2 hosts are needed"), "{said}");
     let compared = text(&bench.run(&["compare", "all", "--detail"]).stdout);
-    assert!(compared.contains("within each of 2 hosts (n1, n2), which count alike"), "{compared}");
+    assert!(compared.contains("within each of 2 hosts (n1, n2), which have equal weight"), "{compared}");
     let hosts = text(&bench.run(&["query", "all", "select distinct machine from samples order by machine"]).stdout);
     assert!(hosts.contains("n1") && hosts.contains("n2"), "{hosts}");
     // A shard by itself says what it lacks.
@@ -141,8 +141,8 @@ fn shards_of_several_hosts_are_what_one_run_would_have_been() {
     assert_eq!((work["n"].as_u64(), work["runs"].as_u64(), work["missing"].as_u64()), (Some(12), Some(2), Some(0)));
     assert_eq!((work["median"].as_f64(), work["machines"].as_array().unwrap().len()), (Some(5.0), 2));
     let table = text(&bench.run(&["analyze", "runs/*/samples.parquet"]).stdout);
-    assert!(table.contains("1 files of samples; 1 of shards") && table.contains("hashing_time"), "{table}");
-    assert!(text(&bench.run(&["analyze", "none/*.parquet"]).stderr).contains("names no file"));
+    assert!(table.contains("1 table of samples; 1 of shards") && table.contains("hashing_time"), "{table}");
+    assert!(text(&bench.run(&["analyze", "none/*.parquet"]).stderr).contains("no file matches"));
     // Packed, checked and pruned like any other.
     for run in ["all", "part-1of3"] {
         let archive = format!("{run}.tar.gz");
@@ -229,7 +229,7 @@ fn what_is_no_run_together_is_refused() {
     let alone = bench.run(&["merge", "one", "--partial", "--out", "alone"]);
     assert!(alone.status.success(), "{}", text(&alone.stderr));
     let said = text(&bench.run(&["analyze", "alone"]).stdout);
-    assert!(said.contains("the trial is of shard 2/2, which is not here"), "{said}");
+    assert!(said.contains("the trial belongs to shard 2/2, which is not in this run"), "{said}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! The rows of one file of samples by what they are of, read a part at a time, parts in parallel.
+//! The rows of one table of samples, grouped by key; the file is read in parts, in parallel.
 //!
-//! Polars' own grouping hashes the text of every key of every row. A column of a few texts is a dictionary in the file, of which each row has
-//! a view, and equal views of one array are one text: so views are looked up in place of texts, and the one of the row before comes first.
+//! Grouping in polars hashes the text of every key in every row. A column with few distinct texts is a dictionary in the
+//! file, and each row is a view into it. Equal views of one array are the same text, so views are looked up instead of
+//! texts, and the view of the previous row is tried first.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,9 +14,9 @@ use rayon::prelude::*;
 
 use crate::samples::Status;
 
-/// Rows of a part: a row group of the files that we write.
+/// Rows of a part: one row group of the files that [`save`](crate::samples::save) writes.
 const PART: usize = 1 << 18;
-/// The columns whose texts make a group.
+/// The number of columns that make a key.
 pub(super) const KEYS: usize = 6;
 const TEXTS: [&str; KEYS] = ["study", "cell", "metric", "unit", "host", "machine"];
 
@@ -23,9 +24,9 @@ const TEXTS: [&str; KEYS] = ["study", "cell", "metric", "unit", "host", "machine
 #[derive(Debug, Default)]
 pub(super) struct Group {
     trials: Vec<u32>,
-    /// NaN where there is none, infinite where it is censored.
+    /// NaN if there is no value, infinite if it is censored.
     values: Vec<f64>,
-    /// Rows that are not `ok`.
+    /// The number of rows whose status is not `ok`.
     pub(super) missing: u64,
 }
 
@@ -36,8 +37,8 @@ impl Group {
         self.missing += later.missing;
     }
 
-    /// One value for each trial that has one: the median over its rows.
-    pub(super) fn trials(self) -> Vec<f64> {
+    /// The value of each trial that has one: the median over its rows.
+    pub(super) fn trial_values(self) -> Vec<f64> {
         let Self { trials, mut values, .. } = self;
         if trials.is_sorted_by(|a, b| a < b) {
             values.retain(|value| !value.is_nan());
@@ -45,21 +46,21 @@ impl Group {
         }
         let mut rows: Vec<(u32, f64)> = trials.into_iter().zip(values).filter(|(_, value)| !value.is_nan()).collect();
         rows.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then(x.total_cmp(y)));
-        rows.chunk_by(|(a, _), (b, _)| a == b).map(middle).collect()
+        rows.chunk_by(|(a, _), (b, _)| a == b).map(median_of_sorted).collect()
     }
 }
 
-/// The median of sorted values.
-fn middle(rows: &[(u32, f64)]) -> f64 {
+/// The median of values in ascending order.
+fn median_of_sorted(rows: &[(u32, f64)]) -> f64 {
     let (low, high) = (rows[(rows.len() - 1) / 2].1, rows[rows.len() / 2].1);
     if low == high { low } else { 0.5 * (high - low) + low }
 }
 
-/// Groups, each with the texts that it is of.
+/// Groups of rows with their keys.
 type Groups = Vec<([String; KEYS], Group)>;
 
 /// The groups of each part of the file, in order.
-pub(super) fn parts(path: &Path) -> PolarsResult<Vec<Groups>> {
+pub(super) fn read_parts(path: &Path) -> PolarsResult<Vec<Groups>> {
     let rows = ParquetReader::new(File::open(path)?).num_rows()?;
     let part = |part: usize| {
         let columns = TEXTS.into_iter().chain(["trial", "value", "status", "warmup", "superseded"]);
@@ -74,10 +75,10 @@ pub(super) fn parts(path: &Path) -> PolarsResult<Vec<Groups>> {
 }
 
 fn groups(frame: &DataFrame) -> PolarsResult<Groups> {
-    let columns = TEXTS.iter().map(|name| Texts::of(frame, name)).collect::<PolarsResult<Vec<_>>>()?;
-    let statuses = Texts::of(frame, "status")?;
+    let columns = TEXTS.iter().map(|name| TextColumn::of(frame, name)).collect::<PolarsResult<Vec<_>>>()?;
+    let statuses = TextColumn::of(frame, "status")?;
     let known: Vec<Status> = statuses.texts.iter().map(|text| Status::of(text)).collect();
-    // One piece without nulls is what we write; whatever else there may be is gone through.
+    // Our own files have one chunk without nulls; the columns of other files are copied value by value.
     let (values, trials) = (frame.column("value")?.f64()?, frame.column("trial")?.u32()?);
     let values = match values.cont_slice() {
         Ok(all) => all.to_vec(),
@@ -89,7 +90,7 @@ fn groups(frame: &DataFrame) -> PolarsResult<Groups> {
     };
     let left_out = left_out(frame)?;
 
-    let ids = together(frame.height(), &columns);
+    let ids = group_ids(frame.height(), &columns);
     let mut sizes: Vec<usize> = Vec::new();
     for id in ids.iter().map(|id| *id as usize) {
         if id >= sizes.len() {
@@ -118,7 +119,7 @@ fn groups(frame: &DataFrame) -> PolarsResult<Groups> {
     Ok(groups.into_iter().flatten().collect())
 }
 
-/// Which rows are of a warm-up or were superseded; `None` where none is.
+/// For each row whether it is a warm-up or superseded; `None` if no row is.
 fn left_out(frame: &DataFrame) -> PolarsResult<Option<Vec<bool>>> {
     let (warmup, superseded) = (frame.column("warmup")?.bool()?, frame.column("superseded")?.bool()?);
     let plain = |column: &BooleanChunked| column.null_count() == 0 && !column.any();
@@ -127,8 +128,8 @@ fn left_out(frame: &DataFrame) -> PolarsResult<Option<Vec<bool>>> {
     Ok((!plain(warmup) || !plain(superseded)).then(flags))
 }
 
-/// A number for each row: the same for rows whose texts are the same.
-fn together(rows: usize, columns: &[Texts]) -> Vec<u32> {
+/// A number for each row, equal for rows with equal texts in all columns.
+fn group_ids(rows: usize, columns: &[TextColumn]) -> Vec<u32> {
     let mut several = columns.iter().filter(|column| !column.rows.is_empty());
     let mut ids = several.next().map_or_else(|| vec![0; rows], |column| column.rows.clone());
     for column in several {
@@ -141,16 +142,16 @@ fn together(rows: usize, columns: &[Texts]) -> Vec<u32> {
     ids
 }
 
-/// A column of texts: which of its texts each row has.
+/// A column of texts as a dictionary.
 #[derive(Default)]
-struct Texts {
+struct TextColumn {
     texts: Vec<String>,
     places: PlHashMap<String, u32>,
-    /// By row; empty where all have the same.
+    /// Index into `texts` for each row; empty if all rows have the same text.
     rows: Vec<u32>,
 }
 
-impl Texts {
+impl TextColumn {
     fn of(frame: &DataFrame, name: &str) -> PolarsResult<Self> {
         let column = frame.column(name)?.str()?;
         let mut this = Self::default();
@@ -187,7 +188,7 @@ impl Texts {
         Ok(this)
     }
 
-    /// The place of the row's text.
+    /// The index of the row's text in `texts`.
     fn id(&self, row: usize) -> u32 {
         self.rows.get(row).copied().unwrap_or(0)
     }
@@ -196,7 +197,7 @@ impl Texts {
         self.texts.get(self.id(row) as usize).map_or("", String::as_str)
     }
 
-    /// The place of a text, which is added if it is new.
+    /// The index of a text, which is added if it is new.
     fn place(&mut self, text: &str) -> u32 {
         if let Some(place) = self.places.get(text) {
             return *place;
@@ -213,10 +214,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trial_is_the_median_of_its_rows_wherever_they_are() {
+    fn a_trial_is_the_median_of_its_rows_in_any_order() {
         let group = |rows: &[(u32, f64)]| {
             let (trials, values) = rows.iter().copied().unzip();
-            Group { trials, values, missing: 0 }.trials()
+            Group { trials, values, missing: 0 }.trial_values()
         };
         let none = f64::NAN;
         assert_eq!(group(&[(1, 5.0), (2, none), (4, 3.0)]), [5.0, 3.0]);

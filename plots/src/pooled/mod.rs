@@ -1,8 +1,10 @@
-//! Samples of many runs at once, a row for each study, cell, metric and kind of host.
+//! The summary of several runs: one row for each study, cell, metric and kind of host.
 //!
-//! Of each `samples.parquet` only the columns that are needed are read, a part of the rows at a time, and each is reduced to its value, so that
-//! memory holds the trials' values and not the samples. Kinds of hosts are never put together. Runs are: whether they agree
-//! is for the reader to see, by the range of the runs' own medians.
+//! Trials of several runs are pooled; the range of the runs' own medians shows whether the runs agree. Different kinds of
+//! host are never pooled.
+//!
+//! Only the needed columns of each `samples.parquet` are read, in parts, and reduced to one value for each trial. So memory
+//! contains the values of trials and not the samples.
 
 mod reader;
 
@@ -22,88 +24,84 @@ use self::reader::{Group, KEYS};
 use crate::Error;
 use crate::file::at;
 use crate::stats::median::Interval;
-use crate::stats::ranks::Ranks;
+use crate::stats::selection::Selection;
 use crate::summary::LEVEL;
 
-/// One study's cell and metric on one kind of host, over all runs.
+/// A metric in a cell of a study on one kind of host, pooled over runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Pooled {
-    /// The study.
+pub struct PooledRow {
     pub study: String,
-    /// The cell.
     pub cell: String,
-    /// The metric.
     pub metric: String,
     /// Unit of every value.
     pub unit: String,
-    /// Kind of host; empty when no run executed it.
+    /// Kind of host; empty if no run executed the cell.
     pub host: String,
-    /// Runs that have a trial of it.
+    /// The number of runs with a trial of the cell.
     pub runs: usize,
-    /// Names of the hosts of runs in shards; a run that is of one host has none.
+    /// Names of the hosts of runs in shards; a run on a single host adds no name.
     pub machines: Vec<String>,
-    /// Trials with a value.
+    /// The number of trials with a value.
     pub n: usize,
-    /// Median over the trials of all runs.
+    /// Median over the trials of all runs; `None` if it is censored or there is no trial.
     pub median: Option<f64>,
-    /// Its interval by order statistics; an end that is not finite is `null`.
+    /// Order-statistic interval of the median; an end that is not finite is `null`. `None` below 6 trials.
     pub interval: Option<Interval>,
-    /// 90 % of the trials have at most this value.
+    /// 90th percentile over trials.
     pub p90: Option<f64>,
-    /// 99 % of them.
+    /// 99th percentile over trials.
     pub p99: Option<f64>,
     /// The smallest and the largest of the runs' own medians.
     pub between: Option<[f64; 2]>,
-    /// VMs without a value.
+    /// The number of VMs without a value.
     pub missing: u64,
 }
 
-/// What makes a row: study, cell, metric, unit, host.
+/// Study, cell, metric, unit and kind of host of a row.
 type Key = [String; 5];
 
-/// The trials of a row that one run has.
+/// The trials of one run that belong to a row.
 #[derive(Default)]
-struct OfRun {
-    /// Names of hosts.
+struct RunTrials {
     machines: BTreeSet<String>,
-    /// The trials' values; one that is censored is infinite.
+    /// The value of each trial; infinite if it is censored.
     values: Vec<f64>,
-    /// The median of those.
+    /// Median of `values`.
     median: Option<f64>,
     missing: u64,
 }
 
-/// Summarises the samples in `files`, sorted by study, cell, metric and host.
+/// Summarises the `samples.parquet` files of several runs, sorted by study, cell, metric and host.
 ///
 /// # Errors
-/// When a file cannot be read, or is no table of samples.
-pub fn pooled(files: &[PathBuf]) -> Result<Vec<Pooled>, Error> {
-    let mut all: BTreeMap<Key, Vec<OfRun>> = BTreeMap::new();
-    // A few files for each CPU at once, so that what was read of them is reduced before the next ones are, and no CPU waits for long.
+/// If a file is missing, cannot be read or is not a table of samples, or its run directory was changed.
+pub fn pool(files: &[PathBuf]) -> Result<Vec<PooledRow>, Error> {
+    let mut all: BTreeMap<Key, Vec<RunTrials>> = BTreeMap::new();
+    // A few files for each CPU at a time: few enough to limit memory, and enough to keep every CPU busy.
     for files in files.chunks(4 * rayon::current_num_threads().max(1)) {
         let runs = files.par_iter().map(|path| {
-            // So that a missing file is said to be one.
+            // Opened first because polars does not report a missing file as such.
             File::open(path).map_err(|source| match (source.kind(), path.parent()) {
                 (ErrorKind::NotFound, Some(run)) => Error::NotAnalysed { run: run.to_path_buf() },
                 _ => at(path)(source),
             })?;
-            // A file of samples may lie anywhere; in a run it is the run's.
+            // A table of samples need not be in a run directory; if it is, the run is verified.
             if let Some(run) = path.parent().filter(|run| run.join(PLAN).exists()) {
-                crate::run::check(run)?;
+                crate::run::verify_first_session(run)?;
             }
-            of_run(path).map_err(|source| Error::Table { path: path.clone(), cause: source })
+            read_run(path).map_err(|source| Error::Table { path: path.clone(), cause: source })
         });
         for run in runs.collect::<Result<Vec<_>, Error>>()? {
             run.into_iter().for_each(|(key, trials)| all.entry(key).or_default().push(trials));
         }
     }
-    Ok(all.into_par_iter().map(|(key, runs)| row(key, runs)).collect())
+    Ok(all.into_par_iter().map(|(key, runs)| pool_row(key, runs)).collect())
 }
 
-/// One run's file, reduced to one value a trial.
-fn of_run(path: &Path) -> PolarsResult<BTreeMap<Key, OfRun>> {
+/// The trials of one file, reduced to one value for each trial.
+fn read_run(path: &Path) -> PolarsResult<BTreeMap<Key, RunTrials>> {
     let mut groups: BTreeMap<[String; KEYS], Group> = BTreeMap::new();
-    for part in reader::parts(path)? {
+    for part in reader::read_parts(path)? {
         for (key, rows) in part {
             match groups.entry(key) {
                 Entry::Vacant(place) => drop(place.insert(rows)),
@@ -111,22 +109,22 @@ fn of_run(path: &Path) -> PolarsResult<BTreeMap<Key, OfRun>> {
             }
         }
     }
-    let mut runs: BTreeMap<Key, OfRun> = BTreeMap::new();
+    let mut runs: BTreeMap<Key, RunTrials> = BTreeMap::new();
     for ([study, cell, metric, unit, host, machine], rows) in groups {
         let run = runs.entry([study, cell, metric, unit, host]).or_default();
         run.machines.extend((!machine.is_empty()).then_some(machine));
         run.missing += rows.missing;
-        run.values.append(&mut rows.trials());
+        run.values.append(&mut rows.trial_values());
     }
     runs.par_iter_mut().for_each(|(_, run)| {
-        let mut ranks = Ranks::of(std::mem::take(&mut run.values));
-        run.median = ranks.median();
-        run.values = ranks.into_values();
+        let mut selection = Selection::of(std::mem::take(&mut run.values));
+        run.median = selection.median();
+        run.values = selection.into_values();
     });
     Ok(runs)
 }
 
-fn row([study, cell, metric, unit, host]: Key, runs: Vec<OfRun>) -> Pooled {
+fn pool_row([study, cell, metric, unit, host]: Key, runs: Vec<RunTrials>) -> PooledRow {
     let finite = |value: &f64| value.is_finite();
     let medians = || runs.iter().filter_map(|run| run.median).filter(finite);
     let between = medians().reduce(f64::min).zip(medians().reduce(f64::max)).map(|(low, high)| [low, high]);
@@ -136,8 +134,8 @@ fn row([study, cell, metric, unit, host]: Key, runs: Vec<OfRun>) -> Pooled {
     let mut values = Vec::with_capacity(runs.iter().map(|run| run.values.len()).sum());
     runs.into_iter().for_each(|mut run| values.append(&mut run.values));
     let n = values.iter().copied().filter(finite).count();
-    let mut ranks = Ranks::of(values);
-    Pooled {
+    let mut selection = Selection::of(values);
+    PooledRow {
         study,
         cell,
         metric,
@@ -146,18 +144,18 @@ fn row([study, cell, metric, unit, host]: Key, runs: Vec<OfRun>) -> Pooled {
         runs: count,
         machines,
         n,
-        median: ranks.median().filter(finite),
-        interval: ranks.median_interval(LEVEL),
-        p90: ranks.quantile(0.9).filter(finite),
-        p99: ranks.quantile(0.99).filter(finite),
+        median: selection.median().filter(finite),
+        interval: selection.median_interval(LEVEL),
+        p90: selection.quantile(0.9).filter(finite),
+        p99: selection.quantile(0.99).filter(finite),
         between,
         missing,
     }
 }
 
-/// The rows as a table, with what it is.
+/// The rows as a table that fits `room`, with a legend.
 #[must_use]
-pub fn text(rows: &[Pooled], room: Room) -> String {
+pub fn render(rows: &[PooledRow], room: Room) -> String {
     const COLUMNS: [Column; 12] = [
         Column::left("study", 3),
         Column::left("cell", 0),
@@ -172,11 +170,12 @@ pub fn text(rows: &[Pooled], room: Room) -> String {
         Column::right("p99", 5),
         Column::right("runs' medians", 0),
     ];
-    let words = "n is the number of trials of all runs together; interval of the median: order statistics, from 6 trials on, and takes \
-                 trials of all runs for alike: whether they are, the range of the runs' own medians says; hosts: of runs in shards";
+    let legend = "n is the number of trials of all runs; interval of the median: order statistics, 6 trials or more, \
+                  assuming that the trials of all runs have the same distribution, which the range of the runs' own \
+                  medians shows; hosts: number of hosts of runs in shards";
     let show = |value: f64, unit: &str| if unit == "1" { format!("{value:.1}") } else { format!("{value:.2} {unit}") };
     let quantile = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
-    let line = |row: &Pooled| {
+    let line = |row: &PooledRow| {
         let missing = if row.missing == 0 { String::new() } else { format!(" ({} VMs missing)", row.missing) };
         vec![
             row.study.clone(),
@@ -196,5 +195,5 @@ pub fn text(rows: &[Pooled], room: Room) -> String {
         ]
     };
     let (table, left_out) = fitted(&COLUMNS, &rows.iter().map(line).collect::<Vec<_>>(), room.table);
-    format!("{}\n\n{table}{}", wrapped_to(room.words, words, 0), room.left_out(&left_out))
+    format!("{}\n\n{table}{}", wrapped_to(room.words, legend, 0), room.left_out(&left_out))
 }

@@ -1,45 +1,45 @@
-//! A sample sorted once, for the statistics that go by rank.
+//! A sample that is sorted once, for several rank-based statistics.
 
 use super::median::{self, Interval};
 use super::outlier::Outliers;
 use super::quantile;
 
-/// Values in ascending order (`f64::total_cmp`), with the place that each had before.
+/// Values in ascending order (`f64::total_cmp`), with the position of each in the original sample.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ascending {
+pub struct Sorted {
     values: Vec<f64>,
-    places: Vec<u32>,
+    positions: Vec<u32>,
 }
 
-impl Ascending {
+impl Sorted {
     /// Sorts at most 2^32 values.
     #[must_use]
     pub fn of(values: &[f64]) -> Self {
-        // As integers whose order is that of `total_cmp`, which sort without a branch each.
+        // Integers in the order of `total_cmp`: they sort without a branch for each comparison.
         let key = |value: f64| {
             let bits = value.to_bits().cast_signed();
             bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed()
         };
         let mut pairs: Vec<(i64, u32)> = values.iter().map(|value| key(*value)).zip(0..).collect();
-        // Equal values keep their order, because their places differ.
+        // The sort is stable, because the positions of equal values differ.
         pairs.sort_unstable();
-        let places: Vec<u32> = pairs.iter().map(|(_, place)| *place).collect();
-        Self { values: places.iter().map(|place| values[*place as usize]).collect(), places }
+        let positions: Vec<u32> = pairs.iter().map(|(_, position)| *position).collect();
+        Self { values: positions.iter().map(|position| values[*position as usize]).collect(), positions }
     }
 
-    /// The values, smallest first.
+    /// The values, in ascending order.
     #[must_use]
     pub fn values(&self) -> &[f64] {
         &self.values
     }
 
-    /// The place that each value had before they were sorted, as [`Self::values`].
+    /// The position of each of [`Self::values`] in the original sample, from 0.
     #[must_use]
-    pub fn places(&self) -> &[u32] {
-        &self.places
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
     }
 
-    /// As [`median::median`].
+    /// See [`median::median`].
     #[must_use]
     pub fn median(&self) -> Option<f64> {
         let middle = self.values.len() / 2;
@@ -50,15 +50,15 @@ impl Ascending {
         }
     }
 
-    /// As [`median::interval`].
+    /// See [`median::interval`].
     #[must_use]
     pub fn median_interval(&self, level: f64) -> Option<Interval> {
         let n = self.values.len();
-        let (k, level) = median::rank(n, level)?;
+        let (k, level) = median::interval_rank(n, level)?;
         Some(Interval { low: self.values[k - 1], high: self.values[n - k], level })
     }
 
-    /// As [`quantile::quantile`].
+    /// See [`quantile::quantile`].
     #[must_use]
     pub fn quantile(&self, p: f64) -> Option<f64> {
         let last = self.values.len().checked_sub(1)?;
@@ -69,14 +69,14 @@ impl Ascending {
         Some(low + (high - low) * (place - place.floor()))
     }
 
-    /// As [`quantile::quantile_interval`].
+    /// See [`quantile::quantile_interval`].
     #[must_use]
     pub fn quantile_interval(&self, p: f64, level: f64) -> Option<Interval> {
-        let (low, high, level) = quantile::ranks(self.values.len(), p, level)?;
+        let (low, high, level) = quantile::interval_ranks(self.values.len(), p, level)?;
         Some(Interval { low: self.values[low - 1], high: self.values[high - 1], level })
     }
 
-    /// As [`super::outlier::outliers`].
+    /// See [`super::outlier::outliers`].
     #[must_use]
     pub fn outliers(&self) -> Outliers {
         let (Some(low), Some(high)) = (self.quantile(0.25), self.quantile(0.75)) else { return Outliers::default() };
@@ -100,9 +100,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn infinite_values_and_zeros_of_both_signs_have_their_places() {
-        let sorted = Ascending::of(&[f64::INFINITY, 0.0, -1.0, -0.0, f64::NEG_INFINITY]);
-        assert_eq!(sorted.places(), [4, 2, 3, 1, 0]);
+    fn infinite_values_and_signed_zeros_are_sorted() {
+        let sorted = Sorted::of(&[f64::INFINITY, 0.0, -1.0, -0.0, f64::NEG_INFINITY]);
+        assert_eq!(sorted.positions(), [4, 2, 3, 1, 0]);
         assert_eq!(
             sorted.values()[1..4].iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
             [-1.0, -0.0, 0.0].map(f64::to_bits)
@@ -111,13 +111,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_is_that_of_the_standard_library(values in prop::collection::vec(any::<f64>(), 0..200)) {
-            let mut wanted = values.clone();
-            wanted.sort_by(f64::total_cmp);
-            let found = Ascending::of(&values);
-            prop_assert_eq!(found.values().iter().map(|v| v.to_bits()).collect::<Vec<_>>(), wanted.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
-            for (value, place) in found.values().iter().zip(found.places()) {
-                prop_assert_eq!(value.to_bits(), values[*place as usize].to_bits());
+        fn sorts_like_the_standard_library(values in prop::collection::vec(any::<f64>(), 0..200)) {
+            let mut expected = values.clone();
+            expected.sort_by(f64::total_cmp);
+            let found = Sorted::of(&values);
+            prop_assert_eq!(found.values().iter().map(|v| v.to_bits()).collect::<Vec<_>>(), expected.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+            for (value, position) in found.values().iter().zip(found.positions()) {
+                prop_assert_eq!(value.to_bits(), values[*position as usize].to_bits());
             }
         }
     }
