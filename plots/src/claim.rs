@@ -376,7 +376,7 @@ pub fn render_confirmations(all: &[Confirmation], reference: &str, run: &str, ro
         Column::left("here", 0),
         Column::right("reference's value", 2),
         Column::right("value here", 1),
-        Column::left("difference", 0),
+        Column::left("", 0),
     ];
     let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), format_number);
     let row = |one: &Confirmation| {

@@ -3,7 +3,8 @@
 use microbench_formats::axis::Level;
 use microbench_formats::claim::{Claim, Comparison, Side};
 use microbench_formats::statistic::Statistic;
-use microbench_plots::claim::{Outcome, text as shown};
+use microbench_formats::terminal::Room;
+use microbench_plots::claim::{Outcome, render};
 use microbench_plots::{Analysis, analyze};
 
 use crate::support::{Run, selection, text};
@@ -66,7 +67,7 @@ fn the_interval_decides_the_verdict() {
         assert!(run.read(file).contains("contradicted"), "{file}");
     }
     assert!(run.read("claims.md").contains("virtual time"), "the host kind is missing");
-    insta::assert_snapshot!(shown(&analysis.verdicts));
+    insta::assert_snapshot!(render(&analysis.verdicts, Room::ANY));
 }
 
 #[test]

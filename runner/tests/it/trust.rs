@@ -126,7 +126,7 @@ fn the_variants_of_one_run_are_compared_with_the_first() {
     let boot = of("kernel_boot_time");
     assert_eq!((boot["p"].as_f64(), boot["shift"].as_f64(), boot["ratio"].as_f64()), (Some(1.0), Some(0.0), Some(1.0)));
     let table = text(&bench.run(&["compare", "run", "--baseline", "late", "--detail"]).stdout);
-    assert!(table.contains("A: late") && table.contains("labels within blocks"), "{table}");
+    assert!(table.contains("A: late") && table.contains("permutation test within blocks"), "{table}");
     let unknown = bench.run(&["compare", "run", "--baseline", "none"]);
     assert!(text(&unknown.stderr).contains("it has ok, late"), "{}", text(&unknown.stderr));
 }
