@@ -219,7 +219,12 @@ fn ratio_with_interval([ratio, low, high]: [f64; 3]) -> String {
 
 /// The levels that both sides share: the number of VMs at once, and each axis with several levels.
 fn levels(plan: &Plan, cell: &Cell) -> String {
-    let at_once = match cell.concurrency {
+    // An imported table may have one row for each trial of several VMs; then only the axis has the number of VMs.
+    let concurrency = match cell.levels.get("concurrency") {
+        Some(level) => level.to_string().parse().unwrap_or(cell.concurrency),
+        None => cell.concurrency,
+    };
+    let at_once = match concurrency {
         1 => "one VM at a time".to_owned(),
         several => format!("{several} VMs at once"),
     };

@@ -42,7 +42,9 @@ pub fn render_tree(plan: &Plan, rows: &[Row], room: Room) -> String {
             })
             .filter(|(_, row)| first_row_without_values(rows, row).is_none())
             .collect();
-        if !own.is_empty() {
+        if !own.is_empty() && own.iter().all(|(_, row)| is_without_value(row)) {
+            lines.push(vec![no_value(&metric.name, own.iter().map(|(_, row)| *row))]);
+        } else if !own.is_empty() {
             lines.push(vec![metric.name.clone()]);
             branch(&mut lines, &axes(plan), &own, "", one_variant);
         }
@@ -111,15 +113,28 @@ fn drawn(before: &str, last: bool) -> (String, String) {
 
 /// The cells of a row of the tree; one cell for a row without a value.
 fn leaf(name: String, row: &Row) -> Vec<String> {
-    if row.vms == 0 && row.censored() == 0 {
-        let vms = |count: usize| if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") };
-        let counts: Vec<String> =
-            row.missing.iter().map(|(status, (count, _))| format!("{} {}", vms(*count), status.text())).collect();
-        return vec![format!("{name}: no value ({})", counts.join(", "))];
+    if is_without_value(row) {
+        return vec![no_value(&name, [row])];
     }
     let mut line = vec![name];
     line.extend(columns(row));
     line
+}
+
+fn is_without_value(row: &Row) -> bool {
+    row.vms == 0 && row.censored() == 0
+}
+
+/// The line of rows without a value: the number of their VMs by status.
+fn no_value<'a>(name: &str, rows: impl IntoIterator<Item = &'a Row>) -> String {
+    let mut counts: BTreeMap<Status, usize> = BTreeMap::new();
+    for (status, (count, _)) in rows.into_iter().flat_map(|row| &row.missing) {
+        *counts.entry(*status).or_default() += count;
+    }
+    let vms = |count: usize| if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") };
+    let counts: Vec<String> =
+        counts.into_iter().map(|(status, count)| format!("{} {}", vms(count), status.text())).collect();
+    format!("{name}: no value ({})", counts.join(", "))
 }
 
 /// The columns of a row with values, except the first.
