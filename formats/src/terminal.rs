@@ -63,8 +63,8 @@ pub fn wrapped_to(width: usize, line: &str, indent: usize) -> String {
     out
 }
 
-/// `text` with no line wider than `width`. A longer line is broken at a space, else after a separator of a path or list,
-/// else at `width`.
+/// `text` with no line wider than `width`. A longer line is broken at a space, else after a separator of a path or
+/// list, else at `width`.
 #[must_use]
 pub fn folded(text: &str, width: usize) -> String {
     let width = width.max(1);
@@ -85,8 +85,8 @@ pub fn folded(text: &str, width: usize) -> String {
     out
 }
 
-/// How many of `letters` the first of several lines of `width` columns gets: up to the last space of its second half, else
-/// up to the last separator there, else `width`.
+/// How many of `letters` the first of several lines of `width` columns gets: up to the last space of its second half,
+/// else up to the last separator there, else `width`.
 fn break_position(letters: &[char], width: usize) -> usize {
     let last = |is_end: &dyn Fn(char) -> bool| (width / 2 + 1..=width).rev().find(|&at| is_end(letters[at - 1]));
     last(&|letter| letter == ' ').or_else(|| last(&|letter| "/,;:=".contains(letter))).unwrap_or(width)
@@ -125,8 +125,8 @@ pub struct Column {
     pub name: &'static str,
     /// Right-aligned, for numbers.
     pub right: bool,
-    /// 0 for a column that is never left out. On a narrow terminal the highest rank is left out first; rank 1 only after
-    /// the first column has a line of its own.
+    /// 0 for a column that is never left out. On a narrow terminal the highest rank is left out first; rank 1 only
+    /// after the first column has a line of its own.
     pub rank: u8,
 }
 
@@ -149,9 +149,9 @@ const GAP: usize = 2;
 
 /// Rows in aligned columns under a header, no line wider than `width`, and the names of the columns that were left out.
 ///
-/// A row with one cell is a heading of the rows below it and may use the whole line. To fit, in this order:
-/// columns of rank 2 and higher are left out; the last column is wrapped at spaces; the first column gets a line of its
-/// own, above the others; columns of rank 1 are left out; each row becomes a list of names and values. No word is broken.
+/// A row with one cell is a heading of the rows below it and may use the whole line. To fit, in this order: columns
+/// of rank 2 and higher are left out; the last column is wrapped at spaces; the first column gets a line of its own,
+/// above the others; columns of rank 1 are left out; each row becomes a list of names and values. No word is broken.
 ///
 /// ```
 /// use microbench_formats::terminal::{Column, fitted};
@@ -208,8 +208,8 @@ impl Table<'_> {
         std::iter::once(self.columns[n].name).chain(rows.map(String::as_str))
     }
 
-    /// The layout that shows the most columns, of which those of `lowest_rank` and higher may be left out; `None` if the
-    /// table does not fit.
+    /// The layout that shows the most columns, of which those of `lowest_rank` and higher may be left out; `None` if
+    /// the table does not fit.
     fn layout(&self, stacked: bool, lowest_rank: u8) -> Option<Layout> {
         let first = usize::from(stacked);
         let indent = if stacked { GAP } else { 0 };

@@ -32,8 +32,9 @@ pub struct Analysis {
     pub verdicts: Vec<Verdict>,
 }
 
-/// Reads the journal of the run directory `run` and writes `samples.parquet`, `samples.csv` and `summary.csv`; with claims
-/// in the study also `claims.md` and `claims.csv`. An incomplete run is not an error: missing values are rows of the tables.
+/// Reads the journal of the run directory `run` and writes `samples.parquet`, `samples.csv` and `summary.csv`; with
+/// claims in the study also `claims.md` and `claims.csv`. An incomplete run is not an error: missing values are rows
+/// of the tables.
 ///
 /// # Errors
 /// If a file of the run is missing, damaged or changed, or a file cannot be written.
@@ -112,8 +113,8 @@ fn read_host_file(path: &Path) -> Result<Host, Error> {
     Ok(Host { fingerprint: file.fingerprint, facts: file.facts })
 }
 
-/// Draws the plan's figures from `samples.parquet` of the run directory `run` into `figures/`, and returns the paths of the
-/// files. With `theme`, all figures are drawn in that theme into `figures/THEME/`.
+/// Draws the plan's figures from `samples.parquet` of the run directory `run` into `figures/`, and returns the paths
+/// of the files. With `theme`, all figures are drawn in that theme into `figures/THEME/`.
 ///
 /// # Errors
 /// If the run has not been analysed, or a file cannot be written.
@@ -148,8 +149,8 @@ fn collect_files(
     Ok(drawn.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-/// Draws the sequence figures of `cells` (of every cell if empty) into the folder that [`plot`] uses, and returns the paths
-/// of the files.
+/// Draws the sequence figures of `cells` (of every cell if empty) into the folder that [`plot`] uses, and returns the
+/// paths of the files.
 ///
 /// # Errors
 /// If the run has not been analysed, a cell does not exist, or a file cannot be written.

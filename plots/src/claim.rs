@@ -1,12 +1,12 @@
 //! The verdicts on the claims of a study.
 //!
-//! A claim compares one or two sides, each a metric over some cells. It *holds* if the whole interval is within the claim's
-//! limits, is *contradicted* if the whole interval is outside, and is *inconclusive* otherwise. Without data on a side it is
-//! *not measured*, with the reason.
+//! A claim compares one or two sides, each a metric over some cells. It *holds* if the whole interval is within the
+//! claim's limits, is *contradicted* if the whole interval is outside, and is *inconclusive* otherwise. Without data
+//! on a side it is *not measured*, with the reason.
 //!
-//! In a run on several hosts, a ratio or a difference is computed within hosts (see [`compare`](crate::compare)), over the
-//! hosts that all its cells have, each with the same weight. Without such a host the claim is inconclusive. A value is over
-//! all trials.
+//! In a run on several hosts, a ratio or a difference is computed within hosts (see [`compare`](crate::compare)),
+//! over the hosts that all its cells have, each with the same weight. Without such a host the claim is inconclusive.
+//! A value is over all trials.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};

@@ -1,5 +1,5 @@
-//! The number of VMs of each cell that completed their protocol, from the journal. No single metric shows it, because a VM
-//! that fails keeps the values that were measured before.
+//! The number of VMs of each cell that completed their protocol, from the journal. No single metric shows it, because
+//! a VM that fails keeps the values that were measured before.
 
 use std::collections::BTreeMap;
 

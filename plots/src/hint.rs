@@ -71,7 +71,8 @@ pub enum Hint {
     Spread { places: Vec<Place> },
 }
 
-/// Statuses that [`Hint::Missing`] ignores: [`Status::NotRun`] has a hint of its own, [`Status::BeyondLimit`] is intended.
+/// Statuses that [`Hint::Missing`] ignores: [`Status::NotRun`] has a hint of its own, [`Status::BeyondLimit`] is
+/// intended.
 const IGNORED: [Status; 2] = [Status::NotRun, Status::BeyondLimit];
 
 /// The hints about a run.
@@ -147,11 +148,11 @@ fn cells(plan: &Plan, rows: &[&Row]) -> Vec<String> {
     of.map(|cell| cell.id.to_string()).collect()
 }
 
-/// The widest gap between neighbouring values as a share of their range, if it separates two groups: the gap is more than
-/// half of the range, and each side has at least a fifth of the values.
+/// The widest gap between neighbouring values as a share of their range, if it separates two groups: the gap is more
+/// than half of the range, and each side has at least a fifth of the values.
 ///
-/// `None` if there are no two groups, below [`GROUPS_FROM`] values, and if all values are within 1 % of each other. Normally
-/// distributed values very rarely form two groups, because their gaps in the middle are narrow.
+/// `None` if there are no two groups, below [`GROUPS_FROM`] values, and if all values are within 1 % of each other.
+/// Normally distributed values very rarely form two groups, because their gaps in the middle are narrow.
 #[must_use]
 pub fn two_groups(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -185,7 +186,8 @@ impl Hint {
         match self {
             Self::TooFewTrials { fewest, cells } => {
                 format!(
-                    "too few trials for an interval of the median ({fewest}, and {MEDIAN_INTERVAL_FROM} are needed): {}",
+                    "too few trials for an interval of the median ({fewest}, and {MEDIAN_INTERVAL_FROM} are \
+                     needed): {}",
                     list_first(cells, Clone::clone)
                 )
             }

@@ -1,7 +1,7 @@
 //! The journal of a run as sessions and trial executions.
 //!
-//! Records between a `TrialStart` and its `TrialEnd` belong to one trial execution. An execution without a `TrialEnd` was
-//! cut off and does not count. A killed writer leaves a torn last line, which is ignored and reported in
+//! Records between a `TrialStart` and its `TrialEnd` belong to one trial execution. An execution without a `TrialEnd`
+//! was cut off and does not count. A killed writer leaves a torn last line, which is ignored and reported in
 //! [`Journal::torn`]. Any other damage is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,8 +105,8 @@ impl Journal {
     }
 }
 
-/// The sessions of a journal, without decoding its other records, of which there may be millions. The checksum of every line
-/// is verified.
+/// The sessions of a journal, without decoding its other records, of which there may be millions. The checksum of
+/// every line is verified.
 ///
 /// # Errors
 /// The first damaged line.
@@ -144,7 +144,8 @@ pub fn parse(bytes: &[u8]) -> Result<Journal, Damage> {
     Ok(Journal { torn: torn(bytes), ..reader.finish() })
 }
 
-/// Reads the journal at `path` without the run's other files; [`Run::open`](crate::run::Run::open) checks it against them.
+/// Reads the journal at `path` without the run's other files; [`Run::open`](crate::run::Run::open) checks it against
+/// them.
 ///
 /// # Errors
 /// If the file cannot be read, or a line other than a torn last line is damaged.
@@ -153,8 +154,8 @@ pub fn read(path: &Path) -> Result<Journal, Error> {
     parse(&bytes).map_err(|source| Error::Journal { path: path.to_path_buf(), cause: source })
 }
 
-/// The trial execution in `records`, which begin with its `TrialStart` and end with its `TrialEnd`; `None` if they do not
-/// contain one.
+/// The trial execution in `records`, which begin with its `TrialStart` and end with its `TrialEnd`; `None` if they do
+/// not contain one.
 #[must_use]
 pub fn execution(records: &[Record]) -> Option<Execution> {
     let mut reader = Reader::default();

@@ -1,7 +1,8 @@
 //! The analysis of a run directory: samples, statistics, comparisons, claims, figures, tables and the report.
 //!
-//! The crate reads and writes files of run directories only. It starts no VM, does not touch the host and does not depend
-//! on the runner. The formats of the files are in [`microbench_formats`]. Only this crate depends on polars and plotters.
+//! The crate reads and writes files of run directories only. It starts no VM, does not touch the host and does not
+//! depend on the runner. The formats of the files are in [`microbench_formats`]. Only this crate depends on polars
+//! and plotters.
 //!
 //! [`analyze`] is the entry point; [`run::Run::open`] opens a run without writing to it.
 
@@ -42,7 +43,10 @@ pub enum Error {
     #[error("{path}: {cause}")]
     File { path: std::path::PathBuf, cause: std::io::Error },
     /// `samples.parquet` does not exist.
-    #[error("{run} has not been analysed: `samples.parquet` is missing; run `microbench analyze {run}`", run = .run.display())]
+    #[error(
+        "{run} has not been analysed: `samples.parquet` is missing; run `microbench analyze {run}`",
+        run = .run.display()
+    )]
     NotAnalysed { run: std::path::PathBuf },
     /// `plan.json` cannot be read.
     #[error("cannot read the plan {path}: {cause}")]
@@ -50,11 +54,14 @@ pub enum Error {
     /// A file of the run was changed after a session started.
     #[error(
         "{run}: {cause}; restore the file from a copy{hint}", run = .run.display(),
-        hint = if .cause.file == PLAN { ", for example from `.plan.json`, the plan at the start of the run" } else { "" }
+        hint = if .cause.file == PLAN { ", for example from `.plan.json`, the original plan" } else { "" }
     )]
     Changed { run: std::path::PathBuf, cause: Changed },
     /// No trial of the run was executed.
-    #[error("{run} has no session: its journal is missing or empty; run `microbench run --resume {run}` to execute it", run = .run.display())]
+    #[error(
+        "{run} has no session: its journal is missing or empty; run `microbench run --resume {run}` to execute it",
+        run = .run.display()
+    )]
     NotBegun { run: std::path::PathBuf },
     /// `host.json` is damaged.
     #[error("{path} is damaged: {cause}; restore it from a copy")]

@@ -1,7 +1,8 @@
-//! Limits of the study on a sweep of concurrency: the cells that are not executed because a lower level exceeded a limit.
+//! Limits of the study on a sweep of concurrency: the cells that are not executed because a lower level exceeded a
+//! limit.
 //!
-//! A sweep is the cells that differ only in concurrency. Its levels are judged in rising order, each after all its timed
-//! trials have ended, so the result depends on the journal alone.
+//! A sweep is the cells that differ only in concurrency. Its levels are judged in rising order, each after all its
+//! timed trials have ended, so the result depends on the journal alone.
 
 use std::collections::BTreeMap;
 
@@ -162,8 +163,8 @@ fn exceeded_limit(limit: &Limit, before: Option<&LevelResult>, result: &LevelRes
     });
     match (limit.startup_slope_ms, slope, before) {
         (Some(most), Some(slope), Some(before)) if slope > most => Some(format!(
-            "from {} to {at} VMs at once, each additional VM added {slope:.1} ms of start-up time (`startup_slope_ms` is \
-             {most})",
+            "from {} to {at} VMs at once, each additional VM added {slope:.1} ms of start-up time \
+             (`startup_slope_ms` is {most})",
             before.vms
         )),
         _ => None,

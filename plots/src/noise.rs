@@ -1,7 +1,7 @@
 //! The noise floor of a host: the differences that comparisons of a cell with itself find (A/A test).
 //!
-//! A run of one cell under two labels, with one trial of each in a block, is divided into repetitions of several blocks.
-//! Each repetition is a comparison (see [`compare`](crate::compare)) whose true ratio is 1.
+//! A run of one cell under two labels, with one trial of each in a block, is divided into repetitions of several
+//! blocks. Each repetition is a comparison (see [`compare`](crate::compare)) whose true ratio is 1.
 
 use std::fmt::Write as _;
 
@@ -118,7 +118,8 @@ pub fn render(
     let (table, left_out) = fitted(&COLUMNS, &floors.iter().map(row).collect::<Vec<_>>(), room.table);
     out.push_str(&table);
     out.push_str(&room.left_out(&left_out));
-    let end = "The largest deviation is the noise floor: a smaller difference between two cells on this host is not a finding.";
+    let end = "The largest deviation is the noise floor: a smaller difference between two cells on this host is not a \
+               finding.";
     let _ = write!(out, "\n{}\n", wrapped_to(room.words, end, 0));
     out
 }

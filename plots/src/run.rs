@@ -37,12 +37,12 @@ pub struct Run {
 }
 
 impl Run {
-    /// Opens the run directory `folder`. The checksum of every journal line is verified; only [`Self::journal`] decodes the
-    /// records.
+    /// Opens the run directory `folder`. The checksum of every journal line is verified; only [`Self::journal`]
+    /// decodes the records.
     ///
     /// # Errors
-    /// If a file cannot be read, is damaged, has another format, or was changed after a session started; if the run has no
-    /// session.
+    /// If a file cannot be read, is damaged, has another format, or was changed after a session started; if the run
+    /// has no session.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let (plan, _) = read_plan(folder)?;
         let path = folder.join(FILE);

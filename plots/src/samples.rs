@@ -1,7 +1,8 @@
 //! The samples of a run: one row for each VM and metric, with its value or the reason why there is none.
 //!
-//! A missing value is a row with a status and a reason; it is never zero and never left out. A trial has samples only of
-//! the metrics that it measures: a trial with an instrument those of the instrument, a timed trial those without one.
+//! A missing value is a row with a status and a reason; it is never zero and never left out. A trial has samples only
+//! of the metrics that it measures: a trial with an instrument those of the instrument, a timed trial those without
+//! one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,8 +30,8 @@ use crate::journal::{Execution, Failure, Journal, Vm};
 pub enum Status {
     /// It has a value.
     Ok,
-    /// The VM exited or timed out during the span that is measured: the value is only known to be larger than the time that
-    /// was waited.
+    /// The VM exited or timed out during the span that is measured: the value is only known to be larger than the
+    /// time that was waited.
     Censored,
     /// The VM failed before the value was known.
     Failed,
@@ -148,8 +149,8 @@ impl Sample {
     }
 }
 
-/// Every sample of a run: those that count in plan order, then those of warm-ups and superseded executions. Trials that the
-/// stopping rule made unnecessary have no samples.
+/// Every sample of a run: those that count in plan order, then those of warm-ups and superseded executions. Trials
+/// that the stopping rule made unnecessary have no samples.
 #[must_use]
 pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
     let counted = counted_executions(journal);
@@ -233,7 +234,8 @@ pub(crate) fn counted_executions(journal: &Journal) -> BTreeMap<u32, &Execution>
     counted
 }
 
-/// The number of blocks of timed trials that are needed: those executed before the stopping rule stopped, else `u32::MAX`.
+/// The number of blocks of timed trials that are needed: those executed before the stopping rule stopped, else
+/// `u32::MAX`.
 fn needed_blocks(plan: &Plan, journal: &Journal) -> u32 {
     let enough = journal.looks.iter().find(|(_, cells)| cells.values().all(|look| !matches!(look, Look::GoOn { .. })));
     match (&plan.precision, enough) {
@@ -247,8 +249,8 @@ fn metrics(plan: &Plan, instrument: Option<Instrument>) -> impl Iterator<Item = 
     plan.metrics.iter().filter(move |metric| metric.instrument == instrument)
 }
 
-/// The number of VMs of a trial. An imported table may pool several batches into one trial, which then has more VMs than the
-/// cell's concurrency.
+/// The number of VMs of a trial. An imported table may pool several batches into one trial, which then has more VMs
+/// than the cell's concurrency.
 pub(crate) fn vm_count(cell: &Cell, execution: Option<&Execution>) -> u32 {
     let imported = execution.filter(|execution| execution.host == HostKind::Imported);
     let last = imported.and_then(|execution| execution.vms.last_key_value());

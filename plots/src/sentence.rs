@@ -47,8 +47,8 @@ pub struct Sentence {
     pub tests: usize,
 }
 
-/// The names of the metrics that sentences are about: those of the study's `family`; without a family, those in its figures;
-/// without figures, the first metric.
+/// The names of the metrics that sentences are about: those of the study's `family`; without a family, those in its
+/// figures; without figures, the first metric.
 #[must_use]
 pub fn headline_metrics(plan: &Plan) -> Vec<&str> {
     let own = plan.metrics.iter().map(|metric| metric.name.as_str());
@@ -122,16 +122,16 @@ fn sentence(
         None if one.hosts.len() > 1 => (
             Finding::Withheld,
             format!(
-                "{name} of {b} and {a}, {levels}: no result, because the interval of the ratio needs {CONTRAST_INTERVAL_FROM} \
-                 trials of each on each of {} hosts (n = {n})",
+                "{name} of {b} and {a}, {levels}: no result, because the interval of the ratio needs \
+                 {CONTRAST_INTERVAL_FROM} trials of each on each of {} hosts (n = {n})",
                 one.hosts.len()
             ),
         ),
         None if fewest < CONTRAST_INTERVAL_FROM => (
             Finding::Withheld,
             format!(
-                "{name} of {b} and {a}, {levels}: no result, because an interval needs {CONTRAST_INTERVAL_FROM} trials or \
-                 more (n = {n})"
+                "{name} of {b} and {a}, {levels}: no result, because an interval needs {CONTRAST_INTERVAL_FROM} \
+                 trials or more (n = {n})"
             ),
         ),
         None => (
@@ -203,7 +203,8 @@ fn judgement(better: Better, is_higher: bool) -> &'static str {
     }
 }
 
-/// `1.44 (1.42 to 1.46)`: a ratio and its interval, with enough digits to distinguish the three from each other and from 1.
+/// `1.44 (1.42 to 1.46)`: a ratio and its interval, with enough digits to distinguish the three from each other and
+/// from 1.
 fn ratio_with_interval([ratio, low, high]: [f64; 3]) -> String {
     let near = (ratio - 1.0).abs().min(high - low);
     let digits = if near >= 0.02 {
@@ -245,7 +246,8 @@ fn host_and_clock(host: Option<HostKind>) -> &'static str {
     }
 }
 
-/// A label for use within a sentence: its first letter in lower case, unless the second is upper case as in an abbreviation.
+/// A label for use within a sentence: its first letter in lower case, unless the second is upper case as in an
+/// abbreviation.
 fn lowercase_first(label: &str) -> String {
     let mut letters = label.chars();
     match (letters.next(), letters.clone().next()) {
@@ -254,8 +256,8 @@ fn lowercase_first(label: &str) -> String {
     }
 }
 
-/// The sentences as text that fits `room`: of many, the first ones of each metric; all withheld ones as one line. `run` is
-/// the run's name for a command.
+/// The sentences as text that fits `room`: of many, the first ones of each metric; all withheld ones as one line.
+/// `run` is the run's name for a command.
 #[must_use]
 pub fn render(sentences: &[Sentence], run: &str, room: Room) -> String {
     let mut out = String::new();
@@ -303,9 +305,9 @@ fn family_note(sentences: &[Sentence], run: &str) -> Option<String> {
         return None;
     }
     Some(format!(
-        "the intervals are not adjusted for their number; {unsure} of these {} differences do not reach p <= {ALPHA} after \
-         Holm's adjustment over {tests} permutation tests: use more trials, or fewer metrics in `family` of [study] \
-         (details: microbench compare {run})",
+        "the intervals are not adjusted for their number; {unsure} of these {} differences do not reach p <= \
+         {ALPHA} after Holm's adjustment over {tests} permutation tests: use more trials, or fewer metrics in \
+         `family` of [study] (details: microbench compare {run})",
         differ.len()
     ))
 }

@@ -12,7 +12,8 @@ pub struct Gate {
     worse: (usize, usize),
     /// Number of cells in which a smaller share of VMs completed, and of rows in which a smaller share has a value.
     dropped: (usize, usize),
-    /// Number of cells and metrics that are missing on one side only: cells in A, cells in B, metrics in A, metrics in B.
+    /// Number of cells and metrics that are missing on one side only: cells in A, cells in B, metrics in A, metrics
+    /// in B.
     missing: [(MissingItem, MissingSide, usize); 4],
     allow_missing: bool,
     /// Number of rows with two values, and of the inconclusive ones among them.
@@ -20,8 +21,8 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// The gate of these rows. `margin` is the declared equivalence margin; with `allow_missing`, cells and metrics may be
-    /// missing on one side.
+    /// The gate of these rows. `margin` is the declared equivalence margin; with `allow_missing`, cells and metrics
+    /// may be missing on one side.
     #[must_use]
     pub fn of(comparisons: &[Comparison], margin: f64, allow_missing: bool) -> Self {
         let of = |verdict: Verdict| comparisons.iter().filter(move |one| one.verdict == verdict);
@@ -49,8 +50,8 @@ impl Gate {
         }
     }
 
-    /// Whether the gate passes: no row is worse, no share of VMs dropped, and, unless allowed, nothing is missing on one
-    /// side only.
+    /// Whether the gate passes: no row is worse, no share of VMs dropped, and, unless allowed, nothing is missing on
+    /// one side only.
     #[must_use]
     pub fn passes(&self) -> bool {
         self.worse.0 == 0 && self.dropped == (0, 0) && (self.allow_missing || self.missing() == 0)

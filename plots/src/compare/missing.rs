@@ -90,8 +90,8 @@ impl<'a> Availability<'a> {
     }
 }
 
-/// Whether a side has a value of `metric`. `row` is `None` if the side's plan does not have the metric, or does not have the
-/// cell; `absent` is the reason in the second case and empty in the first.
+/// Whether a side has a value of `metric`. `row` is `None` if the side's plan does not have the metric, or does not
+/// have the cell; `absent` is the reason in the second case and empty in the first.
 pub(super) fn availability<'a>(
     row: Option<&'a Row>,
     metric: &str,
@@ -134,7 +134,8 @@ pub(super) fn main_reason<'a, 'b: 'a>(metrics: impl Iterator<Item = &'a Availabi
     found
 }
 
-/// The side without a value; the arguments are whether the first and the second side have one, and not both may be true.
+/// The side without a value; the arguments are whether the first and the second side have one, and not both may be
+/// true.
 pub(super) fn side_without_value([first, second]: [bool; 2]) -> MissingSide {
     match (first, second) {
         (false, true) => MissingSide::A,

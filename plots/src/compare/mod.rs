@@ -3,8 +3,9 @@
 //!
 //! The ratio is that of medians (or means) over trials, computed by [`contrast`](crate::stats::contrast).
 //!
-//! Runs on several hosts are compared within hosts. Each side is the mean of the medians of its hosts, over the hosts that
-//! both sides have, and the bootstrap resamples trials within their host. Sides that share no host are not compared.
+//! Runs on several hosts are compared within hosts. Each side is the mean of the medians of its hosts, over the hosts
+//! that both sides have, and the bootstrap resamples trials within their host. Sides that share no host are not
+//! compared.
 //!
 //! The verdict depends on an equivalence margin that is declared beforehand: differences within it do not matter, all
 //! others do. Wall time is never compared with virtual time, and two hosts only with `--across-hosts`.
@@ -53,7 +54,8 @@ pub struct Comparison {
     pub n: [usize; 2],
     /// Statistic of each side, in `unit`; `None` for a side without a value.
     pub values: [Option<f64>; 2],
-    /// Second value divided by the first. `None` if the sides are not compared (see `remark`) or the first value is zero.
+    /// Second value divided by the first. `None` if the sides are not compared (see `remark`) or the first value is
+    /// zero.
     pub ratio: Option<f64>,
     pub interval: Option<Interval>,
     /// Second value minus the first, if a value of the first side is not above zero; it then decides the verdict.
@@ -66,7 +68,8 @@ pub struct Comparison {
     pub shift_interval: Option<Interval>,
     /// Vargha and Delaney's A12: the probability that a trial of the second side exceeds one of the first.
     pub a12: Option<f64>,
-    /// Two-sided p-value: of a permutation test within blocks if both sides share blocks, else of the Mann-Whitney test.
+    /// Two-sided p-value: of a permutation test within blocks if both sides share blocks, else of the Mann-Whitney
+    /// test.
     pub p: Option<f64>,
     /// `p` with Holm's adjustment over the family; `None` for a metric that is not in the family.
     pub adjusted_p: Option<f64>,
@@ -260,7 +263,8 @@ impl Refusal {
     }
 }
 
-/// Checks that two runs can be compared by their kinds of host and fingerprints. An unknown fingerprint (`None`) passes.
+/// Checks that two runs can be compared by their kinds of host and fingerprints. An unknown fingerprint (`None`)
+/// passes.
 ///
 /// # Errors
 /// [`Refusal`] if the kinds differ, or the fingerprints differ without `across_hosts`.

@@ -14,8 +14,8 @@ use crate::stats::permutation::{Block, within_blocks};
 use crate::stats::rank;
 use crate::summary::{LEVEL, Row, no_shared_machine, shared_machines};
 
-/// Adds the rows of one pair to `found`; `rows` are the summary rows of its two cells. Each contrast uses the next `stream`
-/// of random numbers.
+/// Adds the rows of one pair to `found`; `rows` are the summary rows of its two cells. Each contrast uses the next
+/// `stream` of random numbers.
 pub(super) fn compare(
     pair: &Pair,
     sides: [Side<'_>; 2],
@@ -99,8 +99,8 @@ fn missing_cell(pair: &Pair, sides: [Side<'_>; 2], of_both: &[(&str, [Availabili
     })
 }
 
-/// The row of a metric without a value on a side, in a cell with values on both sides; `None` if no value was expected on
-/// either side.
+/// The row of a metric without a value on a side, in a cell with values on both sides; `None` if no value was
+/// expected on either side.
 fn missing_metric(
     pair: &Pair,
     metric: &str,
@@ -140,7 +140,8 @@ fn fewer_completed(pair: &Pair, sides: [Side<'_>; 2]) -> Option<Comparison> {
     dropped([first, second], Comparison::empty(&pair.name, VMS_COMPLETED, "1", Better::Higher))
 }
 
-/// The row of a metric of which a smaller share of VMs has a value on the second side; `None` if the share did not drop.
+/// The row of a metric of which a smaller share of VMs has a value on the second side; `None` if the share did not
+/// drop.
 fn fewer_values(pair: &Pair, [a, b]: [&Row; 2], better: Better) -> Option<Comparison> {
     let [first, second] = [a, b].map(missing::vms_with_value);
     dropped([&first, &second], Comparison::empty(&pair.name, &a.metric, &a.unit, better))

@@ -35,7 +35,8 @@ impl Pair {
     }
 }
 
-/// The cells of two plans, paired by name: those of the first plan in its order, then those that only the second plan has.
+/// The cells of two plans, paired by name: those of the first plan in its order, then those that only the second plan
+/// has.
 #[must_use]
 pub fn pairs_of_plans(first: &Plan, second: &Plan) -> Vec<Pair> {
     let ids = |plan: &Plan| plan.cells.iter().map(|cell| cell.id.to_string()).collect::<BTreeSet<String>>();
@@ -49,8 +50,8 @@ pub fn pairs_of_plans(first: &Plan, second: &Plan) -> Vec<Pair> {
     of_first.chain(of_second).collect()
 }
 
-/// Each cell of the variant `baseline`, paired with the cell of every other variant at the same levels; then the cells of
-/// other variants at levels that `baseline` does not have.
+/// Each cell of the variant `baseline`, paired with the cell of every other variant at the same levels; then the
+/// cells of other variants at levels that `baseline` does not have.
 #[must_use]
 pub(super) fn pairs_with_baseline(plan: &Plan, baseline: &str) -> Vec<Pair> {
     let mut others: Vec<&str> = Vec::new();

@@ -10,8 +10,8 @@ use crate::summary::{LEVEL, printable};
 
 /// Characters of a remark that are shown at most.
 const MAX_REMARK: usize = 320;
-/// Rows that a remark names at most.
-const MAX_PLACES: usize = 6;
+/// Cells that a remark names at most for each metric.
+const MAX_CELLS: usize = 6;
 
 /// The comparison as text that fits `room`: a table, and a line that counts the verdicts.
 ///
@@ -145,21 +145,28 @@ fn count_verdicts(comparisons: &[Comparison]) -> String {
     format!("{compared} compared: {}", counts.join(", "))
 }
 
-/// The remarks on rows; rows with the same remark share a line.
+/// The remarks on rows; rows with the same remark share a line, and rows of one metric name it once.
 fn remarks(comparisons: &[Comparison]) -> Vec<String> {
-    let mut all: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut all: Vec<(&str, Vec<(&str, Vec<&str>)>)> = Vec::new();
     for row in comparisons.iter().filter(|row| !row.remark.is_empty()) {
-        let place = format!("{} of {}", row.metric, row.cell);
-        match all.iter_mut().find(|(remark, _)| *remark == row.remark) {
-            Some((_, places)) => places.push(place),
-            None => all.push((&row.remark, vec![place])),
+        let at = all.iter().position(|(remark, _)| *remark == row.remark).unwrap_or_else(|| {
+            all.push((&row.remark, Vec::new()));
+            all.len() - 1
+        });
+        match all[at].1.iter_mut().find(|(metric, _)| *metric == row.metric) {
+            Some((_, cells)) => cells.push(&row.cell),
+            None => all[at].1.push((&row.metric, vec![&row.cell])),
         }
     }
-    let names = |places: &[String]| match places.len().saturating_sub(MAX_PLACES) {
-        0 => places.join(", "),
-        more => format!("{} and {more} more rows", places[..MAX_PLACES].join(", ")),
+    let names = |(metric, cells): &(&str, Vec<&str>)| match cells.len().saturating_sub(MAX_CELLS) {
+        0 => format!("{metric} of {}", cells.join(", ")),
+        more => format!("{metric} of {} and {more} more cells", cells[..MAX_CELLS].join(", ")),
     };
-    all.into_iter().map(|(remark, places)| format!("{}: {}", names(&places), printable(remark, MAX_REMARK))).collect()
+    let line = |(remark, places): (&str, Vec<(&str, Vec<&str>)>)| {
+        let places: Vec<String> = places.iter().map(names).collect();
+        format!("{}: {}", places.join("; "), printable(remark, MAX_REMARK))
+    };
+    all.into_iter().map(line).collect()
 }
 
 /// The table of shifts, A12 and tests, with its legend.

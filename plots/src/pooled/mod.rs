@@ -1,10 +1,10 @@
 //! The summary of several runs: one row for each study, cell, metric and kind of host.
 //!
-//! Trials of several runs are pooled; the range of the runs' own medians shows whether the runs agree. Different kinds of
-//! host are never pooled.
+//! Trials of several runs are pooled; the range of the runs' own medians shows whether the runs agree. Different
+//! kinds of host are never pooled.
 //!
-//! Only the needed columns of each `samples.parquet` are read, in parts, and reduced to one value for each trial. So memory
-//! contains the values of trials and not the samples.
+//! Only the needed columns of each `samples.parquet` are read, in parts, and reduced to one value for each trial. So
+//! memory contains the values of trials and not the samples.
 
 mod reader;
 

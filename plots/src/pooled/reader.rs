@@ -1,8 +1,8 @@
 //! The rows of one table of samples, grouped by key; the file is read in parts, in parallel.
 //!
-//! Grouping in polars hashes the text of every key in every row. A column with few distinct texts is a dictionary in the
-//! file, and each row is a view into it. Equal views of one array are the same text, so views are looked up instead of
-//! texts, and the view of the previous row is tried first.
+//! Grouping in polars hashes the text of every key in every row. A column with few distinct texts is a dictionary in
+//! the file, and each row is a view into it. Equal views of one array are the same text, so views are looked up
+//! instead of texts, and the view of the previous row is tried first.
 
 use std::fs::File;
 use std::path::Path;

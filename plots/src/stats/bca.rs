@@ -9,14 +9,15 @@ use super::outlier::outliers;
 
 /// The number of values below which the interval is withheld.
 pub const MIN_VALUES: usize = 30;
-/// The number of values from which on the analytic ABC interval is used, which then differs by less than 1 % of the width.
+/// The number of values from which on the analytic ABC interval is used, which then differs by less than 1 % of the
+/// width.
 pub const ANALYTIC_FROM: usize = 1000;
 
 /// Why there is no interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Withheld {
-    /// With few values of a long-tailed distribution, the coverage is far below the level: 39 % instead of 95 % for 10 boots
-    /// of which 5 % stall.
+    /// With few values of a long-tailed distribution, the coverage is far below the level: 39 % instead of 95 % for
+    /// 10 boots of which 5 % stall.
     #[error("n < {MIN_VALUES}")]
     TooFewValues,
     /// Values beyond Tukey's outer fences dominate the mean; the median is the better statistic. With their number.
@@ -25,8 +26,8 @@ pub enum Withheld {
 }
 
 /// The BCa interval of the mean (B. Efron, Better Bootstrap Confidence Intervals, Journal of the American Statistical
-/// Association 82, 1987; Davison & Hinkley 1997, section 5.3.2), with the acceleration from the jackknife, which for a mean is
-/// `sum d^3 / (6 (sum d^2)^1.5)` of the deviations d.
+/// Association 82, 1987; Davison & Hinkley 1997, section 5.3.2), with the acceleration from the jackknife, which for
+/// a mean is `sum d^3 / (6 (sum d^2)^1.5)` of the deviations d.
 ///
 /// From [`ANALYTIC_FROM`] values on, the analytic ABC interval is used, which needs no resamples. `seed` and `stream`
 /// select the sequence of random numbers (see [`generator`]).
@@ -61,15 +62,16 @@ fn moments(values: &[f64]) -> (f64, f64, f64) {
     let middle = mean(values).unwrap_or(f64::NAN);
     let squares: f64 = values.iter().map(|value| (value - middle).powi(2)).sum();
     let cubes: f64 = values.iter().map(|value| (value - middle).powi(3)).sum();
-    // Leaving a value out moves the mean in the opposite direction, which cancels the minus sign of the jackknife formula.
+    // Leaving a value out moves the mean in the opposite direction, which cancels the minus sign of the jackknife
+    // formula.
     (middle, squares, cubes / (6.0 * squares.powf(1.5)))
 }
 
-/// The ABC interval of the mean of a sample that is not empty: the second-order analytic approximation of BCa (T. J. DiCiccio
-/// & B. Efron, More accurate confidence intervals in exponential families, Biometrika 79, 1992).
+/// The ABC interval of the mean of a sample that is not empty: the second-order analytic approximation of BCa (T. J.
+/// DiCiccio & B. Efron, More accurate confidence intervals in exponential families, Biometrika 79, 1992).
 ///
-/// A mean is linear in the weights of the values, so its bias and curvature are zero, and the bias correction equals the
-/// acceleration a. An end is `mean + s w / (1 - a w)^2` with `w = a + z` and `s = sqrt(sum d^2) / n`.
+/// A mean is linear in the weights of the values, so its bias and curvature are zero, and the bias correction equals
+/// the acceleration a. An end is `mean + s w / (1 - a w)^2` with `w = a + z` and `s = sqrt(sum d^2) / n`.
 fn analytic(values: &[f64], level: f64) -> Interval {
     let (middle, squares, acceleration) = moments(values);
     if squares == 0.0 {
@@ -120,15 +122,16 @@ mod tests {
         37.455,
     ];
 
-    /// SciPy 1.17: `bootstrap((x,), numpy.mean, n_resamples=400000, method="BCa")` is 79.226 to 104.448. With ten thousand
-    /// resamples, two standard errors of a tail of 2.5 % are 0.4 in the unit of the values.
+    /// SciPy 1.17: `bootstrap((x,), numpy.mean, n_resamples=400000, method="BCa")` is 79.226 to 104.448. With ten
+    /// thousand resamples, two standard errors of a tail of 2.5 % are 0.4 in the unit of the values.
     #[test]
     fn the_interval_is_that_of_scipy() {
         let found = interval(&GAMMA, 0.95, 1, 1).unwrap();
         assert!((found.low - 79.226).abs() < 0.4 && (found.high - 104.448).abs() < 0.4, "{found:?}");
     }
 
-    /// At n = 40 the formula is within 0.1 of SciPy's BCa, 79.226 to 104.448; at n = 1,000 it agrees with the resamples.
+    /// At n = 40 the formula is within 0.1 of SciPy's BCa, 79.226 to 104.448; at n = 1,000 it agrees with the
+    /// resamples.
     #[test]
     fn the_analytic_interval_agrees_with_resampling() {
         let found = analytic(&GAMMA, 0.95);

@@ -1,15 +1,15 @@
 //! The stratified bootstrap: the distribution of a statistic over resamples of the trials.
 //!
-//! Each stratum (the trials of a cell) is resampled separately, with replacement, to its own size, so that every resample has
-//! the design of the run. The random numbers are those of ChaCha8 with a seed of the caller, so the same data and seed give
-//! the same interval on every host.
+//! Each stratum (the trials of a cell) is resampled separately, with replacement, to its own size, so that every
+//! resample has the design of the run. The random numbers are those of ChaCha8 with a seed of the caller, so the same
+//! data and seed give the same interval on every host.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-/// The number of resamples of an interval, of which 250 are in each tail of a 95 % interval. Davison & Hinkley, Bootstrap
-/// Methods and their Application, 1997, section 5.2.1, recommend at least a thousand.
+/// The number of resamples of an interval, of which 250 are in each tail of a 95 % interval. Davison & Hinkley,
+/// Bootstrap Methods and their Application, 1997, section 5.2.1, recommend at least a thousand.
 pub const RESAMPLES: usize = 10_000;
 
 /// The random number generator of one interval. Intervals with one `seed` and different `stream`s are independent.
@@ -22,8 +22,8 @@ pub fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
 
 /// The statistic of each of `resamples` stratified resamples, in ascending order.
 ///
-/// `sizes` are the sizes of the strata. `statistic` receives the positions that were drawn from each stratum. NaN is left
-/// out, infinity is kept.
+/// `sizes` are the sizes of the strata. `statistic` receives the positions that were drawn from each stratum. NaN is
+/// left out, infinity is kept.
 pub fn replicates(
     sizes: &[usize],
     resamples: usize,
@@ -51,9 +51,9 @@ fn below(generator: &mut ChaCha8Rng, bound: usize) -> usize {
     return (product >> 64) as usize;
 }
 
-/// The percentile interval `[q(tail), q(1 - tail)]` of replicates in ascending order: the order statistics with the ranks
-/// `(B + 1) tail` and `(B + 1) (1 - tail)` (Davison & Hinkley 1997, section 5.3.1), rounded outwards. `None` without
-/// replicates.
+/// The percentile interval `[q(tail), q(1 - tail)]` of replicates in ascending order: the order statistics with the
+/// ranks `(B + 1) tail` and `(B + 1) (1 - tail)` (Davison & Hinkley 1997, section 5.3.1), rounded outwards. `None`
+/// without replicates.
 #[must_use]
 pub fn percentile(ascending: &[f64], tail: f64) -> Option<(f64, f64)> {
     percentile_between(ascending, tail, 1.0 - tail)
@@ -71,9 +71,9 @@ pub fn percentile_between(ascending: &[f64], low: f64, high: f64) -> Option<(f64
 /// The tail of an expanded percentile interval, which is as wide as a t interval for normally distributed data (T.
 /// Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69(4), 2015).
 ///
-/// The tail is `Phi(-t / shrink)`, where `t` is Student's quantile for the degrees of freedom and `shrink` the ratio of the
-/// bootstrap's standard error to the unbiased one, `sqrt((n - 1) / n)` for one sample. The plain percentile interval covers
-/// 86 % instead of 95 % for the mean of 6 normal values.
+/// The tail is `Phi(-t / shrink)`, where `t` is Student's quantile for the degrees of freedom and `shrink` the ratio
+/// of the bootstrap's standard error to the unbiased one, `sqrt((n - 1) / n)` for one sample. The plain percentile
+/// interval covers 86 % instead of 95 % for the mean of 6 normal values.
 ///
 /// `None` unless `0 < level < 1` and the other arguments are positive.
 #[must_use]
@@ -82,14 +82,14 @@ pub fn expanded_tail(level: f64, degrees: f64, shrink: f64) -> Option<f64> {
     Some(Normal::standard().cdf(-t / shrink))
 }
 
-/// Student's two-sided quantile: the t with the probability `1 - level` outside of -t to t. `None` unless `0 < level < 1`
-/// and `degrees` is positive.
+/// Student's two-sided quantile: the t with the probability `1 - level` outside of -t to t. `None` unless `0 < level
+/// < 1` and `degrees` is positive.
 #[must_use]
 pub fn student(level: f64, degrees: f64) -> Option<f64> {
     let t = StudentsT::new(0.0, 1.0, degrees).ok().filter(|_| level > 0.0 && level < 1.0)?;
     let below = f64::midpoint(1.0, level);
-    // Above 1e5 degrees of freedom the normal quantile differs by less than 3e-5. The search of statrs loses digits there
-    // and does not terminate above about 1e9.
+    // Above 1e5 degrees of freedom the normal quantile differs by less than 3e-5. The search of statrs loses digits
+    // there and does not terminate above about 1e9.
     Some(if degrees > 1e5 { Normal::standard().inverse_cdf(below) } else { t.inverse_cdf(below) })
 }
 

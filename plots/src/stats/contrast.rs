@@ -14,9 +14,9 @@
 //! interval of resampled values cannot cover more. More trials in other cells do not help if the smallest cell is much
 //! noisier than the others. Every verdict states the method of its interval.
 //!
-//! The tests simulate the coverage of both intervals. In the same simulation, BCa was not better for means, and worse for
-//! small or long-tailed samples. No interval of a mean can account for a tail that is not in the sample: for boots of which
-//! 5 % stall, compare medians.
+//! The tests simulate the coverage of both intervals. In the same simulation, BCa was not better for means, and worse
+//! for small or long-tailed samples. No interval of a mean can account for a tail that is not in the sample: for
+//! boots of which 5 % stall, compare medians.
 
 use microbench_formats::statistic::Statistic;
 
@@ -43,8 +43,8 @@ pub enum Kind {
 
 /// The values of the trials of one cell.
 ///
-/// A cell on both sides has values for both, of the same trials in the same order; these are resampled together, because
-/// they were measured together.
+/// A cell on both sides has values for both, of the same trials in the same order; these are resampled together,
+/// because they were measured together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stratum {
     /// Values for the first side; empty if the cell is not on it.
@@ -209,8 +209,8 @@ impl Contrast {
     }
 
     /// The variance of the estimate by the delta method, as the sum over strata; its degrees of freedom (B. L. Welch,
-    /// Biometrika 34, 1947; F. E. Satterthwaite, Biometrics Bulletin 2, 1946); and the ratio of the bootstrap's standard
-    /// error to the unbiased one.
+    /// Biometrika 34, 1947; F. E. Satterthwaite, Biometrics Bulletin 2, 1946); and the ratio of the bootstrap's
+    /// standard error to the unbiased one.
     fn spread(&self) -> Option<Spread> {
         let cells = |of: fn(&Stratum) -> &Vec<f64>| self.strata.iter().filter(|s| !of(s).is_empty()).count() as f64;
         let (to_first, to_second) = match self.kind {
@@ -297,8 +297,8 @@ mod tests {
         assert_eq!(contrast(Kind::Ratio, Statistic::Mean, &[&[1.0]], &[&[0.0]]).estimate(), None);
     }
 
-    /// Welch's interval by hand: 1, 2, 3 against 11, 12, 16: difference 11, variances 1/3 and 7/3, so SE = sqrt(8/3), and
-    /// (8/3)^2 / ((1/9 + 49/9) / 2) = 2.56 degrees of freedom, where t is 3.5236 (by integration of its density).
+    /// Welch's interval by hand: 1, 2, 3 against 11, 12, 16: difference 11, variances 1/3 and 7/3, so SE = sqrt(8/3),
+    /// and (8/3)^2 / ((1/9 + 49/9) / 2) = 2.56 degrees of freedom, where t is 3.5236 (by integration of its density).
     #[test]
     fn few_trials_have_the_welch_interval() {
         let made = contrast(Kind::Difference, Statistic::Mean, &[&[11.0, 12.0, 16.0]], &[&[1.0, 2.0, 3.0]]);
@@ -310,7 +310,8 @@ mod tests {
         assert_eq!(contrast(Kind::Value, Statistic::Mean, &[&[1.0, 2.0]], &[]).interval(0.95, 1, 1), None);
     }
 
-    /// The two metrics are correlated, so their difference varies little; resampled separately, its interval is 30 wide.
+    /// The two metrics are correlated, so their difference varies little; resampled separately, its interval is 30
+    /// wide.
     #[test]
     fn a_cell_on_both_sides_is_resampled_as_one() {
         let first: Vec<f64> = (0..12).map(|n| 100.0 + 10.0 * f64::from(n)).collect();
@@ -356,8 +357,8 @@ mod tests {
         covered as f64 / STUDIES as f64
     }
 
-    /// 95 % intervals contain the true value in 93 % to 99.9 % of studies (a thousand studies have an error of 1.4 %). In the
-    /// last case of each method one noisy cell dominates.
+    /// 95 % intervals contain the true value in 93 % to 99.9 % of studies (a thousand studies have an error of 1.4
+    /// %). In the last case of each method one noisy cell dominates.
     #[test]
     fn intervals_reach_their_level() {
         let even = |random: &mut ChaCha8Rng, _: usize| 100.0 + 5.0 * normal(random);
@@ -385,7 +386,8 @@ mod tests {
         }
     }
 
-    /// 5 % of the boots stall for twice their time: the interval of the median reaches its level, that of the mean does not.
+    /// 5 % of the boots stall for twice their time: the interval of the median reaches its level, that of the mean
+    /// does not.
     #[test]
     fn a_tail_of_stalls_lowers_the_coverage_of_the_mean_only() {
         let stall = |random: &mut ChaCha8Rng, _: usize| {

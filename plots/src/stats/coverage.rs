@@ -95,8 +95,8 @@ fn the_interval_of_a_ratio_covers_it_in_93_to_97_of_100_studies() {
     );
 }
 
-/// The unit of analysis is the trial: its mean is one value for any number of VMs. With VMs as units, the coverage is less
-/// than half.
+/// The unit of analysis is the trial: its mean is one value for any number of VMs. With VMs as units, the coverage is
+/// less than half.
 #[test]
 fn the_interval_of_batch_means_covers_the_mean_in_93_to_97_of_100_studies() {
     let vms = |random: &mut ChaCha8Rng| {

@@ -6,8 +6,8 @@ use super::mean::standard_deviation;
 use super::quantile::quantile;
 
 /// B. W. Silverman's rule of thumb for the bandwidth of a Gaussian kernel, `0.9 min(s, IQR / 1.34) n^(-1/5)` (Density
-/// Estimation for Statistics and Data Analysis, 1986, equation 3.31). If one measure of spread is zero, the other is used;
-/// `None` if both are zero.
+/// Estimation for Statistics and Data Analysis, 1986, equation 3.31). If one measure of spread is zero, the other is
+/// used; `None` if both are zero.
 #[must_use]
 pub fn silverman(values: &[f64]) -> Option<f64> {
     let deviation = standard_deviation(values)?;

@@ -16,9 +16,9 @@ pub struct Drift {
     pub lag_1: f64,
 }
 
-/// The drift of values in the order in which they were measured: Spearman's rank correlation with mid-ranks for ties, its
-/// p-value by Student's t with n - 2 degrees of freedom (Conover 1999, section 5.4), and the lag-1 autocorrelation (G. E. P.
-/// Box, G. M. Jenkins & G. C. Reinsel, Time Series Analysis, 4th ed., 2008, section 2.1.5).
+/// The drift of values in the order in which they were measured: Spearman's rank correlation with mid-ranks for ties,
+/// its p-value by Student's t with n - 2 degrees of freedom (Conover 1999, section 5.4), and the lag-1
+/// autocorrelation (G. E. P. Box, G. M. Jenkins & G. C. Reinsel, Time Series Analysis, 4th ed., 2008, section 2.1.5).
 ///
 /// `None` below 5 values, if all values are equal, and if a value is not finite.
 #[must_use]

@@ -1,15 +1,17 @@
-//! The knee of a curve: the point after which an increase of x costs disproportionately more or gains disproportionately less.
+//! The knee of a curve: the point after which an increase of x costs disproportionately more or gains
+//! disproportionately less.
 
 /// The number of points from which on a knee is searched for.
 pub const MIN_POINTS: usize = 4;
 
-/// The index of the knee of a curve, by Kneedle with sensitivity S = 1 (V. Satopaa, J. Albrecht, D. Irwin, B. Raghavan,
-/// Finding a "Kneedle" in a haystack: detecting knee points in system behavior, ICDCS Workshops 2011). The points are not
-/// smoothed by a spline, because they are few. Of several knees, the one farthest from the straight line is returned.
+/// The index of the knee of a curve, by Kneedle with sensitivity S = 1 (V. Satopaa, J. Albrecht, D. Irwin, B.
+/// Raghavan, Finding a "Kneedle" in a haystack: detecting knee points in system behavior, ICDCS Workshops 2011). The
+/// points are not smoothed by a spline, because they are few. Of several knees, the one farthest from the straight
+/// line is returned.
 ///
-/// `points` are in order of rising x. Whether the curve is concave or convex, rising or falling, is decided by its overall
-/// shape. `None` below [`MIN_POINTS`], for a flat curve, and if no point exceeds Kneedle's threshold, the mean distance
-/// between points.
+/// `points` are in order of rising x. Whether the curve is concave or convex, rising or falling, is decided by its
+/// overall shape. `None` below [`MIN_POINTS`], for a flat curve, and if no point exceeds Kneedle's threshold, the
+/// mean distance between points.
 #[must_use]
 pub fn kneedle(points: &[(f64, f64)]) -> Option<usize> {
     let n = points.len();

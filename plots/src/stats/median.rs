@@ -24,9 +24,10 @@ pub fn median(values: &[f64]) -> Option<f64> {
     Sorted::of(values).median()
 }
 
-/// The order-statistic interval of the population median: the narrowest symmetric interval `[x(k), x(n+1-k)]` whose coverage
-/// is at least `level`. The coverage is `1 - 2 P(B <= k - 1)` with B binomial(n, 1/2) (W. J. Conover, Practical Nonparametric
-/// Statistics, 3rd ed., 1999, section 3.2; Hahn & Meeker, Statistical Intervals, 1991, section 5.2).
+/// The order-statistic interval of the population median: the narrowest symmetric interval `[x(k), x(n+1-k)]` whose
+/// coverage is at least `level`. The coverage is `1 - 2 P(B <= k - 1)` with B binomial(n, 1/2) (W. J. Conover,
+/// Practical Nonparametric Statistics, 3rd ed., 1999, section 3.2; Hahn & Meeker, Statistical Intervals, 1991,
+/// section 5.2).
 ///
 /// `None` if the coverage of the whole range is below `level`: below 6 values for 95 %.
 #[must_use]

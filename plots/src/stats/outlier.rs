@@ -2,8 +2,8 @@
 
 use super::sorted::Sorted;
 
-/// The number of values beyond Tukey's fences, 1.5 and 3 interquartile ranges from the quartiles (J. W. Tukey, Exploratory
-/// Data Analysis, 1977, section 2D), with the quartiles of [`quantile`](super::quantile::quantile).
+/// The number of values beyond Tukey's fences, 1.5 and 3 interquartile ranges from the quartiles (J. W. Tukey,
+/// Exploratory Data Analysis, 1977, section 2D), with the quartiles of [`quantile`](super::quantile::quantile).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outliers {
     /// Values between the inner and the outer fences.

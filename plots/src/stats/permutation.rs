@@ -17,8 +17,8 @@ pub type Block = (Vec<f64>, Vec<f64>);
 /// Onghena, Randomization Tests, 4th ed., 2007, chapter 6).
 ///
 /// With one value on each side in at most 13 blocks, the p-value is exact. Otherwise it is `(b + 1) / (m + 1)` over
-/// [`RANDOM_LABELLINGS`] labellings, which is never 0 and keeps the level of the test (B. Phipson & G. K. Smyth, Statistical
-/// Applications in Genetics and Molecular Biology 9(1), 2010).
+/// [`RANDOM_LABELLINGS`] labellings, which is never 0 and keeps the level of the test (B. Phipson & G. K. Smyth,
+/// Statistical Applications in Genetics and Molecular Biology 9(1), 2010).
 ///
 /// Blocks without a value on one side are left out. `None` if no block is left or a value is not finite.
 #[must_use]
@@ -79,7 +79,8 @@ mod tests {
         p.iter().zip(q).map(|(p, q)| (vec![*p], vec![*q])).collect()
     }
 
-    /// SciPy 1.17: `permutation_test((p, q), difference of means, permutation_type="samples", n_resamples=inf)`: 14 of 256.
+    /// SciPy 1.17: `permutation_test((p, q), difference of means, permutation_type="samples", n_resamples=inf)`: 14
+    /// of 256.
     #[test]
     fn few_pairs_have_an_exact_p_value() {
         assert_eq!(within_blocks(&pairs(&P, &Q), 1), Some(14.0 / 256.0));

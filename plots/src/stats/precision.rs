@@ -1,9 +1,9 @@
 //! The stopping rule: stop when the interval is narrow enough, never on a p-value.
 //!
-//! A look after every few trials computes the interval of the statistic. It is narrow enough if its half width is at most
-//! the declared share of the statistic. Stopping at the first such look costs up to 1.2 % of coverage (fixed-width sequential
-//! intervals: Y. S. Chow & H. Robbins, Annals of Mathematical Statistics 36, 1965); two looks in a row keep the coverage,
-//! which the tests of this module simulate.
+//! A look after every few trials computes the interval of the statistic. It is narrow enough if its half width is at
+//! most the declared share of the statistic. Stopping at the first such look costs up to 1.2 % of coverage
+//! (fixed-width sequential intervals: Y. S. Chow & H. Robbins, Annals of Mathematical Statistics 36, 1965); two looks
+//! in a row keep the coverage, which the tests of this module simulate.
 
 use microbench_formats::precision::{Look, Precision};
 

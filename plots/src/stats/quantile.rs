@@ -5,18 +5,19 @@ use statrs::distribution::{Binomial, Discrete};
 use super::median::Interval;
 use super::sorted::Sorted;
 
-/// The `p`-quantile by linear interpolation between order statistics, `x(1 + (n - 1) p)`: type 7 of R. J. Hyndman & Y. Fan,
-/// Sample quantiles in statistical packages, The American Statistician 50 (1996). `None` for an empty sample.
+/// The `p`-quantile by linear interpolation between order statistics, `x(1 + (n - 1) p)`: type 7 of R. J. Hyndman &
+/// Y. Fan, Sample quantiles in statistical packages, The American Statistician 50 (1996). `None` for an empty sample.
 #[must_use]
 pub fn quantile(values: &[f64], p: f64) -> Option<f64> {
     Sorted::of(values).quantile(p)
 }
 
-/// The smallest sample size at which the range of the sample covers the `p`-quantile with at least `level`: the smallest `n`
-/// with `1 - p^n - (1 - p)^n >= level` (W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 1999, section 3.2).
+/// The smallest sample size at which the range of the sample covers the `p`-quantile with at least `level`: the
+/// smallest `n` with `1 - p^n - (1 - p)^n >= level` (W. J. Conover, Practical Nonparametric Statistics, 3rd ed.,
+/// 1999, section 3.2).
 ///
-/// At 95 % it is 6 for the median, 29 for the 90th percentile, 59 for the 95th, 299 for the 99th. `None` unless `0 < p < 1`
-/// and `0 < level < 1`.
+/// At 95 % it is 6 for the median, 29 for the 90th percentile, 59 for the 95th, 299 for the 99th. `None` unless `0 <
+/// p < 1` and `0 < level < 1`.
 #[must_use]
 pub fn smallest_n(p: f64, level: f64) -> Option<usize> {
     let inside = |value: f64| value > 0.0 && value < 1.0;
@@ -29,9 +30,10 @@ pub fn smallest_n(p: f64, level: f64) -> Option<usize> {
     usize::try_from(n).ok()
 }
 
-/// The order-statistic interval `[x(l), x(u)]` that covers the population's `p`-quantile with at least `level`. Its coverage
-/// is `P(l <= B < u)` with B binomial(n, p) (Conover 1999, section 3.2; Hahn & Meeker, Statistical Intervals, 1991, section
-/// 5.2). The ranks are extended from the quantile's own rank, each time on the side that adds more coverage.
+/// The order-statistic interval `[x(l), x(u)]` that covers the population's `p`-quantile with at least `level`. Its
+/// coverage is `P(l <= B < u)` with B binomial(n, p) (Conover 1999, section 3.2; Hahn & Meeker, Statistical
+/// Intervals, 1991, section 5.2). The ranks are extended from the quantile's own rank, each time on the side that
+/// adds more coverage.
 ///
 /// `None` below [`smallest_n`] values.
 #[must_use]

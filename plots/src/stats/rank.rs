@@ -7,12 +7,12 @@ use super::median::{Interval, median};
 /// Size of the smaller sample up to which the exact distribution of U is used if there are no ties, as in SciPy.
 const EXACT_UP_TO: usize = 8;
 
-/// The two-sided p-value of the Mann-Whitney test that `first` and `second` have the same distribution (H. B. Mann & D. R.
-/// Whitney, Annals of Mathematical Statistics 18, 1947).
+/// The two-sided p-value of the Mann-Whitney test that `first` and `second` have the same distribution (H. B. Mann &
+/// D. R. Whitney, Annals of Mathematical Statistics 18, 1947).
 ///
-/// It is exact, by the recurrence of that paper, if one sample has at most 8 values and there are no ties. Otherwise it is
-/// the normal approximation with corrections for ties and continuity (Conover 1999, section 5.1). The test of statrs 0.19
-/// requires a linear algebra library and does not agree with SciPy.
+/// It is exact, by the recurrence of that paper, if one sample has at most 8 values and there are no ties. Otherwise
+/// it is the normal approximation with corrections for ties and continuity (Conover 1999, section 5.1). The test of
+/// statrs 0.19 requires a linear algebra library and does not agree with SciPy.
 ///
 /// `None` if a sample is empty.
 #[must_use]
@@ -37,8 +37,8 @@ pub fn mann_whitney(first: &[f64], second: &[f64]) -> Option<f64> {
     Some(p.min(1.0))
 }
 
-/// `P(U <= u)` for samples of `n` and `m` values without ties. With probability `n / (n + m)` the largest value is of the
-/// first sample and exceeds all `m` values of the second.
+/// `P(U <= u)` for samples of `n` and `m` values without ties. With probability `n / (n + m)` the largest value is of
+/// the first sample and exceeds all `m` values of the second.
 fn at_most(u: usize, n: usize, m: usize) -> f64 {
     let most = n * m;
     // table[j][k] is P(U = k) for i and j values; rows are overwritten as i grows.
@@ -59,9 +59,9 @@ fn at_most(u: usize, n: usize, m: usize) -> f64 {
     table[m][..=u.min(most)].iter().sum()
 }
 
-/// Vargha and Delaney's A12: the probability that a value of `first` exceeds one of `second`, where a tie counts half (A.
-/// Vargha & H. D. Delaney, Journal of Educational and Behavioral Statistics 25, 2000). 0.5 means no difference. `None` if a
-/// sample is empty.
+/// Vargha and Delaney's A12: the probability that a value of `first` exceeds one of `second`, where a tie counts half
+/// (A. Vargha & H. D. Delaney, Journal of Educational and Behavioral Statistics 25, 2000). 0.5 means no difference.
+/// `None` if a sample is empty.
 #[must_use]
 pub fn a12(first: &[f64], second: &[f64]) -> Option<f64> {
     let pairs = first.len() * second.len();
@@ -82,9 +82,9 @@ pub fn hodges_lehmann(first: &[f64], second: &[f64]) -> Option<f64> {
     median(&differences(first, second))
 }
 
-/// Moses' interval of [`hodges_lehmann`]: the differences with rank `C` from below and from above. `C` is from the normal
-/// approximation of U, `C = nm/2 - z sqrt(nm(n + m + 1)/12)`, rounded outwards (M. Hollander & D. A. Wolfe, Nonparametric
-/// Statistical Methods, 2nd ed., 1999, section 4.3). `None` if the samples are too small for `level`.
+/// Moses' interval of [`hodges_lehmann`]: the differences with rank `C` from below and from above. `C` is from the
+/// normal approximation of U, `C = nm/2 - z sqrt(nm(n + m + 1)/12)`, rounded outwards (M. Hollander & D. A. Wolfe,
+/// Nonparametric Statistical Methods, 2nd ed., 1999, section 4.3). `None` if the samples are too small for `level`.
 #[must_use]
 pub fn moses_interval(first: &[f64], second: &[f64], level: f64) -> Option<Interval> {
     let mut differences = differences(first, second);
@@ -112,8 +112,8 @@ mod tests {
     const X: [f64; 12] = [12.1, 11.8, 13.4, 12.9, 12.1, 14.0, 11.2, 12.5, 13.1, 12.8, 12.1, 13.9];
     const Y: [f64; 10] = [12.9, 13.8, 14.2, 13.1, 12.5, 15.0, 14.4, 13.6, 12.8, 14.9];
 
-    /// SciPy 1.17: `mannwhitneyu(x, y, method="asymptotic")`, `mannwhitneyu(a, b, method="exact")`, U / (n m), the median of
-    /// `numpy.subtract.outer(x, y)`, and its values with rank 30 from both ends.
+    /// SciPy 1.17: `mannwhitneyu(x, y, method="asymptotic")`, `mannwhitneyu(a, b, method="exact")`, U / (n m), the
+    /// median of `numpy.subtract.outer(x, y)`, and its values with rank 30 from both ends.
     #[test]
     fn values_are_those_of_scipy() {
         let near = |found: Option<f64>, expected: f64| assert!((found.unwrap() - expected).abs() < 1e-9, "{found:?}");

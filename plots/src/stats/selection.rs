@@ -6,8 +6,8 @@ use super::median::{self, Interval};
 
 /// A partially sorted sample with the same results as [`Sorted`](super::sorted::Sorted).
 ///
-/// Every order statistic that was requested is at its position in the order of `f64::total_cmp`; so a later request only
-/// searches between known positions.
+/// Every order statistic that was requested is at its position in the order of `f64::total_cmp`; so a later request
+/// only searches between known positions.
 #[derive(Clone, Debug)]
 pub struct Selection {
     values: Vec<f64>,

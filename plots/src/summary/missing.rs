@@ -20,8 +20,8 @@ pub(crate) fn first_row_without_values<'a>(rows: &'a [Row], row: &Row) -> Option
     (same(first) && all.all(same)).then_some(first)
 }
 
-/// Every reason for which values are missing, with the cells of each metric; the metric is empty where the reason concerns
-/// every metric.
+/// Every reason for which values are missing, with the cells of each metric; the metric is empty where the reason
+/// concerns every metric.
 pub(crate) fn missing_by_reason(rows: &[Row]) -> Vec<(String, BTreeMap<&str, Vec<&str>>)> {
     let mut all: Vec<(String, BTreeMap<&str, Vec<&str>>)> = Vec::new();
     for row in rows {
@@ -85,8 +85,8 @@ fn describe_places(places: &BTreeMap<&str, Vec<&str>>) -> String {
     groups.iter().map(describe).collect::<Vec<_>>().join("; ")
 }
 
-/// The first `limit` characters of `text` without control characters: a reason may contain output of a guest, which must not
-/// control the terminal.
+/// The first `limit` characters of `text` without control characters: a reason may contain output of a guest, which
+/// must not control the terminal.
 pub(crate) fn printable(text: &str, limit: usize) -> String {
     text.chars().take(limit).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,7 +1,7 @@
 //! The summary of a run: one row for each cell and metric.
 //!
-//! The unit of analysis is the trial, because VMs that run at the same time are not independent. A trial with several VMs
-//! counts as their median (for the mean: as their mean).
+//! The unit of analysis is the trial, because VMs that run at the same time are not independent. A trial with several
+//! VMs counts as their median (for the mean: as their mean).
 
 mod missing;
 pub mod results;
@@ -75,8 +75,8 @@ impl Row {
         self.trials.len() - self.n()
     }
 
-    /// The value of each trial, in trial order: for [`Statistic::Mean`] the mean over its VMs, else their median, which is
-    /// infinite if it is censored.
+    /// The value of each trial, in trial order: for [`Statistic::Mean`] the mean over its VMs, else their median,
+    /// which is infinite if it is censored.
     #[must_use]
     pub fn values(&self, statistic: Statistic) -> Vec<f64> {
         match statistic {
@@ -105,8 +105,8 @@ impl Row {
         self.values(statistic).into_iter().filter(|value| value.is_finite()).collect()
     }
 
-    /// The statistic over trials. `None` without a trial, if the statistic is censored, and for a quantile of fewer than
-    /// [`smallest_n`] trials.
+    /// The statistic over trials. `None` without a trial, if the statistic is censored, and for a quantile of fewer
+    /// than [`smallest_n`] trials.
     #[must_use]
     pub fn statistic(&self, statistic: Statistic) -> Option<f64> {
         let values = self.values(statistic);
@@ -118,8 +118,8 @@ impl Row {
         found.filter(|found| found.is_finite())
     }
 
-    /// The order-statistic interval of the median or another quantile; its upper end is infinite if it is censored. `None`
-    /// below [`smallest_n`] trials, and for the mean.
+    /// The order-statistic interval of the median or another quantile; its upper end is infinite if it is censored.
+    /// `None` below [`smallest_n`] trials, and for the mean.
     #[must_use]
     pub fn quantile_interval(&self, statistic: Statistic) -> Option<Interval> {
         match statistic.share()? {
@@ -153,8 +153,8 @@ impl Row {
     }
 }
 
-/// Names of the hosts on which every row of `rows` has a trial with a value, sorted. The rows can be compared within these
-/// hosts. One empty name if the run has a single host; empty if there is no such host.
+/// Names of the hosts on which every row of `rows` has a trial with a value, sorted. The rows can be compared within
+/// these hosts. One empty name if the run has a single host; empty if there is no such host.
 #[must_use]
 pub fn shared_machines(rows: &[&Row]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
@@ -191,7 +191,8 @@ pub fn no_shared_machine(rows: &[&Row]) -> String {
     format!("not compared: no host has all of them ({})", places.join("; "))
 }
 
-/// Summarises every cell and metric of the plan, in plan order. Samples of warm-ups and superseded executions are ignored.
+/// Summarises every cell and metric of the plan, in plan order. Samples of warm-ups and superseded executions are
+/// ignored.
 #[must_use]
 pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
     let mut by_key: BTreeMap<(&str, &str), Vec<&Sample>> = BTreeMap::new();

@@ -15,7 +15,7 @@ use crate::stats::median::Interval;
 use crate::summary::{Row, first_row_without_values};
 
 /// Columns of the tree, with the rank that decides which of them a narrow terminal leaves out first.
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 7] = [
     Column::left("metric, cell", 0),
     Column::right("median", 0),
     Column::right("95 % interval", 1),
@@ -23,13 +23,12 @@ const COLUMNS: [Column; 8] = [
     Column::right("cv", 2),
     Column::right("n", 0),
     Column::right("VMs", 3),
-    Column::left("missing", 0),
 ];
 
 /// The results as a tree that fits `room`.
 ///
-/// A cell without a value has no statistics but the number of its VMs by status. The column `missing` is there only if a
-/// cell with values has VMs without one.
+/// A cell without a value has no statistics but the number of its VMs by status. A cell that has values and VMs
+/// without one has a second line for them.
 #[must_use]
 pub fn render_tree(plan: &Plan, rows: &[Row], room: Room) -> String {
     let mut lines = Vec::new();
@@ -58,9 +57,7 @@ pub fn render_tree(plan: &Plan, rows: &[Row], room: Room) -> String {
         lines.push(vec!["every metric".to_owned()]);
         branch(&mut lines, &axes(plan), &none, "", one_variant);
     }
-    let is_partial = lines.iter().any(|line| line.last().is_some_and(|missing| line.len() > 1 && !missing.is_empty()));
-    let columns = if is_partial { &COLUMNS[..] } else { &COLUMNS[..COLUMNS.len() - 1] };
-    let (text, left_out) = fitted(columns, &lines, room.table);
+    let (text, left_out) = fitted(&COLUMNS, &lines, room.table);
     text + &room.left_out(&left_out)
 }
 
@@ -74,8 +71,8 @@ fn axes(plan: &Plan) -> Vec<&str> {
 fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], before: &str, one_variant: bool) {
     let Some((axis, deeper)) = axes.split_first() else {
         for (at, (cell, row)) in (1..).zip(rows) {
-            let (own, _) = drawn(before, at == rows.len());
-            lines.push(leaf(own + &cell.variant, row));
+            let (own, next) = drawn(before, at == rows.len());
+            lines.extend(leaf(&(own + &cell.variant), &next, row));
         }
         return;
     };
@@ -93,7 +90,7 @@ fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], b
         let name = format!("{own}{axis} {level}");
         match below.as_slice() {
             // The name of the only variant would repeat on every line.
-            [(_, row)] if deeper.is_empty() && one_variant => lines.push(leaf(name, row)),
+            [(_, row)] if deeper.is_empty() && one_variant => lines.extend(leaf(&name, &next, row)),
             below => {
                 lines.push(vec![name]);
                 branch(lines, deeper, below, &next, one_variant);
@@ -111,14 +108,18 @@ fn drawn(before: &str, last: bool) -> (String, String) {
     }
 }
 
-/// The cells of a row of the tree; one cell for a row without a value.
-fn leaf(name: String, row: &Row) -> Vec<String> {
+/// The lines of a row: its columns, and a line for VMs without a value; for a row without any value that line alone.
+/// `next` is the drawing in front of a second line.
+fn leaf(name: &str, next: &str, row: &Row) -> Vec<Vec<String>> {
     if is_without_value(row) {
-        return vec![no_value(&name, [row])];
+        return vec![vec![no_value(name, [row])]];
     }
-    let mut line = vec![name];
+    let mut line = vec![name.to_owned()];
     line.extend(columns(row));
-    line
+    match row.missing.is_empty() {
+        true => vec![line],
+        false => vec![line, vec![format!("{next}{}", describe_vms_without_value([row]))]],
+    }
 }
 
 fn is_without_value(row: &Row) -> bool {
@@ -127,6 +128,11 @@ fn is_without_value(row: &Row) -> bool {
 
 /// The line of rows without a value: the number of their VMs by status.
 fn no_value<'a>(name: &str, rows: impl IntoIterator<Item = &'a Row>) -> String {
+    format!("{name}: {}", describe_vms_without_value(rows))
+}
+
+/// `no value (2 VMs failed)`.
+fn describe_vms_without_value<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
     let mut counts: BTreeMap<Status, usize> = BTreeMap::new();
     for (status, (count, _)) in rows.into_iter().flat_map(|row| &row.missing) {
         *counts.entry(*status).or_default() += count;
@@ -134,19 +140,17 @@ fn no_value<'a>(name: &str, rows: impl IntoIterator<Item = &'a Row>) -> String {
     let vms = |count: usize| if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") };
     let counts: Vec<String> =
         counts.into_iter().map(|(status, count)| format!("{} {}", vms(count), status.text())).collect();
-    format!("{name}: no value ({})", counts.join(", "))
+    format!("no value ({})", counts.join(", "))
 }
 
 /// The columns of a row with values, except the first.
-fn columns(row: &Row) -> [String; 7] {
+fn columns(row: &Row) -> [String; 6] {
     let show = |value: Option<f64>| match value {
         Some(value) if row.unit == "1" => format!("{value:.1}"),
         Some(value) => format!("{value:.2} {}", row.unit),
         None => "-".to_owned(),
     };
     let no_interval = || if row.n() < 6 { "n < 6".to_owned() } else { "-".to_owned() };
-    let missing: Vec<String> =
-        row.missing.iter().map(|(status, (count, _))| format!("{count} {}", status.text())).collect();
     [
         show(row.median()),
         row.median_interval().map_or_else(no_interval, |i| format!("{:.2} to {:.2}", i.low, i.high)),
@@ -155,7 +159,6 @@ fn columns(row: &Row) -> [String; 7] {
             .map_or_else(|| "-".to_owned(), |cv| format!("{:.2} %", cv * 100.0)),
         row.n().to_string(),
         row.vms.to_string(),
-        missing.join(", "),
     ]
 }
 

@@ -22,8 +22,8 @@ fn mean_interval(row: &Row, seed: u64) -> Result<Interval, bca::Withheld> {
     bca::interval(&row.values(Statistic::Mean), LEVEL, seed, 0)
 }
 
-/// The summary as text that fits `room`: the host, the results as a tree, the reasons of missing values, and the definition
-/// of each metric.
+/// The summary as text that fits `room`: the host, the results as a tree, the reasons of missing values, and the
+/// definition of each metric.
 #[must_use]
 pub fn render(plan: &Plan, rows: &[Row], journal: &Journal, room: Room) -> String {
     let wrapped = |line: &str, indent: usize| wrapped_to(room.words, line, indent);
@@ -57,8 +57,8 @@ pub fn render(plan: &Plan, rows: &[Row], journal: &Journal, room: Room) -> Strin
         let _ = writeln!(out, "{}", wrapped(&format!("limit: {sweep}"), 4));
     }
     out.push_str(&wrapped(
-        "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs; interval of the \
-         median: order statistics, 6 trials or more; cv: standard deviation / mean",
+        "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs; interval \
+         of the median: order statistics, 6 trials or more; cv: standard deviation / mean",
         0,
     ));
     out.push_str("\n\n");
@@ -121,9 +121,9 @@ pub fn render_detail(rows: &[Row], seed: u64, room: Room) -> String {
     }
     let legend = wrapped_to(
         room.words,
-        "quantiles over trials with 95 % order-statistic intervals; mean: BCa bootstrap, withheld below 30 trials and with \
-         severe outliers; outliers: by Tukey's fences, kept in every statistic; drift: Spearman's rank correlation of value \
-         and execution order, with its p-value; lag 1: autocorrelation",
+        "quantiles over trials with 95 % order-statistic intervals; mean: BCa bootstrap, withheld below 30 trials \
+         and with severe outliers; outliers: by Tukey's fences, kept in every statistic; drift: Spearman's rank \
+         correlation of value and execution order, with its p-value; lag 1: autocorrelation",
         0,
     );
     let (table, left_out) = fitted(&COLUMNS, &lines, room.table);
