@@ -292,7 +292,8 @@ impl Table<'_> {
                 let item = format!("{} {text}", column.name);
                 let is_first = line.trim().is_empty();
                 if !is_first && length(&line) + length(&item) + 2 > self.width {
-                    out.push_str(&(wrapped_to(self.width, &line, 2 * GAP) + ",\n"));
+                    line.push(',');
+                    out.push_str(&(wrapped_to(self.width, &line, 2 * GAP) + "\n"));
                     line = " ".repeat(GAP);
                 } else if !is_first {
                     line.push_str(", ");

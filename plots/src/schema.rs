@@ -92,33 +92,38 @@ pub const SAMPLES: &[Column] = &[
     column("label", Text, "", "the variant's label"),
     column("engine", Text, "", "the engine's name"),
     column("concurrency", U32, "VMs", "VMs released together in one trial"),
-    column("axis_*", Text, "", "level of each other axis of the matrix, as text; `axis_rootfs` for instance"),
+    column("axis_*", Text, "", "level of each other axis of the matrix, as text; for example `axis_rootfs`"),
     column("block", U32, "", "block of the randomised complete block design, from 0"),
     column("trial", U32, "", "the trial: its place in the execution order, from 0"),
-    column("attempt", U32, "", "0 for the first execution of the trial, more when it was cut off or run again"),
+    column(
+        "attempt",
+        U32,
+        "",
+        "number of the trial execution, from 0; more than 0 if the trial was cut off or disturbed",
+    ),
     column("vm", U32, "", "the VM in its trial, from 0"),
     column("metric", Text, "", "name of the metric"),
     column("value", F64, "unit", "the value; null where `status` is neither `ok` nor `invalid`"),
-    column("unit", Text, "", "unit of the value: `ms` for durations, `1` for counts, else as the reading has it"),
+    column("unit", Text, "", "unit of the value: `ms` for durations, `1` for counts, else the unit of the reading"),
     column(
         "status",
         Text,
         "",
-        "`ok`; `censored`: larger than all that was waited for; `failed`; `invalid`: something disturbed the trial; \
-         `not-applicable`; `not-available`; `not-run`; `beyond-limit`: a level of \
-         less concurrency met the study's limit",
+        "`ok`; `censored`: larger than the time that was waited; `failed`; `invalid`: the execution was disturbed; \
+         `not-applicable`; `not-available`; `not-run`; `beyond-limit`: a lower level of concurrency exceeded a limit \
+         of the study",
     ),
     column("reason", Text, "", "why there is no value, or why it does not count; empty for `ok`"),
-    column("host", Text, "", "where it was executed: `kvm`, `emulated`, `imported`; empty when it was not"),
-    column("clock", Text, "", "the clock of durations: `wall`, or `virtual` on an emulated host; empty when unknown"),
+    column("host", Text, "", "kind of host: `kvm`, `emulated`, `imported`; empty if the trial was not executed"),
+    column("clock", Text, "", "clock of durations: `wall`, or `virtual` on an emulated host; empty if unknown"),
     column(
         "machine",
         Text,
         "",
-        "name of the host, of a run in shards: cells are compared within hosts; empty where a run has but one host",
+        "name of the host in a run of several shards, within which cells are compared; else empty",
     ),
-    column("warmup", Bool, "", "a warm-up, which is in no statistic"),
-    column("superseded", Bool, "", "another execution of the same trial counts in its place"),
+    column("warmup", Bool, "", "whether it is a warm-up, which is in no statistic"),
+    column("superseded", Bool, "", "whether another execution of the same trial counts instead"),
 ];
 
 /// `summary.csv`.
@@ -127,16 +132,16 @@ pub const SUMMARY: &[Column] = &[
     column("label", Text, "", "its variant's label"),
     column("metric", Text, "", "name of the metric"),
     column("unit", Text, "", "unit of the statistics"),
-    column("host", Text, "", "where it was executed"),
+    column("host", Text, "", "kind of host"),
     column("n_trials", U64, "trials", "trials with a value: the n of every statistic"),
     column("n_vms", U64, "VMs", "VMs with a value"),
     column("median", F64, "unit", "median over trials; a trial counts as the median of its VMs"),
     column("median_low", F64, "unit", "lower end of the median's order-statistic interval; null below 6 trials"),
-    column("median_high", F64, "unit", "its upper end"),
+    column("median_high", F64, "unit", "upper end of the interval"),
     column("median_level", F64, "", "its confidence: at least 0.95"),
     column("mean", F64, "unit", "mean over trials; a trial counts as the mean of its VMs"),
     column("mean_low", F64, "unit", "lower end of the mean's BCa bootstrap interval, 95 %; null where it is withheld"),
-    column("mean_high", F64, "unit", "its upper end"),
+    column("mean_high", F64, "unit", "upper end of the interval"),
     column("mean_withheld", Text, "", "why the mean's interval is withheld; empty when it is not"),
     column("standard_deviation", F64, "unit", "standard deviation of the trials' means"),
     column("coefficient_of_variation", F64, "", "standard deviation over mean"),
@@ -144,29 +149,29 @@ pub const SUMMARY: &[Column] = &[
     column("max", F64, "unit", "largest of the trials' medians"),
     column("p90", F64, "unit", "90th percentile over trials; null below 29"),
     column("p90_low", F64, "unit", "lower end of its order-statistic interval, 95 %"),
-    column("p90_high", F64, "unit", "its upper end"),
+    column("p90_high", F64, "unit", "upper end of the interval"),
     column("p95", F64, "unit", "95th percentile over trials; null below 59"),
     column("p95_low", F64, "unit", "lower end of its order-statistic interval, 95 %"),
-    column("p95_high", F64, "unit", "its upper end"),
+    column("p95_high", F64, "unit", "upper end of the interval"),
     column("p99", F64, "unit", "99th percentile over trials; null below 299"),
     column("p99_low", F64, "unit", "lower end of its order-statistic interval, 95 %"),
-    column("p99_high", F64, "unit", "its upper end"),
+    column("p99_high", F64, "unit", "upper end of the interval"),
     column("outliers_mild", U64, "trials", "Tukey's mild outliers, which are kept"),
     column("outliers_severe", U64, "trials", "Tukey's severe outliers, which are kept"),
     column("drift", F64, "", "rank correlation of the values with the execution order"),
     column("drift_p", F64, "", "its p-value"),
     column("lag_1", F64, "", "autocorrelation at lag 1"),
-    column("censored", U64, "VMs", "VMs whose value is only known to be larger than all that was waited for"),
+    column("censored", U64, "VMs", "VMs whose value is only known to be larger than the time that was waited"),
     column("failed", U64, "VMs", "VMs that failed before the value was known"),
-    column("invalid", U64, "VMs", "VMs of trials that something disturbed to the last attempt"),
+    column("invalid", U64, "VMs", "VMs of trials that were disturbed in every attempt"),
     column("not_applicable", U64, "VMs", "VMs whose configuration the VMM refused on this host"),
-    column("not_available", U64, "VMs", "VMs of which neither guest nor kernel reports it"),
+    column("not_available", U64, "VMs", "VMs whose guest and kernel do not report the value"),
     column("not_run", U64, "VMs", "VMs of trials that have not been executed"),
     column(
         "beyond_limit",
         U64,
         "VMs",
-        "VMs of trials that are not executed because a level of less concurrency met the study's limit",
+        "VMs of trials that are not executed because a lower level of concurrency exceeded a limit of the study",
     ),
     column("reasons", Text, "", "the first reason of each kind of missing value"),
 ];
@@ -178,12 +183,12 @@ pub const CELLS: &[Column] = &[
     column("label", Text, "", "the variant's label"),
     column("engine", Text, "", "the engine's name"),
     column("concurrency", U32, "VMs", "VMs released together in one trial"),
-    column("trials", U32, "trials", "trials that were planned"),
+    column("trials", U32, "trials", "planned trials"),
     column(
         "setting_*",
         Text,
         "",
-        "each effective setting of the cell's VMs, as text; `setting_memory_mib` for instance",
+        "each effective setting of the cell's VMs, as text; for example `setting_memory_mib`",
     ),
 ];
 
@@ -193,7 +198,7 @@ pub const METRICS: &[Column] = &[
     column("label", Text, "", "its name in figures"),
     column("unit", Text, "", "unit of its values"),
     column("better", Text, "", "the better direction of its values: `lower`, `higher` or `neither`"),
-    column("definition", Text, "", "from what to what, on which clock"),
+    column("definition", Text, "", "definition: from which event to which, on which clock"),
 ];
 
 /// The claims of the plan, judged.
@@ -201,12 +206,12 @@ pub const CLAIMS: &[Column] = &[
     column("claim", Text, "", "name of the claim"),
     column("text", Text, "", "the sentence"),
     column("verdict", Text, "", "`holds`, `contradicted`, `inconclusive`, `not measured`"),
-    column("value", F64, "unit", "what was measured: a value, ratio or difference"),
+    column("value", F64, "unit", "measured value, ratio or difference"),
     column("low", F64, "unit", "lower end of its 95 % interval"),
-    column("high", F64, "unit", "its upper end"),
+    column("high", F64, "unit", "upper end of the interval"),
     column("unit", Text, "", "unit of the value; empty for a ratio or a count"),
     column("published", F64, "unit", "the value that was published"),
-    column("remark", Text, "", "what kept it from being measured or decided"),
+    column("remark", Text, "", "why it was not measured or not decided"),
 ];
 
 /// Events of the journal, including those of executions that do not count.
@@ -215,10 +220,10 @@ pub const EVENTS: &[Column] = &[
     column("trial", U32, "", "the trial"),
     column("attempt", U32, "", "which execution of the trial"),
     column("vm", U32, "", "the VM in its trial"),
-    column("warmup", Bool, "", "a warm-up"),
-    column("invalid", Bool, "", "something disturbed the execution"),
+    column("warmup", Bool, "", "whether it is a warm-up"),
+    column("invalid", Bool, "", "whether the execution was disturbed"),
     column("event", Text, "", "name of the event; docs/reference/events.md lists them"),
-    column("t_ns", U64, "ns", "the instant on the CLOCK_MONOTONIC of the machine that ran the VMM"),
+    column("t_ns", U64, "ns", "time of the event by CLOCK_MONOTONIC of the host of the VMM"),
 ];
 
 /// Readings of the journal, including those of executions that do not count.
@@ -227,12 +232,12 @@ pub const READINGS: &[Column] = &[
     column("trial", U32, "", "the trial"),
     column("attempt", U32, "", "which execution of the trial"),
     column("vm", U32, "", "the VM in its trial"),
-    column("warmup", Bool, "", "a warm-up"),
-    column("invalid", Bool, "", "something disturbed the execution"),
+    column("warmup", Bool, "", "whether it is a warm-up"),
+    column("invalid", Bool, "", "whether the execution was disturbed"),
     column("reading", Text, "", "name of the reading; docs/reference/readings.md lists them"),
     column("value", F64, "unit", "the value; null where there is none"),
     column("unit", Text, "", "unit of the value"),
-    column("reason", Text, "", "why there is no value; empty else"),
+    column("reason", Text, "", "why there is no value; else empty"),
 ];
 
 /// The tables and their columns as text of at most 100 columns.
