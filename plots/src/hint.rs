@@ -234,6 +234,7 @@ impl Hint {
                 "use `--trials 6` or more, or `precision` in [matrix], for the next run".to_owned()
             }
             Self::NotRun { .. } => format!("`microbench run --resume {run}` executes them"),
+            Self::Missing { .. } if host == Some(HostKind::Imported) => "samples.csv has the reason of each".to_owned(),
             Self::Missing { .. } => {
                 format!("samples.csv has the reason of each; `microbench show {run}` lists the console logs")
             }
