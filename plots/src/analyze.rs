@@ -122,9 +122,9 @@ pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
     let AnalyzedRun { run: opened, samples, rows } = AnalyzedRun::load(run)?;
     let plan = &opened.plan;
     let (folder, isolated) = (figure_folder(run, theme), opened.is_isolated());
-    let draw = |wanted: &Figure| -> Result<Vec<PathBuf>, Error> {
-        let wanted = &Figure { theme: theme.unwrap_or(wanted.theme), ..wanted.clone() };
-        let described = figure::describe(Data { plan, rows: &rows, samples: &samples }, wanted)?;
+    let draw = |figure: &Figure| -> Result<Vec<PathBuf>, Error> {
+        let themed = &Figure { theme: theme.unwrap_or(figure.theme), ..figure.clone() };
+        let described = figure::describe(Data { plan, rows: &rows, samples: &samples }, themed)?;
         save(with_isolation_remark(described, isolated), &folder)
     };
     collect_files(plan.figures.par_iter().map(draw))

@@ -355,7 +355,7 @@ impl Confirmation {
 /// The verdict of the run `here` on each claim of the reference `there`.
 #[must_use]
 pub fn confirm(there: &[Verdict], here: &[Verdict]) -> Vec<Confirmation> {
-    let one = |verdict: &Verdict| {
+    let confirmation = |verdict: &Verdict| {
         let other = here.iter().find(|other| other.claim.name == verdict.claim.name);
         Confirmation {
             name: verdict.claim.name.clone(),
@@ -364,7 +364,7 @@ pub fn confirm(there: &[Verdict], here: &[Verdict]) -> Vec<Confirmation> {
             values: [verdict.value, other.and_then(|other| other.value)],
         }
     };
-    there.iter().map(one).collect()
+    there.iter().map(confirmation).collect()
 }
 
 /// The confirmations as a table that fits `room`, with a line that counts them.
@@ -389,7 +389,7 @@ pub fn render_confirmations(all: &[Confirmation], reference: &str, run: &str, ro
             if one.same() { String::new() } else { "differs".to_owned() },
         ]
     };
-    let same = all.iter().filter(|one| one.same()).count();
+    let same = all.iter().filter(|claim| claim.same()).count();
     let (table, left_out) = fitted(&COLUMNS, &all.iter().map(row).collect::<Vec<_>>(), room.table);
     format!(
         "reference: {reference}\nhere: {run}\n\n{table}{}\n{} claims: {same} with the same verdict, {} not\n",

@@ -266,10 +266,10 @@ pub(crate) fn check<'a>(
     mut columns: impl Iterator<Item = (&'a str, &'a DataType)>,
 ) -> Result<(), String> {
     let mut next = columns.next();
-    for wanted in table {
-        if let Some(prefix) = wanted.name.strip_suffix('*') {
+    for expected in table {
+        if let Some(prefix) = expected.name.strip_suffix('*') {
             while let Some((name, kind)) = next.filter(|(name, _)| name.starts_with(prefix)) {
-                if Kind::of(kind) != Some(wanted.kind) {
+                if Kind::of(kind) != Some(expected.kind) {
                     return Err(format!("{name} is {kind}"));
                 }
                 next = columns.next();
@@ -277,11 +277,13 @@ pub(crate) fn check<'a>(
             continue;
         }
         match next {
-            Some((name, kind)) if name == wanted.name && Kind::of(kind) == Some(wanted.kind) => next = columns.next(),
-            Some((name, kind)) => {
-                return Err(format!("{} {} expected, {name} {kind} found", wanted.name, wanted.kind.text()));
+            Some((name, kind)) if name == expected.name && Kind::of(kind) == Some(expected.kind) => {
+                next = columns.next()
             }
-            None => return Err(format!("{} is missing", wanted.name)),
+            Some((name, kind)) => {
+                return Err(format!("{} {} expected, {name} {kind} found", expected.name, expected.kind.text()));
+            }
+            None => return Err(format!("{} is missing", expected.name)),
         }
     }
     next.map_or(Ok(()), |(name, _)| Err(format!("{name} is not in the schema")))

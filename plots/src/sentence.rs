@@ -76,17 +76,17 @@ pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
     };
     let completed = ByCell::new();
     let found = compare::compare_with_baseline(Side { plan, rows, completed: &completed }, baseline, &settings);
-    let tests = found.iter().filter(|one| one.adjusted_p.is_some()).count();
+    let tests = found.iter().filter(|comparison| comparison.adjusted_p.is_some()).count();
     let host = rows.iter().find_map(|row| row.host);
     let mut sentences = Vec::new();
     for metric in headline_metrics(plan) {
-        for one in found.iter().filter(|one| one.is_contrast() && one.metric == metric) {
-            let second = plan.cells.iter().find(|cell| cell.id == one.cell);
+        for comparison in found.iter().filter(|comparison| comparison.is_contrast() && comparison.metric == metric) {
+            let second = plan.cells.iter().find(|cell| cell.id == comparison.cell);
             let first = second.and_then(|second| {
                 plan.cells.iter().find(|cell| cell.variant == baseline && cell.is_like(second, "variant"))
             });
             if let Some((first, second)) = first.zip(second) {
-                sentences.push(sentence(plan, one, first, second, host, tests));
+                sentences.push(sentence(plan, comparison, first, second, host, tests));
             }
         }
     }
@@ -95,36 +95,40 @@ pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
 
 fn sentence(
     plan: &Plan,
-    one: &Comparison,
+    comparison: &Comparison,
     first: &Cell,
     second: &Cell,
     host: Option<HostKind>,
     tests: usize,
 ) -> Sentence {
-    let metric = plan.metrics.iter().find(|metric| metric.name == one.metric);
-    let name = lowercase_first(metric.map_or(one.metric.as_str(), |metric| metric.label.as_str()));
+    let metric = plan.metrics.iter().find(|metric| metric.name == comparison.metric);
+    let name = lowercase_first(metric.map_or(comparison.metric.as_str(), |metric| metric.label.as_str()));
     let (a, b) = (first.label.as_str(), second.label.as_str());
     let levels = levels(plan, second);
-    let n = if one.n[0] == one.n[1] { one.n[0].to_string() } else { format!("{} and {}", one.n[1], one.n[0]) };
-    let within = match one.hosts.len() {
+    let n = if comparison.n[0] == comparison.n[1] {
+        comparison.n[0].to_string()
+    } else {
+        format!("{} and {}", comparison.n[1], comparison.n[0])
+    };
+    let within = match comparison.hosts.len() {
         0 | 1 => String::new(),
         several => format!(" within {several} hosts"),
     };
     let basis = format!("(medians{within}, {} % interval, n = {n} trials; {})", LEVEL * 100.0, host_and_clock(host));
-    let fewest = one.n[0].min(one.n[1]);
-    let own = one.ratio.unwrap_or(1.0);
-    let is_time = one.unit == "ms" && one.better == Better::Lower;
-    let (finding, text) = match &one.interval {
-        None if one.difference_interval.is_some() => by_difference(one, [&name, a, b], &levels, &basis),
-        None if one.ratio.is_none() && one.difference.is_none() => {
-            (Finding::Withheld, format!("{name} of {b} and {a}, {levels}: no result, {}", one.remark))
+    let fewest = comparison.n[0].min(comparison.n[1]);
+    let own = comparison.ratio.unwrap_or(1.0);
+    let is_time = comparison.unit == "ms" && comparison.better == Better::Lower;
+    let (finding, text) = match &comparison.interval {
+        None if comparison.difference_interval.is_some() => by_difference(comparison, [&name, a, b], &levels, &basis),
+        None if comparison.ratio.is_none() && comparison.difference.is_none() => {
+            (Finding::Withheld, format!("{name} of {b} and {a}, {levels}: no result, {}", comparison.remark))
         }
-        None if one.hosts.len() > 1 => (
+        None if comparison.hosts.len() > 1 => (
             Finding::Withheld,
             format!(
                 "{name} of {b} and {a}, {levels}: no result, because the interval of the ratio needs \
                  {CONTRAST_INTERVAL_FROM} trials of each on each of {} hosts (n = {n})",
-                one.hosts.len()
+                comparison.hosts.len()
             ),
         ),
         None if fewest < CONTRAST_INTERVAL_FROM => (
@@ -155,7 +159,7 @@ fn sentence(
             let what = if is_time {
                 format!("times as fast as {object}'s")
             } else {
-                format!("times {object}'s{}", judgement(one.better, own > 1.0))
+                format!("times {object}'s{}", judgement(comparison.better, own > 1.0))
             };
             let name = if is_time { name } else { format!("value of {name}") };
             let mut text = format!("{subject}'s {name} is {} {what}, {levels} {basis}", ratio_with_interval(ratio));
@@ -167,14 +171,14 @@ fn sentence(
             (Finding::Differs, text)
         }
     };
-    Sentence { finding, text: text + ".", comparison: one.clone(), baseline: first.id.to_string(), tests }
+    Sentence { finding, text: text + ".", comparison: comparison.clone(), baseline: first.id.to_string(), tests }
 }
 
 /// The sentence about the difference of two values, for a first side whose values are not all above zero.
-fn by_difference(one: &Comparison, [name, a, b]: [&str; 3], levels: &str, basis: &str) -> (Finding, String) {
-    let unit = if one.unit == "1" { String::new() } else { format!(" {}", one.unit) };
-    let difference = one.difference.unwrap_or(0.0);
-    let (low, high) = one.difference_interval.as_ref().map_or((difference, difference), |i| (i.low, i.high));
+fn by_difference(comparison: &Comparison, [name, a, b]: [&str; 3], levels: &str, basis: &str) -> (Finding, String) {
+    let unit = if comparison.unit == "1" { String::new() } else { format!(" {}", comparison.unit) };
+    let difference = comparison.difference.unwrap_or(0.0);
+    let (low, high) = comparison.difference_interval.as_ref().map_or((difference, difference), |i| (i.low, i.high));
     if low <= 0.0 && high >= 0.0 {
         let text = format!(
             "no difference shown in {name} of {b} and {a}, {levels}: {b}'s minus {a}'s is {difference:.2} ({low:.2} to \
@@ -188,7 +192,7 @@ fn by_difference(one: &Comparison, [name, a, b]: [&str; 3], levels: &str, basis:
         "{b}'s value of {name} is {:.2} ({low:.2} to {high:.2}){unit} {} than {a}'s{}, {levels} {basis}",
         difference.abs(),
         if is_higher { "higher" } else { "lower" },
-        judgement(one.better, is_higher)
+        judgement(comparison.better, is_higher)
     );
     (Finding::Differs, text)
 }
@@ -300,7 +304,7 @@ pub fn render(sentences: &[Sentence], run: &str, room: Room) -> String {
 fn family_note(sentences: &[Sentence], run: &str) -> Option<String> {
     let tests = sentences.first()?.tests;
     let differ: Vec<&Sentence> = sentences.iter().filter(|sentence| sentence.finding == Finding::Differs).collect();
-    let unsure = differ.iter().filter(|one| one.comparison.adjusted_p.is_none_or(|p| p > ALPHA)).count();
+    let unsure = differ.iter().filter(|sentence| sentence.comparison.adjusted_p.is_none_or(|p| p > ALPHA)).count();
     if unsure == 0 {
         return None;
     }

@@ -25,8 +25,8 @@ impl Gate {
     /// may be missing on one side.
     #[must_use]
     pub fn of(comparisons: &[Comparison], margin: f64, allow_missing: bool) -> Self {
-        let of = |verdict: Verdict| comparisons.iter().filter(move |one| one.verdict == verdict);
-        let metrics: BTreeSet<&str> = of(Verdict::Worse).map(|one| one.metric.as_str()).collect();
+        let of = |verdict: Verdict| comparisons.iter().filter(move |row| row.verdict == verdict);
+        let metrics: BTreeSet<&str> = of(Verdict::Worse).map(|row| row.metric.as_str()).collect();
         let missing = [
             (MissingItem::Cell, MissingSide::A),
             (MissingItem::Cell, MissingSide::B),
@@ -41,12 +41,12 @@ impl Gate {
             margin,
             worse: (of(Verdict::Worse).count(), metrics.len()),
             dropped: (
-                of(Verdict::Dropped).filter(|one| one.metric == VMS_COMPLETED).count(),
-                of(Verdict::Dropped).filter(|one| one.metric != VMS_COMPLETED).count(),
+                of(Verdict::Dropped).filter(|row| row.metric == VMS_COMPLETED).count(),
+                of(Verdict::Dropped).filter(|row| row.metric != VMS_COMPLETED).count(),
             ),
             missing: missing.map(|(item, side)| (item, side, count_missing(item, side))),
             allow_missing,
-            contrasts: (comparisons.iter().filter(|one| one.is_contrast()).count(), of(Verdict::Inconclusive).count()),
+            contrasts: (comparisons.iter().filter(|row| row.is_contrast()).count(), of(Verdict::Inconclusive).count()),
         }
     }
 

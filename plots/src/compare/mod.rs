@@ -205,28 +205,28 @@ pub fn compare_with_baseline(run: Side<'_>, baseline: &str, settings: &Settings)
 /// Whether the plans have at least one cell and metric in common.
 #[must_use]
 pub fn have_common_metric(comparisons: &[Comparison]) -> bool {
-    comparisons.iter().any(|one| one.missing.as_ref().is_none_or(|missing| missing.planned))
+    comparisons.iter().any(|row| row.missing.as_ref().is_none_or(|missing| missing.planned))
 }
 
 /// Adjusts the p-values of the family and sets the verdicts.
 fn set_verdicts(comparisons: &mut [Comparison], settings: &Settings) {
-    let member = |one: &Comparison| settings.family.is_empty() || settings.family.contains(&one.metric);
+    let member = |row: &Comparison| settings.family.is_empty() || settings.family.contains(&row.metric);
     let family: Vec<(usize, f64)> = (comparisons.iter().enumerate())
-        .filter(|(_, one)| member(one))
-        .filter_map(|(at, one)| Some((at, one.p?)))
+        .filter(|(_, row)| member(row))
+        .filter_map(|(at, row)| Some((at, row.p?)))
         .collect();
     let adjusted = holm(&family.iter().map(|(_, p)| *p).collect::<Vec<_>>());
     for ((at, _), adjusted) in family.into_iter().zip(adjusted) {
         comparisons[at].adjusted_p = Some(adjusted);
     }
-    for one in comparisons.iter_mut().filter(|one| one.is_contrast()) {
-        let (interval, tolerance) = match (one.difference, one.values[0]) {
+    for row in comparisons.iter_mut().filter(|row| row.is_contrast()) {
+        let (interval, tolerance) = match (row.difference, row.values[0]) {
             (Some(_), Some(first)) => {
-                (one.difference_interval.as_ref(), Tolerance::of_difference(settings.margin, first))
+                (row.difference_interval.as_ref(), Tolerance::of_difference(settings.margin, first))
             }
-            _ => (one.interval.as_ref(), Tolerance::of_ratio(settings.margin)),
+            _ => (row.interval.as_ref(), Tolerance::of_ratio(settings.margin)),
         };
-        one.verdict = verdict(interval, tolerance, one.adjusted_p, one.better);
+        row.verdict = verdict(interval, tolerance, row.adjusted_p, row.better);
     }
 }
 

@@ -32,7 +32,7 @@ const COLUMNS: [Column; 7] = [
 #[must_use]
 pub fn render_tree(plan: &Plan, rows: &[Row], room: Room) -> String {
     let mut lines = Vec::new();
-    let one_variant = plan.cells.iter().all(|cell| cell.variant == plan.cells[0].variant);
+    let has_one_variant = plan.cells.iter().all(|cell| cell.variant == plan.cells[0].variant);
     let shown: Vec<&Row> = rows.iter().filter(|row| row.planned() > 0).collect();
     for metric in &plan.metrics {
         let own: Vec<(&Cell, &Row)> = (plan.cells.iter())
@@ -45,7 +45,7 @@ pub fn render_tree(plan: &Plan, rows: &[Row], room: Room) -> String {
             lines.push(vec![no_value(&metric.name, own.iter().map(|(_, row)| *row))]);
         } else if !own.is_empty() {
             lines.push(vec![metric.name.clone()]);
-            branch(&mut lines, &axes(plan), &own, "", one_variant);
+            branch(&mut lines, &axes(plan), &own, "", has_one_variant);
         }
     }
     // A cell without any value, for one reason, is one line and not one for each metric.
@@ -55,7 +55,7 @@ pub fn render_tree(plan: &Plan, rows: &[Row], room: Room) -> String {
         .collect();
     if !none.is_empty() {
         lines.push(vec!["every metric".to_owned()]);
-        branch(&mut lines, &axes(plan), &none, "", one_variant);
+        branch(&mut lines, &axes(plan), &none, "", has_one_variant);
     }
     let (text, left_out) = fitted(&COLUMNS, &lines, room.table);
     text + &room.left_out(&left_out)
@@ -68,7 +68,7 @@ fn axes(plan: &Plan) -> Vec<&str> {
 }
 
 /// Adds the lines of `rows`, which are below one branch of the tree; `before` is the drawing in front of them.
-fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], before: &str, one_variant: bool) {
+fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], before: &str, has_one_variant: bool) {
     let Some((axis, deeper)) = axes.split_first() else {
         for (at, (cell, row)) in (1..).zip(rows) {
             let (own, next) = drawn(before, at == rows.len());
@@ -90,10 +90,10 @@ fn branch(lines: &mut Vec<Vec<String>>, axes: &[&str], rows: &[(&Cell, &Row)], b
         let name = format!("{own}{axis} {level}");
         match below.as_slice() {
             // The name of the only variant would repeat on every line.
-            [(_, row)] if deeper.is_empty() && one_variant => lines.extend(leaf(&name, &next, row)),
+            [(_, row)] if deeper.is_empty() && has_one_variant => lines.extend(leaf(&name, &next, row)),
             below => {
                 lines.push(vec![name]);
-                branch(lines, deeper, below, &next, one_variant);
+                branch(lines, deeper, below, &next, has_one_variant);
             }
         }
     }
@@ -202,7 +202,7 @@ pub fn cell_results(rows: &[Row]) -> Vec<CellResult> {
     let missing = |(status, (vms, reason)): (&Status, &(usize, String))| {
         (status.text(), Missing { vms: *vms, reason: reason.clone() })
     };
-    let one = |row: &Row| CellResult {
+    let result = |row: &Row| CellResult {
         cell: row.cell.clone(),
         label: row.label.clone(),
         metric: row.metric.clone(),
@@ -216,5 +216,5 @@ pub fn cell_results(rows: &[Row]) -> Vec<CellResult> {
         coefficient_of_variation: coefficient_of_variation(&row.values(Statistic::Mean)),
         missing: row.missing.iter().map(missing).collect(),
     };
-    rows.iter().filter(|row| row.planned() > 0).map(one).collect()
+    rows.iter().filter(|row| row.planned() > 0).map(result).collect()
 }
