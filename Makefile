@@ -169,7 +169,7 @@ bench: images ## Measure microbench, write BENCHMARKS.md (an hour)
 
 fuzz: ## Fuzz the parsers, SECONDS each (needs a nightly toolchain)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
-	for target in manifest journal answer kernel_log; do
+	for target in manifest journal response kernel_log; do
 		more=; [ $$target != manifest ] || more='experiments runner/tests/manifests'
 		mkdir -p fuzz/corpus/$$target
 		# The code is safe Rust and needs no sanitiser. cargo-fuzz writes new inputs to the first folder only.

@@ -1,94 +1,90 @@
-//! HTTP/1.1, as much as the agent speaks: one request after the other on a connection, every read bounded.
+//! The part of HTTP/1.1 that the agent supports: sequential requests on a connection, with limits on all sizes.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-use microbench_agent::work::{MOST_BYTES, StreamReply};
+use microbench_agent::workload::{MOST_BYTES, StreamReply};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::options::Options;
 use crate::traffic;
 
-/// Most bytes of a request line and its headers.
+/// Maximum size of the request line and the headers, in bytes.
 const HEAD_LIMIT: u64 = 8 << 10;
-/// Most bytes of a request's body.
+/// Maximum size of a request body, in bytes.
 const BODY_LIMIT: usize = 4 << 10;
 
-/// How long the last answer may take to be acknowledged before the machine restarts all the same, seconds.
-const LAST_WORD_S: i32 = 1;
+/// Maximum time to wait for the acknowledgement of the last response before the machine restarts, in seconds.
+const LINGER_S: i32 = 1;
 
-/// The path to which more may be sent than [`BODY_LIMIT`].
+/// The path that accepts more bytes than [`BODY_LIMIT`].
 const STREAM: &str = "/stream";
 
-/// A request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) body: Vec<u8>,
-    /// What came to [`STREAM`] in place of a body: it is counted, not kept.
+    /// Size and checksum of the bytes sent to [`STREAM`], which are not kept; `None` for other requests.
     pub(crate) received: Option<StreamReply>,
     close: bool,
 }
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) kind: &'static str,
     pub(crate) body: Body,
-    /// What follows once the answer is sent.
-    pub(crate) then: Then,
+    pub(crate) next: Next,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// These bytes.
     Bytes(Vec<u8>),
-    /// So many bytes of the stream that both sides know.
+    /// This number of bytes of [`microbench_agent::workload::Stream`].
     Stream(u64),
 }
 
-/// What follows an answer.
+/// What the agent does after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// The next request.
-    Go,
-    /// The machine restarts.
-    Restart,
+pub(crate) enum Next {
+    /// It reads the next request.
+    Serve,
+    /// It ends the machine.
+    EndMachine,
 }
 
 impl Response {
-    /// A plain answer with one line of text.
+    /// A response with one line of text.
     pub(crate) fn text(status: u16, text: impl Into<String>) -> Self {
         Self {
             status,
             kind: "text/plain",
             body: Body::Bytes(format!("{}\n", text.into()).into_bytes()),
-            then: Then::Go,
+            next: Next::Serve,
         }
     }
 }
 
 /// Why a request cannot be read.
 #[derive(Debug)]
-enum Bad {
-    /// The connection ended between requests, or broke, or was idle too long.
-    Gone,
-    /// The peer breaks the protocol.
-    Refused(u16, &'static str),
+enum ReadError {
+    /// The connection was closed, failed, or timed out.
+    Closed,
+    /// The request is invalid: status and text of the response.
+    Invalid(u16, &'static str),
 }
 
-impl From<io::Error> for Bad {
+impl From<io::Error> for ReadError {
     fn from(_: io::Error) -> Self {
-        Self::Gone
+        Self::Closed
     }
 }
 
-/// Serves one connection to its end. `answer` makes the response to a request.
-pub(crate) fn serve(stream: TcpStream, options: &Options, answer: fn(&Request, &Options) -> Response) {
+/// Serves one connection until it is closed. `respond` returns the response to a request.
+pub(crate) fn serve(stream: TcpStream, options: &Options, respond: fn(&Request, &Options) -> Response) {
     drop(stream.set_nodelay(true));
     drop(stream.set_read_timeout(Some(options.idle)));
     drop(stream.set_write_timeout(Some(options.idle)));
@@ -96,23 +92,23 @@ pub(crate) fn serve(stream: TcpStream, options: &Options, answer: fn(&Request, &
     let mut reader = BufReader::new(stream);
     loop {
         let (response, close) = match read(&mut reader) {
-            Ok(request) => (answer(&request, options), request.close),
-            Err(Bad::Gone) => return,
-            Err(Bad::Refused(status, why)) => (Response::text(status, why), true),
+            Ok(request) => (respond(&request, options), request.close),
+            Err(ReadError::Closed) => return,
+            Err(ReadError::Invalid(status, why)) => (Response::text(status, why), true),
         };
         if write(&mut writer, &response, &options.nonce, close).is_err() {
             return;
         }
-        if response.then == Then::Restart {
-            // The answer must reach the host before the machine goes: closing then waits for the acknowledgement of every
-            // byte (SO_LINGER, socket(7)), by the host's kernel and so without a delay of the client's.
-            let linger = libc::linger { l_onoff: 1, l_linger: LAST_WORD_S };
+        if response.next == Next::EndMachine {
+            // The response must reach the host before the machine ends. With SO_LINGER (socket(7)), close waits until
+            // the host's kernel has acknowledged every byte; it does not wait for the client.
+            let linger = libc::linger { l_onoff: 1, l_linger: LINGER_S };
             let _ = setsockopt(&writer, sockopt::Linger, &linger);
             drop((reader, writer));
             if options.stay {
                 std::process::exit(0);
             }
-            crate::init::end(options.power_off);
+            crate::init::end_machine(options.power_off);
         }
         if close {
             return;
@@ -120,35 +116,35 @@ pub(crate) fn serve(stream: TcpStream, options: &Options, answer: fn(&Request, &
     }
 }
 
-fn read(reader: &mut impl BufRead) -> Result<Request, Bad> {
+fn read(reader: &mut impl BufRead) -> Result<Request, ReadError> {
     let mut head = reader.by_ref().take(HEAD_LIMIT);
-    let mut line = || -> Result<String, Bad> {
+    let mut line = || -> Result<String, ReadError> {
         let mut bytes = Vec::new();
         head.read_until(b'\n', &mut bytes)?;
         if bytes.is_empty() && head.limit() > 0 {
-            return Err(Bad::Gone);
+            return Err(ReadError::Closed);
         }
         if bytes.pop() != Some(b'\n') {
             return match head.limit() {
-                0 => Err(Bad::Refused(431, "the request's head is too large")),
-                _ => Err(Bad::Gone),
+                0 => Err(ReadError::Invalid(431, "the request head is too large")),
+                _ => Err(ReadError::Closed),
             };
         }
         if bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
-        String::from_utf8(bytes).map_err(|_| Bad::Refused(400, "the request's head is not UTF-8"))
+        String::from_utf8(bytes).map_err(|_| ReadError::Invalid(400, "the request head is not UTF-8"))
     };
     let request_line = line()?;
-    let mut words = request_line.split(' ');
-    let (Some(method), Some(path), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    let mut fields = request_line.split(' ');
+    let (Some(method), Some(path), Some(version), None) = (fields.next(), fields.next(), fields.next(), fields.next())
     else {
-        return Err(Bad::Refused(400, "not a request line"));
+        return Err(ReadError::Invalid(400, "the request line is invalid"));
     };
     let mut close = match version {
         "HTTP/1.1" => false,
         "HTTP/1.0" => true,
-        _ => return Err(Bad::Refused(505, "HTTP/1.1 is spoken here")),
+        _ => return Err(ReadError::Invalid(505, "only HTTP/1.0 and HTTP/1.1 are supported")),
     };
     let mut length = 0;
     loop {
@@ -157,13 +153,13 @@ fn read(reader: &mut impl BufRead) -> Result<Request, Bad> {
             break;
         }
         let Some((name, value)) = header.split_once(':') else {
-            return Err(Bad::Refused(400, "a header without a colon"));
+            return Err(ReadError::Invalid(400, "a header has no colon"));
         };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => {
-                length = value.trim().parse().map_err(|_| Bad::Refused(400, "content-length is no number"))?;
+                length = value.trim().parse().map_err(|_| ReadError::Invalid(400, "content-length is not a number"))?;
             }
-            "transfer-encoding" => return Err(Bad::Refused(501, "a body needs a content-length")),
+            "transfer-encoding" => return Err(ReadError::Invalid(501, "a body requires content-length")),
             "connection" if value.trim().eq_ignore_ascii_case("close") => close = true,
             _ => {}
         }
@@ -174,7 +170,7 @@ fn read(reader: &mut impl BufRead) -> Result<Request, Bad> {
         return Ok(Request { method, path, body: Vec::new(), received, close });
     }
     if length > BODY_LIMIT {
-        return Err(Bad::Refused(413, "the request's body is too large"));
+        return Err(ReadError::Invalid(413, "the request body is too large"));
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
@@ -222,14 +218,14 @@ mod tests {
     use super::*;
 
     fn status(text: &[u8]) -> Result<Request, Option<u16>> {
-        read(&mut BufReader::new(text)).map_err(|bad| match bad {
-            Bad::Gone => None,
-            Bad::Refused(status, _) => Some(status),
+        read(&mut BufReader::new(text)).map_err(|error| match error {
+            ReadError::Closed => None,
+            ReadError::Invalid(status, _) => Some(status),
         })
     }
 
     #[test]
-    fn a_request_reads_as_what_it_is() {
+    fn valid_request_is_parsed() {
         let request = status(b"POST /work HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").unwrap();
         assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/work"));
         assert_eq!((request.body.as_slice(), request.close), (b"{}".as_slice(), false));
@@ -237,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_the_protocol_is_refused_and_bounded() {
+    fn invalid_or_oversized_request_is_rejected() {
         assert_eq!(status(b"hello\r\n\r\n"), Err(Some(400)));
         assert_eq!(status(b"GET / HTTP/2\r\n\r\n"), Err(Some(505)));
         assert_eq!(status(b"GET / HTTP/1.1\r\nno colon\r\n\r\n"), Err(Some(400)));
@@ -249,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_cut_anywhere_is_no_request() {
+    fn truncated_request_is_an_error() {
         let whole = b"POST /work HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
         for end in 0..whole.len() {
             assert!(status(&whole[..end]).is_err(), "cut at {end}");

@@ -1,4 +1,4 @@
-//! `GET /`: reads a file of the root file system past the page cache, as the 2019 paper's service does.
+//! `GET /`: reads a file of the root file system without the page cache, like the service of the 2019 paper.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,15 +7,15 @@ use std::path::Path;
 
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS};
 
-/// One block at the alignment that `O_DIRECT` asks for.
+/// A block with the alignment that `O_DIRECT` requires.
 #[repr(align(4096))]
 struct Block([u8; INDEX_BLOCK_BYTES]);
 
-/// Reads [`INDEX_BLOCKS`] blocks of `path` with `O_DIRECT`; returns the bytes read.
+/// Reads [`INDEX_BLOCKS`] blocks of `path` with `O_DIRECT`; returns the number of bytes read.
 ///
 /// # Errors
-/// When the file is shorter, or its file system cannot do direct reads.
-pub(crate) fn read(path: &Path) -> io::Result<usize> {
+/// If the file is too short, or its file system does not support direct I/O.
+pub(crate) fn read_blocks(path: &Path) -> io::Result<usize> {
     let mut file = File::options().read(true).custom_flags(nix::fcntl::OFlag::O_DIRECT.bits()).open(path)?;
     let mut block = Box::new(Block([0; INDEX_BLOCK_BYTES]));
     for _ in 0..INDEX_BLOCKS {

@@ -1,4 +1,4 @@
-//! What the first process of a guest has to do, and what only the machine's owner may: mounts, orphans, the console, restart.
+//! Tasks of a guest's init: mounts, orphans, the console, the end of the machine.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,18 +9,19 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::tcdrain;
 use nix::sys::wait::wait;
 
-/// Mounts what the agent reads, and reaps orphans from now on. What is mounted already stays.
-pub(crate) fn become_first_process() {
+/// Mounts the file systems that the agent reads, and starts a thread that reaps orphans. Existing mounts are kept.
+pub(crate) fn set_up() {
     for (kind, target) in [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run")] {
-        // The kernel may have mounted it (CONFIG_DEVTMPFS_MOUNT); a guest without it says so in an answer.
+        // The kernel may have mounted it already (CONFIG_DEVTMPFS_MOUNT). If it is missing, `GET /stats` reports the
+        // error.
         let _ = mount(Some(kind), target, Some(kind), MsFlags::MS_NOSUID, None::<&str>);
     }
-    // The agent starts no process, so there is an orphan only if someone added a program.
+    // The agent starts no processes; orphans exist only if the image contains other programs.
     drop(std::thread::Builder::new().stack_size(64 << 10).spawn(|| while wait().is_ok() {}));
 }
 
-/// Writes a line on the console, in one write.
-pub(crate) fn say(line: &str) {
+/// Writes a line to the console with a single write(2); to standard output if there is no console.
+pub(crate) fn print_to_console(line: &str) {
     let line = format!("{line}\n");
     let console = File::options().write(true).open("/dev/console");
     if console.and_then(|mut console| console.write_all(line.as_bytes())).is_err() {
@@ -28,32 +29,34 @@ pub(crate) fn say(line: &str) {
     }
 }
 
-/// Writes the agent's mark on the I/O port of marks, where the kernel lets one: a trace on the host sees it.
-pub(crate) fn mark() {
+/// Writes the agent's mark to its I/O port, where a trace on the host observes it. Does nothing if the kernel has no
+/// `/dev/port`.
+pub(crate) fn write_mark() {
     let ports = File::options().write(true).open("/dev/port");
     drop(ports.and_then(|ports| ports.write_at(&[microbench_agent::MARK], microbench_agent::MARK_PORT.into())));
 }
 
-/// The kernel's command line; empty when it cannot be read.
-pub(crate) fn command_line() -> String {
+/// The kernel parameters; empty if they cannot be read.
+pub(crate) fn kernel_parameters() -> String {
     fs::read_to_string("/proc/cmdline").unwrap_or_default()
 }
 
-/// The value of `name=` on the kernel's command line `line`.
-pub(crate) fn parameter<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+/// The value of `name=` in the kernel parameters.
+pub(crate) fn find_parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
+    parameters.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// Ends the machine: powers it off, or restarts it by the method that the kernel's `reboot=` parameter names; a VMM told not to
-/// reboot ends then.
-pub(crate) fn end(power_off: bool) -> ! {
+/// Ends the machine: powers it off, or restarts it with the method of the kernel parameter `reboot=`. The engines
+/// configure their VMMs to exit on a restart.
+pub(crate) fn end_machine(power_off: bool) -> ! {
     nix::unistd::sync();
-    say(microbench_agent::RESTART_MARK);
-    // What the driver still holds when the machine restarts is lost: of 20 guests on one CPU, a quarter's mark was.
+    print_to_console(microbench_agent::RESTART_MARK);
+    // Bytes in the buffer of the driver are lost on a restart: with 20 guests on one CPU, a quarter of the lines was
+    // lost.
     if let Ok(console) = File::options().write(true).open("/dev/console") {
         let _ = tcdrain(console);
     }
     let Err(error) = reboot(if power_off { RebootMode::RB_POWER_OFF } else { RebootMode::RB_AUTOBOOT });
-    say(&format!("microbench-agent: cannot end the machine: {error}"));
+    print_to_console(&format!("microbench-agent: cannot end the machine: {error}"));
     std::process::exit(1)
 }

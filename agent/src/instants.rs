@@ -1,7 +1,8 @@
-//! When the agent began to listen and when it last answered `GET /`, told on the clock of the kernel's log.
+//! Instants of `listen(2)` and of the last response to `GET /`, on the clock of the kernel log.
 //!
-//! The two are taken on CLOCK_MONOTONIC, which costs a timed window nothing. That clock stood still while the kernel booted without
-//! a tick, so it lags behind the log's by a constant; a record that [`note`] puts into the log carries both, and gives it.
+//! They are read from `CLOCK_MONOTONIC`, which costs almost nothing in a timed window. This clock does not advance
+//! until the kernel has a tick during boot, so it lags behind the clock of the log by a constant.
+//! [`write_clock_record`] writes a record with both clocks to the log, from which the lag is computed.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,23 +14,25 @@ use nix::time::{ClockId, clock_gettime};
 static LISTENING: AtomicU64 = AtomicU64::new(0);
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 
-/// The agent listens from now on.
-pub(crate) fn listening() {
+/// Records the instant of `listen(2)`.
+pub(crate) fn record_listening() {
     LISTENING.store(now_ns(), Ordering::Relaxed);
 }
 
-/// `GET /` is answered now.
-pub(crate) fn answered() {
+/// Records the instant of a response to `GET /`.
+pub(crate) fn record_response() {
     ANSWERED.store(now_ns(), Ordering::Relaxed);
 }
 
-/// Writes the record that relates the clocks, of a severity that `quiet` keeps off the console. A guest that refuses it relates none.
-pub(crate) fn note() {
+/// Writes the record that relates the clocks. Its severity keeps it off the console if the kernel parameter `quiet` is
+/// set. Failures are ignored: the instants are then unknown on the clock of the log.
+pub(crate) fn write_clock_record() {
     let log = File::options().write(true).open("/dev/kmsg");
     drop(log.and_then(|mut log| log.write_all(format!("<14>{CLOCK_RECORD}{}\n", now_ns()).as_bytes())));
 }
 
-/// Both instants in ns on the log's clock, which is `lead` ns ahead of CLOCK_MONOTONIC; `None` for what has not happened.
+/// Both instants in ns on the clock of the log, which leads `CLOCK_MONOTONIC` by `lead` ns; `None` for an instant not
+/// recorded yet.
 pub(crate) fn on_kernel_clock(lead: i64) -> (Option<u64>, Option<u64>) {
     let of = |instant: &AtomicU64| shifted(instant.load(Ordering::Relaxed), lead);
     (of(&LISTENING), of(&ANSWERED))
@@ -49,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instant_moves_by_the_lead_and_none_stays_none() {
+    fn instants_are_shifted_by_the_lead() {
         assert_eq!(shifted(1_000, 250), Some(1_250));
         assert_eq!(shifted(1_000, -250), Some(750));
         assert_eq!((shifted(0, 250), shifted(1_000, -1_001)), (None, None));

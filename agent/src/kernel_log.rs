@@ -1,43 +1,51 @@
-//! Records of the kernel's log as `/dev/kmsg` gives them: `priority,sequence,microseconds,flags;text`
-//! (Documentation/ABI/testing/dev-kmsg in the kernel's source). Pure; the agent's binary does the reading.
+//! Parser of the records of `/dev/kmsg`: `priority,sequence,microseconds,flags;text`
+//! (Documentation/ABI/testing/dev-kmsg in the kernel source). The module does no I/O.
 
-/// First words of the agent's own record that relates the clocks; CLOCK_MONOTONIC in ns follows.
+/// Prefix of the agent's record that relates the two clocks; the value of `CLOCK_MONOTONIC` in ns follows.
 pub const CLOCK_RECORD: &str = "microbench-agent: clock ";
 
-/// What the log says of the boot. Stamps are microseconds of the kernel's own clock.
+/// Summary of a kernel log. Time stamps are microseconds on the clock of the log.
+///
+/// ```
+/// use microbench_agent::kernel_log::KernelLog;
+///
+/// let mut log = KernelLog::default();
+/// log.add_record("6,140,98123,-;Run /sbin/init as init process\n");
+/// assert_eq!((log.messages, log.init), (1, Some(98_123)));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelLog {
-    /// Messages of the kernel.
+    /// Number of messages of the kernel.
     pub messages: u64,
-    /// Stamp of the last message.
+    /// Time stamp of the last message.
     pub last: Option<u64>,
-    /// Stamp of the hand-over to init.
+    /// Time stamp of the start of init.
     pub init: Option<u64>,
-    /// Stamp of the message that the random pool is seeded.
+    /// Time stamp of the message that the random number generator is seeded.
     pub random_seeded: Option<u64>,
-    /// Stamp of the message that it is initialised fast, of kernels before 5.18.
+    /// Time stamp of `random: fast init done`, which kernels before 5.18 log.
     pub random_fast_init: Option<u64>,
-    /// By how many nanoseconds the stamps' clock is ahead of CLOCK_MONOTONIC, by the last record that the agent put there.
+    /// Lead of the log's clock over `CLOCK_MONOTONIC`, ns; `None` without a [`CLOCK_RECORD`].
     pub lead: Option<i64>,
 }
 
 impl KernelLog {
-    /// Takes in one record; those that user space wrote (facility other than 0) do not count.
-    pub fn take(&mut self, record: &str) {
+    /// Adds a record. Records of user space (facility other than 0) are not counted; invalid records are ignored.
+    pub fn add_record(&mut self, record: &str) {
         let Some((head, text)) = record.split_once(';') else { return };
         let mut fields = head.split(',');
         let (Some(priority), Some(_), Some(stamp)) = (fields.next(), fields.next(), fields.next()) else { return };
         let (Ok(priority), Ok(stamp)) = (priority.parse::<u32>(), stamp.parse::<u64>()) else { return };
-        // Lines after the first carry dictionary properties.
+        // The lines after the first are properties of the device.
         let text = text.lines().next().unwrap_or_default();
         if priority >> 3 != 0 {
-            self.lead = lead(stamp, text).or(self.lead);
+            self.lead = parse_lead(stamp, text).or(self.lead);
             return;
         }
         self.messages += 1;
         self.last = Some(stamp);
         if text.starts_with("Run ") && text.ends_with(" as init process") {
-            // A second one means that the first could not be run.
+            // A second message means that the first program could not be executed.
             self.init = Some(stamp);
         }
         match text {
@@ -52,8 +60,8 @@ impl KernelLog {
     }
 }
 
-/// The lead of the stamps' clock, when `text` is the agent's record of both.
-fn lead(stamp: u64, text: &str) -> Option<i64> {
+/// The lead of the log's clock over `CLOCK_MONOTONIC` in ns, if `text` is a [`CLOCK_RECORD`].
+fn parse_lead(stamp: u64, text: &str) -> Option<i64> {
     let monotonic: i64 = text.strip_prefix(CLOCK_RECORD)?.parse().ok()?;
     i64::try_from(stamp).ok()?.checked_mul(1000)?.checked_sub(monotonic)
 }
@@ -62,7 +70,7 @@ fn lead(stamp: u64, text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// Taken from a 6.1 guest.
+    /// From a guest with Linux 6.1.
     const RECORDS: [&str; 7] = [
         "5,0,0,-;Linux version 6.1.0 (microbench@microbench)\n",
         "6,1,0,-;Command line: console=ttyS0 quiet\n",
@@ -74,9 +82,9 @@ mod tests {
     ];
 
     #[test]
-    fn a_log_reads_as_counts_and_stamps() {
+    fn log_is_summarised_with_counts_and_time_stamps() {
         let mut log = KernelLog::default();
-        RECORDS.iter().for_each(|record| log.take(record));
+        RECORDS.iter().for_each(|record| log.add_record(record));
         let expected = KernelLog {
             messages: 4,
             last: Some(98_123),

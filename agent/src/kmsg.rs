@@ -1,4 +1,4 @@
-//! Reads the kernel's log from `/dev/kmsg`, one record a read.
+//! Reads the kernel log from `/dev/kmsg`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use microbench_agent::kernel_log::KernelLog;
 /// Reads the whole log.
 ///
 /// # Errors
-/// When `/dev/kmsg` cannot be read.
+/// If `/dev/kmsg` cannot be read.
 pub(crate) fn read() -> io::Result<KernelLog> {
     let mut file = File::options().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open("/dev/kmsg")?;
     let mut log = KernelLog::default();
@@ -17,9 +17,9 @@ pub(crate) fn read() -> io::Result<KernelLog> {
     loop {
         match file.read(&mut record) {
             Ok(0) => return Ok(log),
-            Ok(read) => log.take(&String::from_utf8_lossy(&record[..read])),
+            Ok(read) => log.add_record(&String::from_utf8_lossy(&record[..read])),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(log),
-            // A record was overwritten while we read; the next read gives the oldest that is left.
+            // The next record was overwritten; the next read returns the oldest remaining record.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Err(error) => return Err(error),
         }

@@ -1,81 +1,89 @@
-//! What the host and the guest agent say to each other: HTTP/1.1 on port 80 of the guest, JSON bodies.
+//! The protocol between the host and the guest agent: HTTP/1.1 on port 80 of the guest, with JSON bodies.
 //!
-//! | request | answer |
+//! | request | response |
 //! | --- | --- |
-//! | `GET /` | 200, `text/plain`: 20 x 4096 bytes of [`INDEX_FILE`] were read with `O_DIRECT`, then a short greeting |
+//! | `GET /` | 200, `text/plain`: a short text, after a read of 20 x 4096 bytes of [`INDEX_FILE`] with `O_DIRECT` |
 //! | `GET /stats` | 200, [`Stats`] |
 //! | `GET /file?bytes=N` | 200: the first N bytes of [`INDEX_FILE`], read through the page cache |
-//! | `GET /stream?bytes=N` | 200: N bytes of [`work::Stream`] |
-//! | `POST /stream` with any number of bytes up to [`work::MOST_BYTES`] | 200, [`work::StreamReply`] |
-//! | `POST /work` with [`work::WorkRequest`] | 200, [`work::WorkReply`] |
-//! | `POST /shutdown` | 202, empty; then the guest syncs and ends its machine: [`END_PARAMETER`]; without a kernel of its own the agent exits with code 0 |
+//! | `GET /stream?bytes=N` | 200: N bytes of [`workload::Stream`] |
+//! | `POST /stream` with up to [`workload::MOST_BYTES`] bytes | 200, [`workload::StreamReply`] |
+//! | `POST /work` with [`workload::WorkloadRequest`] | 200, [`workload::WorkloadReply`] |
+//! | `POST /shutdown` | 202, a short text; then the guest syncs and ends its machine as [`END_PARAMETER`] states |
 //!
-//! Every answer carries the header [`NONCE_HEADER`] with the value of [`NONCE_PARAMETER`] on the kernel's command
-//! line, so that the host can tell this VM's answer from any other's.
+//! After `POST /shutdown`, an agent that shares the kernel of the host exits with code 0 instead.
+//!
+//! Every response has the header [`NONCE_HEADER`]. Its value is that of [`NONCE_PARAMETER`] in the kernel parameters,
+//! so that the host can detect a response of a different VM.
 
 pub mod kernel_log;
-pub mod work;
+pub mod workload;
 
 use serde::{Deserialize, Serialize};
 
 /// TCP port of the agent.
 pub const PORT: u16 = 80;
-/// Header of every answer; its value is the VM's nonce.
+/// Header of every response; its value is the nonce of the VM.
 pub const NONCE_HEADER: &str = "x-microbench-nonce";
-/// Kernel command line parameter that carries the nonce: `microbench.nonce=<hex>`.
+/// Kernel parameter with the nonce: `microbench.nonce=<hex>`.
 pub const NONCE_PARAMETER: &str = "microbench.nonce";
-/// Kernel command line parameter of a guest that nobody can ask: with the value `off` the agent prints [`STATS_MARK`] right after
-/// its ready mark, and ends the machine.
+/// Kernel parameter of a guest without a network. If its value is `off`, the agent prints [`STATS_MARK`] after its
+/// ready line, then ends the machine.
 pub const NETWORK_PARAMETER: &str = "microbench.network";
-/// Kernel command line parameter that says how the agent ends its machine: with the value `power-off` by powering it off, else by
-/// restarting it.
+/// Kernel parameter that selects how the agent ends the machine: `power-off` powers it off, any other value restarts
+/// it.
 pub const END_PARAMETER: &str = "microbench.end";
-/// Kernel command line parameter of a guest whose boot is traced: with the value `on` the agent makes its mark right after `listen(2)`.
+/// Kernel parameter of a guest whose boot is traced. If its value is `on`, the agent writes [`MARK`] right after
+/// `listen(2)`.
 pub const MARKS_PARAMETER: &str = "microbench.marks";
-/// I/O port of a guest's marks, to which no machine here has a device.
+/// I/O port that a traced guest writes its marks to. No supported VMM has a device at this port.
 pub const MARK_PORT: u16 = 0xf4;
-/// The agent's mark: this byte, written to [`MARK_PORT`] by `/dev/port` (`port(4)`).
+/// The mark of the agent: the byte that it writes to [`MARK_PORT`] through `/dev/port` (`port(4)`).
 pub const MARK: u8 = 0x33;
-/// A guest without a network prints this on the console, with the nonce and [`Stats`] as JSON after spaces, in one line.
+/// Prefix of the console line on which a guest without a network prints the nonce and [`Stats`] as JSON, separated by
+/// spaces.
 pub const STATS_MARK: &str = "microbench-agent: stats";
-/// The agent prints this and a newline on the console right after `listen(2)`; the nonce follows the mark after a space.
+/// Prefix of the ready line, which the agent prints on the console right after `listen(2)`. The nonce follows after a
+/// space.
 pub const READY_MARK: &str = "microbench-agent: ready";
-/// The agent prints this on the console right before it asks the kernel to restart.
+/// The line that the agent prints on the console right before it requests the restart from the kernel.
 pub const RESTART_MARK: &str = "microbench-agent: restart";
-/// UDP port of the host to which the agent sends one datagram, to the limited broadcast address, right after `listen(2)`: the
-/// nonce, so that the host need not poll. It is no answer, only a reason to ask.
-pub const ANNOUNCE_PORT: u16 = 80;
-/// Disk of the guest that disk work reads and writes: the one that its root file system is on, behind which the host has put a region
-/// for it.
+/// UDP port of the host for the ready datagram, which the agent broadcasts right after `listen(2)`.
+///
+/// The datagram contains the nonce. It lets the host wait instead of polling; the host then sends an HTTP request.
+pub const READY_DATAGRAM_PORT: u16 = 80;
+/// Disk that disk workloads access: the disk of the root file system. The host appends a region for the workload to it.
 pub const DISK: &str = "/dev/vda";
-/// File of the root file system that `GET /` reads, 81,920 bytes or more.
+/// File of the root file system that `GET /` reads; it has at least 81,920 bytes.
 pub const INDEX_FILE: &str = "/srv/index.bin";
-/// `GET /` reads this many blocks ...
+/// Number of blocks that `GET /` reads.
 pub const INDEX_BLOCKS: usize = 20;
-/// ... of this many bytes.
+/// Size of a block that `GET /` reads.
 pub const INDEX_BLOCK_BYTES: usize = 4096;
-/// Seed of [`fill_pseudo_random`] for the bytes of [`INDEX_FILE`], as images hold it.
+/// Seed of [`fill_pseudo_random`] for the contents of [`INDEX_FILE`].
 pub const INDEX_SEED: u64 = 4096;
 
-/// Answer to `GET /stats`. Stamps are the guest kernel's own (`printk`) time since its boot. An agent without a kernel of its own
-/// (`--shared-kernel`) tells nothing of a kernel's log, and its instants on `CLOCK_MONOTONIC`, which is the host's.
+/// Response to `GET /stats`.
+///
+/// Time stamps are those of the guest kernel's log (`printk`), relative to its boot. An agent that shares the kernel of
+/// the host (`--shared-kernel`) reports no log, and its instants are on `CLOCK_MONOTONIC` of the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stats {
-    /// Messages in the kernel log (records that the kernel wrote, facility 0).
+    /// Number of messages of the kernel (facility 0) in its log.
     pub kernel_messages: u64,
-    /// Stamp of the last kernel message, microseconds; `None` for an empty log.
+    /// Time stamp of the last message of the kernel, microseconds; `None` for an empty log.
     pub last_message_us: Option<u64>,
-    /// Stamp of the message `Run <path> as init process`, microseconds: the kernel hands over to init.
+    /// Time stamp of the message `Run <path> as init process`, microseconds.
     pub init_us: Option<u64>,
-    /// Stamp of the message that the random pool is seeded (`random: crng init done`), microseconds.
+    /// Time stamp of the message that the random number generator is seeded (`random: crng init done`), microseconds.
     pub random_seeded_us: Option<u64>,
-    /// Stamp of `random: fast init done`, microseconds; kernels since 5.18 have no such message.
+    /// Time stamp of `random: fast init done`, microseconds; kernels since 5.18 do not log it.
     pub random_fast_init_us: Option<u64>,
-    /// When the agent began to listen, nanoseconds on the clock of the stamps; `None` when it cannot tell on that clock.
+    /// Instant of the agent's `listen(2)`, nanoseconds on the clock of the time stamps; `None` if it is unknown on that
+    /// clock.
     pub listening_ns: Option<u64>,
-    /// When it last answered `GET /` with 200, just before the answer was sent, or without a network wrote its ready mark; as
-    /// `listening_ns`.
+    /// Instant just before the last 200 response to `GET /`, on the same clock as `listening_ns`. Without a network,
+    /// the instant of the ready line.
     pub answered_ns: Option<u64>,
     /// `/proc/uptime`, milliseconds.
     pub uptime_ms: u64,
@@ -83,18 +91,26 @@ pub struct Stats {
     pub cmdline: String,
     /// Kernel release (`uname -r`).
     pub kernel_release: String,
-    /// CPUs that the guest sees online.
+    /// Number of online CPUs.
     pub cpus: u32,
-    /// CPU model name in `/proc/cpuinfo`.
+    /// Model name of the CPU in `/proc/cpuinfo`.
     pub cpu_model: String,
     /// `MemTotal`, bytes.
     pub memory_bytes: u64,
-    /// Source of the guest's time (`/sys/devices/system/clocksource/clocksource0/current_clocksource`).
+    /// Clock source of the guest (`/sys/devices/system/clocksource/clocksource0/current_clocksource`); empty if
+    /// unknown.
     pub clocksource: String,
 }
 
-/// Fills `buffer` with the pseudo-random bytes that both sides know: SplitMix64 (Steele, Lea & Flood, 2014) from
-/// `seed`, little-endian.
+/// Fills `buffer` with pseudo-random bytes that the host and the agent can both generate.
+///
+/// The generator is SplitMix64 (Steele, Lea & Flood, 2014); its words are written in little-endian order.
+///
+/// ```
+/// let mut buffer = [0; 8];
+/// microbench_agent::fill_pseudo_random(&mut buffer, 1_234_567);
+/// assert_eq!(u64::from_le_bytes(buffer), 6_457_827_717_110_365_317);
+/// ```
 pub fn fill_pseudo_random(buffer: &mut [u8], seed: u64) {
     let mut state = seed;
     for chunk in buffer.chunks_mut(8) {
@@ -113,7 +129,7 @@ mod tests {
 
     /// First outputs of SplitMix64 for seed 1234567, as published with the reference implementation.
     #[test]
-    fn the_filler_is_splitmix64() {
+    fn fill_pseudo_random_is_splitmix64() {
         let mut buffer = [0_u8; 20];
         fill_pseudo_random(&mut buffer, 1_234_567);
         assert_eq!(u64::from_le_bytes(buffer[0..8].try_into().unwrap()), 6_457_827_717_110_365_317);

@@ -1,15 +1,15 @@
-//! What the answers to all workloads have in common.
+//! Functions that the workloads share.
 
 use std::time::Instant;
 
-use microbench_agent::work::WorkReply;
+use microbench_agent::workload::WorkloadReply;
 
-/// An answer without what only some kinds tell.
-pub(crate) fn reply(duration_ns: u64, checksum: String) -> WorkReply {
-    WorkReply { duration_ns, checksum, backend: None, operation: None }
+/// A reply without the fields that only some kinds have.
+pub(crate) fn new_reply(duration_ns: u64, checksum: String) -> WorkloadReply {
+    WorkloadReply { duration_ns, checksum, backend: None, operation: None }
 }
 
-/// Nanoseconds since then.
-pub(crate) fn since(begun: Instant) -> u64 {
-    u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+/// Nanoseconds since `start`.
+pub(crate) fn elapsed_ns(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! `GET /stats`: the kernel's log and the machine as the guest sees them.
+//! `GET /stats`: the kernel log and the hardware as seen by the guest.
 
 use std::fs;
 use std::io;
@@ -9,17 +9,19 @@ use microbench_agent::kernel_log::KernelLog;
 use crate::options::Options;
 use crate::{instants, kmsg};
 
-/// Reads everything anew. Only a guest's own agent adds to the kernel's log, and only one with a kernel of its own reads it.
+/// Reads the statistics. Writes a record to the kernel log unless `stay` is set; reads the log unless the kernel is
+/// shared.
 ///
 /// # Errors
-/// When a file of /proc or the kernel's log cannot be read.
+/// If a file of /proc or the kernel log cannot be read.
 pub(crate) fn read(options: &Options) -> io::Result<Stats> {
     if !options.stay {
-        instants::note();
+        instants::write_clock_record();
     }
     let log = match options.shared_kernel {
         false => kmsg::read()?,
-        // The host's log says nothing of this guest; its clock needs no relation, for CLOCK_MONOTONIC is the host's.
+        // The log is that of the host. The instants need no conversion, because CLOCK_MONOTONIC is that of the host as
+        // well.
         true => KernelLog { lead: Some(0), ..KernelLog::default() },
     };
     let text =
@@ -43,7 +45,7 @@ pub(crate) fn read(options: &Options) -> io::Result<Stats> {
         cpus: u32::try_from(cpu.lines().filter(|line| line.starts_with("processor")).count()).unwrap_or(u32::MAX),
         cpu_model: field("model name").unwrap_or_default().to_owned(),
         memory_bytes: memory_bytes(&text("/proc/meminfo")?),
-        // Not every guest has it; an empty name says so.
+        // The file may be missing in a guest; the name is then empty.
         clocksource: text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
             .unwrap_or_default()
             .trim_end()
@@ -51,7 +53,7 @@ pub(crate) fn read(options: &Options) -> io::Result<Stats> {
     })
 }
 
-/// `12.34 5.67` in milliseconds: the first field counts hundredths of a second.
+/// The first field of `12.34 5.67`, in milliseconds.
 fn uptime_ms(text: &str) -> u64 {
     let digits: String = text.split(' ').next().unwrap_or_default().chars().filter(char::is_ascii_digit).collect();
     digits.parse::<u64>().map_or(0, |hundredths| hundredths * 10)
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proc_files_read_as_numbers() {
+    fn proc_files_are_parsed() {
         assert_eq!(uptime_ms("12.34 5.67\n"), 12_340);
         assert_eq!(memory_bytes("MemTotal:         118984 kB\nMemFree: 1 kB\n"), 118_984 * 1024);
     }

@@ -1,11 +1,11 @@
-//! The built agent over TCP: what a host may ask, and what it may not.
+//! Tests of the agent program over TCP.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use microbench_agent::work::{
-    DiskRequest, MOST_BYTES, MOST_ROUNDS, Stream, StreamReply, WorkReply, WorkRequest, WorkloadKind, hex,
+use microbench_agent::workload::{
+    DiskRequest, MOST_BYTES, MOST_ROUNDS, Stream, StreamReply, WorkloadKind, WorkloadReply, WorkloadRequest, hex,
     pseudo_random, sum,
 };
 use microbench_agent::{INDEX_SEED, NONCE_HEADER, READY_MARK, Stats};
@@ -13,15 +13,14 @@ use microbench_testing::{Missing, require};
 
 const NONCE: &str = "0123456789abcdef";
 
-/// A running agent on a free port of the loopback interface; killed when dropped.
+/// An agent process on a free port of the loopback interface. It is killed on drop.
 struct Agent {
     process: Child,
     address: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
-/// An answer: status, head, body.
-struct Answer {
+struct Response {
     status: u16,
     head: String,
     body: Vec<u8>,
@@ -32,7 +31,7 @@ impl Agent {
         Self::start_as("--stay")
     }
 
-    /// Started with this option, which says whose the kernel is.
+    /// Starts an agent with `--stay` or `--shared-kernel`.
     fn start_as(option: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let index = folder.path().join("index.bin");
@@ -47,9 +46,9 @@ impl Agent {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut mark = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut mark).unwrap();
-        let rest = mark.strip_prefix(READY_MARK).unwrap().trim();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let rest = ready.strip_prefix(READY_MARK).unwrap().trim();
         let (nonce, address) = rest.split_once(' ').unwrap();
         assert_eq!(nonce, NONCE);
         Self { process, address: address.parse().unwrap(), _folder: folder }
@@ -57,14 +56,14 @@ impl Agent {
 
     fn send(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        // The agent may refuse before it has read all.
+        // The agent may reject the request before it has read all bytes.
         let _ = stream.write_all(bytes).and_then(|()| stream.shutdown(Shutdown::Write));
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        answer
+        let mut response = Vec::new();
+        let _ = stream.read_to_end(&mut response);
+        response
     }
 
-    fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+    fn request(&self, method: &str, path: &str, body: &str) -> Response {
         let length = body.len();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
@@ -72,8 +71,8 @@ impl Agent {
         parse(&self.send(request.as_bytes()))
     }
 
-    fn work(&self, request: &WorkRequest) -> Answer {
-        self.ask("POST", "/work", &serde_json::to_string(request).unwrap())
+    fn execute(&self, request: &WorkloadRequest) -> Response {
+        self.request("POST", "/work", &serde_json::to_string(request).unwrap())
     }
 }
 
@@ -84,15 +83,15 @@ impl Drop for Agent {
     }
 }
 
-fn parse(bytes: &[u8]) -> Answer {
+fn parse(bytes: &[u8]) -> Response {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head, body: bytes[end + 4..].to_vec() }
+    Response { status, head, body: bytes[end + 4..].to_vec() }
 }
 
 #[test]
-fn the_agent_serves_when_its_output_cannot_be_written() {
+fn agent_serves_if_standard_output_is_full() {
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for option in ["--stay", "--shared-kernel"] {
@@ -107,7 +106,7 @@ fn the_agent_serves_when_its_output_cannot_be_written() {
             assert_eq!(agent.process.try_wait().unwrap(), None, "{option}: the agent ended");
             std::thread::yield_now();
         }
-        assert_eq!(agent.ask("GET", "/nothing", "").status, 404, "{option}");
+        assert_eq!(agent.request("GET", "/nothing", "").status, 404, "{option}");
     }
     for (argument, code) in [("--help", 1), ("--version", 1), ("--unknown", 2)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_microbench-agent"));
@@ -117,7 +116,7 @@ fn the_agent_serves_when_its_output_cannot_be_written() {
 }
 
 #[test]
-fn every_answer_is_whole_and_carries_the_nonce() {
+fn every_response_is_complete_and_has_the_nonce() {
     let agent = Agent::start();
     for (method, path, body, status) in [
         ("GET", "/", "", 200),
@@ -137,54 +136,54 @@ fn every_answer_is_whole_and_carries_the_nonce() {
         ("POST", "/stream", "some bytes", 200),
         ("POST", "/stream", "", 400),
     ] {
-        let answer = agent.ask(method, path, body);
-        assert_eq!(answer.status, status, "{method} {path} {body}");
-        let head = answer.head.to_lowercase();
+        let response = agent.request(method, path, body);
+        assert_eq!(response.status, status, "{method} {path} {body}");
+        let head = response.head.to_lowercase();
         assert!(head.contains(&format!("{NONCE_HEADER}: {NONCE}")), "{method} {path}: {head}");
         let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse::<usize>().unwrap();
-        assert_eq!(answer.body.len(), length, "{method} {path}");
+        assert_eq!(response.body.len(), length, "{method} {path}");
     }
 }
 
 #[test]
-fn the_statistics_parse() {
-    // Reading the kernel's log takes a privilege that a test may lack; a guest's agent has it.
+fn stats_are_valid() {
+    // Reading the kernel log requires a privilege that the test may not have; the agent of a guest has it.
     let log = std::fs::File::open("/dev/kmsg");
     require!(log.map(drop).map_err(|error| Missing::machine(format!("/dev/kmsg cannot be opened: {error}"))));
     let agent = Agent::start();
-    let answer = agent.ask("GET", "/stats", "");
-    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-    let stats: Stats = serde_json::from_slice(&answer.body).unwrap();
+    let response = agent.request("GET", "/stats", "");
+    assert_eq!(response.status, 200, "{}", String::from_utf8_lossy(&response.body));
+    let stats: Stats = serde_json::from_slice(&response.body).unwrap();
     assert!(stats.cpus > 0 && stats.memory_bytes > 0 && !stats.kernel_release.is_empty());
 }
 
-fn request(kind: WorkloadKind, bytes: u64) -> WorkRequest {
-    WorkRequest { kind, bytes, rounds: 3, warmup: 1, seed: 3, disk: None }
+fn request(kind: WorkloadKind, bytes: u64) -> WorkloadRequest {
+    WorkloadRequest { kind, bytes, rounds: 3, warmup: 1, seed: 3, disk: None }
 }
 
 #[test]
-fn an_agent_that_shares_the_hosts_kernel_tells_its_instants_and_nothing_of_the_log() {
+fn agent_with_shared_kernel_reports_instants_but_no_kernel_log() {
     let now = || {
         let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
         now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs()
     };
     let before = now();
     let mut agent = Agent::start_as("--shared-kernel");
-    assert_eq!(agent.ask("GET", "/", "").status, 200);
+    assert_eq!(agent.request("GET", "/", "").status, 200);
     let answered = now();
-    let answer = agent.ask("GET", "/stats", "");
-    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-    let stats: Stats = serde_json::from_slice(&answer.body).unwrap();
+    let response = agent.request("GET", "/stats", "");
+    assert_eq!(response.status, 200, "{}", String::from_utf8_lossy(&response.body));
+    let stats: Stats = serde_json::from_slice(&response.body).unwrap();
     let (listening_ns, answered_ns) = (stats.listening_ns.unwrap(), stats.answered_ns.unwrap());
     assert!(before < listening_ns && listening_ns < answered_ns && answered_ns < answered);
     assert_eq!((stats.kernel_messages, stats.last_message_us, stats.init_us), (0, None, None));
     assert_eq!((stats.random_seeded_us, stats.random_fast_init_us), (None, None));
-    assert_eq!(agent.ask("POST", "/shutdown", "").status, 202);
+    assert_eq!(agent.request("POST", "/shutdown", "").status, 202);
     assert_eq!(agent.process.wait().unwrap().code(), Some(0));
 }
 
 #[test]
-fn work_is_answered_with_the_checksum_that_both_sides_know() {
+fn workload_reply_has_the_expected_checksum() {
     let agent = Agent::start();
     let on_disk = Some(DiskRequest { offset: 0, block: 4096, direct: false, random: true });
     for request in [
@@ -193,67 +192,67 @@ fn work_is_answered_with_the_checksum_that_both_sides_know() {
         request(WorkloadKind::Copy, 1_000_000),
         request(WorkloadKind::MemoryRead, 1 << 20),
         request(WorkloadKind::PageTouch, 1 << 20),
-        WorkRequest { disk: on_disk, ..request(WorkloadKind::DiskRead, 64 << 10) },
-        WorkRequest { disk: on_disk, ..request(WorkloadKind::DiskWrite, 64 << 10) },
+        WorkloadRequest { disk: on_disk, ..request(WorkloadKind::DiskRead, 64 << 10) },
+        WorkloadRequest { disk: on_disk, ..request(WorkloadKind::DiskWrite, 64 << 10) },
     ] {
-        let answer = agent.work(&request);
-        assert_eq!(answer.status, 200, "{request:?}: {}", String::from_utf8_lossy(&answer.body));
-        let reply: WorkReply = serde_json::from_slice(&answer.body).unwrap();
-        assert_eq!(reply.checksum, request.checksum(), "{request:?}");
+        let response = agent.execute(&request);
+        assert_eq!(response.status, 200, "{request:?}: {}", String::from_utf8_lossy(&response.body));
+        let reply: WorkloadReply = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!(reply.checksum, request.expected_checksum(), "{request:?}");
         assert!(reply.duration_ns > 0, "{request:?}");
     }
 }
 
 #[test]
-fn a_file_and_streams_are_the_bytes_that_both_sides_know() {
+fn file_and_streams_have_the_expected_bytes() {
     let agent = Agent::start();
-    assert_eq!(agent.ask("GET", "/file?bytes=5000", "").body, pseudo_random(20 * 4096, INDEX_SEED)[..5000]);
-    let stream = agent.ask("GET", "/stream?bytes=200001", "").body;
+    assert_eq!(agent.request("GET", "/file?bytes=5000", "").body, pseudo_random(20 * 4096, INDEX_SEED)[..5000]);
+    let stream = agent.request("GET", "/stream?bytes=200001", "").body;
     assert_eq!((stream.len(), sum(&stream)), (200_001, Stream::new().sum(200_001)));
     let text = "x".repeat(100_003);
-    let reply: StreamReply = serde_json::from_slice(&agent.ask("POST", "/stream", &text).body).unwrap();
+    let reply: StreamReply = serde_json::from_slice(&agent.request("POST", "/stream", &text).body).unwrap();
     assert_eq!(reply, StreamReply { bytes: 100_003, checksum: hex(sum(text.as_bytes())) });
 }
 
 #[test]
-fn work_beyond_the_limits_is_refused_before_it_begins() {
+fn workload_beyond_the_limits_is_rejected() {
     let agent = Agent::start();
     for wrong in [
         request(WorkloadKind::Sha256, MOST_BYTES + 1),
         request(WorkloadKind::Sha256, 0),
         request(WorkloadKind::MemoryRead, 9),
         request(WorkloadKind::DiskRead, 4096),
-        WorkRequest { rounds: MOST_ROUNDS + 1, ..request(WorkloadKind::Copy, 1) },
-        WorkRequest { rounds: u32::MAX, warmup: u32::MAX, ..request(WorkloadKind::Copy, u64::MAX) },
+        WorkloadRequest { rounds: MOST_ROUNDS + 1, ..request(WorkloadKind::Copy, 1) },
+        WorkloadRequest { rounds: u32::MAX, warmup: u32::MAX, ..request(WorkloadKind::Copy, u64::MAX) },
     ] {
-        assert_eq!(agent.work(&wrong).status, 400, "{wrong:?}");
+        assert_eq!(agent.execute(&wrong).status, 400, "{wrong:?}");
     }
     let head = format!("POST /stream HTTP/1.1\r\ncontent-length: {}\r\n\r\n", MOST_BYTES + 1);
     assert_eq!(parse(&agent.send(head.as_bytes())).status, 413);
 }
 
 #[test]
-fn what_is_no_request_ends_its_connection_and_nothing_else() {
+fn invalid_request_closes_only_its_own_connection() {
     let agent = Agent::start();
     let endless = [b"GET / HTTP/1.1\r\nx: ".as_slice(), &vec![b'y'; 1 << 20]].concat();
-    let lies = b"POST /work HTTP/1.1\r\ncontent-length: 99999999999999999999\r\n\r\n";
-    for bytes in [b"\0\xff\xfe\r\n\r\n".as_slice(), b"GET", b"\r\n\r\n", &endless, lies] {
-        let answer = agent.send(bytes);
-        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
-        assert_eq!(agent.ask("GET", "/", "").status, 200, "the agent does not answer any more");
+    let huge_length = b"POST /work HTTP/1.1\r\ncontent-length: 99999999999999999999\r\n\r\n";
+    for bytes in [b"\0\xff\xfe\r\n\r\n".as_slice(), b"GET", b"\r\n\r\n", &endless, huge_length] {
+        let response = agent.send(bytes);
+        assert!(!response.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&response));
+        assert_eq!(agent.request("GET", "/", "").status, 200, "the agent does not respond any more");
     }
 }
 
 #[test]
-fn two_requests_share_a_connection() {
+fn connection_serves_several_requests() {
     let agent = Agent::start();
-    let answers = agent.send(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nconnection: close\r\n\r\n");
-    assert_eq!(String::from_utf8_lossy(&answers).matches("HTTP/1.1 200").count(), 2);
+    let responses = agent.send(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nconnection: close\r\n\r\n");
+    assert_eq!(String::from_utf8_lossy(&responses).matches("HTTP/1.1 200").count(), 2);
 }
 
 #[test]
-fn a_shutdown_is_answered_whole_before_the_end() {
+fn shutdown_responds_before_the_agent_exits() {
     let mut agent = Agent::start();
-    assert_eq!(agent.ask("POST", "/shutdown", "").status, 202);
+    assert_eq!(agent.request("POST", "/shutdown", "").status, 202);
     assert!(agent.process.wait().unwrap().success());
 }

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use microbench_agent::work::{WorkReply, WorkRequest, WorkloadKind};
+use microbench_agent::workload::{WorkloadKind, WorkloadReply, WorkloadRequest};
 
 use crate::outcome::{Figure, Named, Outcome, Row};
 use crate::{Bench, measure};
@@ -176,8 +176,14 @@ impl Server {
     /// Runs a SHA-256 workload in the agent; returns its speed by the agent's clock, MB/s.
     fn hash(&self) -> Result<f64> {
         let address = self.ready_line.split_whitespace().last().unwrap_or_default();
-        let request =
-            WorkRequest { kind: WorkloadKind::Sha256, bytes: BLOCK, rounds: BLOCKS, warmup: 10, seed: 1, disk: None };
+        let request = WorkloadRequest {
+            kind: WorkloadKind::Sha256,
+            bytes: BLOCK,
+            rounds: BLOCKS,
+            warmup: 10,
+            seed: 1,
+            disk: None,
+        };
         let body = serde_json::to_string(&request)?;
         let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         let head =
@@ -186,9 +192,9 @@ impl Server {
         let mut response = String::new();
         stream.read_to_string(&mut response)?;
         let (head, body) = response.split_once("\r\n\r\n").context("the agent's response has no head")?;
-        let reply: WorkReply =
+        let reply: WorkloadReply =
             serde_json::from_str(body).with_context(|| format!("the agent's response is not valid: {head}"))?;
-        anyhow::ensure!(reply.checksum == request.checksum(), "the agent's digest is wrong");
+        anyhow::ensure!(reply.checksum == request.expected_checksum(), "the agent's digest is wrong");
         Ok((BLOCK * u64::from(BLOCKS)) as f64 / 1e6 / (reply.duration_ns as f64 / 1e9))
     }
 }

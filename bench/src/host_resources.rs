@@ -42,7 +42,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Outcome> {
     let image = folder.path().join("image");
     let file = File::create(&image).context("cannot create the image")?;
     file.set_len(IMAGE)?;
-    file.write_all_at(&microbench_agent::work::pseudo_random(DATA, 1), 0)?;
+    file.write_all_at(&microbench_agent::workload::pseudo_random(DATA, 1), 0)?;
     let script = folder.path().join("host_resources.sh");
     fs::write(&script, SCRIPT)?;
     let [mut ours, mut ours_release, mut peer, mut peer_release, mut limit] = [(); 5].map(|()| Vec::new());

@@ -4,13 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One axis of the matrix with its levels in manifest order.
+/// One axis of the matrix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Axis {
-    /// Axis name.
     pub name: String,
-    /// Levels in the order of the manifest (also the order of bars in a figure).
+    /// The levels in the order of the manifest, which is also the order of bars in a figure.
     pub levels: Vec<Level>,
 }
 
@@ -18,13 +17,9 @@ pub struct Axis {
 #[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Level {
-    /// `true` or `false`.
     Bool(bool),
-    /// An integer.
     Int(i64),
-    /// A floating-point number.
     Float(f64),
-    /// A string.
     Text(String),
 }
 

@@ -1,35 +1,34 @@
-//! A cell of the matrix: variant x concurrency x every other axis.
+//! A cell of the matrix.
 
 use serde::{Deserialize, Serialize};
 
 use crate::axis::Level;
-use crate::name::Name;
-use crate::values::Values;
+use crate::level_map::LevelMap;
+use crate::shared_string::SharedString;
 
-/// Variant x concurrency x every other axis.
+/// One combination of levels: a variant, a concurrency, and a level of every other axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cell {
-    /// Stable short name: the levels joined by `/`, in axis order, for instance `fc/4/minimal`.
-    pub id: Name,
-    /// Level of every axis, `variant` and `concurrency` included.
-    pub levels: Values,
-    /// The variant's key in the manifest.
-    pub variant: Name,
-    /// The variant's label for figures.
-    pub label: Name,
-    /// The engine's name.
-    pub engine: Name,
-    /// VMs released together in one trial.
+    /// The levels joined by `/`, in the order of the axes, for example `fc/4/minimal`.
+    pub id: SharedString,
+    /// The level on every axis, including `variant` and `concurrency`.
+    pub levels: LevelMap,
+    /// Key of the variant in the manifest.
+    pub variant: SharedString,
+    /// Label of the variant for figures.
+    pub label: SharedString,
+    pub engine: SharedString,
+    /// Number of VMs that one trial starts simultaneously.
     pub concurrency: u32,
-    /// Trials planned for this cell.
+    /// Number of planned trials.
     pub trials: u32,
-    /// Every effective setting of the cell's VMs (kernel, rootfs, vcpus, memory_mib, the engine's own).
-    pub settings: Values,
+    /// Every effective setting of the VMs: kernel, rootfs, vcpus, memory_mib, and those of the engine.
+    pub settings: LevelMap,
 }
 
 impl Cell {
-    /// A setting that is a whole number, none below zero; `None` where it is not.
+    /// The value of a setting; `None` if it is missing or not a non-negative integer.
     #[must_use]
     pub fn number(&self, setting: &str) -> Option<u64> {
         match self.settings.get(setting) {
@@ -38,16 +37,16 @@ impl Cell {
         }
     }
 
-    /// Whether it has the levels of `other`, but for that on axis `but`.
+    /// Whether this cell and `other` have the same levels on all axes except `axis`.
     #[must_use]
-    pub fn is_like(&self, other: &Self, but: &str) -> bool {
-        let other_axis = |(axis, _): &(&String, &Level)| *axis != but;
+    pub fn equals_except(&self, other: &Self, axis: &str) -> bool {
+        let other_axis = |(name, _): &(&String, &Level)| *name != axis;
         self.levels.iter().filter(other_axis).eq(other.levels.iter().filter(other_axis))
     }
 
-    /// What its VMs are, as one text: the same for cells that differ in nothing but how many VMs run at once.
+    /// The engine and all settings as one string. Cells that differ in concurrency only have the same string.
     #[must_use]
-    pub fn machine(&self) -> String {
+    pub fn configuration_key(&self) -> String {
         let settings = self.settings.iter().map(|(name, level)| format!("\n{name}={level}"));
         settings.fold(self.engine.to_string(), |text, setting| text + &setting)
     }

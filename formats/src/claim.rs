@@ -1,46 +1,46 @@
-//! Sentences that a run is to judge.
+//! Claims of a study.
 
 use serde::{Deserialize, Serialize};
 
 use crate::selection::Selection;
 use crate::statistic::Statistic;
 
-/// A sentence that can be judged.
+/// A claim that the results of a run confirm or refute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// Key in the manifest.
     pub name: String,
-    /// What is claimed, in words.
+    /// The claim as prose.
     pub text: String,
-    /// What is compared; its unit follows from it. `None` for a claim that is [`unmeasured`](Self::unmeasured).
+    /// The compared value, which defines the unit. `None` for a claim that is [`unmeasured`](Self::unmeasured).
     pub comparison: Option<Comparison>,
-    /// Statistic of each cell: a side of several cells is the mean of theirs.
+    /// Statistic of each cell. If a side selects several cells, it is the mean of their statistics.
     pub statistic: Statistic,
-    /// Least value for which the claim holds; `None` for no limit.
+    /// Lower limit of the values for which the claim is true; `None` for no limit.
     pub least: Option<f64>,
-    /// Largest value for which it holds; `None` for no limit.
+    /// Upper limit of the values for which the claim is true; `None` for no limit.
     pub most: Option<f64>,
-    /// The limit itself does not make it true (`> 1`, `< 2`).
+    /// Whether the limits are exclusive (`> 1`, `< 2`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
-    /// The value that the paper states, if it states one.
+    /// The value that the paper states; `None` if it states no value.
     pub published: Option<f64>,
-    /// What the paper's own data says, in words.
+    /// What the published data of the paper shows, as prose.
     pub data: String,
-    /// Why it cannot be judged here, in words; empty when it can.
+    /// Why the claim cannot be measured, as prose; empty if it can.
     pub unmeasured: String,
 }
 
-/// What a claim compares.
+/// The value that a claim compares with its limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Comparison {
-    /// One side's statistic, in the metric's unit.
+    /// The statistic of one side, in the unit of the metric.
     Value(Side),
-    /// First side over second side.
+    /// The first side divided by the second side.
     Ratio(Side, Side),
-    /// First side minus second side, in the metric's unit.
+    /// The first side minus the second side, in the unit of the metric.
     Difference(Side, Side),
 }
 
@@ -48,8 +48,8 @@ pub enum Comparison {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Side {
-    /// [`Metric::name`].
+    /// [`Metric::name`](crate::metric::Metric::name).
     pub metric: String,
-    /// The cells.
+    /// The selected cells.
     pub of: Selection,
 }

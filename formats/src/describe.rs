@@ -1,15 +1,18 @@
-//! Errors and foreign text as one line.
+//! Errors and untrusted text as one line.
 
-/// An error and its causes in one line, joined by `: `. An error either shows its cause in its own text or returns it as its source,
-/// never both.
+/// An error and its causes in one line, joined by `: `.
+///
+/// An error type must either display its cause or return it as its source, not both; otherwise the cause is repeated.
 #[must_use]
 pub fn describe(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// What a guest or a VMM says, as it may stand in one line of ours: without control characters, which a terminal would obey, and at
-/// most `most` characters of it.
+/// Text of a guest or a VMM, made safe for one line of a message.
+///
+/// Control characters become spaces, because a terminal would interpret them. The text is truncated to `most`
+/// characters.
 #[must_use]
 pub fn one_line(text: &str, most: usize) -> String {
     text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -20,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_no_control_characters_and_an_end() {
+    fn one_line_replaces_control_characters_and_truncates() {
         assert_eq!(one_line("500 \x1b[2J\r\n\u{85}é", 80), "500  [2J   é");
         assert_eq!(one_line("aaaa", 3), "aaa");
     }

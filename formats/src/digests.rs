@@ -1,42 +1,48 @@
-//! The digests of a run's files that its sessions state: whether the files are still those that the run began with.
+//! Integrity check of the files of a run against the digests that its sessions state.
 
 use std::collections::BTreeMap;
 
 use crate::code::Code;
 use crate::record::Record;
 
-/// Name of the plan's file in a run directory.
+/// File name of the plan in a run directory.
 pub const PLAN: &str = "plan.json";
-/// Name of the file of the engines' descriptions.
+/// File name of the engine descriptions.
 pub const ENGINES: &str = "engines.json";
-/// Name of the file of artefacts.
+/// File name of the list of artefacts.
 pub const LOCK: &str = "lock.toml";
 
-/// The SHA-256 of each file that a session states, as 64 hex digits.
+/// The SHA-256 of the files that a session uses, each as 64 hex digits.
+///
+/// ```
+/// use microbench_formats::digests::{Changed, Digests};
+///
+/// let session = Digests { plan: "aa".into(), engines: None, lock: None };
+/// let changed: Changed = Digests::verify([&session], |_file| Ok(Some("bb".to_owned()))).unwrap_err();
+/// assert_eq!(changed.file, "plan.json");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Digests {
-    /// Of [`PLAN`].
+    /// Digest of [`PLAN`].
     pub plan: String,
-    /// Of [`ENGINES`]; `None` in format 5.
+    /// Digest of [`ENGINES`]; `None` in format 5.
     pub engines: Option<String>,
-    /// Of [`LOCK`]; `None` in format 5, and where nothing is executed.
+    /// Digest of [`LOCK`]; `None` in format 5, and if the session executes nothing (an imported run).
     pub lock: Option<String>,
 }
 
-/// A file of a run that is not the one that a session began with.
+/// A file of a run differs from the file that a session started with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file} {} since the run began: its SHA-256 was {stated}", .actual.as_ref().map_or_else(|| "was removed".to_owned(), |actual| format!("was changed (to {actual})")))]
+#[error("{file} {} after the run started: its SHA-256 was {stated}", .actual.as_ref().map_or_else(|| "was removed".to_owned(), |actual| format!("was changed (to {actual})")))]
 pub struct Changed {
-    /// The file's name.
     pub file: &'static str,
-    /// What the session states.
+    /// The digest that the session states.
     pub stated: String,
-    /// What the file has; `None` where it is missing.
+    /// The digest of the file; `None` if the file is missing.
     pub actual: Option<String>,
 }
 
 impl Changed {
-    /// The error's code.
     #[must_use]
     pub fn code(&self) -> Code {
         if self.file == PLAN { Code::PlanEdited } else { Code::RunFileEdited }
@@ -44,24 +50,26 @@ impl Changed {
 }
 
 impl Digests {
-    /// Those that a session's start states; `None` of another record.
+    /// The digests in a `RunStart`; `None` for any other record.
     #[must_use]
     pub fn of(record: &Record) -> Option<Self> {
         let Record::RunStart { plan_sha256, engines_sha256, lock_sha256, .. } = record else { return None };
         Some(Self { plan: plan_sha256.clone(), engines: engines_sha256.clone(), lock: lock_sha256.clone() })
     }
 
-    /// Each file with its digest.
+    /// The files with a digest, each with its digest.
     fn files(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let files = [(PLAN, Some(&self.plan)), (ENGINES, self.engines.as_ref()), (LOCK, self.lock.as_ref())];
         files.into_iter().filter_map(|(name, sha256)| Some((name, sha256?)))
     }
 
-    /// Compares the files with what each of `sessions` states. `digest` yields a file's SHA-256 by its name, or `None` where it is
-    /// missing; it is asked once for each file. This is the one place that decides whether a run's files belong together.
+    /// Compares the files of a run with the digests that `sessions` state.
+    ///
+    /// `digest` returns the SHA-256 of a file by its name, or `None` if the file is missing. It is called once for each
+    /// file. All readers of runs use this function, so that they agree on which files belong together.
     ///
     /// # Errors
-    /// [`Changed`] for the first file that differs; those of `digest`.
+    /// [`Changed`] for the first file that differs, and errors of `digest`.
     pub fn verify<'a, E: From<Changed>>(
         sessions: impl IntoIterator<Item = &'a Self>,
         mut digest: impl FnMut(&'static str) -> Result<Option<String>, E>,

@@ -1,4 +1,4 @@
-//! Which direction of a metric is the better one: the table of readings, and what follows from a metric's source.
+//! The better direction of metrics and readings.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,40 +19,40 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Better {
-    /// A lower value is better: times, memory, counts of work.
+    /// A lower value is better: durations, memory, numbers of operations.
     Lower,
     /// A higher value is better: throughput, rates, the share of VMs that completed.
     Higher,
-    /// Neither is: the value describes the VM. A difference is reported and never called better or worse.
+    /// Neither direction is better: the value describes the VM. A difference is never reported as better or worse.
     Neither,
 }
 
 impl Better {
-    /// What it says of a metric, for a list of words.
+    /// A description for the list of the values that the manifest accepts.
     #[must_use]
     pub fn doc(self) -> &'static str {
         match self {
             Self::Lower => "a lower value is better",
             Self::Higher => "a higher value is better",
-            Self::Neither => "a difference is neither better nor worse, and never fails a gate",
+            Self::Neither => "a difference is neither better nor worse and never fails a gate",
         }
     }
 }
 
-/// The better direction of a reading: that of [`READINGS`], of work that of its value, and [`Better::Neither`] of any
-/// other.
+/// The better direction of the reading `name`, by [`READINGS`] or [`WORKLOAD_VALUES`]; [`Better::Neither`] for an
+/// unknown name.
 #[must_use]
 pub fn of_reading(name: &str) -> Better {
     let of =
         |table: &[(&str, Better)], name: &str| table.iter().find(|(own, _)| *own == name).map(|(_, better)| *better);
-    let of_work = || of(WORK_VALUES, name.strip_prefix("workload.")?.rsplit_once('.')?.1);
-    of(READINGS, name).or_else(of_work).unwrap_or(Better::Neither)
+    let of_workload = || of(WORKLOAD_VALUES, name.strip_prefix("workload.")?.rsplit_once('.')?.1);
+    of(READINGS, name).or_else(of_workload).unwrap_or(Better::Neither)
 }
 
-/// What the reading of an imported metric begins with.
+/// Prefix of the readings of imported metrics.
 pub const IMPORTED: &str = "imported.";
 
-/// Every reading but those of work, each with its better direction.
+/// All readings except those of workloads, each with its better direction.
 pub const READINGS: &[(&str, Better)] = &[
     ("kernel.init", Better::Lower),
     ("kernel.last_message", Better::Lower),
@@ -109,8 +109,8 @@ pub const READINGS: &[(&str, Better)] = &[
     ("vm.completed", Better::Higher),
 ];
 
-/// The values of work (`workload.METRIC.VALUE`), each with its better direction.
-pub const WORK_VALUES: &[(&str, Better)] = &[
+/// The values of workloads (`workload.METRIC.VALUE`), each with its better direction.
+pub const WORKLOAD_VALUES: &[(&str, Better)] = &[
     ("duration", Better::Lower),
     ("throughput", Better::Higher),
     ("rate", Better::Higher),
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_readings_direction_is_by_its_name_and_that_of_work_by_its_value() {
+    fn direction_of_a_workload_reading_depends_on_its_value() {
         assert_eq!(of_reading("kernel.init"), Better::Lower);
         assert_eq!(of_reading("vm.completed"), Better::Higher);
         assert_eq!(of_reading("workload.any.name.throughput"), Better::Higher);

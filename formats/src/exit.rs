@@ -1,28 +1,28 @@
-//! The program's exit codes.
+//! Exit codes of `microbench`.
 
-/// Done.
+/// Success. VMs that failed are recorded in the samples.
 pub const DONE: u8 = 0;
-/// It could not be done, or a check did not pass.
+/// The command failed, or a check did not pass.
 pub const FAILED: u8 = 1;
-/// The manifest or the command line is wrong.
+/// The manifest or the command line is invalid.
 pub const WRONG_INPUT: u8 = 2;
-/// The host lacks something.
+/// The host does not meet a requirement.
 pub const MISSING_REQUIREMENT: u8 = 3;
-/// The gate of `compare` did not pass.
+/// The gate of `compare` failed.
 pub const GATE: u8 = 4;
 
-/// Added to the number of the signal that ended a run.
+/// Base of the exit code of a run that a signal ended: 128 plus the number of the signal.
 pub const SIGNAL: i32 = 128;
 
-/// Every exit code, or several of one kind, and what it says.
+/// Each exit code, or several of the same kind, with its meaning.
 pub const CODES: &[(&str, &str)] = &[
-    ("0", "done; VMs that failed are in the samples"),
-    ("1", "it could not be done, or a check did not pass"),
-    ("2", "the manifest or the command line is wrong; nothing was started"),
-    ("3", "this host lacks something; the message says which command brings it; nothing was started"),
-    ("4", "the gate of `compare` did not pass: a metric is worse, a side lacks values, or fewer VMs completed"),
+    ("0", "success; VMs that failed are recorded in the samples"),
+    ("1", "the command failed, or a check did not pass"),
+    ("2", "the manifest or the command line is invalid; nothing was started"),
+    ("3", "this host does not meet a requirement; the message names the fix; nothing was started"),
+    ("4", "the gate of `compare` failed: a metric is worse, a side has missing values, or fewer VMs completed"),
     (
         "129, 130, 143",
-        "SIGHUP, SIGINT or SIGTERM ended it: after the current trial, in 30 s at most, or at once the second time",
+        "ended by SIGHUP, SIGINT or SIGTERM: after the current trial (at most 30 s); a second signal ends it at once",
     ),
 ];

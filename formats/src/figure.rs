@@ -5,44 +5,42 @@ use serde::{Deserialize, Serialize};
 use crate::selection::Selection;
 use crate::statistic::Statistic;
 
-/// One figure of the study.
+/// A figure of the study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// Key in the manifest; names the files `figures/<name>.svg`.
+    /// Key in the manifest and name of the files, for example `figures/<name>.svg`.
     pub name: String,
     /// Heading above the plot; empty for none.
     pub title: String,
-    /// Form of the chart.
     pub form: FigureForm,
-    /// Look of the chart.
     pub theme: Theme,
-    /// Width of the chart.
     pub column: Column,
-    /// [`Metric::name`], of one unit. `overlaid-bars` draws them at one place, the last one in front, and
-    /// `stacked-bars` one on the other; other forms make one figure each.
+    /// Names of the metrics, which have the same unit.
+    ///
+    /// `overlaid-bars` draws them at the same position, the last metric in front. `stacked-bars` stacks them. Other
+    /// forms draw one figure for each metric.
     pub metrics: Vec<String>,
-    /// Bars that the manifest lists one by one, left to right; empty to take them from `x`, `groups` and `panels`.
+    /// Bars that the manifest lists, from left to right; empty if `x`, `groups` and `panels` define the bars.
     pub bars: Vec<FigureBar>,
-    /// Label of the y axis in place of the metric's; empty for that.
+    /// Label of the y axis; empty for the label of the metric.
     pub y_label: String,
-    /// Draw the published values of [`Plan::reference`] beside the measured ones.
+    /// Draws the published values of [`Plan::reference`](crate::plan::Plan::reference) next to the measured values.
     pub reference: bool,
-    /// Axis along x; the ticks are its levels (`variant` shows labels).
+    /// Axis along x, whose levels are the ticks. `variant` shows the labels of the variants.
     pub x: String,
-    /// Axis that the colours stand for; `None` draws bars of one colour.
+    /// Axis whose levels the colours distinguish; `None` for a single colour.
     pub groups: Option<String>,
-    /// Axis whose levels make one panel each, side by side.
+    /// Axis whose levels are drawn in separate panels, side by side; `None` for one panel.
     pub panels: Option<String>,
-    /// Only these cells.
+    /// The cells that are drawn.
     #[serde(deserialize_with = "crate::selection::one_or_many")]
     pub only: Selection,
-    /// What a bar's height is.
+    /// The statistic that a bar's height shows.
     pub statistic: Statistic,
-    /// Scale of the x axis, where that is an axis of numbers.
+    /// Scale of the x axis, if its levels are numbers.
     #[serde(default, skip_serializing_if = "Scaling::is_linear")]
     pub x_scale: Scaling,
-    /// Scale of the y axis.
     #[serde(default, skip_serializing_if = "Scaling::is_linear")]
     pub y_scale: Scaling,
 }
@@ -65,30 +63,29 @@ pub struct Figure {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Scaling {
-    /// The same difference has the same length.
+    /// Equal differences have equal lengths.
     #[default]
     Linear,
-    /// The same ratio has the same length; its label says so.
+    /// Equal ratios have equal lengths. The label of the axis states it.
     Log,
 }
 
 impl Scaling {
-    /// True for [`Scaling::Linear`].
     #[must_use]
     pub fn is_linear(&self) -> bool {
         *self == Self::Linear
     }
 }
 
-/// One bar of a figure that lists its bars.
+/// A bar of a figure whose manifest lists the bars.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FigureBar {
-    /// Words below it.
+    /// Label below the bar.
     pub label: String,
-    /// Entry of the legend, which its colour stands for; empty for none.
+    /// Legend entry, which decides the colour; empty for no entry.
     pub group: String,
-    /// The cells that it shows: several are pooled, each with equal weight, and the caption says so.
+    /// The cells that the bar shows. Several cells are pooled with equal weights, which the caption states.
     pub of: Selection,
 }
 
@@ -109,31 +106,32 @@ pub struct FigureBar {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum FigureForm {
-    /// One bar for each of [`Figure::bars`], or each level of x.
+    /// One bar for each of [`Figure::bars`], or for each level of x.
     Bars,
-    /// One bar a level of x and group, with interval and raw points.
+    /// One bar for each level of x and group, with interval and raw points.
     GroupedBars,
-    /// As `bars`, but each metric's bar stands behind the next one's, from zero.
+    /// Like `bars`, but the bars of all metrics start at zero, each behind that of the next metric.
     OverlaidBars,
-    /// As `bars`, but each metric's mean stands on the one before it: parts that add up.
+    /// Like `bars`, but the means of the metrics are stacked: parts that add up.
     StackedBars,
-    /// Box plots over trials: quartiles, whiskers to the last value within 1.5 interquartile ranges, values beyond as points.
+    /// Box plots over trials: quartiles, whiskers to the last value within 1.5 interquartile ranges, outliers as
+    /// points.
     Box,
-    /// Empirical cumulative distribution functions, one line a bar.
+    /// Empirical cumulative distribution functions, one line per bar.
     Ecdf,
-    /// Violin plots over trials: a kernel estimate of their density, mirrored, with each trial as a point and the median.
+    /// Violin plots over trials: a mirrored kernel density estimate, with the median and each trial as a point.
     Violin,
-    /// Every trial's value as a point in run order, one strip a bar.
+    /// Each trial's value as a point in execution order, one strip per bar.
     Strip,
-    /// The statistic over an axis of numbers with its interval as a band, one line a level of [`Figure::groups`].
+    /// The statistic over a numeric axis with its interval as a band, one line per level of [`Figure::groups`].
     Line,
-    /// As `line`, with the knee of each line, or that there is none.
+    /// Like `line`, with the knee of each line if there is one.
     Scaling,
-    /// [`Figure::metrics`], spans that follow one another, as segments from their common start, one row a bar.
+    /// Consecutive spans ([`Figure::metrics`]) as segments from their common start, one row per bar.
     Timeline,
-    /// The statistic for each level of x (columns) and group (rows), as a colour and as a number.
+    /// The statistic for each level of x (columns) and group (rows), as a colour and a number.
     HeatMap,
-    /// The set-up: hosts, taps, guests, from the plan; no data.
+    /// A diagram of the set-up in the plan: hosts, tap interfaces and guests. It shows no results.
     Setup,
 }
 
@@ -155,10 +153,10 @@ pub enum FigureForm {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Theme {
-    /// Intervals, raw points, colours for every eye.
+    /// Intervals, raw points, and colours that colour-blind readers can distinguish.
     #[default]
     Publication,
-    /// As the 2019 paper printed its charts: matplotlib's default look of the time, no intervals.
+    /// The style of the 2019 paper: the default style of matplotlib at that time, without intervals.
     Paper,
 }
 

@@ -1,13 +1,13 @@
-//! The files of a run directory: the one table that docs/reference/files.md is made of and a test holds runs against.
+//! The files of a run directory. docs/reference/files.md is made from this table, and a test compares runs with it.
 
-/// One file or folder of a run.
+/// A file of a run directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSpec {
-    /// Path in the run's folder; `*` stands for anything within a name.
+    /// Path in the run directory; `*` matches any text within a name.
     pub name: &'static str,
     /// The command that writes it.
     pub by: &'static str,
-    /// What is in it.
+    /// The contents, one or more sentences.
     pub doc: &'static str,
 }
 
@@ -15,108 +15,100 @@ const fn file(name: &'static str, by: &'static str, doc: &'static str) -> FileSp
     FileSpec { name, by, doc }
 }
 
-/// Every file, in the order of the steps that write them.
+/// All files, in the order of the commands that write them.
 pub const FILES: &[FileSpec] = &[
-    file("manifest.toml", "run", "The study, as it was given."),
+    file("manifest.toml", "run", "A copy of the study's manifest."),
     file(
         "plan.json",
         "run",
-        "Cells with all their settings, trials in their order, metrics with their definitions, figures, claims.",
+        "The expanded study: cells with all settings, trials in execution order, metrics, figures, claims.",
     ),
-    file(".plan.json", "run", "The plan as the run began, to say what was edited."),
-    file("engines.json", "run", "The engines' descriptions, as they were when the run began."),
-    file("shard.json", "run --shard", "Which part of the plan the run executes; only where that is not all of it."),
-    file("lock.toml", "run", "Every artefact: kind, version, bytes, SHA-256, origin."),
-    file(
-        "host.json",
-        "run",
-        "The machine that executed: facts, how it is set up, digests of everything that ran, a fingerprint.",
-    ),
+    file(".plan.json", "run", "A copy of the plan at the start of the run, to report edits of plan.json."),
+    file("engines.json", "run", "The engine descriptions at the start of the run."),
+    file("shard.json", "run --shard", "The part of the plan that the run executes; only in the run of a shard."),
+    file("lock.toml", "run", "All artefacts: kind, version, size, SHA-256, origin."),
+    file("host.json", "run", "The host: hardware, configuration, digests of all programs and files used, fingerprint."),
     file(
         "journal.ndjson",
         "run",
-        "What happened: one line an event, reading, failure or disturbance, each with its CRC-32.",
+        "The results: one record per line (event, reading, failure, disturbance), each with a CRC-32.",
     ),
     file(
         "run.log",
         "run",
-        "What the program did, with wall-clock times, to find out why something went wrong; at most 8 MiB, appended to by each session.",
+        "The log of the program with wall-clock times, for debugging. Each session appends to it; at most 8 MiB.",
     ),
-    file("session.json", "run", "The process that had the journal open last."),
-    file(
-        "merged.json",
-        "merge",
-        "The shards that the run was merged of: names, hosts, trials, digests of their journals.",
-    ),
+    file("session.json", "run", "The process that opened the journal last."),
+    file("merged.json", "merge", "The shards of a merged run: names, hosts, trials, digests of their journals."),
     file(
         "hosts/*.json",
         "merge",
-        "The `host.json` of each shard; that of the run is there only where all have one fingerprint.",
+        "The `host.json` of each shard. The run has a `host.json` only if all shards have the same fingerprint.",
     ),
-    file("console/*.log", "run", "Each VM's console, bounded."),
-    file("emulated-host-*.log", "run", "The consoles of the emulated hosts."),
-    file("testbed-*.log", "run", "The consoles of the emulated hosts, in runs of formats 5 and 6."),
+    file("console/*.log", "run", "The console log of each VM, up to a size limit."),
+    file("emulated-host-*.log", "run", "The console logs of the emulated hosts."),
+    file("testbed-*.log", "run", "The console logs of the emulated hosts, in runs of formats 5 and 6."), // phrases: allow
     file(
         "samples.parquet",
         "analyze",
-        "A row for each VM and metric: the value, or why there is none. samples.md has its columns.",
+        "One row for each VM and metric: the value, or why it is missing. samples.md describes the columns.",
     ),
-    file("samples.csv", "analyze", "The same rows as text."),
+    file("samples.csv", "analyze", "The same rows as CSV."),
     file(
         "summary.csv",
         "analyze",
-        "A row for each cell and metric: statistics with their intervals, counts of what is missing.",
+        "One row for each cell and metric: statistics with intervals, numbers of missing values.",
     ),
-    file(
-        "claims.md",
-        "analyze",
-        "The study's claims with their verdicts, for reading; only where the study makes claims.",
-    ),
-    file("claims.csv", "analyze", "The same as a table."),
+    file("claims.md", "analyze", "The claims of the study with their verdicts, as text; only if the study has claims."),
+    file("claims.csv", "analyze", "The claims and verdicts as CSV."),
     file("figures/*.svg", "plot", "A figure."),
-    file("figures/*.png", "plot", "The same in pixels."),
-    file("figures/*.pdf", "plot", "The same for LaTeX: the picture alone, its text as text."),
-    file("figures/*.caption.tex", "plot", "Its caption, escaped for LaTeX."),
-    file("figures/*.caption.txt", "plot", "Its caption: what is shown, n, statistic, level of the interval, host."),
-    file("figures/*/*", "plot --theme", "The same files for all figures in one theme."),
+    file("figures/*.png", "plot", "The figure as a bitmap."),
+    file("figures/*.pdf", "plot", "The figure for LaTeX, without caption, with selectable text."),
+    file("figures/*.caption.tex", "plot", "The caption, escaped for LaTeX."),
+    file("figures/*.caption.txt", "plot", "The caption: contents, n, statistic, level of the interval, host."),
+    file("figures/*/*", "plot --theme", "All figures in one theme."),
     file(
         "tables/*",
         "table",
-        "The summary, each metric and the claims as Markdown, CSV and LaTeX; `numbers.tex`: each number as a macro.",
+        "The summary, each metric and the claims as Markdown, CSV and LaTeX. `numbers.tex` has a macro for each number.",
     ),
-    file("report.html", "report", "All of it on one page that loads nothing."),
+    file("report.html", "report", "The complete report as one HTML page without external files."),
 ];
 
-/// True when `path`, relative to a run's folder, is in the table.
+/// Whether `path`, relative to the run directory, matches an entry of [`FILES`].
 #[must_use]
 pub fn is_known(path: &str) -> bool {
     FILES.iter().any(|file| {
         let (names, pattern): (Vec<_>, Vec<_>) = (path.split('/').collect(), file.name.split('/').collect());
-        names.len() == pattern.len() && names.iter().zip(pattern).all(|(name, pattern)| fits(name, pattern))
+        names.len() == pattern.len() && names.iter().zip(pattern).all(|(name, pattern)| matches_pattern(name, pattern))
     })
 }
 
-/// Where in the table a name of the run's folder stands, and what it is; of a folder (`figures/`), what its first file is.
+/// Index in [`FILES`] and description of an entry of the run directory.
+///
+/// For a folder (`figures/`), the description is that of its first file. The index of an unknown entry is
+/// `FILES.len()`.
 #[must_use]
-pub fn known(name: &str) -> (usize, &'static str) {
+pub fn describe_entry(name: &str) -> (usize, &'static str) {
     let is = |file: &FileSpec| match name.strip_suffix('/') {
         Some(folder) => file.name.split_once('/').is_some_and(|(first, _)| first == folder),
-        None => fits(name, file.name),
+        None => matches_pattern(name, file.name),
     };
     let at = FILES.iter().position(is);
-    at.map_or((FILES.len(), "nothing that microbench makes"), |at| (at, FILES[at].doc))
+    at.map_or((FILES.len(), "not written by microbench"), |at| (at, FILES[at].doc))
 }
 
-/// What follows the prefix in the name of an emulated host's console log, for instance `0-1.log`; `None` for other names.
-/// Runs of formats 5 and 6 use the prefix `testbed-`.
+/// The rest of the name of an emulated host's console log after its prefix, for example `0-1.log`; `None` for other names.
+///
+/// Runs of formats 5 and 6 use an older prefix.
 #[must_use]
 pub fn emulated_host_log(name: &str) -> Option<&str> {
-    let rest = name.strip_prefix("emulated-host-").or_else(|| name.strip_prefix("testbed-"))?;
+    let rest = name.strip_prefix("emulated-host-").or_else(|| name.strip_prefix("testbed-"))?; // phrases: allow
     rest.ends_with(".log").then_some(rest)
 }
 
-/// A name against a pattern with at most one `*`.
-fn fits(name: &str, pattern: &str) -> bool {
+/// Whether a name matches a pattern with at most one `*`.
+fn matches_pattern(name: &str, pattern: &str) -> bool {
     match pattern.split_once('*') {
         None => name == pattern,
         Some((head, tail)) => name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail),
@@ -128,11 +120,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_anything_within_a_name() {
+    fn star_matches_any_text_within_a_name() {
         assert!(is_known("plan.json") && is_known("console/t0001-a0-vm000.log") && is_known("figures/paper/fig4.svg"));
-        assert_eq!(known("emulated-host-0-1.log").1, "The consoles of the emulated hosts.");
-        assert_eq!(emulated_host_log("testbed-0-1.log"), emulated_host_log("emulated-host-0-1.log"));
-        assert_eq!((known("figures/").1, known("notes").0), ("A figure.", FILES.len()));
+        assert_eq!(describe_entry("emulated-host-0-1.log").1, "The console logs of the emulated hosts.");
+        assert_eq!(emulated_host_log("testbed-0-1.log"), emulated_host_log("emulated-host-0-1.log")); // phrases: allow
+        assert_eq!((describe_entry("figures/").1, describe_entry("notes").0), ("A figure.", FILES.len()));
         assert!(!is_known("plan.jsonx") && !is_known("console/a/b.log") && !is_known("emulated-host-0-1.txt"));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where trials executed.
+/// The kind of host on which trials executed. It decides which clock their times are measured on.
 #[derive(
     Clone,
     Copy,
@@ -19,24 +19,26 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum HostKind {
-    /// Hardware virtualisation of the machine the runner is on; times are wall time.
+    /// The runner's own host with KVM; times are wall time.
     Kvm,
-    /// The emulated host: QEMU TCG with AMD SVM; times are virtual time (one instruction = 1 ns).
+    /// An emulated host: QEMU TCG with AMD SVM; times are virtual time (one instruction takes 1 ns).
     Emulated,
-    /// A test's stand-in for a VMM, on the machine's own clock; never a measurement.
+    /// A fake VMM for tests, on the runner's own host; its values are not measurements.
     Fake,
-    /// Values from a table that somebody else measured; [`Record::RunStart`] was written by `microbench import`.
+    /// A table of values that were measured elsewhere and imported with `microbench import`.
     Imported,
 }
 
 impl HostKind {
-    /// What a reader must know of times that were measured there.
+    /// One line on how times were measured on this kind of host, for reports and tables.
     #[must_use]
     pub fn note(self) -> &'static str {
         match self {
             Self::Kvm => "KVM, wall time",
-            Self::Emulated => "emulated host, virtual time: 1 instruction = 1 ns; no caches, no cost of a world switch",
-            Self::Fake => "a test's stand-in, no measurement",
+            Self::Emulated => {
+                "emulated host, virtual time: 1 instruction = 1 ns; caches and VM-exit latency are not modelled"
+            }
+            Self::Fake => "fake VMM for tests, not a measurement",
             Self::Imported => "imported values, measured elsewhere",
         }
     }

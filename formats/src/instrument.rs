@@ -1,11 +1,11 @@
-//! Instruments that a VMM is started under.
+//! Instruments that observe a VMM.
 
 use serde::{Deserialize, Serialize};
 
-/// What is attached to a VMM in trials of their own, because it would disturb a timed one.
+/// A tool that is attached to a VMM. It would disturb timed trials, so it is used in separate trials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Instrument {
-    /// `strace -c -f`: counts system calls.
+    /// `strace -c -f`, which counts system calls.
     Strace,
 }

@@ -1,12 +1,17 @@
-//! The framing of `journal.ndjson`: one [`Record`] a line, each line with a checksum, a number and a link to the line before.
+//! The framing of `journal.ndjson`: one [`Record`] per line, with a checksum, a sequence number and a link to the line
+//! before.
 //!
-//! A line of format 6 is `{"crc":"467cf3f3","seq":12,"prev":"0badcafe","record":{...}}` and a line feed. `crc` is the CRC-32
-//! (IEEE 802.3) of the bytes between `{"crc":"........",` and the last `}`, as 8 hex digits; `seq` counts the file's lines from 0;
-//! `prev` is the `crc` of the line before, `00000000` in the first line. A line of format 5 has `crc` and `record` alone, and its
-//! `crc` is that of the record's text. A run that was begun in format 5 and resumed in format 6 has lines of both, in this order.
+//! A line of the formats 6 and 7 is `{"crc":"467cf3f3","seq":12,"prev":"0badcafe","record":{...}}` and a line feed.
 //!
-//! A last line without a line feed is torn: its writer was killed, and it does not count. `docs/reference/journal.md` is the
-//! specification for readers of other programs.
+//! - `crc` is the CRC-32 (IEEE 802.3) of the bytes between `{"crc":"........",` and the last `}`, as 8 hex digits.
+//! - `seq` is the index of the line, from 0.
+//! - `prev` is the `crc` of the line before, `00000000` in the first line.
+//!
+//! A line of format 5 has `crc` and `record` only, and `crc` covers the text of the record. A run that was started in
+//! format 5 and resumed in format 7 has lines of format 5, followed by lines of format 7.
+//!
+//! A last line without a line feed is torn: the writer was killed. Readers ignore it. `docs/reference/journal.md`
+//! specifies the format for other programs.
 
 use std::fmt;
 
@@ -17,58 +22,58 @@ use crate::code::Code;
 use crate::record::Record;
 use crate::version::{FORMAT_VERSION, OLDEST_FORMAT, other_format};
 
-/// Name of the file in a run directory.
+/// Name of the journal in a run directory.
 pub const FILE: &str = "journal.ndjson";
 
-/// Bytes of `{"crc":"........",`.
+/// Length of `{"crc":"........",` in bytes.
 const HEAD: usize = 18;
 
-/// The link of a first line.
+/// Value of `prev` in the first line.
 const NONE: &str = "00000000";
 
-/// Why a line of a journal cannot be read, or cannot be where it is.
+/// Why a line of a journal is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// It is no frame: foreign text, or not UTF-8.
+    /// The line is not a frame of the journal, or not UTF-8.
     #[error("not a journal line: {0}")]
     Frame(String),
-    /// The checksum does not fit the text.
-    #[error("checksum mismatch: the line says {stated}, its text has {actual}")]
+    /// The checksum does not match the text.
+    #[error("checksum mismatch: the line states {stated}, the checksum of its text is {actual}")]
     Checksum {
-        /// Checksum in the line.
+        /// The checksum that the line states.
         stated: String,
-        /// Checksum of the text.
+        /// The checksum of the text.
         actual: String,
     },
-    /// Lines before it are missing, or it stands at another place than where it was written.
-    #[error("it was written as line {written}: {}", missing(*.written, *.found))]
+    /// The sequence number is wrong: lines were removed, added, repeated or moved.
+    #[error("its sequence number is that of line {written}: {}", missing(*.written, *.found))]
     Sequence {
-        /// Its number when it was written, from 1.
+        /// The line number at which it was written, from 1.
         written: u64,
-        /// Its number now, from 1.
+        /// The line number at which it was found, from 1.
         found: u64,
     },
-    /// It was written after another line than the one before it.
+    /// The link does not match the line before.
     #[error(
-        "it was written after a line with the checksum {stated}, and the line before it has {actual}: that line was replaced"
+        "it links to a line with the checksum {stated}, but the line before it has {actual}: that line was replaced"
     )]
     Link {
-        /// The checksum that it states.
+        /// The checksum that the line states for the line before.
         stated: String,
         /// The checksum of the line before.
         actual: String,
     },
-    /// The text is intact but is no record of its format.
+    /// The checksum matches, but the text is not a record.
     #[error("not a record of the formats {OLDEST_FORMAT} to {FORMAT_VERSION}: {0}")]
     Record(String),
-    /// A session wrote it in a format that this program does not read.
+    /// The line starts a session in a format that this program does not read.
     #[error("{}", other_format(*.found))]
     Format {
-        /// Its format.
+        /// The format version of the session.
         found: u64,
     },
-    /// The first line is not the begin of a session.
-    #[error("a journal begins with `run_start`, which says where its trials executed")]
+    /// The first line does not start a session.
+    #[error("the first record is not `run_start`, which states where the trials execute")]
     NoStart,
 }
 
@@ -76,21 +81,19 @@ fn missing(written: u64, found: u64) -> String {
     match written.checked_sub(found) {
         Some(1) => "the line before it is missing".to_owned(),
         Some(lines) => format!("the {lines} lines before it are missing"),
-        None => "lines were added before it, or it stands here twice".to_owned(),
+        None => "lines were added before it, or it is repeated".to_owned(),
     }
 }
 
-/// A line that cannot be read.
+/// An invalid line of a journal.
 #[derive(Debug)]
 pub struct Damage {
-    /// Its number, from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong with it.
     pub cause: Cause,
 }
 
 impl Damage {
-    /// The error's code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self.cause {
@@ -108,7 +111,7 @@ impl fmt::Display for Damage {
 
 impl std::error::Error for Damage {}
 
-/// One whole line whose checksum is right.
+/// A complete line whose framing is valid.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
     number: usize,
@@ -116,23 +119,23 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Whether it holds the begin of a session.
+    /// Whether the record is a `run_start`, which starts a session.
     #[must_use]
     pub fn is_start(&self) -> bool {
         self.record.starts_with("{\"run_start\":")
     }
 
-    /// Its record.
+    /// Parses the record.
     ///
     /// # Errors
-    /// When its text is no record that this program knows.
+    /// If the text is not a record of a supported format.
     pub fn decode(&self) -> Result<Record, Damage> {
         serde_json::from_str(self.record)
             .map_err(|error| Damage { line: self.number, cause: Cause::Record(error.to_string()) })
     }
 }
 
-/// The fields of a line, its checksum left out.
+/// The fields of a line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Frame<'a> {
@@ -143,7 +146,7 @@ struct Frame<'a> {
     record: &'a RawValue,
 }
 
-/// Takes a line without its line feed apart and compares its checksum.
+/// Parses a line without its line feed, and verifies its checksum.
 fn frame(text: &[u8]) -> Result<Frame<'_>, Cause> {
     let text = std::str::from_utf8(text).map_err(|error| Cause::Frame(error.to_string()))?;
     let frame: Frame<'_> = serde_json::from_str(text).map_err(|error| Cause::Frame(error.to_string()))?;
@@ -152,7 +155,7 @@ fn frame(text: &[u8]) -> Result<Frame<'_>, Cause> {
         (Some(_), Some(_)) if text.starts_with("{\"crc\":\"") => {
             text.as_bytes().get(HEAD..text.len() - 1).unwrap_or_default()
         }
-        _ => return Err(Cause::Frame("its fields are not `crc`, `seq`, `prev` and `record`".to_owned())),
+        _ => return Err(Cause::Frame("the fields must be `crc`, `seq`, `prev` and `record`".to_owned())),
     };
     let actual = checksum(covered);
     if actual != frame.crc {
@@ -165,8 +168,10 @@ fn checksum(bytes: &[u8]) -> String {
     format!("{:08x}", crc32fast::hash(bytes))
 }
 
-/// The whole lines of a journal's bytes, each checked by itself and against the line before. After a damaged line the next one is
-/// checked against what that line states.
+/// Iterator over the complete lines of a journal. It checks each line, and its link to the line before.
+///
+/// The line after a damaged line is checked against the checksum that the damaged line states, so that one error is
+/// reported once.
 #[derive(Clone, Debug)]
 pub struct Lines<'a> {
     rest: &'a [u8],
@@ -175,7 +180,7 @@ pub struct Lines<'a> {
     linked: bool,
 }
 
-/// The lines of a journal.
+/// The complete lines of a journal, without parsing their records.
 #[must_use]
 pub fn lines(bytes: &[u8]) -> Lines<'_> {
     Lines { rest: bytes, read: 0, last: Some(NONE), linked: false }
@@ -197,7 +202,7 @@ impl<'a> Lines<'a> {
                 }
             }
             _ if self.linked => {
-                return Err(Cause::Frame("it has no number, and lines before it have one".to_owned()));
+                return Err(Cause::Frame("it has no sequence number, but a line before it has one".to_owned()));
             }
             _ => {}
         }
@@ -215,7 +220,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The format that a session states at its begin, whatever else it says.
+/// The format version in a `run_start`. It is readable even if the other fields are of an unknown format.
 fn format_of(line: &Line<'_>) -> Option<u64> {
     #[derive(Deserialize)]
     struct Start {
@@ -236,8 +241,8 @@ impl<'a> Iterator for Lines<'a> {
         let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') else {
             let last = std::mem::take(&mut self.rest);
             let line = usize::try_from(self.read).unwrap_or(usize::MAX).saturating_add(1);
-            let cause = Cause::Frame("it has no line feed, and is no line that was cut off".to_owned());
-            return (!is_cut_off(last)).then_some(Err(Damage { line, cause }));
+            let cause = Cause::Frame("it has no line feed, and it is not a truncated journal line".to_owned());
+            return (!is_truncated_line(last)).then_some(Err(Damage { line, cause }));
         };
         let (text, rest) = (&self.rest[..end], &self.rest[end + 1..]);
         let checked = self.check(text);
@@ -247,31 +252,51 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// Whether the bytes after the last line feed are what a killed writer or a power cut leaves: the begin of a line, zero bytes, or the one
-/// and then the other. In a line every control character is escaped.
-fn is_cut_off(bytes: &[u8]) -> bool {
+/// Whether the bytes after the last line feed can result from a killed writer or a power failure: the beginning of a
+/// line, zero bytes, or both in this order. In a line, all control characters are escaped.
+fn is_truncated_line(bytes: &[u8]) -> bool {
     const BEGIN: &[u8] = b"{\"crc\":\"";
     let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
     let text = &bytes[..bytes.len() - zeros];
     (BEGIN.starts_with(text) || text.starts_with(BEGIN)) && !text.iter().any(u8::is_ascii_control)
 }
 
-/// The records of a journal's whole lines, in order, until one is damaged.
+/// The records of the complete lines of a journal, in order.
+///
+/// ```
+/// use microbench_formats::journal::{encode, records};
+/// use microbench_formats::record::Record;
+///
+/// let start: Record = serde_json::from_str(
+///     r#"{"run_start": {"format": 7, "run": "quick", "plan_sha256": "", "host": "kvm", "hosts": 1,
+///         "started": "2026-01-01T00:00:00Z", "version": "0.1.0"}}"#,
+/// )
+/// .unwrap();
+/// let event = Record::Event { vm: 0, name: "http.ok".into(), t_ns: 1_500_000 };
+/// let text = encode([&start, &event]);
+///
+/// let read: Vec<Record> = records(text.as_bytes()).collect::<Result<_, _>>().unwrap();
+/// assert_eq!(read, [start, event]);
+///
+/// let edited = text.replace("1500000", "1400000");
+/// let damage = records(edited.as_bytes()).find_map(Result::err).unwrap();
+/// assert_eq!(damage.line, 2);
+/// ```
 ///
 /// # Errors
-/// Each item: the first line that is damaged, or stands at another place than where it was written.
+/// An item is an error if its line is invalid. A caller that requires an intact journal stops at the first error.
 pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<Record, Damage>> {
     lines(bytes).map(|line| line?.decode())
 }
 
-/// The number of the last line, from 1, when it is torn.
+/// The line number, from 1, of a torn last line; `None` if the last line is complete.
 #[must_use]
-pub fn torn(bytes: &[u8]) -> Option<usize> {
+pub fn torn_line(bytes: &[u8]) -> Option<usize> {
     let last = bytes.last()?;
     (*last != b'\n').then(|| bytes.iter().filter(|&&byte| byte == b'\n').count() + 1)
 }
 
-/// Where the next line of a journal goes: its number, and the checksum of the line before it.
+/// The sequence number and the link of the next line that a writer appends to a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     next: u64,
@@ -279,14 +304,13 @@ pub struct Chain {
 }
 
 impl Default for Chain {
-    /// The chain of an empty journal.
     fn default() -> Self {
         Self { next: 0, last: NONE.to_owned() }
     }
 }
 
 impl Chain {
-    /// The chain after the whole lines of `bytes`.
+    /// The chain that continues after the complete lines of `bytes`.
     #[must_use]
     pub fn after(bytes: &[u8]) -> Self {
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(&[][..], |end| &bytes[..end]);
@@ -298,11 +322,10 @@ impl Chain {
         Self { next, last: frame(last).map_or_else(|_| NONE.to_owned(), |frame| frame.crc.to_owned()) }
     }
 
-    /// The next line of the journal, with its line feed.
+    /// The next line of the journal, including the line feed.
     ///
     /// # Panics
-    /// Never in practice: a `Record` always serialises (its maps have string keys and its floats come from readings,
-    /// where a non-finite one becomes `null`).
+    /// Never: the maps of a `Record` have string keys, and serde_json writes a float that is not finite as `null`.
     #[must_use]
     pub fn encode(&mut self, record: &Record) -> String {
         let json = serde_json::to_string(record).expect("a record serialises");
@@ -313,7 +336,7 @@ impl Chain {
     }
 }
 
-/// The text of a journal that holds `records`.
+/// The text of a journal with these records.
 #[must_use]
 pub fn encode<'a>(records: impl IntoIterator<Item = &'a Record>) -> String {
     let mut chain = Chain::default();
@@ -364,17 +387,17 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_reads_back_as_what_was_written() {
+    fn encoded_journal_reads_back_unchanged() {
         let text = encode(&journal());
         assert_eq!(read(&text).unwrap(), journal());
         insta::assert_snapshot!(
             text.lines().nth(1).unwrap(),
-            @r#"{"crc":"3b6138af","seq":1,"prev":"897fd894","record":{"event":{"vm":3,"name":"http.ok","t_ns":1}}}"#
+            @r#"{"crc":"48d77a38","seq":1,"prev":"f9cb9b3b","record":{"event":{"vm":3,"name":"http.ok","t_ns":1}}}"#
         );
     }
 
     #[test]
-    fn a_removed_replaced_doubled_or_moved_line_is_noticed() {
+    fn removed_replaced_repeated_or_moved_line_is_detected() {
         let text = encode(&journal());
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         let at = |order: &[usize]| read(&order.iter().map(|&n| lines[n]).collect::<String>()).unwrap_err();
@@ -383,7 +406,7 @@ mod tests {
             assert!(damage.line == line && matches!(damage.cause, Cause::Sequence { .. }), "{order:?}: {damage}");
         }
         assert!(at(&[0, 2, 3]).to_string().contains("the line before it is missing"), "{}", at(&[0, 2, 3]));
-        // Another journal's line, whose number fits.
+        // A line of another journal with a matching sequence number.
         let other = encode(&[start(FORMAT_VERSION), event(9), event(2), event(3)]);
         let other: Vec<&str> = other.split_inclusive('\n').collect();
         let damage = read(&[lines[0], other[1], lines[2], lines[3]].concat()).unwrap_err();
@@ -391,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_digit_is_refused_by_the_checksum() {
+    fn changed_digit_fails_the_checksum() {
         for (old, new) in [("\"t_ns\":2", "\"t_ns\":7"), ("\"seq\":2", "\"seq\":7")] {
             let damage = read(&encode(&journal()).replace(old, new)).unwrap_err();
             assert!(damage.line == 3 && matches!(damage.cause, Cause::Checksum { .. }), "{damage}");
@@ -399,18 +422,18 @@ mod tests {
     }
 
     #[test]
-    fn a_line_cut_anywhere_is_torn_and_does_not_count() {
+    fn truncated_last_line_is_ignored() {
         let text = encode(&journal());
         let whole = encode(&journal()[..3]).len();
         for end in whole + 1..text.len() {
             assert_eq!(read(&text[..end]).unwrap().len(), 3, "cut at {end}");
-            assert_eq!(torn(&text.as_bytes()[..end]), Some(4));
+            assert_eq!(torn_line(&text.as_bytes()[..end]), Some(4));
         }
-        assert_eq!((torn(text.as_bytes()), torn(b"")), (None, None));
+        assert_eq!((torn_line(text.as_bytes()), torn_line(b"")), (None, None));
     }
 
     #[test]
-    fn a_last_line_that_no_writer_left_is_damage() {
+    fn incomplete_last_line_with_foreign_text_is_damage() {
         let text = encode(&journal());
         for last in ["\0\0\0", "{", "{\"crc\":\"0\0"] {
             assert_eq!(read(&(text.clone() + last)).unwrap().len(), 4, "{last:?}");
@@ -422,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn the_previous_format_is_read_and_resumed_in_this_one() {
+    fn previous_format_is_read_and_resumed_in_current_format() {
         let mut records = journal();
         records[0] = start(OLDEST_FORMAT);
         let mut text = old(&records);
@@ -431,20 +454,20 @@ mod tests {
         text.push_str(&chain.encode(&start(FORMAT_VERSION)));
         text.push_str(&chain.encode(&event(4)));
         assert_eq!(read(&text).unwrap().len(), 6);
-        // A line of the old part is missing.
+        // A line of format 5 is missing.
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         assert!(read(&[&lines[..2], &lines[3..]].concat().concat()).is_err());
-        // Once lines are numbered, each is.
+        // A line without a sequence number after lines with one.
         assert!(read(&(text + &old(&[event(5)]))).is_err());
     }
 
     #[test]
-    fn other_formats_are_refused_by_a_code_of_their_own() {
+    fn unsupported_formats_are_rejected_with_their_own_code() {
         for format in [0, OLDEST_FORMAT - 1, FORMAT_VERSION + 1] {
             let damage = read(&encode(&[start(format), event(1)])).unwrap_err();
             assert_eq!((damage.line, damage.code()), (1, Code::OtherFormat), "{damage}");
         }
-        // A future format may have fields that are unknown here.
+        // A future format may have unknown fields.
         let text = encode(&[start(FORMAT_VERSION + 1)]);
         let json = text[text.find("\"seq\"").unwrap()..text.len() - 2].replace("\"hosts\"", "\"computers\"");
         let damage = read(&format!("{{\"crc\":\"{}\",{json}}}\n", checksum(json.as_bytes()))).unwrap_err();
@@ -452,14 +475,14 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_without_a_start_is_refused() {
+    fn journal_without_run_start_is_rejected() {
         let damage = read(&encode(&[event(1)])).unwrap_err();
         assert!(matches!(damage.cause, Cause::NoStart), "{damage}");
         assert!(read("").unwrap().is_empty());
     }
 
     #[test]
-    fn the_chain_goes_on_after_whole_lines_alone() {
+    fn chain_continues_after_the_complete_lines() {
         let text = encode(&journal());
         let mut chain = Chain::after((text.clone() + "{\"crc\":\"0").as_bytes());
         assert_eq!(read(&(text.clone() + &chain.encode(&event(4)))).unwrap().len(), 5);

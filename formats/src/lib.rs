@@ -1,6 +1,11 @@
-//! The contract between the parts of microbench: plans, journals, metrics, events, files of a run, codes of errors.
+//! Data formats that the crates of microbench share: plans, journals, metrics, events, files of a run, error codes.
 //!
-//! Data and its text forms. It reads no file, and depends on no other crate of this workspace.
+//! The crate contains data types and their text forms only. It opens no file and depends on no other crate of the
+//! workspace.
+//!
+//! - [`plan::read`] parses `plan.json`, the expanded study.
+//! - [`journal::records`] parses `journal.ndjson`, the results of a run as [`record::Record`]s.
+//! - [`event`] lists the names of events and readings, [`code`] the error codes, [`files`] the files of a run.
 
 pub mod axis;
 pub mod cell;
@@ -16,17 +21,17 @@ pub mod files;
 pub mod host;
 pub mod instrument;
 pub mod journal;
+pub mod level_map;
 pub mod metric;
-pub mod name;
 pub mod plan;
 pub mod precision;
 pub mod record;
 pub mod reference;
 pub mod selection;
 pub mod shard;
+pub mod shared_string;
 pub mod statistic;
 pub mod terminal;
-pub mod values;
 pub mod version;
 pub mod workload;
 
@@ -46,30 +51,30 @@ mod tests {
     use crate::statistic::Statistic;
     use crate::workload::WorkloadKind;
 
-    /// The words of an enum are one list: what serde writes, what `Display` shows and what is parsed.
-    fn words<T>()
+    /// Asserts that serde, `Display` and `FromStr` use the same name for each variant.
+    fn assert_names_agree<T>()
     where
         T: Copy + PartialEq + fmt::Debug + fmt::Display + Serialize + strum::VariantArray + std::str::FromStr,
     {
         for value in T::VARIANTS {
-            let word = value.to_string();
-            assert_eq!(serde_json::to_value(value).unwrap(), serde_json::Value::from(word.as_str()));
-            assert_eq!(word.parse::<T>().ok(), Some(*value), "{word}");
+            let name = value.to_string();
+            assert_eq!(serde_json::to_value(value).unwrap(), serde_json::Value::from(name.as_str()));
+            assert_eq!(name.parse::<T>().ok(), Some(*value), "{name}");
         }
     }
 
     #[test]
-    fn a_value_has_one_word_in_json_and_text() {
-        words::<Better>();
-        words::<Column>();
-        words::<FailureReason>();
-        words::<FigureForm>();
-        words::<HostKind>();
-        words::<Interference>();
-        words::<Protocol>();
-        words::<Scaling>();
-        words::<Statistic>();
-        words::<Theme>();
-        words::<WorkloadKind>();
+    fn enum_names_agree_in_json_display_and_parsing() {
+        assert_names_agree::<Better>();
+        assert_names_agree::<Column>();
+        assert_names_agree::<FailureReason>();
+        assert_names_agree::<FigureForm>();
+        assert_names_agree::<HostKind>();
+        assert_names_agree::<Interference>();
+        assert_names_agree::<Protocol>();
+        assert_names_agree::<Scaling>();
+        assert_names_agree::<Statistic>();
+        assert_names_agree::<Theme>();
+        assert_names_agree::<WorkloadKind>();
     }
 }

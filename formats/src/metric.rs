@@ -6,33 +6,44 @@ use crate::direction::{Better, IMPORTED, of_reading};
 use crate::instrument::Instrument;
 use crate::renamed;
 
-/// What one VM is measured on.
+/// A metric: one value for each VM, computed from the VM's events or readings.
+///
+/// ```
+/// use microbench_formats::direction::Better;
+/// use microbench_formats::metric::Metric;
+///
+/// let metric: Metric = serde_json::from_str(
+///     r#"{"name": "boot", "label": "Boot time", "definition": "from spawn to exit", "unit": "ms",
+///         "source": {"span": {"from": "spawn", "to": "exit"}}}"#,
+/// )
+/// .unwrap();
+/// assert_eq!(metric.direction(), Better::Lower);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
-    /// Key in the manifest, for instance `webservice_startup_time`.
+    /// Key in the manifest, for example `webservice_startup_time`.
     pub name: String,
-    /// Name for axes and tables, for instance `Web service start-up`.
+    /// Name for axes and tables, for example `Web service start-up`.
     pub label: String,
-    /// One sentence: from what to what, on which clock.
+    /// One sentence: what is measured, between which instants, on which clock.
     pub definition: String,
-    /// Unit of a sample's value: `ms` for durations, `MiB` for sizes, else as the reading is recorded (`1` for a count).
+    /// Unit of a sample: `ms` for durations, `MiB` for sizes, otherwise the unit of the reading (`1` for a count).
     pub unit: String,
-    /// Where the value comes from.
     pub source: MetricSource,
-    /// Which direction is better; `None` in plans of earlier versions: [`Metric::direction`] is the one to ask.
+    /// The better direction; `None` in plans of earlier versions. Callers use [`Metric::direction`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub better: Option<Better>,
-    /// What must be attached for it; `None` for timed trials.
+    /// The instrument that the metric requires; `None` for timed trials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instrument: Option<Instrument>,
 }
 
-/// Where a metric's value comes from.
+/// How the value of a metric is obtained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum MetricSource {
-    /// `to - from`, both [`Record::Event`]s of one VM; reported in ms.
+    /// The duration between two events of one VM, in ms.
     Span {
         /// Name of the first event.
         #[serde(deserialize_with = "renamed::name")]
@@ -41,14 +52,15 @@ pub enum MetricSource {
         #[serde(deserialize_with = "renamed::name")]
         to: String,
     },
-    /// A [`Record::Reading`] of this name; a reading in `ns` is reported in ms, one in `bytes` in MiB.
+    /// The reading of this name. A reading in `ns` is converted to ms, a reading in `bytes` to MiB.
     Reading(#[serde(deserialize_with = "renamed::name")] String),
 }
 
 impl MetricSource {
-    /// The direction of a metric of this source and unit where nothing else says it: a span is better when lower, a
-    /// reading as [`of_reading`] says. Runs that were imported before plans had the direction have lost their source:
-    /// there the unit decides.
+    /// The default direction of a metric with this source and `unit`.
+    ///
+    /// Shorter spans are better; for a reading, [`of_reading`] decides. For imported values the unit decides, because
+    /// the plans of old imports have neither a direction nor the original source.
     #[must_use]
     pub fn better(&self, unit: &str) -> Better {
         match self {
@@ -64,7 +76,7 @@ impl MetricSource {
 }
 
 impl Metric {
-    /// Its better direction: the plan's, or what follows from its source where a plan of an earlier version has none.
+    /// The better direction: [`Metric::better`], or the default of the source in a plan of an earlier version.
     #[must_use]
     pub fn direction(&self) -> Better {
         self.better.unwrap_or_else(|| self.source.better(&self.unit))
@@ -76,12 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_without_the_direction_takes_it_from_the_source() {
+    fn direction_defaults_to_that_of_the_source() {
         let of = |source: &str| {
             let json =
                 format!(r#"{{"name": "m", "label": "M", "definition": "", "unit": "MB/s", "source": {source}}}"#);
             let metric: Metric = serde_json::from_str(&json).unwrap();
-            // What was read is written again as it was: the plan's digest must not change.
+            // Serialising a parsed plan must not add keys: the digest of the plan would change.
             assert!(!serde_json::to_string(&metric).unwrap().contains("better"));
             metric.direction()
         };

@@ -1,4 +1,4 @@
-//! `plan.json`: a study, expanded.
+//! `plan.json`, the expanded study.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,78 +9,89 @@ use crate::code::Code;
 use crate::figure::Figure;
 use crate::instrument::Instrument;
 use crate::metric::Metric;
-use crate::name::Name;
 use crate::precision::Precision;
 use crate::reference::Reference;
+use crate::shared_string::SharedString;
 use crate::version::{FORMAT_VERSION, OLDEST_FORMAT, other_format};
 use crate::workload::Workload;
 
-/// A study, expanded: what to run, in which order, and what to make of it.
+/// An expanded study: the trials in execution order, and how their results are analysed.
+///
+/// ```no_run
+/// let bytes = std::fs::read("runs/quick-20260101T120000Z/plan.json")?;
+/// let plan = microbench_formats::plan::read(&bytes)?;
+/// println!("{}: {} trials of {} cells", plan.study, plan.trials.len(), plan.cells.len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// [`FORMAT_VERSION`].
+    /// Format version, [`FORMAT_VERSION`] or the version before.
     pub format: u32,
-    /// The study's name (`[a-z0-9-]+`).
+    /// Name of the study (`[a-z0-9-]+`).
     pub study: String,
-    /// One line for titles.
+    /// Title of the study, one line.
     pub title: String,
-    /// Which reading of the 2019 paper's protocol the settings and metrics follow where the manifest does not say otherwise.
+    /// The interpretation of the 2019 paper's protocol that decides the defaults of settings and metrics.
     pub protocol: Protocol,
-    /// The manifest's profile that decided on the trials; empty when it has none.
+    /// Profile of the manifest that decided the trials; empty for no profile.
     pub profile: String,
-    /// Seed of the run order.
+    /// Seed of the execution order.
     pub seed: u64,
-    /// A cell's first trial in a session is preceded by a warm-up of one VM, which is kept, labelled, never counted.
+    /// Whether a warm-up of one VM precedes a cell's first trial in a session. Warm-ups are recorded but excluded from
+    /// statistics.
     pub warmup: bool,
-    /// A cell is given up after so many trials in a row in which no VM completed; 0 for never.
+    /// The runner gives up a cell after this number of trials in a row in which no VM completed; 0 for never.
     pub give_up_after: u32,
-    /// Names of the matrix's axes in manifest order (`variant`, `concurrency`, `rootfs` ...).
+    /// Axes of the matrix in manifest order (`variant`, `concurrency`, `rootfs` ...).
     pub axes: Vec<Axis>,
-    /// Every cell in manifest order.
+    /// Cells in manifest order.
     pub cells: Vec<Cell>,
-    /// Every trial in execution order; `index` counts from 0.
+    /// Trials in execution order.
     pub trials: Vec<PlannedTrial>,
-    /// What each VM is made to do between its start and its stop, in manifest order.
+    /// Workloads that each VM executes between its start and its stop, in manifest order.
     pub workloads: Vec<Workload>,
-    /// What each VM is measured on, in manifest order.
+    /// Metrics in manifest order.
     pub metrics: Vec<Metric>,
-    /// What is drawn, in manifest order.
+    /// Figures in manifest order.
     pub figures: Vec<Figure>,
-    /// Sentences that the run is to judge, in manifest order.
+    /// Claims in manifest order.
     pub claims: Vec<Claim>,
-    /// Published values to show beside the measured ones.
+    /// Published values that are shown next to the measured values; `None` if the study names none.
     pub reference: Option<Reference>,
-    /// [`Metric::name`] of those whose comparisons make one family of tests; empty for all.
+    /// Names of the metrics whose comparisons form one family of tests; empty for all metrics.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub family: Vec<String>,
-    /// When there are enough trials; `None` to run each that is planned.
+    /// Stopping rule; `None` to execute every planned trial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
-    /// How far the levels of concurrency go; `None` to run each.
+    /// Limit of the concurrency sweep; `None` to execute every level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
-    /// Combinations of levels that an exclude line took out.
+    /// Combinations of levels that a line of `exclude` removed.
     pub excluded: Vec<Exclusion>,
 }
 
-/// How far a sweep of concurrency goes: beyond the first level at which a cell meets one of these, cells that are alike but for their
-/// concurrency are not run.
+/// Limit of a concurrency sweep.
+///
+/// If a cell exceeds one of the limits, cells with a higher concurrency and otherwise the same levels are not executed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
-    /// More than this share of the cell's VMs did not complete.
+    /// Largest fraction of the cell's VMs that may fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<f64>,
-    /// The VMs of a trial together take more than this of the host's memory, MiB: the median over trials.
+    /// Largest memory of the host that all VMs of a trial use, in MiB: the median over trials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<f64>,
-    /// Each further VM adds more than this to the start-up time, ms: the medians' difference to the level before, over the VMs more.
+    /// Largest increase of the start-up time per additional VM, in ms.
+    ///
+    /// The increase is the difference of the medians to the level before, divided by the number of additional VMs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup_slope_ms: Option<f64>,
 }
 
-/// A reading of the 2019 paper's protocol.
+/// An interpretation of the 2019 paper's protocol.
 #[derive(
     Clone,
     Copy,
@@ -98,53 +109,52 @@ pub struct Limit {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Protocol {
-    /// What the paper says.
+    /// The protocol as the paper describes it.
     AsWritten,
-    /// What its tool did.
+    /// The protocol as the paper's tool implemented it.
     AsCoded,
-    /// What measures the things that the paper names.
+    /// A protocol that measures the quantities that the paper names.
     #[default]
     Corrected,
 }
 
-/// One execution of a cell.
+/// A planned trial of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedTrial {
-    /// Position in the execution order, from 0; names the trial in the journal.
+    /// Position in the execution order, from 0. It identifies the trial in the journal.
     pub index: u32,
     /// Block of the randomised complete block design, from 0.
     pub block: u32,
     /// [`Cell::id`].
-    pub cell: Name,
-    /// What is attached to the VMMs; only metrics of the same instrument are sampled.
+    pub cell: SharedString,
+    /// Instrument that is attached to the VMMs; `None` for a timed trial. Only metrics of this instrument are sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instrument: Option<Instrument>,
 }
 
-/// A combination of levels that is not run, and the line that says so.
+/// A combination of levels that the manifest excludes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exclusion {
-    /// The levels joined by `/`, as a cell's id.
+    /// The levels joined by `/`, like [`Cell::id`].
     pub cell: String,
-    /// Line of the manifest (1-based) that excluded it.
+    /// Line of the manifest that excludes the combination, from 1.
     pub line: u32,
 }
 
-/// Why the bytes of a plan cannot be read.
+/// Why a plan cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It is of a format that this program does not read.
+    /// The plan has a format version that this program does not read.
     #[error("{}", other_format(*.0))]
     Format(u64),
-    /// It is no plan.
+    /// The bytes are not a valid plan.
     #[error("{0}")]
     Damaged(serde_json::Error),
 }
 
 impl Unreadable {
-    /// The error's code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -154,10 +164,10 @@ impl Unreadable {
     }
 }
 
-/// The plan in the bytes of `plan.json`.
+/// Parses the bytes of `plan.json`.
 ///
 /// # Errors
-/// [`Unreadable`]; a plan of another format is told by that, whatever else is in it.
+/// [`Unreadable`]. The format version is checked first, so that a plan of a future format is reported as such.
 pub fn read(bytes: &[u8]) -> Result<Plan, Unreadable> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -169,11 +179,12 @@ pub fn read(bytes: &[u8]) -> Result<Plan, Unreadable> {
     }
     let plan: Plan = serde_json::from_slice(bytes).map_err(Unreadable::Damaged)?;
     if let Some(cell) = plan.cells.iter().find(|cell| cell.concurrency > MAX_CONCURRENCY) {
-        let problem = format!("the cell {} has {} VMs, more than {MAX_CONCURRENCY}", cell.id, cell.concurrency);
+        let problem =
+            format!("cell {} has a concurrency of {}; the maximum is {MAX_CONCURRENCY}", cell.id, cell.concurrency);
         return Err(Unreadable::Damaged(serde::de::Error::custom(problem)));
     }
     Ok(plan)
 }
 
-/// VMs of one trial at most: the address plan has one /24 of 10.0.0.0/8 for each.
+/// Largest number of VMs in one trial: each VM has its own /24 network of 10.0.0.0/8.
 const MAX_CONCURRENCY: u32 = 1 << 16;

@@ -1,44 +1,46 @@
-//! A stopping rule of a plan, and what its looks found.
+//! The stopping rule of a plan, and the results of its interim looks.
 
 use serde::{Deserialize, Serialize};
 
 use crate::statistic::Statistic;
 
-/// A stopping rule.
+/// A stopping rule: a cell stops when the 95 % interval of a statistic is narrow enough at two looks in a row.
+///
+/// The rule looks at each cell after `n_min` trials and then after each further `every` trials, until `n_max`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Precision {
-    /// [`Metric::name`](crate::metric::Metric::name) of the metric that is looked at.
+    /// [`Metric::name`](crate::metric::Metric::name) of the metric that decides.
     pub metric: String,
-    /// Its statistic over trials.
+    /// Statistic of the metric over trials.
     pub statistic: Statistic,
-    /// Half width of the 95 % interval, as a share of the statistic, that is narrow enough.
+    /// Required half width of the 95 % interval, as a fraction of the statistic.
     pub relative: f64,
     /// Trials before the first look.
     pub n_min: u32,
-    /// Trials between looks: whole blocks.
+    /// Trials between looks; looks are after whole blocks.
     pub every: u32,
-    /// Trials after which a cell stops anyway.
+    /// Trials after which a cell stops in any case.
     pub n_max: u32,
 }
 
-/// What a look found.
+/// The result of an interim look at one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "look")]
 pub enum Look {
-    /// The interval was narrow at this look and the one before: its half width as a share of the statistic.
+    /// The interval was narrow enough at this look and at the look before: the cell stops.
     Enough {
-        /// The share.
+        /// Half width of the interval as a fraction of the statistic.
         half_width: f64,
     },
-    /// There are as many trials as there may be.
+    /// The cell has [`Precision::n_max`] trials: it stops.
     AtMost {
-        /// The share, if there is an interval.
+        /// Half width of the interval as a fraction of the statistic; `None` without an interval.
         half_width: Option<f64>,
     },
-    /// More trials are needed.
+    /// The cell needs more trials.
     GoOn {
-        /// The share, if there is an interval.
+        /// Half width of the interval as a fraction of the statistic; `None` without an interval.
         half_width: Option<f64>,
     },
 }

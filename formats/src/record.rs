@@ -1,6 +1,6 @@
-//! The records of `journal.ndjson`, which [`journal`](crate::journal) frames.
+//! The records of `journal.ndjson`. [`journal`](crate::journal) is the framing of its lines.
 //!
-//! Times are nanoseconds of the executing host's `CLOCK_MONOTONIC`.
+//! Instants are nanoseconds of `CLOCK_MONOTONIC` on the host that executes the trial.
 
 use std::collections::BTreeMap;
 
@@ -11,146 +11,157 @@ use crate::precision::Look;
 use crate::renamed;
 use crate::shard::Shard;
 
-/// What the reason of a [`Record::Reading`] begins with that its kind of guest can never have.
+/// Prefix of the reason of a [`Record::Reading`] that does not exist for this kind of guest.
 pub const NOT_APPLICABLE: &str = "not applicable: ";
 
-/// One line of the journal. Lines of one trial stand between its `TrialStart` and its `TrialEnd`; a trial without
-/// its `TrialEnd` (the run was cut off) does not count and is run again as the next attempt.
+/// A record of the journal.
+///
+/// The records of a trial are between its `TrialStart` and its `TrialEnd`. A trial without a `TrialEnd` was
+/// interrupted: it is ignored, and retried as the next attempt.
+///
+/// ```
+/// use microbench_formats::record::Record;
+///
+/// let record: Record = serde_json::from_str(r#"{"event": {"vm": 0, "name": "exit", "t_ns": 42}}"#).unwrap();
+/// assert_eq!(record, Record::Event { vm: 0, name: "exit".into(), t_ns: 42 });
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Record {
-    /// A session of the run began (the first, or a resumed one).
+    /// A session of the run started: the first session, or a resumed session.
     RunStart {
-        /// [`FORMAT_VERSION`].
+        /// Format version of the session's records, [`FORMAT_VERSION`](crate::version::FORMAT_VERSION) or the version
+        /// before.
         format: u32,
-        /// The run's name.
+        /// Name of the run.
         run: String,
         /// SHA-256 of `plan.json`, hex.
         plan_sha256: String,
         /// SHA-256 of `engines.json`, hex; `None` in format 5.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         engines_sha256: Option<String>,
-        /// SHA-256 of `lock.toml`, hex; `None` in format 5, and where nothing is executed.
+        /// SHA-256 of `lock.toml`, hex; `None` in format 5, and if the session executes nothing (an imported run).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lock_sha256: Option<String>,
-        /// Where this session's trials execute.
+        /// Kind of host on which the trials of the session execute.
         host: HostKind,
-        /// Hosts that share them: emulated hosts beside one another, 1 otherwise.
+        /// Number of emulated hosts that execute trials in parallel; 1 on other hosts.
         hosts: u32,
-        /// Wall clock, RFC 3339.
+        /// Start of the session, wall clock, RFC 3339.
         started: String,
-        /// `microbench` version.
+        /// Version of `microbench`.
         version: String,
-        /// The part of the plan that the session executes; `None` for all of it.
+        /// The part of the plan that the session executes; `None` for the whole plan.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shard: Option<Shard>,
-        /// Of a shard, the name of the host: trials of one name are of one host, and cells are compared within hosts. Emulated hosts
-        /// that are the same machine in virtual time have one name, wherever they run. Empty without a shard: a run is of one host.
+        /// Name of the host that executes a shard; empty without a shard, because the run has a single host.
+        ///
+        /// Cells are compared within hosts of the same name. Emulated hosts with the same virtual hardware have the
+        /// same name.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         machine: String,
-        /// Why the session's VMMs were not isolated from the host, which `--allow-unisolated` permitted; `None` where
-        /// they were.
+        /// Why the VMMs of the session were not isolated from the host, as `--allow-unisolated` permits; `None` if they
+        /// were.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unisolated: Option<String>,
     },
-    /// A trial began.
+    /// An execution of a trial started.
     TrialStart {
-        /// [`PlannedTrial::index`].
+        /// [`PlannedTrial::index`](crate::plan::PlannedTrial::index).
         trial: u32,
-        /// 0 for the first execution, more after a cut-off.
+        /// 0 for the first execution, then the number of the retry.
         attempt: u32,
-        /// [`Cell::id`].
+        /// [`Cell::id`](crate::cell::Cell::id).
         cell: String,
-        /// True for a warm-up: kept, labelled, never in a statistic. Its `trial` is that of the trial it precedes.
+        /// True for a warm-up, which is recorded but excluded from statistics. Its `trial` is that of the trial after
+        /// it.
         warmup: bool,
     },
-    /// A named instant in one VM's life.
+    /// A named instant in the life of one VM; [`event::EVENTS`](crate::event::EVENTS) lists the names.
     Event {
-        /// VM of the trial, from 0.
+        /// Index of the VM in the trial, from 0.
         vm: u32,
-        /// Event name, for instance `http.ok`.
+        /// Name of the event, for example `http.ok`.
         #[serde(deserialize_with = "renamed::name")]
         name: String,
         /// `CLOCK_MONOTONIC`, nanoseconds.
         t_ns: u64,
     },
-    /// A value that the guest or the kernel reports, or the runner reads, for one VM.
+    /// A value of one VM, reported by its guest or read by the runner.
     Reading {
-        /// VM of the trial, from 0.
+        /// Index of the VM in the trial, from 0.
         vm: u32,
-        /// Reading name, for instance `kernel.init`; or that of an event that could not be had, with the reason and no value.
+        /// Name of the reading, for example `kernel.init`. For an event that could not be observed, the name of the
+        /// event.
         #[serde(deserialize_with = "renamed::name")]
         name: String,
-        /// The value; `None` when it cannot be had here.
+        /// The value; `None` if it is not available.
         value: Option<f64>,
-        /// Unit (`ns`, `bytes`, `1` ...).
+        /// Unit, for example `ns`, `bytes` or `1`.
         unit: String,
-        /// Why `value` is `None`; empty else. After [`NOT_APPLICABLE`] where no guest of the kind can have it.
+        /// Why `value` is `None`; empty otherwise. Starts with [`NOT_APPLICABLE`] if the value does not exist for this
+        /// kind of guest.
         reason: String,
     },
-    /// A VM did not complete its protocol. What it did record stays.
+    /// A VM did not complete its protocol. Its events and readings are kept.
     Failure {
-        /// VM of the trial, from 0.
+        /// Index of the VM in the trial, from 0.
         vm: u32,
-        /// What went wrong.
         reason: FailureReason,
-        /// The last stage begun: the name of the event that was being waited for.
+        /// Name of the event that the runner was waiting for.
         #[serde(deserialize_with = "renamed::name")]
         stage: String,
-        /// One line of detail (the VMM's message, the deadline ...).
+        /// One line of detail, for example the message of the VMM, or the deadline.
         message: String,
     },
-    /// Something disturbed the trial that is open, so that its values do not count: it is kept, and run again within a budget.
+    /// The current trial was disturbed, so its values are excluded. The trial is retried within a budget.
     Invalid {
-        /// What it was.
         reason: Interference,
-        /// What was seen, in words.
+        /// One line of detail.
         message: String,
     },
-    /// The stopping rule looked at every cell after so many blocks.
+    /// The stopping rule looked at every cell.
     Look {
-        /// Blocks that had ended.
+        /// Number of completed blocks.
         blocks: u32,
-        /// What it found, by cell.
+        /// The result for each cell, by [`Cell::id`](crate::cell::Cell::id).
         cells: BTreeMap<String, Look>,
     },
-    /// A trial ended; its records are complete and on disk.
+    /// An execution of a trial ended. The records before it are complete.
     TrialEnd {
-        /// [`PlannedTrial::index`].
+        /// The same as in its `TrialStart`.
         trial: u32,
-        /// As in its `TrialStart`.
+        /// The same as in its `TrialStart`.
         attempt: u32,
-        /// VMs that completed the protocol.
+        /// Number of VMs that completed the protocol.
         ok: u32,
-        /// VMs that did not.
+        /// Number of VMs that failed.
         failed: u32,
     },
-    /// How late the probe saw fake guests at the start of this session, on the host that executes.
+    /// The error of the probe on the executing host, measured with fake guests at the start of the session.
     Probe(ProbeError),
     /// Every trial of the plan has ended.
     RunEnd {
-        /// Wall clock, RFC 3339.
+        /// End of the run, wall clock, RFC 3339.
         ended: String,
     },
 }
 
-/// The error of a probe: from a fake guest's `listen(2)` to the answer that the probe saw, milliseconds.
+/// The error of the probe: the time from `listen(2)` of a fake guest to the response that the probe observed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeError {
-    /// Fake guests.
+    /// Number of fake guests.
     pub n: u32,
-    /// Median.
     pub median_ms: f64,
-    /// 99th percentile; of fewer than 100 guests it is the largest.
+    /// 99th percentile; with fewer than 100 guests, the maximum.
     pub p99_ms: f64,
-    /// Largest.
     pub max_ms: f64,
-    /// CPU time of the probe, mean of a guest.
+    /// Mean CPU time of the probe per guest.
     pub cpu_ms: f64,
 }
 
-/// What disturbs a trial.
+/// The cause of a disturbed trial.
 #[derive(
     Clone,
     Copy,
@@ -169,32 +180,32 @@ pub struct ProbeError {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Interference {
-    /// The hypervisor below took CPU time away.
+    /// The hypervisor below the host stole CPU time.
     Stolen,
-    /// A quota or the heat throttled a CPU.
+    /// A CPU quota or thermal throttling slowed a CPU.
     Throttled,
-    /// The CPUs' governor or frequency limits changed.
+    /// The frequency governor or the frequency limits of a CPU changed.
     Frequency,
-    /// Something else used the CPUs.
+    /// Other processes used the CPUs.
     Load,
-    /// Pages went to or came from swap.
+    /// Pages were swapped in or out.
     Swap,
-    /// Tasks waited for memory.
+    /// Tasks stalled on memory.
     MemoryPressure,
-    /// Another VM of the run was still there.
+    /// A VM of another trial was still running.
     Overlap,
-    /// The runner was stopped or could not run.
+    /// The runner was stopped or not scheduled.
     Paused,
-    /// The host's kernel complained.
+    /// The kernel of the host logged a kernel error.
     HostKernel,
-    /// A guest's kernel complained on its console.
+    /// The kernel of a guest logged a kernel error on its console.
     GuestKernel,
-    /// The emulated host hung or died under the trial.
-    #[serde(alias = "testbed")]
+    /// The emulated host hung or ended during the trial.
+    #[serde(alias = "testbed")] // phrases: allow
     EmulatedHost,
 }
 
-/// Why a VM did not complete.
+/// Why a VM did not complete its protocol.
 #[derive(
     Clone,
     Copy,
@@ -211,30 +222,37 @@ pub enum Interference {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum FailureReason {
-    /// A wait's deadline passed; the VM was killed.
+    /// A deadline passed, and the VM was killed.
     Timeout,
-    /// The VMM ended before it was asked to.
+    /// The VMM ended before the request to stop.
     Exited,
-    /// The VMM refused the configuration on this host (a CPU template on another CPU, for instance).
+    /// The VMM does not support the configuration on this host, for example a CPU template of another CPU.
     NotApplicable,
-    /// An answer that breaks the protocol: wrong nonce, wrong digest, malformed.
+    /// A response violates the protocol: wrong nonce, wrong digest, or malformed.
     Protocol,
     /// The host could not prepare or start the VM.
     Host,
-    /// The emulated host hung or died under the trial.
-    #[serde(alias = "testbed")]
+    /// The emulated host hung or ended during the trial.
+    #[serde(alias = "testbed")] // phrases: allow
     EmulatedHost,
-    /// The kernel killed the VMM because memory had run out.
+    /// The kernel killed the VMM because the host was out of memory.
     Memory,
-    /// An artefact is no longer the one that the run began with.
+    /// An artefact changed after the run started.
     Artifact,
-    /// Not run: the cell's last trials all failed.
+    /// Not executed: too many trials of the cell failed in a row.
     GivenUp,
-    /// Not run: a level of less concurrency met the study's [`Limit`].
+    /// Not executed: a lower concurrency reached the study's [`Limit`](crate::plan::Limit).
     BeyondLimit,
 }
 
-/// The name of one VM's files, its console log `console/NAME.log` among them: `t0012-a0-vm003`; `w` marks a warm-up.
+/// The name of one VM's files, for example of the console log `console/NAME.log`. A warm-up has a `w`.
+///
+/// ```
+/// use microbench_formats::record::vm_id;
+///
+/// assert_eq!(vm_id(12, false, 0, 3), "t0012-a0-vm003");
+/// assert_eq!(vm_id(12, true, 1, 0), "t0012w-a1-vm000");
+/// ```
 #[must_use]
 pub fn vm_id(trial: u32, warmup: bool, attempt: u32, vm: u32) -> String {
     format!("t{trial:04}{}-a{attempt}-vm{vm:03}", if warmup { "w" } else { "" })

@@ -1,4 +1,4 @@
-//! Values that somebody published.
+//! Published values that a study is compared with.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::selection::Selection;
 
-/// Values that somebody published.
+/// Published values, and where they were published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
-    /// Name for legends, for instance `Mieden & Partarrieu 2019`.
+    /// Name for legends, for example `Mieden & Partarrieu 2019`.
     pub label: String,
-    /// Full citation.
     pub citation: String,
-    /// The values.
     pub values: Vec<ReferenceValue>,
-    /// Why the values of a metric are not among them, by its name: they would stand beside what they are not of.
+    /// Metrics whose published values are not comparable with those of the study, by name, each with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, String>,
 }
@@ -25,14 +23,14 @@ pub struct Reference {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReferenceValue {
-    /// [`Metric::name`].
+    /// [`Metric::name`](crate::metric::Metric::name).
     pub metric: String,
-    /// The value's name where it was published.
+    /// Name of the value in the publication.
     pub label: String,
-    /// The cells of this study that it corresponds to.
+    /// The cells of the study that the value corresponds to.
     pub of: Selection,
     /// The value, in the metric's unit.
     pub value: f64,
-    /// How many observations it is of; `None` when that was not published.
+    /// Number of observations; `None` if it was not published.
     pub n: Option<u32>,
 }

@@ -1,4 +1,4 @@
-//! Selections of cells by their levels.
+//! Selections of cells by level.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,12 @@ use serde::{Deserialize, Deserializer};
 
 use crate::axis::Level;
 
-/// Cells, by axis (or `engine`): all that have one of the levels on every axis that is named. Empty for every cell.
+/// A selection of cells: for each axis name (or `engine`) the accepted levels.
+///
+/// A cell is selected if its level is accepted on every named axis. An empty selection selects every cell.
 pub type Selection = BTreeMap<String, Vec<Level>>;
 
-/// One level, as a figure of formats up to 5 has it on an axis, or a list of levels.
+/// A list of levels, or a single level, as in figures of format 5 and older.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum OneOrMany {
@@ -17,7 +19,7 @@ enum OneOrMany {
     One(Level),
 }
 
-/// A selection in which an axis may have one level instead of a list.
+/// Deserialises a selection whose axes may have a single level instead of a list.
 pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Selection, D::Error> {
     let levels = |levels| match levels {
         OneOrMany::Many(levels) => levels,
@@ -42,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn one_level_of_an_older_plan_is_read_as_a_list_of_one() {
+    fn single_level_of_format_5_reads_as_list() {
         let read = |text: &str| serde_json::from_str::<Selected>(text).map(|read| read.only);
         let one = Selection::from([("concurrency".to_owned(), vec![Level::Int(1)])]);
         assert_eq!(read(r#"{"only":{"concurrency":1}}"#).unwrap(), one);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Statistic over trials.
+/// A statistic over the trials of a cell.
 #[derive(
     Clone,
     Copy,
@@ -19,22 +19,20 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Statistic {
-    /// Sample median.
     Median,
-    /// Arithmetic mean.
     Mean,
-    /// 90th percentile; needs 29 trials.
+    /// 90th percentile; its 95 % interval requires 29 trials.
     P90,
-    /// 95th percentile; needs 59 trials.
+    /// 95th percentile; its 95 % interval requires 59 trials.
     P95,
-    /// 99th percentile; needs 299 trials.
+    /// 99th percentile; its 95 % interval requires 299 trials.
     P99,
 }
 
 impl Statistic {
-    /// As it stands in a sentence.
+    /// The name in prose, for example `90th percentile`.
     #[must_use]
-    pub fn text(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Median => "median",
             Self::Mean => "mean",
@@ -44,9 +42,9 @@ impl Statistic {
         }
     }
 
-    /// The share of values below the quantile that it is; `None` for the mean.
+    /// The order of the quantile, from 0 to 1; `None` for the mean.
     #[must_use]
-    pub fn share(self) -> Option<f64> {
+    pub fn quantile(self) -> Option<f64> {
         match self {
             Self::Median => Some(0.5),
             Self::Mean => None,

@@ -28,7 +28,7 @@ impl Room {
         if columns.is_empty() {
             return String::new();
         }
-        wrapped_to(self.words, &format!("left out, for {} columns: {}", self.table, columns.join(", ")), 2) + "\n"
+        wrapped_to(self.words, &format!("omitted to fit {} columns: {}", self.table, columns.join(", ")), 2) + "\n"
     }
 }
 
@@ -121,7 +121,7 @@ pub fn aligned(lines: &[Vec<String>], right: &[bool]) -> String {
 /// A column of a table made by [`fitted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Heading.
+    /// Header of the column.
     pub name: &'static str,
     /// Right-aligned, for numbers.
     pub right: bool,
@@ -332,13 +332,13 @@ const CUT: char = '\u{2026}';
 
 /// `text` if it fits `width` columns, else its first `width - 1` characters and an ellipsis.
 #[must_use]
-pub fn cut(text: &str, width: usize) -> String {
+pub fn truncated(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
     let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
     if width > 0 {
-        short.push(CUT);
+        short.push(ELLIPSIS);
     }
     short
 }
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_broken_at_spaces() {
+    fn lines_wrap_at_spaces_and_fold_within_words() {
         assert_eq!(wrapped_to(12, "one two three four", 2), "one two\n  three four");
         assert_eq!(folded("abcdef\n\nab\n", 4), "abcd\nef\n\nab\n");
         assert_eq!(folded("one two/three\n", 9), "one two/\nthree\n");

@@ -1,48 +1,46 @@
-//! What a guest is made to do.
+//! Workloads of guests.
 
 use serde::{Deserialize, Serialize};
 
-/// Work that a guest is given; its readings are `workload.<metric>.<value>`.
+/// A workload that a guest executes. Its readings are named `workload.<metric>.<value>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
-    /// [`Metric::name`] of the metric that reports it.
+    /// [`Metric::name`](crate::metric::Metric::name) of the metric that defines the workload.
     pub metric: String,
-    /// What is done.
     pub kind: WorkloadKind,
-    /// Bytes a round.
+    /// Bytes per round.
     pub bytes: u64,
-    /// Rounds that count.
+    /// Measured rounds.
     pub rounds: u32,
-    /// Rounds before them that do not.
-    #[serde(default, skip_serializing_if = "none")]
+    /// Unmeasured rounds before them.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub warmup: u32,
-    /// How the disk is worked on; of disk work alone.
+    /// How the disk is accessed; `None` unless the kind is a disk workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskAccess>,
-    /// Connections at once; of [`WorkloadKind::Http`] alone.
+    /// Number of concurrent connections; `None` unless the kind is [`WorkloadKind::Http`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<u32>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
-fn none(rounds: &u32) -> bool {
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(rounds: &u32) -> bool {
     *rounds == 0
 }
 
-/// How a workload works on the disk.
+/// How a disk workload accesses the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiskAccess {
-    /// Bytes of one read or write.
+    /// Bytes per read or write.
     pub block: u64,
-    /// Past the guest's page cache (`O_DIRECT`).
+    /// Bypasses the guest's page cache (`O_DIRECT`).
     pub direct: bool,
-    /// The blocks in a random order, else one after the other.
+    /// Accesses the blocks in random order instead of sequentially.
     pub random: bool,
 }
 
-/// What a workload does.
 #[derive(
     Clone,
     Copy,
@@ -59,34 +57,36 @@ pub struct DiskAccess {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum WorkloadKind {
-    /// SHA-256 over one buffer of pseudo-random bytes, `rounds` times.
+    /// Hashes a buffer of pseudo-random bytes with SHA-256 in each round.
     Sha256,
-    /// One allocation and copy of the buffer, `rounds` times, nothing hashed: what the 2019 paper's tool did where its text says
-    /// hashing. It called Go's `h.Sum(buffer)`, which appends the digest of what was written before, here nothing, to a copy of
-    /// its argument.
+    /// Allocates a buffer and copies the data into it in each round, without hashing.
+    ///
+    /// The tool of the 2019 paper did this where the paper says hashing: it called Go's `h.Sum(buffer)`. That function
+    /// copies its argument and appends the digest of the data written to `h` before; nothing was written to `h`.
     Copy,
-    /// Every word of a buffer is read.
+    /// Reads every 64-bit word of a buffer.
     MemoryRead,
-    /// Every word of a buffer is written.
+    /// Writes every 64-bit word of a buffer.
     MemoryWrite,
-    /// A buffer is copied to another one.
+    /// Copies a buffer to another buffer.
     MemoryCopy,
-    /// Memory is mapped anew and each of its pages touched.
+    /// Maps memory in each round and touches every page.
     PageTouch,
-    /// Every block of a region of the disk is read.
+    /// Reads every block of a region of the disk.
     DiskRead,
-    /// Every block of a region of the disk is written, and the disk told to keep them.
+    /// Writes every block of a region of the disk, then flushes the disk.
     DiskWrite,
-    /// The guest serves a static file over HTTP; a round is one request.
+    /// Serves a static file over HTTP; a round is one request.
     Http,
-    /// The guest sends over one TCP connection.
+    /// Sends data to the host over one TCP connection.
     TcpSend,
-    /// The guest receives over one TCP connection.
+    /// Receives data from the host over one TCP connection.
     TcpReceive,
 }
 
 impl WorkloadKind {
-    /// Whether the host times it: it is the traffic of the guest's service, and no request asks the guest for it.
+    /// Whether the host measures the workload. Such a workload is network traffic; the guest needs no request to start
+    /// it.
     #[must_use]
     pub const fn is_timed_by_host(self) -> bool {
         matches!(self, Self::Http | Self::TcpSend | Self::TcpReceive)

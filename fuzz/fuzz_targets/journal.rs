@@ -1,7 +1,7 @@
 #![no_main]
 
 #[path = "../checks.rs"]
-#[expect(dead_code, reason = "a target makes one of the checks")]
+#[expect(dead_code, reason = "each target uses one of the checks")]
 mod checks;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::journal(bytes));

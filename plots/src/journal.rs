@@ -9,7 +9,7 @@ use std::path::Path;
 
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
-use microbench_formats::journal::{Damage, lines, records, torn};
+use microbench_formats::journal::{Damage, lines, records, torn_line};
 use microbench_formats::precision::Look;
 use microbench_formats::record::{FailureReason, Interference, ProbeError, Record};
 use microbench_formats::shard::Shard;
@@ -141,7 +141,7 @@ pub fn parse(bytes: &[u8]) -> Result<Journal, Damage> {
     for record in records(bytes) {
         reader.apply(record?);
     }
-    Ok(Journal { torn: torn(bytes), ..reader.finish() })
+    Ok(Journal { torn: torn_line(bytes), ..reader.finish() })
 }
 
 /// Reads the journal at `path` without the run's other files; [`Run::open`](crate::run::Run::open) checks it against

@@ -95,7 +95,7 @@ impl Error {
             Self::NotAnalysed { .. } => Code::NotAnalysed,
             Self::Plan { cause, .. } => cause.code(),
             Self::Changed { cause, .. } => cause.code(),
-            Self::NotBegun { .. } => Code::NotBegun,
+            Self::NotBegun { .. } => Code::NoSession,
             Self::Host { .. } => Code::RunFileDamaged,
             Self::Journal { cause, .. } => cause.code(),
             Self::Table { .. } => Code::BadTable,

@@ -95,7 +95,7 @@ fn name(plan: &Plan, cell: &Cell) -> String {
 fn sweeps(plan: &Plan) -> Vec<Vec<&Cell>> {
     let mut sweeps: Vec<Vec<&Cell>> = Vec::new();
     for cell in &plan.cells {
-        let alike = |other: &&Cell| cell.is_like(other, "concurrency");
+        let alike = |other: &&Cell| cell.equals_except(other, "concurrency");
         match sweeps.iter_mut().find(|sweep| sweep.first().is_some_and(alike)) {
             Some(sweep) => sweep.push(cell),
             None => sweeps.push(vec![cell]),

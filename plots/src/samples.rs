@@ -201,7 +201,7 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
 /// Why a trial of this block has not been executed.
 fn not_run_reason(block: u32, journal: &Journal) -> String {
     let shards: Option<Vec<Shard>> = journal.sessions.iter().map(|session| session.shard).collect();
-    let own = |shard: &Shard| shard.has(block);
+    let own = |shard: &Shard| shard.contains_block(block);
     match shards.as_deref() {
         Some([first, ..]) if !shards.iter().flatten().any(own) => {
             format!("the trial belongs to shard {}, which is not in this run", Shard::of_block(block, first.of))

@@ -83,7 +83,7 @@ pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
         for comparison in found.iter().filter(|comparison| comparison.is_contrast() && comparison.metric == metric) {
             let second = plan.cells.iter().find(|cell| cell.id == comparison.cell);
             let first = second.and_then(|second| {
-                plan.cells.iter().find(|cell| cell.variant == baseline && cell.is_like(second, "variant"))
+                plan.cells.iter().find(|cell| cell.variant == baseline && cell.equals_except(second, "variant"))
             });
             if let Some((first, second)) = first.zip(second) {
                 sentences.push(sentence(plan, comparison, first, second, host, tests));
@@ -244,7 +244,7 @@ fn host_and_clock(host: Option<HostKind>) -> &'static str {
     match host {
         Some(HostKind::Kvm) => "KVM, wall time",
         Some(HostKind::Emulated) => "emulated host, virtual time",
-        Some(HostKind::Fake) => "fake host of a test, no measurement",
+        Some(HostKind::Fake) => "fake VMM for tests, not a measurement",
         Some(HostKind::Imported) => "imported values",
         None => "no host",
     }

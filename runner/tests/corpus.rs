@@ -1,4 +1,4 @@
-//! Every input that fuzzing has kept (`fuzz/seeds/`) passes the checks that the fuzz targets make.
+//! Runs the checks of the fuzz targets on the kept inputs in `fuzz/seeds/`.
 
 #[path = "../../fuzz/checks.rs"]
 mod checks;
@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 
 type Check = fn(&[u8]);
 
-/// Every check, by the name of its fuzz target and of its folder of seeds.
+/// All checks, by the name of the fuzz target and of its folder of seeds.
 const CHECKS: [(&str, Check); 4] = [
-    ("answer", checks::answer),
+    ("response", checks::response),
     ("journal", checks::journal),
     ("kernel_log", checks::kernel_log),
     ("manifest", checks::manifest),
 ];
 
-/// A folder of seeds stays small, so that a person can look through it.
-const MOST_FILES: usize = 60;
-const MOST_BYTES: u64 = 4 << 10;
+/// Limits of a folder of seeds, so that it can be reviewed by hand.
+const MAX_FILES: usize = 60;
+const MAX_BYTES: u64 = 4 << 10;
 
 fn seeds(target: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
@@ -28,13 +28,13 @@ fn seeds(target: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_kept_input_passes() {
+fn kept_inputs_pass_their_checks() {
     for (target, check) in CHECKS {
         let files = seeds(target);
         assert!(!files.is_empty(), "{target} has no seeds");
         for file in files {
             let bytes = fs::read(&file).unwrap();
-            // A panic names no input.
+            // The panic message does not name the input.
             if std::panic::catch_unwind(|| check(&bytes)).is_err() {
                 panic!("{} does not pass", file.display());
             }
@@ -43,7 +43,7 @@ fn every_kept_input_passes() {
 }
 
 #[test]
-fn every_fuzz_target_has_a_check_and_few_seeds() {
+fn fuzz_targets_have_a_check_and_few_seeds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
     for entry in fs::read_dir(folder.join("fuzz_targets")).unwrap() {
         let target = entry.unwrap().path();
@@ -52,10 +52,10 @@ fn every_fuzz_target_has_a_check_and_few_seeds() {
     }
     for (target, _) in CHECKS {
         let files = seeds(target);
-        assert!(files.len() <= MOST_FILES, "{target} has {} seeds", files.len());
+        assert!(files.len() <= MAX_FILES, "{target} has {} seeds", files.len());
         for file in files {
             let bytes = fs::metadata(&file).unwrap().len();
-            assert!(bytes <= MOST_BYTES, "{} has {bytes} bytes", file.display());
+            assert!(bytes <= MAX_BYTES, "{} has {bytes} bytes", file.display());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use microbench_formats::axis::Level;
-use microbench_formats::values::Values;
+use microbench_formats::level_map::LevelMap;
 use microbench_study::engine::context::{Context, Network, SettingFile};
 use microbench_study::engine::description::{self, Engine, GuestKind};
 use microbench_study::engine::launch::{self, Launch, LaunchCall};
@@ -19,7 +19,7 @@ fn setting_file(path: &str, text: &str) -> Option<SettingFile> {
 
 /// One VM with the engine's defaults but for `settings`.
 fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
-    let mut all: Values =
+    let mut all: LevelMap =
         engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone())).collect();
     let guest = [
         ("vcpus", Level::Int(1)),

@@ -647,7 +647,7 @@ fn work_that_the_agent_would_refuse_is_refused_before_anything_runs() {
         let work = format!("[metrics.big]\nworkload = {{ kind = \"sha256\", bytes = {bytes}, rounds = 1 }}\n");
         parse(&(study("trials = 1\n") + &work))
     };
-    let most = microbench_agent::work::MOST_BYTES;
+    let most = microbench_agent::workload::MOST_BYTES;
     of(most).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(codes(&of(most + 1).unwrap_err()), BTreeSet::from([Code::OutOfRange]));
 }
@@ -664,7 +664,7 @@ proptest! {
         warmup in 0_u32..1_100_000,
         block in prop_oneof![Just(4096_u64), 1_u64..2_000_000, (8_u32..22).prop_map(|power| 1 << power)],
     ) {
-        use microbench_agent::work::{DiskRequest, WorkRequest};
+        use microbench_agent::workload::{DiskRequest, WorkloadRequest};
         let spec = manifest::works::WORKS[kind];
         let on_disk = spec.on_disk();
         let block_key = if on_disk { format!(", block = {block}") } else { String::new() };
@@ -674,7 +674,7 @@ proptest! {
             return Ok(());
         }
         let disk = on_disk.then_some(DiskRequest { offset: 1 << 20, block, direct: true, random: false });
-        let taken = WorkRequest { kind: spec.kind, bytes, rounds, warmup, seed: 1, disk }.check();
+        let taken = WorkloadRequest { kind: spec.kind, bytes, rounds, warmup, seed: 1, disk }.check();
         prop_assert_eq!(manifest::parse("study.toml", &source, &catalog()).is_ok(), taken.is_ok(), "{:?} {}", taken, work);
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn pairs_with_baseline(plan: &Plan, baseline: &str) -> Vec<Pair> {
         }
     }
     let like = |cell: &Cell, variant: &str| {
-        plan.cells.iter().find(|other| other.variant == variant && cell.is_like(other, "variant"))
+        plan.cells.iter().find(|other| other.variant == variant && cell.equals_except(other, "variant"))
     };
     let mut pairs = Vec::new();
     for cell in plan.cells.iter().filter(|cell| cell.variant == baseline) {

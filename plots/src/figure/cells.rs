@@ -292,7 +292,7 @@ pub(crate) fn value(rows: &[&Row], statistic: Statistic, seed: u64) -> Value {
 
 /// The note of a quantile with too few trials for an interval; `None` if there are enough.
 pub(super) fn too_few_trials(rows: &[&Row], statistic: Statistic) -> Option<String> {
-    let least = statistic.share().filter(|share| *share > 0.5).and_then(|share| smallest_n(share, LEVEL))?;
+    let least = statistic.quantile().filter(|share| *share > 0.5).and_then(|share| smallest_n(share, LEVEL))?;
     let most = rows.iter().map(|row| row.n()).max()?;
     (most > 0 && most < least).then(|| format!("n too small ({most} of {least})"))
 }

@@ -238,7 +238,7 @@ fn knee_sentence(panels: &[Panel], groups: &[String]) -> String {
 
 /// The sentence of the caption that defines lines, bands and points.
 fn line_sentence(figure: &Figure, panels: &[Panel]) -> String {
-    let statistic = figure.statistic.text();
+    let statistic = figure.statistic.label();
     let places = || panels.iter().flat_map(|panel| &panel.curves).flat_map(|curve| &curve.places);
     let band = match figure.statistic {
         _ if figure.theme == Theme::Paper => "neither intervals nor single trials are drawn",

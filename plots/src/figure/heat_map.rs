@@ -86,7 +86,7 @@ fn describe_metric(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Pl
         caption: format!(
             "Numbers and colours: {} over trials, rounded to three significant digits or whole numbers; hatched: no \
              value.{star}{} {}",
-            figure.statistic.text(),
+            figure.statistic.label(),
             cells::notes_sentence(places, &notes),
             cells::closing_sentences(data, figure, &[metric], places)
         ),

@@ -156,7 +156,7 @@ fn legend(
 
 /// The sentence of the caption that defines the marks.
 fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel]) -> String {
-    let statistic = figure.statistic.text();
+    let statistic = figure.statistic.label();
     let of_trials = format!("(a trial of several VMs counts as its {statistic})");
     match figure.form {
         FigureForm::Box => format!(

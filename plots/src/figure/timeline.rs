@@ -88,7 +88,7 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
 
 /// The sentence of the caption that defines segments, whiskers and numbers.
 fn segment_sentence(figure: &Figure, rows: &[Row]) -> String {
-    let statistic = figure.statistic.text();
+    let statistic = figure.statistic.label();
     let whiskers = match figure.statistic {
         _ if figure.theme == Theme::Paper => "no intervals are drawn",
         _ if !rows.iter().any(|row| row.interval.is_some()) => "no interval: too few trials",

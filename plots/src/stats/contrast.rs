@@ -160,7 +160,7 @@ impl Contrast {
     /// The exact interval of the median or another quantile of one cell; `None` for any other contrast.
     fn order_statistics(&self, level: f64) -> Option<(f64, f64)> {
         let [stratum] = self.strata.as_slice() else { return None };
-        let found = match self.statistic.share().filter(|_| self.kind == Kind::Value)? {
+        let found = match self.statistic.quantile().filter(|_| self.kind == Kind::Value)? {
             0.5 => median::interval(&stratum.first, level),
             p => quantile_interval(&stratum.first, p, level),
         };
@@ -246,7 +246,7 @@ impl Contrast {
     }
 
     fn side(&self, of: fn(&Stratum) -> &Vec<f64>) -> Option<f64> {
-        let statistic = |values: &[f64]| match self.statistic.share() {
+        let statistic = |values: &[f64]| match self.statistic.quantile() {
             None => mean(values),
             Some(0.5) => median(values),
             Some(p) => quantile(values, p).filter(|_| smallest_n(p, 0.95).is_some_and(|least| values.len() >= least)),

@@ -15,7 +15,7 @@ use super::quantile::{quantile, quantile_interval};
 /// The half width of the interval divided by the statistic; `None` without an interval, or if the statistic is zero.
 #[must_use]
 pub fn half_width(rule: &Precision, values: &[f64], level: f64, seed: u64) -> Option<f64> {
-    let (middle, found) = match rule.statistic.share() {
+    let (middle, found) = match rule.statistic.quantile() {
         None => (mean(values)?, bca::interval(values, level, seed, 0).ok()?),
         Some(0.5) => (median(values)?, interval(values, level)?),
         Some(p) => (quantile(values, p)?, quantile_interval(values, p, level)?),

@@ -110,7 +110,7 @@ impl Row {
     #[must_use]
     pub fn statistic(&self, statistic: Statistic) -> Option<f64> {
         let values = self.values(statistic);
-        let found = match statistic.share() {
+        let found = match statistic.quantile() {
             None => mean(&values),
             Some(0.5) => median(&values),
             Some(p) => quantile(&values, p).filter(|_| smallest_n(p, LEVEL).is_some_and(|least| values.len() >= least)),
@@ -122,7 +122,7 @@ impl Row {
     /// `None` below [`smallest_n`] trials, and for the mean.
     #[must_use]
     pub fn quantile_interval(&self, statistic: Statistic) -> Option<Interval> {
-        match statistic.share()? {
+        match statistic.quantile()? {
             0.5 => interval(&self.values(statistic), LEVEL),
             p => quantile_interval(&self.values(statistic), p, LEVEL),
         }

@@ -65,7 +65,7 @@ impl Numbers {
             min: all.values().first().copied().filter(is_finite),
             max: finite.checked_sub(1).map(|last| all.values()[last]),
             tails: TAILS.map(|(_, statistic)| {
-                let p = statistic.share().unwrap_or(0.5);
+                let p = statistic.quantile().unwrap_or(0.5);
                 let value = all.quantile(p).filter(|value| least(p) && value.is_finite());
                 (value, all.quantile_interval(p, LEVEL))
             }),

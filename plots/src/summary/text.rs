@@ -96,7 +96,7 @@ pub fn render_detail(rows: &[Row], seed: u64, room: Room) -> String {
     let tail = |row: &Row, statistic: Statistic| match (row.statistic(statistic), row.quantile_interval(statistic)) {
         (Some(value), Some(i)) => format!("{value:.2} ({:.2} to {:.2})", i.low, i.high),
         _ => {
-            let least = statistic.share().and_then(|share| smallest_n(share, LEVEL)).unwrap_or(0);
+            let least = statistic.quantile().and_then(|share| smallest_n(share, LEVEL)).unwrap_or(0);
             if row.n() < least { format!("n too small (< {least})") } else { "censored".to_owned() }
         }
     };

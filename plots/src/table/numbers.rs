@@ -206,7 +206,7 @@ fn fields(
         ("value", number(value.height)),
         ("low", end(value.interval.map(|(low, _)| low))),
         ("high", end(value.interval.map(|(_, high)| high))),
-        ("statistic", Ok(statistic.text().to_owned())),
+        ("statistic", Ok(statistic.label().to_owned())),
         ("median", number(cells::value(rows, Statistic::Median, plan.seed).height)),
         ("mean", number(cells::value(rows, Statistic::Mean, plan.seed).height)),
         ("least", number(values.iter().copied().reduce(f64::min))),

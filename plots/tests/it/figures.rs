@@ -258,7 +258,9 @@ fn a_latex_caption_is_one_escaped_paragraph() {
     let (tex, text) = (run.read("figures/f.caption.tex"), run.read("figures/f.caption.txt"));
     assert!(tex.starts_with("Boots \\& stops, 100~\\%. Boxes: quartiles over trials"), "{tex}");
     assert!(
-        tex.ends_with("emulated host, virtual time: 1 instruction = 1 ns; no caches, no cost of a world switch.%\n"),
+        tex.ends_with(
+            "emulated host, virtual time: 1 instruction = 1 ns; caches and VM-exit latency are not modelled.%\n"
+        ),
         "{tex}"
     );
     assert!(tex.lines().count() == 1 && text.lines().count() == 1);

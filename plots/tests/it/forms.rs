@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use microbench_formats::axis::{Axis, Level};
 use microbench_formats::cell::Cell;
 use microbench_formats::figure::{Column, Figure, FigureForm, Scaling, Theme};
+use microbench_formats::level_map::LevelMap;
 use microbench_formats::plan::PlannedTrial;
 use microbench_formats::record::{FailureReason, Record};
 use microbench_formats::statistic::Statistic;
-use microbench_formats::values::Values;
 use microbench_plots::figure::curves::{Curve, Curves, Knee};
 use microbench_plots::figure::description::{Chart, LegendKey, MarkShape};
 use microbench_plots::figure::heat_map::HeatMap;
@@ -76,7 +76,7 @@ impl Wide {
                 if (variant, concurrency) == ("qemu", 4) {
                     continue;
                 }
-                let levels = Values::from_iter([
+                let levels = LevelMap::from_iter([
                     ("variant".to_owned(), text(variant)),
                     ("concurrency".to_owned(), Level::Int(i64::from(concurrency))),
                 ]);
@@ -88,7 +88,7 @@ impl Wide {
                     engine: variant.into(),
                     concurrency,
                     trials,
-                    settings: Values::default(),
+                    settings: LevelMap::default(),
                 });
             }
         }

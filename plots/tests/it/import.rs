@@ -7,9 +7,9 @@ use microbench_formats::axis::{Axis, Level};
 use microbench_formats::cell::Cell;
 use microbench_formats::digests::Digests;
 use microbench_formats::journal::encode;
+use microbench_formats::level_map::LevelMap;
 use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::plan::Plan;
-use microbench_formats::values::Values;
 use microbench_plots::import::{CellMapping, Imported, Mapping, OneOf, Rows, import, run_start};
 use microbench_plots::{Analysis, analyze, journal, samples};
 use microbench_testing::{Missing, require};
@@ -32,7 +32,7 @@ fn plan(variants: &[&str], concurrencies: &[i64], metrics: &[&str]) -> Plan {
         for concurrency in concurrencies {
             plan.cells.push(Cell {
                 id: format!("{variant}/{concurrency}").into(),
-                levels: Values::from_iter([
+                levels: LevelMap::from_iter([
                     ("variant".to_owned(), text(variant)),
                     ("concurrency".to_owned(), Level::Int(*concurrency)),
                 ]),
@@ -41,7 +41,7 @@ fn plan(variants: &[&str], concurrencies: &[i64], metrics: &[&str]) -> Plan {
                 engine: "any".into(),
                 concurrency: u32::try_from(*concurrency).unwrap(),
                 trials: 1,
-                settings: Values::default(),
+                settings: LevelMap::default(),
             });
         }
     }

@@ -19,7 +19,7 @@ fn results_tree_fits_the_terminal_width() {
         assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
         // Missing values are reported at every width, without values.
         assert!(text.contains("t2: no value (10 VMs"), "{columns}:\n{text}");
-        assert_eq!(text.contains("left out, for"), columns < 80, "{columns}:\n{text}");
+        assert_eq!(text.contains("omitted to fit"), columns < 80, "{columns}:\n{text}");
     }
     insta::assert_snapshot!("tree of 40 columns", of(Room::of(40)));
 }

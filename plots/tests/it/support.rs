@@ -8,13 +8,13 @@ use microbench_formats::cell::Cell;
 use microbench_formats::figure::{Column, Figure, FigureBar, FigureForm, Scaling, Theme};
 use microbench_formats::host::HostKind;
 use microbench_formats::journal::{encode, records};
+use microbench_formats::level_map::LevelMap;
 use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::plan::{Plan, PlannedTrial, Protocol};
 use microbench_formats::record::{FailureReason, Record};
 use microbench_formats::reference::{Reference, ReferenceValue};
 use microbench_formats::selection::Selection;
 use microbench_formats::statistic::Statistic;
-use microbench_formats::values::Values;
 use microbench_formats::version::FORMAT_VERSION;
 
 /// A run directory; removed when dropped.
@@ -84,7 +84,7 @@ impl Run {
             ("t2", "Firecracker T2", "firecracker"),
         ] {
             for concurrency in [1, 10] {
-                let levels = Values::from_iter([
+                let levels = LevelMap::from_iter([
                     ("variant".to_owned(), text(variant)),
                     ("concurrency".to_owned(), Level::Int(i64::from(concurrency))),
                 ]);
@@ -96,7 +96,7 @@ impl Run {
                     engine: engine.into(),
                     concurrency,
                     trials,
-                    settings: Values::from_iter([
+                    settings: LevelMap::from_iter([
                         ("kernel".to_owned(), text("microvm-6.1")),
                         ("rootfs".to_owned(), text("openrc")),
                     ]),

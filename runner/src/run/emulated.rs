@@ -165,7 +165,7 @@ impl Lane<'_> {
             self.serve(&mut host, &mut left)?;
             idle = if left.len() == before { idle + 1 } else { 0 };
             if idle == IDLE_DEATHS {
-                bail!(Code::EmulatorKeepsEnding.says(format!(
+                bail!(Code::EmulatedHostEnds.says(format!(
                     "the emulated host ends before it completes a trial; its console is {}",
                     log.display()
                 )));
@@ -196,8 +196,10 @@ impl Lane<'_> {
                     }
                 }
                 Ok(Message::Done) => return Ok(()),
-                Ok(Message::Failed(error)) => bail!(Code::EmulatorSays.says(format!("in the emulated host: {error}"))),
-                Ok(Message::Up { .. }) => bail!(Code::EmulatorSays.says("the emulated host restarted")),
+                Ok(Message::Failed(error)) => {
+                    bail!(Code::EmulatedHostFailed.says(format!("in the emulated host: {error}")))
+                }
+                Ok(Message::Up { .. }) => bail!(Code::EmulatedHostFailed.says("the emulated host restarted")),
                 Err(silence) => {
                     info!(host = self.number, "{silence}; {} trials are left", left.len());
                     if let Some(trial) = current {
@@ -292,7 +294,7 @@ fn snapshots_mib(plan: &Plan, parts: &BTreeMap<String, Parts>) -> anyhow::Result
         let parts = parts.get(cell.id.as_str()).with_context(|| format!("no cell {}", cell.id))?;
         if launch::restores(&parts.engine, &cell.settings)? {
             let memory = u64::from(cell.concurrency) * parts.guest.memory_mib;
-            let most = machines.entry(cell.machine()).or_default();
+            let most = machines.entry(cell.configuration_key()).or_default();
             *most = memory.max(*most);
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use microbench_formats::describe::one_line;
 use microbench_formats::plan::Plan;
 use microbench_formats::record::{FailureReason, Record};
-use microbench_formats::terminal::{cut, folded, wrapped_to};
+use microbench_formats::terminal::{folded, truncated, wrapped_to};
 use microbench_measure::trial::request::TrialRequest;
 use microbench_plots::journal;
 use microbench_plots::samples;
@@ -117,7 +117,7 @@ impl Line {
     pub fn text(&self, columns: usize, widest: usize, paint: impl Fn(Status, &str) -> String) -> Vec<String> {
         let took = self.took_ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3} s", ns as f64 / 1e9));
         let rest = columns.saturating_sub(STATUS + 1 + DURATION + 2 + 1);
-        let mut what = cut(&self.what, rest);
+        let mut what = truncated(&self.what, rest);
         let mut room = rest.saturating_sub(what.chars().count().max(widest));
         for (at, value) in self.values.iter().enumerate() {
             let words = format!("{}{value}", if at == 0 { "  " } else { ", " });

@@ -564,7 +564,7 @@ pub fn with_warmups(trials: &[TrialRequest], plan: &Plan) -> Vec<TrialRequest> {
     let mut all = Vec::new();
     for trial in trials {
         let cell = plan.cells.iter().find(|cell| cell.id == trial.cell);
-        if plan.warmup && cell.is_some_and(|cell| warm.insert(cell.machine())) {
+        if plan.warmup && cell.is_some_and(|cell| warm.insert(cell.configuration_key())) {
             all.push(TrialRequest { warmup: true, instrument: None, ..trial.clone() });
         }
         all.push(trial.clone());

@@ -293,7 +293,7 @@ pub fn damaged(path: &Path, damage: &Damage) -> Coded {
 /// The first whole line that is damaged.
 pub fn progress_of(bytes: &[u8], give_up_after: u32) -> Result<Progress, Damage> {
     let mut progress =
-        Progress { budget: Budget::new(give_up_after), torn: journal::torn(bytes), ..Progress::default() };
+        Progress { budget: Budget::new(give_up_after), torn: journal::torn_line(bytes), ..Progress::default() };
     let (mut warmup, mut disturbed) = (false, false);
     let mut trial_records = Vec::new();
     for record in journal::records(bytes) {

@@ -160,7 +160,11 @@ fn read(run: &Directory) -> anyhow::Result<Read> {
     run.verify(&survey.digests)?;
     for record in records(&bytes) {
         if let Record::TrialStart { trial, .. } = record? {
-            let own = plan.trials.iter().find(|planned| planned.index == trial).is_some_and(|t| shard.has(t.block));
+            let own = plan
+                .trials
+                .iter()
+                .find(|planned| planned.index == trial)
+                .is_some_and(|t| shard.contains_block(t.block));
             ensure!(own, Code::ShardTwice.says(format!("{}: trial {trial} is not of shard {shard}", path.display())));
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::store::identity::Identity;
 use microbench_formats::cell::Cell;
-use microbench_formats::files::known;
+use microbench_formats::files::describe_entry;
 use microbench_formats::plan::{Plan, Protocol};
 use microbench_formats::shard::Shard;
 use microbench_measure::artifacts::Artifact;
@@ -132,7 +132,7 @@ fn file_entries(folder: &Path) -> Vec<FileEntry> {
         let mut parts = inside.components();
         let Some(first) = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned()) else { continue };
         let name = if parts.next().is_some() { format!("{first}/") } else { first };
-        let (rank, what) = known(&name);
+        let (rank, what) = describe_entry(&name);
         let entry = found.entry((rank, name.clone())).or_insert_with(|| FileEntry {
             name,
             files: 0,

@@ -28,7 +28,7 @@ pub fn first(plan: &Plan, progress: &Progress) -> Option<u32> {
 pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<TrialRequest> {
     let needed = horizon.or(progress.enough).unwrap_or(u32::MAX);
     let due = |instrumented: bool, block: u32| if instrumented { horizon.is_none() } else { block < needed };
-    let own = |block: u32| progress.shard.is_none_or(|shard| shard.has(block));
+    let own = |block: u32| progress.shard.is_none_or(|shard| shard.contains_block(block));
     let left = plan.trials.iter().filter(|trial| {
         own(trial.block) && due(trial.instrument.is_some(), trial.block) && !progress.ended.contains(&trial.index)
     });

@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use microbench_agent::work::{Latency, Stream, StreamReply, WorkReply, WorkRequest, hex, pseudo_random, sum};
+use microbench_agent::workload::{
+    Latency, Stream, StreamReply, WorkloadReply, WorkloadRequest, hex, pseudo_random, sum,
+};
 use microbench_agent::{
     INDEX_SEED, NETWORK_PARAMETER, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, STATS_MARK, Stats,
 };
@@ -336,15 +338,15 @@ fn stats(mode: &str) -> Stats {
 }
 
 fn work(body: &[u8], mode: &str) -> Vec<u8> {
-    let asked: WorkRequest = serde_json::from_slice(body).expect("a request");
+    let asked: WorkloadRequest = serde_json::from_slice(body).expect("a request");
     let checksum = match mode {
-        "wrong-digest" => WorkRequest { seed: asked.seed + 1, bytes: asked.bytes + 1, ..asked }.checksum(),
-        _ => asked.checksum(),
+        "wrong-digest" => WorkloadRequest { seed: asked.seed + 1, bytes: asked.bytes + 1, ..asked }.expected_checksum(),
+        _ => asked.expected_checksum(),
     };
-    let checksum = if mode == "wrong-digest" && checksum == asked.checksum() { "?".into() } else { checksum };
+    let checksum = if mode == "wrong-digest" && checksum == asked.expected_checksum() { "?".into() } else { checksum };
     let operation = asked.disk.map(|_| Latency { p50_ns: 1_000, p99_ns: 2_000 });
     let duration_ns = if mode == "no-time" { 0 } else { 5_000_000 };
-    serde_json::to_vec(&WorkReply { checksum, duration_ns, backend: Some("soft".into()), operation }).expect("JSON")
+    serde_json::to_vec(&WorkloadReply { checksum, duration_ns, backend: Some("soft".into()), operation }).expect("JSON")
 }
 
 /// Whether the host times the answer itself.

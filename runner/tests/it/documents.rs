@@ -45,7 +45,7 @@ fn the_reference_names_every_event_and_reading_as_the_code_does() {
         let row = format!("| `{}` | {} |", event.name, event.doc);
         assert!(events.contains(&row), "docs/reference/events.md lacks: {row}");
     }
-    for reading in reading::READINGS.iter().chain(reading::OF_WORKLOADS) {
+    for reading in reading::READINGS.iter().chain(reading::WORKLOAD_READINGS) {
         let row = format!("| `{}` | {} | {} | {} |", reading.name, reading.unit, reading.better(), reading.doc);
         assert!(readings.contains(&row), "docs/reference/readings.md lacks: {row}");
     }

@@ -94,7 +94,7 @@ fn a_journal_without_a_session_is_refused_and_results_are_kept() {
     let without: Vec<Record> =
         journal(&bench).into_iter().filter(|record| !matches!(record, Record::RunStart { .. })).collect();
     fs::write(bench.path("run/journal.ndjson"), encode(&without)).unwrap();
-    refused_by_all(&bench, "MB3006", "a journal begins with `run_start`");
+    refused_by_all(&bench, "MB3006", "the first record is not `run_start`");
     // What a power cut may leave: nothing, or zero bytes alone. To resume such a run is right.
     for content in [&b""[..], &[0; 4096]] {
         fs::write(bench.path("run/journal.ndjson"), content).unwrap();
@@ -114,7 +114,7 @@ fn formats_other_than_this_and_the_one_before_are_refused_by_every_reader() {
     let of = |format: u32| plan.replace(&format!("\"format\": {FORMAT_VERSION}"), &format!("\"format\": {format}"));
     for format in [OLDEST_FORMAT - 1, FORMAT_VERSION + 1] {
         fs::write(bench.path("run/plan.json"), of(format)).unwrap();
-        refused_by_all(&bench, "MB3008", &format!("it is of format {format}"));
+        refused_by_all(&bench, "MB3008", &format!("format {format} is not supported"));
     }
     fs::write(bench.path("run/plan.json"), plan).unwrap();
     let mut records = journal(&bench);
@@ -123,7 +123,7 @@ fn formats_other_than_this_and_the_one_before_are_refused_by_every_reader() {
             *format = other;
         }
         fs::write(bench.path("run/journal.ndjson"), encode(&records)).unwrap();
-        refused_by_all(&bench, "MB3008", &format!("it is of format {other}"));
+        refused_by_all(&bench, "MB3008", &format!("format {other} is not supported"));
     }
 }
 

@@ -14,7 +14,7 @@ use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::artifacts::project::Project;
 use microbench_measure::artifacts::{kernel, program as described};
 use microbench_plots::journal::{self, Journal};
-use microbench_testing::{Missing, Requirement, all, program};
+use microbench_testing::{Missing, Requirement, must_run_all, program};
 
 /// Where cargo put the programs of this build.
 fn built() -> PathBuf {
@@ -275,7 +275,7 @@ pub(crate) fn emulated(kernels: &[&str], programs: &[&str]) -> Requirement {
     program("qemu-system-x86_64", "qemu-system-x86")?;
     program("mke2fs", "e2fsprogs")?;
     agent()?;
-    if all() {
+    if must_run_all() {
         return Ok(());
     }
     let made = || -> anyhow::Result<Option<String>> {

@@ -118,7 +118,7 @@ fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
     assert!(analyzed.contains("webservice_startup_time\n\u{251c}\u{2500} ok "), "{analyzed}");
     // Which of the two is faster, if any, is the machine's business.
-    assert!(analyzed.contains("web service start-up") && analyzed.contains("a test's stand-in"), "{analyzed}");
+    assert!(analyzed.contains("web service start-up") && analyzed.contains("fake VMM for tests"), "{analyzed}");
     let output = bench.run(&["analyze", "run", "--json"]);
     let found: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)));

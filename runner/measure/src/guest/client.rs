@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use microbench_agent::work::{WorkReply, WorkRequest};
+use microbench_agent::workload::{WorkloadReply, WorkloadRequest};
 use microbench_agent::{NONCE_HEADER, Stats};
 use reqwest::{Client, Method, redirect};
 use serde::de::DeserializeOwned;
@@ -115,7 +115,7 @@ impl AgentClient {
     ///
     /// # Errors
     /// [`GuestError`].
-    pub(crate) fn run_workload(&self, request: WorkRequest) -> Result<WorkReply, GuestError> {
+    pub(crate) fn run_workload(&self, request: WorkloadRequest) -> Result<WorkloadReply, GuestError> {
         let body = serde_json::to_string(&request)
             .map_err(|error| GuestError::Protocol { request: POST_WORK, problem: error.to_string() })?;
         self.json(POST_WORK, Some(body))

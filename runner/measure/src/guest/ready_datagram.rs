@@ -35,7 +35,7 @@ impl ReadySocket {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let fd = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
         setsockopt(&fd, BindToDevice, &tap.into())?;
-        let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, microbench_agent::ANNOUNCE_PORT);
+        let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, microbench_agent::READY_DATAGRAM_PORT);
         socket::bind(fd.as_raw_fd(), &SockaddrIn::from(address))?;
         Ok(Self { socket: UdpSocket::from(fd), tap: tap.to_owned(), wrong: 0 })
     }

@@ -68,7 +68,7 @@ pub fn send_ready_datagram(nonce: &str) {
     drop(socket.set_broadcast(true));
     // Without a default route, a broadcast must be bound to an interface.
     let _ = setsockopt(&socket, BindToDevice, &INTERFACE.into());
-    drop(socket.send_to(nonce.as_bytes(), (Ipv4Addr::BROADCAST, microbench_agent::ANNOUNCE_PORT)));
+    drop(socket.send_to(nonce.as_bytes(), (Ipv4Addr::BROADCAST, microbench_agent::READY_DATAGRAM_PORT)));
 }
 
 /// Running fake guest, controlled over its standard input and output; killed on drop.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use microbench_agent::work::pseudo_random;
+use microbench_agent::workload::pseudo_random;
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS, INDEX_SEED, READY_MARK};
 use microbench_formats::workload::{DiskAccess, Workload, WorkloadKind};
 

@@ -55,7 +55,7 @@ impl Vm {
             self.missing_event(name, NO_NETWORK.into());
         }
         for workload in std::mem::take(&mut self.workloads) {
-            self.missing_reading(&reading::of_work(workload.metric(), "duration"), "ns", NO_NETWORK.into());
+            self.missing_reading(&reading::workload_reading(workload.metric(), "duration"), "ns", NO_NETWORK.into());
         }
         self.missing_reading(reading::VMM_KVM_EXITS, "1", "the VMM exited before its VM exits could be read".into());
         Ok(())

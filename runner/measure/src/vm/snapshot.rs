@@ -60,7 +60,8 @@ impl SnapshotSlot {
         if !launch::restores(&parts.engine, &cell.settings)? {
             return Ok(None);
         }
-        let digest: String = Sha256::digest(cell.machine())[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String =
+            Sha256::digest(cell.configuration_key())[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let folder = |kind: &str| scratch.join(format!("{kind}-{digest}-{vm}"));
         Ok(Some(Self { folder: folder("saved"), vm_folder: folder("vm") }))
     }

@@ -13,7 +13,7 @@ impl Vm {
         let values = values.map_err(|error| VmFailure::from((error, event::WORKLOAD_END)))?;
         self.event(event::WORKLOAD_END);
         for (name, value, unit) in values {
-            self.reading(&reading::of_work(workload.metric(), name), value, unit);
+            self.reading(&reading::workload_reading(workload.metric(), name), value, unit);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use microbench_agent::INDEX_SEED;
-use microbench_agent::work::{Latency, pseudo_random};
+use microbench_agent::workload::{Latency, pseudo_random};
 use tokio::task::JoinSet;
 
 use super::Measurement;

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use microbench_agent::work::{DiskRequest, Latency, WorkRequest, pseudo_random};
+use microbench_agent::workload::{DiskRequest, Latency, WorkloadRequest, pseudo_random};
 use microbench_formats::workload::{Workload, WorkloadKind};
 
 use crate::guest::client::{AgentClient, GuestError, POST_WORK};
@@ -33,7 +33,7 @@ pub struct PreparedWorkload {
 #[derive(Debug)]
 enum Driver {
     /// By one request to the agent; the response must contain this checksum.
-    Agent(WorkRequest, String),
+    Agent(WorkloadRequest, String),
     /// By requests for a static file.
     Http(http::Requests),
     Stream(stream::Direction),
@@ -87,7 +87,8 @@ impl PreparedWorkload {
     /// Fails if the disk cannot be written.
     pub fn write_disk_regions(workloads: &[Self], disk: &File) -> io::Result<()> {
         for workload in workloads {
-            let Driver::Agent(WorkRequest { kind, bytes, seed, disk: Some(region), .. }, _) = workload.driver else {
+            let Driver::Agent(WorkloadRequest { kind, bytes, seed, disk: Some(region), .. }, _) = workload.driver
+            else {
                 continue;
             };
             disk.set_len(region.offset + bytes.next_multiple_of(REGION_BYTES))?;
@@ -127,7 +128,7 @@ impl PreparedWorkload {
         let mut values =
             vec![("duration", duration, "ns"), ("throughput", bytes as f64 * rounds / duration * 1000.0, "MB/s")];
         let operation = match self.workload.kind {
-            WorkloadKind::PageTouch => Some(microbench_agent::work::PAGE_BYTES),
+            WorkloadKind::PageTouch => Some(microbench_agent::workload::PAGE_BYTES),
             WorkloadKind::Http => Some(bytes),
             _ => self.workload.disk.map(|disk| disk.block),
         };
@@ -140,7 +141,7 @@ impl PreparedWorkload {
     }
 }
 
-fn run_in_agent(guest: &AgentClient, request: WorkRequest, expected: &str) -> Result<Measurement, GuestError> {
+fn run_in_agent(guest: &AgentClient, request: WorkloadRequest, expected: &str) -> Result<Measurement, GuestError> {
     let reply = guest.run_workload(request)?;
     let invalid = |problem: String| Err(GuestError::Protocol { request: POST_WORK, problem });
     if reply.checksum != expected {
@@ -175,8 +176,8 @@ fn driver(workload: &Workload, offset: u64) -> Driver {
     };
     let disk =
         workload.disk.map(|disk| DiskRequest { offset, block: disk.block, direct: disk.direct, random: disk.random });
-    let request = WorkRequest { kind, bytes, rounds, warmup, seed: SEED, disk };
-    let expected = request.checksum();
+    let request = WorkloadRequest { kind, bytes, rounds, warmup, seed: SEED, disk };
+    let expected = request.expected_checksum();
     Driver::Agent(request, expected)
 }
 

@@ -1,6 +1,6 @@
 //! TCP stream of known bytes over one connection, in either direction, repeated for several rounds.
 
-use microbench_agent::work::{Stream, StreamReply, hex, sum};
+use microbench_agent::workload::{Stream, StreamReply, hex, sum};
 
 use super::Measurement;
 use super::connection::Connection;

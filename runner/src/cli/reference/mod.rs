@@ -120,7 +120,7 @@ fn events() -> String {
 }
 
 fn readings() -> String {
-    let all = reading::READINGS.iter().chain(reading::OF_WORKLOADS);
+    let all = reading::READINGS.iter().chain(reading::WORKLOAD_READINGS);
     let row = |one: &reading::ReadingSpec| [code(one.name), cell(one.unit), one.better().to_string(), cell(one.doc)];
     let rows: Vec<[String; 4]> = all.map(row).collect();
     format!(

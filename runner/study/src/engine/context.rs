@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use microbench_formats::cell::Cell;
-use microbench_formats::values::Values;
+use microbench_formats::level_map::LevelMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -57,7 +57,7 @@ pub struct Context {
     pub network: Option<Network>,
     /// Every effective setting; a field above of the same name wins.
     #[serde(skip)]
-    pub settings: Values,
+    pub settings: LevelMap,
     /// The files that settings name, by setting: the path, under the setting's name, and the text, under that name and `_text`. Both are
     /// empty for a setting that names none.
     #[serde(skip)]
@@ -192,7 +192,7 @@ impl Context {
 /// Those of `read`.
 pub fn setting_files(
     engine: &Engine,
-    settings: &Values,
+    settings: &LevelMap,
     read: impl Fn(&str, &str) -> anyhow::Result<SettingFile>,
 ) -> anyhow::Result<BTreeMap<String, Option<SettingFile>>> {
     let file = |name: &str, value: Option<String>| value.map(|value| read(name, &value)).transpose();

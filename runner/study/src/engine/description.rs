@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
+use microbench_formats::level_map::LevelMap;
 use microbench_formats::record::NOT_APPLICABLE;
-use microbench_formats::values::Values;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
@@ -80,7 +80,7 @@ pub struct Engine {
 
 impl Engine {
     /// Its settings of kind `file`, each with the value by which `settings` name a file; `None` where they name none.
-    pub fn files_named_by(&self, settings: &Values) -> impl Iterator<Item = (&String, Option<String>)> {
+    pub fn files_named_by(&self, settings: &LevelMap) -> impl Iterator<Item = (&String, Option<String>)> {
         let files = self.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
         files.map(|(name, _)| (name, settings.get(name).map(ToString::to_string).filter(|value| !value.is_empty())))
     }

@@ -489,7 +489,7 @@ mod tests {
             assert!(said.contains(&format!("`a/1` has `{name}` = ")) && said.contains(permitted), "{said}");
         }
         let mut without = cell(&[]);
-        without.settings = microbench_formats::values::Values::default();
+        without.settings = microbench_formats::level_map::LevelMap::default();
         let error = GuestSettings::of(&without).unwrap_err();
         assert_eq!((error.code, error.to_string().contains("no setting `kernel`")), (Code::Missing, true));
     }

@@ -19,7 +19,7 @@ const STEADY: &str = "hold_s";
 const POWER_OFF: &str = Reboot::PowerOff.word();
 
 /// A cell's settings by name.
-pub use microbench_formats::values::Values as Settings;
+pub use microbench_formats::level_map::LevelMap as Settings;
 
 /// True for a guest that has a network: one without a kernel of its own always has.
 #[must_use]

@@ -5,7 +5,7 @@
 
 use microbench_formats::direction::Better;
 use microbench_formats::event::EVENTS;
-use microbench_formats::event::reading::{READINGS, workload_value};
+use microbench_formats::event::reading::{READINGS, find_workload_reading};
 use microbench_formats::figure::{Column, FigureForm, Scaling, Theme};
 use microbench_formats::statistic::Statistic;
 use strum::VariantArray;
@@ -147,8 +147,9 @@ pub fn work_values() -> Vec<Word> {
             values.push(value);
         }
     }
-    let doc =
-        |value: &str| workload_value(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit));
+    let doc = |value: &str| {
+        find_workload_reading(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit))
+    };
     values.iter().map(|value| Word { name: (*value).into(), doc: doc(value) }).collect()
 }
 

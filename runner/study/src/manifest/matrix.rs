@@ -6,10 +6,10 @@ use std::sync::Arc;
 use microbench_formats::axis::{Axis, Level};
 use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
-use microbench_formats::name::Name;
+use microbench_formats::level_map;
+use microbench_formats::level_map::LevelMap;
 use microbench_formats::plan::{Exclusion, Limit};
-use microbench_formats::values;
-use microbench_formats::values::Values;
+use microbench_formats::shared_string::SharedString;
 
 use super::axes::{Axes, Levels, Line};
 use super::diagnostic::{Diagnostics, ManifestError, line_of};
@@ -116,16 +116,16 @@ struct Maker {
     /// By position on the axis `concurrency`: VMs at once, and trials where the matrix says.
     concurrency: Vec<(Option<u32>, Option<u32>)>,
     /// The axes that a cell's levels are on, and those that vary a setting.
-    levels: Arc<values::Axes>,
-    settings: Arc<values::Axes>,
+    levels: Arc<level_map::Axes>,
+    settings: Arc<level_map::Axes>,
     none: Arc<BTreeMap<String, Level>>,
 }
 
 /// What the cells of a variant have in common.
 struct Shared {
-    key: Name,
-    label: Name,
-    engine: Name,
+    key: SharedString,
+    label: SharedString,
+    engine: SharedString,
     settings: Arc<BTreeMap<String, Level>>,
 }
 
@@ -150,8 +150,8 @@ impl Maker {
         Self {
             variants: axes[0].axis.levels.iter().map(shared).collect(),
             concurrency: axes[1].axis.levels.iter().map(at_once).collect(),
-            levels: Arc::new(values::Axes::of(&all, |_| true)),
-            settings: Arc::new(values::Axes::of(&all, varied)),
+            levels: Arc::new(level_map::Axes::of(&all, |_| true)),
+            settings: Arc::new(level_map::Axes::of(&all, varied)),
             none: Arc::default(),
         }
     }
@@ -167,8 +167,8 @@ impl Maker {
             engine: variant.engine.clone(),
             concurrency: concurrency?,
             trials: own.or(trials)?,
-            levels: Values::at(self.none.clone(), self.levels.clone(), at.clone()),
-            settings: Values::at(variant.settings.clone(), self.settings.clone(), at),
+            levels: LevelMap::at(self.none.clone(), self.levels.clone(), at.clone()),
+            settings: LevelMap::at(variant.settings.clone(), self.settings.clone(), at),
         })
     }
 }

@@ -251,7 +251,7 @@ fn of_workers<'a>(workers: &'a [Worker<'a>]) -> impl Iterator<Item = (String, &'
             Some(kind) => kind.all_values().collect(),
             None => works::WORKS.iter().flat_map(WorkSpec::all_values).collect(),
         };
-        values.into_iter().map(|value| (reading::of_work(metric, value), *metric, value))
+        values.into_iter().map(|value| (reading::workload_reading(metric, value), *metric, value))
     })
 }
 
@@ -409,7 +409,7 @@ fn of_reading(name: &str, workers: &[Worker<'_>]) -> Option<Resolved> {
         Some(reading) => (reading.unit, sentence(reading.doc)),
         None => {
             let (_, metric, value) = of_workers(workers).find(|(known, ..)| known == name)?;
-            let value = reading::workload_value(value)?;
+            let value = reading::find_workload_reading(value)?;
             (value.unit, format!("Of the work of `{metric}`: {}", value.doc))
         }
     };
@@ -431,7 +431,7 @@ pub(super) fn sentence(doc: &str) -> String {
 }
 
 fn of_work(work: Workload, value: &str) -> Resolved {
-    let unit = reading::workload_value(value).map_or("ns", |reading| reading.unit);
-    let source = MetricSource::Reading(reading::of_work(&work.metric, value));
+    let unit = reading::find_workload_reading(value).map_or("ns", |reading| reading.unit);
+    let source = MetricSource::Reading(reading::workload_reading(&work.metric, value));
     (source, reported(unit).into(), work_definition(&work, value), Some(work))
 }

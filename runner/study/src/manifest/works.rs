@@ -1,6 +1,6 @@
 //! Kinds of work that a guest can be given: the one table of them, and what a manifest may ask of each.
 
-use microbench_agent::work::{BLOCKS, MOST_BYTES, MOST_OPERATIONS, MOST_ROUNDS, PAGE_BYTES, WORD_BYTES};
+use microbench_agent::workload::{BLOCKS, MOST_BYTES, MOST_OPERATIONS, MOST_ROUNDS, PAGE_BYTES, WORD_BYTES};
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS};
 use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
@@ -235,7 +235,7 @@ fn has_own_keys(kind: &WorkSpec, raw: &RawWork, errors: &mut Diagnostics) -> boo
         let Some(span) = span.filter(|_| !kind.keys.contains(&name)) else { continue };
         let message = format!("{} is no key of a workload of kind {}", quote(name), quote(kind.name()));
         let others = WORKS.iter().filter(|other| other.keys.contains(&name)).map(WorkSpec::name);
-        let error = ManifestError::new(Code::NotOfWork, span.clone(), message);
+        let error = ManifestError::new(Code::NotOfWorkload, span.clone(), message);
         errors.push(error.help(list("kinds that have it", others)));
         own = false;
     }

@@ -17,10 +17,10 @@ use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
 use microbench_formats::figure::Figure;
 use microbench_formats::instrument::Instrument;
+use microbench_formats::level_map::LevelMap;
 use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::plan::{Plan, PlannedTrial};
 use microbench_formats::shard::Shard;
-use microbench_formats::values::Values;
 use microbench_formats::version::FORMAT_VERSION;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -209,7 +209,7 @@ pub fn blocks(plan: &Plan) -> u32 {
 
 /// The trials of the plan that are in `shard`, in order.
 pub fn of_shard(plan: &Plan, shard: Shard) -> impl Iterator<Item = &PlannedTrial> {
-    plan.trials.iter().filter(move |trial| shard.has(trial.block))
+    plan.trials.iter().filter(move |trial| shard.contains_block(trial.block))
 }
 
 /// Names of the two labels of one cell in a comparison with itself: the variants of such a plan.
@@ -227,7 +227,7 @@ pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
     let twins: Vec<Cell> = (LABELS.iter())
         .map(|label| Cell {
             id: (*label).into(),
-            levels: Values::from_iter([("variant".to_owned(), Level::Text((*label).to_owned()))]),
+            levels: LevelMap::from_iter([("variant".to_owned(), Level::Text((*label).to_owned()))]),
             variant: (*label).into(),
             trials,
             ..cell.clone()

@@ -244,7 +244,7 @@ fn totals(text: &mut String, plan: &Plan, study: &Study) {
              interval is at most {} % of it at two looks in a row",
             rule.n_min,
             rule.every,
-            rule.statistic.text(),
+            rule.statistic.label(),
             rule.metric,
             rule.relative * 100.0
         );

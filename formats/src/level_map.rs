@@ -1,7 +1,8 @@
-//! Levels by name, of which the cells of a plan share what they have in common.
+//! A map from names to levels that shares memory between the cells of a plan.
 //!
-//! A plan may have a million cells, and a cell some thirty settings. What its variant says is there once for all of its cells, and so are
-//! the levels of the axes: a cell of its own has only its place on each axis. To a reader it is a map in the order of names.
+//! A plan may have a million cells, and a cell about thirty settings. All cells of a variant share the variant's
+//! settings and the levels of the axes. A cell stores only its position on each axis. Readers see an ordinary map,
+//! sorted by name.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -13,29 +14,39 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::axis::{Axis, Level};
 
-/// Levels by name, in the order of names.
+/// A map from names to levels, sorted by name: the levels of a cell, or its settings.
+///
+/// ```
+/// use microbench_formats::axis::Level;
+/// use microbench_formats::level_map::LevelMap;
+///
+/// let mut settings = LevelMap::default();
+/// settings.insert("memory_mib".into(), Level::Int(256));
+/// assert_eq!(settings.get("memory_mib"), Some(&Level::Int(256)));
+/// assert_eq!(serde_json::to_string(&settings).unwrap(), r#"{"memory_mib":256}"#);
+/// ```
 #[derive(Clone, Default)]
-pub struct Values {
+pub struct LevelMap {
     common: Arc<BTreeMap<String, Level>>,
     varied: Option<Varied>,
 }
 
-/// A level of each of some axes: it stands in place of a common one of the same name.
+/// The level on each of some axes. It overrides a common level of the same name.
 #[derive(Clone)]
 struct Varied {
     axes: Arc<Axes>,
     at: Arc<[u32]>,
 }
 
-/// Axes that cells have levels of.
+/// Axes on which cells have a position.
 #[derive(Clone, Debug)]
 pub struct Axes {
-    /// By name, each with its place among the positions of a cell.
+    /// Sorted by name; each axis with its index in the positions of a cell.
     sorted: Vec<(usize, Axis)>,
 }
 
 impl Axes {
-    /// Those of `all` that are `wanted` by name. A cell's positions are in the order of `all`.
+    /// The axes of `all` whose names `wanted` accepts. The positions of a cell are in the order of `all`.
     #[must_use]
     pub fn of(all: &[Axis], wanted: impl Fn(&str) -> bool) -> Self {
         let mut sorted: Vec<(usize, Axis)> =
@@ -46,26 +57,25 @@ impl Axes {
 }
 
 impl Varied {
-    /// The `n`-th by name.
+    /// The `n`-th name with its level.
     fn nth(&self, n: usize) -> Option<(&String, &Level)> {
         let (place, axis) = self.axes.sorted.get(n)?;
         Some((&axis.name, axis.levels.get(*self.at.get(*place)? as usize)?))
     }
 }
 
-impl Values {
-    /// What is `common`, and the levels on `axes` at the positions `at`.
+impl LevelMap {
+    /// The `common` levels, overridden by the levels on `axes` at the positions `at`.
     ///
     /// # Panics
-    /// When an axis has no level at its position.
+    /// If an axis has no level at its position.
     #[must_use]
     pub fn at(common: Arc<BTreeMap<String, Level>>, axes: Arc<Axes>, at: Arc<[u32]>) -> Self {
         let there = |(place, axis): &(usize, Axis)| at.get(*place).is_some_and(|at| (*at as usize) < axis.levels.len());
-        assert!(axes.sorted.iter().all(there), "a position is on no axis");
+        assert!(axes.sorted.iter().all(there), "a position is outside of its axis");
         Self { common, varied: Some(Varied { axes, at }) }
     }
 
-    /// The level of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Level> {
         let varied = self.varied.as_ref();
@@ -76,18 +86,17 @@ impl Values {
         found.or_else(|| self.common.get(name))
     }
 
-    /// True when there is one of this name.
     #[must_use]
     pub fn contains_key(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// Names and levels in the order of names.
+    /// Names and levels, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Level)> {
         let mut common = self.common.iter().peekable();
         let mut varied = (0..).map_while(|n| self.varied.as_ref()?.nth(n)).peekable();
         std::iter::from_fn(move || match (common.peek(), varied.peek()) {
-            (Some((one, _)), Some((other, _))) => match one.cmp(other) {
+            (Some((a, _)), Some((b, _))) => match a.cmp(b) {
                 Ordering::Less => common.next(),
                 Ordering::Equal => {
                     common.next();
@@ -100,63 +109,63 @@ impl Values {
         })
     }
 
-    /// The names, in order.
+    /// The names, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &String> {
         self.iter().map(|(name, _)| name)
     }
 
-    /// Sets one, in a map of its own.
+    /// Sets the level of `name`. Copies the map, which is shared otherwise.
     pub fn insert(&mut self, name: String, level: Level) {
         self.extend([(name, level)]);
     }
 }
 
-impl Extend<(String, Level)> for Values {
+impl Extend<(String, Level)> for LevelMap {
     fn extend<T: IntoIterator<Item = (String, Level)>>(&mut self, values: T) {
         let own = self.iter().map(|(name, level)| (name.clone(), level.clone()));
         *self = own.chain(values).collect();
     }
 }
 
-impl FromIterator<(String, Level)> for Values {
+impl FromIterator<(String, Level)> for LevelMap {
     fn from_iter<T: IntoIterator<Item = (String, Level)>>(values: T) -> Self {
         BTreeMap::from_iter(values).into()
     }
 }
 
-impl From<BTreeMap<String, Level>> for Values {
+impl From<BTreeMap<String, Level>> for LevelMap {
     fn from(values: BTreeMap<String, Level>) -> Self {
         Self { common: Arc::new(values), varied: None }
     }
 }
 
-impl Index<&str> for Values {
+impl Index<&str> for LevelMap {
     type Output = Level;
 
     fn index(&self, name: &str) -> &Level {
-        self.get(name).unwrap_or_else(|| panic!("there is no `{name}`"))
+        self.get(name).unwrap_or_else(|| panic!("no level is named `{name}`"))
     }
 }
 
-impl PartialEq for Values {
+impl PartialEq for LevelMap {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl fmt::Debug for Values {
+impl fmt::Debug for LevelMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }
 }
 
-impl Serialize for Values {
+impl Serialize for LevelMap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.iter())
     }
 }
 
-impl<'de> Deserialize<'de> for Values {
+impl<'de> Deserialize<'de> for LevelMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(BTreeMap::deserialize(deserializer)?.into())
     }
@@ -169,15 +178,14 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever is shared, it is the map that has the varied levels in place of the common ones.
         #[test]
-        fn what_is_shared_reads_as_a_map(
+        fn shared_levels_read_as_a_map_with_overrides(
             common in prop::collection::btree_map("[a-e]", 0_i64..9, 0..5),
             varied in prop::collection::btree_map("[a-g]", prop::collection::vec(0_i64..9, 1..4), 0..5),
             seed in 0_u32..1000,
         ) {
             let common: BTreeMap<String, Level> = common.into_iter().map(|(name, n)| (name, Level::Int(n))).collect();
-            // Axes come in any order, not that of their names.
+            // The axes are not sorted by name.
             let mut axes: Vec<Axis> = (varied.into_iter())
                 .map(|(name, levels)| Axis { name, levels: levels.into_iter().map(Level::Int).collect() })
                 .collect();
@@ -189,14 +197,14 @@ mod tests {
             for (axis, at) in axes.iter().zip(&at).filter(|(axis, _)| !left_out(&axis.name)) {
                 map.insert(axis.name.clone(), axis.levels[*at as usize].clone());
             }
-            let values = Values::at(Arc::new(common), Arc::new(Axes::of(&axes, |name| !left_out(name))), at.into());
+            let values = LevelMap::at(Arc::new(common), Arc::new(Axes::of(&axes, |name| !left_out(name))), at.into());
             prop_assert_eq!(values.iter().collect::<Vec<_>>(), map.iter().collect::<Vec<_>>());
             for name in ["a", "b", "c", "f", "g", "h"] {
                 prop_assert_eq!(values.get(name), map.get(name));
             }
             let json = serde_json::to_string_pretty(&map).unwrap();
             prop_assert_eq!(&serde_json::to_string_pretty(&values).unwrap(), &json);
-            prop_assert_eq!(serde_json::from_str::<Values>(&json).unwrap(), values.clone());
+            prop_assert_eq!(serde_json::from_str::<LevelMap>(&json).unwrap(), values.clone());
             let mut changed = values;
             changed.insert("c".into(), Level::Bool(true));
             map.insert("c".into(), Level::Bool(true));

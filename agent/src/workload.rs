@@ -1,7 +1,23 @@
-//! Work that the agent is asked to do: what is asked, what is answered, and what the checksum of work that was done must be.
+//! Workloads of the agent: requests, replies, and the checksums that verify that a workload was executed.
 //!
-//! Work that the guest times itself is asked for by `POST /work`. What the host times is the traffic of other routes:
-//! `GET /file`, `GET /stream` and `POST /stream`.
+//! `POST /work` executes a workload that the guest times. The host times the traffic of the other routes: `GET /file`,
+//! `GET /stream` and `POST /stream`.
+//!
+//! ```
+//! use microbench_agent::workload::{WorkloadKind, WorkloadRequest};
+//!
+//! let request = WorkloadRequest {
+//!     kind: WorkloadKind::MemoryRead,
+//!     bytes: 4096,
+//!     rounds: 3,
+//!     warmup: 1,
+//!     seed: 7,
+//!     disk: None,
+//! };
+//! assert_eq!(request.check(), Ok(()));
+//! // The host compares this checksum with that of the reply.
+//! assert_eq!(request.expected_checksum().len(), 16);
+//! ```
 
 pub use microbench_formats::workload::WorkloadKind;
 use serde::{Deserialize, Serialize};
@@ -9,82 +25,83 @@ use sha2::{Digest, Sha256};
 
 use crate::fill_pseudo_random;
 
-/// Most bytes of one round of work.
+/// Maximum number of bytes per round.
 pub const MOST_BYTES: u64 = 256 << 20;
-/// Most rounds, and most of those that come before them and do not count.
+/// Maximum number of measured rounds, and of warm-up rounds.
 pub const MOST_ROUNDS: u32 = 1_000_000;
-/// Most operations of disk work over all rounds, each of whose times is kept until the end.
+/// Maximum number of operations of a disk workload over all rounds; the duration of each operation is kept in memory.
 pub const MOST_OPERATIONS: u64 = 1 << 20;
-/// The smallest and the largest block of disk work; every power of two between them may be one.
+/// The smallest and the largest block of a disk workload; a block is a power of two.
 pub const BLOCKS: (u64, u64) = (512, 1 << 20);
-/// Bytes of a page of memory.
+/// Size of a page of memory, in bytes.
 pub const PAGE_BYTES: u64 = 4096;
-/// Bytes of a word, in which memory is read and written.
+/// Size of a word in which memory workloads read and write, in bytes.
 pub const WORD_BYTES: u64 = 8;
 
 /// Body of `POST /work`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WorkRequest {
-    /// What is done in a round; one that the guest times itself.
+pub struct WorkloadRequest {
+    /// The kind of workload; not a kind that the host times.
     pub kind: WorkloadKind,
-    /// Bytes of a round, 1 to [`MOST_BYTES`] and a multiple of [`WorkRequest::granule`].
+    /// Bytes per round: 1 to [`MOST_BYTES`], and a multiple of [`WorkloadRequest::alignment`].
     pub bytes: u64,
-    /// Rounds that count, 1 to [`MOST_ROUNDS`].
+    /// Measured rounds, 1 to [`MOST_ROUNDS`].
     pub rounds: u32,
-    /// Rounds before them that do not count, at most [`MOST_ROUNDS`].
+    /// Unmeasured rounds before them, at most [`MOST_ROUNDS`].
     #[serde(default)]
     pub warmup: u32,
-    /// Seed of the bytes that are worked on, and of the order of random blocks.
+    /// Seed of the data, and of the order of random blocks.
     pub seed: u64,
-    /// Where and how the disk is worked on; of disk work alone.
+    /// How the disk is accessed; `None` unless the kind is a disk workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskRequest>,
 }
 
-/// Where and how the disk is worked on.
+/// How a disk workload accesses the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiskRequest {
-    /// First byte of the region on the disk, a multiple of the block. [`WorkloadKind::DiskRead`] finds the bytes of
-    /// [`fill_pseudo_random`] there.
+    /// Offset of the region on the disk in bytes, a multiple of the block. For [`WorkloadKind::DiskRead`], the host has
+    /// filled the region with [`fill_pseudo_random`].
     pub offset: u64,
-    /// Bytes of a block, a power of two within [`BLOCKS`].
+    /// Size of a block in bytes, a power of two within [`BLOCKS`].
     pub block: u64,
-    /// Past the guest's page cache (`O_DIRECT`), or through it, from which the region is dropped before each round of reads.
+    /// Whether to bypass the guest's page cache (`O_DIRECT`). Otherwise the region is dropped from the cache before
+    /// each round of reads.
     pub direct: bool,
-    /// The blocks in a random order, else one after the other.
+    /// Whether to access the blocks in random order instead of sequentially.
     pub random: bool,
 }
 
-/// Answer to `POST /work`. Times are of the guest's `CLOCK_MONOTONIC`.
+/// Response to `POST /work`. Durations are measured on the guest's `CLOCK_MONOTONIC`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WorkReply {
-    /// Time of all rounds that count, nanoseconds; what prepares and checks them is outside.
+pub struct WorkloadReply {
+    /// Duration of all measured rounds in nanoseconds, without preparation and checksum.
     pub duration_ns: u64,
-    /// What [`WorkRequest::checksum`] says, when the work was done.
+    /// Checksum of the data; [`WorkloadRequest::expected_checksum`] if the workload was executed correctly.
     pub checksum: String,
-    /// What hashes: `sha-ni` or `soft`, by the guest's CPUID; of [`WorkloadKind::Sha256`] alone.
+    /// Implementation of the hash, `sha-ni` or `soft`; `None` unless the kind is [`WorkloadKind::Sha256`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<String>,
-    /// Time of one operation; of disk work alone.
+    /// Duration of one operation; `None` unless the kind is a disk workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Latency>,
 }
 
-/// Quantiles of the times of operations, by the nearest rank, nanoseconds.
+/// Quantiles of the durations of operations in nanoseconds, by the nearest rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Latency {
-    /// The median.
+    /// Median.
     pub p50_ns: u64,
-    /// The 99th percentile; the largest of fewer than 100.
+    /// 99th percentile; the maximum of fewer than 100 operations.
     pub p99_ns: u64,
 }
 
 impl Latency {
-    /// The quantiles of these times; `None` of none.
+    /// The quantiles of these durations; `None` for an empty list.
     #[must_use]
     pub fn of(mut times_ns: Vec<u64>) -> Option<Self> {
         times_ns.sort_unstable();
@@ -93,20 +110,20 @@ impl Latency {
     }
 }
 
-/// Answer to `POST /stream`.
+/// Response to `POST /stream`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StreamReply {
-    /// Bytes that came.
+    /// Number of received bytes.
     pub bytes: u64,
-    /// [`sum`] of them, as [`hex`] writes it.
+    /// [`sum`] of the bytes as [`hex`].
     pub checksum: String,
 }
 
-impl WorkRequest {
-    /// What `bytes` must be a multiple of.
+impl WorkloadRequest {
+    /// The number that `bytes` must be a multiple of.
     #[must_use]
-    pub fn granule(&self) -> u64 {
+    pub fn alignment(&self) -> u64 {
         match self.kind {
             WorkloadKind::Sha256
             | WorkloadKind::Copy
@@ -119,23 +136,23 @@ impl WorkRequest {
         }
     }
 
-    /// What the agent takes.
+    /// Verifies that the request is within the limits of the agent.
     ///
     /// # Errors
-    /// What it refuses, for the one who asked.
+    /// A message that names the invalid field.
     pub fn check(&self) -> Result<(), String> {
         if self.kind.is_timed_by_host() {
-            return Err(format!("`{}` is not done by POST /work: the host times it", self.kind));
+            return Err(format!("POST /work does not support `{}`: the host times it", self.kind));
         }
         let on_disk = matches!(self.kind, WorkloadKind::DiskRead | WorkloadKind::DiskWrite);
         if on_disk != self.disk.is_some() {
-            return Err("disk work needs `disk`, and no other has it".into());
+            return Err("`disk` is required for disk workloads and not supported by other workloads".into());
         }
         if !(1..=MOST_BYTES).contains(&self.bytes) {
             return Err(format!("`bytes` must be between 1 and {MOST_BYTES}"));
         }
         if !(1..=MOST_ROUNDS).contains(&self.rounds) || self.warmup > MOST_ROUNDS {
-            return Err(format!("`rounds` must be between 1 and {MOST_ROUNDS}, `warmup` at most that"));
+            return Err(format!("`rounds` must be between 1 and {MOST_ROUNDS}, `warmup` at most {MOST_ROUNDS}"));
         }
         if let Some(disk) = self.disk {
             if !disk.block.is_power_of_two() || !(BLOCKS.0..=BLOCKS.1).contains(&disk.block) {
@@ -145,20 +162,22 @@ impl WorkRequest {
                 return Err("`offset` must be a multiple of `block`".into());
             }
             if self.bytes / disk.block * u64::from(self.rounds) > MOST_OPERATIONS {
-                return Err(format!("more than {MOST_OPERATIONS} operations"));
+                return Err(format!("the workload has more than {MOST_OPERATIONS} operations"));
             }
         }
-        if !self.bytes.is_multiple_of(self.granule()) {
-            return Err(format!("`bytes` must be a multiple of {}", self.granule()));
+        if !self.bytes.is_multiple_of(self.alignment()) {
+            return Err(format!("`bytes` must be a multiple of {}", self.alignment()));
         }
         Ok(())
     }
 
-    /// What the checksum of this work must be: SHA-256 of the buffer for [`WorkloadKind::Sha256`], of nothing for [`WorkloadKind::Copy`],
-    /// which is what the paper's tool printed; the [`sum`] of what was read for [`WorkloadKind::MemoryRead`]; for all others [`fold`]
-    /// over what lies there at the end. Empty for a kind that the host times, which the agent refuses.
+    /// The checksum of a correct reply.
+    ///
+    /// It is the SHA-256 of the buffer for [`WorkloadKind::Sha256`], and that of no data for [`WorkloadKind::Copy`],
+    /// which the paper's tool printed. For [`WorkloadKind::MemoryRead`] it is the [`sum`] of the words, for all other
+    /// kinds [`fnv1a_words`] of the final data. It is empty for a kind that the host times.
     #[must_use]
-    pub fn checksum(&self) -> String {
+    pub fn expected_checksum(&self) -> String {
         let size = usize::try_from(self.bytes).unwrap_or(0);
         let buffer = |seed| pseudo_random(size, seed);
         match self.kind {
@@ -166,38 +185,39 @@ impl WorkRequest {
             WorkloadKind::Copy => sha256(&[]),
             WorkloadKind::MemoryRead => hex(sum(&buffer(self.seed))),
             WorkloadKind::MemoryWrite => {
-                let word = self.word(self.warmup.saturating_add(self.rounds).saturating_sub(1));
-                hex((0..self.bytes / WORD_BYTES).fold(FOLD, |state, _| fold(state, &word.to_le_bytes())))
+                let word = self.written_word(self.warmup.saturating_add(self.rounds).saturating_sub(1));
+                hex((0..self.bytes / WORD_BYTES)
+                    .fold(FNV_OFFSET_BASIS, |state, _| fnv1a_words(state, &word.to_le_bytes())))
             }
-            WorkloadKind::PageTouch => {
-                hex((0..self.bytes / PAGE_BYTES).fold(FOLD, |state, page| fold(state, &self.mark(page).to_le_bytes())))
-            }
-            WorkloadKind::MemoryCopy | WorkloadKind::DiskRead => hex(fold(FOLD, &buffer(self.seed))),
-            WorkloadKind::DiskWrite => hex(fold(FOLD, &buffer(self.written()))),
+            WorkloadKind::PageTouch => hex((0..self.bytes / PAGE_BYTES)
+                .fold(FNV_OFFSET_BASIS, |state, page| fnv1a_words(state, &self.page_word(page).to_le_bytes()))),
+            WorkloadKind::MemoryCopy | WorkloadKind::DiskRead => hex(fnv1a_words(FNV_OFFSET_BASIS, &buffer(self.seed))),
+            WorkloadKind::DiskWrite => hex(fnv1a_words(FNV_OFFSET_BASIS, &buffer(self.write_seed()))),
             WorkloadKind::Http | WorkloadKind::TcpSend | WorkloadKind::TcpReceive => String::new(),
         }
     }
 
-    /// The word that [`WorkloadKind::MemoryWrite`] writes in this round.
+    /// The word that [`WorkloadKind::MemoryWrite`] writes in `round`.
     #[must_use]
-    pub fn word(&self, round: u32) -> u64 {
+    pub fn written_word(&self, round: u32) -> u64 {
         self.seed.wrapping_add(u64::from(round))
     }
 
-    /// The word that [`WorkloadKind::PageTouch`] writes into this page.
+    /// The word that [`WorkloadKind::PageTouch`] writes into `page`.
     #[must_use]
-    pub fn mark(&self, page: u64) -> u64 {
+    pub fn page_word(&self, page: u64) -> u64 {
         self.seed.wrapping_add(page)
     }
 
-    /// Seed of the bytes that [`WorkloadKind::DiskWrite`] writes: others than a read of the same seed would find there.
+    /// Seed of the bytes that [`WorkloadKind::DiskWrite`] writes. They differ from the data that the host puts into the
+    /// region.
     #[must_use]
-    pub fn written(&self) -> u64 {
+    pub fn write_seed(&self) -> u64 {
         self.seed.wrapping_add(1)
     }
 }
 
-/// Bytes that both sides know.
+/// A buffer filled by [`fill_pseudo_random`].
 #[must_use]
 pub fn pseudo_random(bytes: usize, seed: u64) -> Vec<u8> {
     let mut buffer = vec![0; bytes];
@@ -205,7 +225,7 @@ pub fn pseudo_random(bytes: usize, seed: u64) -> Vec<u8> {
     buffer
 }
 
-/// The words of a text of bytes added up, little-endian, modulo 2^64; a last word that is not whole is filled up with zeros.
+/// The sum of all little-endian 64-bit words modulo 2^64. An incomplete last word is padded with zeros.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -213,12 +233,13 @@ pub fn sum(bytes: &[u8]) -> u64 {
     sum.wrapping_add(last_word(rest))
 }
 
-/// What [`fold`] begins with: the offset basis of FNV-1a.
-pub const FOLD: u64 = 0xcbf2_9ce4_8422_2325;
+/// The initial state of [`fnv1a_words`]: the offset basis of 64-bit FNV-1a.
+pub const FNV_OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// FNV-1a (Fowler, Noll and Vo, draft-eastlake-fnv) over words in place of bytes: the order of the words matters to it.
+/// FNV-1a (Fowler, Noll and Vo, draft-eastlake-fnv) over 64-bit words instead of bytes. Unlike [`sum`], it depends on
+/// their order.
 #[must_use]
-pub fn fold(state: u64, bytes: &[u8]) -> u64 {
+pub fn fnv1a_words(state: u64, bytes: &[u8]) -> u64 {
     let step = |state: u64, word: u64| (state ^ word).wrapping_mul(0x0000_0100_0000_01b3);
     let (words, rest) = bytes.as_chunks::<8>();
     let state = words.iter().fold(state, |state, word| step(state, u64::from_le_bytes(*word)));
@@ -231,40 +252,39 @@ fn last_word(rest: &[u8]) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// A checksum of 64 bits as text.
+/// A 64-bit checksum as 16 hex digits.
 #[must_use]
 pub fn hex(checksum: u64) -> String {
     format!("{checksum:016x}")
 }
 
-/// SHA-256 as text.
+/// The SHA-256 of `bytes` as 64 hex digits.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What flows over a connection in either direction: one block of pseudo-random bytes, again and again.
+/// The data of stream workloads in both directions: a block of pseudo-random bytes that repeats.
 #[derive(Debug)]
 pub struct Stream(Vec<u8>);
 
 impl Stream {
-    /// Bytes of the block; whole words.
+    /// Size of the block in bytes, a multiple of a word.
     pub const BLOCK: usize = 64 << 10;
 
-    /// The stream of both sides.
     #[must_use]
     pub fn new() -> Self {
         Self(pseudo_random(Self::BLOCK, crate::INDEX_SEED))
     }
 
-    /// The bytes that come next when `left` are left to come: a block or less.
+    /// The next bytes of a stream with `left` remaining bytes: a block, or the remaining bytes.
     #[must_use]
     pub fn next(&self, left: u64) -> &[u8] {
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(Self::BLOCK);
         &self.0[..length]
     }
 
-    /// [`sum`] of the stream's first `bytes` bytes.
+    /// [`sum`] of the first `bytes` bytes of the stream.
     #[must_use]
     pub fn sum(&self, bytes: u64) -> u64 {
         let blocks = bytes / Self::BLOCK as u64;
@@ -284,23 +304,23 @@ mod tests {
 
     const DISK: DiskRequest = DiskRequest { offset: 8 << 20, block: 4096, direct: true, random: false };
 
-    fn work(kind: WorkloadKind, bytes: u64) -> WorkRequest {
+    fn request(kind: WorkloadKind, bytes: u64) -> WorkloadRequest {
         let disk = matches!(kind, WorkloadKind::DiskRead | WorkloadKind::DiskWrite).then_some(DISK);
-        WorkRequest { kind, bytes, rounds: 3, warmup: 1, seed: 7, disk }
+        WorkloadRequest { kind, bytes, rounds: 3, warmup: 1, seed: 7, disk }
     }
 
     #[test]
-    fn a_sum_forgets_the_order_and_a_fold_does_not() {
+    fn fnv1a_depends_on_the_order_of_words_and_sum_does_not() {
         let (one, other) =
             ([1_u64.to_le_bytes(), 2_u64.to_le_bytes()].concat(), [2_u64.to_le_bytes(), 1_u64.to_le_bytes()].concat());
         assert_eq!((sum(&one), sum(&other), sum(&[])), (3, 3, 0));
-        assert_ne!(fold(FOLD, &one), fold(FOLD, &other));
-        assert_eq!((sum(&[1, 1]), fold(FOLD, &[])), (257, FOLD));
-        assert_ne!(fold(FOLD, &[1]), fold(FOLD, &[1, 0, 0, 0, 0, 0, 0, 0, 0]));
+        assert_ne!(fnv1a_words(FNV_OFFSET_BASIS, &one), fnv1a_words(FNV_OFFSET_BASIS, &other));
+        assert_eq!((sum(&[1, 1]), fnv1a_words(FNV_OFFSET_BASIS, &[])), (257, FNV_OFFSET_BASIS));
+        assert_ne!(fnv1a_words(FNV_OFFSET_BASIS, &[1]), fnv1a_words(FNV_OFFSET_BASIS, &[1, 0, 0, 0, 0, 0, 0, 0, 0]));
     }
 
     #[test]
-    fn a_stream_is_summed_without_being_made() {
+    fn stream_sum_matches_the_sum_of_its_bytes() {
         let stream = Stream::new();
         for bytes in [1, 8, 65_535, 65_536, 65_537, 200_000] {
             let mut made = Vec::new();
@@ -312,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_by_the_nearest_rank() {
+    fn quantiles_use_the_nearest_rank() {
         assert_eq!(Latency::of(Vec::new()), None);
         assert_eq!(Latency::of(vec![5]), Some(Latency { p50_ns: 5, p99_ns: 5 }));
         assert_eq!(Latency::of((1..=100).rev().collect()), Some(Latency { p50_ns: 50, p99_ns: 99 }));
@@ -320,30 +340,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_a_limit_is_refused() {
+    fn request_beyond_a_limit_is_rejected() {
         for (kind, bytes) in [
             (WorkloadKind::Sha256, 1),
             (WorkloadKind::MemoryRead, 8),
             (WorkloadKind::PageTouch, 4096),
             (WorkloadKind::DiskRead, 8192),
         ] {
-            assert_eq!(work(kind, bytes).check(), Ok(()), "{kind:?}");
-            assert_eq!(work(kind, MOST_BYTES).check(), Ok(()), "{kind:?}");
-            assert!(work(kind, 0).check().is_err() && work(kind, MOST_BYTES + 4096).check().is_err(), "{kind:?}");
-            assert!(WorkRequest { rounds: MOST_ROUNDS + 1, ..work(kind, bytes) }.check().is_err());
-            assert!(WorkRequest { rounds: 0, ..work(kind, bytes) }.check().is_err());
-            assert!(WorkRequest { warmup: MOST_ROUNDS + 1, ..work(kind, bytes) }.check().is_err());
+            assert_eq!(request(kind, bytes).check(), Ok(()), "{kind:?}");
+            assert_eq!(request(kind, MOST_BYTES).check(), Ok(()), "{kind:?}");
+            assert!(request(kind, 0).check().is_err() && request(kind, MOST_BYTES + 4096).check().is_err(), "{kind:?}");
+            assert!(WorkloadRequest { rounds: MOST_ROUNDS + 1, ..request(kind, bytes) }.check().is_err());
+            assert!(WorkloadRequest { rounds: 0, ..request(kind, bytes) }.check().is_err());
+            assert!(WorkloadRequest { warmup: MOST_ROUNDS + 1, ..request(kind, bytes) }.check().is_err());
         }
         for kind in [WorkloadKind::Http, WorkloadKind::TcpSend, WorkloadKind::TcpReceive] {
-            assert!(work(kind, 1).check().is_err_and(|refused| refused.contains("the host times it")), "{kind}");
+            assert!(request(kind, 1).check().is_err_and(|error| error.contains("the host times it")), "{kind}");
         }
         assert!(
-            work(WorkloadKind::MemoryCopy, 12).check().is_err() && work(WorkloadKind::PageTouch, 4104).check().is_err()
+            request(WorkloadKind::MemoryCopy, 12).check().is_err()
+                && request(WorkloadKind::PageTouch, 4104).check().is_err()
         );
-        let disk = |disk| WorkRequest { disk, ..work(WorkloadKind::DiskWrite, 1 << 20) }.check();
+        let disk = |disk| WorkloadRequest { disk, ..request(WorkloadKind::DiskWrite, 1 << 20) }.check();
         assert_eq!(disk(Some(DISK)), Ok(()));
         assert!(
-            disk(None).is_err() && WorkRequest { disk: Some(DISK), ..work(WorkloadKind::Sha256, 1) }.check().is_err()
+            disk(None).is_err()
+                && WorkloadRequest { disk: Some(DISK), ..request(WorkloadKind::Sha256, 1) }.check().is_err()
         );
         for wrong in [
             DiskRequest { block: 0, ..DISK },
@@ -354,6 +376,6 @@ mod tests {
         ] {
             assert!(disk(Some(wrong)).is_err(), "{wrong:?}");
         }
-        assert!(WorkRequest { rounds: MOST_ROUNDS, ..work(WorkloadKind::DiskRead, 1 << 20) }.check().is_err());
+        assert!(WorkloadRequest { rounds: MOST_ROUNDS, ..request(WorkloadKind::DiskRead, 1 << 20) }.check().is_err());
     }
 }

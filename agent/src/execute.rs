@@ -1,16 +1,16 @@
-//! `POST /work`: dispatches to what does it, on the guest's monotonic clock.
+//! `POST /work`: executes a workload and times it on the guest's `CLOCK_MONOTONIC`.
 
-use microbench_agent::work::{WorkReply, WorkRequest, WorkloadKind};
+use microbench_agent::workload::{WorkloadKind, WorkloadReply, WorkloadRequest};
 use std::io;
 
 use crate::options::Options;
 use crate::{disk, hash, memory};
 
-/// Works as asked; the request has passed [`WorkRequest::check`].
+/// Executes a workload. The caller has verified the request with [`WorkloadRequest::check`].
 ///
 /// # Errors
-/// When the guest has no such memory or disk.
-pub(crate) fn run(request: &WorkRequest, options: &Options) -> io::Result<WorkReply> {
+/// If the guest has too little memory, or the disk cannot be accessed.
+pub(crate) fn execute(request: &WorkloadRequest, options: &Options) -> io::Result<WorkloadReply> {
     match (request.kind, request.disk) {
         (WorkloadKind::Sha256, _) => Ok(hash::hash(request)),
         (WorkloadKind::Copy, _) => Ok(hash::copy(request)),
@@ -18,7 +18,7 @@ pub(crate) fn run(request: &WorkRequest, options: &Options) -> io::Result<WorkRe
         (WorkloadKind::MemoryWrite, _) => memory::write(request),
         (WorkloadKind::MemoryCopy, _) => memory::copy(request),
         (WorkloadKind::PageTouch, _) => memory::touch(request),
-        (WorkloadKind::DiskRead | WorkloadKind::DiskWrite, Some(how)) => disk::run(&options.disk, request, how),
+        (WorkloadKind::DiskRead | WorkloadKind::DiskWrite, Some(disk)) => disk::access(&options.disk, request, disk),
         (WorkloadKind::DiskRead | WorkloadKind::DiskWrite, None)
         | (WorkloadKind::Http | WorkloadKind::TcpSend | WorkloadKind::TcpReceive, _) => {
             Err(io::ErrorKind::InvalidInput.into())
@@ -30,19 +30,19 @@ pub(crate) fn run(request: &WorkRequest, options: &Options) -> io::Result<WorkRe
 mod tests {
     use std::path::PathBuf;
 
-    use microbench_agent::work::{DiskRequest, pseudo_random};
+    use microbench_agent::workload::{DiskRequest, pseudo_random};
     use strum::VariantArray;
 
     use super::*;
 
     fn options(disk: PathBuf) -> Options {
-        let asked = crate::options::parse(std::iter::empty());
-        let Ok(crate::options::Asked::Serve(options)) = asked else { panic!("{asked:?}") };
+        let command = crate::options::parse(std::iter::empty());
+        let Ok(crate::options::Command::Serve(options)) = command else { panic!("{command:?}") };
         Options { disk, ..options }
     }
 
     #[test]
-    fn work_that_is_done_has_the_checksum_that_the_host_expects() {
+    fn every_workload_returns_the_expected_checksum() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk");
         let (offset, bytes) = (1 << 20, 96 << 10);
@@ -52,32 +52,33 @@ mod tests {
             for (random, block) in [(false, 4096), (true, 512), (true, 32 << 10)] {
                 let disk = on_disk.then_some(DiskRequest { offset, block, direct: false, random });
                 for (rounds, warmup) in [(1, 0), (3, 2)] {
-                    let request = WorkRequest { kind, bytes: bytes as u64, rounds, warmup, seed: 7, disk };
+                    let request = WorkloadRequest { kind, bytes: bytes as u64, rounds, warmup, seed: 7, disk };
                     assert_eq!(request.check(), Ok(()));
-                    let reply = run(&request, &options(path.clone())).unwrap();
-                    assert_eq!(reply.checksum, request.checksum(), "{request:?}");
+                    let reply = execute(&request, &options(path.clone())).unwrap();
+                    assert_eq!(reply.checksum, request.expected_checksum(), "{request:?}");
                     assert!(reply.duration_ns > 0, "{request:?}");
                     assert_eq!(reply.operation.is_some(), on_disk, "{request:?}");
                     assert_eq!(reply.backend.is_some(), kind == WorkloadKind::Sha256);
                 }
             }
         }
-        // What was written lies there, and only there.
+        // The data was written to the region and nowhere else.
         let found = std::fs::read(&path).unwrap();
         assert!(found[..1 << 20].iter().all(|byte| *byte == 0) && found[1 << 20..] == pseudo_random(bytes, 8));
     }
 
     #[test]
-    fn a_disk_that_is_too_short_or_not_there_is_an_error_that_names_it() {
+    fn missing_or_short_disk_is_an_error_with_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk");
         let disk = Some(DiskRequest { offset: 0, block: 4096, direct: false, random: false });
-        let request = WorkRequest { kind: WorkloadKind::DiskRead, bytes: 8192, rounds: 1, warmup: 0, seed: 1, disk };
-        for there in [false, true] {
-            if there {
+        let request =
+            WorkloadRequest { kind: WorkloadKind::DiskRead, bytes: 8192, rounds: 1, warmup: 0, seed: 1, disk };
+        for exists in [false, true] {
+            if exists {
                 std::fs::write(&path, [0; 4096]).unwrap();
             }
-            let error = run(&request, &options(path.clone())).unwrap_err().to_string();
+            let error = execute(&request, &options(path.clone())).unwrap_err().to_string();
             assert!(error.contains(&path.display().to_string()), "{error}");
         }
     }

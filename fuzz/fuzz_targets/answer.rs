@@ -1,7 +1,0 @@
-#![no_main]
-
-#[path = "../checks.rs"]
-#[expect(dead_code, reason = "a target makes one of the checks")]
-mod checks;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::answer(bytes));
