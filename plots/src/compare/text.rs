@@ -87,7 +87,7 @@ fn legend(comparisons: &[Comparison], settings: &Settings) -> String {
     format!(
         "{} over trials{within}; ratio B / A with its {} % interval, not adjusted for the number of rows{difference}; \
          {rule}",
-        settings.statistic.text(),
+        settings.statistic.label(),
         LEVEL * 100.0
     )
 }

@@ -97,7 +97,7 @@ fn hints_state_a_problem_and_a_remedy() {
     let run = Run::new(3, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
     let few = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
-    insta::assert_snapshot!("hints", hint::text(&few, "RUN", None, Room::ANY));
+    insta::assert_snapshot!("hints", hint::render(&few, "RUN", None, Room::ANY));
     // The values of the fixture grow from block to block, which is a drift if there are enough trials.
     let run = Run::new(12, Vec::new());
     let analysis = analyze(run.folder()).unwrap();

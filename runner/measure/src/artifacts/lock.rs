@@ -79,13 +79,8 @@ impl Lock {
                          all samples of a run must come from the same artefacts: start a new run"
                     ))),
                     None => bail!(
-<<<<<<< HEAD
-                        Code::ArtefactGone
-                            .says(format!("the {kind} `{name}` in {} does not exist any more", path.display()))
-=======
                         Code::ArtefactMissing
-                            .says(format!("the {kind} `{name}` of the run's {} is not there any more", path.display()))
->>>>>>> 5cb08bd (formats, agent: plain names and prose, error texts rewritten)
+                            .says(format!("the {kind} `{name}` in {} does not exist any more", path.display()))
                     ),
                 }
             }

@@ -74,13 +74,8 @@ impl Step {
         let drawn = move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
             // Some terminals start a new line when the last column is written.
             let columns = columns().saturating_sub(1);
-<<<<<<< HEAD
             // `to` is a string buffer: the write cannot fail.
-            let _ = write!(to, "{}", cut(&line(columns), columns));
-=======
-            // A line that cannot be written is a line that is not seen.
             let _ = write!(to, "{}", truncated(&line(columns), columns));
->>>>>>> 5cb08bd (formats, agent: plain names and prose, error texts rewritten)
         };
         let style = ProgressStyle::with_template("{line}").ok().map(|style| style.with_key("line", drawn));
         Self::new(text.into(), style)
