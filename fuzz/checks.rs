@@ -23,7 +23,7 @@ use microbench_measure::probe;
 use microbench_plots::import as imports;
 use microbench_plots::journal as journals;
 use microbench_study::manifest::{self, Catalog};
-use microbench_study::plan::{self, Choice};
+use microbench_study::plan::{self, Overrides};
 
 /// Studies with more trials are not expanded, to keep each input fast.
 const MAX_TRIALS: u64 = 2000;
@@ -62,7 +62,7 @@ pub(crate) fn manifest(bytes: &[u8]) {
     }
     let profiles = study.profiles.iter().map(|profile| Some(profile.name.as_str()));
     for profile in [None].into_iter().chain(profiles) {
-        let Ok(plan) = plan::expand(&study, Choice { profile, ..Choice::default() }) else { continue };
+        let Ok(plan) = plan::expand(&study, Overrides { profile, ..Overrides::default() }) else { continue };
         let mut text = Vec::new();
         plan::write_json(&plan, &mut text).expect("a plan is written");
         let read: Plan = serde_json::from_slice(&text).expect("a plan reads back");

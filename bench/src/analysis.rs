@@ -148,7 +148,7 @@ fn study() -> Result<Plan> {
     );
     let known = Catalog { kernels: vec!["k".into()], rootfs: vec!["r".into()], ..catalog::built_in()? };
     let study = manifest::parse("many.toml", &text, &known).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    Ok(plan::expand(&study, plan::Choice::default())?)
+    Ok(plan::expand(&study, plan::Overrides::default())?)
 }
 
 /// Reproducible pseudo-random numbers (SplitMix64; Steele et al., OOPSLA 2014).

@@ -108,7 +108,7 @@ pub(crate) fn expand(manifest: &Path) -> Result<f64> {
     let known = Catalog { kernels: vec!["microvm-6.1".into()], rootfs: vec!["openrc".into()], ..catalog::built_in()? };
     let begun = Instant::now();
     let study = manifest::load(manifest, &known).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    let plan = plan::expand(&study, plan::Choice::default())?;
+    let plan = plan::expand(&study, plan::Overrides::default())?;
     let seconds = begun.elapsed().as_secs_f64();
     ensure!(plan.trials.len() == plan.cells.len() && plan.cells.len().is_multiple_of(CELLS), "the plan is incomplete");
     Ok(seconds)

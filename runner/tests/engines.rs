@@ -131,7 +131,7 @@ fn firecracker_is_saved_and_restored_over_its_api() {
     insta::assert_snapshot!("firecracker-restored", shown(&rendered(&restore[..1]).unwrap()));
     let jailed = rendered(&restore[..2]).unwrap().snapshot.unwrap();
     assert!(jailed.load[0].body.contains("\"/snapshot.state\""), "{jailed:?}");
-    assert!(rendered(&restore).unwrap_err().to_string().contains("give it its API"));
+    assert!(rendered(&restore).unwrap_err().to_string().contains("enable the API"));
 }
 
 #[test]
@@ -162,9 +162,9 @@ fn a_custom_cpu_template_is_one_more_call_before_the_start() {
     context.files.insert("cpu_config".into(), setting_file("/study/no-avx512.json", template));
     assert_eq!(paths(&context)[1], ("/cpu-config".into(), template.into()));
     context.files.insert("cpu_config".into(), setting_file("/study/no-avx512.json", "no JSON"));
-    assert!(launch::render(&engine, &context).unwrap_err().to_string().contains("/cpu-config is no JSON"));
+    assert!(launch::render(&engine, &context).unwrap_err().to_string().contains("/cpu-config is not JSON"));
     context.files.insert("cpu_config".into(), setting_file("/study/a\"b.json", template));
-    assert!(launch::render(&engine, &context).unwrap_err().to_string().contains("move it"));
+    assert!(launch::render(&engine, &context).unwrap_err().to_string().contains("rename it"));
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_path_that_would_mean_more_than_a_path_is_refused() {
         for path in ["/a,file=/etc/shadow", "/a\", \"is_read_only\": false, \"x\": \"", "/a\\b", "/a\nb"] {
             let context = Context { disk: path.into(), ..context(&engine, &[]) };
             let error = launch::render(&engine, &context).unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains("move it"), "{error}");
+            assert!(error.contains(name) && error.contains("rename it"), "{error}");
         }
     }
 }

@@ -17,7 +17,7 @@ use microbench_study::manifest::{
     self, Catalog, Code, EngineSpec, MAX_BYTES, MAX_CELLS, MOST_KEPT, ManifestErrors, SettingSpec, Study,
 };
 use microbench_study::plan::view;
-use microbench_study::plan::{self, Choice};
+use microbench_study::plan::{self, Overrides};
 use proptest::prelude::*;
 
 fn text(value: &str) -> Level {
@@ -101,7 +101,7 @@ fn ids(study: &Study) -> Vec<&str> {
 }
 
 fn expand(study: &Study, seed: Option<u64>) -> Plan {
-    plan::expand(study, Choice { seed, ..Choice::default() }).unwrap()
+    plan::expand(study, Overrides { seed, ..Overrides::default() }).unwrap()
 }
 
 fn codes(errors: &ManifestErrors) -> BTreeSet<Code> {
@@ -217,16 +217,16 @@ fn an_old_key_is_refused_with_its_new_name() {
         (
             "give_up_after = 2\n",
             Code::UnknownKey,
-            "`give_up_after` in [matrix] is called `max_consecutive_failures` now",
+            "`give_up_after` in [matrix] was renamed to `max_consecutive_failures`",
         ),
-        ("steady_s = [0, 2]\n", Code::UnknownKey, "`steady_s` in [matrix] is called `hold_s` now"),
-        ("exclude = [{ work_deadline_s = 1 }]\n", Code::UnknownKey, "is called `workload_deadline_s` now"),
+        ("steady_s = [0, 2]\n", Code::UnknownKey, "`steady_s` in [matrix] was renamed to `hold_s`"),
+        ("exclude = [{ work_deadline_s = 1 }]\n", Code::UnknownKey, "was renamed to `workload_deadline_s`"),
         ("warmup = 1\n", Code::WrongType, "write `true` instead of 1 and `false` instead of 0"),
-        ("[profiles.p]\ntrials = 1\nonly = {}\n", Code::UnknownKey, "`only` in [profiles.p] is called `where` now"),
-        (old_only, Code::UnknownKey, "`only` in [figures.f] is called `where` now"),
-        (bars, Code::UnknownKey, "`of` in a bar is called `where` now"),
-        (old_work, Code::UnknownKey, "`work` in [metrics.w] is called `workload` now"),
-        (claim, Code::UnknownKey, "`variant` in a side of `value` stands in `where` now"),
+        ("[profiles.p]\ntrials = 1\nonly = {}\n", Code::UnknownKey, "`only` in [profiles.p] was renamed to `where`"),
+        (old_only, Code::UnknownKey, "`only` in [figures.f] was renamed to `where`"),
+        (bars, Code::UnknownKey, "`of` in a bar was renamed to `where`"),
+        (old_work, Code::UnknownKey, "`work` in [metrics.w] was renamed to `workload`"),
+        (claim, Code::UnknownKey, "`variant` in a side of `value` moved into `where`"),
     ] {
         let errors = parse(&study(&format!("trials = 1\n{more}"))).expect_err(more);
         assert_eq!(codes(&errors), BTreeSet::from([code]), "{more}: {errors}");
@@ -245,9 +245,9 @@ fn every_old_key_of_a_manifest_is_reported_at_once() {
     source.push_str("]\n[profiles.p]\ntrials = 1\nonly = { variant = \"fc\" }\n");
     let errors = parse(&source).unwrap_err();
     let said = errors.plain();
-    assert!(said.contains("`of` in a bar is called `where` now"), "{said}");
+    assert!(said.contains("`of` in a bar was renamed to `where`"), "{said}");
     assert!(said.contains("also on lines 21, 22, 23,") && said.contains(" and 49 more"), "{said}");
-    assert!(said.contains("`only` in [profiles.p] is called `where` now"), "{said}");
+    assert!(said.contains("`only` in [profiles.p] was renamed to `where`"), "{said}");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_selection_takes_lists_of_levels_everywhere() {
          [[claims]]\nname = \"c\"\ntext = \"T.\"\nexpect = \"> 1\"\nmetric = \"kernel_boot_time\"\n\
          where = { vcpus = [1, 2] }\nratio = [{ where = { concurrency = [1, 2] } }, { where = { concurrency = 4 } }]\n",
     );
-    let plan = plan::expand(&study, Choice { profile: Some("few"), ..Choice::default() }).unwrap();
+    let plan = plan::expand(&study, Overrides { profile: Some("few"), ..Overrides::default() }).unwrap();
     let ids: Vec<&str> = plan.cells.iter().map(|cell| &*cell.id).collect();
     assert_eq!(ids, ["fc/1/1", "fc/2/1", "qemu/1/1", "qemu/2/1"]);
     let plan = expand(&study, None);
@@ -304,8 +304,8 @@ fn colour_changes_the_look_and_nothing_else() {
 fn the_first_study_is_right_and_its_plan_is_as_shown() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/quick.toml");
     let study = manifest::load(&path, &catalog()).unwrap_or_else(|errors| panic!("{errors}"));
-    let view = view::render(&expand(&study, None), &study, false);
-    assert!(view.lines().all(|line| line.chars().count() <= 100), "{view}");
+    let view = view::render(&expand(&study, None), &study, false, view::DEFAULT_WIDTH);
+    assert!(view.lines().all(|line| line.chars().count() <= 80), "{view}");
     insta::assert_snapshot!("plan-quick", view);
 }
 
@@ -319,7 +319,7 @@ fn a_plan_names_what_is_excluded_and_the_line_that_says_so() {
     assert_eq!(ids(&study), ["fc/1", "fc/20", "qemu/1", "fc/40"]);
     let plan = expand(&study, None);
     assert_eq!((plan.excluded[0].cell.as_str(), plan.excluded[0].line), ("qemu/20", 19));
-    insta::assert_snapshot!("plan-excluded", view::render(&plan, &study, true));
+    insta::assert_snapshot!("plan-excluded", view::render(&plan, &study, true, view::DEFAULT_WIDTH));
 }
 
 #[test]
@@ -335,9 +335,11 @@ fn a_long_plan_fits_the_terminal_and_says_what_it_leaves_out() {
     .unwrap();
     let plan = expand(&study, None);
     for full in [false, true] {
-        let view = view::render(&plan, &study, full);
-        assert!(view.lines().all(|line| line.chars().count() <= 100), "{view}");
-        assert_eq!(view.contains("cells more"), !full);
+        for width in [80, 100, 120] {
+            let view = view::render(&plan, &study, full, width);
+            assert!(view.lines().all(|line| line.chars().count() <= width), "{width}:\n{view}");
+            assert_eq!(view.contains("more cells"), !full);
+        }
     }
 }
 
@@ -513,7 +515,7 @@ fn a_protocol_gives_defaults_that_the_manifest_overrides() {
 fn the_whole_study_is_planned_as_shown() {
     let study = whole();
     let plan = expand(&study, None);
-    insta::assert_snapshot!("plan-whole", view::render(&plan, &study, false));
+    insta::assert_snapshot!("plan-whole", view::render(&plan, &study, false, view::DEFAULT_WIDTH));
     insta::assert_json_snapshot!("plan-whole-parts", (&plan.figures, &plan.claims, &plan.reference, &plan.metrics));
     assert_eq!(read_back(&plan), plan);
 }
@@ -540,7 +542,7 @@ fn instrumented_trials_come_last_of_each_cell_of_one_vm() {
 #[test]
 fn a_profile_takes_its_cells_and_their_trials() {
     let study = whole();
-    let of = |profile| plan::expand(&study, Choice { profile: Some(profile), ..Choice::default() });
+    let of = |profile| plan::expand(&study, Overrides { profile: Some(profile), ..Overrides::default() });
     let short = of("short").unwrap();
     assert_eq!((short.profile.as_str(), short.cells.len()), ("short", 6));
     assert!(short.cells.iter().all(|cell| cell.trials == if cell.concurrency == 1 { 3 } else { 1 }));
@@ -553,7 +555,7 @@ fn a_profile_takes_its_cells_and_their_trials() {
     assert_eq!(expand(&study, None).profile, "full");
     assert_eq!(expand(&good("trials = 1\n"), None).profile, "");
     let error = of("shrot").unwrap_err().to_string();
-    assert_eq!(error, "the study has no profile `shrot`; those that it has are `full`, `short`, `one-engine`");
+    assert_eq!(error, "the study has no profile `shrot`; its profiles are `full`, `short`, `one-engine`");
 }
 
 #[test]
@@ -570,10 +572,10 @@ fn an_included_combination_is_not_excluded() {
 #[test]
 fn a_seed_or_a_number_of_trials_may_be_given_from_outside() {
     let study = good("trials = 10\n");
-    let plan = plan::expand(&study, Choice { seed: Some(99), trials: NonZeroU32::new(2), profile: None }).unwrap();
+    let plan = plan::expand(&study, Overrides { seed: Some(99), trials: NonZeroU32::new(2), profile: None }).unwrap();
     assert_eq!((plan.seed, plan.trials.len(), plan.cells[0].trials), (99, 4, 2));
     assert_ne!(plan::digest(&plan), plan::digest(&expand(&study, None)));
-    let error = plan::expand(&study, Choice { trials: Some(NonZeroU32::MAX), ..Choice::default() }).unwrap_err();
+    let error = plan::expand(&study, Overrides { trials: Some(NonZeroU32::MAX), ..Overrides::default() }).unwrap_err();
     assert_eq!(error.to_string(), "the plan would have 8589934590 trials; the limit is 1000000");
 }
 
@@ -586,7 +588,7 @@ fn a_plan_reads_back_from_its_json() {
 #[test]
 fn an_earlier_block_keeps_its_order_when_trials_are_added() {
     let study = good("concurrency = [1, 2, 3, 4, 5]\ntrials = 4\n");
-    let few = plan::expand(&study, Choice { trials: NonZeroU32::new(2), ..Choice::default() }).unwrap();
+    let few = plan::expand(&study, Overrides { trials: NonZeroU32::new(2), ..Overrides::default() }).unwrap();
     assert_eq!(few.trials[..], expand(&study, None).trials[..few.trials.len()]);
 }
 
@@ -658,14 +660,14 @@ proptest! {
     /// What a manifest may ask for, the agent does: the limits of both are the same.
     #[test]
     fn work_that_a_manifest_may_name_is_work_that_the_agent_takes(
-        kind in 0..manifest::works::WORKS.len(),
+        kind in 0..manifest::workloads::WORKLOADS.len(),
         bytes in prop_oneof![1_u64..200_000, (1_u64..300).prop_map(|mib| mib << 20)],
         rounds in prop_oneof![1_u32..100, 1_u32..1_100_000],
         warmup in 0_u32..1_100_000,
         block in prop_oneof![Just(4096_u64), 1_u64..2_000_000, (8_u32..22).prop_map(|power| 1 << power)],
     ) {
         use microbench_agent::workload::{DiskRequest, WorkloadRequest};
-        let spec = manifest::works::WORKS[kind];
+        let spec = manifest::workloads::WORKLOADS[kind];
         let on_disk = spec.on_disk();
         let block_key = if on_disk { format!(", block = {block}") } else { String::new() };
         let work = format!("kind = \"{}\", bytes = {bytes}, rounds = {rounds}, warmup = {warmup}{block_key}", spec.name());

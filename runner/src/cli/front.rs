@@ -19,9 +19,9 @@ use microbench_study::engine::description::Engine;
 use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::machine;
 use microbench_study::manifest::nearest::suggest;
-use microbench_study::manifest::template::{Starter, renamed};
+use microbench_study::manifest::template::{ManifestTemplate, copy_with_name};
 use microbench_study::manifest::{self, BUILT_IN, BuiltIn, schema};
-use microbench_study::plan::explain::{self, Asked, Explanation, Site};
+use microbench_study::plan::explain::{self, ExplainInputs, Explanation, Overridden};
 use serde::Deserialize;
 
 use super::arguments::{Cli, NewArguments, StudyArguments};
@@ -62,13 +62,13 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
         Some(from) => {
             let original = original(from, &project)?;
             files_of(&original, &folder)?;
-            renamed(&original.text, name, &schema)
+            copy_with_name(&original.text, name, &schema)
         }
         None => {
             let all: Vec<&Engine> = engines.values().collect();
             let kernel = known.kernels.iter().find(|name| name.starts_with("microvm")).or(known.kernels.first());
             let rootfs = known.rootfs.iter().find(|name| *name == "minimal").or(known.rootfs.first());
-            Starter {
+            ManifestTemplate {
                 name,
                 engines: chosen_engines(&arguments.engines, &all)?,
                 metrics: chosen_metrics(&arguments.metrics)?,
@@ -77,7 +77,7 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
                 schema: &schema,
                 file: &shown,
             }
-            .text()
+            .render()
         }
     };
     manifest::parse(&out.display().to_string(), &text, &known)?;
@@ -90,7 +90,7 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
     let mut said = format!("{shown}\n");
     let schema = folder.join(SCHEMA);
     if beside && !schema.exists() {
-        fs::write(&schema, schema::text(&catalog::built_in()?))
+        fs::write(&schema, schema::to_text(&catalog::built_in()?))
             .with_context(|| format!("cannot write {}", schema.display()))?;
         let schema = schema.strip_prefix(&here).unwrap_or(&schema).display();
         said.push_str(&format!("{schema}   (the JSON Schema, for editors)\n"));
@@ -170,7 +170,7 @@ fn chosen_engines<'a>(names: &[String], all: &[&'a Engine]) -> anyhow::Result<Ve
         let mut chosen = Vec::new();
         for engine in all.iter().filter(|engine| !engine.guest.shares_kernel()) {
             let defaults = engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone()));
-            if machine::needs(engine, &defaults.collect())?.is_none() {
+            if machine::needed_option(engine, &defaults.collect())?.is_none() {
                 chosen.push(*engine);
             }
         }
@@ -211,26 +211,26 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
 pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> anyhow::Result<ExitCode> {
     let manifest = study.manifest.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     let Loaded { study: read, plan, engines, project, folder } = load(study)?;
-    let explanation = match explain::find(&plan, &read, cell, &manifest)? {
+    let explanation = match explain::find_cell(&plan, &read, cell, &manifest)? {
         Err(not_run) => Explanation::NotRun(not_run),
         Ok(cell) => {
             let engine = engines.iter().find(|engine| engine.name == cell.engine);
             let engine = engine.with_context(|| format!("the study has no engine `{}`", cell.engine))?;
-            let rootfs = GuestSettings::of(cell)?.rootfs;
+            let rootfs = GuestSettings::from_cell(cell)?.rootfs;
             let image::Rootfs { init, agent, .. } = image::describe(&project.rootfs(), &rootfs)?;
             let files = setting_files(engine, &cell.settings, |_, value| {
                 let path = folder.join(value);
                 Ok(SettingFile { path: path.display().to_string(), text: read_text(&path)? })
             })?;
-            let site = Site { manifest, init, agent, files };
-            let asked = Asked { trials: study.trials.is_some(), profile: study.profile.as_deref() };
-            Explanation::Runs(Box::new(explain::explain(&plan, &read, engine, cell, &site, asked)?))
+            let inputs = ExplainInputs { manifest, init, agent, files };
+            let overridden = Overridden { trials: study.trials.is_some(), profile: study.profile.as_deref() };
+            Explanation::Runs(Box::new(explain::explain(&plan, &read, engine, cell, &inputs, overridden)?))
         }
     };
     if json {
         outln!("{}", serde_json::to_string_pretty(&explanation)?)?;
     } else {
-        out!("{}", explanation.text())?;
+        out!("{}", explanation.render())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use microbench_formats::record::Record;
 use microbench_measure::artifacts::project::{read_text, read_toml};
 use microbench_measure::{errln, outln};
 use microbench_plots::import as imports;
-use microbench_study::manifest::mapping::check;
+use microbench_study::manifest::mapping::check_keys;
 use serde::Serialize;
 
 use super::arguments::StudyArguments;
@@ -38,7 +38,7 @@ pub(super) fn import(
     let text = std::fs::read_to_string(table).with_context(|| format!("cannot read {}", table.display()))?;
     let mapping = match mapping {
         Some(path) => {
-            check(&path.display().to_string(), &read_text(path)?)?;
+            check_keys(&path.display().to_string(), &read_text(path)?)?;
             read_toml(path)?
         }
         None => imports::Mapping::default(),

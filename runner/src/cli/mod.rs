@@ -208,7 +208,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         }
         Action::Artifacts { study, emulated, json } => artifacts::artifacts(&study, emulated, json),
         Action::Schema => {
-            out!("{}", manifest::schema::text(&catalog::built_in()?))?;
+            out!("{}", manifest::schema::to_text(&catalog::built_in()?))?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Explain { codes, json } => front::explain_codes(&codes, json),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use microbench::run::parts;
 use microbench_measure::out;
 use microbench_measure::terminal::output;
+use microbench_measure::terminal::screen::Stream;
 use microbench_study::plan::{self as plans, view};
 
 use super::arguments::StudyArguments;
@@ -17,13 +18,20 @@ pub(super) fn plan(study: &StudyArguments, json: bool, full: bool, shards: Optio
     if json {
         output::write_with(|out| plans::write_json(&loaded.plan, out))?;
     } else {
-        out!("{}", view::render(&loaded.plan, &loaded.study, full))?;
-        out!("{}", view::without_kernel(&loaded.engines))?;
+        let width = width();
+        out!("{}", view::render(&loaded.plan, &loaded.study, full, width))?;
+        out!("{}", view::without_kernel(&loaded.engines, width))?;
         let cells = parts::not_applicable(&loaded.plan, &loaded.engines, &loaded.project)?;
-        out!("{}", view::not_applicable(&cells))?;
+        out!("{}", view::not_applicable(&cells, width))?;
         if let Some(of) = shards {
-            out!("\n{}", view::shards(&loaded.plan, of))?;
+            out!("\n{}", view::shards(&loaded.plan, of, width))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Columns of the terminal. Without one: the variable `COLUMNS`, else [`view::DEFAULT_WIDTH`].
+fn width() -> usize {
+    let variable = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
+    Stream::Out.columns().or_else(variable).unwrap_or(view::DEFAULT_WIDTH)
 }

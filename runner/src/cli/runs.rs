@@ -27,7 +27,7 @@ use microbench_measure::{err, errln, outln};
 use microbench_study::engine::description::Engine;
 use microbench_study::manifest;
 use microbench_study::manifest::Study;
-use microbench_study::plan::Choice;
+use microbench_study::plan::Overrides;
 use microbench_study::plan::{self, view};
 use serde::Serialize;
 use tracing::{debug, info};
@@ -53,7 +53,7 @@ pub(super) fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
     let engines = catalog::engines(path)?;
     let study = manifest::load(path, &catalog::catalog(&engines, &project))?;
     let (seed, trials, profile) = (arguments.seed, arguments.trials, arguments.profile.as_deref());
-    let plan = plan::expand(&study, Choice { seed, trials, profile })?;
+    let plan = plan::expand(&study, Overrides { seed, trials, profile })?;
     let used = |engine: &Engine| plan.cells.iter().any(|cell| cell.engine == engine.name);
     let engines = engines.into_values().filter(used).collect();
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -107,7 +107,8 @@ pub(super) fn prepare(
 ) -> anyhow::Result<Directory> {
     let Place { out, shard } = place;
     let lock = provide(plan, &engines, project, folder, host)?;
-    err!("{}", view::not_applicable(&parts::not_applicable(plan, &engines, project)?));
+    let width = screen::Stream::Err.columns().unwrap_or(view::DEFAULT_WIDTH);
+    err!("{}", view::not_applicable(&parts::not_applicable(plan, &engines, project)?, width));
     let engines = &Engines { engines };
     let begun = Begun { plan, manifest: &study.source, engines, lock: Some(&lock), shard };
     let run = Directory::create(project.root(), out, begun)?;

@@ -8,7 +8,7 @@ use microbench_measure::artifacts::agent;
 use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::selftest::workload::{WorkloadResult, measure};
 use microbench_measure::{out, outln};
-use microbench_study::manifest::works::WorkSpec;
+use microbench_study::manifest::workloads::WorkloadSpec;
 
 /// Has the guest agent do every kind of work in `folder`, and prints what it came to.
 pub(super) fn print(folder: &Path) -> anyhow::Result<ExitCode> {
@@ -30,7 +30,8 @@ fn table(rows: &[WorkloadResult]) -> String {
     );
     for WorkloadResult { workload, values } in rows {
         let Workload { bytes, rounds, .. } = workload;
-        let head = format!("{:12} {:22} {bytes:>9} {rounds:>7}", WorkSpec::of(workload.kind).name(), how(workload));
+        let head =
+            format!("{:12} {:22} {bytes:>9} {rounds:>7}", WorkloadSpec::for_kind(workload.kind).name(), how(workload));
         let values = match values {
             Ok(values) => values,
             Err(reason) => {

@@ -187,7 +187,7 @@ fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<St
         let message = || format!("`--constraint {constraint:?}` holds what no feature of a node has");
         ensure!(!constraint.is_empty() && constraint.chars().all(good), Code::BadValue.says(message()));
     }
-    let written = Data::of(context).and_then(|data| template::render(include_str!("batch.sh"), &data));
+    let written = Data::new(context).and_then(|data| template::render(include_str!("batch.sh"), &data));
     written.context("the template of the batch script is wrong")
 }
 

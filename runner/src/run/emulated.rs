@@ -292,7 +292,7 @@ fn snapshots_mib(plan: &Plan, parts: &BTreeMap<String, Parts>) -> anyhow::Result
     let mut machines: BTreeMap<String, u64> = BTreeMap::new();
     for cell in &plan.cells {
         let parts = parts.get(cell.id.as_str()).with_context(|| format!("no cell {}", cell.id))?;
-        if launch::restores(&parts.engine, &cell.settings)? {
+        if launch::restores_from_snapshot(&parts.engine, &cell.settings)? {
             let memory = u64::from(cell.concurrency) * parts.guest.memory_mib;
             let most = machines.entry(cell.configuration_key()).or_default();
             *most = memory.max(*most);

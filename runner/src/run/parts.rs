@@ -61,7 +61,7 @@ pub fn provide(
     let mut lock = Lock::default();
     let (mut kernels, mut images) = (BTreeSet::new(), BTreeSet::new());
     for cell in &plan.cells {
-        let guest = GuestSettings::of(cell)?;
+        let guest = GuestSettings::from_cell(cell)?;
         kernels.extend(Some(guest.kernel).filter(|_| !shares_kernel(cell)));
         images.insert(guest.rootfs);
     }
@@ -124,7 +124,7 @@ pub fn provide(
 pub fn images_made(plan: &Plan, project: &Project, cache: &Cache) -> anyhow::Result<bool> {
     // Without an agent an image cannot be told from one with another agent.
     let Ok(agent) = agent::provide(cache) else { return Ok(false) };
-    let rootfs = |cell| GuestSettings::of(cell).map(|guest| guest.rootfs);
+    let rootfs = |cell| GuestSettings::from_cell(cell).map(|guest| guest.rootfs);
     let names = plan.cells.iter().map(rootfs).collect::<Result<BTreeSet<_>, _>>()?;
     names.iter().try_fold(true, |all, name| Ok(all && image::is_cached(&project.rootfs(), name, &agent, cache)?))
 }
@@ -185,7 +185,7 @@ fn unfit(
         return Ok(Some(format!("these settings: {reason}")));
     }
     let name = &guest.kernel;
-    if let Some(option) = machine::needs(engine, &cell.settings)?
+    if let Some(option) = machine::needed_option(engine, &cell.settings)?
         && kernel::is_built_without(&project.kernels(), name, &option)?
     {
         return Ok(Some(format!("this kernel: the machine needs one with {option}, which kernels/{name} has not")));
@@ -204,7 +204,7 @@ pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> any
     // for one cell holds for the others that are alike, of which there may be a million.
     let asked = |engine: &Engine| -> Vec<String> {
         let axes = plan.axes.iter().map(|axis| &axis.name);
-        axes.filter(|axis| *axis == "kernel" || machine::asks(engine, axis)).cloned().collect()
+        axes.filter(|axis| *axis == "kernel" || machine::depends_on(engine, axis)).cloned().collect()
     };
     let asked: BTreeMap<&str, Vec<String>> =
         engines.iter().map(|engine| (engine.name.as_str(), asked(engine))).collect();
@@ -220,7 +220,7 @@ pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> any
             Some(reason) => reason,
             None => {
                 let absent = missing(&engine.program)?.is_some();
-                known.entry(kind).or_insert(unfit(cell, engine, &GuestSettings::of(cell)?, absent, project)?)
+                known.entry(kind).or_insert(unfit(cell, engine, &GuestSettings::from_cell(cell)?, absent, project)?)
             }
         };
         cells.extend(reason.as_ref().map(|reason| (cell.id.to_string(), reason.clone())));
@@ -246,7 +246,7 @@ pub fn by_cell(
                 .iter()
                 .find(|engine| engine.name == cell.engine)
                 .with_context(|| format!("the run has no engine `{}`", cell.engine))?;
-            let guest = GuestSettings::of(cell)?;
+            let guest = GuestSettings::from_cell(cell)?;
             let image::Rootfs { init, agent, .. } = match described.get(&guest.rootfs) {
                 Some(known) => known.clone(),
                 None => {

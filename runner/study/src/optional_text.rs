@@ -1,11 +1,11 @@
-//! Texts of descriptions that may be absent: an empty one counts as absent, because earlier descriptions say "none" so.
+//! Optional texts of descriptions. An empty text counts as absent, as in descriptions of earlier versions.
 
 use serde::{Deserialize, Deserializer};
 
-/// For `#[serde(deserialize_with)]`: the text; `None` for an empty one.
+/// Function for `#[serde(deserialize_with)]`: `None` for an empty text.
 ///
 /// # Errors
-/// Those of the deserializer.
+/// The errors of the deserializer.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
 }

@@ -18,7 +18,8 @@ pub(crate) fn everywhere() -> String {
     let [_, x, y, _] = own.octets();
     let host = Ipv4Addr::new(10, x, y, 1);
     let mac = neighbour_mac(host);
-    let others: Vec<Addresses> = (0..GUESTS).map(Addresses::of).filter(|addresses| addresses.guest != own).collect();
+    let others: Vec<Addresses> =
+        (0..GUESTS).map(Addresses::for_vm).filter(|addresses| addresses.guest != own).collect();
     let mut targets: Vec<(Ipv4Addr, u16)> = (1..=u16::MAX).map(|port| (host, port)).collect();
     let mut neighbours = Vec::new();
     for addresses in &others {
@@ -51,7 +52,7 @@ fn own_address() -> Ipv4Addr {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
     // The address that a datagram to the whole network would carry.
     (0..GUESTS)
-        .map(Addresses::of)
+        .map(Addresses::for_vm)
         .find(|addresses| {
             socket.connect((addresses.host, 9)).is_ok()
                 && socket.local_addr().is_ok_and(|address| address.ip() == addresses.guest)

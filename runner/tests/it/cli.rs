@@ -86,7 +86,7 @@ fn the_papers_study_is_planned_as_shown() {
     insta::assert_snapshot!(text(&short.stdout));
     let full = text(&bench.run(&["plan", &study, "--profile", "full"]).stdout);
     assert_eq!(full, text(&bench.run(&["plan", &study]).stdout));
-    assert!(full.contains("qemu-host/20         QEMU host CPU                  qemu-microvm           20"), "{full}");
+    assert!(full.contains("qemu-host/20         QEMU host     qemu-microvm      20"), "{full}");
     // A protocol is a line of the manifest: the rest of the study stays.
     for protocol in ["as-written", "as-coded"] {
         let manifest = fs::read_to_string(&study).unwrap();

@@ -129,13 +129,13 @@ fn a_guest_without_a_kernel_has_a_network_of_its_own_and_is_held_as_others_are()
 }
 
 #[test]
-fn settings_that_a_container_does_not_heed_are_told() {
+fn explain_lists_settings_that_do_not_apply_to_a_container() {
     require!(agent().map(drop), program("crun", "crun"));
     let bench = bench(&["crun"], "trials = 1", "");
     let output = bench.run(&["plan", "study.toml", "--explain", "crun/1"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let said = text(&output.stdout);
-    assert!(said.contains("has no kernel of its own, so that these settings are not applied"), "{said}");
+    assert!(said.contains("has no kernel of its own, so these settings are not applied"), "{said}");
     let line =
         said.lines().find(|line| line.contains("memory_mib") && line.contains("vcpus")).expect("a line of settings");
     assert!(line.contains("kernel") && !line.contains("rootfs") && !line.contains("probe"), "{line}");

@@ -24,8 +24,11 @@ fn with_an_absent_engine() -> Bench {
 fn a_variant_whose_program_is_not_installed_does_not_stop_the_others() {
     require!(trials());
     let bench = with_an_absent_engine();
-    let words =
-        ["not applicable here", "absent/1: Absent (the engine's program `no-such-vmm`: not installed", "on PATH"];
+    let words = [
+        "not applicable on this host",
+        "absent/1: Absent (the engine's program `no-such-vmm`: not installed",
+        "on PATH",
+    ];
     let plan = bench.run(&["plan", "study.toml"]);
     assert!(plan.status.success());
     let run = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);

@@ -160,7 +160,7 @@ fn a_cell_is_explained_by_the_lines_that_set_its_values() {
     let (code, said) = refused(&bench, &["plan", "study.toml", "--explain", "ok/3/25"]);
     assert!(code == Some(2) && said.contains("did you mean `ok/3/256`?"), "{said}");
     let few = ok(&bench, &["plan", "study.toml", "--explain", "ok/3/256", "--profile", "few"]);
-    assert!(few.contains("the profile `few` leaves it out") && few.contains("[profiles.few]"), "{few}");
+    assert!(few.contains("the profile `few` does not include it") && few.contains("[profiles.few]"), "{few}");
     let few = ok(&bench, &["plan", "study.toml", "--explain", "ok/1/256", "--profile", "few"]);
     assert!(few.lines().any(|line| line.starts_with("  trials") && line.contains("[profiles.few]")), "{few}");
     let asked = ok(&bench, &["plan", "study.toml", "--explain", "ok/1/128", "--trials", "9"]);

@@ -66,7 +66,7 @@ fn old_keys_of_a_mapping_are_refused_at_once_with_their_new_names() {
     assert_eq!(refused.status.code(), Some(2));
     let said = text(&refused.stderr);
     for (old, new) in [("only", "where"), ("except", "where_not"), ("row", "where")] {
-        assert!(said.contains(&format!("`{old}` in ")) && said.contains(&format!("is called `{new}` now")), "{said}");
+        assert!(said.contains(&format!("`{old}` in ")) && said.contains(&format!("was renamed to `{new}`")), "{said}");
     }
     assert!(said.contains("MB0102") && !bench.path("run").exists(), "{said}");
     bench.file("new.toml", "where = { kind = [\"a\", \"b\"] }\nwhere_not = { kind = \"b\" }\n");

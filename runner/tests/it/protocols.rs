@@ -148,7 +148,7 @@ fn a_profile_decides_how_often_each_cell_is_run() {
     change(&bench, "[metrics]", "[profiles.short]\ntrials = { 1 = 2 }\nwhere = { concurrency = 1 }\n[metrics]");
     let unknown = bench.run(&["plan", "study.toml", "--profile", "shrot"]);
     assert_eq!(unknown.status.code(), Some(2));
-    assert!(text(&unknown.stderr).contains("those that it has are `full`, `short`"), "{}", text(&unknown.stderr));
+    assert!(text(&unknown.stderr).contains("its profiles are `full`, `short`"), "{}", text(&unknown.stderr));
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run", "--profile", "short"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(bench.counted().len(), 2);

@@ -64,8 +64,8 @@ fn a_plan_says_who_does_what_and_what_cannot_be_divided() {
     insta::assert_snapshot!(shown.split_once("\nshards: ").expect("shards are shown").1);
     let uneven = text(&bench.run(&["plan", "study.toml", "--trials", "2", "--shards", "2"]).stdout);
     assert!(!uneven.contains("fewer trials than shards"), "{uneven}");
-    refused(&bench, &["plan", "study.toml", "--shards", "6"], "MB6009", 2, "it has 5 blocks, which stay whole");
-    refused(&bench, &["run", "study.toml", "--shard", "1/6", "--host", "fake"], "MB6009", 2, "5 shards at most");
+    refused(&bench, &["plan", "study.toml", "--shards", "6"], "MB6009", 2, "it has 5 blocks");
+    refused(&bench, &["run", "study.toml", "--shard", "1/6", "--host", "fake"], "MB6009", 2, "use at most 5 shards");
     for wrong in ["0/2", "3/2", "1", "1/0", "a/b"] {
         let output = bench.run(&["run", "study.toml", "--shard", wrong]);
         assert_eq!(output.status.code(), Some(2), "{wrong}");
@@ -73,7 +73,7 @@ fn a_plan_says_who_does_what_and_what_cannot_be_divided() {
     }
     let rule = "precision = { metric = \"webservice_startup_time\", relative = 0.5, n_min = 6, n_max = 12, every = 6 }";
     bench.study(&["ok"], &format!("concurrency = [1]\n{rule}"), "");
-    refused(&bench, &["plan", "study.toml", "--shards", "2"], "MB6009", 2, "its stopping rule looks at all blocks");
+    refused(&bench, &["plan", "study.toml", "--shards", "2"], "MB6009", 2, "its stopping rule checks all blocks");
     assert!(bench.run(&["plan", "study.toml", "--shards", "2", "--trials", "6"]).status.success());
     assert!(!bench.path("runs").exists(), "what is refused leaves nothing");
 }

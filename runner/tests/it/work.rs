@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use microbench_formats::record::FailureReason;
-use microbench_study::manifest::works::WORKS;
+use microbench_study::manifest::workloads::WORKLOADS;
 use microbench_testing::require;
 
 use crate::support::{Bench, agent, text, trials};
@@ -152,7 +152,7 @@ fn the_agent_as_a_plain_process_does_every_kind() {
         .expect("the program starts");
     let table = text(&output.stdout);
     assert!(output.status.success(), "{table}{}", text(&output.stderr));
-    for work in WORKS {
+    for work in WORKLOADS {
         let mut rows = table.lines().filter(|line| line.split_whitespace().next() == Some(work.name())).peekable();
         assert!(rows.peek().is_some(), "{}: {table}", work.name());
         assert!(rows.all(|row| row.ends_with("  yes")), "{table}");

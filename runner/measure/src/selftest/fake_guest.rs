@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn mac_address_round_trips() {
-        let addresses = Addresses::of(7);
+        let addresses = Addresses::for_vm(7);
         assert_eq!(parse_mac(&addresses.mac_text()), Some(addresses.mac));
         assert_eq!((parse_mac("06:00"), parse_mac("xx:00:00:00:00:00")), (None, None));
     }

@@ -37,7 +37,7 @@ pub fn measure(vms: u32, image: &Path, folder: &Path) -> anyhow::Result<HostReso
         Isolation::of(vm).chown_to_vmm(disk.path())?;
     }
     let cloned = Instant::now();
-    let link = |vm| Ok(Link::Tap(Tap::create(vm, &Addresses::of(vm), true, Isolation::of(vm).owner())?));
+    let link = |vm| Ok(Link::Tap(Tap::create(vm, &Addresses::for_vm(vm), true, Isolation::of(vm).owner())?));
     let links = (0..vms).map(link).collect::<anyhow::Result<Vec<_>>>()?;
     let created = Instant::now();
     let names: Vec<String> = links.iter().map(|link| link.name().to_owned()).collect();

@@ -125,7 +125,7 @@ struct PreparedGuest {
 
 impl PreparedGuest {
     fn prepare(lane: u32) -> anyhow::Result<Self> {
-        let addresses = Addresses::of(lane);
+        let addresses = Addresses::for_vm(lane);
         let tap = Tap::create(lane, &addresses, true, nix::unistd::geteuid().as_raw())?;
         let ready_socket = ReadySocket::bind(tap.name()).context("cannot receive ready datagrams")?;
         let process = FakeGuest::start(tap.name(), &addresses, NONCE)?;

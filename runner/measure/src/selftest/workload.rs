@@ -128,14 +128,14 @@ impl Drop for AgentProcess {
 
 #[cfg(test)]
 mod tests {
-    use microbench_study::manifest::works::WORKS;
+    use microbench_study::manifest::workloads::WORKLOADS;
 
     use super::*;
 
     #[test]
     fn every_kind_is_tested() {
         let tested = workloads();
-        for work in WORKS {
+        for work in WORKLOADS {
             assert!(tested.iter().any(|tested| tested.kind == work.kind), "{} is not tested", work.name());
         }
     }

@@ -66,7 +66,7 @@ impl VmBuilder<'_> {
                 Ok(SettingFile { path: path(file), text })
             })?,
         };
-        Context::of(&parts.engine, cell, &parts.guest, assigned)
+        Context::new(&parts.engine, cell, &parts.guest, assigned)
     }
 
     /// Places the kernel and the disk in the folder that becomes the VMM's root.

@@ -47,7 +47,7 @@ impl<'a> VmBuilder<'a> {
             .mode(0o700)
             .create(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        let (isolation, addresses) = (Isolation::of(spec.vm), Addresses::of(spec.vm));
+        let (isolation, addresses) = (Isolation::of(spec.vm), Addresses::for_vm(spec.vm));
         let records = Vec::with_capacity(96);
         Ok(Self { spec, start_mode, nonce, folder, isolation, addresses, records, mounts: Vec::new() })
     }

@@ -57,7 +57,7 @@ pub(super) struct SnapshotSlot {
 impl SnapshotSlot {
     /// Returns the slot of VM `vm` of `cell`; `None` if the cell's guests boot.
     pub(super) fn of(vm: u32, cell: &Cell, parts: &Parts, scratch: &Path) -> anyhow::Result<Option<Self>> {
-        if !launch::restores(&parts.engine, &cell.settings)? {
+        if !launch::restores_from_snapshot(&parts.engine, &cell.settings)? {
             return Ok(None);
         }
         let digest: String =

@@ -9,9 +9,6 @@ use microbench_study::manifest::{DefaultLevel, GUEST, GuestSetting, Kind};
 
 use super::page::{cell, code, table};
 
-/// Words of a key beyond which only their number is said.
-const MOST_WORDS: usize = 12;
-
 /// A section of the page: the keys of one table, and of the tables below it.
 struct Section<'a> {
     title: String,
@@ -23,8 +20,9 @@ struct Section<'a> {
 /// The page.
 pub(super) fn page() -> String {
     let mut text = String::from(
-        "A study is one TOML file. Unknown keys are errors; all errors are told at once, each with its line and the nearest valid name.\n\
-         `microbench plan STUDY` shows what a manifest comes to.\n",
+        "A study is one TOML file. Unknown keys are errors. All errors are reported at once, each with its line and the nearest valid name.\n\
+         Two kinds of errors hide others: a TOML syntax error, and an error in the matrix or a variant, which hides errors of cells.\n\
+         `microbench plan STUDY` prints the plan of a manifest.\n",
     );
     for key in MANIFEST {
         sections(key, format!("`[{}]`", key.name), &mut text);
@@ -150,6 +148,7 @@ fn keys(keys: &[Key], rest: Rest) -> String {
     if !rows.is_empty() {
         text = table(["key", "type", "needed", "without it", "is"], &rows);
     }
+    keys.iter().for_each(|key| text.push_str(&values(key)));
     let more = match rest {
         Rest::Nothing => return text,
         Rest::Guest => "[Settings of every guest](#settings-of-every-guest), each once.",
@@ -172,6 +171,17 @@ fn keys(keys: &[Key], rest: Rest) -> String {
     text + more + "\n"
 }
 
+/// The values of a key with their meanings; empty for a key whose values are not described.
+fn values(key: &Key) -> String {
+    let Shape::Choice(choices) = key.shape else { return String::new() };
+    let choices = choices();
+    if choices.iter().all(|choice| choice.doc.is_empty()) {
+        return String::new();
+    }
+    let rows: Vec<[String; 2]> = choices.iter().map(|choice| [code(&choice.name), cell(&choice.doc)]).collect();
+    format!("\nValues of `{}`:\n\n{}", key.name, table(["value", "is"], &rows))
+}
+
 fn shape(shape: Shape) -> String {
     match shape {
         Shape::Line => "text".into(),
@@ -181,13 +191,11 @@ fn shape(shape: Shape) -> String {
         Shape::Int(least, most) => format!("integer, {least} to {most}"),
         Shape::Number => "number".into(),
         Shape::Share => "number above 0 and below 1".into(),
-        Shape::Truth => "truth value".into(),
-        Shape::Word(words) => {
-            let names: Vec<String> = words().iter().map(|word| code(&word.name)).collect();
-            if names.len() > MOST_WORDS { "an [event](events.md)".into() } else { names.join(" or ") }
-        }
+        Shape::Boolean => "boolean".into(),
+        Shape::Choice(choices) => choices().iter().map(|choice| code(&choice.name)).collect::<Vec<_>>().join(" or "),
+        Shape::Event => "an [event](events.md)".into(),
         Shape::Reading => "a [reading](readings.md)".into(),
-        Shape::Scalar => "text, number or truth value".into(),
+        Shape::Scalar => "text, number or boolean".into(),
         Shape::Size => "size in bytes".into(),
         Shape::Trials => "integer, or a table of integers by concurrency".into(),
         Shape::List(Shape::Table(..), _) => "list of tables".into(),
@@ -211,9 +219,9 @@ fn setting(setting: &GuestSetting) -> [String; 4] {
         Kind::Kernel => "a folder of kernels/".to_owned(),
         Kind::Rootfs => "a folder of rootfs/".to_owned(),
         Kind::Int(least, most) => format!("integer, {least} to {most}"),
-        Kind::Word(words) => words.iter().map(|word| code(word)).collect::<Vec<_>>().join(" or "),
+        Kind::Choice(names) => names.iter().map(|name| code(name)).collect::<Vec<_>>().join(" or "),
         Kind::Line(most) => format!("text of at most {most} bytes"),
-        Kind::Bool => "truth value".to_owned(),
+        Kind::Bool => "boolean".to_owned(),
     };
     let default = match setting.default.map(|default: DefaultLevel| Level::from(default)) {
         None => "must be given".to_owned(),

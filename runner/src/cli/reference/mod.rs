@@ -24,7 +24,7 @@ use microbench_study::engine::context::Context;
 use microbench_study::engine::description::Engine;
 use microbench_study::manifest::BUILT_IN;
 use microbench_study::manifest::protocol::PRESETS;
-use microbench_study::manifest::works::{WORKS, WorkSpec};
+use microbench_study::manifest::workloads::{WORKLOADS, WorkloadSpec};
 
 use self::page::{cell, code, table};
 use super::arguments::Cli;
@@ -169,12 +169,12 @@ fn metrics() -> String {
         }
     }
     let words = |words: &[&str]| words.iter().map(|word| code(word)).collect::<Vec<_>>().join(", ");
-    let row = |work: &WorkSpec| {
+    let row = |work: &WorkloadSpec| {
         let values: Vec<&str> = work.all_values().collect();
         let doc = cell(&format!("{} so many bytes", work.doc));
-        [code(work.name()), doc, work.sizes(), words(work.keys), words(&values), work.clock.to_owned()]
+        [code(work.name()), doc, work.size_limits(), words(work.keys), words(&values), work.clock.to_owned()]
     };
-    let rows: Vec<[String; 6]> = WORKS.iter().map(row).collect();
+    let rows: Vec<[String; 6]> = WORKLOADS.iter().map(row).collect();
     let _ = write!(
         text,
         "\n## Kinds of work\n\nA metric of work is one of its values: the `value` that its table names, else `duration`. The others are \

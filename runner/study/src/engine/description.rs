@@ -14,7 +14,7 @@ use toml::de::DeTable;
 
 use crate::optional_text;
 
-/// The descriptions that the program carries, with their files.
+/// The built-in descriptions with their paths in the repository.
 const BUILT_IN: [(&str, &str); 10] = [
     ("runner/study/engines/cloud-hypervisor.toml", include_str!("../../engines/cloud-hypervisor.toml")),
     ("runner/study/engines/crosvm.toml", include_str!("../../engines/crosvm.toml")),
@@ -28,86 +28,96 @@ const BUILT_IN: [(&str, &str); 10] = [
     ("runner/study/engines/runc.toml", include_str!("../../engines/runc.toml")),
 ];
 
-/// One engine.
+/// The description of an engine.
+///
+/// ```
+/// use microbench_study::engine::description::load;
+///
+/// let engines = load(&[])?;
+/// assert_eq!(engines["qemu-microvm"].program, "qemu");
+/// assert!(engines["firecracker"].snapshot.is_some());
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Engine {
-    /// What a variant's `engine` names.
+    /// Name, as in a variant's `engine`.
     pub name: String,
-    /// For tables.
+    /// Name in tables.
     pub title: String,
-    /// What `{{program}}` stands for: a program that runner/measure/programs/ describes, one on PATH, or a path.
+    /// The program `{{program}}`: one that runner/measure/programs/ describes, one on PATH, or a path.
     pub program: String,
-    /// True when it runs KVM guests: then a host without working KVM needs the emulated one.
+    /// True for KVM guests, which need an emulated host if KVM does not work on this host.
     pub needs_kvm: bool,
-    /// What runs the guest's agent.
+    /// Kind of its guests.
     #[serde(default)]
     pub guest: GuestKind,
-    /// Settings of its own that variants and axes may give.
+    /// Settings of the engine, for variants and axes.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
-    /// How it is started.
+    /// Command that starts it.
     pub command: Command,
-    /// The program that puts it into a root folder of its own, where a setting asks for that.
+    /// Jailer: a program that starts it in its own root folder, if a setting enables it.
     #[serde(default)]
     pub jail: Option<Jail>,
-    /// What its machine needs of the guest's kernel command line; only a guest with a kernel of its own has one.
+    /// Parameters of the guest kernel's command line. Only for guests with their own kernel.
     #[serde(default)]
     pub kernel: Kernel,
-    /// Files to write into the VM's folder before the start.
+    /// Files that are written into the VM's folder before the start.
     #[serde(default)]
     pub files: Vec<File>,
-    /// Calls to make once it runs; without, the guest boots as the process starts.
+    /// API calls after the start. Without them, the guest boots when the process starts.
     pub api: Option<Api>,
-    /// How its VMs are restored from a snapshot, where a setting asks for that.
+    /// Restoring VMs from a snapshot, if a setting enables it.
     #[serde(default)]
     pub snapshot: Option<Snapshot>,
-    /// How its version is read.
+    /// Command that prints its version.
     pub version: Version,
-    /// How it says that a host cannot run a configuration.
+    /// Messages by which it reports that a host cannot run a configuration.
     #[serde(default)]
     pub not_applicable: NotApplicable,
-    /// Combinations of settings that it does not have: their cells are not applicable.
+    /// Unsupported combinations of settings: their cells are not applicable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refuses: Vec<Refusal>,
-    /// A short name for keys of variants, else its own name. `microbench new` takes it.
+    /// Short name for keys of variants in `microbench new`; without it, the name.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub short: Option<String>,
-    /// The file that describes it, for messages; `None` when it was not read from one.
+    /// Path of the description, for messages; `None` for one that was not read from a file.
     #[serde(skip)]
     pub file: Option<String>,
 }
 
 impl Engine {
-    /// Its settings of kind `file`, each with the value by which `settings` name a file; `None` where they name none.
+    /// The settings of kind `file`, each with its value in `settings`; `None` for an empty value.
     pub fn files_named_by(&self, settings: &LevelMap) -> impl Iterator<Item = (&String, Option<String>)> {
         let files = self.settings.iter().filter(|(_, setting)| setting.kind == SettingKind::File);
         files.map(|(name, _)| (name, settings.get(name).map(ToString::to_string).filter(|value| !value.is_empty())))
     }
 }
 
-/// What runs a guest's agent, and so what the runner lends it.
+/// Kind of a guest, which decides the host resources that the runner allocates for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestKind {
-    /// A kernel of the guest's own, under a VMM: it is lent a tap and a disk image. The VMM is a user of its own.
+    /// A VM with its own kernel, a tap and a disk image. The VMM runs as its own user.
     #[default]
     Vm,
-    /// A container: its runtime is started as root in a network namespace with the guest's addresses (`eth0`), beside the mounted root
-    /// file system, and drops privileges itself. It must end with the code of the container's first process.
+    /// A container. Its runtime starts as root in a network namespace with the guest's addresses (`eth0`) and the
+    /// mounted root file system, and drops privileges itself. It must exit with the exit code of the container's init.
     Container,
-    /// A plain process: started as a user of its own, in such a namespace, beside such a file system, with this machine's root.
+    /// A process that runs as its own user, in such a namespace, with such a file system, and with the host's root
+    /// folder.
     Process,
 }
 
 impl GuestKind {
-    /// True when the guest has no kernel but the host's.
+    /// True for guests that run on the host's kernel.
     #[must_use]
     pub fn shares_kernel(self) -> bool {
         self != Self::Vm
     }
 
-    /// Why a guest of this kind lacks what a guest's own kernel would tell; `None` for one that has it.
+    /// The reason why readings of a guest kernel are not applicable; `None` for guests with their own kernel.
     #[must_use]
     pub fn no_kernel(self) -> Option<String> {
         let name = match self {
@@ -118,9 +128,9 @@ impl GuestKind {
         Some(format!("{NOT_APPLICABLE}a {name} has no kernel of its own"))
     }
 
-    /// True for a guest setting that means something to a guest of this kind.
+    /// True if the guest setting has an effect on guests of this kind.
     #[must_use]
-    pub fn heeds(self, setting: &str) -> bool {
+    pub fn applies(self, setting: &str) -> bool {
         const WITHOUT_KERNEL: [&str; 9] = [
             "rootfs",
             "disk",
@@ -140,108 +150,108 @@ impl GuestKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
-    /// Value where a manifest gives none; its type is the setting's.
+    /// Default value, which also defines the type.
     #[schemars(schema_with = "level")]
     pub default: Level,
-    /// Allowed values; empty for any of the type.
+    /// Permitted values; empty for any value of the type.
     #[serde(default)]
     #[schemars(schema_with = "levels")]
     pub choices: Vec<Level>,
-    /// What the value stands for.
+    /// Meaning of the value.
     #[serde(default)]
     pub kind: SettingKind,
     /// One sentence.
     pub doc: String,
-    /// The line of its default in the description's file, from 1; 0 when it was not read from one.
+    /// Line of the default in the description, from 1; 0 for one that was not read from a file.
     #[serde(skip)]
     pub line: u32,
 }
 
-/// What the value of a setting stands for.
+/// Meaning of a setting's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SettingKind {
-    /// Itself.
+    /// The value itself.
     #[default]
     Value,
-    /// A file: its path, relative to the manifest; empty for none. Templates find its path under the setting's name and its
-    /// text under that name and `_text`.
+    /// Path of a file relative to the manifest, or empty. Templates get the path by the setting's name, and the content
+    /// by that name with the suffix `_text`.
     File,
 }
 
-/// A combination of settings that an engine does not have.
+/// A combination of settings that an engine does not support.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
-    /// Template over the settings: refused when it renders to something.
+    /// Template over the settings: the combination is refused if the result is not empty.
     pub when: String,
-    /// Why, as a clause that a message ends with.
+    /// The reason, as the last clause of a message.
     pub reason: String,
 }
 
-/// Templates of the argument vector, program first; a word that renders to nothing is left out. The console is the process's
-/// standard output.
+/// Templates of the argument vector, beginning with the program. Empty arguments are left out. The guest's console must
+/// be the process's standard output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
-    /// One template an argument.
+    /// One template for each argument.
     pub argv: Vec<String>,
 }
 
-/// How another program starts the VMM in a root folder of its own. Inside, the kernel is `/kernel`, the disk `/disk`, and the API
-/// socket and the files are in `/` by their names.
+/// A jailer: a program that starts the VMM in its own root folder. In that folder, the kernel is `/kernel`, the disk is
+/// `/disk`, and the API socket and the files are in `/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jail {
-    /// Template of a condition: no jail when it renders to nothing.
+    /// Template of a condition: the jailer is used if the result is not empty.
     pub when: String,
-    /// The program: a file beside the engine's.
+    /// The jailer program: a file next to the engine's program.
     pub program: String,
-    /// Templates of the argument vector, instead of the engine's own; a word that renders to nothing is left out.
+    /// Templates of the argument vector, instead of the engine's. Empty arguments are left out.
     pub argv: Vec<String>,
-    /// Template of the folder, as seen from outside.
+    /// Template of the path of the root folder on the host.
     pub root: String,
 }
 
-/// The guest kernel's side of the machine. All but `needs` are templates over the settings.
+/// Parameters and requirements of the guest kernel: templates over the settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
-    /// Words that precede the common ones: probes to skip, devices to leave out.
+    /// Kernel parameters before the common ones, for instance to skip probes of missing devices.
     pub boot_args: String,
-    /// How the guest ends this machine where a study does not say otherwise: the kernel's `reboot=` word, or `power-off`; without,
-    /// the kernel's default.
+    /// How the guest ends its machine if the setting `reboot` is `engine`: the value of the kernel parameter `reboot=`,
+    /// or `power-off`. Without it: the kernel's default.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub reboot: Option<String>,
-    /// Template of the option that its kernel must be configured with, as `CONFIG_VIRTIO_PCI`; renders to nothing for none.
+    /// Option that the kernel must be configured with, for instance `CONFIG_VIRTIO_PCI`; may be empty.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub needs: Option<String>,
-    /// Words with a serial console.
+    /// Kernel parameters with a serial console.
     #[serde(default)]
     pub console: String,
-    /// Words without one.
+    /// Kernel parameters without a serial console.
     #[serde(default)]
     pub no_console: String,
 }
 
-/// A file to write before the start.
+/// A file that is written before the start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Name in the VM's folder, or in the root folder of a VMM that is jailed.
+    /// Name in the VM's folder, or in the root folder of a jailed VMM.
     pub name: String,
     /// Template of the content.
     pub content: String,
-    /// Template of a condition: the file is left out when it renders to nothing.
+    /// Template of a condition: the file is written if the result is not empty.
     #[serde(default)]
     pub when: Option<String>,
 }
 
-/// Calls over a unix socket, in order, on one connection.
+/// HTTP calls over a Unix socket, in order, on one connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Api {
-    /// Template of a condition: no calls are made when it renders to nothing; the guest then boots as the process starts.
+    /// Template of a condition: if the result is empty, no calls are made and the guest boots when the process starts.
     #[serde(default)]
     pub when: Option<String>,
     /// Template of the socket's path.
@@ -250,59 +260,62 @@ pub struct Api {
     pub calls: Vec<ApiCall>,
 }
 
-/// One HTTP call; any answer but 2xx is a failure whose body is the VMM's message.
+/// One HTTP call. A response other than 2xx is a failure, and its body is the VMM's message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiCall {
-    /// `PUT`, `PATCH` ...
+    /// For instance `PUT` or `PATCH`.
     pub method: String,
     /// Path of the resource.
     pub path: String,
-    /// Template of a JSON body.
+    /// Template of the JSON body.
     pub body: String,
-    /// Template of a condition: the call is left out when it renders to nothing.
+    /// Template of a condition: the call is made if the result is not empty.
     #[serde(default)]
     pub when: Option<String>,
-    /// True for the call that starts the guest: `boot.requested` is taken before it.
+    /// True for the call that starts the guest. The event `boot.requested` is recorded before it.
     #[serde(default)]
     pub boots: bool,
 }
 
-/// How a VM is restored in place of booted. Before the first trial, and outside every timed window, a VM is booted as usual; when it has
-/// answered, `take` has its VMM write its state to `files`, and it is ended. Every VM that is measured is a fresh VMM that is
-/// told `load` in place of the calls of `[api]`.
+/// Restoring VMs from a snapshot instead of booting them.
+///
+/// Before the first trial, outside every timed window, one VM boots as usual. After its first response, the calls of
+/// `take` write its state to `files`, and the VM is ended. Each measured VM is a new VMM that gets the calls of `load`
+/// instead of those of `[api]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
-    /// Template of a condition, which may name settings alone: VMs boot when it renders to nothing.
+    /// Template of a condition over settings only: VMs are restored if the result is not empty.
     pub when: String,
-    /// Names of the files that `take` writes and `load` reads: in the VM's folder, or in the root folder of a VMM that is jailed.
+    /// Names of the files that `take` writes and `load` reads, in the VM's folder or in the root folder of a jailed
+    /// VMM.
     pub files: Vec<String>,
-    /// Calls to the VMM of the guest that has answered.
+    /// Calls that write the snapshot, after the guest's first response.
     pub take: Vec<ApiCall>,
-    /// Calls to the fresh VMM; `boots` marks the one after which the guest runs.
+    /// Calls that load the snapshot into a new VMM; `boots` marks the call that resumes the guest.
     pub load: Vec<ApiCall>,
 }
 
-/// How the version is read: the rest of the line after `prefix`, up to a space.
+/// Command that prints the version: the text after `prefix` up to a space or the end of the line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Version {
-    /// Templates of the argument vector; only `{{program}}` is known.
+    /// Templates of the argument vector, which can use `{{program}}` only.
     pub argv: Vec<String>,
-    /// Text before the version in the output.
+    /// Text before the version.
     pub prefix: String,
 }
 
-/// Messages by which the VMM says that this host cannot run a configuration.
+/// Messages by which the VMM reports that this host cannot run a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotApplicable {
-    /// Any of these in the VMM's message makes the failure `not-applicable`.
+    /// A failure whose message contains one of these texts is `not-applicable`.
     pub messages: Vec<String>,
 }
 
-/// The schema of a [`Level`], whose crate knows no schemas.
+/// The JSON Schema of a [`Level`], which does not implement `JsonSchema`.
 fn level(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["string", "integer", "number", "boolean"] })
 }
@@ -311,21 +324,21 @@ fn levels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "type": ["string", "integer", "number", "boolean"] } })
 }
 
-/// The built-in engines and those in `folders` (`*.toml`), by name; a later one of the same name is an error.
+/// Loads the built-in engines and those of `folders` (`*.toml`), by name. A folder that cannot be read is skipped.
 ///
 /// # Errors
-/// A description that does not parse, with its file; two of one name.
+/// A description that cannot be read or parsed, or that has the name of another engine.
 pub fn load(folders: &[&Path]) -> anyhow::Result<BTreeMap<String, Engine>> {
     let mut engines = BTreeMap::new();
     let mut add = |text: &str, origin: &str| -> anyhow::Result<()> {
         let mut engine: Engine = toml::from_str(text)
-            .with_context(|| Code::BadDescription.says(format!("the engine description {origin} is wrong")))?;
+            .with_context(|| Code::BadDescription.says(format!("cannot parse the engine description {origin}")))?;
         engine.file = Some(origin.to_owned());
-        note_lines(&mut engine, text);
+        set_lines(&mut engine, text);
         let name = engine.name.clone();
         if engines.insert(name.clone(), engine).is_some() {
             bail!(Code::BadDescription.says(format!(
-                "the engine description {origin} names its engine `{name}`, which another one has already"
+                "the engine description {origin} has the name `{name}` of another engine: change its `name`"
             )));
         }
         Ok(())
@@ -345,13 +358,13 @@ pub fn load(folders: &[&Path]) -> anyhow::Result<BTreeMap<String, Engine>> {
     Ok(engines)
 }
 
-/// The table under this key.
+/// The table of `key`; `None` for a missing key or another type.
 fn inner<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a DeTable<'a>> {
     table.iter().find(|(name, _)| name.get_ref() == key).and_then(|(_, value)| value.get_ref().as_table())
 }
 
-/// Notes the line of each setting's default in the description's text.
-fn note_lines(engine: &mut Engine, text: &str) {
+/// Sets [`Setting::line`] of each setting.
+fn set_lines(engine: &mut Engine, text: &str) {
     let Ok(root) = DeTable::parse(text) else { return };
     let Some(settings) = inner(root.get_ref(), "settings") else { return };
     for (name, setting) in &mut engine.settings {
@@ -385,11 +398,11 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_without_a_kernel_heeds_no_setting_of_one_and_says_why_it_lacks_what_one_would_tell() {
+    fn kernel_settings_do_not_apply_to_guests_without_a_kernel() {
         for guest in [GuestKind::Container, GuestKind::Process] {
-            assert!(guest.heeds("rootfs") && !guest.heeds("kernel") && !guest.heeds("vcpus"));
+            assert!(guest.applies("rootfs") && !guest.applies("kernel") && !guest.applies("vcpus"));
             assert!(guest.no_kernel().is_some_and(|reason| reason.ends_with("has no kernel of its own")));
         }
-        assert!(GuestKind::Vm.heeds("kernel") && GuestKind::Vm.no_kernel().is_none());
+        assert!(GuestKind::Vm.applies("kernel") && GuestKind::Vm.no_kernel().is_none());
     }
 }

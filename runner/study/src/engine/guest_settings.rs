@@ -1,4 +1,4 @@
-//! The settings that every engine's guests have: which there are, and those of one cell as typed values.
+//! Guest settings: the table of all settings, and the typed settings of one cell.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use microbench_formats::cell::Cell;
 use microbench_formats::code::{Code, Coded};
 use serde::{Deserialize, Serialize};
 
-/// Words of a setting, each a variant of an enum: one list for manifests, plans and whoever acts on them.
-macro_rules! words {
+/// Defines an enum of a setting's values with their names in manifests and plans.
+macro_rules! choices {
     ($(#[$outer:meta])* $name:ident { $($(#[$inner:meta])* $id:ident = $word:literal,)* }) => {
         $(#[$outer])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum $name { $($(#[$inner])* #[serde(rename = $word)] $id,)* }
 
         impl $name {
-            /// The words as manifests and plans have them.
-            pub const WORDS: &[&str] = &[$($word),*];
+            /// The names of all values.
+            pub const CHOICES: &[&str] = &[$($word),*];
 
-            /// The word of this value.
+            /// The name in manifests and plans.
             #[must_use]
-            pub const fn word(self) -> &'static str {
+            pub const fn name(self) -> &'static str {
                 match self { $(Self::$id => $word,)* }
             }
 
-            /// The value of a word; `None` for an unknown word.
+            /// The value of a name; `None` for an unknown name.
             #[must_use]
-            pub fn of_word(word: &str) -> Option<Self> {
+            pub fn from_name(word: &str) -> Option<Self> {
                 match word {
                     $($word => Some(Self::$id),)*
                     _ => None,
@@ -36,29 +36,29 @@ macro_rules! words {
     };
 }
 
-words! {
+choices! {
     /// The root disk of a VM: the setting `disk`.
     DiskKind {
-        /// One read-only disk for all VMs.
+        /// One read-only image for all VMs.
         Shared = "shared",
-        /// A copy for each VM.
+        /// A writable copy for each VM.
         Clone = "clone",
     }
 }
 
-words! {
-    /// How the first response is observed: the setting `probe`.
+choices! {
+    /// The probe of the first response: the setting `probe`.
     Probe {
-        /// At the agent's announcement, each attempt waited for.
+        /// Connects when the ready datagram arrives, and waits for the response.
         Exact = "exact",
-        /// Every 10 ms with a 100 ms timeout, as the 2019 paper states.
+        /// Polls every 10 ms with a timeout of 100 ms, as the 2019 paper states.
         Paper = "paper",
-        /// One attempt at a time with a 100 ms timeout and no pause, as the 2019 paper's tool did.
+        /// Polls without a pause, with a timeout of 100 ms, as the tool of the 2019 paper.
         Busy = "busy",
     }
 }
 
-words! {
+choices! {
     /// How a guest ends its machine: the setting `reboot`.
     Reboot {
         /// As the engine's description says.
@@ -76,12 +76,12 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// The host's page cache when VMs are released: the setting `page_cache`.
     PageCache {
-        /// As it is.
+        /// Unchanged.
         Warm = "warm",
-        /// Without the VMM's program, the guest's kernel and its disk.
+        /// VMM program, guest kernel and disk are dropped from it.
         Cold = "cold",
     }
 }
@@ -89,13 +89,13 @@ words! {
 /// A setting that every engine's guests have.
 #[derive(Clone, Copy, Debug)]
 pub struct GuestSetting {
-    /// Key in `[guest]`, in a variant, or name of an axis.
+    /// Key in `[guest]` and in variants, and name of the axis.
     pub name: &'static str,
     /// Permitted values.
     pub kind: Kind,
-    /// Value where the manifest is silent; `None` for a setting that must be given.
+    /// Default value; `None` for a required setting.
     pub default: Option<DefaultLevel>,
-    /// What it does, one sentence.
+    /// One or two sentences.
     pub doc: &'static str,
 }
 
@@ -108,22 +108,22 @@ pub enum Kind {
     Rootfs,
     /// An integer between the two, both included.
     Int(i64, i64),
-    /// One of these words.
-    Word(&'static [&'static str]),
+    /// One of these names.
+    Choice(&'static [&'static str]),
     /// One line of at most this many bytes; see [`is_plain`].
     Line(usize),
     /// `true` or `false`.
     Bool,
 }
 
-/// A default that a constant table can hold.
+/// A default value for constant tables.
 #[derive(Clone, Copy, Debug)]
 pub enum DefaultLevel {
     /// An integer.
     Int(i64),
     /// A string.
     Text(&'static str),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
 }
 
@@ -137,7 +137,7 @@ impl From<DefaultLevel> for Level {
     }
 }
 
-/// Every guest setting.
+/// All guest settings.
 pub const GUEST: &[GuestSetting] = &[
     GuestSetting { name: "kernel", kind: Kind::Kernel, default: None, doc: "Guest kernel: a folder of kernels/." },
     GuestSetting { name: "rootfs", kind: Kind::Rootfs, default: None, doc: "Root file system: a folder of rootfs/." },
@@ -155,86 +155,92 @@ pub const GUEST: &[GuestSetting] = &[
     },
     GuestSetting {
         name: "disk",
-        kind: Kind::Word(DiskKind::WORDS),
+        kind: Kind::Choice(DiskKind::CHOICES),
         default: Some(DefaultLevel::Text("shared")),
-        doc: "`shared`: one read-only disk for all VMs; `clone`: a copy of its own for each.",
+        doc: "`shared`: one read-only disk for all VMs; `clone`: a writable copy for each VM.",
     },
     GuestSetting {
         name: "boot_args",
         kind: Kind::Line(1024),
         default: Some(DefaultLevel::Text("")),
-        doc: "Words added to the kernel's command line.",
+        doc: "Parameters at the end of the kernel's command line.",
     },
     GuestSetting {
         name: "neighbour",
         kind: Kind::Bool,
         default: Some(DefaultLevel::Bool(true)),
-        doc: "Give the host a permanent neighbour entry for the VM, so that no ARP exchange is timed.",
+        doc: "Add a permanent neighbour entry for the VM on the host, so that no ARP exchange is timed.",
     },
     GuestSetting {
         name: "probe",
-        kind: Kind::Word(Probe::WORDS),
+        kind: Kind::Choice(Probe::CHOICES),
         default: Some(DefaultLevel::Text("exact")),
-        doc: "How the start of the web service is observed: `exact`, `paper` for the poll that the 2019 study states, or `busy` \
-              for one without a pause.",
+        doc: "Probe of the web service's start. `exact`: connect on the agent's ready datagram; `paper`: poll every \
+         10 ms, as the 2019 \
+              paper states; `busy`: poll without a pause.",
     },
     GuestSetting {
         name: "reboot",
-        kind: Kind::Word(Reboot::WORDS),
+        kind: Kind::Choice(Reboot::CHOICES),
         default: Some(DefaultLevel::Text("engine")),
-        doc: "How the guest ends its machine: `engine` for what the engine's machine has; by the keyboard controller (`k`), a triple \
-              fault (`t`), the reset register of ACPI (`a`) or of PCI (`p`); or by powering it off.",
+        doc: "How the guest ends its machine: `engine` for the method in the engine's description, `k` for the \
+         keyboard controller, `t` \
+              for a triple fault, `a` or `p` for the reset register of ACPI or PCI, or `power-off`.",
     },
     GuestSetting {
         name: "console",
         kind: Kind::Bool,
         default: Some(DefaultLevel::Bool(true)),
-        doc: "Give the guest a serial console; without one the agent's marks on it are missing.",
+        doc: "Give the guest a serial console. Without a console, the agent's marks on it are missing.",
     },
     GuestSetting {
         name: "hold_s",
         kind: Kind::Int(0, 86_400),
         default: Some(DefaultLevel::Int(0)),
-        doc: "Hold every VM of a trial until the last one has answered, and so many s from then on; then each must answer again. 0: \
-              no VM waits for another.",
+        doc: "Time in s for which all VMs of a trial keep running after the last first response; then each VM must \
+         respond again. 0: each \
+              VM stops without waiting for others.",
     },
     GuestSetting {
         name: "network",
         kind: Kind::Bool,
         default: Some(DefaultLevel::Bool(true)),
-        doc: "Give the guest a network; without one it is seen on its console alone, and ends its machine as soon as its agent is \
+        doc: "Give the guest a network. Without a network, the guest is observed on its console, and ends its \
+         machine when its agent is \
               ready.",
     },
     GuestSetting {
         name: "page_cache",
-        kind: Kind::Word(PageCache::WORDS),
+        kind: Kind::Choice(PageCache::CHOICES),
         default: Some(DefaultLevel::Text("warm")),
-        doc: "The host's page cache when VMs are released: as it is, or without the VMM's program, the guest's kernel and its disk.",
+        doc: "The host's page cache when VMs are released. `warm`: unchanged; `cold`: VMM program, guest kernel and \
+         disk are dropped.",
     },
     GuestSetting {
         name: "trace",
         kind: Kind::Bool,
         default: Some(DefaultLevel::Bool(false)),
-        doc: "Trace the VM's boot on the host by KVM's tracepoints: its first entry into the guest and, with a kernel that makes them, the \
-              guest's marks on an I/O port.",
+        doc: "Trace the boot on the host by KVM's tracepoints: the first entry into the guest, and the guest's marks \
+         on an I/O port if its \
+              kernel writes them.",
     },
     GuestSetting {
         name: "boot_deadline_s",
         kind: Kind::Int(1, 86_400),
         default: Some(DefaultLevel::Int(60)),
-        doc: "Longest time from spawn to the first answer, in s of the executing host's clock.",
+        doc: "Timeout in s from spawn to the first response, on the executing host's clock.",
     },
     GuestSetting {
         name: "workload_deadline_s",
         kind: Kind::Int(1, 86_400),
         default: Some(DefaultLevel::Int(300)),
-        doc: "Longest time of one request for a workload, in s of the executing host's clock.",
+        doc: "Timeout in s of one workload request, on the executing host's clock.",
     },
     GuestSetting {
         name: "stop_deadline_s",
         kind: Kind::Int(1, 86_400),
         default: Some(DefaultLevel::Int(60)),
-        doc: "Longest time from the request to stop to the VMM's end, in s of the executing host's clock.",
+        doc: "Timeout in s from the stop request to the exit of the VMM, on the executing host's clock.",
     },
 ];
 
@@ -244,12 +250,12 @@ pub fn guest(name: &str) -> Option<&'static GuestSetting> {
     GUEST.iter().find(|setting| setting.name == name)
 }
 
-/// Texts end up in argument vectors, on the kernel's command line and within JSON strings, and must mean the same in each.
+/// True for a text that means the same in an argument vector, on a kernel command line and in a JSON string.
 pub(crate) fn is_plain(text: &str) -> bool {
     text.chars().all(|c| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\\' | '{' | '}'))
 }
 
-/// The guest settings of one cell, parsed and checked.
+/// The guest settings of one cell.
 ///
 /// ```
 /// use microbench_formats::cell::Cell;
@@ -261,7 +267,7 @@ pub(crate) fn is_plain(text: &str) -> bool {
 ///         "settings": { "kernel": "microvm-6.1", "rootfs": "minimal", "disk": "clone" }
 ///     }"#,
 /// )?;
-/// let guest = GuestSettings::of(&cell)?;
+/// let guest = GuestSettings::from_cell(&cell)?;
 /// assert_eq!((guest.disk, guest.memory_mib), (DiskKind::Clone, 512));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -272,63 +278,60 @@ pub struct GuestSettings {
     pub kernel: String,
     /// A folder of rootfs/.
     pub rootfs: String,
-    /// Virtual CPUs.
     pub vcpus: u64,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// The root disk.
     pub disk: DiskKind,
-    /// Words for the end of the kernel's command line; `None` for none.
+    /// Parameters for the end of the kernel's command line.
     pub boot_args: Option<String>,
     /// The host has a permanent neighbour entry for the VM.
     pub neighbour: bool,
-    /// How the first response is observed.
+    /// Probe of the first response.
     pub probe: Probe,
     /// How the guest ends its machine.
     pub reboot: Reboot,
     /// The guest has a serial console.
     pub console: bool,
-    /// Time for which the VMs of a trial are held once each has answered; `None` not to hold them.
+    /// `hold_s`: time for which all VMs of a trial keep running after the last first response; `None` for 0.
     pub steady: Option<Duration>,
     /// The guest has a network.
     pub network: bool,
-    /// The host's page cache at the release.
+    /// The host's page cache when VMs are released.
     pub page_cache: PageCache,
     /// The boot is traced on the host.
     pub trace: bool,
-    /// Longest time from spawn to the first response.
+    /// Timeout from spawn to the first response.
     pub boot_deadline: Duration,
-    /// Longest time of one request for a workload.
+    /// Timeout of one workload request.
     pub work_deadline: Duration,
-    /// Longest time from the request to stop to the VMM's exit.
+    /// Timeout from the stop request to the exit of the VMM.
     pub stop_deadline: Duration,
-    /// The guest's memory is in huge pages: the setting of this name of an engine that has it, else false.
+    /// `huge_pages` of the engine; false for an engine without this setting.
     pub huge_pages: bool,
 }
 
 impl GuestSettings {
-    /// Parses the settings of `cell`. A setting that the cell does not have has its default.
+    /// Parses the settings of `cell`. A missing setting has its default.
     ///
     /// # Errors
-    /// A value that its setting does not permit, with the cell, the setting and the permitted values; a setting without a default
-    /// that the cell does not have.
-    pub fn of(cell: &Cell) -> Result<Self, Coded> {
+    /// A value that its setting does not permit, or a missing setting that has no default.
+    pub fn from_cell(cell: &Cell) -> Result<Self, Coded> {
         let read = Reader { cell };
         Ok(Self {
             kernel: read.text("kernel")?,
             rootfs: read.text("rootfs")?,
             vcpus: read.number("vcpus")?,
             memory_mib: read.number("memory_mib")?,
-            disk: read.word("disk", DiskKind::of_word)?,
-            boot_args: Some(read.text("boot_args")?).filter(|words| !words.is_empty()),
-            neighbour: read.truth("neighbour")?,
-            probe: read.word("probe", Probe::of_word)?,
-            reboot: read.word("reboot", Reboot::of_word)?,
-            console: read.truth("console")?,
+            disk: read.choice("disk", DiskKind::from_name)?,
+            boot_args: Some(read.text("boot_args")?).filter(|parameters| !parameters.is_empty()),
+            neighbour: read.boolean("neighbour")?,
+            probe: read.choice("probe", Probe::from_name)?,
+            reboot: read.choice("reboot", Reboot::from_name)?,
+            console: read.boolean("console")?,
             steady: Some(read.seconds("hold_s")?).filter(|time| !time.is_zero()),
-            network: read.truth("network")?,
-            page_cache: read.word("page_cache", PageCache::of_word)?,
-            trace: read.truth("trace")?,
+            network: read.boolean("network")?,
+            page_cache: read.choice("page_cache", PageCache::from_name)?,
+            trace: read.boolean("trace")?,
             boot_deadline: read.seconds("boot_deadline_s")?,
             work_deadline: read.seconds("workload_deadline_s")?,
             stop_deadline: read.seconds("stop_deadline_s")?,
@@ -341,7 +344,7 @@ impl GuestSettings {
     }
 }
 
-/// Settings that have another name in plans of format 5: the name now, and then.
+/// Settings that were renamed after format 5 of plans: the current and the old name.
 const OLD_NAMES: [(&str, &str); 2] = [("hold_s", "steady_s"), ("workload_deadline_s", "work_deadline_s")];
 
 /// Reads the settings of a cell by the table [`GUEST`].
@@ -350,7 +353,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The value of the setting, which its kind permits.
+    /// The value of the setting, or its default. It is of the setting's kind.
     fn level(&self, name: &str) -> Result<Level, Coded> {
         let missing = || Code::Missing.says(format!("the cell `{}` of the plan has no setting `{name}`", self.cell.id));
         let setting = guest(name).ok_or_else(missing)?;
@@ -370,8 +373,9 @@ impl Reader<'_> {
             other => other.to_string(),
         };
         code.says(format!(
-            "the plan's cell `{}` has `{name}` = {value}, which is not permitted: `{name}` is {permitted}; make the plan anew from its \
-             manifest",
+            "the plan's cell `{}` has `{name}` = {value}, which is not permitted: `{name}` must be {permitted}; \
+             create the plan again \
+             from its manifest",
             self.cell.id
         ))
     }
@@ -380,12 +384,12 @@ impl Reader<'_> {
         self.level(name).map(|level| level.to_string())
     }
 
-    fn word<T>(&self, name: &str, of_word: impl Fn(&str) -> Option<T>) -> Result<T, Coded> {
+    fn choice<T>(&self, name: &str, from_name: impl Fn(&str) -> Option<T>) -> Result<T, Coded> {
         let level = self.level(name)?;
-        of_word(&level.to_string()).ok_or_else(|| self.refused(Code::NotAChoice, name, &level, "one of its words"))
+        from_name(&level.to_string()).ok_or_else(|| self.refused(Code::NotAChoice, name, &level, "one of its values"))
     }
 
-    fn truth(&self, name: &str) -> Result<bool, Coded> {
+    fn boolean(&self, name: &str) -> Result<bool, Coded> {
         self.level(name).map(|level| level == Level::Bool(true))
     }
 
@@ -402,13 +406,13 @@ impl Reader<'_> {
 }
 
 impl Kind {
-    /// Why a value is not permitted: the cause, and what is. `None` for a permitted value; names of kernels and root file systems are
-    /// checked where they are looked up.
+    /// Error code and permitted values for a value that is not permitted; `None` for a permitted value. Names of
+    /// kernels and root file systems are not looked up here.
     fn refusal(self, level: &Level) -> Option<(Code, String)> {
         match (self, level) {
             (Self::Kernel | Self::Rootfs, Level::Text(_)) | (Self::Bool, Level::Bool(_)) => None,
             (Self::Int(least, most), Level::Int(value)) if (least..=most).contains(value) => None,
-            (Self::Word(words), Level::Text(text)) if words.contains(&text.as_str()) => None,
+            (Self::Choice(names), Level::Text(text)) if names.contains(&text.as_str()) => None,
             (Self::Line(most), Level::Text(text)) if text.len() <= most && is_plain(text) => None,
             (Self::Kernel | Self::Rootfs, _) => Some((Code::WrongType, "a name".into())),
             (Self::Bool, _) => Some((Code::WrongType, "`true` or `false`".into())),
@@ -416,9 +420,9 @@ impl Kind {
                 let code = if matches!(other, Level::Int(_)) { Code::OutOfRange } else { Code::WrongType };
                 Some((code, format!("an integer from {least} to {most}")))
             }
-            (Self::Word(words), _) => {
-                let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-                Some((Code::NotAChoice, format!("one of {}", words.join(", "))))
+            (Self::Choice(names), _) => {
+                let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+                Some((Code::NotAChoice, format!("one of {}", names.join(", "))))
             }
             (Self::Line(most), _) => Some((
                 Code::OutOfRange,
@@ -448,28 +452,28 @@ mod tests {
     }
 
     #[test]
-    fn every_word_of_every_setting_is_parsed() {
+    fn every_choice_of_every_setting_is_parsed() {
         for setting in GUEST {
-            let Kind::Word(words) = setting.kind else { continue };
-            for word in words {
-                GuestSettings::of(&cell(&[(setting.name, text(word))])).unwrap();
+            let Kind::Choice(names) = setting.kind else { continue };
+            for name in names {
+                GuestSettings::from_cell(&cell(&[(setting.name, text(name))])).unwrap();
             }
         }
         let given = [("page_cache", text("cold")), ("reboot", text("power-off")), ("hold_s", Level::Int(3))];
-        let guest = GuestSettings::of(&cell(&given)).unwrap();
+        let guest = GuestSettings::from_cell(&cell(&given)).unwrap();
         assert_eq!((guest.page_cache, guest.reboot), (PageCache::Cold, Reboot::PowerOff));
         assert_eq!(guest.steady, Some(Duration::from_secs(3)));
     }
 
     #[test]
-    fn a_missing_setting_has_the_default_of_a_manifest() {
+    fn a_missing_setting_has_its_default() {
         let all: Vec<(&str, Level)> =
             GUEST.iter().filter_map(|setting| Some((setting.name, setting.default?.into()))).collect();
-        assert_eq!(GuestSettings::of(&cell(&all)).unwrap(), GuestSettings::of(&cell(&[])).unwrap());
+        assert_eq!(GuestSettings::from_cell(&cell(&all)).unwrap(), GuestSettings::from_cell(&cell(&[])).unwrap());
     }
 
     #[test]
-    fn an_unknown_value_is_refused_with_the_setting_and_what_is_permitted() {
+    fn an_error_names_the_setting_and_its_permitted_values() {
         for (name, level, code, permitted) in [
             ("page_cache", text("frozen"), Code::NotAChoice, "one of `warm`, `cold`"),
             ("page_cache", Level::Bool(true), Code::NotAChoice, "one of `warm`, `cold`"),
@@ -483,14 +487,14 @@ mod tests {
             ("boot_deadline_s", text("60"), Code::WrongType, "an integer from 1 to 86400"),
             ("boot_args", text("a\nb"), Code::OutOfRange, "a line of at most 1024"),
         ] {
-            let error = GuestSettings::of(&cell(&[(name, level)])).unwrap_err();
-            let said = error.to_string();
-            assert_eq!(error.code, code, "{said}");
-            assert!(said.contains(&format!("`a/1` has `{name}` = ")) && said.contains(permitted), "{said}");
+            let error = GuestSettings::from_cell(&cell(&[(name, level)])).unwrap_err();
+            let message = error.to_string();
+            assert_eq!(error.code, code, "{message}");
+            assert!(message.contains(&format!("`a/1` has `{name}` = ")) && message.contains(permitted), "{message}");
         }
         let mut without = cell(&[]);
         without.settings = microbench_formats::level_map::LevelMap::default();
-        let error = GuestSettings::of(&without).unwrap_err();
+        let error = GuestSettings::from_cell(&without).unwrap_err();
         assert_eq!((error.code, error.to_string().contains("no setting `kernel`")), (Code::Missing, true));
     }
 }

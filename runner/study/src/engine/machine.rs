@@ -1,4 +1,4 @@
-//! What an engine's machine asks of its guest, and what it does not have, by a cell's settings: pure.
+//! Kernel parameters, requirements and unsupported combinations of an engine's machine, from the settings of a cell.
 
 use anyhow::Context as _;
 use microbench_formats::code::Code;
@@ -7,58 +7,55 @@ use super::description::Engine;
 use super::guest_settings::{GuestSettings, Reboot};
 use crate::engine::template::{self, Data};
 
-/// The setting that gives a guest a network, or none.
+// Names of settings.
 const NETWORK: &str = "network";
-/// The setting that gives a guest a console, or none.
 const CONSOLE: &str = "console";
-/// The setting that has a VM's boot traced.
 const TRACE: &str = "trace";
-/// The setting that holds the guests of a trial until all are there.
-const STEADY: &str = "hold_s";
-/// What `reboot` of a description says for a guest that powers its machine off.
-const POWER_OFF: &str = Reboot::PowerOff.word();
+const HOLD: &str = "hold_s";
+/// Value of `reboot` in a description for a guest that powers its machine off.
+const POWER_OFF: &str = Reboot::PowerOff.name();
 
 /// A cell's settings by name.
 pub use microbench_formats::level_map::LevelMap as Settings;
 
-/// True for a guest that has a network: one without a kernel of its own always has.
+/// True for a guest with a network. A guest without its own kernel always has one.
 #[must_use]
 pub fn networked(engine: &Engine, guest: &GuestSettings) -> bool {
-    guest.network || !engine.guest.heeds(NETWORK)
+    guest.network || !engine.guest.applies(NETWORK)
 }
 
-/// True for a VM whose boot is traced: a guest without a kernel of its own has none.
+/// True for a VM whose boot is traced. A guest without its own kernel has no boot to trace.
 #[must_use]
 pub fn traced(engine: &Engine, guest: &GuestSettings) -> bool {
-    guest.trace && engine.guest.heeds(TRACE)
+    guest.trace && engine.guest.applies(TRACE)
 }
 
-/// Settings alone, as templates are rendered over them.
+/// Template data of settings only.
 fn data(settings: &Settings) -> anyhow::Result<Data> {
-    Data::of(settings).context("settings are no JSON")
+    Data::new(settings).context("the settings cannot be written as JSON")
 }
 
-/// Renders a template of `engine` over settings alone.
+/// Renders a template of `engine` with settings only.
 fn render(engine: &Engine, place: &str, text: &str, settings: &Data) -> anyhow::Result<String> {
     template::render(text, settings)
-        .with_context(|| Code::BadDescription.says(format!("engine {}: {place} cannot be rendered", engine.name)))
+        .with_context(|| Code::BadDescription.says(format!("engine {}: cannot render {place}", engine.name)))
 }
 
-/// Renders a template that may be absent; `None` also where it renders to nothing.
+/// Renders an optional template; `None` for an empty result.
 fn optional(engine: &Engine, place: &str, text: Option<&str>, settings: &Data) -> anyhow::Result<Option<String>> {
     let rendered = text.map(|text| render(engine, place, text, settings)).transpose()?;
     Ok(rendered.filter(|text| !text.is_empty()))
 }
 
-/// The machine's words on the guest kernel's command line: its console, how it ends, what it needs.
+/// The machine's part of the kernel command line: console, reboot method, own parameters, and marks for tracing.
 ///
 /// # Errors
-/// A template that names what is no setting.
-pub fn words(engine: &Engine, guest: &GuestSettings, settings: &Settings) -> anyhow::Result<String> {
+/// A template cannot be rendered, for instance because it has an unknown name.
+pub fn kernel_parameters(engine: &Engine, guest: &GuestSettings, settings: &Settings) -> anyhow::Result<String> {
     let (kernel, data) = (&engine.kernel, data(settings)?);
     let reboot = match guest.reboot {
         Reboot::Engine => optional(engine, "kernel.reboot", kernel.reboot.as_deref(), &data)?,
-        other => Some(other.word().to_owned()),
+        other => Some(other.name().to_owned()),
     };
     let reboot = reboot.map(|word| match word.as_str() {
         POWER_OFF => format!("{}={POWER_OFF}", microbench_agent::END_PARAMETER),
@@ -70,36 +67,37 @@ pub fn words(engine: &Engine, guest: &GuestSettings, settings: &Settings) -> any
     };
     let own = render(engine, "kernel.boot_args", &kernel.boot_args, &data)?;
     let marks = traced(engine, guest).then(|| format!("{}=on", microbench_agent::MARKS_PARAMETER));
-    let words = [Some(console), reboot, Some(own), marks];
-    Ok(words.into_iter().flatten().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" "))
+    let parts = [Some(console), reboot, Some(own), marks];
+    Ok(parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "))
 }
 
-/// True when [`refusal`] or [`needs`] may depend on this setting: it is read, or a template has its name.
+/// True if [`refusal`] or [`needed_option`] may depend on the setting, because they read it or a template contains its
+/// name.
 #[must_use]
-pub fn asks(engine: &Engine, setting: &str) -> bool {
+pub fn depends_on(engine: &Engine, setting: &str) -> bool {
     let templates = engine.refuses.iter().map(|refusal| &refusal.when).chain(&engine.kernel.needs);
-    [NETWORK, CONSOLE, STEADY].contains(&setting) || templates.into_iter().any(|template| template.contains(setting))
+    [NETWORK, CONSOLE, HOLD].contains(&setting) || templates.into_iter().any(|template| template.contains(setting))
 }
 
-/// The option that the guest's kernel must be configured with; `None` for none.
+/// The option that the guest's kernel must be configured with, if any.
 ///
 /// # Errors
-/// As [`words`].
-pub fn needs(engine: &Engine, settings: &Settings) -> anyhow::Result<Option<String>> {
+/// A template cannot be rendered.
+pub fn needed_option(engine: &Engine, settings: &Settings) -> anyhow::Result<Option<String>> {
     optional(engine, "kernel.needs", engine.kernel.needs.as_deref(), &data(settings)?)
 }
 
-/// Why no machine has these settings, as a clause; `None` when there is one.
+/// The reason why the machine does not support these settings, as a clause; `None` if it supports them.
 ///
 /// # Errors
-/// As [`words`].
+/// A template cannot be rendered.
 pub fn refusal(engine: &Engine, guest: &GuestSettings, settings: &Settings) -> anyhow::Result<Option<String>> {
     if !networked(engine, guest) {
         if !guest.console {
-            return Ok(Some("a guest without a network is seen on its console alone, and it has none".to_owned()));
+            return Ok(Some("a guest without a network needs a console to be observed".to_owned()));
         }
         if guest.steady.is_some() {
-            return Ok(Some("a guest without a network ends by itself, so that `hold_s` cannot hold it".to_owned()));
+            return Ok(Some("a guest without a network ends by itself, so `hold_s` cannot hold it".to_owned()));
         }
     }
     let data = data(settings)?;
@@ -119,7 +117,7 @@ mod tests {
     use super::*;
     use crate::engine::description::load;
 
-    /// The engine's own defaults, with these.
+    /// The defaults of the engine, overridden by `given`.
     fn settings(engine: &Engine, given: &[(&str, Level)]) -> Settings {
         let own = engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone()));
         let given = given.iter().map(|(name, level)| ((*name).to_owned(), level.clone()));
@@ -133,13 +131,13 @@ mod tests {
         }))
         .unwrap();
         cell.settings.extend(settings.iter().map(|(name, level)| (name.clone(), level.clone())));
-        GuestSettings::of(&cell).unwrap()
+        GuestSettings::from_cell(&cell).unwrap()
     }
 
-    fn said(engine: &str, given: &[(&str, Level)]) -> String {
+    fn parameters(engine: &str, given: &[(&str, Level)]) -> String {
         let engine = &load(&[]).unwrap()[engine];
         let settings = settings(engine, given);
-        words(engine, &guest(&settings), &settings).unwrap()
+        kernel_parameters(engine, &guest(&settings), &settings).unwrap()
     }
 
     fn text(word: &str) -> Level {
@@ -147,20 +145,23 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_words_are_the_machines_own_unless_the_cell_says_otherwise() {
+    fn settings_of_the_cell_override_kernel_parameters_of_the_machine() {
         let skipped = "i8042.noaux i8042.nomux i8042.dumbkbd";
-        assert_eq!(said("firecracker", &[]), format!("console=ttyS0 reboot=k pci=off {skipped}"));
+        assert_eq!(parameters("firecracker", &[]), format!("console=ttyS0 reboot=k pci=off {skipped}"));
         let none = [("reboot", text("t")), ("console", Level::Bool(false))];
-        assert_eq!(said("firecracker", &none), format!("8250.nr_uarts=0 reboot=t pci=off {skipped}"));
-        assert_eq!(said("firecracker", &[("keyboard_probe", Level::Bool(true))]), "console=ttyS0 reboot=k pci=off");
-        assert_eq!(said("qemu-microvm", &[]), "console=ttyS0 reboot=t");
-        assert_eq!(said("qemu-microvm", &[("acpi", Level::Bool(true))]), "console=ttyS0 reboot=a");
-        assert_eq!(said("qemu-microvm", &[("reboot", text("k")), ("console", Level::Bool(false))]), "reboot=k");
-        assert_eq!(said("qemu-pc", &[("reboot", text(POWER_OFF))]), "console=ttyS0 microbench.end=power-off");
+        assert_eq!(parameters("firecracker", &none), format!("8250.nr_uarts=0 reboot=t pci=off {skipped}"));
+        assert_eq!(
+            parameters("firecracker", &[("keyboard_probe", Level::Bool(true))]),
+            "console=ttyS0 reboot=k pci=off"
+        );
+        assert_eq!(parameters("qemu-microvm", &[]), "console=ttyS0 reboot=t");
+        assert_eq!(parameters("qemu-microvm", &[("acpi", Level::Bool(true))]), "console=ttyS0 reboot=a");
+        assert_eq!(parameters("qemu-microvm", &[("reboot", text("k")), ("console", Level::Bool(false))]), "reboot=k");
+        assert_eq!(parameters("qemu-pc", &[("reboot", text(POWER_OFF))]), "console=ttyS0 microbench.end=power-off");
     }
 
     #[test]
-    fn what_no_machine_has_is_refused_with_a_reason() {
+    fn unsupported_settings_are_refused_with_a_reason() {
         let engines = load(&[]).unwrap();
         let refused = |engine: &str, given: &[(&str, Level)]| {
             let settings = settings(&engines[engine], given);
@@ -176,7 +177,7 @@ mod tests {
         let on = Level::Bool(true);
         let held = refused("qemu-microvm", &[("network", off.clone()), ("hold_s", Level::Int(2))]);
         assert!(held.is_some_and(|reason| reason.contains("hold_s")));
-        // Not a setting of theirs.
+        // These settings do not apply to containers.
         assert_eq!(
             refused("crun", &[("network", off.clone()), ("console", off.clone()), ("hold_s", Level::Int(2))]),
             None
@@ -190,17 +191,17 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_is_not_asked_for_makes_no_difference() {
-        let mut asked = 0;
+    fn other_settings_do_not_change_refusal_and_needed_option() {
+        let mut dependent = 0;
         for engine in load(&[]).unwrap().values() {
             for (name, setting) in &engine.settings {
-                if asks(engine, name) {
-                    asked += 1;
+                if depends_on(engine, name) {
+                    dependent += 1;
                     continue;
                 }
                 let found = |level: &Level| {
                     let settings = settings(engine, &[(name, level.clone())]);
-                    (refusal(engine, &guest(&settings), &settings).unwrap(), needs(engine, &settings).unwrap())
+                    (refusal(engine, &guest(&settings), &settings).unwrap(), needed_option(engine, &settings).unwrap())
                 };
                 let other = match &setting.default {
                     Level::Bool(value) => Level::Bool(!value),
@@ -210,14 +211,14 @@ mod tests {
                 assert!(others.clone().all(|level| found(level) == found(&setting.default)), "{} {name}", engine.name);
             }
         }
-        assert!(asked > 0);
+        assert!(dependent > 0);
     }
 
     #[test]
-    fn devices_on_a_bus_need_a_kernel_that_knows_it() {
+    fn devices_on_pci_need_a_kernel_with_virtio_pci() {
         let engines = load(&[]).unwrap();
         let needed = |engine: &str, given: &[(&str, Level)]| {
-            needs(&engines[engine], &settings(&engines[engine], given)).unwrap()
+            needed_option(&engines[engine], &settings(&engines[engine], given)).unwrap()
         };
         assert_eq!(needed("qemu-pc", &[]).as_deref(), Some("CONFIG_VIRTIO_PCI"));
         assert_eq!(needed("qemu-microvm", &[]), None);

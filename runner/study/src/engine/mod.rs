@@ -1,8 +1,8 @@
-//! Engines are data: one TOML description each, one generic way to start them.
+//! Engines. Each is described by a TOML file, and all are started by the same code.
 //!
-//! [`description`] reads the TOML, [`guest_settings`] the settings of one cell that every engine's guests have, [`context`] is what
-//! templates may name, [`launch`] renders description and context into the argv, the files and the API calls of one VM, and [`machine`]
-//! says what the guest is told and which settings the machine does not have.
+//! [`description`] parses the TOML, and [`guest_settings`] the guest settings of a cell. [`context`] defines the names
+//! that templates can use. [`launch`] renders the argument vector, the files and the API calls of one VM. [`machine`]
+//! renders the kernel parameters of the machine, and reports unsupported settings.
 
 pub mod addresses;
 pub mod context;

@@ -1,6 +1,6 @@
-//! Axes of the matrix, and the lines that take combinations out or put some in: every name and level looked up.
+//! Axes of the matrix and lines of `exclude` and `include`: looks up every name and level.
 //!
-//! A level is known by its position on its axis from here on, so that what [`matrix`](super::matrix) does is counting.
+//! The result refers to levels by their position on their axis, which is all that [`matrix`](super::matrix) needs.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,9 +11,9 @@ use microbench_formats::code::Code;
 use super::MAX_CELLS;
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::keys;
-use super::nearest::{list, quote, suggest};
+use super::nearest::{list_valid, quote, suggest};
 use super::raw::{self, RawAxis};
-use super::read::{At, written};
+use super::read::{At, format_level};
 use super::renamed;
 use super::settings::{Catalog, guest, guest_names};
 use super::study::Variant;
@@ -21,9 +21,9 @@ use super::study::Variant;
 /// An axis whose levels are all valid.
 pub(super) struct Levels {
     pub(super) axis: Axis,
-    /// How many of the levels, from the first, are in the product; include lines add the others.
+    /// Number of levels in the product. Later levels are those that `include` adds.
     pub(super) product: usize,
-    /// The place of each level in the manifest; empty where nobody wrote it.
+    /// The place of each level in the manifest; an empty range for the default level.
     pub(super) spans: Vec<Range<usize>>,
     at: HashMap<String, usize>,
 }
@@ -31,20 +31,20 @@ pub(super) struct Levels {
 /// A line of `exclude` or `include`.
 pub(super) struct Line {
     pub(super) span: Range<usize>,
-    /// For each axis the positions of the named levels; `None` for every level of the product.
+    /// For each axis, the positions of the named levels; `None` for every level of the product.
     pub(super) levels: Vec<Option<Vec<usize>>>,
     pub(super) trials: Option<u32>,
 }
 
-/// The matrix with every name looked up.
+/// The axes and lines of a matrix, all valid.
 pub(super) struct Axes {
     pub(super) axes: Vec<Levels>,
     pub(super) exclude: Vec<Line>,
     pub(super) include: Vec<Line>,
 }
 
-/// Text that two levels share when they are the same value; `1` and `1.0` are.
-fn key(level: &Level) -> String {
+/// A text that is equal for equal levels, also for `1` and `1.0`.
+fn value_key(level: &Level) -> String {
     match level {
         Level::Bool(value) => format!("b{value}"),
         Level::Int(value) => format!("n{value}"),
@@ -59,8 +59,8 @@ impl Levels {
         let mut this = Self { axis, product: 0, spans: Vec::new(), at: HashMap::new() };
         let mut first: HashMap<String, Range<usize>> = HashMap::new();
         for level in levels {
-            if let Some(before) = first.insert(key(&level.value), level.span.clone()) {
-                let message = format!("{} stands twice on axis {}", written(&level.value), quote(name));
+            if let Some(before) = first.insert(value_key(&level.value), level.span.clone()) {
+                let message = format!("{} is listed twice on axis {}", format_level(&level.value), quote(name));
                 errors.push(ManifestError::new(Code::Twice, level.span, message).related(before, "the first"));
             } else {
                 this.add(level.value, level.span);
@@ -70,10 +70,10 @@ impl Levels {
         this
     }
 
-    /// Position of the level, which is added if it is new.
+    /// The position of the level. A new level is added.
     fn add(&mut self, level: Level, span: Range<usize>) -> usize {
         let next = self.axis.levels.len();
-        let at = *self.at.entry(key(&level)).or_insert(next);
+        let at = *self.at.entry(value_key(&level)).or_insert(next);
         if at == next {
             self.axis.levels.push(level);
             self.spans.push(span);
@@ -82,23 +82,23 @@ impl Levels {
     }
 
     pub(super) fn find(&self, level: &Level) -> Option<usize> {
-        self.at.get(&key(level)).copied()
+        self.at.get(&value_key(level)).copied()
     }
 }
 
 /// The error that a level is not on its axis.
 pub(super) fn unknown_level(axis: &Axis, level: &At<Level>) -> ManifestError {
-    let message = format!("{} is not a level of axis {}", written(&level.value), quote(&axis.name));
+    let message = format!("{} is not a level of axis {}", format_level(&level.value), quote(&axis.name));
     let valid: Vec<String> = axis.levels.iter().map(ToString::to_string).collect();
     let kind = format!("levels of {}", quote(&axis.name));
     let valid = valid.iter().map(String::as_str);
     ManifestError::new(Code::UnknownLevel, level.span.clone(), message).help(match &level.value {
         Level::Text(text) => suggest(text, &kind, valid),
-        Level::Bool(_) | Level::Int(_) | Level::Float(_) => list(&kind, valid),
+        Level::Bool(_) | Level::Int(_) | Level::Float(_) => list_valid(&kind, valid),
     })
 }
 
-/// Looks up the matrix; `None` when its axes are too wrong to go on with its lines.
+/// Looks up the names of the matrix. `None` if an axis has an error, which makes its lines meaningless.
 pub(super) fn check(
     manifest: &raw::Manifest,
     variants: &[Variant],
@@ -106,31 +106,31 @@ pub(super) fn check(
     errors: &mut Diagnostics,
 ) -> Option<Axes> {
     let before = errors.count();
-    let context = Context { manifest, variants, catalog };
+    let lookup = Lookup { manifest, variants, catalog };
     let raw = &manifest.matrix;
-    if !fits(raw, manifest.variants.len(), errors) {
+    if !check_product(raw, manifest.variants.len(), errors) {
         return None;
     }
-    let chosen = context.variants(errors);
+    let chosen = lookup.variants(errors);
     let mut axes = vec![
         Levels::new("variant", chosen, errors),
         Levels::new("concurrency", concurrency(raw.concurrency.as_deref()), errors),
     ];
     for raw in &raw.axes {
-        if let Some(levels) = context.axis(raw, &axes[0].axis, errors) {
+        if let Some(levels) = lookup.axis(raw, &axes[0].axis, errors) {
             axes.push(Levels::new(&raw.name.value, levels, errors));
         }
     }
     if raw.broken || errors.count() != before {
         return None;
     }
-    let exclude = raw.exclude.iter().filter_map(|line| context.exclude(line, &axes, errors)).collect();
-    let include = raw.include.iter().filter_map(|line| context.include(line, &mut axes, errors)).collect();
+    let exclude = raw.exclude.iter().filter_map(|line| lookup.exclude(line, &axes, errors)).collect();
+    let include = raw.include.iter().filter_map(|line| lookup.include(line, &mut axes, errors)).collect();
     Some(Axes { axes, exclude, include })
 }
 
-/// Reports a product beyond the limit, before anything is made of it.
-fn fits(raw: &raw::Matrix, variants: usize, errors: &mut Diagnostics) -> bool {
+/// Reports a product with more than [`MAX_CELLS`] combinations, before it is expanded.
+fn check_product(raw: &raw::Matrix, variants: usize, errors: &mut Diagnostics) -> bool {
     let variants = raw.variant.as_ref().map_or(variants, Vec::len);
     let lengths = [variants, raw.concurrency.as_ref().map_or(1, Vec::len)];
     let lengths = lengths.into_iter().chain(raw.axes.iter().map(|axis| axis.levels.len().max(1)));
@@ -141,7 +141,7 @@ fn fits(raw: &raw::Matrix, variants: usize, errors: &mut Diagnostics) -> bool {
     let message = format!("the axes have {product} combinations; the limit is {MAX_CELLS}");
     errors.push(
         ManifestError::new(Code::TooMany, raw.span.clone(), message)
-            .help("the limit holds before `exclude`; take levels away, or make several studies"),
+            .help("the limit applies before `exclude`: remove levels, or split the study"),
     );
     false
 }
@@ -153,28 +153,29 @@ fn concurrency(levels: Option<&[At<i64>]>) -> Vec<At<Level>> {
     )
 }
 
-struct Context<'a> {
+struct Lookup<'a> {
     manifest: &'a raw::Manifest,
     variants: &'a [Variant],
     catalog: &'a Catalog,
 }
 
-impl Context<'_> {
-    /// The variants of the product, all when the matrix does not say.
+impl Lookup<'_> {
+    /// The levels of the axis `variant`: all variants by default.
     fn variants(&self, errors: &mut Diagnostics) -> Vec<At<Level>> {
         let level = |at: &At<String>| At { value: Level::Text(at.value.clone()), span: at.span.clone() };
         match &self.manifest.matrix.variant {
             None => self.manifest.variants.iter().map(|variant| level(&variant.key)).collect(),
-            Some(names) => names.iter().map(level).filter(|level| self.defined(level, errors)).collect(),
+            Some(names) => names.iter().map(level).filter(|level| self.check_variant(level, errors)).collect(),
         }
     }
 
-    fn defined(&self, level: &At<Level>, errors: &mut Diagnostics) -> bool {
+    fn check_variant(&self, level: &At<Level>, errors: &mut Diagnostics) -> bool {
         let keys = || self.manifest.variants.iter().map(|variant| variant.key.value.as_str());
         let Level::Text(text) = &level.value else {
-            let message = format!("{} is not a variant", written(&level.value));
-            errors
-                .push(ManifestError::new(Code::WrongType, level.span.clone(), message).help(list("variants", keys())));
+            let message = format!("{} is not a variant", format_level(&level.value));
+            errors.push(
+                ManifestError::new(Code::WrongType, level.span.clone(), message).help(list_valid("variants", keys())),
+            );
             return false;
         };
         if keys().any(|key| key == text) {
@@ -203,7 +204,7 @@ impl Context<'_> {
             return None;
         }
         let before = errors.count();
-        self.owned(name, &variants.levels, &name.span, errors);
+        self.check_setting_of_variants(name, &variants.levels, &name.span, errors);
         let count = levels.len();
         let levels: Vec<_> =
             levels.iter().filter_map(|level| self.level(&name.value, level, &variants.levels, errors)).collect();
@@ -216,11 +217,20 @@ impl Context<'_> {
         let message = format!("{} is neither a setting nor a key of [matrix]", quote(&name.value));
         ManifestError::new(Code::UnknownAxis, name.span.clone(), message)
             .help(suggest(&name.value, "names", valid.iter().copied()))
-            .help("an axis other than `variant` and `concurrency` is a guest setting or a setting of each variant's engine")
+            .help(
+                "an axis other than `variant` and `concurrency` is a guest setting or a setting of each variant's \
+             engine",
+            )
     }
 
-    /// Reports each of the variants whose engine has no setting of this name.
-    fn owned(&self, name: &At<String>, variants: &[Level], place: &Range<usize>, errors: &mut Diagnostics) {
+    /// Reports each variant whose engine does not have the setting.
+    fn check_setting_of_variants(
+        &self,
+        name: &At<String>,
+        variants: &[Level],
+        place: &Range<usize>,
+        errors: &mut Diagnostics,
+    ) {
         if guest(&name.value).is_some() {
             return;
         }
@@ -230,7 +240,8 @@ impl Context<'_> {
                 continue;
             }
             let (key, engine) = (quote(&variant.key), quote(&variant.engine));
-            let message = format!("variant {key} has no setting {}, so it cannot be varied", quote(&name.value));
+            let message =
+                format!("variant {key} has no setting {}, so the setting cannot be an axis", quote(&name.value));
             let mut error = ManifestError::new(Code::AxisNotOfVariant, place.clone(), message);
             if let Some(raw) = self.manifest.variants.iter().find(|raw| raw.key.value == variant.key)
                 && let Some(raw) = &raw.engine
@@ -239,8 +250,8 @@ impl Context<'_> {
             }
             let settings = spec.settings.keys().map(String::as_str);
             errors.push(
-                error.help(list(&format!("settings of {engine}"), settings)).help(
-                    "leave the variant out of the matrix, or define one variant for each level instead of an axis",
+                error.help(list_valid(&format!("settings of {engine}"), settings)).help(
+                    "remove the variant from the matrix, or define one variant for each level instead of an axis",
                 ),
             );
         }
@@ -251,7 +262,7 @@ impl Context<'_> {
         self.variants.iter().filter(move |variant| variants.iter().any(|level| is(variant, level)))
     }
 
-    /// The level as the setting holds it, checked for each engine that it will meet.
+    /// The level converted to the type of its setting, and checked for the engine of each variant.
     fn level(&self, name: &str, level: &At<Level>, variants: &[Level], errors: &mut Diagnostics) -> Option<At<Level>> {
         let place = |value| At { value, span: level.span.clone() };
         if let Some(setting) = guest(name) {
@@ -299,11 +310,13 @@ impl Context<'_> {
             let Some(at) = self.find_axis(name, axes, errors) else { continue };
             let mut positions = Vec::new();
             for level in levels {
-                if let Some(value) = self.included(name, level, &variants, errors) {
+                if let Some(value) = self.include_level(name, level, &variants, errors) {
                     let position = axes[at].add(value, level.span.clone());
                     if positions.contains(&position) {
-                        let message =
-                            format!("{} stands twice in the line", quote(&axes[at].axis.levels[position].to_string()));
+                        let message = format!(
+                            "{} is listed twice in this line",
+                            quote(&axes[at].axis.levels[position].to_string())
+                        );
                         errors.push(ManifestError::new(Code::Twice, raw.span.clone(), message));
                     }
                     positions.push(position);
@@ -314,17 +327,17 @@ impl Context<'_> {
             }
             line.levels[at] = Some(positions);
         }
-        // A variant of the line alone may lack a setting that the others have.
+        // A variant that only this line adds may not have the setting of an axis.
         if named.is_some() {
             for axis in &self.manifest.matrix.axes {
-                self.owned(&axis.name, &variants, &raw.span, errors);
+                self.check_setting_of_variants(&axis.name, &variants, &raw.span, errors);
             }
         }
         (errors.count() == before).then_some(line)
     }
 
-    /// A level that an include line names: on the axis already, or one that could be.
-    fn included(
+    /// A level of an include line: a level of the axis, or a valid new one.
+    fn include_level(
         &self,
         axis: &At<String>,
         level: &At<Level>,
@@ -332,7 +345,7 @@ impl Context<'_> {
         errors: &mut Diagnostics,
     ) -> Option<Level> {
         match axis.value.as_str() {
-            "variant" => self.defined(level, errors).then(|| level.value.clone()),
+            "variant" => self.check_variant(level, errors).then(|| level.value.clone()),
             "concurrency" => match level.value {
                 Level::Int(1..=10_000) => Some(level.value.clone()),
                 _ => {
@@ -363,7 +376,7 @@ pub(super) fn unknown_axis<'a>(name: &At<String>, axes: impl Iterator<Item = &'a
         axes.map(|axis| axis.name.as_str()),
     ));
     if let Some(renamed) = renamed::setting(&name.value) {
-        error.help(format!("the setting {} is called `{}` now", quote(&name.value), renamed.new))
+        error.help(format!("the setting {} was renamed to `{}`", quote(&name.value), renamed.new))
     } else if guest(&name.value).is_some() {
         error.help(format!("to make the setting an axis, list its levels in [matrix]: `{} = [...]`", name.value))
     } else {

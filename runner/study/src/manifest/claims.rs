@@ -1,4 +1,4 @@
-//! Claims: sentences with the comparison that they stand for and what it is expected to give.
+//! Claims: sentences, each with a comparison of cells and the expected result.
 
 use std::collections::HashMap;
 
@@ -9,22 +9,22 @@ use microbench_formats::code::Code;
 use microbench_formats::metric::Metric;
 
 use super::diagnostic::{Diagnostics, ManifestError};
-use super::figures::{known_metric, statistic, unit_name};
+use super::figures::{check_metric, parse_statistic, unit_name};
 use super::nearest::quote;
 use super::raw;
 use super::read::At;
 use super::selection;
 
-/// How an expectation is to be written; help for those who did not.
-const FORM: &str = "an expectation is a limit (`> 1`, `>= 1`, `< 2`, `<= 2`) or a range (`1.0 .. 1.3`)";
+/// The syntax of an expectation, for help texts.
+const SYNTAX: &str = "an expectation is a limit (`> 1`, `>= 1`, `< 2`, `<= 2`) or a range (`1.0 .. 1.3`)";
 
-/// The manifest's claims; those in error are left out.
-pub(super) fn check(
-    manifest: &raw::Manifest,
+/// The manifest's claims without those in error, each with its source.
+pub(super) fn check<'a>(
+    manifest: &'a raw::Manifest,
     axes: Option<&[Axis]>,
     metrics: &[Metric],
     errors: &mut Diagnostics,
-) -> Vec<Claim> {
+) -> Vec<(&'a raw::Claim, Claim)> {
     let mut names: HashMap<&str, &At<String>> = HashMap::new();
     for name in manifest.claims.iter().filter_map(|raw| raw.name.as_ref()) {
         if let Some(first) = names.insert(&name.value, name) {
@@ -34,10 +34,11 @@ pub(super) fn check(
             );
         }
     }
-    manifest.claims.iter().filter_map(|raw| claim(raw, manifest, axes, metrics, errors)).collect()
+    let valid = |raw: &'a raw::Claim| Some((raw, check_claim(raw, manifest, axes, metrics, errors)?));
+    manifest.claims.iter().filter_map(valid).collect()
 }
 
-fn claim(
+fn check_claim(
     raw: &raw::Claim,
     manifest: &raw::Manifest,
     axes: Option<&[Axis]>,
@@ -45,9 +46,9 @@ fn claim(
     errors: &mut Diagnostics,
 ) -> Option<Claim> {
     let before = errors.count();
-    let statistic = statistic(raw.statistic.as_ref(), microbench_formats::statistic::Statistic::Mean, errors);
+    let statistic = parse_statistic(raw.statistic.as_ref(), microbench_formats::statistic::Statistic::Mean, errors);
     if let Some(metric) = &raw.metric {
-        known_metric(metric, manifest, errors);
+        check_metric(metric, manifest, errors);
     }
     let given: Vec<&At<raw::Sides>> = [&raw.value, &raw.ratio, &raw.difference].into_iter().flatten().collect();
     if !raw.broken && given.len() + usize::from(raw.unmeasured.is_some()) != 1 {
@@ -55,8 +56,9 @@ fn claim(
         let what = if several { "several of" } else { "none of" };
         let message = format!("the claim has {what} `value`, `ratio`, `difference` and `unmeasured`");
         errors.push(ManifestError::new(Code::ClaimComparison, raw.span.clone(), message).help(
-            "give one comparison, for instance `ratio = [{ where = { variant = \"a\" } }, { where = { variant = \"b\" } }]`, or say why \
-                 there is none: `unmeasured = \"...\"`",
+            "give one comparison, for instance `ratio = [{ where = { variant = \"a\" } }, { where = { variant = \
+             \"b\" } }]`, or the \
+                 reason why there is no comparison: `unmeasured = \"...\"`",
         ));
     }
     let common = selection::check(&raw.selection, axes, errors);
@@ -64,26 +66,27 @@ fn claim(
         let mut of = selection::check(&raw_side.selection, axes, errors);
         for (name, _) in &raw_side.selection {
             if let Some((first, _)) = raw.selection.iter().find(|(first, _)| first.value == name.value) {
-                let message = format!("{} stands in the `where` of the claim and of its side", quote(&name.value));
+                let message =
+                    format!("{} is in the `where` of the claim and in the `where` of its side", quote(&name.value));
                 let error = ManifestError::new(Code::Twice, name.span.clone(), message);
                 errors.push(
                     error
-                        .related(first.span.clone(), "of every side")
-                        .help("keep it in the claim for every side, or in each side"),
+                        .related(first.span.clone(), "holds for every side")
+                        .help("keep it in the claim, where it holds for every side, or in each side"),
                 );
             }
         }
         of.extend(common.clone());
         let metric = match (&raw_side.metric, &raw.metric) {
             (Some(own), _) => {
-                known_metric(own, manifest, errors);
+                check_metric(own, manifest, errors);
                 own
             }
             (None, Some(metric)) => metric,
             (None, None) => {
                 errors.push(
-                    ManifestError::new(Code::Missing, raw_side.span.clone(), "nothing says which metric is compared")
-                        .help("name it for the claim, `metric = \"...\"`, or in each side"),
+                    ManifestError::new(Code::Missing, raw_side.span.clone(), "this side has no metric")
+                        .help("set `metric = \"...\"` in the claim or in each side"),
                 );
                 return None;
             }
@@ -99,15 +102,15 @@ fn claim(
         (None, None, None) => None,
     };
     if let Some(Comparison::Ratio(a, b) | Comparison::Difference(a, b)) = &comparison {
-        one_unit([a, b], metrics, raw, errors);
+        check_units([a, b], metrics, raw, errors);
     }
     let (least, most, strict) = match &raw.expect {
-        Some(expect) => limits(expect, errors)?,
+        Some(expect) => check_expectation(expect, errors)?,
         None => {
             if !raw.broken && raw.unmeasured.is_none() {
                 errors.push(
                     ManifestError::new(Code::Missing, raw.span.clone(), "the claim has no `expect`")
-                        .help(format!("say what makes it true, for instance `expect = \"> 1\"`; {FORM}")),
+                        .help(format!("state the expected value, for instance `expect = \"> 1\"`; {SYNTAX}")),
                 );
             }
             (None, None, false)
@@ -128,32 +131,33 @@ fn claim(
     })
 }
 
-/// Reports two sides that cannot be compared because their metrics are in different units.
-fn one_unit(sides: [&Side; 2], metrics: &[Metric], raw: &raw::Claim, errors: &mut Diagnostics) {
+/// Reports two sides whose metrics have different units.
+fn check_units(sides: [&Side; 2], metrics: &[Metric], raw: &raw::Claim, errors: &mut Diagnostics) {
     let [a, b] = sides.map(|side| metrics.iter().find(|metric| metric.name == side.metric));
     if let (Some(a), Some(b)) = (a, b)
         && a.unit != b.unit
     {
         let [name_a, name_b] = [a, b].map(|metric| quote(&metric.name));
         let message = format!("{name_b} is in {}, but {name_a} is in {}", unit_name(&b.unit), unit_name(&a.unit));
-        errors
-            .push(ManifestError::new(Code::MixedUnits, raw.span.clone(), message).help("compare metrics of one unit"));
+        errors.push(
+            ManifestError::new(Code::MixedUnits, raw.span.clone(), message).help("compare metrics of the same unit"),
+        );
     }
 }
 
-fn limits(expect: &At<String>, errors: &mut Diagnostics) -> Option<Limits> {
-    let limits = parse(&expect.value);
+fn check_expectation(expect: &At<String>, errors: &mut Diagnostics) -> Option<Limits> {
+    let limits = parse_expectation(&expect.value);
     if limits.is_none() {
         let message = format!("{} is not an expectation", quote(&expect.value));
-        errors.push(ManifestError::new(Code::BadExpectation, expect.span.clone(), message).help(FORM));
+        errors.push(ManifestError::new(Code::BadExpectation, expect.span.clone(), message).help(SYNTAX));
     }
     limits
 }
 
-/// The least and the largest value for which an expectation is met, and whether these do not meet it themselves.
+/// The lower and the upper limit of an expectation, and whether the limits themselves are excluded.
 type Limits = (Option<f64>, Option<f64>, bool);
 
-fn parse(text: &str) -> Option<Limits> {
+fn parse_expectation(text: &str) -> Option<Limits> {
     let number = |text: &str| text.trim().parse::<f64>().ok().filter(|value| value.is_finite());
     let text = text.trim();
     if let Some((least, most)) = text.split_once("..") {
@@ -170,9 +174,9 @@ fn parse(text: &str) -> Option<Limits> {
     limit(text.strip_prefix('<')?).map(|(most, strict)| (None, Some(most), strict))
 }
 
-/// Reports the sides that no cell is on.
-pub(super) fn check_cells(manifest: &raw::Manifest, claims: &[Claim], cells: &[Cell], errors: &mut Diagnostics) {
-    for (claim, raw) in claims.iter().zip(&manifest.claims) {
+/// Reports the sides of comparisons that have no cell.
+pub(super) fn check_cells(claims: &[(&raw::Claim, Claim)], cells: &[Cell], errors: &mut Diagnostics) {
+    for (raw, claim) in claims {
         let sides: Vec<&Side> = match &claim.comparison {
             Some(Comparison::Value(side)) => vec![side],
             Some(Comparison::Ratio(a, b) | Comparison::Difference(a, b)) => vec![a, b],
@@ -180,8 +184,8 @@ pub(super) fn check_cells(manifest: &raw::Manifest, claims: &[Claim], cells: &[C
         };
         let places = [&raw.value, &raw.ratio, &raw.difference].into_iter().flatten().flat_map(|sides| &sides.value);
         for (side, place) in sides.into_iter().zip(places) {
-            if !cells.iter().any(|cell| selection::has(&side.of, cell)) {
-                let message = format!("claim {} compares a side without a cell", quote(&claim.name));
+            if !cells.iter().any(|cell| selection::selects(&side.of, cell)) {
+                let message = format!("a side of claim {} has no cell", quote(&claim.name));
                 errors.push(
                     ManifestError::new(Code::NoCells, place.span.clone(), message)
                         .help("no cell has all of these levels"),
@@ -193,7 +197,7 @@ pub(super) fn check_cells(manifest: &raw::Manifest, claims: &[Claim], cells: &[C
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::parse_expectation;
 
     #[test]
     fn an_expectation_is_a_limit_or_a_range() {
@@ -205,10 +209,10 @@ mod tests {
             ("1.0 .. 1.3", (Some(1.0), Some(1.3), false)),
             ("-1..1", (Some(-1.0), Some(1.0), false)),
         ] {
-            assert_eq!(parse(text), Some(limits), "{text}");
+            assert_eq!(parse_expectation(text), Some(limits), "{text}");
         }
         for text in ["", "1", "= 1", ">", "> x", "2 .. 1", "1 ..", "> nan", "< inf", "about 1"] {
-            assert_eq!(parse(text), None, "{text}");
+            assert_eq!(parse_expectation(text), None, "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What is wrong with a manifest: collected, then rendered all at once with the lines it is about.
+//! Errors of a manifest: collected in one pass, and rendered with their source lines.
 //!
-//! Collecting and rendering are bounded: however wrong a manifest is, [`MOST_KEPT`] errors are kept and the rest counted.
+//! At most [`MOST_KEPT`] errors are kept and rendered; further errors are counted.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,31 +12,29 @@ use super::nearest::quote;
 use super::read::At;
 use super::renamed::Renamed;
 
-/// Most errors that are kept and shown.
+/// Maximum number of errors that are kept and shown.
 pub const MOST_KEPT: usize = 50;
-/// Longest stretch of the manifest that is shown for one error; beyond it, its line and column are given alone.
+/// Maximum number of source bytes shown for one error. A longer excerpt is replaced by its line and column.
 const LONGEST_SHOWN: usize = 8192;
-/// Most lines that are listed for one old key.
+/// Maximum number of lines that are listed for one old key.
 const MOST_LINES: usize = 100;
-/// Columns that a rendered error takes; a longer line of the manifest is cut around its mark.
+/// Columns of a rendered error; a longer source line is cut around its mark.
 const WIDTH: usize = 120;
 
-/// One error: what is wrong, where, and what would be right.
+/// One error of a manifest: cause, place and help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestError {
-    /// The cause.
     pub code: Code,
-    /// What is wrong, one line.
+    /// One line.
     pub message: String,
-    /// The file that it is about: 0 for the manifest, others in the order in which they were read.
+    /// Number of the file: 0 for the manifest, then other files in the order of reading.
     pub file: usize,
-    /// Bytes of the file that the error is about; `None` when it is about the whole of it.
+    /// Byte range in the file; `None` for an error of the whole file.
     pub span: Option<Range<usize>>,
-    /// What stands at the mark; `None` for a bare mark.
+    /// Text next to the mark below the source line.
     pub label: Option<String>,
-    /// Other places that explain the error.
+    /// Other places in the same file, with labels.
     pub related: Vec<(Range<usize>, String)>,
-    /// What to do about it.
     pub help: Vec<String>,
 }
 
@@ -71,25 +69,25 @@ impl ManifestError {
 pub(super) struct Diagnostics {
     errors: Vec<ManifestError>,
     more: usize,
-    /// Old keys at more places than the one that an error is at.
+    /// Old keys that were reported, with all their places.
     renamed: Vec<OldKey>,
-    /// Files beside the manifest.
+    /// Files other than the manifest.
     others: Vec<SourceFile>,
-    /// The file that errors are about now.
+    /// Number of the file that the next error is in.
     file: usize,
 }
 
-/// An old key of one file: the error at its first place, and where it stands besides.
+/// An old key of one file: the error at its first place, and its other places.
 #[derive(Debug)]
 struct OldKey {
     key: &'static Renamed,
     file: usize,
-    /// Of its error, among all.
+    /// Index of its error.
     error: usize,
     others: Vec<usize>,
 }
 
-/// A file that errors point into.
+/// A file that errors refer to.
 #[derive(Clone, Debug)]
 struct SourceFile {
     path: String,
@@ -101,7 +99,7 @@ impl Diagnostics {
         self.push_with(|| error);
     }
 
-    /// As [`push`](Self::push), for errors that may be very many: one that would not be kept is not made.
+    /// Like [`push`](Self::push), but the error is built only if it is kept. For errors that can be numerous.
     pub(super) fn push_with(&mut self, error: impl FnOnce() -> ManifestError) {
         if self.errors.len() < MOST_KEPT {
             self.errors.push(ManifestError { file: self.file, ..error() });
@@ -110,8 +108,8 @@ impl Diagnostics {
         }
     }
 
-    /// Reports a key that has another name now. One error names all places of the key in a file, and it is kept however many
-    /// errors there are, so that a manifest of an older version is answered with all that is to be changed.
+    /// Reports a renamed key. One error names all places of the key in a file, and it is always kept: a manifest of an
+    /// older version gets a complete list of its renamed keys.
     pub(super) fn push_renamed(&mut self, key: &'static Renamed, old: &At<String>, place: &str) {
         let known = self.renamed.iter_mut().find(|known| std::ptr::eq(known.key, key) && known.file == self.file);
         if let Some(known) = known {
@@ -121,12 +119,12 @@ impl Diagnostics {
         let (file, error) = (self.file, self.errors.len());
         self.renamed.push(OldKey { key, file, error, others: Vec::new() });
         let message = if key.old == old.value {
-            format!("{} in {place} is called `{}` now", quote(&old.value), key.new)
+            format!("{} in {place} was renamed to `{}`", quote(&old.value), key.new)
         } else {
-            format!("{} in {place} stands in `{}` now", quote(&old.value), key.new)
+            format!("{} in {place} moved into `{}`", quote(&old.value), key.new)
         };
         let help = if key.form.is_empty() {
-            format!("write `{}`; its value stays as it is", key.new)
+            format!("write `{}`; the value stays the same", key.new)
         } else {
             key.form.into()
         };
@@ -138,26 +136,26 @@ impl Diagnostics {
         self.errors.is_empty()
     }
 
-    /// Number of errors so far; each place of an old key is one.
+    /// Number of errors so far. Each place of an old key counts as one.
     pub(super) fn count(&self) -> usize {
         let others: usize = self.renamed.iter().map(|key| key.others.len()).sum();
         self.errors.len() + self.more + others
     }
 
-    /// From here on errors are about another file than the manifest; returns its number.
-    pub(super) fn open(&mut self, path: &str, source: &str) -> usize {
+    /// Reports the next errors in another file, and returns the number of that file.
+    pub(super) fn open_file(&mut self, path: &str, source: &str) -> usize {
         self.others.push(SourceFile { path: path.into(), source: source.into() });
         self.file = self.others.len();
         self.file
     }
 
-    /// From here on errors are about a file that was opened before.
-    pub(super) fn reopen(&mut self, file: usize) {
+    /// Reports the next errors in a file that was opened before.
+    pub(super) fn reopen_file(&mut self, file: usize) {
         self.file = file;
     }
 
-    /// From here on errors are about the manifest again.
-    pub(super) fn close(&mut self) {
+    /// Reports the next errors in the manifest again.
+    pub(super) fn close_file(&mut self) {
         self.file = 0;
     }
 
@@ -166,15 +164,15 @@ impl Diagnostics {
         files.extend(self.others);
         for key in self.renamed.iter().filter(|key| !key.others.is_empty()) {
             let source = files.get(key.file).map_or("", |file| &file.source);
-            self.errors[key.error].help.push(also_on(&key.others, source));
+            self.errors[key.error].help.push(other_lines_help(&key.others, source));
         }
         self.errors.sort_by_key(|error| (error.file, error.span.as_ref().map_or(0, |span| span.start)));
         ManifestErrors { files, errors: self.errors, more: self.more }
     }
 }
 
-/// The lines of other places, as far as they can be listed.
-fn also_on(places: &[usize], source: &str) -> String {
+/// Help that lists the lines of `places`, up to [`MOST_LINES`].
+fn other_lines_help(places: &[usize], source: &str) -> String {
     let mut lines: Vec<u32> = places.iter().map(|at| line_of(source, *at)).collect();
     lines.sort_unstable();
     lines.dedup();
@@ -185,10 +183,10 @@ fn also_on(places: &[usize], source: &str) -> String {
     format!("also on {noun} {}{rest}", listed.join(", "))
 }
 
-/// Everything that is wrong with one manifest and the files that it names. Its `Display` is [`ManifestErrors::plain`].
+/// All errors of a manifest and of the files that it names. `Display` writes [`ManifestErrors::plain`].
 #[derive(Clone, Debug)]
 pub struct ManifestErrors {
-    /// The manifest first; never empty.
+    /// Never empty; the first is the manifest.
     files: Vec<SourceFile>,
     errors: Vec<ManifestError>,
     more: usize,
@@ -199,25 +197,25 @@ impl ManifestErrors {
         Self { files: vec![SourceFile { path: path.into(), source: source.into() }], errors: vec![error], more: 0 }
     }
 
-    /// The errors in the order of the manifest, then of the other files, at most [`MOST_KEPT`].
+    /// The kept errors in the order of the source: those of the manifest first.
     #[must_use]
     pub fn errors(&self) -> &[ManifestError] {
         &self.errors
     }
 
-    /// Number of errors, those not kept included.
+    /// Number of errors, including those that were not kept.
     #[must_use]
     pub fn count(&self) -> usize {
         self.errors.len() + self.more
     }
 
-    /// The errors as text without colour.
+    /// Renders the errors without colours.
     #[must_use]
     pub fn plain(&self) -> String {
         self.render(&Renderer::plain().term_width(WIDTH))
     }
 
-    /// The errors as text with ANSI colours.
+    /// Renders the errors with ANSI colours.
     #[must_use]
     pub fn coloured(&self) -> String {
         self.render(&Renderer::styled().term_width(WIDTH))
@@ -245,28 +243,28 @@ impl ManifestErrors {
         let place: Element<'a> = match &error.span {
             None => Origin::path(file.path.as_str()).into(),
             Some(span) => {
-                // The renderer walks all that it is given, so it is given the lines that it shows and no more.
+                // The renderer reads its whole source: pass only the lines that are shown.
                 let (lines, first) = file.lines(error.related.iter().map(|(span, _)| span).chain([span]));
                 if lines.len() > LONGEST_SHOWN {
-                    let start = file.fit(span).start;
+                    let start = file.clip(span).start;
                     let line = file.source[..start].rfind('\n').map_or(0, |newline| newline + 1);
                     let place = Origin::path(file.path.as_str()).line(line_of(&file.source, start) as usize);
                     return title
                         .element(place.char_column(file.source[line..start].chars().count() + 1))
                         .elements(help);
                 }
-                let fit = |span: &Range<usize>| {
-                    let span = file.fit(span);
+                let clip = |span: &Range<usize>| {
+                    let span = file.clip(span);
                     span.start - lines.start..span.end - lines.start
                 };
-                let mut mark = AnnotationKind::Primary.span(fit(span));
+                let mut mark = AnnotationKind::Primary.span(clip(span));
                 if let Some(label) = &error.label {
                     mark = mark.label(label.as_str());
                 }
                 let related = error
                     .related
                     .iter()
-                    .map(|(span, label)| AnnotationKind::Context.span(fit(span)).label(label.as_str()));
+                    .map(|(span, label)| AnnotationKind::Context.span(clip(span)).label(label.as_str()));
                 Snippet::source(&file.source[lines.clone()])
                     .line_start(first)
                     .path(file.path.as_str())
@@ -280,24 +278,24 @@ impl ManifestErrors {
 }
 
 impl SourceFile {
-    /// The bytes of the whole lines from the first to the last span, and the number of the first line.
+    /// Byte range of the lines from the first to the last span, and the number of the first line.
     fn lines<'a>(&self, spans: impl Iterator<Item = &'a Range<usize>>) -> (Range<usize>, usize) {
         let (mut start, mut end) = (self.source.len(), 0);
         for span in spans {
-            let span = self.fit(span);
+            let span = self.clip(span);
             start = start.min(span.start);
             end = end.max(span.end);
         }
         let start = self.source[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let last = end.max(start);
         let end = self.source[last..].find('\n').map_or(self.source.len(), |length| last + length);
-        // A span may lie among the carriage returns.
+        // A span may be inside trailing carriage returns.
         let end = last + self.source[last..end].trim_end_matches('\r').len();
         (start..end, line_of(&self.source, start) as usize)
     }
 
-    /// The span made fit to be drawn: on character boundaries, and one line long.
-    fn fit(&self, span: &Range<usize>) -> Range<usize> {
+    /// The part of `span` on its first line, extended to character boundaries.
+    fn clip(&self, span: &Range<usize>) -> Range<usize> {
         let start = self.source.floor_char_boundary(span.start);
         let end = self.source.ceil_char_boundary(span.end.max(start));
         let line = self.source[start..end].find(['\r', '\n']).map_or(end, |length| start + length);
@@ -313,7 +311,7 @@ impl fmt::Display for ManifestErrors {
 
 impl std::error::Error for ManifestErrors {}
 
-/// Line of a byte of the text, from 1.
+/// Line number, from 1, of the byte offset `at`.
 pub(super) fn line_of(source: &str, at: usize) -> u32 {
     let newlines = source.as_bytes()[..at.min(source.len())].iter().filter(|byte| **byte == b'\n').count();
     u32::try_from(newlines).unwrap_or(u32::MAX).saturating_add(1)

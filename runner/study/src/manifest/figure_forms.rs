@@ -1,4 +1,5 @@
-//! What the forms of figures other than bars ask for: an axis of numbers, spans that follow one another; and which keys each refuses.
+//! Rules of single figure forms: the keys that each form rejects, the axis of numbers of lines, and the spans of
+//! timelines.
 
 use std::ops::Range;
 
@@ -12,8 +13,8 @@ use super::nearest::quote;
 use super::raw;
 use super::read::At;
 
-/// Reports what does not go with the form. Without `axes` (they are in error) their levels are not looked at; `metrics` are those that
-/// are not in error.
+/// Reports violations of the rules of the figure's form. Without `axes` (they are in error), levels are not checked;
+/// `metrics` are the valid metrics.
 pub(super) fn check(
     raw: &raw::Figure,
     form: Option<FigureForm>,
@@ -22,27 +23,27 @@ pub(super) fn check(
     errors: &mut Diagnostics,
 ) {
     let (Some(form), Some(word)) = (form, &raw.form) else { return };
-    let mut keys = Keys { form: word, errors };
-    scales(raw, form, &mut keys);
+    let mut keys = KeyRules { form: word, errors };
+    check_scales(raw, form, &mut keys);
     match form {
         FigureForm::Line | FigureForm::Scaling => {
-            keys.deny_bars(raw, "name the axis of numbers by `x`, and that of the lines by `groups`");
+            keys.deny_bars(raw, "set `x` to the axis of numbers, and `groups` to the axis of the lines");
             keys.deny_reference(raw);
-            numbers(raw, axes, word, errors);
+            check_numeric_x(raw, axes, word, errors);
         }
         FigureForm::Violin => keys.deny_reference(raw),
         FigureForm::Timeline => {
             keys.deny_reference(raw);
-            keys.deny("y_label", raw.y_label.as_ref(), "its rows say what they are: take the key away");
+            keys.deny("y_label", raw.y_label.as_ref(), "its rows are labelled by their cells: remove the key");
             let quantile = raw.statistic.as_ref().filter(|statistic| !["median", "mean"].contains(&&*statistic.value));
-            keys.deny("statistic", quantile, "take \"median\" or \"mean\"");
-            follow(raw, metrics, word, errors);
+            keys.deny("statistic", quantile, "use \"median\" or \"mean\"");
+            check_contiguous_spans(raw, metrics, word, errors);
         }
         FigureForm::HeatMap => {
-            keys.deny_bars(raw, "name the axis of the columns by `x`, and that of the rows by `groups`");
+            keys.deny_bars(raw, "set `x` to the axis of the columns, and `groups` to the axis of the rows");
             keys.deny_reference(raw);
-            keys.deny("panels", raw.panels.as_ref(), "make a figure for each level, with `where`");
-            keys.deny("y_label", raw.y_label.as_ref(), "its axes are named by themselves: take the key away");
+            keys.deny("panels", raw.panels.as_ref(), "define one figure for each level, with `where`");
+            keys.deny("y_label", raw.y_label.as_ref(), "its axes have their own labels: remove the key");
             if raw.groups.is_none() {
                 let message = "the form `heat-map` needs `groups`, the axis of its rows";
                 errors.push(
@@ -55,15 +56,15 @@ pub(super) fn check(
     }
 }
 
-/// The keys of one figure.
-struct Keys<'a> {
+/// Reports keys that a form does not have.
+struct KeyRules<'a> {
     form: &'a At<String>,
     errors: &'a mut Diagnostics,
 }
 
-impl Keys<'_> {
+impl KeyRules<'_> {
     fn deny_at(&mut self, key: &str, span: Range<usize>, help: &str) {
-        let message = format!("`{key}` does not go with the form `{}`", self.form.value);
+        let message = format!("`{key}` cannot be used with the form `{}`", self.form.value);
         let error = ManifestError::new(Code::NotOfForm, span, message);
         self.errors.push(error.related(self.form.span.clone(), "here").help(help));
     }
@@ -80,37 +81,38 @@ impl Keys<'_> {
 
     fn deny_reference(&mut self, raw: &raw::Figure) {
         let reference = raw.reference.as_ref().filter(|reference| reference.value);
-        self.deny("reference", reference, "published values stand beside bars, as in `form = \"bars\"`");
+        self.deny("reference", reference, "published values are drawn next to bars, as in `form = \"bars\"`");
     }
 }
 
-/// Logarithmic axes stand where values do not begin at zero for a reason.
-fn scales(raw: &raw::Figure, form: FigureForm, keys: &mut Keys<'_>) {
+/// Logarithmic scales are allowed on axes that need not begin at zero.
+fn check_scales(raw: &raw::Figure, form: FigureForm, keys: &mut KeyRules<'_>) {
     let (x, y) = (raw.x_scale.as_ref(), raw.y_scale.as_ref());
     match form {
         FigureForm::Line | FigureForm::Scaling => {}
-        FigureForm::Ecdf => keys.deny("y_scale", y, "its values are along x: take `x_scale`"),
+        FigureForm::Ecdf => keys.deny("y_scale", y, "its values are along x: use `x_scale`"),
         FigureForm::Box | FigureForm::Violin | FigureForm::Strip => {
-            keys.deny("x_scale", x, "its values are along y: take `y_scale`");
+            keys.deny("x_scale", x, "its values are along y: use `y_scale`");
         }
         FigureForm::Bars | FigureForm::GroupedBars | FigureForm::OverlaidBars | FigureForm::StackedBars => {
-            keys.deny("x_scale", x, "its bars stand side by side: take the key away");
-            let help = "bars start at zero, which a logarithmic axis does not have: take `form = \"strip\"`, \"box\" or \"violin\"";
+            keys.deny("x_scale", x, "its x axis has no numbers: remove the key");
+            let help = "bars start at zero, which a logarithmic axis does not have: use `form = \"strip\"`, \"box\" \
+             or \"violin\"";
             keys.deny("y_scale", y, help);
         }
         FigureForm::Timeline => {
             keys.deny("x_scale", x, "its segments start at zero, which a logarithmic axis does not have");
-            keys.deny("y_scale", y, "its rows stand one below the other: take the key away");
+            keys.deny("y_scale", y, "its y axis has no numbers: remove the key");
         }
         FigureForm::HeatMap | FigureForm::Setup => {
-            keys.deny("x_scale", x, "it has no axis of numbers: take the key away");
-            keys.deny("y_scale", y, "it has no axis of numbers: take the key away");
+            keys.deny("x_scale", x, "it has no axis of numbers: remove the key");
+            keys.deny("y_scale", y, "it has no axis of numbers: remove the key");
         }
     }
 }
 
-/// A line needs an axis of numbers along x, above zero for a logarithmic one.
-fn numbers(raw: &raw::Figure, axes: Option<&[Axis]>, form: &At<String>, errors: &mut Diagnostics) {
+/// A line needs an axis of numbers along x, with positive levels on a logarithmic scale.
+fn check_numeric_x(raw: &raw::Figure, axes: Option<&[Axis]>, form: &At<String>, errors: &mut Diagnostics) {
     let Some(x) = &raw.x else {
         let message = format!("the form `{}` needs `x`, an axis of numbers", form.value);
         errors.push(
@@ -126,34 +128,39 @@ fn numbers(raw: &raw::Figure, axes: Option<&[Axis]>, form: &At<String>, errors: 
         Level::Bool(_) | Level::Text(_) => None,
     };
     if let Some(level) = axis.levels.iter().find(|level| number(level).is_none()) {
-        let message =
-            format!("axis {} is not one of numbers: it has the level {}", quote(&x.value), quote(&level.to_string()));
+        let message = format!(
+            "axis {} must have numbers as levels, but it has the level {}",
+            quote(&x.value),
+            quote(&level.to_string())
+        );
         errors.push(
             ManifestError::new(Code::NotOfForm, x.span.clone(), message)
-                .related(form.span.clone(), "the form needs one")
-                .help("take an axis such as `concurrency` or `memory_mib`, and this one for `groups` or `panels`"),
+                .related(form.span.clone(), "this form needs an axis of numbers")
+                .help(
+                    "use an axis such as `concurrency` or `memory_mib` as `x`, and this axis as `groups` or `panels`",
+                ),
         );
     } else if let Some(scale) = raw.x_scale.as_ref().filter(|scale| scale.value == "log")
         && let Some(level) = axis.levels.iter().find(|level| number(level).is_some_and(|value| value <= 0.0))
     {
-        let message = format!("a logarithmic axis has no place for the level {level} of {}", quote(&x.value));
+        let message = format!("a logarithmic axis cannot show the level {level} of {}", quote(&x.value));
         errors.push(
             ManifestError::new(Code::NotOfForm, scale.span.clone(), message)
-                .help("take `x_scale = \"linear\"`, or leave the level out with an axis of positive ones"),
+                .help("use `x_scale = \"linear\"`, or remove the level from the axis"),
         );
     }
 }
 
-/// A timeline's metrics are spans, each from where the one before it ends.
-fn follow(raw: &raw::Figure, metrics: &[Metric], form: &At<String>, errors: &mut Diagnostics) {
-    let help = "list spans in their order without a gap, for instance `metrics = [\"phase_spawn\", \"phase_vmm\", \"phase_kernel\", \
+/// The metrics of a timeline are spans, each of which begins at the end of the one before.
+fn check_contiguous_spans(raw: &raw::Figure, metrics: &[Metric], form: &At<String>, errors: &mut Diagnostics) {
+    let help = "list spans in their order without a gap, for instance `metrics = [\"phase_spawn\", \"phase_vmm\", \
+     \"phase_kernel\", \
                 \"phase_init\", \"phase_agent\"]`";
     let mut before: Option<(&At<String>, &str)> = None;
     for name in &raw.metrics {
         let Some(metric) = metrics.iter().find(|metric| metric.name == name.value) else { return };
         let MetricSource::Span { from, to } = &metric.source else {
-            let message =
-                format!("{} is a reading and no span of time, which the form `timeline` needs", quote(&name.value));
+            let message = format!("{} is a reading, but the form `timeline` needs spans", quote(&name.value));
             errors.push(
                 ManifestError::new(Code::NotOfForm, name.span.clone(), message)
                     .related(form.span.clone(), "here")

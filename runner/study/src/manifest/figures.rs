@@ -1,4 +1,4 @@
-//! Figures: every name looked up, and no bar that would mix what it should compare.
+//! Figures: looks up their names, and rejects bars that would pool cells with different levels.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,50 +11,60 @@ use microbench_formats::metric::Metric;
 use microbench_formats::statistic::Statistic;
 
 use super::axes::unknown_axis;
+use super::choice::{Choice, names};
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::figure_forms;
 use super::nearest::{quote, suggest};
 use super::raw;
 use super::read::At;
 use super::selection::{self, ENGINE};
-use super::word::{Word, names};
 
-/// The manifest's figures; those in error are left out. Without `axes` (they are in error) names of axes are let pass.
-pub(super) fn check(
-    manifest: &raw::Manifest,
+/// The manifest's figures without those in error, each with its source. Without `axes` (they are in error), names of
+/// axes are not checked.
+pub(super) fn check<'a>(
+    manifest: &'a raw::Manifest,
     axes: Option<&[Axis]>,
     metrics: &[Metric],
     errors: &mut Diagnostics,
-) -> Vec<Figure> {
-    manifest.figures.iter().filter_map(|raw| figure(raw, manifest, axes, metrics, errors)).collect()
+) -> Vec<(&'a raw::Figure, Figure)> {
+    let valid = |raw: &'a raw::Figure| {
+        let before = errors.count();
+        let figure = check_figure(raw, manifest, axes, metrics, errors)?;
+        (!raw.broken && errors.count() == before).then_some((raw, figure))
+    };
+    manifest.figures.iter().filter_map(valid).collect()
 }
 
-/// The word's meaning, or that of its absence.
-fn word_or<T: Word + Default>(name: Option<&At<String>>, kind: &str, errors: &mut Diagnostics) -> T {
-    word(name, kind, errors).unwrap_or_default()
+/// The value of the name, or the default without a valid name. `kind` is a plural for messages.
+fn parse_choice_or_default<T: Choice + Default>(name: Option<&At<String>>, kind: &str, errors: &mut Diagnostics) -> T {
+    parse_choice(name, kind, errors).unwrap_or_default()
 }
 
-/// The statistic that the key names, or `default` without it; `None` when it is in error.
-pub(super) fn statistic(name: Option<&At<String>>, default: Statistic, errors: &mut Diagnostics) -> Option<Statistic> {
-    if name.is_none() { Some(default) } else { word(name, "statistics", errors) }
+/// The statistic of this name, or `default` without a name. `None` after an error.
+pub(super) fn parse_statistic(
+    name: Option<&At<String>>,
+    default: Statistic,
+    errors: &mut Diagnostics,
+) -> Option<Statistic> {
+    if name.is_none() { Some(default) } else { parse_choice(name, "statistics", errors) }
 }
 
-fn figure(
+fn check_figure(
     raw: &raw::Figure,
     manifest: &raw::Manifest,
     axes: Option<&[Axis]>,
     metrics: &[Metric],
     errors: &mut Diagnostics,
 ) -> Option<Figure> {
-    let form = word(raw.form.as_ref(), "forms", errors);
-    let theme = word_or(raw.theme.as_ref(), "themes", errors);
-    let column = word_or(raw.column.as_ref(), "columns", errors);
-    let x_scale = word_or(raw.x_scale.as_ref(), "scales", errors);
-    let y_scale = word_or(raw.y_scale.as_ref(), "scales", errors);
-    // Medians do not add up.
+    let form = parse_choice(raw.form.as_ref(), "forms", errors);
+    let theme = parse_choice_or_default(raw.theme.as_ref(), "themes", errors);
+    let column = parse_choice_or_default(raw.column.as_ref(), "columns", errors);
+    let x_scale = parse_choice_or_default(raw.x_scale.as_ref(), "scales", errors);
+    let y_scale = parse_choice_or_default(raw.y_scale.as_ref(), "scales", errors);
+    // The medians of the parts do not add up to the median of the sum.
     let usual = if form == Some(FigureForm::StackedBars) { Statistic::Mean } else { Statistic::Median };
-    let statistic = statistic(raw.statistic.as_ref(), usual, errors);
-    known_metrics(raw, manifest, metrics, errors);
+    let statistic = parse_statistic(raw.statistic.as_ref(), usual, errors);
+    check_metrics(raw, manifest, metrics, errors);
     let matrix = axes.map(|axes| axes.iter().filter(|axis| axis.name != ENGINE).cloned().collect::<Vec<_>>());
     if let Some(axes) = &matrix
         && form != Some(FigureForm::Setup)
@@ -78,9 +88,9 @@ fn figure(
             ManifestError::new(
                 Code::NoReference,
                 reference.span.clone(),
-                "the figure shows published values, but the study names none",
+                "the figure shows published values, but [study] has no `reference`",
             )
-            .help("name their file in [study]: `reference = \"reference/paper.toml\"`"),
+            .help("name the file of published values in [study]: `reference = \"reference/paper.toml\"`"),
         );
     }
     let name = |name: &Option<At<String>>| name.as_ref().map(|name| name.value.clone());
@@ -104,18 +114,18 @@ fn figure(
     })
 }
 
-/// Reports the keys that do not go together with the form or with one another.
+/// Reports keys that cannot be used with the form or with `bars`.
 fn check_form(raw: &raw::Figure, form: Option<FigureForm>, errors: &mut Diagnostics) {
     let (Some(form), Some(word)) = (form, &raw.form) else { return };
     let mut deny = |span: &Range<usize>, key: &str, why: &str, related: &Range<usize>, help: &str| {
-        let message = format!("`{key}` does not go with {why}");
+        let message = format!("`{key}` cannot be used with {why}");
         errors.push(
             ManifestError::new(Code::NotOfForm, span.clone(), message).related(related.clone(), "here").help(help),
         );
     };
     let roles = [("x", &raw.x), ("groups", &raw.groups), ("panels", &raw.panels)];
     if form == FigureForm::Setup {
-        let help = "the form draws the set-up from the plan, without data: take the key away";
+        let help = "this form draws the set-up of the plan, without data: remove the key";
         let names = roles.into_iter().chain([("statistic", &raw.statistic), ("y_label", &raw.y_label)]);
         for (key, name) in names {
             if let Some(name) = name {
@@ -135,10 +145,10 @@ fn check_form(raw: &raw::Figure, form: Option<FigureForm>, errors: &mut Diagnost
     }
     let Some(bars) = &raw.bars else { return };
     if form == FigureForm::GroupedBars {
-        let help = "`bars` lists single bars: take `form = \"bars\"`, and colour them by the bars' `group`";
+        let help = "`bars` lists single bars: use `form = \"bars\"`, and `group` for their colours";
         deny(&bars.span, "bars", "the form `grouped-bars`", &word.span, help);
     }
-    let help = "`bars` says itself which bars there are: give each its cells by `where`";
+    let help = "`bars` defines the bars: select the cells of each bar by its `where`";
     for (key, name) in roles {
         if let Some(name) = name {
             deny(&name.span, key, "`bars`", &bars.span, help);
@@ -149,7 +159,7 @@ fn check_form(raw: &raw::Figure, form: Option<FigureForm>, errors: &mut Diagnost
     }
 }
 
-/// Denies what does not go with `stacked-bars`: what would not add up, and what would take the metrics' colours.
+/// Reports keys that cannot be used with `stacked-bars`: statistics that do not add up, and keys that set colours.
 fn deny_unstackable(
     raw: &raw::Figure,
     form: &Range<usize>,
@@ -157,18 +167,18 @@ fn deny_unstackable(
 ) {
     let why = "the form `stacked-bars`";
     if let [metric] = raw.metrics.as_slice() {
-        let help = "stack several `metrics`, or take `form = \"bars\"`";
+        let help = "stack several `metrics`, or use `form = \"bars\"`";
         deny(&metric.span, "metric", why, form, help);
     }
     if let Some(statistic) = raw.statistic.as_ref().filter(|statistic| statistic.value == "median") {
-        deny(&statistic.span, "median", why, form, "medians do not add up: take the key away for means, which do");
+        deny(&statistic.span, "median", why, form, "medians do not add up, means do: remove the key");
     }
     if let Some(groups) = &raw.groups {
-        deny(&groups.span, "groups", why, form, "its colours stand for the metrics: take `x` or `panels` for the axis");
+        deny(&groups.span, "groups", why, form, "its colours stand for the metrics: use `x` or `panels` for the axis");
     }
     let groups = raw.bars.iter().flat_map(|bars| &bars.value).find_map(|bar| bar.group.as_ref());
     if let Some(group) = groups {
-        deny(&group.span, "group", why, form, "its colours stand for the metrics: take the bars' `group` away");
+        deny(&group.span, "group", why, form, "its colours stand for the metrics: remove `group` from the bars");
     }
     if let Some(reference) = raw.reference.as_ref().filter(|reference| reference.value) {
         deny(
@@ -176,12 +186,12 @@ fn deny_unstackable(
             "reference",
             why,
             form,
-            "published values stand beside whole bars, as in `form = \"bars\"`",
+            "published values are drawn next to whole bars, as in `form = \"bars\"`",
         );
     }
 }
 
-/// Reports the axes of `x`, `groups` and `panels` that do not exist or stand twice.
+/// Reports axes of `x`, `groups` and `panels` that do not exist or are used twice.
 fn check_roles(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) {
     let mut first: HashMap<&str, &At<String>> = HashMap::new();
     for name in [&raw.x, &raw.groups, &raw.panels].into_iter().flatten() {
@@ -199,15 +209,15 @@ fn check_roles(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) {
     if raw.x.is_none()
         && let Some(name) = first.get("variant")
     {
-        let message = "the figure uses axis `variant` twice: it is `x` unless the figure says otherwise";
+        let message = "the figure uses axis `variant` twice: `x` is `variant` by default";
         errors.push(
             ManifestError::new(Code::AxisTwice, name.span.clone(), message)
-                .help("give `x` another axis, for instance `x = \"concurrency\"`"),
+                .help("set `x` to another axis, for instance `x = \"concurrency\"`"),
         );
     }
 }
 
-fn word<T: Word>(name: Option<&At<String>>, kind: &str, errors: &mut Diagnostics) -> Option<T> {
+fn parse_choice<T: Choice>(name: Option<&At<String>>, kind: &str, errors: &mut Diagnostics) -> Option<T> {
     let name = name?;
     let found = T::VARIANTS.iter().find(|value| T::name(**value) == name.value).copied();
     if found.is_none() {
@@ -218,8 +228,8 @@ fn word<T: Word>(name: Option<&At<String>>, kind: &str, errors: &mut Diagnostics
     found
 }
 
-/// True when the study has the metric, else an error is reported. A metric that is in error itself is known all the same.
-pub(super) fn known_metric(name: &At<String>, manifest: &raw::Manifest, errors: &mut Diagnostics) -> bool {
+/// True if the study has the metric; reports an error otherwise. A metric that is itself in error counts.
+pub(super) fn check_metric(name: &At<String>, manifest: &raw::Manifest, errors: &mut Diagnostics) -> bool {
     let known = manifest.metrics.iter().any(|metric| metric.name.value == name.value);
     if !known {
         let valid = manifest.metrics.iter().map(|metric| metric.name.value.as_str());
@@ -230,15 +240,15 @@ pub(super) fn known_metric(name: &At<String>, manifest: &raw::Manifest, errors: 
     known
 }
 
-fn known_metrics(raw: &raw::Figure, manifest: &raw::Manifest, metrics: &[Metric], errors: &mut Diagnostics) {
+fn check_metrics(raw: &raw::Figure, manifest: &raw::Manifest, metrics: &[Metric], errors: &mut Diagnostics) {
     let mut seen: HashMap<&str, &At<String>> = HashMap::new();
     let mut unit: Option<(&str, &At<String>)> = None;
     for name in &raw.metrics {
-        if !known_metric(name, manifest, errors) {
+        if !check_metric(name, manifest, errors) {
             continue;
         }
         if let Some(before) = seen.insert(&name.value, name) {
-            let message = format!("metric {} stands twice", quote(&name.value));
+            let message = format!("metric {} is listed twice", quote(&name.value));
             errors.push(
                 ManifestError::new(Code::Twice, name.span.clone(), message).related(before.span.clone(), "the first"),
             );
@@ -269,25 +279,19 @@ pub(super) fn unit_name(unit: &str) -> &str {
     if unit == "1" { "counts" } else { unit }
 }
 
-/// Reports figures whose bars would pool cells, and those without any cell.
-pub(super) fn check_bars(
-    manifest: &raw::Manifest,
-    figures: &[Figure],
-    axes: &[Axis],
-    cells: &[Cell],
-    errors: &mut Diagnostics,
-) {
-    for (figure, raw) in figures.iter().zip(&manifest.figures) {
+/// Reports figures whose bars would pool cells, and figures and bars without a cell.
+pub(super) fn check_bars(figures: &[(&raw::Figure, Figure)], axes: &[Axis], cells: &[Cell], errors: &mut Diagnostics) {
+    for (raw, figure) in figures {
         if figure.form == FigureForm::Setup {
             continue;
         }
         if let Some(bars) = &raw.bars {
             for (bar, raw) in figure.bars.iter().zip(&bars.value) {
-                if !cells.iter().any(|cell| selection::has(&bar.of, cell)) {
+                if !cells.iter().any(|cell| selection::selects(&bar.of, cell)) {
                     let message = format!("bar {} of figure {} has no cell", quote(&bar.label), quote(&figure.name));
                     errors.push(
                         ManifestError::new(Code::NoCells, raw.span.clone(), message)
-                            .help("no cell has all the levels that `where` asks for"),
+                            .help("no cell has all the levels of `where`"),
                     );
                 }
             }
@@ -298,12 +302,12 @@ pub(super) fn check_bars(
             .flatten()
             .map(String::as_str)
             .collect();
-        let chosen: Vec<&Cell> = cells.iter().filter(|cell| selection::has(&figure.only, cell)).collect();
+        let chosen: Vec<&Cell> = cells.iter().filter(|cell| selection::selects(&figure.only, cell)).collect();
         if chosen.is_empty() {
             let message = format!("figure {} has no cell", quote(&figure.name));
             errors.push(
                 ManifestError::new(Code::NoCells, raw.name.span.clone(), message)
-                    .help("no cell has all the levels that `where` asks for"),
+                    .help("no cell has all the levels of `where`"),
             );
             continue;
         }

@@ -1,7 +1,8 @@
-//! The keys of a manifest: each with its type, its limits, and what it means. The reader ([`raw`](super::raw)) takes these keys and no
-//! others, which [`Table::deny_rest`](super::read::Table::deny_rest) checks, and the JSON Schema and the documents are made of them.
+//! The keys of a manifest with their types, limits and descriptions.
 //!
-//! Beside these keys some tables hold others that the catalogue knows: the settings of guests and engines ([`Rest`]).
+//! The reader ([`raw`](super::raw)) accepts exactly these keys, which
+//! [`Table::deny_rest`](super::read::Table::deny_rest) asserts. The JSON Schema and docs/reference/manifest.md are
+//! generated from them. Some tables have further keys, such as the settings of guests and engines ([`Rest`]).
 
 use microbench_formats::direction::Better;
 use microbench_formats::event::EVENTS;
@@ -10,47 +11,44 @@ use microbench_formats::figure::{Column, FigureForm, Scaling, Theme};
 use microbench_formats::statistic::Statistic;
 use strum::VariantArray;
 
+use super::choice::names;
 use super::metrics::BUILT_IN;
 use super::protocol::PRESETS;
 use super::raw::{LONGEST_TEXT, MOST_CLAIMS, MOST_LINES, MOST_TRIALS};
 use super::settings::{GUEST, Kind};
-use super::word::names;
-use super::works::{MOST_CONNECTIONS, MOST_WARMUP, ORDERS, WORKS};
+use super::workloads::{MOST_CONNECTIONS, MOST_WARMUP, ORDERS, WORKLOADS};
 
-/// One key of a table.
+/// A key of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// As it is written.
     pub name: &'static str,
-    /// What its value is.
+    /// Type and limits of the value.
     pub shape: Shape,
-    /// Whether it must be there.
+    /// Whether it is required.
     pub need: Need,
-    /// What it means, one or two sentences.
+    /// One or two sentences.
     pub doc: &'static str,
-    /// What holds without it; empty for nothing.
+    /// The default as a phrase; empty without a default.
     pub default: &'static str,
 }
 
-/// Whether a key must be there.
+/// Whether a key is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Never.
     Never,
-    /// Always.
     Always,
-    /// One of these keys must be.
+    /// One of these keys is required.
     Either(&'static [&'static str]),
 }
 
-/// What a value is.
+/// Type and limits of a value.
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
     /// One line of text.
     Line,
-    /// One line of at most so many bytes, not empty.
+    /// One line of text that is not empty, with its maximum number of bytes.
     Text(usize),
-    /// A name of what this noun says: letters, digits and what else its kind may hold.
+    /// A name of a thing, for instance of a `metric`; the noun decides the characters.
     Name(&'static str),
     /// An integer between the two, both included.
     Int(i64, i64),
@@ -59,31 +57,32 @@ pub enum Shape {
     /// A number above 0 and below 1.
     Share,
     /// `true` or `false`.
-    Truth,
-    /// One of these words.
-    Word(fn() -> Vec<Word>),
-    /// One of these words, or another that the study makes (`workload.NAME.duration`).
+    Boolean,
+    /// One of these values.
+    Choice(fn() -> Vec<Choice>),
+    /// The name of an event.
+    Event,
+    /// The name of a reading, or of a workload's value (`workload.METRIC.duration`).
     Reading,
-    /// A string, a number or a truth value.
+    /// A string, a number or a boolean.
     Scalar,
-    /// A number of bytes: an integer, or a text such as `1 MB`.
+    /// A number of bytes: an integer, or a string such as `1 MB`.
     Size,
-    /// A number of trials, or a table of one for each level of concurrency.
+    /// A number of trials, or a table with a number for each level of concurrency.
     Trials,
-    /// A list of at least and at most so many.
+    /// A list with the minimum and the maximum number of elements.
     List(&'static Shape, (usize, usize)),
-    /// A table of these keys, and others.
+    /// A table of these keys and of others.
     Table(&'static [Key], Rest),
-    /// A table of tables, each under a name of what the noun says.
+    /// A table of named tables; the noun says what they are, for instance `metric`.
     Each(&'static str, &'static Shape),
 }
 
-/// What a table may hold beside its own keys.
+/// Further keys of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// Nothing.
     Nothing,
-    /// Settings that every guest has.
+    /// Settings of every guest.
     Guest,
     /// Settings of guests and of the variant's engine.
     Variant,
@@ -93,102 +92,124 @@ pub enum Rest {
     OneLevel,
     /// Axes, each with one level or a list of levels.
     Levels,
-    /// Columns of a table of others, each with its values.
+    /// Columns of a foreign table, each with its values.
     Columns,
 }
 
-/// A word that a key permits.
+/// A permitted value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
-    /// The word.
+pub struct Choice {
     pub name: String,
-    /// What it means; empty where its name says so.
+    /// Its meaning; empty if the name is clear.
     pub doc: String,
 }
 
-fn words(names: impl Iterator<Item = &'static str>) -> Vec<Word> {
-    names.map(|name| Word { name: name.into(), doc: String::new() }).collect()
+fn choices(names: impl Iterator<Item = &'static str>) -> Vec<Choice> {
+    names.map(|name| Choice { name: name.into(), doc: String::new() }).collect()
 }
 
-fn protocols() -> Vec<Word> {
-    PRESETS.iter().map(|preset| Word { name: preset.name().into(), doc: preset.doc.into() }).collect()
+fn protocols() -> Vec<Choice> {
+    PRESETS.iter().map(|preset| Choice { name: preset.name().into(), doc: preset.doc.into() }).collect()
 }
 
-fn forms() -> Vec<Word> {
-    words(names::<FigureForm>())
+fn forms() -> Vec<Choice> {
+    let doc = |form: FigureForm| match form {
+        FigureForm::Bars => "One bar for each level of `x`, or for each entry of `bars`.",
+        FigureForm::GroupedBars => "One bar for each level of `x` and `groups`, with interval and trials as points.",
+        FigureForm::OverlaidBars => "As `bars`, with the bar of each of the `metrics` behind the next.",
+        FigureForm::StackedBars => "As `bars`, with the means of the `metrics` on top of each other: parts of a sum.",
+        FigureForm::Box => "Box plots: quartiles, and whiskers to the last value within 1.5 interquartile ranges.",
+        FigureForm::Ecdf => "Empirical cumulative distribution functions.",
+        FigureForm::Violin => "Violin plots: kernel density estimate, median, and trials as points.",
+        FigureForm::Strip => "Every trial as a point, in the order of the run.",
+        FigureForm::Line => {
+            "The statistic over an axis of numbers, with its interval as a band; one line for each level of `groups`."
+        }
+        FigureForm::Scaling => "As `line`, with the knee of each line.",
+        FigureForm::Timeline => "Contiguous spans as segments, one row for each bar.",
+        FigureForm::HeatMap => {
+            "The statistic as a colour and a number: columns are levels of `x`, rows levels of `groups`."
+        }
+        FigureForm::Setup => "The set-up of hosts, taps and guests, drawn from the plan without data.",
+    };
+    FigureForm::VARIANTS.iter().map(|form| Choice { name: form.to_string(), doc: doc(*form).into() }).collect()
 }
 
-fn themes() -> Vec<Word> {
-    words(names::<Theme>())
+fn themes() -> Vec<Choice> {
+    choices(names::<Theme>())
 }
 
-fn columns() -> Vec<Word> {
-    words(names::<Column>())
+fn columns() -> Vec<Choice> {
+    choices(names::<Column>())
 }
 
-fn scales() -> Vec<Word> {
-    words(names::<Scaling>())
+fn scales() -> Vec<Choice> {
+    choices(names::<Scaling>())
 }
 
-fn statistics() -> Vec<Word> {
-    words(names::<Statistic>())
+fn statistics() -> Vec<Choice> {
+    choices(names::<Statistic>())
 }
 
-fn works() -> Vec<Word> {
-    WORKS.iter().map(|work| Word { name: work.name().into(), doc: format!("{} so many bytes", work.doc) }).collect()
+fn workload_kinds() -> Vec<Choice> {
+    WORKLOADS
+        .iter()
+        .map(|workload| Choice { name: workload.name().into(), doc: format!("{} `bytes` bytes", workload.doc) })
+        .collect()
 }
 
-/// The values that some kind of work has.
+/// The values of all kinds of workloads.
 #[must_use]
-pub fn work_values() -> Vec<Word> {
+pub fn workload_values() -> Vec<Choice> {
     let mut values: Vec<&str> = Vec::new();
-    for value in WORKS.iter().flat_map(super::works::WorkSpec::all_values) {
+    for value in WORKLOADS.iter().flat_map(super::workloads::WorkloadSpec::all_values) {
         if !values.contains(&value) {
             values.push(value);
         }
     }
-    let doc = |value: &str| {
-        find_workload_reading(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit))
-    };
-    values.iter().map(|value| Word { name: (*value).into(), doc: doc(value) }).collect()
+    let doc =
+        |value: &str| find_workload_reading(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit));
+    values.iter().map(|value| Choice { name: (*value).into(), doc: doc(value) }).collect()
 }
 
-fn directions() -> Vec<Word> {
-    Better::VARIANTS.iter().map(|better| Word { name: better.to_string(), doc: better.doc().into() }).collect()
+fn directions() -> Vec<Choice> {
+    Better::VARIANTS.iter().map(|better| Choice { name: better.to_string(), doc: better.doc().into() }).collect()
 }
 
-fn orders() -> Vec<Word> {
-    words(ORDERS.iter().copied())
+fn orders() -> Vec<Choice> {
+    choices(ORDERS.iter().copied())
 }
 
-fn probes() -> Vec<Word> {
+fn probes() -> Vec<Choice> {
     let probe = GUEST.iter().find(|setting| setting.name == "probe");
     match probe.map(|probe| probe.kind) {
-        Some(Kind::Word(names)) => words(names.iter().copied()),
+        Some(Kind::Choice(names)) => choices(names.iter().copied()),
         _ => Vec::new(),
     }
 }
 
-fn events() -> Vec<Word> {
-    EVENTS.iter().map(|event| Word { name: event.name.into(), doc: event.doc.into() }).collect()
+/// All events with their meaning.
+#[must_use]
+pub fn events() -> Vec<Choice> {
+    EVENTS.iter().map(|event| Choice { name: event.name.into(), doc: event.doc.into() }).collect()
 }
 
-/// Every reading but those of work, with unit and meaning.
+/// All readings except those of workloads, with meaning and unit.
 #[must_use]
-pub fn readings() -> Vec<Word> {
-    let word = |reading: &microbench_formats::event::reading::ReadingSpec| Word {
+pub fn readings() -> Vec<Choice> {
+    let word = |reading: &microbench_formats::event::reading::ReadingSpec| Choice {
         name: reading.name.into(),
         doc: format!("{} ({})", reading.doc, reading.unit),
     };
     READINGS.iter().map(word).collect()
 }
 
-/// The built-in metrics with their labels and definitions.
+/// The built-in metrics with labels and definitions.
 #[must_use]
-pub fn metrics() -> Vec<Word> {
+pub fn metrics() -> Vec<Choice> {
     BUILT_IN
         .iter()
-        .map(|metric| Word { name: metric.name.into(), doc: format!("{}. {}", metric.label, metric.definition()) })
+        .map(|metric| Choice { name: metric.name.into(), doc: format!("{}. {}", metric.label, metric.definition()) })
         .collect()
 }
 
@@ -202,91 +223,91 @@ pub const MANIFEST: &[Key] = &[
         "study",
         Shape::Table(STUDY, Rest::Nothing),
         Need::Always,
-        "What the study is called, and what holds for all of it.",
+        "Name and title of the study, and settings of the whole study.",
         "",
     ),
     key(
         "guest",
         Shape::Table(GUEST_KEYS, Rest::Guest),
         Need::Never,
-        "What every VM has, whatever runs it. A variant or an axis of the matrix may say otherwise.",
+        "Settings of every guest. A variant or an axis of the matrix can override them.",
         "each setting's default",
     ),
     key(
         "variants",
         Shape::Each("variant", &Shape::Table(VARIANT, Rest::Variant)),
         Need::Always,
-        "What is compared: one table for each configuration under test. Its key names its cells.",
+        "The configurations under test, one table each. The key of a table is part of the names of cells.",
         "",
     ),
     key(
         "matrix",
         Shape::Table(MATRIX, Rest::Axes),
         Need::Always,
-        "Every variant at every level of every axis is a cell; this says which axes there are and how often each cell runs.",
+        "The axes, and the number of trials. Each combination of a variant and one level of every axis is a cell.",
         "",
     ),
     key(
         "profiles",
         Shape::Each("profile", &Shape::Table(PROFILE, Rest::Nothing)),
         Need::Never,
-        "Other numbers of trials for the same study, to be chosen by `--profile NAME`.",
+        "Alternative numbers of trials and subsets of cells. `--profile NAME` selects a profile.",
         "the profile `full`, which is [matrix] itself",
     ),
     key(
         "metrics",
         Shape::Each("metric", &Shape::Table(METRIC, Rest::Nothing)),
         Need::Always,
-        "What is measured on each VM. A built-in metric needs its name only, as in `kernel_boot_time = {}`.",
+        "The metrics of each VM. A built-in metric needs only its name, as in `kernel_boot_time = {}`.",
         "",
     ),
     key(
         "figures",
         Shape::Each("figure", &Shape::Table(FIGURE, Rest::Nothing)),
         Need::Never,
-        "What is drawn: one table for each figure. Its key names its files.",
+        "The figures, one table each. The key of a table is the name of the figure's files.",
         "no figures",
     ),
     key(
         "claims",
         Shape::List(&Shape::Table(CLAIM, Rest::Nothing), (0, MOST_CLAIMS)),
         Need::Never,
-        "Sentences that the run is to judge, each with the comparison that it stands for.",
+        "Statements that the run confirms or refutes, each with a comparison of cells.",
         "no claims",
     ),
 ];
 
 /// Keys of `[study]`.
 pub const STUDY: &[Key] = &[
-    key("name", Shape::Name("study"), Need::Always, "Part of file names: a-z, 0-9 and `-`.", ""),
-    key("title", Shape::Line, Need::Always, "Stands over reports.", ""),
+    key("name", Shape::Name("study"), Need::Always, "Name of the study, a part of file names: a-z, 0-9 and `-`.", ""),
+    key("title", Shape::Line, Need::Always, "Heading of reports.", ""),
     key(
         "seed",
         Shape::Int(0, i64::MAX),
         Need::Never,
-        "Seed of the run order, which is random but the same for the same seed; `--seed` gives another.",
+        "Seed of the random run order: the same seed gives the same order. `--seed` overrides it.",
         "0",
     ),
-    key("description", Shape::Line, Need::Never, "What the study is for.", "empty"),
+    key("description", Shape::Line, Need::Never, "Purpose of the study.", "none"),
     key(
         "protocol",
-        Shape::Word(protocols),
+        Shape::Choice(protocols),
         Need::Never,
-        "The reading of the 2019 paper's protocol that holds where the manifest does not say otherwise.",
+        "Preset of defaults for settings and metrics that follows the protocol of the 2019 paper.",
         "corrected",
     ),
     key(
         "reference",
         Shape::Line,
         Need::Never,
-        "File of published values to show beside the measured ones, relative to the manifest.",
+        "File of published values to show next to the measured values; the path is relative to the manifest.",
         "none",
     ),
     key(
         "family",
         Shape::List(&Shape::Line, (1, usize::MAX)),
         Need::Never,
-        "Metrics whose comparisons are one family of tests: the more, the smaller each p must be.",
+        "Metrics whose comparisons form one family of tests. p-values are corrected for the size of the family.",
         "all metrics",
     ),
 ];
@@ -296,18 +317,12 @@ pub const GUEST_KEYS: &[Key] = &[];
 
 /// Keys of a variant.
 pub const VARIANT: &[Key] = &[
-    key(
-        "label",
-        Shape::Line,
-        Need::Never,
-        "Name in figures and tables; no two variants may have the same.",
-        "the variant's key",
-    ),
+    key("label", Shape::Line, Need::Never, "Name in figures and tables; it must be unique.", "the variant's key"),
     key(
         "engine",
         Shape::Line,
         Need::Always,
-        "The VMM: a built-in engine, or one described in engines/ beside the manifest.",
+        "The engine, usually a VMM: a built-in engine, or one that a file in engines/ next to the manifest describes.",
         "",
     ),
 ];
@@ -318,100 +333,112 @@ pub const MATRIX: &[Key] = &[
         "variant",
         Shape::List(&Shape::Line, (1, usize::MAX)),
         Need::Never,
-        "The variants that are combined with the other axes.",
-        "all of them",
+        "The variants of the matrix.",
+        "all variants",
     ),
     key(
         "concurrency",
         Shape::List(&Shape::Int(1, 10_000), (1, usize::MAX)),
         Need::Never,
-        "VMs that are released together in one trial.",
+        "Number of VMs that one trial starts at the same time.",
         "[1]",
     ),
     key(
         "trials",
         Shape::Trials,
         Need::Either(&["trials", "precision"]),
-        "How often each cell runs: one number, or one for each level of concurrency, as in `{ 1 = 30, 10 = 6 }`.",
+        "Number of trials of each cell: one number, or a number for each level of concurrency, as in `{ 1 = 30, 10 = \
+         6 }`.",
         "",
     ),
     key(
         "precision",
         Shape::Table(PRECISION, Rest::Nothing),
         Need::Either(&["trials", "precision"]),
-        "Run until the interval of a statistic is narrow enough, in place of a number of trials.",
+        "Stopping rule: run trials until the confidence interval of a statistic is narrow enough. Excludes `trials`.",
         "",
     ),
     key(
         "limit",
         Shape::Table(LIMIT, Rest::Nothing),
         Need::Never,
-        "How far the levels of `concurrency` go: they are run one after the other, and beyond the first that meets a limit none is.",
+        "Limit of the levels of `concurrency`: they run in ascending order, and the sweep ends after the first level \
+         that exceeds the limit.",
         "every level",
     ),
     key(
         "exclude",
         Shape::List(&Shape::Table(EXCLUDE, Rest::Levels), (0, MOST_LINES)),
         Need::Never,
-        "Combinations to leave out: each line a table such as `{ variant = \"qemu\", concurrency = 20 }`.",
+        "Combinations to leave out, each a table such as `{ variant = \"qemu\", concurrency = 20 }`.",
         "nothing",
     ),
     key(
         "include",
         Shape::List(&Shape::Table(INCLUDE, Rest::Levels), (0, MOST_LINES)),
         Need::Never,
-        "Combinations to add; an axis that a line does not name takes every level.",
+        "Combinations to add. A line covers every level of each axis that it does not name.",
         "nothing",
     ),
-    key("warmup", Shape::Truth, Need::Never, "Run one VM of each distinct machine first, which never counts.", "true"),
+    key(
+        "warmup",
+        Shape::Boolean,
+        Need::Never,
+        "Run one uncounted VM of each distinct machine before its first trial in a session.",
+        "true",
+    ),
     key(
         "instrument_trials",
         Shape::Int(1, 1000),
         Need::Never,
-        "Trials of each cell of one VM under an instrument such as strace, when a metric needs one; they are never timed.",
+        "Trials under an instrument such as strace, for each cell of one VM, if a metric needs one. They are not \
+         timed.",
         "1",
     ),
     key(
         "max_consecutive_failures",
         Shape::Int(0, 1000),
         Need::Never,
-        "A cell is given up after so many trials in a row in which no VM completed; 0 for never.",
+        "Number of trials in a row without a completed VM after which a cell is given up; 0 for never.",
         "5",
     ),
 ];
 
 /// Keys of `precision`, the stopping rule.
 pub const PRECISION: &[Key] = &[
-    key("metric", Shape::Line, Need::Always, "The metric that is to be precise.", ""),
-    key("statistic", Shape::Word(statistics), Need::Never, "Which statistic of it.", "median"),
+    key("metric", Shape::Line, Need::Always, "The metric that the rule checks.", ""),
+    key("statistic", Shape::Choice(statistics), Need::Never, "The statistic of the metric.", "median"),
     key(
         "relative",
         Shape::Share,
         Need::Always,
-        "Half width of the 95 % interval over the statistic: 0.02 for 2 % either way, in every cell and twice in a row.",
+        "Maximum half width of the 95 % confidence interval, relative to the statistic, for example 0.02 for ±2 %. \
+         It must hold in every cell \
+         in two checks in a row.",
         "",
     ),
-    key("n_min", Shape::Int(6, MOST_TRIALS), Need::Never, "Trials of each cell before the first look.", "30"),
-    key("every", Shape::Int(1, MOST_TRIALS), Need::Never, "Trials of each cell between two looks.", "10"),
-    key("n_max", Shape::Int(6, MOST_TRIALS), Need::Never, "Trials of each cell at most.", "200"),
+    key("n_min", Shape::Int(6, MOST_TRIALS), Need::Never, "Trials of each cell before the first check.", "30"),
+    key("every", Shape::Int(1, MOST_TRIALS), Need::Never, "Trials of each cell between two checks.", "10"),
+    key("n_max", Shape::Int(6, MOST_TRIALS), Need::Never, "Maximum number of trials of each cell.", "200"),
 ];
 
-/// Keys of `limit`: how far a sweep of concurrency goes.
+/// Keys of `limit`, which ends a sweep of concurrency.
 pub const LIMIT: &[Key] = &[
-    key("failures", Shape::Number, Need::Never, "Share of a cell's VMs that may fail.", "no limit"),
+    key("failures", Shape::Number, Need::Never, "Maximum share of a cell's VMs that fail, from 0 to 1.", "no limit"),
     key(
         "memory_mib",
         Shape::Number,
         Need::Never,
-        "Memory of the host, MiB, that a trial's VMs may take together: the median of the reading `host.memory_used`, for which they \
-         are held (`hold_s`).",
+        "Maximum host memory of all VMs of a trial, in MiB: the median of the reading `host.memory_used`. It needs \
+         VMs that are held \
+         (`hold_s`).",
         "no limit",
     ),
     key(
         "startup_slope_ms",
         Shape::Number,
         Need::Never,
-        "Time, ms, that each VM more may add to the median start-up, from the level before to this one.",
+        "Maximum time in ms that each added VM adds to the median start-up, compared with the previous level.",
         "no limit",
     ),
 ];
@@ -420,14 +447,19 @@ pub const LIMIT: &[Key] = &[
 pub const EXCLUDE: &[Key] = &[];
 
 /// Keys of a line of `include`.
-pub const INCLUDE: &[Key] =
-    &[key("trials", Shape::Int(1, MOST_TRIALS), Need::Never, "Trials of these cells.", "those of [matrix]")];
+pub const INCLUDE: &[Key] = &[key(
+    "trials",
+    Shape::Int(1, MOST_TRIALS),
+    Need::Never,
+    "Number of trials of these cells.",
+    "`trials` of [matrix]",
+)];
 
 /// Keys of a profile.
 pub const PROFILE: &[Key] = &[
-    key("trials", Shape::Trials, Need::Always, "How often each cell runs, in place of what [matrix] says.", ""),
-    key("where", Shape::Table(WHERE, Rest::Levels), Need::Never, "The cells that the profile keeps.", "all"),
-    key("rounds", Shape::Int(1, 1_000_000), Need::Never, "Rounds of every workload at most.", "the metrics' own"),
+    key("trials", Shape::Trials, Need::Always, "Number of trials of each cell, instead of that of [matrix].", ""),
+    key("where", Shape::Table(WHERE, Rest::Levels), Need::Never, "The cells of the profile.", "all"),
+    key("rounds", Shape::Int(1, 1_000_000), Need::Never, "Maximum number of rounds of every workload.", "no limit"),
 ];
 
 /// Keys of a selection of cells: none of its own.
@@ -435,235 +467,248 @@ pub const WHERE: &[Key] = &[];
 
 /// Keys of a metric.
 pub const METRIC: &[Key] = &[
-    key("from", Shape::Word(events), Need::Never, "The event at which a duration begins; `to` goes with it.", ""),
-    key("to", Shape::Word(events), Need::Never, "The event at which it ends.", ""),
-    key(
-        "reading",
-        Shape::Reading,
-        Need::Never,
-        "A value that is reported, in place of a duration between two events.",
-        "",
-    ),
+    key("from", Shape::Event, Need::Never, "The event at which a span begins. Requires `to`.", ""),
+    key("to", Shape::Event, Need::Never, "The event at which a span ends. Requires `from`.", ""),
+    key("reading", Shape::Reading, Need::Never, "A reported value, instead of a span between two events.", ""),
     key(
         "workload",
         Shape::Table(WORKLOAD, Rest::Nothing),
         Need::Never,
-        "Workload that each guest is given; how long it takes, or another of its values, is the metric.",
+        "A workload for each guest, instead of a span: the metric is its duration or another of its values.",
         "",
     ),
-    key("label", Shape::Line, Need::Never, "Name on axes and in tables.", "the built-in metric's, or the key in words"),
-    key("definition", Shape::Line, Need::Never, "The sentence that stands below figures.", "made of the source"),
+    key("label", Shape::Line, Need::Never, "Name on axes and in tables.", "the built-in label, or one made of the key"),
+    key("definition", Shape::Line, Need::Never, "Definition below figures, one sentence.", "made of the source"),
     key(
         "better",
-        Shape::Word(directions),
+        Shape::Choice(directions),
         Need::Never,
-        "Which direction of the values is better: `compare` calls a difference better or worse by it.",
-        "`lower` for a duration, for a reading its direction in the table of readings",
+        "The better direction of the values, by which `compare` calls a difference better or worse.",
+        "`lower` for a span; for a reading its direction in the table of readings",
     ),
     key(
         "probe",
-        Shape::Word(probes),
+        Shape::Choice(probes),
         Need::Never,
-        "How the start of the web service is observed, for all metrics: a VM has one probe.",
-        "that of [guest]",
+        "The probe of the web service's start. It applies to all metrics, because a VM has one probe.",
+        "`probe` of [guest]",
     ),
 ];
 
 /// Keys of `workload`.
 pub const WORKLOAD: &[Key] = &[
-    key("kind", Shape::Word(works), Need::Always, "What the guest does with the bytes.", ""),
+    key("kind", Shape::Choice(workload_kinds), Need::Always, "The work of the guest.", ""),
     key(
         "bytes",
         Shape::Size,
         Need::Always,
-        "Bytes of one round: an integer, or a text such as `1 MB` or `16 MiB`.",
+        "Bytes of one round: an integer, or a string such as `1 MB` or `16 MiB`.",
         "",
     ),
-    key("rounds", Shape::Int(1, 1_000_000), Need::Always, "How often; of `http` the number of requests.", ""),
-    key("warmup", Shape::Int(0, MOST_WARMUP), Need::Never, "Rounds before them that do not count.", "0"),
+    key("rounds", Shape::Int(1, 1_000_000), Need::Always, "Number of rounds; for `http`, of requests.", ""),
+    key("warmup", Shape::Int(0, MOST_WARMUP), Need::Never, "Number of uncounted rounds before the counted ones.", "0"),
     key(
         "value",
-        Shape::Word(work_values),
+        Shape::Choice(workload_values),
         Need::Never,
-        "Which of the workload's values the metric is. The others are readings: `workload.METRIC.VALUE`.",
+        "The value that the metric reports. The other values are readings: `workload.METRIC.VALUE`.",
         "duration",
     ),
     key(
         "block",
         Shape::Size,
         Need::Never,
-        "Of a workload on the disk: bytes of one read or write, a power of two between 512 B and 1 MiB.",
+        "Disk workloads only: bytes of one read or write, a power of two between 512 B and 1 MiB.",
         "4 KiB",
     ),
     key(
         "direct",
-        Shape::Truth,
+        Shape::Boolean,
         Need::Never,
-        "Of a workload on the disk: past the guest's page cache (`O_DIRECT`), or through it, from which the file is dropped before each \
-         round of reads.",
+        "Disk workloads only: bypass the guest's page cache (`O_DIRECT`). If false, the file is dropped from the \
+         page cache before \
+         each round of reads.",
         "true",
     ),
-    key("order", Shape::Word(orders), Need::Never, "Of a workload on the disk: the order of its blocks.", "sequential"),
-    key("connections", Shape::Int(1, MOST_CONNECTIONS), Need::Never, "Of `http`: connections at once.", "1"),
+    key("order", Shape::Choice(orders), Need::Never, "Disk workloads only: the order of the blocks.", "sequential"),
+    key(
+        "connections",
+        Shape::Int(1, MOST_CONNECTIONS),
+        Need::Never,
+        "`http` only: number of concurrent connections.",
+        "1",
+    ),
 ];
 
 /// Keys of a figure.
 pub const FIGURE: &[Key] = &[
-    key("form", Shape::Word(forms), Need::Always, "Form of the chart.", ""),
-    key("metric", Shape::Line, Need::Never, "What is drawn: a metric of the study.", ""),
+    key("form", Shape::Choice(forms), Need::Always, "Form of the chart.", ""),
+    key("metric", Shape::Line, Need::Never, "The metric to draw.", ""),
     key(
         "metrics",
         Shape::List(&Shape::Line, (1, usize::MAX)),
         Need::Never,
-        "Several metrics of one unit, in place of `metric`.",
+        "Several metrics of the same unit, instead of `metric`.",
         "",
     ),
-    key("x", Shape::Line, Need::Never, "Axis along x.", "variant"),
-    key("groups", Shape::Line, Need::Never, "Axis that the colours stand for.", "none"),
-    key("panels", Shape::Line, Need::Never, "Axis whose levels make one panel each.", "none"),
-    key("where", Shape::Table(WHERE, Rest::Levels), Need::Never, "Draw only these cells.", "all"),
+    key("x", Shape::Line, Need::Never, "Axis of the matrix along x.", "variant"),
+    key("groups", Shape::Line, Need::Never, "Axis of the matrix that the colours distinguish.", "none"),
+    key("panels", Shape::Line, Need::Never, "Axis of the matrix with one panel for each level.", "none"),
+    key("where", Shape::Table(WHERE, Rest::Levels), Need::Never, "The cells to draw.", "all"),
     key(
         "statistic",
-        Shape::Word(statistics),
+        Shape::Choice(statistics),
         Need::Never,
-        "What a bar's height is.",
-        "median; mean where bars are stacked",
+        "The statistic to draw.",
+        "`median`; `mean` for `stacked-bars`",
     ),
     key("title", Shape::Line, Need::Never, "Heading above the plot.", "none"),
-    key("theme", Shape::Word(themes), Need::Never, "Look of the chart.", "publication"),
-    key("column", Shape::Word(columns), Need::Never, "Width: one column of a page or both.", "double"),
+    key("theme", Shape::Choice(themes), Need::Never, "Look of the chart.", "publication"),
+    key("column", Shape::Choice(columns), Need::Never, "Width: one column of a page, or both.", "double"),
     key(
         "bars",
         Shape::List(&Shape::Table(BAR, Rest::Nothing), (1, usize::MAX)),
         Need::Never,
-        "Bars one by one, left to right, in place of `x`, `groups`, `panels` and `where`.",
-        "those of the axes",
+        "A list of bars, left to right, instead of `x`, `groups`, `panels` and `where`.",
+        "one bar for each combination of levels",
     ),
     key("y_label", Shape::Line, Need::Never, "Label of the y axis.", "the metric's label and unit"),
-    key("reference", Shape::Truth, Need::Never, "Draw the study's published values beside the measured ones.", "false"),
-    key("x_scale", Shape::Word(scales), Need::Never, "Scale of the x axis, where it is one of numbers.", "linear"),
-    key("y_scale", Shape::Word(scales), Need::Never, "Scale of the y axis; a logarithmic one is named so.", "linear"),
+    key(
+        "reference",
+        Shape::Boolean,
+        Need::Never,
+        "Draw the published values of the study next to the measured ones.",
+        "false",
+    ),
+    key("x_scale", Shape::Choice(scales), Need::Never, "Scale of an x axis of numbers.", "linear"),
+    key(
+        "y_scale",
+        Shape::Choice(scales),
+        Need::Never,
+        "Scale of the y axis. The label names a logarithmic scale.",
+        "linear",
+    ),
 ];
 
 /// Keys of a bar.
 pub const BAR: &[Key] = &[
-    key("label", Shape::Line, Need::Always, "The words below the bar.", ""),
-    key("group", Shape::Line, Need::Never, "The colour that it shares with others.", "none"),
-    key("where", Shape::Table(WHERE, Rest::Levels), Need::Always, "The cells that it shows.", ""),
+    key("label", Shape::Line, Need::Always, "Label below the bar.", ""),
+    key("group", Shape::Line, Need::Never, "Entry of the legend: bars of a group have the same colour.", "none"),
+    key("where", Shape::Table(WHERE, Rest::Levels), Need::Always, "The cells of the bar.", ""),
 ];
 
-/// The keys of which a claim has exactly one.
+/// A claim has exactly one of these keys.
 const COMPARISON: Need = Need::Either(&["value", "ratio", "difference", "unmeasured"]);
 
 /// Keys of a claim.
 pub const CLAIM: &[Key] = &[
     key("name", Shape::Name("claim"), Need::Always, "Name in tables and files.", ""),
-    key("text", Shape::Text(LONGEST_TEXT), Need::Always, "The sentence that is claimed.", ""),
-    key("metric", Shape::Line, Need::Never, "The metric that is compared, unless each side names its own.", ""),
+    key("text", Shape::Text(LONGEST_TEXT), Need::Always, "The claimed statement.", ""),
+    key("metric", Shape::Line, Need::Never, "The metric to compare.", "`metric` of each side"),
     key(
         "where",
         Shape::Table(WHERE, Rest::Levels),
         Need::Never,
-        "Levels that the cells of every side have; a side names the others.",
+        "Selection that applies to every side, in addition to the side's own.",
         "none",
     ),
-    key("value", Shape::Table(SIDE, Rest::Nothing), COMPARISON, "The cells whose value is judged.", ""),
+    key("value", Shape::Table(SIDE, Rest::Nothing), COMPARISON, "The cells whose value is compared with `expect`.", ""),
     key(
         "ratio",
         Shape::List(&Shape::Table(SIDE, Rest::Nothing), (2, 2)),
         COMPARISON,
-        "Two sets of cells: the first one's value over the second one's.",
+        "Two sides: the value of the first divided by the value of the second.",
         "",
     ),
     key(
         "difference",
         Shape::List(&Shape::Table(SIDE, Rest::Nothing), (2, 2)),
         COMPARISON,
-        "Two sets of cells: the first one's value less the second one's.",
+        "Two sides: the value of the first minus the value of the second.",
         "",
     ),
     key(
         "expect",
         Shape::Line,
         Need::Never,
-        "What makes it true: a limit (`> 1`, `<= 2`) or a range (`1.0 .. 1.3`).",
+        "The expected result: a limit (`> 1`, `<= 2`) or a range (`1.0 .. 1.3`). Required with a comparison.",
         "",
     ),
-    key("statistic", Shape::Word(statistics), Need::Never, "Which statistic is compared.", "mean"),
-    key("published", Shape::Number, Need::Never, "The value that was published, to stand beside the measured one.", ""),
-    key("data", Shape::Line, Need::Never, "What the paper's own data says, in words.", ""),
+    key("statistic", Shape::Choice(statistics), Need::Never, "The statistic to compare.", "mean"),
+    key("published", Shape::Number, Need::Never, "The published value, shown next to the measured one.", ""),
+    key("data", Shape::Line, Need::Never, "The result of the paper's own data, as free text.", ""),
     key(
         "unmeasured",
         Shape::Text(LONGEST_TEXT),
         COMPARISON,
-        "Why the claim is not measured, in place of a comparison.",
+        "Reason why the claim is not measured, instead of a comparison.",
         "",
     ),
 ];
 
 /// Keys of a side of a comparison.
 pub const SIDE: &[Key] = &[
-    key("metric", Shape::Line, Need::Never, "The metric of this side.", "the claim's"),
-    key("where", Shape::Table(WHERE, Rest::Levels), Need::Never, "The cells of this side.", "all of the claim's"),
+    key("metric", Shape::Line, Need::Never, "The metric of this side.", "`metric` of the claim"),
+    key("where", Shape::Table(WHERE, Rest::Levels), Need::Never, "The cells of this side.", "all cells of the claim"),
 ];
 
 /// Keys of a file of published values.
 pub const REFERENCE: &[Key] = &[
     key("label", Shape::Line, Need::Always, "Name in legends.", ""),
-    key("citation", Shape::Line, Need::Always, "Where the values were published.", ""),
+    key("citation", Shape::Line, Need::Always, "Citation of the publication.", ""),
     key("values", Shape::List(&Shape::Table(VALUE, Rest::Nothing), (1, usize::MAX)), Need::Always, "The values.", ""),
 ];
 
 /// Keys of a published value.
 pub const VALUE: &[Key] = &[
-    key("metric", Shape::Line, Need::Always, "The study's metric that was measured.", ""),
-    key("label", Shape::Line, Need::Always, "The value's name where it was published.", ""),
-    key("where", Shape::Table(WHERE, Rest::Levels), Need::Always, "The cells that it corresponds to.", ""),
+    key("metric", Shape::Line, Need::Always, "The corresponding metric of the study.", ""),
+    key("label", Shape::Line, Need::Always, "Name of the value in the publication.", ""),
+    key("where", Shape::Table(WHERE, Rest::Levels), Need::Always, "The corresponding cells.", ""),
     key("value", Shape::Number, Need::Always, "The value, in the metric's unit.", ""),
-    key("n", Shape::Int(1, 1_000_000_000), Need::Never, "Number of values behind it.", "unknown"),
+    key("n", Shape::Int(1, 1_000_000_000), Need::Never, "Number of samples of the value.", "unknown"),
 ];
 
-/// Keys of a mapping, the file by which `import` reads a table of others.
+/// Keys of a mapping, the file that describes a foreign table to `import`.
 pub const MAPPING: &[Key] = &[
-    key("source", Shape::Line, Need::Never, "Where the values come from, in words.", ""),
+    key("source", Shape::Line, Need::Never, "Origin of the values, as free text.", ""),
     key(
         "columns",
         Shape::Table(WHERE, Rest::Columns),
         Need::Never,
-        "The table's names of our columns: `metric`, `value`, `unit`, `trial`, `vm`, `reason` and the axes.",
-        "our names",
+        "Names in the table of the columns `metric`, `value`, `unit`, `trial`, `vm`, `reason` and of the axes.",
+        "the same names",
     ),
     key(
         "where",
         Shape::Table(WHERE, Rest::Columns),
         Need::Never,
-        "Take only the rows that have one of these values in each column that is named.",
+        "Import only the rows that have one of these values in each named column.",
         "all",
     ),
     key(
         "where_not",
         Shape::Table(WHERE, Rest::Columns),
         Need::Never,
-        "Leave out the rows that have one of these values in any column that is named.",
+        "Leave out the rows that have one of these values in any named column.",
         "none",
     ),
     key(
         "cells",
         Shape::List(&Shape::Table(MAPPED_CELL, Rest::Nothing), (0, usize::MAX)),
         Need::Never,
-        "The cells of the rows; the first entry that fits a row is taken.",
-        "each axis from the column of its name",
+        "The cells of the rows. The first matching entry applies.",
+        "each axis from the column with its name",
     ),
 ];
 
 /// Keys of an entry of `cells` in a mapping.
 pub const MAPPED_CELL: &[Key] = &[
     key("where", Shape::Table(WHERE, Rest::Columns), Need::Never, "Values of the rows, by column.", "every row"),
-    key("cell", Shape::Table(WHERE, Rest::OneLevel), Need::Never, "The level of their cell on each axis.", ""),
+    key("cell", Shape::Table(WHERE, Rest::OneLevel), Need::Never, "The cell of the rows: one level for each axis.", ""),
 ];
 
-/// The limits of an integer key; everything when the table has no such key.
-pub(super) fn limits(keys: &[Key], name: &str) -> (i64, i64) {
+/// The limits of an integer key; all integers for another key.
+pub(super) fn integer_limits(keys: &[Key], name: &str) -> (i64, i64) {
     match keys.iter().find(|key| key.name == name).map(|key| key.shape) {
         Some(Shape::Int(least, most)) => (least, most),
         _ => (i64::MIN, i64::MAX),

@@ -1,4 +1,5 @@
-//! The keys of a mapping, the file by which `import` reads a table of others. Its values are for the reader of tables.
+//! Checks the keys of a mapping, the file that describes a foreign table to `import`. The import itself checks the
+//! values.
 
 use toml::de::DeTable;
 
@@ -6,11 +7,12 @@ use super::diagnostic::{Diagnostics, ManifestErrors};
 use super::keys::{self, Key};
 use super::read::Table;
 
-/// Checks the keys of the mapping with this text; `name` is its path. Nothing is said of what is no TOML.
+/// Checks the keys of the mapping `source`; `name` is its path. Returns no error for invalid TOML, which the import
+/// reports.
 ///
 /// # Errors
-/// Every key that a mapping does not have, old names of keys among them.
-pub fn check(name: &str, source: &str) -> Result<(), ManifestErrors> {
+/// All unknown keys, including renamed ones.
+pub fn check_keys(name: &str, source: &str) -> Result<(), ManifestErrors> {
     let (root, syntax) = DeTable::parse_recoverable(source);
     if !syntax.is_empty() {
         return Ok(());
@@ -31,7 +33,7 @@ pub fn check(name: &str, source: &str) -> Result<(), ManifestErrors> {
     if errors.is_empty() { Ok(()) } else { Err(errors.into_errors(name, source)) }
 }
 
-/// The entries of the keys, which are not left in the table.
+/// Takes the entries of `keys` out of the table.
 fn take<'a>(table: &mut Table<'a>, keys: &[Key]) -> impl Iterator<Item = super::read::Entry<'a>> + use<'a> {
     keys.iter().filter_map(|key| table.take(key.name)).collect::<Vec<_>>().into_iter()
 }

@@ -1,4 +1,4 @@
-//! Cells of the matrix: the product of the axes, less what is excluded, and what is included.
+//! Expands the matrix into cells: the product of the axes, without excluded combinations, plus included ones.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::raw::{self, Trials};
 use super::study::{Included, Places, Variant};
 use super::{MAX_CELLS, MAX_TRIALS};
 
-/// The cells, and the combinations that are not run.
+/// An expanded matrix.
 pub(super) struct Cells {
     pub(super) axes: Vec<Axis>,
     pub(super) cells: Vec<Cell>,
@@ -26,17 +26,18 @@ pub(super) struct Cells {
     pub(super) places: Places,
 }
 
-/// A position on every axis.
+/// Positions of levels, one for each axis.
 type Combination = Arc<[u32]>;
 
-/// Expands a matrix that has no error so far. What is returned on an error is not to be used.
+/// Expands a matrix whose axes and lines are valid. `None` after an error that leaves no cell, or too many; after any
+/// other error the cells can still be checked.
 pub(super) fn expand(
     axes: Axes,
     raw: &raw::Matrix,
     variants: &[Variant],
     source: &str,
     errors: &mut Diagnostics,
-) -> Cells {
+) -> Option<Cells> {
     let Axes { axes, exclude, include } = axes;
     let names = cell_names(&axes, raw, errors);
     let id = |combination: &[u32]| {
@@ -49,19 +50,24 @@ pub(super) fn expand(
     };
     let trials = TrialTable::read(raw, &axes, &include, errors);
 
-    let (mut kept, mut excluded) = apart(&axes, &exclude, source, errors);
-    if kept.is_empty() && include.is_empty() && errors.is_empty() {
-        let span = exclude.last().map_or_else(|| raw.span.clone(), |line| line.span.clone());
-        errors.push(ManifestError::new(Code::NothingLeft, span, "every combination is excluded; nothing would run"));
+    let before = errors.count();
+    let (mut kept, mut excluded) = split_excluded(&axes, &exclude, source, errors);
+    if kept.is_empty() && include.is_empty() {
+        if errors.count() == before {
+            let span = exclude.last().map_or_else(|| raw.span.clone(), |line| line.span.clone());
+            let message = "every combination is excluded; nothing would run";
+            errors.push(ManifestError::new(Code::NothingLeft, span, message).help("remove a line of `exclude`"));
+        }
+        return None;
     }
     let mut places = Places::default();
     if !include.is_empty() {
         let mut all: HashSet<Combination> = kept.iter().map(|(combination, _)| combination.clone()).collect();
         for line in &include {
-            if all.len().saturating_add(size(&axes, line)) > MAX_CELLS {
-                let message = format!("with this line the study has more than {MAX_CELLS} cells, which is the limit");
+            if all.len().saturating_add(count_combinations(&axes, line)) > MAX_CELLS {
+                let message = format!("with this line the study exceeds the limit of {MAX_CELLS} cells");
                 errors.push(ManifestError::new(Code::TooMany, line.span.clone(), message));
-                break;
+                return None;
             }
             let at = line_of(source, line.span.start);
             for combination in combinations(&axes, Some(line)) {
@@ -69,7 +75,7 @@ pub(super) fn expand(
                     let message = format!("cell {} is in the matrix already", quote(&id(&combination)));
                     errors.push(
                         ManifestError::new(Code::AlreadyThere, line.span.clone(), message)
-                            .help("an axis that a line of `include` does not name takes every level of the matrix"),
+                            .help("a line of `include` covers every level of each axis that it does not name"),
                     );
                     break;
                 }
@@ -81,9 +87,9 @@ pub(super) fn expand(
         excluded.retain(|(combination, _)| !all.contains(combination));
     }
 
-    let maker = Maker::new(&axes, variants, &trials);
+    let builder = CellBuilder::new(&axes, variants, &trials);
     let cells: Vec<Cell> =
-        kept.into_iter().filter_map(|(combination, own)| maker.cell(id(&combination), combination, own)).collect();
+        kept.into_iter().filter_map(|(combination, own)| builder.cell(id(&combination), combination, own)).collect();
     for (levels, axis) in axes.iter().map(|levels| (levels, &levels.axis.name)) {
         let line = |span: &std::ops::Range<usize>| if span.is_empty() { 0 } else { line_of(source, span.start) };
         places.levels.insert(axis.clone(), levels.spans.iter().map(line).collect());
@@ -99,7 +105,8 @@ pub(super) fn expand(
     }
     let excluded =
         excluded.iter().map(|(combination, line)| Exclusion { cell: id(combination), line: *line }).collect();
-    Cells { axes: axes.into_iter().map(|levels| levels.axis).collect(), cells, excluded, places }
+    let axes = axes.into_iter().map(|levels| levels.axis).collect();
+    (!cells.is_empty()).then_some(Cells { axes, cells, excluded, places })
 }
 
 fn concurrency(level: &Level) -> Option<u32> {
@@ -109,19 +116,19 @@ fn concurrency(level: &Level) -> Option<u32> {
     }
 }
 
-/// What cells are made of: all that several of them have in common is there once.
-struct Maker {
+/// Builds cells that share their common parts: a study may have a million of them.
+struct CellBuilder {
     /// By position on the axis `variant`.
     variants: Vec<Option<Shared>>,
-    /// By position on the axis `concurrency`: VMs at once, and trials where the matrix says.
-    concurrency: Vec<(Option<u32>, Option<u32>)>,
-    /// The axes that a cell's levels are on, and those that vary a setting.
+    /// By position on the axis `concurrency`: concurrency and trials of a cell.
+    concurrency: Vec<(Option<u32>, u32)>,
+    /// All axes, and the axes that vary a setting.
     levels: Arc<level_map::Axes>,
     settings: Arc<level_map::Axes>,
     none: Arc<BTreeMap<String, Level>>,
 }
 
-/// What the cells of a variant have in common.
+/// The parts that all cells of a variant share.
 struct Shared {
     key: SharedString,
     label: SharedString,
@@ -129,7 +136,7 @@ struct Shared {
     settings: Arc<BTreeMap<String, Level>>,
 }
 
-impl Maker {
+impl CellBuilder {
     fn new(axes: &[Levels], variants: &[Variant], trials: &TrialTable) -> Self {
         let by_key: HashMap<&str, &Variant> = variants.iter().map(|variant| (variant.key.as_str(), variant)).collect();
         let shared = |level: &Level| match level {
@@ -142,8 +149,8 @@ impl Maker {
             _ => None,
         };
         let at_once = |level: &Level| match level {
-            Level::Int(number) => (concurrency(level), trials.of(*number)),
-            _ => (None, None),
+            Level::Int(number) => (concurrency(level), trials.trials_for(*number)),
+            _ => (None, 1),
         };
         let all: Vec<Axis> = axes.iter().map(|levels| levels.axis.clone()).collect();
         let varied = |name: &str| name != "variant" && name != "concurrency";
@@ -156,7 +163,7 @@ impl Maker {
         }
     }
 
-    /// `None` where its levels are no cell: an error has been reported.
+    /// The cell at the positions `at`. `None` after an error, when a level has no variant or no concurrency.
     fn cell(&self, id: String, at: Combination, own: Option<u32>) -> Option<Cell> {
         let variant = self.variants[at[0] as usize].as_ref()?;
         let (concurrency, trials) = self.concurrency[at[1] as usize];
@@ -166,34 +173,43 @@ impl Maker {
             label: variant.label.clone(),
             engine: variant.engine.clone(),
             concurrency: concurrency?,
-            trials: own.or(trials)?,
+            trials: own.unwrap_or(trials),
             levels: LevelMap::at(self.none.clone(), self.levels.clone(), at.clone()),
             settings: LevelMap::at(variant.settings.clone(), self.settings.clone(), at),
         })
     }
 }
 
-/// The matrix's limit. Reports one that nothing can meet: of a single level, or of memory that nobody reads.
-pub(super) fn limit(raw: &raw::Matrix, cells: &[Cell], errors: &mut Diagnostics) -> Option<Limit> {
+/// The matrix's limit. Reports a limit that has no effect: one of a single level, or one of memory that is not read.
+///
+/// Without `settings_known`, settings that are in error are not in the cells, and the second check is left out.
+pub(super) fn check_limit(
+    raw: &raw::Matrix,
+    cells: &[Cell],
+    settings_known: bool,
+    errors: &mut Diagnostics,
+) -> Option<Limit> {
     let limit = raw.limit.as_ref()?;
     let wrong = |message: &str| ManifestError::new(Code::NotMet, limit.span.clone(), message);
     if cells.iter().all(|cell| cell.concurrency == cells[0].concurrency) {
         errors.push(
-            wrong("`limit` ends a sweep of concurrency, but all cells have one level of it")
-                .help("give several levels, for instance `concurrency = [1, 2, 4, 8, 16]`"),
+            wrong("`limit` ends a sweep of concurrency, but all cells have the same concurrency")
+                .help("use several levels, for instance `concurrency = [1, 2, 4, 8, 16]`"),
         );
     }
     let held = |cell: &Cell| cell.number("hold_s").is_some_and(|seconds| seconds > 0);
-    if let Some(cell) = cells.iter().find(|cell| limit.value.memory_mib.is_some() && !held(cell)) {
-        let message = format!("`memory_mib` is of VMs that are held, but those of {} are not", quote(&cell.id));
-        errors.push(wrong(&message).help("set `hold_s = 5` in [guest], so that all VMs of a trial are there at once"));
+    if settings_known && let Some(cell) = cells.iter().find(|cell| limit.value.memory_mib.is_some() && !held(cell)) {
+        let message =
+            format!("the limit `memory_mib` needs VMs that are held, but `hold_s` of {} is 0", quote(&cell.id));
+        errors
+            .push(wrong(&message).help("set `hold_s = 5` in [guest], so that all VMs of a trial run at the same time"));
     }
     Some(limit.value)
 }
 
-/// The product, apart by whether a line of `exclude` takes the combination out, and with that line's number.
-#[expect(clippy::type_complexity, reason = "two lists of pairs, taken apart at once by the one caller")]
-fn apart(
+/// Splits the product into kept combinations and excluded ones, these with the number of the line that excludes them.
+#[expect(clippy::type_complexity, reason = "two lists of pairs for a single caller")]
+fn split_excluded(
     axes: &[Levels],
     exclude: &[Line],
     source: &str,
@@ -201,7 +217,7 @@ fn apart(
 ) -> (Vec<(Combination, Option<u32>)>, Vec<(Combination, u32)>) {
     let masks: Vec<Vec<Option<Vec<bool>>>> = exclude.iter().map(|line| mask(axes, line)).collect();
     let lines: Vec<u32> = exclude.iter().map(|line| line_of(source, line.span.start)).collect();
-    let mut taken = vec![false; exclude.len()];
+    let mut used = vec![false; exclude.len()];
     let (mut kept, mut excluded) = (Vec::new(), Vec::new());
     for combination in combinations(axes, None) {
         let matches = |mask: &Vec<Option<Vec<bool>>>| {
@@ -209,20 +225,16 @@ fn apart(
         };
         match masks.iter().position(matches) {
             Some(line) => {
-                taken[line] = true;
+                used[line] = true;
                 excluded.push((combination, lines[line]));
             }
             None => kept.push((combination, None)),
         }
     }
-    for (line, _) in exclude.iter().zip(taken).filter(|(_, taken)| !taken) {
+    for (line, _) in exclude.iter().zip(used).filter(|(_, used)| !used) {
         errors.push(
-            ManifestError::new(
-                Code::ExcludesNothing,
-                line.span.clone(),
-                "this line takes out nothing that is still there",
-            )
-            .help("an earlier line of `exclude` takes out the same combinations; remove one of them"),
+            ManifestError::new(Code::ExcludesNothing, line.span.clone(), "this line excludes no further combination")
+                .help("earlier lines of `exclude` cover all its combinations: remove one of the lines"),
         );
     }
     (kept, excluded)
@@ -239,13 +251,13 @@ fn mask(axes: &[Levels], line: &Line) -> Vec<Option<Vec<bool>>> {
     axes.iter().zip(&line.levels).map(flags).collect()
 }
 
-/// Number of combinations of the line.
-fn size(axes: &[Levels], line: &Line) -> usize {
+/// Number of combinations of a line of `include`.
+fn count_combinations(axes: &[Levels], line: &Line) -> usize {
     let lengths = axes.iter().zip(&line.levels);
     lengths.map(|(axis, named)| named.as_ref().map_or(axis.product, Vec::len)).fold(1, usize::saturating_mul)
 }
 
-/// Every combination of the product, or of a line; the last axis runs fastest.
+/// Every combination of the product or of a line. The last axis varies fastest.
 fn combinations(axes: &[Levels], line: Option<&Line>) -> impl Iterator<Item = Combination> {
     let position = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     let of_axis = |(at, axis): (usize, &Levels)| -> Vec<u32> {
@@ -258,7 +270,7 @@ fn combinations(axes: &[Levels], line: Option<&Line>) -> impl Iterator<Item = Co
     let total = positions.iter().map(Vec::len).fold(1, usize::saturating_mul);
     (0..total).map(move |mut rest| {
         let mut combination: Combination = positions.iter().map(|_| 0).collect();
-        // There is one reference to it, so that it can be changed.
+        // The `Arc` has a single owner here, so `make_mut` does not clone.
         for (at, positions) in Arc::make_mut(&mut combination).iter_mut().zip(&positions).rev() {
             *at = positions[rest % positions.len()];
             rest /= positions.len();
@@ -267,7 +279,7 @@ fn combinations(axes: &[Levels], line: Option<&Line>) -> impl Iterator<Item = Co
     })
 }
 
-/// For each axis the part of a cell's id that each level makes.
+/// The part of a cell's id for each level of each axis. Reports levels of an axis with the same part.
 fn cell_names(axes: &[Levels], raw: &raw::Matrix, errors: &mut Diagnostics) -> Vec<Vec<String>> {
     let mut all = Vec::new();
     for levels in axes {
@@ -278,10 +290,10 @@ fn cell_names(axes: &[Levels], raw: &raw::Matrix, errors: &mut Diagnostics) -> V
                 let [a, b] = [before, at].map(|at| quote(&levels.axis.levels[at].to_string()));
                 let axis = raw.axes.iter().find(|axis| axis.name.value == levels.axis.name);
                 let span = axis.map_or_else(|| raw.span.clone(), |axis| axis.name.span.clone());
-                let message = format!("levels {a} and {b} would both be called {} in cells' names", quote(name));
+                let message = format!("levels {a} and {b} would both be {} in the names of cells", quote(name));
                 errors.push(
                     ManifestError::new(Code::SameCellName, span, message)
-                        .help("in a cell's name a character other than A-Z, a-z, 0-9 and `.,:=+-` becomes `_`"),
+                        .help("in the name of a cell, characters other than A-Z, a-z, 0-9 and `.,:=+-` become `_`"),
                 );
             }
         }
@@ -290,7 +302,7 @@ fn cell_names(axes: &[Levels], raw: &raw::Matrix, errors: &mut Diagnostics) -> V
     all
 }
 
-/// The level's part of a cell's id: no slash, no space, nothing that a shell or a file name would trip over.
+/// The level's part of a cell's id, without a slash, a space or any other special character of shells and file names.
 fn cell_name(level: &Level) -> String {
     let text = level.to_string();
     if text.is_empty() {
@@ -302,25 +314,26 @@ fn cell_name(level: &Level) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() || ".,:=+-_".contains(c) { c } else { '_' }).collect()
 }
 
-/// Trials by concurrency.
+/// Number of trials of a cell, by its concurrency.
 enum TrialTable {
     Each(u32),
     By(HashMap<i64, u32>),
 }
 
 impl TrialTable {
-    fn of(&self, concurrency: i64) -> Option<u32> {
+    /// Trials of a cell of this concurrency. 1 for a level without a number, which [`Self::read`] has reported.
+    fn trials_for(&self, concurrency: i64) -> u32 {
         match self {
-            Self::Each(trials) => Some(*trials),
-            Self::By(table) => table.get(&concurrency).copied(),
+            Self::Each(trials) => *trials,
+            Self::By(table) => table.get(&concurrency).copied().unwrap_or(1),
         }
     }
 
-    /// Reads the table and reports levels that it lacks and levels that nothing has.
+    /// Reads `trials`. Reports levels of concurrency without a number, and numbers of unknown levels.
     fn read(raw: &raw::Matrix, axes: &[Levels], include: &[Line], errors: &mut Diagnostics) -> Self {
         let (entries, span) = match &raw.trials {
             None => {
-                // Only when the reader took another key for a slip of this one, and it turned out to be an axis.
+                // Reached when a similar key counted as a typo of `trials`, but is a valid axis.
                 errors.push(ManifestError::new(Code::Missing, raw.span.clone(), "[matrix] has no `trials`"));
                 return Self::Each(1);
             }
@@ -345,33 +358,32 @@ impl TrialTable {
                 errors.push(ManifestError::new(Code::Twice, key.span.clone(), message));
             }
         }
-        let lacking = |positions: &mut dyn Iterator<Item = usize>| -> Vec<String> {
+        let missing_levels = |positions: &mut dyn Iterator<Item = usize>| -> Vec<String> {
             let levels = positions.map(|at| &axis.axis.levels[at]);
             levels
                 .filter(|level| matches!(level, Level::Int(level) if !table.contains_key(level)))
                 .map(ToString::to_string)
                 .collect()
         };
-        let missing = lacking(&mut (0..axis.product));
+        let missing = missing_levels(&mut (0..axis.product));
         if !missing.is_empty() {
-            let message = format!("`trials` does not say how many trials concurrency {} has", missing.join(", "));
+            let message = format!("`trials` has no number for concurrency {}", missing.join(", "));
             let help = missing.iter().map(|level| format!("{level} = 1")).collect::<Vec<_>>().join(", ");
             errors.push(
                 ManifestError::new(Code::TrialsNotCovered, span.clone(), message)
-                    .help(format!("add for instance `{help}`, or give one number for all: `trials = 10`")),
+                    .help(format!("add for instance `{help}`, or use one number for all: `trials = 10`")),
             );
         }
         for line in include.iter().filter(|line| line.trials.is_none()) {
-            let missing = line.levels[1]
-                .as_ref()
-                .map_or_else(Vec::new, |named| lacking(&mut named.iter().copied().filter(|at| *at >= axis.product)));
+            let missing = line.levels[1].as_ref().map_or_else(Vec::new, |named| {
+                missing_levels(&mut named.iter().copied().filter(|at| *at >= axis.product))
+            });
             if !missing.is_empty() {
-                let message =
-                    format!("nothing says how many trials concurrency {} of this line has", missing.join(", "));
+                let message = format!("concurrency {} of this line has no number of trials", missing.join(", "));
                 errors.push(
                     ManifestError::new(Code::TrialsNotCovered, line.span.clone(), message)
-                        .related(span.clone(), "not here")
-                        .help("add `trials = 1` to the line, or the level to the `trials` of the matrix"),
+                        .related(span.clone(), "no number here")
+                        .help("add `trials = 1` to the line, or add the level to `trials` of the matrix"),
                 );
             }
         }

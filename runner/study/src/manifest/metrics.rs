@@ -1,4 +1,4 @@
-//! Metrics: each with exactly one source, and the work that some of them need.
+//! Metrics and their sources, and the workloads of those that need one.
 
 use microbench_formats::axis::Level;
 use microbench_formats::cell::Cell;
@@ -8,39 +8,38 @@ use microbench_formats::event::{self, reading};
 use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::workload::{Workload, WorkloadKind};
 
+use super::choice::names;
 use super::diagnostic::{Diagnostics, ManifestError};
-use super::nearest::{list, quote, suggest};
+use super::nearest::{list_valid, quote, suggest};
 use super::protocol::Preset;
 use super::raw;
 use super::read::At;
-use super::word::names;
-use super::works::{self, DURATION, WorkSpec, work_definition};
+use super::workloads::{self, DURATION, WorkloadSpec, workload_definition};
 
-/// A metric that needs no more than its name in the manifest, as in `kernel_boot_time = {}`.
+/// A metric that a manifest uses by its name only, as in `kernel_boot_time = {}`.
 #[derive(Clone, Copy, Debug)]
 pub struct BuiltIn {
-    /// Key in the manifest.
     pub name: &'static str,
-    /// Name for axes and tables.
+    /// Name on axes and in tables.
     pub label: &'static str,
     source: Source,
 }
 
 impl BuiltIn {
-    /// What it measures, one sentence, where no protocol has another definition.
+    /// What it measures, one sentence. A protocol may have another definition.
     #[must_use]
     pub fn definition(&self) -> String {
         match self.source {
-            Source::Span(from, to) => of_span(from, to).2,
-            Source::Reading(name) => of_reading(name, &[]).map(|resolved| resolved.2).unwrap_or_default(),
+            Source::Span(from, to) => resolve_span(from, to).2,
+            Source::Reading(name) => resolve_reading(name, &[]).map(|resolved| resolved.2).unwrap_or_default(),
             Source::Work(kind, bytes, rounds) => {
-                work_definition(&works::plain(self.name, kind, bytes, rounds), DURATION)
+                workload_definition(&workloads::with_defaults(self.name, kind, bytes, rounds), DURATION)
             }
         }
     }
 }
 
-/// Where a built-in metric's value comes from.
+/// The source of a built-in metric: events of a span, a reading, or a workload (kind, bytes, rounds).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Source {
     Span(&'static str, &'static str),
@@ -54,14 +53,16 @@ impl std::fmt::Display for Source {
             Self::Span(from, to) => write!(f, "from {from} to {to}"),
             Self::Reading(name) => write!(f, "reading {name}"),
             Self::Work(kind, bytes, rounds) => {
-                write!(f, "{} of {bytes} bytes, {rounds} times", WorkSpec::of(*kind).name())
+                write!(f, "{} of {bytes} bytes, {rounds} times", WorkloadSpec::for_kind(*kind).name())
             }
         }
     }
 }
 
-/// Every built-in metric: the four of the 2019 study, what a kernel says while it boots, what its VMM asks the host, the phases
-/// of `webservice_startup_time`, each of which ends where the next one begins, and what a VM takes of the host.
+/// All built-in metrics: the four of the 2019 study, counts of kernel messages and system calls, the phases of
+/// `webservice_startup_time`, and resources that a VM uses on the host.
+///
+/// Each phase ends at the event that begins the next, so that the phases add up.
 pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "kernel_boot_time", label: "Kernel boot", source: Source::Reading(reading::KERNEL_INIT) },
     BuiltIn {
@@ -99,10 +100,10 @@ pub const BUILT_IN: &[BuiltIn] = &[
     },
     BuiltIn {
         name: "phase_agent",
-        label: "First answer",
+        label: "First response",
         source: Source::Span(event::AGENT_LISTENING, event::HTTP_OK),
     },
-    // What a VM takes of the host.
+    // Resources on the host.
     BuiltIn {
         name: "memory_overhead",
         label: "Memory over the guest's, PSS",
@@ -145,7 +146,7 @@ pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "tap_time", label: "Tap set-up", source: Source::Span(event::TAP_BEGIN, event::TAP_END) },
     BuiltIn {
         name: "steady_answer_time",
-        label: "Answer while steady",
+        label: "Response while held",
         source: Source::Span(event::STEADY_END, event::STEADY_RESPONSE),
     },
     BuiltIn {
@@ -155,22 +156,25 @@ pub const BUILT_IN: &[BuiltIn] = &[
     },
 ];
 
-/// The manifest's metrics, and the work for the guests; those in error are left out.
+/// The metrics of the manifest and their workloads, without those in error.
 pub(super) fn check(
     manifest: &raw::Manifest,
     preset: &Preset,
     errors: &mut Diagnostics,
 ) -> (Vec<Metric>, Vec<Workload>) {
-    let (mut metrics, mut works) = (Vec::new(), Vec::new());
-    let workers: Vec<Worker<'_>> = manifest.metrics.iter().filter_map(|raw| worker(raw, preset)).collect();
+    let (mut metrics, mut workloads) = (Vec::new(), Vec::new());
+    let metric_workloads: Vec<MetricWorkload<'_>> =
+        manifest.metrics.iter().filter_map(|raw| metric_workload(raw, preset)).collect();
     for raw in &manifest.metrics {
-        let better = raw.better.as_ref().map(|better| known_direction(better, errors));
-        let Some((source, unit, definition, work)) = resolve(raw, preset, &workers, errors) else { continue };
+        let better = raw.better.as_ref().map(|better| parse_direction(better, errors));
+        let Some((source, unit, definition, workload)) = resolve(raw, preset, &metric_workloads, errors) else {
+            continue;
+        };
         let better = better.flatten().unwrap_or_else(|| source.better(&unit));
-        works.extend(work);
+        workloads.extend(workload);
         metrics.push(Metric {
             name: raw.name.value.clone(),
-            label: raw.label.as_ref().map_or_else(|| label(&raw.name.value), |label| label.value.clone()),
+            label: raw.label.as_ref().map_or_else(|| default_label(&raw.name.value), |label| label.value.clone()),
             definition: raw.definition.as_ref().map_or(definition, |definition| definition.value.clone()),
             unit,
             better: Some(better),
@@ -181,16 +185,17 @@ pub(super) fn check(
             source,
         });
     }
-    (metrics, works)
+    (metrics, workloads)
 }
 
-/// Reports metrics that need an instrument when no cell can have it: it is attached to one VM alone.
+/// Reports metrics that need an instrument if no cell has concurrency 1: an instrument is attached to a single VM.
 pub(super) fn check_cells(manifest: &raw::Manifest, metrics: &[Metric], cells: &[Cell], errors: &mut Diagnostics) {
     if cells.iter().any(|cell| cell.concurrency == 1) {
         return;
     }
-    for (metric, raw) in metrics.iter().zip(&manifest.metrics).filter(|(metric, _)| metric.instrument.is_some()) {
-        let message = format!("{} is taken from trials of one VM, but no cell has concurrency 1", quote(&metric.name));
+    for metric in metrics.iter().filter(|metric| metric.instrument.is_some()) {
+        let Some(raw) = manifest.metrics.iter().find(|raw| raw.name.value == metric.name) else { continue };
+        let message = format!("{} is measured in trials of one VM, but no cell has concurrency 1", quote(&metric.name));
         errors.push(
             ManifestError::new(Code::NoCells, raw.name.span.clone(), message)
                 .help("add 1 to the levels of `concurrency`"),
@@ -198,25 +203,25 @@ pub(super) fn check_cells(manifest: &raw::Manifest, metrics: &[Metric], cells: &
     }
 }
 
-/// Reports metrics of work on the disk when a cell's VMs have none of their own.
-pub(super) fn check_disks(manifest: &raw::Manifest, works: &[Workload], cells: &[Cell], errors: &mut Diagnostics) {
+/// Reports metrics with a disk workload if the VMs of a cell share their disk.
+pub(super) fn check_disks(manifest: &raw::Manifest, workloads: &[Workload], cells: &[Cell], errors: &mut Diagnostics) {
     let own = Level::Text("clone".into());
     let Some(cell) = cells.iter().find(|cell| cell.settings.get("disk") != Some(&own)) else { return };
-    for work in works.iter().filter(|work| work.disk.is_some()) {
-        let Some(raw) = manifest.metrics.iter().find(|raw| raw.name.value == work.metric) else { continue };
+    for workload in workloads.iter().filter(|workload| workload.disk.is_some()) {
+        let Some(raw) = manifest.metrics.iter().find(|raw| raw.name.value == workload.metric) else { continue };
         let message = format!(
-            "the workload of {} is on the disk, but the VMs of cell {} share theirs",
-            quote(&work.metric),
+            "the workload of {} uses the disk, but the VMs of cell {} share their disk",
+            quote(&workload.metric),
             cell.id
         );
         errors.push(
             ManifestError::new(Code::NoOwnDisk, raw.name.span.clone(), message)
-                .help("give each VM a copy of its own: `disk = \"clone\"` in [guest]"),
+                .help("set `disk = \"clone\"` in [guest]: each VM gets its own copy"),
         );
     }
 }
 
-/// The source of the built-in metric of this name, as the protocol defines it.
+/// The source of a built-in metric under the protocol; `None` for another name.
 fn source_of(name: &str, preset: &Preset) -> Option<Source> {
     let own = preset.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.source);
     own.or_else(|| built_in(name).map(|metric| metric.source))
@@ -226,37 +231,39 @@ fn built_in(name: &str) -> Option<&'static BuiltIn> {
     BUILT_IN.iter().find(|metric| metric.name == name)
 }
 
-/// A metric that has work, and the kind of it; `None` where an error is reported.
-type Worker<'a> = (&'a str, Option<&'static WorkSpec>);
+/// A metric with a workload, and the kind of the workload; `None` for a kind in error.
+type MetricWorkload<'a> = (&'a str, Option<&'static WorkloadSpec>);
 
-fn worker<'a>(raw: &'a raw::Metric, preset: &Preset) -> Option<Worker<'a>> {
+fn metric_workload<'a>(raw: &'a raw::Metric, preset: &Preset) -> Option<MetricWorkload<'a>> {
     let name = raw.name.value.as_str();
     if raw.broken {
         return Some((name, None));
     }
-    if let Some(work) = &raw.workload {
-        return Some((name, work.value.kind.as_ref().and_then(|kind| WorkSpec::named(&kind.value))));
+    if let Some(workload) = &raw.workload {
+        return Some((name, workload.value.kind.as_ref().and_then(|kind| WorkloadSpec::by_name(&kind.value))));
     }
     let silent = raw.from.is_none() && raw.to.is_none() && raw.reading.is_none();
     match source_of(name, preset).filter(|_| silent)? {
-        Source::Work(kind, ..) => Some((name, Some(WorkSpec::of(kind)))),
+        Source::Work(kind, ..) => Some((name, Some(WorkloadSpec::for_kind(kind)))),
         _ => None,
     }
 }
 
-/// The readings that the metrics' work has: each with its metric and value.
-fn of_workers<'a>(workers: &'a [Worker<'a>]) -> impl Iterator<Item = (String, &'a str, &'static str)> {
-    workers.iter().flat_map(|(metric, kind)| {
+/// The readings of the metrics' workloads: name, metric and value.
+fn workload_readings<'a>(
+    metric_workloads: &'a [MetricWorkload<'a>],
+) -> impl Iterator<Item = (String, &'a str, &'static str)> {
+    metric_workloads.iter().flat_map(|(metric, kind)| {
         let values: Vec<&str> = match kind {
             Some(kind) => kind.all_values().collect(),
-            None => works::WORKS.iter().flat_map(WorkSpec::all_values).collect(),
+            None => workloads::WORKLOADS.iter().flat_map(WorkloadSpec::all_values).collect(),
         };
         values.into_iter().map(|value| (reading::workload_reading(metric, value), *metric, value))
     })
 }
 
-/// `boot_to_agent` is shown as `Boot to agent`.
-fn label(name: &str) -> String {
+/// The label of a built-in metric, or one made of the key: `Boot to agent` for `boot_to_agent`.
+fn default_label(name: &str) -> String {
     if let Some(metric) = built_in(name) {
         return metric.label.into();
     }
@@ -266,14 +273,14 @@ fn label(name: &str) -> String {
 }
 
 impl BuiltIn {
-    /// The unit of its values, and the sentence that says what it measures.
+    /// Unit and definition.
     #[must_use]
     pub fn measures(&self) -> (String, String) {
         let (_, unit, definition, _) = self.resolved();
         (unit, definition)
     }
 
-    /// The better direction of its values.
+    /// Whether lower or higher values are better.
     #[must_use]
     pub fn better(&self) -> Better {
         let (source, unit, ..) = self.resolved();
@@ -281,20 +288,26 @@ impl BuiltIn {
     }
 
     fn resolved(&self) -> Resolved {
-        of_source(self.name, self.source, &[]).unwrap_or_else(|| of_span("", ""))
+        resolve_source(self.name, self.source, &[]).unwrap_or_else(|| resolve_span("", ""))
     }
 }
 
+/// A metric's source, unit, definition and workload.
 type Resolved = (MetricSource, String, String, Option<Workload>);
 
-fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[Worker<'_>], errors: &mut Diagnostics) -> Option<Resolved> {
+fn resolve(
+    raw: &raw::Metric,
+    preset: &Preset,
+    metric_workloads: &[MetricWorkload<'_>],
+    errors: &mut Diagnostics,
+) -> Option<Resolved> {
     let span = raw.name.span.clone();
     let name = quote(&raw.name.value);
     if raw.broken {
         for event in [&raw.from, &raw.to].into_iter().flatten() {
-            known_event(event, errors);
+            check_event(event, errors);
         }
-        let _ = raw.workload.as_ref().and_then(|work| works::check(&raw.name.value, work, errors));
+        let _ = raw.workload.as_ref().and_then(|workload| workloads::check(&raw.name.value, workload, errors));
         return None;
     }
     match (&raw.from, &raw.to, &raw.reading, &raw.workload) {
@@ -308,31 +321,31 @@ fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[Worker<'_>], errors: &
                 );
                 return None;
             };
-            of_source(&raw.name.value, source, workers)
+            resolve_source(&raw.name.value, source, metric_workloads)
         }
         (Some(from), Some(to), None, None) => {
-            let known = [from, to].map(|event| known_event(event, errors));
+            let known = [from, to].map(|event| check_event(event, errors));
             if known.contains(&false) {
                 return None;
             }
             if event::rank(&from.value) >= event::rank(&to.value) {
-                let message = format!("{} does not come after {}", quote(&to.value), quote(&from.value));
+                let message = format!("{} is not after {}", quote(&to.value), quote(&from.value));
                 errors.push(
                     ManifestError::new(Code::EventOrder, to.span.clone(), message)
                         .label("the last event")
                         .related(from.span.clone(), "the first event")
-                        .help(list("events in their order", event::EVENTS.iter().map(|event| event.name))),
+                        .help(list_valid("events in their order", event::EVENTS.iter().map(|event| event.name))),
                 );
                 return None;
             }
-            Some(of_span(&from.value, &to.value))
+            Some(resolve_span(&from.value, &to.value))
         }
         (None, None, Some(reading), None) => {
-            let found = of_reading(&reading.value, workers);
+            let found = resolve_reading(&reading.value, metric_workloads);
             if found.is_none() {
-                let works: Vec<String> = of_workers(workers).map(|(name, ..)| name).collect();
+                let workloads: Vec<String> = workload_readings(metric_workloads).map(|(name, ..)| name).collect();
                 let valid =
-                    reading::READINGS.iter().map(|reading| reading.name).chain(works.iter().map(String::as_str));
+                    reading::READINGS.iter().map(|reading| reading.name).chain(workloads.iter().map(String::as_str));
                 let message = format!("there is no reading {}", quote(&reading.value));
                 errors.push(ManifestError::new(Code::UnknownReading, reading.span.clone(), message).help(suggest(
                     &reading.value,
@@ -342,38 +355,39 @@ fn resolve(raw: &raw::Metric, preset: &Preset, workers: &[Worker<'_>], errors: &
             }
             found
         }
-        (None, None, None, Some(work)) => {
-            works::check(&raw.name.value, work, errors).map(|(work, value)| of_work(work, value))
-        }
+        (None, None, None, Some(workload)) => workloads::check(&raw.name.value, workload, errors)
+            .map(|(workload, value)| resolve_workload(workload, value)),
         (Some(one), None, None, None) | (None, Some(one), None, None) => {
             let missing = if raw.to.is_none() { "to" } else { "from" };
             let message = format!("metric {name} has no `{missing}`");
             errors.push(
                 ManifestError::new(Code::MetricSource, span, message)
-                    .related(one.span.clone(), "one of two events")
-                    .help("a span is between two events: `from` and `to`"),
+                    .related(one.span.clone(), "the only event")
+                    .help("a span needs two events: `from` and `to`"),
             );
             None
         }
         _ => {
             errors.push(
                 ManifestError::new(Code::MetricSource, span, format!("metric {name} has several sources"))
-                    .help("keep one of: `from` and `to`, `reading`, `workload`"),
+                    .help("keep one source: `from` and `to`, `reading`, or `workload`"),
             );
             None
         }
     }
 }
 
-fn of_source(metric: &str, source: Source, workers: &[Worker<'_>]) -> Option<Resolved> {
+fn resolve_source(metric: &str, source: Source, metric_workloads: &[MetricWorkload<'_>]) -> Option<Resolved> {
     Some(match source {
-        Source::Span(from, to) => of_span(from, to),
-        Source::Reading(name) => of_reading(name, workers)?,
-        Source::Work(kind, bytes, rounds) => of_work(works::plain(metric, kind, bytes, rounds), DURATION),
+        Source::Span(from, to) => resolve_span(from, to),
+        Source::Reading(name) => resolve_reading(name, metric_workloads)?,
+        Source::Work(kind, bytes, rounds) => {
+            resolve_workload(workloads::with_defaults(metric, kind, bytes, rounds), DURATION)
+        }
     })
 }
 
-fn known_direction(word: &At<String>, errors: &mut Diagnostics) -> Option<Better> {
+fn parse_direction(word: &At<String>, errors: &mut Diagnostics) -> Option<Better> {
     let found = word.value.parse::<Better>().ok();
     if found.is_none() {
         let message = format!("{} is not a direction of a metric", quote(&word.value));
@@ -383,7 +397,7 @@ fn known_direction(word: &At<String>, errors: &mut Diagnostics) -> Option<Better
     found
 }
 
-fn known_event(name: &At<String>, errors: &mut Diagnostics) -> bool {
+fn check_event(name: &At<String>, errors: &mut Diagnostics) -> bool {
     if event::find(&name.value).is_some() {
         return true;
     }
@@ -397,27 +411,27 @@ fn known_event(name: &At<String>, errors: &mut Diagnostics) -> bool {
     false
 }
 
-fn of_span(from: &str, to: &str) -> Resolved {
+fn resolve_span(from: &str, to: &str) -> Resolved {
     let doc = |name: &str| event::find(name).map_or("", |event| event.doc);
     let definition =
         format!("From {} (`{from}`) to {} (`{to}`), on the monotonic clock of the host.", doc(from), doc(to));
     (MetricSource::Span { from: from.into(), to: to.into() }, "ms".into(), definition, None)
 }
 
-fn of_reading(name: &str, workers: &[Worker<'_>]) -> Option<Resolved> {
+fn resolve_reading(name: &str, metric_workloads: &[MetricWorkload<'_>]) -> Option<Resolved> {
     let (unit, doc) = match reading::find(name) {
-        Some(reading) => (reading.unit, sentence(reading.doc)),
+        Some(reading) => (reading.unit, capitalised(reading.doc)),
         None => {
-            let (_, metric, value) = of_workers(workers).find(|(known, ..)| known == name)?;
+            let (_, metric, value) = workload_readings(metric_workloads).find(|(known, ..)| known == name)?;
             let value = reading::find_workload_reading(value)?;
-            (value.unit, format!("Of the work of `{metric}`: {}", value.doc))
+            (value.unit, format!("Of the workload of `{metric}`: {}", value.doc))
         }
     };
-    Some((MetricSource::Reading(name.into()), reported(unit).into(), format!("{doc} (`{name}`)."), None))
+    Some((MetricSource::Reading(name.into()), reported_unit(unit).into(), format!("{doc} (`{name}`)."), None))
 }
 
-/// Durations are recorded in ns and reported in ms, sizes in bytes and MiB.
-fn reported(unit: &str) -> &str {
+/// The reported unit: ms for recorded ns, MiB for recorded bytes.
+fn reported_unit(unit: &str) -> &str {
     match unit {
         "ns" => "ms",
         "bytes" => "MiB",
@@ -425,13 +439,13 @@ fn reported(unit: &str) -> &str {
     }
 }
 
-pub(super) fn sentence(doc: &str) -> String {
+pub(super) fn capitalised(doc: &str) -> String {
     let mut chars = doc.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-fn of_work(work: Workload, value: &str) -> Resolved {
+fn resolve_workload(workload: Workload, value: &str) -> Resolved {
     let unit = reading::find_workload_reading(value).map_or("ns", |reading| reading.unit);
-    let source = MetricSource::Reading(reading::workload_reading(&work.metric, value));
-    (source, reported(unit).into(), work_definition(&work, value), Some(work))
+    let source = MetricSource::Reading(reading::workload_reading(&workload.metric, value));
+    (source, reported_unit(unit).into(), workload_definition(&workload, value), Some(workload))
 }

@@ -1,11 +1,15 @@
-//! From a TOML manifest to a [`Study`], or to every error in it with its line and column.
+//! Parses a TOML manifest into a [`Study`], or into all errors of the manifest with their lines and columns.
 //!
-//! Three layers, each of which knows nothing of the next: the walker (`read`) knows TOML, `raw` the shape of a manifest,
-//! and `variants`, `axes`, `matrix`, `metrics`, `figures`, `claims`, `profiles` and `reference` what names mean. All errors of a layer are collected; only
-//! cells are not expanded from a matrix that is known to be wrong. Nothing here writes a file or starts a process, and
-//! every list and text that a manifest can hold has a limit, so that no manifest can hang or exhaust the machine.
+//! There are three layers, each independent of the next. `read` walks TOML. `raw` reads the keys of a manifest.
+//! `variants`, `axes`, `matrix`, `metrics`, `figures`, `claims`, `profiles` and `reference` look names up.
+//!
+//! The errors of all layers are collected in one pass. Two kinds of errors hide others: a TOML syntax error hides
+//! everything else, and an invalid matrix or variant hides the checks of cells.
+//!
+//! Every list and text of a manifest has a limit, so that no manifest can hang the program or exhaust memory.
 
 mod axes;
+mod choice;
 mod claims;
 mod diagnostic;
 mod figure_forms;
@@ -29,8 +33,8 @@ mod size;
 mod study;
 pub mod template;
 mod variants;
-mod word;
-pub mod works;
+
+pub mod workloads;
 
 use std::fs::File;
 use std::io::Read;
@@ -41,36 +45,36 @@ use toml::de::DeTable;
 use self::diagnostic::Diagnostics;
 use self::read::Table;
 
-/// Trials in a row in which no VM completed after which a cell is given up, where a manifest does not say.
+/// Default of `max_consecutive_failures`.
 const MAX_CONSECUTIVE_FAILURES: u32 = 5;
 
 pub use self::diagnostic::{MOST_KEPT, ManifestError, ManifestErrors};
 pub use self::metrics::{BUILT_IN, BuiltIn};
 pub use self::profiles::{FULL, Profile};
-pub(crate) use self::selection::has;
+pub(crate) use self::selection::selects;
 pub use self::settings::{Catalog, DefaultLevel, EngineSpec, GUEST, GuestSetting, Kind, SettingSpec, guest};
 pub use self::study::{Origin, Places, Study, Variant};
-pub use self::works::work_definition;
+pub use self::workloads::workload_definition;
 pub use microbench_formats::code::Code;
 
-/// Longest manifest, in bytes.
+/// Maximum length of a manifest in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
-/// Most combinations of a matrix's axes, and most cells of a study.
+/// Maximum number of combinations of a matrix's axes, and of cells of a study.
 pub const MAX_CELLS: usize = 1_000_000;
-/// Most trials of a study.
+/// Maximum number of trials of a study.
 pub const MAX_TRIALS: u64 = 1_000_000;
 
-/// The study of the manifest at `path`.
+/// Reads and checks the manifest at `path` against the engines, kernels and root file systems of `catalog`.
 ///
 /// # Errors
-/// Everything that is wrong with the manifest.
+/// All errors of the manifest.
 pub fn load(path: &Path, catalog: &Catalog) -> Result<Study, ManifestErrors> {
     let name = path.display().to_string();
     let fail = |error| Err(ManifestErrors::of_file(&name, "", error));
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
-        return fail(ManifestError::of_file(Code::Unreadable, format!("the manifest cannot be read: {error}")));
+        return fail(ManifestError::of_file(Code::Unreadable, format!("cannot read the manifest: {error}")));
     }
     match String::from_utf8(bytes) {
         Ok(text) => parse(&name, &text, catalog),
@@ -82,7 +86,7 @@ pub fn load(path: &Path, catalog: &Catalog) -> Result<Study, ManifestErrors> {
             let source = String::from_utf8_lossy(error.as_bytes()).into_owned();
             let replacement = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
             let error = ManifestError::new(Code::NotUtf8, replacement, "the manifest is not UTF-8 text")
-                .label("no UTF-8 from here on")
+                .label("not UTF-8 from here on")
                 .help(help);
             Err(ManifestErrors::of_file(&name, &source, error))
         }
@@ -90,13 +94,13 @@ pub fn load(path: &Path, catalog: &Catalog) -> Result<Study, ManifestErrors> {
 }
 
 fn too_long() -> ManifestError {
-    ManifestError::of_file(Code::TooLong, format!("the manifest is longer than {MAX_BYTES} bytes, which is the limit"))
+    ManifestError::of_file(Code::TooLong, format!("the manifest is longer than the limit of {MAX_BYTES} bytes"))
 }
 
-/// The study of a manifest's text; `name` is its path, for errors and for the files that it names relative to itself.
+/// Checks a manifest's text. `name` is its path, which errors show and which the files that it names are relative to.
 ///
 /// # Errors
-/// Everything that is wrong with the manifest.
+/// All errors of the manifest.
 pub fn parse(name: &str, source: &str, catalog: &Catalog) -> Result<Study, ManifestErrors> {
     if source.len() as u64 > MAX_BYTES {
         return Err(ManifestErrors::of_file(name, "", too_long()));
@@ -107,7 +111,7 @@ pub fn parse(name: &str, source: &str, catalog: &Catalog) -> Result<Study, Manif
     if !syntax.is_empty() {
         for error in syntax {
             let span = error.span().unwrap_or(0..0);
-            errors.push(ManifestError::new(Code::Syntax, span, one_line(error.message())));
+            errors.push(ManifestError::new(Code::Syntax, span, without_control_characters(error.message())));
         }
         return Err(errors.into_errors(name, source));
     }
@@ -120,16 +124,23 @@ pub fn parse(name: &str, source: &str, catalog: &Catalog) -> Result<Study, Manif
     }
 }
 
-fn one_line(message: &str) -> String {
+fn without_control_characters(message: &str) -> String {
     message.replace(char::is_control, " ")
 }
 
-/// `None` means that an error was reported.
+/// The study; `None` means that an error was reported.
+///
+/// Cells are expanded and checked if the matrix and the variants are valid, even after errors elsewhere, so that all
+/// errors are reported at once.
 fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut Diagnostics) -> Option<Study> {
     let preset = protocol::check(&manifest.study, errors);
+    let before = errors.count();
     let variants = variants::check(manifest, preset, catalog, source, errors);
+    let settings_known = manifest.settings_complete && errors.count() == before;
     let (metrics, workloads) = metrics::check(manifest, preset, errors);
+    let before = errors.count();
     let axes = axes::check(manifest, &variants, catalog, errors);
+    let cells_known = manifest.matrix.complete && errors.count() == before && variants.len() == manifest.variants.len();
     let known = axes.as_ref().map(|axes| {
         let axes: Vec<_> = axes.axes.iter().map(|levels| levels.axis.clone()).collect();
         selection::with_engine(&axes, &variants)
@@ -140,18 +151,17 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
     let claims = claims::check(manifest, known, &metrics, errors);
     let reference = reference::check(manifest, known, &metrics, errors);
     let (precision, family) = (precision::check(manifest, &metrics, errors), precision::family(manifest, errors));
-    let axes = axes.filter(|_| errors.is_empty())?;
+    let axes = axes.filter(|_| cells_known)?;
     let matrix::Cells { axes, cells, excluded, places } =
-        matrix::expand(axes, &manifest.matrix, &variants, source, errors);
-    if !errors.is_empty() {
-        return None;
-    }
+        matrix::expand(axes, &manifest.matrix, &variants, source, errors)?;
     metrics::check_cells(manifest, &metrics, &cells, errors);
-    metrics::check_disks(manifest, &workloads, &cells, errors);
+    if settings_known {
+        metrics::check_disks(manifest, &workloads, &cells, errors);
+    }
     let profiles = profiles::cover(manifest, profiles, &axes, &cells, source, errors);
-    figures::check_bars(manifest, &figures, &axes, &cells, errors);
-    claims::check_cells(manifest, &claims, &cells, errors);
-    let limit = matrix::limit(&manifest.matrix, &cells, errors);
+    figures::check_bars(&figures, &axes, &cells, errors);
+    claims::check_cells(&claims, &cells, errors);
+    let limit = matrix::check_limit(&manifest.matrix, &cells, settings_known, errors);
     if let Some(reference) = &reference {
         reference::check_cells(reference, &cells, errors);
     }
@@ -179,8 +189,8 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         precision,
         limit,
         family,
-        figures,
-        claims,
+        figures: figures.into_iter().map(|(_, figure)| figure).collect(),
+        claims: claims.into_iter().map(|(_, claim)| claim).collect(),
         reference: reference.map(|checked| checked.reference),
         source: source.into(),
         places,

@@ -1,11 +1,13 @@
-//! Names in messages: how they are quoted, and which valid name a wrong one probably stands for.
+//! Names in messages: quoting, and suggesting the valid name that is nearest to an unknown one.
 
-/// Longest name that is compared with the valid ones; the comparison is quadratic.
+/// Maximum length of a name that is compared with valid names; the comparison is quadratic.
 const LONGEST: usize = 64;
-/// Most names that a message lists.
+/// Maximum number of names that a message lists.
 const MOST_LISTED: usize = 16;
 
-/// `text` in back-ticks, on one line, cut where it is long: what a manifest holds must not disturb the terminal.
+/// `text` in back-ticks: control characters are escaped, and after 64 characters it is cut.
+///
+/// Text of a manifest must not be able to control the terminal.
 #[must_use]
 pub fn quote(text: &str) -> String {
     let mut shown: String = text.chars().take(LONGEST).flat_map(escape).collect();
@@ -20,7 +22,14 @@ fn escape(c: char) -> impl Iterator<Item = char> {
     (if plain { String::from(c) } else { c.escape_unicode().to_string() }).chars().collect::<Vec<_>>().into_iter()
 }
 
-/// The valid name that `name` is probably meant to be, if one is near enough.
+/// The valid name that is nearest to `name`: at most a third of its characters differ, or one begins with the other.
+///
+/// ```
+/// use microbench_study::manifest::nearest::nearest;
+///
+/// assert_eq!(nearest("firecraker", ["firecracker", "qemu-microvm"]), Some("firecracker"));
+/// assert_eq!(nearest("xen", ["firecracker", "qemu-microvm"]), None);
+/// ```
 #[must_use]
 pub fn nearest<'a>(name: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = fold(name);
@@ -31,7 +40,7 @@ pub fn nearest<'a>(name: &str, valid: impl IntoIterator<Item = &'a str>) -> Opti
     let mut best: Option<(usize, &'a str)> = None;
     for candidate in valid {
         let folded = fold(candidate);
-        // A name cut short or drawn out (`qemu` for `qemu-microvm`) is near whatever its distance.
+        // A prefix (`qemu` of `qemu-microvm`) is near at any distance.
         let part = name.len().min(folded.len()) >= 3 && (folded.starts_with(&name) || name.starts_with(&folded));
         if !part && name.chars().count().abs_diff(folded.chars().count()) > limit {
             continue;
@@ -48,18 +57,18 @@ fn fold(name: &str) -> String {
     name.to_lowercase().replace(['_', ' '], "-")
 }
 
-/// Help for a wrong name: the nearest valid one, else what there is. `kind` is the plural, for instance `engines`.
+/// Help for an unknown name: the nearest valid name, or else all valid names. `kind` is a plural such as `engines`.
 #[must_use]
 pub fn suggest<'a>(name: &str, kind: &str, valid: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(name, valid.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => list(kind, valid),
+        None => list_valid(kind, valid),
     }
 }
 
-/// The valid names as a sentence.
+/// The valid names as a sentence: `the engines are ...`.
 #[must_use]
-pub fn list<'a>(kind: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
+pub fn list_valid<'a>(kind: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<_> = valid.into_iter().map(quote).collect();
     if names.is_empty() {
         return format!("there are no {kind}");
@@ -74,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_finds_its_name_and_nonsense_finds_none() {
+    fn nearest_finds_typos_only() {
         let engines = ["firecracker", "qemu-microvm", "cloud-hypervisor"];
         for (wrong, right) in
             [("firecraker", "firecracker"), ("qemu", "qemu-microvm"), ("QEMU_microvm", "qemu-microvm")]
@@ -87,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_text_is_short_and_harmless() {
+    fn quote_cuts_and_escapes() {
         assert_eq!(quote("a\u{1b}[31m\nb"), "`a\\u{1b}[31m\\u{a}b`");
         assert_eq!(quote(&"x".repeat(100)).len(), 64 + 5);
     }

@@ -1,4 +1,4 @@
-//! Profiles: other numbers of trials for the same study, and fewer cells of it.
+//! Profiles: named sets of trial numbers for the same study, which can also leave out cells.
 
 use std::collections::BTreeMap;
 
@@ -12,23 +12,22 @@ use super::nearest::quote;
 use super::raw::{self, Trials};
 use super::selection;
 
-/// Name of the profile that `[matrix]` itself is.
+/// Name of the implicit profile: `[matrix]` itself.
 pub const FULL: &str = "full";
 
-/// Trials in place of the matrix's own.
+/// Numbers of trials that replace those of the matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
-    /// Key in the manifest.
     pub name: String,
-    /// The cells that it keeps; empty for all.
+    /// The cells of the profile; empty for all.
     pub only: Selection,
-    /// Trials of a cell by its concurrency; every one that is kept is there.
+    /// Trials of a cell by concurrency, for every concurrency of the profile's cells.
     pub trials: BTreeMap<u32, u32>,
-    /// Rounds of every work at most; `None` for the metrics' own.
+    /// Maximum number of rounds of every workload; `None` for no limit.
     pub rounds: Option<u32>,
-    /// The manifest's line that has its name.
+    /// Line of the profile in the manifest.
     pub line: u32,
-    /// The manifest's line of each number of trials, by concurrency.
+    /// Line of each number of trials in the manifest, by concurrency.
     pub lines: BTreeMap<u32, u32>,
 }
 
@@ -36,29 +35,39 @@ impl Profile {
     /// True when the profile runs the cell.
     #[must_use]
     pub fn keeps(&self, cell: &Cell) -> bool {
-        selection::has(&self.only, cell)
+        selection::selects(&self.only, cell)
     }
 }
 
-/// The selections of the manifest's profiles, looked up.
-pub(super) fn check(manifest: &raw::Manifest, axes: Option<&[Axis]>, errors: &mut Diagnostics) -> Vec<Selection> {
+/// The selection of each of the manifest's profiles; `None` for a profile in error.
+pub(super) fn check(
+    manifest: &raw::Manifest,
+    axes: Option<&[Axis]>,
+    errors: &mut Diagnostics,
+) -> Vec<Option<Selection>> {
     let check = |raw: &raw::Profile| {
         if raw.name.value == FULL {
             errors.push(
-                ManifestError::new(Code::Conflict, raw.name.span.clone(), "the profile `full` is `trials` of [matrix]")
-                    .related(manifest.matrix.span.clone(), "here")
-                    .help("give the profile another name"),
+                ManifestError::new(
+                    Code::Conflict,
+                    raw.name.span.clone(),
+                    "the name `full` is reserved: the profile `full` is [matrix] itself",
+                )
+                .related(manifest.matrix.span.clone(), "here")
+                .help("rename the profile"),
             );
         }
-        selection::check(&raw.selection, axes, errors)
+        let before = errors.count();
+        let selection = selection::check(&raw.selection, axes, errors);
+        (!raw.broken && errors.count() == before).then_some(selection)
     };
     manifest.profiles.iter().map(check).collect()
 }
 
-/// The profiles over the study's cells, with a number of trials for each concurrency that is kept.
+/// Builds the profiles. Reports profiles without a cell, and cells without a number of trials.
 pub(super) fn cover(
     manifest: &raw::Manifest,
-    selections: Vec<Selection>,
+    selections: Vec<Option<Selection>>,
     axes: &[Axis],
     cells: &[Cell],
     source: &str,
@@ -67,6 +76,7 @@ pub(super) fn cover(
     let known = axes.iter().find(|axis| axis.name == "concurrency").map_or(&[][..], |axis| &axis.levels);
     let mut profiles = Vec::new();
     for (raw, only) in manifest.profiles.iter().zip(selections) {
+        let Some(only) = only else { continue };
         let mut profile = Profile {
             name: raw.name.value.clone(),
             only,
@@ -77,10 +87,10 @@ pub(super) fn cover(
         };
         let kept: Vec<u32> = cells.iter().filter(|cell| profile.keeps(cell)).map(|cell| cell.concurrency).collect();
         if kept.is_empty() {
-            let message = format!("profile {} keeps no cell", quote(&profile.name));
+            let message = format!("profile {} has no cell", quote(&profile.name));
             errors.push(
                 ManifestError::new(Code::NoCells, raw.name.span.clone(), message)
-                    .help("no cell has all the levels that `where` asks for"),
+                    .help("no cell has all the levels of `where`"),
             );
         }
         match &raw.trials {
@@ -113,12 +123,10 @@ pub(super) fn cover(
                 if !missing.is_empty() {
                     let listed = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                     let help = missing.iter().map(|level| format!("{level} = 1")).collect::<Vec<_>>().join(", ");
-                    let message = format!(
-                        "profile {} does not say how many trials concurrency {listed} has",
-                        quote(&raw.name.value)
-                    );
+                    let message =
+                        format!("profile {} has no number of trials for concurrency {listed}", quote(&raw.name.value));
                     errors.push(ManifestError::new(Code::TrialsNotCovered, span.clone(), message).help(format!(
-                        "add for instance `{help}`, or leave the levels out: `where = {{ concurrency = [...] }}`"
+                        "add for instance `{help}`, or exclude the levels: `where = {{ concurrency = [...] }}`"
                     )));
                 }
             }

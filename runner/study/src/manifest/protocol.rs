@@ -1,8 +1,7 @@
-//! The readings of the 2019 paper's protocol that a study can follow: what its text says, what its tool did, and what
-//! measures the things that it names.
+//! Presets for the protocol of the 2019 paper: as its text states it, as its tool implemented it, and a corrected form.
 //!
-//! A preset is data: defaults of guest settings and definitions of metrics, each with the reason why it differs. What the
-//! manifest says itself wins over all of it.
+//! A preset is data: defaults of guest settings and definitions of metrics, each with a reason. The manifest overrides
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -18,54 +17,51 @@ use super::nearest::{quote, suggest};
 use super::raw;
 use super::settings::DefaultLevel;
 
-/// One reading of the protocol.
+/// Defaults of a form of the protocol.
 #[derive(Debug)]
 pub struct Preset {
-    /// Which.
     pub protocol: Protocol,
-    /// What it is, one phrase.
+    /// One phrase.
     pub doc: &'static str,
-    /// Defaults of guest settings that differ or that the paper states.
+    /// Defaults of guest settings that differ from the built-in ones, or that the paper states.
     pub settings: &'static [PresetSetting],
-    /// Built-in metrics that are defined otherwise.
+    /// Built-in metrics with another definition.
     pub metrics: &'static [PresetMetric],
 }
 
 /// A default of a guest setting.
 #[derive(Debug)]
 pub struct PresetSetting {
-    /// The setting.
     pub name: &'static str,
-    /// Its value where the manifest is silent.
+    /// The default.
     pub value: DefaultLevel,
-    /// The one engine whose guests have it; `None` for all.
+    /// The engine whose guests it applies to; `None` for all.
     pub engine: Option<&'static str>,
-    /// Why, one sentence.
+    /// The reason, one sentence.
     pub doc: &'static str,
 }
 
 /// A definition of a built-in metric.
 #[derive(Debug)]
 pub struct PresetMetric {
-    /// The metric.
     pub name: &'static str,
     pub(super) source: Source,
-    /// Why, one sentence.
+    /// The reason, one sentence.
     pub doc: &'static str,
 }
 
-/// What measures the things that the paper names: the defaults of every setting and metric.
+/// The built-in defaults of all settings and metrics.
 pub const CORRECTED: Preset = Preset {
     protocol: Protocol::Corrected,
-    doc: "what measures the things that the paper names",
+    doc: "corrected definitions of what the 2019 paper measures",
     settings: &[],
     metrics: &[],
 };
 
-/// What the paper's text says.
+/// The protocol as the paper's text states it.
 pub const AS_WRITTEN: Preset = Preset {
     protocol: Protocol::AsWritten,
-    doc: "what the 2019 paper's text says",
+    doc: "as the text of the 2019 paper states it",
     settings: &[
         PresetSetting {
             name: "vcpus",
@@ -89,20 +85,20 @@ pub const AS_WRITTEN: Preset = Preset {
     metrics: &[PresetMetric {
         name: "kernel_boot_time",
         source: Source::Reading(reading::KERNEL_LAST_MESSAGE),
-        doc: "The text takes the stamp of the kernel's last message for the end of its boot.",
+        doc: "The text uses the time stamp of the last kernel message as the end of the boot.",
     }],
 };
 
-/// What the paper's tool did.
+/// The protocol as the paper's tool implemented it.
 pub const AS_CODED: Preset = Preset {
     protocol: Protocol::AsCoded,
-    doc: "what the 2019 paper's tool did",
+    doc: "as the tool of the 2019 paper implemented it",
     settings: &[
         PresetSetting {
             name: "vcpus",
             value: DefaultLevel::Int(2),
             engine: None,
-            doc: "The tool's default was two vCPUs, although the text says one.",
+            doc: "The tool's default was two vCPUs, although the text states one.",
         },
         PresetSetting { name: "memory_mib", value: DefaultLevel::Int(512), engine: None, doc: "As in the text." },
         PresetSetting {
@@ -115,13 +111,14 @@ pub const AS_CODED: Preset = Preset {
             name: "neighbour",
             value: DefaultLevel::Bool(false),
             engine: None,
-            doc: "Without the entry the host repeats its ARP request after a second, which quantises the start-up.",
+            doc: "Without a neighbour entry the host repeats its ARP request after one second, which quantises the \
+             start-up.",
         },
         PresetSetting {
             name: "reboot",
             value: DefaultLevel::Text("k"),
             engine: None,
-            doc: "The tool asked for a restart by the keyboard controller, which QEMU's microvm machine does not have.",
+            doc: "The tool restarted guests by the keyboard controller, which QEMU's microvm machine does not have.",
         },
         PresetSetting {
             name: "console",
@@ -134,12 +131,12 @@ pub const AS_CODED: Preset = Preset {
         PresetMetric {
             name: "kernel_boot_time",
             source: Source::Reading(reading::KERNEL_RANDOM_FAST_INIT),
-            doc: "The tool took the stamp of `random: fast init done`; Linux 5.18 and later print no such message.",
+            doc: "The tool used the time stamp of `random: fast init done`, which Linux 5.18 and later do not print.",
         },
         PresetMetric {
             name: "hashing_time",
             source: Source::Work(WorkloadKind::Copy, 1 << 20, 100),
-            doc: "The tool hashed nothing: it allocated and copied 1 MiB 100 times.",
+            doc: "The tool did not hash: it allocated and copied 1 MiB 100 times.",
         },
     ],
 };
@@ -154,20 +151,20 @@ pub fn preset(protocol: Protocol) -> &'static Preset {
 }
 
 impl Preset {
-    /// Its word in a manifest.
+    /// The value of `protocol` in a manifest.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.protocol.into()
     }
 
-    /// Its defaults for guests of `engine`.
+    /// The defaults for guests of `engine`, by setting.
     #[must_use]
-    pub fn of_engine(&self, engine: &str) -> BTreeMap<String, Level> {
+    pub fn settings_for(&self, engine: &str) -> BTreeMap<String, Level> {
         let applies = |setting: &&PresetSetting| setting.engine.is_none_or(|only| only == engine);
         self.settings.iter().filter(applies).map(|setting| (setting.name.into(), setting.value.into())).collect()
     }
 
-    /// What it changes, one line each: the change and why.
+    /// Pairs of a change (`vcpus = 2`) and its reason.
     #[must_use]
     pub fn differences(&self) -> Vec<(String, &'static str)> {
         let settings = self.settings.iter().map(|setting| {
@@ -183,8 +180,8 @@ impl Preset {
     }
 }
 
-/// The preset that the manifest names.
-pub(super) fn check(head: &raw::Head, errors: &mut Diagnostics) -> &'static Preset {
+/// The preset of the manifest. Reports an unknown name.
+pub(super) fn check(head: &raw::StudySection, errors: &mut Diagnostics) -> &'static Preset {
     let Some(name) = &head.protocol else { return &CORRECTED };
     PRESETS.into_iter().find(|preset| preset.name() == name.value).unwrap_or_else(|| {
         let message = format!("{} is not one of the protocols", quote(&name.value));
@@ -201,13 +198,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn presets_name_settings_and_metrics_that_exist_and_values_that_they_permit() {
+    fn presets_use_existing_settings_and_metrics_and_permitted_values() {
         for preset in PRESETS {
             assert_eq!(super::preset(preset.protocol).name(), preset.name());
             for setting in preset.settings {
                 let kind = guest(setting.name).unwrap_or_else(|| panic!("{}", setting.name)).kind;
                 match (kind, setting.value) {
-                    (Kind::Word(words), DefaultLevel::Text(word)) => assert!(words.contains(&word), "{word}"),
+                    (Kind::Choice(names), DefaultLevel::Text(name)) => assert!(names.contains(&name), "{name}"),
                     (Kind::Int(least, most), DefaultLevel::Int(value)) => assert!((least..=most).contains(&value)),
                     (Kind::Bool, DefaultLevel::Bool(_)) => {}
                     (kind, value) => panic!("{}: {value:?} for {kind:?}", setting.name),
@@ -220,8 +217,8 @@ mod tests {
     }
 
     #[test]
-    fn a_default_may_be_of_one_engine_only() {
-        assert!(AS_CODED.of_engine("firecracker").contains_key("console"));
-        assert!(!AS_CODED.of_engine("qemu-microvm").contains_key("console"));
+    fn a_default_can_apply_to_one_engine_only() {
+        assert!(AS_CODED.settings_for("firecracker").contains_key("console"));
+        assert!(!AS_CODED.settings_for("qemu-microvm").contains_key("console"));
     }
 }

@@ -1,6 +1,6 @@
-//! A walker over TOML's spanned tree that collects every error, where serde would stop at the first.
+//! Typed access to TOML's spanned tree. It collects all errors, where serde stops at the first.
 //!
-//! It knows types and keys, not what they mean: that is for the checks above it.
+//! This layer checks types and unknown keys, not the meaning of values.
 
 use std::ops::Range;
 
@@ -10,50 +10,50 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostics, ManifestError};
-use super::keys::{Key, limits};
+use super::keys::{Key, integer_limits};
 use super::nearest::{nearest, quote, suggest};
 use super::renamed;
 
-/// A value and the bytes of the manifest that it comes from.
+/// A value and its byte range in the manifest.
 #[derive(Clone, Debug, Default)]
 pub(super) struct At<T> {
     pub(super) value: T,
     pub(super) span: Range<usize>,
 }
 
-/// A key with its value, not yet looked at.
+/// A key with its unchecked value.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     key: &'a Spanned<std::borrow::Cow<'a, str>>,
     value: &'a Spanned<DeValue<'a>>,
 }
 
-/// The entries of one table that have not been taken yet, in the manifest's order.
+/// The entries of a table that have not been taken yet, in the order of the manifest.
 pub(super) struct Table<'a> {
-    /// How messages call the table, for instance `[study]`.
+    /// Name of the table in messages, for instance `[study]`.
     pub(super) place: String,
     pub(super) span: Range<usize>,
     entries: Vec<Entry<'a>>,
-    /// Keys that were asked for.
-    asked: Vec<String>,
+    /// Keys that [`Table::take`] was called with.
+    taken: Vec<String>,
 }
 
 impl<'a> Table<'a> {
     pub(super) fn new(place: impl Into<String>, span: Range<usize>, table: &'a DeTable<'a>) -> Self {
         let mut entries: Vec<_> = table.iter().map(|(key, value)| Entry { key, value }).collect();
         entries.sort_by_key(|entry| entry.key.span().start);
-        Self { place: place.into(), span, entries, asked: Vec::new() }
+        Self { place: place.into(), span, entries, taken: Vec::new() }
     }
 
     pub(super) fn take(&mut self, key: &str) -> Option<Entry<'a>> {
-        self.asked.push(key.into());
+        self.taken.push(key.into());
         let at = self.entries.iter().position(|entry| entry.key() == key)?;
         Some(self.entries.remove(at))
     }
 
-    /// Takes the entries for which `wanted` holds.
-    pub(super) fn take_where(&mut self, wanted: impl FnMut(&Entry<'a>) -> bool) -> Vec<Entry<'a>> {
-        let (taken, left) = std::mem::take(&mut self.entries).into_iter().partition(wanted);
+    /// Takes the entries that match.
+    pub(super) fn take_where(&mut self, matches: impl FnMut(&Entry<'a>) -> bool) -> Vec<Entry<'a>> {
+        let (taken, left) = std::mem::take(&mut self.entries).into_iter().partition(matches);
         self.entries = left;
         taken
     }
@@ -62,25 +62,25 @@ impl<'a> Table<'a> {
         self.entries.iter().any(|entry| entry.key() == key)
     }
 
-    /// What is left, in the manifest's order, of a table that holds others beside `keys`.
+    /// The remaining entries, in the order of the manifest, of a table that may have other keys than `keys`.
     pub(super) fn rest(self, keys: &[Key]) -> Vec<Entry<'a>> {
         self.assert_asked(keys);
         self.entries
     }
 
-    /// The reader and the table of keys know the same: it asked for each of them and for no other.
+    /// Asserts that the reader takes exactly the documented keys.
     fn assert_asked(&self, keys: &[Key]) {
         debug_assert!(
-            keys.iter().all(|key| self.asked.iter().any(|asked| asked == key.name))
-                && self.asked.iter().all(|asked| keys.iter().any(|key| key.name == asked)),
-            "{}: the reader asked for {:?}, the keys are {:?}",
+            keys.iter().all(|key| self.taken.iter().any(|taken| taken == key.name))
+                && self.taken.iter().all(|taken| keys.iter().any(|key| key.name == taken)),
+            "{}: the reader took {:?}, the keys are {:?}",
             self.place,
-            self.asked,
+            self.taken,
             keys.iter().map(|key| key.name).collect::<Vec<_>>()
         );
     }
 
-    /// Reports every key that is left; `keys` are those that the table may hold.
+    /// Reports every remaining key as unknown. `keys` are the valid keys of the table.
     pub(super) fn deny_rest(self, keys: &[Key], errors: &mut Diagnostics) {
         self.assert_asked(keys);
         for entry in &self.entries {
@@ -100,15 +100,15 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// True when a key is there that is probably meant to be this one, a typo or its old name: it will be reported, with this name.
-    pub(super) fn has_slip_of(&self, key: &str) -> bool {
+    /// True if the table has a typo or the old name of `key`, which is reported elsewhere with the valid name.
+    pub(super) fn has_typo_of(&self, key: &str) -> bool {
         let old = |entry: &Entry<'_>| renamed::all().any(|renamed| renamed.old == entry.key() && renamed.new == key);
         self.entries.iter().any(|entry| nearest(entry.key(), [key]).is_some() || old(entry))
     }
 
-    /// Reports the key as missing when it is; to be called before it is taken.
+    /// Reports the key if it is missing. Call it before the key is taken.
     pub(super) fn require(&self, key: &str, help: &str, errors: &mut Diagnostics) {
-        if !self.has(key) && !self.has_slip_of(key) {
+        if !self.has(key) && !self.has_typo_of(key) {
             errors.push(
                 ManifestError::new(Code::Missing, self.span.clone(), format!("{} has no `{key}`", self.place))
                     .help(help),
@@ -116,14 +116,14 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The key's string of one line, if there.
+    /// The string of one line of `key`, if present.
     pub(super) fn string(&mut self, key: &str, errors: &mut Diagnostics) -> Option<At<String>> {
         self.take(key)?.string(errors)
     }
 
-    /// The key's integer within the limits that `keys` have for it, if there.
+    /// The integer of `key`, if present, within the limits of its entry in `keys`.
     pub(super) fn integer(&mut self, key: &str, keys: &[Key], errors: &mut Diagnostics) -> Option<At<i64>> {
-        self.take(key)?.integer(limits(keys, key), errors)
+        self.take(key)?.integer(integer_limits(keys, key), errors)
     }
 }
 
@@ -156,11 +156,11 @@ impl<'a> Entry<'a> {
         self.item().table(place, errors)
     }
 
-    /// The elements of the key's list.
+    /// The elements of a list.
     pub(super) fn list(&self, errors: &mut Diagnostics) -> Option<At<Vec<Item<'a>>>> {
         let item = self.item();
         let Some(array) = item.value.get_ref().as_array() else {
-            let text = item.wrong("a list");
+            let text = item.wrong_type("a list");
             let scalar = !matches!(item.value.get_ref(), DeValue::Table(_));
             let help = if scalar {
                 "put the value in brackets, as in `[value]`"
@@ -175,7 +175,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A value under a name: of a key, or an element of a key's list.
+/// A value with a name for messages: the value of a key, or an element of its list.
 #[derive(Clone, Copy)]
 pub(super) struct Item<'a> {
     name: &'a str,
@@ -199,22 +199,18 @@ impl<'a> Item<'a> {
         self.value.get_ref().is_array()
     }
 
-    /// The error that this is not `wanted`.
-    pub(super) fn wrong(&self, wanted: &str) -> ManifestError {
-        let kind = kind_of(self.value.get_ref());
-        ManifestError::new(
-            Code::WrongType,
-            self.span(),
-            format!("{} is {wanted}, but this is {kind}", quote(self.name)),
-        )
-        .label(format!("{wanted} is wanted"))
+    /// The error that this value is not of the type `expected`.
+    pub(super) fn wrong_type(&self, expected: &str) -> ManifestError {
+        let kind = type_name(self.value.get_ref());
+        ManifestError::new(Code::WrongType, self.span(), format!("{} must be {expected}, not {kind}", quote(self.name)))
+            .label(format!("expected {expected}"))
     }
 
     pub(super) fn table(&self, place: impl Into<String>, errors: &mut Diagnostics) -> Option<Table<'a>> {
         match self.value.get_ref() {
             DeValue::Table(table) => Some(Table::new(place, self.span(), table)),
             _ => {
-                errors.push(self.wrong("a table"));
+                errors.push(self.wrong_type("a table"));
                 None
             }
         }
@@ -222,7 +218,7 @@ impl<'a> Item<'a> {
 
     pub(super) fn string(&self, errors: &mut Diagnostics) -> Option<At<String>> {
         let Some(text) = self.value.get_ref().as_str() else {
-            errors.push(self.wrong("a string"));
+            errors.push(self.wrong_type("a string"));
             return None;
         };
         self.line(text, errors).map(|value| At { value, span: self.span() })
@@ -230,7 +226,7 @@ impl<'a> Item<'a> {
 
     pub(super) fn integer(&self, (least, most): (i64, i64), errors: &mut Diagnostics) -> Option<At<i64>> {
         let DeValue::Integer(number) = self.value.get_ref() else {
-            errors.push(self.wrong("an integer"));
+            errors.push(self.wrong_type("an integer"));
             return None;
         };
         let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
@@ -247,7 +243,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// A scalar: the level of an axis or the value of a setting.
+    /// A string, number or boolean: the level of an axis or the value of a setting.
     pub(super) fn level(&self, errors: &mut Diagnostics) -> Option<At<Level>> {
         let span = self.span();
         let value = match self.value.get_ref() {
@@ -263,7 +259,7 @@ impl<'a> Item<'a> {
                 }
             },
             DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-                errors.push(self.wrong("a string, number or truth value"));
+                errors.push(self.wrong_type("a string, number or boolean"));
                 return None;
             }
         };
@@ -275,11 +271,11 @@ impl<'a> Item<'a> {
         let level = match self.value.get_ref() {
             DeValue::Integer(_) | DeValue::Float(_) => self.level(errors)?,
             _ => {
-                errors.push(self.wrong("a number"));
+                errors.push(self.wrong_type("a number"));
                 return None;
             }
         };
-        #[expect(clippy::cast_precision_loss, reason = "a number of 2^53 is not meant exactly")]
+        #[expect(clippy::cast_precision_loss, reason = "integers of 2^53 and more need not be exact")]
         let value = match level.value {
             Level::Int(value) => value as f64,
             Level::Float(value) => value,
@@ -288,9 +284,9 @@ impl<'a> Item<'a> {
         Some(At { value, span: level.span })
     }
 
-    pub(super) fn truth(&self, errors: &mut Diagnostics) -> Option<At<bool>> {
+    pub(super) fn boolean(&self, errors: &mut Diagnostics) -> Option<At<bool>> {
         let DeValue::Boolean(value) = self.value.get_ref() else {
-            errors.push(self.wrong("a truth value"));
+            errors.push(self.wrong_type("a boolean"));
             return None;
         };
         Some(At { value: *value, span: self.span() })
@@ -306,30 +302,30 @@ impl<'a> Item<'a> {
     }
 }
 
-fn kind_of(value: &DeValue<'_>) -> &'static str {
+fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",
         DeValue::Float(_) => "a floating-point number",
-        DeValue::Boolean(_) => "a truth value",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date or time",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }
 }
 
-/// What a level is, for messages.
-pub(super) fn kind_of_level(level: &Level) -> &'static str {
+/// The type of a level, for messages.
+pub(super) fn level_type_name(level: &Level) -> &'static str {
     match level {
-        Level::Bool(_) => "a truth value",
+        Level::Bool(_) => "a boolean",
         Level::Int(_) => "an integer",
         Level::Float(_) => "a floating-point number",
         Level::Text(_) => "a string",
     }
 }
 
-/// A level as it is written in a manifest.
-pub(super) fn written(level: &Level) -> String {
+/// A level in back-ticks, as a manifest writes it.
+pub(super) fn format_level(level: &Level) -> String {
     match level {
         Level::Text(text) => quote(&format!("{text:?}")),
         other => quote(&other.to_string()),

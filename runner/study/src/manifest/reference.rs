@@ -1,5 +1,5 @@
-//! Published values to show beside the measured ones: a TOML file beside the manifest, checked against the study like the
-//! manifest itself, with errors that point into it.
+//! Published values: a TOML file that `reference` in `[study]` names, checked against the study. Its errors name its
+//! own lines.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,20 +14,20 @@ use microbench_formats::reference::{Reference, ReferenceValue};
 use toml::de::DeTable;
 
 use super::diagnostic::{Diagnostics, ManifestError};
-use super::figures::known_metric;
+use super::figures::check_metric;
 use super::raw;
 use super::read::Table;
-use super::{MAX_BYTES, one_line, selection};
+use super::{MAX_BYTES, selection, without_control_characters};
 
-/// The reference's text and what it says.
+/// A valid file of published values.
 pub(super) struct Checked {
     pub(super) raw: raw::Reference,
     pub(super) reference: Reference,
-    /// Number of its file in errors.
+    /// Number of its file in [`Diagnostics`].
     file: usize,
 }
 
-/// Reads and checks the file that the manifest names; `None` when it names none or it cannot be read.
+/// Reads and checks the file that the manifest names. `None` without a file, or after an error.
 pub(super) fn check(
     manifest: &raw::Manifest,
     axes: Option<&[Axis]>,
@@ -39,7 +39,7 @@ pub(super) fn check(
     let text = match read(&path) {
         Ok(text) => text,
         Err(reason) => {
-            let message = format!("the reference {} cannot be read: {reason}", path.display());
+            let message = format!("cannot read the file of published values {}: {reason}", path.display());
             errors.push(
                 ManifestError::new(Code::ReferenceUnreadable, name.span.clone(), message)
                     .help("the path is relative to the manifest's folder"),
@@ -47,10 +47,10 @@ pub(super) fn check(
             return None;
         }
     };
-    let file = errors.open(&path.display().to_string(), &text);
+    let file = errors.open_file(&path.display().to_string(), &text);
     let checked =
         parse(&text, manifest, axes, metrics, errors).map(|(raw, reference)| Checked { raw, reference, file });
-    errors.close();
+    errors.close_file();
     checked
 }
 
@@ -76,7 +76,7 @@ fn parse(
     if !syntax.is_empty() {
         for error in syntax {
             let span = error.span().unwrap_or(0..0);
-            errors.push(ManifestError::new(Code::Syntax, span, one_line(error.message())));
+            errors.push(ManifestError::new(Code::Syntax, span, without_control_characters(error.message())));
         }
         return None;
     }
@@ -85,7 +85,7 @@ fn parse(
     let mut values = Vec::new();
     for value in &raw.values {
         let of = selection::check(&value.selection, axes, errors);
-        let metric = value.metric.as_ref().filter(|metric| known_metric(metric, manifest, errors));
+        let metric = value.metric.as_ref().filter(|metric| check_metric(metric, manifest, errors));
         if let (Some(metric), Some(number)) = (metric, &value.value)
             && metrics.iter().any(|known| known.name == metric.value)
         {
@@ -98,22 +98,22 @@ fn parse(
             });
         }
     }
-    let word = |at: &Option<super::read::At<String>>| at.as_ref().map(|at| at.value.clone()).unwrap_or_default();
+    let text = |at: &Option<super::read::At<String>>| at.as_ref().map(|at| at.value.clone()).unwrap_or_default();
     let reference =
-        Reference { label: word(&raw.label), citation: word(&raw.citation), values, left_out: BTreeMap::new() };
+        Reference { label: text(&raw.label), citation: text(&raw.citation), values, left_out: BTreeMap::new() };
     (errors.count() == before).then_some((raw, reference))
 }
 
 /// Reports the values that correspond to no cell.
 pub(super) fn check_cells(checked: &Checked, cells: &[Cell], errors: &mut Diagnostics) {
-    errors.reopen(checked.file);
+    errors.reopen_file(checked.file);
     for (value, raw) in checked.reference.values.iter().zip(&checked.raw.values) {
-        if !cells.iter().any(|cell| selection::has(&value.of, cell)) {
+        if !cells.iter().any(|cell| selection::selects(&value.of, cell)) {
             errors.push(
-                ManifestError::new(Code::NoCells, raw.span.clone(), "no cell of the study corresponds to this value")
-                    .help("no cell has all the levels that `where` asks for; leave the value out, or add the cell to the study"),
+                ManifestError::new(Code::NoCells, raw.span.clone(), "this published value has no cell")
+                    .help("no cell has all the levels of `where`: remove the value, or add the cell to the study"),
             );
         }
     }
-    errors.close();
+    errors.close_file();
 }

@@ -1,21 +1,19 @@
-//! Keys of manifests that have another name now: the one table of them.
+//! Renamed keys of manifests.
 //!
-//! An old key is not read. It is an error at its place that says the new name, and how the value is written where that
-//! changed. The table of migration in the reference is made of the same list.
+//! An old key is an error that states the new name, and the new form of the value if that changed. The migration table
+//! of the reference is generated from the same list.
 
 use super::keys::Key;
 use super::settings::guest;
 
-/// A key that has another name now.
+/// A renamed key.
 #[derive(Debug)]
 pub struct Renamed {
-    /// The tables that had it, as the documents name them.
+    /// The tables that had the old key, as a phrase.
     pub place: &'static str,
-    /// The old key.
     pub old: &'static str,
-    /// The new key.
     pub new: &'static str,
-    /// How the value is written now, one sentence; empty where it stays as it was.
+    /// The new form of the value, one sentence; empty if it is unchanged.
     pub form: &'static str,
 }
 
@@ -23,7 +21,7 @@ const fn renamed(place: &'static str, old: &'static str, new: &'static str, form
     Renamed { place, old, new, form }
 }
 
-/// Levels that stood in a side of a claim itself, among its other keys.
+/// Levels in a side of a claim, which were keys of the side itself.
 pub(super) static LEVELS_OF_SIDE: Renamed = renamed(
     "a side of a claim",
     "AXIS",
@@ -31,12 +29,12 @@ pub(super) static LEVELS_OF_SIDE: Renamed = renamed(
     "write the levels in `where`, for instance `{ where = { variant = \"fc\", concurrency = 1 } }`",
 );
 
-/// `[matrix] warmup`, which was a number.
+/// `warmup` of `[matrix]`, which was a number.
 pub(super) static WARMUP: Renamed = renamed(
     "`[matrix]`",
     "warmup",
     "warmup",
-    "write `true` instead of 1 and `false` instead of 0; the `warmup` of a workload stays a number of rounds",
+    "write `true` instead of 1 and `false` instead of 0; the `warmup` of a workload is still a number of rounds",
 );
 
 static KEYS: [Renamed; 9] = [
@@ -51,17 +49,17 @@ static KEYS: [Renamed; 9] = [
     renamed("a cell of a mapping of `import`", "row", "where", ""),
 ];
 
-/// Every renamed key.
+/// All renamed keys.
 pub fn all() -> impl Iterator<Item = &'static Renamed> {
     KEYS.iter().chain([&LEVELS_OF_SIDE, &WARMUP])
 }
 
-/// What `old` is called now in a table that holds `keys`.
+/// The renamed key `old` of a table with these keys.
 pub(super) fn in_table(old: &str, keys: &[Key]) -> Option<&'static Renamed> {
     KEYS.iter().find(|renamed| renamed.old == old && keys.iter().any(|key| key.name == renamed.new))
 }
 
-/// What the guest setting `old` is called now.
+/// The renamed guest setting `old`.
 pub(super) fn setting(old: &str) -> Option<&'static Renamed> {
     KEYS.iter().find(|renamed| renamed.old == old && guest(renamed.new).is_some())
 }
@@ -72,7 +70,7 @@ mod tests {
     use crate::manifest::keys;
 
     #[test]
-    fn a_new_name_is_that_of_a_key_and_an_old_one_is_not() {
+    fn new_names_are_keys_and_old_names_are_not() {
         let tables = [
             keys::MATRIX,
             keys::METRIC,

@@ -1,4 +1,4 @@
-//! Cells by the levels that they have: what bars, claims, profiles and reference values name.
+//! Selections of cells by their levels: `where` of profiles, figures, bars, claims and published values.
 
 use microbench_formats::axis::{Axis, Level};
 use microbench_formats::cell::Cell;
@@ -9,13 +9,13 @@ use super::axes::{unknown_axis, unknown_level};
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::quote;
 use super::raw;
-use super::read::written;
+use super::read::format_level;
 use super::study::Variant;
 
-/// The name by which a selection asks for cells of an engine; no axis can have it.
+/// The key that selects cells by engine. No axis can have this name.
 pub(super) const ENGINE: &str = "engine";
 
-/// The matrix's axes, and the engine as one more.
+/// The axes of the matrix, and a last axis [`ENGINE`] with the engines of the variants.
 pub(super) fn with_engine(axes: &[Axis], variants: &[Variant]) -> Vec<Axis> {
     let mut engines: Vec<Level> = Vec::new();
     for variant in variants {
@@ -28,8 +28,8 @@ pub(super) fn with_engine(axes: &[Axis], variants: &[Variant]) -> Vec<Axis> {
     axes.iter().cloned().chain([Axis { name: ENGINE.into(), levels: engines }]).collect()
 }
 
-/// The selection with every name and level looked up on `axes`; those in error are left out. Without `axes` (they are in
-/// error) it is empty.
+/// Looks up every name and level of a selection on `axes`, and leaves out those in error. Without `axes` (they are in
+/// error) the result is empty.
 pub(super) fn check(raw: &raw::Levels, axes: Option<&[Axis]>, errors: &mut Diagnostics) -> Selection {
     let mut selection = Selection::new();
     let Some(axes) = axes else { return selection };
@@ -40,9 +40,9 @@ pub(super) fn check(raw: &raw::Levels, axes: Option<&[Axis]>, errors: &mut Diagn
         };
         let mut found: Vec<Level> = Vec::new();
         for level in levels {
-            match axis.levels.iter().find(|known| same(known, &level.value)) {
+            match axis.levels.iter().find(|known| same_level(known, &level.value)) {
                 Some(known) if found.contains(known) => {
-                    let message = format!("{} stands twice for {}", written(&level.value), quote(&name.value));
+                    let message = format!("{} is listed twice for {}", format_level(&level.value), quote(&name.value));
                     errors.push(ManifestError::new(Code::Twice, level.span.clone(), message));
                 }
                 Some(known) => found.push(known.clone()),
@@ -54,8 +54,8 @@ pub(super) fn check(raw: &raw::Levels, axes: Option<&[Axis]>, errors: &mut Diagn
     selection
 }
 
-/// True when the cell has one of the levels on every axis that is named.
-pub(crate) fn has(selection: &Selection, cell: &Cell) -> bool {
+/// True if the cell has one of the selected levels on every axis of the selection.
+pub(crate) fn selects(selection: &Selection, cell: &Cell) -> bool {
     selection.iter().all(|(axis, levels)| {
         if axis == ENGINE {
             return levels.iter().any(|level| matches!(level, Level::Text(engine) if *engine == cell.engine));
@@ -64,9 +64,9 @@ pub(crate) fn has(selection: &Selection, cell: &Cell) -> bool {
     })
 }
 
-/// A level of an axis as another manifest value may write it: `1` and `1.0` are the same.
-#[expect(clippy::cast_precision_loss, reason = "a level that is compared with a fraction")]
-pub(super) fn same(a: &Level, b: &Level) -> bool {
+/// True for equal levels. `1` equals a level `1.0`.
+#[expect(clippy::cast_precision_loss, reason = "the level is compared with a fraction")]
+pub(super) fn same_level(a: &Level, b: &Level) -> bool {
     match (a, b) {
         (Level::Float(a), Level::Int(b)) => *a == *b as f64,
         _ => a == b,

@@ -1,4 +1,4 @@
-//! Sizes in bytes as a person writes them: `1 MB` is 1,000,000 bytes, `1 MiB` is 1,048,576.
+//! Sizes with a unit: `1 MB` is 1,000,000 bytes, `1 MiB` is 1,048,576 bytes.
 
 const UNITS: &[(&str, u64)] = &[
     ("B", 1),
@@ -11,10 +11,10 @@ const UNITS: &[(&str, u64)] = &[
     ("GiB", 1 << 30),
 ];
 
-/// How a size is to be written; help for those who did not.
-pub(super) const FORM: &str = "a size is a whole number with a unit (B, kB, MB, GB: powers of 1000; KiB, MiB, GiB: powers of 1024), for instance \"1 MB\"";
+/// The syntax of a size, for help texts.
+pub(super) const SYNTAX: &str = "a size is a whole number with a unit (B, kB, MB, GB: powers of 1000; KiB, MiB, GiB: powers of 1024), for instance \"1 MB\"";
 
-/// The bytes of a size such as `1 MB`; `None` when the text is none or its bytes do not fit 64 bits.
+/// The bytes of a size such as `1 MB`. `None` for any other text, and for more than 64 bits.
 pub(super) fn parse(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_none() {
+    fn other_texts_are_not_sizes() {
         for text in
             ["", "MB", "1", "1 mb", "1.5 MB", "-1 MB", "1 MB s", "99999999999 GiB", "99999999999999999999999 B", "1 Mb"]
         {

@@ -1,4 +1,4 @@
-//! A validated study: what a manifest means once every name in it is known to be right.
+//! A study: a valid manifest with all names looked up.
 
 use std::collections::BTreeMap;
 
@@ -14,108 +14,103 @@ use microbench_formats::workload::Workload;
 
 use super::profiles::Profile;
 
-/// A study. Only [`load`](super::load) and [`parse`](super::parse) make one, so that its names refer to each other
-/// correctly, its cells are at most [`MAX_CELLS`](super::MAX_CELLS) and no two of them have one id.
+/// A valid study, made by [`load`](super::load) or [`parse`](super::parse).
+///
+/// All names refer to existing things. It has at most [`MAX_CELLS`](super::MAX_CELLS) cells, all with different ids.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Study {
-    /// Name of the study (`[a-z0-9-]+`), for run directories.
+    /// Name (`[a-z0-9-]+`), used in the names of run directories.
     pub name: String,
-    /// One line for titles.
+    /// One line.
     pub title: String,
-    /// What the study is for; `None` when the manifest does not say.
+    /// One line; `None` if the manifest has no `description`.
     pub description: Option<String>,
-    /// Which reading of the 2019 paper's protocol it follows where the manifest does not say otherwise.
+    /// The form of the 2019 paper's protocol that sets defaults.
     pub protocol: Protocol,
     /// Seed of the run order.
     pub seed: u64,
-    /// Every variant of the manifest, in its order, whether a cell uses it or not.
+    /// All variants in the order of the manifest, including those without a cell.
     pub variants: Vec<Variant>,
     /// Axes of the matrix: `variant`, `concurrency`, then the others in manifest order.
     pub axes: Vec<Axis>,
-    /// Every cell: the product in manifest order without what is excluded, then what is included.
+    /// All cells: the product without excluded combinations, in the order of the manifest, then the included cells.
     pub cells: Vec<Cell>,
-    /// Combinations that an exclude line took out and no include line put back.
+    /// Combinations that `exclude` removes and `include` does not add again.
     pub excluded: Vec<Exclusion>,
-    /// Each distinct machine is warmed up by one VM a session, which never counts.
+    /// Run one uncounted VM of each distinct machine at the start of a session.
     pub warmup: bool,
-    /// A cell is given up after so many trials in a row in which no VM completed; 0 for never.
+    /// Number of trials in a row without a completed VM after which a cell is given up; 0 for never.
     pub max_consecutive_failures: u32,
-    /// Other numbers of trials by name; that of the cells is the profile `full`.
+    /// The profiles of the manifest. The implicit profile `full` is not among them.
     pub profiles: Vec<Profile>,
-    /// Trials in which an instrument is attached to the VMM, of each cell of one VM, when a metric needs one.
+    /// Trials with an instrument, for each cell of one VM. They run only if a metric needs an instrument.
     pub instrument_trials: u32,
-    /// What each VM is measured on.
     pub metrics: Vec<Metric>,
-    /// Work that each guest is given, one a metric, in manifest order.
+    /// Workloads of each guest in the order of the manifest, at most one for each metric.
     pub workloads: Vec<Workload>,
-    /// When there are enough trials; `None` to run each.
+    /// The stopping rule; `None` to run all trials.
     pub precision: Option<Precision>,
-    /// How far the levels of concurrency go; `None` to run each.
+    /// The limit of the levels of concurrency; `None` to run all levels.
     pub limit: Option<Limit>,
-    /// Metrics whose comparisons are one family of tests; empty for all.
+    /// Metrics whose comparisons form one family of tests; empty for all metrics.
     pub family: Vec<String>,
-    /// What is drawn.
     pub figures: Vec<Figure>,
-    /// Sentences to judge.
     pub claims: Vec<Claim>,
     /// Published values.
     pub reference: Option<Reference>,
-    /// The manifest's text, as it was read: what a run directory keeps.
+    /// The manifest's text as it was read. A run directory keeps a copy.
     pub source: String,
-    /// Where it says what.
+    /// Lines of the manifest that set levels and trials.
     pub places: Places,
 }
 
-/// Lines of a manifest, from 1: what `plan --explain` names.
+/// Line numbers of a manifest, from 1, that `plan --explain` shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Places {
-    /// For each axis, the line of each of its levels; 0 where nobody wrote it.
+    /// For each axis, the line of each level; 0 for a default level.
     pub levels: BTreeMap<String, Vec<u32>>,
-    /// The line of [matrix] that says how many trials a cell has, by its concurrency.
+    /// The line of `[matrix]` with the number of trials, by concurrency.
     pub trials: BTreeMap<u32, u32>,
-    /// What added a cell that is not of the product, by the cell's id.
+    /// The line of `include` that added a cell, by the cell's id.
     pub included: BTreeMap<String, Included>,
 }
 
 /// A line of `include`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Included {
-    /// The line.
     pub line: u32,
-    /// The line that says how many trials the cell has; `None` for that of [matrix].
+    /// The line with the cell's number of trials; `None` if `[matrix]` sets it.
     pub trials: Option<u32>,
 }
 
-/// What set a value.
+/// The origin of a setting's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody: the default of the program.
+    /// The default of the program.
     BuiltIn,
-    /// The study's protocol, for the reason that it gives.
+    /// The protocol of the study, with its reason.
     Protocol(&'static str),
-    /// The default of the engine's description.
+    /// The default in the engine's description.
     Engine,
-    /// A line of the manifest, in this table.
+    /// A line of the manifest.
     Manifest {
-        /// The line, from 1.
+        /// From 1.
         line: u32,
         /// The table, for instance `[guest]`.
         table: String,
     },
 }
 
-/// One labelled configuration under test.
+/// One configuration under test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variant {
-    /// Key in the manifest.
     pub key: String,
-    /// Name in figures.
+    /// Name in figures and tables.
     pub label: String,
-    /// Name of the engine.
     pub engine: String,
-    /// Effective settings before an axis changes them: defaults, then `[guest]`, then the variant's own. A setting
-    /// without a default that only an axis gives is not among them.
+    /// Effective settings before axes: defaults, overridden by `[guest]`, overridden by the variant. A setting that has
+    /// no default and is only an axis is not included.
     pub settings: BTreeMap<String, Level>,
-    /// What set each of them.
+    /// The origin of each setting.
     pub origins: BTreeMap<String, Origin>,
 }

@@ -1,6 +1,6 @@
-//! A study to begin with: the commented manifest that `microbench new` writes. Pure: names in, text out.
+//! The template of a manifest that `microbench new` writes.
 //!
-//! What is commented out has no space after its `#`, so that to take the `#` away is all there is to do.
+//! A key that is commented out has no space after its `#`: removing the `#` enables it.
 
 use std::fmt::Write;
 
@@ -8,38 +8,38 @@ use microbench_formats::axis::Level;
 
 use crate::engine::description::Engine;
 use crate::manifest::keys::{self, Key};
-use crate::manifest::{BuiltIn, DefaultLevel, GUEST};
+use crate::manifest::{BuiltIn, GUEST};
 
 /// Columns of a comment.
 const WIDTH: usize = 100;
-/// Memory of one VM, MiB: enough for the guests of this project, and so little that many fit.
+/// Memory of one VM in MiB: enough for the project's guests, and small enough for many VMs.
 const MEMORY_MIB: u32 = 128;
-/// What the names of the phases of a start-up begin with.
+/// Prefix of the metrics of start-up phases.
 const PHASE: &str = "phase_";
 
-/// What a study is to have.
+/// The parts of a new manifest.
 #[derive(Clone, Debug)]
-pub struct Starter<'a> {
-    /// Its name.
+pub struct ManifestTemplate<'a> {
+    /// Name of the study.
     pub name: &'a str,
-    /// One variant each.
+    /// Each becomes a variant.
     pub engines: Vec<&'a Engine>,
-    /// One figure each, but for the phases of a start-up, which are stacked.
+    /// Each gets a figure; start-up phases share a figure of stacked bars.
     pub metrics: Vec<&'a BuiltIn>,
-    /// The guests' kernel.
+    /// Name of the guest kernel.
     pub kernel: &'a str,
-    /// The guests' root file system.
+    /// Name of the root file system.
     pub rootfs: &'a str,
-    /// Path of the JSON Schema, as the manifest's first line names it.
+    /// Path of the JSON Schema for the first line.
     pub schema: &'a str,
-    /// The manifest's own path, as commands name it.
+    /// Path of the manifest for the commands in its comment.
     pub file: &'a str,
 }
 
-impl Starter<'_> {
-    /// The manifest's text.
+impl ManifestTemplate<'_> {
+    /// The text of the manifest.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn render(&self) -> String {
         let mut text = format!("#:schema {}\n", self.schema);
         self.head(&mut text);
         self.guest(&mut text);
@@ -52,31 +52,32 @@ impl Starter<'_> {
 
     fn head(&self, text: &mut String) {
         let titles: Vec<&str> = self.engines.iter().map(|engine| engine.title.as_str()).collect();
-        say(
+        comment(
             text,
-            "A study of microbench, made by `microbench new`. Read it from the top and change it. A line that begins with # and \
-             a word without a space is a key with its default, or an example: take the # away to use it.",
+            "A study, created by `microbench new`. Edit it from top to bottom. A line that begins with `#key` is a \
+             default or an \
+             example: remove the # to use it.",
         );
         let _ = write!(
             text,
-            "#\n#     microbench plan {file}      what would run; starts nothing\n#     microbench run {file}       \
-             measure; prints the run's folder\n\n[study]\n",
+            "#\n#     microbench plan {file}      print the plan; start nothing\n#     microbench run {file}       \
+             run the trials; print the run's folder\n\n[study]\n",
             file = self.file
         );
-        doc(text, keys::STUDY, "name");
+        key_comment(text, keys::STUDY, "name");
         let _ = writeln!(text, "name = {:?}", self.name);
-        doc(text, keys::STUDY, "title");
+        key_comment(text, keys::STUDY, "title");
         let _ = writeln!(text, "title = {:?}", titles.join(" and "));
-        doc(text, keys::STUDY, "seed");
+        key_comment(text, keys::STUDY, "seed");
         text.push_str("seed = 1\n");
     }
 
     fn guest(&self, text: &mut String) {
         text.push('\n');
-        doc(text, keys::MANIFEST, "guest");
+        key_comment(text, keys::MANIFEST, "guest");
         text.push_str("[guest]\n");
         for setting in GUEST {
-            say(text, setting.doc);
+            comment(text, setting.doc);
             let given = match setting.name {
                 "kernel" => Some(format!("{:?}", self.kernel)),
                 "rootfs" => Some(format!("{:?}", self.rootfs)),
@@ -85,7 +86,7 @@ impl Starter<'_> {
             };
             let _ = match (given, setting.default) {
                 (Some(value), _) => writeln!(text, "{} = {value}", setting.name),
-                (None, Some(default)) => writeln!(text, "#{} = {}", setting.name, default_text(default)),
+                (None, Some(default)) => writeln!(text, "#{} = {}", setting.name, toml_value(&default.into())),
                 (None, None) => Ok(()),
             };
         }
@@ -93,23 +94,28 @@ impl Starter<'_> {
 
     fn variants(&self, text: &mut String) {
         text.push('\n');
-        doc(text, keys::MANIFEST, "variants");
+        key_comment(text, keys::MANIFEST, "variants");
         for engine in &self.engines {
-            let _ =
-                writeln!(text, "[variants.{}]\nlabel = {:?}\nengine = {:?}", short(engine), engine.title, engine.name);
+            let _ = writeln!(
+                text,
+                "[variants.{}]\nlabel = {:?}\nengine = {:?}",
+                variant_key(engine),
+                engine.title,
+                engine.name
+            );
             for (name, setting) in &engine.settings {
-                say(text, &setting.doc);
-                let _ = writeln!(text, "#{name} = {}", level_text(&setting.default));
+                comment(text, &setting.doc);
+                let _ = writeln!(text, "#{name} = {}", toml_value(&setting.default));
             }
             text.push('\n');
         }
         if let Some(engine) = self.engines.last() {
-            say(
+            comment(
                 text,
-                "One more configuration is one more table, with what is different in it: any setting of [guest] or of the \
-                 variant's engine.",
+                "Add a table for each further configuration, with its different settings: any setting of [guest] or \
+                 of the engine.",
             );
-            let (short, title) = (short(engine), &engine.title);
+            let (short, title) = (variant_key(engine), &engine.title);
             let _ = writeln!(
                 text,
                 "#[variants.{short}-2cpu]\n#label = \"{title}, 2 vCPUs\"\n#engine = {:?}\n#vcpus = 2",
@@ -120,39 +126,40 @@ impl Starter<'_> {
 
     fn matrix(&self, text: &mut String) {
         text.push('\n');
-        doc(text, keys::MANIFEST, "matrix");
+        key_comment(text, keys::MANIFEST, "matrix");
         text.push_str("[matrix]\n");
-        doc(text, keys::MATRIX, "concurrency");
+        key_comment(text, keys::MATRIX, "concurrency");
         text.push_str("concurrency = [1]\n");
-        say(
+        comment(
             text,
-            "Any setting can be an axis: list its levels. A sweep of memory is this line, and `groups = \"memory_mib\"` in the \
+            "Any setting can be an axis: list its levels. For a sweep of memory, enable this line and `groups = \
+             \"memory_mib\"` in the \
              figures below.",
         );
         text.push_str("#memory_mib = [128, 256, 512]\n");
-        doc(text, keys::MATRIX, "trials");
+        key_comment(text, keys::MATRIX, "trials");
         text.push_str("trials = 10\n");
-        doc(text, keys::MATRIX, "warmup");
+        key_comment(text, keys::MATRIX, "warmup");
         text.push_str("#warmup = true\n");
-        doc(text, keys::MATRIX, "max_consecutive_failures");
+        key_comment(text, keys::MATRIX, "max_consecutive_failures");
         text.push_str("#max_consecutive_failures = 5\n");
-        doc(text, keys::MATRIX, "exclude");
+        key_comment(text, keys::MATRIX, "exclude");
         text.push_str("#exclude = []\n");
     }
 
     fn metrics(&self, text: &mut String) {
         text.push('\n');
-        doc(text, keys::MANIFEST, "metrics");
+        key_comment(text, keys::MANIFEST, "metrics");
         text.push_str("[metrics]\n");
         for metric in &self.metrics {
-            say(text, &format!("{}. {}", metric.label, metric.definition()));
+            comment(text, &format!("{}. {}", metric.label, metric.definition()));
             let _ = writeln!(text, "{} = {{}}", metric.name);
         }
-        say(
+        comment(
             text,
-            "A metric of one's own is between two events, a reading, or a workload for the guest. `better` is the better \
-            direction \
-             of its values (`lower`, `higher` or `neither`), where its source does not say it:",
+            "Define other metrics as a span between two events, a reading, or a workload of the guest. `better` is \
+             the better direction \
+             of the values (`lower`, `higher` or `neither`), if the source does not define it:",
         );
         text.push_str(
             "#agent_time = { from = \"spawn\", to = \"agent.ready\" }\n\
@@ -163,10 +170,11 @@ impl Starter<'_> {
 
     fn figures(&self, text: &mut String) {
         text.push('\n');
-        say(
+        comment(
             text,
-            "What is drawn: SVG and PNG, by `microbench plot RUN`. Each axis of the matrix with several levels is x, groups or \
-             panels, or is held at one level by `where`, so that no bar mixes what should be compared.",
+            "Figures: `microbench plot RUN` draws them as SVG and PNG. Use each axis with several levels as x, \
+             groups or panels, or \
+             select one of its levels by `where`, so that no bar pools different levels.",
         );
         let phases: Vec<&str> =
             self.metrics.iter().map(|metric| metric.name).filter(|name| name.starts_with(PHASE)).collect();
@@ -174,7 +182,8 @@ impl Starter<'_> {
         for metric in self.metrics.iter().filter(|metric| !stacked || !phases.contains(&metric.name)) {
             let _ = writeln!(
                 text,
-                "[figures.{name}]\nform = \"grouped-bars\"\ntitle = {:?}\nmetric = {name:?}\nx = \"variant\"\n#groups = \"memory_mib\"\n",
+                "[figures.{name}]\nform = \"grouped-bars\"\ntitle = {:?}\nmetric = {name:?}\nx = \
+                 \"variant\"\n#groups = \"memory_mib\"\n",
                 metric.label,
                 name = metric.name
             );
@@ -182,7 +191,8 @@ impl Starter<'_> {
         if stacked {
             let _ = writeln!(
                 text,
-                "[figures.phases]\nform = \"stacked-bars\"\ntitle = \"Phases\"\nmetrics = {phases:?}\nx = \"variant\"\n#panels = \"memory_mib\"\n"
+                "[figures.phases]\nform = \"stacked-bars\"\ntitle = \"Phases\"\nmetrics = {phases:?}\nx = \
+                 \"variant\"\n#panels = \"memory_mib\"\n"
             );
         }
         text.truncate(text.trim_end().len());
@@ -190,22 +200,22 @@ impl Starter<'_> {
     }
 }
 
-/// The variant's key.
-fn short(engine: &Engine) -> &str {
+/// The key of an engine's variant.
+fn variant_key(engine: &Engine) -> &str {
     engine.short.as_deref().unwrap_or(&engine.name)
 }
 
-/// The meaning of a key as a comment.
-fn doc(text: &mut String, keys: &[Key], name: &str) {
+/// Adds the description of a key as a comment.
+fn key_comment(text: &mut String, keys: &[Key], name: &str) {
     if let Some(key) = keys.iter().find(|key| key.name == name) {
-        say(text, key.doc);
+        comment(text, key.doc);
     }
 }
 
-/// A sentence as comment lines.
-fn say(text: &mut String, sentence: &str) {
+/// Adds a sentence as comment lines.
+fn comment(text: &mut String, sentence: &str) {
     let mut line = String::from("#");
-    for word in words(sentence) {
+    for word in split_words(sentence) {
         if line.chars().count() + 1 + word.chars().count() > WIDTH {
             text.push_str(&line);
             text.push('\n');
@@ -218,8 +228,8 @@ fn say(text: &mut String, sentence: &str) {
     text.push('\n');
 }
 
-/// The words of a sentence; what stands in back-ticks is one.
-fn words(sentence: &str) -> Vec<String> {
+/// The words of a sentence. A text in back-ticks is one word.
+fn split_words(sentence: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut quoted = false;
     for word in sentence.split_whitespace() {
@@ -235,23 +245,19 @@ fn words(sentence: &str) -> Vec<String> {
     words
 }
 
-fn default_text(default: DefaultLevel) -> String {
-    level_text(&default.into())
-}
-
-/// A value as TOML writes it.
-fn level_text(level: &Level) -> String {
+/// A value in TOML syntax.
+fn toml_value(level: &Level) -> String {
     match level {
         Level::Text(text) => format!("{text:?}"),
         other => other.to_string(),
     }
 }
 
-/// A manifest that there is, under another name and with its schema where it is now.
+/// A copy of the manifest `source` with another name and schema path.
 ///
-/// The first `name` of `[study]` is the study's; all else stays as it was written.
+/// Only the first `name` of `[study]` and the first line are changed.
 #[must_use]
-pub fn renamed(source: &str, name: &str, schema: &str) -> String {
+pub fn copy_with_name(source: &str, name: &str, schema: &str) -> String {
     let body = source.trim_start_matches('\u{feff}');
     let body = match body.split_once('\n') {
         Some((first, rest)) if first.starts_with("#:schema") => rest,
@@ -277,18 +283,18 @@ pub fn renamed(source: &str, name: &str, schema: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{renamed, words};
+    use super::{copy_with_name, split_words};
 
     #[test]
-    fn what_stands_in_back_ticks_is_not_broken() {
-        assert_eq!(words("a `b = c` d"), ["a", "`b = c`", "d"]);
+    fn text_in_back_ticks_is_one_word() {
+        assert_eq!(split_words("a `b = c` d"), ["a", "`b = c`", "d"]);
     }
 
     #[test]
-    fn a_copy_has_its_own_name_and_schema_and_nothing_else_changes() {
+    fn a_copy_changes_only_name_and_schema() {
         let source =
             "#:schema old.json\n# text\n[study]\nname = \"a\" # old\ntitle = \"A\"\n[[claims]]\nname = \"c\"\n";
         let copy = "#:schema new.json\n# text\n[study]\nname = \"b\"\ntitle = \"A\"\n[[claims]]\nname = \"c\"\n";
-        assert_eq!(renamed(source, "b", "new.json"), copy);
+        assert_eq!(copy_with_name(source, "b", "new.json"), copy);
     }
 }

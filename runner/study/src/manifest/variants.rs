@@ -1,5 +1,7 @@
-//! Variants: each with its engine and its effective settings, protocol < `[guest]` < `[variants.<key>]`. (An axis' level, the
-//! strongest, is laid over them cell by cell in [`matrix`](super::matrix).)
+//! Variants with their engines and effective settings.
+//!
+//! The order of precedence, from weak to strong: built-in default, protocol, `[guest]`, engine default,
+//! `[variants.KEY]`. [`matrix`](super::matrix) applies the levels of axes, which override all of these.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,10 +16,10 @@ use super::read::At;
 use super::settings::{Catalog, EngineSpec, GUEST, GuestSetting, SettingSpec, guest, guest_names};
 use super::study::{Origin, Variant};
 
-/// Settings, each with what set it.
+/// Settings with their origins.
 type Effective = BTreeMap<String, (Level, Origin)>;
 
-/// The manifest's variants; those in error are left out.
+/// The variants of the manifest, without those that have no valid engine.
 pub(super) fn check(
     manifest: &raw::Manifest,
     preset: &Preset,
@@ -25,7 +27,7 @@ pub(super) fn check(
     source: &str,
     errors: &mut Diagnostics,
 ) -> Vec<Variant> {
-    let common = common(manifest, catalog, source, errors);
+    let common = common_settings(manifest, catalog, source, errors);
     let mut variants: Vec<Variant> = Vec::new();
     let mut labels: HashMap<String, &At<String>> = HashMap::new();
     for raw in &manifest.variants {
@@ -37,7 +39,7 @@ pub(super) fn check(
             errors.push(
                 ManifestError::new(Code::SameLabel, label.span.clone(), message)
                     .related(first.span.clone(), "the first")
-                    .help("give each variant a `label` of its own: figures tell them apart by it"),
+                    .help("give each variant a different `label`: figures use it as their only name"),
             );
         }
         let Some(engine) = &raw.engine else {
@@ -52,7 +54,7 @@ pub(super) fn check(
         };
         let default = |setting: &GuestSetting| Some((setting.name.into(), (setting.default?.into(), Origin::BuiltIn)));
         let mut effective: Effective = GUEST.iter().filter_map(default).collect();
-        effective.extend(preset.of_engine(&engine.value).into_iter().map(|(name, value)| {
+        effective.extend(preset.settings_for(&engine.value).into_iter().map(|(name, value)| {
             let doc = preset.settings.iter().find(|setting| setting.name == name).map_or("", |setting| setting.doc);
             (name, (value, Origin::Protocol(doc)))
         }));
@@ -60,7 +62,7 @@ pub(super) fn check(
         let own_default =
             |(name, spec): (&String, &SettingSpec)| (name.clone(), (spec.default.clone(), Origin::Engine));
         effective.extend(spec.settings.iter().map(own_default));
-        effective.extend(own(raw, manifest, &engine.value, spec, catalog, source, errors));
+        effective.extend(own_settings(raw, manifest, &engine.value, spec, catalog, source, errors));
         let origins = effective.iter().map(|(name, (_, origin))| (name.clone(), origin.clone())).collect();
         let settings = effective.into_iter().map(|(name, (value, _))| (name, value)).collect();
         require(raw, manifest, &settings, catalog, errors);
@@ -75,14 +77,15 @@ pub(super) fn check(
     variants
 }
 
-/// Reports the keys that no variant has; and that there is no engine, unless one of these was meant to be it.
+/// Reports unknown keys of a variant without an engine, and the missing engine unless one of the keys is a typo of
+/// `engine`.
 fn without_engine(raw: &raw::Variant, catalog: &Catalog, errors: &mut Diagnostics) {
     let Some(span) = &raw.without_engine else { return };
     let place = format!("[variants.{}]", raw.key.value.escape_debug());
-    let mut slip = false;
+    let mut typo = false;
     for (name, _) in &raw.settings {
         if guest(&name.value).is_none() && owners(&name.value, catalog).is_empty() {
-            slip |= nearest(&name.value, ["engine"]).is_some();
+            typo |= nearest(&name.value, ["engine"]).is_some();
             let message = format!("unknown key {} in {place}", quote(&name.value));
             let valid = ["engine", "label"].into_iter().chain(guest_names());
             errors.push(ManifestError::new(Code::UnknownKey, name.span.clone(), message).help(suggest(
@@ -92,16 +95,16 @@ fn without_engine(raw: &raw::Variant, catalog: &Catalog, errors: &mut Diagnostic
             )));
         }
     }
-    if !slip {
+    if !typo {
         errors.push(
             ManifestError::new(Code::Missing, span.clone(), format!("{place} has no `engine`"))
-                .help("name the VMM that runs it, for instance `engine = \"firecracker\"`"),
+                .help("add the VMM, for instance `engine = \"firecracker\"`"),
         );
     }
 }
 
-/// What `[guest]` and the metrics' probe set for every variant.
-fn common(manifest: &raw::Manifest, catalog: &Catalog, source: &str, errors: &mut Diagnostics) -> Effective {
+/// The settings of `[guest]`, and the probe that metrics set.
+fn common_settings(manifest: &raw::Manifest, catalog: &Catalog, source: &str, errors: &mut Diagnostics) -> Effective {
     let mut settings = Effective::new();
     let at = |at: usize, table: String| Origin::Manifest { line: line_of(source, at), table };
     for (name, level) in &manifest.guest {
@@ -123,7 +126,7 @@ fn common(manifest: &raw::Manifest, catalog: &Catalog, source: &str, errors: &mu
         match first {
             Some(first) if first.value != probe.value => errors.push(
                 ManifestError::new(Code::ProbeConflict, probe.span.clone(), "the probe is set to different values")
-                    .related(first.span.clone(), "set here first")
+                    .related(first.span.clone(), "first set here")
                     .help("a VM has one probe; to compare the two, make it an axis: `probe = [\"exact\", \"paper\"]`"),
             ),
             Some(_) => {}
@@ -144,17 +147,17 @@ fn not_of_guest(name: &At<String>, catalog: &Catalog) -> ManifestError {
         ));
     }
     let message = format!("{} is a setting of {}, not of every guest", quote(&name.value), owners.join(" and "));
-    ManifestError::new(Code::NotOfEngine, name.span.clone(), message).help("set it in the variants that have it")
+    ManifestError::new(Code::NotOfEngine, name.span.clone(), message).help("set it in the variants of that engine")
 }
 
-/// The engines that have a setting of this name, for messages.
+/// The engines that have the setting, as phrases for messages.
 fn owners(name: &str, catalog: &Catalog) -> Vec<String> {
     let has = |(_, spec): &(&String, &EngineSpec)| spec.settings.contains_key(name);
     catalog.engines.iter().filter(has).map(|(engine, _)| format!("engine {}", quote(engine))).collect()
 }
 
-/// The settings that the variant itself gives.
-fn own(
+/// The settings of the variant's own table.
+fn own_settings(
     raw: &raw::Variant,
     manifest: &raw::Manifest,
     engine: &str,
@@ -212,7 +215,7 @@ fn not_of_variant(
     ))
 }
 
-/// Reports each setting without a default that neither the manifest's tables nor an axis give.
+/// Reports settings without a default that no table and no axis sets.
 fn require(
     raw: &raw::Variant,
     manifest: &raw::Manifest,
@@ -221,7 +224,7 @@ fn require(
     errors: &mut Diagnostics,
 ) {
     for setting in GUEST.iter().filter(|setting| !settings.contains_key(setting.name)) {
-        // A value in error, or a slip of the name, is reported where it stands, not as missing here.
+        // An invalid value or a typo of the name is reported at its own place, not as missing here.
         let named = |name: &At<String>| {
             let unknown = guest(&name.value).is_none() && owners(&name.value, catalog).is_empty();
             name.value == setting.name || unknown && nearest(&name.value, [setting.name]).is_some()
@@ -231,7 +234,7 @@ fn require(
             let message = format!("variant {} has no `{}`", quote(&raw.key.value), setting.name);
             errors.push(
                 ManifestError::new(Code::Missing, raw.key.span.clone(), message)
-                    .help(format!("set it in [guest] for every variant, or here. {}", setting.doc)),
+                    .help(format!("set it in [guest] for every variant, or in this variant. {}", setting.doc)),
             );
         }
     }

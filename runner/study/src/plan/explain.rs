@@ -1,5 +1,5 @@
-//! One cell of a plan, explained: every effective value with what set it, and what would be started. Pure: what has
-//! to be read is given ([`Site`]).
+//! Explains one cell of a plan (`plan --explain`): every effective value with its origin, and the command that would be
+//! started.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,113 +16,115 @@ use crate::engine::context::{Assigned, Context, FIRST_USER, SettingFile};
 use crate::engine::description::Engine;
 use crate::engine::guest_settings::GuestSettings;
 use crate::engine::launch;
-use crate::manifest::nearest::{list, nearest, quote};
+use crate::manifest::nearest::{list_valid, nearest, quote};
 use crate::manifest::protocol::preset;
 use crate::manifest::{Origin, Profile, Study};
 
-/// A cell, or a combination that is not run.
+/// The explanation of a cell, or of a combination that is not run.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Explanation {
-    /// The plan runs it.
+    /// The plan runs the cell.
     Runs(Box<Explained>),
-    /// It does not.
+    /// The plan does not run it.
     NotRun(NotRun),
 }
 
 /// Why a combination is not run.
 #[derive(Debug, Serialize)]
 pub struct NotRun {
-    /// Its name.
+    /// Name of the cell.
     pub cell: String,
-    /// What takes it out, in words.
+    /// A clause.
     pub reason: String,
-    /// The line that says so.
+    /// The line that excludes it.
     pub source: Source,
 }
 
-/// A cell with all that holds for it.
+/// All values of a cell.
 #[derive(Debug, Serialize)]
 pub struct Explained {
-    /// Its name.
+    /// Name of the cell.
     pub cell: String,
-    /// Name of its variant in figures.
+    /// Label of its variant.
     pub label: String,
-    /// Its engine.
     pub engine: String,
-    /// Its level on each axis, in the axes' order.
+    /// Its level on each axis, in the order of the axes.
     pub levels: Vec<Value>,
-    /// Every setting, by name.
+    /// All settings in the order of their names.
     pub settings: Vec<Value>,
-    /// How often it runs.
+    /// Number of trials.
     pub trials: Value,
-    /// Trials of its own under an instrument.
+    /// Number of additional trials under an instrument.
     pub instrumented: u32,
-    /// The guest kernel's command line; what each VM has of its own is in angle brackets. Empty for a guest that shares the host's.
+    /// The guest kernel's command line, with placeholders in angle brackets. Empty for a guest that shares the host's
+    /// kernel.
     pub kernel_command_line: String,
-    /// Settings that mean nothing to a guest of the engine's kind, and are not applied.
+    /// Settings that do not apply to the engine's kind of guest.
     pub not_applied: Vec<String>,
-    /// The VMM's argument vector, likewise.
+    /// The argument vector, with placeholders.
     pub argv: Vec<String>,
-    /// Files that are written for it: name and content.
+    /// Contents of the files that are written before the start, by name.
     pub files: BTreeMap<String, String>,
-    /// Calls to its API, in order.
+    /// API calls in order.
     pub calls: Vec<String>,
-    /// Calls to the VM of which a snapshot is taken first, in order; empty for a VM that boots.
+    /// API calls to the VM of which the snapshot is taken, in order; empty for a VM that boots.
     pub snapshot_calls: Vec<String>,
 }
 
-/// A value and what set it.
+/// A value and its origin.
 #[derive(Debug, Serialize)]
 pub struct Value {
-    /// Of what.
     pub name: String,
-    /// The value.
     pub value: Level,
-    /// What set it.
     pub source: Source,
 }
 
-/// What set a value.
+/// The origin of a value.
 #[derive(Debug, Serialize)]
 pub struct Source {
     /// `manifest`, `engine`, `protocol`, `command-line` or `built-in`.
     pub by: &'static str,
-    /// The file; empty where none did.
+    /// The file; empty for an origin other than a file.
     pub file: String,
-    /// The line of the file, from 1; 0 where none is known.
+    /// Line of the file, from 1; 0 if unknown.
     pub line: u32,
-    /// Where in it, or why.
+    /// The place in the file, or the reason.
     pub what: String,
 }
 
-/// What an explanation takes from files.
+/// Values of an explanation that are read from files.
 #[derive(Debug, Default)]
-pub struct Site {
-    /// The manifest's path, as it was given.
+pub struct ExplainInputs {
+    /// Path of the manifest as given on the command line.
     pub manifest: String,
     /// Path of init in the cell's root file system.
     pub init: String,
-    /// Path of the agent in it.
+    /// Path of the agent in the cell's root file system.
     pub agent: String,
     /// The files that settings name, by setting.
     pub files: BTreeMap<String, Option<SettingFile>>,
 }
 
-/// What was asked for in place of what the manifest says.
+/// The options of the command line that override the manifest.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked<'a> {
-    /// Trials of every cell.
+pub struct Overridden<'a> {
+    /// `--trials` is set.
     pub trials: bool,
-    /// The profile.
+    /// Value of `--profile`.
     pub profile: Option<&'a str>,
 }
 
-/// The plan's cell of this name, or where it was left out.
+/// The cell of this name, or the reason why the plan does not run it.
 ///
 /// # Errors
-/// [`Code::UnknownCell`] with the nearest name.
-pub fn find<'a>(plan: &'a Plan, study: &Study, name: &str, manifest: &str) -> anyhow::Result<Result<&'a Cell, NotRun>> {
+/// [`Code::UnknownCell`] for an unknown name.
+pub fn find_cell<'a>(
+    plan: &'a Plan,
+    study: &Study,
+    name: &str,
+    manifest: &str,
+) -> anyhow::Result<Result<&'a Cell, NotRun>> {
     if let Some(cell) = plan.cells.iter().find(|cell| cell.id == name) {
         return Ok(Ok(cell));
     }
@@ -135,34 +137,34 @@ pub fn find<'a>(plan: &'a Plan, study: &Study, name: &str, manifest: &str) -> an
         Ok(Err(NotRun { cell: name.into(), reason, source }))
     };
     if let Some(excluded) = study.excluded.iter().find(|excluded| excluded.cell == name) {
-        return not_run("a line of `exclude` takes it out".into(), excluded.line);
+        return not_run("a line of `exclude` excludes it".into(), excluded.line);
     }
     let profile = study.profiles.iter().find(|profile| profile.name == plan.profile);
     if let (Some(profile), true) = (profile, study.cells.iter().any(|cell| cell.id == name)) {
-        return not_run(format!("the profile `{}` leaves it out", profile.name), profile.line);
+        return not_run(format!("the profile `{}` does not include it", profile.name), profile.line);
     }
     let names = || plan.cells.iter().map(|cell| cell.id.as_str());
     let help = match nearest(name, names()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => list("cells", names()),
+        None => list_valid("cells", names()),
     };
     Err(Code::UnknownCell.says(format!("the study has no cell {}; {help}", quote(name))).into())
 }
 
-/// The cell with what set each value, and what would be started.
+/// Explains a cell of the plan.
 ///
 /// # Errors
-/// When the engine's templates cannot be rendered.
+/// A template of the engine cannot be rendered.
 pub fn explain(
     plan: &Plan,
     study: &Study,
     engine: &Engine,
     cell: &Cell,
-    site: &Site,
-    asked: Asked<'_>,
+    inputs: &ExplainInputs,
+    overridden: Overridden<'_>,
 ) -> anyhow::Result<Explained> {
-    let guest = GuestSettings::of(cell)?;
-    let context = Context::of(engine, cell, &guest, assigned(engine, &guest, site))?;
+    let guest = GuestSettings::from_cell(cell)?;
+    let context = Context::new(engine, cell, &guest, assigned(engine, &guest, inputs))?;
     let launch = launch::render(engine, &context)?;
     let call = |call: &launch::LaunchCall| format!("{} {} {}", call.method, call.path, call.body);
     let boots = launch.api.iter().flat_map(|api| &api.calls);
@@ -181,17 +183,17 @@ pub fn explain(
         cell: cell.id.to_string(),
         label: cell.label.to_string(),
         engine: cell.engine.to_string(),
-        levels: levels(study, cell, site),
-        settings: settings(study, engine, cell, site),
+        levels: levels(study, cell, inputs),
+        settings: settings(study, engine, cell, inputs),
         trials: Value {
             name: "trials".into(),
             value: Level::Int(i64::from(cell.trials)),
-            source: trials(plan, study, cell, site, asked),
+            source: trials(plan, study, cell, inputs, overridden),
         },
         instrumented: instrumented(Instrument::Strace),
         kernel_command_line: context.boot_args.unwrap_or_default(),
         not_applied: (cell.settings.keys())
-            .filter(|name| !engine.settings.contains_key(*name) && !engine.guest.heeds(name))
+            .filter(|name| !engine.settings.contains_key(*name) && !engine.guest.applies(name))
             .cloned()
             .collect(),
         argv: launch.argv,
@@ -201,42 +203,42 @@ pub fn explain(
     })
 }
 
-fn in_manifest(site: &Site, line: u32, what: impl Into<String>) -> Source {
-    Source { by: "manifest", file: site.manifest.clone(), line, what: what.into() }
+fn in_manifest(inputs: &ExplainInputs, line: u32, what: impl Into<String>) -> Source {
+    Source { by: "manifest", file: inputs.manifest.clone(), line, what: what.into() }
 }
 
 fn built_in(what: &str) -> Source {
     Source { by: "built-in", file: String::new(), line: 0, what: what.into() }
 }
 
-/// The line of the cell's level on the axis, if somebody wrote it.
+/// The line of the cell's level on the axis; `None` for a default level.
 fn level_line(study: &Study, cell: &Cell, axis: &str) -> Option<u32> {
     let levels = &study.axes.iter().find(|known| known.name == axis)?.levels;
     let at = levels.iter().position(|level| Some(level) == cell.levels.get(axis))?;
     study.places.levels.get(axis)?.get(at).copied().filter(|line| *line > 0)
 }
 
-fn levels(study: &Study, cell: &Cell, site: &Site) -> Vec<Value> {
+fn levels(study: &Study, cell: &Cell, inputs: &ExplainInputs) -> Vec<Value> {
     let value = |name: &String| {
         let source = match (level_line(study, cell, name), study.places.included.get(cell.id.as_str())) {
-            (Some(line), None) => in_manifest(site, line, format!("level of the axis `{name}`")),
-            (Some(line), Some(_)) => in_manifest(site, line, "a line of `include` adds the cell"),
-            (None, _) => built_in("where [matrix] does not say"),
+            (Some(line), None) => in_manifest(inputs, line, format!("level of the axis `{name}`")),
+            (Some(line), Some(_)) => in_manifest(inputs, line, "a line of `include` adds the cell"),
+            (None, _) => built_in("default"),
         };
         Some(Value { name: name.clone(), value: cell.levels.get(name)?.clone(), source })
     };
     study.axes.iter().filter_map(|axis| value(&axis.name)).collect()
 }
 
-fn settings(study: &Study, engine: &Engine, cell: &Cell, site: &Site) -> Vec<Value> {
+fn settings(study: &Study, engine: &Engine, cell: &Cell, inputs: &ExplainInputs) -> Vec<Value> {
     let origins = study.variants.iter().find(|variant| variant.key == cell.variant).map(|variant| &variant.origins);
     let source = |name: &String| {
         if cell.levels.contains_key(name) {
             let line = level_line(study, cell, name).unwrap_or(0);
-            return in_manifest(site, line, format!("[matrix], level of the axis `{name}`"));
+            return in_manifest(inputs, line, format!("[matrix], level of the axis `{name}`"));
         }
         match origins.and_then(|origins| origins.get(name)) {
-            Some(Origin::Manifest { line, table }) => in_manifest(site, *line, table.as_str()),
+            Some(Origin::Manifest { line, table }) => in_manifest(inputs, *line, table.as_str()),
             Some(Origin::Engine) => {
                 let line = engine.settings.get(name).map_or(0, |setting| setting.line);
                 Source {
@@ -258,28 +260,28 @@ fn settings(study: &Study, engine: &Engine, cell: &Cell, site: &Site) -> Vec<Val
     cell.settings.iter().map(value).collect()
 }
 
-fn trials(plan: &Plan, study: &Study, cell: &Cell, site: &Site, asked: Asked<'_>) -> Source {
-    if asked.trials {
+fn trials(plan: &Plan, study: &Study, cell: &Cell, inputs: &ExplainInputs, overridden: Overridden<'_>) -> Source {
+    if overridden.trials {
         return Source { by: "command-line", file: String::new(), line: 0, what: "--trials".into() };
     }
-    let profile = study.profiles.iter().find(|profile| Some(profile.name.as_str()) == asked.profile);
+    let profile = study.profiles.iter().find(|profile| Some(profile.name.as_str()) == overridden.profile);
     let line_of = |profile: &Profile| profile.lines.get(&cell.concurrency).copied();
     if let Some((profile, line)) = profile.and_then(|profile| Some((profile, line_of(profile)?))) {
-        return in_manifest(site, line, format!("[profiles.{}]", profile.name));
+        return in_manifest(inputs, line, format!("[profiles.{}]", profile.name));
     }
     let included = study.places.included.get(cell.id.as_str());
     let what = match (&plan.precision, included) {
-        (Some(_), _) => "`precision` of [matrix]: this many at most",
-        (None, Some(_)) => "the line of `include`, or [matrix]",
+        (Some(_), _) => "maximum of `precision` of [matrix]",
+        (None, Some(_)) => "`include` or `trials` of [matrix]",
         (None, None) => "`trials` of [matrix]",
     };
     let own = included.and_then(|included| included.trials);
     let line = own.or_else(|| study.places.trials.get(&cell.concurrency).copied());
-    in_manifest(site, line.unwrap_or(0), what)
+    in_manifest(inputs, line.unwrap_or(0), what)
 }
 
-/// What a run decides about the first VM of a trial, in angle brackets.
-fn assigned(engine: &Engine, guest: &GuestSettings, site: &Site) -> Assigned {
+/// Placeholders for the values that a run assigns to the first VM of a trial.
+fn assigned(engine: &Engine, guest: &GuestSettings, inputs: &ExplainInputs) -> Assigned {
     let name = Path::new(&engine.program).file_name().unwrap_or_default();
     Assigned {
         program: format!("<program {}>", engine.program),
@@ -290,31 +292,31 @@ fn assigned(engine: &Engine, guest: &GuestSettings, site: &Site) -> Assigned {
         folder: "<folder of the VM>".into(),
         kernel: Some(format!("<kernel {}>", guest.kernel)),
         image: format!("<rootfs {}>", guest.rootfs),
-        init: site.init.clone(),
-        agent: site.agent.clone(),
+        init: inputs.init.clone(),
+        agent: inputs.agent.clone(),
         nonce: "<nonce>".into(),
         tap: Some("<tap>".into()),
-        addresses: Addresses::of(0),
-        files: site.files.clone(),
+        addresses: Addresses::for_vm(0),
+        files: inputs.files.clone(),
     }
 }
 
 impl Explanation {
-    /// The explanation as text.
+    /// Renders the explanation as text.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn render(&self) -> String {
         match self {
             Self::NotRun(not_run) => {
                 let NotRun { cell, reason, source } = not_run;
-                format!("cell {cell} is not run: {reason}\n  {}  {}\n", source.place(), source.what)
+                format!("cell {cell} is not run: {reason}\n  {}  {}\n", source.location(), source.what)
             }
-            Self::Runs(cell) => cell.text(),
+            Self::Runs(cell) => cell.render(),
         }
     }
 }
 
 impl Source {
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         match (self.file.as_str(), self.line) {
             ("", _) => self.by.to_owned(),
             (file, 0) => file.to_owned(),
@@ -324,18 +326,18 @@ impl Source {
 }
 
 impl Explained {
-    fn text(&self) -> String {
+    fn render(&self) -> String {
         let mut text = format!("cell {}: {}, engine {}\n", self.cell, self.label, self.engine);
         let all = || self.levels.iter().chain(&self.settings).chain([&self.trials]);
         let name = all().map(|value| value.name.chars().count()).max().unwrap_or(0);
-        let shown = all().map(|value| written(&value.value).chars().count()).max().unwrap_or(0).min(24);
-        let place = all().map(|value| value.source.place().chars().count()).max().unwrap_or(0);
+        let shown = all().map(|value| toml_value(&value.value).chars().count()).max().unwrap_or(0).min(24);
+        let place = all().map(|value| value.source.location().chars().count()).max().unwrap_or(0);
         let mut section = |head: &str, values: &[&Value]| {
             text.push_str(&format!("\n{head}\n"));
             for value in values {
-                let (written, source) = (written(&value.value), &value.source);
+                let (written, source) = (toml_value(&value.value), &value.source);
                 let line =
-                    format!("  {:name$}  {written:shown$}  {:place$}  {}", value.name, source.place(), source.what);
+                    format!("  {:name$}  {written:shown$}  {:place$}  {}", value.name, source.location(), source.what);
                 text.push_str(line.trim_end());
                 text.push('\n');
             }
@@ -344,30 +346,30 @@ impl Explained {
         section("settings", &self.settings.iter().collect::<Vec<_>>());
         section("runs", &[&self.trials]);
         if self.instrumented > 0 {
-            text.push_str(&format!("  and {} under strace, never timed\n", self.instrumented));
+            text.push_str(&format!("  and {} under strace, not timed\n", self.instrumented));
         }
         if self.not_applied.is_empty() {
-            text.push_str("\nthe guest kernel's command line; in angle brackets what the run decides\n  ");
+            text.push_str("\nthe guest kernel's command line; the run replaces placeholders in angle brackets\n  ");
             text.push_str(&self.kernel_command_line);
         } else {
-            text.push_str("\nit has no kernel of its own, so that these settings are not applied\n  ");
+            text.push_str("\nthe guest has no kernel of its own, so these settings are not applied\n  ");
             text.push_str(&self.not_applied.join(" "));
         }
         let who = if self.not_applied.is_empty() {
             "the VMM's arguments"
         } else {
-            "its arguments, beginning with the program"
+            "the arguments, beginning with the program"
         };
         text.push_str(&format!("\n\n{who}\n"));
-        for line in options(&self.argv) {
+        for line in group_options(&self.argv) {
             text.push_str(&format!("  {line}\n"));
         }
         for (name, content) in &self.files {
-            text.push_str(&format!("\nthe file {name}\n  {}\n", content.replace('\n', "\n  ")));
+            text.push_str(&format!("\nfile {name}\n  {}\n", content.replace('\n', "\n  ")));
         }
         for (head, calls) in [
-            ("calls to the VM of which its snapshot is taken, once and untimed", &self.snapshot_calls),
-            ("calls to its API", &self.calls),
+            ("API calls to the VM of the snapshot, once and not timed", &self.snapshot_calls),
+            ("API calls", &self.calls),
         ] {
             if !calls.is_empty() {
                 text.push_str(&format!("\n{head}\n"));
@@ -378,8 +380,8 @@ impl Explained {
     }
 }
 
-/// The arguments, an option and its value in one line.
-fn options(argv: &[String]) -> Vec<String> {
+/// The lines of an argument vector: an option and its values share a line.
+fn group_options(argv: &[String]) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut open = false;
     for argument in argv {
@@ -397,8 +399,8 @@ fn options(argv: &[String]) -> Vec<String> {
     lines
 }
 
-/// A value as a manifest writes it.
-fn written(level: &Level) -> String {
+/// A value in TOML syntax.
+fn toml_value(level: &Level) -> String {
     match level {
         Level::Text(text) => format!("{text:?}"),
         other => other.to_string(),
@@ -407,11 +409,11 @@ fn written(level: &Level) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::options;
+    use super::group_options;
 
     #[test]
-    fn an_option_and_its_value_are_one_line() {
+    fn an_option_and_its_value_share_a_line() {
         let argv = ["qemu", "-smp", "1", "-nodefaults", "-append", "a b"].map(String::from);
-        assert_eq!(options(&argv), ["qemu", "-smp 1", "-nodefaults", "-append 'a b'"]);
+        assert_eq!(group_options(&argv), ["qemu", "-smp 1", "-nodefaults", "-append 'a b'"]);
     }
 }

@@ -1,10 +1,12 @@
-//! From a [`Study`] to a [`Plan`]: how often each cell runs, and in which order. Pure: no file, no clock, no host.
+//! Expands a [`Study`] into a [`Plan`]: the number of trials of each cell, and the order of all trials.
 //!
-//! The order is that of randomised complete blocks: block `b` holds one trial of every cell that has more than `b`,
-//! shuffled, so that a drift of the host falls on all cells alike. The shuffle is a part of the format: for one seed and
-//! one list of cells it is the same for ever, on every machine. It is Fisher and Yates', from the last element down, over
-//! the cells of the block in manifest order; it draws from ChaCha8 whose key is the seed (8 bytes, little-endian, then
-//! zeros) and whose stream is the block's number, so that a block's order does not depend on how many others there are.
+//! The trials are in randomised complete blocks: block `b` has one trial of every cell with more than `b` trials, in
+//! random order. A drift of the host then affects all cells alike.
+//!
+//! The shuffle is part of the format: the same seed and the same list of cells always give the same order. It is the
+//! Fisher-Yates shuffle from the last element down, over the cells of the block in manifest order. The random numbers
+//! are those of ChaCha8. Its key is the seed (8 bytes, little-endian, then zeros), and its stream is the number of the
+//! block. The order of a block therefore does not depend on the number of blocks.
 
 pub mod explain;
 pub mod view;
@@ -26,37 +28,36 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
-use crate::manifest::{self, FULL, MAX_TRIALS, Profile, Study, has};
+use crate::manifest::{self, FULL, MAX_TRIALS, Profile, Study, selects};
 
-/// Why a study cannot be planned as asked.
+/// Why a plan cannot be made or divided.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// The study has no profile of this name.
     #[error("the study has no profile `{name}`; {known}")]
     UnknownProfile {
-        /// The name asked for.
+        /// The unknown name.
         name: String,
-        /// Those that it has, as a sentence.
+        /// The known profiles, as a sentence.
         known: String,
     },
-    /// The trials asked for in place of the manifest's are too many.
+    /// Overrides would give too many trials.
     #[error("the plan would have {total} trials; the limit is {MAX_TRIALS}")]
     TooManyTrials {
-        /// Trials of all cells.
+        /// Number of trials of all cells.
         total: u64,
     },
-    /// It cannot be divided into shards.
+    /// The plan cannot be divided into shards.
     #[error("the plan cannot be divided into {of} shards: {reason}")]
     NotDivisible {
-        /// Shards that were asked for.
+        /// Requested number of shards.
         of: u32,
-        /// Why not, and what can be done.
+        /// The reason, and what to do.
         reason: String,
     },
 }
 
 impl PlanError {
-    /// The error's code.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -67,18 +68,18 @@ impl PlanError {
     }
 }
 
-/// What is asked for in place of what the manifest says.
+/// Values of the command line that override those of the manifest.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Choice<'a> {
+pub struct Overrides<'a> {
     /// Seed of the run order.
     pub seed: Option<u64>,
-    /// Trials of every cell, whatever the profile says.
+    /// Trials of every cell; overrides the profile.
     pub trials: Option<NonZeroU32>,
     /// Name of a profile.
     pub profile: Option<&'a str>,
 }
 
-/// The value that a metric of work is.
+/// The workload value that a metric reports, for instance `duration`.
 fn workload_value(metric: &Metric) -> &str {
     match &metric.source {
         MetricSource::Reading(name) => name.rsplit('.').next().unwrap_or_default(),
@@ -86,12 +87,12 @@ fn workload_value(metric: &Metric) -> &str {
     }
 }
 
-/// The plan of a study.
+/// Makes the plan of a study.
 ///
 /// # Errors
-/// [`PlanError`]: a profile that does not exist, or too many trials, those with an instrument included.
-pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
-    let profile = profile(study, choice.profile)?;
+/// An unknown profile, or more than [`MAX_TRIALS`] trials including those with an instrument.
+pub fn expand(study: &Study, overrides: Overrides<'_>) -> Result<Plan, PlanError> {
+    let profile = find_profile(study, overrides.profile)?;
     let mut axes = study.axes.clone();
     let mut cells = study.cells.clone();
     let mut figures = study.figures.clone();
@@ -107,26 +108,27 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
     }
     let (mut workloads, mut metrics) = (study.workloads.clone(), study.metrics.clone());
     let mut reference = study.reference.clone();
-    for work in &mut workloads {
-        let (before, rounds) = (work.clone(), work.rounds);
-        work.rounds = profile.and_then(|profile| profile.rounds).map_or(work.rounds, |most| work.rounds.min(most));
-        // A definition of the manifest's own stays as it is.
-        if let Some(metric) = metrics.iter_mut().find(|metric| metric.name == work.metric) {
+    for workload in &mut workloads {
+        let (before, rounds) = (workload.clone(), workload.rounds);
+        workload.rounds =
+            profile.and_then(|profile| profile.rounds).map_or(workload.rounds, |most| workload.rounds.min(most));
+        // A definition that the manifest sets is kept.
+        if let Some(metric) = metrics.iter_mut().find(|metric| metric.name == workload.metric) {
             let value = workload_value(metric).to_owned();
-            if metric.definition == manifest::work_definition(&before, &value) {
-                metric.definition = manifest::work_definition(work, &value);
+            if metric.definition == manifest::workload_definition(&before, &value) {
+                metric.definition = manifest::workload_definition(workload, &value);
             }
         }
-        if let Some(reference) = reference.as_mut().filter(|_| work.rounds != rounds) {
+        if let Some(reference) = reference.as_mut().filter(|_| workload.rounds != rounds) {
             let before = reference.values.len();
-            reference.values.retain(|value| value.metric != work.metric);
+            reference.values.retain(|value| value.metric != workload.metric);
             if reference.values.len() < before {
-                let reason = format!("of {rounds} rounds, and this profile has {}", work.rounds);
-                reference.left_out.insert(work.metric.clone(), reason);
+                let reason = format!("measured with {rounds} rounds, but this profile has {}", workload.rounds);
+                reference.left_out.insert(workload.metric.clone(), reason);
             }
         }
     }
-    if let Some(trials) = choice.trials {
+    if let Some(trials) = overrides.trials {
         cells.iter_mut().for_each(|cell| cell.trials = trials.get());
     }
     let instrument = study.metrics.iter().find_map(|metric| metric.instrument);
@@ -136,7 +138,7 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
     if total > MAX_TRIALS {
         return Err(PlanError::TooManyTrials { total });
     }
-    let seed = choice.seed.unwrap_or(study.seed);
+    let seed = overrides.seed.unwrap_or(study.seed);
     let mut trials = order(&cells, seed);
     if let Some(instrument) = instrument {
         trials.extend(instrumented_order(&cells, seed, &trials, instrument, instrumented));
@@ -148,7 +150,7 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         protocol: study.protocol,
         profile: match profile {
             Some(profile) => profile.name.clone(),
-            None if study.profiles.is_empty() && choice.profile.is_none() => String::new(),
+            None if study.profiles.is_empty() && overrides.profile.is_none() => String::new(),
             None => FULL.into(),
         },
         seed,
@@ -163,63 +165,65 @@ pub fn expand(study: &Study, choice: Choice<'_>) -> Result<Plan, PlanError> {
         claims: study.claims.clone(),
         reference,
         family: study.family.clone(),
-        // A number of trials that is asked for is run whole.
-        precision: study.precision.clone().filter(|_| profile.is_none() && choice.trials.is_none()),
+        // The stopping rule does not apply to an explicit number of trials.
+        precision: study.precision.clone().filter(|_| profile.is_none() && overrides.trials.is_none()),
         limit: study.limit,
         excluded: study.excluded.clone(),
     })
 }
 
-/// Most shards of a plan: no cluster is larger, and Slurm's arrays end at 1000 where nobody says otherwise.
+/// Maximum number of shards: the default limit of Slurm's job arrays is 1000.
 pub const MAX_SHARDS: u32 = 1000;
 
-/// Whether the plan can be divided into `of` shards.
+/// Checks that the plan can be divided into `of` shards.
 ///
-/// A stopping rule looks at every cell after so many blocks and decides whether there is another one. Shards know nothing of each
-/// other's blocks; if each stopped by itself, cells would weigh by host, and the interval's rate of errors would be that of no rule.
+/// A plan with a stopping rule cannot. The rule checks every cell over all blocks, but a shard has only its own blocks.
+/// If each shard stopped by itself, hosts would have different weights, and the coverage of the interval would be
+/// unknown.
 ///
 /// # Errors
-/// [`PlanError::NotDivisible`]: it has a stopping rule or a limit, or a shard would have nothing to do.
+/// [`PlanError::NotDivisible`]: the plan has a stopping rule or a limit, or a shard would have no block.
 pub fn divisible(plan: &Plan, of: u32) -> Result<(), PlanError> {
     let refused = |reason: String| Err(PlanError::NotDivisible { of, reason });
     if plan.precision.is_some() {
-        let reason = "its stopping rule looks at all blocks, and a shard has but its own; a number of trials that is asked for is \
-                      run without the rule: --trials N or --profile NAME";
+        let reason = "its stopping rule checks all blocks, but a shard has only its own; run a fixed number of trials instead: \
+                      --trials N or --profile NAME";
         return refused(reason.to_owned());
     }
     if plan.limit.is_some() {
-        let reason = "its limit is judged by all trials of a level of concurrency, and a shard has but its own";
+        let reason = "its limit applies to all trials of a level of concurrency, but a shard has only its own trials";
         return refused(reason.to_owned());
     }
     let blocks = blocks(plan);
     if of > MAX_SHARDS || of > blocks {
         let most = blocks.min(MAX_SHARDS);
         return refused(format!(
-            "it has {blocks} blocks, which stay whole, and a shard needs one: {most} shards at most"
+            "it has {blocks} blocks, and each shard needs a whole block: use at most {most} shards"
         ));
     }
     Ok(())
 }
 
-/// Blocks of the plan, those with an instrument included.
+/// Number of blocks, including those with an instrument.
 #[must_use]
 pub fn blocks(plan: &Plan) -> u32 {
     plan.trials.iter().map(|trial| trial.block.saturating_add(1)).max().unwrap_or(0)
 }
 
-/// The trials of the plan that are in `shard`, in order.
+/// The trials of `shard`, in order.
 pub fn of_shard(plan: &Plan, shard: Shard) -> impl Iterator<Item = &PlannedTrial> {
     plan.trials.iter().filter(move |trial| shard.contains_block(trial.block))
 }
 
-/// Names of the two labels of one cell in a comparison with itself: the variants of such a plan.
+/// Names of the two variants of an A/A test.
 pub const LABELS: [&str; 2] = ["A", "B"];
 
-/// How the study of a cell against itself is named: its own study's name and this.
+/// Suffix of the study's name for an A/A test.
 pub const NOISE: &str = "-noise";
 
-/// One cell of `plan` under two labels ([`LABELS`]), `trials` times each, in blocks of one of each in an order that the seed decides: the
-/// plan of a comparison of which the truth is known. `None` when there is no such cell.
+/// The plan of an A/A test, which measures the noise floor: one cell of `plan` as two variants ([`LABELS`]).
+///
+/// Each variant has `trials` trials, in blocks of one trial each. `None` for an unknown cell.
 #[must_use]
 pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
     let trials = trials.min(u32::try_from(MAX_TRIALS / 2).unwrap_or(u32::MAX));
@@ -252,36 +256,36 @@ pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
     })
 }
 
-/// The profile of this name; `None` for the matrix's own trials.
-fn profile<'a>(study: &'a Study, name: Option<&str>) -> Result<Option<&'a Profile>, PlanError> {
+/// The profile of this name; `None` for the trials of the matrix.
+fn find_profile<'a>(study: &'a Study, name: Option<&str>) -> Result<Option<&'a Profile>, PlanError> {
     let Some(name) = name.filter(|name| *name != FULL) else { return Ok(None) };
     let found = study.profiles.iter().find(|profile| profile.name == name);
     found.map(Some).ok_or_else(|| {
         let names = [FULL].into_iter().chain(study.profiles.iter().map(|profile| profile.name.as_str()));
         let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
         let known = match names.as_slice() {
-            [one] => format!("the only one is {one}, which is the trials of [matrix]"),
-            _ => format!("those that it has are {}", names.join(", ")),
+            [one] => format!("the only profile is {one}, the trials of [matrix]"),
+            _ => format!("its profiles are {}", names.join(", ")),
         };
         PlanError::UnknownProfile { name: name.chars().take(64).collect(), known }
     })
 }
 
-/// True when a bar of the figure has a cell.
+/// True if a bar of the figure has a cell.
 fn has_cells(figure: &Figure, cells: &[Cell]) -> bool {
     if figure.bars.is_empty() {
-        cells.iter().any(|cell| has(&figure.only, cell))
+        cells.iter().any(|cell| selects(&figure.only, cell))
     } else {
-        figure.bars.iter().any(|bar| cells.iter().any(|cell| has(&bar.of, cell)))
+        figure.bars.iter().any(|bar| cells.iter().any(|cell| selects(&bar.of, cell)))
     }
 }
 
-/// Every trial of the cells in randomised complete blocks.
+/// All trials of the cells in randomised complete blocks.
 fn order(cells: &[Cell], seed: u64) -> Vec<PlannedTrial> {
     order_from(cells, seed, 0)
 }
 
-/// As [`order`], with blocks that count from `first`.
+/// Like [`order`], with block numbers from `first` on.
 fn order_from(cells: &[Cell], seed: u64, first: u32) -> Vec<PlannedTrial> {
     let blocks = cells.iter().map(|cell| cell.trials).max().unwrap_or(0);
     let mut open: Vec<&Cell> = cells.iter().collect();
@@ -299,7 +303,8 @@ fn order_from(cells: &[Cell], seed: u64, first: u32) -> Vec<PlannedTrial> {
     trials
 }
 
-/// Trials with an instrument, of each cell of one VM, in blocks of their own after all others: what they disturb is over.
+/// Trials with an instrument for each cell of one VM. Their blocks follow all others, so that they disturb no timed
+/// trial.
 fn instrumented_order(
     cells: &[Cell],
     seed: u64,
@@ -324,12 +329,12 @@ fn shuffle<T>(items: &mut [T], seed: u64, block: u32) {
     let mut rng = ChaCha8Rng::from_seed(key);
     rng.set_stream(u64::from(block));
     for last in (1..items.len()).rev() {
-        items.swap(last, below(&mut rng, last + 1));
+        items.swap(last, random_below(&mut rng, last + 1));
     }
 }
 
-/// A uniform number below `bound`: draws beyond the largest multiple of `bound` are thrown away.
-fn below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
+/// A uniform random number below `bound`. Draws from the largest multiple of `bound` on are rejected.
+fn random_below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
     let bound = bound as u64;
     let unfair = (u64::MAX % bound + 1) % bound;
     loop {
@@ -344,7 +349,7 @@ fn below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
 /// Writes `plan.json`.
 ///
 /// # Errors
-/// Those of `out`: a plan holds strings, integers and finite numbers, which always serialise.
+/// The errors of `out`; serialisation itself cannot fail.
 pub fn write_json(plan: &Plan, out: impl Write) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 16, out);
     serde_json::to_writer_pretty(&mut out, plan)?;
@@ -352,11 +357,11 @@ pub fn write_json(plan: &Plan, out: impl Write) -> io::Result<()> {
     out.flush()
 }
 
-/// SHA-256 of `plan.json` as 64 hex digits: the plan's identity. The text is never there as a whole.
+/// SHA-256 of `plan.json` as 64 hex digits, which identifies the plan.
 #[must_use]
 pub fn digest(plan: &Plan) -> String {
     let mut digest = Digester(Sha256::new());
-    // A digest takes whatever is written.
+    // Writing to a digest cannot fail.
     let _ = write_json(plan, &mut digest);
     hex::encode(digest.0.finalize())
 }
@@ -380,7 +385,7 @@ mod tests {
 
     #[test]
     fn the_order_of_a_seed_never_changes() {
-        // Computed by another implementation of what the module's documentation says.
+        // Computed by an independent implementation of the module's documentation.
         let mut items: Vec<u32> = (0..10).collect();
         shuffle(&mut items, 2019, 0);
         assert_eq!(items, [9, 7, 3, 5, 1, 8, 0, 6, 2, 4]);
@@ -390,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn every_place_is_equally_likely() {
+    fn every_position_is_equally_likely() {
         let mut counts = [[0_u32; 5]; 5];
         for seed in 0..5000 {
             let mut items = [0, 1, 2, 3, 4];

@@ -1,11 +1,10 @@
-//! A plan as text for a terminal of 100 columns: what would run, how much of the machine it takes, and in which order.
+//! A plan as text for a terminal: cells, number of VMs, memory, and the run order. No line is broken inside a word.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write;
 
 use microbench_formats::cell::Cell;
 use microbench_formats::direction::Better;
-use microbench_formats::plan::{Plan, PlannedTrial};
+use microbench_formats::plan::{Exclusion, Plan, PlannedTrial};
 use microbench_formats::shard::Shard;
 
 use crate::engine::description::Engine;
@@ -13,63 +12,65 @@ use crate::manifest::protocol::preset;
 use crate::manifest::{GUEST, Study};
 use crate::plan;
 
-/// Columns that the text takes at most.
-const WIDTH: usize = 100;
-/// Cells, exclusions and blocks that are shown unless all are asked for.
+/// Columns of a plan when standard output is not a terminal.
+pub const DEFAULT_WIDTH: usize = 80;
+
+// Limits of the short form; `--full` shows everything.
 const MOST_CELLS: usize = 60;
 const MOST_EXCLUDED: usize = 20;
 const MOST_BLOCKS: u32 = 2;
 const MOST_IN_BLOCK: usize = 24;
-/// Width below which a column of names is not cut.
-const LEAST_NAME: usize = 8;
-/// Columns of the cells' table that hold names, from the first; the others hold numbers.
-const NAMES: usize = 3;
 
-/// The plan as text; `full` shows every cell, every exclusion and the whole order.
+/// Columns between two columns of a table.
+const GAP: usize = 2;
+/// Columns by which the second line of a row is indented.
+const INDENT: usize = 2;
+
+/// The plan as text of at most `width` columns; only a single word that is longer makes a longer line.
+///
+/// `full` shows every cell, every exclusion and the whole order.
 #[must_use]
-pub fn render(plan: &Plan, study: &Study, full: bool) -> String {
-    let mut text = String::new();
+pub fn render(plan: &Plan, study: &Study, full: bool, width: usize) -> String {
+    let mut page = Page::new(width);
     let hash = plan::digest(plan);
-    for line in wrap(&plan.title, "") {
-        push(&mut text, &line);
-    }
+    page.paragraph(&plan.title);
     let profile = if plan.profile.is_empty() { String::new() } else { format!(", profile {}", plan.profile) };
-    push(&mut text, &format!("study {}{profile}, seed {}, plan {}", plan.study, plan.seed, &hash[..12]));
+    page.paragraph(&format!("study {}{profile}, seed {}, plan {}", plan.study, plan.seed, &hash[..12]));
     if let Some(description) = &study.description {
-        for line in wrap(description, "") {
-            push(&mut text, &line);
-        }
+        page.paragraph(description);
     }
-    protocol(&mut text, plan);
-    text.push('\n');
-    cells(&mut text, plan, full);
-    totals(&mut text, plan, study);
-    excluded(&mut text, plan, study, full);
-    measured(&mut text, plan);
-    order(&mut text, plan, full);
-    text
+    protocol(&mut page, plan);
+    page.line("");
+    cells(&mut page, plan, full);
+    totals(&mut page, plan, study);
+    excluded(&mut page, plan, study, full);
+    metrics_and_figures(&mut page, plan);
+    order(&mut page, plan, full);
+    page.text
 }
 
-/// What holds for the cells of engines whose guests share the host's kernel; empty where there are none.
+/// Names the settings that are not applied to guests that share the host's kernel. Empty without such an engine.
 #[must_use]
-pub fn without_kernel(engines: &[Engine]) -> String {
+pub fn without_kernel(engines: &[Engine], width: usize) -> String {
     let sharing: Vec<&Engine> = engines.iter().filter(|engine| engine.guest.shares_kernel()).collect();
     let Some(first) = sharing.first() else { return String::new() };
     let names: Vec<&str> = sharing.iter().map(|engine| engine.name.as_str()).collect();
-    let settings = GUEST.iter().map(|setting| setting.name).filter(|name| !first.guest.heeds(name));
-    let line = format!(
-        "{}: a guest has no kernel of its own, so that {} are not applied to it",
+    let settings = GUEST.iter().map(|setting| setting.name).filter(|name| !first.guest.applies(name));
+    let mut page = Page::new(width);
+    page.line("");
+    page.paragraph(&format!(
+        "{}: a guest has no kernel of its own, so {} are not applied to it",
         names.join(", "),
         settings.collect::<Vec<_>>().join(", ")
-    );
-    wrap(&line, "").iter().fold(String::from("\n"), |text, line| text + line.trim_end() + "\n")
+    ));
+    page.text
 }
 
-/// Who does what when the plan is divided into `of` shards, and which cells are not on every one.
+/// The blocks, trials and VMs of each of `of` shards, and the cells that some shards do not run.
 #[must_use]
-pub fn shards(plan: &Plan, of: u32) -> String {
-    let mut text = String::new();
-    let mut rows = vec![["shard", "", "", "blocks", "trials", "VMs"].map(String::from)];
+pub fn shards(plan: &Plan, of: u32, width: usize) -> String {
+    let mut page = Page::new(width);
+    let mut rows = vec![["shard", "blocks", "trials", "VMs"].map(String::from)];
     let mut absent: BTreeMap<&str, u32> = BTreeMap::new();
     let at_once: HashMap<&str, u64> =
         plan.cells.iter().map(|cell| (cell.id.as_str(), u64::from(cell.concurrency))).collect();
@@ -81,39 +82,38 @@ pub fn shards(plan: &Plan, of: u32) -> String {
         for cell in plan.cells.iter().filter(|cell| !cells.contains(cell.id.as_str())) {
             *absent.entry(&cell.id).or_default() += 1;
         }
-        let numbers = [blocks.len().to_string(), own.len().to_string(), all.to_string()];
-        let [blocks, trials, vms] = numbers;
-        rows.push([shard.to_string(), String::new(), String::new(), blocks, trials, vms]);
+        rows.push([shard.to_string(), blocks.len().to_string(), own.len().to_string(), all.to_string()]);
     }
-    push(&mut text, "shards: whole blocks, every N-th one; cells are compared within hosts");
-    table(&mut text, &rows);
+    page.paragraph("shards: shard I of N runs every N-th block; cells are compared within hosts");
+    page.table(&rows, 1);
     if !absent.is_empty() {
         let cells: Vec<String> =
             absent.iter().map(|(cell, shards)| format!("{cell} on {} of {of}", of - shards)).collect();
-        let words = format!(
-            "fewer trials than shards: {}; where shards are on hosts of their own, a cell is compared with another only over the \
-             hosts that have both",
+        page.paragraph(&format!(
+            "fewer trials than shards: {}; if each shard runs on its own host, two cells are compared only on the \
+             hosts that ran \
+             both",
             cells.join(", ")
-        );
-        for line in wrap(&words, "") {
-            push(&mut text, &line);
-        }
+        ));
     }
-    push(
-        &mut text,
-        &format!("to run one: microbench run STUDY --shard 1/{of}; then: microbench merge SHARD... --out RUN"),
-    );
-    text
+    page.line("to run one shard:");
+    page.line(&format!("  microbench run STUDY --shard 1/{of}"));
+    page.line("to merge all shards:");
+    page.line("  microbench merge SHARD... --out RUN");
+    page.text
 }
 
-/// The cells that this machine cannot run, with the reason of each; nothing where it can run all. Cells of one reason share a line.
+/// The cells that this host cannot run, each reason once with its cells. Empty when it can run all.
+///
+/// `cells` are pairs of a cell's id and the reason; a cell with an empty reason can be run.
 #[must_use]
-pub fn not_applicable(cells: &[(String, String)]) -> String {
-    let mut text = String::new();
+pub fn not_applicable(cells: &[(String, String)], width: usize) -> String {
     if cells.is_empty() {
-        return text;
+        return String::new();
     }
-    push(&mut text, "\nnot applicable here; the other cells are run:");
+    let mut page = Page::new(width);
+    page.line("");
+    page.line("not applicable on this host; the other cells are run:");
     let mut reasons: Vec<&str> = Vec::new();
     for (_, reason) in cells.iter().filter(|(_, reason)| !reason.is_empty()) {
         if !reasons.contains(&reason.as_str()) {
@@ -122,37 +122,194 @@ pub fn not_applicable(cells: &[(String, String)]) -> String {
     }
     for reason in reasons {
         let of: Vec<&str> = cells.iter().filter(|(_, other)| other == reason).map(|(cell, _)| cell.as_str()).collect();
-        for line in wrap(&format!("{}: {reason}", of.join(" ")), "  ") {
-            push(&mut text, &line);
-        }
+        page.fill("  ", format!("{}: {reason}", of.join(" ")).split(' '), " ");
     }
-    text
+    page.text
 }
 
-/// The protocol that is followed, and what it changes.
-fn protocol(text: &mut String, plan: &Plan) {
-    let preset = preset(plan.protocol);
-    for line in wrap(&format!("{}: {}", preset.name(), preset.doc), "protocol ") {
-        push(text, &line);
+/// Text of lines that are at most `width` columns wide.
+struct Page {
+    text: String,
+    width: usize,
+}
+
+impl Page {
+    fn new(width: usize) -> Self {
+        Self { text: String::new(), width }
     }
+
+    /// Adds a line as it is.
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    /// Adds a sentence, broken at spaces.
+    fn paragraph(&mut self, sentence: &str) {
+        self.fill("", sentence.split(' '), " ");
+    }
+
+    /// Adds a heading and a list. A list that needs several lines begins below a long heading.
+    fn list(&mut self, heading: &str, list: &str) {
+        if columns(heading) > self.width / 4 && columns(heading) + 1 + columns(list) > self.width {
+            self.line(heading);
+            self.fill("  ", list.split(' '), " ");
+        } else {
+            self.fill(&format!("{heading} "), list.split(' '), " ");
+        }
+    }
+
+    /// Adds `head` and `items` with `separator` between them. Later lines are indented by the length of `head`.
+    ///
+    /// An item that is longer than a line is broken after a slash.
+    fn fill<'a>(&mut self, head: &str, items: impl Iterator<Item = &'a str>, separator: &str) {
+        let indent = columns(head);
+        let room = self.width.saturating_sub(indent);
+        let (mut line, mut used) = (head.to_owned(), indent);
+        for item in items.flat_map(|item| wrap_cell(item, room)) {
+            let length = columns(&item);
+            if used > indent && used + columns(separator) + length > self.width {
+                self.line(&line);
+                (line, used) = (" ".repeat(indent), indent);
+            }
+            if used > indent {
+                line.push_str(separator);
+                used += columns(separator);
+            }
+            line.push_str(&item);
+            used += length;
+        }
+        self.line(&line);
+    }
+
+    /// Adds a label and its value on one line, or on two lines if one is too short.
+    fn pair(&mut self, label: &str, value: &str) {
+        if 2 + columns(label) + GAP + columns(value) <= self.width {
+            self.line(&format!("  {label}  {value}"));
+        } else {
+            self.fill("  ", label.split(' '), " ");
+            self.fill("      ", value.split(' '), " ");
+        }
+    }
+
+    /// Adds rows, the header first: the first `names` columns are aligned left, the others, numbers, right.
+    ///
+    /// If the rows are too wide, names and headings are wrapped in their columns. If that is not enough, the first
+    /// column of each row is on its own line.
+    fn table<const N: usize>(&mut self, rows: &[[String; N]], names: usize) {
+        let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+        // The first column is what readers search for and copy, so it is not wrapped.
+        let mut least = least_widths(&rows, names);
+        least[0] = rows.iter().map(|row| columns(row[0])).max().unwrap_or(0);
+        if let Some(widths) = fit(&rows, &least, self.width) {
+            rows.iter().for_each(|row| self.row(row, &widths, names, 0));
+            return;
+        }
+        let rest: Vec<Vec<&str>> = rows.iter().map(|row| row[1..].to_vec()).collect();
+        let room = self.width.saturating_sub(INDENT);
+        let least = least_widths(&rest, names - 1);
+        let widths = fit(&rest, &least, room).unwrap_or(least);
+        for (row, rest) in rows.iter().zip(&rest) {
+            wrap_cell(row[0], self.width).iter().for_each(|line| self.line(line));
+            self.row(rest, &widths, names - 1, INDENT);
+        }
+    }
+
+    /// Adds one row of a table, on as many lines as its longest cell needs.
+    fn row(&mut self, row: &[&str], widths: &[usize], names: usize, indent: usize) {
+        let cells: Vec<Vec<String>> = row.iter().zip(widths).map(|(cell, width)| wrap_cell(cell, *width)).collect();
+        for n in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
+            let mut line = " ".repeat(indent);
+            for (at, (lines, width)) in cells.iter().zip(widths).enumerate() {
+                let part = lines.get(n).map_or("", String::as_str);
+                let gap = if at == 0 { 0 } else { GAP };
+                line.push_str(&" ".repeat(gap));
+                line.push_str(&if at < names { format!("{part:<width$}") } else { format!("{part:>width$}") });
+            }
+            self.line(&line);
+        }
+    }
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// The parts of a table's cell between which it may be broken: after a space or a slash.
+fn parts(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split_inclusive([' ', '/'])
+}
+
+/// A table's cell in lines of at most `width` columns. A longer part stays whole.
+fn wrap_cell(cell: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for part in parts(cell) {
+        if !line.is_empty() && columns(&line) + columns(part.trim_end()) > width {
+            lines.push(line.trim_end().to_owned());
+            line.clear();
+        }
+        line.push_str(part);
+    }
+    lines.push(line);
+    lines
+}
+
+/// The least width of each column: that of its longest part. Numbers are not broken, their headings are.
+fn least_widths(rows: &[Vec<&str>], names: usize) -> Vec<usize> {
+    let longest = |cell: &str| parts(cell).map(|part| columns(part.trim_end())).max().unwrap_or(0);
+    let least = |row: usize, at: usize| {
+        let cell = rows[row][at];
+        if at < names || row == 0 { longest(cell) } else { columns(cell) }
+    };
+    let count = rows.first().map_or(0, Vec::len);
+    (0..count).map(|at| (0..rows.len()).map(|row| least(row, at)).max().unwrap_or(0)).collect()
+}
+
+/// The widths of a table's columns, none below its least width. `None` if the rows cannot be made as narrow as `room`.
+fn fit(rows: &[Vec<&str>], least: &[usize], room: usize) -> Option<Vec<usize>> {
+    let width_of = |at: usize, most: usize| {
+        let lines = rows.iter().flat_map(|row| wrap_cell(row[at], most));
+        lines.map(|line| columns(&line)).max().unwrap_or(0)
+    };
+    let mut widths: Vec<usize> = (0..least.len()).map(|at| width_of(at, usize::MAX)).collect();
+    while widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1) > room {
+        let at = (0..least.len()).filter(|&at| widths[at] > least[at]).max_by_key(|&at| widths[at])?;
+        widths[at] = width_of(at, widths[at] - 1).max(least[at]);
+    }
+    Some(widths)
+}
+
+/// `text` in at most `width` columns: cut after a word, with `...` for the rest.
+fn shorten(text: &str, width: usize) -> String {
+    const REST: &str = " ...";
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for word in text.split_inclusive(' ') {
+        if columns(&short) + columns(word.trim_end()) + REST.len() > width {
+            break;
+        }
+        short.push_str(word);
+    }
+    short.trim_end().to_owned() + REST
+}
+
+/// Adds the protocol and the defaults that it changes.
+fn protocol(page: &mut Page, plan: &Plan) {
+    let preset = preset(plan.protocol);
+    page.fill("protocol ", format!("{}: {}", preset.name(), preset.doc).split(' '), " ");
     let differences = preset.differences();
     if differences.is_empty() {
         return;
     }
-    push(text, "where the manifest does not say otherwise:");
+    page.line("defaults of the protocol, unless the manifest sets another value:");
     for (change, why) in differences {
-        for line in wrap(&format!("{change}  {why}"), "  ") {
-            push(text, &line);
-        }
+        page.pair(&change, why);
     }
 }
 
-fn push(text: &mut String, line: &str) {
-    text.push_str(line.trim_end());
-    text.push('\n');
-}
-
-/// VMs and guest memory (MiB) that one trial of the cell holds at once.
+/// VMs and guest memory (MiB) of one trial of the cell, all at once.
 fn peak(cell: &Cell) -> (u64, u64) {
     let vms = u64::from(cell.concurrency);
     (vms, vms * cell.number("memory_mib").unwrap_or(0))
@@ -162,13 +319,13 @@ fn vms(cell: &Cell) -> u64 {
     u64::from(cell.trials) * u64::from(cell.concurrency)
 }
 
-/// A size of `mib` MiB, in the largest unit that leaves at least one.
+/// A size of `mib` MiB, in GiB with one decimal from 1 GiB on.
 #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
 fn memory(mib: u64) -> String {
     if mib < 1024 { format!("{mib} MiB") } else { format!("{:.1} GiB", mib as f64 / 1024.0) }
 }
 
-fn cells(text: &mut String, plan: &Plan, full: bool) {
+fn cells(page: &mut Page, plan: &Plan, full: bool) {
     let shown = if full { plan.cells.len() } else { plan.cells.len().min(MOST_CELLS) };
     let heads = ["cell", "variant", "engine", "VMs at once", "memory", "trials", "VMs"].map(String::from);
     let mut rows = vec![heads];
@@ -184,94 +341,63 @@ fn cells(text: &mut String, plan: &Plan, full: bool) {
             vms(cell).to_string(),
         ]
     }));
-    table(text, &rows);
+    page.table(&rows, 3);
     if shown < plan.cells.len() {
-        push(text, &format!("... and {} cells more", plan.cells.len() - shown));
+        page.line(&format!("... and {} more cells", plan.cells.len() - shown));
     }
 }
 
-/// Rows of columns, names to the left and numbers to the right, the widest names cut until all fits.
-fn table<const N: usize>(text: &mut String, rows: &[[String; N]]) {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, field) in widths.iter_mut().zip(row) {
-            *width = (*width).max(field.chars().count());
-        }
-    }
-    while widths.iter().sum::<usize>() + 2 * (N - 1) > WIDTH {
-        let widest = widths[..NAMES.min(N)].iter_mut().max_by_key(|width| **width);
-        let Some(widest) = widest.filter(|width| **width > LEAST_NAME) else { break };
-        *widest -= 1;
-    }
-    for row in rows {
-        let mut line = String::new();
-        for (at, (field, width)) in row.iter().zip(widths).enumerate() {
-            let field = cut(field, width);
-            let gap = if at == 0 { "" } else { "  " };
-            let _ =
-                if at < NAMES { write!(line, "{gap}{field:<width$}") } else { write!(line, "{gap}{field:>width$}") };
-        }
-        push(text, &line);
-    }
-}
-
-fn cut(field: &str, width: usize) -> String {
-    if field.chars().count() <= width {
-        return field.into();
-    }
-    field.chars().take(width.saturating_sub(3)).chain("...".chars()).collect()
-}
-
-fn totals(text: &mut String, plan: &Plan, study: &Study) {
+fn totals(page: &mut Page, plan: &Plan, study: &Study) {
     let instrumented = plan.trials.iter().filter(|trial| trial.instrument.is_some()).count() as u64;
     let all: u64 = plan.cells.iter().map(vms).sum::<u64>() + instrumented;
     let (peak_vms, peak_mib) = plan.cells.iter().map(peak).fold((0, 0), |(a, b), (c, d)| (a.max(c), b.max(d)));
-    text.push('\n');
-    push(
-        text,
-        &format!(
-            "total: {}, {}, {}; at most {} and {} of guest memory at once",
-            count(plan.cells.len() as u64, "cell"),
-            count(plan.trials.len() as u64, "trial"),
-            count(all, "VM"),
-            count(peak_vms, "VM"),
-            memory(peak_mib)
-        ),
-    );
+    page.line("");
+    page.paragraph(&format!(
+        "total: {}, {}, {}; at most {} and {} of guest memory at once",
+        count(plan.cells.len() as u64, "cell"),
+        count(plan.trials.len() as u64, "trial"),
+        count(all, "VM"),
+        count(peak_vms, "VM"),
+        memory(peak_mib)
+    ));
     if let Some(rule) = &plan.precision {
-        let words = format!(
-            "at most: after {} blocks, and every {} more, a look at the {} of {}; over when the half width of every cell's 95 % \
-             interval is at most {} % of it at two looks in a row",
+        page.paragraph(&format!(
+            "at most: after {} blocks, and every {} blocks from then on, the {} of {} is checked; the run ends when \
+             the half \
+             width of every cell's 95 % interval is at most {} % of it in two checks in a row",
             rule.n_min,
             rule.every,
             rule.statistic.label(),
             rule.metric,
             rule.relative * 100.0
-        );
-        wrap(&words, "").iter().for_each(|line| push(text, line));
+        ));
     }
     if let Some(limit) = &plan.limit {
         let limits = [
-            limit.failures.map(|share| format!("more than {} % of the VMs fail", share * 100.0)),
-            limit.memory_mib.map(|mib| format!("the VMs take more than {mib} MiB of the host's memory")),
-            limit.startup_slope_ms.map(|ms| format!("each VM more adds more than {ms} ms to the start-up")),
+            limit.failures.map(|share| format!("more than {} % of its VMs fail", share * 100.0)),
+            limit.memory_mib.map(|mib| format!("its VMs use more than {mib} MiB of the host's memory")),
+            limit.startup_slope_ms.map(|ms| format!("each added VM adds more than {ms} ms to the start-up")),
         ];
         let limits: Vec<String> = limits.into_iter().flatten().collect();
-        let words = format!(
-            "at most: level after level of concurrency; a sweep ends with the first at which of a cell {}",
+        page.paragraph(&format!(
+            "at most: the levels of concurrency are run in ascending order; a sweep ends after the first level of \
+             which a cell \
+             exceeds a limit: {}",
             limits.join(", or ")
-        );
-        wrap(&words, "").iter().for_each(|line| push(text, line));
+        ));
     }
     if instrumented > 0 {
-        push(text, &format!("of these the last {} under strace, never timed", count(instrumented, "trial")));
+        page.paragraph(&format!(
+            "the last {} of these run under strace and are not timed",
+            count(instrumented, "trial")
+        ));
     }
     if study.max_consecutive_failures > 0 {
         let trials = count(u64::from(study.max_consecutive_failures), "trial");
-        push(text, &format!("a cell is given up after {trials} in a row in which no VM completed"));
+        page.paragraph(&format!("a cell is given up after {trials} in a row in which no VM completed"));
     }
     if study.warmup {
-        push(text, "and to warm up, not counted: 1 VM of each distinct machine before its first trial in a session");
+        page.paragraph("warm-up: 1 uncounted VM of each distinct machine before its first trial in a session");
     }
 }
 
@@ -279,70 +405,73 @@ fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-fn excluded(text: &mut String, plan: &Plan, study: &Study, full: bool) {
+/// Adds the excluded combinations below the line of the manifest that excludes them.
+fn excluded(page: &mut Page, plan: &Plan, study: &Study, full: bool) {
     if plan.excluded.is_empty() {
         return;
     }
-    text.push('\n');
-    push(text, &format!("excluded: {}", count(plan.excluded.len() as u64, "combination")));
+    page.line("");
+    page.line(&format!("excluded: {}", count(plan.excluded.len() as u64, "combination")));
     let shown = if full { plan.excluded.len() } else { plan.excluded.len().min(MOST_EXCLUDED) };
+    let mut by_line: Vec<(u32, Vec<&str>)> = Vec::new();
+    for Exclusion { cell, line } in &plan.excluded[..shown] {
+        match by_line.iter_mut().find(|(known, _)| known == line) {
+            Some((_, cells)) => cells.push(cell),
+            None => by_line.push((*line, vec![cell])),
+        }
+    }
     let lines: Vec<&str> = study.source.lines().collect();
-    let width =
-        plan.excluded[..shown].iter().map(|exclusion| exclusion.cell.chars().count()).max().unwrap_or(0).min(40);
-    for exclusion in &plan.excluded[..shown] {
-        let said = lines.get(exclusion.line.saturating_sub(1) as usize).map_or("", |line| line.trim());
-        let cell = cut(&exclusion.cell, width);
-        let line = format!("  {cell:<width$}  line {}: {}", exclusion.line, said.replace(char::is_control, " "));
-        push(text, &cut(&line, WIDTH));
+    for (line, cells) in by_line {
+        let source = lines.get(line.saturating_sub(1) as usize).map_or("", |line| line.trim());
+        let source = format!("  by line {line}: {}", source.replace(char::is_control, " "));
+        page.line(&shorten(&source, page.width));
+        page.fill("    ", cells.into_iter(), "  ");
     }
     if shown < plan.excluded.len() {
-        push(text, &format!("  ... and {} more", plan.excluded.len() - shown));
+        page.line(&format!("  ... and {} more", plan.excluded.len() - shown));
     }
 }
 
-fn measured(text: &mut String, plan: &Plan) {
-    let names = |names: Vec<&str>| if names.is_empty() { "none".into() } else { names.join(", ") };
-    let figures = names(plan.figures.iter().map(|figure| figure.name.as_str()).collect());
-    let claims = names(plan.claims.iter().map(|claim| claim.name.as_str()).collect());
-    let mut lists = Vec::new();
-    for (better, head) in [
-        (Better::Lower, "metrics, better when lower: "),
-        (Better::Higher, "metrics, better when higher: "),
-        (Better::Neither, "metrics without a better direction: "),
+/// Adds the names of metrics, figures and claims, and the published values.
+fn metrics_and_figures(page: &mut Page, plan: &Plan) {
+    page.line("");
+    for (better, heading) in [
+        (Better::Lower, "metrics, better when lower:"),
+        (Better::Higher, "metrics, better when higher:"),
+        (Better::Neither, "metrics without a better direction:"),
     ] {
-        let own: Vec<&str> = (plan.metrics.iter().filter(|metric| metric.direction() == better))
-            .map(|metric| metric.name.as_str())
-            .collect();
-        if !own.is_empty() {
-            lists.push((head, own.join(", ")));
-        }
+        let metrics = plan.metrics.iter().filter(|metric| metric.direction() == better);
+        list_names(page, heading, &metrics.map(|metric| metric.name.as_str()).collect::<Vec<_>>());
     }
-    lists.push(("figures: ", figures));
-    if !plan.claims.is_empty() {
-        lists.push(("claims: ", claims));
+    if plan.figures.is_empty() {
+        page.line("figures: none");
     }
+    list_names(page, "figures:", &plan.figures.iter().map(|figure| figure.name.as_str()).collect::<Vec<_>>());
+    list_names(page, "claims:", &plan.claims.iter().map(|claim| claim.name.as_str()).collect::<Vec<_>>());
     if let Some(reference) = &plan.reference {
-        let left_out = |(metric, reason): (&String, &String)| format!("; not those of {metric}: {reason}");
+        let left_out = |(metric, reason): (&String, &String)| format!("; without those of {metric}: {reason}");
         let left_out: String = reference.left_out.iter().map(left_out).collect();
         let values = count(reference.values.len() as u64, "value");
-        lists.push(("reference: ", format!("{} ({values}){left_out}", reference.label)));
-    }
-    text.push('\n');
-    for (head, names) in lists {
-        for line in wrap(&names, head) {
-            push(text, &line);
-        }
+        let value = format!("{} ({values}){left_out}", reference.label);
+        page.list("published values:", &value);
     }
 }
 
-fn order(text: &mut String, plan: &Plan, full: bool) {
-    text.push('\n');
-    push(text, "order, by block:");
+/// Adds the names with commas between them; nothing without names.
+fn list_names(page: &mut Page, heading: &str, names: &[&str]) {
+    if !names.is_empty() {
+        page.list(heading, &names.join(", "));
+    }
+}
+
+fn order(page: &mut Page, plan: &Plan, full: bool) {
+    page.line("");
+    page.line("order, by block:");
     for trials in plan.trials.chunk_by(|a, b| a.block == b.block) {
         let Some(first) = trials.first() else { continue };
         if !full && first.block >= MOST_BLOCKS {
             let rest = plan.trials.len() - first.index as usize;
-            push(text, &format!("  ... and {} in later blocks", count(rest as u64, "trial")));
+            page.line(&format!("  ... and {} in later blocks", count(rest as u64, "trial")));
             break;
         }
         let shown = if full { trials.len() } else { trials.len().min(MOST_IN_BLOCK) };
@@ -351,30 +480,48 @@ fn order(text: &mut String, plan: &Plan, full: bool) {
         if shown < trials.len() {
             ids.push(&rest);
         }
-        for line in wrap(&ids.join("  "), &format!("  {}: ", first.block)) {
-            push(text, &line);
-        }
+        page.fill(&format!("  {}: ", first.block), ids.into_iter(), "  ");
     }
 }
 
-/// Words in lines of at most [`WIDTH`] columns, the first after `head` and the others as far in; a longer word is cut.
-fn wrap(words: &str, head: &str) -> Vec<String> {
-    let indent = head.chars().count();
-    let (mut lines, mut line, mut used) = (Vec::new(), head.to_owned(), 0);
-    for word in words.split(' ') {
-        let word = cut(word, WIDTH - indent);
-        let length = word.chars().count();
-        if used > 0 && indent + used + 1 + length > WIDTH {
-            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
-            used = 0;
-        }
-        if used > 0 {
-            line.push(' ');
-            used += 1;
-        }
-        line.push_str(&word);
-        used += length;
+#[cfg(test)]
+mod tests {
+    use super::{Page, shorten};
+
+    fn table(width: usize) -> String {
+        let mut page = Page::new(width);
+        let rows = [
+            ["cell", "variant", "VMs at once"],
+            ["fc-default/1/minimal", "Firecracker, default kernel", "1"],
+            ["qemu/20/minimal", "QEMU", "20"],
+        ];
+        page.table(&rows.map(|row| row.map(String::from)), 2);
+        page.text
     }
-    lines.push(line);
-    lines
+
+    #[test]
+    fn a_table_is_wrapped_between_words_to_fit() {
+        for width in 24..80 {
+            let text = table(width);
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+            for word in ["fc-default/1/minimal", "Firecracker,", "default", "kernel"] {
+                assert!(text.contains(word), "{word} is broken at {width} columns:\n{text}");
+            }
+        }
+        let expected = [
+            "cell                  variant       VMs at",
+            "                                      once",
+            "fc-default/1/minimal  Firecracker,       1",
+            "                      default",
+            "                      kernel",
+            "qemu/20/minimal       QEMU              20",
+        ];
+        assert_eq!(table(42).lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_shortened_text_ends_after_a_word() {
+        assert_eq!(shorten("one two three", 13), "one two three");
+        assert_eq!(shorten("one two three four", 13), "one two ...");
+    }
 }

@@ -77,7 +77,7 @@ mod tests {
         }))
         .unwrap();
         cell.settings.extend(settings.map(|(name, level)| (name.to_owned(), level)));
-        GuestSettings::of(&cell).unwrap()
+        GuestSettings::from_cell(&cell).unwrap()
     }
 
     #[test]

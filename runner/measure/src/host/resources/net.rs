@@ -148,10 +148,10 @@ mod tests {
 
     #[test]
     fn each_vm_has_its_own_subnet_and_mac_address() {
-        let first = Addresses::of(0);
+        let first = Addresses::for_vm(0);
         assert_eq!(first.host, Ipv4Addr::new(10, 0, 0, 1));
         assert_eq!(first.mac_text(), "06:00:0a:00:00:02");
-        let far = Addresses::of(1000);
+        let far = Addresses::for_vm(1000);
         assert_eq!(far.guest, Ipv4Addr::new(10, 3, 232, 2));
         assert_eq!(far.mac_text(), "06:00:0a:03:e8:02");
     }

@@ -1,23 +1,23 @@
-//! `[[claims]]` as they are written.
+//! `[[claims]]` as it is written.
 
 use std::ops::Range;
 
 use microbench_formats::code::Code;
 
-use super::{LONGEST_TEXT, Levels, check_name, level_lists};
+use super::{LONGEST_TEXT, Levels, check_name, read_selection};
 use crate::manifest::diagnostic::{Diagnostics, ManifestError};
 use crate::manifest::keys;
 use crate::manifest::nearest::{nearest, quote};
 use crate::manifest::read::{At, Entry, Item, Table};
 use crate::manifest::renamed::LEVELS_OF_SIDE;
 
-/// Most claims of a study.
+/// Maximum number of claims of a study.
 pub(in crate::manifest) const MOST_CLAIMS: usize = 1000;
 
 #[derive(Default)]
 pub(in crate::manifest) struct Claim {
     pub(in crate::manifest) span: Range<usize>,
-    /// Not all of it could be read: what is not here must not be reported as missing as well.
+    /// A part of it could not be read; missing parts must not be reported then.
     pub(in crate::manifest) broken: bool,
     pub(in crate::manifest) name: Option<At<String>>,
     pub(in crate::manifest) text: Option<At<String>>,
@@ -57,8 +57,8 @@ pub(super) fn claims(entry: &Entry<'_>, errors: &mut Diagnostics) -> Vec<Claim> 
 fn claim(item: &Item<'_>, errors: &mut Diagnostics) -> Option<Claim> {
     let mut table = item.table("a claim", errors)?;
     let (span, before) = (table.span.clone(), errors.count());
-    table.require("name", "the name is for tables and files, for instance `name = \"boot-slower\"`", errors);
-    table.require("text", "the sentence that is claimed, for instance `text = \"QEMU boots slower.\"`", errors);
+    table.require("name", "set the name for tables and files, for instance `name = \"boot-slower\"`", errors);
+    table.require("text", "state the claim, for instance `text = \"QEMU boots slower.\"`", errors);
     let name = table.string("name", errors);
     if let Some(name) = &name {
         check_name(name, "claim", errors);
@@ -69,10 +69,10 @@ fn claim(item: &Item<'_>, errors: &mut Diagnostics) -> Option<Claim> {
         name,
         text: table.string("text", errors),
         metric: table.string("metric", errors),
-        selection: level_lists(&mut table, "where", errors),
-        value: table.take("value").and_then(|entry| one(&entry, errors)),
-        ratio: table.take("ratio").and_then(|entry| two(&entry, errors)),
-        difference: table.take("difference").and_then(|entry| two(&entry, errors)),
+        selection: read_selection(&mut table, "where", errors),
+        value: table.take("value").and_then(|entry| one_side(&entry, errors)),
+        ratio: table.take("ratio").and_then(|entry| two_sides(&entry, errors)),
+        difference: table.take("difference").and_then(|entry| two_sides(&entry, errors)),
         expect: table.string("expect", errors),
         statistic: table.string("statistic", errors),
         published: table.take("published").and_then(|entry| entry.item().number(errors)),
@@ -89,16 +89,16 @@ fn claim(item: &Item<'_>, errors: &mut Diagnostics) -> Option<Claim> {
     Some(Claim { broken: errors.count() != before, ..claim })
 }
 
-fn one(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Sides>> {
+fn one_side(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Sides>> {
     let side = side(&entry.item(), entry.key(), errors)?;
     Some(At { span: side.span.clone(), value: vec![side] })
 }
 
-fn two(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Sides>> {
+fn two_sides(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Sides>> {
     let items = entry.list(errors)?;
     let count = items.value.len();
     if count != 2 {
-        let message = format!("{} has two sides, but this list has {count}", quote(entry.key()));
+        let message = format!("{} must have two sides, not {count}", quote(entry.key()));
         errors.push(
             ManifestError::new(Code::OutOfRange, items.span, message)
                 .help("a side is a table such as `{ where = { variant = \"fc\", concurrency = 1 } }`"),
@@ -114,8 +114,8 @@ fn side(item: &Item<'_>, key: &str, errors: &mut Diagnostics) -> Option<Side> {
     let span = table.span.clone();
     let before = errors.count();
     let metric = table.string("metric", errors);
-    let selection = level_lists(&mut table, "where", errors);
-    // Levels stood in the side itself once; what is near to one of its keys is a typo of that.
+    let selection = read_selection(&mut table, "where", errors);
+    // In earlier versions, levels were keys of the side. A key that is near to a key of a side is a typo.
     let is_key = |entry: &Entry<'_>| nearest(entry.key(), keys::SIDE.iter().map(|key| key.name)).is_some();
     for level in table.take_where(|entry| !is_key(entry)) {
         errors.push_renamed(&LEVELS_OF_SIDE, &level.name(), &table.place);

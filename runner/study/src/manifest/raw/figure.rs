@@ -1,8 +1,8 @@
-//! `[figures.*]` as they are written.
+//! `[figures.*]` as it is written.
 
 use microbench_formats::code::Code;
 
-use super::{Levels, level_lists, list};
+use super::{Levels, list, read_selection};
 use crate::manifest::diagnostic::{Diagnostics, ManifestError};
 use crate::manifest::keys;
 use crate::manifest::read::{At, Entry, Item, Table};
@@ -10,6 +10,8 @@ use crate::manifest::read::{At, Entry, Item, Table};
 #[derive(Default)]
 pub(in crate::manifest) struct Figure {
     pub(in crate::manifest) name: At<String>,
+    /// A part of it could not be read; its cells are not known then.
+    pub(in crate::manifest) broken: bool,
     pub(in crate::manifest) title: Option<At<String>>,
     pub(in crate::manifest) form: Option<At<String>>,
     pub(in crate::manifest) theme: Option<At<String>>,
@@ -37,12 +39,14 @@ pub(in crate::manifest) struct Bar {
 
 /// Reads one figure.
 pub(super) fn figure(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Figure {
-    let Some(mut table) = table else { return Figure { name, ..Figure::default() } };
-    table.require("form", "name the form of the chart, for instance `form = \"grouped-bars\"`", errors);
+    let Some(mut table) = table else { return Figure { name, broken: true, ..Figure::default() } };
+    let before = errors.count();
+    table.require("form", "set the form of the chart, for instance `form = \"grouped-bars\"`", errors);
     let form = table.string("form", errors);
     let drawn = form.as_ref().is_none_or(|form| form.value != "setup");
     let figure = Figure {
         name,
+        broken: false,
         metrics: metrics(&mut table, drawn, errors),
         title: table.string("title", errors),
         form,
@@ -50,17 +54,17 @@ pub(super) fn figure(name: At<String>, table: Option<Table<'_>>, errors: &mut Di
         column: table.string("column", errors),
         bars: table.take("bars").and_then(|entry| bars(&entry, errors)),
         y_label: table.string("y_label", errors),
-        reference: table.take("reference").and_then(|entry| entry.item().truth(errors)),
+        reference: table.take("reference").and_then(|entry| entry.item().boolean(errors)),
         x: table.string("x", errors),
         groups: table.string("groups", errors),
         panels: table.string("panels", errors),
-        selection: level_lists(&mut table, "where", errors),
+        selection: read_selection(&mut table, "where", errors),
         statistic: table.string("statistic", errors),
         x_scale: table.string("x_scale", errors),
         y_scale: table.string("y_scale", errors),
     };
     table.deny_rest(keys::FIGURE, errors);
-    figure
+    Figure { broken: errors.count() != before, ..figure }
 }
 
 fn metrics(table: &mut Table<'_>, required: bool, errors: &mut Diagnostics) -> Vec<At<String>> {
@@ -82,7 +86,11 @@ fn metrics(table: &mut Table<'_>, required: bool, errors: &mut Diagnostics) -> V
         (None, Some(several)) => list(&several, errors, Item::string).unwrap_or_default(),
         (None, None) => {
             if required {
-                table.require("metric", "name what is drawn, for instance `metric = \"kernel_boot_time\"`", errors);
+                table.require(
+                    "metric",
+                    "name the metric to draw, for instance `metric = \"kernel_boot_time\"`",
+                    errors,
+                );
             }
             Vec::new()
         }
@@ -94,17 +102,17 @@ fn bars(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Vec<Bar>>> {
     let bars = list(entry, errors, |item, errors| {
         let mut table = item.table("a bar", errors)?;
         let span = table.span.clone();
-        table.require("label", "the words below the bar, for instance `label = \"x10\"`", errors);
+        table.require("label", "the label below the bar, for instance `label = \"x10\"`", errors);
         table.require(
             "where",
-            "the cells that it shows, for instance `where = { variant = \"fc\", concurrency = 10 }`",
+            "the cells of the bar, for instance `where = { variant = \"fc\", concurrency = 10 }`",
             errors,
         );
         let value = Bar {
             span: span.clone(),
             label: table.string("label", errors),
             group: table.string("group", errors),
-            selection: level_lists(&mut table, "where", errors),
+            selection: read_selection(&mut table, "where", errors),
         };
         table.deny_rest(keys::BAR, errors);
         Some(At { value, span })

@@ -1,4 +1,4 @@
-//! `[matrix]` as it is written: axes, numbers of trials, lines that take combinations out and put some in.
+//! `[matrix]` as it is written: axes, numbers of trials, lines of `exclude` and `include`.
 
 use std::ops::Range;
 
@@ -6,16 +6,16 @@ use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
 use microbench_formats::plan::Limit;
 
-use super::{Levels, current, list};
+use super::{Levels, list, without_renamed};
 use crate::manifest::diagnostic::{Diagnostics, ManifestError, line_of};
 use crate::manifest::keys;
 use crate::manifest::nearest::quote;
 use crate::manifest::read::{At, Entry, Item, Table};
 use crate::manifest::renamed::WARMUP;
 
-/// Most exclude lines, and most include lines.
+/// Maximum number of lines of `exclude`, and of `include`.
 pub(in crate::manifest) const MOST_LINES: usize = 1000;
-/// Most trials of one cell.
+/// Maximum number of trials of one cell.
 pub(in crate::manifest) const MOST_TRIALS: i64 = 100_000;
 
 #[derive(Default)]
@@ -24,8 +24,10 @@ pub(in crate::manifest) struct Matrix {
     pub(in crate::manifest) variant: Option<Vec<At<String>>>,
     pub(in crate::manifest) concurrency: Option<Vec<At<i64>>>,
     pub(in crate::manifest) axes: Vec<RawAxis>,
-    /// An axis could not be read: what refers to the matrix cannot be checked.
+    /// An axis could not be read; references to axes cannot be checked then.
     pub(in crate::manifest) broken: bool,
+    /// Every key that cells are made of could be read.
+    pub(in crate::manifest) complete: bool,
     pub(in crate::manifest) trials: Option<Trials>,
     pub(in crate::manifest) exclude: Vec<Line>,
     pub(in crate::manifest) include: Vec<Line>,
@@ -47,22 +49,22 @@ pub(in crate::manifest) struct Precision {
     pub(in crate::manifest) n_max: i64,
 }
 
-/// A key of the matrix that is not one of its own: the levels of a setting.
+/// An axis of a setting: a key of the matrix that is not one of [`keys::MATRIX`].
 pub(in crate::manifest) struct RawAxis {
     pub(in crate::manifest) name: At<String>,
     pub(in crate::manifest) levels: Vec<At<Level>>,
-    /// The value is no list. To be reported only when the name is right.
+    /// The error that the value is not a list. It is reported only if the name is valid.
     pub(in crate::manifest) wrong: Option<ManifestError>,
 }
 
-/// Trials a cell: one number, or one for each level of concurrency.
+/// Trials of each cell: one number, or one for each level of concurrency.
 pub(in crate::manifest) enum Trials {
     Each(i64, Range<usize>),
     ByConcurrency(Vec<(At<String>, i64)>, Range<usize>),
 }
 
 impl Trials {
-    /// The line of the source that says how many trials a cell of this concurrency has.
+    /// The source line with the number of trials for this concurrency.
     pub(in crate::manifest) fn line(&self, concurrency: u32, source: &str) -> u32 {
         let span = match self {
             Self::Each(_, span) => span,
@@ -84,10 +86,16 @@ pub(in crate::manifest) struct Line {
 
 /// Reads `[matrix]`.
 pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
+    let start = errors.count();
     if !table.has("precision") {
-        table.require("trials", "say how often each cell is run, for instance `trials = 10`", errors);
+        table.require("trials", "set the number of trials of each cell, for instance `trials = 10`", errors);
     }
+    let missing = errors.count() != start;
     let span = table.span.clone();
+    let warmup = table.take("warmup").and_then(|entry| warmup(&entry, errors));
+    let max_consecutive_failures = table.integer("max_consecutive_failures", keys::MATRIX, errors).map(|at| at.value);
+    let instrument_trials = table.integer("instrument_trials", keys::MATRIX, errors).map(|at| at.value);
+    let limit = table.take("limit").and_then(|entry| limit(&entry, errors));
     let before = errors.count();
     let variant = table.take("variant").and_then(|entry| list(&entry, errors, Item::string));
     let concurrency = table
@@ -95,43 +103,41 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
         .and_then(|entry| list(&entry, errors, |item, errors| item.integer((1, 10_000), errors)));
     let own = errors.count();
     let trials = table.take("trials").and_then(|entry| trials(&entry, errors));
-    let warmup = table.take("warmup").and_then(|entry| warmup(&entry, errors));
-    let max_consecutive_failures = table.integer("max_consecutive_failures", keys::MATRIX, errors).map(|at| at.value);
-    let instrument_trials = table.integer("instrument_trials", keys::MATRIX, errors).map(|at| at.value);
     let precision = table.take("precision").and_then(|entry| precision(&entry, errors));
     let trials = match (&precision, trials) {
         (Some(rule), Some(_)) => {
             errors.push(
                 ManifestError::new(Code::Conflict, rule.span.clone(), "`trials` and `precision` exclude each other")
-                    .help("with `precision` its `n_max` says how many trials there are at most"),
+                    .help("remove `trials`: `n_max` of `precision` is the maximum number of trials"),
             );
             None
         }
         (Some(rule), None) => Some(Trials::Each(rule.n_max, rule.span.clone())),
         (None, trials) => trials,
     };
-    let limit = table.take("limit").and_then(|entry| limit(&entry, errors));
-    if let (Some(rule), Some(limit)) = (&precision, &limit) {
-        errors.push(
-            ManifestError::new(Code::Conflict, limit.span.clone(), "`limit` and `precision` exclude each other")
-                .related(rule.span.clone(), "the stopping rule")
-                .help("with `limit` each level of concurrency is run whole before the next one: give it `trials`"),
-        );
-    }
     let exclude = table.take("exclude").map_or_else(Vec::new, |entry| lines(&entry, false, errors));
     let include = table.take("include").map_or_else(Vec::new, |entry| lines(&entry, true, errors));
     let rest = errors.count();
     let place = table.place.clone();
     let entries = table.rest(keys::MATRIX);
     let axes: Vec<_> =
-        current(&entries, keys::MATRIX, &place, errors).into_iter().map(|entry| axis(entry, errors)).collect();
+        without_renamed(&entries, keys::MATRIX, &place, errors).into_iter().map(|entry| axis(entry, errors)).collect();
     let broken = own != before || errors.count() != rest;
+    let complete = !missing && errors.count() == before;
+    if let (Some(rule), Some(limit)) = (&precision, &limit) {
+        errors.push(
+            ManifestError::new(Code::Conflict, limit.span.clone(), "`limit` and `precision` exclude each other")
+                .related(rule.span.clone(), "the stopping rule")
+                .help("`limit` runs each level of concurrency completely before the next: use `trials` with it"),
+        );
+    }
     Matrix {
         span,
         variant,
         concurrency,
         axes,
         broken,
+        complete,
         trials,
         exclude,
         include,
@@ -143,24 +149,20 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
     }
 }
 
-/// Whether there is a warm-up. It was a number once.
+/// `warmup`, with help for the number of earlier versions.
 fn warmup(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<bool> {
     if entry.item().is_integer() {
-        errors.push(entry.item().wrong("a truth value").help(WARMUP.form));
+        errors.push(entry.item().wrong_type("a boolean").help(WARMUP.form));
         return None;
     }
-    entry.item().truth(errors).map(|at| at.value)
+    entry.item().boolean(errors).map(|at| at.value)
 }
 
 fn precision(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Precision> {
     let mut table = entry.table("`precision`", errors)?;
     let span = table.span.clone();
-    table.require(
-        "metric",
-        "say which metric is to be precise, for instance `metric = \"webservice_startup_time\"`",
-        errors,
-    );
-    table.require("relative", "say how precise: `relative = 0.02` for an interval of 2 % either way", errors);
+    table.require("metric", "name the metric of the rule, for instance `metric = \"webservice_startup_time\"`", errors);
+    table.require("relative", "set the half width of the interval: `relative = 0.02` for ±2 %", errors);
     let metric = table.string("metric", errors);
     let statistic = table.string("statistic", errors);
     let relative = table.take("relative").and_then(|entry| entry.item().number(errors));
@@ -174,7 +176,7 @@ fn precision(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Precision> {
     Some(Precision { span, metric, statistic, relative, n_min, every, n_max })
 }
 
-/// How far the levels of concurrency go: one limit at least.
+/// `limit`, which must have at least one key.
 fn limit(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<Limit>> {
     let mut table = entry.table("`limit`", errors)?;
     let span = table.span.clone();
@@ -206,8 +208,8 @@ fn axis(entry: &Entry<'_>, errors: &mut Diagnostics) -> RawAxis {
     if item.is_list() {
         RawAxis { name, levels: list(entry, errors, Item::level).unwrap_or_default(), wrong: None }
     } else {
-        let help = "an axis is a list of levels; put the value in brackets, or set it in [guest] or in a variant";
-        RawAxis { name, levels: Vec::new(), wrong: Some(item.wrong("a list").help(help)) }
+        let help = "an axis is a list of levels: put the value in brackets, or set it in [guest] or in a variant";
+        RawAxis { name, levels: Vec::new(), wrong: Some(item.wrong_type("a list").help(help)) }
     }
 }
 
@@ -246,7 +248,7 @@ fn line(item: &Item<'_>, key: &str, with_trials: bool, errors: &mut Diagnostics)
     let trials = trials.and_then(|entry| entry.integer((1, MOST_TRIALS), errors)).map(|at| at.value);
     let entries = table.rest(keys);
     if entries.is_empty() {
-        let message = format!("a line of `{key}` names no axis");
+        let message = format!("a line of `{key}` has no axis");
         errors.push(
             ManifestError::new(Code::Empty, span, message).help("a line is a table such as `{ concurrency = 20 }`"),
         );

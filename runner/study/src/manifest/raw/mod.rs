@@ -1,7 +1,6 @@
-//! A manifest as it is written: sections and keys of the right shape, every value with its place, no name looked up.
+//! A manifest as it is written: sections and keys of the right types, every value with its place.
 //!
-//! Nothing here knows an engine, an axis or a metric; [`variants`](super::variants) and its neighbours turn this into a
-//! [`Study`](super::Study).
+//! Names of engines, axes and metrics are not looked up here: the modules next to this one do that.
 
 mod claim;
 mod figure;
@@ -25,7 +24,8 @@ pub(super) use self::figure::Figure;
 pub(super) use self::matrix::{Line, MOST_LINES, MOST_TRIALS, Matrix, RawAxis, Trials};
 pub(super) use self::reference::{Reference, reference};
 
-/// What a name of what `noun` says may begin with and what may follow beside that, as classes of regular expressions; both in words.
+/// Characters of names of a study, variant, metric and so on: the first and the additional later ones as regular
+/// expression classes, and all of them as a phrase.
 pub(super) fn name_characters(noun: &str) -> (&'static str, &'static str, &'static str) {
     match noun {
         "study" => ("a-z0-9", "-", "a-z, 0-9 and `-`"),
@@ -34,20 +34,22 @@ pub(super) fn name_characters(noun: &str) -> (&'static str, &'static str, &'stat
     }
 }
 
-/// Longest name of a study, variant, metric or figure: it becomes part of file names.
+/// Maximum length of names of studies, variants, metrics and figures, which become parts of file names.
 pub(super) const LONGEST_NAME: usize = 64;
 
-/// Longest sentence of a claim, in bytes.
+/// Maximum length of a claim's text in bytes.
 pub(super) const LONGEST_TEXT: usize = 1024;
 
-/// The whole manifest; a section that is missing or broken is empty.
+/// A manifest. A missing or invalid section is empty.
 #[derive(Default)]
 pub(super) struct Manifest {
-    /// The folder that the files it names are relative to.
+    /// The folder of the manifest: paths in it are relative to this folder.
     pub(super) folder: PathBuf,
-    pub(super) study: Head,
+    pub(super) study: StudySection,
     pub(super) guest: Vec<Setting>,
     pub(super) variants: Vec<Variant>,
+    /// Every setting of `guest` and `variants` could be read.
+    pub(super) settings_complete: bool,
     pub(super) matrix: Matrix,
     pub(super) metrics: Vec<Metric>,
     pub(super) profiles: Vec<Profile>,
@@ -55,14 +57,14 @@ pub(super) struct Manifest {
     pub(super) claims: Vec<Claim>,
 }
 
-/// Axes with the levels that are named on each.
+/// Axes, each with its selected levels.
 pub(super) type Levels = Vec<(At<String>, Vec<At<Level>>)>;
 
-/// A key and its value that are looked up later.
+/// A setting's name and value, not checked yet.
 pub(super) type Setting = (At<String>, At<Level>);
 
 #[derive(Default)]
-pub(super) struct Head {
+pub(super) struct StudySection {
     pub(super) name: String,
     pub(super) title: String,
     pub(super) description: Option<String>,
@@ -77,7 +79,7 @@ pub(super) struct Variant {
     pub(super) key: At<String>,
     pub(super) label: Option<At<String>>,
     pub(super) engine: Option<At<String>>,
-    /// Place of the table when it has no `engine`, right or wrong.
+    /// Place of the table if it has no `engine` at all.
     pub(super) without_engine: Option<Range<usize>>,
     pub(super) settings: Vec<Setting>,
 }
@@ -85,19 +87,19 @@ pub(super) struct Variant {
 #[derive(Default)]
 pub(super) struct Metric {
     pub(super) name: At<String>,
-    /// Not all of it could be read: what is not here must not be reported as missing as well.
+    /// A part of it could not be read; missing parts must not be reported then.
     pub(super) broken: bool,
     pub(super) from: Option<At<String>>,
     pub(super) to: Option<At<String>>,
     pub(super) reading: Option<At<String>>,
-    pub(super) workload: Option<At<RawWork>>,
+    pub(super) workload: Option<At<RawWorkload>>,
     pub(super) label: Option<At<String>>,
     pub(super) definition: Option<At<String>>,
     pub(super) better: Option<At<String>>,
     pub(super) probe: Option<At<Level>>,
 }
 
-pub(super) struct RawWork {
+pub(super) struct RawWorkload {
     pub(super) kind: Option<At<String>>,
     pub(super) bytes: Option<At<Level>>,
     pub(super) rounds: Option<At<i64>>,
@@ -109,50 +111,54 @@ pub(super) struct RawWork {
     pub(super) connections: Option<At<i64>>,
 }
 
-/// `[profiles.*]`: other numbers of trials, and fewer cells.
+/// A table of `[profiles]`.
 #[derive(Default)]
 pub(super) struct Profile {
     pub(super) name: At<String>,
+    /// A part of it could not be read; its cells are not known then.
+    pub(super) broken: bool,
     pub(super) trials: Option<Trials>,
     pub(super) selection: Levels,
     pub(super) rounds: Option<At<i64>>,
 }
 
-/// Reads the manifest's tree.
+/// Reads the sections of a manifest.
 pub(super) fn read(mut root: Table<'_>, folder: &Path, errors: &mut Diagnostics) -> Manifest {
     let mut manifest = Manifest { folder: folder.to_path_buf(), ..Manifest::default() };
     for (section, help) in [
-        ("study", "a study begins with `[study]`, its name and its title"),
+        ("study", "add `[study]` with a name and a title"),
         ("variants", "define what is compared, for instance `[variants.fc]` with `engine = \"firecracker\"`"),
-        ("matrix", "say how often each cell is run, for instance `[matrix]` with `trials = 10`"),
-        ("metrics", "say what is measured, for instance `[metrics]` with `kernel_boot_time = {}`"),
+        ("matrix", "set the number of trials, for instance `[matrix]` with `trials = 10`"),
+        ("metrics", "list the metrics, for instance `[metrics]` with `kernel_boot_time = {}`"),
     ] {
-        if !root.has(section) && !root.has_slip_of(section) {
+        if !root.has(section) && !root.has_typo_of(section) {
             let message = format!("the manifest has no section `[{section}]`");
             errors.push(ManifestError::of_file(Code::Missing, message).help(help));
         }
     }
     if let Some(table) = section(&mut root, "study", errors) {
-        manifest.study = head(table, errors);
+        manifest.study = study_section(table, errors);
     }
+    let before = errors.count();
     if let Some(table) = section(&mut root, "guest", errors) {
         manifest.guest = settings(table, keys::GUEST_KEYS, errors);
     }
     if let Some(table) = section(&mut root, "variants", errors) {
-        manifest.variants = each(table, "variants", "variant", errors, variant);
+        manifest.variants = named_tables(table, "variants", "variant", errors, variant);
     }
+    manifest.settings_complete = errors.count() == before;
     manifest.matrix = match section(&mut root, "matrix", errors) {
         Some(table) => matrix::matrix(table, errors),
         None => Matrix { broken: true, ..Matrix::default() },
     };
     if let Some(table) = section(&mut root, "metrics", errors) {
-        manifest.metrics = each(table, "metrics", "metric", errors, metric);
+        manifest.metrics = named_tables(table, "metrics", "metric", errors, metric);
     }
     if let Some(table) = section(&mut root, "figures", errors) {
-        manifest.figures = each(table, "figures", "figure", errors, figure::figure);
+        manifest.figures = named_tables(table, "figures", "figure", errors, figure::figure);
     }
     if let Some(table) = section(&mut root, "profiles", errors) {
-        manifest.profiles = each(table, "profiles", "profile", errors, profile);
+        manifest.profiles = named_tables(table, "profiles", "profile", errors, profile);
     }
     if let Some(entry) = root.take("claims") {
         manifest.claims = claim::claims(&entry, errors);
@@ -171,9 +177,9 @@ fn section<'a>(root: &mut Table<'a>, name: &str, errors: &mut Diagnostics) -> Op
     root.take(name)?.table(format!("[{name}]"), errors)
 }
 
-/// Reads each table of a section of named tables; an empty section is an error. What is no table keeps its name, so that
-/// what refers to it is not reported as well.
-fn each<'a, T>(
+/// Reads a section of named tables, which must not be empty. An entry that is not a table keeps its name, so that
+/// references to it are not reported too.
+fn named_tables<'a, T>(
     section: Table<'a>,
     name: &str,
     noun: &str,
@@ -183,7 +189,7 @@ fn each<'a, T>(
     let span = section.span.clone();
     let entries = section.rest(&[]);
     if entries.is_empty() {
-        errors.push(ManifestError::new(Code::Empty, span, format!("[{name}] names no {noun}")));
+        errors.push(ManifestError::new(Code::Empty, span, format!("[{name}] has no {noun}")));
     }
     let mut all = Vec::new();
     for entry in entries {
@@ -194,7 +200,7 @@ fn each<'a, T>(
     all
 }
 
-/// Names become parts of file names and of cells' names.
+/// Reports a name that could not be a part of file names and of the ids of cells.
 fn check_name(name: &At<String>, noun: &str, errors: &mut Diagnostics) {
     let upper = noun == "variant";
     let text = &name.value;
@@ -204,21 +210,18 @@ fn check_name(name: &At<String>, noun: &str, errors: &mut Diagnostics) {
     let (_, _, allowed) = name_characters(noun);
     if !fits || text.len() > LONGEST_NAME {
         errors.push(
-            ManifestError::new(
-                Code::BadName,
-                name.span.clone(),
-                format!("{} is not a name for a {noun}", quote(text)),
-            )
-            .help(format!(
-                "a {noun}'s name has at most {LONGEST_NAME} characters, begins with a letter or digit and holds {allowed}"
-            )),
+            ManifestError::new(Code::BadName, name.span.clone(), format!("{} is not a name for a {noun}", quote(text)))
+                .help(format!(
+                    "the name of a {noun} has at most {LONGEST_NAME} characters, begins with a letter or digit and \
+                 consists of {allowed}"
+                )),
         );
     }
 }
 
-fn head(mut table: Table<'_>, errors: &mut Diagnostics) -> Head {
+fn study_section(mut table: Table<'_>, errors: &mut Diagnostics) -> StudySection {
     table.require("name", "the name becomes part of file names, for instance `name = \"quick\"`", errors);
-    table.require("title", "the title stands over reports, for instance `title = \"A first look\"`", errors);
+    table.require("title", "the title is the heading of reports, for instance `title = \"A first look\"`", errors);
     let name = table.string("name", errors);
     if let Some(name) = &name {
         check_name(name, "study", errors);
@@ -233,7 +236,7 @@ fn head(mut table: Table<'_>, errors: &mut Diagnostics) -> Head {
     let reference = table.string("reference", errors);
     let family = table.take("family").and_then(|entry| list(&entry, errors, Item::string)).unwrap_or_default();
     table.deny_rest(keys::STUDY, errors);
-    Head {
+    StudySection {
         protocol,
         family,
         reference,
@@ -251,12 +254,12 @@ fn text(at: Option<At<String>>) -> Option<String> {
 fn settings(table: Table<'_>, keys: &[Key], errors: &mut Diagnostics) -> Vec<Setting> {
     let place = table.place.clone();
     let entries = table.rest(keys);
-    let current = current(&entries, keys, &place, errors);
+    let current = without_renamed(&entries, keys, &place, errors);
     current.into_iter().filter_map(|entry| Some((entry.name(), entry.item().level(errors)?))).collect()
 }
 
-/// The entries without those whose key has another name now, each of which is reported. What is not one of `keys` is a setting.
-fn current<'a, 'b>(
+/// The entries without renamed keys, which are reported. Entries other than `keys` are settings.
+fn without_renamed<'a, 'b>(
     entries: &'b [Entry<'a>],
     keys: &[Key],
     place: &str,
@@ -272,7 +275,7 @@ fn current<'a, 'b>(
     entries.iter().filter(is_current).collect()
 }
 
-/// The levels that a table names, one or a list on each axis; `None` when one could not be read.
+/// The levels of a table: one level or a list for each axis. `None` if one could not be read.
 fn levels(table: Table<'_>, keys: &[Key], errors: &mut Diagnostics) -> Option<Levels> {
     let place = table.place.clone();
     levels_of(&table.rest(keys), &place, errors)
@@ -280,7 +283,7 @@ fn levels(table: Table<'_>, keys: &[Key], errors: &mut Diagnostics) -> Option<Le
 
 fn levels_of(entries: &[Entry<'_>], place: &str, errors: &mut Diagnostics) -> Option<Levels> {
     let count = entries.len();
-    let levels: Levels = current(entries, &[], place, errors)
+    let levels: Levels = without_renamed(entries, &[], place, errors)
         .into_iter()
         .filter_map(|entry| {
             let levels = if entry.item().is_list() {
@@ -294,20 +297,21 @@ fn levels_of(entries: &[Entry<'_>], place: &str, errors: &mut Diagnostics) -> Op
     (levels.len() == count).then_some(levels)
 }
 
-/// The levels that the table under `key` names; none when it is not there or wrong.
-fn level_lists(table: &mut Table<'_>, key: &str, errors: &mut Diagnostics) -> Levels {
+/// The selection of cells of `key`. Empty if the key is missing or invalid.
+fn read_selection(table: &mut Table<'_>, key: &str, errors: &mut Diagnostics) -> Levels {
     let inner = table.take(key).and_then(|entry| entry.table(quote(key), errors));
     inner.and_then(|inner| levels(inner, keys::WHERE, errors)).unwrap_or_default()
 }
 
 fn profile(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Profile {
-    let Some(mut table) = table else { return Profile { name, ..Profile::default() } };
-    table.require("trials", "say how often each cell is run, for instance `trials = 3`", errors);
+    let Some(mut table) = table else { return Profile { name, broken: true, ..Profile::default() } };
+    let before = errors.count();
+    table.require("trials", "set the number of trials of each cell, for instance `trials = 3`", errors);
     let trials = table.take("trials").and_then(|entry| matrix::trials(&entry, errors));
-    let selection = level_lists(&mut table, "where", errors);
+    let selection = read_selection(&mut table, "where", errors);
     let rounds = table.integer("rounds", keys::PROFILE, errors);
     table.deny_rest(keys::PROFILE, errors);
-    Profile { name, trials, selection, rounds }
+    Profile { name, broken: errors.count() != before, trials, selection, rounds }
 }
 
 fn variant(key: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) -> Variant {
@@ -317,7 +321,7 @@ fn variant(key: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) 
     Variant { key, label, engine, without_engine, settings: settings(table, keys::VARIANT, errors) }
 }
 
-/// The elements of a list that has at least one.
+/// The elements of a list, which must not be empty. `None` if one could not be read.
 fn list<'a, T>(
     entry: &Entry<'a>,
     errors: &mut Diagnostics,
@@ -342,33 +346,33 @@ fn metric(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) 
         from: table.string("from", errors),
         to: table.string("to", errors),
         reading: table.string("reading", errors),
-        workload: table.take("workload").and_then(|entry| work(&entry, errors)),
+        workload: table.take("workload").and_then(|entry| workload(&entry, errors)),
         label: table.string("label", errors),
         definition: table.string("definition", errors),
         better: table.string("better", errors),
         probe: table.take("probe").and_then(|entry| entry.item().level(errors)),
     };
     let broken =
-        errors.count() != before || ["from", "to", "reading", "workload"].iter().any(|key| table.has_slip_of(key));
+        errors.count() != before || ["from", "to", "reading", "workload"].iter().any(|key| table.has_typo_of(key));
     table.deny_rest(keys::METRIC, errors);
     Metric { broken, ..metric }
 }
 
-fn work(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<RawWork>> {
+fn workload(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<RawWorkload>> {
     let mut table = entry.table("`workload`", errors)?;
     let span = table.span.clone();
     let help = "a workload is a table such as `{ kind = \"sha256\", bytes = \"1 MB\", rounds = 100 }`";
     for key in ["kind", "bytes", "rounds"] {
         table.require(key, help, errors);
     }
-    let value = RawWork {
+    let value = RawWorkload {
         kind: table.string("kind", errors),
         bytes: table.take("bytes").and_then(|entry| entry.item().level(errors)),
         rounds: table.integer("rounds", keys::WORKLOAD, errors),
         warmup: table.integer("warmup", keys::WORKLOAD, errors),
         value: table.string("value", errors),
         block: table.take("block").and_then(|entry| entry.item().level(errors)),
-        direct: table.take("direct").and_then(|entry| entry.item().truth(errors)),
+        direct: table.take("direct").and_then(|entry| entry.item().boolean(errors)),
         order: table.string("order", errors),
         connections: table.integer("connections", keys::WORKLOAD, errors),
     };

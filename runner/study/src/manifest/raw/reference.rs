@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Levels, level_lists, list};
+use super::{Levels, list, read_selection};
 use crate::manifest::diagnostic::Diagnostics;
 use crate::manifest::keys;
 use crate::manifest::read::{At, Item, Table};
@@ -24,10 +24,10 @@ pub(in crate::manifest) struct Value {
     pub(in crate::manifest) n: Option<At<i64>>,
 }
 
-/// Reads the file's tree.
+/// Reads the tables of a file of published values.
 pub(in crate::manifest) fn reference(mut root: Table<'_>, errors: &mut Diagnostics) -> Reference {
-    root.require("label", "the name for legends, for instance `label = \"Doe 2019\"`", errors);
-    root.require("citation", "say where the values were published", errors);
+    root.require("label", "set the name for legends, for instance `label = \"Doe 2019\"`", errors);
+    root.require("citation", "cite the publication of the values", errors);
     root.require("values", "list the values, each as `[[values]]`", errors);
     let reference = Reference {
         label: root.string("label", errors),
@@ -44,15 +44,15 @@ pub(in crate::manifest) fn reference(mut root: Table<'_>, errors: &mut Diagnosti
 fn value(item: &Item<'_>, errors: &mut Diagnostics) -> Option<At<Value>> {
     let mut table = item.table("a value", errors)?;
     let span = table.span.clone();
-    table.require("metric", "the study's metric that was measured, for instance `metric = \"shutdown_time\"`", errors);
-    table.require("label", "the value's name where it was published, for instance `label = \"T2 cpu\"`", errors);
-    table.require("where", "the cells that it corresponds to, for instance `where = { variant = \"fc\" }`", errors);
-    table.require("value", "the value in the metric's unit, for instance `value = 763.1`", errors);
+    table.require("metric", "name the metric of the study, for instance `metric = \"shutdown_time\"`", errors);
+    table.require("label", "set the value's name in the publication, for instance `label = \"T2 cpu\"`", errors);
+    table.require("where", "select the corresponding cells, for instance `where = { variant = \"fc\" }`", errors);
+    table.require("value", "set the value in the metric's unit, for instance `value = 763.1`", errors);
     let value = Value {
         span: span.clone(),
         metric: table.string("metric", errors),
         label: table.string("label", errors),
-        selection: level_lists(&mut table, "where", errors),
+        selection: read_selection(&mut table, "where", errors),
         value: table.take("value").and_then(|entry| entry.item().number(errors)),
         n: table.integer("n", keys::VALUE, errors),
     };
