@@ -1,6 +1,6 @@
 //! Kinds of workloads of guests: their table, and the check of a manifest's `workload`.
 
-use microbench_agent::work::{BLOCKS, MOST_BYTES, MOST_OPERATIONS, MOST_ROUNDS, PAGE_BYTES, WORD_BYTES};
+use microbench_agent::workload::{BLOCKS, MOST_BYTES, MOST_OPERATIONS, MOST_ROUNDS, PAGE_BYTES, WORD_BYTES};
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS};
 use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
@@ -244,7 +244,7 @@ fn check_keys(kind: &WorkloadSpec, raw: &RawWorkload, errors: &mut Diagnostics) 
         let Some(span) = span.filter(|_| !kind.keys.contains(&name)) else { continue };
         let message = format!("{} is not a key of a workload of kind {}", quote(name), quote(kind.name()));
         let others = WORKLOADS.iter().filter(|other| other.keys.contains(&name)).map(WorkloadSpec::name);
-        let error = ManifestError::new(Code::NotOfWork, span.clone(), message);
+        let error = ManifestError::new(Code::NotOfWorkload, span.clone(), message);
         errors.push(error.help(list_valid("kinds that have it", others)));
         own = false;
     }
