@@ -1,24 +1,28 @@
-//! What manifests may name on this machine: the engines, kernels and root file systems, built in or the project's.
+//! The names that a manifest may refer to: engines, kernels and root file systems, built in or from the project. Also finds studies by
+//! name.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use microbench_formats::code::Code;
+use microbench_measure::artifacts::built_in;
 use microbench_measure::artifacts::project::Project;
 use microbench_study::engine::description::{self, Engine, SettingKind};
+use microbench_study::manifest::nearest;
 use microbench_study::manifest::{Catalog, EngineSpec, SettingSpec};
 
 use crate::run::parts::EMULATED_HOST_KERNEL;
 
-/// The engines: the built-in ones, and those in `engines/` beside the manifest.
+/// The built-in engines, and those in the folder `engines/` next to the manifest, by name.
 ///
 /// # Errors
-/// When a description is wrong.
+/// When the description of an engine is wrong.
 pub fn engines(manifest: &Path) -> anyhow::Result<BTreeMap<String, Engine>> {
     let beside = manifest.parent().unwrap_or(Path::new("")).join("engines");
     description::load(&[&beside])
 }
 
-/// The catalogue that a manifest is checked against.
+/// The catalog against which a manifest is checked.
 #[must_use]
 pub fn catalog(engines: &BTreeMap<String, Engine>, project: &Project) -> Catalog {
     let mut kernels = project.kernels().names();
@@ -26,10 +30,10 @@ pub fn catalog(engines: &BTreeMap<String, Engine>, project: &Project) -> Catalog
     Catalog { engines: specs(engines), kernels, rootfs: project.rootfs().names() }
 }
 
-/// The catalogue of the built-in engines alone, without kernels and root file systems: what the checked-in schema knows.
+/// The catalog of the built-in engines, without kernels and root file systems, for the JSON Schema.
 ///
 /// # Errors
-/// Never in practice: the built-in descriptions are right.
+/// When a built-in description is wrong, which tests rule out.
 pub fn built_in() -> anyhow::Result<Catalog> {
     Ok(Catalog { engines: specs(&description::load(&[])?), ..Catalog::default() })
 }
@@ -46,4 +50,64 @@ fn specs(engines: &BTreeMap<String, Engine>) -> BTreeMap<String, EngineSpec> {
             (name.clone(), EngineSpec { settings: settings.collect() })
         })
         .collect()
+}
+
+/// Folder of a project that contains its studies.
+const STUDIES: &str = "experiments";
+
+/// The manifest of the study that `given` names: an existing path, or the name of a study in the project's `experiments/`. `root` is the
+/// folder of the project; `None` means the project around the working directory.
+///
+/// # Errors
+/// [`Code::UnknownName`] with the nearest name when `given` is neither. A path that does not exist is returned as it is, because
+/// [`manifest::load`](microbench_study::manifest::load) reports it.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::{Path, PathBuf};
+///
+/// let manifest = microbench::catalog::find_study(Path::new("quick"), None)?;
+/// assert!(manifest.ends_with("experiments/quick.toml"));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+pub fn find_study(given: &Path, root: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let text = given.to_string_lossy();
+    if given.is_file() || text.contains('/') || text.ends_with(".toml") {
+        return Ok(given.to_path_buf());
+    }
+    let folder = Project::find(root, Path::new("."))?.root().join(STUDIES);
+    // Relative to the working directory where possible, as users write the path.
+    let folder = match std::env::current_dir() {
+        Ok(here) => folder.strip_prefix(here).map_or(folder.clone(), Path::to_path_buf),
+        Err(_) => folder,
+    };
+    let manifest = folder.join(format!("{text}.toml"));
+    if manifest.is_file() {
+        return Ok(manifest);
+    }
+    let names = studies_in(&folder);
+    let mut message = format!("study {} not found: {} does not exist", nearest::quote(&text), manifest.display());
+    if built_in::studies().contains(&text.as_ref()) {
+        message.push_str(&format!("; `microbench new NAME --from {text}` copies the built-in study"));
+    } else {
+        message.push_str(&format!("; {}", nearest::suggest(&text, "studies", names.iter().map(String::as_str))));
+    }
+    Err(Code::UnknownName.says(message).into())
+}
+
+/// Names of the studies in the `experiments/` of the project around the working directory, sorted.
+///
+/// # Errors
+/// When the working directory cannot be read.
+pub fn study_names() -> anyhow::Result<Vec<String>> {
+    Ok(studies_in(&Project::find(None, Path::new("."))?.root().join(STUDIES)))
+}
+
+fn studies_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file());
+    let names = paths.filter_map(|path| Some(path.file_name()?.to_str()?.strip_suffix(".toml")?.to_owned()));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
 }

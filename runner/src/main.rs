@@ -1,15 +1,13 @@
-//! The `microbench` program: parse the command line and hand over.
+//! The `microbench` program.
 
 use std::process::ExitCode;
 
 mod cli;
 
 fn main() -> ExitCode {
-    // First of all: nothing that this program starts, VMMs least of all, has what the caller left open.
+    // Before anything is started: child processes, above all VMMs, must not inherit open files of the caller.
     if let Err(error) = microbench_measure::sys::close_inherited_descriptors_on_exec() {
-        microbench_measure::errln!(
-            "microbench: cannot keep inherited descriptors from the programs that it starts: {error}"
-        );
+        microbench_measure::errln!("microbench: cannot set close-on-exec on inherited file descriptors: {error}");
         return ExitCode::from(microbench_formats::exit::FAILED);
     }
     cli::main()

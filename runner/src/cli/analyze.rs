@@ -7,7 +7,7 @@ use anyhow::Context;
 use microbench::store::directory::Directory;
 use microbench::store::identity::Identity;
 use microbench::store::merge;
-use microbench::store::noise::Noise;
+use microbench::store::noise_floor::NoiseFloor;
 use microbench_formats::code::Code;
 use microbench_formats::host::HostKind;
 use microbench_formats::terminal::wrapped_to;
@@ -48,7 +48,7 @@ struct HintReport<'a> {
     advice: String,
 }
 
-/// A claim and its verdict.
+/// The verdict on a claim.
 #[derive(Serialize)]
 struct ClaimReport<'a> {
     name: &'a str,
@@ -99,9 +99,9 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
     for identity in &identities {
         push(&identity.line());
         let measured = |metric: &str| analysis.plan.metrics.iter().any(|own| own.name == metric);
-        match Noise::of_host(&identity.fingerprint) {
+        match NoiseFloor::load(&identity.fingerprint) {
             Some(noise) => push(&noise.line(measured)),
-            None => push("noise floor of this host: not measured; `microbench selftest aa STUDY` measures it"),
+            None => push("noise floor of this host: not measured; `microbench selftest noise-floor STUDY` measures it"),
         }
     }
     if detail {

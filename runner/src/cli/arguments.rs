@@ -1,4 +1,6 @@
 //! The command line: subcommands and their arguments.
+//!
+//! The first paragraph of a doc comment is the short help (`-h`). It has one sentence of at most 80 columns, which a test checks.
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
@@ -6,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
 use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
 use microbench_formats::figure::Theme;
@@ -14,34 +17,41 @@ use microbench_formats::shard::Shard;
 use microbench_measure::selftest::probe::FakeGuests;
 use microbench_measure::terminal::screen::Colour;
 
-/// What the help ends with: the way in, and how a run is named.
-const NEXT: &str = "\
-A study of your own: microbench new mine\nWhat an error's code means: microbench explain CODE\n\n\
-RUN is a run's folder, or a name that is looked up in the project's runs/: the beginning of a run's name that no other one has, \
-`latest`, or `latest:STUDY`.";
+use super::completions::{runs, studies, submissions};
 
-/// Declarative experiments on microVMs: one manifest in, measured figures out.
+/// The end of the help: the first steps, and how runs and studies are named.
+const AFTER_HELP: &str = "\
+Create a study: microbench new mine
+Explain an error code: microbench explain CODE
+
+STUDY is the path of a manifest, or the name of a study in the project's experiments/.
+RUN is the folder of a run, the start of the name of a run in the project's runs/, `latest`, or `latest:STUDY`.";
+
+/// Run declarative experiments on microVMs, from one manifest to measured figures.
 #[derive(Debug, Parser)]
-#[command(name = "microbench", version, max_term_width = 100, after_help = NEXT)]
+#[command(name = "microbench", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Action,
-    /// When to colour [variables: NO_COLOR, CLICOLOR, CLICOLOR_FORCE].
+    /// When to use colors.
+    ///
+    /// `auto` also respects the environment variables NO_COLOR, CLICOLOR and CLICOLOR_FORCE.
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorArgument::Auto)]
     pub(super) color: ColorArgument,
-    /// Log to standard error what is done; twice for more [variable: MICROBENCH_LOG=off|error|warn|info|debug|trace].
+    /// Log progress to standard error; repeat the option for more detail.
+    ///
+    /// The environment variable MICROBENCH_LOG sets the level instead: off, error, warn, info, debug or trace.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
 }
 
-/// When to colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ColorArgument {
-    /// On a terminal.
+    /// Use colors on a terminal.
     Auto,
-    /// Always.
+    /// Always use colors.
     Always,
-    /// Never.
+    /// Never use colors.
     Never,
 }
 
@@ -57,111 +67,140 @@ impl ColorArgument {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
-    /// Write a commented manifest to begin with; asks nothing.
+    /// Create a commented manifest for a new study.
     #[command(after_help = "Example: microbench new mine --engines fc,qemu --metrics kernel_boot_time,shutdown_time")]
     New(NewArguments),
-    /// Show what a study would run, without running it.
-    #[command(after_help = "Example: microbench plan experiments/quick.toml --explain fc/1/minimal")]
+    /// Show which trials a study would run, without running them.
+    #[command(
+        mut_arg("manifest", |argument| argument.required(true)),
+        after_help = "Example: microbench plan quick --explain fc/1/minimal"
+    )]
     Plan {
         #[command(flatten)]
         study: StudyArguments,
-        /// Print the plan as JSON, as a run directory keeps it.
+        /// Print the plan as JSON, in the format of a run's plan.json.
         #[arg(long)]
         json: bool,
-        /// Show every cell, every exclusion and the whole order.
+        /// Show every cell, every exclusion and the complete run order.
         #[arg(long)]
         full: bool,
-        /// Show one cell: every value with what set it, and what would be started.
+        /// Show where each setting of a cell comes from, and the VMM's command line.
         #[arg(long, value_name = "CELL", conflicts_with = "full")]
         explain: Option<String>,
-        /// Show also who does what when the plan is divided into N shards.
+        /// Also show how the plan is divided into N shards.
         #[arg(long, value_name = "N", conflicts_with_all = ["json", "explain"], value_parser = clap::value_parser!(u32).range(1..))]
         shards: Option<u32>,
     },
-    /// Run a study, or go on with a run that was cut off.
-    #[command(after_help = "Example: microbench run experiments/quick.toml --host emulated")]
+    /// Run a study, or resume an interrupted run.
+    #[command(
+        mut_arg("manifest", |argument| argument.required_unless_present("resume")),
+        override_usage = "microbench run [OPTIONS] <STUDY>\n       microbench run [OPTIONS] --resume <RUN>",
+        after_help = "Examples: microbench run quick --host emulated; microbench run --resume latest"
+    )]
     Run {
         #[command(flatten)]
         study: StudyArguments,
-        /// Where trials execute.
+        /// Kind of host on which trials are executed.
         #[arg(long, value_enum, default_value_t = HostArgument::Auto)]
         host: HostArgument,
         /// Run directory to create [default: runs/STUDY-TIME in the project].
-        #[arg(long, value_name = "FOLDER")]
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
-        /// Execute one shard of N: every N-th block of the plan, from the K-th; `merge` joins the shards.
+        /// Execute only shard K of N, for example 1/4.
+        ///
+        /// A shard consists of every N-th block of the plan. `microbench merge` merges the shards.
         #[arg(long, value_name = "K/N")]
         shard: Option<Shard>,
-        /// Go on with this run; no study is given then.
-        #[arg(long, value_name = "RUN", conflicts_with_all = ["manifest", "out", "seed", "trials", "profile", "shard"])]
+        /// Resume this run. Conflicts with STUDY.
+        #[arg(
+            long,
+            value_name = "RUN",
+            add = ArgValueCompleter::new(runs),
+            conflicts_with_all = ["manifest", "out", "seed", "trials", "profile", "shard"]
+        )]
         resume: Option<PathBuf>,
         #[command(flatten)]
         session: SessionArguments,
     },
-    /// Join the shards of a plan to one run. Other plans or kinds of hosts, a shard that is there twice, and one that is missing are
-    /// refused.
+    /// Merge the shards of a plan into one run.
+    ///
+    /// Fails when plans or kinds of host differ, or when a shard is missing or given twice.
     #[command(after_help = "Example: microbench merge runs/quick-1of2 runs/quick-2of2 --out runs/quick\n\n\
 JSON: {run, complete, shards: [{shard: {index, of}, name, machines, trials_ended, trials_planned, journal_sha256}]}.")]
     Merge {
-        /// The shards, or submissions of such.
-        #[arg(value_name = "SHARD", required = true)]
+        /// Runs of the shards, or submissions.
+        #[arg(value_name = "SHARD", required = true, add = ArgValueCompleter::new(runs))]
         shards: Vec<PathBuf>,
-        /// Run directory to create [default: STUDY-TIME-merged beside the first shard].
-        #[arg(long, value_name = "FOLDER")]
+        /// Run directory to create [default: STUDY-TIME-merged next to the first shard].
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
-        /// Merge although shards are missing or incomplete: their trials are missing values then, with the reason.
+        /// Merge even if shards or trials are missing.
+        ///
+        /// The missing trials become missing values with that reason.
         #[arg(long)]
         partial: bool,
-        /// Print what was made as JSON.
+        /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Hand a study's shards to a cluster.
+    /// Submit the shards of a study to a cluster.
     #[command(subcommand)]
     Submit(Submit),
-    /// Show what has become of a submission: each task's state in Slurm, and its shard's trials.
+    /// Show the status of a submission: Slurm tasks and trials of each shard.
     #[command(after_help = "JSON: {submission, study, job, cluster, submitted, complete, \
-shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned}]}; what Slurm does not know is null.")]
+shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned}]}; values that Slurm does not report are null.")]
     Status {
-        /// The submission: its folder, its name in runs/, or `latest`.
+        /// Submission: its folder, its name in runs/, or `latest`.
+        #[arg(add = ArgValueCompleter::new(submissions))]
         submission: PathBuf,
-        /// Print it as JSON.
+        /// Print the status as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Cancel a submission's job; what was measured stays and can be gone on with.
+    /// Cancel the Slurm job of a submission; its shards can be resumed.
     Cancel {
-        /// The submission: its folder, its name in runs/, or `latest`.
+        /// Submission: its folder, its name in runs/, or `latest`.
+        #[arg(add = ArgValueCompleter::new(submissions))]
         submission: PathBuf,
     },
-    /// Find out where a study's trials can execute, by booting one guest: prints `kvm` or `emulated`.
-    #[command(after_help = "JSON: {host: kvm|emulated, reason: why not KVM, or null}.")]
+    /// Boot one guest to find the kind of host for a study: `kvm` or `emulated`.
+    #[command(
+        mut_arg("manifest", |argument| argument.required(true)),
+        after_help = "JSON: {host: kvm|emulated, reason: why KVM is not usable, or null}."
+    )]
     Host {
         #[command(flatten)]
         study: StudyArguments,
-        /// Print it as JSON.
+        /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Check whether this machine is suitable for benchmarking, and suggest fixes. With a study, boot one of its
-    /// guests, and report what is missing only if the study needs it.
-    #[command(after_help = "Example: microbench doctor experiments/quick.toml")]
+    /// Check whether this machine is suitable for benchmarking, and suggest fixes.
+    ///
+    /// With a study, also boot one of its guests, and report only missing requirements that the study needs.
+    #[command(after_help = "Example: microbench doctor quick")]
     Doctor {
         #[command(flatten)]
         study: StudyArguments,
         /// Print the checks as JSON.
         #[arg(long)]
         json: bool,
-        /// Set the machine up (governor, turbo, SMT, KSM, control groups, neighbour table); previous values are kept first.
+        /// Configure this machine for benchmarking.
+        ///
+        /// Sets governor, turbo, SMT, KSM, control groups and the neighbour table, after saving the previous values.
         #[arg(long, conflicts_with = "restore")]
         tune: bool,
-        /// Put back what was there before `--tune`, also after a crash.
+        /// Restore the values from before `--tune`, also after a crash.
         #[arg(long)]
         restore: bool,
-        /// Read and write below this folder in place of the machine's own /proc and /sys.
+        /// Use the files below this folder instead of /proc and /sys.
         #[arg(long, hide = true)]
         root: Option<PathBuf>,
     },
+    /// Compute samples and summary of a run, and print the summary.
+    ///
+    /// Writes samples.parquet, samples.csv and summary.csv. With several runs, samples.parquet files or patterns, prints a summary over
+    /// their samples.
     #[command(
         after_help = "Examples: microbench analyze latest; microbench analyze 'runs/*/samples.parquet'\n\nJSON: {run, study, host, machine, unisolated: why, or null, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
 median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {STATUS: {vms, reason}}}], \
@@ -169,63 +208,75 @@ sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `c
 claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many runs {files, left_out, results: \
 [{study, cell, metric, unit, host, runs, machines, n, median, interval, p90, p99, between: [low, high], missing}]}."
     )]
-    /// Turn a run's journal into samples.parquet, samples.csv and summary.csv, and print the summary. Of many runs, or of files or
-    /// patterns of such, read the samples that they have, and print a summary over all of them.
     Analyze {
-        /// The run; or several runs, samples.parquet files, or patterns of them with `*` (in quotes).
-        #[arg(value_name = "RUN", value_hint = ValueHint::AnyPath, required = true)]
+        /// Runs, samples.parquet files, or quoted patterns of them with `*`.
+        #[arg(value_name = "RUN", add = ArgValueCompleter::new(runs), required = true)]
         runs: Vec<PathBuf>,
-        /// Print quantiles, the mean's interval, outliers and drift of each cell, too.
+        /// Also print quantiles, intervals of means, outliers and drift of each cell.
         #[arg(long, conflicts_with = "json")]
         detail: bool,
-        /// Print all of it as JSON.
+        /// Print the analysis as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Draw a run's figures from its samples.
+    /// Draw the figures of a run from its samples.
     #[command(after_help = "JSON: {run, files}.")]
     Plot {
-        /// The run.
-        #[arg(value_hint = ValueHint::DirPath)]
+        /// Run to draw.
+        #[arg(add = ArgValueCompleter::new(runs))]
         run: PathBuf,
-        /// Draw all of them in this theme, into figures/THEME [default: each in its own].
+        /// Draw all figures in this theme, into figures/THEME [default: that of each figure].
         #[arg(long, value_enum)]
         theme: Option<ThemeArgument>,
-        /// Draw, in place of the study's figures, each metric of this cell over the execution order; may be given several times.
+        /// Draw each metric of this cell over the execution order instead.
+        ///
+        /// May be given several times.
         #[arg(long, value_name = "CELL", conflicts_with = "sequences")]
         sequence: Vec<String>,
-        /// The same for every cell.
+        /// Draw each metric of every cell over the execution order instead.
         #[arg(long)]
         sequences: bool,
-        /// Print the files that were drawn as JSON.
+        /// Print the paths of the figures as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Write a run's tables (Markdown, CSV, LaTeX) and its numbers as LaTeX macros into RUN/tables.
+    /// Write the tables of a run to RUN/tables.
+    ///
+    /// Writes Markdown, CSV and LaTeX tables, and the numbers as LaTeX macros.
     Table {
-        /// The run directory.
+        /// Run with samples.
+        #[arg(add = ArgValueCompleter::new(runs))]
         run: PathBuf,
     },
-    /// Write RUN/report.html: what was run and where, failures, claims, figures, a matrix, samples and provenance on one page.
+    /// Write a report of a run to RUN/report.html.
+    ///
+    /// The page has the plan, the hosts, failures, claims, figures, a matrix of all cells, samples and provenance.
     Report {
-        /// The run directory.
+        /// Run with samples.
+        #[arg(add = ArgValueCompleter::new(runs))]
         run: PathBuf,
     },
-    /// Ask the tables of one run or several by SQL: samples, summary, cells, metrics, claims, events, readings.
+    /// Query the tables of one or more runs with SQL.
+    ///
+    /// The tables are samples, summary, cells, metrics, claims, events and readings.
     Query {
-        /// One run directory or several, and last the query, for instance "select cell, median, unit from summary".
-        #[arg(value_name = "RUN... SQL", required_unless_present = "tables", num_args = 1..)]
-        words: Vec<String>,
-        /// Say which tables and columns there are, with types, units and meanings.
-        #[arg(long, conflicts_with = "words")]
+        /// Runs, followed by a query such as "select cell, median from summary".
+        #[arg(value_name = "RUN... SQL", required_unless_present = "tables", num_args = 1.., add = ArgValueCompleter::new(runs))]
+        arguments: Vec<String>,
+        /// List the tables and columns, with types, units and meanings.
+        #[arg(long, conflicts_with = "arguments")]
         tables: bool,
-        /// Print CSV.
+        /// Print the result as CSV.
         #[arg(long)]
         csv: bool,
-        /// Print JSON: an array of one object a row.
+        /// Print the result as JSON: an array with one object per row.
         #[arg(long, conflicts_with = "csv")]
         json: bool,
     },
+    /// Compare two runs, or the variants of one run.
+    ///
+    /// Prints ratio, interval and verdict for each cell and metric, and the cells and metrics that one side does not have. Both runs must
+    /// be analyzed.
     #[command(after_help = "Example: microbench compare runs/before runs/after --margin 0.02 --gate\n\nJSON: [{cell, \
 metric, unit, \
 better: lower|higher|neither, n, values, ratio, interval: {low, high, level}, difference, difference_interval, shift, \
@@ -233,195 +284,225 @@ shift_interval, a12, p, \
 adjusted_p, verdict: better|worse|differs|equivalent|inconclusive|missing|dropped, missing: {what: cell|metric, side: \
 a|b|both, planned}, \
 completed: [{completed, of, reason}, the same of B], hosts, remark}].")]
-    /// Compare two analysed runs, or the variants of one: ratio, interval and verdict for each cell and metric, and
-    /// what a side lacks.
     Compare {
-        /// The run that is compared with; alone, the run whose variants are compared.
+        /// Baseline run; without B, the run whose variants are compared.
+        #[arg(add = ArgValueCompleter::new(runs))]
         a: PathBuf,
-        /// The run that is compared.
+        /// Run that is compared with the baseline.
+        #[arg(add = ArgValueCompleter::new(runs))]
         b: Option<PathBuf>,
-        /// Of one run: the variant that the others are compared with [default: the first].
+        /// Variant with which the other variants of one run are compared [default: the first].
         #[arg(long, value_name = "VARIANT", conflicts_with = "b")]
         baseline: Option<String>,
-        /// What does not matter: 0.02 is 2 % either way. Without one nothing is called equivalent.
-        #[arg(long, value_name = "SHARE", value_parser = share)]
+        /// Equivalence margin, for example 0.02 for ±2 %.
+        ///
+        /// Without a margin, no verdict is `equivalent`.
+        #[arg(long, value_name = "SHARE", value_parser = parse_share)]
         margin: Option<f64>,
-        /// Compare means in place of medians.
+        /// Compare means instead of medians.
         #[arg(long)]
         means: bool,
-        /// Print shifts, A12 and p-values, too.
+        /// Also print shifts, A12 and p-values.
         #[arg(long)]
         detail: bool,
-        /// Print all of it as JSON.
+        /// Print the comparison as JSON.
         #[arg(long, conflicts_with = "detail")]
         json: bool,
-        /// Exit with 4 when a metric is worse beyond the margin, when a side lacks a cell or a metric that the other
-        /// has, or when a smaller share of a cell's VMs completed.
+        /// Exit with 4 on a regression.
+        ///
+        /// A regression is a metric that is worse beyond the margin, a cell or metric that only one side has, or a cell of which a
+        /// smaller share of VMs completed.
         #[arg(long, requires = "margin")]
         gate: bool,
-        /// Let the gate pass although a side lacks cells or metrics; what both sides have is judged as ever.
+        /// Do not count missing cells and metrics as a regression.
         #[arg(long, requires = "gate")]
         allow_missing: bool,
-        /// Compare although the hosts' fingerprints differ.
+        /// Compare even if the fingerprints of the hosts differ.
         #[arg(long)]
         across_hosts: bool,
     },
-    /// Check whether a run confirms a reference run: the same verdict on every claim; the ratios beside them.
+    /// Check whether a run has the same verdicts on all claims as a reference run.
     #[command(
         after_help = "JSON: {run, against, same, claims: [{name, there, here, values: [there, here]}]}; an outcome is \
-holds|contradicted|inconclusive|not-measured, or null where there is no such claim."
+holds|contradicted|inconclusive|not-measured, or null when the run has no such claim."
     )]
     Verify {
-        /// The run.
+        /// Run to check.
+        #[arg(add = ArgValueCompleter::new(runs))]
         run: PathBuf,
-        /// The run whose claims are to be confirmed.
-        #[arg(long, value_name = "RUN")]
+        /// Reference run.
+        #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(runs))]
         against: PathBuf,
         /// Print the verdicts as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Make a run of a table that somebody else measured: a CSV with the columns `metric`, `value` and one for each axis.
+    /// Create a run from a table of values that were measured elsewhere.
+    ///
+    /// The table is a CSV file with the columns `metric`, `value`, and one for each axis.
     #[command(
+        mut_arg("manifest", |argument| argument.required(true)),
         after_help = "Example: microbench import experiments/paper-2019-published.toml table.csv --mapping names.toml\n\n\
-Columns: metric, value; the axes whose level the study does not decide; optional unit, trial (its number), \
+Columns: metric, value; the axes whose level the study does not determine; optionally unit, trial (its number), \
 vm (its name in the trial) and reason (why a value is empty). Without vm, the rows of one trial and metric are VMs in their order.\n\n\
 JSON: {run, rows, left_out}."
     )]
     Import {
         #[command(flatten)]
         study: StudyArguments,
-        /// The table.
-        #[arg(value_name = "TABLE.csv", requires = "manifest")]
-        table: Option<PathBuf>,
-        /// Which of its columns, rows and names are which of ours (TOML) [default: they have our names].
-        #[arg(long, value_name = "FILE")]
+        /// CSV file with the values.
+        #[arg(value_name = "TABLE.csv", value_hint = ValueHint::FilePath)]
+        table: PathBuf,
+        /// TOML file that maps columns, rows and names [default: names as in the study].
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         mapping: Option<PathBuf>,
         /// Run directory to create [default: runs/STUDY-TIME in the project].
-        #[arg(long, value_name = "FOLDER")]
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
-        /// Print what was made as JSON.
+        /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Provide a study's kernels, root file systems and programs, and list them.
-    #[command(after_help = "JSON: a list of {kind, name, version, sha256, bytes, origin, path}.")]
+    /// Download or build the artefacts of a study, and list them.
+    ///
+    /// Artefacts are kernels, root file systems and programs.
+    #[command(
+        mut_arg("manifest", |argument| argument.required(true)),
+        after_help = "JSON: a list of {kind, name, version, sha256, bytes, origin, path}."
+    )]
     Artifacts {
         #[command(flatten)]
         study: StudyArguments,
-        /// Also provide what the emulated host needs.
+        /// Include the artefacts of the emulated host.
         #[arg(long)]
         emulated: bool,
         /// Print the list as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// List the project's runs, the newest last: study, host, state, VMs that failed, size; the sessions of one that was resumed below it.
+    /// List the runs of the project, newest last.
+    ///
+    /// Shows host, start, state, trials, failed VMs and size of each run, and the sessions of runs that were resumed.
     #[command(after_help = "JSON: a list of {name, path, study, kind: measured|imported|noise, shard: {index, of}, \
 merged: [the shards, as `merge` has them], host, begun, \
 state: complete|interrupted|running|unreadable, owner: {pid, machine, since}, reason, trials_ended, trials_planned, failed_vms, \
-bytes, sessions: [{started, host, hosts, version, trials, of a shard also shard and machine}]}; what is unknown is null.")]
+bytes, sessions: [{started, host, hosts, version, trials, of a shard also shard and machine}]}; unknown values are null.")]
     Runs {
-        /// Only runs of this study.
+        /// List only runs of this study.
         #[arg(long, value_name = "STUDY")]
         study: Option<String>,
         /// Print the list as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Show a run from all sides: what was run and where, its sessions, cells, artefacts and files, what can be done next. Of an archive
-    /// that `export` made: check every file in it by its SHA-256.
+    /// Show the details of a run, or check an archive of a run.
+    ///
+    /// Shows plan, hosts, sessions, cells, failures, artefacts, files and next commands. For an archive from `export`, checks the SHA-256
+    /// of every file.
     #[command(
         after_help = "JSON: {run: as `runs` has it, title, protocol, profile, seed, plan_sha256, machine, fingerprint, \
-cells: [{cell, label, ok, failed, invalid, missing}] in trials, artifacts: [{kind, name, version, sha256, bytes, origin, path}], \
-files: [{name, files, bytes, what}], next: [[command, what it does]]}; of an archive \
+cells: [{cell, label, ok, failed, invalid, skipped, missing}] in trials, failures: [{vms, cells, reason, stage, message}], \
+artifacts: [{kind, name, version, sha256, bytes, origin, path}], \
+files: [{name, files, bytes, what}], next: [[command, description]]}; of an archive \
 {archive, name, study, title, trials_ended, trials_planned, files: [{name, bytes, sha256}]}."
     )]
     Show {
-        /// The run, or an archive of one.
-        #[arg(value_name = "RUN|ARCHIVE")]
+        /// Run, or archive of a run.
+        #[arg(value_name = "RUN|ARCHIVE", add = ArgValueCompleter::new(runs))]
         run: PathBuf,
-        /// Print it as JSON.
+        /// Print the details as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Pack a run into one archive: everything that drawing it again and verifying it takes, with a SHA256SUMS. The same run gives the
-    /// same bytes; `show` checks an archive, and `tar -xf` unpacks it.
+    /// Pack a run into an archive with SHA-256 digests of all files.
+    ///
+    /// The archive contains everything that is needed to verify the run and to draw its figures. The same run always gives the same
+    /// bytes. `microbench show` checks an archive, and `tar -xf` unpacks it.
     #[command(after_help = "JSON: {archive, bytes, sha256, files: [{name, bytes, sha256}]}.")]
     Export {
-        /// The run.
+        /// Run to pack.
+        #[arg(add = ArgValueCompleter::new(runs))]
         run: PathBuf,
-        /// The archive to make: FILE.tar.zst or FILE.tar.gz [default: NAME.tar.zst].
-        #[arg(long, value_name = "FILE")]
+        /// Archive to create, .tar.zst or .tar.gz [default: NAME.tar.zst].
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
-        /// Leave out what guests and emulated hosts wrote on their consoles.
+        /// Leave out the console logs of guests and emulated hosts.
         #[arg(long)]
         without_consoles: bool,
-        /// Print what was made as JSON.
+        /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Say which runs may go, by name or by rule, and what that frees; `--yes` removes them. A run that a process executes stays, and
-    /// so does what is no run.
+    /// Show which runs a rule would remove; `--yes` removes them.
+    ///
+    /// Runs are selected by name or by a rule. A run that a process executes is never removed, and neither is a folder that is not a run.
     #[command(
         group(clap::ArgGroup::new("which").args(["runs", "keep", "older_than"]).required(true).multiple(true)),
         after_help = "JSON: {removed, bytes, runs: [{name, path, bytes, goes, why}]}."
     )]
     Prune {
-        /// These runs.
-        #[arg(value_name = "RUN", conflicts_with_all = ["keep", "older_than"])]
+        /// Runs to remove.
+        #[arg(value_name = "RUN", conflicts_with_all = ["keep", "older_than"], add = ArgValueCompleter::new(runs))]
         runs: Vec<PathBuf>,
-        /// Of each study and kind of host, all complete runs but the newest N, and interrupted ones that N complete runs are newer than.
+        /// Keep the newest N complete runs of each study and kind of host.
+        ///
+        /// Interrupted runs are removed when N complete runs are newer.
         #[arg(long, value_name = "N")]
         keep: Option<usize>,
-        /// Runs that began more than DAYS days ago. With --keep: those that both rules name.
+        /// Remove runs that began more than DAYS days ago.
+        ///
+        /// With `--keep`, remove only runs that both rules select.
         #[arg(long, value_name = "DAYS")]
         older_than: Option<u32>,
-        /// Remove them.
+        /// Remove the runs.
         #[arg(long)]
         yes: bool,
-        /// Print what goes and what stays as JSON.
+        /// Print the decisions as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Print the JSON Schema of manifests, for editors; `#:schema FILE` on the first line of a manifest names it.
+    /// Print the JSON Schema of manifests, for editors.
+    ///
+    /// A first line `#:schema FILE` in a manifest refers to it.
     #[command(after_help = "Example: microbench schema > microbench.schema.json")]
     Schema,
-    /// Say what an error's code means, why it happens and what to do; without a code, list them all.
+    /// Explain error codes: meaning, cause and fix.
     #[command(after_help = "Examples: microbench explain MB0102; microbench explain exit-codes")]
     Explain {
-        /// The codes, as errors show them, or `exit-codes`.
+        /// Codes, or `exit-codes` [default: list all codes].
         #[arg(value_name = "CODE")]
         codes: Vec<String>,
-        /// Print them as JSON.
+        /// Print the explanations as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Print a shell's completions.
+    /// Print the completion script of a shell.
+    ///
+    /// The script completes commands, options, runs and studies by calling `microbench`.
     #[command(
         after_help = "Example: microbench completions bash > ~/.local/share/bash-completion/completions/microbench"
     )]
     Completions {
-        /// The shell.
+        /// Shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or write those of all subcommands.
+    /// Print the manual page, or write the manual pages of all commands.
     #[command(after_help = "Example: microbench man --out ~/.local/share/man/man1")]
     Man {
-        /// Write them into this folder.
-        #[arg(long, value_name = "FOLDER")]
+        /// Write the pages of all commands into this folder.
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
         out: Option<PathBuf>,
     },
-    /// Let the program measure itself.
+    /// Measure microbench itself and the noise of this host.
     #[command(subcommand)]
     Selftest(SelfTest),
-    /// Uses one CPU (`selftest load` calls it).
+    /// Use one CPU for a time (called by `selftest load`).
     #[command(hide = true)]
     Spin { time_ns: u64 },
-    /// Plays a guest that starts to answer at a known instant (`selftest` calls it).
+    /// Play a guest that responds from a known instant on (called by `selftest`).
     #[command(hide = true)]
     FakeGuest { tap: String, mac: String, ip: Ipv4Addr, nonce: String },
-    /// Executes the trials of a run that are missing (`run` calls it).
+    /// Execute the missing trials of a run (called by `run`).
     #[command(hide = true)]
     Execute {
         run: PathBuf,
@@ -431,26 +512,26 @@ files: [{name, files, bytes, what}], next: [[command, what it does]]}; of an arc
         host: HostArgument,
         #[command(flatten)]
         session: SessionArguments,
-        /// The path of the run could not be printed: the exit code of a complete run is 1.
+        /// Exit with 1 after a complete run, because its path could not be printed.
         #[arg(long)]
         output_lost: bool,
     },
-    /// Writes the reference pages of docs/ (`make docs` calls it).
+    /// Write the reference pages of docs/ (called by `make docs`).
     #[command(hide = true)]
     Reference {
         #[arg(long, value_name = "FOLDER", default_value = "docs/reference")]
         out: PathBuf,
     },
-    /// Whether a command line, `microbench` included, can be parsed (the documents' test asks it).
+    /// Check that a command line can be parsed (called by the test of the docs).
     #[command(hide = true)]
-    CheckWords {
+    CheckArguments {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<String>,
+        arguments: Vec<String>,
     },
-    /// Enters a sandbox, and prints why VMMs would not be isolated in it, if so (`run` asks).
+    /// Enter a sandbox, and print why it would not isolate VMMs (called by `run`).
     #[command(hide = true)]
     CheckSandbox,
-    /// Boots one guest under KVM (`run --host auto` calls it).
+    /// Boot one guest under KVM (called by `run --host auto`).
     #[command(hide = true)]
     CheckKvm {
         run: PathBuf,
@@ -461,65 +542,72 @@ files: [{name, files, bytes, what}], next: [[command, what it does]]}; of an arc
     },
 }
 
-/// Where a study is submitted.
 #[derive(Debug, Subcommand)]
 pub(super) enum Submit {
-    /// As an array of Slurm: one task a shard, with this very program. Prints the submission's folder.
+    /// Submit the shards as an array job of Slurm, one task per shard.
+    ///
+    /// The tasks execute this program. Prints the folder of the submission.
     #[command(
-        after_help = "Example: microbench submit slurm experiments/quick.toml --shards 4 --constraint kvm --exclusive -- --time=2:00:00\n\n\
+        mut_arg("manifest", |argument| argument.required(true)),
+        after_help = "Example: microbench submit slurm quick --shards 4 --constraint kvm --exclusive -- --time=2:00:00\n\n\
 JSON: {submission, study, plan_sha256, job, cluster, submitted, program, shards}."
     )]
     Slurm {
         #[command(flatten)]
         study: StudyArguments,
-        /// Shards, each of which becomes a task.
+        /// Number of shards.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         shards: u32,
-        /// Only nodes that have this feature, for instance `kvm`.
+        /// Use only nodes with this feature, for example `kvm`.
         #[arg(long, value_name = "FEATURE")]
         constraint: Option<String>,
-        /// Give each task its node alone; wall time wants that.
+        /// Run each task exclusively on its node; recommended for wall time.
         #[arg(long)]
         exclusive: bool,
-        /// Have each task run VMMs even where they cannot be isolated from its node, as `run --allow-unisolated` does.
+        /// Run VMMs even if they cannot be isolated from the node.
+        ///
+        /// See `microbench run --help`.
         #[arg(long)]
         allow_unisolated: bool,
-        /// Where trials execute: all tasks on one kind of host.
+        /// Kind of host on which all tasks execute trials.
         #[arg(long, value_enum, default_value_t = HostArgument::Kvm)]
         host: HostArgument,
-        /// Folder of the submission to create; the shards' runs are beside it [default: runs/STUDY-TIME-slurm in the project].
-        #[arg(long, value_name = "FOLDER")]
+        /// Folder of the submission to create [default: runs/STUDY-TIME-slurm in the project].
+        ///
+        /// The runs of the shards are created next to it.
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
-        /// Print what was submitted as JSON.
+        /// Print the submission as JSON.
         #[arg(long)]
         json: bool,
-        /// Further options for `sbatch`, after `--`.
+        /// Additional options for `sbatch`, after `--`.
         #[arg(last = true, value_name = "OPTION")]
         options: Vec<String>,
     },
 }
 
-/// What the program can find out about itself.
 #[derive(Debug, Subcommand)]
 pub(super) enum SelfTest {
-    /// The probe's error, over fake guests that start to answer at known instants; the 2019 paper's polls beside it.
+    /// Measure the error of the probe with fake guests.
+    ///
+    /// The fake guests respond from known instants on. The polling probes of the 2019 paper are measured for comparison.
     Probe {
-        /// Fake guests for each probe.
+        /// Number of fake guests for each probe.
         #[arg(long, default_value_t = 1000)]
         guests: u32,
-        /// How many are there at the same time.
+        /// Number of fake guests that exist at the same time.
         #[arg(long, default_value_t = 10)]
         at_once: u32,
-        /// They start to answer after a time that is uniform between nothing and this, seconds.
+        /// Largest start-up time of a fake guest, seconds; times are uniform from 0.
         #[arg(long, default_value_t = 3.0)]
         spread: f64,
-        /// Seed of these times.
+        /// Seed of the start-up times.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// How often a load beside a trial is found, and how often one that is not there.
+    /// Measure how reliably a concurrent load on this machine is detected.
     Load {
-        /// Windows of time; half of them, in random order, with a load.
+        /// Number of time windows; half of them, in random order, have a load.
         #[arg(long, default_value_t = 200)]
         windows: u32,
         /// Length of a window, seconds.
@@ -529,14 +617,16 @@ pub(super) enum SelfTest {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Run every kind of workload in the guest agent as a plain process: check the results, and measure the speed.
+    /// Run every workload of the guest agent on this machine, without a VM.
+    #[command(alias = "work")]
     Workload {
-        /// Where the file lies that disk work reads and writes, in a folder of its own; a tmpfs may know no O_DIRECT [default: the
-        /// folder for temporary files].
-        #[arg(long, value_name = "FOLDER")]
+        /// Folder for the file of disk workloads [default: the temporary folder].
+        ///
+        /// A tmpfs may not support O_DIRECT.
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
         folder: Option<PathBuf>,
     },
-    /// Starts and reaps a program as a VMM, again and again; prints the times as JSON (the benchmarks ask).
+    /// Measure how long starting and reaping a VMM process takes; print JSON (called by the benchmarks).
     #[command(hide = true)]
     Spawn {
         #[arg(long)]
@@ -544,97 +634,108 @@ pub(super) enum SelfTest {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         argv: Vec<String>,
     },
-    /// Allocate and release disk clones and taps of VMs; print the times as JSON (for the benchmarks).
+    /// Measure how long allocating clones of a disk image and taps takes; print JSON (called by the benchmarks).
     #[command(hide = true)]
     HostResources {
         #[arg(long)]
         vms: u32,
         image: PathBuf,
     },
-    /// The host's noise floor: one cell of a study against itself.
-    Aa {
+    /// Measure the noise floor of this host: compare a cell with itself (A/A test).
+    #[command(name = "noise-floor", alias = "aa", mut_arg("manifest", |argument| argument.required(true)))]
+    NoiseFloor {
         #[command(flatten)]
         study: StudyArguments,
-        /// The cell, as `plan` shows it [default: the first].
+        /// Cell, by its identifier in `plan` [default: the first].
         #[arg(long, value_name = "CELL")]
         cell: Option<String>,
-        /// Comparisons.
+        /// Number of comparisons.
         #[arg(long, default_value_t = 20)]
         repetitions: u32,
         /// Trials under each label in one comparison.
         #[arg(long, default_value_t = 6, value_name = "TRIALS")]
         blocks: u32,
-        /// What does not matter: 0.01 is 1 % either way.
-        #[arg(long, default_value = "0.01", value_name = "SHARE", value_parser = share)]
+        /// Equivalence margin, for example 0.01 for ±1 %.
+        #[arg(long, default_value = "0.01", value_name = "SHARE", value_parser = parse_share)]
         margin: f64,
-        /// Where trials execute.
+        /// Kind of host on which trials are executed.
         #[arg(long, value_enum, default_value_t = HostArgument::Auto)]
         host: HostArgument,
         /// Run directory to create [default: runs/STUDY-noise-TIME in the project].
-        #[arg(long, value_name = "FOLDER")]
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
-        /// Run VMMs even where they cannot be isolated from this machine, as `run --allow-unisolated` does.
+        /// Run VMMs even if they cannot be isolated from this machine.
+        ///
+        /// See `microbench run --help`.
         #[arg(long)]
         allow_unisolated: bool,
     },
 }
 
-/// What a manifest to begin with has.
 #[derive(Clone, Debug, Args)]
 pub(super) struct NewArguments {
-    /// Name of the study: a-z, 0-9 and `-`.
+    /// Name of the study, of a-z, 0-9 and `-`.
     #[arg(required_unless_present = "list")]
     pub(super) name: Option<String>,
-    /// List the shipped studies, which `--from` takes by name; write nothing.
+    /// List the built-in studies that `--from` accepts.
     #[arg(long, conflicts_with_all = ["name", "engines", "metrics", "from", "out", "project"])]
     pub(super) list: bool,
-    /// Engines to compare, with commas; a short name will do, such as `fc` or `qemu` [default: those whose guests any kernel serves].
+    /// Engines to compare, comma-separated [default: those that any kernel supports].
+    ///
+    /// Short names such as `fc` and `qemu`, and unambiguous starts of names are accepted.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "from")]
     pub(super) engines: Vec<String>,
-    /// Built-in metrics to measure, with commas [default: boot, start-up, hashing, shutdown].
+    /// Built-in metrics, comma-separated [default: boot, start-up, hashing, shutdown].
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "from")]
     pub(super) metrics: Vec<String>,
-    /// Begin with this study instead: one of the project's experiments/ or a shipped one by its name, or a path.
-    #[arg(long, value_name = "STUDY")]
+    /// Copy this study instead: a path, a study of the project, or a built-in one.
+    #[arg(long, value_name = "STUDY", add = ArgValueCompleter::new(studies))]
     pub(super) from: Option<String>,
-    /// The file to write [default: experiments/NAME.toml in the project, else NAME.toml].
-    #[arg(long, value_name = "FILE")]
+    /// Manifest to create [default: experiments/NAME.toml in the project, else NAME.toml].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub(super) out: Option<PathBuf>,
-    /// Folder whose kernels/ and rootfs/ come before the built-in ones [default: found above the manifest or the working directory].
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder of the project, with kernels/ and rootfs/ [default: around the manifest].
+    ///
+    /// Its kernels and root file systems replace built-in ones of the same name. Without a project around the manifest, the one around
+    /// the working directory is used.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub(super) project: Option<PathBuf>,
 }
 
-/// Which study, and what to change in it.
+/// A study, and options that override its manifest.
 #[derive(Clone, Debug, Args)]
 pub(super) struct StudyArguments {
-    /// The study's manifest.
-    #[arg(value_name = "STUDY", value_hint = ValueHint::FilePath)]
+    /// Manifest, or the name of a study in experiments/.
+    #[arg(value_name = "STUDY", add = ArgValueCompleter::new(studies))]
     pub(super) manifest: Option<PathBuf>,
-    /// Seed of the run order, in place of the manifest's.
+    /// Seed of the run order, instead of the manifest's.
     #[arg(long)]
     pub(super) seed: Option<u64>,
-    /// Trials of every cell, in place of the manifest's.
+    /// Number of trials of every cell, instead of the manifest's.
     #[arg(long)]
     pub(super) trials: Option<NonZeroU32>,
-    /// The study's profile that says how often each cell is run [default: the trials of its matrix, `full`].
+    /// Profile of the study that sets the number of trials [default: `full`].
+    ///
+    /// `full` is the trials of the study's matrix.
     #[arg(long, value_name = "NAME")]
     pub(super) profile: Option<String>,
-    /// Folder whose kernels/ and rootfs/ come before the built-in ones [default: found above the manifest or the working directory].
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder of the project, with kernels/ and rootfs/ [default: around the manifest].
+    ///
+    /// Its kernels and root file systems replace built-in ones of the same name. Without a project around the manifest, the one around
+    /// the working directory is used.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub(super) project: Option<PathBuf>,
 }
 
-/// Where trials execute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum HostArgument {
-    /// KVM where a guest comes up under it, else the emulated host.
+    /// KVM if a guest boots under it, otherwise the emulated host.
     Auto,
-    /// This machine's KVM; wall time.
+    /// KVM of this machine; wall time.
     Kvm,
-    /// QEMU TCG with AMD SVM, in which the real VMMs run; virtual time.
+    /// QEMU TCG with AMD SVM, which runs the real VMMs; virtual time.
     Emulated,
-    /// This machine, for engines that need no KVM: the tests' own.
+    /// This machine, for engines that need no KVM; used by tests.
     #[value(hide = true)]
     Fake,
 }
@@ -649,7 +750,8 @@ impl HostArgument {
         }
     }
 
-    pub(super) fn of(kind: HostKind) -> &'static str {
+    /// The value of `--host` for a kind of host.
+    pub(super) fn name(kind: HostKind) -> &'static str {
         match kind {
             HostKind::Kvm => "kvm",
             HostKind::Emulated => "emulated",
@@ -659,12 +761,11 @@ impl HostArgument {
     }
 }
 
-/// Look of the figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ThemeArgument {
-    /// Intervals, raw points, colours for every eye.
+    /// Intervals, raw points and colors for color-blind readers.
     Publication,
-    /// As the 2019 paper printed its charts.
+    /// The style of the 2019 paper.
     Paper,
 }
 
@@ -677,38 +778,75 @@ impl ThemeArgument {
     }
 }
 
-/// A share such as 0.02.
-pub(super) fn share(text: &str) -> Result<f64, String> {
+/// Parses a share such as 0.02.
+pub(super) fn parse_share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
-        _ => Err("a share between 0 and 1, for instance 0.02".into()),
+        _ => Err("expected a share between 0 and 1, for example 0.02".into()),
     }
 }
 
-/// How a session is executed.
+/// Options of a session.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct SessionArguments {
-    /// Real time in which an emulated host must end a trial, or it is taken for hung and the trial is run again in another; a
-    /// tenth of it more for each VM.
+    /// Wall time after which an emulated host without progress is considered hung.
+    ///
+    /// Applies to one trial, with a tenth more for each VM. The trial is repeated in another emulated host.
     #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_S, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) patience: u64,
-    /// Fake guests by which the probe's error is measured at the start of the session.
+    /// Number of fake guests that measure the probe's error at the start.
     #[arg(long, value_name = "N", default_value_t = FakeGuests::SESSION_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) fake_guests: u32,
-    /// Run VMMs even where they cannot be isolated from this machine: with root's rights, or with capabilities. The run,
-    /// `analyze`, `show`, `runs`, `compare`, the report and captions say so. To resume the run, give the option again.
+    /// Run VMMs even if they cannot be isolated from this machine.
+    ///
+    /// VMMs may then run as root or with capabilities. The run records this, and `analyze`, `show`, `runs`, `compare`, the report and
+    /// captions show it. The option must be repeated when the run is resumed.
     #[arg(long)]
     pub(super) allow_unisolated: bool,
 }
 
 impl SessionArguments {
-    /// Those of `run` where nobody says.
+    /// The defaults of `run`.
     pub(super) const DEFAULT: Self =
         Self { patience: PATIENCE_S, fake_guests: FakeGuests::SESSION_DEFAULT, allow_unisolated: false };
 
-    /// As the library takes them.
     pub(super) fn options(self) -> Options {
         let Self { patience, fake_guests, allow_unisolated } = self;
         Options { patience: Duration::from_secs(patience), fake_guests, allow_unisolated }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _};
+
+    use super::*;
+
+    fn collect(command: &Command, found: &mut Vec<(String, String)>) {
+        let name = command.get_name();
+        found.extend(command.get_about().map(|about| (name.to_owned(), about.to_string())));
+        for argument in command.get_arguments() {
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            // The default is a column of its own in the reference page.
+            let help = help.split(" [default: ").next().unwrap_or_default().to_owned();
+            found.push((format!("{name} {}", argument.get_id()), help));
+        }
+        command.get_subcommands().filter(|command| !command.is_hide_set()).for_each(|command| collect(command, found));
+    }
+
+    #[test]
+    fn short_help_is_one_sentence_of_at_most_80_columns() {
+        let mut found = Vec::new();
+        collect(&Cli::command(), &mut found);
+        assert!(found.len() > 100, "{found:?}");
+        for (name, help) in found {
+            assert!(help.chars().count() <= 80, "{name}: {help}");
+            assert!(help.starts_with(|c: char| c.is_uppercase()), "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
     }
 }

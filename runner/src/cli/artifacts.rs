@@ -1,4 +1,4 @@
-//! `artifacts`: what a study needs, provided and listed.
+//! `artifacts`: provides the artefacts of a study and lists them.
 
 use std::process::ExitCode;
 
@@ -7,10 +7,10 @@ use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::terminal::screen::Stream;
 
 use super::arguments::StudyArguments;
-use super::runs::load;
+use super::run::load;
 use super::store::{self, print_json};
 
-/// Provides the artefacts of a study, with those of the emulated host when `emulated`.
+/// Provides the artefacts of a study, and with `emulated` those of the emulated host.
 pub(super) fn artifacts(study: &StudyArguments, emulated: bool, json: bool) -> anyhow::Result<ExitCode> {
     let loaded = load(study)?;
     let cache = Cache::of_user()?;

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::store::{print_json, print_text};
 
-/// How a comparison is printed.
+/// Output format of a comparison.
 #[derive(Clone, Copy, Debug)]
 enum Output {
     Text { detail: bool },
@@ -49,7 +49,7 @@ pub(super) struct CompareArguments {
     pub(super) across_hosts: bool,
 }
 
-/// Prints the comparison of two runs.
+/// Compares two runs and prints the comparison.
 fn compare_runs(
     a: &Path,
     b: &Path,
@@ -71,10 +71,10 @@ fn compare_runs(
     let settings = Settings { seed: plan.seed, family: plan.family.clone(), pooled, ..settings };
     let pairs = compare::pairs_of_plans(&first.plan, plan);
     let found = compare::compare(first.side(), second.side(), &pairs, &settings);
-    conclude(&found, [&a.name(), &b.name()], &plan.title, &settings, output, gate)
+    print_comparison(&found, [&a.name(), &b.name()], &plan.title, &settings, output, gate)
 }
 
-/// Prints the comparison of a run's variants with one of them.
+/// Compares the variants of a run with the variant `baseline` and prints the comparison.
 fn compare_variants(
     run: &Path,
     baseline: Option<&str>,

@@ -1,4 +1,4 @@
-//! The hidden commands that microbench runs itself by, where a step needs a process without threads.
+//! Hidden commands that microbench executes in child processes, because these steps need a process without threads.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use microbench_measure::sandbox::{self, isolation};
 
 use super::arguments::{HostArgument, SessionArguments};
 
-/// Executes what is missing of a run.
+/// Executes the missing trials of a run.
 pub(super) fn execute(
     run: &Path,
     project: &Path,
@@ -24,13 +24,13 @@ pub(super) fn execute(
     output_lost: bool,
 ) -> anyhow::Result<ExitCode> {
     let project = Project::at(project)?;
-    let host = host.kind().context("a host must be given")?;
+    let host = host.kind().context("`--host` must not be `auto`")?;
     match execution::execute(Directory::open(run)?, &project, host, session.options())? {
-        Ended::Complete { .. } if output_lost => {
-            let message = format!("standard output cannot be written to; the run {} is complete", run.display());
+        Ended::Complete if output_lost => {
+            let message = format!("cannot write to standard output; the run {} is complete", run.display());
             Err(Code::NoOutput.says(message).into())
         }
-        Ended::Complete { .. } => Ok(ExitCode::SUCCESS),
+        Ended::Complete => Ok(ExitCode::SUCCESS),
         Ended::Stopped { signal } => Ok(ExitCode::from(u8::try_from(exit::SIGNAL + signal).unwrap_or(exit::FAILED))),
     }
 }
@@ -42,7 +42,7 @@ pub(super) fn check_kvm(run: &Path, project: &Path, allow_unisolated: bool) -> a
     Ok(ExitCode::SUCCESS)
 }
 
-/// Enters the sandbox; prints why VMMs would not be isolated in it.
+/// Enters a sandbox, and prints why it would not isolate VMMs; prints an empty line if it would.
 pub(super) fn check_sandbox() -> anyhow::Result<ExitCode> {
     sandbox::enter()?;
     outln!("{}", isolation::why_not_isolated().unwrap_or_default())?;

@@ -1,4 +1,4 @@
-//! Somebody else's table as a run.
+//! `import`: creates a run from a table of values.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,10 +15,10 @@ use microbench_study::manifest::mapping::check_keys;
 use serde::Serialize;
 
 use super::arguments::StudyArguments;
-use super::runs::{Loaded, load};
+use super::run::{Loaded, load};
 use super::store::print_json;
 
-/// What was imported, as JSON has it.
+/// JSON output of `import`.
 #[derive(Serialize)]
 struct ImportReport {
     run: String,
@@ -26,7 +26,7 @@ struct ImportReport {
     left_out: usize,
 }
 
-/// Makes a run directory of a table; everything wrong with the table is said at once.
+/// Creates a run from a table. All errors in the table are reported at once.
 pub(super) fn import(
     study: &StudyArguments,
     table: &Path,

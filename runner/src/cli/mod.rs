@@ -1,23 +1,25 @@
-//! The command line: one subcommand a step of the way from a manifest to figures.
+//! The command line: one file for each command or group of commands.
 
 mod analyze;
 mod arguments;
 mod artifacts;
 mod compare;
+mod completions;
+mod doctor;
 mod execute;
-mod front;
+mod explain;
 mod import;
-mod machine;
-mod noise;
+mod new;
+mod noise_floor;
 mod plan;
 mod publish;
 mod query;
 mod reference;
-mod runs;
+mod run;
 mod selftest;
 mod shards;
 mod store;
-mod work;
+mod workload;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -26,7 +28,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
 use microbench::catalog;
-use microbench::error::{codes, explain};
+use microbench::error::{codes, explain as explanations};
 use microbench::store::prune;
 use microbench_formats::code::Code;
 use microbench_formats::describe::describe;
@@ -41,10 +43,9 @@ use microbench_study::manifest;
 
 use self::arguments::{Action, Cli, SelfTest, Submit};
 use self::compare::{CompareArguments, verify};
-use self::runs::{begin, go_on};
 
-/// True for what is over when nobody reads what it says: it starts no guest and no job, and leaves nothing half-made.
-fn only_says(action: &Action) -> bool {
+/// Whether the command only prints: it starts no guest and no job, and leaves no incomplete files. Such a command may exit on SIGPIPE.
+fn is_read_only(action: &Action) -> bool {
     matches!(
         action,
         Action::Plan { .. }
@@ -66,27 +67,28 @@ fn only_says(action: &Action) -> bool {
     )
 }
 
-/// Parses the command line, does what it says, and turns the outcome into an exit code.
+/// Parses the command line, executes the command, and returns the exit code.
 pub(crate) fn main() -> ExitCode {
+    completions::complete();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return concluded(parsing(&error), false),
+        Err(error) => return exit_code(print_parse_error(&error), false),
     };
     screen::set_colour(cli.color.choice());
     let action = cli.command;
-    if only_says(&action) {
+    if is_read_only(&action) {
         output::exit_on_sigpipe();
     }
-    // Another microbench reads what these say.
-    let own = matches!(action, Action::CheckSandbox | Action::CheckKvm { .. } | Action::FakeGuest { .. });
-    let keeps = matches!(action, Action::Run { .. } | Action::Execute { .. } | Action::Selftest(SelfTest::Aa { .. }));
-    let logs = if own { Ok(()) } else { log::start(cli.verbose, keeps) };
-    concluded(logs.map_err(Into::into).and_then(|()| act(action)), own)
+    // microbench itself calls these commands and parses their output.
+    let internal = matches!(action, Action::CheckSandbox | Action::CheckKvm { .. } | Action::FakeGuest { .. });
+    let keeps =
+        matches!(action, Action::Run { .. } | Action::Execute { .. } | Action::Selftest(SelfTest::NoiseFloor { .. }));
+    let logs = if internal { Ok(()) } else { log::start(cli.verbose, keeps) };
+    exit_code(logs.map_err(Into::into).and_then(|()| execute_action(action)), internal)
 }
 
-/// The exit code for the outcome of a command. Prints an error to standard error, as one line for microbench's `own`
-/// commands.
-fn concluded(outcome: anyhow::Result<ExitCode>, own: bool) -> ExitCode {
+/// The exit code for the outcome of a command. Prints an error to standard error, as one line for an `internal` command.
+fn exit_code(outcome: anyhow::Result<ExitCode>, internal: bool) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -95,39 +97,49 @@ fn concluded(outcome: anyhow::Result<ExitCode>, own: bool) -> ExitCode {
                 let mut codes: Vec<_> = errors.errors().iter().map(|error| error.code.as_str()).collect();
                 codes.sort_unstable();
                 codes.dedup();
-                codes.truncate(MOST_CODES);
-                errln!("`microbench explain {}` says more", codes.join(" "));
+                errln!("{}", explain_hint(&codes));
                 return ExitCode::from(exit::WRONG_INPUT);
             }
             let codes = codes(&error);
             let exit = ExitCode::from(codes.first().map_or(exit::FAILED, |code| code.exit()));
-            if own {
+            if internal {
                 errln!("microbench: {}", describe(error.as_ref()));
             } else {
-                say(&error, &codes);
+                print_error(&error, &codes);
             }
             exit
         }
     }
 }
 
-/// Most codes that the last line of an error names.
-const MOST_CODES: usize = 4;
+/// The last line of an error, which names all of its codes.
+fn explain_hint(codes: &[&str]) -> String {
+    format!("for details, run `microbench explain {}`", codes.join(" "))
+}
 
-/// Says an error with its code, and what to do next where the error does not say it itself.
-fn say(error: &anyhow::Error, codes: &[Code]) {
+/// Prints an error with its code and, unless the error itself contains a fix, with the fix for the code.
+fn print_error(error: &anyhow::Error, codes: &[Code]) {
     let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
     errln!("microbench: error[{}]: {}", names.first().unwrap_or(&""), describe(error.as_ref()));
     let lacking = error.chain().any(|cause| cause.is::<MissingRequirements>());
-    let entries = explain::all().unwrap_or_default();
+    let entries = explanations::all().unwrap_or_default();
     if let Some(entry) = entries.iter().find(|entry| !lacking && names.first() == Some(&entry.code)) {
         errln!("  next: {}", entry.next);
     }
-    errln!("  `microbench explain {}` says more", names.join(" "));
+    errln!("  {}", explain_hint(&names));
 }
 
-/// Prints the help or the version, or what is wrong with the command line.
-fn parsing(error: &clap::Error) -> anyhow::Result<ExitCode> {
+/// Ends the program with the usage of `command` and a message about its missing argument.
+fn missing_argument(command: &str, message: &str) -> ! {
+    let mut root = Cli::command();
+    root.build();
+    let command =
+        root.find_subcommand_mut(command).map(|command| command.error(ErrorKind::MissingRequiredArgument, message));
+    command.unwrap_or_else(|| root.error(ErrorKind::MissingRequiredArgument, message)).exit()
+}
+
+/// Prints the help, the version, or an error of the command line.
+fn print_parse_error(error: &clap::Error) -> anyhow::Result<ExitCode> {
     let written = error.print();
     if !error.use_stderr() {
         output::exit_on_sigpipe();
@@ -136,14 +148,14 @@ fn parsing(error: &clap::Error) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::WRONG_INPUT)))
 }
 
-fn act(action: Action) -> anyhow::Result<ExitCode> {
+fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
     match action {
-        Action::New(arguments) => front::new(&arguments),
-        Action::Plan { study, json, explain: Some(cell), .. } => front::explain_cell(&study, &cell, json),
+        Action::New(arguments) => new::new(&arguments),
+        Action::Plan { study, json, explain: Some(cell), .. } => explain::explain_cell(&study, &cell, json),
         Action::Plan { study, json, full, explain: None, shards } => plan::plan(&study, json, full, shards),
         Action::Run { study, host, out, shard, resume, session } => match resume {
-            Some(run) => go_on(&run, study.project.as_deref(), host, session),
-            None => begin(&study, host, out.as_deref(), shard, session),
+            Some(run) => run::resume(&run, study.project.as_deref(), host, session),
+            None => run::start(&study, host, out.as_deref(), shard, session),
         },
         Action::Merge { shards, out, partial, json } => shards::merge(&shards, out.as_deref(), partial, json),
         Action::Submit(Submit::Slurm {
@@ -157,23 +169,20 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             json,
             options,
         }) => {
-            let wanted = shards::Wanted { shards, constraint, exclusive, allow_unisolated, options };
-            shards::submit(&study, wanted, host, out.as_deref(), json)
+            let job = shards::JobOptions { shards, constraint, exclusive, allow_unisolated, options };
+            shards::submit(&study, job, host, out.as_deref(), json)
         }
         Action::Status { submission, json } => shards::status(&submission, json),
         Action::Cancel { submission } => shards::cancel(&submission),
-        Action::Host { study, json } => runs::host(&study, json),
+        Action::Host { study, json } => run::host(&study, json),
         Action::Doctor { study, json, tune, restore, root } => {
-            machine::doctor(&study, json, tune, restore, root.as_deref())
+            doctor::doctor(&study, json, tune, restore, root.as_deref())
         }
         Action::Analyze { runs, detail, json } => match runs.as_slice() {
-            [run] if !analyze::is_table_or_pattern(run) => analyze::analyze(run, detail, json),
-            several => analyze::analyze_pooled(several, json),
+            [run] if !analyze::is_samples(run) => analyze::analyze(run, detail, json),
+            several => analyze::many(several, json),
         },
         Action::Import { study, table, mapping, out, json } => {
-            let Some(table) = table else {
-                Cli::command().error(ErrorKind::MissingRequiredArgument, "no TABLE.csv is given").exit()
-            };
             import::import(&study, &table, mapping.as_deref(), out.as_deref(), json)
         }
         Action::Plot { run, theme, sequence, sequences, json } => {
@@ -182,7 +191,7 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
         Action::Table { run } => publish::table(&run),
         Action::Report { run } => publish::report(&run),
         Action::Query { tables: true, .. } => query::tables(),
-        Action::Query { words, csv, json, .. } => query::query(&words, csv, json),
+        Action::Query { arguments, csv, json, .. } => query::query(&arguments, csv, json),
         Action::Compare { a, b, baseline, margin, means, detail, json, gate, allow_missing, across_hosts } => {
             compare::compare(CompareArguments {
                 a,
@@ -211,9 +220,9 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             out!("{}", manifest::schema::to_text(&catalog::built_in()?))?;
             Ok(ExitCode::SUCCESS)
         }
-        Action::Explain { codes, json } => front::explain_codes(&codes, json),
-        Action::Completions { shell } => front::completions(shell),
-        Action::Man { out } => front::manual(out.as_deref()),
+        Action::Explain { codes, json } => explain::explain_codes(&codes, json),
+        Action::Completions { shell } => completions::print_script(shell),
+        Action::Man { out } => completions::manual(out.as_deref()),
         Action::Selftest(test) => selftest::selftest(test),
         Action::Spin { time_ns } => {
             load_test::spin(Duration::from_nanos(time_ns));
@@ -230,9 +239,9 @@ fn act(action: Action) -> anyhow::Result<ExitCode> {
             reference::write(&out)?;
             Ok(ExitCode::SUCCESS)
         }
-        Action::CheckWords { words } => match Cli::try_parse_from(words) {
+        Action::CheckArguments { arguments } => match Cli::try_parse_from(arguments) {
             Ok(_) => Ok(ExitCode::SUCCESS),
-            Err(error) => parsing(&error),
+            Err(error) => print_parse_error(&error),
         },
         Action::CheckSandbox => execute::check_sandbox(),
         Action::CheckKvm { run, project, allow_unisolated } => execute::check_kvm(&run, &project, allow_unisolated),

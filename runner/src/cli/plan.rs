@@ -1,4 +1,4 @@
-//! `plan`: the trials of a study, without executing any.
+//! `plan`: shows the trials of a study without executing any.
 
 use std::process::ExitCode;
 
@@ -9,9 +9,9 @@ use microbench_measure::terminal::screen::Stream;
 use microbench_study::plan::{self as plans, view};
 
 use super::arguments::StudyArguments;
-use super::runs::load;
+use super::run::load;
 
-/// Prints the plan of a study, and its division into `shards`.
+/// Prints the plan of a study, and with `shards` its division.
 pub(super) fn plan(study: &StudyArguments, json: bool, full: bool, shards: Option<u32>) -> anyhow::Result<ExitCode> {
     let loaded = load(study)?;
     shards.map_or(Ok(()), |of| plans::divisible(&loaded.plan, of))?;

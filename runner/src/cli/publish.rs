@@ -1,4 +1,4 @@
-//! `plot`, `table` and `report`: what a run is shown by.
+//! `plot`, `table` and `report`: figures, tables and a report of a run.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,14 +10,14 @@ use serde::Serialize;
 use super::arguments::ThemeArgument;
 use super::store::print_json;
 
-/// The files that were drawn, as JSON has them.
+/// JSON output of `plot`.
 #[derive(Serialize)]
 pub(super) struct PlotReport {
     pub(super) run: String,
     pub(super) files: Vec<String>,
 }
 
-/// Draws the run's figures, or sequences of its cells.
+/// Draws the figures of the run, or sequences of its cells.
 pub(super) fn plot(
     run: &Path,
     theme: Option<ThemeArgument>,

@@ -1,4 +1,4 @@
-//! `selftest`: what microbench measures of itself and of the host.
+//! `selftest`: measurements of microbench itself and of the host.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,14 +14,13 @@ use microbench_measure::selftest::{host_resources, load as load_test, spawn};
 
 use super::arguments::SelfTest;
 use super::store::print_json;
-use super::{noise, work};
+use super::{noise_floor, workload};
 
-/// Runs one of the tests.
 pub(super) fn selftest(test: SelfTest) -> anyhow::Result<ExitCode> {
     match test {
         SelfTest::Probe { guests, at_once, spread, seed } => probe(guests, at_once, spread, seed),
         SelfTest::Load { windows, length, seed } => load(windows, length, seed),
-        SelfTest::Workload { folder } => work::print(&folder.unwrap_or_else(std::env::temp_dir)),
+        SelfTest::Workload { folder } => workload::print(&folder.unwrap_or_else(std::env::temp_dir)),
         SelfTest::Spawn { times, argv } => {
             sandbox::enter()?;
             isolation::require(false)?;
@@ -31,16 +30,17 @@ pub(super) fn selftest(test: SelfTest) -> anyhow::Result<ExitCode> {
             sandbox::enter()?;
             print_json(&host_resources::measure(vms, &image, &sandbox::mount_scratch()?.join("host-resources"))?)
         }
-        SelfTest::Aa { study, cell, repetitions, blocks, margin, host, out, allow_unisolated } => {
-            let how = noise::How { repetitions, blocks, margin, allow_unisolated };
-            noise::against_itself(&study, cell.as_deref(), how, host, out.as_deref())
+        SelfTest::NoiseFloor { study, cell, repetitions, blocks, margin, host, out, allow_unisolated } => {
+            let options = noise_floor::Options { repetitions, blocks, margin, allow_unisolated };
+            noise_floor::measure(&study, cell.as_deref(), options, host, out.as_deref())
         }
     }
 }
 
-/// The error of each kind of probe, over fake guests.
+/// Prints the error of each kind of probe with fake guests.
 fn probe(guests: u32, at_once: u32, spread: f64, seed: u64) -> anyhow::Result<ExitCode> {
-    let spread = Duration::try_from_secs_f64(spread).with_context(|| Code::BadValue.says("`--spread` is no time"))?;
+    let spread = Duration::try_from_secs_f64(spread)
+        .with_context(|| Code::BadValue.says("`--spread` is not a valid duration"))?;
     sandbox::enter()?;
     outln!("{:8} {:>6} {:>10} {:>10} {:>10} {:>10}", "probe", "n", "median ms", "p99 ms", "max ms", "CPU ms")?;
     for (name, probe) in [("exact", Probe::Exact), ("paper", Probe::Paper), ("busy", Probe::Busy)] {
@@ -48,24 +48,27 @@ fn probe(guests: u32, at_once: u32, spread: f64, seed: u64) -> anyhow::Result<Ex
         let ProbeError { n, median_ms, p99_ms, max_ms, cpu_ms } = found;
         outln!("{name:8} {n:>6} {median_ms:>10.3} {p99_ms:>10.3} {max_ms:>10.3} {cpu_ms:>10.3}")?;
     }
-    outln!("from a fake guest's listen(2) to the answer that the probe saw; CPU time of the probe, mean of a guest")?;
+    outln!(
+        "time from listen(2) of a fake guest to the response that the probe received; mean CPU time of the probe per guest"
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// How often a load beside a trial is found.
+/// Prints how often a concurrent load is detected, and how often a load is reported without one.
 fn load(windows: u32, length: f64, seed: u64) -> anyhow::Result<ExitCode> {
-    let length = Duration::try_from_secs_f64(length).with_context(|| Code::BadValue.says("`--length` is no time"))?;
+    let length = Duration::try_from_secs_f64(length)
+        .with_context(|| Code::BadValue.says("`--length` is not a valid duration"))?;
     let [loaded, quiet] = load_test::measure(load_test::Windows { windows, length, seed })?;
-    outln!("{:28} {:>8} {:>14}  reasons", "windows", "n", "found invalid")?;
-    for (name, seen) in [("with a load beside the trial", loaded), ("without one", quiet)] {
+    outln!("{:28} {:>8} {:>14}  reasons", "windows", "n", "invalid")?;
+    for (name, seen) in [("with a concurrent load", loaded), ("without a load", quiet)] {
         let share = f64::from(seen.invalid) / f64::from(seen.windows.max(1)) * 100.0;
         let reasons: Vec<String> = seen.reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
         let (n, invalid) = (seen.windows, seen.invalid);
         outln!("{name:28} {n:>8} {invalid:>8} {share:>3.0} %  {}", reasons.join(", "))?;
     }
     outln!(
-        "a window: one process of our own on a CPU for {} ms; a load: another process that uses a CPU.\n\
-             Whatever else this machine does counts as well: `stolen` is what a hypervisor below took.",
+        "window: one process of microbench uses a CPU for {} ms; load: another process uses a CPU.\n\
+             Other activity of this machine is detected as well; `stolen` is CPU time that a hypervisor took.",
         length.as_millis()
     )?;
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! One plan on several machines: shards joined to a run, and handed to Slurm.
+//! `merge`, `submit`, `status` and `cancel`: shards of one plan on several machines.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use anyhow::bail;
 use microbench::cluster::{self, Request, Submission, Task};
 use microbench::store::directory::{Begun, Directory, Engines, stamp};
 use microbench::store::merge::{self, Part};
-use microbench::store::survey::{self, State};
-use microbench::store::{name, prune};
+use microbench::store::status::{self, State};
+use microbench::store::{lookup, prune};
 use microbench_formats::code::Code;
 use microbench_formats::describe::describe;
 use microbench_formats::shard::Shard;
@@ -21,10 +21,10 @@ use microbench_study::plan;
 use serde::Serialize;
 
 use super::arguments::{HostArgument, StudyArguments};
-use super::runs::{Loaded, load, provide};
+use super::run::{Loaded, load, provide};
 use super::store::{print_json, print_text};
 
-/// What was merged, as JSON has it.
+/// JSON output of `merge`.
 #[derive(Serialize)]
 struct MergeReport<'a> {
     run: String,
@@ -32,10 +32,10 @@ struct MergeReport<'a> {
     shards: &'a [Part],
 }
 
-/// Joins shards, or those of submissions, to one run, and prints its folder.
+/// Merges shards, or the shards of submissions, into one run, and prints the run's folder.
 pub(super) fn merge(given: &[PathBuf], out: Option<&Path>, partial: bool, json: bool) -> anyhow::Result<ExitCode> {
     let mut shards = Vec::new();
-    let runs = name::runs_folder().unwrap_or_default();
+    let runs = lookup::runs_folder().unwrap_or_default();
     for given in given {
         let submission = [given.clone(), runs.join(given)].into_iter().find(|path| path.join(cluster::FILE).is_file());
         if let Some(submission) = submission {
@@ -59,11 +59,11 @@ pub(super) fn merge(given: &[PathBuf], out: Option<&Path>, partial: bool, json: 
     machines.dedup();
     let hosts = match machines.as_slice() {
         [one] => format!("one host, {one}"),
-        several => format!("{} hosts, within which cells are compared: {}", several.len(), several.join(", ")),
+        several => format!("{} hosts (cells are compared within each host): {}", several.len(), several.join(", ")),
     };
     let of = parts.first().map_or(0, |part| part.shard.of);
-    let words = format!("{} of {of} shards, {ended} of their {planned} trials, of {hosts}", parts.len());
-    errln!("{}", wrapped_to(Stream::Err.room().words, &words, 2));
+    let message = format!("merged {} of {of} shards with {ended} of {planned} trials from {hosts}", parts.len());
+    errln!("{}", wrapped_to(Stream::Err.room().words, &message, 2));
     outln!("{}", run.path().display())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -72,8 +72,8 @@ fn total(parts: &[Part], of: fn(&Part) -> usize) -> usize {
     parts.iter().map(of).sum()
 }
 
-/// What Slurm is to do.
-pub(super) struct Wanted {
+/// Options of the Slurm job.
+pub(super) struct JobOptions {
     pub(super) shards: u32,
     pub(super) constraint: Option<String>,
     pub(super) exclusive: bool,
@@ -81,7 +81,7 @@ pub(super) struct Wanted {
     pub(super) options: Vec<String>,
 }
 
-/// What was submitted, as JSON has it.
+/// JSON output of `submit`.
 #[derive(Serialize)]
 struct SubmitReport<'a> {
     submission: String,
@@ -94,40 +94,41 @@ struct SubmitReport<'a> {
     shards: Vec<String>,
 }
 
-/// Makes the shards' run directories, submits their array, and prints the submission's folder. What was made goes when Slurm refuses.
+/// Creates the run directories of the shards, submits the array job, and prints the folder of the submission. When the submission
+/// fails, the created folders are removed.
 pub(super) fn submit(
     arguments: &StudyArguments,
-    wanted: Wanted,
+    job: JobOptions,
     host: HostArgument,
     out: Option<&Path>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let Wanted { shards: of, constraint, exclusive, allow_unisolated, options } = wanted;
+    let JobOptions { shards: of, constraint, exclusive, allow_unisolated, options } = job;
     let Some(kind) = host.kind() else {
         bail!(Code::BadValue.says(
-            "`--host auto` would let each node decide by itself, and shards of two kinds of hosts are no run: say kvm or emulated"
+            "`--host auto` is not possible for a submission, because shards on different kinds of host cannot be merged: pass --host kvm or --host emulated"
         ));
     };
-    let Loaded { study, plan, engines, project, folder } = load(arguments)?;
+    let Loaded { study, plan, engines, project, folder, .. } = load(arguments)?;
     plan::divisible(&plan, of)?;
-    // Here, so that all tasks find the same in the cache; what a node lacks it says itself.
+    // Artefacts are provided here, so that all tasks find the same ones in the cache.
     let lock = provide(&plan, &engines, &project, &folder, host)?;
     let base =
         out.map_or_else(|| project.root().join("runs").join(format!("{}-{}", plan.study, stamp())), Path::to_path_buf);
     let base = std::path::absolute(base)?;
-    let beside = |end: String| {
+    let with_suffix = |end: String| {
         let name = base.file_name().unwrap_or_default().to_string_lossy().into_owned();
         base.with_file_name(name + &end)
     };
-    let submission = if out.is_some() { base.clone() } else { beside("-slurm".to_owned()) };
+    let submission = if out.is_some() { base.clone() } else { with_suffix("-slurm".to_owned()) };
     if submission.exists() {
-        bail!(Code::FileExists.says(format!("{} exists already: give another --out", submission.display())));
+        bail!(Code::FileExists.says(format!("{} exists: pass another --out", submission.display())));
     }
     let mut made = Vec::new();
     let prepare = || -> anyhow::Result<Submission> {
         let engines = Engines { engines };
         for shard in (1..=of).map(|index| Shard { index, of }) {
-            let path = beside(format!("-{}of{of}", shard.index));
+            let path = with_suffix(format!("-{}of{of}", shard.index));
             let (manifest, shard) = (study.source.as_str(), Some(shard));
             let begun = Begun { plan: &plan, manifest, engines: &engines, lock: Some(&lock), shard };
             made.push(Directory::create(project.root(), Some(&path), begun)?.path().to_path_buf());
@@ -137,7 +138,7 @@ pub(super) fn submit(
         let request = Request {
             study: plan.study.clone(),
             plan_sha256: plan::digest(&plan),
-            host: HostArgument::of(kind).to_owned(),
+            host: HostArgument::name(kind).to_owned(),
             shards: made.clone(),
             constraint,
             exclusive,
@@ -150,7 +151,7 @@ pub(super) fn submit(
     let submitted = match prepare() {
         Ok(submitted) => submitted,
         Err(error) => {
-            // What could not be submitted is no run of anybody's.
+            // Without a job, the shards would be runs that nobody started.
             made.iter().for_each(|run| drop(prune::remove(run)));
             if !submission.join(cluster::FILE).exists() {
                 drop(std::fs::remove_dir_all(&submission));
@@ -171,12 +172,12 @@ pub(super) fn submit(
             shards: submitted.shards.iter().map(|shard| shard.display().to_string()).collect(),
         });
     }
-    errln!("job {} of {of} tasks; `microbench status {path}` shows it", submitted.job);
+    errln!("submitted job {} with {of} tasks; `microbench status {path}` shows its status", submitted.job);
     outln!("{path}")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A submission, as JSON has it.
+/// JSON output of `status`.
 #[derive(Serialize)]
 struct StatusReport {
     submission: String,
@@ -188,7 +189,7 @@ struct StatusReport {
     shards: Vec<ShardStatus>,
 }
 
-/// A shard of a submission.
+/// The status of one shard.
 #[derive(Serialize)]
 struct ShardStatus {
     shard: String,
@@ -200,27 +201,26 @@ struct ShardStatus {
 }
 
 fn find(given: &Path) -> anyhow::Result<(Submission, PathBuf)> {
-    // Without a project there is no runs/, and a path will do.
-    let runs = name::runs_folder().unwrap_or_default();
+    // Outside of a project, the submission must be given by its path.
+    let runs = lookup::runs_folder().unwrap_or_default();
     Submission::open(given, &runs)
 }
 
-/// Shows each task's state in Slurm beside what its shard's journal says.
+/// Prints the state of each task in Slurm, and the trials in the journal of its shard.
 pub(super) fn status(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let (submission, folder) = find(given)?;
-    let mut asked = true;
-    // Trials are in the journals, whether Slurm can be asked or not.
+    let mut has_slurm = true;
+    // Without Slurm, the journals still tell the trials.
     let mut tasks = submission.tasks().unwrap_or_else(|error| {
-        let words =
-            format!("Slurm cannot be asked, and what follows is by the journals alone: {}", describe(error.as_ref()));
-        errln!("{}", wrapped_to(Stream::Err.room().words, &words, 2));
-        asked = false;
+        let warning = format!("warning: no status from Slurm, only from the journals: {}", describe(error.as_ref()));
+        errln!("{}", wrapped_to(Stream::Err.room().words, &warning, 2));
+        has_slurm = false;
         BTreeMap::new()
     });
     let mut shards = Vec::new();
     for (task, path) in (1..).zip(&submission.shards) {
         let run = Directory::open(path)?;
-        let (entry, _) = survey::entry(&run, name::begun(run.path()));
+        let (entry, _) = status::read_entry(&run, lookup::begun(run.path()));
         shards.push(ShardStatus {
             shard: entry.shard.map(|shard| shard.to_string()).unwrap_or_default(),
             run: entry.path,
@@ -251,7 +251,7 @@ pub(super) fn status(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
         Column::left("run", 2),
     ];
     let row = |shard: &ShardStatus| {
-        let unknown = || if asked { "not in the queue" } else { "unknown" }.to_owned();
+        let unknown = || if has_slurm { "not in the queue" } else { "unknown" }.to_owned();
         vec![
             shard.shard.clone(),
             shard.slurm.as_ref().map_or_else(unknown, |task| task.state.clone()),
@@ -262,11 +262,11 @@ pub(super) fn status(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
     };
     let room = Stream::Out.room();
     let (table, left_out) = fitted(&columns, &report.shards.iter().map(row).collect::<Vec<_>>(), room.table);
-    let mut text = format!("job {} of {}, submitted {}\n", report.job, report.study, report.submitted);
+    let mut text = format!("job {} of study {}, submitted {}\n", report.job, report.study, report.submitted);
     text.push_str(&table);
     text.push_str(&room.left_out(&left_out));
     if complete {
-        text.push_str(&format!("all shards are complete: microbench merge {}\n", report.submission));
+        text.push_str(&format!("all shards are complete; next: microbench merge {}\n", report.submission));
     }
     print_text(&text)
 }
@@ -276,7 +276,7 @@ pub(super) fn cancel(given: &Path) -> anyhow::Result<ExitCode> {
     let (submission, folder) = find(given)?;
     submission.cancel()?;
     errln!(
-        "job {} is cancelled; `microbench status {}` shows what was measured, and `microbench run --resume SHARD` goes on",
+        "job {} was cancelled; `microbench status {}` shows the trials of each shard, and `microbench run --resume SHARD` resumes a shard",
         submission.job,
         folder.display()
     );

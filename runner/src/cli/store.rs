@@ -1,4 +1,4 @@
-//! The runs that there are: a list, one from all sides, one as an archive, and the end of those that may go.
+//! `runs`, `show`, `export` and `prune`: lists, shows, packs and removes runs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,8 +8,8 @@ use indicatif::DecimalBytes;
 use microbench::store::directory::Directory;
 use microbench::store::overview::{CellCount, Overview, cells};
 use microbench::store::prune::{self, Decision, Rule};
-use microbench::store::survey::{self, Entry, Kind, Session, State};
-use microbench::store::{archive, name};
+use microbench::store::status::{self, Entry, FailureGroup, Kind, Session, State};
+use microbench::store::{archive, lookup};
 use microbench_formats::describe::{describe, one_line};
 use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
 use microbench_measure::artifacts::Artifact;
@@ -18,27 +18,27 @@ use microbench_measure::{errln, out, outln};
 use microbench_plots::journal::UNISOLATED;
 use serde::Serialize;
 
-/// Prints a value as JSON, which is then all that standard output has.
+/// Prints a value as JSON to standard output.
 pub(super) fn print_json<T: Serialize + ?Sized>(value: &T) -> anyhow::Result<ExitCode> {
     outln!("{}", serde_json::to_string_pretty(value).context("cannot write JSON")?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints text, no line wider than the terminal.
+/// Prints text to standard output. Lines wider than the terminal are broken.
 pub(super) fn print_text(text: &str) -> anyhow::Result<ExitCode> {
     out!("{}", Stream::Out.fold(text))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every run of the project, the newest last.
+/// All runs of the project, newest last, with their folder.
 fn entries() -> anyhow::Result<(PathBuf, Vec<Entry>)> {
-    let folder = name::runs_folder()?;
-    let runs = name::all(&folder);
-    let entries = runs.iter().map(|run| Ok(survey::entry(&Directory::open(&run.path)?, run.begun).0));
+    let folder = lookup::runs_folder()?;
+    let runs = lookup::all(&folder);
+    let entries = runs.iter().map(|run| Ok(status::read_entry(&Directory::open(&run.path)?, run.begun).0));
     Ok((folder, entries.collect::<anyhow::Result<_>>()?))
 }
 
-/// Lists the runs.
+/// Prints the list of runs.
 pub(super) fn runs(study: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
     let (folder, mut entries) = entries()?;
     let all = entries.len();
@@ -47,117 +47,135 @@ pub(super) fn runs(study: Option<&str>, json: bool) -> anyhow::Result<ExitCode> 
         return print_json(&entries);
     }
     if entries.is_empty() {
-        let of = study.map_or_else(String::new, |study| format!(" of the study `{study}` (of {all} runs)"));
-        let words = format!("no runs{of} in {}; `microbench run STUDY` makes one", folder.display());
-        errln!("{}", Stream::Err.fold(&wrapped_to(Stream::Err.room().words, &words, 2)));
+        let of = study.map_or_else(String::new, |study| format!(" of the study `{study}` among {all} runs"));
+        let message = format!("no runs{of} in {}; `microbench run STUDY` creates one", folder.display());
+        errln!("{}", Stream::Err.fold(&wrapped_to(Stream::Err.room().words, &message, 2)));
         return Ok(ExitCode::SUCCESS);
     }
     print_text(&list(&entries, Stream::Out.room()))
 }
 
-/// Whether `entry` is a shard that the run `of` was merged of.
+/// Whether `entry` is a shard of the merged run `of`.
 fn is_part(entry: &Entry, of: &Entry) -> bool {
     of.study == entry.study && of.merged.iter().any(|part| part.name == entry.name && Some(part.shard) == entry.shard)
 }
 
-/// The runs as a table, a run's sessions or shards and what is wrong with it below it.
+/// The table of runs, with the sessions of a resumed run and the shards of a merged run below it. The reasons of unreadable runs follow
+/// the table.
 fn list(entries: &[Entry], room: Room) -> String {
+    const BRANCHES: [&str; 2] = ["\u{251c}\u{2500}", "\u{2570}\u{2500}"];
     let columns = [
         Column::left("run", 0),
-        Column::left("study", 4),
+        Column::left("study", 6),
         Column::left("host", 3),
         Column::left("begun (UTC)", 2),
         Column::left("state", 0),
+        Column::right("trials", 0),
         Column::right("VMs failed", 1),
         Column::right("size", 5),
     ];
+    let trials = |ended: usize, planned: usize| {
+        if ended == planned { planned.to_string() } else { format!("{ended} of {planned}") }
+    };
     let mut rows = Vec::new();
-    // A shard stands below the run that it was merged to.
-    let own = |entry: &&Entry| !entries.iter().any(|other| is_part(entry, other));
-    for entry in entries.iter().filter(own) {
+    // A shard of a merged run is listed below that run only.
+    let is_top_level = |entry: &&Entry| !entries.iter().any(|other| is_part(entry, other));
+    for entry in entries.iter().filter(is_top_level) {
         let study = match (entry.kind, entry.shard, entry.merged.len()) {
-            (Kind::Noise, ..) => format!("{} (against itself)", entry.study),
+            (Kind::Noise, ..) => format!("{} (A/A test)", entry.study),
             (_, Some(shard), _) => format!("{} (shard {shard})", entry.study),
             (_, None, 1..) => format!("{} (merged)", entry.study),
             _ => entry.study.clone(),
         };
+        let is_readable = entry.state != State::Unreadable;
+        let if_readable = |text: String| if is_readable { text } else { "-".to_owned() };
         rows.push(vec![
             entry.name.clone(),
             study,
             entry.host.map_or_else(|| "-".to_owned(), |host| format!("{host}{}", unisolated(&entry.sessions))),
             minute(&entry.begun),
-            state(entry),
-            if entry.state == State::Unreadable { "-".to_owned() } else { entry.failed_vms.to_string() },
+            state_name(entry),
+            if_readable(trials(entry.trials_ended, entry.trials_planned)),
+            if_readable(entry.failed_vms.to_string()),
             DecimalBytes(entry.bytes).to_string(),
         ]);
         for (n, part) in (1..).zip(&entry.merged) {
-            let branch = if n == entry.merged.len() { "\u{2570}\u{2500}" } else { "\u{251c}\u{2500}" };
             let shard = entries.iter().find(|other| other.shard == Some(part.shard) && is_part(other, entry));
             rows.push(vec![
-                format!("{branch} {} {}", part.shard, part.name),
+                format!("{} {} {}", BRANCHES[usize::from(n == entry.merged.len())], part.shard, part.name),
                 String::new(),
                 part.machines.join(", "),
                 shard.map_or_else(String::new, |shard| minute(&shard.begun)),
-                format!("{} of {} trials", part.trials_ended, part.trials_planned),
+                shard.map_or_else(|| "removed".to_owned(), state_name),
+                trials(part.trials_ended, part.trials_planned),
                 String::new(),
-                shard.map_or_else(|| "removed".to_owned(), |shard| DecimalBytes(shard.bytes).to_string()),
+                shard.map_or_else(String::new, |shard| DecimalBytes(shard.bytes).to_string()),
             ]);
         }
         if entry.sessions.len() > 1 && entry.merged.is_empty() {
             for (n, session) in (1..).zip(&entry.sessions) {
-                let branch = if n == entry.sessions.len() { "\u{2570}\u{2500}" } else { "\u{251c}\u{2500}" };
                 rows.push(vec![
-                    format!("{branch} session {n}"),
+                    format!("{} session {n}", BRANCHES[usize::from(n == entry.sessions.len())]),
                     String::new(),
                     format!("{}{}", session.host, unisolated(std::slice::from_ref(session))),
                     minute(&session.started),
-                    format!("{} trials", session.trials),
+                    String::new(),
+                    session.trials.to_string(),
                 ]);
             }
         }
     }
     let (mut text, left_out) = fitted(&columns, &rows, room.table);
+    let mut reasons = String::new();
     for entry in entries {
         if let Some(reason) = &entry.reason {
-            text.push_str(&format!(
-                "\n{}",
-                wrapped_to(room.words, &format!("{}: {}", entry.name, one_line(reason, 400)), 2)
-            ));
+            // Relative paths, which rarely are wider than the terminal.
+            let reason = one_line(&reason.replace(&format!("{}/", entry.path), ""), 400);
+            reasons.push_str(&wrapped_to(room.words, &format!("{}: {reason}", entry.name), 2));
+            reasons.push('\n');
         }
     }
-    if entries.iter().any(|entry| entry.reason.is_some()) {
-        text.push('\n');
+    if !reasons.is_empty() {
+        text.push_str(&format!("\n{reasons}"));
     }
     text + &room.left_out(&left_out)
 }
 
-/// What a kind of host is followed by in the list, by the sessions on it.
-fn unisolated(sessions: &[Session]) -> &'static str {
-    if survey::unisolated(sessions).is_some() { ", not isolated" } else { "" }
-}
-
-/// `2026-01-01 12:00` of an instant in RFC 3339.
-fn minute(instant: &str) -> String {
-    instant.parse::<jiff::Timestamp>().map_or_else(|_| instant.to_owned(), |at| at.strftime("%F %H:%M").to_string())
-}
-
-/// Whether a run is over, in words.
-fn state(entry: &Entry) -> String {
-    let (ended, planned) = (entry.trials_ended, entry.trials_planned);
+/// The state of a run without its numbers of trials.
+fn state_name(entry: &Entry) -> String {
     match entry.state {
-        State::Complete if entry.kind == Kind::Imported => format!("imported, {planned} trials"),
-        State::Complete => format!("complete, {planned} trials"),
-        State::Interrupted if entry.sessions.is_empty() => format!("not begun, {planned} trials"),
-        State::Interrupted => format!("interrupted, {ended} of {planned} trials"),
-        State::Running => {
-            let pid = entry.owner.as_ref().map_or_else(String::new, |owner| format!(" by PID {}", owner.pid));
-            format!("running{pid}, {ended} of {planned} trials")
-        }
+        State::Complete if entry.kind == Kind::Imported => "imported".to_owned(),
+        State::Complete => "complete".to_owned(),
+        State::Interrupted if entry.sessions.is_empty() => "not started".to_owned(),
+        State::Interrupted => "interrupted".to_owned(),
+        State::Running => entry.owner.as_ref().map_or("running".to_owned(), |owner| format!("running ({})", owner.pid)),
         State::Unreadable => "unreadable".to_owned(),
     }
 }
 
-/// An archive that was checked, as JSON has it.
+/// Note after the kind of host in the list, by the sessions of the run.
+fn unisolated(sessions: &[Session]) -> &'static str {
+    if status::unisolated(sessions).is_some() { ", not isolated" } else { "" }
+}
+
+/// `2026-01-01 12:00` for a time in RFC 3339.
+fn minute(instant: &str) -> String {
+    instant.parse::<jiff::Timestamp>().map_or_else(|_| instant.to_owned(), |at| at.strftime("%F %H:%M").to_string())
+}
+
+/// The state of a run with its numbers of trials.
+fn state(entry: &Entry) -> String {
+    let (ended, planned) = (entry.trials_ended, entry.trials_planned);
+    let state = state_name(entry);
+    match entry.state {
+        State::Unreadable => state,
+        State::Complete => format!("{state}, {planned} trials, {} VMs failed", entry.failed_vms),
+        State::Interrupted if entry.sessions.is_empty() => format!("{state}, {planned} trials"),
+        _ => format!("{state}, {ended} of {planned} trials, {} VMs failed", entry.failed_vms),
+    }
+}
+
+/// JSON output of `show` for an archive.
 #[derive(Serialize)]
 struct ArchiveReport {
     archive: String,
@@ -192,8 +210,8 @@ pub(super) fn show(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
         return show_archive(given, json);
     }
     let run = Directory::open(given)?;
-    let (entry, found) = survey::entry(&run, name::begun(run.path()));
-    let Some((plan, survey)) = found else {
+    let (entry, found) = status::read_entry(&run, lookup::begun(run.path()));
+    let Some((plan, status)) = found else {
         if json {
             print_json(&entry)?;
         } else {
@@ -201,7 +219,7 @@ pub(super) fn show(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::FAILURE);
     };
-    let overview = Overview::new(&run, entry, &plan, &survey, &given.display().to_string());
+    let overview = Overview::new(&run, entry, &plan, &status, &given.display().to_string());
     if json {
         return print_json(&overview);
     }
@@ -210,42 +228,42 @@ pub(super) fn show(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
 
 fn show_archive(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let checked = archive::check(path)?;
-    let (packed, survey, plan) = (&checked.packed, &checked.survey, &checked.plan);
+    let (packed, status, plan) = (&checked.packed, &checked.status, &checked.plan);
     if json {
         return print_json(&ArchiveReport {
             archive: path.display().to_string(),
             name: packed.name.clone(),
             study: plan.study.clone(),
             title: plan.title.clone(),
-            trials_ended: survey.planned - survey.missing.len(),
-            trials_planned: survey.planned,
+            trials_ended: status.ended(),
+            trials_planned: status.planned,
             files: reports(packed),
         });
     }
     let bytes = packed.files.iter().map(|(_, bytes, _)| bytes).sum();
     let room = Stream::Out.room();
     let mut text = format!(
-        "{}: the run {} of {}, {} of {} trials\n{} files, {}: each has the SHA-256 that SHA256SUMS states\n\n",
+        "{}: run {} of study {}, {} of {} trials\n{} files, {}; all SHA-256 digests match SHA256SUMS\n\n",
         path.display(),
         packed.name,
         plan.study,
-        survey.planned - survey.missing.len(),
-        survey.planned,
+        status.ended(),
+        status.planned,
         packed.files.len(),
         DecimalBytes(bytes),
     );
-    text.push_str(&cells_text(&cells(plan, survey), room));
+    text.push_str(&cells_text(&cells(plan, status), room));
     text.push_str(&format!("\nto unpack it: tar -xf {}\n", path.display()));
     text.push_str(&format!("then: microbench analyze {0}, microbench plot {0}\n", packed.name));
     print_text(&text)
 }
 
-/// A run from all sides, as text.
+/// The details of a run as text.
 fn overview_text(overview: &Overview, room: Room) -> String {
     let run = &overview.run;
     let mut text = String::new();
-    let mut line = |label: &str, words: &str| {
-        text.push_str(&wrapped_to(room.words, &format!("{label:10} {words}"), 11));
+    let mut line = |label: &str, value: &str| {
+        text.push_str(&wrapped_to(room.words, &format!("{label:10} {value}"), 11));
         text.push('\n');
     };
     line("run", &run.name);
@@ -254,37 +272,40 @@ fn overview_text(overview: &Overview, room: Room) -> String {
     let profile = if overview.profile.is_empty() { String::new() } else { format!(", profile {}", overview.profile) };
     let protocol = serde_json::to_value(overview.protocol).ok().and_then(|value| value.as_str().map(str::to_owned));
     line("plan", &format!("protocol {}{profile}, seed {}", protocol.unwrap_or_default(), overview.seed));
-    line("host", &run.host.map_or_else(|| "none yet".to_owned(), |host| format!("{host} ({})", host.note())));
+    line(
+        "host",
+        &run.host.map_or_else(|| "none (no session yet)".to_owned(), |host| format!("{host} ({})", host.note())),
+    );
     if let Some(machine) = &overview.machine {
         line("", machine);
     }
-    if let Some(why) = survey::unisolated(&run.sessions) {
+    if let Some(why) = status::unisolated(&run.sessions) {
         line("isolation", &format!("{UNISOLATED}: {why}"));
     }
     if let Some(shard) = run.shard {
-        line("shard", &format!("{shard}: every {}. block of the plan; `microbench merge` joins them", shard.of));
+        line("shard", &format!("{shard}; `microbench merge` merges all {} shards", shard.of));
     }
     line("state", &state(run));
     for part in &run.merged {
-        let words = format!(
+        let shard = format!(
             "{}, {} of {} trials, on {}",
             part.name,
             part.trials_ended,
             part.trials_planned,
             part.machines.join(", ")
         );
-        line(&format!("of {}", part.shard), &words);
+        line(&format!("shard {}", part.shard), &shard);
     }
     for (n, session) in (1..).zip(&run.sessions) {
         let hosts = if session.hosts == 1 { String::new() } else { format!(" on {} hosts", session.hosts) };
         let on = if session.machine.is_empty() { String::new() } else { format!(" on {}", session.machine) };
-        let words = format!(
+        let details = format!(
             "{}{on}{hosts}, {} trials, microbench {}",
             minute(&session.started),
             session.trials,
             session.version
         );
-        line(&format!("session {n}"), &words);
+        line(&format!("session {n}"), &details);
     }
     text.push('\n');
     let table = |columns: &[Column], rows: &[Vec<String>]| {
@@ -293,6 +314,7 @@ fn overview_text(overview: &Overview, room: Room) -> String {
     };
     text.push_str(&cells_text(&overview.cells, room));
     text.push('\n');
+    text.push_str(&failures_text(&overview.failures, room));
     if !overview.artifacts.is_empty() {
         text.push_str(&(artifacts(&overview.artifacts, room) + "\n"));
     }
@@ -305,16 +327,25 @@ fn overview_text(overview: &Overview, room: Room) -> String {
         .collect();
     text.push_str(&table(&columns, &rows));
     if !overview.next.is_empty() {
-        text.push_str("what can be done next:\n");
-        for [command, does] in &overview.next {
-            text.push_str(&wrapped_to(room.words, &format!("  {command}  # {does}"), 6));
+        text.push_str("next commands:\n");
+        for [command, description] in &overview.next {
+            text.push_str(&wrapped_to(room.words, &format!("  {command}  # {description}"), 6));
             text.push('\n');
         }
     }
     text
 }
 
-/// What each cell came to, in trials.
+/// Failures of VMs with a blank line behind them; empty without failures.
+fn failures_text(failures: &[FailureGroup], room: Room) -> String {
+    if failures.is_empty() {
+        return String::new();
+    }
+    let lines = failures.iter().map(|group| wrapped_to(room.words, &format!("  {}", group.line()), 6) + "\n");
+    format!("failures\n{}\n", lines.collect::<String>())
+}
+
+/// The table of trials by cell and result.
 fn cells_text(cells: &[CellCount], room: Room) -> String {
     let columns = [
         Column::left("cell (trials)", 0),
@@ -322,6 +353,7 @@ fn cells_text(cells: &[CellCount], room: Room) -> String {
         Column::right("ok", 0),
         Column::right("failed", 0),
         Column::right("invalid", 0),
+        Column::right("skipped", 0),
         Column::right("missing", 0),
     ];
     let rows: Vec<Vec<String>> = (cells.iter())
@@ -332,6 +364,7 @@ fn cells_text(cells: &[CellCount], room: Room) -> String {
                 cell.ok.to_string(),
                 cell.failed.to_string(),
                 cell.invalid.to_string(),
+                cell.skipped.to_string(),
                 cell.missing.to_string(),
             ]
         })
@@ -364,7 +397,7 @@ pub(super) fn artifacts(artifacts: &[Artifact], room: Room) -> String {
     text + &room.left_out(&left_out)
 }
 
-/// What an export made, as JSON has it.
+/// JSON output of `export`.
 #[derive(Serialize)]
 struct ExportReport {
     archive: String,
@@ -373,7 +406,7 @@ struct ExportReport {
     files: Vec<FileReport>,
 }
 
-/// Packs a run into one archive, and checks what was packed.
+/// Packs a run into an archive.
 pub(super) fn export(given: &Path, out: Option<&Path>, consoles: bool, json: bool) -> anyhow::Result<ExitCode> {
     let run = Directory::open(given)?;
     let out = out.map_or_else(|| archive::default_out(&run.name()), Path::to_path_buf);
@@ -389,10 +422,10 @@ pub(super) fn export(given: &Path, out: Option<&Path>, consoles: bool, json: boo
         });
     }
     if !run.path().join("samples.parquet").exists() {
-        errln!("the run has no samples yet: whoever unpacks it makes them by `microbench analyze`");
+        errln!("note: the run has no samples; `microbench analyze` computes them, also after unpacking");
     }
     errln!(
-        "{} files, {} packed; SHA-256 {sha256}; `microbench show {}` checks it",
+        "packed {} files, {}; SHA-256 {sha256}; `microbench show {}` checks the archive",
         packed.files.len(),
         DecimalBytes(bytes),
         out.display()
@@ -401,7 +434,7 @@ pub(super) fn export(given: &Path, out: Option<&Path>, consoles: bool, json: boo
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a pruning did or would do, as JSON has it.
+/// JSON output of `prune`.
 #[derive(Serialize)]
 struct PruneReport {
     removed: bool,
@@ -409,16 +442,16 @@ struct PruneReport {
     runs: Vec<Decision>,
 }
 
-/// Removes runs by name or by rule, or says what would be removed. The exit code is 1 when one that was named stays.
+/// Removes runs by name or by rule, or prints which runs would be removed. The exit code is 1 when a run that was named is kept.
 pub(super) fn prune(names: &[PathBuf], rule: Rule, yes: bool, json: bool) -> anyhow::Result<ExitCode> {
     let mut decisions = if names.is_empty() {
         prune::decide(&entries()?.1, rule, jiff::Timestamp::now())
     } else {
-        let one = |given: &PathBuf| {
+        let decide = |given: &PathBuf| {
             let run = Directory::open(given)?;
-            Ok(prune::named(&survey::entry(&run, name::begun(run.path())).0))
+            Ok(prune::named(&status::read_entry(&run, lookup::begun(run.path())).0))
         };
-        names.iter().map(one).collect::<anyhow::Result<_>>()?
+        names.iter().map(decide).collect::<anyhow::Result<_>>()?
     };
     if yes {
         for decision in decisions.iter_mut().filter(|decision| decision.goes) {
@@ -428,35 +461,40 @@ pub(super) fn prune(names: &[PathBuf], rule: Rule, yes: bool, json: bool) -> any
         }
     }
     let bytes: u64 = decisions.iter().filter(|decision| decision.goes).map(|decision| decision.bytes).sum();
-    let going = decisions.iter().filter(|decision| decision.goes).count();
-    let stays = !names.is_empty() && going < decisions.len();
+    let removed = decisions.iter().filter(|decision| decision.goes).count();
+    let is_kept = !names.is_empty() && removed < decisions.len();
     if json {
         print_json(&PruneReport { removed: yes, bytes, runs: decisions })?;
     } else {
-        let columns = [Column::left("run", 0), Column::right("size", 1), Column::left("", 0), Column::left("why", 0)];
-        let does = |goes: bool| {
-            if !goes {
-                "stays"
-            } else if yes {
-                "removed"
-            } else {
-                "would go"
-            }
+        let columns =
+            [Column::left("run", 0), Column::right("size", 1), Column::left("decision", 0), Column::left("reason", 0)];
+        let action = |goes: bool| match (goes, yes) {
+            (false, _) => "kept",
+            (true, true) => "removed",
+            (true, false) => "remove",
         };
         let rows: Vec<Vec<String>> = (decisions.iter())
-            .map(|one| {
-                vec![one.name.clone(), DecimalBytes(one.bytes).to_string(), does(one.goes).to_owned(), one.why.clone()]
+            .map(|run| {
+                vec![
+                    run.name.clone(),
+                    DecimalBytes(run.bytes).to_string(),
+                    action(run.goes).to_owned(),
+                    run.why.clone(),
+                ]
             })
             .collect();
         if !rows.is_empty() {
             print_text(&fitted(&columns, &rows, Stream::Out.room().table).0)?;
         }
-        let runs = if going == 1 { "run" } else { "runs" };
-        match (yes, going) {
+        let runs = if removed == 1 { "run" } else { "runs" };
+        match (yes, removed) {
             (_, 0) => outln!("nothing to remove")?,
-            (true, _) => outln!("{going} {runs} removed, {} freed", DecimalBytes(bytes))?,
-            (false, _) => outln!("{going} {runs} would go, {} would be freed; --yes removes", DecimalBytes(bytes))?,
+            (true, _) => outln!("{removed} {runs} removed, {} freed", DecimalBytes(bytes))?,
+            (false, _) => outln!(
+                "{removed} {runs} would be removed, {} would be freed; pass --yes to remove",
+                DecimalBytes(bytes)
+            )?,
         }
     }
-    Ok(if stays { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_kept { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# One shard of {{study}} a task; written by `microbench submit slurm`. A task that is run again goes on with what its shard lacks.
+# One shard of {{study}} per task; written by `microbench submit slurm`. A requeued task resumes the run of its shard.
 #SBATCH --job-name="microbench-{{study}}"
 #SBATCH --array=1-{{shards}}
 #SBATCH --output="{{folder}}/task-%a.log"

@@ -1,7 +1,7 @@
-//! Shards as an array of Slurm: submitted, looked at, cancelled. Slurm is asked by its commands alone and need not be installed.
+//! Shards as an array job of Slurm: submission, status and cancellation. microbench uses only Slurm's commands.
 //!
-//! The shards' run directories are made before the job is submitted, so that a task has but to go on with its own: when Slurm runs one
-//! again (a node died, a job was requeued) nothing is lost and nothing is there twice.
+//! The run directories of the shards are created before the job is submitted, and each task resumes the run of its shard. When Slurm
+//! requeues a task, for example because a node failed, the task resumes the run again, so that no trial is lost or executed twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,25 @@ use microbench_measure::sys::durable::{self, damaged_file_error};
 use microbench_study::engine::template::{self, Data};
 use serde::{Deserialize, Serialize};
 
-/// File of a submission.
+/// File in the folder of a submission that describes it.
 pub const FILE: &str = "submission.json";
 /// The batch script of a submission.
 const SCRIPT: &str = "batch.sh";
-/// States of a job in which a task of it may execute.
+/// States of a job in which its tasks may execute.
 const ALIVE: &str = "RUNNING,COMPLETING,CONFIGURING,SUSPENDED,STOPPED,STAGE_OUT,SIGNALING";
 
-/// A job of Slurm, as one of its processes sees it.
+/// A Slurm job, as seen by one of its processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// Its number; of a task of an array `JOB_TASK`.
+    /// Job number; for a task of an array `JOB_TASK`.
     pub id: String,
-    /// How often it was requeued.
+    /// Number of times that the job was requeued.
     pub restarts: u32,
 }
 
 impl Job {
-    /// The job that this process belongs to.
+    /// The job of this process; `None` outside of Slurm.
     #[must_use]
     pub fn this() -> Option<Self> {
         Self::of(|name| std::env::var(name).ok())
@@ -44,15 +44,15 @@ impl Job {
         Some(Self { id, restarts })
     }
 
-    /// Whether it is `earlier`, requeued: Slurm runs a job again only when it has ended.
+    /// Whether this job is `earlier` after a requeue, so that `earlier` has ended.
     #[must_use]
     pub fn succeeds(&self, earlier: &Self) -> bool {
         self.id == earlier.id && self.restarts > earlier.restarts
     }
 
-    /// Whether Slurm says that the job executes no more. False where Slurm cannot be asked.
+    /// Whether `squeue` reports that the job has ended; false when `squeue` is not installed.
     #[must_use]
-    pub fn is_gone(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         let states = format!("--states={ALIVE}");
         match Tool::new("squeue").args(["--noheader", "--format=%T", &states, &format!("--jobs={}", self.id)]).run(None)
         {
@@ -63,72 +63,72 @@ impl Job {
     }
 }
 
-/// What is submitted.
+/// A submission before it is submitted.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The study's name.
+    /// Name of the study.
     pub study: String,
     /// SHA-256 of the plan.
     pub plan_sha256: String,
-    /// The kind of host, as the command line has it.
+    /// Value of `--host`.
     pub host: String,
-    /// The shards' run directories, in order: `<prefix>KofN`.
+    /// Run directories of the shards, in order: `<prefix>KofN`.
     pub shards: Vec<PathBuf>,
-    /// What a node must have.
+    /// Feature that a node must have.
     pub constraint: Option<String>,
-    /// Whether a task has its node alone.
+    /// Whether each task gets a node exclusively.
     pub exclusive: bool,
-    /// Whether a task may run VMMs that are not isolated from its node.
+    /// Whether VMMs may run that are not isolated from the node.
     pub allow_unisolated: bool,
-    /// Further options for `sbatch`.
+    /// Additional options for `sbatch`.
     pub options: Vec<String>,
-    /// The project's folder.
+    /// Folder of the project.
     pub project: PathBuf,
 }
 
-/// What a submission's folder says of it.
+/// A submission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submission {
-    /// The study's name.
+    /// Name of the study.
     pub study: String,
     /// SHA-256 of the plan.
     pub plan_sha256: String,
-    /// The job's number.
+    /// Job number.
     pub job: String,
-    /// The cluster, where `sbatch` names one.
+    /// Name of the cluster; `None` when `sbatch` does not print one.
     pub cluster: Option<String>,
-    /// When it was submitted, RFC 3339.
+    /// Time of the submission, RFC 3339.
     pub submitted: String,
-    /// The program that its tasks execute.
+    /// The microbench program that the tasks execute.
     pub program: PathBuf,
-    /// The shards' run directories; task K executes the K-th.
+    /// Run directories of the shards; task K executes the K-th shard.
     pub shards: Vec<PathBuf>,
 }
 
-/// Slurm's word on one task.
+/// The status of one task in Slurm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Task {
-    /// Its state, as Slurm names it.
+    /// Slurm's name of the state, for example `RUNNING`.
     pub state: String,
-    /// The node or nodes; empty when there is none yet.
+    /// The node or nodes; empty before the task has one.
     pub nodes: String,
 }
 
-/// Writes the batch script of `request` into `folder`, which must be there, submits it and records what came of it.
+/// Writes the batch script of `request` into the existing `folder`, submits it, and writes [`FILE`] into `folder`.
 ///
 /// # Errors
-/// When a path or an option cannot stand in a script, when there is no `sbatch` or it refuses.
+/// When a path or option cannot be quoted in a batch script, `sbatch` is not installed, or `sbatch` fails.
 pub fn submit(request: &Request, folder: &Path) -> anyhow::Result<Submission> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let text = script(request, folder, &program)?;
     let path = folder.join(SCRIPT);
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    // Options may name files of the working directory.
+    // Options may contain paths relative to the working directory.
     let sbatch = Tool::new("sbatch").folder(Path::new("."));
-    let printed = ask(sbatch.arg("--parsable").args(&request.options).arg(&path))?;
-    let (job, cluster) = parsable(&printed).with_context(|| {
-        Code::SlurmFailed.says(format!("`sbatch --parsable` printed no job number but {:?}", printed.trim()))
+    let printed = run_tool(sbatch.arg("--parsable").args(&request.options).arg(&path))?;
+    let (job, cluster) = parse_sbatch(&printed).with_context(|| {
+        Code::SlurmFailed.says(format!("`sbatch --parsable` printed {:?} instead of a job number", printed.trim()))
     })?;
     let submission = Submission {
         study: request.study.clone(),
@@ -143,16 +143,15 @@ pub fn submit(request: &Request, folder: &Path) -> anyhow::Result<Submission> {
     text.push(b'\n');
     let path = folder.join(FILE);
     if let Err(error) = durable::write(&path, &text) {
-        // What nobody knows of is not to run.
-        let cancelled = if submission.cancel().is_ok() { "is cancelled" } else { "cannot be cancelled: cancel it" };
-        let message =
-            format!("cannot write {}; job {}, which was submitted, {cancelled}", path.display(), submission.job);
+        // A job without a record cannot be managed, so it is cancelled.
+        let outcome = if submission.cancel().is_ok() { "was cancelled" } else { "could not be cancelled: cancel it" };
+        let message = format!("cannot write {}; the submitted job {} {outcome}", path.display(), submission.job);
         return Err(error.context(message));
     }
     Ok(submission)
 }
 
-/// The batch script.
+/// Renders the batch script.
 fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<String> {
     #[derive(Serialize)]
     struct Context<'a> {
@@ -167,55 +166,56 @@ fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<St
         exclusive: bool,
         allow_unisolated: bool,
     }
-    let last = request.shards.last().context("a submission without shards")?;
+    let last = request.shards.last().context("the submission has no shards")?;
     let end = format!("{0}of{0}", request.shards.len());
     let prefix = last.to_str().and_then(|path| path.strip_suffix(&end));
     let context = Context {
         study: &request.study,
         shards: request.shards.len(),
-        folder: fit(folder)?,
-        program: fit(program)?,
-        prefix: fit(Path::new(prefix.with_context(|| format!("{} does not end in {end}", last.display()))?))?,
+        folder: quotable(folder)?,
+        program: quotable(program)?,
+        prefix: quotable(Path::new(prefix.with_context(|| format!("{} does not end in {end}", last.display()))?))?,
         host: &request.host,
-        project: fit(&request.project)?,
+        project: quotable(&request.project)?,
         constraint: request.constraint.as_deref(),
         exclusive: request.exclusive,
         allow_unisolated: request.allow_unisolated,
     };
     if let Some(constraint) = context.constraint {
         let good = |c: char| c.is_ascii_alphanumeric() || "_-.&|!*[](),:@".contains(c);
-        let message = || format!("`--constraint {constraint:?}` holds what no feature of a node has");
+        let message =
+            || format!("`--constraint {constraint:?}` contains characters that are not allowed in a node's feature");
         ensure!(!constraint.is_empty() && constraint.chars().all(good), Code::BadValue.says(message()));
     }
     let written = Data::new(context).and_then(|data| template::render(include_str!("batch.sh"), &data));
     written.context("the template of the batch script is wrong")
 }
 
-/// A path that may stand between quotes in the script, and in a name that Slurm expands.
-fn fit(path: &Path) -> anyhow::Result<&str> {
+/// Checks that a path can be quoted in the script, and be part of a file name that Slurm expands.
+fn quotable(path: &Path) -> anyhow::Result<&str> {
     let bad = |c: char| c.is_control() || "'\"\\%`$".contains(c);
     path.to_str().filter(|text| !text.contains(bad)).with_context(|| {
         Code::UnfitPath.says(format!(
-            "{} holds a character that a batch script cannot hold (quotes, \\, %, `, $): take another folder",
+            "{} contains a character that cannot be quoted in a batch script (quotes, \\, %, `, $): use another folder",
             path.display()
         ))
     })
 }
 
-/// The job and the cluster in what `sbatch --parsable` prints.
-fn parsable(text: &str) -> Option<(String, Option<String>)> {
+/// Parses the output of `sbatch --parsable`: job number and cluster.
+fn parse_sbatch(text: &str) -> Option<(String, Option<String>)> {
     let line = text.lines().last()?.trim();
     let (job, cluster) = line.split_once(';').map_or((line, None), |(job, cluster)| (job, Some(cluster.to_owned())));
     (!job.is_empty() && job.bytes().all(|byte| byte.is_ascii_digit())).then(|| (job.to_owned(), cluster))
 }
 
-/// Runs a command of Slurm.
-fn ask(tool: Tool) -> anyhow::Result<String> {
+/// Runs a command of Slurm and returns its output.
+fn run_tool(tool: Tool) -> anyhow::Result<String> {
     tool.run(None).map_err(|error| match error {
         ToolError::Start { command, cause, .. } => Code::NoProgram
             .says(format!(
-                "cannot start `{}`: {cause}; Slurm's commands are not on this machine: go to a node of the cluster that has them \
-                 (Debian: the package slurm-client)",
+                "cannot start `{}`: {cause}; Slurm's commands are not installed: use a login node of the cluster, or install the \
+                 Debian package slurm-client",
                 command.split(' ').next().unwrap_or_default()
             ))
             .into(),
@@ -224,16 +224,16 @@ fn ask(tool: Tool) -> anyhow::Result<String> {
 }
 
 impl Submission {
-    /// That of the folder `given`, or of `runs/GIVEN` below `runs`; `latest` is the newest there.
+    /// Opens the submission in the folder `given`, or in the folder `given` below `runs`; `latest` is the newest one in `runs`. Returns the
+    /// submission and its folder.
     ///
     /// # Errors
-    /// When there is none.
+    /// [`Code::NoSubmission`] when the folder contains no submission.
     pub fn open(given: &Path, runs: &Path) -> anyhow::Result<(Self, PathBuf)> {
         let is = |folder: &PathBuf| folder.join(FILE).is_file();
         let all = || -> Vec<PathBuf> {
             let entries = std::fs::read_dir(runs).into_iter().flatten();
             let mut all: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is).collect();
-            // The names end in the time.
             all.sort_by_key(|path| std::fs::metadata(path.join(FILE)).and_then(|data| data.modified()).ok());
             all
         };
@@ -241,7 +241,7 @@ impl Submission {
         let found = found.or_else(|| if given == Path::new("latest") { all().pop() } else { None });
         let folder = found.with_context(|| {
             Code::NoSubmission.says(format!(
-                "{} is no submission: it has no {FILE}; `microbench submit slurm STUDY --shards N` makes one",
+                "{} is not a submission: it has no {FILE}; `microbench submit slurm STUDY --shards N` creates one",
                 given.display()
             ))
         })?;
@@ -252,49 +252,51 @@ impl Submission {
         Ok((submission, folder))
     }
 
-    /// What Slurm says of each task, by its number: of those in the queue, and where it keeps accounts of those that have ended. A task
-    /// of which it says nothing is left out.
+    /// The status of the tasks, by number: of tasks in the queue, and, if Slurm keeps accounts, of tasks that have ended. Tasks that Slurm
+    /// does not report are left out.
     ///
     /// # Errors
-    /// When there is no `squeue`, or it fails for another reason than that the job is over.
+    /// When `squeue` is not installed, or it fails for another reason than that the job has ended.
     pub fn tasks(&self) -> anyhow::Result<BTreeMap<u32, Task>> {
         let mut tasks = BTreeMap::new();
-        let mut on = self.on(["--noheader", "--parsable2", "--allocations", "--format=JobID,State,NodeList"]);
-        // Without accounting it fails: then the queue and the shards' journals are all there is.
+        let mut on = self.with_job(["--noheader", "--parsable2", "--allocations", "--format=JobID,State,NodeList"]);
+        // `sacct` fails on a cluster without accounting.
         if let Ok(text) = Tool::new("sacct").args(on.drain(..)).run(None) {
-            tasks.extend(accounted(&text));
+            tasks.extend(parse_sacct(&text));
         }
-        let queue = Tool::new("squeue").args(self.on(["--noheader", "--array", "--format=%K|%T|%N", "--states=all"]));
+        let queue =
+            Tool::new("squeue").args(self.with_job(["--noheader", "--array", "--format=%K|%T|%N", "--states=all"]));
         match queue.run(None) {
-            Ok(text) => tasks.extend(queued(&text)),
-            // It has forgotten the job, because it is over.
+            Ok(text) => tasks.extend(parse_squeue(&text)),
+            // Slurm no longer knows a job some time after its end.
             Err(ToolError::Failed { output, .. }) if output.contains("Invalid job id") => {}
             Err(error) => {
-                ask(Tool::new("squeue").arg("--version"))?;
+                run_tool(Tool::new("squeue").arg("--version"))?;
                 bail!(Code::SlurmFailed.says(error.to_string()));
             }
         }
         Ok(tasks)
     }
 
-    /// Ends the job: no task of it is begun any more, and those that run get SIGTERM, after which what was measured can be read.
+    /// Cancels the job. No further task starts, and running tasks receive SIGTERM, after which their runs can be resumed.
     ///
     /// # Errors
-    /// When there is no `scancel`, or it fails.
+    /// When `scancel` is not installed, or it fails.
     pub fn cancel(&self) -> anyhow::Result<()> {
         let cluster = self.cluster.iter().map(|cluster| format!("--clusters={cluster}"));
-        ask(Tool::new("scancel").args(cluster).arg(&self.job)).map(drop)
+        run_tool(Tool::new("scancel").args(cluster).arg(&self.job)).map(drop)
     }
 
-    fn on<const N: usize>(&self, options: [&str; N]) -> Vec<String> {
+    /// `options`, followed by those that select the job.
+    fn with_job<const N: usize>(&self, options: [&str; N]) -> Vec<String> {
         let own =
             [format!("--jobs={}", self.job)].into_iter().chain(self.cluster.iter().map(|c| format!("--clusters={c}")));
         options.iter().map(|&option| option.to_owned()).chain(own).collect()
     }
 }
 
-/// Tasks in what `squeue --format=%K|%T|%N` prints.
-fn queued(text: &str) -> BTreeMap<u32, Task> {
+/// Parses the output of `squeue --format=%K|%T|%N`.
+fn parse_squeue(text: &str) -> BTreeMap<u32, Task> {
     let line = |line: &str| {
         let mut fields = line.trim().split('|');
         let task = fields.next()?.trim().parse().ok()?;
@@ -304,8 +306,8 @@ fn queued(text: &str) -> BTreeMap<u32, Task> {
     text.lines().filter_map(line).collect()
 }
 
-/// Tasks in what `sacct --parsable2 --format=JobID,State,NodeList` prints; the last line of a task is of its last execution.
-fn accounted(text: &str) -> BTreeMap<u32, Task> {
+/// Parses the output of `sacct --parsable2 --format=JobID,State,NodeList`. The last line of a task is its last execution.
+fn parse_sacct(text: &str) -> BTreeMap<u32, Task> {
     let line = |line: &str| {
         let mut fields = line.trim().split('|');
         let task = fields.next()?.split_once('_')?.1.parse().ok()?;
@@ -321,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_requeued_job_succeeds_itself_and_no_other() {
+    fn a_requeued_job_succeeds_only_its_earlier_execution() {
         let job = |id: &str, restarts| Job { id: id.to_owned(), restarts };
         assert!(job("7_2", 1).succeeds(&job("7_2", 0)));
         assert!(!job("7_2", 0).succeeds(&job("7_2", 0)), "the same execution");
@@ -333,19 +335,19 @@ mod tests {
     }
 
     #[test]
-    fn what_slurm_prints_is_understood() {
-        assert_eq!(parsable("77\n"), Some(("77".to_owned(), None)));
-        assert_eq!(parsable("sbatch: a note\n77;big\n"), Some(("77".to_owned(), Some("big".to_owned()))));
-        assert_eq!(parsable("Submitted batch job 77"), None);
+    fn the_output_of_slurm_is_parsed() {
+        assert_eq!(parse_sbatch("77\n"), Some(("77".to_owned(), None)));
+        assert_eq!(parse_sbatch("sbatch: a note\n77;big\n"), Some(("77".to_owned(), Some("big".to_owned()))));
+        assert_eq!(parse_sbatch("Submitted batch job 77"), None);
         let task = |state: &str, nodes: &str| Task { state: state.to_owned(), nodes: nodes.to_owned() };
-        let queue = queued("1|RUNNING|n1\n2|PENDING|\nN/A|PENDING|\n");
+        let queue = parse_squeue("1|RUNNING|n1\n2|PENDING|\nN/A|PENDING|\n");
         assert_eq!(queue, BTreeMap::from([(1, task("RUNNING", "n1")), (2, task("PENDING", ""))]));
-        let ended = accounted("77_1|COMPLETED|n1\n77_2|CANCELLED by 0|None assigned\n77_1|NODE_FAIL|n2\n");
+        let ended = parse_sacct("77_1|COMPLETED|n1\n77_2|CANCELLED by 0|None assigned\n77_1|NODE_FAIL|n2\n");
         assert_eq!(ended, BTreeMap::from([(1, task("NODE_FAIL", "n2")), (2, task("CANCELLED", ""))]));
     }
 
     #[test]
-    fn a_script_holds_its_paths_between_quotes_and_refuses_others() {
+    fn a_script_quotes_its_paths_and_rejects_unquotable_ones() {
         let request = Request {
             study: "quick".into(),
             plan_sha256: String::new(),
@@ -363,10 +365,10 @@ mod tests {
         let plain = Request { constraint: None, exclusive: false, ..request.clone() };
         let plain = script(&plain, Path::new("/p/s"), Path::new("/opt/microbench")).unwrap();
         assert!(!plain.contains("constraint") && !plain.contains("exclusive") && !plain.contains("\n\n"), "{plain}");
-        let permits = |script: &str| script.trim_end().ends_with("--project '/p' --allow-unisolated");
+        let has_option = |script: &str| script.trim_end().ends_with("--project '/p' --allow-unisolated");
         let allowed = Request { allow_unisolated: true, ..request.clone() };
         let allowed = script(&allowed, Path::new("/p/s"), Path::new("/opt/microbench")).unwrap();
-        assert!(permits(&allowed) && !permits(&plain), "{allowed}");
+        assert!(has_option(&allowed) && !has_option(&plain), "{allowed}");
         for folder in ["/p/it's", "/p/50%", "/p/$HOME", "/p/a\nb", "/p/`id`"] {
             assert!(script(&request, Path::new(folder), Path::new("/opt/microbench")).is_err(), "{folder}");
         }

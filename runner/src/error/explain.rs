@@ -1,4 +1,4 @@
-//! What each code means, why it happens and what to do: the table behind `microbench explain`.
+//! Explanations of error codes, from `errors.toml`: the meaning, the usual cause and the fix.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,25 +10,24 @@ use microbench_formats::terminal::wrapped;
 use microbench_study::manifest::nearest;
 use serde::{Deserialize, Serialize};
 
-/// The texts, by code.
 const TEXTS: &str = include_str!("../../errors.toml");
 
-/// One code with its texts.
+/// The explanation of one code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// The code, for instance `MB0102`.
+    /// The code, for example `MB0102`.
     pub code: &'static str,
-    /// The cause, one sentence.
+    /// The cause in one sentence.
     pub title: &'static str,
-    /// What is the case when the error appears.
+    /// The meaning of the error.
     pub means: String,
-    /// How one usually gets there.
+    /// The usual cause.
     pub why: String,
-    /// What to do next.
+    /// The fix.
     pub next: String,
-    /// A command that helps, or lines of a manifest that are right.
+    /// A helpful command, or correct lines of a manifest.
     pub example: String,
-    /// The program's exit code with this error.
+    /// Exit code of the program.
     pub exit: u8,
 }
 
@@ -41,22 +40,32 @@ struct Texts {
     example: String,
 }
 
-/// Every code, in order.
+/// The explanations of all codes, sorted by code.
 ///
 /// # Errors
-/// Never in practice: a test reads the table.
+/// When `errors.toml` is wrong, which a test rules out.
+///
+/// # Examples
+/// ```
+/// use microbench::error::explain;
+///
+/// let entries = explain::all()?;
+/// let entry = explain::find(&entries, "102")?;
+/// assert_eq!(entry.code, "MB0102");
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn all() -> anyhow::Result<Vec<Entry>> {
-    let mut texts: BTreeMap<String, Texts> = toml::from_str(TEXTS).context("the table of errors is wrong")?;
+    let mut texts: BTreeMap<String, Texts> = toml::from_str(TEXTS).context("errors.toml is wrong")?;
     (Code::ALL.iter())
         .map(|code| {
             let Texts { means, why, next, example } =
-                texts.remove(code.as_str()).with_context(|| format!("the table of errors lacks {}", code.as_str()))?;
+                texts.remove(code.as_str()).with_context(|| format!("{} is missing in errors.toml", code.as_str()))?;
             Ok(Entry { code: code.as_str(), title: code.doc(), means, why, next, example, exit: code.exit() })
         })
         .collect()
 }
 
-/// The code's entry; letters may be small, and `MB` and leading zeros left out.
+/// The explanation of `code`, which may be lower case, and without `MB` and leading zeros.
 ///
 /// # Errors
 /// [`Code::UnknownName`] with the nearest code.
@@ -69,13 +78,13 @@ pub fn find<'a>(entries: &'a [Entry], code: &str) -> anyhow::Result<&'a Entry> {
             let distance = |entry: &&Entry| entry.code[2..].parse::<i32>().map_or(i32::MAX, |own| (own - number).abs());
             entries.iter().min_by_key(distance).map(|entry| format!("; the nearest is {}: {}", entry.code, entry.title))
         });
-        let near = near.unwrap_or_else(|| "; a code is such as MB0102".into());
+        let near = near.unwrap_or_else(|| "; codes look like MB0102".into());
         Code::UnknownName
-            .says(format!("there is no code {}{near} `microbench explain` lists them all", nearest::quote(code)))
+            .says(format!("unknown error code {}{near}; `microbench explain` lists all codes", nearest::quote(code)))
     })
 }
 
-/// The list of all codes as text.
+/// The list of all error codes and exit codes as text.
 #[must_use]
 pub fn list(entries: &[Entry]) -> String {
     let mut text = String::new();
@@ -116,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_explained_and_nothing_else_is() {
+    fn every_code_has_an_explanation_and_no_other_code_has() {
         let entries = all().unwrap();
         let codes: BTreeSet<&str> = entries.iter().map(|entry| entry.code).collect();
         assert_eq!(codes.len(), entries.len());
@@ -133,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_found_however_it_is_written() {
+    fn a_code_is_found_without_prefix_and_in_lower_case() {
         let entries = all().unwrap();
         for code in ["MB0102", "mb0102", "0102", "102"] {
             assert_eq!(find(&entries, code).unwrap().code, "MB0102");

@@ -1,4 +1,4 @@
-//! How errors are said: one line, a code, and what to do next.
+//! Error codes of errors, and their explanations.
 
 pub mod explain;
 
@@ -8,27 +8,27 @@ use microbench_measure::requirement::MissingRequirements;
 use microbench_plots::compare::Refusal;
 use microbench_study::plan::PlanError;
 
-use crate::store::name::NameError;
+use crate::store::lookup::LookupError;
 
-/// The codes of an error: one, but for a host that lacks several things.
+/// The codes of an error: one for each missing requirement of a host, otherwise exactly one.
 #[must_use]
 pub fn codes(error: &anyhow::Error) -> Vec<Code> {
     if let Some(lacking) = error.chain().find_map(|cause| cause.downcast_ref::<MissingRequirements>()) {
         return lacking.codes();
     }
-    // A code that an outer step gave is the nearer to what was asked for.
+    // The outermost code wins, because it is closest to what the user requested.
     let coded = error.downcast_ref::<Coded>().map(|coded| coded.code);
-    vec![coded.or_else(|| error.chain().find_map(of_type)).unwrap_or(Code::Unexpected)]
+    vec![coded.or_else(|| error.chain().find_map(code_of_type)).unwrap_or(Code::Unexpected)]
 }
 
-/// The code that an error carries.
-fn of_type(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
+/// The code of an error by its type; `None` for types without a code.
+fn code_of_type(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     let known = [
         error.downcast_ref().map(Coded::code),
         error.downcast_ref().map(microbench_plots::Error::code),
         error.downcast_ref().map(Refusal::code),
         error.downcast_ref().map(PlanError::code),
-        error.downcast_ref().map(NameError::code),
+        error.downcast_ref().map(LookupError::code),
         error.downcast_ref().map(ToolError::code),
         error.downcast_ref().map(|_: &std::io::Error| Code::System),
     ];

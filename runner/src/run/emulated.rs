@@ -1,5 +1,5 @@
-//! Executes trials in emulated hosts, one beside the other on this machine's CPUs; when one hangs or dies, the trial it held is
-//! recorded so and a fresh one goes on.
+//! Execution of trials in emulated hosts, which run in parallel on the CPUs of this machine. When an emulated host hangs or exits, its
+//! current trial is recorded as lost, and a new emulated host continues with the next trial.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -35,51 +35,49 @@ use super::session::{Session, stop_requested, vms, with_warmups};
 use super::share::share;
 use crate::store::directory::Directory;
 
-/// Real time that a trial may take before its host counts as hung: this much, and a tenth of it more a VM. Long enough for a guest
-/// that spins to meet its deadlines in virtual time first, which is up to ten times slower.
+/// Default of [`Options::patience`], seconds. Virtual time is up to ten times slower than wall time, so the value is large enough for a
+/// guest that spins to exceed its own deadlines first.
 pub const PATIENCE_S: u64 = 600;
-/// Memory of the emulated host beside its files and guests, MiB, and a guest's beside its own.
+/// Memory of the emulated host in addition to its files and guests, MiB.
 const HOST_MIB: u64 = 768;
+/// Memory of the emulated host for each guest in addition to the guest's own, MiB.
 const GUEST_MIB: u64 = 64;
-/// What a guest touches of its memory at most, MiB, as far as sharing this machine goes: an emulated host takes real memory only
-/// for what is touched in it. (20 guests of 128 MiB: 2.9 GB resident in all.)
+/// Memory that a guest touches at most, MiB. Only touched memory of an emulated host is resident on this machine, so this value decides
+/// how many emulated hosts fit. (20 guests of 128 MiB: 2.9 GB resident in total.)
 const TOUCHED_MIB: u64 = 192;
-/// EmulatedHost hosts that may end without ending a trial before the run gives up.
-const IDLE_DEATHS: u32 = 2;
+/// Number of emulated hosts in a row that may exit without completing a trial before the run fails.
+const MAX_IDLE_EXITS: u32 = 2;
 
-/// What a lane, which is one emulated host after the other, tells the session.
+/// Message of a lane to the session.
 #[derive(Debug)]
 enum News {
-    /// An emulated host is up.
+    /// An emulated host has booted.
     Up,
-    /// The error of the probe in it.
+    /// The error of the probe in the emulated host.
     Probe(ProbeError),
-    /// A trial has begun.
+    /// A trial has started.
     Begun(TrialRequest),
-    /// A trial has ended, after so long a time of this machine.
+    /// A trial has ended; `took` is time of this machine.
     Trial { trial: TrialRequest, records: Vec<Record>, consoles: BTreeMap<String, String>, took: Duration },
-    /// A trial went down with its host.
+    /// A trial was lost because its emulated host hung or exited.
     Lost { trial: TrialRequest, vms: u32, message: String, took: Duration },
-    /// The lane has no trials left, or cannot go on.
+    /// The lane has ended: no trials are left, or an error occurred.
     Over(anyhow::Result<()>),
 }
 
-/// Where and of what trials are executed.
+/// The input of all lanes.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
-    /// The emulated host.
-    pub machine: &'a EmulatedHostConfig,
-    /// The run's plan.
+    /// The emulated machine of every lane.
+    pub machine: &'a Machine,
     pub plan: &'a Plan,
-    /// What each cell's VMs are made of.
+    /// Parts of the VMs, by cell.
     pub parts: &'a BTreeMap<String, Parts>,
-    /// The run.
     pub run: &'a Directory,
-    /// How the session is executed.
     pub options: Options,
 }
 
-/// One lane: its trials and what they are made of.
+/// One lane: a share of the trials, executed in one emulated host after the other.
 #[derive(Debug)]
 struct Lane<'a> {
     number: usize,
@@ -90,7 +88,7 @@ struct Lane<'a> {
     news: Sender<News>,
 }
 
-/// Divides `todo` over as many emulated hosts as this machine has CPUs and memory for.
+/// Divides `todo` among as many emulated hosts as the CPUs and the memory of this machine allow.
 #[must_use]
 pub fn shares(todo: &[TrialRequest], plan: &Plan, machine: &EmulatedHostConfig) -> Vec<Vec<TrialRequest>> {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -99,10 +97,10 @@ pub fn shares(todo: &[TrialRequest], plan: &Plan, machine: &EmulatedHostConfig) 
     share(todo, cpus.min(fit).max(1), |trial| u64::from(vms(trial, plan)))
 }
 
-/// Executes every share in its own emulated host until the end or a signal.
+/// Executes every share in an emulated host of its own until all trials have ended or a signal requests a stop.
 ///
 /// # Errors
-/// When an emulated host cannot be made or the journal cannot be written.
+/// When an emulated host cannot be started, or the journal cannot be written.
 pub fn execute(
     session: &mut Session<'_>,
     shares: Vec<Vec<TrialRequest>>,
@@ -127,25 +125,25 @@ pub fn execute(
         let title = if hosts == 1 { "emulated host".to_owned() } else { format!("{hosts} emulated hosts") };
         let mut step = Some(Step::begin(format!("{title} (QEMU TCG, virtual time: 1 instruction = 1 ns)")));
         let mut up = 0;
-        // A lane that finds nobody listening ends after the trial that it is in.
+        // After an error here, each lane ends after its current trial, because the channel is closed.
         for news in news {
             match news {
                 News::Up => {
                     up += 1;
                     if up == hosts {
                         if let Some(step) = step.take() {
-                            step.done("up");
+                            step.done("booted");
                         }
-                        session.show(&all, hosts);
+                        session.start_progress(&all, hosts);
                     }
                 }
                 News::Probe(error) => session.probe(error)?,
-                News::Begun(trial) => session.begins(&trial),
+                News::Begun(trial) => session.trial_started(&trial),
                 News::Trial { trial, records, consoles, took } => {
-                    session.ended(&trial, &records, &consoles, took)?;
-                    session.room(vms(&trial, site.plan))?;
+                    session.trial_ended(&trial, &records, &consoles, took)?;
+                    session.require_disk_space(vms(&trial, site.plan))?;
                 }
-                News::Lost { trial, vms, message, took } => session.lost(&trial, vms, &message, took)?,
+                News::Lost { trial, vms, message, took } => session.trial_lost(&trial, vms, &message, took)?,
                 News::Over(outcome) => outcome?,
             }
         }
@@ -158,15 +156,15 @@ impl Lane<'_> {
         let mut left = self.trials.clone();
         let mut idle = 0;
         while !left.is_empty() && stop_requested().is_none() {
-            let log = self.log();
+            let log = self.console_path();
             let before = left.len();
             let mut host = EmulatedHost::boot(self.site.machine, &self.job(&left), &self.folder, &log)?;
-            self.tell(News::Up)?;
+            self.send(News::Up)?;
             self.serve(&mut host, &mut left)?;
             idle = if left.len() == before { idle + 1 } else { 0 };
-            if idle == IDLE_DEATHS {
+            if idle == MAX_IDLE_EXITS {
                 bail!(Code::EmulatedHostEnds.says(format!(
-                    "the emulated host ends before it completes a trial; its console is {}",
+                    "the emulated host exits before it completes a trial; see its console {}",
                     log.display()
                 )));
             }
@@ -174,23 +172,24 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Takes messages until the job is done, the host is lost, or a signal.
-    fn serve(&self, host: &mut EmulatedHost, left: &mut Vec<TrialRequest>) -> anyhow::Result<()> {
+    /// Receives messages until the job is done, the emulated host is lost, or a signal requests a stop. Removes ended and lost trials from
+    /// `left`.
+    fn serve(&self, host: &mut Emulated, left: &mut Vec<TrialRequest>) -> anyhow::Result<()> {
         let mut current: Option<TrialRequest> = None;
         let mut begun = Instant::now();
         loop {
             let vms = current.as_ref().map_or(1, |trial| vms(trial, self.site.plan));
             match host.next(self.site.options.patience + self.site.options.patience / 10 * vms) {
-                Ok(Message::Probe(error)) => self.tell(News::Probe(error))?,
+                Ok(Message::Probe(error)) => self.send(News::Probe(error))?,
                 Ok(Message::Begin(trial)) => {
                     begun = Instant::now();
                     current = Some(trial.clone());
-                    self.tell(News::Begun(trial))?;
+                    self.send(News::Begun(trial))?;
                 }
                 Ok(Message::End { records, consoles }) => {
-                    let trial = current.take().context("the emulated host ended a trial that it had not begun")?;
+                    let trial = current.take().context("the emulated host ended a trial that it had not started")?;
                     left.retain(|other| *other != trial);
-                    self.tell(News::Trial { trial, records, consoles, took: begun.elapsed() })?;
+                    self.send(News::Trial { trial, records, consoles, took: begun.elapsed() })?;
                     if stop_requested().is_some() {
                         return Ok(());
                     }
@@ -201,11 +200,11 @@ impl Lane<'_> {
                 }
                 Ok(Message::Up { .. }) => bail!(Code::EmulatedHostFailed.says("the emulated host restarted")),
                 Err(silence) => {
-                    info!(host = self.number, "{silence}; {} trials are left", left.len());
+                    info!(host = self.number, "{silence}; {} trials left", left.len());
                     if let Some(trial) = current {
                         left.retain(|other| *other != trial);
                         let message = silence.to_string();
-                        self.tell(News::Lost { trial, vms, message, took: begun.elapsed() })?;
+                        self.send(News::Lost { trial, vms, message, took: begun.elapsed() })?;
                     }
                     return Ok(());
                 }
@@ -213,8 +212,8 @@ impl Lane<'_> {
         }
     }
 
-    /// Where the next host's console goes: a name that no host of this run has had.
-    fn log(&self) -> PathBuf {
+    /// Path of the console log of the next emulated host; no other emulated host of the run has it.
+    fn console_path(&self) -> PathBuf {
         let named = |boot: u32| self.site.run.path().join(format!("emulated-host-{}-{boot}.log", self.number));
         (0..).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(0))
     }
@@ -233,27 +232,27 @@ impl Lane<'_> {
         }
     }
 
-    fn tell(&self, news: News) -> anyhow::Result<()> {
+    fn send(&self, news: News) -> anyhow::Result<()> {
         self.news.send(news).ok().context("the session has ended")
     }
 }
 
-/// Packs the emulated host's file system and sizes its memory.
+/// Packs the file system of the emulated host into `scratch`, and computes the size of its memory.
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn pack(
-    plan: &Plan,
-    parts: &BTreeMap<String, Parts>,
-    lock: &Lock,
-    scratch: &Path,
-) -> anyhow::Result<EmulatedHostConfig> {
-    let step = Step::begin("emulated host's file system");
-    let first = parts::first_process()?;
-    // Symbols and debug information are most of the program, and the emulated host would unpack them in every boot.
-    let stripped = scratch.join("first-process");
-    Tool::new("strip").arg("-o").arg(&stripped).arg(&first).run(None).context("cannot strip the first process")?;
-    let files = parts::closure(parts, lock, &first, &stripped)?;
+pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: &Path) -> anyhow::Result<Machine> {
+    let step = Step::begin("file system of the emulated host");
+    let init = parts::emulated_init()?;
+    // Without symbols and debug information, which are most of the file: the emulated host unpacks it in every boot.
+    let stripped = scratch.join("init");
+    Tool::new("strip")
+        .arg("-o")
+        .arg(&stripped)
+        .arg(&init)
+        .run(None)
+        .context("cannot strip the init of the emulated host")?;
+    let files = parts::emulated_files(parts, lock, &init, &stripped)?;
     let initramfs = scratch.join("initramfs.cpio");
     let bytes = initramfs::write(&files, &initramfs)?;
     step.done(&format!("{} files, {} MB", files.len(), bytes / 1_000_000));
@@ -262,14 +261,14 @@ pub fn pack(
         emulator: path(Kind::Program, program::EMULATOR)?,
         kernel: path(Kind::Kernel, parts::EMULATED_HOST_KERNEL)?,
         initramfs,
-        init: first,
+        first: init,
         memory_mib: memory_mib(plan, parts, bytes, u64::MAX)?,
         resident_mib: memory_mib(plan, parts, bytes, TOUCHED_MIB)?,
     })
 }
 
-/// Memory that the emulated host needs: its files twice (the archive and what is unpacked of it, which may fill half of the
-/// memory), the largest trial's guests, each with at most `guest_mib` of its memory, with their disks, and the snapshots.
+/// Memory of the emulated host, MiB: for the largest trial's guests, each with at most `guest_mib` and its disk, for snapshots, and for
+/// the host's files. The files count three times: the archive, and the unpacked files, which may fill at most half of the memory.
 fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_mib: u64) -> anyhow::Result<u64> {
     let image_mib = |parts: &Parts| -> anyhow::Result<u64> {
         let regions: u64 = plan.workloads.iter().map(PreparedWorkload::disk_region_bytes).sum();
@@ -280,19 +279,19 @@ fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_
     };
     let mut guests = 0;
     for cell in &plan.cells {
-        let parts = parts.get(cell.id.as_str()).with_context(|| format!("no cell {}", cell.id))?;
+        let parts = parts.get(cell.id.as_str()).with_context(|| format!("the plan has no cell {}", cell.id))?;
         let each = parts.guest.memory_mib.min(guest_mib) + GUEST_MIB + image_mib(parts)?;
         guests = guests.max(u64::from(cell.concurrency) * each);
     }
     Ok(HOST_MIB + 3 * (archive >> 20) + guests + snapshots_mib(plan, parts)?)
 }
 
-/// Memory for the snapshots of guests that are restored, which a session keeps: a guest's memory for each machine and VM of a trial.
+/// Memory for the snapshots that a session keeps, MiB: the memory of a guest for each machine and VM of a trial.
 fn snapshots_mib(plan: &Plan, parts: &BTreeMap<String, Parts>) -> anyhow::Result<u64> {
     let mut machines: BTreeMap<String, u64> = BTreeMap::new();
     for cell in &plan.cells {
-        let parts = parts.get(cell.id.as_str()).with_context(|| format!("no cell {}", cell.id))?;
-        if launch::restores_from_snapshot(&parts.engine, &cell.settings)? {
+        let parts = parts.get(cell.id.as_str()).with_context(|| format!("the plan has no cell {}", cell.id))?;
+        if launch::restores(&parts.engine, &cell.settings)? {
             let memory = u64::from(cell.concurrency) * parts.guest.memory_mib;
             let most = machines.entry(cell.configuration_key()).or_default();
             *most = memory.max(*most);

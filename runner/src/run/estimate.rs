@@ -1,7 +1,7 @@
-//! How long the rest of a session takes, from what its trials took so far.
+//! Estimate of the remaining time of a session, from the trials that have ended.
 //!
-//! Trials are not alike: one of 20 VMs takes longer than one of 1, and engines differ. A trial is expected to take what trials of its cell took
-//! in the mean; without one, what a VM of its engine took, for each of its VMs; without that, what any VM took.
+//! The expected duration of a trial is the mean of its cell. Before a trial of its cell has ended, it is the mean per VM of the engine
+//! times the number of VMs, and before that, the mean per VM of all engines times the number of VMs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use microbench_measure::trial::request::TrialRequest;
 
 use super::session::vms;
 
-/// Times of trials, summed up.
+/// Sum of the durations of trials.
 #[derive(Clone, Debug, Default)]
 struct Times {
     trials: u32,
@@ -27,7 +27,7 @@ impl Times {
     }
 }
 
-/// What trials took so far, of a machine's time.
+/// Durations of the trials that have ended, in time of this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Estimate {
     cells: BTreeMap<(String, bool), Times>,
@@ -36,17 +36,17 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Takes note that `trial` took so long.
-    pub fn saw(&mut self, trial: &TrialRequest, plan: &Plan, took: Duration) {
+    /// Adds the duration of a trial.
+    pub fn add(&mut self, trial: &TrialRequest, plan: &Plan, took: Duration) {
         let vms = vms(trial, plan);
         self.cells.entry((trial.cell.clone(), trial.warmup)).or_default().add(vms, took);
         self.engines.entry(engine(trial, plan).to_owned()).or_default().add(vms, took);
         self.all.add(vms, took);
     }
 
-    /// What `trial` is expected to take; `None` before any trial has ended.
+    /// The expected duration of `trial`; `None` before any trial has ended.
     #[must_use]
-    pub fn of(&self, trial: &TrialRequest, plan: &Plan) -> Option<Duration> {
+    pub fn duration(&self, trial: &TrialRequest, plan: &Plan) -> Option<Duration> {
         if let Some(own) = self.cells.get(&(trial.cell.clone(), trial.warmup)) {
             return Some(own.sum / own.trials.max(1));
         }
@@ -54,23 +54,23 @@ impl Estimate {
         (alike.vms > 0).then(|| alike.sum / alike.vms * vms(trial, plan))
     }
 
-    /// The time until `left` have ended, when trials that took the sum of what was seen took `elapsed`: several hosts execute beside one
-    /// another.
+    /// The wall time until the trials in `left` have ended; `None` before any trial has ended. The trials so far took the wall time
+    /// `elapsed`, which is less than the sum of their durations when several hosts execute in parallel.
     #[must_use]
-    pub fn left<'a>(
+    pub fn remaining<'a>(
         &self,
         left: impl IntoIterator<Item = &'a TrialRequest>,
         plan: &Plan,
         elapsed: Duration,
     ) -> Option<Duration> {
-        let expected: Duration = left.into_iter().map(|trial| self.of(trial, plan)).sum::<Option<Duration>>()?;
+        let expected: Duration = left.into_iter().map(|trial| self.duration(trial, plan)).sum::<Option<Duration>>()?;
         (!self.all.sum.is_zero()).then(|| elapsed.mul_f64(expected.as_secs_f64() / self.all.sum.as_secs_f64()))
     }
 
-    /// The share of the work that has ended, when `left` is what is left; by number of VMs before anything is known.
+    /// The fraction of the total expected duration that has passed, 0 to 1, when the trials in `left` have not ended.
     #[must_use]
     pub fn share<'a>(&self, left: impl IntoIterator<Item = &'a TrialRequest>, plan: &Plan) -> f64 {
-        let expected: Option<Duration> = left.into_iter().map(|trial| self.of(trial, plan)).sum();
+        let expected: Option<Duration> = left.into_iter().map(|trial| self.duration(trial, plan)).sum();
         let (done, all) =
             (self.all.sum.as_secs_f64(), self.all.sum.as_secs_f64() + expected.unwrap_or_default().as_secs_f64());
         if all > 0.0 { done / all } else { 0.0 }
@@ -106,29 +106,29 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_is_expected_to_take_what_its_cell_took_or_its_engine_for_each_vm() {
+    fn the_expected_duration_is_that_of_the_cell_or_of_the_engine_per_vm() {
         let plan = plan(&[("a", 1), ("a", 10), ("b", 1), ("b", 20)]);
         let seconds = Duration::from_secs;
         let mut estimate = Estimate::default();
-        assert_eq!(estimate.of(&trial("a/1", 0), &plan), None);
-        estimate.saw(&trial("a/1", 0), &plan, seconds(2));
-        // Of another engine nothing is known: a VM is a VM.
-        assert_eq!(estimate.of(&trial("b/20", 1), &plan), Some(seconds(40)));
-        estimate.saw(&trial("b/1", 2), &plan, seconds(6));
-        estimate.saw(&trial("a/1", 3), &plan, seconds(4));
+        assert_eq!(estimate.duration(&trial("a/1", 0), &plan), None);
+        estimate.add(&trial("a/1", 0), &plan, seconds(2));
+        // Nothing is known about the engine `b`, so the mean of all VMs is used.
+        assert_eq!(estimate.duration(&trial("b/20", 1), &plan), Some(seconds(40)));
+        estimate.add(&trial("b/1", 2), &plan, seconds(6));
+        estimate.add(&trial("a/1", 3), &plan, seconds(4));
         for (cell, expected) in [("a/1", 3), ("a/10", 30), ("b/20", 120)] {
-            assert_eq!(estimate.of(&trial(cell, 9), &plan), Some(seconds(expected)), "{cell}");
+            assert_eq!(estimate.duration(&trial(cell, 9), &plan), Some(seconds(expected)), "{cell}");
         }
     }
 
     #[test]
-    fn hosts_beside_one_another_halve_the_time_and_a_share_is_of_work_not_of_trials() {
+    fn two_hosts_halve_the_remaining_time_and_shares_are_weighted_by_duration() {
         let plan = plan(&[("a", 1), ("a", 20)]);
         let mut estimate = Estimate::default();
-        (0..4).for_each(|index| estimate.saw(&trial("a/1", index), &plan, Duration::from_secs(1)));
+        (0..4).for_each(|index| estimate.add(&trial("a/1", index), &plan, Duration::from_secs(1)));
         let left = [trial("a/20", 4), trial("a/20", 5)];
-        // Four trials of a second each took two: two hosts.
-        assert_eq!(estimate.left(&left, &plan, Duration::from_secs(2)), Some(Duration::from_secs(20)));
+        // Four trials of one second each took two seconds, so two hosts executed them.
+        assert_eq!(estimate.remaining(&left, &plan, Duration::from_secs(2)), Some(Duration::from_secs(20)));
         assert!((estimate.share(&left, &plan) - 4.0 / 44.0).abs() < 1e-9);
         assert!((estimate.share(&[], &plan) - 1.0).abs() < 1e-9);
     }

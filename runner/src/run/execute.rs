@@ -1,4 +1,4 @@
-//! The part of a run that starts VMs: enter the sandbox while the process is single-threaded, then execute what is missing.
+//! The part of a run that starts VMs: it enters the sandbox while the process is single-threaded, and executes the missing trials.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use super::{emulated, kvm, local, parts};
 use crate::store::directory::Directory;
 use crate::store::journal::Owner;
 
-/// What a run directory says about a run.
+/// A run, as read from its directory.
 struct Run {
     directory: Directory,
     plan: Plan,
@@ -37,41 +37,41 @@ struct Run {
     scratch: PathBuf,
 }
 
-/// Reads the run and enters the sandbox. The caller must be single-threaded, and goes on in the sandbox.
+/// Reads the run and enters the sandbox. The calling process must be single-threaded, and is in the sandbox on return.
 fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
     if run.path().starts_with("/dev/shm") {
-        // The sandbox has files of its own there.
+        // The sandbox mounts a file system of its own there.
         bail!(
             Code::RunInShm
-                .says(format!("{} is in /dev/shm, where no run can be: give another --out", run.path().display()))
+                .says(format!("{} is in /dev/shm, which runs cannot use: pass another --out", run.path().display()))
         );
     }
     let (plan, _) = run.plan()?;
     let lock = Lock::read(run.path())?.with_context(|| format!("{} has no {}", run.path().display(), lock::FILE))?;
     let parts = parts::by_cell(&plan, &run.engines()?.engines, &lock, project)?;
-    // A VMM inherits the working directory, and QEMU looks for its firmware there first.
+    // VMMs inherit the working directory, and QEMU searches for its firmware there first.
     std::env::set_current_dir("/").context("cannot enter /")?;
     sandbox::enter()?;
-    // In the sandbox's own mount namespace: nobody else sees it, and it goes with the namespace.
-    let scratch = sandbox::mount_scratch()?;
+    // In the mount namespace of the sandbox, so that other processes do not see it and it disappears with the namespace.
+    let scratch = sandbox::scratch()?;
     Ok(Run { directory: run, plan, lock, parts, scratch })
 }
 
-/// How a session is executed; none of it bears on a plan.
+/// Options of a session. They do not affect the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Real time in which an emulated host must end a trial, or it counts as hung; a tenth of it more for each VM.
+    /// Wall time after which an emulated host that has not completed a trial is considered hung; a tenth more for each VM.
     pub patience: Duration,
-    /// Fake guests by which the probe's error is measured at the start.
+    /// Number of fake guests with which the probe's error is measured at the start of the session.
     pub fake_guests: u32,
-    /// VMMs may run without being isolated from this machine.
+    /// Whether VMMs may run that are not isolated from this machine.
     pub allow_unisolated: bool,
 }
 
-/// Executes what is missing of a run on `host`.
+/// Executes the missing trials of a run on `host`.
 ///
 /// # Errors
-/// When the sandbox, the emulated host or the journal cannot be had.
+/// When the sandbox cannot be entered, an emulated host cannot be started, or the journal cannot be written.
 pub fn execute(run: Directory, project: &Project, host: HostKind, options: Options) -> anyhow::Result<Ended> {
     log::write_to_run(run.path());
     let messages = kernel_messages();
@@ -85,7 +85,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
     let _closed = run.directory.close_to_others()?;
     let mut seals = IntegrityCheck::of(&run.parts, &run.lock)?;
     match host {
-        HostKind::Imported => bail!("nothing can be run on the host `imported`"),
+        HostKind::Imported => bail!("an imported run cannot execute trials"),
         HostKind::Kvm | HostKind::Fake => {
             let unisolated = isolation::require(options.allow_unisolated)?;
             isolation::make_files_readable(&mut run.parts, &run.scratch)?;
@@ -96,22 +96,22 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             record_host(&run.directory, &identity)?;
             session.begin(host, 1, &identity.machine_name(&owner.machine), unisolated)?;
             session.probe(measure(Probe::Exact, FakeGuests::for_session(options.fake_guests))?)?;
-            in_stages(&mut session, |session| {
+            execute_stages(&mut session, |session| {
                 local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher, &mut seals)
             })?;
         }
         HostKind::Emulated => {
             let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
-            // What is packed cannot change any more.
+            // Packed files cannot change any more, so one check is enough.
             run.parts.keys().try_for_each(|cell| seals.check(cell).map_err(anyhow::Error::msg))?;
             let identity = Identity::take(host, run.directory.path(), &run.lock, Some(&machine), None)?;
             record_host(&run.directory, &identity)?;
             let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
             let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
-            // In the emulated host VMMs are isolated, or nothing is executed.
+            // The emulated host always isolates VMMs.
             session.begin(host, hosts, &identity.machine_name(&owner.machine), None)?;
             let mut stage = 0;
-            in_stages(&mut session, |session| {
+            execute_stages(&mut session, |session| {
                 let shares = emulated::shares(session.todo(), &run.plan, &machine);
                 let scratch = run.scratch.join(format!("stage-{stage}"));
                 std::fs::create_dir(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
@@ -124,15 +124,15 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
     session.end()
 }
 
-/// How a disk is cloned here, by cloning one.
+/// The method by which disks are cloned in `scratch`, found by cloning `image`; `None` when that fails.
 fn clone_method(image: &Path, scratch: &Path) -> Option<CloneMethod> {
     let Disk::Clone(path, method) = Disk::clone_of(image, scratch.join("disk-check.img")).ok()? else { return None };
     std::fs::remove_file(path).ok()?;
     Some(method)
 }
 
-/// Executes stage after stage until nothing is left, or a signal.
-fn in_stages(
+/// Executes stages of the schedule until no trial is left or a signal requests a stop.
+fn execute_stages(
     session: &mut Session<'_>,
     mut execute: impl FnMut(&mut Session<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -141,38 +141,36 @@ fn in_stages(
         if stop_requested().is_some() {
             break;
         }
-        session.stage()?;
+        session.schedule()?;
     }
     Ok(())
 }
 
-/// Boots one guest under KVM, in a sandbox. Fails with the reason when it does not come up, or when its VMM would not
-/// be isolated and that is not allowed.
+/// Boots one guest of the run under KVM, in a sandbox.
 ///
 /// # Errors
-/// The reason, in one line.
+/// [`Code::NoGuest`] with the reason in one line: the guest did not boot, or its VMM would not be isolated and `allow_unisolated` is not
+/// set.
 pub fn check_kvm(run: Directory, project: &Project, allow_unisolated: bool) -> anyhow::Result<()> {
     let mut run = enter(run, project)?;
-    if let Some(why) = isolation::why_not_isolated().filter(|_| !allow_unisolated) {
-        bail!(
-            Code::NoGuest.says(format!("{}; --allow-unisolated permits it", isolation::missing_requirement(&why).what))
-        );
+    if let Some(why) = isolation::missing().filter(|_| !allow_unisolated) {
+        bail!(Code::NoGuest.says(format!("{}; pass --allow-unisolated to allow it", isolation::lack(&why).what)));
     }
-    isolation::make_files_readable(&mut run.parts, &run.scratch)?;
-    match kvm::works(&run.plan, &run.parts, &run.scratch) {
+    isolation::show(&mut run.parts, &run.scratch)?;
+    match kvm::check(&run.plan, &run.parts, &run.scratch) {
         Ok(()) => Ok(()),
         Err(reason) => bail!(Code::NoGuest.says(reason.to_string())),
     }
 }
 
-/// The option of the command line by which VMMs may run without being isolated.
+/// Command-line option that allows VMMs that are not isolated.
 pub const ALLOW_UNISOLATED: &str = "--allow-unisolated";
 
-/// Runs [`check_kvm`] in a process of its own, because this one may have threads already.
+/// Runs [`check_kvm`] in a child process, because this process may have threads.
 ///
 /// # Errors
-/// The reason why KVM cannot be used.
-pub fn check_kvm_apart(run: &Directory, project: &Project, allow_unisolated: bool) -> anyhow::Result<()> {
+/// The errors of [`check_kvm`].
+pub fn check_kvm_in_child(run: &Directory, project: &Project, allow_unisolated: bool) -> anyhow::Result<()> {
     let this = std::env::current_exe().context("cannot find this program")?;
     let output = std::process::Command::new(this)
         .args(["check-kvm", "--project"])
@@ -189,9 +187,9 @@ pub fn check_kvm_apart(run: &Directory, project: &Project, allow_unisolated: boo
     bail!(Code::NoGuest.says(text.trim().trim_start_matches("microbench: ")))
 }
 
-/// Writes `host.json` into a new run. A run that is resumed must have the same fingerprint as before.
+/// Writes `host.json` into a new run. For a run that is resumed, checks that the fingerprint is the same.
 fn record_host(run: &Directory, now: &Identity) -> anyhow::Result<()> {
-    debug!("the host's fingerprint is {}", now.fingerprint);
+    debug!("the fingerprint of the host is {}", now.fingerprint);
     if run.path().join(identity::FILE).exists() {
         return Ok(now.require_same(&run.read(identity::FILE)?)?);
     }

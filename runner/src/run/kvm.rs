@@ -1,4 +1,4 @@
-//! Does KVM work here? /dev/kvm is no proof, so a small guest is booted to its first answer under a deadline.
+//! Checks whether KVM is usable by booting a guest to its first response. Access to `/dev/kvm` alone does not show that.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use microbench_measure::parts::Parts;
 use microbench_measure::trial::TrialExecution;
 use microbench_study::engine::guest_settings::GuestSettings;
 
-/// Time in which the guest must answer.
+/// Time limit for the first response of the guest, and for its shutdown.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Boots one guest of the plan's first KVM cell. `Ok` when it answered, else why not, in one line.
+/// Boots one guest of the plan's first cell that needs KVM. Succeeds without a boot when no cell needs KVM.
 ///
 /// # Errors
-/// The reason.
-pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scratch: &Path) -> Result<(), String> {
+/// Why the guest did not respond, in one line.
+pub fn check(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scratch: &Path) -> Result<(), String> {
     let candidate = plan.cells.iter().filter_map(|cell| Some((cell, parts.get(cell.id.as_str())?)));
     let Some((cell, parts)) = candidate.into_iter().find(|(_, parts)| parts.engine.needs_kvm && parts.unfit.is_none())
     else {
-        // Containers and processes run on this machine as it is.
+        // Containers and processes need no KVM.
         return Ok(());
     };
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
@@ -40,6 +40,6 @@ pub fn works(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scr
     });
     failure.map_or(Ok(()), |failure| {
         let line: String = failure.split("; console:").next().unwrap_or_default().chars().take(160).collect();
-        Err(format!("a guest did not come up within {} s ({line})", DEADLINE.as_secs()))
+        Err(format!("a guest did not boot within {} s ({line})", DEADLINE.as_secs()))
     })
 }

@@ -1,4 +1,4 @@
-//! Executes trials on this machine, in this process's sandbox.
+//! Execution of trials on this machine, in the sandbox of this process.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,10 +17,10 @@ use super::pause;
 use super::session::{Session, stop_requested, with_warmups};
 use crate::store::directory::Directory;
 
-/// Executes every missing trial until the end or a signal.
+/// Executes the trials of [`Session::todo`] until all have ended or a signal requests a stop.
 ///
 /// # Errors
-/// When the journal cannot be written.
+/// When the journal cannot be written, or the disk of the run is full.
 pub fn execute(
     session: &mut Session<'_>,
     plan: &Plan,
@@ -32,11 +32,12 @@ pub fn execute(
 ) -> anyhow::Result<()> {
     let name = run.name();
     let trials = with_warmups(session.todo(), plan);
-    session.show(&trials, 1);
+    session.start_progress(&trials, 1);
     for planned in trials {
         let cell = plan.cells.iter().find(|cell| cell.id == planned.cell);
-        let (cell, parts) = cell.zip(parts.get(&planned.cell)).with_context(|| format!("no cell {}", planned.cell))?;
-        let trial = TrialExecution {
+        let (cell, parts) =
+            cell.zip(parts.get(&planned.cell)).with_context(|| format!("the plan has no cell {}", planned.cell))?;
+        let trial = Trial {
             run: &name,
             index: planned.index,
             attempt: planned.attempt,
@@ -51,8 +52,8 @@ pub fn execute(
             break;
         }
         let vms = trial.vms();
-        session.room(vms)?;
-        session.begins(&planned);
+        session.require_disk_space(vms)?;
+        session.trial_started(&planned);
         let begun = Instant::now();
         let refused = session.budget().refuse(&planned, vms);
         let changed = |problem: String| skipped_records(&planned, vms, FailureReason::Artifact, &problem);
@@ -60,7 +61,7 @@ pub fn execute(
             Some(records) => records,
             None => trial.execute(scratch, &run.console(), watcher),
         };
-        session.ended(&planned, &records, &BTreeMap::new(), begun.elapsed())?;
+        session.trial_ended(&planned, &records, &BTreeMap::new(), begun.elapsed())?;
     }
     Ok(())
 }

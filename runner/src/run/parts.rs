@@ -1,4 +1,4 @@
-//! From the names in a plan to files: every artefact of a run.
+//! Resolves the names in a plan to files: the artefacts of a run, and the parts of each cell's VMs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -18,33 +18,34 @@ use microbench_study::engine::description::Engine;
 use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::machine;
 
-/// The emulated host's kernel: a folder of kernels/.
+/// The kernel of the emulated host: a folder of kernels/.
 pub const EMULATED_HOST_KERNEL: &str = "emulated-host-6.1";
 
-/// The guest's agent, as the program of an engine: it is in every root file system, and started from there.
+/// The guest agent, as the program of an engine. Every root file system contains it.
 pub const AGENT: &str = "microbench-agent";
 
-/// The program that counts system calls.
+/// The program that traces system calls.
 pub const STRACE: &str = "strace";
 
-/// Where the files that settings name are.
+/// How the file names in settings are resolved.
 #[derive(Clone, Copy, Debug)]
 pub enum Files<'a> {
-    /// Relative to this folder, the manifest's: the run begins.
+    /// Relative to this folder, which is that of the manifest: for a new run.
     In(&'a Path),
-    /// Where the run's lock says: it goes on.
+    /// By this lock: for a run that is resumed.
     As(&'a Lock),
 }
 
-/// The files that the settings of a cell name: setting and value.
+/// The settings of a cell that name a file, each with the name of the file.
 fn named_files(cell: &Cell, engine: &Engine) -> Vec<(String, String)> {
     engine.files_named_by(&cell.settings).filter_map(|(name, value)| Some((name.clone(), value?))).collect()
 }
 
-/// Finds, fetches or builds every artefact that the plan's cells need.
+/// Finds, downloads or builds every artefact that the cells of the plan need. A program that is not installed is an error only if no
+/// other program of the plan is installed: cells without their program are not applicable.
 ///
 /// # Errors
-/// A guest setting of the plan with a value that is not permitted. When an artefact cannot be had.
+/// When a guest setting has an invalid value, or an artefact cannot be provided.
 pub fn provide(
     plan: &Plan,
     engines: &[Engine],
@@ -56,7 +57,7 @@ pub fn provide(
     let used: BTreeSet<&str> = plan.cells.iter().map(|cell| cell.engine.as_str()).collect();
     let shares_kernel =
         |cell: &Cell| engines.iter().any(|engine| engine.name == cell.engine && engine.guest.shares_kernel());
-    // Before the kernels, which take minutes to build.
+    // Before the kernels, so that an error is reported before they are built, which takes minutes.
     let agent = agent::provide(cache)?;
     let mut lock = Lock::default();
     let (mut kernels, mut images) = (BTreeSet::new(), BTreeSet::new());
@@ -73,7 +74,7 @@ pub fn provide(
     }
     let programs: BTreeSet<&str> =
         engines.iter().filter(|e| used.contains(e.name.as_str())).map(|e| e.program.as_str()).collect();
-    // A program that is missing takes its own cells away, no others; when it is every one, nothing can be run.
+    // A program that is not installed only makes its own cells not applicable. Without any program nothing can run.
     let mut lacks = Vec::new();
     for name in &programs {
         match missing(name)? {
@@ -117,24 +118,24 @@ pub fn provide(
     Ok(lock)
 }
 
-/// Whether `cache` has every root file system of the plan, so that none is to be made.
+/// Whether `cache` contains every root file system of the plan, so that no root file system must be built.
 ///
 /// # Errors
-/// When a description is wrong.
-pub fn images_made(plan: &Plan, project: &Project, cache: &Cache) -> anyhow::Result<bool> {
-    // Without an agent an image cannot be told from one with another agent.
+/// When the description of a root file system is wrong.
+pub fn images_cached(plan: &Plan, project: &Project, cache: &Cache) -> anyhow::Result<bool> {
+    // The key of an image in the cache includes the agent.
     let Ok(agent) = agent::provide(cache) else { return Ok(false) };
     let rootfs = |cell| GuestSettings::from_cell(cell).map(|guest| guest.rootfs);
     let names = plan.cells.iter().map(rootfs).collect::<Result<BTreeSet<_>, _>>()?;
     names.iter().try_fold(true, |all, name| Ok(all && image::is_cached(&project.rootfs(), name, &agent, cache)?))
 }
 
-/// Adds what the emulated host itself needs.
+/// Adds the artefacts of the emulated host to `lock`: its kernel and its emulator.
 ///
 /// # Errors
-/// When it cannot be had.
+/// When an artefact cannot be provided, or the init of the emulated host is missing.
 pub fn provide_emulated_host(lock: &mut Lock, project: &Project, cache: &Cache) -> anyhow::Result<()> {
-    first_process()?;
+    emulated_init()?;
     let mut add = |artifact: Artifact| {
         if lock.get(artifact.kind, &artifact.name).is_err() {
             lock.artifacts.push(artifact);
@@ -145,29 +146,29 @@ pub fn provide_emulated_host(lock: &mut Lock, project: &Project, cache: &Cache) 
     Ok(())
 }
 
-/// The emulated host's first process, which is built with this program and lies beside it.
+/// Path of the init of the emulated host, which is built and installed together with this program.
 ///
 /// # Errors
-/// When it is not there.
-pub fn first_process() -> anyhow::Result<PathBuf> {
+/// When the file does not exist.
+pub fn emulated_init() -> anyhow::Result<PathBuf> {
     const NAME: &str = "microbench-emulated-host";
     let path = std::env::current_exe().context("cannot find this program")?.with_file_name(NAME);
     if !path.is_file() {
         bail!(Code::EmulatorFailed.says(format!(
-            "{} is not there, the first process of the emulated host: it is built with this program, and belongs beside it",
+            "the init of the emulated host is missing: {} does not exist; install microbench again, which includes this program",
             path.display()
         )));
     }
     Ok(path)
 }
 
-/// [`program::missing_requirement`]; the guest's own agent is never.
+/// [`program::missing`], except that the guest agent is never missing.
 fn missing(name: &str) -> anyhow::Result<Option<MissingRequirement>> {
-    if name == AGENT { Ok(None) } else { program::missing_requirement(name) }
+    if name == AGENT { Ok(None) } else { program::missing(name) }
 }
 
-/// Why the VMs of a cell cannot be had, as a clause: its engine's program is `absent`, its machine lacks a combination of settings, or its
-/// kernel an option. `None` when nothing is known against them.
+/// Why the VMs of a cell are not applicable on this machine, as a clause; `None` when they are. The engine's program is `absent`, the
+/// engine's machine does not support the combination of settings, or the kernel has no required option.
 fn unfit(
     cell: &Cell,
     engine: &Engine,
@@ -176,10 +177,10 @@ fn unfit(
     project: &Project,
 ) -> anyhow::Result<Option<String>> {
     if absent && let Some(lack) = missing(&engine.program)? {
-        return Ok(Some(format!("{} ({}; to have it: {})", engine.title, lack.what, lack.fix)));
+        return Ok(Some(format!("{} ({}; to fix it: {})", engine.title, lack.what, lack.mend)));
     }
     if absent {
-        return Ok(Some(format!("{}, which was not installed when the run began", engine.title)));
+        return Ok(Some(format!("{}, which was not installed at the start of the run", engine.title)));
     }
     if let Some(reason) = machine::refusal(engine, guest, &cell.settings)? {
         return Ok(Some(format!("these settings: {reason}")));
@@ -188,31 +189,33 @@ fn unfit(
     if let Some(option) = machine::needed_option(engine, &cell.settings)?
         && kernel::is_built_without(&project.kernels(), name, &option)?
     {
-        return Ok(Some(format!("this kernel: the machine needs one with {option}, which kernels/{name} has not")));
+        return Ok(Some(format!(
+            "this kernel: the machine needs the option {option}, which is missing in kernels/{name}"
+        )));
     }
     Ok(None)
 }
 
-/// The cells of a plan that this machine cannot run, with the reason of each, in the plan's order: what a run records as not applicable
-/// without starting anything.
+/// The cells of a plan that are not applicable on this machine, each with the reason, in the order of the plan. A run records them as
+/// not applicable without starting a VM.
 ///
 /// # Errors
-/// When a description is wrong.
+/// When the description of an engine, kernel or root file system is wrong.
 pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> anyhow::Result<Vec<(String, String)>> {
     let mut cells = Vec::new();
-    // What a cell's settings are, its variant says and its levels: those that nothing asks for make no difference. So what was found out
-    // for one cell holds for the others that are alike, of which there may be a million.
-    let asked = |engine: &Engine| -> Vec<String> {
+    // A plan may have a million cells. The result depends only on the variant and on the levels of axes that the engine's machine or the
+    // kernel uses, so it is computed once for each combination of these.
+    let used_axes = |engine: &Engine| -> Vec<String> {
         let axes = plan.axes.iter().map(|axis| &axis.name);
         axes.filter(|axis| *axis == "kernel" || machine::depends_on(engine, axis)).cloned().collect()
     };
-    let asked: BTreeMap<&str, Vec<String>> =
-        engines.iter().map(|engine| (engine.name.as_str(), asked(engine))).collect();
+    let used_axes: BTreeMap<&str, Vec<String>> =
+        engines.iter().map(|engine| (engine.name.as_str(), used_axes(engine))).collect();
     let mut known: HashMap<String, Option<String>> = HashMap::new();
     for cell in &plan.cells {
         let Some(engine) = engines.iter().find(|engine| engine.name == cell.engine) else { continue };
         let mut kind = cell.variant.to_string();
-        for axis in asked.get(engine.name.as_str()).into_iter().flatten() {
+        for axis in used_axes.get(engine.name.as_str()).into_iter().flatten() {
             let level = cell.levels.get(axis);
             kind += &level.map_or_else(String::new, |level| format!("\0{level}"));
         }
@@ -228,10 +231,10 @@ pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> any
     Ok(cells)
 }
 
-/// What each cell's VMs are made of, by cell.
+/// The parts of each cell's VMs, by identifier of the cell.
 ///
 /// # Errors
-/// When the lock lacks an artefact. A guest setting with a value that is not permitted.
+/// When an artefact is missing in the lock, or a guest setting has an invalid value.
 pub fn by_cell(
     plan: &Plan,
     engines: &[Engine],
@@ -245,7 +248,7 @@ pub fn by_cell(
             let engine = engines
                 .iter()
                 .find(|engine| engine.name == cell.engine)
-                .with_context(|| format!("the run has no engine `{}`", cell.engine))?;
+                .with_context(|| format!("the run has no description of the engine `{}`", cell.engine))?;
             let guest = GuestSettings::from_cell(cell)?;
             let image::Rootfs { init, agent, .. } = match described.get(&guest.rootfs) {
                 Some(known) => known.clone(),
@@ -286,19 +289,19 @@ pub fn by_cell(
         .collect()
 }
 
-/// Every file that the emulated host must hold: its first process, the cells' parts, and what the programs need to start. From the
-/// path inside to the file outside; they differ for the first process alone, which goes in as `stripped`.
+/// The files of the emulated host: its init, the parts of the cells, and the libraries of their programs. Maps the path in the emulated
+/// host to the file on this machine. The two differ only for `init`, whose content is that of the file `stripped`.
 ///
 /// # Errors
 /// When a library is missing.
-pub fn closure(
+pub fn emulated_files(
     parts: &BTreeMap<String, Parts>,
     lock: &Lock,
-    first: &Path,
+    init: &Path,
     stripped: &Path,
 ) -> anyhow::Result<BTreeMap<PathBuf, PathBuf>> {
     let mut files = BTreeSet::new();
-    files.extend(program::libraries(first)?);
+    files.extend(program::libraries(init)?);
     let fit = || parts.values().filter(|part| part.unfit.is_none());
     let programs: BTreeSet<&str> = fit().map(|part| part.engine.program.as_str()).collect();
     for part in fit() {
@@ -313,6 +316,6 @@ pub fn closure(
         files.extend(program::runtime_files(lock.get(Kind::Program, name)?)?);
     }
     let mut files: BTreeMap<PathBuf, PathBuf> = files.into_iter().map(|path| (path.clone(), path)).collect();
-    files.insert(first.to_path_buf(), stripped.to_path_buf());
+    files.insert(init.to_path_buf(), stripped.to_path_buf());
     Ok(files)
 }

@@ -1,6 +1,7 @@
-//! Ctrl-Z: the trial that it falls into is invalid, and no other begins until the run goes on.
+//! Ctrl-Z: pauses a run. The current trial becomes invalid, and no other trial starts until the run is continued.
 //!
-//! The first process of a PID namespace cannot be stopped by a signal from within, while its VMMs can. So it is told, and waits.
+//! A terminal's SIGTSTP stops the VMMs, but not the first process of their PID namespace, which is this one. It therefore handles the
+//! signal itself and waits.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -9,14 +10,14 @@ use microbench_measure::host::interference;
 static STOPPED: Mutex<bool> = Mutex::new(false);
 static CHANGED: Condvar = Condvar::new();
 
-/// A signal asked to stop (SIGTSTP), or to go on (SIGCONT).
+/// Pauses the run (on SIGTSTP) or continues it (on SIGCONT).
 pub fn set(stopped: bool) {
     interference::note_pause();
     store(stopped);
 }
 
-/// The run is to end: nobody waits any more.
-pub fn over() {
+/// Ends a pause because the run is about to end.
+pub fn cancel() {
     store(false);
 }
 
@@ -25,7 +26,7 @@ fn store(stopped: bool) {
     CHANGED.notify_all();
 }
 
-/// Returns when nothing asks to stop.
+/// Blocks while the run is paused.
 pub fn wait() {
     let stopped = STOPPED.lock().unwrap_or_else(PoisonError::into_inner);
     drop(CHANGED.wait_while(stopped, |stopped| *stopped));

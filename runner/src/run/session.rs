@@ -1,4 +1,4 @@
-//! Executes the trials of a run that are missing, in the plan's order, and journals each as it ends.
+//! A session: executes the missing trials of a run in the order of the plan, and writes each trial to the journal when it has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -27,35 +27,33 @@ use microbench_measure::trial::request::TrialRequest;
 use tracing::{debug, info};
 
 use super::estimate::Estimate;
-use super::line::{Line, Status};
 use super::pause;
+use super::trial_line::{Line, Status};
 use crate::store::directory::Directory;
 use crate::store::journal::{self, Journal, Owner, Progress};
-use crate::store::stages;
+use crate::store::schedule;
+use crate::store::status::{self, RunStatus, TrialResult};
 
-/// The signal that asked the run to stop; 0 for none.
+/// The signal that requested a stop; 0 for none.
 static STOPPED_BY: AtomicI32 = AtomicI32::new(0);
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Every trial of the plan has ended; so many VMs failed in this session.
-    Complete {
-        /// VMs that did not complete their protocol.
-        failed: u32,
-    },
-    /// A signal asked it to stop; the rest can be resumed.
+    /// Every trial of the plan has ended.
+    Complete,
+    /// A signal requested a stop. The run can be resumed.
     Stopped {
-        /// Its number.
+        /// Number of the signal.
         signal: i32,
     },
 }
 
-/// Time that the current trial may still take after a request to stop.
+/// Time for the current trial to end after a stop was requested.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Asks the session to stop after the current trial, and ends the process after [`GRACE`], or at once when asked a second time: the
-/// kernel then ends everything in the sandbox, and the trial is run again by the next session.
+/// Requests that the session stops after the current trial. The process exits after [`GRACE`] at the latest, and at once on the second
+/// request. The kernel then kills all processes in the sandbox, and the next session repeats the trial.
 pub fn request_stop(signal: i32) {
     if STOPPED_BY.swap(signal, Ordering::SeqCst) != 0 {
         std::process::exit(128 + signal);
@@ -65,15 +63,15 @@ pub fn request_stop(signal: i32) {
     print_line(&wrapped_to(
         columns(),
         &format!(
-            "microbench: stopping after this trial, which has {grace} s to end; {again} ends it at once, and it will be run again \
-             (`--resume` goes on either way)"
+            "microbench: stopping after the current trial, which has {grace} s to end; {again} stops at once (in both cases, `run --resume` \
+             continues the run)"
         ),
         2,
     ));
-    pause::over();
+    pause::cancel();
     let end = move || {
         std::thread::sleep(GRACE);
-        print_line(&format!("microbench: the trial did not end within {grace} s: it will be run again"));
+        say(&format!("microbench: the trial did not end within {grace} s; `run --resume` will repeat it"));
         std::process::exit(128 + signal);
     };
     if std::thread::Builder::new().name("grace".into()).spawn(end).is_err() {
@@ -81,16 +79,16 @@ pub fn request_stop(signal: i32) {
     }
 }
 
-/// The signal that asked to stop, if any.
+/// The signal that requested a stop; `None` without a request.
 #[must_use]
 pub fn stop_requested() -> Option<i32> {
     Some(STOPPED_BY.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
 }
 
-/// Listens for signals on a thread of its own. SIGHUP has no effect where it was ignored at the start (`nohup`).
+/// Starts a thread that handles signals. SIGHUP is ignored if it was ignored at the start of the program (`nohup`).
 ///
 /// # Errors
-/// When no thread or runtime can be had.
+/// When the thread or its runtime cannot be created.
 pub fn listen_for_signals() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let hangs_up = !sandbox::ignores_hangup();
@@ -101,18 +99,18 @@ pub fn listen_for_signals() -> anyhow::Result<()> {
             runtime.block_on(async {
                 let kinds = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP, libc::SIGCONT];
                 let kinds = kinds.map(SignalKind::from_raw);
-                let [Ok(mut int), Ok(mut term), Ok(mut hup), Ok(mut stop), Ok(mut go_on)] = kinds.map(signal) else {
+                let [Ok(mut int), Ok(mut term), Ok(mut hup), Ok(mut stop), Ok(mut cont)] = kinds.map(signal) else {
                     return;
                 };
                 loop {
                     tokio::select! {
-                        // A stop and the end of it that are seen together came in this order.
+                        // When SIGTSTP and SIGCONT are both pending, they arrived in this order.
                         biased;
                         _ = int.recv() => request_stop(libc::SIGINT),
                         _ = term.recv() => request_stop(libc::SIGTERM),
                         _ = hup.recv(), if hangs_up => request_stop(libc::SIGHUP),
                         _ = stop.recv() => pause::set(true),
-                        _ = go_on.recv() => pause::set(false),
+                        _ = cont.recv() => pause::set(false),
                     }
                 }
             });
@@ -121,74 +119,73 @@ pub fn listen_for_signals() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What one VM may leave in the run's folder at most, bytes: its console, its records.
-const VM_LEAVES: u64 = FILE_LIMIT as u64 + (64 << 10);
-/// Room for the run's other files, bytes.
+/// Largest disk space of one VM in the run's folder, bytes: its console log and its records.
+const VM_BYTES: u64 = FILE_LIMIT as u64 + (64 << 10);
+/// Disk space for the other files of the run, bytes.
 const OTHER_FILES: u64 = 1 << 20;
 
-/// How a stage goes: what is left, what runs, how long it takes.
+/// Progress of a stage of the schedule.
 #[derive(Debug)]
 struct Stage {
-    /// Trials, warm-ups among them.
-    all: usize,
-    /// Those that have not ended, in order.
+    /// Trials of the run that have ended, without warm-ups: as in `microbench runs`.
+    ended: usize,
+    /// Trials that the run executes.
+    planned: usize,
+    /// Trials and warm-ups of the stage that have not ended, in order.
     left: Vec<TrialRequest>,
-    /// What runs now, the last begun last, each since when.
-    now: Vec<(TrialRequest, Instant)>,
+    /// Trials that are being executed, each with its start; the last one started last.
+    current: Vec<(TrialRequest, Instant)>,
     begun: Instant,
-    /// Share of the work that is done, and the time that the rest takes, as of the last trial's end.
+    /// Fraction of the expected duration of the stage that has passed, at the end of the last trial.
     share: f64,
-    until: Option<(Duration, Instant)>,
+    /// Remaining time, and the instant of that estimate, which is the end of the last trial.
+    remaining: Option<(Duration, Instant)>,
 }
 
 impl Stage {
-    fn new(trials: &[TrialRequest]) -> Self {
-        let begun = Instant::now();
-        Self { all: trials.len(), left: trials.to_vec(), now: Vec::new(), begun, share: 0.0, until: None }
+    fn new(trials: &[TrialRequest], ended: usize, planned: usize) -> Self {
+        let (left, begun) = (trials.to_vec(), Instant::now());
+        Self { ended, planned, left, current: Vec::new(), begun, share: 0.0, remaining: None }
     }
 
-    /// A trial has begun.
-    fn begins(&mut self, trial: &TrialRequest) {
-        self.now.retain(|(other, _)| other != trial);
-        self.now.push((trial.clone(), Instant::now()));
+    fn trial_started(&mut self, trial: &TrialRequest) {
+        self.current.retain(|(other, _)| other != trial);
+        self.current.push((trial.clone(), Instant::now()));
     }
 
-    /// A trial has ended.
-    fn ends(&mut self, trial: &TrialRequest, estimate: &Estimate, plan: &Plan) {
+    /// Records the end of a trial; `ended` trials of the run have ended.
+    fn trial_ended(&mut self, trial: &TrialRequest, ended: usize, estimate: &Estimate, plan: &Plan) {
+        self.ended = ended;
         self.left.retain(|other| other != trial);
-        self.now.retain(|(other, _)| other != trial);
+        self.current.retain(|(other, _)| other != trial);
         self.share = estimate.share(&self.left, plan);
-        self.until = estimate.left(&self.left, plan, self.begun.elapsed()).map(|left| (left, Instant::now()));
+        self.remaining = estimate.remaining(&self.left, plan, self.begun.elapsed()).map(|left| (left, Instant::now()));
     }
 
-    fn ended(&self) -> usize {
-        self.all - self.left.len()
-    }
-
-    /// The time that the rest takes.
-    fn rest(&self) -> Option<Duration> {
-        self.until.map(|(left, of)| left.saturating_sub(of.elapsed()))
+    /// Estimate of the remaining time of the stage; `None` before a trial has ended.
+    fn remaining(&self) -> Option<Duration> {
+        self.remaining.map(|(remaining, estimated)| remaining.saturating_sub(estimated.elapsed()))
     }
 
     /// The live line.
     fn line(&self, columns: usize) -> String {
         const WIDEST_BAR: usize = 24;
-        let (ended, all) = (self.ended(), self.all);
-        let now = self.now.last().map_or_else(String::new, |(trial, since)| {
+        let (ended, planned) = (self.ended, self.planned);
+        let current = self.current.last().map_or_else(String::new, |(trial, since)| {
             let warm = if trial.warmup { " (warm-up)" } else { "" };
             format!("  {}{warm} {} s", trial.cell, since.elapsed().as_secs())
         });
         let stopping = if stop_requested().is_some() { ", stopping" } else { "" };
-        let bar = render_bar(self.share, (columns / 4).min(WIDEST_BAR));
-        let rest = match self.rest() {
-            Some(rest) if columns < 60 => format!("{:#} left", HumanDuration(rest)),
-            rest => format!("{} left", format_remaining(rest)),
+        let bar = bar(self.share, (columns / 4).min(WIDEST_BAR));
+        let remaining = match self.remaining() {
+            Some(remaining) if columns < 60 => format!("{:#} left", HumanDuration(remaining)),
+            remaining => format!("{} left", about(remaining)),
         };
-        format!("[{bar}] {ended}/{all}, {rest}{stopping}{now}")
+        format!("[{bar}] {ended}/{planned}, {remaining}{stopping}{current}")
     }
 }
 
-/// A session in progress: the journal, what is done and what is not, the live line.
+/// A session in progress.
 #[derive(Debug)]
 pub struct Session<'a> {
     plan: &'a Plan,
@@ -197,73 +194,70 @@ pub struct Session<'a> {
     step: Option<Step>,
     stage: Arc<Mutex<Stage>>,
     estimate: Estimate,
-    /// Trials that have ended in this session, by how.
-    counts: BTreeMap<Status, u32>,
-    failed: u32,
+    begun: Instant,
     progress: Progress,
-    /// What this stage has still to execute.
+    /// Trials of the current stage that have not ended.
     todo: Vec<TrialRequest>,
-    /// What the stopping rule waits for: blocks before its next look, or `None` when it has looked for the last time.
+    /// Number of blocks before the next look of the stopping rule; `None` when no look follows.
     horizon: Option<u32>,
 }
 
 impl<'a> Session<'a> {
-    /// Opens the journal, and works out what is missing.
+    /// Opens the journal and computes the first stage of the schedule.
     ///
     /// # Errors
-    /// When the journal is damaged or in use, or the plan is not the one that the run was begun with.
+    /// When the journal is damaged or in use, or the plan was edited after the run began.
     pub fn open(run: &Directory, plan: &'a Plan, owner: &Owner) -> anyhow::Result<Self> {
         let progress = journal::progress(run.path(), plan.give_up_after)?;
         run.verify(&progress.digests)?;
         let journal = Journal::open(run.path(), owner)?;
-        // Again, now that nobody else can write.
+        // Read again, because another process may have written before this one had the lock.
         let progress = Progress { torn: progress.torn, ..journal::progress(run.path(), plan.give_up_after)? };
         if let Some(line) = progress.torn {
             errln!(
-                "microbench: line {line} of the journal was cut off by the end of an earlier session, and is dropped"
+                "microbench: line {line} of the journal is incomplete, because an earlier session was killed; the line is removed"
             );
         }
         if journal.owner_was_lost() {
             errln!(
-                "microbench: {} is empty or damaged, and is written again; no trial is lost, only who \
-                 executed the last session",
+                "microbench: {} is empty or damaged and is replaced; no trial is lost, only the record of \
+                 the process that executed the last session",
                 run.path().join(journal::OWNER).display()
             );
         }
-        let horizon = stages::first(plan, &progress);
+        let horizon = schedule::next_look(plan, &progress);
         let mut session = Self {
             plan,
             journal,
             run: run.clone(),
             step: None,
-            stage: Arc::new(Mutex::new(Stage::new(&[]))),
+            stage: Arc::new(Mutex::new(Stage::new(&[], 0, 0))),
             estimate: Estimate::default(),
-            counts: BTreeMap::new(),
-            failed: 0,
+            begun: Instant::now(),
             progress,
             todo: Vec::new(),
             horizon,
         };
-        session.stage()?;
+        session.schedule()?;
         Ok(session)
     }
 
-    /// Goes on to the next trials: those up to the next look of the stopping rule, which is taken first when the trials before it
-    /// have ended, and with them those that something disturbed. [`Self::todo`] is empty when nothing is left.
+    /// Schedules the next stage, including trials to repeat because they were disturbed. When the trials before the next look of the
+    /// stopping rule have ended, the rule is applied first. [`Self::todo`] is empty when no trial is left.
     ///
     /// # Errors
     /// When the journal cannot be read or written.
-    pub fn stage(&mut self) -> anyhow::Result<()> {
-        self.refuse_beyond_limit()?;
+    pub fn schedule(&mut self) -> anyhow::Result<()> {
+        self.skip_beyond_limit()?;
         loop {
-            self.todo = stages::due(self.plan, stages::missing(self.plan, &self.progress, self.horizon));
+            self.todo = schedule::due(self.plan, schedule::missing(self.plan, &self.progress, self.horizon));
             let (Some(rule), Some(blocks)) = (&self.plan.precision, self.horizon) else { return Ok(()) };
             if !self.todo.is_empty() {
                 return Ok(());
             }
-            let cells = stages::look(self.plan, rule, self.run.path())?;
+            let cells = schedule::look(self.plan, rule, self.run.path())?;
             if self.step.is_some() {
-                print_line(&wrapped_to(columns(), &stages::said(rule, blocks, &cells), 2));
+                say(&wrapped_to(columns(), &schedule::look_message(rule, blocks, &cells), 2));
             }
             let open = cells.values().any(|look| matches!(look, Look::GoOn { .. }));
             let over = !open || blocks >= rule.n_max;
@@ -276,24 +270,23 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Journals the trials that are beyond the plan's limit as not run, each VM with the reason.
-    fn refuse_beyond_limit(&mut self) -> anyhow::Result<()> {
-        let beyond = stages::beyond(self.plan, self.run.path())?;
+    /// Records the trials beyond the plan's limit as skipped, each VM with the reason.
+    fn skip_beyond_limit(&mut self) -> anyhow::Result<()> {
+        let beyond = schedule::beyond_limit(self.plan, self.run.path())?;
         if beyond.is_empty() {
             return Ok(());
         }
         let mut cells = BTreeMap::new();
-        for trial in stages::missing(self.plan, &self.progress, None) {
+        for trial in schedule::missing(self.plan, &self.progress, None) {
             let Some(reason) = beyond.get(&trial.cell).filter(|_| trial.instrument.is_none()) else { continue };
             let records = budget::skipped_records(&trial, vms(&trial, self.plan), FailureReason::BeyondLimit, reason);
             self.journal.append(&records)?;
             self.progress.ended(trial.index, trial.attempt, false);
-            *self.counts.entry(Status::Skip).or_default() += 1;
             cells.insert(trial.cell, reason);
         }
         if self.step.is_some() {
             for (cell, reason) in cells {
-                print_line(&wrapped_to(columns(), &format!("{cell} is not run: {reason}"), 2));
+                say(&wrapped_to(columns(), &format!("{cell} is skipped: {reason}"), 2));
             }
         }
         Ok(())
@@ -301,12 +294,12 @@ impl<'a> Session<'a> {
 }
 
 impl Session<'_> {
-    /// Journals on what and how this session executes. `hosts` is the number of hosts that share the trials, `machine`
-    /// the name of the host within which trials are compared, `unisolated` why VMMs are not isolated from it, which is
-    /// said on the terminal as well.
+    /// Writes the start of the session to the journal. `hosts` is the number of hosts among which the trials are divided. `machine` is the
+    /// name of the host within which trials are compared. `unisolated` is the reason why VMMs are not isolated from the host, which is
+    /// also printed as a warning.
     ///
     /// # Errors
-    /// When an earlier session executed on another kind of host: their times do not compare. When the disk refuses.
+    /// When an earlier session executed on another kind of host, whose times are not comparable, or the journal cannot be written.
     pub fn begin(
         &mut self,
         host: HostKind,
@@ -316,15 +309,15 @@ impl Session<'_> {
     ) -> anyhow::Result<()> {
         if let Some(earlier) = self.progress.host.filter(|earlier| *earlier != host) {
             bail!(Code::OtherHostKind.says(format!(
-                "this run was begun on the host {earlier}, whose times do not compare with those of {host}"
+                "this run began on a host of kind {earlier}, whose times are not comparable with those of kind {host}"
             )));
         }
         self.progress.host = Some(host);
         info!(%host, hosts, machine, trials = self.todo.len(), "session of {} begins", self.run.name());
         if let Some(why) = &unisolated {
-            let words =
-                format!("warning: VMMs are not isolated from this machine: {why}; --allow-unisolated permits it");
-            print_line(&wrapped_to(columns(), &words, 2));
+            let warning =
+                format!("warning: VMMs are not isolated from this machine: {why} (--allow-unisolated is set)");
+            say(&wrapped_to(columns(), &warning, 2));
         }
         let digests = microbench_plots::run::digests(self.run.path())?;
         self.journal.append(&[Record::RunStart {
@@ -343,60 +336,62 @@ impl Session<'_> {
         }])
     }
 
-    /// Journals the error of the probe on a host of this session.
+    /// Writes the error of the probe on a host of this session to the journal.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the journal cannot be written.
     pub fn probe(&mut self, error: ProbeError) -> anyhow::Result<()> {
         self.journal.append(&[Record::Probe(error)])
     }
 
-    /// Trials of this stage that are still to be executed, in order, without warm-ups.
+    /// The trials of the current stage that have not ended, in order, without warm-ups.
     #[must_use]
     pub fn todo(&self) -> &[TrialRequest] {
         &self.todo
     }
 
-    /// Shows progress from here on, of `trials`, warm-ups among them, on so many hosts.
-    pub fn show(&mut self, trials: &[TrialRequest], hosts: usize) {
+    /// Prints the size of the stage and starts the live line. `trials` includes warm-ups; `hosts` is the number of hosts.
+    pub fn start_progress(&mut self, trials: &[TrialRequest], hosts: usize) {
         let host = self.progress.host.map_or_else(|| "unknown".to_owned(), |host| host.to_string());
         let warm = trials.iter().filter(|trial| trial.warmup).count();
-        let vms = trials.iter().map(|trial| vms(trial, self.plan) as usize).sum();
+        let vms = trials.iter().filter(|trial| !trial.warmup).map(|trial| vms(trial, self.plan) as usize).sum();
         let cells: BTreeSet<&str> = trials.iter().map(|trial| trial.cell.as_str()).collect();
-        let of = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
-        let warm_ups = if warm == 0 { String::new() } else { format!(" and {}", of(warm, "warm-up")) };
+        let count = |n: usize, noun: &str| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
+        let warm_ups = if warm == 0 { String::new() } else { format!(" and {}", count(warm, "warm-up")) };
         let clock = if self.progress.host == Some(HostKind::Emulated) { "virtual time" } else { "wall time" };
-        let words = format!(
-            "{}{warm_ups} of {}, {}, on {} ({host}); in brackets the {clock} from a trial's first event to its last",
-            of(trials.len() - warm, "trial"),
-            of(cells.len(), "cell"),
-            of(vms, "VM"),
-            of(hosts, "host"),
+        let message = format!(
+            "{} of {} ({}){warm_ups} on {} ({host}); in brackets: {clock} from the first event of a trial to the last",
+            count(trials.len() - warm, "trial"),
+            count(cells.len(), "cell"),
+            count(vms, "VM"),
+            count(hosts, "host"),
         );
         if let Some(step) = self.step.take() {
             step.clear();
         }
-        print_line(&wrapped_to(columns(), &words, 2));
-        self.stage = Arc::new(Mutex::new(Stage::new(trials)));
+        say(&wrapped_to(columns(), &message, 2));
+        let planned = schedule::planned(self.plan, &self.progress);
+        self.stage = Arc::new(Mutex::new(Stage::new(trials, self.progress.ended.len(), planned)));
         let stage = Arc::clone(&self.stage);
         self.step =
             Some(Step::live("run", move |columns| stage.lock().unwrap_or_else(PoisonError::into_inner).line(columns)));
     }
 
-    /// Takes note that a trial begins.
-    pub fn begins(&self, trial: &TrialRequest) {
-        debug!(trial = trial.index, attempt = trial.attempt, warmup = trial.warmup, "{} begins", trial.cell);
+    /// Records in logs and live line that a trial has started.
+    pub fn trial_started(&self, trial: &TrialRequest) {
+        debug!(trial = trial.index, attempt = trial.attempt, warmup = trial.warmup, "{} starts", trial.cell);
         if trial.attempt > 0 && !trial.warmup {
-            info!(trial = trial.index, attempt = trial.attempt, "{} is executed again", trial.cell);
+            info!(trial = trial.index, attempt = trial.attempt, "{} is repeated", trial.cell);
         }
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner).begins(trial);
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner).trial_started(trial);
     }
 
-    /// Journals a trial that has ended, and says so; `took` is this machine's time.
+    /// Writes a trial that has ended to the journal, and prints its line. `logs` are console logs by file name; `took` is time of this
+    /// machine.
     ///
     /// # Errors
-    /// When the disk refuses.
-    pub fn ended(
+    /// When the journal or a console log cannot be written.
+    pub fn trial_ended(
         &mut self,
         trial: &TrialRequest,
         records: &[Record],
@@ -409,116 +404,151 @@ impl Session<'_> {
             }
         }
         self.journal.append(records)?;
-        log_end(trial, records, took);
-        self.progress.budget.observe(records);
+        log_trial(trial, records, took);
+        self.progress.budget.saw(records);
         let disturbed = records.iter().any(|record| matches!(record, Record::Invalid { .. }));
-        let failures = records.iter().filter(|record| matches!(record, Record::Failure { .. })).count();
-        if !trial.warmup {
-            self.failed += u32::try_from(failures).unwrap_or(u32::MAX);
-        }
         self.todo.retain(|todo| todo != trial);
         if !trial.warmup {
             self.progress.ended(trial.index, trial.attempt, disturbed);
         }
         let line = Line::of(self.plan, trial, records, self.run.path());
-        if !trial.warmup {
-            *self.counts.entry(line.status).or_default() += 1;
-        }
         if line.status != Status::Skip {
-            self.estimate.saw(trial, self.plan, took);
+            self.estimate.add(trial, self.plan, took);
         }
-        self.tell(trial, &line);
+        self.print_trial(trial, &line);
         Ok(())
     }
 
-    /// Shows a trial that has ended.
-    fn tell(&self, trial: &TrialRequest, line: &Line) {
-        let (ended, all, rest) = {
+    /// Prints the line of a trial that has ended.
+    fn print_trial(&self, trial: &TrialRequest, line: &Line) {
+        let (ended, planned, remaining) = {
             let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
-            stage.ends(trial, &self.estimate, self.plan);
-            (stage.ended(), stage.all, stage.rest())
+            stage.trial_ended(trial, self.progress.ended.len(), &self.estimate, self.plan);
+            (stage.ended, stage.planned, stage.remaining())
         };
         let widest = self.plan.cells.iter().map(|cell| cell.id.chars().count()).max().unwrap_or(0);
         let mut lines = line.text(columns(), widest, |status, word| Stream::Err.paint(&style(status), word));
         if let (Some(first), Some(false)) = (lines.first_mut(), self.step.as_ref().map(Step::is_live)) {
-            // What the live line says, where there is none.
-            first.push_str(&format!(" ({ended}/{all}, {} left)", format_remaining(rest)));
+            // Without a live line, its content is part of each trial's line.
+            first.push_str(&format!(" ({ended}/{planned}, {} left)", about(remaining)));
         }
         if self.step.is_some() {
             print_line(&lines.join("\n"));
         }
     }
 
-    /// Journals a trial that the emulated host took down with it; it is run again as a disturbed one is.
+    /// Writes a trial to the journal whose emulated host hung or exited. The trial is repeated like a disturbed one.
     ///
     /// # Errors
-    /// When the disk refuses.
-    pub fn lost(&mut self, trial: &TrialRequest, vms: u32, message: &str, took: Duration) -> anyhow::Result<()> {
+    /// When the journal cannot be written.
+    pub fn trial_lost(&mut self, trial: &TrialRequest, vms: u32, message: &str, took: Duration) -> anyhow::Result<()> {
         let mut records = budget::skipped_records(trial, vms, FailureReason::EmulatedHost, message);
         let end = records.len() - 1;
         records.insert(end, Record::Invalid { reason: Interference::EmulatedHost, message: message.to_owned() });
-        self.ended(trial, &records, &BTreeMap::new(), took)
+        self.trial_ended(trial, &records, &BTreeMap::new(), took)
     }
 
-    /// What the cells' last trials came to.
+    /// Failed trials in a row, by cell.
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.progress.budget
     }
 
-    /// The folder of the run has room for what a trial of `vms` VMs may leave.
+    /// Checks that the disk of the run has enough space for a trial of `vms` VMs.
     ///
     /// # Errors
-    /// When it has not: how much there must be.
-    pub fn room(&self, vms: u32) -> anyhow::Result<()> {
-        let needed = u64::from(vms) * VM_LEAVES + OTHER_FILES;
+    /// [`Code::NoRoom`] with the free and the required space.
+    pub fn require_disk_space(&self, vms: u32) -> anyhow::Result<()> {
+        let needed = u64::from(vms) * VM_BYTES + OTHER_FILES;
         let path = self.run.path();
-        let found =
-            nix::sys::statvfs::statvfs(path).with_context(|| format!("cannot ask for room at {}", path.display()))?;
+        let found = nix::sys::statvfs::statvfs(path)
+            .with_context(|| format!("cannot determine the free disk space at {}", path.display()))?;
         let free = found.blocks_available() * found.fragment_size();
         if free < needed {
             bail!(Code::NoRoom.says(format!(
-                "no room at {}: {free} bytes are free, the next trial may leave {needed}; make room, then go on with --resume",
+                "not enough disk space at {}: {free} bytes are free, and the next trial may need {needed}; free disk space, then resume the run \
+                 with --resume",
                 path.display()
             )));
         }
         Ok(())
     }
 
-    /// Ends the session.
+    /// Ends the session, and prints the counts of the run, which are those of `microbench runs`.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the journal cannot be read or written.
     pub fn end(mut self) -> anyhow::Result<Ended> {
-        let complete = self.todo.is_empty() && stages::missing(self.plan, &self.progress, None).is_empty();
+        let complete = self.todo.is_empty() && schedule::missing(self.plan, &self.progress, None).is_empty();
         if complete {
             debug!("every trial has ended");
             self.journal.append(&[Record::RunEnd { ended: jiff::Timestamp::now().to_string() }])?;
         }
         if let Some(step) = self.step.take() {
-            let left = stages::missing(self.plan, &self.progress, None).len();
-            let counts = (self.counts.iter())
-                .map(|(status, count)| format!("{count} {}", status.word().to_lowercase()))
-                .collect::<Vec<_>>()
-                .join(", ");
-            step.done(&match (complete, self.failed) {
-                (true, 0) => format!("complete, no VM failed; trials: {counts}"),
-                (true, failed) => {
-                    format!("complete, {failed} VMs failed (recorded with their reasons); trials: {counts}")
-                }
-                (false, _) => format!("stopped with {left} trials to go; trials: {counts}"),
-            });
+            step.clear();
+            let (_, status) = status::read_status(&self.run)?;
+            for line in summary(&status, self.begun.elapsed()) {
+                say(&Stream::Err.fold(&wrapped_to(columns(), &line, 2)));
+            }
         }
-        info!(complete, failed_vms = self.failed, dropped = log::dropped_events(), "session ends");
+        info!(complete, dropped = log::dropped_events(), "session ends");
         match (complete, stop_requested()) {
             (false, Some(signal)) => Ok(Ended::Stopped { signal }),
-            _ => Ok(Ended::Complete { failed: self.failed }),
+            _ => Ok(Ended::Complete),
         }
     }
 }
 
-/// Logs a trial that has ended: its records in short, and why it is executed again or was not.
-fn log_end(trial: &TrialRequest, records: &[Record], took: Duration) {
+/// Lines that a summary has at most for failures.
+const MAX_FAILURES: usize = 8;
+
+/// The last lines of a session that took the wall time `took`: the counts of the run, and why VMs failed.
+fn summary(status: &RunStatus, took: Duration) -> Vec<String> {
+    let counts = [
+        (TrialResult::Passed, "pass"),
+        (TrialResult::Failed, "fail"),
+        (TrialResult::Invalid, "invalid"),
+        (TrialResult::Skipped, "skip"),
+    ];
+    let counts = counts.map(|(result, name)| (status.count(result), name));
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, name)| format!("{count} {name}")).collect();
+    let counts = if counts.is_empty() { "none ended".to_owned() } else { counts.join(", ") };
+    let failed = match status.failed_vms() {
+        0 => "no VM failed".to_owned(),
+        1 => "1 VM failed".to_owned(),
+        failed => format!("{failed} VMs failed"),
+    };
+    let repeated = match status.repeated {
+        0 => String::new(),
+        1 => "; 1 disturbed execution was repeated".to_owned(),
+        repeated => format!("; {repeated} disturbed executions were repeated"),
+    };
+    let state = match status.missing.len() {
+        0 => "complete".to_owned(),
+        missing => format!("stopped with {missing} of {} trials missing", status.planned),
+    };
+    let time = wall_time(took);
+    let mut lines = vec![format!("run: {state}, {failed}; trials: {counts}{repeated}; wall time {time}")];
+    lines.extend(status.failures.iter().take(MAX_FAILURES).map(|group| format!("  {}", group.line())));
+    if let Some(more @ 1..) = status.failures.len().checked_sub(MAX_FAILURES) {
+        lines.push(format!("  and {more} more reasons; `microbench show RUN` lists all of them"));
+    }
+    lines
+}
+
+/// A duration in at most two units: `42 s`, `12 min 34 s`, `3 h 05 min`.
+fn wall_time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, _) => format!("{:.1} s", time.as_secs_f64()),
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+/// Logs a trial that has ended, with its failures and disturbances.
+fn log_trial(trial: &TrialRequest, records: &[Record], took: Duration) {
     let (index, attempt) = (trial.index, trial.attempt);
     let (ok, failed) = match records.last() {
         Some(Record::TrialEnd { ok, failed, .. }) => (*ok, *failed),
@@ -529,7 +559,7 @@ fn log_end(trial: &TrialRequest, records: &[Record], took: Duration) {
     for record in records {
         match record {
             Record::Invalid { reason, message } => {
-                info!(trial = index, attempt, "{} was disturbed and does not count: {reason}: {message}", trial.cell);
+                info!(trial = index, attempt, "{} was disturbed and is not counted: {reason}: {message}", trial.cell);
             }
             Record::Failure { vm, reason, stage, message } => {
                 info!(trial = index, attempt, vm, "{} failed: {reason} at {stage}: {message}", trial.cell);
@@ -539,7 +569,6 @@ fn log_end(trial: &TrialRequest, records: &[Record], took: Duration) {
     }
 }
 
-/// The colour of a status.
 fn style(status: Status) -> Style {
     match status {
         Status::Pass => Style::new().green().bold(),
@@ -550,14 +579,14 @@ fn style(status: Status) -> Style {
     }
 }
 
-/// Number of VMs that a trial starts.
+/// Number of VMs of a trial; a warm-up has one.
 #[must_use]
 pub fn vms(trial: &TrialRequest, plan: &Plan) -> u32 {
     let cell = plan.cells.iter().find(|cell| cell.id == trial.cell);
     if trial.warmup { 1 } else { cell.map_or(1, |cell| cell.concurrency) }
 }
 
-/// `trials` as one host executes them: each distinct machine is preceded by one warm-up, if the plan asks for it.
+/// `trials` with warm-ups for one host: if the plan enables warm-ups, one precedes the first trial of each distinct machine.
 #[must_use]
 pub fn with_warmups(trials: &[TrialRequest], plan: &Plan) -> Vec<TrialRequest> {
     let mut warm: BTreeSet<String> = BTreeSet::new();
@@ -570,4 +599,45 @@ pub fn with_warmups(trials: &[TrialRequest], plan: &Plan) -> Vec<TrialRequest> {
         all.push(trial.clone());
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::status::{Outcome, count_failure};
+
+    #[test]
+    fn the_summary_counts_trials_of_the_run_and_groups_failures() {
+        let mut failures = Vec::new();
+        for _ in 0..20 {
+            count_failure(&mut failures, "crash/20", FailureReason::Exited, "http.ok", "exit code 9");
+        }
+        let outcome = |ok, failed, skipped| Outcome { ok, failed, skipped, invalid: false };
+        let status = RunStatus {
+            sessions: Vec::new(),
+            outcomes: BTreeMap::from([(0, outcome(20, 0, 0)), (1, outcome(0, 20, 0)), (2, outcome(0, 0, 1))]),
+            planned: 4,
+            missing: BTreeSet::from([3]),
+            failures,
+            repeated: 1,
+            digests: Vec::new(),
+            torn: None,
+        };
+        assert_eq!(
+            summary(&status, Duration::from_secs(754)),
+            [
+                "run: stopped with 1 of 4 trials missing, 20 VMs failed; trials: 1 pass, 1 fail, 1 skip; \
+                 1 disturbed execution was repeated; wall time 12 min 34 s",
+                "  20 VMs of crash/20: exited at http.ok: exit code 9",
+            ]
+        );
+    }
+
+    #[test]
+    fn wall_time_has_two_units_at_most() {
+        let times = [(0.25, "0.2 s"), (59.0, "59.0 s"), (61.0, "1 min 01 s"), (3_960.0, "1 h 06 min")];
+        for (seconds, shown) in times {
+            assert_eq!(wall_time(Duration::from_secs_f64(seconds)), shown);
+        }
+    }
 }

@@ -1,15 +1,15 @@
-//! Divides trials over hosts that execute beside one another.
+//! Divides trials among hosts that execute in parallel.
 
 use microbench_measure::trial::request::TrialRequest;
 
-/// Trials that a host must have at least: it boots and warms up before the first.
-const WORTH_A_HOST: usize = 4;
+/// Smallest number of trials for which another host is started, because it must boot and warm up first.
+const MIN_TRIALS: usize = 4;
 
-/// Divides `trials` over at most `hosts` shares, each in the given order. A trial goes to the share with the least of `cost` so
-/// far, so that the division is the same whenever trials, hosts and costs are.
+/// Divides `trials` into at most `hosts` shares, which keep the order of the trials. Each trial is added to the share with the lowest
+/// total `cost` so far. The result is deterministic.
 #[must_use]
 pub fn share(trials: &[TrialRequest], hosts: usize, cost: impl Fn(&TrialRequest) -> u64) -> Vec<Vec<TrialRequest>> {
-    let hosts = hosts.min(trials.len().div_ceil(WORTH_A_HOST)).max(1);
+    let hosts = hosts.min(trials.len().div_ceil(MIN_TRIALS)).max(1);
     let mut shares = vec![(0_u64, Vec::new()); hosts];
     for trial in trials {
         if let Some((sum, share)) = shares.iter_mut().min_by_key(|(sum, _)| *sum) {
@@ -28,7 +28,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_trial_is_in_one_share_in_order_and_no_share_is_much_dearer(
+        fn every_trial_is_in_one_share_in_order_and_costs_are_balanced(
             costs in prop::collection::vec(1_u64..=20, 0..60),
             hosts in 1_usize..8,
         ) {

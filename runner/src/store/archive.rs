@@ -1,9 +1,11 @@
-//! A run as one file: everything that drawing it again and verifying it takes, with a digest of each.
+//! Archives of runs: one file with everything that is needed to verify a run and to draw its figures again.
 //!
-//! An archive is a tar (ustar), compressed by zstd or gzip as its name says, of one folder: first `SHA256SUMS`, as `sha256sum`
-//! reads it, then the files it names, sorted. Owners, modes and times are the same in every archive of a run, so that the same
-//! files make the same bytes. Reading one believes nothing: paths that leave the folder, links and devices, files that are
-//! larger than any run's, and files that the digests do not name are refused, and nothing is written.
+//! An archive is a tar (ustar) of one folder, compressed with zstd or gzip, depending on its file name. The first file is `SHA256SUMS`,
+//! in the format of `sha256sum`; the files that it lists follow, sorted. Owners, modes and times are constant, so that the same files
+//! give the same bytes.
+//!
+//! [`check`] treats an archive as untrusted: it rejects paths outside of the folder, links, devices, oversized files and files that
+//! `SHA256SUMS` does not list. It writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -28,12 +30,12 @@ use tar::{Archive, Builder, EntryType, Header};
 
 use super::directory::{Directory, PLAN, PLAN_BEGUN, SHARD};
 use super::merge;
-use super::survey::{self, Survey};
+use super::status::RunStatus;
 use crate::store::journal;
 
-/// The file of digests, the first of an archive.
+/// The file of digests, which is the first file of an archive.
 const SUMS: &str = "SHA256SUMS";
-/// Files of a run that an archive has, where they are there.
+/// Files that an archive contains if the run has them.
 const FILES: [&str; 11] = [
     PLAN_BEGUN,
     "engines.json",
@@ -47,26 +49,26 @@ const FILES: [&str; 11] = [
     "samples.parquet",
     SHARD,
 ];
-/// Files without which a folder is no run that could be exported.
-const NEEDED: [&str; 3] = [PLAN, "manifest.toml", journal::FILE];
-/// Bytes of one file at most. The longest journals are a thousandth of it.
+/// Files that a run must have to be exported.
+const REQUIRED: [&str; 3] = [PLAN, "manifest.toml", journal::FILE];
+/// Largest size of one file, bytes. The longest journals have about a thousandth of that.
 const FILE_LIMIT: u64 = 512 << 20;
-/// Bytes of an archive at most, unpacked.
+/// Largest size of an unpacked archive, bytes.
 const TOTAL_LIMIT: u64 = 8 << 30;
-/// Time of every file, seconds since 1970: of an exported run there is nothing to be learnt by it.
+/// Modification time of every file in an archive, seconds since 1970: 2000-01-01.
 const TIME: u64 = 946_684_800;
-/// Level of zstd: where more costs much and saves little.
+/// Compression level of zstd. Higher levels take much longer and save little.
 const ZSTD_LEVEL: i32 = 9;
 
-/// How an archive is compressed.
+/// Compression of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
+enum Format {
     Zstd,
     Gzip,
 }
 
-impl Packing {
-    /// As the name of `path` says; `None` when it is no archive's.
+impl Format {
+    /// The compression by the suffix of `path`; `None` for other suffixes.
     fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         let ends = |ends: [&str; 2]| ends.iter().any(|end| name.ends_with(end));
@@ -78,50 +80,48 @@ impl Packing {
     }
 }
 
-/// Whether `path` is named as an archive is.
+/// Whether the suffix of `path` is that of an archive.
 #[must_use]
 pub fn is_archive(path: &Path) -> bool {
-    Packing::of(path).is_some()
+    Format::of(path).is_some()
 }
 
-/// An archive that was made, or checked.
+/// The content of an archive.
 #[derive(Clone, Debug)]
 pub struct Packed {
-    /// The run's name: that of the folder in it.
+    /// Name of the run, which is the name of the archive's folder.
     pub name: String,
-    /// The files with their bytes and digests, in order; `SHA256SUMS` is not among them.
+    /// Name, size in bytes and SHA-256 of each file, in order, without `SHA256SUMS`.
     pub files: Vec<(String, u64, String)>,
 }
 
-/// What an archive that was checked holds.
+/// An archive that passed [`check`].
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// Its files.
     pub packed: Packed,
-    /// The plan in it.
     pub plan: Plan,
-    /// What its journal says of the plan.
-    pub survey: Survey,
+    pub status: RunStatus,
 }
 
-/// Packs `run` into `out`, which appears whole or not at all; `consoles` says whether with the guests' consoles.
+/// Packs `run` into the new file `out`, which appears complete or not at all. With `consoles`, the archive contains console logs.
 ///
 /// # Errors
-/// When `out` exists or is not named as an archive, when the run is being executed, when a file cannot be read, is no plain file or
-/// changes meanwhile.
+/// When `out` exists or has another suffix, a process executes the run, or a file of the run cannot be read, is not a regular file, or
+/// changes during the export.
 pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Packed> {
-    let packing = Packing::of(out).with_context(|| {
-        Code::BadValue.says(format!("{} is named as no archive: end it in .tar.zst or .tar.gz", out.display()))
+    let format = Format::of(out).with_context(|| {
+        Code::BadValue
+            .says(format!("{} is not the name of an archive: use the suffix .tar.zst or .tar.gz", out.display()))
     })?;
-    ensure!(!out.exists(), Code::FileExists.says(format!("{} exists already: give another --out", out.display())));
-    for needed in NEEDED {
-        ensure!(run.path().join(needed).is_file(), "{} has no {needed}: nothing to export", run.path().display());
+    ensure!(!out.exists(), Code::FileExists.says(format!("{} exists: pass another --out", out.display())));
+    for required in REQUIRED {
+        ensure!(run.path().join(required).is_file(), "cannot export {}: {required} is missing", run.path().display());
     }
     let held = File::open(run.path().join(journal::FILE)).context("cannot open the journal")?;
     let Ok(_held) = Flock::lock(held, FlockArg::LockSharedNonblock) else {
-        bail!(Code::RunInUse.says(format!("{} is being executed: export it when it has ended", run.path().display())));
+        bail!(Code::RunInUse.says(format!("{} is being executed: wait until the run has ended", run.path().display())));
     };
-    // What is damaged or does not belong together is not passed on.
+    // A damaged or inconsistent run is not exported.
     Run::open(run.path())?.journal()?;
     let name = run.name();
     let mut files = Vec::new();
@@ -134,29 +134,29 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
     let mut file = tempfile::NamedTempFile::new_in(folder).with_context(context)?;
     {
         let writer = BufWriter::new(file.as_file_mut());
-        match packing {
-            Packing::Zstd => {
+        match format {
+            Format::Zstd => {
                 let mut encoder = zstd::Encoder::new(writer, ZSTD_LEVEL).with_context(context)?;
-                write(&mut encoder, run.path(), &name, &files)?;
+                write_tar(&mut encoder, run.path(), &name, &files)?;
                 encoder.finish().and_then(|mut writer| writer.flush()).with_context(context)?;
             }
-            Packing::Gzip => {
+            Format::Gzip => {
                 let mut encoder = GzEncoder::new(writer, Compression::default());
-                write(&mut encoder, run.path(), &name, &files)?;
+                write_tar(&mut encoder, run.path(), &name, &files)?;
                 encoder.finish().and_then(|mut writer| writer.flush()).with_context(context)?;
             }
         }
     }
     let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(file.path(), mode).with_context(context)?;
-    // The run may be removed once it is exported.
+    // Users may remove the run after the export, so the archive is flushed to disk.
     file.as_file().sync_all().with_context(context)?;
     file.persist_noclobber(out).with_context(context)?;
     durable::sync_folder(folder)?;
     Ok(Packed { name, files })
 }
 
-/// Names of the files that an archive of the run in `folder` has, sorted.
+/// Names of the files for an archive of the run in `folder`, sorted.
 fn members(folder: &Path, consoles: bool) -> anyhow::Result<Vec<String>> {
     let mut names: Vec<String> =
         FILES.iter().filter(|name| folder.join(name).exists()).map(|&name| name.to_owned()).collect();
@@ -173,10 +173,10 @@ fn members(folder: &Path, consoles: bool) -> anyhow::Result<Vec<String>> {
     for name in &names {
         let path = folder.join(name);
         let data = std::fs::symlink_metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        ensure!(data.is_file(), "{} is no plain file, and no run has such", path.display());
+        ensure!(data.is_file(), "{} is not a regular file", path.display());
         ensure!(
             data.len() <= FILE_LIMIT,
-            "{} has {} bytes, more than the {FILE_LIMIT} of an archive",
+            "{} has {} bytes; the limit for a file of an archive is {FILE_LIMIT}",
             path.display(),
             data.len()
         );
@@ -194,12 +194,14 @@ fn sums(files: &[(String, u64, String)]) -> String {
 }
 
 /// Writes the tar of the run in `folder`.
-fn write(to: &mut impl Write, folder: &Path, name: &str, files: &[(String, u64, String)]) -> anyhow::Result<()> {
+fn write_tar(to: &mut impl Write, folder: &Path, name: &str, files: &[(String, u64, String)]) -> anyhow::Result<()> {
     let mut tar = Builder::new(to);
     let mut add = |inside: &str, bytes: u64, kind: EntryType, data: &mut dyn Read| -> anyhow::Result<()> {
         let mut header = Header::new_ustar();
         let path = format!("{name}/{inside}");
-        header.set_path(&path).with_context(|| format!("{path} is too long for an archive: rename the run"))?;
+        header
+            .set_path(&path)
+            .with_context(|| format!("{path} is too long for an archive: use a shorter name for the run"))?;
         header.set_entry_type(kind);
         header.set_size(bytes);
         header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
@@ -224,10 +226,10 @@ fn write(to: &mut impl Write, folder: &Path, name: &str, files: &[(String, u64, 
         add(inside, *bytes, EntryType::Regular, &mut data)?;
         ensure!(hex::encode(data.so_far.finalize()) == *sha256, "{} changed while it was packed", path.display());
     }
-    tar.finish().context("cannot end the archive")
+    tar.finish().context("cannot finish the archive")
 }
 
-/// What is read passes through a digest.
+/// Reader that computes the SHA-256 of everything that is read through it.
 struct Digesting<R> {
     from: R,
     so_far: Sha256,
@@ -241,22 +243,25 @@ impl<R: Read> Read for Digesting<R> {
     }
 }
 
-/// Reads the archive at `path` through, and compares every file with its digest. Nothing is unpacked.
+/// Reads the archive at `path` and compares every file with its digest. Nothing is unpacked.
 ///
 /// # Errors
-/// What is wrong with it, with the name of the file.
+/// [`Code::BadArchive`] with the name of the first file that is wrong.
 pub fn check(path: &Path) -> anyhow::Result<Checked> {
     let context = || format!("cannot read {}", path.display());
     let file = BufReader::new(File::open(path).with_context(context)?);
-    let checked = match Packing::of(path) {
-        Some(Packing::Zstd) => read(zstd::Decoder::new(file).with_context(context)?),
-        Some(Packing::Gzip) => read(MultiGzDecoder::new(file)),
+    let checked = match Format::of(path) {
+        Some(Format::Zstd) => read(zstd::Decoder::new(file).with_context(context)?),
+        Some(Format::Gzip) => read(MultiGzDecoder::new(file)),
         None => {
-            let problem = format!("{} is named as no archive: its name ends in .tar.zst or .tar.gz", path.display());
+            let problem =
+                format!("{} is not the name of an archive: the suffix must be .tar.zst or .tar.gz", path.display());
             bail!(Code::BadArchive.says(problem))
         }
     };
-    checked.with_context(|| Code::BadArchive.says(format!("{} is no archive of a run, or was changed", path.display())))
+    checked.with_context(|| {
+        Code::BadArchive.says(format!("{} is not an archive of a run, or was changed", path.display()))
+    })
 }
 
 fn read(from: impl Read) -> anyhow::Result<Checked> {
@@ -264,63 +269,60 @@ fn read(from: impl Read) -> anyhow::Result<Checked> {
     let mut name: Option<String> = None;
     let mut sums: Option<BTreeMap<String, String>> = None;
     let (mut files, mut kept, mut seen) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-    // Raw, so that a long name or another extension is an entry of its own kind, and refused as such.
-    for entry in archive.entries().context("it is no tar")?.raw(true) {
-        let mut entry = entry.context("it is no tar, or ends too soon")?;
-        let path = entry.path().context("a name in it is no text")?.into_owned();
-        let (top, inside) = inside(&path)?;
-        ensure!(name.get_or_insert(top.clone()) == &top, "`{}` is outside of the run's folder", path.display());
+    // Raw entries, so that tar extensions such as long names are separate entries, which are rejected by their type.
+    for entry in archive.entries().context("not a tar file")?.raw(true) {
+        let mut entry = entry.context("not a tar file, or truncated")?;
+        let path = entry.path().context("a file name is not valid UTF-8")?.into_owned();
+        let (top, inside) = split_path(&path)?;
+        ensure!(name.get_or_insert(top.clone()) == &top, "`{}` is outside of the folder of the run", path.display());
         match entry.header().entry_type() {
             EntryType::Directory => continue,
             EntryType::Regular => {}
-            kind => bail!("`{}` is neither file nor folder but {kind:?}", path.display()),
+            kind => bail!("`{}` is not a file or folder but of type {kind:?}", path.display()),
         }
         let bytes = entry.size();
-        ensure!(
-            bytes <= FILE_LIMIT,
-            "`{inside}` has {bytes} bytes, more than the {FILE_LIMIT} that a file of a run may have"
-        );
-        ensure!(seen.insert(inside.clone()), "`{inside}` is in it twice");
+        ensure!(bytes <= FILE_LIMIT, "`{inside}` has {bytes} bytes; the limit for a file of a run is {FILE_LIMIT}");
+        ensure!(seen.insert(inside.clone()), "`{inside}` is present twice");
         let mut data = Digesting { from: entry.by_ref().take(bytes), so_far: Sha256::new() };
         let mut content = Vec::new();
         if [SUMS, PLAN, SHARD, journal::FILE].contains(&inside.as_str()) {
-            data.read_to_end(&mut content).context("it ends too soon")?;
+            data.read_to_end(&mut content).context("the archive is truncated")?;
         } else {
-            std::io::copy(&mut data, &mut std::io::sink()).context("it ends too soon")?;
+            std::io::copy(&mut data, &mut std::io::sink()).context("the archive is truncated")?;
         }
         let found = hex::encode(data.so_far.finalize());
         if inside == SUMS {
-            ensure!(sums.is_none() && files.is_empty(), "{SUMS} is not its first file");
-            sums = Some(parse(&content)?);
+            ensure!(sums.is_none() && files.is_empty(), "{SUMS} is not the first file");
+            sums = Some(parse_sums(&content)?);
             continue;
         }
-        let stated = sums.as_mut().with_context(|| format!("{SUMS} is not its first file"))?.remove(&inside);
-        let stated = stated.with_context(|| format!("`{inside}` is not in {SUMS}"))?;
-        ensure!(stated == found, "`{inside}` is not what was exported: SHA-256 {stated} was stated, it has {found}");
+        let stated = sums.as_mut().with_context(|| format!("{SUMS} is not the first file"))?.remove(&inside);
+        let stated = stated.with_context(|| format!("`{inside}` is not listed in {SUMS}"))?;
+        ensure!(stated == found, "`{inside}` was changed: its SHA-256 is {found}, and {SUMS} lists {stated}");
         if !content.is_empty() {
             kept.insert(inside.clone(), content);
         }
         files.push((inside, bytes, found));
     }
-    let sums = sums.with_context(|| format!("it has no {SUMS}"))?;
+    let sums = sums.with_context(|| format!("{SUMS} is missing"))?;
     if let Some(missing) = sums.keys().next() {
         bail!("`{missing}` is missing");
     }
     let shard: Option<Shard> = kept.get(SHARD).map(|bytes| serde_json::from_slice(bytes)).transpose()?;
-    let kept = |name: &str| kept.get(name).with_context(|| format!("it has no {name}"));
+    let kept = |name: &str| kept.get(name).with_context(|| format!("{name} is missing"));
     let plan_bytes = kept(PLAN)?;
     let plan = plan::read(plan_bytes).map_err(|error| error.code().says(format!("{PLAN}: {error}")))?;
-    let survey = survey::survey(&plan, shard, kept(journal::FILE)?)
+    let status = RunStatus::from_journal(&plan, shard, kept(journal::FILE)?)
         .map_err(|damage| journal::damaged(Path::new(journal::FILE), &damage))?;
-    Digests::verify(&survey.digests, |file| {
+    Digests::verify(&status.digests, |file| {
         Ok::<_, anyhow::Error>(files.iter().find(|(name, ..)| name == file).map(|(_, _, sha256)| sha256.clone()))
     })?;
-    Ok(Checked { packed: Packed { name: name.unwrap_or_default(), files }, plan, survey })
+    Ok(Checked { packed: Packed { name: name.unwrap_or_default(), files }, plan, status })
 }
 
-/// The folder and what is in it, of a path in an archive.
-fn inside(path: &Path) -> anyhow::Result<(String, String)> {
-    let refuse = || format!("`{}` is no path that a run has", path.display());
+/// Splits a path in an archive into its first component and the rest.
+fn split_path(path: &Path) -> anyhow::Result<(String, String)> {
+    let refuse = || format!("`{}` is not a path of a run", path.display());
     let parts: Vec<&str> = path
         .components()
         .map(|part| match part {
@@ -334,19 +336,22 @@ fn inside(path: &Path) -> anyhow::Result<(String, String)> {
     Ok(((*top).to_owned(), rest.join("/")))
 }
 
-/// Digests by name.
-fn parse(text: &[u8]) -> anyhow::Result<BTreeMap<String, String>> {
-    let text = std::str::from_utf8(text).with_context(|| format!("{SUMS} is no text"))?;
+/// Parses `SHA256SUMS`: name to digest.
+fn parse_sums(text: &[u8]) -> anyhow::Result<BTreeMap<String, String>> {
+    let text = std::str::from_utf8(text).with_context(|| format!("{SUMS} is not UTF-8 text"))?;
     let mut sums = BTreeMap::new();
     for (number, line) in (1..).zip(text.lines()) {
         let pair = line.split_once("  ").filter(|(sha256, _)| sha256.len() == 64);
-        let (sha256, name) = pair.with_context(|| format!("{SUMS}:{number} is no digest and name"))?;
-        ensure!(sums.insert(name.to_owned(), sha256.to_owned()).is_none(), "{SUMS}:{number} names `{name}` again");
+        let (sha256, name) = pair.with_context(|| format!("{SUMS}:{number} is not a digest and a name"))?;
+        ensure!(
+            sums.insert(name.to_owned(), sha256.to_owned()).is_none(),
+            "{SUMS}:{number} lists `{name}` a second time"
+        );
     }
     Ok(sums)
 }
 
-/// Where an archive of the run named `name` goes when nobody says.
+/// Default path of the archive of the run `name`.
 #[must_use]
 pub fn default_out(name: &str) -> PathBuf {
     PathBuf::from(format!("{name}.tar.zst"))
@@ -356,12 +361,12 @@ pub fn default_out(name: &str) -> PathBuf {
 mod tests {
     use super::*;
 
-    /// A tar of these entries: path, kind, stated size, content.
+    /// A tar with these entries: path, type, size in the header, content.
     fn packed(entries: &[(&str, EntryType, u64, &[u8])]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (path, kind, size, content) in entries {
             let mut header = Header::new_ustar();
-            // Past the checks of `set_path`, which would refuse what is tried here.
+            // Not by `set_path`, which rejects such paths.
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
             header.set_entry_type(*kind);
             header.set_size(*size);
@@ -375,35 +380,35 @@ mod tests {
         bytes
     }
 
-    fn refused(entries: &[(&str, EntryType, u64, &[u8])]) -> String {
+    fn error_of(entries: &[(&str, EntryType, u64, &[u8])]) -> String {
         format!("{:#}", read(packed(entries).as_slice()).unwrap_err())
     }
 
     #[test]
-    fn what_no_run_has_is_refused_before_it_is_read() {
+    fn check_rejects_entries_that_no_run_contains() {
         use EntryType::{Char, Link, Regular, Symlink, XHeader};
         let sums = format!("{}  plan.json\n", hex::encode(Sha256::digest(b"{}")));
         let first = ("run/SHA256SUMS", Regular, sums.len() as u64, sums.as_bytes());
         for (entry, why) in [
-            (("run/../../etc/passwd", Regular, 2, &b"{}"[..]), "no path that a run has"),
-            (("/etc/passwd", Regular, 2, b"{}"), "no path that a run has"),
-            (("run/a\nb", Regular, 2, b"{}"), "no path that a run has"),
-            (("other/plan.json", Regular, 2, b"{}"), "outside of the run's folder"),
-            (("run/plan.json", Symlink, 0, b""), "neither file nor folder but Symlink"),
-            (("run/plan.json", Link, 0, b""), "neither file nor folder but Link"),
-            (("run/plan.json", Char, 0, b""), "neither file nor folder but Char"),
-            (("run/plan.json", XHeader, 2, b"{}"), "neither file nor folder but XHeader"),
-            (("run/plan.json", Regular, 5 << 30, b""), "more than the 536870912"),
-            (("run/plan.json", Regular, 2, b"[]"), "is not what was exported"),
-            (("run/more.json", Regular, 2, b"{}"), "is not in SHA256SUMS"),
+            (("run/../../etc/passwd", Regular, 2, &b"{}"[..]), "is not a path of a run"),
+            (("/etc/passwd", Regular, 2, b"{}"), "is not a path of a run"),
+            (("run/a\nb", Regular, 2, b"{}"), "is not a path of a run"),
+            (("other/plan.json", Regular, 2, b"{}"), "outside of the folder of the run"),
+            (("run/plan.json", Symlink, 0, b""), "not a file or folder but of type Symlink"),
+            (("run/plan.json", Link, 0, b""), "not a file or folder but of type Link"),
+            (("run/plan.json", Char, 0, b""), "not a file or folder but of type Char"),
+            (("run/plan.json", XHeader, 2, b"{}"), "not a file or folder but of type XHeader"),
+            (("run/plan.json", Regular, 5 << 30, b""), "the limit for a file of a run is 536870912"),
+            (("run/plan.json", Regular, 2, b"[]"), "was changed"),
+            (("run/more.json", Regular, 2, b"{}"), "is not listed in SHA256SUMS"),
         ] {
-            let said = refused(&[first, entry]);
-            assert!(said.contains(why), "{entry:?}: {said}");
+            let message = error_of(&[first, entry]);
+            assert!(message.contains(why), "{entry:?}: {message}");
         }
-        assert!(refused(&[("run/plan.json", Regular, 2, b"{}")]).contains("SHA256SUMS is not its first file"));
-        assert!(refused(&[first]).contains("`plan.json` is missing"));
+        assert!(error_of(&[("run/plan.json", Regular, 2, b"{}")]).contains("SHA256SUMS is not the first file"));
+        assert!(error_of(&[first]).contains("`plan.json` is missing"));
         let twice = [first, ("run/plan.json", Regular, 2, b"{}"), ("run/plan.json", Regular, 2, b"{}")];
-        assert!(refused(&twice).contains("is in it twice"));
-        assert!(refused(&[]).contains("it has no SHA256SUMS"));
+        assert!(error_of(&twice).contains("is present twice"));
+        assert!(error_of(&[]).contains("SHA256SUMS is missing"));
     }
 }

@@ -1,4 +1,4 @@
-//! A run's folder: `manifest.toml`, `plan.json`, `engines.json`, `lock.toml`, `journal.ndjson`, `console/`.
+//! The folder of a run: `manifest.toml`, `plan.json`, `engines.json`, `lock.toml`, `journal.ndjson` and `console/`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,15 +21,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The plan as the run began, to say what was edited.
+/// Copy of the plan from the creation of the run, to show which lines were edited later.
 pub(super) const PLAN_BEGUN: &str = ".plan.json";
-/// Which part of the plan the run executes; not there when it is all of it.
+/// The part of the plan that the run executes. A run of the whole plan has no such file.
 pub const SHARD: &str = "shard.json";
 
-/// How the name of a run's folder begins while it is being made.
+/// Prefix of the name of a run's folder during its creation and removal.
 pub(super) const HALF_MADE: &str = ".microbench-half-made-";
 
-/// Most lines of a difference between two plans that are shown.
+/// Largest number of lines of a plan's difference in an error message.
 const DIFF_LINES: usize = 40;
 
 /// The folder of one run.
@@ -38,7 +38,7 @@ pub struct Directory {
     path: PathBuf,
 }
 
-/// The engines as they were when the run began.
+/// The engines at the creation of the run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Engines {
@@ -46,32 +46,31 @@ pub struct Engines {
     pub engines: Vec<Engine>,
 }
 
-/// What a run begins with.
+/// The input of a new run.
 #[derive(Clone, Copy, Debug)]
 pub struct Begun<'a> {
-    /// The plan.
     pub plan: &'a Plan,
-    /// Text of the study's manifest.
+    /// Text of the manifest.
     pub manifest: &'a str,
     /// The engines of the plan's cells.
     pub engines: &'a Engines,
-    /// The artefacts; `None` where nothing is executed.
+    /// The artefacts; `None` for a run that is imported.
     pub lock: Option<&'a Lock>,
-    /// The part of the plan to execute; `None` for all of it.
+    /// The part of the plan to execute; `None` for the whole plan.
     pub shard: Option<Shard>,
 }
 
 impl Directory {
-    /// Makes the folder of a new run of all of the plan, or of a shard: `given`, or `runs/<study>-<time>` below `root`. It appears whole or
-    /// not at all, and is on disk on return.
+    /// Creates the folder of a new run of the whole plan or of a shard: `given`, or by default `runs/<study>-<time>` below `root`. The
+    /// folder appears complete or not at all, and is on disk on return.
     ///
     /// # Errors
-    /// When it exists already or cannot be written.
+    /// When the folder exists or cannot be written.
     pub fn create(root: &Path, given: Option<&Path>, begun: Begun<'_>) -> anyhow::Result<Self> {
         let Begun { plan, manifest, engines, lock, shard } = begun;
         let part = shard.map_or_else(String::new, |shard| format!("-{}of{}", shard.index, shard.of));
         let default = || root.join("runs").join(format!("{}-{}{part}", plan.study, stamp()));
-        Self::make(&given.map_or_else(default, Path::to_path_buf), |half| {
+        Self::create_with(&given.map_or_else(default, Path::to_path_buf), |half| {
             half.write("manifest.toml", manifest.as_bytes())?;
             let mut text = Vec::new();
             plan::write_json(plan, &mut text).context("cannot write the plan as JSON")?;
@@ -88,32 +87,31 @@ impl Directory {
         })
     }
 
-    /// Makes the folder `path` with what `fill` puts into it. It appears whole or not at all. On return its name is on
-    /// disk, and what `fill` wrote by [`Self::write`].
+    /// Creates the folder `path` with the files that `fill` writes. It appears complete or not at all. On return its name is on disk,
+    /// as are the files that `fill` wrote by [`Self::write`].
     ///
     /// # Errors
-    /// When it exists already or cannot be written, and those of `fill`.
-    pub fn make(path: &Path, fill: impl FnOnce(&Self) -> anyhow::Result<()>) -> anyhow::Result<Self> {
+    /// When the folder exists or cannot be written, and the errors of `fill`.
+    pub fn create_with(path: &Path, fill: impl FnOnce(&Self) -> anyhow::Result<()>) -> anyhow::Result<Self> {
         if path.exists() {
             bail!(
-                Code::RunExists.says(format!(
-                    "{} exists already: give another --out, or go on with it by --resume",
-                    path.display()
-                ))
+                Code::RunExists
+                    .says(format!("{} exists: pass another --out, or resume the run with --resume", path.display()))
             );
         }
         let path = std::path::absolute(path)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
         durable::create_folders(parent)?;
-        sweep(parent);
+        remove_leftovers(parent);
         let work = tempfile::Builder::new()
             .prefix(HALF_MADE)
             .tempdir_in(parent)
             .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
-        // Held while it is half-made: see `sweep`.
+        // Locked until the folder is complete: see `remove_leftovers`.
         let lock = fs::File::open(work.path()).with_context(|| format!("cannot open {}", work.path().display()))?;
-        let _lock =
-            Flock::lock(lock, FlockArg::LockSharedNonblock).map_err(|(_, error)| error).context("cannot lock it")?;
+        let _lock = Flock::lock(lock, FlockArg::LockSharedNonblock)
+            .map_err(|(_, error)| error)
+            .context("cannot lock the new folder")?;
         let half = Self { path: work.path().to_path_buf() };
         fill(&half)?;
         half.sync_names()?;
@@ -121,7 +119,7 @@ impl Directory {
         Ok(Self { path })
     }
 
-    /// Waits until the names of the run's files and of its folders' files are on disk.
+    /// Flushes the directory entries of the run and of its folders to disk.
     fn sync_names(&self) -> anyhow::Result<()> {
         let context = || format!("cannot read {}", self.path.display());
         for entry in fs::read_dir(&self.path).with_context(context)? {
@@ -133,21 +131,34 @@ impl Directory {
         durable::sync_folder(&self.path)
     }
 
-    /// Opens the run that `given` names: a path, or a name as [`name`](super::name) understands it.
+    /// Opens the run that `given` names: a path, or a name for [run lookup](super::lookup).
     ///
     /// # Errors
-    /// When there is none, or the name is that of several; when the path holds no plan.
+    /// When no run or more than one run has the name, or the folder contains no plan.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use std::path::Path;
+    ///
+    /// use microbench::store::directory::Directory;
+    /// use microbench::store::status::read_status;
+    ///
+    /// let run = Directory::open(Path::new("latest:quick"))?;
+    /// let (plan, status) = read_status(&run)?;
+    /// println!("{}: {} of {} trials have ended", plan.study, status.ended(), status.planned);
+    /// # Ok::<(), anyhow::Error>(())
+    /// ```
     pub fn open(given: &Path) -> anyhow::Result<Self> {
-        let given = super::name::find(given)?;
-        let path = fs::canonicalize(&given)
-            .with_context(|| Code::NoRun.says(format!("there is no run {}", given.display())))?;
+        let given = super::lookup::find(given)?;
+        let path =
+            fs::canonicalize(&given).with_context(|| Code::NoRun.says(format!("run {} not found", given.display())))?;
         if !is_run(&path) {
-            bail!(Code::NotARun.says(format!("{} is no run directory: it has no {PLAN}", path.display())));
+            bail!(Code::NotARun.says(format!("{} is not a run directory: it has no {PLAN}", path.display())));
         }
         Ok(Self { path })
     }
 
-    /// The folder.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -159,24 +170,24 @@ impl Directory {
         self.path.join("console")
     }
 
-    /// The run's name: its folder's.
+    /// The name of the run, which is the name of the folder.
     #[must_use]
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The part of the plan that the run executes; `None` for all of it.
+    /// The part of the plan that the run executes; `None` for the whole plan.
     ///
     /// # Errors
-    /// When its file is there and cannot be understood.
+    /// When [`SHARD`] is damaged.
     pub fn shard(&self) -> anyhow::Result<Option<Shard>> {
         shard_of(&self.path)
     }
 
-    /// The plan and the SHA-256 of its file.
+    /// The plan, and the SHA-256 of its file in hexadecimal digits.
     ///
     /// # Errors
-    /// When it cannot be read or is of another format.
+    /// When the file cannot be read, is damaged, or has another format version.
     pub fn plan(&self) -> anyhow::Result<(Plan, String)> {
         let path = self.path.join(PLAN);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -187,10 +198,10 @@ impl Directory {
         Ok((plan, hex::encode(Sha256::digest(&bytes))))
     }
 
-    /// Whether plan, engines and lock are those that each session began with.
+    /// Checks that plan, engines and lock have the digests that each session recorded at its start.
     ///
     /// # Errors
-    /// When one is not; of the plan the message shows the lines that differ.
+    /// When a file was changed. For the plan, the message shows the lines that differ.
     pub fn verify(&self, sessions: &[Digests]) -> anyhow::Result<()> {
         let error = match run::verify(&self.path, sessions) {
             Ok(()) => return Ok(()),
@@ -199,7 +210,7 @@ impl Directory {
         if let microbench_plots::Error::Changed { cause, .. } = &error {
             match cause.file {
                 PLAN => return Err(Code::PlanEdited.says(self.plan_changed()).into()),
-                // A file that is empty or cut off is called that.
+                // An empty or cut-off file is reported as such instead.
                 ENGINES if cause.actual.is_some() => drop(self.engines()?),
                 lock::FILE => drop(Lock::read(&self.path)?),
                 _ => {}
@@ -208,45 +219,45 @@ impl Directory {
         Err(error.into())
     }
 
-    /// What to say when `plan.json` is not the plan that the run was begun with: the lines that differ.
+    /// The error message for a plan that was edited after the run began, with the lines that differ.
     #[must_use]
     pub fn plan_changed(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.path.join(name)).unwrap_or_default();
         let (begun, now) = (read(PLAN_BEGUN), read(PLAN));
         let mut text = format!(
-            "{} was edited after the run began; a run has one plan: put it back, or start a new run",
+            "{} was edited after the run began; restore the file, or start a new run",
             self.path.join(PLAN).display()
         );
         let diff = similar::TextDiff::from_lines(&begun, &now);
-        let lines = diff.unified_diff().context_radius(1).header("as it began", "as it is").to_string();
+        let lines = diff.unified_diff().context_radius(1).header("at the start of the run", "now").to_string();
         for line in lines.lines().take(DIFF_LINES) {
             text.push_str("\n  ");
             text.push_str(line);
         }
         let more = lines.lines().count().saturating_sub(DIFF_LINES);
         if more > 0 {
-            text.push_str(&format!("\n  ... and {more} lines more"));
+            text.push_str(&format!("\n  ... and {more} more lines"));
         }
         text
     }
 
-    /// Lets nobody else into the folder until what is returned is dropped.
+    /// Removes the permissions of other users on the folder until the returned guard is dropped.
     ///
     /// # Errors
-    /// When its mode cannot be changed.
+    /// When the mode of the folder cannot be changed.
     pub fn close_to_others(&self) -> anyhow::Result<Closed> {
         let context = || format!("cannot change the mode of {}", self.path.display());
         let before = fs::metadata(&self.path).with_context(context)?.permissions();
         fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700)).with_context(context)?;
-        // A session that was killed left it closed.
+        // The folder is still closed after a session that was killed.
         let open = if before.mode() & 0o077 == 0 { fs::Permissions::from_mode(0o755) } else { before };
         Ok(Closed { path: self.path.clone(), open })
     }
 
-    /// The engines as they were when the run began.
+    /// The engines at the creation of the run.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When [`ENGINES`] cannot be read or parsed.
     pub fn engines(&self) -> anyhow::Result<Engines> {
         self.read(ENGINES)
     }
@@ -254,31 +265,31 @@ impl Directory {
     /// Reads a JSON file of the run.
     ///
     /// # Errors
-    /// When it cannot be read or does not parse.
+    /// When the file cannot be read or parsed.
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
         let path = self.path.join(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         json(&path, &bytes)
     }
 
-    /// Writes a file of the run: whole or not at all, and on disk on return.
+    /// Writes a file of the run atomically. The file is on disk on return.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the file cannot be written.
     pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         durable::write(&self.path.join(name), bytes)
     }
 }
 
-/// The content of a run's JSON file.
+/// Parses a JSON file of a run.
 fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> anyhow::Result<T> {
     serde_json::from_slice(bytes).map_err(|error| damaged_file_error(path, bytes, error.is_eof(), &error).into())
 }
 
-/// The part of its plan that the run in the folder `run` executes; `None` for all of it.
+/// The part of the plan that the run in the folder `run` executes; `None` for the whole plan.
 ///
 /// # Errors
-/// When its file is there and cannot be understood.
+/// When [`SHARD`] is damaged.
 pub fn shard_of(run: &Path) -> anyhow::Result<Option<Shard>> {
     let path = run.join(SHARD);
     let bytes = match fs::read(&path) {
@@ -286,35 +297,28 @@ pub fn shard_of(run: &Path) -> anyhow::Result<Option<Shard>> {
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
     let shard: Shard = json(&path, &bytes)?;
-    // As the command line has it, so that no shard is of none.
-    let shard: Shard =
-        shard.to_string().parse().map_err(|error: String| damaged_file_error(&path, &bytes, false, &error))?;
+    // Checked by the parser of the command line, which rejects shards such as 3 of 2.
+    let shard: Shard = shard.to_string().parse().map_err(|error: String| damaged(&path, &bytes, false, &error))?;
     if shard.of > plan::MAX_SHARDS {
-        return Err(damaged_file_error(
-            &path,
-            &bytes,
-            false,
-            &format!("a plan has {} shards at most", plan::MAX_SHARDS),
-        )
-        .into());
+        return Err(damaged(&path, &bytes, false, &format!("a plan has at most {} shards", plan::MAX_SHARDS)).into());
     }
     Ok(Some(shard))
 }
 
-/// Now, as it stands in the names of folders.
+/// The current time for the name of a folder: `20260101T120000Z`.
 #[must_use]
 pub fn stamp() -> String {
     jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// Whether `path` is the folder of a run.
+/// Whether `path` is a run directory: a folder that contains a plan.
 #[must_use]
 pub fn is_run(path: &Path) -> bool {
     path.join(PLAN).is_file()
 }
 
-/// Removes folders of runs that a killed process left half-made in `parent`: those that nobody holds.
-fn sweep(parent: &Path) {
+/// Removes incomplete folders of runs in `parent` that no process has locked: a killed process left them.
+fn remove_leftovers(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let named = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(HALF_MADE));
@@ -325,7 +329,7 @@ fn sweep(parent: &Path) {
     }
 }
 
-/// A run's folder while it runs; opened again when dropped.
+/// Guard that restores the permissions of a run's folder on drop: see [`Directory::close_to_others`].
 #[derive(Debug)]
 pub struct Closed {
     path: PathBuf,

@@ -1,4 +1,5 @@
-//! `host.json`: the machine that executes a run, what the run is made of, and a fingerprint of what matters to a comparison.
+//! `host.json`: the identity of the host of a run, with the run's artefacts, and a fingerprint of the facts that affect measured
+//! times.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,47 +19,47 @@ use microbench_measure::host::machine::parse;
 use microbench_measure::host::machine::tree::{MOUNTS, Tree};
 use microbench_measure::host::resources::disk::CloneMethod;
 
-/// Name of the file in a run directory.
+/// File name in a run directory.
 pub const FILE: &str = "host.json";
-/// Facts of a fingerprint: the SHA-256 of the programs that measure. The same source built otherwise measures otherwise, because
-/// code of ours (the client of an engine's API, for instance) runs inside timed windows.
+/// Facts of a fingerprint: the SHA-256 of the measuring programs. They are part of the fingerprint because our code, such as the
+/// client of an engine's API, runs inside timed windows, and another build of the same source may take another time.
 const PROGRAM: &str = "program.microbench";
 const EMULATED_PROGRAM: &str = "program.microbench-emulated-host";
-/// Hex digits of a fingerprint.
+/// Hexadecimal digits of a fingerprint.
 const DIGITS: usize = 16;
 
-/// What `host.json` holds.
+/// Content of `host.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// SHA-256 over `matters`, its first 16 hex digits.
+    /// First 16 hexadecimal digits of the SHA-256 of `kind` and `matters`.
     pub fingerprint: String,
-    /// Where trials execute.
+    /// The kind of host.
     pub kind: HostKind,
-    /// What two hosts must have in common for their times to be compared.
+    /// Facts that must be equal on two hosts whose times are compared.
     pub matters: BTreeMap<String, String>,
-    /// The machine that the runner is on; of an emulated host, the one that emulates it.
+    /// The machine of the runner; for an emulated host, the machine that emulates it.
     pub machine: Facts,
-    /// Type of the file system that holds the run.
+    /// Type of the file system that contains the run.
     pub file_system: Option<String>,
-    /// How a disk is cloned there: `reflink` or `copy`.
+    /// How disks are cloned: `reflink` or `copy`.
     pub clone_method: Option<String>,
     /// Version of microbench.
     pub microbench: String,
-    /// SHA-256 of its program.
+    /// SHA-256 of the program.
     pub microbench_sha256: Option<String>,
     /// Memory of the emulated host, MiB; `None` on another kind of host and in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulated_memory_mib: Option<u64>,
-    /// Every artefact of the run, with version, bytes and SHA-256.
+    /// The artefacts of the run.
     pub artifacts: Vec<Artifact>,
 }
 
 impl Identity {
-    /// The identity of this machine as a host of `kind` for `run`. `machine` is the emulated host, if trials execute in one.
+    /// The identity of this machine as a host of `kind` for `run`. `machine` is the emulated host; `None` for other kinds.
     ///
     /// # Errors
-    /// When a program of microbench cannot be read.
+    /// When the program file of microbench or of the emulated host's init cannot be read.
     pub fn take(
         kind: HostKind,
         run: &Path,
@@ -69,7 +70,7 @@ impl Identity {
         let tree = Tree::machine();
         let facts = Facts::read(&tree);
         let mounts = tree.read(MOUNTS).map(|text| parse::mounts(&text));
-        let mut matters = machine.map_or_else(|| of_machine(&facts), |machine| of_emulated(machine, lock));
+        let mut matters = machine.map_or_else(|| machine_facts(&facts), |machine| emulated_host_facts(machine, lock));
         let own = program_digest(Path::new("/proc/self/exe"))?;
         matters.insert(PROGRAM.to_owned(), own.clone());
         if let Some(machine) = machine {
@@ -92,24 +93,24 @@ impl Identity {
         })
     }
 
-    /// Whether trials may join those of a session whose host was `before`.
+    /// Checks that this host may continue a run whose earlier sessions executed on the host `before`.
     ///
     /// # Errors
-    /// [`Code::OtherHost`] when the fingerprints differ: the message names the facts that do.
+    /// [`Code::OtherHost`] when the fingerprints differ. The message lists the facts that differ.
     pub fn require_same(&self, before: &Self) -> Result<(), Coded> {
         if before.fingerprint == self.fingerprint {
             return Ok(());
         }
         Err(Code::OtherHost.says(format!(
-            "this run was begun on another host ({}, here {}): {}; a run's samples must come from one host: start a new run",
+            "this run began on another host (fingerprint {}, here {}): {}; all samples of a run must come from one host: start a new run",
             before.fingerprint,
             self.fingerprint,
             differences(&before.matters, &self.matters)
         )))
     }
 
-    /// The name of the host within which trials are compared, on the machine `machine`: its name, or of an emulated host the kind's and
-    /// the fingerprint, because in virtual time such hosts are one and the same machine, wherever they are emulated.
+    /// The name of the host within which trials are compared. For an emulated host it consists of kind and fingerprint, because virtual
+    /// time does not depend on the emulating machine. For other hosts it is `machine`, the name of the machine.
     #[must_use]
     pub fn machine_name(&self, machine: &str) -> String {
         match self.kind {
@@ -118,12 +119,12 @@ impl Identity {
         }
     }
 
-    /// One line for a reader.
+    /// Processor, number of CPUs, kernel and fingerprint in one line.
     #[must_use]
     pub fn line(&self) -> String {
         let unknown = || "unknown".to_owned();
         format!(
-            "machine: {}, {} CPUs, Linux {}; fingerprint of the host {} ({FILE})",
+            "host: {}, {} CPUs, Linux {}; fingerprint {} ({FILE})",
             self.machine.cpu.processor.model_name.clone().unwrap_or_else(unknown),
             self.machine.cpu.online.map_or_else(unknown, |cpus| cpus.to_string()),
             self.machine.kernel.release.clone().unwrap_or_else(unknown),
@@ -145,20 +146,20 @@ fn fingerprint(kind: HostKind, matters: &BTreeMap<String, String>) -> String {
     hex::encode(Sha256::digest(text)).chars().take(DIGITS).collect()
 }
 
-/// What differs, in words.
+/// The facts that differ, each with both values.
 fn differences(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> String {
     let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
     names.sort();
     names.dedup();
     let value = |of: &BTreeMap<String, String>, name: &str| of.get(name).map_or("unknown".to_owned(), Clone::clone);
     let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
-    let words: Vec<String> =
+    let changes: Vec<String> =
         changed.map(|name| format!("{name} was {}, is {}", value(before, name), value(after, name))).collect();
-    if words.is_empty() { "the kind of host".to_owned() } else { words.join("; ") }
+    if changes.is_empty() { "the kind of host differs".to_owned() } else { changes.join("; ") }
 }
 
-/// What bears on wall time. What is unknown is left out.
-fn of_machine(facts: &Facts) -> BTreeMap<String, String> {
+/// Facts of a machine that affect wall time. Unknown facts are left out.
+fn machine_facts(facts: &Facts) -> BTreeMap<String, String> {
     const GIB: u64 = 1 << 30;
     let (cpu, power, memory) = (&facts.cpu, &facts.power, &facts.memory);
     let states = power.idle_states.as_ref().map(|states| {
@@ -193,8 +194,8 @@ fn of_machine(facts: &Facts) -> BTreeMap<String, String> {
     matters
 }
 
-/// What bears on virtual time: the emulator, its kernel, its machine; nothing of the machine below.
-fn of_emulated(machine: &EmulatedHostConfig, lock: &Lock) -> BTreeMap<String, String> {
+/// Facts of an emulated host that affect virtual time: emulator, kernel and emulated machine. The emulating machine does not.
+fn emulated_host_facts(machine: &Machine, lock: &Lock) -> BTreeMap<String, String> {
     let digest = |path: &Path| {
         let artifact = lock.artifacts.iter().find(|artifact| artifact.path == path);
         artifact.map_or_else(|| "unknown".to_owned(), |artifact| artifact.sha256.clone())
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_of_what_matters_and_of_the_kind() {
+    fn a_fingerprint_depends_on_facts_and_kind() {
         let one = matters(&[("cpu.model", "A"), ("power.turbo", "true")]);
         let other = matters(&[("cpu.model", "A"), ("power.turbo", "false")]);
         assert_eq!(fingerprint(HostKind::Kvm, &one), fingerprint(HostKind::Kvm, &one.clone()));
@@ -233,8 +234,8 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_below_does_not_matter_to_virtual_time() {
-        let machine = |memory_mib| EmulatedHostConfig {
+    fn the_emulating_machine_does_not_affect_the_fingerprint() {
+        let machine = |memory_mib| Machine {
             emulator: "/a/qemu".into(),
             kernel: "/a/vmlinux".into(),
             initramfs: "/run/x".into(),
@@ -242,10 +243,10 @@ mod tests {
             memory_mib,
             resident_mib: 1,
         };
-        let found = of_emulated(&machine(4000), &Lock::default());
-        assert_eq!(found, of_emulated(&machine(8000), &Lock::default()));
+        let found = emulated_host_facts(&machine(4000), &Lock::default());
+        assert_eq!(found, emulated_host_facts(&machine(8000), &Lock::default()));
         assert!(found["machine"].contains("icount") && !found["machine"].contains("/a/"));
-        // Not the memory either: it follows from the study's largest trial.
+        // The memory does not either: it follows from the largest trial of the study.
         assert!(!found["machine"].contains("-m "), "{}", found["machine"]);
     }
 }

@@ -1,5 +1,5 @@
-//! The append-only record of a run. A trial's lines are written together once it has ended and are on disk before the
-//! next one starts, so that a killed run loses the trial that it was in and nothing else.
+//! The journal of a run, which is append-only. The records of a trial are written together after the trial has ended, and are on disk
+//! before the next trial starts. A run that is killed therefore loses only the current trial.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -26,35 +26,35 @@ use crate::cluster::Job;
 use crate::store::directory::{SHARD, shard_of};
 use crate::store::merge;
 
-/// Times that a trial is executed at most, when something disturbs it each time.
+/// Largest number of executions of a trial: a disturbed execution is repeated until then.
 pub const ATTEMPTS: u32 = 3;
 
-/// File of a run directory that says which process had the journal open last.
+/// File of a run directory that names the last process that opened the journal.
 pub const OWNER: &str = "session.json";
 
 /// A process that executes a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Owner {
-    /// Its PID, as seen outside the sandbox.
+    /// PID outside of the sandbox.
     pub pid: u32,
-    /// Name of its machine.
+    /// Host name of its machine.
     pub machine: String,
-    /// When it began, RFC 3339.
+    /// Start of the process, RFC 3339.
     pub since: String,
-    /// Which boot of its machine: containers of one machine have different names and the same boot.
+    /// Boot identifier of its machine. Containers of one machine have different host names and the same boot identifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
-    /// The job of Slurm that it belongs to.
+    /// The Slurm job of the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<Job>,
-    /// Whether it has closed the journal; one that was killed has not.
+    /// Whether the process has closed the journal. A process that was killed has not.
     #[serde(default)]
     pub ended: bool,
 }
 
 impl Owner {
-    /// This process, now. To be taken before the sandbox is entered.
+    /// This process. Call it before the sandbox is entered, because the PID is another one in the sandbox.
     #[must_use]
     pub fn this() -> Self {
         let machine = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
@@ -69,57 +69,58 @@ impl Owner {
         }
     }
 
-    /// Whether it was on the machine of `other`, or one of the same name: what locks a file there is known here.
-    fn is_near(&self, other: &Self) -> bool {
+    /// Whether both processes see the same file locks: they are on the same machine, or on machines with the same name.
+    fn is_on_machine_of(&self, other: &Self) -> bool {
         self.machine == other.machine || (self.boot.is_some() && self.boot == other.boot)
     }
 
-    /// Whether it is over for certain, as seen by `successor`, which holds the journal's lock. A lock is seen by every process of its
-    /// machine; by another machine only where the file system tells, which not every one does.
+    /// Whether this process has certainly ended, as seen by `successor`, which holds the lock of the journal. All processes of one machine
+    /// see the lock. Processes on other machines see it only on some network file systems.
     fn is_over(&self, successor: &Self) -> bool {
         let requeued = || self.job.as_ref().zip(successor.job.as_ref()).is_some_and(|(old, new)| new.succeeds(old));
-        self.ended || self.is_near(successor) || requeued() || self.job.as_ref().is_some_and(Job::is_gone)
+        self.ended || self.is_on_machine_of(successor) || requeued() || self.job.as_ref().is_some_and(Job::has_ended)
     }
 }
 
-/// The journal of one run directory, open for appending.
+/// The journal of a run, opened for appending.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: Flock<File>,
-    /// Where the next line goes.
+    /// Sequence number and checksum of the next line.
     chain: Chain,
     owner: Owner,
     owner_was_lost: bool,
 }
 
-/// What a journal says has been done.
+/// The progress of a run, from its journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Trials (no warm-ups) that have ended.
+    /// Indices of the trials that have ended, without warm-ups.
     pub ended: BTreeSet<u32>,
-    /// Attempts begun, by trial.
+    /// Number of executions that have begun, by trial.
     pub attempts: BTreeMap<u32, u32>,
-    /// Blocks at the stopping rule's last look.
+    /// Number of blocks at the last look of the stopping rule.
     pub looked: Option<u32>,
-    /// Blocks at the look at which it had enough.
+    /// Number of blocks at which the stopping rule stopped the run; `None` while it has not.
     pub enough: Option<u32>,
-    /// The kind of host that the last session executed on.
+    /// The kind of host of the last session.
     pub host: Option<HostKind>,
-    /// The files that each session began with.
+    /// Digests of the run's files at the start of each session.
     pub digests: Vec<Digests>,
-    /// The part of the plan that the run executes; `None` for all of it.
+    /// The part of the plan that the run executes; `None` for the whole plan.
     pub shard: Option<Shard>,
     /// The part of the plan that each session executed.
     pub executed: Vec<Option<Shard>>,
-    /// What the cells' last trials came to.
+    /// Failed trials in a row, by cell.
     pub budget: Budget,
-    /// Number of the last line, when it is torn and was left out.
+    /// Number of the last line when that line is cut off; it is ignored.
     pub torn: Option<usize>,
 }
 
 impl Progress {
-    /// Execution number `attempt` of `trial` has ended. One that was disturbed is executed again, up to [`ATTEMPTS`] times.
+    /// Records that execution number `attempt` of `trial`, counted from 0, has ended. The trial has ended with it unless the execution was
+    /// disturbed and executions are left: see [`ATTEMPTS`].
     pub fn ended(&mut self, trial: u32, attempt: u32, disturbed: bool) {
         self.attempts.insert(trial, attempt.saturating_add(1));
         if !disturbed || attempt.saturating_add(1) >= ATTEMPTS {
@@ -129,11 +130,11 @@ impl Progress {
 }
 
 impl Journal {
-    /// Opens the journal of `run` for appending on behalf of `owner`, and cuts off a torn last line that a killed session left.
+    /// Opens the journal of `run` for appending on behalf of `owner`, and truncates an incomplete last line that a killed session left.
     ///
     /// # Errors
-    /// When the file cannot be opened or written; when another process has it open, which the message names, or had it open on another
-    /// machine and did not end it.
+    /// When the file cannot be opened or written. [`Code::RunInUse`] when another process has the journal open, or a process on another
+    /// machine may have.
     pub fn open(run: &Path, owner: &Owner) -> anyhow::Result<Self> {
         let path = run.join(FILE);
         let context = || format!("cannot open {}", path.display());
@@ -141,7 +142,11 @@ impl Journal {
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((_, Errno::EWOULDBLOCK)) => {
-                bail!(Code::RunInUse.says(format!("{} is in use by another microbench{}", run.display(), who(run))))
+                bail!(Code::RunInUse.says(format!(
+                    "{} is in use by another microbench process{}",
+                    run.display(),
+                    owner_note(run)
+                )))
             }
             Err((_, error)) => return Err(error).with_context(context),
         };
@@ -149,8 +154,8 @@ impl Journal {
         let owner_was_lost = before.is_none() && run.join(OWNER).exists();
         if let Some(before) = before.filter(|before| !before.is_over(owner)) {
             bail!(Code::RunInUse.says(format!(
-                "{} was begun on by PID {} on {}, since {}, which did not end it, and whether it lives cannot be seen from {}: make \
-                 sure that it does not, then remove {}",
+                "{} is locked by PID {} on {} since {}, whose state cannot be checked from {}: make sure that the process has ended, \
+                 then remove {}",
                 run.display(),
                 before.pid,
                 before.machine,
@@ -164,22 +169,22 @@ impl Journal {
         if whole < text.len() {
             file.set_len(whole as u64).with_context(context)?;
         }
-        // The journal's own name is on disk with the owner's.
+        // This also flushes the directory entry of the journal.
         durable::write(&run.join(OWNER), &serde_json::to_vec(owner).context("cannot write the owner as JSON")?)?;
         Ok(Self { path, file, chain: Chain::after(&text), owner: owner.clone(), owner_was_lost })
     }
 
-    /// The file of the last session's owner was there and could not be understood. It decides only whether a session of
-    /// another machine may still execute the run, and a session whose file a power cut emptied does not.
+    /// Whether [`OWNER`] existed and could not be parsed, for example because a power failure emptied the file. The file only tells
+    /// whether a session on another machine may still execute the run, which is then not the case.
     #[must_use]
     pub fn owner_was_lost(&self) -> bool {
         self.owner_was_lost
     }
 
-    /// Appends `records` in one write and waits until they are on disk.
+    /// Appends `records` with one write. They are on disk on return.
     ///
     /// # Errors
-    /// When the disk is full or fails.
+    /// [`Code::NoRoom`] when the disk is full or fails. The journal is then as before.
     pub fn append(&mut self, records: &[Record]) -> anyhow::Result<()> {
         let mut chain = self.chain.clone();
         let text: String = records.iter().map(|record| chain.encode(record)).collect();
@@ -187,13 +192,13 @@ impl Journal {
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
         match (&written, before) {
             (Ok(()), _) => self.chain = chain,
-            // What did not get through whole is not there.
+            // A partial write is undone.
             (Err(_), Ok(before)) => drop(self.file.set_len(before)),
             (Err(_), Err(_)) => {}
         }
         written.with_context(|| {
             Code::NoRoom.says(format!(
-                "cannot append {} bytes to {}; the trial will be run again: make room, then go on with --resume",
+                "cannot append {} bytes to {}; free disk space, then resume the run with --resume, which repeats the trial",
                 text.len(),
                 self.path.display()
             ))
@@ -202,7 +207,7 @@ impl Journal {
 }
 
 impl Drop for Journal {
-    /// Says that the session has ended, for another machine that goes on with it. One that was killed says nothing.
+    /// Records in [`OWNER`] that the session has ended, so that another machine can resume the run.
     fn drop(&mut self) {
         let owner = Owner { ended: true, ..self.owner.clone() };
         if let Ok(text) = serde_json::to_vec(&owner) {
@@ -211,8 +216,8 @@ impl Drop for Journal {
     }
 }
 
-/// The process that executes `run` now; `None` when nobody does. It is asked by its PID first, and only of a live one by its lock:
-/// to try a lock is to hold it for a moment, in which a session could not begin.
+/// The process that executes `run`; `None` when no process does. The lock is tried only if the process with the recorded PID exists,
+/// because a session could not start while this function holds the lock.
 #[must_use]
 pub fn holder(run: &Path) -> Option<Owner> {
     let owner = owner(run)?;
@@ -224,23 +229,23 @@ pub fn holder(run: &Path) -> Option<Owner> {
     matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK))).then_some(owner)
 }
 
-/// The process that had the journal of `run` open last.
+/// The last process that opened the journal of `run`.
 fn owner(run: &Path) -> Option<Owner> {
     std::fs::read(run.join(OWNER)).ok().and_then(|text| serde_json::from_slice(&text).ok())
 }
 
-/// `: PID 12 on host, since 2026-01-01T00:00:00Z`, when the run directory says it.
-fn who(run: &Path) -> String {
+/// `: PID 12 on host, since 2026-01-01T00:00:00Z`; empty when the owner is unknown.
+fn owner_note(run: &Path) -> String {
     owner(run).map_or_else(String::new, |Owner { pid, machine, since, .. }| {
         format!(": PID {pid} on {machine}, since {since}")
     })
 }
 
-/// What the journal of the run directory `run` says has been done; nothing when there is no journal yet. A torn last line does
-/// not count. A cell is given up after `give_up_after` failed trials in a row.
+/// The progress of the run in the folder `run`; the default value before the first session. An incomplete last line is ignored. A cell
+/// is given up after `give_up_after` failed trials in a row.
 ///
 /// # Errors
-/// When the file cannot be read, or a whole line of it is damaged: the message names it.
+/// When the file cannot be read, or a complete line is damaged. The message has the line's number.
 pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
     let (path, bytes) = read(run)?;
     let mut progress = progress_of(&bytes, give_up_after).map_err(|damage| damaged(&path, &damage))?;
@@ -249,7 +254,7 @@ pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
     if let Some(other) = progress.executed.iter().find(|executed| **executed != progress.shard && !merged) {
         let name = |shard: Option<Shard>| shard.map_or_else(|| "the whole plan".to_owned(), |shard| shard.to_string());
         bail!(Code::RunFileEdited.says(format!(
-            "{SHARD} of {} is of {}, and a session of the run executed {}: restore the file from a copy",
+            "{SHARD} of {} specifies {}, but a session of the run executed {}: restore the file from a copy",
             run.display(),
             name(progress.shard),
             name(*other)
@@ -258,7 +263,7 @@ pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
     Ok(progress)
 }
 
-/// The executions that the journal of `run` has, as the analysis takes them; none when there is no journal yet.
+/// The executions in the journal of `run`, for analysis; empty before the first session.
 ///
 /// # Errors
 /// As [`progress`].
@@ -267,7 +272,7 @@ pub fn executions(run: &Path) -> anyhow::Result<microbench_plots::journal::Journ
     Ok(microbench_plots::journal::parse(&bytes).map_err(|damage| damaged(&path, &damage))?)
 }
 
-/// The journal's file with its bytes; none when it does not exist.
+/// Path and content of the journal; the content is empty when the file does not exist.
 fn read(run: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
     let path = run.join(FILE);
     let bytes = match std::fs::read(&path) {
@@ -277,20 +282,20 @@ fn read(run: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
     Ok((path, bytes))
 }
 
-/// The error of a journal at `path` that cannot be read.
+/// The error for a damaged journal at `path`.
 #[must_use]
 pub fn damaged(path: &Path, damage: &Damage) -> Coded {
     let remedy = match damage.code() {
         Code::OtherFormat => "",
-        _ => "; restore the file from a copy; the run's other files are as they were",
+        _ => "; restore the file from a copy; the other files of the run are unchanged",
     };
     damage.code().says(format!("{}:{}: {}{remedy}", path.display(), damage.line, damage.cause))
 }
 
-/// As [`progress`], of a journal's bytes.
+/// [`progress`] from the bytes of a journal, without the shard.
 ///
 /// # Errors
-/// The first whole line that is damaged.
+/// The first complete line that is damaged.
 pub fn progress_of(bytes: &[u8], give_up_after: u32) -> Result<Progress, Damage> {
     let mut progress =
         Progress { budget: Budget::new(give_up_after), torn: journal::torn_line(bytes), ..Progress::default() };
@@ -337,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_torn_last_line_is_cut_off_before_the_next_record() {
+    fn an_incomplete_last_line_is_truncated_before_the_next_record() {
         let run = tempfile::tempdir().unwrap();
         let record = imports::run_start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
         let owner = Owner::this();
@@ -352,8 +357,8 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_attempt_has_been_made_too() {
-        let begun = imports::run_start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
+    fn the_largest_attempt_number_does_not_overflow() {
+        let begun = imports::start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
         let start = Record::TrialStart { trial: 3, attempt: u32::MAX, cell: "c".into(), warmup: false };
         let end = Record::TrialEnd { trial: 3, attempt: u32::MAX, ok: 1, failed: 0 };
         let progress = progress_of(journal::encode([&begun, &start, &end]).as_bytes(), 0).unwrap();

@@ -1,9 +1,10 @@
-//! Shards of one plan, joined to one run.
+//! Merging the shards of one plan into one run.
 //!
-//! A shard is a run of its own that executes every N-th block of the plan. Joined they are what one run of the whole plan would have
-//! left, except that its trials may be of several hosts: each session in the journal says of which, and cells are compared within hosts.
-//! What cannot be one run is refused: other plans, engines or artefacts, another kind of host, a shard or trial that is there twice, and,
-//! unless it is asked for, one that is missing.
+//! A shard is a run that executes every N-th block of the plan. The merged run has the same files as one run of the whole plan, except
+//! that its trials may come from several hosts. Each session in the journal names its host, and cells are compared within hosts.
+//!
+//! Shards are not merged when their plans, engines, artefacts or kinds of host differ, when a shard or trial is present twice, or, unless
+//! `partial` is set, when one is missing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -24,43 +25,43 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::directory::{Directory, ENGINES, PLAN, PLAN_BEGUN, stamp};
-use super::survey::{Survey, survey};
+use super::status::RunStatus;
 use crate::store::journal;
 
-/// File of a merged run that says of which shards it is.
+/// File of a merged run that lists its shards.
 pub const FILE: &str = "merged.json";
-/// Folder of a merged run with `host.json` of each shard.
+/// Folder of a merged run with the `host.json` of each shard.
 pub const HOSTS: &str = "hosts";
 
 /// A shard of a merged run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
-    /// Which part of the plan it is.
+    /// The part of the plan.
     pub shard: Shard,
-    /// The name that its run had.
+    /// Name of the shard's run.
     pub name: String,
-    /// Names of the hosts that executed it.
+    /// Names of the hosts that executed the shard.
     pub machines: Vec<String>,
-    /// Trials of it that have ended.
+    /// Trials that have ended.
     pub trials_ended: usize,
-    /// Trials that it was to execute.
+    /// Trials that the shard executes.
     pub trials_planned: usize,
-    /// SHA-256 of its journal.
+    /// SHA-256 of the journal.
     pub journal_sha256: String,
 }
 
-/// What `merged.json` holds.
+/// Content of `merged.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Merged {
     shards: Vec<Part>,
 }
 
-/// The shards of which `run` was merged, in order; empty when it was not.
+/// The shards of a merged run, in order; empty for other runs.
 ///
 /// # Errors
-/// When its file is there and cannot be understood.
+/// When [`FILE`] is damaged.
 pub fn parts(run: &Directory) -> anyhow::Result<Vec<Part>> {
     if !run.path().join(FILE).exists() {
         return Ok(Vec::new());
@@ -68,14 +69,14 @@ pub fn parts(run: &Directory) -> anyhow::Result<Vec<Part>> {
     Ok(run.read::<Merged>(FILE)?.shards)
 }
 
-/// The hosts that executed `run`: `host.json`, or of a merged run whose hosts differ one of each fingerprint.
+/// The hosts that executed `run`, from `host.json`; of a merged run with different hosts, one for each fingerprint.
 #[must_use]
 pub fn identities(run: &Directory) -> Vec<Identity> {
     if let Ok(identity) = run.read::<Identity>(identity::FILE) {
         return vec![identity];
     }
     let mut all: Vec<Identity> = Vec::new();
-    for path in inside(&run.path().join(HOSTS)) {
+    for path in entries(&run.path().join(HOSTS)) {
         let name = format!("{HOSTS}/{}", path.file_name().unwrap_or_default().to_string_lossy());
         let found = run.read::<Identity>(&name).ok();
         all.extend(found.filter(|one| all.iter().all(|known| known.fingerprint != one.fingerprint)));
@@ -83,8 +84,8 @@ pub fn identities(run: &Directory) -> Vec<Identity> {
     all
 }
 
-/// A shard, read and checked by itself.
-struct Read {
+/// A shard that was read and checked on its own.
+struct ReadShard {
     run: Directory,
     shard: Shard,
     plan: Plan,
@@ -93,56 +94,60 @@ struct Read {
     lock: Lock,
     identity: Option<Identity>,
     bytes: Vec<u8>,
-    survey: Survey,
+    status: RunStatus,
 }
 
-/// Joins `shards` to the run `out`, or to one beside the first shard. With `partial` some may be missing or incomplete: their trials are
-/// then missing values with that reason.
+/// Merges `shards` into the run `out`, by default a new folder next to the first shard. With `partial`, shards may be missing or
+/// incomplete. Their trials are then missing values with that reason.
 ///
 /// # Errors
-/// When a shard is damaged or in use, when they are no shards of one run, or one is missing; the message names it.
+/// When a shard is damaged, in use or missing, or the shards do not belong to one run. The message names the shard.
 pub fn merge(shards: &[Directory], out: Option<&Path>, partial: bool) -> anyhow::Result<(Directory, Vec<Part>)> {
     let mut read = shards.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     read.sort_by_key(|one| one.shard);
-    let Some(first) = read.first() else { bail!(Code::ShardMissing.says("no shard is given")) };
+    let Some(first) = read.first() else { bail!(Code::ShardMissing.says("no shard to merge")) };
     for other in &read[1..] {
-        alike(first, other)?;
+        check_same_plan(first, other)?;
     }
-    one_kind(&read)?;
+    check_same_kind(&read)?;
     for pair in read.windows(2) {
         let (one, other) = (&pair[0], &pair[1]);
         ensure!(
             one.shard != other.shard,
             Code::ShardTwice.says(format!(
-                "{} and {} are both shard {}: its trials would be there twice; give one of them",
+                "{} and {} are both shard {}, so that its trials would be present twice; pass only one of them",
                 one.run.path().display(),
                 other.run.path().display(),
                 one.shard
             ))
         );
     }
-    let lacking = lacking(&read);
+    let missing = missing(&read);
     ensure!(
-        partial || lacking.is_empty(),
-        Code::ShardMissing
-            .says(format!("{}; `--partial` merges the others, and these are missing values then", lacking.join("; ")))
+        partial || missing.is_empty(),
+        Code::ShardMissing.says(format!(
+            "{}; `--partial` merges the rest and records these trials as missing values",
+            missing.join("; ")
+        ))
     );
     let parts: Vec<Part> = read.iter().map(part).collect();
-    let beside = || {
+    let default = || {
         let folder = first.run.path().parent().unwrap_or(Path::new("/"));
         folder.join(format!("{}-{}-merged", first.plan.study, stamp()))
     };
-    let out = out.map_or_else(beside, Path::to_path_buf);
-    let run = Directory::make(&out, |half| fill(half, &read, &parts, lacking.is_empty()))?;
+    let out = out.map_or_else(default, Path::to_path_buf);
+    let run = Directory::create_with(&out, |half| fill(half, &read, &parts, missing.is_empty()))?;
     Ok((run, parts))
 }
 
-fn read(run: &Directory) -> anyhow::Result<Read> {
+fn read(run: &Directory) -> anyhow::Result<ReadShard> {
     let named = run.path().display();
     let Some(shard) = run.shard()? else {
-        bail!(Code::NotAShard.says(format!(
-            "{named} is no shard but a run of a whole plan; shards are made by `run STUDY --shard K/N`"
-        )));
+        bail!(
+            Code::NotAShard.says(format!(
+                "{named} is a run of a whole plan, not a shard; `run STUDY --shard K/N` executes a shard"
+            ))
+        );
     };
     let (plan, sha256) = run.plan()?;
     let path = run.path().join(journal::FILE);
@@ -151,24 +156,24 @@ fn read(run: &Directory) -> anyhow::Result<Read> {
         file => {
             let file = file.with_context(|| format!("cannot open {}", path.display()))?;
             let Ok(_held) = Flock::lock(file, FlockArg::LockSharedNonblock) else {
-                bail!(Code::RunInUse.says(format!("{named} is being executed: merge it when it has ended")));
+                bail!(Code::RunInUse.says(format!("{named} is being executed: wait until the run has ended")));
             };
             fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?
         }
     };
-    let survey = survey(&plan, Some(shard), &bytes).map_err(|damage| journal::damaged(&path, &damage))?;
-    run.verify(&survey.digests)?;
+    let status =
+        RunStatus::from_journal(&plan, Some(shard), &bytes).map_err(|damage| journal::damaged(&path, &damage))?;
+    run.verify(&status.digests)?;
     for record in records(&bytes) {
         if let Record::TrialStart { trial, .. } = record? {
-            let own = plan
-                .trials
-                .iter()
-                .find(|planned| planned.index == trial)
-                .is_some_and(|t| shard.contains_block(t.block));
-            ensure!(own, Code::ShardTwice.says(format!("{}: trial {trial} is not of shard {shard}", path.display())));
+            let own = plan.trials.iter().find(|planned| planned.index == trial).is_some_and(|t| shard.contains_block(t.block));
+            ensure!(
+                own,
+                Code::ShardTwice.says(format!("{}: trial {trial} does not belong to shard {shard}", path.display()))
+            );
         }
     }
-    Ok(Read {
+    Ok(ReadShard {
         shard,
         plan,
         sha256,
@@ -177,15 +182,15 @@ fn read(run: &Directory) -> anyhow::Result<Read> {
         identity: if run.path().join(identity::FILE).exists() { Some(run.read(identity::FILE)?) } else { None },
         run: run.clone(),
         bytes,
-        survey,
+        status,
     })
 }
 
-/// Whether two shards are of one plan, with the same engines and artefacts.
-fn alike(first: &Read, other: &Read) -> anyhow::Result<()> {
+/// Checks that two shards belong to one plan, with the same engines and artefacts.
+fn check_same_plan(first: &ReadShard, other: &ReadShard) -> anyhow::Result<()> {
     let names = [first, other].map(|one| one.run.path().display());
     let differ = |what: String| {
-        let names = format!("{} and {} are not shards of one run", names[0], names[1]);
+        let names = format!("{} and {} are not shards of the same run", names[0], names[1]);
         Err(Code::ShardsDiffer.says(format!("{names}: {what}")).into())
     };
     if first.sha256 != other.sha256 {
@@ -197,7 +202,7 @@ fn alike(first: &Read, other: &Read) -> anyhow::Result<()> {
     if first.engines != other.engines {
         return differ(format!("their engines differ ({ENGINES})"));
     }
-    // One that has not begun may have none yet.
+    // A shard without a session may not have artefacts yet.
     if !first.lock.artifacts.is_empty() && !other.lock.artifacts.is_empty() {
         let digests = |lock: &Lock| -> BTreeMap<(String, String), String> {
             lock.artifacts.iter().map(|a| ((a.kind.to_string(), a.name.clone()), a.sha256.clone())).collect()
@@ -212,16 +217,16 @@ fn alike(first: &Read, other: &Read) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses shards of several kinds of hosts.
-fn one_kind(read: &[Read]) -> anyhow::Result<()> {
-    let mut seen: Option<(HostKind, &Read)> = None;
+/// Checks that all shards were executed on the same kind of host.
+fn check_same_kind(read: &[ReadShard]) -> anyhow::Result<()> {
+    let mut seen: Option<(HostKind, &ReadShard)> = None;
     for one in read {
-        for session in &one.survey.sessions {
+        for session in &one.status.sessions {
             let (kind, of) = *seen.get_or_insert((session.host, one));
             ensure!(
                 kind == session.host,
                 Code::HostKindsDiffer.says(format!(
-                    "{} is of {}, {} of {}: their times do not compare",
+                    "{} was executed on {}, {} on {}: their times are not comparable",
                     of.run.path().display(),
                     kind.note(),
                     one.run.path().display(),
@@ -233,51 +238,51 @@ fn one_kind(read: &[Read]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is missing, in words: whole shards, and trials of shards that are there.
-fn lacking(read: &[Read]) -> Vec<String> {
-    const NAMED: usize = 8;
+/// Descriptions of the missing shards, and of the missing trials of the given shards.
+fn missing(read: &[ReadShard]) -> Vec<String> {
+    const MAX_LISTED: usize = 8;
     let of = read.first().map_or(0, |one| one.shard.of);
-    let mut words = Vec::new();
+    let mut lines = Vec::new();
     let absent = (1..=of).filter(|index| read.iter().all(|one| one.shard.index != *index));
     let absent: Vec<String> = absent.map(|index| Shard { index, of }.to_string()).collect();
     if !absent.is_empty() {
-        words.push(format!("shard {} is missing", absent.join(", ")));
+        lines.push(format!("shard {} is missing", absent.join(", ")));
     }
-    for one in read.iter().filter(|one| !one.survey.missing.is_empty()) {
-        let missing = one.survey.missing.len();
-        let mut trials: Vec<String> = one.survey.missing.iter().take(NAMED).map(ToString::to_string).collect();
-        if missing > NAMED {
-            trials.push(format!("and {} more", missing - NAMED));
+    for one in read.iter().filter(|one| !one.status.missing.is_empty()) {
+        let missing = one.status.missing.len();
+        let mut trials: Vec<String> = one.status.missing.iter().take(MAX_LISTED).map(ToString::to_string).collect();
+        if missing > MAX_LISTED {
+            trials.push(format!("and {} more", missing - MAX_LISTED));
         }
-        words.push(format!(
-            "shard {} lacks {missing} of its {} trials ({}): `microbench run --resume {}` executes them",
+        lines.push(format!(
+            "{missing} of the {} trials of shard {} are missing ({}): `microbench run --resume {}` executes them",
+            one.status.planned,
             one.shard,
-            one.survey.planned,
             trials.join(", "),
             one.run.path().display()
         ));
     }
-    words
+    lines
 }
 
-fn part(one: &Read) -> Part {
-    let mut machines: Vec<String> = one.survey.sessions.iter().map(|session| session.machine.clone()).collect();
+fn part(one: &ReadShard) -> Part {
+    let mut machines: Vec<String> = one.status.sessions.iter().map(|session| session.machine.clone()).collect();
     machines.sort();
     machines.dedup();
     Part {
         shard: one.shard,
         name: one.run.name(),
         machines,
-        trials_ended: one.survey.planned - one.survey.missing.len(),
-        trials_planned: one.survey.planned,
+        trials_ended: one.status.ended(),
+        trials_planned: one.status.planned,
         journal_sha256: hex::encode(Sha256::digest(&one.bytes)),
     }
 }
 
-/// Puts everything of the merged run into its folder.
-fn fill(half: &Directory, read: &[Read], parts: &[Part], complete: bool) -> anyhow::Result<()> {
+/// Writes the files of the merged run into its folder.
+fn fill(half: &Directory, read: &[ReadShard], parts: &[Part], complete: bool) -> anyhow::Result<()> {
     let Some(first) = read.first() else { return Ok(()) };
-    // The shards may be removed once they are merged: what the run cannot do without is on disk before.
+    // Users may remove the shards after the merge, so the essential files are flushed to disk.
     let keep = |from: &Directory, name: &str, to: &str| {
         let path = from.path().join(name);
         half.write(to, &fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?)
@@ -300,11 +305,11 @@ fn fill(half: &Directory, read: &[Read], parts: &[Part], complete: bool) -> anyh
         if one.identity.is_some() {
             keep(&one.run, identity::FILE, &format!("{HOSTS}/{}of{}.json", one.shard.index, one.shard.of))?;
         }
-        for path in inside(&own.join("console")).into_iter().filter(|path| path.is_file()) {
+        for path in entries(&own.join("console")).into_iter().filter(|path| path.is_file()) {
             copy(&path, &console.join(path.file_name().unwrap_or_default()))?;
         }
-        for path in inside(own) {
-            // Each shard counts its emulated hosts from 0.
+        for path in entries(own) {
+            // Each shard numbers its emulated hosts from 0.
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if let Some(rest) = emulated_host_log(&name) {
                 copy(&path, &half.path().join(format!("emulated-host-{}of{}-{rest}", one.shard.index, one.shard.of)))?;
@@ -337,8 +342,8 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::copy(from, to).map(drop).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
-/// What is in `folder`, sorted; nothing when it cannot be read.
-fn inside(folder: &Path) -> Vec<PathBuf> {
+/// The paths in `folder`, sorted; empty when it cannot be read.
+fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> =
         fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();

@@ -1,13 +1,13 @@
-//! Runs on disk: their folders, how they are found, shown, packed, merged and pruned.
+//! Runs on disk: their folders, and how a run is looked up, listed, shown, exported, merged and pruned.
 
 pub mod archive;
 pub mod directory;
 pub mod identity;
 pub mod journal;
+pub mod lookup;
 pub mod merge;
-pub mod name;
-pub mod noise;
+pub mod noise_floor;
 pub mod overview;
 pub mod prune;
-pub mod stages;
-pub mod survey;
+pub mod schedule;
+pub mod status;

@@ -1,4 +1,4 @@
-//! One run from all sides: what was run and where, what each cell came to, what its files are, what can be done next.
+//! The details of a run, as `show` prints them: plan, hosts, cells, failures, artefacts, files and next commands.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,71 +13,73 @@ use microbench_measure::artifacts::lock::Lock;
 use serde::Serialize;
 
 use super::directory::Directory;
-use super::survey::{Entry, Kind, State, Survey, files};
+use super::status::{Entry, FailureGroup, Kind, Outcome, RunStatus, State, TrialResult, files};
 
-/// A run from all sides.
+/// The details of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Overview {
-    /// Its place in the list of runs.
+    /// The run, as in the list of runs.
     pub run: Entry,
-    /// The study's title.
     pub title: String,
-    /// The protocol that it follows.
     pub protocol: Protocol,
-    /// The manifest's profile; empty for none.
+    /// The profile of the manifest; empty without a profile.
     pub profile: String,
-    /// Seed of the order.
+    /// Seed of the run order.
     pub seed: u64,
-    /// SHA-256 of the plan, as the first session executed it.
+    /// SHA-256 of the plan file at the start of the first session; `None` before the first session.
     pub plan_sha256: Option<String>,
-    /// The machine, in a line; `None` where no host was recorded.
+    /// The host in one line; `None` before the first session.
     pub machine: Option<String>,
-    /// Fingerprint of the host.
+    /// Fingerprint of the host; `None` before the first session.
     pub fingerprint: Option<String>,
-    /// What each cell came to, in plan order.
+    /// Trials by result for each cell, in the order of the plan.
     pub cells: Vec<CellCount>,
-    /// What ran: kernels, images, programs.
+    /// Failures of VMs, the most frequent first.
+    pub failures: Vec<FailureGroup>,
+    /// Kernels, images and programs of the run.
     pub artifacts: Vec<Artifact>,
-    /// Its files; those of a folder together.
+    /// The files of the run; the files of a folder are one entry.
     pub files: Vec<FileEntry>,
-    /// Commands that go on from here, each with what it does.
+    /// Useful next commands, each with a description.
     pub next: Vec<[String; 2]>,
 }
 
-/// What a cell came to, in trials.
+/// Numbers of a cell's trials by result.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CellCount {
     /// [`Cell::id`].
     pub cell: String,
     /// The variant's label.
     pub label: String,
-    /// Every VM completed its protocol.
+    /// Trials in which every VM completed its protocol.
     pub ok: usize,
-    /// A VM failed.
+    /// Trials in which a VM failed.
     pub failed: usize,
-    /// Something disturbed it, each time.
+    /// Trials of which every execution was disturbed.
     pub invalid: usize,
-    /// Still to be executed.
+    /// Trials that were skipped: the host cannot run them, or the cell was given up or is beyond the limit.
+    pub skipped: usize,
+    /// Trials that have not ended.
     pub missing: usize,
 }
 
 /// A file of a run, or a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileEntry {
-    /// Its name; a folder's ends in `/`.
+    /// Name; that of a folder ends in `/`.
     pub name: String,
-    /// How many files it is.
+    /// Number of files: 1 unless it is a folder.
     pub files: usize,
-    /// Bytes of all of them.
+    /// Total size in bytes.
     pub bytes: u64,
-    /// What it is.
+    /// Description.
     pub what: String,
 }
 
 impl Overview {
-    /// Puts together what is known of `run`, which the commands of [`Self::next`] name as `named`.
+    /// The details of `run`. The commands in [`Self::next`] refer to the run as `named`.
     #[must_use]
-    pub fn new(run: &Directory, entry: Entry, plan: &Plan, survey: &Survey, named: &str) -> Self {
+    pub fn new(run: &Directory, entry: Entry, plan: &Plan, status: &RunStatus, named: &str) -> Self {
         let identities = super::merge::identities(run);
         let joined = |of: fn(&Identity) -> String| {
             let all: Vec<String> = identities.iter().map(of).collect();
@@ -91,10 +93,11 @@ impl Overview {
             protocol: plan.protocol,
             profile: plan.profile.clone(),
             seed: plan.seed,
-            plan_sha256: survey.digests.first().map(|digests| digests.plan.clone()),
+            plan_sha256: status.digests.first().map(|digests| digests.plan.clone()),
             machine: joined(Identity::line),
             fingerprint: joined(|identity| identity.fingerprint.clone()),
-            cells: cells(plan, survey),
+            cells: cells(plan, status),
+            failures: status.failures.clone(),
             artifacts: lock.artifacts,
             run: entry,
             files,
@@ -103,17 +106,18 @@ impl Overview {
     }
 }
 
-/// What each cell of `plan` came to.
+/// Numbers of trials by result for each cell of `plan`.
 #[must_use]
-pub fn cells(plan: &Plan, survey: &Survey) -> Vec<CellCount> {
+pub fn cells(plan: &Plan, status: &RunStatus) -> Vec<CellCount> {
     let mut counts: BTreeMap<&str, CellCount> = BTreeMap::new();
     for trial in &plan.trials {
         let count = counts.entry(&trial.cell).or_default();
-        match survey.outcomes.get(&trial.index) {
-            Some(outcome) if outcome.invalid => count.invalid += 1,
-            Some(outcome) if outcome.failed > 0 => count.failed += 1,
-            Some(_) => count.ok += 1,
-            None => count.missing += usize::from(survey.missing.contains(&trial.index)),
+        match status.outcomes.get(&trial.index).map(Outcome::result) {
+            Some(TrialResult::Passed) => count.ok += 1,
+            Some(TrialResult::Failed) => count.failed += 1,
+            Some(TrialResult::Invalid) => count.invalid += 1,
+            Some(TrialResult::Skipped) => count.skipped += 1,
+            None => count.missing += usize::from(status.missing.contains(&trial.index)),
         }
     }
     let of = |cell: &Cell| CellCount {
@@ -124,7 +128,7 @@ pub fn cells(plan: &Plan, survey: &Survey) -> Vec<CellCount> {
     plan.cells.iter().map(of).collect()
 }
 
-/// The files of the run in `folder`, those of a folder together: first what was recorded, then what was made of it.
+/// The files of the run in `folder`: first those that sessions wrote, then those that were derived from them.
 fn file_entries(folder: &Path) -> Vec<FileEntry> {
     let mut found: BTreeMap<(usize, String), FileEntry> = BTreeMap::new();
     for (path, bytes) in files(folder) {
@@ -145,7 +149,7 @@ fn file_entries(folder: &Path) -> Vec<FileEntry> {
     found.into_values().collect()
 }
 
-/// What another shard is called, where its name ends as ours does.
+/// The name of shard `index`, derived from the name of our own shard; `SHARD1` when our name does not end in `KofN`.
 fn sibling(named: &str, shard: Shard, index: u32) -> String {
     let end = |index: u32| format!("{index}of{}", shard.of);
     named.strip_suffix(&end(shard.index)).map_or_else(
@@ -154,31 +158,29 @@ fn sibling(named: &str, shard: Shard, index: u32) -> String {
     )
 }
 
-/// Commands that go on from here.
+/// The next commands for a run, each with a description.
 fn next(entry: &Entry, files: &[FileEntry], plan: &Plan, named: &str) -> Vec<[String; 2]> {
     let has = |name: &str| files.iter().any(|file| file.name == name);
     let mut next: Vec<(String, &str)> = Vec::new();
     match entry.state {
         State::Running => return Vec::new(),
         State::Interrupted if !entry.merged.is_empty() => {}
-        State::Interrupted => {
-            next.push((format!("microbench run --resume {named}"), "executes the trials that are missing"))
-        }
+        State::Interrupted => next.push((format!("microbench run --resume {named}"), "execute the missing trials")),
         State::Complete | State::Unreadable => {}
     }
     if let (State::Complete, Some(shard)) = (entry.state, entry.shard) {
         let all: Vec<String> = (1..=shard.of).map(|index| sibling(named, shard, index)).collect();
-        next.push((format!("microbench merge {}", all.join(" ")), "joins the shards, when all are complete"));
+        next.push((format!("microbench merge {}", all.join(" ")), "merge the shards, once all are complete"));
     }
     if has("samples.parquet") {
-        next.push((format!("microbench plot {named}"), "draws its figures again"));
+        next.push((format!("microbench plot {named}"), "draw the figures again"));
     } else {
-        next.push((format!("microbench analyze {named}"), "makes samples and summary of its journal"));
+        next.push((format!("microbench analyze {named}"), "compute samples and summary from the journal"));
     }
     let several = plan.cells.iter().any(|cell| cell.variant != plan.cells[0].variant);
     if several && has("samples.parquet") && entry.kind == Kind::Measured {
-        next.push((format!("microbench compare {named}"), "compares its variants"));
+        next.push((format!("microbench compare {named}"), "compare the variants"));
     }
-    next.push((format!("microbench export {named}"), "packs it into one archive"));
-    next.into_iter().map(|(command, does)| [command, does.to_owned()]).collect()
+    next.push((format!("microbench export {named}"), "pack the run into an archive"));
+    next.into_iter().map(|(command, description)| [command, description.to_owned()]).collect()
 }

@@ -1,4 +1,4 @@
-//! Which runs may go, by a rule that somebody gave, and their end.
+//! Removal of runs: which runs a rule selects, and the removal itself.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,40 +12,44 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 
 use super::directory::{HALF_MADE, PLAN, is_run};
-use super::survey::{Entry, State};
+use super::status::{Entry, State};
 use crate::store::journal;
 
-/// A run that was made so short a time ago, and has no journal yet, may be about to begin. Seconds.
+/// Age below which a run without a session is kept, because its first session may be about to begin. Seconds.
 const ABOUT_TO_BEGIN_S: i64 = 3600;
+/// Why a run is kept that a process executes.
+const IN_USE: &str = "a process executes the run";
 
-/// Which runs go. With both, those that both name.
+/// Which runs are removed. With both conditions set, a run must satisfy both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// Complete runs of each study and kind of host that stay, the newest; an interrupted run stays while it is newer than these.
+    /// Number of complete runs that are kept for each study and kind of host, the newest ones. An interrupted run is kept until as
+    /// many complete runs are newer.
     pub keep: Option<usize>,
-    /// Age of a run in days from which on it goes.
+    /// Age in days from which a run is removed.
     pub older_than: Option<u32>,
 }
 
-/// A run that may go, and why, or why not.
+/// The decision to remove or keep a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decision {
-    /// The run.
+    /// Name of the run.
     pub name: String,
-    /// Its folder.
+    /// Path of the run's folder.
     pub path: String,
-    /// Bytes that this frees.
+    /// Size of the run, bytes.
     pub bytes: u64,
-    /// Whether it goes.
+    /// Whether the run is removed.
     pub goes: bool,
-    /// Why, or why not.
+    /// The reason.
     pub why: String,
 }
 
-/// What `rule` says of `runs`, given oldest first; those of which it says nothing are left out.
+/// Applies `rule` to `runs`, which are sorted oldest first. Runs that the rule does not select are left out.
 #[must_use]
 pub fn decide(runs: &[Entry], rule: Rule, now: Timestamp) -> Vec<Decision> {
-    // Of each study, kind of host and shard: complete runs that are newer than the one that is looked at. A shard is no run of its study.
+    // For each study, kind of host and shard: complete runs that are newer than the current one. A shard does not supersede a run of
+    // the whole plan.
     let mut newer: BTreeMap<(&str, String, Option<Shard>), usize> = BTreeMap::new();
     let mut decisions = Vec::new();
     for run in runs.iter().rev() {
@@ -59,10 +63,10 @@ pub fn decide(runs: &[Entry], rule: Rule, now: Timestamp) -> Vec<Decision> {
         if let Some(keep) = rule.keep {
             match (run.state, complete_after) {
                 (State::Complete, after) if after >= keep => {
-                    whys.push(format!("{after} newer complete runs of its study"))
+                    whys.push(format!("{after} newer complete runs of the study"))
                 }
                 (State::Interrupted, after) if after >= keep.max(1) => {
-                    whys.push(format!("interrupted, and {after} newer complete runs of its study"));
+                    whys.push(format!("interrupted, and {after} newer complete runs of the study"));
                 }
                 _ => continue,
             }
@@ -74,9 +78,11 @@ pub fn decide(runs: &[Entry], rule: Rule, now: Timestamp) -> Vec<Decision> {
             whys.push(format!("begun {} days ago", age / 86_400));
         }
         let stays = match run.state {
-            State::Unreadable => Some("it cannot be read; its name removes it"),
-            State::Running => Some("a process executes it"),
-            State::Interrupted if run.sessions.is_empty() && age < ABOUT_TO_BEGIN_S => Some("it may be about to begin"),
+            State::Unreadable => Some("unreadable; remove it by name"),
+            State::Running => Some(IN_USE),
+            State::Interrupted if run.sessions.is_empty() && age < ABOUT_TO_BEGIN_S => {
+                Some("its first session may be about to begin")
+            }
             State::Interrupted | State::Complete => None,
         };
         decisions.push(decision(run, stays.map_or_else(|| Ok(whys.join(", ")), |why| Err(why.to_owned()))));
@@ -85,12 +91,12 @@ pub fn decide(runs: &[Entry], rule: Rule, now: Timestamp) -> Vec<Decision> {
     decisions
 }
 
-/// What becomes of a run that was named.
+/// The decision for a run that the user named: it is removed unless a process executes it.
 #[must_use]
 pub fn named(run: &Entry) -> Decision {
     match run.state {
-        State::Running => decision(run, Err("a process executes it".to_owned())),
-        _ => decision(run, Ok("named".to_owned())),
+        State::Running => decision(run, Err(IN_USE.to_owned())),
+        _ => decision(run, Ok("named on the command line".to_owned())),
     }
 }
 
@@ -100,21 +106,25 @@ fn decision(run: &Entry, why: Result<String, String>) -> Decision {
     Decision { name, path, bytes: run.bytes, goes, why: why.unwrap_or_else(|why| why) }
 }
 
-/// Removes the run in `folder`. From its first step on nobody takes it for a run, and what a kill leaves of it is swept away when the
-/// next run is made.
+/// Removes the run in `folder`. The folder is renamed first, so that no command reads a half-removed run. If this process is killed
+/// after that, the creation of the next run removes the rest.
 ///
 /// # Errors
-/// When it is no run directory, when somebody executes it, when it cannot be removed.
+/// When `folder` is not a run directory, a process executes the run, or a file cannot be removed.
 pub fn remove(folder: &Path) -> anyhow::Result<()> {
     let data = std::fs::symlink_metadata(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let whole = [PLAN, "manifest.toml", "engines.json"].iter().all(|name| folder.join(name).is_file());
-    ensure!(data.is_dir() && is_run(folder) && whole, "{} is no run directory: it is left as it is", folder.display());
+    ensure!(
+        data.is_dir() && is_run(folder) && whole,
+        "{} is not a run directory and was not removed",
+        folder.display()
+    );
     let journal = folder.join(journal::FILE);
     let _held = match File::open(&journal) {
         Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(held) => Some(held),
             Err(_) => {
-                bail!(Code::RunInUse.says(format!("{} is being executed: it is left as it is", folder.display())))
+                bail!(Code::RunInUse.says(format!("{} is being executed and was not removed", folder.display())))
             }
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -131,7 +141,7 @@ mod tests {
     use microbench_formats::host::HostKind;
 
     use super::*;
-    use crate::store::survey::{Kind, Session};
+    use crate::store::status::{Kind, Session};
 
     const DAY: i64 = 86_400;
 
@@ -167,13 +177,13 @@ mod tests {
         }
     }
 
-    fn gone(runs: &[Entry], rule: Rule) -> Vec<String> {
+    fn removed(runs: &[Entry], rule: Rule) -> Vec<String> {
         let decisions = decide(runs, rule, Timestamp::new(100 * DAY, 0).unwrap());
         decisions.into_iter().filter(|decision| decision.goes).map(|decision| decision.name).collect()
     }
 
     #[test]
-    fn the_newest_complete_runs_stay_and_an_interrupted_one_until_it_is_superseded() {
+    fn keep_retains_the_newest_complete_runs_and_newer_interrupted_ones() {
         let runs = [
             run("a", "one", 1, State::Complete),
             run("b", "one", 2, State::Interrupted),
@@ -183,15 +193,15 @@ mod tests {
             run("f", "one", 6, State::Unreadable),
         ];
         let keep = |keep| Rule { keep: Some(keep), older_than: None };
-        assert_eq!(gone(&runs, keep(1)), ["a", "b"]);
-        assert!(gone(&runs, keep(2)).is_empty());
-        assert_eq!(gone(&runs, keep(0)), ["a", "b", "c", "d"]);
-        assert_eq!(gone(&runs, Rule { keep: Some(0), older_than: Some(98) }), ["a", "b"]);
-        assert_eq!(gone(&runs, Rule { keep: None, older_than: Some(96) }), ["a", "b", "c", "d"]);
+        assert_eq!(removed(&runs, keep(1)), ["a", "b"]);
+        assert!(removed(&runs, keep(2)).is_empty());
+        assert_eq!(removed(&runs, keep(0)), ["a", "b", "c", "d"]);
+        assert_eq!(removed(&runs, Rule { keep: Some(0), older_than: Some(98) }), ["a", "b"]);
+        assert_eq!(removed(&runs, Rule { keep: None, older_than: Some(96) }), ["a", "b", "c", "d"]);
     }
 
     #[test]
-    fn what_runs_and_what_may_be_about_to_begin_stays() {
+    fn running_and_fresh_runs_are_kept() {
         let mut fresh = run("fresh", "one", 100, State::Interrupted);
         fresh.sessions.clear();
         let runs = [run("held", "one", 1, State::Running), fresh];
@@ -202,11 +212,11 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_no_run_is_never_removed() {
+    fn a_folder_that_is_not_a_run_is_never_removed() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(PLAN), "{}").unwrap();
         let error = remove(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("is no run directory"), "{error}");
+        assert!(error.contains("is not a run directory"), "{error}");
         assert!(folder.path().join(PLAN).is_file());
     }
 }

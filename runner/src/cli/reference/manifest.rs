@@ -1,15 +1,16 @@
-//! docs/reference/manifest.md: every key, from the table that the reader of manifests goes by.
+//! docs/reference/manifest.md: every key, from the tables of the manifest parser.
 
 use std::fmt::Write as _;
 
 use microbench_formats::axis::Level;
+use microbench_formats::event::SPAWN;
 use microbench_study::manifest::keys::{Key, MANIFEST, MAPPING, Need, REFERENCE, Rest, Shape};
 use microbench_study::manifest::renamed::{self, Renamed};
 use microbench_study::manifest::{DefaultLevel, GUEST, GuestSetting, Kind};
 
 use super::page::{cell, code, table};
 
-/// A section of the page: the keys of one table, and of the tables below it.
+/// A section of the page: the keys of one table and of its inner tables.
 struct Section<'a> {
     title: String,
     doc: &'a str,
@@ -17,12 +18,11 @@ struct Section<'a> {
     rest: Rest,
 }
 
-/// The page.
 pub(super) fn page() -> String {
     let mut text = String::from(
-        "A study is one TOML file. Unknown keys are errors. All errors are reported at once, each with its line and the nearest valid name.\n\
-         Two kinds of errors hide others: a TOML syntax error, and an error in the matrix or a variant, which hides errors of cells.\n\
-         `microbench plan STUDY` prints the plan of a manifest.\n",
+        "A study is one TOML file. Unknown keys are errors. `microbench plan STUDY` shows the trials of a study.\n\n\
+         All errors are reported together, each with its line and the nearest valid name. Errors that need the expanded matrix (`MB0305`,\n\
+         `MB0504`) are reported after the other errors are fixed.\n",
     );
     for key in MANIFEST {
         sections(key, format!("`[{}]`", key.name), &mut text);
@@ -40,8 +40,8 @@ pub(super) fn page() -> String {
     }
     let _ = write!(
         text,
-        "\n## A mapping for `import`\n\n`import --mapping FILE` reads a table of others by such a file. Columns are those of the table; a value is \
-         compared with the text of the field.\n\n{}",
+        "\n## A mapping for `import`\n\n`import --mapping FILE` maps the columns, rows and names of a table to those of the study. \
+         Values are compared with the text\nof a field.\n\n{}",
         keys(MAPPING, Rest::Nothing)
     );
     for key in MAPPING {
@@ -50,7 +50,7 @@ pub(super) fn page() -> String {
     text + SELECTING + &renamed_keys()
 }
 
-/// How cells and rows are selected.
+/// The section about selecting cells and rows.
 const SELECTING: &str = r#"
 ## Selecting cells
 
@@ -62,20 +62,20 @@ has one of the levels on every axis that is named. Without `where`, every cell i
 where = { variant = ["fc", "qemu"], concurrency = 1 }
 ```
 
-The `where` of a claim holds for all its sides; each side adds its own:
+The `where` of a claim applies to all its sides; each side adds its own:
 
 ```text
 where = { concurrency = 1 }
 ratio = [{ where = { variant = "qemu" } }, { where = { variant = "fc" } }]
 ```
 
-A line of `exclude` or `include` is itself a combination of levels, so its levels stand in it without `where`.
+An entry of `exclude` or `include` is itself a combination of levels, so its levels are given without `where`.
 
-A mapping selects rows in the same form, by the values of columns. It leaves rows out by `where_not`. That is a second
-table because `where` has no operators: a value such as `!mean` may be what a column holds.
+A mapping selects rows in the same form, by the values of columns. `where_not` leaves rows out. It is a second table
+because `where` has no operators: `!mean` may be a value of a column.
 "#;
 
-/// The table of migration.
+/// The table of renamed keys.
 fn renamed_keys() -> String {
     let row = |key: &Renamed| {
         let old = if key.old == "AXIS" { "a level".to_owned() } else { code(key.old) };
@@ -83,12 +83,12 @@ fn renamed_keys() -> String {
     };
     let rows: Vec<[String; 4]> = renamed::all().map(row).collect();
     format!(
-        "\n## Renamed keys\n\nAn old key is not read. `microbench plan STUDY` reports every old key of a manifest at once, with its new name.\n\n{}",
+        "\n## Renamed keys\n\nOld keys are errors. `microbench plan STUDY` reports all old keys of a manifest, each with its new name.\n\n{}",
         table(["in", "old", "new", "value"], &rows)
     )
 }
 
-/// A section of the manifest and the tables below it.
+/// Appends a section of the manifest and of its inner tables.
 fn sections(key: &Key, title: String, text: &mut String) {
     let section = match key.shape {
         Shape::Table(keys, rest) => Section { title, doc: key.doc, keys, rest },
@@ -100,12 +100,12 @@ fn sections(key: &Key, title: String, text: &mut String) {
         }
         _ => return,
     };
-    let _ = write!(text, "\n## {}\n\n{}{}\n\n", section.title, section.doc, without(key));
+    let _ = write!(text, "\n## {}\n\n{}{}\n\n", section.title, section.doc, default(key));
     text.push_str(&keys(section.keys, section.rest));
     section.keys.iter().for_each(|key| nested(key, text));
 }
 
-/// The tables that a key's value is made of, unless they have no keys of their own.
+/// Appends the table of a key whose value is a table or a list of tables with keys.
 fn nested(key: &Key, text: &mut String) {
     let (inner, rest) = match key.shape {
         Shape::Table(keys, rest) => (keys, rest),
@@ -115,21 +115,21 @@ fn nested(key: &Key, text: &mut String) {
     if inner.is_empty() {
         return;
     }
-    // Two keys may have the same table.
+    // Two keys may share a table.
     let title = format!("### In `{}`", key.name);
     if !text.contains(&format!("{title}\n")) {
         let _ = write!(text, "\n{title}\n\n{}", keys(inner, rest));
     }
 }
 
-fn without(key: &Key) -> String {
+fn default(key: &Key) -> String {
     match (key.need, key.default) {
         (Need::Always, _) | (_, "") => String::new(),
-        (_, default) => format!(" Without it: {default}."),
+        (_, default) => format!(" Default: {default}."),
     }
 }
 
-/// A table of keys, and the sentence about what else may stand there.
+/// A table of keys, and a sentence about additional keys.
 fn keys(keys: &[Key], rest: Rest) -> String {
     let rows: Vec<[String; 5]> = keys
         .iter()
@@ -146,23 +146,23 @@ fn keys(keys: &[Key], rest: Rest) -> String {
         .collect();
     let mut text = String::new();
     if !rows.is_empty() {
-        text = table(["key", "type", "needed", "without it", "is"], &rows);
+        text = table(["key", "type", "required", "default", "description"], &rows);
     }
     keys.iter().for_each(|key| text.push_str(&values(key)));
     let more = match rest {
         Rest::Nothing => return text,
-        Rest::Guest => "[Settings of every guest](#settings-of-every-guest), each once.",
+        Rest::Guest => "[Settings of every guest](#settings-of-every-guest), each at most once.",
         Rest::Variant => {
-            "Also every [setting of a guest](#settings-of-every-guest), and those of its engine \
-             ([runner/study/engines](../../runner/study/engines), or its own file)."
+            "Also every [setting of a guest](#settings-of-every-guest), and the settings of the engine \
+             ([runner/study/engines](../../runner/study/engines), or the file of your own engine)."
         }
         Rest::Axes => {
-            "Every other key is an axis: a setting of guests or engines, with the list of its levels, as in `memory_mib = [128, 512]`."
+            "Every other key is an axis: a setting of guests or engines with a list of levels, for example `memory_mib = [128, 512]`."
         }
         Rest::OneLevel => "Every key is an axis, with one level.",
         Rest::Columns => "Every key is a column of the table, with one value or a list of values.",
         Rest::Levels => {
-            "Other keys are axes, `variant`, `concurrency` and, where cells are selected, `engine` among them, each with one level or a list of levels."
+            "Other keys are axes, including `variant`, `concurrency` and, in a `where`, `engine`. Each has one level or a list of levels."
         }
     };
     if !text.is_empty() {
@@ -187,13 +187,16 @@ fn shape(shape: Shape) -> String {
         Shape::Line => "text".into(),
         Shape::Text(most) => format!("text of at most {most} bytes"),
         Shape::Name(noun) => format!("name of a {noun}"),
-        Shape::Int(least, i64::MAX) => format!("integer from {least} on"),
+        Shape::Int(least, i64::MAX) => format!("integer, at least {least}"),
         Shape::Int(least, most) => format!("integer, {least} to {most}"),
         Shape::Number => "number".into(),
-        Shape::Share => "number above 0 and below 1".into(),
-        Shape::Boolean => "boolean".into(),
-        Shape::Choice(choices) => choices().iter().map(|choice| code(&choice.name)).collect::<Vec<_>>().join(" or "),
-        Shape::Event => "an [event](events.md)".into(),
+        Shape::Share => "number greater than 0 and less than 1".into(),
+        Shape::Truth => "boolean".into(),
+        Shape::Word(words) => {
+            let names: Vec<String> = words().iter().map(|word| code(&word.name)).collect();
+            let is_event = words().iter().any(|word| word.name == SPAWN);
+            if is_event { "an [event](events.md)".into() } else { names.join(" or ") }
+        }
         Shape::Reading => "a [reading](readings.md)".into(),
         Shape::Scalar => "text, number or boolean".into(),
         Shape::Size => "size in bytes".into(),
@@ -209,8 +212,9 @@ fn shape(shape: Shape) -> String {
 fn guest() -> String {
     let rows: Vec<[String; 4]> = GUEST.iter().map(setting).collect();
     format!(
-        "\n### Settings of every guest\n\nIn `[guest]`, in a variant, or as an axis of the matrix. A variant's wins over `[guest]`'s, an axis' over both.\n\n{}",
-        table(["setting", "value", "without it", "is"], &rows)
+        "\n### Settings of every guest\n\nIn `[guest]`, in a variant, or as an axis of the matrix. A variant overrides `[guest]`, and an axis overrides \
+         both.\n\n{}",
+        table(["setting", "value", "default", "description"], &rows)
     )
 }
 
@@ -224,7 +228,7 @@ fn setting(setting: &GuestSetting) -> [String; 4] {
         Kind::Bool => "boolean".to_owned(),
     };
     let default = match setting.default.map(|default: DefaultLevel| Level::from(default)) {
-        None => "must be given".to_owned(),
+        None => "required".to_owned(),
         Some(Level::Text(text)) if text.is_empty() => "none".to_owned(),
         Some(level) => code(&level.to_string()),
     };

@@ -1,5 +1,5 @@
-//! The reference pages of docs/, made of the tables and types that the program itself goes by. `make docs` writes them; a test fails
-//! when the ones in docs/reference are others.
+//! The reference pages of docs/, generated from tables and types of the program. `make docs` writes them, and a test fails when the
+//! pages in docs/reference are out of date.
 
 mod commands;
 mod manifest;
@@ -29,13 +29,13 @@ use microbench_study::manifest::workloads::{WORKLOADS, WorkloadSpec};
 use self::page::{cell, code, table};
 use super::arguments::Cli;
 
-/// What stands below each heading.
-const NOTE: &str = "<!-- `make docs` makes this page of the code; change it there. -->";
+/// The note below the title of each page.
+const NOTE: &str = "<!-- `make docs` makes this page from the source code; edit the source code instead. -->";
 
-/// Writes every page into `folder`.
+/// Writes all pages into `folder`.
 ///
 /// # Errors
-/// When one cannot be written.
+/// When a page cannot be written.
 pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for (name, title, body) in pages()? {
@@ -46,16 +46,16 @@ pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every page: its file, its title, and what follows.
+/// All pages: file name, title and text.
 fn pages() -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
     Ok(vec![
         ("commands.md", "Commands", commands()),
-        ("engine.md", "An engine's description", engine()),
+        ("engine.md", "Engine descriptions", engine()),
         ("error-codes.md", "Error codes", error_codes()?),
         ("events.md", "Events", events()),
         ("exit-codes.md", "Exit codes", exit_codes()),
         ("files.md", "Files of a run", files()),
-        ("kernel-and-rootfs.md", "Descriptions of kernels and root file systems", images()),
+        ("kernel-and-rootfs.md", "Kernel and root file system descriptions", images()),
         ("logs.md", "Logs", logs()),
         ("manifest.md", "Manifest", manifest::page()),
         ("metrics.md", "Metrics", metrics()),
@@ -66,20 +66,20 @@ fn pages() -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
 
 fn commands() -> String {
     format!(
-        "`microbench COMMAND --help` says the same. `make` has targets for what is done most: `make help` lists them.\n\
-         The program's end is told by its [exit code](exit-codes.md).\n\n{}",
+        "The output of `microbench COMMAND --help`. `make help` lists `make` targets for common tasks. See also: \
+         [exit codes](exit-codes.md).\n\n{}",
         commands::page(Cli::command())
     )
 }
 
 fn engine() -> String {
     format!(
-        "An engine is a TOML file: a built-in one in [runner/study/engines](../../runner/study/engines), one of your own in a folder `engines/` \
-         beside the manifest.\n[How to write one](../how-to/new-engine.md). Texts that are called templates are handlebars over the \
-         [names below](#names-in-templates);\na name that does not exist is an error.\n\n## Keys\n\n{}\n\
-         ## Names in templates\n\nBeside these, every effective setting of the cell is there under its own name (`vcpus`, \
-         `memory_mib`, the engine's own). Of a setting of kind\n`file`, its name stands for the path and its name with `_text` for the \
-         content. `{{{{#if NAME}}}}`, `{{{{#unless NAME}}}}`, `{{{{else}}}}` and\n`{{{{#if (eq NAME \"WORD\")}}}}` are there as well.\n\n{}",
+        "An engine is described by a TOML file. Built-in engines are in [runner/study/engines](../../runner/study/engines), your own engines \
+         in a folder `engines/`\nnext to the manifest: [how to add an engine](../how-to/new-engine.md). Templates are Handlebars templates with the \
+         [names below](#names-in-templates);\nan unknown name is an error.\n\n## Keys\n\n{}\n\
+         ## Names in templates\n\nIn addition to these names, every setting of the cell has its own name (`vcpus`, `memory_mib`, settings of the \
+         engine). For a setting of kind\n`file`, `NAME` is the path of the file and `NAME_text` its content. Templates support \
+         `{{{{#if NAME}}}}`, `{{{{#unless NAME}}}}`, `{{{{else}}}}` and\n`{{{{#if (eq NAME \"VALUE\")}}}}`.\n\n{}",
         types::keys::<Engine>("The file"),
         types::names::<Context>(),
     )
@@ -87,13 +87,13 @@ fn engine() -> String {
 
 fn error_codes() -> anyhow::Result<String> {
     let mut text = String::from(
-        "Every error has a code, which keeps its meaning for ever and is never used again. `microbench explain CODE` says the same as this \
-         page.\n",
+        "Every error has a code. Codes never change their meaning and are never reused. `microbench explain CODE` prints the same \
+         text.\n",
     );
     for one in explain::all()? {
         let _ = write!(
             text,
-            "\n## `{}`: {}\n\n{}\n\nWhy: {}\n\nNext: {}\n\nExit code: {}.\n\n```text\n{}\n```\n",
+            "\n## `{}`: {}\n\n{}\n\nCause: {}\n\nFix: {}\n\nExit code: {}.\n\n```text\n{}\n```\n",
             one.code,
             one.title,
             one.means.trim(),
@@ -109,13 +109,13 @@ fn error_codes() -> anyhow::Result<String> {
 fn events() -> String {
     let rows: Vec<[String; 2]> = EVENTS.iter().map(|event| [code(event.name), cell(event.doc)]).collect();
     format!(
-        "An event is an instant in one VM's life, on the CLOCK_MONOTONIC of the machine that runs the VMM, in ns. In the order of that \
-         life;\na metric's `from` must come before its `to`. How each is taken: \
-         [what is measured when a VM boots](../explanation/measuring-a-boot.md).\n\n{}\n\
-         A metric between two of them is, for instance,\n\n```toml fragment\n[metrics]\nagent_time = \
+        "An event is an instant in the life of one VM, in ns of CLOCK_MONOTONIC of the machine that runs the VMM. The table has \
+         the order of the events;\nthe `from` of a metric must precede its `to`. \
+         [What is measured when a VM boots](../explanation/measuring-a-boot.md) explains how events are recorded.\n\n{}\n\
+         A metric between two events:\n\n```toml fragment\n[metrics]\nagent_time = \
          {{ from = \"spawn\", to = \"agent.ready\" }}\n```\n\n\
-         Events of the console are stamped by the thread that reads it, so they may come later than they happened, by its scheduling.\n",
-        table(["event", "the instant"], &rows)
+         The thread that reads the console timestamps its events, so these timestamps include the scheduling delay of that thread.\n",
+        table(["event", "instant"], &rows)
     )
 }
 
@@ -124,15 +124,14 @@ fn readings() -> String {
     let row = |one: &reading::ReadingSpec| [code(one.name), cell(one.unit), one.better().to_string(), cell(one.doc)];
     let rows: Vec<[String; 4]> = all.map(row).collect();
     format!(
-        "A reading is a value that the guest, its kernel or the runner reports for one VM. A metric takes it by \
-         `reading = \"NAME\"`;\none in ns is shown in ms. A reading that cannot be had is a sample without a value that says why.\n\n{}\n\
-         `METRIC` is the name of the metric whose work it is; which [kind](metrics.md#kinds-of-work) has which of them is there. \
-         `workload.METRIC.sha_ni` is in the journal, and no metric can name it. A reading as a metric is, for instance,\n\n```toml fragment\n[metrics]\n\
-         memory_of_the_vmm = {{ reading = \"vmm.peak_rss\" }}\n```\n\n\
-         `better` is the better direction of the values, by which [`compare`](../how-to/ci-gate.md) calls a \
-         difference better or worse. A \
-         metric's key\n`better` says another one.\n",
-        table(["reading", "unit", "better", "what"], &rows)
+        "A reading is a value that the guest, its kernel or the runner reports for one VM. A metric uses it with \
+         `reading = \"NAME\"`.\nReadings in ns are shown in ms. An unavailable reading becomes a missing sample with the reason.\n\n{}\n\
+         `METRIC` is the name of the metric of the workload. The [kinds of workload](metrics.md#kinds-of-workload) have different \
+         readings.\n`workload.METRIC.sha_ni` is recorded in the journal, and metrics cannot use it. A metric of a reading:\n\n\
+         ```toml fragment\n[metrics]\nmemory_of_the_vmm = {{ reading = \"vmm.peak_rss\" }}\n```\n\n\
+         `better` is the direction of better values: [`compare`](../how-to/ci-gate.md) uses it for the verdicts better and worse. The \
+         key `better` of a metric\noverrides it.\n",
+        table(["reading", "unit", "better", "description"], &rows)
     )
 }
 
@@ -145,18 +144,15 @@ fn metrics() -> String {
         })
         .collect();
     let mut text = format!(
-        "These need no more than their name in `[metrics]`, as in `shutdown_time = {{}}`. Others are made of two \
-         [events](events.md),\nof a [reading](readings.md) or of work: [how to](../how-to/new-workload-or-metric.md).\n\n{}\n\
-         The five phases add up to `webservice_startup_time` exactly, for every engine.\n\n\
-         `better` is the better direction of the values: [`compare`](../how-to/ci-gate.md) calls a difference better \
-         or worse by it. The \
-         key `better` of a metric\n(`lower`, `higher` or `neither`) says another one. Without the key, a metric \
-         between two events is better \
-         when lower. A metric of a reading has the\ndirection of [its reading](readings.md); a reading that is not in \
-         that table has none \
-         (`neither`).\n\n\
-         ## By protocol\n\n`protocol` in `[study]` sets defaults of settings and metrics; what a manifest says itself wins.\n",
-        table(["metric", "label", "unit", "better", "is"], &rows)
+        "Built-in metrics are enabled by their name in `[metrics]`, for example `shutdown_time = {{}}`. Other metrics are defined by two \
+         [events](events.md),\na [reading](readings.md) or a workload: [how to define a metric](../how-to/new-workload-or-metric.md).\n\n{}\n\
+         For every engine, the five phases add up to exactly `webservice_startup_time`.\n\n\
+         `better` is the direction of better values: [`compare`](../how-to/ci-gate.md) uses it for the verdicts better and worse. The \
+         key `better` of a metric\n(`lower`, `higher` or `neither`) overrides it. By default, lower values of a metric between two events are \
+         better. A metric of a reading has the\ndirection of [its reading](readings.md), or `neither` for a reading that is not in \
+         that table.\n\n\
+         ## By protocol\n\n`protocol` in `[study]` sets defaults of settings and metrics, which the manifest can override.\n",
+        table(["metric", "label", "unit", "better", "definition"], &rows)
     );
     for preset in PRESETS {
         let _ = write!(text, "\n### `{}`: {}\n\n", preset.name(), preset.doc);
@@ -165,22 +161,22 @@ fn metrics() -> String {
         if rows.is_empty() {
             text.push_str("The definitions above.\n");
         } else {
-            text.push_str(&table(["differs in", "because"], &rows));
+            text.push_str(&table(["difference", "reason"], &rows));
         }
     }
-    let words = |words: &[&str]| words.iter().map(|word| code(word)).collect::<Vec<_>>().join(", ");
+    let names = |names: &[&str]| names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", ");
     let row = |work: &WorkloadSpec| {
         let values: Vec<&str> = work.all_values().collect();
         let doc = cell(&format!("{} so many bytes", work.doc));
-        [code(work.name()), doc, work.size_limits(), words(work.keys), words(&values), work.clock.to_owned()]
+        [code(work.name()), doc, work.sizes(), names(work.keys), names(&values), work.clock.to_owned()]
     };
     let rows: Vec<[String; 6]> = WORKLOADS.iter().map(row).collect();
     let _ = write!(
         text,
-        "\n## Kinds of work\n\nA metric of work is one of its values: the `value` that its table names, else `duration`. The others are \
-         [readings](readings.md).\nWhat the guest times is the guest's word; what the host times is not. How they are done: \
-         [how to](../how-to/new-workload-or-metric.md#work-in-the-guest).\n\n{}",
-        table(["kind", "is", "bytes of a round", "keys of its own", "values", "clock"], &rows)
+        "\n## Kinds of workload\n\nA metric of a workload is one of its values: that of the key `value`, by default `duration`. The other values are \
+         [readings](readings.md).\nTimes of the guest's clock rely on the guest; times of the host's clock do not. See \
+         [workloads in the guest](../how-to/new-workload-or-metric.md#work-in-the-guest).\n\n{}",
+        table(["kind", "description", "bytes of a round", "keys", "values", "clock"], &rows)
     );
     text
 }
@@ -189,57 +185,55 @@ fn files() -> String {
     let rows: Vec<[String; 3]> =
         FILES.iter().map(|file| [code(file.name), code(file.by), cell(&linked(file.doc))]).collect();
     format!(
-        "A run is a folder, `runs/STUDY-TIME` unless `--out` says otherwise. `analyze`, `plot`, `table` and `report` make what is theirs again at any \
-         time,\nwithout starting anything. Each file appears whole or not at all.\n\n{}",
-        table(["file", "written by", "what"], &rows)
+        "A run is a folder, by default `runs/STUDY-TIME`. `analyze`, `plot`, `table` and `report` can create their files again at any time, \
+         without starting VMs.\nEach file appears complete or not at all.\n\n{}",
+        table(["file", "written by", "content"], &rows)
     )
 }
 
 fn logs() -> String {
     let levels = [
-        ["`error`, `warn`", "what went wrong beside the results, such as a `run.log` that cannot be written"],
-        [
-            "`info`",
-            "why a kind of host was taken, what was built, sessions, failures, disturbances, trials that are executed again",
-        ],
+        ["`error`, `warn`", "problems that do not affect results, such as a `run.log` that cannot be written"],
+        ["`info`", "choice of the kind of host, built artefacts, sessions, failures, disturbances, repeated trials"],
         [
             "`debug`",
-            "every artefact with its digest, programs that are started, trials, emulated hosts, lookups of runs, files that are read",
+            "artefacts with their digests, started programs, trials, emulated hosts, run lookups, files that are read",
         ],
-        ["`trace`", "nothing more today"],
+        ["`trace`", "the same as `debug`"],
     ];
     let rows = levels.map(|[level, what]| [level.to_owned(), cell(what)]);
     format!(
-        "Every command logs what it does to standard error: warnings by default, `info` with `-v`, `debug` with `-vv`. \
-         The variable `{VARIABLE}` says the same\nwithout an option: `off`, `error`, `warn`, `info`, `debug` or `trace`, alone or for the \
-         parts whose names begin so, with commas between them:\n\n\
+        "Every command logs to standard error: warnings by default, `info` with `-v`, `debug` with `-vv`. \
+         The environment variable `{VARIABLE}` sets\nthe level as well: `off`, `error`, `warn`, `info`, `debug` or `trace`, for all modules or for modules \
+         whose names start with a prefix,\ncomma-separated:\n\n\
          ```text\n{VARIABLE}=warn,microbench_measure=debug microbench run experiments/quick.toml\n```\n\n{}\n\
-         An option has precedence over the variable. Libraries never log.\n\n\
+         The option has precedence over the variable. Only microbench's own modules log.\n\n\
          ## The log of a run\n\n\
-         `{FILE}` in the folder of a run has every event down to `debug`, whatever standard error shows, each with its time (UTC): those of \
-         `run`,\n`run --resume` and `selftest aa`. Each session appends to it, up to 8 MiB; then a last line says that it is full.\n\n\
-         ## Nothing while a trial is timed\n\n\
-         From before the VMs of a trial are prepared until the last one has ended, no event is formatted or written. One that is emitted then is a \
-         defect:\nit is counted, and the line `timed window closed` of its trial says so (`dropped`, zero as a rule).\n\n\
+         `{FILE}` in the folder of a run has all log events up to `debug` of `run`, `run --resume` and `selftest noise-floor`, each with its \
+         time\n(UTC), independently of the level for standard error. Each session appends to the file until it has 8 MiB, which a last line \
+         records.\n\n\
+         ## Timed windows\n\n\
+         No log event is formatted or written from before the VMs of a trial are prepared until the last VM has ended. Events in this window \
+         are dropped\nand counted: the log line `timed window closed` of the trial has the number (`dropped`, normally zero).\n\n\
          ## The emulated host\n\n\
-         The first process of the emulated host logs nothing. Where `{VARIABLE}` is set it logs as the variable says to the console of its machine, \
-         `emulated-host-*.log`,\nbetween trials. `-v` does not concern it.\n",
-        table(["level", "what"], &rows)
+         By default, the init of the emulated host does not log. With `{VARIABLE}`, it logs between trials to the console of the emulated \
+         host,\n`emulated-host-*.log`. `-v` has no effect on it.\n",
+        table(["level", "events"], &rows)
     )
 }
 
-/// A page's name as a link to it.
+/// Replaces the name of a page by a link.
 fn linked(text: &str) -> String {
     text.replace("samples.md", "[samples.md](samples.md)")
 }
 
 fn samples() -> String {
     let mut text = String::from(
-        "What `samples.parquet` holds, and what `microbench query` sees: [how to ask](../how-to/query.md). In a query every table has a first \
-         column `run`,\nthe name of the run's folder. A unit in type of code is the column that says it.\n",
+        "The columns of `samples.parquet`, and the tables of `microbench query`: [how to query runs](../how-to/query.md). In a query, the first \
+         column of\nevery table is `run`, the name of the run. A unit in code font is the name of the column that contains the unit.\n",
     );
-    for one in schema::TABLES {
-        let rows: Vec<[String; 4]> = one
+    for table_spec in schema::TABLES {
+        let rows: Vec<[String; 4]> = table_spec
             .columns
             .iter()
             .map(|column| {
@@ -247,22 +241,26 @@ fn samples() -> String {
                 [code(column.name), column.kind.text().to_owned(), unit, cell(column.meaning)]
             })
             .collect();
-        let _ = write!(text, "\n## `{}`\n\nA row is {}; from `{}`.\n\n", one.name, one.row, one.file);
-        text.push_str(&table(["column", "type", "unit", "is"], &rows));
+        let _ = write!(
+            text,
+            "\n## `{}`\n\nOne row is {}. Source: `{}`.\n\n",
+            table_spec.name, table_spec.row, table_spec.file
+        );
+        text.push_str(&table(["column", "type", "unit", "description"], &rows));
     }
     text
 }
 
 fn exit_codes() -> String {
     let rows: Vec<[String; 2]> = exit::CODES.iter().map(|(code, doc)| [(*code).to_owned(), cell(doc)]).collect();
-    table(["exit code", "is"], &rows)
+    table(["exit code", "meaning"], &rows)
 }
 
 fn images() -> String {
     format!(
-        "A kernel is a folder of [kernels/](../../kernels) with a `kernel.toml` ([how to](../how-to/new-kernel.md)), a root file \
-         system one of\n[rootfs/](../../rootfs) with a `rootfs.toml` ([how to](../how-to/new-rootfs.md)). The folder's name is what a manifest \
-         names.\n\n## `kernel.toml`\n\n{}\n## `rootfs.toml`\n\n{}",
+        "A kernel is a folder in [kernels/](../../kernels) with a `kernel.toml` ([how to add a kernel](../how-to/new-kernel.md)). A root file \
+         system is a folder in\n[rootfs/](../../rootfs) with a `rootfs.toml` ([how to add a root file system](../how-to/new-rootfs.md)). A manifest \
+         uses the name of the folder.\n\n## `kernel.toml`\n\n{}\n## `rootfs.toml`\n\n{}",
         types::keys::<Kernel>("A kernel"),
         types::keys::<Rootfs>("A root file system"),
     )

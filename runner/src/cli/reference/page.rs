@@ -1,13 +1,13 @@
-//! Markdown of a page's parts.
+//! Markdown of the parts of a page.
 
 use std::fmt::Write as _;
 
-/// A table's cell: one line, without what would end it.
+/// The text of a table cell: in one line, with `|` escaped.
 pub(super) fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
-/// A table; cells go in as they are.
+/// A table. The text of the cells must be escaped already.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let mut text = format!("| {} |\n|{}\n", header.join(" | "), " --- |".repeat(N));
     for row in rows {
@@ -16,7 +16,7 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
     text
 }
 
-/// Text in the type of code.
+/// Text as inline code.
 pub(super) fn code(text: &str) -> String {
     format!("`{text}`")
 }

@@ -1,4 +1,4 @@
-//! Tables of the keys of a file, from the type that reads it: names, types and doc comments by way of its JSON Schema.
+//! Tables of the keys of a file, from the JSON Schema of the type that the file is parsed into.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::page::{cell, code, table};
 
-/// A table of the keys of `T`, then one of each type that it is made of. `name` is how the file calls the whole.
+/// A table of the keys of `T` with the heading `name`, followed by tables of the types of its fields.
 pub(super) fn keys<T: JsonSchema>(name: &str) -> String {
     let schema: Schema = schemars::schema_for!(T);
     let root = schema.to_value();
@@ -20,27 +20,27 @@ pub(super) fn keys<T: JsonSchema>(name: &str) -> String {
 }
 
 fn part(name: &str, schema: &Value, parts: &Map<String, Value>) -> String {
-    let mut text = format!("### {name}\n\n{}\n\n", words(schema));
+    let mut text = format!("### {name}\n\n{}\n\n", description(schema));
     let required: Vec<&str> =
         schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let properties = schema.get("properties").and_then(Value::as_object);
     let mut entries: Vec<(&String, &Value)> = properties.into_iter().flatten().collect();
-    // What is needed first, as the type declares it; the rest by name.
+    // Required keys first, in the order of their declaration; then the others, by name.
     entries.sort_by_key(|(key, _)| required.iter().position(|one| one == key).unwrap_or(usize::MAX));
     let rows: Vec<[String; 4]> = entries
         .into_iter()
         .map(|(key, value)| {
             let need = if required.contains(&key.as_str()) { "yes" } else { "" };
-            let words = format!("{}{}", words(value), meanings(value, parts));
-            [code(key), kind(value, parts), need.to_owned(), cell(&words)]
+            let text = format!("{}{}", description(value), meanings(value, parts));
+            [code(key), kind(value, parts), need.to_owned(), cell(&text)]
         })
         .collect();
-    text.push_str(&table(["key", "type", "needed", "is"], &rows));
+    text.push_str(&table(["key", "type", "required", "description"], &rows));
     text
 }
 
-/// The description, as Markdown without the links of Rust's documentation.
-fn words(schema: &Value) -> String {
+/// The description of a schema, as Markdown without rustdoc links.
+fn description(schema: &Value) -> String {
     let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
     text.replace("[`", "`").replace("`]", "`").split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -48,7 +48,7 @@ fn words(schema: &Value) -> String {
 fn kind(schema: &Value, parts: &Map<String, Value>) -> String {
     let of = |key: &str| schema.get(key);
     if let Some(name) = of("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()) {
-        let choices: Vec<String> = choices(name, parts).into_iter().map(|(word, _)| code(word)).collect();
+        let choices: Vec<String> = choices(name, parts).into_iter().map(|(value, _)| code(value)).collect();
         return if choices.is_empty() { format!("[{name}](#{})", name.to_lowercase()) } else { choices.join(" or ") };
     }
     if let Some(any) = of("anyOf").and_then(Value::as_array) {
@@ -68,30 +68,30 @@ fn kind(schema: &Value, parts: &Map<String, Value>) -> String {
                 Some(values @ Value::Object(_)) => format!("table of {}", kind(values, parts)),
                 _ => "table".to_owned(),
             },
-            "boolean" => "truth value".to_owned(),
+            "boolean" => "boolean".to_owned(),
             other => other.to_owned(),
         })
         .collect();
     names.join(" or ")
 }
 
-/// The words of the enumeration of this name, each with what it means; none for another type.
+/// The values of the enumeration `name`, each with its description; empty for another type.
 fn choices<'a>(name: &str, parts: &'a Map<String, Value>) -> Vec<(&'a str, String)> {
     let variants = parts.get(name).and_then(|schema| schema.get("oneOf")).and_then(Value::as_array);
-    let one = |variant: &'a Value| Some((variant.get("const")?.as_str()?, words(variant)));
+    let one = |variant: &'a Value| Some((variant.get("const")?.as_str()?, description(variant)));
     variants.into_iter().flatten().filter_map(one).collect()
 }
 
-/// What the words of an enumeration mean, to follow its description.
+/// The values of an enumeration and their descriptions, as a continuation of the description of the key.
 fn meanings(schema: &Value, parts: &Map<String, Value>) -> String {
     let name = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-    choices(name, parts).into_iter().map(|(word, meaning)| format!(" {}: {meaning}", code(word))).collect()
+    choices(name, parts).into_iter().map(|(value, meaning)| format!(" {}: {meaning}", code(value))).collect()
 }
 
-/// A table of the fields of `T` that stand for themselves: their names, their types and what they are.
+/// A table of the fields of `T`: name, type and description.
 pub(super) fn names<T: JsonSchema>() -> String {
     let schema = schemars::schema_for!(T).to_value();
     let properties = schema.get("properties").and_then(Value::as_object);
-    let row = |(name, value): (&String, &Value)| [code(name), kind(value, &Map::new()), cell(&words(value))];
-    table(["name", "type", "is"], &properties.into_iter().flatten().map(row).collect::<Vec<_>>())
+    let row = |(name, value): (&String, &Value)| [code(name), kind(value, &Map::new()), cell(&description(value))];
+    table(["name", "type", "description"], &properties.into_iter().flatten().map(row).collect::<Vec<_>>())
 }

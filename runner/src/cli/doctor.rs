@@ -1,4 +1,4 @@
-//! The machine: what the doctor tries, sets and puts back.
+//! `doctor`: checks this machine, tunes it, and restores it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,10 +12,10 @@ use microbench_measure::host::machine::{doctor, tune};
 use microbench_measure::{out, outln};
 
 use super::arguments::StudyArguments;
-use super::runs::{boot_guest, load};
+use super::run::{boot_guest, load};
 
-/// Sets the machine up or puts back what was there; says each thing that was changed or could not be.
-fn tuning(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
+/// Tunes the machine, or restores the values from before `--tune`. Prints every value that was changed or could not be changed.
+fn tune_or_restore(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
     let state = tune::state_file()?;
     let outcomes = if tune { tune::tune(tree, &state)? } else { tune::restore(tree, &state)? };
     for tune::Outcome { place, result } in &outcomes {
@@ -26,30 +26,34 @@ fn tuning(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
     }
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
     match (tune, outcomes.len(), failed) {
-        (true, 0, _) => outln!("nothing to set: the machine is as it should be, or shows nothing that can be set")?,
-        (true, _, _) => outln!("previous values: {}; `microbench doctor --restore` puts them back", state.display())?,
-        (false, _, 0) => outln!("everything is as it was")?,
-        (false, _, _) => outln!("not all of it: {} is kept", state.display())?,
+        (true, 0, _) => outln!("nothing to set: all values are as recommended, or cannot be set on this machine")?,
+        (true, _, _) => {
+            outln!("previous values are saved in {}; `microbench doctor --restore` restores them", state.display())?
+        }
+        (false, _, 0) => outln!("all previous values are restored")?,
+        (false, _, _) => {
+            outln!("some values could not be restored; the previous values remain in {}", state.display())?
+        }
     }
     Ok(if tune || failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the named study needs of this machine; `None` when no study is named.
-fn needs(arguments: &StudyArguments) -> anyhow::Result<Option<BTreeSet<doctor::Requirement>>> {
+/// The requirements of the study on this machine; `None` without a study.
+fn requirements(arguments: &StudyArguments) -> anyhow::Result<Option<BTreeSet<doctor::Requirement>>> {
     if arguments.manifest.is_none() {
         return Ok(None);
     }
     let loaded = load(arguments)?;
-    let images_made = parts::images_made(&loaded.plan, &loaded.project, &Cache::of_user()?)?;
-    Ok(Some(doctor::Requirement::of(&loaded.plan, &loaded.engines, images_made)))
+    let images_cached = parts::images_cached(&loaded.plan, &loaded.project, &Cache::of_user()?)?;
+    Ok(Some(doctor::Requirement::of(&loaded.plan, &loaded.engines, images_cached)))
 }
 
-/// Boots a guest of the named study under KVM.
+/// Boots a guest of the study under KVM.
 fn try_guest(arguments: &StudyArguments) -> doctor::BootResult {
     boot_guest(arguments).flatten().map_err(|error| describe(error.as_ref()))
 }
 
-/// Checks the machine, sets it up or puts it back.
+/// Checks the machine, tunes it or restores it. The exit code is 1 when a check found a problem.
 pub(super) fn doctor(
     study: &StudyArguments,
     json: bool,
@@ -59,10 +63,10 @@ pub(super) fn doctor(
 ) -> anyhow::Result<ExitCode> {
     let tree = root.map_or_else(Tree::machine, Tree::at);
     if tune || restore {
-        return tuning(&tree, tune);
+        return tune_or_restore(&tree, tune);
     }
-    // Without a named study nothing is booted: a manifest of the working directory may name any program.
-    let needs = needs(study)?;
+    // Without a study no guest is booted, because a manifest in the working directory could name any program.
+    let needs = requirements(study)?;
     let kvm = needs.as_ref().is_some_and(|needs| needs.contains(&doctor::Requirement::Kvm));
     let boot = (root.is_none() && kvm).then(|| try_guest(study));
     let checks = doctor::checks(&tree, boot.as_ref(), needs.as_ref());

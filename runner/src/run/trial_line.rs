@@ -1,36 +1,38 @@
-//! A trial that has ended, as a line: how it ended, how long it took, the cell, its first values; and what went wrong, below it.
+//! The line that `run` prints for a trial that has ended: status, duration, cell and first values, with failures and disturbances below
+//! it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use microbench_formats::describe::one_line;
 use microbench_formats::plan::Plan;
-use microbench_formats::record::{FailureReason, Record};
-use microbench_formats::terminal::{folded, truncated, wrapped_to};
-use microbench_measure::trial::request::TrialRequest;
+use microbench_formats::record::Record;
+use microbench_formats::terminal::{cut, folded, wrapped_to};
+use microbench_measure::trial::execution::TrialRequest;
 use microbench_plots::journal;
 use microbench_plots::samples;
 use microbench_plots::stats::median::median;
 
 use crate::store::journal::ATTEMPTS;
+use crate::store::status::{is_skip, shared_message};
 
-/// How a trial ended.
+/// The status of a trial that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Every VM completed its protocol.
     Pass,
     /// A VM failed.
     Fail,
-    /// Something disturbed it.
+    /// The trial was disturbed.
     Invalid,
-    /// It was not run: the host cannot, or the cell was given up.
+    /// The trial was skipped: the host cannot run it, or the cell was given up or is beyond the limit.
     Skip,
-    /// A warm-up, which never counts.
+    /// A warm-up, which is never counted.
     Warm,
 }
 
 impl Status {
-    /// As it stands in its column.
+    /// The text of the status column.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -43,38 +45,39 @@ impl Status {
     }
 }
 
-/// Values that a line shows at most.
+/// Largest number of values in a line.
 const VALUES: usize = 2;
-/// Columns of the status, and of the duration in its brackets.
+/// Width of the status column.
 const STATUS: usize = 7;
+/// Width of the duration between its brackets.
 const DURATION: usize = 9;
 
-/// A trial that has ended.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// How.
     pub status: Status,
-    /// From its first event to its last, on the host's clock, ns; `None` without events.
+    /// Time from the first event to the last one on the clock of the host, ns; `None` without events.
     pub took_ns: Option<u64>,
-    /// The cell, and that it was a warm-up.
+    /// The cell, with a note for a warm-up.
     pub what: String,
-    /// Its first values.
+    /// The first metrics with their values; empty for a skipped trial.
     pub values: Vec<String>,
-    /// What went wrong, a line for each VM or disturbance.
+    /// Failures and disturbances: one line for each disturbance, and for VMs that failed for the same reason.
     pub details: Vec<String>,
 }
 
 impl Line {
-    /// What the records of `trial` say; console logs are looked for in the run's folder.
+    /// The line of `trial` from its records. Console logs are searched for in the run's folder `run`.
     #[must_use]
     pub fn of(plan: &Plan, trial: &TrialRequest, records: &[Record], run: &Path) -> Self {
         let again = match () {
             () if trial.warmup => "",
-            () if trial.attempt + 1 < ATTEMPTS => "; it is run again",
-            () => "; it stays invalid",
+            () if trial.attempt + 1 < ATTEMPTS => "; the trial will be repeated",
+            () => "; the trial remains invalid",
         };
         let mut details = Vec::new();
-        let (mut failed, mut invalid, mut refused) = (0, false, 0);
+        let (mut failed, mut invalid, mut skipped) = (0, false, 0);
+        let mut failures: Vec<Failures> = Vec::new();
         for record in records {
             match record {
                 Record::Invalid { reason, message } => {
@@ -83,22 +86,23 @@ impl Line {
                 }
                 Record::Failure { vm, reason, stage, message } => {
                     failed += 1;
-                    refused += u32::from(matches!(reason, FailureReason::NotApplicable | FailureReason::GivenUp));
-                    let id = microbench_measure::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
-                    let log = format!("console/{id}.log");
-                    let place = if run.join(&log).exists() { format!(" ({log})") } else { String::new() };
-                    details.push(format!(
-                        "{} vm {vm}: {reason} at {stage}: {}{place}",
-                        trial.cell,
-                        one_line(message, 400)
-                    ));
+                    skipped += u32::from(is_skip(*reason));
+                    let cause = format!("{reason} at {stage}: {}", shared_message(message));
+                    match failures.iter_mut().find(|failures| failures.cause == cause) {
+                        Some(failures) => failures.vms += 1,
+                        None => {
+                            let first = format!("{reason} at {stage}: {}", one_line(message, 400));
+                            failures.push(Failures { cause, vm: *vm, first, vms: 1 });
+                        }
+                    }
                 }
                 _ => {}
             }
         }
+        details.extend(failures.iter().map(|failures| failures.line(trial, run)));
         let status = match () {
             () if invalid => Status::Invalid,
-            () if failed > 0 && failed == refused => Status::Skip,
+            () if failed > 0 && failed == skipped => Status::Skip,
             () if failed > 0 => Status::Fail,
             () if trial.warmup => Status::Warm,
             () => Status::Pass,
@@ -107,12 +111,12 @@ impl Line {
             status,
             took_ns: took_ns(records),
             what: format!("{}{}", trial.cell, if trial.warmup { " (warm-up)" } else { "" }),
-            values: values(plan, trial, records),
+            values: if status == Status::Skip { Vec::new() } else { values(plan, trial, records) },
             details,
         }
     }
 
-    /// The lines, of `columns` at most, a cell's name taking as much room as `widest`; `paint` colours a status.
+    /// The lines for a terminal of `columns` columns. The name of the cell is padded to `widest` columns. `paint` colours the status.
     #[must_use]
     pub fn text(&self, columns: usize, widest: usize, paint: impl Fn(Status, &str) -> String) -> Vec<String> {
         let took = self.took_ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3} s", ns as f64 / 1e9));
@@ -120,15 +124,15 @@ impl Line {
         let mut what = truncated(&self.what, rest);
         let mut room = rest.saturating_sub(what.chars().count().max(widest));
         for (at, value) in self.values.iter().enumerate() {
-            let words = format!("{}{value}", if at == 0 { "  " } else { ", " });
-            if words.chars().count() > room {
+            let text = format!("{}{value}", if at == 0 { "  " } else { ", " });
+            if text.chars().count() > room {
                 break;
             }
             if at == 0 {
                 what = format!("{what:widest$}");
             }
-            room -= words.chars().count();
-            what.push_str(&words);
+            room -= text.chars().count();
+            what.push_str(&text);
         }
         let status = paint(self.status, &format!("{:>STATUS$}", self.status.word()));
         let mut lines = vec![format!("{status} [{took:>DURATION$}] {what}")];
@@ -142,7 +146,31 @@ impl Line {
     }
 }
 
-/// The time from the first event to the last.
+/// VMs of a trial that failed for the same reason.
+struct Failures {
+    /// Reason, stage and the shared part of the message.
+    cause: String,
+    /// Number of the first VM.
+    vm: u32,
+    /// Reason, stage and message of the first VM.
+    first: String,
+    vms: u32,
+}
+
+impl Failures {
+    fn line(&self, trial: &JobTrial, run: &Path) -> String {
+        let Self { vm, first, vms, .. } = self;
+        let id = microbench_measure::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
+        let log = format!("console/{id}.log");
+        let log = if run.join(&log).exists() { format!(" ({log})") } else { String::new() };
+        match vms {
+            1 => format!("{} vm {vm}: {first}{log}", trial.cell),
+            _ => format!("{}: {vms} VMs: {first}{log}", trial.cell),
+        }
+    }
+}
+
+/// The time from the first event to the last one, ns; `None` without events.
 fn took_ns(records: &[Record]) -> Option<u64> {
     let instants = records.iter().filter_map(|record| match record {
         Record::Event { t_ns, .. } => Some(*t_ns),
@@ -152,7 +180,7 @@ fn took_ns(records: &[Record]) -> Option<u64> {
     last.checked_sub(first)
 }
 
-/// The first metrics that have a value, each the median over the trial's VMs.
+/// The first metrics that have a value: name, median over the VMs of the trial, and unit.
 fn values(plan: &Plan, trial: &TrialRequest, records: &[Record]) -> Vec<String> {
     let Some(execution) = journal::execution(records) else { return Vec::new() };
     let mut by_metric: BTreeMap<&str, Vec<f64>> = BTreeMap::new();

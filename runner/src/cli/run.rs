@@ -1,16 +1,13 @@
-//! Manifests to run directories, and run directories to sessions.
+//! `run` and `host`: loads a study, creates or opens a run, chooses the kind of host, and starts the execution.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
-use clap::CommandFactory as _;
-use clap::error::ErrorKind;
 use microbench::catalog;
-use microbench::run::needs;
 use microbench::run::parts::Files;
-use microbench::run::{execute, parts};
+use microbench::run::{execute, parts, requirements};
 use microbench::store::directory::{Begun, Directory, Engines};
 use microbench::store::journal;
 use microbench::store::merge;
@@ -32,23 +29,26 @@ use microbench_study::plan::{self, view};
 use serde::Serialize;
 use tracing::{debug, info};
 
-use super::arguments::{Cli, HostArgument, SessionArguments, StudyArguments};
+use super::arguments::{HostArgument, SessionArguments, StudyArguments};
 use super::store::print_json;
 
-/// A study with everything that its manifest refers to.
+/// A study, its plan, and everything that its manifest refers to.
 pub(super) struct Loaded {
     pub(super) study: Study,
     pub(super) plan: Plan,
     pub(super) engines: Vec<Engine>,
     pub(super) project: Project,
-    /// The manifest's.
+    /// Path of the manifest.
+    pub(super) manifest: PathBuf,
+    /// Folder of the manifest.
     pub(super) folder: PathBuf,
 }
 
+/// Finds the manifest of STUDY, and loads it.
 pub(super) fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
-    let Some(path) = arguments.manifest.as_deref() else {
-        Cli::command().error(ErrorKind::MissingRequiredArgument, "no STUDY is given").exit()
-    };
+    // The parser requires STUDY.
+    let given = arguments.manifest.as_deref().context("STUDY is missing")?;
+    let path = &catalog::find_study(given, arguments.project.as_deref())?;
     let project = Project::find(arguments.project.as_deref(), path)?;
     let engines = catalog::engines(path)?;
     let study = manifest::load(path, &catalog::catalog(&engines, &project))?;
@@ -64,38 +64,39 @@ pub(super) fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
         plan.trials.len(),
         project.root().display()
     );
-    Ok(Loaded { study, plan, engines, project, folder })
+    Ok(Loaded { study, plan, engines, project, manifest: path.clone(), folder })
 }
 
-pub(super) fn begin(
+/// Creates a run of a study and replaces this process by its execution.
+pub(super) fn start(
     arguments: &StudyArguments,
     host: HostArgument,
     out: Option<&Path>,
     shard: Option<Shard>,
     session: SessionArguments,
 ) -> anyhow::Result<ExitCode> {
-    let Loaded { study, plan, engines, project, folder } = load(arguments)?;
+    let Loaded { study, plan, engines, project, folder, .. } = load(arguments)?;
     shard.map_or(Ok(()), |shard| plan::divisible(&plan, shard.of))?;
-    needs::check(host.kind(), &engines, session.allow_unisolated)?;
+    requirements::check(host.kind(), &engines, session.allow_unisolated)?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard })?;
-    replaced(&run, &project, host, session)
+    exec(&run, &project, host, session)
 }
 
-/// The emulated host may be taken: it was asked for, or nothing was and there is an engine for which KVM may not work here.
+/// Whether trials may be executed in the emulated host: it was requested, or the kind of host is not decided and an engine needs KVM.
 fn may_emulate(host: HostArgument, engines: &[Engine]) -> bool {
     host == HostArgument::Emulated || host == HostArgument::Auto && engines.iter().any(|engine| engine.needs_kvm)
 }
 
-/// Where a run is made, and of which part of its plan.
+/// The folder of a new run, and the part of the plan that it executes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place<'a> {
-    /// The folder [default: in runs/].
+    /// The folder; `None` for a folder in runs/.
     pub(super) out: Option<&'a Path>,
-    /// The part; `None` for all of it.
+    /// The part; `None` for the whole plan.
     pub(super) shard: Option<Shard>,
 }
 
-/// Provides what a plan needs and makes its run directory.
+/// Provides the artefacts of a plan and creates its run.
 pub(super) fn prepare(
     study: &Study,
     plan: &Plan,
@@ -116,7 +117,7 @@ pub(super) fn prepare(
     Ok(run)
 }
 
-/// Provides what a plan needs on a host.
+/// Provides the artefacts of a plan, including those of the emulated host if it may be used.
 pub(super) fn provide(
     plan: &Plan,
     engines: &[Engine],
@@ -125,7 +126,7 @@ pub(super) fn provide(
     host: HostArgument,
 ) -> anyhow::Result<Lock> {
     let cache = Cache::of_user()?;
-    // Everything is there before a run directory is: a failure here leaves none half-made.
+    // Artefacts are provided before the run is created, so that a failure leaves no run.
     let mut lock = parts::provide(plan, engines, project, &cache, Files::In(folder))?;
     if may_emulate(host, engines) {
         parts::provide_emulated_host(&mut lock, project, &cache)?;
@@ -133,7 +134,8 @@ pub(super) fn provide(
     Ok(lock)
 }
 
-pub(super) fn go_on(
+/// Replaces this process by the execution of the missing trials of a run.
+pub(super) fn resume(
     run: &Path,
     project: Option<&Path>,
     host: HostArgument,
@@ -142,98 +144,91 @@ pub(super) fn go_on(
     let run = Directory::open(run)?;
     if !merge::parts(&run)?.is_empty() {
         bail!(Code::Merged.says(format!(
-            "{} was merged of shards: go on with those that lack trials, then merge them again",
+            "{} was merged from shards: resume the shards with missing trials, then merge them again",
             run.path().display()
         )));
     }
     let (plan, _) = run.plan()?;
-    // Before anything is written into the run.
+    // Checked before anything is written into the run.
     let progress = journal::progress(run.path(), plan.give_up_after)?;
     run.verify(&progress.digests)?;
     if progress.host == Some(HostKind::Imported) {
-        let message = format!(
-            "{} was imported: its values were measured elsewhere, and nothing is executed",
-            run.path().display()
-        );
+        let message =
+            format!("{} was imported and cannot be resumed: its values were measured elsewhere", run.path().display());
         bail!(Code::OtherHostKind.says(message));
     }
     log::write_to_run(run.path());
     let project = Project::find(project, run.path())?;
     let engines = run.engines()?.engines;
     let kind = host.kind().or(progress.host);
-    needs::check(kind, &engines, session.allow_unisolated)?;
+    requirements::check(kind, &engines, session.allow_unisolated)?;
     let cache = Cache::of_user()?;
-    // A run of an earlier version that was killed at its very start has none.
+    // The lock may be missing in a run of an earlier version that was killed at its start.
     let before = Lock::read(run.path())?.unwrap_or_default();
     let mut lock = parts::provide(&plan, &engines, &project, &cache, Files::As(&before))?;
     if may_emulate(host, &engines) {
         parts::provide_emulated_host(&mut lock, &project, &cache)?;
     }
     lock.write_or_compare(run.path())?;
-    replaced(&run, &project, host, session)
+    exec(&run, &project, host, session)
 }
 
-/// What a guest of the study came to under KVM; an error when none could be prepared.
+/// Boots a guest of the study under KVM. The inner result tells whether it booted; the outer error is that no guest could be prepared.
 pub(super) fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::Result<()>> {
-    let Loaded { study, plan, engines, project, folder } = load(arguments)?;
+    let Loaded { study, plan, engines, project, folder, .. } = load(arguments)?;
     let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?, Files::In(&folder))?;
     let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let run = folder.path().join("host-check");
     let engines = &Engines { engines };
     let begun = Begun { plan: &plan, manifest: &study.source, engines, lock: Some(&lock), shard: None };
     let run = Directory::create(project.root(), Some(&run), begun)?;
-    Ok(execute::check_kvm_apart(&run, &project, false))
+    Ok(execute::check_kvm_in_child(&run, &project, false))
 }
 
-/// KVM when a guest came up under it, else the emulated host; says why in one line.
-pub(super) fn decide(guest: anyhow::Result<()>) -> HostKind {
+/// KVM if a guest booted under it, otherwise the emulated host, with a message that has the reason.
+pub(super) fn choose_host(guest: anyhow::Result<()>) -> HostKind {
     match guest {
         Ok(()) => {
-            info!("a guest came up under KVM");
+            info!("a guest booted under KVM");
             HostKind::Kvm
         }
         Err(reason) => {
-            errln!("KVM does not work here: {reason}; taking the emulated host, in virtual time");
+            errln!("KVM is not usable ({reason}); using the emulated host, in virtual time");
             HostKind::Emulated
         }
     }
 }
 
-/// Where trials can execute, as JSON has it.
+/// JSON output of `host`.
 #[derive(Serialize)]
 struct HostReport {
     host: HostKind,
     reason: Option<String>,
 }
 
-/// Finds out where a study's trials can execute, and prints it.
+/// Prints the kind of host on which the trials of a study can be executed.
 pub(super) fn host(arguments: &StudyArguments, json: bool) -> anyhow::Result<ExitCode> {
     let guest = boot_guest(arguments)?;
     if json {
         let host = if guest.is_ok() { HostKind::Kvm } else { HostKind::Emulated };
         return print_json(&HostReport { host, reason: guest.err().map(|error| describe(error.as_ref())) });
     }
-    outln!("{}", HostArgument::of(decide(guest)))?;
+    outln!("{}", HostArgument::name(choose_host(guest)))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Replaces this process by the execution of the run.
-fn replaced(
-    run: &Directory,
-    project: &Project,
-    host: HostArgument,
-    session: SessionArguments,
-) -> anyhow::Result<ExitCode> {
-    let (mut command, printed) = hand_over(run, project, host, session)?;
+fn exec(run: &Directory, project: &Project, host: HostArgument, session: SessionArguments) -> anyhow::Result<ExitCode> {
+    let (mut command, printed) = execute_command(run, project, host, session)?;
     command.args(printed.is_err().then_some("--output-lost"));
     let error = command.exec();
     bail!("cannot start the execution: {error}")
 }
 
-/// Decides on the host; the command that executes the run. It is a process of its own because the sandbox needs one without
-/// threads, and this one had some. Prints the path of the run; the second value is the outcome of that, because a run
-/// does not end when its path cannot be printed.
-pub(super) fn hand_over(
+/// Chooses the kind of host, prints the path of the run, and returns the command that executes the run. A new process is needed because
+/// the sandbox requires a process without threads. The second value is the result of printing the path: a run continues even if
+/// standard output cannot be written.
+pub(super) fn execute_command(
     run: &Directory,
     project: &Project,
     host: HostArgument,
@@ -241,16 +236,16 @@ pub(super) fn hand_over(
 ) -> anyhow::Result<(Command, Result<(), Coded>)> {
     let host = match (host.kind(), journal::progress(run.path(), 0)?.host) {
         (Some(kind), _) => {
-            info!("the host is {kind}: it was asked for");
+            info!("the host is {kind}, as requested");
             kind
         }
         (None, Some(kind)) => {
-            info!("the host is {kind}: the run's earlier sessions executed on it");
+            info!("the host is {kind}, as in the earlier sessions of the run");
             kind
         }
         (None, None) => {
-            let kind = decide(execute::check_kvm_apart(run, project, session.allow_unisolated));
-            info!("the host is {kind}: whether a guest comes up under KVM decided");
+            let kind = choose_host(execute::check_kvm_in_child(run, project, session.allow_unisolated));
+            info!("the host is {kind}, by the KVM check");
             kind
         }
     };
@@ -260,9 +255,9 @@ pub(super) fn hand_over(
     }
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(this);
-    command.args(["execute", "--host", HostArgument::of(host), "--project"]).arg(project.root()).arg(run.path());
-    command.args(["--color", screen::colour().as_str()]);
-    command.args((0..log::verbosity()).map(|_| "-v"));
+    command.args(["execute", "--host", HostArgument::name(host), "--project"]).arg(project.root()).arg(run.path());
+    command.args(["--color", screen::colour().word()]);
+    command.args((0..log::verbose()).map(|_| "-v"));
     command.args(session.allow_unisolated.then_some(execute::ALLOW_UNISOLATED));
     command.args(["--patience", &session.patience.to_string(), "--fake-guests", &session.fake_guests.to_string()]);
     Ok((command, printed))

@@ -1,4 +1,4 @@
-//! `selftest workload`: the table of what the agent does as a plain process.
+//! `selftest workload`: runs every workload of the guest agent on this machine and prints the results.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,13 +10,14 @@ use microbench_measure::selftest::workload::{WorkloadResult, measure};
 use microbench_measure::{out, outln};
 use microbench_study::manifest::workloads::WorkloadSpec;
 
-/// Has the guest agent do every kind of work in `folder`, and prints what it came to.
+/// Runs every workload of the guest agent, with its files in `folder`, and prints the results. The exit code is 1 when a workload
+/// failed.
 pub(super) fn print(folder: &Path) -> anyhow::Result<ExitCode> {
     let rows = measure(&agent::provide(&Cache::of_user()?)?, folder)?;
     out!("{}", table(&rows))?;
     outln!(
-        "by the agent as a plain process of this machine, over its loopback interface and a file in {}; no VM\n\
-         1 MB is 1,000,000 bytes; latencies are of one block or request, by the nearest rank; checked: what was done is what the host expects",
+        "executed by the guest agent as a process of this machine, without a VM, with the loopback interface and a file in {}\n\
+         1 MB is 1,000,000 bytes; p50 and p99 are latencies of one block or request, by nearest rank; checked: the host verified the result",
         folder.display()
     )?;
     let failed = rows.iter().any(|row| row.values.is_err());
@@ -26,12 +27,12 @@ pub(super) fn print(folder: &Path) -> anyhow::Result<ExitCode> {
 fn table(rows: &[WorkloadResult]) -> String {
     let mut text = format!(
         "{:12} {:22} {:>9} {:>7} {:>12} {:>10} {:>11} {:>9} {:>9}  checked\n",
-        "kind", "how", "bytes", "rounds", "duration ms", "MB/s", "1/s", "p50 us", "p99 us"
+        "kind", "parameters", "bytes", "rounds", "duration ms", "MB/s", "1/s", "p50 us", "p99 us"
     );
     for WorkloadResult { workload, values } in rows {
         let Workload { bytes, rounds, .. } = workload;
         let head =
-            format!("{:12} {:22} {bytes:>9} {rounds:>7}", WorkloadSpec::for_kind(workload.kind).name(), how(workload));
+            format!("{:12} {:22} {bytes:>9} {rounds:>7}", WorkloadSpec::of(workload.kind).name(), parameters(workload));
         let values = match values {
             Ok(values) => values,
             Err(reason) => {
@@ -54,8 +55,8 @@ fn table(rows: &[WorkloadResult]) -> String {
     text
 }
 
-/// What tells two works of one kind apart.
-fn how(workload: &Workload) -> String {
+/// The parameters that distinguish two workloads of the same kind.
+fn parameters(workload: &Workload) -> String {
     match (workload.disk, workload.connections) {
         (Some(disk), _) => {
             let cache = if disk.direct { "direct" } else { "buffered" };
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_work_that_failed_is_a_row_with_its_reason() {
+    fn a_failed_workload_is_a_row_with_the_reason() {
         let disk = Some(DiskAccess { block: 4096, direct: true, random: true });
         let kind = WorkloadKind::DiskRead;
         let workload =
@@ -95,7 +96,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "kind how bytes rounds duration ms MB/s 1/s p50 us p99 us checked",
+                "kind parameters bytes rounds duration ms MB/s 1/s p50 us p99 us checked",
                 "disk-read direct, 4 KiB, random 8192 2 2.000 8.2 2000 1.50 - yes",
                 "disk-read direct, 4 KiB, random 8192 2 - - - - - no: why",
             ]

@@ -1,5 +1,8 @@
-//! What a session executes next: everything that is missing, or with a stopping rule what is missing before its next look, or with a
-//! limit what is missing of the next level of concurrency. All of it follows from the plan and the journal.
+//! The schedule of a session: which trials it executes next.
+//!
+//! Without a stopping rule and a limit, all missing trials are scheduled at once. With a stopping rule, a session executes the
+//! trials before the rule's next look. With a limit, it executes one level of concurrency at a time. The schedule depends only on
+//! the plan and the journal, so that a resumed run continues as if it had not been interrupted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,15 +18,17 @@ use microbench_plots::summary::{LEVEL, summarise};
 
 use crate::store::journal::{Progress, executions};
 
-/// Blocks before the first look that is still to be taken; `None` without a rule, or when it had enough.
+/// Number of blocks after which the stopping rule looks next; `None` without a rule, or when the rule has stopped the run.
 #[must_use]
-pub fn first(plan: &Plan, progress: &Progress) -> Option<u32> {
+pub fn next_look(plan: &Plan, progress: &Progress) -> Option<u32> {
     let rule = plan.precision.as_ref().filter(|_| progress.enough.is_none())?;
     Some(progress.looked.map_or(rule.n_min, |blocks| blocks + rule.every).min(rule.n_max))
 }
 
-/// The plan's trials (of a shard, its own) that have not ended, in order: of timed ones those in the first `horizon` blocks, and none beyond the
-/// block at which the stopping rule had enough; those with an instrument once there is no horizon any more.
+/// The trials that have not ended, in the plan's order; of a shard, only its own trials.
+///
+/// With a `horizon`, only timed trials of the first `horizon` blocks are returned. Trials with an instrument follow when `horizon`
+/// is `None`. Timed trials after the block at which the stopping rule stopped the run are never returned.
 #[must_use]
 pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<TrialRequest> {
     let needed = horizon.or(progress.enough).unwrap_or(u32::MAX);
@@ -42,8 +47,18 @@ pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<Tr
     .collect()
 }
 
-/// Of the trials in `missing` those that are executed at once: with a limit one level of concurrency, so that each is judged before
-/// the next one begins.
+/// The number of trials that the run executes: all of the plan's (or the shard's) trials, or those before the block at which the
+/// stopping rule stopped the run.
+#[must_use]
+pub fn planned(plan: &Plan, progress: &Progress) -> usize {
+    let blocks = progress.enough.unwrap_or(u32::MAX);
+    let own = |block: u32| progress.shard.is_none_or(|shard| shard.has(block));
+    let needed = plan.trials.iter().filter(|trial| trial.instrument.is_some() || trial.block < blocks);
+    needed.filter(|trial| own(trial.block)).count()
+}
+
+/// The trials of `missing` that are executed next: with a limit, those of the lowest level of concurrency, so that the limit is
+/// checked before the next level begins; without a limit, all of them.
 #[must_use]
 pub fn due(plan: &Plan, missing: Vec<TrialRequest>) -> Vec<TrialRequest> {
     if plan.limit.is_none() {
@@ -52,25 +67,25 @@ pub fn due(plan: &Plan, missing: Vec<TrialRequest>) -> Vec<TrialRequest> {
     next_level(missing, |trial| plan.cells.iter().find(|cell| cell.id == trial.cell).map_or(0, |cell| cell.concurrency))
 }
 
-/// Of `trials` those of the least concurrency, timed ones before those with an instrument.
+/// The trials of the lowest level of concurrency; timed trials before those with an instrument.
 fn next_level(trials: Vec<TrialRequest>, concurrency: impl Fn(&TrialRequest) -> u32) -> Vec<TrialRequest> {
     let level = |trial: &TrialRequest| (trial.instrument.is_some(), concurrency(trial));
     let least = trials.iter().map(level).min();
     trials.into_iter().filter(|trial| Some(level(trial)) == least).collect()
 }
 
-/// The cells beyond the plan's limit by the journal of `run`, each with the reason.
+/// The cells beyond the plan's limit, by the journal of `run`: cell to reason. Empty for a plan without a limit.
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn beyond(plan: &Plan, run: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+pub fn beyond_limit(plan: &Plan, run: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     if plan.limit.is_none() {
         return Ok(BTreeMap::new());
     }
     Ok(limit::cells_beyond_limit(plan, &executions(run)?))
 }
 
-/// What `rule` finds in the journal of `run`, by cell. A cell without values has nothing to wait for.
+/// Applies the stopping rule to the journal of `run`: cell to decision. A cell without values never delays the stop.
 ///
 /// # Errors
 /// When the journal cannot be read.
@@ -91,19 +106,19 @@ pub fn look(plan: &Plan, rule: &Precision, run: &Path) -> anyhow::Result<BTreeMa
         .collect())
 }
 
-/// A look in a line.
+/// One line about a look of the stopping rule after `blocks` blocks.
 #[must_use]
-pub fn said(rule: &Precision, blocks: u32, cells: &BTreeMap<String, Look>) -> String {
+pub fn look_message(rule: &Precision, blocks: u32, cells: &BTreeMap<String, Look>) -> String {
     let width = |look: &Look| match look {
         Look::Enough { half_width } => Some(*half_width),
         Look::AtMost { half_width } | Look::GoOn { half_width } => *half_width,
     };
     let open = cells.values().filter(|look| matches!(look, Look::GoOn { .. })).count();
     let widest = cells.values().filter_map(width).fold(0.0, f64::max);
-    let mut line = format!("after {blocks} blocks: {} of {} cells have enough", cells.len() - open, cells.len());
+    let mut line = format!("after {blocks} blocks: {} of {} cells are precise enough", cells.len() - open, cells.len());
     let _ = write!(
         line,
-        "; widest interval of {} +- {:.2} %, wanted {:.2} % at two looks in a row",
+        "; widest interval of {}: +- {:.2} %, target {:.2} % at two looks in a row",
         rule.metric,
         widest * 100.0,
         rule.relative * 100.0
@@ -118,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_level_of_concurrency_is_due_at_a_time_and_what_has_an_instrument_last() {
+    fn one_level_of_concurrency_is_due_at_a_time_and_instruments_are_last() {
         let trial = |index, cell: &str, instrument| TrialRequest {
             index,
             attempt: 0,

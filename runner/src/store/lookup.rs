@@ -1,4 +1,4 @@
-//! How a command names a run: by its path, by the beginning of its name in the project's `runs/`, as `latest`, or as
+//! Run lookup: a command names a run by its path, by the start of its name in the project's `runs/`, as `latest`, or as
 //! `latest:STUDY`.
 
 use std::cmp::Reverse;
@@ -15,57 +15,57 @@ use tracing::debug;
 use super::directory::{PLAN, is_run};
 use crate::store::journal;
 
-/// The run that was begun last.
-const LATEST: &str = "latest";
-/// Names that a message lists at most.
-const LISTED: usize = 8;
+/// The name for the run that began last.
+pub const LATEST: &str = "latest";
+/// Largest number of run names in an error message.
+const MAX_LISTED: usize = 8;
 
-/// A run in the project's `runs/`, as far as finding it takes.
+/// A run in the project's `runs/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Its folder.
+pub struct KnownRun {
+    /// The run's folder.
     pub path: PathBuf,
-    /// Its folder's name.
+    /// Name of the folder.
     pub name: String,
-    /// Its study; empty when its plan cannot be read.
+    /// Name of the study; empty when the plan cannot be read.
     pub study: String,
-    /// When its first session began; without one, when it was made.
+    /// Start of the first session; before a first session, the time at which the run was created.
     pub begun: Timestamp,
 }
 
-/// Why a name is no run's.
+/// Why run lookup failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    /// More than one begins so.
-    #[error("`{given}` is the beginning of {} runs: {}", names.len(), listed(names))]
+pub enum LookupError {
+    /// The names of several runs start with the given text.
+    #[error("`{given}` is ambiguous: {} runs start with it: {}", names.len(), listed(names))]
     Ambiguous {
-        /// What was given.
+        /// The text on the command line.
         given: String,
-        /// The candidates, the newest first.
+        /// The matching runs, newest first.
         names: Vec<String>,
     },
-    /// None begins so.
-    #[error("there is no run `{given}`, neither here nor in {}; the nearest: {}", runs.display(), listed(nearest))]
+    /// No run's name starts with the given text.
+    #[error("run `{given}` not found, neither here nor in {}; the nearest: {}", runs.display(), listed(nearest))]
     Unknown {
-        /// What was given.
+        /// The text on the command line.
         given: String,
         /// The project's `runs/`.
         runs: PathBuf,
-        /// Names that are most like it, the nearest first.
+        /// The most similar names, nearest first.
         nearest: Vec<String>,
     },
-    /// There are none at all.
-    #[error("there is no run `{given}`: {} holds none; `microbench run STUDY` makes one", runs.display())]
+    /// The project has no runs.
+    #[error("run `{given}` not found: {} contains no runs; `microbench run STUDY` creates one", runs.display())]
     None {
-        /// What was given.
+        /// The text on the command line.
         given: String,
         /// The project's `runs/`.
         runs: PathBuf,
     },
-    /// `latest:STUDY` of a study that has no run.
-    #[error("no run in {} is of the study `{study}`; there are runs of {}", runs.display(), studies.join(", "))]
+    /// `latest:STUDY` of a study without a run.
+    #[error("{} contains no run of the study `{study}`; it contains runs of {}", runs.display(), studies.join(", "))]
     NoneOf {
-        /// The study that was asked for.
+        /// The study on the command line.
         study: String,
         /// The project's `runs/`.
         runs: PathBuf,
@@ -74,7 +74,7 @@ pub enum NameError {
     },
 }
 
-impl NameError {
+impl LookupError {
     /// The error's code.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -82,58 +82,58 @@ impl NameError {
     }
 }
 
-/// The names of a message, and how many there are beyond.
+/// At most [`MAX_LISTED`] names, and the number of the others.
 fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(LISTED) {
+    let shown = names.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_LISTED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
 }
 
-/// The folder of the run that `given` names: see the module. A folder that is a run comes before a name.
+/// The folder of the run that `given` names. An existing run folder has precedence over a name.
 ///
 /// # Errors
-/// [`NameError`], or that there is no project to look in.
+/// [`LookupError`]. Also when the working directory cannot be read.
 pub fn find(given: &Path) -> anyhow::Result<PathBuf> {
     let text = given.to_string_lossy();
-    // What looks like a path is one, and what is wrong with it is said of it.
+    // A path is returned as it is, so that the caller reports what is wrong with the path itself.
     if is_run(given) || text.contains('/') || given == Path::new(".") || given == Path::new("..") {
         return Ok(given.to_path_buf());
     }
     let folder = runs_folder()?;
     match choose(&text, &all(&folder), &folder) {
-        // No run's name, but there is something of this name here: that is what was meant.
-        Err(NameError::Unknown { .. } | NameError::None { .. }) if given.exists() => Ok(given.to_path_buf()),
+        // Not the name of a run, but an existing file or folder: the caller reports why it is not a run.
+        Err(LookupError::Unknown { .. } | LookupError::None { .. }) if given.exists() => Ok(given.to_path_buf()),
         found => {
             let found = found?;
-            debug!("`{text}` is the run {}", found.display());
+            debug!("`{text}` refers to the run {}", found.display());
             Ok(found)
         }
     }
 }
 
-/// The folder of the project's runs; it need not exist.
+/// The folder of the project's runs, which need not exist.
 ///
 /// # Errors
-/// When there is no project here.
+/// When the working directory cannot be read.
 pub fn runs_folder() -> anyhow::Result<PathBuf> {
     Ok(Project::find(None, Path::new("."))?.root().join("runs"))
 }
 
-/// Every run in `folder`, the oldest first.
+/// All runs in `folder`, oldest first.
 #[must_use]
-pub fn all(folder: &Path) -> Vec<Known> {
+pub fn all(folder: &Path) -> Vec<KnownRun> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut runs: Vec<Known> = paths.filter(|path| is_run(path)).filter_map(|path| known(&path)).collect();
+    let mut runs: Vec<KnownRun> = paths.filter(|path| is_run(path)).filter_map(|path| known(&path)).collect();
     runs.sort_by(|a, b| (a.begun, &a.name).cmp(&(b.begun, &b.name)));
     runs
 }
 
-/// The run in `path`; `None` for a name that no run has: hidden, as those are that are being made.
-fn known(path: &Path) -> Option<Known> {
-    /// The plan, as far as finding it takes.
+/// The run in `path`; `None` for a hidden folder, such as one of a run that is being created.
+fn known(path: &Path) -> Option<KnownRun> {
+    /// The part of a plan that names its study.
     #[derive(Deserialize)]
     struct Study {
         study: String,
@@ -141,10 +141,10 @@ fn known(path: &Path) -> Option<Known> {
     let name = path.file_name()?.to_str().filter(|name| !name.starts_with('.'))?.to_owned();
     let study = std::fs::read(path.join(PLAN)).ok().and_then(|bytes| serde_json::from_slice::<Study>(&bytes).ok());
     let begun = begun(path);
-    Some(Known { path: path.to_path_buf(), name, study: study.map_or_else(String::new, |plan| plan.study), begun })
+    Some(KnownRun { path: path.to_path_buf(), name, study: study.map_or_else(String::new, |plan| plan.study), begun })
 }
 
-/// When the first session of the run in `path` began; without one, when it was made.
+/// Start of the first session of the run in `path`; before a first session, the time at which the run was created.
 #[must_use]
 pub fn begun(path: &Path) -> Timestamp {
     let made = || std::fs::metadata(path.join(PLAN)).and_then(|data| data.modified()).ok();
@@ -161,17 +161,17 @@ fn first_session(path: &Path) -> Option<Timestamp> {
     }
 }
 
-/// The one of `runs`, which lie in `folder`, that `given` names.
+/// The path of the one run in `runs` that `given` names. `folder` is their folder, for error messages.
 ///
 /// # Errors
-/// When it names none, or more than one.
-pub fn choose(given: &str, runs: &[Known], folder: &Path) -> Result<PathBuf, NameError> {
-    let newest = |runs: &mut dyn Iterator<Item = &Known>| {
+/// [`LookupError`] when no run or more than one run matches.
+pub fn choose(given: &str, runs: &[KnownRun], folder: &Path) -> Result<PathBuf, LookupError> {
+    let newest = |runs: &mut dyn Iterator<Item = &KnownRun>| {
         runs.max_by(|a, b| (a.begun, &a.name).cmp(&(b.begun, &b.name))).cloned()
     };
     let folder = || folder.to_path_buf();
     if runs.is_empty() {
-        return Err(NameError::None { given: given.to_owned(), runs: folder() });
+        return Err(LookupError::None { given: given.to_owned(), runs: folder() });
     }
     if let Some(exact) = runs.iter().find(|run| run.name == given) {
         return Ok(exact.path.clone());
@@ -179,7 +179,7 @@ pub fn choose(given: &str, runs: &[Known], folder: &Path) -> Result<PathBuf, Nam
     if given == LATEST {
         return newest(&mut runs.iter())
             .map(|run| run.path)
-            .ok_or_else(|| NameError::None { given: given.to_owned(), runs: folder() });
+            .ok_or_else(|| LookupError::None { given: given.to_owned(), runs: folder() });
     }
     if let Some(study) = given.strip_prefix(LATEST).and_then(|rest| rest.strip_prefix(':')) {
         let of_study = newest(&mut runs.iter().filter(|run| run.study == study));
@@ -187,32 +187,32 @@ pub fn choose(given: &str, runs: &[Known], folder: &Path) -> Result<PathBuf, Nam
             let mut studies: Vec<String> = runs.iter().map(|run| run.study.clone()).collect();
             studies.sort();
             studies.dedup();
-            NameError::NoneOf { study: study.to_owned(), runs: folder(), studies }
+            LookupError::NoneOf { study: study.to_owned(), runs: folder(), studies }
         });
     }
-    let mut matching: Vec<&Known> =
+    let mut matching: Vec<&KnownRun> =
         runs.iter().filter(|run| !given.is_empty() && run.name.starts_with(given)).collect();
     matching.sort_by_key(|run| Reverse(run.begun));
     match matching.as_slice() {
         [one] => Ok(one.path.clone()),
-        [] => Err(NameError::Unknown { given: given.to_owned(), runs: folder(), nearest: nearest(given, runs) }),
-        several => Err(NameError::Ambiguous {
+        [] => Err(LookupError::Unknown { given: given.to_owned(), runs: folder(), nearest: nearest(given, runs) }),
+        several => Err(LookupError::Ambiguous {
             given: given.to_owned(),
             names: several.iter().map(|run| run.name.clone()).collect(),
         }),
     }
 }
 
-/// The names whose beginnings are most like `given`, the newest first among those that are alike.
-fn nearest(given: &str, runs: &[Known]) -> Vec<String> {
+/// The three names that are most similar to `given`, or whose start is; the newest first among equally similar ones.
+fn nearest(given: &str, runs: &[KnownRun]) -> Vec<String> {
     const MOST: usize = 3;
-    // The comparison is quadratic, and no name is longer.
+    // The comparison takes quadratic time. File names have at most 255 bytes.
     let given: String = given.chars().take(255).collect();
-    let distance = |run: &Known| {
+    let distance = |run: &KnownRun| {
         let beginning: String = run.name.chars().take(given.chars().count()).collect();
         strsim::damerau_levenshtein(&given, &beginning).min(strsim::damerau_levenshtein(&given, &run.name))
     };
-    let mut order: Vec<&Known> = runs.iter().collect();
+    let mut order: Vec<&KnownRun> = runs.iter().collect();
     order.sort_by_key(|run| (distance(run), Reverse(run.begun)));
     order.into_iter().take(MOST).map(|run| run.name.clone()).collect()
 }
@@ -221,14 +221,14 @@ fn nearest(given: &str, runs: &[Known]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn runs() -> Vec<Known> {
-        // A name says when a run was made, but what counts is when it began.
+    fn runs() -> Vec<KnownRun> {
+        // The time in a name is that of the creation; the order is that of the first sessions.
         [
             ("quick-20260101T000000Z", "quick", 5),
             ("quick-20260102T000000Z", "quick", 3),
             ("paper-2019-20260101T000000Z", "paper-2019", 4),
         ]
-        .map(|(name, study, second)| Known {
+        .map(|(name, study, second)| KnownRun {
             path: Path::new("/p/runs").join(name),
             name: name.to_owned(),
             study: study.to_owned(),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_found_by_its_name_its_beginning_or_as_the_latest() {
+    fn a_run_is_found_by_its_name_the_start_of_its_name_or_latest() {
         for (given, found) in [
             ("quick-20260101T000000Z", "quick-20260101T000000Z"),
             ("quick-20260102", "quick-20260102T000000Z"),
@@ -257,17 +257,17 @@ mod tests {
     }
 
     #[test]
-    fn what_names_none_or_several_is_told_what_there_is() {
+    fn an_unknown_or_ambiguous_name_lists_the_candidates() {
         insta::assert_snapshot!(
             ["quick-2026", "qiuck-20260102", "latest:qick", ""].map(|given| name(given).unwrap_err()).join("\n"),
             @r"
-        `quick-2026` is the beginning of 2 runs: quick-20260101T000000Z, quick-20260102T000000Z
-        there is no run `qiuck-20260102`, neither here nor in /p/runs; the nearest: quick-20260102T000000Z, quick-20260101T000000Z, paper-2019-20260101T000000Z
-        no run in /p/runs is of the study `qick`; there are runs of paper-2019, quick
-        there is no run ``, neither here nor in /p/runs; the nearest: quick-20260101T000000Z, paper-2019-20260101T000000Z, quick-20260102T000000Z
+        `quick-2026` is ambiguous: 2 runs start with it: quick-20260101T000000Z, quick-20260102T000000Z
+        run `qiuck-20260102` not found, neither here nor in /p/runs; the nearest: quick-20260102T000000Z, quick-20260101T000000Z, paper-2019-20260101T000000Z
+        /p/runs contains no run of the study `qick`; it contains runs of paper-2019, quick
+        run `` not found, neither here nor in /p/runs; the nearest: quick-20260101T000000Z, paper-2019-20260101T000000Z, quick-20260102T000000Z
         "
         );
         let none = choose("latest", &[], Path::new("/p/runs")).unwrap_err().to_string();
-        assert_eq!(none, "there is no run `latest`: /p/runs holds none; `microbench run STUDY` makes one");
+        assert_eq!(none, "run `latest` not found: /p/runs contains no runs; `microbench run STUDY` creates one");
     }
 }
