@@ -1,5 +1,5 @@
-//! The names that a manifest may refer to: engines, kernels and root file systems, built in or from the project. Also finds studies by
-//! name.
+//! The names that a manifest may refer to: engines, kernels and root file systems, built in or from the project. Also
+//! finds studies by name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ use crate::run::parts::EMULATED_HOST_KERNEL;
 /// # Errors
 /// When the description of an engine is wrong.
 pub fn engines(manifest: &Path) -> anyhow::Result<BTreeMap<String, Engine>> {
-    let beside = manifest.parent().unwrap_or(Path::new("")).join("engines");
-    description::load(&[&beside])
+    let own = manifest.parent().unwrap_or(Path::new("")).join("engines");
+    description::load(&[&own])
 }
 
 /// The catalog against which a manifest is checked.
@@ -55,12 +55,12 @@ fn specs(engines: &BTreeMap<String, Engine>) -> BTreeMap<String, EngineSpec> {
 /// Folder of a project that contains its studies.
 const STUDIES: &str = "experiments";
 
-/// The manifest of the study that `given` names: an existing path, or the name of a study in the project's `experiments/`. `root` is the
-/// folder of the project; `None` means the project around the working directory.
+/// The manifest of the study that `given` names: an existing path, or the name of a study in the project's
+/// `experiments/`. `root` is the folder of the project; `None` means the project around the working directory.
 ///
 /// # Errors
-/// [`Code::UnknownName`] with the nearest name when `given` is neither. A path that does not exist is returned as it is, because
-/// [`manifest::load`](microbench_study::manifest::load) reports it.
+/// [`Code::UnknownName`] with the nearest name when `given` is neither. A path that does not exist is returned as it
+/// is, because [`manifest::load`](microbench_study::manifest::load) reports it.
 ///
 /// # Examples
 /// ```no_run

@@ -1,6 +1,7 @@
 //! The command line: subcommands and their arguments.
 //!
-//! The first paragraph of a doc comment is the short help (`-h`). It has one sentence of at most 80 columns, which a test checks.
+//! The first paragraph of a doc comment is the short help (`-h`). It has one sentence of at most 80 columns, which a
+//! test checks.
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
@@ -199,8 +200,8 @@ shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned
     },
     /// Compute samples and summary of a run, and print the summary.
     ///
-    /// Writes samples.parquet, samples.csv and summary.csv. With several runs, samples.parquet files or patterns, prints a summary over
-    /// their samples.
+    /// Writes samples.parquet, samples.csv and summary.csv. With several runs, samples.parquet files or patterns,
+    /// prints a summary over their samples.
     #[command(
         after_help = "Examples: microbench analyze latest; microbench analyze 'runs/*/samples.parquet'\n\nJSON: {run, study, host, machine, unisolated: why, or null, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
 median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {STATUS: {vms, reason}}}], \
@@ -275,8 +276,8 @@ claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many
     },
     /// Compare two runs, or the variants of one run.
     ///
-    /// Prints ratio, interval and verdict for each cell and metric, and the cells and metrics that one side does not have. Both runs must
-    /// be analyzed.
+    /// Prints ratio, interval and verdict for each cell and metric, and the cells and metrics that one side does not
+    /// have. Both runs must be analyzed.
     #[command(after_help = "Example: microbench compare runs/before runs/after --margin 0.02 --gate\n\nJSON: [{cell, \
 metric, unit, \
 better: lower|higher|neither, n, values, ratio, interval: {low, high, level}, difference, difference_interval, shift, \
@@ -310,8 +311,8 @@ completed: [{completed, of, reason}, the same of B], hosts, remark}].")]
         json: bool,
         /// Exit with 4 on a regression.
         ///
-        /// A regression is a metric that is worse beyond the margin, a cell or metric that only one side has, or a cell of which a
-        /// smaller share of VMs completed.
+        /// A regression is a metric that is worse beyond the margin, a cell or metric that only one side has, or a cell
+        /// of which a smaller share of VMs completed.
         #[arg(long, requires = "margin")]
         gate: bool,
         /// Do not count missing cells and metrics as a regression.
@@ -397,8 +398,8 @@ bytes, sessions: [{started, host, hosts, version, trials, of a shard also shard 
     },
     /// Show the details of a run, or check an archive of a run.
     ///
-    /// Shows plan, hosts, sessions, cells, failures, artefacts, files and next commands. For an archive from `export`, checks the SHA-256
-    /// of every file.
+    /// Shows plan, hosts, sessions, cells, failures, artefacts, files and next commands. For an archive from `export`,
+    /// checks the SHA-256 of every file.
     #[command(
         after_help = "JSON: {run: as `runs` has it, title, protocol, profile, seed, plan_sha256, machine, fingerprint, \
 cells: [{cell, label, ok, failed, invalid, skipped, missing}] in trials, failures: [{vms, cells, reason, stage, message}], \
@@ -416,8 +417,8 @@ files: [{name, files, bytes, what}], next: [[command, description]]}; of an arch
     },
     /// Pack a run into an archive with SHA-256 digests of all files.
     ///
-    /// The archive contains everything that is needed to verify the run and to draw its figures. The same run always gives the same
-    /// bytes. `microbench show` checks an archive, and `tar -xf` unpacks it.
+    /// The archive contains everything that is needed to verify the run and to draw its figures. The same run always
+    /// gives the same bytes. `microbench show` checks an archive, and `tar -xf` unpacks it.
     #[command(after_help = "JSON: {archive, bytes, sha256, files: [{name, bytes, sha256}]}.")]
     Export {
         /// Run to pack.
@@ -435,7 +436,8 @@ files: [{name, files, bytes, what}], next: [[command, description]]}; of an arch
     },
     /// Show which runs a rule would remove; `--yes` removes them.
     ///
-    /// Runs are selected by name or by a rule. A run that a process executes is never removed, and neither is a folder that is not a run.
+    /// Runs are selected by name or by a rule. A run that a process executes is never removed, and neither is a folder
+    /// that is not a run.
     #[command(
         group(clap::ArgGroup::new("which").args(["runs", "keep", "older_than"]).required(true).multiple(true)),
         after_help = "JSON: {removed, bytes, runs: [{name, path, bytes, goes, why}]}."
@@ -590,7 +592,8 @@ JSON: {submission, study, plan_sha256, job, cluster, submitted, program, shards}
 pub(super) enum SelfTest {
     /// Measure the error of the probe with fake guests.
     ///
-    /// The fake guests respond from known instants on. The polling probes of the 2019 paper are measured for comparison.
+    /// The fake guests respond from known instants on. The polling probes of the 2019 paper are measured for
+    /// comparison.
     Probe {
         /// Number of fake guests for each probe.
         #[arg(long, default_value_t = 1000)]
@@ -696,8 +699,8 @@ pub(super) struct NewArguments {
     pub(super) out: Option<PathBuf>,
     /// Folder of the project, with kernels/ and rootfs/ [default: around the manifest].
     ///
-    /// Its kernels and root file systems replace built-in ones of the same name. Without a project around the manifest, the one around
-    /// the working directory is used.
+    /// Its kernels and root file systems replace built-in ones of the same name. Without a project around the manifest,
+    /// the one around the working directory is used.
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub(super) project: Option<PathBuf>,
 }
@@ -721,8 +724,8 @@ pub(super) struct StudyArguments {
     pub(super) profile: Option<String>,
     /// Folder of the project, with kernels/ and rootfs/ [default: around the manifest].
     ///
-    /// Its kernels and root file systems replace built-in ones of the same name. Without a project around the manifest, the one around
-    /// the working directory is used.
+    /// Its kernels and root file systems replace built-in ones of the same name. Without a project around the manifest,
+    /// the one around the working directory is used.
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub(super) project: Option<PathBuf>,
 }
@@ -799,8 +802,8 @@ pub(super) struct SessionArguments {
     pub(super) fake_guests: u32,
     /// Run VMMs even if they cannot be isolated from this machine.
     ///
-    /// VMMs may then run as root or with capabilities. The run records this, and `analyze`, `show`, `runs`, `compare`, the report and
-    /// captions show it. The option must be repeated when the run is resumed.
+    /// VMMs may then run as root or with capabilities. The run records this, and `analyze`, `show`, `runs`, `compare`,
+    /// the report and captions show it. The option must be repeated when the run is resumed.
     #[arg(long)]
     pub(super) allow_unisolated: bool,
 }

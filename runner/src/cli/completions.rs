@@ -1,6 +1,7 @@
 //! `completions` and `man`: shell completions, which offer runs and studies of the project, and manual pages.
 //!
-//! A completion script calls `microbench` with the environment variable [`VARIABLE`], and [`complete`] prints the candidates.
+//! A completion script calls `microbench` with the environment variable [`VARIABLE`], and [`complete`] prints the
+//! candidates.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -14,7 +14,8 @@ use microbench_measure::{out, outln};
 use super::arguments::StudyArguments;
 use super::run::{boot_guest, load};
 
-/// Tunes the machine, or restores the values from before `--tune`. Prints every value that was changed or could not be changed.
+/// Tunes the machine, or restores the values from before `--tune`. Prints every value that was changed or could not be
+/// changed.
 fn tune_or_restore(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
     let state = tune::state_file()?;
     let outcomes = if tune { tune::tune(tree, &state)? } else { tune::restore(tree, &state)? };

@@ -44,7 +44,8 @@ use microbench_study::manifest;
 use self::arguments::{Action, Cli, SelfTest, Submit};
 use self::compare::{CompareArguments, verify};
 
-/// Whether the command only prints: it starts no guest and no job, and leaves no incomplete files. Such a command may exit on SIGPIPE.
+/// Whether the command only prints: it starts no guest and no job, and leaves no incomplete files. Such a command may
+/// exit on SIGPIPE.
 fn is_read_only(action: &Action) -> bool {
     matches!(
         action,
@@ -87,7 +88,8 @@ pub(crate) fn main() -> ExitCode {
     exit_code(logs.map_err(Into::into).and_then(|()| execute_action(action)), internal)
 }
 
-/// The exit code for the outcome of a command. Prints an error to standard error, as one line for an `internal` command.
+/// The exit code for the outcome of a command. Prints an error to standard error, as one line for an `internal`
+/// command.
 fn exit_code(outcome: anyhow::Result<ExitCode>, internal: bool) -> ExitCode {
     match outcome {
         Ok(code) => code,

@@ -155,8 +155,8 @@ fn list_built_in() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The engines with these names: full names, short names, or unambiguous starts of names. Without names, all VMMs that any kernel
-/// supports.
+/// The engines with these names: full names, short names, or unambiguous starts of names. Without names, all VMMs that
+/// any kernel supports.
 fn chosen_engines<'a>(names: &[String], all: &[&'a Engine]) -> anyhow::Result<Vec<&'a Engine>> {
     if names.is_empty() {
         let mut chosen = Vec::new();

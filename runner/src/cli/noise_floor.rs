@@ -30,8 +30,8 @@ pub(super) struct Options {
     pub(super) allow_unisolated: bool,
 }
 
-/// Runs one cell under two labels, prints the differences, and stores the noise floor of the host. The exit code is 1 when a comparison
-/// found a difference.
+/// Runs one cell under two labels, prints the differences, and stores the noise floor of the host. The exit code is 1
+/// when a comparison found a difference.
 pub(super) fn measure(
     arguments: &StudyArguments,
     cell: Option<&str>,

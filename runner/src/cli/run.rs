@@ -82,7 +82,8 @@ pub(super) fn start(
     exec(&run, &project, host, session)
 }
 
-/// Whether trials may be executed in the emulated host: it was requested, or the kind of host is not decided and an engine needs KVM.
+/// Whether trials may be executed in the emulated host: it was requested, or the kind of host is not decided and an
+/// engine needs KVM.
 fn may_emulate(host: HostArgument, engines: &[Engine]) -> bool {
     host == HostArgument::Emulated || host == HostArgument::Auto && engines.iter().any(|engine| engine.needs_kvm)
 }
@@ -173,7 +174,8 @@ pub(super) fn resume(
     exec(&run, &project, host, session)
 }
 
-/// Boots a guest of the study under KVM. The inner result tells whether it booted; the outer error is that no guest could be prepared.
+/// Boots a guest of the study under KVM. The inner error is the reason why it did not boot. The outer error
+/// means that no guest could be prepared.
 pub(super) fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::Result<()>> {
     let Loaded { study, plan, engines, project, folder, .. } = load(arguments)?;
     let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?, Files::In(&folder))?;
@@ -225,9 +227,9 @@ fn exec(run: &Directory, project: &Project, host: HostArgument, session: Session
     bail!("cannot start the execution: {error}")
 }
 
-/// Chooses the kind of host, prints the path of the run, and returns the command that executes the run. A new process is needed because
-/// the sandbox requires a process without threads. The second value is the result of printing the path: a run continues even if
-/// standard output cannot be written.
+/// Chooses the kind of host, prints the path of the run, and returns the command that executes the run. A new process
+/// is needed because the sandbox requires a process without threads. The second value is the result of printing the
+/// path: a run continues even if standard output cannot be written.
 pub(super) fn execute_command(
     run: &Directory,
     project: &Project,

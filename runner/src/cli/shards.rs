@@ -94,8 +94,8 @@ struct SubmitReport<'a> {
     shards: Vec<String>,
 }
 
-/// Creates the run directories of the shards, submits the array job, and prints the folder of the submission. When the submission
-/// fails, the created folders are removed.
+/// Creates the run directories of the shards, submits the array job, and prints the folder of the submission. When the
+/// submission fails, the created folders are removed.
 pub(super) fn submit(
     arguments: &StudyArguments,
     job: JobOptions,
@@ -151,7 +151,7 @@ pub(super) fn submit(
     let submitted = match prepare() {
         Ok(submitted) => submitted,
         Err(error) => {
-            // Without a job, the shards would be runs that nobody started.
+            // Without a job, no task would ever execute these runs.
             made.iter().for_each(|run| drop(prune::remove(run)));
             if !submission.join(cluster::FILE).exists() {
                 drop(std::fs::remove_dir_all(&submission));

@@ -60,8 +60,8 @@ fn is_part(entry: &Entry, of: &Entry) -> bool {
     of.study == entry.study && of.merged.iter().any(|part| part.name == entry.name && Some(part.shard) == entry.shard)
 }
 
-/// The table of runs, with the sessions of a resumed run and the shards of a merged run below it. The reasons of unreadable runs follow
-/// the table.
+/// The table of runs, with the sessions of a resumed run and the shards of a merged run below it. The reasons of
+/// unreadable runs follow the table.
 fn list(entries: &[Entry], room: Room) -> String {
     const BRANCHES: [&str; 2] = ["\u{251c}\u{2500}", "\u{2570}\u{2500}"];
     let columns = [
@@ -442,7 +442,8 @@ struct PruneReport {
     runs: Vec<Decision>,
 }
 
-/// Removes runs by name or by rule, or prints which runs would be removed. The exit code is 1 when a run that was named is kept.
+/// Removes runs by name or by rule, or prints which runs would be removed. The exit code is 1 when a run that was named
+/// is kept.
 pub(super) fn prune(names: &[PathBuf], rule: Rule, yes: bool, json: bool) -> anyhow::Result<ExitCode> {
     let mut decisions = if names.is_empty() {
         prune::decide(&entries()?.1, rule, jiff::Timestamp::now())

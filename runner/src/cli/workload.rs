@@ -10,8 +10,8 @@ use microbench_measure::selftest::workload::{WorkloadResult, measure};
 use microbench_measure::{out, outln};
 use microbench_study::manifest::workloads::WorkloadSpec;
 
-/// Runs every workload of the guest agent, with its files in `folder`, and prints the results. The exit code is 1 when a workload
-/// failed.
+/// Runs every workload of the guest agent, with its files in `folder`, and prints the results. The exit code is 1 when
+/// a workload failed.
 pub(super) fn print(folder: &Path) -> anyhow::Result<ExitCode> {
     let rows = measure(&agent::provide(&Cache::of_user()?)?, folder)?;
     out!("{}", table(&rows))?;

@@ -1,7 +1,8 @@
 //! Shards as an array job of Slurm: submission, status and cancellation. microbench uses only Slurm's commands.
 //!
-//! The run directories of the shards are created before the job is submitted, and each task resumes the run of its shard. When Slurm
-//! requeues a task, for example because a node failed, the task resumes the run again, so that no trial is lost or executed twice.
+//! The run directories of the shards are created before the job is submitted, and each task resumes the run of its
+//! shard. When Slurm requeues a task, for example because a node failed, the task resumes the run again, so that no
+//! trial is lost or executed twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -224,8 +225,8 @@ fn run_tool(tool: Tool) -> anyhow::Result<String> {
 }
 
 impl Submission {
-    /// Opens the submission in the folder `given`, or in the folder `given` below `runs`; `latest` is the newest one in `runs`. Returns the
-    /// submission and its folder.
+    /// Opens the submission in the folder `given`, or in the folder `given` below `runs`; `latest` is the newest one in
+    /// `runs`. Returns the submission and its folder.
     ///
     /// # Errors
     /// [`Code::NoSubmission`] when the folder contains no submission.
@@ -252,8 +253,8 @@ impl Submission {
         Ok((submission, folder))
     }
 
-    /// The status of the tasks, by number: of tasks in the queue, and, if Slurm keeps accounts, of tasks that have ended. Tasks that Slurm
-    /// does not report are left out.
+    /// The status of the tasks, by number: of tasks in the queue, and, if Slurm keeps accounts, of tasks that have
+    /// ended. Tasks that Slurm does not report are left out.
     ///
     /// # Errors
     /// When `squeue` is not installed, or it fails for another reason than that the job has ended.
@@ -278,7 +279,8 @@ impl Submission {
         Ok(tasks)
     }
 
-    /// Cancels the job. No further task starts, and running tasks receive SIGTERM, after which their runs can be resumed.
+    /// Cancels the job. No further task starts, and running tasks receive SIGTERM, after which their runs can be
+    /// resumed.
     ///
     /// # Errors
     /// When `scancel` is not installed, or it fails.
@@ -306,7 +308,8 @@ fn parse_squeue(text: &str) -> BTreeMap<u32, Task> {
     text.lines().filter_map(line).collect()
 }
 
-/// Parses the output of `sacct --parsable2 --format=JobID,State,NodeList`. The last line of a task is its last execution.
+/// Parses the output of `sacct --parsable2 --format=JobID,State,NodeList`. The last line of a task is its last
+/// execution.
 fn parse_sacct(text: &str) -> BTreeMap<u32, Task> {
     let line = |line: &str| {
         let mut fields = line.trim().split('|');

@@ -108,8 +108,8 @@ impl Entry {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!("{}: {}\n\n", self.code, self.title);
-        for (head, words) in [("means", &self.means), ("why", &self.why), ("next", &self.next)] {
-            let _ = writeln!(text, "{}", wrapped(&format!("{head:7}  {words}"), 9));
+        for (head, sentence) in [("means", &self.means), ("why", &self.why), ("next", &self.next)] {
+            let _ = writeln!(text, "{}", wrapped(&format!("{head:7}  {sentence}"), 9));
         }
         let example: Vec<&str> = self.example.trim_end().lines().collect();
         let _ = writeln!(text, "example  {}", example.join("\n         "));

@@ -1,5 +1,5 @@
-//! Execution of trials in emulated hosts, which run in parallel on the CPUs of this machine. When an emulated host hangs or exits, its
-//! current trial is recorded as lost, and a new emulated host continues with the next trial.
+//! Execution of trials in emulated hosts, which run in parallel on the CPUs of this machine. When an emulated host
+//! hangs or exits, its current trial is recorded as lost, and a new emulated host continues with the next trial.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -35,15 +35,15 @@ use super::session::{Session, stop_requested, vms, with_warmups};
 use super::share::share;
 use crate::store::directory::Directory;
 
-/// Default of [`Options::patience`], seconds. Virtual time is up to ten times slower than wall time, so the value is large enough for a
-/// guest that spins to exceed its own deadlines first.
+/// Default of [`Options::patience`], seconds. Virtual time is up to ten times slower than wall time, so the value is
+/// large enough for a guest that spins to exceed its own deadlines first.
 pub const PATIENCE_S: u64 = 600;
 /// Memory of the emulated host in addition to its files and guests, MiB.
 const HOST_MIB: u64 = 768;
 /// Memory of the emulated host for each guest in addition to the guest's own, MiB.
 const GUEST_MIB: u64 = 64;
-/// Memory that a guest touches at most, MiB. Only touched memory of an emulated host is resident on this machine, so this value decides
-/// how many emulated hosts fit. (20 guests of 128 MiB: 2.9 GB resident in total.)
+/// Memory that a guest touches at most, MiB. Only touched memory of an emulated host is resident on this machine, so
+/// this value decides how many emulated hosts fit. (20 guests of 128 MiB: 2.9 GB resident in total.)
 const TOUCHED_MIB: u64 = 192;
 /// Number of emulated hosts in a row that may exit without completing a trial before the run fails.
 const MAX_IDLE_EXITS: u32 = 2;
@@ -172,8 +172,8 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Receives messages until the job is done, the emulated host is lost, or a signal requests a stop. Removes ended and lost trials from
-    /// `left`.
+    /// Receives messages until the job is done, the emulated host is lost, or a signal requests a stop. Removes ended
+    /// and lost trials from `left`.
     fn serve(&self, host: &mut Emulated, left: &mut Vec<TrialRequest>) -> anyhow::Result<()> {
         let mut current: Option<TrialRequest> = None;
         let mut begun = Instant::now();
@@ -267,8 +267,9 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
     })
 }
 
-/// Memory of the emulated host, MiB: for the largest trial's guests, each with at most `guest_mib` and its disk, for snapshots, and for
-/// the host's files. The files count three times: the archive, and the unpacked files, which may fill at most half of the memory.
+/// Memory of the emulated host, MiB: for the largest trial's guests, each with at most `guest_mib` and its disk, for
+/// snapshots, and for the host's files. The files count three times: the archive, and the unpacked files, which may
+/// fill at most half of the memory.
 fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_mib: u64) -> anyhow::Result<u64> {
     let image_mib = |parts: &Parts| -> anyhow::Result<u64> {
         let regions: u64 = plan.workloads.iter().map(PreparedWorkload::disk_region_bytes).sum();

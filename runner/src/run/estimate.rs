@@ -1,7 +1,7 @@
 //! Estimate of the remaining time of a session, from the trials that have ended.
 //!
-//! The expected duration of a trial is the mean of its cell. Before a trial of its cell has ended, it is the mean per VM of the engine
-//! times the number of VMs, and before that, the mean per VM of all engines times the number of VMs.
+//! The expected duration of a trial is the mean of its cell. Before a trial of its cell has ended, it is the mean per
+//! VM of the engine times the number of VMs, and before that, the mean per VM of all engines times the number of VMs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,8 +54,8 @@ impl Estimate {
         (alike.vms > 0).then(|| alike.sum / alike.vms * vms(trial, plan))
     }
 
-    /// The wall time until the trials in `left` have ended; `None` before any trial has ended. The trials so far took the wall time
-    /// `elapsed`, which is less than the sum of their durations when several hosts execute in parallel.
+    /// The wall time until the trials in `left` have ended; `None` before any trial has ended. The trials so far took
+    /// the wall time `elapsed`, which is less than the sum of their durations when several hosts execute in parallel.
     #[must_use]
     pub fn remaining<'a>(
         &self,

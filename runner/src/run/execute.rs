@@ -1,4 +1,5 @@
-//! The part of a run that starts VMs: it enters the sandbox while the process is single-threaded, and executes the missing trials.
+//! The part of a run that starts VMs: it enters the sandbox while the process is single-threaded, and executes the
+//! missing trials.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,8 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
     // VMMs inherit the working directory, and QEMU searches for its firmware there first.
     std::env::set_current_dir("/").context("cannot enter /")?;
     sandbox::enter()?;
-    // In the mount namespace of the sandbox, so that other processes do not see it and it disappears with the namespace.
+    // In the mount namespace of the sandbox, so that other processes do not see it and it disappears with the
+    // namespace.
     let scratch = sandbox::scratch()?;
     Ok(Run { directory: run, plan, lock, parts, scratch })
 }
@@ -60,7 +62,8 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
 /// Options of a session. They do not affect the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Wall time after which an emulated host that has not completed a trial is considered hung; a tenth more for each VM.
+    /// Wall time after which an emulated host that has not completed a trial is considered hung; a tenth more for each
+    /// VM.
     pub patience: Duration,
     /// Number of fake guests with which the probe's error is measured at the start of the session.
     pub fake_guests: u32,
@@ -149,8 +152,8 @@ fn execute_stages(
 /// Boots one guest of the run under KVM, in a sandbox.
 ///
 /// # Errors
-/// [`Code::NoGuest`] with the reason in one line: the guest did not boot, or its VMM would not be isolated and `allow_unisolated` is not
-/// set.
+/// [`Code::NoGuest`] with the reason in one line: the guest did not boot, or its VMM would not be isolated and
+/// `allow_unisolated` is not set.
 pub fn check_kvm(run: Directory, project: &Project, allow_unisolated: bool) -> anyhow::Result<()> {
     let mut run = enter(run, project)?;
     if let Some(why) = isolation::missing().filter(|_| !allow_unisolated) {

@@ -1,4 +1,5 @@
-//! Checks whether KVM is usable by booting a guest to its first response. Access to `/dev/kvm` alone does not show that.
+//! Checks whether KVM is usable by booting a guest to its first response. Access to `/dev/kvm` alone does not show
+//! that.
 
 use std::path::Path;
 use std::time::Duration;

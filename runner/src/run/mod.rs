@@ -2,8 +2,8 @@
 //!
 //! 1. [`requirements`] checks the host, and [`parts`] resolves the names in a plan to files.
 //! 2. [`kvm`] boots a guest to check whether KVM is usable.
-//! 3. [`execute`] enters the sandbox. [`session`] writes the journal and executes trials by [`crate::store::schedule`] until none is
-//!    missing.
+//! 3. [`execute`] enters the sandbox. [`session`] writes the journal and executes trials by [`crate::store::schedule`]
+//!    until none is missing.
 //! 4. [`local`] executes trials on this machine, [`emulated`] in emulated hosts, among which [`share`] divides them.
 //!
 //! [`trial_line`] and [`estimate`] report the progress, and [`pause`] handles Ctrl-Z.

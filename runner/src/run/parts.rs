@@ -41,8 +41,8 @@ fn named_files(cell: &Cell, engine: &Engine) -> Vec<(String, String)> {
     engine.files_named_by(&cell.settings).filter_map(|(name, value)| Some((name.clone(), value?))).collect()
 }
 
-/// Finds, downloads or builds every artefact that the cells of the plan need. A program that is not installed is an error only if no
-/// other program of the plan is installed: cells without their program are not applicable.
+/// Finds, downloads or builds every artefact that the cells of the plan need. A program that is not installed is an
+/// error only if no other program of the plan is installed: cells without their program are not applicable.
 ///
 /// # Errors
 /// When a guest setting has an invalid value, or an artefact cannot be provided.
@@ -91,11 +91,11 @@ pub fn provide(
     }
     for engine in engines.iter().filter(|engine| used.contains(engine.name.as_str())) {
         if let Some(jail) = &engine.jail
-            && let Ok(beside) = lock.get(Kind::Program, &engine.program).cloned()
+            && let Ok(vmm) = lock.get(Kind::Program, &engine.program).cloned()
         {
-            let path = beside.path.with_file_name(&jail.program);
+            let path = vmm.path.with_file_name(&jail.program);
             if path.is_file() {
-                let (version, origin) = (&beside.version, &beside.origin);
+                let (version, origin) = (&vmm.version, &vmm.origin);
                 lock.artifacts.push(Artifact::of(Kind::Program, &jail.program, version, origin, &path)?);
             }
         }
@@ -167,8 +167,8 @@ fn missing(name: &str) -> anyhow::Result<Option<MissingRequirement>> {
     if name == AGENT { Ok(None) } else { program::missing(name) }
 }
 
-/// Why the VMs of a cell are not applicable on this machine, as a clause; `None` when they are. The engine's program is `absent`, the
-/// engine's machine does not support the combination of settings, or the kernel has no required option.
+/// Why the VMs of a cell are not applicable on this machine, as a clause; `None` when they are. The engine's program is
+/// `absent`, the engine's machine does not support the combination of settings, or the kernel has no required option.
 fn unfit(
     cell: &Cell,
     engine: &Engine,
@@ -196,15 +196,15 @@ fn unfit(
     Ok(None)
 }
 
-/// The cells of a plan that are not applicable on this machine, each with the reason, in the order of the plan. A run records them as
-/// not applicable without starting a VM.
+/// The cells of a plan that are not applicable on this machine, each with the reason, in the order of the plan. A run
+/// records them as not applicable without starting a VM.
 ///
 /// # Errors
 /// When the description of an engine, kernel or root file system is wrong.
 pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> anyhow::Result<Vec<(String, String)>> {
     let mut cells = Vec::new();
-    // A plan may have a million cells. The result depends only on the variant and on the levels of axes that the engine's machine or the
-    // kernel uses, so it is computed once for each combination of these.
+    // A plan may have a million cells. The result depends only on the variant and on the levels of axes that the
+    // engine's machine or the kernel uses, so it is computed once for each combination of these.
     let used_axes = |engine: &Engine| -> Vec<String> {
         let axes = plan.axes.iter().map(|axis| &axis.name);
         axes.filter(|axis| *axis == "kernel" || machine::depends_on(engine, axis)).cloned().collect()
@@ -289,8 +289,9 @@ pub fn by_cell(
         .collect()
 }
 
-/// The files of the emulated host: its init, the parts of the cells, and the libraries of their programs. Maps the path in the emulated
-/// host to the file on this machine. The two differ only for `init`, whose content is that of the file `stripped`.
+/// The files of the emulated host: its init, the parts of the cells, and the libraries of their programs. Maps the path
+/// in the emulated host to the file on this machine. The two differ only for `init`, whose content is that of the file
+/// `stripped`.
 ///
 /// # Errors
 /// When a library is missing.

@@ -1,4 +1,5 @@
-//! Requirements of a run on its host, checked before the run is created: namespaces, devices and the version of the kernel.
+//! Requirements of a run on its host, checked before the run is created: namespaces, devices and the version of the
+//! kernel.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -16,8 +17,9 @@ use microbench_measure::sandbox::isolation;
 /// The oldest supported kernel: Linux 5.3 added `pidfd_open(2)`.
 const MIN_KERNEL: (u32, u32) = (5, 3);
 
-/// Checks that this machine meets the requirements of a run of `engines` on a host of `kind`. With `None` the kind of host is not known
-/// yet, and only requirements of every kind are checked. Unless `allow_unisolated` is set, VMMs on this machine must be isolated from it.
+/// Checks that this machine meets the requirements of a run of `engines` on a host of `kind`. With `None` the kind of
+/// host is not known yet, and only requirements of every kind are checked. Unless `allow_unisolated` is set, VMMs on
+/// this machine must be isolated from it.
 ///
 /// # Errors
 /// [`MissingRequirements`] with every missing requirement and the command that fixes it.
@@ -69,8 +71,8 @@ fn old_kernel(release: &str) -> Option<MissingRequirement> {
     })
 }
 
-/// Enters a sandbox in a child process, as a run does. The inner `Ok` has the reason why VMMs would not be isolated in it, if any; the
-/// inner `Err` is the requirement that is missing for a sandbox.
+/// Enters a sandbox in a child process, as a run does. The inner `Ok` has the reason why VMMs would not be isolated in
+/// it, if any; the inner `Err` is the requirement that is missing for a sandbox.
 fn try_sandbox() -> anyhow::Result<Result<Option<String>, MissingRequirement>> {
     let this = std::env::current_exe().context("cannot find this program")?;
     let tried = Command::new(this)

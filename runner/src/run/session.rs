@@ -1,4 +1,5 @@
-//! A session: executes the missing trials of a run in the order of the plan, and writes each trial to the journal when it has ended.
+//! A session: executes the missing trials of a run in the order of the plan, and writes each trial to the journal when
+//! it has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -52,8 +53,9 @@ pub enum Ended {
 /// Time for the current trial to end after a stop was requested.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Requests that the session stops after the current trial. The process exits after [`GRACE`] at the latest, and at once on the second
-/// request. The kernel then kills all processes in the sandbox, and the next session repeats the trial.
+/// Requests that the session stops after the current trial. The process exits after [`GRACE`] at the latest, and at
+/// once on the second request. The kernel then kills all processes in the sandbox, and the next session repeats the
+/// trial.
 pub fn request_stop(signal: i32) {
     if STOPPED_BY.swap(signal, Ordering::SeqCst) != 0 {
         std::process::exit(128 + signal);
@@ -242,8 +244,9 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// Schedules the next stage, including trials to repeat because they were disturbed. When the trials before the next look of the
-    /// stopping rule have ended, the rule is applied first. [`Self::todo`] is empty when no trial is left.
+    /// Schedules the next stage, including trials to repeat because they were disturbed. When the trials before the
+    /// next look of the stopping rule have ended, the rule is applied first. [`Self::todo`] is empty when no trial is
+    /// left.
     ///
     /// # Errors
     /// When the journal cannot be read or written.
@@ -294,12 +297,13 @@ impl<'a> Session<'a> {
 }
 
 impl Session<'_> {
-    /// Writes the start of the session to the journal. `hosts` is the number of hosts among which the trials are divided. `machine` is the
-    /// name of the host within which trials are compared. `unisolated` is the reason why VMMs are not isolated from the host, which is
-    /// also printed as a warning.
+    /// Writes the start of the session to the journal. `hosts` is the number of hosts among which the trials are
+    /// divided. `machine` is the name of the host within which trials are compared. `unisolated` is the reason why VMMs
+    /// are not isolated from the host, which is also printed as a warning.
     ///
     /// # Errors
-    /// When an earlier session executed on another kind of host, whose times are not comparable, or the journal cannot be written.
+    /// When an earlier session executed on another kind of host, whose times are not comparable, or the journal cannot
+    /// be written.
     pub fn begin(
         &mut self,
         host: HostKind,
@@ -350,7 +354,8 @@ impl Session<'_> {
         &self.todo
     }
 
-    /// Prints the size of the stage and starts the live line. `trials` includes warm-ups; `hosts` is the number of hosts.
+    /// Prints the size of the stage and starts the live line. `trials` includes warm-ups; `hosts` is the number of
+    /// hosts.
     pub fn start_progress(&mut self, trials: &[TrialRequest], hosts: usize) {
         let host = self.progress.host.map_or_else(|| "unknown".to_owned(), |host| host.to_string());
         let warm = trials.iter().filter(|trial| trial.warmup).count();
@@ -386,8 +391,8 @@ impl Session<'_> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).trial_started(trial);
     }
 
-    /// Writes a trial that has ended to the journal, and prints its line. `logs` are console logs by file name; `took` is time of this
-    /// machine.
+    /// Writes a trial that has ended to the journal, and prints its line. `logs` are console logs by file name; `took`
+    /// is time of this machine.
     ///
     /// # Errors
     /// When the journal or a console log cannot be written.
@@ -586,7 +591,8 @@ pub fn vms(trial: &TrialRequest, plan: &Plan) -> u32 {
     if trial.warmup { 1 } else { cell.map_or(1, |cell| cell.concurrency) }
 }
 
-/// `trials` with warm-ups for one host: if the plan enables warm-ups, one precedes the first trial of each distinct machine.
+/// `trials` with warm-ups for one host: if the plan enables warm-ups, one precedes the first trial of each distinct
+/// machine.
 #[must_use]
 pub fn with_warmups(trials: &[TrialRequest], plan: &Plan) -> Vec<TrialRequest> {
     let mut warm: BTreeSet<String> = BTreeSet::new();

@@ -5,8 +5,8 @@ use microbench_measure::trial::request::TrialRequest;
 /// Smallest number of trials for which another host is started, because it must boot and warm up first.
 const MIN_TRIALS: usize = 4;
 
-/// Divides `trials` into at most `hosts` shares, which keep the order of the trials. Each trial is added to the share with the lowest
-/// total `cost` so far. The result is deterministic.
+/// Divides `trials` into at most `hosts` shares, which keep the order of the trials. Each trial is added to the share
+/// with the lowest total `cost` so far. The result is deterministic.
 #[must_use]
 pub fn share(trials: &[TrialRequest], hosts: usize, cost: impl Fn(&TrialRequest) -> u64) -> Vec<Vec<TrialRequest>> {
     let hosts = hosts.min(trials.len().div_ceil(MIN_TRIALS)).max(1);

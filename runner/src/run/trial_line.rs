@@ -1,5 +1,5 @@
-//! The line that `run` prints for a trial that has ended: status, duration, cell and first values, with failures and disturbances below
-//! it.
+//! The line that `run` prints for a trial that has ended: status, duration, cell and first values, with failures and
+//! disturbances below it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,7 +34,7 @@ pub enum Status {
 impl Status {
     /// The text of the status column.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Pass => "PASS",
             Self::Fail => "FAIL",
@@ -116,7 +116,8 @@ impl Line {
         }
     }
 
-    /// The lines for a terminal of `columns` columns. The name of the cell is padded to `widest` columns. `paint` colours the status.
+    /// The lines for a terminal of `columns` columns. The name of the cell is padded to `widest` columns. `paint`
+    /// colours the status.
     #[must_use]
     pub fn text(&self, columns: usize, widest: usize, paint: impl Fn(Status, &str) -> String) -> Vec<String> {
         let took = self.took_ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3} s", ns as f64 / 1e9));
@@ -134,7 +135,7 @@ impl Line {
             room -= text.chars().count();
             what.push_str(&text);
         }
-        let status = paint(self.status, &format!("{:>STATUS$}", self.status.word()));
+        let status = paint(self.status, &format!("{:>STATUS$}", self.status.name()));
         let mut lines = vec![format!("{status} [{took:>DURATION$}] {what}")];
         let indent = (STATUS + 1).min(columns / 8);
         for detail in &self.details {

@@ -1,11 +1,11 @@
 //! Archives of runs: one file with everything that is needed to verify a run and to draw its figures again.
 //!
-//! An archive is a tar (ustar) of one folder, compressed with zstd or gzip, depending on its file name. The first file is `SHA256SUMS`,
-//! in the format of `sha256sum`; the files that it lists follow, sorted. Owners, modes and times are constant, so that the same files
-//! give the same bytes.
+//! An archive is a tar (ustar) of one folder, compressed with zstd or gzip, depending on its file name. The first file
+//! is `SHA256SUMS`, in the format of `sha256sum`; the files that it lists follow, sorted. Owners, modes and times are
+//! constant, so that the same files give the same bytes.
 //!
-//! [`check`] treats an archive as untrusted: it rejects paths outside of the folder, links, devices, oversized files and files that
-//! `SHA256SUMS` does not list. It writes nothing.
+//! [`check`] treats an archive as untrusted: it rejects paths outside of the folder, links, devices, oversized files
+//! and files that `SHA256SUMS` does not list. It writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -103,11 +103,12 @@ pub struct Checked {
     pub status: RunStatus,
 }
 
-/// Packs `run` into the new file `out`, which appears complete or not at all. With `consoles`, the archive contains console logs.
+/// Packs `run` into the new file `out`, which appears complete or not at all. With `consoles`, the archive contains
+/// console logs.
 ///
 /// # Errors
-/// When `out` exists or has another suffix, a process executes the run, or a file of the run cannot be read, is not a regular file, or
-/// changes during the export.
+/// When `out` exists or has another suffix, a process executes the run, or a file of the run cannot be read, is not a
+/// regular file, or changes during the export.
 pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Packed> {
     let format = Format::of(out).with_context(|| {
         Code::BadValue

@@ -61,8 +61,8 @@ pub struct Begun<'a> {
 }
 
 impl Directory {
-    /// Creates the folder of a new run of the whole plan or of a shard: `given`, or by default `runs/<study>-<time>` below `root`. The
-    /// folder appears complete or not at all, and is on disk on return.
+    /// Creates the folder of a new run of the whole plan or of a shard: `given`, or by default `runs/<study>-<time>`
+    /// below `root`. The folder appears complete or not at all, and is on disk on return.
     ///
     /// # Errors
     /// When the folder exists or cannot be written.
@@ -87,8 +87,8 @@ impl Directory {
         })
     }
 
-    /// Creates the folder `path` with the files that `fill` writes. It appears complete or not at all. On return its name is on disk,
-    /// as are the files that `fill` wrote by [`Self::write`].
+    /// Creates the folder `path` with the files that `fill` writes. It appears complete or not at all. On return its
+    /// name is on disk, as are the files that `fill` wrote by [`Self::write`].
     ///
     /// # Errors
     /// When the folder exists or cannot be written, and the errors of `fill`.

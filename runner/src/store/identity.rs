@@ -1,5 +1,5 @@
-//! `host.json`: the identity of the host of a run, with the run's artefacts, and a fingerprint of the facts that affect measured
-//! times.
+//! `host.json`: the identity of the host of a run, with the run's artefacts, and a fingerprint of the facts that affect
+//! measured times.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,8 +21,9 @@ use microbench_measure::host::resources::disk::CloneMethod;
 
 /// File name in a run directory.
 pub const FILE: &str = "host.json";
-/// Facts of a fingerprint: the SHA-256 of the measuring programs. They are part of the fingerprint because our code, such as the
-/// client of an engine's API, runs inside timed windows, and another build of the same source may take another time.
+/// Facts of a fingerprint: the SHA-256 of the measuring programs. They are part of the fingerprint because our code,
+/// such as the client of an engine's API, runs inside timed windows, and another build of the same source may take
+/// another time.
 const PROGRAM: &str = "program.microbench";
 const EMULATED_PROGRAM: &str = "program.microbench-emulated-host";
 /// Hexadecimal digits of a fingerprint.
@@ -56,7 +57,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of this machine as a host of `kind` for `run`. `machine` is the emulated host; `None` for other kinds.
+    /// The identity of this machine as a host of `kind` for `run`. `machine` is the emulated host; `None` for other
+    /// kinds.
     ///
     /// # Errors
     /// When the program file of microbench or of the emulated host's init cannot be read.
@@ -109,8 +111,9 @@ impl Identity {
         )))
     }
 
-    /// The name of the host within which trials are compared. For an emulated host it consists of kind and fingerprint, because virtual
-    /// time does not depend on the emulating machine. For other hosts it is `machine`, the name of the machine.
+    /// The name of the host within which trials are compared. For an emulated host it consists of kind and fingerprint,
+    /// because virtual time does not depend on the emulating machine. For other hosts it is `machine`, the name of the
+    /// machine.
     #[must_use]
     pub fn machine_name(&self, machine: &str) -> String {
         match self.kind {
@@ -194,7 +197,8 @@ fn machine_facts(facts: &Facts) -> BTreeMap<String, String> {
     matters
 }
 
-/// Facts of an emulated host that affect virtual time: emulator, kernel and emulated machine. The emulating machine does not.
+/// Facts of an emulated host that affect virtual time: emulator, kernel and emulated machine. The emulating machine
+/// does not.
 fn emulated_host_facts(machine: &Machine, lock: &Lock) -> BTreeMap<String, String> {
     let digest = |path: &Path| {
         let artifact = lock.artifacts.iter().find(|artifact| artifact.path == path);

@@ -1,5 +1,5 @@
-//! The journal of a run, which is append-only. The records of a trial are written together after the trial has ended, and are on disk
-//! before the next trial starts. A run that is killed therefore loses only the current trial.
+//! The journal of a run, which is append-only. The records of a trial are written together after the trial has ended,
+//! and are on disk before the next trial starts. A run that is killed therefore loses only the current trial.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -42,7 +42,8 @@ pub struct Owner {
     pub machine: String,
     /// Start of the process, RFC 3339.
     pub since: String,
-    /// Boot identifier of its machine. Containers of one machine have different host names and the same boot identifier.
+    /// Boot identifier of its machine. Containers of one machine have different host names and the same boot
+    /// identifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
     /// The Slurm job of the process.
@@ -74,8 +75,8 @@ impl Owner {
         self.machine == other.machine || (self.boot.is_some() && self.boot == other.boot)
     }
 
-    /// Whether this process has certainly ended, as seen by `successor`, which holds the lock of the journal. All processes of one machine
-    /// see the lock. Processes on other machines see it only on some network file systems.
+    /// Whether this process has certainly ended, as seen by `successor`, which holds the lock of the journal. All
+    /// processes of one machine see the lock. Processes on other machines see it only on some network file systems.
     fn is_over(&self, successor: &Self) -> bool {
         let requeued = || self.job.as_ref().zip(successor.job.as_ref()).is_some_and(|(old, new)| new.succeeds(old));
         self.ended || self.is_on_machine_of(successor) || requeued() || self.job.as_ref().is_some_and(Job::has_ended)
@@ -119,8 +120,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Records that execution number `attempt` of `trial`, counted from 0, has ended. The trial has ended with it unless the execution was
-    /// disturbed and executions are left: see [`ATTEMPTS`].
+    /// Records that execution number `attempt` of `trial`, counted from 0, has ended. The trial has ended with it
+    /// unless the execution was disturbed and executions are left: see [`ATTEMPTS`].
     pub fn ended(&mut self, trial: u32, attempt: u32, disturbed: bool) {
         self.attempts.insert(trial, attempt.saturating_add(1));
         if !disturbed || attempt.saturating_add(1) >= ATTEMPTS {
@@ -130,11 +131,12 @@ impl Progress {
 }
 
 impl Journal {
-    /// Opens the journal of `run` for appending on behalf of `owner`, and truncates an incomplete last line that a killed session left.
+    /// Opens the journal of `run` for appending on behalf of `owner`, and truncates an incomplete last line that a
+    /// killed session left.
     ///
     /// # Errors
-    /// When the file cannot be opened or written. [`Code::RunInUse`] when another process has the journal open, or a process on another
-    /// machine may have.
+    /// When the file cannot be opened or written. [`Code::RunInUse`] when another process has the journal open, or a
+    /// process on another machine may have.
     pub fn open(run: &Path, owner: &Owner) -> anyhow::Result<Self> {
         let path = run.join(FILE);
         let context = || format!("cannot open {}", path.display());
@@ -174,8 +176,8 @@ impl Journal {
         Ok(Self { path, file, chain: Chain::after(&text), owner: owner.clone(), owner_was_lost })
     }
 
-    /// Whether [`OWNER`] existed and could not be parsed, for example because a power failure emptied the file. The file only tells
-    /// whether a session on another machine may still execute the run, which is then not the case.
+    /// Whether [`OWNER`] existed and could not be parsed, for example because a power failure emptied the file. The
+    /// file only tells whether a session on another machine may still execute the run, which is then not the case.
     #[must_use]
     pub fn owner_was_lost(&self) -> bool {
         self.owner_was_lost
@@ -216,8 +218,8 @@ impl Drop for Journal {
     }
 }
 
-/// The process that executes `run`; `None` when no process does. The lock is tried only if the process with the recorded PID exists,
-/// because a session could not start while this function holds the lock.
+/// The process that executes `run`; `None` when no process does. The lock is tried only if the process with the
+/// recorded PID exists, because a session could not start while this function holds the lock.
 #[must_use]
 pub fn holder(run: &Path) -> Option<Owner> {
     let owner = owner(run)?;
@@ -241,8 +243,8 @@ fn owner_note(run: &Path) -> String {
     })
 }
 
-/// The progress of the run in the folder `run`; the default value before the first session. An incomplete last line is ignored. A cell
-/// is given up after `give_up_after` failed trials in a row.
+/// The progress of the run in the folder `run`; the default value before the first session. An incomplete last line is
+/// ignored. A cell is given up after `give_up_after` failed trials in a row.
 ///
 /// # Errors
 /// When the file cannot be read, or a complete line is damaged. The message has the line's number.

@@ -1,10 +1,11 @@
 //! Merging the shards of one plan into one run.
 //!
-//! A shard is a run that executes every N-th block of the plan. The merged run has the same files as one run of the whole plan, except
-//! that its trials may come from several hosts. Each session in the journal names its host, and cells are compared within hosts.
+//! A shard is a run that executes every N-th block of the plan. The merged run has the same files as one run of the
+//! whole plan, except that its trials may come from several hosts. Each session in the journal names its host, and
+//! cells are compared within hosts.
 //!
-//! Shards are not merged when their plans, engines, artefacts or kinds of host differ, when a shard or trial is present twice, or, unless
-//! `partial` is set, when one is missing.
+//! Shards are not merged when their plans, engines, artefacts or kinds of host differ, when a shard or trial is present
+//! twice, or, unless `partial` is set, when one is missing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -97,8 +98,8 @@ struct ReadShard {
     status: RunStatus,
 }
 
-/// Merges `shards` into the run `out`, by default a new folder next to the first shard. With `partial`, shards may be missing or
-/// incomplete. Their trials are then missing values with that reason.
+/// Merges `shards` into the run `out`, by default a new folder next to the first shard. With `partial`, shards may be
+/// missing or incomplete. Their trials are then missing values with that reason.
 ///
 /// # Errors
 /// When a shard is damaged, in use or missing, or the shards do not belong to one run. The message names the shard.

@@ -1,5 +1,5 @@
-//! Noise floors that `selftest noise-floor` (an A/A test) measured. They are stored by the host's fingerprint, so that `analyze`
-//! can show the noise floor next to every later run on the same host.
+//! Noise floors that `selftest noise-floor` (an A/A test) measured. They are stored by the host's fingerprint, so that
+//! `analyze` can show the noise floor next to every later run on the same host.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

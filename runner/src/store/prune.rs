@@ -23,8 +23,8 @@ const IN_USE: &str = "a process executes the run";
 /// Which runs are removed. With both conditions set, a run must satisfy both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// Number of complete runs that are kept for each study and kind of host, the newest ones. An interrupted run is kept until as
-    /// many complete runs are newer.
+    /// Number of complete runs that are kept for each study and kind of host, the newest ones. An interrupted run is
+    /// kept until as many complete runs are newer.
     pub keep: Option<usize>,
     /// Age in days from which a run is removed.
     pub older_than: Option<u32>,
@@ -48,8 +48,8 @@ pub struct Decision {
 /// Applies `rule` to `runs`, which are sorted oldest first. Runs that the rule does not select are left out.
 #[must_use]
 pub fn decide(runs: &[Entry], rule: Rule, now: Timestamp) -> Vec<Decision> {
-    // For each study, kind of host and shard: complete runs that are newer than the current one. A shard does not supersede a run of
-    // the whole plan.
+    // For each study, kind of host and shard: complete runs that are newer than the current one. A shard does not
+    // supersede a run of the whole plan.
     let mut newer: BTreeMap<(&str, String, Option<Shard>), usize> = BTreeMap::new();
     let mut decisions = Vec::new();
     for run in runs.iter().rev() {
@@ -106,8 +106,8 @@ fn decision(run: &Entry, why: Result<String, String>) -> Decision {
     Decision { name, path, bytes: run.bytes, goes, why: why.unwrap_or_else(|why| why) }
 }
 
-/// Removes the run in `folder`. The folder is renamed first, so that no command reads a half-removed run. If this process is killed
-/// after that, the creation of the next run removes the rest.
+/// Removes the run in `folder`. The folder is renamed first, so that no command reads a half-removed run. If this
+/// process is killed after that, the creation of the next run removes the rest.
 ///
 /// # Errors
 /// When `folder` is not a run directory, a process executes the run, or a file cannot be removed.

@@ -1,8 +1,9 @@
 //! The schedule of a session: which trials it executes next.
 //!
-//! Without a stopping rule and a limit, all missing trials are scheduled at once. With a stopping rule, a session executes the
-//! trials before the rule's next look. With a limit, it executes one level of concurrency at a time. The schedule depends only on
-//! the plan and the journal, so that a resumed run continues as if it had not been interrupted.
+//! Without a stopping rule and a limit, all missing trials are scheduled at once. With a stopping rule, a session
+//! executes the trials before the rule's next look. With a limit, it executes one level of concurrency at a time. The
+//! schedule depends only on the plan and the journal, so that a resumed run continues as if it had not been
+//! interrupted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +19,8 @@ use microbench_plots::summary::{LEVEL, summarise};
 
 use crate::store::journal::{Progress, executions};
 
-/// Number of blocks after which the stopping rule looks next; `None` without a rule, or when the rule has stopped the run.
+/// Number of blocks after which the stopping rule looks next; `None` without a rule, or when the rule has stopped the
+/// run.
 #[must_use]
 pub fn next_look(plan: &Plan, progress: &Progress) -> Option<u32> {
     let rule = plan.precision.as_ref().filter(|_| progress.enough.is_none())?;
@@ -27,8 +29,9 @@ pub fn next_look(plan: &Plan, progress: &Progress) -> Option<u32> {
 
 /// The trials that have not ended, in the plan's order; of a shard, only its own trials.
 ///
-/// With a `horizon`, only timed trials of the first `horizon` blocks are returned. Trials with an instrument follow when `horizon`
-/// is `None`. Timed trials after the block at which the stopping rule stopped the run are never returned.
+/// With a `horizon`, only timed trials of the first `horizon` blocks are returned. Trials with an instrument follow
+/// when `horizon` is `None`. Timed trials after the block at which the stopping rule stopped the run are never
+/// returned.
 #[must_use]
 pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<TrialRequest> {
     let needed = horizon.or(progress.enough).unwrap_or(u32::MAX);
@@ -47,8 +50,8 @@ pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<Tr
     .collect()
 }
 
-/// The number of trials that the run executes: all of the plan's (or the shard's) trials, or those before the block at which the
-/// stopping rule stopped the run.
+/// The number of trials that the run executes: all of the plan's (or the shard's) trials, or those before the block at
+/// which the stopping rule stopped the run.
 #[must_use]
 pub fn planned(plan: &Plan, progress: &Progress) -> usize {
     let blocks = progress.enough.unwrap_or(u32::MAX);
@@ -57,8 +60,8 @@ pub fn planned(plan: &Plan, progress: &Progress) -> usize {
     needed.filter(|trial| own(trial.block)).count()
 }
 
-/// The trials of `missing` that are executed next: with a limit, those of the lowest level of concurrency, so that the limit is
-/// checked before the next level begins; without a limit, all of them.
+/// The trials of `missing` that are executed next: with a limit, those of the lowest level of concurrency, so that the
+/// limit is checked before the next level begins; without a limit, all of them.
 #[must_use]
 pub fn due(plan: &Plan, missing: Vec<TrialRequest>) -> Vec<TrialRequest> {
     if plan.limit.is_none() {

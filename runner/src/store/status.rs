@@ -1,4 +1,5 @@
-//! The status of a run, from its files: its sessions, the outcome of each trial, failures, and whether the run is complete.
+//! The status of a run, from its files: its sessions, the outcome of each trial, failures, and whether the run is
+//! complete.
 //!
 //! [`RunStatus`] is the one source of the counts that `run`, `runs`, `show`, `status` and `merge` print.
 
@@ -93,7 +94,8 @@ impl Outcome {
     }
 }
 
-/// Whether a failure with this reason means that the VM was skipped: the host cannot run it, or it was not started on purpose.
+/// Whether a failure with this reason means that the VM was skipped: the host cannot run it, or it was not started on
+/// purpose.
 #[must_use]
 pub fn is_skip(reason: FailureReason) -> bool {
     matches!(reason, FailureReason::NotApplicable | FailureReason::GivenUp | FailureReason::BeyondLimit)
@@ -127,8 +129,8 @@ impl FailureGroup {
     }
 }
 
-/// Counts `vms` VMs of `cell` that failed with this message into `groups`. Console output in the message, which differs from VM to
-/// VM, is dropped.
+/// Counts `vms` VMs of `cell` that failed with this message into `groups`. Console output in the message, which differs
+/// from VM to VM, is dropped.
 pub fn count_failure(groups: &mut Vec<FailureGroup>, cell: &str, reason: FailureReason, stage: &str, message: &str) {
     let message = one_line(shared_message(message), MAX_MESSAGE);
     let is_same = |group: &&mut FailureGroup| {
@@ -318,8 +320,8 @@ pub struct Entry {
     pub sessions: Vec<Session>,
 }
 
-/// Reads the run: its entry in the list of runs, and its plan and status unless it is unreadable. `begun` is the start of the run, by
-/// [`lookup::begun`](super::lookup::begun).
+/// Reads the run: its entry in the list of runs, and its plan and status unless it is unreadable. `begun` is the start
+/// of the run, by [`lookup::begun`](super::lookup::begun).
 #[must_use]
 pub fn read_entry(run: &Directory, begun: jiff::Timestamp) -> (Entry, Option<(Plan, RunStatus)>) {
     let mut entry = Entry {
@@ -384,8 +386,8 @@ pub fn read_status(run: &Directory) -> anyhow::Result<(Plan, RunStatus)> {
     Ok((plan, status))
 }
 
-/// Every file below `folder` with its size in bytes, sorted by path. Links to folders are not followed; unreadable folders are left
-/// out.
+/// Every file below `folder` with its size in bytes, sorted by path. Links to folders are not followed; unreadable
+/// folders are left out.
 #[must_use]
 pub fn files(folder: &Path) -> Vec<(PathBuf, u64)> {
     let mut found = Vec::new();

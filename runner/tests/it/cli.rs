@@ -106,3 +106,73 @@ fn the_papers_study_is_planned_as_shown() {
         assert!(text(&output.stdout).contains(&format!("protocol {protocol}: ")), "{}", text(&output.stdout));
     }
 }
+
+#[test]
+fn run_without_a_study_prints_the_usage_of_run_and_exits_2() {
+    let bench = Bench::new();
+    let output = bench.run(&["run"]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("microbench run [OPTIONS] <STUDY>"), "{message}");
+    assert!(message.contains("microbench run [OPTIONS] --resume <RUN>"), "{message}");
+    assert!(message.contains("required arguments were not provided") && message.contains("<STUDY>"), "{message}");
+    for command in [&["plan"][..], &["host"], &["artifacts"], &["import"], &["selftest", "noise-floor"]] {
+        let output = bench.run(command);
+        let usage = format!("Usage: microbench {} ", command.join(" "));
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        assert!(text(&output.stderr).contains(&usage), "{command:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_study_is_found_by_its_name_and_an_existing_path_wins() {
+    let bench = Bench::new();
+    let manifest = bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    // Engines are searched for next to the manifest.
+    bench.file("experiments/engines/fake.toml", &fs::read_to_string(bench.path("engines/fake.toml")).unwrap());
+    bench.file("experiments/small.toml", &manifest.replace("A test", "By name"));
+    let title = |study: &str| -> String {
+        let output = bench.run(&["plan", study, "--json"]);
+        assert!(output.status.success(), "{study}: {}", text(&output.stderr));
+        let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        plan["title"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(title("small"), "By name");
+    assert_eq!(title("experiments/small.toml"), "By name");
+    bench.file("small", &manifest.replace("A test", "By path").replace("engines/", ""));
+    assert_eq!(title("small"), "By path");
+    for command in [&["plan", "smal"][..], &["run", "smal", "--host", "fake"], &["host", "smal"], &["doctor", "smal"]] {
+        let output = bench.run(command);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {message}");
+        assert!(message.contains("study `smal` not found") && message.contains("did you mean `small`?"), "{message}");
+    }
+    let built_in = text(&bench.run(&["plan", "quick"]).stderr);
+    assert!(built_in.contains("`microbench new NAME --from quick` copies the built-in study"), "{built_in}");
+}
+
+#[test]
+fn the_last_line_of_an_error_names_every_code() {
+    let bench = Bench::new();
+    let path = bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    let mut wrong = fs::read_to_string(&path).unwrap();
+    for (right, replacement) in [
+        ("\"fake\"", "\"fakr\""),
+        ("seed = 1", "sede = 1"),
+        ("kernel = \"tiny\"", "kernel = \"tinny\""),
+        ("rootfs = \"tiny\"", "rootfs = 3"),
+        ("kernel_boot_time = {}", "kernel_boot_tyme = {}"),
+        ("trials = 1", "trials = 0"),
+        ("groups = \"concurrency\"", "groups = \"memory_mib\""),
+    ] {
+        wrong = wrong.replacen(right, replacement, 1);
+    }
+    fs::write(&path, wrong).unwrap();
+    let message = text(&bench.run(&["plan", "study.toml"]).stderr);
+    let codes: std::collections::BTreeSet<&str> =
+        message.lines().filter_map(|line| line.strip_prefix("error[")?.split(']').next()).collect();
+    assert!(codes.len() > 4, "{message}");
+    let last = message.lines().last().unwrap();
+    assert!(codes.iter().all(|code| last.contains(code)), "{last}\nof\n{message}");
+}

@@ -349,7 +349,7 @@ fn a_cell_against_itself_gives_the_noise_floor_and_no_difference() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "late"], "concurrency = [1, 2]\ntrials = 1", "");
-    let arguments = ["selftest", "aa", "study.toml", "--cell", "late/1", "--host", "fake", "--out", "aa"];
+    let arguments = ["selftest", "noise-floor", "study.toml", "--cell", "late/1", "--host", "fake", "--out", "aa"];
     // A margin so wide that no load of this machine makes a difference of it.
     let output = bench.run(&[&arguments[..], &["--repetitions", "2", "--blocks", "3", "--margin", "0.99"]].concat());
     let table = text(&output.stdout);
@@ -366,8 +366,8 @@ fn a_cell_against_itself_gives_the_noise_floor_and_no_difference() {
     // Known from now on to every run of this host.
     bench.run_study();
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
-    let line = "noise floor of this host, late of test against itself, largest of 2 comparisons of 3 trials:";
+    let line = "noise floor of this host (A/A test of late of test, largest of 2 comparisons of 3 trials):";
     assert!(analyzed.contains(line), "{analyzed}");
-    let unknown = bench.run(&["selftest", "aa", "study.toml", "--cell", "none/1", "--host", "fake"]);
+    let unknown = bench.run(&["selftest", "noise-floor", "study.toml", "--cell", "none/1", "--host", "fake"]);
     assert!(text(&unknown.stderr).contains("it has ok/1, ok/2, late/1, late/2"), "{}", text(&unknown.stderr));
 }

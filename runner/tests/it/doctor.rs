@@ -127,7 +127,7 @@ fn what_is_tuned_is_put_back_as_it_was() {
     let again = doctor(&bench, &["--tune"]);
     assert!(!again.status.success() && text(&again.stderr).contains("doctor --restore"), "{}", text(&again.stderr));
     let restored = doctor(&bench, &["--restore"]);
-    assert!(text(&restored.stdout).contains("everything is as it was"), "{}", text(&restored.stdout));
+    assert!(text(&restored.stdout).contains("all previous values are restored"), "{}", text(&restored.stdout));
     assert_eq!(files.map(read), before);
     assert!(!doctor(&bench, &["--restore"]).status.success());
 }

@@ -502,7 +502,7 @@ fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_n
             assert!(failure.message.contains(words), "{cell}: {}", failure.message);
         };
         match cell {
-            "qemu-mmio-kernel" => refused("CONFIG_VIRTIO_PCI, which kernels/microvm-6.1 has not"),
+            "qemu-mmio-kernel" => refused("CONFIG_VIRTIO_PCI, which is missing in kernels/microvm-6.1"),
             // In the emulated host every file is in memory.
             "qemu-cold" => refused("is on a file system in memory"),
             _ => {

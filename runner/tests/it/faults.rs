@@ -59,7 +59,7 @@ fn a_second_runner_is_refused() {
     let second = bench.run(&["run", "--resume", "run", "--host", "fake"]);
     assert_eq!(second.status.code(), Some(1));
     let said = text(&second.stderr);
-    assert!(said.contains(&format!("in use by another microbench: PID {} on ", first.id())), "{said}");
+    assert!(said.contains(&format!("in use by another microbench process: PID {} on ", first.id())), "{said}");
     assert!(said.contains(", since 20"), "{said}");
     first.kill().unwrap();
     first.wait().unwrap();
@@ -110,7 +110,7 @@ fn a_second_interrupt_ends_the_run_at_once() {
     kill(pid(&runner), Signal::SIGINT).unwrap();
     let mut said = BufReader::new(runner.stderr.take().unwrap());
     let mut line = String::new();
-    while !line.contains("stopping after this trial") {
+    while !line.contains("stopping after the current trial") {
         line.clear();
         assert!(said.read_line(&mut line).unwrap() > 0, "it did not say that it stops");
     }
@@ -225,7 +225,7 @@ fn a_damaged_journal_loses_one_record_at_most_or_is_refused_by_file_and_line() {
     // As a user sees it.
     let (code, said) = analyzed(&bench, &whole[..whole.len() - 3]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains(&format!("last line ({}) was cut off", lines.len())), "{said}");
+    assert!(said.contains(&format!("last line of the journal ({}) is incomplete", lines.len())), "{said}");
     let mut damaged = whole.clone();
     damaged[lines[2] + 30] ^= 1;
     let (code, said) = analyzed(&bench, &damaged);

@@ -236,12 +236,40 @@ fn an_error_has_a_code_and_says_what_to_do_next() {
 }
 
 #[test]
-fn shells_complete_and_every_subcommand_has_a_manual_page() {
+fn completions_offer_commands_options_runs_and_studies() {
     let bench = Bench::new();
-    for (shell, option) in [("bash", "--explain"), ("zsh", "--explain"), ("fish", "-l explain")] {
+    bench.file("runs/quick-20260101T000000Z/plan.json", "{\"study\": \"quick\"}");
+    bench.file("runs/quick-20260102T000000Z/plan.json", "{\"study\": \"quick\"}");
+    bench.file("experiments/density.toml", "");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = ok(&bench, &["completions", shell]);
-        assert!(script.contains(option) && !script.contains("check-sandbox"), "{shell}");
+        assert!(script.contains("MICROBENCH_COMPLETE") && script.contains(" -- "), "{shell}: {script}");
     }
+    let complete = |shell: &str, arguments: &[&str]| {
+        let mut command = bench.command(&[&["--", "microbench"], arguments].concat());
+        command.env("MICROBENCH_COMPLETE", shell).env("_CLAP_IFS", "\n");
+        let output = command.env("_CLAP_COMPLETE_INDEX", arguments.len().to_string()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        let lines =
+            text(&output.stdout).lines().map(|line| line.split(['\t', ':']).next().unwrap_or_default().to_owned());
+        lines.collect::<Vec<_>>()
+    };
+    let runs = ["quick-20260101T000000Z", "quick-20260102T000000Z"].map(str::to_owned);
+    for shell in ["bash", "zsh", "fish"] {
+        for arguments in [&["show", "qu"][..], &["run", "--resume", "qu"], &["verify", "latest", "--against", "qu"]] {
+            let mut found = complete(shell, arguments);
+            found.sort();
+            assert_eq!(found, runs, "{shell}: {arguments:?}");
+        }
+        assert_eq!(complete(shell, &["plan", "den"]), ["density"], "{shell}");
+        assert_eq!(complete(shell, &["plan", "--exp"]), ["--explain"], "{shell}");
+        assert_eq!(complete(shell, &["check-s"]), Vec::<String>::new(), "{shell}: a hidden command");
+    }
+}
+
+#[test]
+fn every_subcommand_has_a_manual_page() {
+    let bench = Bench::new();
     assert!(ok(&bench, &["man"]).contains(".TH microbench 1"));
     ok(&bench, &["man", "--out", "man"]);
     let pages: BTreeSet<String> = fs::read_dir(bench.path("man"))

@@ -123,7 +123,10 @@ fn a_program_without_the_first_process_of_the_emulated_host_says_so_before_anyth
     command.args(given.get_args()).current_dir(bench.path(".")).envs(variables(&given));
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let message = format!("error[MB4001]: {} is not there", alone.with_file_name("microbench-emulated-host").display());
+    let message = format!(
+        "error[MB4001]: the init of the emulated host is missing: {} does not exist",
+        alone.with_file_name("microbench-emulated-host").display()
+    );
     assert!(text(&output.stderr).contains(&message), "{}", text(&output.stderr));
     assert!(!bench.path("run").exists());
 }
@@ -208,7 +211,8 @@ mkdir run; cp -r small/run/. run";
     let (told, said) = (text(&output.stdout), text(&output.stderr));
     assert!(told.contains("code 1\n") && told.contains("code 0\n"), "{told}{said}");
     assert!(
-        said.contains("no room at ") && said.contains("bytes are free, the next trial may leave 2162688"),
+        said.contains("not enough disk space at ")
+            && said.contains("bytes are free, and the next trial may need 2162688"),
         "{said}"
     );
     let before = fs::read_to_string(bench.path("before")).unwrap();

@@ -78,7 +78,7 @@ const COMMANDS: &[&str] = &[
     "selftest probe --guests 1 --at-once 1 --spread 0",
     "selftest load --windows 2 --length 0.01",
     "selftest workload",
-    "selftest aa study.toml --host fake --repetitions 1 --blocks 3 --out aa-{n}",
+    "selftest noise-floor study.toml --host fake --repetitions 1 --blocks 3 --out aa-{n}",
 ];
 
 /// Commands that print messages alone.

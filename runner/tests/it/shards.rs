@@ -152,7 +152,7 @@ fn shards_of_several_hosts_are_what_one_run_would_have_been() {
     }
     let would = json(&bench.run(&["prune", "--keep", "1", "--json"]));
     assert_eq!(would["runs"].as_array().unwrap().len(), 0, "a shard is no newer run of its study: {would}");
-    refused(&bench, &["run", "--resume", "all", "--host", "fake"], "MB3020", 1, "was merged of shards");
+    refused(&bench, &["run", "--resume", "all", "--host", "fake"], "MB3020", 1, "was merged from shards");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn what_is_no_run_together_is_refused() {
     run_shard(&bench, "1/2", "one", "n1");
     run_shard(&bench, "2/2", "two", "n2");
     let merge = |shards: &[&'static str]| [&["merge"], shards, &["--out", "out"]].concat();
-    refused(&bench, &merge(&["run", "one"]), "MB3016", 1, "is no shard but a run of a whole plan");
+    refused(&bench, &merge(&["run", "one"]), "MB3016", 1, "is a run of a whole plan, not a shard");
     refused(&bench, &merge(&["one", "one"]), "MB3018", 1, "are both shard 1/2");
     refused(&bench, &merge(&["two"]), "MB3019", 1, "shard 1/2 is missing");
     run_shard(&bench, "1/3", "third", "n1");
@@ -190,7 +190,7 @@ fn what_is_no_run_together_is_refused() {
         }
         other => other,
     });
-    refused(&bench, &merge(&["one", "two"]), "MB5003", 1, "their times do not compare");
+    refused(&bench, &merge(&["one", "two"]), "MB5003", 1, "their times are not comparable");
     fs::write(&journal, &before).unwrap();
     // A trial of the other shard: its block is 0.
     let plan: Plan = serde_json::from_slice(&fs::read(bench.path("two/plan.json")).unwrap()).unwrap();
@@ -221,7 +221,7 @@ fn what_is_no_run_together_is_refused() {
     let third_end =
         before.match_indices("\"trial_end\"").nth(2).map(|(at, _)| at + before[at..].find('\n').unwrap() + 1);
     fs::write(&journal, &before[..third_end.unwrap()]).unwrap();
-    refused(&bench, &merge(&["one", "two"]), "MB3019", 1, "shard 2/2 lacks 5 of its 8 trials");
+    refused(&bench, &merge(&["one", "two"]), "MB3019", 1, "5 of the 8 trials of shard 2/2 are missing");
     let partial = bench.run(&[&merge(&["one", "two"])[..], &["--partial"]].concat());
     assert!(partial.status.success(), "{}", text(&partial.stderr));
     let said = text(&bench.run(&["analyze", "out"]).stdout);
@@ -413,12 +413,12 @@ fn a_study_is_submitted_looked_at_cancelled_and_merged() {
     fake(&bench, "sacct", "exit 1");
     let shown = with_fakes(&bench, &["status", "s"]).output().unwrap();
     assert!(text(&shown.stdout).contains("unknown") && text(&shown.stdout).contains("8 of 8"), "{shown:?}");
-    assert!(text(&shown.stderr).contains("Slurm cannot be asked"), "{shown:?}");
+    assert!(text(&shown.stderr).contains("no status from Slurm"), "{shown:?}");
 
     fake(&bench, "scancel", "");
     assert!(with_fakes(&bench, &["cancel", "s"]).output().unwrap().status.success());
     assert_eq!(fs::read_to_string(bench.path("scancel.args")).unwrap(), "77\n");
-    refused(&bench, &["status", "run"], "MB6010", 2, "is no submission");
+    refused(&bench, &["status", "run"], "MB6010", 2, "is not a submission");
 }
 
 #[test]

@@ -43,10 +43,10 @@ fn a_run_is_named_by_its_beginning_or_as_the_latest_wherever_one_is_taken() {
         fs::remove_file(bench.path(&format!("runs/test-{found}/samples.csv"))).unwrap();
     }
     for (command, said) in [
-        (&["plot", "test-"][..], "`test-` is the beginning of 2 runs: test-new, test-old"),
-        (&["compare", "tset-old"], "there is no run `tset-old`"),
-        (&["analyze", "latest:none"], "there are runs of test"),
-        (&["analyze", "kernels/tiny"], "is no run directory"),
+        (&["plot", "test-"][..], "`test-` is ambiguous: 2 runs start with it: test-new, test-old"),
+        (&["compare", "tset-old"], "run `tset-old` not found"),
+        (&["analyze", "latest:none"], "contains runs of test"),
+        (&["analyze", "kernels/tiny"], "is not a run directory"),
     ] {
         let output = bench.run(command);
         assert_eq!(output.status.code(), Some(1));
@@ -107,7 +107,7 @@ fn a_run_that_is_executed_is_said_to_be_and_is_neither_packed_nor_removed() {
     assert_eq!((run["state"].as_str(), run["owner"]["pid"].as_u64()), (Some("running"), Some(u64::from(runner.id()))));
     let pruned = bench.run(&["prune", "held", "--yes"]);
     assert_eq!(pruned.status.code(), Some(1), "{}", text(&pruned.stdout));
-    assert!(text(&pruned.stdout).contains("a process executes it"), "{}", text(&pruned.stdout));
+    assert!(text(&pruned.stdout).contains("a process executes the run"), "{}", text(&pruned.stdout));
     let exported = bench.run(&["export", "held"]);
     assert!(text(&exported.stderr).contains("is being executed"), "{}", text(&exported.stderr));
     assert!(bench.path("runs/held/journal.ndjson").is_file());
@@ -182,7 +182,7 @@ fn an_archive_that_was_changed_is_refused_and_a_console_is_left_out_on_request()
     assert!(files("with.tar.gz", &[]).iter().any(|name| name.starts_with("console/")));
     assert!(!files("without.tar.gz", &["--without-consoles"]).iter().any(|name| name.starts_with("console/")));
     let there = bench.run(&["export", "run", "--out", "with.tar.gz"]);
-    assert!(text(&there.stderr).contains("exists already"), "{}", text(&there.stderr));
+    assert!(text(&there.stderr).contains("exists: pass another --out"), "{}", text(&there.stderr));
 
     let folder = bench.path("changed");
     fs::create_dir(&folder).unwrap();
@@ -195,7 +195,7 @@ fn an_archive_that_was_changed_is_refused_and_a_console_is_left_out_on_request()
     tar(&["-czf", "../changed.tar.gz", "--format=ustar", "run/SHA256SUMS", "run/journal.ndjson"], &folder);
     let refused = bench.run(&["show", "changed.tar.gz"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("`journal.ndjson` is not what was exported"), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("`journal.ndjson` was changed"), "{}", text(&refused.stderr));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn what_may_go_is_said_first_and_removed_on_request() {
     assert_eq!(of(&would), [("test-old".to_owned(), true)]);
     assert!(would["bytes"].as_u64().unwrap() > 0);
     let told = text(&bench.run(&["prune", "--keep", "1"]).stdout);
-    assert!(told.contains("1 run would go") && told.contains("--yes removes"), "{told}");
+    assert!(told.contains("1 run would be removed") && told.contains("pass --yes to remove"), "{told}");
     assert!(bench.path("runs/test-old").is_dir());
     assert!(text(&bench.run(&["prune", "--keep", "0", "--older-than", "30"]).stdout).contains("nothing to remove"));
     assert!(bench.run(&["prune", "--keep", "1", "--yes"]).status.success());
@@ -220,7 +220,7 @@ fn what_may_go_is_said_first_and_removed_on_request() {
     // What is no whole run stays, although it is named.
     let half = bench.run(&["prune", "half", "--yes"]);
     assert_eq!(half.status.code(), Some(1));
-    assert!(text(&half.stdout).contains("is no run directory"), "{}", text(&half.stdout));
+    assert!(text(&half.stdout).contains("is not a run directory"), "{}", text(&half.stdout));
     assert!(bench.path("runs/half/plan.json").is_file() && bench.path("runs/no-run/readme").is_file());
     assert_eq!(bench.run(&["prune"]).status.code(), Some(2), "a rule or a name is needed");
     let names: Vec<_> = fs::read_dir(bench.path("runs")).unwrap().map(|entry| entry.unwrap().file_name()).collect();

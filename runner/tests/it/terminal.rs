@@ -52,15 +52,87 @@ fn a_trial_is_a_line_with_its_status_and_what_went_wrong_below_it() {
     }
     let passed = said.lines().find(|line| line.starts_with("   PASS [") && line.contains("] ok/1")).unwrap();
     assert!(passed.contains("kernel_boot_time 100.0 ms, webservice_startup_time "), "{passed}");
-    assert!(passed.contains("/4, ") || passed.contains("/5, "), "{passed}");
+    // Trials of the run, as `runs` counts them: a repeated execution does not add one.
+    assert!(passed.contains("/4, "), "{passed}");
     assert!(said.contains("        crash/1 vm 0: exited at http.ok: ") && said.contains("(console/t"), "{said}");
     assert!(said.contains("refuse/1 vm 0: not-applicable"), "{said}");
-    assert!(said.contains("trials: 2 pass, 1 fail, 1 invalid, 1 skip"), "{said}");
+    assert!(
+        said.contains("run: complete, 1 VM failed; trials: 2 pass, 1 fail, 1 skip; 1 disturbed execution was repeated"),
+        "{said}"
+    );
     // Plain where there is no terminal.
     assert!(!said.contains(['\u{1b}', '\r']), "{said:?}");
     let forced =
         bench.command(&["run", "study.toml", "--host", "fake", "--out", "other", "--color", "always"]).output();
     assert!(text(&forced.unwrap().stderr).contains("\u{1b}[32m"));
+}
+
+#[test]
+fn a_skipped_trial_shows_no_values() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["ok", "refuse"], "concurrency = [2]\ntrials = 2\nwarmup = false", "");
+    let shown = text(&bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]).stderr);
+    let skipped: Vec<&str> = shown.lines().filter(|line| line.starts_with("   SKIP [")).collect();
+    assert_eq!(skipped.len(), 2, "{shown}");
+    assert!(skipped.iter().all(|line| !line.contains("_time ")), "{shown}");
+    let passed = shown.lines().find(|line| line.starts_with("   PASS [")).unwrap();
+    assert!(passed.contains("kernel_boot_time 100.0 ms"), "{shown}");
+}
+
+#[test]
+fn a_reason_shared_by_many_vms_is_one_line_with_a_count() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["crash"], "concurrency = [5]\ntrials = 2\nwarmup = false", "");
+    let shown = text(&bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]).stderr);
+    assert_eq!(shown.matches("crash/5: 5 VMs: exited at http.ok: ").count(), 2, "{shown}");
+    assert!(!shown.contains(" vm 0: "), "{shown}");
+    // Once for the whole run, at its end and in `show`.
+    let line = "10 VMs of crash/5: exited at http.ok: ";
+    assert_eq!(shown.matches(line).count(), 1, "{shown}");
+    let details = text(&bench.run(&["show", "run"]).stdout);
+    assert_eq!(details.matches(line).count(), 1, "{details}");
+}
+
+#[test]
+fn run_runs_and_show_have_the_same_counts() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["ok", "crash", "refuse", "complains-first"], "concurrency = [2]\ntrials = 2\nwarmup = true", "");
+    let shown = text(&bench.run(&["run", "study.toml", "--host", "fake", "--out", "runs/counts"]).stderr);
+    // Without warm-ups and repeated executions.
+    assert!(shown.contains("8 trials of 4 cells (16 VMs) and 4 warm-ups on 1 host"), "{shown}");
+    let counted =
+        "run: complete, 4 VMs failed; trials: 4 pass, 2 fail, 2 skip; 2 disturbed executions were repeated; wall time ";
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains(counted) && shown.contains("(8/8, "), "{shown}");
+    let listed: Value = serde_json::from_slice(&bench.run(&["runs", "--json"]).stdout).unwrap();
+    let count = |name: &str| listed[0][name].as_u64();
+    assert_eq!((count("trials_planned"), count("trials_ended"), count("failed_vms")), (Some(8), Some(8), Some(4)));
+    assert_eq!(listed[0]["sessions"][0]["trials"], 8);
+    let details: Value = serde_json::from_slice(&bench.run(&["show", "counts", "--json"]).stdout).unwrap();
+    let sum =
+        |name: &str| details["cells"].as_array().unwrap().iter().filter_map(|cell| cell[name].as_u64()).sum::<u64>();
+    assert_eq!((sum("ok"), sum("failed"), sum("skipped"), sum("invalid")), (4, 2, 2, 0));
+}
+
+#[test]
+fn the_list_of_runs_fits_80_columns_without_breaking_words() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 2", "");
+    bench.file("table.csv", "metric,concurrency,value,unit\nwebservice_startup_time,1,100,ms\n");
+    let name = "runs/paper-2019-20260101T000000Z";
+    assert!(bench.run(&["import", "study.toml", "table.csv", "--out", name]).status.success());
+    bench.file("runs/damaged-20260102T000000Z/plan.json", "{}");
+    let wide = text(&bench.run(&["runs"]).stdout);
+    let words: std::collections::BTreeSet<&str> = wide.split_whitespace().collect();
+    let narrow = on_terminal(&bench, 80, "runs", &[]);
+    assert!(narrow.contains("paper-2019-20260101T000000Z") && narrow.contains("imported"), "{narrow}");
+    for line in lines(&narrow).iter().filter(|line| !line.starts_with("left out, ") && !line.starts_with("  ")) {
+        assert!(line.chars().count() <= 80, "{line}");
+        assert!(line.split_whitespace().all(|word| words.contains(word)), "{line}\nof\n{wide}");
+    }
 }
 
 #[test]
@@ -149,7 +221,7 @@ fn one_interrupt_from_the_terminal_lets_the_trial_end() {
     let output = run.wait_with_output().unwrap();
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("stopping after this trial, which has 30 s to end"), "{said}");
+    assert!(said.contains("stopping after the current trial, which has 30 s to end"), "{said}");
     // It came once, although a terminal sends it to every process of the foreground.
     let ended = bench.journal().executions.len();
     assert!((1..3).contains(&ended), "{ended} trials ended: {said}");

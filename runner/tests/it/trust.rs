@@ -28,7 +28,7 @@ fn a_trial_whose_guest_complains_is_kept_and_run_again() {
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let said = text(&output.stderr);
     assert!(said.contains("complains-first/2 invalid (guest-kernel): VM 0: [    1.0] BUG: soft lockup"), "{said}");
-    assert!(said.contains("it is run again"), "{said}");
+    assert!(said.contains("the trial will be repeated"), "{said}");
     let executions = bench.journal().executions;
     assert_eq!(executions.iter().map(|e| (e.attempt, e.invalid.len())).collect::<Vec<_>>(), [(0, 2), (1, 0)]);
     assert_eq!(executions[0].invalid[0].0, Interference::GuestKernel);
@@ -50,7 +50,7 @@ fn a_trial_that_is_disturbed_each_time_is_missing_and_says_why() {
     let bench = Bench::new();
     bench.study(&["complains", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
-    assert!(text(&output.stderr).contains("it stays invalid"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("the trial remains invalid"), "{}", text(&output.stderr));
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
     assert!(analyzed.contains("complains/1: invalid: guest-kernel: VM 0: [    1.0] BUG"), "{analyzed}");
     assert!(analyzed.contains("4 samples, 4 missing"), "{analyzed}");
@@ -88,8 +88,8 @@ fn a_stopping_rule_stops_in_whole_blocks_and_says_why() {
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let said = text(&output.stderr);
-    assert!(said.contains("after 6 blocks: 0 of 2 cells have enough"), "{said}");
-    assert!(said.contains("after 8 blocks: 2 of 2 cells have enough"), "{said}");
+    assert!(said.contains("after 6 blocks: 0 of 2 cells are precise enough"), "{said}");
+    assert!(said.contains("after 8 blocks: 2 of 2 cells are precise enough"), "{said}");
     let journal = bench.journal();
     assert_eq!(journal.executions.len(), 16);
     assert_eq!(journal.looks.iter().map(|(blocks, _)| *blocks).collect::<Vec<_>>(), [6, 8]);

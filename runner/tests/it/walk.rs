@@ -248,7 +248,7 @@ impl Walk {
     }
 
     fn parses(&self, words: &[&str]) -> Result<(), String> {
-        let output = self.bench.run(&[&["check-words", "--"][..], words].concat());
+        let output = self.bench.run(&[&["check-arguments", "--"][..], words].concat());
         if output.status.success() { Ok(()) } else { Err(format!("`{}`: {}", words.join(" "), text(&output.stderr))) }
     }
 

@@ -1,5 +1,5 @@
-//! The reference pages of docs/, generated from tables and types of the program. `make docs` writes them, and a test fails when the
-//! pages in docs/reference are out of date.
+//! The reference pages of docs/, generated from tables and types of the program. `make docs` writes them, and a test
+//! fails when the pages in docs/reference are out of date.
 
 mod commands;
 mod manifest;
