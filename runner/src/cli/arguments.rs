@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Arg, ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
 use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
@@ -72,10 +72,7 @@ pub(super) enum Action {
     #[command(after_help = "Example: microbench new mine --engines fc,qemu --metrics kernel_boot_time,shutdown_time")]
     New(NewArguments),
     /// Show which trials a study would run, without running them.
-    #[command(
-        mut_arg("manifest", |argument| argument.required(true)),
-        after_help = "Example: microbench plan quick --explain fc/1/minimal"
-    )]
+    #[command(mut_args(require_study), after_help = "Example: microbench plan quick --explain fc/1/minimal")]
     Plan {
         #[command(flatten)]
         study: StudyArguments,
@@ -94,7 +91,7 @@ pub(super) enum Action {
     },
     /// Run a study, or resume an interrupted run.
     #[command(
-        mut_arg("manifest", |argument| argument.required_unless_present("resume")),
+        mut_args(require_study_or_resume),
         override_usage = "microbench run [OPTIONS] <STUDY>\n       microbench run [OPTIONS] --resume <RUN>",
         after_help = "Examples: microbench run quick --host emulated; microbench run --resume latest"
     )]
@@ -166,7 +163,7 @@ shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned
     },
     /// Boot one guest to find the kind of host for a study: `kvm` or `emulated`.
     #[command(
-        mut_arg("manifest", |argument| argument.required(true)),
+        mut_args(require_study),
         after_help = "JSON: {host: kvm|emulated, reason: why KVM is not usable, or null}."
     )]
     Host {
@@ -342,7 +339,7 @@ holds|contradicted|inconclusive|not-measured, or null when the run has no such c
     ///
     /// The table is a CSV file with the columns `metric`, `value`, and one for each axis.
     #[command(
-        mut_arg("manifest", |argument| argument.required(true)),
+        mut_args(require_study),
         after_help = "Example: microbench import experiments/paper-2019-published.toml table.csv --mapping names.toml\n\n\
 Columns: metric, value; the axes whose level the study does not determine; optionally unit, trial (its number), \
 vm (its name in the trial) and reason (why a value is empty). Without vm, the rows of one trial and metric are VMs in their order.\n\n\
@@ -368,7 +365,7 @@ JSON: {run, rows, left_out}."
     ///
     /// Artefacts are kernels, root file systems and programs.
     #[command(
-        mut_arg("manifest", |argument| argument.required(true)),
+        mut_args(require_study),
         after_help = "JSON: a list of {kind, name, version, sha256, bytes, origin, path}."
     )]
     Artifacts {
@@ -550,7 +547,7 @@ pub(super) enum Submit {
     ///
     /// The tasks execute this program. Prints the folder of the submission.
     #[command(
-        mut_arg("manifest", |argument| argument.required(true)),
+        mut_args(require_study),
         after_help = "Example: microbench submit slurm quick --shards 4 --constraint kvm --exclusive -- --time=2:00:00\n\n\
 JSON: {submission, study, plan_sha256, job, cluster, submitted, program, shards}."
     )]
@@ -629,7 +626,7 @@ pub(super) enum SelfTest {
         #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
         folder: Option<PathBuf>,
     },
-    /// Measure how long starting and reaping a VMM process takes; print JSON (called by the benchmarks).
+    /// Measure starting and reaping a VMM process (called by the benchmarks).
     #[command(hide = true)]
     Spawn {
         #[arg(long)]
@@ -637,7 +634,7 @@ pub(super) enum SelfTest {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         argv: Vec<String>,
     },
-    /// Measure how long allocating clones of a disk image and taps takes; print JSON (called by the benchmarks).
+    /// Measure allocating clones of a disk image and taps (called by the benchmarks).
     #[command(hide = true)]
     HostResources {
         #[arg(long)]
@@ -645,7 +642,7 @@ pub(super) enum SelfTest {
         image: PathBuf,
     },
     /// Measure the noise floor of this host: compare a cell with itself (A/A test).
-    #[command(name = "noise-floor", alias = "aa", mut_arg("manifest", |argument| argument.required(true)))]
+    #[command(name = "noise-floor", alias = "aa", mut_args(require_study))]
     NoiseFloor {
         #[command(flatten)]
         study: StudyArguments,
@@ -728,6 +725,16 @@ pub(super) struct StudyArguments {
     /// the one around the working directory is used.
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub(super) project: Option<PathBuf>,
+}
+
+/// Makes STUDY of [`StudyArguments`] required.
+fn require_study(argument: Arg) -> Arg {
+    if argument.get_id() == "manifest" { argument.required(true) } else { argument }
+}
+
+/// Makes STUDY of [`StudyArguments`] required unless `--resume` is present.
+fn require_study_or_resume(argument: Arg) -> Arg {
+    if argument.get_id() == "manifest" { argument.required_unless_present("resume") } else { argument }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

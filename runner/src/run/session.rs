@@ -133,6 +133,9 @@ struct Stage {
     ended: usize,
     /// Trials that the run executes.
     planned: usize,
+    /// Value of `ended` at the start of the stage, and number of trials of the stage.
+    before: usize,
+    trials: usize,
     /// Trials and warm-ups of the stage that have not ended, in order.
     left: Vec<TrialRequest>,
     /// Trials that are being executed, each with its start; the last one started last.
@@ -147,7 +150,8 @@ struct Stage {
 impl Stage {
     fn new(trials: &[TrialRequest], ended: usize, planned: usize) -> Self {
         let (left, begun) = (trials.to_vec(), Instant::now());
-        Self { ended, planned, left, current: Vec::new(), begun, share: 0.0, remaining: None }
+        let trials = trials.iter().filter(|trial| !trial.warmup).count();
+        Self { ended, planned, before: ended, trials, left, current: Vec::new(), begun, share: 0.0, remaining: None }
     }
 
     fn trial_started(&mut self, trial: &TrialRequest) {
@@ -169,6 +173,11 @@ impl Stage {
         self.remaining.map(|(remaining, estimated)| remaining.saturating_sub(estimated.elapsed()))
     }
 
+    /// Fraction of the run that is done, 0 to 1: within the stage by expected durations.
+    fn share_of_run(&self) -> f64 {
+        (self.before as f64 + self.share * self.trials as f64) / self.planned.max(1) as f64
+    }
+
     /// The live line.
     fn line(&self, columns: usize) -> String {
         const WIDEST_BAR: usize = 24;
@@ -178,7 +187,7 @@ impl Stage {
             format!("  {}{warm} {} s", trial.cell, since.elapsed().as_secs())
         });
         let stopping = if stop_requested().is_some() { ", stopping" } else { "" };
-        let bar = bar(self.share, (columns / 4).min(WIDEST_BAR));
+        let bar = bar(self.share_of_run(), (columns / 4).min(WIDEST_BAR));
         let remaining = match self.remaining() {
             Some(remaining) if columns < 60 => format!("{:#} left", HumanDuration(remaining)),
             remaining => format!("{} left", about(remaining)),
@@ -493,7 +502,7 @@ impl Session<'_> {
             step.clear();
             let (_, status) = status::read_status(&self.run)?;
             for line in summary(&status, self.begun.elapsed()) {
-                say(&Stream::Err.fold(&wrapped_to(columns(), &line, 2)));
+                say(&Stream::Err.fold(&wrapped_to(columns(), &line, 4)));
             }
         }
         info!(complete, dropped = log::dropped_events(), "session ends");

@@ -250,9 +250,10 @@ fn completions_offer_commands_options_runs_and_studies() {
         command.env("MICROBENCH_COMPLETE", shell).env("_CLAP_IFS", "\n");
         let output = command.env("_CLAP_COMPLETE_INDEX", arguments.len().to_string()).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
-        let lines =
-            text(&output.stdout).lines().map(|line| line.split(['\t', ':']).next().unwrap_or_default().to_owned());
-        lines.collect::<Vec<_>>()
+        let stdout = text(&output.stdout);
+        // fish and zsh get a description behind the candidate.
+        let candidate = |line: &str| line.split(['\t', ':']).next().unwrap_or_default().to_owned();
+        stdout.lines().map(candidate).collect::<Vec<_>>()
     };
     let runs = ["quick-20260101T000000Z", "quick-20260102T000000Z"].map(str::to_owned);
     for shell in ["bash", "zsh", "fish"] {
