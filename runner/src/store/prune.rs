@@ -62,11 +62,9 @@ pub fn decide(runs: &[Entry], rule: Rule, now: Timestamp) -> Vec<Decision> {
         let mut whys = Vec::new();
         if let Some(keep) = rule.keep {
             match (run.state, complete_after) {
-                (State::Complete, after) if after >= keep => {
-                    whys.push(format!("{after} newer complete runs of the study"))
-                }
+                (State::Complete, after) if after >= keep => whys.push(newer_runs(after)),
                 (State::Interrupted, after) if after >= keep.max(1) => {
-                    whys.push(format!("interrupted, and {after} newer complete runs of the study"));
+                    whys.push(format!("interrupted, and {}", newer_runs(after)));
                 }
                 _ => continue,
             }
@@ -89,6 +87,13 @@ pub fn decide(runs: &[Entry], rule: Rule, now: Timestamp) -> Vec<Decision> {
     }
     decisions.reverse();
     decisions
+}
+
+fn newer_runs(count: usize) -> String {
+    match count {
+        1 => "1 newer complete run of the study".to_owned(),
+        count => format!("{count} newer complete runs of the study"),
+    }
 }
 
 /// The decision for a run that the user named: it is removed unless a process executes it.
