@@ -87,7 +87,7 @@ pub fn find_study(given: &Path, root: Option<&Path>) -> anyhow::Result<PathBuf> 
     }
     let names = studies_in(&folder);
     let mut message = format!("study {} not found: {} does not exist", nearest::quote(&text), manifest.display());
-    if built_in::studies().contains(&text.as_ref()) {
+    if built_in::study_names().contains(&text.as_ref()) {
         message.push_str(&format!("; `microbench new NAME --from {text}` copies the built-in study"));
     } else {
         message.push_str(&format!("; {}", nearest::suggest(&text, "studies", names.iter().map(String::as_str))));

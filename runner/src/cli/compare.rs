@@ -95,7 +95,7 @@ fn compare_variants(
     }
     let settings = Settings { seed: plan.seed, family: plan.family.clone(), ..settings };
     let found = compare::compare_with_baseline(run.side(), baseline, &settings);
-    conclude(&found, [baseline, "each cell's variant"], &plan.title, &settings, output, gate)
+    print_comparison(&found, [baseline, "each cell's variant"], &plan.title, &settings, output, gate)
 }
 
 /// A run with everything that a comparison needs.
@@ -129,7 +129,7 @@ impl Loaded {
 }
 
 /// Prints a comparison and evaluates the gate: exit code 4 if it does not pass.
-fn conclude(
+fn print_comparison(
     found: &[Comparison],
     sides: [&str; 2],
     title: &str,

@@ -52,7 +52,7 @@ pub(super) fn print_script(shell: clap_complete::Shell) -> anyhow::Result<ExitCo
             b"if [ \"$funcstack[1]\" = \"_microbench\" ]; then\n    _clap_dynamic_completer_microbench \"$@\"\nfi\n",
         );
     }
-    output::write_by(|out| out.write_all(&script))?;
+    output::write_with(|out| out.write_all(&script))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -60,7 +60,7 @@ pub(super) fn print_script(shell: clap_complete::Shell) -> anyhow::Result<ExitCo
 pub(super) fn manual(out: Option<&Path>) -> anyhow::Result<ExitCode> {
     let command = Cli::command();
     let Some(folder) = out else {
-        output::write_by(|mut out| clap_mangen::Man::new(command).render(&mut out))?;
+        output::write_with(|mut out| clap_mangen::Man::new(command).render(&mut out))?;
         return Ok(ExitCode::SUCCESS);
     };
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;

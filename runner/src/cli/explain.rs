@@ -9,7 +9,7 @@ use microbench_measure::artifacts::project::read_text;
 use microbench_measure::{out, outln};
 use microbench_study::engine::context::{SettingFile, setting_files};
 use microbench_study::engine::guest_settings::GuestSettings;
-use microbench_study::plan::explain::{self, Asked, Explanation, Site};
+use microbench_study::plan::explain::{self, ExplainInputs, Explanation, Overridden};
 
 use super::arguments::StudyArguments;
 use super::run::{Loaded, load};
@@ -18,26 +18,26 @@ use super::run::{Loaded, load};
 pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> anyhow::Result<ExitCode> {
     let Loaded { study: read, plan, engines, project, folder, manifest } = load(study)?;
     let manifest = manifest.display().to_string();
-    let explanation = match explain::find(&plan, &read, cell, &manifest)? {
+    let explanation = match explain::find_cell(&plan, &read, cell, &manifest)? {
         Err(not_run) => Explanation::NotRun(not_run),
         Ok(cell) => {
             let engine = engines.iter().find(|engine| engine.name == cell.engine);
             let engine = engine.with_context(|| format!("the study has no engine `{}`", cell.engine))?;
-            let rootfs = GuestSettings::of(cell)?.rootfs;
+            let rootfs = GuestSettings::from_cell(cell)?.rootfs;
             let image::Rootfs { init, agent, .. } = image::describe(&project.rootfs(), &rootfs)?;
             let files = setting_files(engine, &cell.settings, |_, value| {
                 let path = folder.join(value);
                 Ok(SettingFile { path: path.display().to_string(), text: read_text(&path)? })
             })?;
-            let site = Site { manifest, init, agent, files };
-            let asked = Asked { trials: study.trials.is_some(), profile: study.profile.as_deref() };
+            let site = ExplainInputs { manifest, init, agent, files };
+            let asked = Overridden { trials: study.trials.is_some(), profile: study.profile.as_deref() };
             Explanation::Runs(Box::new(explain::explain(&plan, &read, engine, cell, &site, asked)?))
         }
     };
     if json {
         outln!("{}", serde_json::to_string_pretty(&explanation)?)?;
     } else {
-        out!("{}", explanation.text())?;
+        out!("{}", explanation.render())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -181,8 +181,8 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
             doctor::doctor(&study, json, tune, restore, root.as_deref())
         }
         Action::Analyze { runs, detail, json } => match runs.as_slice() {
-            [run] if !analyze::is_samples(run) => analyze::analyze(run, detail, json),
-            several => analyze::many(several, json),
+            [run] if !analyze::is_table_or_pattern(run) => analyze::analyze(run, detail, json),
+            several => analyze::analyze_pooled(several, json),
         },
         Action::Import { study, table, mapping, out, json } => {
             import::import(&study, &table, mapping.as_deref(), out.as_deref(), json)

@@ -14,7 +14,7 @@ use microbench_measure::outln;
 use microbench_study::engine::description::Engine;
 use microbench_study::engine::machine;
 use microbench_study::manifest::nearest::suggest;
-use microbench_study::manifest::template::{Starter, renamed};
+use microbench_study::manifest::template::{ManifestTemplate, copy_with_name};
 use microbench_study::manifest::{self, BUILT_IN, BuiltIn, schema};
 use serde::Deserialize;
 
@@ -30,7 +30,7 @@ const METRICS: &[&str] = &["kernel_boot_time", "webservice_startup_time", "hashi
 pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
     let Some(name) = arguments.name.as_deref().filter(|_| !arguments.list) else { return list_built_in() };
     let here = std::env::current_dir().context("no working directory")?;
-    let out = match (&arguments.out, Project::around(&here)) {
+    let out = match (&arguments.out, Project::containing(&here)) {
         (Some(out), _) => out.clone(),
         (None, Some(project)) => project.root().join("experiments").join(format!("{name}.toml")),
         (None, None) => PathBuf::from(format!("{name}.toml")),
@@ -55,13 +55,13 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
         Some(from) => {
             let original = find_original(from, &project)?;
             write_study_files(&original, &folder)?;
-            renamed(&original.text, name, &schema)
+            copy_with_name(&original.text, name, &schema)
         }
         None => {
             let all: Vec<&Engine> = engines.values().collect();
             let kernel = known.kernels.iter().find(|name| name.starts_with("microvm")).or(known.kernels.first());
             let rootfs = known.rootfs.iter().find(|name| *name == "minimal").or(known.rootfs.first());
-            Starter {
+            ManifestTemplate {
                 name,
                 engines: chosen_engines(&arguments.engines, &all)?,
                 metrics: chosen_metrics(&arguments.metrics)?,
@@ -70,7 +70,7 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
                 schema: &schema,
                 file: &shown,
             }
-            .text()
+            .render()
         }
     };
     manifest::parse(&out.display().to_string(), &text, &known)?;
@@ -83,7 +83,7 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
     let mut created = format!("{shown}\n");
     let schema = folder.join(SCHEMA);
     if create_schema && !schema.exists() {
-        fs::write(&schema, schema::text(&catalog::built_in()?))
+        fs::write(&schema, schema::to_text(&catalog::built_in()?))
             .with_context(|| format!("cannot write {}", schema.display()))?;
         let schema = schema.strip_prefix(&here).unwrap_or(&schema).display();
         created.push_str(&format!("{schema}   (JSON Schema for editors)\n"));
@@ -113,8 +113,8 @@ fn find_original(from: &str, project: &Project) -> anyhow::Result<Original> {
             return Ok(Original { text: read_text(path)?, built_in: false });
         }
     }
-    let text = built_in::text(&format!("experiments/{from}.toml")).with_context(|| {
-        let help = suggest(from, "built-in studies", built_in::studies());
+    let text = built_in::find_text(&format!("experiments/{from}.toml")).with_context(|| {
+        let help = suggest(from, "built-in studies", built_in::study_names());
         Code::UnknownName.says(format!("study `{}` not found, and no such file exists; {help}", from.escape_debug()))
     })?;
     Ok(Original { text: text.to_owned(), built_in: true })
@@ -145,10 +145,10 @@ fn list_built_in() -> anyhow::Result<ExitCode> {
     struct Title {
         title: String,
     }
-    let names = built_in::studies();
+    let names = built_in::study_names();
     let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
     for name in names {
-        let text = built_in::text(&format!("experiments/{name}.toml")).unwrap_or_default();
+        let text = built_in::find_text(&format!("experiments/{name}.toml")).unwrap_or_default();
         let titled: Titled = toml::from_str(text).with_context(|| format!("the built-in study {name} is wrong"))?;
         outln!("{name:width$}  {}", titled.study.title)?;
     }
@@ -162,7 +162,7 @@ fn chosen_engines<'a>(names: &[String], all: &[&'a Engine]) -> anyhow::Result<Ve
         let mut chosen = Vec::new();
         for engine in all.iter().filter(|engine| !engine.guest.shares_kernel()) {
             let defaults = engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone()));
-            if machine::needs(engine, &defaults.collect())?.is_none() {
+            if machine::needed_option(engine, &defaults.collect())?.is_none() {
                 chosen.push(*engine);
             }
         }

@@ -23,9 +23,9 @@ pub(super) fn query(arguments: &[String], csv: bool, json: bool) -> anyhow::Resu
     let opened = runs.iter().map(|run| Ok(Directory::open(Path::new(run))?.path().to_path_buf()));
     let result = sql::query(&opened.collect::<anyhow::Result<Vec<_>>>()?, sql)?;
     let text = match (csv, json) {
-        (true, _) => result.csv()?,
-        (_, true) => result.json(),
-        _ => result.text(),
+        (true, _) => result.to_csv()?,
+        (_, true) => result.to_json(),
+        _ => result.to_text(),
     };
     out!("{text}")?;
     Ok(ExitCode::SUCCESS)

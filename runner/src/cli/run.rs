@@ -258,8 +258,8 @@ pub(super) fn execute_command(
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(this);
     command.args(["execute", "--host", HostArgument::name(host), "--project"]).arg(project.root()).arg(run.path());
-    command.args(["--color", screen::colour().word()]);
-    command.args((0..log::verbose()).map(|_| "-v"));
+    command.args(["--color", screen::colour().as_str()]);
+    command.args((0..log::verbosity()).map(|_| "-v"));
     command.args(session.allow_unisolated.then_some(execute::ALLOW_UNISOLATED));
     command.args(["--patience", &session.patience.to_string(), "--fake-guests", &session.fake_guests.to_string()]);
     Ok((command, printed))

@@ -31,8 +31,11 @@ fn table(rows: &[WorkloadResult]) -> String {
     );
     for WorkloadResult { workload, values } in rows {
         let Workload { bytes, rounds, .. } = workload;
-        let head =
-            format!("{:12} {:22} {bytes:>9} {rounds:>7}", WorkloadSpec::of(workload.kind).name(), parameters(workload));
+        let head = format!(
+            "{:12} {:22} {bytes:>9} {rounds:>7}",
+            WorkloadSpec::for_kind(workload.kind).name(),
+            parameters(workload)
+        );
         let values = match values {
             Ok(values) => values,
             Err(reason) => {

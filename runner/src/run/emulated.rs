@@ -69,7 +69,7 @@ enum News {
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
     /// The emulated machine of every lane.
-    pub machine: &'a Machine,
+    pub machine: &'a EmulatedHostConfig,
     pub plan: &'a Plan,
     /// Parts of the VMs, by cell.
     pub parts: &'a BTreeMap<String, Parts>,
@@ -174,7 +174,7 @@ impl Lane<'_> {
 
     /// Receives messages until the job is done, the emulated host is lost, or a signal requests a stop. Removes ended
     /// and lost trials from `left`.
-    fn serve(&self, host: &mut Emulated, left: &mut Vec<TrialRequest>) -> anyhow::Result<()> {
+    fn serve(&self, host: &mut EmulatedHost, left: &mut Vec<TrialRequest>) -> anyhow::Result<()> {
         let mut current: Option<TrialRequest> = None;
         let mut begun = Instant::now();
         loop {
@@ -241,7 +241,12 @@ impl Lane<'_> {
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: &Path) -> anyhow::Result<Machine> {
+pub fn pack(
+    plan: &Plan,
+    parts: &BTreeMap<String, Parts>,
+    lock: &Lock,
+    scratch: &Path,
+) -> anyhow::Result<EmulatedHostConfig> {
     let step = Step::begin("file system of the emulated host");
     let init = parts::emulated_init()?;
     // Without symbols and debug information, which are most of the file: the emulated host unpacks it in every boot.
@@ -261,7 +266,7 @@ pub fn pack(plan: &Plan, parts: &BTreeMap<String, Parts>, lock: &Lock, scratch: 
         emulator: path(Kind::Program, program::EMULATOR)?,
         kernel: path(Kind::Kernel, parts::EMULATED_HOST_KERNEL)?,
         initramfs,
-        first: init,
+        init,
         memory_mib: memory_mib(plan, parts, bytes, u64::MAX)?,
         resident_mib: memory_mib(plan, parts, bytes, TOUCHED_MIB)?,
     })
@@ -292,7 +297,7 @@ fn snapshots_mib(plan: &Plan, parts: &BTreeMap<String, Parts>) -> anyhow::Result
     let mut machines: BTreeMap<String, u64> = BTreeMap::new();
     for cell in &plan.cells {
         let parts = parts.get(cell.id.as_str()).with_context(|| format!("the plan has no cell {}", cell.id))?;
-        if launch::restores(&parts.engine, &cell.settings)? {
+        if launch::restores_from_snapshot(&parts.engine, &cell.settings)? {
             let memory = u64::from(cell.concurrency) * parts.guest.memory_mib;
             let most = machines.entry(cell.configuration_key()).or_default();
             *most = memory.max(*most);

@@ -55,7 +55,7 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
     sandbox::enter()?;
     // In the mount namespace of the sandbox, so that other processes do not see it and it disappears with the
     // namespace.
-    let scratch = sandbox::scratch()?;
+    let scratch = sandbox::mount_scratch()?;
     Ok(Run { directory: run, plan, lock, parts, scratch })
 }
 
@@ -156,10 +156,13 @@ fn execute_stages(
 /// `allow_unisolated` is not set.
 pub fn check_kvm(run: Directory, project: &Project, allow_unisolated: bool) -> anyhow::Result<()> {
     let mut run = enter(run, project)?;
-    if let Some(why) = isolation::missing().filter(|_| !allow_unisolated) {
-        bail!(Code::NoGuest.says(format!("{}; pass --allow-unisolated to allow it", isolation::lack(&why).what)));
+    if let Some(why) = isolation::why_not_isolated().filter(|_| !allow_unisolated) {
+        bail!(
+            Code::NoGuest
+                .says(format!("{}; pass --allow-unisolated to allow it", isolation::missing_requirement(&why).what))
+        );
     }
-    isolation::show(&mut run.parts, &run.scratch)?;
+    isolation::make_files_readable(&mut run.parts, &run.scratch)?;
     match kvm::check(&run.plan, &run.parts, &run.scratch) {
         Ok(()) => Ok(()),
         Err(reason) => bail!(Code::NoGuest.says(reason.to_string())),

@@ -37,7 +37,7 @@ pub fn execute(
         let cell = plan.cells.iter().find(|cell| cell.id == planned.cell);
         let (cell, parts) =
             cell.zip(parts.get(&planned.cell)).with_context(|| format!("the plan has no cell {}", planned.cell))?;
-        let trial = Trial {
+        let trial = TrialExecution {
             run: &name,
             index: planned.index,
             attempt: planned.attempt,

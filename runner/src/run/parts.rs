@@ -162,9 +162,9 @@ pub fn emulated_init() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// [`program::missing`], except that the guest agent is never missing.
+/// [`program::missing_requirement`], except that the guest agent is never missing.
 fn missing(name: &str) -> anyhow::Result<Option<MissingRequirement>> {
-    if name == AGENT { Ok(None) } else { program::missing(name) }
+    if name == AGENT { Ok(None) } else { program::missing_requirement(name) }
 }
 
 /// Why the VMs of a cell are not applicable on this machine, as a clause; `None` when they are. The engine's program is
@@ -177,7 +177,7 @@ fn unfit(
     project: &Project,
 ) -> anyhow::Result<Option<String>> {
     if absent && let Some(lack) = missing(&engine.program)? {
-        return Ok(Some(format!("{} ({}; to fix it: {})", engine.title, lack.what, lack.mend)));
+        return Ok(Some(format!("{} ({}; to fix it: {})", engine.title, lack.what, lack.fix)));
     }
     if absent {
         return Ok(Some(format!("{}, which was not installed at the start of the run", engine.title)));

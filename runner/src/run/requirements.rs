@@ -67,7 +67,7 @@ fn old_kernel(release: &str) -> Option<MissingRequirement> {
     (version < MIN_KERNEL).then(|| MissingRequirement {
         code: Code::OldKernel,
         what: format!("Linux {}.{} or newer; this is {release}", MIN_KERNEL.0, MIN_KERNEL.1),
-        mend: "apt-get install linux-image-amd64 (of Debian 11 or newer)".to_owned(),
+        fix: "apt-get install linux-image-amd64 (of Debian 11 or newer)".to_owned(),
     })
 }
 
@@ -91,7 +91,11 @@ fn try_sandbox() -> anyhow::Result<Result<Option<String>, MissingRequirement>> {
     let line = |prefix: &str| stderr.lines().find_map(|line| line.trim().strip_prefix(prefix)).map(str::to_owned);
     let whole = || stderr.trim().trim_start_matches("microbench: ").to_owned();
     let what = stderr.lines().nth(1).map_or_else(whole, |line| line.trim().to_owned());
-    Ok(Err(MissingRequirement { code: Code::NoNamespace, what, mend: line("try: ").unwrap_or_else(|| "run as root".to_owned()) }))
+    Ok(Err(MissingRequirement {
+        code: Code::NoNamespace,
+        what,
+        fix: line("try: ").unwrap_or_else(|| "run as root".to_owned()),
+    }))
 }
 
 fn device(code: Code, path: &str, load: &str, allow: &str) -> Option<MissingRequirement> {

@@ -73,7 +73,7 @@ pub fn request_stop(signal: i32) {
     pause::cancel();
     let end = move || {
         std::thread::sleep(GRACE);
-        say(&format!("microbench: the trial did not end within {grace} s; `run --resume` will repeat it"));
+        print_line(&format!("microbench: the trial did not end within {grace} s; `run --resume` will repeat it"));
         std::process::exit(128 + signal);
     };
     if std::thread::Builder::new().name("grace".into()).spawn(end).is_err() {
@@ -187,10 +187,10 @@ impl Stage {
             format!("  {}{warm} {} s", trial.cell, since.elapsed().as_secs())
         });
         let stopping = if stop_requested().is_some() { ", stopping" } else { "" };
-        let bar = bar(self.share_of_run(), (columns / 4).min(WIDEST_BAR));
+        let bar = render_bar(self.share_of_run(), (columns / 4).min(WIDEST_BAR));
         let remaining = match self.remaining() {
             Some(remaining) if columns < 60 => format!("{:#} left", HumanDuration(remaining)),
-            remaining => format!("{} left", about(remaining)),
+            remaining => format!("{} left", format_remaining(remaining)),
         };
         format!("[{bar}] {ended}/{planned}, {remaining}{stopping}{current}")
     }
@@ -269,7 +269,7 @@ impl<'a> Session<'a> {
             }
             let cells = schedule::look(self.plan, rule, self.run.path())?;
             if self.step.is_some() {
-                say(&wrapped_to(columns(), &schedule::look_message(rule, blocks, &cells), 2));
+                print_line(&wrapped_to(columns(), &schedule::look_message(rule, blocks, &cells), 2));
             }
             let open = cells.values().any(|look| matches!(look, Look::GoOn { .. }));
             let over = !open || blocks >= rule.n_max;
@@ -298,7 +298,7 @@ impl<'a> Session<'a> {
         }
         if self.step.is_some() {
             for (cell, reason) in cells {
-                say(&wrapped_to(columns(), &format!("{cell} is skipped: {reason}"), 2));
+                print_line(&wrapped_to(columns(), &format!("{cell} is skipped: {reason}"), 2));
             }
         }
         Ok(())
@@ -330,7 +330,7 @@ impl Session<'_> {
         if let Some(why) = &unisolated {
             let warning =
                 format!("warning: VMMs are not isolated from this machine: {why} (--allow-unisolated is set)");
-            say(&wrapped_to(columns(), &warning, 2));
+            print_line(&wrapped_to(columns(), &warning, 2));
         }
         let digests = microbench_plots::run::digests(self.run.path())?;
         self.journal.append(&[Record::RunStart {
@@ -383,7 +383,7 @@ impl Session<'_> {
         if let Some(step) = self.step.take() {
             step.clear();
         }
-        say(&wrapped_to(columns(), &message, 2));
+        print_line(&wrapped_to(columns(), &message, 2));
         let planned = schedule::planned(self.plan, &self.progress);
         self.stage = Arc::new(Mutex::new(Stage::new(trials, self.progress.ended.len(), planned)));
         let stage = Arc::clone(&self.stage);
@@ -419,7 +419,7 @@ impl Session<'_> {
         }
         self.journal.append(records)?;
         log_trial(trial, records, took);
-        self.progress.budget.saw(records);
+        self.progress.budget.observe(records);
         let disturbed = records.iter().any(|record| matches!(record, Record::Invalid { .. }));
         self.todo.retain(|todo| todo != trial);
         if !trial.warmup {
@@ -444,7 +444,7 @@ impl Session<'_> {
         let mut lines = line.text(columns(), widest, |status, word| Stream::Err.paint(&style(status), word));
         if let (Some(first), Some(false)) = (lines.first_mut(), self.step.as_ref().map(Step::is_live)) {
             // Without a live line, its content is part of each trial's line.
-            first.push_str(&format!(" ({ended}/{planned}, {} left)", about(remaining)));
+            first.push_str(&format!(" ({ended}/{planned}, {} left)", format_remaining(remaining)));
         }
         if self.step.is_some() {
             print_line(&lines.join("\n"));
@@ -502,7 +502,7 @@ impl Session<'_> {
             step.clear();
             let (_, status) = status::read_status(&self.run)?;
             for line in summary(&status, self.begun.elapsed()) {
-                say(&Stream::Err.fold(&wrapped_to(columns(), &line, 4)));
+                print_line(&Stream::Err.fold(&wrapped_to(columns(), &line, 4)));
             }
         }
         info!(complete, dropped = log::dropped_events(), "session ends");

@@ -7,8 +7,8 @@ use std::path::Path;
 use microbench_formats::describe::one_line;
 use microbench_formats::plan::Plan;
 use microbench_formats::record::Record;
-use microbench_formats::terminal::{cut, folded, wrapped_to};
-use microbench_measure::trial::execution::TrialRequest;
+use microbench_formats::terminal::{folded, truncated, wrapped_to};
+use microbench_measure::trial::request::TrialRequest;
 use microbench_plots::journal;
 use microbench_plots::samples;
 use microbench_plots::stats::median::median;
@@ -159,7 +159,7 @@ struct Failures {
 }
 
 impl Failures {
-    fn line(&self, trial: &JobTrial, run: &Path) -> String {
+    fn line(&self, trial: &TrialRequest, run: &Path) -> String {
         let Self { vm, first, vms, .. } = self;
         let id = microbench_measure::trial::vm_id(trial.index, trial.warmup, trial.attempt, *vm);
         let log = format!("console/{id}.log");

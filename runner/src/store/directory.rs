@@ -298,9 +298,16 @@ pub fn shard_of(run: &Path) -> anyhow::Result<Option<Shard>> {
     };
     let shard: Shard = json(&path, &bytes)?;
     // Checked by the parser of the command line, which rejects shards such as 3 of 2.
-    let shard: Shard = shard.to_string().parse().map_err(|error: String| damaged(&path, &bytes, false, &error))?;
+    let shard: Shard =
+        shard.to_string().parse().map_err(|error: String| damaged_file_error(&path, &bytes, false, &error))?;
     if shard.of > plan::MAX_SHARDS {
-        return Err(damaged(&path, &bytes, false, &format!("a plan has at most {} shards", plan::MAX_SHARDS)).into());
+        return Err(damaged_file_error(
+            &path,
+            &bytes,
+            false,
+            &format!("a plan has at most {} shards", plan::MAX_SHARDS),
+        )
+        .into());
     }
     Ok(Some(shard))
 }

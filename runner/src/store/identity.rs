@@ -199,7 +199,7 @@ fn machine_facts(facts: &Facts) -> BTreeMap<String, String> {
 
 /// Facts of an emulated host that affect virtual time: emulator, kernel and emulated machine. The emulating machine
 /// does not.
-fn emulated_host_facts(machine: &Machine, lock: &Lock) -> BTreeMap<String, String> {
+fn emulated_host_facts(machine: &EmulatedHostConfig, lock: &Lock) -> BTreeMap<String, String> {
     let digest = |path: &Path| {
         let artifact = lock.artifacts.iter().find(|artifact| artifact.path == path);
         artifact.map_or_else(|| "unknown".to_owned(), |artifact| artifact.sha256.clone())
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_emulating_machine_does_not_affect_the_fingerprint() {
-        let machine = |memory_mib| Machine {
+        let machine = |memory_mib| EmulatedHostConfig {
             emulator: "/a/qemu".into(),
             kernel: "/a/vmlinux".into(),
             initramfs: "/run/x".into(),

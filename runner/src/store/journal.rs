@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_largest_attempt_number_does_not_overflow() {
-        let begun = imports::start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
+        let begun = imports::run_start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
         let start = Record::TrialStart { trial: 3, attempt: u32::MAX, cell: "c".into(), warmup: false };
         let end = Record::TrialEnd { trial: 3, attempt: u32::MAX, ok: 1, failed: 0 };
         let progress = progress_of(journal::encode([&begun, &start, &end]).as_bytes(), 0).unwrap();

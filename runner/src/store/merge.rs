@@ -167,7 +167,11 @@ fn read(run: &Directory) -> anyhow::Result<ReadShard> {
     run.verify(&status.digests)?;
     for record in records(&bytes) {
         if let Record::TrialStart { trial, .. } = record? {
-            let own = plan.trials.iter().find(|planned| planned.index == trial).is_some_and(|t| shard.contains_block(t.block));
+            let own = plan
+                .trials
+                .iter()
+                .find(|planned| planned.index == trial)
+                .is_some_and(|t| shard.contains_block(t.block));
             ensure!(
                 own,
                 Code::ShardTwice.says(format!("{}: trial {trial} does not belong to shard {shard}", path.display()))

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use microbench_measure::host::machine::tune::state_folder;
 use microbench_measure::sys::durable;
-use microbench_plots::noise::Floor;
+use microbench_plots::noise::NoiseFloor as MetricFloor;
 use serde::{Deserialize, Serialize};
 
 /// The noise floor of one host, from an A/A test of one cell.
@@ -29,8 +29,8 @@ pub struct NoiseFloor {
 impl NoiseFloor {
     /// The noise floor from the `floors` of an A/A test. Metrics without a comparison are left out.
     #[must_use]
-    pub fn new(fingerprint: String, of: String, repetitions: u32, blocks: u32, floors: &[Floor]) -> Self {
-        let known = floors.iter().filter(|floor| !floor.apart.is_empty());
+    pub fn new(fingerprint: String, of: String, repetitions: u32, blocks: u32, floors: &[MetricFloor]) -> Self {
+        let known = floors.iter().filter(|floor| !floor.deviations.is_empty());
         let floors = known.map(|floor| (floor.metric.clone(), floor.largest())).collect();
         Self { fingerprint, of, repetitions, blocks, floors }
     }

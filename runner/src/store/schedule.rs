@@ -55,7 +55,7 @@ pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<Tr
 #[must_use]
 pub fn planned(plan: &Plan, progress: &Progress) -> usize {
     let blocks = progress.enough.unwrap_or(u32::MAX);
-    let own = |block: u32| progress.shard.is_none_or(|shard| shard.has(block));
+    let own = |block: u32| progress.shard.is_none_or(|shard| shard.contains_block(block));
     let needed = plan.trials.iter().filter(|trial| trial.instrument.is_some() || trial.block < blocks);
     needed.filter(|trial| own(trial.block)).count()
 }

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use microbench_formats::axis::Level;
-use microbench_formats::event::SPAWN;
 use microbench_study::manifest::keys::{Key, MANIFEST, MAPPING, Need, REFERENCE, Rest, Shape};
 use microbench_study::manifest::renamed::{self, Renamed};
 use microbench_study::manifest::{DefaultLevel, GUEST, GuestSetting, Kind};
@@ -191,12 +190,9 @@ fn shape(shape: Shape) -> String {
         Shape::Int(least, most) => format!("integer, {least} to {most}"),
         Shape::Number => "number".into(),
         Shape::Share => "number greater than 0 and less than 1".into(),
-        Shape::Truth => "boolean".into(),
-        Shape::Word(words) => {
-            let names: Vec<String> = words().iter().map(|word| code(&word.name)).collect();
-            let is_event = words().iter().any(|word| word.name == SPAWN);
-            if is_event { "an [event](events.md)".into() } else { names.join(" or ") }
-        }
+        Shape::Boolean => "boolean".into(),
+        Shape::Choice(choices) => choices().iter().map(|choice| code(&choice.name)).collect::<Vec<_>>().join(" or "),
+        Shape::Event => "an [event](events.md)".into(),
         Shape::Reading => "a [reading](readings.md)".into(),
         Shape::Scalar => "text, number or boolean".into(),
         Shape::Size => "size in bytes".into(),

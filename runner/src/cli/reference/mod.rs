@@ -167,8 +167,8 @@ fn metrics() -> String {
     let names = |names: &[&str]| names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", ");
     let row = |work: &WorkloadSpec| {
         let values: Vec<&str> = work.all_values().collect();
-        let doc = cell(&format!("{} so many bytes", work.doc));
-        [code(work.name()), doc, work.sizes(), names(work.keys), names(&values), work.clock.to_owned()]
+        let doc = cell(&format!("{}", work.doc));
+        [code(work.name()), doc, work.size_limits(), names(work.keys), names(&values), work.clock.to_owned()]
     };
     let rows: Vec<[String; 6]> = WORKLOADS.iter().map(row).collect();
     let _ = write!(

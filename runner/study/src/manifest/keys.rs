@@ -167,8 +167,9 @@ pub fn workload_values() -> Vec<Choice> {
             values.push(value);
         }
     }
-    let doc =
-        |value: &str| find_workload_reading(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit));
+    let doc = |value: &str| {
+        find_workload_reading(value).map_or_else(String::new, |value| format!("{} ({})", value.doc, value.unit))
+    };
     values.iter().map(|value| Choice { name: (*value).into(), doc: doc(value) }).collect()
 }
 
