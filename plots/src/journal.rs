@@ -22,7 +22,7 @@ use crate::file::at;
 pub struct Vm {
     /// Time of each event by name, ns; of several events with one name the first.
     pub events: BTreeMap<String, u64>,
-    /// Readings by name: the value, or the reason why there is none, and the unit.
+    /// Readings by name: the value, or the reason why it is missing, and the unit.
     pub readings: BTreeMap<String, (Result<f64, String>, String)>,
     /// `None` if the VM completed.
     pub failure: Option<Failure>,

@@ -1,4 +1,4 @@
-//! The samples of a run: one row for each VM and metric, with its value or the reason why there is none.
+//! The samples of a run: one row for each VM and metric, with its value or the reason why it is missing.
 //!
 //! A missing value is a row with a status and a reason; it is never zero and never left out. A trial has samples only
 //! of the metrics that it measures: a trial with an instrument those of the instrument, a timed trial those without

@@ -235,7 +235,7 @@ pub const READINGS: &[Column] = &[
     column("warmup", Bool, "", "whether it is a warm-up"),
     column("invalid", Bool, "", "whether the execution was disturbed"),
     column("reading", Text, "", "name of the reading; docs/reference/readings.md lists them"),
-    column("value", F64, "unit", "the value; null where there is none"),
+    column("value", F64, "unit", "the value; null if it is missing"),
     column("unit", Text, "", "unit of the value"),
     column("reason", Text, "", "why there is no value; else empty"),
 ];

@@ -74,7 +74,7 @@ pub(super) fn vms_with_value(row: &Row) -> Completed {
 pub(super) enum Availability<'a> {
     /// The statistic over trials exists.
     Value(&'a Row),
-    /// A value was expected, but there is none; with the reason.
+    /// An expected value is missing, with the reason.
     Failed(&'a Row, String),
     /// No value was expected: it is not in the plan, not applicable, or beyond the study's limit; with the reason.
     NotExpected(Option<&'a Row>, String),

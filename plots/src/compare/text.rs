@@ -119,7 +119,7 @@ fn cells(row: &Comparison) -> Vec<String> {
     ]
 }
 
-/// The interval that decides the verdict, or why there is none.
+/// The interval that decides the verdict, or the reason why it is missing.
 fn interval(row: &Comparison) -> String {
     match (&row.interval, &row.difference_interval) {
         (Some(interval), _) => format!("{:.4} to {:.4}", interval.low, interval.high),

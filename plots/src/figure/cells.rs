@@ -225,7 +225,7 @@ enum Shared {
     Tick,
 }
 
-/// The sentence of the caption that lists the notes of places, which are drawn in red; empty if there are none.
+/// The sentence of the caption that lists the notes of places, which are drawn in red; empty without notes.
 /// `notes` has one entry for each place. A note shared by a whole panel, group or tick is listed once.
 pub(super) fn notes_sentence(places: &Places<'_>, notes: &[String]) -> String {
     let mut open: Vec<usize> = (0..notes.len()).filter(|place| !notes[*place].is_empty()).collect();
@@ -343,7 +343,7 @@ pub(super) fn shows_published_values(figure: &Figure) -> bool {
     wanted && matches!(figure.form, FigureForm::Bars | FigureForm::GroupedBars | FigureForm::OverlaidBars)
 }
 
-/// The published value for the cells of a place; `None` if there is none.
+/// The published value for the cells of a place; `None` without a published value.
 pub(super) fn published_value(plan: &Plan, place: &Place<'_>, metric: &Metric) -> Option<f64> {
     let values = &plan.reference.as_ref()?.values;
     let fits = |of: &Selection| !place.cells.is_empty() && place.cells.iter().all(|cell| selects(of, cell));

@@ -20,7 +20,7 @@ pub struct Sequence {
     /// Label of the y axis, with the unit.
     pub y_label: String,
     pub points: Vec<Point>,
-    /// Median of the counted points; `None` if there are none.
+    /// Median of the counted points; `None` without counted points.
     pub median: Option<f64>,
 }
 

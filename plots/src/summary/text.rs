@@ -17,7 +17,7 @@ use crate::stats::median::Interval;
 use crate::stats::outlier::outliers;
 use crate::stats::quantile::smallest_n;
 
-/// The interval of the mean over trials, or the reason why there is none.
+/// The interval of the mean over trials, or the reason why it is missing.
 fn mean_interval(row: &Row, seed: u64) -> Result<Interval, bca::Withheld> {
     bca::interval(&row.values(Statistic::Mean), LEVEL, seed, 0)
 }

@@ -104,7 +104,7 @@ fn unit(unit: &str) -> String {
     siunitx_macros(unit).map_or_else(|| escape(unit), |macros| format!("\\unit{{{macros}}}"))
 }
 
-/// The siunitx macros of a unit; `None` if there are none.
+/// The siunitx macros of a unit; `None` for other units.
 pub(super) fn siunitx_macros(unit: &str) -> Option<&'static str> {
     Some(match unit {
         "ns" => "\\nano\\second",

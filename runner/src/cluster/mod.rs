@@ -1,7 +1,7 @@
 //! Shards as an array job of Slurm: submission, status and cancellation. microbench uses only Slurm's commands.
 //!
 //! The run directories of the shards are created before the job is submitted, and each task resumes the run of its
-//! shard. When Slurm requeues a task, for example because a node failed, the task resumes the run again, so that no
+//! shard. When Slurm requeues a task, for example because a node failed, the task resumes the run, so that no
 //! trial is lost or executed twice.
 
 use std::collections::BTreeMap;

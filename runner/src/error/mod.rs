@@ -13,8 +13,8 @@ use crate::store::lookup::LookupError;
 /// The codes of an error: one for each missing requirement of a host, otherwise exactly one.
 #[must_use]
 pub fn codes(error: &anyhow::Error) -> Vec<Code> {
-    if let Some(lacking) = error.chain().find_map(|cause| cause.downcast_ref::<MissingRequirements>()) {
-        return lacking.codes();
+    if let Some(missing) = error.chain().find_map(|cause| cause.downcast_ref::<MissingRequirements>()) {
+        return missing.codes();
     }
     // The outermost code wins, because it is closest to what the user requested.
     let coded = error.downcast_ref::<Coded>().map(|coded| coded.code);

@@ -86,7 +86,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
         return session.end();
     }
     let _closed = run.directory.close_to_others()?;
-    let mut seals = IntegrityCheck::of(&run.parts, &run.lock)?;
+    let mut integrity = IntegrityCheck::of(&run.parts, &run.lock)?;
     match host {
         HostKind::Imported => bail!("an imported run cannot execute trials"),
         HostKind::Kvm | HostKind::Fake => {
@@ -100,13 +100,13 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             session.begin(host, 1, &identity.machine_name(&owner.machine), unisolated)?;
             session.probe(measure(Probe::Exact, FakeGuests::for_session(options.fake_guests))?)?;
             execute_stages(&mut session, |session| {
-                local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher, &mut seals)
+                local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher, &mut integrity)
             })?;
         }
         HostKind::Emulated => {
             let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
             // Packed files cannot change any more, so one check is enough.
-            run.parts.keys().try_for_each(|cell| seals.check(cell).map_err(anyhow::Error::msg))?;
+            run.parts.keys().try_for_each(|cell| integrity.check(cell).map_err(anyhow::Error::msg))?;
             let identity = Identity::take(host, run.directory.path(), &run.lock, Some(&machine), None)?;
             record_host(&run.directory, &identity)?;
             let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();

@@ -28,7 +28,7 @@ pub fn execute(
     run: &Directory,
     scratch: &Path,
     watcher: &mut Watcher,
-    seals: &mut IntegrityCheck,
+    integrity: &mut IntegrityCheck,
 ) -> anyhow::Result<()> {
     let name = run.name();
     let trials = with_warmups(session.todo(), plan);
@@ -57,7 +57,7 @@ pub fn execute(
         let begun = Instant::now();
         let refused = session.budget().refuse(&planned, vms);
         let changed = |problem: String| skipped_records(&planned, vms, FailureReason::Artifact, &problem);
-        let records = match refused.or_else(|| seals.check(&planned.cell).err().map(changed)) {
+        let records = match refused.or_else(|| integrity.check(&planned.cell).err().map(changed)) {
             Some(records) => records,
             None => trial.execute(scratch, &run.console(), watcher),
         };

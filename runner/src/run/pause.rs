@@ -1,6 +1,6 @@
 //! Ctrl-Z: pauses a run. The current trial becomes invalid, and no other trial starts until the run is continued.
 //!
-//! A terminal's SIGTSTP stops the VMMs, but not the first process of their PID namespace, which is this one. It
+//! A terminal's SIGTSTP stops the VMMs, but not PID 1 of their PID namespace, which is this one. It
 //! therefore handles the signal itself and waits.
 
 use std::sync::{Condvar, Mutex, PoisonError};
