@@ -42,7 +42,7 @@ codes! {
     /// ```
     /// use microbench_formats::code::Code;
     ///
-    /// let error = Code::NoKvm.says("/dev/kvm: permission denied");
+    /// let error = Code::NoKvm.with_message("/dev/kvm: permission denied");
     /// assert_eq!(error.to_string(), "/dev/kvm: permission denied");
     /// assert_eq!(error.code.as_str(), "MB1004");
     /// assert_eq!(error.code.exit(), 3);
@@ -189,12 +189,12 @@ codes! {
 impl Code {
     /// An error with this code and `message`. Use it as an error of its own, or as the context of another error.
     #[must_use]
-    pub fn says(self, message: impl Into<String>) -> Coded {
-        Coded { code: self, message: message.into() }
+    pub fn with_message(self, message: impl Into<String>) -> CodedError {
+        CodedError { code: self, message: message.into() }
     }
 }
 
-impl Coded {
+impl CodedError {
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
@@ -204,7 +204,7 @@ impl Coded {
 /// An error with its code. `Display` shows the message only.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Coded {
+pub struct CodedError {
     pub code: Code,
     /// What failed, where, and what to do.
     pub message: String,

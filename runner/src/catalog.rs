@@ -92,7 +92,7 @@ pub fn find_study(given: &Path, root: Option<&Path>) -> anyhow::Result<PathBuf> 
     } else {
         message.push_str(&format!("; {}", nearest::suggest(&text, "studies", names.iter().map(String::as_str))));
     }
-    Err(Code::UnknownName.says(message).into())
+    Err(Code::UnknownName.with_message(message).into())
 }
 
 /// Names of the studies in the `experiments/` of the project around the working directory, sorted.

@@ -165,10 +165,10 @@ pub(super) fn analyze_pooled(given: &[PathBuf], json: bool) -> anyhow::Result<Ex
         let pattern = given.display().to_string();
         let not_found = || {
             Code::NotAnalysed
-                .says(format!("no file matches {pattern}; `microbench analyze RUN` writes RUN/samples.parquet"))
+                .with_message(format!("no file matches {pattern}; `microbench analyze RUN` writes RUN/samples.parquet"))
         };
         let found = glob::glob(&pattern)
-            .with_context(|| Code::BadValue.says(format!("{pattern} is not a valid glob pattern")))?;
+            .with_context(|| Code::BadValue.with_message(format!("{pattern} is not a valid glob pattern")))?;
         let found: Vec<PathBuf> = found.filter_map(Result::ok).collect();
         anyhow::ensure!(!found.is_empty(), not_found());
         files.extend(found.into_iter().map(|path| if path.is_dir() { path.join("samples.parquet") } else { path }));

@@ -90,7 +90,7 @@ fn compare_variants(
     if !variants.contains(&baseline) {
         bail!(
             Code::NoSuchVariant
-                .says(format!("the run has no variant {baseline}; its variants: {}", variants.join(", ")))
+                .with_message(format!("the run has no variant {baseline}; its variants: {}", variants.join(", ")))
         );
     }
     let settings = Settings { seed: plan.seed, family: plan.family.clone(), ..settings };

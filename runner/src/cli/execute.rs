@@ -28,7 +28,7 @@ pub(super) fn execute(
     match execution::execute(Directory::open(run)?, &project, host, session.options())? {
         Ended::Complete if output_lost => {
             let message = format!("cannot write to standard output; the run {} is complete", run.display());
-            Err(Code::NoOutput.says(message).into())
+            Err(Code::NoOutput.with_message(message).into())
         }
         Ended::Complete => Ok(ExitCode::SUCCESS),
         Ended::Stopped { signal } => Ok(ExitCode::from(u8::try_from(exit::SIGNAL + signal).unwrap_or(exit::FAILED))),

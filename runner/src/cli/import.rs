@@ -52,7 +52,7 @@ pub(super) fn import(
                 errln!("... and {} more", errors.len() - SHOWN);
             }
             let message = format!("{}: {} errors; nothing was imported", table.display(), errors.len());
-            return Err(Code::BadImport.says(message).into());
+            return Err(Code::BadImport.with_message(message).into());
         }
     };
     let engines = &Engines { engines };

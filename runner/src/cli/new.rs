@@ -94,8 +94,8 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn file_exists(shown: &str) -> microbench_formats::code::Coded {
-    Code::FileExists.says(format!("{shown} exists and is not overwritten: pass another name or --out"))
+fn file_exists(shown: &str) -> microbench_formats::code::CodedError {
+    Code::FileExists.with_message(format!("{shown} exists and is not overwritten: pass another name or --out"))
 }
 
 /// The study that a new one is copied from.
@@ -115,7 +115,8 @@ fn find_original(from: &str, project: &Project) -> anyhow::Result<Original> {
     }
     let text = built_in::find_text(&format!("experiments/{from}.toml")).with_context(|| {
         let help = suggest(from, "built-in studies", built_in::study_names());
-        Code::UnknownName.says(format!("study `{}` not found, and no such file exists; {help}", from.escape_debug()))
+        Code::UnknownName
+            .with_message(format!("study `{}` not found, and no such file exists; {help}", from.escape_debug()))
     })?;
     Ok(Original { text: text.to_owned(), built_in: true })
 }
@@ -174,7 +175,7 @@ fn chosen_engines<'a>(names: &[String], all: &[&'a Engine]) -> anyhow::Result<Ve
         let found = exact.or(if matching.len() == 1 { matching.first().copied() } else { None });
         found.copied().with_context(|| {
             let help = suggest(name, "engines", all.iter().map(|engine| engine.name.as_str()));
-            Code::UnknownName.says(format!("unknown engine `{}`; {help}", name.escape_debug()))
+            Code::UnknownName.with_message(format!("unknown engine `{}`; {help}", name.escape_debug()))
         })
     };
     names.iter().map(choose).collect()
@@ -185,7 +186,7 @@ fn chosen_metrics(names: &[String]) -> anyhow::Result<Vec<&'static BuiltIn>> {
     let choose = |name: &&str| {
         BUILT_IN.iter().find(|metric| metric.name == *name).with_context(|| {
             let help = suggest(name, "built-in metrics", BUILT_IN.iter().map(|metric| metric.name));
-            Code::UnknownName.says(format!("unknown built-in metric `{}`; {help}", name.escape_debug()))
+            Code::UnknownName.with_message(format!("unknown built-in metric `{}`; {help}", name.escape_debug()))
         })
     };
     names.iter().map(choose).collect()

@@ -44,7 +44,7 @@ pub(super) fn measure(
     let cell = cell.or(plan.cells.first().map(|cell| cell.id.as_str())).unwrap_or_default();
     let plan = plan::against_itself(&plan, cell, repetitions.saturating_mul(blocks)).with_context(|| {
         let cells: Vec<&str> = plan.cells.iter().map(|cell| cell.id.as_str()).collect();
-        Code::UnknownCell.says(format!("the study has no cell {cell}; it has {}", cells.join(", ")))
+        Code::UnknownCell.with_message(format!("the study has no cell {cell}; it has {}", cells.join(", ")))
     })?;
     requirements::check(host.kind(), &engines, allow_unisolated)?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard: None })?;

@@ -11,7 +11,7 @@ use microbench::run::{execute, parts, requirements};
 use microbench::store::directory::{Begun, Directory, Engines};
 use microbench::store::journal;
 use microbench::store::merge;
-use microbench_formats::code::{Code, Coded};
+use microbench_formats::code::{Code, CodedError};
 use microbench_formats::describe::describe;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
@@ -144,7 +144,7 @@ pub(super) fn resume(
 ) -> anyhow::Result<ExitCode> {
     let run = Directory::open(run)?;
     if !merge::parts(&run)?.is_empty() {
-        bail!(Code::Merged.says(format!(
+        bail!(Code::Merged.with_message(format!(
             "{} was merged from shards: resume the shards with missing trials, then merge them again",
             run.path().display()
         )));
@@ -156,7 +156,7 @@ pub(super) fn resume(
     if progress.host == Some(HostKind::Imported) {
         let message =
             format!("{} was imported and cannot be resumed: its values were measured elsewhere", run.path().display());
-        bail!(Code::OtherHostKind.says(message));
+        bail!(Code::OtherHostKind.with_message(message));
     }
     log::write_to_run(run.path());
     let project = Project::find(project, run.path())?;
@@ -235,7 +235,7 @@ pub(super) fn execute_command(
     project: &Project,
     host: HostArgument,
     session: SessionArguments,
-) -> anyhow::Result<(Command, Result<(), Coded>)> {
+) -> anyhow::Result<(Command, Result<(), CodedError>)> {
     let host = match (host.kind(), journal::progress(run.path(), 0)?.host) {
         (Some(kind), _) => {
             info!("the host is {kind}, as requested");

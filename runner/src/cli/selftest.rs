@@ -40,7 +40,7 @@ pub(super) fn selftest(test: SelfTest) -> anyhow::Result<ExitCode> {
 /// Prints the error of each kind of probe with fake guests.
 fn probe(guests: u32, at_once: u32, spread: f64, seed: u64) -> anyhow::Result<ExitCode> {
     let spread = Duration::try_from_secs_f64(spread)
-        .with_context(|| Code::BadValue.says("`--spread` is not a valid duration"))?;
+        .with_context(|| Code::BadValue.with_message("`--spread` is not a valid duration"))?;
     sandbox::enter()?;
     outln!("{:8} {:>6} {:>10} {:>10} {:>10} {:>10}", "probe", "n", "median ms", "p99 ms", "max ms", "CPU ms")?;
     for (name, probe) in [("exact", Probe::Exact), ("paper", Probe::Paper), ("busy", Probe::Busy)] {
@@ -57,7 +57,7 @@ fn probe(guests: u32, at_once: u32, spread: f64, seed: u64) -> anyhow::Result<Ex
 /// Prints how often a concurrent load is detected, and how often a load is reported without one.
 fn load(windows: u32, length: f64, seed: u64) -> anyhow::Result<ExitCode> {
     let length = Duration::try_from_secs_f64(length)
-        .with_context(|| Code::BadValue.says("`--length` is not a valid duration"))?;
+        .with_context(|| Code::BadValue.with_message("`--length` is not a valid duration"))?;
     let [loaded, quiet] = load_test::measure(load_test::Windows { windows, length, seed })?;
     outln!("{:28} {:>8} {:>14}  reasons", "windows", "n", "invalid")?;
     for (name, seen) in [("with a concurrent load", loaded), ("without a load", quiet)] {

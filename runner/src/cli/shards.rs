@@ -105,7 +105,7 @@ pub(super) fn submit(
 ) -> anyhow::Result<ExitCode> {
     let JobOptions { shards: of, constraint, exclusive, allow_unisolated, options } = job;
     let Some(kind) = host.kind() else {
-        bail!(Code::BadValue.says(
+        bail!(Code::BadValue.with_message(
             "`--host auto` is not possible for a submission, because shards on different kinds of host cannot be merged: pass --host kvm or --host emulated"
         ));
     };
@@ -122,7 +122,7 @@ pub(super) fn submit(
     };
     let submission = if out.is_some() { base.clone() } else { with_suffix("-slurm".to_owned()) };
     if submission.exists() {
-        bail!(Code::FileExists.says(format!("{} exists: pass another --out", submission.display())));
+        bail!(Code::FileExists.with_message(format!("{} exists: pass another --out", submission.display())));
     }
     let mut made = Vec::new();
     let prepare = || -> anyhow::Result<Submission> {

@@ -129,7 +129,8 @@ pub fn submit(request: &Request, folder: &Path) -> anyhow::Result<Submission> {
     let sbatch = Tool::new("sbatch").folder(Path::new("."));
     let printed = run_tool(sbatch.arg("--parsable").args(&request.options).arg(&path))?;
     let (job, cluster) = parse_sbatch(&printed).with_context(|| {
-        Code::SlurmFailed.says(format!("`sbatch --parsable` printed {:?} instead of a job number", printed.trim()))
+        Code::SlurmFailed
+            .with_message(format!("`sbatch --parsable` printed {:?} instead of a job number", printed.trim()))
     })?;
     let submission = Submission {
         study: request.study.clone(),
@@ -186,7 +187,7 @@ fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<St
         let good = |c: char| c.is_ascii_alphanumeric() || "_-.&|!*[](),:@".contains(c);
         let message =
             || format!("`--constraint {constraint:?}` contains characters that are not allowed in a node's feature");
-        ensure!(!constraint.is_empty() && constraint.chars().all(good), Code::BadValue.says(message()));
+        ensure!(!constraint.is_empty() && constraint.chars().all(good), Code::BadValue.with_message(message()));
     }
     let written = Data::new(context).and_then(|data| template::render(include_str!("batch.sh"), &data));
     written.context("the template of the batch script is wrong")
@@ -196,7 +197,7 @@ fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<St
 fn quotable(path: &Path) -> anyhow::Result<&str> {
     let bad = |c: char| c.is_control() || "'\"\\%`$".contains(c);
     path.to_str().filter(|text| !text.contains(bad)).with_context(|| {
-        Code::UnfitPath.says(format!(
+        Code::UnfitPath.with_message(format!(
             "{} contains a character that cannot be quoted in a batch script (quotes, \\, %, `, $): use another folder",
             path.display()
         ))
@@ -214,13 +215,13 @@ fn parse_sbatch(text: &str) -> Option<(String, Option<String>)> {
 fn run_tool(tool: Tool) -> anyhow::Result<String> {
     tool.run(None).map_err(|error| match error {
         ToolError::Start { command, cause, .. } => Code::NoProgram
-            .says(format!(
+            .with_message(format!(
                 "cannot start `{}`: {cause}; Slurm's commands are not installed: use a login node of the cluster, or install the \
                  Debian package slurm-client",
                 command.split(' ').next().unwrap_or_default()
             ))
             .into(),
-        failed => Code::SlurmFailed.says(failed.to_string()).into(),
+        failed => Code::SlurmFailed.with_message(failed.to_string()).into(),
     })
 }
 
@@ -241,7 +242,7 @@ impl Submission {
         let found = [given.to_path_buf(), runs.join(given)].into_iter().find(is);
         let found = found.or_else(|| if given == Path::new("latest") { all().pop() } else { None });
         let folder = found.with_context(|| {
-            Code::NoSubmission.says(format!(
+            Code::NoSubmission.with_message(format!(
                 "{} is not a submission: it has no {FILE}; `microbench submit slurm STUDY --shards N` creates one",
                 given.display()
             ))
@@ -273,7 +274,7 @@ impl Submission {
             Err(ToolError::Failed { output, .. }) if output.contains("Invalid job id") => {}
             Err(error) => {
                 run_tool(Tool::new("squeue").arg("--version"))?;
-                bail!(Code::SlurmFailed.says(error.to_string()));
+                bail!(Code::SlurmFailed.with_message(error.to_string()));
             }
         }
         Ok(tasks)

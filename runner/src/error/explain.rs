@@ -79,8 +79,10 @@ pub fn find<'a>(entries: &'a [Entry], code: &str) -> anyhow::Result<&'a Entry> {
             entries.iter().min_by_key(distance).map(|entry| format!("; the nearest is {}: {}", entry.code, entry.title))
         });
         let near = near.unwrap_or_else(|| "; codes look like MB0102".into());
-        Code::UnknownName
-            .says(format!("unknown error code {}{near}; `microbench explain` lists all codes", nearest::quote(code)))
+        Code::UnknownName.with_message(format!(
+            "unknown error code {}{near}; `microbench explain` lists all codes",
+            nearest::quote(code)
+        ))
     })
 }
 

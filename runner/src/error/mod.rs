@@ -2,7 +2,7 @@
 
 pub mod explain;
 
-use microbench_formats::code::{Code, Coded};
+use microbench_formats::code::{Code, CodedError};
 use microbench_measure::artifacts::tool::ToolError;
 use microbench_measure::requirement::MissingRequirements;
 use microbench_plots::compare::Refusal;
@@ -17,14 +17,14 @@ pub fn codes(error: &anyhow::Error) -> Vec<Code> {
         return missing.codes();
     }
     // The outermost code wins, because it is closest to what the user requested.
-    let coded = error.downcast_ref::<Coded>().map(|coded| coded.code);
+    let coded = error.downcast_ref::<CodedError>().map(|coded| coded.code);
     vec![coded.or_else(|| error.chain().find_map(code_of_type)).unwrap_or(Code::Unexpected)]
 }
 
 /// The code of an error by its type; `None` for types without a code.
 fn code_of_type(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     let known = [
-        error.downcast_ref().map(Coded::code),
+        error.downcast_ref().map(CodedError::code),
         error.downcast_ref().map(microbench_plots::Error::code),
         error.downcast_ref().map(Refusal::code),
         error.downcast_ref().map(PlanError::code),

@@ -163,7 +163,7 @@ impl Lane<'_> {
             self.serve(&mut host, &mut left)?;
             idle = if left.len() == before { idle + 1 } else { 0 };
             if idle == MAX_IDLE_EXITS {
-                bail!(Code::EmulatedHostEnds.says(format!(
+                bail!(Code::EmulatedHostEnds.with_message(format!(
                     "the emulated host exits before it completes a trial; see its console {}",
                     log.display()
                 )));
@@ -196,9 +196,9 @@ impl Lane<'_> {
                 }
                 Ok(Message::Done) => return Ok(()),
                 Ok(Message::Failed(error)) => {
-                    bail!(Code::EmulatedHostFailed.says(format!("in the emulated host: {error}")))
+                    bail!(Code::EmulatedHostFailed.with_message(format!("in the emulated host: {error}")))
                 }
-                Ok(Message::Up { .. }) => bail!(Code::EmulatedHostFailed.says("the emulated host restarted")),
+                Ok(Message::Up { .. }) => bail!(Code::EmulatedHostFailed.with_message("the emulated host restarted")),
                 Err(silence) => {
                     info!(host = self.number, "{silence}; {} trials left", left.len());
                     if let Some(trial) = current {

@@ -42,10 +42,10 @@ struct Run {
 fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
     if run.path().starts_with("/dev/shm") {
         // The sandbox mounts a file system of its own there.
-        bail!(
-            Code::RunInShm
-                .says(format!("{} is in /dev/shm, which runs cannot use: pass another --out", run.path().display()))
-        );
+        bail!(Code::RunInShm.with_message(format!(
+            "{} is in /dev/shm, which runs cannot use: pass another --out",
+            run.path().display()
+        )));
     }
     let (plan, _) = run.plan()?;
     let lock = Lock::read(run.path())?.with_context(|| format!("{} has no {}", run.path().display(), lock::FILE))?;
@@ -100,7 +100,15 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             session.begin(host, 1, &identity.machine_name(&owner.machine), unisolated)?;
             session.probe(measure(Probe::Exact, FakeGuests::for_session(options.fake_guests))?)?;
             execute_stages(&mut session, |session| {
-                local::execute(session, &run.plan, &run.parts, &run.directory, &run.scratch, &mut watcher, &mut integrity)
+                local::execute(
+                    session,
+                    &run.plan,
+                    &run.parts,
+                    &run.directory,
+                    &run.scratch,
+                    &mut watcher,
+                    &mut integrity,
+                )
             })?;
         }
         HostKind::Emulated => {
@@ -157,15 +165,15 @@ fn execute_stages(
 pub fn check_kvm(run: Directory, project: &Project, allow_unisolated: bool) -> anyhow::Result<()> {
     let mut run = enter(run, project)?;
     if let Some(why) = isolation::why_not_isolated().filter(|_| !allow_unisolated) {
-        bail!(
-            Code::NoGuest
-                .says(format!("{}; pass --allow-unisolated to allow it", isolation::missing_requirement(&why).what))
-        );
+        bail!(Code::NoGuest.with_message(format!(
+            "{}; pass --allow-unisolated to allow it",
+            isolation::missing_requirement(&why).what
+        )));
     }
     isolation::make_files_readable(&mut run.parts, &run.scratch)?;
     match kvm::check(&run.plan, &run.parts, &run.scratch) {
         Ok(()) => Ok(()),
-        Err(reason) => bail!(Code::NoGuest.says(reason.to_string())),
+        Err(reason) => bail!(Code::NoGuest.with_message(reason.to_string())),
     }
 }
 
@@ -190,7 +198,7 @@ pub fn check_kvm_in_child(run: &Directory, project: &Project, allow_unisolated: 
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    bail!(Code::NoGuest.says(text.trim().trim_start_matches("microbench: ")))
+    bail!(Code::NoGuest.with_message(text.trim().trim_start_matches("microbench: ")))
 }
 
 /// Writes `host.json` into a new run. For a run that is resumed, checks that the fingerprint is the same.

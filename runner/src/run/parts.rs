@@ -154,7 +154,7 @@ pub fn emulated_init() -> anyhow::Result<PathBuf> {
     const NAME: &str = "microbench-emulated-host";
     let path = std::env::current_exe().context("cannot find this program")?.with_file_name(NAME);
     if !path.is_file() {
-        bail!(Code::EmulatorFailed.says(format!(
+        bail!(Code::EmulatorFailed.with_message(format!(
             "the init of the emulated host is missing: {} does not exist; install microbench again, which includes this program",
             path.display()
         )));

@@ -86,7 +86,7 @@ fn try_sandbox() -> anyhow::Result<Result<Option<String>, MissingRequirement>> {
     }
     let stderr = String::from_utf8_lossy(&tried.stderr);
     if tried.status.code() != Some(MISSING_REQUIREMENT.into()) {
-        bail!(Code::System.says(stderr.trim().trim_start_matches("microbench: ")));
+        bail!(Code::System.with_message(stderr.trim().trim_start_matches("microbench: ")));
     }
     let line = |prefix: &str| stderr.lines().find_map(|line| line.trim().strip_prefix(prefix)).map(str::to_owned);
     let whole = || stderr.trim().trim_start_matches("microbench: ").to_owned();

@@ -321,7 +321,7 @@ impl Session<'_> {
         unisolated: Option<String>,
     ) -> anyhow::Result<()> {
         if let Some(earlier) = self.progress.host.filter(|earlier| *earlier != host) {
-            bail!(Code::OtherHostKind.says(format!(
+            bail!(Code::OtherHostKind.with_message(format!(
                 "this run began on a host of kind {earlier}, whose times are not comparable with those of kind {host}"
             )));
         }
@@ -479,7 +479,7 @@ impl Session<'_> {
             .with_context(|| format!("cannot determine the free disk space at {}", path.display()))?;
         let free = found.blocks_available() * found.fragment_size();
         if free < needed {
-            bail!(Code::NoRoom.says(format!(
+            bail!(Code::NoRoom.with_message(format!(
                 "not enough disk space at {}: {free} bytes are free, and the next trial may need {needed}; free disk space, then resume the run \
                  with --resume",
                 path.display()

@@ -111,16 +111,21 @@ pub struct Checked {
 /// regular file, or changes during the export.
 pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Packed> {
     let format = Format::of(out).with_context(|| {
-        Code::BadValue
-            .says(format!("{} is not the name of an archive: use the suffix .tar.zst or .tar.gz", out.display()))
+        Code::BadValue.with_message(format!(
+            "{} is not the name of an archive: use the suffix .tar.zst or .tar.gz",
+            out.display()
+        ))
     })?;
-    ensure!(!out.exists(), Code::FileExists.says(format!("{} exists: pass another --out", out.display())));
+    ensure!(!out.exists(), Code::FileExists.with_message(format!("{} exists: pass another --out", out.display())));
     for required in REQUIRED {
         ensure!(run.path().join(required).is_file(), "cannot export {}: {required} is missing", run.path().display());
     }
     let held = File::open(run.path().join(journal::FILE)).context("cannot open the journal")?;
     let Ok(_held) = Flock::lock(held, FlockArg::LockSharedNonblock) else {
-        bail!(Code::RunInUse.says(format!("{} is being executed: wait until the run has ended", run.path().display())));
+        bail!(
+            Code::RunInUse
+                .with_message(format!("{} is being executed: wait until the run has ended", run.path().display()))
+        );
     };
     // A damaged or inconsistent run is not exported.
     Run::open(run.path())?.journal()?;
@@ -257,11 +262,11 @@ pub fn check(path: &Path) -> anyhow::Result<Checked> {
         None => {
             let problem =
                 format!("{} is not the name of an archive: the suffix must be .tar.zst or .tar.gz", path.display());
-            bail!(Code::BadArchive.says(problem))
+            bail!(Code::BadArchive.with_message(problem))
         }
     };
     checked.with_context(|| {
-        Code::BadArchive.says(format!("{} is not an archive of a run, or was changed", path.display()))
+        Code::BadArchive.with_message(format!("{} is not an archive of a run, or was changed", path.display()))
     })
 }
 
@@ -312,7 +317,7 @@ fn read(from: impl Read) -> anyhow::Result<Checked> {
     let shard: Option<Shard> = kept.get(SHARD).map(|bytes| serde_json::from_slice(bytes)).transpose()?;
     let kept = |name: &str| kept.get(name).with_context(|| format!("{name} is missing"));
     let plan_bytes = kept(PLAN)?;
-    let plan = plan::read(plan_bytes).map_err(|error| error.code().says(format!("{PLAN}: {error}")))?;
+    let plan = plan::read(plan_bytes).map_err(|error| error.code().with_message(format!("{PLAN}: {error}")))?;
     let status = RunStatus::from_journal(&plan, shard, kept(journal::FILE)?)
         .map_err(|damage| journal::damaged(Path::new(journal::FILE), &damage))?;
     Digests::verify(&status.digests, |file| {

@@ -94,10 +94,10 @@ impl Directory {
     /// When the folder exists or cannot be written, and the errors of `fill`.
     pub fn create_with(path: &Path, fill: impl FnOnce(&Self) -> anyhow::Result<()>) -> anyhow::Result<Self> {
         if path.exists() {
-            bail!(
-                Code::RunExists
-                    .says(format!("{} exists: pass another --out, or resume the run with --resume", path.display()))
-            );
+            bail!(Code::RunExists.with_message(format!(
+                "{} exists: pass another --out, or resume the run with --resume",
+                path.display()
+            )));
         }
         let path = std::path::absolute(path)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
@@ -150,10 +150,10 @@ impl Directory {
     /// ```
     pub fn open(given: &Path) -> anyhow::Result<Self> {
         let given = super::lookup::find(given)?;
-        let path =
-            fs::canonicalize(&given).with_context(|| Code::NoRun.says(format!("run {} not found", given.display())))?;
+        let path = fs::canonicalize(&given)
+            .with_context(|| Code::NoRun.with_message(format!("run {} not found", given.display())))?;
         if !is_run(&path) {
-            bail!(Code::NotARun.says(format!("{} is not a run directory: it has no {PLAN}", path.display())));
+            bail!(Code::NotARun.with_message(format!("{} is not a run directory: it has no {PLAN}", path.display())));
         }
         Ok(Self { path })
     }
@@ -192,7 +192,9 @@ impl Directory {
         let path = self.path.join(PLAN);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let plan = microbench_formats::plan::read(&bytes).map_err(|error| match error {
-            Unreadable::Format(_) => error.code().says(format!("cannot read the plan {}: {error}", path.display())),
+            Unreadable::Format(_) => {
+                error.code().with_message(format!("cannot read the plan {}: {error}", path.display()))
+            }
             Unreadable::Damaged(error) => damaged_file_error(&path, &bytes, error.is_eof(), &error),
         })?;
         Ok((plan, hex::encode(Sha256::digest(&bytes))))
@@ -209,7 +211,7 @@ impl Directory {
         };
         if let microbench_plots::Error::Changed { cause, .. } = &error {
             match cause.file {
-                PLAN => return Err(Code::PlanEdited.says(self.plan_changed()).into()),
+                PLAN => return Err(Code::PlanEdited.with_message(self.plan_changed()).into()),
                 // An empty or cut-off file is reported as such instead.
                 ENGINES if cause.actual.is_some() => drop(self.engines()?),
                 lock::FILE => drop(Lock::read(&self.path)?),

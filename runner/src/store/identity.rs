@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
-use microbench_formats::code::{Code, Coded};
+use microbench_formats::code::{Code, CodedError};
 use microbench_formats::host::HostKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -99,11 +99,11 @@ impl Identity {
     ///
     /// # Errors
     /// [`Code::OtherHost`] when the fingerprints differ. The message lists the facts that differ.
-    pub fn require_same(&self, before: &Self) -> Result<(), Coded> {
+    pub fn require_same(&self, before: &Self) -> Result<(), CodedError> {
         if before.fingerprint == self.fingerprint {
             return Ok(());
         }
-        Err(Code::OtherHost.says(format!(
+        Err(Code::OtherHost.with_message(format!(
             "this run began on another host (fingerprint {}, here {}): {}; all samples of a run must come from one host: start a new run",
             before.fingerprint,
             self.fingerprint,

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use microbench_formats::code::{Code, Coded};
+use microbench_formats::code::{Code, CodedError};
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
 pub use microbench_formats::journal::FILE;
@@ -144,7 +144,7 @@ impl Journal {
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((_, Errno::EWOULDBLOCK)) => {
-                bail!(Code::RunInUse.says(format!(
+                bail!(Code::RunInUse.with_message(format!(
                     "{} is in use by another microbench process{}",
                     run.display(),
                     owner_note(run)
@@ -155,7 +155,7 @@ impl Journal {
         let before = self::owner(run);
         let owner_was_lost = before.is_none() && run.join(OWNER).exists();
         if let Some(before) = before.filter(|before| !before.is_over(owner)) {
-            bail!(Code::RunInUse.says(format!(
+            bail!(Code::RunInUse.with_message(format!(
                 "{} is locked by PID {} on {} since {}, whose state cannot be checked from {}: make sure that the process has ended, \
                  then remove {}",
                 run.display(),
@@ -199,7 +199,7 @@ impl Journal {
             (Err(_), Err(_)) => {}
         }
         written.with_context(|| {
-            Code::NoRoom.says(format!(
+            Code::NoRoom.with_message(format!(
                 "cannot append {} bytes to {}; free disk space, then resume the run with --resume, which repeats the trial",
                 text.len(),
                 self.path.display()
@@ -255,7 +255,7 @@ pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
     let merged = run.join(merge::FILE).exists();
     if let Some(other) = progress.executed.iter().find(|executed| **executed != progress.shard && !merged) {
         let name = |shard: Option<Shard>| shard.map_or_else(|| "the whole plan".to_owned(), |shard| shard.to_string());
-        bail!(Code::RunFileEdited.says(format!(
+        bail!(Code::RunFileEdited.with_message(format!(
             "{SHARD} of {} specifies {}, but a session of the run executed {}: restore the file from a copy",
             run.display(),
             name(progress.shard),
@@ -286,12 +286,12 @@ fn read(run: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
 
 /// The error for a damaged journal at `path`.
 #[must_use]
-pub fn damaged(path: &Path, damage: &Damage) -> Coded {
+pub fn damaged(path: &Path, damage: &Damage) -> CodedError {
     let remedy = match damage.code() {
         Code::OtherFormat => "",
         _ => "; restore the file from a copy; the other files of the run are unchanged",
     };
-    damage.code().says(format!("{}:{}: {}{remedy}", path.display(), damage.line, damage.cause))
+    damage.code().with_message(format!("{}:{}: {}{remedy}", path.display(), damage.line, damage.cause))
 }
 
 /// [`progress`] from the bytes of a journal, without the shard.

@@ -106,7 +106,7 @@ struct ReadShard {
 pub fn merge(shards: &[Directory], out: Option<&Path>, partial: bool) -> anyhow::Result<(Directory, Vec<Part>)> {
     let mut read = shards.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     read.sort_by_key(|one| one.shard);
-    let Some(first) = read.first() else { bail!(Code::ShardMissing.says("no shard to merge")) };
+    let Some(first) = read.first() else { bail!(Code::ShardMissing.with_message("no shard to merge")) };
     for other in &read[1..] {
         check_same_plan(first, other)?;
     }
@@ -115,7 +115,7 @@ pub fn merge(shards: &[Directory], out: Option<&Path>, partial: bool) -> anyhow:
         let (one, other) = (&pair[0], &pair[1]);
         ensure!(
             one.shard != other.shard,
-            Code::ShardTwice.says(format!(
+            Code::ShardTwice.with_message(format!(
                 "{} and {} are both shard {}, so that its trials would be present twice; pass only one of them",
                 one.run.path().display(),
                 other.run.path().display(),
@@ -126,7 +126,7 @@ pub fn merge(shards: &[Directory], out: Option<&Path>, partial: bool) -> anyhow:
     let missing = missing(&read);
     ensure!(
         partial || missing.is_empty(),
-        Code::ShardMissing.says(format!(
+        Code::ShardMissing.with_message(format!(
             "{}; `--partial` merges the rest and records these trials as missing values",
             missing.join("; ")
         ))
@@ -144,11 +144,9 @@ pub fn merge(shards: &[Directory], out: Option<&Path>, partial: bool) -> anyhow:
 fn read(run: &Directory) -> anyhow::Result<ReadShard> {
     let named = run.path().display();
     let Some(shard) = run.shard()? else {
-        bail!(
-            Code::NotAShard.says(format!(
-                "{named} is a run of a whole plan, not a shard; `run STUDY --shard K/N` executes a shard"
-            ))
-        );
+        bail!(Code::NotAShard.with_message(format!(
+            "{named} is a run of a whole plan, not a shard; `run STUDY --shard K/N` executes a shard"
+        )));
     };
     let (plan, sha256) = run.plan()?;
     let path = run.path().join(journal::FILE);
@@ -157,7 +155,7 @@ fn read(run: &Directory) -> anyhow::Result<ReadShard> {
         file => {
             let file = file.with_context(|| format!("cannot open {}", path.display()))?;
             let Ok(_held) = Flock::lock(file, FlockArg::LockSharedNonblock) else {
-                bail!(Code::RunInUse.says(format!("{named} is being executed: wait until the run has ended")));
+                bail!(Code::RunInUse.with_message(format!("{named} is being executed: wait until the run has ended")));
             };
             fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?
         }
@@ -174,7 +172,8 @@ fn read(run: &Directory) -> anyhow::Result<ReadShard> {
                 .is_some_and(|t| shard.contains_block(t.block));
             ensure!(
                 own,
-                Code::ShardTwice.says(format!("{}: trial {trial} does not belong to shard {shard}", path.display()))
+                Code::ShardTwice
+                    .with_message(format!("{}: trial {trial} does not belong to shard {shard}", path.display()))
             );
         }
     }
@@ -196,7 +195,7 @@ fn check_same_plan(first: &ReadShard, other: &ReadShard) -> anyhow::Result<()> {
     let names = [first, other].map(|one| one.run.path().display());
     let differ = |what: String| {
         let names = format!("{} and {} are not shards of the same run", names[0], names[1]);
-        Err(Code::ShardsDiffer.says(format!("{names}: {what}")).into())
+        Err(Code::ShardsDiffer.with_message(format!("{names}: {what}")).into())
     };
     if first.sha256 != other.sha256 {
         return differ(format!("their plans differ ({} and {})", &first.sha256[..12], &other.sha256[..12]));
@@ -230,7 +229,7 @@ fn check_same_kind(read: &[ReadShard]) -> anyhow::Result<()> {
             let (kind, of) = *seen.get_or_insert((session.host, one));
             ensure!(
                 kind == session.host,
-                Code::HostKindsDiffer.says(format!(
+                Code::HostKindsDiffer.with_message(format!(
                     "{} was executed on {}, {} on {}: their times are not comparable",
                     of.run.path().display(),
                     kind.note(),

@@ -129,7 +129,9 @@ pub fn remove(folder: &Path) -> anyhow::Result<()> {
         Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(held) => Some(held),
             Err(_) => {
-                bail!(Code::RunInUse.says(format!("{} is being executed and was not removed", folder.display())))
+                bail!(
+                    Code::RunInUse.with_message(format!("{} is being executed and was not removed", folder.display()))
+                )
             }
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,

@@ -25,10 +25,10 @@ const PLACES: [&str; 2] =
 pub fn provide(cache: &Cache) -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) {
         if !path.is_file() {
-            bail!(
-                Code::NoAgent
-                    .says(format!("cannot use the guest agent {} (set by {VARIABLE}): not a file", path.display()))
-            );
+            bail!(Code::NoAgent.with_message(format!(
+                "cannot use the guest agent {} (set by {VARIABLE}): not a file",
+                path.display()
+            )));
         }
         return Ok(path);
     }
@@ -40,7 +40,7 @@ pub fn provide(cache: &Cache) -> anyhow::Result<PathBuf> {
     let places = PLACES.map(|place| folder.join(place));
     places.iter().find(|path| path.is_file()).cloned().with_context(|| {
         let places = places.map(|path| path.display().to_string()).join(" or ");
-        Code::NoAgent.says(format!(
+        Code::NoAgent.with_message(format!(
             "the guest agent is missing: it is not built into this program and not at {places}; run `make build` in the \
              source tree"
         ))

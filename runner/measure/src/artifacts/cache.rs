@@ -83,8 +83,10 @@ impl Cache {
             let path = folder.join(NOTE);
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             toml::from_str(&text).with_context(|| {
-                Code::CacheDamaged
-                    .says(format!("{} is damaged; delete its folder, so that it is built again", path.display()))
+                Code::CacheDamaged.with_message(format!(
+                    "{} is damaged; delete its folder, so that it is built again",
+                    path.display()
+                ))
             })
         };
         if folder.is_dir() {
@@ -217,7 +219,10 @@ pub fn sha256_file(path: &Path) -> io::Result<(String, u64)> {
 pub fn verify(path: &Path, expected: &str) -> anyhow::Result<()> {
     let (actual, _) = sha256_file(path).with_context(|| format!("cannot read {}", path.display()))?;
     if actual != expected {
-        bail!(Code::WrongDigest.says(format!("the SHA-256 of {} is {actual}, expected {expected}", path.display())));
+        bail!(
+            Code::WrongDigest
+                .with_message(format!("the SHA-256 of {} is {actual}, expected {expected}", path.display()))
+        );
     }
     Ok(())
 }

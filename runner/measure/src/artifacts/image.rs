@@ -77,7 +77,7 @@ pub fn provide(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -
     let inputs = inputs(&description, &overlay, agent)?;
     let (entry, note) = cache
         .entry(&entry_name(name), &inputs, |work| build(name, &description, &overlay, agent, cache, work))
-        .with_context(|| Code::NoRootfs.says(format!("cannot build the root file system {name}")))?;
+        .with_context(|| Code::NoRootfs.with_message(format!("cannot build the root file system {name}")))?;
     Artifact::of(Kind::Rootfs, name, &note.version, &note.origin, &entry.join(IMAGE))
 }
 

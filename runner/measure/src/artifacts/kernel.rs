@@ -140,8 +140,10 @@ fn build(kernel: &Kernel, files: Files<'_>, work: &Path) -> anyhow::Result<Note>
         }
     }
     bail!(
-        Code::NoKernel
-            .says(format!("cannot build the kernel {name}: all of its sources failed:\n{}", reasons.join("\n")))
+        Code::NoKernel.with_message(format!(
+            "cannot build the kernel {name}: all of its sources failed:\n{}",
+            reasons.join("\n")
+        ))
     )
 }
 

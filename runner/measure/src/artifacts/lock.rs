@@ -54,8 +54,9 @@ impl Lock {
     /// [`Code::RunFileDamaged`] if the lock does not contain it.
     pub fn get(&self, kind: Kind, name: &str) -> anyhow::Result<&Artifact> {
         self.artifacts.iter().find(|artifact| artifact.kind == kind && artifact.name == name).with_context(|| {
-            Code::RunFileDamaged
-                .says(format!("{FILE} has no {kind} named `{name}`; restore the file from a copy, or start a new run"))
+            Code::RunFileDamaged.with_message(format!(
+                "{FILE} has no {kind} named `{name}`; restore the file from a copy, or start a new run"
+            ))
         })
     }
 
@@ -74,13 +75,13 @@ impl Lock {
             for ((kind, name), old) in digests(&before) {
                 match now.get(&(kind, name.clone())) {
                     Some(new) if *new == old => {}
-                    Some(new) => bail!(Code::ArtefactChanged.says(format!(
+                    Some(new) => bail!(Code::ArtefactChanged.with_message(format!(
                         "the {kind} `{name}` has changed since the run began: its SHA-256 was {old} and is now {new}; \
                          all samples of a run must come from the same artefacts: start a new run"
                     ))),
                     None => bail!(
                         Code::ArtefactMissing
-                            .says(format!("the {kind} `{name}` in {} does not exist any more", path.display()))
+                            .with_message(format!("the {kind} `{name}` in {} does not exist any more", path.display()))
                     ),
                 }
             }

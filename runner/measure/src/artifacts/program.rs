@@ -134,7 +134,7 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
                 Err(error) => reasons.push(format!("{error:#}")),
             }
         }
-        bail!(Code::NoEngineProgram.says(format!(
+        bail!(Code::NoEngineProgram.with_message(format!(
             "cannot fetch {} {}: all of its sources failed:\n{}",
             program.name,
             program.version,

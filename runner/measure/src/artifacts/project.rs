@@ -27,7 +27,7 @@ impl Project {
             let context = || {
                 let root = root.display();
                 Code::NoProject
-                    .says(format!("{root} contains no kernels/NAME/kernel.toml and no rootfs/NAME/rootfs.toml"))
+                    .with_message(format!("{root} contains no kernels/NAME/kernel.toml and no rootfs/NAME/rootfs.toml"))
             };
             return Self::at(Some(root).filter(|root| is_project(root)).with_context(context)?);
         }
@@ -191,7 +191,7 @@ pub fn read_toml<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
 }
 
 fn parse_toml<T: DeserializeOwned>(text: &str, path: &str) -> anyhow::Result<T> {
-    toml::from_str(text).with_context(|| Code::BadDescription.says(format!("{path} is invalid")))
+    toml::from_str(text).with_context(|| Code::BadDescription.with_message(format!("{path} is invalid")))
 }
 
 #[cfg(test)]
@@ -235,6 +235,6 @@ mod tests {
         let (folder, _) = project(&[("rootfs/note.txt", "a folder of the same name"), ("kernels/old/vmlinux", "")]);
         assert!(!is_project(folder.path()));
         let error = Project::find(Some(folder.path()), folder.path()).unwrap_err();
-        assert_eq!(error.downcast_ref::<microbench_formats::code::Coded>().unwrap().code, Code::NoProject);
+        assert_eq!(error.downcast_ref::<microbench_formats::code::CodedError>().unwrap().code, Code::NoProject);
     }
 }

@@ -139,7 +139,10 @@ impl EmulatedHost {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     if let Some(status) = emulated.process.try_wait()? {
                         let errors = fs::read_to_string(&errors_path).unwrap_or_default();
-                        bail!(Code::EmulatorFailed.says(format!("the emulator exited ({status}): {}", errors.trim())));
+                        bail!(
+                            Code::EmulatorFailed
+                                .with_message(format!("the emulator exited ({status}): {}", errors.trim()))
+                        );
                     }
                     std::thread::sleep(Duration::from_millis(20));
                 }
@@ -160,14 +163,14 @@ impl EmulatedHost {
         })?;
         match emulated.next(BOOT_LIMIT) {
             Ok(Message::Up { build }) if build == wire::BUILD => {}
-            Ok(Message::Up { .. }) => bail!(Code::EmulatorFailed.says(format!(
+            Ok(Message::Up { .. }) => bail!(Code::EmulatorFailed.with_message(format!(
                 "{} and this program are of different builds: build both with `cargo build -p microbench --bins`",
                 config.init.display()
             ))),
             Ok(other) => {
-                bail!(Code::EmulatorFailed.says(format!("the first message of the emulated host is {other:?}")))
+                bail!(Code::EmulatorFailed.with_message(format!("the first message of the emulated host is {other:?}")))
             }
-            Err(error) => bail!(Code::EmulatorFailed.says(format!("the emulated host did not start: {error}"))),
+            Err(error) => bail!(Code::EmulatorFailed.with_message(format!("the emulated host did not start: {error}"))),
         }
         debug!(
             "the emulated host is up after {:.1} s; its console is {}",

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context;
-use microbench_formats::code::{Code, Coded};
+use microbench_formats::code::{Code, CodedError};
 use nix::errno::Errno;
 
 /// Writes the file `path` atomically. Its content and name are on disk on return.
@@ -86,7 +86,7 @@ pub fn sync_tree(folder: &Path) -> anyhow::Result<()> {
 
 /// The error for a run's file `path` whose content `bytes` cannot be parsed because of `error`. `cut_off` is true if
 /// the end of the file is missing.
-pub fn damaged_file_error(path: &Path, bytes: &[u8], cut_off: bool, error: &impl std::fmt::Display) -> Coded {
+pub fn damaged_file_error(path: &Path, bytes: &[u8], cut_off: bool, error: &impl std::fmt::Display) -> CodedError {
     let what = match () {
         () if bytes.is_empty() => "is empty".to_owned(),
         () if bytes.iter().all(|byte| *byte == 0) => "contains only zero bytes".to_owned(),
@@ -94,7 +94,7 @@ pub fn damaged_file_error(path: &Path, bytes: &[u8], cut_off: bool, error: &impl
         () => format!("is damaged: {error}"),
     };
     let what = what.trim_end();
-    Code::RunFileDamaged.says(format!("{} {what}; restore it from a copy, or start a new run", path.display()))
+    Code::RunFileDamaged.with_message(format!("{} {what}; restore it from a copy, or start a new run", path.display()))
 }
 
 /// The folder of `path`; `.` for a bare file name.

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use microbench_formats::code::{Code, Coded};
+use microbench_formats::code::{Code, CodedError};
 use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
@@ -73,15 +73,15 @@ impl Default for Levels {
 }
 
 impl FromStr for Levels {
-    type Err = Coded;
+    type Err = CodedError;
 
     /// Parses levels separated by commas, each as LEVEL or TARGET=LEVEL: `info`, `warn,microbench_measure=debug`.
-    fn from_str(text: &str) -> Result<Self, Coded> {
+    fn from_str(text: &str) -> Result<Self, CodedError> {
         let mut levels = Self::default();
         for part in text.split(',').map(str::trim) {
             let (target, level) = part.split_once('=').map_or(("", part), |(target, level)| (target, level));
             let bad_value = || {
-                Code::BadValue.says(format!(
+                Code::BadValue.with_message(format!(
                     "{VARIABLE}: `{part}` is not a level (off, error, warn, info, debug, trace) or TARGET=LEVEL with a target \
                      such as microbench_measure"
                 ))
@@ -128,7 +128,7 @@ pub fn variable() -> Option<String> {
 ///
 /// # Errors
 /// [`Code::BadValue`] if the variable cannot be parsed.
-pub fn start(verbosity: u8, has_run_log: bool) -> Result<(), Coded> {
+pub fn start(verbosity: u8, has_run_log: bool) -> Result<(), CodedError> {
     VERBOSITY.store(verbosity, Ordering::Relaxed);
     let levels = match (Levels::of(verbosity), variable()) {
         (Some(levels), _) => levels,

@@ -9,7 +9,7 @@ use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use microbench_formats::code::{Code, Coded};
+use microbench_formats::code::{Code, CodedError};
 
 use crate::sys;
 
@@ -59,7 +59,7 @@ pub fn exit_on_sigpipe() {
 ///
 /// # Errors
 /// [`Code::NoOutput`] if standard output cannot be written to.
-pub fn print(text: Arguments<'_>) -> Result<(), Coded> {
+pub fn print(text: Arguments<'_>) -> Result<(), CodedError> {
     write_with(|out| out.write_fmt(text))
 }
 
@@ -67,7 +67,7 @@ pub fn print(text: Arguments<'_>) -> Result<(), Coded> {
 ///
 /// # Errors
 /// [`Code::NoOutput`] if standard output cannot be written to, or `write` fails.
-pub fn write_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Coded> {
+pub fn write_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CodedError> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     check_written(write(&mut out).and_then(|()| out.flush()))
 }
@@ -77,12 +77,12 @@ pub fn write_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Resul
 ///
 /// # Errors
 /// [`Code::NoOutput`] if the write failed.
-pub fn check_written(written: io::Result<()>) -> Result<(), Coded> {
+pub fn check_written(written: io::Result<()>) -> Result<(), CodedError> {
     written.map_err(|error| {
         if error.kind() == ErrorKind::BrokenPipe && EXIT_ON_SIGPIPE.load(Ordering::Relaxed) {
             sys::end_by_sigpipe();
         }
-        Code::NoOutput.says(format!("cannot write to standard output: {error}"))
+        Code::NoOutput.with_message(format!("cannot write to standard output: {error}"))
     })
 }
 

@@ -331,13 +331,14 @@ fn levels(_: &mut SchemaGenerator) -> Schema {
 pub fn load(folders: &[&Path]) -> anyhow::Result<BTreeMap<String, Engine>> {
     let mut engines = BTreeMap::new();
     let mut add = |text: &str, origin: &str| -> anyhow::Result<()> {
-        let mut engine: Engine = toml::from_str(text)
-            .with_context(|| Code::BadDescription.says(format!("cannot parse the engine description {origin}")))?;
+        let mut engine: Engine = toml::from_str(text).with_context(|| {
+            Code::BadDescription.with_message(format!("cannot parse the engine description {origin}"))
+        })?;
         engine.file = Some(origin.to_owned());
         set_lines(&mut engine, text);
         let name = engine.name.clone();
         if engines.insert(name.clone(), engine).is_some() {
-            bail!(Code::BadDescription.says(format!(
+            bail!(Code::BadDescription.with_message(format!(
                 "the engine description {origin} has the name `{name}` of another engine: change its `name`"
             )));
         }

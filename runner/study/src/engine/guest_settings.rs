@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use microbench_formats::axis::Level;
 use microbench_formats::cell::Cell;
-use microbench_formats::code::{Code, Coded};
+use microbench_formats::code::{Code, CodedError};
 use serde::{Deserialize, Serialize};
 
 /// Defines an enum of a setting's values with their names in manifests and plans.
@@ -315,7 +315,7 @@ impl GuestSettings {
     ///
     /// # Errors
     /// A value that its setting does not permit, or a missing setting that has no default.
-    pub fn from_cell(cell: &Cell) -> Result<Self, Coded> {
+    pub fn from_cell(cell: &Cell) -> Result<Self, CodedError> {
         let read = Reader { cell };
         Ok(Self {
             kernel: read.text("kernel")?,
@@ -354,8 +354,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// The value of the setting, or its default. It is of the setting's kind.
-    fn level(&self, name: &str) -> Result<Level, Coded> {
-        let missing = || Code::Missing.says(format!("the cell `{}` of the plan has no setting `{name}`", self.cell.id));
+    fn level(&self, name: &str) -> Result<Level, CodedError> {
+        let missing =
+            || Code::Missing.with_message(format!("the cell `{}` of the plan has no setting `{name}`", self.cell.id));
         let setting = guest(name).ok_or_else(missing)?;
         let old = OLD_NAMES.iter().find(|(now, _)| *now == name).map(|(_, old)| *old);
         let Some(level) = self.cell.settings.get(name).or_else(|| self.cell.settings.get(old?)) else {
@@ -367,12 +368,12 @@ impl Reader<'_> {
         }
     }
 
-    fn refused(&self, code: Code, name: &str, level: &Level, permitted: &str) -> Coded {
+    fn refused(&self, code: Code, name: &str, level: &Level, permitted: &str) -> CodedError {
         let value = match level {
             Level::Text(text) => format!("{text:?}"),
             other => other.to_string(),
         };
-        code.says(format!(
+        code.with_message(format!(
             "the plan's cell `{}` has `{name}` = {value}, which is not permitted: `{name}` must be {permitted}; \
              create the plan again \
              from its manifest",
@@ -380,27 +381,27 @@ impl Reader<'_> {
         ))
     }
 
-    fn text(&self, name: &str) -> Result<String, Coded> {
+    fn text(&self, name: &str) -> Result<String, CodedError> {
         self.level(name).map(|level| level.to_string())
     }
 
-    fn choice<T>(&self, name: &str, from_name: impl Fn(&str) -> Option<T>) -> Result<T, Coded> {
+    fn choice<T>(&self, name: &str, from_name: impl Fn(&str) -> Option<T>) -> Result<T, CodedError> {
         let level = self.level(name)?;
         from_name(&level.to_string()).ok_or_else(|| self.refused(Code::NotAChoice, name, &level, "one of its values"))
     }
 
-    fn boolean(&self, name: &str) -> Result<bool, Coded> {
+    fn boolean(&self, name: &str) -> Result<bool, CodedError> {
         self.level(name).map(|level| level == Level::Bool(true))
     }
 
-    fn number(&self, name: &str) -> Result<u64, Coded> {
+    fn number(&self, name: &str) -> Result<u64, CodedError> {
         match self.level(name)? {
             Level::Int(value) => Ok(value.unsigned_abs()),
             other => Err(self.refused(Code::WrongType, name, &other, "an integer")),
         }
     }
 
-    fn seconds(&self, name: &str) -> Result<Duration, Coded> {
+    fn seconds(&self, name: &str) -> Result<Duration, CodedError> {
         self.number(name).map(Duration::from_secs)
     }
 }

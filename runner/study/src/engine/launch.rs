@@ -74,7 +74,7 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
     for path in [&context.program, &context.folder, &context.disk].into_iter().chain(&context.kernel).chain(given) {
         // Templates insert paths into JSON strings and into QEMU's comma-separated options.
         if path.contains(|c: char| c.is_control() || matches!(c, ',' | '"' | '\\')) {
-            bail!(Code::UnfitPath.says(format!(
+            bail!(Code::UnfitPath.with_message(format!(
                 "engine {}: the path {path:?} contains a comma, a quote, a backslash or a control character: rename it",
                 engine.name
             )));
@@ -118,7 +118,7 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
         && inside.applies("[snapshot]", Some(&described.when))?
     {
         if api.is_none() {
-            bail!(Code::BadDescription.says(format!(
+            bail!(Code::BadDescription.with_message(format!(
                 "engine {}: snapshots need the API, which the settings of this VM disable: enable the API",
                 engine.name
             )));
@@ -164,8 +164,9 @@ impl<'a> Templates<'a> {
 
     /// Renders the template at `place` of the description.
     fn render(&self, place: &str, text: &str) -> anyhow::Result<String> {
-        template::render(text, &self.data)
-            .with_context(|| Code::BadDescription.says(format!("engine {}: cannot render {place}", self.engine.name)))
+        template::render(text, &self.data).with_context(|| {
+            Code::BadDescription.with_message(format!("engine {}: cannot render {place}", self.engine.name))
+        })
     }
 
     /// True without a condition, or if the condition `when` renders to a non-empty text.
@@ -189,7 +190,7 @@ impl<'a> Templates<'a> {
             }
             let body = self.render(&call.path, &call.body)?;
             if let Err(error) = serde_json::from_str::<serde_json::Value>(&body) {
-                bail!(Code::BadDescription.says(format!(
+                bail!(Code::BadDescription.with_message(format!(
                     "engine {}: the body of {} is not JSON ({error}): {body}",
                     self.engine.name, call.path
                 )));

@@ -38,7 +38,7 @@ fn data(settings: &Settings) -> anyhow::Result<Data> {
 /// Renders a template of `engine` with settings only.
 fn render(engine: &Engine, place: &str, text: &str, settings: &Data) -> anyhow::Result<String> {
     template::render(text, settings)
-        .with_context(|| Code::BadDescription.says(format!("engine {}: cannot render {place}", engine.name)))
+        .with_context(|| Code::BadDescription.with_message(format!("engine {}: cannot render {place}", engine.name)))
 }
 
 /// Renders an optional template; `None` for an empty result.

@@ -148,7 +148,7 @@ pub fn find_cell<'a>(
         Some(near) => format!("did you mean `{near}`?"),
         None => list_valid("cells", names()),
     };
-    Err(Code::UnknownCell.says(format!("the study has no cell {}; {help}", quote(name))).into())
+    Err(Code::UnknownCell.with_message(format!("the study has no cell {}; {help}", quote(name))).into())
 }
 
 /// Explains a cell of the plan.

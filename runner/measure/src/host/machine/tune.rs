@@ -111,7 +111,7 @@ fn needed_changes(tree: &Tree) -> Vec<Change> {
 /// [`Code::TunedAlready`] if `state` exists. `state` cannot be written.
 pub fn tune(tree: &Tree, state: &Path) -> anyhow::Result<Vec<Outcome>> {
     if state.exists() {
-        bail!(Code::TunedAlready.says(format!(
+        bail!(Code::TunedAlready.with_message(format!(
             "the machine is already tuned: {} exists; run `microbench doctor --restore` to restore the previous values",
             state.display()
         )));
@@ -131,8 +131,10 @@ pub fn tune(tree: &Tree, state: &Path) -> anyhow::Result<Vec<Outcome>> {
 /// [`Code::NotTuned`] if `state` cannot be read. `state` is damaged or cannot be removed.
 pub fn restore(tree: &Tree, state: &Path) -> anyhow::Result<Vec<Outcome>> {
     let text = fs::read(state).with_context(|| {
-        Code::NotTuned
-            .says(format!("cannot read {}: this machine was not tuned by `microbench doctor --tune`", state.display()))
+        Code::NotTuned.with_message(format!(
+            "cannot read {}: this machine was not tuned by `microbench doctor --tune`",
+            state.display()
+        ))
     })?;
     let previous: Vec<PreviousValue> =
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", state.display()))?;

@@ -83,7 +83,7 @@ impl Tap {
     pub fn create(vm: u32, addresses: &Addresses, neighbour: bool, owner: u32) -> anyhow::Result<Self> {
         let name = interface_of(vm);
         sys::tap_create(&name, owner).with_context(|| {
-            Code::NoTap.says(format!(
+            Code::NoTap.with_message(format!(
                 "cannot create the tap interface {name}: check that /dev/net/tun exists and that this user may open it"
             ))
         })?;
