@@ -1,4 +1,4 @@
-//! What the built-in engines' descriptions come to: the argument vector and the API calls of one VM.
+//! Descriptions of the built-in engines: the program arguments, files and API calls that start a VM.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ fn setting_file(path: &str, text: &str) -> Option<SettingFile> {
     Some(SettingFile { path: path.into(), text: text.into() })
 }
 
-/// One VM with the engine's defaults but for `settings`.
+/// Context of one VM with the engine's defaults, overridden by `settings`.
 fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
     let mut all: LevelMap =
         engine.settings.iter().map(|(name, setting)| (name.clone(), setting.default.clone())).collect();
@@ -44,7 +44,7 @@ fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
         root: Some("/run/scratch/t0001-a0-vm002/root".into()),
         agent: "/sbin/init".into(),
         nonce: "0123456789abcdef".into(),
-        // As the runner has it: no tap for a guest without a network.
+        // As in the runner, a guest without a network has no tap.
         network: networked.then(|| Network {
             tap: "mb2".into(),
             mac: "06:00:0a:00:02:02".into(),
@@ -56,7 +56,8 @@ fn context(engine: &Engine, settings: &[(&str, Level)]) -> Context {
     }
 }
 
-fn shown(launch: &Launch) -> String {
+/// Text of a launch for snapshots.
+fn format_launch(launch: &Launch) -> String {
     let call = |text: &mut String, call: &LaunchCall| {
         let boots = if call.boots { "   <- boots" } else { "" };
         write!(text, "\n{} {} {}{boots}", call.method, call.path, call.body).unwrap();
@@ -81,23 +82,23 @@ fn shown(launch: &Launch) -> String {
 #[test]
 fn firecracker_is_configured_over_its_api() {
     let engine = engine("firecracker");
-    insta::assert_snapshot!("firecracker", shown(&launch::render(&engine, &context(&engine, &[])).unwrap()));
+    insta::assert_snapshot!("firecracker", format_launch(&launch::render(&engine, &context(&engine, &[])).unwrap()));
 }
 
 #[test]
-fn firecracker_is_configured_by_a_file_as_well() {
+fn firecracker_can_be_configured_by_a_file() {
     let engine = engine("firecracker");
     let by_file = [("api", Level::Bool(false))];
     let launch = launch::render(&engine, &context(&engine, &by_file)).unwrap();
     assert_eq!(launch.api, None);
-    insta::assert_snapshot!("firecracker-file", shown(&launch));
+    insta::assert_snapshot!("firecracker-file", format_launch(&launch));
 
     let template = include_str!("../../experiments/templates/no-avx512.json");
     let all = [by_file[0].clone(), ("jailer", Level::Bool(true)), ("cpu_template", Level::Text("T2".into()))];
     let mut context = Context { disk_read_only: false, ..context(&engine, &all) };
     context.files.insert("cpu_config".into(), setting_file("/study/no-avx512.json", template));
     let launch = launch::render(&engine, &context).unwrap();
-    insta::assert_snapshot!("firecracker-file-jailed", shown(&launch));
+    insta::assert_snapshot!("firecracker-file-jailed", format_launch(&launch));
     let [(_, config), (name, cpu)] = &launch.files[..] else { panic!("two files") };
     assert_eq!((name.as_str(), cpu.as_str()), ("cpu.json", template));
     let config: serde_json::Value = serde_json::from_str(config).unwrap();
@@ -107,7 +108,7 @@ fn firecracker_is_configured_by_a_file_as_well() {
 }
 
 #[test]
-fn what_the_file_says_is_what_the_calls_say() {
+fn config_file_and_api_calls_of_firecracker_agree() {
     let engine = engine("firecracker");
     let rendered = |api| launch::render(&engine, &context(&engine, &[("api", Level::Bool(api))])).unwrap();
     let config: serde_json::Value = serde_json::from_str(&rendered(false).files[0].1).unwrap();
@@ -128,14 +129,14 @@ fn firecracker_is_saved_and_restored_over_its_api() {
     let restore = [("restore", Level::Bool(true)), ("jailer", Level::Bool(true)), ("api", Level::Bool(false))];
     let rendered = |settings: &[(&str, Level)]| launch::render(&engine, &context(&engine, settings));
     assert_eq!(rendered(&[]).unwrap().snapshot, None);
-    insta::assert_snapshot!("firecracker-restored", shown(&rendered(&restore[..1]).unwrap()));
+    insta::assert_snapshot!("firecracker-restored", format_launch(&rendered(&restore[..1]).unwrap()));
     let jailed = rendered(&restore[..2]).unwrap().snapshot.unwrap();
     assert!(jailed.load[0].body.contains("\"/snapshot.state\""), "{jailed:?}");
     assert!(rendered(&restore).unwrap_err().to_string().contains("enable the API"));
 }
 
 #[test]
-fn a_cpu_template_and_a_disk_of_its_own_reach_firecracker() {
+fn cpu_template_and_writable_disk_are_passed_to_firecracker() {
     let engine = engine("firecracker");
     let template = [("cpu_template", Level::Text("T2".into())), ("vcpus", Level::Int(2))];
     let context = Context { disk_read_only: false, ..context(&engine, &template) };
@@ -150,7 +151,7 @@ fn a_cpu_template_and_a_disk_of_its_own_reach_firecracker() {
 }
 
 #[test]
-fn a_custom_cpu_template_is_one_more_call_before_the_start() {
+fn custom_cpu_template_is_an_api_call_before_the_start() {
     let engine = engine("firecracker");
     let template = include_str!("../../experiments/templates/no-avx512.json");
     let paths = |context: &Context| -> Vec<(String, String)> {
@@ -168,17 +169,17 @@ fn a_custom_cpu_template_is_one_more_call_before_the_start() {
 }
 
 #[test]
-fn a_jailed_firecracker_is_told_paths_as_it_sees_them() {
+fn jailed_firecracker_gets_paths_inside_its_jail() {
     let engine = engine("firecracker");
     let launch = launch::render(&engine, &context(&engine, &[("jailer", Level::Bool(true))])).unwrap();
-    insta::assert_snapshot!("firecracker-jailed", shown(&launch));
+    insta::assert_snapshot!("firecracker-jailed", format_launch(&launch));
     let root = "/run/scratch/t0001-a0-vm002/program/t0001-a0-vm002/root";
     assert_eq!(launch.root.as_deref(), Some(std::path::Path::new(root)));
     assert_eq!(launch.api.unwrap().socket, format!("{root}/api.sock"));
 }
 
 #[test]
-fn qemus_own_sandbox_is_one_word() {
+fn sandbox_setting_enables_the_sandbox_of_qemu() {
     let engine = engine("qemu-microvm");
     let launch = launch::render(&engine, &context(&engine, &[("sandbox", Level::Bool(true))])).unwrap();
     assert!(launch.argv.iter().any(|word| word.starts_with("on,obsolete=deny,elevateprivileges=deny")));
@@ -193,13 +194,13 @@ fn without_a_console_qemu_has_no_serial_port() {
 }
 
 #[test]
-fn qemu_gets_all_on_its_command_line() {
+fn qemu_is_configured_on_its_command_line() {
     let engine = engine("qemu-microvm");
-    insta::assert_snapshot!("qemu-microvm", shown(&launch::render(&engine, &context(&engine, &[])).unwrap()));
+    insta::assert_snapshot!("qemu-microvm", format_launch(&launch::render(&engine, &context(&engine, &[])).unwrap()));
 }
 
 #[test]
-fn a_cpu_model_and_a_disk_of_its_own_reach_qemu() {
+fn cpu_model_and_writable_disk_are_passed_to_qemu() {
     let engine = engine("qemu-microvm");
     let model = [("cpu", Level::Text("qemu64,+tsc-deadline".into()))];
     let context = Context { disk_read_only: false, ..context(&engine, &model) };
@@ -212,42 +213,43 @@ fn a_cpu_model_and_a_disk_of_its_own_reach_qemu() {
     assert!(after("-drive").ends_with("readonly=off"), "{}", after("-drive"));
 }
 
-/// The argument after `word`.
-fn after(launch: &Launch, word: &str) -> String {
+/// The argument after `word`; empty if `word` is missing.
+fn argument_after(launch: &Launch, word: &str) -> String {
     let place = launch.argv.iter().position(|argument| argument == word);
     place.map(|place| launch.argv[place + 1].clone()).unwrap_or_default()
 }
 
 #[test]
-fn each_other_vmm_gets_all_on_its_command_line() {
+fn other_vmms_are_configured_on_their_command_lines() {
     for name in ["qemu-pc", "qemu-q35", "cloud-hypervisor", "crosvm", "kvmtool"] {
         let engine = engine(name);
-        insta::assert_snapshot!(name, shown(&launch::render(&engine, &context(&engine, &[])).unwrap()));
+        insta::assert_snapshot!(name, format_launch(&launch::render(&engine, &context(&engine, &[])).unwrap()));
     }
 }
 
 #[test]
-fn acpi_and_a_bus_make_another_microvm_machine() {
+fn acpi_and_pci_change_the_microvm_machine() {
     let engine = engine("qemu-microvm");
     let rendered = |settings: &[(&str, Level)]| launch::render(&engine, &context(&engine, settings)).unwrap();
     let acpi = rendered(&[("acpi", Level::Bool(true))]);
-    let machine = after(&acpi, "-machine");
+    let machine = argument_after(&acpi, "-machine");
     assert!(machine.contains("acpi=on,pcie=off"), "{machine}");
     let bus = rendered(&[("acpi", Level::Bool(true)), ("transport", Level::Text("pci".into()))]);
-    assert!(after(&bus, "-machine").contains("acpi=on,pcie=on"), "{}", after(&bus, "-machine"));
+    assert!(argument_after(&bus, "-machine").contains("acpi=on,pcie=on"), "{}", argument_after(&bus, "-machine"));
     let devices: Vec<&String> = bus.argv.iter().filter(|argument| argument.starts_with("virtio-")).collect();
     assert_eq!(devices, ["virtio-blk-pci,drive=root", "virtio-net-pci,romfile=,netdev=eth0,mac=06:00:0a:00:02:02"]);
 }
 
 #[test]
-fn a_guest_without_a_network_gets_no_device_for_one() {
+fn guest_without_a_network_has_no_network_device() {
     for name in ["firecracker", "qemu-microvm", "qemu-pc", "qemu-q35", "cloud-hypervisor", "crosvm", "kvmtool"] {
         let engine = engine(name);
-        let said = shown(&launch::render(&engine, &context(&engine, &[("network", Level::Bool(false))])).unwrap());
+        let said =
+            format_launch(&launch::render(&engine, &context(&engine, &[("network", Level::Bool(false))])).unwrap());
         assert!(!said.contains("mb2") && !said.contains("06:00:0a"), "{name}: {said}");
         assert!(!said.lines().any(str::is_empty) || name == "firecracker", "{name}: {said}");
     }
-    // A description that knows of none is told so, and no guest gets half of one.
+    // A description that uses the tap without `{{#if network}}` is an error for a guest without a network.
     let mut engine = engine("qemu-microvm");
     engine.command.argv.push("{{tap}}".into());
     let error = launch::render(&engine, &context(&engine, &[("network", Level::Bool(false))])).unwrap_err();
@@ -255,11 +257,11 @@ fn a_guest_without_a_network_gets_no_device_for_one() {
 }
 
 #[test]
-fn huge_pages_and_cache_modes_reach_the_vmm() {
+fn huge_pages_and_cache_modes_are_passed_to_the_vmm() {
     let all = [("huge_pages", Level::Bool(true)), ("cache", Level::Text("writeback".into()))];
     let firecracker = engine("firecracker");
     let with_io = [&all[..], &[("aio", Level::Text("io_uring".into()))]].concat();
-    let said = shown(&launch::render(&firecracker, &context(&firecracker, &with_io)).unwrap());
+    let said = format_launch(&launch::render(&firecracker, &context(&firecracker, &with_io)).unwrap());
     for part in ["\"huge_pages\": \"2M\"", "\"cache_type\": \"Writeback\"", "\"io_engine\": \"Async\""] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -270,33 +272,33 @@ fn huge_pages_and_cache_modes_reach_the_vmm() {
         ("aio", Level::Text("native".into())),
     ];
     let launch = launch::render(&qemu, &context(&qemu, &none)).unwrap();
-    assert_eq!(after(&launch, "-object"), "memory-backend-memfd,id=mem,size=128M,hugetlb=on,hugetlbsize=2M");
-    assert!(after(&launch, "-machine").ends_with("memory-backend=mem"));
-    assert!(after(&launch, "-drive").contains("cache=none,aio=native"));
+    assert_eq!(argument_after(&launch, "-object"), "memory-backend-memfd,id=mem,size=128M,hugetlb=on,hugetlbsize=2M");
+    assert!(argument_after(&launch, "-machine").ends_with("memory-backend=mem"));
+    assert!(argument_after(&launch, "-drive").contains("cache=none,aio=native"));
 }
 
 #[test]
-fn a_process_is_the_agent_out_of_the_mounted_image() {
+fn process_engine_runs_the_agent_of_the_mounted_image() {
     let engine = engine("process");
     assert!(engine.guest == GuestKind::Process && !engine.needs_kvm);
-    insta::assert_snapshot!("process", shown(&launch::render(&engine, &context(&engine, &[])).unwrap()));
+    insta::assert_snapshot!("process", format_launch(&launch::render(&engine, &context(&engine, &[])).unwrap()));
 }
 
 #[test]
-fn containers_of_both_runtimes_are_told_the_same() {
+fn both_container_runtimes_get_the_same_configuration() {
     let of = |name: &str| {
         let engine = engine(name);
         assert!(engine.guest == GuestKind::Container && !engine.needs_kvm);
         launch::render(&engine, &context(&engine, &[])).unwrap()
     };
     let (crun, runc) = (of("crun"), of("runc"));
-    insta::assert_snapshot!("crun", shown(&crun));
+    insta::assert_snapshot!("crun", format_launch(&crun));
     insta::assert_snapshot!("runc", runc.argv.join("\n"));
     assert_eq!(crun.files, runc.files);
 }
 
 #[test]
-fn a_containers_configuration_is_json_with_and_without_a_filter_and_a_disk_of_its_own() {
+fn container_configuration_follows_seccomp_and_disk_settings() {
     let engine = engine("crun");
     for (seccomp, read_only) in [(true, true), (false, false)] {
         let context = context(&engine, &[("seccomp", Level::Bool(seccomp))]);
@@ -309,7 +311,7 @@ fn a_containers_configuration_is_json_with_and_without_a_filter_and_a_disk_of_it
 }
 
 #[test]
-fn a_path_that_would_mean_more_than_a_path_is_refused() {
+fn path_with_special_characters_is_refused() {
     for name in ["firecracker", "qemu-microvm"] {
         let engine = engine(name);
         for path in ["/a,file=/etc/shadow", "/a\", \"is_read_only\": false, \"x\": \"", "/a\\b", "/a\nb"] {
@@ -321,7 +323,7 @@ fn a_path_that_would_mean_more_than_a_path_is_refused() {
 }
 
 #[test]
-fn a_name_that_no_context_has_is_an_error_that_names_the_place() {
+fn unknown_template_name_is_an_error_with_its_location() {
     let mut engine = engine("qemu-microvm");
     engine.command.argv.push("{{memroy_mib}}".into());
     let place = format!("command.argv[{}]", engine.command.argv.len() - 1);

@@ -1,4 +1,4 @@
-//! Manifests, right and wrong, through the library: what is read, what is answered, and what is planned.
+//! Manifests through the library: parsing, errors and plans.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -59,16 +59,16 @@ fn catalog() -> Catalog {
     }
 }
 
-/// Reads the manifest; one that the reader takes must be right by the schema, too.
+/// Parses the manifest. Panics if the parser accepts a manifest that the JSON Schema refuses.
 fn parse(source: &str) -> Result<Study, ManifestErrors> {
     let study = manifest::parse("study.toml", source, &catalog())?;
-    let problem = by_schema(source);
-    assert_eq!(problem, None, "the schema refuses what the reader takes:\n{source}");
+    let problem = schema_error(source);
+    assert_eq!(problem, None, "the schema refuses a manifest that the parser accepts:\n{source}");
     Ok(study)
 }
 
-/// What is wrong with the text by the JSON Schema of manifests, if anything is.
-fn by_schema(source: &str) -> Option<String> {
+/// Validates the text by the JSON Schema of manifests. `None` if it is valid.
+fn schema_error(source: &str) -> Option<String> {
     static SCHEMA: LazyLock<(boon::Schemas, boon::SchemaIndex)> = LazyLock::new(|| {
         let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
         compiler.add_resource("file:///schema.json", manifest::schema::schema(&catalog())).unwrap();
@@ -82,7 +82,7 @@ fn by_schema(source: &str) -> Option<String> {
     schemas.validate(&value, *schema).err().map(|error| error.to_string())
 }
 
-/// A whole manifest around the given `[matrix]` and what follows it.
+/// A manifest with the given `[matrix]`, which may be followed by further sections.
 fn study(matrix: &str) -> String {
     format!(
         "[study]\nname = \"test\"\ntitle = \"A test\"\nseed = 7\n\
@@ -92,7 +92,7 @@ fn study(matrix: &str) -> String {
     )
 }
 
-fn good(matrix: &str) -> Study {
+fn parse_good(matrix: &str) -> Study {
     parse(&study(matrix)).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
@@ -117,7 +117,7 @@ fn wrong_manifests() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_wrong_manifest_is_answered_with_all_its_errors() {
+fn every_wrong_manifest_reports_all_its_errors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
@@ -163,17 +163,17 @@ fn the_schema_refuses_wrong_types_names_and_keys() {
         let Ok(source) = fs::read_to_string(&file) else { continue };
         if !codes.contains(&Code::Syntax)
             && shape.iter().any(|code| codes.contains(code))
-            && by_schema(&source).is_none()
+            && schema_error(&source).is_none()
         {
             taken.push(file.file_stem().unwrap().to_string_lossy().into_owned());
         }
     }
-    // What a name stands for is the reader's to know.
-    assert!(taken.is_empty(), "the schema takes {taken:?}");
+    // The schema cannot check references to names; the parser does.
+    assert!(taken.is_empty(), "the schema accepts {taken:?}");
 }
 
 #[test]
-fn one_slip_is_one_error() {
+fn one_typo_is_one_error() {
     let quick = include_str!("../../experiments/quick.toml");
     for (right, wrong, code) in [
         ("[study]", "[studie]", Code::UnknownSection),
@@ -196,7 +196,7 @@ fn one_slip_is_one_error() {
         let errors = parse(&changed).expect_err(wrong);
         let codes: Vec<_> = errors.errors().iter().map(|error| error.code).collect();
         assert!(codes.contains(&code), "{wrong}: {errors}");
-        // What names the metric or needs the key is a second place to mend.
+        // A reference to the metric, or the missing key, is a second error.
         let places = match wrong {
             "kernel_boot_tme = {}" | "label2 = \"qemu" | "vcpus =" => 2,
             _ => 1,
@@ -205,9 +205,9 @@ fn one_slip_is_one_error() {
     }
 }
 
-/// One error for each kind of old key, with no other that follows from it; a key at several places names their lines.
+/// One error for each old key, without further errors that it causes.
 #[test]
-fn an_old_key_is_refused_with_its_new_name() {
+fn old_key_is_refused_with_its_new_name() {
     let bars = "[figures.f]\nform = \"bars\"\nmetric = \"kernel_boot_time\"\nbars = [{ label = \"a\", of = { variant = \"fc\" } }]\n";
     let claim = "[[claims]]\nname = \"c\"\ntext = \"T.\"\nexpect = \"> 1\"\nmetric = \"kernel_boot_time\"\n\
                  value = { variant = \"fc\" }\n";
@@ -235,7 +235,7 @@ fn an_old_key_is_refused_with_its_new_name() {
     }
 }
 
-/// However many errors there are: the last old key is beyond the most that are kept of other errors.
+/// The limit on the number of errors does not apply to old keys: the last old key is beyond it.
 #[test]
 fn every_old_key_of_a_manifest_is_reported_at_once() {
     let mut source = study("trials = 1\n[figures.f]\nform = \"bars\"\nmetric = \"kernel_boot_time\"\nbars = [\n");
@@ -251,9 +251,9 @@ fn every_old_key_of_a_manifest_is_reported_at_once() {
 }
 
 #[test]
-fn a_selection_takes_lists_of_levels_everywhere() {
+fn selections_accept_lists_of_levels() {
     let both = |levels: &[i64]| levels.iter().map(|level| Level::Int(*level)).collect::<Vec<_>>();
-    let study = good(
+    let study = parse_good(
         "concurrency = [1, 2, 4]\nvcpus = [1, 2]\ntrials = 1\n\
          [profiles.few]\ntrials = 1\nwhere = { variant = [\"fc\", \"qemu\"], concurrency = [1, 2], vcpus = 1 }\n\
          [figures.lines]\nform = \"line\"\nmetric = \"kernel_boot_time\"\nx = \"concurrency\"\ngroups = \"variant\"\n\
@@ -276,7 +276,7 @@ fn a_selection_takes_lists_of_levels_everywhere() {
 }
 
 #[test]
-fn an_axis_of_a_claim_and_of_its_side_is_an_error() {
+fn axis_of_a_claim_and_of_its_side_is_an_error() {
     let source = study(
         "concurrency = [1, 2]\ntrials = 1\n[[claims]]\nname = \"c\"\ntext = \"T.\"\nexpect = \"> 1\"\n\
          metric = \"kernel_boot_time\"\nwhere = { concurrency = 1 }\nvalue = { where = { concurrency = 2 } }\n",
@@ -286,7 +286,7 @@ fn an_axis_of_a_claim_and_of_its_side_is_an_error() {
 }
 
 #[test]
-fn colour_changes_the_look_and_nothing_else() {
+fn colour_does_not_change_the_text_of_errors() {
     for file in wrong_manifests() {
         let errors = manifest::load(&file, &catalog()).unwrap_err();
         assert!(!errors.plain().contains('\u{1b}'), "{}", file.display());
@@ -301,7 +301,7 @@ fn colour_changes_the_look_and_nothing_else() {
 }
 
 #[test]
-fn the_first_study_is_right_and_its_plan_is_as_shown() {
+fn quick_study_is_planned_as_recorded() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/quick.toml");
     let study = manifest::load(&path, &catalog()).unwrap_or_else(|errors| panic!("{errors}"));
     let view = view::render(&expand(&study, None), &study, false, view::DEFAULT_WIDTH);
@@ -310,8 +310,8 @@ fn the_first_study_is_right_and_its_plan_is_as_shown() {
 }
 
 #[test]
-fn a_plan_names_what_is_excluded_and_the_line_that_says_so() {
-    let study = good(
+fn plan_names_excluded_cells_and_their_lines() {
+    let study = parse_good(
         "concurrency = [1, 20]\ntrials = { 1 = 10, 20 = 1, 40 = 1 }\nwarmup = false\n\
          exclude = [\n    { variant = \"qemu\", concurrency = 20 }, # too slow\n]\n\
          include = [{ variant = \"fc\", concurrency = 40 }]\n",
@@ -323,7 +323,7 @@ fn a_plan_names_what_is_excluded_and_the_line_that_says_so() {
 }
 
 #[test]
-fn a_long_plan_fits_the_terminal_and_says_what_it_leaves_out() {
+fn long_plan_fits_the_terminal_and_counts_omitted_cells() {
     let long = "x".repeat(64);
     let study = parse(
         &study(
@@ -344,7 +344,7 @@ fn a_long_plan_fits_the_terminal_and_says_what_it_leaves_out() {
 }
 
 #[test]
-fn settings_come_from_guest_then_variant_then_axis() {
+fn variants_override_guest_settings_and_axes_override_both() {
     let study = parse(
         "[study]\nname = \"a\"\ntitle = \"A\"\n\
          [guest]\nkernel = \"microvm-6.1\"\nrootfs = \"minimal\"\nvcpus = 2\nmemory_mib = 256\n\
@@ -375,7 +375,7 @@ fn settings_come_from_guest_then_variant_then_axis() {
 }
 
 #[test]
-fn built_in_metrics_need_their_name_only() {
+fn built_in_metrics_need_only_their_name() {
     let source = study("trials = 1\n").replace(
         "kernel_boot_time = {}",
         "kernel_boot_time = {}\nwebservice_startup_time = {}\nhashing_time = {}\nshutdown_time = {}\n\
@@ -405,7 +405,7 @@ fn built_in_metrics_need_their_name_only() {
     insta::assert_snapshot!("metric-definitions", definitions.join("\n"));
 }
 
-/// A study that uses every section.
+/// A study with every section.
 const WHOLE: &str = r#"
 [study]
 name = "whole"
@@ -485,7 +485,7 @@ fn whole() -> Study {
 }
 
 #[test]
-fn a_protocol_gives_defaults_that_the_manifest_overrides() {
+fn manifest_overrides_the_defaults_of_a_protocol() {
     let study = whole();
     let settings = |variant: &str| &study.variants.iter().find(|known| known.key == variant).unwrap().settings;
     for (variant, name, level) in [
@@ -512,23 +512,23 @@ fn a_protocol_gives_defaults_that_the_manifest_overrides() {
 }
 
 #[test]
-fn the_whole_study_is_planned_as_shown() {
+fn study_with_every_section_is_planned_as_recorded() {
     let study = whole();
     let plan = expand(&study, None);
     insta::assert_snapshot!("plan-whole", view::render(&plan, &study, false, view::DEFAULT_WIDTH));
     insta::assert_json_snapshot!("plan-whole-parts", (&plan.figures, &plan.claims, &plan.reference, &plan.metrics));
-    assert_eq!(read_back(&plan), plan);
+    assert_eq!(json_round_trip(&plan), plan);
 }
 
-/// The plan that `plan.json` holds.
-fn read_back(plan: &Plan) -> Plan {
+/// The plan, written to JSON and parsed again.
+fn json_round_trip(plan: &Plan) -> Plan {
     let mut text = Vec::new();
     plan::write_json(plan, &mut text).unwrap();
     serde_json::from_slice(&text).unwrap()
 }
 
 #[test]
-fn instrumented_trials_come_last_of_each_cell_of_one_vm() {
+fn instrumented_trials_follow_all_timed_trials() {
     let plan = expand(&whole(), None);
     let (timed, counted): (Vec<_>, Vec<_>) = plan.trials.iter().partition(|trial| trial.instrument.is_none());
     assert_eq!((timed.len(), counted.len()), (39, 6));
@@ -540,27 +540,27 @@ fn instrumented_trials_come_last_of_each_cell_of_one_vm() {
 }
 
 #[test]
-fn a_profile_takes_its_cells_and_their_trials() {
+fn profile_selects_cells_and_their_trials() {
     let study = whole();
     let of = |profile| plan::expand(&study, Overrides { profile: Some(profile), ..Overrides::default() });
     let short = of("short").unwrap();
     assert_eq!((short.profile.as_str(), short.cells.len()), ("short", 6));
     assert!(short.cells.iter().all(|cell| cell.trials == if cell.concurrency == 1 { 3 } else { 1 }));
     assert_eq!(short.axes[1].levels, [Level::Int(1), Level::Int(10)]);
-    // A figure of which nothing is left is not drawn.
+    // A figure without a cell of the profile is not drawn.
     assert_eq!(short.figures.iter().map(|figure| figure.name.as_str()).collect::<Vec<_>>(), ["fig6", "setup"]);
     let ids: Vec<_> = of("one-engine").unwrap().cells.into_iter().map(|cell| (cell.id, cell.trials)).collect();
     assert_eq!(ids, [("fc/1".into(), 2), ("fc-t2/1".into(), 2)]);
     assert_eq!(of("full").unwrap(), expand(&study, None));
     assert_eq!(expand(&study, None).profile, "full");
-    assert_eq!(expand(&good("trials = 1\n"), None).profile, "");
+    assert_eq!(expand(&parse_good("trials = 1\n"), None).profile, "");
     let error = of("shrot").unwrap_err().to_string();
     assert_eq!(error, "the study has no profile `shrot`; its profiles are `full`, `short`, `one-engine`");
 }
 
 #[test]
-fn an_included_combination_is_not_excluded() {
-    let study = good(
+fn include_overrides_exclude() {
+    let study = parse_good(
         "concurrency = [1, 4]\ntrials = 1\nexclude = [{ concurrency = 4 }]\n\
          include = [{ variant = \"fc\", concurrency = 4, trials = 9 }]\n",
     );
@@ -570,8 +570,8 @@ fn an_included_combination_is_not_excluded() {
 }
 
 #[test]
-fn a_seed_or_a_number_of_trials_may_be_given_from_outside() {
-    let study = good("trials = 10\n");
+fn seed_and_number_of_trials_can_be_overridden() {
+    let study = parse_good("trials = 10\n");
     let plan = plan::expand(&study, Overrides { seed: Some(99), trials: NonZeroU32::new(2), profile: None }).unwrap();
     assert_eq!((plan.seed, plan.trials.len(), plan.cells[0].trials), (99, 4, 2));
     assert_ne!(plan::digest(&plan), plan::digest(&expand(&study, None)));
@@ -580,20 +580,20 @@ fn a_seed_or_a_number_of_trials_may_be_given_from_outside() {
 }
 
 #[test]
-fn a_plan_reads_back_from_its_json() {
-    let plan = expand(&good("concurrency = [1, 4]\nvcpus = [1, 2]\ntrials = 2\n"), None);
-    assert_eq!(read_back(&plan), plan);
+fn plan_survives_a_json_round_trip() {
+    let plan = expand(&parse_good("concurrency = [1, 4]\nvcpus = [1, 2]\ntrials = 2\n"), None);
+    assert_eq!(json_round_trip(&plan), plan);
 }
 
 #[test]
-fn an_earlier_block_keeps_its_order_when_trials_are_added() {
-    let study = good("concurrency = [1, 2, 3, 4, 5]\ntrials = 4\n");
+fn adding_trials_keeps_the_order_of_earlier_blocks() {
+    let study = parse_good("concurrency = [1, 2, 3, 4, 5]\ntrials = 4\n");
     let few = plan::expand(&study, Overrides { trials: NonZeroU32::new(2), ..Overrides::default() }).unwrap();
     assert_eq!(few.trials[..], expand(&study, None).trials[..few.trials.len()]);
 }
 
 #[test]
-fn a_very_wrong_manifest_is_answered_briefly() {
+fn number_of_reported_errors_is_limited() {
     let mut keys = study("trials = 1\n");
     for at in 0..50_000 {
         keys.push_str(&format!("key_{at} = 1\n"));
@@ -612,7 +612,7 @@ fn a_very_wrong_manifest_is_answered_briefly() {
 }
 
 #[test]
-fn what_is_beyond_the_limits_is_refused_unmade() {
+fn matrix_beyond_the_limits_is_refused_before_expansion() {
     let numbers = |count: usize| (1..=count).map(|number| number.to_string()).collect::<Vec<_>>().join(", ");
     for matrix in [
         format!("trials = 1\nboot_args = [{}]\nvcpus = [{}]\n", vec!["\"\""; 100_000].join(", "), numbers(11)),
@@ -635,16 +635,16 @@ fn what_is_beyond_the_limits_is_refused_unmade() {
     }
     let (each, steady) = (numbers(25), numbers(2));
     let most = format!("trials = 1\nconcurrency = [{}]\nvcpus = [{each}]\nhold_s = [{steady}]\n", numbers(10_000));
-    let most = good(&most);
+    let most = parse_good(&most);
     assert_eq!(most.cells.len(), MAX_CELLS);
-    // What a variant's cells have in common is there once for all of them.
+    // The cells of a variant share their common settings.
     let (first, last) = (&most.cells[0], &most.cells[MAX_CELLS / 2 - 1]);
     assert!(std::ptr::eq(&first.settings["kernel"], &last.settings["kernel"]));
     assert_eq!((last.concurrency, &last.settings["vcpus"]), (10_000, &Level::Int(25)));
 }
 
 #[test]
-fn work_that_the_agent_would_refuse_is_refused_before_anything_runs() {
+fn workload_beyond_the_limit_of_the_agent_is_refused() {
     let of = |bytes: u64| {
         let work = format!("[metrics.big]\nworkload = {{ kind = \"sha256\", bytes = {bytes}, rounds = 1 }}\n");
         parse(&(study("trials = 1\n") + &work))
@@ -657,9 +657,9 @@ fn work_that_the_agent_would_refuse_is_refused_before_anything_runs() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// What a manifest may ask for, the agent does: the limits of both are the same.
+    /// The limits of manifests and of the agent are equal.
     #[test]
-    fn work_that_a_manifest_may_name_is_work_that_the_agent_takes(
+    fn manifest_and_agent_accept_the_same_workloads(
         kind in 0..manifest::workloads::WORKLOADS.len(),
         bytes in prop_oneof![1_u64..200_000, (1_u64..300).prop_map(|mib| mib << 20)],
         rounds in prop_oneof![1_u32..100, 1_u32..1_100_000],
@@ -682,12 +682,12 @@ proptest! {
 }
 
 #[test]
-fn windows_line_ends_and_a_byte_order_mark_are_fine() {
+fn windows_line_ends_and_a_byte_order_mark_are_accepted() {
     let source = format!("\u{feff}{}", study("trials = 3\n").replace('\n', "\r\n"));
     assert_eq!(parse(&source).unwrap_or_else(|errors| panic!("{errors}")).cells.len(), 2);
 }
 
-/// A matrix: levels of three axes, combinations to take out, concurrencies to put in, trials by concurrency.
+/// A matrix: levels of two axes, excluded combinations, included concurrencies, and trials by concurrency.
 #[derive(Debug)]
 struct Shape {
     concurrency: Vec<i64>,
@@ -753,7 +753,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn cells_are_the_product_less_the_excluded_and_the_included(shape in shape()) {
+    fn number_of_cells_is_the_product_minus_excluded_plus_included(shape in shape()) {
         let study = parse(&shape.manifest()).unwrap_or_else(|errors| panic!("{errors}"));
         prop_assert_eq!(study.cells.len(), shape.cells());
         prop_assert_eq!(study.excluded.len(), shape.exclude.len());
@@ -765,7 +765,7 @@ proptest! {
     }
 
     #[test]
-    fn each_block_holds_each_cell_that_is_not_done_once(shape in shape()) {
+    fn each_block_contains_each_unfinished_cell_once(shape in shape()) {
         let study = parse(&shape.manifest()).unwrap();
         let plan = expand(&study, None);
         let mut next = 0;
@@ -785,7 +785,7 @@ proptest! {
     }
 
     #[test]
-    fn shards_share_the_trials_out_exactly_and_leave_blocks_whole(shape in shape(), of in 1..8_u32) {
+    fn shards_partition_the_trials_by_whole_blocks(shape in shape(), of in 1..8_u32) {
         let study = parse(&shape.manifest()).unwrap();
         let plan = expand(&study, None);
         let blocks = plan.trials.iter().map(|trial| trial.block + 1).max().unwrap_or(0);
@@ -794,13 +794,13 @@ proptest! {
         let mut all: Vec<u32> = Vec::new();
         for shard in &shards {
             let own: Vec<_> = plan::of_shard(&plan, *shard).collect();
-            // A shard of a plan that can be divided has something to do, and whole blocks of it.
+            // A shard of a divisible plan has at least one trial, and contains whole blocks.
             prop_assert!(of > blocks || !own.is_empty());
             prop_assert!(own.is_sorted_by_key(|trial| trial.index));
             for trial in &plan.trials {
                 prop_assert_eq!(own.contains(&trial), own.iter().any(|other| other.block == trial.block));
             }
-            // A cell with as many trials as there are shards is on every one.
+            // A cell with at least as many trials as shards is in every shard.
             for cell in plan.cells.iter().filter(|cell| cell.trials >= of) {
                 prop_assert!(own.iter().any(|trial| trial.cell == cell.id));
             }
@@ -812,20 +812,20 @@ proptest! {
     }
 
     #[test]
-    fn the_seed_and_nothing_else_decides_the_order(shape in shape()) {
+    fn only_the_seed_determines_the_order(shape in shape()) {
         let study = parse(&shape.manifest()).unwrap();
         let plan = expand(&study, None);
         prop_assert_eq!(&plan, &expand(&study, None));
         prop_assert_eq!(plan.seed, shape.seed);
-        // Over 64 other seeds at least one order differs, unless no block holds two cells: a block of two keeps its order by chance in
-        // one plan of 2^64 (with eight seeds it was one of 256, and the 200 cases met it).
+        // At least one of 64 other seeds gives another order, unless no block has two cells. The chance that a block of
+        // two cells keeps its order for all seeds is 2^-64. Eight seeds were too few: 2^-8 failed within the 200 cases.
         let alone = plan.trials.chunk_by(|a, b| a.block == b.block).all(|block| block.len() == 1);
         let same = (1..=64).all(|step| expand(&study, Some(shape.seed + step)).trials == plan.trials);
         prop_assert_eq!(same, alone);
     }
 
     #[test]
-    fn no_text_makes_the_reader_panic(source in toml_like()) {
+    fn parser_never_panics(source in toml_like()) {
         if let Err(errors) = parse(&source) {
             prop_assert!(errors.plain().ends_with("nothing was started\n"));
             prop_assert!(!errors.coloured().is_empty());
@@ -833,7 +833,7 @@ proptest! {
     }
 
     #[test]
-    fn no_change_of_a_good_manifest_makes_the_reader_panic_or_drop_a_part(at in 0..100_usize, word in words(), cut in 0..30_usize) {
+    fn edited_manifest_is_parsed_completely_or_refused(at in 0..100_usize, word in tokens(), cut in 0..30_usize) {
         let source = include_str!("../../experiments/quick.toml");
         let lines: Vec<&str> = source.lines().collect();
         let at = at.min(lines.len() - 1);
@@ -841,7 +841,7 @@ proptest! {
         let changed = format!("{}\n{kept}{word}\n{}", lines[..at].join("\n"), lines[at + 1..].join("\n"));
         match parse(&changed) {
             Err(errors) => prop_assert!(!errors.plain().is_empty()),
-            // What is accepted is whole: nothing that could not be understood was dropped on the way.
+            // An accepted manifest is complete: no part that failed to parse was dropped.
             Ok(study) => {
                 let product: usize = study.axes.iter().map(|axis| axis.levels.len()).product();
                 prop_assert_eq!(study.cells.len() + study.excluded.len(), product);
@@ -854,8 +854,8 @@ proptest! {
     }
 }
 
-/// A word of a manifest, or something that should not be in one.
-fn words() -> impl Strategy<Value = String> {
+/// A token of a manifest, or an invalid token.
+fn tokens() -> impl Strategy<Value = String> {
     let known = vec![
         "[study]",
         "[guest]",
@@ -940,6 +940,6 @@ fn words() -> impl Strategy<Value = String> {
 }
 
 fn toml_like() -> impl Strategy<Value = String> {
-    proptest::collection::vec((words(), "[ ]?"), 0..60)
+    proptest::collection::vec((tokens(), "[ ]?"), 0..60)
         .prop_map(|words| words.into_iter().map(|(word, gap)| word + &gap).collect())
 }

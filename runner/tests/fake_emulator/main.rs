@@ -1,7 +1,7 @@
-//! A stand-in for the emulator: it connects to its port as QEMU does, and the machine that it plays goes wrong as the name of its kernel
-//! says.
+//! A fake emulator. It connects to its port as QEMU does, and the name of its kernel selects how the emulated host
+//! fails.
 
-#![expect(clippy::print_stderr, reason = "an emulator without its console may end")]
+#![expect(clippy::print_stderr, reason = "the fake emulator may panic if it cannot print")]
 
 use std::fs;
 use std::io::{BufReader, Write};
@@ -26,32 +26,32 @@ fn main() {
         std::process::exit(1);
     }
     let mut port = UnixStream::connect(path_of("socket,id=port")).expect("the runner listens");
-    let build = if kernel == "is-of-another-build" { "0" } else { wire::BUILD };
+    let build = if kernel == "other-build" { "0" } else { wire::BUILD };
     wire::send(&mut port, &Message::Up { build: build.into() }).expect("the runner reads");
     let job: Option<Job> = wire::receive(&mut BufReader::new(port.try_clone().expect("the port"))).expect("a job");
     let trial = job.expect("a job").trials[0].clone();
     wire::send(&mut port, &Message::Begin(trial)).expect("the runner reads");
     match kernel.as_str() {
         "panics" => {
-            let words = "booting\n\nKernel panic - not syncing: Attempted to kill init!\n---[ end ]---\n";
-            fs::write(path_of("file,id=log"), words).expect("the console is written");
+            let log = "booting\n\nKernel panic - not syncing: Attempted to kill init!\n---[ end ]---\n";
+            fs::write(path_of("file,id=log"), log).expect("the console is written");
         }
-        "loses-its-port" => {
+        "closes-port" => {
             port.shutdown(Shutdown::Both).expect("the port is closed");
             loop {
                 std::thread::park();
             }
         }
-        "cuts-a-message" => port.write_all(b"{\"end\": {\"records\": [{\"tri").expect("the runner reads"),
-        "babbles" => {
+        "truncates-message" => port.write_all(b"{\"end\": {\"records\": [{\"tri").expect("the runner reads"),
+        "sends-garbage" => {
             port.write_all(b"\x00\xff no message\n").expect("the runner reads");
             loop {
                 std::thread::park();
             }
         }
-        "is-silent" => loop {
+        "never-responds" => loop {
             std::thread::park();
         },
-        other => panic!("no such way to go wrong: {other}"),
+        other => panic!("unknown kernel name: {other}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The API of a stand-in whose guests boot, are saved and are restored: `PUT /boot`, `PUT /save`, `PUT /load`.
+//! The API of the fake VMM: `PUT /boot`, `PUT /save` (take a snapshot) and `PUT /load` (restore it).
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,14 +7,15 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-/// A guest that is to run.
+/// A guest to run.
 pub(crate) struct Guest {
-    /// Its nonce: that of the saved guest, when it is restored.
+    /// Nonce of the guest. A restored guest has the nonce of the saved guest.
     pub(crate) nonce: String,
     pub(crate) restored: bool,
 }
 
-/// Listens at `folder/api.sock`; returns when a guest with this nonce, or a saved one, is to run. With `refuses` it saves none.
+/// Listens at `folder/api.sock` and returns the first guest to run: a new guest with this nonce, or a restored guest.
+/// With `refuses`, requests for a snapshot fail.
 pub(crate) fn guest(folder: &str, nonce: &str, refuses: bool) -> Guest {
     let listener = UnixListener::bind(Path::new(folder).join("api.sock")).expect("a socket");
     let (sender, guests) = channel();

@@ -1,14 +1,15 @@
-//! A stand-in for a VMM: a process that plays one guest on its tap, with the agent's protocol, and misbehaves as told.
+//! A fake VMM. It acts as a VMM with one guest, speaks the agent's protocol, and fails in the way that its mode
+//! selects.
 //!
-//! It attaches to the runner's tap, enters a network namespace of its own, makes an interface there with the guest's addresses,
-//! and carries frames between the two, so that the runner talks to it as to a guest.
+//! It attaches to the runner's tap, enters a new network namespace, creates an interface with the guest's addresses
+//! there, and forwards frames between the two. The runner therefore reaches it like a guest.
 //!
-//! Usage: fake-vmm MODE TAP MAC GUEST_IP BOOT_ARGS FOLDER, and what a test knows it by
+//! Usage: `fake-vmm MODE TAP MAC GUEST_IP BOOT_ARGS FOLDER TEST_FOLDER`. Tests find the process by `TEST_FOLDER`.
 
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a VMM without its console may end")]
 
 mod api;
-mod prowl;
+mod scan;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -27,12 +28,12 @@ use microbench_measure::selftest::fake_guest;
 use microbench_measure::sys;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-/// Zero of the clock of the kernel that this guest does not have.
-static BEGIN: OnceLock<Instant> = OnceLock::new();
-/// When it began to listen, ns on that clock.
-static LISTENING: OnceLock<u64> = OnceLock::new();
-/// When it last answered `GET /`.
-static ANSWERED: Mutex<Option<u64>> = Mutex::new(None);
+/// Start of the clock of the guest's simulated kernel. Unset in modes without a kernel clock.
+static KERNEL_START: OnceLock<Instant> = OnceLock::new();
+/// Instant at which the guest began to listen, in ns of the kernel clock.
+static LISTENING_NS: OnceLock<u64> = OnceLock::new();
+/// Instant of the last response to `GET /`, in ns of the kernel clock.
+static RESPONDED_NS: Mutex<Option<u64>> = Mutex::new(None);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,10 +43,10 @@ fn main() {
             eprintln!("fake-vmm: cannot start");
             std::process::exit(3);
         }
-        "bare" => loop {
+        "idle" => loop {
             std::thread::park();
         },
-        "tells" => tell(),
+        "print-environment" => print_environment(),
         "refuse" => {
             eprintln!("fake-vmm: this host lacks the level");
             std::process::exit(1);
@@ -55,19 +56,19 @@ fn main() {
     let word = format!("{NONCE_PARAMETER}=");
     let nonce = boot_args.split(' ').find_map(|w| w.strip_prefix(&word)).unwrap_or_default().to_owned();
     if boot_args.split(' ').any(|word| word == format!("{NETWORK_PARAMETER}=off")) {
-        return alone(mode, &nonce);
+        return run_without_network(mode, &nonce);
     }
     let mac = fake_guest::parse_mac(mac).expect("a MAC address");
     fake_guest::join(tap, mac, ip.parse().expect("an address")).expect("a network");
-    // After the network, which one thread alone can enter.
+    // `join` enters a namespace, which requires a process with a single thread. The API starts one.
     let (nonce, restored) = match mode.as_str() {
-        "restores" | "unsaved" => {
-            let guest = api::guest(folder, &nonce, mode == "unsaved");
+        "restore" | "refuse-snapshot" => {
+            let guest = api::guest(folder, &nonce, mode == "refuse-snapshot");
             (guest.nonce, guest.restored)
         }
         _ => (nonce, false),
     };
-    // Without a console it says nothing, but to its last word.
+    // Without a console the guest prints nothing.
     let console = boot_args.split(' ').any(|word| word.starts_with("console="));
     if console {
         let given = std::fs::read_to_string(format!("{folder}/given")).expect("the file of the description");
@@ -77,36 +78,36 @@ fn main() {
         "silent" => loop {
             std::thread::park();
         },
-        "flood" => loop {
+        "flood-console" => loop {
             println!("{}", "x".repeat(4096));
         },
-        "chatty" => (0..900).for_each(|_| println!("{}", "x".repeat(1023))),
+        "large-console" => (0..900).for_each(|_| println!("{}", "x".repeat(1023))),
         "crash" => std::process::exit(9),
-        // The number of the VM is in its address.
+        // The third octet of the address is the number of the VM.
         "two-at-most" if ip.parse::<Ipv4Addr>().expect("an address").octets()[2] >= 2 => std::process::exit(9),
         "stopped" => nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).expect("a signal"),
-        "hog" => hog(),
-        "floods-its-tap" => drop(std::thread::spawn(flood)),
-        "complains" => println!("[    1.0] BUG: soft lockup"),
-        "complains-first" if folder.contains("-a0-") => println!("[    1.0] BUG: soft lockup"),
-        // The network is up for a while before anybody listens, as in a guest.
+        "exhaust-memory" => exhaust_memory(),
+        "flood-tap" => drop(std::thread::spawn(flood_tap)),
+        "kernel-error" => println!("[    1.0] BUG: soft lockup"),
+        "kernel-error-once" if folder.contains("-a0-") => println!("[    1.0] BUG: soft lockup"),
+        // As in a real guest, the network is up before the agent listens.
         "late" => std::thread::sleep(Duration::from_millis(50)),
-        // Its kernel hands over to init 100 ms after its start, as the stamps say.
+        // By its time stamps, the kernel starts init 100 ms after its own start.
         "phases" | "no-init" => {
-            until_asked();
-            BEGIN.get_or_init(Instant::now);
+            wait_for_request();
+            KERNEL_START.get_or_init(Instant::now);
             std::thread::sleep(Duration::from_millis(120));
         }
         _ => {}
     }
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, microbench_agent::PORT)).expect("port 80");
     if let Some(now) = uptime_ns() {
-        LISTENING.get_or_init(|| now);
+        LISTENING_NS.get_or_init(|| now);
     }
     match mode.as_str() {
-        "unannounced" => {}
+        "no-ready-datagram" => {}
         _ if restored => {}
-        "chatter" => (0..1000).for_each(|_| fake_guest::send_ready_datagram("not a nonce")),
+        "wrong-ready-datagrams" => (0..1000).for_each(|_| fake_guest::send_ready_datagram("not a nonce")),
         _ => fake_guest::send_ready_datagram(&nonce),
     }
     if console && !restored {
@@ -118,11 +119,11 @@ fn main() {
     }
 }
 
-/// Says what it was started with: descriptors, variables, working folder, session and session keyring.
-fn tell() {
+/// Prints the inherited descriptors, variables, working directory, session and session keyring as JSON.
+fn print_environment() {
     let open = std::fs::read_dir("/proc/self/fd").expect("descriptors").flatten();
     let files: Vec<PathBuf> = open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
-    // The folder that is just being read is one of them.
+    // Without the descriptor of /proc/self/fd itself.
     let files: Vec<&PathBuf> = files.iter().filter(|file| !file.starts_with("/proc")).collect();
     let names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
     let folder = std::env::current_dir().expect("a working folder");
@@ -136,38 +137,38 @@ fn tell() {
     );
 }
 
-/// Waits for a request and refuses it. The runner asks once it has noted that the VMM's program runs, so what follows comes after that,
-/// however late this machine lets the runner go on.
-fn until_asked() {
+/// Waits for a connection and refuses it. The runner connects after it has recorded `vmm.exec`, so later events of this
+/// process follow `vmm.exec`, even on a busy machine.
+fn wait_for_request() {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, microbench_agent::PORT)).expect("port 80");
     let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
     nix::poll::poll(&mut asked, PollTimeout::NONE).expect("a request");
-    // A connection that was never accepted is reset when its listener goes.
+    // Closing the listener resets the connection, which was not accepted.
 }
 
-/// A guest without a network: it says all that it has to say, and ends.
-fn alone(mode: &str, nonce: &str) {
-    BEGIN.get_or_init(Instant::now);
+/// A guest without a network: prints its marks and statistics on the console, and exits.
+fn run_without_network(mode: &str, nonce: &str) {
+    KERNEL_START.get_or_init(Instant::now);
     println!("fake-vmm: booting without a network");
     match mode {
         "silent" => loop {
             std::thread::park();
         },
         "mute" => return,
-        "stranger" => return println!("{READY_MARK} 00\n{STATS_MARK} 00 {{}}"),
+        "wrong-nonce" => return println!("{READY_MARK} 00\n{STATS_MARK} 00 {{}}"),
         _ => {}
     }
-    *ANSWERED.lock().expect("a lock") = uptime_ns();
+    *RESPONDED_NS.lock().expect("a lock") = uptime_ns();
     println!("{READY_MARK} {nonce}");
     let stats = match mode {
         "garbage" => "{\"kernel_messages\": ".to_owned(),
-        _ => serde_json::to_string(&stats(mode)).expect("JSON"),
+        _ => serde_json::to_string(&guest_stats(mode)).expect("JSON"),
     };
     println!("{STATS_MARK} {nonce} {stats}\n{RESTART_MARK}");
 }
 
-/// The route and the body of the next request; `None` when the peer has closed.
-fn request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
+/// Reads a request. Returns its route (`GET /path`) and its body, or `None` if the peer has closed the connection.
+fn read_request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
     let mut head = Vec::new();
     let mut length = 0;
     loop {
@@ -190,20 +191,20 @@ fn request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
     Some((route, body))
 }
 
-/// Status and body of the answer of a guest that behaves.
-fn answer(route: &str, body: &[u8], mode: &str) -> (u16, Vec<u8>) {
+/// Status and body of the response to `route` of a guest that does not fail.
+fn respond(route: &str, body: &[u8], mode: &str) -> (u16, Vec<u8>) {
     match route {
         "GET /" => {
-            *ANSWERED.lock().expect("a lock") = uptime_ns();
+            *RESPONDED_NS.lock().expect("a lock") = uptime_ns();
             (200, b"hello\n".to_vec())
         }
-        "GET /stats" => (200, serde_json::to_vec(&stats(mode)).expect("JSON")),
+        "GET /stats" => (200, serde_json::to_vec(&guest_stats(mode)).expect("JSON")),
         "POST /work" => {
-            // The longest of a guest's times.
-            if mode == "prowl" {
-                println!("fake-vmm: {}", prowl::everywhere());
+            // The workload has the longest deadline, which the scan needs.
+            if mode == "scan-network" {
+                println!("fake-vmm: {}", scan::scan_all());
             }
-            (200, work(body, mode))
+            (200, run_workload(body, mode))
         }
         "POST /stream" => {
             let length = body.len() as u64;
@@ -212,9 +213,9 @@ fn answer(route: &str, body: &[u8], mode: &str) -> (u16, Vec<u8>) {
             (200, serde_json::to_vec(&reply).expect("JSON"))
         }
         route if route.starts_with("GET /file?bytes=") => {
-            (200, pseudo_random(number(route), INDEX_SEED + u64::from(mode == "wrong-digest")))
+            (200, pseudo_random(parse_byte_count(route), INDEX_SEED + u64::from(mode == "wrong-digest")))
         }
-        route if route.starts_with("GET /stream?bytes=") => (200, stream(number(route), mode)),
+        route if route.starts_with("GET /stream?bytes=") => (200, stream_bytes(parse_byte_count(route), mode)),
         _ => (202, Vec::new()),
     }
 }
@@ -222,17 +223,17 @@ fn answer(route: &str, body: &[u8], mode: &str) -> (u16, Vec<u8>) {
 fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
-    while let Some((route, body)) = request(&mut reader) {
-        let (status, answer) = answer(&route, &body, mode);
+    while let Some((route, body)) = read_request(&mut reader) {
+        let (status, answer) = respond(&route, &body, mode);
         let sent = match (mode, route.as_str()) {
             ("garbage", "GET /stats") => b"\x00\xff not HTTP at all\r\n\r\n".to_vec(),
-            ("half-json", "GET /stats") => reply(status, &answer[..answer.len() / 2], nonce),
-            ("wrong-nonce", "GET /") | ("wrong-nonce-later", "GET /stats") => reply(status, &answer, "another"),
+            ("half-json", "GET /stats") => http_response(status, &answer[..answer.len() / 2], nonce),
+            ("wrong-nonce", "GET /") | ("wrong-nonce-later", "GET /stats") => http_response(status, &answer, "another"),
             ("mute", "GET /") | ("mute-later", "GET /stats") => loop {
                 std::thread::park();
             },
             ("drip", "GET /") | ("drip-later", "GET /stats") => {
-                // A head that never ends, a byte at a time.
+                // An endless head, sent byte by byte.
                 drop(writer.write_all(b"HTTP/1.1 200 OK\r\nx: "));
                 while writer.write_all(b"y").is_ok() {
                     std::thread::sleep(Duration::from_millis(20));
@@ -248,7 +249,7 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
                 }
                 return;
             }
-            ("endless", "GET /stats") => {
+            ("endless-body", "GET /stats") => {
                 let head = format!("HTTP/1.1 200 OK\r\n{NONCE_HEADER}: {nonce}\r\ncontent-length: 1073741824\r\n\r\n");
                 drop(writer.write_all(head.as_bytes()));
                 while writer.write_all(&[b'x'; 65536]).is_ok() {}
@@ -258,17 +259,19 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
                 format!("HTTP/1.1 302 Found\r\nlocation: http://10.0.0.1/\r\n{NONCE_HEADER}: {nonce}\r\ncontent-length: 0\r\n\r\n")
                     .into_bytes()
             }
-            ("cut-traffic", route) if traffic(route) => {
-                drop(writer.write_all(&reply(status, &answer, nonce)[..1000]));
+            ("cut-traffic", route) if is_timed_by_host(route) => {
+                drop(writer.write_all(&http_response(status, &answer, nonce)[..1000]));
                 return;
             }
-            ("long-traffic", route) if traffic(route) => reply(status, &[&answer[..], b"x"].concat(), nonce),
-            ("traffic-of-another", route) if traffic(route) => reply(status, &answer, "another"),
-            ("traffic-with-a-big-head", route) if traffic(route) => vec![b'y'; 1 << 20],
-            ("mute-traffic", route) if traffic(route) => loop {
+            ("long-traffic", route) if is_timed_by_host(route) => {
+                http_response(status, &[&answer[..], b"x"].concat(), nonce)
+            }
+            ("traffic-wrong-nonce", route) if is_timed_by_host(route) => http_response(status, &answer, "another"),
+            ("traffic-big-head", route) if is_timed_by_host(route) => vec![b'y'; 1 << 20],
+            ("mute-traffic", route) if is_timed_by_host(route) => loop {
                 std::thread::park();
             },
-            _ => reply(status, &answer, nonce),
+            _ => http_response(status, &answer, nonce),
         };
         if writer.write_all(&sent).is_err() {
             return;
@@ -282,8 +285,8 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
                     std::thread::park();
                 }
             }
-            // The peer closes once it has the answer and nothing can follow. This guest's network ends with this process, and the answer would
-            // with it.
+            // Wait until the peer has received the response and closed the connection: exiting removes the guest's
+            // network, and a response in transit would be lost.
             drop(stream.shutdown(Shutdown::Write));
             drop(stream.set_read_timeout(Some(Duration::from_secs(10))));
             drop(reader.read(&mut [0; 1]));
@@ -292,41 +295,41 @@ fn serve(stream: &TcpStream, mode: &str, nonce: &str, console: bool) {
     }
 }
 
-/// Takes memory until somebody ends it.
-fn hog() {
-    let mut taken: Vec<Vec<u8>> = Vec::new();
+/// Allocates memory until the process is killed.
+fn exhaust_memory() {
+    let mut blocks: Vec<Vec<u8>> = Vec::new();
     loop {
-        taken.push(vec![1; 16 << 20]);
+        blocks.push(vec![1; 16 << 20]);
     }
 }
 
-/// Sends datagrams to the host without end.
-fn flood() {
+/// Sends datagrams to the host forever.
+fn flood_tap() {
     loop {
         fake_guest::send_ready_datagram("not a nonce");
     }
 }
 
-fn reply(status: u16, body: &[u8], nonce: &str) -> Vec<u8> {
+fn http_response(status: u16, body: &[u8], nonce: &str) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status} x\r\n{NONCE_HEADER}: {nonce}\r\ncontent-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-/// Time on the clock of the kernel that this guest does not have; nothing in a mode that does not tell it.
+/// Time of the simulated kernel clock, ns. `None` in modes without a kernel clock.
 fn uptime_ns() -> Option<u64> {
-    let begin = BEGIN.get()?;
+    let begin = KERNEL_START.get()?;
     Some(u64::try_from(begin.elapsed().as_nanos()).expect("an uptime"))
 }
 
-fn stats(mode: &str) -> Stats {
+fn guest_stats(mode: &str) -> Stats {
     Stats {
         kernel_messages: 42,
         last_message_us: Some(101_000),
         init_us: (mode != "no-init").then_some(100_000),
         random_seeded_us: Some(1_000),
         random_fast_init_us: None,
-        listening_ns: LISTENING.get().copied(),
-        answered_ns: *ANSWERED.lock().expect("a lock"),
+        listening_ns: LISTENING_NS.get().copied(),
+        answered_ns: *RESPONDED_NS.lock().expect("a lock"),
         uptime_ms: 110,
         cmdline: "fake".into(),
         kernel_release: "6.1.0-fake".into(),
@@ -337,7 +340,7 @@ fn stats(mode: &str) -> Stats {
     }
 }
 
-fn work(body: &[u8], mode: &str) -> Vec<u8> {
+fn run_workload(body: &[u8], mode: &str) -> Vec<u8> {
     let asked: WorkloadRequest = serde_json::from_slice(body).expect("a request");
     let checksum = match mode {
         "wrong-digest" => WorkloadRequest { seed: asked.seed + 1, bytes: asked.bytes + 1, ..asked }.expected_checksum(),
@@ -345,21 +348,21 @@ fn work(body: &[u8], mode: &str) -> Vec<u8> {
     };
     let checksum = if mode == "wrong-digest" && checksum == asked.expected_checksum() { "?".into() } else { checksum };
     let operation = asked.disk.map(|_| Latency { p50_ns: 1_000, p99_ns: 2_000 });
-    let duration_ns = if mode == "no-time" { 0 } else { 5_000_000 };
+    let duration_ns = if mode == "zero-duration" { 0 } else { 5_000_000 };
     serde_json::to_vec(&WorkloadReply { checksum, duration_ns, backend: Some("soft".into()), operation }).expect("JSON")
 }
 
-/// Whether the host times the answer itself.
-fn traffic(route: &str) -> bool {
+/// Whether the host times the workload of this route itself.
+fn is_timed_by_host(route: &str) -> bool {
     route.starts_with("GET /file?") || route.starts_with("GET /stream?")
 }
 
-/// The number that a path ends with.
-fn number(route: &str) -> usize {
+/// The number at the end of a route.
+fn parse_byte_count(route: &str) -> usize {
     route.rsplit_once('=').and_then(|(_, number)| number.parse().ok()).expect("a number")
 }
 
-fn stream(bytes: usize, mode: &str) -> Vec<u8> {
+fn stream_bytes(bytes: usize, mode: &str) -> Vec<u8> {
     let (stream, mut all) = (Stream::new(), Vec::new());
     while all.len() < bytes {
         all.extend_from_slice(stream.next((bytes - all.len()) as u64));

@@ -1,4 +1,4 @@
-//! Plans and wrong input.
+//! Plans, wrong manifests and output of the command line.
 
 use microbench_testing::{program, require};
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::Stdio;
 use crate::support::{Bench, text, trials};
 
 #[test]
-fn a_plan_is_shown_and_nothing_is_written() {
+fn plan_prints_the_plan_and_writes_nothing() {
     let bench = Bench::new();
     bench.study(&["ok", "silent"], "concurrency = [1, 3]\ntrials = { 1 = 2, 3 = 1 }", "");
     let before = fs::read_dir(bench.path("")).unwrap().count();
@@ -21,10 +21,10 @@ fn a_plan_is_shown_and_nothing_is_written() {
 
 /// As in `microbench schema | head -1`.
 #[test]
-fn a_reader_that_has_enough_ends_what_writes_for_it_in_silence() {
+fn closed_pipe_ends_the_program_silently_by_sigpipe() {
     let bench = Bench::new();
     let bytes = bench.run(&["schema"]).stdout.len();
-    assert!(bytes > 1 << 16, "{bytes} bytes fit into a pipe that nobody reads");
+    assert!(bytes > 1 << 16, "{bytes} bytes fit into the buffer of a pipe");
     let mut command = bench.command(&["schema"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     drop(child.stdout.take());
@@ -33,7 +33,7 @@ fn a_reader_that_has_enough_ends_what_writes_for_it_in_silence() {
 }
 
 #[test]
-fn a_wrong_manifest_is_refused_with_every_error_and_nothing_is_started() {
+fn wrong_manifest_is_refused_with_every_error() {
     require!(trials());
     let bench = Bench::new();
     let path = bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
@@ -49,7 +49,7 @@ fn a_wrong_manifest_is_refused_with_every_error_and_nothing_is_started() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_plan_and_another_one_another_order() {
+fn seed_determines_the_order_of_the_plan() {
     let bench = Bench::new();
     bench.study(&["ok", "silent"], "concurrency = [1, 2, 3]\ntrials = 4", "");
     let plan = |seed: &str| text(&bench.run(&["plan", "study.toml", "--json", "--seed", seed]).stdout);
@@ -62,7 +62,7 @@ fn experiments() -> PathBuf {
 }
 
 #[test]
-fn every_study_of_this_project_is_right() {
+fn every_study_of_this_project_can_be_planned() {
     let bench = Bench::new();
     let mut planned = 0;
     for entry in fs::read_dir(experiments()).unwrap() {
@@ -77,8 +77,8 @@ fn every_study_of_this_project_is_right() {
 }
 
 #[test]
-fn the_papers_study_is_planned_as_shown() {
-    // Without it, the plan says which cells are not applicable here.
+fn study_of_the_paper_is_planned_as_recorded() {
+    // Without QEMU, the plan contains a note about cells that are not applicable.
     require!(program("qemu-system-x86_64", "qemu-system-x86"));
     let study = experiments().join("paper-2019.toml").display().to_string();
     let bench = Bench::new();
@@ -87,7 +87,7 @@ fn the_papers_study_is_planned_as_shown() {
     let full = text(&bench.run(&["plan", &study, "--profile", "full"]).stdout);
     assert_eq!(full, text(&bench.run(&["plan", &study]).stdout));
     assert!(full.contains("qemu-host/20         QEMU host     qemu-microvm      20"), "{full}");
-    // A protocol is a line of the manifest: the rest of the study stays.
+    // The protocol can be changed in one line of the manifest.
     for protocol in ["as-written", "as-coded"] {
         let manifest = fs::read_to_string(&study).unwrap();
         let changed = manifest.replace("protocol = \"corrected\"", &format!("protocol = \"{protocol}\""));

@@ -1,4 +1,4 @@
-//! Two runs side by side, the gate, and a run against a reference: CSVs of known truth imported as runs.
+//! Comparison of runs, the gate, and verification against a reference, with runs imported from known values.
 
 use crate::support::{Bench, text, trials};
 use microbench_testing::require;
@@ -6,8 +6,8 @@ use microbench_testing::require;
 const CLAIM: &str = "[[claims]]\nname = \"quick\"\ntext = \"It starts in less than 105 ms.\"\n\
                      metric = \"webservice_startup_time\"\nvalue = { where = { concurrency = 1 } }\nexpect = \"< 105\"\n";
 
-/// A run of start-up times, imported and analysed.
-fn run(bench: &Bench, name: &str, values: impl Iterator<Item = f64>) {
+/// Imports start-up times as a run of this name, and analyses it.
+fn import_startup_times(bench: &Bench, name: &str, values: impl Iterator<Item = f64>) {
     let rows: String = values.map(|value| format!("webservice_startup_time,1,{value},ms\n")).collect();
     bench.file(&format!("{name}.csv"), &format!("metric,concurrency,value,unit\n{rows}"));
     let imported = bench.run(&["import", "study.toml", &format!("{name}.csv"), "--out", name]);
@@ -21,37 +21,41 @@ fn bench() -> Bench {
     let study = std::fs::read_to_string(&path).unwrap();
     bench.file("study.toml", &format!("{study}{CLAIM}"));
     let around = |middle: f64| (0..12).map(move |n| middle + f64::from(n) * 0.1);
-    run(&bench, "a", around(100.0));
-    run(&bench, "same", around(100.1));
-    run(&bench, "worse", around(110.0));
+    import_startup_times(&bench, "a", around(100.0));
+    import_startup_times(&bench, "same", around(100.1));
+    import_startup_times(&bench, "worse", around(110.0));
     bench
 }
 
 #[test]
-fn a_difference_beyond_the_margin_fails_the_gate_and_one_within_it_passes() {
+fn gate_fails_beyond_the_margin_and_passes_within_it() {
     let bench = bench();
     let same = bench.run(&["compare", "a", "same", "--margin", "0.02", "--gate"]);
     assert!(same.status.success(), "{}", text(&same.stderr));
     insta::assert_snapshot!(text(&same.stdout));
     let worse = bench.run(&["compare", "a", "worse", "--margin", "0.02", "--gate"]);
     assert_eq!(worse.status.code(), Some(4));
-    // The table is there although the gate does not pass.
+    // The table is printed even if the gate fails.
     assert!(text(&worse.stdout).contains("0 better, 1 worse"), "{}", text(&worse.stdout));
     assert_eq!(text(&worse.stderr), "microbench: regression: 1 metric is worse beyond the 2 % margin\n");
     let better = bench.run(&["compare", "worse", "a", "--margin", "0.02", "--gate"]);
     assert!(better.status.success() && text(&better.stdout).contains("1 better, 0 worse"));
     let undeclared = text(&bench.run(&["compare", "a", "a"]).stdout);
     assert!(undeclared.contains("0 equivalent, 1 inconclusive"), "{undeclared}");
-    assert_eq!(bench.run(&["compare", "a", "worse", "--gate"]).status.code(), Some(2), "a gate needs a margin");
+    assert_eq!(
+        bench.run(&["compare", "a", "worse", "--gate"]).status.code(),
+        Some(2),
+        "a gate without a margin must fail"
+    );
 }
 
-/// Metrics beside the bench's own: a throughput, a rate, a share and a count that is neither good nor bad.
+/// Additional metrics: a throughput, a rate, a share, and a count without a better direction.
 const METRICS: &str = "bandwidth = { workload = { kind = \"memory-read\", bytes = \"64 KiB\", rounds = 2, value = \
 \"throughput\" } }\n\
      requests = { workload = { kind = \"http\", bytes = \"4 KiB\", rounds = 10, value = \"rate\" } }\n\
      vms_completed = {}\nkernel_log_messages = {}\n";
 
-/// A project whose study has [`METRICS`] as well, with one variant for each mode.
+/// A project whose study has additional metrics, with one variant per mode.
 fn with_metrics(modes: &[&str], metrics: &str) -> Bench {
     let bench = Bench::new();
     let path = bench.study(modes, "concurrency = [1, 2]\ntrials = 1", "");
@@ -60,26 +64,26 @@ fn with_metrics(modes: &[&str], metrics: &str) -> Bench {
     bench
 }
 
-/// Rows of a table: trials of one VM with these values, in a variant at a concurrency.
+/// Rows of a table to import: one trial of one VM per value.
 fn rows(variant: &str, concurrency: u32, metric: &str, values: &[f64]) -> String {
     let row = |value: &f64| format!("{metric},{variant},{concurrency},{value},\n");
     values.iter().map(row).collect()
 }
 
-/// Rows of trials without a value, for this reason.
+/// Rows of trials without a value, with this reason.
 fn failed(variant: &str, concurrency: u32, metric: &str, reason: &str, trials: usize) -> String {
     format!("{metric},{variant},{concurrency},,{reason}\n").repeat(trials)
 }
 
 /// Imports the rows as a run of this name, and analyses it.
-fn table(bench: &Bench, name: &str, rows: &str) {
+fn import_table(bench: &Bench, name: &str, rows: &str) {
     bench.file(&format!("{name}.csv"), &format!("metric,variant,concurrency,value,reason\n{rows}"));
     let imported = bench.run(&["import", "study.toml", &format!("{name}.csv"), "--out", name]);
     assert!(imported.status.success(), "{}", text(&imported.stderr));
     assert!(bench.run(&["analyze", name]).status.success());
 }
 
-/// Twelve values around one.
+/// Twelve values from `middle` to 1.1 % above it.
 fn around(middle: f64) -> Vec<f64> {
     (0..12).map(|n| middle * (1.0 + f64::from(n) * 0.001)).collect()
 }
@@ -96,7 +100,7 @@ fn gate_fails_when_throughput_or_rate_drops_and_passes_when_it_rises() {
     for metric in ["bandwidth", "requests"] {
         let run = |name: &str, middle| {
             let name = format!("{metric}-{name}");
-            table(&bench, &name, &rows("ok", 1, metric, &around(middle)));
+            import_table(&bench, &name, &rows("ok", 1, metric, &around(middle)));
             name
         };
         let (base, half, double) = (run("base", 100.0), run("half", 50.0), run("double", 200.0));
@@ -107,7 +111,7 @@ fn gate_fails_when_throughput_or_rate_drops_and_passes_when_it_rises() {
         let (code, table, message) = gate(&bench, &[&base, &double]);
         assert_eq!((code, message.as_str()), (Some(0), ""), "{table}");
         assert!(table.contains("1 compared: 1 better, 0 worse"), "{table}");
-        // A plan of an earlier version has no direction: it follows from the source, or of an imported run from the
+        // A plan of an earlier version has no direction: it follows from the source, and in an imported run from the
         // unit.
         for name in [&base, &half] {
             let plan = std::fs::read_to_string(bench.path(&format!("{name}/plan.json"))).unwrap();
@@ -117,7 +121,7 @@ fn gate_fails_when_throughput_or_rate_drops_and_passes_when_it_rises() {
                 metric.as_object_mut().unwrap().remove("better");
             }
             bench.file(&format!("{name}/plan.json"), &plan.to_string());
-            bench.begin_anew(name);
+            bench.update_digests(name);
         }
         assert_eq!(gate(&bench, &[&base, &half]).0, Some(4));
         assert_eq!(gate(&bench, &[&half, &base]).0, Some(0));
@@ -129,8 +133,8 @@ fn gate_judges_values_that_fall_to_zero_or_rise_from_it() {
     let bench = with_metrics(&["ok"], METRICS);
     for n in [4, 6] {
         let (ones, zeros) = (format!("ones-{n}"), format!("zeros-{n}"));
-        table(&bench, &ones, &rows("ok", 1, "vms_completed", &vec![1.0; n]));
-        table(&bench, &zeros, &rows("ok", 1, "vms_completed", &vec![0.0; n]));
+        import_table(&bench, &ones, &rows("ok", 1, "vms_completed", &vec![1.0; n]));
+        import_table(&bench, &zeros, &rows("ok", 1, "vms_completed", &vec![0.0; n]));
         let (code, table, message) = gate(&bench, &[&ones, &zeros]);
         assert_eq!(code, Some(4), "{table}{message}");
         assert!(table.contains("1 worse"), "{table}");
@@ -149,21 +153,21 @@ fn gate_judges_values_that_fall_to_zero_or_rise_from_it() {
 #[test]
 fn a_difference_of_a_metric_without_a_better_direction_passes_the_gate() {
     let bench = with_metrics(&["ok"], METRICS);
-    table(&bench, "a", &rows("ok", 1, "kernel_log_messages", &around(100.0)));
-    table(&bench, "b", &rows("ok", 1, "kernel_log_messages", &around(200.0)));
+    import_table(&bench, "a", &rows("ok", 1, "kernel_log_messages", &around(100.0)));
+    import_table(&bench, "b", &rows("ok", 1, "kernel_log_messages", &around(200.0)));
     let (code, table, message) = gate(&bench, &["a", "b"]);
     assert_eq!((code, message.as_str()), (Some(0), ""), "{table}");
     assert!(table.contains("0 better, 0 worse, 0 equivalent, 0 inconclusive, 1 differs"), "{table}");
 }
 
 #[test]
-fn the_manifests_direction_wins_over_the_readings() {
+fn direction_in_the_manifest_overrides_the_default() {
     let own = "faults = { reading = \"vmm.minor_faults\", better = \"higher\" }\n";
     let bench = with_metrics(&["ok"], own);
     let plan = text(&bench.run(&["plan", "study.toml"]).stdout);
     assert!(plan.contains("metrics, better when higher: faults\n"), "{plan}");
-    table(&bench, "a", &rows("ok", 1, "faults", &around(100.0)));
-    table(&bench, "b", &rows("ok", 1, "faults", &around(200.0)));
+    import_table(&bench, "a", &rows("ok", 1, "faults", &around(100.0)));
+    import_table(&bench, "b", &rows("ok", 1, "faults", &around(200.0)));
     assert_eq!((gate(&bench, &["a", "b"]).0, gate(&bench, &["b", "a"]).0), (Some(0), Some(4)));
 }
 
@@ -172,10 +176,10 @@ fn gate_fails_when_a_cell_or_a_metric_is_missing_unless_that_is_allowed() {
     let bench = with_metrics(&["ok"], "");
     let startup = |concurrency| rows("ok", concurrency, "webservice_startup_time", &around(100.0));
     let boot = rows("ok", 1, "kernel_boot_time", &around(50.0));
-    table(&bench, "whole", &[startup(1), startup(2), boot.clone()].concat());
-    table(&bench, "cell", &[startup(1), boot.clone()].concat());
-    table(&bench, "metric", &[startup(1), startup(2)].concat());
-    table(&bench, "slow", &[rows("ok", 1, "webservice_startup_time", &around(150.0)), boot].concat());
+    import_table(&bench, "whole", &[startup(1), startup(2), boot.clone()].concat());
+    import_table(&bench, "cell", &[startup(1), boot.clone()].concat());
+    import_table(&bench, "metric", &[startup(1), startup(2)].concat());
+    import_table(&bench, "slow", &[rows("ok", 1, "webservice_startup_time", &around(150.0)), boot].concat());
     for (sides, said, row) in [
         (["whole", "cell"], "1 cell is missing in B", "every metric of ok/2: B: the plan has no cell ok/2"),
         (["cell", "whole"], "1 cell is missing in A", "every metric of ok/2: A: the plan has no cell ok/2"),
@@ -189,13 +193,17 @@ fn gate_fails_when_a_cell_or_a_metric_is_missing_unless_that_is_allowed() {
         let (code, table, message) = gate(&bench, &[&sides[..], &["--allow-missing"]].concat());
         assert_eq!((code, message.as_str()), (Some(0), ""), "{table}");
     }
-    // What both sides have is judged as ever.
+    // Cells and metrics of both sides are still compared.
     let (code, _, message) = gate(&bench, &["whole", "slow"]);
     assert_eq!(code, Some(4));
     let both = "microbench: regression: 1 metric is worse beyond the 2 % margin; 1 cell is missing in B\n";
     assert_eq!(message, both);
     assert_eq!(gate(&bench, &["whole", "slow", "--allow-missing"]).0, Some(4));
-    assert_eq!(bench.run(&["compare", "whole", "cell", "--allow-missing"]).status.code(), Some(2), "only with a gate");
+    assert_eq!(
+        bench.run(&["compare", "whole", "cell", "--allow-missing"]).status.code(),
+        Some(2),
+        "--allow-missing without --gate must fail"
+    );
     insta::assert_snapshot!("missing", text(&bench.run(&["compare", "whole", "slow", "--margin", "0.02"]).stdout));
 }
 
@@ -204,8 +212,8 @@ fn gate_fails_when_every_vm_of_a_cell_crashed() {
     let bench = with_metrics(&["ok"], "");
     let startup = |concurrency, middle| rows("ok", concurrency, "webservice_startup_time", &around(middle));
     let crashed = failed("ok", 2, "webservice_startup_time", "the VMM died", 1);
-    table(&bench, "a", &[startup(1, 100.0), startup(2, 100.0)].concat());
-    table(&bench, "b", &[startup(1, 100.0), crashed.clone()].concat());
+    import_table(&bench, "a", &[startup(1, 100.0), startup(2, 100.0)].concat());
+    import_table(&bench, "b", &[startup(1, 100.0), crashed.clone()].concat());
     let (code, table_of, message) = gate(&bench, &["a", "b"]);
     assert_eq!(code, Some(4), "{table_of}{message}");
     assert!(table_of.contains("every metric of ok/2: B: 1 of 1 VMs not-available: the VMM died"), "{table_of}");
@@ -216,32 +224,32 @@ fn gate_fails_when_every_vm_of_a_cell_crashed() {
     assert_eq!(row["verdict"], "missing");
     assert_eq!(row["missing"], serde_json::json!({ "what": "cell", "side": "b", "planned": true }));
     assert!(row["remark"].as_str().unwrap().contains("the VMM died"), "{row}");
-    // Crashed on both sides: a row, but no regression.
+    // If all VMs crashed on both sides, the cell has a row and is not a regression.
     let (code, table_of, message) = gate(&bench, &["b", "b"]);
     assert_eq!((code, message.as_str()), (Some(0), ""), "{table_of}");
     assert!(table_of.contains("A: 1 of 1 VMs not-available: the VMM died; B: 1 of 1"), "{table_of}");
-    // Nothing on either side: the gate has nothing to judge.
-    table(&bench, "none", &crashed);
+    // If no cell has a value on both sides, the gate cannot decide.
+    import_table(&bench, "none", &crashed);
     assert_eq!(gate(&bench, &["none", "none"]).0, Some(1));
     assert_eq!(gate(&bench, &["a", "none"]).0, Some(4));
 }
 
 #[test]
-fn what_neither_side_can_have_is_no_row() {
+fn metric_not_applicable_on_both_sides_has_no_row() {
     let bench = with_metrics(&["ok"], "");
     let startup = rows("ok", 1, "webservice_startup_time", &around(100.0));
     let without = failed("ok", 1, "kernel_boot_time", "not applicable: the guest has no kernel of its own", 12);
-    table(&bench, "a", &[startup, without].concat());
+    import_table(&bench, "a", &[startup, without].concat());
     let (code, table, message) = gate(&bench, &["a", "a"]);
     assert_eq!((code, message.as_str()), (Some(0), ""), "{table}");
     assert!(!table.contains("kernel_boot_time"), "{table}");
 }
 
 #[test]
-fn gate_fails_when_a_variant_lacks_a_level_that_another_has() {
+fn gate_fails_when_a_level_of_a_variant_is_missing() {
     let bench = with_metrics(&["ok", "late"], "");
     let startup = |variant, concurrency| rows(variant, concurrency, "webservice_startup_time", &around(100.0));
-    table(&bench, "late", &[startup("ok", 1), startup("ok", 2), startup("late", 1)].concat());
+    import_table(&bench, "late", &[startup("ok", 1), startup("ok", 2), startup("late", 1)].concat());
     let (code, table_of, message) = gate(&bench, &["late"]);
     assert_eq!(code, Some(4), "{table_of}{message}");
     assert!(
@@ -261,15 +269,15 @@ fn gate_fails_when_a_variant_lacks_a_level_that_another_has() {
 fn gate_fails_when_a_smaller_share_of_vms_completed() {
     let bench = with_metrics(&["ok"], "");
     let startup = rows("ok", 1, "webservice_startup_time", &around(100.0));
-    table(&bench, "a", &startup);
-    table(&bench, "b", &[startup, failed("ok", 1, "webservice_startup_time", "the VMM died", 3)].concat());
+    import_table(&bench, "a", &startup);
+    import_table(&bench, "b", &[startup, failed("ok", 1, "webservice_startup_time", "the VMM died", 3)].concat());
     let (code, table, message) = gate(&bench, &["a", "b"]);
     assert_eq!(code, Some(4), "{table}{message}");
     assert_eq!(message, "microbench: regression: 1 cell completes a smaller share of its VMs in B\n");
     assert!(table.contains("1 equivalent, 0 inconclusive, 1 dropped"), "{table}");
     assert!(table.contains("VMs completed of ok/1: B: the VMM died"), "{table}");
     insta::assert_snapshot!("dropped", table);
-    assert_eq!(gate(&bench, &["a", "b", "--allow-missing"]).0, Some(4), "not what is allowed");
+    assert_eq!(gate(&bench, &["a", "b", "--allow-missing"]).0, Some(4), "--allow-missing must not allow dropped VMs");
     assert_eq!(gate(&bench, &["b", "a"]).0, Some(0));
 }
 
@@ -278,9 +286,9 @@ fn gate_fails_when_a_smaller_share_of_vms_gives_a_value() {
     let bench = with_metrics(&["ok"], "");
     let startup = rows("ok", 1, "webservice_startup_time", &around(100.0));
     let of = |values: &str| [startup.as_str(), values].concat();
-    table(&bench, "a", &of(&rows("ok", 1, "shutdown_time", &around(50.0))));
+    import_table(&bench, "a", &of(&rows("ok", 1, "shutdown_time", &around(50.0))));
     let few = rows("ok", 1, "shutdown_time", &around(50.0)[..2]);
-    table(&bench, "b", &of(&[few, failed("ok", 1, "shutdown_time", "the guest did not stop", 10)].concat()));
+    import_table(&bench, "b", &of(&[few, failed("ok", 1, "shutdown_time", "the guest did not stop", 10)].concat()));
     let (code, table, message) = gate(&bench, &["a", "b"]);
     assert_eq!(code, Some(4), "{table}{message}");
     assert_eq!(message, "microbench: regression: 1 metric has values of a smaller share of VMs in B\n");
@@ -302,7 +310,7 @@ fn gate_fails_when_a_variant_crashes_or_fails_at_times() {
     assert_eq!(code, Some(4), "{table}{message}");
     assert!(table.contains("crash/1  every metric") && table.contains("VMs failed: "), "{table}");
     assert!(message.contains("1 cell is missing in B"), "{message}");
-    // Nothing else is there to be judged.
+    // Without the crashed variant nothing is left to compare.
     assert_eq!(gate(&bench, &["run", "--allow-missing"]).0, Some(1));
 
     let bench = Bench::new();
@@ -321,10 +329,10 @@ fn gate_fails_when_a_variant_crashes_or_fails_at_times() {
 }
 
 #[test]
-fn gate_says_when_nothing_is_decided_and_fails_otherwise_when_nothing_is_common() {
+fn gate_reports_no_decision_and_fails_without_common_cells() {
     let bench = with_metrics(&["ok"], "");
-    table(&bench, "few", &rows("ok", 1, "webservice_startup_time", &[100.0, 101.0]));
-    table(&bench, "other", &rows("ok", 2, "webservice_startup_time", &[100.0, 101.0]));
+    import_table(&bench, "few", &rows("ok", 1, "webservice_startup_time", &[100.0, 101.0]));
+    import_table(&bench, "other", &rows("ok", 2, "webservice_startup_time", &[100.0, 101.0]));
     let (code, _, message) = gate(&bench, &["few", "few"]);
     let undecided = "microbench: the gate passes, but nothing is decided: the only comparison is inconclusive; more \
     trials make the \
@@ -336,7 +344,7 @@ fn gate_says_when_nothing_is_decided_and_fails_otherwise_when_nothing_is_common(
 }
 
 #[test]
-fn a_reference_is_confirmed_when_every_claim_has_the_same_verdict() {
+fn verify_succeeds_when_every_claim_has_the_same_verdict() {
     let bench = bench();
     assert!(bench.run(&["verify", "same", "--against", "a"]).status.success());
     let worse = bench.run(&["verify", "worse", "--against", "a"]);
@@ -345,25 +353,25 @@ fn a_reference_is_confirmed_when_every_claim_has_the_same_verdict() {
 }
 
 #[test]
-fn a_cell_against_itself_gives_the_noise_floor_and_no_difference() {
+fn noise_floor_test_of_a_cell_finds_no_difference() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "late"], "concurrency = [1, 2]\ntrials = 1", "");
     let arguments = ["selftest", "noise-floor", "study.toml", "--cell", "late/1", "--host", "fake", "--out", "aa"];
-    // A margin so wide that no load of this machine makes a difference of it.
+    // A wide margin, so that load on this machine cannot make a difference.
     let output = bench.run(&[&arguments[..], &["--repetitions", "2", "--blocks", "3", "--margin", "0.99"]].concat());
     let table = text(&output.stdout);
     assert!(table.contains("A/A test of late: each repetition has 3 trials under each label"), "{table}");
-    // What the fake guest reports is the same to the nanosecond, whatever this machine does.
+    // The fake guest reports a constant kernel boot time, independent of load on this machine.
     let row = |metric: &str| {
         let row = table.lines().find(|line| line.starts_with(metric)).unwrap_or_else(|| panic!("{table}"));
         row.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(row("kernel_boot_time"), ["2", "0.000", "%", "0.000", "%", "0", "0", "0", "2", "0"]);
     assert_eq!(row("webservice_startup_time")[0], "2");
-    // 2 labels, 2 repetitions of 3 trials, and the warm-up.
+    // Two labels, two repetitions of three trials, and one warm-up.
     assert_eq!(microbench_plots::journal::read(&bench.path("aa/journal.ndjson")).unwrap().executions.len(), 13);
-    // Known from now on to every run of this host.
+    // Every later run on this host reports the noise floor.
     bench.run_study();
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
     let line = "noise floor of this host (A/A test of late of test, largest of 2 comparisons of 3 trials):";

@@ -1,5 +1,5 @@
-//! Containers and plain processes as engines, for real: crun, runc, the agent, on this machine and its own clock. As root; for anybody
-//! else they are not applicable, which is tested too.
+//! Real containers and processes as engines: crun, runc and the agent, on this host and its clock. They need root; for
+//! other users they are not applicable.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use crate::support::{Bench, agent, in_namespaces, is_root, mounts, processes_of, text, trials, variables, wait_until};
 
-/// A project with the real agent in its one root file system, and a study with a variant for each of the engines.
+/// A project with the real agent in its root file system, and a study with a variant per engine.
 pub(crate) fn bench(engines: &[&str], matrix: &str, guest: &str) -> Bench {
     let bench = Bench::new();
     fs::copy(agent().expect("a requirement of the test"), bench.path("agent")).expect("a copy");
@@ -37,14 +37,14 @@ pub(crate) fn bench(engines: &[&str], matrix: &str, guest: &str) -> Bench {
     bench
 }
 
-/// Loop devices that show a file below `folder`.
-fn loops(folder: &Path) -> Vec<String> {
+/// Backing files of loop devices below `folder`.
+fn loop_device_files(folder: &Path) -> Vec<String> {
     let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let files = devices.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
     files.filter(|file| Path::new(file.trim()).starts_with(folder)).collect()
 }
 
-/// An engine that is no more than another program in front of the agent: one file, no code.
+/// An engine defined only by its description: it runs the agent with `nice`.
 const NICE: &str = r#"
 name = "nice"
 title = "A process of low priority"
@@ -58,8 +58,9 @@ argv = ["{{program}}", "--version"]
 prefix = "nice (GNU coreutils) "
 "#;
 
-/// The built-in description of crun, with an agent that listens where nobody can reach it.
-fn stuck(address: &str) -> String {
+/// The built-in description of crun as the engine `stuck`, with an agent that listens at `address`, where the runner
+/// cannot reach it.
+fn unreachable(address: &str) -> String {
     let crun = include_str!("../../study/engines/crun.toml");
     let stuck = crun
         .replace("name = \"crun\"", "name = \"stuck\"")
@@ -69,7 +70,7 @@ fn stuck(address: &str) -> String {
 }
 
 #[test]
-fn a_process_containers_and_an_engine_of_one_file_give_all_that_needs_no_kernel() {
+fn processes_and_containers_have_every_metric_that_needs_no_kernel() {
     require!(mounts(), program("crun", "crun"), program("runc", "runc"));
     let engines = ["process", "crun", "runc", "nice"];
     let bench = bench(&engines, "concurrency = [1, 2]\ntrials = 1\nwarmup = false", "");
@@ -94,7 +95,7 @@ fn a_process_containers_and_an_engine_of_one_file_give_all_that_needs_no_kernel(
             assert_eq!((reading("vmm.own_root"), reading("vmm.seccomp")), (contained, 2.0 * contained), "{cell}");
         }
     }
-    assert_eq!(loops(&bench.path(".")), Vec::<String>::new());
+    assert_eq!(loop_device_files(&bench.path(".")), Vec::<String>::new());
     let output = bench.run(&["analyze", "run"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let samples = fs::read_to_string(bench.path("run/samples.csv")).unwrap();
@@ -109,9 +110,10 @@ fn a_process_containers_and_an_engine_of_one_file_give_all_that_needs_no_kernel(
     assert!(samples.contains("a process has no kernel of its own"), "{samples}");
 }
 
-/// `network` is a setting of guests with a kernel: whatever it says, none of these is ever started in the runner's own network.
+/// `network` is a setting of guests with a kernel. With any value, processes and containers get their own network
+/// namespace.
 #[test]
-fn a_guest_without_a_kernel_has_a_network_of_its_own_and_is_held_as_others_are() {
+fn processes_and_containers_have_their_own_network_and_are_held() {
     require!(mounts(), program("crun", "crun"));
     let bench =
         bench(&["process", "crun"], "concurrency = [2]\ntrials = 1\nwarmup = false", "network = false\nhold_s = 1");
@@ -144,24 +146,24 @@ fn explain_lists_settings_that_do_not_apply_to_a_container() {
 }
 
 #[test]
-fn a_container_that_never_answers_leaves_nothing_to_the_next_trial() {
+fn container_that_never_responds_leaves_no_loop_device() {
     require!(mounts(), program("crun", "crun"));
     let matrix = "trials = 2\nwarmup = false";
     let bench = bench(&["stuck"], matrix, "boot_deadline_s = 2");
-    bench.file("engines/stuck.toml", &stuck("127.0.0.1:81"));
+    bench.file("engines/stuck.toml", &unreachable("127.0.0.1:81"));
     bench.run_study();
     for execution in bench.counted().values() {
         let failure = execution.vms[&0].failure.clone().expect("a failure");
         assert_eq!(failure.reason, FailureReason::Timeout, "{}", failure.message);
     }
-    assert_eq!(loops(&bench.path(".")), Vec::<String>::new());
+    assert_eq!(loop_device_files(&bench.path(".")), Vec::<String>::new());
 }
 
 #[test]
-fn a_killed_runner_leaves_no_container_no_mount_and_no_loop_device() {
+fn killed_runner_leaves_no_container_mount_or_loop_device() {
     require!(mounts(), program("crun", "crun"));
     let bench = bench(&["stuck"], "concurrency = [2]\ntrials = 1\nwarmup = false", "boot_deadline_s = 300");
-    bench.file("engines/stuck.toml", &stuck("127.0.0.1:82"));
+    bench.file("engines/stuck.toml", &unreachable("127.0.0.1:82"));
     let run = bench.path("run");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let folder = bench.path(".").canonicalize().expect("a folder");
@@ -170,14 +172,16 @@ fn a_killed_runner_leaves_no_container_no_mount_and_no_loop_device() {
         let lines = all.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
         lines.filter(|line| line.contains("127.0.0.1:82")).count()
     };
-    wait_until("both containers", || agents() == 2 && loops(&folder).len() == 2);
+    wait_until("both containers", || agents() == 2 && loop_device_files(&folder).len() == 2);
     kill(Pid::from_raw(runner.id().cast_signed()), Signal::SIGKILL).expect("a signal");
     runner.wait().expect("an end");
-    wait_until("the end of everything", || agents() == 0 && loops(&folder).is_empty() && processes_of(&run).is_empty());
+    wait_until("the end of everything", || {
+        agents() == 0 && loop_device_files(&folder).is_empty() && processes_of(&run).is_empty()
+    });
 }
 
 #[test]
-fn anybody_but_root_is_told_that_containers_are_not_applicable() {
+fn containers_are_not_applicable_for_an_unprivileged_user() {
     require!(trials(), agent().map(drop), program("crun", "crun"));
     let bench = bench(&["process", "crun"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = if is_root() {

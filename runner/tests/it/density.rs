@@ -1,4 +1,4 @@
-//! Sweeps of concurrency: how far they go, and VMs that are held until all are there.
+//! Sweeps of concurrency: the limit on failures, VMs held for a steady state, and resource readings.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use microbench_testing::require;
 
 use crate::support::{Bench, processes_of, text, trials, wait_until};
 
-/// Two VMs at once work, any more fail.
+/// Levels of a sweep with a limit on failures.
 const SWEEP: &str =
     "concurrency = [1, 2, 4, 8]\ntrials = 2\nwarmup = false\nlimit = { failures = 0.4 }\nmax_consecutive_failures = 0";
 
-/// Cells, each with the reasons of its VMs' failures.
+/// Failure reasons of the VMs of each cell.
 fn failures(counted: &BTreeMap<u32, Execution>) -> BTreeMap<String, Vec<FailureReason>> {
     let mut cells: BTreeMap<String, Vec<FailureReason>> = BTreeMap::new();
     for execution in counted.values() {
@@ -22,40 +22,41 @@ fn failures(counted: &BTreeMap<u32, Execution>) -> BTreeMap<String, Vec<FailureR
     cells
 }
 
-fn as_the_limit_says(counted: &BTreeMap<u32, Execution>) {
-    assert_eq!(counted.len(), 16, "every trial of the plan has ended");
+/// Asserts that cells beyond the limit failed with its reason, and that the other variant is not affected.
+fn assert_limit_applied(counted: &BTreeMap<u32, Execution>) {
+    assert_eq!(counted.len(), 16, "trials without an end");
     let failures = failures(counted);
     assert_eq!(failures["two-at-most/2"], []);
-    assert_eq!(failures["two-at-most/4"], [FailureReason::Exited; 4], "half of two trials of four VMs");
+    assert_eq!(failures["two-at-most/4"], [FailureReason::Exited; 4], "expected half of two trials of four VMs");
     assert_eq!(failures["two-at-most/8"], [FailureReason::BeyondLimit; 16]);
-    assert_eq!(failures["ok/8"], [], "the limit of one variant is none of another's");
+    assert_eq!(failures["ok/8"], [], "the limit of a variant applied to another variant");
     let beyond = counted.values().find(|execution| execution.cell == "two-at-most/8").unwrap();
     let failure = beyond.vms[&7].failure.as_ref().unwrap();
     assert_eq!(failure.message, "beyond the limit: 50.0 % of 4 VMs at once failed (`failures` is 40.0 %)");
 }
 
 #[test]
-fn beyond_the_limit_no_cell_is_run_and_every_vm_says_why() {
+fn cells_beyond_the_limit_are_skipped_with_the_reason() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "two-at-most"], SWEEP, "");
     let journal = bench.run_study();
     let level = |cell: &str| cell.rsplit('/').next().unwrap().parse::<u32>().unwrap();
     let levels: Vec<u32> = journal.executions.iter().map(|execution| level(&execution.cell)).collect();
-    assert!(levels.iter().filter(|level| **level < 8).is_sorted(), "one level after the other: {levels:?}");
-    as_the_limit_says(&bench.counted());
+    assert!(levels.iter().filter(|level| **level < 8).is_sorted(), "levels are not in ascending order: {levels:?}");
+    assert_limit_applied(&bench.counted());
 
     let analyzed = bench.run(&["analyze", "run"]);
     assert!(analyzed.status.success());
     let said = text(&analyzed.stdout);
-    assert!(!said.contains("--resume"), "what is beyond the limit is not still to be run: {said}");
+    assert!(!said.contains("--resume"), "cells beyond the limit are reported as resumable: {said}");
     let query = "select distinct status, reason from samples where cell = 'two-at-most/8'";
     let rows = text(&bench.run(&["query", "run", query]).stdout);
     assert!(rows.contains("beyond-limit") && rows.contains("beyond the limit: 50.0 % of 4 VMs at once"), "{rows}");
 }
 
 #[test]
-fn a_resumed_run_decides_as_one_that_nothing_cut_off() {
+fn resumed_run_applies_the_same_limit() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "two-at-most"], SWEEP, "");
@@ -67,11 +68,11 @@ fn a_resumed_run_decides_as_one_that_nothing_cut_off() {
     wait_until("every process of the run to end", || processes_of(&bench.path("run")).is_empty());
     let output = bench.run(&["run", "--resume", "run", "--host", "fake"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    as_the_limit_says(&bench.counted());
+    assert_limit_applied(&bench.counted());
 }
 
 #[test]
-fn vms_that_are_held_begin_together_and_answer_again_whether_all_came_up_or_not() {
+fn held_vms_start_their_hold_together_and_respond_after_it() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "two-at-most"], "concurrency = [4]\ntrials = 1\nwarmup = false", "hold_s = 1");
@@ -87,7 +88,7 @@ fn vms_that_are_held_begin_together_and_answer_again_whether_all_came_up_or_not(
             assert!(at("steady.end") >= begin + 1_000_000_000);
             assert!(at("steady.end") < at("steady.response") && at("steady.response") < at("stop.requested"));
             let used = |vm: &Vm| vm.readings["host.memory_used"].0.clone();
-            assert_eq!(used(vm), used(held[0]), "one number for all");
+            assert_eq!(used(vm), used(held[0]), "VMs of a trial differ in host memory");
             let missing = vm.readings["vmm.memory_overhead_pss"].0.clone().unwrap_err();
             assert!(missing.contains("no mapping of the VMM has the size"), "{missing}");
             let end = vm.readings["vmm.memory_overhead_pss.end"].0.clone().unwrap_err();
@@ -100,7 +101,7 @@ fn vms_that_are_held_begin_together_and_answer_again_whether_all_came_up_or_not(
 }
 
 #[test]
-fn what_a_trial_takes_is_read_of_every_vm() {
+fn resource_readings_are_recorded_for_every_vm() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
@@ -113,6 +114,6 @@ fn what_a_trial_takes_is_read_of_every_vm() {
         assert!(vm.events["tap.begin"] < vm.events["tap.end"] && vm.events["clone.end"] <= vm.events["tap.begin"]);
         let missing = vm.readings["vmm.memory_overhead_pss"].0.clone().unwrap_err();
         assert_eq!(missing, "not read: other VMs of the trial may still boot; set `hold_s` to hold them");
-        assert!(!vm.events.contains_key("steady.begin"), "nobody asked for it");
+        assert!(!vm.events.contains_key("steady.begin"), "`steady.begin` is recorded without `hold_s`");
     }
 }

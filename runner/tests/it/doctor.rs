@@ -1,12 +1,12 @@
-//! The doctor on machines of the tests' own: folders with a /proc and a /sys in them.
+//! `doctor` on fake hosts: folders with a /proc and a /sys.
 
 use microbench_testing::require;
 use std::path::PathBuf;
 
 use crate::support::{Bench, text, trials};
 
-/// A machine that wants everything mended.
-fn machine(bench: &Bench) -> PathBuf {
+/// Writes a fake host that fails most checks. Returns its folder.
+fn unsuitable_host(bench: &Bench) -> PathBuf {
     for (path, content) in [
         ("proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: A processor\nflags\t\t: fpu vmx\n"),
         (
@@ -40,11 +40,11 @@ fn doctor(bench: &Bench, arguments: &[&str]) -> std::process::Output {
 }
 
 #[test]
-fn each_check_says_what_was_found_why_it_matters_and_what_mends_it() {
+fn each_check_reports_finding_effect_and_fix() {
     let bench = Bench::new();
-    machine(&bench);
+    unsuitable_host(&bench);
     let output = doctor(&bench, &[]);
-    // mke2fs is not there: nothing can be measured.
+    // mke2fs is missing, so nothing can be measured.
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!(text(&output.stdout));
     let checks: serde_json::Value = serde_json::from_slice(&doctor(&bench, &["--json"]).stdout).unwrap();
@@ -53,7 +53,7 @@ fn each_check_says_what_was_found_why_it_matters_and_what_mends_it() {
     assert_eq!(of("KSM")["remedy"], "microbench doctor --tune");
 }
 
-/// Name, state and finding of the checks that `doctor` makes with these arguments.
+/// Name, state and finding of each check of `doctor` with these arguments.
 fn states(bench: &Bench, arguments: &[&str]) -> Vec<(String, String, String)> {
     let output = doctor(bench, &[arguments, &["--json"]].concat());
     let checks: Vec<serde_json::Value> =
@@ -66,7 +66,7 @@ fn states(bench: &Bench, arguments: &[&str]) -> Vec<(String, String, String)> {
 fn a_missing_program_is_bad_only_for_a_study_that_needs_it() {
     require!(trials());
     let bench = Bench::new();
-    let machine = machine(&bench);
+    let machine = unsuitable_host(&bench);
     for program in ["qemu-system-x86_64", "strace"] {
         std::fs::remove_file(machine.join("usr/bin").join(program)).unwrap();
     }
@@ -76,12 +76,12 @@ fn a_missing_program_is_bad_only_for_a_study_that_needs_it() {
     };
     let programs = ["qemu-system-x86_64", "strace", "mke2fs"];
     let of = |arguments: &[&str]| programs.map(|name| state(arguments, name));
-    // Without a study and without KVM nothing can be executed.
+    // Without a study and without KVM, the emulated host needs QEMU.
     assert_eq!(of(&[]), ["bad", "warn", "bad"]);
     let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
     assert_eq!(of(&["study.toml"]), ["ok", "ok", "bad"]);
     assert_eq!(state(&["study.toml"], "/dev/kvm"), "ok", "the fake engine needs no KVM");
-    // Its root file system is in the cache.
+    // The root file system is now in the cache, so mke2fs is not needed.
     bench.run_study();
     assert_eq!(of(&["study.toml"]), ["ok", "ok", "ok"]);
 
@@ -92,7 +92,7 @@ fn a_missing_program_is_bad_only_for_a_study_that_needs_it() {
     bench.file("firecracker.toml", &firecracker);
     bench.file("qemu.toml", &qemu);
     bench.file("strace.toml", &strace);
-    // Without KVM the emulated host takes its place, which is QEMU.
+    // Without KVM, the emulated host is used, which needs QEMU.
     assert_eq!(of(&["firecracker.toml"]), ["bad", "ok", "ok"]);
     bench.file("machine/dev/kvm", "");
     assert_eq!(of(&[]), ["warn", "warn", "bad"]);
@@ -107,16 +107,16 @@ fn a_missing_program_is_bad_only_for_a_study_that_needs_it() {
 #[test]
 fn doctor_refuses_a_study_that_does_not_exist() {
     let bench = Bench::new();
-    machine(&bench);
+    unsuitable_host(&bench);
     let output = doctor(&bench, &["none.toml"]);
     assert_ne!(output.status.code(), Some(0));
     assert!(text(&output.stderr).contains("none.toml"), "{}", text(&output.stderr));
 }
 
 #[test]
-fn what_is_tuned_is_put_back_as_it_was() {
+fn restore_resets_every_tuned_value() {
     let bench = Bench::new();
-    let machine = machine(&bench);
+    let machine = unsuitable_host(&bench);
     let read = |path: &str| std::fs::read_to_string(machine.join(path)).unwrap();
     let files = ["proc/mounts", "sys/kernel/mm/ksm/run", "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"];
     let before = files.map(read);
@@ -133,12 +133,12 @@ fn what_is_tuned_is_put_back_as_it_was() {
 }
 
 #[test]
-fn a_run_knows_its_host_and_another_hosts_run_is_not_compared_with_it() {
+fn runs_of_different_hosts_are_not_compared() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     bench.run_study();
-    // Where the line is broken depends on the name of this machine's processor.
+    // Join the lines: their breaks depend on the name of this machine's processor.
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(analyzed.contains("fingerprint of the host ") && analyzed.contains("(host.json)"), "{analyzed}");
     let facts = std::fs::read_to_string(bench.path("run/host.json")).unwrap();
@@ -157,13 +157,13 @@ fn a_run_knows_its_host_and_another_hosts_run_is_not_compared_with_it() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("--across-hosts"), "{}", text(&refused.stderr));
     assert!(bench.run(&["compare", "run", "other", "--margin", "0.5", "--across-hosts"]).status.success());
-    // A damaged file is no host that differs from nothing.
+    // A damaged file is an error, not an unknown host.
     std::fs::write(bench.path("other/host.json"), "").unwrap();
     let damaged = bench.run(&["compare", "run", "other", "--margin", "0.5"]);
     assert_eq!(damaged.status.code(), Some(1));
     assert!(text(&damaged.stderr).contains("MB3007") && text(&damaged.stderr).contains("host.json is damaged"));
     std::fs::write(bench.path("other/host.json"), facts.replace(fingerprint, "0123456789abcdef")).unwrap();
-    // Nor is a run gone on with on another host.
+    // A run cannot be resumed on another host.
     let journal = bench.path("other/journal.ndjson");
     let cut: String =
         std::fs::read_to_string(&journal).unwrap().lines().take(30).map(|line| format!("{line}\n")).collect();

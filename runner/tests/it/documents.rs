@@ -1,4 +1,4 @@
-//! What the documents promise is what the code has.
+//! Documents agree with the code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 #[test]
-fn the_reference_pages_are_what_the_code_makes_them() {
+fn reference_pages_are_up_to_date() {
     let bench = Bench::new();
     let made = bench.run(&["reference", "--out", "pages"]);
     assert!(made.status.success(), "{}", text(&made.stderr));
@@ -29,30 +29,30 @@ fn the_reference_pages_are_what_the_code_makes_them() {
     // Pages that are written by hand: a specification, and what was tested.
     made.extend(["journal.md", "support.md"].map(Into::into));
     made.sort();
-    assert_eq!(made, names(&checked_in), "`make docs` makes the reference pages again");
+    assert_eq!(made, names(&checked_in), "run `make docs` to generate the reference pages");
     for name in names(&bench.path("pages")) {
         let (now, before) = (bench.path("pages").join(&name), checked_in.join(&name));
         let (now, before) = (fs::read_to_string(now).unwrap(), fs::read_to_string(before).unwrap());
-        assert_eq!(before, now, "docs/reference/{} is not up to date: `make docs` makes it again", name.display());
+        assert_eq!(before, now, "docs/reference/{} is out of date; run `make docs`", name.display());
     }
 }
 
 #[test]
-fn the_reference_names_every_event_and_reading_as_the_code_does() {
+fn reference_describes_every_event_and_reading() {
     let page = |name: &str| fs::read_to_string(root().join("docs/reference").join(name)).unwrap();
     let (events, readings) = (page("events.md"), page("readings.md"));
     for event in EVENTS {
         let row = format!("| `{}` | {} |", event.name, event.doc);
-        assert!(events.contains(&row), "docs/reference/events.md lacks: {row}");
+        assert!(events.contains(&row), "missing in docs/reference/events.md: {row}");
     }
     for reading in reading::READINGS.iter().chain(reading::WORKLOAD_READINGS) {
         let row = format!("| `{}` | {} | {} | {} |", reading.name, reading.unit, reading.better(), reading.doc);
-        assert!(readings.contains(&row), "docs/reference/readings.md lacks: {row}");
+        assert!(readings.contains(&row), "missing in docs/reference/readings.md: {row}");
     }
 }
 
 #[test]
-fn a_run_has_the_files_that_the_reference_names_and_no_others() {
+fn run_contains_only_documented_files() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
@@ -76,7 +76,7 @@ fn a_run_has_the_files_that_the_reference_names_and_no_others() {
                 continue;
             }
             let name = path.strip_prefix(&run).unwrap().display().to_string();
-            assert!(files::is_known(&name), "formats/src/files.rs lacks {name}");
+            assert!(files::is_known(&name), "{name} is missing in formats/src/files.rs");
             found += 1;
         }
     }
@@ -84,7 +84,7 @@ fn a_run_has_the_files_that_the_reference_names_and_no_others() {
 }
 
 #[test]
-fn every_link_of_the_documents_leads_somewhere() {
+fn every_link_of_the_documents_has_a_target() {
     let root = root();
     let mut wrong = Vec::new();
     for file in markdown::files(&root) {
@@ -106,10 +106,10 @@ fn every_link_of_the_documents_leads_somewhere() {
             }
         }
     }
-    assert!(wrong.is_empty(), "links that lead nowhere:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "links without a target:\n{}", wrong.join("\n"));
 }
 
-/// Folders at the top of the project whose paths documents name.
+/// Top-level folders whose paths in documents are checked.
 const FOLDERS: &[&str] = &[
     ".ci",
     ".github",
@@ -135,7 +135,7 @@ fn paths_in_the_documents_for_developers_exist() {
         let parts = markdown::parse(&fs::read_to_string(root.join(document)).unwrap());
         for (line, path) in &parts.spans {
             let inside = path.split_once('/').is_some_and(|(folder, _)| FOLDERS.contains(&folder));
-            // `NAME.toml` and `*.toml` stand for files.
+            // `NAME.toml` and `*.toml` are placeholders.
             let placeholder = |part: &str| part.split('.').any(|word| word.len() > 1 && word == word.to_uppercase());
             if !inside || path.contains([' ', '*']) || path.split('/').any(placeholder) {
                 continue;

@@ -1,4 +1,4 @@
-//! Real Firecracker and real QEMU guests in the emulated host, with the project's own kernels, images and programs.
+//! Real Firecracker and QEMU guests in the emulated host, with the kernels, images and programs of this project.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::support::{MARK, counted, emulated, processes_of, text, wait_until};
 
-/// One VM of each engine, then one more, on the smallest root file system.
+/// Two trials of one VM with each engine, on the smallest root file system.
 const STUDY: &str = r#"
 [variants.fc]
 label = "Firecracker"
@@ -36,8 +36,8 @@ title = "Start-up"
 metric = "webservice_startup_time"
 "#;
 
-/// What the paper's study asks for beyond that.
-const PROTOCOLS: &str = r#"
+/// Settings that the study of the paper uses in addition.
+const PAPER_SETTINGS: &str = r#"
 [variants.fc-custom]
 engine = "firecracker"
 cpu_config = "template.json"
@@ -62,7 +62,7 @@ vmm_system_calls = {}
 copy = { workload = { kind = "copy", bytes = "64 KiB", rounds = 2 } }
 "#;
 
-/// One guest of each machine that this project describes and can start here, by one kernel: with a network and, where it is said, without.
+/// One guest of each machine type that runs in the emulated host, most with the same kernel; some without a network.
 const MACHINES: &str = r#"
 [variants.fc]
 engine = "firecracker"
@@ -114,7 +114,7 @@ shutdown_time = {}
 "#;
 
 /// A process, a container and a VM with the same agent.
-const KINDS: &str = r#"
+const GUEST_KINDS: &str = r#"
 [variants.process]
 engine = "process"
 [variants.crun]
@@ -134,7 +134,7 @@ hashing_time = { workload = { kind = "sha256", bytes = "64 KiB", rounds = 1 } }
 shutdown_time = {}
 "#;
 
-/// A folder for one run of the study.
+/// A temporary folder with a study and its run.
 struct Real {
     folder: tempfile::TempDir,
 }
@@ -147,14 +147,14 @@ impl Real {
         real
     }
 
-    /// Writes the study: guests with this kernel, then what `rest` says of them and of all else.
+    /// Writes a study whose guests use `kernel`; `rest` follows the last key of `[guest]`.
     fn write(&self, kernel: &str, rest: &str) {
         let head = "[study]\nname = \"real\"\ntitle = \"Real guests\"\nseed = 1\n[guest]\nrootfs = \"minimal\"\nmemory_mib = 128";
         let study = format!("{head}\nkernel = \"{kernel}\"\n{rest}");
         fs::write(self.folder.path().join("study.toml"), study).expect("a file");
     }
 
-    /// The same on another study, with a custom CPU template beside it.
+    /// A folder with another study and a custom CPU template.
     fn with(kernel: &str, rest: &str) -> Self {
         let real = Self::new();
         real.write(kernel, rest);
@@ -167,7 +167,8 @@ impl Real {
         self.folder.path().join("run")
     }
 
-    /// The program, on this repository's kernels/ and rootfs/ and the user's own cache: their builds are not repeated.
+    /// The program with this repository's kernels/ and rootfs/ and the cache of the user, so that nothing is built
+    /// again.
     fn command(&self, arguments: &[&str]) -> Command {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
         let mut command = Command::new(env!("CARGO_BIN_EXE_microbench"));
@@ -202,9 +203,10 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
         assert_eq!(vm.failure, None, "{}", execution.cell);
         assert!(vm.readings["kernel.init"].0.as_ref().is_ok_and(|ns| *ns > 0.0));
         let startup = vm.events["http.ok"] - vm.events["spawn"];
-        // Virtual time: one instruction takes 1 ns, however busy this machine is. No ARP or SYN retry, which take a second.
+        // In virtual time one instruction takes 1 ns, independent of load on this machine. An ARP or SYN retry would
+        // take a second.
         assert!(startup < 1_000_000_000, "{}: {startup} ns", execution.cell);
-        // The guest's memory is told from its VMM's; KVM counts exits by reason.
+        // The guest's memory is separate from the memory of its VMM, and KVM counts exits by reason.
         let mib = |name: &str| vm.readings[name].0.clone().unwrap() / f64::from(1 << 20);
         let (overhead, touched) = (mib("vmm.memory_overhead_pss"), mib("vmm.guest_memory_rss"));
         assert!((1.0..100.0).contains(&overhead) && (10.0..128.0).contains(&touched), "{overhead}, {touched}");
@@ -218,7 +220,7 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
     assert!(analyzed.contains("virtual time"), "{analyzed}");
     let host = fs::read_to_string(real.run_folder().join("host.json")).unwrap();
     let host: serde_json::Value = serde_json::from_str(&host).unwrap();
-    // What bears on virtual time: the emulator, its kernel, its machine and the programs, and nothing else.
+    // Virtual time depends only on the emulator, its kernel, its machine type and the programs.
     let matters: Vec<&String> = host["matters"].as_object().unwrap().keys().collect();
     let programs = ["program.microbench", "program.microbench-emulated-host"];
     assert_eq!(matters, [&["emulator", "kernel", "machine"], &programs[..]].concat());
@@ -232,7 +234,7 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
 }
 
 #[test]
-fn in_virtual_time_a_cell_does_not_differ_from_itself() {
+fn noise_floor_test_finds_no_difference_in_virtual_time() {
     require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::new();
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").display().to_string();
@@ -245,14 +247,14 @@ fn in_virtual_time_a_cell_does_not_differ_from_itself() {
     assert!(output.status.success(), "{table}{}", text(&output.stderr));
     let boot = table.lines().find(|line| line.starts_with("kernel_boot_time")).unwrap_or_else(|| panic!("{table}"));
     let words: Vec<&str> = boot.split_whitespace().collect();
-    // metric, repetitions, apart (median, largest; each with its unit), better, worse, differs, equivalent,
+    // Columns: metric, repetitions, difference (median and largest, with units), better, worse, differs, equivalent,
     // inconclusive.
     assert!(words[4].parse::<f64>().unwrap() <= 1.0, "{boot}");
     assert_eq!((words[1], &words[6..]), ("2", &["0", "0", "0", "2", "0"][..]), "{boot}");
 }
 
 #[test]
-fn after_kill_9_of_an_emulated_run_nothing_is_left_and_resume_completes_it() {
+fn resume_completes_an_emulated_run_after_kill_9() {
     require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::new();
     let mut runner = real
@@ -266,7 +268,10 @@ fn after_kill_9_of_an_emulated_run_nothing_is_left_and_resume_completes_it() {
         text.matches("\"trial_end\"").count()
     };
     wait_until("a trial to end", || ended() > 0);
-    assert!(processes_of(&real.run_folder()).iter().any(|(_, line)| line.contains("-icount")), "no emulated host runs");
+    assert!(
+        processes_of(&real.run_folder()).iter().any(|(_, line)| line.contains("-icount")),
+        "no emulated host is running"
+    );
     runner.kill().unwrap();
     runner.wait().unwrap();
     wait_until("every process of the run to end", || processes_of(&real.run_folder()).is_empty());
@@ -283,7 +288,7 @@ fn after_kill_9_of_an_emulated_run_nothing_is_left_and_resume_completes_it() {
     assert!(after.values().all(|execution| execution.vms[&0].failure.is_none()));
 }
 
-/// Isolation as a study may ask for it.
+/// Settings of isolation.
 const ISOLATION: &str = r#"
 disk = "clone"
 [variants.fc]
@@ -305,7 +310,7 @@ shutdown_time = {}
 "#;
 
 #[test]
-fn real_vmms_have_no_privileges_and_jailer_and_sandbox_are_one_word_each() {
+fn real_vmms_have_no_privileges_with_and_without_jailer_or_sandbox() {
     require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::with("microvm-6.1", ISOLATION);
     real.run(&["run", "study.toml", "--out", "run"]);
@@ -324,8 +329,8 @@ fn real_vmms_have_no_privileges_and_jailer_and_sandbox_are_one_word_each() {
     }
 }
 
-/// Ways to begin a guest's life other than calls that boot it.
-const BEGINNINGS: &str = r#"
+/// Ways to start a guest other than API calls that boot it.
+const BOOT_METHODS: &str = r#"
 [variants.file]
 engine = "firecracker"
 api = false
@@ -354,9 +359,9 @@ shutdown_time = {}
 "#;
 
 #[test]
-fn real_guests_are_told_by_a_file_and_restored_in_a_jail_or_with_a_disk_of_their_own() {
+fn real_guests_boot_from_a_config_file_or_a_snapshot() {
     require!(emulated(&["microvm-6.1"], &["firecracker"]));
-    let real = Real::with("microvm-6.1", BEGINNINGS);
+    let real = Real::with("microvm-6.1", BOOT_METHODS);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 10);
@@ -373,8 +378,8 @@ fn real_guests_are_told_by_a_file_and_restored_in_a_jail_or_with_a_disk_of_their
     }
 }
 
-/// Every kind of work, as little of it as there can be.
-const WORK: &str = r#"
+/// A minimal workload of every kind.
+const WORKLOADS: &str = r#"
 disk = "clone"
 [variants.fc]
 engine = "firecracker"
@@ -400,9 +405,9 @@ receive = { workload = { kind = "tcp-receive", bytes = "128 KiB", rounds = 2, va
 "#;
 
 #[test]
-fn real_guests_do_every_kind_of_work_and_what_they_did_is_checked() {
+fn real_guests_run_every_workload() {
     require!(emulated(&["microvm-6.1"], &["firecracker"]));
-    let real = Real::with("microvm-6.1", WORK);
+    let real = Real::with("microvm-6.1", WORKLOADS);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 2);
@@ -410,7 +415,7 @@ fn real_guests_do_every_kind_of_work_and_what_they_did_is_checked() {
         let (cell, vm) = (execution.cell.as_str(), &execution.vms[&0]);
         assert_eq!(vm.failure, None, "{cell}");
         for metric in
-            WORK.lines().filter(|line| line.contains("workload = {")).filter_map(|line| line.split(' ').next())
+            WORKLOADS.lines().filter(|line| line.contains("workload = {")).filter_map(|line| line.split(' ').next())
         {
             let value = vm.readings[&format!("workload.{metric}.duration")].0.clone();
             assert!(value.is_ok_and(|ns| ns > 0.0), "{cell}: {metric}");
@@ -419,7 +424,7 @@ fn real_guests_do_every_kind_of_work_and_what_they_did_is_checked() {
 }
 
 #[test]
-fn an_emulated_host_that_dies_or_hangs_is_recorded_and_its_trials_are_run_again() {
+fn crashed_or_hung_emulated_host_is_recorded_and_its_trials_are_retried() {
     require!(emulated(&["microvm-6.1"], &["firecracker"]));
     let real = Real::new();
     let mut runner = real
@@ -459,9 +464,9 @@ fn an_emulated_host_that_dies_or_hangs_is_recorded_and_its_trials_are_run_again(
 }
 
 #[test]
-fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
+fn settings_of_the_paper_apply_to_real_guests() {
     require!(emulated(&["microvm-6.1"], &["firecracker", "strace"]));
-    let real = Real::with("microvm-6.1", PROTOCOLS);
+    let real = Real::with("microvm-6.1", PAPER_SETTINGS);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 8);
@@ -470,7 +475,7 @@ fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
         match (execution.cell.as_str(), &vm.failure) {
             ("fc-custom/1" | "qemu/1", None) => {
                 assert!(vm.events.contains_key("exit") && !vm.events.contains_key("agent.ready"));
-                // Timed trials come first, those under strace after them.
+                // Trials under strace follow the timed trials.
                 let name = if *trial < 4 { "vmm.kvm_exits" } else { "vmm.system_calls" };
                 let count = vm.readings[name].0.clone().unwrap_or_else(|reason| panic!("{name}: {reason}"));
                 assert!(count > 500.0, "{name}: {count}");
@@ -479,7 +484,7 @@ fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
                 assert_eq!(failure.reason, FailureReason::NotApplicable);
                 assert!(failure.message.contains("CPU vendor mismatched"), "{}", failure.message);
             }
-            // No keyboard controller there: the guest polls one until long after the deadline.
+            // The machine has no keyboard controller: the guest polls for it until after the deadline.
             ("qemu-k/1", Some(failure)) => assert_eq!(failure.reason, FailureReason::Timeout, "{}", failure.message),
             (cell, failure) => panic!("{cell}: {failure:?}"),
         }
@@ -487,7 +492,7 @@ fn templates_consoles_reboot_words_and_counts_hold_for_real_guests() {
 }
 
 #[test]
-fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_needs() {
+fn every_machine_type_boots_with_only_its_required_kernel_parameters() {
     require!(emulated(&["pci-6.1", "microvm-6.1", "marks-6.1"], &["firecracker"]));
     let real = Real::with("pci-6.1", MACHINES);
     real.run(&["run", "study.toml", "--out", "run"]);
@@ -497,13 +502,13 @@ fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_n
     for execution in counted.values() {
         let (cell, vm) = (execution.cell.trim_end_matches("/1"), &execution.vms[&0]);
         let refused = |words: &str| {
-            let failure = vm.failure.as_ref().unwrap_or_else(|| panic!("{cell} was started"));
+            let failure = vm.failure.as_ref().unwrap_or_else(|| panic!("{cell} has no failure"));
             assert_eq!(failure.reason, FailureReason::NotApplicable, "{cell}: {}", failure.message);
             assert!(failure.message.contains(words), "{cell}: {}", failure.message);
         };
         match cell {
             "qemu-mmio-kernel" => refused("CONFIG_VIRTIO_PCI, which is missing in kernels/microvm-6.1"),
-            // In the emulated host every file is in memory.
+            // In the emulated host all files are in memory.
             "qemu-cold" => refused("is on a file system in memory"),
             _ => {
                 assert_eq!(vm.failure, None, "{cell}");
@@ -515,18 +520,18 @@ fn every_machine_boots_one_kernel_and_tells_its_guest_the_same_but_for_what_it_n
                     |name: &str| vm.readings[name].0.clone().unwrap_or_else(|why| panic!("{cell}: {name}: {why}"));
                 assert_eq!(count("guest.parameters_missing"), 0.0, "{cell}");
                 added.insert(cell, count("guest.parameters_added"));
-                traced(cell, vm);
+                assert_trace_events(cell, vm);
             }
         }
     }
-    // Without ACPI tables that name them, devices are words: one each.
+    // Without ACPI tables, each device needs a kernel parameter.
     let acpi = ["qemu-acpi", "qemu-pci", "pc", "pc-off", "q35-alone"].map(|cell| (cell, 0.0));
     let words = [("fc", 2.0), ("fc-alone", 1.0), ("fc-huge", 2.0), ("fc-traced", 2.0), ("qemu", 2.0)];
     assert_eq!(added, BTreeMap::from_iter(acpi.into_iter().chain(words)));
 }
 
-/// What KVM's tracepoints saw of a guest of [`MACHINES`]: all where it is traced and its kernel makes marks.
-fn traced(cell: &str, vm: &journal::Vm) {
+/// Asserts the trace events of a guest of [`MACHINES`]: all of them if it is traced and its kernel writes marks.
+fn assert_trace_events(cell: &str, vm: &journal::Vm) {
     let marks = ["kernel.marked", "init.marked", "agent.marked"];
     let seen = |names: &[&str]| names.iter().filter(|name| vm.events.contains_key(**name)).count();
     let expected = match cell {
@@ -546,9 +551,9 @@ fn traced(cell: &str, vm: &journal::Vm) {
 }
 
 #[test]
-fn a_process_a_container_and_a_vm_with_the_same_agent_are_measured_by_the_same_events() {
+fn process_container_and_vm_record_the_same_events() {
     require!(emulated(&["microvm-6.1"], &["firecracker", "crun"]));
-    let real = Real::with("microvm-6.1", KINDS);
+    let real = Real::with("microvm-6.1", GUEST_KINDS);
     real.run(&["run", "study.toml", "--out", "run"]);
     let counted = counted(real.journal());
     assert_eq!(counted.len(), 3);
@@ -570,6 +575,6 @@ fn a_process_a_container_and_a_vm_with_the_same_agent_are_measured_by_the_same_e
         }
     }
     let analyzed = text(&real.run(&["analyze", "run"]).stdout);
-    // Six metrics of six guests, but two of the four that have no kernel of their own that would have booted.
+    // Six metrics of six guests; the four guests without their own kernel have no value for two of them.
     assert!(analyzed.contains("28 samples, 8 missing"), "{analyzed}");
 }

@@ -1,4 +1,4 @@
-//! EmulatedHost hosts that go wrong, played by a stand-in for the emulator. Real ones are in `emulated.rs`.
+//! Failures of emulated hosts, with a fake emulator. `emulated.rs` tests real emulated hosts.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use microbench_measure::trial::request::TrialRequest;
 
 use crate::support::example;
 
-/// Long: nothing but the silent one is waited for to the end.
+/// Limit for hosts that send a message or exit before it.
 const LIMIT: Duration = Duration::from_secs(300);
 
-fn machine(kernel: &str) -> EmulatedHostConfig {
+fn config(kernel: &str) -> EmulatedHostConfig {
     EmulatedHostConfig {
         emulator: example("fake-emulator"),
         kernel: kernel.into(),
@@ -43,11 +43,11 @@ fn job() -> Job {
 }
 
 fn boot(kernel: &str, folder: &Path) -> anyhow::Result<EmulatedHost> {
-    EmulatedHost::boot(&machine(kernel), &job(), folder, &folder.join("emulated-host-0-0.log"))
+    EmulatedHost::boot(&config(kernel), &job(), folder, &folder.join("emulated-host-0-0.log"))
 }
 
-/// What an emulated host that has begun a trial comes to.
-fn silence(kernel: &str, limit: Duration) -> NoMessage {
+/// Boots an emulated host that begins a trial and then fails. Returns why it sends no further message.
+fn begin_trial_and_lose_host(kernel: &str, limit: Duration) -> NoMessage {
     let folder = tempfile::tempdir().unwrap();
     let mut host = boot(kernel, folder.path()).unwrap();
     match host.next(LIMIT) {
@@ -59,43 +59,43 @@ fn silence(kernel: &str, limit: Duration) -> NoMessage {
     let mine = folder.path().display().to_string();
     let left = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
     let left = left.filter(|line| String::from_utf8_lossy(line).contains(&mine)).count();
-    assert_eq!(left, 0, "{kernel}: the emulator is left");
+    assert_eq!(left, 0, "{kernel}: the emulator still runs");
     silence
 }
 
 #[test]
-fn a_host_that_panics_is_lost_with_its_last_words() {
-    match silence("panics", LIMIT) {
+fn panic_of_the_emulated_host_is_reported_with_its_message() {
+    match begin_trial_and_lose_host("panics", LIMIT) {
         NoMessage::Exited(words) => assert!(words.contains("Kernel panic - not syncing"), "{words}"),
-        NoMessage::TimedOut { .. } => panic!("it has ended"),
+        NoMessage::TimedOut { .. } => panic!("the host timed out"),
     }
 }
 
 #[test]
-fn a_host_whose_port_is_lost_or_says_no_message_is_lost_too() {
-    for kernel in ["loses-its-port", "cuts-a-message", "babbles"] {
-        assert!(matches!(silence(kernel, LIMIT), NoMessage::Exited(_)), "{kernel}");
+fn closed_port_or_invalid_message_ends_the_emulated_host() {
+    for kernel in ["closes-port", "truncates-message", "sends-garbage"] {
+        assert!(matches!(begin_trial_and_lose_host(kernel, LIMIT), NoMessage::Exited(_)), "{kernel}");
     }
 }
 
 #[test]
-fn a_silent_host_is_taken_for_hung() {
-    match silence("is-silent", Duration::from_secs(1)) {
+fn silent_emulated_host_times_out() {
+    match begin_trial_and_lose_host("never-responds", Duration::from_secs(1)) {
         NoMessage::TimedOut { seconds } => assert_eq!(seconds, 1),
         NoMessage::Exited(words) => panic!("{words}"),
     }
 }
 
 #[test]
-fn an_emulator_that_does_not_start_is_an_error_with_its_words() {
+fn failed_start_of_the_emulator_is_reported_with_its_message() {
     let folder = tempfile::tempdir().unwrap();
     let error = boot("exits", folder.path()).unwrap_err().to_string();
     assert!(error.contains("exit status: 1") && error.contains("cannot set up guest memory"), "{error}");
 }
 
 #[test]
-fn a_first_process_of_another_build_is_refused() {
+fn init_of_another_build_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let error = boot("is-of-another-build", folder.path()).unwrap_err().to_string();
+    let error = boot("other-build", folder.path()).unwrap_err().to_string();
     assert!(error.contains("/first and this program are of different builds"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Engines whose program is not installed, settings that a machine does not have, guests without a network.
+//! Missing engine programs, settings that an engine refuses, and guests without a network.
 
 use std::fs;
 
@@ -7,8 +7,8 @@ use microbench_testing::require;
 
 use crate::support::{Bench, text, trials};
 
-/// Beside the fake engine one whose program nobody has.
-fn with_an_absent_engine() -> Bench {
+/// A project with the fake engine and an engine whose program is not installed.
+fn with_a_missing_engine() -> Bench {
     let bench = Bench::new();
     let fake = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
     let program = fake.lines().find(|line| line.starts_with("program")).unwrap().to_owned();
@@ -21,9 +21,9 @@ fn with_an_absent_engine() -> Bench {
 }
 
 #[test]
-fn a_variant_whose_program_is_not_installed_does_not_stop_the_others() {
+fn missing_program_of_a_variant_does_not_stop_the_others() {
     require!(trials());
-    let bench = with_an_absent_engine();
+    let bench = with_a_missing_engine();
     let words = [
         "not applicable on this host",
         "absent/1: Absent (the engine's program `no-such-vmm`: not installed",
@@ -53,7 +53,7 @@ fn a_variant_whose_program_is_not_installed_does_not_stop_the_others() {
             (cell, failure) => panic!("{cell}: {failure:?}"),
         }
     }
-    // The same when the run goes on, and in what is analysed.
+    // The cell is not applicable in a resumed run and in the samples, too.
     assert!(bench.run(&["run", "--resume", "run", "--host", "fake"]).status.success());
     let analysed = bench.run(&["analyze", "run"]);
     assert!(analysed.status.success());
@@ -62,9 +62,9 @@ fn a_variant_whose_program_is_not_installed_does_not_stop_the_others() {
 }
 
 #[test]
-fn when_no_program_is_installed_nothing_is_started() {
+fn run_is_refused_if_no_engine_is_installed() {
     require!(trials());
-    let bench = with_an_absent_engine();
+    let bench = with_a_missing_engine();
     let study = fs::read_to_string(bench.path("study.toml")).unwrap();
     bench.file("study.toml", &study.replace("engine = \"fake\"", "engine = \"absent\""));
     let run = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
@@ -75,7 +75,7 @@ fn when_no_program_is_installed_nothing_is_started() {
 }
 
 #[test]
-fn settings_that_a_machine_does_not_have_are_not_applicable_with_the_reason() {
+fn refused_settings_are_not_applicable_with_the_reason() {
     require!(trials());
     let bench = Bench::new();
     let fake = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
@@ -96,10 +96,10 @@ fn settings_that_a_machine_does_not_have_are_not_applicable_with_the_reason() {
 }
 
 #[test]
-fn a_guest_without_a_network_is_seen_on_its_console() {
+fn guest_without_a_network_is_observed_on_its_console() {
     require!(trials());
     let bench = Bench::new();
-    bench.study(&["ok", "mute", "stranger", "garbage"], "trials = 1\nwarmup = false", "network = false");
+    bench.study(&["ok", "mute", "wrong-nonce", "garbage"], "trials = 1\nwarmup = false", "network = false");
     bench.run_study();
     let counted = bench.counted();
     assert_eq!(counted.len(), 4);
@@ -107,7 +107,7 @@ fn a_guest_without_a_network_is_seen_on_its_console() {
         let vm = &execution.vms[&0];
         match (execution.cell.as_str(), &vm.failure) {
             ("ok/1", None) => {
-                // The two ends of a process are seen by two threads.
+                // Two threads record `agent.ready` and `exit`, so their order is not checked.
                 assert!(vm.events["spawn"] < vm.events["agent.ready"] && vm.events["spawn"] < vm.events["exit"]);
                 assert_eq!(vm.readings["kernel.messages"].0, Ok(42.0));
                 for name in ["http.ok", "stop.requested", "workload.hashing_time.duration"] {
@@ -115,7 +115,7 @@ fn a_guest_without_a_network_is_seen_on_its_console() {
                     assert!(reason.contains("no network"), "{name}: {reason}");
                 }
             }
-            ("mute/1" | "stranger/1", Some(failure)) => {
+            ("mute/1" | "wrong-nonce/1", Some(failure)) => {
                 assert_eq!(failure.reason, FailureReason::Protocol, "{}", failure.message);
                 assert!(failure.message.contains("mark is not on the console"), "{}", failure.message);
             }
@@ -129,7 +129,7 @@ fn a_guest_without_a_network_is_seen_on_its_console() {
 }
 
 #[test]
-fn a_guest_without_a_network_that_never_ends_meets_its_deadline() {
+fn guest_without_a_network_that_never_ends_times_out() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "trials = 1\nwarmup = false", "network = false");
@@ -139,7 +139,7 @@ fn a_guest_without_a_network_that_never_ends_meets_its_deadline() {
 }
 
 #[test]
-fn a_plan_with_an_unknown_value_of_a_guest_setting_is_refused() {
+fn plan_with_an_unknown_value_of_a_guest_setting_is_refused() {
     let bench = Bench::new();
     bench.study(&["ok"], "trials = 1\nwarmup = false", "");
     bench.run_study();
@@ -153,7 +153,7 @@ fn a_plan_with_an_unknown_value_of_a_guest_setting_is_refused() {
     ] {
         assert!(plan.contains(known), "{known}: {plan}");
         bench.file("run/plan.json", &plan.replace(known, unknown));
-        // As if no session had begun: the journal would say that the plan was edited.
+        // Without a journal, which would report that the plan was edited.
         drop(fs::remove_file(bench.path("run/journal.ndjson")));
         let output = bench.run(&["run", "--resume", "run", "--host", "fake"]);
         let said = text(&output.stderr);

@@ -1,4 +1,4 @@
-//! A killed, stopped or doubled runner.
+//! Faults during a run: signals, a second runner, damaged journals and changed artefacts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,9 +21,9 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap())
 }
 
-/// A run of eight trials, cut off by SIGKILL in the middle of a trial of four VMs that never answer.
+/// SIGKILL ends the run during a trial of four VMs that never respond.
 #[test]
-fn after_kill_9_nothing_is_left_and_resume_completes_the_plan() {
+fn resume_completes_the_plan_after_kill_9() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "silent"], "concurrency = [4]\ntrials = 2\nwarmup = false", "");
@@ -50,7 +50,7 @@ fn after_kill_9_nothing_is_left_and_resume_completes_the_plan() {
 }
 
 #[test]
-fn a_second_runner_is_refused() {
+fn second_runner_of_a_run_is_refused() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
@@ -66,7 +66,7 @@ fn a_second_runner_is_refused() {
 }
 
 #[test]
-fn an_interrupted_run_ends_its_trial_says_so_and_can_be_resumed() {
+fn interrupted_run_ends_its_trial_and_can_be_resumed() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
@@ -81,7 +81,7 @@ fn an_interrupted_run_ends_its_trial_says_so_and_can_be_resumed() {
 }
 
 #[test]
-fn each_signal_has_its_exit_code_and_a_trial_that_lasts_longer_than_the_grace_is_run_again() {
+fn each_signal_has_its_exit_code_and_a_killed_trial_is_not_recorded() {
     require!(trials());
     let begun = [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129)].map(|(signal, code)| {
         let bench = Bench::new();
@@ -95,12 +95,12 @@ fn each_signal_has_its_exit_code_and_a_trial_that_lasts_longer_than_the_grace_is
         assert_eq!(runner.wait().unwrap().code(), Some(code));
         wait_until("every process of the run to end", || processes_of(&bench.path("run")).is_empty());
         assert_eq!(bench.journal().executions.len(), 0, "a trial that did not end is recorded");
-        assert!(bench.run(&["analyze", "run"]).status.success(), "partial results cannot be read");
+        assert!(bench.run(&["analyze", "run"]).status.success(), "the partial run cannot be analysed");
     }
 }
 
 #[test]
-fn a_second_interrupt_ends_the_run_at_once() {
+fn second_interrupt_ends_the_run_at_once() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = false", "boot_deadline_s = 600");
@@ -112,29 +112,29 @@ fn a_second_interrupt_ends_the_run_at_once() {
     let mut line = String::new();
     while !line.contains("stopping after the current trial") {
         line.clear();
-        assert!(said.read_line(&mut line).unwrap() > 0, "it did not say that it stops");
+        assert!(said.read_line(&mut line).unwrap() > 0, "the run did not report that it stops");
     }
     kill(pid(&runner), Signal::SIGINT).unwrap();
     assert_eq!(runner.wait().unwrap().code(), Some(130));
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
-    assert!(!rest.contains("did not end within"), "it waited for the end of the grace: {rest}");
+    assert!(!rest.contains("did not end within"), "the run waited for the grace period: {rest}");
     wait_until("every process of the run to end", || processes_of(&bench.path("run")).is_empty());
 }
 
 #[test]
-fn a_kernel_that_is_replaced_during_the_run_stops_its_cell() {
+fn kernel_replaced_during_the_run_fails_its_cell() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 30\nwarmup = false", "");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let journal = || fs::read_to_string(bench.path("run/journal.ndjson")).unwrap_or_default();
     wait_until("a trial to end", || journal().contains("\"trial_end\""));
-    // The same number of bytes, in place.
+    // The new content has the same length, and the file keeps its inode.
     let lock: toml::Table = fs::read_to_string(bench.path("run/lock.toml")).unwrap().parse().unwrap();
     let kernel =
         lock["artifacts"].as_array().unwrap().iter().find(|artifact| artifact["kind"].as_str() == Some("kernel"));
-    fs::write(kernel.unwrap()["path"].as_str().unwrap(), "a kernel that nobody likes").unwrap();
+    fs::write(kernel.unwrap()["path"].as_str().unwrap(), "other kernel!").unwrap();
     assert!(runner.wait().unwrap().success());
     let counted = bench.counted();
     assert_eq!(counted.len(), 30);
@@ -146,7 +146,7 @@ fn a_kernel_that_is_replaced_during_the_run_stops_its_cell() {
 }
 
 #[test]
-fn a_cell_that_always_fails_is_given_up_and_the_next_one_is_run() {
+fn failing_cell_is_given_up_and_the_next_cell_runs() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["crash", "ok"], "concurrency = [1]\ntrials = 4\nwarmup = false\nmax_consecutive_failures = 2", "");
@@ -167,7 +167,7 @@ fn a_cell_that_always_fails_is_given_up_and_the_next_one_is_run() {
 }
 
 #[test]
-fn a_plan_that_was_edited_after_the_start_is_refused_with_what_differs() {
+fn plan_edited_after_the_start_is_refused_with_a_diff() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
@@ -183,7 +183,7 @@ fn a_plan_that_was_edited_after_the_start_is_refused_with_what_differs() {
     assert!(bench.run(&["run", "--resume", "run", "--host", "fake"]).status.success());
 }
 
-/// What `analyze` answers to a journal of these bytes: its exit code and what it says.
+/// Exit code and messages of `analyze` with this journal.
 fn analyzed(bench: &Bench, journal: &[u8]) -> (Option<i32>, String) {
     fs::write(bench.path("run/journal.ndjson"), journal).unwrap();
     let output = bench.run(&["analyze", "run"]);
@@ -191,7 +191,7 @@ fn analyzed(bench: &Bench, journal: &[u8]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_damaged_journal_loses_one_record_at_most_or_is_refused_by_file_and_line() {
+fn damaged_journal_loses_at_most_one_record_or_is_refused_with_its_line() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
@@ -199,16 +199,16 @@ fn a_damaged_journal_loses_one_record_at_most_or_is_refused_by_file_and_line() {
     let path = bench.path("run/journal.ndjson");
     let whole = fs::read(&path).unwrap();
     let lines: Vec<usize> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
-    // Cut at every byte of the last record.
+    // Truncate the journal at every byte of the last record.
     let last = lines[lines.len() - 2] + 1;
     let full = journal::read(&path).unwrap().executions;
     for end in last..whole.len() {
         fs::write(&path, &whole[..end]).unwrap();
         let journal = journal::read(&path).unwrap_or_else(|error| panic!("cut at {end}: {error}"));
-        assert_eq!(journal.executions, full, "the last record is the end of the run, no sample's");
+        assert_eq!(journal.executions, full, "the last record must be `run_end`, which has no sample");
         assert_eq!(journal.torn, (end > last).then_some(lines.len()), "cut at {end}");
     }
-    // One flipped bit anywhere: nothing is taken for good that is not what was written.
+    // Flip a random bit: changed records must not be accepted.
     let mut random = ChaCha8Rng::seed_from_u64(5);
     for _ in 0..300 {
         let (at, bit) = (random.next_u64() as usize % whole.len(), random.next_u64() % 8);
@@ -217,12 +217,12 @@ fn a_damaged_journal_loses_one_record_at_most_or_is_refused_by_file_and_line() {
         fs::write(&path, &damaged).unwrap();
         let line = lines.iter().filter(|end| **end < at).count() + 1;
         match journal::read(&path) {
-            // The end of the last line is no longer one: the line is torn.
+            // Only a flip in the last line is not an error: the line counts as torn.
             Ok(journal) => assert_eq!((journal.torn, line), (Some(lines.len()), lines.len()), "bit {bit} of byte {at}"),
             Err(error) => assert!(error.to_string().contains(&format!("journal.ndjson:{line}")), "{error}"),
         }
     }
-    // As a user sees it.
+    // The same faults in the output of commands.
     let (code, said) = analyzed(&bench, &whole[..whole.len() - 3]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains(&format!("last line of the journal ({}) is incomplete", lines.len())), "{said}");
@@ -239,7 +239,7 @@ fn a_damaged_journal_loses_one_record_at_most_or_is_refused_by_file_and_line() {
 }
 
 #[test]
-fn a_changed_artefact_stops_a_resumed_run_and_names_both_digests() {
+fn changed_artefact_stops_a_resumed_run() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
@@ -251,7 +251,7 @@ fn a_changed_artefact_stops_a_resumed_run_and_names_both_digests() {
 }
 
 #[test]
-fn kills_at_random_instants_leave_nothing_and_lose_nothing() {
+fn kills_at_random_instants_leak_and_lose_nothing() {
     require!(trials());
     let found = kills::kill_and_resume(8, 12, Duration::from_secs(4), 1);
     assert_eq!((found.kills, found.leaks, found.lost, found.duplicated), (8, 0, 0, 0), "{found:?}");

@@ -1,4 +1,4 @@
-//! The format of a run: which versions are read, and what no reader takes for a run's own.
+//! The format of a run: supported versions, and edited or damaged files that every reader must refuse.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::{Bench, text};
 
-/// A run of 3 trials, analysed.
+/// An analysed run of three trials.
 fn analysed() -> Bench {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 3", "");
@@ -20,7 +20,7 @@ fn analysed() -> Bench {
     bench
 }
 
-/// Each command that reads the run.
+/// Commands that read the run.
 const READERS: [&[&str]; 8] = [
     &["analyze", "run"],
     &["plot", "run"],
@@ -32,7 +32,7 @@ const READERS: [&[&str]; 8] = [
     &["run", "--resume", "run", "--host", "fake"],
 ];
 
-/// Every reader refuses the run with this code, and leaves its samples as they are.
+/// Asserts that every reader refuses the run with this error code and does not change its samples.
 #[track_caller]
 fn refused_by_all(bench: &Bench, code: &str, says: &str) {
     let samples = fs::read(bench.path("run/samples.csv")).unwrap();
@@ -50,7 +50,7 @@ fn refused_by_all(bench: &Bench, code: &str, says: &str) {
 fn edit(path: &Path, change: impl FnOnce(String) -> String) {
     let before = fs::read_to_string(path).unwrap();
     let after = change(before.clone());
-    assert_ne!(before, after, "nothing was changed");
+    assert_ne!(before, after, "the edit changed nothing");
     fs::write(path, after).unwrap();
 }
 
@@ -59,7 +59,7 @@ fn journal(bench: &Bench) -> Vec<Record> {
 }
 
 #[test]
-fn a_plan_whose_labels_were_swapped_is_refused_by_every_reader() {
+fn edited_plan_is_refused_by_every_reader() {
     let bench = analysed();
     edit(&bench.path("run/plan.json"), |plan| plan.replace("\"label\": \"ok\"", "\"label\": \"other\""));
     refused_by_all(&bench, "MB3005", "plan.json");
@@ -78,7 +78,7 @@ fn edited_or_removed_engines_and_lock_are_refused_by_every_reader() {
 }
 
 #[test]
-fn a_removed_record_is_noticed_by_every_reader() {
+fn removed_record_is_refused_by_every_reader() {
     let bench = analysed();
     edit(&bench.path("run/journal.ndjson"), |journal| {
         let removed = journal.lines().position(|line| line.contains("\"trial_end\"")).unwrap();
@@ -89,13 +89,13 @@ fn a_removed_record_is_noticed_by_every_reader() {
 }
 
 #[test]
-fn a_journal_without_a_session_is_refused_and_results_are_kept() {
+fn journal_without_a_session_is_refused_and_results_are_kept() {
     let bench = analysed();
     let without: Vec<Record> =
         journal(&bench).into_iter().filter(|record| !matches!(record, Record::RunStart { .. })).collect();
     fs::write(bench.path("run/journal.ndjson"), encode(&without)).unwrap();
     refused_by_all(&bench, "MB3006", "the first record is not `run_start`");
-    // What a power cut may leave: nothing, or zero bytes alone. To resume such a run is right.
+    // A power cut may leave an empty journal, or one of zero bytes. Such a run can be resumed.
     for content in [&b""[..], &[0; 4096]] {
         fs::write(bench.path("run/journal.ndjson"), content).unwrap();
         let samples = fs::read(bench.path("run/samples.csv")).unwrap();
@@ -108,7 +108,7 @@ fn a_journal_without_a_session_is_refused_and_results_are_kept() {
 }
 
 #[test]
-fn formats_other_than_this_and_the_one_before_are_refused_by_every_reader() {
+fn unsupported_formats_are_refused_by_every_reader() {
     let bench = analysed();
     let plan = fs::read_to_string(bench.path("run/plan.json")).unwrap();
     let of = |format: u32| plan.replace(&format!("\"format\": {FORMAT_VERSION}"), &format!("\"format\": {format}"));
@@ -127,9 +127,9 @@ fn formats_other_than_this_and_the_one_before_are_refused_by_every_reader() {
     }
 }
 
-/// `runs` and `show` do not show a plan beside sessions of another one, and `prune` leaves such a run alone.
+/// `runs` and `show` do not combine a plan with sessions of another plan, and `prune` keeps such a run.
 #[test]
-fn a_run_whose_files_do_not_belong_together_is_listed_as_unreadable() {
+fn run_with_mismatched_files_is_listed_as_unreadable() {
     let bench = analysed();
     edit(&bench.path("run/plan.json"), |plan| plan.replace("\"label\": \"ok\"", "\"label\": \"other\""));
     fs::create_dir(bench.path("runs")).unwrap();
@@ -143,7 +143,7 @@ fn a_run_whose_files_do_not_belong_together_is_listed_as_unreadable() {
 }
 
 #[test]
-fn samples_of_a_run_of_another_plan_are_not_pooled() {
+fn samples_of_an_edited_plan_are_not_pooled() {
     let bench = analysed();
     edit(&bench.path("run/plan.json"), |plan| plan.replace("\"label\": \"ok\"", "\"label\": \"other\""));
     for arguments in [&["analyze", "run", "run"][..], &["analyze", "run/samples.parquet"]] {
@@ -152,9 +152,9 @@ fn samples_of_a_run_of_another_plan_are_not_pooled() {
     }
 }
 
-/// A resume that is refused writes nothing: no lock, and no end of a line that it takes for torn.
+/// A refused resume neither writes a lock file nor truncates a torn line.
 #[test]
-fn a_refused_resume_changes_nothing() {
+fn refused_resume_changes_no_file() {
     let bench = analysed();
     let journal = bench.path("run/journal.ndjson");
     fs::remove_file(bench.path("run/lock.toml")).unwrap();
@@ -169,17 +169,18 @@ fn a_refused_resume_changes_nothing() {
 /// The text with the names of events and readings that formats 5 and 6 use.
 fn with_old_names(text: &str) -> String {
     let names = [
-        ("agent.ready_datagram", "agent.announced"),
+        ("agent.ready_datagram", "agent.announced"), // phrases: allow
         ("guest.parameters_", "guest.words_"),
-        ("probe.after_console_mark", "probe.witness"),
+        ("probe.after_console_mark", "probe.witness"), // phrases: allow
         ("steady.response", "steady.answered"),
         ("\"workload.", "\"work."),
     ];
     names.iter().fold(text.to_owned(), |text, (new, old)| text.replace(new, old))
 }
 
-/// Rewrites the run in format 5: no line numbers, no links, no digest except the plan's, old names of events and readings.
-fn make_oldest(bench: &Bench) {
+/// Rewrites the run in format 5: no line numbers, no links, no digest except the plan's, old names of events and
+/// readings.
+fn convert_to_oldest_format(bench: &Bench) {
     let path = bench.path("run/plan.json");
     edit(&path, |plan| {
         let plan = with_old_names(&plan);
@@ -198,7 +199,7 @@ fn make_oldest(bench: &Bench) {
 }
 
 #[test]
-fn the_oldest_format_is_analysed_and_resumed() {
+fn oldest_supported_format_is_analysed_and_resumed() {
     let bench = Bench::new();
     let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 3", "");
     edit(&study, |study| {
@@ -211,13 +212,13 @@ fn the_oldest_format_is_analysed_and_resumed() {
     bench.run_study();
     assert!(bench.run(&["analyze", "run"]).status.success());
     let samples = fs::read(bench.path("run/samples.csv")).unwrap();
-    make_oldest(&bench);
+    convert_to_oldest_format(&bench);
     for arguments in READERS {
         let output = bench.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     }
     assert_eq!(fs::read(bench.path("run/samples.csv")).unwrap(), samples);
-    // Without its last trial: a session of this version executes it.
+    // Remove the last trial, which a session of the present version then executes.
     edit(&bench.path("run/journal.ndjson"), |journal| {
         let ends: Vec<usize> = journal.match_indices("\"trial_end\"").map(|(at, _)| at).collect();
         let end = journal[..ends[ends.len() - 2]].len() + journal[ends[ends.len() - 2]..].find('\n').unwrap() + 1;
@@ -230,8 +231,8 @@ fn the_oldest_format_is_analysed_and_resumed() {
     assert!(analysed.status.success(), "{}", text(&analysed.stderr));
 }
 
-/// The decoder that docs/reference/journal.md prints.
-fn decoder() -> String {
+/// The decoder in docs/reference/journal.md.
+fn documented_decoder() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/journal.md");
     let page = fs::read_to_string(path).unwrap();
     let (_, rest) = page.split_once("```python\n").expect("a program");
@@ -239,11 +240,11 @@ fn decoder() -> String {
 }
 
 #[test]
-fn the_specifications_decoder_finds_the_values_of_the_samples() {
+fn documented_decoder_prints_the_values_of_the_samples() {
     let bench = analysed();
     let run = |bench: &Bench| {
         let output = Command::new("python3")
-            .args(["-I", "-c", &decoder(), "run"])
+            .args(["-I", "-c", &documented_decoder(), "run"])
             .current_dir(bench.path(""))
             .output()
             .expect("python3 starts");
@@ -264,7 +265,7 @@ fn the_specifications_decoder_finds_the_values_of_the_samples() {
     sorted.sort_by(f64::total_cmp);
     assert_eq!(sorted.len(), 3);
     assert!(sorted.iter().zip(&samples).all(|(a, b)| (a - b).abs() < 1e-5), "{sorted:?} {samples:?}");
-    make_oldest(&bench);
+    convert_to_oldest_format(&bench);
     assert_eq!(run(&bench).1, found);
     edit(&bench.path("run/journal.ndjson"), |journal| journal.replacen("spawn", "spawm", 1));
     assert!(run(&bench).2.contains("the checksum is wrong"));

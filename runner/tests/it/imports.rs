@@ -1,4 +1,4 @@
-//! Tables of others as runs: the built program, a CSV in, samples and figures out.
+//! Imported tables: a CSV becomes a run with samples and figures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use microbench_testing::{Missing, require};
 use crate::support::{Bench, text, trials};
 
 #[test]
-fn a_table_becomes_a_run_that_is_analysed_and_drawn() {
+fn imported_table_is_analysed_and_plotted() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 1", "");
@@ -43,7 +43,7 @@ fn a_table_becomes_a_run_that_is_analysed_and_drawn() {
 }
 
 #[test]
-fn a_wrong_table_is_refused_with_every_line_and_leaves_no_run() {
+fn wrong_table_is_refused_with_every_line() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 1", "");
     bench.file("table.csv", "metric,concurrency,value\nhashing_time,3,1\nhashing,1,1\nhashing_time,1,one\n");
@@ -54,7 +54,7 @@ fn a_wrong_table_is_refused_with_every_line_and_leaves_no_run() {
 }
 
 #[test]
-fn old_keys_of_a_mapping_are_refused_at_once_with_their_new_names() {
+fn old_keys_of_a_mapping_are_refused_with_their_new_names() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
     bench.file("table.csv", "metric,kind,value\nhashing_time,a,1\nhashing_time,b,2\n");
@@ -75,7 +75,7 @@ fn old_keys_of_a_mapping_are_refused_at_once_with_their_new_names() {
 }
 
 #[test]
-fn duplicate_rows_are_named_with_both_lines_and_leave_no_run() {
+fn duplicate_rows_are_refused_with_both_lines() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 1", "");
     bench.file(
@@ -95,7 +95,7 @@ fn duplicate_rows_are_named_with_both_lines_and_leave_no_run() {
 }
 
 #[test]
-fn two_columns_of_one_name_are_refused_with_their_positions() {
+fn duplicate_column_names_are_refused_with_their_positions() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
     bench.file("table.csv", "metric,value,unit,value\nhashing_time,1,ms,2\n");
@@ -105,17 +105,18 @@ fn two_columns_of_one_name_are_refused_with_their_positions() {
     assert!(said.contains("line 1: columns 2 and 4 are both named `value`"), "{said}");
 }
 
-/// Labels and heights of the paper's charts: `../shared/reference/README.md`, "Means as plotted".
+/// Labels of the paper's charts, from `../shared/reference/README.md`, "Means as plotted".
 const SEQUENTIAL: [&str; 5] = ["host cpu", "emulated cpu", "T2 cpu", "C3 cpu", "default kernel"];
 const CONCURRENT: [&str; 6] =
     ["qemu x10", "qemu x10 emulated", "qemu x20", "qemu x20 emulated", "firecracker x10", "firecracker x20"];
+/// Heights of the bars of each figure, from the same source.
 const BARS: &[(&str, &[f64])] = &[
     ("fig4", &[1056.0, 1084.3, 763.1, 806.3, 861.0]),
     ("fig4-concurrent", &[1456.3, 1415.4, 2466.7, 2192.2, 857.1, 1188.2]),
     ("fig5", &[228.1, 215.9, 204.8, 204.8, 196.2]),
-    // Start-up behind, kernel boot in front.
+    // The layer of start-up times first, then the layer of kernel boot times in front.
     ("fig6", &[1324.6, 1585.9, 1185.6, 1200.6, 1149.8, 1056.0, 1084.3, 763.1, 806.3, 861.0]),
-    // As printed, figure 7 shows one array for both bars of 10 QEMU guests; these are the right ones.
+    // The printed figure 7 uses one array for both bars of 10 QEMU guests; these are the correct values.
     ("fig7", &[1806.9, 2017.2, 5277.9, 7556.3, 1309.0, 2225.7, 1456.3, 1415.4, 2466.7, 2192.2, 857.1, 1188.2]),
     ("fig8", &[68.1, 71.0, 91.3, 92.4, 94.8]),
     ("fig9", &[116.6, 110.9, 418.2, 480.4, 134.2, 222.3]),
@@ -123,7 +124,7 @@ const BARS: &[(&str, &[f64])] = &[
     ("fig11", &[15981.0, 15778.0, 31863.0, 32660.0, 2389.1, 2663.9]),
 ];
 
-/// Ticks, and heights layer by layer from back to front.
+/// Ticks, and heights by layer from back to front.
 fn bars(description: &Description) -> (Vec<String>, Vec<f64>) {
     let Chart::Marks { panels, .. } = &description.chart else { panic!("no marks") };
     assert_eq!(panels.len(), 1);
@@ -131,7 +132,7 @@ fn bars(description: &Description) -> (Vec<String>, Vec<f64>) {
     marks.sort_by_key(|mark| (mark.layer.0, mark.tick));
     let height = |mark: &&Mark| match &mark.shape {
         MarkShape::Bar { height, interval, points } => {
-            assert!(interval.is_none() && points.is_empty(), "the paper shows means alone");
+            assert!(interval.is_none() && points.is_empty(), "the figures of the paper show only means");
             *height
         }
         other => panic!("{other:?}"),
@@ -139,14 +140,14 @@ fn bars(description: &Description) -> (Vec<String>, Vec<f64>) {
     (panels[0].ticks.clone(), marks.iter().map(height).collect())
 }
 
-/// Figures 4 to 11 of the paper, from its own values, in its theme, by the study that this project carries. Left out where the
-/// table is not at hand: it is not part of this project.
+/// Figures 4 to 11 of the paper, from its values, in its theme, with the study in this repository. Skipped without the
+/// table, which is not part of this repository.
 #[test]
-fn the_papers_values_make_the_papers_figures() {
+fn values_of_the_paper_reproduce_its_figures() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let table = root.join("../shared/reference/paper-2019.csv");
     require!(
-        table.is_file().then_some(()).ok_or_else(|| Missing::machine(format!("{} is not there", table.display())))
+        table.is_file().then_some(()).ok_or_else(|| Missing::machine(format!("{} does not exist", table.display())))
     );
     let bench = Bench::new();
     let at = |path: &Path| path.display().to_string();
@@ -190,7 +191,7 @@ fn the_papers_values_make_the_papers_figures() {
         assert_eq!(ticks, labels, "{name}");
         assert_eq!(heights.len(), published.len(), "{name}");
         for (height, published) in heights.iter().zip(*published) {
-            // The table gives thousands without a decimal.
+            // The source gives values above 15,000 without a decimal.
             let precision = if *published > 15_000.0 { 0.501 } else { 0.051 };
             assert!((height - published).abs() <= precision, "{name}: {height}, not {published}");
         }

@@ -1,4 +1,4 @@
-//! The layers of the workspace: which crate may depend on which, and which folder of a crate may import from which.
+//! The layers of the workspace: permitted dependencies between crates and between the modules of a crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::optimised::Packages;
 
-/// Each crate with its folder, the crates of the workspace that it may depend on, and packages that it never needs, directly or not.
+/// Each crate with its folder, the crates of the workspace that it may depend on, and packages that it must not depend
+/// on, directly or indirectly.
 const CRATES: [(&str, &str, &[&str], &[&str]); 6] = [
     ("microbench-formats", "formats", &[], &["polars", "plotters", "tokio"]),
     ("microbench-agent", "agent", &["microbench-formats"], &["polars", "plotters", "tokio"]),
@@ -27,7 +28,7 @@ const CRATES: [(&str, &str, &[&str], &[&str]); 6] = [
 ];
 
 #[test]
-fn crates_depend_on_lower_layers_alone() {
+fn crates_depend_only_on_lower_layers() {
     let packages = Packages::of_this_workspace();
     for (name, _, allowed, never) in CRATES {
         let direct = packages.direct(name);
@@ -40,7 +41,7 @@ fn crates_depend_on_lower_layers_alone() {
     }
 }
 
-/// The source files of a crate: each with the first segment of its module path, and its text without its unit tests.
+/// Source files of a crate: the first segment of the module path, and the code without comments and unit tests.
 fn sources(root: &Path) -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -59,7 +60,7 @@ fn sources(root: &Path) -> Vec<(String, String)> {
         let inside = path.strip_prefix(root).unwrap();
         let first = inside.components().next().unwrap().as_os_str().to_string_lossy();
         let module = first.trim_end_matches(".rs").to_owned();
-        // Programs are above their library.
+        // Programs may import from all modules of their library.
         if ["lib", "main", "bin"].contains(&module.as_str()) {
             continue;
         }
@@ -72,11 +73,11 @@ fn sources(root: &Path) -> Vec<(String, String)> {
     found
 }
 
-/// The modules at the top of the crate that `code` names by `crate::`, in `use` trees and paths.
-fn named(code: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
+/// Top-level modules of the crate that `code` imports by `crate::`, in `use` trees and paths.
+fn imported_modules(code: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
-        // `microbench_x::crate::` does not exist; `$crate::` is a macro's own crate.
+        // `$crate::` in a macro is this crate too.
         let rest = &code[at + "crate::".len()..];
         let names: Vec<&str> = match rest.strip_prefix('{') {
             Some(tree) => tree.split('}').next().unwrap_or_default().split(',').collect(),
@@ -94,23 +95,23 @@ fn named(code: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
 }
 
 #[test]
-fn no_folder_imports_from_one_that_imports_from_it() {
+fn modules_of_a_crate_have_no_import_cycle() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for (name, folder, ..) in CRATES {
         let sources = sources(&workspace.join(folder).join("src"));
         let modules: BTreeSet<String> = sources.iter().map(|(module, _)| module.clone()).collect();
         let mut imports: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for (module, code) in &sources {
-            let named = named(code, &modules).into_iter().filter(|other| other != module);
-            imports.entry(module).or_default().extend(named);
+            let imported = imported_modules(code, &modules).into_iter().filter(|other| other != module);
+            imports.entry(module).or_default().extend(imported);
         }
-        // Modules are taken away as long as there is one that imports from none of those left.
+        // Remove modules that import from no remaining module, until none can be removed.
         let mut left: BTreeSet<&str> = imports.keys().copied().collect();
         while let Some(lowest) =
             left.iter().copied().find(|module| imports[module].iter().all(|other| !left.contains(other.as_str())))
         {
             left.remove(lowest);
         }
-        assert!(left.is_empty(), "{name}: each of {left:?} imports from another of them");
+        assert!(left.is_empty(), "{name}: import cycle between {left:?}");
     }
 }

@@ -1,10 +1,10 @@
-//! What the program logs, where, and that it logs nothing while a trial is timed.
+//! Logs: levels, files, and no log events while a trial is timed.
 
 use std::fs;
 
 use crate::support::{Bench, text};
 
-/// The lines of the run's log that hold `what`.
+/// Lines of the run's log that contain `what`.
 fn logged(bench: &Bench, what: &str) -> Vec<String> {
     let log = fs::read_to_string(bench.path("run/run.log")).unwrap();
     log.lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
@@ -13,7 +13,7 @@ fn logged(bench: &Bench, what: &str) -> Vec<String> {
 #[test]
 fn no_event_is_emitted_while_a_trial_is_timed() {
     let bench = Bench::new();
-    // A guest that serves, one that fails in each of several stages, several at once, and a warm-up.
+    // Successful guests, guests that fail in different stages, several VMs at once, and warm-ups.
     bench.study(&["ok", "exit-at-once", "garbage"], "concurrency = [1, 2]\ntrials = 2\nwarmup = true", "");
     let mut command = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let output = command.env("MICROBENCH_LOG", "trace").output().unwrap();
@@ -26,17 +26,17 @@ fn no_event_is_emitted_while_a_trial_is_timed() {
 }
 
 #[test]
-fn a_run_has_a_log_of_all_its_sessions_whatever_standard_error_shows() {
+fn run_log_contains_all_sessions() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 2", "");
     let first = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     assert!(first.status.success() && !text(&first.stderr).contains("INFO"), "{}", text(&first.stderr));
     let begun = logged(&bench, "session of run begins");
     assert!(begun.len() == 1 && begun[0].contains(" INFO microbench::run::session: "), "{begun:?}");
-    // A stamp: 2026-11-30T17:24:33.123456Z.
+    // A time stamp as in 2026-11-30T17:24:33.123456Z.
     let stamp = begun[0].split(' ').next().unwrap();
     assert!(stamp.len() == 27 && stamp.ends_with('Z') && stamp.starts_with("20"), "{begun:?}");
-    // What came before there was a run belongs to it as well.
+    // The log includes events before the folder of the run existed.
     assert_eq!(logged(&bench, "the host is fake: it was asked for").len(), 1);
     assert!(!logged(&bench, "kernel tiny").is_empty());
     assert!(bench.run(&["run", "--resume", "run", "--host", "fake"]).status.success());
@@ -44,7 +44,7 @@ fn a_run_has_a_log_of_all_its_sessions_whatever_standard_error_shows() {
 }
 
 #[test]
-fn each_v_shows_more_on_standard_error_of_every_command() {
+fn each_v_option_logs_more_to_standard_error() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
     bench.run_study();
@@ -64,7 +64,7 @@ fn each_v_shows_more_on_standard_error_of_every_command() {
 }
 
 #[test]
-fn the_variable_says_what_is_shown_and_one_that_cannot_be_understood_is_refused() {
+fn microbench_log_sets_the_level_and_unknown_levels_are_refused() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
     let plan = |levels: &str| bench.command(&["plan", "study.toml"]).env("MICROBENCH_LOG", levels).output().unwrap();

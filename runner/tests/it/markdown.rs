@@ -1,4 +1,4 @@
-//! The parts of a Markdown file that can be checked: code blocks, code within lines, links.
+//! A parser of the parts of Markdown files that tests check: code blocks, code spans, links and headings.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Block {
     /// Line of the file, from 1.
     pub(crate) line: usize,
-    /// The words behind the fence; empty for an indented block.
+    /// The info string of the fence; empty for an indented block.
     pub(crate) info: String,
     pub(crate) text: String,
 }
 
-/// A file in parts.
+/// The checked parts of a Markdown file.
 #[derive(Debug, Default)]
 pub(crate) struct Markdown {
     pub(crate) blocks: Vec<Block>,
-    /// Code within a line, with the line.
+    /// Code spans, with their line.
     pub(crate) spans: Vec<(usize, String)>,
-    /// Targets of links, with the line.
+    /// Targets of links, with their line.
     pub(crate) links: Vec<(usize, String)>,
-    /// Headings, as a link names them.
+    /// Anchors of headings.
     pub(crate) anchors: Vec<String>,
 }
 
-/// Every Markdown file of the project, relative to it, but for what was built.
+/// Every Markdown file of the project, relative to `root`, without those in build folders.
 pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
@@ -34,7 +34,7 @@ pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_symlink() {
-                // What runner/measure/built_in links to is found where it is.
+                // The targets of the links in runner/measure/built_in are found in their own folders.
             } else if path.is_dir() {
                 if !name.starts_with('.') && !matches!(name.as_str(), "target" | "runs" | "corpus") {
                     folders.push(path);
@@ -48,7 +48,7 @@ pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Takes a file apart.
+/// Parses a file.
 pub(crate) fn parse(text: &str) -> Markdown {
     let mut parts = Markdown::default();
     let mut fence: Option<Block> = None;
@@ -71,7 +71,7 @@ pub(crate) fn parse(text: &str) -> Markdown {
             block.text.push('\n');
         } else {
             parts.blocks.extend(indented.take_if(|_| !line.trim().is_empty()));
-            prose(number, line, &mut parts);
+            parse_prose(number, line, &mut parts);
         }
         blank = line.trim().is_empty();
     }
@@ -80,13 +80,13 @@ pub(crate) fn parse(text: &str) -> Markdown {
     parts
 }
 
-fn prose(number: usize, line: &str, parts: &mut Markdown) {
+fn parse_prose(number: usize, line: &str, parts: &mut Markdown) {
     if let Some(heading) = line.strip_prefix('#') {
         parts.anchors.push(anchor(heading.trim_start_matches('#').trim()));
     }
     let pieces: Vec<&str> = line.split('`').collect();
     parts.spans.extend(pieces.iter().skip(1).step_by(2).map(|span| (number, (*span).replace("\\|", "|"))));
-    // A link's text may be code; its target is not.
+    // Search the whole line, because the text of a link may be code.
     let mut rest = line;
     while let Some((_, after)) = rest.split_once("](") {
         let Some((target, after)) = after.split_once(')') else { break };
@@ -95,14 +95,14 @@ fn prose(number: usize, line: &str, parts: &mut Markdown) {
     }
 }
 
-/// A heading as a link names it.
+/// The anchor of a heading, as GitHub generates it.
 fn anchor(heading: &str) -> String {
     let kept = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     heading.to_lowercase().chars().filter(|c| kept(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[test]
-fn a_file_is_taken_apart() {
+fn parse_finds_blocks_spans_links_and_anchors() {
     let text = "# A `b`: c\n\nSee [x](y.md#z), `run it`.\n\n    make run  # now\n\n    make plots\n\n```toml study a.toml\na = 1\n```\nend\n";
     let parts = parse(text);
     assert_eq!(parts.anchors, ["a-b-c"]);

@@ -1,4 +1,4 @@
-//! Whatever runs between a VM's release and its last event is built optimised, in the profile that users and CI build as well.
+//! Code that runs while a trial is timed is built with optimisation, also in the development profile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,13 +6,14 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The lowest level of optimisation that counts as optimised.
+/// Lowest `opt-level` that counts as optimised.
 const OPTIMISED: u64 = 2;
+
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
-/// The packages of the workspace and all that they need, as cargo resolves them.
+/// The packages of the workspace and their dependencies, as cargo resolves them.
 pub(crate) struct Packages {
     names: BTreeMap<String, String>,
     dependencies: BTreeMap<String, Vec<String>>,
@@ -41,15 +42,15 @@ impl Packages {
     }
 
     fn id(&self, name: &str) -> &String {
-        self.names.iter().find(|(_, own)| *own == name).unwrap_or_else(|| panic!("there is no package {name}")).0
+        self.names.iter().find(|(_, own)| *own == name).unwrap_or_else(|| panic!("no package {name}")).0
     }
 
-    /// The packages that `name` depends on directly.
+    /// Direct dependencies of `name`.
     pub(crate) fn direct(&self, name: &str) -> BTreeSet<String> {
         self.dependencies[self.id(name)].iter().map(|id| self.names[id].clone()).collect()
     }
 
-    /// The packages that `name` is built of, itself included.
+    /// Direct and indirect dependencies of `name`, and `name` itself.
     pub(crate) fn needed_by(&self, name: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut todo = vec![self.id(name)];
@@ -62,7 +63,7 @@ impl Packages {
     }
 }
 
-/// The levels of optimisation that the development profile states: its own, and those of packages that have one.
+/// `opt-level` of the development profile: of the profile, and of packages with their own.
 fn levels() -> (u64, BTreeMap<String, u64>) {
     let text = std::fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
     let manifest: Value = toml::from_str(&text).unwrap();
@@ -88,7 +89,7 @@ fn measuring_code_is_built_optimised() {
     assert!(measuring.contains("tokio") && measuring.contains("microbench-agent"));
 }
 
-/// What the profile says may be overridden by a variable or a configuration file of cargo.
+/// An environment variable or a configuration file of cargo may override the profile.
 #[test]
 fn this_build_is_optimised() {
     let level = microbench_measure::OPT_LEVEL;

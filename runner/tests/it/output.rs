@@ -1,4 +1,4 @@
-//! Output that cannot be written: a full disk, a pipe without a reader, closed descriptors, a terminal that is gone.
+//! Output that cannot be written: full disk, pipe without a reader, closed descriptors, closed terminal.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::support::{Bench, processes_of, text, trials, variables, wait_until};
 
-/// A command line for every subcommand; `{n}` is another word each time, and `+` is a space within a word.
+/// A command line for every subcommand. `{n}` is replaced in each execution, and `+` is a space within an argument.
 const COMMANDS: &[&str] = &[
     "--help",
     "--version",
@@ -81,20 +81,20 @@ const COMMANDS: &[&str] = &[
     "selftest noise-floor study.toml --host fake --repetitions 1 --blocks 3 --out aa-{n}",
 ];
 
-/// Commands that print messages alone.
-const SILENT: &[&str] = &["cancel submission"];
+/// Commands that print only messages.
+const WITHOUT_RESULT: &[&str] = &["cancel submission"];
 
-/// A project in which every one of [`COMMANDS`] succeeds or finds something to print.
+/// A project in which each of [`COMMANDS`] succeeds or has something to print.
 fn project() -> Bench {
     let bench = Bench::new();
     bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     bench.file("table.csv", "metric,concurrency,value,variant\nhashing_time,1,5,ok\nhashing_time,1,5,late\n");
     bench.file("machine/sys/kernel/mm/ksm/run", "1\n");
     for (name, prints) in [("sbatch", "77"), ("squeue", "1|RUNNING|n1"), ("sacct", ""), ("scancel", "")] {
-        script(&bench, &format!("bin/{name}"), &format!("echo '{prints}'"));
+        write_script(&bench, &format!("bin/{name}"), &format!("echo '{prints}'"));
     }
-    // An agent that says where it listens and does not.
-    script(&bench, "agent", &format!("echo '{READY_MARK} nonce 127.0.0.1:1'; exec sleep 600"));
+    // An agent that prints an address and does not listen there.
+    write_script(&bench, "agent", &format!("echo '{READY_MARK} nonce 127.0.0.1:1'; exec sleep 600"));
     for arguments in [
         "run study.toml --host fake --fake-guests 1 --out runs/run",
         "run study.toml --host fake --fake-guests 1 --shard 1/2 --out one",
@@ -110,12 +110,12 @@ fn project() -> Bench {
     bench
 }
 
-fn script(bench: &Bench, name: &str, commands: &str) {
+fn write_script(bench: &Bench, name: &str, commands: &str) {
     let path = bench.file(name, &format!("#!/bin/sh\n{commands}\n"));
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// The program with these words, which finds the stand-ins for Slurm.
+/// The program with these arguments and with the fake commands of Slurm on PATH.
 fn command(bench: &Bench, arguments: &str) -> Command {
     let words: Vec<String> = arguments.split(' ').map(|word| word.replace('+', " ")).collect();
     let mut command = bench.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
@@ -123,29 +123,29 @@ fn command(bench: &Bench, arguments: &str) -> Command {
     command
 }
 
-/// Where a program writes to.
+/// Target of an output stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum To {
-    /// A pipe that is read.
+enum Target {
+    /// A pipe with a reader.
     Reader,
-    /// A disk without room.
+    /// A full disk.
     FullDisk,
-    /// A pipe whose reader has ended.
-    Nobody,
+    /// A pipe without a reader.
+    ClosedPipe,
 }
 
-impl To {
+impl Target {
     fn stdio(self) -> Stdio {
         match self {
             Self::Reader => Stdio::piped(),
             Self::FullDisk => File::options().write(true).open("/dev/full").expect("/dev/full").into(),
-            Self::Nobody => std::io::pipe().expect("a pipe").1.into(),
+            Self::ClosedPipe => std::io::pipe().expect("a pipe").1.into(),
         }
     }
 }
 
-/// The subcommands that are documented, without those that only have others below them.
-fn documented(bench: &Bench) -> BTreeSet<String> {
+/// Documented subcommands, without those that only group other subcommands.
+fn documented_subcommands(bench: &Bench) -> BTreeSet<String> {
     assert!(bench.run(&["reference", "--out", "reference"]).status.success());
     let page = fs::read_to_string(bench.path("reference/commands.md")).unwrap();
     let names: Vec<&str> =
@@ -155,25 +155,26 @@ fn documented(bench: &Bench) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_subcommand_says_that_its_output_cannot_be_written() {
+fn every_subcommand_fails_when_its_output_cannot_be_written() {
     require!(trials());
     let bench = project();
-    for name in documented(&bench) {
+    for name in documented_subcommands(&bench) {
         let words = format!("{name} ");
         assert!(COMMANDS.iter().any(|line| format!("{line} ").starts_with(&words)), "{name} has no line in COMMANDS");
     }
-    let all = |n: &str, to: To| {
+    let all = |n: &str, to: Target| {
         let run = |line: &&str| {
             let mut command = command(&bench, &line.replace("{n}", n));
             command.stdout(to.stdio()).stderr(Stdio::piped()).output().expect("the program starts")
         };
         COMMANDS.iter().map(run).collect::<Vec<_>>()
     };
-    let (read, full, unread) = (all("read", To::Reader), all("full", To::FullDisk), all("unread", To::Nobody));
+    let (read, full, unread) =
+        (all("read", Target::Reader), all("full", Target::FullDisk), all("unread", Target::ClosedPipe));
     let mut wrong = Vec::new();
     for (((line, read), full), unread) in COMMANDS.iter().zip(read).zip(full).zip(unread) {
         let prints = !read.stdout.is_empty();
-        if prints == SILENT.contains(line) {
+        if prints == WITHOUT_RESULT.contains(line) {
             wrong.push(format!("{line}: prints to standard output: {prints}: {}", text(&read.stderr)));
             continue;
         }
@@ -193,7 +194,7 @@ fn every_subcommand_says_that_its_output_cannot_be_written() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // Work is done although its result cannot be printed.
+    // A command completes although its result cannot be printed.
     for made in
         ["run", "merged", "imported", "aa"].iter().flat_map(|name| ["full", "unread"].map(|n| format!("{name}-{n}")))
     {
@@ -203,7 +204,7 @@ fn every_subcommand_says_that_its_output_cannot_be_written() {
 }
 
 #[test]
-fn the_exit_code_counts_when_nobody_reads_the_messages() {
+fn exit_code_is_kept_when_messages_cannot_be_written() {
     let bench = Bench::new();
     let path = bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
     let study = fs::read_to_string(path).unwrap();
@@ -216,14 +217,14 @@ fn the_exit_code_counts_when_nobody_reads_the_messages() {
         (&["doctor", "--root", "nothing"], 1),
         (&["unknown"], 2),
     ] {
-        for err in [To::FullDisk, To::Nobody] {
+        for err in [Target::FullDisk, Target::ClosedPipe] {
             let output = bench.command(arguments).stdout(Stdio::piped()).stderr(err.stdio()).output().unwrap();
             assert_eq!(output.status.code(), Some(code), "{arguments:?}: messages to {err:?}");
         }
     }
 }
 
-/// The run in the folder `run` is complete, and its journal is whole.
+/// Asserts that the run in the folder `run` is complete and that its journal is not torn.
 fn assert_complete(bench: &Bench, trials: usize) {
     let journal = bench.journal();
     assert_eq!((journal.ended.is_some(), journal.torn), (true, None));
@@ -231,14 +232,14 @@ fn assert_complete(bench: &Bench, trials: usize) {
 }
 
 #[test]
-fn a_run_is_complete_when_its_output_cannot_be_written() {
+fn run_completes_when_its_output_cannot_be_written() {
     require!(trials());
     for (out, err, code) in [
-        (To::Reader, To::FullDisk, 0),
-        (To::Reader, To::Nobody, 0),
-        (To::FullDisk, To::Reader, 1),
-        (To::Nobody, To::Reader, 1),
-        (To::Nobody, To::Nobody, 1),
+        (Target::Reader, Target::FullDisk, 0),
+        (Target::Reader, Target::ClosedPipe, 0),
+        (Target::FullDisk, Target::Reader, 1),
+        (Target::ClosedPipe, Target::Reader, 1),
+        (Target::ClosedPipe, Target::ClosedPipe, 1),
     ] {
         let bench = Bench::new();
         bench.study(&["ok", "crash"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
@@ -247,8 +248,8 @@ fn a_run_is_complete_when_its_output_cannot_be_written() {
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "results to {out:?}, messages to {err:?}: {said}");
         assert_complete(&bench, 6);
-        if out != To::Reader && err == To::Reader {
-            // The messages name the path that standard output should have had.
+        if out != Target::Reader && err == Target::Reader {
+            // The messages contain the path that standard output could not show.
             let path = format!("the run continues in {}", bench.path("run").display());
             assert!(said.contains(&path) && said.contains("error[MB9003]: "), "{out:?}: {said}");
         }
@@ -256,7 +257,7 @@ fn a_run_is_complete_when_its_output_cannot_be_written() {
 }
 
 #[test]
-fn a_run_that_starts_with_closed_descriptors_gives_no_file_to_its_vms() {
+fn run_started_with_closed_descriptors_passes_no_file_to_its_vms() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["silent", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
@@ -282,9 +283,9 @@ fn a_run_that_starts_with_closed_descriptors_gives_no_file_to_its_vms() {
     assert_complete(&bench, 2);
 }
 
-/// Runs the shell commands `script` on a terminal, in which `RUN` stands for `microbench run`, and closes the terminal
-/// once a VM is there. Returns the exit code that the commands write into the file `code`.
-fn without_terminal(bench: &Bench, script: &str) -> String {
+/// Runs the shell commands `script` on a terminal, with `RUN` replaced by `microbench run ...`, and closes the terminal
+/// when a VM is running. Returns the exit code that the commands write to the file `code`.
+fn run_and_close_terminal(bench: &Bench, script: &str) -> String {
     let program = env!("CARGO_BIN_EXE_microbench");
     let inner = bench.command(&[]);
     let words = script.replace("RUN", &format!("{program} run study.toml --host fake --out run"));
@@ -296,7 +297,7 @@ fn without_terminal(bench: &Bench, script: &str) -> String {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
-        .expect("script is there: it is a part of util-linux");
+        .expect("script is installed: it is part of util-linux");
     wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
     terminal.kill().unwrap();
     terminal.wait().unwrap();
@@ -305,13 +306,13 @@ fn without_terminal(bench: &Bench, script: &str) -> String {
 }
 
 #[test]
-fn a_hangup_ends_a_run_after_the_trial_and_leaves_a_whole_journal() {
+fn hangup_ends_the_run_after_the_current_trial() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
-    // The kernel tells the leader of the session alone, which is the shell.
+    // The kernel sends SIGHUP only to the leader of the session, which is the shell.
     let code =
-        without_terminal(&bench, "trap 'kill -HUP $run' HUP; RUN & run=$!; wait $run; wait $run; echo $? > code");
+        run_and_close_terminal(&bench, "trap 'kill -HUP $run' HUP; RUN & run=$!; wait $run; wait $run; echo $? > code");
     assert_eq!(code, "129");
     let ended = bench.counted().len();
     assert!((1..3).contains(&ended), "{ended} trials ended");
@@ -321,14 +322,14 @@ fn a_hangup_ends_a_run_after_the_trial_and_leaves_a_whole_journal() {
 }
 
 #[test]
-fn a_run_that_ignores_hangups_continues_without_its_terminal() {
+fn run_that_ignores_hangups_continues_without_its_terminal() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
-    assert_eq!(without_terminal(&bench, "trap '' HUP; RUN; echo $? > code"), "0");
+    assert_eq!(run_and_close_terminal(&bench, "trap '' HUP; RUN; echo $? > code"), "0");
     assert_complete(&bench, 2);
 
-    // As `nohup` starts it.
+    // Started as by `nohup`.
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let inner = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);

@@ -1,4 +1,4 @@
-//! The phases of a boot: they add up to the start-up, and what the guest does not tell is missing with its reason.
+//! Phases of a boot: they add up to the start-up time, and a phase without an event is missing with its reason.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::support::{Bench, text, trials};
 const PHASES: [&str; 5] = ["phase_spawn", "phase_vmm", "phase_kernel", "phase_init", "phase_agent"];
 const WHOLE: &str = "webservice_startup_time";
 
-/// Runs guests that behave as `modes` with every phase measured and drawn; returns the samples of each cell by metric.
+/// Runs guests in these modes, and analyses and plots every phase. Returns the samples by cell and metric.
 fn measured(bench: &Bench, modes: &[&str]) -> BTreeMap<String, BTreeMap<String, Sample>> {
     let study = bench.study(modes, "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let metrics: String = PHASES.iter().map(|name| format!("[metrics.{name}]\n")).collect();
@@ -34,14 +34,14 @@ fn measured(bench: &Bench, modes: &[&str]) -> BTreeMap<String, BTreeMap<String, 
 }
 
 #[test]
-fn the_phases_of_a_boot_add_up_to_the_start_up() {
+fn phases_of_a_boot_add_up_to_the_startup_time() {
     require!(trials());
     let bench = Bench::new();
     let cells = measured(&bench, &["phases"]);
     let value = |metric: &str| cells["phases/1"][metric].value.unwrap_or_else(|| panic!("{metric}"));
     let sum: f64 = PHASES.iter().map(|phase| value(phase)).sum();
     assert!((sum - value(WHOLE)).abs() < 1e-6, "{sum} is not {}", value(WHOLE));
-    // As the guest's stamps say, whatever the load of this machine.
+    // By the time stamps of the fake guest, independent of load on this machine.
     assert!((value("phase_kernel") - 100.0).abs() < 1e-6);
     assert!(value("phase_init") >= 20.0);
     for name in ["phases", "timeline", "matrix", "growth"] {
@@ -51,7 +51,7 @@ fn the_phases_of_a_boot_add_up_to_the_start_up() {
     }
     let svg = |name: &str| std::fs::read_to_string(bench.path(&format!("run/figures/{name}.svg"))).unwrap();
     assert!(svg("growth").contains("VMs at once (log scale)"));
-    assert!(svg("matrix").contains("100"), "the value is printed");
+    assert!(svg("matrix").contains("100"), "the heat map has no value");
 
     let vm = &bench.counted()[&0].vms[&0];
     let life = ["spawn", "vmm.exec", "kernel.begin", "init.begin", "agent.listening", "http.ok"];
@@ -62,7 +62,7 @@ fn the_phases_of_a_boot_add_up_to_the_start_up() {
 }
 
 #[test]
-fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
+fn missing_event_makes_only_its_phases_not_available() {
     require!(trials());
     let bench = Bench::new();
     let cells = measured(&bench, &["no-init", "ok"]);
@@ -79,7 +79,7 @@ fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
             }
         }
     }
-    // What is missing is marked, whatever the form.
+    // Every form marks missing values.
     let caption = |name: &str| std::fs::read_to_string(bench.path(&format!("run/figures/{name}.caption.txt"))).unwrap();
     for (name, words) in [
         ("phases", "Incomplete bars: "),
@@ -88,12 +88,12 @@ fn a_phase_whose_event_cannot_be_had_is_not_available_and_its_neighbours_are() {
         ("matrix", "not available"),
         ("growth", "1 of 4 required points"),
     ] {
-        assert!(caption(name).contains(words), "{name} lacks {words}: {}", caption(name));
+        assert!(caption(name).contains(words), "{words} is missing in {name}: {}", caption(name));
     }
 }
 
 #[test]
-fn a_boot_that_cannot_be_traced_is_a_boot_all_the_same() {
+fn boot_succeeds_when_it_cannot_be_traced() {
     require!(trials());
     let bench = Bench::new();
     let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false\ntrace = [true]", "");
@@ -102,7 +102,7 @@ fn a_boot_that_cannot_be_traced_is_a_boot_all_the_same() {
     bench.run_study();
     let vm = &bench.counted()[&0].vms[&0];
     assert!(vm.failure.is_none() && vm.events.contains_key("http.ok"), "{:?}", vm.failure);
-    // The fake VMM enters no guest, whether or not this host lets anybody trace.
+    // The fake VMM enters no guest, so the events are missing even if this host permits tracing.
     for event in ["guest.entered", "kernel.marked", "init.marked", "agent.marked"] {
         let reason = vm.readings[event].0.clone().unwrap_err();
         assert!(reason.contains("trace"), "{event}: {reason}");

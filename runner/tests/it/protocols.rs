@@ -1,4 +1,4 @@
-//! What the settings of the paper's protocol and the instruments do to a run, against the fake VMM.
+//! Settings of the paper's protocol, instruments, setting files and profiles, with the fake VMM.
 
 use std::fs;
 
@@ -7,26 +7,26 @@ use microbench_testing::{program, require};
 
 use crate::support::{Bench, processes_of, text, trials};
 
-/// Replaces a part of `study.toml`.
-fn change(bench: &Bench, from: &str, to: &str) {
+/// Replaces the first occurrence of `from` in `study.toml`; panics if it is missing.
+fn edit_study(bench: &Bench, from: &str, to: &str) {
     let path = bench.path("study.toml");
     let study = fs::read_to_string(&path).unwrap();
     assert!(study.contains(from), "{from}");
     fs::write(path, study.replacen(from, to, 1)).unwrap();
 }
 
-fn console(bench: &Bench) -> String {
+fn console_log(bench: &Bench) -> String {
     fs::read_to_string(bench.path("run/console/t0000-a0-vm000.log")).unwrap()
 }
 
 #[test]
-fn without_a_console_the_marks_are_missing_and_nothing_else() {
+fn without_a_console_only_the_console_marks_are_missing() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "trials = 1\nwarmup = false", "console = false\nprobe = \"busy\"\nneighbour = false");
-    change(&bench, "[metrics]", "[metrics]\nagent_time = { from = \"spawn\", to = \"agent.ready\" }");
+    edit_study(&bench, "[metrics]", "[metrics]\nagent_time = { from = \"spawn\", to = \"agent.ready\" }");
     bench.run_study();
-    assert_eq!(console(&bench), "");
+    assert_eq!(console_log(&bench), "");
     let vm = bench.counted()[&0].vms[&0].clone();
     assert_eq!(vm.failure, None);
     assert!(
@@ -38,40 +38,40 @@ fn without_a_console_the_marks_are_missing_and_nothing_else() {
 }
 
 #[test]
-fn the_reboot_word_is_the_engines_own_or_the_studys() {
+fn study_overrides_the_reboot_parameter_of_the_engine() {
     require!(trials());
     for (guest, word) in [("", "console=ttyS0 reboot=t fake "), ("reboot = \"k\"", "console=ttyS0 reboot=k fake ")] {
         let bench = Bench::new();
         bench.study(&["ok"], "trials = 1\nwarmup = false", guest);
         bench.run_study();
-        assert!(console(&bench).contains(word), "{}", console(&bench));
+        assert!(console_log(&bench).contains(word), "{}", console_log(&bench));
     }
 }
 
 #[test]
-fn a_copy_in_place_of_the_hash_is_asked_for_and_its_answer_checked() {
+fn checksum_of_a_copy_workload_is_checked() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "wrong-digest"], "trials = 1\nwarmup = false", "");
-    change(&bench, "kind = \"sha256\"", "kind = \"copy\"");
+    edit_study(&bench, "kind = \"sha256\"", "kind = \"copy\"");
     bench.run_study();
     let counted = bench.counted();
     let of = |mode: &str| counted.values().find(|execution| execution.cell.starts_with(mode)).unwrap().vms[&0].clone();
     assert_eq!(of("ok").failure, None);
     assert!(of("ok").readings.contains_key("workload.hashing_time.duration"));
-    assert!(!of("ok").readings.contains_key("workload.hashing_time.sha_ni"), "nothing is hashed");
+    assert!(!of("ok").readings.contains_key("workload.hashing_time.sha_ni"), "a copy does not hash");
     let failure = of("wrong-digest").failure.unwrap();
     assert_eq!(failure.reason, FailureReason::Protocol);
-    // The digest of nothing.
+    // The digest of zero bytes.
     assert!(failure.message.contains("instead of e3b0c44298fc1c14"), "{}", failure.message);
 }
 
 #[test]
-fn the_missing_message_of_the_as_coded_protocol_is_not_available_with_the_reason() {
+fn as_coded_kernel_boot_time_is_not_available_on_new_kernels() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "trials = 1\nwarmup = false", "");
-    change(&bench, "seed = 1", "seed = 1\nprotocol = \"as-coded\"");
+    edit_study(&bench, "seed = 1", "seed = 1\nprotocol = \"as-coded\"");
     bench.run_study();
     assert!(bench.run(&["analyze", "run"]).status.success());
     let samples = fs::read_to_string(bench.path("run/samples.csv")).unwrap();
@@ -84,11 +84,11 @@ fn the_missing_message_of_the_as_coded_protocol_is_not_available_with_the_reason
 }
 
 #[test]
-fn system_calls_are_counted_in_trials_of_their_own() {
+fn system_calls_are_counted_in_separate_trials() {
     require!(trials(), program("strace", "strace"));
     let bench = Bench::new();
     bench.study(&["ok", "no-stop"], "concurrency = [1, 2]\ntrials = 1\nwarmup = true\ninstrument_trials = 2", "");
-    change(&bench, "[metrics]", "[metrics]\nvmm_system_calls = {}");
+    edit_study(&bench, "[metrics]", "[metrics]\nvmm_system_calls = {}");
     bench.run_study();
     let counted = bench.counted();
     assert_eq!(counted.len(), 8);
@@ -99,7 +99,7 @@ fn system_calls_are_counted_in_trials_of_their_own() {
             assert!(vm.readings.contains_key("vmm.cpu_time"));
         } else {
             assert!(execution.cell.ends_with("/1"));
-            assert!(!vm.readings.contains_key("vmm.cpu_time"), "these would be strace's own");
+            assert!(!vm.readings.contains_key("vmm.cpu_time"), "the CPU time would include strace");
             let counts = vm.readings.get("vmm.system_calls").map(|reading| reading.0.clone());
             match (execution.cell.as_str(), counts) {
                 ("ok/1", Some(Ok(calls))) => assert!(calls > 50.0, "{calls}"),
@@ -108,19 +108,19 @@ fn system_calls_are_counted_in_trials_of_their_own() {
             }
         }
     }
-    // What the deadline ended, its instrument included, is gone.
+    // The VMM that timed out has been killed with its instrument.
     assert!(processes_of(&bench.path("run")).is_empty());
     let lock = fs::read_to_string(bench.path("run/lock.toml")).unwrap();
     assert!(lock.contains("name = \"strace\""), "{lock}");
 }
 
 #[test]
-fn a_file_that_a_setting_names_is_locked_and_given_to_the_vmm() {
+fn file_of_a_setting_is_locked_and_passed_to_the_vmm() {
     require!(trials());
     let bench = Bench::new();
     bench.file("templates/one.json", "{ \"a\": 1 }");
     bench.study(&["ok"], "trials = 1\nwarmup = false\nfile = [\"\", \"templates/one.json\"]", "");
-    change(&bench, "groups = \"concurrency\"", "groups = \"file\"");
+    edit_study(&bench, "groups = \"concurrency\"", "groups = \"file\"");
     bench.run_study();
     let given: Vec<String> = bench
         .counted()
@@ -141,11 +141,11 @@ fn a_file_that_a_setting_names_is_locked_and_given_to_the_vmm() {
 }
 
 #[test]
-fn a_profile_decides_how_often_each_cell_is_run() {
+fn profile_selects_cells_and_their_trials() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1, 2]\ntrials = 5\nwarmup = false", "");
-    change(&bench, "[metrics]", "[profiles.short]\ntrials = { 1 = 2 }\nwhere = { concurrency = 1 }\n[metrics]");
+    edit_study(&bench, "[metrics]", "[profiles.short]\ntrials = { 1 = 2 }\nwhere = { concurrency = 1 }\n[metrics]");
     let unknown = bench.run(&["plan", "study.toml", "--profile", "shrot"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("its profiles are `full`, `short`"), "{}", text(&unknown.stderr));

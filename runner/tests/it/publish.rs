@@ -1,11 +1,11 @@
-//! From a run to what is published of it: tables, report, queries.
+//! Results for publication: tables, report and queries of a run.
 
 use microbench_testing::require;
 use std::fs;
 
 use crate::support::{Bench, text, trials};
 
-/// A run of the fake engine, analysed.
+/// An analysed run of the fake engine.
 fn analysed() -> Bench {
     let bench = Bench::new();
     bench.study(&["ok", "crash"], "concurrency = [1, 2]\ntrials = 2", "");
@@ -16,7 +16,7 @@ fn analysed() -> Bench {
 }
 
 #[test]
-fn tables_report_and_queries_of_a_run() {
+fn run_has_tables_a_report_and_query_results() {
     require!(trials());
     let bench = analysed();
     let output = bench.run(&["table", "run"]);
@@ -33,7 +33,7 @@ fn tables_report_and_queries_of_a_run() {
     let page = fs::read_to_string(text(&output.stdout).trim()).unwrap();
     let link =
         page.split("href=\"console/").nth(1).expect("no link to a console").split('"').next().unwrap().to_owned();
-    assert!(bench.path("run/console").join(&link).is_file(), "{link} is not there");
+    assert!(bench.path("run/console").join(&link).is_file(), "{link} does not exist");
     assert!(page.contains("fake-vmm"), "the artefacts are not listed");
 
     let output = bench.run(&[
@@ -53,7 +53,7 @@ fn tables_report_and_queries_of_a_run() {
 }
 
 #[test]
-fn a_query_that_is_wrong_says_what_there_is() {
+fn wrong_query_lists_tables_and_columns() {
     require!(trials());
     let bench = analysed();
     let output = bench.run(&["query", "run", "select boot from samples"]);
@@ -66,9 +66,9 @@ fn a_query_that_is_wrong_says_what_there_is() {
     assert!(text(&output.stdout).contains("censored"), "{}", text(&output.stdout));
 }
 
-/// The queries of docs/how-to/query.md, as they stand there.
+/// The queries in docs/how-to/query.md.
 #[test]
-fn every_query_of_the_documents_is_answered() {
+fn every_documented_query_succeeds() {
     require!(trials());
     let bench = analysed();
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/how-to/query.md");

@@ -1,4 +1,4 @@
-//! Guests that are restored in place of booted, played by a stand-in with an API.
+//! Guests that are restored from a snapshot, with the API of the fake VMM.
 
 use std::fs;
 
@@ -7,7 +7,8 @@ use microbench_testing::require;
 
 use crate::support::{Bench, trials};
 
-/// A project with an engine whose guests are restored: in `mode` `restores`, or `unsaved`, whose VMM saves none.
+/// A project with an engine that restores guests. `mode` is `restore`, or `refuse-snapshot` for a VMM without
+/// snapshots.
 fn bench(mode: &str) -> Bench {
     let bench = Bench::new();
     let fake = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
@@ -38,9 +39,9 @@ load = [{ method = "PUT", path = "/load", body = "{}", boots = true }]
 }
 
 #[test]
-fn a_guest_is_saved_once_a_machine_and_vm_and_restored_in_every_trial() {
+fn snapshot_is_taken_once_per_vm_and_restored_in_every_trial() {
     require!(trials());
-    let bench = bench("restores");
+    let bench = bench("restore");
     bench.run_study();
     let vms: Vec<Vm> = bench.counted().into_values().flat_map(|execution| execution.vms.into_values()).collect();
     assert_eq!(vms.len(), 6);
@@ -54,20 +55,20 @@ fn a_guest_is_saved_once_a_machine_and_vm_and_restored_in_every_trial() {
             assert_eq!(vm.readings[name].0, Err(reason.to_owned()), "{name}");
         }
     }
-    // Cells that differ in concurrency alone are the same machine: two VMs, two snapshots.
+    // Cells that differ only in concurrency share snapshots: two VMs, two snapshots.
     let logs = fs::read_dir(bench.path("run/console")).unwrap();
     let names = logs.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     assert_eq!(names.filter(|name| name.ends_with(".saved.log")).count(), 2);
 }
 
 #[test]
-fn a_vmm_that_saves_no_guest_fails_its_trials_with_its_own_words() {
+fn failed_snapshot_fails_the_trials_with_the_message_of_the_vmm() {
     require!(trials());
-    let bench = bench("unsaved");
+    let bench = bench("refuse-snapshot");
     bench.run_study();
     let vms: Vec<Vm> = bench.counted().into_values().flat_map(|execution| execution.vms.into_values()).collect();
     let said = "cannot take a snapshot of the guest: at boot.requested: PUT /save: 400: no state";
-    let words = |vm: &Vm| vm.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
-    assert!(vms.iter().any(|vm| words(vm).contains(said)), "{vms:?}");
+    let message = |vm: &Vm| vm.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+    assert!(vms.iter().any(|vm| message(vm).contains(said)), "{vms:?}");
     assert!(vms.iter().all(|vm| !vm.events.contains_key("http.ok")), "{vms:?}");
 }

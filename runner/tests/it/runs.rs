@@ -1,4 +1,4 @@
-//! Runs against the fake VMM: what each path of a trial leaves.
+//! Runs with the fake VMM: records and failures of a trial.
 
 use microbench_formats::record::FailureReason;
 use microbench_plots::journal::Vm;
@@ -8,7 +8,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use crate::support::{Bench, in_namespaces, text, trials};
 
 #[test]
-fn a_run_leaves_every_event_reading_and_derived_file() {
+fn run_records_every_event_and_reading_and_derives_every_file() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1, 4]\ntrials = 2", "");
@@ -19,7 +19,7 @@ fn a_run_leaves_every_event_reading_and_derived_file() {
     for execution in counted.values() {
         let expected = if execution.cell.contains("/4") { 4 } else { 1 };
         assert_eq!(execution.vms.len(), expected);
-        execution.vms.values().for_each(assert_whole);
+        execution.vms.values().for_each(assert_complete_life);
     }
     for file in ["manifest.toml", "plan.json", "lock.toml", "journal.ndjson"] {
         assert!(bench.path("run").join(file).is_file(), "{file}");
@@ -43,12 +43,12 @@ fn a_run_leaves_every_event_reading_and_derived_file() {
 }
 
 #[test]
-fn a_vm_takes_few_of_the_descriptors_that_a_machine_allows() {
+fn eighty_vms_run_with_a_limit_of_400_descriptors() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [80]\ntrials = 1\nwarmup = false", "");
     let run = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
-    // Four for each VM, and what the runner has without one.
+    // Four descriptors per VM, and 80 for the runner itself.
     let output = in_namespaces(&run, "ulimit -n 400").output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let journal = bench.journal();
@@ -56,9 +56,9 @@ fn a_vm_takes_few_of_the_descriptors_that_a_machine_allows() {
     journal.executions[0].vms.values().for_each(|vm| assert_eq!(vm.failure, None));
 }
 
-/// Every event is there, and the readings are the fake's. The thread that runs the VM stamps in the order of a life; the one that
-/// reads the console stamps when it is scheduled, so that only its own order is certain.
-fn assert_whole(vm: &Vm) {
+/// Asserts that every event exists and that the readings are those of the fake guest. Two threads record events, one
+/// for the VM and one for its console, so only the order within each thread is checked.
+fn assert_complete_life(vm: &Vm) {
     assert_eq!(vm.failure, None);
     let life = [
         "clone.begin",
@@ -84,15 +84,15 @@ fn assert_whole(vm: &Vm) {
     assert!(reading("vmm.peak_rss").is_ok_and(|bytes| bytes > 0.0));
 }
 
-/// Runs one VM that behaves as `mode` and returns what became of it.
-fn misbehaving(mode: &str) -> Vm {
+/// Runs one VM in the failing mode `mode` and returns its records.
+fn run_failing_vm(mode: &str) -> Vm {
     let bench = Bench::new();
     bench.study(&[mode], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     bench.run_study();
     let counted = bench.counted();
     let vm = counted[&0].vms[&0].clone();
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
-    let failure = vm.failure.as_ref().unwrap_or_else(|| panic!("{mode} was taken for good"));
+    let failure = vm.failure.as_ref().unwrap_or_else(|| panic!("{mode} has no failure"));
     if failure.reason == FailureReason::NotApplicable {
         assert!(analyzed.contains("1 not-applicable"), "{analyzed}");
     } else {
@@ -103,127 +103,127 @@ fn misbehaving(mode: &str) -> Vm {
 }
 
 fn assert_failed(mode: &str, reason: FailureReason, stage: &str, message: &str) {
-    let vm = misbehaving(mode);
+    let vm = run_failing_vm(mode);
     let failure = vm.failure.expect("a failure");
     assert_eq!((failure.reason, failure.stage.as_str()), (reason, stage), "{mode}: {}", failure.message);
     assert!(failure.message.contains(message), "{mode}: {}", failure.message);
 }
 
 #[test]
-fn a_vmm_that_exits_at_once_is_recorded_with_its_words() {
+fn vmm_that_exits_at_once_is_recorded_with_its_message() {
     require!(trials());
     assert_failed("exit-at-once", FailureReason::Exited, "http.ok", "cannot start");
 }
 
 #[test]
-fn a_vmm_that_refuses_the_level_makes_it_not_applicable() {
+fn vmm_that_does_not_support_a_level_is_not_applicable() {
     require!(trials());
     assert_failed("refuse", FailureReason::NotApplicable, "http.ok", "lacks the level");
 }
 
 #[test]
-fn a_vmm_that_crashes_in_boot_is_recorded_with_its_exit_code() {
+fn vmm_crash_during_boot_is_recorded_with_its_exit_code() {
     require!(trials());
     assert_failed("crash", FailureReason::Exited, "http.ok", "exit code 9");
 }
 
 #[test]
-fn a_guest_that_never_answers_is_killed_at_the_deadline() {
+fn guest_that_never_responds_is_killed_at_the_deadline() {
     require!(trials());
     assert_failed("silent", FailureReason::Timeout, "http.ok", "deadline is 2 s");
 }
 
 #[test]
-fn a_guest_that_floods_the_console_is_bounded() {
+fn guest_that_floods_the_console_is_killed_at_the_deadline() {
     require!(trials());
-    assert_failed("flood", FailureReason::Timeout, "http.ok", "deadline is 2 s");
+    assert_failed("flood-console", FailureReason::Timeout, "http.ok", "deadline is 2 s");
 }
 
 #[test]
-fn an_answer_of_another_vm_is_rejected() {
+fn first_response_with_the_nonce_of_another_vm_is_rejected() {
     require!(trials());
     assert_failed("wrong-nonce", FailureReason::Protocol, "http.ok", "another VM's nonce");
 }
 
 #[test]
-fn an_answer_that_is_not_http_is_rejected() {
+fn response_that_is_not_http_is_rejected() {
     require!(trials());
     assert_failed("garbage", FailureReason::Protocol, "stats", "GET /stats");
 }
 
 #[test]
-fn half_a_json_is_rejected() {
+fn truncated_json_is_rejected() {
     require!(trials());
     assert_failed("half-json", FailureReason::Protocol, "stats", "the response is not valid");
 }
 
 #[test]
-fn an_endless_body_is_bounded() {
+fn endless_body_is_rejected_at_the_size_limit() {
     require!(trials());
-    assert_failed("endless", FailureReason::Protocol, "stats", "more than 262144 bytes");
+    assert_failed("endless-body", FailureReason::Protocol, "stats", "more than 262144 bytes");
 }
 
 #[test]
-fn a_guest_that_takes_a_connection_and_says_nothing_ends_at_the_deadline() {
+fn guest_that_accepts_a_connection_and_sends_nothing_times_out() {
     require!(trials());
     assert_failed("mute", FailureReason::Timeout, "http.ok", "deadline is 2 s");
     assert_failed("mute-later", FailureReason::Timeout, "stats", "no response within 10 s");
 }
 
 #[test]
-fn an_answer_that_drips_ends_at_the_deadline() {
+fn response_sent_byte_by_byte_times_out() {
     require!(trials());
     assert_failed("drip", FailureReason::Timeout, "http.ok", "deadline is 2 s");
     assert_failed("drip-later", FailureReason::Timeout, "stats", "no response within 10 s");
 }
 
 #[test]
-fn a_head_of_a_gigabyte_is_bounded() {
+fn response_head_of_a_gigabyte_is_rejected() {
     require!(trials());
     assert_failed("big-head", FailureReason::Protocol, "http.ok", "has more than 8192 bytes");
     assert_failed("big-head-later", FailureReason::Protocol, "stats", "GET /stats");
 }
 
 #[test]
-fn a_later_answer_of_another_vm_is_rejected() {
+fn later_response_with_the_nonce_of_another_vm_is_rejected() {
     require!(trials());
     assert_failed("wrong-nonce-later", FailureReason::Protocol, "stats", "another VM's nonce");
 }
 
 #[test]
-fn a_stopped_vmm_is_killed_at_the_deadline() {
+fn stopped_vmm_is_killed_at_the_deadline() {
     require!(trials());
     assert_failed("stopped", FailureReason::Timeout, "http.ok", "deadline is 2 s");
 }
 
 #[test]
-fn a_redirect_is_not_followed() {
+fn redirect_is_not_followed() {
     require!(trials());
     assert_failed("redirect", FailureReason::Protocol, "stats", "302");
 }
 
 #[test]
-fn a_wrong_digest_is_rejected() {
+fn wrong_checksum_is_rejected() {
     require!(trials());
     assert_failed("wrong-digest", FailureReason::Protocol, "workload.end", "the checksum is");
 }
 
 #[test]
-fn a_guest_that_does_not_stop_is_killed_at_the_deadline() {
+fn guest_that_does_not_stop_is_killed_at_the_deadline() {
     require!(trials());
     assert_failed("no-stop", FailureReason::Timeout, "exit", "did not exit within 1 s");
 }
 
 #[test]
-fn a_vmm_that_ends_badly_is_recorded_though_its_samples_stay() {
+fn vmm_that_exits_with_an_error_keeps_its_samples() {
     require!(trials());
-    let vm = misbehaving("bad-exit");
+    let vm = run_failing_vm("bad-exit");
     assert!(vm.failure.unwrap().message.contains("exit code 7"));
-    assert!(!vm.events.contains_key("exit"), "an end that is no success is no shutdown");
+    assert!(!vm.events.contains_key("exit"), "a failed exit must not be recorded as `exit`");
     assert!(vm.events.contains_key("http.ok"));
 }
 
-/// Reading them takes longer than all else that is done for a VM, and what is said to guests and VMMs needs none.
+/// Reading certificates takes longer than all other work for a VM, and HTTP to guests and VMMs needs no certificate.
 #[test]
 fn certificates_are_not_read_for_each_vm() {
     require!(trials());

@@ -1,4 +1,4 @@
-//! The checked-in JSON Schema, and the manifests that name it.
+//! The checked-in JSON Schema, and the manifests that refer to it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ fn experiments() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments")
 }
 
-/// What is wrong with a manifest's text by the schema in this file.
+/// Validates the text of a manifest by the schema in the file `schema`. The error is a message.
 pub(crate) fn check(schema: &Path, source: &str) -> Result<(), String> {
     let schema = fs::read_to_string(schema).map_err(|error| error.to_string())?;
     let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
@@ -21,18 +21,18 @@ pub(crate) fn check(schema: &Path, source: &str) -> Result<(), String> {
 }
 
 #[test]
-fn the_checked_in_schema_is_that_of_the_code() {
+fn checked_in_schema_is_up_to_date() {
     let made = text(&Bench::new().run(&["schema"]).stdout);
     let kept = fs::read_to_string(experiments().join("microbench.schema.json")).unwrap_or_default();
     assert!(
         made == kept,
-        "experiments/microbench.schema.json is not what the code says; make it anew by\n\n    \
+        "experiments/microbench.schema.json is out of date; generate it with\n\n    \
          make build && target/debug/microbench schema > experiments/microbench.schema.json\n"
     );
 }
 
 #[test]
-fn every_shipped_manifest_names_the_schema_and_is_right_by_it() {
+fn every_shipped_manifest_names_the_schema_and_satisfies_it() {
     let mut seen = 0;
     for entry in fs::read_dir(experiments()).unwrap() {
         let path = entry.unwrap().path();
@@ -42,7 +42,7 @@ fn every_shipped_manifest_names_the_schema_and_is_right_by_it() {
         let source = fs::read_to_string(&path).unwrap();
         let named = source.lines().next().and_then(|line| line.strip_prefix("#:schema "));
         let named = named.unwrap_or_else(|| panic!("{} names no schema on its first line", path.display()));
-        assert!(experiments().join(named).is_file(), "{}: there is no {named}", path.display());
+        assert!(experiments().join(named).is_file(), "{}: {named} does not exist", path.display());
         check(&experiments().join(named), &source).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         seen += 1;
     }

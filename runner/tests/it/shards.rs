@@ -1,4 +1,4 @@
-//! One plan in shards: who does what, shards on several hosts joined to one run, what is refused, and Slurm by stand-ins.
+//! Shards of a plan: division, merging, refused merges, and submission to a fake Slurm.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,15 +17,15 @@ use serde_json::Value;
 
 use crate::support::{Bench, counted, is_root, processes_of, text, trials, variables, wait_until};
 
-/// A project with a study of two modes, one and two VMs at once: `trials` blocks of four trials.
+/// A project with a study of two modes at concurrencies 1 and 2: `trials` blocks of four trials.
 fn bench(trials: u32) -> Bench {
     let bench = Bench::new();
     bench.study(&["ok", "late"], &format!("concurrency = [1, 2]\ntrials = {trials}\nwarmup = false"), "");
     bench
 }
 
-/// `command` on a host of this name, which has a UTS namespace of its own.
-fn on(host: &str, command: &Command) -> Command {
+/// `command` in a new UTS namespace with the host name `host`.
+fn with_hostname(host: &str, command: &Command) -> Command {
     let mut outer = Command::new("unshare");
     let user: &[&str] = if is_root() { &[] } else { &["--map-root-user"] };
     outer.args(user).args(["--uts", "--", "sh", "-eu", "-c", "hostname \"$0\"; exec \"$@\"", host]);
@@ -34,10 +34,10 @@ fn on(host: &str, command: &Command) -> Command {
     outer
 }
 
-/// Runs shard `shard` into `out`, on the host `host`.
+/// Runs the shard `shard` (`K/N`) into the folder `out`, with the host name `host`.
 fn run_shard(bench: &Bench, shard: &str, out: &str, host: &str) {
     let command = bench.command(&["run", "study.toml", "--host", "fake", "--shard", shard, "--out", out]);
-    let output = on(host, &command).output().expect("the program starts");
+    let output = with_hostname(host, &command).output().expect("the program starts");
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
@@ -57,7 +57,7 @@ fn json(output: &Output) -> Value {
 }
 
 #[test]
-fn a_plan_says_who_does_what_and_what_cannot_be_divided() {
+fn plan_shows_shards_and_refuses_what_cannot_be_divided() {
     require!(trials());
     let bench = bench(5);
     let shown = text(&bench.run(&["plan", "study.toml", "--shards", "3"]).stdout);
@@ -75,11 +75,11 @@ fn a_plan_says_who_does_what_and_what_cannot_be_divided() {
     bench.study(&["ok"], &format!("concurrency = [1]\n{rule}"), "");
     refused(&bench, &["plan", "study.toml", "--shards", "2"], "MB6009", 2, "its stopping rule checks all blocks");
     assert!(bench.run(&["plan", "study.toml", "--shards", "2", "--trials", "6"]).status.success());
-    assert!(!bench.path("runs").exists(), "what is refused leaves nothing");
+    assert!(!bench.path("runs").exists(), "a refused command left files");
 }
 
 #[test]
-fn shards_of_several_hosts_are_what_one_run_would_have_been() {
+fn merged_shards_equal_a_single_run() {
     require!(trials());
     let bench = bench(6);
     let whole = bench.run_study();
@@ -90,7 +90,7 @@ fn shards_of_several_hosts_are_what_one_run_would_have_been() {
     let merged = json(&bench.run(&arguments));
     assert_eq!((merged["complete"].as_bool(), merged["shards"].as_array().unwrap().len()), (Some(true), 3));
     assert_eq!(merged["shards"][1]["machines"][0], "n2");
-    // The same trials, each once, on the host that its shard ran on; the fake guest reports the same, wherever it runs.
+    // Each trial once, on the host of its shard. The fake guest reports the same values on every host.
     let (one, all) = (counted(whole), executions(&bench, "runs/all"));
     assert_eq!(one.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>());
     let plan: Plan = serde_json::from_slice(&fs::read(bench.path("runs/all/plan.json")).unwrap()).unwrap();
@@ -99,24 +99,24 @@ fn shards_of_several_hosts_are_what_one_run_would_have_been() {
         assert_eq!(execution.machine, if block % 3 == 1 { "n2" } else { "n1" }, "trial {trial}");
         assert_eq!(one[trial].cell, execution.cell);
         for (vm, own) in &execution.vms {
-            let work = "workload.hashing_time.duration";
-            assert_eq!(own.readings[work], one[trial].vms[vm].readings[work]);
+            let reading = "workload.hashing_time.duration";
+            assert_eq!(own.readings[reading], one[trial].vms[vm].readings[reading]);
             assert!(bench.path(&format!("runs/all/console/t{trial:04}-a0-vm{vm:03}.log")).is_file());
         }
     }
-    assert!(one.values().all(|execution| execution.machine.is_empty()), "a run that is no shard is of one host");
+    assert!(one.values().all(|execution| execution.machine.is_empty()), "a run of a whole plan has the name of a host");
 
     let analyzed = bench.run(&["analyze", "all"]);
     let said = text(&analyzed.stdout);
     assert!(analyzed.status.success() && said.contains("144 samples, 0 missing"), "{said}{}", text(&analyzed.stderr));
     let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    // n1 has four of the six blocks, n2 two.
+    // n1 has four of the six blocks and n2 has two.
     assert!(words.contains("3 trials of each on every one of 2 hosts are needed"), "{said}");
     let compared = text(&bench.run(&["compare", "all", "--detail"]).stdout);
     assert!(compared.contains("within each of 2 hosts (n1, n2), which have equal weight"), "{compared}");
     let hosts = text(&bench.run(&["query", "all", "select distinct machine from samples order by machine"]).stdout);
     assert!(hosts.contains("n1") && hosts.contains("n2"), "{hosts}");
-    // A shard by itself says what it lacks.
+    // The analysis of a single shard reports the trials of the other shards as missing.
     let part = text(&bench.run(&["analyze", "part-2of3"]).stdout);
     assert!(part.contains("48 samples, 96 missing") && part.contains("the trial is of shard 1/3"), "{part}");
 
@@ -129,7 +129,7 @@ fn shards_of_several_hosts_are_what_one_run_would_have_been() {
     let shown = text(&bench.run(&["show", "part-1of3"]).stdout);
     assert!(shown.contains("microbench merge part-1of3 part-2of3 part-3of3"), "{shown}");
     assert!(text(&bench.run(&["show", "all"]).stdout).contains("part-2of3, 8 of 8 trials, on n2"));
-    // Many runs at once, each trial once: the shard is there in the merged run.
+    // Several runs together count each trial once: the shards are part of the merged run.
     assert!(bench.run(&["analyze", "run"]).status.success());
     let many = json(&bench.run(&["analyze", "runs/*/samples.parquet", "run", "--json"]));
     assert_eq!((many["files"].as_array().unwrap().len(), many["left_out"].as_array().unwrap().len()), (2, 1), "{many}");
@@ -143,7 +143,7 @@ fn shards_of_several_hosts_are_what_one_run_would_have_been() {
     let table = text(&bench.run(&["analyze", "runs/*/samples.parquet"]).stdout);
     assert!(table.contains("1 table of samples; 1 of shards") && table.contains("hashing_time"), "{table}");
     assert!(text(&bench.run(&["analyze", "none/*.parquet"]).stderr).contains("no file matches"));
-    // Packed, checked and pruned like any other.
+    // Merged runs and shards can be exported, verified and pruned.
     for run in ["all", "part-1of3"] {
         let archive = format!("{run}.tar.gz");
         assert!(bench.run(&["export", run, "--out", &archive]).status.success());
@@ -156,7 +156,7 @@ fn shards_of_several_hosts_are_what_one_run_would_have_been() {
 }
 
 #[test]
-fn what_is_no_run_together_is_refused() {
+fn merge_refuses_shards_that_do_not_form_a_run() {
     require!(trials());
     let bench = bench(4);
     bench.run_study();
@@ -170,7 +170,7 @@ fn what_is_no_run_together_is_refused() {
     refused(&bench, &merge(&["third", "two"]), "MB3017", 1, "they are 1/3 and 2/2");
     let other =
         bench.command(&["run", "study.toml", "--seed", "9", "--host", "fake", "--shard", "2/2", "--out", "seed"]);
-    assert!(on("n2", &other).status().unwrap().success());
+    assert!(with_hostname("n2", &other).status().unwrap().success());
     refused(&bench, &merge(&["one", "seed"]), "MB3017", 1, "their plans differ");
     let same = |change: &dyn Fn(Record) -> Record| {
         let journal = bench.path("two/journal.ndjson");
@@ -192,7 +192,7 @@ fn what_is_no_run_together_is_refused() {
     });
     refused(&bench, &merge(&["one", "two"]), "MB5003", 1, "their times are not comparable");
     fs::write(&journal, &before).unwrap();
-    // A trial of the other shard: its block is 0.
+    // Block 0 belongs to the other shard.
     let plan: Plan = serde_json::from_slice(&fs::read(bench.path("two/plan.json")).unwrap()).unwrap();
     let (own, foreign) = (plan.trials[4].index, plan.trials[0].index);
     same(&|record| match record {
@@ -203,21 +203,21 @@ fn what_is_no_run_together_is_refused() {
     });
     refused(&bench, &merge(&["one", "two"]), "MB3018", 1, "is not of shard 2/2");
     fs::write(&journal, &before).unwrap();
-    // Another kernel on that node.
+    // Another kernel on the second node.
     let lock = fs::read_to_string(bench.path("two/lock.toml")).unwrap();
     let at = lock.find("sha256 = \"").unwrap() + "sha256 = \"".len();
     fs::write(bench.path("two/lock.toml"), format!("{}{}{}", &lock[..at], "0".repeat(64), &lock[at + 64..])).unwrap();
     refused(&bench, &merge(&["one", "two"]), "MB3021", 1, "lock.toml was changed");
-    bench.begin_anew("two");
+    bench.update_digests("two");
     refused(&bench, &merge(&["one", "two"]), "MB3017", 1, "differs");
     fs::write(bench.path("two/lock.toml"), &lock).unwrap();
     let flipped = before.replacen("spawn", "spawm", 1);
     fs::write(&journal, flipped).unwrap();
     refused(&bench, &merge(&["one", "two"]), "MB3006", 1, "checksum mismatch");
     fs::write(&journal, &before).unwrap();
-    assert!(!bench.path("out").exists(), "what is refused leaves nothing");
+    assert!(!bench.path("out").exists(), "a refused command left files");
 
-    // Incomplete: its last trials are cut off, as by the end of a node.
+    // An incomplete shard: its last trials are cut off, as after the crash of a node.
     let third_end =
         before.match_indices("\"trial_end\"").nth(2).map(|(at, _)| at + before[at..].find('\n').unwrap() + 1);
     fs::write(&journal, &before[..third_end.unwrap()]).unwrap();
@@ -233,7 +233,7 @@ fn what_is_no_run_together_is_refused() {
 }
 
 #[test]
-fn cells_that_share_no_host_are_not_compared() {
+fn cells_without_a_common_host_are_not_compared() {
     require!(trials());
     let bench = Bench::new();
     let study = bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
@@ -243,7 +243,7 @@ fn cells_that_share_no_host_are_not_compared() {
     bench.file("study.toml", &format!("{text_of}{claim}"));
     run_shard(&bench, "1/2", "one", "n1");
     run_shard(&bench, "2/2", "two", "n2");
-    // Each of the hosts loses one of the cells: what no block of a whole shard does, but a partial merge may.
+    // Remove one cell on each host. A partial merge may miss cells, although complete shards contain whole blocks.
     for (run, lost) in [("one", "ok/1"), ("two", "late/1")] {
         let path = bench.path(run).join("journal.ndjson");
         let mut inside = false;
@@ -273,7 +273,7 @@ fn cells_that_share_no_host_are_not_compared() {
 }
 
 #[test]
-fn a_shard_that_was_killed_is_gone_on_with() {
+fn killed_shard_can_be_resumed() {
     require!(trials());
     let bench = bench(6);
     let arguments = ["run", "study.toml", "--host", "fake", "--shard", "1/2", "--out", "one"];
@@ -291,12 +291,12 @@ fn a_shard_that_was_killed_is_gone_on_with() {
     assert!(bench.run(&["merge", "one", "two", "--out", "run"]).status.success());
     let all = bench.counted();
     assert_eq!(all.len(), 24);
-    assert!(before.iter().all(|(trial, execution)| all[trial] == *execution), "what was measured stays");
+    assert!(before.iter().all(|(trial, execution)| all[trial] == *execution), "trials before the kill changed");
 }
 
-/// What a node does with a shard that another one left.
+/// A node resumes a shard that another node left.
 #[test]
-fn a_session_of_another_node_is_taken_over_only_when_it_is_over() {
+fn session_of_another_node_is_resumed_only_after_it_ended() {
     require!(trials());
     let bench = bench(2);
     assert!(bench.run(&["run", "study.toml", "--host", "fake", "--shard", "1/1", "--out", "one"]).status.success());
@@ -315,12 +315,12 @@ fn a_session_of_another_node_is_taken_over_only_when_it_is_over() {
         let mut command = bench.command(&["run", "--resume", "one", "--host", "fake"]);
         command.env("PATH", path).envs(variables.iter().copied()).output().unwrap()
     };
-    // The journal's lock is free, but the other machine may not have told.
+    // The lock of the journal is free, but the session on the other host may still execute.
     let refused = resume(&owner(""), &[]);
     assert!(text(&refused.stderr).contains("error[MB3004]"), "{}", text(&refused.stderr));
     assert!(text(&refused.stderr).contains("PID 7 on n9") && text(&refused.stderr).contains("then remove"));
     assert_eq!(fs::read_to_string(&journal).unwrap(), &whole[..cut], "nothing was written");
-    // Slurm has put the same task back into the queue: it is over.
+    // Slurm has requeued the same task, so the earlier session has ended.
     let of_task = owner("\"job\":{\"id\":\"77_1\",\"restarts\":0},");
     let task = [("SLURM_ARRAY_JOB_ID", "77"), ("SLURM_ARRAY_TASK_ID", "1")];
     let requeued = [task[0], task[1], ("SLURM_RESTART_COUNT", "1")];
@@ -329,35 +329,35 @@ fn a_session_of_another_node_is_taken_over_only_when_it_is_over() {
     assert_eq!(executions(&bench, "one").len(), 8);
     let owner_now = fs::read_to_string(bench.path("one/session.json")).unwrap();
     assert!(owner_now.contains("\"restarts\":1") && owner_now.contains("\"ended\":true"), "{owner_now}");
-    // Another job asks Slurm whether that one executes.
-    fake(&bench, "squeue", "echo RUNNING");
+    // In another job, the runner asks Slurm for the state of that task.
+    fake_slurm_command(&bench, "squeue", "echo RUNNING");
     let other = [("SLURM_JOB_ID", "80")];
     assert!(text(&resume(&of_task, &other).stderr).contains("error[MB3004]"));
-    fake(&bench, "squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1");
+    fake_slurm_command(&bench, "squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1");
     assert!(resume(&of_task, &other).status.success());
 }
 
-/// A stand-in for a command of Slurm, which notes its arguments.
-fn fake(bench: &Bench, name: &str, body: &str) {
+/// Writes a fake command of Slurm, which writes its arguments to `NAME.args` and then runs the shell commands `body`.
+fn fake_slurm_command(bench: &Bench, name: &str, body: &str) {
     let noted = bench.path(&format!("{name}.args"));
     let path = bench
         .file(&format!("bin/{name}"), &format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > {}\n{body}\n", noted.display()));
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn with_fakes(bench: &Bench, arguments: &[&str]) -> Command {
+fn command_with_fake_slurm(bench: &Bench, arguments: &[&str]) -> Command {
     let mut command = bench.command(arguments);
     command.env("PATH", format!("{}:{}", bench.path("bin").display(), std::env::var("PATH").unwrap()));
     command
 }
 
 #[test]
-fn a_study_is_submitted_looked_at_cancelled_and_merged() {
+fn study_is_submitted_monitored_cancelled_and_merged() {
     require!(trials());
     let bench = bench(4);
     let submit =
         ["submit", "slurm", "study.toml", "--shards", "2", "--host", "fake", "--constraint", "kvm", "--exclusive"];
-    let with = |more: &[&str]| with_fakes(&bench, &[&submit[..], more].concat()).output().unwrap();
+    let with = |more: &[&str]| command_with_fake_slurm(&bench, &[&submit[..], more].concat()).output().unwrap();
     refused(
         &bench,
         &["submit", "slurm", "study.toml", "--shards", "2", "--host", "auto"],
@@ -365,13 +365,13 @@ fn a_study_is_submitted_looked_at_cancelled_and_merged() {
         2,
         "say kvm or emulated",
     );
-    // Slurm refuses: what was made for it goes.
-    fake(&bench, "sbatch", "echo 'sbatch: error: invalid partition' >&2; exit 1");
+    // If Slurm refuses the job, its folder is removed.
+    fake_slurm_command(&bench, "sbatch", "echo 'sbatch: error: invalid partition' >&2; exit 1");
     let failed = with(&["--out", "runs/s"]);
     assert!(text(&failed.stderr).contains("error[MB4006]") && text(&failed.stderr).contains("invalid partition"));
     assert_eq!(fs::read_dir(bench.path("runs")).unwrap().count(), 0);
 
-    fake(&bench, "sbatch", "echo 77");
+    fake_slurm_command(&bench, "sbatch", "echo 77");
     let made = with(&["--out", "runs/s", "--", "--partition=bench"]);
     assert!(made.status.success(), "{}", text(&made.stderr));
     let argv = fs::read_to_string(bench.path("sbatch.args")).unwrap();
@@ -380,13 +380,13 @@ fn a_study_is_submitted_looked_at_cancelled_and_merged() {
     let known: Value = serde_json::from_slice(&fs::read(bench.path("runs/s/submission.json")).unwrap()).unwrap();
     assert_eq!((known["job"].as_str(), known["shards"].as_array().unwrap().len()), (Some("77"), 2));
 
-    fake(&bench, "squeue", "printf '1|RUNNING|n1\\n2|PENDING|\\n'");
-    fake(&bench, "sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1");
-    let status = json(&with_fakes(&bench, &["status", "s", "--json"]).output().unwrap());
+    fake_slurm_command(&bench, "squeue", "printf '1|RUNNING|n1\\n2|PENDING|\\n'");
+    fake_slurm_command(&bench, "sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1");
+    let status = json(&command_with_fake_slurm(&bench, &["status", "s", "--json"]).output().unwrap());
     assert_eq!(status["shards"][0]["slurm"]["nodes"], "n1");
     assert_eq!((status["shards"][1]["trials_ended"].as_u64(), status["complete"].as_bool()), (Some(0), Some(false)));
 
-    // What Slurm does: the script, once a task; and one of them again.
+    // As Slurm does, run the script once per task, and task 1 twice.
     for task in ["1", "2", "1"] {
         let mut node = Command::new("sh");
         let like = bench.command(&[]);
@@ -395,34 +395,34 @@ fn a_study_is_submitted_looked_at_cancelled_and_merged() {
         let output = node.output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
-    fake(&bench, "squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1");
-    fake(&bench, "sacct", "printf '77_1|COMPLETED|n1\\n77_2|COMPLETED|n2\\n'");
-    let shown = text(&with_fakes(&bench, &["status", "latest"]).output().unwrap().stdout);
+    fake_slurm_command(&bench, "squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1");
+    fake_slurm_command(&bench, "sacct", "printf '77_1|COMPLETED|n1\\n77_2|COMPLETED|n2\\n'");
+    let shown = text(&command_with_fake_slurm(&bench, &["status", "latest"]).output().unwrap().stdout);
     assert!(
         shown.contains("COMPLETED")
             && shown.contains("8 of 8")
             && shown.contains("all shards are complete: microbench merge"),
         "{shown}"
     );
-    let merged = with_fakes(&bench, &["merge", "s", "--out", "run"]).output().unwrap();
+    let merged = command_with_fake_slurm(&bench, &["merge", "s", "--out", "run"]).output().unwrap();
     assert!(merged.status.success(), "{}", text(&merged.stderr));
     assert_eq!(bench.counted().len(), 16);
 
-    // Where Slurm does not answer, the journals do.
-    fake(&bench, "squeue", "echo 'Unable to contact slurm controller' >&2; exit 1");
-    fake(&bench, "sacct", "exit 1");
-    let shown = with_fakes(&bench, &["status", "s"]).output().unwrap();
+    // If Slurm does not respond, the status comes from the journals.
+    fake_slurm_command(&bench, "squeue", "echo 'Unable to contact slurm controller' >&2; exit 1");
+    fake_slurm_command(&bench, "sacct", "exit 1");
+    let shown = command_with_fake_slurm(&bench, &["status", "s"]).output().unwrap();
     assert!(text(&shown.stdout).contains("unknown") && text(&shown.stdout).contains("8 of 8"), "{shown:?}");
     assert!(text(&shown.stderr).contains("no status from Slurm"), "{shown:?}");
 
-    fake(&bench, "scancel", "");
-    assert!(with_fakes(&bench, &["cancel", "s"]).output().unwrap().status.success());
+    fake_slurm_command(&bench, "scancel", "");
+    assert!(command_with_fake_slurm(&bench, &["cancel", "s"]).output().unwrap().status.success());
     assert_eq!(fs::read_to_string(bench.path("scancel.args")).unwrap(), "77\n");
     refused(&bench, &["status", "run"], "MB6010", 2, "is not a submission");
 }
 
 #[test]
-fn a_machine_without_slurm_is_told_so() {
+fn missing_slurm_is_reported() {
     require!(trials());
     let bench = bench(2);
     let empty = bench.file("empty/none", "").parent().unwrap().to_path_buf();

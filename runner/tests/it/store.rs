@@ -1,4 +1,4 @@
-//! The runs that there are: found by name, listed, shown, packed, removed.
+//! The store of runs: lookup, list, details, export and pruning.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn json(bench: &Bench, arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn a_run_is_named_by_its_beginning_or_as_the_latest_wherever_one_is_taken() {
+fn run_is_found_by_prefix_or_as_the_latest() {
     require!(trials());
     let bench = imported();
     for (name, found) in [("test-o", "old"), ("latest", "new"), ("latest:test", "new"), ("runs/test-old", "old")] {
@@ -57,10 +57,10 @@ fn a_run_is_named_by_its_beginning_or_as_the_latest_wherever_one_is_taken() {
 }
 
 #[test]
-fn runs_are_listed_with_their_state_and_what_cannot_be_read_with_the_reason() {
+fn runs_are_listed_with_their_state_and_unreadable_runs_with_the_reason() {
     require!(trials());
     let bench = imported();
-    // Interrupted after its first trial, and gone on with for one more: two sessions.
+    // A run that was interrupted after its first trial and resumed: two sessions.
     bench.study(&["ok"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     assert!(bench.run(&["run", "study.toml", "--host", "fake", "--out", "runs/cut"]).status.success());
     let journal = bench.path("runs/cut/journal.ndjson");
@@ -88,7 +88,7 @@ fn runs_are_listed_with_their_state_and_what_cannot_be_read_with_the_reason() {
     let table = text(&bench.run(&["runs"]).stdout);
     assert!(table.contains("\u{251c}\u{2500} session 1") && table.contains("\u{2570}\u{2500} session 2"), "{table}");
     assert!(table.contains("damaged: ") && table.contains("is damaged: missing field"), "{table}");
-    assert!(!table.contains('\u{1b}'), "control characters where there is no terminal");
+    assert!(!table.contains('\u{1b}'), "control characters without a terminal");
     let shown = text(&bench.run(&["show", "cut"]).stdout);
     for words in ["session 2", "ok/1", "journal.ndjson", "one line an event, reading", "microbench analyze cut"] {
         assert!(shown.contains(words), "{words}: {shown}");
@@ -96,7 +96,7 @@ fn runs_are_listed_with_their_state_and_what_cannot_be_read_with_the_reason() {
 }
 
 #[test]
-fn a_run_that_is_executed_is_said_to_be_and_is_neither_packed_nor_removed() {
+fn executing_run_is_neither_exported_nor_pruned() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = false", "boot_deadline_s = 600");
@@ -120,7 +120,7 @@ fn a_run_that_is_executed_is_said_to_be_and_is_neither_packed_nor_removed() {
 }
 
 #[test]
-fn an_exported_run_is_the_same_bytes_each_time_and_gives_the_same_results_elsewhere() {
+fn export_is_reproducible_and_gives_the_same_results_elsewhere() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "crash"], "concurrency = [1, 2]\ntrials = 3", "");
@@ -131,7 +131,7 @@ fn an_exported_run_is_the_same_bytes_each_time_and_gives_the_same_results_elsewh
     for end in ["tar.zst", "tar.gz"] {
         let made = bench.run(&["export", "run", "--out", &format!("one.{end}")]);
         assert!(made.status.success(), "{}", text(&made.stderr));
-        // What was derived meanwhile, and when, is not in it.
+        // Derived files and their times do not change the archive.
         assert!(bench.run(&["plot", "run"]).status.success());
         let again = json(&bench, &["export", "run", "--out", &format!("two.{end}"), "--json"]);
         let read = |name: &str| fs::read(bench.path(&format!("{name}.{end}"))).unwrap();
@@ -143,7 +143,7 @@ fn an_exported_run_is_the_same_bytes_each_time_and_gives_the_same_results_elsewh
     }
     let elsewhere = bench.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
-    // gzip, because tar needs a program for the other.
+    // gzip, because tar needs a separate program for zstd.
     let unpacked = Command::new("tar").arg("-xf").arg(bench.path("one.tar.gz")).arg("-C").arg(&elsewhere).status();
     assert!(unpacked.unwrap().success());
     let run = elsewhere.join("run");
@@ -165,7 +165,7 @@ fn an_exported_run_is_the_same_bytes_each_time_and_gives_the_same_results_elsewh
 }
 
 #[test]
-fn an_archive_that_was_changed_is_refused_and_a_console_is_left_out_on_request() {
+fn changed_archive_is_refused_and_consoles_can_be_excluded() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
@@ -199,7 +199,7 @@ fn an_archive_that_was_changed_is_refused_and_a_console_is_left_out_on_request()
 }
 
 #[test]
-fn what_may_go_is_said_first_and_removed_on_request() {
+fn prune_lists_runs_first_and_removes_them_on_request() {
     let bench = imported();
     bench.file("runs/no-run/readme", "nothing");
     bench.file("runs/half/plan.json", "{}");
@@ -211,24 +211,24 @@ fn what_may_go_is_said_first_and_removed_on_request() {
     };
     assert_eq!(of(&would), [("test-old".to_owned(), true)]);
     assert!(would["bytes"].as_u64().unwrap() > 0);
-    let told = text(&bench.run(&["prune", "--keep", "1"]).stdout);
-    assert!(told.contains("1 run would be removed") && told.contains("pass --yes to remove"), "{told}");
+    let table = text(&bench.run(&["prune", "--keep", "1"]).stdout);
+    assert!(table.contains("1 run would be removed") && table.contains("pass --yes to remove"), "{table}");
     assert!(bench.path("runs/test-old").is_dir());
     assert!(text(&bench.run(&["prune", "--keep", "0", "--older-than", "30"]).stdout).contains("nothing to remove"));
     assert!(bench.run(&["prune", "--keep", "1", "--yes"]).status.success());
     assert!(!bench.path("runs/test-old").exists() && bench.path("runs/test-new").is_dir());
-    // What is no whole run stays, although it is named.
+    // A folder that is not a readable run stays, even if it is named.
     let half = bench.run(&["prune", "half", "--yes"]);
     assert_eq!(half.status.code(), Some(1));
     assert!(text(&half.stdout).contains("is not a run directory"), "{}", text(&half.stdout));
     assert!(bench.path("runs/half/plan.json").is_file() && bench.path("runs/no-run/readme").is_file());
-    assert_eq!(bench.run(&["prune"]).status.code(), Some(2), "a rule or a name is needed");
+    assert_eq!(bench.run(&["prune"]).status.code(), Some(2), "prune without a rule and a name must fail");
     let names: Vec<_> = fs::read_dir(bench.path("runs")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "{names:?}");
 }
 
 #[test]
-fn what_a_script_reads_is_json_and_nothing_else() {
+fn json_output_contains_only_json() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
@@ -243,7 +243,7 @@ fn what_a_script_reads_is_json_and_nothing_else() {
     assert_eq!(json(&bench, &["analyze", "latest", "--json"])["run"], "one");
     let drawn = json(&bench, &["plot", "latest", "--json"]);
     assert!(drawn["files"].as_array().unwrap().iter().any(|file| file.as_str().unwrap().ends_with("startup.svg")));
-    // Every shape is described where it is asked for.
+    // `--help` describes the JSON of each command.
     for command in ["analyze", "artifacts", "export", "host", "import", "plot", "prune", "runs", "show", "verify"] {
         let help = text(&bench.run(&[command, "--help"]).stdout);
         assert!(help.contains("JSON: ") && help.contains("--json"), "{command}: {help}");

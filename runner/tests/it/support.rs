@@ -1,4 +1,4 @@
-//! A project of the tests' own in a temporary folder: a fake engine, a kernel and a root file system that cost nothing.
+//! A project for tests in a temporary folder, with a fake engine, a fake kernel and a fake root file system.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use microbench_measure::artifacts::{kernel, program as described};
 use microbench_plots::journal::{self, Journal};
 use microbench_testing::{Missing, Requirement, must_run_all, program};
 
-/// Where cargo put the programs of this build.
+/// The folder of the programs of this build.
 fn built() -> PathBuf {
     let mut path = std::env::current_exe().expect("this test's path");
     path.pop();
@@ -26,13 +26,13 @@ fn built() -> PathBuf {
     path
 }
 
-/// A folder with a project in it; removed when dropped.
+/// A temporary folder with a project. Dropping it removes the folder.
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    /// A project whose engine `fake` plays the guest as its setting `mode` says.
+    /// A project with the engine `fake`, whose setting `mode` selects the behaviour of the guest.
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("microbench-test-").tempdir().expect("a temporary folder");
         let bench = Self { folder };
@@ -41,12 +41,12 @@ impl Bench {
             "kernels/tiny/kernel.toml",
             "description = \"tiny\"\nseries = \"0\"\n[[sources]]\nkind = \"file\"\nfile = \"image\"\n",
         );
-        bench.file("kernels/tiny/image", "a kernel that nobody boots");
+        bench.file("kernels/tiny/image", "a fake kernel");
         bench.file(
             "rootfs/tiny/rootfs.toml",
             "description = \"tiny\"\ninit = \"/sbin/init\"\nagent = \"/sbin/init\"\nsize_mib = 2\n",
         );
-        bench.file("agent", "an agent that nobody starts");
+        bench.file("agent", "a fake agent");
         bench.file(
             "engines/fake.toml",
             &format!(
@@ -91,7 +91,7 @@ messages = ["lacks the level"]
         bench
     }
 
-    /// Writes a file of the project.
+    /// Writes a file of the project and returns its path.
     pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
@@ -104,15 +104,15 @@ messages = ["lacks the level"]
         self.folder.path().join(name)
     }
 
-    /// Writes `study.toml`: one variant for each mode, and these lines of `[matrix]` and of `[guest]`.
+    /// Writes `study.toml` with one variant per mode and the given lines of `[matrix]` and `[guest]`. Returns its path.
     pub(crate) fn study(&self, modes: &[&str], matrix: &str, guest: &str) -> PathBuf {
         let variants: String = modes
             .iter()
             .map(|mode| format!("[variants.{mode}]\nlabel = \"{mode}\"\nengine = \"fake\"\nmode = \"{mode}\"\n"))
             .collect();
-        // A deadline is short where a test waits for it, and long where it only waits for what comes before.
+        // A deadline is short if a test waits for it to pass, and long otherwise.
         let any = |waited: &[&str]| modes.iter().any(|mode| waited.contains(mode));
-        let boot = if any(&["silent", "flood", "mute", "drip", "stopped"]) { 2 } else { 60 };
+        let boot = if any(&["silent", "flood-console", "mute", "drip", "stopped"]) { 2 } else { 60 };
         let boot =
             if guest.contains("boot_deadline_s") { String::new() } else { format!("boot_deadline_s = {boot}\n") };
         let stop = if any(&["no-stop"]) { 1 } else { 60 };
@@ -128,7 +128,7 @@ messages = ["lacks the level"]
         self.file("study.toml", &text)
     }
 
-    /// The program with these arguments, in the project's folder and with a cache of its own.
+    /// The program with these arguments, in the project's folder and with the project's cache.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_microbench"));
         command
@@ -142,17 +142,17 @@ messages = ["lacks the level"]
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs the program until it exits.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program starts")
     }
 
-    /// Starts the program in the background, its output thrown away.
+    /// Starts the program in the background and discards its output.
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts")
     }
 
-    /// Runs `study.toml` on the fake host into the folder `run`; it must succeed.
+    /// Runs `study.toml` on the fake host, with the run in the folder `run`. Panics if the run fails.
     pub(crate) fn run_study(&self) -> Journal {
         let output = self.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
         assert!(output.status.success(), "{}", text(&output.stderr));
@@ -164,8 +164,8 @@ messages = ["lacks the level"]
         journal::read(&self.path("run/journal.ndjson")).expect("a journal")
     }
 
-    /// Writes into the journal of `run` that its sessions began with plan, engines and lock as they are now.
-    pub(crate) fn begin_anew(&self, run: &str) {
+    /// Replaces the digests of plan, engines and lock file in the journal of `run` by those of the present files.
+    pub(crate) fn update_digests(&self, run: &str) {
         let path = self.path(run).join("journal.ndjson");
         let digests = microbench_plots::run::digests(&self.path(run)).expect("a plan");
         let mut records: Vec<Record> =
@@ -180,13 +180,13 @@ messages = ["lacks the level"]
         fs::write(path, encode(&records)).expect("a journal");
     }
 
-    /// Counted executions by trial.
+    /// Counted executions of the folder `run`, by trial.
     pub(crate) fn counted(&self) -> BTreeMap<u32, journal::Execution> {
         counted(self.journal())
     }
 }
 
-/// Counted executions by trial; none may count twice.
+/// Counted executions by trial: neither warm-ups nor invalid. Panics if a trial counts twice.
 pub(crate) fn counted(journal: Journal) -> BTreeMap<u32, journal::Execution> {
     let mut counted = BTreeMap::new();
     for execution in journal.executions.into_iter().filter(|e| !e.warmup && e.invalid.is_empty()) {
@@ -196,17 +196,17 @@ pub(crate) fn counted(journal: Journal) -> BTreeMap<u32, journal::Execution> {
     counted
 }
 
-/// Bytes as text.
+/// Bytes as text; invalid UTF-8 is replaced.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The variable by which the processes of microbench of one test are known. VMMs and emulators inherit no such
-/// variable: they are known by the test's folder among their arguments.
+/// Environment variable that identifies the microbench processes of a test. VMMs and emulators do not inherit it: the
+/// test's folder in their arguments identifies them.
 pub(crate) const MARK: &str = "MICROBENCH_TEST";
 
-/// Processes that were started with [`MARK`] set to the folder that `run` lies in, or with this folder in an argument,
-/// by PID, with their arguments. Only a folder of a test is looked for in arguments.
+/// PID and arguments of the processes with [`MARK`] set to the parent folder of `run`, or with this folder in an
+/// argument. Arguments are searched only for folders of tests.
 pub(crate) fn processes_of(run: &Path) -> Vec<(u32, String)> {
     let folder = run.parent().expect("a parent");
     let mark = format!("{MARK}={}\0", folder.display());
@@ -226,12 +226,13 @@ pub(crate) fn processes_of(run: &Path) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// True for a user who may do everything.
+/// Whether the user is root.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// What trials on this machine itself need: a sandbox that isolates VMMs, taps, and the tools that make a root file system.
+/// Requires what trials on this host need: a sandbox that isolates VMMs, taps, and the tools that build a root file
+/// system.
 pub(crate) fn trials() -> Requirement {
     static SANDBOX: OnceLock<Requirement> = OnceLock::new();
     program("mke2fs", "e2fsprogs")?;
@@ -241,36 +242,37 @@ pub(crate) fn trials() -> Requirement {
     let check = || {
         let output = Command::new(env!("CARGO_BIN_EXE_microbench")).arg("check-sandbox").output().expect("it starts");
         let said = text(&output.stdout) + &text(&output.stderr);
-        let missing = || Missing::machine(format!("no sandbox that isolates VMMs: {}", said.trim().replace('\n', " ")));
+        let missing =
+            || Missing::machine(format!("VMMs cannot be isolated on this host: {}", said.trim().replace('\n', " ")));
         if output.status.success() && said.trim().is_empty() { Ok(()) } else { Err(missing()) }
     };
     SANDBOX.get_or_init(check).clone()
 }
 
-/// Root of this machine.
+/// Requires root.
 pub(crate) fn root() -> Requirement {
-    if is_root() { Ok(()) } else { Err(Missing::machine("only root can do this")) }
+    if is_root() { Ok(()) } else { Err(Missing::machine("the test requires root")) }
 }
 
-/// What containers and plain processes need on this machine itself: root, loop devices, the static agent.
+/// Requires what containers and processes need on this host: root, loop devices and the static agent.
 pub(crate) fn mounts() -> Requirement {
     trials()?;
     root()?;
     if !Path::new("/dev/loop-control").exists() {
-        return Err(Missing::machine("no loop devices: /dev/loop-control is not there"));
+        return Err(Missing::machine("loop devices are not available: /dev/loop-control does not exist"));
     }
     agent().map(drop)
 }
 
-/// The static guest agent of this build.
+/// Path of the static guest agent of this build.
 pub(crate) fn agent() -> Result<PathBuf, Missing> {
     let target = Path::new(env!("CARGO_BIN_EXE_microbench")).parent().and_then(Path::parent).expect("a target folder");
     let path = target.join("x86_64-unknown-linux-gnu/agent/microbench-agent");
     if path.is_file() { Ok(path) } else { Err(Missing::installable("the guest agent is not built (`make build`)")) }
 }
 
-/// What trials in the emulated host need: QEMU, the agent, the engines' programs, and these kernels and the emulated host's own in the
-/// user's cache. `make test` has what can be built be built.
+/// Requires what trials in the emulated host need: QEMU, the agent, these programs of engines, and in the user's cache
+/// these kernels and the kernel of the emulated host. `make test` builds them.
 pub(crate) fn emulated(kernels: &[&str], programs: &[&str]) -> Requirement {
     program("qemu-system-x86_64", "qemu-system-x86")?;
     program("mke2fs", "e2fsprogs")?;
@@ -288,7 +290,7 @@ pub(crate) fn emulated(kernels: &[&str], programs: &[&str]) -> Requirement {
         }
         for name in programs {
             if !described::is_available(name, &cache)? {
-                return Ok(Some(format!("the program {name} is not there (`make images` fetches it)")));
+                return Ok(Some(format!("the program {name} is missing (`make images` downloads it)")));
             }
         }
         Ok(None)
@@ -300,22 +302,22 @@ pub(crate) fn emulated(kernels: &[&str], programs: &[&str]) -> Requirement {
     }
 }
 
-/// The variables that `command` sets.
+/// Environment variables that `command` sets.
 pub(crate) fn variables(command: &Command) -> Vec<(OsString, OsString)> {
     command.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap_or_default().to_owned())).collect()
 }
 
-/// A program or library of the tests' own.
+/// Path of a program or library that is built for tests.
 pub(crate) fn example(name: &str) -> PathBuf {
     let path = built().join("examples").join(name);
     assert!(path.is_file(), "{} is not built", path.display());
     path
 }
 
-/// `command` in a user, mount and network namespace of its own, after the shell commands `first`; paths in these may name `$BENCH`, the
-/// folder that the command works in.
+/// `command` in new user, mount and network namespaces, after the shell commands `first`. In these, `$BENCH` is the
+/// working directory of the command.
 pub(crate) fn in_namespaces(command: &Command, first: &str) -> Command {
-    // An ordinary user is one again for the command: root of a user namespace only cannot isolate VMMs.
+    // For the command, map an unprivileged user back: root of a user namespace cannot isolate VMMs.
     let user: &[&str] = if is_root() { &[] } else { &["--map-root-user"] };
     let back = if is_root() { "" } else { "unshare --map-user=1000 --map-group=1000 -- " };
     let script = format!("{first}\nexec {back}\"$@\"");
@@ -328,12 +330,12 @@ pub(crate) fn in_namespaces(command: &Command, first: &str) -> Command {
     outer
 }
 
-/// A control group with a limit of memory; removed when dropped.
+/// A control group with a memory limit. Dropping it removes the group.
 pub(crate) struct ControlGroup {
     folder: PathBuf,
 }
 
-/// A control group whose members have `bytes` of memory.
+/// Creates a control group with a memory limit of `bytes`.
 pub(crate) fn control_group(bytes: u64) -> Result<ControlGroup, Missing> {
     let name = format!("microbench-test-{}", std::process::id());
     let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
@@ -344,12 +346,12 @@ pub(crate) fn control_group(bytes: u64) -> Result<ControlGroup, Missing> {
         fs::write(group.folder.join(limit), bytes.to_string()).ok()?;
         Some(group)
     });
-    group.ok_or_else(|| Missing::machine("no control group of memory can be made here"))
+    group.ok_or_else(|| Missing::machine("a control group with a memory limit cannot be created"))
 }
 
 impl ControlGroup {
-    /// `command`, to be run in the group.
-    pub(crate) fn holds(&self, command: &mut Command) -> Command {
+    /// `command`, run in the group.
+    pub(crate) fn run_in_group(&self, command: &mut Command) -> Command {
         let mut outer = in_namespaces(command, "echo $$ > \"$GROUP/cgroup.procs\"");
         outer.env("GROUP", &self.folder);
         outer
@@ -362,7 +364,7 @@ impl Drop for ControlGroup {
     }
 }
 
-/// Waits until `condition` holds; fails after five minutes. The condition is asked, time alone decides nothing.
+/// Waits until `condition` is true, and panics after five minutes.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !condition() {

@@ -1,4 +1,4 @@
-//! What a person sees: a line a trial, a live line where there is a terminal, nothing wider than it, colours only where they belong.
+//! Output for people: a line per trial, a live line on a terminal, its width, and colours.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{Bench, processes_of, text, trials, variables, wait_until};
 
-/// The program on a terminal of so many columns: `script` of util-linux makes one and passes it on.
+/// The program on a terminal with this number of columns, which `script` of util-linux creates.
 fn terminal(bench: &Bench, columns: u16, arguments: &str) -> Command {
     let program = env!("CARGO_BIN_EXE_microbench");
     let mut command = Command::new("script");
@@ -26,25 +26,26 @@ fn terminal(bench: &Bench, columns: u16, arguments: &str) -> Command {
     command
 }
 
-/// What the program writes there.
+/// Output of the program on a terminal; panics if the program fails.
 fn on_terminal(bench: &Bench, columns: u16, arguments: &str, more: &[(&str, &str)]) -> String {
     let mut command = terminal(bench, columns, arguments);
-    let output = command.envs(more.iter().copied()).output().expect("script is there: it is a part of util-linux");
+    let output = command.envs(more.iter().copied()).output().expect("script is installed: it is part of util-linux");
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
 }
 
-/// Every line that was ever drawn, as a reader sees it. Paths are results, and have the length that they have.
+/// All lines that were drawn, without control sequences. Paths are left out, because they may be wider than the
+/// terminal.
 fn lines(output: &str) -> Vec<String> {
     let seen = strip_ansi_codes(output);
     seen.split(['\n', '\r']).map(|line| line.trim_end().to_owned()).filter(|line| !line.starts_with('/')).collect()
 }
 
 #[test]
-fn a_trial_is_a_line_with_its_status_and_what_went_wrong_below_it() {
+fn each_trial_is_a_line_with_its_status_and_failures_below_it() {
     require!(trials());
     let bench = Bench::new();
-    bench.study(&["ok", "crash", "refuse", "complains-first"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
+    bench.study(&["ok", "crash", "refuse", "kernel-error-once"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let said = text(&output.stderr);
     for begin in ["   PASS [", "   FAIL [", "   SKIP [", "INVALID ["] {
@@ -60,7 +61,7 @@ fn a_trial_is_a_line_with_its_status_and_what_went_wrong_below_it() {
         said.contains("run: complete, 1 VM failed; trials: 2 pass, 1 fail, 1 skip; 1 disturbed execution was repeated"),
         "{said}"
     );
-    // Plain where there is no terminal.
+    // No colours without a terminal.
     assert!(!said.contains(['\u{1b}', '\r']), "{said:?}");
     let forced =
         bench.command(&["run", "study.toml", "--host", "fake", "--out", "other", "--color", "always"]).output();
@@ -99,7 +100,7 @@ fn a_reason_shared_by_many_vms_is_one_line_with_a_count() {
 fn run_runs_and_show_have_the_same_counts() {
     require!(trials());
     let bench = Bench::new();
-    bench.study(&["ok", "crash", "refuse", "complains-first"], "concurrency = [2]\ntrials = 2\nwarmup = true", "");
+    bench.study(&["ok", "crash", "refuse", "kernel-error-once"], "concurrency = [2]\ntrials = 2\nwarmup = true", "");
     let shown = text(&bench.run(&["run", "study.toml", "--host", "fake", "--out", "runs/counts"]).stderr);
     // Without warm-ups and repeated executions.
     assert!(shown.contains("8 trials of 4 cells (16 VMs) and 4 warm-ups on 1 host"), "{shown}");
@@ -136,7 +137,7 @@ fn the_list_of_runs_fits_80_columns_without_breaking_words() {
 }
 
 #[test]
-fn nothing_is_wider_than_the_terminal_and_colours_obey() {
+fn output_fits_the_terminal_and_respects_colour_settings() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "late", "crash"], "concurrency = [1, 2]\ntrials = 2", "");
@@ -167,13 +168,13 @@ fn nothing_is_wider_than_the_terminal_and_colours_obey() {
 }
 
 #[test]
-fn log_lines_stand_above_the_live_line() {
+fn log_lines_are_printed_above_the_live_line() {
     let bench = Bench::new();
     bench.study(&["ok", "crash"], "concurrency = [1]\ntrials = 2", "");
     let ran = on_terminal(&bench, 100, "run study.toml --host fake --out run -vv", &[]);
     let logged: Vec<String> =
         lines(&ran).into_iter().filter(|line| [" INFO ", "DEBUG "].iter().any(|level| line.contains(level))).collect();
-    // Trials among them, which end while there is a live line.
+    // Including events of trials, which end while a live line is shown.
     assert!(logged.iter().any(|line| line.contains("microbench::run::session: ok/1 ended ")), "{ran}");
     for line in logged {
         let level = line.strip_prefix(" INFO ").or(line.strip_prefix("DEBUG "));
@@ -182,14 +183,14 @@ fn log_lines_stand_above_the_live_line() {
 }
 
 #[test]
-fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
+fn analysis_prints_sentences_and_json_with_the_same_numbers() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = false", "");
     bench.run_study();
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
     assert!(analyzed.contains("webservice_startup_time\n\u{251c}\u{2500} ok "), "{analyzed}");
-    // Which of the two is faster, if any, is the machine's business.
+    // Which variant is faster depends on this machine, so the test does not check it.
     assert!(analyzed.contains("web service start-up") && analyzed.contains("fake VMM for tests"), "{analyzed}");
     let output = bench.run(&["analyze", "run", "--json"]);
     let found: Value =
@@ -204,25 +205,25 @@ fn an_analysis_ends_in_sentences_and_hints_and_has_a_shape_for_programs() {
     let said = &found["sentences"][0];
     assert!(["differs", "no-difference-shown"].contains(&said["says"].as_str().unwrap()), "{said}");
     assert_eq!((said["baseline"].as_str(), said["comparison"]["cell"].as_str()), (Some("ok/1"), Some("late/1")));
-    // The same numbers as `compare` has.
+    // The numbers are those of `compare`.
     let compared: Value = serde_json::from_slice(&bench.run(&["compare", "run", "--json"]).stdout).unwrap();
     assert!(compared.as_array().unwrap().contains(&said["comparison"]));
 }
 
 #[test]
-fn one_interrupt_from_the_terminal_lets_the_trial_end() {
+fn interrupt_from_the_terminal_ends_the_run_after_the_current_trial() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 3\nwarmup = false", "");
     let mut command = terminal(&bench, 80, "run study.toml --host fake --out run");
-    let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is there");
+    let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is installed");
     wait_until("a VM", || processes_of(&bench.path("run")).iter().any(|(_, line)| line.contains(" silent ")));
     run.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
     let output = run.wait_with_output().unwrap();
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("stopping after the current trial, which has 30 s to end"), "{said}");
-    // It came once, although a terminal sends it to every process of the foreground.
+    // A terminal sends the signal to every process of the foreground group; the run must count it once.
     let ended = bench.journal().executions.len();
     assert!((1..3).contains(&ended), "{ended} trials ended: {said}");
 }

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 
 use crate::support::{Bench, processes_of, text, trials, wait_until};
 
-/// A shell script that leaves the file `executed`; returns its path.
-fn trap(bench: &Bench, name: &str) -> PathBuf {
+/// Writes a shell script that appends its name to the file `executed`. Returns its path.
+fn marking_script(bench: &Bench, name: &str) -> PathBuf {
     let marker = bench.path("executed");
     let path = bench.file(name, &format!("#!/bin/sh\necho {name} >> {}\nexit 1\n", marker.display()));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path
 }
 
-/// What was executed of the working directory, a line each.
+/// Names of the executed files of the working directory, one per line.
 fn executed(bench: &Bench) -> String {
     fs::read_to_string(bench.path("executed")).unwrap_or_default()
 }
@@ -31,7 +31,7 @@ fn python_modules_of_the_working_directory_are_not_imported() {
         bench.file(module, &format!("open({:?}, 'a').write('{module}\\n')\n", marker.display().to_string()));
     }
     let mut command = bench.command(&["artifacts", "study.toml"]);
-    // No index and no route: pip starts, and finds nothing.
+    // Without an index and a network, pip starts and finds nothing.
     command.env("PYTHONPATH", bench.path(".")).env("PIP_NO_INDEX", "1").env("PIP_FIND_LINKS", bench.path("none"));
     let output = command.env("HTTPS_PROXY", "http://127.0.0.1:9").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -41,12 +41,12 @@ fn python_modules_of_the_working_directory_are_not_imported() {
 }
 
 #[test]
-fn programs_of_the_working_directory_are_not_found_by_a_relative_path() {
+fn programs_of_the_working_directory_are_not_executed() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     for name in ["mke2fs", "debugfs", "ldd", "dpkg-query", "python3", "sbatch"] {
-        trap(&bench, name);
+        marking_script(&bench, name);
     }
     let path = format!(":.:{}:", std::env::var("PATH").unwrap());
     let run = ["run", "study.toml", "--host", "fake", "--out", "run"];
@@ -56,9 +56,9 @@ fn programs_of_the_working_directory_are_not_found_by_a_relative_path() {
 }
 
 #[test]
-fn doctor_boots_no_guest_of_a_study_that_is_not_named() {
+fn doctor_boots_no_guest_without_a_study() {
     let bench = Bench::new();
-    let program = trap(&bench, "experiments/engine").display().to_string();
+    let program = marking_script(&bench, "experiments/engine").display().to_string();
     let engine = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
     let given = engine.lines().find(|line| line.starts_with("program = ")).unwrap();
     bench.file("experiments/engines/fake.toml", &engine.replace(given, &format!("program = {program:?}")));
@@ -67,7 +67,7 @@ fn doctor_boots_no_guest_of_a_study_that_is_not_named() {
     let said = text(&bench.run(&["doctor"]).stdout);
     let guest = said.lines().find(|line| line.contains("guest under KVM")).unwrap_or_else(|| panic!("{said}"));
     assert!(guest.ends_with("not tried"), "{guest}");
-    assert!(!bench.path("cache").exists(), "artefacts of the study were provided");
+    assert!(!bench.path("cache").exists(), "doctor prepared the artefacts of the study");
     assert_eq!(executed(&bench), "");
 }
 

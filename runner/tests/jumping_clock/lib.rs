@@ -1,4 +1,4 @@
-//! A wall clock that jumps an hour ahead every time it is read, for programs that it is preloaded into. Other clocks are as they are.
+//! A library to preload: the wall clock jumps an hour ahead at each read. Other clocks are not changed.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -7,13 +7,13 @@ static JUMPS: AtomicI64 = AtomicI64::new(0);
 /// `clock_gettime(3)`.
 ///
 /// # Safety
-/// As of the C function: `time` points to a `timespec`.
+/// As for the C function: `time` points to a `timespec`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
-    // SAFETY: the caller's pointer is passed on as it is.
+    // SAFETY: the caller guarantees that `time` is valid.
     let result = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) };
     if result == 0 && (clock == libc::CLOCK_REALTIME || clock == libc::CLOCK_REALTIME_COARSE) {
-        // SAFETY: the kernel has just filled it.
+        // SAFETY: the kernel has written to `time`, so it is valid.
         unsafe { (*time).tv_sec += 3600 * JUMPS.fetch_add(1, Ordering::Relaxed) };
     }
     if result == 0 { 0 } else { -1 }

@@ -1,5 +1,5 @@
-//! A real Slurm of two nodes on this machine: `make test-slurm`. It lives in a temporary folder and listens on the loopback alone;
-//! whatever was started is ended by its PID.
+//! Tests with a real Slurm of two nodes on this machine, run by `make test-slurm`. Slurm runs in a temporary folder and
+//! listens only on the loopback interface. The test kills the processes that it started, by PID.
 
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "shared with the short tests, which use all of it")]
@@ -18,14 +18,14 @@ use serde_json::Value;
 
 use crate::support::{Bench, MARK, counted, processes_of, text, wait_until};
 
-/// Munge, the controller and two nodes; ended when dropped.
+/// Munge, the Slurm controller and two nodes. Dropping it kills them.
 struct Slurm {
     folder: PathBuf,
     daemons: Vec<(String, Child)>,
 }
 
 impl Slurm {
-    /// Starts all of it below `bench`, and waits until both nodes take jobs.
+    /// Starts the daemons in a folder of `bench`, and waits until both nodes accept jobs.
     fn start(bench: &Bench) -> Self {
         let folder = bench.path("slurm");
         for name in ["state", "spool-n1", "spool-n2"] {
@@ -70,11 +70,11 @@ impl Slurm {
             option("log-file", "munged.log"),
         ]);
         let munge: Vec<String> = munge.collect();
-        slurm.daemon(bench, "munged", "munged", &munge.iter().map(String::as_str).collect::<Vec<_>>());
+        slurm.start_daemon(bench, "munged", "munged", &munge.iter().map(String::as_str).collect::<Vec<_>>());
         wait_until("munged", || slurm.folder.join("munge.socket").exists());
-        slurm.daemon(bench, "slurmctld", "slurmctld", &["-D", "-i", "-f", &conf]);
+        slurm.start_daemon(bench, "slurmctld", "slurmctld", &["-D", "-i", "-f", &conf]);
         for node in ["n1", "n2"] {
-            slurm.daemon(bench, node, "slurmd", &["-D", "-N", node, "-f", &conf]);
+            slurm.start_daemon(bench, node, "slurmd", &["-D", "-N", node, "-f", &conf]);
         }
         wait_until("both nodes to be idle", || {
             let states = slurm.command(bench, "sinfo", &["--noheader", "--Node", "--format=%t"]).output().unwrap();
@@ -83,7 +83,7 @@ impl Slurm {
         slurm
     }
 
-    fn daemon(&mut self, bench: &Bench, name: &str, program: &str, arguments: &[&str]) {
+    fn start_daemon(&mut self, bench: &Bench, name: &str, program: &str, arguments: &[&str]) {
         let log = fs::File::create(self.folder.join(format!("{name}.out"))).unwrap();
         let mut command = self.command(bench, &format!("/usr/sbin/{program}"), arguments);
         let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
@@ -91,14 +91,15 @@ impl Slurm {
         self.daemons.push((name.to_owned(), child));
     }
 
-    /// A program that finds this Slurm.
+    /// A command of `program` that uses this Slurm.
     fn command(&self, bench: &Bench, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).env("SLURM_CONF", self.folder.join("slurm.conf")).env(MARK, bench.path("."));
         command
     }
 
-    /// Ends a node as a crash does: its daemon, the tasks on it and what started them, by SIGKILL.
+    /// Crashes a node: kills its daemon, its tasks and their job steps with SIGKILL. Returns the number of killed
+    /// processes.
     fn crash(&mut self, bench: &Bench, node: &str) -> usize {
         let at = self.daemons.iter().position(|(name, _)| name == node).expect("a node");
         let (_, mut daemon) = self.daemons.remove(at);
@@ -111,7 +112,7 @@ impl Slurm {
             if !text(&environment).contains(&variable) {
                 continue;
             }
-            let above = parent(pid).filter(|above| is_step(*above));
+            let above = parent_of(pid).filter(|above| is_slurm_step(*above));
             for pid in above.into_iter().chain([pid]) {
                 killed += usize::from(kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).is_ok());
             }
@@ -122,16 +123,16 @@ impl Slurm {
     }
 }
 
-fn parent(pid: u32) -> Option<u32> {
+fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
-fn is_step(pid: u32) -> bool {
+fn is_slurm_step(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("slurmstepd"))
 }
 
-/// Ports of the loopback that nobody listens on.
+/// Unused TCP ports of the loopback interface.
 fn free_ports() -> [u16; 3] {
     let held = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
     held.map(|listener| listener.local_addr().unwrap().port())
@@ -139,7 +140,7 @@ fn free_ports() -> [u16; 3] {
 
 impl Drop for Slurm {
     fn drop(&mut self) {
-        // The nodes first, munge last.
+        // The nodes stop first and munge stops last.
         for (_, daemon) in self.daemons.iter_mut().rev() {
             let _ = kill(Pid::from_raw(daemon.id().cast_signed()), Signal::SIGTERM);
             drop(daemon.wait());
@@ -150,58 +151,58 @@ impl Drop for Slurm {
     }
 }
 
-/// The program in the project, with the real Slurm.
+/// The program, in the folder of `bench` and with this Slurm.
 fn microbench(bench: &Bench, slurm: &Slurm, arguments: &[&str]) -> Command {
     let mut command = bench.command(arguments);
     command.env("SLURM_CONF", slurm.folder.join("slurm.conf"));
     command
 }
 
-fn succeeds(mut command: Command) -> Output {
+fn run_successfully(mut command: Command) -> Output {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     output
 }
 
-fn status(bench: &Bench, slurm: &Slurm) -> Value {
-    serde_json::from_slice(&succeeds(microbench(bench, slurm, &["status", "latest", "--json"])).stdout).unwrap()
+fn read_status(bench: &Bench, slurm: &Slurm) -> Value {
+    serde_json::from_slice(&run_successfully(microbench(bench, slurm, &["status", "latest", "--json"])).stdout).unwrap()
 }
 
-fn ended(journal: &Path) -> usize {
+fn count_ended_trials(journal: &Path) -> usize {
     fs::read_to_string(journal).unwrap_or_default().matches("\"trial_end\"").count()
 }
 
 #[test]
 #[ignore = "needs slurm-wlm and munge: make test-slurm"]
-fn a_node_that_dies_loses_nothing_and_doubles_nothing() {
+fn crashed_node_loses_and_duplicates_no_trial() {
     let bench = Bench::new();
     bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 40\nwarmup = false", "");
     let mut slurm = Slurm::start(&bench);
     let begun = Instant::now();
     let submit =
         ["submit", "slurm", "study.toml", "--shards", "2", "--host", "fake", "--constraint", "kvm", "--exclusive"];
-    succeeds(microbench(&bench, &slurm, &[&submit[..], &["--out", "runs/s"]].concat()));
+    run_successfully(microbench(&bench, &slurm, &[&submit[..], &["--out", "runs/s"]].concat()));
     let journal = |shard: u32| bench.path(&format!("runs/s-{shard}of2/journal.ndjson"));
-    wait_until("both shards to measure", || (1..=2).all(|shard| ended(&journal(shard)) >= 3));
-    let running = status(&bench, &slurm);
+    wait_until("both shards to measure", || (1..=2).all(|shard| count_ended_trials(&journal(shard)) >= 3));
+    let running = read_status(&bench, &slurm);
     let node = |shard: usize| running["shards"][shard]["slurm"]["nodes"].as_str().unwrap().to_owned();
-    assert_ne!(node(0), node(1), "each shard has a node alone");
-    // Whichever shard is on it.
+    assert_ne!(node(0), node(1), "both shards are on one node");
+    // Either shard may be on n2.
     let lost = (0..2).find(|shard| node(*shard) == "n2").unwrap();
     let killed = slurm.crash(&bench, "n2");
     let before = fs::read_to_string(journal(u32::try_from(lost).unwrap() + 1)).unwrap();
-    assert!(before.matches("\"trial_end\"").count() < 40, "it died in the middle");
+    assert!(before.matches("\"trial_end\"").count() < 40, "the node crashed before its shard was complete");
     let dead = Instant::now();
-    wait_until("the other node to take the task over", || status(&bench, &slurm)["complete"] == true);
+    wait_until("the other node to take the task over", || read_status(&bench, &slurm)["complete"] == true);
     let owner = fs::read_to_string(bench.path(&format!("runs/s-{}of2/session.json", lost + 1))).unwrap();
-    assert!(owner.contains("\"restarts\":1"), "Slurm ran it again: {owner}");
-    succeeds(microbench(&bench, &slurm, &["merge", "s", "--out", "run"]));
-    // `counted` fails when one counts twice.
+    assert!(owner.contains("\"restarts\":1"), "Slurm did not restart the task: {owner}");
+    run_successfully(microbench(&bench, &slurm, &["merge", "s", "--out", "run"]));
+    // `counted` fails if a trial counts twice.
     let all = bench.counted();
     assert_eq!(all.len(), 80);
     let after = fs::read_to_string(journal(u32::try_from(lost).unwrap() + 1)).unwrap();
     let whole = before.rfind('\n').map_or(0, |at| at + 1);
-    assert!(after.starts_with(&before[..whole]), "what was measured before stays");
+    assert!(after.starts_with(&before[..whole]), "records written before the crash changed");
     println!(
         "Slurm, 2 nodes, 2 shards of 40 trials of a stand-in: {killed} processes of one node killed with {} of its 40 trials \
          measured; lost 0, doubled 0; {:.1} s from the crash to the last trial, {:.1} s in all",
@@ -209,11 +210,11 @@ fn a_node_that_dies_loses_nothing_and_doubles_nothing() {
         dead.elapsed().as_secs_f64(),
         begun.elapsed().as_secs_f64()
     );
-    // An array that is cancelled can be gone on with by hand.
-    succeeds(microbench(&bench, &slurm, &["cancel", "s"]));
+    // `cancel` succeeds after the job has ended.
+    run_successfully(microbench(&bench, &slurm, &["cancel", "s"]));
 }
 
-/// One VM of Firecracker a shard, on an emulated host of each node.
+/// One Firecracker VM per shard, on an emulated host of each node.
 const STUDY: &str = r#"
 [study]
 name = "real"
@@ -236,14 +237,14 @@ webservice_startup_time = {}
 
 #[test]
 #[ignore = "needs slurm-wlm and munge: make test-slurm"]
-fn emulated_hosts_of_two_nodes_are_one_host_in_virtual_time() {
+fn emulated_hosts_of_two_nodes_count_as_one_host() {
     let bench = Bench::new();
     let slurm = Slurm::start(&bench);
     let study = bench.file("real.toml", STUDY).display().to_string();
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().display().to_string();
     let real = |arguments: &[&str]| {
         let mut command = microbench(&bench, &slurm, arguments);
-        // The project's own kernels, images and agent, as they are cached.
+        // Use the cached kernels, images and agent of the user.
         command.env_remove("MICROBENCH_CACHE").env_remove("MICROBENCH_AGENT");
         command
     };
@@ -251,10 +252,11 @@ fn emulated_hosts_of_two_nodes_are_one_host_in_virtual_time() {
     let out = bench.path("runs/s").display().to_string();
     let submit =
         ["submit", "slurm", &study, "--project", &project, "--shards", "2", "--host", "emulated", "--out", &out];
-    let made = succeeds(real(&submit));
+    let made = run_successfully(real(&submit));
     eprint!("{}", text(&made.stderr));
-    let shown = || -> Value { serde_json::from_slice(&succeeds(real(&["status", &out, "--json"])).stdout).unwrap() };
-    // A guest takes minutes of real time where this machine is busy.
+    let shown =
+        || -> Value { serde_json::from_slice(&run_successfully(real(&["status", &out, "--json"])).stdout).unwrap() };
+    // On a busy machine a guest needs minutes of real time.
     let mut log = String::new();
     while shown()["complete"] != true {
         log = fs::read_to_string(bench.path("runs/s/task-1.log")).unwrap_or_default();
@@ -262,7 +264,7 @@ fn emulated_hosts_of_two_nodes_are_one_host_in_virtual_time() {
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
     drop(log);
-    succeeds(real(&["merge", &out, "--out", "run"]));
+    run_successfully(real(&["merge", &out, "--out", "run"]));
     let all = counted(bench.journal());
     assert_eq!(all.len(), 2);
     let machines: Vec<&str> = all.values().map(|execution| execution.machine.as_str()).collect();

@@ -1,4 +1,4 @@
-//! The long tests: `make soak`. Each prints the figures of docs/explanation/reliability.md.
+//! Long tests, run by `make soak`. Each prints the figures of docs/explanation/reliability.md.
 
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "shared with the short tests, which use all of it")]
@@ -20,7 +20,7 @@ use crate::support::{Bench, MARK, counted, wait_until};
 
 #[test]
 #[ignore = "ten minutes"]
-fn a_hundred_kills_leave_nothing_and_lose_nothing() {
+fn one_hundred_kills_leak_and_lose_nothing() {
     let found = kills::kill_and_resume(100, 200, Duration::from_secs(5), 2019);
     println!(
         "kill -9 at {} random instants: leaks {}, lost {}, duplicated {}, last process gone after {} ms at most",
@@ -33,8 +33,9 @@ fn a_hundred_kills_leave_nothing_and_lose_nothing() {
     assert_eq!((found.leaks, found.lost, found.duplicated), (0, 0, 0));
 }
 
-/// What a runner holds: resident memory (KiB), descriptors, and what its run has on disk (KiB).
-fn held(runner: u32, run: &Path) -> Option<[f64; 3]> {
+/// Resident memory (KiB) and open descriptors of a runner, and the size of its run on disk (KiB). `None` if it has
+/// exited.
+fn resources_of(runner: u32, run: &Path) -> Option<[f64; 3]> {
     let status = fs::read_to_string(format!("/proc/{runner}/status")).ok()?;
     let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()?;
     let descriptors = fs::read_dir(format!("/proc/{runner}/fd")).ok()?.count() as f64;
@@ -45,7 +46,7 @@ fn held(runner: u32, run: &Path) -> Option<[f64; 3]> {
     Some([rss, descriptors, (size(run) + size(&run.join("console"))) as f64 / 1024.0])
 }
 
-/// Least squares: the slope of `values` over `at`.
+/// Least-squares slope of `values` over `at`.
 fn slope(at: &[f64], values: &[f64]) -> f64 {
     let n = at.len() as f64;
     let (mean_x, mean_y) = (at.iter().sum::<f64>() / n, values.iter().sum::<f64>() / n);
@@ -53,9 +54,9 @@ fn slope(at: &[f64], values: &[f64]) -> f64 {
     cross / at.iter().map(|x| (x - mean_x).powi(2)).sum::<f64>()
 }
 
-/// Watches a runner to its end: what it holds, whenever ten trials more have ended.
+/// Samples the resources of a runner every ten trials until it exits. Ignores the first `skipped` trials.
 #[expect(clippy::print_stdout, reason = "the figures of docs/explanation/reliability.md")]
-fn watch(runner: &mut Child, run: &Path, skipped: usize) {
+fn watch_resources(runner: &mut Child, run: &Path, skipped: usize) {
     let journal = run.join("journal.ndjson");
     let (mut at, mut held_then) = (Vec::new(), Vec::new());
     let mut last = 0;
@@ -67,7 +68,7 @@ fn watch(runner: &mut Child, run: &Path, skipped: usize) {
         let ended = fs::read_to_string(&journal).unwrap_or_default().matches("\"trial_end\"").count();
         if ended >= last + 10 {
             last = ended;
-            if let Some(now) = inside(runner).and_then(|pid| held(pid, run)).filter(|_| ended >= skipped) {
+            if let Some(now) = inside(runner).and_then(|pid| resources_of(pid, run)).filter(|_| ended >= skipped) {
                 at.push(ended as f64);
                 held_then.push(now);
             }
@@ -85,18 +86,18 @@ fn watch(runner: &mut Child, run: &Path, skipped: usize) {
             slope(&at, &values)
         );
     }
-    // Nothing that is held grows with the number of trials by more than it must: a record of each is kept in memory.
+    // Memory is not checked: it grows with the number of trials, because the runner keeps a record of each.
     let descriptors: Vec<f64> = held_then.iter().map(|held| held[1]).collect();
     assert!(slope(&at, &descriptors).abs() < 0.01, "descriptors leak");
 }
 
 #[test]
 #[ignore = "ten minutes"]
-fn two_thousand_trials_take_no_more_than_the_first_hundred() {
+fn resources_of_the_runner_do_not_grow_over_two_thousand_trials() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 2000\nwarmup = false", "disk = \"clone\"");
     let mut runner = bench.start(&["run", "study.toml", "--host", "fake", "--out", "run"]);
-    watch(&mut runner, &bench.path("run"), 100);
+    watch_resources(&mut runner, &bench.path("run"), 100);
     assert!(runner.wait().unwrap().success());
     let counted = bench.counted();
     let failed = counted.values().filter(|execution| execution.vms[&0].failure.is_some()).count();
@@ -104,10 +105,11 @@ fn two_thousand_trials_take_no_more_than_the_first_hundred() {
     assert_eq!((counted.len(), failed), (2000, 0));
 }
 
-/// Boots guests of `kernel` in emulated hosts, `trials` by each of two VMMs, and watches the runner from trial 10 on.
+/// Boots guests with `kernel` in emulated hosts, `trials` times with each of two VMMs, and samples the runner's
+/// resources from trial 10 on.
 ///
 /// # Returns
-/// The run's folder; what counts of its trials, by trial.
+/// The run's folder, and the counted executions by trial.
 fn boot_real_guests(kernel: &str, trials: u32) -> (TempDir, BTreeMap<u32, Execution>) {
     let study = format!(
         "[study]\nname = \"soak\"\ntitle = \"Real boots\"\nseed = 1\n[guest]\nkernel = \"{kernel}\"\nrootfs = \"minimal\"\n\
@@ -129,7 +131,7 @@ fn boot_real_guests(kernel: &str, trials: u32) -> (TempDir, BTreeMap<u32, Execut
         .unwrap();
     let run = folder.path().join("run");
     wait_until("a trial", || run.join("journal.ndjson").exists());
-    watch(&mut runner, &run, 10);
+    watch_resources(&mut runner, &run, 10);
     assert!(runner.wait().unwrap().success());
     let counted = counted(journal::read(&run.join("journal.ndjson")).unwrap());
     (folder, counted)
@@ -137,18 +139,18 @@ fn boot_real_guests(kernel: &str, trials: u32) -> (TempDir, BTreeMap<u32, Execut
 
 #[test]
 #[ignore = "ten minutes"]
-fn a_hundred_real_boots_take_no_more_than_the_first() {
+fn resources_of_the_runner_do_not_grow_over_a_hundred_real_boots() {
     let (_folder, counted) = boot_real_guests("microvm-6.1", 50);
     let failed = counted.values().filter(|execution| execution.vms[&0].failure.is_some()).count();
     println!("{} real boots, {failed} failed (emulated host)", counted.len());
     assert_eq!((counted.len(), failed), (100, 0));
 }
 
-/// QEMU 7.2 gave guests wrong flags after CMPXCHG16B: 7 of 545 boots of this kernel ended in a fault, none of 590 of `microvm-6.1`.
-/// An execution in which a guest's kernel reported an error is invalid and repeated, so the journal is searched, not the samples.
+/// QEMU 7.2 sets wrong flags after CMPXCHG16B: 7 of 545 boots of this kernel faulted, and 0 of 590 boots of
+/// `microvm-6.1`. The test reads the journal, because an execution with a kernel error is invalid and is retried.
 #[test]
 #[ignore = "twenty minutes"]
-fn no_guest_of_six_hundred_is_given_wrong_flags() {
+fn six_hundred_boots_report_no_kernel_error() {
     let (folder, counted) = boot_real_guests("firecracker-6.1", 300);
     let failed = counted.values().filter(|execution| execution.vms[&0].failure.is_some()).count();
     let journal = journal::read(&folder.path().join("run/journal.ndjson")).unwrap();

@@ -1,4 +1,4 @@
-//! The program outside of any project, far from the source tree that it was built in: what it carries is all that it has.
+//! The installed program outside of any project and of its source tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::text;
 
-/// An installed program and an empty home, with an empty folder to work in.
+/// An installed program with an empty home directory and an empty working directory.
 struct Installed {
     folder: tempfile::TempDir,
 }
@@ -48,7 +48,7 @@ impl Installed {
 }
 
 #[test]
-fn an_installed_program_works_in_an_empty_folder() {
+fn installed_program_works_in_an_empty_folder() {
     let installed = Installed::new();
     assert!(installed.ok(&["schema"]).contains("\"$schema\""));
     installed.ok(&["new", "mine", "--engines", "fc,qemu"]);
@@ -59,11 +59,11 @@ fn an_installed_program_works_in_an_empty_folder() {
     let doctor = installed.run(&["doctor"]);
     assert!(text(&doctor.stdout).contains("/dev/kvm"), "{}", text(&doctor.stderr));
     assert!(installed.ok(&["runs"]).lines().count() <= 1);
-    assert!(!installed.path("home/.cache").exists(), "nothing of this needs the cache");
+    assert!(!installed.path("home/.cache").exists(), "these commands must not use the cache");
 }
 
 #[test]
-fn every_shipped_study_can_be_begun_with_in_an_empty_folder() {
+fn every_built_in_study_can_be_copied_and_planned() {
     let installed = Installed::new();
     let listed = installed.ok(&["new", "--list"]);
     assert!(listed.lines().any(|line| line.starts_with("paper-2019 ")), "{listed}");
@@ -79,7 +79,7 @@ fn every_shipped_study_can_be_begun_with_in_an_empty_folder() {
 }
 
 #[test]
-fn a_projects_kernel_wins_over_the_built_in_one_and_the_others_stay() {
+fn kernels_of_the_project_are_added_to_the_built_in_kernels() {
     let installed = Installed::new();
     let work = installed.path("work");
     installed.ok(&["new", "mine", "--engines", "qemu"]);
@@ -94,7 +94,7 @@ fn a_projects_kernel_wins_over_the_built_in_one_and_the_others_stay() {
 }
 
 #[test]
-fn the_agent_is_found_where_it_is_installed_and_its_absence_is_told_before_anything_is_built() {
+fn installed_agent_is_found_and_a_missing_agent_is_reported_before_a_build() {
     let installed = Installed::new();
     installed.ok(&["new", "mine", "--engines", "qemu"]);
     let output = installed.run(&["artifacts", "mine.toml"]);

@@ -1,4 +1,4 @@
-//! A guest that tries what it should not reach: the host's ports, the host's other addresses, the other guests.
+//! A guest that scans addresses it must not reach: the host's ports, the host's other addresses, and other guests.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::Mutex;
@@ -8,12 +8,12 @@ use microbench_measure::host::resources::netlink::{self, InterfaceSettings};
 use microbench_study::engine::addresses::Addresses;
 
 const INTERFACE: &str = "eth0";
-/// Guests that may be there.
+/// Number of possible guests to scan.
 const GUESTS: u32 = 4;
 
-/// Tries everything; what was tried and what answered, in a line.
-pub(crate) fn everywhere() -> String {
-    // Every address of 10.0.0.0/8 is said to be on this wire, at the host's MAC address: the host gets it and may forward it.
+/// Connects to every address. Returns a line with the number of addresses and the addresses that accepted.
+pub(crate) fn scan_all() -> String {
+    // Map every address of 10.0.0.0/8 to the host's MAC address: the host receives the packets and may forward them.
     let own = own_address();
     let [_, x, y, _] = own.octets();
     let host = Ipv4Addr::new(10, x, y, 1);
@@ -29,7 +29,7 @@ pub(crate) fn everywhere() -> String {
         }
     }
     netlink::bring_up(INTERFACE, InterfaceSettings { mac: None, address: Some((own, 8)), neighbours: &neighbours })
-        .expect("a wire");
+        .expect("an interface");
     let (next, reached) = (Mutex::new(targets.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..32 {
@@ -45,12 +45,12 @@ pub(crate) fn everywhere() -> String {
         }
     });
     let reached = reached.into_inner().expect("a lock");
-    format!("prowled {} places, reached {}: {}", targets.len(), reached.len(), reached.join(" "))
+    format!("scanned {} addresses, reached {}: {}", targets.len(), reached.len(), reached.join(" "))
 }
 
 fn own_address() -> Ipv4Addr {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
-    // The address that a datagram to the whole network would carry.
+    // Connecting a UDP socket selects its local address and sends no packet.
     (0..GUESTS)
         .map(Addresses::for_vm)
         .find(|addresses| {
@@ -61,7 +61,7 @@ fn own_address() -> Ipv4Addr {
         .guest
 }
 
-/// The MAC address of `ip` as the kernel knows it: it has just answered its requests.
+/// The MAC address of `ip` in the kernel's neighbour table, which has an entry since the runner connected.
 fn neighbour_mac(ip: Ipv4Addr) -> [u8; 6] {
     let table = std::fs::read_to_string("/proc/net/arp").expect("the neighbour table");
     let line = table.lines().find(|line| line.split_whitespace().next() == Some(&ip.to_string())).expect("the host");

@@ -1,5 +1,4 @@
-//! What VMMs inherit from whoever starts microbench, and that they are isolated from the machine, or nothing is
-//! started.
+//! Isolation: VMMs inherit nothing from the caller of microbench, and nothing starts if VMMs cannot be isolated.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,8 +13,7 @@ use serde_json::Value;
 use crate::containers::bench as containers;
 use crate::support::{Bench, in_namespaces, is_root, mounts, root, text, trials, variables};
 
-/// `command` started by a shell that has the file `secret` open as descriptor 7, with a variable that is nobody else's
-/// business.
+/// Runs `command` from a shell that has the file `secret` open as descriptor 7 and a secret environment variable.
 fn with_secrets(bench: &Bench, command: &Command) -> Output {
     bench.file("secret", "a secret");
     let mut shell = Command::new("sh");
@@ -25,21 +23,21 @@ fn with_secrets(bench: &Bench, command: &Command) -> Output {
 }
 
 #[test]
-fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
+fn vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
     require!(trials());
     let bench = Bench::new();
-    bench.study(&["tells"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
-    // This thread's session keyring, which is what the programs inherit that it starts.
+    bench.study(&["print-environment"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
+    // The session keyring of this thread, which its child processes inherit.
     sys::join_empty_session_keyring().unwrap();
     let own = sys::session_keyring().ok();
     let output = with_secrets(&bench, &bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]));
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let told = |vm: u32| {
+    let printed = |vm: u32| {
         let log = fs::read_to_string(bench.path(&format!("run/console/t0000-a0-vm{vm:03}.log"))).unwrap();
         let said = log.lines().find_map(|line| line.strip_prefix("fake-vmm: has "));
         said.unwrap_or_else(|| panic!("{log}")).to_owned()
     };
-    let said = told(0);
+    let said = printed(0);
     let has: Value = serde_json::from_str(&said).unwrap();
     let words = |name: &str| -> Vec<String> {
         has[name].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
@@ -49,22 +47,22 @@ fn a_vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
     let passed = sys::environment::PASSED_VARIABLES;
     assert!(words("variables").iter().all(|name| passed.contains(&name.as_str())), "{said}");
     assert_eq!((has["folder"].as_str(), has["session"].as_u64()), (Some("/"), Some(1)), "{said}");
-    let other: Value = serde_json::from_str(&told(1)).unwrap();
+    let other: Value = serde_json::from_str(&printed(1)).unwrap();
     let keyrings = [own, has["keyring"].as_i64(), other["keyring"].as_i64()];
     assert!(own.is_none() || BTreeSet::from(keyrings).len() == 3, "keyrings are shared: {keyrings:?}");
 }
 
 #[test]
-fn a_program_that_is_asked_for_its_version_inherits_no_descriptor_and_no_variable() {
+fn version_command_inherits_no_descriptor_and_no_variable() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let study = fs::read_to_string(bench.path("study.toml")).unwrap();
     let study = study.replace("engine = \"fake\"\nmode = \"ok\"", "engine = \"qemu-microvm\"");
     bench.file("study.toml", &study);
-    let told = bench.path("told");
+    let printed = bench.path("printed");
     let script = format!(
         "#!/bin/sh\n(env; readlink /proc/$$/fd/*) > '{}'\necho 'QEMU emulator version 7.2.0'\n",
-        told.display()
+        printed.display()
     );
     let qemu = bench.file("bin/qemu-system-x86_64", &script);
     fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
@@ -73,11 +71,14 @@ fn a_program_that_is_asked_for_its_version_inherits_no_descriptor_and_no_variabl
     command.env("PATH", format!("{}:{path}", bench.path("bin").display()));
     let output = with_secrets(&bench, &command);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let told = fs::read_to_string(told).unwrap();
-    assert!(told.contains("PATH=") && !told.contains("SECRET_TOKEN") && !told.contains("/secret"), "{told}");
+    let printed = fs::read_to_string(printed).unwrap();
+    assert!(
+        printed.contains("PATH=") && !printed.contains("SECRET_TOKEN") && !printed.contains("/secret"),
+        "{printed}"
+    );
 }
 
-/// `command` as a root that may not make device files, on a machine whose devices are root's alone.
+/// `command` as root without CAP_MKNOD, on a host where only root can open /dev/net/tun.
 fn without_mknod(command: &Command) -> Command {
     let mut limited = Command::new("setpriv");
     limited.args(["--bounding-set=-mknod", "--inh-caps=-mknod", "--"]);
@@ -86,7 +87,7 @@ fn without_mknod(command: &Command) -> Command {
     in_namespaces(&limited, "mount -t tmpfs none /dev/net; mknod -m 600 /dev/net/tun c 10 200")
 }
 
-/// `command` as root of a user namespace.
+/// `command` as root of a new user namespace.
 fn as_root_of_a_namespace(command: &Command) -> Command {
     let mut outer = Command::new("unshare");
     outer.args(["--user", "--map-root-user", "--"]).arg(command.get_program()).args(command.get_args());
@@ -94,7 +95,9 @@ fn as_root_of_a_namespace(command: &Command) -> Command {
     outer
 }
 
-fn where_vmms_cannot_be_isolated_nothing_is_started(limited: fn(&Command) -> Command, why: &str) {
+/// Asserts that `run` in the environment `limited` is refused with the reason `why` unless `--allow-unisolated` is
+/// given, and that the results of such a run say so.
+fn assert_run_needs_allow_unisolated(limited: fn(&Command) -> Command, why: &str) {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let run = |arguments: &[&str]| limited(&bench.command(arguments)).output().unwrap();
@@ -108,7 +111,7 @@ fn where_vmms_cannot_be_isolated_nothing_is_started(limited: fn(&Command) -> Com
     let output = run(&["run", "study.toml", "--host", "fake", "--out", "runs/run", "--allow-unisolated"]);
     let said = text(&output.stderr);
     assert!(output.status.success() && said.contains("VMMs are not isolated") && said.contains(why), "{said}");
-    // A session that goes on needs the permission again.
+    // A resumed session needs the option again.
     let resumed = run(&["run", "--resume", "runs/run"]);
     assert_eq!(resumed.status.code(), Some(3), "{}", text(&resumed.stderr));
     let resumed = run(&["run", "--resume", "runs/run", "--allow-unisolated"]);
@@ -140,19 +143,19 @@ fn where_vmms_cannot_be_isolated_nothing_is_started(limited: fn(&Command) -> Com
 }
 
 #[test]
-fn root_without_the_right_to_make_device_files_starts_nothing_unless_it_is_allowed() {
+fn root_without_cap_mknod_needs_allow_unisolated() {
     require!(trials(), root());
-    where_vmms_cannot_be_isolated_nothing_is_started(without_mknod, "CAP_MKNOD");
+    assert_run_needs_allow_unisolated(without_mknod, "CAP_MKNOD");
 }
 
 #[test]
-fn root_of_a_user_namespace_starts_nothing_unless_it_is_allowed() {
+fn root_of_a_user_namespace_needs_allow_unisolated() {
     require!(trials(), root());
-    where_vmms_cannot_be_isolated_nothing_is_started(as_root_of_a_namespace, "root of a user namespace only");
+    assert_run_needs_allow_unisolated(as_root_of_a_namespace, "root of a user namespace only");
 }
 
 #[test]
-fn a_run_whose_vmms_are_isolated_does_not_say_otherwise_though_it_were_allowed() {
+fn isolated_run_is_not_marked_as_unisolated() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
@@ -164,10 +167,10 @@ fn a_run_whose_vmms_are_isolated_does_not_say_otherwise_though_it_were_allowed()
 }
 
 #[test]
-fn an_ordinary_users_vmms_have_no_capability_in_their_user_namespace() {
+fn vmms_of_an_unprivileged_user_have_no_capability() {
     require!(trials());
     let bench = Bench::new();
-    // Without a network: the fake VMM needs none of its own then, for which it enters a user namespace.
+    // Without a network, because the fake VMM would enter a user namespace for it.
     bench.study(&["ok"], "concurrency = [2]\ntrials = 1\nwarmup = false", "disk = \"clone\"\nnetwork = false");
     let given = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let output = if is_root() {
@@ -196,8 +199,8 @@ fn an_ordinary_users_vmms_have_no_capability_in_their_user_namespace() {
     }
 }
 
-/// The built-in description of crun, whose container runs as root.
-fn rooted() -> String {
+/// The built-in description of crun with a container that runs as root.
+fn root_container() -> String {
     let crun = include_str!("../../study/engines/crun.toml");
     let rooted = crun.replace("name = \"crun\"", "name = \"rooted\"").replace("\"uid\": {{user}}", "\"uid\": 0");
     assert!(rooted.contains("\"uid\": 0"));
@@ -205,10 +208,10 @@ fn rooted() -> String {
 }
 
 #[test]
-fn a_container_that_runs_as_root_fails_with_the_reason() {
+fn container_that_runs_as_root_fails_with_the_reason() {
     require!(mounts(), program("crun", "crun"));
     let bench = containers(&["rooted"], "trials = 1\nwarmup = false", "");
-    bench.file("engines/rooted.toml", &rooted());
+    bench.file("engines/rooted.toml", &root_container());
     bench.run_study();
     let failure = bench.counted()[&0].vms[&0].failure.clone().expect("a failure");
     assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Host, "isolation"));

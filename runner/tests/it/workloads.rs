@@ -1,4 +1,4 @@
-//! Every kind of work: what becomes a reading, and what a guest that did not do it gets.
+//! Every workload: its readings, and the failures of guests that do not run it correctly.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use microbench_testing::require;
 
 use crate::support::{Bench, agent, text, trials};
 
-/// Small work of every kind.
+/// A small workload of every kind.
 const METRICS: &str = r#"[metrics]
 read = { workload = { kind = "memory-read", bytes = "64 KiB", rounds = 2, warmup = 1, value = "throughput" } }
 write = { workload = { kind = "memory-write", bytes = "64 KiB", rounds = 2, warmup = 1 } }
@@ -35,20 +35,20 @@ fn bench(modes: &[&str], metrics: &str) -> Bench {
 }
 
 #[test]
-fn every_kind_gives_its_values_in_their_units() {
+fn every_workload_reports_its_values_in_their_units() {
     require!(trials());
     let bench = bench(&["ok"], METRICS);
     let counted = bench.counted();
     let vm = &counted[&0].vms[&0];
     assert_eq!(vm.failure, None);
     let value = |name: &str| vm.readings[name].0.clone().unwrap_or_else(|reason| panic!("{name}: {reason}"));
-    // The guest says 5 ms and 1 and 2 us, whatever it is asked.
+    // The fake guest always reports 5 ms, and percentiles of 1 and 2 us.
     assert_eq!(value("workload.write.duration"), 5e6);
     assert!((value("workload.read.throughput") - 2.0 * 65.536 / 5.0).abs() < 1e-9);
     assert!((value("workload.touch.rate") - 2.0 * 16.0 / 0.005).abs() < 1e-9);
     assert_eq!((value("workload.disk_read.p50"), value("workload.disk_read.p99")), (1000.0, 2000.0));
     assert!((value("workload.disk_write.rate") - 2.0 * 16.0 / 0.005).abs() < 1e-9);
-    // What the host times itself.
+    // Workloads that the host times.
     let rate = 30.0 / value("workload.http.duration") * 1e9;
     assert!((value("workload.http.rate") - rate).abs() < 1e-6 * rate);
     assert!(value("workload.http.p50") > 0.0 && value("workload.http.p50") <= value("workload.http.p99"));
@@ -69,7 +69,7 @@ fn every_kind_gives_its_values_in_their_units() {
 }
 
 #[test]
-fn work_that_was_not_done_is_no_number() {
+fn wrong_checksum_of_a_workload_gives_no_value() {
     require!(trials());
     for (metric, says) in [
         ("write = { workload = { kind = \"memory-write\", bytes = \"64 KiB\", rounds = 1 } }", "the checksum is"),
@@ -87,7 +87,7 @@ fn work_that_was_not_done_is_no_number() {
             "POST /stream: the checksum is",
         ),
     ] {
-        // Before the study's own work, at which such a guest would fail as well.
+        // This workload runs before those of the study, which would fail in this guest as well.
         let bench = bench(&["wrong-digest"], &format!("[metrics]\n{metric}\n"));
         let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap_or_else(|| panic!("{metric}"));
         assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Protocol, "workload.end"), "{metric}");
@@ -96,16 +96,16 @@ fn work_that_was_not_done_is_no_number() {
 }
 
 #[test]
-fn work_that_took_no_time_is_no_number() {
+fn zero_duration_of_a_workload_gives_no_value() {
     require!(trials());
-    let bench = bench(&["no-time"], "[metrics]\n");
+    let bench = bench(&["zero-duration"], "[metrics]\n");
     let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
     assert_eq!(failure.reason, FailureReason::Protocol);
     assert!(failure.message.contains("the duration of the workload is 0 ns"), "{}", failure.message);
 }
 
 #[test]
-fn traffic_that_breaks_off_or_never_ends_is_no_number() {
+fn wrong_traffic_gives_no_value() {
     require!(trials());
     let http =
         "[metrics]\nhttp = { workload = { kind = \"http\", bytes = \"5000 B\", rounds = 3, connections = 2 } }\n";
@@ -115,9 +115,9 @@ fn traffic_that_breaks_off_or_never_ends_is_no_number() {
         ("cut-traffic", send, "GET /stream"),
         ("long-traffic", http, "the response has 5001 bytes instead of 5000"),
         ("long-traffic", send, "the response has 100002 bytes instead of 100001"),
-        ("traffic-of-another", http, "another VM's nonce"),
-        ("traffic-of-another", send, "another VM's nonce"),
-        ("traffic-with-a-big-head", http, "has more than 8192 bytes"),
+        ("traffic-wrong-nonce", http, "another VM's nonce"),
+        ("traffic-wrong-nonce", send, "another VM's nonce"),
+        ("traffic-big-head", http, "has more than 8192 bytes"),
     ] {
         let bench = bench(&[mode], metrics);
         let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap_or_else(|| panic!("{mode}"));
@@ -127,7 +127,7 @@ fn traffic_that_breaks_off_or_never_ends_is_no_number() {
 }
 
 #[test]
-fn traffic_that_stands_still_ends_at_the_deadline() {
+fn stalled_traffic_times_out() {
     require!(trials());
     let bench = Bench::new();
     let path = bench.study(&["mute-traffic"], "trials = 1\nwarmup = false", "");
@@ -141,11 +141,11 @@ fn traffic_that_stands_still_ends_at_the_deadline() {
 }
 
 #[test]
-fn the_agent_as_a_plain_process_does_every_kind() {
+fn agent_as_a_process_runs_every_workload() {
     require!(agent().map(drop));
     let output = Command::new(env!("CARGO_BIN_EXE_microbench"))
         .args(["selftest", "workload", "--folder"])
-        // The folder of the build is on a disk, where a direct read is one.
+        // The build folder is on a disk, which supports direct reads.
         .arg(Path::new(env!("CARGO_BIN_EXE_microbench")).parent().expect("a folder"))
         .stdin(Stdio::null())
         .output()

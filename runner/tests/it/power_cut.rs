@@ -1,4 +1,4 @@
-//! A power cut: what resuming needs is on disk before the first trial, and a file that was lost all the same is named.
+//! Power cuts: files needed to resume are synced before the first trial, and lost files are named in the error.
 
 use microbench_testing::{program, require};
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::support::{Bench, text, trials, variables};
 
-/// A system call that has returned: its name, and its arguments with the paths of descriptors.
+/// A system call that has returned, with its arguments as `strace -y` prints them.
 #[derive(Debug)]
 struct Call {
     name: String,
@@ -15,7 +15,7 @@ struct Call {
 }
 
 impl Call {
-    /// Whether it waited for `path`, as `strace -y` shows a descriptor.
+    /// Whether the call syncs the file or folder `path`.
     fn syncs(&self, path: &str) -> bool {
         ["fsync", "fdatasync"].contains(&self.name.as_str()) && self.arguments.contains(&format!("<{path}>"))
     }
@@ -27,8 +27,8 @@ impl Call {
     }
 }
 
-/// The calls in what `strace -f` wrote, in the order in which they returned.
-fn calls(log: &str) -> Vec<Call> {
+/// Parses the output of `strace -f`. The calls are in the order in which they returned.
+fn parse_calls(log: &str) -> Vec<Call> {
     let mut open: Vec<(String, String)> = Vec::new();
     let mut calls = Vec::new();
     for line in log.lines() {
@@ -50,8 +50,8 @@ fn calls(log: &str) -> Vec<Call> {
     calls
 }
 
-/// `command` under strace, which writes the calls that bear on files to `log`.
-fn traced(command: &Command, log: &Path) -> Command {
+/// `command` under strace, which writes syncs, renames and writes to `log`.
+fn under_strace(command: &Command, log: &Path) -> Command {
     let mut outer = Command::new("strace");
     outer.args(["-f", "-y", "-qq", "-s", "100000", "-e", "signal=none", "-e"]);
     outer.arg("trace=fsync,fdatasync,rename,renameat,renameat2,write").arg("-o").arg(log).arg("--");
@@ -60,9 +60,9 @@ fn traced(command: &Command, log: &Path) -> Command {
     outer
 }
 
-/// The place in `calls` at which `name` is on disk with its name: the folder was synced after the rename, and the
-/// content before it.
-fn on_disk(calls: &[Call], name: &str) -> usize {
+/// Index in `calls` at which the file `name` is durable: its content is synced, it is renamed, and its folder is
+/// synced. Panics if one of these is missing.
+fn synced_at(calls: &[Call], name: &str) -> usize {
     let end = format!("/{name}");
     let (at, (from, to)) = calls
         .iter()
@@ -76,15 +76,15 @@ fn on_disk(calls: &[Call], name: &str) -> usize {
 }
 
 #[test]
-fn what_resuming_needs_is_on_disk_before_the_first_trial() {
+fn files_needed_to_resume_are_synced_before_the_first_trial() {
     require!(trials(), program("strace", "strace"));
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let log = bench.path("calls");
     let run = bench.command(&["run", "study.toml", "--host", "fake", "--shard", "1/2", "--out", "runs/a"]);
-    let output = traced(&run, &log).output().expect("strace starts");
+    let output = under_strace(&run, &log).output().expect("strace starts");
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let calls = calls(&fs::read_to_string(&log).unwrap());
+    let calls = parse_calls(&fs::read_to_string(&log).unwrap());
     let first = calls.iter().position(|call| call.name == "write" && call.arguments.contains("trial_start"));
     let first = first.expect("a trial's records");
     assert!(calls[first].arguments.contains("/journal.ndjson>"), "{:?}", calls[first]);
@@ -98,18 +98,18 @@ fn what_resuming_needs_is_on_disk_before_the_first_trial() {
         "host.json",
         "session.json",
     ] {
-        assert!(on_disk(&calls, name) < first, "{name} is on disk only after the first trial");
+        assert!(synced_at(&calls, name) < first, "{name} is on disk only after the first trial");
     }
-    // The run's folder under its own name, and the folder of runs in its parent.
+    // The folder of the run in `runs`, and `runs` in its parent.
     let folder = bench.path("runs/a").display().to_string();
     let named = calls.iter().position(|call| call.renames().is_some_and(|(_, to)| to == folder)).unwrap();
     let runs = bench.path("runs").display().to_string();
     assert!(calls[named..first].iter().any(|call| call.syncs(&runs)), "the name of the run is not synced");
     let project = runs.strip_suffix("/runs").unwrap();
     assert!(calls[..first].iter().any(|call| call.syncs(project)), "the name of the folder of runs is not synced");
-    // The journal's name: the folder is synced once more, by the process that has made it.
+    // The journal: the process that creates it syncs the folder again.
     assert!(calls[named..first].iter().any(|call| call.syncs(&folder)), "the journal's name is not synced");
-    // What later runs take from the cache.
+    // Entries of the cache, which later runs use.
     for (entry, content) in [("/kernels/tiny-", "vmlinux"), ("/rootfs/tiny-", "rootfs.ext4")] {
         let made = |call: &Call| call.renames().is_some_and(|(_, to)| to.contains(entry) && !to.ends_with(".toml"));
         let at = calls.iter().position(made).unwrap_or_else(|| panic!("no entry {entry}"));
@@ -123,8 +123,8 @@ fn what_resuming_needs_is_on_disk_before_the_first_trial() {
     }
 }
 
-/// A run of a shard whose second trial is missing.
-fn cut_run() -> Bench {
+/// A run of a shard, cut after its first trial.
+fn interrupted_run() -> Bench {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
     let run = bench.run(&["run", "study.toml", "--host", "fake", "--shard", "1/1", "--out", "run"]);
@@ -137,9 +137,9 @@ fn cut_run() -> Bench {
 }
 
 #[test]
-fn resume_names_an_empty_or_cut_off_file_of_the_run() {
+fn resume_names_an_empty_or_truncated_file() {
     require!(trials());
-    let bench = cut_run();
+    let bench = interrupted_run();
     bench.file("run/merged.json", "{\"shards\": []}\n");
     for name in ["plan.json", "engines.json", "lock.toml", "host.json", "shard.json", "merged.json"] {
         let path = bench.path("run").join(name);
@@ -161,11 +161,11 @@ fn resume_names_an_empty_or_cut_off_file_of_the_run() {
 }
 
 #[test]
-fn resume_does_without_files_whose_content_it_does_not_need() {
+fn resume_succeeds_without_the_content_of_optional_files() {
     require!(trials());
     for name in ["session.json", "manifest.toml", ".plan.json"] {
         for content in ["", "{\"pid\":"] {
-            let bench = cut_run();
+            let bench = interrupted_run();
             bench.file(&format!("run/{name}"), content);
             let resumed = bench.run(&["run", "--resume", "run", "--host", "fake"]);
             let said = text(&resumed.stderr);
@@ -177,9 +177,9 @@ fn resume_does_without_files_whose_content_it_does_not_need() {
 }
 
 #[test]
-fn resume_names_a_lock_that_lost_an_artefact() {
+fn resume_refuses_a_lock_file_with_a_missing_artefact() {
     require!(trials());
-    let bench = cut_run();
+    let bench = interrupted_run();
     let path = bench.path("run/lock.toml");
     let whole = fs::read_to_string(&path).unwrap();
     let second = whole.match_indices("[[artifacts]]").nth(1).unwrap().0;

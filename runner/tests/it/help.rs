@@ -1,4 +1,4 @@
-//! The way in: a study to begin with, one cell explained, codes, completions and manual pages.
+//! Help for users: new studies, explanations of cells and error codes, completions and manual pages.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use microbench_testing::require;
 
 use crate::support::{Bench, text, trials};
 
-/// A bench with a real kernel and root file system by name, so that built-in engines have what they need.
+/// A project with the kernel and root file system that the template of a new study names.
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.file("kernels/microvm-6.1/kernel.toml", "description = \"one\"\nseries = \"6.1\"\n");
@@ -35,7 +35,7 @@ fn refused(bench: &Bench, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_new_study_is_right_for_each_engine_and_each_metric() {
+fn new_study_is_valid_for_each_engine_and_metric() {
     let bench = bench();
     for engine in ["fc", "qemu", "firecracker,qemu-microvm"] {
         let name = engine.replace(',', "-");
@@ -53,21 +53,21 @@ fn a_new_study_is_right_for_each_engine_and_each_metric() {
 }
 
 #[test]
-fn a_new_study_reads_well_and_names_a_schema_that_is_there() {
+fn new_study_names_an_existing_schema() {
     let bench = bench();
     let said = ok(&bench, &["new", "mine", "--engines", "fc,qemu"]);
     assert!(said.contains("microbench plan experiments/mine.toml"), "{said}");
     let made = fs::read_to_string(bench.path("experiments/mine.toml")).unwrap();
     insta::assert_snapshot!(made);
     assert!(bench.path("experiments/microbench.schema.json").is_file(), "{said}");
-    // The next one finds it.
+    // The next study refers to the same schema.
     ok(&bench, &["new", "other", "--out", "other.toml"]);
     let other = fs::read_to_string(bench.path("other.toml")).unwrap();
     assert!(other.starts_with("#:schema experiments/microbench.schema.json\n"), "{other}");
 }
 
 #[test]
-fn two_variants_of_an_engine_and_a_sweep_of_memory_are_a_few_marks_less() {
+fn uncommented_lines_of_a_new_study_add_a_variant_and_a_sweep() {
     let bench = bench();
     ok(&bench, &["new", "sweep", "--engines", "qemu"]);
     let path = bench.path("experiments/sweep.toml");
@@ -86,7 +86,7 @@ fn two_variants_of_an_engine_and_a_sweep_of_memory_are_a_few_marks_less() {
 }
 
 #[test]
-fn every_line_that_is_commented_out_is_right_by_reader_and_schema() {
+fn every_commented_line_of_a_new_study_is_valid() {
     let bench = bench();
     ok(&bench, &["new", "all", "--engines", "fc,qemu", "--metrics", "kernel_boot_time,phase_spawn,phase_vmm"]);
     let path = bench.path("experiments/all.toml");
@@ -109,7 +109,7 @@ fn every_line_that_is_commented_out_is_right_by_reader_and_schema() {
 }
 
 #[test]
-fn a_new_study_may_begin_with_another_and_nothing_is_written_over() {
+fn new_study_can_copy_another_and_overwrites_nothing() {
     let bench = bench();
     ok(&bench, &["new", "first", "--metrics", "shutdown_time"]);
     ok(&bench, &["new", "second", "--from", "first"]);
@@ -122,14 +122,14 @@ fn a_new_study_may_begin_with_another_and_nothing_is_written_over() {
     assert!(code == Some(2) && said.contains("did you mean `firecracker`?"), "{said}");
     let (_, said) = refused(&bench, &["new", "x", "--metrics", "kernel_boot"]);
     assert!(said.contains("did you mean `kernel_boot_time`?"), "{said}");
-    // A name that is none is answered like any wrong manifest, and nothing is written.
+    // An invalid name is an error of the manifest, and nothing is written.
     let (code, said) = refused(&bench, &["new", "../Mine"]);
     assert!(code == Some(2) && said.contains("MB0106"), "{said}");
     assert!(!bench.path("Mine.toml").exists());
 }
 
 #[test]
-fn a_cell_is_explained_by_the_lines_that_set_its_values() {
+fn explain_names_the_lines_that_set_the_values_of_a_cell() {
     let bench = bench();
     let study = bench.study(
         &["ok", "late"],
@@ -168,7 +168,7 @@ fn a_cell_is_explained_by_the_lines_that_set_its_values() {
 }
 
 #[test]
-fn every_line_that_is_named_holds_what_it_is_named_for() {
+fn explained_lines_contain_their_settings() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let study = project.join("experiments/paper-2019.toml");
     let lines: Vec<String> = fs::read_to_string(&study).unwrap().lines().map(str::to_owned).collect();
@@ -194,7 +194,7 @@ fn every_line_that_is_named_holds_what_it_is_named_for() {
 }
 
 #[test]
-fn every_code_can_be_explained() {
+fn every_error_code_is_explained() {
     let bench = Bench::new();
     let list = ok(&bench, &["explain"]);
     let entries = explain::all().unwrap();
@@ -214,7 +214,7 @@ fn every_code_can_be_explained() {
 }
 
 #[test]
-fn an_error_has_a_code_and_says_what_to_do_next() {
+fn every_error_has_a_code_and_a_next_step() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "trials = 1", "");

@@ -1,4 +1,4 @@
-//! What `plan --explain` shows of a cell is what its VMM is started with.
+//! `plan --explain` shows the arguments and files with which `run` starts the VMM of a cell.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,17 +6,17 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::support::{Bench, text};
 
-/// A VMM that prints what it was started with, word by word, then the file of its configuration, and ends.
-const SAYS: &str = r#"#!/bin/sh
+/// A VMM that prints its arguments one per line, prints its configuration file, and exits.
+const PRINT_ARGUMENTS: &str = r#"#!/bin/sh
 case "$*" in --version|version) echo '1.0'; exit 0;; esac
-printf 'word %s\n' "$0" "$@"
+printf 'argument %s\n' "$0" "$@"
 while [ "$#" -gt 1 ]; do
     case "$1" in --config-file) sed 's/^/line /' "$2"; echo;; esac
     shift
 done
 "#;
 
-/// The built-in descriptions, each with settings that change what is started.
+/// Built-in descriptions of engines, with settings that change the arguments.
 const ENGINES: [(&str, &str, &str); 3] = [
     (
         "qemu-microvm",
@@ -35,28 +35,29 @@ const ENGINES: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// Matches `actual` with `shown`, in which each placeholder in angle brackets stands for one text throughout.
-fn matches<'a>(shown: &'a str, actual: &'a str, known: &mut BTreeMap<&'a str, &'a str>) -> bool {
+/// Whether `actual` matches `shown`, in which each placeholder in angle brackets stands for the same text everywhere.
+/// `known` receives the text of each placeholder.
+fn matches_template<'a>(shown: &'a str, actual: &'a str, known: &mut BTreeMap<&'a str, &'a str>) -> bool {
     let Some(open) = shown.find('<') else { return shown == actual };
     let (literal, rest) = shown.split_at(open);
     let Some(actual) = actual.strip_prefix(literal) else { return false };
     let Some(close) = rest.find('>') else { return false };
     let (placeholder, rest) = rest.split_at(close + 1);
     if let Some(value) = known.get(placeholder) {
-        return actual.strip_prefix(value).is_some_and(|actual| matches(rest, actual, known));
+        return actual.strip_prefix(value).is_some_and(|actual| matches_template(rest, actual, known));
     }
-    // What stands for a placeholder goes up to what follows it.
+    // The text of a placeholder ends at the literal that follows the placeholder.
     let following = rest.split('<').next().unwrap_or_default();
     let end = if following.is_empty() { Some(actual.len()) } else { actual.find(following) };
     let Some(end) = end else { return false };
     known.insert(placeholder, &actual[..end]);
-    matches(rest, &actual[end..], known)
+    matches_template(rest, &actual[end..], known)
 }
 
 #[test]
-fn what_is_explained_is_what_is_started() {
+fn explain_shows_the_arguments_and_files_of_the_vmm() {
     let bench = Bench::new();
-    let program = bench.file("bin/vmm", SAYS);
+    let program = bench.file("bin/vmm", PRINT_ARGUMENTS);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     bench.file("cpu.json", "{}");
     let mut variants = String::new();
@@ -83,17 +84,23 @@ fn what_is_explained_is_what_is_started() {
         let started = |mark: &str| log.lines().filter_map(|line| line.strip_prefix(mark)).collect::<Vec<_>>();
 
         let argv: Vec<&str> = explained["argv"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-        let words = started("word ");
+        let words = started("argument ");
         assert_eq!(argv.len(), words.len(), "{name}: {argv:#?} {log}");
         let mut known = BTreeMap::new();
         for (shown, actual) in argv.iter().zip(words) {
-            assert!(matches(shown, actual, &mut known), "{name}: {shown:?} is explained, {actual:?} is started");
+            assert!(
+                matches_template(shown, actual, &mut known),
+                "{name}: {shown:?} is explained, {actual:?} is started"
+            );
         }
         if let Some(file) = explained["files"]["vm.json"].as_str() {
             let actual = started("line ").join("\n");
-            assert!(matches(file.trim_end(), actual.trim_end(), &mut known), "{name}: {file} is explained: {actual}");
+            assert!(
+                matches_template(file.trim_end(), actual.trim_end(), &mut known),
+                "{name}: {file} is explained: {actual}"
+            );
         }
-        // The command line is among the words or in the file.
+        // The kernel command line is an argument or is in the file.
         let line = explained["kernel_command_line"].as_str().unwrap();
         assert!(argv.contains(&line) || explained["files"]["vm.json"].as_str().is_some_and(|file| file.contains(line)));
     }
@@ -101,8 +108,8 @@ fn what_is_explained_is_what_is_started() {
 }
 
 #[test]
-fn a_placeholder_stands_for_one_text_throughout() {
-    let of = |shown, actual| matches(shown, actual, &mut BTreeMap::new());
+fn placeholder_matches_the_same_text_everywhere() {
+    let of = |shown, actual| matches_template(shown, actual, &mut BTreeMap::new());
     assert!(of("a=<x>,b=<y>,c=<x>", "a=1,b=2,c=1") && of("plain", "plain") && of("<x>/disk", "/run/vm/disk"));
     assert!(!of("a=<x>,b=<x>", "a=1,b=2") && !of("plain", "plains") && !of("<x>,ro", "/disk"));
 }

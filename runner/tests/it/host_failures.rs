@@ -1,4 +1,4 @@
-//! Machines that lack something, fill up, jump in time, or have things of the same name.
+//! Faults of the host: missing requirements, full disks, a jumping clock, name collisions.
 
 use microbench_testing::{program, require};
 use std::fs;
@@ -15,13 +15,13 @@ fn one_trial() -> Bench {
     bench
 }
 
-/// A /dev with nothing in it but what shells need.
+/// Shell commands that replace /dev by a folder with only /dev/null.
 const EMPTY_DEV: &str =
     "cd \"$BENCH\"; mkdir dev; mount -t tmpfs none dev; touch dev/null; mount --bind /dev/null dev/null
 mount --rbind dev /dev";
 
-/// Nothing was begun, and the exit code says why.
-fn assert_lacking(bench: &Bench, output: &Output, words: &[&str]) {
+/// Asserts exit code 3, these words in the message, and that no run was created.
+fn assert_missing_requirement(bench: &Bench, output: &Output, words: &[&str]) {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
     for word in words {
@@ -34,35 +34,35 @@ fn assert_lacking(bench: &Bench, output: &Output, words: &[&str]) {
 }
 
 #[test]
-fn a_machine_without_tun_is_told_what_brings_it() {
+fn missing_tun_device_is_reported_with_a_fix() {
     require!(trials());
     let bench = one_trial();
     let output = in_namespaces(&bench.command(&RUN), "mount -t tmpfs none /dev/net").output().unwrap();
-    assert_lacking(&bench, &output, &["/dev/net/tun: No such file", "try: modprobe tun"]);
+    assert_missing_requirement(&bench, &output, &["/dev/net/tun: No such file", "try: modprobe tun"]);
 }
 
 #[test]
-fn a_machine_without_namespaces_is_told_what_allows_them() {
+fn missing_namespaces_are_reported_with_a_fix() {
     require!(trials());
     let bench = one_trial();
     let none = "echo 0 > /proc/sys/user/max_user_namespaces; echo 0 > /proc/sys/user/max_pid_namespaces";
-    // In a user namespace, whose limits are its own.
+    // In a user namespace, which has separate limits.
     let mut outer = Command::new("unshare");
     let inner = in_namespaces(&bench.command(&RUN), none);
     outer.args(["--map-root-user", "--"]).arg(inner.get_program()).args(inner.get_args());
     outer.envs(variables(&inner));
     let output = outer.current_dir(bench.path(".")).output().unwrap();
-    assert_lacking(&bench, &output, &["namespace (", "try: run as root, or allow user namespaces"]);
+    assert_missing_requirement(&bench, &output, &["namespace (", "try: run as root, or allow user namespaces"]);
 }
 
 #[test]
-fn a_machine_without_kvm_is_told_so_when_kvm_is_asked_for() {
+fn missing_kvm_is_reported_when_kvm_is_requested() {
     require!(trials());
     let bench = one_trial();
     let mut arguments = RUN;
     arguments[3] = "kvm";
     let output = in_namespaces(&bench.command(&arguments), EMPTY_DEV).output().unwrap();
-    assert_lacking(
+    assert_missing_requirement(
         &bench,
         &output,
         &["/dev/kvm: No such file", "modprobe kvm_intel", "--host emulated", "/dev/net/tun"],
@@ -70,7 +70,7 @@ fn a_machine_without_kvm_is_told_so_when_kvm_is_asked_for() {
 }
 
 #[test]
-fn a_machine_without_qemu_is_told_the_package() {
+fn missing_qemu_is_reported_with_its_package() {
     require!(trials(), emulated(&["microvm-6.1"], &["firecracker"]));
     let bench = one_trial();
     let qemu = microbench_measure::sys::program::find_program("qemu-system-x86_64").expect("it was required");
@@ -84,12 +84,16 @@ fn a_machine_without_qemu_is_told_the_package() {
     let mut command = bench.command(&["run", &study.display().to_string(), "--host", "emulated", "--out", "run"]);
     command.env("MICROBENCH_CACHE", cache);
     let output = in_namespaces(&command, &format!("mount --bind /dev/null {}", qemu.display())).output().unwrap();
-    assert_lacking(&bench, &output, &["qemu-system-x86_64: not installed", "try: apt-get install qemu-system-x86"]);
+    assert_missing_requirement(
+        &bench,
+        &output,
+        &["qemu-system-x86_64: not installed", "try: apt-get install qemu-system-x86"],
+    );
 }
 
 #[test]
-fn an_ordinary_user_runs_a_study_where_the_devices_are_open() {
-    // For anybody else every other test is this one.
+fn unprivileged_user_runs_a_study_if_devices_are_accessible() {
+    // Without root, all other tests check this already.
     require!(trials(), root());
     let bench = one_trial();
     let own = |name: &str| bench.path(name).display().to_string();
@@ -107,12 +111,12 @@ fn an_ordinary_user_runs_a_study_where_the_devices_are_open() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let vm = &bench.counted()[&0].vms[&0];
     let reading = |name: &str| vm.readings[name].0.clone().unwrap();
-    // The user is root in the sandbox. (The fake guest has made a namespace of its own, where it has capabilities.)
+    // The user is root in the sandbox. The capabilities are not checked: the fake guest has some in its own namespace.
     assert_eq!((reading("vmm.user"), reading("vmm.no_new_privileges")), (0.0, 1.0));
 }
 
 #[test]
-fn a_program_without_the_first_process_of_the_emulated_host_says_so_before_anything_is_made() {
+fn missing_init_of_the_emulated_host_is_reported_before_a_run_is_created() {
     require!(trials());
     let bench = one_trial();
     let alone = bench.path("bin/microbench");
@@ -132,7 +136,7 @@ fn a_program_without_the_first_process_of_the_emulated_host_says_so_before_anyth
 }
 
 #[test]
-fn a_tap_of_the_same_name_is_left_alone() {
+fn existing_tap_of_the_same_name_is_not_changed() {
     require!(trials(), program("ip", "iproute2"));
     let bench = one_trial();
     let script = "ip tuntap add mb0 mode tap; ip address add 10.0.0.1/24 dev mb0; ip -o address show mb0 > before";
@@ -153,7 +157,7 @@ fn a_tap_of_the_same_name_is_left_alone() {
 }
 
 #[test]
-fn a_clock_that_jumps_changes_no_duration() {
+fn jumping_wall_clock_changes_no_duration() {
     require!(trials());
     let bench = one_trial();
     let mut command = bench.command(&RUN);
@@ -173,7 +177,7 @@ fn a_clock_that_jumps_changes_no_duration() {
     assert!(last - first < 1_800_000_000_000, "{} ns", last - first);
 }
 
-/// What fills up is a tmpfs of its own, in a namespace where it can be made larger again; what became of it is copied out.
+/// Runs `script` in a namespace with a tmpfs of 3 MiB at `small/`. `$1` in the script is the program.
 fn on_a_small_disk(bench: &Bench, script: &str) -> Output {
     let command = {
         let run = bench.command(&[]);
@@ -187,51 +191,51 @@ fn on_a_small_disk(bench: &Bench, script: &str) -> Output {
 }
 
 #[test]
-fn a_disk_that_is_full_when_a_run_begins_leaves_no_run() {
+fn full_disk_at_the_start_leaves_no_run() {
     require!(trials());
     let bench = one_trial();
     let script = "head -c 8m /dev/zero > small/filler; \"$1\" run study.toml --host fake --out small/run; echo \"code $?\"; ls -A small";
     let output = on_a_small_disk(&bench, script);
-    let (told, said) = (text(&output.stdout), text(&output.stderr));
-    assert!(told.contains("code 1\nfiller\n"), "{told}{said}");
+    let (printed, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(printed.contains("code 1\nfiller\n"), "{printed}{said}");
     assert!(said.contains("cannot ") && said.contains("small/") && said.contains("No space left on device"), "{said}");
 }
 
 #[test]
-fn a_disk_that_fills_up_stops_the_run_before_the_next_trial_and_it_goes_on_later() {
+fn full_disk_stops_the_run_before_the_next_trial_and_resume_completes_it() {
     require!(trials());
     let bench = Bench::new();
-    bench.study(&["chatty"], "concurrency = [1]\ntrials = 4\nwarmup = false", "");
+    bench.study(&["large-console"], "concurrency = [1]\ntrials = 4\nwarmup = false", "");
     let script = "\"$1\" run study.toml --host fake --out small/run; echo \"code $?\"
 cp small/run/journal.ndjson before
 mount -o remount,size=64m none small
 \"$1\" run --resume small/run --host fake; echo \"code $?\"
 mkdir run; cp -r small/run/. run";
     let output = on_a_small_disk(&bench, script);
-    let (told, said) = (text(&output.stdout), text(&output.stderr));
-    assert!(told.contains("code 1\n") && told.contains("code 0\n"), "{told}{said}");
+    let (printed, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(printed.contains("code 1\n") && printed.contains("code 0\n"), "{printed}{said}");
     assert!(
         said.contains("not enough disk space at ")
             && said.contains("bytes are free, and the next trial may need 2162688"),
         "{said}"
     );
     let before = fs::read_to_string(bench.path("before")).unwrap();
-    assert!(before.contains("\"trial_end\""), "no trial had ended");
+    assert!(before.contains("\"trial_end\""), "the journal has no trial");
     assert!(fs::read_to_string(bench.path("run/journal.ndjson")).unwrap().starts_with(&before), "a sample was lost");
     assert_eq!(bench.counted().len(), 4);
 }
 
 #[test]
-fn a_disk_that_is_full_when_results_are_written_keeps_the_old_ones() {
+fn full_disk_during_analysis_keeps_the_old_results() {
     require!(trials());
     let bench = one_trial();
     bench.run_study();
     let script = "cp -r run small/; \"$1\" analyze small/run > /dev/null; cp small/run/samples.csv before
 head -c 8m /dev/zero > small/filler; \"$1\" analyze small/run; echo \"code $?\"; cp small/run/samples.csv after; ls -A small/run";
     let output = on_a_small_disk(&bench, script);
-    let (told, said) = (text(&output.stdout), text(&output.stderr));
-    assert!(told.contains("code 1\n"), "{told}{said}");
+    let (printed, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(printed.contains("code 1\n"), "{printed}{said}");
     assert!(said.contains("small/run/") && said.contains("No space left on device"), "{said}");
     assert_eq!(fs::read(bench.path("before")).unwrap(), fs::read(bench.path("after")).unwrap());
-    assert!(!told.contains(".tmp"), "{told}");
+    assert!(!printed.contains(".tmp"), "{printed}");
 }

@@ -1,4 +1,4 @@
-//! What a number is taken for: disturbed trials are kept and run again, a stopping rule stops, variants of one run are compared.
+//! Validity of samples: disturbed trials are kept and retried, stopping rules, comparison of variants within a run.
 
 use microbench_formats::journal::records;
 use microbench_formats::precision::Look;
@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::support::{Bench, processes_of, text, trials, wait_until};
 
-/// The rows of `samples.csv` of one metric: trial, attempt, value and status.
+/// Rows of a metric in `samples.csv`: trial, attempt, value and status.
 fn samples(bench: &Bench, metric: &str) -> Vec<[String; 4]> {
     let table = std::fs::read_to_string(bench.path("run/samples.csv")).unwrap();
     let mut reader = csv::Reader::from_reader(table.as_bytes());
@@ -21,13 +21,13 @@ fn samples(bench: &Bench, metric: &str) -> Vec<[String; 4]> {
 }
 
 #[test]
-fn a_trial_whose_guest_complains_is_kept_and_run_again() {
+fn trial_with_a_kernel_error_is_kept_and_retried() {
     require!(trials());
     let bench = Bench::new();
-    bench.study(&["complains-first"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
+    bench.study(&["kernel-error-once"], "concurrency = [2]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     let said = text(&output.stderr);
-    assert!(said.contains("complains-first/2 invalid (guest-kernel): VM 0: [    1.0] BUG: soft lockup"), "{said}");
+    assert!(said.contains("kernel-error-once/2 invalid (guest-kernel): VM 0: [    1.0] BUG: soft lockup"), "{said}");
     assert!(said.contains("the trial will be repeated"), "{said}");
     let executions = bench.journal().executions;
     assert_eq!(executions.iter().map(|e| (e.attempt, e.invalid.len())).collect::<Vec<_>>(), [(0, 2), (1, 0)]);
@@ -36,7 +36,7 @@ fn a_trial_whose_guest_complains_is_kept_and_run_again() {
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
     assert!(analyzed.contains("8 samples, 0 missing"), "{analyzed}");
     assert!(analyzed.contains("disturbed: 1 of 2 trial executions (guest-kernel"), "{analyzed}");
-    // The second execution counts; the values of the first stay in the table, as what they are.
+    // The second execution counts; the values of the first stay in the table as invalid.
     let rows = samples(&bench, "kernel_boot_time");
     let row = |attempt: &str, status: &str| ["0", attempt, "100.0", status].map(str::to_owned);
     let shown: Vec<[String; 4]> =
@@ -45,24 +45,24 @@ fn a_trial_whose_guest_complains_is_kept_and_run_again() {
 }
 
 #[test]
-fn a_trial_that_is_disturbed_each_time_is_missing_and_says_why() {
+fn trial_disturbed_in_every_attempt_is_missing_with_the_reason() {
     require!(trials());
     let bench = Bench::new();
-    bench.study(&["complains", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
+    bench.study(&["kernel-error", "ok"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     assert!(text(&output.stderr).contains("the trial remains invalid"), "{}", text(&output.stderr));
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
-    assert!(analyzed.contains("complains/1: invalid: guest-kernel: VM 0: [    1.0] BUG"), "{analyzed}");
+    assert!(analyzed.contains("kernel-error/1: invalid: guest-kernel: VM 0: [    1.0] BUG"), "{analyzed}");
     assert!(analyzed.contains("4 samples, 4 missing"), "{analyzed}");
     assert!(bench.run(&["plot", "run"]).status.success());
-    // Complete: nothing is left to resume.
+    // The run is complete: `--resume` executes nothing.
     let resumed = bench.run(&["run", "--resume", "run", "--host", "fake"]);
     assert!(resumed.status.success(), "{}", text(&resumed.stderr));
     assert_eq!(bench.journal().executions.len(), 4);
 }
 
 #[test]
-fn a_pause_makes_the_trial_invalid_and_it_is_run_again() {
+fn paused_trial_is_invalid_and_retried() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["silent"], "concurrency = [1]\ntrials = 1\nwarmup = false", "");
@@ -80,11 +80,11 @@ fn a_pause_makes_the_trial_invalid_and_it_is_run_again() {
 }
 
 #[test]
-fn a_stopping_rule_stops_in_whole_blocks_and_says_why() {
+fn stopping_rule_stops_after_whole_blocks_with_the_reason() {
     require!(trials());
     let bench = Bench::new();
     let rule = "precision = { metric = \"kernel_boot_time\", relative = 0.02, n_min = 6, every = 2, n_max = 20 }";
-    bench.study(&["ok", "unannounced"], &format!("concurrency = [1]\n{rule}\nwarmup = false"), "");
+    bench.study(&["ok", "no-ready-datagram"], &format!("concurrency = [1]\n{rule}\nwarmup = false"), "");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let said = text(&output.stderr);
@@ -94,7 +94,7 @@ fn a_stopping_rule_stops_in_whole_blocks_and_says_why() {
     assert_eq!(journal.executions.len(), 16);
     assert_eq!(journal.looks.iter().map(|(blocks, _)| *blocks).collect::<Vec<_>>(), [6, 8]);
     assert_eq!(journal.looks[1].1["ok/1"], Look::Enough { half_width: 0.0 });
-    // What was not needed is not missing, and nothing is left to resume.
+    // Trials after the stop are not missing, and `--resume` executes nothing.
     let analyzed = text(&bench.run(&["analyze", "run", "--detail"]).stdout);
     assert!(analyzed.contains("64 samples, 0 missing"), "{analyzed}");
     assert!(analyzed.contains("n too small (< 29)") && analyzed.contains("withheld: n < 30"), "{analyzed}");
@@ -106,7 +106,7 @@ fn a_stopping_rule_stops_in_whole_blocks_and_says_why() {
 }
 
 #[test]
-fn the_variants_of_one_run_are_compared_with_the_first() {
+fn variants_of_a_run_are_compared_with_the_first() {
     require!(trials());
     let bench = Bench::new();
     let path = bench.study(&["ok", "late"], "concurrency = [1]\ntrials = 7\nwarmup = false", "");
@@ -119,10 +119,10 @@ fn the_variants_of_one_run_are_compared_with_the_first() {
     let of = |metric: &str| all.as_array().unwrap().iter().find(|one| one["metric"] == metric).unwrap().clone();
     let startup = of("webservice_startup_time");
     assert_eq!((startup["cell"].as_str(), startup["n"][0].as_u64()), (Some("late/1"), Some(7)));
-    // One test in the family: Holm leaves it as it is. The others are outside of it.
+    // The family has one test, so Holm's correction does not change its p. The other metrics are not in the family.
     assert_eq!(startup["p"], startup["adjusted_p"]);
     assert!(of("hashing_time")["adjusted_p"].is_null());
-    // All that is the same on both sides: p is 1, and no shift.
+    // Equal samples on both sides: p is 1 and the shift is 0.
     let boot = of("kernel_boot_time");
     assert_eq!((boot["p"].as_f64(), boot["shift"].as_f64(), boot["ratio"].as_f64()), (Some(1.0), Some(0.0), Some(1.0)));
     let table = text(&bench.run(&["compare", "run", "--baseline", "late", "--detail"]).stdout);
@@ -132,14 +132,14 @@ fn the_variants_of_one_run_are_compared_with_the_first() {
 }
 
 #[test]
-fn a_load_beside_a_trial_is_found_each_time() {
+fn load_during_a_trial_is_always_detected() {
     require!(trials());
     let bench = Bench::new();
     let output = bench.run(&["selftest", "load", "--windows", "6", "--length", "0.3"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let table = text(&output.stdout);
     let row = table.lines().find(|line| line.starts_with("with a load")).unwrap_or_else(|| panic!("{table}"));
-    // Whatever else this machine does can only add to it.
+    // Other load on this machine can only add to the detected load.
     let words: Vec<&str> = row.split_whitespace().collect();
     let after = words.iter().position(|word| *word == "trial").unwrap();
     assert!(words[after + 1] == words[after + 2] && words[after + 1] != "0", "{table}");

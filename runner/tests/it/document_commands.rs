@@ -1,11 +1,12 @@
-//! Every command and every TOML file in README.md and docs/ is tried, each document in a project of its own.
+//! Tests every command and every TOML file in README.md and docs/, each document in its own project.
 //!
-//! A block of commands is indented, or fenced as `sh`. A command is executed, or, where it would boot guests, ask for root or for a
-//! network, checked: its words can be parsed, the files that it names are there, the study that it runs can be planned. One that this
-//! test does not know fails it. `RUN`, `A` and `B` stand for runs of the document's own study, or of experiments/quick.toml.
+//! A block of commands is indented, or fenced as `sh`. A command is executed. If it would boot guests, or needs root or
+//! a network, it is only checked: its arguments are parsed, its files exist, and its study can be planned. An unknown
+//! command fails the test. `RUN`, `A` and `B` are runs of the document's study, or of experiments/quick.toml.
 //!
-//! TOML says behind its fence what it is: `toml study PATH`, `toml engine PATH`, `toml kernel PATH`, `toml rootfs PATH` are whole
-//! files, which the commands below them find at that path; `toml fragment [PATH]` is laid over the study at that path, or over quick.
+//! The info string of a TOML block states its kind. `toml study PATH`, `toml engine PATH`, `toml kernel PATH` and
+//! `toml rootfs PATH` are whole files, which later commands find at that path. `toml fragment [PATH]` is merged into
+//! the study at that path, or into quick.toml.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,9 +22,9 @@ use crate::documents::root;
 use crate::markdown::{self, Block};
 use crate::support::{Bench, text};
 
-/// Subcommands that are checked and not executed.
+/// Subcommands that are only checked.
 const CHECKED: &[&str] = &["run", "host", "doctor", "artifacts", "selftest", "merge", "submit", "status", "cancel"];
-/// Subcommands that are executed: they start nothing and need no more than files.
+/// Subcommands that are executed, because they only need files.
 const EXECUTED: &[&str] = &[
     "plan",
     "new",
@@ -46,32 +47,32 @@ const EXECUTED: &[&str] = &[
 ];
 /// Other programs that are executed.
 const TOOLS: &[&str] = &["cp", "mkdir", "ls", "cat", "echo", "tar"];
-/// Other programs that are not: they need a network, root, or are not everybody's.
-const LEFT_OUT: &[&str] = &["git", "cd", "export", "sudo", "sha256sum", "latexmk", "pdflatex"];
-/// What stands behind a fence that holds neither commands nor a file that can be checked.
-const OTHER: &[&str] = &["text", "csv", "json", "sql", "python", "r", "latex"];
-/// The runs that commands may name.
+/// Other programs that are not executed: they need a network or root, or may not be installed.
+const SKIPPED_TOOLS: &[&str] = &["git", "cd", "export", "sudo", "sha256sum", "latexmk", "pdflatex"];
+/// Info strings of blocks that are not checked.
+const UNCHECKED: &[&str] = &["text", "csv", "json", "sql", "python", "r", "latex"];
+/// Names of the runs in commands.
 const RUNS: &[&str] = &["RUN", "A", "B"];
-/// Trials of each cell of these runs: as few as a median's interval takes.
+/// Trials per cell of these runs: the minimum for an interval of the median.
 const TRIALS: u32 = 6;
-/// Documents whose runs are of another study than quick.
+/// Documents whose runs have another study than quick.toml.
 const STUDIES: &[(&str, &str)] = &[("docs/how-to/artefact-evaluation.md", "experiments/paper-2019.toml")];
 
-/// One document's project.
-struct Walk {
+/// The project of a document.
+struct DocumentProject {
     bench: Bench,
     document: String,
-    /// What `RUN` is a run of.
+    /// Study of `RUN`.
     study: String,
-    /// What it was a run of when it was made.
+    /// Study of the present `RUN`, if it has been made.
     made: Option<String>,
 }
 
-/// Runs that were made, by the text of their study: several documents are about the same one.
+/// Made runs, by the text of their study. Several documents use the same study.
 type Made = BTreeMap<String, tempfile::TempDir>;
 
 #[test]
-fn every_command_and_file_of_the_documents_works() {
+fn every_documented_command_and_file_works() {
     let root = root();
     let mut wrong = Vec::new();
     let mut tried = 0;
@@ -82,7 +83,7 @@ fn every_command_and_file_of_the_documents_works() {
             continue;
         }
         let parts = markdown::parse(&fs::read_to_string(root.join(&file)).unwrap());
-        let mut walk = Walk::new(&document);
+        let mut walk = DocumentProject::new(&document);
         for block in &parts.blocks {
             tried += 1;
             if let Err(problem) = walk.block(block, &mut made) {
@@ -102,7 +103,7 @@ fn every_command_and_file_of_the_documents_works() {
     assert!(tried > 20, "{tried} blocks");
 }
 
-impl Walk {
+impl DocumentProject {
     fn new(document: &str) -> Self {
         let bench = Bench::new();
         for folder in ["experiments", "kernels", "rootfs"] {
@@ -137,12 +138,12 @@ impl Walk {
             ["toml", "kernel", path] => {
                 let folder = self.bench.file(path, &block.text).parent().unwrap().to_owned();
                 let kernel: Kernel = toml::from_str(&block.text).map_err(|error| error.to_string())?;
-                // The document describes its fragment in words.
+                // The text of the document describes the files, so empty ones are enough.
                 kernel.patches.iter().chain(&kernel.config).for_each(|file| {
                     fs::write(folder.join(file), "").unwrap();
                 });
                 match kernel.base.map(|base| folder.join(base)).filter(|base| !base.exists()) {
-                    Some(missing) => Err(format!("there is no {}", missing.display())),
+                    Some(missing) => Err(format!("{} does not exist", missing.display())),
                     None => Ok(()),
                 }
             }
@@ -152,22 +153,22 @@ impl Walk {
             }
             ["toml", "fragment"] => self.fragment("experiments/quick.toml", &block.text),
             ["toml", "fragment", base] => self.fragment(base, &block.text),
-            [one] if OTHER.contains(&one) => Ok(()),
+            [one] if UNCHECKED.contains(&one) => Ok(()),
             _ => Err(format!("this test does not know what ```{} is", block.info)),
         }
     }
 
-    /// A part of a study, laid over a whole one.
+    /// Plans the study at `base` with the fragment `part` merged into it.
     fn fragment(&self, base: &str, part: &str) -> Result<(), String> {
         let whole = fs::read_to_string(self.bench.path(base)).map_err(|error| format!("{base}: {error}"))?;
         let mut whole: toml::Table = toml::from_str(&whole).map_err(|error| error.to_string())?;
         let part: toml::Table = toml::from_str(part).map_err(|error| error.to_string())?;
-        // The rule takes the place of the number.
+        // A stopping rule replaces the number of trials.
         let rule = part.get("matrix").is_some_and(|matrix| matrix.get("precision").is_some());
         if let Some(toml::Value::Table(matrix)) = whole.get_mut("matrix").filter(|_| rule) {
             matrix.remove("trials");
         }
-        lay_over(&mut whole, part);
+        merge_tables(&mut whole, part);
         let name = Path::new(base).with_file_name("fragment.toml").display().to_string();
         self.bench.file(&name, &toml::to_string(&whole).unwrap());
         self.planned(&name)
@@ -178,12 +179,12 @@ impl Walk {
         if output.status.success() { Ok(()) } else { Err(text(&output.stderr)) }
     }
 
-    /// A command within a sentence: only its words are checked.
+    /// Checks the arguments of a command in a code span.
     fn span(&self, span: &str) -> Result<(), String> {
         let words: Vec<&str> = span.split_whitespace().collect();
         let placeholder = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase());
         match words[..] {
-            // A command's name alone stands for the command.
+            // Only the name of a subcommand.
             ["microbench", second] if !placeholder(&second) && !second.starts_with('-') => {
                 self.parses(&["microbench", second, "--help"])
             }
@@ -193,7 +194,7 @@ impl Walk {
         }
     }
 
-    /// A line of commands: executed whole when each of them may be, else each is checked.
+    /// Executes a line of commands, or checks each command if one of them must not be executed.
     fn line(&mut self, line: &str, made: &mut Made) -> Result<(), String> {
         let commands = commands(line);
         let mut execute = true;
@@ -214,12 +215,12 @@ impl Walk {
                 }
                 ["microbench", "--help" | "--version"] => {}
                 [tool, ..] if TOOLS.contains(&tool) => {}
-                [tool, ..] if LEFT_OUT.contains(&tool) => execute = false,
+                [tool, ..] if SKIPPED_TOOLS.contains(&tool) => execute = false,
                 _ => return Err(format!("this test does not know how to treat `{}` in `{line}`", words.join(" "))),
             }
         }
         if !execute {
-            // What shares its line with a command that is not executed is at least looked at.
+            // The other commands of such a line are checked as well.
             let rest = commands.iter().filter(|words| words.first().is_some_and(|word| word == "microbench"));
             return rest
                 .map(|words| words.iter().map(String::as_str).collect::<Vec<_>>())
@@ -252,7 +253,7 @@ impl Walk {
         if output.status.success() { Ok(()) } else { Err(format!("`{}`: {}", words.join(" "), text(&output.stderr))) }
     }
 
-    /// The studies that a command names are there and right.
+    /// Plans the studies that a command names.
     fn files(&self, words: &[&str]) -> Result<(), String> {
         words.iter().filter(|word| word.ends_with(".toml")).try_for_each(|study| self.planned(study))
     }
@@ -282,14 +283,14 @@ impl Walk {
     }
 }
 
-/// Makes an analysed run of `study` in the folder `name`: values of a table that a seed decides.
+/// Makes an analysed run of `study` in the folder `name`, from a table with values that depend on `seed`.
 fn import(bench: &Bench, study: &str, seed: u64, name: &str) {
     let planned = bench.run(&["plan", study, "--json"]);
     assert!(planned.status.success(), "{}", text(&planned.stderr));
     let plan: Plan = serde_json::from_slice(&planned.stdout).unwrap();
     let axes: Vec<&str> = plan.axes.iter().map(|axis| axis.name.as_str()).collect();
     let mut table = format!("metric,trial,value,{}\n", axes.join(","));
-    // A generator of numbers that needs no crate: that of Marsaglia (2003), xorshift64.
+    // xorshift64 of Marsaglia (2003), which needs no crate.
     let mut state = 0x9e37_79b9_7f4a_7c15 ^ (seed + 1);
     let mut jitter = || {
         state ^= state << 13;
@@ -315,10 +316,10 @@ fn import(bench: &Bench, study: &str, seed: u64, name: &str) {
     }
 }
 
-/// A target that the Makefile has, with variables that it reads.
+/// Checks that the Makefile has the targets and uses the variables of a `make` command.
 fn make(words: &[&str]) -> Result<(), String> {
     let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
-    // A copy of this project, elsewhere.
+    // `-C` names another copy of this project.
     let words = if words.get(1) == Some(&"-C") { &words[2..] } else { words };
     for word in &words[1..] {
         let known = match word.split_once('=') {
@@ -326,16 +327,16 @@ fn make(words: &[&str]) -> Result<(), String> {
             None => makefile.lines().any(|line| line.starts_with(&format!("{word}:"))),
         };
         if !known {
-            return Err(format!("the Makefile knows no `{word}`, which `{}` has", words.join(" ")));
+            return Err(format!("`{word}` of `{}` is not in the Makefile", words.join(" ")));
         }
     }
     Ok(())
 }
 
-/// Lines of a block without comments, continued ones in one.
+/// Lines of a block without comments. Continued lines are joined.
 fn lines(block: &str) -> Vec<String> {
     let joined = block.replace("\\\n", " ");
-    // A text in quotes may go over several lines.
+    // A quoted string may span several lines.
     let mut whole: Vec<String> = Vec::new();
     for line in joined.lines() {
         match whole.last_mut().filter(|before| before.matches('"').count() % 2 == 1) {
@@ -354,7 +355,7 @@ fn lines(block: &str) -> Vec<String> {
     stripped.map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// The simple commands of a line, word by word: without assignments, redirections and quotes.
+/// The simple commands of a line as words, without assignments, redirections and quotes.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut word = String::new();
@@ -382,7 +383,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
                 commands.push(Vec::new());
             }
             (None, '>' | '<') => {
-                // The file of a redirection is no word of the command.
+                // Skip the file of a redirection.
                 while chars.next_if(|c| *c == ' ' || *c == '>').is_some() {}
                 while chars.next_if(|c| !matches!(c, ' ' | '|' | ';' | ')')).is_some() {}
             }
@@ -394,10 +395,10 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     commands
 }
 
-fn lay_over(base: &mut toml::Table, part: toml::Table) {
+fn merge_tables(base: &mut toml::Table, part: toml::Table) {
     for (key, value) in part {
         match (base.get_mut(&key), value) {
-            (Some(toml::Value::Table(base)), toml::Value::Table(part)) => lay_over(base, part),
+            (Some(toml::Value::Table(base)), toml::Value::Table(part)) => merge_tables(base, part),
             (_, value) => {
                 base.insert(key, value);
             }
@@ -418,7 +419,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_line_is_taken_apart_into_commands() {
+fn line_is_split_into_commands() {
     let of = |line: &str| commands(line).iter().map(|words| words.join(" ")).collect::<Vec<_>>();
     assert_eq!(of("run=$(microbench run a.toml --out 'x y')"), ["microbench run a.toml --out x y"]);
     assert_eq!(
