@@ -27,6 +27,7 @@ pub mod plan;
 pub mod precision;
 pub mod record;
 pub mod reference;
+pub mod renamed;
 pub mod selection;
 pub mod shard;
 pub mod shared_string;
@@ -34,8 +35,6 @@ pub mod statistic;
 pub mod terminal;
 pub mod version;
 pub mod workload;
-
-mod renamed;
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::event::{self, reading};
 
-/// Old and new names of events and readings.
-const RENAMED: [(&str, &str); 7] = [
+/// Old and new names of events and readings. `work.METRIC` stands for the beginning of a workload's readings.
+pub const RENAMED: [(&str, &str); 8] = [
     ("agent.announced", event::AGENT_READY_DATAGRAM),
     ("steady.answered", event::STEADY_RESPONSE),
     ("work.begin", event::WORKLOAD_BEGIN),
@@ -13,21 +13,29 @@ const RENAMED: [(&str, &str); 7] = [
     ("guest.words_missing", reading::GUEST_PARAMETERS_MISSING),
     ("guest.words_added", reading::GUEST_PARAMETERS_ADDED),
     ("probe.witness", reading::PROBE_AFTER_CONSOLE_MARK),
+    ("work.METRIC", "workload.METRIC"),
 ];
+
+/// The new name of an event or reading of formats 5 and 6; `None` if the name has not changed.
+///
+/// ```
+/// use microbench_formats::renamed::new_name;
+///
+/// assert_eq!(new_name("work.hashing.rate").as_deref(), Some("workload.hashing.rate"));
+/// assert_eq!(new_name("spawn"), None);
+/// ```
+#[must_use]
+pub fn new_name(old: &str) -> Option<String> {
+    if let Some((_, new)) = RENAMED.iter().find(|(name, _)| *name == old) {
+        return Some((*new).to_owned());
+    }
+    old.strip_prefix("work.").map(|reading| format!("workload.{reading}"))
+}
 
 /// Deserialises the name of an event or reading; a name of format 5 or 6 becomes the one of format 7.
 pub(crate) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    String::deserialize(deserializer).map(current)
-}
-
-fn current(name: String) -> String {
-    if let Some((_, new)) = RENAMED.iter().find(|(old, _)| *old == name) {
-        return (*new).to_owned();
-    }
-    match name.strip_prefix("work.") {
-        Some(reading) => format!("workload.{reading}"),
-        None => name,
-    }
+    let name = String::deserialize(deserializer)?;
+    Ok(new_name(&name).unwrap_or(name))
 }
 
 #[cfg(test)]
@@ -36,16 +44,14 @@ mod tests {
 
     #[test]
     fn old_names_become_names_of_the_tables_and_new_names_stay() {
-        for (old, new) in RENAMED {
-            assert_eq!(current(old.to_owned()), new);
+        for (old, new) in RENAMED.iter().filter(|(old, _)| *old != "work.METRIC") {
+            assert_eq!(new_name(old).as_deref(), Some(*new));
             assert!(event::find(new).is_some() || reading::find(new).is_some(), "{new}");
             assert!(event::find(old).is_none() && reading::find(old).is_none(), "{old}");
         }
-        assert_eq!(current("work.hashing.rate".to_owned()), "workload.hashing.rate");
-        for name in
-            event::EVENTS.iter().map(|event| event.name).chain(reading::READINGS.iter().map(|reading| reading.name))
-        {
-            assert_eq!(current(name.to_owned()), name);
+        let events = event::EVENTS.iter().map(|event| event.name);
+        for name in events.chain(reading::READINGS.iter().map(|reading| reading.name)) {
+            assert_eq!(new_name(name), None);
         }
     }
 }

@@ -20,8 +20,8 @@ struct Section<'a> {
 pub(super) fn page() -> String {
     let mut text = String::from(
         "A study is one TOML file. Unknown keys are errors. `microbench plan STUDY` shows the trials of a study.\n\n\
-         All errors are reported together, each with its line and the nearest valid name. Errors that need the expanded matrix (`MB0305`,\n\
-         `MB0504`) are reported after the other errors are fixed.\n",
+         All errors are reported together, each with its line and the nearest valid name. Two kinds of errors hide others: a TOML\n\
+         syntax error, and an error in the matrix or a variant, which hides errors of cells (such as `MB0305` and `MB0504`).\n",
     );
     for key in MANIFEST {
         sections(key, format!("`[{}]`", key.name), &mut text);
@@ -80,7 +80,10 @@ fn renamed_keys() -> String {
         let old = if key.old == "AXIS" { "a level".to_owned() } else { code(key.old) };
         [cell(key.place), old, code(key.new), cell(if key.form.is_empty() { "as before" } else { key.form })]
     };
-    let rows: Vec<[String; 4]> = renamed::all().map(row).collect();
+    let names = microbench_formats::renamed::RENAMED.iter();
+    let names =
+        names.map(|(old, new)| ["events and readings".to_owned(), code(old), code(new), "as before".to_owned()]);
+    let rows: Vec<[String; 4]> = renamed::all().map(row).chain(names).collect();
     format!(
         "\n## Renamed keys\n\nOld keys are errors. `microbench plan STUDY` reports all old keys of a manifest, each with its new name.\n\n{}",
         table(["in", "old", "new", "value"], &rows)

@@ -175,7 +175,7 @@ fn metrics() -> String {
         text,
         "\n## Kinds of workload\n\nA metric of a workload is one of its values: that of the key `value`, by default `duration`. The other values are \
          [readings](readings.md).\nTimes of the guest's clock rely on the guest; times of the host's clock do not. See \
-         [workloads in the guest](../how-to/new-workload-or-metric.md#work-in-the-guest).\n\n{}",
+         [workloads in the guest](../how-to/new-workload-or-metric.md#run-a-workload-in-the-guest).\n\n{}",
         table(["kind", "description", "bytes of a round", "keys", "values", "clock"], &rows)
     );
     text

@@ -14,6 +14,7 @@ use super::nearest::{list_valid, quote, suggest};
 use super::protocol::Preset;
 use super::raw;
 use super::read::At;
+use super::renamed;
 use super::workloads::{self, DURATION, WorkloadSpec, workload_definition};
 
 /// A metric that a manifest uses by its name only, as in `kernel_boot_time = {}`.
@@ -145,7 +146,7 @@ pub const BUILT_IN: &[BuiltIn] = &[
     },
     BuiltIn { name: "tap_time", label: "Tap set-up", source: Source::Span(event::TAP_BEGIN, event::TAP_END) },
     BuiltIn {
-        name: "steady_answer_time",
+        name: "steady_response_time",
         label: "Response while held",
         source: Source::Span(event::STEADY_END, event::STEADY_RESPONSE),
     },
@@ -317,7 +318,11 @@ fn resolve(
                 errors.push(
                     ManifestError::new(Code::NotBuiltIn, span, message)
                         .help("a source is `from` and `to`, `reading`, or `workload`")
-                        .help(suggest(&raw.name.value, "built-in metrics", BUILT_IN.iter().map(|metric| metric.name))),
+                        .help(suggest_name(
+                            &raw.name.value,
+                            "built-in metrics",
+                            BUILT_IN.iter().map(|metric| metric.name),
+                        )),
                 );
                 return None;
             };
@@ -347,11 +352,13 @@ fn resolve(
                 let valid =
                     reading::READINGS.iter().map(|reading| reading.name).chain(workloads.iter().map(String::as_str));
                 let message = format!("there is no reading {}", quote(&reading.value));
-                errors.push(ManifestError::new(Code::UnknownReading, reading.span.clone(), message).help(suggest(
-                    &reading.value,
-                    "readings",
-                    valid,
-                )));
+                errors.push(
+                    ManifestError::new(Code::UnknownReading, reading.span.clone(), message).help(suggest_name(
+                        &reading.value,
+                        "readings",
+                        valid,
+                    )),
+                );
             }
             found
         }
@@ -406,9 +413,17 @@ fn check_event(name: &At<String>, errors: &mut Diagnostics) -> bool {
     errors.push(if reading::find(&name.value).is_some() {
         error.help(format!("it is a reading: write `reading = \"{}\"` instead of `from` and `to`", name.value))
     } else {
-        error.help(suggest(&name.value, "events", event::EVENTS.iter().map(|event| event.name)))
+        error.help(suggest_name(&name.value, "events", event::EVENTS.iter().map(|event| event.name)))
     });
     false
+}
+
+/// The new name of a renamed metric, event or reading; else the nearest valid names.
+fn suggest_name<'a>(name: &str, nouns: &str, valid: impl Iterator<Item = &'a str> + Clone) -> String {
+    match renamed::new_name(name) {
+        Some(new) => format!("it was renamed to `{new}`"),
+        None => suggest(name, nouns, valid),
+    }
 }
 
 fn resolve_span(from: &str, to: &str) -> Resolved {

@@ -49,9 +49,17 @@ static KEYS: [Renamed; 9] = [
     renamed("a cell of a mapping of `import`", "row", "where", ""),
 ];
 
-/// All renamed keys.
+static METRICS: [Renamed; 1] = [renamed("built-in metrics", "steady_answer_time", "steady_response_time", "")];
+
+/// All renamed keys and built-in metrics.
 pub fn all() -> impl Iterator<Item = &'static Renamed> {
-    KEYS.iter().chain([&LEVELS_OF_SIDE, &WARMUP])
+    KEYS.iter().chain([&LEVELS_OF_SIDE, &WARMUP]).chain(&METRICS)
+}
+
+/// The new name of the built-in metric, event or reading `old`; `None` if no such name was renamed.
+pub(super) fn new_name(old: &str) -> Option<String> {
+    let metric = METRICS.iter().find(|renamed| renamed.old == old).map(|renamed| renamed.new.to_owned());
+    metric.or_else(|| microbench_formats::renamed::new_name(old))
 }
 
 /// The renamed key `old` of a table with these keys.
@@ -83,7 +91,11 @@ mod tests {
             keys::MAPPING,
             keys::MAPPED_CELL,
         ];
-        for renamed in all().filter(|renamed| renamed.old != renamed.new && renamed.old != "AXIS") {
+        for renamed in all().filter(|renamed| {
+            renamed.old != renamed.new
+                && renamed.old != "AXIS"
+                && !super::METRICS.iter().any(|metric| metric.old == renamed.old)
+        }) {
             let known = |name: &str| tables.iter().any(|keys| keys.iter().any(|key| key.name == name));
             let is_setting = setting(renamed.old).is_some();
             assert!(is_setting || known(renamed.new), "{renamed:?}");

@@ -250,7 +250,7 @@ fn wrap_cell(cell: &str, width: usize) -> Vec<String> {
         }
         line.push_str(part);
     }
-    lines.push(line);
+    lines.push(line.trim_end().to_owned());
     lines
 }
 
@@ -274,7 +274,9 @@ fn fit(rows: &[Vec<&str>], least: &[usize], room: usize) -> Option<Vec<usize>> {
     let mut widths: Vec<usize> = (0..least.len()).map(|at| width_of(at, usize::MAX)).collect();
     while widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1) > room {
         let at = (0..least.len()).filter(|&at| widths[at] > least[at]).max_by_key(|&at| widths[at])?;
-        widths[at] = width_of(at, widths[at] - 1).max(least[at]);
+        // One column less at least, so that the loop ends.
+        let narrower = widths[at] - 1;
+        widths[at] = width_of(at, narrower).min(narrower).max(least[at]);
     }
     Some(widths)
 }
