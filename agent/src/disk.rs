@@ -61,7 +61,7 @@ pub(crate) fn access(path: &Path, request: &WorkloadRequest, disk: DiskRequest) 
         }
     }
     let checksum = hex(fnv1a_words(FNV_OFFSET_BASIS, &buffer));
-    Ok(WorkloadReply { operation: Latency::of(times), ..new_reply(duration_ns, checksum) })
+    Ok(WorkloadReply { operation: Latency::from_durations(times), ..new_reply(duration_ns, checksum) })
 }
 
 fn slice_mut(buffer: &mut [u8], from: u64, length: u64) -> &mut [u8] {

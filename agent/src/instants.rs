@@ -34,8 +34,8 @@ pub(crate) fn write_clock_record() {
 /// Both instants in ns on the clock of the log, which leads `CLOCK_MONOTONIC` by `lead` ns; `None` for an instant not
 /// recorded yet.
 pub(crate) fn on_kernel_clock(lead: i64) -> (Option<u64>, Option<u64>) {
-    let of = |instant: &AtomicU64| shifted(instant.load(Ordering::Relaxed), lead);
-    (of(&LISTENING), of(&ANSWERED))
+    let time_of = |instant: &AtomicU64| shifted(instant.load(Ordering::Relaxed), lead);
+    (time_of(&LISTENING), time_of(&ANSWERED))
 }
 
 fn shifted(instant: u64, lead: i64) -> Option<u64> {

@@ -121,8 +121,8 @@ fn print_stats(options: &Options) {
     }
 }
 
-/// Broadcasts the ready datagram. A broadcast needs no neighbour entry, so it does not change the state of the network;
-/// failures are ignored, because a guest may have no network.
+/// Broadcasts the ready datagram. A broadcast needs no neighbour entry, so it does not change the state of the network.
+/// Failures are ignored, because a guest may have no network.
 fn send_ready_datagram(nonce: &str) {
     let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) else { return };
     drop(socket.set_broadcast(true));

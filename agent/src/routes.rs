@@ -7,7 +7,6 @@ use crate::http::{Body, Next, Request, Response};
 use crate::options::Options;
 use crate::{execute, index, instants, stats, traffic};
 
-/// The response to a request.
 pub(crate) fn respond(request: &Request, options: &Options) -> Response {
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     match (request.method.as_str(), path) {

@@ -39,6 +39,15 @@ pub const PAGE_BYTES: u64 = 4096;
 pub const WORD_BYTES: u64 = 8;
 
 /// Body of `POST /work`.
+///
+/// ```
+/// use microbench_agent::workload::WorkloadRequest;
+///
+/// let body = r#"{"kind": "memory-copy", "bytes": 65536, "rounds": 3, "seed": 1}"#;
+/// let request: WorkloadRequest = serde_json::from_str(body)?;
+/// assert_eq!((request.rounds, request.warmup), (3, 0));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadRequest {
@@ -91,6 +100,13 @@ pub struct WorkloadReply {
 }
 
 /// Quantiles of the durations of operations in nanoseconds, by the nearest rank.
+///
+/// ```
+/// use microbench_agent::workload::Latency;
+///
+/// let latency = Latency::from_durations((1..=100).collect());
+/// assert_eq!(latency, Some(Latency { p50_ns: 50, p99_ns: 99 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Latency {
@@ -103,7 +119,7 @@ pub struct Latency {
 impl Latency {
     /// The quantiles of these durations; `None` for an empty list.
     #[must_use]
-    pub fn of(mut times_ns: Vec<u64>) -> Option<Self> {
+    pub fn from_durations(mut times_ns: Vec<u64>) -> Option<Self> {
         times_ns.sort_unstable();
         let at = |percent: usize| times_ns.get((times_ns.len() * percent).div_ceil(100).saturating_sub(1)).copied();
         Some(Self { p50_ns: at(50)?, p99_ns: at(99)? })
@@ -265,6 +281,14 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// The data of stream workloads in both directions: a block of pseudo-random bytes that repeats.
+///
+/// ```
+/// use microbench_agent::workload::{Stream, sum};
+///
+/// let stream = Stream::new();
+/// assert_eq!(stream.next(10).len(), 10);
+/// assert_eq!(stream.sum(10), sum(stream.next(10)));
+/// ```
 #[derive(Debug)]
 pub struct Stream(Vec<u8>);
 
@@ -333,10 +357,10 @@ mod tests {
 
     #[test]
     fn quantiles_use_the_nearest_rank() {
-        assert_eq!(Latency::of(Vec::new()), None);
-        assert_eq!(Latency::of(vec![5]), Some(Latency { p50_ns: 5, p99_ns: 5 }));
-        assert_eq!(Latency::of((1..=100).rev().collect()), Some(Latency { p50_ns: 50, p99_ns: 99 }));
-        assert_eq!(Latency::of((1..=99).collect()), Some(Latency { p50_ns: 50, p99_ns: 99 }));
+        assert_eq!(Latency::from_durations(Vec::new()), None);
+        assert_eq!(Latency::from_durations(vec![5]), Some(Latency { p50_ns: 5, p99_ns: 5 }));
+        assert_eq!(Latency::from_durations((1..=100).rev().collect()), Some(Latency { p50_ns: 50, p99_ns: 99 }));
+        assert_eq!(Latency::from_durations((1..=99).collect()), Some(Latency { p50_ns: 50, p99_ns: 99 }));
     }
 
     #[test]

@@ -14,6 +14,15 @@ pub struct Axis {
 }
 
 /// A level of an axis, or the value of a setting.
+///
+/// ```
+/// use microbench_formats::axis::Level;
+///
+/// let levels: Vec<Level> = serde_json::from_str(r#"[true, 128, 0.5, "host"]"#)?;
+/// assert_eq!(levels, [Level::Bool(true), Level::Int(128), Level::Float(0.5), Level::Text("host".to_owned())]);
+/// assert_eq!(levels[1].to_string(), "128");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Level {

@@ -52,7 +52,7 @@ impl Changed {
 impl Digests {
     /// The digests in a `RunStart`; `None` for any other record.
     #[must_use]
-    pub fn of(record: &Record) -> Option<Self> {
+    pub fn from_record(record: &Record) -> Option<Self> {
         let Record::RunStart { plan_sha256, engines_sha256, lock_sha256, .. } = record else { return None };
         Some(Self { plan: plan_sha256.clone(), engines: engines_sha256.clone(), lock: lock_sha256.clone() })
     }

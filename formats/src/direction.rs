@@ -41,12 +41,20 @@ impl Better {
 
 /// The better direction of the reading `name`, by [`READINGS`] or [`WORKLOAD_VALUES`]; [`Better::Neither`] for an
 /// unknown name.
+///
+/// ```
+/// use microbench_formats::direction::{Better, of_reading};
+///
+///
+/// assert_eq!(of_reading("workload.requests.rate"), Better::Higher);
+/// assert_eq!(of_reading("unknown"), Better::Neither);
+/// ```
 #[must_use]
 pub fn of_reading(name: &str) -> Better {
-    let of =
+    let find =
         |table: &[(&str, Better)], name: &str| table.iter().find(|(own, _)| *own == name).map(|(_, better)| *better);
-    let of_workload = || of(WORKLOAD_VALUES, name.strip_prefix("workload.")?.rsplit_once('.')?.1);
-    of(READINGS, name).or_else(of_workload).unwrap_or(Better::Neither)
+    let of_workload = || find(WORKLOAD_VALUES, name.strip_prefix("workload.")?.rsplit_once('.')?.1);
+    find(READINGS, name).or_else(of_workload).unwrap_or(Better::Neither)
 }
 
 /// Prefix of the readings of imported metrics.

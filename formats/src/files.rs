@@ -98,7 +98,7 @@ pub fn describe_entry(name: &str) -> (usize, &'static str) {
     at.map_or((FILES.len(), "not written by microbench"), |at| (at, FILES[at].doc))
 }
 
-/// The rest of the name of an emulated host's console log after its prefix, for example `0-1.log`; `None` for other names.
+/// The name of an emulated host's console log without its prefix, for example `0-1.log`; `None` for other names.
 ///
 /// Runs of formats 5 and 6 use an older prefix.
 #[must_use]

@@ -3,6 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 /// The kind of host on which trials executed. It decides which clock their times are measured on.
+///
+/// ```
+/// use microbench_formats::host::HostKind;
+///
+/// let kind: HostKind = "kvm".parse().unwrap();
+/// assert_eq!(kind.note(), "KVM, wall time");
+/// ```
 #[derive(
     Clone,
     Copy,

@@ -252,8 +252,8 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// Whether the bytes after the last line feed can result from a killed writer or a power failure: the beginning of a
-/// line, zero bytes, or both in this order. In a line, all control characters are escaped.
+/// Whether the bytes after the last line feed can result from a killed writer or a power failure. Such bytes are the
+/// beginning of a line, zero bytes, or both in this order. In a line, all control characters are escaped.
 fn is_truncated_line(bytes: &[u8]) -> bool {
     const BEGIN: &[u8] = b"{\"crc\":\"";
     let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
@@ -313,12 +313,12 @@ impl Chain {
     /// The chain that continues after the complete lines of `bytes`.
     #[must_use]
     pub fn after(bytes: &[u8]) -> Self {
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(&[][..], |end| &bytes[..end]);
-        if whole.is_empty() {
+        let complete = bytes.iter().rposition(|&byte| byte == b'\n').map_or(&[][..], |end| &bytes[..end]);
+        if complete.is_empty() {
             return Self::default();
         }
-        let next = whole.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
-        let last = whole.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+        let next = complete.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
+        let last = complete.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
         Self { next, last: frame(last).map_or_else(|_| NONE.to_owned(), |frame| frame.crc.to_owned()) }
     }
 

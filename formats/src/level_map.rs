@@ -48,7 +48,7 @@ pub struct Axes {
 impl Axes {
     /// The axes of `all` whose names `wanted` accepts. The positions of a cell are in the order of `all`.
     #[must_use]
-    pub fn of(all: &[Axis], wanted: impl Fn(&str) -> bool) -> Self {
+    pub fn filtered(all: &[Axis], wanted: impl Fn(&str) -> bool) -> Self {
         let mut sorted: Vec<(usize, Axis)> =
             all.iter().cloned().enumerate().filter(|(_, axis)| wanted(&axis.name)).collect();
         sorted.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
@@ -70,9 +70,10 @@ impl LevelMap {
     /// # Panics
     /// If an axis has no level at its position.
     #[must_use]
-    pub fn at(common: Arc<BTreeMap<String, Level>>, axes: Arc<Axes>, at: Arc<[u32]>) -> Self {
-        let there = |(place, axis): &(usize, Axis)| at.get(*place).is_some_and(|at| (*at as usize) < axis.levels.len());
-        assert!(axes.sorted.iter().all(there), "a position is outside of its axis");
+    pub fn from_positions(common: Arc<BTreeMap<String, Level>>, axes: Arc<Axes>, at: Arc<[u32]>) -> Self {
+        let has_level =
+            |(place, axis): &(usize, Axis)| at.get(*place).is_some_and(|at| (*at as usize) < axis.levels.len());
+        assert!(axes.sorted.iter().all(has_level), "a position is outside of its axis");
         Self { common, varied: Some(Varied { axes, at }) }
     }
 
@@ -197,7 +198,8 @@ mod tests {
             for (axis, at) in axes.iter().zip(&at).filter(|(axis, _)| !left_out(&axis.name)) {
                 map.insert(axis.name.clone(), axis.levels[*at as usize].clone());
             }
-            let values = LevelMap::at(Arc::new(common), Arc::new(Axes::of(&axes, |name| !left_out(name))), at.into());
+            let axes = Arc::new(Axes::filtered(&axes, |name| !left_out(name)));
+            let values = LevelMap::from_positions(Arc::new(common), axes, at.into());
             prop_assert_eq!(values.iter().collect::<Vec<_>>(), map.iter().collect::<Vec<_>>());
             for name in ["a", "b", "c", "f", "g", "h"] {
                 prop_assert_eq!(values.get(name), map.get(name));

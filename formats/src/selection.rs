@@ -9,6 +9,14 @@ use crate::axis::Level;
 /// A selection of cells: for each axis name (or `engine`) the accepted levels.
 ///
 /// A cell is selected if its level is accepted on every named axis. An empty selection selects every cell.
+///
+/// ```
+/// use microbench_formats::axis::Level;
+/// use microbench_formats::selection::Selection;
+///
+/// let selection = Selection::from([("concurrency".to_owned(), vec![Level::Int(1), Level::Int(20)])]);
+/// assert_eq!(selection["concurrency"].len(), 2);
+/// ```
 pub type Selection = BTreeMap<String, Vec<Level>>;
 
 /// A list of levels, or a single level, as in figures of format 5 and older.

@@ -3,6 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 /// A statistic over the trials of a cell.
+///
+/// ```
+/// use microbench_formats::statistic::Statistic;
+///
+/// let statistic: Statistic = "p90".parse().unwrap();
+/// assert_eq!((statistic.label(), statistic.quantile()), ("90th percentile", Some(0.9)));
+/// ```
 #[derive(
     Clone,
     Copy,

@@ -5,21 +5,21 @@ pub const WIDTH: usize = 100;
 
 /// The widths that output must fit, in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct OutputWidth {
     /// Width at which prose is wrapped.
-    pub words: usize,
+    pub prose: usize,
     /// Width that tables must fit.
     pub table: usize,
 }
 
-impl Room {
+impl OutputWidth {
     /// Output that is not a terminal: prose wrapped at [`WIDTH`], tables with every column.
-    pub const ANY: Self = Self { words: WIDTH, table: usize::MAX };
+    pub const ANY: Self = Self { prose: WIDTH, table: usize::MAX };
 
     /// A terminal with this many columns.
     #[must_use]
-    pub const fn of(columns: usize) -> Self {
-        Self { words: columns, table: columns }
+    pub const fn from_columns(columns: usize) -> Self {
+        Self { prose: columns, table: columns }
     }
 
     /// The line that names the table columns that were left out to fit; empty if none was.
@@ -28,7 +28,7 @@ impl Room {
         if columns.is_empty() {
             return String::new();
         }
-        wrapped_to(self.words, &format!("omitted to fit {} columns: {}", self.table, columns.join(", ")), 2) + "\n"
+        wrapped_to(self.prose, &format!("omitted to fit {} columns: {}", self.table, columns.join(", ")), 2) + "\n"
     }
 }
 
@@ -85,8 +85,8 @@ pub fn folded(text: &str, width: usize) -> String {
     out
 }
 
-/// How many of `letters` the first of several lines of `width` columns gets: up to the last space of its second half,
-/// else up to the last separator there, else `width`.
+/// How many of `letters` the first of several lines of `width` columns gets. The line ends at the last space of its
+/// second half, else at the last separator there, else at `width`.
 fn break_position(letters: &[char], width: usize) -> usize {
     let last = |is_end: &dyn Fn(char) -> bool| (width / 2 + 1..=width).rev().find(|&at| is_end(letters[at - 1]));
     last(&|letter| letter == ' ').or_else(|| last(&|letter| "/,;:=".contains(letter))).unwrap_or(width)
@@ -149,9 +149,10 @@ const GAP: usize = 2;
 
 /// Rows in aligned columns under a header, no line wider than `width`, and the names of the columns that were left out.
 ///
-/// A row with one cell is a heading of the rows below it and may use the whole line. To fit, in this order: columns
-/// of rank 2 and higher are left out; the last column is wrapped at spaces; the first column gets a line of its own,
-/// above the others; columns of rank 1 are left out; each row becomes a list of names and values. No word is broken.
+/// A row with one cell is a heading of the rows below it and may use the whole line. These steps make it fit, in this
+/// order. Columns of rank 2 and higher are left out. The last column is wrapped at spaces. The first column gets a
+/// separate line above the others. Columns of rank 1 are left out. Each row becomes a list of names and values. No word
+/// is broken.
 ///
 /// ```
 /// use microbench_formats::terminal::{Column, fitted};
