@@ -279,7 +279,6 @@ pub struct GuestSettings {
     /// A folder of rootfs/.
     pub rootfs: String,
     pub vcpus: u64,
-    /// Memory in MiB.
     pub memory_mib: u64,
     pub disk: DiskKind,
     /// Parameters for the end of the kernel's command line.

@@ -53,8 +53,8 @@ fn check_claim(
     let given: Vec<&At<raw::Sides>> = [&raw.value, &raw.ratio, &raw.difference].into_iter().flatten().collect();
     if !raw.broken && given.len() + usize::from(raw.unmeasured.is_some()) != 1 {
         let several = given.len() > 1 || raw.unmeasured.is_some();
-        let what = if several { "several of" } else { "none of" };
-        let message = format!("the claim has {what} `value`, `ratio`, `difference` and `unmeasured`");
+        let number = if several { "several of" } else { "none of" };
+        let message = format!("the claim has {number} `value`, `ratio`, `difference` and `unmeasured`");
         errors.push(ManifestError::new(Code::ClaimComparison, raw.span.clone(), message).help(
             "give one comparison, for instance `ratio = [{ where = { variant = \"a\" } }, { where = { variant = \
              \"b\" } }]`, or the \

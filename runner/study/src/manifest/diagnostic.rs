@@ -108,8 +108,8 @@ impl Diagnostics {
         }
     }
 
-    /// Reports a renamed key. One error names all places of the key in a file, and it is always kept: a manifest of an
-    /// older version gets a complete list of its renamed keys.
+    /// Reports a renamed key. One error names all places of the key in a file. It is always kept, so that a manifest of
+    /// an older version gets a complete list of its renamed keys.
     pub(super) fn push_renamed(&mut self, key: &'static Renamed, old: &At<String>, place: &str) {
         let known = self.renamed.iter_mut().find(|known| std::ptr::eq(known.key, key) && known.file == self.file);
         if let Some(known) = known {

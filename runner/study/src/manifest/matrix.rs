@@ -157,8 +157,8 @@ impl CellBuilder {
         Self {
             variants: axes[0].axis.levels.iter().map(shared).collect(),
             concurrency: axes[1].axis.levels.iter().map(at_once).collect(),
-            levels: Arc::new(level_map::Axes::of(&all, |_| true)),
-            settings: Arc::new(level_map::Axes::of(&all, varied)),
+            levels: Arc::new(level_map::Axes::filtered(&all, |_| true)),
+            settings: Arc::new(level_map::Axes::filtered(&all, varied)),
             none: Arc::default(),
         }
     }
@@ -174,8 +174,8 @@ impl CellBuilder {
             engine: variant.engine.clone(),
             concurrency: concurrency?,
             trials: own.unwrap_or(trials),
-            levels: LevelMap::at(self.none.clone(), self.levels.clone(), at.clone()),
-            settings: LevelMap::at(variant.settings.clone(), self.settings.clone(), at),
+            levels: LevelMap::from_positions(self.none.clone(), self.levels.clone(), at.clone()),
+            settings: LevelMap::from_positions(variant.settings.clone(), self.settings.clone(), at),
         })
     }
 }

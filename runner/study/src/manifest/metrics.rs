@@ -60,8 +60,8 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// All built-in metrics: the four of the 2019 study, counts of kernel messages and system calls, the phases of
-/// `webservice_startup_time`, and resources that a VM uses on the host.
+/// All built-in metrics. These are the four of the 2019 study, counts of kernel messages and system calls, the phases
+/// of `webservice_startup_time`, and resources that a VM uses on the host.
 ///
 /// Each phase ends at the event that begins the next, so that the phases add up.
 pub const BUILT_IN: &[BuiltIn] = &[

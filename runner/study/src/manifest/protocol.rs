@@ -33,7 +33,6 @@ pub struct Preset {
 #[derive(Debug)]
 pub struct PresetSetting {
     pub name: &'static str,
-    /// The default.
     pub value: DefaultLevel,
     /// The engine whose guests it applies to; `None` for all.
     pub engine: Option<&'static str>,
@@ -144,7 +143,6 @@ pub const AS_CODED: Preset = Preset {
 /// Every preset.
 pub const PRESETS: [&Preset; 3] = [&CORRECTED, &AS_WRITTEN, &AS_CODED];
 
-/// The preset of this protocol.
 #[must_use]
 pub fn preset(protocol: Protocol) -> &'static Preset {
     PRESETS.into_iter().find(|preset| preset.protocol == protocol).unwrap_or(&CORRECTED)

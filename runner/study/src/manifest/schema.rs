@@ -1,7 +1,7 @@
 //! The JSON Schema (draft 7) of a manifest, for editors. It is generated from the [tables of keys](super::keys) and the
 //! settings of the catalogue.
 //!
-//! The schema accepts every valid manifest: an engine that is described next to the manifest is not in the catalogue,
+//! The schema accepts every valid manifest. An engine that is described next to the manifest is not in the catalogue,
 //! so a variant may have any engine and any settings. Whether a manifest is valid is decided by
 //! [`parse`](super::parse).
 

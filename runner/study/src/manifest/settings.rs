@@ -26,8 +26,8 @@ pub struct Catalog {
 /// The settings of one engine.
 #[derive(Clone, Debug, Default)]
 pub struct EngineSpec {
-    /// Settings by name. A setting with the name of a guest setting or of a key of a variant or of the matrix (`label`,
-    /// `engine`, `variant`, `trials` ...) cannot be set.
+    /// Settings by name. A setting cannot be set if it has the name of a guest setting, or of a key of a variant or of
+    /// the matrix (`label`, `engine`, `variant`, `trials` ...).
     pub settings: BTreeMap<String, SettingSpec>,
 }
 

@@ -144,23 +144,23 @@ pub fn workload_definition(workload: &Workload, value: &str) -> String {
         _ => "Time that the guest takes for".into(),
     };
     let subject = super::metrics::capitalised(&subject);
-    let mut what = format!("{} {} bytes", spec.doc, workload.bytes);
+    let mut definition = format!("{} {} bytes", spec.doc, workload.bytes);
     if let Some(DiskAccess { block, direct, random }) = workload.disk {
         let order = if random { "in random order" } else { "one after the other" };
         let cache = if direct { "past" } else { "through" };
-        what = format!(
+        definition = format!(
             "{} {} bytes in blocks of {block} bytes, {order}, {cache} the page cache",
             spec.doc, workload.bytes
         );
     }
     if let Some(connections) = workload.connections {
         let plural = if connections == 1 { "" } else { "s" };
-        what.push_str(&format!(" over {connections} connection{plural}"));
+        definition.push_str(&format!(" over {connections} connection{plural}"));
     }
     let times = |n: u32| if n == 1 { "once".into() } else { format!("{n} times") };
     let before =
         if workload.warmup == 0 { String::new() } else { format!(" after {} that do not count", workload.warmup) };
-    format!("{subject} {what}, {}{before}, on the {}'s clock.", times(workload.rounds), spec.clock)
+    format!("{subject} {definition}, {}{before}, on the {}'s clock.", times(workload.rounds), spec.clock)
 }
 
 /// The workload of `metric`, and the value that the metric reports. `None` after an error.

@@ -121,8 +121,9 @@ pub fn not_applicable(cells: &[(String, String)], width: usize) -> String {
         }
     }
     for reason in reasons {
-        let of: Vec<&str> = cells.iter().filter(|(_, other)| other == reason).map(|(cell, _)| cell.as_str()).collect();
-        page.fill("  ", format!("{}: {reason}", of.join(" ")).split(' '), " ");
+        let skipped: Vec<&str> =
+            cells.iter().filter(|(_, other)| other == reason).map(|(cell, _)| cell.as_str()).collect();
+        page.fill("  ", format!("{}: {reason}", skipped.join(" ")).split(' '), " ");
     }
     page.text
 }
@@ -236,14 +237,14 @@ fn columns(text: &str) -> usize {
 }
 
 /// The parts of a table's cell between which it may be broken: after a space or a slash.
-fn parts(cell: &str) -> impl Iterator<Item = &str> {
+fn breakable_parts(cell: &str) -> impl Iterator<Item = &str> {
     cell.split_inclusive([' ', '/'])
 }
 
 /// A table's cell in lines of at most `width` columns. A longer part stays whole.
 fn wrap_cell(cell: &str, width: usize) -> Vec<String> {
     let (mut lines, mut line) = (Vec::new(), String::new());
-    for part in parts(cell) {
+    for part in breakable_parts(cell) {
         if !line.is_empty() && columns(&line) + columns(part.trim_end()) > width {
             lines.push(line.trim_end().to_owned());
             line.clear();
@@ -256,7 +257,7 @@ fn wrap_cell(cell: &str, width: usize) -> Vec<String> {
 
 /// The least width of each column: that of its longest part. Numbers are not broken, their headings are.
 fn least_widths(rows: &[Vec<&str>], names: usize) -> Vec<usize> {
-    let longest = |cell: &str| parts(cell).map(|part| columns(part.trim_end())).max().unwrap_or(0);
+    let longest = |cell: &str| breakable_parts(cell).map(|part| columns(part.trim_end())).max().unwrap_or(0);
     let least = |row: usize, at: usize| {
         let cell = rows[row][at];
         if at < names || row == 0 { longest(cell) } else { columns(cell) }

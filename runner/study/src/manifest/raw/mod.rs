@@ -240,14 +240,14 @@ fn study_section(mut table: Table<'_>, errors: &mut Diagnostics) -> StudySection
         protocol,
         family,
         reference,
-        name: text(name).unwrap_or_default(),
-        title: text(title).unwrap_or_default(),
-        description: text(description).filter(|text| !text.is_empty()),
+        name: value_of(name).unwrap_or_default(),
+        title: value_of(title).unwrap_or_default(),
+        description: value_of(description).filter(|text| !text.is_empty()),
         seed: seed.unwrap_or(0),
     }
 }
 
-fn text(at: Option<At<String>>) -> Option<String> {
+fn value_of(at: Option<At<String>>) -> Option<String> {
     at.map(|at| at.value)
 }
 
