@@ -99,8 +99,8 @@ pub fn wait_for_first_response(
     let (mut attempts, mut last_failed, mut network_up, mut ready_datagram) = (0, None, false, None);
     let first = Instant::now();
     loop {
-        let begun = Instant::now();
-        let period = PERIOD.max(Duration::from_nanos(begun.0 - first.0) / PERIOD_DIVISOR);
+        let started_at = Instant::now();
+        let period = PERIOD.max(Duration::from_nanos(started_at.0 - first.0) / PERIOD_DIVISOR);
         // The ready datagram proves that the guest's link is up. It may also have been lost, if it takes long
         // to arrive.
         if probe == Probe::Exact && (ready_datagram.is_some() || period > PERIOD) {
@@ -114,8 +114,8 @@ pub fn wait_for_first_response(
         };
         let expects_datagram = probe == Probe::Exact && ready_datagram.is_none();
         let datagram = || expects_datagram.then(|| ready_socket.poll_fd()).flatten();
-        let until = if probe == Probe::Exact { None } else { Some(begun.after(connect_timeout)) };
-        let response_deadline = until.unwrap_or_else(|| begun.after(RESPONSE_TIMEOUT)).min(deadline);
+        let until = if probe == Probe::Exact { None } else { Some(started_at.after(connect_timeout)) };
+        let response_deadline = until.unwrap_or_else(|| started_at.after(RESPONSE_TIMEOUT)).min(deadline);
         let sources = WakeSources { exited, datagram: datagram() };
         let outcome = attempt(guest, nonce, connect_timeout, response_deadline, sources);
         let last = match outcome {
@@ -132,15 +132,15 @@ pub fn wait_for_first_response(
             }
             Err(AttemptError::TimedOut | AttemptError::Interrupted) => "no response".to_owned(),
         };
-        last_failed = Some(begun);
+        last_failed = Some(started_at);
         if deadline.passed() {
             return Err(ProbeError::Deadline { attempts, last });
         }
         let pause = match probe {
-            Probe::Paper => begun.after(PAPER_PERIOD).remaining(),
+            Probe::Paper => started_at.after(PAPER_PERIOD).remaining(),
             Probe::Busy => Duration::ZERO,
             Probe::Exact if ready_datagram.is_some() => RETRY_PAUSE,
-            Probe::Exact => begun.after(period).remaining(),
+            Probe::Exact => started_at.after(period).remaining(),
         };
         let datagram = datagram();
         if !pause.is_zero() && wait_for(WakeSources { exited, datagram }, None, pause).map_err(ProbeError::Host)?.exited

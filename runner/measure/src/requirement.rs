@@ -31,12 +31,12 @@ impl MissingRequirements {
     /// The error for one missing requirement.
     #[must_use]
     pub fn single(code: Code, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::of(MissingRequirement { code, what: what.into(), fix: fix.into() })
+        Self::new(MissingRequirement { code, what: what.into(), fix: fix.into() })
     }
 
     /// The error for one missing requirement.
     #[must_use]
-    pub fn of(requirement: MissingRequirement) -> Self {
+    pub fn new(requirement: MissingRequirement) -> Self {
         Self(vec![requirement])
     }
 

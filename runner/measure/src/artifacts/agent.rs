@@ -35,13 +35,13 @@ pub fn provide(cache: &Cache) -> anyhow::Result<PathBuf> {
     if let Some(path) = built_in::unpack_agent(cache)? {
         return Ok(path);
     }
-    let this = std::env::current_exe().context("cannot find the path of this program")?;
-    let folder = this.parent().context("the path of this program has no folder")?;
+    let executable = std::env::current_exe().context("cannot find the path of this program")?;
+    let folder = executable.parent().context("the path of this program has no folder")?;
     let places = PLACES.map(|place| folder.join(place));
     places.iter().find(|path| path.is_file()).cloned().with_context(|| {
         let places = places.map(|path| path.display().to_string()).join(" or ");
         Code::NoAgent.with_message(format!(
-            "the guest agent is missing: it is not built into this program and not at {places}; run `make build` in the \
+            "the guest agent is missing: it is not built into executable program and not at {places}; run `make build` in the \
              source tree"
         ))
     })

@@ -93,7 +93,7 @@ fn note() -> Note {
     Note { version: env!("CARGO_PKG_VERSION").into(), origin: "built into microbench".into() }
 }
 
-/// Writes a file with a mode that does not depend on the umask: the cache key of a root file system includes the modes
+/// Writes a file with a mode that does not depend on the umask. The cache key of a root file system includes the modes
 /// of its overlay.
 fn write(path: &Path, bytes: &[u8], executable: bool) -> anyhow::Result<()> {
     let context = || format!("cannot write {}", path.display());
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn unpacked_files_are_those_of_the_source_tree() {
         let root = tempfile::tempdir().unwrap();
-        let folder = unpack_descriptions(&Cache::at(root.path())).unwrap();
+        let folder = unpack_descriptions(&Cache::new(root.path())).unwrap();
         let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("built_in");
         for kind in ["kernels", "rootfs"] {
             let digest = |folder: &Path| Inputs::default().add_folder(&folder.join(kind)).unwrap().digest();

@@ -15,6 +15,15 @@ use tracing::{debug, info};
 use crate::sys::durable;
 
 /// The user's cache.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use microbench_measure::artifacts::cache::Cache;
+///
+/// let cache = Cache::new(Path::new("/var/cache/microbench"));
+/// assert_eq!(cache.root(), Path::new("/var/cache/microbench"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
@@ -50,7 +59,7 @@ impl Cache {
 
     /// The cache in the folder `root`, which must be an absolute path.
     #[must_use]
-    pub fn at(root: &Path) -> Self {
+    pub fn new(root: &Path) -> Self {
         Self { root: root.to_path_buf() }
     }
 
@@ -93,7 +102,7 @@ impl Cache {
             debug!("{title} is cached");
             return Ok((folder.clone(), read_note()?));
         }
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let parent = folder.parent().unwrap_or(&self.root);
         durable::create_folders(parent)?;
         let lock_path = self.root.join(format!("{title}.lock"));
@@ -117,7 +126,7 @@ impl Cache {
         // An existing entry is not verified, so after a power failure it must not contain empty files.
         durable::sync_tree(&work.0)?;
         durable::rename(&work.0, &folder)?;
-        info!("built {title} in {:.1} s from {}", begun.elapsed().as_secs_f64(), note.origin);
+        info!("built {title} in {:.1} s from {}", started_at.elapsed().as_secs_f64(), note.origin);
         Ok((folder, note))
     }
 }
@@ -234,7 +243,7 @@ mod tests {
     #[test]
     fn entry_is_built_once_and_a_failed_build_leaves_none() {
         let root = tempfile::tempdir().unwrap();
-        let cache = Cache::at(root.path());
+        let cache = Cache::new(root.path());
         let inputs = Inputs::default().add_text("a", "1");
         assert!(cache.entry("x", &inputs, |_| bail!("no")).is_err());
         let note = Note { version: "1".into(), origin: "here".into() };

@@ -78,7 +78,7 @@ pub fn provide(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -
     let (entry, note) = cache
         .entry(&entry_name(name), &inputs, |work| build(name, &description, &overlay, agent, cache, work))
         .with_context(|| Code::NoRootfs.with_message(format!("cannot build the root file system {name}")))?;
-    Artifact::of(Kind::Rootfs, name, &note.version, &note.origin, &entry.join(IMAGE))
+    Artifact::from_file(Kind::Rootfs, name, &note.version, &note.origin, &entry.join(IMAGE))
 }
 
 /// Whether the image that [`provide`] would return is in `cache`.

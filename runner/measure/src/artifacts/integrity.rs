@@ -40,7 +40,7 @@ struct Inode {
 }
 
 impl Inode {
-    fn of(path: &Path) -> std::io::Result<Self> {
+    fn read(path: &Path) -> std::io::Result<Self> {
         let data = fs::metadata(path)?;
         Ok(Self {
             device: data.dev(),
@@ -57,7 +57,7 @@ impl IntegrityCheck {
     ///
     /// # Errors
     /// If an artefact is not in the lock.
-    pub fn of(parts: &BTreeMap<String, Parts>, lock: &Lock) -> anyhow::Result<Self> {
+    pub fn new(parts: &BTreeMap<String, Parts>, lock: &Lock) -> anyhow::Result<Self> {
         let mut check = Self { cells: BTreeMap::new(), files: BTreeMap::new() };
         for (cell, parts) in parts.iter().filter(|(_, parts)| parts.unfit.is_none()) {
             let mut paths = vec![parts.program.clone(), parts.image.clone()];
@@ -84,7 +84,7 @@ impl IntegrityCheck {
             let unreadable = |error: std::io::Error| {
                 format!("the {} has changed since the run began: {}: {error}", file.title, path.display())
             };
-            let now = Inode::of(path).map_err(unreadable)?;
+            let now = Inode::read(path).map_err(unreadable)?;
             if file.verified == Some(now) {
                 continue;
             }

@@ -59,8 +59,8 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn text(&self, file: &str) -> anyhow::Result<String> {
-        self.kernels.text(self.name, file)
+    fn read_text(&self, file: &str) -> anyhow::Result<String> {
+        self.kernels.read_text(self.name, file)
     }
 
     fn path(&self, file: &str) -> anyhow::Result<PathBuf> {
@@ -77,7 +77,7 @@ pub fn provide(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Res
     let files = Files { kernels, name, cache };
     let inputs = inputs(&kernel, files)?;
     let (entry, note) = cache.entry(&entry_name(name), &inputs, |work| build(&kernel, files, work))?;
-    Artifact::of(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
+    Artifact::from_file(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
 }
 
 /// Whether the image that [`provide`] would return is in `cache`.
@@ -96,7 +96,7 @@ fn entry_name(name: &str) -> String {
 fn inputs(kernel: &Kernel, files: Files<'_>) -> anyhow::Result<Inputs> {
     let mut inputs = Inputs::default().add_text("recipe", RECIPE).add_text("description", &toml::to_string(kernel)?);
     for file in kernel.patches.iter().chain(kernel.fragments()) {
-        inputs = inputs.add_text(file, &files.text(file)?);
+        inputs = inputs.add_text(file, &files.read_text(file)?);
     }
     for source in kernel.sources.iter().filter(|source| source.kind == SourceKind::File) {
         let path = files.path(&source.file)?;
@@ -119,7 +119,7 @@ pub fn is_built_without(kernels: &Descriptions, name: &str, option: &str) -> any
     }
     let enabled = format!("{option}=y");
     for file in fragments {
-        if kernels.text(name, file)?.lines().any(|line| line.trim() == enabled) {
+        if kernels.read_text(name, file)?.lines().any(|line| line.trim() == enabled) {
             return Ok(false);
         }
     }
@@ -191,7 +191,7 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
     let fragments = scratch.path().join("fragments");
     let mut text = String::new();
     for file in kernel.fragments() {
-        text.push_str(&files.text(file)?);
+        text.push_str(&files.read_text(file)?);
     }
     fs::write(&fragments, text).context("cannot write the configuration fragments")?;
     let make = || {

@@ -75,7 +75,7 @@ impl Artifact {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn of(kind: Kind, name: &str, version: &str, origin: &str, path: &Path) -> anyhow::Result<Self> {
+    pub fn from_file(kind: Kind, name: &str, version: &str, origin: &str, path: &Path) -> anyhow::Result<Self> {
         let (sha256, bytes) = cache::sha256_file(path).with_context(|| format!("cannot read {}", path.display()))?;
         debug!("{kind} {name} {version}: {bytes} bytes, SHA-256 {sha256}, of {origin}, {}", path.display());
         Ok(Self {

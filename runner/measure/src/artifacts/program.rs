@@ -48,7 +48,6 @@ pub struct Program {
     pub sources: Vec<Source>,
 }
 
-/// A file of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgramFile {
@@ -84,7 +83,7 @@ pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
         Some(program) => fetch(program, cache),
         None => {
             let path = find_program(name)?;
-            Artifact::of(Kind::Program, name, "", &path.display().to_string(), &path)
+            Artifact::from_file(Kind::Program, name, "", &path.display().to_string(), &path)
         }
     }
 }
@@ -120,7 +119,7 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
         let path = find_program(&main.name)?;
         let argument = program.version_argument.as_deref().unwrap_or("--version");
         let version = read_version(&path, argument)?;
-        return Artifact::of(Kind::Program, &program.name, &version, &origin_of(&path), &path);
+        return Artifact::from_file(Kind::Program, &program.name, &version, &origin_of(&path), &path);
     }
     let (entry, note) = cache.entry(&entry_name(program), &inputs(program)?, |work| {
         let step = Step::begin(format!("program {} {}", program.name, program.version));
@@ -141,7 +140,7 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
             reasons.join("\n")
         )))
     })?;
-    Artifact::of(Kind::Program, &program.name, &note.version, &note.origin, &entry.join(&main.name))
+    Artifact::from_file(Kind::Program, &program.name, &note.version, &note.origin, &entry.join(&main.name))
 }
 
 fn from_source(program: &Program, source: &Source, work: &Path, step: &Step) -> anyhow::Result<String> {
@@ -197,8 +196,8 @@ pub fn missing_requirement(name: &str) -> anyhow::Result<Option<MissingRequireme
     Ok(find_program(file).is_err().then_some(MissingRequirement { code: Code::NoProgram, what, fix }))
 }
 
-/// The files that a program needs to start, without the program itself: shared libraries and the dynamic loader (from
-/// `ldd`), and the existing data files of its description.
+/// The files that a program needs to start, without the program itself. These are shared libraries and the dynamic
+/// loader (from `ldd`), and the existing data files of its description.
 ///
 /// # Errors
 /// If `ldd` fails or a library is missing.

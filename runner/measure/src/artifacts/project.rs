@@ -29,18 +29,20 @@ impl Project {
                 Code::NoProject
                     .with_message(format!("{root} contains no kernels/NAME/kernel.toml and no rootfs/NAME/rootfs.toml"))
             };
-            return Self::at(Some(root).filter(|root| is_project(root)).with_context(context)?);
+            return Self::new(Some(root).filter(|root| is_project(root)).with_context(context)?);
         }
         let near = std::path::absolute(near).context("no working directory")?;
-        let here = std::env::current_dir().context("no working directory")?;
-        Ok(Self::containing(&near).or_else(|| Self::containing(&here)).unwrap_or(Self { root: here }))
+        let working_directory = std::env::current_dir().context("no working directory")?;
+        Ok(Self::containing(&near)
+            .or_else(|| Self::containing(&working_directory))
+            .unwrap_or(Self { root: working_directory }))
     }
 
     /// The project in the folder `root`, whose content is not checked.
     ///
     /// # Errors
     /// If `root` is relative and there is no working directory.
-    pub fn at(root: &Path) -> anyhow::Result<Self> {
+    pub fn new(root: &Path) -> anyhow::Result<Self> {
         Ok(Self { root: std::path::absolute(root).context("no working directory")? })
     }
 
@@ -50,13 +52,11 @@ impl Project {
         here.ancestors().find(|folder| is_project(folder)).map(|root| Self { root: root.to_path_buf() })
     }
 
-    /// The descriptions of kernels.
     #[must_use]
     pub fn kernels(&self) -> Descriptions {
         Descriptions { own: self.root.join(KERNELS.0), kind: KERNELS }
     }
 
-    /// The descriptions of root file systems.
     #[must_use]
     pub fn rootfs(&self) -> Descriptions {
         Descriptions { own: self.root.join(ROOTFS.0), kind: ROOTFS }
@@ -103,14 +103,14 @@ impl Descriptions {
     /// If it cannot be read; [`Code::BadDescription`], with file and position, if it cannot be parsed.
     pub fn describe<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
         let file = self.kind.1;
-        parse_toml(&self.text(name, file)?, &self.display_path(name, file))
+        parse_toml(&self.read_text(name, file)?, &self.display_path(name, file))
     }
 
     /// Reads a file. `file` is relative to the sub-folder `name`; `../OTHER/FILE` is a file of another sub-folder.
     ///
     /// # Errors
     /// If the file cannot be read, with its path.
-    pub fn text(&self, name: &str, file: &str) -> anyhow::Result<String> {
+    pub fn read_text(&self, name: &str, file: &str) -> anyhow::Result<String> {
         let relative = normalise(name, file);
         if !self.is_own(&relative)
             && let Some(text) = built_in::find_text(&format!("{}/{}", self.kind.0, relative.display()))
@@ -205,17 +205,17 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let project = Project::at(folder.path()).unwrap();
+        let project = Project::new(folder.path()).unwrap();
         (folder, project)
     }
 
     #[test]
     fn kernel_of_the_project_replaces_the_built_in_one_of_the_same_name() {
         let (folder, project) = project(&[("kernels/microvm-6.1/config", "own"), ("kernels/mine/kernel.toml", "")]);
-        let (kernels, cache) = (project.kernels(), Cache::at(&folder.path().join("cache")));
-        assert_eq!(kernels.text("microvm-6.1", "config").unwrap(), "own");
+        let (kernels, cache) = (project.kernels(), Cache::new(&folder.path().join("cache")));
+        assert_eq!(kernels.read_text("microvm-6.1", "config").unwrap(), "own");
         // A built-in kernel that names it as its base uses the project's file too.
-        assert_eq!(kernels.text("marks-6.1", "../microvm-6.1/config").unwrap(), "own");
+        assert_eq!(kernels.read_text("marks-6.1", "../microvm-6.1/config").unwrap(), "own");
         assert_eq!(kernels.path("mine", "config", &cache).unwrap(), folder.path().join("kernels/mine/config"));
         assert!(!cache.root().exists(), "nothing should be unpacked for a kernel of the project");
         let built_in = kernels.path("marks-6.1", "marks.patch", &cache).unwrap();
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn kernel_of_the_project_may_use_files_of_a_built_in_one() {
         let (_folder, project) = project(&[("kernels/mine/kernel.toml", "")]);
-        assert!(project.kernels().text("mine", "../microvm-6.1/config").unwrap().contains("CONFIG_"));
+        assert!(project.kernels().read_text("mine", "../microvm-6.1/config").unwrap().contains("CONFIG_"));
         let names = project.kernels().names();
         assert!(names.contains(&"mine".to_owned()) && names.contains(&"microvm-6.1".to_owned()), "{names:?}");
     }

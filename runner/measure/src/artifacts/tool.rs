@@ -130,7 +130,7 @@ impl Tool {
         // Programs that the tool starts itself must be found there too.
         command.env("PATH", program_path());
         debug!("starting `{}`", command_text());
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let mut child = command.spawn().map_err(start)?;
         let errors = child.stderr.take().map(|stream| {
             std::thread::spawn(move || {
@@ -154,7 +154,7 @@ impl Tool {
         }
         let errors = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
         let status = child.wait().map_err(start)?;
-        debug!("`{}` ended after {:.1} s: {status}", command_text(), begun.elapsed().as_secs_f64());
+        debug!("`{}` ended after {:.1} s: {status}", command_text(), started_at.elapsed().as_secs_f64());
         if status.success() {
             return Ok(output);
         }

@@ -119,7 +119,7 @@ impl EmulatedHost {
         let errors =
             fs::File::create(&errors_path).with_context(|| format!("cannot create {}", errors_path.display()))?;
         debug!("starting the emulated host `{}`", argv.join(" "));
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let process = Command::new(&argv[0])
             .args(&argv[1..])
             .env_clear()
@@ -174,7 +174,7 @@ impl EmulatedHost {
         }
         debug!(
             "the emulated host is up after {:.1} s; its console is {}",
-            begun.elapsed().as_secs_f64(),
+            started_at.elapsed().as_secs_f64(),
             log.display()
         );
         wire::send(&mut writer, job).and_then(|()| writer.flush()).context("cannot send the job")?;

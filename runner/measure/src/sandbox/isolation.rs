@@ -35,7 +35,7 @@ pub struct Isolation {
 impl Isolation {
     /// The isolation of VM number `vm`, by the privileges of this process.
     #[must_use]
-    pub fn of(vm: u32) -> Self {
+    pub fn for_vm(vm: u32) -> Self {
         let privileges = Privileges::of_this_process();
         Self {
             uid: privileges.can_become_any_user().then_some(FIRST_USER + vm),
@@ -214,18 +214,18 @@ pub fn require(allow_unisolated: bool) -> Result<Option<String>, MissingRequirem
         Some(why) => info!(allow_unisolated, "VMMs are not isolated from this machine: {why}"),
     }
     match why {
-        Some(why) if !allow_unisolated => Err(MissingRequirements::of(missing_requirement(&why))),
+        Some(why) if !allow_unisolated => Err(MissingRequirements::new(missing_requirement(&why))),
         why => Ok(why),
     }
 }
 
-/// Makes the files of `parts` readable to VMMs: a file that other users cannot reach, for example in root's home, is
-/// bind-mounted or copied into `folder`, and its path in `parts` is replaced.
+/// Makes the files of `parts` readable to VMMs. A file that other users cannot reach, for example in root's home, is
+/// bind-mounted or copied into `folder`. Its path in `parts` is replaced.
 ///
 /// # Errors
 /// If a file cannot be mounted or copied.
 pub fn make_files_readable(parts: &mut BTreeMap<String, Parts>, folder: &Path) -> anyhow::Result<()> {
-    if !Isolation::of(0).has_own_user() {
+    if !Isolation::for_vm(0).has_own_user() {
         // VMMs have the file permissions of this process.
         return Ok(());
     }
@@ -297,8 +297,8 @@ pub fn count_own_namespaces(pid: u32) -> std::io::Result<u32> {
 /// process's, because a process without capabilities can enter no other. False if /proc cannot be read.
 #[must_use]
 pub fn has_own_user_namespace(pid: u32) -> bool {
-    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/user"));
-    matches!((of("self"), of(&pid.to_string())), (Ok(own), Ok(its)) if own != its)
+    let namespace_of = |process: &str| fs::read_link(format!("/proc/{process}/ns/user"));
+    matches!((namespace_of("self"), namespace_of(&pid.to_string())), (Ok(own), Ok(its)) if own != its)
 }
 
 /// The fields of `/proc/PID/status` about isolation: real user ID, effective capabilities, seccomp mode,

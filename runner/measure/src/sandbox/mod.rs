@@ -29,11 +29,11 @@ use crate::requirement::{self, MissingRequirements};
 use crate::sandbox::isolation::{DEVICES, Isolation};
 use crate::sys;
 
-/// Mount point of [`mount_scratch`], in the sandbox's mount namespace: a folder that every host has and every user may
-/// enter, with a path short enough for Unix sockets.
+/// Mount point of [`mount_scratch`], in the sandbox's mount namespace. It exists on every host, every user may enter
+/// it, and its path is short enough for Unix sockets.
 const SCRATCH: &str = "/dev/shm";
 
-/// Forks into the sandbox. Returns in the child only; the parent exits with the child's exit code, or with 128 + the
+/// Forks into the sandbox. Returns in the child only. The parent exits with the child's exit code, or with 128 + the
 /// number of the signal that killed the child.
 ///
 /// Root enters a network, mount and PID namespace. Other users, and root without `CAP_SYS_ADMIN`, also enter a user
@@ -152,7 +152,7 @@ pub fn mount_scratch() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// That of `mount(2)`.
 pub fn prepare_for_containers(parts: &BTreeMap<String, Parts>) -> anyhow::Result<()> {
-    if !Isolation::of(0).has_own_user() || parts.values().all(|parts| parts.engine.guest != GuestKind::Container) {
+    if !Isolation::for_vm(0).has_own_user() || parts.values().all(|parts| parts.engine.guest != GuestKind::Container) {
         return Ok(());
     }
     let (place, none) = (Path::new("/sys/fs/cgroup"), None::<&str>);

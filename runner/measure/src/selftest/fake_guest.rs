@@ -85,8 +85,8 @@ impl FakeGuest {
     /// # Errors
     /// Fails if the process cannot be started.
     pub fn start(tap: &str, addresses: &Addresses, nonce: &str) -> anyhow::Result<Self> {
-        let this = std::env::current_exe().context("cannot find this program")?;
-        let mut child = Command::new(this)
+        let executable = std::env::current_exe().context("cannot find this program")?;
+        let mut child = Command::new(executable)
             .args([SUBCOMMAND, tap, &addresses.mac_text(), &addresses.guest.to_string(), nonce])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

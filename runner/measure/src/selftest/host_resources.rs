@@ -31,13 +31,13 @@ pub struct HostResourceTimes {
 /// Fails if a resource cannot be allocated or released.
 pub fn measure(vms: u32, image: &Path, folder: &Path) -> anyhow::Result<HostResourceTimes> {
     std::fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let begun = Instant::now();
+    let started_at = Instant::now();
     for vm in 0..vms {
         let disk = Disk::clone_of(image, folder.join(vm.to_string()))?;
-        Isolation::of(vm).chown_to_vmm(disk.path())?;
+        Isolation::for_vm(vm).chown_to_vmm(disk.path())?;
     }
     let cloned = Instant::now();
-    let link = |vm| Ok(Link::Tap(Tap::create(vm, &Addresses::for_vm(vm), true, Isolation::of(vm).owner())?));
+    let link = |vm| Ok(Link::Tap(Tap::create(vm, &Addresses::for_vm(vm), true, Isolation::for_vm(vm).owner())?));
     let links = (0..vms).map(link).collect::<anyhow::Result<Vec<_>>>()?;
     let created = Instant::now();
     let names: Vec<String> = links.iter().map(|link| link.name().to_owned()).collect();
@@ -48,7 +48,7 @@ pub fn measure(vms: u32, image: &Path, folder: &Path) -> anyhow::Result<HostReso
         bail!("the tap {left} was not removed");
     }
     Ok(HostResourceTimes {
-        clone_ns: cloned.0 - begun.0,
+        clone_ns: cloned.0 - started_at.0,
         tap_ns: created.0 - cloned.0,
         remove_ns: removed.0 - created.0,
     })

@@ -71,8 +71,8 @@ pub fn measure(windows: Windows) -> anyhow::Result<[WindowResult; 2]> {
 }
 
 fn spinner(time: Duration) -> anyhow::Result<Child> {
-    let this = std::env::current_exe().context("cannot find this program")?;
-    let mut command = Command::new(this);
+    let executable = std::env::current_exe().context("cannot find this program")?;
+    let mut command = Command::new(executable);
     command.args(["spin", &time.as_nanos().to_string()]).stdin(Stdio::null());
     command.spawn().context("cannot start a process")
 }

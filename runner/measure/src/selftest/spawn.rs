@@ -32,7 +32,7 @@ pub fn measure(argv: &[String], times: u32, folder: &Path) -> anyhow::Result<Spa
     for _ in 0..times {
         let command = VmmCommand {
             argv,
-            isolation: Isolation::of(0),
+            isolation: Isolation::for_vm(0),
             as_root: false,
             own_process_group: false,
             kills_descendants: false,
@@ -40,10 +40,10 @@ pub fn measure(argv: &[String], times: u32, folder: &Path) -> anyhow::Result<Spa
             nonce: "0",
         };
         let prepared = command.prepare(&stdin, &consoles)?;
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let (mut process, console) = prepared.spawn()?;
         process.reap()?;
-        wall_ns.push(Instant::now().0 - begun.0);
+        wall_ns.push(Instant::now().0 - started_at.0);
         let _ = console.finish();
     }
     Ok(SpawnTimes { wall_ns, cpu_ns: sys::own_cpu_ns() - cpu_before })

@@ -5,6 +5,15 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 /// An instant on `CLOCK_MONOTONIC`, nanoseconds.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use microbench_measure::sys::clock::Instant;
+///
+/// let deadline = Instant::now().after(Duration::from_secs(60));
+/// assert!(!deadline.passed() && deadline.remaining() > Duration::from_secs(1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(pub u64);
 

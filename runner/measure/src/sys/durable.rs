@@ -87,14 +87,15 @@ pub fn sync_tree(folder: &Path) -> anyhow::Result<()> {
 /// The error for a run's file `path` whose content `bytes` cannot be parsed because of `error`. `cut_off` is true if
 /// the end of the file is missing.
 pub fn damaged_file_error(path: &Path, bytes: &[u8], cut_off: bool, error: &impl std::fmt::Display) -> CodedError {
-    let what = match () {
+    let problem = match () {
         () if bytes.is_empty() => "is empty".to_owned(),
         () if bytes.iter().all(|byte| *byte == 0) => "contains only zero bytes".to_owned(),
         () if cut_off => format!("is cut off: {error}"),
         () => format!("is damaged: {error}"),
     };
-    let what = what.trim_end();
-    Code::RunFileDamaged.with_message(format!("{} {what}; restore it from a copy, or start a new run", path.display()))
+    let problem = problem.trim_end();
+    Code::RunFileDamaged
+        .with_message(format!("{} {problem}; restore it from a copy, or start a new run", path.display()))
 }
 
 /// The folder of `path`; `.` for a bare file name.

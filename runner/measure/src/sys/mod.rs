@@ -160,12 +160,12 @@ pub fn pidfd_kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
 /// CPU time of this process and of the children it has reaped, nanoseconds (`getrusage(2)`).
 #[must_use]
 pub fn own_cpu_ns() -> u64 {
-    let of = |who| {
+    let usage_of = |who| {
         let usage = getrusage(who).ok()?;
         let nanos = |time: TimeVal| (time.tv_sec().unsigned_abs() * 1_000_000 + time.tv_usec().unsigned_abs()) * 1000;
         Some(nanos(usage.user_time()) + nanos(usage.system_time()))
     };
-    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].into_iter().filter_map(of).sum()
+    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].into_iter().filter_map(usage_of).sum()
 }
 
 /// CPU time of all threads of this process, including ended threads, nanoseconds.

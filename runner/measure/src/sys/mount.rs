@@ -38,7 +38,7 @@ pub struct MountGuard(PathBuf);
 impl MountGuard {
     /// The guard of an existing mount at `place`.
     #[must_use]
-    pub fn of(place: &Path) -> Self {
+    pub fn new(place: &Path) -> Self {
         Self(place.to_path_buf())
     }
 }

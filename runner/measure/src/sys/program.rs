@@ -19,8 +19,8 @@ pub fn program_path() -> OsString {
     std::env::join_paths(folders).unwrap_or_else(|_| "/usr/bin".into())
 }
 
-/// The absolute path of program `name`: the first executable file of this name in an absolute folder of `PATH`, or the
-/// file `name` itself if it contains a slash.
+/// The absolute path of program `name`: the first executable file of this name in an absolute folder of `PATH`. If
+/// `name` contains a slash, it is the path of the file.
 ///
 /// # Errors
 /// [`io::ErrorKind::NotFound`] if there is no such executable file.

@@ -236,7 +236,7 @@ unsafe fn reset_signal_handlers() {
 /// lock, no panic.
 extern "C" fn child(argument: *mut c_void) -> c_int {
     // SAFETY: `Program::spawn` passes a pointer to a `ChildSetup`, and its thread is stopped until the child has
-    // executed the program or exited, so that the object is alive and not mutated.
+    // executed the program or exited. The object is therefore alive and not mutated.
     let setup = unsafe { &*argument.cast::<ChildSetup>() };
     // SAFETY: this is the child of `Program::spawn` with all signals blocked, as `set_up_child` requires. `path` is a
     // NUL-terminated string; `arguments` and `variables` are null-terminated arrays of such strings; `setup` keeps all
@@ -254,8 +254,8 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
 /// or -1 with `errno` set if a call failed.
 ///
 /// # Safety
-/// The caller must be a child made with `CLONE_VM` that shares only its memory with the parent (own descriptor table,
-/// own signal table), with all signals blocked.
+/// The caller must be a child made with `CLONE_VM`, with all signals blocked. It must share only its memory with the
+/// parent, and have its own descriptor table and signal table.
 unsafe fn set_up_child(setup: &ChildSetup) -> c_int {
     // SAFETY: the caller is such a child, so that descriptors, groups, user, limits and signals are changed in the
     // child only. All pointers are to live objects, or null where the call accepts null.

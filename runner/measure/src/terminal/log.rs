@@ -52,7 +52,7 @@ pub struct Levels {
 
 impl Levels {
     /// The levels for a number of `-v` options; `None` for 0.
-    fn of(verbosity: u8) -> Option<Self> {
+    fn from_verbosity(verbosity: u8) -> Option<Self> {
         let all = match verbosity {
             0 => return None,
             1 => LevelFilter::INFO,
@@ -130,7 +130,7 @@ pub fn variable() -> Option<String> {
 /// [`Code::BadValue`] if the variable cannot be parsed.
 pub fn start(verbosity: u8, has_run_log: bool) -> Result<(), CodedError> {
     VERBOSITY.store(verbosity, Ordering::Relaxed);
-    let levels = match (Levels::of(verbosity), variable()) {
+    let levels = match (Levels::from_verbosity(verbosity), variable()) {
         (Some(levels), _) => levels,
         (None, Some(text)) => text.parse()?,
         (None, None) => Levels::default(),
@@ -263,7 +263,7 @@ impl Sink {
     }
 
     /// Opens the log of the run in `folder` for appending.
-    fn of(folder: &Path, limit: u64) -> io::Result<Self> {
+    fn open(folder: &Path, limit: u64) -> io::Result<Self> {
         let options = &mut OpenOptions::new();
         let file =
             options.create(true).append(true).mode(0o644).custom_flags(libc::O_NOFOLLOW).open(folder.join(FILE))?;
@@ -275,7 +275,7 @@ impl Sink {
 /// Writes the buffered events, and all later events, to the log in the run's `folder`. It is appended to if an earlier
 /// session has written it. If it cannot be written, a warning is logged and there is no log.
 pub fn write_to_run(folder: &Path) {
-    let opened = Sink::of(folder, FILE_LIMIT);
+    let opened = Sink::open(folder, FILE_LIMIT);
     let error = opened.as_ref().err().map(ToString::to_string);
     {
         let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
@@ -371,7 +371,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let limit = 100 + FULL.len() as u64;
         let write = |text: &str| {
-            let mut sink = Sink::of(folder.path(), limit).unwrap();
+            let mut sink = Sink::open(folder.path(), limit).unwrap();
             sink.write(text.as_bytes());
             sink.write(text.as_bytes());
         };

@@ -50,7 +50,7 @@ pub fn columns() -> usize {
 pub struct Step {
     bar: ProgressBar,
     text: String,
-    begun: Instant,
+    started_at: Instant,
     live: bool,
 }
 
@@ -91,7 +91,7 @@ impl Step {
         } else {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        Self { bar, text, begun: Instant::now(), live }
+        Self { bar, text, started_at: Instant::now(), live }
     }
 
     /// Whether the step has a live line: standard error is a terminal.
@@ -110,7 +110,7 @@ impl Step {
     /// Ends the step and prints a line with the result, and with the duration if it is at least one second.
     pub fn done(self, result: &str) {
         self.clear();
-        let took = self.begun.elapsed();
+        let took = self.started_at.elapsed();
         tracing::debug!("{}: {result}, after {:.1} s", self.text, took.as_secs_f64());
         let took = if took >= Duration::from_secs(1) { format!(" ({:#})", HumanDuration(took)) } else { String::new() };
         let line = format!("{}: {result}{took}", self.text);

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use console::{Style, Term};
-use microbench_formats::terminal::{Room, folded};
+use microbench_formats::terminal::{OutputWidth, folded};
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,10 +82,10 @@ impl Stream {
         Some(usize::from(columns)).filter(|columns| *columns > 0)
     }
 
-    /// The room for tables and text on the stream.
+    /// The width for tables and text on the stream.
     #[must_use]
-    pub fn room(self) -> Room {
-        self.columns().map_or(Room::ANY, Room::of)
+    pub fn output_width(self) -> OutputWidth {
+        self.columns().map_or(OutputWidth::ANY, OutputWidth::from_columns)
     }
 
     /// Folds the plain `text` to the width of the terminal; returns it unchanged if the stream is not a terminal.

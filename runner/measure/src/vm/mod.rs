@@ -69,7 +69,7 @@ pub struct Deadlines {
 impl Deadlines {
     /// Returns the deadlines of a guest's settings.
     #[must_use]
-    pub fn of(guest: &GuestSettings) -> Self {
+    pub fn from_settings(guest: &GuestSettings) -> Self {
         Self {
             boot: guest.boot_deadline,
             request: Duration::from_secs(10),

@@ -47,7 +47,7 @@ impl<'a> VmBuilder<'a> {
             .mode(0o700)
             .create(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        let (isolation, addresses) = (Isolation::of(spec.vm), Addresses::for_vm(spec.vm));
+        let (isolation, addresses) = (Isolation::for_vm(spec.vm), Addresses::for_vm(spec.vm));
         let records = Vec::with_capacity(96);
         Ok(Self { spec, start_mode, nonce, folder, isolation, addresses, records, mounts: Vec::new() })
     }
@@ -99,7 +99,7 @@ impl Vm {
         if let Some(reason) = huge_pages::why_unavailable(&parts.guest, u64::from(vm) + 1) {
             return Err(NotSupported(reason).into());
         }
-        let Some(slot) = SnapshotSlot::of(vm, cell, parts, folders.scratch)? else {
+        let Some(slot) = SnapshotSlot::for_vm(vm, cell, parts, folders.scratch)? else {
             return Self::assemble(spec, nonce, StartMode::Boot);
         };
         if !slot.is_taken() {
@@ -119,7 +119,7 @@ impl Vm {
         builder.write_files(&prepared.launch, &disk)?;
         // After the last step that reads a file, which would fill the page cache again.
         builder.prepare_page_cache(&disk)?;
-        let deadlines = Deadlines::of(guest);
+        let deadlines = Deadlines::from_settings(guest);
         let (socket_watch, api) = builder.api(&prepared.launch)?;
         let agent = (builder.addresses.guest, microbench_agent::PORT).into();
         let client = shared.agents.client(agent, nonce, deadlines.request, deadlines.workload);

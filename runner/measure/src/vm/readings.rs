@@ -188,8 +188,9 @@ impl Vm {
     /// `getrusage(2)` is not used: these processes are smaller than the runner, whose size at the fork the
     /// kernel accounts to them ([`processes::peak_resident_bytes`]).
     pub(super) fn record_resident_set(&mut self, pid: u32) {
-        let of = |pid: u32| processes::peak_resident_bytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
-        let all = [pid].into_iter().chain(processes::descendants(pid)).map(of);
+        let peak_of =
+            |pid: u32| processes::peak_resident_bytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+        let all = [pid].into_iter().chain(processes::descendants(pid)).map(peak_of);
         match all.sum::<Option<u64>>() {
             Some(bytes) => self.reading(reading::VMM_PEAK_RSS, bytes as f64, "bytes"),
             None => self.missing_reading(reading::VMM_PEAK_RSS, "bytes", format!("/proc/{pid}/status has no VmHWM")),

@@ -56,7 +56,7 @@ pub(super) struct SnapshotSlot {
 
 impl SnapshotSlot {
     /// Returns the slot of VM `vm` of `cell`; `None` if the cell's guests boot.
-    pub(super) fn of(vm: u32, cell: &Cell, parts: &Parts, scratch: &Path) -> anyhow::Result<Option<Self>> {
+    pub(super) fn for_vm(vm: u32, cell: &Cell, parts: &Parts, scratch: &Path) -> anyhow::Result<Option<Self>> {
         if !launch::restores_from_snapshot(&parts.engine, &cell.settings)? {
             return Ok(None);
         }

@@ -36,10 +36,10 @@ impl Requests {
             connections.push(Connection::open(guest, "GET /file").await?);
         }
         let (connections, _) = self.send_requests(connections, warmup).await?;
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let (_, times) = self.send_requests(connections, rounds).await?;
-        let duration_ns = (Instant::now().0 - begun.0).max(1);
-        Ok(Measurement { duration_ns, latency: Latency::of(times), sha_ni: None })
+        let duration_ns = (Instant::now().0 - started_at.0).max(1);
+        Ok(Measurement { duration_ns, latency: Latency::from_durations(times), sha_ni: None })
     }
 
     /// Sends `requests` requests in total; each connection that is free sends the next one. Returns the
@@ -77,14 +77,14 @@ async fn request_loop(
     let request = format!("GET /file?bytes={} HTTP/1.1\r\nhost: guest\r\n\r\n", body.len());
     let (mut found, mut times) = (vec![0; body.len()], Vec::new());
     while next.fetch_add(1, Ordering::Relaxed) < requests {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         connection.send(request.as_bytes()).await?;
         let length = connection.read_head().await?;
         if length != body.len() as u64 {
             return Err(connection.protocol_error(format!("the response has {length} bytes instead of {}", body.len())));
         }
         connection.read_body(&mut found).await?;
-        times.push(Instant::now().0 - begun.0);
+        times.push(Instant::now().0 - started_at.0);
         if found[..] != body[..] {
             return Err(connection.protocol_error("the content of the file is wrong".into()));
         }

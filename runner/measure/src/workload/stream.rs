@@ -41,13 +41,13 @@ impl Direction {
         let (stream, expected) = (Stream::new(), hex(Stream::new().sum(bytes)));
         let mut duration_ns = 0_u64;
         for round in 0..warmup.saturating_add(rounds) {
-            let begun = Instant::now();
+            let started_at = Instant::now();
             let found = match self {
                 Self::FromGuest => receive_round(&mut connection, bytes).await?,
                 Self::ToGuest => send_round(&mut connection, &stream, bytes).await?,
             };
             if round >= warmup {
-                duration_ns = duration_ns.saturating_add(Instant::now().0 - begun.0);
+                duration_ns = duration_ns.saturating_add(Instant::now().0 - started_at.0);
             }
             if found != expected {
                 let found: String = found.chars().take(80).collect();

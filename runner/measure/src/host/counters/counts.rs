@@ -45,7 +45,7 @@ impl Counts {
     /// Reads the counters below `root`: `/`, except in tests.
     #[must_use]
     pub fn read(root: &Path) -> Self {
-        let text = |path: &str| text(&root.join(path));
+        let text = |path: &str| read_text(&root.join(path));
         let stat = text("proc/stat");
         let ticks = stat.as_deref().and_then(cpu_ticks);
         Self {
@@ -100,7 +100,7 @@ pub fn find_interference(before: &Counts, after: &Counts) -> Vec<(Interference, 
     found
 }
 
-fn text(path: &Path) -> Option<String> {
+fn read_text(path: &Path) -> Option<String> {
     let mut text = String::new();
     File::open(path).ok()?.take(FILE_LIMIT).read_to_string(&mut text).ok()?;
     Some(text)
@@ -130,7 +130,7 @@ fn waited_ns(pressure: &str) -> Option<u64> {
 
 /// Number of times that the quota of this process's cgroup, or the temperature of any CPU, caused throttling.
 fn throttled(root: &Path) -> Option<u64> {
-    let groups = text(&root.join("proc/self/cgroup")).unwrap_or_default();
+    let groups = read_text(&root.join("proc/self/cgroup")).unwrap_or_default();
     let quota = groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?.trim_start_matches('/'));
@@ -139,24 +139,25 @@ fn throttled(root: &Path) -> Option<u64> {
             _ if controllers.split(',').any(|name| name == "cpu") => format!("sys/fs/cgroup/{controllers}"),
             _ => return None,
         };
-        let text = text(&root.join(folder).join(path).join("cpu.stat"))?;
+        let text = read_text(&root.join(folder).join(path).join("cpu.stat"))?;
         text.contains("nr_throttled").then(|| field(&text, "nr_throttled"))
     });
     let heat: Vec<u64> = cpus(root)
         .iter()
-        .filter_map(|cpu| text(&cpu.join("thermal_throttle/core_throttle_count"))?.trim().parse().ok())
+        .filter_map(|cpu| read_text(&cpu.join("thermal_throttle/core_throttle_count"))?.trim().parse().ok())
         .collect();
     (quota.is_some() || !heat.is_empty()).then(|| quota.unwrap_or(0) + heat.iter().sum::<u64>())
 }
 
 /// Governor and frequency limits of the CPUs, without duplicates.
 fn frequency(root: &Path) -> String {
-    let of = |cpu: &Path| {
+    let scaling = |cpu: &Path| {
         ["scaling_governor", "scaling_min_freq", "scaling_max_freq"]
-            .map(|name| text(&cpu.join("cpufreq").join(name)).unwrap_or_default().trim().to_owned())
+            .map(|name| read_text(&cpu.join("cpufreq").join(name)).unwrap_or_default().trim().to_owned())
             .join(" ")
     };
-    let mut kinds: Vec<String> = cpus(root).iter().map(|cpu| of(cpu)).filter(|kind| !kind.trim().is_empty()).collect();
+    let mut kinds: Vec<String> =
+        cpus(root).iter().map(|cpu| scaling(cpu)).filter(|kind| !kind.trim().is_empty()).collect();
     kinds.sort();
     kinds.dedup();
     kinds.join(", ")

@@ -1,12 +1,12 @@
 //! Memory of a VMM's processes, read from `/proc/PID/smaps`: guest memory, and the VMM's overhead.
 //!
 //! The method is that of Firecracker's tests (`tests/host_tools/memory.py` and `test_memory_overhead.py` of v1.12). A
-//! mapping is guest memory if its size is that of the guest's memory, or of a part into which the gap below 4 GiB
-//! splits it. All other mappings are overhead. Unlike in those tests, it is an error if no mapping or several mappings
-//! have that size: overhead must not include guest memory.
+//! mapping is guest memory if it is as large as the guest's memory, or as a part into which the gap below 4 GiB splits
+//! it. All other mappings are overhead. Unlike in those tests, it is an error if no mapping or several mappings have
+//! that size: overhead must not include guest memory.
 //!
 //! The proportional set size (PSS), which Kata's tests use (`metrics/density/memory_usage.sh`), divides a shared page
-//! among the processes that map it, so that the PSS of all processes adds up. The resident set size (RSS) counts the
+//! among the processes that map it. The PSS of all processes therefore adds up. The resident set size (RSS) counts the
 //! whole page for each process.
 
 use std::fs;

@@ -70,8 +70,8 @@ impl Trace {
     #[must_use]
     pub fn finish(self) -> Vec<(&'static str, Result<u64, String>)> {
         let first_time = |rings: Result<Rings, String>| {
-            let seen = rings?.into_iter().filter_map(|ring| first_record_time(ring.0)).min();
-            seen.ok_or_else(|| "KVM's tracepoints recorded no such event".to_owned())
+            let first_time = rings?.into_iter().filter_map(|ring| first_record_time(ring.0)).min();
+            first_time.ok_or_else(|| "KVM's tracepoints recorded no such event".to_owned())
         };
         self.0.into_iter().map(|(event, rings)| (event, first_time(rings))).collect()
     }
@@ -156,6 +156,6 @@ mod tests {
                 std::fs::write(folder.join("online"), text).unwrap();
             }
         }
-        assert_eq!(online_cpus(&Tree::at(root.path())), [0, 2]);
+        assert_eq!(online_cpus(&Tree::new(root.path())), [0, 2]);
     }
 }

@@ -63,7 +63,7 @@ impl Requirement {
     /// The requirements of `plan`, whose engines are `engines`. `images_cached`: all of its root file systems are in
     /// the cache.
     #[must_use]
-    pub fn of(plan: &Plan, engines: &[Engine], images_cached: bool) -> BTreeSet<Self> {
+    pub fn for_plan(plan: &Plan, engines: &[Engine], images_cached: bool) -> BTreeSet<Self> {
         let strace = plan.metrics.iter().any(|metric| metric.instrument == Some(Instrument::Strace));
         let qemu = |engine: &Engine| [EMULATOR, QEMU].contains(&engine.program.as_str());
         let all = [
@@ -171,7 +171,7 @@ fn namespaces(tree: &Tree) -> Check {
 
 /// Programs of the distribution. Without a study, a missing program is bad if every study needs it.
 fn programs(tree: &Tree, kvm_works: bool, study: Option<&BTreeSet<Requirement>>) -> Vec<Check> {
-    let of = |name: &'static str, package: &str, why: &'static str, missing: State| {
+    let check_program = |name: &'static str, package: &str, why: &'static str, missing: State| {
         let (state, found) = match (tree.has_program(name), missing) {
             (true, _) => (State::Ok, "installed"),
             (false, State::Ok) => (State::Ok, "not installed; the study does not need it"),
@@ -190,14 +190,14 @@ fn programs(tree: &Tree, kvm_works: bool, study: Option<&BTreeSet<Requirement>>)
         if kvm_works { State::Warn } else { State::Bad },
     );
     vec![
-        of(QEMU, "qemu-system-x86", "the QEMU engines and the emulated host need it", qemu),
-        of(
+        check_program(QEMU, "qemu-system-x86", "the QEMU engines and the emulated host need it", qemu),
+        check_program(
             "strace",
             "strace",
             "metrics that count system calls need it",
             missing(&|required| required.contains(&Requirement::Strace), State::Warn),
         ),
-        of(
+        check_program(
             "mke2fs",
             "e2fsprogs",
             "it creates root file systems that are not in the cache",

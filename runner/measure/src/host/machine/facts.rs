@@ -234,7 +234,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let facts = Facts::read(&Tree::at(folder.path()));
+        let facts = Facts::read(&Tree::new(folder.path()));
         assert_eq!(facts.cpu.processor.model_name.as_deref(), Some("Test CPU"));
         assert_eq!(
             (facts.cpu.online, facts.cpu.processor.virtualised, facts.cpu.smt_active),
@@ -248,7 +248,7 @@ mod tests {
         let kvm = facts.kvm.unwrap();
         assert_eq!((kvm.module.as_deref(), kvm.nested), (Some("kvm_intel"), Some(true)));
         assert_eq!(kvm.parameters["kvm.halt_poll_ns"], "200000");
-        let nothing = Facts::read(&Tree::at(&folder.path().join("none")));
+        let nothing = Facts::read(&Tree::new(&folder.path().join("none")));
         assert_eq!((nothing.kvm, nothing.cpu.online, nothing.memory.total_bytes), (None, None, None));
     }
 }

@@ -28,8 +28,8 @@ pub const REASONS: &[(&str, &str)] = &[
 
 /// VM exits so far of the VMs that process `pid` created, from `folder` ([`DEBUGFS`]).
 ///
-/// Returns the reading of all exits first, then those of [`REASONS`]; each with its count, or with the reason why it
-/// cannot be read, in one line.
+/// Returns the reading of all exits first, then those of [`REASONS`]. Each has its count, or the reason in one line why
+/// it cannot be read.
 #[must_use]
 pub fn read_exits(folder: &Path, pid: u32) -> Vec<(&'static str, Result<u64, String>)> {
     let all = [("exits", reading::VMM_KVM_EXITS)];

@@ -12,6 +12,16 @@ const LIMIT: u64 = 64 << 10;
 pub const MOUNTS: &str = "/proc/mounts";
 
 /// A root folder that contains /proc, /sys and /dev. Methods accept the paths of the machine, for example `/proc/stat`.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use microbench_measure::host::machine::tree::Tree;
+///
+/// let tree = Tree::new(Path::new("/tmp/test"));
+/// assert_eq!(tree.path("/proc/stat"), Path::new("/tmp/test/proc/stat"));
+/// assert!(Tree::machine().is_machine());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tree {
     root: PathBuf,
@@ -20,13 +30,13 @@ pub struct Tree {
 impl Tree {
     /// The tree below `root`; `/` for this machine.
     #[must_use]
-    pub fn at(root: &Path) -> Self {
+    pub fn new(root: &Path) -> Self {
         Self { root: root.to_path_buf() }
     }
 
     #[must_use]
     pub fn machine() -> Self {
-        Self::at(Path::new("/"))
+        Self::new(Path::new("/"))
     }
 
     #[must_use]
@@ -169,7 +179,7 @@ mod tests {
     fn read_is_bounded_and_write_creates_no_file() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("long"), "x".repeat(100_000)).unwrap();
-        let tree = Tree::at(folder.path());
+        let tree = Tree::new(folder.path());
         assert_eq!(tree.read("/long").map(|text| text.len()), Some(64 << 10));
         assert_eq!(tree.read("/none"), None);
         assert!(tree.write("/none", "1").is_err() && tree.read("/none").is_none());

@@ -122,7 +122,7 @@ pub fn tune(tree: &Tree, state: &Path) -> anyhow::Result<Vec<Outcome>> {
     }
     let previous: Vec<&PreviousValue> = changes.iter().map(|change| &change.previous).collect();
     save(state, &previous)?;
-    Ok(changes.iter().map(|change| set(tree, &change.previous.setting, &change.value)).collect())
+    Ok(changes.iter().map(|change| apply_setting(tree, &change.previous.setting, &change.value)).collect())
 }
 
 /// Restores the values in the file `state`, and removes the file if all values were restored.
@@ -139,14 +139,15 @@ pub fn restore(tree: &Tree, state: &Path) -> anyhow::Result<Vec<Outcome>> {
     let previous: Vec<PreviousValue> =
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", state.display()))?;
     // In reverse order, because one setting may limit the value of a later one.
-    let outcomes: Vec<Outcome> = previous.iter().rev().map(|one| set(tree, &one.setting, &one.value)).collect();
+    let outcomes: Vec<Outcome> =
+        previous.iter().rev().map(|change| apply_setting(tree, &change.setting, &change.value)).collect();
     if outcomes.iter().all(|outcome| outcome.result.is_ok()) {
         fs::remove_file(state).with_context(|| format!("cannot remove {}", state.display()))?;
     }
     Ok(outcomes)
 }
 
-fn set(tree: &Tree, setting: &Setting, value: &str) -> Outcome {
+fn apply_setting(tree: &Tree, setting: &Setting, value: &str) -> Outcome {
     let (place, done) = match setting {
         Setting::File(path) => (path.clone(), tree.write(path, &format!("{value}\n"))),
         Setting::Mount(target) => (format!("mount options of {target}"), tree.remount(target, value)),
@@ -198,7 +199,7 @@ mod tests {
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, text).unwrap();
             }
-            let (tree, state) = (Tree::at(folder.path()), folder.path().join("state/tuned.json"));
+            let (tree, state) = (Tree::new(folder.path()), folder.path().join("state/tuned.json"));
             Self { folder, tree, state }
         }
 
@@ -244,7 +245,7 @@ mod tests {
             let changes = needed_changes(&machine.tree);
             save(&machine.state, &changes.iter().map(|change| &change.previous).collect::<Vec<_>>()).unwrap();
             for change in &changes[..done] {
-                assert!(set(&machine.tree, &change.previous.setting, &change.value).result.is_ok());
+                assert!(apply_setting(&machine.tree, &change.previous.setting, &change.value).result.is_ok());
             }
             restore(&machine.tree, &machine.state).unwrap();
             assert_eq!(machine.all(), before, "after {done} changes");

@@ -87,7 +87,7 @@ impl Disk {
     /// Mounts the disk's file system on the new folder `place`, through a loop device; read-only if it is shared. The
     /// mount is removed when the result is dropped.
     ///
-    /// Each VM has its own mount, so that nothing of the file system is cached when the VM starts, as in a guest with
+    /// Each VM has its own mount. Nothing of the file system is therefore cached when the VM starts, as in a guest with
     /// its own kernel.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl Disk {
             .with_context(|| format!("cannot mount {} on {}", self.path().display(), place.display()))?;
         // From here on the mount keeps the loop device attached.
         drop(device);
-        Ok(MountGuard::of(place))
+        Ok(MountGuard::new(place))
     }
 
     #[must_use]

@@ -1,8 +1,8 @@
 //! Network of a guest that shares the host's kernel: its own network namespace, and a veth pair to the runner's
 //! namespace. Names and addresses are those of a tap interface and of the guest's interface behind it.
 //!
-//! Nothing outlives a killed runner: the namespace ends when its last process has ended and the runner's descriptor is
-//! closed, and the veth pair ends with the namespace.
+//! Nothing outlives a killed runner. The namespace ends when its last process has ended and the runner's descriptor is
+//! closed. The veth pair ends with the namespace.
 
 use std::fs::{self, File};
 use std::io;
