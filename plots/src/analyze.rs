@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::claim::{self, Verdict};
 use crate::figure::{Data, Description};
-use crate::file::at;
+use crate::file::io_error_at;
 use crate::journal::{self, Journal};
 use crate::run::Run;
 use crate::samples::{Sample, Status};
@@ -91,8 +91,8 @@ pub fn read_host(run: &Path) -> Result<Option<Host>, Error> {
         return Ok(None);
     }
     let mut all = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(at(&folder))? {
-        all.push(read_host_file(&entry.map_err(at(&folder))?.path())?.fingerprint);
+    for entry in std::fs::read_dir(&folder).map_err(io_error_at(&folder))? {
+        all.push(read_host_file(&entry.map_err(io_error_at(&folder))?.path())?.fingerprint);
     }
     all.sort();
     all.dedup();
@@ -109,7 +109,7 @@ struct HostFile {
 
 fn read_host_file(path: &Path) -> Result<Host, Error> {
     let damaged = |source| Error::Host { path: path.to_path_buf(), cause: source };
-    let file: HostFile = serde_json::from_slice(&std::fs::read(path).map_err(at(path))?).map_err(damaged)?;
+    let file: HostFile = serde_json::from_slice(&std::fs::read(path).map_err(io_error_at(path))?).map_err(damaged)?;
     Ok(Host { fingerprint: file.fingerprint, facts: file.facts })
 }
 

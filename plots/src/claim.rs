@@ -4,9 +4,9 @@
 //! claim's limits, is *contradicted* if the whole interval is outside, and is *inconclusive* otherwise. Without data
 //! on a side it is *not measured*, with the reason.
 //!
-//! In a run on several hosts, a ratio or a difference is computed within hosts (see [`compare`](crate::compare)),
-//! over the hosts that all its cells have, each with the same weight. Without such a host the claim is inconclusive.
-//! A value is over all trials.
+//! In a run on several hosts, a ratio or a difference is computed within hosts (see [`compare`](crate::compare)). It
+//! uses the hosts that all its cells have, each with the same weight. Without such a host the claim is inconclusive. A
+//! value is over all trials.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
@@ -16,7 +16,7 @@ use microbench_formats::claim::{Claim, Comparison, Side};
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
-use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
+use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 use serde::Serialize;
 
 use crate::Error;
@@ -149,15 +149,15 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
             };
             row.trials.iter().filter(shared).count()
         };
-        let of: Vec<usize> = found.iter().map(|side| side.rows.iter().map(on).sum()).collect();
-        let left_out: usize = verdict.n.iter().sum::<usize>() - of.iter().sum::<usize>();
+        let trials_with_value: Vec<usize> = found.iter().map(|side| side.rows.iter().map(on).sum()).collect();
+        let left_out: usize = verdict.n.iter().sum::<usize>() - trials_with_value.iter().sum::<usize>();
         if left_out > 0 {
             remarks.push(format!("{left_out} trials are left out, on hosts that not every cell has"));
         }
         if machines.len() > 1 {
             remarks.push(format!("within {} hosts of equal weight ({})", machines.len(), machines.join(", ")));
         }
-        verdict.n = of;
+        verdict.n = trials_with_value;
     }
     let contrast = Contrast { kind, statistic: claim.statistic, strata };
     verdict.value = contrast.estimate();
@@ -220,12 +220,12 @@ fn strata(found: &[SideRows<'_>], statistic: Statistic, machine: Option<&str>) -
         None => row.values(statistic),
     };
     let cells: BTreeSet<&str> = found.iter().flat_map(|side| &side.rows).map(|row| row.cell.as_str()).collect();
-    let of = |side: Option<&SideRows<'_>>, cell: &str| {
+    let value_of = |side: Option<&SideRows<'_>>, cell: &str| {
         side.and_then(|side| side.rows.iter().find(|row| row.cell == cell)).map_or(Vec::new(), |row| values(row))
     };
     let mut strata = Vec::new();
     for cell in cells {
-        let (first, second) = (of(found.first(), cell), of(found.get(1), cell));
+        let (first, second) = (value_of(found.first(), cell), value_of(found.get(1), cell));
         // The two metrics of a cell are resampled together only if every trial has both.
         if first.is_empty() || second.is_empty() || first.len() == second.len() {
             strata.push(Stratum { first, second });
@@ -270,7 +270,7 @@ impl Verdict {
                 ", {percent} % interval {} to {} ({})",
                 format_number(interval.low),
                 format_number(interval.high),
-                method.text()
+                method.name()
             );
         }
         let n: Vec<String> = self.n.iter().map(ToString::to_string).collect();
@@ -288,9 +288,9 @@ pub(crate) fn format_number(value: f64) -> String {
     }
 }
 
-/// The verdicts as text that fits `room`, with a line that counts them.
+/// The verdicts as text that fits `width`, with a line that counts them.
 #[must_use]
-pub fn render(verdicts: &[Verdict], room: Room) -> String {
+pub fn render(verdicts: &[Verdict], width: OutputWidth) -> String {
     let mut out = String::new();
     for verdict in verdicts {
         let _ = writeln!(out, "{:12}  {}: {}", verdict.outcome, verdict.claim.name, verdict.claim.text.trim());
@@ -299,7 +299,7 @@ pub fn render(verdicts: &[Verdict], room: Room) -> String {
         }
     }
     let _ = writeln!(out, "{}", tally(verdicts));
-    out.lines().fold(String::new(), |all, line| all + &wrapped_to(room.words, line, 16) + "\n")
+    out.lines().fold(String::new(), |all, line| all + &wrapped_to(width.prose, line, 16) + "\n")
 }
 
 /// The number of claims with each verdict, as one line.
@@ -367,9 +367,9 @@ pub fn confirm(there: &[Verdict], here: &[Verdict]) -> Vec<Confirmation> {
     there.iter().map(confirmation).collect()
 }
 
-/// The confirmations as a table that fits `room`, with a line that counts them.
+/// The confirmations as a table that fits `width`, with a line that counts them.
 #[must_use]
-pub fn render_confirmations(all: &[Confirmation], reference: &str, run: &str, room: Room) -> String {
+pub fn render_confirmations(all: &[Confirmation], reference: &str, run: &str, width: OutputWidth) -> String {
     const COLUMNS: [Column; 6] = [
         Column::left("claim", 0),
         Column::left("reference", 0),
@@ -390,10 +390,10 @@ pub fn render_confirmations(all: &[Confirmation], reference: &str, run: &str, ro
         ]
     };
     let same = all.iter().filter(|claim| claim.same()).count();
-    let (table, left_out) = fitted(&COLUMNS, &all.iter().map(row).collect::<Vec<_>>(), room.table);
+    let (table, left_out) = fitted(&COLUMNS, &all.iter().map(row).collect::<Vec<_>>(), width.table);
     format!(
         "reference: {reference}\nhere: {run}\n\n{table}{}\n{} claims: {same} with the same verdict, {} not\n",
-        room.left_out(&left_out),
+        width.left_out(&left_out),
         all.len(),
         all.len() - same
     )
@@ -434,7 +434,7 @@ pub fn save(run: &Path, plan: &Plan, verdicts: &[Verdict]) -> Result<Vec<PathBuf
             show(verdict.value),
             show(interval.map(|(interval, _)| interval.low)),
             show(interval.map(|(interval, _)| interval.high)),
-            interval.map_or_else(String::new, |(_, method)| method.text().to_owned()),
+            interval.map_or_else(String::new, |(_, method)| method.name().to_owned()),
             n.join("+"),
             verdict.unit.clone(),
             show(verdict.claim.least),

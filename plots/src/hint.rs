@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
-use microbench_formats::terminal::{Room, wrapped_to};
+use microbench_formats::terminal::{OutputWidth, wrapped_to};
 use serde::Serialize;
 
 use crate::journal::{Execution, Journal};
@@ -144,12 +144,12 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
 
 /// The cells of `rows`, in plan order.
 fn cells(plan: &Plan, rows: &[&Row]) -> Vec<String> {
-    let of = plan.cells.iter().filter(|cell| rows.iter().any(|row| row.cell == cell.id));
-    of.map(|cell| cell.id.to_string()).collect()
+    let cells = plan.cells.iter().filter(|cell| rows.iter().any(|row| row.cell == cell.id));
+    cells.map(|cell| cell.id.to_string()).collect()
 }
 
-/// The widest gap between neighbouring values as a share of their range, if it separates two groups: the gap is more
-/// than half of the range, and each side has at least a fifth of the values.
+/// The widest gap between neighbouring values as a share of their range, if it separates two groups. It does if it is
+/// more than half of the range and each side has at least a fifth of the values.
 ///
 /// `None` if there are no two groups, below [`GROUPS_FROM`] values, and if all values are within 1 % of each other.
 /// Normally distributed values very rarely form two groups, because their gaps in the middle are narrow.
@@ -248,11 +248,11 @@ impl Hint {
     }
 }
 
-/// The hints as text that fits `room`, one for each paragraph. `run` is the run's name for a command.
+/// The hints as text that fits `width`, one for each paragraph. `run` is the run's name for a command.
 #[must_use]
-pub fn render(hints: &[Hint], run: &str, host: Option<HostKind>, room: Room) -> String {
+pub fn render(hints: &[Hint], run: &str, host: Option<HostKind>, width: OutputWidth) -> String {
     let line = |hint: &Hint| format!("hint: {}; {}", hint.message(), hint.advice(run, host));
-    hints.iter().map(|hint| wrapped_to(room.words, &line(hint), 6) + "\n").collect()
+    hints.iter().map(|hint| wrapped_to(width.prose, &line(hint), 6) + "\n").collect()
 }
 
 #[cfg(test)]

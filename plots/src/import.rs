@@ -12,7 +12,7 @@
 //! | `reason` | optional: why the value is missing |
 //! | name of an axis | level of the cell, unless the mapping's `cells` define it |
 //!
-//! Without trial numbers, each row of a cell of one VM is a separate trial, and `vm` is ignored; all rows of a cell of
+//! Without trial numbers, each row of a cell of one VM is a separate trial, and `vm` is ignored. All rows of a cell of
 //! several VMs are one trial.
 //!
 //! Every row becomes one sample. Duplicate samples are an error: two rows of the same metric, trial and VM, or more
@@ -243,7 +243,7 @@ pub fn import(plan: &Plan, csv: &str, mapping: &Mapping) -> Result<Imported, Vec
     let table = Table::read(csv, mapping)?;
     let mut errors = Vec::new();
     let mut cells: BTreeMap<usize, CellRows> = BTreeMap::new();
-    let mut known = KnownCells::of(plan, mapping);
+    let mut known = KnownCells::new(plan, mapping);
     let (mut rows, mut ignored) = (0, 0);
     for row in &table.rows {
         if !row.is_selected(mapping) {
@@ -408,7 +408,7 @@ struct KnownCells {
 }
 
 impl KnownCells {
-    fn of(plan: &Plan, mapping: &Mapping) -> Self {
+    fn new(plan: &Plan, mapping: &Mapping) -> Self {
         let axes = plan.axes.iter().map(|axis| source_column(mapping, &axis.name));
         let named = mapping.cells.iter().flat_map(|cell| cell.rows.keys()).map(String::as_str);
         Self { columns: axes.chain(named).map(str::to_owned).collect(), cells: HashMap::new() }

@@ -15,7 +15,7 @@ use microbench_formats::record::{FailureReason, Interference, ProbeError, Record
 use microbench_formats::shard::Shard;
 
 use crate::Error;
-use crate::file::at;
+use crate::file::io_error_at;
 
 /// The records of one VM in one trial execution.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,7 +115,7 @@ pub fn sessions(bytes: &[u8]) -> Result<Vec<Session>, Damage> {
     for line in lines(bytes) {
         let line = line?;
         if line.is_start() {
-            sessions.extend(Session::of(&line.decode()?));
+            sessions.extend(Session::from_record(&line.decode()?));
         }
     }
     Ok(sessions)
@@ -123,8 +123,8 @@ pub fn sessions(bytes: &[u8]) -> Result<Vec<Session>, Damage> {
 
 impl Session {
     /// The session that `record` starts; `None` if it is not a `RunStart`.
-    fn of(record: &Record) -> Option<Self> {
-        let digests = Digests::of(record)?;
+    fn from_record(record: &Record) -> Option<Self> {
+        let digests = Digests::from_record(record)?;
         let Record::RunStart { host, hosts, started, version, shard, machine, unisolated, .. } = record.clone() else {
             return None;
         };
@@ -150,7 +150,7 @@ pub fn parse(bytes: &[u8]) -> Result<Journal, Damage> {
 /// # Errors
 /// If the file cannot be read, or a line other than a torn last line is damaged.
 pub fn read(path: &Path) -> Result<Journal, Error> {
-    let bytes = std::fs::read(path).map_err(at(path))?;
+    let bytes = std::fs::read(path).map_err(io_error_at(path))?;
     parse(&bytes).map_err(|source| Error::Journal { path: path.to_path_buf(), cause: source })
 }
 
@@ -177,7 +177,7 @@ impl Reader {
         let Self { journal, open, counted } = self;
         match record {
             Record::RunStart { .. } => {
-                journal.sessions.extend(Session::of(&record));
+                journal.sessions.extend(Session::from_record(&record));
                 journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
             }
             Record::TrialStart { trial, attempt, cell, warmup } => {

@@ -62,7 +62,7 @@ pub enum Error {
         "{run} has no session: its journal is missing or empty; run `microbench run --resume {run}` to execute it",
         run = .run.display()
     )]
-    NotBegun { run: std::path::PathBuf },
+    NotStarted { run: std::path::PathBuf },
     /// `host.json` is damaged.
     #[error("{path} is damaged: {cause}; restore it from a copy")]
     Host { path: std::path::PathBuf, cause: serde_json::Error },
@@ -95,7 +95,7 @@ impl Error {
             Self::NotAnalysed { .. } => Code::NotAnalysed,
             Self::Plan { cause, .. } => cause.code(),
             Self::Changed { cause, .. } => cause.code(),
-            Self::NotBegun { .. } => Code::NoSession,
+            Self::NotStarted { .. } => Code::NoSession,
             Self::Host { .. } => Code::RunFileDamaged,
             Self::Journal { cause, .. } => cause.code(),
             Self::Table { .. } => Code::BadTable,

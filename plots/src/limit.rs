@@ -62,7 +62,7 @@ fn judge_sweeps<'a>(plan: &'a Plan, journal: &Journal) -> Vec<Sweep<'a>> {
     let Some(limit) = &plan.limit else { return Vec::new() };
     let counted = counted_executions(journal);
     let judge = |cells: Vec<&'a Cell>| {
-        let name = cells.first().map_or_else(String::new, |cell| name(plan, cell));
+        let name = cells.first().map_or_else(String::new, |cell| sweep_name(plan, cell));
         let (mut before, mut exceeded): (Option<LevelResult>, Option<String>) = (None, None);
         let mut cells = cells.into_iter();
         let mut beyond = Vec::new();
@@ -84,11 +84,11 @@ fn judge_sweeps<'a>(plan: &'a Plan, journal: &Journal) -> Vec<Sweep<'a>> {
 }
 
 /// The name of a sweep: the variant's label, and its level of each other axis with several levels.
-fn name(plan: &Plan, cell: &Cell) -> String {
+fn sweep_name(plan: &Plan, cell: &Cell) -> String {
     let several = |axis: &str| plan.axes.iter().any(|known| known.name == axis && known.levels.len() > 1);
     let others = cell.levels.iter().filter(|(axis, _)| !["variant", "concurrency"].contains(&axis.as_str()));
-    let words = others.filter(|(axis, _)| several(axis)).map(|(axis, level)| format!("{axis} {level}"));
-    std::iter::once(cell.label.to_string()).chain(words).collect::<Vec<_>>().join(", ")
+    let levels = others.filter(|(axis, _)| several(axis)).map(|(axis, level)| format!("{axis} {level}"));
+    std::iter::once(cell.label.to_string()).chain(levels).collect::<Vec<_>>().join(", ")
 }
 
 /// The cells of each sweep, in order of rising concurrency.

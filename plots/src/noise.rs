@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use microbench_formats::plan::Plan;
-use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
+use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use crate::compare::{self, Pair, Settings, Side, Verdict};
 use crate::completed::ByCell;
@@ -55,11 +55,11 @@ pub fn noise_floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: &Set
         let run = Side { plan, rows: &rows, completed: &completed };
         let [first, second, ..] = plan.cells.as_slice() else { break };
         let settings = Settings { seed: settings.seed.wrapping_add(u64::from(repetition)), ..settings.clone() };
-        let found = compare::compare(run, run, &[Pair::of(&first.id, &second.id)], &settings);
-        for one in found.into_iter().filter(compare::Comparison::is_contrast) {
-            if let Some(floor) = floors.iter_mut().find(|floor| floor.metric == one.metric) {
-                floor.deviations.extend(one.ratio.map(|ratio| (ratio - 1.0).abs()));
-                floor.verdicts.push(one.verdict);
+        let found = compare::compare(run, run, &[Pair::new(&first.id, &second.id)], &settings);
+        for comparison in found.into_iter().filter(compare::Comparison::is_contrast) {
+            if let Some(floor) = floors.iter_mut().find(|floor| floor.metric == comparison.metric) {
+                floor.deviations.extend(comparison.ratio.map(|ratio| (ratio - 1.0).abs()));
+                floor.verdicts.push(comparison.verdict);
             }
         }
     }
@@ -67,7 +67,7 @@ pub fn noise_floors(plan: &Plan, samples: &[Sample], blocks: u32, settings: &Set
     floors
 }
 
-/// The noise floors as a table that fits `room`, with the host and the design.
+/// The noise floors as a table that fits `width`, with the host and the design.
 #[must_use]
 pub fn render(
     floors: &[NoiseFloor],
@@ -75,7 +75,7 @@ pub fn render(
     samples: &[Sample],
     blocks: u32,
     settings: &Settings,
-    room: Room,
+    width: OutputWidth,
 ) -> String {
     const COLUMNS: [Column; 9] = [
         Column::left("metric", 0),
@@ -92,7 +92,7 @@ pub fn render(
         [Verdict::Better, Verdict::Worse, Verdict::Differs, Verdict::Equivalent, Verdict::Inconclusive];
     let mut out = String::new();
     let mut push = |line: &str| {
-        let _ = writeln!(out, "{}", wrapped_to(room.words, line, 0));
+        let _ = writeln!(out, "{}", wrapped_to(width.prose, line, 0));
     };
     if let Some(host) = samples.iter().find_map(|sample| sample.host) {
         push(&format!("host: {}", host.note()));
@@ -115,11 +115,11 @@ pub fn render(
         row.extend(VERDICTS.map(|verdict| floor.count(verdict).to_string()));
         row
     };
-    let (table, left_out) = fitted(&COLUMNS, &floors.iter().map(row).collect::<Vec<_>>(), room.table);
+    let (table, left_out) = fitted(&COLUMNS, &floors.iter().map(row).collect::<Vec<_>>(), width.table);
     out.push_str(&table);
-    out.push_str(&room.left_out(&left_out));
+    out.push_str(&width.left_out(&left_out));
     let end = "The largest deviation is the noise floor: a smaller difference between two cells on this host is not a \
                finding.";
-    let _ = write!(out, "\n{}\n", wrapped_to(room.words, end, 0));
+    let _ = write!(out, "\n{}\n", wrapped_to(width.prose, end, 0));
     out
 }

@@ -125,7 +125,7 @@ impl<'a> RunTables<'a> {
         let AnalyzedRun { run: Run { plan, .. }, rows, .. } = &self.loaded;
         let frame = match name {
             "samples" => {
-                let file = File::open(&path).map_err(crate::file::at(&path))?;
+                let file = File::open(&path).map_err(crate::file::io_error_at(&path))?;
                 ParquetReader::new(file).finish()
             }
             "summary" => summary::frame(rows, plan.seed),
@@ -180,33 +180,33 @@ fn cells(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
 }
 
 fn metrics(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
-    let of = |value: &dyn Fn(&microbench_formats::metric::Metric) -> String| {
+    let column_of = |value: &dyn Fn(&microbench_formats::metric::Metric) -> String| {
         plan.metrics.iter().map(value).collect::<Vec<_>>()
     };
     let columns = vec![
-        text_column("metric", of(&|metric| metric.name.clone())),
-        text_column("label", of(&|metric| metric.label.clone())),
-        text_column("unit", of(&|metric| metric.unit.clone())),
-        text_column("better", of(&|metric| metric.direction().to_string())),
-        text_column("definition", of(&|metric| metric.definition.clone())),
+        text_column("metric", column_of(&|metric| metric.name.clone())),
+        text_column("label", column_of(&|metric| metric.label.clone())),
+        text_column("unit", column_of(&|metric| metric.unit.clone())),
+        text_column("better", column_of(&|metric| metric.direction().to_string())),
+        text_column("definition", column_of(&|metric| metric.definition.clone())),
     ];
     DataFrame::new(plan.metrics.len(), columns)
 }
 
 fn claims(plan: &Plan, rows: &[summary::Row]) -> polars::error::PolarsResult<DataFrame> {
     let verdicts = claim::judge(plan, rows);
-    let of = |value: &dyn Fn(&claim::Verdict) -> String| verdicts.iter().map(value).collect::<Vec<_>>();
+    let column_of = |value: &dyn Fn(&claim::Verdict) -> String| verdicts.iter().map(value).collect::<Vec<_>>();
     let number = |value: &dyn Fn(&claim::Verdict) -> Option<f64>| verdicts.iter().map(value).collect::<Vec<_>>();
     let columns = vec![
-        text_column("claim", of(&|verdict| verdict.claim.name.clone())),
-        text_column("text", of(&|verdict| verdict.claim.text.trim().to_owned())),
-        text_column("verdict", of(&|verdict| verdict.outcome.to_string())),
+        text_column("claim", column_of(&|verdict| verdict.claim.name.clone())),
+        text_column("text", column_of(&|verdict| verdict.claim.text.trim().to_owned())),
+        text_column("verdict", column_of(&|verdict| verdict.outcome.to_string())),
         f64_column("value", number(&|verdict| verdict.value)),
         f64_column("low", number(&|verdict| verdict.interval.as_ref().map(|(interval, _)| interval.low))),
         f64_column("high", number(&|verdict| verdict.interval.as_ref().map(|(interval, _)| interval.high))),
-        text_column("unit", of(&|verdict| verdict.unit.clone())),
+        text_column("unit", column_of(&|verdict| verdict.unit.clone())),
         f64_column("published", number(&|verdict| verdict.claim.published)),
-        text_column("remark", of(&|verdict| verdict.remark.clone())),
+        text_column("remark", column_of(&|verdict| verdict.remark.clone())),
     ];
     DataFrame::new(verdicts.len(), columns)
 }
@@ -374,8 +374,8 @@ pub fn schema_difference(run: &Path, table: &schema::Table) -> Result<Option<Str
 /// # Errors
 /// If the file cannot be read.
 pub fn parquet_columns(path: &Path) -> Result<Vec<(String, Option<Kind>)>, Error> {
-    let file = File::open(path).map_err(crate::file::at(path))?;
+    let file = File::open(path).map_err(crate::file::io_error_at(path))?;
     let frame =
         ParquetReader::new(file).finish().map_err(|source| Error::Table { path: path.into(), cause: source })?;
-    Ok(frame.columns().iter().map(|column| (column.name().to_string(), Kind::of(column.dtype()))).collect())
+    Ok(frame.columns().iter().map(|column| (column.name().to_string(), Kind::from_data_type(column.dtype()))).collect())
 }

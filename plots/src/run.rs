@@ -10,7 +10,7 @@ use microbench_formats::plan::Plan;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::file::at;
+use crate::file::io_error_at;
 use crate::journal::{self, Journal, Session};
 
 /// A run directory whose plan, engines and lock file match the digests of its sessions.
@@ -48,12 +48,12 @@ impl Run {
         let path = folder.join(FILE);
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            bytes => bytes.map_err(at(&path))?,
+            bytes => bytes.map_err(io_error_at(&path))?,
         };
         tracing::debug!("read {}: {} bytes", path.display(), bytes.len());
         let sessions = journal::sessions(&bytes).map_err(|source| Error::Journal { path, cause: source })?;
         if sessions.is_empty() {
-            return Err(Error::NotBegun { run: folder.to_path_buf() });
+            return Err(Error::NotStarted { run: folder.to_path_buf() });
         }
         verify(folder, sessions.iter().map(|session| &session.digests))?;
         Ok(Self { folder: folder.to_path_buf(), plan, sessions, bytes })
@@ -86,12 +86,14 @@ pub fn verify_first_session(folder: &Path) -> Result<(), Error> {
     match std::fs::File::open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         file => {
-            std::io::BufReader::new(file.map_err(at(&path))?).read_until(b'\n', &mut first).map_err(at(&path))?;
+            std::io::BufReader::new(file.map_err(io_error_at(&path))?)
+                .read_until(b'\n', &mut first)
+                .map_err(io_error_at(&path))?;
         }
     }
     let sessions = journal::sessions(&first).map_err(|cause| Error::Journal { path, cause })?;
     if sessions.is_empty() {
-        return Err(Error::NotBegun { run: folder.to_path_buf() });
+        return Err(Error::NotStarted { run: folder.to_path_buf() });
     }
     verify(folder, sessions.iter().map(|session| &session.digests))
 }
@@ -102,7 +104,7 @@ pub fn verify_first_session(folder: &Path) -> Result<(), Error> {
 /// If the file cannot be read, is damaged or has another format.
 pub fn read_plan(folder: &Path) -> Result<(Plan, String), Error> {
     let path = folder.join(PLAN);
-    let bytes = std::fs::read(&path).map_err(at(&path))?;
+    let bytes = std::fs::read(&path).map_err(io_error_at(&path))?;
     let plan = plan::read(&bytes).map_err(|source| Error::Plan { path, cause: source })?;
     Ok((plan, hex::encode(Sha256::digest(&bytes))))
 }
@@ -124,15 +126,15 @@ pub fn verify<'a>(folder: &Path, sessions: impl IntoIterator<Item = &'a Digests>
 /// # Errors
 /// If a file cannot be read.
 pub fn digests(folder: &Path) -> Result<Digests, Error> {
-    let of = |name: &str| digest(&folder.join(name));
-    Ok(Digests { plan: of(PLAN)?.unwrap_or_default(), engines: of(ENGINES)?, lock: of(LOCK)? })
+    let digest_of = |name: &str| digest(&folder.join(name));
+    Ok(Digests { plan: digest_of(PLAN)?.unwrap_or_default(), engines: digest_of(ENGINES)?, lock: digest_of(LOCK)? })
 }
 
 /// The SHA-256 of a file in hex; `None` if the file does not exist.
 fn digest(path: &Path) -> Result<Option<String>, Error> {
     match std::fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        bytes => Ok(Some(hex::encode(Sha256::digest(bytes.map_err(at(path))?)))),
+        bytes => Ok(Some(hex::encode(Sha256::digest(bytes.map_err(io_error_at(path))?)))),
     }
 }
 

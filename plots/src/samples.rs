@@ -1,8 +1,8 @@
 //! The samples of a run: one row for each VM and metric, with its value or the reason why it is missing.
 //!
 //! A missing value is a row with a status and a reason; it is never zero and never left out. A trial has samples only
-//! of the metrics that it measures: a trial with an instrument those of the instrument, a timed trial those without
-//! one.
+//! of the metrics that it measures. A trial with an instrument measures the metrics of the instrument, a timed trial
+//! the metrics without an instrument.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ use polars_io::prelude::{CsvWriter, ParquetReader, ParquetWriter};
 use polars_io::{SerReader, SerWriter};
 
 use crate::Error;
-use crate::file::{at, write};
+use crate::file::{io_error_at, write};
 use crate::journal::{Execution, Failure, Journal, Vm};
 
 /// Whether a sample has a value, and if not, the kind of reason.
@@ -30,8 +30,8 @@ use crate::journal::{Execution, Failure, Journal, Vm};
 pub enum Status {
     /// It has a value.
     Ok,
-    /// The VM exited or timed out during the span that is measured: the value is only known to be larger than the
-    /// time that was waited.
+    /// The VM exited or timed out during the measured span. The value is only known to be larger than the time that was
+    /// waited.
     Censored,
     /// The VM failed before the value was known.
     Failed,
@@ -62,13 +62,13 @@ impl Status {
 
     /// The status with this name in a table; [`Status::NotAvailable`] for an unknown name.
     #[must_use]
-    pub fn of(text: &str) -> Self {
-        Self::ALL.into_iter().find(|status| status.text() == text).unwrap_or(Self::NotAvailable)
+    pub fn from_name(text: &str) -> Self {
+        Self::ALL.into_iter().find(|status| status.name() == text).unwrap_or(Self::NotAvailable)
     }
 
     /// The name in a table.
     #[must_use]
-    pub fn text(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Censored => "censored",
@@ -92,8 +92,8 @@ impl Status {
 /// ```
 #[must_use]
 pub fn status_and_reason(status: Status, reason: &str) -> String {
-    match status.text() {
-        _ if reason.starts_with(status.text()) => reason.to_owned(),
+    match status.name() {
+        _ if reason.starts_with(status.name()) => reason.to_owned(),
         text => format!("{text}: {reason}"),
     }
 }
@@ -382,7 +382,7 @@ pub fn table(plan: &Plan, samples: &[Sample]) -> polars::error::PolarsResult<Dat
         text("metric", &|s| s.metric.clone()),
         Series::new("value".into(), samples.iter().map(|s| s.value).collect::<Vec<_>>()).into(),
         text("unit", &|s| s.unit.clone()),
-        text("status", &|s| s.status.text().to_owned()),
+        text("status", &|s| s.status.name().to_owned()),
         text("reason", &|s| s.reason.clone()),
         text("host", &|s| s.host.map(|host| host.to_string()).unwrap_or_default()),
         text("clock", &|s| s.clock().to_owned()),
@@ -421,7 +421,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
     let path = run.join("samples.parquet");
     let file = File::open(&path).map_err(|source| match source.kind() {
         ErrorKind::NotFound => Error::NotAnalysed { run: run.to_path_buf() },
-        _ => at(&path)(source),
+        _ => io_error_at(&path)(source),
     })?;
     tracing::debug!("reading {}", path.display());
     let parse = || -> polars::error::PolarsResult<Vec<Sample>> {
@@ -451,7 +451,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
                 metric: metric[row].clone(),
                 value: value[row],
                 unit: unit[row].clone(),
-                status: Status::of(&status[row]),
+                status: Status::from_name(&status[row]),
                 reason: reason[row].clone(),
                 host: host[row].parse().ok(),
                 machine: machine[row].clone(),

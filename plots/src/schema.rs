@@ -45,7 +45,7 @@ pub enum Kind {
 impl Kind {
     /// The name of the type in documentation.
     #[must_use]
-    pub fn text(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Text => "string",
             Self::U32 => "uint32",
@@ -55,7 +55,7 @@ impl Kind {
         }
     }
 
-    pub(crate) fn of(kind: &DataType) -> Option<Self> {
+    pub(crate) fn from_data_type(kind: &DataType) -> Option<Self> {
         Some(match kind {
             DataType::String => Self::Text,
             DataType::UInt32 => Self::U32,
@@ -249,7 +249,7 @@ pub fn render() -> String {
         let head = ["  column", "type", "unit", "meaning"].map(str::to_owned);
         let rows = table.columns.iter().map(|column| {
             let unit = if column.unit == "unit" { "(column unit)" } else { column.unit };
-            [format!("  {}", column.name), column.kind.text().into(), unit.into(), column.meaning.into()]
+            [format!("  {}", column.name), column.kind.name().into(), unit.into(), column.meaning.into()]
         });
         let lines = microbench_formats::terminal::table(std::iter::once(head).chain(rows), 0..0);
         let indent = lines.find("meaning").unwrap_or(0);
@@ -269,7 +269,7 @@ pub(crate) fn check<'a>(
     for expected in table {
         if let Some(prefix) = expected.name.strip_suffix('*') {
             while let Some((name, kind)) = next.filter(|(name, _)| name.starts_with(prefix)) {
-                if Kind::of(kind) != Some(expected.kind) {
+                if Kind::from_data_type(kind) != Some(expected.kind) {
                     return Err(format!("{name} is {kind}"));
                 }
                 next = columns.next();
@@ -277,11 +277,11 @@ pub(crate) fn check<'a>(
             continue;
         }
         match next {
-            Some((name, kind)) if name == expected.name && Kind::of(kind) == Some(expected.kind) => {
+            Some((name, kind)) if name == expected.name && Kind::from_data_type(kind) == Some(expected.kind) => {
                 next = columns.next()
             }
             Some((name, kind)) => {
-                return Err(format!("{} {} expected, {name} {kind} found", expected.name, expected.kind.text()));
+                return Err(format!("{} {} expected, {name} {kind} found", expected.name, expected.kind.name()));
             }
             None => return Err(format!("{} is missing", expected.name)),
         }

@@ -10,7 +10,7 @@ use microbench_formats::direction::Better;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
-use microbench_formats::terminal::{Room, wrapped_to};
+use microbench_formats::terminal::{OutputWidth, wrapped_to};
 use serde::Serialize;
 
 use crate::compare::{self, ALPHA, Comparison, Settings, Side};
@@ -47,7 +47,7 @@ pub struct Sentence {
     pub tests: usize,
 }
 
-/// The names of the metrics that sentences are about: those of the study's `family`; without a family, those in its
+/// The names of the metrics that sentences are about: the study's `family`. Without a family, the metrics in its
 /// figures; without figures, the first metric.
 #[must_use]
 pub fn headline_metrics(plan: &Plan) -> Vec<&str> {
@@ -156,13 +156,14 @@ fn sentence(
                 (true, false) => (a, b, [own, interval.low, interval.high]),
                 (false, _) => (b, a, [own, interval.low, interval.high]),
             };
-            let what = if is_time {
+            let comparison = if is_time {
                 format!("times as fast as {object}'s")
             } else {
                 format!("times {object}'s{}", judgement(comparison.better, own > 1.0))
             };
             let name = if is_time { name } else { format!("value of {name}") };
-            let mut text = format!("{subject}'s {name} is {} {what}, {levels} {basis}", ratio_with_interval(ratio));
+            let mut text =
+                format!("{subject}'s {name} is {} {comparison}, {levels} {basis}", ratio_with_interval(ratio));
             if fewest < BOOTSTRAP_FROM {
                 text.push_str(
                     "; the interval assumes normally distributed trials, because there are too few for a bootstrap",
@@ -218,8 +219,9 @@ fn ratio_with_interval([ratio, low, high]: [f64; 3]) -> String {
     } else {
         4
     };
-    let of = |value: f64| if value.is_finite() { format!("{value:.digits$}") } else { "unbounded".to_owned() };
-    format!("{} ({} to {})", of(ratio), of(low), of(high))
+    let format_bound =
+        |value: f64| if value.is_finite() { format!("{value:.digits$}") } else { "unbounded".to_owned() };
+    format!("{} ({} to {})", format_bound(ratio), format_bound(low), format_bound(high))
 }
 
 /// The levels that both sides share: the number of VMs at once, and each axis with several levels.
@@ -260,13 +262,13 @@ fn lowercase_first(label: &str) -> String {
     }
 }
 
-/// The sentences as text that fits `room`: of many, the first ones of each metric; all withheld ones as one line.
+/// The sentences as text that fits `width`: of many, the first ones of each metric; all withheld ones as one line.
 /// `run` is the run's name for a command.
 #[must_use]
-pub fn render(sentences: &[Sentence], run: &str, room: Room) -> String {
+pub fn render(sentences: &[Sentence], run: &str, width: OutputWidth) -> String {
     let mut out = String::new();
     let mut push = |line: &str| {
-        out.push_str(&wrapped_to(room.words, line, 4));
+        out.push_str(&wrapped_to(width.prose, line, 4));
         out.push('\n');
     };
     let (withheld, stated): (Vec<&Sentence>, Vec<&Sentence>) =

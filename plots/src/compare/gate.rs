@@ -24,9 +24,9 @@ impl Gate {
     /// The gate of these rows. `margin` is the declared equivalence margin; with `allow_missing`, cells and metrics
     /// may be missing on one side.
     #[must_use]
-    pub fn of(comparisons: &[Comparison], margin: f64, allow_missing: bool) -> Self {
-        let of = |verdict: Verdict| comparisons.iter().filter(move |row| row.verdict == verdict);
-        let metrics: BTreeSet<&str> = of(Verdict::Worse).map(|row| row.metric.as_str()).collect();
+    pub fn new(comparisons: &[Comparison], margin: f64, allow_missing: bool) -> Self {
+        let with_verdict = |verdict: Verdict| comparisons.iter().filter(move |row| row.verdict == verdict);
+        let metrics: BTreeSet<&str> = with_verdict(Verdict::Worse).map(|row| row.metric.as_str()).collect();
         let missing = [
             (MissingItem::Cell, MissingSide::A),
             (MissingItem::Cell, MissingSide::B),
@@ -34,19 +34,22 @@ impl Gate {
             (MissingItem::Metric, MissingSide::B),
         ];
         let count_missing = |item: MissingItem, side: MissingSide| {
-            let is_it = |row: &&Comparison| row.missing.is_some_and(|own| own.item == item && own.side == side);
-            comparisons.iter().filter(is_it).count()
+            let is_missing = |row: &&Comparison| row.missing.is_some_and(|own| own.item == item && own.side == side);
+            comparisons.iter().filter(is_missing).count()
         };
         Self {
             margin,
-            worse: (of(Verdict::Worse).count(), metrics.len()),
+            worse: (with_verdict(Verdict::Worse).count(), metrics.len()),
             dropped: (
-                of(Verdict::Dropped).filter(|row| row.metric == VMS_COMPLETED).count(),
-                of(Verdict::Dropped).filter(|row| row.metric != VMS_COMPLETED).count(),
+                with_verdict(Verdict::Dropped).filter(|row| row.metric == VMS_COMPLETED).count(),
+                with_verdict(Verdict::Dropped).filter(|row| row.metric != VMS_COMPLETED).count(),
             ),
             missing: missing.map(|(item, side)| (item, side, count_missing(item, side))),
             allow_missing,
-            contrasts: (comparisons.iter().filter(|row| row.is_contrast()).count(), of(Verdict::Inconclusive).count()),
+            contrasts: (
+                comparisons.iter().filter(|row| row.is_contrast()).count(),
+                with_verdict(Verdict::Inconclusive).count(),
+            ),
         }
     }
 

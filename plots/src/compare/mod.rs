@@ -1,11 +1,10 @@
-//! The comparison of two runs, or of the variants of one run: the ratio of each cell and metric, with its interval and
-//! verdict, and the cells and metrics that are missing on a side.
+//! The comparison of two runs, or of the variants of one run. It has the ratio of each cell and metric, with its
+//! interval and verdict, and the cells and metrics that are missing on a side.
 //!
 //! The ratio is that of medians (or means) over trials, computed by [`contrast`](crate::stats::contrast).
 //!
 //! Runs on several hosts are compared within hosts. Each side is the mean of the medians of its hosts, over the hosts
-//! that both sides have, and the bootstrap resamples trials within their host. Sides that share no host are not
-//! compared.
+//! that both sides have. The bootstrap resamples trials within their host. Sides that share no host are not compared.
 //!
 //! The verdict depends on an equivalence margin that is declared beforehand: differences within it do not matter, all
 //! others do. Wall time is never compared with virtual time, and two hosts only with `--across-hosts`.
@@ -337,7 +336,7 @@ mod tests {
         pair::contrast(first, second, Better::Lower, &settings, 0)
     }
 
-    /// n2 is twice as slow as n1, and the second cell has most of its trials on n2; on each host it is 10 % slower.
+    /// n2 is twice as slow as n1, and the second cell has most of its trials on n2. On each host it is 10 % slower.
     #[test]
     fn a_difference_between_hosts_is_not_a_difference_between_cells() {
         let on = |host: &'static str, n: u32, middle: f64| -> Vec<(&'static str, f64)> {

@@ -80,10 +80,10 @@ fn missing_cell(pair: &Pair, sides: [Side<'_>; 2], of_both: &[(&str, [Availabili
     if side == MissingSide::Both && [why(0), why(1)].iter().all(|why| !why.is_failure) {
         return None;
     }
-    let there: Vec<(&str, &Row)> = (of_both.iter())
+    let with_row: Vec<(&str, &Row)> = (of_both.iter())
         .filter_map(|(metric, of)| of.iter().find_map(Availability::row).map(|row| (*metric, row)))
         .collect();
-    let (metric, unit) = match there.as_slice() {
+    let (metric, unit) = match with_row.as_slice() {
         [(metric, row)] => (*metric, row.unit.as_str()),
         _ => (EVERY_METRIC, ""),
     };
@@ -173,11 +173,11 @@ pub(super) fn contrast(a: &Row, b: &Row, better: Better, settings: &Settings, st
         return comparison;
     }
     // The values of the first and of the second side on each host.
-    let of = |row: &Row, machine: &str| match settings.pooled {
+    let values_of = |row: &Row, machine: &str| match settings.pooled {
         true => row.values(statistic),
         false => row.by_machine(statistic).remove(machine).unwrap_or_default(),
     };
-    let hosts: Vec<Block> = shared.iter().map(|machine| (of(a, machine), of(b, machine))).collect();
+    let hosts: Vec<Block> = shared.iter().map(|machine| (values_of(a, machine), values_of(b, machine))).collect();
     if shared.len() > 1 || shared.iter().any(|machine| !machine.is_empty()) {
         let side = |of: fn(&Block) -> &Vec<f64>| Contrast {
             kind: Kind::Value,
@@ -211,9 +211,9 @@ pub(super) fn contrast(a: &Row, b: &Row, better: Better, settings: &Settings, st
 }
 
 /// Sets the ratio and its interval. If a value of the first side is not above zero, the ratio of a resample may be
-/// undefined; then the difference and its interval are set as well and decide the verdict.
+/// undefined. Then the difference and its interval are set as well and decide the verdict.
 fn set_ratio_or_difference(comparison: &mut Comparison, hosts: &[Block], settings: &Settings, stream: u64) {
-    let of = |kind| {
+    let contrast_of = |kind| {
         let strata = |values: fn(&Block) -> Stratum| hosts.iter().map(values);
         let second = strata(|host| Stratum { first: host.1.clone(), second: Vec::new() });
         let first = strata(|host| Stratum { first: Vec::new(), second: host.0.clone() });
@@ -222,14 +222,14 @@ fn set_ratio_or_difference(comparison: &mut Comparison, hosts: &[Block], setting
         (contrast.estimate(), interval)
     };
     if hosts.iter().flat_map(|host| &host.0).all(|value| *value > 0.0) {
-        (comparison.ratio, comparison.interval) = of(Kind::Ratio);
+        (comparison.ratio, comparison.interval) = contrast_of(Kind::Ratio);
         return;
     }
     comparison.ratio = match comparison.values {
         [Some(first), Some(second)] if first == second => Some(1.0),
-        _ => of(Kind::Ratio).0,
+        _ => contrast_of(Kind::Ratio).0,
     };
-    (comparison.difference, comparison.difference_interval) = of(Kind::Difference);
+    (comparison.difference, comparison.difference_interval) = contrast_of(Kind::Difference);
 }
 
 /// All values of the first and of the second side, minus the median of their host: aligned ranks (J. L. Hodges & E. L.

@@ -21,7 +21,7 @@ pub struct Pair {
 impl Pair {
     /// The pair of two cells that exist.
     #[must_use]
-    pub fn of(first: &str, second: &str) -> Self {
+    pub fn new(first: &str, second: &str) -> Self {
         let [own, other] = [first, second].map(str::to_owned);
         Self { first: Some(own), second: Some(other.clone()), name: other, absent: String::new() }
     }
@@ -42,7 +42,7 @@ pub fn pairs_of_plans(first: &Plan, second: &Plan) -> Vec<Pair> {
     let ids = |plan: &Plan| plan.cells.iter().map(|cell| cell.id.to_string()).collect::<BTreeSet<String>>();
     let (in_first, in_second) = (ids(first), ids(second));
     let of_first = first.cells.iter().map(|cell| match in_second.contains(cell.id.as_str()) {
-        true => Pair::of(&cell.id, &cell.id),
+        true => Pair::new(&cell.id, &cell.id),
         false => Pair::only_first(&cell.id, cell.id.to_string(), reason_absent(second, &cell.id, &cell.variant)),
     });
     let rest = second.cells.iter().filter(|cell| !in_first.contains(cell.id.as_str()));
@@ -50,8 +50,8 @@ pub fn pairs_of_plans(first: &Plan, second: &Plan) -> Vec<Pair> {
     of_first.chain(of_second).collect()
 }
 
-/// Each cell of the variant `baseline`, paired with the cell of every other variant at the same levels; then the
-/// cells of other variants at levels that `baseline` does not have.
+/// Each cell of the variant `baseline`, paired with the cell of every other variant at the same levels. After these,
+/// the cells of other variants at levels that `baseline` does not have.
 #[must_use]
 pub(super) fn pairs_with_baseline(plan: &Plan, baseline: &str) -> Vec<Pair> {
     let mut others: Vec<&str> = Vec::new();
@@ -72,7 +72,7 @@ pub(super) fn pairs_with_baseline(plan: &Plan, baseline: &str) -> Vec<Pair> {
                     let absent = reason_absent(plan, &name, variant);
                     Pair::only_first(&cell.id, name, absent)
                 },
-                |other| Pair::of(&cell.id, &other.id),
+                |other| Pair::new(&cell.id, &other.id),
             ));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
+use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use super::{ALPHA, Comparison, Settings, Verdict};
 use crate::stats::contrast::CONTRAST_INTERVAL_FROM;
@@ -13,7 +13,7 @@ const MAX_REMARK: usize = 320;
 /// Cells that a remark names at most for each metric.
 const MAX_CELLS: usize = 6;
 
-/// The comparison as text that fits `room`: a table, and a line that counts the verdicts.
+/// The comparison as text that fits `width`: a table, and a line that counts the verdicts.
 ///
 /// `sides` are the names of the two sides. With `detail`, a second table has the shifts, A12 and the tests.
 #[must_use]
@@ -23,7 +23,7 @@ pub fn render(
     title: &str,
     settings: &Settings,
     detail: bool,
-    room: Room,
+    width: OutputWidth,
 ) -> String {
     const COLUMNS: [Column; 8] = [
         Column::left("cell", 0),
@@ -36,19 +36,19 @@ pub fn render(
         Column::left("verdict", 0),
     ];
     let mut out = format!("A: {}\nB: {}\n", sides[0], sides[1]);
-    let _ = write!(out, "{}\n\n", wrapped_to(room.words, &legend(comparisons, settings), 0));
-    let (table, left_out) = fitted(&COLUMNS, &comparisons.iter().map(cells).collect::<Vec<_>>(), room.table);
+    let _ = write!(out, "{}\n\n", wrapped_to(width.prose, &legend(comparisons, settings), 0));
+    let (table, left_out) = fitted(&COLUMNS, &comparisons.iter().map(cells).collect::<Vec<_>>(), width.table);
     out.push_str(&table);
-    out.push_str(&room.left_out(&left_out));
+    out.push_str(&width.left_out(&left_out));
     for remark in remarks(comparisons) {
-        let _ = writeln!(out, "{}", wrapped_to(room.words, &remark, 4));
+        let _ = writeln!(out, "{}", wrapped_to(width.prose, &remark, 4));
     }
     if detail {
-        out.push_str(&render_detail(comparisons, settings, room));
+        out.push_str(&render_detail(comparisons, settings, width));
     }
     let line = format!("{} ({title})", count_verdicts(comparisons));
     // Scripts search for this line in output that is not a terminal, so it stays one line there.
-    let line = if room == Room::ANY { line } else { wrapped_to(room.words, &line, 2) };
+    let line = if width == OutputWidth::ANY { line } else { wrapped_to(width.prose, &line, 2) };
     let _ = writeln!(out, "\n{line}");
     out
 }
@@ -170,7 +170,7 @@ fn remarks(comparisons: &[Comparison]) -> Vec<String> {
 }
 
 /// The table of shifts, A12 and tests, with its legend.
-fn render_detail(comparisons: &[Comparison], settings: &Settings, room: Room) -> String {
+fn render_detail(comparisons: &[Comparison], settings: &Settings, width: OutputWidth) -> String {
     const COLUMNS: [Column; 7] = [
         Column::left("cell", 0),
         Column::left("metric", 0),
@@ -202,6 +202,6 @@ fn render_detail(comparisons: &[Comparison], settings: &Settings, room: Room) ->
         ]
     };
     let rows: Vec<_> = comparisons.iter().filter(|row| row.is_contrast()).map(columns).collect();
-    let (table, left_out) = fitted(&COLUMNS, &rows, room.table);
-    format!("\n{}\n\n{table}{}", wrapped_to(room.words, &legend, 0), room.left_out(&left_out))
+    let (table, left_out) = fitted(&COLUMNS, &rows, width.table);
+    format!("\n{}\n\n{table}{}", wrapped_to(width.prose, &legend, 0), width.left_out(&left_out))
 }

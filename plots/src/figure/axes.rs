@@ -7,7 +7,7 @@ use super::canvas::{
     wrap_words,
 };
 use super::draw::{Sheet, padding};
-use super::theme::{self, Look, points};
+use super::theme::{self, Style, points};
 
 /// The label of a y axis, wrapped to the height of the plot.
 pub(super) struct YLabel {
@@ -20,10 +20,10 @@ impl YLabel {
     }
 
     /// Width of the margin left of the plot: the label and the tick labels, which are `ticks` wide.
-    pub(super) fn left_margin(&self, look: Look, ticks: i32) -> i32 {
+    pub(super) fn left_margin(&self, style: Style, ticks: i32) -> i32 {
         let needed =
             padding() / 2 + self.lines.len() as i32 * line_height(FONT_SIZE) + points(4.0) + ticks + points(4.0);
-        needed.max(points(if look.paper { 48.0 } else { 30.0 }))
+        needed.max(points(if style.paper { 48.0 } else { 30.0 }))
     }
 
     pub(super) fn draw(&self, area: &Area<'_>, sheet: Sheet) -> DrawResult {
@@ -39,17 +39,17 @@ impl YLabel {
 /// Draws the grid lines of a y axis over one panel, and its tick labels if `labels` is set.
 pub(super) fn draw_y_axis(area: &Area<'_>, sheet: Sheet, scale: &Scale, frame: &Frame, labels: bool) -> DrawResult {
     for (y, text) in &scale.ticks() {
-        if sheet.look.paper {
+        if sheet.style.paper {
             draw_segment(area, (frame.x0 - points(3.0), *y), (frame.x0, *y), theme::INK, 0.8)?;
         } else if *y < sheet.bottom {
             draw_segment(area, (frame.x0, *y), (frame.x1, *y), theme::GRID, 0.5)?;
         }
         if labels {
-            let at = (frame.x0 - points(if sheet.look.paper { 5.0 } else { 3.0 }), *y);
+            let at = (frame.x0 - points(if sheet.style.paper { 5.0 } else { 3.0 }), *y);
             TextFormat::new(FONT_SIZE, HPos::Right, VPos::Center).draw(area, text, at)?;
         }
     }
-    if sheet.look.paper {
+    if sheet.style.paper {
         return Ok(());
     }
     draw_segment(area, (frame.x0, sheet.bottom), (frame.x1, sheet.bottom), theme::INK, 0.8)
@@ -130,11 +130,11 @@ pub(super) struct TickLabels {
 
 impl TickLabels {
     /// `left` is the smallest left margin.
-    pub(super) fn new(look: Look, panels: &[&[String]], left: i32, width: i32) -> Self {
+    pub(super) fn new(style: Style, panels: &[&[String]], left: i32, width: i32) -> Self {
         let frames = Frame::row(panels.len(), left, width);
         let room = |panel: usize| frames[panel].tick_width(panels[panel].len()) as i32 - points(4.0);
         let wrapped = |n: usize, tick: &String| {
-            if look.paper { vec![tick.clone()] } else { wrap_words(tick, FONT_SIZE, room(n)) }
+            if style.paper { vec![tick.clone()] } else { wrap_words(tick, FONT_SIZE, room(n)) }
         };
         let labels: Vec<Vec<Vec<String>>> =
             (panels.iter().enumerate()).map(|(n, ticks)| ticks.iter().map(|tick| wrapped(n, tick)).collect()).collect();
@@ -236,8 +236,8 @@ mod tests {
     fn tick_labels_of_any_number_and_length_stay_on_the_sheet() {
         theme::register();
         for column in [Column::Single, Column::Double] {
-            let look = Look::of(Theme::Publication, column);
-            let width = (look.width_inches * theme::UNITS_PER_INCH) as i32;
+            let style = Style::new(Theme::Publication, column);
+            let width = (style.width_inches * theme::UNITS_PER_INCH) as i32;
             for label in [
                 "T2",
                 "Firecracker T2",
@@ -246,7 +246,7 @@ mod tests {
             ] {
                 for count in 1..=12 {
                     let ticks = vec![label.to_owned(); count];
-                    let labels = TickLabels::new(look, &[&ticks], points(46.0), width);
+                    let labels = TickLabels::new(style, &[&ticks], points(46.0), width);
                     let frame = labels.frames[0];
                     assert!(frame.width() > width * 2 / 5, "{label} {count}: {frame:?} of {width}");
                     for (n, lines) in labels.labels[0].iter().enumerate() {

@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::hatch::{dashed, strokes};
-use super::theme::{self, Look, points};
+use super::theme::{self, Style, points};
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type DrawResult = Result<(), DrawingAreaErrorKind<std::io::Error>>;
@@ -93,18 +93,18 @@ pub(super) fn fill_rectangle(area: &Area<'_>, corners: [(i32, i32); 2], colour: 
 /// Draws an area of a group, with the group's colour, hatching and outline.
 pub(super) fn draw_group_area(
     area: &Area<'_>,
-    look: Look,
+    style: Style,
     polygon: &[(i32, i32)],
     group: usize,
     layer: (usize, usize),
 ) -> DrawResult {
-    let colour = look.colour(group);
-    area.draw(&Polygon::new(polygon.to_vec(), look.area(colour, layer).filled()))?;
-    if look.paper {
+    let colour = style.colour(group);
+    area.draw(&Polygon::new(polygon.to_vec(), style.area(colour, layer).filled()))?;
+    if style.paper {
         return Ok(());
     }
-    for [a, b] in strokes(polygon, look.hatch(group), f64::from(points(3.6))) {
-        draw_segment(area, a, b, look.stroke(colour), 0.35)?;
+    for [a, b] in strokes(polygon, style.hatch(group), f64::from(points(3.6))) {
+        draw_segment(area, a, b, style.stroke(colour), 0.35)?;
     }
     let mut path = polygon.to_vec();
     path.extend(polygon.first());
@@ -117,17 +117,17 @@ pub(super) fn rectangle([(x0, y0), (x1, y1)]: [(i32, i32); 2]) -> [(i32, i32); 4
 }
 
 /// Draws a line in a group's colour and dashes.
-pub(super) fn draw_group_line(area: &Area<'_>, look: Look, path: &[(i32, i32)], group: usize) -> DrawResult {
-    let lengths: Vec<i32> = look.dash(group).iter().map(|length| points(*length)).collect();
+pub(super) fn draw_group_line(area: &Area<'_>, style: Style, path: &[(i32, i32)], group: usize) -> DrawResult {
+    let lengths: Vec<i32> = style.dash(group).iter().map(|length| points(*length)).collect();
     for part in dashed(path, &lengths) {
-        area.draw(&PathElement::new(part, look.colour(group).stroke_width(points(1.2).unsigned_abs())))?;
+        area.draw(&PathElement::new(part, style.colour(group).stroke_width(points(1.2).unsigned_abs())))?;
     }
     Ok(())
 }
 
 /// Draws the marker of a group on a line; five shapes repeat.
-pub(super) fn draw_marker(area: &Area<'_>, look: Look, (x, y): (i32, i32), group: usize) -> DrawResult {
-    let (r, colour) = (points(2.2), look.colour(group));
+pub(super) fn draw_marker(area: &Area<'_>, style: Style, (x, y): (i32, i32), group: usize) -> DrawResult {
+    let (r, colour) = (points(2.2), style.colour(group));
     let half = r * 9 / 10;
     let shape = match group % 5 {
         0 => (0..16).map(|n| f64::from(n) * std::f64::consts::TAU / 16.0).collect::<Vec<_>>(),
@@ -279,7 +279,7 @@ impl Scale {
     }
 
     /// Canvas unit of a value. On a logarithmic axis, values at or below 0 are placed at the start.
-    pub(super) fn at(&self, value: f64) -> i32 {
+    pub(super) fn position(&self, value: f64) -> i32 {
         let share = match self.log {
             Some(to) => (value.max(self.from) / self.from).ln() / (to / self.from).ln(),
             None => (value - self.from) / (self.step * f64::from(self.steps)),
@@ -293,11 +293,11 @@ impl Scale {
             let all = decades(self.from, to);
             let powers = (to / self.from).log10() > 3.5;
             let shown = |tick: &f64| !powers || is_power(*tick);
-            return all.into_iter().filter(shown).map(|tick| (self.at(tick), tick.to_string())).collect();
+            return all.into_iter().filter(shown).map(|tick| (self.position(tick), tick.to_string())).collect();
         }
         let decimals = (-self.step.log10().floor()).max(0.0) as usize;
         let value = |n: u32| self.from + self.step * f64::from(n);
-        (0..=self.steps).map(|n| (self.at(value(n)), format!("{:.decimals$}", value(n)))).collect()
+        (0..=self.steps).map(|n| (self.position(value(n)), format!("{:.decimals$}", value(n)))).collect()
     }
 
     /// Width of the widest tick label.
@@ -333,7 +333,10 @@ mod tests {
     fn an_axis_excludes_zero_if_all_values_are_far_from_it() {
         let scale = Scale::around(&[103.0, 100.0, 101.0], 1000, 0);
         assert!(scale.from > 90.0 && scale.from <= 100.0, "{scale:?}");
-        assert!((0..=1000).contains(&scale.at(100.0)) && (0..=1000).contains(&scale.at(103.0)), "{scale:?}");
+        assert!(
+            (0..=1000).contains(&scale.position(100.0)) && (0..=1000).contains(&scale.position(103.0)),
+            "{scale:?}"
+        );
         for values in [&[10.0, 100.0][..], &[5.0, 5.0], &[]] {
             assert!(Scale::around(values, 1000, 0).from == 0.0, "{values:?}");
         }
@@ -353,11 +356,17 @@ mod tests {
                 (scale.from, found.as_slice()),
                 (from, &ticks.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
             );
-            assert!((0..=1000).contains(&scale.at(low)) && (0..=1000).contains(&scale.at(high)), "{low} {high}");
+            assert!(
+                (0..=1000).contains(&scale.position(low)) && (0..=1000).contains(&scale.position(high)),
+                "{low} {high}"
+            );
         }
         // Equal ratios have equal lengths.
         let scale = Scale::log(1.0, 100.0, 0, 1000);
-        assert_eq!((scale.at(1.0), scale.at(10.0), scale.at(100.0), scale.at(-3.0)), (0, 500, 1000, 0));
+        assert_eq!(
+            (scale.position(1.0), scale.position(10.0), scale.position(100.0), scale.position(-3.0)),
+            (0, 500, 1000, 0)
+        );
     }
 
     #[test]

@@ -256,8 +256,8 @@ pub(super) const NOT_ON_LOG: &str = "not above 0";
 
 /// Summary rows of the cells of a place for one metric.
 pub(crate) fn rows<'a>(data: Data<'a>, place: &Place<'_>, metric: &Metric) -> Vec<&'a Row> {
-    let of = |cell: &&Cell| data.rows.iter().find(|row| row.cell == cell.id && row.metric == metric.name);
-    place.cells.iter().filter_map(of).collect()
+    let row_of = |cell: &&Cell| data.rows.iter().find(|row| row.cell == cell.id && row.metric == metric.name);
+    place.cells.iter().filter_map(row_of).collect()
 }
 
 /// The values of a place. Several cells have equal weights.
@@ -310,7 +310,7 @@ pub(crate) fn missing_note(rows: &[&Row]) -> String {
     }
     let unsupported_here = |row: &&Row| {
         let missing = row.missing.get(&Status::NotApplicable);
-        missing.is_some_and(|(_, reason)| reason.starts_with(Status::NotApplicable.text()))
+        missing.is_some_and(|(_, reason)| reason.starts_with(Status::NotApplicable.name()))
     };
     // "here": this host or VMM does not support the cell, but another may. A container never has a guest kernel.
     let not_applicable = if rows.iter().any(unsupported_here) { "n/a here" } else { "n/a" };

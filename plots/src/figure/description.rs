@@ -33,14 +33,13 @@ impl Description {
     }
 }
 
-/// An entry of a legend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegendEntry {
     pub label: String,
     pub key: LegendKey,
 }
 
-/// The symbol of a legend entry. The numbers are indices of colours, which [`theme::Look`](super::theme::Look) maps to
+/// The symbol of a legend entry. The numbers are indices of colours, which [`theme::Style`](super::theme::Style) maps to
 /// colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegendKey {
@@ -124,7 +123,6 @@ pub struct Mark {
 /// The shape of a mark, with its values in the unit of the y axis.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MarkShape {
-    /// A bar.
     Bar {
         height: f64,
         /// 95 % interval; `None` if there are too few trials.

@@ -9,7 +9,7 @@ use super::canvas::{
     wrap,
 };
 use super::description::{Chart, Description, LegendEntry, LegendKey};
-use super::theme::{self, Look, points};
+use super::theme::{self, Style, points};
 use super::{draw_curves, draw_ecdf, draw_heat_map, draw_marks, draw_sequence, draw_setup, draw_timeline};
 
 /// Space around titles, legends and captions.
@@ -20,7 +20,7 @@ pub(super) fn padding() -> i32 {
 /// The area of the chart within the figure, in canvas units.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sheet {
-    pub(super) look: Look,
+    pub(super) style: Style,
     pub(super) width: i32,
     pub(super) top: i32,
     pub(super) bottom: i32,
@@ -44,11 +44,11 @@ pub fn render_svg(
     surroundings: Surroundings,
 ) -> Result<String, DrawingAreaErrorKind<std::io::Error>> {
     theme::register();
-    let look = Look::of(figure.theme, figure.column);
+    let style = Style::new(figure.theme, figure.column);
     let units = |inches: f64| (inches * theme::UNITS_PER_INCH) as i32;
-    let width = units(look.width_inches);
+    let width = units(style.width_inches);
     // Charts in the paper's theme have neither title nor caption, as in the paper.
-    let bare = look.paper || surroundings == Surroundings::LegendOnly;
+    let bare = style.paper || surroundings == Surroundings::LegendOnly;
     let title = if bare { "" } else { figure.title.as_str() };
     let titles =
         if title.is_empty() { Vec::new() } else { wrap(title, TITLE_SIZE * BOLD_WIDTH, width - 2 * padding()) };
@@ -57,7 +57,7 @@ pub fn render_svg(
     } else {
         wrap(&with_nonbreaking_spaces(&figure.caption), FONT_SIZE, width - 2 * padding())
     };
-    let legend = if look.paper { Vec::new() } else { legend_rows(&figure.legend, width - 2 * padding()) };
+    let legend = if style.paper { Vec::new() } else { legend_rows(&figure.legend, width - 2 * padding()) };
     let legend_height: i32 = legend.iter().map(|row| legend_row_height(row)).sum();
     let legend_top =
         padding() + titles.len() as i32 * line_height(TITLE_SIZE) + if titles.is_empty() { 0 } else { padding() };
@@ -65,21 +65,21 @@ pub fn render_svg(
     let plot_height = match &figure.chart {
         Chart::Timeline(timeline) => draw_timeline::height(timeline, width),
         Chart::HeatMap(heat) => draw_heat_map::height(heat, width),
-        _ => units(look.plot_inches),
+        _ => units(style.plot_inches),
     };
     let (head, foot) = match &figure.chart {
         Chart::Marks { x_label, y_label, log, panels } => {
             let labels = (x_label.as_str(), y_label.as_str());
-            draw_marks::margins(look, (labels, *log, panels), width, plot_height, &figure.legend)
+            draw_marks::margins(style, (labels, *log, panels), width, plot_height, &figure.legend)
         }
         Chart::Ecdf(_) => draw_ecdf::margins(),
-        Chart::Curves(curves) => draw_curves::margins(look, curves, width, plot_height),
+        Chart::Curves(curves) => draw_curves::margins(style, curves, width, plot_height),
         Chart::Timeline(_) => draw_timeline::margins(),
-        Chart::HeatMap(heat) => draw_heat_map::margins(look, heat, width),
+        Chart::HeatMap(heat) => draw_heat_map::margins(style, heat, width),
         Chart::Sequence(_) => draw_sequence::margins(),
         Chart::Setup(_) => (0, 0),
     };
-    let sheet = Sheet { look, width, top: top + head, bottom: top + head + plot_height };
+    let sheet = Sheet { style, width, top: top + head, bottom: top + head + plot_height };
     let caption_top = sheet.bottom + foot + padding();
     let height = caption_top + caption.len() as i32 * line_height(FONT_SIZE) + padding();
 
@@ -93,7 +93,7 @@ pub fn render_svg(
         }
         let mut row_top = legend_top;
         for row in &legend {
-            draw_legend_row(&area, look, row, (padding(), row_top))?;
+            draw_legend_row(&area, style, row, (padding(), row_top))?;
             row_top += legend_row_height(row);
         }
         match &figure.chart {
@@ -160,11 +160,11 @@ fn legend_row_height(row: &[LegendItem]) -> i32 {
     row.iter().map(|item| item.lines.len()).max().unwrap_or(0) as i32 * (line_height(FONT_SIZE) + points(0.8))
 }
 
-fn draw_legend_row(area: &Area<'_>, look: Look, row: &[LegendItem], at: (i32, i32)) -> DrawResult {
+fn draw_legend_row(area: &Area<'_>, style: Style, row: &[LegendItem], at: (i32, i32)) -> DrawResult {
     let mut x = at.0;
     for item in row {
         let y = at.1 + line_height(FONT_SIZE) / 2;
-        draw_legend_key(area, look, item.key, (x, y), points(KEY_WIDTH))?;
+        draw_legend_key(area, style, item.key, (x, y), points(KEY_WIDTH))?;
         for (n, line_text) in item.lines.iter().enumerate() {
             let at = (x + points(KEY_AND_GAP), y + n as i32 * line_height(FONT_SIZE));
             TextFormat::new(FONT_SIZE, HPos::Left, VPos::Center).draw(area, line_text, at)?;
@@ -175,21 +175,21 @@ fn draw_legend_row(area: &Area<'_>, look: Look, row: &[LegendItem], at: (i32, i3
 }
 
 /// Draws the symbol of a legend entry. `at` is the middle of its left side.
-fn draw_legend_key(area: &Area<'_>, look: Look, key: LegendKey, at: (i32, i32), size: i32) -> DrawResult {
+fn draw_legend_key(area: &Area<'_>, style: Style, key: LegendKey, at: (i32, i32), size: i32) -> DrawResult {
     let half = points(3.6);
     let corners = [(at.0, at.1 - half), (at.0 + size, at.1 + half)];
     let middle = (at.0 + size / 2, at.1);
     let across = [at, (at.0 + size, at.1)];
     match key {
-        LegendKey::Group(group) => draw_group_area(area, look, &rectangle(corners), group, (0, 1)),
-        LegendKey::Layer(n, of) => fill_rectangle(area, corners, look.area(theme::FAINT, (n, of))),
+        LegendKey::Group(group) => draw_group_area(area, style, &rectangle(corners), group, (0, 1)),
+        LegendKey::Layer(n, of) => fill_rectangle(area, corners, style.area(theme::FAINT, (n, of))),
         LegendKey::Reference => draw_outline(area, corners, theme::INK, 0.8),
         LegendKey::Point(kind) => draw_sequence::draw_point(area, kind, middle),
-        LegendKey::Line => draw_segment(area, at, (at.0 + size, at.1), look.colour(0), 1.2),
-        LegendKey::Steps(group) => draw_group_line(area, look, &across, group),
+        LegendKey::Line => draw_segment(area, at, (at.0 + size, at.1), style.colour(0), 1.2),
+        LegendKey::Steps(group) => draw_group_line(area, style, &across, group),
         LegendKey::Curve(group) => {
-            draw_group_line(area, look, &across, group)?;
-            draw_marker(area, look, middle, group)
+            draw_group_line(area, style, &across, group)?;
+            draw_marker(area, style, middle, group)
         }
         LegendKey::Missing => draw_cross(area, middle),
     }
@@ -210,7 +210,7 @@ pub(super) fn inner_legend_size(entries: &[LegendEntry]) -> (i32, i32) {
 /// Draws the legend of the paper's theme: a framed box in an upper corner of the plot.
 pub(super) fn draw_inner_legend(
     area: &Area<'_>,
-    look: Look,
+    style: Style,
     entries: &[LegendEntry],
     left: i32,
     right: i32,
@@ -230,10 +230,10 @@ pub(super) fn draw_inner_legend(
         let middle = y + gap / 2 + n as i32 * line_height(size) + line_height(size) / 2;
         let (a, b) = ((x + gap, middle - points(3.0)), (x + gap + swatch, middle + points(3.0)));
         match entry.key {
-            LegendKey::Group(group) => fill_rectangle(area, [a, b], look.area(look.colour(group), (0, 1)))?,
-            LegendKey::Layer(n, of) => fill_rectangle(area, [a, b], look.area(theme::FAINT, (n, of)))?,
+            LegendKey::Group(group) => fill_rectangle(area, [a, b], style.area(style.colour(group), (0, 1)))?,
+            LegendKey::Layer(n, of) => fill_rectangle(area, [a, b], style.area(theme::FAINT, (n, of)))?,
             LegendKey::Reference => draw_outline(area, [a, b], theme::INK, 0.8)?,
-            _ => draw_legend_key(area, look, entry.key, (a.0, middle), swatch)?,
+            _ => draw_legend_key(area, style, entry.key, (a.0, middle), swatch)?,
         }
         TextFormat::new(size, HPos::Left, VPos::Center).draw(area, &entry.label, (b.0 + gap, middle))?;
     }

@@ -12,7 +12,7 @@ use super::curves::{Curve, CurvePoint, Curves, Knee, Panel};
 use super::description::LegendEntry;
 use super::draw::{Sheet, draw_inner_legend};
 use super::hatch::dashed;
-use super::theme::{self, Look, points};
+use super::theme::{self, Style, points};
 
 /// Scales, labels and margins of the chart.
 struct Layout {
@@ -30,10 +30,10 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(look: Look, curves: &Curves, width: i32, height: i32) -> Self {
+    fn new(style: Style, curves: &Curves, width: i32, height: i32) -> Self {
         let y_label = YLabel::new(&curves.y_label, height);
         let up = y_scale(curves, height);
-        let frames = Frame::row(curves.panels.len(), y_label.left_margin(look, up.ticks_width()), width);
+        let frames = Frame::row(curves.panels.len(), y_label.left_margin(style, up.ticks_width()), width);
         let headings = Headings::new(curves.panels.iter().map(|panel| &panel.title), &frames);
         let lanes = (curves.panels.iter().zip(&frames)).map(|(panel, frame)| knee_labels(curves, panel, frame));
         let lanes = lanes.flatten().map(|label| label.lane + 1).max().unwrap_or(0);
@@ -49,11 +49,11 @@ fn places(curves: &Curves) -> impl Iterator<Item = &CurvePoint> {
 
 /// The y axis of a plot of this height.
 fn y_scale(curves: &Curves, height: i32) -> Scale {
-    let of = |at: &CurvePoint| {
+    let extent_of = |at: &CurvePoint| {
         let ends = at.interval.into_iter().flat_map(|(low, high)| [low, high]);
         at.points.iter().copied().chain(at.value).chain(ends).collect::<Vec<_>>()
     };
-    let values: Vec<f64> = places(curves).flat_map(of).collect();
+    let values: Vec<f64> = places(curves).flat_map(extent_of).collect();
     let largest = values.iter().copied().fold(0.0, f64::max);
     if !curves.y_log {
         return Scale::new(largest * 1.05, height, 0);
@@ -97,28 +97,28 @@ fn knee_labels(curves: &Curves, panel: &Panel, frame: &Frame) -> Vec<KneeLabel> 
     for (x, group) in found {
         let text = if x.is_finite() { format!("knee at {x}") } else { "no knee".to_owned() };
         let width = points(8.0) + text_width(&text, FONT_SIZE);
-        let middle = if x.is_finite() { across.at(x) } else { frame.x1 };
+        let middle = if x.is_finite() { across.position(x) } else { frame.x1 };
         let from = (middle - width / 2).clamp(frame.x0, (frame.x1 - width).max(frame.x0));
         let lane = ends.iter().position(|end| *end < from).unwrap_or_else(|| {
             ends.push(0);
             ends.len() - 1
         });
         ends[lane] = from + width + points(4.0);
-        labels.push(KneeLabel { x: x.is_finite().then(|| across.at(x)), group, text, lane: lane as i32, from });
+        labels.push(KneeLabel { x: x.is_finite().then(|| across.position(x)), group, text, lane: lane as i32, from });
     }
     labels
 }
 
 /// Space above the plot for headings and knees, and below it for the x axis.
-pub(super) fn margins(look: Look, curves: &Curves, width: i32, height: i32) -> (i32, i32) {
-    let layout = Layout::new(look, curves, width, height);
+pub(super) fn margins(style: Style, curves: &Curves, width: i32, height: i32) -> (i32, i32) {
+    let layout = Layout::new(style, curves, width, height);
     let head = layout.headings.height() + layout.lanes;
     (head, (1 + layout.x_label.len() as i32) * line_height(FONT_SIZE) + layout.missing + points(6.0))
 }
 
 pub(super) fn draw(area: &Area<'_>, sheet: Sheet, curves: &Curves, legend: &[LegendEntry]) -> DrawResult {
-    let look = sheet.look;
-    let layout = Layout::new(look, curves, sheet.width, sheet.bottom - sheet.top);
+    let style = sheet.style;
+    let layout = Layout::new(style, curves, sheet.width, sheet.bottom - sheet.top);
     let up = layout.up.moved(sheet.top);
     layout.y_label.draw(area, sheet)?;
     layout.headings.draw(area, &layout.frames, sheet.top - layout.lanes)?;
@@ -130,15 +130,15 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, curves: &Curves, legend: &[Leg
             draw_knee(area, sheet, &label)?;
         }
         for curve in &panel.curves {
-            draw_band(area, look, curve, &across, &up)?;
+            draw_band(area, style, curve, &across, &up)?;
         }
         for curve in &panel.curves {
-            draw_curve(area, look, curve, &across, &up)?;
+            draw_curve(area, style, curve, &across, &up)?;
         }
         draw_missing(area, sheet, (curves, panel), frame, &across)?;
-        if look.paper {
+        if style.paper {
             draw_outline(area, [(frame.x0, sheet.top), (frame.x1, sheet.bottom)], theme::INK, 0.8)?;
-            draw_inner_legend(area, look, legend, frame.x0, frame.x1, sheet.top, true)?;
+            draw_inner_legend(area, style, legend, frame.x0, frame.x1, sheet.top, true)?;
         }
     }
     let middle = i32::midpoint(layout.frames[0].x0, layout.frames.last().map_or(sheet.width, |frame| frame.x1));
@@ -153,7 +153,7 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, curves: &Curves, legend: &[Leg
 fn draw_x_axis(area: &Area<'_>, sheet: Sheet, curves: &Curves, across: &Scale) -> DrawResult {
     let mut free = i32::MIN;
     for level in &curves.levels {
-        let (x, label) = (across.at(*level), level.to_string());
+        let (x, label) = (across.position(*level), level.to_string());
         draw_segment(area, (x, sheet.bottom), (x, sheet.bottom + points(3.0)), theme::INK, 0.8)?;
         let half = text_width(&label, FONT_SIZE) / 2;
         if x - half > free {
@@ -170,7 +170,7 @@ fn draw_knee(area: &Area<'_>, sheet: Sheet, label: &KneeLabel) -> DrawResult {
     for part in path.iter().flat_map(|path| dashed(path, &[points(2.5), points(2.0)])) {
         area.draw(&PathElement::new(part, theme::FAINT.stroke_width(points(0.7).unsigned_abs())))?;
     }
-    draw_marker(area, sheet.look, (label.from + points(3.0), y), label.group)?;
+    draw_marker(area, sheet.style, (label.from + points(3.0), y), label.group)?;
     TextFormat::new(FONT_SIZE, HPos::Left, VPos::Center).draw(area, &label.text, (label.from + points(8.0), y))
 }
 
@@ -187,13 +187,13 @@ fn runs<T>(places: &[CurvePoint], of: impl Fn(&CurvePoint) -> Option<T>) -> Vec<
     runs
 }
 
-fn draw_band(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &Scale) -> DrawResult {
+fn draw_band(area: &Area<'_>, style: Style, curve: &Curve, across: &Scale, up: &Scale) -> DrawResult {
     let ends = |at: &CurvePoint| {
-        let (low, high) = at.interval.filter(|_| !look.paper && at.value.is_some())?;
-        Some((across.at(at.x), up.at(low), up.at(high)))
+        let (low, high) = at.interval.filter(|_| !style.paper && at.value.is_some())?;
+        Some((across.position(at.x), up.position(low), up.position(high)))
     };
     for run in runs(&curve.places, ends) {
-        let colour = look.colour(curve.group);
+        let colour = style.colour(curve.group);
         let (upper, lower) =
             (run.iter().map(|(x, _, high)| (*x, *high)), run.iter().rev().map(|(x, low, _)| (*x, *low)));
         area.draw(&Polygon::new(upper.chain(lower).collect::<Vec<_>>(), colour.mix(0.25).filled()))?;
@@ -208,19 +208,19 @@ fn draw_band(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &Sc
     Ok(())
 }
 
-fn draw_curve(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &Scale) -> DrawResult {
-    let colour = theme::mixed(look.colour(curve.group), theme::WHITE, 0.6);
+fn draw_curve(area: &Area<'_>, style: Style, curve: &Curve, across: &Scale, up: &Scale) -> DrawResult {
+    let colour = theme::mixed(style.colour(curve.group), theme::WHITE, 0.6);
     for at in &curve.places {
         for value in &at.points {
-            area.draw(&Circle::new((across.at(at.x), up.at(*value)), points(0.8), colour.filled()))?;
+            area.draw(&Circle::new((across.position(at.x), up.position(*value)), points(0.8), colour.filled()))?;
         }
     }
-    let runs = runs(&curve.places, |at| Some((across.at(at.x), up.at(at.value?))));
+    let runs = runs(&curve.places, |at| Some((across.position(at.x), up.position(at.value?))));
     for run in &runs {
-        draw_group_line(area, look, run, curve.group)?;
+        draw_group_line(area, style, run, curve.group)?;
     }
     for at in runs.into_iter().flatten() {
-        draw_marker(area, look, at, curve.group)?;
+        draw_marker(area, style, at, curve.group)?;
     }
     Ok(())
 }
@@ -229,10 +229,10 @@ fn draw_curve(area: &Area<'_>, look: Look, curve: &Curve, across: &Scale, up: &S
 fn incomplete_groups(curves: &Curves) -> Vec<usize> {
     let incomplete = |group: &usize| {
         let mut places = curves.panels.iter().filter(|panel| empty_reason(panel).is_none());
-        let of = |panel: &Panel| {
+        let has_note = |panel: &Panel| {
             panel.curves.get(*group).is_some_and(|curve| curve.places.iter().any(|at| !at.note.is_empty()))
         };
-        !curves.absent.contains(group) && places.any(of)
+        !curves.absent.contains(group) && places.any(has_note)
     };
     (0..curves.panels.first().map_or(0, |panel| panel.curves.len())).filter(incomplete).collect()
 }
@@ -261,20 +261,20 @@ fn draw_missing(
     for (lane, group) in incomplete_groups(curves).into_iter().enumerate() {
         let y = sheet.bottom + points(5.0) + (lane as i32 + 1) * line_height(FONT_SIZE) + line_height(FONT_SIZE) / 2;
         if panel.curves.len() > 1 {
-            draw_marker(area, sheet.look, (frame.x0 - points(6.0), y), group)?;
+            draw_marker(area, sheet.style, (frame.x0 - points(6.0), y), group)?;
         }
         let noted: Vec<&CurvePoint> = panel.curves[group].places.iter().filter(|at| !at.note.is_empty()).collect();
         for (n, at) in noted.iter().enumerate() {
-            let (x, reach) = (across.at(at.x), points(2.2));
+            let (x, reach) = (across.position(at.x), points(2.2));
             match at.value {
                 None => draw_cross(area, (x, y))?,
                 Some(_) => draw_outline(area, [(x - reach, y - reach), (x + reach, y + reach)], theme::ALARM, 0.8)?,
             }
-            let next = noted.get(n + 1).map_or(sheet.width - points(2.0), |next| across.at(next.x) - points(6.0));
+            let next = noted.get(n + 1).map_or(sheet.width - points(2.0), |next| across.position(next.x) - points(6.0));
             let last = curves.panels.last().is_some_and(|last| std::ptr::eq(last, panel));
             let free = if last { next } else { next.min(frame.x1) };
             // There may be more room to the left of the last mark than to its right.
-            let before = if n == 0 { frame.x0 } else { across.at(noted[n - 1].x) + points(6.0) };
+            let before = if n == 0 { frame.x0 } else { across.position(noted[n - 1].x) + points(6.0) };
             let wide = text_width(&at.note, FONT_SIZE);
             let style = |h| TextFormat::new(FONT_SIZE, h, VPos::Center).colour(theme::ALARM);
             if x + points(4.0) + wide <= free {

@@ -11,7 +11,7 @@ use super::canvas::{
 use super::draw::{Sheet, padding};
 use super::hatch::{Hatch, strokes};
 use super::heat_map::{HeatCell, HeatMap};
-use super::theme::{self, Look, points};
+use super::theme::{self, Style, points};
 
 /// Nine classes of blue from light to dark: C. Brewer and M. Harrower, ColorBrewer 2.0 (2013). Colours in between are
 /// mixed.
@@ -60,7 +60,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(look: Look, heat: &HeatMap, width: i32) -> Self {
+    fn new(style: Style, heat: &HeatMap, width: i32) -> Self {
         let most = width * 3 / 10;
         let rows: Vec<Vec<String>> = heat.rows.iter().map(|row| wrap_to_lines(row, most, 3)).collect();
         let lines = rows.iter().map(Vec::len).max().unwrap_or(1) as i32;
@@ -75,7 +75,7 @@ impl Layout {
                 if heat.y_label.is_empty() { Vec::new() } else { wrap(&heat.y_label, FONT_SIZE, row * count) };
             let left =
                 padding() / 2 + y_label.len() as i32 * line_height(FONT_SIZE) + points(4.0) + labels + points(5.0);
-            (row, y_label, TickLabels::new(look, &[&heat.columns], left, width))
+            (row, y_label, TickLabels::new(style, &[&heat.columns], left, width))
         };
         // Text that is wider than its cell is rotated and needs a higher row.
         let (row, y_label, tick_labels) = plan(false);
@@ -93,19 +93,19 @@ impl Layout {
 
 /// Height of the plot.
 pub(super) fn height(heat: &HeatMap, width: i32) -> i32 {
-    let look = Look { paper: false, width_inches: 0.0, plot_inches: 0.0 };
-    Layout::new(look, heat, width).row * heat.rows.len().max(1) as i32
+    let style = Style { paper: false, width_inches: 0.0, plot_inches: 0.0 };
+    Layout::new(style, heat, width).row * heat.rows.len().max(1) as i32
 }
 
 /// Space above the plot for the scale, and below it for the x axis.
-pub(super) fn margins(look: Look, heat: &HeatMap, width: i32) -> (i32, i32) {
-    let layout = Layout::new(Look { paper: false, ..look }, heat, width);
+pub(super) fn margins(style: Style, heat: &HeatMap, width: i32) -> (i32, i32) {
+    let layout = Layout::new(Style { paper: false, ..style }, heat, width);
     let label = if heat.x_label.is_empty() { 0 } else { line_height(FONT_SIZE) };
     (layout.scale_height(), layout.tick_labels.height + label + points(6.0))
 }
 
 pub(super) fn draw(area: &Area<'_>, sheet: Sheet, heat: &HeatMap) -> DrawResult {
-    let layout = Layout::new(Look { paper: false, ..sheet.look }, heat, sheet.width);
+    let layout = Layout::new(Style { paper: false, ..sheet.style }, heat, sheet.width);
     let frame = layout.tick_labels.frames[0];
     let values = || heat.cells.iter().flatten().filter_map(|cell| cell.value);
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));

@@ -10,7 +10,7 @@ use super::canvas::{
 };
 use super::description::{LegendEntry, Mark, MarkShape, Panel};
 use super::draw::{Sheet, draw_inner_legend, inner_legend_size};
-use super::theme::{self, Look, points};
+use super::theme::{self, Style, points};
 
 /// Scales, labels and margins of the chart.
 struct Layout {
@@ -26,7 +26,7 @@ struct Layout {
 
 impl Layout {
     fn new(
-        look: Look,
+        style: Style,
         ((x_label, y_label), log, panels): Marks<'_>,
         width: i32,
         height: i32,
@@ -36,10 +36,10 @@ impl Layout {
         let ticks: Vec<&[String]> = panels.iter().map(|panel| panel.ticks.as_slice()).collect();
         // The tick labels depend on the legend's corners, and these on the width of the panels, which depends on the
         // tick labels. An estimate of the width breaks the cycle; it has little influence.
-        let near = Frame::row(panels.len(), y_label.left_margin(look, points(20.0)), width)[0].width();
-        let corners: Vec<Corner> = panels.iter().map(|panel| Corner::of(panel, legend, near)).collect();
-        let scale = y_scale(look, (panels, near), log, height, legend, &corners);
-        let tick_labels = TickLabels::new(look, &ticks, y_label.left_margin(look, scale.ticks_width()), width);
+        let near = Frame::row(panels.len(), y_label.left_margin(style, points(20.0)), width)[0].width();
+        let corners: Vec<Corner> = panels.iter().map(|panel| Corner::new(panel, legend, near)).collect();
+        let scale = y_scale(style, (panels, near), log, height, legend, &corners);
+        let tick_labels = TickLabels::new(style, &ticks, y_label.left_margin(style, scale.ticks_width()), width);
         let headings = Headings::new(panels.iter().map(|panel| &panel.title), &tick_labels.frames);
         let across = width - tick_labels.frames[0].x0;
         let x_label = if x_label.is_empty() { Vec::new() } else { wrap(x_label, FONT_SIZE, across) };
@@ -52,7 +52,7 @@ type Marks<'a> = ((&'a str, &'a str), bool, &'a [Panel]);
 
 /// The y axis of a plot of this height over panels of this width.
 fn y_scale(
-    look: Look,
+    style: Style,
     (panels, width): (&[Panel], i32),
     log: bool,
     height: i32,
@@ -61,7 +61,7 @@ fn y_scale(
 ) -> Scale {
     let marks = || panels.iter().flat_map(|panel| &panel.marks);
     let largest = marks().map(highest).fold(0.0, f64::max);
-    if look.paper && !log {
+    if style.paper && !log {
         // Space for the paper's legend above the bars, if neither upper corner is free.
         let share = f64::from(inner_legend_size(legend).1 + points(12.0)) / f64::from(height);
         let reach = corners.iter().map(|corner| corner.tallest / (1.0 - share)).fold(largest * 1.05, f64::max);
@@ -70,7 +70,7 @@ fn y_scale(
     let least = marks().flat_map(values).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
     let noted = || {
         panels.iter().flat_map(|panel| {
-            let cramped = slot_width(look, panel, width) < f64::from(line_height(FONT_SIZE));
+            let cramped = slot_width(style, panel, width) < f64::from(line_height(FONT_SIZE));
             panel.marks.iter().map(move |mark| (highest_measured(mark), note_share(mark, cramped, height)))
         })
     };
@@ -98,15 +98,15 @@ fn note_share(mark: &Mark, cramped: bool, height: i32) -> f64 {
 const MOST_NOTE_SHARE: f64 = 0.6;
 
 /// Width of one slot in a panel of this width.
-fn slot_width(look: Look, panel: &Panel, width: i32) -> f64 {
+fn slot_width(style: Style, panel: &Panel, width: i32) -> f64 {
     let share = f64::from(width) / panel.ticks.len().max(1) as f64 * 0.8;
-    let most = if look.paper { f64::MAX } else { f64::from(points(46.0)) };
+    let most = if style.paper { f64::MAX } else { f64::from(points(46.0)) };
     (share / panel.slots.max(1) as f64).min(most)
 }
 
 /// Space above the plot for the headings of panels, and below it for labels along x.
-pub(super) fn margins(look: Look, marks: Marks<'_>, width: i32, height: i32, legend: &[LegendEntry]) -> (i32, i32) {
-    let layout = Layout::new(look, marks, width, height, legend);
+pub(super) fn margins(style: Style, marks: Marks<'_>, width: i32, height: i32, legend: &[LegendEntry]) -> (i32, i32) {
+    let layout = Layout::new(style, marks, width, height, legend);
     (
         layout.headings.height(),
         layout.tick_labels.height + points(5.0) + layout.x_label.len() as i32 * line_height(FONT_SIZE),
@@ -114,24 +114,24 @@ pub(super) fn margins(look: Look, marks: Marks<'_>, width: i32, height: i32, leg
 }
 
 pub(super) fn draw(area: &Area<'_>, sheet: Sheet, marks: Marks<'_>, legend: &[LegendEntry]) -> DrawResult {
-    let look = sheet.look;
-    let layout = Layout::new(look, marks, sheet.width, sheet.bottom - sheet.top, legend);
+    let style = sheet.style;
+    let layout = Layout::new(style, marks, sheet.width, sheet.bottom - sheet.top, legend);
     let scale = layout.scale.moved(sheet.top);
     layout.y_label.draw(area, sheet)?;
     layout.headings.draw(area, &layout.tick_labels.frames, sheet.top)?;
     for (n, (panel, frame)) in marks.2.iter().zip(&layout.tick_labels.frames).enumerate() {
         draw_y_axis(area, sheet, &scale, frame, n == 0)?;
         draw_marks(area, sheet, panel, frame, &scale)?;
-        if look.paper {
+        if style.paper {
             for tick in 0..panel.ticks.len() {
                 let x = frame.tick_centre(tick, panel.ticks.len());
                 draw_segment(area, (x, sheet.bottom), (x, sheet.bottom + points(3.0)), theme::INK, 0.8)?;
             }
         }
         layout.tick_labels.draw(area, n, sheet.bottom + points(5.0))?;
-        if look.paper {
+        if style.paper {
             draw_outline(area, [(frame.x0, sheet.top), (frame.x1, sheet.bottom)], theme::INK, 0.8)?;
-            draw_inner_legend(area, look, legend, frame.x0, frame.x1, sheet.top, layout.corners[n].at_left)?;
+            draw_inner_legend(area, style, legend, frame.x0, frame.x1, sheet.top, layout.corners[n].at_left)?;
         }
     }
     let middle =
@@ -151,7 +151,7 @@ struct Corner {
 }
 
 impl Corner {
-    fn of(panel: &Panel, legend: &[LegendEntry], width: i32) -> Self {
+    fn new(panel: &Panel, legend: &[LegendEntry], width: i32) -> Self {
         let (legend, ticks) = (inner_legend_size(legend).0 + points(12.0), panel.ticks.len());
         let covered = ((f64::from(legend) / f64::from(width.max(1)) * ticks as f64).ceil() as usize).min(ticks);
         let tallest = |covered: std::ops::Range<usize>| {
@@ -190,17 +190,17 @@ fn values(mark: &Mark) -> Vec<f64> {
 
 fn draw_marks(area: &Area<'_>, sheet: Sheet, panel: &Panel, frame: &Frame, scale: &Scale) -> DrawResult {
     let slots = panel.slots.max(1) as f64;
-    let slot = slot_width(sheet.look, panel, frame.width());
+    let slot = slot_width(sheet.style, panel, frame.width());
     let published = panel.marks.iter().any(|mark| mark.reference.is_some());
     for mark in &panel.marks {
         let centre = f64::from(frame.tick_centre(mark.tick, panel.ticks.len()))
             + (mark.slot as f64 - (slots - 1.0) / 2.0) * slot;
-        let width = slot * if sheet.look.paper && slots < 2.0 { 1.0 } else { 0.9 };
+        let width = slot * if sheet.style.paper && slots < 2.0 { 1.0 } else { 0.9 };
         // A published value occupies the right third of the slot.
         let (own, x) = if published { (width * 0.62, centre - width * 0.19) } else { (width, centre) };
         if let Some(value) = mark.reference {
             let (x0, x1) = ((centre + width * 0.14) as i32, (centre + width * 0.5) as i32);
-            let corners = [(x0, scale.at(value)), (x1, sheet.bottom)];
+            let corners = [(x0, scale.position(value)), (x1, sheet.bottom)];
             fill_rectangle(area, corners, WHITE)?;
             draw_outline(area, corners, theme::INK, 0.7)?;
         }
@@ -220,7 +220,7 @@ fn draw_marks(area: &Area<'_>, sheet: Sheet, panel: &Panel, frame: &Frame, scale
 fn draw_note(area: &Area<'_>, sheet: Sheet, mark: &Mark, x: i32, room: i32, scale: &Scale) -> DrawResult {
     let own = match &mark.shape {
         MarkShape::Empty => sheet.bottom,
-        _ => scale.at(highest_measured(mark)),
+        _ => scale.position(highest_measured(mark)),
     };
     let from = own - points(4.0);
     if room < line_height(FONT_SIZE) {
@@ -231,58 +231,58 @@ fn draw_note(area: &Area<'_>, sheet: Sheet, mark: &Mark, x: i32, room: i32, scal
 }
 
 fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32, scale: &Scale) -> DrawResult {
-    let look = sheet.look;
+    let style = sheet.style;
     let (x0, x1) = (centre - width / 2, centre + width / 2);
     let spread = |n: usize, of: usize| centre + (((n as f64 + 0.5) / of as f64 - 0.5) * f64::from(width) * 0.6) as i32;
     match &mark.shape {
         MarkShape::Bar { height, .. } => {
-            let corners = [(x0, scale.at(*height)), (x1, sheet.bottom)];
-            draw_group_area(area, look, &rectangle(corners), mark.group, mark.layer)?;
+            let corners = [(x0, scale.position(*height)), (x1, sheet.bottom)];
+            draw_group_area(area, style, &rectangle(corners), mark.group, mark.layer)?;
         }
         MarkShape::Stack { parts, .. } => {
             let mut below = 0.0;
             for part in parts {
-                let corners = [(x0, scale.at(below + part.height)), (x1, scale.at(below))];
-                draw_group_area(area, look, &rectangle(corners), part.colour, (0, 1))?;
+                let corners = [(x0, scale.position(below + part.height)), (x1, scale.position(below))];
+                draw_group_area(area, style, &rectangle(corners), part.colour, (0, 1))?;
                 below += part.height;
             }
         }
         MarkShape::Box { quartiles: [q1, median, q3], whiskers, outliers } => {
-            let corners = [(x0, scale.at(*q3)), (x1, scale.at(*q1))];
-            draw_whisker(area, centre, scale.at(whiskers.0), scale.at(whiskers.1), width / 4)?;
-            if look.paper {
+            let corners = [(x0, scale.position(*q3)), (x1, scale.position(*q1))];
+            draw_whisker(area, centre, scale.position(whiskers.0), scale.position(whiskers.1), width / 4)?;
+            if style.paper {
                 fill_rectangle(area, corners, WHITE)?;
                 draw_outline(area, corners, theme::INK, 0.8)?;
             } else {
-                draw_group_area(area, look, &rectangle(corners), mark.group, (0, 1))?;
+                draw_group_area(area, style, &rectangle(corners), mark.group, (0, 1))?;
             }
-            let stroke = if look.paper { look.colour(1) } else { theme::INK };
-            draw_segment(area, (x0, scale.at(*median)), (x1, scale.at(*median)), stroke, 1.2)?;
+            let stroke = if style.paper { style.colour(1) } else { theme::INK };
+            draw_segment(area, (x0, scale.position(*median)), (x1, scale.position(*median)), stroke, 1.2)?;
             for value in outliers {
-                draw_dot(area, (centre, scale.at(*value)))?;
+                draw_dot(area, (centre, scale.position(*value)))?;
             }
         }
         MarkShape::Violin { values, median, outline } => {
             let reach = f64::from(width) * 0.5;
             let side = |sign: f64| {
                 let corner =
-                    move |(value, share): &(f64, f64)| (centre + (sign * reach * share) as i32, scale.at(*value));
+                    move |(value, share): &(f64, f64)| (centre + (sign * reach * share) as i32, scale.position(*value));
                 outline.iter().map(corner)
             };
             let polygon: Vec<(i32, i32)> = side(-1.0).chain(side(1.0).rev()).collect();
             if !polygon.is_empty() {
-                draw_group_area(area, look, &polygon, mark.group, (0, 1))?;
+                draw_group_area(area, style, &polygon, mark.group, (0, 1))?;
             }
             for (n, value) in values.iter().enumerate() {
-                draw_dot(area, (centre + (spread(n, values.len()) - centre) / 2, scale.at(*value)))?;
+                draw_dot(area, (centre + (spread(n, values.len()) - centre) / 2, scale.position(*value)))?;
             }
             let (x0, x1) = (centre - width / 4, centre + width / 4);
-            draw_segment(area, (x0, scale.at(*median)), (x1, scale.at(*median)), theme::INK, 1.4)?;
+            draw_segment(area, (x0, scale.position(*median)), (x1, scale.position(*median)), theme::INK, 1.4)?;
         }
         MarkShape::Strip { values, median } => {
-            draw_group_line(area, look, &[(x0, scale.at(*median)), (x1, scale.at(*median))], mark.group)?;
+            draw_group_line(area, style, &[(x0, scale.position(*median)), (x1, scale.position(*median))], mark.group)?;
             for (n, value) in values.iter().enumerate() {
-                draw_dot(area, (spread(n, values.len()), scale.at(*value)))?;
+                draw_dot(area, (spread(n, values.len()), scale.position(*value)))?;
             }
         }
         MarkShape::Empty => draw_segment(area, (x0, sheet.bottom), (x1, sheet.bottom), theme::ALARM, 1.2)?,
@@ -291,10 +291,10 @@ fn draw_mark(area: &Area<'_>, sheet: Sheet, mark: &Mark, centre: i32, width: i32
         &mark.shape
     {
         for (n, trial) in trials.iter().enumerate() {
-            draw_dot(area, (spread(n, trials.len()), scale.at(*trial)))?;
+            draw_dot(area, (spread(n, trials.len()), scale.position(*trial)))?;
         }
         if let Some((low, high)) = interval {
-            draw_whisker(area, centre, scale.at(*low), scale.at(*high), width / 6)?;
+            draw_whisker(area, centre, scale.position(*low), scale.position(*high), width / 6)?;
         }
     }
     Ok(())

@@ -26,7 +26,7 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, sequence: &Sequence, legend: &
     let values: Vec<f64> = sequence.points.iter().filter_map(|point| point.value).collect();
     let up = Scale::around(&values, sheet.bottom, sheet.top);
     let y_label = YLabel::new(&sequence.y_label, sheet.bottom - sheet.top);
-    let (left, right) = (y_label.left_margin(sheet.look, up.ticks_width()), sheet.width - points(10.0));
+    let (left, right) = (y_label.left_margin(sheet.style, up.ticks_width()), sheet.width - points(10.0));
     let across = positions(sequence.points.iter().map(|point| point.at).fold(1.0, f64::max), left, right);
     y_label.draw(area, sheet)?;
     // Without values the scale means nothing, so the ticks are left out.
@@ -43,14 +43,14 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, sequence: &Sequence, legend: &
     let below = (i32::midpoint(left, right), axis + points(5.0) + line_height(FONT_SIZE));
     TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, "Position in the execution order", below)?;
     if let Some(median) = sequence.median {
-        draw_segment(area, (left, up.at(median)), (right, up.at(median)), sheet.look.colour(0), 1.2)?;
+        draw_segment(area, (left, up.position(median)), (right, up.position(median)), sheet.style.colour(0), 1.2)?;
     }
     for point in &sequence.points {
-        let y = point.value.map_or(sheet.bottom + lane() / 2, |value| up.at(value));
-        draw_point(area, point.kind, (across.at(point.at), y))?;
+        let y = point.value.map_or(sheet.bottom + lane() / 2, |value| up.position(value));
+        draw_point(area, point.kind, (across.position(point.at), y))?;
     }
-    if sheet.look.paper {
-        draw_inner_legend(area, sheet.look, legend, left, right, sheet.top, false)?;
+    if sheet.style.paper {
+        draw_inner_legend(area, sheet.style, legend, left, right, sheet.top, false)?;
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ fn across(timeline: &Timeline, left: i32, width: i32) -> Scale {
             .rows
             .iter()
             .filter(|row| !row.spans.is_empty())
-            .all(|row| scale.at(end(row)) + text_after(row) <= width - padding())
+            .all(|row| scale.position(end(row)) + text_after(row) <= width - padding())
     };
     let mut right = width - points(12.0);
     loop {
@@ -109,9 +109,9 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, timeline: &Timeline, legend: &
         draw_row(area, sheet, row, &timeline.unit, &across, middle)?;
     }
     draw_segment(area, (left, sheet.top), (left, sheet.bottom), theme::INK, 0.8)?;
-    if sheet.look.paper {
+    if sheet.style.paper {
         draw_outline(area, [(left, sheet.top), (right, sheet.bottom)], theme::INK, 0.8)?;
-        draw_inner_legend(area, sheet.look, legend, left, right, sheet.top, false)?;
+        draw_inner_legend(area, sheet.style, legend, left, right, sheet.top, false)?;
     }
     Ok(())
 }
@@ -119,17 +119,17 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, timeline: &Timeline, legend: &
 fn draw_row(area: &Area<'_>, sheet: Sheet, row: &Row, unit: &str, across: &Scale, middle: i32) -> DrawResult {
     let half = points(4.5);
     for span in &row.spans {
-        let corners = [(across.at(span.from), middle - half), (across.at(span.to), middle + half)];
-        draw_group_area(area, sheet.look, &rectangle(corners), span.colour, (0, 1))?;
+        let corners = [(across.position(span.from), middle - half), (across.position(span.to), middle + half)];
+        draw_group_area(area, sheet.style, &rectangle(corners), span.colour, (0, 1))?;
     }
     if let Some((low, high)) = row.interval {
-        let (low, high) = (across.at(low), across.at(high));
+        let (low, high) = (across.position(low), across.position(high));
         draw_segment(area, (low, middle), (high, middle), theme::INK, 0.9)?;
         for x in [low, high] {
             draw_segment(area, (x, middle - points(2.0)), (x, middle + points(2.0)), theme::INK, 0.9)?;
         }
     }
-    let mut from = across.at(end(row)) + points(4.0);
+    let mut from = across.position(end(row)) + points(4.0);
     if !row.spans.is_empty() {
         let total = total_text(row, unit);
         TextFormat::new(FONT_SIZE, HPos::Left, VPos::Center).draw(area, &total, (from, middle))?;
@@ -139,10 +139,10 @@ fn draw_row(area: &Area<'_>, sheet: Sheet, row: &Row, unit: &str, across: &Scale
         return Ok(());
     }
     // A long row leaves no space to its right: the note is drawn on a white plate over the start of the row.
-    let note = shorten(&row.note, FONT_SIZE, across.end - across.at(0.0) - points(8.0));
+    let note = shorten(&row.note, FONT_SIZE, across.end - across.position(0.0) - points(8.0));
     let wide = text_width(&note, FONT_SIZE);
     if from + wide > sheet.width - padding() {
-        from = across.at(0.0) + points(4.0);
+        from = across.position(0.0) + points(4.0);
         let plate = [
             (from - points(2.0), middle - half + points(0.5)),
             (from + wide + points(2.0), middle + half - points(0.5)),

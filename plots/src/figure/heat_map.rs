@@ -103,11 +103,11 @@ fn describe_metric(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Pl
 
 /// Rounds to three significant digits, or to a whole number if the value has more digits.
 fn three_digits(value: f64) -> String {
-    let whole = value.abs();
-    let decimals = match whole {
-        _ if whole >= 99.95 || whole == 0.0 => 0,
-        _ if whole >= 9.995 => 1,
-        _ if whole >= 0.9995 => 2,
+    let magnitude = value.abs();
+    let decimals = match magnitude {
+        _ if magnitude >= 99.95 || magnitude == 0.0 => 0,
+        _ if magnitude >= 9.995 => 1,
+        _ if magnitude >= 0.9995 => 2,
         _ => 3,
     };
     format!("{value:.decimals$}")

@@ -28,13 +28,13 @@ use crate::{Error, latex};
 pub fn save(figure: &Description, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let wrong = |problem: String| Error::Figure { name: figure.name.clone(), problem };
     let draw = |surroundings| render_svg(figure, surroundings).map_err(|error| wrong(error.to_string()));
-    let whole = draw(Surroundings::All)?;
+    let full = draw(Surroundings::All)?;
     let (pixels, page) = rayon::join(
-        || png(&whole).map_err(wrong),
+        || png(&full).map_err(wrong),
         || draw(Surroundings::LegendOnly).and_then(|bare| pdf(&bare, &figure.title).map_err(wrong)),
     );
     let files = [
-        ("svg", with_print_size(&whole).into_bytes()),
+        ("svg", with_print_size(&full).into_bytes()),
         ("pdf", page?),
         ("png", pixels?),
         ("caption.txt", format!("{}\n", figure.caption).into_bytes()),
@@ -66,10 +66,9 @@ fn latex_caption(figure: &Description) -> String {
 /// If the figure cannot be drawn.
 pub(crate) fn inline_svg(figure: &Description, prefix: &str) -> Result<String, Error> {
     let wrong = |problem: String| Error::Figure { name: figure.name.clone(), problem };
-    let whole =
-        with_print_size(&render_svg(figure, Surroundings::LegendOnly).map_err(|error| wrong(error.to_string()))?);
-    let at = whole.find("<svg").ok_or_else(|| wrong("the drawing has no <svg> element".to_owned()))?;
-    let mut out = whole[at..].to_owned();
+    let svg = with_print_size(&render_svg(figure, Surroundings::LegendOnly).map_err(|error| wrong(error.to_string()))?);
+    let at = svg.find("<svg").ok_or_else(|| wrong("the drawing has no <svg> element".to_owned()))?;
+    let mut out = svg[at..].to_owned();
     for before in [" id=\"", "url(#", "href=\"#"] {
         out = out.replace(before, &format!("{before}{prefix}-"));
     }

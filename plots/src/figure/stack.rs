@@ -1,8 +1,8 @@
 //! Stacked bars: parts that add up to a total.
 //!
 //! Medians do not add up, but means over the same VMs do. The parts of a cell are therefore means over the VMs that
-//! have a value for every part, and the height of the bar is the mean of their sums. A part that no VM of the cell has
-//! is left out, and the caption lists the bar as incomplete.
+//! have a value for every part. The height of the bar is the mean of their sums. A part that no VM of the cell has is
+//! left out, and the caption lists the bar as incomplete.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
     let mut panels: Vec<Panel> = places.panels.iter().map(panel).collect();
     let (mut ns, mut incomplete, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for place in &places.all {
-        let bar = Bar::of(data, figure, &metrics, place);
+        let bar = Bar::new(data, figure, &metrics, place);
         let partial = !bar.absent.is_empty() && !bar.parts.is_empty();
         if partial {
             let panel = places.panels.get(place.panel).filter(|panel| !panel.is_empty());
@@ -121,10 +121,10 @@ struct Bar<'a> {
 }
 
 impl<'a> Bar<'a> {
-    fn of(data: Data<'_>, figure: &Figure, metrics: &[&'a Metric], place: &Place<'_>) -> Self {
+    fn new(data: Data<'_>, figure: &Figure, metrics: &[&'a Metric], place: &Place<'_>) -> Self {
         let names: Vec<&str> = figure.metrics.iter().map(String::as_str).collect();
         let stacks: Vec<Stack> = (place.cells.iter())
-            .map(|cell| Stack::of(data.samples, &cell.id, &names))
+            .map(|cell| Stack::from_samples(data.samples, &cell.id, &names))
             .filter(|stack| !stack.sums.is_empty())
             .collect();
         let height = |n: usize| mean(&stacks.iter().filter_map(|stack| stack.parts[n]).collect::<Vec<_>>());
@@ -195,17 +195,18 @@ struct Stack {
 }
 
 impl Stack {
-    fn of(samples: &[Sample], cell: &str, metrics: &[&str]) -> Self {
+    fn from_samples(samples: &[Sample], cell: &str, metrics: &[&str]) -> Self {
         let mut vms: BTreeMap<(u32, u32), Vec<Option<f64>>> = BTreeMap::new();
         let good = |sample: &&Sample| sample.counts() && sample.status == Status::Ok && sample.cell == cell;
         for sample in samples.iter().filter(good) {
             let Some(n) = metrics.iter().position(|name| *name == sample.metric) else { continue };
             vms.entry((sample.trial, sample.vm)).or_insert_with(|| vec![None; metrics.len()])[n] = sample.value;
         }
-        let had: Vec<bool> = (0..metrics.len()).map(|n| vms.values().any(|parts| parts[n].is_some())).collect();
-        let whole = |parts: &Vec<Option<f64>>| parts.iter().zip(&had).all(|(part, had)| part.is_some() || !had);
+        let occurs: Vec<bool> = (0..metrics.len()).map(|n| vms.values().any(|parts| parts[n].is_some())).collect();
+        let is_complete =
+            |parts: &Vec<Option<f64>>| parts.iter().zip(&occurs).all(|(part, occurs)| part.is_some() || !occurs);
         let mut trials: BTreeMap<u32, Vec<Vec<Option<f64>>>> = BTreeMap::new();
-        for ((trial, _), parts) in vms.into_iter().filter(|(_, parts)| had.contains(&true) && whole(parts)) {
+        for ((trial, _), parts) in vms.into_iter().filter(|(_, parts)| occurs.contains(&true) && is_complete(parts)) {
             trials.entry(trial).or_default().push(parts);
         }
         let trials: Vec<Vec<Option<f64>>> = trials.values().map(|vms| means(vms, metrics.len())).collect();
@@ -232,7 +233,7 @@ mod tests {
 
     fn stacked(vms: &[(u32, u32, [Option<f64>; 3])]) -> Stack {
         let samples: Vec<Sample> = vms.iter().flat_map(|(trial, id, values)| vm(*trial, *id, *values)).collect();
-        Stack::of(&samples, "fc/2", &["a", "b", "c"])
+        Stack::from_samples(&samples, "fc/2", &["a", "b", "c"])
     }
 
     #[test]

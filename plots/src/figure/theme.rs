@@ -59,7 +59,7 @@ const PAPER_PALETTE: [RGBColor; 7] = [
 
 /// Sizes and colours of a theme at a column width.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct Style {
     /// Whether the figure imitates the charts of the 2019 paper.
     pub paper: bool,
     /// Width of the figure in inches.
@@ -68,10 +68,10 @@ pub struct Look {
     pub plot_inches: f64,
 }
 
-impl Look {
+impl Style {
     /// The paper's theme has matplotlib's size, 6.4 by 4.8 inches, for both column widths.
     #[must_use]
-    pub fn of(theme: Theme, column: Column) -> Self {
+    pub fn new(theme: Theme, column: Column) -> Self {
         match (theme, column) {
             (Theme::Paper, _) => Self { paper: true, width_inches: 6.4, plot_inches: 3.7 },
             (Theme::Publication, Column::Single) => Self { paper: false, width_inches: 3.5, plot_inches: 1.9 },
@@ -164,30 +164,30 @@ mod tests {
 
     #[test]
     fn groups_differ_in_hatch_or_in_greyscale() {
-        let look = Look::of(Theme::Publication, Column::Single);
+        let style = Style::new(Theme::Publication, Column::Single);
         for a in 0..42 {
             for b in 0..a {
-                let same = look.hatch(a) == look.hatch(b) && look.colour(a) == look.colour(b);
-                assert!(!same, "{b} and {a} look the same");
+                let same = style.hatch(a) == style.hatch(b) && style.colour(a) == style.colour(b);
+                assert!(!same, "{b} and {a} style the same");
             }
         }
         // Without colour, the first six groups differ in hatch.
         for a in 0..6 {
             for b in 0..a {
-                assert!(look.hatch(a) != look.hatch(b), "{b} and {a} have the same hatch");
-                assert!(a > 4 || look.dash(a) != look.dash(b), "{b} and {a} have the same dash");
+                assert!(style.hatch(a) != style.hatch(b), "{b} and {a} have the same hatch");
+                assert!(a > 4 || style.dash(a) != style.dash(b), "{b} and {a} have the same dash");
             }
-            let (area, next) = (look.area(look.colour(a), (0, 1)), look.area(look.colour(a + 1), (0, 1)));
-            assert!(look.hatch(a) != look.hatch(a + 1) || contrast(area, next) > 1.3, "{a}");
+            let (area, next) = (style.area(style.colour(a), (0, 1)), style.area(style.colour(a + 1), (0, 1)));
+            assert!(style.hatch(a) != style.hatch(a + 1) || contrast(area, next) > 1.3, "{a}");
         }
     }
 
     #[test]
     fn hatching_and_text_contrast_with_their_background() {
-        let look = Look::of(Theme::Publication, Column::Single);
+        let style = Style::new(Theme::Publication, Column::Single);
         for group in 0..7 {
-            let area = look.area(look.colour(group), (0, 1));
-            assert!(contrast(look.stroke(look.colour(group)), area) > 2.0, "{group}");
+            let area = style.area(style.colour(group), (0, 1));
+            assert!(contrast(style.stroke(style.colour(group)), area) > 2.0, "{group}");
         }
         assert!(contrast(INK, WHITE) > 7.0 && contrast(ALARM, WHITE) > 4.5 && contrast(FAINT, WHITE) > 4.5);
         assert!((luminance(WHITE) - 1.0).abs() < 1e-9 && luminance(RGBColor(0, 0, 0)) == 0.0);

@@ -61,8 +61,8 @@ pub(super) fn describe(data: Data<'_>, figure: &Figure) -> Result<Description, E
         rows.push(row);
         ns.push(n);
     }
-    let of = |place| metrics.iter().flat_map(move |metric| cells::rows(data, place, metric));
-    let host = places.all.iter().flat_map(of).find_map(|row| row.host);
+    let rows_of = |place| metrics.iter().flat_map(move |metric| cells::rows(data, place, metric));
+    let host = places.all.iter().flat_map(rows_of).find_map(|row| row.host);
     let unit = metrics.first().map_or(String::new(), |metric| cells::unit_suffix(metric, host));
     let entry = |(n, metric): (usize, &&Metric)| LegendEntry { label: metric.label.clone(), key: LegendKey::Group(n) };
     let context = cells::context_sentences(data, figure, &metrics, &places).join(" ");
@@ -109,7 +109,7 @@ fn segment_sentence(figure: &Figure, rows: &[Row]) -> String {
 fn place_row(data: Data<'_>, figure: &Figure, metrics: &[&Metric], place: &Place<'_>, label: String) -> (Row, usize) {
     let names: Vec<&str> = figure.metrics.iter().map(String::as_str).collect();
     let cells: Vec<Instants> = (place.cells.iter())
-        .map(|cell| Instants::of(data.samples, &cell.id, &names, figure.statistic))
+        .map(|cell| Instants::from_samples(data.samples, &cell.id, &names, figure.statistic))
         .filter(|instants| !instants.ends.is_empty())
         .collect();
     // A place of several cells shows only the phases that all of them have.
@@ -121,7 +121,7 @@ fn place_row(data: Data<'_>, figure: &Figure, metrics: &[&Metric], place: &Place
         spans.extend(end(colour).map(|to| Span { colour, from, to }));
     }
     let sums: Vec<_> = cells.iter().map(|cell| sum_row(&cell.last)).collect();
-    let whole = cells::value(&sums.iter().collect::<Vec<_>>(), figure.statistic, data.plan.seed);
+    let total = cells::value(&sums.iter().collect::<Vec<_>>(), figure.statistic, data.plan.seed);
     let rows: Vec<_> = metrics.iter().flat_map(|metric| cells::rows(data, place, metric)).collect();
     let note = match metrics.len() - phases {
         0 => cells::largest_missing_note(data, metrics, place),
@@ -133,7 +133,7 @@ fn place_row(data: Data<'_>, figure: &Figure, metrics: &[&Metric], place: &Place
         missing => format!("the last {missing} phases are missing"),
     };
     let bare = figure.theme == Theme::Paper || phases < metrics.len();
-    let interval = whole.interval.filter(|_| !bare);
+    let interval = total.interval.filter(|_| !bare);
     (Row { label, spans, interval, note }, cells.iter().map(|cell| cell.last.len()).sum())
 }
 
@@ -147,17 +147,17 @@ struct Instants {
 }
 
 impl Instants {
-    fn of(samples: &[Sample], cell: &str, metrics: &[&str], statistic: Statistic) -> Self {
+    fn from_samples(samples: &[Sample], cell: &str, metrics: &[&str], statistic: Statistic) -> Self {
         let mut vms: BTreeMap<(u32, u32), Vec<Option<f64>>> = BTreeMap::new();
         let good = |sample: &&Sample| sample.counts() && sample.status == Status::Ok && sample.cell == cell;
         for sample in samples.iter().filter(good) {
             let Some(n) = metrics.iter().position(|name| *name == sample.metric) else { continue };
             vms.entry((sample.trial, sample.vm)).or_insert_with(|| vec![None; metrics.len()])[n] = sample.value;
         }
-        let had = |phases: &Vec<Option<f64>>| phases.iter().take_while(|phase| phase.is_some()).count();
-        let phases = vms.values().map(had).max().unwrap_or(0);
+        let count_phases = |phases: &Vec<Option<f64>>| phases.iter().take_while(|phase| phase.is_some()).count();
+        let phases = vms.values().map(count_phases).max().unwrap_or(0);
         let mut trials: BTreeMap<u32, Vec<Vec<f64>>> = BTreeMap::new();
-        for ((trial, _), values) in vms.into_iter().filter(|(_, values)| phases > 0 && had(values) == phases) {
+        for ((trial, _), values) in vms.into_iter().filter(|(_, values)| phases > 0 && count_phases(values) == phases) {
             let mut sum = 0.0;
             let ends = values.into_iter().take(phases).flatten().map(|phase| {
                 sum += phase;
@@ -183,7 +183,7 @@ mod tests {
         let all = vms.iter().zip(0..).flat_map(|((trial, values), vm)| {
             ["a", "b", "c"].into_iter().zip(*values).map(move |(metric, value)| example(*trial, vm, metric, value))
         });
-        Instants::of(&all.collect::<Vec<_>>(), "fc/2", &["a", "b", "c"], statistic)
+        Instants::from_samples(&all.collect::<Vec<_>>(), "fc/2", &["a", "b", "c"], statistic)
     }
 
     #[test]

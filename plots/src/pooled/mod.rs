@@ -15,14 +15,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use microbench_formats::digests::PLAN;
-use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
+use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 use polars::prelude::PolarsResult;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use self::reader::{Group, KEYS};
 use crate::Error;
-use crate::file::at;
+use crate::file::io_error_at;
 use crate::stats::median::Interval;
 use crate::stats::selection::Selection;
 use crate::summary::LEVEL;
@@ -83,7 +83,7 @@ pub fn pool(files: &[PathBuf]) -> Result<Vec<PooledRow>, Error> {
             // Opened first because polars does not report a missing file as such.
             File::open(path).map_err(|source| match (source.kind(), path.parent()) {
                 (ErrorKind::NotFound, Some(run)) => Error::NotAnalysed { run: run.to_path_buf() },
-                _ => at(path)(source),
+                _ => io_error_at(path)(source),
             })?;
             // A table of samples need not be in a run directory; if it is, the run is verified.
             if let Some(run) = path.parent().filter(|run| run.join(PLAN).exists()) {
@@ -117,7 +117,7 @@ fn read_run(path: &Path) -> PolarsResult<BTreeMap<Key, RunTrials>> {
         run.values.append(&mut rows.trial_values());
     }
     runs.par_iter_mut().for_each(|(_, run)| {
-        let mut selection = Selection::of(std::mem::take(&mut run.values));
+        let mut selection = Selection::new(std::mem::take(&mut run.values));
         run.median = selection.median();
         run.values = selection.into_values();
     });
@@ -134,7 +134,7 @@ fn pool_row([study, cell, metric, unit, host]: Key, runs: Vec<RunTrials>) -> Poo
     let mut values = Vec::with_capacity(runs.iter().map(|run| run.values.len()).sum());
     runs.into_iter().for_each(|mut run| values.append(&mut run.values));
     let n = values.iter().copied().filter(finite).count();
-    let mut selection = Selection::of(values);
+    let mut selection = Selection::new(values);
     PooledRow {
         study,
         cell,
@@ -153,9 +153,9 @@ fn pool_row([study, cell, metric, unit, host]: Key, runs: Vec<RunTrials>) -> Poo
     }
 }
 
-/// The rows as a table that fits `room`, with a legend.
+/// The rows as a table that fits `width`, with a legend.
 #[must_use]
-pub fn render(rows: &[PooledRow], room: Room) -> String {
+pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
     const COLUMNS: [Column; 12] = [
         Column::left("study", 3),
         Column::left("cell", 0),
@@ -194,6 +194,6 @@ pub fn render(rows: &[PooledRow], room: Room) -> String {
             row.between.map_or_else(|| "-".to_owned(), |[low, high]| format!("{low:.2} to {high:.2}")),
         ]
     };
-    let (table, left_out) = fitted(&COLUMNS, &rows.iter().map(line).collect::<Vec<_>>(), room.table);
-    format!("{}\n\n{table}{}", wrapped_to(room.words, legend, 0), room.left_out(&left_out))
+    let (table, left_out) = fitted(&COLUMNS, &rows.iter().map(line).collect::<Vec<_>>(), width.table);
+    format!("{}\n\n{table}{}", wrapped_to(width.prose, legend, 0), width.left_out(&left_out))
 }

@@ -1,8 +1,8 @@
 //! The rows of one table of samples, grouped by key; the file is read in parts, in parallel.
 //!
 //! Grouping in polars hashes the text of every key in every row. A column with few distinct texts is a dictionary in
-//! the file, and each row is a view into it. Equal views of one array are the same text, so views are looked up
-//! instead of texts, and the view of the previous row is tried first.
+//! the file, and each row is a view into it. Equal views of one array are the same text, so views are looked up instead
+//! of texts. The view of the previous row is tried first.
 
 use std::fs::File;
 use std::path::Path;
@@ -75,9 +75,9 @@ pub(super) fn read_parts(path: &Path) -> PolarsResult<Vec<Groups>> {
 }
 
 fn groups(frame: &DataFrame) -> PolarsResult<Groups> {
-    let columns = TEXTS.iter().map(|name| TextColumn::of(frame, name)).collect::<PolarsResult<Vec<_>>>()?;
-    let statuses = TextColumn::of(frame, "status")?;
-    let known: Vec<Status> = statuses.texts.iter().map(|text| Status::of(text)).collect();
+    let columns = TEXTS.iter().map(|name| TextColumn::read(frame, name)).collect::<PolarsResult<Vec<_>>>()?;
+    let statuses = TextColumn::read(frame, "status")?;
+    let known: Vec<Status> = statuses.texts.iter().map(|text| Status::from_name(text)).collect();
     // Our own files have one chunk without nulls; the columns of other files are copied value by value.
     let (values, trials) = (frame.column("value")?.f64()?, frame.column("trial")?.u32()?);
     let values = match values.cont_slice() {
@@ -152,12 +152,12 @@ struct TextColumn {
 }
 
 impl TextColumn {
-    fn of(frame: &DataFrame, name: &str) -> PolarsResult<Self> {
+    fn read(frame: &DataFrame, name: &str) -> PolarsResult<Self> {
         let column = frame.column(name)?.str()?;
         let mut this = Self::default();
         if column.null_count() > 0 {
             for text in column.iter() {
-                let place = this.place(text.unwrap_or_default());
+                let place = this.index_of(text.unwrap_or_default());
                 this.rows.push(place);
             }
             return Ok(this);
@@ -167,7 +167,7 @@ impl TextColumn {
             if let Some(first) = views.first().map(|view| view.as_u128())
                 && views.iter().all(|view| view.as_u128() == first)
             {
-                let place = this.place(array.value(0));
+                let place = this.index_of(array.value(0));
                 this.rows.resize(this.rows.len() + views.len(), place);
                 continue;
             }
@@ -176,7 +176,7 @@ impl TextColumn {
             for (at, view) in views.iter().map(|view| view.as_u128()).enumerate() {
                 let place = match before {
                     Some((same, place)) if same == view => place,
-                    _ => *known.entry(view).or_insert_with(|| this.place(array.value(at))),
+                    _ => *known.entry(view).or_insert_with(|| this.index_of(array.value(at))),
                 };
                 before = Some((view, place));
                 this.rows.push(place);
@@ -198,7 +198,7 @@ impl TextColumn {
     }
 
     /// The index of a text, which is added if it is new.
-    fn place(&mut self, text: &str) -> u32 {
+    fn index_of(&mut self, text: &str) -> u32 {
         if let Some(place) = self.places.get(text) {
             return *place;
         }

@@ -16,7 +16,6 @@ const MOST_VALUES: usize = 60_000;
 /// Largest number of cells in the page.
 const MOST_CELLS: usize = 500;
 
-/// The samples of a cell.
 #[derive(Serialize)]
 pub(super) struct CellSamples {
     id: String,
@@ -123,7 +122,7 @@ fn vm_row(
         match samples.iter().find(|sample| sample.metric == *name) {
             None => "–".to_owned(),
             Some(sample) => {
-                sample.value.map_or_else(|| sample.status.text().to_owned(), |value| format_number(value, digits))
+                sample.value.map_or_else(|| sample.status.name().to_owned(), |value| format_number(value, digits))
             }
         }
     });

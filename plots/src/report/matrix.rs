@@ -95,7 +95,7 @@ fn line(row: &Row, digits: usize) -> Line {
     };
     let cv = coefficient_of_variation(&row.values(Statistic::Mean)).map(|cv| cv * 100.0);
     let missing: Vec<String> =
-        row.missing.iter().map(|(status, (count, _))| format!("{count} {}", status.text())).collect();
+        row.missing.iter().map(|(status, (count, _))| format!("{count} {}", status.name())).collect();
     Line {
         class: if missing.is_empty() { "" } else { "incomplete" },
         cells: vec![

@@ -149,7 +149,7 @@ pub(super) fn counts(samples: &[Sample]) -> String {
 pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
     let count = |metric: &str, cell: &str, reason: &str| -> usize {
         let own = |row: &&Row| row.cell == cell && (metric.is_empty() || row.metric == metric);
-        let of = |row: &Row| {
+        let value_of = |row: &Row| {
             let same = row
                 .missing
                 .iter()
@@ -157,7 +157,7 @@ pub(super) fn missing(rows: &[Row]) -> Vec<Missing> {
             same.map_or(0, |(_, (count, _))| *count)
         };
         // A VM without values is missing in every metric, so counts must not be added up over metrics.
-        rows.iter().filter(own).map(of).max().unwrap_or(0)
+        rows.iter().filter(own).map(value_of).max().unwrap_or(0)
     };
     let mut all: Vec<Missing> = (missing_by_reason(rows).into_iter())
         .map(|(reason, places)| Missing {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Fact, Input};
 use crate::Error;
-use crate::file::at;
+use crate::file::io_error_at;
 
 /// The files that all results derive from, and the samples.
 const FILES: [&str; 7] =
@@ -44,11 +44,11 @@ pub(super) fn files(run: &Path) -> Result<Vec<File>, Error> {
         let mut open = match Open::open(&path) {
             Ok(open) => open,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(at(&path)(error)),
+            Err(error) => return Err(io_error_at(&path)(error)),
         };
         let (mut digest, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
         loop {
-            match open.read(&mut buffer).map_err(at(&path))? {
+            match open.read(&mut buffer).map_err(io_error_at(&path))? {
                 0 => break,
                 n => {
                     digest.update(&buffer[..n]);
@@ -72,11 +72,12 @@ fn field_text(value: &Value, name: &str) -> Option<String> {
 
 /// The machine in one line: CPU, kernel, fingerprint. Empty if `host.json` has none of them.
 pub(super) fn machine(host: &Value) -> String {
-    let of = |group: &str, name: &str| host.get("machine")?.get(group).and_then(|group| field_text(group, name));
+    let machine_field =
+        |group: &str, name: &str| host.get("machine")?.get(group).and_then(|group| field_text(group, name));
     let parts = [
-        of("cpu", "model_name"),
-        of("cpu", "online").map(|n| format!("{n} CPUs")),
-        of("kernel", "release").map(|release| format!("Linux {release}")),
+        machine_field("cpu", "model_name"),
+        machine_field("cpu", "online").map(|n| format!("{n} CPUs")),
+        machine_field("kernel", "release").map(|release| format!("Linux {release}")),
         field_text(host, "fingerprint").map(|fingerprint| format!("host fingerprint {fingerprint}")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
@@ -137,15 +138,16 @@ pub(super) fn origin(input: &Input<'_>, host: &Value) -> Vec<Fact> {
 /// The artefacts listed in `host.json`.
 pub(super) fn artifacts(host: &Value) -> Vec<Artifact> {
     let all = host.get("artifacts").and_then(Value::as_array);
-    let of = |artifact: &Value, name: &str| field_text(artifact, name).unwrap_or_else(|| "not recorded".to_owned());
+    let field_of =
+        |artifact: &Value, name: &str| field_text(artifact, name).unwrap_or_else(|| "not recorded".to_owned());
     (all.into_iter().flatten())
         .map(|artifact| Artifact {
-            kind: of(artifact, "kind"),
-            name: of(artifact, "name"),
-            version: of(artifact, "version"),
-            bytes: of(artifact, "bytes"),
-            sha256: of(artifact, "sha256"),
-            origin: of(artifact, "origin"),
+            kind: field_of(artifact, "kind"),
+            name: field_of(artifact, "name"),
+            version: field_of(artifact, "version"),
+            bytes: field_of(artifact, "bytes"),
+            sha256: field_of(artifact, "sha256"),
+            origin: field_of(artifact, "origin"),
         })
         .collect()
 }

@@ -1,8 +1,8 @@
 //! The stratified bootstrap: the distribution of a statistic over resamples of the trials.
 //!
-//! Each stratum (the trials of a cell) is resampled separately, with replacement, to its own size, so that every
-//! resample has the design of the run. The random numbers are those of ChaCha8 with a seed of the caller, so the same
-//! data and seed give the same interval on every host.
+//! Each stratum (the trials of a cell) is resampled with replacement to its own size. Every resample therefore has the
+//! design of the run. The random numbers are those of ChaCha8 with the caller's seed. The same data and seed therefore
+//! give the same interval on every host.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -51,9 +51,9 @@ fn below(generator: &mut ChaCha8Rng, bound: usize) -> usize {
     return (product >> 64) as usize;
 }
 
-/// The percentile interval `[q(tail), q(1 - tail)]` of replicates in ascending order: the order statistics with the
-/// ranks `(B + 1) tail` and `(B + 1) (1 - tail)` (Davison & Hinkley 1997, section 5.3.1), rounded outwards. `None`
-/// without replicates.
+/// The percentile interval `[q(tail), q(1 - tail)]` of replicates in ascending order. Its ends are the order statistics
+/// with the ranks `(B + 1) tail` and `(B + 1) (1 - tail)`, rounded outwards (Davison & Hinkley 1997, section 5.3.1).
+/// `None` without replicates.
 #[must_use]
 pub fn percentile(ascending: &[f64], tail: f64) -> Option<(f64, f64)> {
     percentile_between(ascending, tail, 1.0 - tail)
@@ -71,8 +71,8 @@ pub fn percentile_between(ascending: &[f64], low: f64, high: f64) -> Option<(f64
 /// The tail of an expanded percentile interval, which is as wide as a t interval for normally distributed data (T.
 /// Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69(4), 2015).
 ///
-/// The tail is `Phi(-t / shrink)`, where `t` is Student's quantile for the degrees of freedom and `shrink` the ratio
-/// of the bootstrap's standard error to the unbiased one, `sqrt((n - 1) / n)` for one sample. The plain percentile
+/// The tail is `Phi(-t / shrink)`, where `t` is Student's quantile for the degrees of freedom. `shrink` is the ratio of
+/// the bootstrap's standard error to the unbiased one: `sqrt((n - 1) / n)` for one sample. The plain percentile
 /// interval covers 86 % instead of 95 % for the mean of 6 normal values.
 ///
 /// `None` unless `0 < level < 1` and the other arguments are positive.

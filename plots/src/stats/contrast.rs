@@ -10,7 +10,7 @@
 //! | 3 to 5 | Student's t with Welch's degrees of freedom; for a ratio on the logarithm | about normal |
 //! | 1 or 2 | none | |
 //!
-//! Below 6 values even the whole range covers the median with less than 95 % (see [`super::median::interval`]), so an
+//! Below 6 values even the whole range covers the median with less than 95 % (see [`super::median::interval`]). An
 //! interval of resampled values cannot cover more. More trials in other cells do not help if the smallest cell is much
 //! noisier than the others. Every verdict states the method of its interval.
 //!
@@ -43,7 +43,7 @@ pub enum Kind {
 
 /// The values of the trials of one cell.
 ///
-/// A cell on both sides has values for both, of the same trials in the same order; these are resampled together,
+/// A cell on both sides has values for both, of the same trials in the same order. These are resampled together,
 /// because they were measured together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stratum {
@@ -99,7 +99,7 @@ pub enum Method {
 impl Method {
     /// The name in a table.
     #[must_use]
-    pub fn text(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Bootstrap => "bootstrap",
             Self::Student => "t",
@@ -225,9 +225,10 @@ impl Contrast {
         let (mut variance, mut resampled, mut squares) = (0.0, 0.0, 0.0);
         for stratum in &self.strata {
             let trials = stratum.trials();
-            let of = |values: &[f64], at: usize| values.get(at).copied().unwrap_or(0.0);
-            let changes: Vec<f64> =
-                (0..trials).map(|at| first * of(&stratum.first, at) + second * of(&stratum.second, at)).collect();
+            let value_at = |values: &[f64], at: usize| values.get(at).copied().unwrap_or(0.0);
+            let changes: Vec<f64> = (0..trials)
+                .map(|at| first * value_at(&stratum.first, at) + second * value_at(&stratum.second, at))
+                .collect();
             let n = trials as f64;
             let own = standard_deviation(&changes)?.powi(2) / n;
             variance += own;

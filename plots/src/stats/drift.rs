@@ -23,7 +23,7 @@ pub struct Drift {
 /// `None` below 5 values, if all values are equal, and if a value is not finite.
 #[must_use]
 pub fn drift(values: &[f64]) -> Option<Drift> {
-    drift_of_sorted(values, &Sorted::of(values))
+    drift_of_sorted(values, &Sorted::new(values))
 }
 
 /// Like [`drift`], for values that are already sorted; `sorted` contains the same values.

@@ -21,7 +21,7 @@ pub struct Interval {
 /// The sample median; for an even number of values the mean of the two middle ones. `None` for an empty sample.
 #[must_use]
 pub fn median(values: &[f64]) -> Option<f64> {
-    Sorted::of(values).median()
+    Sorted::new(values).median()
 }
 
 /// The order-statistic interval of the population median: the narrowest symmetric interval `[x(k), x(n+1-k)]` whose
@@ -32,7 +32,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
 /// `None` if the coverage of the whole range is below `level`: below 6 values for 95 %.
 #[must_use]
 pub fn interval(values: &[f64], level: f64) -> Option<Interval> {
-    Sorted::of(values).median_interval(level)
+    Sorted::new(values).median_interval(level)
 }
 
 /// The rank k, from 1, of the lower end of [`interval`] in a sample of `n` values, and the coverage of the interval.

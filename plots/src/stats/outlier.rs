@@ -15,7 +15,7 @@ pub struct Outliers {
 /// Counts the outliers among `values`; none if all values are equal.
 #[must_use]
 pub fn outliers(values: &[f64]) -> Outliers {
-    Sorted::of(values).outliers()
+    Sorted::new(values).outliers()
 }
 
 #[cfg(test)]

@@ -23,12 +23,13 @@ pub type Block = (Vec<f64>, Vec<f64>);
 /// Blocks without a value on one side are left out. `None` if no block is left or a value is not finite.
 #[must_use]
 pub fn within_blocks(blocks: &[Block], seed: u64) -> Option<f64> {
-    let whole: Vec<&Block> = blocks.iter().filter(|(first, second)| !first.is_empty() && !second.is_empty()).collect();
-    if whole.is_empty() || whole.iter().any(|(a, b)| a.iter().chain(b).any(|value| !value.is_finite())) {
+    let complete: Vec<&Block> =
+        blocks.iter().filter(|(first, second)| !first.is_empty() && !second.is_empty()).collect();
+    if complete.is_empty() || complete.iter().any(|(a, b)| a.iter().chain(b).any(|value| !value.is_finite())) {
         return None;
     }
     let difference = |first: &[f64], second: &[f64]| Some(mean(first)? - mean(second)?);
-    let side = |of: fn(&Block) -> &Vec<f64>| whole.iter().flat_map(|block| of(block)).copied().collect::<Vec<f64>>();
+    let side = |of: fn(&Block) -> &Vec<f64>| complete.iter().flat_map(|block| of(block)).copied().collect::<Vec<f64>>();
     let (first, second) = (side(|block| &block.0), side(|block| &block.1));
     let observed = difference(&first, &second)?.abs();
     // The order of summation must not decide whether a labelling is as extreme as the observed one.
@@ -37,9 +38,9 @@ pub fn within_blocks(blocks: &[Block], seed: u64) -> Option<f64> {
         difference(first, second).is_some_and(|found| found.abs() >= observed - scale * 1e-12)
     };
 
-    let paired = whole.iter().all(|(first, second)| first.len() == 1 && second.len() == 1);
-    if paired && whole.len() <= ENUMERATE_UP_TO {
-        let labellings = 1_u32 << whole.len();
+    let paired = complete.iter().all(|(first, second)| first.len() == 1 && second.len() == 1);
+    if paired && complete.len() <= ENUMERATE_UP_TO {
+        let labellings = 1_u32 << complete.len();
         let counted = (0..labellings).filter(|labelling| {
             let pick = |exchanged: u32| -> Vec<f64> {
                 let swap = |at: usize| (labelling >> at) & 1 == exchanged;
@@ -51,7 +52,7 @@ pub fn within_blocks(blocks: &[Block], seed: u64) -> Option<f64> {
     }
     let mut random = generator(seed, u64::MAX);
     let mut pools: Vec<(usize, Vec<f64>)> =
-        whole.iter().map(|(first, second)| (first.len(), [first.clone(), second.clone()].concat())).collect();
+        complete.iter().map(|(first, second)| (first.len(), [first.clone(), second.clone()].concat())).collect();
     let mut counted = 0_u32;
     for _ in 0..RANDOM_LABELLINGS {
         let (mut one, mut other) = (Vec::with_capacity(first.len()), Vec::with_capacity(second.len()));

@@ -9,12 +9,12 @@ use super::sorted::Sorted;
 /// Y. Fan, Sample quantiles in statistical packages, The American Statistician 50 (1996). `None` for an empty sample.
 #[must_use]
 pub fn quantile(values: &[f64], p: f64) -> Option<f64> {
-    Sorted::of(values).quantile(p)
+    Sorted::new(values).quantile(p)
 }
 
-/// The smallest sample size at which the range of the sample covers the `p`-quantile with at least `level`: the
-/// smallest `n` with `1 - p^n - (1 - p)^n >= level` (W. J. Conover, Practical Nonparametric Statistics, 3rd ed.,
-/// 1999, section 3.2).
+/// The smallest sample size at which the range of the sample covers the `p`-quantile with at least `level`. This is the
+/// smallest `n` with `1 - p^n - (1 - p)^n >= level` (W. J. Conover, Practical Nonparametric Statistics, 3rd ed., 1999,
+/// section 3.2).
 ///
 /// At 95 % it is 6 for the median, 29 for the 90th percentile, 59 for the 95th, 299 for the 99th. `None` unless `0 <
 /// p < 1` and `0 < level < 1`.
@@ -38,7 +38,7 @@ pub fn smallest_n(p: f64, level: f64) -> Option<usize> {
 /// `None` below [`smallest_n`] values.
 #[must_use]
 pub fn quantile_interval(values: &[f64], p: f64, level: f64) -> Option<Interval> {
-    Sorted::of(values).quantile_interval(p, level)
+    Sorted::new(values).quantile_interval(p, level)
 }
 
 /// The ranks, from 1, of the ends of [`quantile_interval`] in a sample of `n` values, and the coverage of the interval.

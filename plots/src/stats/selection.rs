@@ -16,7 +16,7 @@ pub struct Selection {
 
 impl Selection {
     #[must_use]
-    pub fn of(values: Vec<f64>) -> Self {
+    pub fn new(values: Vec<f64>) -> Self {
         Self { values, placed: BTreeSet::new() }
     }
 
@@ -30,7 +30,7 @@ impl Selection {
     ///
     /// # Panics
     /// If the sample has no such rank.
-    fn at(&mut self, rank: usize) -> f64 {
+    fn order_statistic(&mut self, rank: usize) -> f64 {
         if self.placed.insert(rank) {
             let from = self.placed.range(..rank).next_back().map_or(0, |below| below + 1);
             let to = self.placed.range(rank + 1..).next().map_or(self.values.len(), |above| *above);
@@ -44,8 +44,8 @@ impl Selection {
         let middle = self.values.len() / 2;
         match self.values.len() {
             0 => None,
-            n if n % 2 == 1 => Some(self.at(middle)),
-            _ => Some(f64::midpoint(self.at(middle - 1), self.at(middle))),
+            n if n % 2 == 1 => Some(self.order_statistic(middle)),
+            _ => Some(f64::midpoint(self.order_statistic(middle - 1), self.order_statistic(middle))),
         }
     }
 
@@ -53,7 +53,7 @@ impl Selection {
     pub fn median_interval(&mut self, level: f64) -> Option<Interval> {
         let n = self.values.len();
         let (k, level) = median::interval_rank(n, level)?;
-        Some(Interval { low: self.at(k - 1), high: self.at(n - k), level })
+        Some(Interval { low: self.order_statistic(k - 1), high: self.order_statistic(n - k), level })
     }
 
     /// See [`super::quantile::quantile`].
@@ -61,7 +61,7 @@ impl Selection {
         let last = self.values.len().checked_sub(1)?;
         let place = last as f64 * p.clamp(0.0, 1.0);
         let below = place.floor() as usize;
-        let (low, high) = (self.at(below), self.at((below + 1).min(last)));
+        let (low, high) = (self.order_statistic(below), self.order_statistic((below + 1).min(last)));
         Some(low + (high - low) * (place - place.floor()))
     }
 }
@@ -82,7 +82,7 @@ mod tests {
         ) {
             let value = |value: i32| if value == i32::MAX { f64::INFINITY } else { f64::from(value) / 4.0 };
             let values: Vec<f64> = values.into_iter().map(value).collect();
-            let (sorted, mut selection) = (Sorted::of(&values), Selection::of(values));
+            let (sorted, mut selection) = (Sorted::new(&values), Selection::new(values));
             let bits = |value: Option<f64>| value.map(f64::to_bits);
             for (statistic, p) in requests {
                 match statistic {

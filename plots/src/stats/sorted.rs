@@ -14,7 +14,7 @@ pub struct Sorted {
 impl Sorted {
     /// Sorts at most 2^32 values.
     #[must_use]
-    pub fn of(values: &[f64]) -> Self {
+    pub fn new(values: &[f64]) -> Self {
         // Integers in the order of `total_cmp`: they sort without a branch for each comparison.
         let key = |value: f64| {
             let bits = value.to_bits().cast_signed();
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn infinite_values_and_signed_zeros_are_sorted() {
-        let sorted = Sorted::of(&[f64::INFINITY, 0.0, -1.0, -0.0, f64::NEG_INFINITY]);
+        let sorted = Sorted::new(&[f64::INFINITY, 0.0, -1.0, -0.0, f64::NEG_INFINITY]);
         assert_eq!(sorted.positions(), [4, 2, 3, 1, 0]);
         assert_eq!(
             sorted.values()[1..4].iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
@@ -114,7 +114,7 @@ mod tests {
         fn sorts_like_the_standard_library(values in prop::collection::vec(any::<f64>(), 0..200)) {
             let mut expected = values.clone();
             expected.sort_by(f64::total_cmp);
-            let found = Sorted::of(&values);
+            let found = Sorted::new(&values);
             prop_assert_eq!(found.values().iter().map(|v| v.to_bits()).collect::<Vec<_>>(), expected.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
             for (value, position) in found.values().iter().zip(found.positions()) {
                 prop_assert_eq!(value.to_bits(), values[*position as usize].to_bits());

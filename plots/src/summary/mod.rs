@@ -158,9 +158,9 @@ impl Row {
 #[must_use]
 pub fn shared_machines(rows: &[&Row]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    let of: Vec<_> = rows.iter().map(|row| row.by_machine(Statistic::Median)).collect();
-    for machine in of.iter().flat_map(|machines| machines.keys()) {
-        if of.iter().all(|machines| machines.contains_key(machine)) {
+    let medians: Vec<_> = rows.iter().map(|row| row.by_machine(Statistic::Median)).collect();
+    for machine in medians.iter().flat_map(|machines| machines.keys()) {
+        if medians.iter().all(|machines| machines.contains_key(machine)) {
             all.push((*machine).to_owned());
         }
     }

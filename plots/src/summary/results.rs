@@ -6,7 +6,7 @@ use microbench_formats::cell::Cell;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
-use microbench_formats::terminal::{Column, Room, fitted};
+use microbench_formats::terminal::{Column, OutputWidth, fitted};
 use serde::Serialize;
 
 use crate::samples::Status;
@@ -25,12 +25,12 @@ const COLUMNS: [Column; 7] = [
     Column::right("VMs", 3),
 ];
 
-/// The results as a tree that fits `room`.
+/// The results as a tree that fits `width`.
 ///
 /// A cell without a value has no statistics but the number of its VMs by status. A cell that has values and VMs
 /// without one has a second line for them.
 #[must_use]
-pub fn render_tree(plan: &Plan, rows: &[Row], room: Room) -> String {
+pub fn render_tree(plan: &Plan, rows: &[Row], width: OutputWidth) -> String {
     let mut lines = Vec::new();
     let has_one_variant = plan.cells.iter().all(|cell| cell.variant == plan.cells[0].variant);
     let shown: Vec<&Row> = rows.iter().filter(|row| row.planned() > 0).collect();
@@ -57,8 +57,8 @@ pub fn render_tree(plan: &Plan, rows: &[Row], room: Room) -> String {
         lines.push(vec!["every metric".to_owned()]);
         branch(&mut lines, &axes(plan), &none, "", has_one_variant);
     }
-    let (text, left_out) = fitted(&COLUMNS, &lines, room.table);
-    text + &room.left_out(&left_out)
+    let (text, left_out) = fitted(&COLUMNS, &lines, width.table);
+    text + &width.left_out(&left_out)
 }
 
 /// The axes that are branches of the tree: those with several levels, except `variant`, whose levels are the leaves.
@@ -139,7 +139,7 @@ fn describe_vms_without_value<'a>(rows: impl IntoIterator<Item = &'a Row>) -> St
     }
     let vms = |count: usize| if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") };
     let counts: Vec<String> =
-        counts.into_iter().map(|(status, count)| format!("{} {}", vms(count), status.text())).collect();
+        counts.into_iter().map(|(status, count)| format!("{} {}", vms(count), status.name())).collect();
     format!("no value ({})", counts.join(", "))
 }
 
@@ -200,7 +200,7 @@ pub struct Missing {
 #[must_use]
 pub fn cell_results(rows: &[Row]) -> Vec<CellResult> {
     let missing = |(status, (vms, reason)): (&Status, &(usize, String))| {
-        (status.text(), Missing { vms: *vms, reason: reason.clone() })
+        (status.name(), Missing { vms: *vms, reason: reason.clone() })
     };
     let result = |row: &Row| CellResult {
         cell: row.cell.clone(),

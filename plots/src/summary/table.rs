@@ -41,9 +41,9 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn of(row: &Row, seed: u64) -> Self {
+    fn from_row(row: &Row, seed: u64) -> Self {
         let (medians, means) = (&row.values(Statistic::Median), &row.values(Statistic::Mean));
-        let all = Sorted::of(medians);
+        let all = Sorted::new(medians);
         // Censored values are infinite and sort last.
         let finite = all.values().partition_point(|value| value.is_finite());
         let least = |p: f64| smallest_n(p, LEVEL).is_some_and(|least| medians.len() >= least);
@@ -91,7 +91,7 @@ pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
 /// The rows as a table with the columns of [`SUMMARY`](crate::schema::SUMMARY).
 pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<DataFrame> {
     // Rows are computed in parallel; each sorts its values once.
-    let numbers: Vec<Numbers> = rows.par_iter().map(|row| Numbers::of(row, seed)).collect();
+    let numbers: Vec<Numbers> = rows.par_iter().map(|row| Numbers::from_row(row, seed)).collect();
     let text = |name: &str, of: &dyn Fn(&Row) -> String| -> Column {
         Series::new(name.into(), rows.iter().map(of).collect::<Vec<_>>()).into()
     };
@@ -101,7 +101,7 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
     let number = |name: &str, of: &dyn Fn(&Numbers) -> Option<f64>| -> Column {
         Series::new(name.into(), numbers.iter().map(of).collect::<Vec<_>>()).into()
     };
-    let whole = |name: &str, of: &dyn Fn(&Numbers) -> usize| -> Column {
+    let count_column = |name: &str, of: &dyn Fn(&Numbers) -> usize| -> Column {
         Series::new(name.into(), numbers.iter().map(|numbers| of(numbers) as u64).collect::<Vec<_>>()).into()
     };
     let missing = |row: &Row, status: Status| row.missing.get(&status).map_or(0, |(count, _)| *count);
@@ -112,7 +112,7 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
         text("metric", &|row| row.metric.clone()),
         text("unit", &|row| row.unit.clone()),
         text("host", &|row| row.host.map(|host| host.to_string()).unwrap_or_default()),
-        whole("n_trials", &|of| of.n),
+        count_column("n_trials", &|of| of.n),
         count("n_vms", &|row| row.vms),
         number("median", &|of| of.median),
         number("median_low", &|of| of.median_interval.map(|i| i.low)),
@@ -133,8 +133,8 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
         columns.push(number(&format!("{name}_high"), &|of| of.tails[at].1.map(|i| i.high)));
     }
     columns.extend([
-        whole("outliers_mild", &|of| of.outliers.mild),
-        whole("outliers_severe", &|of| of.outliers.severe),
+        count_column("outliers_mild", &|of| of.outliers.mild),
+        count_column("outliers_severe", &|of| of.outliers.severe),
         number("drift", &|of| of.drift.map(|drift| drift.rank_correlation)),
         number("drift_p", &|of| of.drift.map(|drift| drift.p)),
         number("lag_1", &|of| of.drift.map(|drift| drift.lag_1)),
@@ -143,10 +143,10 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
         Status::ALL
             .into_iter()
             .filter(|status| *status != Status::Ok)
-            .map(|status| count(&status.text().replace('-', "_"), &|row| missing(row, status))),
+            .map(|status| count(&status.name().replace('-', "_"), &|row| missing(row, status))),
     );
     columns.push(text("reasons", &|row| {
-        row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.text())).collect::<Vec<_>>().join("; ")
+        row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.name())).collect::<Vec<_>>().join("; ")
     }));
     DataFrame::new(rows.len(), columns)
 }

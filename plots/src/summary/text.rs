@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use microbench_formats::plan::Plan;
 use microbench_formats::precision::{Look, Precision};
 use microbench_formats::statistic::Statistic;
-use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
+use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use super::missing::describe_missing;
 use super::{LEVEL, Row};
@@ -22,11 +22,11 @@ fn mean_interval(row: &Row, seed: u64) -> Result<Interval, bca::Withheld> {
     bca::interval(&row.values(Statistic::Mean), LEVEL, seed, 0)
 }
 
-/// The summary as text that fits `room`: the host, the results as a tree, the reasons of missing values, and the
+/// The summary as text that fits `width`: the host, the results as a tree, the reasons of missing values, and the
 /// definition of each metric.
 #[must_use]
-pub fn render(plan: &Plan, rows: &[Row], journal: &Journal, room: Room) -> String {
-    let wrapped = |line: &str, indent: usize| wrapped_to(room.words, line, indent);
+pub fn render(plan: &Plan, rows: &[Row], journal: &Journal, width: OutputWidth) -> String {
+    let wrapped = |line: &str, indent: usize| wrapped_to(width.prose, line, indent);
     let mut out = String::new();
     if let Some(host) = rows.iter().find_map(|row| row.host) {
         let _ = writeln!(out, "{}", wrapped(&format!("host: {}", host.note()), 4));
@@ -62,7 +62,7 @@ pub fn render(plan: &Plan, rows: &[Row], journal: &Journal, room: Room) -> Strin
         0,
     ));
     out.push_str("\n\n");
-    out.push_str(&super::results::render_tree(plan, rows, room));
+    out.push_str(&super::results::render_tree(plan, rows, width));
     out.push('\n');
     let missing = describe_missing(rows);
     for line in &missing {
@@ -79,7 +79,7 @@ pub fn render(plan: &Plan, rows: &[Row], journal: &Journal, room: Room) -> Strin
 
 /// Tails, the interval of the mean, outliers and drift: one line for each cell and metric with a value.
 #[must_use]
-pub fn render_detail(rows: &[Row], seed: u64, room: Room) -> String {
+pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
     const COLUMNS: [Column; 10] = [
         Column::left("cell", 0),
         Column::left("metric", 0),
@@ -103,7 +103,7 @@ pub fn render_detail(rows: &[Row], seed: u64, room: Room) -> String {
     for row in rows.iter().filter(|row| row.n() > 0) {
         let found = outliers(&row.finite(Statistic::Median));
         let drift = drift(&row.values(Statistic::Median));
-        let of = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        let two_decimals = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
         let mean = mean_interval(row, seed)
             .map_or_else(|why| format!("withheld: {why}"), |i| format!("{:.2} to {:.2}", i.low, i.high));
         lines.push(vec![
@@ -114,20 +114,20 @@ pub fn render_detail(rows: &[Row], seed: u64, room: Room) -> String {
             tail(row, Statistic::P99),
             mean,
             format!("{} mild, {} severe", found.mild, found.severe),
-            of(drift.map(|drift| drift.rank_correlation)),
-            of(drift.map(|drift| drift.p)),
-            of(drift.map(|drift| drift.lag_1)),
+            two_decimals(drift.map(|drift| drift.rank_correlation)),
+            two_decimals(drift.map(|drift| drift.p)),
+            two_decimals(drift.map(|drift| drift.lag_1)),
         ]);
     }
     let legend = wrapped_to(
-        room.words,
+        width.prose,
         "quantiles over trials with 95 % order-statistic intervals; mean: BCa bootstrap, withheld below 30 trials \
          and with severe outliers; outliers: by Tukey's fences, kept in every statistic; drift: Spearman's rank \
-         correlation of value and execution order, with its p-value; lag 1: autocorrelation",
+         correlation two_decimals value and execution order, with its p-value; lag 1: autocorrelation",
         0,
     );
-    let (table, left_out) = fitted(&COLUMNS, &lines, room.table);
-    format!("{legend}\n\n{table}{}", room.left_out(&left_out))
+    let (table, left_out) = fitted(&COLUMNS, &lines, width.table);
+    format!("{legend}\n\n{table}{}", width.left_out(&left_out))
 }
 
 /// The state of the stopping rule after `blocks` blocks, with the cells that decide it.

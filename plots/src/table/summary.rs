@@ -34,11 +34,11 @@ pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {
         let own: Vec<&Row> = rows.iter().filter(|row| row.metric == planned.name && row.planned() > 0).collect();
         let digits = decimals_of(&own);
         for row in own {
-            let whole = first_row_without_values(rows, row);
-            if whole.is_some_and(|first| first.metric != row.metric) {
+            let spanning_row = first_row_without_values(rows, row);
+            if spanning_row.is_some_and(|first| first.metric != row.metric) {
                 continue;
             }
-            let metric = if whole.is_some() { "every metric" } else { &row.metric };
+            let metric = if spanning_row.is_some() { "every metric" } else { &row.metric };
             let cells = summary_row(&mut table, row, metric, digits);
             table.rows.push(cells);
         }
@@ -71,7 +71,7 @@ fn summary_row(table: &mut Table, row: &Row, metric: &str, digits: usize) -> Vec
         .missing
         .iter()
         .filter(|(status, _)| **status != Status::Ok)
-        .map(|(status, (count, _))| format!("{count} {}", status.text()))
+        .map(|(status, (count, _))| format!("{count} {}", status.name()))
         .collect();
     vec![
         Cell::Text(metric.to_owned()),

@@ -3,7 +3,7 @@
 use microbench_formats::axis::Level;
 use microbench_formats::claim::{Claim, Comparison, Side};
 use microbench_formats::statistic::Statistic;
-use microbench_formats::terminal::Room;
+use microbench_formats::terminal::OutputWidth;
 use microbench_plots::claim::{Outcome, render};
 use microbench_plots::{Analysis, analyze};
 
@@ -67,7 +67,7 @@ fn the_interval_decides_the_verdict() {
         assert!(run.read(file).contains("contradicted"), "{file}");
     }
     assert!(run.read("claims.md").contains("virtual time"), "the host kind is missing");
-    insta::assert_snapshot!(render(&analysis.verdicts, Room::ANY));
+    insta::assert_snapshot!(render(&analysis.verdicts, OutputWidth::ANY));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Terminal output of results: tree, sentences, hints.
 
 use microbench_formats::direction::Better;
-use microbench_formats::terminal::Room;
+use microbench_formats::terminal::OutputWidth;
 use microbench_plots::sentence::{Finding, sentences};
 use microbench_plots::summary::results;
 use microbench_plots::{analyze, hint, sentence};
@@ -12,16 +12,16 @@ use crate::support::Run;
 fn results_tree_fits_the_terminal_width() {
     let run = Run::new(10, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
-    let of = |room| results::render_tree(&analysis.plan, &analysis.summary, room);
-    insta::assert_snapshot!("tree", of(Room::ANY));
+    let of = |width| results::render_tree(&analysis.plan, &analysis.summary, width);
+    insta::assert_snapshot!("tree", of(OutputWidth::ANY));
     for columns in [40, 60, 80] {
-        let text = of(Room::of(columns));
+        let text = of(OutputWidth::from_columns(columns));
         assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
         // Missing values are reported at every width, without values.
         assert!(text.contains("t2: no value (10 VMs"), "{columns}:\n{text}");
         assert_eq!(text.contains("omitted to fit"), columns < 80, "{columns}:\n{text}");
     }
-    insta::assert_snapshot!("tree of 40 columns", of(Room::of(40)));
+    insta::assert_snapshot!("tree of 40 columns", of(OutputWidth::from_columns(40)));
 }
 
 #[test]
@@ -33,10 +33,10 @@ fn sentences_compare_variants_only_with_an_interval() {
     };
     let said = of(10);
     assert!(said.iter().all(|sentence| sentence.finding == Finding::Differs), "{said:?}");
-    insta::assert_snapshot!("sentences", sentence::render(&said, "RUN", Room::ANY));
+    insta::assert_snapshot!("sentences", sentence::render(&said, "RUN", OutputWidth::ANY));
     let withheld = of(2);
     assert!(withheld.iter().all(|sentence| sentence.finding == Finding::Withheld), "{withheld:?}");
-    insta::assert_snapshot!("sentences withheld", sentence::render(&withheld, "RUN", Room::ANY));
+    insta::assert_snapshot!("sentences withheld", sentence::render(&withheld, "RUN", OutputWidth::ANY));
     let few = of(4);
     assert!(
         few.iter()
@@ -97,7 +97,7 @@ fn hints_state_a_problem_and_a_remedy() {
     let run = Run::new(3, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
     let few = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
-    insta::assert_snapshot!("hints", hint::render(&few, "RUN", None, Room::ANY));
+    insta::assert_snapshot!("hints", hint::render(&few, "RUN", None, OutputWidth::ANY));
     // The values of the fixture grow from block to block, which is a drift if there are enough trials.
     let run = Run::new(12, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
