@@ -87,10 +87,10 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
             torn_line: analysis.journal.torn,
         });
     }
-    let room = Stream::Out.room();
-    let mut out = summary::render(&analysis.plan, &analysis.summary, &analysis.journal, room);
+    let width = Stream::Out.output_width();
+    let mut out = summary::render(&analysis.plan, &analysis.summary, &analysis.journal, width);
     let mut push = |line: &str| {
-        out.push_str(&wrapped_to(room.words, line, 4));
+        out.push_str(&wrapped_to(width.prose, line, 4));
         out.push('\n');
     };
     if let Some(why) = analysis.journal.unisolated() {
@@ -105,11 +105,11 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
         }
     }
     if detail {
-        out.push_str(&format!("\n{}\n", summary::render_detail(&analysis.summary, analysis.plan.seed, room)));
+        out.push_str(&format!("\n{}\n", summary::render_detail(&analysis.summary, analysis.plan.seed, width)));
     }
     out.push_str(&format!("{} samples, {} missing (reasons: samples.csv)\n", analysis.values, analysis.missing));
-    let verdicts = if analysis.verdicts.is_empty() { String::new() } else { claim::render(&analysis.verdicts, room) };
-    for text in [verdicts, sentence::render(&sentences, &named, room), hint::render(&hints, &named, host, room)] {
+    let verdicts = if analysis.verdicts.is_empty() { String::new() } else { claim::render(&analysis.verdicts, width) };
+    for text in [verdicts, sentence::render(&sentences, &named, width), hint::render(&hints, &named, host, width)] {
         if !text.is_empty() {
             out.push_str(&format!("\n{text}"));
         }
@@ -178,7 +178,7 @@ pub(super) fn analyze_pooled(given: &[PathBuf], json: bool) -> anyhow::Result<Ex
     files.sort();
     files.dedup();
     let folder = |path: &Path| path.parent().and_then(|folder| Directory::open(folder).ok());
-    let parts = files.iter().filter_map(|path| folder(path)).map(|run| merge::parts(&run));
+    let parts = files.iter().filter_map(|path| folder(path)).map(|run| merge::read_parts(&run));
     let merged: Vec<String> =
         parts.collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().map(|part| part.name).collect();
     let is_part = |path: &PathBuf| {
@@ -190,11 +190,11 @@ pub(super) fn analyze_pooled(given: &[PathBuf], json: bool) -> anyhow::Result<Ex
     if json {
         return print_json(&PooledReport { files: named(&files), left_out: named(&left_out), results });
     }
-    let room = Stream::Out.room();
+    let width = Stream::Out.output_width();
     let mut out = format!("{} table{} of samples", files.len(), if files.len() == 1 { "" } else { "s" });
     if !left_out.is_empty() {
         out.push_str(&format!("; {} of shards left out, because a merged run contains them", left_out.len()));
     }
-    out.push_str(&format!("\n{}", pooled::render(&results, room)));
+    out.push_str(&format!("\n{}", pooled::render(&results, width)));
     print_text(&out)
 }

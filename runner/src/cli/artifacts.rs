@@ -21,5 +21,5 @@ pub(super) fn artifacts(study: &StudyArguments, emulated: bool, json: bool) -> a
     if json {
         return print_json(&lock.artifacts);
     }
-    store::print_text(&store::artifacts(&lock.artifacts, Stream::Out.room()))
+    store::print_text(&store::artifacts(&lock.artifacts, Stream::Out.output_width()))
 }

@@ -34,7 +34,6 @@ struct GateRule {
     allow_missing: bool,
 }
 
-/// The arguments of `compare`.
 #[derive(Debug)]
 pub(super) struct CompareArguments {
     pub(super) a: PathBuf,
@@ -142,12 +141,12 @@ fn print_comparison(
     }
     match output {
         Output::Text { detail } => {
-            print_text(&compare::render(found, sides, title, settings, detail, Stream::Out.room()))?;
+            print_text(&compare::render(found, sides, title, settings, detail, Stream::Out.output_width()))?;
         }
         Output::Json => outln!("{}", serde_json::to_string_pretty(found)?)?,
     }
     let Some(GateRule { margin, allow_missing }) = gate else { return Ok(ExitCode::SUCCESS) };
-    let gate = Gate::of(found, margin, allow_missing);
+    let gate = Gate::new(found, margin, allow_missing);
     if gate.passes() && gate.is_empty() {
         return Err(compare::Refusal::Nothing.into());
     }
@@ -179,7 +178,7 @@ pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<E
     if json {
         print_json(&VerifyReport { run: run.name(), against: reference.name(), same, claims: &checks })?;
     } else {
-        print_text(&claim::render_confirmations(&checks, &reference.name(), &run.name(), Stream::Out.room()))?;
+        print_text(&claim::render_confirmations(&checks, &reference.name(), &run.name(), Stream::Out.output_width()))?;
     }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

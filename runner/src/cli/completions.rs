@@ -70,7 +70,7 @@ pub(super) fn manual(out: Option<&Path>) -> anyhow::Result<ExitCode> {
 
 /// Completes a RUN: `latest` and the runs of the project, newest first, or paths.
 pub(super) fn runs(current: &OsStr) -> Vec<CompletionCandidate> {
-    let known = lookup::runs_folder().map(|folder| lookup::all(&folder)).unwrap_or_default();
+    let known = lookup::runs_folder().map(|folder| lookup::list_runs(&folder)).unwrap_or_default();
     let latest = if known.is_empty() { None } else { Some(lookup::LATEST.to_owned()) };
     names_and_paths(current, latest.into_iter().chain(known.into_iter().rev().map(|run| run.name)))
 }

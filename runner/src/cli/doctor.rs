@@ -46,7 +46,7 @@ fn requirements(arguments: &StudyArguments) -> anyhow::Result<Option<BTreeSet<do
     }
     let loaded = load(arguments)?;
     let images_cached = parts::images_cached(&loaded.plan, &loaded.project, &Cache::of_user()?)?;
-    Ok(Some(doctor::Requirement::of(&loaded.plan, &loaded.engines, images_cached)))
+    Ok(Some(doctor::Requirement::for_plan(&loaded.plan, &loaded.engines, images_cached)))
 }
 
 /// Boots a guest of the study under KVM.
@@ -62,7 +62,7 @@ pub(super) fn doctor(
     restore: bool,
     root: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
-    let tree = root.map_or_else(Tree::machine, Tree::at);
+    let tree = root.map_or_else(Tree::machine, Tree::new);
     if tune || restore {
         return tune_or_restore(&tree, tune);
     }

@@ -23,7 +23,7 @@ pub(super) fn execute(
     session: SessionArguments,
     output_lost: bool,
 ) -> anyhow::Result<ExitCode> {
-    let project = Project::at(project)?;
+    let project = Project::new(project)?;
     let host = host.kind().context("`--host` must not be `auto`")?;
     match execution::execute(Directory::open(run)?, &project, host, session.options())? {
         Ended::Complete if output_lost => {
@@ -37,7 +37,7 @@ pub(super) fn execute(
 
 /// Boots a guest of the run under KVM.
 pub(super) fn check_kvm(run: &Path, project: &Path, allow_unisolated: bool) -> anyhow::Result<ExitCode> {
-    let project = Project::at(project)?;
+    let project = Project::new(project)?;
     execution::check_kvm(Directory::open(run)?, &project, allow_unisolated)?;
     Ok(ExitCode::SUCCESS)
 }

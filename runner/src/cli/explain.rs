@@ -30,8 +30,8 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
                 Ok(SettingFile { path: path.display().to_string(), text: read_text(&path)? })
             })?;
             let site = ExplainInputs { manifest, init, agent, files };
-            let asked = Overridden { trials: study.trials.is_some(), profile: study.profile.as_deref() };
-            Explanation::Runs(Box::new(explain::explain(&plan, &read, engine, cell, &site, asked)?))
+            let overridden = Overridden { trials: study.trials.is_some(), profile: study.profile.as_deref() };
+            Explanation::Runs(Box::new(explain::explain(&plan, &read, engine, cell, &site, overridden)?))
         }
     };
     if json {
@@ -44,7 +44,7 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
 
 /// Prints the explanations of the codes in `names`, of all codes when it is empty, or the exit codes for `exit-codes`.
 pub(super) fn explain_codes(names: &[String], json: bool) -> anyhow::Result<ExitCode> {
-    let entries = codes::all()?;
+    let entries = codes::entries()?;
     if names.iter().any(|name| name == "exit-codes") {
         if json {
             outln!("{}", serde_json::to_string_pretty(microbench_formats::exit::CODES)?)?;
@@ -58,7 +58,7 @@ pub(super) fn explain_codes(names: &[String], json: bool) -> anyhow::Result<Exit
         (true, true) => outln!("{}", serde_json::to_string_pretty(&entries)?)?,
         (true, false) => outln!("{}", serde_json::to_string_pretty(&chosen)?)?,
         (false, true) => out!("{}", codes::list(&entries))?,
-        (false, false) => out!("{}", chosen.iter().map(|entry| entry.text()).collect::<Vec<_>>().join("\n"))?,
+        (false, false) => out!("{}", chosen.iter().map(|entry| entry.render()).collect::<Vec<_>>().join("\n"))?,
     }
     Ok(ExitCode::SUCCESS)
 }

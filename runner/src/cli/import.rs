@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use microbench::store::directory::{Begun, Directory, Engines};
+use microbench::store::directory::{Directory, Engines, NewRun};
 use microbench::store::journal::{Journal, Owner};
 use microbench_formats::code::Code;
 use microbench_formats::record::Record;
@@ -56,8 +56,8 @@ pub(super) fn import(
         }
     };
     let engines = &Engines { engines };
-    let begun = Begun { plan: &imported.plan, manifest: &study.source, engines, lock: None, shard: None };
-    let run = Directory::create(project.root(), out, begun)?;
+    let new_run = NewRun { plan: &imported.plan, manifest: &study.source, engines, lock: None, shard: None };
+    let run = Directory::create(project.root(), out, new_run)?;
     let digests = microbench_plots::run::digests(run.path())?;
     let now = jiff::Timestamp::now().to_string();
     let mut records = vec![imports::run_start(&run.name(), digests, &now, env!("CARGO_PKG_VERSION"))];

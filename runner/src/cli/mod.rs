@@ -124,7 +124,7 @@ fn print_error(error: &anyhow::Error, codes: &[Code]) {
     let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
     errln!("microbench: error[{}]: {}", names.first().unwrap_or(&""), describe(error.as_ref()));
     let is_missing_requirement = error.chain().any(|cause| cause.is::<MissingRequirements>());
-    let entries = explanations::all().unwrap_or_default();
+    let entries = explanations::entries().unwrap_or_default();
     if let Some(entry) = entries.iter().find(|entry| !is_missing_requirement && names.first() == Some(&entry.code)) {
         errln!("  next: {}", entry.next);
     }

@@ -40,8 +40,8 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
         return Err(file_exists(&shown).into());
     }
     let project = Project::find(arguments.project.as_deref(), &out)?;
-    let whole = std::path::absolute(&out).context("no working directory")?;
-    let folder = whole.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let path = std::path::absolute(&out).context("no working directory")?;
+    let folder = path.parent().unwrap_or(Path::new("/")).to_path_buf();
     let existing = project.root().join("experiments").join(SCHEMA);
     let create_schema = !existing.is_file();
     let schema = match (create_schema, std::path::absolute(&existing)) {

@@ -65,12 +65,12 @@ pub(super) fn measure(
         pooled: false,
     };
     let floors = noise::noise_floors(&plan, &samples, blocks, &settings);
-    let of = format!("{} of {}", plan.cells.first().map_or("", |cell| &cell.label), study.name);
+    let subject = format!("{} of {}", plan.cells.first().map_or("", |cell| &cell.label), study.name);
     let fingerprint = run.read::<Identity>(identity::FILE)?.fingerprint;
-    NoiseFloor::new(fingerprint, of, repetitions, blocks, &floors).save()?;
+    NoiseFloor::new(fingerprint, subject, repetitions, blocks, &floors).save()?;
     // After the noise floor is stored, because it is valid even if standard output cannot be written.
     printed?;
-    out!("{}", noise::render(&floors, &plan, &samples, blocks, &settings, Stream::Out.room()))?;
+    out!("{}", noise::render(&floors, &plan, &samples, blocks, &settings, Stream::Out.output_width()))?;
     let wrong: usize = floors.iter().map(noise::NoiseFloor::false_differences).sum();
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use microbench::catalog;
 use microbench::run::parts::Files;
 use microbench::run::{execute, parts, requirements};
-use microbench::store::directory::{Begun, Directory, Engines};
+use microbench::store::directory::{Directory, Engines, NewRun};
 use microbench::store::journal;
 use microbench::store::merge;
 use microbench_formats::code::{Code, CodedError};
@@ -112,8 +112,8 @@ pub(super) fn prepare(
     let width = screen::Stream::Err.columns().unwrap_or(view::DEFAULT_WIDTH);
     err!("{}", view::not_applicable(&parts::not_applicable(plan, &engines, project)?, width));
     let engines = &Engines { engines };
-    let begun = Begun { plan, manifest: &study.source, engines, lock: Some(&lock), shard };
-    let run = Directory::create(project.root(), out, begun)?;
+    let new_run = NewRun { plan, manifest: &study.source, engines, lock: Some(&lock), shard };
+    let run = Directory::create(project.root(), out, new_run)?;
     log::write_to_run(run.path());
     Ok(run)
 }
@@ -143,7 +143,7 @@ pub(super) fn resume(
     session: SessionArguments,
 ) -> anyhow::Result<ExitCode> {
     let run = Directory::open(run)?;
-    if !merge::parts(&run)?.is_empty() {
+    if !merge::read_parts(&run)?.is_empty() {
         bail!(Code::Merged.with_message(format!(
             "{} was merged from shards: resume the shards with missing trials, then merge them again",
             run.path().display()
@@ -182,8 +182,8 @@ pub(super) fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::R
     let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let run = folder.path().join("host-check");
     let engines = &Engines { engines };
-    let begun = Begun { plan: &plan, manifest: &study.source, engines, lock: Some(&lock), shard: None };
-    let run = Directory::create(project.root(), Some(&run), begun)?;
+    let new_run = NewRun { plan: &plan, manifest: &study.source, engines, lock: Some(&lock), shard: None };
+    let run = Directory::create(project.root(), Some(&run), new_run)?;
     Ok(execute::check_kvm_in_child(&run, &project, false))
 }
 
@@ -255,8 +255,8 @@ pub(super) fn execute_command(
     if let Err(lost) = &printed {
         errln!("microbench: {lost}; the run continues in {}", run.path().display());
     }
-    let this = std::env::current_exe().context("cannot find this program")?;
-    let mut command = Command::new(this);
+    let executable = std::env::current_exe().context("cannot find this program")?;
+    let mut command = Command::new(executable);
     command.args(["execute", "--host", HostArgument::name(host), "--project"]).arg(project.root()).arg(run.path());
     command.args(["--color", screen::colour().as_str()]);
     command.args((0..log::verbosity()).map(|_| "-v"));

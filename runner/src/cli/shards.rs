@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use microbench::cluster::{self, Request, Submission, Task};
-use microbench::store::directory::{Begun, Directory, Engines, stamp};
+use microbench::store::directory::{Directory, Engines, NewRun, stamp};
 use microbench::store::merge::{self, Part};
 use microbench::store::status::{self, State};
 use microbench::store::{lookup, prune};
@@ -49,10 +49,10 @@ pub(super) fn merge(given: &[PathBuf], out: Option<&Path>, partial: bool, json: 
     }
     let (run, parts) = merge::merge(&shards, out, partial)?;
     let (ended, planned) = (total(&parts, |part| part.trials_ended), total(&parts, |part| part.trials_planned));
-    let whole = parts.first().is_some_and(|part| part.shard.of as usize == parts.len());
+    let is_complete = parts.first().is_some_and(|part| part.shard.of as usize == parts.len());
     if json {
         let run = run.path().display().to_string();
-        return print_json(&MergeReport { run, complete: whole && ended == planned, shards: &parts });
+        return print_json(&MergeReport { run, complete: is_complete && ended == planned, shards: &parts });
     }
     let mut machines: Vec<&str> = parts.iter().flat_map(|part| &part.machines).map(String::as_str).collect();
     machines.sort_unstable();
@@ -61,9 +61,9 @@ pub(super) fn merge(given: &[PathBuf], out: Option<&Path>, partial: bool, json: 
         [one] => format!("one host, {one}"),
         several => format!("{} hosts (cells are compared within each host): {}", several.len(), several.join(", ")),
     };
-    let of = parts.first().map_or(0, |part| part.shard.of);
-    let message = format!("merged {} of {of} shards with {ended} of {planned} trials from {hosts}", parts.len());
-    errln!("{}", wrapped_to(Stream::Err.room().words, &message, 2));
+    let count = parts.first().map_or(0, |part| part.shard.of);
+    let message = format!("merged {} of {count} shards with {ended} of {planned} trials from {hosts}", parts.len());
+    errln!("{}", wrapped_to(Stream::Err.output_width().prose, &message, 2));
     outln!("{}", run.path().display())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -130,8 +130,8 @@ pub(super) fn submit(
         for shard in (1..=of).map(|index| Shard { index, of }) {
             let path = with_suffix(format!("-{}of{of}", shard.index));
             let (manifest, shard) = (study.source.as_str(), Some(shard));
-            let begun = Begun { plan: &plan, manifest, engines: &engines, lock: Some(&lock), shard };
-            made.push(Directory::create(project.root(), Some(&path), begun)?.path().to_path_buf());
+            let new_run = NewRun { plan: &plan, manifest, engines: &engines, lock: Some(&lock), shard };
+            made.push(Directory::create(project.root(), Some(&path), new_run)?.path().to_path_buf());
         }
         durable::create_folders(&submission)?;
         let project = std::path::absolute(project.root())?;
@@ -213,14 +213,14 @@ pub(super) fn status(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
     // Without Slurm, the journals still tell the trials.
     let mut tasks = submission.tasks().unwrap_or_else(|error| {
         let warning = format!("warning: no status from Slurm, only from the journals: {}", describe(error.as_ref()));
-        errln!("{}", wrapped_to(Stream::Err.room().words, &warning, 2));
+        errln!("{}", wrapped_to(Stream::Err.output_width().prose, &warning, 2));
         has_slurm = false;
         BTreeMap::new()
     });
     let mut shards = Vec::new();
     for (task, path) in (1..).zip(&submission.shards) {
         let run = Directory::open(path)?;
-        let (entry, _) = status::read_entry(&run, lookup::begun(run.path()));
+        let (entry, _) = status::read_entry(&run, lookup::start_time(run.path()));
         shards.push(ShardStatus {
             shard: entry.shard.map(|shard| shard.to_string()).unwrap_or_default(),
             run: entry.path,
@@ -260,11 +260,11 @@ pub(super) fn status(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
             Path::new(&shard.run).file_name().unwrap_or_default().to_string_lossy().into_owned(),
         ]
     };
-    let room = Stream::Out.room();
-    let (table, left_out) = fitted(&columns, &report.shards.iter().map(row).collect::<Vec<_>>(), room.table);
+    let width = Stream::Out.output_width();
+    let (table, left_out) = fitted(&columns, &report.shards.iter().map(row).collect::<Vec<_>>(), width.table);
     let mut text = format!("job {} of study {}, submitted {}\n", report.job, report.study, report.submitted);
     text.push_str(&table);
-    text.push_str(&room.left_out(&left_out));
+    text.push_str(&width.left_out(&left_out));
     if complete {
         text.push_str(&format!("all shards are complete; next: microbench merge {}\n", report.submission));
     }

@@ -11,7 +11,7 @@ use microbench::store::prune::{self, Decision, Rule};
 use microbench::store::status::{self, Entry, FailureGroup, Kind, Session, State};
 use microbench::store::{archive, lookup};
 use microbench_formats::describe::{describe, one_line};
-use microbench_formats::terminal::{Column, Room, fitted, wrapped_to};
+use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 use microbench_measure::artifacts::Artifact;
 use microbench_measure::terminal::screen::Stream;
 use microbench_measure::{errln, out, outln};
@@ -33,8 +33,8 @@ pub(super) fn print_text(text: &str) -> anyhow::Result<ExitCode> {
 /// All runs of the project, newest last, with their folder.
 fn entries() -> anyhow::Result<(PathBuf, Vec<Entry>)> {
     let folder = lookup::runs_folder()?;
-    let runs = lookup::all(&folder);
-    let entries = runs.iter().map(|run| Ok(status::read_entry(&Directory::open(&run.path)?, run.begun).0));
+    let runs = lookup::list_runs(&folder);
+    let entries = runs.iter().map(|run| Ok(status::read_entry(&Directory::open(&run.path)?, run.start).0));
     Ok((folder, entries.collect::<anyhow::Result<_>>()?))
 }
 
@@ -47,12 +47,12 @@ pub(super) fn runs(study: Option<&str>, json: bool) -> anyhow::Result<ExitCode> 
         return print_json(&entries);
     }
     if entries.is_empty() {
-        let of = study.map_or_else(String::new, |study| format!(" of the study `{study}` among {all} runs"));
-        let message = format!("no runs{of} in {}; `microbench run STUDY` creates one", folder.display());
-        errln!("{}", Stream::Err.fold(&wrapped_to(Stream::Err.room().words, &message, 2)));
+        let of_study = study.map_or_else(String::new, |study| format!(" of the study `{study}` among {all} runs"));
+        let message = format!("no runs{of_study} in {}; `microbench run STUDY` creates one", folder.display());
+        errln!("{}", Stream::Err.fold(&wrapped_to(Stream::Err.output_width().prose, &message, 2)));
         return Ok(ExitCode::SUCCESS);
     }
-    print_text(&list(&entries, Stream::Out.room()))
+    print_text(&list(&entries, Stream::Out.output_width()))
 }
 
 /// Whether `entry` is a shard of the merged run `of`.
@@ -62,7 +62,7 @@ fn is_part(entry: &Entry, of: &Entry) -> bool {
 
 /// The table of runs, with the sessions of a resumed run and the shards of a merged run below it. The reasons of
 /// unreadable runs follow the table.
-fn list(entries: &[Entry], room: Room) -> String {
+fn list(entries: &[Entry], width: OutputWidth) -> String {
     const BRANCHES: [&str; 2] = ["\u{251c}\u{2500}", "\u{2570}\u{2500}"];
     let columns = [
         Column::left("run", 0),
@@ -125,20 +125,20 @@ fn list(entries: &[Entry], room: Room) -> String {
             }
         }
     }
-    let (mut text, left_out) = fitted(&columns, &rows, room.table);
+    let (mut text, left_out) = fitted(&columns, &rows, width.table);
     let mut reasons = String::new();
     for entry in entries {
         if let Some(reason) = &entry.reason {
             // Relative paths, which rarely are wider than the terminal.
             let reason = one_line(&reason.replace(&format!("{}/", entry.path), ""), 400);
-            reasons.push_str(&wrapped_to(room.words, &format!("{}: {reason}", entry.name), 2));
+            reasons.push_str(&wrapped_to(width.prose, &format!("{}: {reason}", entry.name), 2));
             reasons.push('\n');
         }
     }
     if !reasons.is_empty() {
         text.push_str(&format!("\n{reasons}"));
     }
-    text + &room.left_out(&left_out)
+    text + &width.left_out(&left_out)
 }
 
 /// The state of a run without its numbers of trials.
@@ -196,12 +196,12 @@ struct FileReport {
 }
 
 fn reports(packed: &archive::Packed) -> Vec<FileReport> {
-    let one = |(name, bytes, sha256): &(String, u64, String)| FileReport {
+    let file_report = |(name, bytes, sha256): &(String, u64, String)| FileReport {
         name: name.clone(),
         bytes: *bytes,
         sha256: sha256.clone(),
     };
-    packed.files.iter().map(one).collect()
+    packed.files.iter().map(file_report).collect()
 }
 
 /// Shows a run, or checks an archive of one.
@@ -210,7 +210,7 @@ pub(super) fn show(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
         return show_archive(given, json);
     }
     let run = Directory::open(given)?;
-    let (entry, found) = status::read_entry(&run, lookup::begun(run.path()));
+    let (entry, found) = status::read_entry(&run, lookup::start_time(run.path()));
     let Some((plan, status)) = found else {
         if json {
             print_json(&entry)?;
@@ -223,7 +223,7 @@ pub(super) fn show(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         return print_json(&overview);
     }
-    print_text(&overview_text(&overview, Stream::Out.room()))
+    print_text(&overview_text(&overview, Stream::Out.output_width()))
 }
 
 fn show_archive(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
@@ -241,7 +241,7 @@ fn show_archive(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
         });
     }
     let bytes = packed.files.iter().map(|(_, bytes, _)| bytes).sum();
-    let room = Stream::Out.room();
+    let width = Stream::Out.output_width();
     let mut text = format!(
         "{}: run {} of study {}, {} of {} trials\n{} files, {}; all SHA-256 digests match SHA256SUMS\n\n",
         path.display(),
@@ -252,18 +252,18 @@ fn show_archive(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
         packed.files.len(),
         DecimalBytes(bytes),
     );
-    text.push_str(&cells_text(&cells(plan, status), room));
+    text.push_str(&cells_text(&cells(plan, status), width));
     text.push_str(&format!("\nto unpack it: tar -xf {}\n", path.display()));
     text.push_str(&format!("then: microbench analyze {0}, microbench plot {0}\n", packed.name));
     print_text(&text)
 }
 
 /// The details of a run as text.
-fn overview_text(overview: &Overview, room: Room) -> String {
+fn overview_text(overview: &Overview, width: OutputWidth) -> String {
     let run = &overview.run;
     let mut text = String::new();
     let mut line = |label: &str, value: &str| {
-        text.push_str(&wrapped_to(room.words, &format!("{label:10} {value}"), 11));
+        text.push_str(&wrapped_to(width.prose, &format!("{label:10} {value}"), 11));
         text.push('\n');
     };
     line("run", &run.name);
@@ -309,14 +309,14 @@ fn overview_text(overview: &Overview, room: Room) -> String {
     }
     text.push('\n');
     let table = |columns: &[Column], rows: &[Vec<String>]| {
-        let (text, left_out) = fitted(columns, rows, room.table);
-        text + &room.left_out(&left_out) + "\n"
+        let (text, left_out) = fitted(columns, rows, width.table);
+        text + &width.left_out(&left_out) + "\n"
     };
-    text.push_str(&cells_text(&overview.cells, room));
+    text.push_str(&cells_text(&overview.cells, width));
     text.push('\n');
-    text.push_str(&failures_text(&overview.failures, room));
+    text.push_str(&failures_text(&overview.failures, width));
     if !overview.artifacts.is_empty() {
-        text.push_str(&(artifacts(&overview.artifacts, room) + "\n"));
+        text.push_str(&(artifacts(&overview.artifacts, width) + "\n"));
     }
     let columns =
         [Column::left("file", 0), Column::right("files", 3), Column::right("size", 1), Column::left("what", 0)];
@@ -329,7 +329,7 @@ fn overview_text(overview: &Overview, room: Room) -> String {
     if !overview.next.is_empty() {
         text.push_str("next commands:\n");
         for [command, description] in &overview.next {
-            text.push_str(&wrapped_to(room.words, &format!("  {command}  # {description}"), 6));
+            text.push_str(&wrapped_to(width.prose, &format!("  {command}  # {description}"), 6));
             text.push('\n');
         }
     }
@@ -337,16 +337,16 @@ fn overview_text(overview: &Overview, room: Room) -> String {
 }
 
 /// Failures of VMs with a blank line behind them; empty without failures.
-fn failures_text(failures: &[FailureGroup], room: Room) -> String {
+fn failures_text(failures: &[FailureGroup], width: OutputWidth) -> String {
     if failures.is_empty() {
         return String::new();
     }
-    let lines = failures.iter().map(|group| wrapped_to(room.words, &format!("  {}", group.line()), 6) + "\n");
+    let lines = failures.iter().map(|group| wrapped_to(width.prose, &format!("  {}", group.line()), 6) + "\n");
     format!("failures\n{}\n", lines.collect::<String>())
 }
 
 /// The table of trials by cell and result.
-fn cells_text(cells: &[CellCount], room: Room) -> String {
+fn cells_text(cells: &[CellCount], width: OutputWidth) -> String {
     let columns = [
         Column::left("cell (trials)", 0),
         Column::left("label", 1),
@@ -369,12 +369,12 @@ fn cells_text(cells: &[CellCount], room: Room) -> String {
             ]
         })
         .collect();
-    let (text, left_out) = fitted(&columns, &rows, room.table);
-    text + &room.left_out(&left_out)
+    let (text, left_out) = fitted(&columns, &rows, width.table);
+    text + &width.left_out(&left_out)
 }
 
 /// Artefacts as a table.
-pub(super) fn artifacts(artifacts: &[Artifact], room: Room) -> String {
+pub(super) fn artifacts(artifacts: &[Artifact], width: OutputWidth) -> String {
     let columns = [
         Column::left("kind", 3),
         Column::left("name", 0),
@@ -393,8 +393,8 @@ pub(super) fn artifacts(artifacts: &[Artifact], room: Room) -> String {
             artifact.origin.clone(),
         ]
     };
-    let (text, left_out) = fitted(&columns, &artifacts.iter().map(row).collect::<Vec<_>>(), room.table);
-    text + &room.left_out(&left_out)
+    let (text, left_out) = fitted(&columns, &artifacts.iter().map(row).collect::<Vec<_>>(), width.table);
+    text + &width.left_out(&left_out)
 }
 
 /// JSON output of `export`.
@@ -450,7 +450,7 @@ pub(super) fn prune(names: &[PathBuf], rule: Rule, yes: bool, json: bool) -> any
     } else {
         let decide = |given: &PathBuf| {
             let run = Directory::open(given)?;
-            Ok(prune::named(&status::read_entry(&run, lookup::begun(run.path())).0))
+            Ok(prune::named(&status::read_entry(&run, lookup::start_time(run.path())).0))
         };
         names.iter().map(decide).collect::<anyhow::Result<_>>()?
     };
@@ -485,7 +485,7 @@ pub(super) fn prune(names: &[PathBuf], rule: Rule, yes: bool, json: bool) -> any
             })
             .collect();
         if !rows.is_empty() {
-            print_text(&fitted(&columns, &rows, Stream::Out.room().table).0)?;
+            print_text(&fitted(&columns, &rows, Stream::Out.output_width().table).0)?;
         }
         let runs = if removed == 1 { "run" } else { "runs" };
         match (yes, removed) {

@@ -35,10 +35,10 @@ impl Job {
     /// The job of this process; `None` outside of Slurm.
     #[must_use]
     pub fn this() -> Option<Self> {
-        Self::of(|name| std::env::var(name).ok())
+        Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    fn of(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let array = variable("SLURM_ARRAY_JOB_ID").zip(variable("SLURM_ARRAY_TASK_ID"));
         let id = array.map(|(job, task)| format!("{job}_{task}")).or_else(|| variable("SLURM_JOB_ID"))?;
         let restarts = variable("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
@@ -69,7 +69,6 @@ impl Job {
 pub struct Request {
     /// Name of the study.
     pub study: String,
-    /// SHA-256 of the plan.
     pub plan_sha256: String,
     /// Value of `--host`.
     pub host: String,
@@ -87,13 +86,11 @@ pub struct Request {
     pub project: PathBuf,
 }
 
-/// A submission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submission {
     /// Name of the study.
     pub study: String,
-    /// SHA-256 of the plan.
     pub plan_sha256: String,
     /// Job number.
     pub job: String,
@@ -334,8 +331,8 @@ mod tests {
         assert!(!job("7_3", 1).succeeds(&job("7_2", 0)) && !job("8_2", 1).succeeds(&job("7_2", 0)));
         let variables =
             BTreeMap::from([("SLURM_ARRAY_JOB_ID", "7"), ("SLURM_ARRAY_TASK_ID", "2"), ("SLURM_JOB_ID", "9")]);
-        assert_eq!(Job::of(|name| variables.get(name).map(|&value| value.to_owned())), Some(job("7_2", 0)));
-        assert_eq!(Job::of(|_| None), None);
+        assert_eq!(Job::from_variables(|name| variables.get(name).map(|&value| value.to_owned())), Some(job("7_2", 0)));
+        assert_eq!(Job::from_variables(|_| None), None);
     }
 
     #[test]

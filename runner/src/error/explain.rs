@@ -49,12 +49,12 @@ struct Texts {
 /// ```
 /// use microbench::error::explain;
 ///
-/// let entries = explain::all()?;
+/// let entries = explain::entries()?;
 /// let entry = explain::find(&entries, "102")?;
 /// assert_eq!(entry.code, "MB0102");
 /// # Ok::<(), anyhow::Error>(())
 /// ```
-pub fn all() -> anyhow::Result<Vec<Entry>> {
+pub fn entries() -> anyhow::Result<Vec<Entry>> {
     let mut texts: BTreeMap<String, Texts> = toml::from_str(TEXTS).context("errors.toml is wrong")?;
     (Code::ALL.iter())
         .map(|code| {
@@ -108,7 +108,7 @@ pub fn exit_codes() -> String {
 impl Entry {
     /// The entry as text.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn render(&self) -> String {
         let mut text = format!("{}: {}\n\n", self.code, self.title);
         for (head, sentence) in [("means", &self.means), ("why", &self.why), ("next", &self.next)] {
             let _ = writeln!(text, "{}", wrapped(&format!("{head:7}  {sentence}"), 9));
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn every_code_has_an_explanation_and_no_other_code_has() {
-        let entries = all().unwrap();
+        let entries = entries().unwrap();
         let codes: BTreeSet<&str> = entries.iter().map(|entry| entry.code).collect();
         assert_eq!(codes.len(), entries.len());
         let texts: BTreeMap<String, Texts> = toml::from_str(TEXTS).unwrap();
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_code_is_found_without_prefix_and_in_lower_case() {
-        let entries = all().unwrap();
+        let entries = entries().unwrap();
         for code in ["MB0102", "mb0102", "0102", "102"] {
             assert_eq!(find(&entries, code).unwrap().code, "MB0102");
         }

@@ -35,8 +35,8 @@ use super::session::{Session, stop_requested, vms, with_warmups};
 use super::share::share;
 use crate::store::directory::Directory;
 
-/// Default of [`Options::patience`], seconds. Virtual time is up to ten times slower than wall time, so the value is
-/// large enough for a guest that spins to exceed its own deadlines first.
+/// Default of [`Options::patience`], seconds. Virtual time is up to ten times slower than wall time. The value is large
+/// enough for a guest that spins to exceed its own deadlines first.
 pub const PATIENCE_S: u64 = 600;
 /// Memory of the emulated host in addition to its files and guests, MiB.
 const HOST_MIB: u64 = 768;
@@ -56,7 +56,7 @@ enum News {
     /// The error of the probe in the emulated host.
     Probe(ProbeError),
     /// A trial has started.
-    Begun(TrialRequest),
+    TrialStarted(TrialRequest),
     /// A trial has ended; `took` is time of this machine.
     Trial { trial: TrialRequest, records: Vec<Record>, consoles: BTreeMap<String, String>, took: Duration },
     /// A trial was lost because its emulated host hung or exited.
@@ -138,7 +138,7 @@ pub fn execute(
                     }
                 }
                 News::Probe(error) => session.probe(error)?,
-                News::Begun(trial) => session.trial_started(&trial),
+                News::TrialStarted(trial) => session.trial_started(&trial),
                 News::Trial { trial, records, consoles, took } => {
                     session.trial_ended(&trial, &records, &consoles, took)?;
                     session.require_disk_space(vms(&trial, site.plan))?;
@@ -176,20 +176,20 @@ impl Lane<'_> {
     /// and lost trials from `left`.
     fn serve(&self, host: &mut EmulatedHost, left: &mut Vec<TrialRequest>) -> anyhow::Result<()> {
         let mut current: Option<TrialRequest> = None;
-        let mut begun = Instant::now();
+        let mut started_at = Instant::now();
         loop {
             let vms = current.as_ref().map_or(1, |trial| vms(trial, self.site.plan));
             match host.next(self.site.options.patience + self.site.options.patience / 10 * vms) {
                 Ok(Message::Probe(error)) => self.send(News::Probe(error))?,
                 Ok(Message::Begin(trial)) => {
-                    begun = Instant::now();
+                    started_at = Instant::now();
                     current = Some(trial.clone());
-                    self.send(News::Begun(trial))?;
+                    self.send(News::TrialStarted(trial))?;
                 }
                 Ok(Message::End { records, consoles }) => {
                     let trial = current.take().context("the emulated host ended a trial that it had not started")?;
                     left.retain(|other| *other != trial);
-                    self.send(News::Trial { trial, records, consoles, took: begun.elapsed() })?;
+                    self.send(News::Trial { trial, records, consoles, took: started_at.elapsed() })?;
                     if stop_requested().is_some() {
                         return Ok(());
                     }
@@ -204,7 +204,7 @@ impl Lane<'_> {
                     if let Some(trial) = current {
                         left.retain(|other| *other != trial);
                         let message = silence.to_string();
-                        self.send(News::Lost { trial, vms, message, took: begun.elapsed() })?;
+                        self.send(News::Lost { trial, vms, message, took: started_at.elapsed() })?;
                     }
                     return Ok(());
                 }
@@ -272,9 +272,9 @@ pub fn pack(
     })
 }
 
-/// Memory of the emulated host, MiB: for the largest trial's guests, each with at most `guest_mib` and its disk, for
-/// snapshots, and for the host's files. The files count three times: the archive, and the unpacked files, which may
-/// fill at most half of the memory.
+/// Memory of the emulated host in MiB. It is large enough for the largest trial's guests, each with at most `guest_mib`
+/// and its disk, for snapshots, and for the host's files. The files count three times: the archive, and the unpacked
+/// files, which may fill at most half of the memory.
 fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_mib: u64) -> anyhow::Result<u64> {
     let image_mib = |parts: &Parts| -> anyhow::Result<u64> {
         let regions: u64 = plan.workloads.iter().map(PreparedWorkload::disk_region_bytes).sum();

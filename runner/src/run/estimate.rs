@@ -1,7 +1,8 @@
 //! Estimate of the remaining time of a session, from the trials that have ended.
 //!
 //! The expected duration of a trial is the mean of its cell. Before a trial of its cell has ended, it is the mean per
-//! VM of the engine times the number of VMs, and before that, the mean per VM of all engines times the number of VMs.
+//! VM of the engine times the number of VMs. Before a trial of its engine has ended, it is the mean per VM of all
+//! engines times the number of VMs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -86,7 +86,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
         return session.end();
     }
     let _closed = run.directory.close_to_others()?;
-    let mut integrity = IntegrityCheck::of(&run.parts, &run.lock)?;
+    let mut integrity = IntegrityCheck::new(&run.parts, &run.lock)?;
     match host {
         HostKind::Imported => bail!("an imported run cannot execute trials"),
         HostKind::Kvm | HostKind::Fake => {
@@ -95,7 +95,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             sandbox::prepare_for_containers(&run.parts)?;
             let mut watcher = Watcher::new(host, messages);
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
-            let identity = Identity::take(host, run.directory.path(), &run.lock, None, clone)?;
+            let identity = Identity::collect(host, run.directory.path(), &run.lock, None, clone)?;
             record_host(&run.directory, &identity)?;
             session.begin(host, 1, &identity.machine_name(&owner.machine), unisolated)?;
             session.probe(measure(Probe::Exact, FakeGuests::for_session(options.fake_guests))?)?;
@@ -115,7 +115,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
             // Packed files cannot change any more, so one check is enough.
             run.parts.keys().try_for_each(|cell| integrity.check(cell).map_err(anyhow::Error::msg))?;
-            let identity = Identity::take(host, run.directory.path(), &run.lock, Some(&machine), None)?;
+            let identity = Identity::collect(host, run.directory.path(), &run.lock, Some(&machine), None)?;
             record_host(&run.directory, &identity)?;
             let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
             let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
@@ -185,8 +185,8 @@ pub const ALLOW_UNISOLATED: &str = "--allow-unisolated";
 /// # Errors
 /// The errors of [`check_kvm`].
 pub fn check_kvm_in_child(run: &Directory, project: &Project, allow_unisolated: bool) -> anyhow::Result<()> {
-    let this = std::env::current_exe().context("cannot find this program")?;
-    let output = std::process::Command::new(this)
+    let executable = std::env::current_exe().context("cannot find this program")?;
+    let output = std::process::Command::new(executable)
         .args(["check-kvm", "--project"])
         .arg(project.root())
         .args(allow_unisolated.then_some(ALLOW_UNISOLATED))

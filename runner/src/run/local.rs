@@ -54,14 +54,14 @@ pub fn execute(
         let vms = trial.vms();
         session.require_disk_space(vms)?;
         session.trial_started(&planned);
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let refused = session.budget().refuse(&planned, vms);
         let changed = |problem: String| skipped_records(&planned, vms, FailureReason::Artifact, &problem);
         let records = match refused.or_else(|| integrity.check(&planned.cell).err().map(changed)) {
             Some(records) => records,
             None => trial.execute(scratch, &run.console(), watcher),
         };
-        session.trial_ended(&planned, &records, &BTreeMap::new(), begun.elapsed())?;
+        session.trial_ended(&planned, &records, &BTreeMap::new(), started_at.elapsed())?;
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ fn named_files(cell: &Cell, engine: &Engine) -> Vec<(String, String)> {
 }
 
 /// Finds, downloads or builds every artefact that the cells of the plan need. A program that is not installed is an
-/// error only if no other program of the plan is installed: cells without their program are not applicable.
+/// error only if no other program of the plan is installed. Cells without their program are not applicable.
 ///
 /// # Errors
 /// When a guest setting has an invalid value, or an artefact cannot be provided.
@@ -75,19 +75,19 @@ pub fn provide(
     let programs: BTreeSet<&str> =
         engines.iter().filter(|e| used.contains(e.name.as_str())).map(|e| e.program.as_str()).collect();
     // A program that is not installed only makes its own cells not applicable. Without any program nothing can run.
-    let mut lacks = Vec::new();
+    let mut not_installed = Vec::new();
     for name in &programs {
         match missing(name)? {
-            Some(lack) => lacks.push(lack),
+            Some(requirement) => not_installed.push(requirement),
             None if *name == AGENT => {
                 let version = env!("CARGO_PKG_VERSION");
-                lock.artifacts.push(Artifact::of(Kind::Program, AGENT, version, "this program", &agent)?);
+                lock.artifacts.push(Artifact::from_file(Kind::Program, AGENT, version, "this program", &agent)?);
             }
             None => lock.artifacts.push(program::provide(name, cache)?),
         }
     }
-    if lacks.len() == programs.len() {
-        MissingRequirements::check(lacks)?;
+    if not_installed.len() == programs.len() {
+        MissingRequirements::check(not_installed)?;
     }
     for engine in engines.iter().filter(|engine| used.contains(engine.name.as_str())) {
         if let Some(jail) = &engine.jail
@@ -96,7 +96,7 @@ pub fn provide(
             let path = vmm.path.with_file_name(&jail.program);
             if path.is_file() {
                 let (version, origin) = (&vmm.version, &vmm.origin);
-                lock.artifacts.push(Artifact::of(Kind::Program, &jail.program, version, origin, &path)?);
+                lock.artifacts.push(Artifact::from_file(Kind::Program, &jail.program, version, origin, &path)?);
             }
         }
     }
@@ -113,7 +113,7 @@ pub fn provide(
             Files::In(folder) => std::path::absolute(folder.join(&name)).context("no working directory")?,
             Files::As(lock) => lock.get(Kind::File, &name)?.path.clone(),
         };
-        lock.artifacts.push(Artifact::of(Kind::File, &name, "", &path.display().to_string(), &path)?);
+        lock.artifacts.push(Artifact::from_file(Kind::File, &name, "", &path.display().to_string(), &path)?);
     }
     Ok(lock)
 }
@@ -176,8 +176,8 @@ fn unfit(
     absent: bool,
     project: &Project,
 ) -> anyhow::Result<Option<String>> {
-    if absent && let Some(lack) = missing(&engine.program)? {
-        return Ok(Some(format!("{} ({}; to fix it: {})", engine.title, lack.what, lack.fix)));
+    if absent && let Some(program) = missing(&engine.program)? {
+        return Ok(Some(format!("{} ({}; to fix it: {})", engine.title, program.what, program.fix)));
     }
     if absent {
         return Ok(Some(format!("{}, which was not installed at the start of the run", engine.title)));
@@ -204,7 +204,7 @@ fn unfit(
 pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> anyhow::Result<Vec<(String, String)>> {
     let mut cells = Vec::new();
     // A plan may have a million cells. The result depends only on the variant and on the levels of axes that the
-    // engine's machine or the kernel uses, so it is computed once for each combination of these.
+    // engine's machine or the kernel uses. It is computed once for each combination of these.
     let used_axes = |engine: &Engine| -> Vec<String> {
         let axes = plan.axes.iter().map(|axis| &axis.name);
         axes.filter(|axis| *axis == "kernel" || machine::depends_on(engine, axis)).cloned().collect()

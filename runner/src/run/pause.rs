@@ -11,7 +11,7 @@ static STOPPED: Mutex<bool> = Mutex::new(false);
 static CHANGED: Condvar = Condvar::new();
 
 /// Pauses the run (on SIGTSTP) or continues it (on SIGCONT).
-pub fn set(stopped: bool) {
+pub fn set_stopped(stopped: bool) {
     interference::note_pause();
     store(stopped);
 }

@@ -25,24 +25,24 @@ const MIN_KERNEL: (u32, u32) = (5, 3);
 /// [`MissingRequirements`] with every missing requirement and the command that fixes it.
 pub fn check(kind: Option<HostKind>, engines: &[Engine], allow_unisolated: bool) -> anyhow::Result<()> {
     requirement::require_supported_platform()?;
-    let mut lacks = Vec::new();
+    let mut missing = Vec::new();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    lacks.extend(old_kernel(release.trim()));
+    missing.extend(old_kernel(release.trim()));
     // With an unknown kind of host, the KVM check comes first, and it requires isolation too.
-    let here = match kind {
+    let on_this_machine = match kind {
         Some(kind) => matches!(kind, HostKind::Kvm | HostKind::Fake),
         None => !engines.iter().any(|engine| engine.needs_kvm),
     };
     match try_sandbox()? {
-        Err(lack) => lacks.push(lack),
-        Ok(unisolated) if here && !allow_unisolated => {
-            lacks.extend(unisolated.map(|why| isolation::missing_requirement(&why)))
+        Err(requirement) => missing.push(requirement),
+        Ok(unisolated) if on_this_machine && !allow_unisolated => {
+            missing.extend(unisolated.map(|why| isolation::missing_requirement(&why)))
         }
         Ok(_) => {}
     }
     let vms = engines.iter().any(|engine| !engine.guest.shares_kernel());
     if vms && matches!(kind, Some(HostKind::Kvm | HostKind::Fake)) {
-        lacks.extend(device(
+        missing.extend(device(
             Code::NoTun,
             "/dev/net/tun",
             "modprobe tun",
@@ -51,14 +51,14 @@ pub fn check(kind: Option<HostKind>, engines: &[Engine], allow_unisolated: bool)
     }
     if vms && kind == Some(HostKind::Kvm) {
         let load = "modprobe kvm_intel || modprobe kvm_amd; or use --host emulated, which does not need KVM";
-        lacks.extend(device(
+        missing.extend(device(
             Code::NoKvm,
             "/dev/kvm",
             load,
             "usermod -aG kvm $USER, then log in again; or use --host emulated",
         ));
     }
-    Ok(MissingRequirements::check(lacks)?)
+    Ok(MissingRequirements::check(missing)?)
 }
 
 fn old_kernel(release: &str) -> Option<MissingRequirement> {
@@ -72,25 +72,25 @@ fn old_kernel(release: &str) -> Option<MissingRequirement> {
 }
 
 /// Enters a sandbox in a child process, as a run does. The inner `Ok` has the reason why VMMs would not be isolated in
-/// it, if any; the inner `Err` is the requirement that is missing for a sandbox.
+/// it, if any. The inner `Err` is the missing requirement of a sandbox.
 fn try_sandbox() -> anyhow::Result<Result<Option<String>, MissingRequirement>> {
-    let this = std::env::current_exe().context("cannot find this program")?;
-    let tried = Command::new(this)
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let output = Command::new(program)
         .arg("check-sandbox")
         .stdin(Stdio::null())
         .output()
         .context("cannot start the sandbox check")?;
-    if tried.status.success() {
-        let why = String::from_utf8_lossy(&tried.stdout).trim().to_owned();
+    if output.status.success() {
+        let why = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         return Ok(Ok(Some(why).filter(|why| !why.is_empty())));
     }
-    let stderr = String::from_utf8_lossy(&tried.stderr);
-    if tried.status.code() != Some(MISSING_REQUIREMENT.into()) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() != Some(MISSING_REQUIREMENT.into()) {
         bail!(Code::System.with_message(stderr.trim().trim_start_matches("microbench: ")));
     }
     let line = |prefix: &str| stderr.lines().find_map(|line| line.trim().strip_prefix(prefix)).map(str::to_owned);
-    let whole = || stderr.trim().trim_start_matches("microbench: ").to_owned();
-    let what = stderr.lines().nth(1).map_or_else(whole, |line| line.trim().to_owned());
+    let all_lines = || stderr.trim().trim_start_matches("microbench: ").to_owned();
+    let what = stderr.lines().nth(1).map_or_else(all_lines, |line| line.trim().to_owned());
     Ok(Err(MissingRequirement {
         code: Code::NoNamespace,
         what,
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn an_old_kernel_is_reported_and_an_unparsable_release_is_accepted() {
-        assert!(old_kernel("4.19.0-27-amd64").is_some_and(|lack| lack.what.contains("4.19.0-27-amd64")));
+        assert!(old_kernel("4.19.0-27-amd64").is_some_and(|missing| missing.what.contains("4.19.0-27-amd64")));
         assert!(old_kernel("5.2.21").is_some());
         for release in ["5.3.0", "5.10.0-8-amd64", "6.1.172", "10.0", "strange"] {
             assert_eq!(old_kernel(release), None, "{release}");
@@ -119,9 +119,9 @@ mod tests {
 
     #[test]
     fn a_missing_device_names_the_command_that_loads_it() {
-        let lack = device(Code::NoTun, "/dev/no-such-device", "modprobe it", "chmod it").unwrap();
-        assert_eq!(lack.fix, "modprobe it");
-        assert!(lack.what.contains("No such file"), "{}", lack.what);
+        let missing = device(Code::NoTun, "/dev/no-such-device", "modprobe it", "chmod it").unwrap();
+        assert_eq!(missing.fix, "modprobe it");
+        assert!(missing.what.contains("No such file"), "{}", missing.what);
         assert_eq!(device(Code::NoTun, "/dev/null", "a", "b"), None);
     }
 }

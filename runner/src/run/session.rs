@@ -1,5 +1,5 @@
-//! A session: executes the missing trials of a run in the order of the plan, and writes each trial to the journal when
-//! it has ended.
+//! A session executes the missing trials of a run in the order of the plan. It writes each trial to the journal when it
+//! has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -111,8 +111,8 @@ pub fn listen_for_signals() -> anyhow::Result<()> {
                         _ = int.recv() => request_stop(libc::SIGINT),
                         _ = term.recv() => request_stop(libc::SIGTERM),
                         _ = hup.recv(), if hangs_up => request_stop(libc::SIGHUP),
-                        _ = stop.recv() => pause::set(true),
-                        _ = cont.recv() => pause::set(false),
+                        _ = stop.recv() => pause::set_stopped(true),
+                        _ = cont.recv() => pause::set_stopped(false),
                     }
                 }
             });
@@ -140,7 +140,7 @@ struct Stage {
     left: Vec<TrialRequest>,
     /// Trials that are being executed, each with its start; the last one started last.
     current: Vec<(TrialRequest, Instant)>,
-    begun: Instant,
+    started_at: Instant,
     /// Fraction of the expected duration of the stage that has passed, at the end of the last trial.
     share: f64,
     /// Remaining time, and the instant of that estimate, which is the end of the last trial.
@@ -149,9 +149,19 @@ struct Stage {
 
 impl Stage {
     fn new(trials: &[TrialRequest], ended: usize, planned: usize) -> Self {
-        let (left, begun) = (trials.to_vec(), Instant::now());
+        let (left, started_at) = (trials.to_vec(), Instant::now());
         let trials = trials.iter().filter(|trial| !trial.warmup).count();
-        Self { ended, planned, before: ended, trials, left, current: Vec::new(), begun, share: 0.0, remaining: None }
+        Self {
+            ended,
+            planned,
+            before: ended,
+            trials,
+            left,
+            current: Vec::new(),
+            started_at,
+            share: 0.0,
+            remaining: None,
+        }
     }
 
     fn trial_started(&mut self, trial: &TrialRequest) {
@@ -165,7 +175,8 @@ impl Stage {
         self.left.retain(|other| other != trial);
         self.current.retain(|(other, _)| other != trial);
         self.share = estimate.share(&self.left, plan);
-        self.remaining = estimate.remaining(&self.left, plan, self.begun.elapsed()).map(|left| (left, Instant::now()));
+        self.remaining =
+            estimate.remaining(&self.left, plan, self.started_at.elapsed()).map(|left| (left, Instant::now()));
     }
 
     /// Estimate of the remaining time of the stage; `None` before a trial has ended.
@@ -205,7 +216,7 @@ pub struct Session<'a> {
     step: Option<Step>,
     stage: Arc<Mutex<Stage>>,
     estimate: Estimate,
-    begun: Instant,
+    started_at: Instant,
     progress: Progress,
     /// Trials of the current stage that have not ended.
     todo: Vec<TrialRequest>,
@@ -244,7 +255,7 @@ impl<'a> Session<'a> {
             step: None,
             stage: Arc::new(Mutex::new(Stage::new(&[], 0, 0))),
             estimate: Estimate::default(),
-            begun: Instant::now(),
+            started_at: Instant::now(),
             progress,
             todo: Vec::new(),
             horizon,
@@ -425,7 +436,7 @@ impl Session<'_> {
         if !trial.warmup {
             self.progress.ended(trial.index, trial.attempt, disturbed);
         }
-        let line = Line::of(self.plan, trial, records, self.run.path());
+        let line = Line::from_records(self.plan, trial, records, self.run.path());
         if line.status != Status::Skip {
             self.estimate.add(trial, self.plan, took);
         }
@@ -441,7 +452,7 @@ impl Session<'_> {
             (stage.ended, stage.planned, stage.remaining())
         };
         let widest = self.plan.cells.iter().map(|cell| cell.id.chars().count()).max().unwrap_or(0);
-        let mut lines = line.text(columns(), widest, |status, word| Stream::Err.paint(&style(status), word));
+        let mut lines = line.render_lines(columns(), widest, |status, word| Stream::Err.paint(&style(status), word));
         if let (Some(first), Some(false)) = (lines.first_mut(), self.step.as_ref().map(Step::is_live)) {
             // Without a live line, its content is part of each trial's line.
             first.push_str(&format!(" ({ended}/{planned}, {} left)", format_remaining(remaining)));
@@ -501,7 +512,7 @@ impl Session<'_> {
         if let Some(step) = self.step.take() {
             step.clear();
             let (_, status) = status::read_status(&self.run)?;
-            for line in summary(&status, self.begun.elapsed()) {
+            for line in summary(&status, self.started_at.elapsed()) {
                 print_line(&Stream::Err.fold(&wrapped_to(columns(), &line, 4)));
             }
         }

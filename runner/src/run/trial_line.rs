@@ -69,7 +69,7 @@ pub struct Line {
 impl Line {
     /// The line of `trial` from its records. Console logs are searched for in the run's folder `run`.
     #[must_use]
-    pub fn of(plan: &Plan, trial: &TrialRequest, records: &[Record], run: &Path) -> Self {
+    pub fn from_records(plan: &Plan, trial: &TrialRequest, records: &[Record], run: &Path) -> Self {
         let again = match () {
             () if trial.warmup => "",
             () if trial.attempt + 1 < ATTEMPTS => "; the trial will be repeated",
@@ -119,24 +119,24 @@ impl Line {
     /// The lines for a terminal of `columns` columns. The name of the cell is padded to `widest` columns. `paint`
     /// colours the status.
     #[must_use]
-    pub fn text(&self, columns: usize, widest: usize, paint: impl Fn(Status, &str) -> String) -> Vec<String> {
+    pub fn render_lines(&self, columns: usize, widest: usize, paint: impl Fn(Status, &str) -> String) -> Vec<String> {
         let took = self.took_ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3} s", ns as f64 / 1e9));
         let rest = columns.saturating_sub(STATUS + 1 + DURATION + 2 + 1);
-        let mut what = truncated(&self.what, rest);
-        let mut room = rest.saturating_sub(what.chars().count().max(widest));
+        let mut trial = truncated(&self.what, rest);
+        let mut room = rest.saturating_sub(trial.chars().count().max(widest));
         for (at, value) in self.values.iter().enumerate() {
             let text = format!("{}{value}", if at == 0 { "  " } else { ", " });
             if text.chars().count() > room {
                 break;
             }
             if at == 0 {
-                what = format!("{what:widest$}");
+                trial = format!("{trial:widest$}");
             }
             room -= text.chars().count();
-            what.push_str(&text);
+            trial.push_str(&text);
         }
         let status = paint(self.status, &format!("{:>STATUS$}", self.status.name()));
-        let mut lines = vec![format!("{status} [{took:>DURATION$}] {what}")];
+        let mut lines = vec![format!("{status} [{took:>DURATION$}] {trial}")];
         let indent = (STATUS + 1).min(columns / 8);
         for detail in &self.details {
             let room = columns.saturating_sub(indent);

@@ -28,7 +28,7 @@ use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::directory::{Directory, PLAN, PLAN_BEGUN, SHARD};
+use super::directory::{Directory, PLAN, PLAN_AT_START, SHARD};
 use super::merge;
 use super::status::RunStatus;
 use crate::store::journal;
@@ -37,7 +37,7 @@ use crate::store::journal;
 const SUMS: &str = "SHA256SUMS";
 /// Files that an archive contains if the run has them.
 const FILES: [&str; 11] = [
-    PLAN_BEGUN,
+    PLAN_AT_START,
     "engines.json",
     "host.json",
     journal::FILE,
@@ -69,7 +69,7 @@ enum Format {
 
 impl Format {
     /// The compression by the suffix of `path`; `None` for other suffixes.
-    fn of(path: &Path) -> Option<Self> {
+    fn from_path(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         let ends = |ends: [&str; 2]| ends.iter().any(|end| name.ends_with(end));
         match () {
@@ -83,7 +83,7 @@ impl Format {
 /// Whether the suffix of `path` is that of an archive.
 #[must_use]
 pub fn is_archive(path: &Path) -> bool {
-    Format::of(path).is_some()
+    Format::from_path(path).is_some()
 }
 
 /// The content of an archive.
@@ -107,10 +107,10 @@ pub struct Checked {
 /// console logs.
 ///
 /// # Errors
-/// When `out` exists or has another suffix, a process executes the run, or a file of the run cannot be read, is not a
-/// regular file, or changes during the export.
+/// When `out` exists or has another suffix, or a process executes the run. When a file of the run cannot be read, is
+/// not a regular file, or changes during the export.
 pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Packed> {
-    let format = Format::of(out).with_context(|| {
+    let format = Format::from_path(out).with_context(|| {
         Code::BadValue.with_message(format!(
             "{} is not the name of an archive: use the suffix .tar.zst or .tar.gz",
             out.display()
@@ -256,7 +256,7 @@ impl<R: Read> Read for Digesting<R> {
 pub fn check(path: &Path) -> anyhow::Result<Checked> {
     let context = || format!("cannot read {}", path.display());
     let file = BufReader::new(File::open(path).with_context(context)?);
-    let checked = match Format::of(path) {
+    let checked = match Format::from_path(path) {
         Some(Format::Zstd) => read(zstd::Decoder::new(file).with_context(context)?),
         Some(Format::Gzip) => read(MultiGzDecoder::new(file)),
         None => {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Copy of the plan from the creation of the run, to show which lines were edited later.
-pub(super) const PLAN_BEGUN: &str = ".plan.json";
+pub(super) const PLAN_AT_START: &str = ".plan.json";
 /// The part of the plan that the run executes. A run of the whole plan has no such file.
 pub const SHARD: &str = "shard.json";
 
@@ -48,7 +48,7 @@ pub struct Engines {
 
 /// The input of a new run.
 #[derive(Clone, Copy, Debug)]
-pub struct Begun<'a> {
+pub struct NewRun<'a> {
     pub plan: &'a Plan,
     /// Text of the manifest.
     pub manifest: &'a str,
@@ -66,8 +66,8 @@ impl Directory {
     ///
     /// # Errors
     /// When the folder exists or cannot be written.
-    pub fn create(root: &Path, given: Option<&Path>, begun: Begun<'_>) -> anyhow::Result<Self> {
-        let Begun { plan, manifest, engines, lock, shard } = begun;
+    pub fn create(root: &Path, given: Option<&Path>, new_run: NewRun<'_>) -> anyhow::Result<Self> {
+        let NewRun { plan, manifest, engines, lock, shard } = new_run;
         let part = shard.map_or_else(String::new, |shard| format!("-{}of{}", shard.index, shard.of));
         let default = || root.join("runs").join(format!("{}-{}{part}", plan.study, stamp()));
         Self::create_with(&given.map_or_else(default, Path::to_path_buf), |half| {
@@ -75,7 +75,7 @@ impl Directory {
             let mut text = Vec::new();
             plan::write_json(plan, &mut text).context("cannot write the plan as JSON")?;
             half.write(PLAN, &text)?;
-            half.write(PLAN_BEGUN, &text)?;
+            half.write(PLAN_AT_START, &text)?;
             half.write(ENGINES, &serde_json::to_vec_pretty(engines)?)?;
             if let Some(lock) = lock {
                 half.write(lock::FILE, lock.to_toml()?.as_bytes())?;
@@ -225,12 +225,12 @@ impl Directory {
     #[must_use]
     pub fn plan_changed(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.path.join(name)).unwrap_or_default();
-        let (begun, now) = (read(PLAN_BEGUN), read(PLAN));
+        let (at_start, now) = (read(PLAN_AT_START), read(PLAN));
         let mut text = format!(
             "{} was edited after the run began; restore the file, or start a new run",
             self.path.join(PLAN).display()
         );
-        let diff = similar::TextDiff::from_lines(&begun, &now);
+        let diff = similar::TextDiff::from_lines(&at_start, &now);
         let lines = diff.unified_diff().context_radius(1).header("at the start of the run", "now").to_string();
         for line in lines.lines().take(DIFF_LINES) {
             text.push_str("\n  ");

@@ -22,8 +22,8 @@ use microbench_measure::host::resources::disk::CloneMethod;
 /// File name in a run directory.
 pub const FILE: &str = "host.json";
 /// Facts of a fingerprint: the SHA-256 of the measuring programs. They are part of the fingerprint because our code,
-/// such as the client of an engine's API, runs inside timed windows, and another build of the same source may take
-/// another time.
+/// such as the client of an engine's API, runs inside timed windows. Another build of the same source may take another
+/// time.
 const PROGRAM: &str = "program.microbench";
 const EMULATED_PROGRAM: &str = "program.microbench-emulated-host";
 /// Hexadecimal digits of a fingerprint.
@@ -35,7 +35,6 @@ const DIGITS: usize = 16;
 pub struct Identity {
     /// First 16 hexadecimal digits of the SHA-256 of `kind` and `matters`.
     pub fingerprint: String,
-    /// The kind of host.
     pub kind: HostKind,
     /// Facts that must be equal on two hosts whose times are compared.
     pub matters: BTreeMap<String, String>,
@@ -62,7 +61,7 @@ impl Identity {
     ///
     /// # Errors
     /// When the program file of microbench or of the emulated host's init cannot be read.
-    pub fn take(
+    pub fn collect(
         kind: HostKind,
         run: &Path,
         lock: &Lock,

@@ -167,9 +167,9 @@ impl Journal {
             )));
         }
         let text = std::fs::read(&path).with_context(context)?;
-        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        if whole < text.len() {
-            file.set_len(whole as u64).with_context(context)?;
+        let complete_length = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        if complete_length < text.len() {
+            file.set_len(complete_length as u64).with_context(context)?;
         }
         // This also flushes the directory entry of the journal.
         durable::write(&run.join(OWNER), &serde_json::to_vec(owner).context("cannot write the owner as JSON")?)?;
@@ -312,7 +312,7 @@ pub fn progress_of(bytes: &[u8], give_up_after: u32) -> Result<Progress, Damage>
         if matches!(record, Record::TrialEnd { .. }) {
             progress.budget.observe(&trial_records);
         }
-        progress.digests.extend(Digests::of(&record));
+        progress.digests.extend(Digests::from_record(&record));
         match record {
             Record::TrialStart { trial, attempt, warmup: warm, .. } => {
                 (warmup, disturbed) = (warm, false);

@@ -30,7 +30,7 @@ pub struct KnownRun {
     /// Name of the study; empty when the plan cannot be read.
     pub study: String,
     /// Start of the first session; before a first session, the time at which the run was created.
-    pub begun: Timestamp,
+    pub start: Timestamp,
 }
 
 /// Why run lookup failed.
@@ -102,7 +102,7 @@ pub fn find(given: &Path) -> anyhow::Result<PathBuf> {
         return Ok(given.to_path_buf());
     }
     let folder = runs_folder()?;
-    match choose(&text, &all(&folder), &folder) {
+    match choose(&text, &list_runs(&folder), &folder) {
         // Not the name of a run, but an existing file or folder: the caller reports why it is not a run.
         Err(LookupError::Unknown { .. } | LookupError::None { .. }) if given.exists() => Ok(given.to_path_buf()),
         found => {
@@ -123,11 +123,11 @@ pub fn runs_folder() -> anyhow::Result<PathBuf> {
 
 /// All runs in `folder`, oldest first.
 #[must_use]
-pub fn all(folder: &Path) -> Vec<KnownRun> {
+pub fn list_runs(folder: &Path) -> Vec<KnownRun> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut runs: Vec<KnownRun> = paths.filter(|path| is_run(path)).filter_map(|path| known(&path)).collect();
-    runs.sort_by(|a, b| (a.begun, &a.name).cmp(&(b.begun, &b.name)));
+    runs.sort_by(|a, b| (a.start, &a.name).cmp(&(b.start, &b.name)));
     runs
 }
 
@@ -140,13 +140,13 @@ fn known(path: &Path) -> Option<KnownRun> {
     }
     let name = path.file_name()?.to_str().filter(|name| !name.starts_with('.'))?.to_owned();
     let study = std::fs::read(path.join(PLAN)).ok().and_then(|bytes| serde_json::from_slice::<Study>(&bytes).ok());
-    let begun = begun(path);
-    Some(KnownRun { path: path.to_path_buf(), name, study: study.map_or_else(String::new, |plan| plan.study), begun })
+    let start = start_time(path);
+    Some(KnownRun { path: path.to_path_buf(), name, study: study.map_or_else(String::new, |plan| plan.study), start })
 }
 
 /// Start of the first session of the run in `path`; before a first session, the time at which the run was created.
 #[must_use]
-pub fn begun(path: &Path) -> Timestamp {
+pub fn start_time(path: &Path) -> Timestamp {
     let made = || std::fs::metadata(path.join(PLAN)).and_then(|data| data.modified()).ok();
     first_session(path).or_else(|| Timestamp::try_from(made()?).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -167,7 +167,7 @@ fn first_session(path: &Path) -> Option<Timestamp> {
 /// [`LookupError`] when no run or more than one run matches.
 pub fn choose(given: &str, runs: &[KnownRun], folder: &Path) -> Result<PathBuf, LookupError> {
     let newest = |runs: &mut dyn Iterator<Item = &KnownRun>| {
-        runs.max_by(|a, b| (a.begun, &a.name).cmp(&(b.begun, &b.name))).cloned()
+        runs.max_by(|a, b| (a.start, &a.name).cmp(&(b.start, &b.name))).cloned()
     };
     let folder = || folder.to_path_buf();
     if runs.is_empty() {
@@ -192,7 +192,7 @@ pub fn choose(given: &str, runs: &[KnownRun], folder: &Path) -> Result<PathBuf, 
     }
     let mut matching: Vec<&KnownRun> =
         runs.iter().filter(|run| !given.is_empty() && run.name.starts_with(given)).collect();
-    matching.sort_by_key(|run| Reverse(run.begun));
+    matching.sort_by_key(|run| Reverse(run.start));
     match matching.as_slice() {
         [one] => Ok(one.path.clone()),
         [] => Err(LookupError::Unknown { given: given.to_owned(), runs: folder(), nearest: nearest(given, runs) }),
@@ -213,7 +213,7 @@ fn nearest(given: &str, runs: &[KnownRun]) -> Vec<String> {
         strsim::damerau_levenshtein(&given, &beginning).min(strsim::damerau_levenshtein(&given, &run.name))
     };
     let mut order: Vec<&KnownRun> = runs.iter().collect();
-    order.sort_by_key(|run| (distance(run), Reverse(run.begun)));
+    order.sort_by_key(|run| (distance(run), Reverse(run.start)));
     order.into_iter().take(MOST).map(|run| run.name.clone()).collect()
 }
 
@@ -232,7 +232,7 @@ mod tests {
             path: Path::new("/p/runs").join(name),
             name: name.to_owned(),
             study: study.to_owned(),
-            begun: Timestamp::new(second, 0).unwrap(),
+            start: Timestamp::new(second, 0).unwrap(),
         })
         .to_vec()
     }

@@ -4,8 +4,8 @@
 //! whole plan, except that its trials may come from several hosts. Each session in the journal names its host, and
 //! cells are compared within hosts.
 //!
-//! Shards are not merged when their plans, engines, artefacts or kinds of host differ, when a shard or trial is present
-//! twice, or, unless `partial` is set, when one is missing.
+//! Shards are not merged when their plans, engines, artefacts or kinds of host differ, or when a shard or trial is
+//! present twice. A missing shard prevents the merge too, unless `partial` is set.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,7 +25,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::directory::{Directory, ENGINES, PLAN, PLAN_BEGUN, stamp};
+use super::directory::{Directory, ENGINES, PLAN, PLAN_AT_START, stamp};
 use super::status::RunStatus;
 use crate::store::journal;
 
@@ -48,7 +48,6 @@ pub struct Part {
     pub trials_ended: usize,
     /// Trials that the shard executes.
     pub trials_planned: usize,
-    /// SHA-256 of the journal.
     pub journal_sha256: String,
 }
 
@@ -63,7 +62,7 @@ struct Merged {
 ///
 /// # Errors
 /// When [`FILE`] is damaged.
-pub fn parts(run: &Directory) -> anyhow::Result<Vec<Part>> {
+pub fn read_parts(run: &Directory) -> anyhow::Result<Vec<Part>> {
     if !run.path().join(FILE).exists() {
         return Ok(Vec::new());
     }
@@ -80,7 +79,7 @@ pub fn identities(run: &Directory) -> Vec<Identity> {
     for path in entries(&run.path().join(HOSTS)) {
         let name = format!("{HOSTS}/{}", path.file_name().unwrap_or_default().to_string_lossy());
         let found = run.read::<Identity>(&name).ok();
-        all.extend(found.filter(|one| all.iter().all(|known| known.fingerprint != one.fingerprint)));
+        all.extend(found.filter(|shard| all.iter().all(|known| known.fingerprint != shard.fingerprint)));
     }
     all
 }
@@ -105,21 +104,21 @@ struct ReadShard {
 /// When a shard is damaged, in use or missing, or the shards do not belong to one run. The message names the shard.
 pub fn merge(shards: &[Directory], out: Option<&Path>, partial: bool) -> anyhow::Result<(Directory, Vec<Part>)> {
     let mut read = shards.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    read.sort_by_key(|one| one.shard);
+    read.sort_by_key(|first| first.shard);
     let Some(first) = read.first() else { bail!(Code::ShardMissing.with_message("no shard to merge")) };
-    for other in &read[1..] {
-        check_same_plan(first, other)?;
+    for second in &read[1..] {
+        check_same_plan(first, second)?;
     }
     check_same_kind(&read)?;
     for pair in read.windows(2) {
-        let (one, other) = (&pair[0], &pair[1]);
+        let (first, second) = (&pair[0], &pair[1]);
         ensure!(
-            one.shard != other.shard,
+            first.shard != second.shard,
             Code::ShardTwice.with_message(format!(
                 "{} and {} are both shard {}, so that its trials would be present twice; pass only one of them",
-                one.run.path().display(),
-                other.run.path().display(),
-                one.shard
+                first.run.path().display(),
+                second.run.path().display(),
+                first.shard
             ))
         );
     }
@@ -131,7 +130,7 @@ pub fn merge(shards: &[Directory], out: Option<&Path>, partial: bool) -> anyhow:
             missing.join("; ")
         ))
     );
-    let parts: Vec<Part> = read.iter().map(part).collect();
+    let parts: Vec<Part> = read.iter().map(shard_part).collect();
     let default = || {
         let folder = first.run.path().parent().unwrap_or(Path::new("/"));
         folder.join(format!("{}-{}-merged", first.plan.study, stamp()))
@@ -192,7 +191,7 @@ fn read(run: &Directory) -> anyhow::Result<ReadShard> {
 
 /// Checks that two shards belong to one plan, with the same engines and artefacts.
 fn check_same_plan(first: &ReadShard, other: &ReadShard) -> anyhow::Result<()> {
-    let names = [first, other].map(|one| one.run.path().display());
+    let names = [first, other].map(|first_digests| first_digests.run.path().display());
     let differ = |what: String| {
         let names = format!("{} and {} are not shards of the same run", names[0], names[1]);
         Err(Code::ShardsDiffer.with_message(format!("{names}: {what}")).into())
@@ -211,11 +210,21 @@ fn check_same_plan(first: &ReadShard, other: &ReadShard) -> anyhow::Result<()> {
         let digests = |lock: &Lock| -> BTreeMap<(String, String), String> {
             lock.artifacts.iter().map(|a| ((a.kind.to_string(), a.name.clone()), a.sha256.clone())).collect()
         };
-        let (one, two) = (digests(&first.lock), digests(&other.lock));
-        let changed = one.keys().chain(two.keys()).find(|key| one.get(*key) != two.get(*key));
+        let (first_digests, other_digests) = (digests(&first.lock), digests(&other.lock));
+        let changed = first_digests
+            .keys()
+            .chain(other_digests.keys())
+            .find(|key| first_digests.get(*key) != other_digests.get(*key));
         if let Some(key) = changed {
-            let of = |all: &BTreeMap<(String, String), String>| all.get(key).map_or("none", String::as_str).to_owned();
-            return differ(format!("the {} `{}` differs: {} and {}", key.0, key.1, of(&one), of(&two)));
+            let digest_of =
+                |all: &BTreeMap<(String, String), String>| all.get(key).map_or("none", String::as_str).to_owned();
+            return differ(format!(
+                "the {} `{}` differs: {} and {}",
+                key.0,
+                key.1,
+                digest_of(&first_digests),
+                digest_of(&other_digests)
+            ));
         }
     }
     Ok(())
@@ -224,16 +233,16 @@ fn check_same_plan(first: &ReadShard, other: &ReadShard) -> anyhow::Result<()> {
 /// Checks that all shards were executed on the same kind of host.
 fn check_same_kind(read: &[ReadShard]) -> anyhow::Result<()> {
     let mut seen: Option<(HostKind, &ReadShard)> = None;
-    for one in read {
-        for session in &one.status.sessions {
-            let (kind, of) = *seen.get_or_insert((session.host, one));
+    for shard in read {
+        for session in &shard.status.sessions {
+            let (kind, of) = *seen.get_or_insert((session.host, shard));
             ensure!(
                 kind == session.host,
                 Code::HostKindsDiffer.with_message(format!(
                     "{} was executed on {}, {} on {}: their times are not comparable",
                     of.run.path().display(),
                     kind.note(),
-                    one.run.path().display(),
+                    shard.run.path().display(),
                     session.host.note()
                 ))
             );
@@ -245,41 +254,41 @@ fn check_same_kind(read: &[ReadShard]) -> anyhow::Result<()> {
 /// Descriptions of the missing shards, and of the missing trials of the given shards.
 fn missing(read: &[ReadShard]) -> Vec<String> {
     const MAX_LISTED: usize = 8;
-    let of = read.first().map_or(0, |one| one.shard.of);
+    let count = read.first().map_or(0, |shard| shard.shard.of);
     let mut lines = Vec::new();
-    let absent = (1..=of).filter(|index| read.iter().all(|one| one.shard.index != *index));
-    let absent: Vec<String> = absent.map(|index| Shard { index, of }.to_string()).collect();
+    let absent = (1..=count).filter(|index| read.iter().all(|shard| shard.shard.index != *index));
+    let absent: Vec<String> = absent.map(|index| Shard { index, of: count }.to_string()).collect();
     if !absent.is_empty() {
         lines.push(format!("shard {} is missing", absent.join(", ")));
     }
-    for one in read.iter().filter(|one| !one.status.missing.is_empty()) {
-        let missing = one.status.missing.len();
-        let mut trials: Vec<String> = one.status.missing.iter().take(MAX_LISTED).map(ToString::to_string).collect();
+    for shard in read.iter().filter(|shard| !shard.status.missing.is_empty()) {
+        let missing = shard.status.missing.len();
+        let mut trials: Vec<String> = shard.status.missing.iter().take(MAX_LISTED).map(ToString::to_string).collect();
         if missing > MAX_LISTED {
             trials.push(format!("and {} more", missing - MAX_LISTED));
         }
         lines.push(format!(
             "{missing} of the {} trials of shard {} are missing ({}): `microbench run --resume {}` executes them",
-            one.status.planned,
-            one.shard,
+            shard.status.planned,
+            shard.shard,
             trials.join(", "),
-            one.run.path().display()
+            shard.run.path().display()
         ));
     }
     lines
 }
 
-fn part(one: &ReadShard) -> Part {
-    let mut machines: Vec<String> = one.status.sessions.iter().map(|session| session.machine.clone()).collect();
+fn shard_part(shard: &ReadShard) -> Part {
+    let mut machines: Vec<String> = shard.status.sessions.iter().map(|session| session.machine.clone()).collect();
     machines.sort();
     machines.dedup();
     Part {
-        shard: one.shard,
-        name: one.run.name(),
+        shard: shard.shard,
+        name: shard.run.name(),
         machines,
-        trials_ended: one.status.ended(),
-        trials_planned: one.status.planned,
-        journal_sha256: hex::encode(Sha256::digest(&one.bytes)),
+        trials_ended: shard.status.ended(),
+        trials_planned: shard.status.planned,
+        journal_sha256: hex::encode(Sha256::digest(&shard.bytes)),
     }
 }
 
@@ -291,10 +300,10 @@ fn fill(half: &Directory, read: &[ReadShard], parts: &[Part], complete: bool) ->
         let path = from.path().join(name);
         half.write(to, &fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?)
     };
-    for name in ["manifest.toml", PLAN, PLAN_BEGUN, ENGINES] {
+    for name in ["manifest.toml", PLAN, PLAN_AT_START, ENGINES] {
         keep(&first.run, name, name)?;
     }
-    if let Some(locked) = read.iter().find(|one| !one.lock.artifacts.is_empty()) {
+    if let Some(locked) = read.iter().find(|shard| !shard.lock.artifacts.is_empty()) {
         keep(&locked.run, lock::FILE, lock::FILE)?;
     }
     let folder = |name: &str| {
@@ -304,10 +313,10 @@ fn fill(half: &Directory, read: &[ReadShard], parts: &[Part], complete: bool) ->
     let console = folder("console")?;
     folder(HOSTS)?;
     let (mut journal, mut chain) = (String::new(), Chain::default());
-    for one in read {
-        let own = one.run.path();
-        if one.identity.is_some() {
-            keep(&one.run, identity::FILE, &format!("{HOSTS}/{}of{}.json", one.shard.index, one.shard.of))?;
+    for shard in read {
+        let own = shard.run.path();
+        if shard.identity.is_some() {
+            keep(&shard.run, identity::FILE, &format!("{HOSTS}/{}of{}.json", shard.shard.index, shard.shard.of))?;
         }
         for path in entries(&own.join("console")).into_iter().filter(|path| path.is_file()) {
             copy(&path, &console.join(path.file_name().unwrap_or_default()))?;
@@ -316,18 +325,22 @@ fn fill(half: &Directory, read: &[ReadShard], parts: &[Part], complete: bool) ->
             // Each shard numbers its emulated hosts from 0.
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if let Some(rest) = emulated_host_log(&name) {
-                copy(&path, &half.path().join(format!("emulated-host-{}of{}-{rest}", one.shard.index, one.shard.of)))?;
+                copy(
+                    &path,
+                    &half.path().join(format!("emulated-host-{}of{}-{rest}", shard.shard.index, shard.shard.of)),
+                )?;
             }
         }
-        for record in records(&one.bytes) {
+        for record in records(&shard.bytes) {
             let record = record?;
             if !matches!(record, Record::RunEnd { .. }) {
                 journal.push_str(&chain.encode(&record));
             }
         }
     }
-    let mut identities = read.iter().filter_map(|one| one.identity.as_ref());
-    if let Some(identity) = identities.next().filter(|one| identities.all(|other| other.fingerprint == one.fingerprint))
+    let mut identities = read.iter().filter_map(|shard| shard.identity.as_ref());
+    if let Some(identity) =
+        identities.next().filter(|shard| identities.all(|other| other.fingerprint == shard.fingerprint))
     {
         let mut text = serde_json::to_vec_pretty(identity)?;
         text.push(b'\n');

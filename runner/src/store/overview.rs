@@ -120,12 +120,12 @@ pub fn cells(plan: &Plan, status: &RunStatus) -> Vec<CellCount> {
             None => count.missing += usize::from(status.missing.contains(&trial.index)),
         }
     }
-    let of = |cell: &Cell| CellCount {
+    let count_trials = |cell: &Cell| CellCount {
         cell: cell.id.to_string(),
         label: cell.label.to_string(),
         ..counts.get(cell.id.as_str()).cloned().unwrap_or_default()
     };
-    plan.cells.iter().map(of).collect()
+    plan.cells.iter().map(count_trials).collect()
 }
 
 /// The files of the run in `folder`: first those that sessions wrote, then those that were derived from them.
@@ -136,12 +136,12 @@ fn file_entries(folder: &Path) -> Vec<FileEntry> {
         let mut parts = inside.components();
         let Some(first) = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned()) else { continue };
         let name = if parts.next().is_some() { format!("{first}/") } else { first };
-        let (rank, what) = describe_entry(&name);
+        let (rank, description) = describe_entry(&name);
         let entry = found.entry((rank, name.clone())).or_insert_with(|| FileEntry {
             name,
             files: 0,
             bytes: 0,
-            what: what.to_owned(),
+            what: description.to_owned(),
         });
         entry.files += 1;
         entry.bytes += bytes;

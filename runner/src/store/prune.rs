@@ -118,9 +118,9 @@ fn decision(run: &Entry, why: Result<String, String>) -> Decision {
 /// When `folder` is not a run directory, a process executes the run, or a file cannot be removed.
 pub fn remove(folder: &Path) -> anyhow::Result<()> {
     let data = std::fs::symlink_metadata(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let whole = [PLAN, "manifest.toml", "engines.json"].iter().all(|name| folder.join(name).is_file());
+    let is_complete = [PLAN, "manifest.toml", "engines.json"].iter().all(|name| folder.join(name).is_file());
     ensure!(
-        data.is_dir() && is_run(folder) && whole,
+        data.is_dir() && is_run(folder) && is_complete,
         "{} is not a run directory and was not removed",
         folder.display()
     );

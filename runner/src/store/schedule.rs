@@ -50,8 +50,8 @@ pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<Tr
     .collect()
 }
 
-/// The number of trials that the run executes: all of the plan's (or the shard's) trials, or those before the block at
-/// which the stopping rule stopped the run.
+/// The number of trials that the run executes: all trials of the plan or shard. If the stopping rule stopped the run,
+/// only the trials before that block.
 #[must_use]
 pub fn planned(plan: &Plan, progress: &Progress) -> usize {
     let blocks = progress.enough.unwrap_or(u32::MAX);
@@ -60,8 +60,8 @@ pub fn planned(plan: &Plan, progress: &Progress) -> usize {
     needed.filter(|trial| own(trial.block)).count()
 }
 
-/// The trials of `missing` that are executed next: with a limit, those of the lowest level of concurrency, so that the
-/// limit is checked before the next level begins; without a limit, all of them.
+/// The trials of `missing` that are executed next. Without a limit, these are all. With a limit, they are the trials of
+/// the lowest level of concurrency, so that the limit is checked before the next level.
 #[must_use]
 pub fn due(plan: &Plan, missing: Vec<TrialRequest>) -> Vec<TrialRequest> {
     if plan.limit.is_none() {

@@ -55,7 +55,6 @@ pub fn unisolated(sessions: &[Session]) -> Option<&str> {
     sessions.iter().find_map(|session| session.unisolated.as_deref())
 }
 
-/// The result of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrialResult {
     /// Every VM completed its protocol.
@@ -82,7 +81,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The result of the trial.
     #[must_use]
     pub fn result(&self) -> TrialResult {
         match self {
@@ -152,7 +150,6 @@ pub fn shared_message(message: &str) -> &str {
     message.split_once("; console:").map_or(message, |(shared, _)| shared)
 }
 
-/// The status of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunStatus {
     /// The sessions, in order.
@@ -320,19 +317,19 @@ pub struct Entry {
     pub sessions: Vec<Session>,
 }
 
-/// Reads the run: its entry in the list of runs, and its plan and status unless it is unreadable. `begun` is the start
-/// of the run, by [`lookup::begun`](super::lookup::begun).
+/// Reads the run: its entry in the list of runs, and its plan and status unless it is unreadable. `start` is the start
+/// of the run, by [`lookup::start_time`](super::lookup::start_time).
 #[must_use]
-pub fn read_entry(run: &Directory, begun: jiff::Timestamp) -> (Entry, Option<(Plan, RunStatus)>) {
+pub fn read_entry(run: &Directory, start: jiff::Timestamp) -> (Entry, Option<(Plan, RunStatus)>) {
     let mut entry = Entry {
         name: run.name(),
         path: run.path().display().to_string(),
         study: String::new(),
         kind: Kind::Measured,
         shard: run.shard().unwrap_or_default(),
-        merged: super::merge::parts(run).unwrap_or_default(),
+        merged: super::merge::read_parts(run).unwrap_or_default(),
         host: None,
-        begun: begun.strftime("%FT%TZ").to_string(),
+        begun: start.strftime("%FT%TZ").to_string(),
         state: State::Unreadable,
         owner: None,
         reason: None,

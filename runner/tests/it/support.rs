@@ -282,7 +282,7 @@ pub(crate) fn emulated(kernels: &[&str], programs: &[&str]) -> Requirement {
     }
     let made = || -> anyhow::Result<Option<String>> {
         let cache = Cache::of_user()?;
-        let project = Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"))?;
+        let project = Project::new(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"))?;
         for name in kernels.iter().copied().chain([EMULATED_HOST_KERNEL]) {
             if !kernel::is_cached(&project.kernels(), name, &cache)? {
                 return Ok(Some(format!("the kernel {name} is not built (`make test` builds it)")));

@@ -90,17 +90,17 @@ fn error_codes() -> anyhow::Result<String> {
         "Every error has a code. Codes never change their meaning and are never reused. `microbench explain CODE` prints the same \
          text.\n",
     );
-    for one in explain::all()? {
+    for entry in explain::entries()? {
         let _ = write!(
             text,
             "\n## `{}`: {}\n\n{}\n\nCause: {}\n\nFix: {}\n\nExit code: {}.\n\n```text\n{}\n```\n",
-            one.code,
-            one.title,
-            one.means.trim(),
-            one.why.trim(),
-            one.next.trim(),
-            one.exit,
-            one.example.trim_end(),
+            entry.code,
+            entry.title,
+            entry.means.trim(),
+            entry.why.trim(),
+            entry.next.trim(),
+            entry.exit,
+            entry.example.trim_end(),
         );
     }
     Ok(text)
@@ -238,7 +238,7 @@ fn samples() -> String {
             .iter()
             .map(|column| {
                 let unit = if column.unit == "unit" { code("unit") } else { column.unit.to_owned() };
-                [code(column.name), column.kind.text().to_owned(), unit, cell(column.meaning)]
+                [code(column.name), column.kind.name().to_owned(), unit, cell(column.meaning)]
             })
             .collect();
         let _ = write!(

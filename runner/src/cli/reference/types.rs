@@ -12,14 +12,14 @@ pub(super) fn keys<T: JsonSchema>(name: &str) -> String {
     let schema: Schema = schemars::schema_for!(T);
     let root = schema.to_value();
     let parts = root.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut text = part(name, &root, &parts);
+    let mut text = definition_section(name, &root, &parts);
     for (name, schema) in parts.iter().filter(|(_, schema)| schema.get("properties").is_some()) {
-        let _ = write!(text, "\n{}", part(name, schema, &parts));
+        let _ = write!(text, "\n{}", definition_section(name, schema, &parts));
     }
     text
 }
 
-fn part(name: &str, schema: &Value, parts: &Map<String, Value>) -> String {
+fn definition_section(name: &str, schema: &Value, parts: &Map<String, Value>) -> String {
     let mut text = format!("### {name}\n\n{}\n\n", description(schema));
     let required: Vec<&str> =
         schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
@@ -46,25 +46,28 @@ fn description(schema: &Value) -> String {
 }
 
 fn kind(schema: &Value, parts: &Map<String, Value>) -> String {
-    let of = |key: &str| schema.get(key);
-    if let Some(name) = of("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()) {
+    let keyword = |key: &str| schema.get(key);
+    if let Some(name) = keyword("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()) {
         let choices: Vec<String> = choices(name, parts).into_iter().map(|(value, _)| code(value)).collect();
         return if choices.is_empty() { format!("[{name}](#{})", name.to_lowercase()) } else { choices.join(" or ") };
     }
-    if let Some(any) = of("anyOf").and_then(Value::as_array) {
-        let one = any.iter().find(|one| one.get("type").and_then(Value::as_str) != Some("null"));
-        return one.map_or_else(String::new, |one| kind(one, parts));
+    if let Some(any) = keyword("anyOf").and_then(Value::as_array) {
+        let alternative =
+            any.iter().find(|alternative| alternative.get("type").and_then(Value::as_str) != Some("null"));
+        return alternative.map_or_else(String::new, |alternative| kind(alternative, parts));
     }
-    let types: Vec<&str> = match of("type") {
-        Some(Value::String(one)) => vec![one],
-        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).filter(|one| *one != "null").collect(),
+    let types: Vec<&str> = match keyword("type") {
+        Some(Value::String(alternative)) => vec![alternative],
+        Some(Value::Array(several)) => {
+            several.iter().filter_map(Value::as_str).filter(|alternative| *alternative != "null").collect()
+        }
         _ => Vec::new(),
     };
     let names: Vec<String> = types
         .iter()
         .map(|name| match *name {
-            "array" => format!("list of {}", of("items").map_or_else(String::new, |items| kind(items, parts))),
-            "object" => match of("additionalProperties") {
+            "array" => format!("list of {}", keyword("items").map_or_else(String::new, |items| kind(items, parts))),
+            "object" => match keyword("additionalProperties") {
                 Some(values @ Value::Object(_)) => format!("table of {}", kind(values, parts)),
                 _ => "table".to_owned(),
             },
@@ -78,8 +81,8 @@ fn kind(schema: &Value, parts: &Map<String, Value>) -> String {
 /// The values of the enumeration `name`, each with its description; empty for another type.
 fn choices<'a>(name: &str, parts: &'a Map<String, Value>) -> Vec<(&'a str, String)> {
     let variants = parts.get(name).and_then(|schema| schema.get("oneOf")).and_then(Value::as_array);
-    let one = |variant: &'a Value| Some((variant.get("const")?.as_str()?, description(variant)));
-    variants.into_iter().flatten().filter_map(one).collect()
+    let value_and_doc = |variant: &'a Value| Some((variant.get("const")?.as_str()?, description(variant)));
+    variants.into_iter().flatten().filter_map(value_and_doc).collect()
 }
 
 /// The values of an enumeration and their descriptions, as a continuation of the description of the key.
