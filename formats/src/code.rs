@@ -61,7 +61,7 @@ codes! {
     OutOfRange = "MB0105", WRONG_INPUT, "A number or string is outside its permitted range.";
     BadName = "MB0106", WRONG_INPUT, "A name contains a character that is not permitted.";
     Empty = "MB0107", WRONG_INPUT, "A list, table or string is empty.";
-    Twice = "MB0108", WRONG_INPUT, "A list contains an element twice.";
+    Duplicate = "MB0108", WRONG_INPUT, "A list contains an element twice.";
     ControlCharacter = "MB0109", WRONG_INPUT, "A string contains a line break or another control character.";
     Conflict = "MB0110", WRONG_INPUT, "Two keys exclude each other.";
     // Engines and settings.
@@ -82,9 +82,9 @@ codes! {
     NothingLeft = "MB0307", WRONG_INPUT, "Every combination is excluded.";
     TooMany = "MB0308", WRONG_INPUT, "The study exceeds the limit of cells, trials or lines.";
     UnknownLevel = "MB0309", WRONG_INPUT, "A level is not on its axis.";
-    AlreadyThere = "MB0310", WRONG_INPUT, "An include line adds a cell that the matrix already contains.";
+    DuplicateCell = "MB0310", WRONG_INPUT, "An include line adds a cell that the matrix already contains.";
     SameCellName = "MB0311", WRONG_INPUT, "Two levels of an axis result in the same cell name.";
-    NotMet = "MB0312", WRONG_INPUT, "No cell can meet the limit of the matrix.";
+    LimitUnmet = "MB0312", WRONG_INPUT, "No cell can meet the limit of the matrix.";
     // Metrics.
     MetricSource = "MB0401", WRONG_INPUT, "A metric does not have exactly one source.";
     UnknownEvent = "MB0402", WRONG_INPUT, "There is no event of this name.";
@@ -97,7 +97,7 @@ codes! {
     NoOwnDisk = "MB0409", WRONG_INPUT, "A disk workload requires that each VM has its own disk.";
     // Figures.
     UnknownMetric = "MB0501", WRONG_INPUT, "The study has no metric of this name.";
-    AxisTwice = "MB0502", WRONG_INPUT, "A figure uses the same axis twice.";
+    DuplicateAxis = "MB0502", WRONG_INPUT, "A figure uses the same axis twice.";
     MixedUnits = "MB0503", WRONG_INPUT, "A figure or claim combines metrics of different units.";
     Pooled = "MB0504", WRONG_INPUT, "A bar of the figure would pool different cells.";
     NoCells = "MB0505", WRONG_INPUT, "No cell matches a selection of levels.";
@@ -128,7 +128,7 @@ codes! {
     BadDescription = "MB2006", FAILED, "The description of a kernel, root file system or engine is invalid.";
     ToolFailed = "MB2007", FAILED, "A program that builds artefacts failed or could not be started.";
     CacheDamaged = "MB2008", FAILED, "A metadata file in the cache cannot be read.";
-    UnfitPath = "MB2009", FAILED, "A path contains a character that is not permitted.";
+    UnusablePath = "MB2009", FAILED, "A path contains a character that is not permitted.";
     // Run directories.
     NoRun = "MB3001", FAILED, "There is no run of this name, or several names begin with it.";
     NotARun = "MB3002", FAILED, "The folder is not a run directory.";
@@ -142,12 +142,12 @@ codes! {
     ArtefactMissing = "MB3010", FAILED, "An artefact of the run is missing.";
     OtherHost = "MB3011", FAILED, "The run was started on another host.";
     OtherHostKind = "MB3012", FAILED, "The run was started on another kind of host.";
-    NoRoom = "MB3013", FAILED, "There is not enough free disk space for the next trial.";
+    DiskFull = "MB3013", FAILED, "There is not enough free disk space for the next trial.";
     RunInShm = "MB3014", FAILED, "The run directory is in /dev/shm.";
     BadArchive = "MB3015", FAILED, "The archive of a run is invalid.";
     NotAShard = "MB3016", FAILED, "The run is not a shard.";
     ShardsDiffer = "MB3017", FAILED, "The shards belong to different runs.";
-    ShardTwice = "MB3018", FAILED, "A shard or one of its trials occurs twice.";
+    DuplicateShard = "MB3018", FAILED, "A shard or one of its trials occurs twice.";
     ShardMissing = "MB3019", FAILED, "A shard is missing or incomplete.";
     Merged = "MB3020", FAILED, "A merged run cannot be resumed.";
     RunFileEdited = "MB3021", FAILED, "engines.json or lock.toml of the run was changed after the run started.";

@@ -209,8 +209,8 @@ impl Table<'_> {
         std::iter::once(self.columns[n].name).chain(rows.map(String::as_str))
     }
 
-    /// The layout that shows the most columns, of which those of `lowest_rank` and higher may be left out; `None` if
-    /// the table does not fit.
+    /// The layout that fits and shows the most columns. Columns of `lowest_rank` and higher may be left out. `None` if
+    /// no layout fits.
     fn layout(&self, stacked: bool, lowest_rank: u8) -> Option<Layout> {
         let first = usize::from(stacked);
         let indent = if stacked { GAP } else { 0 };
@@ -317,7 +317,7 @@ fn longest_word(text: &str) -> usize {
     text.split(' ').map(length).max().unwrap_or(0)
 }
 
-/// `line` of which the text from the column `from` on is wrapped at spaces within `width`, below its own begin.
+/// `line` with its text from column `from` on wrapped at spaces within `width`. Further lines are indented by `from`.
 fn wrapped_from(width: usize, line: &str, from: usize) -> String {
     if length(line) <= width {
         return line.to_owned();

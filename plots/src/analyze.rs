@@ -68,7 +68,7 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     Ok(Analysis { plan, journal, values, missing, summary, verdicts })
 }
 
-/// The identity of a host, by which runs are compared.
+/// The identity of a host. Runs of hosts with different identities are not compared by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// The fingerprint; different fingerprints of several hosts are sorted and joined by `+`.

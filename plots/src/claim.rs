@@ -337,9 +337,11 @@ pub struct Confirmation {
     /// Name of the claim.
     pub name: String,
     /// The verdict of the reference.
-    pub there: Outcome,
+    #[serde(rename = "there")]
+    pub reference: Outcome,
     /// The verdict of the run; `None` if it has no such claim.
-    pub here: Option<Outcome>,
+    #[serde(rename = "here")]
+    pub run: Option<Outcome>,
     /// The values of the reference and of the run.
     pub values: [Option<f64>; 2],
 }
@@ -348,23 +350,23 @@ impl Confirmation {
     /// Whether both verdicts are the same.
     #[must_use]
     pub fn same(&self) -> bool {
-        self.here == Some(self.there)
+        self.run == Some(self.reference)
     }
 }
 
-/// The verdict of the run `here` on each claim of the reference `there`.
+/// The verdicts of `run` and of `reference` on each claim of `reference`.
 #[must_use]
-pub fn confirm(there: &[Verdict], here: &[Verdict]) -> Vec<Confirmation> {
+pub fn confirm(reference: &[Verdict], run: &[Verdict]) -> Vec<Confirmation> {
     let confirmation = |verdict: &Verdict| {
-        let other = here.iter().find(|other| other.claim.name == verdict.claim.name);
+        let other = run.iter().find(|other| other.claim.name == verdict.claim.name);
         Confirmation {
             name: verdict.claim.name.clone(),
-            there: verdict.outcome,
-            here: other.map(|other| other.outcome),
+            reference: verdict.outcome,
+            run: other.map(|other| other.outcome),
             values: [verdict.value, other.and_then(|other| other.value)],
         }
     };
-    there.iter().map(confirmation).collect()
+    reference.iter().map(confirmation).collect()
 }
 
 /// The confirmations as a table that fits `width`, with a line that counts them.
@@ -382,8 +384,8 @@ pub fn render_confirmations(all: &[Confirmation], reference: &str, run: &str, wi
     let row = |one: &Confirmation| {
         vec![
             one.name.clone(),
-            one.there.to_string(),
-            one.here.map_or_else(|| "no such claim".to_owned(), |here| here.to_string()),
+            one.reference.to_string(),
+            one.run.map_or_else(|| "no such claim".to_owned(), |outcome| outcome.to_string()),
             show(one.values[0]),
             show(one.values[1]),
             if one.same() { String::new() } else { "differs".to_owned() },

@@ -52,7 +52,7 @@ pub struct Execution {
     pub machine: String,
     /// The VMs, by number.
     pub vms: BTreeMap<u32, Vm>,
-    /// The disturbances because of which it does not count, with their messages; empty if it counts.
+    /// The disturbances, each with its message. An execution with a disturbance does not count.
     pub invalid: Vec<(Interference, String)>,
 }
 

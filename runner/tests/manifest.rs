@@ -282,7 +282,7 @@ fn axis_of_a_claim_and_of_its_side_is_an_error() {
          metric = \"kernel_boot_time\"\nwhere = { concurrency = 1 }\nvalue = { where = { concurrency = 2 } }\n",
     );
     let errors = parse(&source).unwrap_err();
-    assert_eq!(codes(&errors), BTreeSet::from([Code::Twice]), "{errors}");
+    assert_eq!(codes(&errors), BTreeSet::from([Code::Duplicate]), "{errors}");
 }
 
 #[test]

@@ -140,8 +140,7 @@ fn fewer_completed(pair: &Pair, sides: [Side<'_>; 2]) -> Option<Comparison> {
     dropped([first, second], Comparison::empty(&pair.name, VMS_COMPLETED, "1", Better::Higher))
 }
 
-/// The row of a metric of which a smaller share of VMs has a value on the second side; `None` if the share did not
-/// drop.
+/// The row of a metric if a smaller share of VMs has a value on the second side; `None` if the share did not drop.
 fn fewer_values(pair: &Pair, [a, b]: [&Row; 2], better: Better) -> Option<Comparison> {
     let [first, second] = [a, b].map(missing::vms_with_value);
     dropped([&first, &second], Comparison::empty(&pair.name, &a.metric, &a.unit, better))

@@ -30,5 +30,5 @@ pub struct Parts {
     /// `strace`; `None` if the run has no trials that count system calls.
     pub strace: Option<PathBuf>,
     /// Why this host cannot run VMs of the cell, as a clause; `None` if it can. The other fields are unchecked then.
-    pub unfit: Option<String>,
+    pub not_applicable: Option<String>,
 }

@@ -455,21 +455,21 @@ pub(super) fn prune(names: &[PathBuf], rule: Rule, yes: bool, json: bool) -> any
         names.iter().map(decide).collect::<anyhow::Result<_>>()?
     };
     if yes {
-        for decision in decisions.iter_mut().filter(|decision| decision.goes) {
+        for decision in decisions.iter_mut().filter(|decision| decision.is_removed) {
             if let Err(error) = prune::remove(Path::new(&decision.path)) {
-                (decision.goes, decision.why) = (false, describe(error.as_ref()));
+                (decision.is_removed, decision.why) = (false, describe(error.as_ref()));
             }
         }
     }
-    let bytes: u64 = decisions.iter().filter(|decision| decision.goes).map(|decision| decision.bytes).sum();
-    let removed = decisions.iter().filter(|decision| decision.goes).count();
+    let bytes: u64 = decisions.iter().filter(|decision| decision.is_removed).map(|decision| decision.bytes).sum();
+    let removed = decisions.iter().filter(|decision| decision.is_removed).count();
     let is_kept = !names.is_empty() && removed < decisions.len();
     if json {
         print_json(&PruneReport { removed: yes, bytes, runs: decisions })?;
     } else {
         let columns =
             [Column::left("run", 0), Column::right("size", 1), Column::left("decision", 0), Column::left("reason", 0)];
-        let action = |goes: bool| match (goes, yes) {
+        let action = |is_removed: bool| match (is_removed, yes) {
             (false, _) => "kept",
             (true, true) => "removed",
             (true, false) => "remove",
@@ -479,7 +479,7 @@ pub(super) fn prune(names: &[PathBuf], rule: Rule, yes: bool, json: bool) -> any
                 vec![
                     run.name.clone(),
                     DecimalBytes(run.bytes).to_string(),
-                    action(run.goes).to_owned(),
+                    action(run.is_removed).to_owned(),
                     run.why.clone(),
                 ]
             })

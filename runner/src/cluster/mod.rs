@@ -194,7 +194,7 @@ fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<St
 fn quotable(path: &Path) -> anyhow::Result<&str> {
     let bad = |c: char| c.is_control() || "'\"\\%`$".contains(c);
     path.to_str().filter(|text| !text.contains(bad)).with_context(|| {
-        Code::UnfitPath.with_message(format!(
+        Code::UnusablePath.with_message(format!(
             "{} contains a character that cannot be quoted in a batch script (quotes, \\, %, `, $): use another folder",
             path.display()
         ))

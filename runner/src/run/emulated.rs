@@ -50,19 +50,19 @@ const MAX_IDLE_EXITS: u32 = 2;
 
 /// Message of a lane to the session.
 #[derive(Debug)]
-enum News {
+enum LaneMessage {
     /// An emulated host has booted.
-    Up,
+    HostBooted,
     /// The error of the probe in the emulated host.
     Probe(ProbeError),
     /// A trial has started.
     TrialStarted(TrialRequest),
     /// A trial has ended; `took` is time of this machine.
-    Trial { trial: TrialRequest, records: Vec<Record>, consoles: BTreeMap<String, String>, took: Duration },
+    TrialEnded { trial: TrialRequest, records: Vec<Record>, consoles: BTreeMap<String, String>, took: Duration },
     /// A trial was lost because its emulated host hung or exited.
-    Lost { trial: TrialRequest, vms: u32, message: String, took: Duration },
+    TrialLost { trial: TrialRequest, vms: u32, message: String, took: Duration },
     /// The lane has ended: no trials are left, or an error occurred.
-    Over(anyhow::Result<()>),
+    LaneEnded(anyhow::Result<()>),
 }
 
 /// The input of all lanes.
@@ -85,7 +85,7 @@ struct Lane<'a> {
     site: Site<'a>,
     folder: PathBuf,
     budget: Budget,
-    news: Sender<News>,
+    messages: Sender<LaneMessage>,
 }
 
 /// Divides `todo` among as many emulated hosts as the CPUs and the memory of this machine allow.
@@ -109,16 +109,16 @@ pub fn execute(
 ) -> anyhow::Result<()> {
     let hosts = shares.len();
     let all: Vec<TrialRequest> = shares.iter().flat_map(|share| with_warmups(share, site.plan)).collect();
-    let (sender, news) = channel();
+    let (sender, messages) = channel();
     std::thread::scope(|scope| {
         for (number, trials) in shares.into_iter().enumerate() {
             let folder = scratch.join(format!("lane-{number}"));
             fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
             let budget = session.budget().clone();
-            let lane = Lane { number, trials, site, folder, budget, news: sender.clone() };
+            let lane = Lane { number, trials, site, folder, budget, messages: sender.clone() };
             scope.spawn(move || {
                 let over = lane.run();
-                drop(lane.news.send(News::Over(over)));
+                drop(lane.messages.send(LaneMessage::LaneEnded(over)));
             });
         }
         drop(sender);
@@ -126,9 +126,9 @@ pub fn execute(
         let mut step = Some(Step::begin(format!("{title} (QEMU TCG, virtual time: 1 instruction = 1 ns)")));
         let mut up = 0;
         // After an error here, each lane ends after its current trial, because the channel is closed.
-        for news in news {
-            match news {
-                News::Up => {
+        for message in messages {
+            match message {
+                LaneMessage::HostBooted => {
                     up += 1;
                     if up == hosts {
                         if let Some(step) = step.take() {
@@ -137,14 +137,16 @@ pub fn execute(
                         session.start_progress(&all, hosts);
                     }
                 }
-                News::Probe(error) => session.probe(error)?,
-                News::TrialStarted(trial) => session.trial_started(&trial),
-                News::Trial { trial, records, consoles, took } => {
+                LaneMessage::Probe(error) => session.probe(error)?,
+                LaneMessage::TrialStarted(trial) => session.trial_started(&trial),
+                LaneMessage::TrialEnded { trial, records, consoles, took } => {
                     session.trial_ended(&trial, &records, &consoles, took)?;
                     session.require_disk_space(vms(&trial, site.plan))?;
                 }
-                News::Lost { trial, vms, message, took } => session.trial_lost(&trial, vms, &message, took)?,
-                News::Over(outcome) => outcome?,
+                LaneMessage::TrialLost { trial, vms, message, took } => {
+                    session.trial_lost(&trial, vms, &message, took)?
+                }
+                LaneMessage::LaneEnded(outcome) => outcome?,
             }
         }
         Ok(())
@@ -159,7 +161,7 @@ impl Lane<'_> {
             let log = self.console_path();
             let before = left.len();
             let mut host = EmulatedHost::boot(self.site.machine, &self.job(&left), &self.folder, &log)?;
-            self.send(News::Up)?;
+            self.send(LaneMessage::HostBooted)?;
             self.serve(&mut host, &mut left)?;
             idle = if left.len() == before { idle + 1 } else { 0 };
             if idle == MAX_IDLE_EXITS {
@@ -180,16 +182,16 @@ impl Lane<'_> {
         loop {
             let vms = current.as_ref().map_or(1, |trial| vms(trial, self.site.plan));
             match host.next(self.site.options.patience + self.site.options.patience / 10 * vms) {
-                Ok(Message::Probe(error)) => self.send(News::Probe(error))?,
+                Ok(Message::Probe(error)) => self.send(LaneMessage::Probe(error))?,
                 Ok(Message::Begin(trial)) => {
                     started_at = Instant::now();
                     current = Some(trial.clone());
-                    self.send(News::TrialStarted(trial))?;
+                    self.send(LaneMessage::TrialStarted(trial))?;
                 }
                 Ok(Message::End { records, consoles }) => {
                     let trial = current.take().context("the emulated host ended a trial that it had not started")?;
                     left.retain(|other| *other != trial);
-                    self.send(News::Trial { trial, records, consoles, took: started_at.elapsed() })?;
+                    self.send(LaneMessage::TrialEnded { trial, records, consoles, took: started_at.elapsed() })?;
                     if stop_requested().is_some() {
                         return Ok(());
                     }
@@ -204,7 +206,7 @@ impl Lane<'_> {
                     if let Some(trial) = current {
                         left.retain(|other| *other != trial);
                         let message = silence.to_string();
-                        self.send(News::Lost { trial, vms, message, took: started_at.elapsed() })?;
+                        self.send(LaneMessage::TrialLost { trial, vms, message, took: started_at.elapsed() })?;
                     }
                     return Ok(());
                 }
@@ -232,8 +234,8 @@ impl Lane<'_> {
         }
     }
 
-    fn send(&self, news: News) -> anyhow::Result<()> {
-        self.news.send(news).ok().context("the session has ended")
+    fn send(&self, message: LaneMessage) -> anyhow::Result<()> {
+        self.messages.send(message).ok().context("the session has ended")
     }
 }
 

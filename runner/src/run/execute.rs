@@ -135,7 +135,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
     session.end()
 }
 
-/// The method by which disks are cloned in `scratch`, found by cloning `image`; `None` when that fails.
+/// Clones `image` in `scratch` and returns the method that worked; `None` when none did.
 fn clone_method(image: &Path, scratch: &Path) -> Option<CloneMethod> {
     let Disk::Clone(path, method) = Disk::clone_of(image, scratch.join("disk-check.img")).ok()? else { return None };
     std::fs::remove_file(path).ok()?;

@@ -21,7 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Why the guest did not respond, in one line.
 pub fn check(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scratch: &Path) -> Result<(), String> {
     let candidate = plan.cells.iter().filter_map(|cell| Some((cell, parts.get(cell.id.as_str())?)));
-    let Some((cell, parts)) = candidate.into_iter().find(|(_, parts)| parts.engine.needs_kvm && parts.unfit.is_none())
+    let Some((cell, parts)) =
+        candidate.into_iter().find(|(_, parts)| parts.engine.needs_kvm && parts.not_applicable.is_none())
     else {
         // Containers and processes need no KVM.
         return Ok(());

@@ -169,7 +169,7 @@ fn missing(name: &str) -> anyhow::Result<Option<MissingRequirement>> {
 
 /// Why the VMs of a cell are not applicable on this machine, as a clause; `None` when they are. The engine's program is
 /// `absent`, the engine's machine does not support the combination of settings, or the kernel has no required option.
-fn unfit(
+fn why_not_applicable(
     cell: &Cell,
     engine: &Engine,
     guest: &GuestSettings,
@@ -223,7 +223,13 @@ pub fn not_applicable(plan: &Plan, engines: &[Engine], project: &Project) -> any
             Some(reason) => reason,
             None => {
                 let absent = missing(&engine.program)?.is_some();
-                known.entry(kind).or_insert(unfit(cell, engine, &GuestSettings::from_cell(cell)?, absent, project)?)
+                known.entry(kind).or_insert(why_not_applicable(
+                    cell,
+                    engine,
+                    &GuestSettings::from_cell(cell)?,
+                    absent,
+                    project,
+                )?)
             }
         };
         cells.extend(reason.as_ref().map(|reason| (cell.id.to_string(), reason.clone())));
@@ -260,8 +266,8 @@ pub fn by_cell(
             };
             let path = |kind: Kind, name: &str| lock.get(kind, name).map(|artifact| artifact.path.clone());
             let absent = lock.get(Kind::Program, &engine.program).is_err();
-            let unfit = unfit(cell, engine, &guest, absent, project)?;
-            let program = match &unfit {
+            let not_applicable = why_not_applicable(cell, engine, &guest, absent, project)?;
+            let program = match &not_applicable {
                 Some(_) => PathBuf::new(),
                 None => path(Kind::Program, &engine.program)?,
             };
@@ -278,7 +284,7 @@ pub fn by_cell(
                 agent,
                 jailer: engine.jail.as_ref().and_then(|jail| path(Kind::Program, &jail.program).ok()),
                 strace: path(Kind::Program, STRACE).ok(),
-                unfit,
+                not_applicable,
                 files: named_files(cell, engine)
                     .into_iter()
                     .map(|(name, value)| Ok((name, path(Kind::File, &value)?)))
@@ -303,9 +309,9 @@ pub fn emulated_files(
 ) -> anyhow::Result<BTreeMap<PathBuf, PathBuf>> {
     let mut files = BTreeSet::new();
     files.extend(program::libraries(init)?);
-    let fit = || parts.values().filter(|part| part.unfit.is_none());
-    let programs: BTreeSet<&str> = fit().map(|part| part.engine.program.as_str()).collect();
-    for part in fit() {
+    let applicable = || parts.values().filter(|part| part.not_applicable.is_none());
+    let programs: BTreeSet<&str> = applicable().map(|part| part.engine.program.as_str()).collect();
+    for part in applicable() {
         files.extend([part.program.clone(), part.image.clone()]);
         files.extend(part.files.values().chain(&part.kernel).chain(&part.jailer).cloned());
     }

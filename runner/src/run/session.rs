@@ -482,7 +482,7 @@ impl Session<'_> {
     /// Checks that the disk of the run has enough space for a trial of `vms` VMs.
     ///
     /// # Errors
-    /// [`Code::NoRoom`] with the free and the required space.
+    /// [`Code::DiskFull`] with the free and the required space.
     pub fn require_disk_space(&self, vms: u32) -> anyhow::Result<()> {
         let needed = u64::from(vms) * VM_BYTES + OTHER_FILES;
         let path = self.run.path();
@@ -490,7 +490,7 @@ impl Session<'_> {
             .with_context(|| format!("cannot determine the free disk space at {}", path.display()))?;
         let free = found.blocks_available() * found.fragment_size();
         if free < needed {
-            bail!(Code::NoRoom.with_message(format!(
+            bail!(Code::DiskFull.with_message(format!(
                 "not enough disk space at {}: {free} bytes are free, and the next trial may need {needed}; free disk space, then resume the run \
                  with --resume",
                 path.display()

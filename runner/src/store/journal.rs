@@ -186,7 +186,7 @@ impl Journal {
     /// Appends `records` with one write. They are on disk on return.
     ///
     /// # Errors
-    /// [`Code::NoRoom`] when the disk is full or fails. The journal is then as before.
+    /// [`Code::DiskFull`] when the disk is full or fails. The journal is then as before.
     pub fn append(&mut self, records: &[Record]) -> anyhow::Result<()> {
         let mut chain = self.chain.clone();
         let text: String = records.iter().map(|record| chain.encode(record)).collect();
@@ -199,7 +199,7 @@ impl Journal {
             (Err(_), Err(_)) => {}
         }
         written.with_context(|| {
-            Code::NoRoom.with_message(format!(
+            Code::DiskFull.with_message(format!(
                 "cannot append {} bytes to {}; free disk space, then resume the run with --resume, which repeats the trial",
                 text.len(),
                 self.path.display()

@@ -114,7 +114,7 @@ pub fn merge(shards: &[Directory], out: Option<&Path>, partial: bool) -> anyhow:
         let (first, second) = (&pair[0], &pair[1]);
         ensure!(
             first.shard != second.shard,
-            Code::ShardTwice.with_message(format!(
+            Code::DuplicateShard.with_message(format!(
                 "{} and {} are both shard {}, so that its trials would be present twice; pass only one of them",
                 first.run.path().display(),
                 second.run.path().display(),
@@ -171,7 +171,7 @@ fn read(run: &Directory) -> anyhow::Result<ReadShard> {
                 .is_some_and(|t| shard.contains_block(t.block));
             ensure!(
                 own,
-                Code::ShardTwice
+                Code::DuplicateShard
                     .with_message(format!("{}: trial {trial} does not belong to shard {shard}", path.display()))
             );
         }

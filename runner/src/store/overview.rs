@@ -55,7 +55,7 @@ pub struct CellCount {
     pub ok: usize,
     /// Trials in which a VM failed.
     pub failed: usize,
-    /// Trials of which every execution was disturbed.
+    /// Trials whose executions were all disturbed.
     pub invalid: usize,
     /// Trials that were skipped: the host cannot run them, or the cell was given up or is beyond the limit.
     pub skipped: usize,

@@ -40,7 +40,8 @@ pub struct Decision {
     /// Size of the run, bytes.
     pub bytes: u64,
     /// Whether the run is removed.
-    pub goes: bool,
+    #[serde(rename = "goes")]
+    pub is_removed: bool,
     /// The reason.
     pub why: String,
 }
@@ -106,9 +107,9 @@ pub fn named(run: &Entry) -> Decision {
 }
 
 fn decision(run: &Entry, why: Result<String, String>) -> Decision {
-    let goes = why.is_ok();
+    let is_removed = why.is_ok();
     let (name, path) = (run.name.clone(), run.path.clone());
-    Decision { name, path, bytes: run.bytes, goes, why: why.unwrap_or_else(|why| why) }
+    Decision { name, path, bytes: run.bytes, is_removed, why: why.unwrap_or_else(|why| why) }
 }
 
 /// Removes the run in `folder`. The folder is renamed first, so that no command reads a half-removed run. If this
@@ -186,7 +187,7 @@ mod tests {
 
     fn removed(runs: &[Entry], rule: Rule) -> Vec<String> {
         let decisions = decide(runs, rule, Timestamp::new(100 * DAY, 0).unwrap());
-        decisions.into_iter().filter(|decision| decision.goes).map(|decision| decision.name).collect()
+        decisions.into_iter().filter(|decision| decision.is_removed).map(|decision| decision.name).collect()
     }
 
     #[test]
@@ -214,8 +215,8 @@ mod tests {
         let runs = [run("held", "one", 1, State::Running), fresh];
         let decisions =
             decide(&runs, Rule { keep: None, older_than: Some(0) }, Timestamp::new(100 * DAY + 60, 0).unwrap());
-        assert_eq!(decisions.iter().map(|one| one.goes).collect::<Vec<_>>(), [false, false]);
-        assert!(!named(&runs[0]).goes && named(&runs[1]).goes);
+        assert_eq!(decisions.iter().map(|decision| decision.is_removed).collect::<Vec<_>>(), [false, false]);
+        assert!(!named(&runs[0]).is_removed && named(&runs[1]).is_removed);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl IntegrityCheck {
     /// If an artefact is not in the lock.
     pub fn new(parts: &BTreeMap<String, Parts>, lock: &Lock) -> anyhow::Result<Self> {
         let mut check = Self { cells: BTreeMap::new(), files: BTreeMap::new() };
-        for (cell, parts) in parts.iter().filter(|(_, parts)| parts.unfit.is_none()) {
+        for (cell, parts) in parts.iter().filter(|(_, parts)| parts.not_applicable.is_none()) {
             let mut paths = vec![parts.program.clone(), parts.image.clone()];
             paths.extend(parts.files.values().chain(&parts.kernel).chain(&parts.jailer).cloned());
             for path in &paths {

@@ -252,7 +252,7 @@ pub fn make_files_readable(parts: &mut BTreeMap<String, Parts>, folder: &Path) -
         replaced.insert(std::mem::replace(path, place.clone()), place);
         Ok(())
     };
-    for parts in parts.values_mut().filter(|parts| parts.unfit.is_none()) {
+    for parts in parts.values_mut().filter(|parts| parts.not_applicable.is_none()) {
         for path in [&mut parts.program, &mut parts.image].into_iter().chain(&mut parts.kernel) {
             make_readable(path)?;
         }

@@ -93,7 +93,7 @@ impl Vm {
     /// [`SnapshotError`] if no snapshot could be taken.
     pub fn prepare(spec: VmSpec<'_>, nonce: &str) -> anyhow::Result<Self> {
         let VmSpec { vm, cell, parts, folders, .. } = spec;
-        if let Some(reason) = &parts.unfit {
+        if let Some(reason) = &parts.not_applicable {
             return Err(NotSupported(reason.clone()).into());
         }
         if let Some(reason) = huge_pages::why_unavailable(&parts.guest, u64::from(vm) + 1) {

@@ -42,7 +42,7 @@ pub(crate) struct VmmCommand<'a> {
     pub(crate) nonce: &'a str,
 }
 
-/// VMM of which everything but the process exists.
+/// Everything that a VMM needs, before its process is started.
 #[derive(Debug)]
 pub(crate) struct PreparedProcess {
     name: String,

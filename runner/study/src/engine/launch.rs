@@ -21,8 +21,7 @@ pub struct Launch {
     pub api: Option<LaunchApi>,
     /// The root folder of a jailed VMM.
     pub root: Option<PathBuf>,
-    /// The snapshot that the VM is restored from. `api` then has the calls that boot the VM of which the snapshot is
-    /// taken.
+    /// The snapshot that the VM is restored from. `api` then has the calls that boot the VM for the snapshot.
     pub snapshot: Option<LaunchSnapshot>,
 }
 
@@ -74,7 +73,7 @@ pub fn render(engine: &Engine, context: &Context) -> anyhow::Result<Launch> {
     for path in [&context.program, &context.folder, &context.disk].into_iter().chain(&context.kernel).chain(given) {
         // Templates insert paths into JSON strings and into QEMU's comma-separated options.
         if path.contains(|c: char| c.is_control() || matches!(c, ',' | '"' | '\\')) {
-            bail!(Code::UnfitPath.with_message(format!(
+            bail!(Code::UnusablePath.with_message(format!(
                 "engine {}: the path {path:?} contains a comma, a quote, a backslash or a control character: rename it",
                 engine.name
             )));

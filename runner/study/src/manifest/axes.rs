@@ -61,7 +61,7 @@ impl Levels {
         for level in levels {
             if let Some(before) = first.insert(value_key(&level.value), level.span.clone()) {
                 let message = format!("{} is listed twice on axis {}", format_level(&level.value), quote(name));
-                errors.push(ManifestError::new(Code::Twice, level.span, message).related(before, "the first"));
+                errors.push(ManifestError::new(Code::Duplicate, level.span, message).related(before, "the first"));
             } else {
                 this.add(level.value, level.span);
             }
@@ -317,7 +317,7 @@ impl Lookup<'_> {
                             "{} is listed twice in this line",
                             quote(&axes[at].axis.levels[position].to_string())
                         );
-                        errors.push(ManifestError::new(Code::Twice, raw.span.clone(), message));
+                        errors.push(ManifestError::new(Code::Duplicate, raw.span.clone(), message));
                     }
                     positions.push(position);
                 }

@@ -30,7 +30,8 @@ pub(super) fn check<'a>(
         if let Some(first) = names.insert(&name.value, name) {
             let message = format!("two claims have the name {}", quote(&name.value));
             errors.push(
-                ManifestError::new(Code::Twice, name.span.clone(), message).related(first.span.clone(), "the first"),
+                ManifestError::new(Code::Duplicate, name.span.clone(), message)
+                    .related(first.span.clone(), "the first"),
             );
         }
     }
@@ -68,7 +69,7 @@ fn check_claim(
             if let Some((first, _)) = raw.selection.iter().find(|(first, _)| first.value == name.value) {
                 let message =
                     format!("{} is in the `where` of the claim and in the `where` of its side", quote(&name.value));
-                let error = ManifestError::new(Code::Twice, name.span.clone(), message);
+                let error = ManifestError::new(Code::Duplicate, name.span.clone(), message);
                 errors.push(
                     error
                         .related(first.span.clone(), "holds for every side")

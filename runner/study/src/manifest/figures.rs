@@ -201,7 +201,7 @@ fn check_roles(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) {
         if let Some(before) = first.insert(&name.value, name) {
             let message = format!("the figure uses axis {} twice", quote(&name.value));
             errors.push(
-                ManifestError::new(Code::AxisTwice, name.span.clone(), message)
+                ManifestError::new(Code::DuplicateAxis, name.span.clone(), message)
                     .related(before.span.clone(), "the first"),
             );
         }
@@ -211,7 +211,7 @@ fn check_roles(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) {
     {
         let message = "the figure uses axis `variant` twice: `x` is `variant` by default";
         errors.push(
-            ManifestError::new(Code::AxisTwice, name.span.clone(), message)
+            ManifestError::new(Code::DuplicateAxis, name.span.clone(), message)
                 .help("set `x` to another axis, for instance `x = \"concurrency\"`"),
         );
     }
@@ -250,7 +250,8 @@ fn check_metrics(raw: &raw::Figure, manifest: &raw::Manifest, metrics: &[Metric]
         if let Some(before) = seen.insert(&name.value, name) {
             let message = format!("metric {} is listed twice", quote(&name.value));
             errors.push(
-                ManifestError::new(Code::Twice, name.span.clone(), message).related(before.span.clone(), "the first"),
+                ManifestError::new(Code::Duplicate, name.span.clone(), message)
+                    .related(before.span.clone(), "the first"),
             );
         }
         let Some(metric) = metrics.iter().find(|metric| metric.name == name.value) else { continue };

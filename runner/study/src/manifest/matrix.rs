@@ -74,7 +74,7 @@ pub(super) fn expand(
                 if !all.insert(combination.clone()) {
                     let message = format!("cell {} is in the matrix already", quote(&id(&combination)));
                     errors.push(
-                        ManifestError::new(Code::AlreadyThere, line.span.clone(), message)
+                        ManifestError::new(Code::DuplicateCell, line.span.clone(), message)
                             .help("a line of `include` covers every level of each axis that it does not name"),
                     );
                     break;
@@ -190,7 +190,7 @@ pub(super) fn check_limit(
     errors: &mut Diagnostics,
 ) -> Option<Limit> {
     let limit = raw.limit.as_ref()?;
-    let wrong = |message: &str| ManifestError::new(Code::NotMet, limit.span.clone(), message);
+    let wrong = |message: &str| ManifestError::new(Code::LimitUnmet, limit.span.clone(), message);
     if cells.iter().all(|cell| cell.concurrency == cells[0].concurrency) {
         errors.push(
             wrong("`limit` ends a sweep of concurrency, but all cells have the same concurrency")
@@ -355,7 +355,7 @@ impl TrialTable {
             };
             if table.insert(level, u32::try_from(*trials).unwrap_or(u32::MAX)).is_some() {
                 let message = format!("`trials` names concurrency {level} twice");
-                errors.push(ManifestError::new(Code::Twice, key.span.clone(), message));
+                errors.push(ManifestError::new(Code::Duplicate, key.span.clone(), message));
             }
         }
         let missing_levels = |positions: &mut dyn Iterator<Item = usize>| -> Vec<String> {

@@ -113,7 +113,7 @@ pub(super) fn cover(
                     };
                     if profile.trials.insert(level, u32::try_from(*trials).unwrap_or(u32::MAX)).is_some() {
                         let message = format!("`trials` names concurrency {level} twice");
-                        errors.push(ManifestError::new(Code::Twice, key.span.clone(), message));
+                        errors.push(ManifestError::new(Code::Duplicate, key.span.clone(), message));
                     }
                 }
                 let mut missing: Vec<u32> =

@@ -43,7 +43,7 @@ pub(super) fn check(raw: &raw::Levels, axes: Option<&[Axis]>, errors: &mut Diagn
             match axis.levels.iter().find(|known| same_level(known, &level.value)) {
                 Some(known) if found.contains(known) => {
                     let message = format!("{} is listed twice for {}", format_level(&level.value), quote(&name.value));
-                    errors.push(ManifestError::new(Code::Twice, level.span.clone(), message));
+                    errors.push(ManifestError::new(Code::Duplicate, level.span.clone(), message));
                 }
                 Some(known) => found.push(known.clone()),
                 None => errors.push(unknown_level(axis, level)),

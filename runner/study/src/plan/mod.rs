@@ -1,7 +1,7 @@
 //! Expands a [`Study`] into a [`Plan`]: the number of trials of each cell, and the order of all trials.
 //!
 //! The trials are in randomised complete blocks: block `b` has one trial of every cell with more than `b` trials, in
-//! random order. A drift of the host then affects all cells alike.
+//! random order. A drift of the host then affects all cells equally.
 //!
 //! The shuffle is part of the format: the same seed and the same list of cells always give the same order. It is the
 //! Fisher-Yates shuffle from the last element down, over the cells of the block in manifest order. The random numbers

@@ -23,7 +23,7 @@ const MOST_IN_BLOCK: usize = 24;
 
 /// Columns between two columns of a table.
 const GAP: usize = 2;
-/// Columns by which the second line of a row is indented.
+/// Indentation of the second line of a row, in columns.
 const INDENT: usize = 2;
 
 /// The plan as text of at most `width` columns; only a single word that is longer makes a longer line.
