@@ -118,6 +118,15 @@ fn read_host_file(path: &Path) -> Result<Host, Error> {
 ///
 /// # Errors
 /// If the run has not been analysed, or a file cannot be written.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// for path in microbench_plots::plot(Path::new("runs/first"), None)? {
+///     println!("{}", path.display());
+/// }
+/// # Ok::<(), microbench_plots::Error>(())
+/// ```
 pub fn plot(run: &Path, theme: Option<Theme>) -> Result<Vec<PathBuf>, Error> {
     let AnalyzedRun { run: opened, samples, rows } = AnalyzedRun::load(run)?;
     let plan = &opened.plan;

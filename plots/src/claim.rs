@@ -298,13 +298,13 @@ pub fn render(verdicts: &[Verdict], width: OutputWidth) -> String {
             let _ = writeln!(out, "              {label}: {text}");
         }
     }
-    let _ = writeln!(out, "{}", tally(verdicts));
+    let _ = writeln!(out, "{}", count_outcomes(verdicts));
     out.lines().fold(String::new(), |all, line| all + &wrapped_to(width.prose, line, 16) + "\n")
 }
 
 /// The number of claims with each verdict, as one line.
 #[must_use]
-pub fn tally(verdicts: &[Verdict]) -> String {
+pub fn count_outcomes(verdicts: &[Verdict]) -> String {
     let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
     format!(
         "{} claims: {} hold, {} are contradicted, {} inconclusive, {} not measured",

@@ -13,6 +13,14 @@ use crate::journal::{Execution, Failure, Journal, Vm};
 use crate::samples::{counted_executions, vm_count};
 
 /// The VMs of one cell, over the executions that count.
+///
+/// ```
+/// use microbench_plots::completed::Completed;
+///
+/// let completed = |completed, of| Completed { completed, of, reason: String::new() };
+/// assert_eq!(completed(3, 4).share(), 0.75);
+/// assert!(completed(3, 4).is_below(&completed(4, 4)));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Completed {
     /// The number of VMs that completed.

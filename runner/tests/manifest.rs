@@ -793,7 +793,7 @@ proptest! {
         let shards: Vec<Shard> = (1..=of).map(|index| Shard { index, of }).collect();
         let mut all: Vec<u32> = Vec::new();
         for shard in &shards {
-            let own: Vec<_> = plan::of_shard(&plan, *shard).collect();
+            let own: Vec<_> = plan::trials_of_shard(&plan, *shard).collect();
             // A shard of a divisible plan has at least one trial, and contains whole blocks.
             prop_assert!(of > blocks || !own.is_empty());
             prop_assert!(own.is_sorted_by_key(|trial| trial.index));

@@ -209,7 +209,7 @@ fn draw_band(area: &Area<'_>, style: Style, curve: &Curve, across: &Scale, up: &
 }
 
 fn draw_curve(area: &Area<'_>, style: Style, curve: &Curve, across: &Scale, up: &Scale) -> DrawResult {
-    let colour = theme::mixed(style.colour(curve.group), theme::WHITE, 0.6);
+    let colour = theme::mix(style.colour(curve.group), theme::WHITE, 0.6);
     for at in &curve.places {
         for value in &at.points {
             area.draw(&Circle::new((across.position(at.x), up.position(*value)), points(0.8), colour.filled()))?;

@@ -32,7 +32,7 @@ fn colour(share: f64) -> RGBColor {
     // The lightest class is not used: it looks like white paper.
     let place = 1.0 + share.clamp(0.0, 1.0) * (BLUES.len() - 2) as f64;
     let below = (place.floor() as usize).min(BLUES.len() - 2);
-    theme::mixed(BLUES[below + 1], BLUES[below], place - below as f64)
+    theme::mix(BLUES[below + 1], BLUES[below], place - below as f64)
 }
 
 /// Black or white, whichever has more contrast on the colour.
@@ -187,7 +187,7 @@ fn draw_cell(area: &Area<'_>, cell: &HeatCell, share: Option<f64>, corners: [(i3
         Some(_) => text_colour(fill),
         None => {
             for [a, b] in strokes(&rectangle(corners), Hatch::Crossed, f64::from(points(5.0))) {
-                draw_segment(area, a, b, theme::mixed(theme::ALARM, theme::WHITE, 0.45), 0.4)?;
+                draw_segment(area, a, b, theme::mix(theme::ALARM, theme::WHITE, 0.45), 0.4)?;
             }
             // The text is on a white plate, so that the hatching does not cross it.
             let (along, across) = (text_width(&text, FONT_SIZE) / 2 + points(1.5), line_height(FONT_SIZE) / 2);

@@ -108,19 +108,19 @@ impl Style {
             (false, 0 | 1) => 0.7,
             (false, _) => 0.3 + 0.55 * n as f64 / (of - 1) as f64,
         };
-        mixed(colour, WHITE, share)
+        mix(colour, WHITE, share)
     }
 
     /// Colour of the hatching of an area, which is darker than the area and its outline.
     #[must_use]
     pub fn stroke(self, colour: RGBColor) -> RGBColor {
-        mixed(colour, RGBColor(0, 0, 0), 0.55)
+        mix(colour, RGBColor(0, 0, 0), 0.55)
     }
 }
 
 /// Mixes `share` (0 to 1) of `colour` with the rest of `other`.
 #[must_use]
-pub fn mixed(colour: RGBColor, other: RGBColor, share: f64) -> RGBColor {
+pub fn mix(colour: RGBColor, other: RGBColor, share: f64) -> RGBColor {
     let mix = |a: u8, b: u8| (share * f64::from(a) + (1.0 - share) * f64::from(b)).round() as u8;
     RGBColor(mix(colour.0, other.0), mix(colour.1, other.1), mix(colour.2, other.2))
 }

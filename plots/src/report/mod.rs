@@ -156,7 +156,7 @@ fn page(input: &Input<'_>) -> Result<Page, Error> {
         torn: input.journal.torn.map_or_else(String::new, |line| {
             format!("The last line of the journal ({line}) is incomplete and was ignored.")
         }),
-        tally: format!("{}.", claim::tally(input.verdicts)),
+        tally: format!("{}.", claim::count_outcomes(input.verdicts)),
         claims: overview::claims(input.verdicts),
         figures: figures::all(
             figure::Data { plan: input.plan, rows: input.rows, samples: input.samples },

@@ -1,6 +1,5 @@
 //! Provenance of a run: `host.json`, artefacts, digests of its files.
 
-use std::fs::File as Open;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
@@ -41,14 +40,14 @@ pub(super) fn files(run: &Path) -> Result<Vec<File>, Error> {
     let mut files = Vec::new();
     for name in FILES {
         let path = run.join(name);
-        let mut open = match Open::open(&path) {
-            Ok(open) => open,
+        let mut file = match std::fs::File::open(&path) {
+            Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(io_error_at(&path)(error)),
         };
         let (mut digest, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
         loop {
-            match open.read(&mut buffer).map_err(io_error_at(&path))? {
+            match file.read(&mut buffer).map_err(io_error_at(&path))? {
                 0 => break,
                 n => {
                     digest.update(&buffer[..n]);

@@ -13,7 +13,7 @@ use super::store::{self, print_json};
 /// Provides the artefacts of a study, and with `emulated` those of the emulated host.
 pub(super) fn artifacts(study: &StudyArguments, emulated: bool, json: bool) -> anyhow::Result<ExitCode> {
     let loaded = load(study)?;
-    let cache = Cache::of_user()?;
+    let cache = Cache::for_user()?;
     let mut lock = parts::provide(&loaded.plan, &loaded.engines, &loaded.project, &cache, Files::In(&loaded.folder))?;
     if emulated {
         parts::provide_emulated_host(&mut lock, &loaded.project, &cache)?;

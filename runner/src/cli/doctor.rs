@@ -45,7 +45,7 @@ fn requirements(arguments: &StudyArguments) -> anyhow::Result<Option<BTreeSet<do
         return Ok(None);
     }
     let loaded = load(arguments)?;
-    let images_cached = parts::images_cached(&loaded.plan, &loaded.project, &Cache::of_user()?)?;
+    let images_cached = parts::images_cached(&loaded.plan, &loaded.project, &Cache::for_user()?)?;
     Ok(Some(doctor::Requirement::for_plan(&loaded.plan, &loaded.engines, images_cached)))
 }
 

@@ -42,7 +42,7 @@ pub(super) fn measure(
     let Options { repetitions, blocks, margin, allow_unisolated } = options;
     let Loaded { study, plan, engines, project, folder, .. } = load(arguments)?;
     let cell = cell.or(plan.cells.first().map(|cell| cell.id.as_str())).unwrap_or_default();
-    let plan = plan::against_itself(&plan, cell, repetitions.saturating_mul(blocks)).with_context(|| {
+    let plan = plan::noise_floor_plan(&plan, cell, repetitions.saturating_mul(blocks)).with_context(|| {
         let cells: Vec<&str> = plan.cells.iter().map(|cell| cell.id.as_str()).collect();
         Code::UnknownCell.with_message(format!("the study has no cell {cell}; it has {}", cells.join(", ")))
     })?;

@@ -126,7 +126,7 @@ pub(super) fn provide(
     folder: &Path,
     host: HostArgument,
 ) -> anyhow::Result<Lock> {
-    let cache = Cache::of_user()?;
+    let cache = Cache::for_user()?;
     // Artefacts are provided before the run is created, so that a failure leaves no run.
     let mut lock = parts::provide(plan, engines, project, &cache, Files::In(folder))?;
     if may_emulate(host, engines) {
@@ -163,7 +163,7 @@ pub(super) fn resume(
     let engines = run.engines()?.engines;
     let kind = host.kind().or(progress.host);
     requirements::check(kind, &engines, session.allow_unisolated)?;
-    let cache = Cache::of_user()?;
+    let cache = Cache::for_user()?;
     // The lock may be missing in a run of an earlier version that was killed at its start.
     let before = Lock::read(run.path())?.unwrap_or_default();
     let mut lock = parts::provide(&plan, &engines, &project, &cache, Files::As(&before))?;
@@ -178,7 +178,7 @@ pub(super) fn resume(
 /// means that no guest could be prepared.
 pub(super) fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::Result<()>> {
     let Loaded { study, plan, engines, project, folder, .. } = load(arguments)?;
-    let lock = parts::provide(&plan, &engines, &project, &Cache::of_user()?, Files::In(&folder))?;
+    let lock = parts::provide(&plan, &engines, &project, &Cache::for_user()?, Files::In(&folder))?;
     let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let run = folder.path().join("host-check");
     let engines = &Engines { engines };

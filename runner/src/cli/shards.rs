@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use microbench::cluster::{self, Request, Submission, Task};
-use microbench::store::directory::{Directory, Engines, NewRun, stamp};
+use microbench::store::directory::{Directory, Engines, NewRun, time_stamp};
 use microbench::store::merge::{self, Part};
 use microbench::store::status::{self, State};
 use microbench::store::{lookup, prune};
@@ -113,8 +113,10 @@ pub(super) fn submit(
     plan::divisible(&plan, of)?;
     // Artefacts are provided here, so that all tasks find the same ones in the cache.
     let lock = provide(&plan, &engines, &project, &folder, host)?;
-    let base =
-        out.map_or_else(|| project.root().join("runs").join(format!("{}-{}", plan.study, stamp())), Path::to_path_buf);
+    let base = out.map_or_else(
+        || project.root().join("runs").join(format!("{}-{}", plan.study, time_stamp())),
+        Path::to_path_buf,
+    );
     let base = std::path::absolute(base)?;
     let with_suffix = |end: String| {
         let name = base.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -450,7 +450,7 @@ pub(super) fn prune(names: &[PathBuf], rule: Rule, yes: bool, json: bool) -> any
     } else {
         let decide = |given: &PathBuf| {
             let run = Directory::open(given)?;
-            Ok(prune::named(&status::read_entry(&run, lookup::start_time(run.path())).0))
+            Ok(prune::decide_named(&status::read_entry(&run, lookup::start_time(run.path())).0))
         };
         names.iter().map(decide).collect::<anyhow::Result<_>>()?
     };

@@ -13,7 +13,7 @@ use microbench_study::manifest::workloads::WorkloadSpec;
 /// Runs every workload of the guest agent, with its files in `folder`, and prints the results. The exit code is 1 when
 /// a workload failed.
 pub(super) fn print(folder: &Path) -> anyhow::Result<ExitCode> {
-    let rows = measure(&agent::provide(&Cache::of_user()?)?, folder)?;
+    let rows = measure(&agent::provide(&Cache::for_user()?)?, folder)?;
     out!("{}", table(&rows))?;
     outln!(
         "executed by the guest agent as a process of this machine, without a VM, with the loopback interface and a file in {}\n\

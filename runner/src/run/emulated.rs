@@ -243,7 +243,7 @@ impl Lane<'_> {
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn pack(
+pub fn pack_file_system(
     plan: &Plan,
     parts: &BTreeMap<String, Parts>,
     lock: &Lock,

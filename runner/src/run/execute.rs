@@ -82,7 +82,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
     let mut run = enter(run, project)?;
     session::listen_for_signals()?;
     let mut session = Session::open(&run.directory, &run.plan, &owner)?;
-    if session.todo().is_empty() {
+    if session.missing_trials().is_empty() {
         return session.end();
     }
     let _closed = run.directory.close_to_others()?;
@@ -112,18 +112,18 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             })?;
         }
         HostKind::Emulated => {
-            let machine = emulated::pack(&run.plan, &run.parts, &run.lock, &run.scratch)?;
+            let machine = emulated::pack_file_system(&run.plan, &run.parts, &run.lock, &run.scratch)?;
             // Packed files cannot change any more, so one check is enough.
             run.parts.keys().try_for_each(|cell| integrity.check(cell).map_err(anyhow::Error::msg))?;
             let identity = Identity::collect(host, run.directory.path(), &run.lock, Some(&machine), None)?;
             record_host(&run.directory, &identity)?;
-            let hosts = emulated::shares(session.todo(), &run.plan, &machine).len();
+            let hosts = emulated::shares(session.missing_trials(), &run.plan, &machine).len();
             let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
             // The emulated host always isolates VMMs.
             session.begin(host, hosts, &identity.machine_name(&owner.machine), None)?;
             let mut stage = 0;
             execute_stages(&mut session, |session| {
-                let shares = emulated::shares(session.todo(), &run.plan, &machine);
+                let shares = emulated::shares(session.missing_trials(), &run.plan, &machine);
                 let scratch = run.scratch.join(format!("stage-{stage}"));
                 std::fs::create_dir(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
                 stage += 1;
@@ -147,7 +147,7 @@ fn execute_stages(
     session: &mut Session<'_>,
     mut execute: impl FnMut(&mut Session<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    while !session.todo().is_empty() {
+    while !session.missing_trials().is_empty() {
         execute(session)?;
         if stop_requested().is_some() {
             break;

@@ -31,7 +31,7 @@ pub fn execute(
     integrity: &mut IntegrityCheck,
 ) -> anyhow::Result<()> {
     let name = run.name();
-    let trials = with_warmups(session.todo(), plan);
+    let trials = with_warmups(session.missing_trials(), plan);
     session.start_progress(&trials, 1);
     for planned in trials {
         let cell = plan.cells.iter().find(|cell| cell.id == planned.cell);

@@ -370,7 +370,7 @@ impl Session<'_> {
 
     /// The trials of the current stage that have not ended, in order, without warm-ups.
     #[must_use]
-    pub fn todo(&self) -> &[TrialRequest] {
+    pub fn missing_trials(&self) -> &[TrialRequest] {
         &self.todo
     }
 

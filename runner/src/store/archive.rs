@@ -319,7 +319,7 @@ fn read(from: impl Read) -> anyhow::Result<Checked> {
     let plan_bytes = kept(PLAN)?;
     let plan = plan::read(plan_bytes).map_err(|error| error.code().with_message(format!("{PLAN}: {error}")))?;
     let status = RunStatus::from_journal(&plan, shard, kept(journal::FILE)?)
-        .map_err(|damage| journal::damaged(Path::new(journal::FILE), &damage))?;
+        .map_err(|damage| journal::damage_error(Path::new(journal::FILE), &damage))?;
     Digests::verify(&status.digests, |file| {
         Ok::<_, anyhow::Error>(files.iter().find(|(name, ..)| name == file).map(|(_, _, sha256)| sha256.clone()))
     })?;

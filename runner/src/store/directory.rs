@@ -69,7 +69,7 @@ impl Directory {
     pub fn create(root: &Path, given: Option<&Path>, new_run: NewRun<'_>) -> anyhow::Result<Self> {
         let NewRun { plan, manifest, engines, lock, shard } = new_run;
         let part = shard.map_or_else(String::new, |shard| format!("-{}of{}", shard.index, shard.of));
-        let default = || root.join("runs").join(format!("{}-{}{part}", plan.study, stamp()));
+        let default = || root.join("runs").join(format!("{}-{}{part}", plan.study, time_stamp()));
         Self::create_with(&given.map_or_else(default, Path::to_path_buf), |half| {
             half.write("manifest.toml", manifest.as_bytes())?;
             let mut text = Vec::new();
@@ -316,7 +316,7 @@ pub fn shard_of(run: &Path) -> anyhow::Result<Option<Shard>> {
 
 /// The current time for the name of a folder: `20260101T120000Z`.
 #[must_use]
-pub fn stamp() -> String {
+pub fn time_stamp() -> String {
     jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 

@@ -221,7 +221,7 @@ impl Drop for Journal {
 /// The process that executes `run`; `None` when no process does. The lock is tried only if the process with the
 /// recorded PID exists, because a session could not start while this function holds the lock.
 #[must_use]
-pub fn holder(run: &Path) -> Option<Owner> {
+pub fn lock_owner(run: &Path) -> Option<Owner> {
     let owner = owner(run)?;
     if owner.ended || owner.machine == Owner::this().machine && !Path::new("/proc").join(owner.pid.to_string()).exists()
     {
@@ -250,7 +250,7 @@ fn owner_note(run: &Path) -> String {
 /// When the file cannot be read, or a complete line is damaged. The message has the line's number.
 pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
     let (path, bytes) = read(run)?;
-    let mut progress = progress_of(&bytes, give_up_after).map_err(|damage| damaged(&path, &damage))?;
+    let mut progress = progress_of(&bytes, give_up_after).map_err(|damage| damage_error(&path, &damage))?;
     progress.shard = shard_of(run)?;
     let merged = run.join(merge::FILE).exists();
     if let Some(other) = progress.executed.iter().find(|executed| **executed != progress.shard && !merged) {
@@ -271,7 +271,7 @@ pub fn progress(run: &Path, give_up_after: u32) -> anyhow::Result<Progress> {
 /// As [`progress`].
 pub fn executions(run: &Path) -> anyhow::Result<microbench_plots::journal::Journal> {
     let (path, bytes) = read(run)?;
-    Ok(microbench_plots::journal::parse(&bytes).map_err(|damage| damaged(&path, &damage))?)
+    Ok(microbench_plots::journal::parse(&bytes).map_err(|damage| damage_error(&path, &damage))?)
 }
 
 /// Path and content of the journal; the content is empty when the file does not exist.
@@ -286,7 +286,7 @@ fn read(run: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
 
 /// The error for a damaged journal at `path`.
 #[must_use]
-pub fn damaged(path: &Path, damage: &Damage) -> CodedError {
+pub fn damage_error(path: &Path, damage: &Damage) -> CodedError {
     let remedy = match damage.code() {
         Code::OtherFormat => "",
         _ => "; restore the file from a copy; the other files of the run are unchanged",

@@ -25,7 +25,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::directory::{Directory, ENGINES, PLAN, PLAN_AT_START, stamp};
+use super::directory::{Directory, ENGINES, PLAN, PLAN_AT_START, time_stamp};
 use super::status::RunStatus;
 use crate::store::journal;
 
@@ -133,7 +133,7 @@ pub fn merge(shards: &[Directory], out: Option<&Path>, partial: bool) -> anyhow:
     let parts: Vec<Part> = read.iter().map(shard_part).collect();
     let default = || {
         let folder = first.run.path().parent().unwrap_or(Path::new("/"));
-        folder.join(format!("{}-{}-merged", first.plan.study, stamp()))
+        folder.join(format!("{}-{}-merged", first.plan.study, time_stamp()))
     };
     let out = out.map_or_else(default, Path::to_path_buf);
     let run = Directory::create_with(&out, |half| fill(half, &read, &parts, missing.is_empty()))?;
@@ -160,7 +160,7 @@ fn read(run: &Directory) -> anyhow::Result<ReadShard> {
         }
     };
     let status =
-        RunStatus::from_journal(&plan, Some(shard), &bytes).map_err(|damage| journal::damaged(&path, &damage))?;
+        RunStatus::from_journal(&plan, Some(shard), &bytes).map_err(|damage| journal::damage_error(&path, &damage))?;
     run.verify(&status.digests)?;
     for record in records(&bytes) {
         if let Record::TrialStart { trial, .. } = record? {

@@ -99,7 +99,7 @@ fn newer_runs(count: usize) -> String {
 
 /// The decision for a run that the user named: it is removed unless a process executes it.
 #[must_use]
-pub fn named(run: &Entry) -> Decision {
+pub fn decide_named(run: &Entry) -> Decision {
     match run.state {
         State::Running => decision(run, Err(IN_USE.to_owned())),
         _ => decision(run, Ok("named on the command line".to_owned())),
@@ -216,7 +216,7 @@ mod tests {
         let decisions =
             decide(&runs, Rule { keep: None, older_than: Some(0) }, Timestamp::new(100 * DAY + 60, 0).unwrap());
         assert_eq!(decisions.iter().map(|decision| decision.is_removed).collect::<Vec<_>>(), [false, false]);
-        assert!(!named(&runs[0]).is_removed && named(&runs[1]).is_removed);
+        assert!(!decide_named(&runs[0]).is_removed && decide_named(&runs[1]).is_removed);
     }
 
     #[test]

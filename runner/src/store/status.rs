@@ -145,6 +145,13 @@ pub fn count_failure(groups: &mut Vec<FailureGroup>, cell: &str, reason: Failure
 }
 
 /// The part of a failure's message that VMs with the same failure have in common: everything before the console output.
+///
+/// ```
+/// use microbench::store::status::shared_message;
+///
+/// let message = "the VMM exited with code 9; console: consoles/0-1.log";
+/// assert_eq!(shared_message(message), "the VMM exited with code 9");
+/// ```
 #[must_use]
 pub fn shared_message(message: &str) -> &str {
     message.split_once("; console:").map_or(message, |(shared, _)| shared)
@@ -353,7 +360,7 @@ pub fn read_entry(run: &Directory, start: jiff::Timestamp) -> (Entry, Option<(Pl
         _ if plan.study.ends_with(NOISE) => Kind::Noise,
         _ => Kind::Measured,
     };
-    entry.owner = journal::holder(run.path());
+    entry.owner = journal::lock_owner(run.path());
     entry.state = match (&entry.owner, status.missing.len()) {
         (Some(_), _) => State::Running,
         (None, 0) => State::Complete,
@@ -378,7 +385,7 @@ pub fn read_status(run: &Directory) -> anyhow::Result<(Plan, RunStatus)> {
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
     let status =
-        RunStatus::from_journal(&plan, run.shard()?, &bytes).map_err(|damage| journal::damaged(&path, &damage))?;
+        RunStatus::from_journal(&plan, run.shard()?, &bytes).map_err(|damage| journal::damage_error(&path, &damage))?;
     run.verify(&status.digests)?;
     Ok((plan, status))
 }

@@ -281,7 +281,7 @@ pub(crate) fn emulated(kernels: &[&str], programs: &[&str]) -> Requirement {
         return Ok(());
     }
     let made = || -> anyhow::Result<Option<String>> {
-        let cache = Cache::of_user()?;
+        let cache = Cache::for_user()?;
         let project = Project::new(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"))?;
         for name in kernels.iter().copied().chain([EMULATED_HOST_KERNEL]) {
             if !kernel::is_cached(&project.kernels(), name, &cache)? {

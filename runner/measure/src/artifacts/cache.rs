@@ -47,7 +47,7 @@ impl Cache {
     ///
     /// # Errors
     /// If none of `MICROBENCH_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
-    pub fn of_user() -> anyhow::Result<Self> {
+    pub fn for_user() -> anyhow::Result<Self> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let root = set("MICROBENCH_CACHE")
             .or_else(|| Some(set("XDG_CACHE_HOME")?.join("microbench")))

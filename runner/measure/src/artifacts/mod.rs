@@ -11,7 +11,7 @@
 //!
 //! # fn main() -> anyhow::Result<()> {
 //! let project = Project::find(None, Path::new("experiments/quick.toml"))?;
-//! let kernel = kernel::provide(&project.kernels(), "microvm-6.1", &Cache::of_user()?)?;
+//! let kernel = kernel::provide(&project.kernels(), "microvm-6.1", &Cache::for_user()?)?;
 //! println!("{} {}", kernel.path.display(), kernel.sha256);
 //! # Ok(())
 //! # }

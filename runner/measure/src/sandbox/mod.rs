@@ -73,7 +73,7 @@ pub fn enter() -> anyhow::Result<()> {
         std::process::exit(wait_and_forward_signals(child, &guard, &processes));
     }
     guard.thread_unblock().context("cannot unblock signals")?;
-    outer.tie_child()?;
+    outer.end_child_with_parent()?;
     sys::join_empty_session_keyring().context("cannot leave the user's session keyring, which VMMs would inherit")?;
     sys::drop_ambient_capabilities().context("cannot drop ambient capabilities, which VMMs would inherit")?;
     nix::sys::prctl::set_no_new_privs().context("cannot set no_new_privs")?;
@@ -104,7 +104,7 @@ impl OuterProcess {
     ///
     /// # Errors
     /// If the outer process has ended already: the kernel would not kill this child.
-    fn tie_child(&self) -> anyhow::Result<()> {
+    fn end_child_with_parent(&self) -> anyhow::Result<()> {
         sys::die_with_parent().context("cannot tie the sandbox to its parent process")?;
         // A new session, so that the child gets a terminal's signals once, forwarded by the parent: a second SIGINT
         // means to stop at once. The session has no controlling terminal, whose input a VMM could read.
@@ -297,7 +297,7 @@ mod tests {
             let child = outer.as_ref().map_or(-1, |_| unsafe { libc::fork() });
             if let (0, Some(outer)) = (child, &outer) {
                 ready(outer);
-                drop(io::Write::write_all(&mut &writer, &[u8::from(outer.tie_child().is_ok())]));
+                drop(io::Write::write_all(&mut &writer, &[u8::from(outer.end_child_with_parent().is_ok())]));
             } else if child > 0 && !parent_exits {
                 let _ = nix::sys::wait::waitpid(Pid::from_raw(child), None);
             }

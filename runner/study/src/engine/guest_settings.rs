@@ -245,6 +245,13 @@ pub const GUEST: &[GuestSetting] = &[
 ];
 
 /// The guest setting of this name.
+///
+/// ```
+/// use microbench_study::manifest::guest;
+///
+/// assert!(guest("memory_mib").is_some());
+/// assert!(guest("no_such_setting").is_none());
+/// ```
 #[must_use]
 pub fn guest(name: &str) -> Option<&'static GuestSetting> {
     GUEST.iter().find(|setting| setting.name == name)

@@ -184,6 +184,14 @@ fn other_lines_help(places: &[usize], source: &str) -> String {
 }
 
 /// All errors of a manifest and of the files that it names. `Display` writes [`ManifestErrors::plain`].
+///
+/// ```
+/// use microbench_study::manifest::{self, Catalog};
+///
+/// let errors = manifest::parse("boot.toml", "[study", &Catalog::default()).unwrap_err();
+/// assert_eq!(errors.count(), errors.errors().len());
+/// assert!(errors.plain().contains("boot.toml"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ManifestErrors {
     /// Never empty; the first is the manifest.

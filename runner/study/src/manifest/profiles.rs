@@ -34,7 +34,7 @@ pub struct Profile {
 impl Profile {
     /// True when the profile runs the cell.
     #[must_use]
-    pub fn keeps(&self, cell: &Cell) -> bool {
+    pub fn selects(&self, cell: &Cell) -> bool {
         selection::selects(&self.only, cell)
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn cover(
             line: line_of(source, raw.name.span.start),
             lines: BTreeMap::new(),
         };
-        let kept: Vec<u32> = cells.iter().filter(|cell| profile.keeps(cell)).map(|cell| cell.concurrency).collect();
+        let kept: Vec<u32> = cells.iter().filter(|cell| profile.selects(cell)).map(|cell| cell.concurrency).collect();
         if kept.is_empty() {
             let message = format!("profile {} has no cell", quote(&profile.name));
             errors.push(

@@ -97,7 +97,7 @@ pub fn expand(study: &Study, overrides: Overrides<'_>) -> Result<Plan, PlanError
     let mut cells = study.cells.clone();
     let mut figures = study.figures.clone();
     if let Some(profile) = profile {
-        cells.retain(|cell| profile.keeps(cell));
+        cells.retain(|cell| profile.selects(cell));
         for cell in &mut cells {
             cell.trials = profile.trials.get(&cell.concurrency).copied().unwrap_or(cell.trials);
         }
@@ -211,7 +211,7 @@ pub fn blocks(plan: &Plan) -> u32 {
 }
 
 /// The trials of `shard`, in order.
-pub fn of_shard(plan: &Plan, shard: Shard) -> impl Iterator<Item = &PlannedTrial> {
+pub fn trials_of_shard(plan: &Plan, shard: Shard) -> impl Iterator<Item = &PlannedTrial> {
     plan.trials.iter().filter(move |trial| shard.contains_block(trial.block))
 }
 
@@ -225,7 +225,7 @@ pub const NOISE: &str = "-noise";
 ///
 /// Each variant has `trials` trials, in blocks of one trial each. `None` for an unknown cell.
 #[must_use]
-pub fn against_itself(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
+pub fn noise_floor_plan(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
     let trials = trials.min(u32::try_from(MAX_TRIALS / 2).unwrap_or(u32::MAX));
     let cell = plan.cells.iter().find(|own| own.id == cell)?;
     let twins: Vec<Cell> = (LABELS.iter())

@@ -75,7 +75,7 @@ pub fn shards(plan: &Plan, of: u32, width: usize) -> String {
     let at_once: HashMap<&str, u64> =
         plan.cells.iter().map(|cell| (cell.id.as_str(), u64::from(cell.concurrency))).collect();
     for shard in (1..=of).map(|index| Shard { index, of }) {
-        let own: Vec<&PlannedTrial> = plan::of_shard(plan, shard).collect();
+        let own: Vec<&PlannedTrial> = plan::trials_of_shard(plan, shard).collect();
         let blocks: BTreeSet<u32> = own.iter().map(|trial| trial.block).collect();
         let all: u64 = own.iter().map(|trial| at_once.get(trial.cell.as_str()).copied().unwrap_or(1)).sum();
         let cells: BTreeSet<&str> = own.iter().map(|trial| trial.cell.as_str()).collect();
