@@ -172,7 +172,8 @@ pub fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize) -> (String
         let left_out = columns.iter().filter(|column| column.rank > 1).map(|column| column.name);
         return (table.render_lists(), left_out.collect());
     };
-    let left_out = (0..columns.len()).rev().filter(|n| !layout.shown.contains(n) && !(layout.stacked && *n == 0));
+    let is_shown = |n: usize| layout.shown.contains(&n) || layout.stacked && n == 0;
+    let left_out = (0..columns.len()).rev().filter(|&n| !is_shown(n));
     let mut left_out: Vec<usize> = left_out.collect();
     left_out.sort_by_key(|&n| std::cmp::Reverse(columns[n].rank));
     (table.render(&layout), left_out.into_iter().map(|n| columns[n].name).collect())

@@ -145,9 +145,12 @@ fn count_verdicts(comparisons: &[Comparison]) -> String {
     format!("{compared} compared: {}", counts.join(", "))
 }
 
+/// The cells of each metric.
+type MetricCells<'a> = Vec<(&'a str, Vec<&'a str>)>;
+
 /// The remarks on rows; rows with the same remark share a line, and rows of one metric name it once.
 fn remarks(comparisons: &[Comparison]) -> Vec<String> {
-    let mut all: Vec<(&str, Vec<(&str, Vec<&str>)>)> = Vec::new();
+    let mut all: Vec<(&str, MetricCells<'_>)> = Vec::new();
     for row in comparisons.iter().filter(|row| !row.remark.is_empty()) {
         let at = all.iter().position(|(remark, _)| *remark == row.remark).unwrap_or_else(|| {
             all.push((&row.remark, Vec::new()));
@@ -162,7 +165,7 @@ fn remarks(comparisons: &[Comparison]) -> Vec<String> {
         0 => format!("{metric} of {}", cells.join(", ")),
         more => format!("{metric} of {} and {more} more cells", cells[..MAX_CELLS].join(", ")),
     };
-    let line = |(remark, places): (&str, Vec<(&str, Vec<&str>)>)| {
+    let line = |(remark, places): (&str, MetricCells<'_>)| {
         let places: Vec<String> = places.iter().map(names).collect();
         format!("{}: {}", places.join("; "), printable(remark, MAX_REMARK))
     };

@@ -57,10 +57,10 @@ enum LaneMessage {
     Probe(ProbeError),
     /// A trial has started.
     TrialStarted(TrialRequest),
-    /// A trial has ended; `took` is time of this machine.
-    TrialEnded { trial: TrialRequest, records: Vec<Record>, consoles: BTreeMap<String, String>, took: Duration },
+    /// A trial has ended; `duration` is time of this machine.
+    TrialEnded { trial: TrialRequest, records: Vec<Record>, consoles: BTreeMap<String, String>, duration: Duration },
     /// A trial was lost because its emulated host hung or exited.
-    TrialLost { trial: TrialRequest, vms: u32, message: String, took: Duration },
+    TrialLost { trial: TrialRequest, vms: u32, message: String, duration: Duration },
     /// The lane has ended: no trials are left, or an error occurred.
     LaneEnded(anyhow::Result<()>),
 }
@@ -139,12 +139,12 @@ pub fn execute(
                 }
                 LaneMessage::Probe(error) => session.probe(error)?,
                 LaneMessage::TrialStarted(trial) => session.trial_started(&trial),
-                LaneMessage::TrialEnded { trial, records, consoles, took } => {
-                    session.trial_ended(&trial, &records, &consoles, took)?;
+                LaneMessage::TrialEnded { trial, records, consoles, duration } => {
+                    session.trial_ended(&trial, &records, &consoles, duration)?;
                     session.require_disk_space(vms(&trial, site.plan))?;
                 }
-                LaneMessage::TrialLost { trial, vms, message, took } => {
-                    session.trial_lost(&trial, vms, &message, took)?
+                LaneMessage::TrialLost { trial, vms, message, duration } => {
+                    session.trial_lost(&trial, vms, &message, duration)?
                 }
                 LaneMessage::LaneEnded(outcome) => outcome?,
             }
@@ -191,7 +191,7 @@ impl Lane<'_> {
                 Ok(Message::End { records, consoles }) => {
                     let trial = current.take().context("the emulated host ended a trial that it had not started")?;
                     left.retain(|other| *other != trial);
-                    self.send(LaneMessage::TrialEnded { trial, records, consoles, took: started_at.elapsed() })?;
+                    self.send(LaneMessage::TrialEnded { trial, records, consoles, duration: started_at.elapsed() })?;
                     if stop_requested().is_some() {
                         return Ok(());
                     }
@@ -206,7 +206,7 @@ impl Lane<'_> {
                     if let Some(trial) = current {
                         left.retain(|other| *other != trial);
                         let message = silence.to_string();
-                        self.send(LaneMessage::TrialLost { trial, vms, message, took: started_at.elapsed() })?;
+                        self.send(LaneMessage::TrialLost { trial, vms, message, duration: started_at.elapsed() })?;
                     }
                     return Ok(());
                 }

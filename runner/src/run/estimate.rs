@@ -21,10 +21,10 @@ struct Times {
 }
 
 impl Times {
-    fn add(&mut self, vms: u32, took: Duration) {
+    fn add(&mut self, vms: u32, duration: Duration) {
         self.trials += 1;
         self.vms += vms;
-        self.sum += took;
+        self.sum += duration;
     }
 }
 
@@ -38,11 +38,11 @@ pub struct Estimate {
 
 impl Estimate {
     /// Adds the duration of a trial.
-    pub fn add(&mut self, trial: &TrialRequest, plan: &Plan, took: Duration) {
+    pub fn add(&mut self, trial: &TrialRequest, plan: &Plan, duration: Duration) {
         let vms = vms(trial, plan);
-        self.cells.entry((trial.cell.clone(), trial.warmup)).or_default().add(vms, took);
-        self.engines.entry(engine(trial, plan).to_owned()).or_default().add(vms, took);
-        self.all.add(vms, took);
+        self.cells.entry((trial.cell.clone(), trial.warmup)).or_default().add(vms, duration);
+        self.engines.entry(engine(trial, plan).to_owned()).or_default().add(vms, duration);
+        self.all.add(vms, duration);
     }
 
     /// The expected duration of `trial`; `None` before any trial has ended.

@@ -411,7 +411,7 @@ impl Session<'_> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).trial_started(trial);
     }
 
-    /// Writes a trial that has ended to the journal, and prints its line. `logs` are console logs by file name; `took`
+    /// Writes a trial that has ended to the journal, and prints its line. `logs` are console logs by file name; `duration`
     /// is time of this machine.
     ///
     /// # Errors
@@ -421,7 +421,7 @@ impl Session<'_> {
         trial: &TrialRequest,
         records: &[Record],
         logs: &BTreeMap<String, String>,
-        took: Duration,
+        duration: Duration,
     ) -> anyhow::Result<()> {
         for (name, text) in logs {
             if !name.contains('/') && !name.starts_with('.') {
@@ -429,7 +429,7 @@ impl Session<'_> {
             }
         }
         self.journal.append(records)?;
-        log_trial(trial, records, took);
+        log_trial(trial, records, duration);
         self.progress.budget.observe(records);
         let disturbed = records.iter().any(|record| matches!(record, Record::Invalid { .. }));
         self.todo.retain(|todo| todo != trial);
@@ -438,7 +438,7 @@ impl Session<'_> {
         }
         let line = Line::from_records(self.plan, trial, records, self.run.path());
         if line.status != Status::Skip {
-            self.estimate.add(trial, self.plan, took);
+            self.estimate.add(trial, self.plan, duration);
         }
         self.print_trial(trial, &line);
         Ok(())
@@ -466,11 +466,17 @@ impl Session<'_> {
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub fn trial_lost(&mut self, trial: &TrialRequest, vms: u32, message: &str, took: Duration) -> anyhow::Result<()> {
+    pub fn trial_lost(
+        &mut self,
+        trial: &TrialRequest,
+        vms: u32,
+        message: &str,
+        duration: Duration,
+    ) -> anyhow::Result<()> {
         let mut records = budget::skipped_records(trial, vms, FailureReason::EmulatedHost, message);
         let end = records.len() - 1;
         records.insert(end, Record::Invalid { reason: Interference::EmulatedHost, message: message.to_owned() });
-        self.trial_ended(trial, &records, &BTreeMap::new(), took)
+        self.trial_ended(trial, &records, &BTreeMap::new(), duration)
     }
 
     /// Failed trials in a row, by cell.
@@ -527,8 +533,8 @@ impl Session<'_> {
 /// Lines that a summary has at most for failures.
 const MAX_FAILURES: usize = 8;
 
-/// The last lines of a session that took the wall time `took`: the counts of the run, and why VMs failed.
-fn summary(status: &RunStatus, took: Duration) -> Vec<String> {
+/// The last lines of a session that took the wall time `duration`: the counts of the run, and why VMs failed.
+fn summary(status: &RunStatus, duration: Duration) -> Vec<String> {
     let counts = [
         (TrialResult::Passed, "pass"),
         (TrialResult::Failed, "fail"),
@@ -553,7 +559,7 @@ fn summary(status: &RunStatus, took: Duration) -> Vec<String> {
         0 => "complete".to_owned(),
         missing => format!("stopped with {missing} of {} trials missing", status.planned),
     };
-    let time = wall_time(took);
+    let time = wall_time(duration);
     let mut lines = vec![format!("run: {state}, {failed}; trials: {counts}{repeated}; wall time {time}")];
     lines.extend(status.failures.iter().take(MAX_FAILURES).map(|group| format!("  {}", group.line())));
     if let Some(more @ 1..) = status.failures.len().checked_sub(MAX_FAILURES) {
@@ -573,13 +579,13 @@ fn wall_time(time: Duration) -> String {
 }
 
 /// Logs a trial that has ended, with its failures and disturbances.
-fn log_trial(trial: &TrialRequest, records: &[Record], took: Duration) {
+fn log_trial(trial: &TrialRequest, records: &[Record], duration: Duration) {
     let (index, attempt) = (trial.index, trial.attempt);
     let (ok, failed) = match records.last() {
         Some(Record::TrialEnd { ok, failed, .. }) => (*ok, *failed),
         _ => (0, 0),
     };
-    let (n, ms) = (records.len(), took.as_millis());
+    let (n, ms) = (records.len(), duration.as_millis());
     debug!(trial = index, attempt, ok, failed, records = n, ms, "{} ended", trial.cell);
     for record in records {
         match record {

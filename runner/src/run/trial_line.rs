@@ -57,7 +57,7 @@ const DURATION: usize = 9;
 pub struct Line {
     pub status: Status,
     /// Time from the first event to the last one on the clock of the host, ns; `None` without events.
-    pub took_ns: Option<u64>,
+    pub duration_ns: Option<u64>,
     /// The cell, with a note for a warm-up.
     pub what: String,
     /// The first metrics with their values; empty for a skipped trial.
@@ -109,7 +109,7 @@ impl Line {
         };
         Self {
             status,
-            took_ns: took_ns(records),
+            duration_ns: duration_ns(records),
             what: format!("{}{}", trial.cell, if trial.warmup { " (warm-up)" } else { "" }),
             values: if status == Status::Skip { Vec::new() } else { values(plan, trial, records) },
             details,
@@ -120,7 +120,7 @@ impl Line {
     /// colours the status.
     #[must_use]
     pub fn render_lines(&self, columns: usize, widest: usize, paint: impl Fn(Status, &str) -> String) -> Vec<String> {
-        let took = self.took_ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3} s", ns as f64 / 1e9));
+        let duration = self.duration_ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3} s", ns as f64 / 1e9));
         let rest = columns.saturating_sub(STATUS + 1 + DURATION + 2 + 1);
         let mut trial = truncated(&self.what, rest);
         let mut room = rest.saturating_sub(trial.chars().count().max(widest));
@@ -136,7 +136,7 @@ impl Line {
             trial.push_str(&text);
         }
         let status = paint(self.status, &format!("{:>STATUS$}", self.status.name()));
-        let mut lines = vec![format!("{status} [{took:>DURATION$}] {trial}")];
+        let mut lines = vec![format!("{status} [{duration:>DURATION$}] {trial}")];
         let indent = (STATUS + 1).min(columns / 8);
         for detail in &self.details {
             let room = columns.saturating_sub(indent);
@@ -172,7 +172,7 @@ impl Failures {
 }
 
 /// The time from the first event to the last one, ns; `None` without events.
-fn took_ns(records: &[Record]) -> Option<u64> {
+fn duration_ns(records: &[Record]) -> Option<u64> {
     let instants = records.iter().filter_map(|record| match record {
         Record::Event { t_ns, .. } => Some(*t_ns),
         _ => None,

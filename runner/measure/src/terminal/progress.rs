@@ -110,10 +110,14 @@ impl Step {
     /// Ends the step and prints a line with the result, and with the duration if it is at least one second.
     pub fn done(self, result: &str) {
         self.clear();
-        let took = self.started_at.elapsed();
-        tracing::debug!("{}: {result}, after {:.1} s", self.text, took.as_secs_f64());
-        let took = if took >= Duration::from_secs(1) { format!(" ({:#})", HumanDuration(took)) } else { String::new() };
-        let line = format!("{}: {result}{took}", self.text);
+        let duration = self.started_at.elapsed();
+        tracing::debug!("{}: {result}, after {:.1} s", self.text, duration.as_secs_f64());
+        let duration = if duration >= Duration::from_secs(1) {
+            format!(" ({:#})", HumanDuration(duration))
+        } else {
+            String::new()
+        };
+        let line = format!("{}: {result}{duration}", self.text);
         errln!("{}", Stream::Err.fold(&wrapped_to(columns(), &line, 2)));
     }
 

@@ -165,10 +165,17 @@ fn metrics() -> String {
         }
     }
     let names = |names: &[&str]| names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", ");
-    let row = |work: &WorkloadSpec| {
-        let values: Vec<&str> = work.all_values().collect();
-        let doc = cell(&format!("{}", work.doc));
-        [code(work.name()), doc, work.size_limits(), names(work.keys), names(&values), work.clock.to_owned()]
+    let row = |workload: &WorkloadSpec| {
+        let values: Vec<&str> = workload.all_values().collect();
+        let doc = cell(workload.doc);
+        [
+            code(workload.name()),
+            doc,
+            workload.size_limits(),
+            names(workload.keys),
+            names(&values),
+            workload.clock.to_owned(),
+        ]
     };
     let rows: Vec<[String; 6]> = WORKLOADS.iter().map(row).collect();
     let _ = write!(
