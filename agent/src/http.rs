@@ -39,7 +39,6 @@ pub(crate) struct Response {
     pub(crate) next: Next,
 }
 
-/// The body of a response.
 #[derive(Debug)]
 pub(crate) enum Body {
     Bytes(Vec<u8>),

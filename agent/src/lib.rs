@@ -91,7 +91,6 @@ pub struct Stats {
     pub cmdline: String,
     /// Kernel release (`uname -r`).
     pub kernel_release: String,
-    /// Number of online CPUs.
     pub cpus: u32,
     /// Model name of the CPU in `/proc/cpuinfo`.
     pub cpu_model: String,

@@ -44,7 +44,6 @@ pub enum Comparison {
     Difference(Side, Side),
 }
 
-/// One side of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Side {

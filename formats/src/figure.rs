@@ -33,7 +33,6 @@ pub struct Figure {
     pub groups: Option<String>,
     /// Axis whose levels are drawn in separate panels, side by side; `None` for one panel.
     pub panels: Option<String>,
-    /// The cells that are drawn.
     #[serde(deserialize_with = "crate::selection::one_or_many")]
     pub only: Selection,
     /// The statistic that a bar's height shows.
@@ -81,7 +80,6 @@ impl Scaling {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FigureBar {
-    /// Label below the bar.
     pub label: String,
     /// Legend entry, which decides the colour; empty for no entry.
     pub group: String,

@@ -33,7 +33,6 @@ pub enum Record {
         /// Format version of the session's records, [`FORMAT_VERSION`](crate::version::FORMAT_VERSION) or the version
         /// before.
         format: u32,
-        /// Name of the run.
         run: String,
         /// SHA-256 of `plan.json`, hex.
         plan_sha256: String,

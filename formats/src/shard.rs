@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 pub struct Shard {
     /// Number of this shard, from 1 to `of`.
     pub index: u32,
-    /// Number of shards.
     pub of: u32,
 }
 

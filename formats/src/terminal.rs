@@ -329,7 +329,6 @@ fn wrapped_from(width: usize, line: &str, from: usize) -> String {
     before + &wrapped_to(width.saturating_sub(from), &text, 0).replace('\n', &indent)
 }
 
-/// Marks truncated text.
 const ELLIPSIS: char = '\u{2026}';
 
 /// `text` if it fits `width` columns, else its first `width - 1` characters and an ellipsis.

@@ -61,8 +61,8 @@ pub enum WorkloadKind {
     Sha256,
     /// Allocates a buffer and copies the data into it in each round, without hashing.
     ///
-    /// The tool of the 2019 paper did this where the paper describes hashing: it called Go's `h.Sum(buffer)`. That function
-    /// copies its argument and appends the digest of the data written to `h` before; nothing was written to `h`.
+    /// The 2019 paper describes hashing, but its tool did this: it called Go's `h.Sum(buffer)`. That function copies
+    /// its argument and appends the digest of the data written to `h` before; nothing was written to `h`.
     Copy,
     /// Reads every 64-bit word of a buffer.
     MemoryRead,

@@ -334,7 +334,6 @@ pub(crate) fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
 /// The verdicts of two runs on one claim of the reference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Confirmation {
-    /// Name of the claim.
     pub name: String,
     /// The verdict of the reference.
     #[serde(rename = "there")]

@@ -36,9 +36,7 @@ pub enum MissingItem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MissingSide {
-    /// The first side.
     A,
-    /// The second side.
     B,
     /// Both sides, of which at least one was expected to have a value.
     Both,

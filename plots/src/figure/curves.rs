@@ -15,7 +15,6 @@ use crate::stats::knee::{MIN_POINTS, chord, kneedle};
 /// Lines in one or more panels with common axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curves {
-    /// Label of the x axis.
     pub x_label: String,
     /// Label of the y axis, with the unit.
     pub y_label: String,
@@ -36,7 +35,6 @@ pub struct Curves {
 pub struct Panel {
     /// Heading; empty for a single panel.
     pub title: String,
-    /// One line for each group.
     pub curves: Vec<Curve>,
 }
 

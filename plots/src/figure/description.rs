@@ -39,7 +39,7 @@ pub struct LegendEntry {
     pub key: LegendKey,
 }
 
-/// The symbol of a legend entry. The numbers are indices of colours, which [`theme::Style`](super::theme::Style) maps to
+/// The symbol of a legend entry. Numbers are indices of colours, which [`theme::Style`](super::theme::Style) maps to
 /// colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegendKey {
@@ -127,10 +127,8 @@ pub enum MarkShape {
         height: f64,
         /// 95 % interval; `None` if there are too few trials.
         interval: Option<(f64, f64)>,
-        /// The value of each trial.
         points: Vec<f64>,
     },
-    /// A box plot.
     Box {
         /// First quartile, median, third quartile.
         quartiles: [f64; 3],

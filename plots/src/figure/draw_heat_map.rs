@@ -53,7 +53,6 @@ struct Layout {
     /// Name of the axis of the rows, in lines.
     y_label: Vec<String>,
     tick_labels: TickLabels,
-    /// Height of a row.
     row: i32,
     /// Label of the colour scale, in lines.
     label: Vec<String>,

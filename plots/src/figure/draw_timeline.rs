@@ -21,7 +21,6 @@ fn row_height() -> i32 {
 struct Labels {
     lines: Vec<Vec<String>>,
     width: i32,
-    /// Height of a row.
     row: i32,
 }
 

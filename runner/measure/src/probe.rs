@@ -70,7 +70,6 @@ pub enum ProbeError {
         /// Outcome of the last attempt.
         last: String,
     },
-    /// The VMM exited.
     #[error("the VMM exited before the first response of the service")]
     Exited,
     /// The response is not a valid response of this VM's agent.

@@ -36,7 +36,6 @@ pub struct Rendezvous {
 
 #[derive(Debug)]
 struct State {
-    /// Registered VMs.
     registered: usize,
     /// Registered VMs that have arrived in this round.
     arrived: usize,

@@ -20,11 +20,9 @@ use super::run::{Loaded, Place, execute_command, load, prepare};
 /// Options of an A/A test.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
-    /// Number of comparisons.
     pub(super) repetitions: u32,
     /// Trials under each label in one comparison.
     pub(super) blocks: u32,
-    /// Equivalence margin.
     pub(super) margin: f64,
     /// Whether VMMs may run that are not isolated from this machine.
     pub(super) allow_unisolated: bool,

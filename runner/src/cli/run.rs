@@ -38,9 +38,7 @@ pub(super) struct Loaded {
     pub(super) plan: Plan,
     pub(super) engines: Vec<Engine>,
     pub(super) project: Project,
-    /// Path of the manifest.
     pub(super) manifest: PathBuf,
-    /// Folder of the manifest.
     pub(super) folder: PathBuf,
 }
 

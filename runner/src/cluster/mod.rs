@@ -67,7 +67,6 @@ impl Job {
 /// A submission before it is submitted.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Name of the study.
     pub study: String,
     pub plan_sha256: String,
     /// Value of `--host`.
@@ -89,7 +88,6 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submission {
-    /// Name of the study.
     pub study: String,
     pub plan_sha256: String,
     /// Job number.
@@ -119,7 +117,7 @@ pub struct Task {
 /// When a path or option cannot be quoted in a batch script, `sbatch` is not installed, or `sbatch` fails.
 pub fn submit(request: &Request, folder: &Path) -> anyhow::Result<Submission> {
     let program = std::env::current_exe().context("cannot find this program")?;
-    let text = script(request, folder, &program)?;
+    let text = render_script(request, folder, &program)?;
     let path = folder.join(SCRIPT);
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     // Options may contain paths relative to the working directory.
@@ -150,8 +148,7 @@ pub fn submit(request: &Request, folder: &Path) -> anyhow::Result<Submission> {
     Ok(submission)
 }
 
-/// Renders the batch script.
-fn script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<String> {
+fn render_script(request: &Request, folder: &Path, program: &Path) -> anyhow::Result<String> {
     #[derive(Serialize)]
     struct Context<'a> {
         study: &'a str,
@@ -361,7 +358,7 @@ mod tests {
             project: "/p".into(),
         };
         insta::assert_snapshot!(
-            script(&request, Path::new("/p/my runs/quick-slurm"), Path::new("/opt/microbench")).unwrap()
+            render_script(&request, Path::new("/p/my runs/quick-slurm"), Path::new("/opt/microbench")).unwrap()
         );
         let plain = Request { constraint: None, exclusive: false, ..request.clone() };
         let plain = script(&plain, Path::new("/p/s"), Path::new("/opt/microbench")).unwrap();
@@ -371,7 +368,7 @@ mod tests {
         let allowed = script(&allowed, Path::new("/p/s"), Path::new("/opt/microbench")).unwrap();
         assert!(has_option(&allowed) && !has_option(&plain), "{allowed}");
         for folder in ["/p/it's", "/p/50%", "/p/$HOME", "/p/a\nb", "/p/`id`"] {
-            assert!(script(&request, Path::new(folder), Path::new("/opt/microbench")).is_err(), "{folder}");
+            assert!(render_script(&request, Path::new(folder), Path::new("/opt/microbench")).is_err(), "{folder}");
         }
         let hostile = Request { constraint: Some("kvm\"\nrm -rf /".into()), ..request };
         assert!(script(&hostile, Path::new("/p/s"), Path::new("/opt/microbench")).is_err());

@@ -55,12 +55,21 @@ enum LaneMessage {
     HostBooted,
     /// The error of the probe in the emulated host.
     Probe(ProbeError),
-    /// A trial has started.
     TrialStarted(TrialRequest),
     /// A trial has ended; `duration` is time of this machine.
-    TrialEnded { trial: TrialRequest, records: Vec<Record>, consoles: BTreeMap<String, String>, duration: Duration },
+    TrialEnded {
+        trial: TrialRequest,
+        records: Vec<Record>,
+        consoles: BTreeMap<String, String>,
+        duration: Duration,
+    },
     /// A trial was lost because its emulated host hung or exited.
-    TrialLost { trial: TrialRequest, vms: u32, message: String, duration: Duration },
+    TrialLost {
+        trial: TrialRequest,
+        vms: u32,
+        message: String,
+        duration: Duration,
+    },
     /// The lane has ended: no trials are left, or an error occurred.
     LaneEnded(anyhow::Result<()>),
 }

@@ -189,7 +189,6 @@ impl Stage {
         (self.before as f64 + self.share * self.trials as f64) / self.planned.max(1) as f64
     }
 
-    /// The live line.
     fn line(&self, columns: usize) -> String {
         const WIDEST_BAR: usize = 24;
         let (ended, planned) = (self.ended, self.planned);
@@ -411,8 +410,8 @@ impl Session<'_> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).trial_started(trial);
     }
 
-    /// Writes a trial that has ended to the journal, and prints its line. `logs` are console logs by file name; `duration`
-    /// is time of this machine.
+    /// Writes a trial that has ended to the journal and prints its line. `logs` are console logs by file name;
+    /// `duration` is time of this machine.
     ///
     /// # Errors
     /// When the journal or a console log cannot be written.

@@ -21,9 +21,7 @@ use crate::store::status::{is_skip, shared_message};
 pub enum Status {
     /// Every VM completed its protocol.
     Pass,
-    /// A VM failed.
     Fail,
-    /// The trial was disturbed.
     Invalid,
     /// The trial was skipped: the host cannot run it, or the cell was given up or is beyond the limit.
     Skip,

@@ -158,7 +158,6 @@ impl Directory {
         Ok(Self { path })
     }
 
-    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -47,7 +47,6 @@ pub struct Job {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
-    /// The init has started.
     Up {
         /// [`BUILD`] of the init.
         build: String,

@@ -90,7 +90,7 @@ impl Isolation {
     /// Makes the VMM's user the owner of `path`; does nothing if the VMM runs as the runner's user.
     ///
     /// # Errors
-    /// That of `chown(2)`.
+    /// The error of `chown(2)`.
     pub fn chown_to_vmm(self, path: &Path) -> anyhow::Result<()> {
         let Some(uid) = self.uid else { return Ok(()) };
         chown(path, Some(uid), Some(uid))
@@ -100,7 +100,7 @@ impl Isolation {
     /// Makes root the owner of `path` again; does nothing if the VMM runs as the runner's user.
     ///
     /// # Errors
-    /// That of `chown(2)`.
+    /// The error of `chown(2)`.
     pub fn chown_to_root(self, path: &Path) -> anyhow::Result<()> {
         if self.uid.is_none() {
             return Ok(());
@@ -124,7 +124,6 @@ struct Privileges {
     exec_drops_capabilities: bool,
     /// Content of `/proc/self/uid_map`.
     uid_map: String,
-    /// Effective capabilities.
     capabilities: u64,
     /// A device file that exists and that not every user may open.
     restricted_device: Option<&'static str>,

@@ -134,7 +134,7 @@ fn namespace_error(which: &str, error: nix::errno::Errno) -> anyhow::Error {
 /// Every user may enter the folder, but only this user may list it. Each VM has its own folder in it.
 ///
 /// # Errors
-/// That of `mount(2)`.
+/// The error of `mount(2)`.
 pub fn mount_scratch() -> anyhow::Result<PathBuf> {
     let folder = Path::new(SCRATCH);
     // Without MS_NODEV: a jailer creates device files in it.
@@ -150,7 +150,7 @@ pub fn mount_scratch() -> anyhow::Result<PathBuf> {
 /// users.
 ///
 /// # Errors
-/// That of `mount(2)`.
+/// The error of `mount(2)`.
 pub fn prepare_for_containers(parts: &BTreeMap<String, Parts>) -> anyhow::Result<()> {
     if !Isolation::for_vm(0).has_own_user() || parts.values().all(|parts| parts.engine.guest != GuestKind::Container) {
         return Ok(());

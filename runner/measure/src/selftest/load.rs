@@ -18,7 +18,6 @@ use crate::sys::clock::Instant;
 /// them, a process that does not belong to the runner uses a CPU, too.
 #[derive(Clone, Copy, Debug)]
 pub struct Windows {
-    /// Number of windows.
     pub windows: u32,
     /// Length of a window.
     pub length: Duration,
@@ -29,7 +28,6 @@ pub struct Windows {
 /// Result for windows of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WindowResult {
-    /// Number of windows.
     pub windows: u32,
     /// Windows that were classified as invalid, for any reason.
     pub invalid: u32,

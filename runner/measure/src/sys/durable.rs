@@ -15,7 +15,7 @@ use nix::errno::Errno;
 /// Writes the file `path` atomically. Its content and name are on disk on return.
 ///
 /// # Errors
-/// That of the file system, with `path`.
+/// The error of the file system, with `path`.
 pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write_lazily(path, bytes)?;
     sync_folder(folder_of(path))
@@ -25,7 +25,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// a resumed run does not need.
 ///
 /// # Errors
-/// That of the file system, with `path`.
+/// The error of the file system, with `path`.
 pub fn write_lazily(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let context = || format!("cannot write {} ({} bytes)", path.display(), bytes.len());
     let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).with_context(context)?;
@@ -39,7 +39,7 @@ pub fn write_lazily(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// Renames a file or folder. The new name is on disk on return; the content must be on disk already.
 ///
 /// # Errors
-/// That of the file system, with `to`.
+/// The error of the file system, with `to`.
 pub fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::rename(from, to).with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
     sync_folder(folder_of(to))
@@ -48,7 +48,7 @@ pub fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
 /// Creates `folder` and its missing parents.
 ///
 /// # Errors
-/// That of the file system, with `folder`.
+/// The error of the file system, with `folder`.
 pub fn create_folders(folder: &Path) -> anyhow::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -58,7 +58,7 @@ pub fn create_folders(folder: &Path) -> anyhow::Result<()> {
 /// Waits until the names in `folder` are on disk.
 ///
 /// # Errors
-/// That of the file system, with `folder`.
+/// The error of the file system, with `folder`.
 pub fn sync_folder(folder: &Path) -> anyhow::Result<()> {
     match File::open(folder).and_then(|folder| folder.sync_all()) {
         // Some network file systems do not support fsync(2) of a folder; their server makes names durable itself.
@@ -70,7 +70,7 @@ pub fn sync_folder(folder: &Path) -> anyhow::Result<()> {
 /// Waits until all files below `folder`, and their names, are on disk.
 ///
 /// # Errors
-/// That of the file system, with the folder.
+/// The error of the file system, with the folder.
 pub fn sync_tree(folder: &Path) -> anyhow::Result<()> {
     let context = || format!("cannot write {} to disk", folder.display());
     for entry in fs::read_dir(folder).with_context(context)?.collect::<io::Result<Vec<_>>>().with_context(context)? {

@@ -57,7 +57,7 @@ pub fn close_inherited_descriptors_on_exec() -> io::Result<()> {
 /// keys of the user's login session.
 ///
 /// # Errors
-/// That of `keyctl(2)` if keyrings are usable. If they are not (a kernel without keyrings, a seccomp filter of a
+/// The error of `keyctl(2)` if keyrings are usable. If they are not (a kernel without keyrings, a seccomp filter of a
 /// container manager), no child process can use one either, and the call succeeds.
 pub fn join_empty_session_keyring() -> io::Result<()> {
     let no_name = std::ptr::null::<libc::c_char>();
@@ -73,7 +73,7 @@ pub fn join_empty_session_keyring() -> io::Result<()> {
 /// Serial number of the calling thread's session keyring (`KEYCTL_GET_KEYRING_ID`).
 ///
 /// # Errors
-/// That of `keyctl(2)`: `ENOSYS` if the kernel has no keyrings, `EPERM` under a seccomp filter.
+/// The error of `keyctl(2)`: `ENOSYS` if the kernel has no keyrings, `EPERM` under a seccomp filter.
 pub fn session_keyring() -> io::Result<libc::c_long> {
     const GET_KEYRING_ID: libc::c_int = 0;
     const SESSION_KEYRING: libc::c_int = -3;
@@ -106,7 +106,7 @@ pub struct Exit {
 /// Waits for child `pid` to end and reaps it.
 ///
 /// # Errors
-/// That of `wait4(2)`.
+/// The error of `wait4(2)`.
 pub fn reap(pid: u32) -> io::Result<Exit> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
@@ -140,7 +140,7 @@ pub fn reap(pid: u32) -> io::Result<Exit> {
 /// A descriptor that becomes readable when process `pid` ends (`pidfd_open(2)`).
 ///
 /// # Errors
-/// That of `pidfd_open(2)`.
+/// The error of `pidfd_open(2)`.
 pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(pid.cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(process::pidfd_open(pid, process::PidfdFlags::empty())?)
@@ -149,7 +149,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 /// Kills the process of a pidfd (`pidfd_send_signal(2)` with SIGKILL). Succeeds if the process has ended already.
 ///
 /// # Errors
-/// That of `pidfd_send_signal(2)`.
+/// The error of `pidfd_send_signal(2)`.
 pub fn pidfd_kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     match process::pidfd_send_signal(pidfd, process::Signal::KILL) {
         Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
@@ -191,7 +191,7 @@ fn clock_ns(clock: nix::time::ClockId) -> u64 {
 /// The interface outlives the descriptor (`TUNSETPERSIST`), so that a VMM can attach to it later.
 ///
 /// # Errors
-/// That of `open(2)` or `ioctl(2)`; [`io::ErrorKind::InvalidInput`] if the name is too long.
+/// The error of `open(2)` or `ioctl(2)`; [`io::ErrorKind::InvalidInput`] if the name is too long.
 pub fn tap_create(name: &str, owner: u32) -> io::Result<()> {
     nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
     nix::ioctl_write_int_bad!(tun_set_owner, libc::TUNSETOWNER);
@@ -212,7 +212,7 @@ pub fn tap_create(name: &str, owner: u32) -> io::Result<()> {
 /// Frames have no header.
 ///
 /// # Errors
-/// That of `open(2)` or `ioctl(2)`; [`io::ErrorKind::InvalidInput`] if the name is too long.
+/// The error of `open(2)` or `ioctl(2)`; [`io::ErrorKind::InvalidInput`] if the name is too long.
 pub fn tap_attach(name: &str) -> io::Result<File> {
     nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
     let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
@@ -230,7 +230,7 @@ pub fn tap_attach(name: &str) -> io::Result<File> {
 /// kernel processes 100 to 200 interfaces a second (net/core/link_watch.c).
 ///
 /// # Errors
-/// That of `ioctl(2)`.
+/// The error of `ioctl(2)`.
 pub fn flush_link_state(socket: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     /// `ETHTOOL_GLINK`: get the link state (linux/ethtool.h).
     const GET_LINK: u32 = 0xa;
@@ -247,7 +247,7 @@ pub fn flush_link_state(socket: BorrowedFd<'_>, name: &str) -> io::Result<()> {
 /// Makes `target` share the blocks of `source` (`FICLONE`).
 ///
 /// # Errors
-/// That of `ioctl_ficlone(2)`: `EOPNOTSUPP`, `EXDEV` or `EINVAL` if the file system does not support it.
+/// The error of `ioctl_ficlone(2)`: `EOPNOTSUPP`, `EXDEV` or `EINVAL` if the file system does not support it.
 pub fn reflink(source: &File, target: &File) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(target, source)?)
 }
@@ -255,7 +255,7 @@ pub fn reflink(source: &File, target: &File) -> io::Result<()> {
 /// Sets the filter of a tracepoint's perf event (`PERF_EVENT_IOC_SET_FILTER`); other records are discarded.
 ///
 /// # Errors
-/// That of `ioctl(2)`: `EINVAL` if the filter does not fit the tracepoint's fields.
+/// The error of `ioctl(2)`: `EINVAL` if the filter does not fit the tracepoint's fields.
 pub fn set_perf_filter(event: &impl AsRawFd, filter: &str) -> io::Result<()> {
     /// `_IOW('$', 6, char *)` (linux/perf_event.h).
     const SET_FILTER: libc::c_ulong = 0x4008_2406;
@@ -317,7 +317,7 @@ impl LoopInfo {
 /// device before the caller does.
 ///
 /// # Errors
-/// That of `ioctl(2)`.
+/// The error of `ioctl(2)`.
 pub fn find_free_loop_device(control: &File) -> io::Result<u32> {
     const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
     // SAFETY: `control` is open, and the request has no argument.
@@ -329,7 +329,7 @@ pub fn find_free_loop_device(control: &File) -> io::Result<u32> {
 /// closes it (`LO_FLAGS_AUTOCLEAR`): `device`, or a mount.
 ///
 /// # Errors
-/// That of `ioctl(2)`: `EBUSY` if the device is in use.
+/// The error of `ioctl(2)`: `EBUSY` if the device is in use.
 pub fn configure_loop_device(device: &File, image: &File, read_only: bool) -> io::Result<()> {
     const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
     const LO_FLAGS_READ_ONLY: u32 = 1;
@@ -361,7 +361,7 @@ pub fn end_by_sigpipe() {
 /// Forks. Returns the child's PID in the parent, `None` in the child.
 ///
 /// # Errors
-/// That of `fork(2)`. The process has more than one thread, or /proc does not list its threads.
+/// The error of `fork(2)`. The process has more than one thread, or /proc does not list its threads.
 pub fn fork() -> io::Result<Option<u32>> {
     require_one_thread(Path::new("/proc/self/task"))?;
     // SAFETY: the process has a single thread (checked above), so that no lock is held by a thread that the child does
@@ -392,7 +392,7 @@ fn require_one_thread(tasks: &Path) -> io::Result<()> {
 /// Has no effect if that thread has ended already.
 ///
 /// # Errors
-/// That of `prctl(2)`.
+/// The error of `prctl(2)`.
 pub fn die_with_parent() -> io::Result<()> {
     Ok(process::set_parent_process_death_signal(Some(process::Signal::KILL))?)
 }
@@ -401,7 +401,7 @@ pub fn die_with_parent() -> io::Result<()> {
 /// when they are executed as another user.
 ///
 /// # Errors
-/// That of `prctl(2)`.
+/// The error of `prctl(2)`.
 pub fn drop_ambient_capabilities() -> io::Result<()> {
     Ok(thread::clear_ambient_capability_set()?)
 }
@@ -410,7 +410,7 @@ pub fn drop_ambient_capabilities() -> io::Result<()> {
 /// The setting is locked (`SECBIT_NOROOT_LOCKED`), so that no child process can undo it.
 ///
 /// # Errors
-/// That of `prctl(2)`: `EPERM` without `CAP_SETPCAP`.
+/// The error of `prctl(2)`: `EPERM` without `CAP_SETPCAP`.
 pub fn drop_root_capabilities_on_exec() -> io::Result<()> {
     Ok(thread::set_capabilities_secure_bits(SecureBits::NO_ROOT | SecureBits::NO_ROOT_LOCKED)?)
 }
@@ -418,7 +418,7 @@ pub fn drop_root_capabilities_on_exec() -> io::Result<()> {
 /// Whether `SECBIT_NOROOT` is set (see [`drop_root_capabilities_on_exec`]).
 ///
 /// # Errors
-/// That of `prctl(2)`.
+/// The error of `prctl(2)`.
 pub fn exec_drops_root_capabilities() -> io::Result<bool> {
     Ok(thread::capabilities_secure_bits()?.contains(SecureBits::NO_ROOT))
 }
@@ -448,7 +448,7 @@ fn interface_request(name: &str, data: libc::__c_anonymous_ifr_ifru) -> io::Resu
 /// Bytes of `file` in the page cache (`mincore(2)`), a multiple of the page size.
 ///
 /// # Errors
-/// That of `mmap(2)` or `mincore(2)`.
+/// The error of `mmap(2)` or `mincore(2)`.
 pub fn resident_bytes(file: &File) -> io::Result<u64> {
     const PAGE: usize = 4096;
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;

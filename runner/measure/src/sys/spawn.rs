@@ -40,7 +40,7 @@ static ORIGINAL_LIMIT: OnceLock<Rlimit> = OnceLock::new();
 /// started by [`Program::spawn`] get the original limit.
 ///
 /// # Errors
-/// That of `setrlimit(2)`.
+/// The error of `setrlimit(2)`.
 pub fn raise_descriptor_limit() -> io::Result<()> {
     let set = |limit: Option<u64>| setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit });
     let before = ORIGINAL_LIMIT.get_or_init(|| getrlimit(Resource::Nofile));

@@ -16,12 +16,10 @@ const RESPONSE_LIMIT: usize = 64 << 10;
 /// A call to a VMM's API failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The VMM rejected the call.
     #[error("{method} {path}: {status}: {message}")]
     Refused {
         method: String,
         path: String,
-        /// HTTP status.
         status: u16,
         /// The VMM's error message.
         message: String,

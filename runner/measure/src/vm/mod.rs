@@ -60,7 +60,6 @@ pub struct Deadlines {
     pub boot: Duration,
     /// Each request to the agent, except workloads.
     pub request: Duration,
-    /// Each workload.
     pub workload: Duration,
     /// From the shutdown request to the exit.
     pub stop: Duration,
@@ -89,11 +88,9 @@ pub struct NotSupported(String);
 pub struct Folders<'a> {
     /// Sockets, configuration files, disk clones.
     pub scratch: &'a Path,
-    /// Console logs.
     pub console: &'a Path,
 }
 
-/// Specification of a VM.
 #[derive(Clone, Copy, Debug)]
 pub struct VmSpec<'a> {
     /// Number of the VM in the trial, from 0.
@@ -134,7 +131,6 @@ pub struct Vm {
     instrument_output: Option<PathBuf>,
     /// The guest runs under KVM.
     kvm: bool,
-    /// The boot is traced.
     traced: bool,
     /// What runs the agent.
     kind: GuestKind,

@@ -23,7 +23,6 @@ pub struct Facts {
     pub cgroup_version: Option<u32>,
 }
 
-/// Processors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpu {
     /// The first processor of /proc/cpuinfo.
@@ -35,7 +34,6 @@ pub struct Cpu {
     pub smt_active: Option<bool>,
     /// Content of `smt/control`: `on`, `off`, `forceoff`, `notsupported`, `notimplemented`.
     pub smt_control: Option<String>,
-    /// Number of NUMA nodes.
     pub numa_nodes: Option<u32>,
     /// The kernel's mitigation of each vulnerability.
     pub mitigations: BTreeMap<String, String>,

@@ -21,7 +21,6 @@ pub struct CpuInfo {
     pub virtualised: Option<bool>,
 }
 
-/// Parses /proc/cpuinfo.
 #[must_use]
 pub fn cpuinfo(text: &str) -> CpuInfo {
     let first = text.split("\n\n").next().unwrap_or_default();
@@ -71,7 +70,6 @@ pub fn count_listed(list: &str) -> Option<u32> {
 /// A mount of /proc/mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Mount point.
     pub target: String,
     /// Type of the file system.
     pub kind: String,

@@ -108,7 +108,7 @@ impl Tree {
     /// Checks that a device can be opened for reading and writing.
     ///
     /// # Errors
-    /// That of `open(2)`.
+    /// The error of `open(2)`.
     pub fn open_device(&self, path: &str) -> io::Result<()> {
         File::options().read(true).write(true).open(self.path(path)).map(drop)
     }
@@ -132,7 +132,7 @@ impl Tree {
     /// Remounts `target` with exactly these options. In the tree of a test, only the mount table is changed.
     ///
     /// # Errors
-    /// That of `mount(2)`, for example if nothing is mounted on `target`.
+    /// The error of `mount(2)`, for example if nothing is mounted on `target`.
     pub fn remount(&self, target: &str, options: &str) -> io::Result<()> {
         if self.is_machine() {
             let (flags, data) = mount_flags(options);

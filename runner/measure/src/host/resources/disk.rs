@@ -122,7 +122,7 @@ impl Disk {
     /// Size of the disk, bytes.
     ///
     /// # Errors
-    /// That of `stat(2)`.
+    /// The error of `stat(2)`.
     pub fn bytes(&self) -> anyhow::Result<u64> {
         let metadata = fs::metadata(self.path());
         Ok(metadata.with_context(|| format!("cannot read {}", self.path().display()))?.len())

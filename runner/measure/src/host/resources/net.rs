@@ -46,7 +46,7 @@ impl Link {
     /// `None` for a VMM, which starts in this namespace.
     ///
     /// # Errors
-    /// That of `setns(2)`.
+    /// The error of `setns(2)`.
     pub fn enter_namespace(&self) -> io::Result<Option<NamespaceGuard>> {
         match self {
             Self::Tap(_) => Ok(None),

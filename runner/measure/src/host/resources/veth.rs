@@ -90,7 +90,7 @@ impl Veth {
     /// meanwhile stay in that namespace.
     ///
     /// # Errors
-    /// That of `setns(2)`.
+    /// The error of `setns(2)`.
     pub fn enter_namespace(&self) -> io::Result<NamespaceGuard> {
         let home = File::open(OWN_NAMESPACE)?;
         setns(&self.namespace, CloneFlags::CLONE_NEWNET)?;
