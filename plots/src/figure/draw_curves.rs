@@ -244,8 +244,8 @@ fn empty_reason(panel: &Panel) -> Option<&str> {
     places.iter().all(|at| at.value.is_none() && at.note == first.note).then_some(first.note.as_str())
 }
 
-/// Draws missing values in one lane for each group below the ticks: a cross where there is no value, a square where
-/// some VMs have no value. The note is drawn where there is room; the caption contains all notes.
+/// Draws missing values in one lane for each group below the ticks. A cross means no value; a square means that some
+/// VMs have no value. The note is drawn where there is room; the caption contains all notes.
 fn draw_missing(
     area: &Area<'_>,
     sheet: Sheet,

@@ -16,8 +16,8 @@ pub const ANALYTIC_FROM: usize = 1000;
 /// Why there is no interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Withheld {
-    /// With few values of a long-tailed distribution, the coverage is far below the level: 39 % instead of 95 % for
-    /// 10 boots of which 5 % stall.
+    /// With few values of a long-tailed distribution, the coverage is far below the level. It is 39 % instead of 95 %
+    /// for 10 boots of which 5 % stall.
     #[error("n < {MIN_VALUES}")]
     TooFewValues,
     /// Values beyond Tukey's outer fences dominate the mean; the median is the better statistic. With their number.

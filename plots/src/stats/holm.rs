@@ -1,7 +1,7 @@
 //! Adjustment of p-values for several tests, which bounds the family-wise error rate.
 
-/// Holm's adjusted p-values, in the order given (S. Holm, Scandinavian Journal of Statistics 6, 1979): of `m`
-/// p-values, the k-th smallest is multiplied by `m - k + 1`, is at least the adjusted value before it, and at most 1.
+/// Holm's adjusted p-values, in the order given (S. Holm, Scandinavian Journal of Statistics 6, 1979): of `m` p-values,
+/// the k-th smallest is multiplied by `m - k + 1`. The result is at least the adjusted value before it, and at most 1.
 ///
 /// Rejecting every test whose adjusted value is at most alpha keeps the family-wise error rate at alpha, for any
 /// dependence between the tests.

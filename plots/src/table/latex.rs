@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::{Cell, Column, Kind, Table, footnote_mark, format_number};
 use crate::latex::escape;
 
-/// Renders a table as a file for `\input`: a float, or a `longtable` if it may be longer than a page, with caption,
-/// label and notes.
+/// Renders a table with caption, label and notes as a file for `\input`. It is a float, or a `longtable` if it may be
+/// longer than a page.
 pub(super) fn table(table: &Table) -> String {
     let mut out = format!(
         "% Made by `microbench table` {}. Needs \\usepackage{{booktabs}}{} and \\usepackage{{siunitx}} (version 3).\n",

@@ -361,16 +361,16 @@ mod tests {
             render_script(&request, Path::new("/p/my runs/quick-slurm"), Path::new("/opt/microbench")).unwrap()
         );
         let plain = Request { constraint: None, exclusive: false, ..request.clone() };
-        let plain = script(&plain, Path::new("/p/s"), Path::new("/opt/microbench")).unwrap();
+        let plain = render_script(&plain, Path::new("/p/s"), Path::new("/opt/microbench")).unwrap();
         assert!(!plain.contains("constraint") && !plain.contains("exclusive") && !plain.contains("\n\n"), "{plain}");
         let has_option = |script: &str| script.trim_end().ends_with("--project '/p' --allow-unisolated");
         let allowed = Request { allow_unisolated: true, ..request.clone() };
-        let allowed = script(&allowed, Path::new("/p/s"), Path::new("/opt/microbench")).unwrap();
+        let allowed = render_script(&allowed, Path::new("/p/s"), Path::new("/opt/microbench")).unwrap();
         assert!(has_option(&allowed) && !has_option(&plain), "{allowed}");
         for folder in ["/p/it's", "/p/50%", "/p/$HOME", "/p/a\nb", "/p/`id`"] {
             assert!(render_script(&request, Path::new(folder), Path::new("/opt/microbench")).is_err(), "{folder}");
         }
         let hostile = Request { constraint: Some("kvm\"\nrm -rf /".into()), ..request };
-        assert!(script(&hostile, Path::new("/p/s"), Path::new("/opt/microbench")).is_err());
+        assert!(render_script(&hostile, Path::new("/p/s"), Path::new("/opt/microbench")).is_err());
     }
 }

@@ -42,8 +42,8 @@ pub const PATIENCE_S: u64 = 600;
 const HOST_MIB: u64 = 768;
 /// Memory of the emulated host for each guest in addition to the guest's own, MiB.
 const GUEST_MIB: u64 = 64;
-/// Memory that a guest touches at most, MiB. Only touched memory of an emulated host is resident on this machine, so
-/// this value decides how many emulated hosts fit. (20 guests of 128 MiB: 2.9 GB resident in total.)
+/// Memory that a guest touches at most, MiB. Only touched memory of an emulated host is resident on this machine. This
+/// value therefore decides how many emulated hosts fit. (20 guests of 128 MiB: 2.9 GB resident in total.)
 const TOUCHED_MIB: u64 = 192;
 /// Number of emulated hosts in a row that may exit without completing a trial before the run fails.
 const MAX_IDLE_EXITS: u32 = 2;

@@ -189,6 +189,7 @@ impl Stage {
         (self.before as f64 + self.share * self.trials as f64) / self.planned.max(1) as f64
     }
 
+    /// The live line of a terminal with `columns` columns.
     fn line(&self, columns: usize) -> String {
         const WIDEST_BAR: usize = 24;
         let (ended, planned) = (self.ended, self.planned);

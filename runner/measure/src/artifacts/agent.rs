@@ -17,8 +17,8 @@ const VARIABLE: &str = "MICROBENCH_AGENT";
 const PLACES: [&str; 2] =
     ["../libexec/microbench/microbench-agent", "../x86_64-unknown-linux-gnu/agent/microbench-agent"];
 
-/// The path of the guest agent: the value of `MICROBENCH_AGENT`; else the built-in agent, unpacked into `cache`; else
-/// the agent that was installed or built with this program.
+/// The path of the guest agent: the value of `MICROBENCH_AGENT`, else the built-in agent, unpacked into `cache`. If
+/// there is no built-in agent, it is the agent that was installed or built with this program.
 ///
 /// # Errors
 /// [`Code::NoAgent`] if no agent exists.

@@ -1,5 +1,5 @@
-//! Detects interference during a trial: counters of the machine before and after it, a heartbeat thread, kernel errors
-//! of the host, processes left over from earlier trials.
+//! Detects interference during a trial. Sources are counters of the machine before and after it, a heartbeat thread,
+//! kernel errors of the host, and processes of earlier trials.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};

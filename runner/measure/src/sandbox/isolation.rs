@@ -111,8 +111,8 @@ impl Isolation {
 
 /// Device files that VMMs open.
 pub(crate) const DEVICES: [&str; 2] = ["/dev/kvm", "/dev/net/tun"];
-/// Capabilities that root needs to start VMMs as other users, to kill them and to change the owner of their files; each
-/// with its number (capabilities(7)).
+/// Capabilities that root needs to start VMMs as other users, to kill them and to change the owner of their files. Each
+/// has its number (capabilities(7)).
 const NEEDED: [(&str, u32); 4] = [("CAP_CHOWN", 0), ("CAP_KILL", 5), ("CAP_SETGID", 6), ("CAP_SETUID", 7)];
 
 /// Privileges of a process that decide whether it can isolate VMMs.

@@ -24,8 +24,8 @@ pub(super) use self::figure::Figure;
 pub(super) use self::matrix::{Line, MOST_LINES, MOST_TRIALS, Matrix, RawAxis, Trials};
 pub(super) use self::reference::{Reference, reference};
 
-/// Characters of names of a study, variant, metric and so on: the first and the additional later ones as regular
-/// expression classes, and all of them as a phrase.
+/// Characters of names of a study, variant, metric and so on. The first and the additional later ones are regular
+/// expression classes; the last text describes all of them.
 pub(super) fn name_characters(noun: &str) -> (&'static str, &'static str, &'static str) {
     match noun {
         "study" => ("a-z0-9", "-", "a-z, 0-9 and `-`"),
