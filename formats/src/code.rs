@@ -61,7 +61,7 @@ codes! {
     OutOfRange = "MB0105", WRONG_INPUT, "A number or string is outside its permitted range.";
     BadName = "MB0106", WRONG_INPUT, "A name contains a character that is not permitted.";
     Empty = "MB0107", WRONG_INPUT, "A list, table or string is empty.";
-    Duplicate = "MB0108", WRONG_INPUT, "A list contains an element twice.";
+    Duplicate = "MB0108", WRONG_INPUT, "A list contains a duplicate element.";
     ControlCharacter = "MB0109", WRONG_INPUT, "A string contains a line break or another control character.";
     Conflict = "MB0110", WRONG_INPUT, "Two keys exclude each other.";
     // Engines and settings.
@@ -182,7 +182,7 @@ codes! {
     NoSubmission = "MB6010", WRONG_INPUT, "The folder is not a submission to Slurm.";
     // Everything else.
     System = "MB9001", FAILED, "A system call failed.";
-    Unexpected = "MB9002", FAILED, "An error without a code of its own occurred.";
+    Unexpected = "MB9002", FAILED, "An error without its own code occurred.";
     NoOutput = "MB9003", FAILED, "Standard output cannot be written.";
 }
 

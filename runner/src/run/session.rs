@@ -73,7 +73,7 @@ pub fn request_stop(signal: i32) {
     pause::cancel();
     let end = move || {
         std::thread::sleep(GRACE);
-        print_line(&format!("microbench: the trial did not end within {grace} s; `run --resume` will repeat it"));
+        print_line(&format!("microbench: the trial did not end within {grace} s; `run --resume` will retry it"));
         std::process::exit(128 + signal);
     };
     if std::thread::Builder::new().name("grace".into()).spawn(end).is_err() {
@@ -552,8 +552,8 @@ fn summary(status: &RunStatus, duration: Duration) -> Vec<String> {
     };
     let repeated = match status.repeated {
         0 => String::new(),
-        1 => "; 1 disturbed execution was repeated".to_owned(),
-        repeated => format!("; {repeated} disturbed executions were repeated"),
+        1 => "; 1 disturbed execution was retried".to_owned(),
+        retried => format!("; {retried} disturbed executions were retried"),
     };
     let state = match status.missing.len() {
         0 => "complete".to_owned(),
@@ -659,7 +659,7 @@ mod tests {
             summary(&status, Duration::from_secs(754)),
             [
                 "run: stopped with 1 of 4 trials missing, 20 VMs failed; trials: 1 pass, 1 fail, 1 skip; \
-                 1 disturbed execution was repeated; wall time 12 min 34 s",
+                 1 disturbed execution was retried; wall time 12 min 34 s",
                 "  20 VMs of crash/20: exited at http.ok: exit code 9",
             ]
         );

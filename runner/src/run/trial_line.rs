@@ -70,7 +70,7 @@ impl Line {
     pub fn from_records(plan: &Plan, trial: &TrialRequest, records: &[Record], run: &Path) -> Self {
         let again = match () {
             () if trial.warmup => "",
-            () if trial.attempt + 1 < ATTEMPTS => "; the trial will be repeated",
+            () if trial.attempt + 1 < ATTEMPTS => "; the trial will be retried",
             () => "; the trial remains invalid",
         };
         let mut details = Vec::new();

@@ -45,7 +45,7 @@ fn missing_program_of_a_variant_does_not_stop_the_others() {
             ("absent/1", Some(failure)) => {
                 assert_eq!(failure.reason, FailureReason::NotApplicable);
                 assert!(
-                    failure.message.contains("no-such-vmm") && failure.message.contains("to have it"),
+                    failure.message.contains("no-such-vmm") && failure.message.contains("to fix it"),
                     "{}",
                     failure.message
                 );

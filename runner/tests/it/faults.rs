@@ -225,7 +225,7 @@ fn damaged_journal_loses_at_most_one_record_or_is_refused_with_its_line() {
     // The same faults in the output of commands.
     let (code, said) = analyzed(&bench, &whole[..whole.len() - 3]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains(&format!("last line of the journal ({}) is incomplete", lines.len())), "{said}");
+    assert!(said.contains(&format!("the journal's last line ({}) is torn", lines.len())), "{said}");
     let mut damaged = whole.clone();
     damaged[lines[2] + 30] ^= 1;
     let (code, said) = analyzed(&bench, &damaged);

@@ -52,7 +52,11 @@ fn missing_namespaces_are_reported_with_a_fix() {
     outer.args(["--map-root-user", "--"]).arg(inner.get_program()).args(inner.get_args());
     outer.envs(variables(&inner));
     let output = outer.current_dir(bench.path(".")).output().unwrap();
-    assert_missing_requirement(&bench, &output, &["namespace (", "try: run as root, or allow user namespaces"]);
+    assert_missing_requirement(
+        &bench,
+        &output,
+        &["cannot create a user namespace", "try: run as root, or allow user namespaces"],
+    );
 }
 
 #[test]

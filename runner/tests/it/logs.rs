@@ -37,7 +37,7 @@ fn run_log_contains_all_sessions() {
     let stamp = begun[0].split(' ').next().unwrap();
     assert!(stamp.len() == 27 && stamp.ends_with('Z') && stamp.starts_with("20"), "{begun:?}");
     // The log includes events before the folder of the run existed.
-    assert_eq!(logged(&bench, "the host is fake: it was asked for").len(), 1);
+    assert_eq!(logged(&bench, "the host is fake, as requested").len(), 1);
     assert!(!logged(&bench, "kernel tiny").is_empty());
     assert!(bench.run(&["run", "--resume", "run", "--host", "fake"]).status.success());
     assert_eq!(logged(&bench, "the host is fake").len(), 2);
@@ -68,8 +68,8 @@ fn microbench_log_sets_the_level_and_unknown_levels_are_refused() {
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
     let plan = |levels: &str| bench.command(&["plan", "study.toml"]).env("MICROBENCH_LOG", levels).output().unwrap();
-    assert!(text(&plan("debug").stderr).contains("DEBUG microbench::cli::runs: "));
-    assert!(text(&plan("off,microbench=debug").stderr).contains("DEBUG microbench::cli::runs: "));
+    assert!(text(&plan("debug").stderr).contains("DEBUG microbench::cli::run: "));
+    assert!(text(&plan("off,microbench=debug").stderr).contains("DEBUG microbench::cli::run: "));
     assert_eq!(text(&plan("off").stderr), "");
     let refused = plan("inof");
     assert_eq!(refused.status.code(), Some(2));

@@ -61,7 +61,7 @@ fn wrong_query_lists_tables_and_columns() {
     assert!(text(&output.stderr).contains("samples: run, study, cell"), "{}", text(&output.stderr));
     let output = bench.run(&["query", "run"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("needs a RUN and, last, the SQL"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("RUN or SQL is missing"), "{}", text(&output.stderr));
     let output = bench.run(&["query", "--tables"]);
     assert!(text(&output.stdout).contains("censored"), "{}", text(&output.stdout));
 }

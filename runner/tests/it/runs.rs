@@ -94,9 +94,9 @@ fn run_failing_vm(mode: &str) -> Vm {
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
     let failure = vm.failure.as_ref().unwrap_or_else(|| panic!("{mode} has no failure"));
     if failure.reason == FailureReason::NotApplicable {
-        assert!(analyzed.contains("1 not-applicable"), "{analyzed}");
+        assert!(analyzed.contains("1 VM not-applicable"), "{analyzed}");
     } else {
-        assert!(analyzed.contains("1 failed") || analyzed.contains("1 censored"), "{analyzed}");
+        assert!(analyzed.contains("1 VM failed") || analyzed.contains("1 VM censored"), "{analyzed}");
     }
     assert!(bench.run(&["plot", "run"]).status.success());
     vm

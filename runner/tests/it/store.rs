@@ -90,7 +90,7 @@ fn runs_are_listed_with_their_state_and_unreadable_runs_with_the_reason() {
     assert!(table.contains("damaged: ") && table.contains("is damaged: missing field"), "{table}");
     assert!(!table.contains('\u{1b}'), "control characters without a terminal");
     let shown = text(&bench.run(&["show", "cut"]).stdout);
-    for words in ["session 2", "ok/1", "journal.ndjson", "one line an event, reading", "microbench analyze cut"] {
+    for words in ["session 2", "ok/1", "journal.ndjson", "one record per line", "microbench analyze cut"] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
 }

@@ -58,7 +58,7 @@ fn each_trial_is_a_line_with_its_status_and_failures_below_it() {
     assert!(said.contains("        crash/1 vm 0: exited at http.ok: ") && said.contains("(console/t"), "{said}");
     assert!(said.contains("refuse/1 vm 0: not-applicable"), "{said}");
     assert!(
-        said.contains("run: complete, 1 VM failed; trials: 2 pass, 1 fail, 1 skip; 1 disturbed execution was repeated"),
+        said.contains("run: complete, 1 VM failed; trials: 2 pass, 1 fail, 1 skip; 1 disturbed execution was retried"),
         "{said}"
     );
     // No colours without a terminal.
@@ -102,10 +102,10 @@ fn run_runs_and_show_have_the_same_counts() {
     let bench = Bench::new();
     bench.study(&["ok", "crash", "refuse", "kernel-error-once"], "concurrency = [2]\ntrials = 2\nwarmup = true", "");
     let shown = text(&bench.run(&["run", "study.toml", "--host", "fake", "--out", "runs/counts"]).stderr);
-    // Without warm-ups and repeated executions.
+    // Without warm-ups and retried executions.
     assert!(shown.contains("8 trials of 4 cells (16 VMs) and 4 warm-ups on 1 host"), "{shown}");
     let counted =
-        "run: complete, 4 VMs failed; trials: 4 pass, 2 fail, 2 skip; 2 disturbed executions were repeated; wall time ";
+        "run: complete, 4 VMs failed; trials: 4 pass, 2 fail, 2 skip; 2 disturbed executions were retried; wall time ";
     let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(shown.contains(counted) && shown.contains("(8/8, "), "{shown}");
     let listed: Value = serde_json::from_slice(&bench.run(&["runs", "--json"]).stdout).unwrap();
@@ -130,7 +130,7 @@ fn the_list_of_runs_fits_80_columns_without_breaking_words() {
     let words: std::collections::BTreeSet<&str> = wide.split_whitespace().collect();
     let narrow = on_terminal(&bench, 80, "runs", &[]);
     assert!(narrow.contains("paper-2019-20260101T000000Z") && narrow.contains("imported"), "{narrow}");
-    for line in lines(&narrow).iter().filter(|line| !line.starts_with("left out, ") && !line.starts_with("  ")) {
+    for line in lines(&narrow).iter().filter(|line| !line.starts_with("omitted to fit ") && !line.starts_with("  ")) {
         assert!(line.chars().count() <= 80, "{line}");
         assert!(line.split_whitespace().all(|word| words.contains(word)), "{line}\nof\n{wide}");
     }

@@ -102,8 +102,7 @@ impl<'a> Table<'a> {
 
     /// True if the table has a typo or the old name of `key`, which is reported elsewhere with the valid name.
     pub(super) fn has_typo_of(&self, key: &str) -> bool {
-        let old =
-            |entry: &Entry<'_>| renamed::all().any(|renamed| renamed.old == entry.key() && renamed.new == key);
+        let old = |entry: &Entry<'_>| renamed::all().any(|renamed| renamed.old == entry.key() && renamed.new == key);
         self.entries.iter().any(|entry| nearest(entry.key(), [key]).is_some() || old(entry))
     }
 

@@ -60,7 +60,7 @@ pub const WORKLOADS: &[WorkloadSpec] = &[
     buffer_workload(WorkloadKind::Copy, "one allocation and copy of", 1),
     buffer_workload(WorkloadKind::MemoryRead, "adding up every word of a buffer of", WORD_BYTES),
     buffer_workload(WorkloadKind::MemoryWrite, "writing every word of a buffer of", WORD_BYTES),
-    buffer_workload(WorkloadKind::MemoryCopy, "copying to another one a buffer of", WORD_BYTES),
+    buffer_workload(WorkloadKind::MemoryCopy, "copying a buffer to another buffer of", WORD_BYTES),
     WorkloadSpec {
         operation: ("page", "pages"),
         values: &["rate"],
