@@ -307,13 +307,46 @@ fn family_note(sentences: &[Sentence], run: &str) -> Option<String> {
     let tests = sentences.first()?.tests;
     let differ: Vec<&Sentence> = sentences.iter().filter(|sentence| sentence.finding == Finding::Differs).collect();
     let unsure = differ.iter().filter(|sentence| sentence.comparison.adjusted_p.is_none_or(|p| p > ALPHA)).count();
-    if unsure == 0 {
-        return None;
-    }
+    let subject = match (unsure, differ.len()) {
+        (0, _) => return None,
+        (1, 1) => "This difference is not".to_owned(),
+        (unsure, all) if unsure == all => format!("None of the {all} differences is"),
+        (1, all) => format!("1 of the {all} differences is not"),
+        (unsure, all) => format!("{unsure} of the {all} differences are not"),
+    };
     Some(format!(
-        "the intervals are not adjusted for their number; {unsure} of these {} differences do not reach p <= \
-         {ALPHA} after Holm's adjustment over {tests} permutation tests: use more trials, or fewer metrics in \
-         `family` of [study] (details: microbench compare {run})",
-        differ.len()
+        "{subject} significant (p > {ALPHA}) after Holm's adjustment over {}: use more trials, or fewer metrics in \
+         `family` of [study] (details: microbench compare {run}).",
+        compare::count_tests(tests)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stated difference of a family of `tests` tests.
+    fn difference(adjusted_p: f64, tests: usize) -> Sentence {
+        let comparison =
+            Comparison { adjusted_p: Some(adjusted_p), ..Comparison::empty("b", "m", "ms", Better::Lower) };
+        Sentence { finding: Finding::Differs, text: String::new(), comparison, baseline: "a".to_owned(), tests }
+    }
+
+    #[test]
+    fn note_counts_the_differences_that_are_not_significant() {
+        let note = |of: &[Sentence]| family_note(of, "RUN");
+        let start = |of: &[Sentence], expected: &str| {
+            let note = note(of).unwrap_or_default();
+            assert!(note.starts_with(expected), "{note}");
+        };
+        let (sure, unsure) = (difference(0.01, 4), difference(0.125, 4));
+        assert_eq!(note(std::slice::from_ref(&sure)), None);
+        start(
+            &[difference(0.06, 1)],
+            "This difference is not significant (p > 0.05) after Holm's adjustment over 1 test: ",
+        );
+        start(&[unsure.clone(), unsure.clone()], "None of the 2 differences is significant (p > 0.05) after ");
+        start(&[sure.clone(), unsure.clone()], "1 of the 2 differences is not significant (p > 0.05) after ");
+        start(&[sure, unsure.clone(), unsure], "2 of the 3 differences are not significant (p > 0.05) after ");
+    }
 }

@@ -23,6 +23,7 @@ use serde::Serialize;
 pub use self::gate::Gate;
 pub use self::missing::{Missing, MissingItem, MissingSide};
 pub use self::pairs::{Pair, pairs_of_plans};
+pub(crate) use self::text::count_tests;
 pub use self::text::render;
 pub use self::verdict::{ALPHA, Verdict};
 
@@ -70,6 +71,9 @@ pub struct Comparison {
     /// Two-sided p-value: of a permutation test within blocks if both sides share blocks, else of the Mann-Whitney
     /// test.
     pub p: Option<f64>,
+    /// The smallest p-value that the test can have with this number of trials.
+    #[serde(skip)]
+    pub smallest_p: Option<f64>,
     /// `p` with Holm's adjustment over the family; `None` for a metric that is not in the family.
     pub adjusted_p: Option<f64>,
     pub verdict: Verdict,
@@ -94,7 +98,7 @@ pub const VMS_COMPLETED: &str = "VMs completed";
 
 impl Comparison {
     /// A row without values.
-    fn empty(cell: &str, metric: &str, unit: &str, better: Better) -> Self {
+    pub(crate) fn empty(cell: &str, metric: &str, unit: &str, better: Better) -> Self {
         Self {
             cell: cell.to_owned(),
             metric: metric.to_owned(),
@@ -110,6 +114,7 @@ impl Comparison {
             shift_interval: None,
             a12: None,
             p: None,
+            smallest_p: None,
             adjusted_p: None,
             verdict: Verdict::Inconclusive,
             missing: None,

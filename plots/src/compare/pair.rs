@@ -10,7 +10,7 @@ use super::{Comparison, EVERY_METRIC, Missing, Pair, Settings, Side, VMS_COMPLET
 use crate::completed::Completed;
 use crate::stats::contrast::{Contrast, Kind, Stratum};
 use crate::stats::median::median;
-use crate::stats::permutation::{Block, within_blocks};
+use crate::stats::permutation::{Block, smallest_p, within_blocks};
 use crate::stats::rank;
 use crate::summary::{LEVEL, Row, no_shared_machine, shared_machines};
 
@@ -200,12 +200,18 @@ pub(super) fn contrast(a: &Row, b: &Row, better: Better, settings: &Settings, st
     comparison.shift_interval =
         rank::moses_interval(&second, &first, LEVEL).filter(|i| finite(&i.low) && finite(&i.high));
     comparison.a12 = rank::a12(&second, &first);
-    comparison.p = match (settings.blocks, hosts.len()) {
-        (true, _) => permutation_p(a, b, settings, &shared),
-        (false, 2..) => within_blocks(&hosts, settings.seed),
-        (false, _) => None,
+    let blocks = match (settings.blocks, hosts.len()) {
+        (true, _) => blocks_of(a, b, settings, &shared),
+        (false, 2..) => hosts,
+        (false, _) => Vec::new(),
     };
-    comparison.p = comparison.p.or_else(|| rank::mann_whitney(&second, &first));
+    let smallest;
+    (comparison.p, smallest) = match within_blocks(&blocks, settings.seed) {
+        Some(p) => (Some(p), smallest_p(&blocks)),
+        None => (rank::mann_whitney(&second, &first), rank::smallest_mann_whitney(&second, &first)),
+    };
+    // Random labellings can yield a p-value slightly below the exact minimum.
+    comparison.smallest_p = comparison.p.zip(smallest).map(|(p, smallest)| p.min(smallest));
     comparison
 }
 
@@ -247,8 +253,8 @@ fn align_hosts(hosts: &[Block]) -> Block {
     all
 }
 
-/// The p-value of the permutation test within the blocks of each host.
-fn permutation_p(a: &Row, b: &Row, settings: &Settings, shared: &[String]) -> Option<f64> {
+/// The values of both sides in each block of each host.
+fn blocks_of(a: &Row, b: &Row, settings: &Settings, shared: &[String]) -> Vec<Block> {
     let mut blocks: BTreeMap<(u32, &str), Block> = BTreeMap::new();
     for (row, second) in [(a, false), (b, true)] {
         for trial in &row.trials {
@@ -261,5 +267,5 @@ fn permutation_p(a: &Row, b: &Row, settings: &Settings, shared: &[String]) -> Op
             if second { block.1.extend(value) } else { block.0.extend(value) }
         }
     }
-    within_blocks(&blocks.into_values().collect::<Vec<_>>(), settings.seed)
+    blocks.into_values().collect()
 }

@@ -43,6 +43,9 @@ pub fn render(
     for remark in remarks(comparisons) {
         let _ = writeln!(out, "{}", wrapped_to(width.prose, &remark, 4));
     }
+    if let Some(note) = too_few_trials(comparisons, settings) {
+        let _ = writeln!(out, "{}", wrapped_to(width.prose, &note, 4));
+    }
     if detail {
         out.push_str(&render_detail(comparisons, settings, width));
     }
@@ -60,7 +63,8 @@ fn legend(comparisons: &[Comparison], settings: &Settings) -> String {
         || {
             format!(
                 "no equivalence margin is declared: nothing is called equivalent, and a difference needs p <= {ALPHA} \
-                 after Holm's adjustment over {tests} tests"
+                 after Holm's adjustment over {}",
+                count_tests(tests)
             )
         },
         |margin| {
@@ -90,6 +94,37 @@ fn legend(comparisons: &[Comparison], settings: &Settings) -> String {
         settings.statistic.label(),
         LEVEL * 100.0
     )
+}
+
+/// Number of tests as text: `1 test`, `4 tests`.
+pub(crate) fn count_tests(tests: usize) -> String {
+    if tests == 1 { "1 test".to_owned() } else { format!("{tests} tests") }
+}
+
+/// A note if no test of the family can be significant with this number of trials; `None` with a margin, which does
+/// not need a test, and if a test can be significant.
+fn too_few_trials(comparisons: &[Comparison], settings: &Settings) -> Option<String> {
+    if settings.margin.is_some() {
+        return None;
+    }
+    let family: Vec<&Comparison> = comparisons.iter().filter(|row| row.adjusted_p.is_some()).collect();
+    let smallest = family.iter().filter_map(|row| row.smallest_p).min_by(f64::total_cmp)?;
+    // Holm's adjustment multiplies the smallest p-value by the number of tests.
+    let adjusted = (smallest * family.len() as f64).min(1.0);
+    if adjusted <= ALPHA {
+        return None;
+    }
+    let trials = || family.iter().flat_map(|row| row.n);
+    let trials = match (trials().min()?, trials().max()?) {
+        (1, 1) => "1 trial".to_owned(),
+        (least, most) if least == most => format!("{most} trials"),
+        (least, most) => format!("{least} to {most} trials"),
+    };
+    Some(format!(
+        "{trials} cannot reach p <= {ALPHA} over {} (smallest possible p after Holm's adjustment: {adjusted:.3}): use \
+         --margin or more trials",
+        count_tests(family.len())
+    ))
 }
 
 /// The columns of a row. A row of a missing value has only its cell, metric and verdict.
@@ -207,4 +242,39 @@ fn render_detail(comparisons: &[Comparison], settings: &Settings, width: OutputW
     let rows: Vec<_> = comparisons.iter().filter(|row| row.is_contrast()).map(columns).collect();
     let (table, left_out) = fitted(&COLUMNS, &rows, width.table);
     format!("\n{}\n\n{table}{}", wrapped_to(width.prose, &legend, 0), width.left_out(&left_out))
+}
+
+#[cfg(test)]
+mod tests {
+    use microbench_formats::direction::Better;
+    use microbench_formats::statistic::Statistic;
+
+    use super::*;
+
+    /// The note for a family of `tests` permutation tests with `n` trials on each side.
+    fn note(n: usize, tests: usize, margin: Option<f64>) -> Option<String> {
+        let smallest = 2.0 / f64::from(1_u32 << n);
+        let test = Comparison {
+            n: [n, n],
+            p: Some(smallest),
+            smallest_p: Some(smallest),
+            adjusted_p: Some(smallest * tests as f64),
+            ..Comparison::empty("b", "m", "ms", Better::Lower)
+        };
+        let settings =
+            Settings { statistic: Statistic::Median, margin, seed: 1, family: Vec::new(), blocks: true, pooled: false };
+        too_few_trials(&vec![test; tests], &settings)
+    }
+
+    #[test]
+    fn note_states_that_too_few_trials_cannot_be_significant() {
+        let stated = "6 trials cannot reach p <= 0.05 over 4 tests (smallest possible p after Holm's adjustment: 0.125): \
+                      use --margin or more trials";
+        assert_eq!(note(6, 4, None).as_deref(), Some(stated));
+        assert!(note(5, 1, None).unwrap().starts_with("5 trials cannot reach p <= 0.05 over 1 test ("));
+        assert_eq!(note(6, 1, None), None);
+        assert_eq!(note(8, 4, None), None);
+        assert_eq!(note(6, 4, Some(0.02)), None);
+        assert_eq!(note(6, 0, None), None);
+    }
 }

@@ -69,6 +69,31 @@ pub fn within_blocks(blocks: &[Block], seed: u64) -> Option<f64> {
     Some(f64::from(counted + 1) / f64::from(RANDOM_LABELLINGS + 1))
 }
 
+/// The smallest p-value that [`within_blocks`] can return for blocks of these sizes. The exact test has the observed
+/// labelling and, if both sides of each block have the same size, its mirror image. `None` if no block has a value on
+/// both sides.
+///
+/// ```
+/// use microbench_plots::stats::permutation::smallest_p;
+///
+/// // Six blocks with one value on each side have 64 labellings.
+/// assert_eq!(smallest_p(&vec![(vec![1.0], vec![2.0]); 6]), Some(2.0 / 64.0));
+/// ```
+#[must_use]
+pub fn smallest_p(blocks: &[Block]) -> Option<f64> {
+    let sizes: Vec<(usize, usize)> =
+        blocks.iter().map(|(first, second)| (first.len(), second.len())).filter(|(a, b)| *a > 0 && *b > 0).collect();
+    if sizes.is_empty() {
+        return None;
+    }
+    let choices = |(a, b): &(usize, usize)| (1..=*a).map(|k| (b + k) as f64 / k as f64).product::<f64>();
+    let labellings: f64 = sizes.iter().map(choices).product();
+    let extreme = if sizes.iter().all(|(a, b)| a == b) { 2.0 } else { 1.0 };
+    let exact = extreme / labellings;
+    let enumerated = sizes.iter().all(|size| *size == (1, 1)) && sizes.len() <= ENUMERATE_UP_TO;
+    Some(if enumerated { exact } else { exact.max(1.0 / f64::from(RANDOM_LABELLINGS + 1)) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +129,21 @@ mod tests {
         assert_eq!(within_blocks(&blocks, 1), Some(14.0 / 256.0));
         assert_eq!(within_blocks(&[(vec![1.0], vec![])], 1), None);
         assert_eq!(within_blocks(&pairs(&[f64::INFINITY], &[1.0]), 1), None);
+    }
+
+    #[test]
+    fn smallest_p_value_is_that_of_sides_that_do_not_overlap() {
+        for n in 1..=8 {
+            let apart: Vec<Block> = (0..n).map(|at| (vec![f64::from(at)], vec![f64::from(at) + 100.0])).collect();
+            assert_eq!(smallest_p(&apart), within_blocks(&apart, 1), "{n} blocks");
+        }
+        // Blocks without a value on one side do not count.
+        assert_eq!(smallest_p(&[(vec![1.0], vec![2.0]), (vec![1.0], vec![])]), Some(1.0));
+        assert_eq!(smallest_p(&[]), None);
+        // One block of three values on each side has 20 labellings.
+        assert_eq!(smallest_p(&[(vec![1.0; 3], vec![2.0; 3])]), Some(0.1));
+        let many: Vec<Block> = (0..40).map(|at| (vec![f64::from(at)], vec![f64::from(at) + 100.0])).collect();
+        assert_eq!(smallest_p(&many), Some(1e-4));
     }
 
     /// Blocks drift by 10 % each, which hides a difference of 1 % from a test that ignores blocks.

@@ -37,6 +37,16 @@ pub fn mann_whitney(first: &[f64], second: &[f64]) -> Option<f64> {
     Some(p.min(1.0))
 }
 
+/// The smallest p-value that [`mann_whitney`] can return for samples of these sizes with these values: that of samples
+/// that do not overlap. `None` if a sample is empty.
+#[must_use]
+pub fn smallest_mann_whitney(first: &[f64], second: &[f64]) -> Option<f64> {
+    let mut all = [first, second].concat();
+    all.sort_by(f64::total_cmp);
+    let split_at = |n: usize| mann_whitney(&all[..n], &all[n..]);
+    Some(split_at(first.len())?.min(split_at(second.len())?))
+}
+
 /// `P(U <= u)` for samples of `n` and `m` values without ties. With probability `n / (n + m)` the largest value is of
 /// the first sample and exceeds all `m` values of the second.
 fn at_most(u: usize, n: usize, m: usize) -> f64 {
@@ -125,6 +135,17 @@ mod tests {
         near(hodges_lehmann(&X, &Y), -1.0);
         let moses = moses_interval(&X, &Y, 0.95).unwrap();
         assert!((moses.low + 1.9).abs() < 1e-9 && (moses.high + 0.2).abs() < 1e-9, "{moses:?}");
+    }
+
+    /// Without ties the smallest exact p-value is 2 / C(n + m, n).
+    #[test]
+    fn smallest_p_value_is_that_of_samples_that_do_not_overlap() {
+        let smallest = smallest_mann_whitney(&[1.0, 5.0, 3.0], &[2.0, 4.0, 6.0]).unwrap();
+        assert!((smallest - 0.1).abs() < 1e-12, "{smallest}");
+        let smallest = smallest_mann_whitney(&[1.0, 5.0], &[2.0, 4.0, 6.0]).unwrap();
+        assert!((smallest - 0.2).abs() < 1e-12, "{smallest}");
+        assert!(smallest_mann_whitney(&X, &Y).unwrap() < mann_whitney(&X, &Y).unwrap());
+        assert_eq!(smallest_mann_whitney(&[], &X), None);
     }
 
     #[test]
