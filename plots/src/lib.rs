@@ -10,6 +10,7 @@ mod analyze;
 pub mod claim;
 pub mod compare;
 pub mod completed;
+mod definition;
 pub mod figure;
 mod file;
 pub mod hint;
@@ -73,12 +74,8 @@ pub enum Error {
     #[error("{path}: {cause}")]
     Table { path: std::path::PathBuf, cause: polars::error::PolarsError },
     /// A query is not valid.
-    #[error("{problem}\n{tables}")]
-    Query {
-        problem: String,
-        /// Every table with its columns.
-        tables: String,
-    },
+    #[error("{problem}; `microbench query --tables` lists the tables and their columns")]
+    Query { problem: String },
     /// A report cannot be written.
     #[error("{path}: {problem}")]
     Report { path: std::path::PathBuf, problem: String },

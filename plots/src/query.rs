@@ -16,6 +16,7 @@ use polars_io::{SerReader, SerWriter};
 use serde_json::{Map, Value};
 
 use crate::analyze::AnalyzedRun;
+use crate::definition::definition;
 use crate::journal::{Execution, Vm};
 use crate::run::Run;
 use crate::schema::{self, Kind, TABLES};
@@ -32,8 +33,7 @@ pub struct QueryResult {
 /// tells them apart.
 ///
 /// # Errors
-/// If a run has not been analysed, if the statement is not read-only, or if it is invalid. The message lists all tables
-/// and columns.
+/// If a run has not been analysed, if the statement is not read-only, or if it is invalid.
 ///
 /// ```no_run
 /// let runs = [std::path::PathBuf::from("results/my-run")];
@@ -42,7 +42,7 @@ pub struct QueryResult {
 /// # Ok::<(), microbench_plots::Error>(())
 /// ```
 pub fn query(runs: &[PathBuf], sql: &str) -> Result<QueryResult, Error> {
-    let failed = |problem: String| Error::Query { problem, tables: table_list() };
+    let failed = |problem: String| query_error(&problem);
     let first = sql.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
     let first = first.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default().to_lowercase();
     if !["select", "with", "from", "show", "explain"].contains(&first.as_str()) {
@@ -65,14 +65,9 @@ pub fn query(runs: &[PathBuf], sql: &str) -> Result<QueryResult, Error> {
     Ok(QueryResult { table, hosts })
 }
 
-/// The tables with the names of their columns, for an error message.
-fn table_list() -> String {
-    let line = |table: &schema::Table| {
-        let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-        wrapped(&format!("  {}: run, {}", table.name, columns.join(", ")), 4)
-    };
-    let lines: Vec<String> = TABLES.iter().map(line).collect();
-    format!("tables and their columns (`microbench query --tables` describes them):\n{}", lines.join("\n"))
+/// The error with the first line of `problem`. Polars adds the query plan on further lines.
+fn query_error(problem: &str) -> Error {
+    Error::Query { problem: problem.lines().next().unwrap_or_default().trim_end().to_owned() }
 }
 
 /// Concatenates frames. A column that a frame does not have is null in its rows.
@@ -188,7 +183,7 @@ fn metrics(plan: &Plan) -> polars::error::PolarsResult<DataFrame> {
         text_column("label", column_of(&|metric| metric.label.clone())),
         text_column("unit", column_of(&|metric| metric.unit.clone())),
         text_column("better", column_of(&|metric| metric.direction().to_string())),
-        text_column("definition", column_of(&|metric| metric.definition.clone())),
+        text_column("definition", column_of(&|metric| definition(metric).to_owned())),
     ];
     DataFrame::new(plan.metrics.len(), columns)
 }
@@ -284,10 +279,14 @@ impl QueryResult {
         let mut units: BTreeMap<&str, &str> = BTreeMap::new();
         for known in TABLES.iter().flat_map(|table| table.columns).filter(|known| !known.unit.is_empty()) {
             if columns.iter().any(|column| column.name().as_str() == known.name) {
-                units.insert(known.name, if known.unit == "unit" { "the unit of column `unit`" } else { known.unit });
+                units.insert(known.name, known.unit);
             }
         }
-        let units: Vec<String> = units.iter().map(|(name, unit)| format!("{name} in {unit}")).collect();
+        let (by_row, fixed): (Vec<_>, Vec<_>) = units.into_iter().partition(|(_, unit)| *unit == "unit");
+        let mut units: Vec<String> = fixed.iter().map(|(name, unit)| format!("{name} in {unit}")).collect();
+        if !by_row.is_empty() {
+            units.push("values and statistics: unit in column `unit`".to_owned());
+        }
         if !units.is_empty() {
             out.push_str(&format!("; {}", units.join(", ")));
         }
@@ -306,7 +305,7 @@ impl QueryResult {
     pub fn to_csv(&self) -> Result<String, Error> {
         let mut bytes = Vec::new();
         let written = CsvWriter::new(&mut bytes).finish(&mut self.table.clone());
-        written.map_err(|error| Error::Query { problem: error.to_string(), tables: table_list() })?;
+        written.map_err(|error| query_error(&error.to_string()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 

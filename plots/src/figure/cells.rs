@@ -14,6 +14,7 @@ use microbench_formats::statistic::Statistic;
 
 use super::description::Data;
 use crate::Error;
+use crate::definition::definition;
 use crate::samples::Status;
 use crate::stats::contrast::{Contrast, Kind, Stratum};
 use crate::stats::mean::mean;
@@ -407,7 +408,7 @@ pub(super) fn context_sentences(
     }
     for metric in metrics {
         // Definitions mark code with backticks, which a caption does not render.
-        let definition = metric.definition.trim_end_matches('.').replace('`', "");
+        let definition = definition(metric).trim_end_matches('.').replace('`', "");
         sentences.push(format!("{}: {definition}.", metric.label));
     }
     let host = all.iter().flatten().find_map(|row| row.host);

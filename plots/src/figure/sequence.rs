@@ -11,6 +11,7 @@ use microbench_formats::metric::Metric;
 use super::cells;
 use super::description::{Chart, Data, Description, LegendEntry, LegendKey};
 use crate::Error;
+use crate::definition::definition;
 use crate::samples::{Sample, Status, status_and_reason};
 use crate::stats::median::median;
 
@@ -146,7 +147,7 @@ fn caption(cell: &Cell, metric: &Metric, samples: &[&Sample], n: usize, data: Da
     } else {
         format!(" VMs without a value: {}.", missing.join("; ").trim_end_matches('.'))
     };
-    let definition = metric.definition.trim_end_matches('.').replace('`', "");
+    let definition = definition(metric).trim_end_matches('.').replace('`', "");
     let host = samples.iter().find_map(|sample| sample.host);
     let host = host.map_or_else(String::new, |host| format!(" Host: {}.", host.note()));
     format!(

@@ -10,6 +10,7 @@ use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use super::missing::describe_missing;
 use super::{LEVEL, Row};
+use crate::definition::definition;
 use crate::journal::{Execution, Journal};
 use crate::stats::bca;
 use crate::stats::drift::drift;
@@ -72,12 +73,13 @@ pub fn render(plan: &Plan, rows: &[Row], journal: &Journal, width: OutputWidth) 
         out.push('\n');
     }
     for metric in &plan.metrics {
-        let _ = writeln!(out, "{}", wrapped(&format!("{}: {}", metric.name, metric.definition), 4));
+        let _ = writeln!(out, "{}", wrapped(&format!("{}: {}", metric.name, definition(metric)), 4));
     }
     out
 }
 
-/// Tails, the interval of the mean, outliers and drift: one line for each cell and metric with a value.
+/// Tails, the interval of the mean, outliers and drift of each cell and metric with a value: as one table, or if that
+/// is too wide, as a table of outliers and drift and a list of the others.
 #[must_use]
 pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
     const COLUMNS: [Column; 10] = [
@@ -92,6 +94,8 @@ pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
         Column::right("p", 1),
         Column::right("lag 1", 2),
     ];
+    /// Rank of the columns that become a list if the table is too wide.
+    const WIDE_FROM: u8 = 3;
     let mut lines = Vec::new();
     let tail = |row: &Row, statistic: Statistic| match (row.statistic(statistic), row.quantile_interval(statistic)) {
         (Some(value), Some(i)) => format!("{value:.2} ({:.2} to {:.2})", i.low, i.high),
@@ -123,11 +127,28 @@ pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
         width.prose,
         "quantiles over trials with 95 % order-statistic intervals; mean: BCa bootstrap, withheld below 30 trials \
          and with severe outliers; outliers: by Tukey's fences, kept in every statistic; drift: Spearman's rank \
-         correlation two_decimals value and execution order, with its p-value; lag 1: autocorrelation",
+         correlation of value and execution order, with its p-value; lag 1: autocorrelation",
         0,
     );
     let (table, left_out) = fitted(&COLUMNS, &lines, width.table);
-    format!("{legend}\n\n{table}{}", width.left_out(&left_out))
+    if left_out.is_empty() {
+        return format!("{legend}\n\n{table}");
+    }
+    // The columns with an interval are the widest: they become a list, which fits every width.
+    let is_wide = |at: usize| COLUMNS[at].rank >= WIDE_FROM;
+    let narrow: Vec<Column> = COLUMNS.into_iter().filter(|column| column.rank < WIDE_FROM).collect();
+    let of_narrow = |line: &Vec<String>| {
+        line.iter().enumerate().filter(|(at, _)| !is_wide(*at)).map(|(_, text)| text.clone()).collect()
+    };
+    let (table, left_out) = fitted(&narrow, &lines.iter().map(of_narrow).collect::<Vec<Vec<String>>>(), width.table);
+    let mut out = format!("{legend}\n\n{table}{}\n", width.left_out(&left_out));
+    for line in &lines {
+        let wide = (0..COLUMNS.len()).filter(|at| is_wide(*at));
+        let values: Vec<String> = wide.map(|at| format!("{} {}", COLUMNS[at].name, line[at])).collect();
+        let text = format!("{}, {}: {}", line[0], line[1], values.join("; "));
+        let _ = writeln!(out, "{}", wrapped_to(width.prose, &text, 4));
+    }
+    out
 }
 
 /// The state of the stopping rule after `blocks` blocks, with the cells that decide it.

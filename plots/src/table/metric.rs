@@ -6,6 +6,7 @@ use microbench_formats::metric::Metric;
 use microbench_formats::plan::Plan;
 
 use super::{Cell as TableCell, Column, Table, decimals_of, definition_sentence, host_sentence};
+use crate::definition::definition;
 use crate::figure::cells::{level_label, missing_note};
 use crate::samples::{Status, status_and_reason};
 use crate::stats::median::MEDIAN_INTERVAL_FROM;
@@ -85,7 +86,7 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
         table.rows.push(line);
     }
     table.notes = vec![
-        format!("{}: {}", metric.label, definition_sentence(&metric.definition)),
+        format!("{}: {}", metric.label, definition_sentence(definition(metric))),
         "Medians over trials; a trial of several VMs counts as the median of its VMs.".to_owned(),
         if intervals {
             "Low and high: 95 % order-statistic interval of the median, from 6 trials on.".to_owned()

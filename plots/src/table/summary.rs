@@ -4,6 +4,7 @@ use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
 use super::{Cell, Column, Table, decimals, decimals_of, definition_sentence, host_sentence, metric};
+use crate::definition::definition;
 use crate::samples::Status;
 use crate::stats::mean::coefficient_of_variation;
 use crate::summary::{Row, first_row_without_values};
@@ -51,7 +52,7 @@ pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {
         host_sentence(rows.iter().find_map(|row| row.host)),
     ];
     table.notes.extend(
-        plan.metrics.iter().map(|metric| format!("{}: {}", metric.name, definition_sentence(&metric.definition))),
+        plan.metrics.iter().map(|metric| format!("{}: {}", metric.name, definition_sentence(definition(metric)))),
     );
     table
 }

@@ -53,12 +53,12 @@ fn run_has_tables_a_report_and_query_results() {
 }
 
 #[test]
-fn wrong_query_lists_tables_and_columns() {
+fn wrong_query_names_the_list_of_tables() {
     require!(trials());
     let bench = analysed();
     let output = bench.run(&["query", "run", "select boot from samples"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("samples: run, study, cell"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("`microbench query --tables` lists the tables"), "{}", text(&output.stderr));
     let output = bench.run(&["query", "run"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("RUN or SQL is missing"), "{}", text(&output.stderr));
