@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{Fact, Input, Limited};
 use crate::claim::{self, Verdict};
+use crate::definition::definition;
 use crate::journal::Journal;
 use crate::limit;
 use crate::samples::{Sample, Status};
@@ -78,35 +79,42 @@ pub(super) fn host(input: &Input<'_>) -> Option<HostKind> {
 
 /// One sentence on the size of the study.
 pub(super) fn study_sentence(plan: &Plan) -> String {
-    let axes: Vec<String> = plan
-        .axes
-        .iter()
-        .map(|axis| format!("{} {}", axis.levels.len(), plural(&axis.name.replace('_', " "), axis.levels.len())))
+    // An axis with one level does not divide the study into cells.
+    let axes: Vec<String> = (plan.axes.iter())
+        .filter(|axis| axis.levels.len() > 1)
+        .map(|axis| count_levels(&axis.name, axis.levels.len()))
         .collect();
+    let axes = if axes.is_empty() { String::new() } else { format!(" of {}", axes.join(" × ")) };
+    let count = |word: &str, n: usize| format!("{n} {}", plural(word, n));
     let excluded = match plan.excluded.len() {
         0 => String::new(),
-        n => format!(" ({n} {} excluded)", plural("combination", n)),
+        n => format!(" ({} excluded)", count("combination", n)),
     };
     let profile = if plan.profile.is_empty() { String::new() } else { format!(", profile {}", plan.profile) };
     format!(
-        "Study {}{profile}: {} cells of {}{excluded}, {} trials planned, {} metrics.",
+        "Study {}{profile}: {}{axes}{excluded}, {} planned, {}.",
         plan.study,
-        plan.cells.len(),
-        axes.join(" × "),
-        plan.trials.len(),
-        plan.metrics.len()
+        count("cell", plan.cells.len()),
+        count("trial", plan.trials.len()),
+        count("metric", plan.metrics.len())
     )
 }
 
+/// The number of levels of an axis: `2 memory sizes`.
+fn count_levels(axis: &str, n: usize) -> String {
+    let word = match axis {
+        "variant" | "kernel" => axis,
+        "concurrency" => "concurrency level",
+        "memory_mib" => "memory size",
+        "rootfs" => "root file system",
+        "vcpus" => "vCPU count",
+        other => return format!("{n} levels of {}", other.replace('_', " ")),
+    };
+    format!("{n} {}", plural(word, n))
+}
+
 fn plural(word: &str, n: usize) -> String {
-    match word {
-        "concurrency" if n == 1 => "concurrency level".to_owned(),
-        "concurrency" => "concurrency levels".to_owned(),
-        "rootfs" if n == 1 => "root file system".to_owned(),
-        "rootfs" => "root file systems".to_owned(),
-        _ if n == 1 => word.to_owned(),
-        _ => format!("{word}s"),
-    }
+    if n == 1 { word.to_owned() } else { format!("{word}s") }
 }
 
 /// Start of each session, end of the run, and how far each sweep of concurrency went.
@@ -278,7 +286,7 @@ pub(super) fn metrics(plan: &Plan) -> Vec<MetricEntry> {
     let entry = |metric: &microbench_formats::metric::Metric| MetricEntry {
         name: metric.name.clone(),
         label: metric.label.clone(),
-        definition: format!("{}.", metric.definition.trim().trim_end_matches('.').replace('`', "")),
+        definition: format!("{}.", definition(metric).trim().trim_end_matches('.').replace('`', "")),
         better: match metric.direction() {
             Better::Neither => String::new(),
             better => format!(" Better when {better}."),

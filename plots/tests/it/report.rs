@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use microbench_formats::axis::{Axis, Level};
 use microbench_formats::figure::FigureForm;
 use microbench_formats::record::Record;
 use microbench_plots::{analyze, report};
@@ -45,6 +46,17 @@ fn framed(run: &Run, widths: &[u32], script: &str) -> String {
     assert!(!log.contains("CONSOLE"), "the page has console messages: {log}");
     let found = dom.split("<pre id=\"found\">").nth(1).and_then(|rest| rest.split("</pre>").next());
     found.unwrap_or_else(|| panic!("the frames did not load: {dom}")).to_owned()
+}
+
+#[test]
+fn subtitle_counts_only_axes_with_several_levels() {
+    let mut run = Run::new(1, Vec::new());
+    run.plan.axes.push(Axis { name: "memory_mib".into(), levels: vec![Level::Int(128)] });
+    run.write_plan();
+    analyze(run.folder()).unwrap();
+    let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
+    let subtitle = page.split("<p class=\"lead\">").nth(1).unwrap().split("</p>").next().unwrap();
+    assert_eq!(subtitle, "Study known: 6 cells of 3 variants × 2 concurrency levels, 6 trials planned, 2 metrics.");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use microbench_formats::direction::Better;
 use microbench_formats::terminal::OutputWidth;
 use microbench_plots::sentence::{Finding, sentences};
 use microbench_plots::summary::results;
-use microbench_plots::{analyze, hint, sentence};
+use microbench_plots::{analyze, hint, sentence, summary};
 
 use crate::support::Run;
 
@@ -22,6 +22,23 @@ fn results_tree_fits_the_terminal_width() {
         assert_eq!(text.contains("omitted to fit"), columns < 80, "{columns}:\n{text}");
     }
     insta::assert_snapshot!("tree of 40 columns", of(OutputWidth::from_columns(40)));
+}
+
+#[test]
+fn detail_shows_quantiles_and_the_mean_at_every_width() {
+    let run = Run::new(30, Vec::new());
+    let analysis = analyze(run.folder()).unwrap();
+    let of = |width| summary::render_detail(&analysis.summary, 1, width);
+    assert!(of(OutputWidth::ANY).contains("p99  mean, 95 % interval  outliers"), "{}", of(OutputWidth::ANY));
+    for columns in [40, 60, 80] {
+        let text = of(OutputWidth::from_columns(columns));
+        assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // One line for each of the four cells with values, and each of the two metrics.
+        assert_eq!(words.matches("; p95 n too small (< 59); p99 n too small (< 299); mean, 95 %").count(), 8, "{text}");
+        assert!(words.contains("fc/1, kernel_boot_time (ms): p90 "), "{columns}:\n{text}");
+        assert!(columns < 80 || !text.contains("omitted to fit"), "{columns}:\n{text}");
+    }
 }
 
 #[test]
