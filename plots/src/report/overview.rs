@@ -100,7 +100,7 @@ pub(super) fn study_sentence(plan: &Plan) -> String {
     )
 }
 
-/// The number of levels of an axis: `2 memory sizes`.
+/// The number `n` of levels of an axis, at least 2: `2 memory sizes`.
 fn count_levels(axis: &str, n: usize) -> String {
     let word = match axis {
         "variant" | "kernel" => axis,

@@ -153,8 +153,7 @@ fn failures_link_to_consoles_and_precede_claims_and_figures() {
 fn a_run_without_data_has_a_page() {
     let mut run = Run::new(1, Vec::new());
     run.plan.figures = vec![figure("empty", FigureForm::Bars, &["kernel_boot_time"])];
-    run.plan.figures[0].only =
-        std::collections::BTreeMap::from([("concurrency".to_owned(), vec![microbench_formats::axis::Level::Int(1)])]);
+    run.plan.figures[0].only = std::collections::BTreeMap::from([("concurrency".to_owned(), vec![Level::Int(1)])]);
     run.write_plan();
     run.write_journal(&[Run::start()]);
     analyze(run.folder()).unwrap();
