@@ -12,6 +12,7 @@ use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::plan::explain::{self, ExplainInputs, Explanation, Overridden};
 
 use super::arguments::StudyArguments;
+use super::plan::width;
 use super::run::{Loaded, load};
 
 /// Prints one cell of a study: where each setting comes from, and the command line of its VMM.
@@ -37,7 +38,7 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
     if json {
         outln!("{}", serde_json::to_string_pretty(&explanation)?)?;
     } else {
-        out!("{}", explanation.render())?;
+        out!("{}", explanation.render(width()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

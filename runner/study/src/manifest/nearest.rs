@@ -1,4 +1,4 @@
-//! Names in messages: quoting, and suggesting the valid name that is nearest to an unknown one.
+//! Names and numbers in messages: quoting, counting, and suggesting the valid name that is nearest to an unknown one.
 
 /// Maximum length of a name that is compared with valid names; the comparison is quadratic.
 const LONGEST: usize = 64;
@@ -64,6 +64,12 @@ pub fn suggest<'a>(name: &str, kind: &str, valid: impl IntoIterator<Item = &'a s
         Some(near) => format!("did you mean `{near}`?"),
         None => list_valid(kind, valid),
     }
+}
+
+/// A number with its noun: `1 trial`, `2 trials`.
+#[must_use]
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The valid names as a sentence: `the engines are ...`.

@@ -7,7 +7,7 @@ use microbench_formats::code::Code;
 use microbench_formats::workload::{DiskAccess, Workload, WorkloadKind};
 
 use super::diagnostic::{Diagnostics, ManifestError};
-use super::nearest::{list_valid, quote, suggest};
+use super::nearest::{count, list_valid, quote, suggest};
 use super::raw::RawWorkload;
 use super::read::At;
 use super::size;
@@ -261,12 +261,13 @@ fn check_limits(kind: &WorkloadSpec, workload: &Workload, raw: &RawWorkload, err
         (raw.bytes.as_ref().map(|key| &key.span), message)
     } else if operations * u64::from(workload.rounds) > MOST_OPERATIONS {
         let message = format!(
-            "{} rounds of {operations} blocks exceed the limit of {MOST_OPERATIONS} operations",
-            workload.rounds
+            "{} of {operations} blocks exceed the limit of {MOST_OPERATIONS} operations",
+            count(u64::from(workload.rounds), "round")
         );
         (raw.rounds.as_ref().map(|key| &key.span), message)
     } else if connections > workload.rounds {
-        let message = format!("{connections} connections are more than the {} requests", workload.rounds);
+        let requests = count(u64::from(workload.rounds), "request");
+        let message = format!("{connections} connections are more than the {requests}");
         (raw.connections.as_ref().map(|key| &key.span), message)
     } else {
         return true;

@@ -19,6 +19,7 @@ use crate::engine::launch;
 use crate::manifest::nearest::{list_valid, nearest, quote};
 use crate::manifest::protocol::preset;
 use crate::manifest::{Origin, Profile, Study};
+use crate::plan::view::Page;
 
 /// The explanation of a cell, or of a combination that is not run.
 #[derive(Debug, Serialize)]
@@ -221,7 +222,7 @@ fn level_line(study: &Study, cell: &Cell, axis: &str) -> Option<u32> {
 fn levels(study: &Study, cell: &Cell, inputs: &ExplainInputs) -> Vec<Value> {
     let value = |name: &String| {
         let source = match (level_line(study, cell, name), study.places.included.get(cell.id.as_str())) {
-            (Some(line), None) => in_manifest(inputs, line, format!("level of the axis `{name}`")),
+            (Some(line), None) => in_manifest(inputs, line, format!("axis `{name}`")),
             (Some(line), Some(_)) => in_manifest(inputs, line, "a line of `include` adds the cell"),
             (None, _) => built_in("default"),
         };
@@ -235,7 +236,7 @@ fn settings(study: &Study, engine: &Engine, cell: &Cell, inputs: &ExplainInputs)
     let source = |name: &String| {
         if cell.levels.contains_key(name) {
             let line = level_line(study, cell, name).unwrap_or(0);
-            return in_manifest(inputs, line, format!("[matrix], level of the axis `{name}`"));
+            return in_manifest(inputs, line, format!("axis `{name}`"));
         }
         match origins.and_then(|origins| origins.get(name)) {
             Some(Origin::Manifest { line, table }) => in_manifest(inputs, *line, table.as_str()),
@@ -301,98 +302,144 @@ fn assigned(engine: &Engine, guest: &GuestSettings, inputs: &ExplainInputs) -> A
     }
 }
 
+/// Suffix of the file of a built-in engine in [`Source`].
+const BUILT_IN_FILE: &str = " (built in)";
+
+/// Placeholder for the guest kernel's command line where the text would repeat it.
+const KERNEL_COMMAND_LINE: &str = "<kernel command line>";
+
 impl Explanation {
-    /// Renders the explanation as text.
+    /// Renders the explanation as text of at most `width` columns; only a longer word or file makes a longer line.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, width: usize) -> String {
         match self {
             Self::NotRun(not_run) => {
                 let NotRun { cell, reason, source } = not_run;
-                format!("cell {cell} is not run: {reason}\n  {}  {}\n", source.location(), source.what)
+                let mut page = Page::new(width);
+                page.paragraph(&format!("cell {cell} is not run: {reason}"));
+                page.note(&format!("  {}  ", source.location()), &source.note());
+                page.text
             }
-            Self::Runs(cell) => cell.render(),
+            Self::Runs(cell) => cell.render(width),
         }
     }
 }
 
 impl Source {
+    /// The name of a built-in engine whose description has the value. Its file is not on the user's disk.
+    fn built_in_engine(&self) -> Option<String> {
+        let file = Path::new(self.file.strip_suffix(BUILT_IN_FILE)?);
+        Some(file.file_stem()?.to_string_lossy().into_owned())
+    }
+
     fn location(&self) -> String {
         match (self.file.as_str(), self.line) {
+            _ if self.built_in_engine().is_some() => "built-in engine".to_owned(),
             ("", _) => self.by.to_owned(),
             (file, 0) => file.to_owned(),
-            (file, line) => format!("{}:{line}", file.trim_end_matches(" (built in)")),
+            (file, line) => format!("{file}:{line}"),
         }
+    }
+
+    fn note(&self) -> String {
+        self.built_in_engine().map_or_else(|| self.what.clone(), |engine| format!("default of {engine}"))
     }
 }
 
 impl Explained {
-    fn render(&self) -> String {
-        let mut text = format!("cell {}: {}, engine {}\n", self.cell, self.label, self.engine);
+    fn render(&self, width: usize) -> String {
+        let mut page = Page::new(width);
+        page.paragraph(&format!("cell {}: {}, engine {}", self.cell, self.label, self.engine));
         let all = || self.levels.iter().chain(&self.settings).chain([&self.trials]);
         let name = all().map(|value| value.name.chars().count()).max().unwrap_or(0);
         let shown = all().map(|value| toml_value(&value.value).chars().count()).max().unwrap_or(0).min(24);
         let place = all().map(|value| value.source.location().chars().count()).max().unwrap_or(0);
         let mut section = |head: &str, values: &[&Value]| {
-            text.push_str(&format!("\n{head}\n"));
+            page.line("");
+            page.line(head);
             for value in values {
                 let (written, source) = (toml_value(&value.value), &value.source);
-                let line =
-                    format!("  {:name$}  {written:shown$}  {:place$}  {}", value.name, source.location(), source.what);
-                text.push_str(line.trim_end());
-                text.push('\n');
+                let head = format!("  {:name$}  {written:shown$}  {:place$}  ", value.name, source.location());
+                page.note(&head, &source.note());
             }
         };
         section("levels", &self.levels.iter().collect::<Vec<_>>());
         section("settings", &self.settings.iter().collect::<Vec<_>>());
         section("runs", &[&self.trials]);
         if self.instrumented > 0 {
-            text.push_str(&format!("  and {} under strace, not timed\n", self.instrumented));
+            page.line(&format!("  and {} under strace, not timed", self.instrumented));
         }
+        page.line("");
         if self.not_applied.is_empty() {
-            text.push_str("\nthe guest kernel's command line; the run replaces placeholders in angle brackets\n  ");
-            text.push_str(&self.kernel_command_line);
+            page.paragraph("the guest kernel's command line; the run replaces placeholders in angle brackets");
+            page.command(&unquoted_parts(&self.kernel_command_line), CONTINUED);
         } else {
-            text.push_str("\nthe guest has no kernel of its own, so these settings are not applied\n  ");
-            text.push_str(&self.not_applied.join(" "));
+            page.paragraph("the guest has no kernel of its own, so these settings are not applied");
+            page.fill("  ", self.not_applied.iter().map(String::as_str), " ");
         }
-        let who = if self.not_applied.is_empty() {
+        page.line("");
+        page.line(if self.not_applied.is_empty() {
             "the VMM's arguments"
         } else {
             "the arguments, beginning with the program"
-        };
-        text.push_str(&format!("\n\n{who}\n"));
-        for line in group_options(&self.argv) {
-            text.push_str(&format!("  {line}\n"));
-        }
+        });
+        let argv: Vec<String> = self.argv.iter().map(|argument| self.without_kernel_command_line(argument)).collect();
+        group_options(&argv).iter().for_each(|arguments| page.command(arguments, CONTINUED));
         for (name, content) in &self.files {
-            text.push_str(&format!("\nfile {name}\n  {}\n", content.replace('\n', "\n  ")));
+            page.line("");
+            page.line(&format!("file {name}"));
+            let content = self.without_kernel_command_line(content);
+            content.split('\n').for_each(|line| page.line(&format!("  {line}")));
         }
         for (head, calls) in [
             ("API calls to the VM of the snapshot, once and not timed", &self.snapshot_calls),
             ("API calls", &self.calls),
         ] {
             if !calls.is_empty() {
-                text.push_str(&format!("\n{head}\n"));
-                calls.iter().for_each(|call| text.push_str(&format!("  {call}\n")));
+                page.line("");
+                page.line(head);
+                // Line breaks between the tokens of a JSON body have no meaning.
+                for call in calls.iter().map(|call| self.without_kernel_command_line(call)) {
+                    call.split('\n').for_each(|line| page.command(&unquoted_parts(line), ""));
+                }
             }
         }
-        text
+        page.text
+    }
+
+    /// `text` with [`KERNEL_COMMAND_LINE`] instead of the command line, which is shown once and is long.
+    fn without_kernel_command_line(&self, text: &str) -> String {
+        if self.kernel_command_line.contains(' ') {
+            text.replace(&self.kernel_command_line, KERNEL_COMMAND_LINE)
+        } else {
+            text.to_owned()
+        }
     }
 }
 
+/// End of a line of a command that the next line continues.
+const CONTINUED: &str = " \\";
+
+/// `line` split at spaces that are not between double quotes.
+fn unquoted_parts(line: &str) -> Vec<String> {
+    let mut is_quoted = false;
+    let parts = line.split(|c| {
+        is_quoted ^= c == '"';
+        c == ' ' && !is_quoted
+    });
+    parts.map(str::to_owned).collect()
+}
+
 /// The lines of an argument vector: an option and its values share a line.
-fn group_options(argv: &[String]) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+fn group_options(argv: &[String]) -> Vec<Vec<String>> {
+    let mut lines: Vec<Vec<String>> = Vec::new();
     let mut open = false;
     for argument in argv {
         let quoted = if argument.contains([' ', '"']) { format!("'{argument}'") } else { argument.clone() };
         let option = argument.starts_with('-');
         match lines.last_mut() {
-            Some(line) if open && !option => {
-                line.push(' ');
-                line.push_str(&quoted);
-            }
-            _ => lines.push(quoted),
+            Some(line) if open && !option => line.push(quoted),
+            _ => lines.push(vec![quoted]),
         }
         open = option;
     }
@@ -409,11 +456,72 @@ fn toml_value(level: &Level) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::group_options;
+    use microbench_formats::axis::Level;
+
+    use super::{Explained, Source, Value, group_options, unquoted_parts};
+
+    fn value(name: &str, by: &'static str, file: &str, line: u32, what: &str) -> Value {
+        let source = Source { by, file: file.into(), line, what: what.into() };
+        Value { name: name.into(), value: Level::Bool(true), source }
+    }
+
+    fn explained() -> Explained {
+        let command_line = "console=ttyS0 reboot=t panic=-1 root=/dev/vda ro init=/sbin/init microbench.nonce=<nonce>";
+        Explained {
+            cell: "qemu/1".into(),
+            label: "QEMU".into(),
+            engine: "qemu-microvm".into(),
+            levels: Vec::new(),
+            settings: vec![
+                value("rtc", "engine", "runner/study/engines/qemu-microvm.toml (built in)", 35, "the engine's default"),
+                value("own", "engine", "engines/own.toml", 7, "the engine's default"),
+                value("probe", "protocol", "", 0, "protocol as-coded: The tool polled without a pause, at any time."),
+            ],
+            trials: value("trials", "manifest", "study.toml", 20, "`trials` of [matrix]"),
+            instrumented: 0,
+            kernel_command_line: command_line.into(),
+            not_applied: Vec::new(),
+            argv: ["qemu", "-drive", &"x".repeat(50), "-append", command_line].map(str::to_owned).to_vec(),
+            files: [("vm.json".to_owned(), format!("{{\"boot_args\": \"{command_line}\"}}"))].into(),
+            calls: vec![format!("PUT /boot {{\"a\": \"{}\", \"b\": \"{command_line}\"}}", "z".repeat(40))],
+            snapshot_calls: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn explanation_fits_the_terminal() {
+        for width in [60, 80, 120] {
+            let text = explained().render(width);
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+        }
+        let text = explained().render(80);
+        let continued =
+            "  console=ttyS0 reboot=t panic=-1 root=/dev/vda ro init=/sbin/init \\\n    microbench.nonce=<nonce>\n";
+        assert!(text.contains(continued), "{text}");
+        assert!(text.contains("  -append '<kernel command line>'\n"), "{text}");
+        assert_eq!(text.matches("microbench.nonce").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn string_of_a_request_stays_on_one_line() {
+        let parts = unquoted_parts("PUT /boot {\"path\": \"<folder of the VM>/a\", \"b\": 1}");
+        assert_eq!(parts, ["PUT", "/boot", "{\"path\":", "\"<folder of the VM>/a\",", "\"b\":", "1}"]);
+    }
+
+    #[test]
+    fn value_of_a_built_in_engine_names_the_engine_instead_of_its_file() {
+        let text = explained().render(80);
+        assert!(text.contains("built-in engine     default of qemu-microvm\n"), "{text}");
+        assert!(
+            text.contains("engines/own.toml:7  the engine's default\n") && !text.contains("runner/study"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn an_option_and_its_value_share_a_line() {
         let argv = ["qemu", "-smp", "1", "-nodefaults", "-append", "a b"].map(String::from);
-        assert_eq!(group_options(&argv), ["qemu", "-smp 1", "-nodefaults", "-append 'a b'"]);
+        let lines: Vec<String> = group_options(&argv).iter().map(|line| line.join(" ")).collect();
+        assert_eq!(lines, ["qemu", "-smp 1", "-nodefaults", "-append 'a b'"]);
     }
 }

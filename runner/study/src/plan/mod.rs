@@ -28,6 +28,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
+use crate::manifest::nearest::count;
 use crate::manifest::{self, FULL, MAX_TRIALS, Profile, Study, selects};
 
 /// Why a plan cannot be made or divided.
@@ -48,7 +49,7 @@ pub enum PlanError {
         total: u64,
     },
     /// The plan cannot be divided into shards.
-    #[error("the plan cannot be divided into {of} shards: {reason}")]
+    #[error("the plan cannot be divided into {}: {reason}", count(u64::from(*.of), "shard"))]
     NotDivisible {
         /// Requested number of shards.
         of: u32,
@@ -198,7 +199,9 @@ pub fn divisible(plan: &Plan, of: u32) -> Result<(), PlanError> {
     if of > MAX_SHARDS || of > blocks {
         let most = blocks.min(MAX_SHARDS);
         return refused(format!(
-            "it has {blocks} blocks, and each shard needs a whole block: use at most {most} shards"
+            "it has {}, and each shard needs a whole block: use at most {}",
+            count(u64::from(blocks), "block"),
+            count(u64::from(most), "shard")
         ));
     }
     Ok(())

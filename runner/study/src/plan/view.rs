@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use microbench_formats::cell::Cell;
 use microbench_formats::direction::Better;
-use microbench_formats::plan::{Exclusion, Plan, PlannedTrial};
+use microbench_formats::metric::Metric;
+use microbench_formats::plan::{Exclusion, Plan, PlannedTrial, Protocol};
 use microbench_formats::shard::Shard;
 
 use crate::engine::description::Engine;
+use crate::manifest::nearest::count;
 use crate::manifest::protocol::preset;
 use crate::manifest::{GUEST, Study};
 use crate::plan;
@@ -28,7 +30,7 @@ const INDENT: usize = 2;
 
 /// The plan as text of at most `width` columns; only a single word that is longer makes a longer line.
 ///
-/// `full` shows every cell, every exclusion and the whole order.
+/// `full` shows every cell, every exclusion, the definition of each metric and the whole order.
 #[must_use]
 pub fn render(plan: &Plan, study: &Study, full: bool, width: usize) -> String {
     let mut page = Page::new(width);
@@ -44,7 +46,7 @@ pub fn render(plan: &Plan, study: &Study, full: bool, width: usize) -> String {
     cells(&mut page, plan, full);
     totals(&mut page, plan, study);
     excluded(&mut page, plan, study, full);
-    metrics_and_figures(&mut page, plan);
+    metrics_and_figures(&mut page, plan, full);
     order(&mut page, plan, full);
     page.text
 }
@@ -129,24 +131,24 @@ pub fn not_applicable(cells: &[(String, String)], width: usize) -> String {
 }
 
 /// Text of lines that are at most `width` columns wide.
-struct Page {
-    text: String,
+pub(super) struct Page {
+    pub(super) text: String,
     width: usize,
 }
 
 impl Page {
-    fn new(width: usize) -> Self {
+    pub(super) fn new(width: usize) -> Self {
         Self { text: String::new(), width }
     }
 
     /// Adds a line as it is.
-    fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, line: &str) {
         self.text.push_str(line.trim_end());
         self.text.push('\n');
     }
 
     /// Adds a sentence, broken at spaces.
-    fn paragraph(&mut self, sentence: &str) {
+    pub(super) fn paragraph(&mut self, sentence: &str) {
         self.fill("", sentence.split(' '), " ");
     }
 
@@ -163,7 +165,7 @@ impl Page {
     /// Adds `head` and `items` with `separator` between them. Later lines are indented by the length of `head`.
     ///
     /// An item that is longer than a line is broken after a slash.
-    fn fill<'a>(&mut self, head: &str, items: impl Iterator<Item = &'a str>, separator: &str) {
+    pub(super) fn fill<'a>(&mut self, head: &str, items: impl Iterator<Item = &'a str>, separator: &str) {
         let indent = columns(head);
         let room = self.width.saturating_sub(indent);
         let (mut line, mut used) = (head.to_owned(), indent);
@@ -181,6 +183,39 @@ impl Page {
             used += length;
         }
         self.line(&line);
+    }
+
+    /// Adds the parts of a command or request, broken between parts. `end` ends each line but the last.
+    ///
+    /// A part that is longer than a line stays whole, so that it can be copied.
+    pub(super) fn command(&mut self, parts: &[String], end: &str) {
+        let mut line = String::new();
+        for part in parts {
+            if line.is_empty() {
+                line = format!("  {part}");
+            } else if columns(&line) + 1 + columns(part) + columns(end) > self.width {
+                self.line(&format!("{line}{end}"));
+                line = format!("    {part}");
+            } else {
+                line.push(' ');
+                line.push_str(part);
+            }
+        }
+        self.line(&line);
+    }
+
+    /// Adds `head` and a note. A note that does not fit is wrapped next to `head`, or below it if `head` is long.
+    pub(super) fn note(&mut self, head: &str, note: &str) {
+        /// The least columns of a wrapped note.
+        const LEAST: usize = 20;
+        if note.is_empty() || columns(head) + columns(note) <= self.width {
+            self.line(&format!("{head}{note}"));
+        } else if columns(head) + LEAST <= self.width {
+            self.fill(head, note.split(' '), " ");
+        } else {
+            self.line(head);
+            self.fill("      ", note.split(' '), " ");
+        }
     }
 
     /// Adds a label and its value on one line, or on two lines if one is too short.
@@ -298,8 +333,11 @@ fn shorten(text: &str, width: usize) -> String {
     short.trim_end().to_owned() + REST
 }
 
-/// Adds the protocol and the defaults that it changes.
+/// Adds a protocol other than the default, and the defaults that it changes.
 fn protocol(page: &mut Page, plan: &Plan) {
+    if plan.protocol == Protocol::default() {
+        return;
+    }
     let preset = preset(plan.protocol);
     page.fill("protocol ", format!("{}: {}", preset.name(), preset.doc).split(' '), " ");
     let differences = preset.differences();
@@ -312,10 +350,15 @@ fn protocol(page: &mut Page, plan: &Plan) {
     }
 }
 
+/// Guest memory (MiB) of one VM of the cell.
+fn vm_memory(cell: &Cell) -> u64 {
+    cell.number("memory_mib").unwrap_or(0)
+}
+
 /// VMs and guest memory (MiB) of one trial of the cell, all at once.
 fn peak(cell: &Cell) -> (u64, u64) {
     let vms = u64::from(cell.concurrency);
-    (vms, vms * cell.number("memory_mib").unwrap_or(0))
+    (vms, vms * vm_memory(cell))
 }
 
 fn vms(cell: &Cell) -> u64 {
@@ -330,23 +373,22 @@ fn memory(mib: u64) -> String {
 
 fn cells(page: &mut Page, plan: &Plan, full: bool) {
     let shown = if full { plan.cells.len() } else { plan.cells.len().min(MOST_CELLS) };
-    let heads = ["cell", "variant", "engine", "VMs at once", "memory", "trials", "VMs"].map(String::from);
+    let heads = ["cell", "variant", "engine", "VMs at once", "VM memory", "trials", "VMs"].map(String::from);
     let mut rows = vec![heads];
     rows.extend(plan.cells[..shown].iter().map(|cell| {
-        let (at_once, mib) = peak(cell);
         [
             cell.id.to_string(),
             cell.label.to_string(),
             cell.engine.to_string(),
-            at_once.to_string(),
-            memory(mib),
+            cell.concurrency.to_string(),
+            memory(vm_memory(cell)),
             cell.trials.to_string(),
             vms(cell).to_string(),
         ]
     }));
     page.table(&rows, 3);
     if shown < plan.cells.len() {
-        page.line(&format!("... and {} more cells", plan.cells.len() - shown));
+        page.line(&format!("... and {}", count((plan.cells.len() - shown) as u64, "more cell")));
     }
 }
 
@@ -356,7 +398,7 @@ fn totals(page: &mut Page, plan: &Plan, study: &Study) {
     let (peak_vms, peak_mib) = plan.cells.iter().map(peak).fold((0, 0), |(a, b), (c, d)| (a.max(c), b.max(d)));
     page.line("");
     page.paragraph(&format!(
-        "total: {}, {}, {}; at most {} and {} of guest memory at once",
+        "total: {}, {}, {}; at most {} (`concurrency`) and {} of guest memory at once",
         count(plan.cells.len() as u64, "cell"),
         count(plan.trials.len() as u64, "trial"),
         count(all, "VM"),
@@ -364,12 +406,11 @@ fn totals(page: &mut Page, plan: &Plan, study: &Study) {
         memory(peak_mib)
     ));
     if let Some(rule) = &plan.precision {
+        let every = if rule.every == 1 { "block".to_owned() } else { format!("{} blocks", rule.every) };
         page.paragraph(&format!(
-            "at most: after {} blocks, and every {} blocks from then on, the {} of {} is checked; the run ends when \
-             the half \
+            "at most: after {}, and every {every} from then on, the {} of {} is checked; the run ends when the half \
              width of every cell's 95 % interval is at most {} % of it in two checks in a row",
-            rule.n_min,
-            rule.every,
+            count(u64::from(rule.n_min), "block"),
             rule.statistic.label(),
             rule.metric,
             rule.relative * 100.0
@@ -404,10 +445,6 @@ fn totals(page: &mut Page, plan: &Plan, study: &Study) {
     }
 }
 
-fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
 /// Adds the excluded combinations below the line of the manifest that excludes them.
 fn excluded(page: &mut Page, plan: &Plan, study: &Study, full: bool) {
     if plan.excluded.is_empty() {
@@ -435,16 +472,20 @@ fn excluded(page: &mut Page, plan: &Plan, study: &Study, full: bool) {
     }
 }
 
-/// Adds the names of metrics, figures and claims, and the published values.
-fn metrics_and_figures(page: &mut Page, plan: &Plan) {
+/// Adds the names of metrics, figures and claims, and the published values. `full` adds the metrics' definitions.
+fn metrics_and_figures(page: &mut Page, plan: &Plan, full: bool) {
     page.line("");
     for (better, heading) in [
         (Better::Lower, "metrics, better when lower:"),
         (Better::Higher, "metrics, better when higher:"),
         (Better::Neither, "metrics without a better direction:"),
     ] {
-        let metrics = plan.metrics.iter().filter(|metric| metric.direction() == better);
-        list_names(page, heading, &metrics.map(|metric| metric.name.as_str()).collect::<Vec<_>>());
+        let metrics: Vec<&Metric> = plan.metrics.iter().filter(|metric| metric.direction() == better).collect();
+        if full {
+            define_metrics(page, heading, &metrics);
+        } else {
+            list_names(page, heading, &metrics.iter().map(|metric| metric.name.as_str()).collect::<Vec<_>>());
+        }
     }
     if plan.figures.is_empty() {
         page.line("figures: none");
@@ -460,6 +501,19 @@ fn metrics_and_figures(page: &mut Page, plan: &Plan) {
     }
 }
 
+/// Adds each metric with its unit and, below, its definition; nothing without metrics.
+fn define_metrics(page: &mut Page, heading: &str, metrics: &[&Metric]) {
+    if metrics.is_empty() {
+        return;
+    }
+    page.line(heading);
+    for metric in metrics {
+        let unit = if metric.unit == "1" { "a count" } else { &metric.unit };
+        page.fill("  ", format!("{} ({unit})", metric.name).split(' '), " ");
+        page.fill("      ", metric.definition.split(' '), " ");
+    }
+}
+
 /// Adds the names with commas between them; nothing without names.
 fn list_names(page: &mut Page, heading: &str, names: &[&str]) {
     if !names.is_empty() {
@@ -469,7 +523,7 @@ fn list_names(page: &mut Page, heading: &str, names: &[&str]) {
 
 fn order(page: &mut Page, plan: &Plan, full: bool) {
     page.line("");
-    page.line("order, by block:");
+    page.paragraph("order (a block contains each cell at most once):");
     for trials in plan.trials.chunk_by(|a, b| a.block == b.block) {
         let Some(first) = trials.first() else { continue };
         if !full && first.block >= MOST_BLOCKS {
