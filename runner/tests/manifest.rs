@@ -286,12 +286,27 @@ fn axis_of_a_claim_and_of_its_side_is_an_error() {
 }
 
 #[test]
+fn help_of_errors_fits_the_terminal() {
+    for file in wrong_manifests() {
+        let errors = manifest::load(&file, &catalog()).unwrap_err();
+        for (columns, width) in [(None, 80), (Some(60), 60), (Some(100), 100)] {
+            let text = errors.render(false, columns);
+            let mut in_help = false;
+            for line in text.lines() {
+                in_help = line.contains("= help:") || (in_help && line.starts_with("     "));
+                assert!(!in_help || line.chars().count() <= width, "{width}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
 fn colour_does_not_change_the_text_of_errors() {
     for file in wrong_manifests() {
         let errors = manifest::load(&file, &catalog()).unwrap_err();
         assert!(!errors.plain().contains('\u{1b}'), "{}", file.display());
         let mut bare = String::new();
-        let mut coloured = errors.coloured();
+        let mut coloured = errors.render(true, None);
         coloured.push_str("\u{1b}[0m");
         for part in coloured.split('\u{1b}') {
             bare.push_str(part.split_once('m').filter(|_| part.starts_with('[')).map_or(part, |(_, rest)| rest));
@@ -828,7 +843,7 @@ proptest! {
     fn parser_never_panics(source in toml_like()) {
         if let Err(errors) = parse(&source) {
             prop_assert!(errors.plain().ends_with("nothing was started\n"));
-            prop_assert!(!errors.coloured().is_empty());
+            prop_assert!(!errors.render(true, Some(1)).is_empty());
         }
     }
 

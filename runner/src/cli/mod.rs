@@ -95,7 +95,7 @@ fn exit_code(outcome: anyhow::Result<ExitCode>, internal: bool) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             if let Some(errors) = error.downcast_ref::<manifest::ManifestErrors>() {
-                err!("{}", if Stream::Err.is_coloured() { errors.coloured() } else { errors.plain() });
+                err!("{}", errors.render(Stream::Err.is_coloured(), Stream::Err.columns()));
                 let mut codes: Vec<_> = errors.errors().iter().map(|error| error.code.as_str()).collect();
                 codes.sort_unstable();
                 codes.dedup();

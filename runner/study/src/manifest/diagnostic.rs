@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use microbench_formats::code::Code;
+use microbench_formats::terminal::wrapped_to;
 
 use super::nearest::quote;
 use super::read::At;
@@ -18,8 +19,14 @@ pub const MOST_KEPT: usize = 50;
 const LONGEST_SHOWN: usize = 8192;
 /// Maximum number of lines that are listed for one old key.
 const MOST_LINES: usize = 100;
-/// Columns of a rendered error; a longer source line is cut around its mark.
-const WIDTH: usize = 120;
+/// Columns of a source line outside a terminal; a longer line is cut around its mark.
+const SOURCE_WIDTH: usize = 120;
+/// Columns of help outside a terminal.
+const HELP_WIDTH: usize = 80;
+/// The least columns that errors are rendered for.
+const LEAST_WIDTH: usize = 40;
+/// Columns of ` = help: `, without the digits of the line number before it.
+const HELP_PREFIX: usize = 9;
 
 /// One error of a manifest: cause, place and help.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,22 +224,25 @@ impl ManifestErrors {
         self.errors.len() + self.more
     }
 
-    /// Renders the errors without colours.
+    /// Renders the errors without colours, outside a terminal.
     #[must_use]
     pub fn plain(&self) -> String {
-        self.render(&Renderer::plain().term_width(WIDTH))
+        self.render(false, None)
     }
 
-    /// Renders the errors with ANSI colours.
+    /// Renders the errors with ANSI colours if `is_coloured`, for a terminal of `columns` columns.
+    ///
+    /// Help is wrapped at `columns`, and source lines are cut around their marks. Without a terminal (`None`), help is
+    /// wrapped at 80 columns and source lines are cut at 120.
     #[must_use]
-    pub fn coloured(&self) -> String {
-        self.render(&Renderer::styled().term_width(WIDTH))
-    }
-
-    fn render(&self, renderer: &Renderer) -> String {
+    pub fn render(&self, is_coloured: bool, columns: Option<usize>) -> String {
+        let columns = columns.map(|columns| columns.max(LEAST_WIDTH));
+        let renderer = if is_coloured { Renderer::styled() } else { Renderer::plain() };
+        let renderer = renderer.term_width(columns.unwrap_or(SOURCE_WIDTH));
         let mut text = String::new();
         for error in &self.errors {
-            text.push_str(&renderer.render(&[self.group(error)]));
+            let help = self.wrapped_help(error, columns.unwrap_or(HELP_WIDTH));
+            text.push_str(&renderer.render(&[self.group(error, &help)]));
             text.push_str("\n\n");
         }
         let count = self.count();
@@ -244,10 +254,24 @@ impl ManifestErrors {
         text
     }
 
-    fn group<'a>(&'a self, error: &'a ManifestError) -> Group<'a> {
+    /// The help of an error, wrapped so that no rendered line is wider than `columns`.
+    fn wrapped_help(&self, error: &ManifestError, columns: usize) -> Vec<String> {
+        // The renderer indents help by the digits of the last line number that it shows.
+        let spans = error.related.iter().map(|(span, _)| span).chain(&error.span);
+        let last = spans.map(|span| self.file_of(error).clip(span).end).max();
+        let number = last.map_or(1, |last| line_of(&self.file_of(error).source, last));
+        let digits = number.checked_ilog10().unwrap_or(0) as usize + 1;
+        error.help.iter().map(|help| wrap_help(help, columns - digits - HELP_PREFIX)).collect()
+    }
+
+    fn file_of(&self, error: &ManifestError) -> &SourceFile {
+        &self.files[error.file.min(self.files.len() - 1)]
+    }
+
+    fn group<'a>(&'a self, error: &'a ManifestError, help: &'a [String]) -> Group<'a> {
         let title = Level::ERROR.primary_title(error.message.as_str()).id(error.code.as_str());
-        let file = &self.files[error.file.min(self.files.len() - 1)];
-        let help = error.help.iter().map(|help| Level::HELP.message(help.as_str()));
+        let file = self.file_of(error);
+        let help = help.iter().map(|help| Level::HELP.message(help.as_str()));
         let place: Element<'a> = match &error.span {
             None => Origin::path(file.path.as_str()).into(),
             Some(span) => {
@@ -311,6 +335,25 @@ impl SourceFile {
     }
 }
 
+/// `help` wrapped at `width` columns. Code in back-ticks stays on one line if it fits.
+fn wrap_help(help: &str, width: usize) -> String {
+    /// Stands for a space at which the text is not broken.
+    const KEPT_SPACE: char = '\u{e000}';
+    let mut text = String::new();
+    for (at, part) in help.split('`').enumerate() {
+        let is_code = at % 2 == 1;
+        if at > 0 {
+            text.push('`');
+        }
+        if is_code && part.chars().count() + 2 <= width {
+            text.extend(part.chars().map(|c| if c == ' ' { KEPT_SPACE } else { c }));
+        } else {
+            text.push_str(part);
+        }
+    }
+    wrapped_to(width, &text, 0).replace(KEPT_SPACE, " ")
+}
+
 impl fmt::Display for ManifestErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.plain().trim_end())
@@ -323,4 +366,20 @@ impl std::error::Error for ManifestErrors {}
 pub(super) fn line_of(source: &str, at: usize) -> u32 {
     let newlines = source.as_bytes()[..at.min(source.len())].iter().filter(|byte| **byte == b'\n').count();
     u32::try_from(newlines).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrap_help;
+
+    #[test]
+    fn help_is_wrapped_between_words_and_not_within_short_code() {
+        assert_eq!(wrap_help("set `hold_s = 5` in [guest]", 14), "set\n`hold_s = 5`\nin [guest]");
+        assert_eq!(wrap_help("use `a b c d e f g h` now", 8), "use `a b\nc d e f\ng h` now");
+    }
+
+    #[test]
+    fn short_help_stays_on_one_line() {
+        assert_eq!(wrap_help("did you mean `seed`?", 80), "did you mean `seed`?");
+    }
 }

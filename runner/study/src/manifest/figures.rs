@@ -14,6 +14,7 @@ use super::axes::unknown_axis;
 use super::choice::{Choice, names};
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::figure_forms;
+use super::metrics;
 use super::nearest::{quote, suggest};
 use super::raw;
 use super::read::At;
@@ -228,9 +229,11 @@ fn parse_choice<T: Choice>(name: Option<&At<String>>, kind: &str, errors: &mut D
     found
 }
 
-/// True if the study has the metric; reports an error otherwise. A metric that is itself in error counts.
+/// True if the study has the metric; reports an error otherwise. A metric that is itself in error counts, and so does
+/// the right name of a metric that is reported as a typo: otherwise each error would suggest the name of the other.
 pub(super) fn check_metric(name: &At<String>, manifest: &raw::Manifest, errors: &mut Diagnostics) -> bool {
-    let known = manifest.metrics.iter().any(|metric| metric.name.value == name.value);
+    let known = (manifest.metrics.iter())
+        .any(|metric| metric.name.value == name.value || metrics::is_typo_of(metric, &name.value));
     if !known {
         let valid = manifest.metrics.iter().map(|metric| metric.name.value.as_str());
         let message = format!("the study has no metric {}", quote(&name.value));

@@ -10,7 +10,7 @@ use microbench_formats::workload::{Workload, WorkloadKind};
 
 use super::choice::names;
 use super::diagnostic::{Diagnostics, ManifestError};
-use super::nearest::{list_valid, quote, suggest};
+use super::nearest::{list_valid, nearest, quote, suggest};
 use super::protocol::Preset;
 use super::raw;
 use super::read::At;
@@ -228,6 +228,20 @@ fn source_of(name: &str, preset: &Preset) -> Option<Source> {
     own.or_else(|| built_in(name).map(|metric| metric.source))
 }
 
+fn built_in_names() -> impl Iterator<Item = &'static str> + Clone {
+    BUILT_IN.iter().map(|metric| metric.name)
+}
+
+/// True if `raw` is reported as a typo of the built-in metric `name`.
+pub(super) fn is_typo_of(raw: &raw::Metric, name: &str) -> bool {
+    let has_source = raw.broken || raw.from.is_some() || raw.to.is_some();
+    let has_source = has_source || raw.reading.is_some() || raw.workload.is_some();
+    let own = raw.name.value.as_str();
+    !has_source
+        && built_in(own).is_none()
+        && renamed::new_name(own).or_else(|| nearest(own, built_in_names())) == Some(name)
+}
+
 fn built_in(name: &str) -> Option<&'static BuiltIn> {
     BUILT_IN.iter().find(|metric| metric.name == name)
 }
@@ -318,11 +332,7 @@ fn resolve(
                 errors.push(
                     ManifestError::new(Code::NotBuiltIn, span, message)
                         .help("a source is `from` and `to`, `reading`, or `workload`")
-                        .help(suggest_name(
-                            &raw.name.value,
-                            "built-in metrics",
-                            BUILT_IN.iter().map(|metric| metric.name),
-                        )),
+                        .help(suggest_name(&raw.name.value, "built-in metrics", built_in_names())),
                 );
                 return None;
             };

@@ -21,6 +21,9 @@ pub(super) struct At<T> {
     pub(super) span: Range<usize>,
 }
 
+/// The keys that list tables, each written as `[[key]]`, with the noun for one table.
+const TABLE_LISTS: [(&str, &str); 2] = [("claims", "claim"), ("values", "value")];
+
 /// A key with its unchecked value.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
@@ -161,11 +164,11 @@ impl<'a> Entry<'a> {
         let item = self.item();
         let Some(array) = item.value.get_ref().as_array() else {
             let text = item.wrong_type("a list");
-            let scalar = !matches!(item.value.get_ref(), DeValue::Table(_));
-            let help = if scalar {
-                "put the value in brackets, as in `[value]`"
-            } else {
-                "put the table in brackets, as in `[{ ... }]`"
+            let one = TABLE_LISTS.iter().find(|(key, _)| *key == item.name);
+            let help = match (item.is_table(), one) {
+                (true, Some((key, one))) => format!("write `[[{key}]]` with two brackets: each {one} is one table"),
+                (true, None) => "put the table in brackets, as in `[{ ... }]`".to_owned(),
+                (false, _) => "put the value in brackets, as in `[value]`".to_owned(),
             };
             errors.push(text.help(help));
             return None;
@@ -206,6 +209,15 @@ impl<'a> Item<'a> {
             .label(format!("expected {expected}"))
     }
 
+    /// Like [`wrong_type`](Self::wrong_type) where a number is expected, with help for a number written as a string.
+    fn not_a_number(&self, expected: &str) -> ManifestError {
+        let error = self.wrong_type(expected);
+        match self.value.get_ref().as_str().and_then(|text| number_help(self.name, text)) {
+            Some(help) => error.help(help),
+            None => error,
+        }
+    }
+
     pub(super) fn table(&self, place: impl Into<String>, errors: &mut Diagnostics) -> Option<Table<'a>> {
         match self.value.get_ref() {
             DeValue::Table(table) => Some(Table::new(place, self.span(), table)),
@@ -226,7 +238,7 @@ impl<'a> Item<'a> {
 
     pub(super) fn integer(&self, (least, most): (i64, i64), errors: &mut Diagnostics) -> Option<At<i64>> {
         let DeValue::Integer(number) = self.value.get_ref() else {
-            errors.push(self.wrong_type("an integer"));
+            errors.push(self.not_a_number("an integer"));
             return None;
         };
         let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
@@ -271,7 +283,7 @@ impl<'a> Item<'a> {
         let level = match self.value.get_ref() {
             DeValue::Integer(_) | DeValue::Float(_) => self.level(errors)?,
             _ => {
-                errors.push(self.wrong_type("a number"));
+                errors.push(self.not_a_number("a number"));
                 return None;
             }
         };
@@ -314,6 +326,34 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
     }
 }
 
+/// Help for a string where the key needs a number: the number without quotes, or the unit that the key's name ends with.
+///
+/// `None` if neither is known.
+pub(super) fn number_help(key: &str, text: &str) -> Option<String> {
+    let text = text.trim();
+    if text.parse::<f64>().is_ok_and(f64::is_finite) {
+        return Some(format!("write the number without quotes: {text}"));
+    }
+    let (unit, example) = match key.rsplit_once('_')?.1 {
+        "mib" => ("MiB", mebibytes(text).unwrap_or(512)),
+        "ms" => ("milliseconds", 100),
+        "s" => ("seconds", 60),
+        _ => return None,
+    };
+    Some(format!("write a number of {unit} without quotes, for instance {example}"))
+}
+
+/// The MiB of a size with a unit, for instance 1024 for `1G` and `1 GiB`. `None` for other text and sizes below 1 MiB.
+fn mebibytes(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..end].parse().ok().filter(|number| *number > 0)?;
+    match text[end..].trim().to_lowercase().as_str() {
+        "m" | "mb" | "mib" => Some(number),
+        "g" | "gb" | "gib" => number.checked_mul(1024),
+        _ => None,
+    }
+}
+
 /// The type of a level, for messages.
 pub(super) fn level_type_name(level: &Level) -> &'static str {
     match level {
@@ -329,5 +369,21 @@ pub(super) fn format_level(level: &Level) -> String {
     match level {
         Level::Text(text) => quote(&format!("{text:?}")),
         other => quote(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number_help;
+
+    #[test]
+    fn help_for_a_number_given_as_text_names_the_number_or_the_unit() {
+        let help = |key, text| number_help(key, text).unwrap_or_default();
+        assert_eq!(help("seed", "2019"), "write the number without quotes: 2019");
+        assert_eq!(help("memory_mib", "1G"), "write a number of MiB without quotes, for instance 1024");
+        assert_eq!(help("memory_mib", "256 MiB"), "write a number of MiB without quotes, for instance 256");
+        assert_eq!(help("memory_mib", "much"), "write a number of MiB without quotes, for instance 512");
+        assert_eq!(help("hold_s", "5s"), "write a number of seconds without quotes, for instance 60");
+        assert_eq!(number_help("vcpus", "two"), None);
     }
 }

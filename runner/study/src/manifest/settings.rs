@@ -8,7 +8,7 @@ use microbench_formats::code::Code;
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list_valid, quote, suggest};
-use super::read::{At, format_level, level_type_name};
+use super::read::{At, format_level, level_type_name, number_help};
 use crate::engine::guest_settings::is_plain;
 pub use crate::engine::guest_settings::{DefaultLevel, GUEST, GuestSetting, Kind, guest};
 
@@ -83,7 +83,10 @@ impl GuestSetting {
             (Kind::Kernel | Kind::Rootfs | Kind::Choice(_) | Kind::Line(_), Level::Text(_))
             | (Kind::Int(..), Level::Int(_))
             | (Kind::Bool, Level::Bool(_)) => return Some(level.value.clone()),
-            (Kind::Int(..), _) => wrong_type(name, "an integer", level),
+            (Kind::Int(..), _) => {
+                errors.push(not_a_number(name, "an integer", level, self.doc));
+                return None;
+            }
             (Kind::Bool, _) => wrong_type(name, "a boolean", level),
             (Kind::Kernel | Kind::Rootfs | Kind::Choice(_) | Kind::Line(_), _) => wrong_type(name, "a string", level),
         };
@@ -106,6 +109,10 @@ impl SettingSpec {
             #[expect(clippy::cast_precision_loss, reason = "integers of 2^53 and more need not be exact")]
             (Level::Float(_), Level::Int(value)) => Level::Float(*value as f64),
             (default, value) if std::mem::discriminant(default) == std::mem::discriminant(value) => value.clone(),
+            (default @ (Level::Int(_) | Level::Float(_)), _) => {
+                errors.push(not_a_number(name, level_type_name(default), level, &self.doc));
+                return None;
+            }
             (default, _) => {
                 errors.push(wrong_type(name, level_type_name(default), level).help(self.doc.as_str()));
                 return None;
@@ -148,6 +155,15 @@ impl SettingSpec {
         errors.push(error.help(help).help(self.doc.as_str()));
         None
     }
+}
+
+/// The error that a setting is not a number, with help for a number written as a string; else with `doc`.
+fn not_a_number(name: &str, expected: &str, level: &At<Level>, doc: &str) -> ManifestError {
+    let help = match &level.value {
+        Level::Text(text) => number_help(name, text),
+        Level::Bool(_) | Level::Int(_) | Level::Float(_) => None,
+    };
+    wrong_type(name, expected, level).help(help.unwrap_or_else(|| doc.to_owned()))
 }
 
 fn check_readable(path: &Path) -> std::io::Result<()> {
