@@ -237,9 +237,8 @@ pub(super) fn is_typo_of(raw: &raw::Metric, name: &str) -> bool {
     let has_source = raw.broken || raw.from.is_some() || raw.to.is_some();
     let has_source = has_source || raw.reading.is_some() || raw.workload.is_some();
     let own = raw.name.value.as_str();
-    !has_source
-        && built_in(own).is_none()
-        && renamed::new_name(own).or_else(|| nearest(own, built_in_names())) == Some(name)
+    let suggested = || renamed::new_name(own).or_else(|| nearest(own, built_in_names()).map(str::to_owned));
+    !has_source && built_in(own).is_none() && suggested().as_deref() == Some(name)
 }
 
 fn built_in(name: &str) -> Option<&'static BuiltIn> {
