@@ -102,6 +102,11 @@ mod tests {
     }
 
     #[test]
+    fn count_of_one_has_a_singular_noun() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "shard")), ["0 shards", "1 shard", "2 shards"]);
+    }
+
+    #[test]
     fn quote_cuts_and_escapes() {
         assert_eq!(quote("a\u{1b}[31m\nb"), "`a\\u{1b}[31m\\u{a}b`");
         assert_eq!(quote(&"x".repeat(100)).len(), 64 + 5);

@@ -326,7 +326,7 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Help for a string where the key needs a number: the number without quotes, or the unit that the key's name ends with.
+/// Help for a string where the key needs a number: the number without quotes, or the unit at the end of the key's name.
 ///
 /// `None` if neither is known.
 pub(super) fn number_help(key: &str, text: &str) -> Option<String> {
