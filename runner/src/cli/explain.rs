@@ -6,13 +6,14 @@ use anyhow::Context;
 use microbench::error::explain as codes;
 use microbench_measure::artifacts::image;
 use microbench_measure::artifacts::project::read_text;
+use microbench_measure::terminal::screen::Stream;
 use microbench_measure::{out, outln};
 use microbench_study::engine::context::{SettingFile, setting_files};
 use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::plan::explain::{self, ExplainInputs, Explanation, Overridden};
+use microbench_study::plan::view::DEFAULT_WIDTH;
 
 use super::arguments::StudyArguments;
-use super::plan::width;
 use super::run::{Loaded, load};
 
 /// Prints one cell of a study: where each setting comes from, and the command line of its VMM.
@@ -38,7 +39,7 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
     if json {
         outln!("{}", serde_json::to_string_pretty(&explanation)?)?;
     } else {
-        out!("{}", explanation.render(width()))?;
+        out!("{}", explanation.render(Stream::Out.columns().unwrap_or(DEFAULT_WIDTH)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

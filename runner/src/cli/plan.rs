@@ -31,7 +31,7 @@ pub(super) fn plan(study: &StudyArguments, json: bool, full: bool, shards: Optio
 }
 
 /// Columns of the terminal. Without one: the variable `COLUMNS`, else [`view::DEFAULT_WIDTH`].
-pub(super) fn width() -> usize {
+fn width() -> usize {
     let variable = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
     Stream::Out.columns().or_else(variable).unwrap_or(view::DEFAULT_WIDTH)
 }
