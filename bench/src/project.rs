@@ -67,7 +67,7 @@ impl Project {
         Ok(command)
     }
 
-    /// Reads the journal of the run directory `run`.
+    /// Reads the journal of the run folder `run`.
     pub(crate) fn journal(&self, run: &str) -> Result<Journal> {
         Ok(journal::read(&self.folder.path().join(run).join("journal.ndjson"))?)
     }

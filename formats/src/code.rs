@@ -129,10 +129,10 @@ codes! {
     ToolFailed = "MB2007", FAILED, "A program that builds artefacts failed or could not be started.";
     CacheDamaged = "MB2008", FAILED, "A metadata file in the cache cannot be read.";
     UnusablePath = "MB2009", FAILED, "A path contains a character that is not permitted.";
-    // Run directories.
+    // Run folders.
     NoRun = "MB3001", FAILED, "There is no run of this name, or several names begin with it.";
-    NotARun = "MB3002", FAILED, "The folder is not a run directory.";
-    RunExists = "MB3003", FAILED, "The run directory exists already.";
+    NotARun = "MB3002", FAILED, "The folder contains no run.";
+    RunExists = "MB3003", FAILED, "The run folder exists already.";
     RunInUse = "MB3004", FAILED, "Another process is executing the run.";
     PlanEdited = "MB3005", FAILED, "The plan of the run was changed after the run started.";
     JournalDamaged = "MB3006", FAILED, "The journal of the run is damaged.";
@@ -143,7 +143,7 @@ codes! {
     OtherHost = "MB3011", FAILED, "The run was started on another host.";
     OtherHostKind = "MB3012", FAILED, "The run was started on another kind of host.";
     DiskFull = "MB3013", FAILED, "There is not enough free disk space for the next trial.";
-    RunInShm = "MB3014", FAILED, "The run directory is in /dev/shm.";
+    RunInShm = "MB3014", FAILED, "The run folder is in /dev/shm.";
     BadArchive = "MB3015", FAILED, "The archive of a run is invalid.";
     NotAShard = "MB3016", FAILED, "The run is not a shard.";
     ShardsDiffer = "MB3017", FAILED, "The shards belong to different runs.";

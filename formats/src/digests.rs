@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::code::Code;
 use crate::record::Record;
 
-/// File name of the plan in a run directory.
+/// File name of the plan in a run folder.
 pub const PLAN: &str = "plan.json";
 /// File name of the engine descriptions.
 pub const ENGINES: &str = "engines.json";

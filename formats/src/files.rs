@@ -1,9 +1,9 @@
-//! The files of a run directory. docs/reference/files.md is made from this table, and a test compares runs with it.
+//! The files of a run folder. docs/reference/files.md is made from this table, and a test compares runs with it.
 
-/// A file of a run directory.
+/// A file of a run folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSpec {
-    /// Path in the run directory; `*` matches any text within a name.
+    /// Path in the run folder; `*` matches any text within a name.
     pub name: &'static str,
     /// The command that writes it.
     pub by: &'static str,
@@ -75,7 +75,7 @@ pub const FILES: &[FileSpec] = &[
     file("report.html", "report", "The complete report as one HTML page without external files."),
 ];
 
-/// Whether `path`, relative to the run directory, matches an entry of [`FILES`].
+/// Whether `path`, relative to the run folder, matches an entry of [`FILES`].
 #[must_use]
 pub fn is_known(path: &str) -> bool {
     FILES.iter().any(|file| {
@@ -84,7 +84,7 @@ pub fn is_known(path: &str) -> bool {
     })
 }
 
-/// Index in [`FILES`] and description of an entry of the run directory.
+/// Index in [`FILES`] and description of an entry of the run folder.
 ///
 /// For a folder (`figures/`), the description is that of its first file. The index of an unknown entry is
 /// `FILES.len()`.

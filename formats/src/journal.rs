@@ -22,7 +22,7 @@ use crate::code::Code;
 use crate::record::Record;
 use crate::version::{FORMAT_VERSION, OLDEST_FORMAT, other_format};
 
-/// Name of the journal in a run directory.
+/// Name of the journal in a run folder.
 pub const FILE: &str = "journal.ndjson";
 
 /// Length of `{"crc":"........",` in bytes.

@@ -244,6 +244,21 @@ pub enum FailureReason {
     BeyondLimit,
 }
 
+impl FailureReason {
+    /// The reason with the event that the VM did not reach.
+    ///
+    /// ```
+    /// use microbench_formats::record::FailureReason;
+    ///
+    /// assert_eq!(FailureReason::Exited.with_event("http.ok"), "exited before http.ok");
+    /// assert_eq!(FailureReason::Timeout.with_event("http.ok"), "timeout at http.ok");
+    /// ```
+    #[must_use]
+    pub fn with_event(self, event: &str) -> String {
+        format!("{self} {} {event}", if self == Self::Exited { "before" } else { "at" })
+    }
+}
+
 /// The name of one VM's files, for example of the console log `console/NAME.log`. A warm-up has a `w`.
 ///
 /// ```

@@ -63,6 +63,25 @@ pub fn wrapped_to(width: usize, line: &str, indent: usize) -> String {
     out
 }
 
+/// Each line of `text` wrapped as in [`wrapped_to`]. Continuation lines are indented by `indent` columns more than the
+/// line.
+///
+/// ```
+/// use microbench_formats::terminal::wrapped_lines;
+///
+/// assert_eq!(wrapped_lines(9, "error: no\n  next: try\n", 2), "error: no\n  next:\n    try\n");
+/// ```
+#[must_use]
+pub fn wrapped_lines(width: usize, text: &str, indent: usize) -> String {
+    let wrap = |line: &str| {
+        let before = line.len() - line.trim_start_matches(' ').len();
+        wrapped_to(width, line, before + indent)
+    };
+    text.split_inclusive('\n')
+        .map(|line| line.strip_suffix('\n').map_or_else(|| wrap(line), |line| wrap(line) + "\n"))
+        .collect()
+}
+
 /// `text` with no line wider than `width`. A longer line is broken at a space, else after a separator of a path or
 /// list, else at `width`.
 #[must_use]

@@ -2,6 +2,7 @@
 //!
 //! Reference pages are generated from these definitions, and tests check the files against them.
 
+use microbench_formats::terminal::{OutputWidth, wrapped_to};
 use polars::prelude::DataType;
 
 /// A table of a run.
@@ -9,7 +10,7 @@ use polars::prelude::DataType;
 pub struct Table {
     /// Name in a query.
     pub name: &'static str,
-    /// The file of the run directory that contains the table or that it is computed from.
+    /// The file of the run folder that contains the table or that it is computed from.
     pub file: &'static str,
     /// What one row is.
     pub row: &'static str,
@@ -73,7 +74,7 @@ const fn column(name: &'static str, kind: Kind, unit: &'static str, meaning: &'s
 
 use Kind::{Bool, F64, Text, U32, U64};
 
-/// Every table. In a query, each table has an additional first column `run`, the name of the run directory.
+/// Every table. In a query, each table has an additional first column `run`, the name of the run folder.
 pub const TABLES: &[Table] = &[
     Table { name: "samples", file: "samples.parquet", row: "one metric of one VM of one execution", columns: SAMPLES },
     Table { name: "summary", file: "summary.csv", row: "one metric of one cell, over its trials", columns: SUMMARY },
@@ -240,22 +241,23 @@ pub const READINGS: &[Column] = &[
     column("reason", Text, "", "why there is no value; else empty"),
 ];
 
-/// The tables and their columns as text of at most 100 columns.
+/// The tables and their columns as text for `width`.
 #[must_use]
-pub fn render() -> String {
-    let mut out = String::from("Every table has a first column `run`: the name of the run directory.\n");
+pub fn render(width: OutputWidth) -> String {
+    let wrap = |line: &str, indent: usize| wrapped_to(width.prose, line, indent) + "\n";
+    let mut out = wrap("Every table has a first column `run`: the name of the run folder.", 0);
     for table in TABLES {
-        out.push_str(&format!("\n{} ({}): {}\n", table.name, table.file, table.row));
+        out.push('\n');
+        out.push_str(&wrap(&format!("{} ({}): {}", table.name, table.file, table.row), 4));
         let head = ["  column", "type", "unit", "meaning"].map(str::to_owned);
         let rows = table.columns.iter().map(|column| {
             let unit = if column.unit == "unit" { "(column unit)" } else { column.unit };
             [format!("  {}", column.name), column.kind.name().into(), unit.into(), column.meaning.into()]
         });
         let lines = microbench_formats::terminal::table(std::iter::once(head).chain(rows), 0..0);
-        let indent = lines.find("meaning").unwrap_or(0);
-        lines
-            .lines()
-            .for_each(|line| out.push_str(&format!("{}\n", microbench_formats::terminal::wrapped(line, indent))));
+        // On a narrow terminal, an indent to the last column would leave no room for text.
+        let indent = lines.find("meaning").filter(|indent| indent + 20 <= width.prose).unwrap_or(4);
+        lines.lines().for_each(|line| out.push_str(&wrap(line, indent)));
     }
     out
 }

@@ -56,7 +56,7 @@ fn specs(engines: &BTreeMap<String, Engine>) -> BTreeMap<String, EngineSpec> {
 const STUDIES: &str = "experiments";
 
 /// The manifest of the study that `given` names: an existing path, or the name of a study in the project's
-/// `experiments/`. `root` is the folder of the project; `None` means the project around the working directory.
+/// `experiments/` or, if it is not there, in the working directory. `root` is the folder of the project; `None` means the project around the working directory.
 ///
 /// # Errors
 /// [`Code::UnknownName`] with the nearest name when `given` is neither. A path that does not exist is returned as it
@@ -82,11 +82,19 @@ pub fn find_study(given: &Path, root: Option<&Path>) -> anyhow::Result<PathBuf> 
         Err(_) => folder,
     };
     let manifest = folder.join(format!("{text}.toml"));
-    if manifest.is_file() {
-        return Ok(manifest);
+    let here = PathBuf::from(format!("{text}.toml"));
+    for manifest in [&manifest, &here] {
+        if manifest.is_file() {
+            return Ok(manifest.clone());
+        }
     }
     let names = studies_in(&folder);
-    let mut message = format!("study {} not found: {} does not exist", nearest::quote(&text), manifest.display());
+    let mut message = format!(
+        "study {} not found: neither {} nor {} in the working directory exists",
+        nearest::quote(&text),
+        manifest.display(),
+        here.display()
+    );
     if built_in::study_names().contains(&text.as_ref()) {
         message.push_str(&format!("; `microbench new NAME --from {text}` copies the built-in study"));
     } else {

@@ -238,8 +238,8 @@ fn set_verdicts(comparisons: &mut [Comparison], settings: &Settings) {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// One run has wall time, the other virtual time.
-    #[error("the runs were executed on different kinds of host ({first}; {second}), whose times cannot be compared")]
-    HostKinds { first: String, second: String },
+    #[error("the runs were measured on different kinds of host ({first} and {second}): their times are not comparable")]
+    HostKinds { first: HostKind, second: HostKind },
     /// The hosts are different, or one host was configured differently.
     #[error(
         "the hosts differ (fingerprints {first} and {second}){differ}, so the comparison would show differences of the \
@@ -281,7 +281,7 @@ pub fn check_comparable(
         && first != second
         && (first == HostKind::Emulated || second == HostKind::Emulated || !across_hosts)
     {
-        return Err(Refusal::HostKinds { first: first.note().to_owned(), second: second.note().to_owned() });
+        return Err(Refusal::HostKinds { first, second });
     }
     match hosts {
         [Some(first), Some(second)] if first.fingerprint != second.fingerprint && !across_hosts => {

@@ -30,7 +30,7 @@ pub fn render(plan: &Plan, rows: &[Row], journal: &Journal, width: OutputWidth) 
     let wrapped = |line: &str, indent: usize| wrapped_to(width.prose, line, indent);
     let mut out = String::new();
     if let Some(host) = rows.iter().find_map(|row| row.host) {
-        let _ = writeln!(out, "{}", wrapped(&format!("host: {}", host.note()), 4));
+        let _ = writeln!(out, "{}", wrapped(&format!("host kind: {}", host.note()), 4));
     }
     if let Some(worst) = journal.probe_errors.iter().max_by(|a, b| a.max_ms.total_cmp(&b.max_ms)) {
         let line = format!(

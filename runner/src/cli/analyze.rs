@@ -97,7 +97,7 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
         push(&format!("{UNISOLATED}: {why}"));
     }
     for identity in &identities {
-        push(&identity.line());
+        push(&format!("machine: {}", identity.line()));
         let measured = |metric: &str| analysis.plan.metrics.iter().any(|own| own.name == metric);
         match NoiseFloor::load(&identity.fingerprint) {
             Some(noise) => push(&noise.line(measured)),

@@ -101,7 +101,7 @@ pub(super) enum Action {
         /// Kind of host on which trials are executed.
         #[arg(long, value_enum, default_value_t = HostArgument::Auto)]
         host: HostArgument,
-        /// Run directory to create [default: runs/STUDY-TIME in the project].
+        /// Run folder to create [default: runs/STUDY-TIME in the project].
         #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
         /// Execute only shard K of N, for example 1/4.
@@ -129,7 +129,7 @@ JSON: {run, complete, shards: [{shard: {index, of}, name, machines, trials_ended
         /// Runs of the shards, or submissions.
         #[arg(value_name = "SHARD", required = true, add = ArgValueCompleter::new(runs))]
         shards: Vec<PathBuf>,
-        /// Run directory to create [default: STUDY-TIME-merged next to the first shard].
+        /// Run folder to create [default: STUDY-TIME-merged next to the first shard].
         #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
         /// Merge even if shards or trials are missing.
@@ -354,7 +354,7 @@ JSON: {run, rows, left_out}."
         /// TOML file that maps columns, rows and names [default: names as in the study].
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         mapping: Option<PathBuf>,
-        /// Run directory to create [default: runs/STUDY-TIME in the project].
+        /// Run folder to create [default: runs/STUDY-TIME in the project].
         #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
         /// Print the result as JSON.
@@ -661,7 +661,7 @@ pub(super) enum SelfTest {
         /// Kind of host on which trials are executed.
         #[arg(long, value_enum, default_value_t = HostArgument::Auto)]
         host: HostArgument,
-        /// Run directory to create [default: runs/STUDY-noise-TIME in the project].
+        /// Run folder to create [default: runs/STUDY-noise-TIME in the project].
         #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
         /// Run VMMs even if they cannot be isolated from this machine.

@@ -9,6 +9,7 @@ use microbench_formats::describe::describe;
 use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::host::machine::tree::Tree;
 use microbench_measure::host::machine::{doctor, tune};
+use microbench_measure::terminal::screen::Stream;
 use microbench_measure::{out, outln};
 
 use super::arguments::StudyArguments;
@@ -19,21 +20,24 @@ use super::run::{boot_guest, load};
 fn tune_or_restore(tree: &Tree, tune: bool) -> anyhow::Result<ExitCode> {
     let state = tune::state_file()?;
     let outcomes = if tune { tune::tune(tree, &state)? } else { tune::restore(tree, &state)? };
+    let print = |line: &str| outln!("{}", Stream::Out.wrap(line, 2));
     for tune::Outcome { place, result } in &outcomes {
         match result {
-            Ok(value) => outln!("{place}: {value}")?,
-            Err(problem) => outln!("{place}: not set: {problem}")?,
+            Ok(value) => print(&format!("{place}: {value}"))?,
+            Err(problem) => print(&format!("{place}: not set: {problem}"))?,
         }
     }
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
     match (tune, outcomes.len(), failed) {
-        (true, 0, _) => outln!("nothing to set: all values are as recommended, or cannot be set on this machine")?,
+        (true, 0, _) => print("nothing to set: all values are as recommended, or cannot be set on this machine")?,
         (true, _, _) => {
-            outln!("previous values are saved in {}; `microbench doctor --restore` restores them", state.display())?
+            let state = state.display();
+            print(&format!("previous values are saved in {state}; `microbench doctor --restore` restores them"))?;
         }
-        (false, _, 0) => outln!("all previous values are restored")?,
+        (false, _, 0) => print("all previous values are restored")?,
         (false, _, _) => {
-            outln!("some values could not be restored; the previous values remain in {}", state.display())?
+            let state = state.display();
+            print(&format!("some values could not be restored; the previous values remain in {state}"))?;
         }
     }
     Ok(if tune || failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -74,7 +78,7 @@ pub(super) fn doctor(
     if json {
         outln!("{}", serde_json::to_string_pretty(&checks)?)?;
     } else {
-        out!("{}", doctor::render_checks(&checks))?;
+        out!("{}", doctor::render_checks(&checks, Stream::Out.output_width().table))?;
     }
     let bad = checks.iter().any(|check| check.state == doctor::State::Bad);
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })

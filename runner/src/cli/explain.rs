@@ -47,11 +47,12 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
 /// Prints the explanations of the codes in `names`, of all codes when it is empty, or the exit codes for `exit-codes`.
 pub(super) fn explain_codes(names: &[String], json: bool) -> anyhow::Result<ExitCode> {
     let entries = codes::entries()?;
+    let width = Stream::Out.output_width().prose;
     if names.iter().any(|name| name == "exit-codes") {
         if json {
             outln!("{}", serde_json::to_string_pretty(microbench_formats::exit::CODES)?)?;
         } else {
-            out!("{}", codes::exit_codes())?;
+            out!("{}", codes::exit_codes(width))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -59,8 +60,8 @@ pub(super) fn explain_codes(names: &[String], json: bool) -> anyhow::Result<Exit
     match (json, names.is_empty()) {
         (true, true) => outln!("{}", serde_json::to_string_pretty(&entries)?)?,
         (true, false) => outln!("{}", serde_json::to_string_pretty(&chosen)?)?,
-        (false, true) => out!("{}", codes::list(&entries))?,
-        (false, false) => out!("{}", chosen.iter().map(|entry| entry.render()).collect::<Vec<_>>().join("\n"))?,
+        (false, true) => out!("{}", codes::list(&entries, width))?,
+        (false, false) => out!("{}", chosen.iter().map(|entry| entry.render(width)).collect::<Vec<_>>().join("\n"))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -51,7 +51,8 @@ pub(super) fn import(
             if errors.len() > SHOWN {
                 errln!("... and {} more", errors.len() - SHOWN);
             }
-            let message = format!("{}: {} errors; nothing was imported", table.display(), errors.len());
+            let count = if errors.len() == 1 { "1 error".to_owned() } else { format!("{} errors", errors.len()) };
+            let message = format!("{}: {count}; nothing was imported", table.display());
             return Err(Code::BadImport.with_message(message).into());
         }
     };
@@ -68,7 +69,8 @@ pub(super) fn import(
         let (rows, left_out) = (imported.rows, imported.ignored);
         return print_json(&ImportReport { run: run.path().display().to_string(), rows, left_out });
     }
-    errln!("{} rows imported, {} left out", imported.rows, imported.ignored);
+    let rows = if imported.rows == 1 { "1 row".to_owned() } else { format!("{} rows", imported.rows) };
+    errln!("{rows} imported, {} left out", imported.ignored);
     outln!("{}", run.path().display())?;
     Ok(ExitCode::SUCCESS)
 }

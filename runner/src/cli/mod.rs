@@ -99,7 +99,7 @@ fn exit_code(outcome: anyhow::Result<ExitCode>, internal: bool) -> ExitCode {
                 let mut codes: Vec<_> = errors.errors().iter().map(|error| error.code.as_str()).collect();
                 codes.sort_unstable();
                 codes.dedup();
-                errln!("{}", explain_hint(&codes));
+                errln!("{}", Stream::Err.wrap(&explain_hint(&codes), 2));
                 return ExitCode::from(exit::WRONG_INPUT);
             }
             let codes = codes(&error);
@@ -119,16 +119,25 @@ fn explain_hint(codes: &[&str]) -> String {
     format!("for details, run `microbench explain {}`", codes.join(" "))
 }
 
+/// Whether the fix for `code` applies to an error with this message: the fix for an unknown name is to use the suggested
+/// name, so it needs a suggestion.
+fn is_fix_applicable(code: &str, message: &str) -> bool {
+    code != Code::UnknownName.as_str() || message.contains("did you mean ")
+}
+
 /// Prints an error with its code and, unless the error itself contains a fix, with the fix for the code.
 fn print_error(error: &anyhow::Error, codes: &[Code]) {
     let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
-    errln!("microbench: error[{}]: {}", names.first().unwrap_or(&""), describe(error.as_ref()));
+    let message = describe(error.as_ref());
+    let first = names.first().copied().unwrap_or_default();
+    errln!("{}", Stream::Err.wrap(&format!("microbench: error[{first}]: {message}"), 2));
     let is_missing_requirement = error.chain().any(|cause| cause.is::<MissingRequirements>());
     let entries = explanations::entries().unwrap_or_default();
-    if let Some(entry) = entries.iter().find(|entry| !is_missing_requirement && names.first() == Some(&entry.code)) {
-        errln!("  next: {}", entry.next);
+    let has_fix = !is_missing_requirement && is_fix_applicable(first, &message);
+    if let Some(entry) = entries.iter().find(|entry| has_fix && first == entry.code) {
+        errln!("{}", Stream::Err.wrap(&format!("  next: {}", entry.next), 2));
     }
-    errln!("  {}", explain_hint(&names));
+    errln!("{}", Stream::Err.wrap(&format!("  {}", explain_hint(&names)), 2));
 }
 
 /// Ends the program with the usage of `command` and a message about its missing argument.

@@ -5,12 +5,13 @@ use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use microbench::catalog;
 use microbench_formats::code::Code;
 use microbench_measure::artifacts::built_in;
 use microbench_measure::artifacts::project::{Project, read_text};
 use microbench_measure::outln;
+use microbench_measure::terminal::screen::Stream;
 use microbench_study::engine::description::Engine;
 use microbench_study::engine::machine;
 use microbench_study::manifest::nearest::suggest;
@@ -73,7 +74,14 @@ pub(super) fn new(arguments: &NewArguments) -> anyhow::Result<ExitCode> {
             .render()
         }
     };
-    manifest::parse(&out.display().to_string(), &text, &known)?;
+    if let Err(errors) = manifest::parse(&out.display().to_string(), &text, &known) {
+        // The file does not exist, so a place in it would be useless.
+        if let Some(error) = errors.errors().iter().find(|error| error.code == Code::BadName) {
+            let parts: Vec<&str> = std::iter::once(&error.message).chain(&error.help).map(String::as_str).collect();
+            bail!(Code::BadName.with_message(parts.join("; ")));
+        }
+        return Err(errors.into());
+    }
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let made = fs::File::options().write(true).create_new(true).open(&out);
     match made.and_then(|mut file| file.write_all(text.as_bytes())) {
@@ -151,7 +159,7 @@ fn list_built_in() -> anyhow::Result<ExitCode> {
     for name in names {
         let text = built_in::find_text(&format!("experiments/{name}.toml")).unwrap_or_default();
         let titled: Titled = toml::from_str(text).with_context(|| format!("the built-in study {name} is wrong"))?;
-        outln!("{name:width$}  {}", titled.study.title)?;
+        outln!("{}", Stream::Out.wrap(&format!("{name:width$}  {}", titled.study.title), width + 2))?;
     }
     Ok(ExitCode::SUCCESS)
 }

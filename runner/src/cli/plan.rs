@@ -18,7 +18,7 @@ pub(super) fn plan(study: &StudyArguments, json: bool, full: bool, shards: Optio
     if json {
         output::write_with(|out| plans::write_json(&loaded.plan, out))?;
     } else {
-        let width = width();
+        let width = Stream::Out.columns().unwrap_or(view::DEFAULT_WIDTH);
         out!("{}", view::render(&loaded.plan, &loaded.study, full, width))?;
         out!("{}", view::without_kernel(&loaded.engines, width))?;
         let cells = parts::not_applicable(&loaded.plan, &loaded.engines, &loaded.project)?;
@@ -28,10 +28,4 @@ pub(super) fn plan(study: &StudyArguments, json: bool, full: bool, shards: Optio
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Columns of the terminal. Without one: the variable `COLUMNS`, else [`view::DEFAULT_WIDTH`].
-fn width() -> usize {
-    let variable = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
-    Stream::Out.columns().or_else(variable).unwrap_or(view::DEFAULT_WIDTH)
 }

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use microbench::store::directory::Directory;
 use microbench_measure::out;
+use microbench_measure::terminal::screen::Stream;
 use microbench_plots::{query as sql, schema};
 
 use super::missing_argument;
 
 /// Prints the tables and their columns.
 pub(super) fn tables() -> anyhow::Result<ExitCode> {
-    out!("{}", schema::render())?;
+    out!("{}", schema::render(Stream::Out.output_width()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -193,7 +193,8 @@ pub(super) fn choose_host(guest: anyhow::Result<()>) -> HostKind {
             HostKind::Kvm
         }
         Err(reason) => {
-            errln!("KVM is not usable ({reason}); using the emulated host, in virtual time");
+            let message = format!("KVM is not usable: {reason}. Using the emulated host (virtual time).");
+            errln!("{}", screen::Stream::Err.wrap(&message, 2));
             HostKind::Emulated
         }
     }

@@ -94,7 +94,7 @@ struct SubmitReport<'a> {
     shards: Vec<String>,
 }
 
-/// Creates the run directories of the shards, submits the array job, and prints the folder of the submission. When the
+/// Creates the run folders of the shards, submits the array job, and prints the folder of the submission. When the
 /// submission fails, the created folders are removed.
 pub(super) fn submit(
     arguments: &StudyArguments,

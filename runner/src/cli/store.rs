@@ -273,11 +273,11 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
     let protocol = serde_json::to_value(overview.protocol).ok().and_then(|value| value.as_str().map(str::to_owned));
     line("plan", &format!("protocol {}{profile}, seed {}", protocol.unwrap_or_default(), overview.seed));
     line(
-        "host",
+        "host kind",
         &run.host.map_or_else(|| "none (no session yet)".to_owned(), |host| format!("{host} ({})", host.note())),
     );
     if let Some(machine) = &overview.machine {
-        line("", machine);
+        line("machine", machine);
     }
     if let Some(why) = status::unisolated(&run.sessions) {
         line("isolation", &format!("{UNISOLATED}: {why}"));

@@ -1,6 +1,6 @@
 //! Shards as an array job of Slurm: submission, status and cancellation. microbench uses only Slurm's commands.
 //!
-//! The run directories of the shards are created before the job is submitted, and each task resumes the run of its
+//! The run folders of the shards are created before the job is submitted, and each task resumes the run of its
 //! shard. When Slurm requeues a task, for example because a node failed, the task resumes the run, so that no
 //! trial is lost or executed twice.
 
@@ -71,7 +71,7 @@ pub struct Request {
     pub plan_sha256: String,
     /// Value of `--host`.
     pub host: String,
-    /// Run directories of the shards, in order: `<prefix>KofN`.
+    /// Run folders of the shards, in order: `<prefix>KofN`.
     pub shards: Vec<PathBuf>,
     /// Feature that a node must have.
     pub constraint: Option<String>,
@@ -98,7 +98,7 @@ pub struct Submission {
     pub submitted: String,
     /// The microbench program that the tasks execute.
     pub program: PathBuf,
-    /// Run directories of the shards; task K executes the K-th shard.
+    /// Run folders of the shards; task K executes the K-th shard.
     pub shards: Vec<PathBuf>,
 }
 
@@ -236,10 +236,12 @@ impl Submission {
         let found = [given.to_path_buf(), runs.join(given)].into_iter().find(is);
         let found = found.or_else(|| if given == Path::new("latest") { all().pop() } else { None });
         let folder = found.with_context(|| {
-            Code::NoSubmission.with_message(format!(
-                "{} is not a submission: it has no {FILE}; `microbench submit slurm STUDY --shards N` creates one",
-                given.display()
-            ))
+            Code::NoSubmission.with_message(if given == Path::new("latest") {
+                let runs = if runs.as_os_str().is_empty() { Path::new("runs") } else { runs };
+                format!("there is no submission in {}", runs.display())
+            } else {
+                format!("{} is not a submission: it has no {FILE}", given.display())
+            })
         })?;
         let path = folder.join(FILE);
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

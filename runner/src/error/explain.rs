@@ -6,7 +6,7 @@ use std::fmt::Write;
 use anyhow::Context;
 use microbench_formats::code::Code;
 use microbench_formats::exit;
-use microbench_formats::terminal::wrapped;
+use microbench_formats::terminal::wrapped_to;
 use microbench_study::manifest::nearest;
 use serde::{Deserialize, Serialize};
 
@@ -68,50 +68,45 @@ pub fn entries() -> anyhow::Result<Vec<Entry>> {
 /// The explanation of `code`, which may be lower case, and without `MB` and leading zeros.
 ///
 /// # Errors
-/// [`Code::UnknownName`] with the nearest code.
+/// [`Code::UnknownName`] if there is no such code.
 pub fn find<'a>(entries: &'a [Entry], code: &str) -> anyhow::Result<&'a Entry> {
     let digits = code.trim().trim_start_matches(['m', 'M', 'b', 'B']);
     let wanted = format!("MB{digits:0>4}");
     let found = entries.iter().find(|entry| entry.code == wanted);
     found.with_context(|| {
-        let near = digits.parse::<i32>().ok().and_then(|number| {
-            let distance = |entry: &&Entry| entry.code[2..].parse::<i32>().map_or(i32::MAX, |own| (own - number).abs());
-            entries.iter().min_by_key(distance).map(|entry| format!("; the nearest is {}: {}", entry.code, entry.title))
-        });
-        let near = near.unwrap_or_else(|| "; codes look like MB0102".into());
         Code::UnknownName.with_message(format!(
-            "unknown error code {}{near}; `microbench explain` lists all codes",
+            "there is no error code {}; `microbench explain` lists all codes",
             nearest::quote(code)
         ))
     })
 }
 
-/// The list of all error codes and exit codes as text.
+/// The list of all error codes and exit codes as text of at most `width` columns.
 #[must_use]
-pub fn list(entries: &[Entry]) -> String {
+pub fn list(entries: &[Entry], width: usize) -> String {
     let mut text = String::new();
     for entry in entries {
-        let _ = writeln!(text, "{}", wrapped(&format!("{}  {}", entry.code, entry.title), 8));
+        let _ = writeln!(text, "{}", wrapped_to(width, &format!("{}  {}", entry.code, entry.title), 8));
     }
     text.push_str("\nexit codes:\n");
-    text.push_str(&exit_codes());
+    text.push_str(&exit_codes(width));
     text
 }
 
-/// The exit codes as text.
+/// The exit codes as text of at most `width` columns.
 #[must_use]
-pub fn exit_codes() -> String {
-    let lines = exit::CODES.iter().map(|(code, is)| wrapped(&format!("{code:13}  {is}"), 15) + "\n");
+pub fn exit_codes(width: usize) -> String {
+    let lines = exit::CODES.iter().map(|(code, is)| wrapped_to(width, &format!("{code:13}  {is}"), 15) + "\n");
     lines.collect()
 }
 
 impl Entry {
-    /// The entry as text.
+    /// The entry as text of at most `width` columns; lines of the example are not wrapped.
     #[must_use]
-    pub fn render(&self) -> String {
-        let mut text = format!("{}: {}\n\n", self.code, self.title);
+    pub fn render(&self, width: usize) -> String {
+        let mut text = wrapped_to(width, &format!("{}: {}", self.code, self.title), 8) + "\n\n";
         for (head, sentence) in [("means", &self.means), ("why", &self.why), ("next", &self.next)] {
-            let _ = writeln!(text, "{}", wrapped(&format!("{head:7}  {sentence}"), 9));
+            let _ = writeln!(text, "{}", wrapped_to(width, &format!("{head:7}  {sentence}"), 9));
         }
         let example: Vec<&str> = self.example.trim_end().lines().collect();
         let _ = writeln!(text, "example  {}", example.join("\n         "));
@@ -123,6 +118,8 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use microbench_formats::terminal::WIDTH;
 
     use super::*;
 
@@ -149,8 +146,23 @@ mod tests {
         for code in ["MB0102", "mb0102", "0102", "102"] {
             assert_eq!(find(&entries, code).unwrap().code, "MB0102");
         }
-        let error = find(&entries, "MB3999").unwrap_err().to_string();
-        assert!(error.contains("the nearest is MB4001"), "{error}");
+        let error = find(&entries, "MB9999").unwrap_err().to_string();
+        assert_eq!(error, "there is no error code `MB9999`; `microbench explain` lists all codes");
         assert!(find(&entries, "x").is_err());
+    }
+
+    #[test]
+    fn explanations_fit_the_width() {
+        let entries = entries().unwrap();
+        for width in [60, 80, WIDTH] {
+            let too_wide = |line: &&str| line.chars().count() > width;
+            let listed = list(&entries, width);
+            assert_eq!(listed.lines().find(too_wide), None);
+            for entry in &entries {
+                let shown = entry.render(width);
+                let prose = shown.split("\nexample  ").next().unwrap();
+                assert_eq!(prose.lines().find(too_wide), None);
+            }
+        }
     }
 }

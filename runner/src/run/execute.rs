@@ -83,6 +83,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
     session::listen_for_signals()?;
     let mut session = Session::open(&run.directory, &run.plan, &owner)?;
     if session.missing_trials().is_empty() {
+        session.print_already_complete()?;
         return session.end();
     }
     let _closed = run.directory.close_to_others()?;

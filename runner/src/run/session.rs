@@ -2,6 +2,7 @@
 //! has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::precision::Look;
 use microbench_formats::record::{FailureReason, Interference, ProbeError, Record};
+use microbench_formats::shard::Shard;
 use microbench_formats::terminal::wrapped_to;
 use microbench_formats::version::FORMAT_VERSION;
 use microbench_measure::errln;
@@ -175,8 +177,10 @@ impl Stage {
         self.left.retain(|other| other != trial);
         self.current.retain(|(other, _)| other != trial);
         self.share = estimate.share(&self.left, plan);
-        self.remaining =
-            estimate.remaining(&self.left, plan, self.started_at.elapsed()).map(|left| (left, Instant::now()));
+        // Warm-ups alone are no basis for an estimate: their trials may take much longer.
+        let has_estimate = self.ended > self.before;
+        let remaining = estimate.remaining(&self.left, plan, self.started_at.elapsed()).filter(|_| has_estimate);
+        self.remaining = remaining.map(|remaining| (remaining, Instant::now()));
     }
 
     /// Estimate of the remaining time of the stage; `None` before a trial has ended.
@@ -455,7 +459,7 @@ impl Session<'_> {
         let mut lines = line.render_lines(columns(), widest, |status, word| Stream::Err.paint(&style(status), word));
         if let (Some(first), Some(false)) = (lines.first_mut(), self.step.as_ref().map(Step::is_live)) {
             // Without a live line, its content is part of each trial's line.
-            first.push_str(&format!(" ({ended}/{planned}, {} left)", format_remaining(remaining)));
+            first.push_str(&format!(" ({})", count_text(ended, planned, remaining)));
         }
         if self.step.is_some() {
             print_line(&lines.join("\n"));
@@ -505,6 +509,21 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Prints that the run was complete before this session, and the next command.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn print_already_complete(&self) -> anyhow::Result<()> {
+        let (_, status) = status::read_status(&self.run)?;
+        print_line(&format!("run: already complete ({} trials); no trial was executed", status.planned));
+        self.print_next_command(true);
+        Ok(())
+    }
+
+    fn print_next_command(&self, complete: bool) {
+        print_line(&wrapped_to(columns(), &next_command(self.run.path(), complete, self.progress.shard), 2));
+    }
+
     /// Ends the session, and prints the counts of the run, which are those of `microbench runs`.
     ///
     /// # Errors
@@ -521,12 +540,33 @@ impl Session<'_> {
             for line in summary(&status, self.started_at.elapsed()) {
                 print_line(&Stream::Err.fold(&wrapped_to(columns(), &line, 4)));
             }
+            if complete || stop_requested().is_some() {
+                self.print_next_command(complete);
+            }
         }
         info!(complete, dropped = log::dropped_events(), "session ends");
         match (complete, stop_requested()) {
             (false, Some(signal)) => Ok(Ended::Stopped { signal }),
             _ => Ok(Ended::Complete),
         }
+    }
+}
+
+/// Number of trials that have ended, and the remaining time unless it is unknown: `3/12, about 4s left`.
+fn count_text(ended: usize, planned: usize, remaining: Option<Duration>) -> String {
+    let left = remaining.map_or_else(String::new, |left| format!(", {} left", format_remaining(Some(left))));
+    format!("{ended}/{planned}{left}")
+}
+
+/// The line that names the next command for a run: to resume it if it is not complete, to merge it if it is a shard,
+/// else to analyse it.
+fn next_command(run: &Path, complete: bool, shard: Option<Shard>) -> String {
+    let is_in_runs = run.parent().is_some_and(|folder| folder.ends_with("runs"));
+    let name = run.file_name().filter(|_| is_in_runs).map_or(run, Path::new).display();
+    match shard {
+        _ if !complete => format!("next: microbench run --resume {name}"),
+        Some(shard) => format!("next: microbench merge with all {} shards, once all are complete", shard.of),
+        None => format!("next: microbench analyze {name}"),
     }
 }
 
@@ -593,7 +633,7 @@ fn log_trial(trial: &TrialRequest, records: &[Record], duration: Duration) {
                 info!(trial = index, attempt, "{} was disturbed and is not counted: {reason}: {message}", trial.cell);
             }
             Record::Failure { vm, reason, stage, message } => {
-                info!(trial = index, attempt, vm, "{} failed: {reason} at {stage}: {message}", trial.cell);
+                info!(trial = index, attempt, vm, "{} failed: {}: {message}", trial.cell, reason.with_event(stage));
             }
             _ => {}
         }
@@ -660,9 +700,44 @@ mod tests {
             [
                 "run: stopped with 1 of 4 trials missing, 20 VMs failed; trials: 1 pass, 1 fail, 1 skip; \
                  1 disturbed execution was retried; wall time 12 min 34 s",
-                "  20 VMs of crash/20: exited at http.ok: exit code 9",
+                "  20 VMs of crash/20: exited before http.ok: exit code 9",
             ]
         );
+    }
+
+    #[test]
+    fn no_remaining_time_is_shown_before_a_trial_has_ended() {
+        let plan: Plan = serde_json::from_value(serde_json::json!({
+            "format": FORMAT_VERSION, "study": "s", "title": "S", "protocol": "corrected", "profile": "",
+            "seed": 1, "warmup": true, "give_up_after": 0, "axes": [], "trials": [], "workloads": [], "metrics": [],
+            "figures": [], "claims": [], "reference": null, "excluded": [],
+            "cells": [{
+                "id": "a/1", "levels": {}, "variant": "a", "label": "a", "engine": "a", "concurrency": 1, "trials": 2,
+                "settings": {},
+            }],
+        }))
+        .unwrap();
+        let trial = |index, warmup| TrialRequest { index, attempt: 0, warmup, cell: "a/1".into(), instrument: None };
+        let all = [trial(0, true), trial(0, false), trial(1, false)];
+        let mut stage = Stage::new(&all, 0, 2);
+        let mut estimate = Estimate::default();
+        for (at, (ended, is_known)) in [(0, false), (1, true)].into_iter().enumerate() {
+            estimate.add(&all[at], &plan, Duration::from_secs(1));
+            stage.trial_ended(&all[at], ended, &estimate, &plan);
+            assert_eq!(stage.remaining().is_some(), is_known, "{ended} trials ended");
+        }
+        assert_eq!(count_text(0, 2, None), "0/2");
+        assert_eq!(count_text(1, 2, Some(Duration::from_secs(4))), "1/2, about 4s left");
+    }
+
+    #[test]
+    fn next_command_resumes_merges_or_analyses_the_run() {
+        let (named, other) = (Path::new("/p/runs/s-1"), Path::new("/tmp/run"));
+        assert_eq!(next_command(named, true, None), "next: microbench analyze s-1");
+        assert_eq!(next_command(other, true, None), "next: microbench analyze /tmp/run");
+        assert_eq!(next_command(named, false, None), "next: microbench run --resume s-1");
+        let shard = Some(Shard { index: 1, of: 3 });
+        assert_eq!(next_command(named, true, shard), "next: microbench merge with all 3 shards, once all are complete");
     }
 
     #[test]

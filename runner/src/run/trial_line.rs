@@ -85,11 +85,11 @@ impl Line {
                 Record::Failure { vm, reason, stage, message } => {
                     failed += 1;
                     skipped += u32::from(is_skip(*reason));
-                    let cause = format!("{reason} at {stage}: {}", shared_message(message));
+                    let cause = format!("{}: {}", reason.with_event(stage), shared_message(message));
                     match failures.iter_mut().find(|failures| failures.cause == cause) {
                         Some(failures) => failures.vms += 1,
                         None => {
-                            let first = format!("{reason} at {stage}: {}", one_line(message, 400));
+                            let first = format!("{}: {}", reason.with_event(stage), one_line(message, 400));
                             failures.push(Failures { cause, vm: *vm, first, vms: 1 });
                         }
                     }

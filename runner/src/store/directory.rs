@@ -153,7 +153,7 @@ impl Directory {
         let path = fs::canonicalize(&given)
             .with_context(|| Code::NoRun.with_message(format!("run {} not found", given.display())))?;
         if !is_run(&path) {
-            bail!(Code::NotARun.with_message(format!("{} is not a run directory: it has no {PLAN}", path.display())));
+            bail!(Code::NotARun.with_message(format!("{} is not a run folder: it has no {PLAN}", path.display())));
         }
         Ok(Self { path })
     }
@@ -319,7 +319,7 @@ pub fn time_stamp() -> String {
     jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// Whether `path` is a run directory: a folder that contains a plan.
+/// Whether `path` is a run folder: a folder that contains a plan.
 #[must_use]
 pub fn is_run(path: &Path) -> bool {
     path.join(PLAN).is_file()

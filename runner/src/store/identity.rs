@@ -19,7 +19,7 @@ use microbench_measure::host::machine::parse;
 use microbench_measure::host::machine::tree::{MOUNTS, Tree};
 use microbench_measure::host::resources::disk::CloneMethod;
 
-/// File name in a run directory.
+/// File name in a run folder.
 pub const FILE: &str = "host.json";
 /// Facts of a fingerprint: the SHA-256 of the measuring programs. They are part of the fingerprint because our code,
 /// such as the client of an engine's API, runs inside timed windows. Another build of the same source may take another
@@ -126,7 +126,7 @@ impl Identity {
     pub fn line(&self) -> String {
         let unknown = || "unknown".to_owned();
         format!(
-            "host: {}, {} CPUs, Linux {}; fingerprint {} ({FILE})",
+            "{}, {} CPUs, Linux {}; fingerprint {} ({FILE})",
             self.machine.cpu.processor.model_name.clone().unwrap_or_else(unknown),
             self.machine.cpu.online.map_or_else(unknown, |cpus| cpus.to_string()),
             self.machine.kernel.release.clone().unwrap_or_else(unknown),

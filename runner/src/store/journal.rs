@@ -29,7 +29,7 @@ use crate::store::merge;
 /// Largest number of executions of a trial: a disturbed execution is repeated until then.
 pub const ATTEMPTS: u32 = 3;
 
-/// File of a run directory that names the last process that opened the journal.
+/// File of a run folder that names the last process that opened the journal.
 pub const OWNER: &str = "session.json";
 
 /// A process that executes a run.

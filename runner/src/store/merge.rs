@@ -239,11 +239,10 @@ fn check_same_kind(read: &[ReadShard]) -> anyhow::Result<()> {
             ensure!(
                 kind == session.host,
                 Code::HostKindsDiffer.with_message(format!(
-                    "{} was executed on {}, {} on {}: their times are not comparable",
+                    "{} was executed on a host of kind {kind}, {} on a host of kind {}: their times are not comparable",
                     of.run.path().display(),
-                    kind.note(),
                     shard.run.path().display(),
-                    session.host.note()
+                    session.host
                 ))
             );
         }

@@ -116,13 +116,13 @@ fn decision(run: &Entry, why: Result<String, String>) -> Decision {
 /// process is killed after that, the creation of the next run removes the rest.
 ///
 /// # Errors
-/// When `folder` is not a run directory, a process executes the run, or a file cannot be removed.
+/// When `folder` is not a run folder, a process executes the run, or a file cannot be removed.
 pub fn remove(folder: &Path) -> anyhow::Result<()> {
     let data = std::fs::symlink_metadata(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let is_complete = [PLAN, "manifest.toml", "engines.json"].iter().all(|name| folder.join(name).is_file());
     ensure!(
         data.is_dir() && is_run(folder) && is_complete,
-        "{} is not a run directory and was not removed",
+        "{} is not a run folder and was not removed",
         folder.display()
     );
     let journal = folder.join(journal::FILE);
@@ -224,7 +224,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(PLAN), "{}").unwrap();
         let error = remove(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("is not a run directory"), "{error}");
+        assert!(error.contains("is not a run folder"), "{error}");
         assert!(folder.path().join(PLAN).is_file());
     }
 }

@@ -115,7 +115,7 @@ pub struct FailureGroup {
 }
 
 impl FailureGroup {
-    /// `20 VMs of crash/20: exited at http.ok: the VMM exited with code 9`.
+    /// `20 VMs of crash/20: exited before http.ok: the VMM exited with code 9`.
     #[must_use]
     pub fn line(&self) -> String {
         let vms = if self.vms == 1 { "1 VM".to_owned() } else { format!("{} VMs", self.vms) };
@@ -123,7 +123,7 @@ impl FailureGroup {
             cells @ ([] | [_] | [_, _] | [_, _, _]) => cells.join(", "),
             [first, second, others @ ..] => format!("{first}, {second} and {} more cells", others.len()),
         };
-        format!("{vms} of {cells}: {} at {}: {}", self.reason, self.stage, self.message)
+        format!("{vms} of {cells}: {}: {}", self.reason.with_event(&self.stage), self.message)
     }
 }
 
@@ -426,7 +426,7 @@ mod tests {
         assert_eq!(
             groups.iter().map(FailureGroup::line).collect::<Vec<_>>(),
             [
-                "21 VMs of crash/20, crash/1: exited at http.ok: the VMM exited with code 9",
+                "21 VMs of crash/20, crash/1: exited before http.ok: the VMM exited with code 9",
                 "1 VM of late/1: timeout at http.ok: no response"
             ]
         );

@@ -71,7 +71,7 @@ fn old_keys_of_a_mapping_are_refused_with_their_new_names() {
     assert!(said.contains("MB0102") && !bench.path("run").exists(), "{said}");
     bench.file("new.toml", "where = { kind = [\"a\", \"b\"] }\nwhere_not = { kind = \"b\" }\n");
     let imported = bench.run(&["import", "study.toml", "table.csv", "--mapping", "new.toml", "--out", "run"]);
-    assert_eq!(text(&imported.stderr), "1 rows imported, 1 left out\n");
+    assert_eq!(text(&imported.stderr), "1 row imported, 1 left out\n");
 }
 
 #[test]

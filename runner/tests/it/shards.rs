@@ -418,7 +418,17 @@ fn study_is_submitted_monitored_cancelled_and_merged() {
     fake_slurm_command(&bench, "scancel", "");
     assert!(command_with_fake_slurm(&bench, &["cancel", "s"]).output().unwrap().status.success());
     assert_eq!(fs::read_to_string(bench.path("scancel.args")).unwrap(), "77\n");
-    refused(&bench, &["status", "run"], "MB6010", 2, "is not a submission");
+    refused(&bench, &["status", "run"], "MB6010", 2, "run is not a submission: it has no submission.json");
+}
+
+#[test]
+fn status_without_a_submission_says_how_to_create_one() {
+    let bench = Bench::new();
+    let output = bench.run(&["status", "latest"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("there is no submission in ") && said.contains("submit slurm STUDY --shards N"), "{said}");
+    assert!(!said.contains("`latest`"), "{said}");
 }
 
 #[test]

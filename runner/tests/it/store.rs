@@ -46,7 +46,7 @@ fn run_is_found_by_prefix_or_as_the_latest() {
         (&["plot", "test-"][..], "`test-` is ambiguous: 2 runs start with it: test-new, test-old"),
         (&["compare", "tset-old"], "run `tset-old` not found"),
         (&["analyze", "latest:none"], "contains runs of test"),
-        (&["analyze", "kernels/tiny"], "is not a run directory"),
+        (&["analyze", "kernels/tiny"], "is not a run folder"),
     ] {
         let output = bench.run(command);
         assert_eq!(output.status.code(), Some(1));
@@ -220,7 +220,7 @@ fn prune_lists_runs_first_and_removes_them_on_request() {
     // A folder that is not a readable run stays, even if it is named.
     let half = bench.run(&["prune", "half", "--yes"]);
     assert_eq!(half.status.code(), Some(1));
-    assert!(text(&half.stdout).contains("is not a run directory"), "{}", text(&half.stdout));
+    assert!(text(&half.stdout).contains("is not a run folder"), "{}", text(&half.stdout));
     assert!(bench.path("runs/half/plan.json").is_file() && bench.path("runs/no-run/readme").is_file());
     assert_eq!(bench.run(&["prune"]).status.code(), Some(2), "prune without a rule and a name must fail");
     let names: Vec<_> = fs::read_dir(bench.path("runs")).unwrap().map(|entry| entry.unwrap().file_name()).collect();

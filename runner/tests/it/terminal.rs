@@ -55,7 +55,7 @@ fn each_trial_is_a_line_with_its_status_and_failures_below_it() {
     assert!(passed.contains("kernel_boot_time 100.0 ms, webservice_startup_time "), "{passed}");
     // Trials of the run, as `runs` counts them: a repeated execution does not add one.
     assert!(passed.contains("/4, "), "{passed}");
-    assert!(said.contains("        crash/1 vm 0: exited at http.ok: ") && said.contains("(console/t"), "{said}");
+    assert!(said.contains("        crash/1 vm 0: exited before http.ok: ") && said.contains("(console/t"), "{said}");
     assert!(said.contains("refuse/1 vm 0: not-applicable"), "{said}");
     assert!(
         said.contains("run: complete, 1 VM failed; trials: 2 pass, 1 fail, 1 skip; 1 disturbed execution was retried"),
@@ -66,6 +66,73 @@ fn each_trial_is_a_line_with_its_status_and_failures_below_it() {
     let forced =
         bench.command(&["run", "study.toml", "--host", "fake", "--out", "other", "--color", "always"]).output();
     assert!(text(&forced.unwrap().stderr).contains("\u{1b}[32m"));
+}
+
+#[test]
+fn run_ends_with_the_next_command_and_resume_reports_a_complete_run() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = true", "");
+    let ran = text(&bench.run(&["run", "study.toml", "--host", "fake", "--out", "runs/first"]).stderr);
+    assert_eq!(ran.lines().last(), Some("next: microbench analyze first"), "{ran}");
+    let warm = ran.lines().find(|line| line.contains("WARM [")).unwrap();
+    assert!(warm.ends_with(" (0/2)"), "{ran}");
+    let resumed = bench.run(&["run", "--resume", "first", "--host", "fake"]);
+    let said = text(&resumed.stderr);
+    assert!(resumed.status.success(), "{said}");
+    assert!(said.contains("run: already complete (2 trials); no trial was executed"), "{said}");
+    assert!(said.contains("next: microbench analyze first"), "{said}");
+}
+
+#[test]
+fn host_kind_and_machine_have_their_own_lines() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
+    bench.run_study();
+    let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
+    for begin in ["host kind: fake VMM for tests", "machine: "] {
+        assert_eq!(analyzed.lines().filter(|line| line.starts_with(begin)).count(), 1, "{begin}: {analyzed}");
+    }
+    let shown = text(&bench.run(&["show", "run"]).stdout);
+    for begin in ["host kind  fake (", "machine    "] {
+        assert_eq!(shown.lines().filter(|line| line.starts_with(begin)).count(), 1, "{begin}: {shown}");
+    }
+}
+
+#[test]
+fn messages_and_lists_fit_the_terminal_or_the_variable_columns() {
+    let bench = Bench::new();
+    let path = bench.path("").display().to_string();
+    let root = bench.path("root");
+    std::fs::create_dir_all(&root).unwrap();
+    for arguments in [
+        &["doctor", "--root", "root"][..],
+        &["explain"],
+        &["explain", "exit-codes"],
+        &["new", "--list"],
+        &["query", "--tables"],
+        &["show", "a-run-with-a-rather-long-name-that-does-not-exist"],
+    ] {
+        let output = bench.command(arguments).env("COLUMNS", "80").output().unwrap();
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        let too_wide = shown.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(too_wide, None, "{arguments:?} in {path}: {shown}");
+        assert!(!shown.is_empty(), "{arguments:?}");
+    }
+    // A pipe without a width: lines that a program may search are not broken.
+    let output = bench.command(&["doctor", "--root", "root"]).env_remove("COLUMNS").output().unwrap();
+    assert!(text(&output.stdout).lines().any(|line| line.chars().count() > 100), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_study_in_the_working_directory_is_found_by_its_name() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2", "");
+    let planned = bench.run(&["plan", "study"]);
+    assert!(planned.status.success(), "{}", text(&planned.stderr));
+    let missing = text(&bench.run(&["plan", "missing"]).stderr);
+    assert!(missing.contains("missing.toml nor missing.toml in the working directory exists"), "{missing}");
 }
 
 #[test]
@@ -87,10 +154,10 @@ fn a_reason_shared_by_many_vms_is_one_line_with_a_count() {
     let bench = Bench::new();
     bench.study(&["crash"], "concurrency = [5]\ntrials = 2\nwarmup = false", "");
     let shown = text(&bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]).stderr);
-    assert_eq!(shown.matches("crash/5: 5 VMs: exited at http.ok: ").count(), 2, "{shown}");
+    assert_eq!(shown.matches("crash/5: 5 VMs: exited before http.ok: ").count(), 2, "{shown}");
     assert!(!shown.contains(" vm 0: "), "{shown}");
     // Once for the whole run, at its end and in `show`.
-    let line = "10 VMs of crash/5: exited at http.ok: ";
+    let line = "10 VMs of crash/5: exited before http.ok: ";
     assert_eq!(shown.matches(line).count(), 1, "{shown}");
     let details = text(&bench.run(&["show", "run"]).stdout);
     assert_eq!(details.matches(line).count(), 1, "{details}");

@@ -31,7 +31,7 @@ fn set_live(bar: Option<ProgressBar>) {
     *LIVE.lock().unwrap_or_else(PoisonError::into_inner) = bar;
 }
 
-/// Width of standard error in columns; 100 if it is not a terminal.
+/// Columns for prose on standard error: [`Stream::columns`], else 100.
 #[must_use]
 pub fn columns() -> usize {
     Stream::Err.columns().unwrap_or(WIDTH)
@@ -137,7 +137,7 @@ impl Drop for Step {
     }
 }
 
-/// Formats an estimate of the remaining time; `None` while there is no estimate.
+/// Formats an estimate of the remaining time; `None` before a trial has ended, when there is no estimate.
 #[must_use]
 pub fn format_remaining(left: Option<Duration>) -> String {
     left.map_or_else(|| "unknown time".to_owned(), |left| format!("about {:#}", HumanDuration(left)))

@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
-use console::{Style, Term};
-use microbench_formats::terminal::{OutputWidth, folded};
+use console::Style;
+use microbench_formats::terminal::{OutputWidth, folded, wrapped_lines};
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,11 +54,14 @@ impl Stream {
     /// Whether the stream is a terminal with cursor control (`TERM` is not `dumb`).
     #[must_use]
     pub fn is_terminal(self) -> bool {
-        let terminal = match self {
+        self.is_tty() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+
+    fn is_tty(self) -> bool {
+        match self {
             Self::Out => std::io::stdout().is_terminal(),
             Self::Err => std::io::stderr().is_terminal(),
-        };
-        terminal && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        }
     }
 
     /// Whether to use colours on the stream.
@@ -71,24 +74,35 @@ impl Stream {
         )
     }
 
-    /// Width of the terminal in columns; `None` if the stream is not a terminal or the width is unknown.
+    /// Columns that output must fit: those of the terminal, else of the variable `COLUMNS`, else 80 on a terminal. `None`
+    /// if output may have any width, as in a pipe without `COLUMNS`. All output uses this function.
     #[must_use]
     pub fn columns(self) -> Option<usize> {
-        let term = match self {
-            Self::Out => Term::stdout(),
-            Self::Err => Term::stderr(),
+        // `console` reports no size if the number of rows is unknown.
+        let size = || {
+            let size = match self {
+                Self::Out => rustix::termios::tcgetwinsize(std::io::stdout()),
+                Self::Err => rustix::termios::tcgetwinsize(std::io::stderr()),
+            };
+            size.map_or(0, |size| usize::from(size.ws_col))
         };
-        let (_, columns) = if self.is_terminal() { term.size_checked()? } else { return None };
-        Some(usize::from(columns)).filter(|columns| *columns > 0)
+        choose_columns(self.is_tty().then(size), std::env::var("COLUMNS").ok().as_deref())
     }
 
-    /// The width for tables and text on the stream.
+    /// The width for tables and text on the stream, from [`Self::columns`].
     #[must_use]
     pub fn output_width(self) -> OutputWidth {
         self.columns().map_or(OutputWidth::ANY, OutputWidth::from_columns)
     }
 
-    /// Folds the plain `text` to the width of the terminal; returns it unchanged if the stream is not a terminal.
+    /// Wraps each line of `text` to [`Self::columns`]; continuation lines are indented by `indent` columns more than
+    /// the line. Returns `text` unchanged if output may have any width.
+    #[must_use]
+    pub fn wrap(self, text: &str, indent: usize) -> String {
+        self.columns().map_or_else(|| text.to_owned(), |columns| folded(&wrapped_lines(columns, text, indent), columns))
+    }
+
+    /// Folds the plain `text` to [`Self::columns`]; returns it unchanged if output may have any width.
     #[must_use]
     pub fn fold(self, text: &str) -> String {
         self.columns().map_or_else(|| text.to_owned(), |columns| folded(text, columns))
@@ -99,6 +113,17 @@ impl Stream {
     pub fn paint(self, style: &Style, text: &str) -> String {
         if self.is_coloured() { style.clone().force_styling(true).apply_to(text).to_string() } else { text.to_owned() }
     }
+}
+
+/// Columns of a terminal of unknown width.
+const DEFAULT_COLUMNS: usize = 80;
+
+/// The columns for output. `terminal` has the columns of the terminal, 0 if they are unknown, or `None` without a
+/// terminal; `variable` is the value of `COLUMNS`.
+fn choose_columns(terminal: Option<usize>, variable: Option<&str>) -> Option<usize> {
+    let known = terminal.filter(|columns| *columns > 0);
+    let given = || variable?.trim().parse().ok().filter(|columns| *columns > 0);
+    known.or_else(given).or(terminal.map(|_| DEFAULT_COLUMNS))
 }
 
 /// Whether to use colours. The option `--color` has precedence, then `NO_COLOR`, `CLICOLOR_FORCE` and `CLICOLOR`
@@ -118,6 +143,21 @@ fn use_colours(colour: Colour, variable: impl Fn(&str) -> Option<String>, termin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn width_is_that_of_the_terminal_else_of_columns_else_80_on_a_terminal() {
+        for (terminal, variable, expected) in [
+            (Some(120), Some("60"), Some(120)),
+            (Some(0), Some("60"), Some(60)),
+            (Some(0), None, Some(80)),
+            (Some(0), Some("wide"), Some(80)),
+            (None, Some("60"), Some(60)),
+            (None, Some("0"), None),
+            (None, None, None),
+        ] {
+            assert_eq!(choose_columns(terminal, variable), expected, "{terminal:?} {variable:?}");
+        }
+    }
 
     #[test]
     fn option_precedes_variables_which_precede_the_terminal() {

@@ -60,7 +60,7 @@ impl Budget {
         };
         let first = records.iter().find_map(|record| match record {
             Record::Failure { reason, stage, message, .. } => {
-                Some((*reason, format!("{reason} at {stage}: {message}")))
+                Some((*reason, format!("{}: {message}", reason.with_event(stage))))
             }
             _ => None,
         });

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use microbench_formats::instrument::Instrument;
 use microbench_formats::plan::Plan;
+use microbench_formats::terminal::wrapped_to;
 use microbench_study::engine::description::Engine;
 use serde::Serialize;
 
@@ -306,10 +307,18 @@ fn memory(facts: &Facts) -> Check {
     }
 }
 
-/// Renders the checks as a table, followed by a summary line.
+/// Renders the checks as a table of at most `width` columns, followed by a summary line.
 #[must_use]
-pub fn render_checks(checks: &[Check]) -> String {
+pub fn render_checks(checks: &[Check], width: usize) -> String {
+    /// Column of the findings.
+    const FINDING: usize = 31;
     let mut out = String::new();
+    // On a narrow terminal, an indent to the findings would leave no room for text.
+    let indent = if width < 2 * FINDING { 6 } else { FINDING };
+    let mut push = |line: &str, deeper: usize| {
+        let _ = writeln!(out, "{}", wrapped_to(width, line, indent + deeper));
+    };
+    let pad = " ".repeat(indent);
     for check in checks {
         let state = match check.state {
             State::Ok => "ok",
@@ -317,23 +326,29 @@ pub fn render_checks(checks: &[Check]) -> String {
             State::Warn => "warn",
             State::Bad => "BAD",
         };
-        let _ = writeln!(out, "{state:4}  {:24} {}", check.name, check.found);
+        push(&format!("{state:4}  {:24} {}", check.name, check.found), 0);
         if check.state > State::Unknown {
-            let _ = writeln!(out, "      {:24} why: {}", "", check.why);
+            push(&format!("{pad}why: {}", check.why), 5);
             if !check.remedy.is_empty() {
-                let _ = writeln!(out, "      {:24} try: {}", "", check.remedy);
+                push(&format!("{pad}try: {}", check.remedy), 5);
             }
         }
     }
     let count = |state| checks.iter().filter(|check| check.state == state).count();
-    let _ = writeln!(
-        out,
-        "\n{} checks: {} ok, {} unknown, {} warnings, {} bad",
-        checks.len(),
-        count(State::Ok),
-        count(State::Unknown),
-        count(State::Warn),
-        count(State::Bad)
+    let warnings = match count(State::Warn) {
+        1 => "1 warning".to_owned(),
+        warnings => format!("{warnings} warnings"),
+    };
+    push("", 0);
+    push(
+        &format!(
+            "{} checks: {} ok, {} unknown, {warnings}, {} bad",
+            checks.len(),
+            count(State::Ok),
+            count(State::Unknown),
+            count(State::Bad)
+        ),
+        0,
     );
     out
 }
