@@ -79,7 +79,7 @@ pub(super) enum Action {
         /// Print the plan as JSON, in the format of a run's plan.json.
         #[arg(long)]
         json: bool,
-        /// Show every cell, every exclusion, the definition of each metric and the complete run order.
+        /// Show all cells, exclusions and metric definitions, and the complete run order.
         #[arg(long)]
         full: bool,
         /// Show where each setting of a cell comes from, and the VMM's command line.
