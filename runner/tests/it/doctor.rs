@@ -169,5 +169,9 @@ fn runs_of_different_hosts_are_not_compared() {
         std::fs::read_to_string(&journal).unwrap().lines().take(30).map(|line| format!("{line}\n")).collect();
     std::fs::write(&journal, cut).unwrap();
     let resumed = bench.run(&["run", "--resume", "other", "--host", "fake"]);
-    assert!(text(&resumed.stderr).contains("begun on another host (0123456789abcdef"), "{}", text(&resumed.stderr));
+    assert!(
+        text(&resumed.stderr).contains("began on another host (fingerprint 0123456789abcdef"),
+        "{}",
+        text(&resumed.stderr)
+    );
 }

@@ -118,7 +118,7 @@ fn merged_shards_equal_a_single_run() {
     assert!(hosts.contains("n1") && hosts.contains("n2"), "{hosts}");
     // The analysis of a single shard reports the trials of the other shards as missing.
     let part = text(&bench.run(&["analyze", "part-2of3"]).stdout);
-    assert!(part.contains("48 samples, 96 missing") && part.contains("the trial is of shard 1/3"), "{part}");
+    assert!(part.contains("48 samples, 96 missing") && part.contains("the trial belongs to shard 1/3"), "{part}");
 
     let listed = text(&bench.run(&["runs"]).stdout);
     for words in ["test (merged)", "\u{251c}\u{2500} 1/3 part-1of3", "\u{2570}\u{2500} 3/3 part-3of3", "8 of 8 trials"]
@@ -401,7 +401,7 @@ fn study_is_submitted_monitored_cancelled_and_merged() {
     assert!(
         shown.contains("COMPLETED")
             && shown.contains("8 of 8")
-            && shown.contains("all shards are complete: microbench merge"),
+            && shown.contains("all shards are complete; next: microbench merge"),
         "{shown}"
     );
     let merged = command_with_fake_slurm(&bench, &["merge", "s", "--out", "run"]).output().unwrap();

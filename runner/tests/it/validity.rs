@@ -143,6 +143,6 @@ fn load_during_a_trial_is_always_detected() {
         table.lines().find(|line| line.starts_with("with a concurrent load")).unwrap_or_else(|| panic!("{table}"));
     // Other load on this machine can only add to the detected load.
     let words: Vec<&str> = row.split_whitespace().collect();
-    let after = words.iter().position(|word| *word == "trial").unwrap();
+    let after = words.iter().position(|word| *word == "load").unwrap();
     assert!(words[after + 1] == words[after + 2] && words[after + 1] != "0", "{table}");
 }
