@@ -109,6 +109,33 @@ fn every_link_of_the_documents_has_a_target() {
     assert!(wrong.is_empty(), "links without a target:\n{}", wrong.join("\n"));
 }
 
+#[test]
+fn every_page_names_its_readers_and_what_to_read_next() {
+    let root = root();
+    let mut wrong = Vec::new();
+    let mut found = 0;
+    for page in markdown::files(&root) {
+        // Decisions have a form of their own, and docs/README.md is the index.
+        if !page.starts_with("docs") || page.components().count() != 3 || page.starts_with("docs/decisions") {
+            continue;
+        }
+        found += 1;
+        let text = fs::read_to_string(root.join(&page)).unwrap();
+        let mut paragraphs = text.split("\n\n").skip(1).filter(|paragraph| !paragraph.starts_with("<!--"));
+        if !paragraphs.next().is_some_and(|first| first.starts_with("For ")) || !text.contains("\n## Read next\n") {
+            wrong.push(page.display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "pages without readers or `## Read next`:\n{}", wrong.join("\n"));
+    assert!(found > 25, "{found} pages");
+}
+
+#[test]
+fn readme_has_at_most_900_words() {
+    let words = fs::read_to_string(root().join("README.md")).unwrap().split_whitespace().count();
+    assert!(words <= 900, "{words} words");
+}
+
 /// Top-level folders whose paths in documents are checked.
 const FOLDERS: &[&str] = &[
     ".ci",

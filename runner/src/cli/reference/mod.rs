@@ -32,36 +32,149 @@ use super::arguments::Cli;
 /// The note below the title of each page.
 const NOTE: &str = "<!-- `make docs` makes this page from the source code; edit the source code instead. -->";
 
+/// A page of the reference.
+struct PageSpec {
+    file: &'static str,
+    title: &'static str,
+    /// The readers, as in "For READERS.".
+    readers: &'static str,
+    /// Pages to read next: title, and path relative to docs/reference.
+    next: &'static [(&'static str, &'static str)],
+    body: fn() -> anyhow::Result<String>,
+}
+
+const PAGES: &[PageSpec] = &[
+    PageSpec {
+        file: "commands.md",
+        title: "Commands",
+        readers: "users of the command line",
+        next: &[
+            ("Exit codes", "exit-codes.md"),
+            ("Error codes", "error-codes.md"),
+            ("A first study", "../tutorial/first-study.md"),
+        ],
+        body: || Ok(commands()),
+    },
+    PageSpec {
+        file: "engine.md",
+        title: "Engine descriptions",
+        readers: "authors of engines",
+        next: &[("Add an engine", "../how-to/new-engine.md"), ("Manifest", "manifest.md")],
+        body: || Ok(engine()),
+    },
+    PageSpec {
+        file: "error-codes.md",
+        title: "Error codes",
+        readers: "users who met an error",
+        next: &[("Exit codes", "exit-codes.md"), ("Reliability", "../explanation/reliability.md")],
+        body: error_codes,
+    },
+    PageSpec {
+        file: "events.md",
+        title: "Events",
+        readers: "authors of metrics",
+        next: &[
+            ("What is measured when a VM boots", "../explanation/measuring-a-boot.md"),
+            ("Readings", "readings.md"),
+            ("Add a metric or a workload", "../how-to/new-workload-or-metric.md"),
+        ],
+        body: || Ok(events()),
+    },
+    PageSpec {
+        file: "exit-codes.md",
+        title: "Exit codes",
+        readers: "authors of scripts and CI jobs",
+        next: &[("Error codes", "error-codes.md"), ("Gate a change in CI", "../how-to/ci-gate.md")],
+        body: || Ok(exit_codes()),
+    },
+    PageSpec {
+        file: "files.md",
+        title: "Files of a run",
+        readers: "users and programs that read runs",
+        next: &[
+            ("Tables and their columns", "samples.md"),
+            ("Plan and journal: the format of a run", "journal.md"),
+            ("Query a run with SQL, Python or R", "../how-to/query.md"),
+        ],
+        body: || Ok(files()),
+    },
+    PageSpec {
+        file: "kernel-and-rootfs.md",
+        title: "Kernel and root file system descriptions",
+        readers: "authors of guest kernels and root file systems",
+        next: &[
+            ("Add a guest kernel", "../how-to/new-kernel.md"),
+            ("Add a root file system", "../how-to/new-rootfs.md"),
+        ],
+        body: || Ok(images()),
+    },
+    PageSpec {
+        file: "logs.md",
+        title: "Logs",
+        readers: "users who look for the cause of a problem",
+        next: &[("Files of a run", "files.md"), ("Reliability", "../explanation/reliability.md")],
+        body: || Ok(logs()),
+    },
+    PageSpec {
+        file: "manifest.md",
+        title: "Manifest",
+        readers: "authors of studies",
+        next: &[
+            ("Metrics", "metrics.md"),
+            ("Make figures for a paper", "../how-to/paper-figures.md"),
+            ("Error codes", "error-codes.md"),
+        ],
+        body: || Ok(manifest::page()),
+    },
+    PageSpec {
+        file: "metrics.md",
+        title: "Metrics",
+        readers: "authors of studies",
+        next: &[
+            ("Events", "events.md"),
+            ("Readings", "readings.md"),
+            ("Add a metric or a workload", "../how-to/new-workload-or-metric.md"),
+        ],
+        body: || Ok(metrics()),
+    },
+    PageSpec {
+        file: "readings.md",
+        title: "Readings",
+        readers: "authors of metrics",
+        next: &[("Events", "events.md"), ("Add a metric or a workload", "../how-to/new-workload-or-metric.md")],
+        body: || Ok(readings()),
+    },
+    PageSpec {
+        file: "samples.md",
+        title: "Tables and their columns",
+        readers: "users who analyse runs with SQL, Python or R",
+        next: &[
+            ("Query a run with SQL, Python or R", "../how-to/query.md"),
+            ("Statistics", "../explanation/statistics.md"),
+        ],
+        body: || Ok(samples()),
+    },
+];
+
 /// Writes all pages into `folder`.
 ///
 /// # Errors
 /// When a page cannot be written.
 pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    for (name, title, body) in pages()? {
-        let path = folder.join(name);
-        let text = format!("# {title}\n\n{NOTE}\n\n{}\n", body.trim_end());
+    for page in PAGES {
+        let path = folder.join(page.file);
+        let next: String = page.next.iter().map(|(title, path)| format!("- [{title}]({path})\n")).collect();
+        let body = (page.body)()?;
+        let text = format!(
+            "# {}\n\n{NOTE}\n\nFor {}.\n\n{}\n\n## Read next\n\n{next}",
+            page.title,
+            page.readers,
+            body.trim_end()
+        );
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
-}
-
-/// All pages: file name, title and text.
-fn pages() -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
-    Ok(vec![
-        ("commands.md", "Commands", commands()),
-        ("engine.md", "Engine descriptions", engine()),
-        ("error-codes.md", "Error codes", error_codes()?),
-        ("events.md", "Events", events()),
-        ("exit-codes.md", "Exit codes", exit_codes()),
-        ("files.md", "Files of a run", files()),
-        ("kernel-and-rootfs.md", "Kernel and root file system descriptions", images()),
-        ("logs.md", "Logs", logs()),
-        ("manifest.md", "Manifest", manifest::page()),
-        ("metrics.md", "Metrics", metrics()),
-        ("readings.md", "Readings", readings()),
-        ("samples.md", "Tables and their columns", samples()),
-    ])
 }
 
 fn commands() -> String {
