@@ -20,7 +20,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("1", "the command failed, or a check did not pass"),
     ("2", "the manifest or the command line is invalid; nothing was started"),
     ("3", "this host does not meet a requirement; the message names the fix; nothing was started"),
-    ("4", "the gate of `compare` failed: a metric is worse, a side has missing values, or fewer VMs completed"),
+    ("4", "the gate of `compare` failed: a metric is worse, only one side has a value, or fewer VMs completed"),
     (
         "129, 130, 143",
         "ended by SIGHUP, SIGINT or SIGTERM: after the current trial (at most 30 s); a second signal ends it at once",

@@ -387,7 +387,7 @@ mod tests {
         let (a, b) = (&host("a", "1"), &host("b", "2"));
         assert_eq!(check_comparable([emulated, emulated], [Some(a), Some(a)], false), Ok(()));
         let refusal = check_comparable([kvm, kvm], [Some(a), Some(b)], false).unwrap_err().to_string();
-        assert!(refusal.starts_with("the hosts differ (fingerprints a and b) in program.microbench: "), "{refusal}");
+        assert!(refusal.starts_with("the hosts differ (fingerprints a and b) in program.microbench, "), "{refusal}");
         assert_eq!(check_comparable([kvm, kvm], [Some(a), Some(b)], true), Ok(()));
         assert_eq!(check_comparable([kvm, None], [Some(a), None], false), Ok(()));
     }

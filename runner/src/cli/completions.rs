@@ -52,9 +52,33 @@ pub(super) fn print_script(shell: clap_complete::Shell) -> anyhow::Result<ExitCo
             b"if [ \"$funcstack[1]\" = \"_microbench\" ]; then\n    _clap_dynamic_completer_microbench \"$@\"\nfi\n",
         );
     }
+    if name == "bash" {
+        let script = String::from_utf8_lossy(&script);
+        let quoted = script.replace("-F _clap_complete_microbench", "-F _microbench_quoted");
+        output::write_with(|out| out.write_all(format!("{}\n{BASH_QUOTED}", quoted.trim_end()).as_bytes()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     output::write_with(|out| out.write_all(&script))?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// bash inserts candidates as they are, so the name of a run or file could contain a command. This function quotes them.
+/// A candidate that ends a word ends in a space.
+const BASH_QUOTED: &str = r#"_microbench_quoted() {
+    local -
+    set -f
+    _clap_complete_microbench "$@"
+    local i word
+    for i in "${!COMPREPLY[@]}"; do
+        word=${COMPREPLY[i]}
+        case "$word" in
+            '') ;;
+            *' ') printf -v "COMPREPLY[$i]" '%q ' "${word% }" ;;
+            *) printf -v "COMPREPLY[$i]" '%q' "$word" ;;
+        esac
+    done
+}
+"#;
 
 /// Prints the manual page of the program, or writes the pages of all commands into the folder `out`.
 pub(super) fn manual(out: Option<&Path>) -> anyhow::Result<ExitCode> {
@@ -92,7 +116,10 @@ pub(super) fn submissions(current: &OsStr) -> Vec<CompletionCandidate> {
 /// The `names` that start with `current`; without such a name, paths.
 fn names_and_paths(current: &OsStr, names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
     let start = current.to_string_lossy();
-    let names = names.into_iter().filter(|name| name.starts_with(start.as_ref())).map(CompletionCandidate::new);
+    // A name that starts with a dash would be an option.
+    let is_plain = |name: &String| !name.starts_with('-') && !name.chars().any(char::is_control);
+    let names = names.into_iter().filter(is_plain);
+    let names = names.filter(|name| name.starts_with(start.as_ref())).map(CompletionCandidate::new);
     let candidates: Vec<CompletionCandidate> = names.collect();
     if candidates.is_empty() { PathCompleter::any().complete(current) } else { candidates }
 }

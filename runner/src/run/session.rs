@@ -561,13 +561,19 @@ fn count_text(ended: usize, planned: usize, remaining: Option<Duration>) -> Stri
 /// The line that names the next command for a run: to resume it if it is not complete, to merge it if it is a shard,
 /// else to analyse it.
 fn next_command(run: &Path, complete: bool, shard: Option<Shard>) -> String {
-    let is_in_runs = run.parent().is_some_and(|folder| folder.ends_with("runs"));
-    let name = run.file_name().filter(|_| is_in_runs).map_or(run, Path::new).display();
+    // The path works in every folder, unlike the run's name.
+    let path = shell_quoted(&run.to_string_lossy());
     match shard {
-        _ if !complete => format!("next: microbench run --resume {name}"),
+        _ if !complete => format!("next: microbench run --resume {path}"),
         Some(shard) => format!("next: microbench merge with all {} shards, once all are complete", shard.of),
-        None => format!("next: microbench analyze {name}"),
+        None => format!("next: microbench analyze {path}"),
     }
+}
+
+/// The text as one word of a shell command.
+fn shell_quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._:@%+=,-".contains(letter);
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Lines that a summary has at most for failures.
@@ -732,12 +738,12 @@ mod tests {
 
     #[test]
     fn next_command_resumes_merges_or_analyses_the_run() {
-        let (named, other) = (Path::new("/p/runs/s-1"), Path::new("/tmp/run"));
-        assert_eq!(next_command(named, true, None), "next: microbench analyze s-1");
-        assert_eq!(next_command(other, true, None), "next: microbench analyze /tmp/run");
-        assert_eq!(next_command(named, false, None), "next: microbench run --resume s-1");
+        let run = Path::new("/p/runs/s-1");
+        assert_eq!(next_command(run, true, None), "next: microbench analyze /p/runs/s-1");
+        assert_eq!(next_command(Path::new("/p/it's"), true, None), r"next: microbench analyze '/p/it'\''s'");
+        assert_eq!(next_command(run, false, None), "next: microbench run --resume /p/runs/s-1");
         let shard = Some(Shard { index: 1, of: 3 });
-        assert_eq!(next_command(named, true, shard), "next: microbench merge with all 3 shards, once all are complete");
+        assert_eq!(next_command(run, true, shard), "next: microbench merge with all 3 shards, once all are complete");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use microbench_formats::journal::{Chain, records};
 use microbench_formats::plan::Plan;
 use microbench_formats::record::Record;
 use microbench_formats::shard::Shard;
+use microbench_formats::version::FORMAT_VERSION;
 use microbench_measure::artifacts::lock::{self, Lock};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -331,7 +332,11 @@ fn fill(half: &Directory, read: &[ReadShard], parts: &[Part], complete: bool) ->
             }
         }
         for record in records(&shard.bytes) {
-            let record = record?;
+            let mut record = record?;
+            // A record of an older format has got the names of this format.
+            if let Record::RunStart { format, .. } = &mut record {
+                *format = FORMAT_VERSION;
+            }
             if !matches!(record, Record::RunEnd { .. }) {
                 journal.push_str(&chain.encode(&record));
             }

@@ -241,6 +241,29 @@ fn every_error_has_a_code_and_a_next_step() {
 }
 
 #[test]
+fn completions_of_bash_quote_names_of_runs() {
+    let bench = Bench::new();
+    for name in ["$(touch pwned)", "semi;touch pwned", "two words", "--help"] {
+        bench.file(&format!("runs/{name}/plan.json"), "{\"study\": \"quick\"}");
+    }
+    let script = "PATH=$1:$PATH; source <(microbench completions bash); COMP_CWORD=2; COMP_WORDS=(microbench show \"$2\")\n\
+                  _microbench_quoted microbench \"$2\" show; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let folder = Path::new(env!("CARGO_BIN_EXE_microbench")).parent().unwrap();
+    let complete = |start: &str| {
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["--noprofile", "--norc", "-c", script, "bash"]).arg(folder).arg(start).current_dir(bench.path(""));
+        let output = bash.output().expect("bash starts");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(complete("$"), ["\\$\\(touch\\ pwned\\)"]);
+    assert_eq!(complete("se"), ["semi\\;touch\\ pwned"]);
+    assert_eq!(complete("tw"), ["two\\ words"]);
+    assert!(!complete("").iter().any(|name| name == "--help"));
+    assert!(!bench.path("pwned").exists());
+}
+
+#[test]
 fn completions_offer_commands_options_runs_and_studies() {
     let bench = Bench::new();
     bench.file("runs/quick-20260101T000000Z/plan.json", "{\"study\": \"quick\"}");

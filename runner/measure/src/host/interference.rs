@@ -134,8 +134,8 @@ impl WatchedTrial<'_> {
     }
 }
 
-/// A message that names the children which this process has not reaped: VMMs of an earlier trial. `None` if there are
-/// none.
+/// A message that names the children which this process has not reaped: VMMs of an earlier trial. `None` without
+/// such children.
 fn unreaped_children() -> Option<String> {
     let tasks = std::fs::read_dir("/proc/self/task").ok()?.filter_map(Result::ok);
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());

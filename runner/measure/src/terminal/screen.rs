@@ -118,11 +118,15 @@ impl Stream {
 /// Columns of a terminal of unknown width.
 const DEFAULT_COLUMNS: usize = 80;
 
+/// Largest number of columns that the variable `COLUMNS` can request.
+const MAX_COLUMNS: usize = 10_000;
+
 /// The columns for output. `terminal` has the columns of the terminal, 0 if they are unknown, or `None` without a
 /// terminal; `variable` is the value of `COLUMNS`.
 fn choose_columns(terminal: Option<usize>, variable: Option<&str>) -> Option<usize> {
     let known = terminal.filter(|columns| *columns > 0);
-    let given = || variable?.trim().parse().ok().filter(|columns| *columns > 0);
+    let given =
+        || variable?.trim().parse().ok().filter(|columns| *columns > 0).map(|columns: usize| columns.min(MAX_COLUMNS));
     known.or_else(given).or(terminal.map(|_| DEFAULT_COLUMNS))
 }
 

@@ -237,7 +237,7 @@ pub(super) fn check_metric(name: &At<String>, manifest: &raw::Manifest, errors: 
     if !known {
         let valid = manifest.metrics.iter().map(|metric| metric.name.value.as_str());
         let message = format!("the study has no metric {}", quote(&name.value));
-        let help = suggest(&name.value, "metrics", valid);
+        let help = metrics::suggest_name(&name.value, "metrics", valid);
         errors.push(ManifestError::new(Code::UnknownMetric, name.span.clone(), message).help(help));
     }
     known

@@ -427,9 +427,9 @@ fn check_event(name: &At<String>, errors: &mut Diagnostics) -> bool {
     false
 }
 
-/// The new name of a renamed metric, event or reading; else the nearest valid names.
-fn suggest_name<'a>(name: &str, nouns: &str, valid: impl Iterator<Item = &'a str> + Clone) -> String {
-    match renamed::new_name(name) {
+/// The new name of a renamed metric, event or reading if it is valid here; else the nearest valid names.
+pub(super) fn suggest_name<'a>(name: &str, nouns: &str, valid: impl Iterator<Item = &'a str> + Clone) -> String {
+    match renamed::new_name(name).filter(|new| valid.clone().any(|valid| valid == new)) {
         Some(new) => format!("it was renamed to `{new}`"),
         None => suggest(name, nouns, valid),
     }
