@@ -521,7 +521,8 @@ impl Session<'_> {
     }
 
     fn print_next_command(&self, complete: bool) {
-        print_line(&wrapped_to(columns(), &next_command(self.run.path(), complete, self.progress.shard), 2));
+        // Without an indent, because a path is not broken.
+        print_line(&wrapped_to(columns(), &next_command(self.run.path(), complete, self.progress.shard), 0));
     }
 
     /// Ends the session, and prints the counts of the run, which are those of `microbench runs`.

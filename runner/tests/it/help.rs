@@ -243,7 +243,7 @@ fn every_error_has_a_code_and_a_next_step() {
 #[test]
 fn completions_of_bash_quote_names_of_runs() {
     let bench = Bench::new();
-    for name in ["$(touch pwned)", "semi;touch pwned", "two words", "--help"] {
+    for name in ["$(touch pwned)", "semi;touch pwned", "two words", "-dash"] {
         bench.file(&format!("runs/{name}/plan.json"), "{\"study\": \"quick\"}");
     }
     let script = "PATH=$1:$PATH; source <(microbench completions bash); COMP_CWORD=2; COMP_WORDS=(microbench show \"$2\")\n\
@@ -259,7 +259,7 @@ fn completions_of_bash_quote_names_of_runs() {
     assert_eq!(complete("$"), ["\\$\\(touch\\ pwned\\)"]);
     assert_eq!(complete("se"), ["semi\\;touch\\ pwned"]);
     assert_eq!(complete("tw"), ["two\\ words"]);
-    assert!(!complete("").iter().any(|name| name == "--help"));
+    assert!(!complete("-").iter().any(|name| name.contains("dash")));
     assert!(!bench.path("pwned").exists());
 }
 
