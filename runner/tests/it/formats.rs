@@ -54,8 +54,8 @@ fn edit(path: &Path, change: impl FnOnce(String) -> String) {
     fs::write(path, after).unwrap();
 }
 
-fn journal(bench: &Bench) -> Vec<Record> {
-    records(&fs::read(bench.path("run/journal.ndjson")).unwrap()).map(Result::unwrap).collect()
+fn journal(bench: &Bench, run: &str) -> Vec<Record> {
+    records(&fs::read(bench.path(run).join("journal.ndjson")).unwrap()).map(Result::unwrap).collect()
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn removed_record_is_refused_by_every_reader() {
 fn journal_without_a_session_is_refused_and_results_are_kept() {
     let bench = analysed();
     let without: Vec<Record> =
-        journal(&bench).into_iter().filter(|record| !matches!(record, Record::RunStart { .. })).collect();
+        journal(&bench, "run").into_iter().filter(|record| !matches!(record, Record::RunStart { .. })).collect();
     fs::write(bench.path("run/journal.ndjson"), encode(&without)).unwrap();
     refused_by_all(&bench, "MB3006", "the first record is not `run_start`");
     // A power cut may leave an empty journal, or one of zero bytes. Such a run can be resumed.
@@ -117,7 +117,7 @@ fn unsupported_formats_are_refused_by_every_reader() {
         refused_by_all(&bench, "MB3008", &format!("format {format} is not supported"));
     }
     fs::write(bench.path("run/plan.json"), plan).unwrap();
-    let mut records = journal(&bench);
+    let mut records = journal(&bench, "run");
     for other in [OLDEST_FORMAT - 1, FORMAT_VERSION + 1] {
         if let Record::RunStart { format, .. } = &mut records[0] {
             *format = other;
@@ -180,14 +180,14 @@ fn with_old_names(text: &str) -> String {
 
 /// Rewrites the run in format 5: no line numbers, no links, no digest except the plan's, old names of events and
 /// readings.
-fn convert_to_oldest_format(bench: &Bench) {
-    let path = bench.path("run/plan.json");
+fn convert_to_oldest_format(bench: &Bench, run: &str) {
+    let path = bench.path(run).join("plan.json");
     edit(&path, |plan| {
         let plan = with_old_names(&plan);
         plan.replace(&format!("\"format\": {FORMAT_VERSION}"), &format!("\"format\": {OLDEST_FORMAT}"))
     });
     let sha256 = hex::encode(Sha256::digest(fs::read(&path).unwrap()));
-    let mut records = journal(bench);
+    let mut records = journal(bench, run);
     if let Record::RunStart { format, plan_sha256, engines_sha256, lock_sha256, .. } = &mut records[0] {
         (*format, *plan_sha256, *engines_sha256, *lock_sha256) = (OLDEST_FORMAT, sha256, None, None);
     }
@@ -195,7 +195,7 @@ fn convert_to_oldest_format(bench: &Bench) {
         let json = with_old_names(&serde_json::to_string(record).unwrap());
         format!("{{\"crc\":\"{:08x}\",\"record\":{json}}}\n", crc32fast::hash(json.as_bytes()))
     };
-    fs::write(bench.path("run/journal.ndjson"), records.iter().map(line).collect::<String>()).unwrap();
+    fs::write(bench.path(run).join("journal.ndjson"), records.iter().map(line).collect::<String>()).unwrap();
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn oldest_supported_format_is_analysed_and_resumed() {
     bench.run_study();
     assert!(bench.run(&["analyze", "run"]).status.success());
     let samples = fs::read(bench.path("run/samples.csv")).unwrap();
-    convert_to_oldest_format(&bench);
+    convert_to_oldest_format(&bench, "run");
     for arguments in READERS {
         let output = bench.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
@@ -229,6 +229,27 @@ fn oldest_supported_format_is_analysed_and_resumed() {
     assert_eq!(bench.counted().len(), 3);
     let analysed = bench.run(&["analyze", "run"]);
     assert!(analysed.status.success(), "{}", text(&analysed.stderr));
+}
+
+#[test]
+fn shards_of_the_oldest_format_merge_into_a_journal_of_the_present_format() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 2", "");
+    for (shard, run) in [("1/2", "one"), ("2/2", "two")] {
+        let output = bench.run(&["run", "study.toml", "--host", "fake", "--shard", shard, "--out", run]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        convert_to_oldest_format(&bench, run);
+    }
+    let merged = bench.run(&["merge", "one", "two", "--out", "all"]);
+    assert!(merged.status.success(), "{}", text(&merged.stderr));
+    // The records have the names of the present format, so a program that reads older formats only must refuse them.
+    let formats = journal(&bench, "all").into_iter().filter_map(|record| match record {
+        Record::RunStart { format, .. } => Some(format),
+        _ => None,
+    });
+    assert_eq!(formats.collect::<Vec<_>>(), [FORMAT_VERSION; 2]);
+    let analysed = text(&bench.run(&["analyze", "all"]).stdout);
+    assert!(analysed.contains(", 0 missing"), "{analysed}");
 }
 
 /// The decoder in docs/reference/journal.md.
@@ -265,7 +286,7 @@ fn documented_decoder_prints_the_values_of_the_samples() {
     sorted.sort_by(f64::total_cmp);
     assert_eq!(sorted.len(), 3);
     assert!(sorted.iter().zip(&samples).all(|(a, b)| (a - b).abs() < 1e-5), "{sorted:?} {samples:?}");
-    convert_to_oldest_format(&bench);
+    convert_to_oldest_format(&bench, "run");
     assert_eq!(run(&bench).1, found);
     edit(&bench.path("run/journal.ndjson"), |journal| journal.replacen("spawn", "spawm", 1));
     assert!(run(&bench).2.contains("the checksum is wrong"));
