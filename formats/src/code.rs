@@ -64,6 +64,9 @@ codes! {
     Duplicate = "MB0108", WRONG_INPUT, "A list contains a duplicate element.";
     ControlCharacter = "MB0109", WRONG_INPUT, "A string contains a line break or another control character.";
     Conflict = "MB0110", WRONG_INPUT, "Two keys exclude each other.";
+    BadAuthor = "MB0111", WRONG_INPUT, "An author is not a name with an optional mail address and ORCID.";
+    BadLicense = "MB0112", WRONG_INPUT, "A licence is not an SPDX license expression.";
+    BadDoi = "MB0113", WRONG_INPUT, "A DOI is invalid.";
     // Engines and settings.
     UnknownEngine = "MB0201", WRONG_INPUT, "There is no engine of this name.";
     UnknownKernel = "MB0202", WRONG_INPUT, "There is no kernel of this name.";

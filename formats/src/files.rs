@@ -72,6 +72,11 @@ pub const FILES: &[FileSpec] = &[
         "table",
         "The summary, each metric and the claims as Markdown, CSV and LaTeX. `numbers.tex` has a macro for each number.",
     ),
+    file(
+        "CITATION.cff",
+        "export",
+        "Authors, licence and DOI, in the Citation File Format; only in an archive, if the study has authors.",
+    ),
     file("report.html", "report", "The complete report as one HTML page without external files."),
 ];
 

@@ -359,6 +359,7 @@ mod tests {
             hosts: 1,
             started: "2026-01-01T00:00:00Z".into(),
             version: "0".into(),
+            build: None,
             shard: None,
             machine: String::new(),
             unisolated: None,

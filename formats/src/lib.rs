@@ -7,7 +7,9 @@
 //! - [`journal::records`] parses `journal.ndjson`, the results of a run as [`record::Record`]s.
 //! - [`event`] lists the names of events and readings, [`code`] the error codes, [`files`] the files of a run.
 
+pub mod attribution;
 pub mod axis;
+pub mod build;
 pub mod cell;
 pub mod claim;
 pub mod code;

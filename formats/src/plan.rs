@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::attribution::Attribution;
 use crate::axis::Axis;
 use crate::cell::Cell;
 use crate::claim::Claim;
@@ -32,6 +33,9 @@ pub struct Plan {
     pub study: String,
     /// Title of the study, one line.
     pub title: String,
+    /// Authors, licence and DOI of the study and its data.
+    #[serde(default, skip_serializing_if = "Attribution::is_empty")]
+    pub attribution: Attribution,
     /// The interpretation of the 2019 paper's protocol that decides the defaults of settings and metrics.
     pub protocol: Protocol,
     /// Profile of the manifest that decided the trials; empty for no profile.

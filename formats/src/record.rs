@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::build::Build;
 use crate::host::HostKind;
 use crate::precision::Look;
 use crate::renamed;
@@ -50,6 +51,9 @@ pub enum Record {
         started: String,
         /// Version of `microbench`.
         version: String,
+        /// Sources and compiler of `microbench`; `None` in formats 5 to 7, and if the session executes nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        build: Option<Build>,
         /// The part of the plan that the session executes; `None` for the whole plan.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shard: Option<Shard>,

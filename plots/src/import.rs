@@ -328,6 +328,7 @@ pub fn run_start(run: &str, digests: Digests, now: &str, version: &str) -> Recor
         machine: String::new(),
         unisolated: None,
         version: version.to_owned(),
+        build: None,
     }
 }
 

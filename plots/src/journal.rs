@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use microbench_formats::build::Build;
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
 use microbench_formats::journal::{Damage, lines, records, torn_line};
@@ -65,6 +66,8 @@ pub struct Session {
     /// Number of hosts that shared the trials.
     pub hosts: u32,
     pub version: String,
+    /// Sources and compiler of the program; `None` in formats 5 to 7.
+    pub build: Option<Build>,
     /// The shard of the plan that it executed; `None` for the whole plan.
     pub shard: Option<Shard>,
     /// Name of the host; empty if the run has a single host.
@@ -125,10 +128,11 @@ impl Session {
     /// The session that `record` starts; `None` if it is not a `RunStart`.
     fn from_record(record: &Record) -> Option<Self> {
         let digests = Digests::from_record(record)?;
-        let Record::RunStart { host, hosts, started, version, shard, machine, unisolated, .. } = record.clone() else {
+        let Record::RunStart { host, hosts, started, version, build, shard, machine, unisolated, .. } = record.clone()
+        else {
             return None;
         };
-        Some(Self { started, host, hosts, version, shard, machine, unisolated, digests })
+        Some(Self { started, host, hosts, version, build, shard, machine, unisolated, digests })
     }
 }
 

@@ -4,6 +4,7 @@
 //! Handlebars escapes all text. Only the style, the script and the figures are inserted verbatim, and microbench writes
 //! all three. A Content Security Policy forbids the page to load anything.
 
+mod attribution;
 mod cells;
 mod figures;
 mod matrix;
@@ -55,6 +56,7 @@ struct Page {
     script: &'static str,
     run: String,
     title: String,
+    byline: attribution::Byline,
     study: String,
     host: String,
     machine: String,
@@ -75,6 +77,7 @@ struct Page {
     metrics: Vec<overview::MetricEntry>,
     host_facts: Vec<Fact>,
     machine_facts: Vec<Fact>,
+    unclean_build: String,
     origin: Vec<Fact>,
     artifacts: Vec<provenance::Artifact>,
     files: Vec<provenance::File>,
@@ -143,6 +146,7 @@ fn page(input: &Input<'_>) -> Result<Page, Error> {
         script: SCRIPT,
         run: input.run.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         title: input.plan.title.clone(),
+        byline: attribution::byline(&input.plan.attribution),
         study: overview::study_sentence(input.plan),
         host: kind.map_or_else(|| "no trial was executed".to_owned(), |kind| kind.note().to_owned()),
         machine: provenance::machine(host),
@@ -168,6 +172,7 @@ fn page(input: &Input<'_>) -> Result<Page, Error> {
         metrics: overview::metrics(input.plan),
         host_facts: provenance::facts(host.get("matters").unwrap_or(&empty)),
         machine_facts: provenance::facts(host.get("machine").unwrap_or(&empty)),
+        unclean_build: provenance::unclean_build(&input.journal.sessions),
         origin: provenance::origin(input, host),
         artifacts: provenance::artifacts(host),
         files,

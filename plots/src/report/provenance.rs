@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use microbench_formats::build::Build;
 use microbench_formats::plan::Protocol;
 use serde::Serialize;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{Fact, Input};
 use crate::Error;
 use crate::file::io_error_at;
+use crate::journal::Session;
 
 /// The files that all results derive from, and the samples.
 const FILES: [&str; 7] =
@@ -119,19 +121,58 @@ pub(super) fn origin(input: &Input<'_>, host: &Value) -> Vec<Fact> {
         Protocol::Corrected => "corrected",
     };
     let versions: Vec<String> = input.journal.sessions.iter().map(|session| session.version.clone()).collect();
-    [
+    let mut builds: Vec<&Build> = Vec::new();
+    for build in input.journal.sessions.iter().filter_map(|session| session.build.as_ref()) {
+        if !builds.contains(&build) {
+            builds.push(build);
+        }
+    }
+    let joined = |of: fn(&Build) -> String| {
+        let all: Vec<String> = builds.iter().map(|build| of(build)).collect();
+        if all.is_empty() { unknown() } else { all.join("; ") }
+    };
+    let mut facts: Vec<Fact> = [
         ("Study", plan.study.clone()),
         ("Seed", plan.seed.to_string()),
         ("Protocol", protocol.to_owned()),
         ("Profile", if plan.profile.is_empty() { "none".to_owned() } else { plan.profile.clone() }),
         ("microbench", if versions.is_empty() { unknown() } else { versions.join(", ") }),
+        ("Built from", joined(Build::source)),
+        ("Build", joined(Build::compiler)),
         ("microbench SHA-256", field_text(host, "microbench_sha256").unwrap_or_else(unknown)),
         ("Fingerprint", field_text(host, "fingerprint").unwrap_or_else(unknown)),
         ("File system", field_text(host, "file_system").unwrap_or_else(unknown)),
         ("Disk cloning", field_text(host, "clone_method").unwrap_or_else(unknown)),
     ]
     .map(|(name, value)| Fact { name: name.to_owned(), value })
-    .into()
+    .into();
+    facts.extend(emulated_host_program(host, &builds));
+    facts
+}
+
+/// A sentence for a run whose program cannot be built again from a commit; empty for other runs.
+pub(super) fn unclean_build(sessions: &[Session]) -> String {
+    let builds = || sessions.iter().filter_map(|session| session.build.as_ref());
+    if builds().any(|build| build.commit.is_none()) {
+        return "microbench was built from an unknown commit, so its sources cannot be identified.".to_owned();
+    }
+    match builds().find(|build| build.dirty != Some(false)) {
+        Some(build) => format!("microbench was built from {}.", build.source()),
+        None => String::new(),
+    }
+}
+
+/// The program in the emulated host; empty for a run without an emulated host.
+fn emulated_host_program(host: &Value, builds: &[&Build]) -> Vec<Fact> {
+    let sha256 = host.get("matters").and_then(|matters| field_text(matters, "program.microbench-emulated-host"));
+    let build = host.get("emulated_host_build").and_then(|build| serde_json::from_value::<Build>(build.clone()).ok());
+    let build = build.map(|build| {
+        let same = if builds == [&build] { "as microbench: " } else { "" };
+        format!("{same}{}, {}", build.source(), build.compiler())
+    });
+    let fact = |name: &str, value: String| Fact { name: format!("microbench-emulated-host {name}"), value };
+    let facts = [sha256.map(|value| fact("SHA-256", value)), build.map(|value| fact("build", value))];
+    facts.into_iter().flatten().collect()
 }
 
 /// The artefacts listed in `host.json`.

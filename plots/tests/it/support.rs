@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::attribution::Attribution;
 use microbench_formats::axis::{Axis, Level};
 use microbench_formats::cell::Cell;
 use microbench_formats::figure::{Column, Figure, FigureBar, FigureForm, Scaling, Theme};
@@ -160,6 +161,7 @@ impl Run {
             }),
             excluded: Vec::new(),
             family: Vec::new(),
+            attribution: Attribution::default(),
             precision: None,
             limit: None,
         };
@@ -213,6 +215,7 @@ impl Run {
             hosts: 1,
             started: "2026-01-01T00:00:00Z".into(),
             version: "0".into(),
+            build: None,
             shard: None,
             machine: String::new(),
             unisolated: None,

@@ -7,9 +7,10 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use microbench::build;
 use microbench_measure::emulated_host::init;
-use microbench_measure::errln;
 use microbench_measure::selftest::fake_guest;
+use microbench_measure::{errln, outln};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +28,10 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         [init::INIT_ARGUMENT] => init::main(),
         [fake_guest::SUBCOMMAND, tap, mac, ip, nonce] => {
             fake_guest::run(tap, mac, ip.parse().context("the IPv4 address is not valid")?, nonce)
+        }
+        [build::BUILD_ARGUMENT] => {
+            outln!("{}", serde_json::to_string(&build::this_build())?)?;
+            Ok(())
         }
         _ => bail!(
             "this program is the init of the emulated host, which `microbench run` boots; do not start it yourself"

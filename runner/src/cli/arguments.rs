@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
+use microbench::build::long_version;
 use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
 use microbench_formats::figure::Theme;
@@ -30,7 +31,7 @@ RUN is the folder of a run, the start of the name of a run in the project's runs
 
 /// Run declarative experiments on microVMs, from one manifest to measured figures.
 #[derive(Debug, Parser)]
-#[command(name = "microbench", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "microbench", version, long_version = long_version(), max_term_width = 100, after_help = AFTER_HELP)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Action,

@@ -10,6 +10,7 @@ use microbench::store::overview::{CellCount, Overview, cells};
 use microbench::store::prune::{self, Decision, Rule};
 use microbench::store::status::{self, Entry, FailureGroup, Kind, Session, State};
 use microbench::store::{archive, lookup};
+use microbench_formats::build::Build;
 use microbench_formats::describe::{describe, one_line};
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 use microbench_measure::artifacts::Artifact;
@@ -270,6 +271,9 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
     line("folder", &run.path);
     line("study", &format!("{} ({})", run.study, one_line(&overview.title, 200)));
     let profile = if overview.profile.is_empty() { String::new() } else { format!(", profile {}", overview.profile) };
+    if !overview.attribution.is_empty() {
+        line("authors", &one_line(&overview.attribution.line(), 400));
+    }
     let protocol = serde_json::to_value(overview.protocol).ok().and_then(|value| value.as_str().map(str::to_owned));
     line("plan", &format!("protocol {}{profile}, seed {}", protocol.unwrap_or_default(), overview.seed));
     line(
@@ -278,6 +282,9 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
     );
     if let Some(machine) = &overview.machine {
         line("machine", machine);
+    }
+    for build in builds(&run.sessions) {
+        line("build", &one_line(&format!("{}; {}", build.source(), build.compiler()), 400));
     }
     if let Some(why) = status::unisolated(&run.sessions) {
         line("isolation", &format!("{UNISOLATED}: {why}"));
@@ -299,11 +306,13 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
     for (n, session) in (1..).zip(&run.sessions) {
         let hosts = if session.hosts == 1 { String::new() } else { format!(" on {} hosts", session.hosts) };
         let on = if session.machine.is_empty() { String::new() } else { format!(" on {}", session.machine) };
+        let build = session.build.as_ref().map_or_else(String::new, |build| format!(" ({})", build.short_source()));
         let details = format!(
-            "{}{on}{hosts}, {} trials, microbench {}",
+            "{}{on}{hosts}, {} trials, microbench {}{}",
             minute(&session.started),
             session.trials,
-            session.version
+            one_line(&session.version, 40),
+            one_line(&build, 80)
         );
         line(&format!("session {n}"), &details);
     }
@@ -334,6 +343,17 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
         }
     }
     text
+}
+
+/// The different builds of the program that executed the sessions.
+fn builds(sessions: &[Session]) -> Vec<&Build> {
+    let mut builds: Vec<&Build> = Vec::new();
+    for build in sessions.iter().filter_map(|session| session.build.as_ref()) {
+        if !builds.contains(&build) {
+            builds.push(build);
+        }
+    }
+    builds
 }
 
 /// Failures of VMs with a blank line behind them; empty without failures.

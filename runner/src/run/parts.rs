@@ -79,13 +79,13 @@ pub fn provide(
     for name in &programs {
         match missing(name)? {
             Some(requirement) => not_installed.push(requirement),
-            None if *name == AGENT => {
-                let version = env!("CARGO_PKG_VERSION");
-                lock.artifacts.push(Artifact::from_file(Kind::Program, AGENT, version, "this program", &agent)?);
-            }
+            // Below: every root file system contains it.
+            None if *name == AGENT => {}
             None => lock.artifacts.push(program::provide(name, cache)?),
         }
     }
+    let version = env!("CARGO_PKG_VERSION");
+    lock.artifacts.push(Artifact::from_file(Kind::Program, AGENT, version, "this program", &agent)?);
     if not_installed.len() == programs.len() {
         MissingRequirements::check(not_installed)?;
     }

@@ -32,6 +32,7 @@ use tracing::{debug, info};
 use super::estimate::Estimate;
 use super::pause;
 use super::trial_line::{Line, Status};
+use crate::build;
 use crate::store::directory::Directory;
 use crate::store::journal::{self, Journal, Owner, Progress};
 use crate::store::schedule;
@@ -358,6 +359,7 @@ impl Session<'_> {
             hosts,
             started: jiff::Timestamp::now().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: Some(build::this_build()),
             shard: self.progress.shard,
             machine: if self.progress.shard.is_some() { machine.to_owned() } else { String::new() },
             unisolated,

@@ -28,6 +28,7 @@ use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
 
+use super::citation;
 use super::directory::{Directory, PLAN, PLAN_AT_START, SHARD};
 use super::merge;
 use super::status::RunStatus;
@@ -129,12 +130,19 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
     };
     // A damaged or inconsistent run is not exported.
     Run::open(run.path())?.journal()?;
+    let (plan, status) = super::status::read_status(run)?;
     let name = run.name();
     let mut files = Vec::new();
     for inside in members(run.path(), consoles)? {
         let (sha256, bytes) = digest(&run.path().join(&inside))?;
         files.push((inside, bytes, sha256));
     }
+    let citation = citation::render(&plan, &status.sessions);
+    if let Some(text) = &citation {
+        files.push((citation::FILE.to_owned(), text.len() as u64, hex::encode(Sha256::digest(text))));
+        files.sort();
+    }
+    let citation = citation.unwrap_or_default();
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let context = || format!("cannot write {}", out.display());
     let mut file = tempfile::NamedTempFile::new_in(folder).with_context(context)?;
@@ -143,12 +151,12 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
         match format {
             Format::Zstd => {
                 let mut encoder = zstd::Encoder::new(writer, ZSTD_LEVEL).with_context(context)?;
-                write_tar(&mut encoder, run.path(), &name, &files)?;
+                write_tar(&mut encoder, run.path(), &name, &files, &citation)?;
                 encoder.finish().and_then(|mut writer| writer.flush()).with_context(context)?;
             }
             Format::Gzip => {
                 let mut encoder = GzEncoder::new(writer, Compression::default());
-                write_tar(&mut encoder, run.path(), &name, &files)?;
+                write_tar(&mut encoder, run.path(), &name, &files, &citation)?;
                 encoder.finish().and_then(|mut writer| writer.flush()).with_context(context)?;
             }
         }
@@ -199,8 +207,14 @@ fn sums(files: &[(String, u64, String)]) -> String {
     files.iter().map(|(name, _, sha256)| format!("{sha256}  {name}\n")).collect()
 }
 
-/// Writes the tar of the run in `folder`.
-fn write_tar(to: &mut impl Write, folder: &Path, name: &str, files: &[(String, u64, String)]) -> anyhow::Result<()> {
+/// Writes the tar of the run in `folder`. The text of `CITATION.cff` is `citation`; the other files are in `folder`.
+fn write_tar(
+    to: &mut impl Write,
+    folder: &Path,
+    name: &str,
+    files: &[(String, u64, String)],
+    citation: &str,
+) -> anyhow::Result<()> {
     let mut tar = Builder::new(to);
     let mut add = |inside: &str, bytes: u64, kind: EntryType, data: &mut dyn Read| -> anyhow::Result<()> {
         let mut header = Header::new_ustar();
@@ -226,6 +240,10 @@ fn write_tar(to: &mut impl Write, folder: &Path, name: &str, files: &[(String, u
         }
     }
     for (inside, bytes, sha256) in files {
+        if inside == citation::FILE {
+            add(inside, *bytes, EntryType::Regular, &mut citation.as_bytes())?;
+            continue;
+        }
         let path = folder.join(inside);
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         let mut data = Digesting { from: file.take(*bytes), so_far: Sha256::new() };

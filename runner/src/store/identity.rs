@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::Context;
+use microbench_formats::build::Build;
 use microbench_formats::code::{Code, CodedError};
 use microbench_formats::host::HostKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::build;
 use microbench_measure::artifacts::Artifact;
 use microbench_measure::artifacts::cache::sha256_file;
 use microbench_measure::artifacts::lock::Lock;
@@ -48,6 +51,13 @@ pub struct Identity {
     pub microbench: String,
     /// SHA-256 of the program.
     pub microbench_sha256: Option<String>,
+    /// Sources and compiler of the program; `None` in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
+    /// Sources and compiler of the emulated host's init, whose digest is in `matters`; `None` on another kind of host
+    /// and in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated_host_build: Option<Build>,
     /// Memory of the emulated host, MiB; `None` on another kind of host and in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulated_memory_mib: Option<u64>,
@@ -89,6 +99,8 @@ impl Identity {
             }),
             microbench: env!("CARGO_PKG_VERSION").to_owned(),
             microbench_sha256: Some(own),
+            build: Some(build::this_build()),
+            emulated_host_build: machine.and_then(|machine| build_of(&machine.init)),
             emulated_memory_mib: machine.map(|machine| machine.memory_mib),
             artifacts: lock.artifacts.clone(),
         })
@@ -138,6 +150,13 @@ impl Identity {
 fn program_digest(path: &Path) -> anyhow::Result<String> {
     let (sha256, _) = sha256_file(path).with_context(|| format!("cannot read the program {}", path.display()))?;
     Ok(sha256)
+}
+
+/// Sources and compiler of the emulated host's init, which is another file, perhaps of another build; `None` if it does
+/// not state them.
+fn build_of(init: &Path) -> Option<Build> {
+    let output = Command::new(init).arg(build::BUILD_ARGUMENT).stdin(Stdio::null()).output().ok()?;
+    serde_json::from_slice(&output.stdout).ok()
 }
 
 fn fingerprint(kind: HostKind, matters: &BTreeMap<String, String>) -> String {

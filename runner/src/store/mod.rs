@@ -1,6 +1,7 @@
 //! Runs on disk: their folders, and how a run is looked up, listed, shown, exported, merged and pruned.
 
 pub mod archive;
+pub mod citation;
 pub mod directory;
 pub mod identity;
 pub mod journal;

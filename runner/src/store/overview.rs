@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::store::identity::Identity;
+use microbench_formats::attribution::Attribution;
 use microbench_formats::cell::Cell;
 use microbench_formats::files::describe_entry;
 use microbench_formats::plan::{Plan, Protocol};
@@ -21,6 +22,9 @@ pub struct Overview {
     /// The run, as in the list of runs.
     pub run: Entry,
     pub title: String,
+    /// Authors, licence and DOI.
+    #[serde(skip_serializing_if = "Attribution::is_empty")]
+    pub attribution: Attribution,
     pub protocol: Protocol,
     /// The profile of the manifest; empty without a profile.
     pub profile: String,
@@ -90,6 +94,7 @@ impl Overview {
         let next = next(&entry, &files, plan, named);
         Self {
             title: plan.title.clone(),
+            attribution: plan.attribution.clone(),
             protocol: plan.protocol,
             profile: plan.profile.clone(),
             seed: plan.seed,

@@ -156,6 +156,7 @@ mod tests {
     fn run(name: &str, study: &str, day: i64, state: State) -> Entry {
         let begun = Timestamp::new(day * DAY, 0).unwrap().to_string();
         let session = Session {
+            build: None,
             started: begun.clone(),
             host: HostKind::Kvm,
             hosts: 1,

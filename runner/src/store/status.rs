@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use microbench_formats::build::Build;
 use microbench_formats::describe::{describe, one_line};
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
@@ -36,6 +37,9 @@ pub struct Session {
     pub hosts: u32,
     /// Version of microbench.
     pub version: String,
+    /// Sources and compiler of microbench; `None` for runs of formats 5 to 7 and imported runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
     /// Trials whose counted execution ended in this session, without warm-ups.
     pub trials: u32,
     /// The part of the plan that the session executed; `None` for the whole plan.
@@ -194,8 +198,9 @@ impl RunStatus {
         let mut failures: Vec<Failure> = Vec::new();
         for record in records(bytes) {
             match record? {
-                Record::RunStart { host, hosts, started, version, shard, machine, unisolated, .. } => {
-                    sessions.push(Session { started, host, hosts, version, trials: 0, shard, machine, unisolated });
+                Record::RunStart { host, hosts, started, version, build, shard, machine, unisolated, .. } => {
+                    let trials = 0;
+                    sessions.push(Session { started, host, hosts, version, build, trials, shard, machine, unisolated });
                 }
                 Record::TrialStart { warmup: is_warmup, cell: name, .. } => {
                     (cell, warmup, disturbed) = (name, is_warmup, false);

@@ -71,6 +71,12 @@ pub fn unpack_descriptions(cache: &Cache) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// SHA-256 of the built-in guest agent, hex; `None` if this build has no agent.
+#[must_use]
+pub fn agent_sha256() -> Option<String> {
+    (!AGENT.is_empty()).then(|| hex::encode(Sha256::digest(AGENT)))
+}
+
 /// The path of the built-in guest agent in the cache, which is unpacked on first use; `None` if this build has no
 /// agent.
 ///

@@ -291,6 +291,28 @@ pub const STUDY: &[Key] = &[
     ),
     key("description", Shape::Line, Need::Never, "Purpose of the study.", "none"),
     key(
+        "authors",
+        Shape::List(&Shape::Line, (1, usize::MAX)),
+        Need::Never,
+        "Authors of the study and its data, each `Family, Given <mail> (https://orcid.org/ORCID)` or the name of an \
+         organisation; mail and ORCID are optional.",
+        "none",
+    ),
+    key(
+        "license",
+        Shape::Line,
+        Need::Never,
+        "SPDX license expression of the study and its data, for example `CC-BY-4.0`.",
+        "none",
+    ),
+    key(
+        "doi",
+        Shape::Line,
+        Need::Never,
+        "DOI of the study's data without a URL, for example `10.5281/zenodo.1234567`.",
+        "none",
+    ),
+    key(
         "protocol",
         Shape::Choice(protocols),
         Need::Never,

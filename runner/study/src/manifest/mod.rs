@@ -8,6 +8,7 @@
 //!
 //! Every list and text of a manifest has a limit, so that no manifest can hang the program or exhaust memory.
 
+mod attribution;
 mod axes;
 mod choice;
 mod claims;
@@ -134,6 +135,7 @@ fn without_control_characters(message: &str) -> String {
 /// errors are reported at once.
 fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut Diagnostics) -> Option<Study> {
     let preset = protocol::check(&manifest.study, errors);
+    let attribution = attribution::check(&manifest.study, errors);
     let before = errors.count();
     let variants = variants::check(manifest, preset, catalog, source, errors);
     let settings_known = manifest.settings_complete && errors.count() == before;
@@ -170,6 +172,7 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         name: manifest.study.name.clone(),
         title: manifest.study.title.clone(),
         description: manifest.study.description.clone(),
+        attribution,
         protocol: preset.protocol,
         seed: manifest.study.seed,
         variants,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::attribution::Attribution;
 use microbench_formats::axis::{Axis, Level};
 use microbench_formats::cell::Cell;
 use microbench_formats::claim::Claim;
@@ -25,6 +26,8 @@ pub struct Study {
     pub title: String,
     /// One line; `None` if the manifest has no `description`.
     pub description: Option<String>,
+    /// Authors, licence and DOI.
+    pub attribution: Attribution,
     /// The form of the 2019 paper's protocol that sets defaults.
     pub protocol: Protocol,
     /// Seed of the run order.

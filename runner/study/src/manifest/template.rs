@@ -70,6 +70,14 @@ impl ManifestTemplate<'_> {
         let _ = writeln!(text, "title = {:?}", titles.join(" and "));
         key_comment(text, keys::STUDY, "seed");
         text.push_str("seed = 1\n");
+        for (name, example) in [
+            ("authors", "[\"Lovelace, Ada <ada@example.org> (https://orcid.org/0000-0002-1825-0097)\"]"),
+            ("license", "\"CC-BY-4.0\""),
+            ("doi", "\"10.5281/zenodo.1234567\""),
+        ] {
+            key_comment(text, keys::STUDY, name);
+            let _ = writeln!(text, "#{name} = {example}");
+        }
     }
 
     fn guest(&self, text: &mut String) {

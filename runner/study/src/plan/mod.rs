@@ -148,6 +148,7 @@ pub fn expand(study: &Study, overrides: Overrides<'_>) -> Result<Plan, PlanError
         format: FORMAT_VERSION,
         study: study.name.clone(),
         title: study.title.clone(),
+        attribution: study.attribution.clone(),
         protocol: study.protocol,
         profile: match profile {
             Some(profile) => profile.name.clone(),

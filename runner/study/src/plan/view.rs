@@ -41,6 +41,10 @@ pub fn render(plan: &Plan, study: &Study, full: bool, width: usize) -> String {
     if let Some(description) = &study.description {
         page.paragraph(description);
     }
+    let attribution = plan.attribution.line();
+    if !attribution.is_empty() {
+        page.paragraph(&attribution);
+    }
     protocol(&mut page, plan);
     page.line("");
     cells(&mut page, plan, full);

@@ -68,6 +68,9 @@ pub(super) struct StudySection {
     pub(super) name: String,
     pub(super) title: String,
     pub(super) description: Option<String>,
+    pub(super) authors: Vec<At<String>>,
+    pub(super) license: Option<At<String>>,
+    pub(super) doi: Option<At<String>>,
     pub(super) seed: u64,
     pub(super) protocol: Option<At<String>>,
     pub(super) reference: Option<At<String>>,
@@ -234,9 +237,14 @@ fn study_section(mut table: Table<'_>, errors: &mut Diagnostics) -> StudySection
     let description = table.string("description", errors);
     let protocol = table.string("protocol", errors);
     let reference = table.string("reference", errors);
+    let authors = table.take("authors").and_then(|entry| list(&entry, errors, Item::string)).unwrap_or_default();
+    let (license, doi) = (table.string("license", errors), table.string("doi", errors));
     let family = table.take("family").and_then(|entry| list(&entry, errors, Item::string)).unwrap_or_default();
     table.deny_rest(keys::STUDY, errors);
     StudySection {
+        authors,
+        license,
+        doi,
         protocol,
         family,
         reference,
