@@ -427,6 +427,9 @@ name = "whole"
 title = "Every section"
 protocol = "as-coded"
 reference = "tests/manifests/reference/whole.toml"
+authors = ["Lovelace, Ada <ada@example.org>", "The team"]
+license = "CC-BY-4.0"
+doi = "10.5281/zenodo.1234567"
 [guest]
 kernel = "microvm-6.1"
 rootfs = "minimal"

@@ -17,7 +17,7 @@ pub(super) struct Byline {
     doi: Option<Linked>,
 }
 
-/// A text with a link; the link is empty if there is none.
+/// A text; `link` is empty for a text without a link.
 #[derive(Serialize)]
 struct Linked {
     text: String,

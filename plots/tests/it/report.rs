@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use microbench_formats::attribution::{Attribution, Author};
 use microbench_formats::axis::{Axis, Level};
 use microbench_formats::figure::FigureForm;
 use microbench_formats::record::Record;
@@ -117,6 +118,27 @@ fn text_from_a_guest_is_escaped() {
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "the reason is not shown");
     assert_eq!(page.matches("<script").count(), 1);
     assert_eq!(page.matches("nonce=").count(), 2);
+}
+
+/// A plan need not come from a manifest that microbench checked.
+#[test]
+fn hostile_attribution_is_escaped_and_not_linked() {
+    let mut run = Run::new(1, Vec::new());
+    let author = |name: &str, orcid: &str| Author { name: name.into(), email: None, orcid: Some(orcid.into()) };
+    run.plan.attribution = Attribution {
+        authors: vec![
+            author("<script>alert(1)</script>\u{1b}[2J\n", "javascript:alert(1)"),
+            author("\"onload=alert(1)", "https://orcid.org/\" onclick=\"alert(1)"),
+        ],
+        license: Some("<img src=x>".into()),
+        doi: Some("10.1234/\"><script>alert(1)</script>".into()),
+    };
+    run.write_plan();
+    analyze(run.folder()).unwrap();
+    let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
+    let head = page.split("<p class=\"byline\">").nth(1).unwrap().split("<nav").next().unwrap();
+    assert!(head.contains("&lt;script&gt;alert(1)&lt;/script&gt; [2J ") && head.contains("&lt;img"), "{head}");
+    assert!(!head.contains("<a ") && !head.contains("<script") && !head.contains('\u{1b}'), "{head}");
 }
 
 #[test]

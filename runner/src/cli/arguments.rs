@@ -385,7 +385,7 @@ JSON: {run, rows, left_out}."
     #[command(after_help = "JSON: a list of {name, path, study, kind: measured|imported|noise, shard: {index, of}, \
 merged: [the shards, as `merge` has them], host, begun, \
 state: complete|interrupted|running|unreadable, owner: {pid, machine, since}, reason, trials_ended, trials_planned, failed_vms, \
-bytes, sessions: [{started, host, hosts, version, trials, of a shard also shard and machine}]}; unknown values are null.")]
+bytes, sessions: [{started, host, hosts, version, build, trials, of a shard also shard and machine}]}; unknown values are null.")]
     Runs {
         /// List only runs of this study.
         #[arg(long, value_name = "STUDY")]
@@ -399,7 +399,7 @@ bytes, sessions: [{started, host, hosts, version, trials, of a shard also shard 
     /// Shows plan, hosts, sessions, cells, failures, artefacts, files and next commands. For an archive from `export`,
     /// checks the SHA-256 of every file.
     #[command(
-        after_help = "JSON: {run: as `runs` has it, title, protocol, profile, seed, plan_sha256, machine, fingerprint, \
+        after_help = "JSON: {run: as `runs` has it, title, attribution: {authors: [{name, email, orcid}], license, doi}, protocol, profile, seed, plan_sha256, machine, fingerprint, \
 cells: [{cell, label, ok, failed, invalid, skipped, missing}] in trials, failures: [{vms, cells, reason, stage, message}], \
 artifacts: [{kind, name, version, sha256, bytes, origin, path}], \
 files: [{name, files, bytes, what}], next: [[command, description]]}; of an archive \

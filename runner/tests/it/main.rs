@@ -29,6 +29,7 @@ mod phases;
 mod power_cut;
 mod probe;
 mod protocols;
+mod provenance;
 mod publish;
 mod restore;
 mod runs;

@@ -44,10 +44,11 @@ fn license(raw: Option<&At<String>>, errors: &mut Diagnostics) -> Option<String>
         Ok(_) => Some(value.clone()),
         Err(error) => {
             let message = format!("{} is not an SPDX license expression", quote(value));
-            // The crate knows imprecise names, such as `Apache 2` for `Apache-2.0`.
+            // The crate knows imprecise names, such as `Apache 2.0` for `Apache-2.0`.
             let imprecise = spdx::imprecise_license_id(value).filter(|(_, length)| *length == value.len());
             let ids = || spdx::identifiers::LICENSES.iter().map(|license| license.name);
-            let near = imprecise.map(|(id, _)| id.name).or_else(|| nearest(value, ids()));
+            let near =
+                imprecise.map(|(id, _)| id.name).or_else(|| nearest(value, ids()).filter(|_| !value.contains(' ')));
             let help = match near {
                 Some(id) => format!("did you mean `{id}`?"),
                 None => {
