@@ -28,8 +28,8 @@ impl Attribution {
         self == &Self::default()
     }
 
-    /// Authors, licence and DOI in one line: `Ada Lovelace; licence CC-BY-4.0; DOI 10.5281/zenodo.1`. Empty if the study
-    /// states none of them.
+    /// Authors, licence and DOI in one line: `Ada Lovelace; licence CC-BY-4.0; DOI 10.5281/zenodo.1`. Empty if
+    /// [`Self::is_empty`].
     #[must_use]
     pub fn line(&self) -> String {
         let names = self.authors.iter().map(Author::display_name).collect::<Vec<_>>().join(", ");
