@@ -113,6 +113,9 @@ pub const READINGS: &[(&str, Better)] = &[
     ("probe.after_console_mark", Better::Lower),
     ("probe.cpu_time", Better::Lower),
     ("runner.cpu_time", Better::Lower),
+    ("runner.window_cpu_time", Better::Lower),
+    ("runner.startup_cpu_time", Better::Lower),
+    ("runner.share", Better::Lower),
     ("runner.vm_cpu_time", Better::Lower),
     ("vm.completed", Better::Higher),
 ];

@@ -206,6 +206,15 @@ pub mod reading {
         RUNNER_CPU_TIME = "runner.cpu_time", "ns",
             "CPU time of the runner process from the preparation of the trial to the end of its last VM; the same for \
              all VMs of the trial";
+        RUNNER_WINDOW_CPU_TIME = "runner.window_cpu_time", "ns",
+            "CPU time of the runner process from the simultaneous start of the VMs to the end of the last VMM, without \
+             preparation and clean-up; the same for all VMs of the trial";
+        RUNNER_STARTUP_CPU_TIME = "runner.startup_cpu_time", "ns",
+            "CPU time of the runner process from the simultaneous start of the VMs to the last first response; the same \
+             for all VMs of the trial";
+        RUNNER_SHARE = "runner.share", "1",
+            "CPU time of the runner process (`runner.window_cpu_time`) divided by the CPU time of all VMM processes of the \
+             trial (`vmm.cpu_time`); the same for all VMs of the trial";
         RUNNER_VM_CPU_TIME = "runner.vm_cpu_time", "ns",
             "CPU time of the runner's thread for this VM, from the simultaneous start to the end of the VM";
         VM_COMPLETED = "vm.completed", "1",

@@ -1,8 +1,10 @@
 //! Rendezvous of the VMs of one trial: they start at the same time, and wait for each other at common points.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::host::counters::memory;
+use crate::sys;
 use crate::sys::clock::Instant;
 
 /// Rendezvous of the VMs of one trial.
@@ -32,6 +34,25 @@ pub struct Rendezvous {
     /// Available memory of the host before the trial was prepared, bytes; `None` if unknown.
     available: Option<u64>,
     used: OnceLock<Result<f64, String>>,
+    cpu: RunnerCpu,
+}
+
+/// CPU time of the runner process at points of the trial, ns; 0 before the point. Each VM raises a value, so that it
+/// is that of the last VM.
+#[derive(Debug, Default)]
+struct RunnerCpu {
+    released: AtomicU64,
+    responded: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// CPU time of the runner process in the timed window of a trial, ns, from the release of its VMs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowCpu {
+    /// Up to the last first response; `None` if no VM responded.
+    pub startup: Option<u64>,
+    /// Up to the end of the last VMM; `None` if no VMM was started.
+    pub whole: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -57,12 +78,36 @@ impl Rendezvous {
             changed: Condvar::new(),
             available,
             used: OnceLock::new(),
+            cpu: RunnerCpu::default(),
         }
     }
 
     /// Waits until every VM of the trial has called this, then releases all of them.
     pub fn release(&self) {
+        // Before the wait: the VMs start after it, so the clock is not read in their start-up.
+        raise(&self.cpu.released);
         self.release.wait();
+    }
+
+    /// To be called when the first response of a VM has arrived.
+    pub fn responded(&self) {
+        raise(&self.cpu.responded);
+    }
+
+    /// To be called when a VMM has ended.
+    pub fn ended(&self) {
+        raise(&self.cpu.ended);
+    }
+
+    /// Returns the runner's CPU time from the release to the points that VMs have reached so far.
+    #[must_use]
+    pub fn window_cpu(&self) -> WindowCpu {
+        let released = self.cpu.released.load(Ordering::Relaxed);
+        let since = |point: &AtomicU64| match point.load(Ordering::Relaxed) {
+            0 => None,
+            ns => Some(ns.saturating_sub(released)),
+        };
+        WindowCpu { startup: since(&self.cpu.responded), whole: since(&self.cpu.ended) }
     }
 
     #[must_use]
@@ -121,6 +166,11 @@ impl Rendezvous {
     }
 }
 
+/// Raises `point` to the present CPU time of the runner process.
+fn raise(point: &AtomicU64) {
+    point.fetch_max(sys::process_cpu_ns(), Ordering::Relaxed);
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -142,6 +192,20 @@ mod tests {
         });
         assert!(rounds.iter().all(|own| *own == rounds[0]), "{rounds:?}");
         assert!(rounds[0].iter().all(Option::is_some) && rounds[0].is_sorted());
+    }
+
+    #[test]
+    fn window_ends_at_the_last_vm_and_is_missing_before_the_first() {
+        let rendezvous = Rendezvous::new(1, None);
+        rendezvous.release();
+        assert_eq!(rendezvous.window_cpu(), WindowCpu::default());
+        rendezvous.responded();
+        let first = rendezvous.window_cpu();
+        assert!(first.startup.is_some() && first.whole.is_none(), "{first:?}");
+        rendezvous.ended();
+        rendezvous.responded();
+        let last = rendezvous.window_cpu();
+        assert!(last.startup >= last.whole && last.whole >= first.startup, "{first:?}, {last:?}");
     }
 
     #[test]

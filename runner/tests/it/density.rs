@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use microbench_formats::record::FailureReason;
 use microbench_plots::journal::{Execution, Vm};
-use microbench_testing::require;
+use microbench_testing::{program, require};
 
 use crate::support::{Bench, processes_of, text, trials, wait_until};
 
@@ -109,6 +109,9 @@ fn resource_readings_are_recorded_for_every_vm() {
     for vm in bench.counted()[&0].vms.values() {
         let value = |name: &str| vm.readings[name].0.clone().unwrap();
         assert!(value("runner.cpu_time") > 0.0 && value("runner.vm_cpu_time") > 0.0);
+        assert!(value("runner.startup_cpu_time") > 0.0);
+        assert!(value("runner.startup_cpu_time") <= value("runner.window_cpu_time"));
+        assert!(value("runner.window_cpu_time") < value("runner.cpu_time"), "the window includes the preparation");
         assert!(value("vmm.minor_faults") > 0.0);
         assert_eq!(value("vmm.cpu_time.user") + value("vmm.cpu_time.system"), value("vmm.cpu_time"));
         assert!(vm.events["tap.begin"] < vm.events["tap.end"] && vm.events["clone.end"] <= vm.events["tap.begin"]);
@@ -116,4 +119,37 @@ fn resource_readings_are_recorded_for_every_vm() {
         assert_eq!(missing, "not read: other VMs of the trial may still boot; set `hold_s` to hold them");
         assert!(!vm.events.contains_key("steady.begin"), "`steady.begin` is recorded without `hold_s`");
     }
+}
+
+#[test]
+fn share_of_the_runner_is_its_cpu_time_in_the_window_over_that_of_all_vmms() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["ok", "two-at-most"], "concurrency = [4]\ntrials = 1\nwarmup = false", "");
+    bench.run_study();
+    for execution in bench.counted().values() {
+        let values = |name: &str| -> Vec<f64> {
+            execution.vms.values().map(|vm| vm.readings[name].0.clone().unwrap()).collect()
+        };
+        // A VMM that exits early has used CPU time, too.
+        let (runner, vmms) = (values("runner.window_cpu_time"), values("vmm.cpu_time").iter().sum::<f64>());
+        assert_eq!(values("runner.share"), [runner[0] / vmms; 4], "{}", execution.cell);
+        assert_eq!(runner, [runner[0]; 4]);
+    }
+}
+
+#[test]
+fn share_of_the_runner_is_missing_with_its_reason_if_a_vmm_is_measured_by_an_instrument() {
+    require!(trials());
+    require!(program("strace", "strace"));
+    let bench = Bench::new();
+    let study = bench.study(&["ok"], "trials = 1\nwarmup = false", "");
+    let text = std::fs::read_to_string(&study).unwrap();
+    std::fs::write(&study, text.replace("[metrics]\n", "[metrics]\nvmm_system_calls = {}\nrunner_share = {}\n"))
+        .unwrap();
+    let journal = bench.run_study();
+    let shares: Vec<Result<f64, String>> =
+        journal.executions.iter().map(|execution| execution.vms[&0].readings["runner.share"].0.clone()).collect();
+    assert_eq!(shares.iter().filter(|share| share.is_ok()).count(), 1, "{shares:?}");
+    assert!(shares.contains(&Err("`vmm.cpu_time` of VM 0 is missing".into())), "{shares:?}");
 }

@@ -19,7 +19,7 @@ use crate::host::counters::memory;
 use crate::host::interference::Watcher;
 use crate::host::resources::net;
 use crate::parts::Parts;
-use crate::rendezvous::Rendezvous;
+use crate::rendezvous::{Rendezvous, WindowCpu};
 use crate::sys;
 use crate::terminal::log;
 use crate::vm::shared::Shared;
@@ -85,20 +85,21 @@ impl TrialExecution<'_> {
             (0..self.vms()).map(|vm| prepare(vm).map_err(|error| preparation_failed(vm, &error))).collect();
         let watched = watcher.begin();
         // The cell requires N VMs at the same time: if one of them cannot be prepared, none is released.
-        let mut reports: Vec<VmReport> = if prepared.iter().all(Result::is_ok) {
+        let (mut reports, window_cpu) = if prepared.iter().all(Result::is_ok) {
             run_vms(prepared.into_iter().flatten().collect(), available)
         } else {
             let not_released = |(vm, prepared): (u32, Result<Vm, VmReport>)| match prepared {
                 Ok(prepared) => not_released(vm, prepared),
                 Err(report) => report,
             };
-            (0..).zip(prepared).map(not_released).collect()
+            ((0..).zip(prepared).map(not_released).collect(), WindowCpu::default())
         };
         let cpu_ns = sys::process_cpu_ns().saturating_sub(cpu_before) as f64;
         // The host resources are released before the trial is recorded, and after everything is measured.
         net::remove_links(reports.iter_mut().filter_map(|report| report.link.take()));
+        let of_runner = runner_readings(cpu_ns, window_cpu, &reports);
         for (report, vm) in reports.iter_mut().zip(0..) {
-            report.add_trial_readings(vm, cpu_ns);
+            report.add_trial_readings(vm, &of_runner);
         }
         let ok = reports.iter().filter(|report| report.ok).count();
         let failed = reports.len() - ok;
@@ -130,36 +131,76 @@ impl TrialExecution<'_> {
     }
 }
 
+/// A reading that is the same for all VMs of a trial: name, unit, and the value or why it is missing.
+type TrialReading = (&'static str, &'static str, Result<f64, String>);
+
+/// Returns the readings of the runner's CPU time: `cpu_ns` with preparation, `window` in the timed window.
+fn runner_readings(cpu_ns: f64, window: WindowCpu, reports: &[VmReport]) -> [TrialReading; 4] {
+    let value = |ns: Option<u64>, missing: &str| ns.map(|ns| ns as f64).ok_or_else(|| missing.to_owned());
+    let whole = value(window.whole, "no VMM was started");
+    let share = whole.clone().and_then(|whole| match all_vmm_cpu_ns(reports)? {
+        vmms if vmms > 0.0 => Ok(whole / vmms),
+        _ => Err("the VMMs used no CPU time".to_owned()),
+    });
+    [
+        (reading::RUNNER_CPU_TIME, "ns", Ok(cpu_ns)),
+        (reading::RUNNER_WINDOW_CPU_TIME, "ns", whole),
+        (reading::RUNNER_STARTUP_CPU_TIME, "ns", value(window.startup, "no VM responded")),
+        (reading::RUNNER_SHARE, "1", share),
+    ]
+}
+
+/// Returns the CPU time of all VMMs of a trial, ns.
+///
+/// # Errors
+/// Returns the reason if that of a VMM is missing: the VMM was not started, or ran under an instrument.
+fn all_vmm_cpu_ns(reports: &[VmReport]) -> Result<f64, String> {
+    let of_vmm = |record: &Record| match record {
+        Record::Reading { name, value, .. } if name == reading::VMM_CPU_TIME => *value,
+        _ => None,
+    };
+    let of_report = |(report, vm): (&VmReport, u32)| {
+        let found = report.records.iter().find_map(of_vmm);
+        found.ok_or_else(|| format!("`{}` of VM {vm} is missing", reading::VMM_CPU_TIME))
+    };
+    reports.iter().zip(0..).map(of_report).sum()
+}
+
 impl VmReport {
     /// Adds the readings that are known once every VM of the trial has exited: whether this VM completed, and
-    /// the runner's CPU time, ns.
-    fn add_trial_readings(&mut self, vm: u32, cpu_ns: f64) {
+    /// those `of_runner`.
+    fn add_trial_readings(&mut self, vm: u32, of_runner: &[TrialReading]) {
         let not_applicable =
             |record: &Record| matches!(record, Record::Failure { reason: FailureReason::NotApplicable, .. });
         if self.records.iter().any(not_applicable) {
             return;
         }
-        let completed = f64::from(u8::from(self.ok));
+        let completed = (reading::VM_COMPLETED, "1", Ok(f64::from(u8::from(self.ok))));
+        let readings = of_runner.iter().chain([&completed]).map(|(name, unit, value)| {
+            let (value, reason) = match value {
+                Ok(value) => (Some(*value), String::new()),
+                Err(reason) => (None, reason.clone()),
+            };
+            Record::Reading { vm, name: (*name).to_owned(), value, unit: (*unit).to_owned(), reason }
+        });
         // A failure stays the last record.
         let at = self.records.len() - usize::from(!self.ok);
-        for (name, value, unit) in [(reading::RUNNER_CPU_TIME, cpu_ns, "ns"), (reading::VM_COMPLETED, completed, "1")] {
-            let (name, unit) = (name.to_owned(), unit.to_owned());
-            self.records.insert(at, Record::Reading { vm, name, value: Some(value), unit, reason: String::new() });
-        }
+        drop(self.records.splice(at..at, readings.collect::<Vec<_>>()));
     }
 }
 
-/// Runs the prepared VMs, each on a thread of its own.
-fn run_vms(vms: Vec<Vm>, available: Option<u64>) -> Vec<VmReport> {
+/// Runs the prepared VMs, each on a thread of its own. Also returns the runner's CPU time in the timed window.
+fn run_vms(vms: Vec<Vm>, available: Option<u64>) -> (Vec<VmReport>, WindowCpu) {
     let rendezvous = Rendezvous::new(vms.len(), available);
-    std::thread::scope(|scope| {
+    let reports = std::thread::scope(|scope| {
         let threads: Vec<_> = vms.into_iter().map(|vm| scope.spawn(|| vm.run(&rendezvous))).collect();
         threads
             .into_iter()
             .zip(0..)
             .map(|(thread, vm)| thread.join().unwrap_or_else(|_| failure(vm, "the thread of the VM panicked")))
             .collect()
-    })
+    });
+    (reports, rendezvous.window_cpu())
 }
 
 fn preparation_failed(vm: u32, error: &anyhow::Error) -> VmReport {
@@ -184,4 +225,35 @@ fn failure(vm: u32, message: &str) -> VmReport {
     let record =
         Record::Failure { vm, reason: FailureReason::Host, stage: "spawn".into(), message: message.to_owned() };
     VmReport { records: vec![record], ok: false, kernel_error: None, link: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(vm: u32, cpu_ns: Option<f64>) -> VmReport {
+        let reading = |value| Record::Reading {
+            vm,
+            name: reading::VMM_CPU_TIME.into(),
+            value: Some(value),
+            unit: "ns".into(),
+            reason: String::new(),
+        };
+        VmReport { records: cpu_ns.map(reading).into_iter().collect(), ok: true, kernel_error: None, link: None }
+    }
+
+    #[test]
+    fn share_of_the_runner_is_over_all_vmms_and_missing_without_one_of_them() {
+        let window = WindowCpu { startup: Some(30), whole: Some(50) };
+        let share = |cpu: &[Option<f64>], window| {
+            let reports: Vec<VmReport> = cpu.iter().zip(0..).map(|(cpu, vm)| report(vm, *cpu)).collect();
+            let [.., (name, unit, share)] = runner_readings(70.0, window, &reports);
+            assert_eq!((name, unit), (reading::RUNNER_SHARE, "1"));
+            share
+        };
+        assert_eq!(share(&[Some(400.0), Some(600.0)], window), Ok(0.05));
+        assert_eq!(share(&[Some(400.0), None], window), Err("`vmm.cpu_time` of VM 1 is missing".into()));
+        assert_eq!(share(&[Some(0.0)], window), Err("the VMMs used no CPU time".into()));
+        assert_eq!(share(&[Some(400.0)], WindowCpu::default()), Err("no VMM was started".into()));
+    }
 }

@@ -64,6 +64,7 @@ impl Vm {
             process.kill();
         }
         let exit = process.reap();
+        rendezvous.ended();
         let ConsoleSummary { marks, tail, kernel_error, stats } = console.finish();
         self.kernel_error = kernel_error;
         for (name, instant) in [
@@ -141,6 +142,7 @@ impl Vm {
         rendezvous: &Rendezvous,
     ) -> Result<(), VmFailure> {
         let found = self.wait_for_first_response(process, console)?;
+        rendezvous.responded();
         self.api = None;
         if let Some(instant) = found.ready_datagram {
             self.records.push(Record::Event { vm: self.vm, name: event::AGENT_READY_DATAGRAM.into(), t_ns: instant.0 });

@@ -134,6 +134,11 @@ pub const BUILT_IN: &[BuiltIn] = &[
         source: Source::Reading(reading::RUNNER_CPU_TIME),
     },
     BuiltIn {
+        name: "runner_share",
+        label: "CPU time of the runner over that of the VMMs",
+        source: Source::Reading(reading::RUNNER_SHARE),
+    },
+    BuiltIn {
         name: "page_faults",
         label: "Minor page faults of the VMM",
         source: Source::Reading(reading::VMM_MINOR_FAULTS),
