@@ -198,14 +198,15 @@ shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned
     },
     /// Compute samples and summary of a run, and print the summary.
     ///
-    /// Writes samples.parquet, samples.csv and summary.csv. With several runs, samples.parquet files or patterns,
-    /// prints a summary over their samples.
+    /// Writes samples.parquet, samples.csv, summary.csv and uncertainty.csv. With several runs, samples.parquet files or
+    /// patterns, prints a summary over their samples.
     #[command(
         after_help = "Examples: microbench analyze latest; microbench analyze 'runs/*/samples.parquet'\n\nJSON: {run, study, host, machine, unisolated: why, or null, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
 median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {STATUS: {vms, reason}}}], \
+uncertainty: [{cell, metric, unit, entries: [{component, value, source} or {component, reason}]}], \
 sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline, tests}], hints: [{hint, message, advice}], \
 claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many runs {files, left_out, results: \
-[{study, cell, metric, unit, host, runs, machines, n, median, interval, p90, p99, between: [low, high], missing}]}."
+[{study, cell, metric, unit, host, runs, machines, n, median, interval, p90, p99, between: [low, high], between_deviation, missing}]}."
     )]
     Analyze {
         /// Runs, samples.parquet files, or quoted patterns of them with `*`.
@@ -367,7 +368,7 @@ JSON: {run, rows, left_out}."
     /// Artefacts are kernels, root file systems and programs.
     #[command(
         mut_args(require_study),
-        after_help = "JSON: a list of {kind, name, version, sha256, bytes, origin, path}."
+        after_help = "JSON: a list of {kind, name, version, sha256, bytes, origin, path, config_hz: of a kernel built here}."
     )]
     Artifacts {
         #[command(flatten)]
@@ -401,7 +402,7 @@ bytes, sessions: [{started, host, hosts, version, build, trials, of a shard also
     #[command(
         after_help = "JSON: {run: as `runs` has it, title, attribution: {authors: [{name, email, orcid}], license, doi}, protocol, profile, seed, plan_sha256, machine, fingerprint, \
 cells: [{cell, label, ok, failed, invalid, skipped, missing}] in trials, failures: [{vms, cells, reason, stage, message}], \
-artifacts: [{kind, name, version, sha256, bytes, origin, path}], \
+artifacts: [{kind, name, version, sha256, bytes, origin, path, config_hz?}], \
 files: [{name, files, bytes, what}], next: [[command, description]]}; of an archive \
 {archive, name, study, title, trials_ended, trials_planned, files: [{name, bytes, sha256}]}."
     )]

@@ -20,6 +20,8 @@ use crate::terminal::progress::Step;
 const RECIPE: &str = "1";
 /// File name of the image in its cache entry.
 const IMAGE: &str = "vmlinux";
+/// File name of the complete configuration in the cache entry of a kernel that is built.
+const CONFIG: &str = "config";
 
 /// Description of a guest kernel: `kernels/NAME/kernel.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -77,7 +79,15 @@ pub fn provide(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Res
     let files = Files { kernels, name, cache };
     let inputs = inputs(&kernel, files)?;
     let (entry, note) = cache.entry(&entry_name(name), &inputs, |work| build(&kernel, files, work))?;
-    Artifact::from_file(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))
+    let artifact = Artifact::from_file(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))?;
+    // An image that is not built has no configuration.
+    let config_hz = fs::read_to_string(entry.join(CONFIG)).ok().and_then(|config| config_hz(&config));
+    Ok(Artifact { config_hz, ..artifact })
+}
+
+/// `CONFIG_HZ` of a kernel configuration.
+fn config_hz(config: &str) -> Option<u32> {
+    config.lines().find_map(|line| line.strip_prefix("CONFIG_HZ=")?.parse().ok())
 }
 
 /// Whether the image that [`provide`] would return is in `cache`.
@@ -212,6 +222,17 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
     make().arg(format!("-j{jobs}")).arg("vmlinux").run(Some(step)).context("cannot compile the kernel")?;
     let image = work.join(IMAGE);
     Tool::new("strip").args(["--strip-debug", "-o"]).arg(&image).arg(objects.join("vmlinux")).run(Some(step))?;
-    fs::copy(objects.join(".config"), work.join("config")).context("cannot copy the kernel configuration")?;
+    fs::copy(objects.join(".config"), work.join(CONFIG)).context("cannot copy the kernel configuration")?;
     Ok(Note { version, origin })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::config_hz;
+
+    #[test]
+    fn tick_frequency_is_read_from_the_configuration() {
+        assert_eq!(config_hz("# CONFIG_HZ_100 is not set\nCONFIG_HZ_250=y\nCONFIG_HZ=250\n"), Some(250));
+        assert_eq!(config_hz("CONFIG_HZ_250=y\n"), None);
+    }
 }

@@ -68,6 +68,9 @@ pub struct Artifact {
     pub origin: String,
     /// Absolute path of the file.
     pub path: PathBuf,
+    /// `CONFIG_HZ` of a kernel that was built here; `None` for other artefacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_hz: Option<u32>,
 }
 
 impl Artifact {
@@ -87,6 +90,7 @@ impl Artifact {
             origin: origin.into(),
             // Absolute, because VMMs, and sessions that resume the run, have other working directories.
             path: std::path::absolute(path).with_context(|| format!("no working directory for {}", path.display()))?,
+            config_hz: None,
         })
     }
 }
