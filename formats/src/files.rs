@@ -26,7 +26,11 @@ pub const FILES: &[FileSpec] = &[
     file(".plan.json", "run", "A copy of the plan at the start of the run, to report edits of plan.json."),
     file("engines.json", "run", "The engine descriptions at the start of the run."),
     file("shard.json", "run --shard", "The part of the plan that the run executes; only in the run of a shard."),
-    file("lock.toml", "run", "All artefacts: kind, version, size, SHA-256, origin."),
+    file(
+        "lock.toml",
+        "run",
+        "All artefacts: kind, version, size, SHA-256, origin; of a kernel that was built here `CONFIG_HZ`.",
+    ),
     file("host.json", "run", "The host: hardware, configuration, digests of all programs and files used, fingerprint."),
     file(
         "journal.ndjson",
@@ -58,6 +62,12 @@ pub const FILES: &[FileSpec] = &[
         "summary.csv",
         "analyze",
         "One row for each cell and metric: statistics with intervals, numbers of missing values.",
+    ),
+    file(
+        "uncertainty.csv",
+        "analyze",
+        "One row for each component of the uncertainty of each metric in each cell: the value, its definition and source, \
+         or why it is missing.",
     ),
     file("claims.md", "analyze", "The claims of the study with their verdicts, as text; only if the study has claims."),
     file("claims.csv", "analyze", "The claims and verdicts as CSV."),

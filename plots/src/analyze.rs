@@ -15,7 +15,8 @@ use crate::journal::{self, Journal};
 use crate::run::Run;
 use crate::samples::{Sample, Status};
 use crate::summary::{self, Row};
-use crate::{Error, figure, samples};
+use crate::uncertainty::Budget;
+use crate::{Error, figure, samples, uncertainty};
 
 /// The result of [`analyze`].
 #[derive(Clone, Debug)]
@@ -28,13 +29,15 @@ pub struct Analysis {
     pub missing: usize,
     /// One row for each cell and metric.
     pub summary: Vec<Row>,
+    /// The uncertainty of each row with a value.
+    pub uncertainty: Vec<Budget>,
     /// One verdict for each claim of the plan.
     pub verdicts: Vec<Verdict>,
 }
 
-/// Reads the journal of the run directory `run` and writes `samples.parquet`, `samples.csv` and `summary.csv`; with
-/// claims in the study also `claims.md` and `claims.csv`. An incomplete run is not an error: missing values are rows
-/// of the tables.
+/// Reads the journal of the run directory `run` and writes `samples.parquet`, `samples.csv`, `summary.csv` and
+/// `uncertainty.csv`; with claims in the study also `claims.md` and `claims.csv`. An incomplete run is not an error:
+/// missing values are rows of the tables.
 ///
 /// # Errors
 /// If a file of the run is missing, damaged or changed, or a file cannot be written.
@@ -56,6 +59,8 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     samples::save(run, &plan, &samples)?;
     let summary = summary::summarise(&plan, &samples);
     summary::save(run, &summary, plan.seed)?;
+    let uncertainty = uncertainty::budgets(&plan, &summary, &journal, &uncertainty::read_kernel_hz(run));
+    uncertainty::save(run, &uncertainty)?;
     let verdicts = claim::judge(&plan, &summary);
     if !verdicts.is_empty() {
         claim::save(run, &plan, &verdicts)?;
@@ -65,7 +70,7 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     for sample in counted {
         if sample.status == Status::Ok { values += 1 } else { missing += 1 }
     }
-    Ok(Analysis { plan, journal, values, missing, summary, verdicts })
+    Ok(Analysis { plan, journal, values, missing, summary, uncertainty, verdicts })
 }
 
 /// The identity of a host. Runs of hosts with different identities are not compared by default.

@@ -15,7 +15,9 @@ use crate::stats::holm::holm;
 use crate::stats::mean::coefficient_of_variation;
 use crate::stats::median::MEDIAN_INTERVAL_FROM;
 use crate::stats::outlier::outliers;
+use crate::stats::tick::Ticks;
 use crate::summary::{Row, printable};
+use crate::uncertainty;
 
 /// The coefficient of variation from which on a spread is reported.
 const LARGE_CV: f64 = 0.1;
@@ -35,6 +37,15 @@ pub struct Place {
     pub metric: String,
     /// The measure of the hint; see its variant of [`Hint`].
     pub value: f64,
+}
+
+/// A cell and metric whose values lie ticks apart.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TickPlace {
+    pub cell: String,
+    pub metric: String,
+    #[serde(flatten)]
+    pub ticks: Ticks,
 }
 
 /// A suspicious result.
@@ -65,6 +76,8 @@ pub enum Hint {
     Outliers { places: Vec<Place> },
     /// Values that change with the execution order; [`Place::value`] is the rank correlation.
     Drift { places: Vec<Place> },
+    /// Values that lie ticks of a kernel apart.
+    Ticks { places: Vec<TickPlace> },
     /// Values in two groups; [`Place::value`] is the gap between the groups as a share of the range.
     TwoGroups { places: Vec<Place> },
     /// Values with a large spread; [`Place::value`] is the coefficient of variation.
@@ -129,10 +142,18 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
     let spread = |row: &Row| {
         coefficient_of_variation(&row.values(Statistic::Median)).filter(|cv| cv.is_finite() && *cv >= LARGE_CV)
     };
+    let ticks = tick_places(rows);
+    let known: BTreeSet<(&str, &str)> = ticks.iter().map(|place| (&*place.cell, &*place.metric)).collect();
+    let is_tick = |row: &Row| known.contains(&(row.cell.as_str(), row.metric.as_str()));
+    let groups = |row: &Row| two_groups(&row.finite(Statistic::Median)).filter(|_| !is_tick(row));
+    let groups = places(&groups);
+    if !ticks.is_empty() {
+        hints.push(Hint::Ticks { places: ticks });
+    }
     for (places, hint) in [
         (places(&severe), (|places| Hint::Outliers { places }) as fn(Vec<Place>) -> Hint),
         (places(&drifts), |places| Hint::Drift { places }),
-        (places(&|row| two_groups(&row.finite(Statistic::Median))), |places| Hint::TwoGroups { places }),
+        (groups, |places| Hint::TwoGroups { places }),
         (places(&spread), |places| Hint::Spread { places }),
     ] {
         if !places.is_empty() {
@@ -140,6 +161,28 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
         }
     }
     hints
+}
+
+/// The cells and metrics whose values lie ticks apart, in the order of `rows`.
+#[must_use]
+pub fn tick_places(rows: &[Row]) -> Vec<TickPlace> {
+    let place = |row: &Row| {
+        Some(TickPlace { cell: row.cell.clone(), metric: row.metric.clone(), ticks: uncertainty::found_ticks(row)? })
+    };
+    rows.iter().filter_map(place).collect()
+}
+
+impl TickPlace {
+    /// `kernel_boot_time of fc/1 (4.02 ms apart, 4 and 2 values: CONFIG_HZ=250)`.
+    fn describe(&self) -> String {
+        let Self { cell, metric, ticks } = self;
+        let counts: Vec<String> = ticks.clusters.iter().map(|cluster| cluster.n.to_string()).collect();
+        let counts = match counts.as_slice() {
+            [first @ .., last] => format!("{} and {last}", first.join(", ")),
+            [] => String::new(),
+        };
+        format!("{metric} of {cell} ({:.2} ms apart, {counts} values: CONFIG_HZ={})", ticks.distance(), ticks.hz)
+    }
 }
 
 /// The cells of `rows`, in plan order.
@@ -207,6 +250,9 @@ impl Hint {
                     at(places, &|r| format!("rank correlation {r:.2}"))
                 )
             }
+            Self::Ticks { places } => {
+                format!("values lie one tick of a kernel apart: {}", list_first(places, TickPlace::describe))
+            }
             Self::TwoGroups { places } => {
                 format!(
                     "values form two groups: {}",
@@ -240,6 +286,11 @@ impl Hint {
             }
             Self::Disturbed { .. } => "they do not count; `microbench doctor` suggests fixes for the host".to_owned(),
             Self::Outliers { places } => format!("`--detail` counts them, {}", sequence(places)),
+            Self::Ticks { .. } => {
+                "the median is that of one tick or lies between two; docs/explanation/virtual-time.md describes the \
+                 cause and what to do"
+                    .to_owned()
+            }
             Self::Drift { places } | Self::TwoGroups { places } => sequence(places),
             Self::Spread { places } => {
                 format!("{}; `precision` in [matrix] runs until the interval is narrow", sequence(places))

@@ -19,6 +19,7 @@ pub mod journal;
 pub mod latex;
 pub mod limit;
 pub mod noise;
+mod number;
 pub mod pooled;
 pub mod query;
 pub mod report;
@@ -29,6 +30,7 @@ pub mod sentence;
 pub mod stats;
 pub mod summary;
 pub mod table;
+pub mod uncertainty;
 
 pub use analyze::{Analysis, AnalyzedRun, Host, analyze, plot, plot_sequences, read_host};
 

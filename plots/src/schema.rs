@@ -78,6 +78,12 @@ use Kind::{Bool, F64, Text, U32, U64};
 pub const TABLES: &[Table] = &[
     Table { name: "samples", file: "samples.parquet", row: "one metric of one VM of one execution", columns: SAMPLES },
     Table { name: "summary", file: "summary.csv", row: "one metric of one cell, over its trials", columns: SUMMARY },
+    Table {
+        name: "uncertainty",
+        file: "uncertainty.csv",
+        row: "one component of the uncertainty of one metric of one cell",
+        columns: UNCERTAINTY,
+    },
     Table { name: "cells", file: "plan.json", row: "one cell of the matrix", columns: CELLS },
     Table { name: "metrics", file: "plan.json", row: "one metric of the study", columns: METRICS },
     Table { name: "claims", file: "plan.json", row: "one claim of the study, with its verdict", columns: CLAIMS },
@@ -175,6 +181,29 @@ pub const SUMMARY: &[Column] = &[
         "VMs of trials that are not executed because a lower level of concurrency exceeded a limit of the study",
     ),
     column("reasons", Text, "", "the first reason of each kind of missing value"),
+];
+
+/// `uncertainty.csv`.
+pub const UNCERTAINTY: &[Column] = &[
+    column("cell", Text, "", "the cell"),
+    column("metric", Text, "", "name of the metric"),
+    column(
+        "component",
+        Text,
+        "",
+        "`statistical`, `probe_lag`, `console_mark`, `tick`, `observer` or `between_runs`; components are not added",
+    ),
+    column(
+        "kind",
+        Text,
+        "",
+        "`half_width`: half of a 95 % interval; `bound`: the largest effect; `deviation`: a standard deviation",
+    ),
+    column("value", F64, "unit", "the value; null if it is missing"),
+    column("unit", Text, "", "unit of the value: that of the metric"),
+    column("definition", Text, "", "definition of the component"),
+    column("source", Text, "", "what the value was computed from; empty if it is missing"),
+    column("reason", Text, "", "why the value is missing; else empty"),
 ];
 
 /// The cells of the plan.

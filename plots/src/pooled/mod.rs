@@ -23,6 +23,8 @@ use serde::Serialize;
 use self::reader::{Group, KEYS};
 use crate::Error;
 use crate::file::io_error_at;
+use crate::number::{significant, without_unit};
+use crate::stats::mean::standard_deviation;
 use crate::stats::median::Interval;
 use crate::stats::selection::Selection;
 use crate::summary::LEVEL;
@@ -53,6 +55,8 @@ pub struct PooledRow {
     pub p99: Option<f64>,
     /// The smallest and the largest of the runs' own medians.
     pub between: Option<[f64; 2]>,
+    /// Standard deviation of the runs' own medians, the uncertainty between runs; `None` below 2 runs with a median.
+    pub between_deviation: Option<f64>,
     /// The number of VMs without a value.
     pub missing: u64,
 }
@@ -128,6 +132,7 @@ fn pool_row([study, cell, metric, unit, host]: Key, runs: Vec<RunTrials>) -> Poo
     let finite = |value: &f64| value.is_finite();
     let medians = || runs.iter().filter_map(|run| run.median).filter(finite);
     let between = medians().reduce(f64::min).zip(medians().reduce(f64::max)).map(|(low, high)| [low, high]);
+    let between_deviation = standard_deviation(&medians().collect::<Vec<_>>());
     let machines: BTreeSet<&String> = runs.iter().flat_map(|run| &run.machines).collect();
     let machines = machines.into_iter().cloned().collect();
     let (missing, count) = (runs.iter().map(|run| run.missing).sum(), runs.len());
@@ -149,6 +154,7 @@ fn pool_row([study, cell, metric, unit, host]: Key, runs: Vec<RunTrials>) -> Poo
         p90: selection.quantile(0.9).filter(finite),
         p99: selection.quantile(0.99).filter(finite),
         between,
+        between_deviation,
         missing,
     }
 }
@@ -156,7 +162,7 @@ fn pool_row([study, cell, metric, unit, host]: Key, runs: Vec<RunTrials>) -> Poo
 /// The rows as a table that fits `width`, with a legend.
 #[must_use]
 pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
-    const COLUMNS: [Column; 12] = [
+    const COLUMNS: [Column; 13] = [
         Column::left("study", 3),
         Column::left("cell", 0),
         Column::left("metric", 0),
@@ -169,11 +175,13 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
         Column::right("p90", 5),
         Column::right("p99", 5),
         Column::right("runs' medians", 0),
+        Column::right("between runs", 2),
     ];
     let legend = "n is the number of trials of all runs; interval of the median: order statistics, 6 trials or more, \
                   assuming that the trials of all runs have the same distribution, which the range of the runs' own \
-                  medians shows; hosts: number of hosts of runs in shards";
-    let show = |value: f64, unit: &str| if unit == "1" { format!("{value:.1}") } else { format!("{value:.2} {unit}") };
+                  medians shows; between runs: standard deviation of the runs' own medians, which includes the \
+                  spread within runs; hosts: number of hosts of runs in shards";
+    let show = |value: f64, unit: &str| if unit == "1" { without_unit(value) } else { format!("{value:.2} {unit}") };
     let quantile = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     let line = |row: &PooledRow| {
         let missing = if row.missing == 0 { String::new() } else { format!(" ({} VMs missing)", row.missing) };
@@ -192,6 +200,7 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
             quantile(row.p90),
             quantile(row.p99),
             row.between.map_or_else(|| "-".to_owned(), |[low, high]| format!("{low:.2} to {high:.2}")),
+            row.between_deviation.map_or_else(|| "one run".to_owned(), significant),
         ]
     };
     let (table, left_out) = fitted(&COLUMNS, &rows.iter().map(line).collect::<Vec<_>>(), width.table);

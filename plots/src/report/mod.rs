@@ -10,6 +10,7 @@ mod figures;
 mod matrix;
 mod overview;
 mod provenance;
+mod uncertainty;
 
 use std::path::{Path, PathBuf};
 
@@ -72,6 +73,7 @@ struct Page {
     claims: Vec<overview::ClaimVerdict>,
     figures: Vec<figures::PageFigure>,
     matrix: matrix::Matrix,
+    uncertainty: uncertainty::Uncertainty,
     cells: Vec<cells::CellSamples>,
     cells_left_out: usize,
     metrics: Vec<overview::MetricEntry>,
@@ -167,6 +169,7 @@ fn page(input: &Input<'_>) -> Result<Page, Error> {
             input.journal.unisolated().is_none(),
         )?,
         matrix: matrix::matrix(input.plan, input.rows),
+        uncertainty: uncertainty::uncertainty(input),
         cells,
         cells_left_out,
         metrics: overview::metrics(input.plan),

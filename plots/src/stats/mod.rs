@@ -31,3 +31,4 @@ pub mod quantile;
 pub mod rank;
 pub mod selection;
 pub mod sorted;
+pub mod tick;

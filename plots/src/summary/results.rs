@@ -9,6 +9,7 @@ use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{Column, OutputWidth, fitted};
 use serde::Serialize;
 
+use crate::number::without_unit;
 use crate::samples::Status;
 use crate::stats::mean::coefficient_of_variation;
 use crate::stats::median::Interval;
@@ -146,14 +147,17 @@ fn describe_vms_without_value<'a>(rows: impl IntoIterator<Item = &'a Row>) -> St
 /// The columns of a row with values, except the first.
 fn columns(row: &Row) -> [String; 6] {
     let show = |value: Option<f64>| match value {
-        Some(value) if row.unit == "1" => format!("{value:.1}"),
+        Some(value) if row.unit == "1" => without_unit(value),
         Some(value) => format!("{value:.2} {}", row.unit),
         None => "-".to_owned(),
     };
     let no_interval = || if row.n() < 6 { "n < 6".to_owned() } else { "-".to_owned() };
     [
         show(row.median()),
-        row.median_interval().map_or_else(no_interval, |i| format!("{:.2} to {:.2}", i.low, i.high)),
+        row.median_interval().map_or_else(no_interval, |i| match row.unit.as_str() {
+            "1" if i.high.abs() < 1.0 => format!("{} to {}", without_unit(i.low), without_unit(i.high)),
+            _ => format!("{:.2} to {:.2}", i.low, i.high),
+        }),
         show(row.mean()),
         coefficient_of_variation(&row.values(Statistic::Mean))
             .map_or_else(|| "-".to_owned(), |cv| format!("{:.2} %", cv * 100.0)),

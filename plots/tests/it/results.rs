@@ -1,10 +1,13 @@
 //! Terminal output of results: tree, sentences, hints.
 
 use microbench_formats::direction::Better;
+use microbench_formats::metric::MetricSource;
+use microbench_formats::record::{ProbeError, Record};
 use microbench_formats::terminal::OutputWidth;
 use microbench_plots::sentence::{Finding, sentences};
 use microbench_plots::summary::results;
-use microbench_plots::{analyze, hint, sentence, summary};
+use microbench_plots::uncertainty::Component;
+use microbench_plots::{analyze, hint, report, sentence, summary, uncertainty};
 
 use crate::support::Run;
 
@@ -96,9 +99,9 @@ fn equal_values_show_no_difference() {
     // The variants have the same values in alternating blocks.
     let records: Vec<_> = (run.records().into_iter())
         .map(|record| match record {
-            microbench_formats::record::Record::Reading { vm, name, value, unit, reason } => {
+            Record::Reading { vm, name, value, unit, reason } => {
                 let value = value.map(|value| (value / 1e6 % 10.0 + 100.0) * 1e6);
-                microbench_formats::record::Record::Reading { vm, name, value, unit, reason }
+                Record::Reading { vm, name, value, unit, reason }
             }
             other => other,
         })
@@ -129,4 +132,75 @@ fn hints_state_a_problem_and_a_remedy() {
         "{drifting:?}"
     );
     assert!(!drifting.iter().any(|hint| matches!(hint, hint::Hint::TooFewTrials { .. })), "{drifting:?}");
+}
+
+/// A complete run in which the start-ups of `fc/1` are 4 ms apart, with readings of the runner and the probe.
+fn run_with_ticks(trials: u32) -> Run {
+    let mut run = Run::new(trials, Vec::new());
+    run.plan.metrics[1].source = MetricSource::Span { from: "spawn".into(), to: "http.ok".into() };
+    run.write_plan();
+    let mut records = vec![Run::start()];
+    let (n, median_ms, p99_ms, max_ms, cpu_ms) = (20, 0.05, 0.2, 0.2, 0.1);
+    records.push(Record::Probe(ProbeError { n, median_ms, p99_ms, max_ms, cpu_ms }));
+    for trial in &run.plan.trials {
+        let mut of_trial = run.trial(trial, 0, false);
+        let end = of_trial.pop().unwrap();
+        let startup = 89_000_000 + 4_000_000 * u64::from(trial.block % 2) + u64::from(trial.index) * 1000;
+        if trial.cell == "fc/1" {
+            for (name, t_ns) in [("spawn", 1_000), ("http.ok", 1_000 + startup)] {
+                of_trial.push(Record::Event { vm: 0, name: name.into(), t_ns });
+            }
+            for (name, value, unit) in [("runner.share", 0.05, "1"), ("probe.after_console_mark", 120_000.0, "ns")] {
+                let (name, unit) = (name.into(), unit.into());
+                of_trial.push(Record::Reading { vm: 0, name, value: Some(value), unit, reason: String::new() });
+            }
+        }
+        records.extend(of_trial.into_iter().chain([end]));
+    }
+    run.write_journal(&records);
+    run
+}
+
+#[test]
+fn uncertainty_has_a_value_or_a_reason_for_each_component() {
+    let run = run_with_ticks(6);
+    std::fs::write(run.path("host.json"), r#"{"artifacts": [{"name": "microvm-6.1", "config_hz": 250}]}"#).unwrap();
+    let analysis = analyze(run.folder()).unwrap();
+    let budget = |cell: &str, metric: &str| {
+        analysis.uncertainty.iter().find(|budget| budget.cell == cell && budget.metric == metric).unwrap()
+    };
+    let startup = budget("fc/1", "webservice_startup_time");
+    let values = Component::ALL.map(|component| startup.value(component).map(|value| format!("{value:.1}")));
+    let known = |text: &str| Some(text.to_owned());
+    assert_eq!(values, [known("2.0"), known("0.2"), known("0.1"), known("4.0"), known("4.6"), None]);
+    // A run of an earlier version has no share of the runner; the other cells have no events.
+    let boot = budget("qemu/1", "kernel_boot_time");
+    let reasons: Vec<&str> = boot.entries.iter().map(|entry| entry.value.reason()).collect();
+    assert!(reasons[4].contains("no reading `runner.share`"), "{reasons:?}");
+    assert_eq!(boot.value(Component::Tick), Some(4.0), "CONFIG_HZ of the kernel is not used");
+    assert!(analysis.uncertainty.iter().all(|budget| !budget.cell.starts_with("t2")), "a cell without values");
+
+    let table = run.read("uncertainty.csv");
+    assert_eq!(table.lines().next(), Some("cell,metric,component,kind,value,unit,definition,source,reason"));
+    assert_eq!(table.lines().count(), 1 + 6 * analysis.uncertainty.len());
+    insta::assert_snapshot!("uncertainty", uncertainty::render(&analysis.uncertainty, OutputWidth::ANY));
+    let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
+    let section = page.split("id=\"uncertainty-h\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(section.contains("Values lie one tick of a kernel apart: webservice_startup_time of fc/1 (4.01 ms apart"));
+    assert!(section.contains("<dt>No between runs</dt><dd>one run;"), "{section}");
+}
+
+#[test]
+fn values_a_tick_apart_are_a_hint_of_their_own() {
+    let run = run_with_ticks(12);
+    let analysis = analyze(run.folder()).unwrap();
+    let hints = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
+    let ticks = hints.iter().find(|hint| matches!(hint, hint::Hint::Ticks { .. })).unwrap();
+    assert_eq!(
+        ticks.message(),
+        "values lie one tick of a kernel apart: webservice_startup_time of fc/1 (4.01 ms apart, 6 and 6 values: \
+         CONFIG_HZ=250)"
+    );
+    assert!(ticks.advice("RUN", None).contains("docs/explanation/virtual-time.md"));
+    assert!(!hints.iter().any(|hint| matches!(hint, hint::Hint::TwoGroups { .. })), "{hints:?}");
 }

@@ -18,7 +18,8 @@ use microbench_plots::journal::UNISOLATED;
 use microbench_plots::sentence::{self, Sentence};
 use microbench_plots::stats::median::Interval;
 use microbench_plots::summary::results::{CellResult, cell_results};
-use microbench_plots::{Analysis, claim, pooled, summary};
+use microbench_plots::uncertainty::Budget;
+use microbench_plots::{Analysis, claim, pooled, summary, uncertainty};
 use serde::Serialize;
 
 use super::store::{print_json, print_text};
@@ -34,6 +35,7 @@ struct Report<'a> {
     values: usize,
     missing: usize,
     results: Vec<CellResult>,
+    uncertainty: &'a [Budget],
     sentences: Vec<Sentence>,
     hints: Vec<HintReport<'a>>,
     claims: Vec<ClaimReport<'a>>,
@@ -81,6 +83,7 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
             values: analysis.values,
             missing: analysis.missing,
             results: cell_results(&analysis.summary),
+            uncertainty: &analysis.uncertainty,
             sentences,
             hints: hints.collect(),
             claims: claims(&analysis),
@@ -109,7 +112,9 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
     }
     out.push_str(&format!("{} samples, {} missing (reasons: samples.csv)\n", analysis.values, analysis.missing));
     let verdicts = if analysis.verdicts.is_empty() { String::new() } else { claim::render(&analysis.verdicts, width) };
-    for text in [verdicts, sentence::render(&sentences, &named, width), hint::render(&hints, &named, host, width)] {
+    let budgets = uncertainty::render(&analysis.uncertainty, width);
+    let sentences = sentence::render(&sentences, &named, width);
+    for text in [budgets, verdicts, sentences, hint::render(&hints, &named, host, width)] {
         if !text.is_empty() {
             out.push_str(&format!("\n{text}"));
         }

@@ -1,0 +1,89 @@
+//! The uncertainty budget: one row for each metric of each cell, one column for each component.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Fact, Input, Limited};
+use crate::hint::{Hint, tick_places};
+use crate::number::significant;
+use crate::uncertainty::{Budget, Component, Kind, budgets, read_kernel_hz};
+
+/// Largest number of rows in the page.
+const MOST: usize = 3000;
+/// The number of rows from which on the table is folded.
+const FOLDED_FROM: usize = 20;
+
+#[derive(Serialize)]
+pub(super) struct Uncertainty {
+    /// The hint that values lie ticks apart; empty if none do.
+    ticks: String,
+    heads: Vec<&'static str>,
+    table: Limited<Line>,
+    open: bool,
+    /// The definition of each component.
+    components: Vec<Fact>,
+    /// Why values of a component are missing.
+    missing: Vec<Fact>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    cell: String,
+    metric: String,
+    unit: String,
+    values: Vec<String>,
+}
+
+pub(super) fn uncertainty(input: &Input<'_>) -> Uncertainty {
+    let budgets = budgets(input.plan, input.rows, input.journal, &read_kernel_hz(input.run));
+    let places = tick_places(input.rows);
+    let definition = |component: &Component| {
+        let kind = match component.kind() {
+            Kind::HalfWidth => "Half of a 95 % interval",
+            Kind::Bound => "A bound",
+            Kind::Deviation => "A standard deviation",
+        };
+        Fact { name: component.title().to_owned(), value: format!("{kind}: {}.", component.definition()) }
+    };
+    Uncertainty {
+        ticks: if places.is_empty() { String::new() } else { sentence(&Hint::Ticks { places }) },
+        heads: Component::ALL.map(Component::title).into(),
+        open: budgets.len() < FOLDED_FROM,
+        components: Component::ALL.iter().map(definition).collect(),
+        missing: missing(&budgets),
+        table: Limited::new(budgets.iter().map(line).collect(), MOST),
+    }
+}
+
+/// A hint as a sentence.
+fn sentence(hint: &Hint) -> String {
+    let text = hint.message();
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}; {}.", chars.as_str(), hint.advice("", None))
+}
+
+fn line(budget: &Budget) -> Line {
+    let value = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), significant);
+    Line {
+        cell: budget.cell.clone(),
+        metric: budget.metric.clone(),
+        unit: if budget.unit == "1" { String::new() } else { budget.unit.clone() },
+        values: budget.entries.iter().map(|entry| value(entry.value.number())).collect(),
+    }
+}
+
+/// The reasons of missing values with the number of rows, by component.
+fn missing(budgets: &[Budget]) -> Vec<Fact> {
+    let mut counts: BTreeMap<(Component, &str), usize> = BTreeMap::new();
+    let entries = budgets.iter().flat_map(|budget| &budget.entries);
+    for entry in entries.filter(|entry| entry.value.number().is_none()) {
+        *counts.entry((entry.component, entry.value.reason())).or_default() += 1;
+    }
+    let fact = |((component, reason), rows): ((Component, &str), usize)| Fact {
+        name: component.title().to_owned(),
+        value: format!("{reason} ({rows} {})", if rows == 1 { "row" } else { "rows" }),
+    };
+    counts.into_iter().map(fact).collect()
+}

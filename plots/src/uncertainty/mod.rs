@@ -1,0 +1,553 @@
+//! The uncertainty budget: what limits the accuracy of a result, beside the statistical interval.
+//!
+//! Each metric of a cell has the same list of [`Component`]s. A component has a value in the metric's unit, or the
+//! reason why it has none. The components are stated side by side and are not added: most of them are bounds of a
+//! systematic effect and not standard uncertainties, and the rule for independent standard uncertainties (root of the
+//! sum of squares; JCGM 100:2008, Guide to the expression of uncertainty in measurement, section 5.1.2) does not apply
+//! to bounds. None of them corrects a value.
+
+mod table;
+mod text;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use microbench_formats::cell::Cell;
+use microbench_formats::event::{self, reading};
+use microbench_formats::host::HostKind;
+use microbench_formats::metric::{Metric, MetricSource};
+use microbench_formats::plan::Plan;
+use microbench_formats::record::ProbeError;
+use microbench_formats::statistic::Statistic;
+use serde::{Deserialize, Serialize};
+
+use crate::journal::Journal;
+use crate::samples::counted_executions;
+use crate::stats::median::median;
+use crate::stats::tick::{self, Ticks, ticks};
+use crate::summary::Row;
+
+pub(crate) use self::table::frame;
+pub use self::table::save;
+pub use self::text::render;
+
+/// Name of the file in a run directory.
+pub const FILE: &str = "uncertainty.csv";
+
+/// A source of uncertainty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Component {
+    Statistical,
+    ProbeLag,
+    ConsoleMark,
+    Tick,
+    Observer,
+    BetweenRuns,
+}
+
+/// What the value of a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Half the width of a 95 % confidence interval.
+    HalfWidth,
+    /// The largest effect on a value.
+    Bound,
+    /// A standard deviation.
+    Deviation,
+}
+
+impl Kind {
+    /// The name in the table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HalfWidth => "half_width",
+            Self::Bound => "bound",
+            Self::Deviation => "deviation",
+        }
+    }
+}
+
+impl Component {
+    /// All components, in the order of the table.
+    pub const ALL: [Self; 6] =
+        [Self::Statistical, Self::ProbeLag, Self::ConsoleMark, Self::Tick, Self::Observer, Self::BetweenRuns];
+
+    /// The name in the table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Statistical => "statistical",
+            Self::ProbeLag => "probe_lag",
+            Self::ConsoleMark => "console_mark",
+            Self::Tick => "tick",
+            Self::Observer => "observer",
+            Self::BetweenRuns => "between_runs",
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Statistical => "statistical",
+            Self::ProbeLag => "probe lag",
+            Self::ConsoleMark => "console mark",
+            Self::Tick => "tick",
+            Self::Observer => "observer",
+            Self::BetweenRuns => "between runs",
+        }
+    }
+
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Statistical => Kind::HalfWidth,
+            Self::ProbeLag | Self::ConsoleMark | Self::Tick | Self::Observer => Kind::Bound,
+            Self::BetweenRuns => Kind::Deviation,
+        }
+    }
+
+    /// The definition, a noun phrase.
+    #[must_use]
+    pub fn definition(self) -> &'static str {
+        match self {
+            Self::Statistical => "half the width of the 95 % interval of the median over trials",
+            Self::ProbeLag => {
+                "time from listen(2) of a fake guest to the response that the probe observed, the largest of all sessions"
+            }
+            Self::ConsoleMark => {
+                "time from the agent's ready line on the console to the first response, median over trials of its amount"
+            }
+            Self::Tick => {
+                "one tick of the guest kernel: a wait that ends at a tick ends at most one tick after its deadline"
+            }
+            Self::Observer => {
+                "CPU time of the runner over that of the VMMs, median over trials, times the median: the effect of the \
+                 runner if its work delays the VMs and is spread evenly over the trial"
+            }
+            Self::BetweenRuns => "standard deviation of the medians of several runs of the study",
+        }
+    }
+}
+
+/// A component of a budget.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entry {
+    pub component: Component,
+    /// In the unit of the budget, not negative; or why there is no value.
+    #[serde(flatten)]
+    pub value: Value,
+}
+
+/// The value of a component.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    Known {
+        value: f64,
+        /// What it was computed from.
+        source: String,
+    },
+    Missing {
+        reason: String,
+    },
+}
+
+impl Value {
+    fn known(value: f64, source: impl Into<String>) -> Self {
+        Self::Known { value, source: source.into() }
+    }
+
+    fn missing(reason: impl Into<String>) -> Self {
+        Self::Missing { reason: reason.into() }
+    }
+
+    /// The value; `None` if it is missing.
+    #[must_use]
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Known { value, .. } => Some(*value),
+            Self::Missing { .. } => None,
+        }
+    }
+
+    /// What the value was computed from; empty if it is missing.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        match self {
+            Self::Known { source, .. } => source,
+            Self::Missing { .. } => "",
+        }
+    }
+
+    /// Why there is no value; empty if there is one.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Known { .. } => "",
+            Self::Missing { reason } => reason,
+        }
+    }
+}
+
+/// The components of one metric in one cell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Budget {
+    pub cell: String,
+    pub metric: String,
+    /// Unit of every component.
+    pub unit: String,
+    /// One entry for each of [`Component::ALL`], in that order.
+    pub entries: Vec<Entry>,
+}
+
+impl Budget {
+    /// The largest component that is not statistical; `None` if none of them has a value.
+    #[must_use]
+    pub fn largest(&self) -> Option<&Entry> {
+        let others = self.entries.iter().filter(|entry| entry.component != Component::Statistical);
+        others
+            .filter(|entry| entry.value.number().is_some())
+            .max_by(|a, b| a.value.number().unwrap_or(0.0).total_cmp(&b.value.number().unwrap_or(0.0)))
+    }
+
+    /// The value of a component.
+    #[must_use]
+    pub fn value(&self, component: Component) -> Option<f64> {
+        self.entries.iter().find(|entry| entry.component == component)?.value.number()
+    }
+}
+
+/// The budget of each metric of each cell that has a value, in plan order. `kernel_hz` is `CONFIG_HZ` of guest kernels
+/// by name, as [`read_kernel_hz`] returns it.
+#[must_use]
+pub fn budgets(plan: &Plan, rows: &[Row], journal: &Journal, kernel_hz: &BTreeMap<String, u32>) -> Vec<Budget> {
+    let shares = cell_medians(plan, journal, reading::RUNNER_SHARE);
+    let marks = cell_medians(plan, journal, reading::PROBE_AFTER_CONSOLE_MARK);
+    let worst = journal.probe_errors.iter().max_by(|a, b| a.max_ms.total_cmp(&b.max_ms));
+    let cells: BTreeMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
+    let budget = |row: &Row| {
+        let metric = plan.metrics.iter().find(|metric| metric.name == row.metric)?;
+        let cell = cells.get(row.cell.as_str())?;
+        let kernel = cell.settings.get("kernel").map(ToString::to_string).unwrap_or_default();
+        let of_cell = |known: &BTreeMap<&str, CellMedian>| {
+            known.get(row.cell.as_str()).cloned().unwrap_or_else(|| Err("no trial of the cell counts".to_owned()))
+        };
+        let inputs = Inputs {
+            row,
+            metric,
+            share: of_cell(&shares),
+            mark_ns: of_cell(&marks),
+            probe: worst,
+            kernel_hz: kernel_hz.get(&kernel).map(|hz| (kernel, *hz)),
+        };
+        let entry = |component| Entry { component, value: inputs.value(component) };
+        Some(Budget {
+            cell: row.cell.clone(),
+            metric: row.metric.clone(),
+            unit: row.unit.clone(),
+            entries: Component::ALL.map(entry).into(),
+        })
+    };
+    rows.iter().filter(|row| row.n() > 0).filter_map(budget).collect()
+}
+
+/// Median of a reading over the trials of a cell, with the number of trials, or why it is missing.
+type CellMedian = Result<(f64, usize), String>;
+
+/// The median of the amount of a reading over the timed trials of each cell. The value of a trial is the median over its
+/// VMs.
+fn cell_medians<'a>(plan: &'a Plan, journal: &'a Journal, name: &str) -> BTreeMap<&'a str, CellMedian> {
+    let mut found: BTreeMap<&str, (Vec<f64>, Option<String>)> = BTreeMap::new();
+    let counted = counted_executions(journal);
+    let timed = plan.trials.iter().filter(|trial| trial.instrument.is_none());
+    let valid = timed.filter_map(|trial| counted.get(&trial.index)).filter(|execution| execution.invalid.is_empty());
+    for execution in valid {
+        let (values, reason) = found.entry(execution.cell.as_str()).or_default();
+        let mut of_vms = Vec::new();
+        for (value, _) in execution.vms.values().filter_map(|vm| vm.readings.get(name)) {
+            match value {
+                Ok(value) => of_vms.push(value.abs()),
+                Err(why) => {
+                    reason.get_or_insert_with(|| why.clone());
+                }
+            }
+        }
+        values.extend(median(&of_vms));
+    }
+    let to_median = |(values, reason): (Vec<f64>, Option<String>)| match median(&values) {
+        Some(middle) => Ok((middle, values.len())),
+        None => Err(reason.unwrap_or_else(|| format!("the run has no reading `{name}`"))),
+    };
+    found.into_iter().map(|(cell, values)| (cell, to_median(values))).collect()
+}
+
+/// What the components of one metric in one cell are computed from.
+struct Inputs<'a> {
+    row: &'a Row,
+    metric: &'a Metric,
+    share: CellMedian,
+    mark_ns: CellMedian,
+    /// The session with the largest error of the probe.
+    probe: Option<&'a ProbeError>,
+    /// The guest kernel and its `CONFIG_HZ`.
+    kernel_hz: Option<(String, u32)>,
+}
+
+impl Inputs<'_> {
+    fn value(&self, component: Component) -> Value {
+        if self.row.host == Some(HostKind::Imported) && component != Component::Statistical {
+            return Value::missing("the values were imported");
+        }
+        match component {
+            Component::Statistical => self.statistical(),
+            Component::ProbeLag | Component::ConsoleMark if !ends_at_first_response(self.metric) => {
+                Value::missing("not applicable: the metric has no end at the first response (`http.ok`)")
+            }
+            Component::ProbeLag => self.probe_lag(),
+            Component::ConsoleMark => match &self.mark_ns {
+                Ok((ns, n)) => Value::known(ns / 1e6, format!("`{}`, {n} trials", reading::PROBE_AFTER_CONSOLE_MARK)),
+                Err(reason) => Value::missing(reason),
+            },
+            Component::Tick | Component::Observer if !is_timed(self.metric) => {
+                Value::missing("not applicable: the metric is not a duration or a rate in the timed window")
+            }
+            Component::Tick => self.tick(),
+            Component::Observer => self.observer(),
+            Component::BetweenRuns => Value::missing("one run; `microbench analyze RUN...` states it for several"),
+        }
+    }
+
+    fn statistical(&self) -> Value {
+        let n = self.row.n();
+        match self.row.median_interval() {
+            Some(found) if found.high.is_finite() => Value::known(
+                (found.high - found.low) / 2.0,
+                format!("order statistics, {n} trials, level {:.3}", found.level),
+            ),
+            Some(_) => Value::missing("the upper end of the interval is censored"),
+            None => Value::missing(format!("n < 6: {n}")),
+        }
+    }
+
+    fn probe_lag(&self) -> Value {
+        match self.probe {
+            Some(probe) => Value::known(
+                probe.max_ms,
+                format!("{} fake guests, median {:.3} ms, maximum {:.3} ms", probe.n, probe.median_ms, probe.max_ms),
+            ),
+            None => Value::missing("no session measured the error of the probe"),
+        }
+    }
+
+    fn tick(&self) -> Value {
+        if let Some(found) = found_ticks(self.row) {
+            return Value::known(found.period(), describe_clusters(&found));
+        }
+        match &self.kernel_hz {
+            _ if !includes_guest(self.metric) => Value::missing("not applicable: the guest does not run in the span"),
+            Some((kernel, hz)) if self.row.unit == "ms" => Value::known(
+                tick::period(*hz),
+                format!("CONFIG_HZ={hz} of the kernel {kernel}; the values do not lie ticks apart"),
+            ),
+            Some(_) => Value::missing("not applicable: the unit is not a time"),
+            None => Value::missing(
+                "the values do not lie ticks apart, and `host.json` does not have CONFIG_HZ of the guest kernel",
+            ),
+        }
+    }
+
+    fn observer(&self) -> Value {
+        match (&self.share, self.row.median()) {
+            (Ok((share, n)), Some(middle)) => Value::known(
+                share * middle.abs(),
+                format!("`{}` {:.2} %, {n} trials", reading::RUNNER_SHARE, share * 100.0),
+            ),
+            (Ok(_), None) => Value::missing("the median is censored"),
+            (Err(reason), _) => Value::missing(reason),
+        }
+    }
+}
+
+/// The ticks in the values of a duration; `None` without ticks, and for other units.
+#[must_use]
+pub fn found_ticks(row: &Row) -> Option<Ticks> {
+    (row.unit == "ms").then(|| ticks(&row.finite(Statistic::Median)))?
+}
+
+/// The clusters as text: `4 values at 72.56 ms, 2 at 76.58 ms (CONFIG_HZ=250)`.
+fn describe_clusters(found: &Ticks) -> String {
+    let clusters = found.clusters.iter().enumerate().map(|(at, cluster)| {
+        format!("{}{} at {:.2} ms", cluster.n, if at == 0 { " values" } else { "" }, cluster.median)
+    });
+    format!("{} (CONFIG_HZ={})", clusters.collect::<Vec<_>>().join(", "), found.hz)
+}
+
+fn ends_at_first_response(metric: &Metric) -> bool {
+    matches!(&metric.source, MetricSource::Span { from, to } if [from, to].iter().any(|end| *end == event::HTTP_OK))
+}
+
+/// Whether a metric is a duration, or a rate over a duration, between the release of the VMs and the end of the VMMs.
+fn is_timed(metric: &Metric) -> bool {
+    match &metric.source {
+        MetricSource::Span { from, .. } => event::rank(from) >= event::rank(event::SPAWN),
+        MetricSource::Reading(name) => {
+            metric.unit != "1"
+                && (name.starts_with("kernel.") || name.starts_with("workload.") || name == reading::GUEST_UPTIME)
+        }
+    }
+}
+
+/// Whether the guest runs between the two ends of a timed metric.
+fn includes_guest(metric: &Metric) -> bool {
+    match &metric.source {
+        MetricSource::Span { to, .. } => event::rank(to) > event::rank(event::BOOT_ACKNOWLEDGED),
+        MetricSource::Reading(_) => true,
+    }
+}
+
+/// `CONFIG_HZ` of the guest kernels of the run directory `run`, by name, from `host.json` or `hosts/`. Kernels whose
+/// configuration is not recorded are left out; empty if there is no such file.
+#[must_use]
+pub fn read_kernel_hz(run: &Path) -> BTreeMap<String, u32> {
+    #[derive(Deserialize)]
+    struct Host {
+        #[serde(default)]
+        artifacts: Vec<Artifact>,
+    }
+    #[derive(Deserialize)]
+    struct Artifact {
+        name: String,
+        config_hz: Option<u32>,
+    }
+    let shards =
+        std::fs::read_dir(run.join("hosts")).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let files = std::iter::once(run.join("host.json")).chain(shards);
+    let hosts = files.filter_map(|path| serde_json::from_slice::<Host>(&std::fs::read(path).ok()?).ok());
+    hosts.flat_map(|host| host.artifacts).filter_map(|artifact| Some((artifact.name, artifact.config_hz?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summary::Trial;
+
+    const BOOTS: [f64; 6] = [72.53, 76.57, 72.58, 76.59, 72.55, 72.56];
+
+    fn row(unit: &str, values: &[f64]) -> Row {
+        let trial = |(index, median): (u32, &f64)| {
+            let mean = Some(*median).filter(|value| value.is_finite());
+            Trial { index, block: index, machine: 0, median: *median, mean }
+        };
+        Row {
+            cell: "fc/1".into(),
+            label: "Firecracker".into(),
+            metric: "m".into(),
+            unit: unit.into(),
+            host: Some(HostKind::Emulated),
+            machines: vec![String::new()],
+            trials: (0..).zip(values).map(trial).collect(),
+            vms: values.len(),
+            missing: BTreeMap::new(),
+        }
+    }
+
+    fn metric(unit: &str, source: MetricSource) -> Metric {
+        Metric {
+            name: "m".into(),
+            label: "M".into(),
+            definition: String::new(),
+            unit: unit.into(),
+            source,
+            better: None,
+            instrument: None,
+        }
+    }
+
+    fn span(from: &str, to: &str) -> Metric {
+        metric("ms", MetricSource::Span { from: from.into(), to: to.into() })
+    }
+
+    fn inputs<'a>(row: &'a Row, metric: &'a Metric, probe: &'a ProbeError) -> Inputs<'a> {
+        Inputs {
+            row,
+            metric,
+            share: Ok((0.05, 6)),
+            mark_ns: Ok((120_000.0, 6)),
+            probe: Some(probe),
+            kernel_hz: Some(("microvm-6.1".into(), 250)),
+        }
+    }
+
+    const PROBE: ProbeError = ProbeError { n: 20, median_ms: 0.05, p99_ms: 0.2, max_ms: 0.2, cpu_ms: 0.1 };
+
+    #[test]
+    fn start_up_has_every_component_but_that_between_runs() {
+        let (row, metric) = (row("ms", &BOOTS), span(event::SPAWN, event::HTTP_OK));
+        let inputs = inputs(&row, &metric, &PROBE);
+        let values = Component::ALL.map(|component| inputs.value(component).number());
+        let expected = [(76.59 - 72.53) / 2.0, 0.2, 0.12, 4.0, 0.05 * 72.57, f64::NAN];
+        for ((found, expected), component) in values.into_iter().zip(expected).zip(Component::ALL) {
+            match found {
+                Some(found) => assert!((found - expected).abs() < 1e-9, "{component:?}: {found}"),
+                None => assert_eq!(component, Component::BetweenRuns),
+            }
+        }
+        let Value::Known { source, .. } = inputs.value(Component::Tick) else { panic!("no tick") };
+        assert!(source.starts_with("4 values at 72.5"), "{source}");
+        assert!(source.ends_with(", 2 at 76.58 ms (CONFIG_HZ=250)"), "{source}");
+    }
+
+    #[test]
+    fn largest_component_is_not_the_statistical_one() {
+        let entry = |component, value| Entry { component, value };
+        let entries = vec![
+            entry(Component::Statistical, Value::known(9.0, "")),
+            entry(Component::ProbeLag, Value::known(0.2, "")),
+            entry(Component::Tick, Value::missing("no")),
+            entry(Component::Observer, Value::known(0.5, "")),
+        ];
+        let budget = Budget { cell: "c".into(), metric: "m".into(), unit: "ms".into(), entries };
+        assert_eq!(budget.largest().unwrap().component, Component::Observer);
+        let only = Budget { entries: budget.entries[..1].to_vec(), ..budget };
+        assert_eq!(only.largest(), None);
+    }
+
+    #[test]
+    fn tick_of_the_kernel_is_stated_for_spans_in_which_the_guest_runs() {
+        let row = row("ms", &[70.0, 70.7, 71.3, 72.2, 73.1, 73.9]);
+        let tick_of = |metric: &Metric| inputs(&row, metric, &PROBE).value(Component::Tick);
+        assert_eq!(tick_of(&span(event::SPAWN, event::HTTP_OK)).number(), Some(4.0));
+        for (from, to) in [(event::SPAWN, event::VMM_EXEC), (event::TAP_BEGIN, event::TAP_END)] {
+            assert!(tick_of(&span(from, to)).reason().starts_with("not applicable"), "{from} to {to}");
+        }
+        let whole = span(event::SPAWN, event::EXIT);
+        let unknown = Inputs { kernel_hz: None, ..inputs(&row, &whole, &PROBE) };
+        assert!(unknown.value(Component::Tick).reason().contains("does not have CONFIG_HZ"));
+    }
+
+    #[test]
+    fn missing_components_have_a_reason() {
+        let start_up = span(event::SPAWN, event::HTTP_OK);
+        let few = row("ms", &BOOTS[..3]);
+        assert_eq!(inputs(&few, &start_up, &PROBE).value(Component::Statistical).reason(), "n < 6: 3");
+        let censored = row("ms", &[1.0, 2.0, 3.0, 4.0, 5.0, f64::INFINITY]);
+        let found = inputs(&censored, &start_up, &PROBE).value(Component::Statistical);
+        assert_eq!(found.reason(), "the upper end of the interval is censored");
+        let no_share = Inputs { share: Err("why".into()), probe: None, ..inputs(&few, &start_up, &PROBE) };
+        assert_eq!(no_share.value(Component::Observer).reason(), "why");
+        assert_eq!(no_share.value(Component::ProbeLag).reason(), "no session measured the error of the probe");
+        let memory = metric("MiB", MetricSource::Reading(reading::VMM_MEMORY_PSS.into()));
+        let memory_row = row("MiB", &BOOTS);
+        for component in [Component::ProbeLag, Component::ConsoleMark, Component::Tick, Component::Observer] {
+            let value = inputs(&memory_row, &memory, &PROBE).value(component);
+            assert!(value.reason().starts_with("not applicable: "), "{component:?}: {value:?}");
+        }
+        let imported = Row { host: Some(HostKind::Imported), ..row("ms", &BOOTS) };
+        assert_eq!(inputs(&imported, &start_up, &PROBE).value(Component::Tick).reason(), "the values were imported");
+        assert!(inputs(&imported, &start_up, &PROBE).value(Component::Statistical).number().is_some());
+    }
+}
