@@ -127,6 +127,7 @@ pub(crate) fn write(folder: &Path) -> Result<()> {
                 reason: String::new(),
                 host: Some(HostKind::Kvm),
                 machine: String::new(),
+                emulated_host: None,
                 warmup: false,
                 superseded: false,
             });

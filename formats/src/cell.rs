@@ -6,6 +6,11 @@ use crate::axis::Level;
 use crate::level_map::LevelMap;
 use crate::shared_string::SharedString;
 
+/// The guest setting that selects the CPU of the emulated host.
+pub const HOST_CPU: &str = "host_cpu";
+/// Value of [`HOST_CPU`] in cells without the setting, which plans before format 8 have.
+pub const DEFAULT_HOST_CPU: &str = "EPYC";
+
 /// One combination of levels: a variant, a concurrency, and a level of every other axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +42,15 @@ impl Cell {
         }
     }
 
+    /// The CPU of the emulated host of this cell's VMs. On other kinds of host it has no effect.
+    #[must_use]
+    pub fn host_cpu(&self) -> &str {
+        match self.settings.get(HOST_CPU) {
+            Some(Level::Text(name)) => name,
+            _ => DEFAULT_HOST_CPU,
+        }
+    }
+
     /// Whether this cell and `other` have the same levels on all axes except `axis`.
     #[must_use]
     pub fn equals_except(&self, other: &Self, axis: &str) -> bool {
@@ -47,7 +61,18 @@ impl Cell {
     /// The engine and all settings as one string. Cells that differ in concurrency only have the same string.
     #[must_use]
     pub fn configuration_key(&self) -> String {
-        let settings = self.settings.iter().map(|(name, level)| format!("\n{name}={level}"));
-        settings.fold(self.engine.to_string(), |text, setting| text + &setting)
+        self.key_of(|_| true)
+    }
+
+    /// [`configuration_key`](Self::configuration_key) without [`HOST_CPU`]: VMs of two cells with the same key are equal
+    /// on every host but an emulated one.
+    #[must_use]
+    pub fn configuration_key_without_host_cpu(&self) -> String {
+        self.key_of(|name| name != HOST_CPU)
+    }
+
+    fn key_of(&self, included: impl Fn(&str) -> bool) -> String {
+        let settings = self.settings.iter().filter(|(name, _)| included(name));
+        settings.fold(self.engine.to_string(), |text, (name, level)| format!("{text}\n{name}={level}"))
     }
 }

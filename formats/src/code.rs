@@ -109,6 +109,7 @@ codes! {
     // Claims.
     ClaimComparison = "MB0601", WRONG_INPUT, "A claim does not have exactly one comparison or `unmeasured`.";
     BadExpectation = "MB0602", WRONG_INPUT, "The value of `expect` is invalid.";
+    AcrossHostCpus = "MB0603", WRONG_INPUT, "A claim compares cells on different CPUs of the emulated host.";
     // Published values.
     ReferenceUnreadable = "MB0701", WRONG_INPUT, "The file of published values cannot be read.";
     // Missing requirements of the host.
@@ -162,6 +163,7 @@ codes! {
     NoTap = "MB4004", FAILED, "A tap interface cannot be created.";
     NoGuest = "MB4005", FAILED, "No guest boots under KVM.";
     SlurmFailed = "MB4006", FAILED, "A Slurm command failed.";
+    OnlyEmulated = "MB4007", WRONG_INPUT, "Cells differ only in a setting of the emulated host.";
     // Analysis.
     NotAnalysed = "MB5001", FAILED, "The run has not been analysed.";
     NoFigure = "MB5002", FAILED, "A figure cannot be drawn.";

@@ -1,5 +1,7 @@
 //! `plan.json`, the expanded study.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::attribution::Attribution;
@@ -66,6 +68,10 @@ pub struct Plan {
     /// Names of the metrics whose comparisons form one family of tests; empty for all metrics.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub family: Vec<String>,
+    /// Whether claims and comparisons may compare cells of different CPUs of the emulated host
+    /// ([`Cell::host_cpu`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub across_host_cpus: bool,
     /// Stopping rule; `None` to execute every planned trial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
@@ -74,6 +80,14 @@ pub struct Plan {
     pub limit: Option<Limit>,
     /// Combinations of levels that a line of `exclude` removed.
     pub excluded: Vec<Exclusion>,
+}
+
+impl Plan {
+    /// The CPUs of the emulated hosts of all cells, sorted by name.
+    #[must_use]
+    pub fn host_cpus(&self) -> BTreeSet<&str> {
+        self.cells.iter().map(Cell::host_cpu).collect()
+    }
 }
 
 /// Limit of a concurrency sweep.

@@ -79,6 +79,9 @@ pub enum Record {
         /// True for a warm-up, which is recorded but excluded from statistics. Its `trial` is that of the trial after
         /// it.
         warmup: bool,
+        /// The emulated host that executed the trial; `None` on other kinds of host and before format 8.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        emulated_host: Option<EmulatedHost>,
     },
     /// A named instant in the life of one VM; [`event::EVENTS`](crate::event::EVENTS) lists the names.
     Event {
@@ -148,6 +151,19 @@ pub enum Record {
         /// End of the run, wall clock, RFC 3339.
         ended: String,
     },
+}
+
+/// The emulated host of one execution of a trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmulatedHost {
+    /// Lane and boot, both from 0, for example `0-1`. The console log of the emulated host is
+    /// `emulated-host-NUMBER.log`. In a merged run, the shard precedes them: `2of3-0-1`.
+    pub number: String,
+    /// Its CPU ([`Cell::host_cpu`](crate::cell::Cell::host_cpu)).
+    pub host_cpu: String,
+    /// Its memory, MiB.
+    pub memory_mib: u64,
 }
 
 /// The error of the probe: the time from `listen(2)` of a fake guest to the response that the probe observed.

@@ -22,6 +22,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::figure::cells::selects;
 use crate::file::write;
+use crate::host_cpu;
 use crate::samples::status_and_reason;
 use crate::stats::contrast::{CONTRAST_INTERVAL_FROM, Contrast, Kind, Method, Stratum};
 use crate::stats::median::Interval;
@@ -125,6 +126,15 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
     let mut remarks = Vec::new();
     let all: Vec<&Row> = found.iter().flat_map(|side| side.rows.iter().copied()).collect();
     verdict.n = found.iter().map(|side| side.rows.iter().map(|row| row.n()).sum()).collect();
+    let cpus = all.iter().filter_map(|row| plan.cells.iter().find(|cell| cell.id == row.cell));
+    let cpus = cpus.map(|cell| (cell.id.as_str(), cell.host_cpu()));
+    if kind != Kind::Value
+        && !plan.across_host_cpus
+        && let Some(why) = host_cpu::why_not_compared(verdict.host, cpus)
+    {
+        verdict.remark = why;
+        return verdict;
+    }
     // A value has one side, so hosts need not be shared.
     let machines = if kind == Kind::Value { Vec::new() } else { shared_machines(&all) };
     let within: Vec<Option<&str>> = match kind {

@@ -289,7 +289,13 @@ fn imported_run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, igno
         for (block, trial) in (0..).zip(trials.values()) {
             let index = u32::try_from(plan.trials.len()).unwrap_or(u32::MAX);
             plan.trials.push(PlannedTrial { index, block, cell: cell.id.clone(), instrument: None });
-            records.push(Record::TrialStart { trial: index, attempt: 0, cell: cell.id.to_string(), warmup: false });
+            records.push(Record::TrialStart {
+                trial: index,
+                attempt: 0,
+                cell: cell.id.to_string(),
+                warmup: false,
+                emulated_host: None,
+            });
             for (number, metric) in plan.metrics.iter().enumerate() {
                 for vm in 0..cell.concurrency {
                     records.push(reading_record(metric, vm, trial.values.get(&(number, vm)).map(|(_, value)| value)));

@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use microbench_formats::build::Build;
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
 use microbench_formats::journal::{Damage, lines, records, torn_line};
 use microbench_formats::precision::Look;
-use microbench_formats::record::{FailureReason, Interference, ProbeError, Record};
+use microbench_formats::record::{EmulatedHost, FailureReason, Interference, ProbeError, Record};
 use microbench_formats::shard::Shard;
 
 use crate::Error;
@@ -51,6 +52,8 @@ pub struct Execution {
     pub host: HostKind,
     /// Name of the host; empty if the run has a single host.
     pub machine: String,
+    /// The emulated host that executed it; `None` on other kinds of host and before format 8.
+    pub emulated_host: Option<Arc<EmulatedHost>>,
     /// The VMs, by number.
     pub vms: BTreeMap<u32, Vm>,
     /// The disturbances, each with its message. An execution with a disturbance does not count.
@@ -184,13 +187,14 @@ impl Reader {
                 journal.sessions.extend(Session::from_record(&record));
                 journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
             }
-            Record::TrialStart { trial, attempt, cell, warmup } => {
+            Record::TrialStart { trial, attempt, cell, warmup, emulated_host } => {
                 journal.cut_off.extend(open.take().map(|execution| (execution.trial, execution.attempt)));
                 let session = journal.sessions.last();
                 let host = session.map_or(HostKind::Fake, |session| session.host);
                 let machine = session.map_or_else(String::new, |session| session.machine.clone());
-                let vms = BTreeMap::new();
-                *open = Some(Execution { trial, attempt, cell, warmup, host, machine, vms, invalid: Vec::new() });
+                let emulated_host = emulated_host.map(Arc::new);
+                let (vms, invalid) = (BTreeMap::new(), Vec::new());
+                *open = Some(Execution { trial, attempt, cell, warmup, host, machine, emulated_host, vms, invalid });
             }
             Record::TrialEnd { .. } => {
                 // Only the first valid execution of a trial is kept, so that no sample counts twice.
@@ -242,7 +246,7 @@ mod tests {
 
     fn trial(trial: u32, attempt: u32, t_ns: u64) -> [Record; 3] {
         [
-            Record::TrialStart { trial, attempt, cell: "c".into(), warmup: false },
+            Record::TrialStart { trial, attempt, cell: "c".into(), warmup: false, emulated_host: None },
             Record::Event { vm: 0, name: "spawn".into(), t_ns },
             Record::TrialEnd { trial, attempt, ok: 1, failed: 0 },
         ]

@@ -14,6 +14,7 @@ mod definition;
 pub mod figure;
 mod file;
 pub mod hint;
+mod host_cpu;
 pub mod import;
 pub mod journal;
 pub mod latex;

@@ -73,7 +73,9 @@ fn query_error(problem: &str) -> Error {
 /// Concatenates frames. A column that a frame does not have is null in its rows.
 fn concatenated(frames: Vec<DataFrame>) -> polars::error::PolarsResult<DataFrame> {
     let mut names: Vec<String> = Vec::new();
+    let mut kinds: BTreeMap<String, DataType> = BTreeMap::new();
     for frame in &frames {
+        kinds.extend(frame.columns().iter().map(|column| (column.name().to_string(), column.dtype().clone())));
         let mut at = 0;
         for name in frame.columns().iter().map(|column| column.name().to_string()) {
             match names.iter().position(|known| *known == name) {
@@ -90,8 +92,8 @@ fn concatenated(frames: Vec<DataFrame>) -> polars::error::PolarsResult<DataFrame
         let columns: Vec<Column> = (names.iter())
             .map(|name| match frame.column(name) {
                 Ok(column) => column.clone(),
-                // Only the columns of axes and settings can differ, and these are text.
-                Err(_) => Column::full_null(name.as_str().into(), frame.height(), &DataType::String),
+                // Columns of axes and settings, and columns that an earlier version did not write.
+                Err(_) => Column::full_null(name.as_str().into(), frame.height(), &kinds[name.as_str()]),
             })
             .collect();
         let frame = DataFrame::new(frame.height(), columns)?;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 
 use microbench_formats::cell::Cell;
 use microbench_formats::host::HostKind;
@@ -15,7 +16,7 @@ use microbench_formats::instrument::Instrument;
 use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::plan::{Plan, PlannedTrial};
 use microbench_formats::precision::Look;
-use microbench_formats::record::{FailureReason, NOT_APPLICABLE};
+use microbench_formats::record::{EmulatedHost, FailureReason, NOT_APPLICABLE};
 use microbench_formats::shard::Shard;
 use polars::prelude::{Column, DataFrame, DataType, NamedFrom, Series};
 use polars_io::prelude::{CsvWriter, ParquetReader, ParquetWriter};
@@ -123,6 +124,8 @@ pub struct Sample {
     pub host: Option<HostKind>,
     /// Name of the host, within which cells are compared; empty if the run has a single host.
     pub machine: String,
+    /// The emulated host that executed the trial; `None` on other kinds of host and before format 8.
+    pub emulated_host: Option<Arc<EmulatedHost>>,
     /// Whether it is a warm-up, which is in no statistic.
     pub warmup: bool,
     /// Whether another execution of the trial counts instead; then it is in no statistic.
@@ -178,6 +181,7 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
                         reason: not_run_reason(trial.block, journal),
                         host: None,
                         machine: String::new(),
+                        emulated_host: None,
                         warmup: false,
                         superseded: false,
                     },
@@ -280,6 +284,7 @@ fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32, supersede
         reason,
         host: Some(execution.host),
         machine: execution.machine.clone(),
+        emulated_host: execution.emulated_host.clone(),
         warmup: execution.warmup,
         superseded,
     }
@@ -361,6 +366,8 @@ pub fn table(plan: &Plan, samples: &[Sample]) -> polars::error::PolarsResult<Dat
     };
     let concurrency: Vec<u32> =
         samples.iter().map(|s| cells.get(s.cell.as_str()).map_or(0, |cell| cell.concurrency)).collect();
+    let memory: Vec<Option<u64>> =
+        samples.iter().map(|s| s.emulated_host.as_ref().map(|host| host.memory_mib)).collect();
     let mut columns = vec![
         text("study", &|_| plan.study.clone()),
         text("cell", &|s| s.cell.clone()),
@@ -387,6 +394,9 @@ pub fn table(plan: &Plan, samples: &[Sample]) -> polars::error::PolarsResult<Dat
         text("host", &|s| s.host.map(|host| host.to_string()).unwrap_or_default()),
         text("clock", &|s| s.clock().to_owned()),
         text("machine", &|s| s.machine.clone()),
+        text("emulated_host", &|s| s.emulated_host.as_ref().map(|host| host.number.clone()).unwrap_or_default()),
+        text("host_cpu", &|s| s.emulated_host.as_ref().map(|host| host.host_cpu.clone()).unwrap_or_default()),
+        Series::new("emulated_memory_mib".into(), memory).into(),
         Series::new("warmup".into(), samples.iter().map(|s| s.warmup).collect::<Vec<_>>()).into(),
         Series::new("superseded".into(), samples.iter().map(|s| s.superseded).collect::<Vec<_>>()).into(),
     ]);
@@ -435,6 +445,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
         let (cell, metric, unit) = (text("cell")?, text("metric")?, text("unit")?);
         let (status, reason, host) = (text("status")?, text("reason")?, text("host")?);
         let machine = text("machine")?;
+        let emulated_host = emulated_hosts(&table)?;
         let (block, trial, attempt, vm) = (number("block")?, number("trial")?, number("attempt")?, number("vm")?);
         let value: Vec<Option<f64>> = table.column("value")?.cast(&DataType::Float64)?.f64()?.iter().collect();
         let flag = |name: &str| -> polars::error::PolarsResult<Vec<bool>> {
@@ -455,12 +466,35 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
                 reason: reason[row].clone(),
                 host: host[row].parse().ok(),
                 machine: machine[row].clone(),
+                emulated_host: emulated_host.get(row).cloned().flatten(),
                 warmup: warmup[row],
                 superseded: superseded[row],
             })
             .collect())
     };
     parse().map_err(|source| Error::Table { path: path.clone(), cause: source })
+}
+
+/// The emulated host of each row; empty for a table of an earlier version, which does not have these columns.
+fn emulated_hosts(table: &DataFrame) -> polars::error::PolarsResult<Vec<Option<Arc<EmulatedHost>>>> {
+    let [Ok(number), Ok(host_cpu), Ok(memory)] =
+        ["emulated_host", "host_cpu", "emulated_memory_mib"].map(|name| table.column(name))
+    else {
+        return Ok(Vec::new());
+    };
+    let memory = memory.cast(&DataType::UInt64)?;
+    let rows = number.str()?.iter().zip(host_cpu.str()?.iter()).zip(memory.u64()?.iter());
+    let mut last: Option<Arc<EmulatedHost>> = None;
+    let host_of = |((number, host_cpu), memory): ((Option<&str>, Option<&str>), Option<u64>)| {
+        let (number, host_cpu, memory_mib) = (number?, host_cpu?, memory?);
+        let is_last = |host: &Arc<EmulatedHost>| host.number == number && host.memory_mib == memory_mib;
+        if !last.as_ref().is_some_and(is_last) {
+            let host = EmulatedHost { number: number.to_owned(), host_cpu: host_cpu.to_owned(), memory_mib };
+            last = Some(Arc::new(host));
+        }
+        last.clone()
+    };
+    Ok(rows.map(host_of).collect())
 }
 
 /// A sample of one VM, in ms, for tests.
@@ -479,6 +513,7 @@ pub(crate) fn example(trial: u32, vm: u32, metric: &str, value: Option<f64>) -> 
         reason: String::new(),
         host: None,
         machine: String::new(),
+        emulated_host: None,
         warmup: false,
         superseded: false,
     }

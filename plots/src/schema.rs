@@ -129,6 +129,19 @@ pub const SAMPLES: &[Column] = &[
         "",
         "name of the host in a run of several shards, within which cells are compared; else empty",
     ),
+    column(
+        "emulated_host",
+        Text,
+        "",
+        "number of the emulated host, whose console log is `emulated-host-NUMBER.log`; empty on other kinds of host",
+    ),
+    column(
+        "host_cpu",
+        Text,
+        "",
+        "CPU of the emulated host; empty on other kinds of host, on which the setting `host_cpu` is not applied",
+    ),
+    column("emulated_memory_mib", U64, "MiB", "memory of the emulated host; null on other kinds of host"),
     column("warmup", Bool, "", "whether it is a warm-up, which is in no statistic"),
     column("superseded", Bool, "", "whether another execution of the same trial counts instead"),
 ];

@@ -73,6 +73,7 @@ pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
         family: plan.family.clone(),
         blocks: true,
         pooled: false,
+        across_host_cpus: plan.across_host_cpus,
     };
     let completed = ByCell::new();
     let found = compare::compare_with_baseline(Side { plan, rows, completed: &completed }, baseline, &settings);

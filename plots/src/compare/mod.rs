@@ -36,6 +36,7 @@ use microbench_formats::statistic::Statistic;
 use self::verdict::{Tolerance, verdict};
 use crate::analyze::Host;
 use crate::completed::{ByCell, Completed};
+use crate::host_cpu;
 use crate::stats::holm::holm;
 use crate::stats::median::Interval;
 use crate::summary::Row;
@@ -145,6 +146,7 @@ impl Comparison {
 ///     family: Vec::new(),
 ///     blocks: false,
 ///     pooled: false,
+///     across_host_cpus: false,
 /// };
 /// # let _ = settings;
 /// ```
@@ -162,6 +164,8 @@ pub struct Settings {
     pub blocks: bool,
     /// Whether trials are pooled over hosts instead of compared within each host.
     pub pooled: bool,
+    /// Whether cells of different CPUs of the emulated host are compared.
+    pub across_host_cpus: bool,
 }
 
 /// One side of a comparison.
@@ -179,13 +183,32 @@ pub struct Side<'a> {
 #[must_use]
 pub fn compare(first: Side<'_>, second: Side<'_>, pairs: &[Pair], settings: &Settings) -> Vec<Comparison> {
     let (of_first, of_second) = (by_cell(first.rows), by_cell(second.rows));
+    let cpus = [first, second].map(|side| host_cpus(side.plan));
     let (mut found, mut stream) = (Vec::new(), 0);
     for pair in pairs {
         let sides = [rows_of_cell(&of_first, pair.first.as_deref()), rows_of_cell(&of_second, pair.second.as_deref())];
+        if !settings.across_host_cpus
+            && let Some(why) = other_host_cpu(pair, &sides, &cpus)
+        {
+            found.extend(pair::without_contrast([first, second], &sides, settings.statistic, &why));
+            continue;
+        }
         pair::compare(pair, [first, second], &sides, settings, &mut stream, &mut found);
     }
     set_verdicts(&mut found, settings);
     found
+}
+
+/// The CPU of the emulated host of each cell.
+fn host_cpus(plan: &Plan) -> BTreeMap<&str, &str> {
+    plan.cells.iter().map(|cell| (cell.id.as_str(), cell.host_cpu())).collect()
+}
+
+/// Why the cells of a pair are not compared, if they were executed on different CPUs of the emulated host.
+fn other_host_cpu(pair: &Pair, rows: &[Vec<&Row>; 2], cpus: &[BTreeMap<&str, &str>; 2]) -> Option<String> {
+    let (first, second) = (pair.first.as_deref()?, pair.second.as_deref()?);
+    let cells = [(first, *cpus[0].get(first)?), (second, *cpus[1].get(second)?)];
+    host_cpu::why_not_compared(rows.iter().flatten().find_map(|row| row.host), cells)
 }
 
 fn rows_of_cell<'a>(of: &BTreeMap<&str, Vec<&'a Row>>, cell: Option<&str>) -> Vec<&'a Row> {
@@ -336,8 +359,15 @@ mod tests {
     }
 
     fn compared(first: &Row, second: &Row, pooled: bool) -> Comparison {
-        let settings =
-            Settings { statistic: Statistic::Median, margin: None, seed: 1, family: Vec::new(), blocks: true, pooled };
+        let settings = Settings {
+            statistic: Statistic::Median,
+            margin: None,
+            seed: 1,
+            family: Vec::new(),
+            blocks: true,
+            pooled,
+            across_host_cpus: false,
+        };
         pair::contrast(first, second, Better::Lower, &settings, 0)
     }
 

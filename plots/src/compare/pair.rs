@@ -54,6 +54,28 @@ pub(super) fn compare(
     found.extend(fewer_vms);
 }
 
+/// The rows of a pair of cells that are not compared, each with the values of both sides and the reason `why`.
+pub(super) fn without_contrast(
+    sides: [Side<'_>; 2],
+    rows: &[Vec<&Row>; 2],
+    statistic: Statistic,
+    why: &str,
+) -> Vec<Comparison> {
+    let row_of = |side: usize, metric: &str| rows[side].iter().find(|row| row.metric == metric).copied();
+    let mut found = Vec::new();
+    for metric in metrics(rows) {
+        if let (Some(a), Some(b)) = (row_of(0, metric), row_of(1, metric)) {
+            found.push(Comparison {
+                n: [a.n(), b.n()],
+                values: [a, b].map(|row| row.statistic(statistic)),
+                remark: why.to_owned(),
+                ..Comparison::empty(&b.cell, metric, &b.unit, direction(sides, metric))
+            });
+        }
+    }
+    found
+}
+
 /// The metrics of both cells: those of the first side in its order, then those that only the second side has.
 fn metrics<'a>(rows: &[Vec<&'a Row>; 2]) -> Vec<&'a str> {
     let mut all: Vec<&str> = Vec::new();

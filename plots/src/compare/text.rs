@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use super::{ALPHA, Comparison, Settings, Verdict};
+use crate::host_cpu;
 use crate::stats::contrast::CONTRAST_INTERVAL_FROM;
 use crate::summary::{LEVEL, printable};
 
@@ -163,6 +164,7 @@ fn interval(row: &Comparison) -> String {
             format!("{:+.2} to {:+.2}{unit}", interval.low, interval.high)
         }
         _ if !row.is_contrast() => "-".to_owned(),
+        _ if row.remark.starts_with(host_cpu::NOT_COMPARED) => "other host CPU".to_owned(),
         _ if row.ratio.is_none() && row.difference.is_none() => "no common host".to_owned(),
         _ => format!("n < {CONTRAST_INTERVAL_FROM}"),
     }
@@ -261,8 +263,15 @@ mod tests {
             adjusted_p: Some(smallest * tests as f64),
             ..Comparison::empty("b", "m", "ms", Better::Lower)
         };
-        let settings =
-            Settings { statistic: Statistic::Median, margin, seed: 1, family: Vec::new(), blocks: true, pooled: false };
+        let settings = Settings {
+            statistic: Statistic::Median,
+            margin,
+            seed: 1,
+            family: Vec::new(),
+            blocks: true,
+            pooled: false,
+            across_host_cpus: false,
+        };
         too_few_trials(&vec![test; tests], &settings)
     }
 

@@ -15,6 +15,7 @@ use microbench_formats::statistic::Statistic;
 use super::description::Data;
 use crate::Error;
 use crate::definition::definition;
+use crate::host_cpu;
 use crate::samples::Status;
 use crate::stats::contrast::{Contrast, Kind, Stratum};
 use crate::stats::mean::mean;
@@ -413,6 +414,7 @@ pub(super) fn context_sentences(
     }
     let host = all.iter().flatten().find_map(|row| row.host);
     sentences.extend(host.map(|host| format!("Host: {}.", host.note())));
+    sentences.extend(host_cpu::sentence(host, places.all.iter().flat_map(|place| place.cells.iter().copied())));
     if shows_published_values(figure)
         && let Some(reference) = &data.plan.reference
     {

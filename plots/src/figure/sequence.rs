@@ -12,6 +12,7 @@ use super::cells;
 use super::description::{Chart, Data, Description, LegendEntry, LegendKey};
 use crate::Error;
 use crate::definition::definition;
+use crate::host_cpu;
 use crate::samples::{Sample, Status, status_and_reason};
 use crate::stats::median::median;
 
@@ -149,7 +150,8 @@ fn caption(cell: &Cell, metric: &Metric, samples: &[&Sample], n: usize, data: Da
     };
     let definition = definition(metric).trim_end_matches('.').replace('`', "");
     let host = samples.iter().find_map(|sample| sample.host);
-    let host = host.map_or_else(String::new, |host| format!(" Host: {}.", host.note()));
+    let cpu = host_cpu::sentence(host, [cell]).map_or_else(String::new, |sentence| format!(" {sentence}"));
+    let host = host.map_or_else(String::new, |host| format!(" Host: {}.{cpu}", host.note()));
     format!(
         "Points: {} of cell {}, the value of each trial{several}, by position in the execution order of all {} trials \
          of the run, which alternates between cells. A warm-up (one VM) is drawn before its trial, an execution \

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::cell::{DEFAULT_HOST_CPU, HOST_CPU};
 use microbench_formats::direction::Better;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
@@ -130,9 +131,18 @@ pub(super) fn sessions(plan: &Plan, journal: &Journal) -> Vec<Fact> {
         Some(ended) => Fact { name: "Ended".to_owned(), value: whole_seconds(ended) },
         None => Fact { name: "Ended".to_owned(), value: "not ended, trials are missing".to_owned() },
     });
+    all.extend(not_applied(plan, journal).map(|value| Fact { name: "Not applied".to_owned(), value }));
     let sweeps = limit::describe_sweeps(plan, journal).into_iter();
     all.extend(sweeps.map(|value| Fact { name: "Sweep".to_owned(), value }));
     all
+}
+
+/// The CPUs of the emulated host that cells set, if the run has another kind of host. `None` if all have the default.
+fn not_applied(plan: &Plan, journal: &Journal) -> Option<String> {
+    let host = journal.sessions.first().map(|session| session.host)?;
+    let set: Vec<&str> = plan.host_cpus().into_iter().filter(|cpu| *cpu != DEFAULT_HOST_CPU).collect();
+    let applies = matches!(host, HostKind::Emulated | HostKind::Imported);
+    (!applies && !set.is_empty()).then(|| format!("{HOST_CPU} ({}): only in the emulated host", set.join(", ")))
 }
 
 /// An RFC 3339 time without fractional seconds.

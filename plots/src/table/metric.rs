@@ -8,6 +8,7 @@ use microbench_formats::plan::Plan;
 use super::{Cell as TableCell, Column, Table, decimals_of, definition_sentence, host_sentence};
 use crate::definition::definition;
 use crate::figure::cells::{level_label, missing_note};
+use crate::host_cpu;
 use crate::samples::{Status, status_and_reason};
 use crate::stats::median::MEDIAN_INTERVAL_FROM;
 use crate::summary::Row;
@@ -100,7 +101,10 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
         Some(n) if same_n => table.notes.push(format!("n = {n} trials each.")),
         Some(_) => table.notes.push("n: number of trials.".to_owned()),
     }
-    table.notes.push(host_sentence(own.iter().find_map(|row| row.host)));
+    let host = own.iter().find_map(|row| row.host);
+    table.notes.push(host_sentence(host));
+    let has_row = |cell: &&Cell| own.iter().any(|row| row.cell == cell.id);
+    table.notes.extend(host_cpu::sentence(host, plan.cells.iter().filter(has_row)));
     Some(table)
 }
 

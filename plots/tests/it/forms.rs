@@ -107,6 +107,7 @@ impl Wide {
                 attempt: 0,
                 cell: cell.id.to_string(),
                 warmup: false,
+                emulated_host: None,
             });
             let failed = match (cell.variant.as_str(), cell.concurrency) {
                 ("t2", _) | ("qemu", 32) => cell.concurrency,

@@ -162,6 +162,7 @@ impl Run {
             excluded: Vec::new(),
             family: Vec::new(),
             attribution: Attribution::default(),
+            across_host_cpus: false,
             precision: None,
             limit: None,
         };
@@ -235,7 +236,13 @@ impl Run {
     /// The records of one trial execution.
     pub(crate) fn trial(&self, trial: &PlannedTrial, attempt: u32, warmup: bool) -> Vec<Record> {
         let cell = self.plan.cells.iter().find(|cell| cell.id == trial.cell).unwrap();
-        let mut records = vec![Record::TrialStart { trial: trial.index, attempt, cell: cell.id.to_string(), warmup }];
+        let mut records = vec![Record::TrialStart {
+            trial: trial.index,
+            attempt,
+            cell: cell.id.to_string(),
+            warmup,
+            emulated_host: None,
+        }];
         let applicable = cell.variant != "t2";
         let base = if cell.variant == "qemu" { 100.0 } else { 50.0 };
         let boot = base + 10.0 * f64::from(cell.concurrency) + f64::from(trial.block);

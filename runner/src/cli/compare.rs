@@ -67,7 +67,8 @@ fn compare_runs(
     // Two runs of one host each, whose fingerprints say that they compare.
     let pooled = across_hosts || [&first, &second].iter().all(|run| summary::machines(&run.rows).len() <= 1);
     let plan = &second.plan;
-    let settings = Settings { seed: plan.seed, family: plan.family.clone(), pooled, ..settings };
+    let across_host_cpus = across_hosts || first.plan.across_host_cpus && plan.across_host_cpus;
+    let settings = Settings { seed: plan.seed, family: plan.family.clone(), pooled, across_host_cpus, ..settings };
     let pairs = compare::pairs_of_plans(&first.plan, plan);
     let found = compare::compare(first.side(), second.side(), &pairs, &settings);
     print_comparison(&found, [&a.name(), &b.name()], &plan.title, &settings, output, gate)
@@ -92,7 +93,8 @@ fn compare_variants(
                 .with_message(format!("the run has no variant {baseline}; its variants: {}", variants.join(", ")))
         );
     }
-    let settings = Settings { seed: plan.seed, family: plan.family.clone(), ..settings };
+    let across_host_cpus = plan.across_host_cpus;
+    let settings = Settings { seed: plan.seed, family: plan.family.clone(), across_host_cpus, ..settings };
     let found = compare::compare_with_baseline(run.side(), baseline, &settings);
     print_comparison(&found, [baseline, "each cell's variant"], &plan.title, &settings, output, gate)
 }
@@ -187,7 +189,15 @@ pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<E
 pub(super) fn compare(arguments: CompareArguments) -> anyhow::Result<ExitCode> {
     let CompareArguments { a, b, baseline, margin, means, detail, json, gate, allow_missing, across_hosts } = arguments;
     let statistic = if means { Statistic::Mean } else { Statistic::Median };
-    let settings = Settings { statistic, margin, seed: 0, family: Vec::new(), blocks: b.is_none(), pooled: false };
+    let settings = Settings {
+        statistic,
+        margin,
+        seed: 0,
+        family: Vec::new(),
+        blocks: b.is_none(),
+        pooled: false,
+        across_host_cpus: false,
+    };
     let output = if json { Output::Json } else { Output::Text { detail } };
     let gate = margin.filter(|_| gate).map(|margin| GateRule { margin, allow_missing });
     match b {

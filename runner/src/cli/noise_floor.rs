@@ -61,6 +61,7 @@ pub(super) fn measure(
         family: Vec::new(),
         blocks: true,
         pooled: false,
+        across_host_cpus: false,
     };
     let floors = noise::noise_floors(&plan, &samples, blocks, &settings);
     let subject = format!("{} of {}", plan.cells.first().map_or("", |cell| &cell.label), study.name);

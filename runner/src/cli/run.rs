@@ -75,6 +75,7 @@ pub(super) fn start(
 ) -> anyhow::Result<ExitCode> {
     let Loaded { study, plan, engines, project, folder, .. } = load(arguments)?;
     shard.map_or(Ok(()), |shard| plan::divisible(&plan, shard.of))?;
+    host.kind().map_or(Ok(()), |kind| requirements::check_host_cpus(kind, &plan))?;
     requirements::check(host.kind(), &engines, session.allow_unisolated)?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard })?;
     exec(&run, &project, host, session)
@@ -250,6 +251,13 @@ pub(super) fn execute_command(
             kind
         }
     };
+    let (plan, _) = run.plan()?;
+    requirements::check_host_cpus(host, &plan)?;
+    if host != HostKind::Emulated
+        && let Some(line) = view::host_cpus(&plan)
+    {
+        errln!("{}", screen::Stream::Err.wrap(&format!("{line}: not applied on this host ({host})"), 2));
+    }
     let printed = outln!("{}", run.path().display());
     if let Err(lost) = &printed {
         errln!("microbench: {lost}; the run continues in {}", run.path().display());

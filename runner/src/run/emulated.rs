@@ -8,9 +8,10 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use microbench_formats::cell::DEFAULT_HOST_CPU;
 use microbench_formats::code::Code;
 use microbench_formats::plan::Plan;
-use microbench_formats::record::{ProbeError, Record};
+use microbench_formats::record::{self, ProbeError, Record};
 use microbench_measure::artifacts::Kind;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::program;
@@ -32,7 +33,7 @@ use tracing::info;
 use super::execute::Options;
 use super::parts;
 use super::session::{Session, stop_requested, vms, with_warmups};
-use super::share::share;
+use super::share::{Group, lanes};
 use crate::store::directory::Directory;
 
 /// Default of [`Options::patience`], seconds. Virtual time is up to ten times slower than wall time. The value is large
@@ -51,8 +52,8 @@ const MAX_IDLE_EXITS: u32 = 2;
 /// Message of a lane to the session.
 #[derive(Debug)]
 enum LaneMessage {
-    /// An emulated host has booted.
-    HostBooted,
+    /// An emulated host of the lane with this number has booted.
+    HostBooted(usize),
     /// The error of the probe in the emulated host.
     Probe(ProbeError),
     TrialStarted(TrialRequest),
@@ -68,6 +69,7 @@ enum LaneMessage {
         trial: TrialRequest,
         vms: u32,
         message: String,
+        host: record::EmulatedHost,
         duration: Duration,
     },
     /// The lane has ended: no trials are left, or an error occurred.
@@ -90,56 +92,59 @@ pub struct Site<'a> {
 #[derive(Debug)]
 struct Lane<'a> {
     number: usize,
-    trials: Vec<TrialRequest>,
+    groups: Vec<Group>,
     site: Site<'a>,
     folder: PathBuf,
     budget: Budget,
     messages: Sender<LaneMessage>,
 }
 
-/// Divides `todo` among as many emulated hosts as the CPUs and the memory of this machine allow.
+/// Divides `todo` among as many lanes as the CPUs and the memory of this machine allow. Each lane has one emulated host
+/// at a time.
 #[must_use]
-pub fn shares(todo: &[TrialRequest], plan: &Plan, machine: &EmulatedHostConfig) -> Vec<Vec<TrialRequest>> {
+pub fn shares(todo: &[TrialRequest], plan: &Plan, machine: &EmulatedHostConfig) -> Vec<Vec<Group>> {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let fit = memory::available_bytes()
         .map_or(1, |bytes| usize::try_from((bytes >> 20) / machine.resident_mib.max(1)).unwrap_or(usize::MAX));
-    share(todo, cpus.min(fit).max(1), |trial| u64::from(vms(trial, plan)))
+    let of_cell: BTreeMap<&str, &str> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell.host_cpu())).collect();
+    let host_cpu = |trial: &TrialRequest| of_cell.get(trial.cell.as_str()).copied().unwrap_or(DEFAULT_HOST_CPU);
+    lanes(todo, cpus.min(fit).max(1), host_cpu, |trial| u64::from(vms(trial, plan)))
 }
 
-/// Executes every share in an emulated host of its own until all trials have ended or a signal requests a stop.
+/// Executes every share in emulated hosts of its own, one for each CPU, until all trials have ended or a signal requests a stop.
 ///
 /// # Errors
 /// When an emulated host cannot be started, or the journal cannot be written.
 pub fn execute(
     session: &mut Session<'_>,
-    shares: Vec<Vec<TrialRequest>>,
+    shares: Vec<Vec<Group>>,
     site: Site<'_>,
     scratch: &Path,
 ) -> anyhow::Result<()> {
     let hosts = shares.len();
-    let all: Vec<TrialRequest> = shares.iter().flat_map(|share| with_warmups(share, site.plan)).collect();
+    let all: Vec<TrialRequest> =
+        shares.iter().flatten().flat_map(|group| with_warmups(&group.trials, site.plan)).collect();
+    let title = title(&shares);
     let (sender, messages) = channel();
     std::thread::scope(|scope| {
-        for (number, trials) in shares.into_iter().enumerate() {
+        for (number, groups) in shares.into_iter().enumerate() {
             let folder = scratch.join(format!("lane-{number}"));
             fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
             let budget = session.budget().clone();
-            let lane = Lane { number, trials, site, folder, budget, messages: sender.clone() };
+            let lane = Lane { number, groups, site, folder, budget, messages: sender.clone() };
             scope.spawn(move || {
                 let over = lane.run();
                 drop(lane.messages.send(LaneMessage::LaneEnded(over)));
             });
         }
         drop(sender);
-        let title = if hosts == 1 { "emulated host".to_owned() } else { format!("{hosts} emulated hosts") };
-        let mut step = Some(Step::begin(format!("{title} (QEMU TCG, virtual time: 1 instruction = 1 ns)")));
-        let mut up = 0;
+        let mut step = Some(Step::begin(title));
+        let mut up = BTreeSet::new();
         // After an error here, each lane ends after its current trial, because the channel is closed.
         for message in messages {
             match message {
-                LaneMessage::HostBooted => {
-                    up += 1;
-                    if up == hosts {
+                LaneMessage::HostBooted(lane) => {
+                    if up.insert(lane) && up.len() == hosts {
                         if let Some(step) = step.take() {
                             step.done("booted");
                         }
@@ -152,8 +157,8 @@ pub fn execute(
                     session.trial_ended(&trial, &records, &consoles, duration)?;
                     session.require_disk_space(vms(&trial, site.plan))?;
                 }
-                LaneMessage::TrialLost { trial, vms, message, duration } => {
-                    session.trial_lost(&trial, vms, &message, duration)?
+                LaneMessage::TrialLost { trial, vms, message, host, duration } => {
+                    session.trial_lost(&trial, vms, &message, host, duration)?
                 }
                 LaneMessage::LaneEnded(outcome) => outcome?,
             }
@@ -162,16 +167,36 @@ pub fn execute(
     })
 }
 
+/// What boots: the number of emulated hosts at a time, their CPUs unless all are the default, and the clock.
+fn title(shares: &[Vec<Group>]) -> String {
+    let hosts = if shares.len() == 1 { "emulated host".to_owned() } else { format!("{} emulated hosts", shares.len()) };
+    let cpus: BTreeSet<&str> = shares.iter().flatten().map(|group| group.host_cpu.as_str()).collect();
+    let cpus: Vec<&str> = cpus.into_iter().collect();
+    let cpus = if cpus == [DEFAULT_HOST_CPU] { String::new() } else { format!("{}; ", cpus.join(", ")) };
+    format!("{hosts} ({cpus}QEMU TCG, virtual time: 1 instruction = 1 ns)")
+}
+
 impl Lane<'_> {
     fn run(&self) -> anyhow::Result<()> {
-        let mut left = self.trials.clone();
+        self.groups.iter().try_for_each(|group| self.run_group(group))
+    }
+
+    /// Executes a group in an emulated host, and in further ones after each that hangs or exits.
+    fn run_group(&self, group: &Group) -> anyhow::Result<()> {
+        let mut left = group.trials.clone();
         let mut idle = 0;
         while !left.is_empty() && stop_requested().is_none() {
-            let log = self.console_path();
+            let (number, log) = self.next_console();
+            let own = record::EmulatedHost {
+                number,
+                host_cpu: group.host_cpu.clone(),
+                memory_mib: self.site.machine.memory_mib,
+            };
             let before = left.len();
-            let mut host = EmulatedHost::boot(self.site.machine, &self.job(&left), &self.folder, &log)?;
-            self.send(LaneMessage::HostBooted)?;
-            self.serve(&mut host, &mut left)?;
+            let mut host =
+                EmulatedHost::boot(self.site.machine, &group.host_cpu, &self.job(&left), &self.folder, &log)?;
+            self.send(LaneMessage::HostBooted(self.number))?;
+            self.serve(&mut host, &own, &mut left)?;
             idle = if left.len() == before { idle + 1 } else { 0 };
             if idle == MAX_IDLE_EXITS {
                 bail!(Code::EmulatedHostEnds.with_message(format!(
@@ -184,8 +209,13 @@ impl Lane<'_> {
     }
 
     /// Receives messages until the job is done, the emulated host is lost, or a signal requests a stop. Removes ended
-    /// and lost trials from `left`.
-    fn serve(&self, host: &mut EmulatedHost, left: &mut Vec<TrialRequest>) -> anyhow::Result<()> {
+    /// and lost trials from `left`. `own` describes `host` in their records.
+    fn serve(
+        &self,
+        host: &mut EmulatedHost,
+        own: &record::EmulatedHost,
+        left: &mut Vec<TrialRequest>,
+    ) -> anyhow::Result<()> {
         let mut current: Option<TrialRequest> = None;
         let mut started_at = Instant::now();
         loop {
@@ -197,7 +227,8 @@ impl Lane<'_> {
                     current = Some(trial.clone());
                     self.send(LaneMessage::TrialStarted(trial))?;
                 }
-                Ok(Message::End { records, consoles }) => {
+                Ok(Message::End { mut records, consoles }) => {
+                    record_host(&mut records, own);
                     let trial = current.take().context("the emulated host ended a trial that it had not started")?;
                     left.retain(|other| *other != trial);
                     self.send(LaneMessage::TrialEnded { trial, records, consoles, duration: started_at.elapsed() })?;
@@ -215,7 +246,8 @@ impl Lane<'_> {
                     if let Some(trial) = current {
                         left.retain(|other| *other != trial);
                         let message = silence.to_string();
-                        self.send(LaneMessage::TrialLost { trial, vms, message, duration: started_at.elapsed() })?;
+                        let duration = started_at.elapsed();
+                        self.send(LaneMessage::TrialLost { trial, vms, message, host: own.clone(), duration })?;
                     }
                     return Ok(());
                 }
@@ -223,10 +255,14 @@ impl Lane<'_> {
         }
     }
 
-    /// Path of the console log of the next emulated host; no other emulated host of the run has it.
-    fn console_path(&self) -> PathBuf {
-        let named = |boot: u32| self.site.run.path().join(format!("emulated-host-{}-{boot}.log", self.number));
-        (0..).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(0))
+    /// Number and console log of the next emulated host; no other emulated host of the run has them.
+    fn next_console(&self) -> (String, PathBuf) {
+        let named = |boot: u32| {
+            let number = format!("{}-{boot}", self.number);
+            let path = self.site.run.path().join(format!("emulated-host-{number}.log"));
+            (number, path)
+        };
+        (0..).map(named).find(|(_, path)| !path.exists()).unwrap_or_else(|| named(0))
     }
 
     fn job(&self, trials: &[TrialRequest]) -> Job {
@@ -245,6 +281,13 @@ impl Lane<'_> {
 
     fn send(&self, message: LaneMessage) -> anyhow::Result<()> {
         self.messages.send(message).ok().context("the session has ended")
+    }
+}
+
+/// Adds the emulated host to the start of a trial.
+fn record_host(records: &mut [Record], host: &record::EmulatedHost) {
+    if let Some(Record::TrialStart { emulated_host, .. }) = records.first_mut() {
+        *emulated_host = Some(host.clone());
     }
 }
 
@@ -278,6 +321,7 @@ pub fn pack_file_system(
         kernel: path(Kind::Kernel, parts::EMULATED_HOST_KERNEL)?,
         initramfs,
         init,
+        host_cpus: plan.host_cpus().into_iter().map(str::to_owned).collect(),
         memory_mib: memory_mib(plan, parts, bytes, u64::MAX)?,
         resident_mib: memory_mib(plan, parts, bytes, TOUCHED_MIB)?,
     })
@@ -303,16 +347,17 @@ fn memory_mib(plan: &Plan, parts: &BTreeMap<String, Parts>, archive: u64, guest_
     Ok(HOST_MIB + 3 * (archive >> 20) + guests + snapshots_mib(plan, parts)?)
 }
 
-/// Memory for the snapshots that a session keeps, MiB: the memory of a guest for each machine and VM of a trial.
+/// Memory for the snapshots that an emulated host keeps, MiB: the memory of a guest for each machine and VM of a trial,
+/// for the CPU with the largest sum.
 fn snapshots_mib(plan: &Plan, parts: &BTreeMap<String, Parts>) -> anyhow::Result<u64> {
-    let mut machines: BTreeMap<String, u64> = BTreeMap::new();
+    let mut machines: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
     for cell in &plan.cells {
         let parts = parts.get(cell.id.as_str()).with_context(|| format!("the plan has no cell {}", cell.id))?;
         if launch::restores_from_snapshot(&parts.engine, &cell.settings)? {
             let memory = u64::from(cell.concurrency) * parts.guest.memory_mib;
-            let most = machines.entry(cell.configuration_key()).or_default();
+            let most = machines.entry(cell.host_cpu()).or_default().entry(cell.configuration_key()).or_default();
             *most = memory.max(*most);
         }
     }
-    Ok(machines.values().sum())
+    Ok(machines.values().map(|machines| machines.values().sum()).max().unwrap_or(0))
 }

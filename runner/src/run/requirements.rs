@@ -1,14 +1,17 @@
 //! Requirements of a run on its host, checked before the run is created: namespaces, devices and the version of the
 //! kernel.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
-use microbench_formats::code::Code;
+use microbench_formats::cell::Cell;
+use microbench_formats::code::{Code, CodedError};
 use microbench_formats::exit::MISSING_REQUIREMENT;
 use microbench_formats::host::HostKind;
+use microbench_formats::plan::Plan;
 use microbench_study::engine::description::Engine;
 
 use microbench_measure::requirement::{self, MissingRequirement, MissingRequirements};
@@ -59,6 +62,32 @@ pub fn check(kind: Option<HostKind>, engines: &[Engine], allow_unisolated: bool)
         ));
     }
     Ok(MissingRequirements::check(missing)?)
+}
+
+/// Checks that a host of `kind` can tell the cells of `plan` apart: only the emulated host applies `host_cpu`.
+///
+/// # Errors
+/// [`Code::OnlyEmulated`] with two cells that differ in nothing else.
+pub fn check_host_cpus(kind: HostKind, plan: &Plan) -> Result<(), CodedError> {
+    if !matches!(kind, HostKind::Kvm | HostKind::Fake) || plan.host_cpus().len() < 2 {
+        return Ok(());
+    }
+    let mut known: HashMap<(String, u32), &Cell> = HashMap::new();
+    for cell in &plan.cells {
+        let key = (cell.configuration_key_without_host_cpu(), cell.concurrency);
+        let first = known.entry(key).or_insert(cell);
+        if first.host_cpu() != cell.host_cpu() {
+            return Err(Code::OnlyEmulated.with_message(format!(
+                "{} and {} differ only in `host_cpu` ({} and {}), which a host of kind {kind} does not apply, so both \
+                 would be the same VMs; pass --host emulated",
+                first.id,
+                cell.id,
+                first.host_cpu(),
+                cell.host_cpu()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn old_kernel(release: &str) -> Option<MissingRequirement> {

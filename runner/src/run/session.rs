@@ -14,7 +14,7 @@ use microbench_formats::code::Code;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::precision::Look;
-use microbench_formats::record::{FailureReason, Interference, ProbeError, Record};
+use microbench_formats::record::{self, FailureReason, Interference, ProbeError, Record};
 use microbench_formats::shard::Shard;
 use microbench_formats::terminal::wrapped_to;
 use microbench_formats::version::FORMAT_VERSION;
@@ -468,7 +468,7 @@ impl Session<'_> {
         }
     }
 
-    /// Writes a trial to the journal whose emulated host hung or exited. The trial is repeated like a disturbed one.
+    /// Writes a trial to the journal whose emulated host `host` hung or exited. The trial is repeated like a disturbed one.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -477,9 +477,13 @@ impl Session<'_> {
         trial: &TrialRequest,
         vms: u32,
         message: &str,
+        host: record::EmulatedHost,
         duration: Duration,
     ) -> anyhow::Result<()> {
         let mut records = budget::skipped_records(trial, vms, FailureReason::EmulatedHost, message);
+        if let Some(Record::TrialStart { emulated_host, .. }) = records.first_mut() {
+            *emulated_host = Some(host);
+        }
         let end = records.len() - 1;
         records.insert(end, Record::Invalid { reason: Interference::EmulatedHost, message: message.to_owned() });
         self.trial_ended(trial, &records, &BTreeMap::new(), duration)

@@ -361,7 +361,8 @@ mod tests {
     #[test]
     fn the_largest_attempt_number_does_not_overflow() {
         let begun = imports::run_start("run", Digests::default(), "2026-01-01T00:00:00Z", "0");
-        let start = Record::TrialStart { trial: 3, attempt: u32::MAX, cell: "c".into(), warmup: false };
+        let start =
+            Record::TrialStart { trial: 3, attempt: u32::MAX, cell: "c".into(), warmup: false, emulated_host: None };
         let end = Record::TrialEnd { trial: 3, attempt: u32::MAX, ok: 1, failed: 0 };
         let progress = progress_of(journal::encode([&begun, &start, &end]).as_bytes(), 0).unwrap();
         assert_eq!(progress.attempts[&3], u32::MAX);

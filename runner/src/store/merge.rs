@@ -337,6 +337,9 @@ fn fill(half: &Directory, read: &[ReadShard], parts: &[Part], complete: bool) ->
             if let Record::RunStart { format, .. } = &mut record {
                 *format = FORMAT_VERSION;
             }
+            if let Record::TrialStart { emulated_host: Some(host), .. } = &mut record {
+                host.number = format!("{}of{}-{}", shard.shard.index, shard.shard.of, host.number);
+            }
             if !matches!(record, Record::RunEnd { .. }) {
                 journal.push_str(&chain.encode(&record));
             }

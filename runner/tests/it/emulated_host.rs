@@ -20,6 +20,7 @@ fn config(kernel: &str) -> EmulatedHostConfig {
         kernel: kernel.into(),
         initramfs: "initramfs".into(),
         init: "/first".into(),
+        host_cpus: vec!["EPYC".into()],
         memory_mib: 1,
         resident_mib: 1,
     }
@@ -43,7 +44,7 @@ fn job() -> Job {
 }
 
 fn boot(kernel: &str, folder: &Path) -> anyhow::Result<EmulatedHost> {
-    EmulatedHost::boot(&config(kernel), &job(), folder, &folder.join("emulated-host-0-0.log"))
+    EmulatedHost::boot(&config(kernel), "EPYC", &job(), folder, &folder.join("emulated-host-0-0.log"))
 }
 
 /// Boots an emulated host that begins a trial and then fails. Returns why it sends no further message.

@@ -195,8 +195,8 @@ fn merge_refuses_shards_that_do_not_form_a_run() {
     let plan: Plan = serde_json::from_slice(&fs::read(bench.path("two/plan.json")).unwrap()).unwrap();
     let (own, foreign) = (plan.trials[4].index, plan.trials[0].index);
     same(&|record| match record {
-        Record::TrialStart { trial, attempt, cell, warmup } if trial == own => {
-            Record::TrialStart { trial: foreign, attempt, cell, warmup }
+        Record::TrialStart { trial, attempt, cell, warmup, emulated_host } if trial == own => {
+            Record::TrialStart { trial: foreign, attempt, cell, warmup, emulated_host }
         }
         other => other,
     });

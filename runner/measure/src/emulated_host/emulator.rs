@@ -19,6 +19,10 @@ use crate::sys::environment;
 /// Real time within which the init must start.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
 
+/// Features of every CPU model of the emulated host. SVM exists on Intel's models too: in QEMU it is independent of
+/// the vendor, and the kernel of the emulated host accepts it.
+const CPU_FEATURES: &str = "+svm,+npt,-avx,-cx16";
+
 /// Configuration of an emulated host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmulatedHostConfig {
@@ -29,6 +33,8 @@ pub struct EmulatedHostConfig {
     pub initramfs: PathBuf,
     /// Path of the init, in the archive and on this machine.
     pub init: PathBuf,
+    /// The CPUs of all emulated hosts of the run, sorted; each emulated host has one of them.
+    pub host_cpus: Vec<String>,
     /// Memory of the emulated host, MiB.
     pub memory_mib: u64,
     /// Estimated resident memory of the emulator on this machine, MiB.
@@ -36,8 +42,8 @@ pub struct EmulatedHostConfig {
 }
 
 impl EmulatedHostConfig {
-    /// Returns the emulator's command line. `socket` is the Unix socket of the virtio-serial port, `log` the
-    /// file of the console. Reasons of the options:
+    /// Returns the emulator's command line. `host_cpu` is the CPU model, `socket` the Unix socket of the
+    /// virtio-serial port, `log` the file of the console. Reasons of the options:
     ///
     /// - `-smp 1`: under icount all CPUs share one clock.
     /// - `-avx`: the guests of KVM would find an inconsistent XSAVE area.
@@ -53,15 +59,17 @@ impl EmulatedHostConfig {
     ///   can change a start-up time by 1 %.
     /// - `sata=off`: the firmware waits a third of a real second for disks.
     #[must_use]
-    pub fn argv(&self, socket: &Path, log: &Path) -> Vec<String> {
-        let mut argv = self.argv_without_memory(socket, log);
+    pub fn argv(&self, host_cpu: &str, socket: &Path, log: &Path) -> Vec<String> {
+        let mut argv = self.argv_without_cpu_and_memory(socket, log);
+        argv.extend(["-cpu".to_owned(), format!("{host_cpu},{CPU_FEATURES}")]);
         argv.extend(["-m".to_owned(), format!("{}M", self.memory_mib)]);
         argv
     }
 
-    /// Returns the command line without the size of the memory, which depends on the study's largest trial.
+    /// Returns the command line without the CPU, which depends on the trials, and without the size of the memory,
+    /// which depends on the study's largest trial.
     #[must_use]
-    pub fn argv_without_memory(&self, socket: &Path, log: &Path) -> Vec<String> {
+    pub fn argv_without_cpu_and_memory(&self, socket: &Path, log: &Path) -> Vec<String> {
         let kernel_parameters = format!(
             "console=ttyS0 quiet reboot=t panic=-1 nolapic_timer tsc=reliable rcupdate.rcu_expedited=1 \
              rdinit={} -- {INIT_ARGUMENT}",
@@ -70,7 +78,7 @@ impl EmulatedHostConfig {
         let mut argv = vec![self.emulator.display().to_string()];
         let mut add = |arguments: &[&str]| argv.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         add(&["-machine", "q35,sata=off", "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off,align=off"]);
-        add(&["-cpu", "EPYC,+svm,+npt,-avx,-cx16", "-smp", "1"]);
+        add(&["-smp", "1"]);
         add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         add(&["-chardev", &format!("file,id=log,path={}", log.display()), "-serial", "chardev:log"]);
         add(&["-device", "virtio-serial-pci"]);
@@ -105,16 +113,22 @@ pub enum NoMessage {
 }
 
 impl EmulatedHost {
-    /// Boots an emulated host and sends it `job`. `folder` is where the socket is created, `log` the file of
-    /// the console.
+    /// Boots an emulated host with the CPU model `host_cpu` and sends it `job`. `folder` is where the socket is
+    /// created, `log` the file of the console.
     ///
     /// # Errors
     /// Fails if the emulator does not start, or if the init does not start in time or is of another build.
-    pub fn boot(config: &EmulatedHostConfig, job: &Job, folder: &Path, log: &Path) -> anyhow::Result<Self> {
+    pub fn boot(
+        config: &EmulatedHostConfig,
+        host_cpu: &str,
+        job: &Job,
+        folder: &Path,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let socket = folder.join("port.sock");
         drop(fs::remove_file(&socket));
         let listener = UnixListener::bind(&socket).with_context(|| format!("cannot bind {}", socket.display()))?;
-        let argv = config.argv(&socket, log);
+        let argv = config.argv(host_cpu, &socket, log);
         let errors_path = log.with_extension("stderr.log");
         let errors =
             fs::File::create(&errors_path).with_context(|| format!("cannot create {}", errors_path.display()))?;

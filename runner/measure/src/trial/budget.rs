@@ -103,7 +103,8 @@ impl Budget {
 #[must_use]
 pub fn skipped_records(trial: &TrialRequest, vms: u32, reason: FailureReason, message: &str) -> Vec<Record> {
     let (index, attempt) = (trial.index, trial.attempt);
-    let start = Record::TrialStart { trial: index, attempt, cell: trial.cell.clone(), warmup: trial.warmup };
+    let (cell, warmup) = (trial.cell.clone(), trial.warmup);
+    let start = Record::TrialStart { trial: index, attempt, cell, warmup, emulated_host: None };
     let failure = |vm| Record::Failure {
         vm,
         reason,

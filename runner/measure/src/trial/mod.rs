@@ -69,6 +69,7 @@ impl TrialExecution<'_> {
             attempt: self.attempt,
             cell: self.cell.id.to_string(),
             warmup: self.warmup,
+            emulated_host: None,
         }];
         let folders = Folders { scratch, console };
         // Open until all measurements are done, including that of the runner's own CPU time.

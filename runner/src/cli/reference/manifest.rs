@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use microbench_formats::axis::Level;
+use microbench_study::engine::host_cpu::HOST_CPUS;
 use microbench_study::manifest::keys::{Key, MANIFEST, MAPPING, Need, REFERENCE, Rest, Shape};
 use microbench_study::manifest::renamed::{self, Renamed};
 use microbench_study::manifest::{DefaultLevel, GUEST, GuestSetting, Kind};
@@ -214,6 +215,15 @@ fn guest() -> String {
         "\n### Settings of every guest\n\nIn `[guest]`, in a variant, or as an axis of the matrix. A variant overrides `[guest]`, and an axis overrides \
          both.\n\n{}",
         table(["setting", "value", "default", "description"], &rows)
+    ) + &host_cpus()
+}
+
+fn host_cpus() -> String {
+    let rows: Vec<[String; 2]> = HOST_CPUS.iter().map(|cpu| [code(cpu.name), cell(cpu.doc)]).collect();
+    format!(
+        "\nValues of `host_cpu`, the names of QEMU. The runs of a study boot one emulated host for each. Claims and \
+         comparisons between cells of different CPUs require `across_host_cpus` in [`[study]`](#study).\n\n{}",
+        table(["value", "is"], &rows)
     )
 }
 

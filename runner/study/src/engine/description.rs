@@ -131,13 +131,14 @@ impl GuestKind {
     /// True if the guest setting has an effect on guests of this kind.
     #[must_use]
     pub fn applies(self, setting: &str) -> bool {
-        const WITHOUT_KERNEL: [&str; 9] = [
+        const WITHOUT_KERNEL: [&str; 10] = [
             "rootfs",
             "disk",
             "neighbour",
             "probe",
             "page_cache",
             "hold_s",
+            "host_cpu",
             "boot_deadline_s",
             "workload_deadline_s",
             "stop_deadline_s",

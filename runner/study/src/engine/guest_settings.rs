@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use microbench_formats::axis::Level;
-use microbench_formats::cell::Cell;
+use microbench_formats::cell::{Cell, DEFAULT_HOST_CPU, HOST_CPU};
 use microbench_formats::code::{Code, CodedError};
 use serde::{Deserialize, Serialize};
+
+use super::host_cpu;
 
 /// Defines an enum of a setting's values with their names in manifests and plans.
 macro_rules! choices {
@@ -225,6 +227,13 @@ pub const GUEST: &[GuestSetting] = &[
               kernel writes them.",
     },
     GuestSetting {
+        name: HOST_CPU,
+        kind: Kind::Choice(host_cpu::NAMES),
+        default: Some(DefaultLevel::Text(DEFAULT_HOST_CPU)),
+        doc: "CPU of the emulated host, on which Firecracker's static CPU templates depend. On other kinds of host the \
+              setting is not applied.",
+    },
+    GuestSetting {
         name: "boot_deadline_s",
         kind: Kind::Int(1, 86_400),
         default: Some(DefaultLevel::Int(60)),
@@ -306,6 +315,8 @@ pub struct GuestSettings {
     pub page_cache: PageCache,
     /// The boot is traced on the host.
     pub trace: bool,
+    /// CPU of the emulated host; without effect on other kinds of host.
+    pub host_cpu: String,
     /// Timeout from spawn to the first response.
     pub boot_deadline: Duration,
     /// Timeout of one workload request.
@@ -338,6 +349,7 @@ impl GuestSettings {
             network: read.boolean("network")?,
             page_cache: read.choice("page_cache", PageCache::from_name)?,
             trace: read.boolean("trace")?,
+            host_cpu: read.text(HOST_CPU)?,
             boot_deadline: read.seconds("boot_deadline_s")?,
             work_deadline: read.seconds("workload_deadline_s")?,
             stop_deadline: read.seconds("stop_deadline_s")?,

@@ -175,8 +175,14 @@ fn parse_expectation(text: &str) -> Option<Limits> {
     limit(text.strip_prefix('<')?).map(|(most, strict)| (None, Some(most), strict))
 }
 
-/// Reports the sides of comparisons that have no cell.
-pub(super) fn check_cells(claims: &[(&raw::Claim, Claim)], cells: &[Cell], errors: &mut Diagnostics) {
+/// Reports the sides of comparisons that have no cell, and comparisons of cells with different CPUs of the emulated host
+/// unless `across_host_cpus`.
+pub(super) fn check_cells(
+    claims: &[(&raw::Claim, Claim)],
+    cells: &[Cell],
+    across_host_cpus: bool,
+    errors: &mut Diagnostics,
+) {
     for (raw, claim) in claims {
         let sides: Vec<&Side> = match &claim.comparison {
             Some(Comparison::Value(side)) => vec![side],
@@ -193,7 +199,32 @@ pub(super) fn check_cells(claims: &[(&raw::Claim, Claim)], cells: &[Cell], error
                 );
             }
         }
+        if !across_host_cpus {
+            check_host_cpus(raw, claim, cells, errors);
+        }
     }
+}
+
+/// Reports a ratio or difference of cells with different CPUs of the emulated host.
+fn check_host_cpus(raw: &raw::Claim, claim: &Claim, cells: &[Cell], errors: &mut Diagnostics) {
+    let Some(Comparison::Ratio(a, b) | Comparison::Difference(a, b)) = &claim.comparison else { return };
+    let of = |side: &Side| cells.iter().filter(|cell| selection::selects(&side.of, cell)).collect::<Vec<_>>();
+    let (of_a, of_b) = (of(a), of(b));
+    let Some(first) = of_a.first() else { return };
+    let differs = |cell: &&&Cell| cell.host_cpu() != first.host_cpu();
+    // A pair of both sides, if there is one: the claim is about it.
+    let Some(other) = of_b.iter().chain(&of_a).find(differs) else { return };
+    let [name_a, name_b] = [first, other].map(|cell| quote(&cell.id));
+    let message = format!(
+        "claim {} compares {name_a} on the host CPU `{}` with {name_b} on `{}`",
+        quote(&claim.name),
+        first.host_cpu(),
+        other.host_cpu()
+    );
+    errors.push(ManifestError::new(Code::AcrossHostCpus, raw.span.clone(), message).help(
+        "compare cells with the same `host_cpu`, or set `across_host_cpus = true` in [study] if the difference of the \
+         CPUs is meant",
+    ));
 }
 
 #[cfg(test)]

@@ -333,6 +333,13 @@ pub const STUDY: &[Key] = &[
         "Metrics whose comparisons form one family of tests. p-values are corrected for the size of the family.",
         "all metrics",
     ),
+    key(
+        "across_host_cpus",
+        Shape::Boolean,
+        Need::Never,
+        "Permit claims and comparisons between cells whose `host_cpu` differs.",
+        "false",
+    ),
 ];
 
 /// Keys of `[guest]`: none of its own.

@@ -162,7 +162,7 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
     }
     let profiles = profiles::cover(manifest, profiles, &axes, &cells, source, errors);
     figures::check_bars(&figures, &axes, &cells, errors);
-    claims::check_cells(&claims, &cells, errors);
+    claims::check_cells(&claims, &cells, manifest.study.across_host_cpus, errors);
     let limit = matrix::check_limit(&manifest.matrix, &cells, settings_known, errors);
     if let Some(reference) = &reference {
         reference::check_cells(reference, &cells, errors);
@@ -192,6 +192,7 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         precision,
         limit,
         family,
+        across_host_cpus: manifest.study.across_host_cpus,
         figures: figures.into_iter().map(|(_, figure)| figure).collect(),
         claims: claims.into_iter().map(|(_, claim)| claim).collect(),
         reference: reference.map(|checked| checked.reference),

@@ -57,6 +57,8 @@ pub struct Study {
     pub limit: Option<Limit>,
     /// Metrics whose comparisons form one family of tests; empty for all metrics.
     pub family: Vec<String>,
+    /// Whether cells of different CPUs of the emulated host may be compared.
+    pub across_host_cpus: bool,
     pub figures: Vec<Figure>,
     pub claims: Vec<Claim>,
     /// Published values.

@@ -78,6 +78,8 @@ impl ManifestTemplate<'_> {
             key_comment(text, keys::STUDY, name);
             let _ = writeln!(text, "#{name} = {example}");
         }
+        key_comment(text, keys::STUDY, "across_host_cpus");
+        text.push_str("#across_host_cpus = false\n");
     }
 
     fn guest(&self, text: &mut String) {

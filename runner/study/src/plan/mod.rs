@@ -167,6 +167,7 @@ pub fn expand(study: &Study, overrides: Overrides<'_>) -> Result<Plan, PlanError
         claims: study.claims.clone(),
         reference,
         family: study.family.clone(),
+        across_host_cpus: study.across_host_cpus,
         // The stopping rule does not apply to an explicit number of trials.
         precision: study.precision.clone().filter(|_| profile.is_none() && overrides.trials.is_none()),
         limit: study.limit,
@@ -255,6 +256,7 @@ pub fn noise_floor_plan(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
         precision: None,
         limit: None,
         family: Vec::new(),
+        across_host_cpus: false,
         excluded: Vec::new(),
         ..plan.clone()
     })

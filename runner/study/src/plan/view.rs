@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use microbench_formats::cell::Cell;
+use microbench_formats::cell::{Cell, DEFAULT_HOST_CPU, HOST_CPU};
 use microbench_formats::direction::Better;
 use microbench_formats::metric::Metric;
 use microbench_formats::plan::{Exclusion, Plan, PlannedTrial, Protocol};
@@ -444,9 +444,19 @@ fn totals(page: &mut Page, plan: &Plan, study: &Study) {
         let trials = count(u64::from(study.max_consecutive_failures), "trial");
         page.paragraph(&format!("a cell is given up after {trials} in a row in which no VM completed"));
     }
+    if let Some(line) = host_cpus(plan) {
+        page.paragraph(&line);
+    }
     if study.warmup {
         page.paragraph("warm-up: 1 uncounted VM of each distinct machine before its first trial in a session");
     }
+}
+
+/// The CPUs of the emulated host that cells set, in one line. `None` if all cells have the default.
+#[must_use]
+pub fn host_cpus(plan: &Plan) -> Option<String> {
+    let cpus: Vec<&str> = plan.host_cpus().into_iter().collect();
+    (cpus != [DEFAULT_HOST_CPU]).then(|| format!("{HOST_CPU}: {}, only in the emulated host", cpus.join(", ")))
 }
 
 /// Adds the excluded combinations below the line of the manifest that excludes them.

@@ -75,6 +75,7 @@ pub(super) struct StudySection {
     pub(super) protocol: Option<At<String>>,
     pub(super) reference: Option<At<String>>,
     pub(super) family: Vec<At<String>>,
+    pub(super) across_host_cpus: bool,
 }
 
 #[derive(Default)]
@@ -240,6 +241,7 @@ fn study_section(mut table: Table<'_>, errors: &mut Diagnostics) -> StudySection
     let authors = table.take("authors").and_then(|entry| list(&entry, errors, Item::string)).unwrap_or_default();
     let (license, doi) = (table.string("license", errors), table.string("doi", errors));
     let family = table.take("family").and_then(|entry| list(&entry, errors, Item::string)).unwrap_or_default();
+    let across_host_cpus = table.take("across_host_cpus").and_then(|entry| entry.item().boolean(errors));
     table.deny_rest(keys::STUDY, errors);
     StudySection {
         authors,
@@ -247,6 +249,7 @@ fn study_section(mut table: Table<'_>, errors: &mut Diagnostics) -> StudySection
         doi,
         protocol,
         family,
+        across_host_cpus: across_host_cpus.is_some_and(|across| across.value),
         reference,
         name: value_of(name).unwrap_or_default(),
         title: value_of(title).unwrap_or_default(),
