@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(read(&text).unwrap(), journal());
         insta::assert_snapshot!(
             text.lines().nth(1).unwrap(),
-            @r#"{"crc":"48d77a38","seq":1,"prev":"f9cb9b3b","record":{"event":{"vm":3,"name":"http.ok","t_ns":1}}}"#
+            @r#"{"crc":"e5e41183","seq":1,"prev":"42f746cd","record":{"event":{"vm":3,"name":"http.ok","t_ns":1}}}"#
         );
     }
 

@@ -4,6 +4,7 @@ mod analysis;
 mod claims;
 mod figures;
 mod forms;
+mod host_cpus;
 mod import;
 mod query;
 mod report;

@@ -223,7 +223,7 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
     // Virtual time depends only on the emulator, its kernel, its machine type and the programs.
     let matters: Vec<&String> = host["matters"].as_object().unwrap().keys().collect();
     let programs = ["program.microbench", "program.microbench-emulated-host"];
-    assert_eq!(matters, [&["emulator", "kernel", "machine"], &programs[..]].concat());
+    assert_eq!(matters, [&["emulator", "host_cpus", "kernel", "machine"], &programs[..]].concat());
     for digest in ["emulator", "kernel"].iter().chain(&programs) {
         assert_eq!(host["matters"][digest].as_str().map(str::len), Some(64), "{digest}");
     }
@@ -577,4 +577,61 @@ fn process_container_and_vm_record_the_same_events() {
     let analyzed = text(&real.run(&["analyze", "run"]).stdout);
     // Six metrics of six guests; the four guests without their own kernel have no value for two of them.
     assert!(analyzed.contains("28 samples, 8 missing"), "{analyzed}");
+}
+
+/// Templates of both vendors, and a guest without one on each CPU.
+const HOST_CPUS: &str = r#"
+host_cpu = "Skylake-Server"
+[variants.fc]
+engine = "firecracker"
+[variants.fc-t2]
+engine = "firecracker"
+cpu_template = "T2"
+[variants.fc-c3]
+engine = "firecracker"
+cpu_template = "C3"
+[variants.fc-t2a]
+engine = "firecracker"
+cpu_template = "T2A"
+host_cpu = "EPYC-Milan"
+[variants.fc-t2cl]
+engine = "firecracker"
+cpu_template = "T2CL"
+host_cpu = "Cascadelake-Server"
+[matrix]
+trials = 1
+[metrics]
+webservice_startup_time = {}
+"#;
+
+#[test]
+fn cpu_templates_of_both_vendors_boot_in_one_study() {
+    require!(emulated(&["microvm-6.1"], &["firecracker"]));
+    let real = Real::with("microvm-6.1", HOST_CPUS);
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let journal = real.journal();
+    // A warm-up of each configuration, on the CPU of its cell.
+    assert_eq!(journal.executions.iter().filter(|execution| execution.warmup).count(), 5);
+    for execution in &journal.executions {
+        assert_eq!(execution.vms[&0].failure, None, "{}", execution.cell);
+        let host = execution.emulated_host.as_ref().expect("an emulated host");
+        let cpu = match execution.cell.as_str() {
+            "fc-t2a/1" => "EPYC-Milan",
+            "fc-t2cl/1" => "Cascadelake-Server",
+            _ => "Skylake-Server",
+        };
+        assert_eq!(host.host_cpu, cpu, "{}", execution.cell);
+        let log = real.run_folder().join(format!("emulated-host-{}.log", host.number));
+        assert!(log.is_file() && host.memory_mib > 768, "{host:?}");
+    }
+    let host = fs::read_to_string(real.run_folder().join("host.json")).unwrap();
+    let host: serde_json::Value = serde_json::from_str(&host).unwrap();
+    assert_eq!(host["matters"]["host_cpus"], "Cascadelake-Server, EPYC-Milan, Skylake-Server");
+    real.run(&["analyze", "run"]);
+    let compared = text(&real.run(&["compare", "run"]).stdout);
+    let compared = compared.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        compared.contains("(fc-t2a/1 on EPYC-Milan; fc/1 on Skylake-Server), and the study does not set"),
+        "{compared}"
+    );
 }
