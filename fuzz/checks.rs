@@ -56,7 +56,7 @@ pub(crate) fn manifest(bytes: &[u8]) {
     };
     assert_eq!(study.source, source);
     let trials = study.cells.iter().map(|cell| u64::from(cell.trials)).sum::<u64>();
-    let instrumented = study.cells.len() as u64 * u64::from(study.instrument_trials);
+    let instrumented = 2 * study.cells.len() as u64 * u64::from(study.instrument_trials);
     if trials + instrumented > MAX_TRIALS {
         return;
     }

@@ -90,6 +90,8 @@ pub const READINGS: &[(&str, Better)] = &[
     ("vmm.voluntary_switches", Better::Lower),
     ("vmm.involuntary_switches", Better::Lower),
     ("vmm.system_calls", Better::Lower),
+    ("vmm.system_calls_counted", Better::Lower),
+    ("guest.keyboard_polls", Better::Lower),
     ("vmm.kvm_exits", Better::Lower),
     ("vmm.kvm_exits.io", Better::Lower),
     ("vmm.kvm_exits.mmio", Better::Lower),

@@ -53,7 +53,9 @@ events! {
         "the return from the agent's `listen(2)`, derived from the guest's time stamps";
     AGENT_READY = "agent.ready", "the agent's ready line on the console";
     AGENT_READY_DATAGRAM = "agent.ready_datagram", "the arrival of the agent's ready datagram";
-    HTTP_OK = "http.ok", "the first HTTP 200 response of the guest's web service";
+    HTTP_OK = "http.ok",
+        "the instant at which the runner has read and checked the whole first HTTP 200 response of the guest's web \
+         service";
     STEADY_BEGIN = "steady.begin",
         "the instant at which every VM of the trial has responded or failed, the same for all VMs";
     STEADY_END = "steady.end", "the second request to the guest's web service, `hold_s` after `steady.begin`";
@@ -61,9 +63,16 @@ events! {
     WORKLOAD_BEGIN = "workload.begin", "the request to execute the workload";
     WORKLOAD_END = "workload.end", "the response to the request to execute the workload";
     STOP_REQUESTED = "stop.requested", "the request to the guest to stop";
-    STOP_ACKNOWLEDGED = "stop.acknowledged", "the guest's response to the request to stop";
     GUEST_RESTART = "guest.restart",
         "the agent's line on the console just before it requests a restart from its kernel";
+    STOP_ACKNOWLEDGED = "stop.acknowledged",
+        "the guest's response to the request to stop, which the runner reads at about the time of `guest.restart`";
+    GUEST_RESET_PULSE = "guest.reset_pulse",
+        "the guest's first reset pulse: its write of 0xfe to I/O port 0x64, the keyboard controller (tracepoint \
+         `kvm_pio`)";
+    GUEST_RESET_PULSE_LAST = "guest.reset_pulse_last",
+        "the guest's last reset pulse (tracepoint `kvm_pio`, whose filter runs at each access of the guest to an I/O \
+         port), less than 0.1 ms after Linux's last poll of the keyboard controller";
     EXIT = "exit", "the end of the VMM process";
 }
 
@@ -164,6 +173,14 @@ pub mod reading {
         VMM_INVOLUNTARY_SWITCHES = "vmm.involuntary_switches", "1", "involuntary context switches of the VMM process";
         VMM_SYSTEM_CALLS = "vmm.system_calls", "1",
             "system calls of the VMM process and its threads from start to end, counted by `strace` in separate trials";
+        VMM_SYSTEM_CALLS_COUNTED = "vmm.system_calls_counted", "1",
+            "system calls that the VMM process and its threads begin, from the end of its `execve(2)` to its end, or \
+             to the tenth reset pulse with `stop_at = \"reset-pulses\"`; counted by a perf event (tracepoint \
+             `raw_syscalls:sys_enter`) in separate trials";
+        GUEST_KEYBOARD_POLLS = "guest.keyboard_polls", "1",
+            "reads of I/O port 0x64, the keyboard controller, by the guest, over the same time as \
+             `vmm.system_calls_counted` and including those of its boot; counted by a perf event (tracepoint \
+             `kvm_pio`) in separate trials";
         VMM_KVM_EXITS = "vmm.kvm_exits", "1",
             "VM exits of all vCPUs from the creation of the VM to just before the request to stop, counted by KVM in \
              debugfs";
@@ -272,7 +289,11 @@ pub mod reading {
     /// The instrument that the reading requires; `None` for readings of timed trials.
     #[must_use]
     pub fn instrument(name: &str) -> Option<Instrument> {
-        (name == VMM_SYSTEM_CALLS).then_some(Instrument::Strace)
+        match name {
+            VMM_SYSTEM_CALLS => Some(Instrument::Strace),
+            VMM_SYSTEM_CALLS_COUNTED | GUEST_KEYBOARD_POLLS => Some(Instrument::Perf),
+            _ => None,
+        }
     }
 
     /// Name of a reading of a metric's workload: `workload.<metric>.<value>`.
@@ -320,6 +341,9 @@ mod tests {
         assert_eq!(find("spawn").map(|event| event.name), Some(SPAWN));
         assert_eq!(find("spwan"), None);
         assert!(rank(SPAWN) < rank(HTTP_OK) && rank(HTTP_OK) < rank(EXIT));
+        // The runner reads the response to the stop request after the guest's line on the console.
+        let stop = [STOP_REQUESTED, GUEST_RESTART, STOP_ACKNOWLEDGED, GUEST_RESET_PULSE, GUEST_RESET_PULSE_LAST, EXIT];
+        assert!(stop.map(rank).is_sorted());
     }
 
     #[test]

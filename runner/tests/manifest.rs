@@ -558,6 +558,31 @@ fn instrumented_trials_follow_all_timed_trials() {
 }
 
 #[test]
+fn each_instrument_has_its_own_trials() {
+    let metrics = "vmm_system_calls = {}\npolls = { reading = \"guest.keyboard_polls\" }\n";
+    let text = study("trials = 3\ninstrument_trials = 2\nstop_at = [\"exit\", \"reset-pulses\"]\n");
+    let plan = expand(&parse(&text.replace("[metrics]\n", &format!("[metrics]\n{metrics}"))).unwrap(), None);
+    let cells = |instrument| {
+        let trials = plan.trials.iter().filter(move |trial| trial.instrument == Some(instrument));
+        trials.map(|trial| trial.cell.to_string()).collect::<Vec<_>>()
+    };
+    let (strace, perf) = (cells(Instrument::Strace), cells(Instrument::Perf));
+    // strace is too slow for a guest that ends at its reset pulses.
+    assert!(!strace.is_empty() && strace.iter().all(|cell| !cell.contains("reset-pulses")), "{strace:?}");
+    assert_eq!(perf.len(), 2 * strace.len());
+    assert!(plan.trials.iter().zip(0..).all(|(trial, index)| trial.index == index));
+    let blocks: Vec<u32> = plan.trials.iter().map(|trial| trial.block).collect();
+    assert!(blocks.is_sorted(), "{blocks:?}");
+}
+
+#[test]
+fn acknowledgement_of_the_stop_does_not_begin_the_guests_part() {
+    let metric = "[metrics]\nguest = { from = \"stop.acknowledged\", to = \"guest.restart\" }\n";
+    let errors = parse(&study("trials = 3\n").replace("[metrics]\n", metric)).unwrap_err();
+    assert!(errors.plain().contains("`guest.restart` is not after `stop.acknowledged`"), "{}", errors.plain());
+}
+
+#[test]
 fn profile_selects_cells_and_their_trials() {
     let study = whole();
     let of = |profile| plan::expand(&study, Overrides { profile: Some(profile), ..Overrides::default() });

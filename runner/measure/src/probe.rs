@@ -142,7 +142,7 @@ pub fn wait_for_first_response(
             Probe::Exact => started_at.after(period).remaining(),
         };
         let datagram = datagram();
-        if !pause.is_zero() && wait_for(WakeSources { exited, datagram }, None, pause).map_err(ProbeError::Host)?.exited
+        if !pause.is_zero() && wait_for(WakeSources { exited, datagram }, &[], pause).map_err(ProbeError::Host)?.exited
         {
             return Err(ProbeError::Exited);
         }
@@ -180,8 +180,7 @@ fn attempt(
         Ok(()) | Err(Errno::EINPROGRESS) => {}
         Err(error) => return Err(AttemptError::Refused(error.into())),
     }
-    let state =
-        wait_for(sources, Some((fd.as_fd(), PollFlags::POLLOUT)), connect_timeout).map_err(AttemptError::Host)?;
+    let state = wait_for(sources, &[(fd.as_fd(), PollFlags::POLLOUT)], connect_timeout).map_err(AttemptError::Host)?;
     match state {
         Woken { exited: true, .. } => return Err(AttemptError::Exited),
         Woken { ready: true, .. } => {}
@@ -198,7 +197,7 @@ fn attempt(
     let sources = WakeSources { datagram: None, ..sources };
     let mut response = Vec::new();
     loop {
-        let state = wait_for(sources, Some((stream.as_fd(), PollFlags::POLLIN)), deadline.remaining())
+        let state = wait_for(sources, &[(stream.as_fd(), PollFlags::POLLIN)], deadline.remaining())
             .map_err(AttemptError::Host)?;
         if state.exited {
             return Err(AttemptError::Exited);
@@ -264,23 +263,21 @@ struct Woken {
     ready: bool,
 }
 
-/// Waits until one of `sources` or `other` is ready, or until `time` is over.
-fn wait_for(sources: WakeSources<'_>, other: Option<(BorrowedFd<'_>, PollFlags)>, time: Duration) -> io::Result<Woken> {
+/// Waits until one of `sources` or of `other` is ready, or until `time` is over.
+fn wait_for(sources: WakeSources<'_>, other: &[(BorrowedFd<'_>, PollFlags)], time: Duration) -> io::Result<Woken> {
     let deadline = Instant::now().after(time);
     let mut fds = vec![PollFd::new(sources.exited, PollFlags::POLLIN)];
     fds.extend(sources.datagram.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-    fds.extend(other.map(|(fd, flags)| PollFd::new(fd, flags)));
+    fds.extend(other.iter().map(|(fd, flags)| PollFd::new(*fd, *flags)));
     loop {
         let left = nix::sys::time::TimeSpec::from_duration(deadline.remaining());
         match ppoll(&mut fds, Some(left), None) {
             Ok(0) if !deadline.passed() => {}
             Ok(_) => {
                 let any = |at: usize| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(false));
-                let (datagram, ready) = match sources.datagram {
-                    Some(_) => (any(1), any(2)),
-                    None => (false, any(1)),
-                };
-                return Ok(Woken { exited: any(0), datagram, ready });
+                let first_other = 1 + usize::from(sources.datagram.is_some());
+                let ready = (first_other..fds.len()).any(any);
+                return Ok(Woken { exited: any(0), datagram: first_other == 2 && any(1), ready });
             }
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -293,16 +290,17 @@ fn wait_for(sources: WakeSources<'_>, other: Option<(BorrowedFd<'_>, PollFlags)>
 /// # Errors
 /// Fails if `ppoll(2)` fails.
 pub fn wait_exit(exited: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
-    Ok(wait_for(WakeSources { exited, datagram: None }, None, deadline.remaining())?.exited)
+    Ok(wait_for(WakeSources { exited, datagram: None }, &[], deadline.remaining())?.exited)
 }
 
-/// Waits until the process of the pidfd `exited` exits (true), or until `other` is readable or the time is
-/// over (false).
+/// Waits until the process of the pidfd `exited` exits (true), or until one of `others` is readable or the
+/// time is over (false).
 ///
 /// # Errors
 /// Fails if `ppoll(2)` fails.
-pub fn wait_exit_or_readable(exited: BorrowedFd<'_>, other: BorrowedFd<'_>, time: Duration) -> io::Result<bool> {
-    Ok(wait_for(WakeSources { exited, datagram: None }, Some((other, PollFlags::POLLIN)), time)?.exited)
+pub fn wait_exit_or_readable(exited: BorrowedFd<'_>, others: &[BorrowedFd<'_>], time: Duration) -> io::Result<bool> {
+    let others: Vec<_> = others.iter().map(|fd| (*fd, PollFlags::POLLIN)).collect();
+    Ok(wait_for(WakeSources { exited, datagram: None }, &others, time)?.exited)
 }
 
 #[cfg(test)]

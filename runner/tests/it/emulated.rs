@@ -113,6 +113,26 @@ kernel_boot_time = {}
 shutdown_time = {}
 "#;
 
+/// Guests that restart by a keyboard controller: one with it, and one without it, which sends each reset pulse in vain.
+const RESET_PULSES: &str = r#"
+[variants.fc]
+engine = "firecracker"
+trace = true
+[variants.qemu]
+engine = "qemu-microvm"
+reboot = "k"
+stop_at = "reset-pulses"
+stop_deadline_s = 20
+[matrix]
+trials = 1
+warmup = false
+[metrics]
+shutdown_poll_time = {}
+shutdown_time = {}
+polls = { reading = "guest.keyboard_polls" }
+calls = { reading = "vmm.system_calls_counted" }
+"#;
+
 /// A process, a container and a VM with the same agent.
 const GUEST_KINDS: &str = r#"
 [variants.process]
@@ -487,6 +507,39 @@ fn settings_of_the_paper_apply_to_real_guests() {
             // The machine has no keyboard controller: the guest polls for it until after the deadline.
             ("qemu-k/1", Some(failure)) => assert_eq!(failure.reason, FailureReason::Timeout, "{}", failure.message),
             (cell, failure) => panic!("{cell}: {failure:?}"),
+        }
+    }
+}
+
+#[test]
+fn guest_without_a_keyboard_controller_ends_at_its_last_reset_pulse() {
+    require!(emulated(&["microvm-6.1"], &["firecracker"]));
+    let real = Real::with("microvm-6.1", RESET_PULSES);
+    real.run(&["run", "study.toml", "--out", "run"]);
+    let counted = counted(real.journal());
+    assert_eq!(counted.len(), 4);
+    for (trial, execution) in &counted {
+        let (cell, vm) = (execution.cell.as_str(), &execution.vms[&0]);
+        assert_eq!(vm.failure, None, "{cell}");
+        let (first, last) = (vm.events["guest.reset_pulse"], vm.events["guest.reset_pulse_last"]);
+        let readings = ["guest.keyboard_polls", "vmm.system_calls_counted"].map(|name| {
+            let reading = vm.readings.get(name).map(|reading| reading.0.clone());
+            assert_eq!(reading.is_some(), *trial >= 2, "{cell}: {name} is counted in separate trials");
+            reading.map_or(0.0, |value| value.unwrap_or_else(|reason| panic!("{cell}: {name}: {reason}")))
+        });
+        match cell {
+            "fc/1" => {
+                assert!(vm.events["stop.requested"] < first && first == last && last < vm.events["exit"]);
+                assert!(*trial < 2 || (readings[0] < 1000.0 && readings[1] > 500.0), "{readings:?}");
+            }
+            "qemu/1" => {
+                assert!(vm.events["stop.requested"] < first && first < last);
+                let reason = vm.readings["exit"].0.clone().unwrap_err();
+                assert!(reason.starts_with("not applicable: "), "{reason}");
+                // Ten times 65,536 polls, and each is an exit to QEMU, which starts the guest again by a system call.
+                assert!(*trial < 2 || (readings[0] >= 655_360.0 && readings[1] > 655_360.0), "{readings:?}");
+            }
+            cell => panic!("{cell}"),
         }
     }
 }

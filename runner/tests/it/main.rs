@@ -36,6 +36,7 @@ mod restore;
 mod runs;
 mod schema;
 mod shards;
+mod shutdown;
 mod store;
 mod support;
 mod terminal;

@@ -252,6 +252,13 @@ pub fn reflink(source: &File, target: &File) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(target, source)?)
 }
 
+/// The descriptor of a sampled perf event, which is readable when the kernel has added a record.
+#[must_use]
+pub fn perf_descriptor(sampler: &perf_event::Sampler) -> BorrowedFd<'_> {
+    // SAFETY: `sampler` owns the descriptor, is borrowed for the result's lifetime, and keeps the descriptor open.
+    unsafe { BorrowedFd::borrow_raw(sampler.as_raw_fd()) }
+}
+
 /// Sets the filter of a tracepoint's perf event (`PERF_EVENT_IOC_SET_FILTER`); other records are discarded.
 ///
 /// # Errors

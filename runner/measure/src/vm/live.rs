@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use microbench_formats::describe::describe;
 use microbench_formats::event::{self, reading};
-use microbench_formats::record::{FailureReason, Record};
+use microbench_formats::record::{FailureReason, NOT_APPLICABLE, Record};
 use microbench_study::engine::launch::{LaunchApi, LaunchCall};
 
 use super::Vm;
 use super::failure::VmFailure;
+use super::observers::VmEnd;
 use super::process::{VmmProcess, describe_exit, wait_for_socket};
 use crate::guest::console::{Console, ConsoleSummary};
 use crate::host::counters::memory;
@@ -26,6 +27,9 @@ const EXIT_GRACE: Duration = Duration::from_millis(100);
 
 /// Why the API events of a VM are missing.
 const NO_API: &str = "this engine has no API";
+
+/// Why a VM that the runner ended has no exit.
+const ENDED_AT_RESET_PULSES: &str = "the runner ended the VM at its last reset pulse (`stop_at = \"reset-pulses\"`)";
 
 impl Vm {
     /// Starts the VMM in the guest's network namespace, if there is one.
@@ -89,6 +93,10 @@ impl Vm {
             result = result.and_then(|()| self.record_console(marks, stats.as_deref()));
         }
         result.map_err(|failure| self.complete_failure(failure, exit, &tail)).and_then(|()| {
+            if self.ended_at_reset_pulses {
+                self.missing_event(event::EXIT, format!("{NOT_APPLICABLE}{ENDED_AT_RESET_PULSES}"));
+                return Ok(());
+            }
             match (exit.code, self.exited_at) {
                 (Some(0), Some(instant)) => {
                     self.records.push(Record::Event { vm: self.vm, name: event::EXIT.into(), t_ns: instant.0 });
@@ -191,15 +199,21 @@ impl Vm {
         if requested.is_ok() {
             self.event(event::STOP_ACKNOWLEDGED);
         }
-        let exited = probe::wait_exit(process.exited(), limit)
+        let end = (self.observers.wait_for_end(process, limit))
             .map_err(|error| VmFailure::new(FailureReason::Host, event::EXIT, error))?;
-        if !exited {
-            let seconds = self.deadlines.stop.as_secs();
-            let error = requested.err().map(|error| format!(" ({})", describe(&error))).unwrap_or_default();
-            let message = format!("the VMM did not exit within {seconds} s of the request to shut down{error}");
-            return Err(VmFailure::new(FailureReason::Timeout, event::EXIT, message));
+        match end {
+            VmEnd::Exited => self.exited_at = Some(Instant::now()),
+            VmEnd::AtResetPulses => self.ended_at_reset_pulses = true,
+            VmEnd::TimedOut => {
+                let seconds = self.deadlines.stop.as_secs();
+                let error = requested.err().map(|error| format!(" ({})", describe(&error))).unwrap_or_default();
+                let untraced = self.observers.no_reset_pulses();
+                let untraced = untraced.map(|why| format!("; its reset pulses are unknown: {why}")).unwrap_or_default();
+                let message =
+                    format!("the VMM did not exit within {seconds} s of the request to shut down{error}{untraced}");
+                return Err(VmFailure::new(FailureReason::Timeout, event::EXIT, message));
+            }
         }
-        self.exited_at = Some(Instant::now());
         requested.map_err(|error| VmFailure::from((error, event::STOP_ACKNOWLEDGED)))
     }
 

@@ -11,6 +11,7 @@ mod launch;
 mod live;
 mod network;
 mod no_network;
+mod observers;
 mod page_cache;
 mod prepare;
 pub(crate) mod process;
@@ -35,12 +36,12 @@ use microbench_study::engine::launch::Launch;
 use nix::sys::inotify::Inotify;
 
 use self::network::VmNetwork;
+use self::observers::Observers;
 use self::process::PreparedProcess;
 use self::shared::Shared;
 pub use self::snapshot::SnapshotError;
 use self::snapshot::SnapshotSlot;
 use crate::guest::client::AgentClient;
-use crate::host::counters::trace::Trace;
 use crate::host::resources::disk::Disk;
 use crate::host::resources::net::Link;
 use crate::parts::Parts;
@@ -131,7 +132,7 @@ pub struct Vm {
     instrument_output: Option<PathBuf>,
     /// The guest runs under KVM.
     kvm: bool,
-    traced: bool,
+    observers: Observers,
     /// What runs the agent.
     kind: GuestKind,
     /// Messages by which the VMM reports that this host cannot run the configuration.
@@ -155,6 +156,8 @@ pub struct Vm {
     addresses: Addresses,
     records: Vec<Record>,
     exited_at: Option<Instant>,
+    /// The runner killed the VMM at the guest's last reset pulse.
+    ended_at_reset_pulses: bool,
     /// The first kernel error on the console.
     kernel_error: Option<String>,
     guest: AgentClient,
@@ -188,15 +191,13 @@ impl Vm {
     #[must_use]
     pub fn run(mut self, rendezvous: &Rendezvous) -> VmReport {
         let _guard = DeregisterOnDrop(rendezvous);
-        // The trace follows the child of this thread, which forks the VMM.
-        let trace = self.traced.then(Trace::open_for_next_child);
+        // Perf events follow the child of this thread, which forks the VMM.
+        self.observers.open_for_next_child();
         rendezvous.release();
         let cpu_before = sys::thread_cpu_ns();
         let failure = self.run_to_exit(rendezvous).err();
         self.reading(reading::RUNNER_VM_CPU_TIME, sys::thread_cpu_ns().saturating_sub(cpu_before) as f64, "ns");
-        for (name, instant) in trace.map(Trace::finish).unwrap_or_default() {
-            self.record_derived_event(name, instant);
-        }
+        self.record_observed(failure.as_ref());
         if let Some(failure) = &failure {
             self.records.push(Record::Failure {
                 vm: self.vm,

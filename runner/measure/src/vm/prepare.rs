@@ -12,10 +12,10 @@ use microbench_formats::record::Record;
 use microbench_study::engine::addresses::Addresses;
 use microbench_study::engine::description::GuestKind;
 use microbench_study::engine::launch::Launch;
-use microbench_study::engine::machine;
 use nix::sys::inotify::Inotify;
 
 use super::launch::PreparedLaunch;
+use super::observers::Observers;
 use super::process::{self, PreparedProcess, VmmCommand};
 use super::snapshot::SnapshotSlot;
 use super::{Deadlines, NotSupported, StartMode, Vm, VmSpec};
@@ -110,7 +110,7 @@ impl Vm {
     }
 
     fn assemble(spec: VmSpec<'_>, nonce: &str, start_mode: StartMode<'_>) -> anyhow::Result<Self> {
-        let VmSpec { vm, parts, shared, .. } = spec;
+        let VmSpec { vm, parts, shared, instrument, .. } = spec;
         let guest = &parts.guest;
         let mut builder = VmBuilder::new(spec, nonce, start_mode)?;
         let (disk, workloads) = builder.prepare_disk()?;
@@ -133,7 +133,7 @@ impl Vm {
             kernel_parameters,
             instrument_output,
             kvm: parts.engine.needs_kvm,
-            traced: machine::traced(&parts.engine, guest),
+            observers: Observers::new(&parts.engine, guest, instrument),
             kind: parts.engine.guest,
             not_applicable_messages: parts.engine.not_applicable.messages.clone(),
             workloads,
@@ -150,6 +150,7 @@ impl Vm {
             addresses,
             records,
             exited_at: None,
+            ended_at_reset_pulses: false,
             kernel_error: None,
             guest: client,
             api,

@@ -180,7 +180,7 @@ pub(super) fn wait_for_socket(
                 // each other.
                 let bound = error.kind() == std::io::ErrorKind::ConnectionRefused;
                 let time = if bound { Duration::from_micros(100) } else { deadline.remaining() };
-                let exited = probe::wait_exit_or_readable(process.exited(), watch.as_fd(), time)
+                let exited = probe::wait_exit_or_readable(process.exited(), &[watch.as_fd()], time)
                     .map_err(|error| VmFailure::new(FailureReason::Host, event::API_READY, error))?;
                 if exited {
                     return Err(VmFailure::new(

@@ -79,6 +79,21 @@ choices! {
 }
 
 choices! {
+    /// How the runner ends a VM after the request to stop: the setting `stop_at`.
+    StopAt {
+        /// The VMM exits by itself within the stop deadline.
+        Exit = "exit",
+        /// The runner kills the VMM when the guest has sent [`RESET_PULSES`] reset pulses, unless the VMM exits
+        /// before.
+        ResetPulses = "reset-pulses",
+    }
+}
+
+/// Reset pulses that Linux sends to the keyboard controller before it tries another way to restart
+/// (`native_machine_emergency_restart` in arch/x86/kernel/reboot.c).
+pub const RESET_PULSES: usize = 10;
+
+choices! {
     /// The host's page cache when VMs are released: the setting `page_cache`.
     PageCache {
         /// Unchanged.
@@ -190,6 +205,14 @@ pub const GUEST: &[GuestSetting] = &[
               for a triple fault, `a` or `p` for the reset register of ACPI or PCI, or `power-off`.",
     },
     GuestSetting {
+        name: "stop_at",
+        kind: Kind::Choice(StopAt::CHOICES),
+        default: Some(DefaultLevel::Text("exit")),
+        doc: "How a VM ends after the stop request. `exit`: the VMM exits by itself; `reset-pulses`: the runner kills \
+         the VMM at the guest's tenth reset pulse (traced on the host), for a guest that does not end with \
+         `reboot = \"k\"`.",
+    },
+    GuestSetting {
         name: "console",
         kind: Kind::Bool,
         default: Some(DefaultLevel::Bool(true)),
@@ -249,7 +272,8 @@ pub const GUEST: &[GuestSetting] = &[
         name: "stop_deadline_s",
         kind: Kind::Int(1, 86_400),
         default: Some(DefaultLevel::Int(60)),
-        doc: "Timeout in s from the stop request to the exit of the VMM, on the executing host's clock.",
+        doc: "Timeout in s from the stop request to the exit of the VMM, or to the end that `stop_at` states, on the \
+         executing host's clock.",
     },
 ];
 
@@ -305,6 +329,8 @@ pub struct GuestSettings {
     pub probe: Probe,
     /// How the guest ends its machine.
     pub reboot: Reboot,
+    /// How the runner ends the VM after the request to stop.
+    pub stop_at: StopAt,
     /// The guest has a serial console.
     pub console: bool,
     /// `hold_s`: time for which all VMs of a trial keep running after the last first response; `None` for 0.
@@ -321,7 +347,7 @@ pub struct GuestSettings {
     pub boot_deadline: Duration,
     /// Timeout of one workload request.
     pub work_deadline: Duration,
-    /// Timeout from the stop request to the exit of the VMM.
+    /// Timeout from the stop request to the end of the VM.
     pub stop_deadline: Duration,
     /// `huge_pages` of the engine; false for an engine without this setting.
     pub huge_pages: bool,
@@ -344,6 +370,7 @@ impl GuestSettings {
             neighbour: read.boolean("neighbour")?,
             probe: read.choice("probe", Probe::from_name)?,
             reboot: read.choice("reboot", Reboot::from_name)?,
+            stop_at: read.choice("stop_at", StopAt::from_name)?,
             console: read.boolean("console")?,
             steady: Some(read.seconds("hold_s")?).filter(|time| !time.is_zero()),
             network: read.boolean("network")?,

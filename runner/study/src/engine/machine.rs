@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use microbench_formats::code::Code;
 
 use super::description::Engine;
-use super::guest_settings::{GuestSettings, Reboot};
+use super::guest_settings::{GuestSettings, Reboot, StopAt};
 use crate::engine::template::{self, Data};
 
 // Names of settings.
@@ -12,6 +12,7 @@ const NETWORK: &str = "network";
 const CONSOLE: &str = "console";
 const TRACE: &str = "trace";
 const HOLD: &str = "hold_s";
+const STOP_AT: &str = "stop_at";
 /// Value of `reboot` in a description for a guest that powers its machine off.
 const POWER_OFF: &str = Reboot::PowerOff.name();
 
@@ -28,6 +29,18 @@ pub fn networked(engine: &Engine, guest: &GuestSettings) -> bool {
 #[must_use]
 pub fn traced(engine: &Engine, guest: &GuestSettings) -> bool {
     guest.trace && engine.guest.applies(TRACE)
+}
+
+/// True for a VM whose reset pulses are traced: if its boot is traced, or if they end it.
+#[must_use]
+pub fn reset_pulses_traced(engine: &Engine, guest: &GuestSettings) -> bool {
+    traced(engine, guest) || ends_at_reset_pulses(engine, guest)
+}
+
+/// True for a VM that the runner ends at its tenth reset pulse.
+#[must_use]
+pub fn ends_at_reset_pulses(engine: &Engine, guest: &GuestSettings) -> bool {
+    guest.stop_at == StopAt::ResetPulses && engine.guest.applies(STOP_AT)
 }
 
 /// Template data of settings only.
@@ -76,7 +89,8 @@ pub fn kernel_parameters(engine: &Engine, guest: &GuestSettings, settings: &Sett
 #[must_use]
 pub fn depends_on(engine: &Engine, setting: &str) -> bool {
     let templates = engine.refuses.iter().map(|refusal| &refusal.when).chain(&engine.kernel.needs);
-    [NETWORK, CONSOLE, HOLD].contains(&setting) || templates.into_iter().any(|template| template.contains(setting))
+    [NETWORK, CONSOLE, HOLD, STOP_AT].contains(&setting)
+        || templates.into_iter().any(|template| template.contains(setting))
 }
 
 /// The option that the guest's kernel must be configured with, if any.
@@ -98,6 +112,9 @@ pub fn refusal(engine: &Engine, guest: &GuestSettings, settings: &Settings) -> a
         }
         if guest.steady.is_some() {
             return Ok(Some("a guest without a network ends by itself, so `hold_s` cannot hold it".to_owned()));
+        }
+        if guest.stop_at != StopAt::Exit {
+            return Ok(Some("a guest without a network gets no stop request, to which `stop_at` applies".to_owned()));
         }
     }
     let data = data(settings)?;
@@ -177,6 +194,8 @@ mod tests {
         let on = Level::Bool(true);
         let held = refused("qemu-microvm", &[("network", off.clone()), ("hold_s", Level::Int(2))]);
         assert!(held.is_some_and(|reason| reason.contains("hold_s")));
+        let pulses = refused("qemu-microvm", &[("network", off.clone()), ("stop_at", text("reset-pulses"))]);
+        assert!(pulses.is_some_and(|reason| reason.contains("stop_at")));
         // These settings do not apply to containers.
         assert_eq!(
             refused("crun", &[("network", off.clone()), ("console", off.clone()), ("hold_s", Level::Int(2))]),

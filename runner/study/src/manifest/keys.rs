@@ -421,8 +421,8 @@ pub const MATRIX: &[Key] = &[
         "instrument_trials",
         Shape::Int(1, 1000),
         Need::Never,
-        "Trials under an instrument such as strace, for each cell of one VM, if a metric needs one. They are not \
-         timed.",
+        "Trials under each instrument that a metric needs (strace, perf events), for each cell of one VM. They are \
+         not timed.",
         "1",
     ),
     key(

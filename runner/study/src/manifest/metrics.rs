@@ -74,6 +74,11 @@ pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "hashing_time", label: "Hashing", source: Source::Work(WorkloadKind::Sha256, 1_000_000, 100) },
     BuiltIn { name: "shutdown_time", label: "Shutdown", source: Source::Span(event::STOP_REQUESTED, event::EXIT) },
     BuiltIn {
+        name: "shutdown_poll_time",
+        label: "Shutdown, polls of the keyboard controller",
+        source: Source::Span(event::STOP_REQUESTED, event::GUEST_RESET_PULSE_LAST),
+    },
+    BuiltIn {
         name: "kernel_log_messages",
         label: "Kernel log messages",
         source: Source::Reading(reading::KERNEL_MESSAGES),

@@ -56,8 +56,10 @@ pub struct Explained {
     pub settings: Vec<Value>,
     /// Number of trials.
     pub trials: Value,
-    /// Number of additional trials under an instrument.
+    /// Number of additional trials under strace.
     pub instrumented: u32,
+    /// Number of additional trials in which perf events count.
+    pub counted: u32,
     /// The guest kernel's command line, with placeholders in angle brackets. Empty for a guest that shares the host's
     /// kernel.
     pub kernel_command_line: String,
@@ -192,6 +194,7 @@ pub fn explain(
             source: trials(plan, study, cell, inputs, overridden),
         },
         instrumented: instrumented(Instrument::Strace),
+        counted: instrumented(Instrument::Perf),
         kernel_command_line: context.boot_args.unwrap_or_default(),
         not_applied: (cell.settings.keys())
             .filter(|name| !engine.settings.contains_key(*name) && !engine.guest.applies(name))
@@ -366,8 +369,10 @@ impl Explained {
         section("levels", &self.levels.iter().collect::<Vec<_>>());
         section("settings", &self.settings.iter().collect::<Vec<_>>());
         section("runs", &[&self.trials]);
-        if self.instrumented > 0 {
-            page.line(&format!("  and {} under strace, not timed", self.instrumented));
+        for (trials, instrument) in [(self.instrumented, Instrument::Strace), (self.counted, Instrument::Perf)] {
+            if trials > 0 {
+                page.line(&format!("  and {trials} under {}, not timed", instrument.name()));
+            }
         }
         page.line("");
         if self.not_applied.is_empty() {
@@ -479,6 +484,7 @@ mod tests {
             ],
             trials: value("trials", "manifest", "study.toml", 20, "`trials` of [matrix]"),
             instrumented: 0,
+            counted: 0,
             kernel_command_line: command_line.into(),
             not_applied: Vec::new(),
             argv: ["qemu", "-drive", &"x".repeat(50), "-append", command_line].map(str::to_owned).to_vec(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use microbench_formats::cell::{Cell, DEFAULT_HOST_CPU, HOST_CPU};
 use microbench_formats::direction::Better;
+use microbench_formats::instrument::Instrument;
 use microbench_formats::metric::Metric;
 use microbench_formats::plan::{Exclusion, Plan, PlannedTrial, Protocol};
 use microbench_formats::shard::Shard;
@@ -435,9 +436,12 @@ fn totals(page: &mut Page, plan: &Plan, study: &Study) {
         ));
     }
     if instrumented > 0 {
+        let used = |instrument: &Instrument| plan.trials.iter().any(|trial| trial.instrument == Some(*instrument));
+        let names: Vec<&str> = Instrument::ALL.into_iter().filter(used).map(Instrument::name).collect();
         page.paragraph(&format!(
-            "the last {} of these run under strace and are not timed",
-            count(instrumented, "trial")
+            "the last {} of these run under {} and are not timed",
+            count(instrumented, "trial"),
+            names.join(" or ")
         ));
     }
     if study.max_consecutive_failures > 0 {

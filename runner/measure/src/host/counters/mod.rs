@@ -2,6 +2,9 @@
 
 pub mod counts;
 pub mod memory;
+pub mod perf;
+pub mod perf_counts;
+pub mod reset_pulses;
 pub mod smaps;
 pub mod strace;
 pub mod trace;
