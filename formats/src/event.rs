@@ -66,7 +66,7 @@ events! {
     GUEST_RESTART = "guest.restart",
         "the agent's line on the console just before it requests a restart from its kernel";
     STOP_ACKNOWLEDGED = "stop.acknowledged",
-        "the guest's response to the request to stop, which the runner reads at about the time of `guest.restart`";
+        "the guest's response to the request to stop, which the runner reads after `guest.restart`";
     GUEST_RESET_PULSE = "guest.reset_pulse",
         "the guest's first reset pulse: its write of 0xfe to I/O port 0x64, the keyboard controller (tracepoint \
          `kvm_pio`)";
