@@ -164,7 +164,7 @@ pub(super) fn unclean_build(sessions: &[Session]) -> String {
 
 /// The program in the emulated host; empty for a run without an emulated host.
 fn emulated_host_program(host: &Value, builds: &[&Build]) -> Vec<Fact> {
-    let sha256 = host.get("matters").and_then(|matters| field_text(matters, "program.microbench-emulated-host"));
+    let sha256 = field_text(host, "emulated_host_sha256");
     let build = host.get("emulated_host_build").and_then(|build| serde_json::from_value::<Build>(build.clone()).ok());
     let build = build.map(|build| {
         let same = if builds == [&build] { "as microbench: " } else { "" };

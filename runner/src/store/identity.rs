@@ -17,6 +17,7 @@ use microbench_measure::artifacts::Artifact;
 use microbench_measure::artifacts::cache::sha256_file;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::emulated_host::emulator::EmulatedHostConfig;
+use microbench_measure::emulated_host::wire;
 use microbench_measure::host::machine::facts::Facts;
 use microbench_measure::host::machine::parse;
 use microbench_measure::host::machine::tree::{MOUNTS, Tree};
@@ -24,9 +25,9 @@ use microbench_measure::host::resources::disk::CloneMethod;
 
 /// File name in a run folder.
 pub const FILE: &str = "host.json";
-/// Facts of a fingerprint: the SHA-256 of the measuring programs. They are part of the fingerprint because our code,
-/// such as the client of an engine's API, runs inside timed windows. Another build of the same source may take another
-/// time.
+/// Facts of a fingerprint: the sources of the measuring code, and the compiler. They are part of the fingerprint because
+/// our code, such as the client of an engine's API, runs inside timed windows. The digest of the program is not: it
+/// changes with each commit, also of documents.
 const PROGRAM: &str = "program.microbench";
 const EMULATED_PROGRAM: &str = "program.microbench-emulated-host";
 /// Fact of a fingerprint: the CPUs of the run's emulated hosts.
@@ -56,8 +57,10 @@ pub struct Identity {
     /// Sources and compiler of the program; `None` in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,
-    /// Sources and compiler of the emulated host's init, whose digest is in `matters`; `None` on another kind of host
-    /// and in files of earlier versions.
+    /// SHA-256 of the emulated host's init; `None` on another kind of host and in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated_host_sha256: Option<String>,
+    /// Sources and compiler of the emulated host's init; `None` on another kind of host and in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulated_host_build: Option<Build>,
     /// Memory of the emulated host, MiB; `None` on another kind of host and in files of earlier versions.
@@ -85,9 +88,13 @@ impl Identity {
         let mounts = tree.read(MOUNTS).map(|text| parse::mounts(&text));
         let mut matters = machine.map_or_else(|| machine_facts(&facts), |machine| emulated_host_facts(machine, lock));
         let own = program_digest(Path::new("/proc/self/exe"))?;
-        matters.insert(PROGRAM.to_owned(), own.clone());
-        if let Some(machine) = machine {
-            matters.insert(EMULATED_PROGRAM.to_owned(), program_digest(&machine.init)?);
+        let build = build::this_build();
+        matters.insert(PROGRAM.to_owned(), measuring_code(&build));
+        let init = machine.map(|machine| program_digest(&machine.init)).transpose()?;
+        let init_build = machine.and_then(|machine| build_of(&machine.init));
+        if machine.is_some() {
+            let unknown = || "unknown".to_owned();
+            matters.insert(EMULATED_PROGRAM.to_owned(), init_build.as_ref().map_or_else(unknown, measuring_code));
         }
         Ok(Self {
             fingerprint: fingerprint(kind, &matters),
@@ -101,8 +108,9 @@ impl Identity {
             }),
             microbench: env!("CARGO_PKG_VERSION").to_owned(),
             microbench_sha256: Some(own),
-            build: Some(build::this_build()),
-            emulated_host_build: machine.and_then(|machine| build_of(&machine.init)),
+            build: Some(build),
+            emulated_host_sha256: init,
+            emulated_host_build: init_build,
             emulated_memory_mib: machine.map(|machine| machine.memory_mib),
             artifacts: lock.artifacts.clone(),
         })
@@ -152,6 +160,12 @@ impl Identity {
 fn program_digest(path: &Path) -> anyhow::Result<String> {
     let (sha256, _) = sha256_file(path).with_context(|| format!("cannot read the program {}", path.display()))?;
     Ok(sha256)
+}
+
+/// Hash of the sources of the measuring code, and the compiler. Both programs have the same sources: the emulated host
+/// refuses a job of other sources.
+fn measuring_code(build: &Build) -> String {
+    format!("sources {}, {}", wire::BUILD, build.compiler())
 }
 
 /// Sources and compiler of the emulated host's init, which is another file, perhaps of another build; `None` if it does
