@@ -14,7 +14,7 @@ use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 use crate::memory::Mapping;
 use crate::reply::{elapsed_ns, new_reply};
 
-/// Reads or writes the region of `path`. Written data is read back for the checksum, which is not timed.
+/// Reads or writes the region of `path`. The caller has checked the request, so that no offset overflows. Written data is read back for the checksum, which is not timed.
 ///
 /// # Errors
 /// If the disk cannot be opened with these flags, or ends before the region.
@@ -29,9 +29,9 @@ pub(crate) fn access(path: &Path, request: &WorkloadRequest, disk: DiskRequest) 
         _ => Mapping::filled(request.bytes, 0)?,
     };
     let order = block_order(request.bytes / disk.block, if disk.random { Some(request.seed) } else { None });
-    let mut times = Vec::with_capacity(order.len() * usize::try_from(request.rounds).unwrap_or(0));
+    let mut times = Vec::with_capacity(order.len().saturating_mul(usize::try_from(request.rounds).unwrap_or(0)));
     let mut duration_ns = 0_u64;
-    for round in 0..request.warmup + request.rounds {
+    for round in 0..request.warmup.saturating_add(request.rounds) {
         if !writes {
             drop_cached_pages(&file, request, disk)?;
         }

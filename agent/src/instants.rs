@@ -44,7 +44,7 @@ fn shifted(instant: u64, lead: i64) -> Option<u64> {
 
 fn now_ns() -> u64 {
     let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
-    now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs()
+    now.tv_sec().unsigned_abs().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec().unsigned_abs())
 }
 
 #[cfg(test)]

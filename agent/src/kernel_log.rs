@@ -42,7 +42,7 @@ impl KernelLog {
             self.lead = parse_lead(stamp, text).or(self.lead);
             return;
         }
-        self.messages += 1;
+        self.messages = self.messages.saturating_add(1);
         self.last = Some(stamp);
         if text.starts_with("Run ") && text.ends_with(" as init process") {
             // A second message means that the first program could not be executed.

@@ -41,7 +41,7 @@ pub(crate) fn write(request: &WorkloadRequest) -> io::Result<WorkloadReply> {
         elapsed_ns(start)
     };
     rounds(0..request.warmup);
-    let duration_ns = rounds(request.warmup..request.warmup + request.rounds);
+    let duration_ns = rounds(request.warmup..request.warmup.saturating_add(request.rounds));
     Ok(new_reply(duration_ns, hex(fnv1a_words(FNV_OFFSET_BASIS, &buffer))))
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn copy(request: &WorkloadRequest) -> io::Result<WorkloadReply> {
 pub(crate) fn touch(request: &WorkloadRequest) -> io::Result<WorkloadReply> {
     let page_bytes = usize::try_from(PAGE_BYTES).unwrap_or(usize::MAX);
     let (mut duration_ns, mut checksum) = (0_u64, FNV_OFFSET_BASIS);
-    for round in 0..request.warmup + request.rounds {
+    for round in 0..request.warmup.saturating_add(request.rounds) {
         let mut mapping = Mapping::new(request.bytes)?;
         let start = Instant::now();
         for (number, page) in (0..).zip(mapping.chunks_exact_mut(page_bytes)) {

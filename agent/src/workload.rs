@@ -121,7 +121,9 @@ impl Latency {
     #[must_use]
     pub fn from_durations(mut times_ns: Vec<u64>) -> Option<Self> {
         times_ns.sort_unstable();
-        let at = |percent: usize| times_ns.get((times_ns.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+        let at = |percent: usize| {
+            times_ns.get(times_ns.len().saturating_mul(percent).div_ceil(100).saturating_sub(1)).copied()
+        };
         Some(Self { p50_ns: at(50)?, p99_ns: at(99)? })
     }
 }
@@ -177,7 +179,7 @@ impl WorkloadRequest {
             if !disk.offset.is_multiple_of(disk.block) || disk.offset.checked_add(self.bytes).is_none() {
                 return Err("`offset` must be a multiple of `block`".into());
             }
-            if self.bytes / disk.block * u64::from(self.rounds) > MOST_OPERATIONS {
+            if (self.bytes / disk.block).saturating_mul(self.rounds.into()) > MOST_OPERATIONS {
                 return Err(format!("the workload has more than {MOST_OPERATIONS} operations"));
             }
         }
