@@ -258,7 +258,7 @@ fn metrics(plan: &Plan, instrument: Option<Instrument>) -> impl Iterator<Item = 
 pub(crate) fn vm_count(cell: &Cell, execution: Option<&Execution>) -> u32 {
     let imported = execution.filter(|execution| execution.host == HostKind::Imported);
     let last = imported.and_then(|execution| execution.vms.last_key_value());
-    last.map_or(cell.concurrency, |(vm, _)| cell.concurrency.max(vm + 1))
+    last.map_or(cell.concurrency, |(vm, _)| cell.concurrency.max(vm.saturating_add(1)))
 }
 
 fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32, superseded: bool) -> Sample {
