@@ -18,8 +18,10 @@ use microbench_formats::plan::Plan;
 use microbench_formats::precision::Look;
 use microbench_formats::record::{ProbeError, Record};
 use microbench_measure::artifacts::project::Project;
+use microbench_measure::guest::bounds::{self, Amount, GuestLimits, Window};
 use microbench_measure::guest::{boot_events, kernel_errors, response};
 use microbench_measure::probe;
+use microbench_measure::sys::clock::Instant;
 use microbench_plots::import as imports;
 use microbench_plots::journal as journals;
 use microbench_study::manifest::{self, Catalog};
@@ -142,7 +144,10 @@ pub(crate) fn response(bytes: &[u8]) {
     }
     if let Ok(stats) = serde_json::from_slice::<Stats>(bytes) {
         for (spawn, http_ok) in [(1_000_000_000, 9_000_000_000), (0, 0), (0, u64::MAX), (u64::MAX, u64::MAX)] {
-            for (name, instant) in boot_events::derive_events(spawn, http_ok, &stats) {
+            let window = Window::of_guest(Instant(spawn), Instant(http_ok));
+            let limits = GuestLimits { cpus: 4, memory_bytes: 1 << 30 };
+            let Ok(times) = bounds::check_boot(&stats, limits, window) else { continue };
+            for (name, instant) in boot_events::derive_events(spawn, http_ok, &times) {
                 let Ok(instant) = instant else { continue };
                 assert!((spawn..=http_ok).contains(&instant), "{name} at {instant}");
             }
@@ -155,6 +160,16 @@ pub(crate) fn response(bytes: &[u8]) {
         Err(message) => assert!(!message.contains(char::is_control), "control characters in a message: {message:?}"),
     }
     if let Ok(reply) = serde_json::from_slice::<WorkloadReply>(bytes) {
+        let (amount, window) =
+            (Amount { bytes: 1 << 20, operations: Some(256) }, Window::of_request(Instant(0), Instant(1_000_000_000)));
+        if amount.check_duration("duration", reply.duration_ns, window).is_ok() {
+            assert!((2_560..=1_011_000_000).contains(&reply.duration_ns), "{} ns", reply.duration_ns);
+        }
+        if let Some(latency) = reply.operation
+            && bounds::check_latency(str::to_owned, latency, 256, reply.duration_ns).is_ok()
+        {
+            assert!(latency.p50_ns <= latency.p99_ns && latency.p99_ns <= reply.duration_ns, "{latency:?}");
+        }
         assert_json_reads_back(&reply);
     }
     if let Ok(reply) = serde_json::from_slice::<StreamReply>(bytes) {

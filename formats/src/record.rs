@@ -247,7 +247,7 @@ pub enum FailureReason {
     Exited,
     /// The VMM does not support the configuration on this host, for example a CPU template of another CPU.
     NotApplicable,
-    /// A response violates the protocol: wrong nonce, wrong digest, or malformed.
+    /// A response violates the protocol: wrong nonce, wrong digest, malformed, or a value outside of its bounds.
     Protocol,
     /// The host could not prepare or start the VM.
     Host,

@@ -1,5 +1,6 @@
 //! A fake VMM. It acts as a VMM with one guest, speaks the agent's protocol, and fails in the way that its mode
-//! selects.
+//! selects. With the mode `report KEY=JSON`, or `restore report KEY=JSON`, it reports this JSON as the value of this key
+//! of its statistics or of the result of a workload.
 //!
 //! It attaches to the runner's tap, enters a new network namespace, creates an interface with the guest's addresses
 //! there, and forwards frames between the two. The runner therefore reaches it like a guest.
@@ -19,7 +20,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use microbench_agent::workload::{
-    Latency, Stream, StreamReply, WorkloadReply, WorkloadRequest, hex, pseudo_random, sum,
+    Latency, Stream, StreamReply, WorkloadKind, WorkloadReply, WorkloadRequest, hex, pseudo_random, sum,
 };
 use microbench_agent::{
     INDEX_SEED, NETWORK_PARAMETER, NONCE_HEADER, NONCE_PARAMETER, READY_MARK, RESTART_MARK, STATS_MARK, Stats,
@@ -62,7 +63,7 @@ fn main() {
     fake_guest::join(tap, mac, ip.parse().expect("an address")).expect("a network");
     // `join` enters a namespace, which requires a process with a single thread. The API starts one.
     let (nonce, restored) = match mode.as_str() {
-        "restore" | "refuse-snapshot" => {
+        mode if mode.starts_with("restore") || mode == "refuse-snapshot" => {
             let guest = api::guest(folder, &nonce, mode == "refuse-snapshot");
             (guest.nonce, guest.restored)
         }
@@ -162,7 +163,7 @@ fn run_without_network(mode: &str, nonce: &str) {
     println!("{READY_MARK} {nonce}");
     let stats = match mode {
         "garbage" => "{\"kernel_messages\": ".to_owned(),
-        _ => serde_json::to_string(&guest_stats(mode)).expect("JSON"),
+        _ => String::from_utf8(reported(&guest_stats(mode), mode)).expect("JSON"),
     };
     println!("{STATS_MARK} {nonce} {stats}\n{RESTART_MARK}");
 }
@@ -198,7 +199,7 @@ fn respond(route: &str, body: &[u8], mode: &str) -> (u16, Vec<u8>) {
             *RESPONDED_NS.lock().expect("a lock") = uptime_ns();
             (200, b"hello\n".to_vec())
         }
-        "GET /stats" => (200, serde_json::to_vec(&guest_stats(mode)).expect("JSON")),
+        "GET /stats" => (200, reported(&guest_stats(mode), mode)),
         "POST /work" => {
             // The workload has the longest deadline, which the scan needs.
             if mode == "scan-network" {
@@ -321,21 +322,37 @@ fn uptime_ns() -> Option<u64> {
     Some(u64::try_from(begin.elapsed().as_nanos()).expect("an uptime"))
 }
 
+/// `value` as JSON, with the value of one key replaced as the mode `report KEY=JSON` states. The replacement may be
+/// invalid JSON.
+fn reported(value: &impl serde::Serialize, mode: &str) -> Vec<u8> {
+    let json = serde_json::to_string(value).expect("JSON");
+    let Some((key, replacement)) = mode.split_once("report ").and_then(|(_, report)| report.split_once('=')) else {
+        return json.into_bytes();
+    };
+    let key = format!("\"{key}\":");
+    let Some((before, after)) = json.split_once(&key) else { return json.into_bytes() };
+    let rest = &after[after.find([',', '}']).expect("the end of the value")..];
+    format!("{before}{key}{replacement}{rest}").into_bytes()
+}
+
 fn guest_stats(mode: &str) -> Stats {
+    // The times of a guest lie within the time for which the host sees it. Only these modes take longer than 120 ms.
+    let times_us = if matches!(mode, "phases" | "no-init") { 100_000 } else { 1_000 };
     Stats {
         kernel_messages: 42,
-        last_message_us: Some(101_000),
-        init_us: (mode != "no-init").then_some(100_000),
-        random_seeded_us: Some(1_000),
+        last_message_us: Some(times_us + 100),
+        init_us: (mode != "no-init").then_some(times_us),
+        random_seeded_us: Some(500),
         random_fast_init_us: None,
         listening_ns: LISTENING_NS.get().copied(),
         answered_ns: *RESPONDED_NS.lock().expect("a lock"),
-        uptime_ms: 110,
+        uptime_ms: 1,
         cmdline: "fake".into(),
         kernel_release: "6.1.0-fake".into(),
         cpus: 1,
         cpu_model: "fake".into(),
-        memory_bytes: 1 << 27,
+        // The smallest memory of a VM.
+        memory_bytes: 32 << 20,
         clocksource: "fake".into(),
     }
 }
@@ -348,8 +365,9 @@ fn run_workload(body: &[u8], mode: &str) -> Vec<u8> {
     };
     let checksum = if mode == "wrong-digest" && checksum == asked.expected_checksum() { "?".into() } else { checksum };
     let operation = asked.disk.map(|_| Latency { p50_ns: 1_000, p99_ns: 2_000 });
-    let duration_ns = if mode == "zero-duration" { 0 } else { 5_000_000 };
-    serde_json::to_vec(&WorkloadReply { checksum, duration_ns, backend: Some("soft".into()), operation }).expect("JSON")
+    let backend = (asked.kind == WorkloadKind::Sha256).then(|| "soft".into());
+    // Shorter than the tolerance for the clocks, so that a fast host does not refuse it.
+    reported(&WorkloadReply { checksum, duration_ns: 500_000, backend, operation }, mode)
 }
 
 /// Whether the host times the workload of this route itself.

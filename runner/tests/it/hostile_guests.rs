@@ -87,3 +87,116 @@ fn out_of_memory_vmm_is_recorded_and_the_run_continues() {
         }
     }
 }
+
+/// What a guest reports, the stage at which its VM fails, and a part of the message.
+type Report = (&'static str, &'static str, &'static str);
+
+/// Runs a guest for each report, with these lines of `[guest]` and `[metrics]`, and checks that its VM fails as a
+/// protocol error.
+fn assert_refused(reports: &[Report], guest: &str, metrics: &str) {
+    let bench = Bench::new();
+    let names: Vec<String> = (0..reports.len()).map(|number| format!("guest{number}")).collect();
+    let path = bench.study(
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+        "concurrency = [1]\ntrials = 1\nwarmup = false",
+        guest,
+    );
+    let mut study = fs::read_to_string(&path).unwrap().replace("[metrics]\n", &format!("[metrics]\n{metrics}"));
+    for (name, (report, ..)) in names.iter().zip(reports) {
+        study = study.replace(&format!("mode = \"{name}\""), &format!("mode = 'report {report}'"));
+    }
+    fs::write(path, study).unwrap();
+    bench.run_study();
+    let counted = bench.counted();
+    for (name, (report, stage, message)) in names.iter().zip(reports) {
+        let execution = counted.values().find(|execution| execution.cell == format!("{name}/1")).unwrap();
+        let vm = &execution.vms[&0];
+        let failure = vm.failure.as_ref().unwrap_or_else(|| panic!("{report} is accepted: {:?}", vm.readings));
+        assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Protocol, *stage), "{failure:?}");
+        assert!(failure.message.contains(message), "{report}: {}", failure.message);
+        let (key, _) = report.split_once('=').unwrap();
+        let readings = ["kernel.init", "guest.uptime", "guest.memory", "workload.hashing_time.duration"];
+        let recorded: Vec<_> =
+            readings.iter().filter(|name| vm.readings.get(**name).is_some_and(|r| r.0.is_ok())).collect();
+        assert!(*stage == "workload.end" || recorded.is_empty(), "{key}: {recorded:?} are recorded");
+        assert!(!vm.readings.contains_key("workload.hashing_time.duration"), "{key}");
+    }
+}
+
+/// Statistics that no guest of the fake VMM can have.
+const STATS: [(&str, &str); 11] = [
+    // In microseconds, the largest number of 64 bits; and one that a product of 64 bits wraps to 0.4 ms.
+    ("init_us=18446744073709551615", "kernel.init = 18446744073709551.6 ms, but the host saw the guest for "),
+    ("last_message_us=18446744073709552", "kernel.last_message = 18446744073709.6 ms, but the host saw the guest for "),
+    ("random_seeded_us=600000000", "kernel.random_seeded = 600000.0 ms, but the host saw the guest for "),
+    ("random_fast_init_us=600000000", "kernel.random_fast_init = 600000.0 ms, but the host saw the guest for "),
+    ("uptime_ms=3600000", "guest.uptime = 3600000.0 ms, but the host saw the guest for "),
+    (
+        "answered_ns=18446744073709551615",
+        "the instant of its last response = 18446744073709.6 ms, but the host saw the guest for ",
+    ),
+    ("listening_ns=600000000000", "agent.listening = 600000.0 ms, but the host saw the guest for "),
+    ("cpus=64", "guest.cpus = 64, but the VM has 1"),
+    ("memory_bytes=1099511627776", "guest.memory = 1099511627776 bytes, but the VM has 536870912 bytes"),
+    ("kernel_messages=9007199254740993", "kernel.messages = 9007199254740993, but a kernel log has at most 1048576"),
+    ("cpus=0", "guest.cpus = 0, but the VM has 1"),
+];
+
+/// JSON that is no number of the protocol.
+const NO_NUMBERS: [&str; 6] =
+    ["init_us=NaN", "init_us=Infinity", "uptime_ms=-1", "uptime_ms=1e308", "memory_bytes=1e999", "answered_ns=0.5"];
+
+#[test]
+fn impossible_statistics_fail_the_vm() {
+    require!(trials());
+    let outside = STATS.map(|(report, message)| (report, "stats", message));
+    let no_numbers = NO_NUMBERS.map(|report| (report, "stats", "GET /stats: the response is not valid"));
+    assert_refused(&[&outside[..], &no_numbers].concat(), "", "");
+}
+
+#[test]
+fn impossible_statistics_on_the_console_fail_the_vm() {
+    require!(trials());
+    let outside = STATS.map(|(report, message)| (report, "agent.ready", message));
+    let no_numbers =
+        NO_NUMBERS.map(|report| (report, "agent.ready", "the agent's statistics on the console are not valid"));
+    assert_refused(&[&outside[..], &no_numbers].concat(), "network = false", "");
+}
+
+#[test]
+fn impossible_results_of_a_workload_give_no_value() {
+    require!(trials());
+    let end = "workload.end";
+    assert_refused(
+        &[
+            ("duration_ns=0", end, "duration = 0 ns, but 131072 bytes take at least 132 ns"),
+            ("duration_ns=1", end, "POST /work: the guest reports workload.hashing_time.duration = 1 ns, but 131072"),
+            // 31 years.
+            ("duration_ns=1000000000000000000", end, "duration = 1000000000000.0 ms, but the response came after "),
+            ("duration_ns=18446744073709551615", end, "duration = 18446744073709.6 ms, but the response came after "),
+            // A throughput of 1e308 MB/s.
+            ("duration_ns=1.3e-300", end, "POST /work: the response is not valid"),
+            ("duration_ns=NaN", end, "POST /work: the response is not valid"),
+            ("backend=null", end, "neither `sha-ni` nor `soft`"),
+        ],
+        "",
+        "",
+    );
+}
+
+#[test]
+fn impossible_latency_of_disk_operations_gives_no_value() {
+    require!(trials());
+    let end = "workload.end";
+    // Two rounds of 16 blocks. The guest reports 0.5 ms for all, and p50 and p99 of 1 and 2 us.
+    assert_refused(
+        &[
+            ("duration_ns=319", end, "duration = 319 ns, but 131072 bytes in 32 operations take at least 320 ns"),
+            ("p50_ns=1", end, "workload.read.p50 = 1 ns, but an operation takes at least 10 ns"),
+            ("p50_ns=18446744073709551615", end, "read.p99 = 2000 ns, but p50 is 18446744073709.6 ms"),
+            ("p99_ns=600000", end, "workload.read.p99 = 0.6 ms, but all 32 operations took 0.5 ms"),
+        ],
+        "disk = \"clone\"",
+        "read = { workload = { kind = \"disk-read\", bytes = \"64 KiB\", rounds = 2 } }\n",
+    );
+}

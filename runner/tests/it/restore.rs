@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use microbench_formats::record::FailureReason;
 use microbench_plots::journal::Vm;
 use microbench_testing::require;
 
@@ -71,4 +72,38 @@ fn failed_snapshot_fails_the_trials_with_the_message_of_the_vmm() {
     let message = |vm: &Vm| vm.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
     assert!(vms.iter().any(|vm| message(vm).contains(said)), "{vms:?}");
     assert!(vms.iter().all(|vm| !vm.events.contains_key("http.ok")), "{vms:?}");
+}
+
+#[test]
+fn restored_guest_is_bounded_by_its_machine_and_not_by_its_uptime() {
+    require!(trials());
+    // The clock of a restored guest ran before its snapshot.
+    for (report, refused) in [
+        ("uptime_ms=3600000", None),
+        ("init_us=600000000", None),
+        ("cpus=64", Some("guest.cpus = 64, but the VM has 1")),
+        ("memory_bytes=1099511627776", Some("guest.memory = 1099511627776 bytes, but the VM has 536870912 bytes")),
+        (
+            "duration_ns=600000000000",
+            Some("workload.hashing_time.duration = 600000.0 ms, but the response came after "),
+        ),
+    ] {
+        let bench = bench("restore");
+        let study = fs::read_to_string(bench.path("study.toml")).unwrap();
+        let mode = format!("mode = 'restore report {report}'");
+        bench.file(
+            "study.toml",
+            &study.replace("mode = \"restore\"", &mode).replace("[1, 2]\ntrials = 2", "[1]\ntrials = 1"),
+        );
+        bench.run_study();
+        let failure = bench.counted()[&0].vms[&0].failure.clone();
+        match refused {
+            None => assert_eq!(failure, None, "{report}"),
+            Some(message) => {
+                let failure = failure.unwrap_or_else(|| panic!("{report} is accepted"));
+                assert_eq!(failure.reason, FailureReason::Protocol, "{failure:?}");
+                assert!(failure.message.contains(message), "{report}: {}", failure.message);
+            }
+        }
+    }
 }

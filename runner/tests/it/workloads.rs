@@ -42,12 +42,12 @@ fn every_workload_reports_its_values_in_their_units() {
     let vm = &counted[&0].vms[&0];
     assert_eq!(vm.failure, None);
     let value = |name: &str| vm.readings[name].0.clone().unwrap_or_else(|reason| panic!("{name}: {reason}"));
-    // The fake guest always reports 5 ms, and percentiles of 1 and 2 us.
-    assert_eq!(value("workload.write.duration"), 5e6);
-    assert!((value("workload.read.throughput") - 2.0 * 65.536 / 5.0).abs() < 1e-9);
-    assert!((value("workload.touch.rate") - 2.0 * 16.0 / 0.005).abs() < 1e-9);
+    // The fake guest always reports 0.5 ms, and percentiles of 1 and 2 us.
+    assert_eq!(value("workload.write.duration"), 5e5);
+    assert!((value("workload.read.throughput") - 2.0 * 65.536 / 0.5).abs() < 1e-9);
+    assert!((value("workload.touch.rate") - 2.0 * 16.0 / 0.0005).abs() < 1e-9);
     assert_eq!((value("workload.disk_read.p50"), value("workload.disk_read.p99")), (1000.0, 2000.0));
-    assert!((value("workload.disk_write.rate") - 2.0 * 16.0 / 0.005).abs() < 1e-9);
+    assert!((value("workload.disk_write.rate") - 2.0 * 16.0 / 0.0005).abs() < 1e-9);
     // Workloads that the host times.
     let rate = 30.0 / value("workload.http.duration") * 1e9;
     assert!((value("workload.http.rate") - rate).abs() < 1e-6 * rate);
@@ -93,15 +93,6 @@ fn wrong_checksum_of_a_workload_gives_no_value() {
         assert_eq!((failure.reason, failure.stage.as_str()), (FailureReason::Protocol, "workload.end"), "{metric}");
         assert!(failure.message.contains(says), "{metric}: {}", failure.message);
     }
-}
-
-#[test]
-fn zero_duration_of_a_workload_gives_no_value() {
-    require!(trials());
-    let bench = bench(&["zero-duration"], "[metrics]\n");
-    let failure = bench.counted()[&0].vms[&0].failure.clone().unwrap();
-    assert_eq!(failure.reason, FailureReason::Protocol);
-    assert!(failure.message.contains("the duration of the workload is 0 ns"), "{}", failure.message);
 }
 
 #[test]

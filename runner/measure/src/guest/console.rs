@@ -67,8 +67,17 @@ pub struct ConsoleSummary {
     pub tail: String,
     /// The first kernel error (oops, panic or stall) that the guest printed.
     pub kernel_error: Option<String>,
-    /// The agent's statistics as JSON. Only the agent of a guest without a network prints them.
-    pub stats: Option<Vec<u8>>,
+    /// The agent's statistics. Only the agent of a guest without a network prints them.
+    pub stats: Option<StatsLine>,
+}
+
+/// The agent's statistics on the console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatsLine {
+    /// The [`Stats`](microbench_agent::Stats), not checked.
+    pub json: Vec<u8>,
+    /// The line was complete.
+    pub at: Instant,
 }
 
 /// Thread that reads the consoles of all VMs; it stops on drop.
@@ -109,7 +118,7 @@ struct State {
     stats_mark: Vec<u8>,
     marks: Marks,
     kernel_error: Option<String>,
-    stats: Option<Vec<u8>>,
+    stats: Option<StatsLine>,
     line: Vec<u8>,
     tail: Vec<u8>,
     /// Bytes that are not written to the file yet.
@@ -269,7 +278,7 @@ impl State {
                     self.kernel_error = kernel_errors::find(&String::from_utf8_lossy(&self.line));
                 }
                 if let (None, Some(json)) = (&self.stats, self.line.strip_prefix(&self.stats_mark[..])) {
-                    self.stats = Some(json.to_vec());
+                    self.stats = Some(StatsLine { json: json.to_vec(), at: now });
                 }
                 self.line.clear();
             } else if self.line.len() < LINE_LIMIT {
@@ -342,7 +351,7 @@ mod tests {
 
     #[test]
     fn statistics_require_the_vms_nonce_and_are_limited_in_length() {
-        let stats = |text: &[u8]| read_summary(text).0.stats;
+        let stats = |text: &[u8]| read_summary(text).0.stats.map(|line| line.json);
         let text = b"microbench-agent: stats abc {\"a\": 1}\r\nmicrobench-agent: stats abc {}\n";
         assert_eq!(stats(text).as_deref(), Some(&b"{\"a\": 1}\r"[..]));
         assert_eq!(stats(b"microbench-agent: stats other {}\n"), None);

@@ -3,6 +3,7 @@
 use microbench_formats::describe::{describe, one_line};
 use microbench_formats::record::FailureReason;
 
+use crate::guest::bounds::OutOfBounds;
 use crate::guest::client::GuestError;
 
 /// Longest message of a failure, characters. A message may quote a guest's response, which can be longer.
@@ -38,5 +39,11 @@ impl From<(GuestError, &'static str)> for VmFailure {
             }
         };
         Self::new(reason, stage, describe(&error))
+    }
+}
+
+impl From<(OutOfBounds, &'static str)> for VmFailure {
+    fn from((error, stage): (OutOfBounds, &'static str)) -> Self {
+        Self::new(FailureReason::Protocol, stage, error)
     }
 }

@@ -90,7 +90,7 @@ impl Vm {
             Some(_) => {}
         }
         if self.net.is_none() {
-            result = result.and_then(|()| self.record_console(marks, stats.as_deref()));
+            result = result.and_then(|()| self.record_console(marks, stats.as_ref()));
         }
         result.map_err(|failure| self.complete_failure(failure, exit, &tail)).and_then(|()| {
             if self.ended_at_reset_pulses {
@@ -164,12 +164,7 @@ impl Vm {
         }
 
         let stats = self.guest.stats().map_err(|error| VmFailure::from((error, "stats")))?;
-        if self.restored {
-            self.record_restored_guest(&stats);
-        } else {
-            self.record_guest_stats(&stats);
-            self.record_boot_events(found.ok, &stats);
-        }
+        self.record_guest(&stats, found.ok, Instant::now()).map_err(|error| VmFailure::from((error, "stats")))?;
         let busy = |what| Some(what).filter(|_| !rendezvous.is_single_vm());
         match self.steady {
             Some(time) => self.hold(process, rendezvous, time)?,

@@ -41,6 +41,7 @@ use self::process::PreparedProcess;
 use self::shared::Shared;
 pub use self::snapshot::SnapshotError;
 use self::snapshot::SnapshotSlot;
+use crate::guest::bounds::GuestLimits;
 use crate::guest::client::AgentClient;
 use crate::host::resources::disk::Disk;
 use crate::host::resources::net::Link;
@@ -139,7 +140,7 @@ pub struct Vm {
     not_applicable_messages: Vec<String>,
     workloads: Vec<PreparedWorkload>,
     deadlines: Deadlines,
-    memory_bytes: u64,
+    limits: GuestLimits,
     /// How long the VM is held after every VM of the trial has responded; `None` if it is not held.
     steady: Option<Duration>,
     probe: Probe,

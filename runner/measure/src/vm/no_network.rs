@@ -8,7 +8,7 @@ use microbench_formats::record::FailureReason;
 use super::Vm;
 use super::failure::VmFailure;
 use super::process::VmmProcess;
-use crate::guest::console::{Console, Marks};
+use crate::guest::console::{Console, Marks, StatsLine};
 use crate::probe;
 use crate::sys::clock::Instant;
 
@@ -43,14 +43,14 @@ impl Vm {
     }
 
     /// Records the values that the console of an exited VM shows.
-    pub(super) fn record_console(&mut self, marks: Marks, stats: Option<&[u8]>) -> Result<(), VmFailure> {
+    pub(super) fn record_console(&mut self, marks: Marks, stats: Option<&StatsLine>) -> Result<(), VmFailure> {
         let invalid = |message: &str| VmFailure::new(FailureReason::Protocol, event::AGENT_READY, message);
         let ready = marks.ready.ok_or_else(|| invalid("the VMM exited, but the agent's mark is not on the console"))?;
         let stats = stats.ok_or_else(|| invalid("the agent's statistics are not on the console"))?;
-        let stats: Stats = serde_json::from_slice(stats)
+        let received = stats.at;
+        let stats: Stats = serde_json::from_slice(&stats.json)
             .map_err(|error| invalid(&format!("the agent's statistics on the console are not valid: {error}")))?;
-        self.record_guest_stats(&stats);
-        self.record_boot_events(ready, &stats);
+        self.record_guest(&stats, ready, received).map_err(|error| VmFailure::from((error, event::AGENT_READY)))?;
         for name in [event::HTTP_OK, event::STOP_REQUESTED, event::STOP_ACKNOWLEDGED] {
             self.missing_event(name, NO_NETWORK.into());
         }

@@ -19,6 +19,7 @@ use super::observers::Observers;
 use super::process::{self, PreparedProcess, VmmCommand};
 use super::snapshot::SnapshotSlot;
 use super::{Deadlines, NotSupported, StartMode, Vm, VmSpec};
+use crate::guest::bounds::GuestLimits;
 use crate::host::resources::huge_pages;
 use crate::sandbox::isolation::Isolation;
 use crate::sys::clock::Instant;
@@ -138,7 +139,7 @@ impl Vm {
             not_applicable_messages: parts.engine.not_applicable.messages.clone(),
             workloads,
             deadlines,
-            memory_bytes: guest.memory_mib << 20,
+            limits: GuestLimits { cpus: guest.vcpus, memory_bytes: guest.memory_mib << 20 },
             steady: guest.steady,
             probe: guest.probe,
             process: Some(process),

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use microbench_agent::Stats;
+use microbench_formats::describe::one_line;
 use microbench_formats::event::{self, reading};
 use microbench_formats::record::{FailureReason, NOT_APPLICABLE, Record};
 use microbench_study::engine::description::GuestKind;
@@ -13,6 +14,7 @@ use super::failure::VmFailure;
 use super::process::VmmProcess;
 use super::{Vm, snapshot};
 use crate::guest::boot_events;
+use crate::guest::bounds::{self, BootTimes, OutOfBounds, Window};
 use crate::host::counters::smaps::{self, Memory};
 use crate::host::counters::strace;
 use crate::sandbox::isolation;
@@ -42,27 +44,62 @@ impl Vm {
         }
     }
 
-    /// Records the guest's statistics of its kernel and machine. For a guest that shares the host's kernel,
-    /// records why they are missing.
-    pub(super) fn record_guest_stats(&mut self, stats: &Stats) {
-        if let Some(why) = self.kind.no_kernel() {
-            for name in GUEST_KERNEL_READINGS {
-                let unit = reading::find(name).map_or("1", |spec| spec.unit);
-                self.missing_reading(name, unit, why.clone());
-            }
-            self.missing_event(event::GUEST_RESTART, why);
-            return;
+    /// Checks the guest's statistics, then records them with the boot events that only the guest observed. `ok` is the
+    /// instant of the first response, or that of the agent's mark on the console for a guest without a network;
+    /// `received` is the instant at which the statistics arrived.
+    ///
+    /// # Errors
+    /// A value is outside of its bounds; nothing is recorded.
+    pub(super) fn record_guest(&mut self, stats: &Stats, ok: Instant, received: Instant) -> Result<(), OutOfBounds> {
+        if self.restored {
+            // The guest's clock ran before the snapshot.
+            self.limits.check_machine(stats)?;
+            self.record_restored_guest(stats);
+            return Ok(());
         }
-        let nanoseconds = |micros: Option<u64>| micros.map(|micros| micros as f64 * 1000.0);
+        let spawn = self.records.iter().find_map(|record| match record {
+            Record::Event { name, t_ns, .. } if name == event::SPAWN => Some(Instant(*t_ns)),
+            _ => None,
+        });
+        let spawn = spawn.unwrap_or(ok);
+        let derived = if let Some(why) = self.kind.no_kernel() {
+            if let Some(listening_ns) = stats.listening_ns {
+                bounds::check_instant_of_host(listening_ns, spawn, ok)?;
+            }
+            let derived = boot_events::events_on_host_clock(stats.listening_ns, &why);
+            self.record_shared_kernel(&why);
+            derived
+        } else {
+            let times = bounds::check_boot(stats, self.limits, Window::of_guest(spawn, received))?;
+            self.record_guest_stats(stats, &times);
+            boot_events::derive_events(spawn.0, ok.0, &times)
+        };
+        for (name, instant) in derived {
+            self.record_derived_event(name, instant);
+        }
+        Ok(())
+    }
+
+    /// Records why the statistics of a guest kernel are missing.
+    fn record_shared_kernel(&mut self, why: &str) {
+        for name in GUEST_KERNEL_READINGS {
+            let unit = reading::find(name).map_or("1", |spec| spec.unit);
+            self.missing_reading(name, unit, why.to_owned());
+        }
+        self.missing_event(event::GUEST_RESTART, why.to_owned());
+    }
+
+    /// Records the guest's statistics of its kernel and machine, which are within their bounds.
+    fn record_guest_stats(&mut self, stats: &Stats, times: &BootTimes) {
         self.reading(reading::KERNEL_MESSAGES, stats.kernel_messages as f64, "1");
         for (name, stamp) in [
-            (reading::KERNEL_LAST_MESSAGE, stats.last_message_us),
-            (reading::KERNEL_INIT, stats.init_us),
-            (reading::KERNEL_RANDOM_SEEDED, stats.random_seeded_us),
-            (reading::KERNEL_RANDOM_FAST_INIT, stats.random_fast_init_us),
+            (reading::KERNEL_LAST_MESSAGE, times.last_message_ns),
+            (reading::KERNEL_INIT, times.init_ns),
+            (reading::KERNEL_RANDOM_SEEDED, times.random_seeded_ns),
+            (reading::KERNEL_RANDOM_FAST_INIT, times.random_fast_init_ns),
         ] {
-            match nanoseconds(stamp) {
-                Some(value) => self.reading(name, value, "ns"),
+            match stamp {
+                Some(ns) => self.reading(name, ns as f64, "ns"),
                 None if name == reading::KERNEL_RANDOM_FAST_INIT => {
                     self.missing_reading(name, "ns", no_fast_init(&stats.kernel_release))
                 }
@@ -73,7 +110,12 @@ impl Vm {
             compare_parameters(self.kernel_parameters.as_deref().unwrap_or_default(), &stats.cmdline);
         self.reading(reading::GUEST_PARAMETERS_MISSING, missing as f64, "1");
         self.reading(reading::GUEST_PARAMETERS_ADDED, added as f64, "1");
-        self.reading(reading::GUEST_UPTIME, stats.uptime_ms as f64 * 1e6, "ns");
+        self.reading(reading::GUEST_UPTIME, times.uptime_ns as f64, "ns");
+        self.record_machine(stats);
+    }
+
+    /// Records the guest's CPUs and memory, which are within their bounds.
+    pub(super) fn record_machine(&mut self, stats: &Stats) {
         self.reading(reading::GUEST_CPUS, f64::from(stats.cpus), "1");
         self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
     }
@@ -135,7 +177,7 @@ impl Vm {
                 Err(format!("{NOT_APPLICABLE}a guest that shares the host's kernel has no memory of its own"))
             }
             Some(busy) => Err(format!("not read: other VMs of the trial {busy}")),
-            None => smaps::read_process_memory(process.id(), self.memory_bytes),
+            None => smaps::read_process_memory(process.id(), self.limits.memory_bytes),
         };
         let values = found.map(|Memory { guest, overhead }| {
             [overhead.pss, overhead.rss, guest.rss, (guest + overhead).pss].map(|bytes| bytes as f64)
@@ -145,23 +187,6 @@ impl Vm {
                 Ok(values) => self.reading(name, values[at], "bytes"),
                 Err(reason) => self.missing_reading(name, "bytes", reason.clone()),
             }
-        }
-    }
-
-    /// Records the boot events that only the guest observed. `ok` is the instant of the first response, or
-    /// that of the agent's mark on the console for a guest without a network.
-    pub(super) fn record_boot_events(&mut self, ok: Instant, stats: &Stats) {
-        let spawn = self.records.iter().find_map(|record| match record {
-            Record::Event { name, t_ns, .. } if name == event::SPAWN => Some(*t_ns),
-            _ => None,
-        });
-        let spawn = spawn.unwrap_or(ok.0);
-        let derived = match self.kind.no_kernel() {
-            None => boot_events::derive_events(spawn, ok.0, stats),
-            Some(why) => boot_events::events_on_host_clock(spawn, ok.0, stats, &why),
-        };
-        for (name, instant) in derived {
-            self.record_derived_event(name, instant);
         }
     }
 
@@ -268,7 +293,10 @@ fn no_fast_init(release: &str) -> String {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version >= (5, 18) {
-        format!("Linux 5.18 and later do not print `random: fast init done`; the guest runs {release}")
+        format!(
+            "Linux 5.18 and later do not print `random: fast init done`; the guest runs {}",
+            one_line(release, release.len())
+        )
     } else {
         NO_MESSAGE.into()
     }

@@ -180,7 +180,7 @@ impl Vm {
         result.map_err(|failure| self.complete_failure(failure, exit, &tail))
     }
 
-    /// Records the statistics of a restored guest, and why the values of a boot are missing.
+    /// Records the machine of a restored guest, which is within its bounds, and why the values of a boot are missing.
     pub(super) fn record_restored_guest(&mut self, stats: &Stats) {
         for name in [
             reading::KERNEL_INIT,
@@ -192,8 +192,7 @@ impl Vm {
             self.missing_reading(name, "ns", RESTORED.into());
         }
         self.missing_reading(reading::KERNEL_MESSAGES, "1", RESTORED.into());
-        self.reading(reading::GUEST_CPUS, f64::from(stats.cpus), "1");
-        self.reading(reading::GUEST_MEMORY, stats.memory_bytes as f64, "bytes");
+        self.record_machine(stats);
         for name in [
             event::KERNEL_BEGIN,
             event::INIT_BEGIN,

@@ -2,7 +2,7 @@
 //!
 //! A guest times most kinds itself, on its own clock. Network traffic is timed here, on the host's clock:
 //! requests to the guest's web service ([`http`]) and a stream over one connection ([`stream`]). Every result
-//! is compared with the expected one before it becomes a value.
+//! is compared with the expected one, and every value with its bounds ([`bounds`]), before it is recorded.
 
 mod connection;
 mod http;
@@ -13,9 +13,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use microbench_agent::workload::{DiskRequest, Latency, WorkloadRequest, pseudo_random};
+use microbench_formats::event::reading;
 use microbench_formats::workload::{Workload, WorkloadKind};
 
+use crate::guest::bounds::{self, Amount, OutOfBounds, Window};
 use crate::guest::client::{AgentClient, GuestError, POST_WORK};
+use crate::sys::clock::Instant;
 
 /// Seed of the data that a workload processes.
 const SEED: u64 = 2019;
@@ -104,35 +107,58 @@ impl PreparedWorkload {
     /// # Errors
     /// [`GuestError`]: the response is missing or violates the protocol, or the result is wrong.
     pub fn run(&self, guest: &AgentClient) -> Result<Vec<Value>, GuestError> {
-        let measured = match &self.driver {
-            Driver::Agent(request, expected) => run_in_agent(guest, *request, expected)?,
+        let Workload { bytes, warmup, rounds, .. } = self.workload;
+        let started_at = Instant::now();
+        let (request, measured) = match &self.driver {
+            Driver::Agent(request, expected) => (POST_WORK, run_in_agent(guest, *request, expected)?),
             Driver::Http(requests) => {
                 let request = "GET /file";
-                guest.run_timed_traffic(request, requests.run(guest, self.workload.warmup, self.workload.rounds))?
+                (request, guest.run_timed_traffic(request, requests.run(guest, warmup, rounds))?)
             }
             Driver::Stream(direction) => {
-                let (request, workload) = (direction.request(), &self.workload);
-                guest.run_timed_traffic(
-                    request,
-                    direction.transfer(guest, workload.bytes, workload.warmup, workload.rounds),
-                )?
+                let request = direction.request();
+                let transfer = direction.transfer(guest, bytes, warmup, rounds);
+                (request, guest.run_timed_traffic(request, transfer)?)
             }
         };
+        let window = Window::of_request(started_at, Instant::now());
+        self.check(measured, window).map_err(|error| GuestError::Protocol { request, problem: error.to_string() })?;
         Ok(self.values(measured))
     }
 
-    fn values(&self, measured: Measurement) -> Vec<Value> {
+    /// Returns the amount of data of all rounds.
+    fn amount(&self) -> Amount {
         let Workload { bytes, rounds, .. } = self.workload;
-        let (duration, rounds) = (measured.duration_ns as f64, f64::from(rounds));
-        // Bytes per ns are GB/s.
-        let mut values =
-            vec![("duration", duration, "ns"), ("throughput", bytes as f64 * rounds / duration * 1000.0, "MB/s")];
         let operation = match self.workload.kind {
             WorkloadKind::PageTouch => Some(microbench_agent::workload::PAGE_BYTES),
             WorkloadKind::Http => Some(bytes),
             _ => self.workload.disk.map(|disk| disk.block),
         };
-        values.extend(operation.map(|size| ("rate", (bytes / size) as f64 * rounds / duration * 1e9, "1/s")));
+        let operations = operation.and_then(|size| bytes.checked_div(size));
+        let of_all_rounds = |count: u64| count.saturating_mul(rounds.into());
+        Amount { bytes: of_all_rounds(bytes), operations: operations.map(of_all_rounds) }
+    }
+
+    /// Checks values that are within their bounds only if the workload was executed during `window`.
+    fn check(&self, measured: Measurement, window: Window) -> Result<(), OutOfBounds> {
+        let name = |value: &str| reading::workload_reading(self.metric(), value);
+        let amount = self.amount();
+        amount.check_duration(&name("duration"), measured.duration_ns, window)?;
+        // The host times operations of other kinds, which overlap.
+        if let (Driver::Agent(..), Some(latency), Some(operations)) =
+            (&self.driver, measured.latency, amount.operations)
+        {
+            bounds::check_latency(name, latency, operations, measured.duration_ns)?;
+        }
+        Ok(())
+    }
+
+    fn values(&self, measured: Measurement) -> Vec<Value> {
+        let (amount, duration) = (self.amount(), measured.duration_ns as f64);
+        // Bytes per ns are GB/s.
+        let mut values =
+            vec![("duration", duration, "ns"), ("throughput", amount.bytes as f64 / duration * 1000.0, "MB/s")];
+        values.extend(amount.operations.map(|count| ("rate", count as f64 / duration * 1e9, "1/s")));
         if let Some(Latency { p50_ns, p99_ns }) = measured.latency {
             values.extend([("p50", p50_ns as f64, "ns"), ("p99", p99_ns as f64, "ns")]);
         }
@@ -148,9 +174,15 @@ fn run_in_agent(guest: &AgentClient, request: WorkloadRequest, expected: &str) -
         let found: String = reply.checksum.chars().take(80).collect();
         return invalid(format!("the checksum is {found} instead of {expected}"));
     }
-    if reply.duration_ns == 0 {
-        return invalid("the duration of the workload is 0 ns".into());
-    }
+    let sha_ni = match (request.kind, reply.backend.as_deref()) {
+        (WorkloadKind::Sha256, Some("sha-ni")) => Some(true),
+        (WorkloadKind::Sha256, Some("soft")) => Some(false),
+        (WorkloadKind::Sha256, _) => {
+            return invalid("the implementation of the hash is neither `sha-ni` nor `soft`".into());
+        }
+        (_, None) => None,
+        (_, Some(_)) => return invalid("the response has an implementation of a hash, but nothing was hashed".into()),
+    };
     match (reply.operation.is_some(), request.disk.is_some()) {
         (false, true) => return invalid("the latency of the disk operations is missing".into()),
         (true, false) => {
@@ -158,11 +190,7 @@ fn run_in_agent(guest: &AgentClient, request: WorkloadRequest, expected: &str) -
         }
         (true, true) | (false, false) => {}
     }
-    Ok(Measurement {
-        duration_ns: reply.duration_ns,
-        latency: reply.operation,
-        sha_ni: (request.kind == WorkloadKind::Sha256).then(|| reply.backend.as_deref() == Some("sha-ni")),
-    })
+    Ok(Measurement { duration_ns: reply.duration_ns, latency: reply.operation, sha_ni })
 }
 
 /// Returns how `workload` is run; `offset` is where its disk region begins, bytes.
