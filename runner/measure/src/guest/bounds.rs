@@ -517,7 +517,11 @@ mod tests {
         }
 
         #[test]
-        fn instant_of_the_host_lies_between_start_and_response(at in any::<u64>(), spawn in any::<u64>(), ok in any::<u64>()) {
+        fn instant_of_the_host_lies_between_start_and_response(
+            at in any::<u64>(),
+            spawn in any::<u64>(),
+            ok in any::<u64>(),
+        ) {
             let accepted = check_instant_of_host(at, Instant(spawn), Instant(ok)).is_ok();
             prop_assert_eq!(accepted, spawn <= at && at <= ok);
         }
