@@ -317,7 +317,7 @@ completed: [{completed, of, reason}, the same of B], hosts, remark}].")]
         /// Do not count missing cells and metrics as a regression.
         #[arg(long, requires = "gate")]
         allow_missing: bool,
-        /// Compare even if the fingerprints of the hosts or the CPUs of emulated hosts differ.
+        /// Compare even if the fingerprints or the emulated CPUs of the hosts differ.
         #[arg(long)]
         across_hosts: bool,
     },
