@@ -53,7 +53,7 @@ pub enum Record {
         version: String,
         /// Sources and compiler of `microbench`; `None` in formats 5 to 7, and if the session executes nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        build: Option<Build>,
+        build: Option<Box<Build>>,
         /// The part of the plan that the session executes; `None` for the whole plan.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shard: Option<Shard>,

@@ -135,7 +135,17 @@ impl Session {
         else {
             return None;
         };
-        Some(Self { started, host, hosts, version, build, shard, machine, unisolated, digests })
+        Some(Self {
+            started,
+            host,
+            hosts,
+            version,
+            build: build.map(|build| *build),
+            shard,
+            machine,
+            unisolated,
+            digests,
+        })
     }
 }
 

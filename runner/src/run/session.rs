@@ -359,7 +359,7 @@ impl Session<'_> {
             hosts,
             started: jiff::Timestamp::now().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            build: Some(build::this_build()),
+            build: Some(Box::new(build::this_build())),
             shard: self.progress.shard,
             machine: if self.progress.shard.is_some() { machine.to_owned() } else { String::new() },
             unisolated,

@@ -200,7 +200,17 @@ impl RunStatus {
             match record? {
                 Record::RunStart { host, hosts, started, version, build, shard, machine, unisolated, .. } => {
                     let trials = 0;
-                    sessions.push(Session { started, host, hosts, version, build, trials, shard, machine, unisolated });
+                    sessions.push(Session {
+                        started,
+                        host,
+                        hosts,
+                        version,
+                        build: build.map(|build| *build),
+                        trials,
+                        shard,
+                        machine,
+                        unisolated,
+                    });
                 }
                 Record::TrialStart { warmup: is_warmup, cell: name, .. } => {
                     (cell, warmup, disturbed) = (name, is_warmup, false);
