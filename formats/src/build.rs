@@ -50,6 +50,18 @@ impl Build {
         format!("commit {commit}{date}{changes}")
     }
 
+    /// The different builds among `builds`, in the order of their first occurrence.
+    #[must_use]
+    pub fn distinct<'a>(builds: impl IntoIterator<Item = &'a Self>) -> Vec<&'a Self> {
+        let mut found = Vec::new();
+        for build in builds {
+            if !found.contains(&build) {
+                found.push(build);
+            }
+        }
+        found
+    }
+
     /// The source in a few words, with a short commit: `9e348ee1d2 2026-11-30, uncommitted changes`.
     #[must_use]
     pub fn short_source(&self) -> String {

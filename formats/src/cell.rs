@@ -73,6 +73,6 @@ impl Cell {
 
     fn key_of(&self, included: impl Fn(&str) -> bool) -> String {
         let settings = self.settings.iter().filter(|(name, _)| included(name));
-        settings.fold(self.engine.to_string(), |text, (name, level)| format!("{text}\n{name}={level}"))
+        settings.fold(self.engine.to_string(), |text, (name, level)| text + &format!("\n{name}={level}"))
     }
 }

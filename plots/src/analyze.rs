@@ -1,22 +1,19 @@
 //! The two steps that process a run directory: `analyze` writes samples and summary, `plot` draws figures.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use microbench_formats::figure::{Figure, Theme};
 use microbench_formats::plan::Plan;
 use rayon::prelude::*;
-use serde::Deserialize;
 
 use crate::claim::{self, Verdict};
 use crate::figure::{Data, Description};
-use crate::file::io_error_at;
 use crate::journal::{self, Journal};
 use crate::run::Run;
 use crate::samples::{Sample, Status};
 use crate::summary::{self, Row};
 use crate::uncertainty::Budget;
-use crate::{Error, figure, samples, uncertainty};
+use crate::{Error, figure, host, samples, uncertainty};
 
 /// The result of [`analyze`].
 #[derive(Clone, Debug)]
@@ -59,7 +56,7 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     samples::save(run, &plan, &samples)?;
     let summary = summary::summarise(&plan, &samples);
     summary::save(run, &summary, plan.seed)?;
-    let uncertainty = uncertainty::budgets(&plan, &summary, &journal, &uncertainty::read_kernel_hz(run));
+    let uncertainty = uncertainty::budgets(&plan, &summary, &journal, &host::read_kernel_hz(run));
     uncertainty::save(run, &uncertainty)?;
     let verdicts = claim::judge(&plan, &summary);
     if !verdicts.is_empty() {
@@ -71,51 +68,6 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
         if sample.status == Status::Ok { values += 1 } else { missing += 1 }
     }
     Ok(Analysis { plan, journal, values, missing, summary, uncertainty, verdicts })
-}
-
-/// The identity of a host. Runs of hosts with different identities are not compared by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Host {
-    /// The fingerprint; different fingerprints of several hosts are sorted and joined by `+`.
-    pub fingerprint: String,
-    /// The facts that the fingerprint is computed from, by name; empty for several hosts.
-    pub facts: BTreeMap<String, String>,
-}
-
-/// Reads the host of the run directory `run`; `None` if no host is recorded, as in an imported run.
-///
-/// # Errors
-/// If `host.json` or a file in `hosts/` cannot be read or is damaged.
-pub fn read_host(run: &Path) -> Result<Option<Host>, Error> {
-    let own = run.join("host.json");
-    if own.exists() {
-        return read_host_file(&own).map(Some);
-    }
-    let folder = run.join("hosts");
-    if !folder.is_dir() {
-        return Ok(None);
-    }
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(io_error_at(&folder))? {
-        all.push(read_host_file(&entry.map_err(io_error_at(&folder))?.path())?.fingerprint);
-    }
-    all.sort();
-    all.dedup();
-    Ok((!all.is_empty()).then(|| Host { fingerprint: all.join("+"), facts: BTreeMap::new() }))
-}
-
-/// The part of `host.json` that a comparison needs.
-#[derive(Deserialize)]
-struct HostFile {
-    fingerprint: String,
-    #[serde(rename = "matters")]
-    facts: BTreeMap<String, String>,
-}
-
-fn read_host_file(path: &Path) -> Result<Host, Error> {
-    let damaged = |source| Error::Host { path: path.to_path_buf(), cause: source };
-    let file: HostFile = serde_json::from_slice(&std::fs::read(path).map_err(io_error_at(path))?).map_err(damaged)?;
-    Ok(Host { fingerprint: file.fingerprint, facts: file.facts })
 }
 
 /// Draws the plan's figures from `samples.parquet` of the run directory `run` into `figures/`, and returns the paths

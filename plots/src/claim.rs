@@ -126,7 +126,8 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
     let mut remarks = Vec::new();
     let all: Vec<&Row> = found.iter().flat_map(|side| side.rows.iter().copied()).collect();
     verdict.n = found.iter().map(|side| side.rows.iter().map(|row| row.n()).sum()).collect();
-    let cpus = all.iter().filter_map(|row| plan.cells.iter().find(|cell| cell.id == row.cell));
+    let compared: BTreeSet<&str> = all.iter().map(|row| row.cell.as_str()).collect();
+    let cpus = plan.cells.iter().filter(|cell| compared.contains(cell.id.as_str()));
     let cpus = cpus.map(|cell| (cell.id.as_str(), cell.host_cpu()));
     if kind != Kind::Value
         && !plan.across_host_cpus

@@ -14,6 +14,7 @@ mod definition;
 pub mod figure;
 mod file;
 pub mod hint;
+mod host;
 mod host_cpu;
 pub mod import;
 pub mod journal;
@@ -33,7 +34,8 @@ pub mod summary;
 pub mod table;
 pub mod uncertainty;
 
-pub use analyze::{Analysis, AnalyzedRun, Host, analyze, plot, plot_sequences, read_host};
+pub use analyze::{Analysis, AnalyzedRun, analyze, plot, plot_sequences};
+pub use host::{Host, read_host};
 
 use microbench_formats::code::Code;
 use microbench_formats::digests::{Changed, PLAN};

@@ -20,7 +20,7 @@ use crate::definition::definition;
 use crate::journal::{Execution, Vm};
 use crate::run::Run;
 use crate::schema::{self, Kind, TABLES};
-use crate::{Error, claim, summary, uncertainty};
+use crate::{Error, claim, host, summary, uncertainty};
 
 /// The rows of a query, with the host kinds of the runs.
 #[derive(Clone, Debug)]
@@ -128,7 +128,7 @@ impl<'a> RunTables<'a> {
             "summary" => summary::frame(rows, plan.seed),
             "uncertainty" => {
                 let journal = self.loaded.run.journal()?;
-                let kernel_hz = uncertainty::read_kernel_hz(self.run);
+                let kernel_hz = host::read_kernel_hz(self.run);
                 uncertainty::frame(&uncertainty::budgets(plan, rows, &journal, &kernel_hz))
             }
             "cells" => cells(plan),

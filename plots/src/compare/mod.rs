@@ -34,8 +34,8 @@ use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
 use self::verdict::{Tolerance, verdict};
-use crate::analyze::Host;
 use crate::completed::{ByCell, Completed};
+use crate::host::Host;
 use crate::host_cpu;
 use crate::stats::holm::holm;
 use crate::stats::median::Interval;

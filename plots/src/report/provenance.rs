@@ -121,12 +121,7 @@ pub(super) fn origin(input: &Input<'_>, host: &Value) -> Vec<Fact> {
         Protocol::Corrected => "corrected",
     };
     let versions: Vec<String> = input.journal.sessions.iter().map(|session| session.version.clone()).collect();
-    let mut builds: Vec<&Build> = Vec::new();
-    for build in input.journal.sessions.iter().filter_map(|session| session.build.as_ref()) {
-        if !builds.contains(&build) {
-            builds.push(build);
-        }
-    }
+    let builds = Build::distinct(input.journal.sessions.iter().filter_map(|session| session.build.as_ref()));
     let joined = |of: fn(&Build) -> String| {
         let all: Vec<String> = builds.iter().map(|build| of(build)).collect();
         if all.is_empty() { unknown() } else { all.join("; ") }

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::{Fact, Input, Limited};
 use crate::hint::{Hint, tick_places};
+use crate::host::read_kernel_hz;
 use crate::number::significant;
-use crate::uncertainty::{Budget, Component, Kind, budgets, read_kernel_hz};
+use crate::uncertainty::{Budget, Component, Kind, budgets};
 
 /// Largest number of rows in the page.
 const MOST: usize = 3000;
@@ -18,7 +19,7 @@ const FOLDED_FROM: usize = 20;
 pub(super) struct Uncertainty {
     /// The hint that values lie ticks apart; empty if none do.
     ticks: String,
-    heads: Vec<&'static str>,
+    heads: Vec<String>,
     table: Limited<Line>,
     open: bool,
     /// The definition of each component.
@@ -44,11 +45,11 @@ pub(super) fn uncertainty(input: &Input<'_>) -> Uncertainty {
             Kind::Bound => "A bound",
             Kind::Deviation => "A standard deviation",
         };
-        Fact { name: component.title().to_owned(), value: format!("{kind}: {}.", component.definition()) }
+        Fact { name: component.title(), value: format!("{kind}: {}.", component.definition()) }
     };
     Uncertainty {
         ticks: if places.is_empty() { String::new() } else { sentence(&Hint::Ticks { places }) },
-        heads: Component::ALL.map(Component::title).into(),
+        heads: Component::ALL.iter().map(|component| component.title()).collect(),
         open: budgets.len() < FOLDED_FROM,
         components: Component::ALL.iter().map(definition).collect(),
         missing: missing(&budgets),
@@ -82,7 +83,7 @@ fn missing(budgets: &[Budget]) -> Vec<Fact> {
         *counts.entry((entry.component, entry.value.reason())).or_default() += 1;
     }
     let fact = |((component, reason), rows): ((Component, &str), usize)| Fact {
-        name: component.title().to_owned(),
+        name: component.title(),
         value: format!("{reason} ({rows} {})", if rows == 1 { "row" } else { "rows" }),
     };
     counts.into_iter().map(fact).collect()

@@ -6,11 +6,11 @@
 //! sum of squares; JCGM 100:2008, Guide to the expression of uncertainty in measurement, section 5.1.2) does not apply
 //! to bounds. None of them corrects a value.
 
+mod component;
 mod table;
 mod text;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use microbench_formats::cell::Cell;
 use microbench_formats::event::{self, reading};
@@ -19,7 +19,7 @@ use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::plan::Plan;
 use microbench_formats::record::ProbeError;
 use microbench_formats::statistic::Statistic;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::journal::Journal;
 use crate::samples::counted_executions;
@@ -27,111 +27,13 @@ use crate::stats::median::median;
 use crate::stats::tick::{self, Ticks, ticks};
 use crate::summary::Row;
 
+pub use self::component::{Component, Kind};
 pub(crate) use self::table::frame;
 pub use self::table::save;
 pub use self::text::render;
 
 /// Name of the file in a run directory.
 pub const FILE: &str = "uncertainty.csv";
-
-/// A source of uncertainty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Component {
-    Statistical,
-    ProbeLag,
-    ConsoleMark,
-    Tick,
-    Observer,
-    BetweenRuns,
-}
-
-/// What the value of a component is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Half the width of a 95 % confidence interval.
-    HalfWidth,
-    /// The largest effect on a value.
-    Bound,
-    /// A standard deviation.
-    Deviation,
-}
-
-impl Kind {
-    /// The name in the table.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HalfWidth => "half_width",
-            Self::Bound => "bound",
-            Self::Deviation => "deviation",
-        }
-    }
-}
-
-impl Component {
-    /// All components, in the order of the table.
-    pub const ALL: [Self; 6] =
-        [Self::Statistical, Self::ProbeLag, Self::ConsoleMark, Self::Tick, Self::Observer, Self::BetweenRuns];
-
-    /// The name in the table.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Statistical => "statistical",
-            Self::ProbeLag => "probe_lag",
-            Self::ConsoleMark => "console_mark",
-            Self::Tick => "tick",
-            Self::Observer => "observer",
-            Self::BetweenRuns => "between_runs",
-        }
-    }
-
-    /// The name as text.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Statistical => "statistical",
-            Self::ProbeLag => "probe lag",
-            Self::ConsoleMark => "console mark",
-            Self::Tick => "tick",
-            Self::Observer => "observer",
-            Self::BetweenRuns => "between runs",
-        }
-    }
-
-    #[must_use]
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::Statistical => Kind::HalfWidth,
-            Self::ProbeLag | Self::ConsoleMark | Self::Tick | Self::Observer => Kind::Bound,
-            Self::BetweenRuns => Kind::Deviation,
-        }
-    }
-
-    /// The definition, a noun phrase.
-    #[must_use]
-    pub fn definition(self) -> &'static str {
-        match self {
-            Self::Statistical => "half the width of the 95 % interval of the median over trials",
-            Self::ProbeLag => {
-                "time from listen(2) of a fake guest to the response that the probe observed, the largest of all sessions"
-            }
-            Self::ConsoleMark => {
-                "time from the agent's ready line on the console to the first response, median over trials of its amount"
-            }
-            Self::Tick => {
-                "one tick of the guest kernel: a wait that ends at a tick ends at most one tick after its deadline"
-            }
-            Self::Observer => {
-                "CPU time of the runner over that of the VMMs, median over trials, times the median: the effect of the \
-                 runner if its work delays the VMs and is spread evenly over the trial"
-            }
-            Self::BetweenRuns => "standard deviation of the medians of several runs of the study",
-        }
-    }
-}
 
 /// A component of a budget.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -222,7 +124,7 @@ impl Budget {
 }
 
 /// The budget of each metric of each cell that has a value, in plan order. `kernel_hz` is `CONFIG_HZ` of guest kernels
-/// by name, as [`read_kernel_hz`] returns it.
+/// by name, as [`read_kernel_hz`](crate::host::read_kernel_hz) returns it.
 #[must_use]
 pub fn budgets(plan: &Plan, rows: &[Row], journal: &Journal, kernel_hz: &BTreeMap<String, u32>) -> Vec<Budget> {
     let shares = cell_medians(plan, journal, reading::RUNNER_SHARE);
@@ -249,7 +151,7 @@ pub fn budgets(plan: &Plan, rows: &[Row], journal: &Journal, kernel_hz: &BTreeMa
             cell: row.cell.clone(),
             metric: row.metric.clone(),
             unit: row.unit.clone(),
-            entries: Component::ALL.map(entry).into(),
+            entries: Component::ALL.iter().copied().map(entry).collect(),
         })
     };
     rows.iter().filter(|row| row.n() > 0).filter_map(budget).collect()
@@ -409,27 +311,6 @@ fn includes_guest(metric: &Metric) -> bool {
     }
 }
 
-/// `CONFIG_HZ` of the guest kernels of the run directory `run`, by name, from `host.json` or `hosts/`. Kernels whose
-/// configuration is not recorded are left out; empty if there is no such file.
-#[must_use]
-pub fn read_kernel_hz(run: &Path) -> BTreeMap<String, u32> {
-    #[derive(Deserialize)]
-    struct Host {
-        #[serde(default)]
-        artifacts: Vec<Artifact>,
-    }
-    #[derive(Deserialize)]
-    struct Artifact {
-        name: String,
-        config_hz: Option<u32>,
-    }
-    let shards =
-        std::fs::read_dir(run.join("hosts")).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let files = std::iter::once(run.join("host.json")).chain(shards);
-    let hosts = files.filter_map(|path| serde_json::from_slice::<Host>(&std::fs::read(path).ok()?).ok());
-    hosts.flat_map(|host| host.artifacts).filter_map(|artifact| Some((artifact.name, artifact.config_hz?))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -488,12 +369,12 @@ mod tests {
     fn start_up_has_every_component_but_that_between_runs() {
         let (row, metric) = (row("ms", &BOOTS), span(event::SPAWN, event::HTTP_OK));
         let inputs = inputs(&row, &metric, &PROBE);
-        let values = Component::ALL.map(|component| inputs.value(component).number());
+        let values = Component::ALL.iter().map(|component| inputs.value(*component).number());
         let expected = [(76.59 - 72.53) / 2.0, 0.2, 0.12, 4.0, 0.05 * 72.57, f64::NAN];
-        for ((found, expected), component) in values.into_iter().zip(expected).zip(Component::ALL) {
+        for ((found, expected), component) in values.zip(expected).zip(Component::ALL) {
             match found {
                 Some(found) => assert!((found - expected).abs() < 1e-9, "{component:?}: {found}"),
-                None => assert_eq!(component, Component::BetweenRuns),
+                None => assert_eq!(*component, Component::BetweenRuns),
             }
         }
         let Value::Known { source, .. } = inputs.value(Component::Tick) else { panic!("no tick") };

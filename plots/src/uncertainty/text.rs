@@ -9,13 +9,15 @@ use crate::number::significant;
 /// metric has one.
 #[must_use]
 pub fn render(budgets: &[Budget], width: OutputWidth) -> String {
-    let mut metrics: Vec<&str> = Vec::new();
+    // The budgets of each metric, in the order of the plan.
+    let mut metrics: Vec<(&str, Vec<&Budget>)> = Vec::new();
     for budget in budgets {
-        if !metrics.contains(&budget.metric.as_str()) {
-            metrics.push(&budget.metric);
+        match metrics.iter_mut().find(|(metric, _)| *metric == budget.metric) {
+            Some((_, of_metric)) => of_metric.push(budget),
+            None => metrics.push((&budget.metric, vec![budget])),
         }
     }
-    let lines: Vec<String> = metrics.into_iter().filter_map(|metric| line(metric, budgets)).collect();
+    let lines: Vec<String> = metrics.iter().filter_map(|(metric, of_metric)| line(metric, of_metric)).collect();
     if lines.is_empty() {
         return String::new();
     }
@@ -24,9 +26,8 @@ pub fn render(budgets: &[Budget], width: OutputWidth) -> String {
     lines.iter().fold(wrapped(head, 4), |all, line| all + &wrapped(line, 4))
 }
 
-fn line(metric: &str, budgets: &[Budget]) -> Option<String> {
-    let of_metric = budgets.iter().filter(|budget| budget.metric == metric);
-    let largest = of_metric.filter_map(|budget| {
+fn line(metric: &str, budgets: &[&Budget]) -> Option<String> {
+    let largest = budgets.iter().filter_map(|budget| {
         let entry = budget.largest()?;
         Some((budget, entry, entry.value.number()?))
     });

@@ -170,7 +170,8 @@ fn uncertainty_has_a_value_or_a_reason_for_each_component() {
         analysis.uncertainty.iter().find(|budget| budget.cell == cell && budget.metric == metric).unwrap()
     };
     let startup = budget("fc/1", "webservice_startup_time");
-    let values = Component::ALL.map(|component| startup.value(component).map(|value| format!("{value:.1}")));
+    let values = Component::ALL.iter().map(|component| startup.value(*component).map(|value| format!("{value:.1}")));
+    let values: Vec<_> = values.collect();
     let known = |text: &str| Some(text.to_owned());
     assert_eq!(values, [known("2.0"), known("0.2"), known("0.1"), known("4.0"), known("4.6"), None]);
     // A run of an earlier version has no share of the runner; the other cells have no events.

@@ -1,6 +1,6 @@
 //! Rendezvous of the VMs of one trial: they start at the same time, and wait for each other at common points.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Barrier, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::host::counters::memory;
@@ -37,21 +37,41 @@ pub struct Rendezvous {
     cpu: RunnerCpu,
 }
 
-/// CPU time of the runner process at points of the trial, ns; 0 before the point. Each VM raises a value, so that it
-/// is that of the last VM.
+/// CPU time of the runner process at points of the trial.
 #[derive(Debug, Default)]
 struct RunnerCpu {
-    released: AtomicU64,
-    responded: AtomicU64,
-    ended: AtomicU64,
+    released: Point,
+    responded: Point,
+    ended: Point,
+}
+
+/// A point that each VM of a trial reaches once. The last VM reads the clock, and not each one: the kernel adds up the
+/// times of all threads, of which there is one for each VM.
+#[derive(Debug, Default)]
+struct Point {
+    reached: AtomicUsize,
+    /// CPU time of the runner process, ns; 0 before the last VM.
+    cpu_ns: AtomicU64,
+}
+
+impl Point {
+    fn reach(&self, vms: usize) {
+        if self.reached.fetch_add(1, Ordering::Relaxed) + 1 == vms {
+            self.cpu_ns.store(sys::process_cpu_ns(), Ordering::Relaxed);
+        }
+    }
+
+    fn cpu_ns(&self) -> Option<u64> {
+        Some(self.cpu_ns.load(Ordering::Relaxed)).filter(|ns| *ns > 0)
+    }
 }
 
 /// CPU time of the runner process in the timed window of a trial, ns, from the release of its VMs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowCpu {
-    /// Up to the last first response; `None` if no VM responded.
+    /// Up to the last first response; `None` if a VM did not respond.
     pub startup: Option<u64>,
-    /// Up to the end of the last VMM; `None` if no VMM was started.
+    /// Up to the end of the last VMM; `None` if a VMM was not started.
     pub whole: Option<u64>,
 }
 
@@ -85,28 +105,24 @@ impl Rendezvous {
     /// Waits until every VM of the trial has called this, then releases all of them.
     pub fn release(&self) {
         // Before the wait: the VMs start after it, so the clock is not read in their start-up.
-        raise(&self.cpu.released);
+        self.cpu.released.reach(self.vms);
         self.release.wait();
     }
 
     /// To be called when the first response of a VM has arrived.
     pub fn responded(&self) {
-        raise(&self.cpu.responded);
+        self.cpu.responded.reach(self.vms);
     }
 
     /// To be called when a VMM has ended.
     pub fn ended(&self) {
-        raise(&self.cpu.ended);
+        self.cpu.ended.reach(self.vms);
     }
 
-    /// Returns the runner's CPU time from the release to the points that VMs have reached so far.
+    /// Returns the runner's CPU time from the release to the points that all VMs have reached so far.
     #[must_use]
     pub fn window_cpu(&self) -> WindowCpu {
-        let released = self.cpu.released.load(Ordering::Relaxed);
-        let since = |point: &AtomicU64| match point.load(Ordering::Relaxed) {
-            0 => None,
-            ns => Some(ns.saturating_sub(released)),
-        };
+        let since = |point: &Point| Some(point.cpu_ns()?.saturating_sub(self.cpu.released.cpu_ns()?));
         WindowCpu { startup: since(&self.cpu.responded), whole: since(&self.cpu.ended) }
     }
 
@@ -166,11 +182,6 @@ impl Rendezvous {
     }
 }
 
-/// Raises `point` to the present CPU time of the runner process.
-fn raise(point: &AtomicU64) {
-    point.fetch_max(sys::process_cpu_ns(), Ordering::Relaxed);
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -195,17 +206,18 @@ mod tests {
     }
 
     #[test]
-    fn window_ends_at_the_last_vm_and_is_missing_before_the_first() {
-        let rendezvous = Rendezvous::new(1, None);
-        rendezvous.release();
+    fn window_ends_at_the_last_vm_and_is_missing_before_it() {
+        let rendezvous = Rendezvous::new(2, None);
+        std::thread::scope(|scope| drop([(); 2].map(|()| scope.spawn(|| rendezvous.release()))));
+        rendezvous.responded();
+        rendezvous.ended();
         assert_eq!(rendezvous.window_cpu(), WindowCpu::default());
         rendezvous.responded();
-        let first = rendezvous.window_cpu();
-        assert!(first.startup.is_some() && first.whole.is_none(), "{first:?}");
+        let responded = rendezvous.window_cpu();
+        assert!(responded.startup.is_some() && responded.whole.is_none(), "{responded:?}");
         rendezvous.ended();
-        rendezvous.responded();
-        let last = rendezvous.window_cpu();
-        assert!(last.startup >= last.whole && last.whole >= first.startup, "{first:?}, {last:?}");
+        let ended = rendezvous.window_cpu();
+        assert!(ended.startup == responded.startup && ended.whole >= ended.startup, "{responded:?}, {ended:?}");
     }
 
     #[test]

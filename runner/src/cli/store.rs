@@ -283,7 +283,7 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
     if let Some(machine) = &overview.machine {
         line("machine", machine);
     }
-    for build in builds(&run.sessions) {
+    for build in Build::distinct(run.sessions.iter().filter_map(|session| session.build.as_ref())) {
         line("build", &one_line(&format!("{}; {}", build.source(), build.compiler()), 400));
     }
     if let Some(why) = status::unisolated(&run.sessions) {
@@ -343,17 +343,6 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
         }
     }
     text
-}
-
-/// The different builds of the program that executed the sessions.
-fn builds(sessions: &[Session]) -> Vec<&Build> {
-    let mut builds: Vec<&Build> = Vec::new();
-    for build in sessions.iter().filter_map(|session| session.build.as_ref()) {
-        if !builds.contains(&build) {
-            builds.push(build);
-        }
-    }
-    builds
 }
 
 /// Failures of VMs with a blank line behind them; empty without failures.

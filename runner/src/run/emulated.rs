@@ -32,7 +32,7 @@ use tracing::info;
 
 use super::execute::Options;
 use super::parts;
-use super::session::{Session, stop_requested, vms, with_warmups};
+use super::session::{Session, record_host, stop_requested, vms, with_warmups};
 use super::share::{Group, lanes};
 use crate::store::directory::Directory;
 
@@ -111,7 +111,8 @@ pub fn shares(todo: &[TrialRequest], plan: &Plan, machine: &EmulatedHostConfig) 
     lanes(todo, cpus.min(fit).max(1), host_cpu, |trial| u64::from(vms(trial, plan)))
 }
 
-/// Executes every share in emulated hosts of its own, one for each CPU, until all trials have ended or a signal requests a stop.
+/// Executes every share in emulated hosts of its own, one for each CPU, until all trials have ended or a signal requests
+/// a stop.
 ///
 /// # Errors
 /// When an emulated host cannot be started, or the journal cannot be written.
@@ -281,13 +282,6 @@ impl Lane<'_> {
 
     fn send(&self, message: LaneMessage) -> anyhow::Result<()> {
         self.messages.send(message).ok().context("the session has ended")
-    }
-}
-
-/// Adds the emulated host to the start of a trial.
-fn record_host(records: &mut [Record], host: &record::EmulatedHost) {
-    if let Some(Record::TrialStart { emulated_host, .. }) = records.first_mut() {
-        *emulated_host = Some(host.clone());
     }
 }
 

@@ -79,7 +79,7 @@ pub fn provide(
     for name in &programs {
         match missing(name)? {
             Some(requirement) => not_installed.push(requirement),
-            // Below: every root file system contains it.
+            // The agent is added below for every engine, because every root file system contains it.
             None if *name == AGENT => {}
             None => lock.artifacts.push(program::provide(name, cache)?),
         }

@@ -468,7 +468,8 @@ impl Session<'_> {
         }
     }
 
-    /// Writes a trial to the journal whose emulated host `host` hung or exited. The trial is repeated like a disturbed one.
+    /// Writes a trial to the journal whose emulated host `host` hung or exited. The trial is repeated like a disturbed
+    /// one.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -481,9 +482,7 @@ impl Session<'_> {
         duration: Duration,
     ) -> anyhow::Result<()> {
         let mut records = budget::skipped_records(trial, vms, FailureReason::EmulatedHost, message);
-        if let Some(Record::TrialStart { emulated_host, .. }) = records.first_mut() {
-            *emulated_host = Some(host);
-        }
+        record_host(&mut records, &host);
         let end = records.len() - 1;
         records.insert(end, Record::Invalid { reason: Interference::EmulatedHost, message: message.to_owned() });
         self.trial_ended(trial, &records, &BTreeMap::new(), duration)
@@ -556,6 +555,13 @@ impl Session<'_> {
             (false, Some(signal)) => Ok(Ended::Stopped { signal }),
             _ => Ok(Ended::Complete),
         }
+    }
+}
+
+/// Adds the emulated host to the start of a trial.
+pub(super) fn record_host(records: &mut [Record], host: &record::EmulatedHost) {
+    if let Some(Record::TrialStart { emulated_host, .. }) = records.first_mut() {
+        *emulated_host = Some(host.clone());
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
-use microbench_study::engine::host_cpu;
+use microbench_study::engine::host_cpu::{self, HostCpu, NAMES};
 use tracing::debug;
 
 use super::wire::{self, Job, Message, PORT_NAME};
@@ -43,8 +43,8 @@ pub struct EmulatedHostConfig {
 }
 
 impl EmulatedHostConfig {
-    /// Returns the emulator's command line. `host_cpu` is the CPU model, `socket` the Unix socket of the
-    /// virtio-serial port, `log` the file of the console. Reasons of the options:
+    /// Returns the emulator's command line for an emulated host with the CPU `host_cpu`. `socket` is the Unix socket of
+    /// the virtio-serial port, `log` the file of the console. Reasons of the options:
     ///
     /// - `-smp 1`: under icount all CPUs share one clock.
     /// - `-avx`: the guests of KVM would find an inconsistent XSAVE area.
@@ -62,10 +62,9 @@ impl EmulatedHostConfig {
     ///   can change a start-up time by 1 %.
     /// - `sata=off`: the firmware waits a third of a real second for disks.
     #[must_use]
-    pub fn argv(&self, host_cpu: &str, socket: &Path, log: &Path) -> Vec<String> {
+    pub fn argv(&self, host_cpu: HostCpu, socket: &Path, log: &Path) -> Vec<String> {
         let mut argv = self.argv_without_cpu_and_memory(socket, log);
-        let model = host_cpu::find(host_cpu).map_or(host_cpu, |cpu| cpu.model);
-        argv.extend(["-cpu".to_owned(), format!("{model},{CPU_FEATURES}")]);
+        argv.extend(["-cpu".to_owned(), format!("{},{CPU_FEATURES}", host_cpu.model)]);
         argv.extend(["-m".to_owned(), format!("{}M", self.memory_mib)]);
         argv
     }
@@ -117,11 +116,11 @@ pub enum NoMessage {
 }
 
 impl EmulatedHost {
-    /// Boots an emulated host with the CPU model `host_cpu` and sends it `job`. `folder` is where the socket is
+    /// Boots an emulated host with the CPU of the name `host_cpu` and sends it `job`. `folder` is where the socket is
     /// created, `log` the file of the console.
     ///
     /// # Errors
-    /// Fails if the emulator does not start, or if the init does not start in time or is of another build.
+    /// Fails if there is no such CPU, if the emulator does not start, or if the init does not start in time or is of another build.
     pub fn boot(
         config: &EmulatedHostConfig,
         host_cpu: &str,
@@ -132,7 +131,9 @@ impl EmulatedHost {
         let socket = folder.join("port.sock");
         drop(fs::remove_file(&socket));
         let listener = UnixListener::bind(&socket).with_context(|| format!("cannot bind {}", socket.display()))?;
-        let argv = config.argv(host_cpu, &socket, log);
+        let cpu = host_cpu::find(host_cpu)
+            .with_context(|| format!("the emulated host has no CPU {host_cpu:?}: use one of {}", NAMES.join(", ")))?;
+        let argv = config.argv(*cpu, &socket, log);
         let errors_path = log.with_extension("stderr.log");
         let errors =
             fs::File::create(&errors_path).with_context(|| format!("cannot create {}", errors_path.display()))?;

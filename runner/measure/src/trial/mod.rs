@@ -138,7 +138,7 @@ type TrialReading = (&'static str, &'static str, Result<f64, String>);
 /// Returns the readings of the runner's CPU time: `cpu_ns` with preparation, `window` in the timed window.
 fn runner_readings(cpu_ns: f64, window: WindowCpu, reports: &[VmReport]) -> [TrialReading; 4] {
     let value = |ns: Option<u64>, missing: &str| ns.map(|ns| ns as f64).ok_or_else(|| missing.to_owned());
-    let whole = value(window.whole, "no VMM was started");
+    let whole = value(window.whole, "a VMM of the trial was not started");
     let share = whole.clone().and_then(|whole| match all_vmm_cpu_ns(reports)? {
         vmms if vmms > 0.0 => Ok(whole / vmms),
         _ => Err("the VMMs used no CPU time".to_owned()),
@@ -146,7 +146,7 @@ fn runner_readings(cpu_ns: f64, window: WindowCpu, reports: &[VmReport]) -> [Tri
     [
         (reading::RUNNER_CPU_TIME, "ns", Ok(cpu_ns)),
         (reading::RUNNER_WINDOW_CPU_TIME, "ns", whole),
-        (reading::RUNNER_STARTUP_CPU_TIME, "ns", value(window.startup, "no VM responded")),
+        (reading::RUNNER_STARTUP_CPU_TIME, "ns", value(window.startup, "a VM of the trial did not respond")),
         (reading::RUNNER_SHARE, "1", share),
     ]
 }
@@ -255,6 +255,6 @@ mod tests {
         assert_eq!(share(&[Some(400.0), Some(600.0)], window), Ok(0.05));
         assert_eq!(share(&[Some(400.0), None], window), Err("`vmm.cpu_time` of VM 1 is missing".into()));
         assert_eq!(share(&[Some(0.0)], window), Err("the VMMs used no CPU time".into()));
-        assert_eq!(share(&[Some(400.0)], WindowCpu::default()), Err("no VMM was started".into()));
+        assert_eq!(share(&[Some(400.0)], WindowCpu::default()), Err("a VMM of the trial was not started".into()));
     }
 }

@@ -1,0 +1,93 @@
+//! The host of a run, as `host.json` states it. A run that was merged of shards has a file for each host in `hosts/`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::Error;
+use crate::file::io_error_at;
+
+/// The identity of a host. Runs of hosts with different identities are not compared by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The fingerprint; different fingerprints of several hosts are sorted and joined by `+`.
+    pub fingerprint: String,
+    /// The facts that the fingerprint is computed from, by name; empty for several hosts.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// Reads the host of the run directory `run`; `None` if no host is recorded, as in an imported run.
+///
+/// # Errors
+/// If `host.json` or a file in `hosts/` cannot be read or is damaged.
+pub fn read_host(run: &Path) -> Result<Option<Host>, Error> {
+    match files(run)? {
+        Files::None => Ok(None),
+        Files::Own(path) => read_host_file(&path).map(Some),
+        Files::OfShards(paths) => {
+            let hosts = paths.iter().map(|path| Ok(read_host_file(path)?.fingerprint));
+            let mut all = hosts.collect::<Result<Vec<_>, Error>>()?;
+            all.sort();
+            all.dedup();
+            Ok((!all.is_empty()).then(|| Host { fingerprint: all.join("+"), facts: BTreeMap::new() }))
+        }
+    }
+}
+
+/// `CONFIG_HZ` of the guest kernels of the run directory `run`, by name. Kernels whose configuration is not recorded,
+/// and damaged files, are left out.
+pub(crate) fn read_kernel_hz(run: &Path) -> BTreeMap<String, u32> {
+    #[derive(Deserialize)]
+    struct Kernels {
+        #[serde(default)]
+        artifacts: Vec<Artifact>,
+    }
+    #[derive(Deserialize)]
+    struct Artifact {
+        name: String,
+        config_hz: Option<u32>,
+    }
+    let paths = match files(run) {
+        Ok(Files::Own(path)) => vec![path],
+        Ok(Files::OfShards(paths)) => paths,
+        Ok(Files::None) | Err(_) => Vec::new(),
+    };
+    let hosts = paths.into_iter().filter_map(|path| serde_json::from_slice::<Kernels>(&std::fs::read(path).ok()?).ok());
+    hosts.flat_map(|host| host.artifacts).filter_map(|artifact| Some((artifact.name, artifact.config_hz?))).collect()
+}
+
+/// The files that state the hosts of a run.
+enum Files {
+    None,
+    Own(PathBuf),
+    OfShards(Vec<PathBuf>),
+}
+
+fn files(run: &Path) -> Result<Files, Error> {
+    let own = run.join("host.json");
+    if own.exists() {
+        return Ok(Files::Own(own));
+    }
+    let folder = run.join("hosts");
+    if !folder.is_dir() {
+        return Ok(Files::None);
+    }
+    let entries = std::fs::read_dir(&folder).map_err(io_error_at(&folder))?;
+    let paths = entries.map(|entry| Ok(entry.map_err(io_error_at(&folder))?.path()));
+    paths.collect::<Result<_, Error>>().map(Files::OfShards)
+}
+
+/// The part of `host.json` that a comparison needs.
+#[derive(Deserialize)]
+struct HostFile {
+    fingerprint: String,
+    #[serde(rename = "matters")]
+    facts: BTreeMap<String, String>,
+}
+
+fn read_host_file(path: &Path) -> Result<Host, Error> {
+    let damaged = |source| Error::Host { path: path.to_path_buf(), cause: source };
+    let file: HostFile = serde_json::from_slice(&std::fs::read(path).map_err(io_error_at(path))?).map_err(damaged)?;
+    Ok(Host { fingerprint: file.fingerprint, facts: file.facts })
+}
