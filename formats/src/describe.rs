@@ -1,4 +1,4 @@
-//! Errors and untrusted text as one line.
+//! Texts for messages: errors and untrusted text as one line, and sentences.
 
 /// An error and its causes in one line, joined by `: `.
 ///
@@ -16,6 +16,13 @@ pub fn describe(error: &dyn std::error::Error) -> String {
 #[must_use]
 pub fn one_line(text: &str, most: usize) -> String {
     text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The text with an upper-case first letter.
+#[must_use]
+pub fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use microbench_formats::describe::capitalised;
 use serde::Serialize;
 
 use super::{Fact, Input, Limited};
@@ -40,12 +41,13 @@ pub(super) fn uncertainty(input: &Input<'_>) -> Uncertainty {
     let budgets = budgets(input.plan, input.rows, input.journal, &read_kernel_hz(input.run));
     let places = tick_places(input.rows);
     let definition = |component: &Component| {
-        let kind = match component.kind() {
-            Kind::HalfWidth => "Half of a 95 % interval",
-            Kind::Bound => "A bound",
-            Kind::Deviation => "A standard deviation",
+        let definition = component.definition();
+        // The definitions of other kinds state their kind.
+        let value = match component.kind() {
+            Kind::Bound => format!("A bound: {definition}."),
+            Kind::HalfWidth | Kind::Deviation => capitalised(&format!("{definition}.")),
         };
-        Fact { name: component.title(), value: format!("{kind}: {}.", component.definition()) }
+        Fact { name: component.title(), value }
     };
     Uncertainty {
         ticks: if places.is_empty() { String::new() } else { sentence(&Hint::Ticks { places }) },
@@ -59,10 +61,7 @@ pub(super) fn uncertainty(input: &Input<'_>) -> Uncertainty {
 
 /// A hint as a sentence.
 fn sentence(hint: &Hint) -> String {
-    let text = hint.message();
-    let mut chars = text.chars();
-    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}; {}.", chars.as_str(), hint.advice("", None))
+    capitalised(&format!("{}; {}.", hint.message(), hint.advice("", None)))
 }
 
 fn line(budget: &Budget) -> Line {

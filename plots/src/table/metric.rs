@@ -2,6 +2,7 @@
 
 use microbench_formats::axis::Level;
 use microbench_formats::cell::Cell;
+use microbench_formats::describe::capitalised;
 use microbench_formats::metric::Metric;
 use microbench_formats::plan::Plan;
 
@@ -142,9 +143,7 @@ fn axis_heading(axis: &str) -> String {
         "memory_mib" => return "Guest memory (MiB)".into(),
         _ => {}
     }
-    let name = axis.replace('_', " ");
-    let mut characters = name.chars();
-    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
+    capitalised(&axis.replace('_', " "))
 }
 
 /// Index of the footnote on the missing values of a row; `None` if no value is missing.

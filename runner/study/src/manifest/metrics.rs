@@ -3,6 +3,7 @@
 use microbench_formats::axis::Level;
 use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
+use microbench_formats::describe::capitalised;
 use microbench_formats::direction::Better;
 use microbench_formats::event::{self, reading};
 use microbench_formats::metric::{Metric, MetricSource};
@@ -291,9 +292,7 @@ fn default_label(name: &str) -> String {
     if let Some(metric) = built_in(name) {
         return metric.label.into();
     }
-    let words = name.replace(['_', '-'], " ");
-    let mut chars = words.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    capitalised(&name.replace(['_', '-'], " "))
 }
 
 impl BuiltIn {
@@ -471,11 +470,6 @@ fn reported_unit(unit: &str) -> &str {
         "bytes" => "MiB",
         unit => unit,
     }
-}
-
-pub(super) fn capitalised(doc: &str) -> String {
-    let mut chars = doc.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn resolve_workload(workload: Workload, value: &str) -> Resolved {

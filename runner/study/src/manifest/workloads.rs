@@ -4,6 +4,7 @@ use microbench_agent::workload::{BLOCKS, MOST_BYTES, MOST_OPERATIONS, MOST_ROUND
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS};
 use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
+use microbench_formats::describe::capitalised;
 use microbench_formats::workload::{DiskAccess, Workload, WorkloadKind};
 
 use super::diagnostic::{Diagnostics, ManifestError};
@@ -143,7 +144,7 @@ pub fn workload_definition(workload: &Workload, value: &str) -> String {
         "p99" => format!("99th percentile of the time of one {one} of"),
         _ => "Time that the guest takes for".into(),
     };
-    let subject = super::metrics::capitalised(&subject);
+    let subject = capitalised(&subject);
     let mut definition = format!("{} {} bytes", spec.doc, workload.bytes);
     if let Some(DiskAccess { block, direct, random }) = workload.disk {
         let order = if random { "in random order" } else { "one after the other" };
