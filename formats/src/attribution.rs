@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Prefix of an ORCID iD as a URL, the form that ORCID prescribes.
 const ORCID: &str = "https://orcid.org/";
 
+/// Licence identifiers of SPDX documents that name no licence.
+pub const NO_LICENSE: [&str; 2] = ["NOASSERTION", "NONE"];
+
 /// Authors, licence and DOI of a study; all are optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +75,23 @@ impl Author {
         Some((family.trim(), given.trim()))
     }
 
+    /// Whether `other` is the same author: by the ORCID iD if both have one, otherwise by the name.
+    ///
+    /// ```
+    /// use microbench_formats::attribution::Author;
+    ///
+    /// let author = |text: &str| text.parse::<Author>().unwrap();
+    /// assert!(author("Lovelace,Ada").is_same_person(&author("Lovelace, Ada <ada@example.org>")));
+    /// assert!(!author("Lovelace, Ada").is_same_person(&author("Ada")));
+    /// ```
+    #[must_use]
+    pub fn is_same_person(&self, other: &Self) -> bool {
+        match (&self.orcid, &other.orcid) {
+            (Some(own), Some(other)) => own == other,
+            _ => self.display_name().to_lowercase() == other.display_name().to_lowercase(),
+        }
+    }
+
     /// The name in the order of a byline, `Given Family`.
     #[must_use]
     pub fn display_name(&self) -> String {
@@ -106,7 +126,8 @@ impl std::str::FromStr for Author {
         {
             return Err(BadAuthor("the text in angle brackets is not an e-mail address"));
         }
-        let author = Self { name: name.to_owned(), email: email.map(Into::into), orcid: orcid.map(Into::into) };
+        let name = normalised(name);
+        let author = Self { name: name.clone(), email: email.map(Into::into), orcid: orcid.map(Into::into) };
         if name.is_empty() {
             return Err(BadAuthor("the name is missing"));
         }
@@ -120,6 +141,15 @@ impl std::str::FromStr for Author {
     }
 }
 
+/// The name with one space after the comma, and one for each white space.
+fn normalised(name: &str) -> String {
+    let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    match name.split_once(',') {
+        Some((family, given)) => format!("{}, {}", words(family), words(given)),
+        None => words(name),
+    }
+}
+
 /// Cuts a text in these brackets from the end.
 fn cut_end(text: &str, open: char, close: char) -> (&str, Option<&str>) {
     match text.strip_suffix(close).and_then(|text| text.rsplit_once(open)) {
@@ -128,11 +158,43 @@ fn cut_end(text: &str, open: char, close: char) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether `c` is a control character, or one that changes the order of the text around it.
+/// Whether `c` is a control character, a line or paragraph separator, or a character without an appearance of its own:
+/// of the general category Cf (format) or with the property Default_Ignorable_Code_Point of Unicode 16.
 fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    c.is_control() || {
+        let after = INVISIBLE.partition_point(|(first, _)| *first <= c);
+        after.checked_sub(1).is_some_and(|at| c <= INVISIBLE[at].1)
+    }
 }
+
+/// Ranges of invisible characters, first and last, in ascending order.
+const INVISIBLE: [(char, char); 25] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
 
 /// Whether `text` is an e-mail address as CITATION.cff defines it: `NAME@HOST.TOP`, without white space.
 fn is_email(text: &str) -> bool {
@@ -217,6 +279,24 @@ mod tests {
             let error = author(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn names_are_normalised_and_have_no_invisible_characters() {
+        assert_eq!("Lovelace,Ada".parse::<Author>().unwrap().name, "Lovelace, Ada");
+        assert_eq!("van  Rossum ,  Guido".parse::<Author>().unwrap().name, "van Rossum, Guido");
+        for c in
+            ['\u{61c}', '\u{ad}', '\u{e0041}', '\u{3164}', '\u{200d}', '\u{feff}', '\u{7}', '\u{e01ef}', '\u{fffb}']
+        {
+            for text in [format!("Ada{c}"), format!("{c}"), format!("Lovelace, {c}")] {
+                assert!(text.parse::<Author>().is_err(), "{text:?}");
+            }
+            assert!(format!("Ada <ada{c}@example.org>").parse::<Author>().is_err(), "{c:?}");
+        }
+        for name in ["Ōno, Yōko", "Nguyễn, Văn", "李明", "محمد", "O'Neil", "Ünal-Öz, Çağ"] {
+            assert!(name.parse::<Author>().is_ok(), "{name}");
+        }
+        assert!(INVISIBLE.is_sorted() && INVISIBLE.iter().all(|(first, last)| first <= last));
     }
 
     #[test]

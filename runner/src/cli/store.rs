@@ -9,7 +9,8 @@ use microbench::store::directory::Directory;
 use microbench::store::overview::{CellCount, Overview, cells};
 use microbench::store::prune::{self, Decision, Rule};
 use microbench::store::status::{self, Entry, FailureGroup, Kind, Session, State};
-use microbench::store::{archive, lookup};
+use microbench::store::{archive, citation, lookup};
+use microbench_formats::attribution::Attribution;
 use microbench_formats::build::Build;
 use microbench_formats::describe::{describe, one_line};
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
@@ -271,8 +272,8 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
     line("folder", &run.path);
     line("study", &format!("{} ({})", run.study, one_line(&overview.title, 200)));
     let profile = if overview.profile.is_empty() { String::new() } else { format!(", profile {}", overview.profile) };
-    if !overview.attribution.is_empty() {
-        line("authors", &one_line(&overview.attribution.line(), 400));
+    for (label, value) in attribution(&overview.attribution) {
+        line(label, &value);
     }
     let protocol = serde_json::to_value(overview.protocol).ok().and_then(|value| value.as_str().map(str::to_owned));
     line("plan", &format!("protocol {}{profile}, seed {}", protocol.unwrap_or_default(), overview.seed));
@@ -343,6 +344,25 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
         }
     }
     text
+}
+
+/// Labels and values of the lines on authors, licence and DOI. Names beyond 400 characters are counted.
+fn attribution(of: &Attribution) -> Vec<(&'static str, String)> {
+    const MOST: usize = 400;
+    let mut names = String::new();
+    for (shown, author) in of.authors.iter().enumerate() {
+        let name = one_line(&author.display_name(), 100);
+        if shown > 0 && names.chars().count() + name.chars().count() > MOST {
+            names.push_str(&format!(" and {} more", of.authors.len() - shown));
+            break;
+        }
+        let separator = if shown == 0 { "" } else { ", " };
+        names.push_str(&format!("{separator}{name}"));
+    }
+    let licence = of.license.as_deref().map(|licence| ("licence", one_line(licence, MOST)));
+    let doi = of.doi.as_deref().map(|doi| ("DOI", one_line(doi, MOST)));
+    let names = Some(("authors", names)).filter(|_| !of.authors.is_empty());
+    names.into_iter().chain(licence).chain(doi).collect()
 }
 
 /// Failures of VMs with a blank line behind them; empty without failures.
@@ -429,6 +449,9 @@ pub(super) fn export(given: &Path, out: Option<&Path>, consoles: bool, json: boo
             sha256,
             files: reports(&packed),
         });
+    }
+    if let Some(note) = citation::without_authors(&run.plan()?.0.attribution) {
+        errln!("{}", Stream::Err.fold(&wrapped_to(Stream::Err.output_width().prose, &format!("note: {note}"), 2)));
     }
     if !run.path().join("samples.parquet").exists() {
         errln!("note: the run has no samples; `microbench analyze` computes them, also after unpacking");

@@ -5,7 +5,8 @@
 
 use std::fmt::Write;
 
-use microbench_formats::attribution::{Author, is_doi, is_orcid};
+use microbench_formats::attribution::{Attribution, Author, NO_LICENSE, is_doi, is_orcid};
+use microbench_formats::describe::one_line;
 use microbench_formats::plan::Plan;
 
 use super::status::Session;
@@ -31,7 +32,7 @@ pub fn render(plan: &Plan, sessions: &[Session]) -> Option<String> {
         quoted(&message),
         quoted(&plan.title)
     );
-    attribution.authors.iter().for_each(|author| text.push_str(&author_entry(author)));
+    distinct(&attribution.authors).into_iter().for_each(|author| text.push_str(&author_entry(author)));
     match licences.flatten().as_deref() {
         Some([one]) => text.push_str(&format!("license: {}\n", quoted(one))),
         Some(several) => {
@@ -67,6 +68,29 @@ pub fn render(plan: &Plan, sessions: &[Session]) -> Option<String> {
     Some(text)
 }
 
+/// Why a study with a licence or a DOI has no `CITATION.cff`; `None` if it has one, or states nothing.
+#[must_use]
+pub fn without_authors(attribution: &Attribution) -> Option<String> {
+    if !attribution.authors.is_empty() || attribution.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "the archive has no {FILE}, because the study has no `authors`, which this format requires; plan.json states: {}",
+        one_line(&attribution.line(), 400)
+    ))
+}
+
+/// The authors without repetitions, which the schema of the format refuses: of the same name, or of the same ORCID iD.
+fn distinct(authors: &[Author]) -> Vec<&Author> {
+    let mut kept: Vec<&Author> = Vec::new();
+    for author in authors {
+        if !kept.iter().any(|other| other.is_same_person(author)) {
+            kept.push(author);
+        }
+    }
+    kept
+}
+
 fn author_entry(author: &Author) -> String {
     let mut fields = match author.person() {
         Some((family, given)) => vec![("family-names", family), ("given-names", given)],
@@ -83,9 +107,16 @@ fn author_entry(author: &Author) -> String {
 
 /// The licences of an SPDX expression that is one licence or a choice of several; `None` for other expressions.
 fn cff_licences(expression: &str) -> Option<Vec<&str>> {
-    let ids: Vec<&str> = expression.split(" OR ").map(str::trim).collect();
+    let mut ids: Vec<&str> = Vec::new();
+    for id in expression.split(" OR ").map(str::trim) {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
     let is_id = |id: &&str| {
-        !id.starts_with("LicenseRef-") && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
+        !id.starts_with("LicenseRef-")
+            && !NO_LICENSE.contains(id)
+            && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
     };
     ids.iter().all(is_id).then_some(ids)
 }
@@ -112,7 +143,9 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cff_licences, quoted};
+    use microbench_formats::attribution::Author;
+
+    use super::{cff_licences, distinct, quoted};
 
     #[test]
     fn text_is_quoted_for_yaml() {
@@ -120,10 +153,39 @@ mod tests {
     }
 
     #[test]
+    fn an_author_of_an_edited_plan_is_listed_once() {
+        let author = |name: &str, orcid: Option<&str>| Author {
+            name: name.into(),
+            email: None,
+            orcid: orcid.map(|digits| format!("https://orcid.org/{digits}")),
+        };
+        let (one, other) = (Some("0000-0002-1825-0097"), Some("0000-0002-1694-233X"));
+        let all = [
+            author("Lovelace, Ada", None),
+            author("Lovelace,Ada", one),
+            author("Ono, Yoko", one),
+            author("Byron, Ada", one),
+            author("Ono, Yoko", other),
+        ];
+        let kept: Vec<usize> =
+            distinct(&all).iter().filter_map(|kept| all.iter().position(|author| author == *kept)).collect();
+        assert_eq!(kept, [0, 2, 4]);
+    }
+
+    #[test]
     fn only_a_choice_of_licences_is_a_list() {
         assert_eq!(cff_licences("MIT OR Apache-2.0"), Some(vec!["MIT", "Apache-2.0"]));
         assert_eq!(cff_licences("CC-BY-4.0"), Some(vec!["CC-BY-4.0"]));
-        for other in ["MIT AND ISC", "(MIT OR ISC) AND Zlib", "Apache-2.0+", "LicenseRef-own", "GPL-2.0-only WITH x"] {
+        assert_eq!(cff_licences("MIT OR ISC OR MIT"), Some(vec!["MIT", "ISC"]), "the schema refuses repetitions");
+        for other in [
+            "NOASSERTION",
+            "MIT OR NONE",
+            "MIT AND ISC",
+            "(MIT OR ISC) AND Zlib",
+            "Apache-2.0+",
+            "LicenseRef-own",
+            "GPL-2.0-only WITH x",
+        ] {
             assert_eq!(cff_licences(other), None, "{other}");
         }
     }

@@ -293,6 +293,78 @@ fn authors_licence_and_doi_are_shown_and_exported() {
     assert_eq!(text(&unpacked.unwrap().stdout), expected);
 }
 
+/// The errors of a study with these keys in `[study]`, with single spaces.
+fn attribution_errors(keys: &str) -> String {
+    let bench = Bench::new();
+    let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    let manifest = fs::read_to_string(&study).unwrap();
+    fs::write(&study, manifest.replace("seed = 1\n", &format!("seed = 1\n{keys}\n"))).unwrap();
+    let output = bench.run(&["plan", "study.toml"]);
+    let said = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(output.status.code(), Some(2), "{keys}: {said}");
+    said
+}
+
+#[test]
+fn repeated_authors_and_licences_are_errors() {
+    const ORCID: &str = "(https://orcid.org/0000-0002-1825-0097)";
+    for (keys, expected) in [
+        ("authors = [\"Lovelace,Ada\", \"Lovelace, Ada\"]".to_owned(), "`authors` lists `Lovelace, Ada` twice"),
+        (
+            format!("authors = [\"Lovelace, Ada {ORCID}\", \"King, Ada {ORCID}\"]"),
+            "`authors` lists `King, Ada` twice: `Lovelace, Ada` is the same author",
+        ),
+        ("license = \"MIT OR MIT\"".to_owned(), "`license` lists `MIT` twice"),
+        ("license = \"NOASSERTION\"".to_owned(), "`NOASSERTION` is not a license; omit the key"),
+        ("license = \"NONE\"".to_owned(), "`NONE` is not a license; omit the key"),
+        ("license = \"MIT OR NOASSERTION\"".to_owned(), "`NOASSERTION` in `license` is not a license"),
+        ("authors = [\"Ada\\u3164\"]".to_owned(), "an invisible character"),
+    ] {
+        let said = attribution_errors(&keys);
+        assert!(said.contains(expected), "{keys}: {said}");
+    }
+}
+
+#[test]
+fn wrong_licence_has_a_valid_suggestion() {
+    for (license, expected) in [
+        ("GPL-2.0+", "did you mean `GPL-2.0-or-later`?"),
+        ("MIT/Apache-2.0", "did you mean `MIT OR Apache-2.0`?"),
+        ("MIT / Apache 2.0", "did you mean `MIT OR Apache-2.0`?"),
+        ("Apache-2.1", "did you mean `Apache-2.0`?"),
+        ("MIT/own licence", "use an identifier of https://spdx.org/licenses"),
+    ] {
+        let said = attribution_errors(&format!("license = \"{license}\""));
+        assert!(said.contains(expected), "{license}: {said}");
+    }
+}
+
+#[test]
+fn licence_and_doi_are_shown_beside_many_authors_and_noted_without_authors() {
+    require!(trials());
+    let bench = Bench::new();
+    let study = bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    let manifest = fs::read_to_string(&study).unwrap();
+    let authors: Vec<String> = (10..70).map(|n| format!("\"Author of the data {n}\"")).collect();
+    for (out, keys) in [("many", format!("authors = [{}]\n", authors.join(", "))), ("none", String::new())] {
+        let keys = format!("seed = 1\n{keys}license = \"MIT\"\ndoi = \"10.5281/zenodo.1\"\n");
+        fs::write(&study, manifest.replace("seed = 1\n", &keys)).unwrap();
+        let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", out]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let shown = text(&bench.run(&["show", out]).stdout);
+        assert!(shown.contains("\nlicence    MIT\n") && shown.contains("\nDOI        10.5281/zenodo.1\n"), "{shown}");
+        let flat = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(flat.contains("authors Author of the data 10, "), out == "many", "{shown}");
+        assert_eq!(flat.contains("Author of the data 26 and 43 more"), out == "many", "{shown}");
+        let output = bench.run(&["export", out, "--out", &format!("{out}.tar.gz")]);
+        let said = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(output.status.success(), "{said}");
+        let note = "note: the archive has no CITATION.cff, because the study has no `authors`, which this format \
+                    requires; plan.json states: licence MIT; DOI 10.5281/zenodo.1";
+        assert_eq!(said.contains(note), out == "none", "{said}");
+    }
+}
+
 #[test]
 fn wrong_attribution_is_reported_with_a_fix() {
     let bench = Bench::new();
