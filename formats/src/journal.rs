@@ -13,12 +13,16 @@
 //! A last line without a line feed is torn: the writer was killed. Readers ignore it. `docs/reference/journal.md`
 //! specifies the format for other programs.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::cell::Cell;
 use crate::code::Code;
+use crate::describe::one_line;
+use crate::plan::Plan;
 use crate::record::Record;
 use crate::version::{FORMAT_VERSION, OLDEST_FORMAT, other_format};
 
@@ -72,6 +76,9 @@ pub enum Cause {
         /// The format version of the session.
         found: u64,
     },
+    /// The record contradicts the plan of the run.
+    #[error("{0}")]
+    Plan(String),
     /// The first line does not start a session.
     #[error("the first record is not `run_start`, which states where the trials execute")]
     NoStart,
@@ -287,6 +294,44 @@ fn is_truncated_line(bytes: &[u8]) -> bool {
 /// An item is an error if its line is invalid. A caller that requires an intact journal stops at the first error.
 pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<Record, Damage>> {
     lines(bytes).map(|line| line?.decode())
+}
+
+/// Like [`records`], and checks each start of a trial against `plan`: its cell, and the CPU of its emulated host.
+///
+/// # Errors
+/// Like [`records`]; also [`Cause::Plan`].
+pub fn records_of_plan<'a>(bytes: &'a [u8], plan: &'a Plan) -> impl Iterator<Item = Result<Record, Damage>> + 'a {
+    let cells: HashMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
+    lines(bytes).map(move |line| {
+        let line = line?;
+        let record = line.decode()?;
+        match contradiction(&record, plan, &cells) {
+            Some(problem) => Err(Damage { line: line.number, cause: Cause::Plan(problem) }),
+            None => Ok(record),
+        }
+    })
+}
+
+/// What contradicts the plan in a start of a trial.
+fn contradiction(record: &Record, plan: &Plan, cells: &HashMap<&str, &Cell>) -> Option<String> {
+    const LONGEST: usize = 200;
+    let Record::TrialStart { trial, cell, emulated_host, .. } = record else { return None };
+    let at = usize::try_from(*trial).ok()?;
+    if let Some(planned) =
+        plan.trials.get(at).filter(|planned| planned.index == *trial && planned.cell.as_str() != cell)
+    {
+        let cell = one_line(cell, LONGEST);
+        return Some(format!("trial {trial} starts in the cell {cell}, but its cell in the plan is {}", planned.cell));
+    }
+    let (cell, host) = (cells.get(cell.as_str())?, emulated_host.as_ref()?);
+    (cell.host_cpu() != host.host_cpu).then(|| {
+        format!(
+            "trial {trial} starts on an emulated host with the CPU {}, but `host_cpu` of its cell {} is {}",
+            one_line(&host.host_cpu, LONGEST),
+            cell.id,
+            cell.host_cpu()
+        )
+    })
 }
 
 /// The line number, from 1, of a torn last line; `None` if the last line is complete.

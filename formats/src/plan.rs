@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::attribution::Attribution;
-use crate::axis::Axis;
-use crate::cell::Cell;
+use crate::axis::{Axis, Level};
+use crate::cell::{Cell, HOST_CPU};
 use crate::claim::Claim;
 use crate::code::Code;
+use crate::describe::one_line;
 use crate::figure::Figure;
 use crate::instrument::Instrument;
 use crate::metric::Metric;
@@ -196,13 +197,92 @@ pub fn read(bytes: &[u8]) -> Result<Plan, Unreadable> {
         return Err(Unreadable::Format(format));
     }
     let plan: Plan = serde_json::from_slice(bytes).map_err(Unreadable::Damaged)?;
-    if let Some(cell) = plan.cells.iter().find(|cell| cell.concurrency > MAX_CONCURRENCY) {
-        let problem =
-            format!("cell {} has a concurrency of {}; the maximum is {MAX_CONCURRENCY}", cell.id, cell.concurrency);
-        return Err(Unreadable::Damaged(serde::de::Error::custom(problem)));
+    match problem(&plan) {
+        Some(problem) => Err(Unreadable::Damaged(serde::de::Error::custom(problem))),
+        None => Ok(plan),
     }
-    Ok(plan)
+}
+
+/// What is invalid in a plan of the right structure. Manifests do not have it; it results from an edited file.
+fn problem(plan: &Plan) -> Option<String> {
+    // A terminal would interpret control characters of these texts, which outputs contain as they are.
+    let has_control = |text: &str| text.chars().any(char::is_control);
+    let shown = |name: &str| one_line(name, 100);
+    for (key, text) in [("study", &plan.study), ("title", &plan.title), ("profile", &plan.profile)] {
+        if has_control(text) {
+            return Some(format!("its {key} has a control character"));
+        }
+    }
+    for cell in &plan.cells {
+        let id = shown(&cell.id);
+        let texts = [("id", &cell.id), ("variant", &cell.variant), ("label", &cell.label), ("engine", &cell.engine)];
+        if let Some((key, _)) = texts.into_iter().find(|(_, text)| has_control(text)) {
+            return Some(format!("the {key} of cell {id} has a control character"));
+        }
+        if cell.concurrency > MAX_CONCURRENCY {
+            let found = cell.concurrency;
+            return Some(format!("cell {id} has a concurrency of {found}; the maximum is {MAX_CONCURRENCY}"));
+        }
+        match cell.settings.get(HOST_CPU) {
+            None | Some(Level::Text(_)) => {}
+            Some(other) => return Some(format!("`{HOST_CPU}` of cell {id} is {other}, which is not a text")),
+        }
+    }
+    for metric in &plan.metrics {
+        let texts = [("name", &metric.name), ("label", &metric.label), ("unit", &metric.unit)];
+        if let Some((key, _)) = texts.into_iter().find(|(_, text)| has_control(text)) {
+            return Some(format!("the {key} of metric {} has a control character", shown(&metric.name)));
+        }
+    }
+    let axes = plan.axes.iter().map(|axis| ("axis", &axis.name));
+    let figures = plan.figures.iter().flat_map(|figure| [("figure", &figure.name), ("figure", &figure.title)]);
+    let claims = plan.claims.iter().map(|claim| ("claim", &claim.name));
+    let named = axes.chain(figures).chain(claims).find(|(_, name)| has_control(name));
+    named.map(|(kind, name)| format!("the name of {kind} {} has a control character", shown(name)))
 }
 
 /// Largest number of VMs in one trial: each VM has its own /24 network of 10.0.0.0/8.
 const MAX_CONCURRENCY: u32 = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(from: &str, to: &str) -> Result<Plan, String> {
+        let plan = serde_json::json!({
+            "format": FORMAT_VERSION, "study": "s", "title": "S", "protocol": "corrected", "profile": "", "seed": 1,
+            "warmup": true, "give_up_after": 0, "axes": [{"name": "variant", "levels": ["a"]}],
+            "cells": [{
+                "id": "a/1", "levels": {}, "variant": "a", "label": "label-of-a", "engine": "fake", "concurrency": 1,
+                "trials": 1, "settings": {"host_cpu": "EPYC"},
+            }],
+            "trials": [], "workloads": [],
+            "metrics": [{
+                "name": "m", "label": "M", "definition": "", "unit": "unit-of-m", "source": {"reading": "m"},
+                "better": null,
+            }],
+            "figures": [], "claims": [], "reference": null, "excluded": [],
+        });
+        let text = plan.to_string();
+        assert!(text.contains(from), "{text}");
+        read(text.replacen(from, to, 1).as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn texts_with_control_characters_are_damage() {
+        assert!(edited("unit-of-m", "ms").is_ok());
+        let unit = edited("unit-of-m", "\\u001b[31m<b>").unwrap_err();
+        assert_eq!(unit, "the unit of metric m has a control character");
+        let label = edited("label-of-a", "a\\u0007").unwrap_err();
+        assert_eq!(label, "the label of cell a/1 has a control character");
+        let id = edited("a/1", "a\\u001b").unwrap_err();
+        assert_eq!(id, "the id of cell a  has a control character");
+        assert!(edited("\"title\":\"S\"", "\"title\":\"\\n\"").unwrap_err().contains("its title"));
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_a_text_is_damage() {
+        let problem = edited("\"EPYC\"", "3").unwrap_err();
+        assert_eq!(problem, "`host_cpu` of cell a/1 is 3, which is not a text");
+    }
+}

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use microbench_formats::build::Build;
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
-use microbench_formats::journal::{Damage, lines, records, torn_line};
+use microbench_formats::journal::{Damage, lines, records, records_of_plan, torn_line};
+use microbench_formats::plan::Plan;
 use microbench_formats::precision::Look;
 use microbench_formats::record::{EmulatedHost, FailureReason, Interference, ProbeError, Record};
 use microbench_formats::shard::Shard;
@@ -100,6 +101,9 @@ pub struct Journal {
     pub torn: Option<usize>,
 }
 
+/// The reason of a reading without a value whose record states none.
+const NO_REASON: &str = "the journal does not state why";
+
 /// The remark on a run whose VMMs were not isolated from the host.
 pub const UNISOLATED: &str = "VMMs were not isolated from the host";
 
@@ -154,8 +158,20 @@ impl Session {
 /// # Errors
 /// The first damaged line, other than a torn last line.
 pub fn parse(bytes: &[u8]) -> Result<Journal, Damage> {
+    read_records(bytes, records(bytes))
+}
+
+/// Like [`parse`], and checks each start of a trial against the plan of the run.
+///
+/// # Errors
+/// Like [`parse`]; also the first trial whose cell, or the CPU of whose emulated host, is not that of the plan.
+pub fn parse_with_plan(bytes: &[u8], plan: &Plan) -> Result<Journal, Damage> {
+    read_records(bytes, records_of_plan(bytes, plan))
+}
+
+fn read_records(bytes: &[u8], records: impl Iterator<Item = Result<Record, Damage>>) -> Result<Journal, Damage> {
     let mut reader = Reader::default();
-    for record in records(bytes) {
+    for record in records {
         reader.apply(record?);
     }
     Ok(Journal { torn: torn_line(bytes), ..reader.finish() })
@@ -226,7 +242,8 @@ impl Reader {
             }
             Record::Reading { vm, name, value, unit, reason } => {
                 if let Some(execution) = open {
-                    let value = value.filter(|value| value.is_finite()).ok_or(reason);
+                    let without = |reason: String| if reason.is_empty() { NO_REASON.to_owned() } else { reason };
+                    let value = value.filter(|value| value.is_finite()).ok_or_else(|| without(reason));
                     execution.vms.entry(vm).or_default().readings.insert(name, (value, unit));
                 }
             }
@@ -274,6 +291,23 @@ mod tests {
         assert_eq!(journal.cut_off, BTreeSet::from([(0, 0)]));
         assert_eq!(journal.executions.len(), 1);
         assert_eq!(journal.executions[0].vms[&0].events["spawn"], 7);
+    }
+
+    #[test]
+    fn a_reading_without_a_value_has_a_reason() {
+        let reading = |value, reason: &str| Record::Reading {
+            vm: 0,
+            name: "runner.share".into(),
+            value,
+            unit: "1".into(),
+            reason: reason.into(),
+        };
+        for (value, reason, expected) in [(None, "", NO_REASON), (None, "why", "why"), (Some(f64::NAN), "", NO_REASON)]
+        {
+            let [start, _, end] = trial(0, 0, 5);
+            let execution = execution(&[start, reading(value, reason), end]).unwrap();
+            assert_eq!(execution.vms[&0].readings["runner.share"].0, Err(expected.to_owned()));
+        }
     }
 
     #[test]

@@ -62,10 +62,10 @@ impl Run {
     /// Decodes the journal.
     ///
     /// # Errors
-    /// If a record is damaged.
+    /// If a record is damaged or contradicts the plan.
     pub fn journal(&self) -> Result<Journal, Error> {
         let damaged = |source| Error::Journal { path: self.folder.join(FILE), cause: source };
-        journal::parse(&self.bytes).map_err(damaged)
+        journal::parse_with_plan(&self.bytes, &self.plan).map_err(damaged)
     }
 
     /// Whether VMMs were isolated from the host in every session.

@@ -11,7 +11,7 @@ use microbench_formats::build::Build;
 use microbench_formats::describe::{describe, one_line};
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
-use microbench_formats::journal::{Damage, records};
+use microbench_formats::journal::{Damage, records_of_plan};
 use microbench_formats::plan::Plan;
 use microbench_formats::record::{FailureReason, Record};
 use microbench_formats::shard::Shard;
@@ -188,7 +188,7 @@ impl RunStatus {
     /// The status of a run of `plan`, or of a shard of it, from the bytes of its journal.
     ///
     /// # Errors
-    /// The first complete line that is damaged.
+    /// The first complete line that is damaged, or contradicts the plan.
     pub fn from_journal(plan: &Plan, shard: Option<Shard>, bytes: &[u8]) -> Result<Self, Damage> {
         let progress = Progress { shard, ..journal::progress_of(bytes, plan.give_up_after)? };
         let mut sessions: Vec<Session> = Vec::new();
@@ -196,7 +196,7 @@ impl RunStatus {
         let mut counted: BTreeMap<u32, (Outcome, usize, String, Vec<Failure>)> = BTreeMap::new();
         let (mut cell, mut warmup, mut disturbed, mut repeated) = (String::new(), false, false, 0);
         let mut failures: Vec<Failure> = Vec::new();
-        for record in records(bytes) {
+        for record in records_of_plan(bytes, plan) {
             match record? {
                 Record::RunStart { host, hosts, started, version, build, shard, machine, unisolated, .. } => {
                     let trials = 0;
