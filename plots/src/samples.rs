@@ -2,7 +2,8 @@
 //!
 //! A missing value is a row with a status and a reason; it is never zero and never left out. A trial has samples only
 //! of the metrics that it measures. A trial with an instrument measures the metrics of the instrument, a timed trial
-//! the metrics without an instrument.
+//! the metrics without an instrument. A cell of one VM without trials under an instrument has one sample of each metric
+//! of the instrument, with the reason.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -189,6 +190,7 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
             }
         }
     }
+    samples.extend(unplanned(plan, &counted));
     let repeated = |e: &&Execution| e.warmup || counted.get(&e.trial).is_some_and(|one| !std::ptr::eq(*one, *e));
     for execution in journal.executions.iter().filter(repeated) {
         let (block, instrument) =
@@ -200,6 +202,46 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
         }
     }
     samples
+}
+
+/// A sample for each metric of an instrument in each cell of one VM that has no trial under the instrument, with the
+/// reason. Block and trial are those of the first trial of the cell.
+fn unplanned(plan: &Plan, counted: &BTreeMap<u32, &Execution>) -> Vec<Sample> {
+    let metrics: Vec<(&Metric, Instrument)> =
+        plan.metrics.iter().filter_map(|metric| Some((metric, metric.instrument?))).collect();
+    if metrics.is_empty() {
+        return Vec::new();
+    }
+    let mut first: BTreeMap<(&str, Option<Instrument>), &PlannedTrial> = BTreeMap::new();
+    for trial in &plan.trials {
+        first.entry((trial.cell.as_str(), trial.instrument)).or_insert(trial);
+    }
+    let of_cell = |cell: &'_ Cell| -> Vec<Sample> {
+        let Some(timed) = first.get(&(cell.id.as_str(), None)).filter(|_| cell.concurrency == 1) else {
+            return Vec::new();
+        };
+        let execution = counted.get(&timed.index);
+        let absent = metrics.iter().filter(|(_, used)| !first.contains_key(&(cell.id.as_str(), Some(*used))));
+        let sample = |(metric, instrument): &(&Metric, Instrument)| Sample {
+            cell: cell.id.to_string(),
+            block: timed.block,
+            trial: timed.index,
+            attempt: execution.map_or(0, |execution| execution.attempt),
+            vm: 0,
+            metric: metric.name.clone(),
+            value: None,
+            unit: metric.unit.clone(),
+            status: Status::NotApplicable,
+            reason: instrument.why_not_planned(cell),
+            host: execution.map(|execution| execution.host),
+            machine: execution.map(|execution| execution.machine.clone()).unwrap_or_default(),
+            emulated_host: execution.and_then(|execution| execution.emulated_host.clone()),
+            warmup: false,
+            superseded: false,
+        };
+        absent.map(sample).collect()
+    };
+    plan.cells.iter().flat_map(of_cell).collect()
 }
 
 /// Why a trial of this block has not been executed.

@@ -47,7 +47,7 @@ fn specs(engines: &BTreeMap<String, Engine>) -> BTreeMap<String, EngineSpec> {
                 let file = setting.kind == SettingKind::File;
                 (name.clone(), SettingSpec { default, choices, file, doc: setting.doc.clone() })
             });
-            (name.clone(), EngineSpec { settings: settings.collect() })
+            (name.clone(), EngineSpec { settings: settings.collect(), shares_kernel: engine.guest.shares_kernel() })
         })
         .collect()
 }

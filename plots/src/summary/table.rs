@@ -146,6 +146,9 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
             .map(|status| count(&status.name().replace('-', "_"), &|row| missing(row, status))),
     );
     columns.push(text("reasons", &|row| {
+        if row.planned() == 0 {
+            return "no trial of the cell measures the metric".to_owned();
+        }
         row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.name())).collect::<Vec<_>>().join("; ")
     }));
     DataFrame::new(rows.len(), columns)

@@ -80,7 +80,11 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
             });
             let row = cell.and_then(|cell| own.iter().find(|row| row.cell == cell.id));
             let mark = row.and_then(|row| missing_footnote(&mut table, row));
-            line.extend(median_cells(row.copied(), digits, mark, intervals));
+            line.extend(match (cell, row) {
+                (_, Some(row)) => median_cells(row, digits, mark, intervals),
+                (Some(_), None) => ["not planned"; 3].map(TableCell::missing),
+                (None, None) => ["excluded"; 3].map(TableCell::missing),
+            });
             if *with_n {
                 line.push(TableCell::count(row.map_or(0, |row| row.n())));
             }
@@ -157,8 +161,7 @@ pub(super) fn missing_footnote(table: &mut Table, row: &Row) -> Option<usize> {
 }
 
 /// Median, and the ends of its interval or of the range over trials.
-fn median_cells(row: Option<&Row>, digits: usize, mark: Option<usize>, intervals: bool) -> [TableCell; 3] {
-    let Some(row) = row else { return ["excluded"; 3].map(TableCell::missing) };
+fn median_cells(row: &Row, digits: usize, mark: Option<usize>, intervals: bool) -> [TableCell; 3] {
     let Some(median) = row.median() else {
         let note = missing_note(&[row]);
         return [note.as_str(), "-", "-"].map(|text| TableCell::Missing { text: text.into(), mark });

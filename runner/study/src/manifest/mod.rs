@@ -168,6 +168,9 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         reference::check_cells(reference, &cells, errors);
     }
     let instrument_trials = manifest.matrix.instrument_trials.unwrap_or(1);
+    let shares = |name: &str| catalog.engines.get(name).is_some_and(|engine| engine.shares_kernel);
+    let engines = cells.iter().map(|cell| &*cell.engine).filter(|engine| shares(engine));
+    let shared_kernel = engines.map(str::to_owned).collect();
     Some(Study {
         name: manifest.study.name.clone(),
         title: manifest.study.title.clone(),
@@ -175,6 +178,7 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         attribution,
         protocol: preset.protocol,
         seed: manifest.study.seed,
+        shared_kernel,
         variants,
         axes,
         cells,

@@ -29,6 +29,8 @@ pub struct EngineSpec {
     /// Settings by name. A setting cannot be set if it has the name of a guest setting, or of a key of a variant or of
     /// the matrix (`label`, `engine`, `variant`, `trials` ...).
     pub settings: BTreeMap<String, SettingSpec>,
+    /// True if its guests share the host's kernel.
+    pub shares_kernel: bool,
 }
 
 /// One setting of an engine.

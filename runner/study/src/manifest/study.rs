@@ -1,6 +1,6 @@
 //! A study: a valid manifest with all names looked up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use microbench_formats::attribution::Attribution;
 use microbench_formats::axis::{Axis, Level};
@@ -35,6 +35,8 @@ pub struct Study {
     /// All variants in the order of the manifest, including those without a cell.
     pub variants: Vec<Variant>,
     /// Axes of the matrix: `variant`, `concurrency`, then the others in manifest order.
+    /// Engines of cells whose guests share the host's kernel.
+    pub shared_kernel: BTreeSet<String>,
     pub axes: Vec<Axis>,
     /// All cells: the product without excluded combinations, in the order of the manifest, then the included cells.
     pub cells: Vec<Cell>,

@@ -11,6 +11,7 @@
 pub mod explain;
 pub mod view;
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroU32;
 
@@ -135,6 +136,7 @@ pub fn expand(study: &Study, overrides: Overrides<'_>) -> Result<Plan, PlanError
     }
     let needed = |instrument: &Instrument| study.metrics.iter().any(|metric| metric.instrument == Some(*instrument));
     let instruments: Vec<Instrument> = Instrument::ALL.into_iter().filter(needed).collect();
+    let is_observed = |cell: &Cell, instrument| is_observed(cell, instrument, &study.shared_kernel);
     let observed = |instrument: &Instrument| cells.iter().filter(|cell| is_observed(cell, *instrument)).count() as u64;
     let instrumented = instruments.iter().map(observed).sum::<u64>() * u64::from(study.instrument_trials);
     let total = cells.iter().map(|cell| u64::from(cell.trials)).sum::<u64>() + instrumented;
@@ -144,7 +146,10 @@ pub fn expand(study: &Study, overrides: Overrides<'_>) -> Result<Plan, PlanError
     let seed = overrides.seed.unwrap_or(study.seed);
     let mut trials = order(&cells, seed);
     for instrument in instruments {
-        trials.extend(instrumented_order(&cells, seed, &trials, instrument, study.instrument_trials));
+        let observed = cells.iter().filter(|cell| is_observed(cell, instrument));
+        let observed: Vec<Cell> =
+            observed.map(|cell| Cell { trials: study.instrument_trials, ..cell.clone() }).collect();
+        trials.extend(instrumented_order(&observed, seed, &trials, instrument));
     }
     Ok(Plan {
         format: FORMAT_VERSION,
@@ -312,25 +317,23 @@ fn order_from(cells: &[Cell], seed: u64, first: u32) -> Vec<PlannedTrial> {
 }
 
 /// True if trials of the cell under the instrument are planned: a cell of one VM. strace slows a VMM down so much that a
-/// guest does not reach the reset pulses that end it.
-fn is_observed(cell: &Cell, instrument: Instrument) -> bool {
+/// guest does not reach the reset pulses that end it, which a guest of an engine of `shared_kernel` does not have.
+fn is_observed(cell: &Cell, instrument: Instrument, shared_kernel: &BTreeSet<String>) -> bool {
     let at_pulses = cell.settings.get("stop_at") == Some(&Level::Text(StopAt::ResetPulses.name().to_owned()));
-    cell.concurrency == 1 && !(instrument == Instrument::Strace && at_pulses)
+    let ends_at_pulses = at_pulses && !shared_kernel.contains(&*cell.engine);
+    cell.concurrency == 1 && !(instrument == Instrument::Strace && ends_at_pulses)
 }
 
-/// Trials with an instrument for each cell that it observes. Their blocks follow all others, so that they disturb no
-/// timed trial.
+/// Trials with an instrument of the cells `observed`. Their blocks follow all others, so that they disturb no timed
+/// trial.
 fn instrumented_order(
-    cells: &[Cell],
+    observed: &[Cell],
     seed: u64,
     before: &[PlannedTrial],
     instrument: Instrument,
-    trials: u32,
 ) -> Vec<PlannedTrial> {
-    let observed = cells.iter().filter(|cell| is_observed(cell, instrument));
-    let observed: Vec<Cell> = observed.map(|cell| Cell { trials, ..cell.clone() }).collect();
     let (first, block) = (before.len(), before.last().map_or(0, |last| last.block + 1));
-    let mut all = order_from(&observed, seed, block);
+    let mut all = order_from(observed, seed, block);
     for (trial, index) in all.iter_mut().zip(first..) {
         trial.index = u32::try_from(index).unwrap_or(u32::MAX);
         trial.instrument = Some(instrument);

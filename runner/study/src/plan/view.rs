@@ -444,6 +444,11 @@ fn totals(page: &mut Page, plan: &Plan, study: &Study) {
             names.join(" or ")
         ));
     }
+    for instrument in Instrument::ALL {
+        if let Some(line) = without_instrument(plan, instrument) {
+            page.paragraph(&line);
+        }
+    }
     if study.max_consecutive_failures > 0 {
         let trials = count(u64::from(study.max_consecutive_failures), "trial");
         page.paragraph(&format!("a cell is given up after {trials} in a row in which no VM completed"));
@@ -454,6 +459,33 @@ fn totals(page: &mut Page, plan: &Plan, study: &Study) {
     if study.warmup {
         page.paragraph("warm-up: 1 uncounted VM of each distinct machine before its first trial in a session");
     }
+}
+
+/// The cells of one VM without trials under an instrument that a metric needs, with the reason of the first. `None` if
+/// there is no such cell.
+fn without_instrument(plan: &Plan, instrument: Instrument) -> Option<String> {
+    const MOST: usize = 4;
+    let metrics = plan.metrics.iter().filter(|metric| metric.instrument == Some(instrument));
+    let metrics: Vec<&str> = metrics.map(|metric| metric.name.as_str()).collect();
+    let planned: BTreeSet<&str> = plan
+        .trials
+        .iter()
+        .filter(|trial| trial.instrument == Some(instrument))
+        .map(|trial| trial.cell.as_str())
+        .collect();
+    let is_without = |cell: &&Cell| cell.concurrency == 1 && !planned.contains(cell.id.as_str());
+    let cells: Vec<&Cell> = plan.cells.iter().filter(is_without).collect();
+    let first = cells.first().filter(|_| !metrics.is_empty())?;
+    let mut names: Vec<String> = cells.iter().take(MOST).map(|cell| cell.id.to_string()).collect();
+    if cells.len() > MOST {
+        names.push(format!("{} more", cells.len() - MOST));
+    }
+    Some(format!(
+        "without {}: {}, because {}",
+        metrics.join(" and "),
+        names.join(", "),
+        instrument.why_not_planned(first)
+    ))
 }
 
 /// The CPUs of the emulated host that cells set, in one line. `None` if all cells have the default.
