@@ -70,6 +70,23 @@ fn unreachable(address: &str) -> String {
 }
 
 #[test]
+fn polls_and_reset_pulses_are_not_applicable_without_a_guest_kernel() {
+    require!(mounts());
+    let bench = bench(&["process"], "concurrency = [1]\ntrials = 1\nwarmup = false", "stop_at = \"reset-pulses\"");
+    let study = fs::read_to_string(bench.path("study.toml")).unwrap();
+    let metrics = "[metrics]\npolls = { reading = \"guest.keyboard_polls\" }\nshutdown_poll_time = {}\n";
+    bench.file("study.toml", &study.replace("[metrics]\n", metrics));
+    bench.run_study();
+    assert!(bench.run(&["analyze", "run"]).status.success());
+    let samples = fs::read_to_string(bench.path("run/samples.csv")).unwrap();
+    for metric in ["polls", "shutdown_poll_time"] {
+        let own: Vec<&str> = samples.lines().filter(|row| row.contains(&format!(",{metric},"))).collect();
+        assert_eq!(own.len(), 1, "{samples}");
+        assert!(own[0].contains(",not-applicable,a process has no kernel of its own,"), "{}", own[0]);
+    }
+}
+
+#[test]
 fn processes_and_containers_have_every_metric_that_needs_no_kernel() {
     require!(mounts(), program("crun", "crun"), program("runc", "runc"));
     let engines = ["process", "crun", "runc", "nice"];

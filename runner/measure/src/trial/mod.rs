@@ -12,6 +12,7 @@ use microbench_formats::instrument::Instrument;
 pub use microbench_formats::record::vm_id;
 use microbench_formats::record::{FailureReason, Record};
 use microbench_formats::workload::Workload;
+use microbench_study::engine::machine;
 use sha2::{Digest, Sha256};
 use tracing::debug;
 
@@ -98,7 +99,8 @@ impl TrialExecution<'_> {
         let cpu_ns = sys::process_cpu_ns().saturating_sub(cpu_before) as f64;
         // The host resources are released before the trial is recorded, and after everything is measured.
         net::remove_links(reports.iter_mut().filter_map(|report| report.link.take()));
-        let of_runner = runner_readings(cpu_ns, window_cpu, &reports);
+        let networked = machine::networked(&self.parts.engine, &self.parts.guest);
+        let of_runner = runner_readings(cpu_ns, window_cpu, networked, &reports);
         for (report, vm) in reports.iter_mut().zip(0..) {
             report.add_trial_readings(vm, &of_runner);
         }
@@ -132,21 +134,30 @@ impl TrialExecution<'_> {
     }
 }
 
+/// Why a guest without a network has no first response; begins with
+/// [`NOT_APPLICABLE`](microbench_formats::record::NOT_APPLICABLE).
+const NO_NETWORK: &str = "not applicable: the guest has no network";
+
 /// A reading that is the same for all VMs of a trial: name, unit, and the value or why it is missing.
 type TrialReading = (&'static str, &'static str, Result<f64, String>);
 
-/// Returns the readings of the runner's CPU time: `cpu_ns` with preparation, `window` in the timed window.
-fn runner_readings(cpu_ns: f64, window: WindowCpu, reports: &[VmReport]) -> [TrialReading; 4] {
+/// Returns the readings of the runner's CPU time: `cpu_ns` with preparation, `window` in the timed window. `networked`:
+/// the guests have a network, by which they respond.
+fn runner_readings(cpu_ns: f64, window: WindowCpu, networked: bool, reports: &[VmReport]) -> [TrialReading; 4] {
     let value = |ns: Option<u64>, missing: &str| ns.map(|ns| ns as f64).ok_or_else(|| missing.to_owned());
     let whole = value(window.whole, "a VMM of the trial was not started");
     let share = whole.clone().and_then(|whole| match all_vmm_cpu_ns(reports)? {
         vmms if vmms > 0.0 => Ok(whole / vmms),
         _ => Err("the VMMs used no CPU time".to_owned()),
     });
+    let no_response = match networked {
+        true => "a VM of the trial did not respond",
+        false => NO_NETWORK,
+    };
     [
         (reading::RUNNER_CPU_TIME, "ns", Ok(cpu_ns)),
         (reading::RUNNER_WINDOW_CPU_TIME, "ns", whole),
-        (reading::RUNNER_STARTUP_CPU_TIME, "ns", value(window.startup, "a VM of the trial did not respond")),
+        (reading::RUNNER_STARTUP_CPU_TIME, "ns", value(window.startup, no_response)),
         (reading::RUNNER_SHARE, "1", share),
     ]
 }
@@ -244,11 +255,23 @@ mod tests {
     }
 
     #[test]
+    fn cpu_time_up_to_the_response_is_not_applicable_without_a_network() {
+        let window = WindowCpu { startup: None, whole: Some(50) };
+        let reports = [report(0, Some(1.0))];
+        for (networked, reason) in
+            [(true, "a VM of the trial did not respond"), (false, "not applicable: the guest has no network")]
+        {
+            let [_, _, (name, _, value), _] = runner_readings(70.0, window, networked, &reports);
+            assert_eq!((name, value), (reading::RUNNER_STARTUP_CPU_TIME, Err(reason.to_owned())));
+        }
+    }
+
+    #[test]
     fn share_of_the_runner_is_over_all_vmms_and_missing_without_one_of_them() {
         let window = WindowCpu { startup: Some(30), whole: Some(50) };
         let share = |cpu: &[Option<f64>], window| {
             let reports: Vec<VmReport> = cpu.iter().zip(0..).map(|(cpu, vm)| report(vm, *cpu)).collect();
-            let [.., (name, unit, share)] = runner_readings(70.0, window, &reports);
+            let [.., (name, unit, share)] = runner_readings(70.0, window, true, &reports);
             assert_eq!((name, unit), (reading::RUNNER_SHARE, "1"));
             share
         };

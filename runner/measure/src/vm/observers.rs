@@ -2,7 +2,7 @@
 
 use std::io;
 
-use microbench_formats::event;
+use microbench_formats::event::{self, reading};
 use microbench_formats::instrument::Instrument;
 use microbench_study::engine::description::Engine;
 use microbench_study::engine::guest_settings::GuestSettings;
@@ -105,6 +105,9 @@ impl Vm {
         let counts = counts.or_else(|| self.observers.counters.take().map(|mut counters| counters.read()));
         for (name, count) in counts.unwrap_or_default() {
             match count {
+                _ if name == reading::GUEST_KEYBOARD_POLLS && self.kind.shares_kernel() => {
+                    self.missing_reading(name, "1", self.kind.no_kernel().unwrap_or_default());
+                }
                 Ok(count) => self.reading(name, count as f64, "1"),
                 Err(reason) => self.missing_reading(name, "1", reason),
             }
@@ -115,14 +118,15 @@ impl Vm {
     /// and it has no reason: it was yet to come.
     fn record_reset_pulses(&mut self, failure: Option<&VmFailure>) {
         let names = [event::GUEST_RESET_PULSE, event::GUEST_RESET_PULSE_LAST];
-        let reason = match self.observers.reset_pulses.take() {
+        let reason = match (self.observers.reset_pulses.take(), self.kind.no_kernel()) {
+            (None, Some(no_kernel)) => no_kernel,
             // Without this reason, a VM that did not exit in time would count as one without pulses until then.
-            None if failure.is_some_and(|failure| failure.stage == event::EXIT) => {
-                self.kind.no_kernel().unwrap_or_else(|| "the VM was not traced".to_owned())
+            (None, None) if failure.is_some_and(|failure| failure.stage == event::EXIT) => {
+                "the VM was not traced".to_owned()
             }
-            None => return,
-            Some(Err(reason)) => reason,
-            Some(Ok(mut pulses)) => match pulses.first_and_last(failure.is_some()) {
+            (None, None) => return,
+            (Some(Err(reason)), _) => reason,
+            (Some(Ok(mut pulses)), _) => match pulses.first_and_last(failure.is_some()) {
                 (None, _) if failure.is_some() => return,
                 (None, _) => "KVM's tracepoints recorded no reset pulse".to_owned(),
                 (Some(first), last) => {
