@@ -315,7 +315,6 @@ pub fn pack_file_system(
         kernel: path(Kind::Kernel, parts::EMULATED_HOST_KERNEL)?,
         initramfs,
         init,
-        host_cpus: plan.host_cpus().into_iter().map(str::to_owned).collect(),
         memory_mib: memory_mib(plan, parts, bytes, u64::MAX)?,
         resident_mib: memory_mib(plan, parts, bytes, TOUCHED_MIB)?,
     })

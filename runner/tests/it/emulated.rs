@@ -243,7 +243,7 @@ fn real_guests_of_both_engines_give_every_metric_in_virtual_time() {
     // Virtual time depends only on the emulator, its kernel, its machine type and the programs.
     let matters: Vec<&String> = host["matters"].as_object().unwrap().keys().collect();
     let programs = ["program.microbench", "program.microbench-emulated-host"];
-    assert_eq!(matters, [&["emulator", "host_cpus", "kernel", "machine"], &programs[..]].concat());
+    assert_eq!(matters, [&["emulator", "kernel", "machine"], &programs[..]].concat());
     for digest in ["emulator", "kernel"] {
         assert_eq!(host["matters"][digest].as_str().map(str::len), Some(64), "{digest}");
     }
@@ -684,7 +684,8 @@ fn cpu_templates_of_both_vendors_boot_in_one_study() {
     }
     let host = fs::read_to_string(real.run_folder().join("host.json")).unwrap();
     let host: serde_json::Value = serde_json::from_str(&host).unwrap();
-    assert_eq!(host["matters"]["host_cpus"], "Cascadelake-Server, EPYC-Milan, Skylake-Server");
+    // Comparisons check the CPU for each cell.
+    assert!(host["matters"].get("host_cpus").is_none(), "{host}");
     real.run(&["analyze", "run"]);
     let compared = text(&real.run(&["compare", "run"]).stdout);
     let compared = compared.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -20,7 +20,6 @@ fn config(kernel: &str) -> EmulatedHostConfig {
         kernel: kernel.into(),
         initramfs: "initramfs".into(),
         init: "/first".into(),
-        host_cpus: vec!["EPYC".into()],
         memory_mib: 1,
         resident_mib: 1,
     }

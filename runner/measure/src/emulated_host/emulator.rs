@@ -34,8 +34,6 @@ pub struct EmulatedHostConfig {
     pub initramfs: PathBuf,
     /// Path of the init, in the archive and on this machine.
     pub init: PathBuf,
-    /// The CPUs of all emulated hosts of the run, sorted; each emulated host has one of them.
-    pub host_cpus: Vec<String>,
     /// Memory of the emulated host, MiB.
     pub memory_mib: u64,
     /// Estimated resident memory of the emulator on this machine, MiB.
