@@ -120,6 +120,7 @@ codes! {
     NoProgram = "MB1005", MISSING_REQUIREMENT, "A required program is not installed.";
     NotIsolated = "MB1006", MISSING_REQUIREMENT, "VMMs cannot be isolated from this host.";
     OtherMachine = "MB1007", MISSING_REQUIREMENT, "Measurements require Linux on x86-64.";
+    NoTracepoint = "MB1008", MISSING_REQUIREMENT, "A tracepoint of KVM cannot be opened.";
     // `doctor --tune` and `doctor --restore`.
     TunedAlready = "MB1101", FAILED, "The host is tuned already.";
     NotTuned = "MB1102", FAILED, "There are no previous values to restore.";

@@ -77,6 +77,7 @@ pub(super) fn start(
     shard.map_or(Ok(()), |shard| plan::divisible(&plan, shard.of))?;
     host.kind().map_or(Ok(()), |kind| requirements::check_host_cpus(kind, &plan))?;
     requirements::check(host.kind(), &engines, session.allow_unisolated)?;
+    host.kind().map_or(Ok(()), |kind| requirements::check_reset_pulses(kind, &plan, &engines))?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard })?;
     exec(&run, &project, host, session)
 }
@@ -253,6 +254,7 @@ pub(super) fn execute_command(
     };
     let (plan, _) = run.plan()?;
     requirements::check_host_cpus(host, &plan)?;
+    requirements::check_reset_pulses(host, &plan, &run.engines()?.engines)?;
     if host != HostKind::Emulated
         && let Some(line) = view::host_cpus(&plan)
     {

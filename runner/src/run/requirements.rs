@@ -13,7 +13,10 @@ use microbench_formats::exit::MISSING_REQUIREMENT;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_study::engine::description::Engine;
+use microbench_study::engine::guest_settings::GuestSettings;
+use microbench_study::engine::machine;
 
+use microbench_measure::host::counters::reset_pulses::ResetPulses;
 use microbench_measure::requirement::{self, MissingRequirement, MissingRequirements};
 use microbench_measure::sandbox::isolation;
 
@@ -90,6 +93,36 @@ pub fn check_host_cpus(kind: HostKind, plan: &Plan) -> Result<(), CodedError> {
     Ok(())
 }
 
+/// Checks that a host of `kind` reports the reset pulses at which cells of `plan` end. Emulated hosts do.
+///
+/// # Errors
+/// [`Code::NoTracepoint`].
+pub fn check_reset_pulses(kind: HostKind, plan: &Plan, engines: &[Engine]) -> Result<(), MissingRequirements> {
+    reset_pulses(kind, plan, engines, || ResetPulses::open_for_next_child().map(drop))
+}
+
+/// [`check_reset_pulses`]; `open` opens the tracepoint.
+fn reset_pulses(
+    kind: HostKind,
+    plan: &Plan,
+    engines: &[Engine],
+    open: impl FnOnce() -> Result<(), String>,
+) -> Result<(), MissingRequirements> {
+    let ends_at_pulses = |cell: &&Cell| {
+        let guest = GuestSettings::from_cell(cell);
+        let engine = engines.iter().find(|engine| engine.name == *cell.engine);
+        engine.zip(guest.ok()).is_some_and(|(engine, guest)| machine::ends_at_reset_pulses(engine, &guest))
+    };
+    let Some(cell) = plan.cells.iter().find(ends_at_pulses).filter(|_| kind == HostKind::Kvm) else { return Ok(()) };
+    open().map_err(|why| {
+        MissingRequirements::single(
+            Code::NoTracepoint,
+            format!("{why}; {} has `stop_at = \"reset-pulses\"`", cell.id),
+            "mount -t tracefs tracefs /sys/kernel/tracing, as root; or use --host emulated",
+        )
+    })
+}
+
 fn old_kernel(release: &str) -> Option<MissingRequirement> {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next()?, numbers.next()?);
@@ -143,6 +176,38 @@ mod tests {
         assert!(old_kernel("5.2.21").is_some());
         for release in ["5.3.0", "5.10.0-8-amd64", "6.1.172", "10.0", "strange"] {
             assert_eq!(old_kernel(release), None, "{release}");
+        }
+    }
+
+    #[test]
+    fn a_cell_that_ends_at_reset_pulses_requires_their_tracepoint_on_a_kvm_host() {
+        let plan = |engine: &str, stop_at: &str| -> Plan {
+            let cell = serde_json::json!({
+                "id": "a/1", "levels": {}, "variant": "a", "label": "a", "engine": engine, "concurrency": 1,
+                "trials": 1, "settings": {"kernel": "k", "rootfs": "r", "stop_at": stop_at},
+            });
+            serde_json::from_value(serde_json::json!({
+                "format": 8, "study": "s", "title": "S", "protocol": "corrected", "profile": "", "seed": 1,
+                "warmup": true, "give_up_after": 0, "axes": [], "cells": [cell], "trials": [], "workloads": [],
+                "metrics": [], "figures": [], "claims": [], "reference": null, "excluded": [],
+            }))
+            .unwrap()
+        };
+        let engines = microbench_study::engine::description::load(&[]).unwrap();
+        let engines: Vec<Engine> = engines.into_values().collect();
+        let check = |kind, engine: &str, stop_at: &str| {
+            reset_pulses(kind, &plan(engine, stop_at), &engines, || Err("the host's kernel has no tracepoint".into()))
+        };
+        let missing = check(HostKind::Kvm, "qemu-microvm", "reset-pulses").unwrap_err();
+        assert_eq!(missing.codes(), [Code::NoTracepoint]);
+        assert!(missing.to_string().contains("no tracepoint; a/1 has `stop_at = \"reset-pulses\"`"), "{missing}");
+        for (kind, engine, stop_at) in [
+            (HostKind::Emulated, "qemu-microvm", "reset-pulses"),
+            (HostKind::Fake, "qemu-microvm", "reset-pulses"),
+            (HostKind::Kvm, "qemu-microvm", "exit"),
+            (HostKind::Kvm, "crun", "reset-pulses"),
+        ] {
+            assert_eq!(check(kind, engine, stop_at), Ok(()), "{kind} {engine} {stop_at}");
         }
     }
 
