@@ -9,11 +9,12 @@ use rayon::prelude::*;
 use crate::claim::{self, Verdict};
 use crate::figure::{Data, Description};
 use crate::journal::{self, Journal};
+use crate::kernel::GuestKernels;
 use crate::run::Run;
 use crate::samples::{Sample, Status};
 use crate::summary::{self, Row};
 use crate::uncertainty::Budget;
-use crate::{Error, figure, host, samples, uncertainty};
+use crate::{Error, figure, samples, uncertainty};
 
 /// The result of [`analyze`].
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Analysis {
     pub summary: Vec<Row>,
     /// The uncertainty of each row with a value.
     pub uncertainty: Vec<Budget>,
+    /// The guest kernels of the run.
+    pub kernels: GuestKernels,
     /// One verdict for each claim of the plan.
     pub verdicts: Vec<Verdict>,
 }
@@ -56,7 +59,8 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     samples::save(run, &plan, &samples)?;
     let summary = summary::summarise(&plan, &samples);
     summary::save(run, &summary, plan.seed)?;
-    let uncertainty = uncertainty::budgets(&plan, &summary, &journal, &host::read_kernel_hz(run));
+    let kernels = GuestKernels::read(run)?;
+    let uncertainty = uncertainty::budgets(&plan, &summary, &journal, &kernels);
     uncertainty::save(run, &uncertainty)?;
     let verdicts = claim::judge(&plan, &summary);
     if !verdicts.is_empty() {
@@ -67,7 +71,7 @@ pub fn analyze(run: &Path) -> Result<Analysis, Error> {
     for sample in counted {
         if sample.status == Status::Ok { values += 1 } else { missing += 1 }
     }
-    Ok(Analysis { plan, journal, values, missing, summary, uncertainty, verdicts })
+    Ok(Analysis { plan, journal, values, missing, summary, uncertainty, kernels, verdicts })
 }
 
 /// Draws the plan's figures from `samples.parquet` of the run directory `run` into `figures/`, and returns the paths

@@ -9,6 +9,7 @@ use microbench_formats::terminal::{OutputWidth, wrapped_to};
 use serde::Serialize;
 
 use crate::journal::{Execution, Journal};
+use crate::kernel::GuestKernels;
 use crate::samples::{Status, status_and_reason};
 use crate::stats::drift::drift;
 use crate::stats::holm::holm;
@@ -44,6 +45,9 @@ pub struct Place {
 pub struct TickPlace {
     pub cell: String,
     pub metric: String,
+    /// Why the tick is not that of the guest kernel; absent if it may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_of_guest: Option<String>,
     #[serde(flatten)]
     pub ticks: Ticks,
 }
@@ -90,7 +94,7 @@ const IGNORED: [Status; 2] = [Status::NotRun, Status::BeyondLimit];
 
 /// The hints about a run.
 #[must_use]
-pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
+pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKernels) -> Vec<Hint> {
     let mut hints = Vec::new();
     let few: Vec<&Row> = rows.iter().filter(|row| (1..MEDIAN_INTERVAL_FROM).contains(&row.n())).collect();
     if let Some(fewest) = few.iter().map(|row| row.n()).min() {
@@ -142,7 +146,7 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
     let spread = |row: &Row| {
         coefficient_of_variation(&row.values(Statistic::Median)).filter(|cv| cv.is_finite() && *cv >= LARGE_CV)
     };
-    let ticks = tick_places(rows);
+    let ticks = tick_places(plan, rows, kernels);
     let known: BTreeSet<(&str, &str)> = ticks.iter().map(|place| (&*place.cell, &*place.metric)).collect();
     let is_tick = |row: &Row| known.contains(&(row.cell.as_str(), row.metric.as_str()));
     let groups = |row: &Row| two_groups(&row.finite(Statistic::Median)).filter(|_| !is_tick(row));
@@ -165,9 +169,12 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal) -> Vec<Hint> {
 
 /// The cells and metrics whose values lie ticks apart, in the order of `rows`.
 #[must_use]
-pub fn tick_places(rows: &[Row]) -> Vec<TickPlace> {
+pub fn tick_places(plan: &Plan, rows: &[Row], kernels: &GuestKernels) -> Vec<TickPlace> {
     let place = |row: &Row| {
-        Some(TickPlace { cell: row.cell.clone(), metric: row.metric.clone(), ticks: uncertainty::found_ticks(row)? })
+        let ticks = uncertainty::found_ticks(row)?;
+        let kernel = plan.cells.iter().find(|cell| cell.id == row.cell).map(|cell| kernels.of(cell));
+        let not_of_guest = kernel.and_then(|kernel| kernel.why_not_tick_of_guest(ticks.hz, row.host));
+        Some(TickPlace { cell: row.cell.clone(), metric: row.metric.clone(), not_of_guest, ticks })
     };
     rows.iter().filter_map(place).collect()
 }
@@ -175,13 +182,9 @@ pub fn tick_places(rows: &[Row]) -> Vec<TickPlace> {
 impl TickPlace {
     /// `kernel_boot_time of fc/1 (4.02 ms apart, 4 and 2 values: CONFIG_HZ=250)`.
     fn describe(&self) -> String {
-        let Self { cell, metric, ticks } = self;
-        let counts: Vec<String> = ticks.clusters.iter().map(|cluster| cluster.n.to_string()).collect();
-        let counts = match counts.as_slice() {
-            [first @ .., last] => format!("{} and {last}", first.join(", ")),
-            [] => String::new(),
-        };
-        format!("{metric} of {cell} ({:.2} ms apart, {counts} values: CONFIG_HZ={})", ticks.distance(), ticks.hz)
+        let Self { cell, metric, not_of_guest, ticks } = self;
+        let frequency = not_of_guest.clone().unwrap_or_else(|| format!("CONFIG_HZ={}", ticks.hz));
+        format!("{metric} of {cell} ({:.2} ms apart, {}: {frequency})", ticks.distance(), ticks.counts())
     }
 }
 

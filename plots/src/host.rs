@@ -35,26 +35,16 @@ pub fn read_host(run: &Path) -> Result<Option<Host>, Error> {
     }
 }
 
-/// `CONFIG_HZ` of the guest kernels of the run directory `run`, by name. Kernels whose configuration is not recorded,
-/// and damaged files, are left out.
-pub(crate) fn read_kernel_hz(run: &Path) -> BTreeMap<String, u32> {
-    #[derive(Deserialize)]
-    struct Kernels {
-        #[serde(default)]
-        artifacts: Vec<Artifact>,
-    }
-    #[derive(Deserialize)]
-    struct Artifact {
-        name: String,
-        config_hz: Option<u32>,
-    }
-    let paths = match files(run) {
-        Ok(Files::Own(path)) => vec![path],
-        Ok(Files::OfShards(paths)) => paths,
-        Ok(Files::None) | Err(_) => Vec::new(),
-    };
-    let hosts = paths.into_iter().filter_map(|path| serde_json::from_slice::<Kernels>(&std::fs::read(path).ok()?).ok());
-    hosts.flat_map(|host| host.artifacts).filter_map(|artifact| Some((artifact.name, artifact.config_hz?))).collect()
+/// The files of the run directory `run` that state its hosts: `host.json`, or those in `hosts/`.
+///
+/// # Errors
+/// If `hosts/` cannot be read.
+pub(crate) fn host_files(run: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(match files(run)? {
+        Files::None => Vec::new(),
+        Files::Own(path) => vec![path],
+        Files::OfShards(paths) => paths,
+    })
 }
 
 /// The files that state the hosts of a run.
@@ -87,7 +77,7 @@ struct HostFile {
 }
 
 fn read_host_file(path: &Path) -> Result<Host, Error> {
-    let damaged = |source| Error::Host { path: path.to_path_buf(), cause: source };
+    let damaged = |error: serde_json::Error| Error::RunFile { path: path.to_path_buf(), cause: error.to_string() };
     let file: HostFile = serde_json::from_slice(&std::fs::read(path).map_err(io_error_at(path))?).map_err(damaged)?;
     Ok(Host { fingerprint: file.fingerprint, facts: file.facts })
 }

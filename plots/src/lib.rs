@@ -18,6 +18,7 @@ mod host;
 mod host_cpu;
 pub mod import;
 pub mod journal;
+mod kernel;
 pub mod latex;
 pub mod limit;
 pub mod noise;
@@ -36,6 +37,7 @@ pub mod uncertainty;
 
 pub use analyze::{Analysis, AnalyzedRun, analyze, plot, plot_sequences};
 pub use host::{Host, read_host};
+pub use kernel::{GuestKernel, GuestKernels};
 
 use microbench_formats::code::Code;
 use microbench_formats::digests::{Changed, PLAN};
@@ -69,9 +71,9 @@ pub enum Error {
         run = .run.display()
     )]
     NotStarted { run: std::path::PathBuf },
-    /// `host.json` is damaged.
+    /// `host.json`, `lock.toml` or `engines.json` is damaged.
     #[error("{path} is damaged: {cause}; restore it from a copy")]
-    Host { path: std::path::PathBuf, cause: serde_json::Error },
+    RunFile { path: std::path::PathBuf, cause: String },
     /// A line of the journal, other than a torn last line, is damaged.
     #[error("{path}:{line}: {what}", line = .cause.line, what = .cause.cause)]
     Journal { path: std::path::PathBuf, cause: Damage },
@@ -98,7 +100,7 @@ impl Error {
             Self::Plan { cause, .. } => cause.code(),
             Self::Changed { cause, .. } => cause.code(),
             Self::NotStarted { .. } => Code::NoSession,
-            Self::Host { .. } => Code::RunFileDamaged,
+            Self::RunFile { .. } => Code::RunFileDamaged,
             Self::Journal { cause, .. } => cause.code(),
             Self::Table { .. } => Code::BadTable,
             Self::Query { .. } => Code::BadQuery,

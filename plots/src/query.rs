@@ -18,9 +18,10 @@ use serde_json::{Map, Value};
 use crate::analyze::AnalyzedRun;
 use crate::definition::definition;
 use crate::journal::{Execution, Vm};
+use crate::kernel::GuestKernels;
 use crate::run::Run;
 use crate::schema::{self, Kind, TABLES};
-use crate::{Error, claim, host, summary, uncertainty};
+use crate::{Error, claim, summary, uncertainty};
 
 /// The rows of a query, with the host kinds of the runs.
 #[derive(Clone, Debug)]
@@ -128,8 +129,8 @@ impl<'a> RunTables<'a> {
             "summary" => summary::frame(rows, plan.seed),
             "uncertainty" => {
                 let journal = self.loaded.run.journal()?;
-                let kernel_hz = host::read_kernel_hz(self.run);
-                uncertainty::frame(&uncertainty::budgets(plan, rows, &journal, &kernel_hz))
+                let kernels = GuestKernels::read(self.run)?;
+                uncertainty::frame(&uncertainty::budgets(plan, rows, &journal, &kernels))
             }
             "cells" => cells(plan),
             "metrics" => metrics(plan),

@@ -24,6 +24,7 @@ use crate::analyze::AnalyzedRun;
 use crate::claim::{self, Verdict};
 use crate::file::write;
 use crate::journal::Journal;
+use crate::kernel::GuestKernels;
 use crate::samples::Sample;
 use crate::summary::Row;
 use crate::{Error, figure};
@@ -43,6 +44,7 @@ struct Input<'a> {
     samples: &'a [Sample],
     rows: &'a [Row],
     verdicts: &'a [Verdict],
+    kernels: &'a GuestKernels,
     /// The content of `host.json`; `None` if the run has none.
     host: Option<serde_json::Value>,
 }
@@ -123,9 +125,18 @@ pub fn save(run: &Path) -> Result<PathBuf, Error> {
     let journal = opened.journal()?;
     let plan = opened.plan;
     let verdicts = claim::judge(&plan, &rows);
+    let kernels = GuestKernels::read(run)?;
     let host = std::fs::read(run.join("host.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let input =
-        Input { run, plan: &plan, journal: &journal, samples: &samples, rows: &rows, verdicts: &verdicts, host };
+    let input = Input {
+        run,
+        plan: &plan,
+        journal: &journal,
+        samples: &samples,
+        rows: &rows,
+        verdicts: &verdicts,
+        kernels: &kernels,
+        host,
+    };
     let path = run.join(FILE);
     let failed = |problem: String| Error::Report { path: path.clone(), problem };
     let page = page(&input)?;

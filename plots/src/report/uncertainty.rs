@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::{Fact, Input, Limited};
 use crate::hint::{Hint, tick_places};
-use crate::host::read_kernel_hz;
 use crate::number::significant;
 use crate::uncertainty::{Budget, Component, Kind, budgets};
 
@@ -38,8 +37,8 @@ struct Line {
 }
 
 pub(super) fn uncertainty(input: &Input<'_>) -> Uncertainty {
-    let budgets = budgets(input.plan, input.rows, input.journal, &read_kernel_hz(input.run));
-    let places = tick_places(input.rows);
+    let budgets = budgets(input.plan, input.rows, input.journal, input.kernels);
+    let places = tick_places(input.plan, input.rows, input.kernels);
     let definition = |component: &Component| {
         let definition = component.definition();
         // The definitions of other kinds state their kind.

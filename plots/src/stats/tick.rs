@@ -52,6 +52,40 @@ impl Ticks {
     }
 }
 
+/// The number of clusters that a text has at most.
+const MAX_NAMED: usize = 3;
+
+impl Ticks {
+    /// The clusters as text: `4 values at 72.56 ms, 2 at 76.58 ms`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let named = self.clusters.iter().take(MAX_NAMED).enumerate().map(|(at, cluster)| {
+            format!("{}{} at {:.2} ms", cluster.n, if at == 0 { " values" } else { "" }, cluster.median)
+        });
+        let others = self.others().map(|(clusters, n)| format!("{n} in {clusters} more clusters"));
+        named.chain(others).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The numbers of values as text: `4 and 2 values`.
+    #[must_use]
+    pub fn counts(&self) -> String {
+        let named: Vec<String> = self.clusters.iter().take(MAX_NAMED).map(|cluster| cluster.n.to_string()).collect();
+        match (named.as_slice(), self.others()) {
+            ([first @ .., last], None) => format!("{} and {last} values", first.join(", ")),
+            (named, others) => {
+                let (clusters, n) = others.unwrap_or_default();
+                format!("{} values, and {n} in {clusters} more clusters", named.join(", "))
+            }
+        }
+    }
+
+    /// The clusters beyond [`MAX_NAMED`] and their values; `None` if there are none.
+    fn others(&self) -> Option<(usize, usize)> {
+        let others = self.clusters.get(MAX_NAMED..).filter(|others| !others.is_empty())?;
+        Some((others.len(), others.iter().map(|cluster| cluster.n).sum()))
+    }
+}
+
 /// The tick of a kernel with this `CONFIG_HZ`, ms.
 #[must_use]
 pub fn period(hz: u32) -> f64 {
@@ -156,6 +190,19 @@ mod tests {
         ] {
             assert_eq!(ticks(&values), None, "{case}");
         }
+    }
+
+    #[test]
+    fn texts_name_at_most_three_clusters() {
+        let found = ticks(&BOOTS).unwrap();
+        assert_eq!(
+            (found.counts().as_str(), found.describe().as_str()),
+            ("4 and 2 values", "4 values at 72.55 ms, 2 at 76.58 ms")
+        );
+        let many: Vec<f64> = (0..400).map(|n| 4.0 * f64::from(n / 2) + 0.01 * f64::from(n % 2)).collect();
+        let found = ticks(&many).unwrap();
+        assert_eq!(found.counts(), "2, 2, 2 values, and 394 in 197 more clusters");
+        assert!(found.describe().ends_with("2 at 8.01 ms, 394 in 197 more clusters"), "{}", found.describe());
     }
 
     fn uniform(random: &mut ChaCha8Rng) -> f64 {

@@ -22,9 +22,10 @@ use microbench_formats::statistic::Statistic;
 use serde::Serialize;
 
 use crate::journal::Journal;
+use crate::kernel::{GuestKernel, GuestKernels};
 use crate::samples::counted_executions;
 use crate::stats::median::median;
-use crate::stats::tick::{self, Ticks, ticks};
+use crate::stats::tick::{self, TICK_FROM, Ticks, ticks};
 use crate::summary::Row;
 
 pub use self::component::{Component, Kind};
@@ -123,10 +124,9 @@ impl Budget {
     }
 }
 
-/// The budget of each metric of each cell that has a value, in plan order. `kernel_hz` is `CONFIG_HZ` of guest kernels
-/// by name, as [`read_kernel_hz`](crate::host::read_kernel_hz) returns it.
+/// The budget of each metric of each cell that has a value, in plan order.
 #[must_use]
-pub fn budgets(plan: &Plan, rows: &[Row], journal: &Journal, kernel_hz: &BTreeMap<String, u32>) -> Vec<Budget> {
+pub fn budgets(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKernels) -> Vec<Budget> {
     let shares = cell_medians(plan, journal, reading::RUNNER_SHARE);
     let marks = cell_medians(plan, journal, reading::PROBE_AFTER_CONSOLE_MARK);
     let worst = journal.probe_errors.iter().max_by(|a, b| a.max_ms.total_cmp(&b.max_ms));
@@ -134,7 +134,6 @@ pub fn budgets(plan: &Plan, rows: &[Row], journal: &Journal, kernel_hz: &BTreeMa
     let budget = |row: &Row| {
         let metric = plan.metrics.iter().find(|metric| metric.name == row.metric)?;
         let cell = cells.get(row.cell.as_str())?;
-        let kernel = cell.settings.get("kernel").map(ToString::to_string).unwrap_or_default();
         let of_cell = |known: &BTreeMap<&str, CellMedian>| {
             known.get(row.cell.as_str()).cloned().unwrap_or_else(|| Err("no trial of the cell counts".to_owned()))
         };
@@ -144,7 +143,7 @@ pub fn budgets(plan: &Plan, rows: &[Row], journal: &Journal, kernel_hz: &BTreeMa
             share: of_cell(&shares),
             mark_ns: of_cell(&marks),
             probe: worst,
-            kernel_hz: kernel_hz.get(&kernel).map(|hz| (kernel, *hz)),
+            kernel: kernels.of(cell),
         };
         let entry = |component| Entry { component, value: inputs.value(component) };
         Some(Budget {
@@ -195,8 +194,7 @@ struct Inputs<'a> {
     mark_ns: CellMedian,
     /// The session with the largest error of the probe.
     probe: Option<&'a ProbeError>,
-    /// The guest kernel and its `CONFIG_HZ`.
-    kernel_hz: Option<(String, u32)>,
+    kernel: GuestKernel,
 }
 
 impl Inputs<'_> {
@@ -246,19 +244,38 @@ impl Inputs<'_> {
     }
 
     fn tick(&self) -> Value {
-        if let Some(found) = found_ticks(self.row) {
-            return Value::known(found.period(), describe_clusters(&found));
+        if self.kernel == GuestKernel::Shared {
+            return Value::missing("not applicable: the guest shares the kernel of its host");
         }
-        match &self.kernel_hz {
-            _ if !includes_guest(self.metric) => Value::missing("not applicable: the guest does not run in the span"),
-            Some((kernel, hz)) if self.row.unit == "ms" => Value::known(
-                tick::period(*hz),
-                format!("CONFIG_HZ={hz} of the kernel {kernel}; the values do not lie ticks apart"),
+        if !includes_guest(self.metric) {
+            return Value::missing("not applicable: the guest does not run in the span");
+        }
+        if self.row.unit != "ms" {
+            return Value::missing("not applicable: the unit is not a time");
+        }
+        let found = found_ticks(self.row);
+        let clusters = match &found {
+            Some(found) => found.describe(),
+            None if self.row.n() < TICK_FROM => format!("too few values to find ticks in them (n < {TICK_FROM})"),
+            None => "the values do not lie ticks apart".to_owned(),
+        };
+        match (&self.kernel, &found) {
+            (GuestKernel::Own { name, hz }, found) => {
+                let of_other = found.as_ref().filter(|found| found.hz != *hz).map(|found| {
+                    self.kernel
+                        .why_not_tick_of_guest(found.hz, self.row.host)
+                        .map_or_else(String::new, |why| format!(", {:.2} ms apart as with {why}", found.distance()))
+                });
+                let of_other = of_other.unwrap_or_default();
+                Value::known(tick::period(*hz), format!("CONFIG_HZ={hz} of the kernel {name}; {clusters}{of_other}"))
+            }
+            (_, Some(found)) => Value::known(
+                found.period(),
+                format!("{clusters}, as with CONFIG_HZ={}, which is not recorded for the guest kernel", found.hz),
             ),
-            Some(_) => Value::missing("not applicable: the unit is not a time"),
-            None => Value::missing(
-                "the values do not lie ticks apart, and `host.json` does not have CONFIG_HZ of the guest kernel",
-            ),
+            (_, None) => {
+                Value::missing(format!("{clusters}, and the run does not record CONFIG_HZ of the guest kernel"))
+            }
         }
     }
 
@@ -274,18 +291,12 @@ impl Inputs<'_> {
     }
 }
 
-/// The ticks in the values of a duration; `None` without ticks, and for other units.
+/// The ticks in the values of a duration; `None` without ticks, for other units, and for imported values, which may have
+/// been rounded.
 #[must_use]
 pub fn found_ticks(row: &Row) -> Option<Ticks> {
-    (row.unit == "ms").then(|| ticks(&row.finite(Statistic::Median)))?
-}
-
-/// The clusters as text: `4 values at 72.56 ms, 2 at 76.58 ms (CONFIG_HZ=250)`.
-fn describe_clusters(found: &Ticks) -> String {
-    let clusters = found.clusters.iter().enumerate().map(|(at, cluster)| {
-        format!("{}{} at {:.2} ms", cluster.n, if at == 0 { " values" } else { "" }, cluster.median)
-    });
-    format!("{} (CONFIG_HZ={})", clusters.collect::<Vec<_>>().join(", "), found.hz)
+    let searched = row.unit == "ms" && row.host != Some(HostKind::Imported);
+    searched.then(|| ticks(&row.finite(Statistic::Median)))?
 }
 
 fn ends_at_first_response(metric: &Metric) -> bool {
@@ -359,7 +370,7 @@ mod tests {
             share: Ok((0.05, 6)),
             mark_ns: Ok((120_000.0, 6)),
             probe: Some(probe),
-            kernel_hz: Some(("microvm-6.1".into(), 250)),
+            kernel: GuestKernel::Own { name: "microvm-6.1".into(), hz: 250 },
         }
     }
 
@@ -378,8 +389,8 @@ mod tests {
             }
         }
         let Value::Known { source, .. } = inputs.value(Component::Tick) else { panic!("no tick") };
-        assert!(source.starts_with("4 values at 72.5"), "{source}");
-        assert!(source.ends_with(", 2 at 76.58 ms (CONFIG_HZ=250)"), "{source}");
+        assert!(source.starts_with("CONFIG_HZ=250 of the kernel microvm-6.1; 4 values at 72.5"), "{source}");
+        assert!(source.ends_with(", 2 at 76.58 ms"), "{source}");
     }
 
     #[test]
@@ -406,8 +417,40 @@ mod tests {
             assert!(tick_of(&span(from, to)).reason().starts_with("not applicable"), "{from} to {to}");
         }
         let whole = span(event::SPAWN, event::EXIT);
-        let unknown = Inputs { kernel_hz: None, ..inputs(&row, &whole, &PROBE) };
-        assert!(unknown.value(Component::Tick).reason().contains("does not have CONFIG_HZ"));
+        let unknown = Inputs { kernel: GuestKernel::Unknown, ..inputs(&row, &whole, &PROBE) };
+        assert!(unknown.value(Component::Tick).reason().contains("does not record CONFIG_HZ"));
+    }
+
+    #[test]
+    fn tick_is_that_of_the_guest_kernel_even_if_the_values_show_another() {
+        let row = row("ms", &[70.01, 70.02, 71.01, 71.02, 72.01, 72.02]);
+        let start_up = span(event::SPAWN, event::HTTP_OK);
+        let found = inputs(&row, &start_up, &PROBE).value(Component::Tick);
+        assert_eq!(found.number(), Some(4.0));
+        assert_eq!(
+            found.source(),
+            "CONFIG_HZ=250 of the kernel microvm-6.1; 2 values at 70.02 ms, 2 at 71.02 ms, 2 at 72.02 ms, 1.00 ms \
+             apart as with CONFIG_HZ=1000, which the kernel of the emulated host has; the guest kernel microvm-6.1 has \
+             250"
+        );
+        let unknown = Inputs { kernel: GuestKernel::Unknown, ..inputs(&row, &start_up, &PROBE) };
+        let unknown = unknown.value(Component::Tick);
+        assert_eq!(unknown.number(), Some(1.0));
+        assert!(unknown.source().contains("not recorded for the guest kernel"), "{unknown:?}");
+        // Before the guest runs, and without a guest kernel, its tick is not applicable.
+        let exec = span(event::SPAWN, event::VMM_EXEC);
+        assert!(inputs(&row, &exec, &PROBE).value(Component::Tick).reason().starts_with("not applicable"));
+        let container = Inputs { kernel: GuestKernel::Shared, ..inputs(&row, &start_up, &PROBE) };
+        let reason = "not applicable: the guest shares the kernel of its host";
+        assert_eq!(container.value(Component::Tick).reason(), reason);
+    }
+
+    #[test]
+    fn too_few_values_are_not_searched_for_ticks() {
+        let (few, start_up) = (row("ms", &BOOTS[..5]), span(event::SPAWN, event::HTTP_OK));
+        let found = inputs(&few, &start_up, &PROBE).value(Component::Tick);
+        assert_eq!(found.number(), Some(4.0));
+        assert!(found.source().ends_with("too few values to find ticks in them (n < 6)"), "{found:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod forms;
 mod host_cpus;
 mod import;
 mod query;
+mod reasons;
 mod report;
 mod results;
 mod sequences;

@@ -121,12 +121,12 @@ fn equal_values_show_no_difference() {
 fn hints_state_a_problem_and_a_remedy() {
     let run = Run::new(3, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
-    let few = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
+    let few = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal, &analysis.kernels);
     insta::assert_snapshot!("hints", hint::render(&few, "RUN", None, OutputWidth::ANY));
     // The values of the fixture grow from block to block, which is a drift if there are enough trials.
     let run = Run::new(12, Vec::new());
     let analysis = analyze(run.folder()).unwrap();
-    let drifting = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
+    let drifting = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal, &analysis.kernels);
     assert!(
         drifting.iter().any(|hint| matches!(hint, hint::Hint::Drift { places } if places.len() == 8)),
         "{drifting:?}"
@@ -135,7 +135,7 @@ fn hints_state_a_problem_and_a_remedy() {
 }
 
 /// A complete run in which the start-ups of `fc/1` are 4 ms apart, with readings of the runner and the probe.
-fn run_with_ticks(trials: u32) -> Run {
+pub(crate) fn run_with_ticks(trials: u32) -> Run {
     let mut run = Run::new(trials, Vec::new());
     run.plan.metrics[1].source = MetricSource::Span { from: "spawn".into(), to: "http.ok".into() };
     run.write_plan();
@@ -196,7 +196,7 @@ fn uncertainty_has_a_value_or_a_reason_for_each_component() {
 fn values_a_tick_apart_are_a_hint_of_their_own() {
     let run = run_with_ticks(12);
     let analysis = analyze(run.folder()).unwrap();
-    let hints = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
+    let hints = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal, &analysis.kernels);
     let ticks = hints.iter().find(|hint| matches!(hint, hint::Hint::Ticks { .. })).unwrap();
     assert_eq!(
         ticks.message(),

@@ -69,7 +69,7 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
     let identities = merge::identities(&run);
     let named = given.display().to_string();
     let sentences = sentence::sentences(&analysis.plan, &analysis.summary);
-    let hints = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal);
+    let hints = hint::hints(&analysis.plan, &analysis.summary, &analysis.journal, &analysis.kernels);
     let host = analysis.summary.iter().find_map(|row| row.host);
     if json {
         let hints =
