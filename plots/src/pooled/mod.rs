@@ -1,4 +1,4 @@
-//! The summary of several runs: one row for each study, cell, metric and kind of host.
+//! The summary of several runs: one row for each study, cell, metric, kind of host and CPU of the emulated host.
 //!
 //! Trials of several runs are pooled; the range of the runs' own medians shows whether the runs agree. Different
 //! kinds of host are never pooled.
@@ -14,7 +14,9 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use microbench_formats::cell::DEFAULT_HOST_CPU;
 use microbench_formats::digests::PLAN;
+use microbench_formats::host::HostKind;
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 use polars::prelude::PolarsResult;
 use rayon::prelude::*;
@@ -39,6 +41,8 @@ pub struct PooledRow {
     pub unit: String,
     /// Kind of host; empty if no run executed the cell.
     pub host: String,
+    /// CPU of the emulated host; empty on other kinds of host.
+    pub host_cpu: String,
     /// The number of runs with a trial of the cell.
     pub runs: usize,
     /// Names of the hosts of runs in shards; a run on a single host adds no name.
@@ -61,8 +65,8 @@ pub struct PooledRow {
     pub missing: u64,
 }
 
-/// Study, cell, metric, unit and kind of host of a row.
-type Key = [String; 5];
+/// Study, cell, metric, unit, kind of host and CPU of the emulated host of a row.
+type Key = [String; 6];
 
 /// The trials of one run that belong to a row.
 #[derive(Default)]
@@ -114,8 +118,12 @@ fn read_run(path: &Path) -> PolarsResult<BTreeMap<Key, RunTrials>> {
         }
     }
     let mut runs: BTreeMap<Key, RunTrials> = BTreeMap::new();
-    for ([study, cell, metric, unit, host, machine], rows) in groups {
-        let run = runs.entry([study, cell, metric, unit, host]).or_default();
+    for ([study, cell, metric, unit, host, mut host_cpu, machine], rows) in groups {
+        // Before format 8, every emulated host had this CPU, and the table does not have it.
+        if host_cpu.is_empty() && host.parse() == Ok(HostKind::Emulated) {
+            DEFAULT_HOST_CPU.clone_into(&mut host_cpu);
+        }
+        let run = runs.entry([study, cell, metric, unit, host, host_cpu]).or_default();
         run.machines.extend((!machine.is_empty()).then_some(machine));
         run.missing += rows.missing;
         run.values.append(&mut rows.trial_values());
@@ -128,7 +136,7 @@ fn read_run(path: &Path) -> PolarsResult<BTreeMap<Key, RunTrials>> {
     Ok(runs)
 }
 
-fn pool_row([study, cell, metric, unit, host]: Key, runs: Vec<RunTrials>) -> PooledRow {
+fn pool_row([study, cell, metric, unit, host, host_cpu]: Key, runs: Vec<RunTrials>) -> PooledRow {
     let finite = |value: &f64| value.is_finite();
     let medians = || runs.iter().filter_map(|run| run.median).filter(finite);
     let between = medians().reduce(f64::min).zip(medians().reduce(f64::max)).map(|(low, high)| [low, high]);
@@ -146,6 +154,7 @@ fn pool_row([study, cell, metric, unit, host]: Key, runs: Vec<RunTrials>) -> Poo
         metric,
         unit,
         host,
+        host_cpu,
         runs: count,
         machines,
         n,
@@ -189,7 +198,11 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
             row.study.clone(),
             row.cell.clone(),
             row.metric.clone(),
-            if row.host.is_empty() { "not run".to_owned() } else { row.host.clone() },
+            match (row.host.as_str(), row.host_cpu.as_str()) {
+                ("", _) => "not run".to_owned(),
+                (host, "" | DEFAULT_HOST_CPU) => host.to_owned(),
+                (host, cpu) => format!("{host} ({cpu})"),
+            },
             row.runs.to_string(),
             if row.machines.is_empty() { "-".to_owned() } else { row.machines.len().to_string() },
             format!("{}{missing}", row.n),
@@ -200,7 +213,13 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
             quantile(row.p90),
             quantile(row.p99),
             row.between.map_or_else(|| "-".to_owned(), |[low, high]| format!("{low:.2} to {high:.2}")),
-            row.between_deviation.map_or_else(|| "one run".to_owned(), significant),
+            match row.between_deviation {
+                Some(deviation) => significant(deviation),
+                None if row.runs < 2 => "one run".to_owned(),
+                // The others are censored, or no trial of theirs has a value.
+                None if row.between.is_some() => "one median".to_owned(),
+                None => "-".to_owned(),
+            },
         ]
     };
     let (table, left_out) = fitted(&COLUMNS, &rows.iter().map(line).collect::<Vec<_>>(), width.table);

@@ -12,13 +12,15 @@ use polars_io::SerReader;
 use polars_io::prelude::{ParallelStrategy, ParquetReader};
 use rayon::prelude::*;
 
+use microbench_formats::cell::HOST_CPU;
+
 use crate::samples::Status;
 
 /// Rows of a part: one row group of the files that [`save`](crate::samples::save) writes.
 const PART: usize = 1 << 18;
 /// The number of columns that make a key.
-pub(super) const KEYS: usize = 6;
-const TEXTS: [&str; KEYS] = ["study", "cell", "metric", "unit", "host", "machine"];
+pub(super) const KEYS: usize = 7;
+const TEXTS: [&str; KEYS] = ["study", "cell", "metric", "unit", "host", HOST_CPU, "machine"];
 
 /// The rows of one group, in the order of the file.
 #[derive(Debug, Default)]
@@ -61,9 +63,15 @@ type Groups = Vec<([String; KEYS], Group)>;
 
 /// The groups of each part of the file, in order.
 pub(super) fn read_parts(path: &Path) -> PolarsResult<Vec<Groups>> {
-    let rows = ParquetReader::new(File::open(path)?).num_rows()?;
+    let mut reader = ParquetReader::new(File::open(path)?);
+    let rows = reader.num_rows()?;
+    // Tables before format 8 do not have the CPU.
+    let texts: Vec<&str> = match reader.schema()?.contains(HOST_CPU) {
+        true => TEXTS.to_vec(),
+        false => TEXTS.into_iter().filter(|name| *name != HOST_CPU).collect(),
+    };
     let part = |part: usize| {
-        let columns = TEXTS.into_iter().chain(["trial", "value", "status", "warmup", "superseded"]);
+        let columns = texts.iter().copied().chain(["trial", "value", "status", "warmup", "superseded"]);
         let frame = ParquetReader::new(File::open(path)?)
             .with_columns(Some(columns.map(str::to_owned).collect()))
             .with_slice(Some((part * PART, PART)))
@@ -153,8 +161,11 @@ struct TextColumn {
 
 impl TextColumn {
     fn read(frame: &DataFrame, name: &str) -> PolarsResult<Self> {
-        let column = frame.column(name)?.str()?;
         let mut this = Self::default();
+        if name == HOST_CPU && frame.column(name).is_err() {
+            return Ok(this);
+        }
+        let column = frame.column(name)?.str()?;
         if column.null_count() > 0 {
             for text in column.iter() {
                 let place = this.index_of(text.unwrap_or_default());

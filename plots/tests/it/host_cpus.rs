@@ -5,11 +5,12 @@ use microbench_formats::claim::{Claim, Comparison, Side};
 use microbench_formats::figure::FigureForm;
 use microbench_formats::record::{EmulatedHost, Record};
 use microbench_formats::statistic::Statistic;
+use microbench_formats::terminal::OutputWidth;
 use microbench_plots::claim::{self, Outcome};
 use microbench_plots::compare::{self, Settings};
 use microbench_plots::completed::ByCell;
 use microbench_plots::figure::{Data, describe};
-use microbench_plots::{analyze, journal, samples, sentence, summary};
+use microbench_plots::{analyze, journal, pooled, samples, sentence, summary};
 
 use crate::support::{Run, figure, selection, text};
 
@@ -18,9 +19,14 @@ const REASON: &str = "not compared: the CPUs of the emulated hosts differ (qemu/
 
 /// A run whose variant `fc` was executed on another CPU, on one emulated host for each CPU.
 fn run() -> Run {
+    run_on("Skylake-Server")
+}
+
+/// [`run`] with the CPU `fc_cpu` for the variant `fc`.
+fn run_on(fc_cpu: &str) -> Run {
     let mut run = Run::new(8, vec![figure("startup", FigureForm::GroupedBars, &["webservice_startup_time"])]);
     for cell in run.plan.cells.iter_mut().filter(|cell| cell.variant == "fc") {
-        cell.settings.extend([("host_cpu".to_owned(), text("Skylake-Server"))]);
+        cell.settings.extend([("host_cpu".to_owned(), text(fc_cpu))]);
     }
     let side = |variant| Side {
         metric: "webservice_startup_time".into(),
@@ -42,7 +48,7 @@ fn run() -> Run {
     let mut records = run.records();
     for record in &mut records {
         if let Record::TrialStart { cell, emulated_host, .. } = record {
-            let (number, host_cpu) = if cell.starts_with("fc") { ("0-1", "Skylake-Server") } else { ("0-0", "EPYC") };
+            let (number, host_cpu) = if cell.starts_with("fc") { ("0-1", fc_cpu) } else { ("0-0", "EPYC") };
             *emulated_host = Some(EmulatedHost { number: number.into(), host_cpu: host_cpu.into(), memory_mib: 1_500 });
         }
     }
@@ -118,4 +124,46 @@ fn captions_and_samples_state_the_cpu() {
     let table = run.read("samples.csv");
     assert!(table.lines().next().unwrap().contains(",machine,emulated_host,host_cpu,emulated_memory_mib,warmup,"));
     assert!(table.lines().any(|line| line.starts_with("known,fc/1,") && line.contains(",0-1,Skylake-Server,1500,")));
+}
+
+#[test]
+fn trials_on_two_cpus_are_not_pooled() {
+    let runs = [run_on("Skylake-Server"), run_on("EPYC"), run_on("Skylake-Server")];
+    runs.iter().for_each(|run| drop(analyze(run.folder()).unwrap()));
+    let files: Vec<_> = runs.iter().map(|run| run.path("samples.parquet")).collect();
+    let rows = pooled::pool(&files).unwrap();
+    let of = |cell: &str| -> Vec<(&str, &str, usize)> {
+        let own = rows.iter().filter(|row| row.cell == cell && row.metric == "webservice_startup_time");
+        own.map(|row| (row.host.as_str(), row.host_cpu.as_str(), row.runs)).collect()
+    };
+    assert_eq!(of("fc/1"), [("emulated", "EPYC", 1), ("emulated", "Skylake-Server", 2)]);
+    assert_eq!(of("qemu/1"), [("emulated", "EPYC", 3)]);
+    let table = pooled::render(&rows, OutputWidth::ANY);
+    assert!(table.contains("emulated (Skylake-Server)") && !table.contains("(EPYC)"), "{table}");
+}
+
+#[test]
+fn journal_that_contradicts_the_plan_is_an_error_that_names_the_line() {
+    let run = run();
+    let problem = |edit: &dyn Fn(&mut Record)| {
+        let mut records = run.records();
+        let at = records.iter().position(|record| matches!(record, Record::TrialStart { .. })).unwrap();
+        edit(&mut records[at]);
+        run.write_journal(&records);
+        let error = analyze(run.folder()).unwrap_err().to_string();
+        assert!(error.contains(&format!("journal.ndjson:{}: trial ", at + 1)), "{error}");
+        error
+    };
+    let other_cell = problem(&|record| {
+        if let Record::TrialStart { cell, .. } = record {
+            *cell = "other\u{1b}/1".into();
+        }
+    });
+    assert!(other_cell.contains("starts in the cell other /1, but its cell in the plan is "), "{other_cell}");
+    let other_cpu = problem(&|record| {
+        if let Record::TrialStart { emulated_host, .. } = record {
+            *emulated_host = Some(EmulatedHost { number: "0-0".into(), host_cpu: "Denverton".into(), memory_mib: 1 });
+        }
+    });
+    assert!(other_cpu.contains("with the CPU Denverton, but `host_cpu` of its cell "), "{other_cpu}");
 }

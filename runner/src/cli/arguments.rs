@@ -206,7 +206,7 @@ median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {S
 uncertainty: [{cell, metric, unit, entries: [{component, value, source} or {component, reason}]}], \
 sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline, tests}], hints: [{hint, message, advice}], \
 claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many runs {files, left_out, results: \
-[{study, cell, metric, unit, host, runs, machines, n, median, interval, p90, p99, between: [low, high], between_deviation, missing}]}."
+[{study, cell, metric, unit, host, host_cpu, runs, machines, n, median, interval, p90, p99, between: [low, high], between_deviation, missing}]}."
     )]
     Analyze {
         /// Runs, samples.parquet files, or quoted patterns of them with `*`.
