@@ -79,7 +79,7 @@ impl Ticks {
         }
     }
 
-    /// The clusters beyond [`MAX_NAMED`] and their values; `None` if there are none.
+    /// The number of clusters beyond [`MAX_NAMED`], and of their values; `None` up to [`MAX_NAMED`] clusters.
     fn others(&self) -> Option<(usize, usize)> {
         let others = self.clusters.get(MAX_NAMED..).filter(|others| !others.is_empty())?;
         Some((others.len(), others.iter().map(|cluster| cluster.n).sum()))
