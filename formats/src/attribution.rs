@@ -35,7 +35,18 @@ impl Attribution {
     /// [`Self::is_empty`].
     #[must_use]
     pub fn line(&self) -> String {
-        let names = self.authors.iter().map(Author::display_name).collect::<Vec<_>>().join(", ");
+        self.line_with(Author::display_name)
+    }
+
+    /// Like [`Self::line`], with a mark at each author that is not a person.
+    #[must_use]
+    pub fn marked_line(&self) -> String {
+        let mark = |author: &Author| if author.person().is_none() { " (organisation)" } else { "" };
+        self.line_with(|author| author.display_name() + mark(author))
+    }
+
+    fn line_with(&self, name: impl Fn(&Author) -> String) -> String {
+        let names = self.authors.iter().map(name).collect::<Vec<_>>().join(", ");
         let parts = [
             Some(names).filter(|names| !names.is_empty()),
             self.license.as_ref().map(|license| format!("licence {license}")),
@@ -297,6 +308,15 @@ mod tests {
             assert!(name.parse::<Author>().is_ok(), "{name}");
         }
         assert!(INVISIBLE.is_sorted() && INVISIBLE.iter().all(|(first, last)| first <= last));
+    }
+
+    #[test]
+    fn an_author_without_a_comma_is_marked_as_an_organisation() {
+        let authors = ["Erika Mustermann <mail@example.org>", "Lovelace, Ada"];
+        let authors = authors.iter().map(|text| text.parse().unwrap()).collect();
+        let attribution = Attribution { authors, ..Attribution::default() };
+        assert_eq!(attribution.marked_line(), "Erika Mustermann (organisation), Ada Lovelace");
+        assert_eq!(attribution.line(), "Erika Mustermann, Ada Lovelace");
     }
 
     #[test]

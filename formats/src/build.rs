@@ -37,14 +37,15 @@ pub struct Build {
 }
 
 impl Build {
-    /// The commit and whether there were uncommitted changes: `commit 9e348ee of 2026-11-30 with uncommitted changes`.
+    /// The commit and whether there were uncommitted changes: `commit 9e348ee of 2026-11-30 with uncommitted changes`,
+    /// or `commit 9e348ee of 2026-11-30, clean`.
     #[must_use]
     pub fn source(&self) -> String {
         let Some(commit) = &self.commit else { return "unknown commit".to_owned() };
         let date = self.date.as_ref().map_or_else(String::new, |date| format!(" of {date}"));
         let changes = match self.dirty {
             Some(true) => " with uncommitted changes",
-            Some(false) => "",
+            Some(false) => ", clean",
             None => "; it is unknown whether there were uncommitted changes",
         };
         format!("commit {commit}{date}{changes}")
@@ -92,7 +93,7 @@ mod tests {
             date: Some("2026-11-30".into()),
             ..Build::default()
         };
-        assert_eq!(build.source(), "commit 0123456789abcdef of 2026-11-30");
+        assert_eq!(build.source(), "commit 0123456789abcdef of 2026-11-30, clean");
         assert_eq!(build.short_source(), "0123456789 2026-11-30");
         let dirty = Build { dirty: Some(true), ..build.clone() };
         assert_eq!(dirty.short_source(), "0123456789 2026-11-30, uncommitted changes");

@@ -18,11 +18,7 @@ const fn file(name: &'static str, by: &'static str, doc: &'static str) -> FileSp
 /// All files, in the order of the commands that write them.
 pub const FILES: &[FileSpec] = &[
     file("manifest.toml", "run", "A copy of the study's manifest."),
-    file(
-        "plan.json",
-        "run",
-        "The expanded study: cells with all settings, trials in execution order, metrics, figures, claims.",
-    ),
+    file("plan.json", "run", "The expanded study: cells with all settings, trials in order, metrics, figures, claims."),
     file(".plan.json", "run", "A copy of the plan at the start of the run, to report edits of plan.json."),
     file("engines.json", "run", "The engine descriptions at the start of the run."),
     file("shard.json", "run --shard", "The part of the plan that the run executes; only in the run of a shard."),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::direction::{Better, IMPORTED, of_reading};
+use crate::event::reading::RUNNER_SHARE;
 use crate::instrument::Instrument;
 use crate::renamed;
 
@@ -76,6 +77,16 @@ impl MetricSource {
 }
 
 impl Metric {
+    /// What the value of a metric with the unit `1` is: `share` or `count`; the unit of other metrics.
+    #[must_use]
+    pub fn unit_or_kind(&self) -> &str {
+        match &self.source {
+            _ if self.unit != "1" => &self.unit,
+            MetricSource::Reading(name) if name == RUNNER_SHARE => "share",
+            _ => "count",
+        }
+    }
+
     /// The better direction: [`Metric::better`], or the default of the source in a plan of an earlier version.
     #[must_use]
     pub fn direction(&self) -> Better {
@@ -86,6 +97,19 @@ impl Metric {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_without_unit_is_a_share_or_a_count() {
+        let of = |unit: &str, reading: &str| {
+            let json = serde_json::json!({
+                "name": "m", "label": "M", "definition": "", "unit": unit, "source": { "reading": reading }
+            });
+            serde_json::from_value::<Metric>(json).unwrap().unit_or_kind().to_owned()
+        };
+        assert_eq!(of("1", "runner.share"), "share");
+        assert_eq!(of("1", "kernel.messages"), "count");
+        assert_eq!(of("MiB", "vmm.peak_rss"), "MiB");
+    }
 
     #[test]
     fn direction_defaults_to_that_of_the_source() {

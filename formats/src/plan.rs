@@ -19,7 +19,7 @@ use crate::shared_string::SharedString;
 use crate::version::{FORMAT_VERSION, OLDEST_FORMAT, other_format};
 use crate::workload::Workload;
 
-/// An expanded study: the trials in execution order, and how their results are analysed.
+/// An expanded study: the trials in order, and how their results are analysed.
 ///
 /// ```no_run
 /// let bytes = std::fs::read("runs/quick-20260101T120000Z/plan.json")?;
@@ -54,7 +54,7 @@ pub struct Plan {
     pub axes: Vec<Axis>,
     /// Cells in manifest order.
     pub cells: Vec<Cell>,
-    /// Trials in execution order.
+    /// Trials in order. The emulated host executes the trials of each `host_cpu` together.
     pub trials: Vec<PlannedTrial>,
     /// Workloads that each VM executes between its start and its stop, in manifest order.
     pub workloads: Vec<Workload>,
