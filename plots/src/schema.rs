@@ -101,7 +101,12 @@ pub const SAMPLES: &[Column] = &[
     column("concurrency", U32, "VMs", "VMs released together in one trial"),
     column("axis_*", Text, "", "level of each other axis of the matrix, as text; for example `axis_rootfs`"),
     column("block", U32, "", "block of the randomised complete block design, from 0"),
-    column("trial", U32, "", "the trial: its place in the execution order, from 0"),
+    column(
+        "trial",
+        U32,
+        "",
+        "the trial: its place in the plan, from 0; the emulated host executes the trials of each `host_cpu` together",
+    ),
     column(
         "attempt",
         U32,
@@ -178,7 +183,7 @@ pub const SUMMARY: &[Column] = &[
     column("p99_high", F64, "unit", "upper end of the interval"),
     column("outliers_mild", U64, "trials", "Tukey's mild outliers, which are kept"),
     column("outliers_severe", U64, "trials", "Tukey's severe outliers, which are kept"),
-    column("drift", F64, "", "rank correlation of the values with the execution order"),
+    column("drift", F64, "", "rank correlation of the values of the cell with their order"),
     column("drift_p", F64, "", "its p-value"),
     column("lag_1", F64, "", "autocorrelation at lag 1"),
     column("censored", U64, "VMs", "VMs whose value is only known to be larger than the time that was waited"),
@@ -210,7 +215,8 @@ pub const UNCERTAINTY: &[Column] = &[
         "kind",
         Text,
         "",
-        "`half_width`: half of a 95 % interval; `bound`: the largest effect; `deviation`: a standard deviation",
+        "`half_width`: half of a 95 % interval; `bound`: the largest effect; `estimate`: the largest effect, except for \
+         effects that the definition leaves out; `deviation`: a standard deviation",
     ),
     column("value", F64, "unit", "the value; null if it is missing"),
     column("unit", Text, "", "unit of the value: that of the metric"),

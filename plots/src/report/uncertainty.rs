@@ -39,10 +39,12 @@ struct Line {
 pub(super) fn uncertainty(input: &Input<'_>) -> Uncertainty {
     let budgets = budgets(input.plan, input.rows, input.journal, input.kernels);
     let places = tick_places(input.plan, input.rows, input.kernels);
+    let host = input.rows.iter().find_map(|row| row.host);
     let definition = |component: &Component| {
         let definition = component.definition();
         // The definitions of other kinds state their kind.
-        let value = match component.kind() {
+        let value = match component.kind(host) {
+            Kind::Estimate => format!("An estimate: {definition}."),
             Kind::Bound => format!("A bound: {definition}."),
             Kind::HalfWidth | Kind::Deviation => capitalised(&format!("{definition}.")),
         };
@@ -82,7 +84,7 @@ fn missing(budgets: &[Budget]) -> Vec<Fact> {
     }
     let fact = |((component, reason), rows): ((Component, &str), usize)| Fact {
         name: component.title(),
-        value: format!("{reason} ({rows} {})", if rows == 1 { "row" } else { "rows" }),
+        value: format!("{} ({rows} {})", reason.replace('`', ""), if rows == 1 { "row" } else { "rows" }),
     };
     counts.into_iter().map(fact).collect()
 }

@@ -1,5 +1,6 @@
 //! The components of the uncertainty budget.
 
+use microbench_formats::host::HostKind;
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
 
@@ -25,6 +26,8 @@ pub enum Kind {
     HalfWidth,
     /// The largest effect on a value.
     Bound,
+    /// The largest effect on a value, except for effects that the definition leaves out.
+    Estimate,
     /// A standard deviation.
     Deviation,
 }
@@ -39,10 +42,13 @@ impl Component {
         <&str>::from(self).replace('_', " ")
     }
 
+    /// What the value is in a run on `host`.
     #[must_use]
-    pub fn kind(self) -> Kind {
+    pub fn kind(self, host: Option<HostKind>) -> Kind {
         match self {
             Self::Statistical => Kind::HalfWidth,
+            // Hosts of other kinds have several CPUs.
+            Self::Observer if host != Some(HostKind::Emulated) => Kind::Estimate,
             Self::ProbeLag | Self::ConsoleMark | Self::Tick | Self::Observer => Kind::Bound,
             Self::BetweenRuns => Kind::Deviation,
         }
@@ -65,8 +71,9 @@ impl Component {
                 "one tick of the guest kernel: a wait that ends at a tick ends at most one tick after its deadline"
             }
             Self::Observer => {
-                "CPU time of the runner over that of the VMMs, median over trials, times the median: the effect of the \
-                 runner if its work delays the VMs and is spread evenly over the trial"
+                "CPU time of the runner in the part of the timed window that contains the metric (up to the last first \
+                 response, after it, or all), the largest of all trials: on one CPU its work delays an instant by at \
+                 most this time; contention on several CPUs is left out"
             }
             Self::BetweenRuns => "standard deviation of the medians of several runs of the study",
         }

@@ -7,6 +7,7 @@
 //! to bounds. None of them corrects a value.
 
 mod component;
+mod observer;
 mod table;
 mod text;
 
@@ -24,11 +25,13 @@ use serde::Serialize;
 use crate::journal::Journal;
 use crate::kernel::{GuestKernel, GuestKernels};
 use crate::samples::counted_executions;
+use crate::journal::{Execution, Journal};
 use crate::stats::median::median;
 use crate::stats::tick::{self, TICK_FROM, Ticks, ticks};
 use crate::summary::Row;
 
 pub use self::component::{Component, Kind};
+use self::observer::{Part, executions, observer};
 pub(crate) use self::table::frame;
 pub use self::table::save;
 pub use self::text::render;
@@ -40,6 +43,7 @@ pub const FILE: &str = "uncertainty.csv";
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
     pub component: Component,
+    pub kind: Kind,
     /// In the unit of the budget, not negative; or why there is no value.
     #[serde(flatten)]
     pub value: Value,
@@ -127,8 +131,8 @@ impl Budget {
 /// The budget of each metric of each cell that has a value, in plan order.
 #[must_use]
 pub fn budgets(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKernels) -> Vec<Budget> {
-    let shares = cell_medians(plan, journal, reading::RUNNER_SHARE);
-    let marks = cell_medians(plan, journal, reading::PROBE_AFTER_CONSOLE_MARK);
+    let executions = executions(plan, journal);
+    let marks = cell_medians(&executions, reading::PROBE_AFTER_CONSOLE_MARK);
     let worst = journal.probe_errors.iter().max_by(|a, b| a.max_ms.total_cmp(&b.max_ms));
     let cells: BTreeMap<&str, &Cell> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell)).collect();
     let budget = |row: &Row| {
@@ -140,12 +144,14 @@ pub fn budgets(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKern
         let inputs = Inputs {
             row,
             metric,
-            share: of_cell(&shares),
+            concurrency: cell.concurrency,
+            executions: executions.get(row.cell.as_str()).map_or(&[], Vec::as_slice),
             mark_ns: of_cell(&marks),
             probe: worst,
             kernel: kernels.of(cell),
         };
-        let entry = |component| Entry { component, value: inputs.value(component) };
+        let entry =
+            |component: Component| Entry { component, kind: component.kind(row.host), value: inputs.value(component) };
         Some(Budget {
             cell: row.cell.clone(),
             metric: row.metric.clone(),
@@ -159,38 +165,37 @@ pub fn budgets(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKern
 /// Median of a reading over the trials of a cell, with the number of trials, or why it is missing.
 type CellMedian = Result<(f64, usize), String>;
 
-/// The median of the amount of a reading over the timed trials of each cell. The value of a trial is the median over its
-/// VMs.
-fn cell_medians<'a>(plan: &'a Plan, journal: &'a Journal, name: &str) -> BTreeMap<&'a str, CellMedian> {
-    let mut found: BTreeMap<&str, (Vec<f64>, Option<String>)> = BTreeMap::new();
-    let counted = counted_executions(journal);
-    let timed = plan.trials.iter().filter(|trial| trial.instrument.is_none());
-    let valid = timed.filter_map(|trial| counted.get(&trial.index)).filter(|execution| execution.invalid.is_empty());
-    for execution in valid {
-        let (values, reason) = found.entry(execution.cell.as_str()).or_default();
-        let mut of_vms = Vec::new();
-        for (value, _) in execution.vms.values().filter_map(|vm| vm.readings.get(name)) {
-            match value {
-                Ok(value) => of_vms.push(value.abs()),
-                Err(why) => {
-                    reason.get_or_insert_with(|| why.clone());
+/// The median of the amount of a reading over the trials `executions` of each cell. The value of a trial is the median
+/// over its VMs.
+fn cell_medians<'a>(executions: &BTreeMap<&'a str, Vec<&Execution>>, name: &str) -> BTreeMap<&'a str, CellMedian> {
+    let of_cell = |executions: &[&Execution]| {
+        let (mut values, mut reason) = (Vec::new(), None);
+        for execution in executions {
+            let mut of_vms = Vec::new();
+            for (value, _) in execution.vms.values().filter_map(|vm| vm.readings.get(name)) {
+                match value {
+                    Ok(value) => of_vms.push(value.abs()),
+                    Err(why) => reason = reason.or_else(|| Some(why.clone())),
                 }
             }
+            values.extend(median(&of_vms));
         }
-        values.extend(median(&of_vms));
-    }
-    let to_median = |(values, reason): (Vec<f64>, Option<String>)| match median(&values) {
-        Some(middle) => Ok((middle, values.len())),
-        None => Err(reason.unwrap_or_else(|| format!("the run has no reading `{name}`"))),
+        match median(&values) {
+            Some(middle) => Ok((middle, values.len())),
+            None => Err(reason.unwrap_or_else(|| format!("the run has no reading `{name}`"))),
+        }
     };
-    found.into_iter().map(|(cell, values)| (cell, to_median(values))).collect()
+    executions.iter().map(|(cell, own)| (*cell, of_cell(own))).collect()
 }
 
 /// What the components of one metric in one cell are computed from.
 struct Inputs<'a> {
     row: &'a Row,
     metric: &'a Metric,
-    share: CellMedian,
+    /// VMs of the cell at a time.
+    concurrency: u32,
+    /// The timed trials of the cell that count.
+    executions: &'a [&'a Execution],
     mark_ns: CellMedian,
     /// The session with the largest error of the probe.
     probe: Option<&'a ProbeError>,
@@ -202,6 +207,7 @@ impl Inputs<'_> {
         if self.row.host == Some(HostKind::Imported) && component != Component::Statistical {
             return Value::missing("the values were imported");
         }
+        let part = Part::of(self.metric, self.concurrency);
         match component {
             Component::Statistical => self.statistical(),
             Component::ProbeLag | Component::ConsoleMark if !ends_at_first_response(self.metric) => {
@@ -212,11 +218,11 @@ impl Inputs<'_> {
                 Ok((ns, n)) => Value::known(ns / 1e6, format!("`{}`, {n} trials", reading::PROBE_AFTER_CONSOLE_MARK)),
                 Err(reason) => Value::missing(reason),
             },
-            Component::Tick | Component::Observer if !is_timed(self.metric) => {
-                Value::missing("not applicable: the metric is not a duration or a rate in the timed window")
-            }
-            Component::Tick => self.tick(),
-            Component::Observer => self.observer(),
+            Component::Tick if part.is_some() => self.tick(),
+            Component::Tick | Component::Observer => part.map_or_else(
+                || Value::missing("not applicable: the metric is not a duration or a rate in the timed window"),
+                |part| observer(self.metric, part, self.row.median(), self.executions),
+            ),
             Component::BetweenRuns => Value::missing("one run; `microbench analyze RUN...` states it for several"),
         }
     }
@@ -278,17 +284,6 @@ impl Inputs<'_> {
             }
         }
     }
-
-    fn observer(&self) -> Value {
-        match (&self.share, self.row.median()) {
-            (Ok((share, n)), Some(middle)) => Value::known(
-                share * middle.abs(),
-                format!("`{}` {:.2} %, {n} trials", reading::RUNNER_SHARE, share * 100.0),
-            ),
-            (Ok(_), None) => Value::missing("the median is censored"),
-            (Err(reason), _) => Value::missing(reason),
-        }
-    }
 }
 
 /// The ticks in the values of a duration; `None` without ticks, for other units, and for imported values, which may have
@@ -303,17 +298,6 @@ fn ends_at_first_response(metric: &Metric) -> bool {
     matches!(&metric.source, MetricSource::Span { from, to } if [from, to].iter().any(|end| *end == event::HTTP_OK))
 }
 
-/// Whether a metric is a duration, or a rate over a duration, between the release of the VMs and the end of the VMMs.
-fn is_timed(metric: &Metric) -> bool {
-    match &metric.source {
-        MetricSource::Span { from, .. } => event::rank(from) >= event::rank(event::SPAWN),
-        MetricSource::Reading(name) => {
-            metric.unit != "1"
-                && (name.starts_with("kernel.") || name.starts_with("workload.") || name == reading::GUEST_UPTIME)
-        }
-    }
-}
-
 /// Whether the guest runs between the two ends of a timed metric.
 fn includes_guest(metric: &Metric) -> bool {
     match &metric.source {
@@ -325,6 +309,7 @@ fn includes_guest(metric: &Metric) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Vm;
     use crate::summary::Trial;
 
     const BOOTS: [f64; 6] = [72.53, 76.57, 72.58, 76.59, 72.55, 72.56];
@@ -367,11 +352,59 @@ mod tests {
         Inputs {
             row,
             metric,
-            share: Ok((0.05, 6)),
+            concurrency: 1,
+            executions: &[],
             mark_ns: Ok((120_000.0, 6)),
             probe: Some(probe),
             kernel: GuestKernel::Own { name: "microvm-6.1".into(), hz: 250 },
         }
+    }
+
+    /// A trial whose runner used `startup` ms of CPU time up to the last first response, and `whole` ms in all.
+    fn execution(startup: f64, whole: f64) -> Execution {
+        let reading = |(name, ms): (&str, f64)| (name.to_owned(), (Ok(ms * 1e6), "ns".to_owned()));
+        let times = [(reading::RUNNER_STARTUP_CPU_TIME, startup), (reading::RUNNER_WINDOW_CPU_TIME, whole)];
+        let duration = ("workload.hashing.duration", 100.0);
+        let readings = times.into_iter().chain([duration]).map(reading).collect();
+        let vm = Vm { events: BTreeMap::new(), readings, failure: None };
+        Execution {
+            trial: 0,
+            attempt: 0,
+            cell: "fc/1".into(),
+            warmup: false,
+            host: HostKind::Emulated,
+            machine: String::new(),
+            emulated_host: None,
+            vms: BTreeMap::from([(0, vm)]),
+            invalid: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn observer_is_the_runners_cpu_time_in_the_part_of_the_window_that_contains_the_metric() {
+        let executions = [execution(1.0, 6.0), execution(1.2, 6.5)];
+        let executions: Vec<&Execution> = executions.iter().collect();
+        let row = row("ms", &BOOTS);
+        let of = |metric: &Metric| {
+            Inputs { executions: &executions, ..inputs(&row, metric, &PROBE) }.value(Component::Observer)
+        };
+        let start_up = of(&span(event::SPAWN, event::HTTP_OK));
+        assert_eq!(start_up.number(), Some(1.2));
+        assert_eq!(start_up.source(), "`runner.startup_cpu_time`, largest of 2 trials, median 1.10 ms");
+        let stop = of(&span(event::STOP_REQUESTED, event::EXIT)).number().unwrap();
+        assert!((stop - 5.3).abs() < 1e-9, "{stop}");
+        assert_eq!(of(&span(event::SPAWN, event::EXIT)).number(), Some(6.5));
+        // 5.3 ms of a workload of 100 ms.
+        let rate = of(&metric("MB/s", MetricSource::Reading("workload.hashing.throughput".into()))).number().unwrap();
+        assert!((rate - 72.57 * 5.3 / 94.7).abs() < 0.01, "{rate}");
+        let unknown = of(&metric("MB/s", MetricSource::Reading("workload.other.throughput".into())));
+        assert_eq!(unknown.reason(), "the duration of the workload is unknown");
+    }
+
+    #[test]
+    fn observer_is_a_bound_on_a_host_with_one_cpu_only() {
+        assert_eq!(Component::Observer.kind(Some(HostKind::Emulated)), Kind::Bound);
+        assert_eq!(Component::Observer.kind(Some(HostKind::Kvm)), Kind::Estimate);
     }
 
     const PROBE: ProbeError = ProbeError { n: 20, median_ms: 0.05, p99_ms: 0.2, max_ms: 0.2, cpu_ms: 0.1 };
@@ -379,13 +412,15 @@ mod tests {
     #[test]
     fn start_up_has_every_component_but_that_between_runs() {
         let (row, metric) = (row("ms", &BOOTS), span(event::SPAWN, event::HTTP_OK));
-        let inputs = inputs(&row, &metric, &PROBE);
+        let executions = [execution(1.0, 6.0), execution(1.2, 6.5)];
+        let executions: Vec<&Execution> = executions.iter().collect();
+        let inputs = Inputs { executions: &executions, ..inputs(&row, &metric, &PROBE) };
         let values = Component::ALL.iter().map(|component| inputs.value(*component).number());
-        let expected = [(76.59 - 72.53) / 2.0, 0.2, 0.12, 4.0, 0.05 * 72.57, f64::NAN];
+        let expected = [Some((76.59 - 72.53) / 2.0), Some(0.2), Some(0.12), Some(4.0), Some(1.2), None];
         for ((found, expected), component) in values.zip(expected).zip(Component::ALL) {
-            match found {
-                Some(found) => assert!((found - expected).abs() < 1e-9, "{component:?}: {found}"),
-                None => assert_eq!(*component, Component::BetweenRuns),
+            match (found, expected) {
+                (Some(found), Some(expected)) => assert!((found - expected).abs() < 1e-9, "{component:?}: {found}"),
+                _ => assert_eq!(found, expected, "{component:?}"),
             }
         }
         let Value::Known { source, .. } = inputs.value(Component::Tick) else { panic!("no tick") };
@@ -395,7 +430,7 @@ mod tests {
 
     #[test]
     fn largest_component_is_not_the_statistical_one() {
-        let entry = |component, value| Entry { component, value };
+        let entry = |component: Component, value| Entry { component, kind: component.kind(None), value };
         let entries = vec![
             entry(Component::Statistical, Value::known(9.0, "")),
             entry(Component::ProbeLag, Value::known(0.2, "")),
@@ -461,9 +496,9 @@ mod tests {
         let censored = row("ms", &[1.0, 2.0, 3.0, 4.0, 5.0, f64::INFINITY]);
         let found = inputs(&censored, &start_up, &PROBE).value(Component::Statistical);
         assert_eq!(found.reason(), "the upper end of the interval is censored");
-        let no_share = Inputs { share: Err("why".into()), probe: None, ..inputs(&few, &start_up, &PROBE) };
-        assert_eq!(no_share.value(Component::Observer).reason(), "why");
-        assert_eq!(no_share.value(Component::ProbeLag).reason(), "no session measured the error of the probe");
+        let unknown = Inputs { probe: None, ..inputs(&few, &start_up, &PROBE) };
+        assert_eq!(unknown.value(Component::Observer).reason(), "no trial of the cell counts");
+        assert_eq!(unknown.value(Component::ProbeLag).reason(), "no session measured the error of the probe");
         let memory = metric("MiB", MetricSource::Reading(reading::VMM_MEMORY_PSS.into()));
         let memory_row = row("MiB", &BOOTS);
         for component in [Component::ProbeLag, Component::ConsoleMark, Component::Tick, Component::Observer] {

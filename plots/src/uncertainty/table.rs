@@ -37,7 +37,7 @@ pub(crate) fn frame(budgets: &[Budget]) -> polars::error::PolarsResult<DataFrame
             text("cell", &|budget, _| budget.cell.clone()),
             text("metric", &|budget, _| budget.metric.clone()),
             text("component", &|_, entry| <&str>::from(entry.component).to_owned()),
-            text("kind", &|_, entry| <&str>::from(entry.component.kind()).to_owned()),
+            text("kind", &|_, entry| <&str>::from(entry.kind).to_owned()),
             Series::new("value".into(), values).into(),
             text("unit", &|budget, _| budget.unit.clone()),
             text("definition", &|_, entry| entry.component.definition().to_owned()),

@@ -33,8 +33,9 @@ fn line(metric: &str, budgets: &[&Budget]) -> Option<String> {
     });
     let (budget, entry, value) = largest.max_by(|(.., a), (.., b)| a.total_cmp(b))?;
     let show = |value: f64| format!("{} {}", significant(value), budget.unit);
-    let kind = match entry.component.kind() {
+    let kind = match entry.kind {
         Kind::Bound => "at most ",
+        Kind::Estimate => "estimated at ",
         Kind::Deviation | Kind::HalfWidth => "",
     };
     let interval = budget
@@ -61,10 +62,15 @@ mod tests {
             metric: metric.into(),
             unit: "ms".into(),
             entries: vec![
-                Entry { component: Component::Statistical, value: Value::known(0.03, "order statistics") },
+                Entry {
+                    component: Component::Statistical,
+                    kind: Kind::HalfWidth,
+                    value: Value::known(0.03, "order statistics"),
+                },
                 Entry {
                     component: Component::Observer,
-                    value: observer.map_or_else(|| Value::missing("no"), |value| Value::known(value, "share 5 %")),
+                    kind: Kind::Bound,
+                    value: observer.map_or_else(|| Value::missing("no"), |value| Value::known(value, "CPU time")),
                 },
             ],
         };
@@ -72,7 +78,7 @@ mod tests {
         let lines: Vec<String> = render(&all, OutputWidth::ANY).lines().map(str::to_owned).collect();
         assert_eq!(
             lines[1..].join(" ").split_whitespace().collect::<Vec<_>>().join(" "),
-            "boot: observer, at most 4.00 ms in b/1 (share 5 %); half width of the interval 0.0300 ms"
+            "boot: observer, at most 4.00 ms in b/1 (CPU time); half width of the interval 0.0300 ms"
         );
         assert_eq!(render(&all[2..], OutputWidth::ANY), "");
     }

@@ -150,8 +150,12 @@ pub(crate) fn run_with_ticks(trials: u32) -> Run {
             for (name, t_ns) in [("spawn", 1_000), ("http.ok", 1_000 + startup)] {
                 of_trial.push(Record::Event { vm: 0, name: name.into(), t_ns });
             }
-            for (name, value, unit) in [("runner.share", 0.05, "1"), ("probe.after_console_mark", 120_000.0, "ns")] {
-                let (name, unit) = (name.into(), unit.into());
+            for (name, value) in [
+                ("runner.startup_cpu_time", 1_140_000.0),
+                ("runner.window_cpu_time", 6_500_000.0),
+                ("probe.after_console_mark", 120_000.0),
+            ] {
+                let (name, unit) = (name.into(), "ns".into());
                 of_trial.push(Record::Reading { vm: 0, name, value: Some(value), unit, reason: String::new() });
             }
         }
@@ -173,11 +177,11 @@ fn uncertainty_has_a_value_or_a_reason_for_each_component() {
     let values = Component::ALL.iter().map(|component| startup.value(*component).map(|value| format!("{value:.1}")));
     let values: Vec<_> = values.collect();
     let known = |text: &str| Some(text.to_owned());
-    assert_eq!(values, [known("2.0"), known("0.2"), known("0.1"), known("4.0"), known("4.6"), None]);
-    // A run of an earlier version has no share of the runner; the other cells have no events.
+    assert_eq!(values, [known("2.0"), known("0.2"), known("0.1"), known("4.0"), known("1.1"), None]);
+    // A run of an earlier version has no CPU time of the runner in the window; the other cells have no events.
     let boot = budget("qemu/1", "kernel_boot_time");
     let reasons: Vec<&str> = boot.entries.iter().map(|entry| entry.value.reason()).collect();
-    assert!(reasons[4].contains("no reading `runner.share`"), "{reasons:?}");
+    assert!(reasons[4].contains("no reading `runner.startup_cpu_time`"), "{reasons:?}");
     assert_eq!(boot.value(Component::Tick), Some(4.0), "CONFIG_HZ of the kernel is not used");
     assert!(analysis.uncertainty.iter().all(|budget| !budget.cell.starts_with("t2")), "a cell without values");
 
@@ -185,11 +189,13 @@ fn uncertainty_has_a_value_or_a_reason_for_each_component() {
     assert_eq!(table.lines().next(), Some("cell,metric,component,kind,value,unit,definition,source,reason"));
     assert_eq!(table.lines().count(), 1 + 6 * analysis.uncertainty.len());
     let text = uncertainty::render(&analysis.uncertainty, OutputWidth::ANY);
-    assert!(text.contains("webservice_startup_time: observer, at most 4.55 ms in fc/1"), "{text}");
+    assert!(text.contains("webservice_startup_time: tick, at most 4.00 ms in fc/1"), "{text}");
     let page = std::fs::read_to_string(report::save(run.folder()).unwrap()).unwrap();
     let section = page.split("id=\"uncertainty-h\"").nth(1).unwrap().split("</section>").next().unwrap();
     assert!(section.contains("Values lie one tick of a kernel apart: webservice_startup_time of fc/1 (4.01 ms apart"));
     assert!(section.contains("<dt>No between runs</dt><dd>one run;"), "{section}");
+    let missing = section.split("<dt>No ").skip(1).map(|fact| fact.split("</dd>").next().unwrap());
+    assert!(missing.clone().count() > 1 && !missing.clone().any(|fact| fact.contains('`')), "{section}");
 }
 
 #[test]
