@@ -128,11 +128,12 @@ pub fn plot_sequences(run: &Path, theme: Option<Theme>, cells: &[String]) -> Res
     let opened = Run::open(run)?;
     let (plan, samples) = (&opened.plan, samples::load(run)?);
     let data = Data { plan, rows: &[], samples: &samples };
+    let order = figure::sequence::Order::new(plan, &opened.journal()?);
     let all: Vec<String> = plan.cells.iter().map(|cell| cell.id.to_string()).collect();
     let mut described = Vec::new();
     // All figures are described before the first is drawn, so that an unknown cell draws nothing.
     for cell in if cells.is_empty() { &all } else { cells } {
-        described.extend(figure::sequence::describe(data, cell, theme.unwrap_or_default())?);
+        described.extend(figure::sequence::describe(data, &order, cell, theme.unwrap_or_default())?);
     }
     save(with_isolation_remark(described, opened.is_isolated()), &figure_folder(run, theme))
 }

@@ -3,12 +3,12 @@
 use microbench_formats::figure::Theme;
 use microbench_formats::record::Record;
 use microbench_plots::figure::description::{Chart, LegendKey};
-use microbench_plots::figure::sequence::{PointKind, Sequence, describe};
+use microbench_plots::figure::sequence::{Order, PointKind, Sequence, describe};
 use microbench_plots::figure::{Data, Description};
 use microbench_plots::samples::samples;
 use microbench_plots::{analyze, journal, plot_sequences};
 
-use crate::support::Run;
+use crate::support::{Run, text};
 
 /// A run with a warm-up before the first trial, and a VM without a start-up time in the last trial of `fc/10`.
 fn run() -> Run {
@@ -24,8 +24,9 @@ fn run() -> Run {
 }
 
 fn described(run: &Run, cell: &str) -> Vec<Description> {
-    let samples = samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
-    describe(Data { plan: &run.plan, rows: &[], samples: &samples }, cell, Theme::Publication).unwrap()
+    let journal = journal::read(&run.path("journal.ndjson")).unwrap();
+    let (samples, order) = (samples(&run.plan, &journal), Order::new(&run.plan, &journal));
+    describe(Data { plan: &run.plan, rows: &[], samples: &samples }, &order, cell, Theme::Publication).unwrap()
 }
 
 fn sequence(description: &Description) -> &Sequence {
@@ -71,6 +72,30 @@ fn partly_missing_values_differ_from_missing_values() {
     let refused = &described(&run, "t2/1")[0];
     assert!(sequence(refused).points.iter().all(|point| point.kind == PointKind::Missing && point.value.is_none()));
     assert_eq!(sequence(refused).median, None);
+}
+
+#[test]
+fn positions_are_those_of_the_journal_where_hosts_execute_the_trials_of_each_cpu_together() {
+    let mut run = Run::new(2, Vec::new());
+    for cell in run.plan.cells.iter_mut().filter(|cell| cell.variant == "fc") {
+        cell.settings.extend([("host_cpu".to_owned(), text("Skylake-Server"))]);
+    }
+    run.write_plan();
+    // The trials of `fc` follow all others, as those of another emulated host.
+    let (mut later, mut records) = (Vec::new(), vec![Run::start()]);
+    for trial in &run.plan.trials {
+        let of_trial = run.trial(trial, 0, false);
+        if trial.cell.starts_with("fc/") { later.extend(of_trial) } else { records.extend(of_trial) }
+    }
+    records.extend(later);
+    run.write_journal(&records);
+    let described = described(&run, "fc/1");
+    let positions: Vec<f64> = sequence(&described[0]).points.iter().map(|point| point.at).collect();
+    let n = run.plan.trials.len() as f64;
+    let of_fc = run.plan.trials.iter().filter(|trial| trial.cell.starts_with("fc/")).count() as f64;
+    assert!(positions.iter().all(|at| *at > n - of_fc && *at <= n), "{positions:?} of {n}");
+    let caption = &described[0].caption;
+    assert!(caption.contains("the trials of each CPU are executed together"), "{caption}");
 }
 
 #[test]
