@@ -10,12 +10,33 @@ use microbench_formats::host::HostKind;
 /// Beginning of the reason why cells are not compared.
 pub(crate) const NOT_COMPARED: &str = "not compared: the CPUs of the emulated hosts differ";
 
-/// Why cells of a run on `host` are not compared: they have different CPUs of the emulated host. `None` if they may be
-/// compared.
+/// Why cells of a run on `host`, pairs of an id and a CPU of the emulated host, are not compared: their CPUs differ. It
+/// says what to do. `None` if they may be compared.
 pub(crate) fn why_not_compared<'a>(
     host: Option<HostKind>,
     cells: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Option<String> {
+    let differing = differing(host, cells)?;
+    Some(format!(
+        "not compared: {differing}; set `across_host_cpus = true` in [study] of the next run, or use `microbench compare \
+         --across-hosts` for this one"
+    ))
+}
+
+/// The clause for a comparison of cells, pairs of an id and a CPU of the emulated host, whose CPUs differ: `the CPUs of
+/// the emulated hosts differ (qemu/1 on EPYC; fc/1 on Skylake-Server)`. `None` if the CPUs are the same, and on other
+/// kinds of host.
+pub(crate) fn differing<'a>(
+    host: Option<HostKind>,
+    cells: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Option<String> {
+    let places = places(host, cells)?;
+    Some(format!("the CPUs of the emulated hosts differ ({places})"))
+}
+
+/// The first cell of each CPU: `qemu/1 on EPYC; fc/1 on Skylake-Server`. `None` if the CPUs are the same, and on other
+/// kinds of host.
+fn places<'a>(host: Option<HostKind>, cells: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<String> {
     if host != Some(HostKind::Emulated) {
         return None;
     }
@@ -27,7 +48,7 @@ pub(crate) fn why_not_compared<'a>(
         return None;
     }
     let places: Vec<String> = of_cpu.iter().map(|(cpu, cell)| format!("{cell} on {cpu}")).collect();
-    Some(format!("{NOT_COMPARED} ({}), and the study does not set across_host_cpus", places.join("; ")))
+    Some(places.join("; "))
 }
 
 /// The sentence of a caption that states the CPUs of the emulated hosts of `cells`. `None` if all have the default CPU,

@@ -86,7 +86,15 @@ fn cell_samples(
         Some(metric) if metric.unit != "1" => format!("{name} ({})", metric.unit),
         _ => name.clone(),
     };
-    let rows = kept.iter().map(|(key, samples)| vm_row(input, key, samples, &heads, digits)).collect();
+    let mut rows: Vec<VmRow> = kept.iter().map(|(key, samples)| vm_row(input, key, samples, &heads, digits)).collect();
+    let mut columns: Vec<String> = heads.iter().map(unit).collect();
+    if vms.values().flatten().any(|sample| sample.emulated_host.is_some()) {
+        columns.insert(0, "Emulated host".to_owned());
+        for (row, (_, samples)) in rows.iter_mut().zip(&kept) {
+            let number = samples.iter().find_map(|sample| Some(sample.emulated_host.as_ref()?.number.clone()));
+            row.values.insert(0, number.unwrap_or_else(|| "–".to_owned()));
+        }
+    }
     let counted = vms.iter().filter(|(key, _)| !key.0);
     let without = counted.clone().filter(|(_, samples)| incomplete(samples)).count();
     let settings: Vec<String> = cell
@@ -105,7 +113,7 @@ fn cell_samples(
             0 => format!("{} VMs", vms.len()),
             _ => format!("{} of {} VMs; {left_out} more are in samples.csv", kept.len(), vms.len()),
         },
-        heads: heads.iter().map(unit).collect(),
+        heads: columns,
         rows,
     }
 }

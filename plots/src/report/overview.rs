@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{Fact, Input, Limited};
 use crate::claim::{self, Verdict};
 use crate::definition::definition;
+use crate::host_cpu;
 use crate::journal::Journal;
 use crate::limit;
 use crate::samples::{Sample, Status};
@@ -131,6 +132,9 @@ pub(super) fn sessions(plan: &Plan, journal: &Journal) -> Vec<Fact> {
         Some(ended) => Fact { name: "Ended".to_owned(), value: whole_seconds(ended) },
         None => Fact { name: "Ended".to_owned(), value: "not ended, trials are missing".to_owned() },
     });
+    let host = journal.sessions.first().map(|session| session.host);
+    let cpus = host_cpu::sentence(host, &plan.cells);
+    all.extend(cpus.map(|value| Fact { name: "Emulated host".to_owned(), value }));
     all.extend(not_applied(plan, journal).map(|value| Fact { name: "Not applied".to_owned(), value }));
     let sweeps = limit::describe_sweeps(plan, journal).into_iter();
     all.extend(sweeps.map(|value| Fact { name: "Sweep".to_owned(), value }));
@@ -301,7 +305,10 @@ pub(super) fn metrics(plan: &Plan) -> Vec<MetricEntry> {
             Better::Neither => String::new(),
             better => format!(" Better when {better}."),
         },
-        unit: if metric.unit == "1" { "none, a count".to_owned() } else { metric.unit.clone() },
+        unit: match metric.unit_or_kind() {
+            unit if unit == metric.unit => unit.to_owned(),
+            kind => format!("none, a {kind}"),
+        },
     };
     plan.metrics.iter().map(entry).collect()
 }

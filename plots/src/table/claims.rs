@@ -5,6 +5,7 @@ use microbench_formats::plan::Plan;
 
 use super::{Cell, Column, Table, host_sentence};
 use crate::claim::{Verdict, format_number};
+use crate::host_cpu;
 
 pub(super) fn table(plan: &Plan, verdicts: &[Verdict]) -> Table {
     let mut table = Table {
@@ -28,12 +29,14 @@ pub(super) fn table(plan: &Plan, verdicts: &[Verdict]) -> Table {
         let row = claim_row(&mut table, verdict);
         table.rows.push(row);
     }
+    let host = verdicts.iter().find_map(|verdict| verdict.host);
     table.notes = vec![
         "Verdicts by the 95 % interval: holds (within the limits), contradicted (outside), inconclusive (otherwise)."
             .to_owned(),
         "n: number of trials on each side.".to_owned(),
-        host_sentence(verdicts.iter().find_map(|verdict| verdict.host)),
+        host_sentence(host),
     ];
+    table.notes.extend(host_cpu::sentence(host, &plan.cells));
     table
 }
 

@@ -5,6 +5,7 @@ use microbench_formats::statistic::Statistic;
 
 use super::{Cell, Column, Table, decimals, decimals_of, definition_sentence, host_sentence, metric};
 use crate::definition::definition;
+use crate::host_cpu;
 use crate::samples::Status;
 use crate::stats::mean::coefficient_of_variation;
 use crate::summary::{Row, first_row_without_values};
@@ -44,13 +45,15 @@ pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {
             table.rows.push(cells);
         }
     }
+    let host = rows.iter().find_map(|row| row.host);
     table.notes = vec![
         "Statistics over trials; a trial of several VMs counts as their median (for the mean: as their mean)."
             .to_owned(),
         "Low and high: 95 % order-statistic interval of the median, from 6 trials on; cv: standard deviation / mean."
             .to_owned(),
-        host_sentence(rows.iter().find_map(|row| row.host)),
+        host_sentence(host),
     ];
+    table.notes.extend(host_cpu::sentence(host, &plan.cells));
     table.notes.extend(
         plan.metrics.iter().map(|metric| format!("{}: {}", metric.name, definition_sentence(definition(metric)))),
     );

@@ -14,8 +14,9 @@ use microbench_plots::{analyze, journal, pooled, samples, sentence, summary};
 
 use crate::support::{Run, figure, selection, text};
 
-const REASON: &str = "not compared: the CPUs of the emulated hosts differ (qemu/1 on EPYC; fc/1 on Skylake-Server), and \
-                      the study does not set across_host_cpus";
+const REASON: &str = "not compared: the CPUs of the emulated hosts differ (qemu/1 on EPYC; fc/1 on Skylake-Server); set \
+                      `across_host_cpus = true` in [study] of the next run, or use `microbench compare --across-hosts` \
+                      for this one";
 
 /// A run whose variant `fc` was executed on another CPU, on one emulated host for each CPU.
 fn run() -> Run {
@@ -103,6 +104,22 @@ fn claims_and_sentences_do_not_compare_two_cpus_unless_the_study_permits_it() {
     run.plan.across_host_cpus = true;
     assert_eq!(claim::judge(&run.plan, &rows(&run)).remove(0).outcome, Outcome::Holds);
     assert!(of_fc(&run).iter().all(|sentence| !sentence.contains("no result")), "{:?}", of_fc(&run));
+}
+
+#[test]
+fn tables_and_report_state_the_cpus_and_the_emulated_host_of_each_trial() {
+    const CPUS: &str = "CPUs of the emulated hosts: EPYC (";
+    let run = run();
+    analyze(run.folder()).unwrap();
+    microbench_plots::table::save(run.folder()).unwrap();
+    for name in ["summary.md", "claims.md"] {
+        let table = run.read(&format!("tables/{name}"));
+        assert!(table.contains(CPUS) && table.contains("Skylake-Server ("), "{name}: {table}");
+    }
+    let page = std::fs::read_to_string(microbench_plots::report::save(run.folder()).unwrap()).unwrap();
+    assert!(page.contains(CPUS));
+    assert!(page.contains("<th scope=\"col\" class=\"n\">Emulated host</th>"));
+    assert!(page.contains("<td class=\"n\">0-1</td>"));
 }
 
 #[test]

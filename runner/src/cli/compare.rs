@@ -79,6 +79,7 @@ fn compare_variants(
     run: &Path,
     baseline: Option<&str>,
     settings: Settings,
+    across_hosts: bool,
     output: Output,
     gate: Option<GateRule>,
 ) -> anyhow::Result<ExitCode> {
@@ -93,7 +94,7 @@ fn compare_variants(
                 .with_message(format!("the run has no variant {baseline}; its variants: {}", variants.join(", ")))
         );
     }
-    let across_host_cpus = plan.across_host_cpus;
+    let across_host_cpus = across_hosts || plan.across_host_cpus;
     let settings = Settings { seed: plan.seed, family: plan.family.clone(), across_host_cpus, ..settings };
     let found = compare::compare_with_baseline(run.side(), baseline, &settings);
     print_comparison(&found, [baseline, "each cell's variant"], &plan.title, &settings, output, gate)
@@ -202,6 +203,6 @@ pub(super) fn compare(arguments: CompareArguments) -> anyhow::Result<ExitCode> {
     let gate = margin.filter(|_| gate).map(|margin| GateRule { margin, allow_missing });
     match b {
         Some(b) => compare_runs(&a, &b, settings, across_hosts, output, gate),
-        None => compare_variants(&a, baseline.as_deref(), settings, output, gate),
+        None => compare_variants(&a, baseline.as_deref(), settings, across_hosts, output, gate),
     }
 }
