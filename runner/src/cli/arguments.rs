@@ -203,7 +203,7 @@ shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned
     #[command(
         after_help = "Examples: microbench analyze latest; microbench analyze 'runs/*/samples.parquet'\n\nJSON: {run, study, host, machine, unisolated: why, or null, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
 median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {STATUS: {vms, reason}}}], \
-uncertainty: [{cell, metric, unit, entries: [{component, value, source} or {component, reason}]}], \
+uncertainty: [{cell, metric, unit, entries: [{component, kind, value, source} or {component, kind, reason}]}], \
 sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline, tests}], hints: [{hint, message, advice}], \
 claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many runs {files, left_out, results: \
 [{study, cell, metric, unit, host, host_cpu, runs, machines, n, median, interval, p90, p99, between: [low, high], between_deviation, missing}]}."
@@ -258,7 +258,7 @@ claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many
     },
     /// Query the tables of one or more runs with SQL.
     ///
-    /// The tables are samples, summary, cells, metrics, claims, events and readings.
+    /// The tables are samples, summary, uncertainty, cells, metrics, claims, events and readings.
     Query {
         /// Runs, followed by a query such as "select cell, median from summary".
         #[arg(value_name = "RUN... SQL", required_unless_present = "tables", num_args = 1.., add = ArgValueCompleter::new(runs))]

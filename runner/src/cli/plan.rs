@@ -21,6 +21,7 @@ pub(super) fn plan(study: &StudyArguments, json: bool, full: bool, shards: Optio
         let width = Stream::Out.columns().unwrap_or(view::DEFAULT_WIDTH);
         out!("{}", view::render(&loaded.plan, &loaded.study, full, width))?;
         out!("{}", view::without_kernel(&loaded.engines, width))?;
+        out!("{}", view::hints(&plans::hints::hints(&loaded.plan, &loaded.engines), width))?;
         let cells = parts::not_applicable(&loaded.plan, &loaded.engines, &loaded.project)?;
         out!("{}", view::not_applicable(&cells, width))?;
         if let Some(of) = shards {

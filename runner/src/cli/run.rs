@@ -78,6 +78,9 @@ pub(super) fn start(
     host.kind().map_or(Ok(()), |kind| requirements::check_host_cpus(kind, &plan))?;
     requirements::check(host.kind(), &engines, session.allow_unisolated)?;
     host.kind().map_or(Ok(()), |kind| requirements::check_reset_pulses(kind, &plan, &engines))?;
+    for hint in plan::hints::hints(&plan, &engines) {
+        errln!("{}", screen::Stream::Err.wrap(&format!("hint: {hint}"), 6));
+    }
     let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard })?;
     exec(&run, &project, host, session)
 }

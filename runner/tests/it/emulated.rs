@@ -690,7 +690,7 @@ fn cpu_templates_of_both_vendors_boot_in_one_study() {
     let compared = text(&real.run(&["compare", "run"]).stdout);
     let compared = compared.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        compared.contains("(fc-t2a/1 on EPYC-Milan; fc/1 on Skylake-Server), and the study does not set"),
+        compared.contains("(fc-t2a/1 on EPYC-Milan; fc/1 on Skylake-Server); set `across_host_cpus = true`"),
         "{compared}"
     );
 }

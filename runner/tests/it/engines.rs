@@ -96,6 +96,26 @@ fn refused_settings_are_not_applicable_with_the_reason() {
 }
 
 #[test]
+fn plan_warns_of_a_guest_that_does_not_end_by_itself() {
+    let bench = Bench::new();
+    let path = bench.study(&["ok"], "trials = 1", "");
+    let study = fs::read_to_string(path).unwrap();
+    let plan = |settings: &str| {
+        let variant = format!("[variants.qemu]\nengine = \"qemu-microvm\"\n{settings}\n[matrix]");
+        bench.file("study.toml", &study.replace("[matrix]", &variant));
+        let output = bench.run(&["plan", "study.toml"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let endless = plan("reboot = \"k\"");
+    assert!(endless.contains("hint: qemu/1: a guest of qemu-microvm with `reboot = \"k\"` does not end"), "{endless}");
+    assert!(endless.contains("`stop_at = \"reset-pulses\"` ends it"), "{endless}");
+    for settings in ["", "reboot = \"t\"", "reboot = \"k\"\nstop_at = \"reset-pulses\""] {
+        assert!(!plan(settings).contains("does not end by itself"), "{settings}");
+    }
+}
+
+#[test]
 fn guest_without_a_network_is_observed_on_its_console() {
     require!(trials());
     let bench = Bench::new();

@@ -33,6 +33,96 @@ fn plan_states_the_cpus_of_the_emulated_host_unless_all_are_the_default() {
 }
 
 #[test]
+fn plan_shows_the_order_of_each_cpu_of_the_emulated_host() {
+    let bench = study("late");
+    let text_of = |bench: &Bench| text(&bench.run(&["plan", "study.toml"]).stdout);
+    let plan = text_of(&bench);
+    let order = plan.split("order (a block").nth(1).unwrap_or_else(|| panic!("{plan}"));
+    let flat = order.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("the trials of each host_cpu are executed together"), "{order}");
+    let groups: Vec<&str> =
+        order.lines().map(str::trim).filter(|line| line.ends_with(':') || line.contains("/1")).collect();
+    let of = |cpu: &str, cell: &str| {
+        let at = groups.iter().position(|line| *line == format!("{cpu}:")).unwrap_or_else(|| panic!("{order}"));
+        assert_eq!(groups[at + 1], format!("0: {cell}"), "{order}");
+    };
+    of("Skylake-Server", "ok/1");
+    of("EPYC-Milan", "other/1");
+    let same = fs::read_to_string(bench.path("study.toml")).unwrap().replace("EPYC-Milan", "Skylake-Server");
+    bench.file("study.toml", &same);
+    let plan = text_of(&bench);
+    assert!(!plan.contains("executed together"), "{plan}");
+}
+
+#[test]
+fn plan_warns_of_a_template_that_the_host_cpu_does_not_permit() {
+    let bench = Bench::new();
+    let path = bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    let study = fs::read_to_string(path).unwrap();
+    let hint = |template: &str, cpu: &str| {
+        let variant = format!(
+            "[variants.fc]\nengine = \"firecracker\"\ncpu_template = \"{template}\"\nhost_cpu = \"{cpu}\"\n[matrix]"
+        );
+        bench.file("study.toml", &study.replace("[matrix]", &variant));
+        let output = bench.run(&["plan", "study.toml"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let plan = hint("T2", "EPYC");
+    assert!(
+        plan.contains(
+            "hint: fc/1: Firecracker does not permit `cpu_template = \"T2\"` on the emulated host's CPU EPYC, which \
+             permits no static template, so that the cell is not applicable there; set `host_cpu = \"Skylake-Server\"` \
+             or `host_cpu = \"Cascadelake-Server\"`"
+        ),
+        "{plan}"
+    );
+    assert!(hint("T2A", "Skylake-Server").contains("which permits C3, T2 and T2S,"));
+    for (template, cpu) in [("T2A", "EPYC-Milan"), ("T2CL", "Cascadelake-Server"), ("none", "EPYC")] {
+        let plan = hint(template, cpu);
+        assert!(!plan.contains("does not permit"), "{plan}");
+    }
+}
+
+#[test]
+fn variants_of_one_run_are_compared_across_host_cpus_if_asked() {
+    require!(trials());
+    let bench = study("late");
+    let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // As if the run had been executed in emulated hosts.
+    let path = bench.path("run/journal.ndjson");
+    let mut changed: Vec<Record> = records(&fs::read(&path).unwrap()).map(Result::unwrap).collect();
+    for record in &mut changed {
+        if let Record::RunStart { host, .. } = record {
+            *host = HostKind::Emulated;
+        }
+    }
+    fs::write(path, encode(&changed)).unwrap();
+    assert!(bench.run(&["analyze", "run"]).status.success());
+    let compared = |arguments: &[&str]| -> serde_json::Value {
+        let output = bench.run(&[&["compare", "run", "--json"], arguments].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let remarks = |rows: &serde_json::Value| -> Vec<String> {
+        let rows = rows.as_array().unwrap().iter();
+        rows.filter_map(|row| row["remark"].as_str()).filter(|text| text.contains("CPUs")).map(str::to_owned).collect()
+    };
+    let refused = remarks(&compared(&[]));
+    assert!(!refused.is_empty());
+    assert!(refused.iter().all(|remark| remark.contains("set `across_host_cpus = true` in [study]")), "{refused:?}");
+    assert!(refused.iter().all(|remark| remark.contains("`microbench compare --across-hosts`")), "{refused:?}");
+    let asked = compared(&["--across-hosts"]);
+    assert!(asked.as_array().unwrap().iter().any(|row| row["ratio"].is_number()), "{asked}");
+    assert!(remarks(&asked).iter().all(|remark| !remark.starts_with("not compared")), "{asked}");
+    // The report names the CPUs once.
+    assert!(bench.run(&["report", "run"]).status.success());
+    let page = fs::read_to_string(bench.path("run/report.html")).unwrap();
+    assert!(page.contains("CPUs of the emulated hosts: EPYC-Milan (other); Skylake-Server (ok)."), "{page}");
+}
+
+#[test]
 fn cells_that_differ_only_in_the_host_cpu_run_on_the_emulated_host_only() {
     let bench = study("ok");
     let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);

@@ -238,7 +238,8 @@ fn report_states_uncommitted_and_unknown_sources() {
     let page = report(Some("abc1234<script>"), Some(true));
     assert!(page.contains("microbench was built from commit abc1234&lt;script&gt; with uncommitted changes."));
     assert!(report(None, None).contains("microbench was built from an unknown commit"));
-    assert!(!report(Some("abc1234"), Some(false)).contains("<strong>Build.</strong>"));
+    let clean = report(Some("abc1234"), Some(false));
+    assert!(!clean.contains("<strong>Build.</strong>") && clean.contains("commit abc1234, clean"), "{clean}");
 }
 
 #[test]
@@ -251,7 +252,7 @@ fn authors_licence_and_doi_are_shown_and_exported() {
     fs::write(&study, manifest.replace("seed = 1\n", &format!("seed = 1\n{attribution}"))).unwrap();
     let planned = text(&bench.run(&["plan", "study.toml"]).stdout);
     let flat = planned.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = "Ada Lovelace, The team; licence CC-BY-4.0 OR MIT; DOI 10.5281/zenodo.1234567";
+    let line = "Ada Lovelace, The team (organisation); licence CC-BY-4.0 OR MIT; DOI 10.5281/zenodo.1234567";
     assert!(flat.contains(line), "{planned}");
     bench.run_study();
     let plan: Value = serde_json::from_slice(&fs::read(bench.path("run/plan.json")).unwrap()).unwrap();

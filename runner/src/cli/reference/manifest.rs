@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use microbench_formats::axis::Level;
-use microbench_study::engine::host_cpu::HOST_CPUS;
+use microbench_study::engine::description::{self, Setting, SettingKind};
+use microbench_study::engine::host_cpu::{HOST_CPUS, HostCpu};
 use microbench_study::manifest::keys::{Key, MANIFEST, MAPPING, Need, REFERENCE, Rest, Shape};
 use microbench_study::manifest::renamed::{self, Renamed};
 use microbench_study::manifest::{DefaultLevel, GUEST, GuestSetting, Kind};
@@ -18,7 +19,7 @@ struct Section<'a> {
     rest: Rest,
 }
 
-pub(super) fn page() -> String {
+pub(super) fn page() -> anyhow::Result<String> {
     let mut text = String::from(
         "A study is one TOML file. Unknown keys are errors. `microbench plan STUDY` shows the trials of a study.\n\n\
          All errors are reported together, each with its line and the nearest valid name. Two kinds of errors hide others: a TOML\n\
@@ -28,6 +29,7 @@ pub(super) fn page() -> String {
         sections(key, format!("`[{}]`", key.name), &mut text);
         if key.name == "guest" {
             text.push_str(&guest());
+            text.push_str(&engines()?);
         }
     }
     let _ = write!(
@@ -47,7 +49,7 @@ pub(super) fn page() -> String {
     for key in MAPPING {
         nested(key, &mut text);
     }
-    text + SELECTING + &renamed_keys()
+    Ok(text + SELECTING + &renamed_keys())
 }
 
 /// The section about selecting cells and rows.
@@ -156,8 +158,8 @@ fn keys(keys: &[Key], rest: Rest) -> String {
         Rest::Nothing => return text,
         Rest::Guest => "[Settings of every guest](#settings-of-every-guest), each at most once.",
         Rest::Variant => {
-            "Also every [setting of a guest](#settings-of-every-guest), and the settings of the engine \
-             ([runner/study/engines](../../runner/study/engines), or the file of your own engine)."
+            "Also every [setting of a guest](#settings-of-every-guest), and the \
+             [settings of the engine](#settings-of-the-engines)."
         }
         Rest::Axes => {
             "Every other key is an axis: a setting of guests or engines with a list of levels, for example `memory_mib = [128, 512]`."
@@ -219,12 +221,50 @@ fn guest() -> String {
 }
 
 fn host_cpus() -> String {
-    let rows: Vec<[String; 2]> = HOST_CPUS.iter().map(|cpu| [code(cpu.name), cell(cpu.doc)]).collect();
+    let templates = |cpu: &HostCpu| match cpu.templates {
+        [] => "none".to_owned(),
+        permitted => permitted.iter().map(|name| code(name)).collect::<Vec<_>>().join(", "),
+    };
+    let rows: Vec<[String; 3]> = HOST_CPUS.iter().map(|cpu| [code(cpu.name), cell(cpu.doc), templates(cpu)]).collect();
     format!(
         "\nValues of `host_cpu`, the names of QEMU. The runs of a study boot one emulated host for each. Claims and \
          comparisons between cells of different CPUs require `across_host_cpus` in [`[study]`](#study).\n\n{}",
-        table(["value", "is"], &rows)
+        table(["value", "CPU", "values of `cpu_template` that it permits, in addition to `none`"], &rows)
     )
+}
+
+/// The settings of the built-in engines.
+fn engines() -> anyhow::Result<String> {
+    let mut text = String::from(
+        "\n### Settings of the engines\n\nIn a variant, or as an axis of the matrix. The engines are described in \
+         [runner/study/engines](../../runner/study/engines);\nyour own engine has the settings of its file.\n",
+    );
+    for engine in description::load(&[])?.values().filter(|engine| !engine.settings.is_empty()) {
+        let row = |(name, setting): (&String, &Setting)| {
+            let values = match (setting.choices.as_slice(), &setting.default, setting.kind) {
+                ([], _, SettingKind::File) => "path of a file".to_owned(),
+                ([], Level::Bool(_), _) => "boolean".to_owned(),
+                ([], Level::Int(_), _) => "integer".to_owned(),
+                ([], Level::Float(_), _) => "number".to_owned(),
+                ([], Level::Text(_), _) => "text".to_owned(),
+                (choices, ..) => {
+                    choices.iter().map(|choice| code(&choice.to_string())).collect::<Vec<_>>().join(" or ")
+                }
+            };
+            let default = setting.default.to_string();
+            let default = if default.is_empty() { "none".to_owned() } else { code(&default) };
+            [code(name), cell(&values), default, cell(&setting.doc)]
+        };
+        let rows: Vec<[String; 4]> = engine.settings.iter().map(row).collect();
+        let _ = write!(
+            text,
+            "\n`{}`, {}:\n\n{}",
+            engine.name,
+            engine.title,
+            table(["setting", "value", "default", "description"], &rows)
+        );
+    }
+    Ok(text)
 }
 
 fn setting(setting: &GuestSetting) -> [String; 4] {

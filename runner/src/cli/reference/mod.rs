@@ -124,7 +124,7 @@ const PAGES: &[PageSpec] = &[
             ("Make figures for a paper", "../how-to/paper-figures.md"),
             ("Error codes", "error-codes.md"),
         ],
-        body: || Ok(manifest::page()),
+        body: manifest::page,
     },
     PageSpec {
         file: "metrics.md",

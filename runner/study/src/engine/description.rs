@@ -224,6 +224,9 @@ pub struct Kernel {
     /// or `power-off`. Without it: the kernel's default.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub reboot: Option<String>,
+    /// Values of the setting `reboot` with which a guest does not end by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endless: Vec<String>,
     /// Option that the kernel must be configured with, for instance `CONFIG_VIRTIO_PCI`; may be empty.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub needs: Option<String>,

@@ -154,7 +154,10 @@ impl SettingSpec {
         };
         let message = format!("{} is not a value of {}", format_level(&level.value), quote(name));
         let error = ManifestError::new(Code::NotAChoice, level.span.clone(), message);
-        errors.push(error.help(help).help(self.doc.as_str()));
+        // A suggestion does not list the others.
+        let all = (!help.contains(&choices)).then(|| list_valid(&choices, names.iter().map(String::as_str)));
+        let error = all.into_iter().fold(error.help(help), ManifestError::help);
+        errors.push(error.help(self.doc.as_str()));
         None
     }
 }

@@ -9,6 +9,7 @@
 //! block. The order of a block therefore does not depend on the number of blocks.
 
 pub mod explain;
+pub mod hints;
 pub mod view;
 
 use std::collections::BTreeSet;

@@ -42,7 +42,7 @@ pub fn render(plan: &Plan, study: &Study, full: bool, width: usize) -> String {
     if let Some(description) = &study.description {
         page.paragraph(description);
     }
-    let attribution = plan.attribution.line();
+    let attribution = plan.attribution.marked_line();
     if !attribution.is_empty() {
         page.paragraph(&attribution);
     }
@@ -131,6 +131,17 @@ pub fn not_applicable(cells: &[(String, String)], width: usize) -> String {
         let skipped: Vec<&str> =
             cells.iter().filter(|(_, other)| other == reason).map(|(cell, _)| cell.as_str()).collect();
         page.fill("  ", format!("{}: {reason}", skipped.join(" ")).split(' '), " ");
+    }
+    page.text
+}
+
+/// The [hints](super::hints) about a plan. Empty without one.
+#[must_use]
+pub fn hints(hints: &[String], width: usize) -> String {
+    let mut page = Page::new(width);
+    for hint in hints {
+        page.line("");
+        page.fill("hint: ", hint.split(' '), " ");
     }
     page.text
 }
@@ -558,7 +569,10 @@ fn define_metrics(page: &mut Page, heading: &str, metrics: &[&Metric]) {
     }
     page.line(heading);
     for metric in metrics {
-        let unit = if metric.unit == "1" { "a count" } else { &metric.unit };
+        let unit = match metric.unit_or_kind() {
+            unit if unit == metric.unit => unit.to_owned(),
+            kind => format!("a {kind}"),
+        };
         page.fill("  ", format!("{} ({unit})", metric.name).split(' '), " ");
         page.fill("      ", metric.definition.split(' '), " ");
     }
@@ -574,20 +588,58 @@ fn list_names(page: &mut Page, heading: &str, names: &[&str]) {
 fn order(page: &mut Page, plan: &Plan, full: bool) {
     page.line("");
     page.paragraph("order (a block contains each cell at most once):");
-    for trials in plan.trials.chunk_by(|a, b| a.block == b.block) {
-        let Some(first) = trials.first() else { continue };
+    let groups = by_host_cpu(plan);
+    if let [(_, trials)] = groups.as_slice() {
+        return blocks(page, trials, "  ", full);
+    }
+    let batches = if plan.precision.is_some() || plan.limit.is_some() {
+        " Trials that are scheduled together, such as those between two checks, are divided in this way."
+    } else {
+        ""
+    };
+    page.paragraph(&format!(
+        "An emulated host has one CPU, so the trials of each {HOST_CPU} are executed together: one CPU after the other, \
+         or in several emulated hosts at a time.{batches}"
+    ));
+    for (cpu, trials) in groups {
+        page.line(&format!("  {cpu}:"));
+        blocks(page, &trials, "    ", full);
+    }
+}
+
+/// The trials of each CPU of the emulated host, in the order in which the CPUs first occur.
+fn by_host_cpu(plan: &Plan) -> Vec<(&str, Vec<&PlannedTrial>)> {
+    let cpus: HashMap<&str, &str> = plan.cells.iter().map(|cell| (cell.id.as_str(), cell.host_cpu())).collect();
+    let mut groups: Vec<(&str, Vec<&PlannedTrial>)> = Vec::new();
+    for trial in &plan.trials {
+        let cpu = cpus.get(trial.cell.as_str()).copied().unwrap_or(DEFAULT_HOST_CPU);
+        match groups.iter_mut().find(|(known, _)| *known == cpu) {
+            Some((_, own)) => own.push(trial),
+            None => groups.push((cpu, vec![trial])),
+        }
+    }
+    groups
+}
+
+/// Adds one line for each block, after `indent`.
+fn blocks(page: &mut Page, trials: &[&PlannedTrial], indent: &str, full: bool) {
+    let mut before = 0;
+    for trials_of_block in trials.chunk_by(|a, b| a.block == b.block) {
+        let Some(first) = trials_of_block.first() else { continue };
         if !full && first.block >= MOST_BLOCKS {
-            let rest = plan.trials.len() - first.index as usize;
-            page.line(&format!("  ... and {} in later blocks", count(rest as u64, "trial")));
+            let rest = trials.len() - before;
+            page.line(&format!("{indent}... and {} in later blocks", count(rest as u64, "trial")));
             break;
         }
-        let shown = if full { trials.len() } else { trials.len().min(MOST_IN_BLOCK) };
-        let mut ids: Vec<&str> = trials[..shown].iter().map(|trial: &PlannedTrial| trial.cell.as_str()).collect();
-        let rest = format!("... {} more", trials.len() - shown);
-        if shown < trials.len() {
+        before += trials_of_block.len();
+        let of_block = trials_of_block.len();
+        let shown = if full { of_block } else { of_block.min(MOST_IN_BLOCK) };
+        let mut ids: Vec<&str> = trials_of_block[..shown].iter().map(|trial| trial.cell.as_str()).collect();
+        let rest = format!("... {} more", of_block - shown);
+        if shown < of_block {
             ids.push(&rest);
         }
-        page.fill(&format!("  {}: ", first.block), ids.into_iter(), "  ");
+        page.fill(&format!("{indent}{}: ", first.block), ids.into_iter(), "  ");
     }
 }
 
