@@ -14,7 +14,7 @@ use crate::samples::{Status, status_and_reason};
 use crate::stats::drift::drift;
 use crate::stats::holm::holm;
 use crate::stats::mean::coefficient_of_variation;
-use crate::stats::median::MEDIAN_INTERVAL_FROM;
+use crate::stats::median::{MEDIAN_INTERVAL_FROM, median};
 use crate::stats::outlier::outliers;
 use crate::stats::tick::Ticks;
 use crate::summary::{Row, printable};
@@ -22,6 +22,9 @@ use crate::uncertainty;
 
 /// The coefficient of variation from which on a spread is reported.
 const LARGE_CV: f64 = 0.1;
+/// The least range of values, as a share of their median, whose outliers and drift are reported. Virtual time repeats
+/// so well that a value can be an outlier by a hundredth of a percent.
+const LEAST_RANGE: f64 = 0.005;
 /// Family-wise error rate of the tests for drift.
 const DRIFT_ALPHA: f64 = 0.05;
 /// The number of trials from which on two groups are searched for.
@@ -76,9 +79,11 @@ pub enum Hint {
         of: usize,
         reasons: Vec<String>,
     },
-    /// Values beyond Tukey's outer fences; [`Place::value`] is their number.
+    /// Values beyond Tukey's outer fences, if the range of the values is at least 0.5 % of their median;
+    /// [`Place::value`] is their number.
     Outliers { places: Vec<Place> },
-    /// Values that change with the execution order; [`Place::value`] is the rank correlation.
+    /// Values that change with the execution order, if their range is at least 0.5 % of their median;
+    /// [`Place::value`] is the rank correlation.
     Drift { places: Vec<Place> },
     /// Values that lie ticks of a kernel apart.
     Ticks { places: Vec<TickPlace> },
@@ -131,7 +136,10 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKernel
         places.sort_by(|a, b| b.value.abs().total_cmp(&a.value.abs()));
         places
     };
-    let severe = |row: &Row| Some(outliers(&row.finite(Statistic::Median)).severe).filter(|n| *n > 0).map(|n| n as f64);
+    let severe = |row: &Row| {
+        let values = row.finite(Statistic::Median);
+        Some(outliers(&values).severe).filter(|n| *n > 0 && differ(&values)).map(|n| n as f64)
+    };
     let all: Vec<(usize, f64, f64)> = (rows.iter().enumerate())
         .filter_map(|(at, row)| {
             drift(&row.values(Statistic::Median)).map(|found| (at, found.rank_correlation, found.p))
@@ -142,7 +150,10 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKernel
         .filter(|(_, p)| *p <= DRIFT_ALPHA)
         .map(|((at, correlation, _), _)| (*at, *correlation))
         .collect();
-    let drifts = |row: &Row| drifting.get(&rows.iter().position(|other| std::ptr::eq(other, row))?).copied();
+    let drifts = |row: &Row| {
+        let found = drifting.get(&rows.iter().position(|other| std::ptr::eq(other, row))?).copied();
+        found.filter(|_| differ(&row.finite(Statistic::Median)))
+    };
     let spread = |row: &Row| {
         coefficient_of_variation(&row.values(Statistic::Median)).filter(|cv| cv.is_finite() && *cv >= LARGE_CV)
     };
@@ -192,6 +203,13 @@ impl TickPlace {
 fn cells(plan: &Plan, rows: &[&Row]) -> Vec<String> {
     let cells = plan.cells.iter().filter(|cell| rows.iter().any(|row| row.cell == cell.id));
     cells.map(|cell| cell.id.to_string()).collect()
+}
+
+/// Whether the range of the values is at least [`LEAST_RANGE`] of their median.
+fn differ(values: &[f64]) -> bool {
+    let (low, high) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(*x), high.max(*x)));
+    median(values).is_some_and(|middle| high - low >= LEAST_RANGE * middle.abs())
 }
 
 /// The widest gap between neighbouring values as a share of their range, if it separates two groups. It does if it is
@@ -312,6 +330,14 @@ pub fn render(hints: &[Hint], run: &str, host: Option<HostKind>, width: OutputWi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_within_half_a_percent_of_their_median_do_not_differ() {
+        assert!(!differ(&[9.0, 9.0, 9.0, 9.02]), "0.02 ms of 9 ms");
+        assert!(!differ(&[83.0, 83.02, 83.05, 83.07]), "0.07 ms of 83 ms");
+        assert!(differ(&[83.0, 83.0, 83.0, 83.5]));
+        assert!(differ(&[-1.0, 0.0, 1.0]));
+    }
 
     #[test]
     fn two_groups_are_distinguished_from_one_group_with_an_outlier() {
