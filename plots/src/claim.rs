@@ -23,6 +23,7 @@ use crate::Error;
 use crate::figure::cells::selects;
 use crate::file::write;
 use crate::host_cpu;
+use crate::number;
 use crate::samples::status_and_reason;
 use crate::stats::contrast::{CONTRAST_INTERVAL_FROM, Contrast, Kind, Method, Stratum};
 use crate::stats::median::Interval;
@@ -318,8 +319,8 @@ pub fn render(verdicts: &[Verdict], width: OutputWidth) -> String {
 pub fn count_outcomes(verdicts: &[Verdict]) -> String {
     let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
     format!(
-        "{} claims: {} hold, {} are contradicted, {} inconclusive, {} not measured",
-        verdicts.len(),
+        "{}: {} hold, {} are contradicted, {} inconclusive, {} not measured",
+        number::count(verdicts.len(), "claim"),
         count(Outcome::Holds),
         count(Outcome::Contradicted),
         count(Outcome::Inconclusive),
@@ -404,9 +405,9 @@ pub fn render_confirmations(all: &[Confirmation], reference: &str, run: &str, wi
     let same = all.iter().filter(|claim| claim.same()).count();
     let (table, left_out) = fitted(&COLUMNS, &all.iter().map(row).collect::<Vec<_>>(), width.table);
     format!(
-        "reference: {reference}\nhere: {run}\n\n{table}{}\n{} claims: {same} with the same verdict, {} not\n",
+        "reference: {reference}\nhere: {run}\n\n{table}{}\n{}: {same} with the same verdict, {} not\n",
         width.left_out(&left_out),
-        all.len(),
+        number::count(all.len(), "claim"),
         all.len() - same
     )
 }

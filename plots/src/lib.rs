@@ -22,7 +22,7 @@ mod kernel;
 pub mod latex;
 pub mod limit;
 pub mod noise;
-mod number;
+pub mod number;
 pub mod pooled;
 pub mod query;
 pub mod report;

@@ -10,8 +10,14 @@ pub(crate) fn significant(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
+/// A number and a noun: `1 claim`, `2 claims`.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
 /// A number without unit: one decimal, or three significant digits below 1.
-pub(crate) fn without_unit(value: f64) -> String {
+#[must_use]
+pub fn without_unit(value: f64) -> String {
     if value != 0.0 && value.abs() < 1.0 { significant(value) } else { format!("{value:.1}") }
 }
 

@@ -171,20 +171,21 @@ fn pool_row([study, cell, metric, unit, host, host_cpu]: Key, runs: Vec<RunTrial
 /// The rows as a table that fits `width`, with a legend.
 #[must_use]
 pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
+    // The interval and the deviation between runs are the reason to pool runs.
     const COLUMNS: [Column; 13] = [
-        Column::left("study", 3),
         Column::left("cell", 0),
+        Column::left("study", 4),
         Column::left("metric", 0),
-        Column::left("host", 0),
-        Column::right("runs", 0),
-        Column::right("hosts", 4),
+        Column::left("host", 3),
+        Column::right("runs", 2),
+        Column::right("hosts", 5),
         Column::right("n", 0),
         Column::right("median", 0),
-        Column::right("95 % interval", 1),
-        Column::right("p90", 5),
-        Column::right("p99", 5),
-        Column::right("runs' medians", 0),
-        Column::right("between runs", 2),
+        Column::right("95 % interval", 0),
+        Column::right("p90", 6),
+        Column::right("p99", 6),
+        Column::right("runs' medians", 3),
+        Column::right("between runs", 0),
     ];
     let legend = "n is the number of trials of all runs; interval of the median: order statistics, 6 trials or more, \
                   assuming that the trials of all runs have the same distribution, which the range of the runs' own \
@@ -195,8 +196,8 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
     let line = |row: &PooledRow| {
         let missing = if row.missing == 0 { String::new() } else { format!(" ({} VMs missing)", row.missing) };
         vec![
-            row.study.clone(),
             row.cell.clone(),
+            row.study.clone(),
             row.metric.clone(),
             match (row.host.as_str(), row.host_cpu.as_str()) {
                 ("", _) => "not run".to_owned(),
@@ -224,4 +225,37 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
     };
     let (table, left_out) = fitted(&COLUMNS, &rows.iter().map(line).collect::<Vec<_>>(), width.table);
     format!("{}\n\n{table}{}", wrapped_to(width.prose, legend, 0), width.left_out(&left_out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eighty_columns_show_the_interval_and_the_deviation_between_runs() {
+        let row = PooledRow {
+            study: "quick".into(),
+            cell: "fc-default/1/minimal".into(),
+            metric: "webservice_startup_time".into(),
+            unit: "ms".into(),
+            host: "emulated".into(),
+            runs: 2,
+            machines: Vec::new(),
+            n: 12,
+            median: Some(160.25),
+            interval: Some(Interval { low: 159.75, high: 161.5, level: 0.96 }),
+            p90: None,
+            p99: None,
+            between: Some([160.0, 160.5]),
+            between_deviation: Some(0.354),
+            missing: 0,
+        };
+        let text = render(&[row], OutputWidth::from_columns(80));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let table = text.split("\n\n").nth(1).unwrap();
+        for word in ["95 % interval", "159.75 to 161.50", "between runs", "0.354"] {
+            assert!(table.contains(word), "no {word}:\n{text}");
+        }
+        assert!(!text.split("omitted").nth(1).unwrap_or_default().contains("between runs"), "{text}");
+    }
 }

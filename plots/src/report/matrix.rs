@@ -1,5 +1,6 @@
 //! The summary as a table that can be sorted and filtered.
 
+use microbench_formats::metric::Metric;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 use serde::Serialize;
@@ -68,7 +69,8 @@ pub(super) fn matrix(plan: &Plan, rows: &[Row]) -> Matrix {
         .collect();
     for row in planned.iter().take(MOST) {
         let digits = digits.iter().find(|(name, _)| *name == row.metric).map_or(2, |(_, digits)| *digits);
-        lines.push(line(row, digits));
+        let planned = plan.metrics.iter().find(|metric| metric.name == row.metric);
+        lines.push(line(row, planned.map_or(&*row.unit, Metric::unit_or_kind), digits));
     }
     let host = rows.iter().find_map(|row| row.host).map_or("no trial was executed", |host| host.note());
     Matrix {
@@ -79,7 +81,7 @@ pub(super) fn matrix(plan: &Plan, rows: &[Row]) -> Matrix {
     }
 }
 
-fn line(row: &Row, digits: usize) -> Line {
+fn line(row: &Row, unit: &str, digits: usize) -> Line {
     let text_cell = |text: &str| Cell { head: false, class: "", value: String::new(), text: text.to_owned() };
     let number = |value: Option<f64>, digits: usize, otherwise: &str| match value.filter(|value| value.is_finite()) {
         Some(value) => Cell { head: false, class: "n", value: value.to_string(), text: format_number(value, digits) },
@@ -102,7 +104,7 @@ fn line(row: &Row, digits: usize) -> Line {
             Cell { head: true, ..text_cell(&row.cell) },
             Cell { class: "label", ..text_cell(&row.label) },
             text_cell(&row.metric),
-            text_cell(if row.unit == "1" { "count" } else { &row.unit }),
+            text_cell(unit),
             number(row.median(), digits, "none"),
             number(interval.map(|interval| interval.low), digits, no_interval),
             number(interval.map(|interval| interval.high), digits, no_interval),

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use microbench_formats::describe::one_line;
+use microbench_formats::metric::Metric;
 use microbench_formats::plan::Plan;
 use microbench_formats::record::Record;
 use microbench_formats::terminal::{folded, truncated, wrapped_to};
 use microbench_measure::trial::request::TrialRequest;
 use microbench_plots::journal;
+use microbench_plots::number::without_unit;
 use microbench_plots::samples;
 use microbench_plots::stats::median::median;
 
@@ -192,8 +194,30 @@ fn values(plan: &Plan, trial: &TrialRequest, records: &[Record]) -> Vec<String> 
     let own = plan.metrics.iter().filter(|metric| metric.instrument == trial.instrument);
     let shown = own.filter_map(|metric| {
         let value = median(by_metric.get(metric.name.as_str())?)?;
-        let unit = if metric.unit == "1" { String::new() } else { format!(" {}", metric.unit) };
-        Some(format!("{} {value:.1}{unit}", metric.name))
+        Some(show(metric, value))
     });
     shown.take(VALUES).collect()
+}
+
+/// `runner_share 0.00770`: name, value and unit.
+fn show(metric: &Metric, value: f64) -> String {
+    let unit = if metric.unit == "1" { String::new() } else { format!(" {}", metric.unit) };
+    format!("{} {}{unit}", metric.name, without_unit(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_below_one_have_three_significant_digits() {
+        let metric = |name: &str, unit: &str| -> Metric {
+            let source = serde_json::json!({ "reading": "runner.share" });
+            let json =
+                serde_json::json!({ "name": name, "label": "M", "definition": "", "unit": unit, "source": source });
+            serde_json::from_value(json).unwrap()
+        };
+        assert_eq!(show(&metric("runner_share", "1"), 0.0077), "runner_share 0.00770");
+        assert_eq!(show(&metric("boot", "ms"), 72.56), "boot 72.6 ms");
+    }
 }
