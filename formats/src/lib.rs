@@ -18,6 +18,7 @@ pub mod digests;
 pub mod direction;
 pub mod event;
 pub mod exit;
+pub mod family;
 pub mod figure;
 pub mod files;
 pub mod host;

@@ -38,6 +38,24 @@ pub struct Metric {
     /// The instrument that the metric requires; `None` for timed trials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instrument: Option<Instrument>,
+    /// The rule by which `compare --gate` judges the metric; `None` for the margin of the command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+}
+
+/// The rule by which `compare --gate` judges a metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    /// Equivalence margin, for example 0.02 for ±2 %; `None` for the margin of the command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
+    /// The largest difference that does not matter, in the unit of the metric; `None` for no such difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
+    /// Whether a difference in the better direction fails the gate as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub both_ways: bool,
 }
 
 /// How the value of a metric is obtained.

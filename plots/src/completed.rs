@@ -17,7 +17,7 @@ use crate::samples::{counted_executions, vm_count};
 /// ```
 /// use microbench_plots::completed::Completed;
 ///
-/// let completed = |completed, of| Completed { completed, of, reason: String::new() };
+/// let completed = |completed, of| Completed { completed, of, ..Completed::default() };
 /// assert_eq!(completed(3, 4).share(), 0.75);
 /// assert!(completed(3, 4).is_below(&completed(4, 4)));
 /// ```
@@ -27,6 +27,9 @@ pub struct Completed {
     pub completed: usize,
     /// The number of VMs that were started, without those that the host cannot run.
     pub of: usize,
+    /// The VMs of each trial that did not complete.
+    #[serde(skip)]
+    pub failures: Vec<usize>,
     /// Why the first of the others did not complete; empty if all completed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
@@ -57,6 +60,7 @@ pub fn by_cell(plan: &Plan, journal: &Journal) -> ByCell {
     for execution in counted_executions(journal).into_values().filter(|execution| execution.invalid.is_empty()) {
         let Some(cell) = cells.get(execution.cell.as_str()) else { continue };
         let counts = found.entry(execution.cell.clone()).or_default();
+        let before = counts.of - counts.completed;
         for vm in 0..vm_count(cell, Some(execution)) {
             match outcome(execution, execution.vms.get(&vm)) {
                 Outcome::Completed => (counts.completed, counts.of) = (counts.completed + 1, counts.of + 1),
@@ -69,6 +73,7 @@ pub fn by_cell(plan: &Plan, journal: &Journal) -> ByCell {
                 }
             }
         }
+        counts.failures.push(counts.of - counts.completed - before);
     }
     found
 }
@@ -101,7 +106,7 @@ mod tests {
 
     #[test]
     fn shares_are_compared_exactly_and_no_share_is_below_that_of_no_vms() {
-        let of = |completed, of| Completed { completed, of, reason: String::new() };
+        let of = |completed, of| Completed { completed, of, ..Completed::default() };
         assert!(of(5, 6).is_below(&of(6, 6)) && !of(6, 6).is_below(&of(5, 6)));
         assert!(!of(1, 3).is_below(&of(2, 6)) && of(1, 3).is_below(&of(3, 8)));
         assert!(!of(0, 0).is_below(&of(6, 6)) && !of(0, 6).is_below(&of(0, 0)));

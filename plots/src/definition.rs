@@ -36,6 +36,7 @@ mod tests {
             source: MetricSource::Reading(source.into()),
             better: None,
             instrument: None,
+            gate: None,
         }
     }
 

@@ -139,6 +139,18 @@ impl Sample {
     pub fn counts(&self) -> bool {
         !self.warmup && !self.superseded
     }
+
+    /// Whether the VM was expected to have a value and has none.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.status != Status::Ok && is_failure(self.status, &self.reason)
+    }
+}
+
+/// Whether a VM without a value was expected to have one: false if the value is not applicable, beyond the study's limit,
+/// or not in an imported table.
+pub(crate) fn is_failure(status: Status, reason: &str) -> bool {
+    !matches!(status, Status::NotApplicable | Status::BeyondLimit) && reason != crate::import::ABSENT
 }
 
 impl Sample {

@@ -1,21 +1,21 @@
 //! The results of a run as sentences: each variant compared with the first one, at the same levels of all other axes.
 //!
-//! The numbers are those of `microbench compare RUN`: ratios of medians over trials with their intervals, computed by
-//! [`contrast`](crate::stats::contrast). A sentence states a difference only if the interval of the ratio excludes 1.
+//! The numbers and verdicts are those of `microbench compare RUN`. A sentence states a difference only if the comparison
+//! has the verdict *better*, *worse* or *differs*.
 
 use std::collections::BTreeMap;
 
 use microbench_formats::cell::Cell;
 use microbench_formats::direction::Better;
+use microbench_formats::family::{self, trials_needed};
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{OutputWidth, wrapped_to};
 use serde::Serialize;
 
-use crate::compare::{self, ALPHA, Comparison, Settings, Side};
+use crate::compare::{self, Comparison, Settings, Side, Verdict};
 use crate::completed::ByCell;
-use crate::stats::contrast::{BOOTSTRAP_FROM, CONTRAST_INTERVAL_FROM};
 use crate::summary::{LEVEL, Row};
 
 /// The number of sentences that a terminal shows at most.
@@ -25,9 +25,9 @@ const MAX_SHOWN: usize = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Finding {
-    /// The interval of the ratio excludes 1.
+    /// The verdict is that the two cells differ.
     Differs,
-    /// The interval of the ratio includes 1.
+    /// The verdict is another one.
     NoDifferenceShown,
     /// There is no interval.
     Withheld,
@@ -70,7 +70,7 @@ pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
         statistic: Statistic::Median,
         margin: None,
         seed: plan.seed,
-        family: plan.family.clone(),
+        family: family::metrics(plan),
         blocks: true,
         pooled: false,
         across_host_cpus: plan.across_host_cpus,
@@ -115,39 +115,47 @@ fn sentence(
         0 | 1 => String::new(),
         several => format!(" within {several} hosts"),
     };
-    let basis = format!("(medians{within}, {} % interval, n = {n} trials; {})", LEVEL * 100.0, host_and_clock(host));
+    let basis = format!(
+        "(Hodges-Lehmann ratio{within}, {} % interval, n = {n} trials; {})",
+        LEVEL * 100.0,
+        host_and_clock(host)
+    );
+    let needed = trials_needed(1);
     let fewest = comparison.n[0].min(comparison.n[1]);
-    let own = comparison.ratio.unwrap_or(1.0);
+    // The ratio of a censored side is only known to be beyond the interval.
+    let own = comparison.ratio.unwrap_or_else(|| match &comparison.interval {
+        Some(interval) if interval.high.is_infinite() => f64::INFINITY,
+        Some(_) => 0.0,
+        None => 1.0,
+    });
     let is_time = comparison.unit == "ms" && comparison.better == Better::Lower;
     let (finding, text) = match &comparison.interval {
         None if comparison.difference_interval.is_some() => by_difference(comparison, [&name, a, b], &levels, &basis),
-        None if comparison.ratio.is_none() && comparison.difference.is_none() => {
+        None if comparison.verdict == Verdict::NotCompared => {
             (Finding::Withheld, format!("{name} of {b} and {a}, {levels}: no result, {}", comparison.remark))
         }
-        None if comparison.hosts.len() > 1 => (
+        None if fewest < needed => (
             Finding::Withheld,
             format!(
-                "{name} of {b} and {a}, {levels}: no result, because the interval of the ratio needs \
-                 {CONTRAST_INTERVAL_FROM} trials of each on each of {} hosts (n = {n})",
-                comparison.hosts.len()
-            ),
-        ),
-        None if fewest < CONTRAST_INTERVAL_FROM => (
-            Finding::Withheld,
-            format!(
-                "{name} of {b} and {a}, {levels}: no result, because an interval needs {CONTRAST_INTERVAL_FROM} \
-                 trials or more (n = {n})"
+                "{name} of {b} and {a}, {levels}: no result, because an interval needs {needed} trials of each (n = {n})"
             ),
         ),
         None => (
             Finding::Withheld,
             format!("{name} of {b} and {a}, {levels}: no result, because the ratio has no interval (n = {n})"),
         ),
-        Some(interval) if interval.low <= 1.0 && interval.high >= 1.0 => {
+        Some(interval) if !comparison.verdict.is_difference() => {
             let ratio = ratio_with_interval([own, interval.low, interval.high]);
+            let unsure = match comparison.adjusted_p {
+                _ if interval.low <= 1.0 && interval.high >= 1.0 => String::new(),
+                Some(_) => format!(", not significant over {}", compare::count_tests(tests)),
+                None => ", but n is too small for this family of tests".to_owned(),
+            };
             (
                 Finding::NoDifferenceShown,
-                format!("no difference shown in {name} of {b} and {a}, {levels}: {b}'s is {ratio} times {a}'s {basis}"),
+                format!(
+                    "no difference shown in {name} of {b} and {a}, {levels}: {b}'s is {ratio} times {a}'s{unsure} {basis}"
+                ),
             )
         }
         Some(interval) => {
@@ -163,13 +171,7 @@ fn sentence(
                 format!("times {object}'s{}", judgement(comparison.better, own > 1.0))
             };
             let name = if is_time { name } else { format!("value of {name}") };
-            let mut text =
-                format!("{subject}'s {name} is {} {comparison}, {levels} {basis}", ratio_with_interval(ratio));
-            if fewest < BOOTSTRAP_FROM {
-                text.push_str(
-                    "; the interval assumes normally distributed trials, because there are too few for a bootstrap",
-                );
-            }
+            let text = format!("{subject}'s {name} is {} {comparison}, {levels} {basis}", ratio_with_interval(ratio));
             (Finding::Differs, text)
         }
     };
@@ -181,7 +183,7 @@ fn by_difference(comparison: &Comparison, [name, a, b]: [&str; 3], levels: &str,
     let unit = if comparison.unit == "1" { String::new() } else { format!(" {}", comparison.unit) };
     let difference = comparison.difference.unwrap_or(0.0);
     let (low, high) = comparison.difference_interval.as_ref().map_or((difference, difference), |i| (i.low, i.high));
-    if low <= 0.0 && high >= 0.0 {
+    if !comparison.verdict.is_difference() {
         let text = format!(
             "no difference shown in {name} of {b} and {a}, {levels}: {b}'s minus {a}'s is {difference:.2} ({low:.2} to \
              {high:.2}){unit} {basis}"
@@ -212,7 +214,7 @@ fn judgement(better: Better, is_higher: bool) -> &'static str {
 /// `1.44 (1.42 to 1.46)`: a ratio and its interval, with enough digits to distinguish the three from each other and
 /// from 1.
 fn ratio_with_interval([ratio, low, high]: [f64; 3]) -> String {
-    let near = (ratio - 1.0).abs().min(high - low);
+    let near = if ratio.is_finite() { (ratio - 1.0).abs().min(high - low) } else { 1.0 };
     let digits = if near >= 0.02 {
         2
     } else if near >= 0.002 {
@@ -220,9 +222,12 @@ fn ratio_with_interval([ratio, low, high]: [f64; 3]) -> String {
     } else {
         4
     };
-    let format_bound =
-        |value: f64| if value.is_finite() { format!("{value:.digits$}") } else { "unbounded".to_owned() };
-    format!("{} ({} to {})", format_bound(ratio), format_bound(low), format_bound(high))
+    let format_bound = |value: f64| format!("{value:.digits$}");
+    if ratio.is_finite() && high.is_finite() {
+        return format!("{} ({} to {})", format_bound(ratio), format_bound(low), format_bound(high));
+    }
+    // The other values are censored.
+    format!("at least {}", format_bound(low))
 }
 
 /// The levels that both sides share: the number of VMs at once, and each axis with several levels.
@@ -297,57 +302,16 @@ pub fn render(sentences: &[Sentence], run: &str, width: OutputWidth) -> String {
         };
         push(&format!("{}{more}", first.text));
     }
-    if let Some(note) = family_note(sentences, run) {
-        push(&note);
-    }
     out
-}
-
-/// A note on the differences that are not significant over the whole family of tests; `None` if every one is.
-fn family_note(sentences: &[Sentence], run: &str) -> Option<String> {
-    let tests = sentences.first()?.tests;
-    let differ: Vec<&Sentence> = sentences.iter().filter(|sentence| sentence.finding == Finding::Differs).collect();
-    let unsure = differ.iter().filter(|sentence| sentence.comparison.adjusted_p.is_none_or(|p| p > ALPHA)).count();
-    let subject = match (unsure, differ.len()) {
-        (0, _) => return None,
-        (1, 1) => "This difference is not".to_owned(),
-        (unsure, all) if unsure == all => format!("None of the {all} differences is"),
-        (1, all) => format!("1 of the {all} differences is not"),
-        (unsure, all) => format!("{unsure} of the {all} differences are not"),
-    };
-    Some(format!(
-        "{subject} significant (p > {ALPHA}) after Holm's adjustment over {}: use more trials, or fewer metrics in \
-         `family` of [study] (details: microbench compare {run}).",
-        compare::count_tests(tests)
-    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A stated difference of a family of `tests` tests.
-    fn difference(adjusted_p: f64, tests: usize) -> Sentence {
-        let comparison =
-            Comparison { adjusted_p: Some(adjusted_p), ..Comparison::empty("b", "m", "ms", Better::Lower) };
-        Sentence { finding: Finding::Differs, text: String::new(), comparison, baseline: "a".to_owned(), tests }
-    }
-
     #[test]
-    fn note_counts_the_differences_that_are_not_significant() {
-        let note = |of: &[Sentence]| family_note(of, "RUN");
-        let start = |of: &[Sentence], expected: &str| {
-            let note = note(of).unwrap_or_default();
-            assert!(note.starts_with(expected), "{note}");
-        };
-        let (sure, unsure) = (difference(0.01, 4), difference(0.125, 4));
-        assert_eq!(note(std::slice::from_ref(&sure)), None);
-        start(
-            &[difference(0.06, 1)],
-            "This difference is not significant (p > 0.05) after Holm's adjustment over 1 test: ",
-        );
-        start(&[unsure.clone(), unsure.clone()], "None of the 2 differences is significant (p > 0.05) after ");
-        start(&[sure.clone(), unsure.clone()], "1 of the 2 differences is not significant (p > 0.05) after ");
-        start(&[sure, unsure.clone(), unsure], "2 of the 3 differences are not significant (p > 0.05) after ");
+    fn a_censored_ratio_is_a_bound() {
+        assert_eq!(ratio_with_interval([1.5, 1.4, 1.6]), "1.50 (1.40 to 1.60)");
+        assert_eq!(ratio_with_interval([f64::INFINITY, 2.1, f64::INFINITY]), "at least 2.10");
     }
 }

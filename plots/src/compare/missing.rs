@@ -6,8 +6,7 @@ use microbench_formats::statistic::Statistic;
 use serde::Serialize;
 
 use crate::completed::Completed;
-use crate::import;
-use crate::samples::{Status, status_and_reason};
+use crate::samples::{is_failure, status_and_reason};
 use crate::summary::Row;
 
 /// What is missing in a row, and on which side.
@@ -52,11 +51,6 @@ impl fmt::Display for MissingSide {
     }
 }
 
-/// Whether a value was expected: false if it is not applicable, beyond the study's limit, or not in an imported table.
-fn is_failure(status: Status, reason: &str) -> bool {
-    !matches!(status, Status::NotApplicable | Status::BeyondLimit) && reason != import::ABSENT
-}
-
 /// The number of VMs with a value of a metric in a cell, out of those expected to have one.
 pub(super) fn vms_with_value(row: &Row) -> Completed {
     let failed = row.missing.iter().filter(|(status, (_, reason))| is_failure(**status, reason));
@@ -64,13 +58,18 @@ pub(super) fn vms_with_value(row: &Row) -> Completed {
     let reason = failed.clone().next().map(|(status, (count, reason))| {
         format!("{count} of {} VMs {}", row.vms + without, status_and_reason(*status, reason))
     });
-    Completed { completed: row.vms, of: row.vms + without, reason: reason.unwrap_or_default() }
+    Completed {
+        completed: row.vms,
+        of: row.vms + without,
+        failures: row.without.clone(),
+        reason: reason.unwrap_or_default(),
+    }
 }
 
 /// Whether one side has a value of a metric in a cell.
 #[derive(Clone, Debug)]
 pub(super) enum Availability<'a> {
-    /// The statistic over trials exists.
+    /// The statistic over trials exists, or is censored while some trials have a value.
     Value(&'a Row),
     /// An expected value is missing, with the reason.
     Failed(&'a Row, String),
@@ -100,7 +99,9 @@ pub(super) fn availability<'a>(
         let reason = if absent.is_empty() { format!("the plan has no metric {metric}") } else { absent.to_owned() };
         return Availability::NotExpected(None, reason);
     };
-    if row.statistic(statistic).is_some() {
+    // A median that is censored is larger than the other values, which a rank test can use.
+    let is_ranked = statistic != Statistic::Mean && row.n() > 0;
+    if row.statistic(statistic).is_some() || is_ranked {
         return Availability::Value(row);
     }
     let failed = row.missing.iter().find(|(status, (_, reason))| is_failure(**status, reason));

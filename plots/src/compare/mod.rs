@@ -1,18 +1,24 @@
 //! The comparison of two runs, or of the variants of one run. It has the ratio of each cell and metric, with its
 //! interval and verdict, and the cells and metrics that are missing on a side.
 //!
-//! The ratio is that of medians (or means) over trials, computed by [`contrast`](crate::stats::contrast).
+//! Estimate, interval and p-value of a row belong to one statistic: the Hodges-Lehmann ratio with its rank test (see
+//! [`shift`](crate::stats::shift)), or the ratio of means with its bootstrap.
 //!
 //! Runs on several hosts are compared within hosts. Each side is the mean of the medians of its hosts, over the hosts
-//! that both sides have. The bootstrap resamples trials within their host. Sides that share no host are not compared.
+//! that both sides have. Sides that share no host are not compared.
 //!
 //! The verdict depends on an equivalence margin that is declared beforehand: differences within it do not matter, all
-//! others do. Wall time is never compared with virtual time, and two hosts only with `--across-hosts`.
+//! others do. With and without a margin, the p-values are adjusted for the family of comparisons. Wall time is never
+//! compared with virtual time, and two hosts only with `--across-hosts`.
 
+mod contrast;
 mod gate;
+mod markdown;
 mod missing;
 mod pair;
 mod pairs;
+#[cfg(test)]
+mod simulation;
 mod text;
 mod verdict;
 
@@ -21,24 +27,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use self::gate::Gate;
+pub use self::markdown::{render_annotations, render_markdown};
 pub use self::missing::{Missing, MissingItem, MissingSide};
 pub use self::pairs::{Pair, pairs_of_plans};
 pub(crate) use self::text::count_tests;
-pub use self::text::render;
-pub use self::verdict::{ALPHA, Verdict};
+pub use self::text::{View, render};
+pub use self::verdict::Verdict;
 
 use microbench_formats::code::Code;
 use microbench_formats::direction::Better;
+use microbench_formats::family::ALPHA;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
-use self::verdict::{Tolerance, verdict};
+use self::pair::Matched;
+use self::verdict::Decision;
 use crate::completed::{ByCell, Completed};
 use crate::host::Host;
 use crate::host_cpu;
-use crate::stats::holm::holm;
+use crate::stats::holm::{holm, testable};
 use crate::stats::median::Interval;
+use crate::stats::shift::Test;
 use crate::summary::Row;
 
 /// One row of a comparison: a metric of a cell on both sides, or a cell or metric that is missing on a side.
@@ -55,10 +65,16 @@ pub struct Comparison {
     pub n: [usize; 2],
     /// Statistic of each side, in `unit`; `None` for a side without a value.
     pub values: [Option<f64>; 2],
-    /// Second value divided by the first. `None` if the sides are not compared (see `remark`) or the first value is
-    /// zero.
+    /// VMs of each side with a value, and VMs that were expected to have one.
+    #[serde(skip_serializing_if = "all_have_values")]
+    pub with_value: [(usize, usize); 2],
+    /// Hodges-Lehmann estimate of the ratio of the second side to the first, or the ratio of means. `None` if the sides
+    /// are not compared (see `remark`), if the ratio is censored, or if the first value is zero.
     pub ratio: Option<f64>,
     pub interval: Option<Interval>,
+    /// Equivalence margin of the row, as a share; `None` if none is declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
     /// Second value minus the first, if a value of the first side is not above zero; it then decides the verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<f64>,
@@ -69,13 +85,19 @@ pub struct Comparison {
     pub shift_interval: Option<Interval>,
     /// Vargha and Delaney's A12: the probability that a trial of the second side exceeds one of the first.
     pub a12: Option<f64>,
-    /// Two-sided p-value: of a permutation test within blocks if both sides share blocks, else of the Mann-Whitney
-    /// test.
+    /// Two-sided p-value of the hypothesis that the effect is not on this side of the margin (without a margin, that
+    /// there is no effect). In a row with the verdict *dropped*, one-sided, of the permutation test of trials.
     pub p: Option<f64>,
+    /// The test of `p`; `None` without `p`, and in a row with the verdict *dropped*.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<Test>,
+    /// The finding that `p` belongs to.
+    #[serde(skip)]
+    pub(crate) decision: Option<Decision>,
     /// The smallest p-value that the test can have with this number of trials.
     #[serde(skip)]
     pub smallest_p: Option<f64>,
-    /// `p` with Holm's adjustment over the family; `None` for a metric that is not in the family.
+    /// `p` with Holm's adjustment over the comparisons of the family that can be significant; `None` for the others.
     pub adjusted_p: Option<f64>,
     pub verdict: Verdict,
     /// `None` if both sides have a value.
@@ -97,6 +119,10 @@ pub const EVERY_METRIC: &str = "every metric";
 /// [`Comparison::metric`] of the row of a cell in which a smaller share of VMs completed.
 pub const VMS_COMPLETED: &str = "VMs completed";
 
+fn all_have_values(vms: &[(usize, usize); 2]) -> bool {
+    vms.iter().all(|(with, of)| with == of)
+}
+
 impl Comparison {
     /// A row without values.
     pub(crate) fn empty(cell: &str, metric: &str, unit: &str, better: Better) -> Self {
@@ -107,14 +133,18 @@ impl Comparison {
             better,
             n: [0, 0],
             values: [None, None],
+            with_value: [(0, 0); 2],
             ratio: None,
             interval: None,
+            margin: None,
             difference: None,
             difference_interval: None,
             shift: None,
             shift_interval: None,
             a12: None,
             p: None,
+            test: None,
+            decision: None,
             smallest_p: None,
             adjusted_p: None,
             verdict: Verdict::Inconclusive,
@@ -125,10 +155,16 @@ impl Comparison {
         }
     }
 
-    /// Whether the row compares two values; false for a missing cell or metric and for a smaller share of VMs.
+    /// Whether the row has two sides with values; false for a missing cell or metric and for a smaller share of VMs.
     #[must_use]
     pub fn is_contrast(&self) -> bool {
         self.missing.is_none() && self.completed.is_none()
+    }
+
+    /// Whether two values were compared.
+    #[must_use]
+    pub fn is_compared(&self) -> bool {
+        self.is_contrast() && self.verdict != Verdict::NotCompared
     }
 }
 
@@ -156,16 +192,25 @@ pub struct Settings {
     pub statistic: Statistic,
     /// Equivalence margin, for example 0.02 for ±2 %; `None` if none is declared.
     pub margin: Option<f64>,
-    /// Seed of the bootstrap and of the permutation test.
+    /// Seed of the bootstrap of means.
     pub seed: u64,
-    /// Metrics whose comparisons are one family for Holm's adjustment; empty for all metrics.
+    /// Metrics whose comparisons are one family for Holm's adjustment; empty for all metrics. A metric outside of the
+    /// family has no verdict.
     pub family: Vec<String>,
-    /// Whether both sides are of one run, so that the trials of a block were executed one after the other.
+    /// Whether both sides are of one run, whose blocks contain trials of both sides in random order.
     pub blocks: bool,
     /// Whether trials are pooled over hosts instead of compared within each host.
     pub pooled: bool,
     /// Whether cells of different CPUs of the emulated host are compared.
     pub across_host_cpus: bool,
+}
+
+impl Settings {
+    /// Whether comparisons of `metric` belong to the family.
+    #[must_use]
+    pub fn is_in_family(&self, metric: &str) -> bool {
+        self.family.is_empty() || self.family.iter().any(|member| member == metric)
+    }
 }
 
 /// One side of a comparison.
@@ -184,16 +229,17 @@ pub struct Side<'a> {
 pub fn compare(first: Side<'_>, second: Side<'_>, pairs: &[Pair], settings: &Settings) -> Vec<Comparison> {
     let (of_first, of_second) = (by_cell(first.rows), by_cell(second.rows));
     let cpus = [first, second].map(|side| host_cpus(side.plan));
+    let matched = pairs.iter().map(|pair| {
+        let rows = [rows_of_cell(&of_first, pair.first.as_deref()), rows_of_cell(&of_second, pair.second.as_deref())];
+        let refused = other_host_cpu(pair, &rows, &cpus).filter(|_| !settings.across_host_cpus);
+        Matched::new(pair, &rows, settings.statistic, refused)
+    });
+    let matched: Vec<Matched<'_>> = matched.collect();
+    let compared = matched.iter().flat_map(Matched::compared);
+    let tests = compared.filter(|metric| settings.is_in_family(metric)).count();
     let (mut found, mut stream) = (Vec::new(), 0);
-    for pair in pairs {
-        let sides = [rows_of_cell(&of_first, pair.first.as_deref()), rows_of_cell(&of_second, pair.second.as_deref())];
-        if !settings.across_host_cpus
-            && let Some(why) = other_host_cpu(pair, &sides, &cpus)
-        {
-            found.extend(pair::without_contrast([first, second], &sides, settings.statistic, &why));
-            continue;
-        }
-        pair::compare(pair, [first, second], &sides, settings, &mut stream, &mut found);
+    for pair in matched {
+        pair.compare([first, second], settings, tests, &mut stream, &mut found);
     }
     set_verdicts(&mut found, settings);
     found
@@ -237,23 +283,21 @@ pub fn have_common_metric(comparisons: &[Comparison]) -> bool {
 
 /// Adjusts the p-values of the family and sets the verdicts.
 fn set_verdicts(comparisons: &mut [Comparison], settings: &Settings) {
-    let member = |row: &Comparison| settings.family.is_empty() || settings.family.contains(&row.metric);
-    let family: Vec<(usize, f64)> = (comparisons.iter().enumerate())
-        .filter(|(_, row)| member(row))
-        .filter_map(|(at, row)| Some((at, row.p?)))
+    let family: Vec<(usize, f64, f64)> = (comparisons.iter().enumerate())
+        .filter(|(_, row)| settings.is_in_family(&row.metric))
+        .filter_map(|(at, row)| Some((at, row.p?, row.smallest_p?)))
         .collect();
-    let adjusted = holm(&family.iter().map(|(_, p)| *p).collect::<Vec<_>>());
-    for ((at, _), adjusted) in family.into_iter().zip(adjusted) {
+    let testable = testable(&family.iter().map(|(.., smallest)| *smallest).collect::<Vec<_>>(), ALPHA);
+    let family: Vec<_> =
+        family.into_iter().zip(testable).filter(|(_, testable)| *testable).map(|(row, _)| row).collect();
+    let adjusted = holm(&family.iter().map(|(_, p, _)| *p).collect::<Vec<_>>());
+    for ((at, ..), adjusted) in family.into_iter().zip(adjusted) {
         comparisons[at].adjusted_p = Some(adjusted);
     }
-    for row in comparisons.iter_mut().filter(|row| row.is_contrast()) {
-        let (interval, tolerance) = match (row.difference, row.values[0]) {
-            (Some(_), Some(first)) => {
-                (row.difference_interval.as_ref(), Tolerance::of_difference(settings.margin, first))
-            }
-            _ => (row.interval.as_ref(), Tolerance::of_ratio(settings.margin)),
-        };
-        row.verdict = verdict(interval, tolerance, row.adjusted_p, row.better);
+    for row in comparisons.iter_mut() {
+        if let Some(decision) = row.decision {
+            row.verdict = decision.verdict(row.adjusted_p, row.better);
+        }
     }
 }
 
@@ -347,14 +391,13 @@ mod tests {
         };
         Row {
             cell: cell.into(),
-            label: String::new(),
             metric: "m".into(),
             unit: "ms".into(),
             host: Some(HostKind::Kvm),
             trials: (0..).zip(values).map(trial).collect(),
             vms: values.len(),
-            missing: BTreeMap::new(),
             machines,
+            ..Row::default()
         }
     }
 
@@ -368,7 +411,7 @@ mod tests {
             pooled,
             across_host_cpus: false,
         };
-        pair::contrast(first, second, Better::Lower, &settings, 0)
+        contrast::contrast(first, second, Better::Lower, None, &settings, 1, 0)
     }
 
     /// n2 is twice as slow as n1, and the second cell has most of its trials on n2. On each host it is 10 % slower.

@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
+use microbench_formats::family::{ALPHA, trials_needed};
+use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
-use super::{ALPHA, Comparison, Settings, Verdict};
+use super::{Comparison, Settings, Verdict};
 use crate::host_cpu;
-use crate::stats::contrast::CONTRAST_INTERVAL_FROM;
+use crate::stats::median::Interval;
+use crate::stats::shift::Test;
 use crate::summary::{LEVEL, printable};
 
 /// Characters of a remark that are shown at most.
@@ -14,14 +17,31 @@ const MAX_REMARK: usize = 320;
 /// Cells that a remark names at most for each metric.
 const MAX_CELLS: usize = 6;
 
+/// The names and the part of a comparison that a text shows.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Names of the two sides.
+    pub sides: [&'a str; 2],
+    /// Title of the study.
+    pub title: &'a str,
+    /// The metrics whose rows are shown; empty for all. Counts and notes are of all rows.
+    pub metrics: &'a [String],
+}
+
+impl View<'_> {
+    /// The rows that are shown.
+    pub(super) fn rows<'b>(&self, comparisons: &'b [Comparison]) -> impl Iterator<Item = &'b Comparison> {
+        comparisons.iter().filter(|row| self.metrics.is_empty() || self.metrics.contains(&row.metric))
+    }
+}
+
 /// The comparison as text that fits `width`: a table, and a line that counts the verdicts.
 ///
-/// `sides` are the names of the two sides. With `detail`, a second table has the shifts, A12 and the tests.
+/// With `detail`, a second table has the shifts, A12 and the tests.
 #[must_use]
 pub fn render(
     comparisons: &[Comparison],
-    sides: [&str; 2],
-    title: &str,
+    view: View<'_>,
     settings: &Settings,
     detail: bool,
     width: OutputWidth,
@@ -36,21 +56,22 @@ pub fn render(
         Column::left("n", 2),
         Column::left("verdict", 0),
     ];
-    let mut out = format!("A: {}\nB: {}\n", sides[0], sides[1]);
+    let mut out = format!("A: {}\nB: {}\n", view.sides[0], view.sides[1]);
+    let shown: Vec<&Comparison> = view.rows(comparisons).collect();
     let _ = write!(out, "{}\n\n", wrapped_to(width.prose, &legend(comparisons, settings), 0));
-    let (table, left_out) = fitted(&COLUMNS, &comparisons.iter().map(cells).collect::<Vec<_>>(), width.table);
+    let (table, left_out) = fitted(&COLUMNS, &shown.iter().map(|row| cells(row)).collect::<Vec<_>>(), width.table);
     out.push_str(&table);
     out.push_str(&width.left_out(&left_out));
-    for remark in remarks(comparisons) {
+    for remark in remarks(&shown) {
         let _ = writeln!(out, "{}", wrapped_to(width.prose, &remark, 4));
     }
-    if let Some(note) = too_few_trials(comparisons, settings) {
+    for note in undecided(comparisons, settings) {
         let _ = writeln!(out, "{}", wrapped_to(width.prose, &note, 4));
     }
     if detail {
-        out.push_str(&render_detail(comparisons, settings, width));
+        out.push_str(&render_detail(&shown, settings, width));
     }
-    let line = format!("{} ({title})", count_verdicts(comparisons));
+    let line = format!("{} ({})", count_verdicts(comparisons), view.title);
     // Scripts search for this line in output that is not a terminal, so it stays one line there.
     let line = if width == OutputWidth::ANY { line } else { wrapped_to(width.prose, &line, 2) };
     let _ = writeln!(out, "\n{line}");
@@ -58,43 +79,43 @@ pub fn render(
 }
 
 /// What the columns are, and what decides the verdict.
-fn legend(comparisons: &[Comparison], settings: &Settings) -> String {
-    let tests = comparisons.iter().filter(|row| row.adjusted_p.is_some()).count();
-    let rule = settings.margin.map_or_else(
-        || {
-            format!(
-                "no equivalence margin is declared: nothing is called equivalent, and a difference needs p <= {ALPHA} \
-                 after Holm's adjustment over {}",
-                count_tests(tests)
-            )
-        },
-        |margin| {
-            format!(
-                "equivalence margin {:.1} %: an interval within it is equivalent, one beyond it is better or worse by \
-                 the metric's direction",
-                margin * 100.0
-            )
-        },
-    );
+pub(super) fn legend(comparisons: &[Comparison], settings: &Settings) -> String {
     let mut hosts: Vec<&str> = comparisons.iter().flat_map(|row| &row.hosts).map(String::as_str).collect();
     hosts.sort_unstable();
     hosts.dedup();
     let within = match hosts.as_slice() {
         [] => String::new(),
         [host] => format!(" on the host {host}"),
-        several => format!(" within each of {} hosts ({}), which have equal weight", several.len(), several.join(", ")),
+        several => format!(" within each of {} hosts ({})", several.len(), several.join(", ")),
     };
     let difference = if comparisons.iter().any(|row| row.difference.is_some()) {
-        "; if a value of A is zero, the difference B - A with its interval"
+        "; the difference B - A where a value of A is zero"
     } else {
         ""
     };
+    let ratio = match settings.statistic {
+        Statistic::Mean => "ratio of means B / A",
+        _ => "Hodges-Lehmann ratio B / A",
+    };
+    let mut margins: Vec<String> = comparisons.iter().filter_map(|row| row.margin).map(percent).collect();
+    margins.dedup();
+    let margin = match margins.as_slice() {
+        [] => "no equivalence margin is declared, so nothing is called equivalent".to_owned(),
+        [one] => format!("equivalence margin {one}"),
+        _ => "equivalence margins of the metrics' gates".to_owned(),
+    };
     format!(
-        "{} over trials{within}; ratio B / A with its {} % interval, not adjusted for the number of rows{difference}; \
-         {rule}",
+        "{} over trials{within}; {ratio} with its {} % interval, not adjusted for the number of rows{difference}; a \
+         verdict needs p <= {ALPHA} after Holm's adjustment over {}; {margin}",
         settings.statistic.label(),
-        LEVEL * 100.0
+        LEVEL * 100.0,
+        count_tests(comparisons.iter().filter(|row| row.adjusted_p.is_some()).count())
     )
+}
+
+/// A share in percent: `2 %`.
+pub(super) fn percent(share: f64) -> String {
+    format!("{} %", (share * 1e5).round() / 1e3)
 }
 
 /// Number of tests as text: `1 test`, `4 tests`.
@@ -102,38 +123,64 @@ pub(crate) fn count_tests(tests: usize) -> String {
     if tests == 1 { "1 test".to_owned() } else { format!("{tests} tests") }
 }
 
-/// A note if no test of the family can be significant with this number of trials; `None` with a margin, which does
-/// not need a test, and if a test can be significant.
-fn too_few_trials(comparisons: &[Comparison], settings: &Settings) -> Option<String> {
-    if settings.margin.is_some() {
-        return None;
+/// Notes on rows without a verdict: too few trials, outside of the family, or not significant after the adjustment.
+pub(super) fn undecided(comparisons: &[Comparison], settings: &Settings) -> Vec<String> {
+    let with_p = || comparisons.iter().filter(|row| row.is_contrast() && row.p.is_some());
+    let family = || with_p().filter(|row| settings.is_in_family(&row.metric));
+    let tests = family().filter(|row| row.adjusted_p.is_some()).count();
+    let mut notes = Vec::new();
+    let too_few: Vec<&Comparison> = family().filter(|row| row.adjusted_p.is_none()).collect();
+    if let Some(trials) = range_of_trials(&too_few) {
+        let all = family().count();
+        let rows = if too_few.len() == all { "any comparison" } else { "a comparison" };
+        notes.push(format!(
+            "{trials} cannot decide {rows} of a family of {}: run {} or more of each cell, or name fewer metrics in \
+             `family` of [study]",
+            count_tests(all),
+            trials_needed(all)
+        ));
     }
-    let family: Vec<&Comparison> = comparisons.iter().filter(|row| row.adjusted_p.is_some()).collect();
-    let smallest = family.iter().filter_map(|row| row.smallest_p).min_by(f64::total_cmp)?;
-    // Holm's adjustment multiplies the smallest p-value by the number of tests.
-    let adjusted = (smallest * family.len() as f64).min(1.0);
-    if adjusted <= ALPHA {
-        return None;
+    let unsure = family().filter(|row| row.p.is_some_and(|p| p <= ALPHA) && row.adjusted_p.is_some_and(|p| p > ALPHA));
+    let beyond = if settings.margin.is_some() { "decides about the margin" } else { "excludes 1" };
+    match unsure.count() {
+        0 => {}
+        1 => notes.push(format!(
+            "the interval of 1 row {beyond}, but the row is not significant after the adjustment over {}",
+            count_tests(tests)
+        )),
+        rows => notes.push(format!(
+            "the intervals of {rows} rows {}, but the rows are not significant after the adjustment over {}",
+            if settings.margin.is_some() { "decide about the margin" } else { "exclude 1" },
+            count_tests(tests)
+        )),
     }
-    let trials = || family.iter().flat_map(|row| row.n);
-    let trials = match (trials().min()?, trials().max()?) {
+    let outside = with_p().filter(|row| !settings.is_in_family(&row.metric)).count();
+    if outside > 0 {
+        notes.push(format!(
+            "{outside} rows of metrics that are not in `family` of [study] ({}) have no verdict",
+            settings.family.join(", ")
+        ));
+    }
+    notes
+}
+
+/// The number of trials of each side of `rows`, as text; `None` without a row.
+fn range_of_trials(rows: &[&Comparison]) -> Option<String> {
+    let trials = || rows.iter().flat_map(|row| row.n);
+    Some(match (trials().min()?, trials().max()?) {
         (1, 1) => "1 trial".to_owned(),
         (least, most) if least == most => format!("{most} trials"),
         (least, most) => format!("{least} to {most} trials"),
-    };
-    Some(format!(
-        "{trials} cannot reach p <= {ALPHA} over {} (smallest possible p after Holm's adjustment: {adjusted:.3}): use \
-         --margin or more trials",
-        count_tests(family.len())
-    ))
+    })
 }
 
 /// The columns of a row. A row of a missing value has only its cell, metric and verdict.
-fn cells(row: &Comparison) -> Vec<String> {
+pub(super) fn cells(row: &Comparison) -> Vec<String> {
     let nothing = || "-".to_owned();
     let show = |value: f64, unit: &str| if unit == "1" { format!("{value:.1}") } else { format!("{value:.2} {unit}") };
     let value = |side: usize| match &row.completed {
         Some(both) => format!("{} of {}", both[side].completed, both[side].of),
+        None if row.values[side].is_none() && row.is_compared() => "censored".to_owned(),
         None => row.values[side].map_or_else(nothing, |value| show(value, &row.unit)),
     };
     if row.missing.is_some() {
@@ -155,30 +202,40 @@ fn cells(row: &Comparison) -> Vec<String> {
     ]
 }
 
-/// The interval that decides the verdict, or the reason why it is missing.
+/// The interval of the ratio or difference, or the reason why it is missing.
 fn interval(row: &Comparison) -> String {
+    let ratio = |value: f64| format!("{value:.4}");
+    let difference = |value: f64| format!("{value:+.2}");
+    let unit = if row.unit == "1" { String::new() } else { format!(" {}", row.unit) };
     match (&row.interval, &row.difference_interval) {
-        (Some(interval), _) => format!("{:.4} to {:.4}", interval.low, interval.high),
-        (None, Some(interval)) => {
-            let unit = if row.unit == "1" { String::new() } else { format!(" {}", row.unit) };
-            format!("{:+.2} to {:+.2}{unit}", interval.low, interval.high)
-        }
+        (Some(interval), _) => bounds(interval, ratio),
+        (None, Some(interval)) => bounds(interval, difference) + &unit,
         _ if !row.is_contrast() => "-".to_owned(),
         _ if row.remark.starts_with(host_cpu::NOT_COMPARED) => "other host CPU".to_owned(),
-        _ if row.ratio.is_none() && row.difference.is_none() => "no common host".to_owned(),
-        _ => format!("n < {CONTRAST_INTERVAL_FROM}"),
+        _ if row.verdict == Verdict::NotCompared => "no common host".to_owned(),
+        _ => "n too small".to_owned(),
+    }
+}
+
+/// `1.02 to 1.04`; an end that is not finite is censored.
+fn bounds(Interval { low, high, .. }: &Interval, show: impl Fn(f64) -> String) -> String {
+    match (low.is_finite(), high.is_finite()) {
+        (true, true) => format!("{} to {}", show(*low), show(*high)),
+        (true, false) => format!("at least {}", show(*low)),
+        (false, true) => format!("at most {}", show(*high)),
+        (false, false) => "censored".to_owned(),
     }
 }
 
 /// The number of rows with each verdict; rare verdicts only if there are any.
-fn count_verdicts(comparisons: &[Comparison]) -> String {
+pub(super) fn count_verdicts(comparisons: &[Comparison]) -> String {
     let count = |verdict| comparisons.iter().filter(|row| row.verdict == verdict).count();
     let always = [Verdict::Better, Verdict::Worse, Verdict::Equivalent, Verdict::Inconclusive];
-    let rare = [Verdict::Differs, Verdict::Missing, Verdict::Dropped];
+    let rare = [Verdict::Differs, Verdict::NotCompared, Verdict::Missing, Verdict::Dropped];
     let rare = rare.into_iter().filter(|verdict| count(*verdict) > 0);
     let counts: Vec<String> =
         always.into_iter().chain(rare).map(|verdict| format!("{} {verdict}", count(verdict))).collect();
-    let compared = comparisons.iter().filter(|row| row.is_contrast()).count();
+    let compared = comparisons.iter().filter(|row| row.is_compared()).count();
     format!("{compared} compared: {}", counts.join(", "))
 }
 
@@ -186,8 +243,8 @@ fn count_verdicts(comparisons: &[Comparison]) -> String {
 type MetricCells<'a> = Vec<(&'a str, Vec<&'a str>)>;
 
 /// The remarks on rows; rows with the same remark share a line, and rows of one metric name it once.
-fn remarks(comparisons: &[Comparison]) -> Vec<String> {
-    let mut all: Vec<(&str, MetricCells<'_>)> = Vec::new();
+fn remarks<'a>(comparisons: &[&'a Comparison]) -> Vec<String> {
+    let mut all: Vec<(&'a str, MetricCells<'a>)> = Vec::new();
     for row in comparisons.iter().filter(|row| !row.remark.is_empty()) {
         let at = all.iter().position(|(remark, _)| *remark == row.remark).unwrap_or_else(|| {
             all.push((&row.remark, Vec::new()));
@@ -210,7 +267,7 @@ fn remarks(comparisons: &[Comparison]) -> Vec<String> {
 }
 
 /// The table of shifts, A12 and tests, with its legend.
-fn render_detail(comparisons: &[Comparison], settings: &Settings, width: OutputWidth) -> String {
+fn render_detail(comparisons: &[&Comparison], settings: &Settings, width: OutputWidth) -> String {
     const COLUMNS: [Column; 7] = [
         Column::left("cell", 0),
         Column::left("metric", 0),
@@ -220,14 +277,17 @@ fn render_detail(comparisons: &[Comparison], settings: &Settings, width: OutputW
         Column::right("p", 0),
         Column::right("Holm", 0),
     ];
-    let test = if settings.blocks { "permutation test within blocks" } else { "Mann-Whitney test" };
+    let mut tests: Vec<&str> = comparisons.iter().filter_map(|row| row.test).map(Test::name).collect();
+    tests.sort_unstable();
+    tests.dedup();
     let legend = format!(
-        "shift: Hodges-Lehmann estimate of B - A; A12: probability that a trial of B exceeds a trial of A; p: {test}; \
-         Holm: p with Holm's adjustment over the family ({})",
+        "shift: Hodges-Lehmann estimate of B - A; A12: probability that a trial of B exceeds a trial of A; p: two-sided, \
+         of the {} beyond or within the margin; Holm: p with Holm's adjustment over the family ({})",
+        tests.join(" or the "),
         if settings.family.is_empty() { "every metric".to_owned() } else { settings.family.join(", ") }
     );
     let show = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"));
-    let columns = |row: &Comparison| {
+    let columns = |row: &&Comparison| {
         let unit = if row.unit == "1" { String::new() } else { format!(" {}", row.unit) };
         vec![
             row.cell.clone(),
@@ -238,10 +298,13 @@ fn render_detail(comparisons: &[Comparison], settings: &Settings, width: OutputW
                 .map_or_else(|| "n too small".to_owned(), |i| format!("{:.3} to {:.3}", i.low, i.high)),
             show(row.a12, 2),
             show(row.p, 4),
-            row.adjusted_p.map_or_else(|| "not in family".to_owned(), |p| format!("{p:.4}")),
+            row.adjusted_p.map_or_else(
+                || if settings.is_in_family(&row.metric) { "n too small" } else { "not in family" }.to_owned(),
+                |p| format!("{p:.4}"),
+            ),
         ]
     };
-    let rows: Vec<_> = comparisons.iter().filter(|row| row.is_contrast()).map(columns).collect();
+    let rows: Vec<_> = comparisons.iter().filter(|row| row.is_compared()).map(columns).collect();
     let (table, left_out) = fitted(&COLUMNS, &rows, width.table);
     format!("\n{}\n\n{table}{}", wrapped_to(width.prose, &legend, 0), width.left_out(&left_out))
 }
@@ -249,41 +312,50 @@ fn render_detail(comparisons: &[Comparison], settings: &Settings, width: OutputW
 #[cfg(test)]
 mod tests {
     use microbench_formats::direction::Better;
-    use microbench_formats::statistic::Statistic;
 
     use super::*;
+    use crate::stats::null::Null;
 
-    /// The note for a family of `tests` permutation tests with `n` trials on each side.
-    fn note(n: usize, tests: usize, margin: Option<f64>) -> Option<String> {
-        let smallest = 2.0 / f64::from(1_u32 << n);
+    /// The notes on a family of `tests` rank-sum tests with `n` trials on each side, of values that do not overlap.
+    fn notes(n: usize, tests: usize) -> Vec<String> {
+        let smallest = Null::rank_sum(&[(n, n)]).smallest_p();
+        let can_decide = smallest * tests as f64 <= ALPHA;
         let test = Comparison {
             n: [n, n],
             p: Some(smallest),
             smallest_p: Some(smallest),
-            adjusted_p: Some(smallest * tests as f64),
+            adjusted_p: can_decide.then_some(smallest * tests as f64),
             ..Comparison::empty("b", "m", "ms", Better::Lower)
         };
         let settings = Settings {
             statistic: Statistic::Median,
-            margin,
+            margin: None,
             seed: 1,
             family: Vec::new(),
             blocks: true,
             pooled: false,
             across_host_cpus: false,
         };
-        too_few_trials(&vec![test; tests], &settings)
+        undecided(&vec![test; tests], &settings)
     }
 
     #[test]
     fn note_states_that_too_few_trials_cannot_be_significant() {
-        let stated = "6 trials cannot reach p <= 0.05 over 4 tests (smallest possible p after Holm's adjustment: 0.125): \
-                      use --margin or more trials";
-        assert_eq!(note(6, 4, None).as_deref(), Some(stated));
-        assert!(note(5, 1, None).unwrap().starts_with("5 trials cannot reach p <= 0.05 over 1 test ("));
-        assert_eq!(note(6, 1, None), None);
-        assert_eq!(note(8, 4, None), None);
-        assert_eq!(note(6, 4, Some(0.02)), None);
-        assert_eq!(note(6, 0, None), None);
+        let stated = "5 trials cannot decide any comparison of a family of 20 tests: run 6 or more of each cell, or name \
+                      fewer metrics in `family` of [study]";
+        assert_eq!(notes(5, 20), [stated]);
+        assert!(
+            notes(3, 1)[0].starts_with("3 trials cannot decide any comparison of a family of 1 test: run 4 or more")
+        );
+        assert_eq!(notes(6, 20), Vec::<String>::new());
+        assert_eq!(notes(6, 0), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_interval_with_a_censored_end_is_a_bound() {
+        let interval = |low, high| bounds(&Interval { low, high, level: 0.95 }, |value| value.to_string());
+        assert_eq!(interval(1.0, 2.0), "1 to 2");
+        assert_eq!(interval(1.5, f64::INFINITY), "at least 1.5");
+        assert_eq!(interval(f64::INFINITY, f64::INFINITY), "censored");
     }
 }

@@ -1,25 +1,31 @@
 //! Verdicts: an interval judged by the equivalence margin and the metric's better direction.
 
 use microbench_formats::direction::Better;
+use microbench_formats::family::ALPHA;
 use serde::Serialize;
 
-use crate::stats::median::Interval;
+use crate::stats::contrast::MeanTest;
+use crate::stats::shift::{Shift, Test};
 
 /// The verdict on one row of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::Display, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Verdict {
-    /// The whole interval is on the better side, beyond the margin if one is declared.
+    /// The second side is better, beyond the margin if one is declared.
     Better,
-    /// The whole interval is on the worse side, beyond the margin if one is declared.
+    /// The second side is worse, beyond the margin if one is declared.
     Worse,
-    /// The whole interval is on one side, and the metric has no better direction.
+    /// The second side is beyond the margin, and the metric has no better direction.
     Differs,
-    /// The whole interval is within the declared margin.
+    /// The difference is within the declared margin.
     Equivalent,
-    /// The interval crosses a limit, or there are too few trials for an interval.
+    /// None of these is significant over the family, or there are too few trials.
     Inconclusive,
+    /// The sides must not be compared: they share no host, or their host CPUs differ.
+    #[serde(rename = "not-compared")]
+    #[strum(serialize = "not-compared")]
+    NotCompared,
     /// A side has no value.
     Missing,
     /// On the second side, a smaller share of VMs completed or has a value of the metric.
@@ -43,8 +49,14 @@ impl Verdict {
     }
 }
 
-/// Family-wise error rate of the verdicts without a margin.
-pub const ALPHA: f64 = 0.05;
+/// The largest difference that does not matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Margin {
+    /// As a share, for example 0.02 for ±2 %; `None` if none is declared.
+    pub(super) share: Option<f64>,
+    /// In the unit of the metric; `None` if none is declared.
+    pub(super) floor: Option<f64>,
+}
 
 /// The equivalence range of a ratio or a difference, from `least` to `most`, as in two one-sided tests (TOST; D. J.
 /// Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987).
@@ -56,81 +68,195 @@ pub(super) struct Tolerance {
 }
 
 impl Tolerance {
-    /// The range of a ratio: 1/1.02 to 1.02 for a margin of 0.02; only 1 without a margin.
-    pub(super) fn of_ratio(margin: Option<f64>) -> Self {
-        let most = 1.0 + margin.unwrap_or(0.0);
-        Self { least: 1.0 / most, most, declared: margin.is_some() }
+    /// The range of a ratio: 1/1.02 to 1.02 for a margin of 0.02; only 1 without a margin and floor. `first` is the first
+    /// side's value, which is above zero.
+    pub(super) fn of_ratio(Margin { share, floor }: Margin, first: f64) -> Self {
+        let floor = floor.map_or(0.0, |floor| floor / first);
+        let most = 1.0 + share.unwrap_or(0.0);
+        // A floor above the value includes every smaller value.
+        let least = (1.0 / most).min((1.0 - floor).max(0.0));
+        Self { least, most: most.max(1.0 + floor), declared: share.is_some() || floor > 0.0 }
     }
 
     /// The range of a difference: the margin is a share of `first`, the first side's value, and so 0 if that is 0.
-    pub(super) fn of_difference(margin: Option<f64>, first: f64) -> Self {
-        let most = margin.unwrap_or(0.0) * first.abs();
-        Self { least: -most, most, declared: margin.is_some() }
+    pub(super) fn of_difference(Margin { share, floor }: Margin, first: f64) -> Self {
+        let most = (share.unwrap_or(0.0) * first.abs()).max(floor.unwrap_or(0.0));
+        Self { least: -most, most, declared: share.is_some() || floor.is_some() }
     }
 }
 
-/// The verdict on an interval. Without a declared margin every difference matters; a difference then also needs `p`,
-/// adjusted for the family, of at most [`ALPHA`].
-pub(super) fn verdict(interval: Option<&Interval>, tolerance: Tolerance, p: Option<f64>, better: Better) -> Verdict {
-    let Some(interval) = interval else { return Verdict::Inconclusive };
-    let Tolerance { least, most, declared } = tolerance;
-    let sure = declared || p.is_some_and(|p| p <= ALPHA);
-    if declared && interval.low >= least && interval.high <= most {
-        Verdict::Equivalent
-    } else if sure && interval.low > most {
-        Verdict::of_difference(better, true)
-    } else if sure && interval.high < least {
-        Verdict::of_difference(better, false)
-    } else {
-        Verdict::Inconclusive
+/// The test of a comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Evidence {
+    Ranks(Shift),
+    Means(MeanTest),
+}
+
+impl Evidence {
+    fn above(&self, limit: f64) -> f64 {
+        match self {
+            Self::Ranks(test) => test.p_above(limit),
+            Self::Means(test) => test.p_above(limit),
+        }
+    }
+
+    fn below(&self, limit: f64) -> f64 {
+        match self {
+            Self::Ranks(test) => test.p_below(limit),
+            Self::Means(test) => test.p_below(limit),
+        }
+    }
+
+    /// The one-sided p-value of the hypothesis that the effect is outside of the range, whose limits belong to it.
+    fn within(&self, Tolerance { least, most, .. }: Tolerance) -> f64 {
+        match self {
+            Self::Ranks(test) => test.p_at_most(most).max(test.p_at_least(least)),
+            Self::Means(test) => test.p_at_most(most).max(test.p_at_least(least)),
+        }
+    }
+
+    /// The name of the test.
+    pub(super) fn test(&self) -> Test {
+        match self {
+            Self::Ranks(test) => test.test(),
+            Self::Means(_) => Test::Bootstrap,
+        }
+    }
+
+    /// The smallest p-value that this test can have.
+    pub(super) fn smallest_p(&self) -> f64 {
+        match self {
+            Self::Ranks(test) => test.smallest_p(),
+            Self::Means(test) => test.smallest_p(),
+        }
+    }
+
+    fn p(&self, finding: Finding, tolerance: Tolerance) -> f64 {
+        let one_sided = match finding {
+            Finding::Higher => self.above(tolerance.most),
+            Finding::Lower => self.below(tolerance.least),
+            Finding::Equivalent => self.within(tolerance),
+        };
+        (2.0 * one_sided).min(1.0)
+    }
+
+    /// The finding with the smallest p-value. Equivalence needs a declared margin.
+    pub(super) fn decide(&self, tolerance: Tolerance) -> Decision {
+        let findings = [Finding::Higher, Finding::Lower, Finding::Equivalent];
+        let possible = findings.into_iter().filter(|finding| *finding != Finding::Equivalent || tolerance.declared);
+        let decisions = possible.map(|finding| Decision { finding, p: self.p(finding, tolerance) });
+        let none = Decision { finding: Finding::Higher, p: 1.0 };
+        decisions.min_by(|one, other| one.p.total_cmp(&other.p)).unwrap_or(none)
+    }
+}
+
+/// The relation of the second side to the equivalence range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// Above the range.
+    Higher,
+    /// Below the range.
+    Lower,
+    /// Within the range.
+    Equivalent,
+}
+
+/// A finding, and the smallest error probability of an interval that shows it: `1 - p` is the level of the widest
+/// interval on one side of the range, or within it.
+///
+/// If the interval contains the true effect, no finding is wrong. `p` is therefore a p-value for whichever finding is
+/// made, and Holm's adjustment bounds the probability of a wrong finding in the family.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Decision {
+    pub(crate) finding: Finding,
+    pub(crate) p: f64,
+}
+
+impl Decision {
+    /// Whether the second side is on the better side.
+    pub(super) fn is_better(&self, better: Better) -> bool {
+        matches!((self.finding, better), (Finding::Higher, Better::Higher) | (Finding::Lower, Better::Lower))
+    }
+
+    /// This finding, with the larger of its p-values by its own test and by `strict`.
+    pub(super) fn at_most_as_sure_as(self, strict: &Evidence, tolerance: Tolerance) -> Self {
+        Self { p: self.p.max(strict.p(self.finding, tolerance)), ..self }
+    }
+
+    /// The verdict at the p-value `adjusted`, which is `None` outside of the family.
+    pub(super) fn verdict(self, adjusted: Option<f64>, better: Better) -> Verdict {
+        if adjusted.is_none_or(|p| p > ALPHA) {
+            return Verdict::Inconclusive;
+        }
+        match self.finding {
+            Finding::Higher => Verdict::of_difference(better, true),
+            Finding::Lower => Verdict::of_difference(better, false),
+            Finding::Equivalent => Verdict::Equivalent,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::pairs::Effect;
 
-    fn of(low: f64, high: f64, margin: Option<f64>, p: f64, better: Better) -> Verdict {
-        verdict(Some(&Interval { low, high, level: 0.95 }), Tolerance::of_ratio(margin), Some(p), better)
+    const MARGIN: Margin = Margin { share: Some(0.02), floor: None };
+
+    /// The verdict on twelve values around 100 and twelve around 100 times `ratio`, with a spread of 0.5 %.
+    fn of(ratio: f64, share: Option<f64>, better: Better) -> Verdict {
+        let values = |scale: f64| (0..12).map(|n| scale * (100.0 + 0.1 * f64::from(n))).collect::<Vec<_>>();
+        let test = Evidence::Ranks(Shift::rank_sum(Effect::Ratio, &[(values(1.0), values(ratio))]));
+        let decision = test.decide(Tolerance::of_ratio(Margin { share, floor: None }, 100.0));
+        decision.verdict(Some(decision.p), better)
     }
 
     #[test]
     fn a_verdict_needs_the_whole_interval_on_one_side() {
-        let of_time = |low, high, margin| of(low, high, margin, 0.03, Better::Lower);
-        assert_eq!(of_time(1.01, 1.05, None), Verdict::Worse);
-        assert_eq!(of_time(0.95, 0.99, None), Verdict::Better);
-        assert_eq!(of_time(0.99, 1.01, None), Verdict::Inconclusive);
-        assert_eq!(of_time(0.99, 1.01, Some(0.02)), Verdict::Equivalent);
+        assert_eq!(of(1.03, None, Better::Lower), Verdict::Worse);
+        assert_eq!(of(0.97, None, Better::Lower), Verdict::Better);
+        assert_eq!(of(1.0, None, Better::Lower), Verdict::Inconclusive);
+        assert_eq!(of(1.0, Some(0.02), Better::Lower), Verdict::Equivalent);
         // A significant difference within the margin is not a difference.
-        assert_eq!(of_time(1.005, 1.01, Some(0.02)), Verdict::Equivalent);
-        assert_eq!(of_time(1.01, 1.03, Some(0.02)), Verdict::Inconclusive);
-        assert_eq!(of_time(1.03, 1.04, Some(0.02)), Verdict::Worse);
-        assert_eq!(of_time(0.90, 0.97, Some(0.02)), Verdict::Better);
-        let none = verdict(None, Tolerance::of_ratio(Some(0.02)), None, Better::Lower);
-        assert_eq!(none, Verdict::Inconclusive);
-        // Without a margin, the adjusted p-value decides as well.
-        assert_eq!(of(1.01, 1.05, None, 0.2, Better::Lower), Verdict::Inconclusive);
-        assert_eq!(of(1.01, 1.05, Some(0.005), 0.2, Better::Lower), Verdict::Worse);
+        assert_eq!(of(1.012, None, Better::Lower), Verdict::Worse);
+        assert_eq!(of(1.012, Some(0.02), Better::Lower), Verdict::Equivalent);
+        assert_eq!(of(1.02, Some(0.02), Better::Lower), Verdict::Inconclusive);
+        assert_eq!(of(1.04, Some(0.02), Better::Lower), Verdict::Worse);
+        assert_eq!(of(0.96, Some(0.02), Better::Lower), Verdict::Better);
+        let sure = Decision { finding: Finding::Higher, p: 0.001 };
+        assert_eq!(sure.verdict(Some(0.2), Better::Lower), Verdict::Inconclusive);
+        assert_eq!(sure.verdict(None, Better::Lower), Verdict::Inconclusive);
     }
 
     #[test]
     fn better_direction_decides_between_better_and_worse() {
-        let both = |better| (of(1.9, 2.1, Some(0.02), 0.01, better), of(0.4, 0.6, Some(0.02), 0.01, better));
+        let both = |better| (of(1.5, Some(0.02), better), of(0.5, Some(0.02), better));
         assert_eq!(both(Better::Lower), (Verdict::Worse, Verdict::Better));
         assert_eq!(both(Better::Higher), (Verdict::Better, Verdict::Worse));
         assert_eq!(both(Better::Neither), (Verdict::Differs, Verdict::Differs));
     }
 
     #[test]
+    fn a_difference_below_the_floor_does_not_matter() {
+        let floor = Margin { share: None, floor: Some(5.0) };
+        assert_eq!(Tolerance::of_ratio(floor, 100.0), Tolerance { least: 0.95, most: 1.05, declared: true });
+        assert_eq!(Tolerance::of_ratio(floor, 2.0), Tolerance { least: 0.0, most: 3.5, declared: true });
+        assert_eq!(Tolerance::of_difference(floor, 0.0), Tolerance { least: -5.0, most: 5.0, declared: true });
+        let both = Margin { share: Some(0.25), ..floor };
+        assert_eq!(Tolerance::of_ratio(both, 100.0), Tolerance { least: 0.8, most: 1.25, declared: true });
+    }
+
+    #[test]
     fn a_difference_from_zero_is_beyond_every_margin() {
-        let of = |low, high, first| {
-            let tolerance = Tolerance::of_difference(Some(0.02), first);
-            verdict(Some(&Interval { low, high, level: 0.95 }), tolerance, None, Better::Higher)
+        let of = |second: [f64; 6], first: f64| {
+            let test = Evidence::Ranks(Shift::rank_sum(Effect::Difference, &[(vec![first; 6], second.to_vec())]));
+            let decision = test.decide(Tolerance::of_difference(MARGIN, first));
+            decision.verdict(Some(decision.p), Better::Higher)
         };
-        assert_eq!(of(1.0, 1.0, 0.0), Verdict::Better);
-        assert_eq!(of(0.0, 0.0, 0.0), Verdict::Equivalent);
-        assert_eq!(of(-1.0, 0.5, 0.0), Verdict::Inconclusive);
-        assert_eq!(of(-0.1, 0.1, 10.0), Verdict::Equivalent);
-        assert_eq!(of(-1.0, -0.5, 10.0), Verdict::Worse);
+        assert_eq!(of([1.0; 6], 0.0), Verdict::Better);
+        assert_eq!(of([0.0; 6], 0.0), Verdict::Equivalent);
+        assert_eq!(of([-1.0, 0.5, 0.0, 0.5, -1.0, 0.5], 0.0), Verdict::Inconclusive);
+        assert_eq!(of([9.9, 10.1, 10.0, 10.05, 9.95, 10.0], 10.0), Verdict::Equivalent);
+        assert_eq!(of([9.0; 6], 10.0), Verdict::Worse);
     }
 }

@@ -169,19 +169,13 @@ impl<'a> Bar<'a> {
 /// A summary row made of each trial's sum, which has an interval like any other row.
 pub(super) fn sum_row(sums: &[f64]) -> Row {
     Row {
-        cell: String::new(),
-        label: String::new(),
-        metric: String::new(),
-        unit: String::new(),
-        host: None,
-        machines: Vec::new(),
         trials: sums
             .iter()
             .zip(0..)
             .map(|(&sum, at)| Trial { index: at, block: at, machine: 0, median: sum, mean: Some(sum) })
             .collect(),
         vms: sums.len(),
-        missing: BTreeMap::new(),
+        ..Row::default()
     }
 }
 

@@ -82,6 +82,15 @@ pub fn expanded_tail(level: f64, degrees: f64, shrink: f64) -> Option<f64> {
     Some(Normal::standard().cdf(-t / shrink))
 }
 
+/// The inverse of [`expanded_tail`]: the tail of the t interval that is as wide as the percentile interval with the tail
+/// `tail`. `None` unless `0 < tail < 1` and the other arguments are positive.
+#[must_use]
+pub fn contracted_tail(tail: f64, degrees: f64, shrink: f64) -> Option<f64> {
+    let distribution = StudentsT::new(0.0, 1.0, degrees).ok().filter(|_| tail > 0.0 && tail < 1.0 && shrink > 0.0)?;
+    let t = -Normal::standard().inverse_cdf(tail) * shrink;
+    Some(if degrees > 1e5 { Normal::standard().cdf(-t) } else { distribution.cdf(-t) })
+}
+
 /// Student's two-sided quantile: the t with the probability `1 - level` outside of -t to t. `None` unless `0 < level
 /// < 1` and `degrees` is positive.
 #[must_use]
@@ -149,6 +158,14 @@ mod tests {
             let degrees = 10_f64.powf(exponent);
             let (here, further) = (student(0.95, degrees).unwrap(), student(0.95, degrees * 2.0).unwrap());
             prop_assert!(here >= further - 1e-5 && further >= 1.959_96);
+        }
+
+        #[test]
+        fn contracted_tail_is_the_inverse_of_expanded_tail(
+            level in 0.5_f64..0.999, degrees in 2.0_f64..100.0, shrink in 0.7_f64..1.0,
+        ) {
+            let tail = contracted_tail(expanded_tail(level, degrees, shrink).unwrap(), degrees, shrink).unwrap();
+            prop_assert!((tail - (1.0 - level) / 2.0).abs() < 1e-5);
         }
 
         #[test]

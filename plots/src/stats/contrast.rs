@@ -20,7 +20,7 @@
 
 use microbench_formats::statistic::Statistic;
 
-use super::bootstrap::{RESAMPLES, expanded_tail, generator, percentile, replicates, student};
+use super::bootstrap::{RESAMPLES, contracted_tail, expanded_tail, generator, percentile, replicates, student};
 use super::mean::{mean, standard_deviation};
 use super::median::{self, Interval, median};
 use super::quantile::{quantile, quantile_interval, smallest_n};
@@ -168,19 +168,7 @@ impl Contrast {
     }
 
     fn bootstrap(&self, level: f64, seed: u64, stream: u64, resamples: usize) -> Option<(f64, f64)> {
-        let sizes: Vec<usize> = self.strata.iter().map(Stratum::trials).collect();
-        let mut drawn = self.clone();
-        let replicates = replicates(&sizes, resamples, &mut generator(seed, stream), |positions| {
-            for ((to, from), positions) in drawn.strata.iter_mut().zip(&self.strata).zip(positions) {
-                for (to, from) in [(&mut to.first, &from.first), (&mut to.second, &from.second)] {
-                    for (value, &at) in to.iter_mut().zip(positions) {
-                        *value = from[at];
-                    }
-                }
-            }
-            // A resample may be censored although the sample is not; its replicate is then infinite or left out.
-            drawn.combined([drawn.side(|s| &s.first), drawn.side(|s| &s.second)]).unwrap_or(f64::NAN)
-        });
+        let replicates = self.replicates(seed, stream, resamples);
         let tail = match self.statistic {
             // Only means need the expansion: the plain percentile interval of a median covers enough.
             Statistic::Median | Statistic::P90 | Statistic::P95 | Statistic::P99 => (1.0 - level) / 2.0,
@@ -190,6 +178,36 @@ impl Contrast {
             }
         };
         percentile(&replicates, tail)
+    }
+
+    /// The estimates of resamples, in ascending order.
+    fn replicates(&self, seed: u64, stream: u64, resamples: usize) -> Vec<f64> {
+        let sizes: Vec<usize> = self.strata.iter().map(Stratum::trials).collect();
+        let mut drawn = self.clone();
+        replicates(&sizes, resamples, &mut generator(seed, stream), |positions| {
+            for ((to, from), positions) in drawn.strata.iter_mut().zip(&self.strata).zip(positions) {
+                for (to, from) in [(&mut to.first, &from.first), (&mut to.second, &from.second)] {
+                    for (value, &at) in to.iter_mut().zip(positions) {
+                        *value = from[at];
+                    }
+                }
+            }
+            // A resample may be censored although the sample is not; its replicate is then infinite or left out.
+            drawn.combined([drawn.side(|s| &s.first), drawn.side(|s| &s.second)]).unwrap_or(f64::NAN)
+        })
+    }
+
+    /// The bootstrap of a contrast of means as a test: its one-sided p-values agree with [`Self::interval`]. `None` if
+    /// the interval is not one of the bootstrap, and unless the statistic is the mean.
+    #[must_use]
+    pub fn mean_test(&self, seed: u64, stream: u64) -> Option<MeanTest> {
+        let (_, method) = self.interval(0.95, seed, stream)?;
+        let Spread { degrees, shrink, .. } = self.spread()?;
+        (method == Method::Bootstrap && self.statistic == Statistic::Mean).then(|| MeanTest {
+            replicates: self.replicates(seed, stream, RESAMPLES),
+            degrees,
+            shrink,
+        })
     }
 
     /// `estimate -+ t SE`; for a ratio of positive sides `estimate exp(-+ t SE / estimate)`, the same on the logarithm.
@@ -254,6 +272,54 @@ impl Contrast {
         };
         let values: Vec<f64> = self.strata.iter().filter_map(|stratum| statistic(of(stratum))).collect();
         mean(&values)
+    }
+}
+
+/// The one-sided p-values of a contrast of means, by inversion of its bootstrap interval: the smallest tail at which the
+/// interval excludes a limit (B. Efron & R. J. Tibshirani, An Introduction to the Bootstrap, 1993, section 15.4).
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeanTest {
+    /// In ascending order.
+    replicates: Vec<f64>,
+    degrees: f64,
+    shrink: f64,
+}
+
+impl MeanTest {
+    /// The p-value of the hypothesis that the contrast is `limit` or less.
+    #[must_use]
+    pub fn p_above(&self, limit: f64) -> f64 {
+        self.p(self.replicates.partition_point(|value| *value <= limit))
+    }
+
+    /// The p-value of the hypothesis that the contrast is `limit` or more.
+    #[must_use]
+    pub fn p_below(&self, limit: f64) -> f64 {
+        self.p(self.replicates.len() - self.replicates.partition_point(|value| *value < limit))
+    }
+
+    /// The p-value of the hypothesis that the contrast is more than `limit`.
+    #[must_use]
+    pub fn p_at_most(&self, limit: f64) -> f64 {
+        self.p(self.replicates.len() - self.replicates.partition_point(|value| *value <= limit))
+    }
+
+    /// The p-value of the hypothesis that the contrast is less than `limit`.
+    #[must_use]
+    pub fn p_at_least(&self, limit: f64) -> f64 {
+        self.p(self.replicates.partition_point(|value| *value < limit))
+    }
+
+    /// The smallest two-sided p-value.
+    #[must_use]
+    pub fn smallest_p(&self) -> f64 {
+        (2.0 * self.p(0)).min(1.0)
+    }
+
+    /// The p-value if `against` replicates contradict the alternative.
+    fn p(&self, against: usize) -> f64 {
+        let tail = (against + 1) as f64 / (self.replicates.len() + 1) as f64;
+        if tail >= 1.0 { 1.0 } else { contracted_tail(tail, self.degrees, self.shrink).unwrap_or(1.0) }
     }
 }
 

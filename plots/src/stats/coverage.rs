@@ -12,7 +12,7 @@ use super::median::{Interval, interval, median};
 use super::precision::look;
 
 /// A standard normal value by the method of Box and Muller.
-pub(super) fn normal(random: &mut ChaCha8Rng) -> f64 {
+pub(crate) fn normal(random: &mut ChaCha8Rng) -> f64 {
     let mut uniform = || (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
     (-2.0 * (1.0 - uniform()).ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()
 }

@@ -2,7 +2,8 @@
 //!
 //! ```
 //! use microbench_plots::stats::median::{interval, median};
-//! use microbench_plots::stats::rank::mann_whitney;
+//! use microbench_plots::stats::pairs::Effect;
+//! use microbench_plots::stats::shift::Shift;
 //!
 //! let boots = [98.1, 99.4, 100.2, 100.9, 101.5, 103.0];
 //! let median_ms = median(&boots).unwrap();
@@ -10,25 +11,28 @@
 //! let found = interval(&boots, 0.95).unwrap();
 //! assert!((median_ms - 100.55).abs() < 1e-9);
 //! assert_eq!((found.low, found.high), (98.1, 103.0));
-//! assert_eq!(mann_whitney(&boots, &boots), Some(1.0));
+//! let ratio = Shift::rank_sum(Effect::Ratio, &[(boots.to_vec(), boots.to_vec())]);
+//! assert_eq!(ratio.estimate(), Some(1.0));
 //! ```
 
 pub mod bca;
 pub mod bootstrap;
 pub mod contrast;
 #[cfg(test)]
-mod coverage;
+pub(crate) mod coverage;
 pub mod density;
 pub mod drift;
 pub mod holm;
 pub mod knee;
 pub mod mean;
 pub mod median;
+pub mod null;
 pub mod outlier;
+pub mod pairs;
 pub mod permutation;
 pub mod precision;
 pub mod quantile;
-pub mod rank;
 pub mod selection;
+pub mod shift;
 pub mod sorted;
 pub mod tick;

@@ -100,14 +100,10 @@ mod tests {
     fn a_reason_shared_by_many_cells_is_one_line_with_the_number_of_vms() {
         let row = |cell: String, metric: &str, vms: usize| Row {
             cell,
-            label: String::new(),
             metric: metric.into(),
             unit: "ms".into(),
-            host: None,
-            machines: Vec::new(),
-            trials: Vec::new(),
-            vms: 0,
             missing: BTreeMap::from([(Status::Failed, (vms, "exited\u{1b}[2J".into()))]),
+            ..Row::default()
         };
         let rows: Vec<Row> =
             (0..8).flat_map(|n| ["boot", "startup"].map(|metric| row(format!("fc/{n}"), metric, 20))).collect();

@@ -28,7 +28,7 @@ pub use self::text::{render, render_detail};
 pub const LEVEL: f64 = 0.95;
 
 /// The trials of one cell and metric, and the VMs without a value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// [`microbench_formats::cell::Cell::id`].
     pub cell: String,
@@ -42,6 +42,10 @@ pub struct Row {
     pub machines: Vec<String>,
     /// The trials with a value, in trial order.
     pub trials: Vec<Trial>,
+    /// The trials in which a VM failed, in trial order.
+    pub failed: Vec<FailedTrial>,
+    /// The VMs of each trial that were expected to have a value and have none.
+    pub without: Vec<usize>,
     /// VMs with a value.
     pub vms: usize,
     /// VMs without a value by status: their number, and the reason of the first of them.
@@ -62,7 +66,35 @@ pub struct Trial {
     pub mean: Option<f64>,
 }
 
+/// A trial in which a VM failed before the measured span.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FailedTrial {
+    /// Index of the trial in the plan.
+    pub index: u32,
+    pub block: u32,
+    /// The trial's host, as an index into [`Row::machines`].
+    pub machine: usize,
+    /// Median over the VMs of the trial, of which a failed one is larger than all others; may be infinite.
+    pub largest: f64,
+    /// Median over the VMs of the trial, of which a failed one counts as zero.
+    pub smallest: f64,
+}
+
 impl Row {
+    /// The trials with a value, and those in which every VM failed; failed VMs have the worst value, which is the smallest
+    /// one (zero) if `higher_is_better`, else larger than all others. In trial order.
+    #[must_use]
+    pub fn trials_with_failures(&self, higher_is_better: bool) -> Vec<Trial> {
+        let mut all: BTreeMap<(u32, usize), Trial> =
+            self.trials.iter().map(|trial| ((trial.index, trial.machine), *trial)).collect();
+        for failed in &self.failed {
+            let FailedTrial { index, block, machine, largest, smallest } = *failed;
+            let median = if higher_is_better { smallest } else { largest };
+            all.insert((index, machine), Trial { index, block, machine, median, mean: None });
+        }
+        all.into_values().collect()
+    }
+
     /// The number of trials with a finite value: the n of every statistic.
     #[must_use]
     pub fn n(&self) -> usize {
@@ -208,6 +240,8 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
             machines.sort();
             machines.dedup();
             let mut trials: BTreeMap<(u32, u32, usize), Vec<f64>> = BTreeMap::new();
+            let mut failures: BTreeMap<(u32, u32, usize), usize> = BTreeMap::new();
+            let mut without: BTreeMap<(u32, u32, usize), usize> = BTreeMap::new();
             let mut missing: BTreeMap<Status, (usize, String)> = BTreeMap::new();
             for sample in samples {
                 let value = match sample.status {
@@ -215,9 +249,15 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                     Status::Censored => Some(f64::INFINITY),
                     _ => None,
                 };
+                let machine = machines.iter().position(|name| *name == sample.machine).unwrap_or(0);
+                let trial = (sample.trial, sample.block, machine);
+                if sample.host.is_some() {
+                    *without.entry(trial).or_default() += usize::from(sample.is_failure());
+                }
                 if let Some(value) = value {
-                    let machine = machines.iter().position(|name| *name == sample.machine).unwrap_or(0);
-                    trials.entry((sample.trial, sample.block, machine)).or_default().push(value);
+                    trials.entry(trial).or_default().push(value);
+                } else if sample.status == Status::Failed {
+                    *failures.entry(trial).or_default() += 1;
                 }
                 if sample.status != Status::Ok {
                     missing.entry(sample.status).or_insert_with(|| (0, sample.reason.clone())).0 += 1;
@@ -233,6 +273,10 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                 trials: (trials.iter())
                     .filter_map(|((index, block, machine), values)| trial(*index, *block, *machine, values))
                     .collect(),
+                failed: (failures.iter())
+                    .filter_map(|(trial, failures)| failed_trial(*trial, *failures, trials.get(trial)))
+                    .collect(),
+                without: without.into_values().collect(),
                 machines,
                 missing,
             });
@@ -244,4 +288,18 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
 fn trial(index: u32, block: u32, machine: usize, values: &[f64]) -> Option<Trial> {
     let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     Some(Trial { index, block, machine, median: median(values)?, mean: mean(&finite) })
+}
+
+/// A trial with `failures` failed VMs and the values of the others.
+fn failed_trial(
+    (index, block, machine): (u32, u32, usize),
+    failures: usize,
+    of: Option<&Vec<f64>>,
+) -> Option<FailedTrial> {
+    let with = |value: f64| {
+        let mut values = of.cloned().unwrap_or_default();
+        values.resize(values.len() + failures, value);
+        median(&values)
+    };
+    Some(FailedTrial { index, block, machine, largest: with(f64::INFINITY)?, smallest: with(0.0)? })
 }

@@ -328,7 +328,7 @@ mod tests {
             machines: vec![String::new()],
             trials: (0..).zip(values).map(trial).collect(),
             vms: values.len(),
-            missing: BTreeMap::new(),
+            ..Row::default()
         }
     }
 
@@ -341,6 +341,7 @@ mod tests {
             source,
             better: None,
             instrument: None,
+            gate: None,
         }
     }
 

@@ -59,6 +59,7 @@ fn plan(variants: &[&str], concurrencies: &[i64], metrics: &[&str]) -> Plan {
             source: MetricSource::Reading("x".into()),
             better: None,
             instrument: None,
+            gate: None,
         })
         .collect();
     plan

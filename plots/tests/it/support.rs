@@ -42,6 +42,7 @@ pub(crate) fn metric(name: &str, label: &str, reading: &str) -> Metric {
         source: MetricSource::Reading(reading.into()),
         better: None,
         instrument: None,
+        gate: None,
     }
 }
 

@@ -279,9 +279,10 @@ claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many
     /// have. Both runs must be analyzed.
     #[command(after_help = "Example: microbench compare runs/before runs/after --margin 0.02 --gate\n\nJSON: [{cell, \
 metric, unit, \
-better: lower|higher|neither, n, values, ratio, interval: {low, high, level}, difference, difference_interval, shift, \
-shift_interval, a12, p, \
-adjusted_p, verdict: better|worse|differs|equivalent|inconclusive|missing|dropped, missing: {what: cell|metric, side: \
+better: lower|higher|neither, n, values, with_value: [[VMs with a value, VMs], the same of B], ratio, interval: {low, \
+high, level}, margin, difference, difference_interval, shift, shift_interval, a12, p, test: \
+rank-sum|signed-rank|bootstrap, adjusted_p, verdict: \
+better|worse|differs|equivalent|inconclusive|not-compared|missing|dropped, missing: {what: cell|metric, side: \
 a|b|both, planned}, \
 completed: [{completed, of, reason}, the same of B], hosts, remark}].")]
     Compare {
@@ -305,14 +306,22 @@ completed: [{completed, of, reason}, the same of B], hosts, remark}].")]
         /// Also print shifts, A12 and p-values.
         #[arg(long)]
         detail: bool,
-        /// Print the comparison as JSON.
-        #[arg(long, conflicts_with = "detail")]
+        /// Print the comparison as JSON, like `--format json`.
+        #[arg(long, conflicts_with_all = ["detail", "format"])]
         json: bool,
+        /// Output format [default: text].
+        #[arg(long, value_enum, value_name = "FORMAT")]
+        format: Option<ComparisonFormat>,
+        /// Print only the rows of this metric; may be repeated.
+        ///
+        /// The verdicts do not change: the family of tests contains the other metrics as well.
+        #[arg(long = "metric", value_name = "METRIC")]
+        metrics: Vec<String>,
         /// Exit with 4 on a regression.
         ///
         /// A regression is a metric that is worse beyond the margin, a cell or metric that only one side has, or a cell
-        /// of which a smaller share of VMs completed.
-        #[arg(long, requires = "margin")]
+        /// of which a smaller share of VMs completed. If a metric of the study has `gate`, only such metrics are judged.
+        #[arg(long)]
         gate: bool,
         /// Do not count missing cells and metrics as a regression.
         #[arg(long, requires = "gate")]
@@ -788,6 +797,20 @@ impl ThemeArgument {
             Self::Paper => Theme::Paper,
         }
     }
+}
+
+/// The output format of `compare`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ComparisonFormat {
+    /// Tables for a terminal.
+    #[default]
+    Text,
+    /// One object for each row.
+    Json,
+    /// A table in Markdown, for a comment or a summary.
+    Markdown,
+    /// Workflow commands of GitHub Actions: an annotation for each regression.
+    Github,
 }
 
 /// Parses a share such as 0.02.

@@ -1,5 +1,6 @@
 //! `microbench compare` and `microbench verify`: two runs, the variants of one run, or a run and its reference.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -7,30 +8,33 @@ use anyhow::bail;
 use microbench::store::directory::Directory;
 use microbench_formats::code::Code;
 use microbench_formats::exit;
+use microbench_formats::family;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
+use microbench_measure::errln;
 use microbench_measure::terminal::screen::Stream;
-use microbench_measure::{errln, outln};
-use microbench_plots::compare::{self, Comparison, Gate, Settings, Side};
+use microbench_plots::compare::{self, Comparison, Gate, Settings, Side, View};
 use microbench_plots::completed::{self, ByCell};
 use microbench_plots::journal::UNISOLATED;
 use microbench_plots::{Host, claim, summary};
 use serde::Serialize;
 
+use super::arguments::ComparisonFormat;
 use super::store::{print_json, print_text};
 
-/// Output format of a comparison.
-#[derive(Clone, Copy, Debug)]
-enum Output {
-    Text { detail: bool },
-    Json,
+/// The form of the output.
+#[derive(Debug)]
+struct Output {
+    format: ComparisonFormat,
+    detail: bool,
+    /// The metrics to show; empty for all.
+    metrics: Vec<String>,
 }
 
 /// The rule of `compare --gate`.
 #[derive(Clone, Copy, Debug)]
 struct GateRule {
-    margin: f64,
     allow_missing: bool,
 }
 
@@ -42,7 +46,9 @@ pub(super) struct CompareArguments {
     pub(super) margin: Option<f64>,
     pub(super) means: bool,
     pub(super) detail: bool,
-    pub(super) json: bool,
+    pub(super) format: ComparisonFormat,
+    /// The metrics to show; empty for all.
+    pub(super) metrics: Vec<String>,
     pub(super) gate: bool,
     pub(super) allow_missing: bool,
     pub(super) across_hosts: bool,
@@ -54,7 +60,7 @@ fn compare_runs(
     b: &Path,
     settings: Settings,
     across_hosts: bool,
-    output: Output,
+    output: &Output,
     gate: Option<GateRule>,
 ) -> anyhow::Result<ExitCode> {
     let (a, b) = (Directory::open(a)?, Directory::open(b)?);
@@ -68,10 +74,10 @@ fn compare_runs(
     let pooled = across_hosts || [&first, &second].iter().all(|run| summary::machines(&run.rows).len() <= 1);
     let plan = &second.plan;
     let across_host_cpus = across_hosts || first.plan.across_host_cpus && plan.across_host_cpus;
-    let settings = Settings { seed: plan.seed, family: plan.family.clone(), pooled, across_host_cpus, ..settings };
+    let settings = Settings { seed: plan.seed, family: family::metrics(plan), pooled, across_host_cpus, ..settings };
     let pairs = compare::pairs_of_plans(&first.plan, plan);
     let found = compare::compare(first.side(), second.side(), &pairs, &settings);
-    print_comparison(&found, [&a.name(), &b.name()], &plan.title, &settings, output, gate)
+    print_comparison(&found, [&a.name(), &b.name()], plan, &settings, output, gate)
 }
 
 /// Compares the variants of a run with the variant `baseline` and prints the comparison.
@@ -80,7 +86,7 @@ fn compare_variants(
     baseline: Option<&str>,
     settings: Settings,
     across_hosts: bool,
-    output: Output,
+    output: &Output,
     gate: Option<GateRule>,
 ) -> anyhow::Result<ExitCode> {
     let run = Loaded::new(&Directory::open(run)?)?;
@@ -95,9 +101,9 @@ fn compare_variants(
         );
     }
     let across_host_cpus = across_hosts || plan.across_host_cpus;
-    let settings = Settings { seed: plan.seed, family: plan.family.clone(), across_host_cpus, ..settings };
+    let settings = Settings { seed: plan.seed, family: family::metrics(plan), across_host_cpus, ..settings };
     let found = compare::compare_with_baseline(run.side(), baseline, &settings);
-    print_comparison(&found, [baseline, "each cell's variant"], &plan.title, &settings, output, gate)
+    print_comparison(&found, [baseline, "each cell's variant"], plan, &settings, output, gate)
 }
 
 /// A run with everything that a comparison needs.
@@ -134,22 +140,44 @@ impl Loaded {
 fn print_comparison(
     found: &[Comparison],
     sides: [&str; 2],
-    title: &str,
+    plan: &Plan,
     settings: &Settings,
-    output: Output,
+    output: &Output,
     gate: Option<GateRule>,
 ) -> anyhow::Result<ExitCode> {
+    if let Some(unknown) = output.metrics.iter().find(|name| !found.iter().any(|row| row.metric == **name)) {
+        let known: BTreeSet<&str> = found.iter().map(|row| row.metric.as_str()).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        bail!(Code::UnknownName.with_message(format!("no row has the metric {unknown}; the metrics: {known}")));
+    }
+    let needs_margin = gate.is_some() && settings.margin.is_none();
+    if needs_margin && plan.metrics.iter().all(|metric| metric.gate.is_none_or(|gate| gate.margin.is_none())) {
+        bail!(Code::BadValue.with_message(
+            "`--gate` needs a margin: add `--margin 0.02`, or `gate = { margin = 0.02 }` to a metric of the study"
+        ));
+    }
     if !compare::have_common_metric(found) {
         return Err(compare::Refusal::Nothing.into());
     }
-    match output {
-        Output::Text { detail } => {
-            print_text(&compare::render(found, sides, title, settings, detail, Stream::Out.output_width()))?;
+    let view = View { sides, title: &plan.title, metrics: &output.metrics };
+    match output.format {
+        ComparisonFormat::Text => {
+            let width = Stream::Out.output_width();
+            print_text(&compare::render(found, view, settings, output.detail, width))?;
         }
-        Output::Json => outln!("{}", serde_json::to_string_pretty(found)?)?,
+        ComparisonFormat::Json => {
+            let is_shown = |row: &&Comparison| view.metrics.is_empty() || view.metrics.contains(&row.metric);
+            print_json(&found.iter().filter(is_shown).collect::<Vec<_>>())?;
+        }
+        ComparisonFormat::Markdown => {
+            print_text(&compare::render_markdown(found, view, settings))?;
+        }
+        ComparisonFormat::Github => {
+            print_text(&compare::render_annotations(found, view))?;
+        }
     }
-    let Some(GateRule { margin, allow_missing }) = gate else { return Ok(ExitCode::SUCCESS) };
-    let gate = Gate::new(found, margin, allow_missing);
+    let Some(GateRule { allow_missing }) = gate else { return Ok(ExitCode::SUCCESS) };
+    let gate = Gate::new(found, plan, allow_missing);
     if gate.passes() && gate.is_empty() {
         return Err(compare::Refusal::Nothing.into());
     }
@@ -188,7 +216,8 @@ pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<E
 
 /// Compares two runs, or the variants of one run.
 pub(super) fn compare(arguments: CompareArguments) -> anyhow::Result<ExitCode> {
-    let CompareArguments { a, b, baseline, margin, means, detail, json, gate, allow_missing, across_hosts } = arguments;
+    let CompareArguments { a, b, baseline, margin, means, detail, format, metrics, gate, allow_missing, across_hosts } =
+        arguments;
     let statistic = if means { Statistic::Mean } else { Statistic::Median };
     let settings = Settings {
         statistic,
@@ -199,10 +228,10 @@ pub(super) fn compare(arguments: CompareArguments) -> anyhow::Result<ExitCode> {
         pooled: false,
         across_host_cpus: false,
     };
-    let output = if json { Output::Json } else { Output::Text { detail } };
-    let gate = margin.filter(|_| gate).map(|margin| GateRule { margin, allow_missing });
+    let output = Output { format, detail, metrics };
+    let gate = gate.then_some(GateRule { allow_missing });
     match b {
-        Some(b) => compare_runs(&a, &b, settings, across_hosts, output, gate),
-        None => compare_variants(&a, baseline.as_deref(), settings, across_hosts, output, gate),
+        Some(b) => compare_runs(&a, &b, settings, across_hosts, &output, gate),
+        None => compare_variants(&a, baseline.as_deref(), settings, across_hosts, &output, gate),
     }
 }

@@ -41,7 +41,7 @@ use microbench_measure::terminal::screen::{self, Stream};
 use microbench_measure::{err, errln, out};
 use microbench_study::manifest;
 
-use self::arguments::{Action, Cli, SelfTest, Submit};
+use self::arguments::{Action, Cli, ComparisonFormat, SelfTest, Submit};
 use self::compare::{CompareArguments, verify};
 
 /// Whether the command only prints: it starts no guest and no job, and leaves no incomplete files. Such a command may
@@ -203,20 +203,32 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
         Action::Report { run } => publish::report(&run),
         Action::Query { tables: true, .. } => query::tables(),
         Action::Query { arguments, csv, json, .. } => query::query(&arguments, csv, json),
-        Action::Compare { a, b, baseline, margin, means, detail, json, gate, allow_missing, across_hosts } => {
-            compare::compare(CompareArguments {
-                a,
-                b,
-                baseline,
-                margin,
-                means,
-                detail,
-                json,
-                gate,
-                allow_missing,
-                across_hosts,
-            })
-        }
+        Action::Compare {
+            a,
+            b,
+            baseline,
+            margin,
+            means,
+            detail,
+            json,
+            format,
+            metrics,
+            gate,
+            allow_missing,
+            across_hosts,
+        } => compare::compare(CompareArguments {
+            a,
+            b,
+            baseline,
+            margin,
+            means,
+            detail,
+            format: if json { ComparisonFormat::Json } else { format.unwrap_or_default() },
+            metrics,
+            gate,
+            allow_missing,
+            across_hosts,
+        }),
         Action::Verify { run, against, json } => verify(&run, &against, json),
         Action::Runs { study, json } => store::runs(study.as_deref(), json),
         Action::Show { run, json } => store::show(&run, json),

@@ -517,11 +517,37 @@ pub const METRIC: &[Key] = &[
         "`lower` for a span; for a reading its direction in the table of readings",
     ),
     key(
+        "gate",
+        Shape::Table(GATE, Rest::Nothing),
+        Need::Never,
+        "The rule by which `compare --gate` judges the metric.",
+        "the `--margin` of the command",
+    ),
+    key(
         "probe",
         Shape::Choice(probes),
         Need::Never,
         "The probe of the web service's start. It applies to all metrics, because a VM has one probe.",
         "`probe` of [guest]",
+    ),
+];
+
+/// Keys of `gate` of a metric.
+pub const GATE: &[Key] = &[
+    key("margin", Shape::Share, Need::Never, "Equivalence margin, for example 0.02 for ±2 %.", "`--margin`"),
+    key(
+        "floor",
+        Shape::Number,
+        Need::Never,
+        "The largest difference that does not matter, in the unit of the metric, whatever the margin is.",
+        "0",
+    ),
+    key(
+        "both_ways",
+        Shape::Boolean,
+        Need::Never,
+        "If true, a difference in the better direction fails the gate as well.",
+        "false",
     ),
 ];
 

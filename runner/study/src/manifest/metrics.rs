@@ -194,6 +194,7 @@ pub(super) fn check(
                 MetricSource::Reading(name) => reading::instrument(name),
                 MetricSource::Span { .. } => None,
             },
+            gate: raw.gate,
             source,
         });
     }

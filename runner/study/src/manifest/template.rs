@@ -174,6 +174,7 @@ impl ManifestTemplate<'_> {
         text.push_str(
             "#agent_time = { from = \"spawn\", to = \"agent.ready\" }\n\
              #messages = { reading = \"kernel.messages\", better = \"lower\" }\n\
+             #shutdown_time = { gate = { margin = 0.02, floor = 1.0 } }\n\
              #hash_16m = { workload = { kind = \"sha256\", bytes = \"16 MiB\", rounds = 10 } }\n",
         );
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use microbench_formats::cell::{Cell, DEFAULT_HOST_CPU, HOST_CPU};
 use microbench_formats::direction::Better;
+use microbench_formats::family;
 use microbench_formats::instrument::Instrument;
 use microbench_formats::metric::Metric;
 use microbench_formats::plan::{Exclusion, Plan, PlannedTrial, Protocol};
@@ -432,6 +433,9 @@ fn totals(page: &mut Page, plan: &Plan, study: &Study) {
             rule.relative * 100.0
         ));
     }
+    if let Some(note) = too_few_trials(plan) {
+        page.paragraph(&note);
+    }
     if let Some(limit) = &plan.limit {
         let limits = [
             limit.failures.map(|share| format!("more than {} % of its VMs fail", share * 100.0)),
@@ -533,6 +537,39 @@ fn excluded(page: &mut Page, plan: &Plan, study: &Study, full: bool) {
     }
 }
 
+/// A note if the variants have too few trials for a verdict on every comparison of the family; `None` with a stopping rule
+/// and with enough trials.
+fn too_few_trials(plan: &Plan) -> Option<String> {
+    let tests = family::tests_of_variants(plan);
+    let needed = family::trials_needed(tests);
+    let fewest = plan.cells.iter().map(|cell| cell.trials as usize).min()?;
+    (tests > 0 && fewest < needed && plan.precision.is_none()).then(|| {
+        let metrics = family::metrics(plan);
+        let of = if metrics.is_empty() { "every metric".to_owned() } else { metrics.join(", ") };
+        format!(
+            "note: {} of a cell are too few for a verdict on each of {} ({of}; every variant with the first one): use {needed} \
+             trials, or fewer metrics in `family` of [study]",
+            count(fewest as u64, "trial"),
+            count(tests as u64, "comparison"),
+        )
+    })
+}
+
+/// The gates of the metrics, as a list; empty without one.
+fn gates(plan: &Plan) -> Vec<String> {
+    let describe = |metric: &Metric| {
+        let gate = metric.gate?;
+        let unit = if metric.unit == "1" { String::new() } else { format!(" {}", metric.unit) };
+        let parts = [
+            gate.margin.map(|margin| format!("±{} %", (margin * 1e5).round() / 1e3)),
+            gate.floor.map(|floor| format!("at least {floor}{unit}")),
+            gate.both_ways.then(|| "both ways".to_owned()),
+        ];
+        Some(format!("{} ({})", metric.name, parts.into_iter().flatten().collect::<Vec<_>>().join(", ")))
+    };
+    plan.metrics.iter().filter_map(describe).collect()
+}
+
 /// Adds the names of metrics, figures and claims, and the published values. `full` adds the metrics' definitions.
 fn metrics_and_figures(page: &mut Page, plan: &Plan, full: bool) {
     page.line("");
@@ -548,6 +585,8 @@ fn metrics_and_figures(page: &mut Page, plan: &Plan, full: bool) {
             list_names(page, heading, &metrics.iter().map(|metric| metric.name.as_str()).collect::<Vec<_>>());
         }
     }
+    let gates = gates(plan);
+    list_names(page, "gates:", &gates.iter().map(String::as_str).collect::<Vec<_>>());
     if plan.figures.is_empty() {
         page.line("figures: none");
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
+use microbench_formats::metric::Gate;
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::keys::{self, Key};
@@ -100,6 +101,7 @@ pub(super) struct Metric {
     pub(super) label: Option<At<String>>,
     pub(super) definition: Option<At<String>>,
     pub(super) better: Option<At<String>>,
+    pub(super) gate: Option<Gate>,
     pub(super) probe: Option<At<Level>>,
 }
 
@@ -361,12 +363,38 @@ fn metric(name: At<String>, table: Option<Table<'_>>, errors: &mut Diagnostics) 
         label: table.string("label", errors),
         definition: table.string("definition", errors),
         better: table.string("better", errors),
+        gate: table.take("gate").and_then(|entry| gate(&entry, errors)),
         probe: table.take("probe").and_then(|entry| entry.item().level(errors)),
     };
     let broken =
         errors.count() != before || ["from", "to", "reading", "workload"].iter().any(|key| table.has_typo_of(key));
     table.deny_rest(keys::METRIC, errors);
     Metric { broken, ..metric }
+}
+
+/// `gate` of a metric, which must have at least one key.
+fn gate(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<Gate> {
+    const FORM: &str = "a gate is a table such as `{ margin = 0.02, floor = 1.0, both_ways = true }`";
+    let mut table = entry.table("`gate`", errors)?;
+    let span = table.span.clone();
+    let before = errors.count();
+    let mut number = |key: &str, most: f64| {
+        let number = table.take(key)?.item().number(errors)?;
+        if !(0.0..=most).contains(&number.value) {
+            let message = format!("`{key}` is {}, which is not between 0 and {most}", number.value);
+            errors.push(ManifestError::new(Code::OutOfRange, number.span, message).help(FORM));
+            return None;
+        }
+        Some(number.value)
+    };
+    let (margin, floor) = (number("margin", 1.0), number("floor", 1e12));
+    let both_ways = table.take("both_ways").and_then(|entry| entry.item().boolean(errors)).is_some_and(|at| at.value);
+    table.deny_rest(keys::GATE, errors);
+    let value = Gate { margin, floor, both_ways };
+    if value == Gate::default() && errors.count() == before {
+        errors.push(ManifestError::new(Code::Empty, span, "`gate` is empty").help(FORM));
+    }
+    Some(value)
 }
 
 fn workload(entry: &Entry<'_>, errors: &mut Diagnostics) -> Option<At<RawWorkload>> {

@@ -1,0 +1,212 @@
+//! The comparison of one metric of two cells: estimate, interval and p-value of one statistic.
+//!
+//! By default this is the Hodges-Lehmann estimate with the rank tests of [`shift`](crate::stats::shift); with
+//! [`Statistic::Mean`], the ratio of means with the bootstrap of [`contrast`](crate::stats::contrast).
+
+use std::collections::BTreeMap;
+
+use microbench_formats::direction::Better;
+use microbench_formats::family::ALPHA;
+use microbench_formats::host::HostKind;
+use microbench_formats::metric::Gate;
+use microbench_formats::statistic::Statistic;
+
+use super::missing::vms_with_value;
+use super::verdict::{Evidence, Margin, Tolerance};
+use super::{Comparison, Settings, Verdict};
+use crate::stats::contrast::{Contrast, Kind, MeanTest, Stratum as Cell};
+use crate::stats::median::Interval;
+use crate::stats::null::Null;
+use crate::stats::pairs::{Effect, Stratum};
+use crate::stats::shift::{Shift, blocks_matter};
+use crate::summary::{LEVEL, Row, Trial, no_shared_machine, shared_machines};
+
+/// The comparison of two rows with the same metric and unit; without the verdict. `gate` is the rule of the metric. The
+/// family has `tests` comparisons.
+pub(super) fn contrast(
+    a: &Row,
+    b: &Row,
+    better: Better,
+    gate: Option<Gate>,
+    settings: &Settings,
+    tests: usize,
+    stream: u64,
+) -> Comparison {
+    let statistic = settings.statistic;
+    let shared = if settings.pooled { vec![String::new()] } else { shared_machines(&[a, b]) };
+    let mut comparison = Comparison {
+        n: [a.n(), b.n()],
+        values: [a, b].map(|row| row.statistic(statistic)),
+        with_value: [a, b].map(vms_with_value).map(|side| (side.completed, side.of)),
+        ..Comparison::empty(&b.cell, &a.metric, &a.unit, better)
+    };
+    if shared.is_empty() {
+        comparison.remark = no_shared_machine(&[a, b]);
+        comparison.verdict = Verdict::NotCompared;
+        return comparison;
+    }
+    let samples = Samples { settings, shared: &shared };
+    let strata = samples.strata([(a, &a.trials), (b, &b.trials)]);
+    if shared.len() > 1 || shared.iter().any(|machine| !machine.is_empty()) {
+        set_values_within_hosts(&mut comparison, [a, b], &strata, &shared, statistic);
+    }
+    let effect = effect_of(&strata);
+    let shift = |effect| samples.shift(effect, [(a, &a.trials), (b, &b.trials)], tests);
+    let own = shift(effect);
+    comparison.shift = shift(Effect::Difference).estimate().filter(|shift| shift.is_finite());
+    comparison.shift_interval =
+        shift(Effect::Difference).interval(LEVEL).filter(|found| found.low.is_finite() && found.high.is_finite());
+    comparison.a12 = Shift::rank_sum(effect, &strata).a12();
+    let evidence = match statistic {
+        Statistic::Mean => {
+            let (estimate, interval, test) = of_means(effect, &strata, settings.seed, stream);
+            set_effect(&mut comparison, effect, estimate, interval);
+            test.map(Evidence::Means)
+        }
+        _ => {
+            set_effect(&mut comparison, effect, own.estimate(), own.interval(LEVEL));
+            Some(Evidence::Ranks(own))
+        }
+    };
+    let Some(evidence) = evidence else { return comparison };
+    let gate = gate.unwrap_or_default();
+    let margin = Margin { share: gate.margin.or(settings.margin), floor: gate.floor };
+    comparison.margin = margin.share;
+    let tolerance = match (effect, comparison.values[0]) {
+        (Effect::Ratio, Some(first)) => Tolerance::of_ratio(margin, first),
+        (Effect::Ratio, None) => Tolerance::of_ratio(Margin { floor: None, ..margin }, 1.0),
+        (Effect::Difference, first) => Tolerance::of_difference(margin, first.unwrap_or(0.0)),
+    };
+    comparison.smallest_p = Some(evidence.smallest_p());
+    let mut decision = evidence.decide(tolerance);
+    if decision.is_better(better) && !b.failed.is_empty() {
+        // A failed VM of the second side must not make this side better, so it has the worst value.
+        let worst = b.trials_with_failures(better == Better::Higher);
+        let strict = Evidence::Ranks(samples.shift(effect, [(a, &a.trials), (b, &worst)], tests));
+        decision = decision.at_most_as_sure_as(&strict, tolerance);
+    }
+    comparison.p = Some(decision.p);
+    comparison.test = Some(evidence.test());
+    comparison.decision = Some(decision);
+    comparison
+}
+
+/// The ratio, if it is defined for every pair of values, else the difference.
+fn effect_of(strata: &[Stratum]) -> Effect {
+    let positive =
+        |(first, second): &Stratum| first.iter().all(|value| *value > 0.0) && second.iter().all(|value| *value >= 0.0);
+    if strata.iter().all(positive) { Effect::Ratio } else { Effect::Difference }
+}
+
+/// The ratio or difference of means, its interval and test.
+fn of_means(
+    effect: Effect,
+    strata: &[Stratum],
+    seed: u64,
+    stream: u64,
+) -> (Option<f64>, Option<Interval>, Option<MeanTest>) {
+    let second = strata.iter().map(|host| Cell { first: host.1.clone(), second: Vec::new() });
+    let first = strata.iter().map(|host| Cell { first: Vec::new(), second: host.0.clone() });
+    let kind = if effect == Effect::Ratio { Kind::Ratio } else { Kind::Difference };
+    let contrast = Contrast { kind, statistic: Statistic::Mean, strata: second.chain(first).collect() };
+    let interval = contrast.interval(LEVEL, seed, stream).map(|(interval, _)| interval);
+    (contrast.estimate(), interval, contrast.mean_test(seed, stream))
+}
+
+/// Sets the estimate and its interval. A value that is infinite is censored and has no estimate.
+fn set_effect(comparison: &mut Comparison, effect: Effect, estimate: Option<f64>, interval: Option<Interval>) {
+    let estimate = estimate.filter(|estimate| estimate.is_finite());
+    match effect {
+        Effect::Ratio => (comparison.ratio, comparison.interval) = (estimate, interval),
+        Effect::Difference => {
+            (comparison.difference, comparison.difference_interval) = (estimate, interval);
+            comparison.ratio = match comparison.values {
+                [Some(first), Some(second)] if first == second => Some(1.0),
+                [Some(first), Some(second)] if first != 0.0 => Some(second / first),
+                _ => None,
+            };
+        }
+    }
+}
+
+/// Sets the values of both sides to the means over their common hosts, and the trials on these hosts as n.
+fn set_values_within_hosts(
+    comparison: &mut Comparison,
+    rows: [&Row; 2],
+    strata: &[Stratum],
+    shared: &[String],
+    statistic: Statistic,
+) {
+    let side = |of: fn(&Stratum) -> &Vec<f64>| Contrast {
+        kind: Kind::Value,
+        statistic,
+        strata: strata.iter().map(|host| Cell { first: of(host).clone(), second: Vec::new() }).collect(),
+    };
+    let sides = [side(|host| &host.0), side(|host| &host.1)];
+    comparison.n = [0, 1].map(|at| sides[at].strata.iter().flat_map(|s| &s.first).filter(|v| v.is_finite()).count());
+    comparison.values = [sides[0].estimate(), sides[1].estimate()];
+    let left_out = rows[0].n() + rows[1].n() - comparison.n[0] - comparison.n[1];
+    if left_out > 0 {
+        comparison.remark = format!("{left_out} trials of hosts that only one side has are left out");
+    }
+    comparison.hosts = shared.to_vec();
+}
+
+/// The trials of both sides, by host and by block.
+struct Samples<'a> {
+    settings: &'a Settings,
+    /// The hosts of both sides.
+    shared: &'a [String],
+}
+
+/// A row, and its trials or those with failures.
+type Trials<'a> = (&'a Row, &'a [Trial]);
+
+impl Samples<'_> {
+    fn value(&self, trial: &Trial) -> Option<f64> {
+        if self.settings.statistic == Statistic::Mean { trial.mean } else { Some(trial.median) }
+    }
+
+    /// The host of a trial; the same for all if trials are pooled.
+    fn machine<'r>(&self, row: &'r Row, trial: &Trial) -> &'r str {
+        if self.settings.pooled { "" } else { row.machines.get(trial.machine).map_or("", String::as_str) }
+    }
+
+    /// The values of both sides on each of the common hosts.
+    fn strata(&self, sides: [Trials<'_>; 2]) -> Vec<Stratum> {
+        let values = |(row, trials): Trials<'_>, machine: &str| {
+            let own = trials.iter().filter(|trial| self.machine(row, trial) == machine);
+            own.filter_map(|trial| self.value(trial)).collect()
+        };
+        self.shared.iter().map(|machine| (values(sides[0], machine), values(sides[1], machine))).collect()
+    }
+
+    /// The value of both sides in each block with one trial of each.
+    fn blocks(&self, sides: [Trials<'_>; 2]) -> Vec<(f64, f64)> {
+        let mut blocks: BTreeMap<(u32, &str), Stratum> = BTreeMap::new();
+        for (second, (row, trials)) in sides.into_iter().enumerate() {
+            for trial in trials {
+                let machine = self.machine(row, trial);
+                if self.shared.iter().any(|name| name == machine) {
+                    let block = blocks.entry((trial.block, machine)).or_default();
+                    let side = if second == 1 { &mut block.1 } else { &mut block.0 };
+                    side.extend(self.value(trial));
+                }
+            }
+        }
+        let pair = |(first, second): Stratum| Some((*first.first()?, *second.first()?));
+        blocks.into_values().filter_map(pair).collect()
+    }
+
+    /// The effect of the second side. Blocks are used if the run randomised them, they explain much of the spread, and
+    /// as many pairs can decide within a family of `tests` comparisons.
+    fn shift(&self, effect: Effect, sides: [Trials<'_>; 2], tests: usize) -> Shift {
+        let randomised = self.settings.blocks && sides.iter().all(|(row, _)| row.host != Some(HostKind::Imported));
+        let pairs = if randomised { self.blocks(sides) } else { Vec::new() };
+        let can_decide = Null::signed_rank(pairs.len()).smallest_p() * tests as f64 <= ALPHA;
+        if can_decide && blocks_matter(effect, &pairs) {
+            return Shift::signed_rank(effect, &pairs);
+        }
+        Shift::rank_sum(effect, &self.strata(sides))
+    }
+}
