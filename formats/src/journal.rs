@@ -408,6 +408,8 @@ mod tests {
             shard: None,
             machine: String::new(),
             unisolated: None,
+            repetition: None,
+            interleaved_with: None,
         }
     }
 

@@ -45,6 +45,10 @@ pub struct Plan {
     pub profile: String,
     /// Seed of the execution order.
     pub seed: u64,
+    /// Number of repetitions: the trials of all cells are executed this often, each time in a session of its own with
+    /// new hosts. Absent in `plan.json` for one repetition.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub repetitions: u32,
     /// Whether a warm-up of one VM precedes a cell's first trial in a session. Warm-ups are recorded but excluded from
     /// statistics.
     pub warmup: bool,
@@ -81,6 +85,24 @@ pub struct Plan {
     pub limit: Option<Limit>,
     /// Combinations of levels that a line of `exclude` removed.
     pub excluded: Vec<Exclusion>,
+}
+
+/// Smallest number of repetitions of which intervals and tests are computed: fewer show too little of the variation
+/// between sessions.
+pub const LEAST_REPETITIONS: u32 = 3;
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
+fn is_one(repetitions: &u32) -> bool {
+    *repetitions == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
+fn is_zero(repetition: &u32) -> bool {
+    *repetition == 0
 }
 
 impl Plan {
@@ -145,6 +167,9 @@ pub struct PlannedTrial {
     pub index: u32,
     /// Block of the randomised complete block design, from 0.
     pub block: u32,
+    /// The repetition that the trial belongs to, from 0; absent in `plan.json` for the first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repetition: u32,
     /// [`Cell::id`].
     pub cell: SharedString,
     /// Instrument that is attached to the VMMs; `None` for a timed trial. Only metrics of this instrument are sampled.

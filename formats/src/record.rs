@@ -67,6 +67,13 @@ pub enum Record {
         /// were.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unisolated: Option<String>,
+        /// The repetition, from 0, whose trials the session executes; `None` for a plan without repetitions. A session
+        /// that resumes a run continues a repetition with new hosts: two sessions then have the same number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repetition: Option<u32>,
+        /// Name of the run whose repetitions alternate with those of this run (`microbench ab`); `None` otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interleaved_with: Option<String>,
     },
     /// An execution of a trial started.
     TrialStart {

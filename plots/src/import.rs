@@ -271,6 +271,7 @@ fn imported_run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, igno
     let mut plan = plan.clone();
     let used: BTreeSet<usize> = cells.keys().copied().collect();
     plan.warmup = false;
+    plan.repetitions = 1;
     plan.trials = Vec::new();
     plan.workloads = Vec::new();
     for metric in &mut plan.metrics {
@@ -288,7 +289,7 @@ fn imported_run(plan: &Plan, cells: BTreeMap<usize, CellRows>, rows: usize, igno
         }
         for (block, trial) in (0..).zip(trials.values()) {
             let index = u32::try_from(plan.trials.len()).unwrap_or(u32::MAX);
-            plan.trials.push(PlannedTrial { index, block, cell: cell.id.clone(), instrument: None });
+            plan.trials.push(PlannedTrial { index, block, repetition: 0, cell: cell.id.clone(), instrument: None });
             records.push(Record::TrialStart {
                 trial: index,
                 attempt: 0,
@@ -333,6 +334,8 @@ pub fn run_start(run: &str, digests: Digests, now: &str, version: &str) -> Recor
         shard: None,
         machine: String::new(),
         unisolated: None,
+        repetition: None,
+        interleaved_with: None,
         version: version.to_owned(),
         build: None,
     }

@@ -626,7 +626,8 @@ fn include_overrides_exclude() {
 #[test]
 fn seed_and_number_of_trials_can_be_overridden() {
     let study = parse_good("trials = 10\n");
-    let plan = plan::expand(&study, Overrides { seed: Some(99), trials: NonZeroU32::new(2), profile: None }).unwrap();
+    let plan =
+        plan::expand(&study, Overrides { seed: Some(99), trials: NonZeroU32::new(2), ..Overrides::default() }).unwrap();
     assert_eq!((plan.seed, plan.trials.len(), plan.cells[0].trials), (99, 4, 2));
     assert_ne!(plan::digest(&plan), plan::digest(&expand(&study, None)));
     let error = plan::expand(&study, Overrides { trials: Some(NonZeroU32::MAX), ..Overrides::default() }).unwrap_err();

@@ -95,7 +95,7 @@ impl Wide {
         for block in 0..trials {
             for cell in &plan.cells {
                 let index = u32::try_from(plan.trials.len()).unwrap();
-                plan.trials.push(PlannedTrial { index, block, cell: cell.id.clone(), instrument: None });
+                plan.trials.push(PlannedTrial { index, block, repetition: 0, cell: cell.id.clone(), instrument: None });
             }
         }
         run.write_plan();

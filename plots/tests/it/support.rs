@@ -109,7 +109,7 @@ impl Run {
         for block in 0..trials {
             for cell in &cells {
                 let index = u32::try_from(planned.len()).unwrap();
-                planned.push(PlannedTrial { index, block, cell: cell.id.clone(), instrument: None });
+                planned.push(PlannedTrial { index, block, repetition: 0, cell: cell.id.clone(), instrument: None });
             }
         }
         let value = |metric: &str, label: &str, of: &[(&str, Vec<Level>)], value| ReferenceValue {
@@ -126,6 +126,7 @@ impl Run {
             protocol: Protocol::Corrected,
             profile: String::new(),
             seed: 1,
+            repetitions: 1,
             warmup: false,
             give_up_after: 0,
             axes: vec![
@@ -221,6 +222,8 @@ impl Run {
             shard: None,
             machine: String::new(),
             unisolated: None,
+            repetition: None,
+            interleaved_with: None,
         }
     }
 

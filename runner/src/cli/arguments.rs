@@ -77,6 +77,8 @@ pub(super) enum Action {
     Plan {
         #[command(flatten)]
         study: StudyArguments,
+        #[command(flatten)]
+        repetitions: RepetitionArguments,
         /// Print the plan as JSON, in the format of a run's plan.json.
         #[arg(long)]
         json: bool,
@@ -99,6 +101,8 @@ pub(super) enum Action {
     Run {
         #[command(flatten)]
         study: StudyArguments,
+        #[command(flatten)]
+        repetitions: RepetitionArguments,
         /// Kind of host on which trials are executed.
         #[arg(long, value_enum, default_value_t = HostArgument::Auto)]
         host: HostArgument,
@@ -115,7 +119,7 @@ pub(super) enum Action {
             long,
             value_name = "RUN",
             add = ArgValueCompleter::new(runs),
-            conflicts_with_all = ["manifest", "out", "seed", "trials", "profile", "shard"]
+            conflicts_with_all = ["manifest", "out", "seed", "trials", "profile", "repetitions", "shard"]
         )]
         resume: Option<PathBuf>,
         #[command(flatten)]
@@ -522,6 +526,8 @@ files: [{name, files, bytes, what}], next: [[command, description]]}; of an arch
         host: HostArgument,
         #[command(flatten)]
         session: SessionArguments,
+        #[command(flatten)]
+        repeated: RepeatedSession,
         /// Exit with 1 after a complete run, because its path could not be printed.
         #[arg(long)]
         output_lost: bool,
@@ -738,6 +744,17 @@ pub(super) struct StudyArguments {
     pub(super) project: Option<PathBuf>,
 }
 
+/// The number of repetitions.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct RepetitionArguments {
+    /// Run all trials K times, with new hosts each time; overrides the manifest.
+    ///
+    /// Each repetition is a session of its own. From 3 repetitions on, intervals and comparisons include the variation
+    /// between sessions.
+    #[arg(long, value_name = "K")]
+    pub(super) repetitions: Option<NonZeroU32>,
+}
+
 /// Makes STUDY of [`StudyArguments`] required.
 fn require_study(argument: Arg) -> Arg {
     if argument.get_id() == "manifest" { argument.required(true) } else { argument }
@@ -821,6 +838,20 @@ pub(super) fn parse_share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Options of a session that executes one repetition.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct RepeatedSession {
+    /// Execute only the trials of this repetition, from 0.
+    #[arg(long)]
+    pub(super) repetition: Option<u32>,
+    /// Name of the run whose repetitions alternate with those of this run.
+    #[arg(long, value_name = "RUN")]
+    pub(super) interleaved_with: Option<String>,
+    /// End when this process, the parent, ends.
+    #[arg(long, value_name = "PID")]
+    pub(super) supervisor: Option<u32>,
+}
+
 /// Options of a session.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct SessionArguments {
@@ -845,9 +876,11 @@ impl SessionArguments {
     pub(super) const DEFAULT: Self =
         Self { patience: PATIENCE_S, fake_guests: FakeGuests::SESSION_DEFAULT, allow_unisolated: false };
 
-    pub(super) fn options(self) -> Options {
+    pub(super) fn options(self, repeated: RepeatedSession) -> Options {
         let Self { patience, fake_guests, allow_unisolated } = self;
-        Options { patience: Duration::from_secs(patience), fake_guests, allow_unisolated }
+        let RepeatedSession { repetition, interleaved_with, supervisor: _ } = repeated;
+        let patience = Duration::from_secs(patience);
+        Options { patience, fake_guests, allow_unisolated, repetition, interleaved_with }
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use microbench::run::execute as execution;
 use microbench::run::session::Ended;
+use microbench::run::{execute as execution, repetitions};
 use microbench::store::directory::Directory;
 use microbench_formats::code::Code;
 use microbench_formats::exit;
@@ -13,19 +13,23 @@ use microbench_measure::artifacts::project::Project;
 use microbench_measure::outln;
 use microbench_measure::sandbox::{self, isolation};
 
-use super::arguments::{HostArgument, SessionArguments};
+use super::arguments::{HostArgument, RepeatedSession, SessionArguments};
 
-/// Executes the missing trials of a run.
+/// Executes the missing trials of a run, or of one of its repetitions.
 pub(super) fn execute(
     run: &Path,
     project: &Path,
     host: HostArgument,
     session: SessionArguments,
+    repeated: RepeatedSession,
     output_lost: bool,
 ) -> anyhow::Result<ExitCode> {
     let project = Project::new(project)?;
     let host = host.kind().context("`--host` must not be `auto`")?;
-    match execution::execute(Directory::open(run)?, &project, host, session.options())? {
+    if let Some(supervisor) = repeated.supervisor {
+        repetitions::end_with(supervisor)?;
+    }
+    match execution::execute(Directory::open(run)?, &project, host, &session.options(repeated))? {
         Ended::Complete if output_lost => {
             let message = format!("cannot write to standard output; the run {} is complete", run.display());
             Err(Code::NoOutput.with_message(message).into())

@@ -43,6 +43,7 @@ use microbench_study::manifest;
 
 use self::arguments::{Action, Cli, ComparisonFormat, SelfTest, Submit};
 use self::compare::{CompareArguments, verify};
+use self::run::Place;
 
 /// Whether the command only prints: it starts no guest and no job, and leaves no incomplete files. Such a command may
 /// exit on SIGPIPE.
@@ -163,10 +164,12 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
     match action {
         Action::New(arguments) => new::new(&arguments),
         Action::Plan { study, json, explain: Some(cell), .. } => explain::explain_cell(&study, &cell, json),
-        Action::Plan { study, json, full, explain: None, shards } => plan::plan(&study, json, full, shards),
-        Action::Run { study, host, out, shard, resume, session } => match resume {
+        Action::Plan { study, repetitions, json, full, explain: None, shards } => {
+            plan::plan(&study, repetitions.repetitions, json, full, shards)
+        }
+        Action::Run { study, repetitions, host, out, shard, resume, session } => match resume {
             Some(run) => run::resume(&run, study.project.as_deref(), host, session),
-            None => run::start(&study, host, out.as_deref(), shard, session),
+            None => run::start(&study, repetitions.repetitions, host, Place { out: out.as_deref(), shard }, session),
         },
         Action::Merge { shards, out, partial, json } => shards::merge(&shards, out.as_deref(), partial, json),
         Action::Submit(Submit::Slurm {
@@ -255,8 +258,8 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
             fake_guest::run(&tap, &mac, ip, &nonce)?;
             Ok(ExitCode::SUCCESS)
         }
-        Action::Execute { run, project, host, session, output_lost } => {
-            execute::execute(&run, &project, host, session, output_lost)
+        Action::Execute { run, project, host, session, repeated, output_lost } => {
+            execute::execute(&run, &project, host, session, repeated, output_lost)
         }
         Action::Reference { out } => {
             reference::write(&out)?;

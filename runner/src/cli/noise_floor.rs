@@ -15,7 +15,7 @@ use microbench_plots::{compare, noise, samples};
 use microbench_study::plan;
 
 use super::arguments::{HostArgument, SessionArguments, StudyArguments};
-use super::run::{Loaded, Place, execute_command, load, prepare};
+use super::run::{Loaded, Place, choose_kind, execute_command, load, prepare, print_path};
 
 /// Options of an A/A test.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +47,9 @@ pub(super) fn measure(
     requirements::check(host.kind(), &engines, allow_unisolated)?;
     let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard: None })?;
     let session = SessionArguments { allow_unisolated, ..SessionArguments::DEFAULT };
-    let (mut command, printed) = execute_command(&run, &project, host, session)?;
-    let ended = command.status().context("cannot start the execution")?;
+    let kind = choose_kind(&run, &project, host, session)?;
+    let printed = print_path(&run);
+    let ended = execute_command(&run, &project, kind, session)?.status().context("cannot start the execution")?;
     if !ended.success() {
         return Ok(ExitCode::from(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
     }

@@ -1,5 +1,6 @@
 //! `plan`: shows the trials of a study without executing any.
 
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use microbench::run::parts;
@@ -9,11 +10,17 @@ use microbench_measure::terminal::screen::Stream;
 use microbench_study::plan::{self as plans, view};
 
 use super::arguments::StudyArguments;
-use super::run::load;
+use super::run::load_repeated;
 
 /// Prints the plan of a study, and with `shards` its division.
-pub(super) fn plan(study: &StudyArguments, json: bool, full: bool, shards: Option<u32>) -> anyhow::Result<ExitCode> {
-    let loaded = load(study)?;
+pub(super) fn plan(
+    study: &StudyArguments,
+    repetitions: Option<NonZeroU32>,
+    json: bool,
+    full: bool,
+    shards: Option<u32>,
+) -> anyhow::Result<ExitCode> {
+    let loaded = load_repeated(study, repetitions)?;
     shards.map_or(Ok(()), |of| plans::divisible(&loaded.plan, of))?;
     if json {
         output::write_with(|out| plans::write_json(&loaded.plan, out))?;

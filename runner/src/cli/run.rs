@@ -1,5 +1,7 @@
 //! `run` and `host`: loads a study, creates or opens a run, chooses the kind of host, and starts the execution.
 
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -7,12 +9,13 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use microbench::catalog;
 use microbench::run::parts::Files;
-use microbench::run::{execute, parts, requirements};
+use microbench::run::{execute, parts, repetitions, requirements};
 use microbench::store::directory::{Directory, Engines, NewRun};
 use microbench::store::journal;
-use microbench::store::merge;
+use microbench::store::{merge, schedule};
 use microbench_formats::code::{Code, CodedError};
 use microbench_formats::describe::describe;
+use microbench_formats::exit;
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::shard::Shard;
@@ -44,6 +47,11 @@ pub(super) struct Loaded {
 
 /// Finds the manifest of STUDY, and loads it.
 pub(super) fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
+    load_repeated(arguments, None)
+}
+
+/// Like [`load`], with a number of repetitions that overrides that of the manifest.
+pub(super) fn load_repeated(arguments: &StudyArguments, repetitions: Option<NonZeroU32>) -> anyhow::Result<Loaded> {
     // The parser requires STUDY.
     let given = arguments.manifest.as_deref().context("STUDY is missing")?;
     let path = &catalog::find_study(given, arguments.project.as_deref())?;
@@ -51,7 +59,7 @@ pub(super) fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
     let engines = catalog::engines(path)?;
     let study = manifest::load(path, &catalog::catalog(&engines, &project))?;
     let (seed, trials, profile) = (arguments.seed, arguments.trials, arguments.profile.as_deref());
-    let plan = plan::expand(&study, Overrides { seed, trials, profile })?;
+    let plan = plan::expand(&study, Overrides { seed, trials, profile, repetitions })?;
     let used = |engine: &Engine| plan.cells.iter().any(|cell| cell.engine == engine.name);
     let engines = engines.into_values().filter(used).collect();
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -68,20 +76,20 @@ pub(super) fn load(arguments: &StudyArguments) -> anyhow::Result<Loaded> {
 /// Creates a run of a study and replaces this process by its execution.
 pub(super) fn start(
     arguments: &StudyArguments,
+    repetitions: Option<NonZeroU32>,
     host: HostArgument,
-    out: Option<&Path>,
-    shard: Option<Shard>,
+    place: Place<'_>,
     session: SessionArguments,
 ) -> anyhow::Result<ExitCode> {
-    let Loaded { study, plan, engines, project, folder, .. } = load(arguments)?;
-    shard.map_or(Ok(()), |shard| plan::divisible(&plan, shard.of))?;
+    let Loaded { study, plan, engines, project, folder, .. } = load_repeated(arguments, repetitions)?;
+    place.shard.map_or(Ok(()), |shard| plan::divisible(&plan, shard.of))?;
     host.kind().map_or(Ok(()), |kind| requirements::check_host_cpus(kind, &plan))?;
     requirements::check(host.kind(), &engines, session.allow_unisolated)?;
     host.kind().map_or(Ok(()), |kind| requirements::check_reset_pulses(kind, &plan, &engines))?;
     for hint in plan::hints::hints(&plan, &engines) {
         errln!("{}", screen::Stream::Err.wrap(&format!("hint: {hint}"), 6));
     }
-    let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard })?;
+    let run = prepare(&study, &plan, engines, &project, &folder, host, place)?;
     exec(&run, &project, host, session)
 }
 
@@ -223,23 +231,81 @@ pub(super) fn host(arguments: &StudyArguments, json: bool) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Replaces this process by the execution of the run.
+/// Replaces this process by the execution of the run. A run with missing repetitions is executed in child processes, one
+/// for each repetition.
 fn exec(run: &Directory, project: &Project, host: HostArgument, session: SessionArguments) -> anyhow::Result<ExitCode> {
-    let (mut command, printed) = execute_command(run, project, host, session)?;
+    let host = choose_kind(run, project, host, session)?;
+    let printed = print_path(run);
+    if let Some(side) = Side::of(run, project, host, session, None)? {
+        let code = repetitions::execute(&[side.missing], |_, repetition| side.commands.of_repetition(repetition))?;
+        return match (code, printed) {
+            (0, Err(lost)) => Err(lost.into()),
+            (code, _) => Ok(exit_code(code)),
+        };
+    }
+    let mut command = execute_command(run, project, host, session)?;
     command.args(printed.is_err().then_some("--output-lost"));
     let error = command.exec();
     bail!("cannot start the execution: {error}")
 }
 
-/// Chooses the kind of host, prints the path of the run, and returns the command that executes the run. A new process
-/// is needed because the sandbox requires a process without threads. The second value is the result of printing the
-/// path: a run continues even if standard output cannot be written.
-pub(super) fn execute_command(
+/// The exit code of a child process as that of this process.
+pub(super) fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(exit::FAILED))
+}
+
+/// A run whose repetitions are executed in child processes.
+pub(super) struct Side {
+    /// The repetitions with missing trials.
+    pub(super) missing: BTreeSet<u32>,
+    pub(super) commands: Commands,
+}
+
+/// The commands that execute the repetitions of a run.
+pub(super) struct Commands {
+    run: Directory,
+    project: Project,
+    host: HostKind,
+    session: SessionArguments,
+    interleaved_with: Option<String>,
+}
+
+impl Side {
+    /// `None` for a plan without repetitions, and for a run without missing trials.
+    pub(super) fn of(
+        run: &Directory,
+        project: &Project,
+        host: HostKind,
+        session: SessionArguments,
+        interleaved_with: Option<String>,
+    ) -> anyhow::Result<Option<Self>> {
+        let (plan, _) = run.plan()?;
+        let missing = schedule::missing_repetitions(&plan, &journal::progress(run.path(), plan.give_up_after)?);
+        if missing.is_empty() || plan.repetitions == 1 && interleaved_with.is_none() {
+            return Ok(None);
+        }
+        let (run, project) = (run.clone(), project.clone());
+        Ok(Some(Self { missing, commands: Commands { run, project, host, session, interleaved_with } }))
+    }
+}
+
+impl Commands {
+    /// The command that executes the missing trials of a repetition.
+    pub(super) fn of_repetition(&self, repetition: u32) -> anyhow::Result<Command> {
+        let mut command = execute_command(&self.run, &self.project, self.host, self.session)?;
+        command.args(["--repetition", &repetition.to_string(), "--supervisor", &std::process::id().to_string()]);
+        command.args(self.interleaved_with.iter().flat_map(|other| ["--interleaved-with", other]));
+        Ok(command)
+    }
+}
+
+/// Chooses the kind of host that executes the run.
+pub(super) fn choose_kind(
     run: &Directory,
     project: &Project,
     host: HostArgument,
     session: SessionArguments,
-) -> anyhow::Result<(Command, Result<(), CodedError>)> {
+) -> anyhow::Result<HostKind> {
     let host = match (host.kind(), journal::progress(run.path(), 0)?.host) {
         (Some(kind), _) => {
             info!("the host is {kind}, as requested");
@@ -263,10 +329,26 @@ pub(super) fn execute_command(
     {
         errln!("{}", screen::Stream::Err.wrap(&format!("{line}: not applied on this host ({host})"), 2));
     }
+    Ok(host)
+}
+
+/// Prints the path of the run to standard output. A run continues even if standard output cannot be written.
+pub(super) fn print_path(run: &Directory) -> Result<(), CodedError> {
     let printed = outln!("{}", run.path().display());
     if let Err(lost) = &printed {
         errln!("microbench: {lost}; the run continues in {}", run.path().display());
     }
+    printed
+}
+
+/// The command that executes the missing trials of a run. A new process is needed because the sandbox requires a process
+/// without threads.
+pub(super) fn execute_command(
+    run: &Directory,
+    project: &Project,
+    host: HostKind,
+    session: SessionArguments,
+) -> anyhow::Result<Command> {
     let executable = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(executable);
     command.args(["execute", "--host", HostArgument::name(host), "--project"]).arg(project.root()).arg(run.path());
@@ -274,5 +356,5 @@ pub(super) fn execute_command(
     command.args((0..log::verbosity()).map(|_| "-v"));
     command.args(session.allow_unisolated.then_some(execute::ALLOW_UNISOLATED));
     command.args(["--patience", &session.patience.to_string(), "--fake-guests", &session.fake_guests.to_string()]);
-    Ok((command, printed))
+    Ok(command)
 }

@@ -85,7 +85,7 @@ pub struct Site<'a> {
     /// Parts of the VMs, by cell.
     pub parts: &'a BTreeMap<String, Parts>,
     pub run: &'a Directory,
-    pub options: Options,
+    pub options: &'a Options,
 }
 
 /// One lane: a share of the trials, executed in one emulated host after the other.

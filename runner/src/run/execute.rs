@@ -60,7 +60,7 @@ fn enter(run: Directory, project: &Project) -> anyhow::Result<Run> {
 }
 
 /// Options of a session. They do not affect the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Wall time after which an emulated host that has not completed a trial is considered hung; a tenth more for each
     /// VM.
@@ -69,23 +69,28 @@ pub struct Options {
     pub fake_guests: u32,
     /// Whether VMMs may run that are not isolated from this machine.
     pub allow_unisolated: bool,
+    /// The repetition whose trials the session executes; `None` for all trials.
+    pub repetition: Option<u32>,
+    /// Name of the run whose repetitions alternate with those of this run.
+    pub interleaved_with: Option<String>,
 }
 
 /// Executes the missing trials of a run on `host`.
 ///
 /// # Errors
 /// When the sandbox cannot be entered, an emulated host cannot be started, or the journal cannot be written.
-pub fn execute(run: Directory, project: &Project, host: HostKind, options: Options) -> anyhow::Result<Ended> {
+pub fn execute(run: Directory, project: &Project, host: HostKind, options: &Options) -> anyhow::Result<Ended> {
     log::write_to_run(run.path());
     let messages = kernel_messages();
     let owner = Owner::this();
     let mut run = enter(run, project)?;
     session::listen_for_signals()?;
-    let mut session = Session::open(&run.directory, &run.plan, &owner)?;
+    let mut session = Session::open(&run.directory, &run.plan, &owner, options.repetition)?;
     if session.missing_trials().is_empty() {
         session.print_already_complete()?;
         return session.end();
     }
+    let interleaved_with = options.interleaved_with.as_deref();
     let _closed = run.directory.close_to_others()?;
     let mut integrity = IntegrityCheck::new(&run.parts, &run.lock)?;
     match host {
@@ -98,7 +103,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
             let identity = Identity::collect(host, run.directory.path(), &run.lock, None, clone)?;
             record_host(&run.directory, &identity)?;
-            session.begin(host, 1, &identity.machine_name(&owner.machine), unisolated)?;
+            session.begin(host, 1, &identity.machine_name(&owner.machine), unisolated, interleaved_with)?;
             session.probe(measure(Probe::Exact, FakeGuests::for_session(options.fake_guests))?)?;
             execute_stages(&mut session, |session| {
                 local::execute(
@@ -121,7 +126,7 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: Optio
             let hosts = emulated::shares(session.missing_trials(), &run.plan, &machine).len();
             let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
             // The emulated host always isolates VMMs.
-            session.begin(host, hosts, &identity.machine_name(&owner.machine), None)?;
+            session.begin(host, hosts, &identity.machine_name(&owner.machine), None, interleaved_with)?;
             let mut stage = 0;
             execute_stages(&mut session, |session| {
                 let shares = emulated::shares(session.missing_trials(), &run.plan, &machine);

@@ -6,6 +6,7 @@
 //!    until none is missing.
 //! 4. [`local`] executes trials on this machine, [`emulated`] in emulated hosts, among which [`share`] divides them.
 //!
+//! [`repetitions`] starts a session for each repetition of a plan.
 //! [`trial_line`] and [`estimate`] report the progress, and [`pause`] handles Ctrl-Z.
 
 pub mod emulated;
@@ -15,6 +16,7 @@ pub mod kvm;
 pub mod local;
 pub mod parts;
 pub mod pause;
+pub mod repetitions;
 pub mod requirements;
 pub mod session;
 pub mod share;

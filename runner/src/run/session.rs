@@ -230,16 +230,18 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Opens the journal and computes the first stage of the schedule.
+    /// Opens the journal and computes the first stage of the schedule: of all missing trials, or of those of one
+    /// repetition.
     ///
     /// # Errors
     /// When the journal is damaged or in use, or the plan was edited after the run began.
-    pub fn open(run: &Directory, plan: &'a Plan, owner: &Owner) -> anyhow::Result<Self> {
+    pub fn open(run: &Directory, plan: &'a Plan, owner: &Owner, repetition: Option<u32>) -> anyhow::Result<Self> {
         let progress = journal::progress(run.path(), plan.give_up_after)?;
         run.verify(&progress.digests)?;
         let journal = Journal::open(run.path(), owner)?;
         // Read again, because another process may have written before this one had the lock.
-        let progress = Progress { torn: progress.torn, ..journal::progress(run.path(), plan.give_up_after)? };
+        let progress =
+            Progress { torn: progress.torn, repetition, ..journal::progress(run.path(), plan.give_up_after)? };
         if let Some(line) = progress.torn {
             errln!(
                 "microbench: line {line} of the journal is incomplete, because an earlier session was killed; the line is removed"
@@ -324,7 +326,8 @@ impl<'a> Session<'a> {
 impl Session<'_> {
     /// Writes the start of the session to the journal. `hosts` is the number of hosts among which the trials are
     /// divided. `machine` is the name of the host within which trials are compared. `unisolated` is the reason why VMMs
-    /// are not isolated from the host, which is also printed as a warning.
+    /// are not isolated from the host, which is also printed as a warning. `interleaved_with` is the name of the run
+    /// whose repetitions alternate with those of this run.
     ///
     /// # Errors
     /// When an earlier session executed on another kind of host, whose times are not comparable, or the journal cannot
@@ -335,6 +338,7 @@ impl Session<'_> {
         hosts: u32,
         machine: &str,
         unisolated: Option<String>,
+        interleaved_with: Option<&str>,
     ) -> anyhow::Result<()> {
         if let Some(earlier) = self.progress.host.filter(|earlier| *earlier != host) {
             bail!(Code::OtherHostKind.with_message(format!(
@@ -363,6 +367,8 @@ impl Session<'_> {
             shard: self.progress.shard,
             machine: if self.progress.shard.is_some() { machine.to_owned() } else { String::new() },
             unisolated,
+            repetition: self.progress.repetition,
+            interleaved_with: interleaved_with.map(str::to_owned),
         }])
     }
 
@@ -390,8 +396,11 @@ impl Session<'_> {
         let count = |n: usize, noun: &str| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
         let warm_ups = if warm == 0 { String::new() } else { format!(" and {}", count(warm, "warm-up")) };
         let clock = if self.progress.host == Some(HostKind::Emulated) { "virtual time" } else { "wall time" };
+        let repetition = self.progress.repetition.map_or_else(String::new, |repetition| {
+            format!("repetition {} of {}: ", repetition + 1, self.plan.repetitions)
+        });
         let message = format!(
-            "{} of {} ({}){warm_ups} on {} ({host}); in brackets: {clock} from the first event of a trial to the last",
+            "{repetition}{} of {} ({}){warm_ups} on {} ({host}); in brackets: {clock} from the first event of a trial to the last",
             count(trials.len() - warm, "trial"),
             count(cells.len(), "cell"),
             count(vms, "VM"),
@@ -535,6 +544,7 @@ impl Session<'_> {
     /// # Errors
     /// When the journal cannot be read or written.
     pub fn end(mut self) -> anyhow::Result<Ended> {
+        let repetition = self.progress.repetition.take();
         let complete = self.todo.is_empty() && schedule::missing(self.plan, &self.progress, None).is_empty();
         if complete {
             debug!("every trial has ended");
@@ -543,7 +553,16 @@ impl Session<'_> {
         if let Some(step) = self.step.take() {
             step.clear();
             let (_, status) = status::read_status(&self.run)?;
-            for line in summary(&status, self.started_at.elapsed()) {
+            let lines = match repetition.filter(|_| !complete && stop_requested().is_none()) {
+                Some(repetition) => vec![format!(
+                    "repetition {} of {} is complete; wall time {}",
+                    repetition + 1,
+                    self.plan.repetitions,
+                    wall_time(self.started_at.elapsed())
+                )],
+                None => summary(&status, self.started_at.elapsed()),
+            };
+            for line in lines {
                 print_line(&Stream::Err.fold(&wrapped_to(columns(), &line, 4)));
             }
             if complete || stop_requested().is_some() {

@@ -111,6 +111,8 @@ pub struct Progress {
     pub digests: Vec<Digests>,
     /// The part of the plan that the run executes; `None` for the whole plan.
     pub shard: Option<Shard>,
+    /// The repetition to which this session is restricted; `None` for all trials.
+    pub repetition: Option<u32>,
     /// The part of the plan that each session executed.
     pub executed: Vec<Option<Shard>>,
     /// Failed trials in a row, by cell.

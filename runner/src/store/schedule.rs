@@ -5,7 +5,7 @@
 //! schedule depends only on the plan and the journal, so that a resumed run continues as if it had not been
 //! interrupted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub fn next_look(plan: &Plan, progress: &Progress) -> Option<u32> {
     Some(progress.looked.map_or(rule.n_min, |blocks| blocks + rule.every).min(rule.n_max))
 }
 
-/// The trials that have not ended, in the plan's order; of a shard, only its own trials.
+/// The trials that have not ended, in the plan's order; of a shard or a repetition, only its own trials.
 ///
 /// With a `horizon`, only timed trials of the first `horizon` blocks are returned. Trials with an instrument follow
 /// when `horizon` is `None`. Timed trials after the block at which the stopping rule stopped the run are never
@@ -38,7 +38,10 @@ pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<Tr
     let due = |instrumented: bool, block: u32| if instrumented { horizon.is_none() } else { block < needed };
     let own = |block: u32| progress.shard.is_none_or(|shard| shard.contains_block(block));
     let left = plan.trials.iter().filter(|trial| {
-        own(trial.block) && due(trial.instrument.is_some(), trial.block) && !progress.ended.contains(&trial.index)
+        progress.repetition.is_none_or(|repetition| trial.repetition == repetition)
+            && own(trial.block)
+            && due(trial.instrument.is_some(), trial.block)
+            && !progress.ended.contains(&trial.index)
     });
     left.map(|trial| TrialRequest {
         index: trial.index,
@@ -48,6 +51,13 @@ pub fn missing(plan: &Plan, progress: &Progress, horizon: Option<u32>) -> Vec<Tr
         instrument: trial.instrument,
     })
     .collect()
+}
+
+/// The repetitions with trials that have not ended.
+#[must_use]
+pub fn missing_repetitions(plan: &Plan, progress: &Progress) -> BTreeSet<u32> {
+    let missing: BTreeSet<u32> = missing(plan, progress, None).iter().map(|trial| trial.index).collect();
+    plan.trials.iter().filter(|trial| missing.contains(&trial.index)).map(|trial| trial.repetition).collect()
 }
 
 /// The number of trials that the run executes: all trials of the plan or shard. If the stopping rule stopped the run,

@@ -382,6 +382,15 @@ pub const MATRIX: &[Key] = &[
         "",
     ),
     key(
+        "repetitions",
+        Shape::Int(1, 1000),
+        Need::Never,
+        "Number of times that all trials are run, each time in a new session with new hosts. From 3 repetitions on, \
+         intervals and comparisons include the variation between sessions. Excludes `precision`; `--repetitions` \
+         overrides it.",
+        "1",
+    ),
+    key(
         "precision",
         Shape::Table(PRECISION, Rest::Nothing),
         Need::Either(&["trials", "precision"]),

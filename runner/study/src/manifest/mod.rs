@@ -183,6 +183,7 @@ fn check(manifest: &raw::Manifest, source: &str, catalog: &Catalog, errors: &mut
         axes,
         cells,
         excluded,
+        repetitions: manifest.matrix.repetitions.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
         warmup: manifest.matrix.warmup.unwrap_or(true),
         max_consecutive_failures: manifest
             .matrix

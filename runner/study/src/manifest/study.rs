@@ -42,6 +42,8 @@ pub struct Study {
     pub cells: Vec<Cell>,
     /// Combinations that `exclude` removes and `include` does not add again.
     pub excluded: Vec<Exclusion>,
+    /// Number of times that all trials are executed, each time with new hosts.
+    pub repetitions: u32,
     /// Run one uncounted VM of each distinct machine at the start of a session.
     pub warmup: bool,
     /// Number of trials in a row without a completed VM after which a cell is given up; 0 for never.

@@ -149,6 +149,8 @@ impl ManifestTemplate<'_> {
         text.push_str("#memory_mib = [128, 256, 512]\n");
         key_comment(text, keys::MATRIX, "trials");
         text.push_str("trials = 10\n");
+        key_comment(text, keys::MATRIX, "repetitions");
+        text.push_str("#repetitions = 5\n");
         key_comment(text, keys::MATRIX, "warmup");
         text.push_str("#warmup = true\n");
         key_comment(text, keys::MATRIX, "max_consecutive_failures");

@@ -7,6 +7,9 @@
 //! Fisher-Yates shuffle from the last element down, over the cells of the block in manifest order. The random numbers
 //! are those of ChaCha8. Its key is the seed (8 bytes, little-endian, then zeros), and its stream is the number of the
 //! block. The order of a block therefore does not depend on the number of blocks.
+//!
+//! A plan with several repetitions has all trials once in each repetition. Blocks are numbered through, so that each
+//! repetition has its own orders, and the first repetition is the plan without repetitions.
 
 pub mod explain;
 pub mod hints;
@@ -45,10 +48,18 @@ pub enum PlanError {
         /// The known profiles, as a sentence.
         known: String,
     },
+    /// The plan cannot be repeated.
+    #[error("the plan cannot have {repetitions} repetitions: {reason}")]
+    NotRepeatable {
+        /// Requested number of repetitions.
+        repetitions: u32,
+        /// The reason, and what to do.
+        reason: &'static str,
+    },
     /// Overrides would give too many trials.
     #[error("the plan would have {total} trials; the limit is {MAX_TRIALS}")]
     TooManyTrials {
-        /// Number of trials of all cells.
+        /// Number of trials of all cells and repetitions.
         total: u64,
     },
     /// The plan cannot be divided into shards.
@@ -66,6 +77,7 @@ impl PlanError {
     pub fn code(&self) -> Code {
         match self {
             Self::UnknownProfile { .. } => Code::UnknownProfile,
+            Self::NotRepeatable { .. } => Code::BadValue,
             Self::TooManyTrials { .. } => Code::TooManyTrials,
             Self::NotDivisible { .. } => Code::NotDivisible,
         }
@@ -81,6 +93,8 @@ pub struct Overrides<'a> {
     pub trials: Option<NonZeroU32>,
     /// Name of a profile.
     pub profile: Option<&'a str>,
+    /// Number of repetitions.
+    pub repetitions: Option<NonZeroU32>,
 }
 
 /// The workload value that a metric reports, for instance `duration`.
@@ -94,7 +108,8 @@ fn workload_value(metric: &Metric) -> &str {
 /// Makes the plan of a study.
 ///
 /// # Errors
-/// An unknown profile, or more than [`MAX_TRIALS`] trials including those with an instrument.
+/// An unknown profile, repetitions of a plan with a stopping rule, or more than [`MAX_TRIALS`] trials including those
+/// with an instrument.
 pub fn expand(study: &Study, overrides: Overrides<'_>) -> Result<Plan, PlanError> {
     let profile = find_profile(study, overrides.profile)?;
     let mut axes = study.axes.clone();
@@ -140,17 +155,29 @@ pub fn expand(study: &Study, overrides: Overrides<'_>) -> Result<Plan, PlanError
     let is_observed = |cell: &Cell, instrument| is_observed(cell, instrument, &study.shared_kernel);
     let observed = |instrument: &Instrument| cells.iter().filter(|cell| is_observed(cell, *instrument)).count() as u64;
     let instrumented = instruments.iter().map(observed).sum::<u64>() * u64::from(study.instrument_trials);
-    let total = cells.iter().map(|cell| u64::from(cell.trials)).sum::<u64>() + instrumented;
+    let repetitions = overrides.repetitions.map_or(study.repetitions, NonZeroU32::get);
+    let each = cells.iter().map(|cell| u64::from(cell.trials)).sum::<u64>() + instrumented;
+    let total = each.saturating_mul(u64::from(repetitions));
     if total > MAX_TRIALS {
         return Err(PlanError::TooManyTrials { total });
     }
     let seed = overrides.seed.unwrap_or(study.seed);
-    let mut trials = order(&cells, seed);
-    for instrument in instruments {
-        let observed = cells.iter().filter(|cell| is_observed(cell, instrument));
-        let observed: Vec<Cell> =
-            observed.map(|cell| Cell { trials: study.instrument_trials, ..cell.clone() }).collect();
-        trials.extend(instrumented_order(&observed, seed, &trials, instrument));
+    // The stopping rule does not apply to an explicit number of trials.
+    let precision = study.precision.clone().filter(|_| profile.is_none() && overrides.trials.is_none());
+    if precision.is_some() && repetitions > 1 {
+        return Err(PlanError::NotRepeatable { repetitions, reason: NO_STOPPING_RULE });
+    }
+    let mut trials = Vec::new();
+    for repetition in 0..repetitions {
+        let first = trials.len();
+        append(&mut trials, &cells, seed, None);
+        for instrument in &instruments {
+            let observed = cells.iter().filter(|cell| is_observed(cell, *instrument));
+            let observed: Vec<Cell> =
+                observed.map(|cell| Cell { trials: study.instrument_trials, ..cell.clone() }).collect();
+            append(&mut trials, &observed, seed, Some(*instrument));
+        }
+        trials[first..].iter_mut().for_each(|trial| trial.repetition = repetition);
     }
     Ok(Plan {
         format: FORMAT_VERSION,
@@ -164,6 +191,7 @@ pub fn expand(study: &Study, overrides: Overrides<'_>) -> Result<Plan, PlanError
             None => FULL.into(),
         },
         seed,
+        repetitions,
         warmup: study.warmup,
         give_up_after: study.max_consecutive_failures,
         axes,
@@ -176,12 +204,15 @@ pub fn expand(study: &Study, overrides: Overrides<'_>) -> Result<Plan, PlanError
         reference,
         family: study.family.clone(),
         across_host_cpus: study.across_host_cpus,
-        // The stopping rule does not apply to an explicit number of trials.
-        precision: study.precision.clone().filter(|_| profile.is_none() && overrides.trials.is_none()),
+        precision,
         limit: study.limit,
         excluded: study.excluded.clone(),
     })
 }
+
+/// Why a plan with a stopping rule has no repetitions, and what to do.
+const NO_STOPPING_RULE: &str = "its stopping rule (`precision`) checks the trials of one repetition only; run a fixed \
+                                number of trials: --trials N or --profile NAME";
 
 /// Maximum number of shards: the default limit of Slurm's job arrays is 1000.
 pub const MAX_SHARDS: u32 = 1000;
@@ -193,9 +224,14 @@ pub const MAX_SHARDS: u32 = 1000;
 /// unknown.
 ///
 /// # Errors
-/// [`PlanError::NotDivisible`]: the plan has a stopping rule or a limit, or a shard would have no block.
+/// [`PlanError::NotDivisible`]: the plan has repetitions, a stopping rule or a limit, or a shard would have no block.
 pub fn divisible(plan: &Plan, of: u32) -> Result<(), PlanError> {
     let refused = |reason: String| Err(PlanError::NotDivisible { of, reason });
+    if plan.repetitions > 1 {
+        let reason = "each repetition needs all of its trials on one host; use --repetitions 1, because each host of a \
+                      shard is a repetition of its own";
+        return refused(reason.to_owned());
+    }
     if plan.precision.is_some() {
         let reason = "its stopping rule checks all blocks, but a shard has only its own; run a fixed number of trials instead: \
                       --trials N or --profile NAME";
@@ -254,6 +290,7 @@ pub fn noise_floor_plan(plan: &Plan, cell: &str, trials: u32) -> Option<Plan> {
         study: format!("{}{NOISE}", plan.study),
         title: format!("{} against itself", cell.label),
         profile: String::new(),
+        repetitions: 1,
         axes: vec![Axis { name: "variant".into(), levels: LABELS.map(|label| Level::Text(label.to_owned())).to_vec() }],
         trials: order(&twins, plan.seed),
         cells: twins,
@@ -296,14 +333,17 @@ fn has_cells(figure: &Figure, cells: &[Cell]) -> bool {
 
 /// All trials of the cells in randomised complete blocks.
 fn order(cells: &[Cell], seed: u64) -> Vec<PlannedTrial> {
-    order_from(cells, seed, 0)
+    let mut trials = Vec::new();
+    append(&mut trials, cells, seed, None);
+    trials
 }
 
-/// Like [`order`], with block numbers from `first` on.
-fn order_from(cells: &[Cell], seed: u64, first: u32) -> Vec<PlannedTrial> {
+/// Adds the trials of the cells to `trials`, in randomised complete blocks that follow all others. Trials with an
+/// instrument therefore disturb no timed trial.
+fn append(trials: &mut Vec<PlannedTrial>, cells: &[Cell], seed: u64, instrument: Option<Instrument>) {
+    let first = trials.last().map_or(0, |last| last.block + 1);
     let blocks = cells.iter().map(|cell| cell.trials).max().unwrap_or(0);
     let mut open: Vec<&Cell> = cells.iter().collect();
-    let mut trials = Vec::new();
     for block in 0..blocks {
         open.retain(|cell| cell.trials > block);
         let mut members = open.clone();
@@ -311,10 +351,9 @@ fn order_from(cells: &[Cell], seed: u64, first: u32) -> Vec<PlannedTrial> {
         for cell in members {
             // At most `MAX_TRIALS` trials fit in 32 bits.
             let index = u32::try_from(trials.len()).unwrap_or(u32::MAX);
-            trials.push(PlannedTrial { index, block: first + block, cell: cell.id.clone(), instrument: None });
+            trials.push(PlannedTrial { index, block: first + block, repetition: 0, cell: cell.id.clone(), instrument });
         }
     }
-    trials
 }
 
 /// True if trials of the cell under the instrument are planned: a cell of one VM. strace slows a VMM down so much that a
@@ -323,23 +362,6 @@ fn is_observed(cell: &Cell, instrument: Instrument, shared_kernel: &BTreeSet<Str
     let at_pulses = cell.settings.get("stop_at") == Some(&Level::Text(StopAt::ResetPulses.name().to_owned()));
     let ends_at_pulses = at_pulses && !shared_kernel.contains(&*cell.engine);
     cell.concurrency == 1 && !(instrument == Instrument::Strace && ends_at_pulses)
-}
-
-/// Trials with an instrument of the cells `observed`. Their blocks follow all others, so that they disturb no timed
-/// trial.
-fn instrumented_order(
-    observed: &[Cell],
-    seed: u64,
-    before: &[PlannedTrial],
-    instrument: Instrument,
-) -> Vec<PlannedTrial> {
-    let (first, block) = (before.len(), before.last().map_or(0, |last| last.block + 1));
-    let mut all = order_from(observed, seed, block);
-    for (trial, index) in all.iter_mut().zip(first..) {
-        trial.index = u32::try_from(index).unwrap_or(u32::MAX);
-        trial.instrument = Some(instrument);
-    }
-    all
 }
 
 fn shuffle<T>(items: &mut [T], seed: u64, block: u32) {

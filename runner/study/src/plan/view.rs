@@ -7,7 +7,7 @@ use microbench_formats::direction::Better;
 use microbench_formats::family;
 use microbench_formats::instrument::Instrument;
 use microbench_formats::metric::Metric;
-use microbench_formats::plan::{Exclusion, Plan, PlannedTrial, Protocol};
+use microbench_formats::plan::{Exclusion, LEAST_REPETITIONS, Plan, PlannedTrial, Protocol};
 use microbench_formats::shard::Shard;
 
 use crate::engine::description::Engine;
@@ -411,7 +411,7 @@ fn cells(page: &mut Page, plan: &Plan, full: bool) {
 
 fn totals(page: &mut Page, plan: &Plan, study: &Study) {
     let instrumented = plan.trials.iter().filter(|trial| trial.instrument.is_some()).count() as u64;
-    let all: u64 = plan.cells.iter().map(vms).sum::<u64>() + instrumented;
+    let all: u64 = plan.cells.iter().map(vms).sum::<u64>() * u64::from(plan.repetitions) + instrumented;
     let (peak_vms, peak_mib) = plan.cells.iter().map(peak).fold((0, 0), |(a, b), (c, d)| (a.max(c), b.max(d)));
     page.line("");
     page.paragraph(&format!(
@@ -422,6 +422,18 @@ fn totals(page: &mut Page, plan: &Plan, study: &Study) {
         count(peak_vms, "VM"),
         memory(peak_mib)
     ));
+    if plan.repetitions > 1 {
+        let each = count(plan.trials.len() as u64 / u64::from(plan.repetitions), "trial");
+        page.paragraph(&format!(
+            "repetitions: {} of {each}, each in a new session with new hosts and warm-ups; {}",
+            plan.repetitions,
+            if plan.repetitions < LEAST_REPETITIONS {
+                format!("intervals and comparisons need at least {LEAST_REPETITIONS}")
+            } else {
+                "the repetition is the unit of intervals and comparisons".to_owned()
+            }
+        ));
+    }
     if let Some(rule) = &plan.precision {
         let every = if rule.every == 1 { "block".to_owned() } else { format!("{} blocks", rule.every) };
         page.paragraph(&format!(
@@ -453,9 +465,10 @@ fn totals(page: &mut Page, plan: &Plan, study: &Study) {
     if instrumented > 0 {
         let used = |instrument: &Instrument| plan.trials.iter().any(|trial| trial.instrument == Some(*instrument));
         let names: Vec<&str> = Instrument::ALL.into_iter().filter(used).map(Instrument::name).collect();
+        let place = if plan.repetitions > 1 { "each repetition" } else { "these" };
         page.paragraph(&format!(
-            "the last {} of these run under {} and are not timed",
-            count(instrumented, "trial"),
+            "the last {} of {place} run under {} and are not timed",
+            count(instrumented / u64::from(plan.repetitions.max(1)), "trial"),
             names.join(" or ")
         ));
     }
@@ -629,7 +642,7 @@ fn order(page: &mut Page, plan: &Plan, full: bool) {
     page.paragraph("order (a block contains each cell at most once):");
     let groups = by_host_cpu(plan);
     if let [(_, trials)] = groups.as_slice() {
-        return blocks(page, trials, "  ", full);
+        return blocks(page, plan, trials, "  ", full);
     }
     let batches = if plan.precision.is_some() || plan.limit.is_some() {
         " Trials that are scheduled together, such as those between two checks, are divided in this way."
@@ -642,7 +655,7 @@ fn order(page: &mut Page, plan: &Plan, full: bool) {
     ));
     for (cpu, trials) in groups {
         page.line(&format!("  {cpu}:"));
-        blocks(page, &trials, "    ", full);
+        blocks(page, plan, &trials, "    ", full);
     }
 }
 
@@ -661,14 +674,17 @@ fn by_host_cpu(plan: &Plan) -> Vec<(&str, Vec<&PlannedTrial>)> {
 }
 
 /// Adds one line for each block, after `indent`.
-fn blocks(page: &mut Page, trials: &[&PlannedTrial], indent: &str, full: bool) {
-    let mut before = 0;
+fn blocks(page: &mut Page, plan: &Plan, trials: &[&PlannedTrial], indent: &str, full: bool) {
+    let (mut before, mut begun) = (0, None);
     for trials_of_block in trials.chunk_by(|a, b| a.block == b.block) {
         let Some(first) = trials_of_block.first() else { continue };
         if !full && first.block >= MOST_BLOCKS {
             let rest = trials.len() - before;
             page.line(&format!("{indent}... and {} in later blocks", count(rest as u64, "trial")));
             break;
+        }
+        if plan.repetitions > 1 && begun.replace(first.repetition) != Some(first.repetition) {
+            page.line(&format!("{indent}repetition {} of {}:", first.repetition + 1, plan.repetitions));
         }
         before += trials_of_block.len();
         let of_block = trials_of_block.len();

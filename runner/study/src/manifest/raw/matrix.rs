@@ -31,6 +31,7 @@ pub(in crate::manifest) struct Matrix {
     pub(in crate::manifest) trials: Option<Trials>,
     pub(in crate::manifest) exclude: Vec<Line>,
     pub(in crate::manifest) include: Vec<Line>,
+    pub(in crate::manifest) repetitions: Option<i64>,
     pub(in crate::manifest) warmup: Option<bool>,
     pub(in crate::manifest) instrument_trials: Option<i64>,
     pub(in crate::manifest) max_consecutive_failures: Option<i64>,
@@ -94,6 +95,7 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
     let span = table.span.clone();
     let warmup = table.take("warmup").and_then(|entry| warmup(&entry, errors));
     let max_consecutive_failures = table.integer("max_consecutive_failures", keys::MATRIX, errors).map(|at| at.value);
+    let repetitions = table.integer("repetitions", keys::MATRIX, errors);
     let instrument_trials = table.integer("instrument_trials", keys::MATRIX, errors).map(|at| at.value);
     let limit = table.take("limit").and_then(|entry| limit(&entry, errors));
     let before = errors.count();
@@ -131,6 +133,14 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
                 .help("`limit` runs each level of concurrency completely before the next: use `trials` with it"),
         );
     }
+    if let (Some(rule), Some(repetitions)) = (&precision, repetitions.as_ref().filter(|at| at.value > 1)) {
+        let message = "`repetitions` and `precision` exclude each other";
+        errors.push(
+            ManifestError::new(Code::Conflict, repetitions.span.clone(), message)
+                .related(rule.span.clone(), "the stopping rule")
+                .help("the stopping rule checks the trials of one repetition only: use `trials` with `repetitions`"),
+        );
+    }
     Matrix {
         span,
         variant,
@@ -141,6 +151,7 @@ pub(super) fn matrix(mut table: Table<'_>, errors: &mut Diagnostics) -> Matrix {
         trials,
         exclude,
         include,
+        repetitions: repetitions.map(|at| at.value),
         warmup,
         instrument_trials,
         max_consecutive_failures,
