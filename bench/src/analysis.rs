@@ -117,6 +117,7 @@ pub(crate) fn write(folder: &Path) -> Result<()> {
             all.push(Sample {
                 cell: cell.clone(),
                 block: trial / CELLS as u32,
+                repetition: 0,
                 trial,
                 attempt: 0,
                 vm: 0,

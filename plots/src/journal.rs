@@ -64,6 +64,8 @@ pub struct Execution {
 /// One process that executed trials of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
+    /// Name of the run when the session started; its folder may have been renamed since.
+    pub run: String,
     /// Start time by the wall clock, RFC 3339.
     pub started: String,
     pub host: HostKind,
@@ -78,6 +80,10 @@ pub struct Session {
     pub machine: String,
     /// Why the VMMs were not isolated from the host; `None` if they were.
     pub unisolated: Option<String>,
+    /// The repetition, from 0, whose trials it executed; `None` for a plan without repetitions.
+    pub repetition: Option<u32>,
+    /// Name of the run whose repetitions alternate with those of this run; `None` if no run was interleaved.
+    pub interleaved_with: Option<String>,
     /// Digests of the run's files at the start of the session.
     pub digests: Digests,
 }
@@ -115,6 +121,17 @@ impl Journal {
     }
 }
 
+/// Whether the repetitions of two runs alternated (`microbench ab`): every session of each names the other run. The
+/// repetitions with the same number are then pairs.
+#[must_use]
+pub fn are_interleaved(first: &Journal, second: &Journal) -> bool {
+    let names = |own: &Journal, other: &Journal| {
+        let name = other.sessions.first().map(|session| session.run.as_str());
+        name.is_some() && !own.sessions.is_empty() && own.sessions.iter().all(|s| s.interleaved_with.as_deref() == name)
+    };
+    names(first, second) && names(second, first)
+}
+
 /// The sessions of a journal, without decoding its other records, of which there may be millions. The checksum of
 /// every line is verified.
 ///
@@ -135,11 +152,25 @@ impl Session {
     /// The session that `record` starts; `None` if it is not a `RunStart`.
     fn from_record(record: &Record) -> Option<Self> {
         let digests = Digests::from_record(record)?;
-        let Record::RunStart { host, hosts, started, version, build, shard, machine, unisolated, .. } = record.clone()
+        let Record::RunStart {
+            run,
+            host,
+            hosts,
+            started,
+            version,
+            build,
+            shard,
+            machine,
+            unisolated,
+            repetition,
+            interleaved_with,
+            ..
+        } = record.clone()
         else {
             return None;
         };
         Some(Self {
+            run,
             started,
             host,
             hosts,
@@ -148,6 +179,8 @@ impl Session {
             shard,
             machine,
             unisolated,
+            repetition,
+            interleaved_with,
             digests,
         })
     }

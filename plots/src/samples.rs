@@ -107,6 +107,8 @@ pub struct Sample {
     pub cell: String,
     /// Block of the trial.
     pub block: u32,
+    /// Repetition of the trial, from 0.
+    pub repetition: u32,
     /// Index of the trial in the plan.
     pub trial: u32,
     /// Number of the trial execution, from 0.
@@ -180,10 +182,11 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
         for vm in 0..vm_count(cell, execution.copied()) {
             for metric in metrics(plan, trial.instrument) {
                 samples.push(match execution {
-                    Some(execution) => sample(execution, vm, metric, trial.block, false),
+                    Some(execution) => sample(execution, vm, metric, trial, false),
                     None => Sample {
                         cell: trial.cell.to_string(),
                         block: trial.block,
+                        repetition: trial.repetition,
                         trial: trial.index,
                         attempt: 0,
                         vm,
@@ -205,11 +208,10 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
     samples.extend(unplanned(plan, &counted));
     let repeated = |e: &&Execution| e.warmup || counted.get(&e.trial).is_some_and(|one| !std::ptr::eq(*one, *e));
     for execution in journal.executions.iter().filter(repeated) {
-        let (block, instrument) =
-            planned.get(&execution.trial).map_or((0, None), |trial| (trial.block, trial.instrument));
+        let trial = planned.get(&execution.trial).map_or_else(|| unplanned(execution), |trial| (*trial).clone());
         for vm in execution.vms.keys() {
             samples.extend(
-                metrics(plan, instrument).map(|metric| sample(execution, *vm, metric, block, !execution.warmup)),
+                metrics(plan, trial.instrument).map(|metric| sample(execution, *vm, metric, &trial, !execution.warmup)),
             );
         }
     }
@@ -272,12 +274,20 @@ fn not_run_reason(block: u32, journal: &Journal) -> String {
 #[must_use]
 pub fn of_execution(plan: &Plan, execution: &Execution) -> Vec<Sample> {
     let planned = plan.trials.iter().find(|trial| trial.index == execution.trial);
-    let (block, instrument) = planned.map_or((0, None), |trial| (trial.block, trial.instrument));
+    let trial = &planned.map_or_else(|| unplanned(execution), PlannedTrial::clone);
     let of_vm = |vm: &u32| {
         let vm = *vm;
-        metrics(plan, instrument).map(move |metric| sample(execution, vm, metric, block, false)).collect::<Vec<_>>()
+        metrics(plan, trial.instrument)
+            .map(move |metric| sample(execution, vm, metric, trial, false))
+            .collect::<Vec<_>>()
     };
     execution.vms.keys().flat_map(of_vm).collect()
+}
+
+/// A trial that the plan does not have.
+fn unplanned(execution: &Execution) -> PlannedTrial {
+    let cell = execution.cell.as_str().into();
+    PlannedTrial { index: execution.trial, block: 0, repetition: 0, cell, instrument: None }
 }
 
 /// The execution that counts for each trial: the one that was not disturbed, else the last one.
@@ -315,7 +325,7 @@ pub(crate) fn vm_count(cell: &Cell, execution: Option<&Execution>) -> u32 {
     last.map_or(cell.concurrency, |(vm, _)| cell.concurrency.max(vm.saturating_add(1)))
 }
 
-fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32, superseded: bool) -> Sample {
+fn sample(execution: &Execution, vm: u32, metric: &Metric, trial: &PlannedTrial, superseded: bool) -> Sample {
     let outcome = match execution.vms.get(&vm) {
         Some(records) => value(records, metric),
         None => Err((Status::Failed, "the journal has no record of this VM".into())),
@@ -327,7 +337,8 @@ fn sample(execution: &Execution, vm: u32, metric: &Metric, block: u32, supersede
     };
     Sample {
         cell: execution.cell.clone(),
-        block,
+        block: trial.block,
+        repetition: trial.repetition,
         trial: execution.trial,
         attempt: execution.attempt,
         vm,
@@ -437,6 +448,7 @@ pub fn table(plan: &Plan, samples: &[Sample]) -> polars::error::PolarsResult<Dat
     }
     columns.extend([
         number("block", &|s| s.block),
+        number("repetition", &|s| s.repetition),
         number("trial", &|s| s.trial),
         number("attempt", &|s| s.attempt),
         number("vm", &|s| s.vm),
@@ -501,6 +513,9 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
         let machine = text("machine")?;
         let emulated_host = emulated_hosts(&table)?;
         let (block, trial, attempt, vm) = (number("block")?, number("trial")?, number("attempt")?, number("vm")?);
+        // A table of an earlier version has no repetitions.
+        let repetition =
+            if table.column("repetition").is_ok() { number("repetition")? } else { vec![0; table.height()] };
         let value: Vec<Option<f64>> = table.column("value")?.cast(&DataType::Float64)?.f64()?.iter().collect();
         let flag = |name: &str| -> polars::error::PolarsResult<Vec<bool>> {
             Ok(table.column(name)?.bool()?.iter().map(|value| value == Some(true)).collect())
@@ -510,6 +525,7 @@ pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
             .map(|row| Sample {
                 cell: cell[row].clone(),
                 block: block[row],
+                repetition: repetition[row],
                 trial: trial[row],
                 attempt: attempt[row],
                 vm: vm[row],
@@ -557,6 +573,7 @@ pub(crate) fn example(trial: u32, vm: u32, metric: &str, value: Option<f64>) -> 
     Sample {
         cell: "fc/2".into(),
         block: 0,
+        repetition: 0,
         trial,
         attempt: 0,
         vm,

@@ -385,6 +385,7 @@ mod tests {
         let trial = |(at, (machine, value)): (u32, &(&str, f64))| crate::summary::Trial {
             index: at,
             block: at,
+            repetition: 0,
             machine: machines.iter().position(|name| name == machine).unwrap(),
             median: *value,
             mean: Some(*value),

@@ -172,7 +172,7 @@ pub(super) fn sum_row(sums: &[f64]) -> Row {
         trials: sums
             .iter()
             .zip(0..)
-            .map(|(&sum, at)| Trial { index: at, block: at, machine: 0, median: sum, mean: Some(sum) })
+            .map(|(&sum, at)| Trial { index: at, block: at, repetition: 0, machine: 0, median: sum, mean: Some(sum) })
             .collect(),
         vms: sums.len(),
         ..Row::default()

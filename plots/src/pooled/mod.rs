@@ -1,7 +1,8 @@
 //! The summary of several runs: one row for each study, cell, metric, kind of host and CPU of the emulated host.
 //!
-//! Trials of several runs are pooled; the range of the runs' own medians shows whether the runs agree. Different
-//! kinds of host are never pooled.
+//! The run is the unit: the trials of one run share its hosts, so their spread does not contain the variation between
+//! runs. The median is the mean of the runs' medians, with the t interval over them
+//! ([`repetition`](crate::stats::repetition)), from 3 runs on. Different kinds of host are never pooled.
 //!
 //! Only the needed columns of each `samples.parquet` are read, in parts, and reduced to one value for each trial. So
 //! memory contains the values of trials and not the samples.
@@ -26,8 +27,9 @@ use self::reader::{Group, KEYS};
 use crate::Error;
 use crate::file::io_error_at;
 use crate::number::{significant, without_unit};
-use crate::stats::mean::standard_deviation;
+use crate::stats::mean::{mean, standard_deviation};
 use crate::stats::median::Interval;
+use crate::stats::repetition;
 use crate::stats::selection::Selection;
 use crate::summary::LEVEL;
 
@@ -49,13 +51,16 @@ pub struct PooledRow {
     pub machines: Vec<String>,
     /// The number of trials with a value.
     pub n: usize,
-    /// Median over the trials of all runs; `None` if it is censored or there is no trial.
+    /// Mean of the runs' own medians; `None` if one is censored or there is no trial.
     pub median: Option<f64>,
-    /// Order-statistic interval of the median; an end that is not finite is `null`. `None` below 6 trials.
+    /// Student's t interval over the runs' own medians; `None` if it is withheld.
     pub interval: Option<Interval>,
-    /// 90th percentile over trials.
+    /// Why `interval` is withheld; absent if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval_withheld: Option<&'static str>,
+    /// 90th percentile over the trials of all runs; it has no interval.
     pub p90: Option<f64>,
-    /// 99th percentile over trials.
+    /// 99th percentile over the trials of all runs; it has no interval.
     pub p99: Option<f64>,
     /// The smallest and the largest of the runs' own medians.
     pub between: Option<[f64; 2]>,
@@ -136,11 +141,23 @@ fn read_run(path: &Path) -> PolarsResult<BTreeMap<Key, RunTrials>> {
     Ok(runs)
 }
 
+/// Why a row of one or two runs has no interval.
+const TOO_FEW_RUNS: &str = "fewer than 3 runs: the trials of a run do not show how much runs vary";
+/// Why a row of enough runs has no interval.
+const CENSORED: &str = "the median of a run is censored";
+
 fn pool_row([study, cell, metric, unit, host, host_cpu]: Key, runs: Vec<RunTrials>) -> PooledRow {
     let finite = |value: &f64| value.is_finite();
     let medians = || runs.iter().filter_map(|run| run.median).filter(finite);
     let between = medians().reduce(f64::min).zip(medians().reduce(f64::max)).map(|(low, high)| [low, high]);
     let between_deviation = standard_deviation(&medians().collect::<Vec<_>>());
+    let all: Vec<f64> = runs.iter().filter_map(|run| run.median).collect();
+    let interval = repetition::interval(&all, LEVEL);
+    let interval_withheld = match &interval {
+        Some(_) => None,
+        None if all.len() < repetition::SMALLEST => Some(TOO_FEW_RUNS),
+        None => Some(CENSORED),
+    };
     let machines: BTreeSet<&String> = runs.iter().flat_map(|run| &run.machines).collect();
     let machines = machines.into_iter().cloned().collect();
     let (missing, count) = (runs.iter().map(|run| run.missing).sum(), runs.len());
@@ -158,8 +175,9 @@ fn pool_row([study, cell, metric, unit, host, host_cpu]: Key, runs: Vec<RunTrial
         runs: count,
         machines,
         n,
-        median: selection.median().filter(finite),
-        interval: selection.median_interval(LEVEL),
+        median: mean(&all).filter(finite),
+        interval,
+        interval_withheld,
         p90: selection.quantile(0.9).filter(finite),
         p99: selection.quantile(0.99).filter(finite),
         between,
@@ -181,16 +199,16 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
         Column::right("hosts", 5),
         Column::right("n", 0),
         Column::right("median", 0),
-        Column::right("95 % interval", 0),
+        Column::right("95 % interval over runs", 0),
         Column::right("p90", 6),
         Column::right("p99", 6),
         Column::right("runs' medians", 3),
         Column::right("between runs", 0),
     ];
-    let legend = "n is the number of trials of all runs; interval of the median: order statistics, 6 trials or more, \
-                  assuming that the trials of all runs have the same distribution, which the range of the runs' own \
-                  medians shows; between runs: standard deviation of the runs' own medians, which includes the \
-                  spread within runs; hosts: number of hosts of runs in shards";
+    let legend = "n is the number of trials of all runs; median: mean of the runs' own medians; interval over runs: \
+                  Student's t over these medians, 3 runs or more, because trials of one run do not show how much runs \
+                  vary; p90 and p99: over the trials of all runs; between runs: standard deviation of the runs' own \
+                  medians, which includes the spread within runs; hosts: number of hosts of runs in shards";
     let show = |value: f64, unit: &str| if unit == "1" { without_unit(value) } else { format!("{value:.2} {unit}") };
     let quantile = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     let line = |row: &PooledRow| {
@@ -208,9 +226,11 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
             if row.machines.is_empty() { "-".to_owned() } else { row.machines.len().to_string() },
             format!("{}{missing}", row.n),
             row.median.map_or_else(|| "-".to_owned(), |median| show(median, &row.unit)),
-            row.interval
-                .as_ref()
-                .map_or_else(|| "n < 6".to_owned(), |interval| format!("{:.2} to {:.2}", interval.low, interval.high)),
+            match (&row.interval, row.runs) {
+                (Some(found), _) => format!("{:.2} to {:.2}", found.low, found.high),
+                (None, runs) if runs < repetition::SMALLEST => format!("needs {} runs", repetition::SMALLEST),
+                (None, _) => "censored".to_owned(),
+            },
             quantile(row.p90),
             quantile(row.p99),
             row.between.map_or_else(|| "-".to_owned(), |[low, high]| format!("{low:.2} to {high:.2}")),

@@ -32,6 +32,9 @@ pub mod pairs;
 pub mod permutation;
 pub mod precision;
 pub mod quantile;
+pub mod repetition;
+#[cfg(test)]
+mod repetition_errors;
 pub mod selection;
 pub mod shift;
 pub mod sorted;

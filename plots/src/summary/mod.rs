@@ -18,6 +18,7 @@ use crate::samples::{Sample, Status};
 use crate::stats::mean::mean;
 use crate::stats::median::{Interval, interval, median};
 use crate::stats::quantile::{quantile, quantile_interval, smallest_n};
+use crate::stats::repetition;
 
 pub(crate) use self::missing::{first_row_without_values, missing_by_reason, printable};
 pub(crate) use self::table::frame;
@@ -58,6 +59,8 @@ pub struct Trial {
     /// Index of the trial in the plan.
     pub index: u32,
     pub block: u32,
+    /// Repetition, from 0.
+    pub repetition: u32,
     /// The trial's host, as an index into [`Row::machines`].
     pub machine: usize,
     /// Median over the VMs of the trial. A censored VM counts as infinite, so the median may be infinite.
@@ -72,6 +75,7 @@ pub struct FailedTrial {
     /// Index of the trial in the plan.
     pub index: u32,
     pub block: u32,
+    pub repetition: u32,
     /// The trial's host, as an index into [`Row::machines`].
     pub machine: usize,
     /// Median over the VMs of the trial, of which a failed one is larger than all others; may be infinite.
@@ -88,9 +92,9 @@ impl Row {
         let mut all: BTreeMap<(u32, usize), Trial> =
             self.trials.iter().map(|trial| ((trial.index, trial.machine), *trial)).collect();
         for failed in &self.failed {
-            let FailedTrial { index, block, machine, largest, smallest } = *failed;
+            let FailedTrial { index, block, repetition, machine, largest, smallest } = *failed;
             let median = if higher_is_better { smallest } else { largest };
-            all.insert((index, machine), Trial { index, block, machine, median, mean: None });
+            all.insert((index, machine), Trial { index, block, repetition, machine, median, mean: None });
         }
         all.into_values().collect()
     }
@@ -131,16 +135,46 @@ impl Row {
         found
     }
 
+    /// Like [`Self::values`], by repetition; empty for a repetition without a value.
+    #[must_use]
+    pub fn by_repetition(&self, statistic: Statistic) -> Vec<Vec<f64>> {
+        let mut found: Vec<Vec<f64>> = Vec::new();
+        for trial in &self.trials {
+            let value = if statistic == Statistic::Mean { trial.mean } else { Some(trial.median) };
+            let repetition = trial.repetition as usize;
+            found.resize(found.len().max(repetition + 1), Vec::new());
+            found[repetition].extend(value);
+        }
+        found
+    }
+
+    /// Whether the row has trials of several repetitions. The repetition is then the unit of medians, means and their
+    /// intervals.
+    #[must_use]
+    pub fn is_repeated(&self) -> bool {
+        self.trials.first().is_some_and(|first| self.trials.iter().any(|trial| trial.repetition != first.repetition))
+    }
+
+    /// The median (or mean) of each repetition that has one; `None` for other statistics and without repetitions.
+    #[must_use]
+    pub fn repetition_values(&self, statistic: Statistic) -> Option<Vec<f64>> {
+        let has_unit = matches!(statistic, Statistic::Median | Statistic::Mean);
+        (has_unit && self.is_repeated()).then(|| repetition::values(&self.by_repetition(statistic), statistic))
+    }
+
     /// Like [`Self::values`], without censored values.
     #[must_use]
     pub fn finite(&self, statistic: Statistic) -> Vec<f64> {
         self.values(statistic).into_iter().filter(|value| value.is_finite()).collect()
     }
 
-    /// The statistic over trials. `None` without a trial, if the statistic is censored, and for a quantile of fewer
+    /// The statistic over trials; with repetitions, the mean of their medians or means. `None` without a trial, if the statistic is censored, and for a quantile of fewer
     /// than [`smallest_n`] trials.
     #[must_use]
     pub fn statistic(&self, statistic: Statistic) -> Option<f64> {
+        if let Some(values) = self.repetition_values(statistic) {
+            return mean(&values).filter(|found| found.is_finite());
+        }
         let values = self.values(statistic);
         let found = match statistic.quantile() {
             None => mean(&values),
@@ -152,21 +186,27 @@ impl Row {
 
     /// The order-statistic interval of the median or another quantile; its upper end is infinite if it is censored.
     /// `None` below [`smallest_n`] trials, and for the mean.
+    ///
+    /// With repetitions, the interval of the median is the t interval over them, `None` below
+    /// [`repetition::SMALLEST`]; other quantiles have no interval.
     #[must_use]
     pub fn quantile_interval(&self, statistic: Statistic) -> Option<Interval> {
+        if self.is_repeated() {
+            return repetition::interval(&self.repetition_values(statistic.quantile().map(|_| statistic)?)?, LEVEL);
+        }
         match statistic.quantile()? {
             0.5 => interval(&self.values(statistic), LEVEL),
             p => quantile_interval(&self.values(statistic), p, LEVEL),
         }
     }
 
-    /// Median over trials; `None` without a trial or if it is censored.
+    /// Median over trials, with repetitions the mean of their medians; `None` without a trial or if it is censored.
     #[must_use]
     pub fn median(&self) -> Option<f64> {
         self.statistic(Statistic::Median)
     }
 
-    /// Order-statistic interval of the median; `None` below 6 trials.
+    /// Interval of the median: [`Self::quantile_interval`].
     #[must_use]
     pub fn median_interval(&self) -> Option<Interval> {
         self.quantile_interval(Statistic::Median)
@@ -239,9 +279,9 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
             let mut machines: Vec<String> = executed.map(|sample| sample.machine.clone()).collect();
             machines.sort();
             machines.dedup();
-            let mut trials: BTreeMap<(u32, u32, usize), Vec<f64>> = BTreeMap::new();
-            let mut failures: BTreeMap<(u32, u32, usize), usize> = BTreeMap::new();
-            let mut without: BTreeMap<(u32, u32, usize), usize> = BTreeMap::new();
+            let mut trials: BTreeMap<Place, Vec<f64>> = BTreeMap::new();
+            let mut failures: BTreeMap<Place, usize> = BTreeMap::new();
+            let mut without: BTreeMap<Place, usize> = BTreeMap::new();
             let mut missing: BTreeMap<Status, (usize, String)> = BTreeMap::new();
             for sample in samples {
                 let value = match sample.status {
@@ -250,7 +290,7 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                     _ => None,
                 };
                 let machine = machines.iter().position(|name| *name == sample.machine).unwrap_or(0);
-                let trial = (sample.trial, sample.block, machine);
+                let trial = (sample.trial, sample.block, sample.repetition, machine);
                 if sample.host.is_some() {
                     *without.entry(trial).or_default() += usize::from(sample.is_failure());
                 }
@@ -270,9 +310,7 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                 unit: metric.unit.clone(),
                 host: samples.iter().find_map(|sample| sample.host),
                 vms: trials.values().flatten().filter(|value| value.is_finite()).count(),
-                trials: (trials.iter())
-                    .filter_map(|((index, block, machine), values)| trial(*index, *block, *machine, values))
-                    .collect(),
+                trials: (trials.iter()).filter_map(|(place, values)| trial(*place, values)).collect(),
                 failed: (failures.iter())
                     .filter_map(|(trial, failures)| failed_trial(*trial, *failures, trials.get(trial)))
                     .collect(),
@@ -285,14 +323,17 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
     rows
 }
 
-fn trial(index: u32, block: u32, machine: usize, values: &[f64]) -> Option<Trial> {
+fn trial((index, block, repetition, machine): Place, values: &[f64]) -> Option<Trial> {
     let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
-    Some(Trial { index, block, machine, median: median(values)?, mean: mean(&finite) })
+    Some(Trial { index, block, repetition, machine, median: median(values)?, mean: mean(&finite) })
 }
+
+/// Index, block, repetition and host of a trial.
+type Place = (u32, u32, u32, usize);
 
 /// A trial with `failures` failed VMs and the values of the others.
 fn failed_trial(
-    (index, block, machine): (u32, u32, usize),
+    (index, block, repetition, machine): Place,
     failures: usize,
     of: Option<&Vec<f64>>,
 ) -> Option<FailedTrial> {
@@ -301,5 +342,5 @@ fn failed_trial(
         values.resize(values.len() + failures, value);
         median(&values)
     };
-    Some(FailedTrial { index, block, machine, largest: with(f64::INFINITY)?, smallest: with(0.0)? })
+    Some(FailedTrial { index, block, repetition, machine, largest: with(f64::INFINITY)?, smallest: with(0.0)? })
 }

@@ -13,6 +13,7 @@ use crate::number::without_unit;
 use crate::samples::Status;
 use crate::stats::mean::coefficient_of_variation;
 use crate::stats::median::Interval;
+use crate::stats::repetition;
 use crate::summary::{Row, first_row_without_values};
 
 /// Columns of the tree, with the rank that decides which of them a narrow terminal leaves out first.
@@ -151,7 +152,12 @@ fn columns(row: &Row) -> [String; 6] {
         Some(value) => format!("{value:.2} {}", row.unit),
         None => "-".to_owned(),
     };
-    let no_interval = || if row.n() < 6 { "n < 6".to_owned() } else { "-".to_owned() };
+    let repetitions = row.repetition_values(Statistic::Median).map(|values| values.len());
+    let no_interval = || match repetitions {
+        Some(found) if found < repetition::SMALLEST => format!("{found} repetitions"),
+        None if row.n() < 6 => "n < 6".to_owned(),
+        _ => "-".to_owned(),
+    };
     [
         show(row.median()),
         row.median_interval().map_or_else(no_interval, |i| match row.unit.as_str() {
@@ -182,12 +188,16 @@ pub struct CellResult {
     pub vms: usize,
     /// Median over trials.
     pub median: Option<f64>,
-    /// Order-statistic interval of the median; an end that is not finite is `null`. `None` below 6 trials.
+    /// Interval of the median; an end that is not finite is `null`. Order statistics, `None` below 6 trials; with
+    /// repetitions the t interval over them, `None` below 3.
     pub median_interval: Option<Interval>,
     /// Mean over trials.
     pub mean: Option<f64>,
     /// Standard deviation divided by the mean.
     pub coefficient_of_variation: Option<f64>,
+    /// The number of repetitions with a value; absent without repetitions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetitions: Option<usize>,
     /// VMs without a value, by status.
     pub missing: BTreeMap<&'static str, Missing>,
 }
@@ -218,6 +228,7 @@ pub fn cell_results(rows: &[Row]) -> Vec<CellResult> {
         median_interval: row.median_interval(),
         mean: row.mean(),
         coefficient_of_variation: coefficient_of_variation(&row.values(Statistic::Mean)),
+        repetitions: row.repetition_values(Statistic::Median).map(|values| values.len()),
         missing: row.missing.iter().map(missing).collect(),
     };
     rows.iter().filter(|row| row.planned() > 0).map(result).collect()

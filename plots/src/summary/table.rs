@@ -18,6 +18,7 @@ use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
 use crate::stats::median::Interval;
 use crate::stats::outlier::{Outliers, outliers};
 use crate::stats::quantile::smallest_n;
+use crate::stats::repetition;
 use crate::stats::sorted::Sorted;
 
 /// The quantiles in addition to the median, with the prefix of their columns.
@@ -30,7 +31,7 @@ struct Numbers {
     median: Option<f64>,
     median_interval: Option<Interval>,
     mean: Option<f64>,
-    mean_interval: Result<Interval, bca::Withheld>,
+    mean_interval: Result<Interval, String>,
     deviation: Option<f64>,
     variation: Option<f64>,
     min: Option<f64>,
@@ -43,7 +44,7 @@ struct Numbers {
 impl Numbers {
     fn from_row(row: &Row, seed: u64) -> Self {
         let (medians, means) = (&row.values(Statistic::Median), &row.values(Statistic::Mean));
-        let all = Sorted::new(medians);
+        let (all, repeated) = (Sorted::new(medians), row.is_repeated());
         // Censored values are infinite and sort last.
         let finite = all.values().partition_point(|value| value.is_finite());
         let least = |p: f64| smallest_n(p, LEVEL).is_some_and(|least| medians.len() >= least);
@@ -56,10 +57,13 @@ impl Numbers {
         let severe = if medians == means { of_finite.severe } else { outliers(means).severe };
         Self {
             n: finite,
-            median: all.median().filter(is_finite),
-            median_interval: all.median_interval(LEVEL),
-            mean: mean(means).filter(is_finite),
-            mean_interval: bca::interval_with_outliers(means, severe, LEVEL, seed, 0),
+            median: if repeated { row.median() } else { all.median().filter(is_finite) },
+            median_interval: if repeated { row.median_interval() } else { all.median_interval(LEVEL) },
+            mean: if repeated { row.mean() } else { mean(means).filter(is_finite) },
+            mean_interval: match row.repetition_values(Statistic::Mean) {
+                Some(values) => over_repetitions(&values),
+                None => bca::interval_with_outliers(means, severe, LEVEL, seed, 0).map_err(|why| why.to_string()),
+            },
             deviation: standard_deviation(means),
             variation: coefficient_of_variation(means),
             min: all.values().first().copied().filter(is_finite),
@@ -67,12 +71,17 @@ impl Numbers {
             tails: TAILS.map(|(_, statistic)| {
                 let p = statistic.quantile().unwrap_or(0.5);
                 let value = all.quantile(p).filter(|value| least(p) && value.is_finite());
-                (value, all.quantile_interval(p, LEVEL))
+                (value, all.quantile_interval(p, LEVEL).filter(|_| !repeated))
             }),
             outliers: of_finite,
             drift: drift_of_sorted(medians, &all),
         }
     }
+}
+
+/// The interval of a mean over the means of repetitions, or the reason why it is withheld.
+pub(super) fn over_repetitions(means: &[f64]) -> Result<Interval, String> {
+    repetition::interval(means, LEVEL).ok_or_else(|| format!("fewer than {} repetitions", repetition::SMALLEST))
 }
 
 /// Writes `summary.csv` into the directory `run`. `seed` seeds the bootstrap of the means' intervals.
@@ -105,7 +114,7 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
         Series::new(name.into(), numbers.iter().map(|numbers| of(numbers) as u64).collect::<Vec<_>>()).into()
     };
     let missing = |row: &Row, status: Status| row.missing.get(&status).map_or(0, |(count, _)| *count);
-    let withheld = |of: &Numbers| of.mean_interval.err().map(|why| why.to_string()).unwrap_or_default();
+    let withheld = |of: &Numbers| of.mean_interval.as_ref().err().cloned().unwrap_or_default();
     let mut columns = vec![
         text("cell", &|row| row.cell.clone()),
         text("label", &|row| row.label.clone()),
@@ -119,8 +128,8 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
         number("median_high", &|of| of.median_interval.map(|i| i.high)),
         number("median_level", &|of| of.median_interval.map(|i| i.level)),
         number("mean", &|of| of.mean),
-        number("mean_low", &|of| of.mean_interval.ok().map(|i| i.low)),
-        number("mean_high", &|of| of.mean_interval.ok().map(|i| i.high)),
+        number("mean_low", &|of| of.mean_interval.as_ref().ok().map(|i| i.low)),
+        number("mean_high", &|of| of.mean_interval.as_ref().ok().map(|i| i.high)),
         Series::new("mean_withheld".into(), numbers.iter().map(withheld).collect::<Vec<_>>()).into(),
         number("standard_deviation", &|of| of.deviation),
         number("coefficient_of_variation", &|of| of.variation),

@@ -9,6 +9,7 @@ use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use super::missing::describe_missing;
+use super::table::over_repetitions;
 use super::{LEVEL, Row};
 use crate::definition::definition;
 use crate::journal::{Execution, Journal};
@@ -18,9 +19,20 @@ use crate::stats::median::Interval;
 use crate::stats::outlier::outliers;
 use crate::stats::quantile::smallest_n;
 
+/// The legend of the results.
+const LEGEND: &str = "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs; \
+                      interval of the median: order statistics, 6 trials or more; cv: standard deviation / mean";
+/// The legend of results with repetitions.
+const REPEATED: &str = "n is the number of trials; a trial's value is the median (for the mean: the mean) over its \
+                        VMs; median and mean: mean over repetitions of the median or mean over their trials, with the \
+                        t interval over repetitions, 3 repetitions or more; cv: standard deviation of trials / mean";
+
 /// The interval of the mean over trials, or the reason why it is missing.
-fn mean_interval(row: &Row, seed: u64) -> Result<Interval, bca::Withheld> {
-    bca::interval(&row.values(Statistic::Mean), LEVEL, seed, 0)
+fn mean_interval(row: &Row, seed: u64) -> Result<Interval, String> {
+    match row.repetition_values(Statistic::Mean) {
+        Some(means) => over_repetitions(&means),
+        None => bca::interval(&row.values(Statistic::Mean), LEVEL, seed, 0).map_err(|why| why.to_string()),
+    }
 }
 
 /// The summary as text that fits `width`: the host, the results as a tree, the reasons of missing values, and the
@@ -57,11 +69,8 @@ pub fn render(plan: &Plan, rows: &[Row], journal: &Journal, width: OutputWidth) 
     for sweep in crate::limit::describe_sweeps(plan, journal) {
         let _ = writeln!(out, "{}", wrapped(&format!("limit: {sweep}"), 4));
     }
-    out.push_str(&wrapped(
-        "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs; interval \
-         of the median: order statistics, 6 trials or more; cv: standard deviation / mean",
-        0,
-    ));
+    let repeated = rows.iter().any(Row::is_repeated);
+    out.push_str(&wrapped(if repeated { REPEATED } else { LEGEND }, 0));
     out.push_str("\n\n");
     out.push_str(&super::results::render_tree(plan, rows, width));
     out.push('\n');
@@ -99,6 +108,7 @@ pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
     let mut lines = Vec::new();
     let tail = |row: &Row, statistic: Statistic| match (row.statistic(statistic), row.quantile_interval(statistic)) {
         (Some(value), Some(i)) => format!("{value:.2} ({:.2} to {:.2})", i.low, i.high),
+        (Some(value), None) if row.is_repeated() => format!("{value:.2}"),
         _ => {
             let least = statistic.quantile().and_then(|share| smallest_n(share, LEVEL)).unwrap_or(0);
             if row.n() < least { format!("n too small (< {least})") } else { "censored".to_owned() }

@@ -229,11 +229,16 @@ impl Inputs<'_> {
 
     fn statistical(&self) -> Value {
         let n = self.row.n();
+        let repetitions = self.row.repetition_values(Statistic::Median).map(|values| values.len());
         match self.row.median_interval() {
-            Some(found) if found.high.is_finite() => Value::known(
-                (found.high - found.low) / 2.0,
-                format!("order statistics, {n} trials, level {:.3}", found.level),
-            ),
+            Some(found) if found.high.is_finite() => {
+                let source = match repetitions {
+                    Some(k) => format!("Student's t over {k} repetitions, level {:.3}", found.level),
+                    None => format!("order statistics, {n} trials, level {:.3}", found.level),
+                };
+                Value::known((found.high - found.low) / 2.0, source)
+            }
+            None if let Some(k) = repetitions => Value::missing(format!("fewer than 3 repetitions with a median: {k}")),
             Some(_) => Value::missing("the upper end of the interval is censored"),
             None => Value::missing(format!("n < 6: {n}")),
         }
@@ -317,7 +322,7 @@ mod tests {
     fn row(unit: &str, values: &[f64]) -> Row {
         let trial = |(index, median): (u32, &f64)| {
             let mean = Some(*median).filter(|value| value.is_finite());
-            Trial { index, block: index, machine: 0, median: *median, mean }
+            Trial { index, block: index, repetition: 0, machine: 0, median: *median, mean }
         };
         Row {
             cell: "fc/1".into(),

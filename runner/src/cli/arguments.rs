@@ -19,7 +19,7 @@ use microbench_formats::shard::Shard;
 use microbench_measure::selftest::probe::FakeGuests;
 use microbench_measure::terminal::screen::Colour;
 
-use super::completions::{runs, studies, submissions};
+use super::completions::{runs, studies, studies_and_runs, submissions};
 
 /// The end of the help: the first steps, and how runs and studies are named.
 const AFTER_HELP: &str = "\
@@ -125,6 +125,16 @@ pub(super) enum Action {
         #[command(flatten)]
         session: SessionArguments,
     },
+    /// Compare two studies by interleaved repetitions.
+    ///
+    /// Creates a run of each study and executes their repetitions alternately (A B, B A, A B, ...), each with new hosts.
+    /// Then prints the comparison of B with A, as `compare` does. A drift of the machine affects both runs alike.
+    #[command(
+        override_usage = "microbench ab [OPTIONS] <A> <B>\n       microbench ab [OPTIONS] --resume <A> <B>",
+        after_help = "Example: microbench ab before.toml after.toml --repetitions 6 --margin 0.02 --gate\n\n\
+The paths of the runs are printed to standard error. JSON: as `compare` has it."
+    )]
+    Ab(AbArguments),
     /// Merge the shards of a plan into one run.
     ///
     /// Fails when plans or kinds of host differ, or when a shard is missing or given twice.
@@ -719,6 +729,65 @@ pub(super) struct NewArguments {
     pub(super) project: Option<PathBuf>,
 }
 
+#[derive(Clone, Debug, Args)]
+pub(super) struct AbArguments {
+    /// Manifest or study of the baseline; with `--resume` its run.
+    #[arg(value_name = "A", add = ArgValueCompleter::new(studies_and_runs))]
+    pub(super) a: PathBuf,
+    /// Manifest or study that is compared with the baseline; with `--resume` its run.
+    #[arg(value_name = "B", add = ArgValueCompleter::new(studies_and_runs))]
+    pub(super) b: PathBuf,
+    /// Number of repetitions of both [default: that of the manifests, else 5].
+    #[arg(long, value_name = "K")]
+    pub(super) repetitions: Option<NonZeroU32>,
+    /// Resume two runs of `ab`: execute missing trials, then compare.
+    #[arg(long, conflicts_with_all = ["repetitions", "seed", "trials", "profile", "out"])]
+    pub(super) resume: bool,
+    /// Seed of the run orders, instead of the manifests'.
+    #[arg(long)]
+    pub(super) seed: Option<u64>,
+    /// Number of trials of every cell in each repetition, instead of the manifests'.
+    #[arg(long)]
+    pub(super) trials: Option<NonZeroU32>,
+    /// Profile of both studies that sets the number of trials [default: `full`].
+    #[arg(long, value_name = "NAME")]
+    pub(super) profile: Option<String>,
+    /// Folder of the project, with kernels/ and rootfs/ [default: around each manifest].
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(super) project: Option<PathBuf>,
+    /// Kind of host on which trials are executed.
+    #[arg(long, value_enum, default_value_t = HostArgument::Auto)]
+    pub(super) host: HostArgument,
+    /// Create the run folders FOLDER-a and FOLDER-b [default: runs/STUDY-TIME-a and -b].
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
+    pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) session: SessionArguments,
+    /// Equivalence margin, for example 0.02 for ±2 %.
+    ///
+    /// Without a margin, no verdict is `equivalent`.
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    pub(super) margin: Option<f64>,
+    /// Compare means instead of medians.
+    #[arg(long)]
+    pub(super) means: bool,
+    /// Also print shifts, A12 and p-values.
+    #[arg(long)]
+    pub(super) detail: bool,
+    /// Print the comparison as JSON.
+    #[arg(long, conflicts_with = "detail")]
+    pub(super) json: bool,
+    /// Exit with 4 on a regression: see `microbench compare --help`.
+    #[arg(long, requires = "margin")]
+    pub(super) gate: bool,
+    /// Do not count missing cells and metrics as a regression.
+    #[arg(long, requires = "gate")]
+    pub(super) allow_missing: bool,
+    /// Compare even if the fingerprints or the emulated CPUs of the hosts differ.
+    #[arg(long)]
+    pub(super) across_hosts: bool,
+}
+
 /// A study, and options that override its manifest.
 #[derive(Clone, Debug, Args)]
 pub(super) struct StudyArguments {
@@ -785,6 +854,16 @@ impl HostArgument {
             Self::Kvm => Some(HostKind::Kvm),
             Self::Emulated => Some(HostKind::Emulated),
             Self::Fake => Some(HostKind::Fake),
+        }
+    }
+
+    /// The value of `--host` that requests a kind of host.
+    pub(super) fn of(kind: HostKind) -> Self {
+        match kind {
+            HostKind::Kvm => Self::Kvm,
+            HostKind::Emulated => Self::Emulated,
+            HostKind::Fake => Self::Fake,
+            HostKind::Imported => Self::Auto,
         }
     }
 

@@ -104,6 +104,13 @@ pub(super) fn studies(current: &OsStr) -> Vec<CompletionCandidate> {
     names_and_paths(current, catalog::study_names().unwrap_or_default())
 }
 
+/// Completes a STUDY or a RUN: the studies and runs of the project, or paths.
+pub(super) fn studies_and_runs(current: &OsStr) -> Vec<CompletionCandidate> {
+    let runs = lookup::runs_folder().map(|folder| lookup::list_runs(&folder)).unwrap_or_default();
+    let runs = runs.into_iter().rev().map(|run| run.name);
+    names_and_paths(current, catalog::study_names().unwrap_or_default().into_iter().chain(runs))
+}
+
 /// Completes a submission: the submissions in the project's runs/, or paths.
 pub(super) fn submissions(current: &OsStr) -> Vec<CompletionCandidate> {
     let entries = lookup::runs_folder().ok().and_then(|folder| fs::read_dir(folder).ok());

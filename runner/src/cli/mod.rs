@@ -1,5 +1,6 @@
 //! The command line: one file for each command or group of commands.
 
+mod ab;
 mod analyze;
 mod arguments;
 mod artifacts;
@@ -83,8 +84,10 @@ pub(crate) fn main() -> ExitCode {
     }
     // microbench itself calls these commands and parses their output.
     let internal = matches!(action, Action::CheckSandbox | Action::CheckKvm { .. } | Action::FakeGuest { .. });
-    let keeps =
-        matches!(action, Action::Run { .. } | Action::Execute { .. } | Action::Selftest(SelfTest::NoiseFloor { .. }));
+    let keeps = matches!(
+        action,
+        Action::Run { .. } | Action::Ab(_) | Action::Execute { .. } | Action::Selftest(SelfTest::NoiseFloor { .. })
+    );
     let logs = if internal { Ok(()) } else { log::start(cli.verbose, keeps) };
     exit_code(logs.map_err(Into::into).and_then(|()| execute_action(action)), internal)
 }
@@ -171,6 +174,7 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
             Some(run) => run::resume(&run, study.project.as_deref(), host, session),
             None => run::start(&study, repetitions.repetitions, host, Place { out: out.as_deref(), shard }, session),
         },
+        Action::Ab(arguments) => ab::ab(&arguments),
         Action::Merge { shards, out, partial, json } => shards::merge(&shards, out.as_deref(), partial, json),
         Action::Submit(Submit::Slurm {
             study,

@@ -153,6 +153,17 @@ pub(super) fn resume(
     host: HostArgument,
     session: SessionArguments,
 ) -> anyhow::Result<ExitCode> {
+    let (run, project) = reopen(run, project, host, session)?;
+    exec(&run, &project, host, session)
+}
+
+/// Opens a run to execute its missing trials: checks its files and the host, and provides its artefacts.
+pub(super) fn reopen(
+    run: &Path,
+    project: Option<&Path>,
+    host: HostArgument,
+    session: SessionArguments,
+) -> anyhow::Result<(Directory, Project)> {
     let run = Directory::open(run)?;
     if !merge::read_parts(&run)?.is_empty() {
         bail!(Code::Merged.with_message(format!(
@@ -182,7 +193,7 @@ pub(super) fn resume(
         parts::provide_emulated_host(&mut lock, &project, &cache)?;
     }
     lock.write_or_compare(run.path())?;
-    exec(&run, &project, host, session)
+    Ok((run, project))
 }
 
 /// Boots a guest of the study under KVM. The inner error is the reason why it did not boot. The outer error

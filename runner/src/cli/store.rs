@@ -116,8 +116,9 @@ fn list(entries: &[Entry], width: OutputWidth) -> String {
         }
         if entry.sessions.len() > 1 && entry.merged.is_empty() {
             for (n, session) in (1..).zip(&entry.sessions) {
+                let repetition = session.repetition.map_or_else(String::new, |at| format!(" (repetition {})", at + 1));
                 rows.push(vec![
-                    format!("{} session {n}", BRANCHES[usize::from(n == entry.sessions.len())]),
+                    format!("{} session {n}{repetition}", BRANCHES[usize::from(n == entry.sessions.len())]),
                     String::new(),
                     format!("{}{}", session.host, unisolated(std::slice::from_ref(session))),
                     minute(&session.started),
@@ -308,8 +309,9 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
         let hosts = if session.hosts == 1 { String::new() } else { format!(" on {} hosts", session.hosts) };
         let on = if session.machine.is_empty() { String::new() } else { format!(" on {}", session.machine) };
         let build = session.build.as_ref().map_or_else(String::new, |build| format!(" ({})", build.short_source()));
+        let repetition = session.repetition.map_or_else(String::new, |at| format!(" of repetition {}", at + 1));
         let details = format!(
-            "{}{on}{hosts}, {} trials, microbench {}{}",
+            "{}{on}{hosts}, {} trials{repetition}, microbench {}{}",
             minute(&session.started),
             session.trials,
             one_line(&session.version, 40),

@@ -227,6 +227,8 @@ pub struct Session<'a> {
     todo: Vec<TrialRequest>,
     /// Number of blocks before the next look of the stopping rule; `None` when no look follows.
     horizon: Option<u32>,
+    /// Whether the repetitions of another run alternate with those of this run.
+    interleaved: bool,
 }
 
 impl<'a> Session<'a> {
@@ -266,6 +268,7 @@ impl<'a> Session<'a> {
             progress,
             todo: Vec::new(),
             horizon,
+            interleaved: false,
         };
         session.schedule()?;
         Ok(session)
@@ -346,6 +349,7 @@ impl Session<'_> {
             )));
         }
         self.progress.host = Some(host);
+        self.interleaved = interleaved_with.is_some();
         info!(%host, hosts, machine, trials = self.todo.len(), "session of {} begins", self.run.name());
         if let Some(why) = &unisolated {
             let warning =
@@ -565,7 +569,8 @@ impl Session<'_> {
             for line in lines {
                 print_line(&Stream::Err.fold(&wrapped_to(columns(), &line, 4)));
             }
-            if complete || stop_requested().is_some() {
+            // `ab` prints its own next command.
+            if (complete || stop_requested().is_some()) && !self.interleaved {
                 self.print_next_command(complete);
             }
         }

@@ -51,6 +51,9 @@ pub struct Session {
     /// Why the VMMs were not isolated from the host; `None` when they were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unisolated: Option<String>,
+    /// The repetition, from 0, that the session executed; `None` for a plan without repetitions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetition: Option<u32>,
 }
 
 /// Why VMMs were not isolated, from the first session without isolation; `None` when every session had isolation.
@@ -198,7 +201,18 @@ impl RunStatus {
         let mut failures: Vec<Failure> = Vec::new();
         for record in records_of_plan(bytes, plan) {
             match record? {
-                Record::RunStart { host, hosts, started, version, build, shard, machine, unisolated, .. } => {
+                Record::RunStart {
+                    host,
+                    hosts,
+                    started,
+                    version,
+                    build,
+                    shard,
+                    machine,
+                    unisolated,
+                    repetition,
+                    ..
+                } => {
                     let trials = 0;
                     sessions.push(Session {
                         started,
@@ -210,6 +224,7 @@ impl RunStatus {
                         shard,
                         machine,
                         unisolated,
+                        repetition,
                     });
                 }
                 Record::TrialStart { warmup: is_warmup, cell: name, .. } => {
