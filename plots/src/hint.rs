@@ -142,7 +142,9 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKernel
     };
     let all: Vec<(usize, f64, f64)> = (rows.iter().enumerate())
         .filter_map(|(at, row)| {
-            drift(&row.values(Statistic::Median)).map(|found| (at, found.rank_correlation, found.p))
+            // A repetition shifts all of its trials, which is no drift within a session.
+            let found = drift(&row.values(Statistic::Median)).filter(|_| !row.is_repeated());
+            found.map(|found| (at, found.rank_correlation, found.p))
         })
         .collect();
     let adjusted = holm(&all.iter().map(|(_, _, p)| *p).collect::<Vec<_>>());

@@ -249,7 +249,7 @@ pub const CELLS: &[Column] = &[
     column("label", Text, "", "the variant's label"),
     column("engine", Text, "", "the engine's name"),
     column("concurrency", U32, "VMs", "VMs released together in one trial"),
-    column("trials", U32, "trials", "planned trials"),
+    column("trials", U32, "trials", "planned trials, in each repetition"),
     column(
         "setting_*",
         Text,

@@ -11,6 +11,7 @@ use super::cells::{self, Place, Places};
 use super::description::{Chart, Data, Description, LegendEntry, LegendKey};
 use crate::Error;
 use crate::stats::knee::{MIN_POINTS, chord, kneedle};
+use crate::summary::Row;
 
 /// Lines in one or more panels with common axes.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,7 +154,7 @@ fn describe_metric(
         legend,
         caption: format!(
             "{}{}{knees} {}",
-            line_sentence(figure, &panels),
+            line_sentence(figure, &panels, data.rows.iter().any(Row::is_repeated)),
             cells::notes_sentence(places, &notes),
             cells::closing_sentences(data, figure, &[metric], places)
         ),
@@ -235,13 +236,14 @@ fn knee_sentence(panels: &[Panel], groups: &[String]) -> String {
 }
 
 /// The sentence of the caption that defines lines, bands and points.
-fn line_sentence(figure: &Figure, panels: &[Panel]) -> String {
+fn line_sentence(figure: &Figure, panels: &[Panel], repeated: bool) -> String {
     let statistic = figure.statistic.label();
     let places = || panels.iter().flat_map(|panel| &panel.curves).flat_map(|curve| &curve.places);
     let band = match figure.statistic {
         _ if figure.theme == Theme::Paper => "neither intervals nor single trials are drawn",
         _ if !places().any(|at| at.interval.is_some()) => "no interval: too few trials",
         Statistic::Mean => "bands: 95 % interval of the mean (bootstrap from 6 trials on, Student's t from 3)",
+        Statistic::Median if repeated => "bands: 95 % t interval over repetitions of their medians",
         _ => "bands: 95 % order-statistic interval",
     };
     let points = if figure.theme == Theme::Paper { "" } else { "; small points: single trials" };

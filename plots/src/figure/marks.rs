@@ -91,7 +91,7 @@ fn describe_metrics(
         legend: legend(data, figure, metrics, places, &panels),
         caption: format!(
             "{}{} {}",
-            mark_sentence(figure, metrics, &panels),
+            mark_sentence(figure, metrics, &panels, data.rows.iter().any(Row::is_repeated)),
             cells::notes_sentence(places, &notes),
             cells::closing_sentences(data, figure, metrics, places)
         ),
@@ -155,7 +155,7 @@ fn legend(
 }
 
 /// The sentence of the caption that defines the marks.
-fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel]) -> String {
+fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel], repeated: bool) -> String {
     let statistic = figure.statistic.label();
     let of_trials = format!("(a trial of several VMs counts as its {statistic})");
     match figure.form {
@@ -182,6 +182,10 @@ fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel]) -> Stri
             let intervals = marks().any(|mark| matches!(&mark.shape, MarkShape::Bar { interval: Some(_), .. }));
             let spread = match figure.statistic {
                 _ if figure.theme == Theme::Paper => "; neither intervals nor single trials are drawn, as in the paper",
+                Statistic::Median if repeated => {
+                    ", with repetitions the mean over them; whiskers: 95 % t interval over repetitions (from 3 on); \
+                     points: single trials"
+                }
                 Statistic::Median if intervals => {
                     "; whiskers: 95 % order-statistic interval (from 6 trials on); points: single trials"
                 }

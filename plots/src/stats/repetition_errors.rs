@@ -5,6 +5,7 @@
 
 use microbench_formats::statistic::Statistic;
 use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
 
 use super::bootstrap::generator;
 use super::coverage::normal;
@@ -15,7 +16,7 @@ use super::repetition::{Design, Scale, compare_repetitions, interval, values};
 /// Standard deviation between repetitions over that within them.
 const RATIOS: [f64; 3] = [0.2, 0.5, 1.0];
 const TRIALS: usize = 10;
-const STUDIES: u64 = 4000;
+const STUDIES: u64 = 3000;
 
 /// The trials of `count` repetitions, whose effects come from `effect`.
 fn repetitions(random: &mut ChaCha8Rng, ratio: f64, count: usize, effect: fn(&mut ChaCha8Rng) -> f64) -> Vec<Vec<f64>> {
@@ -43,7 +44,7 @@ fn differ(first: &[Vec<f64>], second: &[Vec<f64>], design: Design) -> bool {
 }
 
 /// Upper limit of a nominal share of 5 % over [`STUDIES`] studies: three standard errors above.
-const NOMINAL: f64 = 0.0604;
+const NOMINAL: f64 = 0.062;
 
 #[test]
 fn two_runs_with_repetitions_differ_in_at_most_5_of_100_studies() {
@@ -63,7 +64,7 @@ fn two_runs_with_repetitions_differ_in_at_most_5_of_100_studies() {
             );
             assert!(apart <= NOMINAL, "{ratio}, {count}: {apart}");
             // Trials as units are wrong where repetitions vary as much as trials.
-            assert!(ratio < 1.0 || pooled > 0.4, "{ratio}, {count}: {pooled}");
+            assert!(ratio < 1.0 || pooled > 0.35, "{ratio}, {count}: {pooled}");
         }
     }
 }
@@ -116,27 +117,33 @@ fn the_interval_over_runs_covers_in_at_least_94_of_100_studies() {
                 pooled * 100.0,
                 over * 100.0
             );
-            assert!((0.94..=0.96).contains(&over), "{ratio}, {count}: {over}");
-            assert!(ratio < 1.0 || pooled < 0.65, "{ratio}, {count}: {pooled}");
+            assert!((0.938..=0.962).contains(&over), "{ratio}, {count}: {over}");
+            assert!(ratio < 1.0 || pooled < 0.75, "{ratio}, {count}: {pooled}");
         }
     }
 }
 
-/// The t interval assumes that effects are about normal. Hosts of two kinds, each equally likely, are the worst case:
-/// all repetitions of a side are of one kind in 2^(1 - K) of cases.
+/// The t distribution assumes that effects are about normal. Hosts of two kinds that are far apart, each equally likely,
+/// are the worst case: all repetitions are of one kind in 2^(1 - K) of cases. A comparison still gives few false alarms,
+/// because both sides would have to be of different kinds.
 #[test]
-fn effects_of_two_kinds_cause_false_alarms_below_six_repetitions() {
-    use rand_chacha::rand_core::Rng;
-    let kinds = |random: &mut ChaCha8Rng| if random.next_u64().is_multiple_of(2) { 1.0 } else { -1.0 };
-    let of = |count: usize| {
-        share(|random| {
+fn hosts_of_two_kinds_need_six_repetitions() {
+    let kinds = |random: &mut ChaCha8Rng| if random.next_u64().is_multiple_of(2) { 5.0 } else { -5.0 };
+    for count in [3, 5, 6, 10] {
+        let wrong = share(|random| {
             let sides = [(); 2].map(|()| repetitions(random, 1.0, count, kinds));
             differ(&sides[0], &sides[1], Design::Independent)
-        })
-    };
-    let found = [3, 5, 6, 10].map(|count| (count, of(count)));
-    for (count, share) in found {
-        println!("two kinds of hosts, {count} repetitions: {:.1} %", share * 100.0);
+        });
+        let covered = share(|random| {
+            let runs = repetitions(random, 1.0, count, kinds);
+            interval(&values(&runs, Statistic::Median), 0.95).is_some_and(|i| i.low <= 100.0 && 100.0 <= i.high)
+        });
+        println!(
+            "two kinds of hosts, {count} repetitions: false alarms {:.1} %, coverage {:.1} %",
+            wrong * 100.0,
+            covered * 100.0
+        );
+        assert!(wrong <= 0.07, "{count}: {wrong}");
+        assert!(count < 6 || covered >= 0.94, "{count}: {covered}");
     }
-    assert!(found[2].1 <= 0.07 && found[3].1 <= NOMINAL, "{found:?}");
 }

@@ -6,7 +6,7 @@ use microbench_formats::describe::capitalised;
 use microbench_formats::metric::Metric;
 use microbench_formats::plan::Plan;
 
-use super::{Cell as TableCell, Column, Table, decimals_of, definition_sentence, host_sentence};
+use super::{Cell as TableCell, Column, REPEATED, Table, decimals_of, definition_sentence, host_sentence};
 use crate::definition::definition;
 use crate::figure::cells::{level_label, missing_note};
 use crate::host_cpu;
@@ -94,7 +94,9 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
     table.notes = vec![
         format!("{}: {}", metric.label, definition_sentence(definition(metric))),
         "Medians over trials; a trial of several VMs counts as the median of its VMs.".to_owned(),
-        if intervals {
+        if intervals && rows.iter().any(Row::is_repeated) {
+            REPEATED.to_owned()
+        } else if intervals {
             "Low and high: 95 % order-statistic interval of the median, from 6 trials on.".to_owned()
         } else {
             "Least and most: the range over trials; below 6 trials the median has no 95 % interval.".to_owned()

@@ -198,6 +198,10 @@ fn definition_sentence(definition: &str) -> String {
     format!("{}.", definition.trim().trim_end_matches('.').replace('`', ""))
 }
 
+/// The note of a table of a run with repetitions.
+const REPEATED: &str = "Medians: mean over repetitions of the median over their trials; low and high: 95 % t interval over \
+                        repetitions, from 3 on.";
+
 /// The sentence on the host kind.
 fn host_sentence(kind: Option<HostKind>) -> String {
     kind.map_or_else(|| "No trial was executed.".to_owned(), |kind| format!("Host: {}.", kind.note()))

@@ -3,7 +3,7 @@
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
-use super::{Cell, Column, Table, decimals, decimals_of, definition_sentence, host_sentence, metric};
+use super::{Cell, Column, REPEATED, Table, decimals, decimals_of, definition_sentence, host_sentence, metric};
 use crate::definition::definition;
 use crate::host_cpu;
 use crate::samples::Status;
@@ -49,8 +49,12 @@ pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {
     table.notes = vec![
         "Statistics over trials; a trial of several VMs counts as their median (for the mean: as their mean)."
             .to_owned(),
-        "Low and high: 95 % order-statistic interval of the median, from 6 trials on; cv: standard deviation / mean."
-            .to_owned(),
+        if rows.iter().any(Row::is_repeated) {
+            format!("{REPEATED} cv: standard deviation of trials / mean.")
+        } else {
+            "Low and high: 95 % order-statistic interval of the median, from 6 trials on; cv: standard deviation / mean."
+                .to_owned()
+        },
         host_sentence(host),
     ];
     table.notes.extend(host_cpu::sentence(host, &plan.cells));

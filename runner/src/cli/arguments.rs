@@ -216,11 +216,11 @@ shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned
     /// patterns, prints a summary over their samples.
     #[command(
         after_help = "Examples: microbench analyze latest; microbench analyze 'runs/*/samples.parquet'\n\nJSON: {run, study, host, machine, unisolated: why, or null, values, missing, results: [{cell, label, metric, unit, host, n, vms, median, \
-median_interval: {low, high, level}, mean, coefficient_of_variation, missing: {STATUS: {vms, reason}}}], \
+median_interval: {low, high, level}, mean, coefficient_of_variation, repetitions?, missing: {STATUS: {vms, reason}}}], \
 uncertainty: [{cell, metric, unit, entries: [{component, kind, value, source} or {component, kind, reason}]}], \
 sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline, tests}], hints: [{hint, message, advice}], \
 claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many runs {files, left_out, results: \
-[{study, cell, metric, unit, host, host_cpu, runs, machines, n, median, interval, p90, p99, between: [low, high], between_deviation, missing}]}."
+[{study, cell, metric, unit, host, host_cpu, runs, machines, n, median, interval, interval_withheld?, p90, p99, between: [low, high], between_deviation, missing}]}."
     )]
     Analyze {
         /// Runs, samples.parquet files, or quoted patterns of them with `*`.
@@ -409,7 +409,7 @@ JSON: {run, rows, left_out}."
     #[command(after_help = "JSON: a list of {name, path, study, kind: measured|imported|noise, shard: {index, of}, \
 merged: [the shards, as `merge` has them], host, begun, \
 state: complete|interrupted|running|unreadable, owner: {pid, machine, since}, reason, trials_ended, trials_planned, failed_vms, \
-bytes, sessions: [{started, host, hosts, version, build, trials, of a shard also shard and machine}]}; unknown values are null.")]
+bytes, sessions: [{started, host, hosts, version, build, trials, of a shard also shard and machine, repetition?}]}; unknown values are null.")]
     Runs {
         /// List only runs of this study.
         #[arg(long, value_name = "STUDY")]

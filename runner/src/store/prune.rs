@@ -165,6 +165,7 @@ mod tests {
             shard: None,
             machine: String::new(),
             unisolated: None,
+            repetition: None,
         };
         Entry {
             name: name.into(),

@@ -32,6 +32,7 @@ mod probe;
 mod protocols;
 mod provenance;
 mod publish;
+mod repetitions;
 mod restore;
 mod runs;
 mod schema;

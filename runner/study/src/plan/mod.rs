@@ -228,8 +228,8 @@ pub const MAX_SHARDS: u32 = 1000;
 pub fn divisible(plan: &Plan, of: u32) -> Result<(), PlanError> {
     let refused = |reason: String| Err(PlanError::NotDivisible { of, reason });
     if plan.repetitions > 1 {
-        let reason = "each repetition needs all of its trials on one host; use --repetitions 1, because each host of a \
-                      shard is a repetition of its own";
+        let reason = "each repetition needs all of its trials on one host; remove `repetitions` from [matrix], \
+                      or pass --repetitions 1: each host of a shard is a block of its own";
         return refused(reason.to_owned());
     }
     if plan.precision.is_some() {
