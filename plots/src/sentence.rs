@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::compare::{self, Comparison, Settings, Side, Verdict};
 use crate::completed::ByCell;
+use crate::stats::shift::Test;
 use crate::summary::{LEVEL, Row};
 
 /// The number of sentences that a terminal shows at most.
@@ -72,6 +73,7 @@ pub fn sentences(plan: &Plan, rows: &[Row]) -> Vec<Sentence> {
         seed: plan.seed,
         family: family::metrics(plan),
         blocks: true,
+        alternating: true,
         pooled: false,
         across_host_cpus: plan.across_host_cpus,
     };
@@ -115,11 +117,11 @@ fn sentence(
         0 | 1 => String::new(),
         several => format!(" within {several} hosts"),
     };
-    let basis = format!(
-        "(Hodges-Lehmann ratio{within}, {} % interval, n = {n} trials; {})",
-        LEVEL * 100.0,
-        host_and_clock(host)
-    );
+    let (ratio, unit) = match comparison.test {
+        Some(Test::Repetitions) => ("ratio over repetitions", "repetitions"),
+        _ => ("Hodges-Lehmann ratio", "trials"),
+    };
+    let basis = format!("({ratio}{within}, {} % interval, n = {n} {unit}; {})", LEVEL * 100.0, host_and_clock(host));
     let needed = trials_needed(1);
     let fewest = comparison.n[0].min(comparison.n[1]);
     // The ratio of a censored side is only known to be beyond the interval.

@@ -1,7 +1,8 @@
 //! The comparison of one metric of two cells: estimate, interval and p-value of one statistic.
 //!
 //! By default this is the Hodges-Lehmann estimate with the rank tests of [`shift`](crate::stats::shift); with
-//! [`Statistic::Mean`], the ratio of means with the bootstrap of [`contrast`](crate::stats::contrast).
+//! [`Statistic::Mean`], the ratio of means with the bootstrap of [`contrast`](crate::stats::contrast). If a side has
+//! repetitions, these are the unit, with the t test of [`repetition`](crate::stats::repetition).
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use crate::stats::contrast::{Contrast, Kind, MeanTest, Stratum as Cell};
 use crate::stats::median::Interval;
 use crate::stats::null::Null;
 use crate::stats::pairs::{Effect, Stratum};
+use crate::stats::repetition::{Design, Refusal, RepetitionComparison, Scale, compare_repetitions};
 use crate::stats::shift::{Shift, blocks_matter};
 use crate::summary::{LEVEL, Row, Trial, no_shared_machine, shared_machines};
 
@@ -51,6 +53,14 @@ pub(super) fn contrast(
         set_values_within_hosts(&mut comparison, [a, b], &strata, &shared, statistic);
     }
     let effect = effect_of(&strata);
+    let gate = gate.unwrap_or_default();
+    let margin = Margin { share: gate.margin.or(settings.margin), floor: gate.floor };
+    comparison.margin = margin.share;
+    let tolerance = match (effect, comparison.values[0]) {
+        (Effect::Ratio, Some(first)) => Tolerance::of_ratio(margin, first),
+        (Effect::Ratio, None) => Tolerance::of_ratio(Margin { floor: None, ..margin }, 1.0),
+        (Effect::Difference, first) => Tolerance::of_difference(margin, first.unwrap_or(0.0)),
+    };
     let shift = |effect| samples.shift(effect, [(a, &a.trials), (b, &b.trials)], tests);
     let own = shift(effect);
     comparison.shift = shift(Effect::Difference).estimate().filter(|shift| shift.is_finite());
@@ -58,6 +68,19 @@ pub(super) fn contrast(
         shift(Effect::Difference).interval(LEVEL).filter(|found| found.low.is_finite() && found.high.is_finite());
     comparison.a12 = Shift::rank_sum(effect, &strata).a12();
     let evidence = match statistic {
+        _ if a.is_repeated() || b.is_repeated() => {
+            match samples.over_repetitions(effect, [(a, &a.trials), (b, &b.trials)]) {
+                Ok(found) => {
+                    comparison.n = found.repetitions;
+                    set_effect(&mut comparison, effect, Some(found.estimate()), Some(found.interval(LEVEL)));
+                    Some(Evidence::Repetitions(found))
+                }
+                Err(refusal) => {
+                    comparison.remark = refusal.to_string();
+                    None
+                }
+            }
+        }
         Statistic::Mean => {
             let (estimate, interval, test) = of_means(effect, &strata, settings.seed, stream);
             set_effect(&mut comparison, effect, estimate, interval);
@@ -69,21 +92,17 @@ pub(super) fn contrast(
         }
     };
     let Some(evidence) = evidence else { return comparison };
-    let gate = gate.unwrap_or_default();
-    let margin = Margin { share: gate.margin.or(settings.margin), floor: gate.floor };
-    comparison.margin = margin.share;
-    let tolerance = match (effect, comparison.values[0]) {
-        (Effect::Ratio, Some(first)) => Tolerance::of_ratio(margin, first),
-        (Effect::Ratio, None) => Tolerance::of_ratio(Margin { floor: None, ..margin }, 1.0),
-        (Effect::Difference, first) => Tolerance::of_difference(margin, first.unwrap_or(0.0)),
-    };
     comparison.smallest_p = Some(evidence.smallest_p());
     let mut decision = evidence.decide(tolerance);
     if decision.is_better(better) && !b.failed.is_empty() {
         // A failed VM of the second side must not make this side better, so it has the worst value.
         let worst = b.trials_with_failures(better == Better::Higher);
-        let strict = Evidence::Ranks(samples.shift(effect, [(a, &a.trials), (b, &worst)], tests));
-        decision = decision.at_most_as_sure_as(&strict, tolerance);
+        let sides = [(a, a.trials.as_slice()), (b, worst.as_slice())];
+        let strict = match &evidence {
+            Evidence::Repetitions(_) => samples.over_repetitions(effect, sides).ok().map(Evidence::Repetitions),
+            _ => Some(Evidence::Ranks(samples.shift(effect, sides, tests))),
+        };
+        decision = decision.at_most_as_sure_as(strict.as_ref(), tolerance);
     }
     comparison.p = Some(decision.p);
     comparison.test = Some(evidence.test());
@@ -179,6 +198,22 @@ impl Samples<'_> {
             own.filter_map(|trial| self.value(trial)).collect()
         };
         self.shared.iter().map(|machine| (values(sides[0], machine), values(sides[1], machine))).collect()
+    }
+
+    /// The comparison of the repetitions of both sides.
+    fn over_repetitions(&self, effect: Effect, sides: [Trials<'_>; 2]) -> Result<RepetitionComparison, Refusal> {
+        let [first, second] = sides.map(|(_, trials)| {
+            let mut found: Vec<Vec<f64>> = Vec::new();
+            for trial in trials {
+                let repetition = trial.repetition as usize;
+                found.resize(found.len().max(repetition + 1), Vec::new());
+                found[repetition].extend(self.value(trial));
+            }
+            found
+        });
+        let design = if self.settings.alternating { Design::Paired } else { Design::Independent };
+        let scale = if effect == Effect::Ratio { Scale::Ratio } else { Scale::Difference };
+        compare_repetitions(&first, &second, self.settings.statistic, design, scale)
     }
 
     /// The value of both sides in each block with one trial of each.

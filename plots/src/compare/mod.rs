@@ -181,6 +181,7 @@ impl Comparison {
 ///     seed: 1,
 ///     family: Vec::new(),
 ///     blocks: false,
+///     alternating: false,
 ///     pooled: false,
 ///     across_host_cpus: false,
 /// };
@@ -199,6 +200,8 @@ pub struct Settings {
     pub family: Vec<String>,
     /// Whether both sides are of one run, whose blocks contain trials of both sides in random order.
     pub blocks: bool,
+    /// Whether repetitions with the same number belong together: of one run, or of two interleaved runs.
+    pub alternating: bool,
     /// Whether trials are pooled over hosts instead of compared within each host.
     pub pooled: bool,
     /// Whether cells of different CPUs of the emulated host are compared.
@@ -409,6 +412,7 @@ mod tests {
             seed: 1,
             family: Vec::new(),
             blocks: true,
+            alternating: true,
             pooled,
             across_host_cpus: false,
         };

@@ -60,6 +60,7 @@ impl Case {
             seed: 1,
             family: Vec::new(),
             blocks: true,
+            alternating: true,
             pooled: false,
             across_host_cpus: false,
         };
@@ -96,12 +97,12 @@ impl Case {
 
     /// The share of studies in which the first metric differs.
     fn power(&self) -> f64 {
-        self.share(200, |found| found[0].verdict.is_difference())
+        self.share(500, |found| found[0].verdict.is_difference())
     }
 }
 
 fn trial(at: u32, value: f64) -> Trial {
-    Trial { index: at, block: at, machine: 0, median: value, mean: Some(value) }
+    Trial { index: at, block: at, repetition: 0, machine: 0, median: value, mean: Some(value) }
 }
 
 /// The nominal family-wise error rate is 5 %; of 400 studies, 7.5 % are within 2.3 standard errors of it.
@@ -130,10 +131,10 @@ fn a_change_as_large_as_the_margin_is_wrongly_decided_in_at_most_5_of_100_studie
 #[test]
 fn a_change_of_5_percent_is_found_in_80_of_100_studies_with_10_trials() {
     for shape in Shape::ALL {
-        for (margin, drift) in [(None, 0.0), (Some(0.02), 0.0), (None, 0.01)] {
-            let share = Case { shape, margin, drift, ratio: 1.05, changed: 1, ..CASE }.power();
-            println!("power, {shape:?}, margin {margin:?}, drift {drift}: {:.1} %", share * 100.0);
-            assert!(share >= 0.8, "{shape:?} {margin:?} {drift}: {share}");
+        for margin in [None, Some(0.02)] {
+            let share = Case { shape, margin, ratio: 1.05, changed: 1, ..CASE }.power();
+            println!("power, {shape:?}, margin {margin:?}: {:.1} %", share * 100.0);
+            assert!(share >= 0.8, "{shape:?} {margin:?}: {share}");
         }
     }
 }

@@ -93,9 +93,11 @@ pub(super) fn legend(comparisons: &[Comparison], settings: &Settings) -> String 
     } else {
         ""
     };
-    let ratio = match settings.statistic {
-        Statistic::Mean => "ratio of means B / A",
-        _ => "Hodges-Lehmann ratio B / A",
+    let is_repeated = comparisons.iter().any(|row| row.test == Some(Test::Repetitions));
+    let (unit, ratio) = match settings.statistic {
+        _ if is_repeated => ("trials and repetitions (n)", "ratio B / A over repetitions"),
+        Statistic::Mean => ("trials", "ratio of means B / A"),
+        _ => ("trials", "Hodges-Lehmann ratio B / A"),
     };
     let mut margins: Vec<String> = comparisons.iter().filter_map(|row| row.margin).map(percent).collect();
     margins.dedup();
@@ -105,7 +107,7 @@ pub(super) fn legend(comparisons: &[Comparison], settings: &Settings) -> String 
         _ => "equivalence margins of the metrics' gates".to_owned(),
     };
     format!(
-        "{} over trials{within}; {ratio} with its {} % interval, not adjusted for the number of rows{difference}; a \
+        "{} over {unit}{within}; {ratio} with its {} % interval, not adjusted for the number of rows{difference}; a \
          verdict needs p <= {ALPHA} after Holm's adjustment over {}; {margin}",
         settings.statistic.label(),
         LEVEL * 100.0,
@@ -333,6 +335,7 @@ mod tests {
             seed: 1,
             family: Vec::new(),
             blocks: true,
+            alternating: true,
             pooled: false,
             across_host_cpus: false,
         };

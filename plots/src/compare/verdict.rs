@@ -5,6 +5,7 @@ use microbench_formats::family::ALPHA;
 use serde::Serialize;
 
 use crate::stats::contrast::MeanTest;
+use crate::stats::repetition::RepetitionComparison;
 use crate::stats::shift::{Shift, Test};
 
 /// The verdict on one row of a comparison.
@@ -90,6 +91,7 @@ impl Tolerance {
 pub(super) enum Evidence {
     Ranks(Shift),
     Means(MeanTest),
+    Repetitions(RepetitionComparison),
 }
 
 impl Evidence {
@@ -97,6 +99,7 @@ impl Evidence {
         match self {
             Self::Ranks(test) => test.p_above(limit),
             Self::Means(test) => test.p_above(limit),
+            Self::Repetitions(test) => test.p_one_sided(limit)[0],
         }
     }
 
@@ -104,6 +107,7 @@ impl Evidence {
         match self {
             Self::Ranks(test) => test.p_below(limit),
             Self::Means(test) => test.p_below(limit),
+            Self::Repetitions(test) => test.p_one_sided(limit)[1],
         }
     }
 
@@ -112,6 +116,7 @@ impl Evidence {
         match self {
             Self::Ranks(test) => test.p_at_most(most).max(test.p_at_least(least)),
             Self::Means(test) => test.p_at_most(most).max(test.p_at_least(least)),
+            Self::Repetitions(test) => test.p_one_sided(most)[1].max(test.p_one_sided(least)[0]),
         }
     }
 
@@ -120,6 +125,7 @@ impl Evidence {
         match self {
             Self::Ranks(test) => test.test(),
             Self::Means(_) => Test::Bootstrap,
+            Self::Repetitions(_) => Test::Repetitions,
         }
     }
 
@@ -128,6 +134,8 @@ impl Evidence {
         match self {
             Self::Ranks(test) => test.smallest_p(),
             Self::Means(test) => test.smallest_p(),
+            // Repetitions that agree have a p-value of zero.
+            Self::Repetitions(_) => 0.0,
         }
     }
 
@@ -178,9 +186,9 @@ impl Decision {
         matches!((self.finding, better), (Finding::Higher, Better::Higher) | (Finding::Lower, Better::Lower))
     }
 
-    /// This finding, with the larger of its p-values by its own test and by `strict`.
-    pub(super) fn at_most_as_sure_as(self, strict: &Evidence, tolerance: Tolerance) -> Self {
-        Self { p: self.p.max(strict.p(self.finding, tolerance)), ..self }
+    /// This finding, with the larger of its p-values by its own test and by `strict`; 1 without such a test.
+    pub(super) fn at_most_as_sure_as(self, strict: Option<&Evidence>, tolerance: Tolerance) -> Self {
+        Self { p: self.p.max(strict.map_or(1.0, |strict| strict.p(self.finding, tolerance))), ..self }
     }
 
     /// The verdict at the p-value `adjusted`, which is `None` outside of the family.

@@ -3,7 +3,7 @@
 use statrs::distribution::{ContinuousCDF, Normal};
 
 /// Size of a sample up to which the distribution is exact.
-const EXACT_UP_TO: usize = 40;
+const EXACT_UP_TO: usize = 25;
 
 /// The distribution of a count of comparisons: the statistic U of Mann and Whitney, or Wilcoxon's signed-rank statistic.
 ///
@@ -28,7 +28,7 @@ impl Null {
     /// B. Mann & D. R. Whitney, Annals of Mathematical Statistics 18, 1947; the sum over strata by E. L. Lehmann,
     /// Nonparametrics, 1975, section 3.3).
     ///
-    /// With a sample of more than 40 values it is the normal approximation with the correction for continuity.
+    /// With a sample of more than 25 values it is the normal approximation with the correction for continuity.
     #[must_use]
     pub fn rank_sum(sizes: &[(usize, usize)]) -> Self {
         let total = sizes.iter().map(|(n, m)| n * m).sum();
@@ -42,7 +42,7 @@ impl Null {
 
     /// The distribution of Wilcoxon's signed-rank statistic of `n` pairs (F. Wilcoxon, Biometrics Bulletin 1, 1945),
     /// which is the number of Walsh averages above zero (J. W. Tukey, 1949; M. Hollander & D. A. Wolfe, Nonparametric
-    /// Statistical Methods, 2nd ed., 1999, section 3.1). With more than 40 pairs it is the normal approximation.
+    /// Statistical Methods, 2nd ed., 1999, section 3.1). With more than 25 pairs it is the normal approximation.
     #[must_use]
     pub fn signed_rank(n: usize) -> Self {
         let total = n * (n + 1) / 2;
@@ -163,9 +163,9 @@ mod tests {
 
     #[test]
     fn normal_approximation_continues_the_exact_distribution() {
-        let exact = Null::rank_sum(&[(40, 40)]);
-        let normal = Null { shape: Shape::Normal((1600.0_f64 * 81.0 / 12.0).sqrt()), ..exact.clone() };
-        for count in [820, 950, 1050, 1120] {
+        let exact = Null::rank_sum(&[(25, 25)]);
+        let normal = Null { shape: Shape::Normal((625.0_f64 * 51.0 / 12.0).sqrt()), ..exact.clone() };
+        for count in [320, 380, 420, 450] {
             let (exact, normal) = (exact.at_least(count), normal.at_least(count));
             assert!((exact / normal - 1.0).abs() < 0.15, "{count}: {exact} {normal}");
         }

@@ -10,8 +10,9 @@ use rand_chacha::rand_core::Rng;
 use super::bootstrap::generator;
 use super::coverage::normal;
 use super::median;
-use super::rank::mann_whitney;
+use super::pairs::Effect;
 use super::repetition::{Design, Scale, compare_repetitions, interval, values};
+use super::shift::Shift;
 
 /// Standard deviation between repetitions over that within them.
 const RATIOS: [f64; 3] = [0.2, 0.5, 1.0];
@@ -35,8 +36,9 @@ fn share(mut is_wrong: impl FnMut(&mut ChaCha8Rng) -> bool) -> f64 {
 
 /// Whether the trials of both sides, pooled over repetitions, differ by the Mann-Whitney test.
 fn pooled_differ(random: &mut ChaCha8Rng, ratio: f64, count: usize) -> bool {
-    let sides = [(); 2].map(|()| repetitions(random, ratio, count, normal).concat());
-    mann_whitney(&sides[0], &sides[1]).is_some_and(|p| p <= 0.05)
+    let [first, second] = [(); 2].map(|()| repetitions(random, ratio, count, normal).concat());
+    let shift = Shift::rank_sum(Effect::Ratio, &[(first, second)]);
+    2.0 * shift.p_above(1.0).min(shift.p_below(1.0)) <= 0.05
 }
 
 fn differ(first: &[Vec<f64>], second: &[Vec<f64>], design: Design) -> bool {

@@ -28,6 +28,8 @@ pub enum Test {
     SignedRank,
     /// The bootstrap of a contrast of means.
     Bootstrap,
+    /// Student's t test over repetitions.
+    Repetitions,
 }
 
 impl Test {
@@ -38,6 +40,7 @@ impl Test {
             Self::RankSum => "Mann-Whitney test",
             Self::SignedRank => "signed-rank test over blocks",
             Self::Bootstrap => "bootstrap test of means",
+            Self::Repetitions => "t test over repetitions",
         }
     }
 }

@@ -71,6 +71,7 @@ fn compared(run: &Run, across_host_cpus: bool) -> Vec<compare::Comparison> {
         seed: 1,
         family: Vec::new(),
         blocks: true,
+        alternating: true,
         pooled: false,
         across_host_cpus,
     };

@@ -19,7 +19,7 @@ use microbench_measure::errln;
 use microbench_measure::terminal::screen::Stream;
 use microbench_plots::compare::{Refusal, pairs_of_plans};
 
-use super::arguments::{AbArguments, HostArgument, StudyArguments};
+use super::arguments::{AbArguments, ComparisonFormat, HostArgument, StudyArguments};
 use super::compare::{self, CompareArguments};
 use super::run::{self, Loaded, Place, Side, choose_kind, exit_code, load, load_repeated, prepare};
 
@@ -50,10 +50,12 @@ pub(super) fn ab(arguments: &AbArguments) -> anyhow::Result<ExitCode> {
         margin: arguments.margin,
         means: arguments.means,
         detail: arguments.detail,
-        json: arguments.json,
+        format: if arguments.json { ComparisonFormat::Json } else { ComparisonFormat::Text },
+        metrics: Vec::new(),
         gate: arguments.gate,
         allow_missing: arguments.allow_missing,
         across_hosts: arguments.across_hosts,
+        alternating: true,
     })
 }
 

@@ -52,6 +52,8 @@ pub(super) struct CompareArguments {
     pub(super) gate: bool,
     pub(super) allow_missing: bool,
     pub(super) across_hosts: bool,
+    /// Whether the repetitions of the two runs alternated.
+    pub(super) alternating: bool,
 }
 
 /// Compares two runs and prints the comparison.
@@ -216,8 +218,20 @@ pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<E
 
 /// Compares two runs, or the variants of one run.
 pub(super) fn compare(arguments: CompareArguments) -> anyhow::Result<ExitCode> {
-    let CompareArguments { a, b, baseline, margin, means, detail, format, metrics, gate, allow_missing, across_hosts } =
-        arguments;
+    let CompareArguments {
+        a,
+        b,
+        baseline,
+        margin,
+        means,
+        detail,
+        format,
+        metrics,
+        gate,
+        allow_missing,
+        across_hosts,
+        alternating,
+    } = arguments;
     let statistic = if means { Statistic::Mean } else { Statistic::Median };
     let settings = Settings {
         statistic,
@@ -225,6 +239,7 @@ pub(super) fn compare(arguments: CompareArguments) -> anyhow::Result<ExitCode> {
         seed: 0,
         family: Vec::new(),
         blocks: b.is_none(),
+        alternating: alternating || b.is_none(),
         pooled: false,
         across_host_cpus: false,
     };

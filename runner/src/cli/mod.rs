@@ -235,6 +235,7 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
             gate,
             allow_missing,
             across_hosts,
+            alternating: false,
         }),
         Action::Verify { run, against, json } => verify(&run, &against, json),
         Action::Runs { study, json } => store::runs(study.as_deref(), json),

@@ -61,6 +61,7 @@ pub(super) fn measure(
         seed: plan.seed,
         family: Vec::new(),
         blocks: true,
+        alternating: true,
         pooled: false,
         across_host_cpus: false,
     };
