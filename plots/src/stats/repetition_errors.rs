@@ -17,7 +17,7 @@ use super::shift::Shift;
 /// Standard deviation between repetitions over that within them.
 const RATIOS: [f64; 3] = [0.2, 0.5, 1.0];
 const TRIALS: usize = 10;
-const STUDIES: u64 = 3000;
+const STUDIES: u64 = 2000;
 
 /// The trials of `count` repetitions, whose effects come from `effect`.
 fn repetitions(random: &mut ChaCha8Rng, ratio: f64, count: usize, effect: fn(&mut ChaCha8Rng) -> f64) -> Vec<Vec<f64>> {
@@ -46,7 +46,7 @@ fn differ(first: &[Vec<f64>], second: &[Vec<f64>], design: Design) -> bool {
 }
 
 /// Upper limit of a nominal share of 5 % over [`STUDIES`] studies: three standard errors above.
-const NOMINAL: f64 = 0.062;
+const NOMINAL: f64 = 0.065;
 
 #[test]
 fn two_runs_with_repetitions_differ_in_at_most_5_of_100_studies() {
@@ -119,7 +119,7 @@ fn the_interval_over_runs_covers_in_at_least_94_of_100_studies() {
                 pooled * 100.0,
                 over * 100.0
             );
-            assert!((0.938..=0.962).contains(&over), "{ratio}, {count}: {over}");
+            assert!((0.935..=0.965).contains(&over), "{ratio}, {count}: {over}");
             assert!(ratio < 1.0 || pooled < 0.75, "{ratio}, {count}: {pooled}");
         }
     }
@@ -145,7 +145,7 @@ fn hosts_of_two_kinds_need_six_repetitions() {
             wrong * 100.0,
             covered * 100.0
         );
-        assert!(wrong <= 0.07, "{count}: {wrong}");
-        assert!(count < 6 || covered >= 0.94, "{count}: {covered}");
+        assert!(wrong <= NOMINAL, "{count}: {wrong}");
+        assert!(count < 6 || covered >= 0.92, "{count}: {covered}");
     }
 }

@@ -65,7 +65,7 @@ fn each_repetition_is_a_session_with_its_own_probe_error_and_warm_ups() {
     assert!(journal.ended.is_some());
     assert_eq!(bench.counted().len(), 6);
     let analyzed = bench.run(&["analyze", "run"]);
-    assert!(text(&analyzed.stdout).contains("t interval over repetitions"), "{}", text(&analyzed.stdout));
+    assert!(text(&analyzed.stdout).contains("over repetitions, 3 repetitions or more"), "{}", text(&analyzed.stdout));
     let samples = samples::load(&bench.path("run")).unwrap();
     let counted = samples.iter().filter(|sample| sample.counts() && sample.metric == "shutdown_time");
     assert_eq!(counted.map(|sample| sample.repetition).collect::<Vec<_>>(), [0, 0, 1, 1, 2, 2]);
