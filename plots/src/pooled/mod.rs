@@ -259,11 +259,13 @@ mod tests {
             metric: "webservice_startup_time".into(),
             unit: "ms".into(),
             host: "emulated".into(),
-            runs: 2,
+            host_cpu: "EPYC".into(),
+            runs: 3,
             machines: Vec::new(),
             n: 12,
             median: Some(160.25),
             interval: Some(Interval { low: 159.75, high: 161.5, level: 0.96 }),
+            interval_withheld: None,
             p90: None,
             p99: None,
             between: Some([160.0, 160.5]),
@@ -277,5 +279,42 @@ mod tests {
             assert!(table.contains(word), "no {word}:\n{text}");
         }
         assert!(!text.split("omitted").nth(1).unwrap_or_default().contains("between runs"), "{text}");
+    }
+
+    /// A row of runs, each with the values of its trials.
+    fn row(runs: &[&[f64]]) -> PooledRow {
+        let trials = |values: &&[f64]| RunTrials {
+            values: values.to_vec(),
+            median: Selection::new(values.to_vec()).median(),
+            ..RunTrials::default()
+        };
+        pool_row(["s", "c", "m", "ms", "kvm", ""].map(str::to_owned), runs.iter().map(trials).collect())
+    }
+
+    /// Medians 10, 12 and 14: mean 12, standard deviation 2, t(2) = 4.302653.
+    #[test]
+    fn interval_is_over_runs_and_not_over_their_trials() {
+        let found = row(&[&[9.9, 10.0, 10.1], &[11.9, 12.0, 12.1], &[13.9, 14.0, 14.1]]);
+        let interval = found.interval.unwrap();
+        let half = 4.302_653 * 2.0 / 3.0_f64.sqrt();
+        assert_eq!((found.median, found.n, found.runs), (Some(12.0), 9, 3));
+        assert!((interval.high - interval.low - 2.0 * half).abs() < 1e-4, "{interval:?}");
+        assert!((found.between_deviation.unwrap() - 2.0).abs() < 1e-12);
+        assert_eq!(found.interval_withheld, None);
+    }
+
+    #[test]
+    fn interval_of_few_or_censored_runs_is_withheld_with_the_reason() {
+        let values: Vec<f64> = (0..20).map(f64::from).collect();
+        for runs in [&[&values[..]][..], &[&values, &values]] {
+            let found = row(runs);
+            assert_eq!((found.interval, found.median), (None, Some(9.5)));
+            assert!(found.interval_withheld.unwrap().starts_with("fewer than 3 runs"));
+            let width = OutputWidth { prose: 200, table: 200 };
+            assert!(render(&[found], width).contains("needs 3 runs"));
+        }
+        let censored = row(&[&values, &values, &[1.0, f64::INFINITY, f64::INFINITY]]);
+        assert_eq!((censored.interval, censored.median), (None, None));
+        assert_eq!(censored.interval_withheld, Some("the median of a run is censored"));
     }
 }

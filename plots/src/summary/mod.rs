@@ -344,3 +344,55 @@ fn failed_trial(
     };
     Some(FailedTrial { index, block, repetition, machine, largest: with(f64::INFINITY)?, smallest: with(0.0)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row of repetitions, each with the values of its trials.
+    fn row(repetitions: &[&[f64]]) -> Row {
+        let (mut trials, mut index) = (Vec::new(), 0);
+        for (repetition, values) in (0..).zip(repetitions) {
+            for value in *values {
+                trials.extend(trial((index, index, repetition, 0), &[*value]));
+                index += 1;
+            }
+        }
+        Row {
+            cell: "c".into(),
+            metric: "m".into(),
+            unit: "ms".into(),
+            machines: vec![String::new()],
+            vms: trials.len(),
+            trials,
+            ..Row::default()
+        }
+    }
+
+    #[test]
+    fn repetitions_are_the_unit_of_the_median_and_its_interval() {
+        // A repetition with more trials has the same weight.
+        let repeated = row(&[&[9.0, 10.0, 11.0], &[12.0], &[13.0, 14.0, 15.0]]);
+        assert_eq!(repeated.median(), Some(12.0));
+        assert_eq!(repeated.median_interval(), repetition::interval(&[10.0, 12.0, 14.0], LEVEL));
+        assert_eq!((repeated.n(), repeated.statistic(Statistic::Mean)), (7, Some(12.0)));
+        assert_eq!(repeated.quantile_interval(Statistic::P90), None);
+        // Two repetitions have no interval, however many trials they have.
+        let many = vec![10.0; 20];
+        let two = row(&[&many, &many]);
+        assert_eq!((two.median(), two.median_interval()), (Some(10.0), None));
+        // A repetition whose median is censored has no finite mean.
+        let censored = row(&[&[1.0], &[1.0], &[f64::INFINITY, f64::INFINITY, 1.0]]);
+        assert_eq!((censored.median(), censored.median_interval()), (None, None));
+        // Trials of one repetition are the unit of a run without repetitions.
+        let once = row(&[&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]);
+        assert_eq!(once.median_interval(), interval(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], LEVEL));
+    }
+
+    #[test]
+    fn repetition_without_a_value_is_empty() {
+        let row = row(&[&[1.0], &[], &[3.0, 4.0]]);
+        assert_eq!(row.by_repetition(Statistic::Median), [vec![1.0], vec![], vec![3.0, 4.0]]);
+        assert_eq!(row.repetition_values(Statistic::Median), Some(vec![1.0, 3.5]));
+    }
+}

@@ -23,7 +23,8 @@ use crate::markdown::{self, Block};
 use crate::support::{Bench, text};
 
 /// Subcommands that are only checked.
-const CHECKED: &[&str] = &["run", "host", "doctor", "artifacts", "selftest", "merge", "submit", "status", "cancel"];
+const CHECKED: &[&str] =
+    &["run", "ab", "host", "doctor", "artifacts", "selftest", "merge", "submit", "status", "cancel"];
 /// Subcommands that are executed, because they only need files.
 const EXECUTED: &[&str] = &[
     "plan",
