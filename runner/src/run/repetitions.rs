@@ -90,7 +90,7 @@ impl Supervisor {
     fn new() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("cannot start tokio")?;
-        let _context = runtime.enter();
+        let entered = runtime.enter();
         let listen = |number: Signal| signal(SignalKind::from_raw(number as i32)).context("cannot handle signals");
         let hangs_up = !sandbox::ignores_hangup();
         let forwarded = STOP.into_iter().filter(|signal| *signal != Signal::SIGHUP || hangs_up);
@@ -98,7 +98,7 @@ impl Supervisor {
             .map(|signal| Ok((signal, listen(signal)?)))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let ended = listen(Signal::SIGCHLD)?;
-        drop(_context);
+        drop(entered);
         Ok(Self { runtime, signals, ended, stopped_by: None })
     }
 
