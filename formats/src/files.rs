@@ -22,6 +22,7 @@ pub const FILES: &[FileSpec] = &[
     file(".plan.json", "run", "A copy of the plan at the start of the run, to report edits of plan.json."),
     file("engines.json", "run", "The engine descriptions at the start of the run."),
     file("shard.json", "run --shard", "The part of the plan that the run executes; only in the run of a shard."),
+    file("label.json", "run --label", "The label of the run; only in a run with a label."),
     file(
         "lock.toml",
         "run",

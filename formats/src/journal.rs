@@ -410,6 +410,7 @@ mod tests {
             unisolated: None,
             repetition: None,
             interleaved_with: None,
+            label: None,
         }
     }
 

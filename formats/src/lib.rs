@@ -24,6 +24,7 @@ pub mod files;
 pub mod host;
 pub mod instrument;
 pub mod journal;
+pub mod label;
 pub mod level_map;
 pub mod metric;
 pub mod plan;

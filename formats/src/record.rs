@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::Build;
 use crate::host::HostKind;
+use crate::label::Label;
 use crate::precision::Look;
 use crate::renamed;
 use crate::shard::Shard;
@@ -74,6 +75,9 @@ pub enum Record {
         /// Name of the run whose repetitions alternate with those of this run (`microbench ab`); `None` otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         interleaved_with: Option<String>,
+        /// The run's label, by `run --label`; `None` without one and before format 9.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<Label>,
     },
     /// An execution of a trial started.
     TrialStart {

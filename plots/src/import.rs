@@ -336,6 +336,7 @@ pub fn run_start(run: &str, digests: Digests, now: &str, version: &str) -> Recor
         unisolated: None,
         repetition: None,
         interleaved_with: None,
+        label: None,
         version: version.to_owned(),
         build: None,
     }

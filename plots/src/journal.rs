@@ -13,6 +13,8 @@ use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
 use microbench_formats::journal::{Damage, lines, records, records_of_plan, torn_line};
 use microbench_formats::plan::Plan;
+use microbench_formats::journal::{Damage, lines, records, torn_line};
+use microbench_formats::label::Label;
 use microbench_formats::precision::Look;
 use microbench_formats::record::{EmulatedHost, FailureReason, Interference, ProbeError, Record};
 use microbench_formats::shard::Shard;
@@ -84,6 +86,8 @@ pub struct Session {
     pub repetition: Option<u32>,
     /// Name of the run whose repetitions alternate with those of this run; `None` if no run was interleaved.
     pub interleaved_with: Option<String>,
+    /// The run's label; `None` without one.
+    pub label: Option<Label>,
     /// Digests of the run's files at the start of the session.
     pub digests: Digests,
 }
@@ -118,6 +122,12 @@ impl Journal {
     #[must_use]
     pub fn unisolated(&self) -> Option<&str> {
         self.sessions.iter().find_map(|session| session.unisolated.as_deref())
+    }
+
+    /// The run's label, that of the first session with one; `None` without a label.
+    #[must_use]
+    pub fn label(&self) -> Option<&Label> {
+        self.sessions.iter().find_map(|session| session.label.as_ref())
     }
 }
 
@@ -164,6 +174,7 @@ impl Session {
             unisolated,
             repetition,
             interleaved_with,
+            label,
             ..
         } = record.clone()
         else {
@@ -181,6 +192,7 @@ impl Session {
             unisolated,
             repetition,
             interleaved_with,
+            label,
             digests,
         })
     }

@@ -121,13 +121,13 @@ fn plural(word: &str, n: usize) -> String {
 
 /// Start of each session, end of the run, and how far each sweep of concurrency went.
 pub(super) fn sessions(plan: &Plan, journal: &Journal) -> Vec<Fact> {
-    let mut all: Vec<Fact> = (journal.sessions.iter())
-        .map(|session| {
-            let hosts = if session.hosts > 1 { format!(", {} parallel hosts", session.hosts) } else { String::new() };
-            let value = format!("{}{hosts}, microbench {}", whole_seconds(&session.started), session.version);
-            Fact { name: "Started".to_owned(), value }
-        })
-        .collect();
+    let label = journal.label().map(|label| Fact { name: "Label".to_owned(), value: label.to_string() });
+    let started = (journal.sessions.iter()).map(|session| {
+        let hosts = if session.hosts > 1 { format!(", {} parallel hosts", session.hosts) } else { String::new() };
+        let value = format!("{}{hosts}, microbench {}", whole_seconds(&session.started), session.version);
+        Fact { name: "Started".to_owned(), value }
+    });
+    let mut all: Vec<Fact> = label.into_iter().chain(started).collect();
     all.push(match &journal.ended {
         Some(ended) => Fact { name: "Ended".to_owned(), value: whole_seconds(ended) },
         None => Fact { name: "Ended".to_owned(), value: "not ended, trials are missing".to_owned() },

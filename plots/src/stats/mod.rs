@@ -17,6 +17,7 @@
 
 pub mod bca;
 pub mod bootstrap;
+pub mod change_point;
 pub mod contrast;
 #[cfg(test)]
 pub(crate) mod coverage;

@@ -224,6 +224,7 @@ impl Run {
             unisolated: None,
             repetition: None,
             interleaved_with: None,
+            label: None,
         }
     }
 

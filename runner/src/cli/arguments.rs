@@ -15,6 +15,7 @@ use microbench::run::emulated::PATIENCE_S;
 use microbench::run::execute::Options;
 use microbench_formats::figure::Theme;
 use microbench_formats::host::HostKind;
+use microbench_formats::label::Label;
 use microbench_formats::shard::Shard;
 use microbench_measure::selftest::probe::FakeGuests;
 use microbench_measure::terminal::screen::Colour;
@@ -114,12 +115,17 @@ pub(super) enum Action {
         /// A shard consists of every N-th block of the plan. `microbench merge` merges the shards.
         #[arg(long, value_name = "K/N")]
         shard: Option<Shard>,
+        /// Label of the run, for example the version of the program under test.
+        ///
+        /// At most 64 characters. `history` shows runs by label.
+        #[arg(long, value_name = "TEXT")]
+        label: Option<Label>,
         /// Resume this run. Conflicts with STUDY.
         #[arg(
             long,
             value_name = "RUN",
             add = ArgValueCompleter::new(runs),
-            conflicts_with_all = ["manifest", "out", "seed", "trials", "profile", "repetitions", "shard"]
+            conflicts_with_all = ["manifest", "out", "seed", "trials", "profile", "repetitions", "shard", "label"]
         )]
         resume: Option<PathBuf>,
         #[command(flatten)]
@@ -382,6 +388,9 @@ JSON: {run, rows, left_out}."
         /// Run folder to create [default: runs/STUDY-TIME in the project].
         #[arg(long, value_name = "FOLDER", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
+        /// Label of the run, for example the version of the program under test.
+        #[arg(long, value_name = "TEXT")]
+        label: Option<Label>,
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,
@@ -409,7 +418,7 @@ JSON: {run, rows, left_out}."
     #[command(after_help = "JSON: a list of {name, path, study, kind: measured|imported|noise, shard: {index, of}, \
 merged: [the shards, as `merge` has them], host, begun, \
 state: complete|interrupted|running|unreadable, owner: {pid, machine, since}, reason, trials_ended, trials_planned, failed_vms, \
-bytes, sessions: [{started, host, hosts, version, build, trials, of a shard also shard and machine, repetition?}]}; unknown values are null.")]
+bytes, sessions: [{started, host, hosts, version, build, label, trials, of a shard also shard and machine, repetition?}]}; unknown values are null.")]
     Runs {
         /// List only runs of this study.
         #[arg(long, value_name = "STUDY")]

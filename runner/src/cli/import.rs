@@ -7,6 +7,7 @@ use anyhow::Context;
 use microbench::store::directory::{Directory, Engines, NewRun};
 use microbench::store::journal::{Journal, Owner};
 use microbench_formats::code::Code;
+use microbench_formats::label::Label;
 use microbench_formats::record::Record;
 use microbench_measure::artifacts::project::{read_text, read_toml};
 use microbench_measure::{errln, outln};
@@ -32,6 +33,7 @@ pub(super) fn import(
     table: &Path,
     mapping: Option<&Path>,
     out: Option<&Path>,
+    label: Option<&Label>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let Loaded { study, plan, engines, project, .. } = load(study)?;
@@ -57,11 +59,15 @@ pub(super) fn import(
         }
     };
     let engines = &Engines { engines };
-    let new_run = NewRun { plan: &imported.plan, manifest: &study.source, engines, lock: None, shard: None };
+    let new_run = NewRun { plan: &imported.plan, manifest: &study.source, engines, lock: None, shard: None, label };
     let run = Directory::create(project.root(), out, new_run)?;
     let digests = microbench_plots::run::digests(run.path())?;
     let now = jiff::Timestamp::now().to_string();
-    let mut records = vec![imports::run_start(&run.name(), digests, &now, env!("CARGO_PKG_VERSION"))];
+    let mut start = imports::run_start(&run.name(), digests, &now, env!("CARGO_PKG_VERSION"));
+    if let Record::RunStart { label: recorded, .. } = &mut start {
+        *recorded = label.cloned();
+    }
+    let mut records = vec![start];
     records.extend(imported.records);
     records.push(Record::RunEnd { ended: now });
     Journal::open(run.path(), &Owner::this())?.append(&records)?;

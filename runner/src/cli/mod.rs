@@ -170,9 +170,12 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
         Action::Plan { study, repetitions, json, full, explain: None, shards } => {
             plan::plan(&study, repetitions.repetitions, json, full, shards)
         }
-        Action::Run { study, repetitions, host, out, shard, resume, session } => match resume {
+        Action::Run { study, repetitions, host, out, shard, label, resume, session } => match resume {
             Some(run) => run::resume(&run, study.project.as_deref(), host, session),
-            None => run::start(&study, repetitions.repetitions, host, Place { out: out.as_deref(), shard }, session),
+            None => {
+                let place = Place { out: out.as_deref(), shard, label: label.as_ref() };
+                run::start(&study, repetitions.repetitions, host, place, session)
+            }
         },
         Action::Ab(arguments) => ab::ab(&arguments),
         Action::Merge { shards, out, partial, json } => shards::merge(&shards, out.as_deref(), partial, json),
@@ -200,8 +203,8 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
             [run] if !analyze::is_table_or_pattern(run) => analyze::analyze(run, detail, json),
             several => analyze::analyze_pooled(several, json),
         },
-        Action::Import { study, table, mapping, out, json } => {
-            import::import(&study, &table, mapping.as_deref(), out.as_deref(), json)
+        Action::Import { study, table, mapping, out, label, json } => {
+            import::import(&study, &table, mapping.as_deref(), out.as_deref(), label.as_ref(), json)
         }
         Action::Plot { run, theme, sequence, sequences, json } => {
             publish::plot(&run, theme, &sequence, sequences, json)

@@ -45,7 +45,7 @@ pub(super) fn measure(
         Code::UnknownCell.with_message(format!("the study has no cell {cell}; it has {}", cells.join(", ")))
     })?;
     requirements::check(host.kind(), &engines, allow_unisolated)?;
-    let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, shard: None })?;
+    let run = prepare(&study, &plan, engines, &project, &folder, host, Place { out, ..Place::default() })?;
     let session = SessionArguments { allow_unisolated, ..SessionArguments::DEFAULT };
     let kind = choose_kind(&run, &project, host, session)?;
     let printed = print_path(&run);

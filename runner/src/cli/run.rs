@@ -17,6 +17,7 @@ use microbench_formats::code::{Code, CodedError};
 use microbench_formats::describe::describe;
 use microbench_formats::exit;
 use microbench_formats::host::HostKind;
+use microbench_formats::label::Label;
 use microbench_formats::plan::Plan;
 use microbench_formats::shard::Shard;
 use microbench_measure::artifacts::cache::Cache;
@@ -99,13 +100,14 @@ fn may_emulate(host: HostArgument, engines: &[Engine]) -> bool {
     host == HostArgument::Emulated || host == HostArgument::Auto && engines.iter().any(|engine| engine.needs_kvm)
 }
 
-/// The folder of a new run, and the part of the plan that it executes.
+/// The folder of a new run, its label, and the part of the plan that it executes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place<'a> {
     /// The folder; `None` for a folder in runs/.
     pub(super) out: Option<&'a Path>,
     /// The part; `None` for the whole plan.
     pub(super) shard: Option<Shard>,
+    pub(super) label: Option<&'a Label>,
 }
 
 /// Provides the artefacts of a plan and creates its run.
@@ -118,12 +120,12 @@ pub(super) fn prepare(
     host: HostArgument,
     place: Place<'_>,
 ) -> anyhow::Result<Directory> {
-    let Place { out, shard } = place;
+    let Place { out, shard, label } = place;
     let lock = provide(plan, &engines, project, folder, host)?;
     let width = screen::Stream::Err.columns().unwrap_or(view::DEFAULT_WIDTH);
     err!("{}", view::not_applicable(&parts::not_applicable(plan, &engines, project)?, width));
     let engines = &Engines { engines };
-    let new_run = NewRun { plan, manifest: &study.source, engines, lock: Some(&lock), shard };
+    let new_run = NewRun { plan, manifest: &study.source, engines, lock: Some(&lock), shard, label };
     let run = Directory::create(project.root(), out, new_run)?;
     log::write_to_run(run.path());
     Ok(run)
@@ -204,7 +206,7 @@ pub(super) fn boot_guest(arguments: &StudyArguments) -> anyhow::Result<anyhow::R
     let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let run = folder.path().join("host-check");
     let engines = &Engines { engines };
-    let new_run = NewRun { plan: &plan, manifest: &study.source, engines, lock: Some(&lock), shard: None };
+    let new_run = NewRun { plan: &plan, manifest: &study.source, engines, lock: Some(&lock), shard: None, label: None };
     let run = Directory::create(project.root(), Some(&run), new_run)?;
     Ok(execute::check_kvm_in_child(&run, &project, false))
 }

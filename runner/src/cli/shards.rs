@@ -132,7 +132,7 @@ pub(super) fn submit(
         for shard in (1..=of).map(|index| Shard { index, of }) {
             let path = with_suffix(format!("-{}of{of}", shard.index));
             let (manifest, shard) = (study.source.as_str(), Some(shard));
-            let new_run = NewRun { plan: &plan, manifest, engines: &engines, lock: Some(&lock), shard };
+            let new_run = NewRun { plan: &plan, manifest, engines: &engines, lock: Some(&lock), shard, label: None };
             made.push(Directory::create(project.root(), Some(&path), new_run)?.path().to_path_buf());
         }
         durable::create_folders(&submission)?;

@@ -69,6 +69,7 @@ fn list(entries: &[Entry], width: OutputWidth) -> String {
     let columns = [
         Column::left("run", 0),
         Column::left("study", 6),
+        Column::left("label", 4),
         Column::left("host", 3),
         Column::left("begun (UTC)", 2),
         Column::left("state", 0),
@@ -94,6 +95,7 @@ fn list(entries: &[Entry], width: OutputWidth) -> String {
         rows.push(vec![
             entry.name.clone(),
             study,
+            status::label(&entry.sessions).map_or_else(String::new, ToString::to_string),
             entry.host.map_or_else(|| "-".to_owned(), |host| format!("{host}{}", unisolated(&entry.sessions))),
             minute(&entry.begun),
             state_name(entry),
@@ -105,6 +107,7 @@ fn list(entries: &[Entry], width: OutputWidth) -> String {
             let shard = entries.iter().find(|other| other.shard == Some(part.shard) && is_part(other, entry));
             rows.push(vec![
                 format!("{} {} {}", BRANCHES[usize::from(n == entry.merged.len())], part.shard, part.name),
+                String::new(),
                 String::new(),
                 part.machines.join(", "),
                 shard.map_or_else(String::new, |shard| minute(&shard.begun)),
@@ -120,6 +123,7 @@ fn list(entries: &[Entry], width: OutputWidth) -> String {
                 rows.push(vec![
                     format!("{} session {n}{repetition}", BRANCHES[usize::from(n == entry.sessions.len())]),
                     String::new(),
+                    String::new(),
                     format!("{}{}", session.host, unisolated(std::slice::from_ref(session))),
                     minute(&session.started),
                     String::new(),
@@ -127,6 +131,13 @@ fn list(entries: &[Entry], width: OutputWidth) -> String {
                 ]);
             }
         }
+    }
+    // Most projects have no labels: a column without a text is left out.
+    const LABEL: usize = 2;
+    let mut columns = columns.to_vec();
+    if rows.iter().all(|row| row[LABEL].is_empty()) {
+        columns.remove(LABEL);
+        rows.iter_mut().for_each(|row| drop(row.remove(LABEL)));
     }
     let (mut text, left_out) = fitted(&columns, &rows, width.table);
     let mut reasons = String::new();
@@ -270,6 +281,9 @@ fn overview_text(overview: &Overview, width: OutputWidth) -> String {
         text.push('\n');
     };
     line("run", &run.name);
+    if let Some(label) = status::label(&run.sessions) {
+        line("label", label.as_str());
+    }
     line("folder", &run.path);
     line("study", &format!("{} ({})", run.study, one_line(&overview.title, 200)));
     let profile = if overview.profile.is_empty() { String::new() } else { format!(", profile {}", overview.profile) };

@@ -373,6 +373,7 @@ impl Session<'_> {
             unisolated,
             repetition: self.progress.repetition,
             interleaved_with: interleaved_with.map(str::to_owned),
+            label: self.run.label()?,
         }])
     }
 

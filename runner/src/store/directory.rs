@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use microbench_formats::code::Code;
 use microbench_formats::digests::Digests;
 pub use microbench_formats::digests::{ENGINES, PLAN};
+use microbench_formats::label::Label;
 use microbench_formats::plan::Plan;
 use microbench_formats::plan::Unreadable;
 use microbench_formats::shard::Shard;
@@ -25,6 +26,8 @@ use sha2::{Digest, Sha256};
 pub(super) const PLAN_AT_START: &str = ".plan.json";
 /// The part of the plan that the run executes. A run of the whole plan has no such file.
 pub const SHARD: &str = "shard.json";
+/// The label of the run, as a JSON string. A run without a label has no such file.
+pub const LABEL: &str = "label.json";
 
 /// Prefix of the name of a run's folder during its creation and removal.
 pub(super) const HALF_MADE: &str = ".microbench-half-made-";
@@ -58,6 +61,8 @@ pub struct NewRun<'a> {
     pub lock: Option<&'a Lock>,
     /// The part of the plan to execute; `None` for the whole plan.
     pub shard: Option<Shard>,
+    /// The label of the run.
+    pub label: Option<&'a Label>,
 }
 
 impl Directory {
@@ -67,7 +72,7 @@ impl Directory {
     /// # Errors
     /// When the folder exists or cannot be written.
     pub fn create(root: &Path, given: Option<&Path>, new_run: NewRun<'_>) -> anyhow::Result<Self> {
-        let NewRun { plan, manifest, engines, lock, shard } = new_run;
+        let NewRun { plan, manifest, engines, lock, shard, label } = new_run;
         let part = shard.map_or_else(String::new, |shard| format!("-{}of{}", shard.index, shard.of));
         let default = || root.join("runs").join(format!("{}-{}{part}", plan.study, time_stamp()));
         Self::create_with(&given.map_or_else(default, Path::to_path_buf), |half| {
@@ -82,6 +87,9 @@ impl Directory {
             }
             if let Some(shard) = shard {
                 half.write(SHARD, &serde_json::to_vec(&shard)?)?;
+            }
+            if let Some(label) = label {
+                half.write(LABEL, &serde_json::to_vec(label)?)?;
             }
             fs::create_dir(half.console()).context("cannot create console/")
         })
@@ -181,6 +189,17 @@ impl Directory {
     /// When [`SHARD`] is damaged.
     pub fn shard(&self) -> anyhow::Result<Option<Shard>> {
         shard_of(&self.path)
+    }
+
+    /// The label that the run was created with; `None` without one.
+    ///
+    /// # Errors
+    /// When [`LABEL`] is damaged.
+    pub fn label(&self) -> anyhow::Result<Option<Label>> {
+        if !self.path.join(LABEL).exists() {
+            return Ok(None);
+        }
+        self.read(LABEL).map(Some)
     }
 
     /// The plan, and the SHA-256 of its file in hexadecimal digits.

@@ -166,6 +166,7 @@ mod tests {
             machine: String::new(),
             unisolated: None,
             repetition: None,
+            label: None,
         };
         Entry {
             name: name.into(),

@@ -12,6 +12,8 @@ use microbench_formats::describe::{describe, one_line};
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
 use microbench_formats::journal::{Damage, records_of_plan};
+use microbench_formats::journal::{Damage, records};
+use microbench_formats::label::Label;
 use microbench_formats::plan::Plan;
 use microbench_formats::record::{FailureReason, Record};
 use microbench_formats::shard::Shard;
@@ -54,12 +56,21 @@ pub struct Session {
     /// The repetition, from 0, that the session executed; `None` for a plan without repetitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repetition: Option<u32>,
+    /// The run's label; `None` without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
 }
 
 /// Why VMMs were not isolated, from the first session without isolation; `None` when every session had isolation.
 #[must_use]
 pub fn unisolated(sessions: &[Session]) -> Option<&str> {
     sessions.iter().find_map(|session| session.unisolated.as_deref())
+}
+
+/// The run's label, that of the first session with one; `None` without a label.
+#[must_use]
+pub fn label(sessions: &[Session]) -> Option<&Label> {
+    sessions.iter().find_map(|session| session.label.as_ref())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +222,7 @@ impl RunStatus {
                     machine,
                     unisolated,
                     repetition,
+                    label,
                     ..
                 } => {
                     let trials = 0;
@@ -225,6 +237,7 @@ impl RunStatus {
                         machine,
                         unisolated,
                         repetition,
+                        label,
                     });
                 }
                 Record::TrialStart { warmup: is_warmup, cell: name, .. } => {
