@@ -14,6 +14,7 @@ mod definition;
 pub mod figure;
 mod file;
 pub mod hint;
+pub mod history;
 mod host;
 mod host_cpu;
 pub mod import;

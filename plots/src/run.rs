@@ -80,6 +80,15 @@ impl Run {
 /// # Errors
 /// Like [`Run::open`].
 pub fn verify_first_session(folder: &Path) -> Result<(), Error> {
+    first_session(folder).map(drop)
+}
+
+/// The first session of the run directory `folder`, with which its files are verified; the rest of the journal is not
+/// read.
+///
+/// # Errors
+/// Like [`Run::open`].
+pub fn first_session(folder: &Path) -> Result<Session, Error> {
     read_plan(folder)?;
     let path = folder.join(FILE);
     let mut first = Vec::new();
@@ -91,11 +100,10 @@ pub fn verify_first_session(folder: &Path) -> Result<(), Error> {
                 .map_err(io_error_at(&path))?;
         }
     }
-    let sessions = journal::sessions(&first).map_err(|cause| Error::Journal { path, cause })?;
-    if sessions.is_empty() {
-        return Err(Error::NotStarted { run: folder.to_path_buf() });
-    }
-    verify(folder, sessions.iter().map(|session| &session.digests))
+    let mut sessions = journal::sessions(&first).map_err(|cause| Error::Journal { path, cause })?;
+    let Some(session) = sessions.pop() else { return Err(Error::NotStarted { run: folder.to_path_buf() }) };
+    verify(folder, [&session.digests])?;
+    Ok(session)
 }
 
 /// Reads the plan of the run directory `folder`; also returns the SHA-256 of the file in hex.

@@ -3,7 +3,7 @@
 use microbench_formats::figure::{Column, Figure, FigureForm, Theme};
 use microbench_formats::plan::Plan;
 
-use super::{curves, ecdf, heat_map, marks, sequence, setup, stack, timeline};
+use super::{curves, ecdf, heat_map, history, marks, sequence, setup, stack, timeline};
 use crate::Error;
 use crate::samples::Sample;
 use crate::summary::Row;
@@ -59,6 +59,10 @@ pub enum LegendKey {
     Steps(usize),
     /// The cross of a missing value.
     Missing,
+    /// A run's value with its interval.
+    Value,
+    /// A vertical line of a history.
+    Rule(history::RuleKind),
 }
 
 /// The chart of a figure, by kind.
@@ -85,6 +89,8 @@ pub enum Chart {
     HeatMap(heat_map::HeatMap),
     /// Values in execution order.
     Sequence(sequence::Sequence),
+    /// Values of runs by date.
+    History(history::HistoryChart),
     /// Diagram of host, tap devices and guests.
     Setup(setup::Setup),
 }

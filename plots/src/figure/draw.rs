@@ -10,7 +10,9 @@ use super::canvas::{
 };
 use super::description::{Chart, Description, LegendEntry, LegendKey};
 use super::theme::{self, Style, points};
-use super::{draw_curves, draw_ecdf, draw_heat_map, draw_marks, draw_sequence, draw_setup, draw_timeline};
+use super::{
+    draw_curves, draw_ecdf, draw_heat_map, draw_history, draw_marks, draw_sequence, draw_setup, draw_timeline,
+};
 
 /// Space around titles, legends and captions.
 pub(super) fn padding() -> i32 {
@@ -65,6 +67,7 @@ pub fn render_svg(
     let plot_height = match &figure.chart {
         Chart::Timeline(timeline) => draw_timeline::height(timeline, width),
         Chart::HeatMap(heat) => draw_heat_map::height(heat, width),
+        Chart::History(history) => draw_history::height(history),
         _ => units(style.plot_inches),
     };
     let (head, foot) = match &figure.chart {
@@ -77,6 +80,7 @@ pub fn render_svg(
         Chart::Timeline(_) => draw_timeline::margins(),
         Chart::HeatMap(heat) => draw_heat_map::margins(style, heat, width),
         Chart::Sequence(_) => draw_sequence::margins(),
+        Chart::History(_) => draw_history::margins(),
         Chart::Setup(_) => (0, 0),
     };
     let sheet = Sheet { style, width, top: top + head, bottom: top + head + plot_height };
@@ -106,6 +110,7 @@ pub fn render_svg(
             Chart::Timeline(timeline) => draw_timeline::draw(&area, sheet, timeline, &figure.legend)?,
             Chart::HeatMap(heat) => draw_heat_map::draw(&area, sheet, heat)?,
             Chart::Sequence(sequence) => draw_sequence::draw(&area, sheet, sequence, &figure.legend)?,
+            Chart::History(history) => draw_history::draw(&area, sheet, history)?,
             Chart::Setup(setup) => draw_setup::draw(&area, sheet, setup)?,
         }
         for (n, line_text) in caption.iter().enumerate() {
@@ -192,6 +197,8 @@ fn draw_legend_key(area: &Area<'_>, style: Style, key: LegendKey, at: (i32, i32)
             draw_marker(area, style, middle, group)
         }
         LegendKey::Missing => draw_cross(area, middle),
+        LegendKey::Value => draw_history::draw_value(area, style, middle, Some((at.1 - half, at.1 + half))),
+        LegendKey::Rule(kind) => draw_history::draw_rule(area, kind, across),
     }
 }
 

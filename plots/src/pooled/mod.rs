@@ -71,17 +71,17 @@ pub struct PooledRow {
 }
 
 /// Study, cell, metric, unit, kind of host and CPU of the emulated host of a row.
-type Key = [String; 6];
+pub(crate) type Key = [String; 6];
 
 /// The trials of one run that belong to a row.
 #[derive(Default)]
-struct RunTrials {
+pub(crate) struct RunTrials {
     machines: BTreeSet<String>,
     /// The value of each trial; infinite if it is censored.
-    values: Vec<f64>,
+    pub(crate) values: Vec<f64>,
     /// Median of `values`.
     median: Option<f64>,
-    missing: u64,
+    pub(crate) missing: u64,
 }
 
 /// Summarises the `samples.parquet` files of several runs, sorted by study, cell, metric and host.
@@ -112,7 +112,7 @@ pub fn pool(files: &[PathBuf]) -> Result<Vec<PooledRow>, Error> {
 }
 
 /// The trials of one file, reduced to one value for each trial.
-fn read_run(path: &Path) -> PolarsResult<BTreeMap<Key, RunTrials>> {
+pub(crate) fn read_run(path: &Path) -> PolarsResult<BTreeMap<Key, RunTrials>> {
     let mut groups: BTreeMap<[String; KEYS], Group> = BTreeMap::new();
     for part in reader::read_parts(path)? {
         for (key, rows) in part {

@@ -99,7 +99,7 @@ fn create(arguments: &AbArguments) -> anyhow::Result<Runs> {
 
 fn prepare_side(host: HostArgument, loaded: Loaded, out: &std::path::Path) -> anyhow::Result<(Directory, Project)> {
     let Loaded { study, plan, engines, project, folder, .. } = loaded;
-    let place = Place { out: Some(out), shard: None };
+    let place = Place { out: Some(out), ..Place::default() };
     let run = prepare(&study, &plan, engines, &project, &folder, host, place)?;
     Ok((run, project))
 }
