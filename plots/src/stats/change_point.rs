@@ -144,7 +144,7 @@ fn best_split(values: &[f64], level: f64, seed: u64) -> Option<(usize, f64)> {
     let bias = sum / PILOT as f64;
     let deviation = (squares / PILOT as f64 - bias * bias).max(0.0).sqrt();
     // The best split also takes a part of a true autocorrelation away. The factor, and the share of the deviation, are
-    // those with which the simulated false-alarm rates of the tests stay below the level.
+    // those for which the simulated false-alarm rates of the tests stay below the level.
     let estimate = (observed - bias) / (1.0 - 4.0 / n);
     let margin = (0.5 + 6.0 / n) * Normal::standard().inverse_cdf(1.0 - level);
     let limit = (estimate + margin * deviation).clamp(0.0, MAX_CORRELATION);
@@ -232,6 +232,7 @@ impl Ranks {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rayon::prelude::*;
 
     use super::*;
     use crate::stats::coverage::normal;
@@ -275,7 +276,7 @@ mod tests {
             values[n / 2..].iter_mut().for_each(|value| *value += step);
             best_split(&values, level, *number).is_some()
         };
-        (0..series).filter(is_found).count() as f64 / series as f64
+        (0..series).into_par_iter().filter(is_found).count() as f64 / series as f64
     }
 
     const STATIONARY: [(Shape, &str); 4] = [
@@ -287,12 +288,130 @@ mod tests {
 
     #[test]
     fn at_most_5_of_100_stationary_series_have_a_change_point() {
-        for (n, series) in [(50, 2000), (200, 1000)] {
+        for (n, series) in [(50, 600), (200, 200)] {
             for (shape, name) in STATIONARY {
                 let share = found(series, shape, n, 0.0, LEVEL);
                 println!("n = {n}, {name}: {:.1} %", 100.0 * share);
                 assert!(share <= 0.05, "n = {n}, {name}: {share}");
             }
+        }
+    }
+
+    #[test]
+    fn a_change_of_five_deviations_in_the_middle_of_50_values_is_found() {
+        for (shape, step, least) in [
+            (Shape::Normal, 5.0, 1.0),
+            (Shape::Normal, 1.25, 0.7),
+            (Shape::Autocorrelated(0.5), 5.0, 0.95),
+            (Shape::Autocorrelated(0.5), 2.0, 0.65),
+        ] {
+            let share = found(200, shape, 50, step, LEVEL);
+            println!("{shape:?}, {step} deviations: {:.1} %", 100.0 * share);
+            assert!(share >= least, "{shape:?}, {step} deviations: {share}");
+        }
+    }
+
+    /// The tables of docs/explanation/statistics.md.
+    #[test]
+    #[ignore = "takes minutes"]
+    fn print_error_rates_and_power() {
+        for n in [15, 20, 30, 50, 100, 200] {
+            for (shape, name) in STATIONARY.into_iter().chain([(Shape::Autocorrelated(0.7), "AR(1) 0.7")]) {
+                for level in [0.05, 0.0025] {
+                    let share = found(3000, shape, n, 0.0, level);
+                    println!("false alarms, n = {n}, {name}, level {level}: {:.2} %", 100.0 * share);
+                }
+            }
+        }
+        for n in [15, 20, 30, 50, 100, 200] {
+            for shape in [Shape::Normal, Shape::Autocorrelated(0.5)] {
+                for level in [0.05, 0.0025] {
+                    let shares = [0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0]
+                        .map(|step| format!("{step}: {:.0} %", 100.0 * found(400, shape, n, step, level)));
+                    println!("found, n = {n}, {shape:?}, level {level}: {}", shares.join(", "));
+                }
+            }
+        }
+        for (shape, name) in STATIONARY {
+            let confirmed = |number: &u64| {
+                let values = shape.draw(50, &mut generator(2026, *number));
+                // A search after each new value, as a user of `history` looks after each run.
+                let looks = (MIN_VALUES..=values.len()).map(|n| search(&values[..n], LEVEL, *number));
+                let (mut alarm, mut confirmed) = (false, false);
+                for points in looks {
+                    alarm |= !points.is_empty();
+                    confirmed |= points.iter().any(|point| point.support == Support::Confirmed);
+                }
+                (alarm, confirmed)
+            };
+            let all: Vec<(bool, bool)> = (0..400_u64).into_par_iter().map(|number| confirmed(&number)).collect();
+            let share = |of: fn(&&(bool, bool)) -> bool| all.iter().filter(of).count() as f64 / 4.0;
+            println!(
+                "looks after each of 15 to 50 values, {name}: alarm {:.1} %, confirmed {:.1} %",
+                share(|found| found.0),
+                share(|found| found.1)
+            );
+        }
+    }
+
+    /// Values around `level` with a period of 3 and a range of 2.
+    fn around(level: f64, n: u32) -> Vec<f64> {
+        (0..n).map(|n| level + f64::from(n * 2 % 3)).collect()
+    }
+
+    #[test]
+    fn two_changes_are_found_with_their_levels() {
+        let values = [around(100.0, 20), around(120.0, 20), around(90.0, 20)].concat();
+        let found = search(&values, LEVEL, 1);
+        assert_eq!(found.iter().map(|point| point.at).collect::<Vec<_>>(), [20, 40], "{found:?}");
+        let levels: Vec<(f64, f64)> = found.iter().map(|point| (point.before.round(), point.after.round())).collect();
+        assert_eq!(levels, [(101.0, 121.0), (121.0, 91.0)]);
+        assert!(found.iter().all(|point| point.p <= LEVEL && point.support == Support::Confirmed), "{found:?}");
+    }
+
+    #[test]
+    fn a_change_is_confirmed_by_values_after_the_alarm_only() {
+        let before = around(100.0, 30);
+        let all = [before.clone(), around(120.0, 20)].concat();
+        let first = (30..=50).find(|n| !search(&all[..*n], LEVEL, 1).is_empty()).unwrap();
+        assert!((30 + MIN_SIDE..45).contains(&first), "{first}");
+        let support = |values: &[f64]| search(values, LEVEL, 1).first().map(|point| (point.alarm, point.support));
+        assert_eq!(support(&all[..first]), Some((first, Support::Unconfirmed)));
+        assert_eq!(support(&all[..=first]), Some((first, Support::Unconfirmed)));
+        assert_eq!(support(&all[..first + CONFIRM]), Some((first, Support::Confirmed)));
+        // The level returns after the alarm.
+        let back = [all[..first].to_vec(), around(100.0, 2)].concat();
+        assert!(support(&back).is_none_or(|(_, support)| support == Support::Unsupported), "{:?}", support(&back));
+    }
+
+    #[test]
+    fn few_equal_or_undefined_values_have_no_change_point() {
+        let step = |n: u32| [around(0.0, n), around(100.0, n)].concat();
+        assert!(search(&step(7), LEVEL, 1).is_empty(), "14 values");
+        assert!(!search(&step(10), LEVEL, 1).is_empty(), "20 values");
+        assert!(search(&[7.0; 40], LEVEL, 1).is_empty() && search(&[], LEVEL, 1).is_empty());
+        assert!(search(&[step(10), vec![f64::NAN]].concat(), LEVEL, 1).is_empty());
+    }
+
+    #[test]
+    fn censored_values_rank_last() {
+        let values = [around(100.0, 20), vec![f64::INFINITY; 20]].concat();
+        let found = search(&values, LEVEL, 1);
+        assert_eq!((found.len(), found[0].at, found[0].after), (1, 20, f64::INFINITY));
+        assert_eq!(found[0].support, Support::Confirmed);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn only_the_order_of_the_values_matters(values in prop::collection::vec(0.1_f64..1e3, 0..60), seed: u64) {
+            let found = search(&values, LEVEL, seed);
+            let logarithms: Vec<f64> = values.iter().map(|value| value.ln()).collect();
+            let positions = |points: &[ChangePoint]| points.iter().map(|point| (point.at, point.p)).collect::<Vec<_>>();
+            prop_assert_eq!(positions(&search(&logarithms, LEVEL, seed)), positions(&found));
+            prop_assert!(found.is_sorted_by(|a, b| a.at + MIN_SIDE <= b.at));
+            prop_assert!(found.iter().all(|point| point.alarm > point.at && point.alarm <= values.len()));
         }
     }
 }

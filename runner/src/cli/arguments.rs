@@ -21,6 +21,7 @@ use microbench_measure::selftest::probe::FakeGuests;
 use microbench_measure::terminal::screen::Colour;
 
 use super::completions::{runs, studies, studies_and_runs, submissions};
+use super::completions::{runs, studies, studies_with_runs, submissions};
 
 /// The end of the help: the first steps, and how runs and studies are named.
 const AFTER_HELP: &str = "\
@@ -366,6 +367,19 @@ holds|contradicted|inconclusive|not-measured, or null when the run has no such c
         #[arg(long)]
         json: bool,
     },
+    /// Show a metric over the runs of a study, and the changes of its level.
+    ///
+    /// Lists the runs by date, with the median and its interval, marks changes of the host, and draws a figure for each
+    /// metric. Runs are those in the runs/ of the project.
+    #[command(
+        after_help = "Examples: microbench history quick; microbench history quick --metric kernel_boot_time --cell fc/1\n\n\
+JSON: {study, runs: [{name, started, label, build, fingerprint}], left_out: [{name, reason}], level, \
+series: [{cell, label, metric, unit, host, host_cpu, points: [{run: index, n, missing, median, censored, \
+interval: {low, high, level}, host_changed, settings_changed}], parts: [{from, to, values, searched}], \
+changes: [{point, end, start, before, after, p, support: unconfirmed|confirmed|unsupported, added}]}], figures}; \
+point, end and start are indices into points."
+    )]
+    History(HistoryArguments),
     /// Create a run from a table of values that were measured elsewhere.
     ///
     /// The table is a CSV file with the columns `metric`, `value`, and one for each axis.
@@ -795,6 +809,48 @@ pub(super) struct AbArguments {
     /// Compare even if the fingerprints or the emulated CPUs of the hosts differ.
     #[arg(long)]
     pub(super) across_hosts: bool,
+}
+
+/// What `history` shows.
+#[derive(Clone, Debug, Args)]
+pub(super) struct HistoryArguments {
+    /// Manifest, or the name of a study in experiments/ or of one with runs.
+    #[arg(value_name = "STUDY", add = ArgValueCompleter::new(studies_with_runs))]
+    pub(super) study: PathBuf,
+    /// Show this metric [default: the study's `family`, else the metrics in figures].
+    ///
+    /// May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(super) metric: Vec<String>,
+    /// Show only this cell, by its identifier in `plan`.
+    ///
+    /// May be given several times.
+    #[arg(long, value_name = "CELL")]
+    pub(super) cell: Vec<String>,
+    /// Search for changes even where the host's fingerprint changes.
+    ///
+    /// A change that the host causes is then found like any other.
+    #[arg(long)]
+    pub(super) across_hosts: bool,
+    /// Output format.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = HistoryFormat::Text)]
+    pub(super) format: HistoryFormat,
+    /// Folder for the figures [default: runs/STUDY-history in the project].
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(super) out: Option<PathBuf>,
+    /// Folder of the project, with runs/ [default: around the manifest].
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(super) project: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum HistoryFormat {
+    /// A table for each series, for people.
+    Text,
+    /// One row for each run and series.
+    Csv,
+    /// The complete history.
+    Json,
 }
 
 /// A study, and options that override its manifest.

@@ -111,6 +111,16 @@ pub(super) fn studies_and_runs(current: &OsStr) -> Vec<CompletionCandidate> {
     names_and_paths(current, catalog::study_names().unwrap_or_default().into_iter().chain(runs))
 }
 
+/// Completes the STUDY of `history`: the studies of the project and those with runs, or paths.
+pub(super) fn studies_with_runs(current: &OsStr) -> Vec<CompletionCandidate> {
+    let known = lookup::runs_folder().map(|folder| lookup::list_runs(&folder)).unwrap_or_default();
+    let mut names = catalog::study_names().unwrap_or_default();
+    names.extend(known.into_iter().map(|run| run.study).filter(|study| !study.is_empty()));
+    names.sort();
+    names.dedup();
+    names_and_paths(current, names)
+}
+
 /// Completes a submission: the submissions in the project's runs/, or paths.
 pub(super) fn submissions(current: &OsStr) -> Vec<CompletionCandidate> {
     let entries = lookup::runs_folder().ok().and_then(|folder| fs::read_dir(folder).ok());

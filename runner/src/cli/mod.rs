@@ -9,6 +9,7 @@ mod completions;
 mod doctor;
 mod execute;
 mod explain;
+mod history;
 mod import;
 mod new;
 mod noise_floor;
@@ -57,6 +58,7 @@ fn is_read_only(action: &Action) -> bool {
             | Action::Query { .. }
             | Action::Compare { .. }
             | Action::Verify { .. }
+            | Action::History(_)
             | Action::Runs { .. }
             | Action::Show { .. }
             | Action::Schema
@@ -241,6 +243,7 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
             alternating: false,
         }),
         Action::Verify { run, against, json } => verify(&run, &against, json),
+        Action::History(arguments) => history::history(&arguments),
         Action::Runs { study, json } => store::runs(study.as_deref(), json),
         Action::Show { run, json } => store::show(&run, json),
         Action::Export { run, out, without_consoles, json } => {
