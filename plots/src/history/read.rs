@@ -70,7 +70,7 @@ pub fn read(runs: &[PathBuf], selection: Selection<'_>) -> History {
             };
             let index = history.runs.len();
             let mut has_points = false;
-            for ([_, cell, metric, unit, host], trials) in &data.values {
+            for ([_, cell, metric, unit, host, _], trials) in &data.values {
                 let (Some(m), Some(c)) = (
                     selection.metrics.iter().position(|name| name == metric),
                     selection.cells.iter().position(|name| name == cell),

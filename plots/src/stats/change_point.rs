@@ -373,15 +373,14 @@ mod tests {
     fn a_change_is_confirmed_by_values_after_the_alarm_only() {
         let before = around(100.0, 30);
         let all = [before.clone(), around(120.0, 20)].concat();
-        let first = (30..=50).find(|n| !search(&all[..*n], LEVEL, 1).is_empty()).unwrap();
-        assert!((30 + MIN_SIDE..45).contains(&first), "{first}");
-        let support = |values: &[f64]| search(values, LEVEL, 1).first().map(|point| (point.alarm, point.support));
-        assert_eq!(support(&all[..first]), Some((first, Support::Unconfirmed)));
-        assert_eq!(support(&all[..=first]), Some((first, Support::Unconfirmed)));
-        assert_eq!(support(&all[..first + CONFIRM]), Some((first, Support::Confirmed)));
+        let support = |n: usize| search(&all[..n], LEVEL, 1).first().map(|point| (point.alarm, point.support));
+        let first = (30..=50).find(|n| support(*n).is_some()).unwrap();
+        assert_eq!(support(first), Some((first, Support::Unconfirmed)));
+        let confirmed = (first..=50).find(|n| matches!(support(*n), Some((_, Support::Confirmed)))).unwrap();
+        assert!(confirmed >= first + CONFIRM && support(confirmed).unwrap().0 + CONFIRM <= confirmed, "{confirmed}");
         // The level returns after the alarm.
-        let back = [all[..first].to_vec(), around(100.0, 2)].concat();
-        assert!(support(&back).is_none_or(|(_, support)| support == Support::Unsupported), "{:?}", support(&back));
+        let back = search(&[all[..36].to_vec(), around(100.0, 2)].concat(), LEVEL, 1);
+        assert!(back.iter().all(|point| point.support != Support::Confirmed), "{back:?}");
     }
 
     #[test]

@@ -372,7 +372,7 @@ holds|contradicted|inconclusive|not-measured, or null when the run has no such c
     /// Lists the runs by date, with the median and its interval, marks changes of the host, and draws a figure for each
     /// metric. Runs are those in the runs/ of the project.
     #[command(
-        after_help = "Examples: microbench history quick; microbench history quick --metric kernel_boot_time --cell fc/1\n\n\
+        after_help = "Examples: microbench history quick; microbench history quick --metric kernel_boot_time --cell fc/1/minimal\n\n\
 JSON: {study, runs: [{name, started, label, build, fingerprint}], left_out: [{name, reason}], level, \
 series: [{cell, label, metric, unit, host, host_cpu, points: [{run: index, n, missing, median, censored, \
 interval: {low, high, level}, host_changed, settings_changed}], parts: [{from, to, values, searched}], \

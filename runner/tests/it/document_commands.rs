@@ -41,6 +41,7 @@ const EXECUTED: &[&str] = &[
     "query",
     "compare",
     "verify",
+    "history",
     "runs",
     "show",
     "export",

@@ -14,6 +14,7 @@ mod explain;
 mod faults;
 mod formats;
 mod help;
+mod history;
 mod host_cpu;
 mod host_failures;
 mod hostile_guests;
