@@ -75,7 +75,7 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, chart: &HistoryChart) -> DrawR
         draw_panel(area, sheet.style, panel, up, frame, &across, each)?;
     }
     let axis = top_of(chart.panels.len() - 1) + plot_height(chart) + lane(chart);
-    draw_ticks(area, chart, axis, (left, right), &across)
+    draw_ticks(area, chart, axis, right, &across)
 }
 
 /// The sides of a panel's plotting area; `axis` is the x axis, below the lane of missing values.
@@ -113,7 +113,7 @@ fn draw_panel(
     for level in &panel.levels {
         let (from, to) = (across(level.from as f64 - 0.4), across(level.to as f64 + 0.4));
         let y = up.position(level.value);
-        draw_segment(area, (from, y), (to, y), theme::mix(style.colour(0), theme::WHITE, 0.5), 1.6)?;
+        draw_segment(area, (from, y), (to, y), style.colour(0), 1.2)?;
     }
     for point in &panel.points {
         let x = across(point.at as f64);
@@ -150,15 +150,15 @@ fn draw_ticks(
     area: &Area<'_>,
     chart: &HistoryChart,
     axis: i32,
-    (left, right): (i32, i32),
+    right: i32,
     across: &impl Fn(f64) -> i32,
 ) -> DrawResult {
     let texts: Vec<[String; 2]> =
         chart.ticks.iter().map(|lines| lines.clone().map(|line| shorten(&line, FONT_SIZE, points(TICK)))).collect();
-    // From and to of the widest line of a tick, within the plot.
+    // From and to of the widest line of a tick, within the figure.
     let extent = |at: usize| {
         let width = texts[at].iter().map(|line| text_width(line, FONT_SIZE)).max().unwrap_or(0);
-        let from = (across(at as f64) - width / 2).clamp(left.min(right - width), (right - width).max(left));
+        let from = (across(at as f64) - width / 2).min(right - width).max(0);
         (from, from + width)
     };
     let Some(last) = texts.len().checked_sub(1) else { return Ok(()) };

@@ -37,10 +37,11 @@ fn searches_sentence(history: &History) -> String {
             "no series was searched for changes: a search needs {MIN_VALUES} runs without a change of host or settings"
         );
     }
+    let searches = if searches == 1 { "1 search".to_owned() } else { format!("{searches} searches") };
     format!(
-        "{searches} searched for changes of at least {MIN_SIDE} runs on each side, each at the level {} ({ALPHA} over \
-         all searches); the median is that over trials, with its order-statistic interval from 6 trials on",
-        significant(history.level)
+        "{searches} for changes with at least {MIN_SIDE} runs on each side, each at the level {} ({ALPHA} over all \
+         searches); the median is that over trials, with its order-statistic interval from 6 trials on",
+        short_number(history.level)
     )
 }
 
@@ -159,20 +160,28 @@ fn change_sentence(history: &History, series: &Series, change: &Change, command:
     let support = match change.support {
         Support::Confirmed => format!("confirmed by the {} runs after the alarm", change.added),
         Support::Unsupported => format!("the {} runs after the alarm do not support it", change.added),
+        Support::Unconfirmed if change.end < series.points.len() => {
+            "unconfirmed: the series ended or changed again before it could be confirmed".to_owned()
+        }
         Support::Unconfirmed => format!(
             "unconfirmed: {} of {CONFIRM} runs after the alarm; confirm: microbench run {command} --label TEXT",
             change.added
         ),
     };
+    let at = run.label.as_ref().map_or_else(|| run.date(), |label| format!("{label} ({})", run.date()));
     format!(
-        "change at {} ({}): {} to {}{unit},{share} {}, p = {}{host}: {support}",
-        run.title(),
-        run.date(),
+        "change at {at}: {} to {}{unit},{share} {}, p = {}{host}: {support}",
         level(change.before),
         level(change.after),
         change.verdict(&series.metric),
-        significant(change.p),
+        short_number(change.p),
     )
+}
+
+/// A number with at most three significant digits, without zeros at its end.
+fn short_number(value: f64) -> String {
+    let text = significant(value);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// Why the newest part was not searched.

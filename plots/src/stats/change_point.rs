@@ -9,6 +9,8 @@
 //! Permutations assume that values are independent. Successive runs on a host are often not, which would cause false
 //! alarms, so the statistic is reduced to that of the effective sample size (see [`search`]).
 
+use std::ops::Range;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -80,34 +82,42 @@ pub fn search(values: &[f64], level: f64, seed: u64) -> Vec<ChangePoint> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    bisect(values, 0, level, seed, &mut found);
-    found.sort_unstable_by_key(|(at, _)| *at);
-    let ends: Vec<usize> = found.iter().map(|(at, _)| *at).chain([values.len()]).collect();
-    let starts: Vec<usize> = [0].into_iter().chain(found.iter().map(|(at, _)| *at)).collect();
-    let points = found.iter().enumerate().map(|(n, (at, p))| {
-        let (start, end) = (starts[n], ends[n + 1]);
-        let before = median(&values[start..*at]).unwrap_or(f64::NAN);
-        let after = median(&values[*at..end]).unwrap_or(f64::NAN);
-        let alarm = alarm(&values[start..end], at - start, level, seed) + start;
-        let support = support(before, &values[*at..alarm], &values[alarm..end]);
-        ChangePoint { at: *at, p: *p, before, after, alarm, support }
-    });
-    points.collect()
+    bisect(values, 0..values.len(), level, seed, &mut found);
+    found.sort_unstable_by_key(|split| split.at);
+    let ends: Vec<usize> = [0].into_iter().chain(found.iter().map(|split| split.at)).chain([values.len()]).collect();
+    let point = |(n, split): (usize, &Split)| {
+        let (start, at, end) = (ends[n], split.at, ends[n + 2]);
+        let before = median(&values[start..at]).unwrap_or(f64::NAN);
+        let after = median(&values[at..end]).unwrap_or(f64::NAN);
+        let alarm = alarm(values, split, level, seed).min(end);
+        let support = support(before, &values[at..alarm], &values[alarm..end]);
+        ChangePoint { at, p: split.p, before, after, alarm, support }
+    };
+    found.iter().enumerate().map(point).collect()
 }
 
-/// Searches `values`, whose first value has the index `offset` in the series, and then both sides of a change point.
-fn bisect(values: &[f64], offset: usize, level: f64, seed: u64, found: &mut Vec<(usize, f64)>) {
-    let Some((at, p)) = best_split(values, level, seed) else { return };
-    found.push((offset + at, p));
-    bisect(&values[..at], offset, level, seed, found);
-    bisect(&values[at..], offset + at, level, seed, found);
+/// A change point and the range of the series whose search found it.
+struct Split {
+    at: usize,
+    p: f64,
+    range: Range<usize>,
 }
 
-/// The number of values from the start of `values` with which the change point `at` is found first.
-fn alarm(values: &[f64], at: usize, level: f64, seed: u64) -> usize {
-    let from = (at + MIN_SIDE).max(MIN_VALUES).min(values.len());
-    let is_found = |end: &usize| best_split(&values[..*end], level, seed).is_some();
-    (from..values.len()).find(is_found).unwrap_or(values.len())
+/// Searches a range of `values`, and then both sides of a change point.
+fn bisect(values: &[f64], range: Range<usize>, level: f64, seed: u64, found: &mut Vec<Split>) {
+    let Some((at, p)) = best_split(&values[range.clone()], level, seed) else { return };
+    let at = range.start + at;
+    found.push(Split { at, p, range: range.clone() });
+    bisect(values, range.start..at, level, seed, found);
+    bisect(values, at..range.end, level, seed, found);
+}
+
+/// The number of values from the start of the series with which a search of the range of `split` finds a change point
+/// first.
+fn alarm(values: &[f64], split: &Split, level: f64, seed: u64) -> usize {
+    let Range { start, end } = split.range;
+    let from = (split.at + MIN_SIDE).max(start + MIN_VALUES).min(end);
+    (from..end).find(|end| best_split(&values[start..*end], level, seed).is_some()).unwrap_or(end)
 }
 
 /// Whether the values `added` after the alarm support the change from the level `before` to that of the values
@@ -323,7 +333,7 @@ mod tests {
                 }
             }
         }
-        for n in [15, 20, 30, 50, 100, 200] {
+        for n in [15, 20, 30, 50, 100] {
             for shape in [Shape::Normal, Shape::Autocorrelated(0.5)] {
                 for level in [0.05, 0.0025] {
                     let shares = [0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0]
@@ -332,6 +342,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The share of series with an alarm, and with a confirmed change, when a search follows each of 15 to 50 values.
+    #[test]
+    #[ignore = "takes minutes"]
+    fn print_error_rates_of_repeated_looks() {
         for (shape, name) in STATIONARY {
             let confirmed = |number: &u64| {
                 let values = shape.draw(50, &mut generator(2026, *number));
@@ -344,8 +360,8 @@ mod tests {
                 }
                 (alarm, confirmed)
             };
-            let all: Vec<(bool, bool)> = (0..400_u64).into_par_iter().map(|number| confirmed(&number)).collect();
-            let share = |of: fn(&&(bool, bool)) -> bool| all.iter().filter(of).count() as f64 / 4.0;
+            let all: Vec<(bool, bool)> = (0..200_u64).into_par_iter().map(|number| confirmed(&number)).collect();
+            let share = |of: fn(&&(bool, bool)) -> bool| all.iter().filter(of).count() as f64 / 2.0;
             println!(
                 "looks after each of 15 to 50 values, {name}: alarm {:.1} %, confirmed {:.1} %",
                 share(|found| found.0),

@@ -76,6 +76,11 @@ fn history(bench: &Bench, arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
+/// The text of a history without its line breaks.
+fn words(bench: &Bench, arguments: &[&str]) -> String {
+    history(bench, arguments).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn json(bench: &Bench, arguments: &[&str]) -> Value {
     serde_json::from_str(&history(bench, &[arguments, &["--format", "json"]].concat())).unwrap()
 }
@@ -138,7 +143,7 @@ fn history_finds_a_change_and_asks_for_its_confirmation() {
     let early = json(&bench, &[]);
     let change = |history: &Value| history["series"][0]["changes"][0].clone();
     assert_eq!((change(&early)["point"].as_u64(), change(&early)["support"].as_str()), (Some(20), Some("unconfirmed")));
-    let said = history(&bench, &[]);
+    let said = words(&bench, &[]);
     assert!(
         said.contains("change at v2 (2026-01-21)") && said.contains("confirm: microbench run test --label"),
         "{said}"
@@ -186,9 +191,9 @@ fn change_of_the_host_is_marked_and_ends_a_search() {
     };
     assert_eq!((marked("host_changed"), marked("settings_changed")), (vec![20], vec![]));
     assert_eq!(found["level"], 0.025);
-    let said = history(&bench, &[]);
+    let said = words(&bench, &[]);
     assert!(said.contains("fedcba9876 *") && said.contains("host changed"), "{said}");
-    let across = history(&bench, &["--across-hosts"]);
+    let across = words(&bench, &["--across-hosts"]);
     assert!(across.contains("the host changed at this run"), "{across}");
 }
 
@@ -206,7 +211,7 @@ fn virtual_time_and_wall_time_are_in_different_series() {
         .map(|series| (series["host"].as_str().unwrap(), series["points"].as_array().unwrap().len()))
         .collect();
     assert_eq!(hosts, [("emulated", 2), ("kvm", 2)]);
-    let said = history(&bench, &[]);
+    let said = words(&bench, &[]);
     assert!(said.contains("not searched for changes: 2 runs with a value, and a search needs 15"), "{said}");
     assert!(said.contains("no series was searched for changes"), "{said}");
 }
@@ -224,7 +229,7 @@ fn runs_without_samples_and_damaged_runs_are_left_out_with_the_reason() {
         found["left_out"].as_array().unwrap().iter().filter_map(|run| run["name"].as_str()).collect();
     assert_eq!(left_out, ["test-2026-01-02", "test-2026-01-03"]);
     assert_eq!(found["runs"].as_array().unwrap().len(), 1);
-    let said = history(&bench, &[]);
+    let said = words(&bench, &[]);
     assert!(said.contains("left out: test-2026-01-02: it has not been analyzed"), "{said}");
 }
 
