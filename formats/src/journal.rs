@@ -8,7 +8,7 @@
 //! - `prev` is the `crc` of the line before, `00000000` in the first line.
 //!
 //! A line of format 5 has `crc` and `record` only, and `crc` covers the text of the record. A run that was started in
-//! format 5 and resumed in format 8 has lines of format 5, followed by lines of format 8.
+//! format 5 and resumed in format 9 has lines of format 5, followed by lines of format 8.
 //!
 //! A last line without a line feed is torn: the writer was killed. Readers ignore it. `docs/reference/journal.md`
 //! specifies the format for other programs.
@@ -275,7 +275,7 @@ fn is_truncated_line(bytes: &[u8]) -> bool {
 /// use microbench_formats::record::Record;
 ///
 /// let start: Record = serde_json::from_str(
-///     r#"{"run_start": {"format": 8, "run": "quick", "plan_sha256": "", "host": "kvm", "hosts": 1,
+///     r#"{"run_start": {"format": 9, "run": "quick", "plan_sha256": "", "host": "kvm", "hosts": 1,
 ///         "started": "2026-01-01T00:00:00Z", "version": "0.1.0"}}"#,
 /// )
 /// .unwrap();

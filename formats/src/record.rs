@@ -15,6 +15,9 @@ use crate::shard::Shard;
 
 /// Prefix of the reason of a [`Record::Reading`] that does not exist for this kind of guest.
 pub const NOT_APPLICABLE: &str = "not applicable: ";
+/// Start of the reason of an imported value that is censored: it is only known to be larger than another value. Since
+/// format 9.
+pub const CENSORED: &str = "censored: ";
 
 /// A record of the journal.
 ///

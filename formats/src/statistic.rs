@@ -49,6 +49,20 @@ impl Statistic {
         }
     }
 
+    /// The number of trials of each cell from which on the statistic has a 95 % interval. For quantiles it is the exact
+    /// number of an order-statistic interval; for the mean it is the number from which on the interval covers the mean of
+    /// boots of which 5 % stall.
+    #[must_use]
+    pub fn trials_for_interval(self) -> usize {
+        match self {
+            Self::Median => 6,
+            Self::Mean => 100,
+            Self::P90 => 29,
+            Self::P95 => 59,
+            Self::P99 => 299,
+        }
+    }
+
     /// The order of the quantile, from 0 to 1; `None` for the mean.
     #[must_use]
     pub fn quantile(self) -> Option<f64> {

@@ -1,7 +1,7 @@
 //! The format version of plans and journals.
 
 /// Format version of `plan.json` and `journal.ndjson` that this program writes.
-pub const FORMAT_VERSION: u32 = 8;
+pub const FORMAT_VERSION: u32 = 9;
 
 /// Oldest format version that this program reads. It rejects older and newer versions with
 /// [`Code::OtherFormat`](crate::code::Code::OtherFormat).

@@ -10,6 +10,7 @@
 //! | `trial` | optional: number of the trial; either all rows of a cell have a number, or none |
 //! | `vm` | optional: name of the VM within its trial; without it, the rows of a trial and metric are VMs in order |
 //! | `reason` | optional: why the value is missing |
+//! | `censored` | optional: `true` if the VM timed out or died within the measured span; `value` is then a lower bound or empty |
 //! | name of an axis | level of the cell, unless the mapping's `cells` define it |
 //!
 //! Without trial numbers, each row of a cell of one VM is a separate trial, and `vm` is ignored. All rows of a cell of
@@ -27,7 +28,7 @@ use microbench_formats::direction::IMPORTED;
 use microbench_formats::host::HostKind;
 use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::plan::{Plan, PlannedTrial};
-use microbench_formats::record::Record;
+use microbench_formats::record::{CENSORED, Record};
 use microbench_formats::version::FORMAT_VERSION;
 use serde::{Deserialize, Serialize};
 
@@ -456,6 +457,15 @@ impl Row {
         self.fields.get(column).is_some_and(|field| values.contains(field))
     }
 
+    /// Whether the value is censored.
+    fn is_censored(&self, mapping: &Mapping) -> Result<bool, String> {
+        match self.field(mapping, "censored").unwrap_or_default() {
+            "" | "false" | "FALSE" | "False" | "0" => Ok(false),
+            "true" | "TRUE" | "True" | "1" => Ok(true),
+            text => Err(format!("censored `{text}` is neither `true` nor `false`")),
+        }
+    }
+
     /// Parses the fields of the row.
     fn parse(&self, plan: &Plan, mapping: &Mapping, known: &mut KnownCells) -> Result<ParsedRow<'_>, String> {
         let name = self.field(mapping, "metric").unwrap_or_default();
@@ -476,14 +486,21 @@ impl Row {
             _ => None,
         };
         let text = self.field(mapping, "value").unwrap_or_default();
-        let value = if text.is_empty() {
-            let reason = self.field(mapping, "reason").filter(|reason| !reason.is_empty());
-            Err(reason.unwrap_or("empty in the imported table").to_owned())
-        } else {
-            match text.parse::<f64>() {
-                Ok(value) if value.is_finite() => Ok(value),
-                _ => return Err(format!("value `{text}` is not a number")),
+        let reason = self.field(mapping, "reason").filter(|reason| !reason.is_empty());
+        let number_of = |text: &str| {
+            let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
+            value.ok_or_else(|| format!("value `{text}` is not a number"))
+        };
+        let value = match (self.is_censored(mapping)?, text) {
+            (true, "") => {
+                Err(format!("{CENSORED}{}", reason.unwrap_or("the time that was waited is not in the table")))
             }
+            (true, text) => {
+                let bound = format!("{CENSORED}larger than {} {}", number_of(text)?, metric.unit);
+                Err(reason.map_or(bound.clone(), |reason| format!("{bound}: {reason}")))
+            }
+            (false, "") => Err(reason.unwrap_or("empty in the imported table").to_owned()),
+            (false, text) => Ok(number_of(text)?),
         };
         let vm = self.field(mapping, "vm").filter(|vm| !vm.is_empty());
         Ok(ParsedRow { line: self.line, cell, metric: number, trial, vm, value })

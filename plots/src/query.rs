@@ -22,6 +22,8 @@ use crate::kernel::GuestKernels;
 use crate::run::Run;
 use crate::schema::{self, Kind, TABLES};
 use crate::{Error, claim, summary, uncertainty};
+use crate::stats::median::Interval;
+use crate::{Error, claim, host, summary, uncertainty};
 
 /// The rows of a query, with the host kinds of the runs.
 #[derive(Clone, Debug)]
@@ -200,13 +202,17 @@ fn claims(plan: &Plan, rows: &[summary::Row]) -> polars::error::PolarsResult<Dat
     let verdicts = claim::judge(plan, rows);
     let column_of = |value: &dyn Fn(&claim::Verdict) -> String| verdicts.iter().map(value).collect::<Vec<_>>();
     let number = |value: &dyn Fn(&claim::Verdict) -> Option<f64>| verdicts.iter().map(value).collect::<Vec<_>>();
+    let end = |verdict: &claim::Verdict, of: fn(&Interval) -> f64| {
+        verdict.interval.as_ref().map(|(interval, _)| of(interval)).filter(|end| end.is_finite())
+    };
     let columns = vec![
         text_column("claim", column_of(&|verdict| verdict.claim.name.clone())),
         text_column("text", column_of(&|verdict| verdict.claim.text.trim().to_owned())),
         text_column("verdict", column_of(&|verdict| verdict.outcome.to_string())),
         f64_column("value", number(&|verdict| verdict.value)),
-        f64_column("low", number(&|verdict| verdict.interval.as_ref().map(|(interval, _)| interval.low))),
-        f64_column("high", number(&|verdict| verdict.interval.as_ref().map(|(interval, _)| interval.high))),
+        f64_column("low", number(&|verdict| end(verdict, |interval| interval.low))),
+        f64_column("high", number(&|verdict| end(verdict, |interval| interval.high))),
+        text_column("bound", column_of(&|verdict| verdict.bound().map_or("", claim::Bound::name).to_owned())),
         text_column("unit", column_of(&|verdict| verdict.unit.clone())),
         f64_column("published", number(&|verdict| verdict.claim.published)),
         text_column("remark", column_of(&|verdict| verdict.remark.clone())),

@@ -17,7 +17,7 @@ use microbench_formats::instrument::Instrument;
 use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::plan::{Plan, PlannedTrial};
 use microbench_formats::precision::Look;
-use microbench_formats::record::{EmulatedHost, FailureReason, NOT_APPLICABLE};
+use microbench_formats::record::{CENSORED, EmulatedHost, FailureReason, NOT_APPLICABLE};
 use microbench_formats::shard::Shard;
 use polars::prelude::{Column, DataFrame, DataType, NamedFrom, Series};
 use polars_io::prelude::{CsvWriter, ParquetReader, ParquetWriter};
@@ -364,9 +364,10 @@ fn ended_within(vm: &Vm, from: &str, to: &str) -> bool {
 
 /// The status of a reading without a value, and the reason without its marker.
 fn reading_status(reason: &str) -> (Status, String) {
-    match reason.strip_prefix(NOT_APPLICABLE) {
-        Some(reason) => (Status::NotApplicable, reason.to_owned()),
-        None => (Status::NotAvailable, reason.to_owned()),
+    match (reason.strip_prefix(NOT_APPLICABLE), reason.strip_prefix(CENSORED)) {
+        (Some(reason), _) => (Status::NotApplicable, reason.to_owned()),
+        (None, Some(reason)) => (Status::Censored, reason.to_owned()),
+        (None, None) => (Status::NotAvailable, reason.to_owned()),
     }
 }
 

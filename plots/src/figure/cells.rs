@@ -276,8 +276,12 @@ pub(crate) struct Value {
 /// Statistic, interval and trials of a place.
 ///
 /// A median or quantile has an order-statistic interval if the place has one cell. A mean has the interval of
-/// [`Contrast`], which resamples each cell separately. `seed` is the seed of the study.
+/// [`Contrast`], which resamples each cell separately; it has no value if it is
+/// [withheld](Row::mean_withheld) in one of the cells. `seed` is the seed of the study.
 pub(crate) fn value(rows: &[&Row], statistic: Statistic, seed: u64) -> Value {
+    if statistic == Statistic::Mean && rows.iter().any(|row| row.n() > 0 && row.mean_withheld().is_some()) {
+        return Value::default();
+    }
     let with: Vec<&&Row> = rows.iter().filter(|row| row.n() > 0).collect();
     let heights: Vec<f64> = with.iter().filter_map(|row| row.statistic(statistic)).collect();
     let interval = match (with.as_slice(), statistic) {
@@ -290,6 +294,21 @@ pub(crate) fn value(rows: &[&Row], statistic: Statistic, seed: u64) -> Value {
         _ => None,
     };
     Value { height: mean(&heights), interval, points: with.iter().flat_map(|row| row.finite(statistic)).collect() }
+}
+
+/// Whether the mean of a metric is [withheld](Row::mean_withheld) in a cell of the place.
+pub(super) fn is_mean_withheld(data: Data<'_>, metrics: &[&Metric], place: &Place<'_>) -> bool {
+    let mut rows = metrics.iter().flat_map(|metric| rows(data, place, metric));
+    rows.any(|row| row.n() > 0 && row.mean_withheld().is_some())
+}
+
+/// Why a caption describes no interval.
+pub(super) fn no_interval_sentence(statistic: Statistic) -> &'static str {
+    match statistic {
+        Statistic::Mean => "no interval: a mean has one from 100 trials on",
+        Statistic::Median => "no interval: a median has one from 6 trials on, of one cell",
+        Statistic::P90 | Statistic::P95 | Statistic::P99 => "no interval: too few trials",
+    }
 }
 
 /// The note of a quantile with too few trials for an interval; `None` if there are enough.

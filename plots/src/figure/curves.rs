@@ -241,8 +241,8 @@ fn line_sentence(figure: &Figure, panels: &[Panel], repeated: bool) -> String {
     let places = || panels.iter().flat_map(|panel| &panel.curves).flat_map(|curve| &curve.places);
     let band = match figure.statistic {
         _ if figure.theme == Theme::Paper => "neither intervals nor single trials are drawn",
-        _ if !places().any(|at| at.interval.is_some()) => "no interval: too few trials",
-        Statistic::Mean => "bands: 95 % interval of the mean (bootstrap from 6 trials on, Student's t from 3)",
+        _ if !places().any(|at| at.interval.is_some()) => cells::no_interval_sentence(figure.statistic),
+        Statistic::Mean => "bands: 95 % interval of the mean (BCa bootstrap, from 100 trials on)",
         Statistic::Median if repeated => "bands: 95 % t interval over repetitions of their medians",
         _ => "bands: 95 % order-statistic interval",
     };

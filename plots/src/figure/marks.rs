@@ -191,10 +191,9 @@ fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel], repeate
                 }
                 Statistic::Median => "; no interval below 6 trials; points: single trials",
                 Statistic::Mean if intervals => {
-                    "; whiskers: 95 % interval of the mean (bootstrap from 6 trials on, Student's t from 3); points: \
-                     single trials"
+                    "; whiskers: 95 % interval of the mean (BCa bootstrap, from 100 trials on); points: single trials"
                 }
-                Statistic::Mean => "; no interval below 3 trials; points: single trials",
+                Statistic::Mean => "; no interval of a mean below 100 trials; points: single trials",
                 Statistic::P90 | Statistic::P95 | Statistic::P99 => {
                     "; whiskers: 95 % order-statistic interval; no bar where there are too few trials for an \
                      interval; points: single trials"

@@ -94,10 +94,9 @@ fn bar_sentence(theme: Theme, panels: &[Panel]) -> String {
     let spread = match theme {
         Theme::Paper => "neither intervals nor single trials are drawn, as in the paper",
         Theme::Publication if intervals => {
-            "whiskers: 95 % interval of the mean sum (bootstrap from 6 trials on, Student's t from 3); points: sums \
-             of single trials"
+            "whiskers: 95 % interval of the mean sum (BCa bootstrap, from 100 trials on); points: sums of single trials"
         }
-        Theme::Publication => "no interval below 3 trials; points: sums of single trials",
+        Theme::Publication => "no interval of a mean below 100 trials; points: sums of single trials",
     };
     format!(
         "Bars: means over trials of the VMs that have every part, stacked in the order of the legend (medians would \
@@ -123,7 +122,8 @@ struct Bar<'a> {
 impl<'a> Bar<'a> {
     fn new(data: Data<'_>, figure: &Figure, metrics: &[&'a Metric], place: &Place<'_>) -> Self {
         let names: Vec<&str> = figure.metrics.iter().map(String::as_str).collect();
-        let stacks: Vec<Stack> = (place.cells.iter())
+        let withheld = cells::is_mean_withheld(data, metrics, place);
+        let stacks: Vec<Stack> = (place.cells.iter().filter(|_| !withheld))
             .map(|cell| Stack::from_samples(data.samples, &cell.id, &names))
             .filter(|stack| !stack.sums.is_empty())
             .collect();

@@ -91,9 +91,9 @@ fn segment_sentence(figure: &Figure, rows: &[Row]) -> String {
     let statistic = figure.statistic.label();
     let whiskers = match figure.statistic {
         _ if figure.theme == Theme::Paper => "no intervals are drawn",
-        _ if !rows.iter().any(|row| row.interval.is_some()) => "no interval: too few trials",
+        _ if !rows.iter().any(|row| row.interval.is_some()) => cells::no_interval_sentence(figure.statistic),
         Statistic::Mean => {
-            "whiskers: 95 % interval of the mean end of the last phase (bootstrap from 6 trials on, Student's t from 3)"
+            "whiskers: 95 % interval of the mean end of the last phase (BCa bootstrap, from 100 trials on)"
         }
         _ => "whiskers: 95 % order-statistic interval of the end of the last phase",
     };
@@ -108,7 +108,8 @@ fn segment_sentence(figure: &Figure, rows: &[Row]) -> String {
 /// The row of one place, and its number of trials.
 fn place_row(data: Data<'_>, figure: &Figure, metrics: &[&Metric], place: &Place<'_>, label: String) -> (Row, usize) {
     let names: Vec<&str> = figure.metrics.iter().map(String::as_str).collect();
-    let cells: Vec<Instants> = (place.cells.iter())
+    let withheld = figure.statistic == Statistic::Mean && cells::is_mean_withheld(data, metrics, place);
+    let cells: Vec<Instants> = (place.cells.iter().filter(|_| !withheld))
         .map(|cell| Instants::from_samples(data.samples, &cell.id, &names, figure.statistic))
         .filter(|instants| !instants.ends.is_empty())
         .collect();

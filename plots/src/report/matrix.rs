@@ -108,8 +108,16 @@ fn line(row: &Row, unit: &str, digits: usize) -> Line {
             number(row.median(), digits, "none"),
             number(interval.map(|interval| interval.low), digits, no_interval),
             number(interval.map(|interval| interval.high), digits, no_interval),
-            number(row.mean(), digits, "none"),
-            number(cv, 2, if row.n() == 0 { "none" } else { "n < 2" }),
+            number(row.mean(), digits, if row.mean_withheld().is_some() { "withheld" } else { "none" }),
+            number(
+                cv,
+                2,
+                match row.mean_withheld() {
+                    Some(_) => "withheld",
+                    None if row.n() == 0 => "none",
+                    None => "n < 2",
+                },
+            ),
             number(Some(row.n() as f64), 0, ""),
             number(Some(row.vms as f64), 0, ""),
             Cell {

@@ -15,6 +15,7 @@ use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
 use crate::samples::{Sample, Status};
+use crate::stats::bca;
 use crate::stats::mean::mean;
 use crate::stats::median::{Interval, interval, median};
 use crate::stats::quantile::{quantile, quantile_interval, smallest_n};
@@ -49,6 +50,8 @@ pub struct Row {
     pub without: Vec<usize>,
     /// VMs with a value.
     pub vms: usize,
+    /// The smallest and the largest value of a VM; a censored VM counts as infinite. `None` without a value.
+    pub range: Option<[f64; 2]>,
     /// VMs without a value by status: their number, and the reason of the first of them.
     pub missing: BTreeMap<Status, (usize, String)>,
 }
@@ -65,7 +68,7 @@ pub struct Trial {
     pub machine: usize,
     /// Median over the VMs of the trial. A censored VM counts as infinite, so the median may be infinite.
     pub median: f64,
-    /// Mean over the VMs with a value; `None` if every VM is censored.
+    /// Mean over the VMs with a value; `None` if every VM is censored. See [`Row::mean_withheld`].
     pub mean: Option<f64>,
 }
 
@@ -111,11 +114,24 @@ impl Row {
         self.trials.len() - self.n()
     }
 
+    /// Why the mean is withheld, for example `2 VMs censored, 1 VM failed`: their values are not known, and the mean of
+    /// the others would be too small. `None` if no VM is censored or failed.
+    #[must_use]
+    pub fn mean_withheld(&self) -> Option<String> {
+        let of = |status: &Status| {
+            let (count, _) = self.missing.get(status)?;
+            Some(format!("{count} {} {}", if *count == 1 { "VM" } else { "VMs" }, status.name()))
+        };
+        let why: Vec<String> = [Status::Censored, Status::Failed].iter().filter_map(of).collect();
+        (!why.is_empty()).then(|| why.join(", "))
+    }
+
     /// The value of each trial, in trial order: for [`Statistic::Mean`] the mean over its VMs, else their median,
-    /// which is infinite if it is censored.
+    /// which is infinite if it is censored. No means if they are [withheld](Self::mean_withheld).
     #[must_use]
     pub fn values(&self, statistic: Statistic) -> Vec<f64> {
         match statistic {
+            Statistic::Mean if self.mean_withheld().is_some() => Vec::new(),
             Statistic::Mean => self.trials.iter().filter_map(|trial| trial.mean).collect(),
             _ => self.trials.iter().map(|trial| trial.median).collect(),
         }
@@ -125,6 +141,9 @@ impl Row {
     #[must_use]
     pub fn by_machine(&self, statistic: Statistic) -> BTreeMap<&str, Vec<f64>> {
         let mut found: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        if statistic == Statistic::Mean && self.mean_withheld().is_some() {
+            return found;
+        }
         for trial in &self.trials {
             let machine = self.machines.get(trial.machine).map_or("", String::as_str);
             let value = if statistic == Statistic::Mean { trial.mean } else { Some(trial.median) };
@@ -212,10 +231,24 @@ impl Row {
         self.quantile_interval(Statistic::Median)
     }
 
-    /// Mean over trials; `None` without a trial.
+    /// Mean over trials; `None` without a trial or if it is [withheld](Self::mean_withheld).
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         self.statistic(Statistic::Mean)
+    }
+
+    /// The BCa interval of the mean, with repetitions the t interval over their means, or the reason why it is withheld.
+    /// `seed` seeds the bootstrap.
+    ///
+    /// # Errors
+    /// The reason, for example `n < 100` or `2 VMs censored`.
+    pub fn mean_interval(&self, seed: u64) -> Result<Interval, String> {
+        match (self.mean_withheld(), self.repetition_values(Statistic::Mean)) {
+            (Some(why), _) => Err(why),
+            (None, Some(means)) => repetition::interval(&means, LEVEL)
+                .ok_or_else(|| format!("fewer than {} repetitions", repetition::SMALLEST)),
+            (None, None) => bca::interval(&self.values(Statistic::Mean), LEVEL, seed, 0).map_err(|why| why.to_string()),
+        }
     }
 
     /// The number of VMs that were planned.
@@ -315,6 +348,12 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                     .filter_map(|(trial, failures)| failed_trial(*trial, *failures, trials.get(trial)))
                     .collect(),
                 without: without.into_values().collect(),
+                range: trials
+                    .values()
+                    .flatten()
+                    .copied()
+                    .map(|value| [value; 2])
+                    .reduce(|[low, high], [value, _]| [low.min(value), high.max(value)]),
                 machines,
                 missing,
             });

@@ -164,7 +164,7 @@ fn columns(row: &Row) -> [String; 6] {
             "1" if i.high.abs() < 1.0 => format!("{} to {}", without_unit(i.low), without_unit(i.high)),
             _ => format!("{:.2} to {:.2}", i.low, i.high),
         }),
-        show(row.mean()),
+        row.mean_withheld().map_or_else(|| show(row.mean()), |_| "withheld".to_owned()),
         coefficient_of_variation(&row.values(Statistic::Mean))
             .map_or_else(|| "-".to_owned(), |cv| format!("{:.2} %", cv * 100.0)),
         row.n().to_string(),
@@ -191,7 +191,7 @@ pub struct CellResult {
     /// Interval of the median; an end that is not finite is `null`. Order statistics, `None` below 6 trials; with
     /// repetitions the t interval over them, `None` below 3.
     pub median_interval: Option<Interval>,
-    /// Mean over trials.
+    /// Mean over trials; `None` if a VM is censored or failed.
     pub mean: Option<f64>,
     /// Standard deviation divided by the mean.
     pub coefficient_of_variation: Option<f64>,

@@ -12,7 +12,6 @@ use super::{LEVEL, Row};
 use crate::Error;
 use crate::file::write;
 use crate::samples::Status;
-use crate::stats::bca;
 use crate::stats::drift::{Drift, drift_of_sorted};
 use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
 use crate::stats::median::Interval;
@@ -53,17 +52,12 @@ impl Numbers {
             true => all.outliers(),
             false => outliers(&all.values()[..finite]),
         };
-        // With one VM in each trial, medians and means are the same values.
-        let severe = if medians == means { of_finite.severe } else { outliers(means).severe };
         Self {
             n: finite,
             median: if repeated { row.median() } else { all.median().filter(is_finite) },
             median_interval: if repeated { row.median_interval() } else { all.median_interval(LEVEL) },
             mean: if repeated { row.mean() } else { mean(means).filter(is_finite) },
-            mean_interval: match row.repetition_values(Statistic::Mean) {
-                Some(values) => over_repetitions(&values),
-                None => bca::interval_with_outliers(means, severe, LEVEL, seed, 0).map_err(|why| why.to_string()),
-            },
+            mean_interval: row.mean_interval(seed),
             deviation: standard_deviation(means),
             variation: coefficient_of_variation(means),
             min: all.values().first().copied().filter(is_finite),
@@ -77,11 +71,6 @@ impl Numbers {
             drift: drift_of_sorted(medians, &all),
         }
     }
-}
-
-/// The interval of a mean over the means of repetitions, or the reason why it is withheld.
-pub(super) fn over_repetitions(means: &[f64]) -> Result<Interval, String> {
-    repetition::interval(means, LEVEL).ok_or_else(|| format!("fewer than {} repetitions", repetition::SMALLEST))
 }
 
 /// Writes `summary.csv` into the directory `run`. `seed` seeds the bootstrap of the means' intervals.
@@ -114,7 +103,7 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
         Series::new(name.into(), numbers.iter().map(|numbers| of(numbers) as u64).collect::<Vec<_>>()).into()
     };
     let missing = |row: &Row, status: Status| row.missing.get(&status).map_or(0, |(count, _)| *count);
-    let withheld = |of: &Numbers| of.mean_interval.as_ref().err().cloned().unwrap_or_default();
+    let withheld = |of: &Numbers| of.mean_interval.clone().err().unwrap_or_default();
     let mut columns = vec![
         text("cell", &|row| row.cell.clone()),
         text("label", &|row| row.label.clone()),

@@ -13,9 +13,7 @@ use super::table::over_repetitions;
 use super::{LEVEL, Row};
 use crate::definition::definition;
 use crate::journal::{Execution, Journal};
-use crate::stats::bca;
 use crate::stats::drift::drift;
-use crate::stats::median::Interval;
 use crate::stats::outlier::outliers;
 use crate::stats::quantile::smallest_n;
 
@@ -26,14 +24,6 @@ const LEGEND: &str = "n is the number of trials; a trial's value is the median (
 const REPEATED: &str = "n is the number of trials; a trial's value is the median (for the mean: the mean) over its \
                         VMs; median and mean: mean over repetitions of the median or mean over their trials, with the \
                         t interval over repetitions, 3 repetitions or more; cv: standard deviation of trials / mean";
-
-/// The interval of the mean over trials, or the reason why it is missing.
-fn mean_interval(row: &Row, seed: u64) -> Result<Interval, String> {
-    match row.repetition_values(Statistic::Mean) {
-        Some(means) => over_repetitions(&means),
-        None => bca::interval(&row.values(Statistic::Mean), LEVEL, seed, 0).map_err(|why| why.to_string()),
-    }
-}
 
 /// The summary as text that fits `width`: the host, the results as a tree, the reasons of missing values, and the
 /// definition of each metric.
@@ -118,7 +108,8 @@ pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
         let found = outliers(&row.finite(Statistic::Median));
         let drift = drift(&row.values(Statistic::Median));
         let two_decimals = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
-        let mean = mean_interval(row, seed)
+        let mean = row
+            .mean_interval(seed)
             .map_or_else(|why| format!("withheld: {why}"), |i| format!("{:.2} to {:.2}", i.low, i.high));
         lines.push(vec![
             row.cell.clone(),
@@ -135,8 +126,8 @@ pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
     }
     let legend = wrapped_to(
         width.prose,
-        "quantiles over trials with 95 % order-statistic intervals; mean: BCa bootstrap, withheld below 30 trials \
-         and with severe outliers; outliers: by Tukey's fences, kept in every statistic; drift: Spearman's rank \
+        "quantiles over trials with 95 % order-statistic intervals; mean: BCa bootstrap, withheld below 100 \
+         trials and with censored or failed VMs; outliers: by Tukey's fences, kept in every statistic; drift: Spearman's rank \
          correlation of value and execution order, with its p-value; lag 1: autocorrelation",
         0,
     );

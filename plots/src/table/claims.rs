@@ -1,6 +1,5 @@
 //! The table of claims and verdicts.
 
-use microbench_formats::claim::Comparison;
 use microbench_formats::plan::Plan;
 
 use super::{Cell, Column, Table, host_sentence};
@@ -31,7 +30,8 @@ pub(super) fn table(plan: &Plan, verdicts: &[Verdict]) -> Table {
     }
     let host = verdicts.iter().find_map(|verdict| verdict.host);
     table.notes = vec![
-        "Verdicts by the 95 % interval: holds (within the limits), contradicted (outside), inconclusive (otherwise)."
+        "Verdicts by the 95 % interval: holds (within the limits), contradicted (outside), inconclusive (otherwise), not \
+         comparable (limits for the wall clock, run in virtual time)."
             .to_owned(),
         "n: number of trials on each side.".to_owned(),
         host_sentence(host),
@@ -41,12 +41,6 @@ pub(super) fn table(plan: &Plan, verdicts: &[Verdict]) -> Table {
 }
 
 fn claim_row(table: &mut Table, verdict: &Verdict) -> Vec<Cell> {
-    let unit = if verdict.unit.is_empty() { String::new() } else { format!(" {}", verdict.unit) };
-    let kind = match &verdict.claim.comparison {
-        Some(Comparison::Ratio(..)) => "ratio ",
-        Some(Comparison::Difference(..)) => "difference ",
-        _ => "",
-    };
     let remark = [("", &verdict.remark), ("in the paper's data: ", &verdict.claim.data)];
     let remark: Vec<String> =
         remark.iter().filter(|(_, text)| !text.is_empty()).map(|(before, text)| format!("{before}{text}")).collect();
@@ -58,16 +52,8 @@ fn claim_row(table: &mut Table, verdict: &Verdict) -> Vec<Cell> {
     vec![
         Cell::Text(verdict.claim.text.trim().to_owned()),
         Cell::Missing { text: verdict.outcome.to_string(), mark },
-        text_or(
-            verdict.value.map_or_else(String::new, |value| format!("{kind}{}{unit}", format_number(value))),
-            "not measured",
-        ),
-        text_or(
-            verdict.interval.as_ref().map_or_else(String::new, |(interval, _)| {
-                format!("{} to {}{unit}", format_number(interval.low), format_number(interval.high))
-            }),
-            "no interval",
-        ),
+        text_or(verdict.value_text().unwrap_or_default(), "not measured"),
+        text_or(verdict.interval_text().unwrap_or_default(), "no interval"),
         text_or(n.join(" and "), "0"),
         text_or(verdict.expectation(), "not stated"),
         text_or(verdict.claim.published.map_or_else(String::new, format_number), "no number"),

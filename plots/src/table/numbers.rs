@@ -14,6 +14,7 @@ use crate::figure::Data;
 use crate::figure::cells::{self, Place, level_label};
 use crate::latex::escape;
 use crate::samples::status_and_reason;
+use crate::stats::median::Interval;
 use crate::summary::Row;
 
 /// The head of the file: instructions for use, and the definitions of the macros.
@@ -124,13 +125,15 @@ impl Macros {
             let name = &verdict.claim.name;
             let reason = || if verdict.remark.is_empty() { "no data".to_owned() } else { verdict.remark.clone() };
             let number = |value: Option<f64>| value.map(claim::format_number).ok_or_else(reason);
-            let interval = verdict.interval.as_ref().map(|(interval, _)| interval);
+            let end = |of: fn(&Interval) -> f64| {
+                verdict.interval.as_ref().map(|(interval, _)| of(interval)).filter(|end| end.is_finite())
+            };
             let n: Vec<String> = verdict.n.iter().map(ToString::to_string).collect();
             for (field, value) in [
                 ("verdict", Ok(verdict.outcome.to_string())),
                 ("value", number(verdict.value)),
-                ("low", number(interval.map(|interval| interval.low))),
-                ("high", number(interval.map(|interval| interval.high))),
+                ("low", number(end(|interval| interval.low))),
+                ("high", number(end(|interval| interval.high))),
                 ("n", if n.is_empty() { Err(reason()) } else { Ok(n.join(" and ")) }),
                 ("unit", Ok(escape(&verdict.unit))),
                 ("published", verdict.claim.published.map(claim::format_number).ok_or_else(|| "no number".to_owned())),

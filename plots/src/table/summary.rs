@@ -55,6 +55,7 @@ pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {
             "Low and high: 95 % order-statistic interval of the median, from 6 trials on; cv: standard deviation / mean."
                 .to_owned()
         },
+        "The mean is withheld if a VM is censored or failed.".to_owned(),
         host_sentence(host),
     ];
     table.notes.extend(host_cpu::sentence(host, &plan.cells));
@@ -88,10 +89,11 @@ fn summary_row(table: &mut Table, row: &Row, metric: &str, digits: usize) -> Vec
         number(row.median(), missing_cell("-")),
         end(interval.map(|interval| interval.low)),
         end(interval.map(|interval| interval.high)),
-        number(row.mean(), missing_cell("-")),
+        number(row.mean(), missing_cell(if row.mean_withheld().is_some() && row.n() > 0 { "withheld" } else { "-" })),
         match cv {
             Some(cv) => Cell::number(cv, decimals([cv].into_iter()).min(2)),
             None if row.n() == 0 => missing_cell("-"),
+            None if row.mean_withheld().is_some() => missing_cell("withheld"),
             None => Cell::missing("n < 2"),
         },
         Cell::count(row.n()),

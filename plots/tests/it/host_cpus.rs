@@ -1,7 +1,7 @@
 //! Cells on different CPUs of the emulated host, which are different machines.
 
 use microbench_formats::axis::Level;
-use microbench_formats::claim::{Claim, Comparison, Side};
+use microbench_formats::claim::{Claim, Comparison, Side, Subject};
 use microbench_formats::figure::FigureForm;
 use microbench_formats::record::{EmulatedHost, Record};
 use microbench_formats::statistic::Statistic;
@@ -37,10 +37,12 @@ fn run_on(fc_cpu: &str) -> Run {
         name: "faster".into(),
         text: "Firecracker is faster.".into(),
         comparison: Some(Comparison::Ratio(side("fc"), side("qemu"))),
-        statistic: Statistic::Mean,
+        statistic: Statistic::Median,
         least: None,
         most: Some(1.0),
         strict: true,
+        subject: Subject::Statistic,
+        clock: None,
         published: None,
         data: String::new(),
         unmeasured: String::new(),

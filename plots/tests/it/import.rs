@@ -215,6 +215,23 @@ fn every_invalid_row_is_reported_with_its_line() {
     assert!(errors.iter().all(|error| error.starts_with("line 1: the table has no column")), "{errors:?}");
 }
 
+/// Two of three VMs timed out, so the median is not known; it would be 10 ms of the only VM that responded.
+#[test]
+fn a_censored_row_ranks_last_and_is_not_a_value() {
+    let plan = plan(&["a"], &[1], &["kernel_boot_time"]);
+    let csv = "metric,value,censored,reason\n\
+               kernel_boot_time,10,false,\n\
+               kernel_boot_time,60000,true,no response\n\
+               kernel_boot_time,,1,\n";
+    let analysis = analysed(&plan, csv, &Mapping::default());
+    let row = &analysis.summary[0];
+    assert_eq!((row.median(), row.mean(), row.censored(), row.n()), (None, None, 2, 1));
+    assert_eq!(row.missing[&samples::Status::Censored], (2, "larger than 60000 ms: no response".to_owned()));
+    let wrong = "metric,value,censored\nkernel_boot_time,10,maybe\n";
+    let errors = import(&plan, wrong, &Mapping::default()).unwrap_err();
+    assert_eq!(errors, ["line 2: censored `maybe` is neither `true` nor `false`"]);
+}
+
 #[test]
 fn an_empty_value_is_a_missing_value_with_a_reason() {
     let plan = plan(&["a"], &[1], &["kernel_boot_time"]);

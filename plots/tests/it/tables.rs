@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use microbench_formats::axis::Level;
-use microbench_formats::claim::{Claim, Comparison, Side};
+use microbench_formats::claim::{Claim, Comparison, Side, Subject};
 use microbench_formats::figure::FigureForm;
 use microbench_formats::record::Record;
 use microbench_formats::statistic::Statistic;
@@ -23,10 +23,12 @@ fn claim(name: &str, comparison: Option<Comparison>) -> Claim {
         text: format!("What {name} says: 100 % & more."),
         unmeasured: if comparison.is_none() { HOSTILE.into() } else { String::new() },
         comparison,
-        statistic: Statistic::Mean,
+        statistic: Statistic::Median,
         least: Some(1.0),
         most: None,
         strict: false,
+        subject: Subject::Statistic,
+        clock: None,
         published: Some(1.18),
         data: String::new(),
     }

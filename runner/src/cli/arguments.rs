@@ -226,7 +226,7 @@ shards: [{shard, run, slurm: {state, nodes}, state, trials_ended, trials_planned
 median_interval: {low, high, level}, mean, coefficient_of_variation, repetitions?, missing: {STATUS: {vms, reason}}}], \
 uncertainty: [{cell, metric, unit, entries: [{component, kind, value, source} or {component, kind, reason}]}], \
 sentences: [{says: differs|no-difference-shown|withheld, text, comparison: as `compare` has it, baseline, tests}], hints: [{hint, message, advice}], \
-claims: [{name, outcome, value, interval, n, unit, remark}], torn_line}; of many runs {files, left_out, results: \
+claims: [{name, outcome, value, interval, bound: at least|at most, or null, n, unit, remark}], torn_line}; of many runs {files, left_out, results: \
 [{study, cell, metric, unit, host, host_cpu, runs, machines, n, median, interval, interval_withheld?, p90, p99, between: [low, high], between_deviation, missing}]}."
     )]
     Analyze {
@@ -354,7 +354,7 @@ completed: [{completed, of, reason}, the same of B], hosts, remark}].")]
     /// Check whether a run has the same verdicts on all claims as a reference run.
     #[command(
         after_help = "JSON: {run, against, same, claims: [{name, there, here, values: [there, here]}]}; an outcome is \
-holds|contradicted|inconclusive|not-measured, or null when the run has no such claim."
+holds|contradicted|inconclusive|not-comparable|not-measured, or null when the run has no such claim."
     )]
     Verify {
         /// Run to check.

@@ -4,19 +4,18 @@ use std::collections::HashMap;
 
 use microbench_formats::axis::Axis;
 use microbench_formats::cell::Cell;
-use microbench_formats::claim::{Claim, Comparison, Side};
+use microbench_formats::claim::{Claim, Clock, Comparison, Side};
 use microbench_formats::code::Code;
 use microbench_formats::metric::Metric;
+use microbench_formats::statistic::Statistic;
 
 use super::diagnostic::{Diagnostics, ManifestError};
-use super::figures::{check_metric, parse_statistic, unit_name};
+use super::expectation::{self, Expectation, SYNTAX};
+use super::figures::{check_metric, parse_choice, parse_statistic, unit_name};
 use super::nearest::quote;
 use super::raw;
 use super::read::At;
 use super::selection;
-
-/// The syntax of an expectation, for help texts.
-const SYNTAX: &str = "an expectation is a limit (`> 1`, `>= 1`, `< 2`, `<= 2`) or a range (`1.0 .. 1.3`)";
 
 /// The manifest's claims without those in error, each with its source.
 pub(super) fn check<'a>(
@@ -47,7 +46,7 @@ fn check_claim(
     errors: &mut Diagnostics,
 ) -> Option<Claim> {
     let before = errors.count();
-    let statistic = parse_statistic(raw.statistic.as_ref(), microbench_formats::statistic::Statistic::Mean, errors);
+    let statistic = parse_statistic(raw.statistic.as_ref(), Statistic::Median, errors);
     if let Some(metric) = &raw.metric {
         check_metric(metric, manifest, errors);
     }
@@ -105,8 +104,9 @@ fn check_claim(
     if let Some(Comparison::Ratio(a, b) | Comparison::Difference(a, b)) = &comparison {
         check_units([a, b], metrics, raw, errors);
     }
-    let (least, most, strict) = match &raw.expect {
-        Some(expect) => check_expectation(expect, errors)?,
+    let clock = raw.clock.as_ref().map(|name| parse_choice::<Clock>(Some(name), "clocks", errors));
+    let Expectation { least, most, strict, subject } = match &raw.expect {
+        Some(expect) => expectation::check(expect, raw, errors)?,
         None => {
             if !raw.broken && raw.unmeasured.is_none() {
                 errors.push(
@@ -114,7 +114,7 @@ fn check_claim(
                         .help(format!("state the expected value, for instance `expect = \"> 1\"`; {SYNTAX}")),
                 );
             }
-            (None, None, false)
+            Expectation::default()
         }
     };
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone()).unwrap_or_default();
@@ -126,6 +126,8 @@ fn check_claim(
         least,
         most,
         strict,
+        subject,
+        clock: clock.flatten(),
         published: raw.published.as_ref().map(|at| at.value),
         data: text(&raw.data),
         unmeasured: text(&raw.unmeasured),
@@ -144,35 +146,6 @@ fn check_units(sides: [&Side; 2], metrics: &[Metric], raw: &raw::Claim, errors: 
             ManifestError::new(Code::MixedUnits, raw.span.clone(), message).help("compare metrics of the same unit"),
         );
     }
-}
-
-fn check_expectation(expect: &At<String>, errors: &mut Diagnostics) -> Option<Limits> {
-    let limits = parse_expectation(&expect.value);
-    if limits.is_none() {
-        let message = format!("{} is not an expectation", quote(&expect.value));
-        errors.push(ManifestError::new(Code::BadExpectation, expect.span.clone(), message).help(SYNTAX));
-    }
-    limits
-}
-
-/// The lower and the upper limit of an expectation, and whether the limits themselves are excluded.
-type Limits = (Option<f64>, Option<f64>, bool);
-
-fn parse_expectation(text: &str) -> Option<Limits> {
-    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|value| value.is_finite());
-    let text = text.trim();
-    if let Some((least, most)) = text.split_once("..") {
-        let (least, most) = (number(least)?, number(most)?);
-        return (least <= most).then_some((Some(least), Some(most), false));
-    }
-    let limit = |rest: &str| {
-        let equal = rest.strip_prefix('=');
-        Some((number(equal.unwrap_or(rest))?, equal.is_none()))
-    };
-    if let Some(rest) = text.strip_prefix('>') {
-        return limit(rest).map(|(least, strict)| (Some(least), None, strict));
-    }
-    limit(text.strip_prefix('<')?).map(|(most, strict)| (None, Some(most), strict))
 }
 
 /// Reports the sides of comparisons that have no cell, and comparisons of cells with different CPUs of the emulated host
@@ -225,26 +198,4 @@ fn check_host_cpus(raw: &raw::Claim, claim: &Claim, cells: &[Cell], errors: &mut
         "compare cells with the same `host_cpu`, or set `across_host_cpus = true` in [study] if the difference of the \
          CPUs is meant",
     ));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_expectation;
-
-    #[test]
-    fn an_expectation_is_a_limit_or_a_range() {
-        for (text, limits) in [
-            ("> 1", (Some(1.0), None, true)),
-            (">=1.5", (Some(1.5), None, false)),
-            ("< 2", (None, Some(2.0), true)),
-            (" <= -2e3 ", (None, Some(-2000.0), false)),
-            ("1.0 .. 1.3", (Some(1.0), Some(1.3), false)),
-            ("-1..1", (Some(-1.0), Some(1.0), false)),
-        ] {
-            assert_eq!(parse_expectation(text), Some(limits), "{text}");
-        }
-        for text in ["", "1", "= 1", ">", "> x", "2 .. 1", "1 ..", "> nan", "< inf", "about 1"] {
-            assert_eq!(parse_expectation(text), None, "{text}");
-        }
-    }
 }

@@ -218,7 +218,7 @@ fn check_roles(raw: &raw::Figure, axes: &[Axis], errors: &mut Diagnostics) {
     }
 }
 
-fn parse_choice<T: Choice>(name: Option<&At<String>>, kind: &str, errors: &mut Diagnostics) -> Option<T> {
+pub(super) fn parse_choice<T: Choice>(name: Option<&At<String>>, kind: &str, errors: &mut Diagnostics) -> Option<T> {
     let name = name?;
     let found = T::VARIANTS.iter().find(|value| T::name(**value) == name.value).copied();
     if found.is_none() {

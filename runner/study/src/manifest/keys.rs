@@ -4,6 +4,7 @@
 //! [`Table::deny_rest`](super::read::Table::deny_rest) asserts. The JSON Schema and docs/reference/manifest.md are
 //! generated from them. Some tables have further keys, such as the settings of guests and engines ([`Rest`]).
 
+use microbench_formats::claim::Clock;
 use microbench_formats::direction::Better;
 use microbench_formats::event::EVENTS;
 use microbench_formats::event::reading::{READINGS, find_workload_reading};
@@ -145,6 +146,10 @@ fn columns() -> Vec<Choice> {
 
 fn scales() -> Vec<Choice> {
     choices(names::<Scaling>())
+}
+
+fn clocks() -> Vec<Choice> {
+    choices(names::<Clock>())
 }
 
 fn statistics() -> Vec<Choice> {
@@ -696,10 +701,20 @@ pub const CLAIM: &[Key] = &[
         "expect",
         Shape::Line,
         Need::Never,
-        "The expected result: a limit (`> 1`, `<= 2`) or a range (`1.0 .. 1.3`). Required with a comparison.",
+        "The expected result: a limit (`> 1`, `<= 2`) or a range (`1.0 .. 1.3`); of a ratio also `equivalent within 5 \
+         %`; of a value also `every value < 100` (of every VM) or `90 % of values < 100` (of the trials). Required with \
+         a comparison.",
         "",
     ),
-    key("statistic", Shape::Choice(statistics), Need::Never, "The statistic to compare.", "mean"),
+    key("statistic", Shape::Choice(statistics), Need::Never, "The statistic to compare.", "median"),
+    key(
+        "clock",
+        Shape::Choice(clocks),
+        Need::Never,
+        "The clock for which the limits of `expect` are stated. A run in virtual time does not decide about limits for \
+         the wall clock.",
+        "`wall` for a `value` or `difference` of times or rates, else `any`",
+    ),
     key("published", Shape::Number, Need::Never, "The published value, shown next to the measured one.", ""),
     key("data", Shape::Line, Need::Never, "The result of the paper's own data, as free text.", ""),
     key(

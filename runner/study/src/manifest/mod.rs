@@ -13,6 +13,7 @@ mod axes;
 mod choice;
 mod claims;
 mod diagnostic;
+mod expectation;
 mod figure_forms;
 mod figures;
 pub mod keys;

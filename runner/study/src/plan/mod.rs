@@ -11,6 +11,7 @@
 //! A plan with several repetitions has all trials once in each repetition. Blocks are numbered through, so that each
 //! repetition has its own orders, and the first repetition is the plan without repetitions.
 
+mod claims;
 pub mod explain;
 pub mod hints;
 pub mod view;

@@ -605,6 +605,9 @@ fn metrics_and_figures(page: &mut Page, plan: &Plan, full: bool) {
     }
     list_names(page, "figures:", &plan.figures.iter().map(|figure| figure.name.as_str()).collect::<Vec<_>>());
     list_names(page, "claims:", &plan.claims.iter().map(|claim| claim.name.as_str()).collect::<Vec<_>>());
+    let undecided = super::claims::without_interval(plan);
+    let undecided: Vec<&str> = undecided.iter().map(String::as_str).collect();
+    list_names(page, "claims that need more trials for a verdict:", &undecided);
     if let Some(reference) = &plan.reference {
         let left_out = |(metric, reason): (&String, &String)| format!("; without those of {metric}: {reason}");
         let left_out: String = reference.left_out.iter().map(left_out).collect();

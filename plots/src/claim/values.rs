@@ -1,0 +1,87 @@
+//! Claims on single values: `every value < 100` and `90 % of values < 100`.
+
+use microbench_formats::claim::Claim;
+use microbench_formats::statistic::Statistic;
+
+use super::{Outcome, Verdict};
+use crate::samples::Status;
+use crate::stats::contrast::Method;
+use crate::stats::median::Interval;
+use crate::stats::share::clopper_pearson;
+use crate::summary::{LEVEL, Row};
+
+/// Whether a value meets the limits of the claim. A censored value is infinite.
+fn meets(claim: &Claim, value: f64) -> bool {
+    let above = |least: f64| if claim.strict { value > least } else { value >= least };
+    let below = |most: f64| if claim.strict { value < most } else { value <= most };
+    // An infinite value is only known to be larger than the time that was waited: no evidence for a lower limit.
+    claim.most.is_none_or(below) && claim.least.is_none_or(above)
+}
+
+/// The VMs that failed before their value was known, or whose value is not available.
+fn unknown(rows: &[&Row]) -> usize {
+    let count = |row: &&Row, status| row.missing.get(&status).map_or(0, |(count, _)| *count);
+    rows.iter().map(|row| count(row, Status::Failed) + count(row, Status::NotAvailable)).sum()
+}
+
+/// Sets the outcome of a claim on the values of all VMs. One value outside of the limits contradicts it.
+pub(super) fn judge_every_value(verdict: &mut Verdict, rows: &[&Row], remarks: &mut Vec<String>) {
+    let ranges = || rows.iter().filter_map(|row| row.range);
+    let low = ranges().map(|[low, _]| low).fold(f64::INFINITY, f64::min);
+    let high = ranges().map(|[_, high]| high).fold(f64::NEG_INFINITY, f64::max);
+    let claim = &verdict.claim;
+    let low_is_met = meets(&Claim { most: None, ..claim.clone() }, low);
+    let high_is_met = meets(&Claim { least: None, ..claim.clone() }, high);
+    let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+    verdict.extreme_low = finite(low);
+    verdict.value = if claim.most.is_none() || !low_is_met { finite(low) } else { finite(high) };
+    let unknown = unknown(rows);
+    verdict.outcome = match (low_is_met && high_is_met, unknown) {
+        (false, _) => Outcome::Contradicted,
+        // A lower limit can be larger than the time that was waited for a censored value.
+        (true, 0) if high.is_finite() || claim.least.is_none() => Outcome::Holds,
+        (true, 0) => {
+            remarks.push("a censored value is not known to meet the limit".to_owned());
+            Outcome::Inconclusive
+        }
+        (true, _) => {
+            remarks.push(format!("{unknown} {} no value", if unknown == 1 { "VM has" } else { "VMs have" }));
+            Outcome::Inconclusive
+        }
+    };
+    if verdict.outcome == Outcome::Holds
+        && let Some(interval) = clopper_pearson(verdict.n[0], verdict.n[0], LEVEL)
+    {
+        remarks.push(format!(
+            "so many trials show that at least {:.1} % of trials meet the limit, with {} % confidence",
+            interval.low * 100.0,
+            LEVEL * 100.0
+        ));
+    }
+}
+
+/// Sets the numbers and the outcome of a claim on a share of the trials. A trial counts as its median over VMs; one whose
+/// VMs have no value can be either, so the interval contains both.
+pub(super) fn judge_share(verdict: &mut Verdict, rows: &[&Row], share: f64, remarks: &mut Vec<String>) {
+    let values: Vec<f64> = rows.iter().flat_map(|row| row.values(Statistic::Median)).collect();
+    let met = values.iter().filter(|value| meets(&verdict.claim, **value)).count();
+    // A censored value is larger than the time that was waited, which can be below a lower limit.
+    let censored = values.iter().filter(|value| value.is_infinite() && meets(&verdict.claim, **value)).count();
+    let unknown = unknown(rows);
+    verdict.unit = String::new();
+    verdict.value = Some(met as f64 / values.len() as f64);
+    verdict.outcome = Outcome::Inconclusive;
+    let least = clopper_pearson(met - censored, values.len() + unknown, LEVEL);
+    let most = clopper_pearson(met + unknown, values.len() + unknown, LEVEL);
+    let (Some(least), Some(most)) = (least, most) else { return };
+    let interval = Interval { low: least.low, high: most.high, level: LEVEL };
+    verdict.outcome = match (interval.low >= share, interval.high < share) {
+        (true, _) => Outcome::Holds,
+        (_, true) => Outcome::Contradicted,
+        _ => Outcome::Inconclusive,
+    };
+    verdict.interval = Some((interval, Method::Binomial));
+    if unknown + censored > 0 {
+        remarks.push(format!("the interval counts {} VMs without a value as either", unknown + censored));
+    }
+}
