@@ -53,9 +53,9 @@ pub(super) fn judge_every_value(verdict: &mut Verdict, rows: &[&Row], remarks: &
         && let Some(interval) = clopper_pearson(verdict.n[0], verdict.n[0], LEVEL)
     {
         remarks.push(format!(
-            "so many trials show that at least {:.1} % of trials meet the limit, with {} % confidence",
-            interval.low * 100.0,
-            LEVEL * 100.0
+            "with {} % confidence, at least {:.1} % of all trials are within the limits",
+            LEVEL * 100.0,
+            interval.low * 100.0
         ));
     }
 }

@@ -88,17 +88,17 @@ fn stacked_bars_have_a_part_and_a_colour_for_each_metric() {
     // Each part of a pooled bar is the mean of its measured cells.
     let all: Vec<_> = marks.iter().map(parts).collect();
     assert_eq!(all, [vec![(0, 603.0), (1, 201.0)], vec![(0, 453.0), (1, 151.0)], vec![]]);
-    let MarkShape::Stack { interval: Some((low, high)), points, .. } = &marks[0].shape else {
-        panic!("{:?}", marks[0])
-    };
+    let MarkShape::Stack { interval, points, .. } = &marks[0].shape else { panic!("{:?}", marks[0]) };
     assert_eq!(points.as_slice(), [800.0, 804.0, 808.0]);
-    assert!(*low < 804.0 && 804.0 < *high, "{low} to {high}");
+    assert_eq!(*interval, None, "a mean of 3 trials has no interval");
     assert_eq!((&marks[2].shape, marks[2].note.as_str()), (&MarkShape::Empty, "n/a here"));
     let legend: Vec<_> = description.legend.iter().map(|entry| (entry.label.as_str(), entry.key)).collect();
     assert_eq!(legend, [("Web service start-up", LegendKey::Group(0)), ("Kernel boot", LegendKey::Group(1))]);
     let Chart::Marks { y_label, .. } = &description.chart else { panic!("{:?}", description.chart) };
     assert_eq!(y_label, "Time (ms, virtual time)");
-    for text in ["means over trials", "medians would not add up", "n = 3 trials each"] {
+    for text in
+        ["means over trials", "medians would not add up", "no interval of a mean below 100 trials", "n = 3 trials each"]
+    {
         assert!(description.caption.contains(text), "{}", description.caption);
     }
 }
