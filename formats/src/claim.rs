@@ -39,8 +39,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Whether the limits are stated for the wall clock, so that virtual time cannot decide about them. By default those
-    /// of a value or a difference in `unit` are, if it is a unit of time or a rate; those of a ratio are not.
+    /// Whether the limits are stated for the wall clock, so that virtual time cannot decide about them. By default
+    /// those of a value or a difference in `unit` are, if it is a unit of time or a rate; those of a ratio are not.
     ///
     /// ```
     /// use microbench_formats::claim::is_time_unit;

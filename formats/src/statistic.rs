@@ -50,8 +50,8 @@ impl Statistic {
     }
 
     /// The number of trials of each cell from which on the statistic has a 95 % interval. For quantiles it is the exact
-    /// number of an order-statistic interval; for the mean it is the number from which on the interval covers the mean of
-    /// boots of which 5 % stall.
+    /// number of an order-statistic interval; for the mean it is the number from which on the interval covers the mean
+    /// of boots of which 5 % stall.
     #[must_use]
     pub fn trials_for_interval(self) -> usize {
         match self {

@@ -101,8 +101,8 @@ const IGNORED: [Status; 2] = [Status::NotRun, Status::BeyondLimit];
 #[must_use]
 pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKernels) -> Vec<Hint> {
     let mut hints = Vec::new();
-    let few: Vec<&Row> = rows.iter().filter(|row| (1..MEDIAN_INTERVAL_FROM).contains(&row.n())).collect();
-    if let Some(fewest) = few.iter().map(|row| row.n()).min() {
+    let few: Vec<&Row> = rows.iter().filter(|row| (1..MEDIAN_INTERVAL_FROM).contains(&row.trials.len())).collect();
+    if let Some(fewest) = few.iter().map(|row| row.trials.len()).min() {
         hints.push(Hint::TooFewTrials { fewest, cells: cells(plan, &few) });
     }
     let open: Vec<&Row> = rows.iter().filter(|row| row.missing.contains_key(&Status::NotRun)).collect();

@@ -10,7 +10,7 @@
 //! | `trial` | optional: number of the trial; either all rows of a cell have a number, or none |
 //! | `vm` | optional: name of the VM within its trial; without it, the rows of a trial and metric are VMs in order |
 //! | `reason` | optional: why the value is missing |
-//! | `censored` | optional: `true` if the VM timed out or died within the measured span; `value` is then a lower bound or empty |
+//! | `censored` | optional: `true` if the VM timed out or died within the measured span; `value` is a bound or empty |
 //! | name of an axis | level of the cell, unless the mapping's `cells` define it |
 //!
 //! Without trial numbers, each row of a cell of one VM is a separate trial, and `vm` is ignored. All rows of a cell of

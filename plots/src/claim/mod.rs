@@ -2,8 +2,8 @@
 //!
 //! A claim compares one or two sides, each a metric over some cells. It *holds* if the whole interval is within the
 //! claim's limits, is *contradicted* if the whole interval is outside, and is *inconclusive* otherwise. Without data
-//! on a side it is *not measured*, with the reason. If its limits are for the wall clock and the run is in virtual time,
-//! it is *not comparable*.
+//! on a side it is *not measured*, with the reason. If its limits are for the wall clock and the run is in virtual
+//! time, it is *not comparable*.
 //!
 //! A censored value is larger than all others. If it makes the statistic of a side infinite, the claim has a bound
 //! instead of a value, and the bound can decide.
@@ -311,14 +311,12 @@ fn describe_failures(rows: &[&Row]) -> Vec<String> {
 }
 
 fn outcome(claim: &Claim, interval: &Interval) -> Outcome {
-    let least = claim.least.unwrap_or(f64::NEG_INFINITY);
-    let most = claim.most.unwrap_or(f64::INFINITY);
-    // The interval is a single point if all values are equal.
-    let (met, missed) = if claim.strict {
-        (interval.low > least && interval.high < most, interval.high <= least || interval.low >= most)
-    } else {
-        (interval.low >= least && interval.high <= most, interval.high < least || interval.low > most)
-    };
+    // The interval is a single point if all values are equal, and has an infinite end if it is a bound.
+    let is_below = |value: f64, most: f64| if claim.strict { value < most } else { value <= most };
+    let met = claim.least.is_none_or(|least| is_below(least, interval.low))
+        && claim.most.is_none_or(|most| is_below(interval.high, most));
+    let missed = claim.least.is_some_and(|least| !is_below(least, interval.high))
+        || claim.most.is_some_and(|most| !is_below(interval.low, most));
     if met {
         Outcome::Holds
     } else if missed {
@@ -398,5 +396,10 @@ mod tests {
         assert_eq!(outcome(&claim(Some(1.0), None, true), &interval(1.0, 1.1)), Outcome::Inconclusive);
         assert_eq!(outcome(&claim(Some(1.0), None, true), &interval(1.01, 1.1)), Outcome::Holds);
         assert_eq!(outcome(&claim(Some(1.0), Some(2.0), false), &interval(1.0, 2.0)), Outcome::Holds);
+        // Bounds.
+        assert_eq!(outcome(&claim(Some(1.0), None, true), &interval(1.1, f64::INFINITY)), Outcome::Holds);
+        assert_eq!(outcome(&claim(None, Some(1.0), true), &interval(1.0, f64::INFINITY)), Outcome::Contradicted);
+        assert_eq!(outcome(&claim(None, Some(1.0), true), &interval(0.9, f64::INFINITY)), Outcome::Inconclusive);
+        assert_eq!(outcome(&claim(None, Some(1.0), true), &interval(f64::NEG_INFINITY, 0.9)), Outcome::Holds);
     }
 }

@@ -10,7 +10,8 @@ use crate::number;
 use crate::summary::LEVEL;
 
 impl Verdict {
-    /// The expectation of the claim, for example `at least 2 ms` or `every value less than 100 ms`; empty without limits.
+    /// The expectation of the claim, for example `at least 2 ms` or `every value less than 100 ms`; empty without
+    /// limits.
     #[must_use]
     pub fn expectation(&self) -> String {
         let unit = if self.limit_unit.is_empty() { String::new() } else { format!(" {}", self.limit_unit) };

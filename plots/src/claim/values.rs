@@ -60,8 +60,8 @@ pub(super) fn judge_every_value(verdict: &mut Verdict, rows: &[&Row], remarks: &
     }
 }
 
-/// Sets the numbers and the outcome of a claim on a share of the trials. A trial counts as its median over VMs; one whose
-/// VMs have no value can be either, so the interval contains both.
+/// Sets the numbers and the outcome of a claim on a share of the trials. A trial counts as its median over VMs. A VM
+/// without a value can be within the limits or not, so the interval contains both.
 pub(super) fn judge_share(verdict: &mut Verdict, rows: &[&Row], share: f64, remarks: &mut Vec<String>) {
     let values: Vec<f64> = rows.iter().flat_map(|row| row.values(Statistic::Median)).collect();
     let met = values.iter().filter(|value| meets(&verdict.claim, **value)).count();

@@ -9,7 +9,7 @@
 //! | other quantile of one cell | [`smallest_n`] or more | order statistics |
 //! | median or quantile, several cells or two sides | the same | stratified bootstrap over trials, percentile |
 //! | mean of one cell | 100 or more | BCa (see [`bca`]) |
-//! | mean, several cells or two sides | 100 or more | stratified bootstrap, the wider end of BCa and expanded percentile |
+//! | mean, several cells or two sides | 100 or more | stratified bootstrap, wider ends of BCa and expanded percentile |
 //!
 //! Below 6 values even the whole range covers the median with less than 95 % (see [`super::median::interval`]). An
 //! interval of resampled values cannot cover more. More trials in other cells do not help if the smallest cell is much

@@ -27,8 +27,8 @@ pub enum NoInterval {
     /// The second side of a ratio is zero.
     #[error("the second side is zero, so the ratio is not defined")]
     ZeroDenominator,
-    /// So many values are censored that no measured value bounds the estimate.
-    #[error("so many values are censored that no measured value is a bound")]
+    /// Too many values are censored: no measured value bounds the estimate.
+    #[error("too many values are censored: no measured value is a bound")]
     Censored,
     /// The mean contains a censored value, which is only known to be larger than the time that was waited.
     #[error("the mean of censored values is not known")]

@@ -4,8 +4,8 @@ use statrs::distribution::{Beta, ContinuousCDF};
 
 use super::median::Interval;
 
-/// The interval of the probability of a success, from `successes` of `trials` independent trials: exact, so that it covers
-/// with at least `level` (C. J. Clopper & E. S. Pearson, Biometrika 26, 1934). Its ends are quantiles of beta
+/// The interval of the probability of a success, from `successes` of `trials` independent trials: exact, so that it
+/// covers with at least `level` (C. J. Clopper & E. S. Pearson, Biometrika 26, 1934). Its ends are quantiles of beta
 /// distributions. `None` without a trial, and unless `0 < level < 1`.
 ///
 /// ```

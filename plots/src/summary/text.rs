@@ -127,8 +127,8 @@ pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
     let legend = wrapped_to(
         width.prose,
         "quantiles over trials with 95 % order-statistic intervals; mean: BCa bootstrap, withheld below 100 \
-         trials and with censored or failed VMs; outliers: by Tukey's fences, kept in every statistic; drift: Spearman's rank \
-         correlation of value and execution order, with its p-value; lag 1: autocorrelation",
+         trials and with censored or failed VMs; outliers: by Tukey's fences, kept in every statistic; drift: \
+         Spearman's rank correlation of value and execution order, with its p-value; lag 1: autocorrelation",
         0,
     );
     let (table, left_out) = fitted(&COLUMNS, &lines, width.table);

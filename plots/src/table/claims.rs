@@ -30,8 +30,8 @@ pub(super) fn table(plan: &Plan, verdicts: &[Verdict]) -> Table {
     }
     let host = verdicts.iter().find_map(|verdict| verdict.host);
     table.notes = vec![
-        "Verdicts by the 95 % interval: holds (within the limits), contradicted (outside), inconclusive (otherwise), not \
-         comparable (limits for the wall clock, run in virtual time)."
+        "Verdicts by the 95 % interval: holds (within the limits), contradicted (outside), inconclusive (otherwise), \
+         not comparable (limits for the wall clock, run in virtual time)."
             .to_owned(),
         "n: number of trials on each side.".to_owned(),
         host_sentence(host),

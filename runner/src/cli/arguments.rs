@@ -387,7 +387,7 @@ point, end and start are indices into points."
         mut_args(require_study),
         after_help = "Example: microbench import experiments/paper-2019-published.toml table.csv --mapping names.toml\n\n\
 Columns: metric, value; the axes whose level the study does not determine; optionally unit, trial (its number), \
-vm (its name in the trial) and reason (why a value is empty). Without vm, the rows of one trial and metric are VMs in their order.\n\n\
+vm (its name in the trial), reason (why a value is empty) and censored (true for a VM that timed out). Without vm, the rows of one trial and metric are VMs in their order.\n\n\
 JSON: {run, rows, left_out}."
     )]
     Import {

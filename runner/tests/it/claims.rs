@@ -62,7 +62,7 @@ fn vms_that_timed_out_decide_claims_and_withhold_the_mean() {
     let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
     for expected in [
         "holds slower:",
-        "ratio at least 2.9",
+        "ratio at least 3.0",
         "2: 12 censored of 20 VMs",
         "holds limit:",
         "100.0 % of trials, 95 % interval 91.2 to 100.0 % (Clopper-Pearson), n = 40 trials",
@@ -85,7 +85,7 @@ fn plan_lists_claims_that_need_more_trials() {
     let bench = imported();
     let said = text(&bench.run(&["plan", "study.toml"]).stdout);
     let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    let expected = "claims that need more trials for a verdict: slower (median of 1 trial, 6 are needed), mean (mean of 1 \
-                    trial, 100 are needed)";
+    let expected = "claims that need more trials for a verdict: slower (median of 1 trial, 6 are needed), mean (mean of \
+                    1 trial, 100 are needed)";
     assert!(words.contains(expected), "{said}");
 }

@@ -23,7 +23,7 @@ pub(super) fn without_interval(plan: &Plan) -> Vec<String> {
         // Some metrics are only measured in some cells; cells without such a trial are left out of the claim.
         plan.cells.iter().filter(|cell| selects(&side.of, cell)).filter_map(|cell| of_cell(&cell.id)).min()
     };
-    let lacking = |claim: &Claim| {
+    let undecidable = |claim: &Claim| {
         let sides = match &claim.comparison {
             Some(Comparison::Value(side)) => vec![side],
             Some(Comparison::Ratio(first, second) | Comparison::Difference(first, second)) => vec![first, second],
@@ -38,5 +38,5 @@ pub(super) fn without_interval(plan: &Plan) -> Vec<String> {
         let of = if has == 1 { "trial" } else { "trials" };
         (has < needs).then(|| format!("{} ({statistic} of {has} {of}, {needs} are needed)", claim.name))
     };
-    plan.claims.iter().filter_map(lacking).collect()
+    plan.claims.iter().filter_map(undecidable).collect()
 }
