@@ -21,9 +21,8 @@ use crate::journal::{Execution, Vm};
 use crate::kernel::GuestKernels;
 use crate::run::Run;
 use crate::schema::{self, Kind, TABLES};
-use crate::{Error, claim, summary, uncertainty};
 use crate::stats::median::Interval;
-use crate::{Error, claim, host, summary, uncertainty};
+use crate::{Error, claim, summary, uncertainty};
 
 /// The rows of a query, with the host kinds of the runs.
 #[derive(Clone, Debug)]

@@ -205,7 +205,7 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
             }
         }
     }
-    samples.extend(unplanned(plan, &counted));
+    samples.extend(unobserved(plan, &counted));
     let repeated = |e: &&Execution| e.warmup || counted.get(&e.trial).is_some_and(|one| !std::ptr::eq(*one, *e));
     for execution in journal.executions.iter().filter(repeated) {
         let trial = planned.get(&execution.trial).map_or_else(|| unplanned(execution), |trial| (*trial).clone());
@@ -220,7 +220,7 @@ pub fn samples(plan: &Plan, journal: &Journal) -> Vec<Sample> {
 
 /// A sample for each metric of an instrument in each cell of one VM that has no trial under the instrument, with the
 /// reason. Block and trial are those of the first trial of the cell.
-fn unplanned(plan: &Plan, counted: &BTreeMap<u32, &Execution>) -> Vec<Sample> {
+fn unobserved(plan: &Plan, counted: &BTreeMap<u32, &Execution>) -> Vec<Sample> {
     let metrics: Vec<(&Metric, Instrument)> =
         plan.metrics.iter().filter_map(|metric| Some((metric, metric.instrument?))).collect();
     if metrics.is_empty() {
@@ -239,6 +239,7 @@ fn unplanned(plan: &Plan, counted: &BTreeMap<u32, &Execution>) -> Vec<Sample> {
         let sample = |(metric, instrument): &(&Metric, Instrument)| Sample {
             cell: cell.id.to_string(),
             block: timed.block,
+            repetition: timed.repetition,
             trial: timed.index,
             attempt: execution.map_or(0, |execution| execution.attempt),
             vm: 0,

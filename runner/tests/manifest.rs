@@ -578,8 +578,8 @@ fn each_instrument_has_its_own_trials() {
     assert!(strace.iter().filter(at_pulses).all(|cell| cell.starts_with("crun/")), "{strace:?}");
     assert_eq!((strace.len(), strace.iter().filter(at_pulses).count(), perf.len()), (8, 2, 12));
     let view = view::render(&plan, &study, false, 200);
-    let line = "without vmm_system_calls: fc/reset-pulses/1, qemu/reset-pulses/1, because under strace the guest does \
-                not reach the reset pulses that end it (`stop_at = \"reset-pulses\"`)";
+    let line = "without vmm_system_calls: fc/1/reset-pulses, qemu/1/reset-pulses, because under strace the guest \
+                does not reach the reset pulses that end it (`stop_at = \"reset-pulses\"`)";
     assert!(view.contains(line), "{view}");
     assert!(plan.trials.iter().zip(0..).all(|(trial, index)| trial.index == index));
     let blocks: Vec<u32> = plan.trials.iter().map(|trial| trial.block).collect();

@@ -163,7 +163,7 @@ fn draw_ticks(
     };
     let Some(last) = texts.len().checked_sub(1) else { return Ok(()) };
     let mut free = i32::MIN;
-    for at in 0..=last {
+    for (at, lines) in texts.iter().enumerate() {
         let x = across(at as f64);
         draw_segment(area, (x, axis), (x, axis + points(2.0)), theme::INK, 0.6)?;
         let (from, to) = extent(at);
@@ -171,7 +171,7 @@ fn draw_ticks(
             continue;
         }
         draw_segment(area, (x, axis), (x, axis + points(3.5)), theme::INK, 0.8)?;
-        for (n, line_text) in texts[at].iter().enumerate() {
+        for (n, line_text) in lines.iter().enumerate() {
             let at = (i32::midpoint(from, to), axis + points(4.5) + n as i32 * line_height(FONT_SIZE));
             TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, line_text, at)?;
         }

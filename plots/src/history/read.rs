@@ -150,6 +150,7 @@ fn unknown_metric(name: &str, unit: &str) -> Metric {
         source: microbench_formats::metric::MetricSource::Reading(name.to_owned()),
         better: None,
         instrument: None,
+        gate: None,
     }
 }
 

@@ -26,9 +26,10 @@
 use microbench_formats::statistic::Statistic;
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::bootstrap::{RESAMPLES, contracted_tail, expanded_tail, generator, percentile, replicates, student};
 use super::bca;
-use super::bootstrap::{RESAMPLES, expanded_tail, generator, percentile, percentile_between, replicates};
+use super::bootstrap::{
+    RESAMPLES, contracted_tail, expanded_tail, generator, percentile, percentile_between, replicates,
+};
 use super::mean::{mean, standard_deviation};
 use super::median::{self, Interval, median};
 use super::no_interval::NoInterval;

@@ -103,8 +103,11 @@ fn the_interval_of_a_ratio_covers_it_in_93_to_98_of_100_studies() {
     );
 }
 
-/// The shapes of the boot times for which intervals of means must hold, with their mean.
-const SHAPES: [(&str, fn(&mut ChaCha8Rng) -> f64, f64); 3] =
+/// The name of a shape, a random boot time, and the mean.
+type Shape = (&'static str, fn(&mut ChaCha8Rng) -> f64, f64);
+
+/// The shapes of the boot times for which intervals of means must hold.
+const SHAPES: [Shape; 3] =
     [("smooth", |random| 100.0 + 2.0 * normal(random), 100.0), ("stalling", boot, 110.0), ("bimodal", bimodal, 103.0)];
 
 /// Two modes, 10 % apart, with 70 and 30 % of the boots.

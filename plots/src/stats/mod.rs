@@ -27,8 +27,8 @@ pub mod holm;
 pub mod knee;
 pub mod mean;
 pub mod median;
-pub mod null;
 pub mod no_interval;
+pub mod null;
 pub mod outlier;
 pub mod pairs;
 pub mod permutation;
@@ -38,7 +38,7 @@ pub mod repetition;
 #[cfg(test)]
 mod repetition_errors;
 pub mod selection;
-pub mod shift;
 pub mod share;
+pub mod shift;
 pub mod sorted;
 pub mod tick;

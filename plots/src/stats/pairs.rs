@@ -168,12 +168,12 @@ pub trait Comparisons {
     fn below(&self, limit: f64) -> usize;
 
     /// The comparison with rank `rank`, from 1, in ascending order; undecided ones have the lowest ranks.
-    fn from_below(&self, rank: usize) -> f64 {
+    fn rank_from_below(&self, rank: usize) -> f64 {
         smallest(|limit| self.total() - self.above(limit) >= rank)
     }
 
     /// The comparison with rank `rank`, from 1, in descending order; undecided ones have the highest ranks.
-    fn from_above(&self, rank: usize) -> f64 {
+    fn rank_from_above(&self, rank: usize) -> f64 {
         -smallest(|limit| self.total() - self.below(-limit) >= rank)
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let pairs = Pairs::new(Effect::Difference, &[(X.to_vec(), Y.to_vec())]);
         let [low, high] = pairs.middle().unwrap();
         assert!((f64::midpoint(low, high) - 1.0).abs() < 1e-9, "{low} {high}");
-        assert!((pairs.from_below(30) - 0.2).abs() < 1e-9 && (pairs.from_above(30) - 1.9).abs() < 1e-9);
+        assert!((pairs.rank_from_below(30) - 0.2).abs() < 1e-9 && (pairs.rank_from_above(30) - 1.9).abs() < 1e-9);
     }
 
     #[test]
@@ -229,13 +229,16 @@ mod tests {
         assert_eq!((pairs.total(), pairs.undecided()), (6, 1));
         // 4/1, 4/2, inf/1, inf/2 are above 1, 4/inf is below.
         assert_eq!((pairs.above(1.0), pairs.below(1.0)), (4, 1));
-        assert_eq!((pairs.from_below(1), pairs.from_below(3), pairs.from_above(1)), (0.0, 2.0, censored));
+        assert_eq!(
+            (pairs.rank_from_below(1), pairs.rank_from_below(3), pairs.rank_from_above(1)),
+            (0.0, 2.0, censored)
+        );
         let every = Pairs::new(Effect::Ratio, &[(vec![1.0, 2.0], vec![censored])]);
         assert_eq!(every.middle(), Some([censored, censored]));
         assert_eq!(Pairs::new(Effect::Ratio, &[(vec![], vec![1.0])]).middle(), None);
     }
 
-    fn listed(values: &mut Vec<f64>) -> [f64; 2] {
+    fn listed(values: &mut [f64]) -> [f64; 2] {
         values.sort_by(f64::total_cmp);
         [values[(values.len() - 1) / 2] + 0.0, values[values.len() / 2] + 0.0]
     }
@@ -254,8 +257,8 @@ mod tests {
                 prop_assert_eq!(pairs.below(limit), all.iter().filter(|value| **value < limit).count());
                 prop_assert_eq!(pairs.middle().unwrap(), listed(&mut all));
                 for rank in 1..=all.len() {
-                    prop_assert_eq!(pairs.from_below(rank), all[rank - 1] + 0.0);
-                    prop_assert_eq!(pairs.from_above(rank), all[all.len() - rank] + 0.0);
+                    prop_assert_eq!(pairs.rank_from_below(rank), all[rank - 1] + 0.0);
+                    prop_assert_eq!(pairs.rank_from_above(rank), all[all.len() - rank] + 0.0);
                 }
             }
         }

@@ -112,7 +112,7 @@ impl Shift {
         if self.is_logarithm() { effect.ln() } else { effect }
     }
 
-    fn from_comparison(&self, comparison: f64) -> f64 {
+    fn effect_of_comparison(&self, comparison: f64) -> f64 {
         if self.is_logarithm() { comparison.exp() } else { comparison }
     }
 
@@ -120,7 +120,7 @@ impl Shift {
     /// the comparisons are with a censored second value. `None` without a comparison.
     #[must_use]
     pub fn estimate(&self) -> Option<f64> {
-        let [low, high] = self.comparisons().middle()?.map(|comparison| self.from_comparison(comparison));
+        let [low, high] = self.comparisons().middle()?.map(|comparison| self.effect_of_comparison(comparison));
         // The estimate of the exchanged samples is the reciprocal of a ratio.
         Some(match self.effect {
             Effect::Ratio if low > 0.0 && high.is_finite() && low < high => (low * high).sqrt(),
@@ -133,8 +133,8 @@ impl Shift {
     #[must_use]
     pub fn interval(&self, level: f64) -> Option<Interval> {
         let (rank, level) = self.null.interval_rank(level)?;
-        let [low, high] = [self.comparisons().from_below(rank), self.comparisons().from_above(rank)];
-        Some(Interval { low: self.from_comparison(low), high: self.from_comparison(high), level })
+        let [low, high] = [self.comparisons().rank_from_below(rank), self.comparisons().rank_from_above(rank)];
+        Some(Interval { low: self.effect_of_comparison(low), high: self.effect_of_comparison(high), level })
     }
 
     /// The one-sided p-value of the hypothesis that the effect is `limit` or less.

@@ -197,12 +197,12 @@ mod tests {
         let found = ticks(&BOOTS).unwrap();
         assert_eq!(
             (found.counts().as_str(), found.describe().as_str()),
-            ("4 and 2 values", "4 values at 72.55 ms, 2 at 76.58 ms")
+            ("4 and 2 values", "4 values at 72.56 ms, 2 at 76.58 ms")
         );
         let many: Vec<f64> = (0..400).map(|n| 4.0 * f64::from(n / 2) + 0.01 * f64::from(n % 2)).collect();
         let found = ticks(&many).unwrap();
         assert_eq!(found.counts(), "2, 2, 2 values, and 394 in 197 more clusters");
-        assert!(found.describe().ends_with("2 at 8.01 ms, 394 in 197 more clusters"), "{}", found.describe());
+        assert!(found.describe().ends_with("2 at 8.00 ms, 394 in 197 more clusters"), "{}", found.describe());
     }
 
     fn uniform(random: &mut ChaCha8Rng) -> f64 {

@@ -17,7 +17,6 @@ use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
 use crate::stats::median::Interval;
 use crate::stats::outlier::{Outliers, outliers};
 use crate::stats::quantile::smallest_n;
-use crate::stats::repetition;
 use crate::stats::sorted::Sorted;
 
 /// The quantiles in addition to the median, with the prefix of their columns.

@@ -9,7 +9,6 @@ use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use super::missing::describe_missing;
-use super::table::over_repetitions;
 use super::{LEVEL, Row};
 use crate::definition::definition;
 use crate::journal::{Execution, Journal};

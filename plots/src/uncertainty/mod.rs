@@ -22,10 +22,8 @@ use microbench_formats::record::ProbeError;
 use microbench_formats::statistic::Statistic;
 use serde::Serialize;
 
-use crate::journal::Journal;
-use crate::kernel::{GuestKernel, GuestKernels};
-use crate::samples::counted_executions;
 use crate::journal::{Execution, Journal};
+use crate::kernel::{GuestKernel, GuestKernels};
 use crate::stats::median::median;
 use crate::stats::tick::{self, TICK_FROM, Ticks, ticks};
 use crate::summary::Row;

@@ -47,7 +47,7 @@ fn metric_of_an_instrument_without_trials_has_a_reason_everywhere() {
     // One trial under strace of the other variant.
     let (index, block) = (run.plan.trials.len() as u32, run.plan.trials.last().unwrap().block + 1);
     let cell = run.plan.cells.iter().find(|cell| cell.variant == "qemu" && cell.concurrency == 1).unwrap().id.clone();
-    run.plan.trials.push(PlannedTrial { index, block, cell, instrument: Some(Instrument::Strace) });
+    run.plan.trials.push(PlannedTrial { index, block, repetition: 0, cell, instrument: Some(Instrument::Strace) });
     run.write_plan();
     run.write_journal(&run.records());
     analyze(run.folder()).unwrap();

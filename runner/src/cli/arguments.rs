@@ -20,8 +20,7 @@ use microbench_formats::shard::Shard;
 use microbench_measure::selftest::probe::FakeGuests;
 use microbench_measure::terminal::screen::Colour;
 
-use super::completions::{runs, studies, studies_and_runs, submissions};
-use super::completions::{runs, studies, studies_with_runs, submissions};
+use super::completions::{runs, studies, studies_and_runs, studies_with_runs, submissions};
 
 /// The end of the help: the first steps, and how runs and studies are named.
 const AFTER_HELP: &str = "\
@@ -306,51 +305,7 @@ rank-sum|signed-rank|bootstrap, adjusted_p, verdict: \
 better|worse|differs|equivalent|inconclusive|not-compared|missing|dropped, missing: {what: cell|metric, side: \
 a|b|both, planned}, \
 completed: [{completed, of, reason}, the same of B], hosts, remark}].")]
-    Compare {
-        /// Baseline run; without B, the run whose variants are compared.
-        #[arg(add = ArgValueCompleter::new(runs))]
-        a: PathBuf,
-        /// Run that is compared with the baseline.
-        #[arg(add = ArgValueCompleter::new(runs))]
-        b: Option<PathBuf>,
-        /// Variant with which the other variants of one run are compared [default: the first].
-        #[arg(long, value_name = "VARIANT", conflicts_with = "b")]
-        baseline: Option<String>,
-        /// Equivalence margin, for example 0.02 for ±2 %.
-        ///
-        /// Without a margin, no verdict is `equivalent`.
-        #[arg(long, value_name = "SHARE", value_parser = parse_share)]
-        margin: Option<f64>,
-        /// Compare means instead of medians.
-        #[arg(long)]
-        means: bool,
-        /// Also print shifts, A12 and p-values.
-        #[arg(long)]
-        detail: bool,
-        /// Print the comparison as JSON, like `--format json`.
-        #[arg(long, conflicts_with_all = ["detail", "format"])]
-        json: bool,
-        /// Output format [default: text].
-        #[arg(long, value_enum, value_name = "FORMAT")]
-        format: Option<ComparisonFormat>,
-        /// Print only the rows of this metric; may be repeated.
-        ///
-        /// The verdicts do not change: the family of tests contains the other metrics as well.
-        #[arg(long = "metric", value_name = "METRIC")]
-        metrics: Vec<String>,
-        /// Exit with 4 on a regression.
-        ///
-        /// A regression is a metric that is worse beyond the margin, a cell or metric that only one side has, or a cell
-        /// of which a smaller share of VMs completed. If a metric of the study has `gate`, only such metrics are judged.
-        #[arg(long)]
-        gate: bool,
-        /// Do not count missing cells and metrics as a regression.
-        #[arg(long, requires = "gate")]
-        allow_missing: bool,
-        /// Compare even if the fingerprints or the emulated CPUs of the hosts differ.
-        #[arg(long)]
-        across_hosts: bool,
-    },
+    Compare(CompareOptions),
     /// Check whether a run has the same verdicts on all claims as a reference run.
     #[command(
         after_help = "JSON: {run, against, same, claims: [{name, there, here, values: [there, here]}]}; an outcome is \
@@ -750,6 +705,54 @@ pub(super) struct NewArguments {
     /// the one around the working directory is used.
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub(super) project: Option<PathBuf>,
+}
+
+/// What `compare` compares, and how.
+#[derive(Clone, Debug, Args)]
+pub(super) struct CompareOptions {
+    /// Baseline run; without B, the run whose variants are compared.
+    #[arg(add = ArgValueCompleter::new(runs))]
+    pub(super) a: PathBuf,
+    /// Run that is compared with the baseline.
+    #[arg(add = ArgValueCompleter::new(runs))]
+    pub(super) b: Option<PathBuf>,
+    /// Variant with which the other variants of one run are compared [default: the first].
+    #[arg(long, value_name = "VARIANT", conflicts_with = "b")]
+    pub(super) baseline: Option<String>,
+    /// Equivalence margin, for example 0.02 for ±2 %.
+    ///
+    /// Without a margin, no verdict is `equivalent`.
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    pub(super) margin: Option<f64>,
+    /// Compare means instead of medians.
+    #[arg(long)]
+    pub(super) means: bool,
+    /// Also print shifts, A12 and p-values.
+    #[arg(long)]
+    pub(super) detail: bool,
+    /// Print the comparison as JSON, like `--format json`.
+    #[arg(long, conflicts_with_all = ["detail", "format"])]
+    pub(super) json: bool,
+    /// Output format [default: text].
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) format: Option<ComparisonFormat>,
+    /// Print only the rows of this metric; may be repeated.
+    ///
+    /// The verdicts do not change: the family of tests contains the other metrics as well.
+    #[arg(long = "metric", value_name = "METRIC")]
+    pub(super) metrics: Vec<String>,
+    /// Exit with 4 on a regression.
+    ///
+    /// A regression is a metric that is worse beyond the margin, a cell or metric that only one side has, or a cell
+    /// of which a smaller share of VMs completed. If a metric of the study has `gate`, only such metrics are judged.
+    #[arg(long)]
+    pub(super) gate: bool,
+    /// Do not count missing cells and metrics as a regression.
+    #[arg(long, requires = "gate")]
+    pub(super) allow_missing: bool,
+    /// Compare even if the fingerprints or the emulated CPUs of the hosts differ.
+    #[arg(long)]
+    pub(super) across_hosts: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -20,7 +20,7 @@ use microbench_plots::journal::UNISOLATED;
 use microbench_plots::{Host, claim, summary};
 use serde::Serialize;
 
-use super::arguments::ComparisonFormat;
+use super::arguments::{CompareOptions, ComparisonFormat};
 use super::store::{print_json, print_text};
 
 /// The form of the output.
@@ -54,6 +54,26 @@ pub(super) struct CompareArguments {
     pub(super) across_hosts: bool,
     /// Whether the repetitions of the two runs alternated.
     pub(super) alternating: bool,
+}
+
+impl From<CompareOptions> for CompareArguments {
+    fn from(options: CompareOptions) -> Self {
+        let json = options.json.then_some(ComparisonFormat::Json);
+        Self {
+            a: options.a,
+            b: options.b,
+            baseline: options.baseline,
+            margin: options.margin,
+            means: options.means,
+            detail: options.detail,
+            format: json.or(options.format).unwrap_or_default(),
+            metrics: options.metrics,
+            gate: options.gate,
+            allow_missing: options.allow_missing,
+            across_hosts: options.across_hosts,
+            alternating: false,
+        }
+    }
 }
 
 /// Compares two runs and prints the comparison.

@@ -43,8 +43,8 @@ use microbench_measure::terminal::screen::{self, Stream};
 use microbench_measure::{err, errln, out};
 use microbench_study::manifest;
 
-use self::arguments::{Action, Cli, ComparisonFormat, SelfTest, Submit};
-use self::compare::{CompareArguments, verify};
+use self::arguments::{Action, Cli, SelfTest, Submit};
+use self::compare::verify;
 use self::run::Place;
 
 /// Whether the command only prints: it starts no guest and no job, and leaves no incomplete files. Such a command may
@@ -215,33 +215,7 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
         Action::Report { run } => publish::report(&run),
         Action::Query { tables: true, .. } => query::tables(),
         Action::Query { arguments, csv, json, .. } => query::query(&arguments, csv, json),
-        Action::Compare {
-            a,
-            b,
-            baseline,
-            margin,
-            means,
-            detail,
-            json,
-            format,
-            metrics,
-            gate,
-            allow_missing,
-            across_hosts,
-        } => compare::compare(CompareArguments {
-            a,
-            b,
-            baseline,
-            margin,
-            means,
-            detail,
-            format: if json { ComparisonFormat::Json } else { format.unwrap_or_default() },
-            metrics,
-            gate,
-            allow_missing,
-            across_hosts,
-            alternating: false,
-        }),
+        Action::Compare(options) => compare::compare(options.into()),
         Action::Verify { run, against, json } => verify(&run, &against, json),
         Action::History(arguments) => history::history(&arguments),
         Action::Runs { study, json } => store::runs(study.as_deref(), json),

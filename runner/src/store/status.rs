@@ -12,7 +12,6 @@ use microbench_formats::describe::{describe, one_line};
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
 use microbench_formats::journal::{Damage, records_of_plan};
-use microbench_formats::journal::{Damage, records};
 use microbench_formats::label::Label;
 use microbench_formats::plan::Plan;
 use microbench_formats::record::{FailureReason, Record};

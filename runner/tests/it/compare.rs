@@ -359,9 +359,9 @@ fn noise_floor_test_of_a_cell_finds_no_difference() {
     bench.study(&["ok", "late"], "concurrency = [1, 2]\ntrials = 1", "");
     let arguments = ["selftest", "noise-floor", "study.toml", "--cell", "late/1", "--host", "fake", "--out", "aa"];
     // A wide margin, so that load on this machine cannot make a difference.
-    let output = bench.run(&[&arguments[..], &["--repetitions", "2", "--blocks", "3", "--margin", "0.99"]].concat());
+    let output = bench.run(&[&arguments[..], &["--repetitions", "2", "--blocks", "5", "--margin", "0.99"]].concat());
     let table = text(&output.stdout);
-    assert!(table.contains("A/A test of late: each repetition has 3 trials under each label"), "{table}");
+    assert!(table.contains("A/A test of late: each repetition has 5 trials under each label"), "{table}");
     // The fake guest reports a constant kernel boot time, independent of load on this machine.
     let row = |metric: &str| {
         let row = table.lines().find(|line| line.starts_with(metric)).unwrap_or_else(|| panic!("{table}"));
@@ -369,12 +369,12 @@ fn noise_floor_test_of_a_cell_finds_no_difference() {
     };
     assert_eq!(row("kernel_boot_time"), ["2", "0.000", "%", "0.000", "%", "0", "0", "0", "2", "0"]);
     assert_eq!(row("webservice_startup_time")[0], "2");
-    // Two labels, two repetitions of three trials, and one warm-up.
-    assert_eq!(microbench_plots::journal::read(&bench.path("aa/journal.ndjson")).unwrap().executions.len(), 13);
+    // Two labels, two repetitions of five trials, and one warm-up.
+    assert_eq!(microbench_plots::journal::read(&bench.path("aa/journal.ndjson")).unwrap().executions.len(), 21);
     // Every later run on this host reports the noise floor.
     bench.run_study();
     let analyzed = text(&bench.run(&["analyze", "run"]).stdout);
-    let line = "noise floor of this host (A/A test of late of test, largest of 2 comparisons of 3 trials):";
+    let line = "noise floor of this host (A/A test of late of test, largest of 2 comparisons of 5 trials):";
     assert!(analyzed.contains(line), "{analyzed}");
     let unknown = bench.run(&["selftest", "noise-floor", "study.toml", "--cell", "none/1", "--host", "fake"]);
     assert!(text(&unknown.stderr).contains("it has ok/1, ok/2, late/1, late/2"), "{}", text(&unknown.stderr));

@@ -55,6 +55,7 @@ const COMMANDS: &[&str] = &[
     "compare run run --detail",
     "verify run --against run",
     "verify run --against run --json",
+    "ab study.toml study.toml --host fake --repetitions 3 --trials 1 --out ab-{n}",
     "history test",
     "history test --format csv",
     "history test --format json",

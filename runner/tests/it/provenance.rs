@@ -332,7 +332,7 @@ fn wrong_licence_has_a_valid_suggestion() {
         ("GPL-2.0+", "did you mean `GPL-2.0-or-later`?"),
         ("MIT/Apache-2.0", "did you mean `MIT OR Apache-2.0`?"),
         ("MIT / Apache 2.0", "did you mean `MIT OR Apache-2.0`?"),
-        ("Apache-2.1", "did you mean `Apache-2.0`?"),
+        ("MITT", "did you mean `MIT`?"),
         ("MIT/own licence", "use an identifier of https://spdx.org/licenses"),
     ] {
         let said = attribution_errors(&format!("license = \"{license}\""));

@@ -46,7 +46,10 @@ fn license(raw: Option<&At<String>>, errors: &mut Diagnostics) -> Option<String>
     let mut error = |code, message: String| errors.push(ManifestError::new(code, span.clone(), message));
     let parsed = match spdx::Expression::parse(value) {
         _ if is_missing(value) => {
-            error(Code::BadLicense, format!("{} is not a license; omit the key if the study has no license", quote(value)));
+            error(
+                Code::BadLicense,
+                format!("{} is not a license; omit the key if the study has no license", quote(value)),
+            );
             return None;
         }
         Ok(parsed) => parsed,

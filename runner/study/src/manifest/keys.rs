@@ -553,7 +553,7 @@ pub const GATE: &[Key] = &[
         "floor",
         Shape::Number,
         Need::Never,
-        "The largest difference that does not matter, in the unit of the metric, whatever the margin is.",
+        "The largest difference that does not matter, in the unit of the metric, for any margin.",
         "0",
     ),
     key(

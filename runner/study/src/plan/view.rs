@@ -560,9 +560,10 @@ fn too_few_trials(plan: &Plan) -> Option<String> {
         let metrics = family::metrics(plan);
         let of = if metrics.is_empty() { "every metric".to_owned() } else { metrics.join(", ") };
         format!(
-            "note: {} of a cell are too few for a verdict on each of {} ({of}; every variant with the first one): use {needed} \
+            "note: {} of each cell {} too few for a verdict on each of {} ({of}; every variant with the first one): use {needed} \
              trials, or fewer metrics in `family` of [study]",
             count(fewest as u64, "trial"),
+            if fewest == 1 { "is" } else { "are" },
             count(tests as u64, "comparison"),
         )
     })
