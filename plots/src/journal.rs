@@ -133,10 +133,10 @@ impl Journal {
 /// Whether the repetitions of two runs alternated (`microbench ab`): every session of each names the other run. The
 /// repetitions with the same number are then pairs.
 #[must_use]
-pub fn are_interleaved(first: &Journal, second: &Journal) -> bool {
-    let names = |own: &Journal, other: &Journal| {
-        let name = other.sessions.first().map(|session| session.run.as_str());
-        name.is_some() && !own.sessions.is_empty() && own.sessions.iter().all(|s| s.interleaved_with.as_deref() == name)
+pub fn are_interleaved(first: &[Session], second: &[Session]) -> bool {
+    let names = |own: &[Session], other: &[Session]| {
+        let name = other.first().map(|session| session.run.as_str());
+        name.is_some() && !own.is_empty() && own.iter().all(|session| session.interleaved_with.as_deref() == name)
     };
     names(first, second) && names(second, first)
 }

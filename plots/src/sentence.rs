@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::compare::{self, Comparison, Settings, Side, Verdict};
 use crate::completed::ByCell;
+use crate::host_cpu;
 use crate::stats::shift::Test;
 use crate::summary::{LEVEL, Row};
 
@@ -121,7 +122,10 @@ fn sentence(
         Some(Test::Repetitions) => ("ratio over repetitions", "repetitions"),
         _ => ("Hodges-Lehmann ratio", "trials"),
     };
-    let basis = format!("({ratio}{within}, {} % interval, n = {n} {unit}; {})", LEVEL * 100.0, host_and_clock(host));
+    let cpus = host_cpu::differing(host, [first, second].map(|cell| (cell.id.as_str(), cell.host_cpu())));
+    let cpus = cpus.map_or_else(String::new, |cpus| format!("; {cpus}"));
+    let basis =
+        format!("({ratio}{within}, {} % interval, n = {n} {unit}; {}{cpus})", LEVEL * 100.0, host_and_clock(host));
     let needed = trials_needed(1);
     let fewest = comparison.n[0].min(comparison.n[1]);
     // The ratio of a censored side is only known to be beyond the interval.

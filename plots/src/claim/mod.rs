@@ -190,15 +190,14 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
     verdict.n = found.iter().map(|side| side.rows.iter().map(|row| row.trials.len()).sum()).collect();
     let compared: BTreeSet<&str> = all.iter().map(|row| row.cell.as_str()).collect();
     let cpus = plan.cells.iter().filter(|cell| compared.contains(cell.id.as_str()));
-    let cpus = cpus.map(|cell| (cell.id.as_str(), cell.host_cpu()));
-    if kind != Kind::Value
-        && !plan.across_host_cpus
-        && let Some(why) = host_cpu::why_not_compared(verdict.host, cpus)
-    {
+    let cpus = cpus.map(|cell| (cell.id.as_str(), cell.host_cpu())).filter(|_| kind != Kind::Value);
+    let mut remarks = Vec::new();
+    if plan.across_host_cpus {
+        remarks.extend(host_cpu::differing(verdict.host, cpus));
+    } else if let Some(why) = host_cpu::why_not_compared(verdict.host, cpus) {
         verdict.remark = why;
         return verdict;
     }
-    let mut remarks = Vec::new();
     match claim.subject {
         Subject::EveryValue => values::judge_every_value(&mut verdict, &all, &mut remarks),
         Subject::Share(share) => values::judge_share(&mut verdict, &all, share, &mut remarks),

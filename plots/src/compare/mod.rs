@@ -41,7 +41,7 @@ use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
-use self::pair::Matched;
+use self::pair::{HostCpus, Matched};
 use self::verdict::Decision;
 use crate::completed::{ByCell, Completed};
 use crate::host::Host;
@@ -234,8 +234,11 @@ pub fn compare(first: Side<'_>, second: Side<'_>, pairs: &[Pair], settings: &Set
     let cpus = [first, second].map(|side| host_cpus(side.plan));
     let matched = pairs.iter().map(|pair| {
         let rows = [rows_of_cell(&of_first, pair.first.as_deref()), rows_of_cell(&of_second, pair.second.as_deref())];
-        let refused = other_host_cpu(pair, &rows, &cpus).filter(|_| !settings.across_host_cpus);
-        Matched::new(pair, &rows, settings.statistic, refused)
+        let host = rows.iter().flatten().find_map(|row| row.host);
+        let cpus = cpus_of_pair(pair, &cpus);
+        let differing = host_cpu::differing(host, cpus.iter().copied()).filter(|_| settings.across_host_cpus);
+        let refused = host_cpu::why_not_compared(host, cpus).filter(|_| !settings.across_host_cpus);
+        Matched::new(pair, &rows, settings.statistic, HostCpus { refused, differing })
     });
     let matched: Vec<Matched<'_>> = matched.collect();
     let compared = matched.iter().flat_map(Matched::compared);
@@ -253,11 +256,11 @@ fn host_cpus(plan: &Plan) -> BTreeMap<&str, &str> {
     plan.cells.iter().map(|cell| (cell.id.as_str(), cell.host_cpu())).collect()
 }
 
-/// Why the cells of a pair are not compared, if they were executed on different CPUs of the emulated host.
-fn other_host_cpu(pair: &Pair, rows: &[Vec<&Row>; 2], cpus: &[BTreeMap<&str, &str>; 2]) -> Option<String> {
-    let (first, second) = (pair.first.as_deref()?, pair.second.as_deref()?);
-    let cells = [(first, *cpus[0].get(first)?), (second, *cpus[1].get(second)?)];
-    host_cpu::why_not_compared(rows.iter().flatten().find_map(|row| row.host), cells)
+/// The cells of a pair, with the CPU of the emulated host of each.
+fn cpus_of_pair<'a>(pair: &'a Pair, cpus: &[BTreeMap<&'a str, &'a str>; 2]) -> Vec<(&'a str, &'a str)> {
+    let cells = [pair.first.as_deref(), pair.second.as_deref()];
+    let cpu = |(cell, cpus): (Option<&'a str>, &BTreeMap<&'a str, &'a str>)| Some((cell?, *cpus.get(cell?)?));
+    cells.into_iter().zip(cpus).filter_map(cpu).collect()
 }
 
 fn rows_of_cell<'a>(of: &BTreeMap<&str, Vec<&'a Row>>, cell: Option<&str>) -> Vec<&'a Row> {

@@ -11,23 +11,31 @@ use crate::completed::Completed;
 use crate::stats::permutation::more_failures;
 use crate::summary::Row;
 
+/// Whether the cells of a pair are on different CPUs of the emulated host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HostCpus {
+    /// Why the values must not be compared; `None` if they may be.
+    pub(super) refused: Option<String>,
+    /// The remark on values that are compared across CPUs; `None` if the CPUs are the same.
+    pub(super) differing: Option<String>,
+}
+
 /// A pair of cells with the availability of each metric on both sides.
 pub(super) struct Matched<'a> {
     pair: &'a Pair,
     of_both: Vec<(&'a str, [Availability<'a>; 2])>,
-    /// Why the values must not be compared; `None` if they may be.
-    refused: Option<String>,
+    host_cpus: HostCpus,
 }
 
 impl<'a> Matched<'a> {
     /// `rows` are the summary rows of the two cells.
-    pub(super) fn new(pair: &'a Pair, rows: &[Vec<&'a Row>; 2], statistic: Statistic, refused: Option<String>) -> Self {
+    pub(super) fn new(pair: &'a Pair, rows: &[Vec<&'a Row>; 2], statistic: Statistic, host_cpus: HostCpus) -> Self {
         let availability = |side: usize, metric: &str| {
             let row = rows[side].iter().find(|row| row.metric == metric).copied();
             missing::availability(row, metric, &pair.absent, statistic)
         };
         let of_both = metrics(rows).into_iter().map(|metric| (metric, [0, 1].map(|side| availability(side, metric))));
-        Self { pair, of_both: of_both.collect(), refused }
+        Self { pair, of_both: of_both.collect(), host_cpus }
     }
 
     fn is_empty(&self, side: usize) -> bool {
@@ -37,7 +45,7 @@ impl<'a> Matched<'a> {
     /// The metrics that are compared.
     pub(super) fn compared(&self) -> impl Iterator<Item = &str> {
         let both = |of: &[Availability<'_>; 2]| of.iter().all(|of| matches!(of, Availability::Value(_)));
-        let is_compared = self.refused.is_none();
+        let is_compared = self.host_cpus.refused.is_none();
         self.of_both.iter().filter(move |(_, of)| is_compared && both(of)).map(|(metric, _)| *metric)
     }
 
@@ -62,9 +70,14 @@ impl<'a> Matched<'a> {
             let gate = metric_of(sides, metric).and_then(|metric| metric.gate);
             match of {
                 [Availability::Value(a), Availability::Value(b)] if a.unit == b.unit => {
-                    found.push(match &self.refused {
-                        Some(why) => not_compared([a, b], better, settings.statistic, why),
-                        None => contrast(a, b, better, gate, settings, tests, *stream),
+                    found.push(match &self.host_cpus {
+                        HostCpus { refused: Some(why), .. } => not_compared([a, b], better, settings.statistic, why),
+                        HostCpus { differing, .. } => {
+                            let mut row = contrast(a, b, better, gate, settings, tests, *stream);
+                            let remarks = differing.iter().chain([&row.remark]).filter(|remark| !remark.is_empty());
+                            row.remark = remarks.cloned().collect::<Vec<_>>().join("; ");
+                            row
+                        }
                     });
                     *stream += 1;
                     // A VM that did not complete misses several metrics; one row reports it.

@@ -55,7 +55,6 @@ pub(super) fn ab(arguments: &AbArguments) -> anyhow::Result<ExitCode> {
         gate: arguments.gate,
         allow_missing: arguments.allow_missing,
         across_hosts: arguments.across_hosts,
-        alternating: true,
     })
 }
 

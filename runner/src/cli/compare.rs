@@ -16,7 +16,7 @@ use microbench_measure::errln;
 use microbench_measure::terminal::screen::Stream;
 use microbench_plots::compare::{self, Comparison, Gate, Settings, Side, View};
 use microbench_plots::completed::{self, ByCell};
-use microbench_plots::journal::UNISOLATED;
+use microbench_plots::journal::{Session, UNISOLATED, are_interleaved};
 use microbench_plots::{Host, claim, summary};
 use serde::Serialize;
 
@@ -52,8 +52,6 @@ pub(super) struct CompareArguments {
     pub(super) gate: bool,
     pub(super) allow_missing: bool,
     pub(super) across_hosts: bool,
-    /// Whether the repetitions of the two runs alternated.
-    pub(super) alternating: bool,
 }
 
 impl From<CompareOptions> for CompareArguments {
@@ -71,7 +69,6 @@ impl From<CompareOptions> for CompareArguments {
             gate: options.gate,
             allow_missing: options.allow_missing,
             across_hosts: options.across_hosts,
-            alternating: false,
         }
     }
 }
@@ -96,7 +93,9 @@ fn compare_runs(
     let pooled = across_hosts || [&first, &second].iter().all(|run| summary::machines(&run.rows).len() <= 1);
     let plan = &second.plan;
     let across_host_cpus = across_hosts || first.plan.across_host_cpus && plan.across_host_cpus;
-    let settings = Settings { seed: plan.seed, family: family::metrics(plan), pooled, across_host_cpus, ..settings };
+    let alternating = are_interleaved(&first.sessions, &second.sessions);
+    let settings =
+        Settings { seed: plan.seed, family: family::metrics(plan), alternating, pooled, across_host_cpus, ..settings };
     let pairs = compare::pairs_of_plans(&first.plan, plan);
     let found = compare::compare(first.side(), second.side(), &pairs, &settings);
     print_comparison(&found, [&a.name(), &b.name()], plan, &settings, output, gate)
@@ -133,6 +132,7 @@ struct Loaded {
     plan: Plan,
     rows: Vec<summary::Row>,
     completed: ByCell,
+    sessions: Vec<Session>,
     host: Option<Host>,
 }
 
@@ -146,7 +146,7 @@ impl Loaded {
             errln!("microbench: {}: {UNISOLATED}", run.name());
         }
         let completed = completed::by_cell(&plan, &journal);
-        Ok(Self { plan, rows, completed, host })
+        Ok(Self { plan, rows, completed, sessions: journal.sessions, host })
     }
 
     fn kind(&self) -> Option<HostKind> {
@@ -238,20 +238,8 @@ pub(super) fn verify(run: &Path, against: &Path, json: bool) -> anyhow::Result<E
 
 /// Compares two runs, or the variants of one run.
 pub(super) fn compare(arguments: CompareArguments) -> anyhow::Result<ExitCode> {
-    let CompareArguments {
-        a,
-        b,
-        baseline,
-        margin,
-        means,
-        detail,
-        format,
-        metrics,
-        gate,
-        allow_missing,
-        across_hosts,
-        alternating,
-    } = arguments;
+    let CompareArguments { a, b, baseline, margin, means, detail, format, metrics, gate, allow_missing, across_hosts } =
+        arguments;
     let statistic = if means { Statistic::Mean } else { Statistic::Median };
     let settings = Settings {
         statistic,
@@ -259,7 +247,7 @@ pub(super) fn compare(arguments: CompareArguments) -> anyhow::Result<ExitCode> {
         seed: 0,
         family: Vec::new(),
         blocks: b.is_none(),
-        alternating: alternating || b.is_none(),
+        alternating: b.is_none(),
         pooled: false,
         across_host_cpus: false,
     };

@@ -152,7 +152,7 @@ fn ab_alternates_the_repetitions_of_two_runs_and_compares_them() {
         assert_eq!(repetitions(&journal.sessions), [Some(0), Some(1), Some(2)]);
         assert!(journal.ended.is_some());
     }
-    assert!(journal::are_interleaved(&a, &b));
+    assert!(journal::are_interleaved(&a.sessions, &b.sessions));
     let sides = a.sessions.iter().map(|session| (session, 'a')).chain(b.sessions.iter().map(|session| (session, 'b')));
     let mut order: Vec<(String, char)> = sides.map(|(session, side)| (session.started.clone(), side)).collect();
     order.sort();
@@ -186,7 +186,7 @@ fn ab_resumes_both_runs_and_keeps_alternating() {
     let [a, b] = ["pair-a", "pair-b"].map(|run| read_journal(&bench, run));
     assert!(a.ended.is_some() && b.ended.is_some(), "{}", text(&output.stderr));
     assert_eq!(repetitions(&b.sessions), [Some(0), Some(1)]);
-    assert!(journal::are_interleaved(&a, &b));
+    assert!(journal::are_interleaved(&a.sessions, &b.sessions));
     assert!(b.sessions[1].started < a.sessions.last().unwrap().started, "the order does not alternate");
 }
 
