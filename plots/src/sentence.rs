@@ -49,13 +49,14 @@ pub struct Sentence {
     pub tests: usize,
 }
 
-/// The names of the metrics that sentences are about: the study's `family`. Without a family, the metrics in its
-/// figures; without figures, the first metric.
+/// The names of the metrics that sentences are about: the study's `family`, or its metrics with a gate. Without these,
+/// the metrics in its figures; without figures, the first metric.
 #[must_use]
 pub fn headline_metrics(plan: &Plan) -> Vec<&str> {
     let own = plan.metrics.iter().map(|metric| metric.name.as_str());
-    if !plan.family.is_empty() {
-        return own.filter(|name| plan.family.iter().any(|member| member == name)).collect();
+    let family = family::metrics(plan);
+    if !family.is_empty() {
+        return own.filter(|name| family.iter().any(|member| member == name)).collect();
     }
     let drawn: Vec<&str> = own
         .filter(|name| plan.figures.iter().any(|figure| figure.metrics.iter().any(|metric| metric == name)))

@@ -265,7 +265,7 @@ fn noise_floor_test_finds_no_difference_in_virtual_time() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").display().to_string();
     let arguments =
         ["selftest", "aa", "study.toml", "--host", "emulated", "--cell", "fc/1", "--out", "run", "--project"];
-    let size = ["--repetitions", "2", "--blocks", "3"];
+    let size = ["--repetitions", "2", "--blocks", "5"];
     let mut command = real.command(&[&arguments[..], &[&project], &size].concat());
     let output = command.env("XDG_STATE_HOME", real.folder.path()).output().expect("the program starts");
     let table = text(&output.stdout);
