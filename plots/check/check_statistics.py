@@ -25,6 +25,8 @@ TOLERANCE = 1e-9
 RESAMPLED_TOLERANCE = 0.08
 EXACT_UP_TO = 25
 MEAN_INTERVAL_FROM = 100
+# The reason of samples of trials that an imported table does not have for the cell.
+ABSENT = "not in the imported table"
 PERCENTILES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
@@ -39,7 +41,7 @@ class Report:
     def number(self, kind, place, found, expected, tolerance=TOLERANCE, scale=None):
         """`None` is no number; an infinite number is printed as none."""
         expected = None if expected is None or not math.isfinite(expected) else expected
-        if found is None or expected is None:
+        if None in (found, expected):
             same = found is expected
         else:
             same = abs(found - expected) <= tolerance * max(scale if scale is not None else abs(expected), 1e-12)
@@ -75,7 +77,8 @@ class Row:
         self.values = defaultdict(list)
         self.failed = defaultdict(int)
         self.missing = defaultdict(int)
-        self.host = ""
+        # VMs of each trial that were expected to have a value and have none.
+        self.without = defaultdict(int)
 
     def add(self, sample):
         place = (sample["trial"], sample["block"], sample["repetition"], sample["machine"])
@@ -85,9 +88,12 @@ class Row:
             self.values[place].append(INFINITY)
         elif sample["status"] == "failed":
             self.failed[place] += 1
+        if sample["reason"] == ABSENT:
+            return
         if sample["status"] != "ok":
             self.missing[sample["status"]] += 1
-        self.host = self.host or sample["host"]
+        if sample["host"] and sample["status"] not in ("not-applicable", "beyond-limit"):
+            self.without[place] += sample["status"] != "ok"
 
     def places(self):
         return sorted(self.values)
@@ -301,7 +307,7 @@ class Effect:
         return math.exp(comparison) if self.logarithm else comparison
 
     def padded(self, below):
-        """The sorted comparisons, of which so many undecided ones are the lowest and the others the highest."""
+        """The sorted comparisons; `below` undecided ones are the lowest, and the others the highest."""
         below = min(below, self.undecided)
         return np.concatenate([np.full(below, -INFINITY), self.decided, np.full(self.undecided - below, INFINITY)])
 
@@ -441,30 +447,45 @@ def check_comparisons(report, program, plan, rows, runs, baseline, margin):
     cells = {cell["id"]: cell for cell in plan["cells"]}
     tests = []
     for found in program.json(*arguments):
+        own = baseline_cell(cells, found["cell"], baseline) if len(runs) == 1 else found["cell"]
+        if found["metric"] == "VMs completed":
+            report.unchecked["share of completed VMs, which is not in the samples"] += 1
+            continue
         if found.get("completed"):
-            check_dropped(report, found, rows, cells, baseline)
+            check_dropped(report, found, rows[0][own, found["metric"]], rows[-1][found["cell"], found["metric"]])
             continue
         if found["p"] is None:
             report.unchecked[f"comparison without a p-value ({found['verdict']})"] += 1
             continue
         second = rows[-1][found["cell"], found["metric"]]
-        own = baseline_cell(cells, found["cell"], baseline) if len(runs) == 1 else found["cell"]
         checked = check_comparison(report, found, rows[0][own, found["metric"]], second, gates[found["metric"]], margin)
         if checked and (not family or found["metric"] in family):
             tests.append((found, *checked))
     check_verdicts(report, tests)
 
 
-def check_dropped(report, found, rows, cells, baseline):
-    """The permutation test of failures, as Fisher's exact test if each trial has one VM."""
-    one, two = found["completed"]
-    if any(max(side.get("failures") or [0]) > 1 for side in (one, two)) or "failures" not in one:
-        report.unchecked["dropped row of trials of several VMs"] += 1
-        return
-    table = [[sum(one["failures"]), len(one["failures"])], [sum(two["failures"]), len(two["failures"])]]
-    table = [[failed, of - failed] for failed, of in table]
-    p = stats.fisher_exact(table, alternative="less").pvalue
-    report.number("comparisons", f"{found['cell']} {found['metric']} p", found["p"], p)
+def check_dropped(report, found, first, second):
+    """The permutation test of failures with trials as clusters: with one VM in each trial it is Fisher's exact test."""
+    place = f"{found['cell']} {found['metric']}"
+    for side, row in zip(found["completed"], (first, second), strict=True):
+        failures = sum(row.without.values())
+        values = sum(math.isfinite(value) for value in itertools.chain(*row.values.values()))
+        report.equal("comparisons", f"{place} completed", (side["completed"], side["of"]), (values, values + failures))
+    failures = [list(row.without.values()) for row in (first, second)]
+    if max(max(own) for own in failures) > 1:
+        samples = [np.array(own, dtype=float) for own in failures]
+        draws = math.comb(sum(map(len, samples)), len(samples[1]))
+        if draws > 200_000:
+            report.unchecked["dropped row of many trials of several VMs"] += 1
+            return
+        more = stats.permutation_test(
+            samples, lambda one, two: np.sum(two), alternative="greater", n_resamples=math.inf, vectorized=False
+        )
+        p = more.pvalue
+    else:
+        table = [[sum(own), len(own) - sum(own)] for own in failures]
+        p = stats.fisher_exact(table, alternative="less").pvalue
+    report.number("comparisons", f"{place} p", found["p"], p)
 
 
 def check_verdicts(report, tests):
@@ -533,13 +554,7 @@ def check_claims(report, plan, rows, table):
             check_share(report, claim, found, of[0], subject["share"])
             continue
         if subject == "every-value":
-            values = [value for row in of[0] for own in row.values.values() for value in own]
-            unknown = sum(row.missing["failed"] + row.missing["not-available"] for row in of[0])
-            if unknown == 0 and all(map(math.isfinite, values)):
-                verdict = "holds" if all(within(claim, value) for value in values) else "contradicted"
-                report.equal("claims", f"{place} verdict", found["verdict"], verdict)
-            else:
-                report.unchecked["claim on every value with censored or failed VMs"] += 1
+            check_every_value(report, claim, found, of[0])
             continue
         samples = [[row.means() if statistic == "mean" else row.medians() for row in own] for own in of]
         if any(len(values) == 0 for own in samples for values in own):
@@ -564,7 +579,14 @@ def check_claims(report, plan, rows, table):
 def check_resampled(report, claim, found, kind, statistic, of, samples):
     """The percentile interval of resampled medians; trials that are on both sides are resampled together."""
     if statistic == "mean":
-        report.unchecked["interval of a claim on means"] += 1
+        if kind == "value" and len(samples[0]) == 1:
+            interval = stats.bootstrap((samples[0][0],), np.mean, n_resamples=20_000, method="BCa", rng=1)
+            low, high = interval.confidence_interval
+            for name, own in [("low", low), ("high", high)]:
+                place = f"{claim['name']} {name}"
+                report.number("claims", place, found[name], own, tolerance=RESAMPLED_TOLERANCE, scale=high - low)
+        else:
+            report.unchecked["interval of a ratio or difference of means"] += 1
         return
     random = np.random.default_rng(1)
     resamples = 4_000
@@ -594,6 +616,15 @@ def check_resampled(report, claim, found, kind, statistic, of, samples):
     report.number("claims", f"{claim['name']} high", found["high"], max(high, found["value"]), tolerance=0.25, scale=scale)
     if found["verdict"] != "not comparable":
         report.equal("claims", f"{claim['name']} verdict", found["verdict"], outcome(claim, found["low"], found["high"]))
+
+
+def check_every_value(report, claim, found, rows):
+    """One value outside of the limits contradicts the claim. A VM without a value can be outside."""
+    values = [value for row in rows for own in row.values.values() for value in own]
+    unknown = sum(row.missing["failed"] + row.missing["not-available"] for row in rows)
+    unknown += claim["least"] is not None and not all(map(math.isfinite, values))
+    verdict = "contradicted" if not all(within(claim, value) for value in values) else "holds" if unknown == 0 else "inconclusive"
+    report.equal("claims", f"{claim['name']} verdict", found["verdict"], verdict)
 
 
 def check_share(report, claim, found, rows, share):
@@ -632,7 +663,7 @@ def outcome(claim, low, high):
 def rows_of(program, run):
     """The samples that count, by cell and metric."""
     rows = defaultdict(Row)
-    columns = "cell, metric, trial, block, repetition, machine, value, status, host"
+    columns = "cell, metric, trial, block, repetition, machine, value, status, reason, host"
     query = f"select {columns} from samples where not warmup and not superseded"
     for sample in program.json("query", run, query, "--json"):
         rows[sample["cell"], sample["metric"]].add(sample)

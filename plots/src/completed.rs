@@ -93,8 +93,12 @@ fn outcome(execution: &Execution, vm: Option<&Vm>) -> Outcome {
         }
         Some(failure) => Outcome::Failed(format!("{} at {}: {}", failure.reason, failure.stage, failure.message)),
         None if execution.host == HostKind::Imported && vm.readings.values().all(|(value, _)| value.is_err()) => {
-            let given = vm.readings.values().filter_map(|(value, _)| value.as_ref().err());
-            Outcome::Failed(given.min_by_key(|reason| *reason == crate::import::ABSENT).cloned().unwrap_or_default())
+            let mut given = vm.readings.values().filter_map(|(value, _)| value.as_ref().err());
+            // Cells of a table can have different numbers of trials; a trial that the table does not have did not fail.
+            match given.find(|reason| *reason != crate::import::ABSENT) {
+                Some(reason) => Outcome::Failed(reason.clone()),
+                None => Outcome::NotApplicable,
+            }
         }
         None => Outcome::Completed,
     }

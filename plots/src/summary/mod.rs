@@ -14,6 +14,7 @@ use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
+use crate::import::ABSENT;
 use crate::samples::{Sample, Status};
 use crate::stats::bca;
 use crate::stats::mean::mean;
@@ -316,7 +317,10 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
             let mut failures: BTreeMap<Place, usize> = BTreeMap::new();
             let mut without: BTreeMap<Place, usize> = BTreeMap::new();
             let mut missing: BTreeMap<Status, (usize, String)> = BTreeMap::new();
-            for sample in samples {
+            // Cells of an imported table can have different numbers of trials. What the table does not have is missing
+            // only if it has nothing of this cell and metric.
+            let is_in_table = samples.iter().any(|sample| sample.reason != ABSENT);
+            for sample in samples.iter().filter(|sample| !is_in_table || sample.reason != ABSENT) {
                 let value = match sample.status {
                     Status::Ok => sample.value,
                     Status::Censored => Some(f64::INFINITY),

@@ -98,6 +98,7 @@ fn statistics_of_an_imported_run_agree_with_scipy() {
         let done = check(&bench, Path::new(env!("CARGO_BIN_EXE_microbench")), arguments);
         let (out, err) = (text(&done.stdout), text(&done.stderr));
         assert!(done.status.success(), "{arguments:?}: {out}{err}");
+        println!("{arguments:?}:\n{out}");
         for kind in ["summary", "claims", "comparisons"] {
             assert!(out.contains(&format!("{kind}: ")), "{arguments:?}: {out}");
         }

@@ -379,3 +379,26 @@ fn noise_floor_test_of_a_cell_finds_no_difference() {
     let unknown = bench.run(&["selftest", "noise-floor", "study.toml", "--cell", "none/1", "--host", "fake"]);
     assert!(text(&unknown.stderr).contains("it has ok/1, ok/2, late/1, late/2"), "{}", text(&unknown.stderr));
 }
+
+/// Cells of a table can have different numbers of trials, also on both sides.
+#[test]
+fn trials_that_an_imported_table_does_not_have_are_not_failures() {
+    let bench = with_metrics(&["ok", "late"], METRICS);
+    let table = |name: &str, trials: usize, failures: usize| {
+        let first = rows("ok", 1, "webservice_startup_time", &around(100.0)[..trials]);
+        let failed = failed("ok", 1, "webservice_startup_time", "timed out", failures);
+        let second = rows("late", 1, "webservice_startup_time", &around(110.0));
+        import_table(&bench, name, &format!("{first}{failed}{second}"));
+    };
+    table("twelve", 12, 0);
+    table("eight", 8, 0);
+    let (code, out, message) = gate(&bench, &["twelve", "eight"]);
+    assert_eq!((code, message.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("2 compared: 0 better, 0 worse, 2 equivalent"), "{out}");
+    // The test of failures counts the 12 and 10 trials of the table: Fisher's exact p of 0 in 12 and 2 in 10.
+    table("failing", 8, 2);
+    let json = text(&bench.run(&["compare", "twelve", "failing", "--margin", "0.02", "--format", "json"]).stdout);
+    let found: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    let dropped = found.iter().find(|row| row["verdict"] == "dropped").unwrap();
+    assert!((dropped["p"].as_f64().unwrap() - 45.0 / 231.0).abs() < 1e-9, "{dropped}");
+}
