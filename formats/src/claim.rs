@@ -30,6 +30,9 @@ pub struct Claim {
     /// The clock for which the limits are stated; `None` for the default of [`Claim::needs_wall_clock`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
+    /// Whether a gate judges the claim.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gate: bool,
     /// The value that the paper states; `None` if it states no value.
     pub published: Option<f64>,
     /// What the published data of the paper shows, as prose.

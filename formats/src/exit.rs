@@ -8,7 +8,7 @@ pub const FAILED: u8 = 1;
 pub const WRONG_INPUT: u8 = 2;
 /// The host does not meet a requirement.
 pub const MISSING_REQUIREMENT: u8 = 3;
-/// The gate of `compare` failed.
+/// The gate of `compare` or `analyze` failed.
 pub const GATE: u8 = 4;
 
 /// Base of the exit code of a run that a signal ended: 128 plus the number of the signal.
@@ -20,7 +20,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("1", "the command failed, or a check did not pass"),
     ("2", "the manifest or the command line is invalid; nothing was started"),
     ("3", "this host does not meet a requirement; the message names the fix; nothing was started"),
-    ("4", "the gate of `compare` failed: a metric is worse, only one side has a value, or fewer VMs completed"),
+    (
+        "4",
+        "the gate of `compare` or `analyze` failed: a metric is worse, only one side has a value, fewer VMs completed, or a claim with a gate is contradicted or not measured",
+    ),
     (
         "129, 130, 143",
         "ended by SIGHUP, SIGINT or SIGTERM: after the current trial (at most 30 s); a second signal ends it at once",

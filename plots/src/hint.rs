@@ -89,8 +89,9 @@ pub enum Hint {
     Ticks { places: Vec<TickPlace> },
     /// Values in two groups; [`Place::value`] is the gap between the groups as a share of the range.
     TwoGroups { places: Vec<Place> },
-    /// Values with a large spread; [`Place::value`] is the coefficient of variation.
-    Spread { places: Vec<Place> },
+    /// Values with a large spread; [`Place::value`] is the coefficient of variation. `repeated` states whether the run
+    /// has repetitions, which exclude the stopping rule.
+    Spread { places: Vec<Place>, repeated: bool },
 }
 
 /// Statuses that [`Hint::Missing`] ignores: [`Status::NotRun`] has a hint of its own, [`Status::BeyondLimit`] is
@@ -167,12 +168,15 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKernel
     if !ticks.is_empty() {
         hints.push(Hint::Ticks { places: ticks });
     }
-    for (places, hint) in [
-        (places(&severe), (|places| Hint::Outliers { places }) as fn(Vec<Place>) -> Hint),
-        (places(&drifts), |places| Hint::Drift { places }),
-        (groups, |places| Hint::TwoGroups { places }),
-        (places(&spread), |places| Hint::Spread { places }),
-    ] {
+    let repeated = rows.iter().any(Row::is_repeated);
+    let spread_hint = move |places| Hint::Spread { places, repeated };
+    let found: [(Vec<Place>, &dyn Fn(Vec<Place>) -> Hint); 4] = [
+        (places(&severe), &|places| Hint::Outliers { places }),
+        (places(&drifts), &|places| Hint::Drift { places }),
+        (groups, &|places| Hint::TwoGroups { places }),
+        (places(&spread), &spread_hint),
+    ];
+    for (places, hint) in found {
         if !places.is_empty() {
             hints.push(hint(places));
         }
@@ -282,7 +286,7 @@ impl Hint {
                     at(places, &|gap| format!("gap of {:.0} % of the range", gap * 100.0))
                 )
             }
-            Self::Spread { places } => {
+            Self::Spread { places, .. } => {
                 format!("values have a large spread: {}", at(places, &|cv| format!("cv {:.0} %", cv * 100.0)))
             }
         }
@@ -315,7 +319,11 @@ impl Hint {
                     .to_owned()
             }
             Self::Drift { places } | Self::TwoGroups { places } => sequence(places),
-            Self::Spread { places } => {
+            Self::Spread { places, .. } if host == Some(HostKind::Imported) => sequence(places),
+            Self::Spread { places, repeated: true } => {
+                format!("{}; more repetitions make the interval narrower", sequence(places))
+            }
+            Self::Spread { places, repeated: false } => {
                 format!("{}; `precision` in [matrix] runs until the interval is narrow", sequence(places))
             }
         }

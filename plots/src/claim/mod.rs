@@ -13,6 +13,7 @@
 //! value is over all trials.
 
 mod confirm;
+mod gate;
 mod save;
 mod text;
 mod values;
@@ -27,6 +28,7 @@ use microbench_formats::statistic::Statistic;
 use serde::Serialize;
 
 pub use self::confirm::{Confirmation, confirm, render_confirmations};
+pub use self::gate::ClaimGate;
 pub use self::save::save;
 pub use self::text::{count_outcomes, render};
 pub(crate) use self::text::{details, format_number};
@@ -383,6 +385,7 @@ mod tests {
             strict,
             subject: Subject::Statistic,
             clock: None,
+            gate: false,
             published: None,
             data: String::new(),
             unmeasured: String::new(),

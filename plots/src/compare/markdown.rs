@@ -58,15 +58,15 @@ pub fn render_annotations(comparisons: &[Comparison], view: View<'_>) -> String 
 }
 
 /// Text within a cell of a table.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
 }
 
-fn message(text: &str) -> String {
+pub(crate) fn message(text: &str) -> String {
     printable(text, MAX_REMARK).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-fn property(text: &str) -> String {
+pub(crate) fn property(text: &str) -> String {
     message(text).replace(':', "%3A").replace(',', "%2C")
 }
 

@@ -13,7 +13,7 @@
 
 mod contrast;
 mod gate;
-mod markdown;
+pub(crate) mod markdown;
 mod missing;
 mod pair;
 mod pairs;

@@ -277,7 +277,8 @@ pub(crate) struct Value {
 ///
 /// A median or quantile has an order-statistic interval if the place has one cell. A mean has the interval of
 /// [`Contrast`], which resamples each cell separately; it has no value if it is
-/// [withheld](Row::mean_withheld) in one of the cells. `seed` is the seed of the study.
+/// [withheld](Row::mean_withheld) in one of the cells. With repetitions, medians and means of one cell have the t interval
+/// over repetitions, and several cells have none. `seed` is the seed of the study.
 pub(crate) fn value(rows: &[&Row], statistic: Statistic, seed: u64) -> Value {
     if statistic == Statistic::Mean && rows.iter().any(|row| row.n() > 0 && row.mean_withheld().is_some()) {
         return Value::default();
@@ -285,6 +286,8 @@ pub(crate) fn value(rows: &[&Row], statistic: Statistic, seed: u64) -> Value {
     let with: Vec<&&Row> = rows.iter().filter(|row| row.n() > 0).collect();
     let heights: Vec<f64> = with.iter().filter_map(|row| row.statistic(statistic)).collect();
     let interval = match (with.as_slice(), statistic) {
+        ([row], Statistic::Mean) if row.is_repeated() => row.mean_interval(seed).ok().map(|i| (i.low, i.high)),
+        (rows, _) if rows.len() > 1 && rows.iter().any(|row| row.is_repeated()) => None,
         (_, Statistic::Mean) => {
             let stratum = |row: &&&Row| Stratum { first: row.values(statistic), second: Vec::new() };
             let contrast = Contrast { kind: Kind::Value, statistic, strata: with.iter().map(stratum).collect() };

@@ -242,8 +242,9 @@ fn line_sentence(figure: &Figure, panels: &[Panel], repeated: bool) -> String {
     let band = match figure.statistic {
         _ if figure.theme == Theme::Paper => "neither intervals nor single trials are drawn",
         _ if !places().any(|at| at.interval.is_some()) => cells::no_interval_sentence(figure.statistic),
-        Statistic::Mean => "bands: 95 % interval of the mean (BCa bootstrap, from 100 trials on)",
         Statistic::Median if repeated => "bands: 95 % t interval over repetitions of their medians",
+        Statistic::Mean if repeated => "bands: 95 % t interval over repetitions of their means",
+        Statistic::Mean => "bands: 95 % interval of the mean (BCa bootstrap, from 100 trials on)",
         _ => "bands: 95 % order-statistic interval",
     };
     let points = if figure.theme == Theme::Paper { "" } else { "; small points: single trials" };

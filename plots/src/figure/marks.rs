@@ -182,7 +182,7 @@ fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel], repeate
             let intervals = marks().any(|mark| matches!(&mark.shape, MarkShape::Bar { interval: Some(_), .. }));
             let spread = match figure.statistic {
                 _ if figure.theme == Theme::Paper => "; neither intervals nor single trials are drawn, as in the paper",
-                Statistic::Median if repeated => {
+                Statistic::Median | Statistic::Mean if repeated => {
                     ", with repetitions the mean over them; whiskers: 95 % t interval over repetitions (from 3 on); \
                      points: single trials"
                 }

@@ -27,6 +27,7 @@ fn claim(name: &str, comparison: Option<Comparison>, least: Option<f64>, most: O
         strict: false,
         subject: Subject::Statistic,
         clock: None,
+        gate: false,
         published: Some(1.18),
         data: "something else".into(),
     }

@@ -43,6 +43,7 @@ fn run_on(fc_cpu: &str) -> Run {
         strict: true,
         subject: Subject::Statistic,
         clock: None,
+        gate: false,
         published: None,
         data: String::new(),
         unmeasured: String::new(),

@@ -29,6 +29,7 @@ fn claim(name: &str, comparison: Option<Comparison>) -> Claim {
         strict: false,
         subject: Subject::Statistic,
         clock: None,
+        gate: false,
         published: Some(1.18),
         data: String::new(),
     }

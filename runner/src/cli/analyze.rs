@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use microbench::store::directory::Directory;
 use microbench::store::identity::Identity;
 use microbench::store::merge;
 use microbench::store::noise_floor::NoiseFloor;
 use microbench_formats::code::Code;
+use microbench_formats::exit;
 use microbench_formats::host::HostKind;
 use microbench_formats::terminal::wrapped_to;
+use microbench_measure::errln;
 use microbench_measure::terminal::screen::Stream;
-use microbench_plots::claim::Outcome;
+use microbench_plots::claim::{ClaimGate, Outcome, Verdict};
 use microbench_plots::hint::{self, Hint};
 use microbench_plots::journal::UNISOLATED;
 use microbench_plots::sentence::{self, Sentence};
@@ -52,7 +54,7 @@ struct HintReport<'a> {
 
 /// The verdict on a claim.
 #[derive(Serialize)]
-struct ClaimReport<'a> {
+pub(super) struct ClaimReport<'a> {
     name: &'a str,
     outcome: Outcome,
     value: Option<f64>,
@@ -63,8 +65,30 @@ struct ClaimReport<'a> {
     remark: &'a str,
 }
 
-/// Writes the samples and the summary of a run from its journal, and prints the results.
-pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<ExitCode> {
+impl<'a> From<&'a Verdict> for ClaimReport<'a> {
+    fn from(verdict: &'a Verdict) -> Self {
+        Self {
+            name: &verdict.claim.name,
+            outcome: verdict.outcome,
+            value: verdict.value,
+            interval: verdict.interval.as_ref().map(|(interval, _)| interval),
+            bound: verdict.bound().map(claim::Bound::name),
+            n: &verdict.n,
+            unit: &verdict.unit,
+            remark: &verdict.remark,
+        }
+    }
+}
+
+/// Whether `analyze` judges the claims with a gate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AnalyzeGate {
+    pub(super) allow_missing: bool,
+}
+
+/// Writes the samples and the summary of a run from its journal, and prints the results. With a gate, the exit code is 4
+/// if it does not pass.
+pub(super) fn analyze(given: &Path, detail: bool, json: bool, gate: Option<AnalyzeGate>) -> anyhow::Result<ExitCode> {
     let run = Directory::open(given)?;
     let analysis = microbench_plots::analyze(run.path())?;
     let identities = merge::identities(&run);
@@ -75,7 +99,7 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
     if json {
         let hints =
             hints.iter().map(|hint| HintReport { hint, message: hint.message(), advice: hint.advice(&named, host) });
-        return print_json(&Report {
+        print_json(&Report {
             run: run.name(),
             study: &analysis.plan.study,
             host,
@@ -87,9 +111,10 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
             uncertainty: &analysis.uncertainty,
             sentences,
             hints: hints.collect(),
-            claims: claims(&analysis),
+            claims: analysis.verdicts.iter().map(ClaimReport::from).collect(),
             torn_line: analysis.journal.torn,
-        });
+        })?;
+        return judge(&analysis, gate);
     }
     let width = Stream::Out.output_width();
     let mut out = summary::render(&analysis.plan, &analysis.summary, &analysis.journal, width);
@@ -123,28 +148,29 @@ pub(super) fn analyze(given: &Path, detail: bool, json: bool) -> anyhow::Result<
     if let Some(line) = analysis.journal.torn {
         out.push_str(&format!("the journal's last line ({line}) is torn and is ignored\n"));
     }
-    print_text(&out)
+    print_text(&out)?;
+    judge(&analysis, gate)
+}
+
+/// The exit code of the gate, whose messages are printed.
+fn judge(analysis: &Analysis, gate: Option<AnalyzeGate>) -> anyhow::Result<ExitCode> {
+    let Some(AnalyzeGate { allow_missing }) = gate else { return Ok(ExitCode::SUCCESS) };
+    let gate = ClaimGate::new(&analysis.verdicts, allow_missing);
+    for message in gate.messages() {
+        errln!("microbench: {message}");
+    }
+    match (gate.verdicts().is_empty(), gate.passes(), gate.is_empty()) {
+        (true, ..) => bail!("no claim of the study has a gate: add `gate = true` to a claim"),
+        (_, false, _) => Ok(ExitCode::from(exit::GATE)),
+        (_, true, true) => bail!("the gate has judged no claim"),
+        (_, true, false) => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// The hosts as one line; `None` if no host is recorded.
 fn machine(identities: &[Identity]) -> Option<String> {
     let lines: Vec<String> = identities.iter().map(Identity::line).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
-}
-
-fn claims(analysis: &Analysis) -> Vec<ClaimReport<'_>> {
-    (analysis.verdicts.iter())
-        .map(|verdict| ClaimReport {
-            name: &verdict.claim.name,
-            outcome: verdict.outcome,
-            value: verdict.value,
-            interval: verdict.interval.as_ref().map(|(interval, _)| interval),
-            bound: verdict.bound().map(claim::Bound::name),
-            n: &verdict.n,
-            unit: &verdict.unit,
-            remark: &verdict.remark,
-        })
-        .collect()
 }
 
 /// The output of `analyze` with several runs and `--json`.

@@ -238,6 +238,12 @@ claims: [{name, outcome, value, interval, bound: at least|at most, or null, n, u
         /// Print the analysis as JSON.
         #[arg(long)]
         json: bool,
+        /// Exit with 4 if a claim with `gate = true` is contradicted or not measured.
+        #[arg(long)]
+        gate: bool,
+        /// Do not fail the gate because a claim is not measured.
+        #[arg(long, requires = "gate")]
+        allow_missing: bool,
     },
     /// Draw the figures of a run from its samples.
     #[command(after_help = "JSON: {run, files}.")]
@@ -304,7 +310,8 @@ high, level}, margin, difference, difference_interval, shift, shift_interval, a1
 rank-sum|signed-rank|bootstrap, adjusted_p, verdict: \
 better|worse|differs|equivalent|inconclusive|not-compared|missing|dropped, missing: {what: cell|metric, side: \
 a|b|both, planned}, \
-completed: [{completed, of, reason}, the same of B], hosts, remark}].")]
+completed: [{completed, of, reason}, the same of B], hosts, remark}]; with `--gate` {passes, messages, rows: these rows, \
+claims: those of B with a gate, as `analyze` has them}.")]
     Compare(CompareOptions),
     /// Check whether a run has the same verdicts on all claims as a reference run.
     #[command(
@@ -744,7 +751,8 @@ pub(super) struct CompareOptions {
     /// Exit with 4 on a regression.
     ///
     /// A regression is a metric that is worse beyond the margin, a cell or metric that only one side has, or a cell
-    /// of which a smaller share of VMs completed. If a metric of the study has `gate`, only such metrics are judged.
+    /// of which a smaller share of VMs completed. If a metric of the study has `gate`, only such metrics are judged. A
+    /// claim with `gate = true` that the second run contradicts is a regression as well.
     #[arg(long)]
     pub(super) gate: bool,
     /// Do not count missing cells and metrics as a regression.

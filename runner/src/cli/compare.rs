@@ -14,12 +14,14 @@ use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 use microbench_measure::errln;
 use microbench_measure::terminal::screen::Stream;
+use microbench_plots::claim::ClaimGate;
 use microbench_plots::compare::{self, Comparison, Gate, Settings, Side, View};
 use microbench_plots::completed::{self, ByCell};
 use microbench_plots::journal::{Session, UNISOLATED, are_interleaved};
 use microbench_plots::{Host, claim, summary};
 use serde::Serialize;
 
+use super::analyze::ClaimReport;
 use super::arguments::{CompareOptions, ComparisonFormat};
 use super::store::{print_json, print_text};
 
@@ -98,7 +100,7 @@ fn compare_runs(
         Settings { seed: plan.seed, family: family::metrics(plan), alternating, pooled, across_host_cpus, ..settings };
     let pairs = compare::pairs_of_plans(&first.plan, plan);
     let found = compare::compare(first.side(), second.side(), &pairs, &settings);
-    print_comparison(&found, [&a.name(), &b.name()], plan, &settings, output, gate)
+    print_comparison(&found, [&a.name(), &b.name()], &second, &settings, output, gate)
 }
 
 /// Compares the variants of a run with the variant `baseline` and prints the comparison.
@@ -124,7 +126,7 @@ fn compare_variants(
     let across_host_cpus = across_hosts || plan.across_host_cpus;
     let settings = Settings { seed: plan.seed, family: family::metrics(plan), across_host_cpus, ..settings };
     let found = compare::compare_with_baseline(run.side(), baseline, &settings);
-    print_comparison(&found, [baseline, "each cell's variant"], plan, &settings, output, gate)
+    print_comparison(&found, [baseline, "each cell's variant"], &run, &settings, output, gate)
 }
 
 /// A run with everything that a comparison needs.
@@ -158,15 +160,26 @@ impl Loaded {
     }
 }
 
-/// Prints a comparison and evaluates the gate: exit code 4 if it does not pass.
+/// The output of `compare --gate --format json`.
+#[derive(Serialize)]
+struct GateReport<'a> {
+    passes: bool,
+    messages: &'a [String],
+    rows: &'a [&'a Comparison],
+    claims: Vec<ClaimReport<'a>>,
+}
+
+/// Prints a comparison and evaluates the gate: exit code 4 if it does not pass. The gate also judges the claims of the
+/// second run, `run`.
 fn print_comparison(
     found: &[Comparison],
     sides: [&str; 2],
-    plan: &Plan,
+    run: &Loaded,
     settings: &Settings,
     output: &Output,
     gate: Option<GateRule>,
 ) -> anyhow::Result<ExitCode> {
+    let plan = &run.plan;
     if let Some(unknown) = output.metrics.iter().find(|name| !found.iter().any(|row| row.metric == **name)) {
         let known: BTreeSet<&str> = found.iter().map(|row| row.metric.as_str()).collect();
         let known = known.into_iter().collect::<Vec<_>>().join(", ");
@@ -175,38 +188,60 @@ fn print_comparison(
     let needs_margin = gate.is_some() && settings.margin.is_none();
     if needs_margin && plan.metrics.iter().all(|metric| metric.gate.is_none_or(|gate| gate.margin.is_none())) {
         bail!(Code::BadValue.with_message(
-            "`--gate` needs a margin: add `--margin 0.02`, or `gate = { margin = 0.02 }` to a metric of the study"
+            "`--gate` needs a margin: add `--margin 0.02`, or `gate = { margin = 0.02 }` to a metric of the study; \
+             `microbench analyze --gate RUN` judges claims alone"
         ));
     }
     if !compare::have_common_metric(found) {
         return Err(compare::Refusal::Nothing.into());
     }
+    let verdicts = gate.map(|_| claim::judge(plan, &run.rows)).unwrap_or_default();
+    let gate = gate.map(|GateRule { allow_missing }| {
+        (Gate::new(found, plan, allow_missing), ClaimGate::new(&verdicts, allow_missing))
+    });
+    let messages = gate.as_ref().map(|(gate, claims)| messages(gate, claims)).unwrap_or_default();
+    let passes = gate.as_ref().is_none_or(|(gate, claims)| gate.passes() && claims.passes());
     let view = View { sides, title: &plan.title, metrics: &output.metrics };
+    let claims = gate.as_ref().map(|(_, claims)| claims).filter(|claims| !claims.verdicts().is_empty());
     match output.format {
         ComparisonFormat::Text => {
             let width = Stream::Out.output_width();
-            print_text(&compare::render(found, view, settings, output.detail, width))?;
+            let claims = claims.map(|claims| format!("\n{}", claims.render(width))).unwrap_or_default();
+            print_text(&(compare::render(found, view, settings, output.detail, width) + &claims))?;
         }
         ComparisonFormat::Json => {
             let is_shown = |row: &&Comparison| view.metrics.is_empty() || view.metrics.contains(&row.metric);
-            print_json(&found.iter().filter(is_shown).collect::<Vec<_>>())?;
+            let rows: Vec<&Comparison> = found.iter().filter(is_shown).collect();
+            match &gate {
+                None => print_json(&rows)?,
+                Some((_, claims)) => {
+                    let claims = claims.verdicts().iter().map(|verdict| ClaimReport::from(*verdict)).collect();
+                    print_json(&GateReport { passes, messages: &messages, rows: &rows, claims })?
+                }
+            };
         }
         ComparisonFormat::Markdown => {
-            print_text(&compare::render_markdown(found, view, settings))?;
+            let claims = claims.map(|claims| format!("\n{}", claims.render_markdown())).unwrap_or_default();
+            print_text(&(compare::render_markdown(found, view, settings) + &claims))?;
         }
         ComparisonFormat::Github => {
-            print_text(&compare::render_annotations(found, view))?;
+            let claims = claims.map(ClaimGate::render_annotations).unwrap_or_default();
+            print_text(&(compare::render_annotations(found, view) + &claims))?;
         }
     }
-    let Some(GateRule { allow_missing }) = gate else { return Ok(ExitCode::SUCCESS) };
-    let gate = Gate::new(found, plan, allow_missing);
-    if gate.passes() && gate.is_empty() {
+    let Some((gate, claims)) = gate else { return Ok(ExitCode::SUCCESS) };
+    if passes && gate.is_empty() && claims.is_empty() {
         return Err(compare::Refusal::Nothing.into());
     }
-    if let Some(message) = gate.message() {
+    for message in messages {
         errln!("microbench: {message}");
     }
-    Ok(if gate.passes() { ExitCode::SUCCESS } else { ExitCode::from(exit::GATE) })
+    Ok(if passes { ExitCode::SUCCESS } else { ExitCode::from(exit::GATE) })
+}
+
+/// What a gate reports: of the comparison, then of each claim that does not hold.
+fn messages(gate: &Gate, claims: &ClaimGate<'_>) -> Vec<String> {
+    gate.message().into_iter().chain(claims.messages()).collect()
 }
 
 /// The output of `verify --json`.

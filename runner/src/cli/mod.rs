@@ -201,8 +201,13 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
         Action::Doctor { study, json, tune, restore, root } => {
             doctor::doctor(&study, json, tune, restore, root.as_deref())
         }
-        Action::Analyze { runs, detail, json } => match runs.as_slice() {
-            [run] if !analyze::is_table_or_pattern(run) => analyze::analyze(run, detail, json),
+        Action::Analyze { runs, detail, json, gate, allow_missing } => match runs.as_slice() {
+            [run] if !analyze::is_table_or_pattern(run) => {
+                analyze::analyze(run, detail, json, gate.then_some(analyze::AnalyzeGate { allow_missing }))
+            }
+            _ if gate => {
+                anyhow::bail!(Code::BadValue.with_message("`--gate` judges the claims of one run; give one run folder"))
+            }
             several => analyze::analyze_pooled(several, json),
         },
         Action::Import { study, table, mapping, out, label, json } => {

@@ -89,3 +89,109 @@ fn plan_lists_claims_that_need_more_trials() {
                     1 trial, 100 are needed)";
     assert!(words.contains(expected), "{said}");
 }
+
+/// A study with claims that a gate judges. `expect` is the limit for the start-up, in ms.
+fn with_gate(bench: &Bench, expect: &str, more: &str) {
+    let path = bench.study(&["ok"], "trials = 1", "");
+    let study = std::fs::read_to_string(&path).unwrap();
+    let claim = format!(
+        "[[claims]]\nname = \"slo\"\ntext = \"It starts in time.\"\nmetric = \"webservice_startup_time\"\nvalue = {{}}\n\
+         expect = \"{expect}\"\ngate = true\n{more}"
+    );
+    bench.file("study.toml", &format!("{study}{claim}"));
+}
+
+/// Imports start-up times from 100 to about 101 ms as a run of this name.
+fn import(bench: &Bench, name: &str, trials: u32) {
+    let row = |n: u32| format!("webservice_startup_time,{},ms\n", 100.0 + f64::from(n % 10) * 0.1);
+    bench.file("values.csv", &format!("metric,value,unit\n{}", (0..trials).map(row).collect::<String>()));
+    let imported = bench.run(&["import", "study.toml", "values.csv", "--out", name]);
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+}
+
+fn gate(bench: &Bench, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let done = bench.run(arguments);
+    (done.status.code(), text(&done.stdout), text(&done.stderr))
+}
+
+#[test]
+fn gate_fails_if_a_claim_is_contradicted_and_says_why_it_is_inconclusive() {
+    let bench = Bench::new();
+    with_gate(&bench, "< 105", "");
+    import(&bench, "run", 12);
+    assert_eq!(gate(&bench, &["analyze", "run", "--gate"]).0, Some(0));
+    with_gate(&bench, "< 100.05", "");
+    import(&bench, "slow", 12);
+    let (code, _, message) = gate(&bench, &["analyze", "slow", "--gate"]);
+    assert_eq!(code, Some(4), "{message}");
+    assert!(message.contains("claim slo is contradicted: 100."), "{message}");
+    // Without `--gate` the claim is only printed.
+    assert_eq!(gate(&bench, &["analyze", "slow"]).0, Some(0));
+    with_gate(&bench, "< 105", "statistic = \"p99\"\n");
+    import(&bench, "few", 12);
+    let (code, _, message) = gate(&bench, &["analyze", "few", "--gate"]);
+    assert_eq!(code, Some(0), "{message}");
+    assert!(message.contains("claim slo is inconclusive") && message.contains("needs 299 trials"), "{message}");
+}
+
+#[test]
+fn compare_judges_the_claims_of_the_second_run() {
+    let bench = Bench::new();
+    with_gate(&bench, "< 105", "");
+    let import = |name| {
+        import(&bench, name, 12);
+        assert!(bench.run(&["analyze", name]).status.success());
+    };
+    import("base");
+    import("same");
+    let margin = ["--margin", "0.02", "--gate"];
+    let (code, out, message) = gate(&bench, &[&["compare", "base", "same"][..], &margin].concat());
+    assert_eq!((code, message.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("claims with a gate, of B:\nholds           slo: It starts in time.\n"), "{out}");
+    with_gate(&bench, "< 100.05", "");
+    import("strict");
+    for (format, expected) in [
+        ("text", "contradicted    slo"),
+        ("markdown", "| It starts in time. | contradicted |"),
+        ("github", "::error title=slo%3A contradicted::100."),
+        ("json", "\"outcome\": \"contradicted\""),
+    ] {
+        let (code, out, message) =
+            gate(&bench, &[&["compare", "base", "strict", "--format", format][..], &margin].concat());
+        assert_eq!(code, Some(4), "{out}{message}");
+        assert!(out.contains(expected), "{format}: {out}");
+        assert!(message.contains("claim slo is contradicted"), "{message}");
+    }
+}
+
+#[test]
+fn gate_without_a_claim_or_data_does_not_pass_in_silence() {
+    let bench = Bench::new();
+    with_gate(&bench, "< 105", "");
+    let study = std::fs::read_to_string(bench.path("study.toml")).unwrap();
+    bench.file("study.toml", &study.replace("gate = true\n", ""));
+    import(&bench, "without", 12);
+    let (code, _, message) = gate(&bench, &["analyze", "without", "--gate"]);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("no claim of the study has a gate"), "{message}");
+    // A claim on a metric that the table does not have.
+    bench.file("study.toml", &study.replace("webservice_startup_time\"\nvalue", "shutdown_time\"\nvalue"));
+    import(&bench, "missing", 12);
+    let (code, _, message) = gate(&bench, &["analyze", "missing", "--gate"]);
+    assert_eq!(code, Some(4), "{message}");
+    assert!(message.contains("claim slo is not measured"), "{message}");
+    let (code, _, message) = gate(&bench, &["analyze", "missing", "--gate", "--allow-missing"]);
+    assert_eq!(code, Some(1), "{message}");
+}
+
+#[test]
+fn gate_of_a_claim_that_is_not_measured_is_refused() {
+    let bench = Bench::new();
+    let path = bench.study(&["ok"], "trials = 1", "");
+    let study = std::fs::read_to_string(&path).unwrap();
+    let claim = "[[claims]]\nname = \"a\"\ntext = \"A.\"\nunmeasured = \"no such data\"\ngate = true\n";
+    bench.file("study.toml", &format!("{study}{claim}"));
+    let (code, _, message) = gate(&bench, &["plan", "study.toml"]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("a gate cannot judge a claim that is not measured"), "{message}");
+}

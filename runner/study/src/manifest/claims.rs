@@ -117,6 +117,12 @@ fn check_claim(
             Expectation::default()
         }
     };
+    let gate = raw.gate.as_ref().filter(|gate| gate.value);
+    if let (Some(gate), Some(_)) = (gate, &raw.unmeasured) {
+        let message = "a gate cannot judge a claim that is not measured";
+        errors
+            .push(ManifestError::new(Code::Conflict, gate.span.clone(), message).help("remove `gate` or `unmeasured`"));
+    }
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone()).unwrap_or_default();
     (errors.count() == before).then_some(Claim {
         name: text(&raw.name),
@@ -128,6 +134,7 @@ fn check_claim(
         strict,
         subject,
         clock: clock.flatten(),
+        gate: gate.is_some(),
         published: raw.published.as_ref().map(|at| at.value),
         data: text(&raw.data),
         unmeasured: text(&raw.unmeasured),

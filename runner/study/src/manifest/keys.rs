@@ -715,6 +715,14 @@ pub const CLAIM: &[Key] = &[
          the wall clock.",
         "`wall` for a `value` or `difference` of times or rates, else `any`",
     ),
+    key(
+        "gate",
+        Shape::Boolean,
+        Need::Never,
+        "Whether `analyze --gate` and `compare --gate` fail if the claim is contradicted, for example a limit for the \
+         99th percentile of a service.",
+        "false",
+    ),
     key("published", Shape::Number, Need::Never, "The published value, shown next to the measured one.", ""),
     key("data", Shape::Line, Need::Never, "The result of the paper's own data, as free text.", ""),
     key(

@@ -47,6 +47,7 @@ impl ManifestTemplate<'_> {
         self.matrix(&mut text);
         self.metrics(&mut text);
         self.figures(&mut text);
+        self.claims(&mut text);
         text
     }
 
@@ -210,6 +211,19 @@ impl ManifestTemplate<'_> {
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
+    }
+
+    fn claims(&self, text: &mut String) {
+        let Some(metric) = self.metrics.first() else { return };
+        text.push('\n');
+        key_comment(text, keys::MANIFEST, "claims");
+        comment(text, "With `gate`, `analyze --gate` and `compare --gate` exit with 4 if the claim is contradicted.");
+        let name = metric.name;
+        let _ = write!(
+            text,
+            "#[[claims]]\n#name = \"limit\"\n#text = \"Nine of ten VMs are ready within half a second.\"\n#metric = {name:?}\n\
+             #value = {{}}\n#statistic = \"p90\"\n#expect = \"< 500\"\n#gate = true\n"
+        );
     }
 }
 

@@ -605,6 +605,8 @@ fn metrics_and_figures(page: &mut Page, plan: &Plan, full: bool) {
         page.line("figures: none");
     }
     list_names(page, "figures:", &plan.figures.iter().map(|figure| figure.name.as_str()).collect::<Vec<_>>());
+    let gated = plan.claims.iter().filter(|claim| claim.gate).map(|claim| claim.name.as_str());
+    list_names(page, "claims with a gate:", &gated.collect::<Vec<_>>());
     list_names(page, "claims:", &plan.claims.iter().map(|claim| claim.name.as_str()).collect::<Vec<_>>());
     let undecided = super::claims::without_interval(plan);
     let undecided: Vec<&str> = undecided.iter().map(String::as_str).collect();
