@@ -59,7 +59,7 @@ impl Job {
         {
             Ok(states) => states.trim().is_empty(),
             Err(ToolError::Failed { output, .. }) => output.contains("Invalid job id"),
-            Err(ToolError::Start { .. }) => false,
+            Err(ToolError::Start { .. } | ToolError::Killed { .. }) => false,
         }
     }
 }

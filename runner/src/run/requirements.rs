@@ -52,7 +52,8 @@ pub fn check(kind: Option<HostKind>, engines: &[Engine], allow_unisolated: bool)
             Code::NoTun,
             "/dev/net/tun",
             "modprobe tun",
-            "chmod 666 /dev/net/tun (a process can only access taps of its own network namespace)",
+            "a udev rule that permits a group of yours: KERNEL==\"tun\", GROUP=\"kvm\", MODE=\"0660\" (a process can only \
+             access taps of its own network namespace)",
         ));
     }
     if vms && kind == Some(HostKind::Kvm) {

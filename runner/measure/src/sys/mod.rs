@@ -404,6 +404,13 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(process::set_parent_process_death_signal(Some(process::Signal::KILL))?)
 }
 
+/// Makes the program of `command` end when the thread that starts it ends (see [`die_with_parent`]).
+pub fn ends_with_this_thread(command: &mut std::process::Command) -> &mut std::process::Command {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(die_with_parent) }
+}
+
 /// Clears the ambient capabilities of this process (`PR_CAP_AMBIENT_CLEAR_ALL`), which programs would otherwise keep
 /// when they are executed as another user.
 ///

@@ -21,6 +21,19 @@ pub fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
+/// CPU time of process `pid`, its descendants, and its descendants that have been waited for, in clock ticks
+/// (`/proc/PID/stat`, fields 14 to 17, proc(5)). A process that ends meanwhile counts as 0.
+#[must_use]
+pub fn cpu_ticks(pid: u32) -> u64 {
+    let of = |pid: u32| -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may contain spaces; `state` is field 3.
+        let (_, fields) = text.rsplit_once(')')?;
+        Some(fields.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
+    };
+    std::iter::once(pid).chain(descendants(pid)).filter_map(of).sum()
+}
+
 /// The peak resident set size in bytes, from the text of `/proc/PID/status`; `None` without a `VmHWM` line.
 ///
 /// Unlike `ru_maxrss` of `wait4(2)`, it excludes the time before `execve`, when the process was a fork of the runner.

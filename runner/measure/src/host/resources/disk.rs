@@ -136,11 +136,14 @@ impl Disk {
 
 /// Attaches `image` to a free loop device, creates its device file `node`, and returns the open device.
 fn attach_loop_device(image: &File, node: &Path, read_only: bool) -> anyhow::Result<File> {
-    let control = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/loop-control")
-        .context("cannot open /dev/loop-control (load the module with `modprobe loop`)")?;
+    let control = File::options().read(true).write(true).open("/dev/loop-control").map_err(|error| {
+        let fix = match error.kind() {
+            io::ErrorKind::NotFound => " (load the module with `modprobe loop`)",
+            io::ErrorKind::PermissionDenied => " (the user must be in its group, usually `disk`)",
+            _ => "",
+        };
+        anyhow::Error::new(error).context(format!("cannot open /dev/loop-control{fix}"))
+    })?;
     for _ in 0..LOOP_ATTEMPTS {
         let number = sys::find_free_loop_device(&control).context("no loop device is free")?;
         mknod(node, SFlag::S_IFBLK, Mode::S_IRUSR | Mode::S_IWUSR, makedev(LOOP_MAJOR, number.into()))
