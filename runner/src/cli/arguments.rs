@@ -375,7 +375,7 @@ JSON: {run, rows, left_out}."
     ///
     /// Artefacts are kernels, root file systems and programs.
     #[command(
-        mut_args(require_study),
+        mut_args(require_study_or_verify),
         after_help = "JSON: a list of {kind, name, version, sha256, bytes, origin, path, config_hz: of a kernel built here}."
     )]
     Artifacts {
@@ -384,6 +384,9 @@ JSON: {run, rows, left_out}."
         /// Include the artefacts of the emulated host.
         #[arg(long)]
         emulated: bool,
+        /// Check the content of every artefact in the cache instead, and exit with 1 if one is damaged.
+        #[arg(long, conflicts_with_all = ["manifest", "emulated", "json"])]
+        verify: bool,
         /// Print the list as JSON.
         #[arg(long)]
         json: bool,
@@ -903,6 +906,11 @@ pub(super) struct RepetitionArguments {
 /// Makes STUDY of [`StudyArguments`] required.
 fn require_study(argument: Arg) -> Arg {
     if argument.get_id() == "manifest" { argument.required(true) } else { argument }
+}
+
+/// Makes STUDY of [`StudyArguments`] required unless `--verify` is present.
+fn require_study_or_verify(argument: Arg) -> Arg {
+    if argument.get_id() == "manifest" { argument.required_unless_present("verify") } else { argument }
 }
 
 /// Makes STUDY of [`StudyArguments`] required unless `--resume` is present.

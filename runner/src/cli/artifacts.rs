@@ -23,3 +23,12 @@ pub(super) fn artifacts(study: &StudyArguments, emulated: bool, json: bool) -> a
     }
     store::print_text(&store::artifacts(&lock.artifacts, Stream::Out.output_width()))
 }
+
+/// Checks the content of every artefact in the cache. The exit code is 1 if one is damaged.
+pub(super) fn verify() -> anyhow::Result<ExitCode> {
+    let cache = Cache::for_user()?;
+    let (entries, damaged) = cache.verify()?;
+    let text = damaged.iter().map(|error| format!("{error:#}\n")).collect::<String>();
+    store::print_text(&format!("{text}{entries} artefacts checked, {} damaged\n", damaged.len()))?;
+    Ok(if damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

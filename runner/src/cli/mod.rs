@@ -231,7 +231,8 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
         Action::Prune { runs, keep, older_than, yes, json } => {
             store::prune(&runs, prune::Rule { keep, older_than }, yes, json)
         }
-        Action::Artifacts { study, emulated, json } => artifacts::artifacts(&study, emulated, json),
+        Action::Artifacts { verify: true, .. } => artifacts::verify(),
+        Action::Artifacts { study, emulated, json, .. } => artifacts::artifacts(&study, emulated, json),
         Action::Schema => {
             out!("{}", manifest::schema::to_text(&catalog::built_in()?))?;
             Ok(ExitCode::SUCCESS)

@@ -256,3 +256,58 @@ fn kills_at_random_instants_leak_and_lose_nothing() {
     let found = kills::kill_and_resume(8, 12, Duration::from_secs(4), 1);
     assert_eq!((found.kills, found.leaks, found.lost, found.duplicated), (8, 0, 0, 0), "{found:?}");
 }
+
+/// The files of this name in the cache of the project.
+fn cached(bench: &Bench, kind: &str, name: &str) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(bench.path(&format!("cache/{kind}"))).unwrap().flatten();
+    entries.map(|entry| entry.path().join(name)).filter(|path| path.is_file()).collect()
+}
+
+/// A flipped bit, and an image that lost its content, are found before a trial and by `artifacts --verify`.
+#[test]
+fn damaged_artefact_of_the_cache_is_refused() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["ok"], "trials = 1", "");
+    let run = |name: &str| bench.run(&["run", "study.toml", "--host", "fake", "--out", name]);
+    let verify = || bench.run(&["artifacts", "--verify"]);
+    assert!(run("before").status.success());
+    assert!(verify().status.success(), "{}", text(&verify().stdout));
+    let flip = |bytes: &mut Vec<u8>| bytes[3] ^= 1;
+    for (kind, file, damage) in [
+        ("kernels", "vmlinux", &flip as &dyn Fn(&mut Vec<u8>)),
+        ("kernels", "vmlinux", &|bytes| bytes.clear()),
+        ("rootfs", "rootfs.ext4", &flip),
+        ("rootfs", "rootfs.ext4", &|bytes| bytes.clear()),
+    ] {
+        let [path] = cached(&bench, kind, file).try_into().unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let mut damaged = bytes.clone();
+        damage(&mut damaged);
+        fs::write(&path, damaged).unwrap();
+        let refused = run("after");
+        let message = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{message}");
+        assert!(
+            message.contains("is damaged: it has the SHA-256") && message.contains("delete the folder"),
+            "{message}"
+        );
+        assert!(!message.contains("size_mib"), "{message}");
+        let found = verify();
+        assert_eq!(found.status.code(), Some(1));
+        assert!(text(&found.stdout).contains("1 damaged"), "{}", text(&found.stdout));
+        fs::write(&path, bytes).unwrap();
+    }
+    assert!(run("after").status.success());
+}
+
+#[test]
+fn empty_kernel_is_refused() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["ok"], "trials = 1", "");
+    bench.file("kernels/tiny/image", "");
+    let refused = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let message = text(&refused.stderr);
+    assert!(!refused.status.success() && message.contains("vmlinux is empty"), "{message}");
+}

@@ -64,10 +64,11 @@ pub fn unpack_descriptions(cache: &Cache) -> anyhow::Result<PathBuf> {
         let mode = if file.executable { "executable" } else { "plain" };
         inputs.add_text(file.path, mode).add_text("content", &hex::encode(Sha256::digest(file.bytes)))
     });
-    let (folder, _) = cache.entry("built-in", &inputs, |work| {
+    let (folder, note) = cache.entry("built-in", &inputs, |work| {
         files().try_for_each(|file| write(&work.join(file.path), file.bytes, file.executable))?;
         Ok(note())
     })?;
+    note.check_all(&folder)?;
     Ok(folder)
 }
 
@@ -88,15 +89,16 @@ pub fn unpack_agent(cache: &Cache) -> anyhow::Result<Option<PathBuf>> {
     }
     const NAME: &str = "microbench-agent";
     let inputs = Inputs::default().add_text("content", &hex::encode(Sha256::digest(AGENT)));
-    let (folder, _) = cache.entry("agent", &inputs, |work| {
+    let (folder, note) = cache.entry("agent", &inputs, |work| {
         write(&work.join(NAME), AGENT, true)?;
         Ok(note())
     })?;
+    note.check(&folder, NAME)?;
     Ok(Some(folder.join(NAME)))
 }
 
 fn note() -> Note {
-    Note { version: env!("CARGO_PKG_VERSION").into(), origin: "built into microbench".into() }
+    Note::new(env!("CARGO_PKG_VERSION"), "built into microbench")
 }
 
 /// Writes a file with a mode that does not depend on the umask. The cache key of a root file system includes the modes

@@ -1,5 +1,6 @@
 //! The user's cache folder. An entry is a folder that is created atomically, by one process at a time.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,70 @@ pub struct Note {
     pub version: String,
     /// Source of the content (see [`Artifact::origin`](super::Artifact::origin)).
     pub origin: String,
+    /// SHA-256 in hex of each file of the entry when it was built, by path in its folder. Entries of earlier versions have
+    /// none; they get those of their files at the next use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    files: BTreeMap<String, String>,
+}
+
+impl Note {
+    /// A note without files, which [`Cache::entry`] adds.
+    #[must_use]
+    pub fn new(version: impl Into<String>, origin: impl Into<String>) -> Self {
+        Self { version: version.into(), origin: origin.into(), files: BTreeMap::new() }
+    }
+
+    /// Checks that `file` of the entry in `folder` has the content that it had when it was built.
+    ///
+    /// # Errors
+    /// [`Code::CacheDamaged`] if the content differs, or if the file is empty, missing or unknown.
+    pub fn check(&self, folder: &Path, file: &str) -> anyhow::Result<()> {
+        let path = folder.join(file);
+        let found = sha256_file(&path).map(|(digest, _)| digest);
+        let problem = match (self.files.get(file), found) {
+            (_, Err(error)) => format!("cannot be read ({error})"),
+            (None, _) => "is not one of the files of its entry".to_owned(),
+            (Some(expected), Ok(digest)) if *expected == digest => return Ok(()),
+            (Some(expected), Ok(digest)) => format!("has the SHA-256 {digest}, but was built with {expected}"),
+        };
+        bail!(Code::CacheDamaged.with_message(format!(
+            "{} of the cache is damaged: it {problem}; delete the folder {}, so that it is rebuilt",
+            path.display(),
+            folder.display()
+        )))
+    }
+
+    /// Checks every file of the entry in `folder`: see [`Self::check`].
+    ///
+    /// # Errors
+    /// That of the first damaged file.
+    pub fn check_all(&self, folder: &Path) -> anyhow::Result<()> {
+        self.files.keys().try_for_each(|file| self.check(folder, file))
+    }
+}
+
+/// The folders in `folder`, in order of names.
+fn folders(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())))
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+/// The digests of all files below `folder` except its note.
+fn digests(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for path in walk(folder)?.into_iter().filter(|path| path.symlink_metadata().is_ok_and(|data| data.is_file())) {
+        let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+        if name != NOTE {
+            let (digest, _) = sha256_file(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            found.insert(name, digest);
+        }
+    }
+    Ok(found)
 }
 
 const NOTE: &str = "note.toml";
@@ -68,6 +133,32 @@ impl Cache {
         &self.root
     }
 
+    /// Checks the content of every entry, and returns the number of entries and the error of each damaged one. An entry of
+    /// an earlier version, without digests, counts but is not checked.
+    ///
+    /// # Errors
+    /// If a folder of the cache cannot be read.
+    pub fn verify(&self) -> anyhow::Result<(usize, Vec<anyhow::Error>)> {
+        let (mut entries, mut damaged) = (0, Vec::new());
+        // An entry is a folder `NAME-DIGEST` of the cache, or of a folder for its kind: `kernels/NAME-DIGEST`.
+        let kinds = folders(&self.root)?;
+        let mut all = kinds.clone();
+        for kind in kinds {
+            all.extend(folders(&kind)?);
+        }
+        // The folder of an unfinished build has no note yet.
+        for folder in all.iter().filter(|folder| folder.join(NOTE).is_file()) {
+            entries += 1;
+            let checked = fs::read_to_string(folder.join(NOTE))
+                .map_err(anyhow::Error::from)
+                .and_then(|text| Ok(toml::from_str::<Note>(&text)?))
+                .with_context(|| format!("the note of {} is damaged", folder.display()))
+                .and_then(|note| note.check_all(folder));
+            damaged.extend(checked.err());
+        }
+        Ok((entries, damaged))
+    }
+
     /// Whether the cache has the entry `name` with these inputs.
     #[must_use]
     pub fn has(&self, name: &str, inputs: &Inputs) -> bool {
@@ -88,15 +179,22 @@ impl Cache {
     ) -> anyhow::Result<(PathBuf, Note)> {
         let title = format!("{name}-{}", inputs.digest());
         let folder = self.root.join(&title);
+        let write_note = |note: &Note, folder: &Path| -> anyhow::Result<()> {
+            fs::write(folder.join(NOTE), toml::to_string(note)?).context("cannot write the note of the cache entry")
+        };
         let read_note = || -> anyhow::Result<Note> {
             let path = folder.join(NOTE);
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            toml::from_str(&text).with_context(|| {
-                Code::CacheDamaged.with_message(format!(
-                    "{} is damaged; delete its folder, so that it is built again",
-                    path.display()
-                ))
-            })
+            let mut note: Note = toml::from_str(&text).with_context(|| {
+                Code::CacheDamaged
+                    .with_message(format!("{} is damaged; delete its folder, so that it is rebuilt", path.display()))
+            })?;
+            if note.files.is_empty() {
+                note.files = digests(&folder)?;
+                // Another user's cache is read only; it is then recorded at each use.
+                drop(write_note(&note, &folder));
+            }
+            Ok(note)
         };
         if folder.is_dir() {
             debug!("{title} is cached");
@@ -121,9 +219,10 @@ impl Cache {
             .and_then(|()| fs::create_dir(&work))
             .with_context(|| format!("cannot create an empty folder {}", work.display()))?;
         let work = Unfinished(work);
-        let note = build(&work.0)?;
-        fs::write(work.0.join(NOTE), toml::to_string(&note)?).context("cannot write the note of the cache entry")?;
-        // An existing entry is not verified, so after a power failure it must not contain empty files.
+        let built = build(&work.0)?;
+        let note = Note { files: digests(&work.0)?, ..built };
+        write_note(&note, &work.0)?;
+        // The digests are those of the files in memory: after a power failure, an entry must not contain others.
         durable::sync_tree(&work.0)?;
         durable::rename(&work.0, &folder)?;
         info!("built {title} in {:.1} s from {}", started_at.elapsed().as_secs_f64(), note.origin);
@@ -246,14 +345,34 @@ mod tests {
         let cache = Cache::new(root.path());
         let inputs = Inputs::default().add_text("a", "1");
         assert!(cache.entry("x", &inputs, |_| bail!("no")).is_err());
-        let note = Note { version: "1".into(), origin: "here".into() };
+        let note = Note::new("1", "here");
         let build = |folder: &Path| {
             fs::write(folder.join("file"), "content")?;
             Ok(note.clone())
         };
         let (folder, _) = cache.entry("x", &inputs, build).unwrap();
         assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "content");
-        assert_eq!(cache.entry("x", &inputs, |_| bail!("built twice")).unwrap(), (folder, note));
+        let (again, recorded) = cache.entry("x", &inputs, |_| bail!("built twice")).unwrap();
+        assert_eq!((again, &recorded.version, &recorded.origin), (folder.clone(), &note.version, &note.origin));
+        recorded.check_all(&folder).unwrap();
+        fs::write(folder.join("file"), "Content").unwrap();
+        let damaged = recorded.check(&folder, "file").unwrap_err().to_string();
+        assert!(damaged.contains("is damaged: it has the SHA-256"), "{damaged}");
+        assert!(recorded.check(&folder, "other").is_err());
+    }
+
+    #[test]
+    fn entry_of_an_earlier_version_gets_the_digests_of_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        let (cache, inputs) = (Cache::new(root.path()), Inputs::default());
+        let folder = root.path().join(format!("x-{}", inputs.digest()));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(NOTE), "version = \"1\"\norigin = \"here\"\n").unwrap();
+        fs::write(folder.join("file"), "content").unwrap();
+        cache.entry("x", &inputs, |_| bail!("built twice")).unwrap();
+        fs::write(folder.join("file"), "").unwrap();
+        let (_, note) = cache.entry("x", &inputs, |_| bail!("built twice")).unwrap();
+        assert!(note.check_all(&folder).is_err());
     }
 
     #[test]

@@ -75,10 +75,11 @@ pub fn provide(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -
     let description = describe(rootfs, name)?;
     let overlay = overlay(rootfs, name, cache)?;
     let inputs = inputs(&description, &overlay, agent)?;
-    let (entry, note) = cache
-        .entry(&entry_name(name), &inputs, |work| build(name, &description, &overlay, agent, cache, work))
-        .with_context(|| Code::NoRootfs.with_message(format!("cannot build the root file system {name}")))?;
-    Artifact::from_file(Kind::Rootfs, name, &note.version, &note.origin, &entry.join(IMAGE))
+    let (entry, note) = cache.entry(&entry_name(name), &inputs, |work| {
+        build(name, &description, &overlay, agent, cache, work)
+            .with_context(|| Code::NoRootfs.with_message(format!("cannot build the root file system {name}")))
+    })?;
+    Artifact::from_entry(Kind::Rootfs, name, &note, &entry, IMAGE)
 }
 
 /// Whether the image that [`provide`] would return is in `cache`.
@@ -153,7 +154,7 @@ fn build(
         if versions.is_empty() { "the guest agent only".to_owned() } else { format!("Debian {}", versions.join(", ")) };
     step.done(&format!("{} MiB from {origin}", description.size_mib));
     let (digest, _) = cache::sha256_file(&work.join(IMAGE))?;
-    Ok(Note { version: digest[..12].to_owned(), origin })
+    Ok(Note::new(&digest[..12], origin))
 }
 
 /// The path of a Debian package and its version, from the cache or the archive.
@@ -166,8 +167,10 @@ fn package_file(package: &str, cache: &Cache, step: &Step) -> anyhow::Result<(Pa
     let (entry, note) = cache.entry(&format!("packages/{package}"), &inputs, |work| {
         let (file, version) = source::fetch_debian_package(package, None, work, step)?;
         fs::rename(&file, work.join("package.deb"))?;
-        Ok(Note { origin: format!("Debian {package} {version}"), version })
+        let origin = format!("Debian {package} {version}");
+        Ok(Note::new(version, origin))
     })?;
+    note.check(&entry, "package.deb")?;
     Ok((entry.join("package.deb"), note.version))
 }
 

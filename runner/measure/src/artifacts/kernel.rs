@@ -79,7 +79,7 @@ pub fn provide(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Res
     let files = Files { kernels, name, cache };
     let inputs = inputs(&kernel, files)?;
     let (entry, note) = cache.entry(&entry_name(name), &inputs, |work| build(&kernel, files, work))?;
-    let artifact = Artifact::from_file(Kind::Kernel, name, &note.version, &note.origin, &entry.join(IMAGE))?;
+    let artifact = Artifact::from_entry(Kind::Kernel, name, &note, &entry, IMAGE)?;
     // An image that is not built has no configuration.
     let config_hz = fs::read_to_string(entry.join(CONFIG)).ok().and_then(|config| config_hz(&config));
     Ok(Artifact { config_hz, ..artifact })
@@ -161,7 +161,7 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
     if source.kind == SourceKind::File {
         let from = files.path(&source.file)?;
         fs::copy(&from, work.join(IMAGE)).with_context(|| format!("cannot copy {}", from.display()))?;
-        return Ok(Note { version: source.version.clone(), origin: from.display().to_string() });
+        return Ok(Note::new(&source.version, from.display().to_string()));
     }
     let scratch = tempfile::tempdir_in(work)?;
     let unpacked = scratch.path().join("source");
@@ -223,7 +223,7 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
     let image = work.join(IMAGE);
     Tool::new("strip").args(["--strip-debug", "-o"]).arg(&image).arg(objects.join("vmlinux")).run(Some(step))?;
     fs::copy(objects.join(".config"), work.join(CONFIG)).context("cannot copy the kernel configuration")?;
-    Ok(Note { version, origin })
+    Ok(Note::new(version, origin))
 }
 
 #[cfg(test)]

@@ -32,9 +32,12 @@ pub mod tool;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use microbench_formats::code::Code;
 use serde::{Deserialize, Serialize};
 use tracing::debug;
+
+use self::cache::Note;
 
 /// Kind of an artefact. The order is that of `lock.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display)]
@@ -74,6 +77,23 @@ pub struct Artifact {
 }
 
 impl Artifact {
+    /// Describes `file` of the cache entry in `folder`, whose content must be that of `note`.
+    ///
+    /// # Errors
+    /// [`Code::CacheDamaged`] if the content differs, or if the file is empty.
+    pub fn from_entry(kind: Kind, name: &str, note: &Note, folder: &Path, file: &str) -> anyhow::Result<Self> {
+        note.check(folder, file)?;
+        let artifact = Self::from_file(kind, name, &note.version, &note.origin, &folder.join(file))?;
+        if artifact.bytes == 0 {
+            bail!(Code::CacheDamaged.with_message(format!(
+                "{} is empty; fix its source, and delete the folder {}, so that it is rebuilt",
+                artifact.path.display(),
+                folder.display()
+            )));
+        }
+        Ok(artifact)
+    }
+
     /// Describes the file at `path`, with its digest and size.
     ///
     /// # Errors

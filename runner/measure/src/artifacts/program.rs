@@ -128,7 +128,7 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
             match from_source(program, source, work, &step) {
                 Ok(origin) => {
                     step.done(&format!("fetched from {origin}, SHA-256 verified"));
-                    return Ok(Note { version: program.version.clone(), origin });
+                    return Ok(Note::new(&program.version, origin));
                 }
                 Err(error) => reasons.push(format!("{error:#}")),
             }
@@ -140,7 +140,9 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
             reasons.join("\n")
         )))
     })?;
-    Artifact::from_file(Kind::Program, &program.name, &note.version, &note.origin, &entry.join(&main.name))
+    // The others are programs that it starts, such as a jailer.
+    note.check_all(&entry)?;
+    Artifact::from_entry(Kind::Program, &program.name, &note, &entry, &main.name)
 }
 
 fn from_source(program: &Program, source: &Source, work: &Path, step: &Step) -> anyhow::Result<String> {
