@@ -309,7 +309,9 @@ class Effect:
     def padded(self, below):
         """The sorted comparisons; `below` undecided ones are the lowest, and the others the highest."""
         below = min(below, self.undecided)
-        return np.concatenate([np.full(below, -INFINITY), self.decided, np.full(self.undecided - below, INFINITY)])
+        # No ratio of times is below zero.
+        lowest = 0.0 if self.is_ratio and not self.logarithm else -INFINITY
+        return np.concatenate([np.full(below, lowest), self.decided, np.full(self.undecided - below, INFINITY)])
 
     def estimate(self):
         half = self.undecided // 2
