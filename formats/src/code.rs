@@ -186,6 +186,10 @@ codes! {
     BadValue = "MB6008", WRONG_INPUT, "The value of an option is invalid.";
     NotDivisible = "MB6009", WRONG_INPUT, "The plan cannot be divided into this number of shards.";
     NoSubmission = "MB6010", WRONG_INPUT, "The folder is not a submission to Slurm.";
+    // Files of others.
+    Foreign = "MB7001", FAILED, "A project, run or description belongs to another user, or others can change it.";
+    NotRegular = "MB7002", FAILED, "A file is a link, a FIFO or a device, or is too long.";
+    BadSource = "MB7003", FAILED, "A source of an artefact is not permitted.";
     // Everything else.
     System = "MB9001", FAILED, "A system call failed.";
     Unexpected = "MB9002", FAILED, "An error without its own code occurred.";

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::terminal::is_unprintable;
+
 /// Largest number of characters of a label.
 pub const MAX_LABEL: usize = 64;
 
@@ -67,12 +69,6 @@ impl TryFrom<String> for Label {
         }
         Ok(Self(text))
     }
-}
-
-/// Whether a character controls a terminal, breaks a line, or changes the direction of the text around it.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Data formats that the crates of microbench share: plans, journals, metrics, events, files of a run, error codes.
 //!
-//! The crate contains data types and their text forms only. It opens no file and depends on no other crate of the
-//! workspace.
+//! The crate contains data types and their text forms, and depends on no other crate of the workspace. Only [`input`]
+//! opens files.
 //!
 //! - [`plan::read`] parses `plan.json`, the expanded study.
 //! - [`journal::records`] parses `journal.ndjson`, the results of a run as [`record::Record`]s.
@@ -22,11 +22,14 @@ pub mod family;
 pub mod figure;
 pub mod files;
 pub mod host;
+#[cfg(feature = "input")]
+pub mod input;
 pub mod instrument;
 pub mod journal;
 pub mod label;
 pub mod level_map;
 pub mod metric;
+pub mod name;
 pub mod plan;
 pub mod precision;
 pub mod record;

@@ -13,6 +13,7 @@ use crate::describe::one_line;
 use crate::figure::Figure;
 use crate::instrument::Instrument;
 use crate::metric::Metric;
+use crate::name::{self, NameKind};
 use crate::precision::Precision;
 use crate::reference::Reference;
 use crate::shared_string::SharedString;
@@ -238,8 +239,20 @@ fn problem(plan: &Plan) -> Option<String> {
             return Some(format!("its {key} has a control character"));
         }
     }
+    // Names are parts of file names, of LaTeX labels and of command lines.
+    if !NameKind::Study.accepts_characters(&plan.study) {
+        return Some(format!("the study has the invalid name `{}`", shown(&plan.study)));
+    }
+    for (kind, name) in names(plan) {
+        if !NameKind::Variant.accepts_characters(name) {
+            return Some(format!("`{}` is not a name of a {kind}", shown(name)));
+        }
+    }
     for cell in &plan.cells {
         let id = shown(&cell.id);
+        if !name::is_cell_id(&cell.id) {
+            return Some(format!("`{id}` is not the id of a cell"));
+        }
         let texts = [("id", &cell.id), ("variant", &cell.variant), ("label", &cell.label), ("engine", &cell.engine)];
         if let Some((key, _)) = texts.into_iter().find(|(_, text)| has_control(text)) {
             return Some(format!("the {key} of cell {id} has a control character"));
@@ -259,11 +272,36 @@ fn problem(plan: &Plan) -> Option<String> {
             return Some(format!("the {key} of metric {} has a control character", shown(&metric.name)));
         }
     }
-    let axes = plan.axes.iter().map(|axis| ("axis", &axis.name));
-    let figures = plan.figures.iter().flat_map(|figure| [("figure", &figure.name), ("figure", &figure.title)]);
-    let claims = plan.claims.iter().map(|claim| ("claim", &claim.name));
-    let named = axes.chain(figures).chain(claims).find(|(_, name)| has_control(name));
-    named.map(|(kind, name)| format!("the name of {kind} {} has a control character", shown(name)))
+    let texts = texts(plan).find(|(_, text)| has_control(text));
+    texts.map(|(kind, text)| format!("the {kind} {} has a control character", shown(text)))
+}
+
+/// The names of a plan that a manifest chooses, each with its kind.
+fn names(plan: &Plan) -> impl Iterator<Item = (&'static str, &str)> {
+    let variants = plan.cells.iter().map(|cell| ("variant", cell.variant.as_str()));
+    let metrics = plan.metrics.iter().map(|metric| ("metric", metric.name.as_str()));
+    let workloads = plan.workloads.iter().map(|workload| ("metric", workload.metric.as_str()));
+    let figures = plan.figures.iter().map(|figure| ("figure", figure.name.as_str()));
+    let claims = plan.claims.iter().map(|claim| ("claim", claim.name.as_str()));
+    variants.chain(metrics).chain(workloads).chain(figures).chain(claims)
+}
+
+/// The other texts of a plan that output contains, each with its kind.
+fn texts(plan: &Plan) -> impl Iterator<Item = (&'static str, &str)> {
+    let axes = plan.axes.iter().map(|axis| ("axis", axis.name.as_str()));
+    let levels = plan.axes.iter().flat_map(|axis| &axis.levels).filter_map(|level| match level {
+        Level::Text(text) => Some(("level", text.as_str())),
+        Level::Bool(_) | Level::Int(_) | Level::Float(_) => None,
+    });
+    let figures = plan.figures.iter().flat_map(|figure| {
+        let bars = figure.bars.iter().flat_map(|bar| [("label", bar.label.as_str()), ("group", bar.group.as_str())]);
+        [("title", figure.title.as_str()), ("label", figure.y_label.as_str())].into_iter().chain(bars)
+    });
+    let references = plan.reference.iter().flat_map(|reference| {
+        let values = reference.values.iter().map(|value| ("label", value.label.as_str()));
+        [("label", reference.label.as_str())].into_iter().chain(values)
+    });
+    axes.chain(levels).chain(figures).chain(references)
 }
 
 /// Largest number of VMs in one trial: each VM has its own /24 network of 10.0.0.0/8.
@@ -294,6 +332,16 @@ mod tests {
     }
 
     #[test]
+    fn names_that_could_leave_a_folder_or_a_label_are_damage() {
+        for name in ["../../x", "/abs", "a}b", "-o", ""] {
+            let error = edited("\"name\":\"m\"", &format!("\"name\":{name:?}")).unwrap_err();
+            assert_eq!(error, format!("`{name}` is not a name of a metric"));
+        }
+        assert!(edited("\"study\":\"s\"", "\"study\":\"../s\"").unwrap_err().contains("invalid name"));
+        assert!(edited("a/1", "a/..").unwrap_err().contains("is not the id of a cell"));
+    }
+
+    #[test]
     fn texts_with_control_characters_are_damage() {
         assert!(edited("unit-of-m", "ms").is_ok());
         let unit = edited("unit-of-m", "\\u001b[31m<b>").unwrap_err();
@@ -301,7 +349,7 @@ mod tests {
         let label = edited("label-of-a", "a\\u0007").unwrap_err();
         assert_eq!(label, "the label of cell a/1 has a control character");
         let id = edited("a/1", "a\\u001b").unwrap_err();
-        assert_eq!(id, "the id of cell a  has a control character");
+        assert_eq!(id, "`a ` is not the id of a cell");
         assert!(edited("\"title\":\"S\"", "\"title\":\"\\n\"").unwrap_err().contains("its title"));
     }
 

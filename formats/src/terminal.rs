@@ -1,4 +1,72 @@
-//! Plain text for a terminal: lines wrapped at spaces and tables that fit the width.
+//! Plain text for a terminal: without control characters, lines wrapped at spaces, and tables that fit the width.
+
+use std::borrow::Cow;
+
+/// Whether a character controls a terminal, breaks a line, or changes the direction of the text around it.
+#[must_use]
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// The character, or a space instead of one that is [unprintable](is_unprintable).
+#[must_use]
+pub fn printable_char(c: char) -> char {
+    if is_unprintable(c) { ' ' } else { c }
+}
+
+/// `text` as it may reach a terminal: a space instead of each [unprintable](is_unprintable) character except newlines
+/// and tabs. If `coloured`, sequences that set a colour or weight are kept; no other sequence is.
+///
+/// All output of the program passes this function, because titles, labels, versions, host names, output of commands and
+/// consoles can be written by others.
+///
+/// ```
+/// use microbench_formats::terminal::printable;
+///
+/// assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\n", true), "a [2Jb c\n");
+/// assert_eq!(printable("\u{1b}[1;31mred\u{1b}[0m", true), "\u{1b}[1;31mred\u{1b}[0m");
+/// assert_eq!(printable("\u{1b}[1;31mred", false), " [1;31mred");
+/// ```
+#[must_use]
+pub fn printable(text: &str, coloured: bool) -> Cow<'_, str> {
+    let is_kept = |c: char| matches!(c, '\n' | '\t') || !is_unprintable(c);
+    if text.chars().all(is_kept) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let sequence = if coloured && c == '\u{1b}' { colour_sequence(rest) } else { None };
+        let (part, shown) = match sequence {
+            Some(sequence) => (sequence, None),
+            None => (&rest[..c.len_utf8()], Some(if is_kept(c) { c } else { ' ' })),
+        };
+        match shown {
+            Some(shown) => out.push(shown),
+            None => out.push_str(part),
+        }
+        rest = &rest[part.len()..];
+    }
+    Cow::Owned(out)
+}
+
+/// The escape sequence at the start of `text`, if it sets a colour of the foreground or a weight, or resets them. Text
+/// that conceals itself is not permitted: neither black, nor a colour of the background, nor the attribute 8.
+fn colour_sequence(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix("\u{1b}[")?;
+    let end = inside.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
+    if !inside[end..].starts_with('m') {
+        return None;
+    }
+    let is_permitted = |number: &str| matches!(number, "" | "0" | "1" | "2" | "3" | "4" | "22" | "23" | "24" | "39");
+    let is_colour = |number: &str| number.parse().is_ok_and(|number: u32| matches!(number, 31..=37 | 90..=97));
+    let permitted = match inside[..end].strip_prefix("38;5;") {
+        Some(number) => number.parse::<u8>().is_ok_and(|number| !matches!(number, 0 | 16)),
+        None => inside[..end].split(';').all(|number| is_permitted(number) || is_colour(number)),
+    };
+    permitted.then(|| &text[.."\u{1b}[".len() + end + 1])
+}
 
 /// Width assumed where the number of columns is unknown.
 pub const WIDTH: usize = 100;

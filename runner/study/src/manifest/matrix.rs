@@ -8,6 +8,7 @@ use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
 use microbench_formats::level_map;
 use microbench_formats::level_map::LevelMap;
+use microbench_formats::name::is_of_cell;
 use microbench_formats::plan::{Exclusion, Limit};
 use microbench_formats::shared_string::SharedString;
 
@@ -311,7 +312,7 @@ fn cell_name(level: &Level) -> String {
     if text.bytes().all(|byte| byte == b'.') {
         return "_".repeat(text.len());
     }
-    text.chars().map(|c| if c.is_ascii_alphanumeric() || ".,:=+-_".contains(c) { c } else { '_' }).collect()
+    text.chars().map(|c| if is_of_cell(c) { c } else { '_' }).collect()
 }
 
 /// Number of trials of a cell, by its concurrency.

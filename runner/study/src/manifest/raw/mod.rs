@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
 use microbench_formats::metric::Gate;
+use microbench_formats::name::{self, NameKind};
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::keys::{self, Key};
@@ -36,7 +37,7 @@ pub(super) fn name_characters(noun: &str) -> (&'static str, &'static str, &'stat
 }
 
 /// Maximum length of names of studies, variants, metrics and figures, which become parts of file names.
-pub(super) const LONGEST_NAME: usize = 64;
+pub(super) const LONGEST_NAME: usize = name::LONGEST;
 
 /// Maximum length of a claim's text in bytes.
 pub(super) const LONGEST_TEXT: usize = 1024;
@@ -208,13 +209,14 @@ fn named_tables<'a, T>(
 
 /// Reports a name that could not be a part of file names and of the ids of cells.
 fn check_name(name: &At<String>, noun: &str, errors: &mut Diagnostics) {
-    let upper = noun == "variant";
+    let kind = match noun {
+        "study" => NameKind::Study,
+        "variant" => NameKind::Variant,
+        _ => NameKind::Other,
+    };
     let text = &name.value;
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_' && noun != "study";
-    let fits = text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| good(c) || upper && (c.is_ascii_uppercase() || c == '.'));
     let (_, _, allowed) = name_characters(noun);
-    if !fits || text.len() > LONGEST_NAME {
+    if !kind.accepts(text) {
         errors.push(
             ManifestError::new(Code::BadName, name.span.clone(), format!("{} is not a name for a {noun}", quote(text)))
                 .help(format!(
