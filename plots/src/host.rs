@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::Error;
 use crate::file::io_error_at;
+use microbench_formats::input;
 
 /// The identity of a host. Runs of hosts with different identities are not compared by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +61,7 @@ fn files(run: &Path) -> Result<Files, Error> {
         return Ok(Files::Own(own));
     }
     let folder = run.join("hosts");
-    if !folder.is_dir() {
+    if !input::is_folder(&folder) {
         return Ok(Files::None);
     }
     let entries = std::fs::read_dir(&folder).map_err(io_error_at(&folder))?;
@@ -78,6 +79,7 @@ struct HostFile {
 
 fn read_host_file(path: &Path) -> Result<Host, Error> {
     let damaged = |error: serde_json::Error| Error::RunFile { path: path.to_path_buf(), cause: error.to_string() };
-    let file: HostFile = serde_json::from_slice(&std::fs::read(path).map_err(io_error_at(path))?).map_err(damaged)?;
+    let file: HostFile =
+        serde_json::from_slice(&input::read_no_link(path).map_err(io_error_at(path))?).map_err(damaged)?;
     Ok(Host { fingerprint: file.fingerprint, facts: file.facts })
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use microbench_formats::build::Build;
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
+use microbench_formats::input;
 use microbench_formats::journal::{Damage, lines, records, records_of_plan, torn_line};
 use microbench_formats::label::Label;
 use microbench_formats::plan::Plan;
@@ -227,7 +228,7 @@ fn read_records(bytes: &[u8], records: impl Iterator<Item = Result<Record, Damag
 /// # Errors
 /// If the file cannot be read, or a line other than a torn last line is damaged.
 pub fn read(path: &Path) -> Result<Journal, Error> {
-    let bytes = std::fs::read(path).map_err(io_error_at(path))?;
+    let bytes = input::read_no_link(path).map_err(io_error_at(path))?;
     parse(&bytes).map_err(|source| Error::Journal { path: path.to_path_buf(), cause: source })
 }
 

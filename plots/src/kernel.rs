@@ -9,6 +9,7 @@ use std::path::Path;
 use microbench_formats::cell::Cell;
 use microbench_formats::digests::{ENGINES, LOCK};
 use microbench_formats::host::HostKind;
+use microbench_formats::input;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 
@@ -139,7 +140,7 @@ fn damaged(path: &Path, cause: impl ToString) -> Error {
 
 /// The content of a file; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match std::fs::read(path) {
+    match input::read_no_link(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         bytes => bytes.map(Some).map_err(io_error_at(path)),
     }

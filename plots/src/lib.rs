@@ -42,6 +42,7 @@ pub use kernel::{GuestKernel, GuestKernels};
 
 use microbench_formats::code::Code;
 use microbench_formats::digests::{Changed, PLAN};
+use microbench_formats::input::Refused;
 use microbench_formats::journal::Damage;
 use microbench_formats::plan::Unreadable;
 
@@ -96,6 +97,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
+            Self::File { cause, .. } if Refused::of(cause).is_some() => Code::NotRegular,
             Self::File { .. } => Code::System,
             Self::NotAnalysed { .. } => Code::NotAnalysed,
             Self::Plan { cause, .. } => cause.code(),

@@ -3,12 +3,12 @@
 //! Queries are read-only: a statement runs on tables in memory.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use microbench_formats::host::HostKind;
+use microbench_formats::input;
 use microbench_formats::plan::Plan;
-use microbench_formats::terminal::{aligned, wrapped};
+use microbench_formats::terminal::{aligned, printable_char, wrapped};
 use polars::prelude::{AnyValue, Column, DataFrame, DataType, IntoLazy, NamedFrom, Series};
 use polars::sql::SQLContext;
 use polars_io::prelude::{CsvWriter, ParquetReader};
@@ -124,7 +124,7 @@ impl<'a> RunTables<'a> {
         let AnalyzedRun { run: Run { plan, .. }, rows, .. } = &self.loaded;
         let frame = match name {
             "samples" => {
-                let file = File::open(&path).map_err(crate::file::io_error_at(&path))?;
+                let file = input::open_no_link(&path).map_err(crate::file::io_error_at(&path))?;
                 ParquetReader::new(file).finish()
             }
             "summary" => summary::frame(rows, plan.seed),
@@ -356,7 +356,7 @@ fn json_value(column: &Column, row: usize) -> Value {
 fn value_text(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
-        Value::String(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        Value::String(text) => text.chars().map(printable_char).collect(),
         Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
             Some(value) if value.fract() == 0.0 && value.abs() < 1e15 => format!("{value:.0}"),
             Some(value) => {
@@ -386,7 +386,7 @@ pub fn schema_difference(run: &Path, table: &schema::Table) -> Result<Option<Str
 /// # Errors
 /// If the file cannot be read.
 pub fn parquet_columns(path: &Path) -> Result<Vec<(String, Option<Kind>)>, Error> {
-    let file = File::open(path).map_err(crate::file::io_error_at(path))?;
+    let file = input::open_no_link(path).map_err(crate::file::io_error_at(path))?;
     let frame =
         ParquetReader::new(file).finish().map_err(|source| Error::Table { path: path.into(), cause: source })?;
     Ok(frame.columns().iter().map(|column| (column.name().to_string(), Kind::from_data_type(column.dtype()))).collect())

@@ -1,9 +1,10 @@
 //! Opening a run directory: the plan and the journal, checked against each other before anything is shown.
 
-use std::io::{BufRead as _, ErrorKind};
+use std::io::{BufRead as _, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use microbench_formats::digests::{Changed, Digests, ENGINES, LOCK, PLAN};
+use microbench_formats::input;
 use microbench_formats::journal::FILE;
 use microbench_formats::plan;
 use microbench_formats::plan::Plan;
@@ -46,7 +47,7 @@ impl Run {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let (plan, _) = read_plan(folder)?;
         let path = folder.join(FILE);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match input::read_no_link(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             bytes => bytes.map_err(io_error_at(&path))?,
         };
@@ -92,10 +93,11 @@ pub fn first_session(folder: &Path) -> Result<Session, Error> {
     read_plan(folder)?;
     let path = folder.join(FILE);
     let mut first = Vec::new();
-    match std::fs::File::open(&path) {
+    match input::open_no_link(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         file => {
-            std::io::BufReader::new(file.map_err(io_error_at(&path))?)
+            // A line without an end must not fill the memory.
+            std::io::BufReader::new(file.map_err(io_error_at(&path))?.take(input::TEXT))
                 .read_until(b'\n', &mut first)
                 .map_err(io_error_at(&path))?;
         }
@@ -112,7 +114,7 @@ pub fn first_session(folder: &Path) -> Result<Session, Error> {
 /// If the file cannot be read, is damaged or has another format.
 pub fn read_plan(folder: &Path) -> Result<(Plan, String), Error> {
     let path = folder.join(PLAN);
-    let bytes = std::fs::read(&path).map_err(io_error_at(&path))?;
+    let bytes = input::read_no_link(&path).map_err(io_error_at(&path))?;
     let plan = plan::read(&bytes).map_err(|source| Error::Plan { path, cause: source })?;
     Ok((plan, hex::encode(Sha256::digest(&bytes))))
 }
@@ -140,7 +142,7 @@ pub fn digests(folder: &Path) -> Result<Digests, Error> {
 
 /// The SHA-256 of a file in hex; `None` if the file does not exist.
 fn digest(path: &Path) -> Result<Option<String>, Error> {
-    match std::fs::read(path) {
+    match input::read_no_link(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         bytes => Ok(Some(hex::encode(Sha256::digest(bytes.map_err(io_error_at(path))?)))),
     }

@@ -6,13 +6,13 @@
 //! of the instrument, with the reason.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
 use microbench_formats::cell::Cell;
 use microbench_formats::host::HostKind;
+use microbench_formats::input;
 use microbench_formats::instrument::Instrument;
 use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::plan::{Plan, PlannedTrial};
@@ -497,7 +497,7 @@ pub fn save(run: &Path, plan: &Plan, samples: &[Sample]) -> Result<(), Error> {
 /// [`Error::NotAnalysed`] without the file; [`Error::Table`] if it cannot be read or a column is missing.
 pub fn load(run: &Path) -> Result<Vec<Sample>, Error> {
     let path = run.join("samples.parquet");
-    let file = File::open(&path).map_err(|source| match source.kind() {
+    let file = input::open_no_link(&path).map_err(|source| match source.kind() {
         ErrorKind::NotFound => Error::NotAnalysed { run: run.to_path_buf() },
         _ => io_error_at(&path)(source),
     })?;

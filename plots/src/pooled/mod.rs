@@ -11,13 +11,13 @@ mod reader;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use microbench_formats::cell::DEFAULT_HOST_CPU;
 use microbench_formats::digests::PLAN;
 use microbench_formats::host::HostKind;
+use microbench_formats::input;
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 use polars::prelude::PolarsResult;
 use rayon::prelude::*;
@@ -94,7 +94,7 @@ pub fn pool(files: &[PathBuf]) -> Result<Vec<PooledRow>, Error> {
     for files in files.chunks(4 * rayon::current_num_threads().max(1)) {
         let runs = files.par_iter().map(|path| {
             // Opened first because polars does not report a missing file as such.
-            File::open(path).map_err(|source| match (source.kind(), path.parent()) {
+            input::open_no_link(path).map_err(|source| match (source.kind(), path.parent()) {
                 (ErrorKind::NotFound, Some(run)) => Error::NotAnalysed { run: run.to_path_buf() },
                 _ => io_error_at(path)(source),
             })?;

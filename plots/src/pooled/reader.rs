@@ -4,7 +4,6 @@
 //! the file, and each row is a view into it. Equal views of one array are the same text, so views are looked up instead
 //! of texts. The view of the previous row is tried first.
 
-use std::fs::File;
 use std::path::Path;
 
 use polars::prelude::{BooleanChunked, DataFrame, PlHashMap, PolarsResult};
@@ -13,6 +12,7 @@ use polars_io::prelude::{ParallelStrategy, ParquetReader};
 use rayon::prelude::*;
 
 use microbench_formats::cell::HOST_CPU;
+use microbench_formats::input;
 
 use crate::samples::Status;
 
@@ -63,7 +63,7 @@ type Groups = Vec<([String; KEYS], Group)>;
 
 /// The groups of each part of the file, in order.
 pub(super) fn read_parts(path: &Path) -> PolarsResult<Vec<Groups>> {
-    let mut reader = ParquetReader::new(File::open(path)?);
+    let mut reader = ParquetReader::new(input::open_no_link(path)?);
     let rows = reader.num_rows()?;
     // Tables before format 8 do not have the CPU.
     let texts: Vec<&str> = match reader.schema()?.contains(HOST_CPU) {
@@ -72,7 +72,7 @@ pub(super) fn read_parts(path: &Path) -> PolarsResult<Vec<Groups>> {
     };
     let part = |part: usize| {
         let columns = texts.iter().copied().chain(["trial", "value", "status", "warmup", "superseded"]);
-        let frame = ParquetReader::new(File::open(path)?)
+        let frame = ParquetReader::new(input::open_no_link(path)?)
             .with_columns(Some(columns.map(str::to_owned).collect()))
             .with_slice(Some((part * PART, PART)))
             .read_parallel(ParallelStrategy::None)

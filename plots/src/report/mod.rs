@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use handlebars::Handlebars;
 use microbench_formats::host::HostKind;
+use microbench_formats::input;
 use microbench_formats::plan::Plan;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -126,7 +127,7 @@ pub fn save(run: &Path) -> Result<PathBuf, Error> {
     let plan = opened.plan;
     let verdicts = claim::judge(&plan, &rows);
     let kernels = GuestKernels::read(run)?;
-    let host = std::fs::read(run.join("host.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let host = input::read_in(run, "host.json").ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let input = Input {
         run,
         plan: &plan,

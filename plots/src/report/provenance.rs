@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use microbench_formats::build::Build;
+use microbench_formats::input;
 use microbench_formats::plan::Protocol;
 use serde::Serialize;
 use serde_json::Value;
@@ -42,7 +43,7 @@ pub(super) fn files(run: &Path) -> Result<Vec<File>, Error> {
     let mut files = Vec::new();
     for name in FILES {
         let path = run.join(name);
-        let mut file = match std::fs::File::open(&path) {
+        let mut file = match input::open_no_link(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(io_error_at(&path)(error)),

@@ -1,5 +1,6 @@
 //! Why values are missing: one entry for each reason, with the VMs, metrics and cells that it concerns.
 
+use microbench_formats::terminal::printable_char;
 use std::collections::BTreeMap;
 
 use super::Row;
@@ -88,7 +89,7 @@ fn describe_places(places: &BTreeMap<&str, Vec<&str>>) -> String {
 /// The first `limit` characters of `text` without control characters: a reason may contain output of a guest, which
 /// must not control the terminal.
 pub(crate) fn printable(text: &str, limit: usize) -> String {
-    text.chars().take(limit).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().take(limit).map(printable_char).collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(super) fn table(table: &Table) -> String {
         env!("CARGO_PKG_VERSION"),
         if table.long { ", \\usepackage{longtable}" } else { "" },
     );
-    let label = format!("\\label{{tab:{}}}", table.name);
+    let label = format!("\\label{{tab:{}}}", label_key(&table.name));
     let caption = format!("\\caption{{{}}}{label}", escape(&table.title));
     let columns: String = (0..table.columns.len()).map(|index| column_type(table, index)).collect::<Vec<_>>().join(" ");
     if table.long {
@@ -38,6 +38,11 @@ pub(super) fn table(table: &Table) -> String {
         );
     }
     out
+}
+
+/// A name as a part of a label: `-` instead of characters that LaTeX interprets. Names of manifests have none.
+fn label_key(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "_.:-".contains(c) { c } else { '-' }).collect()
 }
 
 /// The LaTeX column type, wide enough for all numbers of the column.

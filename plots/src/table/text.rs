@@ -1,5 +1,6 @@
 //! Renders tables as Markdown and CSV.
 
+use microbench_formats::terminal::is_unprintable;
 use std::fmt::Write as _;
 
 use super::{Cell, Column, Kind, Table, footnote_mark, format_number};
@@ -78,7 +79,7 @@ fn escape(text: &str) -> String {
     for character in text.trim().chars() {
         match character {
             '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' => out.extend(['\\', character]),
-            _ if character.is_control() => out.push(' '),
+            _ if is_unprintable(character) => out.push(' '),
             _ => out.push(character),
         }
     }
