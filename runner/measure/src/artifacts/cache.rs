@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -149,7 +150,7 @@ impl Cache {
         // The folder of an unfinished build has no note yet.
         for folder in all.iter().filter(|folder| folder.join(NOTE).is_file()) {
             entries += 1;
-            let checked = fs::read_to_string(folder.join(NOTE))
+            let checked = input::read_text(&folder.join(NOTE))
                 .map_err(anyhow::Error::from)
                 .and_then(|text| Ok(toml::from_str::<Note>(&text)?))
                 .with_context(|| format!("the note of {} is damaged", folder.display()))
@@ -184,7 +185,7 @@ impl Cache {
         };
         let read_note = || -> anyhow::Result<Note> {
             let path = folder.join(NOTE);
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = input::read_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let mut note: Note = toml::from_str(&text).with_context(|| {
                 Code::CacheDamaged
                     .with_message(format!("{} is damaged; delete its folder, so that it is rebuilt", path.display()))
@@ -304,9 +305,16 @@ pub fn walk(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// SHA-256 (in hex) and size (in bytes) of a file.
 ///
 /// # Errors
-/// If the file cannot be read.
+/// If the file cannot be read, or is not a regular file.
 pub fn sha256_file(path: &Path) -> io::Result<(String, u64)> {
-    let mut file = File::open(path)?;
+    sha256(input::open(path)?)
+}
+
+/// SHA-256 (in hex) and size (in bytes) of what `file` has left.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn sha256(mut file: impl Read) -> io::Result<(String, u64)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;

@@ -5,7 +5,9 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use microbench_formats::code::Code;
+use microbench_formats::describe::one_line;
 
 use crate::artifacts::tool::Tool;
 use crate::terminal::progress::Step;
@@ -16,6 +18,7 @@ use crate::terminal::progress::Step;
 /// # Errors
 /// If the Debian archive that this host's apt uses has no such suite or cannot be reached.
 pub fn apt_options(suite: &str, folder: &Path, step: &Step) -> anyhow::Result<Vec<String>> {
+    check_suite(suite)?;
     for name in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(folder.join(name)).with_context(|| format!("cannot create {name}"))?;
     }
@@ -46,6 +49,16 @@ pub fn apt_options(suite: &str, folder: &Path, step: &Step) -> anyhow::Result<Ve
     Ok(options)
 }
 
+/// Checks that `suite` is the name of a suite. A line break would begin a further line of sources.list(5), which can
+/// trust any archive.
+fn check_suite(suite: &str) -> anyhow::Result<()> {
+    let is_permitted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    let is_suite = suite.starts_with(|c: char| c.is_ascii_alphanumeric()) && suite.chars().all(is_permitted);
+    let message = || format!("`{}` is not the name of a suite of the Debian archive", one_line(suite, 80));
+    ensure!(is_suite, Code::BadSource.with_message(message()));
+    Ok(())
+}
+
 /// A line of sources.list(5).
 fn sources_line(archive: &str, suite: &str) -> String {
     format!("deb {} {suite} main\n", archive.trim())
@@ -55,6 +68,10 @@ fn sources_line(archive: &str, suite: &str) -> String {
 mod tests {
     #[test]
     fn suite_is_one_line_of_sources_list() {
+        assert!(super::check_suite("bookworm-backports").is_ok() && super::check_suite("stable/updates").is_ok());
+        for wrong in ["", "-o", "a b", "a\ndeb [trusted=yes] http://b/ c", "[trusted=yes]"] {
+            assert!(super::check_suite(wrong).is_err(), "{wrong:?}");
+        }
         assert_eq!(super::sources_line("http://a/debian/\n", "s-backports"), "deb http://a/debian/ s-backports main\n");
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use microbench_study::optional_text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,7 +82,7 @@ pub fn provide(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Res
     let (entry, note) = cache.entry(&entry_name(name), &inputs, |work| build(&kernel, files, work))?;
     let artifact = Artifact::from_entry(Kind::Kernel, name, &note, &entry, IMAGE)?;
     // An image that is not built has no configuration.
-    let config_hz = fs::read_to_string(entry.join(CONFIG)).ok().and_then(|config| config_hz(&config));
+    let config_hz = input::read_text(&entry.join(CONFIG)).ok().and_then(|config| config_hz(&config));
     Ok(Artifact { config_hz, ..artifact })
 }
 
@@ -160,7 +161,7 @@ fn build(kernel: &Kernel, files: Files<'_>, work: &Path) -> anyhow::Result<Note>
 fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, step: &Step) -> anyhow::Result<Note> {
     if source.kind == SourceKind::File {
         let from = files.path(&source.file)?;
-        fs::copy(&from, work.join(IMAGE)).with_context(|| format!("cannot copy {}", from.display()))?;
+        copy(&from, &work.join(IMAGE)).with_context(|| format!("cannot copy {}", from.display()))?;
         return Ok(Note::new(&source.version, from.display().to_string()));
     }
     let scratch = tempfile::tempdir_in(work)?;
@@ -173,13 +174,16 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
             let opened = scratch.path().join("package");
             Tool::new("dpkg-deb").arg("-x").arg(&package).arg(&opened).run(Some(step))?;
             step.detail("unpacking");
+            // A link in the package, or `..`, would lead out of it.
             let archive = opened.join(&source.file);
+            let file = input::open_in(&opened, source.file.trim_start_matches("./"));
+            drop(file.with_context(|| format!("cannot read `{}` of the package {}", source.file, source.package))?);
             Tool::new("tar").args(["--strip-components=1", "-xf"]).arg(&archive).arg("-C").arg(&unpacked).run(None)?;
             (version.clone(), format!("Debian {} {version}", source.package))
         }
         SourceKind::Url => {
             let archive = scratch.path().join("archive");
-            source::download(&source.url, &archive, step)?;
+            source::download_verified(source, &archive, step)?;
             step.detail("unpacking");
             Tool::new("tar").args(["--strip-components=1", "-xf"]).arg(&archive).arg("-C").arg(&unpacked).run(None)?;
             (source.version.clone(), source.url.clone())
@@ -222,8 +226,13 @@ fn build_from(kernel: &Kernel, source: &Source, files: Files<'_>, work: &Path, s
     make().arg(format!("-j{jobs}")).arg("vmlinux").run(Some(step)).context("cannot compile the kernel")?;
     let image = work.join(IMAGE);
     Tool::new("strip").args(["--strip-debug", "-o"]).arg(&image).arg(objects.join("vmlinux")).run(Some(step))?;
-    fs::copy(objects.join(".config"), work.join(CONFIG)).context("cannot copy the kernel configuration")?;
+    copy(&objects.join(".config"), &work.join(CONFIG)).context("cannot copy the kernel configuration")?;
     Ok(Note::new(version, origin))
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut file = input::open(from)?;
+    std::io::copy(&mut file, &mut fs::File::create(to)?).map(drop)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use serde::{Deserialize, Serialize};
 
 use super::{Artifact, Kind};
@@ -28,7 +29,7 @@ impl Lock {
     /// If the file cannot be read; [`Code::RunFileDamaged`] if it cannot be parsed.
     pub fn read(run: &Path) -> anyhow::Result<Option<Self>> {
         let path = run.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match input::read_in(run, FILE).and_then(input::text) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text.with_context(|| format!("cannot read {}", path.display()))?,
         };

@@ -255,6 +255,14 @@ mod tests {
     }
 
     #[test]
+    fn every_file_of_a_program_that_is_fetched_from_a_url_has_a_digest() {
+        for program in descriptions().unwrap().values() {
+            let from_url = program.sources.iter().any(|source| source.kind == SourceKind::Url);
+            assert!(!from_url || program.files.iter().all(|file| file.sha256.is_some()), "{}", program.name);
+        }
+    }
+
+    #[test]
     fn built_in_descriptions_are_valid() {
         let names = ["cloud-hypervisor", "crosvm", "crun", "firecracker", "kvmtool", "qemu", "runc", "strace"];
         assert_eq!(descriptions().unwrap().keys().collect::<Vec<_>>(), names);

@@ -3,16 +3,25 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use microbench_formats::code::Code;
+use microbench_formats::describe::one_line;
 use microbench_study::optional_text;
+use reqwest::Url;
+use reqwest::redirect::Policy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cache;
 use crate::artifacts::tool::Tool;
 use crate::terminal::progress::Step;
+
+/// Most redirects that a download follows.
+const MOST_REDIRECTS: usize = 10;
 
 /// A source of an artefact. The first source of a description that works is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,9 +42,12 @@ pub struct Source {
     /// Python version that the package requires (`pypi`).
     #[serde(default)]
     pub python: String,
-    /// URL of an archive (`url`).
+    /// URL of an archive (`url`): https, or http on the loopback interface.
     #[serde(default)]
     pub url: String,
+    /// SHA-256 of the archive at the URL, in hex digits. Required (`url`).
+    #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// Folder in the archive or package.
     #[serde(default)]
     pub folder: String,
@@ -83,6 +95,7 @@ pub fn fetch_debian_package(
     folder: &Path,
     step: &Step,
 ) -> anyhow::Result<(PathBuf, String)> {
+    check_debian_package(package)?;
     let lists = match suite {
         None => Vec::new(),
         Some(suite) => super::debian_suite::apt_options(suite, &folder.join("suite"), step)?,
@@ -94,7 +107,7 @@ pub fn fetch_debian_package(
     Tool::new("apt-get")
         .args(["-q", "-o", "APT::Sandbox::User=root"])
         .args(&lists)
-        .args(["download", package])
+        .args(["download", "--", package])
         .folder(fresh.path())
         .run(Some(step))
         .with_context(|| {
@@ -123,6 +136,7 @@ pub fn fetch_members(source: &Source, target: &Path, step: &Step) -> anyhow::Res
         SourceKind::Pypi => fetch_wheel(source, work.path(), step)?,
         SourceKind::Url => {
             let archive = work.path().join("archive");
+            // The description of a program has the digest of each member, which is verified by the caller.
             download(&source.url, &archive, step)?;
             let unpacked = work.path().join("unpacked");
             fs::create_dir(&unpacked)?;
@@ -146,13 +160,19 @@ fn python() -> Tool {
 }
 
 fn fetch_wheel(source: &Source, work: &Path, step: &Step) -> anyhow::Result<(PathBuf, String)> {
+    for (key, text) in [("package", &source.package), ("version", &source.version), ("python", &source.python)] {
+        let is_permitted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | '!');
+        let is_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_permitted);
+        let message = || format!("`{}` is not a valid `{key}` of a Python package", one_line(text, 80));
+        ensure!(is_plain, Code::BadSource.with_message(message()));
+    }
     let wheel = format!("{}=={}", source.package, source.version);
     step.detail(&format!("pip download {wheel}"));
     python()
         .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"])
         .args(["--python-version", &source.python, "--dest"])
         .arg(work)
-        .arg(&wheel)
+        .args(["--", &wheel])
         .run(Some(step))
         .with_context(|| format!("cannot fetch {wheel} from the Python package index"))?;
     let file = fs::read_dir(work)?
@@ -164,15 +184,62 @@ fn fetch_wheel(source: &Source, work: &Path, step: &Step) -> anyhow::Result<(Pat
     Ok((unpacked, format!("PyPI {wheel}")))
 }
 
+/// Checks that `package` is the name of a Debian package, and not an option of apt-get such as `-oName=Value`.
+fn check_debian_package(package: &str) -> anyhow::Result<()> {
+    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_permitted = |c: char| is_letter(c) || matches!(c, '.' | '+' | '-');
+    let is_name = package.starts_with(is_letter) && package.chars().all(is_permitted);
+    let message = || format!("`{}` is not a valid name of a Debian package", one_line(package, 80));
+    ensure!(is_name, Code::BadSource.with_message(message()));
+    Ok(())
+}
+
+/// Checks that a URL is https, or http on the loopback interface, where no other machine can change what is sent.
+fn check_url(url: &Url) -> anyhow::Result<()> {
+    let is_loopback = match url.host_str() {
+        Some("localhost" | "[::1]") => true,
+        Some(host) => host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
+        None => false,
+    };
+    let message =
+        || format!("the URL `{}` is neither https nor http on the loopback interface", one_line(url.as_str(), 200));
+    ensure!(url.scheme() == "https" || url.scheme() == "http" && is_loopback, Code::BadSource.with_message(message()));
+    Ok(())
+}
+
+/// Downloads the archive of `source` into the file `target` and verifies its digest.
+///
+/// # Errors
+/// As [`download`]; [`Code::BadSource`] without a digest, and [`Code::WrongDigest`] for another content.
+pub fn download_verified(source: &Source, target: &Path, step: &Step) -> anyhow::Result<()> {
+    let shown = one_line(&source.url, 200);
+    let is_digest = |text: &&String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let sha256 = source.sha256.as_ref().filter(is_digest).with_context(|| {
+        Code::BadSource.with_message(format!("the source {shown} has no digest: add `sha256`, 64 hex digits"))
+    })?;
+    download(&source.url, target, step)?;
+    cache::verify(target, &sha256.to_ascii_lowercase()).with_context(|| format!("{shown} has unexpected content"))
+}
+
 /// Downloads `url` into the file `target`.
 ///
 /// # Errors
-/// If the server cannot be reached or responds with an error, or `target` cannot be written.
+/// [`Code::BadSource`] for a URL that is not permitted. If the server cannot be reached or responds with an error, or
+/// `target` cannot be written.
 pub fn download(url: &str, target: &Path, step: &Step) -> anyhow::Result<()> {
+    let not_url = || Code::BadSource.with_message(format!("`{}` is not a URL", one_line(url, 200)));
+    check_url(&Url::parse(url).with_context(not_url)?)?;
+    // A server must not lead to a URL that a description could not have.
+    let redirects = Policy::custom(|attempt| match check_url(attempt.url()) {
+        Ok(()) if attempt.previous().len() < MOST_REDIRECTS => attempt.follow(),
+        Ok(()) => attempt.error("too many redirects"),
+        Err(error) => attempt.error(error.to_string()),
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime
         .block_on(async {
-            let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).build()?;
+            let client =
+                reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).redirect(redirects).build()?;
             let mut response = client.get(url).send().await?.error_for_status()?;
             let mut file = File::create(target)?;
             let mut bytes = 0_u64;
@@ -184,4 +251,28 @@ pub fn download(url: &str, target: &Path, step: &Step) -> anyhow::Result<()> {
             anyhow::Ok(())
         })
         .with_context(|| format!("cannot fetch {url}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_https_or_on_the_loopback_interface() {
+        let is_permitted = |url: &str| check_url(&Url::parse(url).unwrap()).is_ok();
+        for url in ["https://a.example/b", "http://127.0.0.1:80/b", "http://localhost/b", "http://[::1]/b"] {
+            assert!(is_permitted(url), "{url}");
+        }
+        for url in ["http://a.example/b", "http://127.0.0.1.a.example/", "http://localhost.a/", "file:///etc/shadow"] {
+            assert!(!is_permitted(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn package_that_is_an_option_or_a_path_is_refused() {
+        assert!(check_debian_package("linux-source-6.1").is_ok() && check_debian_package("g++").is_ok());
+        for wrong in ["", "-oAPT::Update::Pre-Invoke::=id", "./a.deb", "a b", "a=1", "A"] {
+            assert!(check_debian_package(wrong).is_err(), "{wrong}");
+        }
+    }
 }
