@@ -76,7 +76,7 @@ pub(super) fn doctor(
     let boot = (root.is_none() && kvm).then(|| try_guest(study));
     let checks = doctor::checks(&tree, boot.as_ref(), needs.as_ref());
     if json {
-        outln!("{}", serde_json::to_string_pretty(&checks)?)?;
+        super::store::print_json(&checks)?;
     } else {
         out!("{}", doctor::render_checks(&checks, Stream::Out.output_width().table))?;
     }

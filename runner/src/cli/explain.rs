@@ -37,7 +37,7 @@ pub(super) fn explain_cell(study: &StudyArguments, cell: &str, json: bool) -> an
         }
     };
     if json {
-        outln!("{}", serde_json::to_string_pretty(&explanation)?)?;
+        super::store::print_json(&explanation)?;
     } else {
         out!("{}", explanation.render(Stream::Out.columns().unwrap_or(DEFAULT_WIDTH)))?;
     }

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use microbench::run::parts;
 use microbench_measure::out;
 use microbench_measure::terminal::output;
@@ -23,7 +24,14 @@ pub(super) fn plan(
     let loaded = load_repeated(study, repetitions)?;
     shards.map_or(Ok(()), |of| plans::divisible(&loaded.plan, of))?;
     if json {
-        output::write_with(|out| plans::write_json(&loaded.plan, out))?;
+        if Stream::Out.is_terminal() {
+            let mut text = Vec::new();
+            plans::write_json(&loaded.plan, &mut text).context("cannot write the plan as JSON")?;
+            output::print_json(&String::from_utf8_lossy(&text))?;
+        } else {
+            // The bytes of plan.json, whose digest identifies the plan.
+            output::write_with(|out| plans::write_json(&loaded.plan, out))?;
+        }
     } else {
         let width = Stream::Out.columns().unwrap_or(view::DEFAULT_WIDTH);
         out!("{}", view::render(&loaded.plan, &loaded.study, full, width))?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use indicatif::DecimalBytes;
 use microbench::store::directory::Directory;
 use microbench::store::overview::{CellCount, Overview, cells};
@@ -12,9 +12,11 @@ use microbench::store::status::{self, Entry, FailureGroup, Kind, Session, State}
 use microbench::store::{archive, citation, lookup};
 use microbench_formats::attribution::Attribution;
 use microbench_formats::build::Build;
+use microbench_formats::code::Code;
 use microbench_formats::describe::{describe, one_line};
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 use microbench_measure::artifacts::Artifact;
+use microbench_measure::terminal::output;
 use microbench_measure::terminal::screen::Stream;
 use microbench_measure::{errln, out, outln};
 use microbench_plots::journal::UNISOLATED;
@@ -22,7 +24,7 @@ use serde::Serialize;
 
 /// Prints a value as JSON to standard output.
 pub(super) fn print_json<T: Serialize + ?Sized>(value: &T) -> anyhow::Result<ExitCode> {
-    outln!("{}", serde_json::to_string_pretty(value).context("cannot write JSON")?)?;
+    output::print_json(&(serde_json::to_string_pretty(value).context("cannot write JSON")? + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -32,17 +34,18 @@ pub(super) fn print_text(text: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All runs of the project, newest last, with their folder.
-fn entries() -> anyhow::Result<(PathBuf, Vec<Entry>)> {
+/// All runs of the project, newest last, with their folder. Without `links`, links to runs are left out.
+fn entries(links: bool) -> anyhow::Result<(PathBuf, Vec<Entry>)> {
     let folder = lookup::runs_folder()?;
-    let runs = lookup::list_runs(&folder);
+    let mut runs = lookup::list_runs(&folder);
+    runs.retain(|run| links || !run.path.is_symlink());
     let entries = runs.iter().map(|run| Ok(status::read_entry(&Directory::open(&run.path)?, run.start).0));
     Ok((folder, entries.collect::<anyhow::Result<_>>()?))
 }
 
 /// Prints the list of runs.
 pub(super) fn runs(study: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
-    let (folder, mut entries) = entries()?;
+    let (folder, mut entries) = entries(true)?;
     let all = entries.len();
     entries.retain(|entry| study.is_none_or(|study| entry.study == study));
     if json {
@@ -494,9 +497,13 @@ struct PruneReport {
 /// is kept.
 pub(super) fn prune(names: &[PathBuf], rule: Rule, yes: bool, json: bool) -> anyhow::Result<ExitCode> {
     let mut decisions = if names.is_empty() {
-        prune::decide(&entries()?.1, rule, jiff::Timestamp::now())
+        prune::decide(&entries(false)?.1, rule, jiff::Timestamp::now())
     } else {
         let decide = |given: &PathBuf| {
+            let found = lookup::find(given)?;
+            let message =
+                || format!("{} is a link, and its target is not removed; remove the link by `rm`", found.display());
+            ensure!(!found.is_symlink(), Code::NotRegular.with_message(message()));
             let run = Directory::open(given)?;
             Ok(prune::decide_named(&status::read_entry(&run, lookup::start_time(run.path())).0))
         };

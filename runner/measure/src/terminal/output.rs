@@ -10,8 +10,10 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use microbench_formats::code::{Code, CodedError};
+use microbench_formats::terminal::{is_unprintable, printable};
 
 use crate::sys;
+use crate::terminal::screen::Stream;
 
 /// Prints to standard output. Evaluates to a `Result` (see [`output::print`](print)).
 #[macro_export]
@@ -55,15 +57,38 @@ pub fn exit_on_sigpipe() {
     EXIT_ON_SIGPIPE.store(true, Ordering::Relaxed);
 }
 
-/// Writes `text` to standard output.
+/// Writes `text` to standard output, without characters that control a terminal (see [`printable`]).
 ///
 /// # Errors
 /// [`Code::NoOutput`] if standard output cannot be written to.
 pub fn print(text: Arguments<'_>) -> Result<(), CodedError> {
-    write_with(|out| out.write_fmt(text))
+    let text = std::fmt::format(text);
+    write_with(|out| out.write_all(printable(&text, Stream::Out.is_coloured()).as_bytes()))
 }
 
-/// Calls `write` with a buffered writer to standard output.
+/// Writes `text`, which is JSON, to standard output. Characters that control a terminal, which only strings contain, are
+/// written as `\uXXXX`.
+///
+/// # Errors
+/// [`Code::NoOutput`] if standard output cannot be written to.
+pub fn print_json(text: &str) -> Result<(), CodedError> {
+    write_with(|out| write_json(text, out))
+}
+
+fn write_json(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| is_unprintable(c) && c != '\n') {
+        out.write_all(&rest.as_bytes()[..at])?;
+        let character = rest[at..].chars().next().unwrap_or_default();
+        // Each unprintable character is in the basic plane.
+        write!(out, "\\u{:04x}", u32::from(character))?;
+        rest = &rest[at + character.len_utf8()..];
+    }
+    out.write_all(rest.as_bytes())
+}
+
+/// Calls `write` with a buffered writer to standard output. What is written is not changed: it must be free of texts of
+/// others.
 ///
 /// # Errors
 /// [`Code::NoOutput`] if standard output cannot be written to, or `write` fails.
@@ -86,7 +111,21 @@ pub fn check_written(written: io::Result<()>) -> Result<(), CodedError> {
     })
 }
 
-/// Writes `text` to standard error in a single write, so that lines of several processes do not mix. Ignores errors.
+/// Writes `text` to standard error in a single write, so that lines of several processes do not mix, and without
+/// characters that control a terminal. Ignores errors.
 pub fn print_message(text: Arguments<'_>) {
-    drop(io::stderr().write_all(std::fmt::format(text).as_bytes()));
+    let text = std::fmt::format(text);
+    drop(io::stderr().write_all(printable(&text, Stream::Err.is_coloured()).as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_escapes_what_controls_a_terminal() {
+        let mut out = Vec::new();
+        write_json("{\n  \"a\u{202e}\u{9b}b\": \"\u{7f}é\"}", &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "{\n  \"a\\u202e\\u009bb\": \"\\u007fé\"}");
+    }
 }

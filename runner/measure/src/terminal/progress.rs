@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use microbench_formats::terminal::{WIDTH, truncated, wrapped_to};
+use microbench_formats::describe::one_line;
+use microbench_formats::terminal::{WIDTH, printable, truncated, wrapped_to};
 
 use crate::errln;
 use crate::terminal::screen::Stream;
@@ -60,7 +61,7 @@ impl Step {
     pub fn begin(text: impl Into<String>) -> Self {
         let step = Self::new(text.into(), ProgressStyle::with_template("{spinner} [{elapsed}] {wide_msg}").ok());
         if step.live {
-            step.bar.set_message(step.text.clone());
+            step.bar.set_message(one_line(&step.text, 200));
         } else {
             errln!("{} ...", step.text);
         }
@@ -75,7 +76,7 @@ impl Step {
             // Some terminals start a new line when the last column is written.
             let columns = columns().saturating_sub(1);
             // `to` is a string buffer: the write cannot fail.
-            let _ = write!(to, "{}", truncated(&line(columns), columns));
+            let _ = write!(to, "{}", printable(&truncated(&line(columns), columns), Stream::Err.is_coloured()));
         };
         let style = ProgressStyle::with_template("{line}").ok().map(|style| style.with_key("line", drawn));
         Self::new(text.into(), style)
@@ -103,7 +104,7 @@ impl Step {
     /// Shows the current activity next to the spinner; does nothing without a terminal.
     pub fn detail(&self, text: &str) {
         if self.live {
-            self.bar.set_message(format!("{}: {}", self.text, text.chars().take(200).collect::<String>()));
+            self.bar.set_message(format!("{}: {}", one_line(&self.text, 200), one_line(text, 200)));
         }
     }
 
