@@ -8,6 +8,7 @@ use microbench::catalog;
 use microbench::store::directory::Directory;
 use microbench::store::{lookup, merge};
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use microbench_formats::plan::Plan;
 use microbench_measure::artifacts::project::Project;
 use microbench_measure::out;
@@ -89,7 +90,7 @@ fn find_study(given: &Path, root: Option<&Path>) -> anyhow::Result<(String, Path
     }
     let path = catalog::find_study(given, root)?;
     let project = Project::find(root, &path)?;
-    let source = std::fs::read_to_string(&path).ok();
+    let source = input::read_text(&path).ok();
     let name = match source.as_deref().map(toml::from_str::<Manifest>) {
         Some(Ok(manifest)) => manifest.study.name,
         // Reports what is wrong with the manifest.

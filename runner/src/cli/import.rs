@@ -7,6 +7,7 @@ use anyhow::Context;
 use microbench::store::directory::{Directory, Engines, NewRun};
 use microbench::store::journal::{Journal, Owner};
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use microbench_formats::label::Label;
 use microbench_formats::record::Record;
 use microbench_measure::artifacts::project::{read_text, read_toml};
@@ -37,7 +38,9 @@ pub(super) fn import(
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let Loaded { study, plan, engines, project, .. } = load(study)?;
-    let text = std::fs::read_to_string(table).with_context(|| format!("cannot read {}", table.display()))?;
+    let text = input::read(table, input::RUN_FILE)
+        .and_then(input::text)
+        .with_context(|| format!("cannot read {}", table.display()))?;
     let mapping = match mapping {
         Some(path) => {
             check_keys(&path.display().to_string(), &read_text(path)?)?;

@@ -3,6 +3,7 @@
 pub mod explain;
 
 use microbench_formats::code::{Code, CodedError};
+use microbench_formats::input::Refused;
 use microbench_measure::artifacts::tool::ToolError;
 use microbench_measure::requirement::MissingRequirements;
 use microbench_plots::compare::Refusal;
@@ -30,7 +31,10 @@ fn code_of_type(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
         error.downcast_ref().map(PlanError::code),
         error.downcast_ref().map(LookupError::code),
         error.downcast_ref().map(ToolError::code),
-        error.downcast_ref().map(|_: &std::io::Error| Code::System),
+        error.downcast_ref().map(|error: &std::io::Error| match Refused::of(error) {
+            Some(_) => Code::NotRegular,
+            None => Code::System,
+        }),
     ];
     known.into_iter().flatten().next()
 }

@@ -8,7 +8,6 @@
 //! and files that `SHA256SUMS` does not list. It writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
@@ -19,9 +18,11 @@ use flate2::write::GzEncoder;
 use microbench_formats::code::Code;
 use microbench_formats::digests::Digests;
 use microbench_formats::files::emulated_host_log;
+use microbench_formats::input;
 use microbench_formats::plan;
 use microbench_formats::plan::Plan;
 use microbench_formats::shard::Shard;
+use microbench_measure::artifacts::cache::sha256;
 use microbench_measure::sys::durable;
 use microbench_plots::run::Run;
 use nix::fcntl::{Flock, FlockArg};
@@ -119,9 +120,13 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
     })?;
     ensure!(!out.exists(), Code::FileExists.with_message(format!("{} exists: pass another --out", out.display())));
     for required in REQUIRED {
-        ensure!(run.path().join(required).is_file(), "cannot export {}: {required} is missing", run.path().display());
+        ensure!(
+            input::is_file(&run.path().join(required)),
+            "cannot export {}: {required} is missing",
+            run.path().display()
+        );
     }
-    let held = File::open(run.path().join(journal::FILE)).context("cannot open the journal")?;
+    let held = input::open_in(run.path(), journal::FILE).context("cannot open the journal")?;
     let Ok(_held) = Flock::lock(held, FlockArg::LockSharedNonblock) else {
         bail!(
             Code::RunInUse
@@ -134,7 +139,7 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
     let name = run.name();
     let mut files = Vec::new();
     for inside in members(run.path(), consoles)? {
-        let (sha256, bytes) = digest(&run.path().join(&inside))?;
+        let (sha256, bytes) = digest(run.path(), &inside)?;
         files.push((inside, bytes, sha256));
     }
     let citation = citation::render(&plan, &status.sessions);
@@ -145,7 +150,9 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
     let citation = citation.unwrap_or_default();
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let context = || format!("cannot write {}", out.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(context)?;
+    // The umask limits the mode.
+    let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(folder).with_context(context)?;
     {
         let writer = BufWriter::new(file.as_file_mut());
         match format {
@@ -161,8 +168,6 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
             }
         }
     }
-    let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(file.path(), mode).with_context(context)?;
     // Users may remove the run after the export, so the archive is flushed to disk.
     file.as_file().sync_all().with_context(context)?;
     file.persist_noclobber(out).with_context(context)?;
@@ -173,9 +178,9 @@ pub fn export(run: &Directory, out: &Path, consoles: bool) -> anyhow::Result<Pac
 /// Names of the files for an archive of the run in `folder`, sorted.
 fn members(folder: &Path, consoles: bool) -> anyhow::Result<Vec<String>> {
     let mut names: Vec<String> =
-        FILES.iter().filter(|name| folder.join(name).exists()).map(|&name| name.to_owned()).collect();
+        FILES.iter().filter(|name| folder.join(name).symlink_metadata().is_ok()).map(|&name| name.to_owned()).collect();
     let inside = |folder: &Path| -> Vec<String> {
-        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        let entries = std::fs::read_dir(folder).into_iter().flatten().filter(|_| input::is_folder(folder));
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
     };
     names.extend(inside(&folder.join(merge::HOSTS)).into_iter().map(|name| format!("{}/{name}", merge::HOSTS)));
@@ -198,8 +203,9 @@ fn members(folder: &Path, consoles: bool) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-fn digest(path: &Path) -> anyhow::Result<(String, u64)> {
-    microbench_measure::artifacts::cache::sha256_file(path).with_context(|| format!("cannot read {}", path.display()))
+fn digest(run: &Path, inside: &str) -> anyhow::Result<(String, u64)> {
+    let context = || format!("cannot read {}", run.join(inside).display());
+    sha256(input::open_in(run, inside).with_context(context)?).with_context(context)
 }
 
 /// The text of `SHA256SUMS`.
@@ -245,7 +251,7 @@ fn write_tar(
             continue;
         }
         let path = folder.join(inside);
-        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let file = input::open_in(folder, inside).with_context(|| format!("cannot open {}", path.display()))?;
         let mut data = Digesting { from: file.take(*bytes), so_far: Sha256::new() };
         add(inside, *bytes, EntryType::Regular, &mut data)?;
         ensure!(hex::encode(data.so_far.finalize()) == *sha256, "{} changed while it was packed", path.display());
@@ -273,7 +279,7 @@ impl<R: Read> Read for Digesting<R> {
 /// [`Code::BadArchive`] with the name of the first file that is wrong.
 pub fn check(path: &Path) -> anyhow::Result<Checked> {
     let context = || format!("cannot read {}", path.display());
-    let file = BufReader::new(File::open(path).with_context(context)?);
+    let file = BufReader::new(input::open(path).with_context(context)?);
     let checked = match Format::from_path(path) {
         Some(Format::Zstd) => read(zstd::Decoder::new(file).with_context(context)?),
         Some(Format::Gzip) => read(MultiGzDecoder::new(file)),

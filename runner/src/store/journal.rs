@@ -2,7 +2,7 @@
 //! and are on disk before the next trial starts. A run that is killed therefore loses only the current trial.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use microbench_formats::code::{Code, CodedError};
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
+use microbench_formats::input;
 pub use microbench_formats::journal::FILE;
 use microbench_formats::journal::{self, Chain, Damage};
 use microbench_formats::precision::Look;
@@ -142,7 +143,7 @@ impl Journal {
     pub fn open(run: &Path, owner: &Owner) -> anyhow::Result<Self> {
         let path = run.join(FILE);
         let context = || format!("cannot open {}", path.display());
-        let file = OpenOptions::new().create(true).append(true).open(&path).with_context(context)?;
+        let file = input::append_in(run, FILE).with_context(context)?;
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((_, Errno::EWOULDBLOCK)) => {
@@ -168,7 +169,7 @@ impl Journal {
                 run.join(OWNER).display()
             )));
         }
-        let text = std::fs::read(&path).with_context(context)?;
+        let text = input::read_in(run, FILE).with_context(context)?;
         let complete_length = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         if complete_length < text.len() {
             file.set_len(complete_length as u64).with_context(context)?;
@@ -229,13 +230,13 @@ pub fn lock_owner(run: &Path) -> Option<Owner> {
     {
         return None;
     }
-    let file = File::open(run.join(FILE)).ok()?;
+    let file = input::open_in(run, FILE).ok()?;
     matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK))).then_some(owner)
 }
 
 /// The last process that opened the journal of `run`.
 fn owner(run: &Path) -> Option<Owner> {
-    std::fs::read(run.join(OWNER)).ok().and_then(|text| serde_json::from_slice(&text).ok())
+    input::read_in(run, OWNER).ok().and_then(|text| serde_json::from_slice(&text).ok())
 }
 
 /// `: PID 12 on host, since 2026-01-01T00:00:00Z`; empty when the owner is unknown.
@@ -279,7 +280,7 @@ pub fn executions(run: &Path) -> anyhow::Result<microbench_plots::journal::Journ
 /// Path and content of the journal; the content is empty when the file does not exist.
 fn read(run: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
     let path = run.join(FILE);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match input::read_in(run, FILE) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };

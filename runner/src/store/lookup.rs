@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use microbench_formats::journal::records;
 use microbench_formats::record::Record;
 use microbench_measure::artifacts::project::Project;
@@ -139,7 +140,7 @@ fn known(path: &Path) -> Option<KnownRun> {
         study: String,
     }
     let name = path.file_name()?.to_str().filter(|name| !name.starts_with('.'))?.to_owned();
-    let study = std::fs::read(path.join(PLAN)).ok().and_then(|bytes| serde_json::from_slice::<Study>(&bytes).ok());
+    let study = input::read_in(path, PLAN).ok().and_then(|bytes| serde_json::from_slice::<Study>(&bytes).ok());
     let start = start_time(path);
     Some(KnownRun { path: path.to_path_buf(), name, study: study.map_or_else(String::new, |plan| plan.study), start })
 }
@@ -152,9 +153,10 @@ pub fn start_time(path: &Path) -> Timestamp {
 }
 
 fn first_session(path: &Path) -> Option<Timestamp> {
-    use std::io::BufRead as _;
+    use std::io::{BufRead as _, Read as _};
     let mut line = String::new();
-    std::io::BufReader::new(std::fs::File::open(path.join(journal::FILE)).ok()?).read_line(&mut line).ok()?;
+    let file = input::open_in(path, journal::FILE).ok()?.take(input::TEXT);
+    std::io::BufReader::new(file).read_line(&mut line).ok()?;
     match records(line.as_bytes()).next()? {
         Ok(Record::RunStart { started, .. }) => started.parse().ok(),
         _ => None,

@@ -8,7 +8,7 @@
 //! present twice. A missing shard prevents the merge too, unless `partial` is set.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::store::identity::{self, Identity};
@@ -16,6 +16,7 @@ use anyhow::{Context, bail, ensure};
 use microbench_formats::code::Code;
 use microbench_formats::files::emulated_host_log;
 use microbench_formats::host::HostKind;
+use microbench_formats::input;
 use microbench_formats::journal::{Chain, records};
 use microbench_formats::plan::Plan;
 use microbench_formats::record::Record;
@@ -150,14 +151,14 @@ fn read(run: &Directory) -> anyhow::Result<ReadShard> {
     };
     let (plan, sha256) = run.plan()?;
     let path = run.path().join(journal::FILE);
-    let bytes = match File::open(&path) {
+    let bytes = match input::open_in(run.path(), journal::FILE) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         file => {
             let file = file.with_context(|| format!("cannot open {}", path.display()))?;
             let Ok(_held) = Flock::lock(file, FlockArg::LockSharedNonblock) else {
                 bail!(Code::RunInUse.with_message(format!("{named} is being executed: wait until the run has ended")));
             };
-            fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?
+            input::read_in(run.path(), journal::FILE).with_context(|| format!("cannot read {}", path.display()))?
         }
     };
     let status =
@@ -181,7 +182,7 @@ fn read(run: &Directory) -> anyhow::Result<ReadShard> {
         shard,
         plan,
         sha256,
-        engines: fs::read(run.path().join(ENGINES)).with_context(|| format!("cannot read {ENGINES} of {named}"))?,
+        engines: input::read_in(run.path(), ENGINES).with_context(|| format!("cannot read {ENGINES} of {named}"))?,
         lock: Lock::read(run.path())?.unwrap_or_default(),
         identity: if run.path().join(identity::FILE).exists() { Some(run.read(identity::FILE)?) } else { None },
         run: run.clone(),
@@ -298,7 +299,7 @@ fn fill(half: &Directory, read: &[ReadShard], parts: &[Part], complete: bool) ->
     // Users may remove the shards after the merge, so the essential files are flushed to disk.
     let keep = |from: &Directory, name: &str, to: &str| {
         let path = from.path().join(name);
-        half.write(to, &fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?)
+        half.write(to, &input::read_in(from.path(), name).with_context(|| format!("cannot read {}", path.display()))?)
     };
     for name in ["manifest.toml", PLAN, PLAN_AT_START, ENGINES] {
         keep(&first.run, name, name)?;
@@ -318,14 +319,15 @@ fn fill(half: &Directory, read: &[ReadShard], parts: &[Part], complete: bool) ->
         if shard.identity.is_some() {
             keep(&shard.run, identity::FILE, &format!("{HOSTS}/{}of{}.json", shard.shard.index, shard.shard.of))?;
         }
-        for path in entries(&own.join("console")).into_iter().filter(|path| path.is_file()) {
-            copy(&path, &console.join(path.file_name().unwrap_or_default()))?;
+        for path in entries(&own.join("console")) {
+            copy(own, &path, &console.join(path.file_name().unwrap_or_default()))?;
         }
         for path in entries(own) {
             // Each shard numbers its emulated hosts from 0.
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if let Some(rest) = emulated_host_log(&name) {
                 copy(
+                    own,
                     &path,
                     &half.path().join(format!("emulated-host-{}of{}-{rest}", shard.shard.index, shard.shard.of)),
                 )?;
@@ -362,14 +364,23 @@ fn fill(half: &Directory, read: &[ReadShard], parts: &[Part], complete: bool) ->
     half.write(journal::FILE, journal.as_bytes())
 }
 
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::copy(from, to).map(drop).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+/// Copies the file `from` of the run in the folder `run`.
+fn copy(run: &Path, from: &Path, to: &Path) -> anyhow::Result<()> {
+    let copied = || {
+        let mut file = input::open_in(run, from.strip_prefix(run).unwrap_or(from))?;
+        std::io::copy(&mut file, &mut fs::File::create_new(to)?)
+    };
+    copied().map(drop).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
-/// The paths in `folder`, sorted; empty when it cannot be read.
+/// The paths in `folder`, sorted; empty when it cannot be read or is a link.
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter(|_| input::is_folder(folder))
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     paths.sort();
     paths
 }

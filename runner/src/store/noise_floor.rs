@@ -1,6 +1,7 @@
 //! Noise floors that `selftest noise-floor` (an A/A test) measured. They are stored by the host's fingerprint, so that
 //! `analyze` can show the noise floor next to every later run on the same host.
 
+use microbench_formats::input;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -48,7 +49,7 @@ impl NoiseFloor {
     /// The stored noise floor of the host with this fingerprint; `None` when it was not measured or cannot be read.
     #[must_use]
     pub fn load(fingerprint: &str) -> Option<Self> {
-        let bytes = std::fs::read(path(fingerprint).ok()?).ok()?;
+        let bytes = input::read_no_link(&path(fingerprint).ok()?).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 

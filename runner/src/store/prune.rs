@@ -1,12 +1,12 @@
 //! Removal of runs: which runs a rule selects, and the removal itself.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use microbench_formats::shard::Shard;
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
@@ -126,7 +126,7 @@ pub fn remove(folder: &Path) -> anyhow::Result<()> {
         folder.display()
     );
     let journal = folder.join(journal::FILE);
-    let _held = match File::open(&journal) {
+    let _held = match input::open_in(folder, journal::FILE) {
         Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(held) => Some(held),
             Err(_) => {

@@ -11,6 +11,7 @@ use microbench_formats::build::Build;
 use microbench_formats::describe::{describe, one_line};
 use microbench_formats::digests::Digests;
 use microbench_formats::host::HostKind;
+use microbench_formats::input;
 use microbench_formats::journal::{Damage, records_of_plan};
 use microbench_formats::label::Label;
 use microbench_formats::plan::Plan;
@@ -422,7 +423,7 @@ pub fn read_entry(run: &Directory, start: jiff::Timestamp) -> (Entry, Option<(Pl
 pub fn read_status(run: &Directory) -> anyhow::Result<(Plan, RunStatus)> {
     let (plan, _) = run.plan()?;
     let path = run.path().join(journal::FILE);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match input::read_in(run.path(), journal::FILE) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };

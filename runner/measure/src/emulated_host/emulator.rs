@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use microbench_study::engine::host_cpu::{self, HostCpu, NAMES};
 use tracing::debug;
 
@@ -132,9 +133,11 @@ impl EmulatedHost {
         let cpu = host_cpu::find(host_cpu)
             .with_context(|| format!("the emulated host has no CPU {host_cpu:?}: use one of {}", NAMES.join(", ")))?;
         let argv = config.argv(*cpu, &socket, log);
+        // A run of others can have a link in this place, which the emulator would follow.
+        input::create_new(log).with_context(|| format!("cannot create {}", log.display()))?;
         let errors_path = log.with_extension("stderr.log");
         let errors =
-            fs::File::create(&errors_path).with_context(|| format!("cannot create {}", errors_path.display()))?;
+            input::create_new(&errors_path).with_context(|| format!("cannot create {}", errors_path.display()))?;
         debug!("starting the emulated host `{}`", argv.join(" "));
         let started_at = Instant::now();
         let process = Command::new(&argv[0])

@@ -9,6 +9,7 @@
 //! bytes of a line are searched. The rest is read and discarded, so that a flood neither blocks the VMM nor
 //! fills the runner's memory.
 
+use microbench_formats::input;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
@@ -149,7 +150,8 @@ impl ConsoleReader {
     /// # Errors
     /// Fails if the log cannot be created or the pipe cannot be registered.
     pub fn read(&self, pipe: PipeReader, log: &Path, nonce: &str) -> anyhow::Result<Console> {
-        File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        // A run of others can have a link in this place.
+        input::create_new(log).with_context(|| format!("cannot create {}", log.display()))?;
         let context = "cannot read a console";
         let pipe = open_without_eof(&pipe).context(context)?;
         let stream = Arc::new(Stream {

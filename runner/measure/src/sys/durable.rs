@@ -28,9 +28,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// The error of the file system, with `path`.
 pub fn write_lazily(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let context = || format!("cannot write {} ({} bytes)", path.display(), bytes.len());
-    let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).with_context(context)?;
+    // The umask limits the mode.
+    let mode = fs::Permissions::from_mode(0o644);
+    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(folder_of(path)).with_context(context)?;
     file.write_all(bytes).with_context(context)?;
-    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).with_context(context)?;
     file.as_file().sync_all().with_context(context)?;
     file.persist(path).with_context(context)?;
     Ok(())

@@ -53,6 +53,16 @@ pub fn close_inherited_descriptors_on_exec() -> io::Result<()> {
     Ok(())
 }
 
+/// The umask of this process: permission bits that new files do not get. 0 if /proc does not state it, as before Linux
+/// 4.7.
+#[must_use]
+pub fn umask() -> u32 {
+    // umask(2) only returns the value when it changes it, for all threads.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let value = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    value.and_then(|value| u32::from_str_radix(value.trim(), 8).ok()).unwrap_or(0)
+}
+
 /// Joins a new, empty session keyring (`KEYCTL_JOIN_SESSION_KEYRING`), so that programs started later cannot use the
 /// keys of the user's login session.
 ///

@@ -4,15 +4,15 @@
 //! ([`dropped_events`]) and neither formatted nor written. Code in timed windows should emit no events; a test checks
 //! this.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use microbench_formats::code::{Code, CodedError};
+use microbench_formats::input;
 use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
@@ -264,9 +264,7 @@ impl Sink {
 
     /// Opens the log of the run in `folder` for appending.
     fn open(folder: &Path, limit: u64) -> io::Result<Self> {
-        let options = &mut OpenOptions::new();
-        let file =
-            options.create(true).append(true).mode(0o644).custom_flags(libc::O_NOFOLLOW).open(folder.join(FILE))?;
+        let file = input::append_in(folder, FILE)?;
         let room = limit.saturating_sub(file.metadata()?.len());
         Ok(if room < FULL.len() as u64 { Self::Closed } else { Self::File(file, room) })
     }

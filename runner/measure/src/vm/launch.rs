@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use microbench_formats::input;
 use microbench_formats::instrument::Instrument;
 use microbench_study::engine::context::{Assigned, Context, SettingFile, setting_files};
 use microbench_study::engine::launch::{self, Launch};
@@ -62,7 +63,7 @@ impl VmBuilder<'_> {
                     .files
                     .get(name)
                     .with_context(|| format!("the file of setting `{name}` is missing from the run"))?;
-                let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+                let text = input::read_text(file).with_context(|| format!("cannot read {}", file.display()))?;
                 Ok(SettingFile { path: path(file), text })
             })?,
         };

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use microbench_formats::level_map::LevelMap;
 use microbench_formats::record::NOT_APPLICABLE;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -356,7 +357,7 @@ pub fn load(folders: &[&Path]) -> anyhow::Result<BTreeMap<String, Engine>> {
         let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         files.sort();
         for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "toml")) {
-            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let text = input::read_text(file).with_context(|| format!("cannot read {}", file.display()))?;
             add(&text, &file.display().to_string())?;
         }
     }

@@ -38,7 +38,7 @@ mod variants;
 
 pub mod workloads;
 
-use std::fs::File;
+use microbench_formats::input;
 use std::io::Read;
 use std::path::Path;
 
@@ -74,7 +74,7 @@ pub fn load(path: &Path, catalog: &Catalog) -> Result<Study, ManifestErrors> {
     let name = path.display().to_string();
     let fail = |error| Err(ManifestErrors::of_file(&name, "", error));
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+    let read = input::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
         return fail(ManifestError::of_file(Code::Unreadable, format!("cannot read the manifest: {error}")));
     }

@@ -2,13 +2,13 @@
 //! own lines.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use microbench_formats::axis::Axis;
 use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use microbench_formats::metric::Metric;
 use microbench_formats::reference::{Reference, ReferenceValue};
 use toml::de::DeTable;
@@ -56,7 +56,7 @@ pub(super) fn check(
 
 fn read(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
-    File::open(path)
+    input::open(path)
         .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
         .map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MAX_BYTES {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
+use microbench_formats::input;
 
 use super::diagnostic::{Diagnostics, ManifestError};
 use super::nearest::{list_valid, quote, suggest};
@@ -172,10 +173,7 @@ fn not_a_number(name: &str, expected: &str, level: &At<Level>, doc: &str) -> Man
 }
 
 fn check_readable(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() {
-        return Err(std::io::ErrorKind::IsADirectory.into());
-    }
-    std::fs::File::open(path).map(drop)
+    input::open(path).map(drop)
 }
 
 fn plain_text_required(name: &str) -> String {
