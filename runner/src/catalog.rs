@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use microbench_formats::code::Code;
 use microbench_measure::artifacts::built_in;
 use microbench_measure::artifacts::project::Project;
+use microbench_measure::trust;
 use microbench_study::engine::description::{self, Engine, SettingKind};
 use microbench_study::manifest::nearest;
 use microbench_study::manifest::{Catalog, EngineSpec, SettingSpec};
@@ -16,9 +18,16 @@ use crate::run::parts::EMULATED_HOST_KERNEL;
 /// The built-in engines, and those in the folder `engines/` next to the manifest, by name.
 ///
 /// # Errors
-/// When the description of an engine is wrong.
+/// When the description of an engine is wrong, or belongs to others.
 pub fn engines(manifest: &Path) -> anyhow::Result<BTreeMap<String, Engine>> {
     let own = manifest.parent().unwrap_or(Path::new("")).join("engines");
+    trust::check("the folder", &own)?;
+    for entry in std::fs::read_dir(&own).into_iter().flatten() {
+        let path = entry.with_context(|| format!("cannot read {}", own.display()))?.path();
+        if path.extension().is_some_and(|end| end == "toml") {
+            trust::check("the engine description", &path)?;
+        }
+    }
     description::load(&[&own])
 }
 

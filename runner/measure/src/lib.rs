@@ -29,6 +29,7 @@ pub mod selftest;
 pub mod sys;
 pub mod terminal;
 pub mod trial;
+pub mod trust;
 pub mod vm;
 pub mod workload;
 

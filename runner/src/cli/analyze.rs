@@ -90,6 +90,7 @@ pub(super) struct AnalyzeGate {
 /// if it does not pass.
 pub(super) fn analyze(given: &Path, detail: bool, json: bool, gate: Option<AnalyzeGate>) -> anyhow::Result<ExitCode> {
     let run = Directory::open(given)?;
+    run.check_trusted()?;
     let analysis = microbench_plots::analyze(run.path())?;
     let identities = merge::identities(&run);
     let named = given.display().to_string();

@@ -41,6 +41,12 @@ pub(super) struct Cli {
     /// `auto` also respects the environment variables NO_COLOR, CLICOLOR and CLICOLOR_FORCE.
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorArgument::Auto)]
     pub(super) color: ColorArgument,
+    /// Trust files of other users in this call.
+    ///
+    /// A manifest, project, run or description is refused if it belongs to neither this user nor root, or if others can
+    /// write to it. `microbench trust PATH` records a path instead.
+    #[arg(long, global = true)]
+    pub(super) trust: bool,
     /// Log progress to standard error; repeat the option for more detail.
     ///
     /// The environment variable MICROBENCH_LOG sets the level instead: off, error, warn, info, debug or trace.
@@ -478,6 +484,19 @@ files: [{name, files, bytes, what}], next: [[command, description]]}; of an arch
     /// A first line `#:schema FILE` in a manifest refers to it.
     #[command(after_help = "Example: microbench schema > microbench.schema.json")]
     Schema,
+    /// Trust the files of a folder although they belong to other users.
+    ///
+    /// The paths are recorded in microbench/trusted.toml of $XDG_CONFIG_HOME or ~/.config. Without PATH, prints the
+    /// recorded paths.
+    #[command(after_help = "Examples: microbench trust ~alice/study; microbench trust --remove ~alice/study")]
+    Trust {
+        /// Folder or file to trust, with everything in it.
+        #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+        paths: Vec<PathBuf>,
+        /// Remove the records of these paths instead.
+        #[arg(long, requires = "paths")]
+        remove: bool,
+    },
     /// Explain error codes: meaning, cause and fix.
     #[command(after_help = "Examples: microbench explain MB0102; microbench explain exit-codes")]
     Explain {

@@ -21,6 +21,7 @@ mod run;
 mod selftest;
 mod shards;
 mod store;
+mod trust;
 mod workload;
 
 use std::io::Write as _;
@@ -40,6 +41,7 @@ use microbench_measure::selftest::{fake_guest, load as load_test};
 use microbench_measure::terminal::log;
 use microbench_measure::terminal::output;
 use microbench_measure::terminal::screen::{self, Stream};
+use microbench_measure::trust as trusted;
 use microbench_measure::{err, errln, out};
 use microbench_study::manifest;
 
@@ -85,6 +87,10 @@ pub(crate) fn main() -> ExitCode {
         output::exit_on_sigpipe();
     }
     // microbench itself calls these commands and parses their output.
+    if cli.trust || matches!(action, Action::Execute { .. } | Action::CheckKvm { .. }) {
+        // The parent of an internal command has checked the files.
+        trusted::trust_all();
+    }
     let internal = matches!(action, Action::CheckSandbox | Action::CheckKvm { .. } | Action::FakeGuest { .. });
     let keeps = matches!(
         action,
@@ -231,6 +237,7 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
         Action::Prune { runs, keep, older_than, yes, json } => {
             store::prune(&runs, prune::Rule { keep, older_than }, yes, json)
         }
+        Action::Trust { paths, remove } => trust::trust(&paths, remove),
         Action::Artifacts { verify: true, .. } => artifacts::verify(),
         Action::Artifacts { study, emulated, json, .. } => artifacts::artifacts(&study, emulated, json),
         Action::Schema => {

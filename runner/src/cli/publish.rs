@@ -25,7 +25,7 @@ pub(super) fn plot(
     sequences: bool,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let (run, theme) = (Directory::open(run)?, theme.map(ThemeArgument::theme));
+    let (run, theme) = (open(run)?, theme.map(ThemeArgument::theme));
     let files = if sequences || !sequence.is_empty() {
         microbench_plots::plot_sequences(run.path(), theme, sequence)?
     } else {
@@ -41,13 +41,20 @@ pub(super) fn plot(
 
 /// Writes the tables of a run.
 pub(super) fn table(run: &Path) -> anyhow::Result<ExitCode> {
-    let files = microbench_plots::table::save(Directory::open(run)?.path())?;
+    let files = microbench_plots::table::save(open(run)?.path())?;
     files.iter().try_for_each(|file| outln!("{}", file.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes the report of a run.
 pub(super) fn report(run: &Path) -> anyhow::Result<ExitCode> {
-    outln!("{}", microbench_plots::report::save(Directory::open(run)?.path())?.display())?;
+    outln!("{}", microbench_plots::report::save(open(run)?.path())?.display())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a run to write into it.
+fn open(given: &Path) -> anyhow::Result<Directory> {
+    let run = Directory::open(given)?;
+    run.check_trusted()?;
+    Ok(run)
 }

@@ -24,7 +24,7 @@ use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::project::Project;
 use microbench_measure::terminal::{log, screen};
-use microbench_measure::{err, errln, outln};
+use microbench_measure::{err, errln, outln, trust};
 use microbench_study::engine::description::Engine;
 use microbench_study::manifest;
 use microbench_study::manifest::Study;
@@ -56,6 +56,7 @@ pub(super) fn load_repeated(arguments: &StudyArguments, repetitions: Option<NonZ
     // The parser requires STUDY.
     let given = arguments.manifest.as_deref().context("STUDY is missing")?;
     let path = &catalog::find_study(given, arguments.project.as_deref())?;
+    trust::check("the manifest", path)?;
     let project = Project::find(arguments.project.as_deref(), path)?;
     let engines = catalog::engines(path)?;
     let study = manifest::load(path, &catalog::catalog(&engines, &project))?;
@@ -167,6 +168,7 @@ pub(super) fn reopen(
     session: SessionArguments,
 ) -> anyhow::Result<(Directory, Project)> {
     let run = Directory::open(run)?;
+    run.check_trusted()?;
     if !merge::read_parts(&run)?.is_empty() {
         bail!(Code::Merged.with_message(format!(
             "{} was merged from shards: resume the shards with missing trials, then merge them again",

@@ -16,7 +16,7 @@ use microbench_formats::shard::Shard;
 use microbench_formats::terminal::{Column, fitted, wrapped_to};
 use microbench_measure::sys::durable;
 use microbench_measure::terminal::screen::Stream;
-use microbench_measure::{errln, outln};
+use microbench_measure::{errln, outln, trust};
 use microbench_study::plan;
 use serde::Serialize;
 
@@ -276,6 +276,8 @@ pub(super) fn status(given: &Path, json: bool) -> anyhow::Result<ExitCode> {
 /// Cancels a submission's job.
 pub(super) fn cancel(given: &Path) -> anyhow::Result<ExitCode> {
     let (submission, folder) = find(given)?;
+    trust::check("the submission", &folder)?;
+    trust::check("the submission", &folder.join(cluster::FILE))?;
     submission.cancel()?;
     errln!(
         "job {} was cancelled; `microbench status {}` shows the trials of each shard, and `microbench run --resume SHARD` resumes a shard",

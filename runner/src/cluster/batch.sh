@@ -11,4 +11,4 @@
 {{#if exclusive}}
 #SBATCH --exclusive
 {{/if}}
-exec '{{program}}' run --resume '{{prefix}}'"${SLURM_ARRAY_TASK_ID}of{{shards}}" --host {{host}} --project '{{project}}'{{#if allow_unisolated}} --allow-unisolated{{/if}}
+exec '{{program}}' run --resume '{{prefix}}'"${SLURM_ARRAY_TASK_ID}of{{shards}}" --host {{host}} --project '{{project}}'{{#if allow_unisolated}} --allow-unisolated{{/if}}{{#if trust}} --trust{{/if}}

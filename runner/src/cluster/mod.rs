@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use microbench_measure::artifacts::tool::{Tool, ToolError};
 use microbench_measure::sys::durable::{self, damaged_file_error};
+use microbench_measure::trust;
 use microbench_study::engine::template::{self, Data};
 use serde::{Deserialize, Serialize};
 
@@ -161,6 +163,7 @@ fn render_script(request: &Request, folder: &Path, program: &Path) -> anyhow::Re
         constraint: Option<&'a str>,
         exclusive: bool,
         allow_unisolated: bool,
+        trust: bool,
     }
     let last = request.shards.last().context("the submission has no shards")?;
     let end = format!("{0}of{0}", request.shards.len());
@@ -176,6 +179,7 @@ fn render_script(request: &Request, folder: &Path, program: &Path) -> anyhow::Re
         constraint: request.constraint.as_deref(),
         exclusive: request.exclusive,
         allow_unisolated: request.allow_unisolated,
+        trust: trust::is_all_trusted(),
     };
     if let Some(constraint) = context.constraint {
         let good = |c: char| c.is_ascii_alphanumeric() || "_-.&|!*[](),:@".contains(c);
@@ -244,10 +248,25 @@ impl Submission {
             })
         })?;
         let path = folder.join(FILE);
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let submission = serde_json::from_slice(&bytes)
+        let bytes = input::read_in(&folder, FILE).with_context(|| format!("cannot read {}", path.display()))?;
+        let submission: Self = serde_json::from_slice(&bytes)
             .map_err(|error| damaged_file_error(&path, &bytes, error.is_eof(), &error))?;
+        if let Some(problem) = submission.problem() {
+            return Err(damaged_file_error(&path, &bytes, false, &problem).into());
+        }
         Ok((submission, folder))
+    }
+
+    /// What would be an option of Slurm's commands, or another job.
+    fn problem(&self) -> Option<&'static str> {
+        if self.job.is_empty() || !self.job.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some("`job` is not a job number");
+        }
+        let is_name = |name: &String| {
+            let is_permitted = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+            name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_permitted)
+        };
+        (!self.cluster.iter().all(is_name)).then_some("`cluster` is not the name of a cluster")
     }
 
     /// The status of the tasks, by number: of tasks in the queue, and, if Slurm keeps accounts, of tasks that have
@@ -283,7 +302,7 @@ impl Submission {
     /// When `scancel` is not installed, or it fails.
     pub fn cancel(&self) -> anyhow::Result<()> {
         let cluster = self.cluster.iter().map(|cluster| format!("--clusters={cluster}"));
-        run_tool(Tool::new("scancel").args(cluster).arg(&self.job)).map(drop)
+        run_tool(Tool::new("scancel").args(cluster).args(["--", &self.job])).map(drop)
     }
 
     /// `options`, followed by those that select the job.

@@ -8,12 +8,16 @@ use anyhow::{Context, bail};
 use microbench_formats::code::Code;
 use microbench_formats::digests::Digests;
 pub use microbench_formats::digests::{ENGINES, PLAN};
+use microbench_formats::input::{self, Refused};
+use microbench_formats::journal;
 use microbench_formats::label::Label;
 use microbench_formats::plan::Plan;
 use microbench_formats::plan::Unreadable;
 use microbench_formats::shard::Shard;
 use microbench_measure::artifacts::lock::{self, Lock};
+use microbench_measure::sys;
 use microbench_measure::sys::durable::{self, damaged_file_error};
+use microbench_measure::trust;
 use microbench_plots::run;
 use microbench_study::engine::description::Engine;
 use microbench_study::plan;
@@ -74,6 +78,9 @@ impl Directory {
     pub fn create(root: &Path, given: Option<&Path>, new_run: NewRun<'_>) -> anyhow::Result<Self> {
         let NewRun { plan, manifest, engines, lock, shard, label } = new_run;
         let part = shard.map_or_else(String::new, |shard| format!("-{}of{}", shard.index, shard.of));
+        if given.is_none() {
+            trust::check("the folder", &root.join("runs"))?;
+        }
         let default = || root.join("runs").join(format!("{}-{}{part}", plan.study, time_stamp()));
         Self::create_with(&given.map_or_else(default, Path::to_path_buf), |half| {
             half.write("manifest.toml", manifest.as_bytes())?;
@@ -166,6 +173,23 @@ impl Directory {
         Ok(Self { path })
     }
 
+    /// Checks that only trusted users decide what the run executes, and where results are written.
+    ///
+    /// # Errors
+    /// [`Code::Foreign`], or [`Code::NotRegular`] if a folder of the run is a link.
+    pub fn check_trusted(&self) -> anyhow::Result<()> {
+        trust::check("the run", &self.path)?;
+        for name in ["manifest.toml", PLAN, PLAN_AT_START, ENGINES, lock::FILE, SHARD, journal::FILE] {
+            trust::check("the file", &self.path.join(name))?;
+        }
+        let console = self.console();
+        if console.is_symlink() {
+            let message = format!("cannot write to {}: {}", console.display(), Refused::Link);
+            return Err(Code::NotRegular.with_message(message).into());
+        }
+        Ok(())
+    }
+
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -208,7 +232,7 @@ impl Directory {
     /// When the file cannot be read, is damaged, or has another format version.
     pub fn plan(&self) -> anyhow::Result<(Plan, String)> {
         let path = self.path.join(PLAN);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = input::read_in(&self.path, PLAN).with_context(|| format!("cannot read {}", path.display()))?;
         let plan = microbench_formats::plan::read(&bytes).map_err(|error| match error {
             Unreadable::Format(_) => {
                 error.code().with_message(format!("cannot read the plan {}: {error}", path.display()))
@@ -242,7 +266,7 @@ impl Directory {
     /// The error message for a plan that was edited after the run began, with the lines that differ.
     #[must_use]
     pub fn plan_changed(&self) -> String {
-        let read = |name: &str| fs::read_to_string(self.path.join(name)).unwrap_or_default();
+        let read = |name: &str| input::read_in(&self.path, name).and_then(input::text).unwrap_or_default();
         let (at_start, now) = (read(PLAN_AT_START), read(PLAN));
         let mut text = format!(
             "{} was edited after the run began; restore the file, or start a new run",
@@ -270,7 +294,7 @@ impl Directory {
         let before = fs::metadata(&self.path).with_context(context)?.permissions();
         fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700)).with_context(context)?;
         // The folder is still closed after a session that was killed.
-        let open = if before.mode() & 0o077 == 0 { fs::Permissions::from_mode(0o755) } else { before };
+        let open = if before.mode() & 0o077 == 0 { fs::Permissions::from_mode(0o755 & !sys::umask()) } else { before };
         Ok(Closed { path: self.path.clone(), open })
     }
 
@@ -288,7 +312,7 @@ impl Directory {
     /// When the file cannot be read or parsed.
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
         let path = self.path.join(name);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = input::read_in(&self.path, name).with_context(|| format!("cannot read {}", path.display()))?;
         json(&path, &bytes)
     }
 
@@ -312,7 +336,7 @@ fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> anyhow::Result<T> {
 /// When [`SHARD`] is damaged.
 pub fn shard_of(run: &Path) -> anyhow::Result<Option<Shard>> {
     let path = run.join(SHARD);
-    let bytes = match fs::read(&path) {
+    let bytes = match input::read_in(run, SHARD) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.with_context(|| format!("cannot read {}", path.display()))?,
     };
@@ -349,7 +373,11 @@ fn remove_leftovers(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let named = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(HALF_MADE));
-        let Some(folder) = fs::File::open(&path).ok().filter(|_| named && path.is_dir()) else { continue };
+        let Some(folder) =
+            Some(&path).filter(|path| named && input::is_folder(path)).and_then(|path| fs::File::open(path).ok())
+        else {
+            continue;
+        };
         if let Ok(_held) = Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
             drop(fs::remove_dir_all(&path));
         }

@@ -115,3 +115,20 @@ fn modules_of_a_crate_have_no_import_cycle() {
         assert!(left.is_empty(), "{name}: import cycle between {left:?}");
     }
 }
+
+/// Files of others, such as those of a run, can be links, FIFOs or devices: only `microbench_formats::input` opens them.
+#[test]
+fn files_of_others_are_opened_by_one_module() {
+    const OPENS: [&str; 5] = ["File::open(", "fs::read(", "fs::read_to_string(", "OpenOptions", "fs::copy("];
+    // Folders of runs that are being created, which are opened to lock them.
+    const FOLDERS: [&str; 2] = ["fs::File::open(work.path())", "and_then(|path| fs::File::open(path).ok())"];
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for folder in ["plots/src", "runner/src", "runner/study/src", "runner/measure/src/artifacts"] {
+        for (module, code) in sources(&workspace.join(folder)) {
+            let is_own = |line: &str| line.contains("\"/proc") || FOLDERS.iter().any(|known| line.contains(known));
+            let opens = |line: &&str| OPENS.iter().any(|call| line.contains(call)) && !is_own(line);
+            let found: Vec<&str> = code.lines().filter(opens).collect();
+            assert!(found.is_empty(), "{folder}/{module} opens files without `microbench_formats::input`: {found:#?}");
+        }
+    }
+}

@@ -14,6 +14,7 @@ mod emulated_host;
 mod engines;
 mod explain;
 mod faults;
+mod foreign;
 mod formats;
 mod help;
 mod history;

@@ -73,6 +73,7 @@ const COMMANDS: &[&str] = &[
     "prune run",
     "prune run --json",
     "schema",
+    "trust",
     "explain",
     "explain MB0102",
     "explain exit-codes",
@@ -107,6 +108,7 @@ fn project() -> Bench {
         "analyze run",
         "analyze one",
         "export run --out run.tar.gz",
+        "trust runs",
     ] {
         let output = command(&bench, arguments).output().unwrap();
         assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));

@@ -416,7 +416,7 @@ fn study_is_submitted_monitored_cancelled_and_merged() {
 
     fake_slurm_command(&bench, "scancel", "");
     assert!(command_with_fake_slurm(&bench, &["cancel", "s"]).output().unwrap().status.success());
-    assert_eq!(fs::read_to_string(bench.path("scancel.args")).unwrap(), "77\n");
+    assert_eq!(fs::read_to_string(bench.path("scancel.args")).unwrap(), "--\n77\n");
     refused(&bench, &["status", "run"], "MB6010", 2, "run is not a submission: it has no submission.json");
 }
 

@@ -137,6 +137,7 @@ messages = ["lacks the level"]
             .env(MARK, self.folder.path())
             .env("MICROBENCH_CACHE", self.path("cache"))
             .env("XDG_STATE_HOME", self.path("state"))
+            .env("XDG_CONFIG_HOME", self.path("config"))
             .env("MICROBENCH_AGENT", self.path("agent"))
             .stdin(Stdio::null());
         command

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microbench_agent::{INDEX_BLOCK_BYTES, INDEX_BLOCKS, INDEX_FILE, INDEX_SEED, fill_pseudo_random};
 use microbench_formats::code::Code;
+use microbench_formats::input::{self, Root};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,7 @@ use super::source;
 use super::{Artifact, Kind};
 use crate::artifacts::tool::Tool;
 use crate::terminal::progress::Step;
+use crate::trust;
 
 /// Version of the build procedure, part of the cache key. Increment it when the procedure changes.
 const RECIPE: &str = "1";
@@ -96,7 +98,9 @@ fn entry_name(name: &str) -> String {
 }
 
 fn overlay(rootfs: &Descriptions, name: &str, cache: &Cache) -> anyhow::Result<PathBuf> {
-    rootfs.path(name, "overlay", cache)
+    let overlay = rootfs.path(name, "overlay", cache)?;
+    trust::check_tree("the file of the overlay", &overlay)?;
+    Ok(overlay)
 }
 
 /// Everything that the content of an image depends on.
@@ -129,26 +133,25 @@ fn build(
     for pattern in &description.remove {
         remove_matching(&stage, pattern)?;
     }
+    // Links of packages and of the overlay are resolved inside of the stage: an absolute link would lead to the host.
+    let root = Root::open(&stage).context("cannot open the staging folder")?;
     for directory in &description.directories {
-        let path = path_in_stage(&stage, directory)?;
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {directory}"))?;
+        let path = path_in_stage(Path::new(""), directory)?;
+        root.create_folders(&path).with_context(|| format!("cannot create {directory}"))?;
     }
-    if overlay.is_dir() {
-        copy_overlay(overlay, &stage)?;
+    if input::is_folder(overlay) {
+        copy_overlay(overlay, &root)?;
     }
     let applets = description.applets.iter().map(|applet| (format!("/bin/{applet}"), "busybox".to_owned()));
     for (path, target) in applets.chain(description.symlinks.clone()) {
-        let link = path_in_stage(&stage, &path)?;
-        fs::create_dir_all(link.parent().unwrap_or(&stage))?;
-        drop(fs::remove_file(&link));
-        symlink(&target, &link).with_context(|| format!("cannot link {path} to {target}"))?;
+        let link = path_in_stage(Path::new(""), &path)?;
+        root.link(&link, Path::new(&target)).with_context(|| format!("cannot link {path} to {target}"))?;
     }
-    install(agent, &path_in_stage(&stage, &description.agent)?, 0o755)?;
+    install(agent, &root, &path_in_stage(Path::new(""), &description.agent)?, 0o755)?;
     let mut index = vec![0; INDEX_BLOCKS * INDEX_BLOCK_BYTES];
     fill_pseudo_random(&mut index, INDEX_SEED);
-    let index_path = path_in_stage(&stage, INDEX_FILE)?;
-    fs::create_dir_all(index_path.parent().unwrap_or(&stage))?;
-    fs::write(&index_path, index)?;
+    let index_path = path_in_stage(Path::new(""), INDEX_FILE)?;
+    root.write(&index_path, &mut index.as_slice(), 0o644).with_context(|| format!("cannot write {INDEX_FILE}"))?;
     make_image(&stage, description.size_mib, &work.join(IMAGE), &step)?;
     let origin =
         if versions.is_empty() { "the guest agent only".to_owned() } else { format!("Debian {}", versions.join(", ")) };
@@ -159,10 +162,6 @@ fn build(
 
 /// The path of a Debian package and its version, from the cache or the archive.
 fn package_file(package: &str, cache: &Cache, step: &Step) -> anyhow::Result<(PathBuf, String)> {
-    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '+' | '-');
-    if package.is_empty() || !package.chars().all(is_allowed) || package.starts_with('-') {
-        bail!("`{package}` is not a valid name of a Debian package");
-    }
     let inputs = Inputs::default().add_text("package", package);
     let (entry, note) = cache.entry(&format!("packages/{package}"), &inputs, |work| {
         let (file, version) = source::fetch_debian_package(package, None, work, step)?;
@@ -220,30 +219,27 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-fn copy_overlay(overlay: &Path, stage: &Path) -> anyhow::Result<()> {
+fn copy_overlay(overlay: &Path, root: &Root) -> anyhow::Result<()> {
     for path in cache::walk(overlay)? {
-        let target = stage.join(path.strip_prefix(overlay).unwrap_or(&path));
-        let data = path.symlink_metadata()?;
+        let target = path.strip_prefix(overlay).unwrap_or(&path);
+        let context = || format!("cannot create {}", target.display());
+        let data = path.symlink_metadata().with_context(context)?;
         if data.is_dir() {
-            fs::create_dir_all(&target)?;
+            root.create_folders(target).with_context(context)?;
         } else if data.is_symlink() {
-            drop(fs::remove_file(&target));
-            symlink(fs::read_link(&path)?, &target)?;
+            root.link(target, &fs::read_link(&path).with_context(context)?).with_context(context)?;
         } else {
             let mode = if data.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
-            install(&path, &target, mode)?;
+            install(&path, root, target, mode)?;
         }
     }
     Ok(())
 }
 
 /// Copies a file, replaces an existing one, and sets its mode.
-fn install(from: &Path, to: &Path, mode: u32) -> anyhow::Result<()> {
-    let context = || format!("cannot copy {} to {}", from.display(), to.display());
-    fs::create_dir_all(to.parent().unwrap_or(Path::new("/"))).with_context(context)?;
-    drop(fs::remove_file(to));
-    fs::copy(from, to).with_context(context)?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).with_context(context)
+fn install(from: &Path, root: &Root, to: &Path, mode: u32) -> anyhow::Result<()> {
+    let copied = input::open(from).and_then(|mut file| root.write(to, &mut file, mode));
+    copied.with_context(|| format!("cannot copy {} to {} of the image", from.display(), to.display()))
 }
 
 fn make_image(stage: &Path, size_mib: u32, image: &Path, step: &Step) -> anyhow::Result<()> {
@@ -296,6 +292,8 @@ fn make_image(stage: &Path, size_mib: u32, image: &Path, step: &Step) -> anyhow:
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use microbench_testing::{program, require};
 
     use super::*;

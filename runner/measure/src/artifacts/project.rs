@@ -1,14 +1,19 @@
 //! The project: a folder with kernels/, rootfs/ and runs/. Built-in kernels and root file systems complement its own.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
 use microbench_formats::code::Code;
+use microbench_formats::input;
 use serde::de::DeserializeOwned;
+
+use tracing::debug;
 
 use super::built_in;
 use super::cache::Cache;
+use crate::trust;
 
 /// A folder with its own kernels/ or rootfs/; or the working directory, with built-in descriptions only.
 #[derive(Clone, Debug)]
@@ -21,7 +26,8 @@ impl Project {
     /// directory; else the working directory.
     ///
     /// # Errors
-    /// [`Code::NoProject`] if `given` contains no description of a kernel or root file system.
+    /// [`Code::NoProject`] if `given` contains no description of a kernel or root file system; [`Code::Foreign`] if the
+    /// project belongs to others.
     pub fn find(given: Option<&Path>, near: &Path) -> anyhow::Result<Self> {
         if let Some(root) = given {
             let context = || {
@@ -29,13 +35,17 @@ impl Project {
                 Code::NoProject
                     .with_message(format!("{root} contains no kernels/NAME/kernel.toml and no rootfs/NAME/rootfs.toml"))
             };
-            return Self::new(Some(root).filter(|root| is_project(root)).with_context(context)?);
+            let project = Self::new(Some(root).filter(|root| is_project(root)).with_context(context)?)?;
+            folders(&project.root).try_for_each(|folder| trust::check("the project", &folder))?;
+            return Ok(project);
         }
         let near = std::path::absolute(near).context("no working directory")?;
         let working_directory = std::env::current_dir().context("no working directory")?;
-        Ok(Self::containing(&near)
+        let project = Self::containing(&near)
             .or_else(|| Self::containing(&working_directory))
-            .unwrap_or(Self { root: working_directory }))
+            .unwrap_or(Self { root: working_directory });
+        trust::check("the project", &project.root)?;
+        Ok(project)
     }
 
     /// The project in the folder `root`, whose content is not checked.
@@ -46,10 +56,26 @@ impl Project {
         Ok(Self { root: std::path::absolute(root).context("no working directory")? })
     }
 
-    /// The innermost project that contains the folder `here`; `None` if no project does.
+    /// The innermost project that contains the folder `here`; `None` if no project does. The search stops at a folder
+    /// of others and at the boundary of a file system, so that another user cannot make /tmp a project.
     #[must_use]
     pub fn containing(here: &Path) -> Option<Self> {
-        here.ancestors().find(|folder| is_project(folder)).map(|root| Self { root: root.to_path_buf() })
+        let mut device = None;
+        for folder in here.ancestors() {
+            let Ok(data) = folder.metadata() else { continue };
+            if *device.get_or_insert(data.dev()) != data.dev() {
+                debug!("the search for a project stops below {}: another file system", folder.display());
+                return None;
+            }
+            if let Err(error) = folders(folder).try_for_each(|folder| trust::check("the project", &folder)) {
+                debug!("the search for a project stops: {error}");
+                return None;
+            }
+            if is_project(folder) {
+                return Some(Self { root: folder.to_path_buf() });
+            }
+        }
+        None
     }
 
     #[must_use]
@@ -72,6 +98,11 @@ impl Project {
 type DescriptionKind = (&'static str, &'static str);
 const KERNELS: DescriptionKind = ("kernels", "kernel.toml");
 const ROOTFS: DescriptionKind = ("rootfs", "rootfs.toml");
+
+/// The folders that others must not be able to change: that of a project, and the folders of its descriptions.
+fn folders(root: &Path) -> impl Iterator<Item = PathBuf> {
+    [root.to_path_buf(), root.join(KERNELS.0), root.join(ROOTFS.0)].into_iter()
+}
 
 fn is_project(folder: &Path) -> bool {
     [KERNELS, ROOTFS].iter().any(|(name, file)| !own_names(&folder.join(name), file).is_empty())
@@ -109,7 +140,7 @@ impl Descriptions {
     /// Reads a file. `file` is relative to the sub-folder `name`; `../OTHER/FILE` is a file of another sub-folder.
     ///
     /// # Errors
-    /// If the file cannot be read, with its path.
+    /// If the file cannot be read, with its path; [`Code::Foreign`] if it belongs to others.
     pub fn read_text(&self, name: &str, file: &str) -> anyhow::Result<String> {
         let relative = normalise(name, file);
         if !self.is_own(&relative)
@@ -117,19 +148,32 @@ impl Descriptions {
         {
             return Ok(text.to_owned());
         }
+        self.check(&relative)?;
         read_text(&self.own.join(relative))
+    }
+
+    /// Checks that the file or folder `relative` of the project, and the folders that contain it, do not belong to others.
+    fn check(&self, relative: &Path) -> anyhow::Result<()> {
+        let mut path = self.own.clone();
+        trust::check("the folder", &path)?;
+        for part in relative.components() {
+            path.push(part);
+            trust::check("the description", &path)?;
+        }
+        Ok(())
     }
 
     /// The path of a file or folder (see [`text`](Self::text)), which may not exist. A built-in file is unpacked into
     /// `cache`.
     ///
     /// # Errors
-    /// If the cache cannot be written.
+    /// If the cache cannot be written; [`Code::Foreign`] if the file belongs to others.
     pub fn path(&self, name: &str, file: &str, cache: &Cache) -> anyhow::Result<PathBuf> {
         let relative = normalise(name, file);
         let built_in =
             || built_in::folder_names(self.kind.0, self.kind.1).iter().any(|known| relative.starts_with(known));
         if self.is_own(&relative) || !built_in() {
+            self.check(&relative)?;
             return Ok(self.own.join(relative));
         }
         Ok(built_in::unpack_descriptions(cache)?.join(self.kind.0).join(relative))
@@ -177,9 +221,9 @@ fn own_names(folder: &Path, file: &str) -> Vec<String> {
 /// Reads a text file.
 ///
 /// # Errors
-/// If it cannot be read, with its path.
+/// If it cannot be read, or is not a regular file, with its path.
 pub fn read_text(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    input::read_text(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Reads and parses a TOML file.
