@@ -441,7 +441,7 @@ mod tests {
         assert_eq!(read(&text).unwrap(), journal());
         insta::assert_snapshot!(
             text.lines().nth(1).unwrap(),
-            @r#"{"crc":"e5e41183","seq":1,"prev":"42f746cd","record":{"event":{"vm":3,"name":"http.ok","t_ns":1}}}"#
+            @r#"{"crc":"a271c776","seq":1,"prev":"32430562","record":{"event":{"vm":3,"name":"http.ok","t_ns":1}}}"#
         );
     }
 
