@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::journal::{Execution, Journal};
 use crate::kernel::GuestKernels;
+use crate::number::{percent, significant};
 use crate::samples::{Status, status_and_reason};
 use crate::stats::drift::drift;
 use crate::stats::holm::holm;
@@ -201,7 +202,7 @@ impl TickPlace {
     fn describe(&self) -> String {
         let Self { cell, metric, not_of_guest, ticks } = self;
         let frequency = not_of_guest.clone().unwrap_or_else(|| format!("CONFIG_HZ={}", ticks.hz));
-        format!("{metric} of {cell} ({:.2} ms apart, {}: {frequency})", ticks.distance(), ticks.counts())
+        format!("{metric} of {cell} ({} ms apart, {}: {frequency})", significant(ticks.distance()), ticks.counts())
     }
 }
 
@@ -274,7 +275,7 @@ impl Hint {
             Self::Drift { places } => {
                 format!(
                     "values change with the execution order: {}",
-                    at(places, &|r| format!("rank correlation {r:.2}"))
+                    at(places, &|r| format!("rank correlation {}", significant(r)))
                 )
             }
             Self::Ticks { places } => {
@@ -283,11 +284,11 @@ impl Hint {
             Self::TwoGroups { places } => {
                 format!(
                     "values form two groups: {}",
-                    at(places, &|gap| format!("gap of {:.0} % of the range", gap * 100.0))
+                    at(places, &|gap| format!("gap of {} of the range", percent(gap)))
                 )
             }
             Self::Spread { places, .. } => {
-                format!("values have a large spread: {}", at(places, &|cv| format!("cv {:.0} %", cv * 100.0)))
+                format!("values have a large spread: {}", at(places, &|cv| format!("cv {}", percent(cv))))
             }
         }
     }

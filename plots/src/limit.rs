@@ -11,6 +11,7 @@ use microbench_formats::plan::{Limit, Plan};
 use microbench_formats::record::FailureReason;
 
 use crate::journal::{Execution, Journal, Vm};
+use crate::number::{declared_percent, percent, significant};
 use crate::samples::counted_executions;
 use crate::stats::median::median;
 
@@ -149,8 +150,7 @@ fn exceeded_limit(limit: &Limit, before: Option<&LevelResult>, result: &LevelRes
     let at = result.vms;
     let vms = if at == 1 { "1 VM".to_owned() } else { format!("{at} VMs at once") };
     if let Some(most) = limit.failures.filter(|most| result.failed > *most) {
-        let percent = |share: f64| format!("{:.1} %", share * 100.0);
-        return Some(format!("{} of {vms} failed (`failures` is {})", percent(result.failed), percent(most)));
+        return Some(format!("{} of {vms} failed (`failures` is {})", percent(result.failed), declared_percent(most)));
     }
     if let (Some(most), Some(memory)) = (limit.memory_mib, result.memory)
         && memory > most
@@ -163,9 +163,10 @@ fn exceeded_limit(limit: &Limit, before: Option<&LevelResult>, result: &LevelRes
     });
     match (limit.startup_slope_ms, slope, before) {
         (Some(most), Some(slope), Some(before)) if slope > most => Some(format!(
-            "from {} to {at} VMs at once, each additional VM added {slope:.1} ms of start-up time \
+            "from {} to {at} VMs at once, each additional VM added {} ms of start-up time \
              (`startup_slope_ms` is {most})",
-            before.vms
+            before.vms,
+            significant(slope)
         )),
         _ => None,
     }
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(exceeded(level(8, 0.05, 1000.0, 300.0)), None);
         assert_eq!(
             exceeded(level(8, 0.125, 0.0, 0.0)).unwrap(),
-            "12.5 % of 8 VMs at once failed (`failures` is 5.0 %)"
+            "12.5 % of 8 VMs at once failed (`failures` is 5 %)"
         );
         assert_eq!(
             exceeded(level(8, 0.0, 1000.5, 0.0)).unwrap(),

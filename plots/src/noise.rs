@@ -10,6 +10,7 @@ use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use crate::compare::{self, Pair, Settings, Side, Verdict};
 use crate::completed::ByCell;
+use crate::number;
 use crate::samples::Sample;
 use crate::summary::summarise;
 
@@ -100,10 +101,10 @@ pub fn render(
     let cell = plan.cells.first().map_or("", |cell| &cell.label);
     push(&format!(
         "A/A test of {cell}: each repetition has {blocks} trials under each label, in blocks of one trial of each; \
-         equivalence margin {:.1} %; deviation: |ratio - 1|\n",
-        settings.margin.unwrap_or(0.0) * 100.0
+         equivalence margin {}; deviation: |ratio - 1|\n",
+        number::declared_percent(settings.margin.unwrap_or(0.0))
     ));
-    let percent = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.3} %", value * 100.0));
+    let percent = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number::percent);
     let row = |floor: &NoiseFloor| {
         let largest = (!floor.deviations.is_empty()).then(|| floor.largest());
         let mut row = vec![

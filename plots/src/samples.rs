@@ -487,7 +487,7 @@ pub fn save(run: &Path, plan: &Plan, samples: &[Sample]) -> Result<(), Error> {
     ParquetWriter::new(&mut bytes).finish(&mut table).map_err(refused(&parquet))?;
     write(&parquet, &bytes)?;
     let mut bytes = Cursor::new(Vec::new());
-    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused(&csv))?;
+    CsvWriter::new(&mut bytes).finish(&mut table).map_err(refused(&csv))?;
     write(&csv, bytes.get_ref())
 }
 

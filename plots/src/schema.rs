@@ -174,7 +174,7 @@ pub const SUMMARY: &[Column] = &[
         "lower end of the median's order-statistic interval; null below 6 trials; with repetitions of their t \
          interval; null below 3 repetitions",
     ),
-    column("median_high", F64, "unit", "upper end of the interval"),
+    column("median_high", F64, "unit", "upper end of the interval; null where it is censored (see `censored_columns`)"),
     column("median_level", F64, "", "its confidence: at least 0.95"),
     column(
         "mean",
@@ -226,6 +226,13 @@ pub const SUMMARY: &[Column] = &[
         "VMs of trials that are not executed because a lower level of concurrency exceeded a limit of the study",
     ),
     column("reasons", Text, "", "the first reason of each kind of missing value"),
+    column(
+        "censored_columns",
+        Text,
+        "",
+        "columns whose number is null because it is censored, larger than the time that was waited: for example \
+         `median_high p90`; else empty",
+    ),
 ];
 
 /// `uncertainty.csv`.

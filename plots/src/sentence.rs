@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::compare::{self, Comparison, Settings, Side, Verdict};
 use crate::completed::ByCell;
 use crate::host_cpu;
+use crate::number::{Estimate, unit_suffix};
 use crate::stats::shift::Test;
 use crate::summary::{LEVEL, Row};
 
@@ -152,7 +153,7 @@ fn sentence(
             format!("{name} of {b} and {a}, {levels}: no result, because the ratio has no interval (n = {n})"),
         ),
         Some(interval) if !comparison.verdict.is_difference() => {
-            let ratio = ratio_with_interval([own, interval.low, interval.high]);
+            let ratio = compare::ratio(comparison).with_range();
             let unsure = match comparison.adjusted_p {
                 _ if interval.low <= 1.0 && interval.high >= 1.0 => String::new(),
                 Some(_) => format!(", not significant over {}", compare::count_tests(tests)),
@@ -166,11 +167,14 @@ fn sentence(
             )
         }
         Some(interval) => {
-            let inverse = [1.0 / own, 1.0 / interval.high, 1.0 / interval.low];
+            // The inverse of a censored ratio, which is infinite, is zero.
+            let inverse =
+                Estimate::new(comparison.ratio.map(f64::recip), Some([interval.high.recip(), interval.low.recip()]));
+            let ratio = compare::ratio(comparison);
             let (subject, object, ratio) = match (is_time, own < 1.0) {
                 (true, true) => (b, a, inverse),
-                (true, false) => (a, b, [own, interval.low, interval.high]),
-                (false, _) => (b, a, [own, interval.low, interval.high]),
+                (true, false) => (a, b, ratio),
+                (false, _) => (b, a, ratio),
             };
             let comparison = if is_time {
                 format!("times as fast as {object}'s")
@@ -178,7 +182,7 @@ fn sentence(
                 format!("times {object}'s{}", judgement(comparison.better, own > 1.0))
             };
             let name = if is_time { name } else { format!("value of {name}") };
-            let text = format!("{subject}'s {name} is {} {comparison}, {levels} {basis}", ratio_with_interval(ratio));
+            let text = format!("{subject}'s {name} is {} {comparison}, {levels} {basis}", ratio.with_range());
             (Finding::Differs, text)
         }
     };
@@ -187,21 +191,25 @@ fn sentence(
 
 /// The sentence about the difference of two values, for a first side whose values are not all above zero.
 fn by_difference(comparison: &Comparison, [name, a, b]: [&str; 3], levels: &str, basis: &str) -> (Finding, String) {
-    let unit = if comparison.unit == "1" { String::new() } else { format!(" {}", comparison.unit) };
-    let difference = comparison.difference.unwrap_or(0.0);
-    let (low, high) = comparison.difference_interval.as_ref().map_or((difference, difference), |i| (i.low, i.high));
+    let unit = unit_suffix(&comparison.unit);
+    let ends = comparison.difference_interval.map(|interval| [interval.low, interval.high]);
+    let difference = Estimate::new(comparison.difference, ends);
     if !comparison.verdict.is_difference() {
+        let difference = difference.with_range();
         let text = format!(
-            "no difference shown in {name} of {b} and {a}, {levels}: {b}'s minus {a}'s is {difference:.2} ({low:.2} to \
-             {high:.2}){unit} {basis}"
+            "no difference shown in {name} of {b} and {a}, {levels}: {b}'s minus {a}'s is {difference}{unit} {basis}"
         );
         return (Finding::NoDifferenceShown, text);
     }
-    let is_higher = difference > 0.0;
-    let (low, high) = if is_higher { (low, high) } else { (-high, -low) };
+    let own = comparison.difference.or_else(|| ends.and_then(|ends| ends.into_iter().find(|end| end.is_finite())));
+    let is_higher = own.unwrap_or(0.0) > 0.0;
+    let size = match is_higher {
+        true => difference,
+        false => Estimate::new(comparison.difference.map(f64::abs), ends.map(|[low, high]| [-high, -low])),
+    };
     let text = format!(
-        "{b}'s value of {name} is {:.2} ({low:.2} to {high:.2}){unit} {} than {a}'s{}, {levels} {basis}",
-        difference.abs(),
+        "{b}'s value of {name} is {}{unit} {} than {a}'s{}, {levels} {basis}",
+        size.with_range(),
         if is_higher { "higher" } else { "lower" },
         judgement(comparison.better, is_higher)
     );
@@ -216,25 +224,6 @@ fn judgement(better: Better, is_higher: bool) -> &'static str {
         Better::Lower if !is_higher => ", which is better",
         Better::Higher | Better::Lower => ", which is worse",
     }
-}
-
-/// `1.44 (1.42 to 1.46)`: a ratio and its interval, with enough digits to distinguish the three from each other and
-/// from 1.
-fn ratio_with_interval([ratio, low, high]: [f64; 3]) -> String {
-    let near = if ratio.is_finite() { (ratio - 1.0).abs().min(high - low) } else { 1.0 };
-    let digits = if near >= 0.02 {
-        2
-    } else if near >= 0.002 {
-        3
-    } else {
-        4
-    };
-    let format_bound = |value: f64| format!("{value:.digits$}");
-    if ratio.is_finite() && high.is_finite() {
-        return format!("{} ({} to {})", format_bound(ratio), format_bound(low), format_bound(high));
-    }
-    // The other values are censored.
-    format!("at least {}", format_bound(low))
 }
 
 /// The levels that both sides share: the number of VMs at once, and each axis with several levels.
@@ -310,15 +299,4 @@ pub fn render(sentences: &[Sentence], run: &str, width: OutputWidth) -> String {
         push(&format!("{}{more}", first.text));
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_censored_ratio_is_a_bound() {
-        assert_eq!(ratio_with_interval([1.5, 1.4, 1.6]), "1.50 (1.40 to 1.60)");
-        assert_eq!(ratio_with_interval([f64::INFINITY, 2.1, f64::INFINITY]), "at least 2.10");
-    }
 }

@@ -3,7 +3,6 @@
 use microbench_formats::terminal::{Column, OutputWidth, fitted};
 use serde::Serialize;
 
-use super::text::format_number;
 use super::{Outcome, Verdict};
 use crate::number;
 
@@ -19,6 +18,9 @@ pub struct Confirmation {
     pub run: Option<Outcome>,
     /// The values of the reference and of the run.
     pub values: [Option<f64>; 2],
+    /// The texts of `values`.
+    #[serde(skip)]
+    texts: [String; 2],
 }
 
 impl Confirmation {
@@ -39,6 +41,8 @@ pub fn confirm(reference: &[Verdict], run: &[Verdict]) -> Vec<Confirmation> {
             reference: verdict.outcome,
             run: other.map(|other| other.outcome),
             values: [verdict.value, other.and_then(|other| other.value)],
+            texts: [Some(verdict), other]
+                .map(|verdict| verdict.map_or_else(|| "-".to_owned(), |verdict| verdict.estimate().value())),
         }
     };
     reference.iter().map(confirmation).collect()
@@ -55,14 +59,13 @@ pub fn render_confirmations(all: &[Confirmation], reference: &str, run: &str, wi
         Column::right("value here", 1),
         Column::left("", 0),
     ];
-    let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), format_number);
     let row = |one: &Confirmation| {
         vec![
             one.name.clone(),
             one.reference.to_string(),
             one.run.map_or_else(|| "no such claim".to_owned(), |outcome| outcome.to_string()),
-            show(one.values[0]),
-            show(one.values[1]),
+            one.texts[0].clone(),
+            one.texts[1].clone(),
             if one.same() { String::new() } else { "differs".to_owned() },
         ]
     };

@@ -31,7 +31,7 @@ pub use self::confirm::{Confirmation, confirm, render_confirmations};
 pub use self::gate::ClaimGate;
 pub use self::save::save;
 pub use self::text::{count_outcomes, render};
-pub(crate) use self::text::{details, format_number};
+pub(crate) use self::text::details;
 use crate::figure::cells::selects;
 use crate::host_cpu;
 use crate::samples::{Status, status_and_reason};

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use microbench_formats::plan::Plan;
 
-use super::text::format_number;
 use super::{Bound, Verdict};
 use crate::Error;
 use crate::file::write;
@@ -79,7 +78,7 @@ fn markdown(plan: &Plan, verdicts: &[Verdict]) -> String {
             verdict.outcome.to_string(),
             verdict.measured(),
             verdict.expectation(),
-            verdict.claim.published.map_or_else(String::new, format_number),
+            verdict.claim.published.map_or_else(String::new, |value| value.to_string()),
             verdict.claim.data.clone(),
             verdict.remark.clone(),
         ];

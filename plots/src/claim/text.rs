@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use microbench_formats::claim::{Comparison, Subject};
 use microbench_formats::terminal::{OutputWidth, wrapped_to};
 
-use super::{Bound, Outcome, Verdict};
-use crate::number;
+use super::{Outcome, Verdict};
+use crate::number::{self, Estimate, declared_percent};
 use crate::summary::LEVEL;
 
 impl Verdict {
@@ -25,9 +25,9 @@ impl Verdict {
         };
         match self.claim.subject {
             Subject::Statistic => limits,
-            Subject::Equivalence(margin) => format!("equivalent within {}", percent(margin)),
+            Subject::Equivalence(margin) => format!("equivalent within {}", declared_percent(margin)),
             Subject::EveryValue => format!("every value {limits}"),
-            Subject::Share(share) => format!("{} of values {limits}", percent(share)),
+            Subject::Share(share) => format!("{} of values {limits}", declared_percent(share)),
         }
     }
 
@@ -58,11 +58,9 @@ impl Verdict {
     /// The value or its bound with its unit, for example `ratio 1.79` or `at least 12.1 ms`. `None` without either.
     #[must_use]
     pub fn value_text(&self) -> Option<String> {
-        let number = |value: f64| self.number(value);
         let value = match (self.value, self.bound()) {
-            (Some(value), _) => number(value),
-            (None, Some(Bound::AtLeast(value))) => format!("at least {}", number(value)),
-            (None, Some(Bound::AtMost(value))) => format!("at most {}", number(value)),
+            (Some(_), _) => format!("{}{}", self.estimate().value(), self.suffix()),
+            (None, Some(_)) => self.estimate().range(&self.suffix())?,
             (None, None) => return None,
         };
         Some(match (&self.claim.comparison, self.claim.subject) {
@@ -77,43 +75,26 @@ impl Verdict {
         })
     }
 
-    /// The interval with its unit, for example `1.07 to 1.11`; with one censored end `more than 3.2`. `None` without an
+    /// The interval with its unit, for example `1.07 to 1.11`; with one censored end `at least 3.2`. `None` without an
     /// interval.
     #[must_use]
     pub fn interval_text(&self) -> Option<String> {
-        let (interval, _) = self.interval.as_ref()?;
-        Some(match (interval.low.is_finite(), interval.high.is_finite()) {
-            (true, true) if matches!(self.claim.subject, Subject::Share(_)) => {
-                format!("{:.1} to {}", interval.low * 100.0, self.number(interval.high))
-            }
-            (true, true) => format!("{} to {}", format_number(interval.low), self.number(interval.high)),
-            (true, false) => format!("{} or more", self.number(interval.low)),
-            (false, _) => format!("{} or less", self.number(interval.high)),
-        })
+        self.estimate().range(&self.suffix())
     }
 
-    /// A number in the unit of the value.
-    fn number(&self, value: f64) -> String {
+    /// Value and interval in the unit of the texts: a share as percentage.
+    pub(crate) fn estimate(&self) -> Estimate {
+        let scale = if matches!(self.claim.subject, Subject::Share(_)) { 100.0 } else { 1.0 };
+        let ends = self.interval.as_ref().map(|(interval, _)| [interval.low, interval.high].map(|end| end * scale));
+        Estimate::new(self.value.map(|value| value * scale), ends)
+    }
+
+    /// The unit of the texts, after a space.
+    fn suffix(&self) -> String {
         match self.claim.subject {
-            Subject::Share(_) => format!("{:.1} %", value * 100.0),
-            _ if self.unit.is_empty() => format_number(value),
-            _ => format!("{} {}", format_number(value), self.unit),
+            Subject::Share(_) => " %".to_owned(),
+            _ => number::unit_suffix(&self.unit),
         }
-    }
-}
-
-/// A share as a percentage, for example `2.5 %`.
-fn percent(share: f64) -> String {
-    let text = format!("{:.6}", share * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-/// `value` with three or four significant digits.
-pub(crate) fn format_number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.1}"),
-        size if size >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
     }
 }
 
@@ -151,7 +132,7 @@ pub fn count_outcomes(verdicts: &[Verdict]) -> String {
 
 /// The details of a verdict as label and text; entries without text are left out.
 pub(crate) fn details(verdict: &Verdict) -> Vec<(&'static str, String)> {
-    let published = verdict.claim.published.map_or_else(String::new, format_number);
+    let published = verdict.claim.published.map_or_else(String::new, |value| value.to_string());
     [
         ("measured", verdict.measured()),
         ("expected", verdict.expectation()),

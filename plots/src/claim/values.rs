@@ -4,6 +4,7 @@ use microbench_formats::claim::Claim;
 use microbench_formats::statistic::Statistic;
 
 use super::{Outcome, Verdict};
+use crate::number::percent;
 use crate::samples::Status;
 use crate::stats::contrast::Method;
 use crate::stats::median::Interval;
@@ -53,9 +54,9 @@ pub(super) fn judge_every_value(verdict: &mut Verdict, rows: &[&Row], remarks: &
         && let Some(interval) = clopper_pearson(verdict.n[0], verdict.n[0], LEVEL)
     {
         remarks.push(format!(
-            "with {} % confidence, at least {:.1} % of all trials are within the limits",
+            "with {} % confidence, at least {} of all trials are within the limits",
             LEVEL * 100.0,
-            interval.low * 100.0
+            percent(interval.low)
         ));
     }
 }

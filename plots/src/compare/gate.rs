@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use microbench_formats::metric::Gate as MetricGate;
 use microbench_formats::plan::Plan;
 
-use super::text::percent;
+use crate::number::declared_percent;
 use super::{Comparison, EVERY_METRIC, MissingItem, MissingSide, VMS_COMPLETED, Verdict};
 
 /// The counts that decide whether the gate passes.
@@ -101,7 +101,7 @@ impl Gate {
         }
         let mut parts = Vec::new();
         let beyond =
-            self.margin.map_or_else(|| "its margin".to_owned(), |margin| format!("the {} margin", percent(margin)));
+            self.margin.map_or_else(|| "its margin".to_owned(), |margin| format!("the {} margin", declared_percent(margin)));
         match self.worse {
             (0, _) => {}
             (rows, metrics) if rows == metrics => {

@@ -8,6 +8,7 @@ use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use super::{Comparison, Settings, Verdict};
 use crate::host_cpu;
+use crate::number::{Estimate, declared_percent, decimals_of_half_width, fixed, p_value, significant, unit_suffix};
 use crate::stats::median::Interval;
 use crate::stats::shift::Test;
 use crate::summary::{LEVEL, printable};
@@ -99,7 +100,7 @@ pub(super) fn legend(comparisons: &[Comparison], settings: &Settings) -> String 
         Statistic::Mean => ("trials", "ratio of means B / A"),
         _ => ("trials", "Hodges-Lehmann ratio B / A"),
     };
-    let mut margins: Vec<String> = comparisons.iter().filter_map(|row| row.margin).map(percent).collect();
+    let mut margins: Vec<String> = comparisons.iter().filter_map(|row| row.margin).map(declared_percent).collect();
     margins.dedup();
     let margin = match margins.as_slice() {
         [] => "no equivalence margin is declared, so nothing is called equivalent".to_owned(),
@@ -113,11 +114,6 @@ pub(super) fn legend(comparisons: &[Comparison], settings: &Settings) -> String 
         LEVEL * 100.0,
         count_tests(comparisons.iter().filter(|row| row.adjusted_p.is_some()).count())
     )
-}
-
-/// A share in percent: `2 %`.
-pub(super) fn percent(share: f64) -> String {
-    format!("{} %", (share * 1e5).round() / 1e3)
 }
 
 /// Number of tests as text: `1 test`, `4 tests`.
@@ -179,11 +175,11 @@ fn range_of_trials(rows: &[&Comparison]) -> Option<String> {
 /// The columns of a row. A row of a missing value has only its cell, metric and verdict.
 pub(super) fn cells(row: &Comparison) -> Vec<String> {
     let nothing = || "-".to_owned();
-    let show = |value: f64, unit: &str| if unit == "1" { format!("{value:.1}") } else { format!("{value:.2} {unit}") };
+    let show = |value: f64| side_value(row, value) + &unit_suffix(&row.unit);
     let value = |side: usize| match &row.completed {
         Some(both) => format!("{} of {}", both[side].completed, both[side].of),
         None if row.values[side].is_none() && row.is_compared() => "censored".to_owned(),
-        None => row.values[side].map_or_else(nothing, |value| show(value, &row.unit)),
+        None => row.values[side].map_or_else(nothing, show),
     };
     if row.missing.is_some() {
         let mut cells = vec![String::new(); 8];
@@ -197,21 +193,17 @@ pub(super) fn cells(row: &Comparison) -> Vec<String> {
         row.metric.clone(),
         value(0),
         value(1),
-        row.ratio.map_or_else(nothing, |ratio| format!("{ratio:.4}")),
-        interval(row),
+        ratio(row).value(),
+        interval_of(row),
         if row.completed.is_some() { nothing() } else { format!("{} and {}", row.n[0], row.n[1]) },
         row.verdict.to_string(),
     ]
 }
 
 /// The interval of the ratio or difference, or the reason why it is missing.
-fn interval(row: &Comparison) -> String {
-    let ratio = |value: f64| format!("{value:.4}");
-    let difference = |value: f64| format!("{value:+.2}");
-    let unit = if row.unit == "1" { String::new() } else { format!(" {}", row.unit) };
-    match (&row.interval, &row.difference_interval) {
-        (Some(interval), _) => bounds(interval, ratio),
-        (None, Some(interval)) => bounds(interval, difference) + &unit,
+fn interval_of(row: &Comparison) -> String {
+    match ratio(row).range("").or_else(|| difference(row).range(&unit_suffix(&row.unit))) {
+        Some(range) => range,
         _ if !row.is_contrast() => "-".to_owned(),
         _ if row.remark.starts_with(host_cpu::NOT_COMPARED) => "other host CPU".to_owned(),
         _ if row.verdict == Verdict::NotCompared => "no common host".to_owned(),
@@ -219,14 +211,31 @@ fn interval(row: &Comparison) -> String {
     }
 }
 
-/// `1.02 to 1.04`; an end that is not finite is censored.
-fn bounds(Interval { low, high, .. }: &Interval, show: impl Fn(f64) -> String) -> String {
-    match (low.is_finite(), high.is_finite()) {
-        (true, true) => format!("{} to {}", show(*low), show(*high)),
-        (true, false) => format!("at least {}", show(*low)),
-        (false, true) => format!("at most {}", show(*high)),
-        (false, false) => "censored".to_owned(),
-    }
+/// The ratio of a row with its interval.
+///
+/// Zero is the bound of every ratio. As the lower end of a censored ratio, it says nothing.
+pub(crate) fn ratio(row: &Comparison) -> Estimate {
+    let is_known = |low: f64| row.ratio.is_some() || low > 0.0;
+    let low = |low: f64| if is_known(low) { low } else { f64::NEG_INFINITY };
+    Estimate::new(row.ratio, row.interval.map(|interval| [low(interval.low), interval.high]))
+}
+
+/// The difference of a row with its interval.
+pub(crate) fn difference(row: &Comparison) -> Estimate {
+    Estimate::with_interval(row.difference, row.difference_interval).signed()
+}
+
+/// The value of a side. Its decimals are those of the difference's half-width: of the difference itself, or of the
+/// ratio times the value.
+fn side_value(row: &Comparison, value: f64) -> String {
+    let half = |interval: Interval| (interval.high - interval.low) / 2.0;
+    let half = match (row.interval, row.difference_interval) {
+        (Some(interval), _) => half(interval) / row.ratio.unwrap_or(1.0) * value.abs(),
+        (None, Some(interval)) => half(interval),
+        (None, None) => 0.0,
+    };
+    let bare = Estimate::new(Some(value), None);
+    fixed(value, bare.decimals().max(decimals_of_half_width(half)))
 }
 
 /// The number of rows with each verdict; rare verdicts only if there are any.
@@ -288,21 +297,19 @@ fn render_detail(comparisons: &[&Comparison], settings: &Settings, width: Output
         tests.join(" or the "),
         if settings.family.is_empty() { "every metric".to_owned() } else { settings.family.join(", ") }
     );
-    let show = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"));
+    let show = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| "-".to_owned(), text);
     let columns = |row: &&Comparison| {
-        let unit = if row.unit == "1" { String::new() } else { format!(" {}", row.unit) };
+        let shift = Estimate::with_interval(row.shift, row.shift_interval);
         vec![
             row.cell.clone(),
             row.metric.clone(),
-            row.shift.map_or_else(|| "-".to_owned(), |shift| format!("{shift:.3}{unit}")),
-            row.shift_interval
-                .as_ref()
-                .map_or_else(|| "n too small".to_owned(), |i| format!("{:.3} to {:.3}", i.low, i.high)),
-            show(row.a12, 2),
-            show(row.p, 4),
+            row.shift.map_or_else(|| "-".to_owned(), |_| shift.value() + &unit_suffix(&row.unit)),
+            shift.range("").unwrap_or_else(|| "n too small".to_owned()),
+            show(row.a12, significant),
+            show(row.p, p_value),
             row.adjusted_p.map_or_else(
                 || if settings.is_in_family(&row.metric) { "n too small" } else { "not in family" }.to_owned(),
-                |p| format!("{p:.4}"),
+                p_value,
             ),
         ]
     };
@@ -356,9 +363,14 @@ mod tests {
 
     #[test]
     fn an_interval_with_a_censored_end_is_a_bound() {
-        let interval = |low, high| bounds(&Interval { low, high, level: 0.95 }, |value| value.to_string());
-        assert_eq!(interval(1.0, 2.0), "1 to 2");
-        assert_eq!(interval(1.5, f64::INFINITY), "at least 1.5");
-        assert_eq!(interval(f64::INFINITY, f64::INFINITY), "censored");
+        let text = |low, high| {
+            let interval = Some(Interval { low, high, level: 0.95 });
+            interval_of(&Comparison { interval, ..Comparison::empty("b", "m", "ms", Better::Lower) })
+        };
+        assert_eq!(text(1.0, 2.0), "1.00 to 2.00");
+        assert_eq!(text(1.5, f64::INFINITY), "at least 1.50");
+        assert_eq!(text(f64::INFINITY, f64::INFINITY), "censored");
+        assert_eq!(text(0.0, 0.25), "at most 0.250");
+        assert_eq!(text(1.0, 1.0), "zero width");
     }
 }

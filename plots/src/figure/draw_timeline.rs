@@ -11,6 +11,7 @@ use super::description::LegendEntry;
 use super::draw::{Sheet, draw_inner_legend, padding};
 use super::theme::{self, points};
 use super::timeline::{Row, Timeline};
+use crate::number::{significant, unit_suffix};
 
 /// Height of a row whose label has one line.
 fn row_height() -> i32 {
@@ -51,9 +52,7 @@ pub(super) fn margins() -> (i32, i32) {
 /// The text at the end of a row: its total, with the unit.
 fn total_text(row: &Row, unit: &str) -> String {
     let Some(last) = row.spans.last() else { return String::new() };
-    let decimals = if last.to >= 99.95 { 0 } else { 1 };
-    let unit = if unit == "1" { String::new() } else { format!(" {unit}") };
-    format!("{:.decimals$}{unit}", last.to)
+    significant(last.to) + &unit_suffix(unit)
 }
 
 /// The x axis. It is as long as the text to the right of each row allows, but at least half of the available width.

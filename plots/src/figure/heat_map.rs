@@ -7,6 +7,7 @@ use microbench_formats::metric::Metric;
 use super::cells::{self, Places};
 use super::description::{Chart, Data, Description};
 use crate::Error;
+use crate::number::significant;
 use crate::samples::Status;
 use crate::summary::Row;
 
@@ -63,7 +64,7 @@ fn describe_metric(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Pl
         let note = few.clone().unwrap_or_else(|| cells::missing_note(&rows));
         let value = cells::value(&rows, figure.statistic, data.plan.seed).height;
         let text = match value {
-            Some(value) => format!("{}{}", three_digits(value), if note.is_empty() { "" } else { "*" }),
+            Some(value) => format!("{}{}", significant(value), if note.is_empty() { "" } else { "*" }),
             None if few.is_some() => "few".to_owned(),
             None => short_reason(&rows).to_owned(),
         };
@@ -101,18 +102,6 @@ fn describe_metric(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Pl
     }
 }
 
-/// Rounds to three significant digits, or to a whole number if the value has more digits.
-fn three_digits(value: f64) -> String {
-    let magnitude = value.abs();
-    let decimals = match magnitude {
-        _ if magnitude >= 99.95 || magnitude == 0.0 => 0,
-        _ if magnitude >= 9.995 => 1,
-        _ if magnitude >= 0.9995 => 2,
-        _ => 3,
-    };
-    format!("{value:.decimals$}")
-}
-
 /// Why a place has no value, in one or two words: the most frequent status of its VMs.
 fn short_reason(rows: &[&Row]) -> &'static str {
     let missing = rows.iter().flat_map(|row| &row.missing);
@@ -126,16 +115,5 @@ fn short_reason(rows: &[&Row]) -> &'static str {
         Some(Status::NotRun) => "not run",
         Some(Status::BeyondLimit) => "beyond limit",
         Some(Status::Ok | Status::NotAvailable) | None => "no value",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_have_three_significant_digits() {
-        let found = [0.0, 0.012_34, 0.9996, 1.234, 9.996, 12.34, 99.96, 1234.5].map(three_digits);
-        assert_eq!(found, ["0", "0.012", "1.00", "1.23", "10.0", "12.3", "100", "1234"]);
     }
 }

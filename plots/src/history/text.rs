@@ -3,7 +3,7 @@
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use super::{ALPHA, Change, History, Part, Point, Series};
-use crate::number::significant;
+use crate::number::{Estimate, significant, unit_suffix};
 use crate::stats::change_point::{CONFIRM, MIN_SIDE, MIN_VALUES, Support};
 
 /// Hexadecimal digits of a commit and of a fingerprint in the table.
@@ -123,37 +123,28 @@ fn share_text(change: &Change) -> String {
     change.share().map_or_else(String::new, |share| format!(" {:+.1} %", share * 100.0))
 }
 
-/// The number of decimals with which half the width of the interval has two significant digits.
-pub(crate) fn decimals(point: &Point) -> usize {
-    let half = point.interval.map(|interval| (interval.high - interval.low) / 2.0);
-    let half = half.filter(|half| *half > 0.0 && half.is_finite());
-    // Without an interval, four digits of the median.
-    let unit = half.map(|half| half.log10().floor() - 1.0);
-    let unit =
-        unit.or_else(|| point.median.filter(|median| *median != 0.0).map(|median| median.abs().log10().floor() - 3.0));
-    (-unit.unwrap_or(-2.0)).clamp(0.0, 6.0) as usize
+fn estimate(point: &Point) -> Estimate {
+    Estimate::with_interval(point.median, point.interval)
 }
 
 fn median_text(point: &Point) -> String {
     match point.median {
-        Some(median) => format!("{median:.*}", decimals(point)),
+        Some(_) => estimate(point).value(),
         None if point.censored => "censored".to_owned(),
         None => "-".to_owned(),
     }
 }
 
 fn interval_text(point: &Point) -> String {
-    let Some(interval) = point.interval else { return if point.n == 0 { "-".to_owned() } else { "n < 6".to_owned() } };
-    let end = |end: f64| if end.is_finite() { format!("{end:.*}", decimals(point)) } else { "censored".to_owned() };
-    format!("{} to {}", end(interval.low), end(interval.high))
+    let reason = if point.n == 0 { "-" } else { "n < 6" };
+    estimate(point).range("").unwrap_or_else(|| reason.to_owned())
 }
 
 fn change_sentence(history: &History, series: &Series, change: &Change, command: &str) -> String {
     let first = &series.points[change.point];
     let run = &history.runs[first.run];
-    let digits = decimals(first);
-    let level = |level: f64| if level.is_finite() { format!("{level:.digits$}") } else { "censored".to_owned() };
-    let unit = if series.unit == "1" { String::new() } else { format!(" {}", series.unit) };
+    let level = |level: f64| estimate(first).beside(level);
+    let unit = unit_suffix(&series.unit);
     let share = share_text(change);
     let share = if share.is_empty() { String::new() } else { format!("{share},") };
     let host = if first.host_changed { "; the host changed at this run" } else { "" };

@@ -26,7 +26,7 @@ use serde::Serialize;
 use self::reader::{Group, KEYS};
 use crate::Error;
 use crate::file::io_error_at;
-use crate::number::{significant, without_unit};
+use crate::number::{Estimate, significant, unit_suffix};
 use crate::stats::mean::{mean, standard_deviation};
 use crate::stats::median::Interval;
 use crate::stats::repetition;
@@ -209,9 +209,9 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
                   Student's t over these medians, 3 runs or more, because trials of one run do not show how much runs \
                   vary; p90 and p99: over the trials of all runs; between runs: standard deviation of the runs' own \
                   medians, which includes the spread within runs; hosts: number of hosts of runs in shards";
-    let show = |value: f64, unit: &str| if unit == "1" { without_unit(value) } else { format!("{value:.2} {unit}") };
-    let quantile = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     let line = |row: &PooledRow| {
+        let median = Estimate::with_interval(row.median, row.interval);
+        let quantile = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| median.beside(value));
         let missing = if row.missing == 0 { String::new() } else { format!(" ({} VMs missing)", row.missing) };
         vec![
             row.cell.clone(),
@@ -225,15 +225,15 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
             row.runs.to_string(),
             if row.machines.is_empty() { "-".to_owned() } else { row.machines.len().to_string() },
             format!("{}{missing}", row.n),
-            row.median.map_or_else(|| "-".to_owned(), |median| show(median, &row.unit)),
-            match (&row.interval, row.runs) {
-                (Some(found), _) => format!("{:.2} to {:.2}", found.low, found.high),
+            row.median.map_or_else(|| "-".to_owned(), |_| median.value() + &unit_suffix(&row.unit)),
+            match (median.range(""), row.runs) {
+                (Some(range), _) => range,
                 (None, runs) if runs < repetition::SMALLEST => format!("needs {} runs", repetition::SMALLEST),
                 (None, _) => "censored".to_owned(),
             },
             quantile(row.p90),
             quantile(row.p99),
-            row.between.map_or_else(|| "-".to_owned(), |[low, high]| format!("{low:.2} to {high:.2}")),
+            row.between.map_or_else(|| "-".to_owned(), |ends| range_of_medians(median, ends)),
             match row.between_deviation {
                 Some(deviation) => significant(deviation),
                 None if row.runs < 2 => "one run".to_owned(),
@@ -245,6 +245,12 @@ pub fn render(rows: &[PooledRow], width: OutputWidth) -> String {
     };
     let (table, left_out) = fitted(&COLUMNS, &rows.iter().map(line).collect::<Vec<_>>(), width.table);
     format!("{}\n\n{table}{}", wrapped_to(width.prose, legend, 0), width.left_out(&left_out))
+}
+
+/// The smallest and the largest median of the runs.
+fn range_of_medians(median: Estimate, [low, high]: [f64; 2]) -> String {
+    let [from, to] = [low, high].map(|value| median.beside(value));
+    if from == to { from } else { format!("{from} to {to}") }
 }
 
 #[cfg(test)]

@@ -8,8 +8,7 @@ use serde::Serialize;
 use super::Input;
 use super::overview::{console, truncated};
 use crate::samples::{Sample, Status, status_and_reason};
-use crate::summary::Row;
-use crate::table::{decimals_of, format_number};
+use crate::number::{self, bare_decimals, fixed};
 
 /// Largest number of values in the page.
 const MOST_VALUES: usize = 60_000;
@@ -52,10 +51,11 @@ pub(super) fn samples(input: &Input<'_>) -> (Vec<CellSamples>, usize) {
     let shown_cells = input.plan.cells.iter().take(MOST_CELLS);
     let values = input.plan.metrics.len() * input.plan.cells.len().min(MOST_CELLS);
     let most = (MOST_VALUES / values.max(1)).clamp(10, 2000);
-    let digits: BTreeMap<&str, usize> = (input.plan.metrics.iter())
+    let digits: BTreeMap<&str, Option<usize>> = (input.plan.metrics.iter())
         .map(|metric| {
-            let own: Vec<&Row> = input.rows.iter().filter(|row| row.metric == metric.name).collect();
-            (metric.name.as_str(), decimals_of(&own))
+            let rows = input.rows.iter().filter(|row| row.metric == metric.name);
+            let own: Vec<f64> = rows.flat_map(|row| &row.trials).map(|trial| trial.median).collect();
+            (metric.name.as_str(), decimals(&own))
         })
         .collect();
     let empty = BTreeMap::new();
@@ -70,7 +70,7 @@ fn cell_samples(
     cell: &Cell,
     vms: &BTreeMap<Key, Vec<&Sample>>,
     most: usize,
-    digits: &BTreeMap<&str, usize>,
+    digits: &BTreeMap<&str, Option<usize>>,
 ) -> CellSamples {
     let incomplete = |samples: &[&Sample]| samples.iter().any(|sample| sample.status != Status::Ok);
     // VMs with missing values are kept first, then the others in order.
@@ -118,19 +118,36 @@ fn cell_samples(
     }
 }
 
+/// The decimals of the values of a metric; `None` if all are whole numbers. The smallest has four significant digits,
+/// but the largest at most six.
+fn decimals(values: &[f64]) -> Option<usize> {
+    let known = || values.iter().copied().filter(|value| value.is_finite());
+    if number::are_whole(known()) {
+        return None;
+    }
+    let exponents = known().filter(|value| *value != 0.0).map(|value| value.abs().log10().floor() as i32);
+    let (least, most) = (exponents.clone().min().unwrap_or(0), exponents.max().unwrap_or(0));
+    Some((3 - least).min(5 - most).clamp(0, 6).unsigned_abs() as usize)
+}
+
+/// A value with the decimals of its metric, and at least three significant digits.
+fn text(value: f64, decimals: Option<usize>) -> String {
+    fixed(value, decimals.map_or(0, |decimals| decimals.max(bare_decimals(value))))
+}
+
 fn vm_row(
     input: &Input<'_>,
     &(uncounted, trial, attempt, vm, warmup): &Key,
     samples: &[&Sample],
     heads: &[String],
-    digits: &BTreeMap<&str, usize>,
+    digits: &BTreeMap<&str, Option<usize>>,
 ) -> VmRow {
     let values = heads.iter().map(|name| {
-        let digits = digits.get(name.as_str()).copied().unwrap_or(2);
+        let digits = digits.get(name.as_str()).copied().unwrap_or_default();
         match samples.iter().find(|sample| sample.metric == *name) {
             None => "–".to_owned(),
             Some(sample) => {
-                sample.value.map_or_else(|| sample.status.name().to_owned(), |value| format_number(value, digits))
+                sample.value.map_or_else(|| sample.status.name().to_owned(), |value| text(value, digits))
             }
         }
     });
@@ -171,5 +188,21 @@ fn vm_row(
         state,
         values: values.collect(),
         console: if executed { console(input.run, trial, warmup, attempt, vm) } else { String::new() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_metric_have_the_same_decimals_and_keep_three_digits() {
+        assert_eq!(decimals(&[110.25, 560.0]), Some(1));
+        assert_eq!(decimals(&[1.5, 2.0]), Some(3));
+        assert_eq!(decimals(&[120.0, 121.0, f64::INFINITY]), None);
+        assert_eq!(decimals(&[]), None);
+        let digits = decimals(&[0.0051, 50_000.5]);
+        assert_eq!([0.0051, 50_000.5].map(|value| text(value, digits)), ["0.00510", "50000.5"]);
+        assert_eq!(text(12_345_678.0, None), "12345678");
     }
 }

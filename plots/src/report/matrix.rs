@@ -5,9 +5,9 @@ use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 use serde::Serialize;
 
+use crate::number::{Estimate, ZERO_WIDTH, fixed, significant};
 use crate::stats::mean::coefficient_of_variation;
 use crate::summary::Row;
-use crate::table::{decimals_of, format_number};
 
 /// Largest number of rows in the page.
 const MOST: usize = 3000;
@@ -59,18 +59,9 @@ pub(super) fn matrix(plan: &Plan, rows: &[Row]) -> Matrix {
     ];
     let planned: Vec<&Row> = rows.iter().filter(|row| row.planned() > 0).collect();
     let mut lines = Vec::new();
-    let digits: Vec<(&str, usize)> = plan
-        .metrics
-        .iter()
-        .map(|metric| {
-            let own: Vec<&Row> = planned.iter().copied().filter(|row| row.metric == metric.name).collect();
-            (metric.name.as_str(), decimals_of(&own))
-        })
-        .collect();
     for row in planned.iter().take(MOST) {
-        let digits = digits.iter().find(|(name, _)| *name == row.metric).map_or(2, |(_, digits)| *digits);
         let planned = plan.metrics.iter().find(|metric| metric.name == row.metric);
-        lines.push(line(row, planned.map_or(&*row.unit, Metric::unit_or_kind), digits));
+        lines.push(line(row, planned.map_or(&*row.unit, Metric::unit_or_kind)));
     }
     let host = rows.iter().find_map(|row| row.host).map_or("no trial was executed", |host| host.note());
     Matrix {
@@ -81,13 +72,21 @@ pub(super) fn matrix(plan: &Plan, rows: &[Row]) -> Matrix {
     }
 }
 
-fn line(row: &Row, unit: &str, digits: usize) -> Line {
+fn line(row: &Row, unit: &str) -> Line {
     let text_cell = |text: &str| Cell { head: false, class: "", value: String::new(), text: text.to_owned() };
-    let number = |value: Option<f64>, digits: usize, otherwise: &str| match value.filter(|value| value.is_finite()) {
-        Some(value) => Cell { head: false, class: "n", value: value.to_string(), text: format_number(value, digits) },
-        None => Cell { head: false, class: "n", value: String::new(), text: otherwise.to_owned() },
+    let number = |value: Option<f64>, text: &dyn Fn(f64) -> String, otherwise: &str| {
+        let (value, text) = match value.filter(|value| value.is_finite()) {
+            Some(value) => (value.to_string(), text(value)),
+            None => (String::new(), otherwise.to_owned()),
+        };
+        Cell { head: false, class: "n", value, text }
     };
-    let interval = row.median_interval();
+    let median = Estimate::with_interval(row.median(), row.median_interval());
+    let end = |value: f64| match median.has_zero_width() {
+        true => ZERO_WIDTH.to_owned(),
+        false => fixed(value, median.decimals()),
+    };
+    let [low, high] = median.ends().map_or([None; 2], |ends| ends.map(Some));
     let no_interval = if row.n() == 0 {
         "none"
     } else if row.n() < 6 {
@@ -95,6 +94,7 @@ fn line(row: &Row, unit: &str, digits: usize) -> Line {
     } else {
         "censored"
     };
+    let whole = |count: f64| fixed(count, 0);
     let cv = coefficient_of_variation(&row.values(Statistic::Mean)).map(|cv| cv * 100.0);
     let missing: Vec<String> =
         row.missing.iter().map(|(status, (count, _))| format!("{count} {}", status.name())).collect();
@@ -105,21 +105,21 @@ fn line(row: &Row, unit: &str, digits: usize) -> Line {
             Cell { class: "label", ..text_cell(&row.label) },
             text_cell(&row.metric),
             text_cell(unit),
-            number(row.median(), digits, "none"),
-            number(interval.map(|interval| interval.low), digits, no_interval),
-            number(interval.map(|interval| interval.high), digits, no_interval),
-            number(row.mean(), digits, if row.mean_withheld().is_some() { "withheld" } else { "none" }),
+            number(row.median(), &|_| median.value(), "none"),
+            number(low, &end, no_interval),
+            number(high, &end, no_interval),
+            number(row.mean(), &|mean| median.beside(mean), if row.mean_withheld().is_some() { "withheld" } else { "none" }),
             number(
                 cv,
-                2,
+                &significant,
                 match row.mean_withheld() {
                     Some(_) => "withheld",
                     None if row.n() == 0 => "none",
                     None => "n < 2",
                 },
             ),
-            number(Some(row.n() as f64), 0, ""),
-            number(Some(row.vms as f64), 0, ""),
+            number(Some(row.n() as f64), &whole, ""),
+            number(Some(row.vms as f64), &whole, ""),
             Cell {
                 head: false,
                 class: "",

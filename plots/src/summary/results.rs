@@ -9,7 +9,7 @@ use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{Column, OutputWidth, fitted};
 use serde::Serialize;
 
-use crate::number::without_unit;
+use crate::number::{Estimate, percent, unit_suffix};
 use crate::samples::Status;
 use crate::stats::mean::coefficient_of_variation;
 use crate::stats::median::Interval;
@@ -147,11 +147,11 @@ fn describe_vms_without_value<'a>(rows: impl IntoIterator<Item = &'a Row>) -> St
 
 /// The columns of a row with values, except the first.
 fn columns(row: &Row) -> [String; 6] {
-    let show = |value: Option<f64>| match value {
-        Some(value) if row.unit == "1" => without_unit(value),
-        Some(value) => format!("{value:.2} {}", row.unit),
-        None => "-".to_owned(),
-    };
+    let median = Estimate::with_interval(row.median(), row.median_interval());
+    let unit = unit_suffix(&row.unit);
+    let show =
+        |value: Option<f64>, text: String| value.map_or_else(|| "-".to_owned(), |_| format!("{text}{unit}"));
+    let mean = || show(row.mean(), row.mean().map_or_else(String::new, |mean| median.beside(mean)));
     let repetitions = row.repetition_values(Statistic::Median).map(|values| values.len());
     let no_interval = || match repetitions {
         Some(found) if found < repetition::SMALLEST => format!("{found} repetitions"),
@@ -159,14 +159,10 @@ fn columns(row: &Row) -> [String; 6] {
         _ => "-".to_owned(),
     };
     [
-        show(row.median()),
-        row.median_interval().map_or_else(no_interval, |i| match row.unit.as_str() {
-            "1" if i.high.abs() < 1.0 => format!("{} to {}", without_unit(i.low), without_unit(i.high)),
-            _ => format!("{:.2} to {:.2}", i.low, i.high),
-        }),
-        row.mean_withheld().map_or_else(|| show(row.mean()), |_| "withheld".to_owned()),
-        coefficient_of_variation(&row.values(Statistic::Mean))
-            .map_or_else(|| "-".to_owned(), |cv| format!("{:.2} %", cv * 100.0)),
+        show(row.median(), median.value()),
+        median.range("").unwrap_or_else(no_interval),
+        row.mean_withheld().map_or_else(mean, |_| "withheld".to_owned()),
+        coefficient_of_variation(&row.values(Statistic::Mean)).map_or_else(|| "-".to_owned(), percent),
         row.n().to_string(),
         row.vms.to_string(),
     ]

@@ -40,6 +40,26 @@ struct Numbers {
 }
 
 impl Numbers {
+    /// The names of the columns whose number is censored, joined by spaces.
+    fn censored_columns(&self, row: &Row) -> String {
+        let ends = |name: &str, interval: Option<Interval>| -> Vec<String> {
+            let ends = interval.map_or(Vec::new(), |interval| vec![("low", interval.low), ("high", interval.high)]);
+            let censored = ends.into_iter().filter(|(_, end)| end.is_infinite());
+            censored.map(|(end, _)| format!("{name}_{end}")).collect()
+        };
+        let value = |name: &str, value: Option<f64>, is_known: bool| {
+            (is_known && value.is_none()).then(|| name.to_owned()).into_iter()
+        };
+        let mut names: Vec<String> = value("median", self.median, !row.trials.is_empty()).collect();
+        names.extend(ends("median", self.median_interval));
+        for ((name, statistic), (quantile, interval)) in TAILS.into_iter().zip(self.tails) {
+            let least = statistic.quantile().and_then(|p| smallest_n(p, LEVEL));
+            names.extend(value(name, quantile, least.is_some_and(|least| row.trials.len() >= least)));
+            names.extend(ends(name, interval));
+        }
+        names.join(" ")
+    }
+
     fn from_row(row: &Row, seed: u64) -> Self {
         let (medians, means) = (&row.values(Statistic::Median), &row.values(Statistic::Mean));
         let (all, repeated) = (Sorted::new(medians), row.is_repeated());
@@ -81,12 +101,14 @@ pub fn save(run: &Path, rows: &[Row], seed: u64) -> Result<(), Error> {
     let refused = |source| Error::Table { path: path.clone(), cause: source };
     let mut table = frame(rows, seed).map_err(refused)?;
     let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused)?;
+    CsvWriter::new(&mut bytes).finish(&mut table).map_err(refused)?;
     write(&path, &bytes)
 }
 
 /// The rows as a table with the columns of [`SUMMARY`](crate::schema::SUMMARY).
 pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<DataFrame> {
+    // A censored number is null, so that a program does not read it as a value.
+    let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
     // Rows are computed in parallel; each sorts its values once.
     let numbers: Vec<Numbers> = rows.par_iter().map(|row| Numbers::from_row(row, seed)).collect();
     let text = |name: &str, of: &dyn Fn(&Row) -> String| -> Column {
@@ -96,7 +118,7 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
         Series::new(name.into(), rows.iter().map(|row| of(row) as u64).collect::<Vec<_>>()).into()
     };
     let number = |name: &str, of: &dyn Fn(&Numbers) -> Option<f64>| -> Column {
-        Series::new(name.into(), numbers.iter().map(of).collect::<Vec<_>>()).into()
+        Series::new(name.into(), numbers.iter().map(|numbers| finite(of(numbers))).collect::<Vec<_>>()).into()
     };
     let count_column = |name: &str, of: &dyn Fn(&Numbers) -> usize| -> Column {
         Series::new(name.into(), numbers.iter().map(|numbers| of(numbers) as u64).collect::<Vec<_>>()).into()
@@ -148,5 +170,7 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
         }
         row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.name())).collect::<Vec<_>>().join("; ")
     }));
+    let censored = rows.iter().zip(&numbers).map(|(row, numbers)| numbers.censored_columns(row));
+    columns.push(Series::new("censored_columns".into(), censored.collect::<Vec<_>>()).into());
     DataFrame::new(rows.len(), columns)
 }

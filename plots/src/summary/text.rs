@@ -12,6 +12,7 @@ use super::missing::describe_missing;
 use super::{LEVEL, Row};
 use crate::definition::definition;
 use crate::journal::{Execution, Journal};
+use crate::number::{Estimate, declared_percent, p_value, significant};
 use crate::stats::drift::drift;
 use crate::stats::outlier::outliers;
 use crate::stats::quantile::smallest_n;
@@ -35,8 +36,10 @@ pub fn render(plan: &Plan, rows: &[Row], journal: &Journal, width: OutputWidth) 
     }
     if let Some(worst) = journal.probe_errors.iter().max_by(|a, b| a.max_ms.total_cmp(&b.max_ms)) {
         let line = format!(
-            "probe error: {:.3} ms (median), {:.3} ms (maximum) of {} fake guests at the start of the session",
-            worst.median_ms, worst.max_ms, worst.n
+            "probe error: {} ms (median), {} ms (maximum) of {} fake guests at the start of the session",
+            significant(worst.median_ms),
+            significant(worst.max_ms),
+            worst.n
         );
         let _ = writeln!(out, "{}", wrapped(&line, 4));
     }
@@ -95,21 +98,23 @@ pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
     /// Rank of the columns that become a list if the table is too wide.
     const WIDE_FROM: u8 = 3;
     let mut lines = Vec::new();
-    let tail = |row: &Row, statistic: Statistic| match (row.statistic(statistic), row.quantile_interval(statistic)) {
-        (Some(value), Some(i)) => format!("{value:.2} ({:.2} to {:.2})", i.low, i.high),
-        (Some(value), None) if row.is_repeated() => format!("{value:.2}"),
-        _ => {
-            let least = statistic.quantile().and_then(|share| smallest_n(share, LEVEL)).unwrap_or(0);
-            if row.n() < least { format!("n too small (< {least})") } else { "censored".to_owned() }
+    let tail = |row: &Row, statistic: Statistic| {
+        let least = statistic.quantile().and_then(|share| smallest_n(share, LEVEL)).unwrap_or(0);
+        match (row.statistic(statistic), row.quantile_interval(statistic)) {
+            (value, interval @ Some(_)) => Estimate::with_interval(value, interval).with_range(),
+            (value @ Some(_), None) if row.is_repeated() => Estimate::with_interval(value, None).value(),
+            _ if row.n() < least => format!("n too small (< {least})"),
+            _ => "censored".to_owned(),
         }
     };
+    let show = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| "-".to_owned(), text);
     for row in rows.iter().filter(|row| row.n() > 0) {
         let found = outliers(&row.finite(Statistic::Median));
         let drift = drift(&row.values(Statistic::Median));
-        let two_decimals = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
-        let mean = row
-            .mean_interval(seed)
-            .map_or_else(|why| format!("withheld: {why}"), |i| format!("{:.2} to {:.2}", i.low, i.high));
+        let mean = match row.mean_interval(seed) {
+            Ok(interval) => Estimate::with_interval(row.mean(), Some(interval)).with_range(),
+            Err(why) => format!("withheld: {why}"),
+        };
         lines.push(vec![
             row.cell.clone(),
             if row.unit == "1" { row.metric.clone() } else { format!("{} ({})", row.metric, row.unit) },
@@ -118,9 +123,9 @@ pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
             tail(row, Statistic::P99),
             mean,
             format!("{} mild, {} severe", found.mild, found.severe),
-            two_decimals(drift.map(|drift| drift.rank_correlation)),
-            two_decimals(drift.map(|drift| drift.p)),
-            two_decimals(drift.map(|drift| drift.lag_1)),
+            show(drift.map(|drift| drift.rank_correlation), significant),
+            show(drift.map(|drift| drift.p), p_value),
+            show(drift.map(|drift| drift.lag_1), significant),
         ]);
     }
     let legend = wrapped_to(
@@ -153,7 +158,7 @@ pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
 
 /// The state of the stopping rule after `blocks` blocks, with the cells that decide it.
 fn describe_stop(rule: &Precision, blocks: u32, cells: &BTreeMap<String, Look>) -> String {
-    let goal = format!("a half width of at most {:.2} % of {}", rule.relative * 100.0, rule.metric);
+    let goal = format!("a half width of at most {} of {}", declared_percent(rule.relative), rule.metric);
     let names = |is_it: fn(&Look) -> bool| -> Vec<&str> {
         cells.iter().filter(|(_, look)| is_it(look)).map(|(cell, _)| cell.as_str()).collect()
     };

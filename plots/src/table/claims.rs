@@ -3,7 +3,7 @@
 use microbench_formats::plan::Plan;
 
 use super::{Cell, Column, Table, host_sentence};
-use crate::claim::{Verdict, format_number};
+use crate::claim::Verdict;
 use crate::host_cpu;
 
 pub(super) fn table(plan: &Plan, verdicts: &[Verdict]) -> Table {
@@ -56,6 +56,6 @@ fn claim_row(table: &mut Table, verdict: &Verdict) -> Vec<Cell> {
         text_or(verdict.interval_text().unwrap_or_default(), "no interval"),
         text_or(n.join(" and "), "0"),
         text_or(verdict.expectation(), "not stated"),
-        text_or(verdict.claim.published.map_or_else(String::new, format_number), "no number"),
+        text_or(verdict.claim.published.map_or_else(String::new, |value| value.to_string()), "no number"),
     ]
 }

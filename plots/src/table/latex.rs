@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Cell, Column, Kind, Table, footnote_mark, format_number};
+use super::{Cell, Column, Kind, Table, footnote_mark};
 use crate::latex::escape;
+use crate::number::fixed;
 
 /// Renders a table with caption, label and notes as a file for `\input`. It is a float, or a `longtable` if it may be
 /// longer than a page.
@@ -55,7 +56,7 @@ fn column_type(table: &Table, index: usize) -> String {
     let (mut before, mut after, mut sign, mut marks) = (1, 0, "", String::new());
     for cell in table.rows.iter().filter_map(|row| row.get(index)) {
         let Cell::Number { value, decimals, mark } = cell else { continue };
-        let text = format_number(*value, *decimals);
+        let text = fixed(*value, *decimals);
         let digits = text.split('.').next().unwrap_or_default();
         before = before.max(digits.trim_start_matches('-').len());
         after = after.max(*decimals);
@@ -140,8 +141,9 @@ fn latex_cell(cell: &Cell, column: &Column) -> String {
     };
     match cell {
         Cell::Text(text) => escape(text),
-        Cell::Number { value, decimals, mark } => format!("{}{}", format_number(*value, *decimals), sup(mark)),
+        Cell::Number { value, decimals, mark } => format!("{}{}", fixed(*value, *decimals), sup(mark)),
         // Braces keep siunitx from parsing the text as a number.
+        Cell::Worded { text, .. } => format!("{{{}}}", escape(text)),
         Cell::Missing { text, mark } if column.kind == Kind::Numbers => {
             format!("{{{}{}}}", dash_or_text(text), sup(mark))
         }

@@ -5,11 +5,13 @@ use microbench_formats::cell::Cell;
 use microbench_formats::describe::capitalised;
 use microbench_formats::metric::Metric;
 use microbench_formats::plan::Plan;
+use microbench_formats::statistic::Statistic;
 
-use super::{Cell as TableCell, Column, REPEATED, Table, decimals_of, definition_sentence, host_sentence};
+use super::{Cell as TableCell, Column, REPEATED, Table, definition_sentence, host_sentence};
 use crate::definition::definition;
 use crate::figure::cells::{level_label, missing_note};
 use crate::host_cpu;
+use crate::number::Estimate;
 use crate::samples::{Status, status_and_reason};
 use crate::stats::median::MEDIAN_INTERVAL_FROM;
 use crate::summary::Row;
@@ -62,7 +64,7 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
         }
         with_n.push(differ);
     }
-    let digits = decimals_of(&own);
+    let is_whole = super::are_whole(&own);
     let mut keys: Vec<Vec<Level>> = Vec::new();
     for cell in &plan.cells {
         let key: Vec<Level> = down.iter().filter_map(|axis| cell.levels.get(axis).cloned()).collect();
@@ -81,7 +83,7 @@ pub(super) fn table(plan: &Plan, rows: &[Row], metric: &Metric) -> Option<Table>
             let row = cell.and_then(|cell| own.iter().find(|row| row.cell == cell.id));
             let mark = row.and_then(|row| missing_footnote(&mut table, row));
             line.extend(match (cell, row) {
-                (_, Some(row)) => median_cells(row, digits, mark, intervals),
+                (_, Some(row)) => median_cells(row, is_whole, mark, intervals),
                 (Some(_), None) => ["not planned"; 3].map(TableCell::missing),
                 (None, None) => ["excluded"; 3].map(TableCell::missing),
             });
@@ -163,31 +165,34 @@ pub(super) fn missing_footnote(table: &mut Table, row: &Row) -> Option<usize> {
 }
 
 /// Median, and the ends of its interval or of the range over trials.
-fn median_cells(row: &Row, digits: usize, mark: Option<usize>, intervals: bool) -> [TableCell; 3] {
+fn median_cells(row: &Row, is_whole: bool, mark: Option<usize>, intervals: bool) -> [TableCell; 3] {
     let Some(median) = row.median() else {
         let note = missing_note(&[row]);
         return [note.as_str(), "-", "-"].map(|text| TableCell::Missing { text: text.into(), mark });
     };
-    let ends = match (intervals, row.median_interval()) {
-        (true, None) => {
-            return [
-                TableCell::Number { value: median, decimals: digits, mark },
-                missing_bound(row),
-                missing_bound(row),
-            ];
-        }
-        (true, Some(interval)) => [interval.low, interval.high],
-        (false, _) => {
-            let values = row.finite(microbench_formats::statistic::Statistic::Median);
-            [
-                values.iter().copied().fold(f64::INFINITY, f64::min),
-                values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            ]
-        }
+    if intervals {
+        return median_with_interval(row, is_whole, mark);
+    }
+    let values = row.finite(Statistic::Median);
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let [median, least, most] = [median, least, most].map(|value| TableCell::bare(value, is_whole));
+    [median.with_mark(mark), least, most]
+}
+
+/// Median and the ends of its interval.
+pub(super) fn median_with_interval(row: &Row, is_whole: bool, mark: Option<usize>) -> [TableCell; 3] {
+    let estimate = Estimate::with_interval(row.median(), row.median_interval());
+    let median = match (row.median(), estimate.ends()) {
+        (None, _) => TableCell::missing("-"),
+        (Some(median), None) => TableCell::bare(median, is_whole),
+        (Some(median), Some(_)) => TableCell::number(median, estimate.decimals()),
     };
-    let end =
-        |value: f64| if value.is_finite() { TableCell::number(value, digits) } else { TableCell::missing("censored") };
-    [TableCell::Number { value: median, decimals: digits, mark }, end(ends[0]), end(ends[1])]
+    let [low, high] = TableCell::ends(estimate, || match row.n() {
+        0 => TableCell::Missing { text: "-".into(), mark },
+        _ => missing_bound(row),
+    });
+    [median.with_mark(mark), low, high]
 }
 
 /// The cell of an interval's end that does not exist or is not finite.

@@ -17,6 +17,7 @@ use microbench_formats::host::HostKind;
 use crate::analyze::AnalyzedRun;
 use crate::file::write;
 use crate::run::Run;
+use crate::number::{self, Estimate, ZERO_WIDTH, bare_decimals};
 use crate::summary::Row;
 use crate::{Error, claim};
 
@@ -75,6 +76,12 @@ pub enum Cell {
         /// Index into [`Table::footnotes`].
         mark: Option<usize>,
     },
+    /// A number that is shown as text, such as the end of an interval of zero width.
+    Worded {
+        /// In the unit of the column.
+        value: f64,
+        text: String,
+    },
     /// No value.
     Missing {
         /// The reason in two or three words.
@@ -102,6 +109,29 @@ impl Column {
 impl Cell {
     fn number(value: f64, decimals: usize) -> Self {
         Self::Number { value, decimals, mark: None }
+    }
+
+    /// A number without an interval; `is_whole` if all numbers of its kind are whole.
+    fn bare(value: f64, is_whole: bool) -> Self {
+        Self::number(value, if is_whole { 0 } else { bare_decimals(value) })
+    }
+
+    /// The ends of the interval of an estimate; `missing` for one that does not exist or is censored.
+    fn ends(estimate: Estimate, missing: impl Fn() -> Self) -> [Self; 2] {
+        let end = |value: f64| match value.is_finite() {
+            true if estimate.has_zero_width() => Self::Worded { value, text: ZERO_WIDTH.to_owned() },
+            true => Self::number(value, estimate.decimals()),
+            false => missing(),
+        };
+        estimate.ends().map_or_else(|| [missing(), missing()], |ends| ends.map(end))
+    }
+
+    fn with_mark(self, mark: Option<usize>) -> Self {
+        match self {
+            Self::Number { value, decimals, .. } => Self::Number { value, decimals, mark },
+            Self::Missing { text, .. } => Self::Missing { text, mark },
+            other => other,
+        }
     }
 
     fn count(count: usize) -> Self {
@@ -160,31 +190,9 @@ pub fn save(run: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// Number of decimals for the numbers of one metric. The smallest number gets four significant digits, but the largest
-/// at most six; whole numbers get no decimals.
-fn decimals(values: impl Iterator<Item = f64> + Clone) -> usize {
-    let known = values.filter(|value| value.is_finite());
-    if known.clone().all(|value| value.fract() == 0.0) {
-        return 0;
-    }
-    let exponents = known.filter(|value| *value != 0.0).map(|value| value.abs().log10().floor() as i32);
-    let (least, most) = (exponents.clone().min().unwrap_or(0), exponents.max().unwrap_or(0));
-    (3 - least).min(5 - most).clamp(0, 6).unsigned_abs() as usize
-}
-
-/// Number of decimals for the values of the trials in `rows`.
-pub(crate) fn decimals_of(rows: &[&Row]) -> usize {
-    let values: Vec<f64> = rows.iter().flat_map(|row| &row.trials).map(|trial| trial.median).collect();
-    decimals(values.iter().copied())
-}
-
-/// Formats a number with `decimals` digits after the decimal point; a negative zero loses its sign.
-pub(crate) fn format_number(value: f64, decimals: usize) -> String {
-    let text = format!("{value:.decimals$}");
-    match text.strip_prefix('-') {
-        Some(rest) if rest.chars().all(|c| matches!(c, '0' | '.')) => rest.to_owned(),
-        _ => text,
-    }
+/// Whether all values of the trials in `rows` are whole numbers.
+fn are_whole(rows: &[&Row]) -> bool {
+    number::are_whole(rows.iter().flat_map(|row| &row.trials).map(|trial| trial.median))
 }
 
 /// The mark of a footnote: `a` to `z`, then `aa`.
@@ -210,22 +218,6 @@ fn host_sentence(kind: Option<HostKind>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn decimals_suit_the_smallest_and_the_largest_number() {
-        let of = |values: &[f64]| decimals(values.iter().copied());
-        assert_eq!(of(&[110.25, 560.0]), 1);
-        assert_eq!(of(&[1.5, 2.0]), 3);
-        assert_eq!(of(&[0.051, 500.3]), 3);
-        assert_eq!(of(&[120.0, 121.0, f64::INFINITY]), 0);
-        assert_eq!(of(&[]), 0);
-        assert_eq!(of(&[12_345_678.5]), 0);
-    }
-
-    #[test]
-    fn zero_has_no_sign() {
-        assert_eq!([format_number(-0.0001, 2), format_number(-0.01, 2), format_number(3.0, 0)], ["0.00", "-0.01", "3"]);
-    }
 
     #[test]
     fn footnote_marks_continue_with_two_letters_after_z() {

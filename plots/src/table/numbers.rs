@@ -8,13 +8,12 @@ use microbench_formats::metric::Metric;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
-use super::{decimals_of, format_number};
-use crate::claim::{self, Verdict};
+use crate::claim::Verdict;
 use crate::figure::Data;
 use crate::figure::cells::{self, Place, level_label};
 use crate::latex::escape;
+use crate::number::{Estimate, fixed};
 use crate::samples::status_and_reason;
-use crate::stats::median::Interval;
 use crate::summary::Row;
 
 /// The head of the file: instructions for use, and the definitions of the macros.
@@ -124,19 +123,21 @@ impl Macros {
         for verdict in verdicts {
             let name = &verdict.claim.name;
             let reason = || if verdict.remark.is_empty() { "no data".to_owned() } else { verdict.remark.clone() };
-            let number = |value: Option<f64>| value.map(claim::format_number).ok_or_else(reason);
-            let end = |of: fn(&Interval) -> f64| {
-                verdict.interval.as_ref().map(|(interval, _)| of(interval)).filter(|end| end.is_finite())
+            let estimate = Estimate::with_interval(verdict.value, verdict.interval.map(|(interval, _)| interval));
+            let number = |value: Option<f64>| {
+                let value = value.filter(|value| value.is_finite()).ok_or_else(reason)?;
+                Ok(fixed(value, estimate.decimals()))
             };
+            let [low, high] = estimate.ends().map_or([None; 2], |ends| ends.map(Some));
             let n: Vec<String> = verdict.n.iter().map(ToString::to_string).collect();
             for (field, value) in [
                 ("verdict", Ok(verdict.outcome.to_string())),
                 ("value", number(verdict.value)),
-                ("low", number(end(|interval| interval.low))),
-                ("high", number(end(|interval| interval.high))),
+                ("low", number(low)),
+                ("high", number(high)),
                 ("n", if n.is_empty() { Err(reason()) } else { Ok(n.join(" and ")) }),
                 ("unit", Ok(escape(&verdict.unit))),
-                ("published", verdict.claim.published.map(claim::format_number).ok_or_else(|| "no number".to_owned())),
+                ("published", verdict.claim.published.map(|value| value.to_string()).ok_or_else(|| "no number".to_owned())),
             ] {
                 self.field("claims", name, field, &value);
             }
@@ -155,12 +156,10 @@ impl Macros {
         if places.is_empty() || !self.reserve(name) {
             return;
         }
-        let of_metric: Vec<&Row> = data.rows.iter().filter(|row| row.metric == metric.name).collect();
-        let digits = decimals_of(&of_metric);
         let mut used = BTreeSet::new();
         for (keys, place) in places {
             let rows = cells::rows(data, place, metric);
-            let fields = fields(data.plan, place, &rows, statistic, digits);
+            let fields = fields(data.plan, place, &rows, statistic);
             for of in keys {
                 let mut of = macro_key(of);
                 while !used.insert(of.clone()) {
@@ -183,13 +182,7 @@ impl Macros {
 }
 
 /// All fields of a place except its unit.
-fn fields(
-    plan: &Plan,
-    place: &Place<'_>,
-    rows: &[&Row],
-    statistic: Statistic,
-    digits: usize,
-) -> Vec<(&'static str, Field)> {
+fn fields(plan: &Plan, place: &Place<'_>, rows: &[&Row], statistic: Statistic) -> Vec<(&'static str, Field)> {
     let reason = || {
         let first = rows.iter().find_map(|row| row.missing.iter().next());
         first.map_or_else(|| "not planned".to_owned(), |(status, (_, reason))| status_and_reason(*status, reason))
@@ -198,20 +191,30 @@ fn fields(
         || if rows.iter().all(|row| row.n() == 0) { reason() } else { "too few trials for an interval".to_owned() };
     let value = cells::value(rows, statistic, plan.seed);
     let values: Vec<f64> = rows.iter().flat_map(|row| row.finite(Statistic::Median)).collect();
-    let number = |value: Option<f64>| value.map(|value| format_number(value, digits)).ok_or_else(reason);
-    let end = |value: Option<f64>| value.map(|value| format_number(value, digits)).ok_or_else(interval_reason);
+    let estimate = Estimate::new(value.height, value.interval.map(|(low, high)| [low, high]));
+    // The median and mean of a figure's other statistic, and the range, have no interval of their own.
+    let number = |value: Option<f64>| value.map(|value| estimate.beside(value)).ok_or_else(reason);
+    let end = |value: Option<f64>| match value {
+        Some(value) if value.is_finite() => Ok(fixed(value, estimate.decimals())),
+        Some(_) => Err("censored".to_owned()),
+        None => Err(interval_reason()),
+    };
+    let of_statistic = |other: Statistic| match other == statistic {
+        true => value.height.map(|_| estimate.value()).ok_or_else(reason),
+        false => number(cells::value(rows, other, plan.seed).height),
+    };
     let n: usize = rows.iter().map(|row| row.n()).sum();
     let label = match place.cells.as_slice() {
         [cell] => level_label(plan, "variant", &microbench_formats::axis::Level::Text(cell.variant.to_string())),
         _ => place.label.clone(),
     };
     vec![
-        ("value", number(value.height)),
+        ("value", of_statistic(statistic)),
         ("low", end(value.interval.map(|(low, _)| low))),
         ("high", end(value.interval.map(|(_, high)| high))),
         ("statistic", Ok(statistic.label().to_owned())),
-        ("median", number(cells::value(rows, Statistic::Median, plan.seed).height)),
-        ("mean", number(cells::value(rows, Statistic::Mean, plan.seed).height)),
+        ("median", of_statistic(Statistic::Median)),
+        ("mean", of_statistic(Statistic::Mean)),
         ("least", number(values.iter().copied().reduce(f64::min))),
         ("most", number(values.iter().copied().reduce(f64::max))),
         ("n", Ok(n.to_string())),

@@ -3,9 +3,10 @@
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 
-use super::{Cell, Column, REPEATED, Table, decimals, decimals_of, definition_sentence, host_sentence, metric};
+use super::{Cell, Column, REPEATED, Table, are_whole, definition_sentence, host_sentence, metric};
 use crate::definition::definition;
 use crate::host_cpu;
+use crate::number::bare_decimals;
 use crate::samples::Status;
 use crate::stats::mean::coefficient_of_variation;
 use crate::summary::{Row, first_row_without_values};
@@ -34,14 +35,14 @@ pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {
     };
     for planned in &plan.metrics {
         let own: Vec<&Row> = rows.iter().filter(|row| row.metric == planned.name && row.planned() > 0).collect();
-        let digits = decimals_of(&own);
+        let is_whole = are_whole(&own);
         for row in own {
             let spanning_row = first_row_without_values(rows, row);
             if spanning_row.is_some_and(|first| first.metric != row.metric) {
                 continue;
             }
             let metric = if spanning_row.is_some() { "every metric" } else { &row.metric };
-            let cells = summary_row(&mut table, row, metric, digits);
+            let cells = summary_row(&mut table, row, metric, is_whole);
             table.rows.push(cells);
         }
     }
@@ -65,15 +66,17 @@ pub(super) fn table(plan: &Plan, rows: &[Row]) -> Table {
     table
 }
 
-fn summary_row(table: &mut Table, row: &Row, metric: &str, digits: usize) -> Vec<Cell> {
+fn summary_row(table: &mut Table, row: &Row, metric: &str, is_whole: bool) -> Vec<Cell> {
     let mark = metric::missing_footnote(table, row);
     let missing_cell = |text: &str| Cell::Missing { text: text.to_owned(), mark };
-    let number = |value: Option<f64>, otherwise: Cell| value.map_or(otherwise, |value| Cell::number(value, digits));
-    let interval = row.median_interval();
-    let end = |value: Option<f64>| match value.filter(|value| value.is_finite()) {
-        None if row.n() == 0 => missing_cell("-"),
-        None => metric::missing_bound(row),
-        Some(value) => Cell::number(value, digits),
+    let [median, low, high] = metric::median_with_interval(row, is_whole, mark);
+    let decimals = |mean: f64| match &median {
+        Cell::Number { decimals, .. } => bare_decimals(mean).max(*decimals),
+        _ => bare_decimals(mean),
+    };
+    let mean = match row.mean() {
+        Some(mean) => Cell::number(mean, decimals(mean)),
+        None => missing_cell(if row.mean_withheld().is_some() && row.n() > 0 { "withheld" } else { "-" }),
     };
     let cv = coefficient_of_variation(&row.values(Statistic::Mean)).map(|cv| cv * 100.0);
     let missing: Vec<String> = row
@@ -86,12 +89,12 @@ fn summary_row(table: &mut Table, row: &Row, metric: &str, digits: usize) -> Vec
         Cell::Text(metric.to_owned()),
         Cell::Text(row.unit.clone()),
         Cell::Text(row.cell.clone()),
-        number(row.median(), missing_cell("-")),
-        end(interval.map(|interval| interval.low)),
-        end(interval.map(|interval| interval.high)),
-        number(row.mean(), missing_cell(if row.mean_withheld().is_some() && row.n() > 0 { "withheld" } else { "-" })),
+        median.with_mark(None),
+        low,
+        high,
+        mean,
         match cv {
-            Some(cv) => Cell::number(cv, decimals([cv].into_iter()).min(2)),
+            Some(cv) => Cell::bare(cv, false),
             None if row.n() == 0 => missing_cell("-"),
             None if row.mean_withheld().is_some() => missing_cell("withheld"),
             None => Cell::missing("n < 2"),

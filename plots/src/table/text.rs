@@ -3,7 +3,8 @@
 use microbench_formats::terminal::is_unprintable;
 use std::fmt::Write as _;
 
-use super::{Cell, Column, Kind, Table, footnote_mark, format_number};
+use super::{Cell, Column, Kind, Table, footnote_mark};
+use crate::number::fixed;
 
 /// Renders a table as GitHub-flavoured Markdown, with its notes and footnotes.
 pub(super) fn markdown(table: &Table) -> String {
@@ -25,27 +26,55 @@ pub(super) fn markdown(table: &Table) -> String {
     out
 }
 
-/// Renders a table as CSV: numbers in full precision, and the reason instead of a missing number.
+/// The last column of a table with numbers.
+const REMARKS: &str = "remarks";
+
+/// Renders a table as CSV with numbers in full precision. A column of numbers has nothing but numbers: a missing one is
+/// empty, and the last column, `remarks`, names it with its reason.
 pub(super) fn csv(table: &Table) -> String {
     let mut out = String::new();
-    let heads: Vec<String> = table.columns.iter().map(column_heading).collect();
+    let has_numbers = table.columns.iter().any(|column| column.kind == Kind::Numbers);
+    let mut heads: Vec<String> = table.columns.iter().map(column_heading).collect();
+    heads.extend(has_numbers.then(|| REMARKS.to_owned()));
     let _ = writeln!(out, "{}", csv_record(&heads));
     for row in &table.rows {
-        let fields: Vec<String> = row
-            .iter()
-            .map(|cell| match cell {
-                Cell::Text(text) => text.clone(),
-                Cell::Number { value, .. } => value.to_string(),
-                Cell::Missing { text, mark } => match mark.and_then(|mark| table.footnotes.get(mark)) {
-                    Some(more) if text == "-" => more.clone(),
-                    Some(more) => format!("{text} ({more})"),
-                    None => text.clone(),
-                },
-            })
-            .collect();
+        let fields = row.iter().zip(&table.columns).map(|(cell, column)| match cell {
+            Cell::Text(text) => text.clone(),
+            Cell::Number { value, .. } | Cell::Worded { value, .. } => value.to_string(),
+            Cell::Missing { .. } if column.kind == Kind::Numbers => String::new(),
+            Cell::Missing { text, mark } => reason(table, text, *mark),
+        });
+        let mut fields: Vec<String> = fields.collect();
+        fields.extend(has_numbers.then(|| remarks(table, row)));
         let _ = writeln!(out, "{}", csv_record(&fields));
     }
     out
+}
+
+/// The missing numbers of a row with their reasons: `low, high: n < 6`.
+fn remarks(table: &Table, row: &[Cell]) -> String {
+    let mut all: Vec<(String, Vec<String>)> = Vec::new();
+    for (cell, column) in row.iter().zip(&table.columns) {
+        let Cell::Missing { text, mark } = cell else { continue };
+        if column.kind != Kind::Numbers {
+            continue;
+        }
+        let reason = reason(table, text, *mark);
+        match all.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, heads)) => heads.push(column_name(column)),
+            None => all.push((reason, vec![column_name(column)])),
+        }
+    }
+    all.iter().map(|(reason, heads)| format!("{}: {reason}", heads.join(", "))).collect::<Vec<_>>().join("; ")
+}
+
+/// The reason of a missing value, with its footnote.
+fn reason(table: &Table, text: &str, mark: Option<usize>) -> String {
+    match mark.and_then(|mark| table.footnotes.get(mark)) {
+        Some(more) if text == "-" => more.clone(),
+        Some(more) => format!("{text} ({more})"),
+        None => text.to_owned(),
+    }
 }
 
 /// One record of CSV (RFC 4180), with line breaks replaced by spaces.
@@ -59,15 +88,21 @@ fn csv_record(fields: &[String]) -> String {
 
 /// The heading of a column in one line: group, head, unit.
 fn column_heading(column: &Column) -> String {
-    let group = if column.group.is_empty() { String::new() } else { format!("{}: ", column.group) };
     let unit = if column.unit.is_empty() { String::new() } else { format!(" ({})", column.unit) };
-    format!("{group}{}{unit}", column.head)
+    format!("{}{unit}", column_name(column))
+}
+
+/// The heading of a column without its unit.
+fn column_name(column: &Column) -> String {
+    let group = if column.group.is_empty() { String::new() } else { format!("{}: ", column.group) };
+    format!("{group}{}", column.head)
 }
 
 fn markdown_cell(cell: &Cell) -> String {
     let (text, mark) = match cell {
         Cell::Text(text) => (escape(text), None),
-        Cell::Number { value, decimals, mark } => (format_number(*value, *decimals), *mark),
+        Cell::Number { value, decimals, mark } => (fixed(*value, *decimals), *mark),
+        Cell::Worded { text, .. } => (escape(text), None),
         Cell::Missing { text, mark } => (escape(text), *mark),
     };
     mark.map_or_else(|| text.clone(), |mark| format!("{text} <sup>{}</sup>", footnote_mark(mark)))

@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use crate::journal::{Execution, Journal};
 use crate::kernel::{GuestKernel, GuestKernels};
+use crate::number::significant;
 use crate::stats::median::median;
 use crate::stats::tick::{self, TICK_FROM, Ticks, ticks};
 use crate::summary::Row;
@@ -246,7 +247,12 @@ impl Inputs<'_> {
         match self.probe {
             Some(probe) => Value::known(
                 probe.max_ms,
-                format!("{} fake guests, median {:.3} ms, maximum {:.3} ms", probe.n, probe.median_ms, probe.max_ms),
+                format!(
+                    "{} fake guests, median {} ms, maximum {} ms",
+                    probe.n,
+                    significant(probe.median_ms),
+                    significant(probe.max_ms)
+                ),
             ),
             None => Value::missing("no session measured the error of the probe"),
         }
@@ -273,7 +279,7 @@ impl Inputs<'_> {
                 let of_other = found.as_ref().filter(|found| found.hz != *hz).map(|found| {
                     self.kernel
                         .why_not_tick_of_guest(found.hz, self.row.host)
-                        .map_or_else(String::new, |why| format!(", {:.2} ms apart as with {why}", found.distance()))
+                        .map_or_else(String::new, |why| format!(", {} ms apart as with {why}", significant(found.distance())))
                 });
                 let of_other = of_other.unwrap_or_default();
                 Value::known(tick::period(*hz), format!("CONFIG_HZ={hz} of the kernel {name}; {clusters}{of_other}"))

@@ -15,6 +15,7 @@ use microbench_formats::plan::Plan;
 
 use super::Value;
 use crate::journal::{Execution, Journal};
+use crate::number::significant;
 use crate::samples::counted_executions;
 use crate::stats::median::median;
 
@@ -112,7 +113,7 @@ pub(super) fn observer(metric: &Metric, part: Part, middle: Option<f64>, executi
     let (Some(most), Some(usual)) = (times.iter().copied().reduce(f64::max), median(&times)) else {
         return Value::missing(reason.unwrap_or_else(|| "no trial of the cell counts".to_owned()));
     };
-    let source = format!("{}, largest of {} trials, median {usual:.2} ms", part.source(), times.len());
+    let source = format!("{}, largest of {} trials, median {} ms", part.source(), times.len(), significant(usual));
     if metric.unit == "ms" {
         return Value::known(most, source);
     }
@@ -122,10 +123,11 @@ pub(super) fn observer(metric: &Metric, part: Part, middle: Option<f64>, executi
     };
     if most >= shortest {
         return Value::missing(format!(
-            "the runner's CPU time, {most:.2} ms, is not less than the workload's duration"
+            "the runner's CPU time, {} ms, is not less than the workload's duration",
+            significant(most)
         ));
     }
-    Value::known(middle.abs() * most / (shortest - most), format!("{source}, in at least {shortest:.2} ms"))
+    Value::known(middle.abs() * most / (shortest - most), format!("{source}, in at least {} ms", significant(shortest)))
 }
 
 /// The shortest duration of the workload whose rate `metric` is, ms.

@@ -19,7 +19,7 @@ pub fn save(run: &Path, budgets: &[Budget]) -> Result<(), Error> {
     let refused = |source| Error::Table { path: path.clone(), cause: source };
     let mut table = frame(budgets).map_err(refused)?;
     let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut table).map_err(refused)?;
+    CsvWriter::new(&mut bytes).finish(&mut table).map_err(refused)?;
     write(&path, &bytes)
 }
 

@@ -11,7 +11,7 @@ use microbench_formats::record::Record;
 use microbench_formats::terminal::{folded, truncated, wrapped_to};
 use microbench_measure::trial::request::TrialRequest;
 use microbench_plots::journal;
-use microbench_plots::number::without_unit;
+use microbench_plots::number::significant;
 use microbench_plots::samples;
 use microbench_plots::stats::median::median;
 
@@ -202,7 +202,7 @@ fn values(plan: &Plan, trial: &TrialRequest, records: &[Record]) -> Vec<String> 
 /// `runner_share 0.00770`: name, value and unit.
 fn show(metric: &Metric, value: f64) -> String {
     let unit = if metric.unit == "1" { String::new() } else { format!(" {}", metric.unit) };
-    format!("{} {}{unit}", metric.name, without_unit(value))
+    format!("{} {}{unit}", metric.name, significant(value))
 }
 
 #[cfg(test)]

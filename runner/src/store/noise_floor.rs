@@ -9,6 +9,7 @@ use anyhow::Context;
 use microbench_measure::host::machine::tune::state_folder;
 use microbench_measure::sys::durable;
 use microbench_plots::noise::NoiseFloor as MetricFloor;
+use microbench_plots::number::percent;
 use serde::{Deserialize, Serialize};
 
 /// The noise floor of one host, from an A/A test of one cell.
@@ -57,7 +58,7 @@ impl NoiseFloor {
     #[must_use]
     pub fn line(&self, is_shown: impl Fn(&str) -> bool) -> String {
         let floors = self.floors.iter().filter(|(metric, _)| is_shown(metric));
-        let floors: Vec<String> = floors.map(|(metric, floor)| format!("{metric} {:.2} %", floor * 100.0)).collect();
+        let floors: Vec<String> = floors.map(|(metric, floor)| format!("{metric} {}", percent(*floor))).collect();
         format!(
             "noise floor of this host (A/A test of {}, largest of {} comparisons of {} trials): {}",
             self.of,

@@ -13,6 +13,7 @@ use microbench_formats::plan::Plan;
 use microbench_formats::precision::{Look, Precision};
 use microbench_measure::trial::request::TrialRequest;
 use microbench_plots::limit;
+use microbench_plots::number::{declared_percent, percent};
 use microbench_plots::samples;
 use microbench_plots::stats::precision;
 use microbench_plots::summary::{LEVEL, summarise};
@@ -131,10 +132,10 @@ pub fn look_message(rule: &Precision, blocks: u32, cells: &BTreeMap<String, Look
     let mut line = format!("after {blocks} blocks: {} of {} cells are precise enough", cells.len() - open, cells.len());
     let _ = write!(
         line,
-        "; widest interval of {}: +- {:.2} %, target {:.2} % at two looks in a row",
+        "; widest interval of {}: +- {}, target {} at two looks in a row",
         rule.metric,
-        widest * 100.0,
-        rule.relative * 100.0
+        percent(widest),
+        declared_percent(rule.relative)
     );
     line
 }
