@@ -6,6 +6,7 @@ mod cli;
 mod compare;
 mod containers;
 mod density;
+mod digits;
 mod doctor;
 mod document_commands;
 mod documents;
