@@ -186,10 +186,7 @@ mod tests {
         let before = level(4, 0.0, 400.0, 100.0);
         let exceeded = |now: LevelResult| exceeded_limit(&limit, Some(&before), &now);
         assert_eq!(exceeded(level(8, 0.05, 1000.0, 300.0)), None);
-        assert_eq!(
-            exceeded(level(8, 0.125, 0.0, 0.0)).unwrap(),
-            "12.5 % of 8 VMs at once failed (`failures` is 5 %)"
-        );
+        assert_eq!(exceeded(level(8, 0.125, 0.0, 0.0)).unwrap(), "12.5 % of 8 VMs at once failed (`failures` is 5 %)");
         assert_eq!(
             exceeded(level(8, 0.0, 1000.5, 0.0)).unwrap(),
             "8 VMs at once used 1000 MiB of host memory (`memory_mib` is 1000)"

@@ -174,8 +174,7 @@ pub(crate) fn are_whole(values: impl IntoIterator<Item = f64>) -> bool {
 
 /// Whether two finite numbers are equal except for rounding errors.
 fn are_equal([low, high]: [f64; 2]) -> bool {
-    low == high
-        || (low.is_finite() && high.is_finite() && (high - low).abs() <= ROUNDING * low.abs().max(high.abs()))
+    low == high || (low.is_finite() && high.is_finite() && (high - low).abs() <= ROUNDING * low.abs().max(high.abs()))
 }
 
 /// A number with `decimals` decimals; a negative zero loses its sign. `censored` if it is infinite, `-` if it is NaN.
@@ -262,9 +261,10 @@ mod tests {
     #[test]
     fn interval_of_zero_width_is_no_range() {
         let value = |value: f64| texts(value, value, value)[0].clone();
-        assert_eq!([307.0, 1.5, 1.12, 160.257, 0.012_345, 0.1 + 0.2, 12_345.6].map(value), [
-            "307", "1.5", "1.12", "160.3", "0.01234", "0.3", "12346"
-        ]);
+        assert_eq!(
+            [307.0, 1.5, 1.12, 160.257, 0.012_345, 0.1 + 0.2, 12_345.6].map(value),
+            ["307", "1.5", "1.12", "160.3", "0.01234", "0.3", "12346"]
+        );
         assert_eq!(texts(1.12, 1.12, 1.12)[1], "zero width");
         assert_eq!(texts(0.3, 0.1 + 0.2, 0.3)[1], "zero width");
         assert_eq!(Estimate::new(Some(1.12), Some([1.12; 2])).with_range(), "1.12 (interval of zero width)");

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use microbench_formats::metric::Gate as MetricGate;
 use microbench_formats::plan::Plan;
 
-use crate::number::declared_percent;
 use super::{Comparison, EVERY_METRIC, MissingItem, MissingSide, VMS_COMPLETED, Verdict};
+use crate::number::declared_percent;
 
 /// The counts that decide whether the gate passes.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,8 +100,9 @@ impl Gate {
             return self.undecided();
         }
         let mut parts = Vec::new();
-        let beyond =
-            self.margin.map_or_else(|| "its margin".to_owned(), |margin| format!("the {} margin", declared_percent(margin)));
+        let beyond = self
+            .margin
+            .map_or_else(|| "its margin".to_owned(), |margin| format!("the {} margin", declared_percent(margin)));
         match self.worse {
             (0, _) => {}
             (rows, metrics) if rows == metrics => {

@@ -30,8 +30,8 @@ pub use self::gate::Gate;
 pub use self::markdown::{render_annotations, render_markdown};
 pub use self::missing::{Missing, MissingItem, MissingSide};
 pub use self::pairs::{Pair, pairs_of_plans};
-pub(crate) use self::text::{count_tests, ratio};
 pub use self::text::{View, render};
+pub(crate) use self::text::{count_tests, ratio};
 pub use self::verdict::Verdict;
 
 use microbench_formats::code::Code;

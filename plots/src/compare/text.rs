@@ -8,7 +8,7 @@ use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use super::{Comparison, Settings, Verdict};
 use crate::host_cpu;
-use crate::number::{Estimate, declared_percent, decimals_of_half_width, fixed, p_value, significant, unit_suffix};
+use crate::number::{Estimate, decimals_of_half_width, declared_percent, fixed, p_value, significant, unit_suffix};
 use crate::stats::median::Interval;
 use crate::stats::shift::Test;
 use crate::summary::{LEVEL, printable};

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::Input;
 use super::overview::{console, truncated};
-use crate::samples::{Sample, Status, status_and_reason};
 use crate::number::{self, bare_decimals, fixed};
+use crate::samples::{Sample, Status, status_and_reason};
 
 /// Largest number of values in the page.
 const MOST_VALUES: usize = 60_000;
@@ -146,9 +146,7 @@ fn vm_row(
         let digits = digits.get(name.as_str()).copied().unwrap_or_default();
         match samples.iter().find(|sample| sample.metric == *name) {
             None => "–".to_owned(),
-            Some(sample) => {
-                sample.value.map_or_else(|| sample.status.name().to_owned(), |value| text(value, digits))
-            }
+            Some(sample) => sample.value.map_or_else(|| sample.status.name().to_owned(), |value| text(value, digits)),
         }
     });
     let mut reasons: Vec<String> = Vec::new();

@@ -108,7 +108,11 @@ fn line(row: &Row, unit: &str) -> Line {
             number(row.median(), &|_| median.value(), "none"),
             number(low, &end, no_interval),
             number(high, &end, no_interval),
-            number(row.mean(), &|mean| median.beside(mean), if row.mean_withheld().is_some() { "withheld" } else { "none" }),
+            number(
+                row.mean(),
+                &|mean| median.beside(mean),
+                if row.mean_withheld().is_some() { "withheld" } else { "none" },
+            ),
             number(
                 cv,
                 &significant,

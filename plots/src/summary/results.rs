@@ -149,8 +149,7 @@ fn describe_vms_without_value<'a>(rows: impl IntoIterator<Item = &'a Row>) -> St
 fn columns(row: &Row) -> [String; 6] {
     let median = Estimate::with_interval(row.median(), row.median_interval());
     let unit = unit_suffix(&row.unit);
-    let show =
-        |value: Option<f64>, text: String| value.map_or_else(|| "-".to_owned(), |_| format!("{text}{unit}"));
+    let show = |value: Option<f64>, text: String| value.map_or_else(|| "-".to_owned(), |_| format!("{text}{unit}"));
     let mean = || show(row.mean(), row.mean().map_or_else(String::new, |mean| median.beside(mean)));
     let repetitions = row.repetition_values(Statistic::Median).map(|values| values.len());
     let no_interval = || match repetitions {

@@ -16,8 +16,8 @@ use microbench_formats::host::HostKind;
 
 use crate::analyze::AnalyzedRun;
 use crate::file::write;
-use crate::run::Run;
 use crate::number::{self, Estimate, ZERO_WIDTH, bare_decimals};
+use crate::run::Run;
 use crate::summary::Row;
 use crate::{Error, claim};
 

@@ -137,7 +137,10 @@ impl Macros {
                 ("high", number(high)),
                 ("n", if n.is_empty() { Err(reason()) } else { Ok(n.join(" and ")) }),
                 ("unit", Ok(escape(&verdict.unit))),
-                ("published", verdict.claim.published.map(|value| value.to_string()).ok_or_else(|| "no number".to_owned())),
+                (
+                    "published",
+                    verdict.claim.published.map(|value| value.to_string()).ok_or_else(|| "no number".to_owned()),
+                ),
             ] {
                 self.field("claims", name, field, &value);
             }

@@ -277,9 +277,9 @@ impl Inputs<'_> {
         match (&self.kernel, &found) {
             (GuestKernel::Own { name, hz }, found) => {
                 let of_other = found.as_ref().filter(|found| found.hz != *hz).map(|found| {
-                    self.kernel
-                        .why_not_tick_of_guest(found.hz, self.row.host)
-                        .map_or_else(String::new, |why| format!(", {} ms apart as with {why}", significant(found.distance())))
+                    self.kernel.why_not_tick_of_guest(found.hz, self.row.host).map_or_else(String::new, |why| {
+                        format!(", {} ms apart as with {why}", significant(found.distance()))
+                    })
                 });
                 let of_other = of_other.unwrap_or_default();
                 Value::known(tick::period(*hz), format!("CONFIG_HZ={hz} of the kernel {name}; {clusters}{of_other}"))
