@@ -39,9 +39,9 @@ pub struct Note {
     pub version: String,
     /// Source of the content (see [`Artifact::origin`](super::Artifact::origin)).
     pub origin: String,
-    /// SHA-256 in hex of each file of the entry when it was built, by path in its folder. Entries of earlier versions have
-    /// none; they get those of their files at the next use.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// SHA-256 in hex of each file of the entry when it was built, by path in its folder; stored as `SHA256SUMS`, in the
+    /// format of sha256sum(1), which earlier versions ignore. Their entries get it at the next use.
+    #[serde(skip)]
     files: BTreeMap<String, String>,
 }
 
@@ -92,12 +92,28 @@ fn folders(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The digests that `SHA256SUMS` of an entry states, by path; `None` without this file.
+fn read_digests(folder: &Path) -> Option<BTreeMap<String, String>> {
+    let text = input::read_text(&folder.join(DIGESTS)).ok()?;
+    Some(
+        text.lines()
+            .filter_map(|line| line.split_once("  "))
+            .map(|(sha256, file)| (file.into(), sha256.into()))
+            .collect(),
+    )
+}
+
+fn write_digests(folder: &Path, files: &BTreeMap<String, String>) -> io::Result<()> {
+    let text: String = files.iter().map(|(file, sha256)| format!("{sha256}  {file}\n")).collect();
+    fs::write(folder.join(DIGESTS), text)
+}
+
 /// The digests of all files below `folder` except its note.
 fn digests(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for path in walk(folder)?.into_iter().filter(|path| path.symlink_metadata().is_ok_and(|data| data.is_file())) {
         let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
-        if name != NOTE {
+        if name != NOTE && name != DIGESTS {
             let (digest, _) = sha256_file(&path).with_context(|| format!("cannot read {}", path.display()))?;
             found.insert(name, digest);
         }
@@ -106,6 +122,7 @@ fn digests(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 const NOTE: &str = "note.toml";
+const DIGESTS: &str = "SHA256SUMS";
 
 impl Cache {
     /// The cache in `MICROBENCH_CACHE`, else in the folder `microbench` of `XDG_CACHE_HOME`, else in
@@ -154,7 +171,7 @@ impl Cache {
                 .map_err(anyhow::Error::from)
                 .and_then(|text| Ok(toml::from_str::<Note>(&text)?))
                 .with_context(|| format!("the note of {} is damaged", folder.display()))
-                .and_then(|note| note.check_all(folder));
+                .and_then(|note| Note { files: read_digests(folder).unwrap_or_default(), ..note }.check_all(folder));
             damaged.extend(checked.err());
         }
         Ok((entries, damaged))
@@ -180,9 +197,6 @@ impl Cache {
     ) -> anyhow::Result<(PathBuf, Note)> {
         let title = format!("{name}-{}", inputs.digest());
         let folder = self.root.join(&title);
-        let write_note = |note: &Note, folder: &Path| -> anyhow::Result<()> {
-            fs::write(folder.join(NOTE), toml::to_string(note)?).context("cannot write the note of the cache entry")
-        };
         let read_note = || -> anyhow::Result<Note> {
             let path = folder.join(NOTE);
             let text = input::read_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -190,11 +204,15 @@ impl Cache {
                 Code::CacheDamaged
                     .with_message(format!("{} is damaged; delete its folder, so that it is rebuilt", path.display()))
             })?;
-            if note.files.is_empty() {
-                note.files = digests(&folder)?;
-                // Another user's cache is read only; it is then recorded at each use.
-                drop(write_note(&note, &folder));
-            }
+            note.files = match read_digests(&folder) {
+                Some(files) => files,
+                None => {
+                    let files = digests(&folder)?;
+                    // A cache may be read only; it is then read at each use.
+                    drop(write_digests(&folder, &files));
+                    files
+                }
+            };
             Ok(note)
         };
         if folder.is_dir() {
@@ -222,7 +240,8 @@ impl Cache {
         let work = Unfinished(work);
         let built = build(&work.0)?;
         let note = Note { files: digests(&work.0)?, ..built };
-        write_note(&note, &work.0)?;
+        fs::write(work.0.join(NOTE), toml::to_string(&note)?).context("cannot write the note of the cache entry")?;
+        write_digests(&work.0, &note.files).context("cannot write the digests of the cache entry")?;
         // The digests are those of the files in memory: after a power failure, an entry must not contain others.
         durable::sync_tree(&work.0)?;
         durable::rename(&work.0, &folder)?;
