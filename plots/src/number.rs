@@ -209,6 +209,11 @@ pub fn percent(share: f64) -> String {
     format!("{} %", significant(share * 100.0))
 }
 
+/// A relative change as percentage, with its sign and three significant digits: `+6.14 %`.
+pub(crate) fn change_percent(share: f64) -> String {
+    format!("{} %", Estimate::new(Some(share * 100.0), None).signed().value())
+}
+
 /// A share that a user declared as percentage, with the digits that it has: `2.5 %`.
 #[must_use]
 pub fn declared_percent(share: f64) -> String {
@@ -292,6 +297,7 @@ mod tests {
         assert_eq!(Estimate::new(Some(1.1234), Some([1.1, 1.1468])).beside(120.0), "120.000");
         assert_eq!([0.025, 1e-9].map(percent), ["2.50 %", "0.000000100 %"]);
         assert_eq!([0.025, 0.02, 0.0].map(declared_percent), ["2.5 %", "2 %", "0 %"]);
+        assert_eq!([0.0614, -0.0004, 0.0].map(change_percent), ["+6.14 %", "-0.0400 %", "0 %"]);
         assert_eq!([0.04, 1e-6].map(p_value), ["0.0400", "< 0.0001"]);
     }
 

@@ -202,7 +202,12 @@ pub(super) fn cells(row: &Comparison) -> Vec<String> {
 
 /// The interval of the ratio or difference, or the reason why it is missing.
 fn interval_of(row: &Comparison) -> String {
-    match ratio(row).range("").or_else(|| difference(row).range(&unit_suffix(&row.unit))) {
+    let (difference, unit) = (difference(row), unit_suffix(&row.unit));
+    match ratio(row).range("").or_else(|| difference.range(&unit)) {
+        // No other column has the difference.
+        Some(width) if row.interval.is_none() && difference.has_zero_width() => {
+            format!("{}{unit} ({width})", difference.value())
+        }
         Some(range) => range,
         _ if !row.is_contrast() => "-".to_owned(),
         _ if row.remark.starts_with(host_cpu::NOT_COMPARED) => "other host CPU".to_owned(),

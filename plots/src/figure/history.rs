@@ -10,6 +10,7 @@ use super::cells;
 use super::description::{Chart, Description, LegendEntry, LegendKey};
 use crate::definition::definition;
 use crate::history::{ALPHA, Change, History, Series};
+use crate::number::change_percent;
 use crate::stats::change_point::Support;
 
 /// Largest number of panels in one figure.
@@ -166,7 +167,7 @@ fn panel(series: &Series, runs: &[usize]) -> HistoryPanel {
 
 fn change_rule(change: &Change, at: usize) -> Rule {
     let kind = if change.support == Support::Confirmed { RuleKind::Confirmed } else { RuleKind::Unconfirmed };
-    Rule { at, kind, text: change.share().map_or_else(String::new, |share| format!("{:+.1} %", share * 100.0)) }
+    Rule { at, kind, text: change.share().map_or_else(String::new, change_percent) }
 }
 
 fn legend(panels: &[HistoryPanel]) -> Vec<LegendEntry> {

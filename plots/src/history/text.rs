@@ -3,7 +3,7 @@
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
 use super::{ALPHA, Change, History, Part, Point, Series};
-use crate::number::{Estimate, significant, unit_suffix};
+use crate::number::{Estimate, change_percent, significant, unit_suffix};
 use crate::stats::change_point::{CONFIRM, MIN_SIDE, MIN_VALUES, Support};
 
 /// Hexadecimal digits of a commit and of a fingerprint in the table.
@@ -120,7 +120,7 @@ fn remark(series: &Series, at: usize) -> String {
 }
 
 fn share_text(change: &Change) -> String {
-    change.share().map_or_else(String::new, |share| format!(" {:+.1} %", share * 100.0))
+    change.share().map_or_else(String::new, |share| format!(" {}", change_percent(share)))
 }
 
 fn estimate(point: &Point) -> Estimate {

@@ -32,7 +32,7 @@ fn assert_limit_applied(counted: &BTreeMap<u32, Execution>) {
     assert_eq!(failures["ok/8"], [], "the limit of a variant applied to another variant");
     let beyond = counted.values().find(|execution| execution.cell == "two-at-most/8").unwrap();
     let failure = beyond.vms[&7].failure.as_ref().unwrap();
-    assert_eq!(failure.message, "beyond the limit: 50.0 % of 4 VMs at once failed (`failures` is 40.0 %)");
+    assert_eq!(failure.message, "beyond the limit: 50.0 % of 4 VMs at once failed (`failures` is 40 %)");
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn each_trial_is_a_line_with_its_status_and_failures_below_it() {
         assert!(said.lines().any(|line| line.starts_with(begin)), "{begin}: {said}");
     }
     let passed = said.lines().find(|line| line.starts_with("   PASS [") && line.contains("] ok/1")).unwrap();
-    assert!(passed.contains("kernel_boot_time 1.0 ms, webservice_startup_time "), "{passed}");
+    assert!(passed.contains("kernel_boot_time 1.00 ms, webservice_startup_time "), "{passed}");
     // Trials of the run, as `runs` counts them: a repeated execution does not add one.
     assert!(passed.contains("/4, "), "{passed}");
     assert!(said.contains("        crash/1 vm 0: exited before http.ok: ") && said.contains("(console/t"), "{said}");
@@ -147,7 +147,7 @@ fn a_skipped_trial_shows_no_values() {
     assert_eq!(skipped.len(), 2, "{shown}");
     assert!(skipped.iter().all(|line| !line.contains("_time ")), "{shown}");
     let passed = shown.lines().find(|line| line.starts_with("   PASS [")).unwrap();
-    assert!(passed.contains("kernel_boot_time 1.0 ms"), "{shown}");
+    assert!(passed.contains("kernel_boot_time 1.00 ms"), "{shown}");
 }
 
 #[test]
