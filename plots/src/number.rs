@@ -19,7 +19,7 @@ const MOST_DIGITS: i32 = 4;
 /// The half-width of the interval has two significant digits, but no number is rounded to more than whole units. An
 /// estimate whose interval has zero width has its own digits, at most four significant ones. Without an interval, it
 /// has three significant digits. If one end is not finite, the distance of the estimate from the other end counts as
-/// half-width.
+/// half-width, but the estimate keeps three significant digits.
 ///
 /// ```
 /// use microbench_plots::number::Estimate;
@@ -132,7 +132,9 @@ fn decimals(value: Option<f64>, ends: Option<[f64; 2]>) -> usize {
         [one, other] => {
             let end = [one, other].into_iter().find(|end| end.is_finite());
             match (finite, end) {
-                (Some(value), Some(end)) if !are_equal([value, end]) => decimals_of_half_width((value - end).abs()),
+                (Some(value), Some(end)) if !are_equal([value, end]) => {
+                    decimals_of_half_width((value - end).abs()).max(bare_decimals(value))
+                }
                 (value, end) => end.or(value).map_or(0, bare_decimals),
             }
         }
@@ -267,8 +269,8 @@ mod tests {
     fn interval_of_zero_width_is_no_range() {
         let value = |value: f64| texts(value, value, value)[0].clone();
         assert_eq!(
-            [307.0, 1.5, 1.12, 160.257, 0.012_345, 0.1 + 0.2, 12_345.6].map(value),
-            ["307", "1.5", "1.12", "160.3", "0.01234", "0.3", "12346"]
+            [307.0, 1.5, 1.12, 160.257, 0.012_346, 0.1 + 0.2, 12_345.6].map(value),
+            ["307", "1.5", "1.12", "160.3", "0.01235", "0.3", "12346"]
         );
         assert_eq!(texts(1.12, 1.12, 1.12)[1], "zero width");
         assert_eq!(texts(0.3, 0.1 + 0.2, 0.3)[1], "zero width");
@@ -283,7 +285,8 @@ mod tests {
         assert_eq!(texts(307.0, 307.0, infinity), ["307", "at least 307"]);
         assert_eq!(texts(infinity, 2.125, infinity), ["censored", "at least 2.12"]);
         assert_eq!(texts(infinity, infinity, infinity), ["censored", "censored"]);
-        assert_eq!(texts(1.0, f64::NEG_INFINITY, 2.0), ["1.0", "at most 2.0"]);
+        assert_eq!(texts(1.0, f64::NEG_INFINITY, 2.0), ["1.00", "at most 2.00"]);
+        assert_eq!(texts(0.96, 0.0, infinity), ["0.960", "at least 0.000"]);
         let bound = Estimate::new(None, Some([2.125, infinity]));
         assert_eq!([bound.value(), bound.with_range()], ["-", "at least 2.12"]);
         assert_eq!(Estimate::new(Some(f64::NAN), None).value(), "-");

@@ -225,7 +225,6 @@ pub const SUMMARY: &[Column] = &[
         "VMs",
         "VMs of trials that are not executed because a lower level of concurrency exceeded a limit of the study",
     ),
-    column("reasons", Text, "", "the first reason of each kind of missing value"),
     column(
         "censored_columns",
         Text,
@@ -233,6 +232,7 @@ pub const SUMMARY: &[Column] = &[
         "columns whose number is null because it is censored, larger than the time that was waited: for example \
          `median_high p90`; else empty",
     ),
+    column("reasons", Text, "", "the first reason of each kind of missing value"),
 ];
 
 /// `uncertainty.csv`.

@@ -164,13 +164,13 @@ pub(crate) fn frame(rows: &[Row], seed: u64) -> polars::error::PolarsResult<Data
             .filter(|status| *status != Status::Ok)
             .map(|status| count(&status.name().replace('-', "_"), &|row| missing(row, status))),
     );
+    let censored = rows.iter().zip(&numbers).map(|(row, numbers)| numbers.censored_columns(row));
+    columns.push(Series::new("censored_columns".into(), censored.collect::<Vec<_>>()).into());
     columns.push(text("reasons", &|row| {
         if row.planned() == 0 {
             return "no trial of the cell measures the metric".to_owned();
         }
         row.missing.iter().map(|(status, (_, why))| format!("{}: {why}", status.name())).collect::<Vec<_>>().join("; ")
     }));
-    let censored = rows.iter().zip(&numbers).map(|(row, numbers)| numbers.censored_columns(row));
-    columns.push(Series::new("censored_columns".into(), censored.collect::<Vec<_>>()).into());
     DataFrame::new(rows.len(), columns)
 }

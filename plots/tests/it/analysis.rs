@@ -85,7 +85,7 @@ fn levels_beyond_the_limit_have_the_status_beyond_limit() {
     records.extend(fail(of("fc/1")[0], FailureReason::Exited, "gone"));
     assert!(limit::cells_beyond_limit(&run.plan, &write(&records)).is_empty(), "the level has not ended");
     records.extend(fail(of("fc/1")[1], FailureReason::Exited, "gone"));
-    let reason = "beyond the limit: 100.0 % of 1 VM failed (`failures` is 50.0 %)";
+    let reason = "beyond the limit: 100 % of 1 VM failed (`failures` is 50 %)";
     let beyond = limit::cells_beyond_limit(&run.plan, &write(&records));
     assert_eq!(beyond.into_iter().collect::<Vec<_>>(), [("fc/10".to_owned(), reason.to_owned())]);
     for trial in of("fc/10") {
@@ -96,7 +96,7 @@ fn levels_beyond_the_limit_have_the_status_beyond_limit() {
         limit::describe_sweeps(&run.plan, &journal),
         [
             "QEMU host CPU: up to 10 VMs at once, the last level; no limit was exceeded",
-            "Firecracker: 100.0 % of 1 VM failed (`failures` is 50.0 %); the next level is not run",
+            "Firecracker: 100 % of 1 VM failed (`failures` is 50 %); the next level is not run",
             "Firecracker T2: no level has ended, or this host cannot run it",
         ]
     );

@@ -53,7 +53,7 @@ fn runs() -> Bench {
     bench.file("study.toml", &(study + FIGURES));
     for (name, scale) in [("a", 1.0), ("b", 1.01), ("c", 1.02)] {
         bench.file("table.csv", &table(scale));
-        let imported = bench.run(&["import", "study.toml", "table.csv", "--out", name]);
+        let imported = bench.run(&["import", "study.toml", "table.csv", "--out", &format!("runs/{name}")]);
         assert!(imported.status.success(), "{}", text(&imported.stderr));
         assert!(bench.run(&["analyze", name]).status.success());
     }
@@ -111,7 +111,7 @@ fn no_output_and_no_file_has_an_undefined_number() {
         assert_eq!((undefined(&out), undefined(&err)), (vec![], vec![]), "{command:?}");
     }
     let mut read = 0;
-    for path in files(&bench.path("a")) {
+    for path in files(&bench.path("runs/a")) {
         let ends = ["csv", "json", "ndjson", "md", "tex", "txt"];
         let is_text = path.extension().is_some_and(|end| ends.iter().any(|text| *text == end));
         let Some(content) = fs::read_to_string(&path).ok().filter(|_| is_text) else { continue };
@@ -132,7 +132,7 @@ fn digits_of_values_and_intervals_are_those_of_the_half_width() {
     insta::assert_snapshot!("digits analyze", plain(&["analyze", "a"]).split("\n\n").nth(1).unwrap());
     insta::assert_snapshot!("digits compare", plain(&["compare", "a"]));
     assert!(bench.run(&["table", "a"]).status.success());
-    let file = |name: &str| fs::read_to_string(bench.path("a").join(name)).unwrap();
+    let file = |name: &str| fs::read_to_string(bench.path("runs/a").join(name)).unwrap();
     insta::assert_snapshot!("digits table", file("tables/metric-webservice_startup_time.md"));
     insta::assert_snapshot!("digits csv", file("tables/metric-webservice_startup_time.csv"));
     insta::assert_snapshot!("digits claims", file("claims.md"));
@@ -142,7 +142,7 @@ fn digits_of_values_and_intervals_are_those_of_the_half_width() {
 fn censored_end_is_empty_and_named() {
     require!(trials());
     let bench = runs();
-    let table = fs::read_to_string(bench.path("a/summary.csv")).unwrap();
+    let table = fs::read_to_string(bench.path("runs/a/summary.csv")).unwrap();
     let mut reader = csv::Reader::from_reader(table.as_bytes());
     let heads = reader.headers().unwrap().clone();
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
