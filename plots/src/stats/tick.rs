@@ -7,7 +7,6 @@
 use serde::Serialize;
 
 use super::sorted::Sorted;
-use crate::number::{bare_decimals, fixed};
 
 /// The number of values from which on clusters are searched for.
 pub const TICK_FROM: usize = 6;
@@ -60,9 +59,8 @@ impl Ticks {
     /// The clusters as text: `4 values at 72.56 ms, 2 at 76.58 ms`.
     #[must_use]
     pub fn describe(&self) -> String {
-        let decimals = bare_decimals(self.distance());
         let named = self.clusters.iter().take(MAX_NAMED).enumerate().map(|(at, cluster)| {
-            format!("{}{} at {} ms", cluster.n, if at == 0 { " values" } else { "" }, fixed(cluster.median, decimals))
+            format!("{}{} at {:.2} ms", cluster.n, if at == 0 { " values" } else { "" }, cluster.median)
         });
         let others = self.others().map(|(clusters, n)| format!("{n} in {clusters} more clusters"));
         named.chain(others).collect::<Vec<_>>().join(", ")
