@@ -184,7 +184,8 @@ fn median_cells(row: &Row, is_whole: bool, mark: Option<usize>, intervals: bool)
 pub(super) fn median_with_interval(row: &Row, is_whole: bool, mark: Option<usize>) -> [TableCell; 3] {
     let estimate = Estimate::with_interval(row.median(), row.median_interval());
     let median = match (row.median(), estimate.ends()) {
-        (None, _) => TableCell::missing("-"),
+        (None, Some(_)) => TableCell::missing("censored"),
+        (None, None) => TableCell::missing("-"),
         (Some(median), None) => TableCell::bare(median, is_whole),
         (Some(median), Some(_)) => TableCell::number(median, estimate.decimals()),
     };

@@ -109,7 +109,7 @@ fn the_matrix_can_be_sorted_and_filtered() {
     );
     assert_eq!(
         found,
-        "63.0,113.0,153.0,189,203.0,339,459,609,none,none,none,none|ascending|none none|6 of 12 rows|fc/10,fc/1",
+        "63.0,113.0,153.0,189.0,203.0,339.0,459.0,609.0,none,none,none,none|ascending|none none|6 of 12 rows|fc/10,fc/1",
     );
 }
 

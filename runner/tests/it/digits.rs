@@ -72,7 +72,8 @@ fn undefined(text: &str) -> Vec<&str> {
     text.lines().filter(|line| line.split(|c: char| !c.is_alphanumeric()).any(is_undefined)).collect()
 }
 
-/// The columns of a CSV table that have a number in one row and a text in another.
+/// The columns of a CSV table that have a number in one row and a text in another. `unit` is text: a count has the unit
+/// `1`.
 fn mixed_columns(table: &str) -> Vec<String> {
     let mut reader = csv::Reader::from_reader(table.as_bytes());
     let heads: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
@@ -81,7 +82,7 @@ fn mixed_columns(table: &str) -> Vec<String> {
         let known = || rows.iter().map(|row| &row[*at]).filter(|field| !field.is_empty());
         known().any(|field| field.parse::<f64>().is_ok()) && known().any(|field| field.parse::<f64>().is_err())
     };
-    (0..heads.len()).filter(is_mixed).map(|at| heads[at].clone()).collect()
+    (0..heads.len()).filter(|at| heads[*at] != "unit").filter(is_mixed).map(|at| heads[at].clone()).collect()
 }
 
 #[test]
