@@ -515,6 +515,9 @@ def check_verdicts(report, tests):
 
 def baseline_cell(cells, name, baseline):
     """The cell of the variant `baseline` at the levels of the cell `name`."""
+    # A cell that the study excludes has no values.
+    if name not in cells:
+        return None
     levels = {axis: level for axis, level in cells[name]["levels"].items() if axis != "variant"}
     for other in cells.values():
         own = {axis: level for axis, level in other["levels"].items() if axis != "variant"}
@@ -575,7 +578,7 @@ def check_claims(report, plan, rows, table):
         elif found["low"] is not None and found["high"] is not None and math.isfinite(value):
             check_resampled(report, claim, found, kind, statistic, of, samples)
         else:
-            report.unchecked["claim with a bound"] += 1
+            report.unchecked["claim without an interval, or with a bound"] += 1
 
 
 def check_resampled(report, claim, found, kind, statistic, of, samples):
