@@ -170,18 +170,14 @@ pub fn hints(plan: &Plan, rows: &[Row], journal: &Journal, kernels: &GuestKernel
         hints.push(Hint::Ticks { places: ticks });
     }
     let repeated = rows.iter().any(Row::is_repeated);
-    let spread_hint = move |places| Hint::Spread { places, repeated };
-    let found: [(Vec<Place>, &dyn Fn(Vec<Place>) -> Hint); 4] = [
-        (places(&severe), &|places| Hint::Outliers { places }),
-        (places(&drifts), &|places| Hint::Drift { places }),
-        (groups, &|places| Hint::TwoGroups { places }),
-        (places(&spread), &spread_hint),
+    let [severe, drifting, spread] = [places(&severe), places(&drifts), places(&spread)];
+    let found = [
+        (!severe.is_empty()).then_some(Hint::Outliers { places: severe }),
+        (!drifting.is_empty()).then_some(Hint::Drift { places: drifting }),
+        (!groups.is_empty()).then_some(Hint::TwoGroups { places: groups }),
+        (!spread.is_empty()).then_some(Hint::Spread { places: spread, repeated }),
     ];
-    for (places, hint) in found {
-        if !places.is_empty() {
-            hints.push(hint(places));
-        }
-    }
+    hints.extend(found.into_iter().flatten());
     hints
 }
 
