@@ -149,8 +149,16 @@ fn describe_vms_without_value<'a>(rows: impl IntoIterator<Item = &'a Row>) -> St
 fn columns(row: &Row) -> [String; 6] {
     let median = Estimate::with_interval(row.median(), row.median_interval());
     let unit = unit_suffix(&row.unit);
-    let show = |value: Option<f64>, text: String| value.map_or_else(|| "-".to_owned(), |_| format!("{text}{unit}"));
-    let mean = || show(row.mean(), row.mean().map_or_else(String::new, |mean| median.beside(mean)));
+    let median_text = match row.median() {
+        Some(_) => median.value() + &unit,
+        None if median.range("").is_some() => "censored".to_owned(),
+        None => "-".to_owned(),
+    };
+    let mean_text = match (row.mean(), row.mean_withheld()) {
+        (Some(mean), _) => median.beside(mean) + &unit,
+        (None, Some(_)) => "withheld".to_owned(),
+        (None, None) => "-".to_owned(),
+    };
     let repetitions = row.repetition_values(Statistic::Median).map(|values| values.len());
     let no_interval = || match repetitions {
         Some(found) if found < repetition::SMALLEST => format!("{found} repetitions"),
@@ -158,9 +166,9 @@ fn columns(row: &Row) -> [String; 6] {
         _ => "-".to_owned(),
     };
     [
-        show(row.median(), median.value()),
+        median_text,
         median.range("").unwrap_or_else(no_interval),
-        row.mean_withheld().map_or_else(mean, |_| "withheld".to_owned()),
+        mean_text,
         coefficient_of_variation(&row.values(Statistic::Mean)).map_or_else(|| "-".to_owned(), percent),
         row.n().to_string(),
         row.vms.to_string(),
