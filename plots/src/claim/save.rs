@@ -27,6 +27,7 @@ pub fn save(run: &Path, plan: &Plan, verdicts: &[Verdict]) -> Result<Vec<PathBuf
         "bound",
         "method",
         "n",
+        "n_second",
         "unit",
         "least",
         "most",
@@ -41,7 +42,7 @@ pub fn save(run: &Path, plan: &Plan, verdicts: &[Verdict]) -> Result<Vec<PathBuf
     };
     for verdict in verdicts {
         let interval = verdict.interval.as_ref();
-        let n: Vec<String> = verdict.n.iter().map(ToString::to_string).collect();
+        let n = |side: usize| verdict.n.get(side).map_or_else(String::new, ToString::to_string);
         csv.write_record([
             verdict.claim.name.clone(),
             verdict.outcome.to_string(),
@@ -50,7 +51,8 @@ pub fn save(run: &Path, plan: &Plan, verdicts: &[Verdict]) -> Result<Vec<PathBuf
             show(interval.map(|(interval, _)| interval.high)),
             verdict.bound().map_or("", Bound::name).to_owned(),
             interval.map_or_else(String::new, |(_, method)| method.name().to_owned()),
-            n.join("+"),
+            n(0),
+            n(1),
             verdict.unit.clone(),
             show(verdict.claim.least),
             show(verdict.claim.most),
