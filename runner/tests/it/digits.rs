@@ -82,7 +82,11 @@ fn mixed_columns(table: &str) -> Vec<String> {
         let known = || rows.iter().map(|row| &row[*at]).filter(|field| !field.is_empty());
         known().any(|field| field.parse::<f64>().is_ok()) && known().any(|field| field.parse::<f64>().is_err())
     };
-    (0..heads.len()).filter(|at| heads[*at] != "unit").filter(is_mixed).map(|at| heads[at].clone()).collect()
+    (0..heads.len())
+        .filter(|at| !heads[*at].eq_ignore_ascii_case("unit"))
+        .filter(is_mixed)
+        .map(|at| heads[at].clone())
+        .collect()
 }
 
 #[test]
