@@ -562,6 +562,10 @@ def check_claims(report, plan, rows, table):
             check_every_value(report, claim, found, of[0])
             continue
         samples = [[row.means() if statistic == "mean" else row.medians() for row in own] for own in of]
+        tail = statistic not in ("median", "mean")
+        if tail and any(order_statistics(len(values), PERCENTILES[statistic]) is None for own in samples for values in own):
+            report.number("claims", f"{place} value", found["value"], None)
+            continue
         if any(len(values) == 0 for own in samples for values in own):
             report.unchecked["claim on a withheld mean"] += 1
             continue
