@@ -390,7 +390,7 @@ JSON: {run, rows, left_out}."
         /// Include the artefacts of the emulated host.
         #[arg(long)]
         emulated: bool,
-        /// Check the content of every artefact in the cache instead, and exit with 1 if one is damaged.
+        /// Check every artefact in the cache instead; exit with 1 if one is damaged.
         #[arg(long, conflicts_with_all = ["manifest", "emulated", "json"])]
         verify: bool,
         /// Print the list as JSON.
